@@ -1,0 +1,92 @@
+//! What can go wrong at a remote, by what the caller can do about it.
+
+use std::fmt;
+
+/// What a caller should make of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RemoteErrorKind {
+    /// The remote answered that there is no such object. Never used for an outage.
+    NotFound,
+    /// The bucket, container or directory itself is not there.
+    NoRemote,
+    /// Credentials are missing, wrong or not allowed to do this (401, 403).
+    Denied,
+    /// The object exists already (412 to a conditional write).
+    Exists,
+    /// Busy, throttled, unreachable, or a server error: worth another try (409, 429, 5xx, network).
+    Unavailable,
+    /// The deadline passed; the last cause, if any, is the source.
+    Deadline,
+    /// Fewer or other bytes than the remote promised.
+    Damaged,
+    /// No space left where the object should go.
+    Full,
+    /// The request itself is wrong (400 and the like) or the configuration is.
+    Invalid,
+}
+
+impl RemoteErrorKind {
+    /// Whether the same request may succeed later.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Damaged)
+    }
+}
+
+/// A failed request to a remote.
+#[derive(Debug)]
+pub struct RemoteError {
+    kind: RemoteErrorKind,
+    /// What was being done, as `get packs/ab…`.
+    action: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl RemoteError {
+    /// Builds an error; `action` names the operation and the object.
+    pub fn new(kind: RemoteErrorKind, action: impl Into<String>) -> Self {
+        Self { kind, action: action.into(), source: None }
+    }
+
+    /// Attaches the underlying cause.
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What to make of it.
+    pub fn kind(&self) -> RemoteErrorKind {
+        self.kind
+    }
+
+    /// The operation and object it happened to.
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            RemoteErrorKind::NotFound => "not found",
+            RemoteErrorKind::NoRemote => "the remote does not exist",
+            RemoteErrorKind::Denied => "access denied",
+            RemoteErrorKind::Exists => "exists already",
+            RemoteErrorKind::Unavailable => "the remote is unavailable",
+            RemoteErrorKind::Deadline => "no answer before the deadline",
+            RemoteErrorKind::Damaged => "the answer was damaged or cut short",
+            RemoteErrorKind::Full => "no space left",
+            RemoteErrorKind::Invalid => "the request was refused as invalid",
+        };
+        write!(f, "{}: {what}", self.action)
+    }
+}
+
+impl std::error::Error for RemoteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,94 @@
+//! Remotes: object stores that hold packs, layers and refs.
+//!
+//! One narrow trait, implemented once per kind of store and wrapped by behaviour that all share:
+//! [`Retry`] (deadlines and retries, the only place that has them) over [`Meter`] (requests and
+//! bytes by kind) over an implementation. An implementation passes [`conformance`].
+//!
+//! Correctness never rests on conditional writes: some stores accept the condition and ignore it.
+//! `PutMode::IfAbsent` is only ever used for names that are random or for objects whose content is
+//! read back.
+
+mod error;
+mod file;
+mod key;
+mod meter;
+mod open;
+mod retry;
+mod s3;
+
+pub mod conformance;
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use error::{RemoteError, RemoteErrorKind};
+pub use file::FileRemote;
+pub use key::ObjectKey;
+pub use meter::{Meter, Operation, Traffic};
+pub use open::{RemoteSpec, open};
+pub use retry::{Retry, RetryPolicy};
+pub use s3::S3Remote;
+
+/// What a `put` does when the object exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutMode {
+    /// Replaces it.
+    Overwrite,
+    /// Fails with [`RemoteErrorKind::Exists`], where the store honours the condition.
+    IfAbsent,
+}
+
+/// One object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// The whole key, relative to the remote's prefix.
+    pub key: ObjectKey,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// An object store, or a directory that serves as one.
+///
+/// All keys are relative to the prefix the remote was opened with. Every call either does what it
+/// says or fails; a read never returns fewer bytes than asked for.
+#[async_trait]
+pub trait Remote: Send + Sync + std::fmt::Debug {
+    /// The address as the user would write it, without credentials.
+    fn url(&self) -> &str;
+
+    /// The directory on a local disk that holds the objects, when that is what this remote is.
+    ///
+    /// Frames of such a remote are read in place and never copied into the local store. `None`
+    /// for directories on network filesystems.
+    fn local_dir(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Reads a whole object.
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError>;
+
+    /// Reads exactly the bytes of `range`, which is not empty.
+    ///
+    /// An object that is too short is [`RemoteErrorKind::Damaged`].
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError>;
+
+    /// Writes a whole object; it is visible in full or not at all.
+    async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError>;
+
+    /// Reads an object's size.
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError>;
+
+    /// Lists all objects whose key starts with `prefix` (any string, not only whole folders), in
+    /// no particular order. No such object is an empty list.
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, RemoteError>;
+
+    /// Deletes an object; deleting what is not there succeeds.
+    async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError>;
+}
+
+/// A remote as everything above this module holds it.
+pub type DynRemote = Arc<dyn Remote>;

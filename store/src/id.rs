@@ -170,9 +170,8 @@ pub struct SaveId {
 impl SaveId {
     /// Makes a name for a save that is made now.
     pub fn now() -> Self {
-        let since_epoch = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self { micros: since_epoch.as_micros() as u64, nonce: u64::from_le_bytes(random()) }
     }
 }

@@ -28,6 +28,7 @@ pub mod local;
 pub mod pack;
 pub mod refs;
 pub mod remote;
+pub mod repository;
 pub mod save;
 pub mod stack;
 mod task;

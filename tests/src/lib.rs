@@ -1,1 +1,3 @@
-//! placeholder
+//! Test support for cachefs: servers and machinery that the end-to-end tests and benchmarks share.
+
+pub mod s3;

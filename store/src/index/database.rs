@@ -170,7 +170,7 @@ impl Database {
             }
         }
         batch.put_cf(packs, key(repo, &pack.id.0), encode_pack(pack, trailer));
-        db.write(&batch).map_err(failed)
+        db.write(batch).map_err(failed)
     }
 
     pub(super) fn remove(&self, repo: &RepoId, pack: &PackId) -> Result<()> {

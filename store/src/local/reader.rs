@@ -282,7 +282,7 @@ impl FrameReader {
         .await
         .map_err(|_| Error::Cancelled)?;
         let slots = Arc::new(tokio::sync::Semaphore::new(STREAMS));
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = tokio::task::JoinSet::<Result<()>>::new();
         for (pack, range) in ranges {
             let Ok(slot) = slots.clone().acquire_owned().await else { break };
             while self.inner.waiting.load(Relaxed) > 0 {

@@ -39,13 +39,14 @@ pub struct RemoteError {
     kind: RemoteErrorKind,
     /// What was being done, as `get packs/ab…`.
     action: String,
+    hint: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl RemoteError {
     /// Builds an error; `action` names the operation and the object.
     pub fn new(kind: RemoteErrorKind, action: impl Into<String>) -> Self {
-        Self { kind, action: action.into(), source: None }
+        Self { kind, action: action.into(), hint: None, source: None }
     }
 
     /// Attaches the underlying cause.
@@ -57,6 +58,12 @@ impl RemoteError {
         self
     }
 
+    /// Attaches advice for the user, kept apart from the message.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
     /// What to make of it.
     pub fn kind(&self) -> RemoteErrorKind {
         self.kind
@@ -65,6 +72,11 @@ impl RemoteError {
     /// The operation and object it happened to.
     pub fn action(&self) -> &str {
         &self.action
+    }
+
+    /// What the user could do about it, where that is known.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 }
 

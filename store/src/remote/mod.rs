@@ -2,7 +2,8 @@
 //!
 //! One narrow trait, implemented once per kind of store and wrapped by behaviour that all share:
 //! [`Retry`] (deadlines and retries, the only place that has them) over [`Meter`] (requests and
-//! bytes by kind) over an implementation. An implementation passes [`conformance`].
+//! bytes by kind) over an implementation. [`open`] builds that stack from a [`RemoteSpec`]. An
+//! implementation passes [`conformance`].
 //!
 //! Correctness never rests on conditional writes: some stores accept the condition and ignore it.
 //! `PutMode::IfAbsent` is only ever used for names that are random or for objects whose content is
@@ -28,10 +29,10 @@ use bytes::Bytes;
 pub use error::{RemoteError, RemoteErrorKind};
 pub use file::FileRemote;
 pub use key::ObjectKey;
-pub use meter::{Meter, Operation, Traffic};
-pub use open::{RemoteSpec, open};
+pub use meter::{Meter, Operation, Traffic, TrafficMeter};
+pub use open::{Environment, OpenRemote, RemoteSpec, SpecError, open};
 pub use retry::{Retry, RetryPolicy};
-pub use s3::S3Remote;
+pub use s3::{S3Options, S3Remote};
 
 /// What a `put` does when the object exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,15 @@ pub struct ObjectInfo {
     pub key: ObjectKey,
     /// Size in bytes.
     pub size: u64,
+}
+
+/// A part of a listing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// The objects of this page.
+    pub objects: Vec<ObjectInfo>,
+    /// What to pass to get the next page; `None` on the last one.
+    pub next: Option<String>,
 }
 
 /// An object store, or a directory that serves as one.
@@ -82,9 +92,22 @@ pub trait Remote: Send + Sync + std::fmt::Debug {
     /// Reads an object's size.
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError>;
 
+    /// Reads one page of a listing: the first, or the one that `next` of the page before names.
+    ///
+    /// The unit of retries, deadlines and request counts, because a page is one request.
+    async fn list_page(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, RemoteError>;
+
     /// Lists all objects whose key starts with `prefix` (any string, not only whole folders), in
     /// no particular order. No such object is an empty list.
-    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, RemoteError>;
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, RemoteError> {
+        let mut page = self.list_page(prefix, None).await?;
+        let mut objects = page.objects;
+        while let Some(next) = page.next {
+            page = self.list_page(prefix, Some(&next)).await?;
+            objects.append(&mut page.objects);
+        }
+        Ok(objects)
+    }
 
     /// Deletes an object; deleting what is not there succeeds.
     async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError>;

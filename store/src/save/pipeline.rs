@@ -216,7 +216,7 @@ fn place(
     let mut waiting = BTreeMap::new();
     let mut writer = PackWriter::new();
     let mut next = 0;
-    let mut send = |writer: PackWriter, packed: &mut Packed| {
+    let send = |writer: PackWriter, packed: &mut Packed| {
         let pack = writer.finish();
         packed.new_packs.push(pack.pack);
         full.send(pack).map_err(|_| Error::Cancelled)

@@ -1,0 +1,237 @@
+//! Counts what a remote was asked for.
+
+use std::ops::{Range, Sub};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
+
+/// The kinds of request that stores count and bill apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// A read of a whole object or of a range.
+    Get,
+    /// A write.
+    Put,
+    /// A size query.
+    Head,
+    /// One page of a listing.
+    List,
+    /// A deletion.
+    Delete,
+}
+
+impl Operation {
+    const COUNT: usize = 5;
+
+    fn slot(self) -> usize {
+        match self {
+            Self::Get => 0,
+            Self::Put => 1,
+            Self::Head => 2,
+            Self::List => 3,
+            Self::Delete => 4,
+        }
+    }
+}
+
+/// Requests and bytes up to some moment, or between two when subtracted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Reads, every attempt counted.
+    pub gets: u64,
+    /// Writes, every attempt counted.
+    pub puts: u64,
+    /// Size queries, every attempt counted.
+    pub heads: u64,
+    /// Listing pages, every attempt counted.
+    pub lists: u64,
+    /// Deletions, every attempt counted.
+    pub deletes: u64,
+    /// Bytes of objects read; what a failed attempt read is not known and not in here.
+    pub bytes_in: u64,
+    /// Bytes of objects that attempts to write set out to send.
+    pub bytes_out: u64,
+    /// Attempts that failed or were given up. "Not found" and "exists already" are answers.
+    pub errors: u64,
+    /// Attempts that repeated an earlier one.
+    pub retries: u64,
+}
+
+impl Traffic {
+    /// The requests of one kind.
+    pub fn requests(&self, operation: Operation) -> u64 {
+        match operation {
+            Operation::Get => self.gets,
+            Operation::Put => self.puts,
+            Operation::Head => self.heads,
+            Operation::List => self.lists,
+            Operation::Delete => self.deletes,
+        }
+    }
+
+    /// The requests of all kinds.
+    pub fn total_requests(&self) -> u64 {
+        self.gets + self.puts + self.heads + self.lists + self.deletes
+    }
+}
+
+impl Sub for Traffic {
+    type Output = Self;
+
+    /// What happened since `earlier`; zero where `earlier` is in fact the later one.
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            gets: self.gets.saturating_sub(earlier.gets),
+            puts: self.puts.saturating_sub(earlier.puts),
+            heads: self.heads.saturating_sub(earlier.heads),
+            lists: self.lists.saturating_sub(earlier.lists),
+            deletes: self.deletes.saturating_sub(earlier.deletes),
+            bytes_in: self.bytes_in.saturating_sub(earlier.bytes_in),
+            bytes_out: self.bytes_out.saturating_sub(earlier.bytes_out),
+            errors: self.errors.saturating_sub(earlier.errors),
+            retries: self.retries.saturating_sub(earlier.retries),
+        }
+    }
+}
+
+/// The running counts of one remote, shared by whoever counts and whoever reports.
+#[derive(Debug, Default)]
+pub struct TrafficMeter {
+    requests: [AtomicU64; Operation::COUNT],
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    errors: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl TrafficMeter {
+    /// The counts so far.
+    pub fn traffic(&self) -> Traffic {
+        let requests = |operation: Operation| load(&self.requests[operation.slot()]);
+        Traffic {
+            gets: requests(Operation::Get),
+            puts: requests(Operation::Put),
+            heads: requests(Operation::Head),
+            lists: requests(Operation::List),
+            deletes: requests(Operation::Delete),
+            bytes_in: load(&self.bytes_in),
+            bytes_out: load(&self.bytes_out),
+            errors: load(&self.errors),
+            retries: load(&self.retries),
+        }
+    }
+
+    pub(super) fn count_retry(&self) {
+        add(&self.retries, 1);
+    }
+
+    fn start(&self, operation: Operation) -> Attempt<'_> {
+        add(&self.requests[operation.slot()], 1);
+        Attempt { meter: self, failed: true }
+    }
+}
+
+// The counts are independent statistics, so nothing is ordered by them.
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
+}
+
+/// A request under way. It counts as an error unless it is seen to end well, so that a request
+/// whose future is dropped by a deadline is counted too.
+struct Attempt<'a> {
+    meter: &'a TrafficMeter,
+    failed: bool,
+}
+
+impl Attempt<'_> {
+    fn end<T>(mut self, result: Result<T, RemoteError>) -> Result<T, RemoteError> {
+        self.failed = match &result {
+            Ok(_) => false,
+            Err(error) => {
+                !matches!(error.kind(), RemoteErrorKind::NotFound | RemoteErrorKind::Exists)
+            }
+        };
+        result
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.failed {
+            add(&self.meter.errors, 1);
+        }
+    }
+}
+
+/// A remote whose requests are counted.
+#[derive(Debug)]
+pub struct Meter<R> {
+    inner: R,
+    meter: Arc<TrafficMeter>,
+}
+
+impl<R: Remote> Meter<R> {
+    /// Counts the requests to `inner` in `meter`.
+    pub fn new(inner: R, meter: Arc<TrafficMeter>) -> Self {
+        Self { inner, meter }
+    }
+
+    fn received(&self, result: Result<Bytes, RemoteError>) -> Result<Bytes, RemoteError> {
+        if let Ok(body) = &result {
+            add(&self.meter.bytes_in, body.len() as u64);
+        }
+        result
+    }
+}
+
+#[async_trait]
+impl<R: Remote> Remote for Meter<R> {
+    fn url(&self) -> &str {
+        self.inner.url()
+    }
+
+    fn local_dir(&self) -> Option<&Path> {
+        self.inner.local_dir()
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
+        let attempt = self.meter.start(Operation::Get);
+        self.received(attempt.end(self.inner.get(key).await))
+    }
+
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
+        let attempt = self.meter.start(Operation::Get);
+        self.received(attempt.end(self.inner.get_range(key, range).await))
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {
+        let attempt = self.meter.start(Operation::Put);
+        add(&self.meter.bytes_out, body.len() as u64);
+        attempt.end(self.inner.put(key, body, mode).await)
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
+        let attempt = self.meter.start(Operation::Head);
+        attempt.end(self.inner.head(key).await)
+    }
+
+    async fn list_page(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, RemoteError> {
+        let attempt = self.meter.start(Operation::List);
+        attempt.end(self.inner.list_page(prefix, next).await)
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError> {
+        let attempt = self.meter.start(Operation::Delete);
+        attempt.end(self.inner.delete(key).await)
+    }
+}

@@ -1,0 +1,219 @@
+//! An S3 bucket, or a prefix in one, as a remote.
+
+mod client;
+mod container;
+mod credentials;
+mod errors;
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OnceCell;
+
+use super::open::Environment;
+use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
+use errors::Subject;
+
+/// The most that is reserved for a body because the server says it is that long.
+const LARGEST_RESERVATION: u64 = 64 << 20;
+
+/// Which bucket, and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct S3Options {
+    /// The bucket.
+    pub bucket: String,
+    /// What all keys start with, without slashes at its ends; may be empty.
+    pub prefix: String,
+    /// The server's address, as `https://host:port`, where it isn't that of AWS.
+    pub endpoint: Option<String>,
+    /// The region; otherwise from the environment or the profile.
+    pub region: Option<String>,
+    /// Whether the bucket goes in the path instead of the host name.
+    pub path_style: bool,
+    /// Whether to send unsigned requests.
+    pub anonymous: bool,
+    /// Where credentials are looked up.
+    pub env: Environment,
+}
+
+/// A remote in an S3 bucket.
+///
+/// Deadlines and retries are not here but in [`Retry`](super::Retry). Connections belong to the
+/// tokio runtime that first uses the remote, so use it from one runtime only.
+#[derive(Debug)]
+pub struct S3Remote {
+    url: String,
+    options: S3Options,
+    client: OnceCell<Client>,
+}
+
+impl S3Remote {
+    /// Describes the remote; the client is built, and credentials are sought, with the first request.
+    pub fn new(options: S3Options) -> Self {
+        let separator = if options.prefix.is_empty() { "" } else { "/" };
+        let url = format!("s3://{}{separator}{}", options.bucket, options.prefix);
+        Self { url, options, client: OnceCell::new() }
+    }
+
+    async fn client(&self, action: &str) -> Result<&Client, RemoteError> {
+        self.client.get_or_try_init(|| client::build(&self.options)).await.map_err(|error| {
+            let hint = error.hint();
+            RemoteError::new(RemoteErrorKind::Invalid, action).with_source(error).with_hint(hint)
+        })
+    }
+
+    fn full_key(&self, key: &str) -> String {
+        match self.options.prefix.as_str() {
+            "" => key.to_owned(),
+            prefix => format!("{prefix}/{key}"),
+        }
+    }
+
+    fn relative_key(&self, full: &str) -> Option<ObjectKey> {
+        let key = match self.options.prefix.as_str() {
+            "" => full,
+            prefix => full.strip_prefix(prefix)?.strip_prefix('/')?,
+        };
+        ObjectKey::from_listing(key)
+    }
+
+    async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<Bytes, RemoteError> {
+        let action = format!("get {key}");
+        let client = self.client(&action).await?;
+        let header = range.as_ref().map(|range| format!("bytes={}-{}", range.start, range.end - 1));
+        let output = client
+            .get_object()
+            .bucket(&self.options.bucket)
+            .key(self.full_key(key.as_str()))
+            .set_range(header)
+            .send()
+            .await
+            .map_err(|error| errors::from_sdk(&action, Subject::Object, error))?;
+        let promised = output.content_length.and_then(|length| u64::try_from(length).ok());
+        let expected = range.map(|range| range.end - range.start).or(promised);
+        if promised.is_some() && promised != expected {
+            return Err(RemoteError::new(RemoteErrorKind::Damaged, action));
+        }
+        collect(output.body, expected, &action).await
+    }
+}
+
+/// Reads a body, which must have the expected length.
+async fn collect(
+    mut body: ByteStream,
+    expected: Option<u64>,
+    action: &str,
+) -> Result<Bytes, RemoteError> {
+    let damaged = || RemoteError::new(RemoteErrorKind::Damaged, action);
+    let reserved = expected.unwrap_or(0).min(LARGEST_RESERVATION);
+    let mut bytes = BytesMut::with_capacity(reserved as usize);
+    while let Some(chunk) = body.next().await {
+        bytes.extend_from_slice(&chunk.map_err(|error| damaged().with_source(error))?);
+        if expected.is_some_and(|expected| bytes.len() as u64 > expected) {
+            return Err(damaged());
+        }
+    }
+    match expected {
+        Some(expected) if expected != bytes.len() as u64 => Err(damaged()),
+        _ => Ok(bytes.freeze()),
+    }
+}
+
+#[async_trait]
+impl Remote for S3Remote {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
+        self.read(key, None).await
+    }
+
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
+        if range.start >= range.end {
+            return Err(RemoteError::new(RemoteErrorKind::Invalid, format!("get {key}")));
+        }
+        self.read(key, Some(range)).await
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {
+        let action = format!("put {key}");
+        let client = self.client(&action).await?;
+        let condition = (mode == PutMode::IfAbsent).then(|| "*".to_owned());
+        client
+            .put_object()
+            .bucket(&self.options.bucket)
+            .key(self.full_key(key.as_str()))
+            .set_if_none_match(condition)
+            .body(ByteStream::new(SdkBody::from(body)))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| errors::from_sdk(&action, Subject::Bucket, error))
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
+        let action = format!("head {key}");
+        let output = self
+            .client(&action)
+            .await?
+            .head_object()
+            .bucket(&self.options.bucket)
+            .key(self.full_key(key.as_str()))
+            .send()
+            .await
+            .map_err(|error| errors::from_sdk(&action, Subject::Object, error))?;
+        match output.content_length.and_then(|length| u64::try_from(length).ok()) {
+            Some(size) => Ok(ObjectInfo { key: key.clone(), size }),
+            None => Err(RemoteError::new(RemoteErrorKind::Damaged, action)),
+        }
+    }
+
+    async fn list_page(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, RemoteError> {
+        let action = format!("list {prefix}");
+        let output = self
+            .client(&action)
+            .await?
+            .list_objects_v2()
+            .bucket(&self.options.bucket)
+            .prefix(self.full_key(prefix))
+            .set_continuation_token(next.map(str::to_owned))
+            .send()
+            .await
+            .map_err(|error| errors::from_sdk(&action, Subject::Bucket, error))?;
+        let damaged = || RemoteError::new(RemoteErrorKind::Damaged, &action);
+        let mut page = ListPage::default();
+        for object in output.contents() {
+            // Objects that can't be ours are left alone.
+            let Some(key) = object.key().and_then(|key| self.relative_key(key)) else { continue };
+            let size = object.size().and_then(|size| u64::try_from(size).ok());
+            page.objects.push(ObjectInfo { key, size: size.ok_or_else(damaged)? });
+        }
+        if output.is_truncated() == Some(true) {
+            // Without the token the rest can't be had, and half a listing must not pass for all.
+            page.next = Some(output.next_continuation_token.ok_or_else(damaged)?);
+        }
+        Ok(page)
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError> {
+        let action = format!("delete {key}");
+        let result = self
+            .client(&action)
+            .await?
+            .delete_object()
+            .bucket(&self.options.bucket)
+            .key(self.full_key(key.as_str()))
+            .send()
+            .await
+            .map_err(|error| errors::from_sdk(&action, Subject::Object, error));
+        match result {
+            // Some servers say so, S3 itself never does.
+            Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(()),
+            result => result.map(drop),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Builds the S3 client: no network, no more files than the profile.
+
+use std::time::Duration;
+
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Config, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use super::{S3Options, credentials};
+
+/// How long a connection may take to come about. Shorter than an attempt, so that an address that
+/// swallows packets is reported as such.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The region that servers other than AWS expect when they are told of none.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// The settings don't say enough to reach the bucket.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    #[error("no region is set for the bucket")]
+    NoRegion,
+    #[error("could not read the certificates that AWS_CA_BUNDLE names, `{path}`")]
+    UnreadableCertificates { path: String, source: std::io::Error },
+    #[error("could not use the certificates that AWS_CA_BUNDLE names, `{path}`")]
+    InvalidCertificates { path: String, source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+impl ClientError {
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::NoRegion => "pass --region, or set AWS_REGION or `region` in the AWS profile",
+            Self::UnreadableCertificates { .. } | Self::InvalidCertificates { .. } => {
+                "AWS_CA_BUNDLE must name a readable file of PEM certificates"
+            }
+        }
+    }
+}
+
+pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
+    let http = http_client(options)?;
+    // Credentials that are fetched, from the STS for one, go through the same HTTP client.
+    let providers = ProviderConfig::empty()
+        .with_behavior_version(Some(BehaviorVersion::latest()))
+        .with_http_client(http.clone())
+        .with_retry_config(RetryConfig::disabled())
+        .with_timeout_config(timeouts());
+    let region = region(options, &providers).await?;
+    let providers = providers.with_region(Some(region.clone()));
+
+    let mut config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http)
+        .region(region)
+        .force_path_style(options.path_style)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // Every frame carries a hash of its own, and many servers know no S3 checksums.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(endpoint) = &options.endpoint {
+        config = config.endpoint_url(endpoint);
+    }
+    config = if options.anonymous {
+        config.allow_no_auth()
+    } else {
+        config.credentials_provider(credentials::chain(&options.env, &providers))
+    };
+    Ok(Client::from_conf(config.build()))
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build()
+}
+
+async fn region(options: &S3Options, providers: &ProviderConfig) -> Result<Region, ClientError> {
+    let env = &options.env;
+    let explicit = options.region.as_deref();
+    let named =
+        explicit.or_else(|| env.get("AWS_REGION")).or_else(|| env.get("AWS_DEFAULT_REGION"));
+    if let Some(region) = named {
+        return Ok(Region::new(region.to_owned()));
+    }
+    let profile = ProfileFileRegionProvider::builder()
+        .configure(providers)
+        .profile_files(credentials::profile_files(env))
+        .profile_name(credentials::profile_name(env))
+        .build();
+    match profile.region().await {
+        Some(region) => Ok(region),
+        None if options.endpoint.is_some() => Ok(Region::from_static(DEFAULT_REGION)),
+        None => Err(ClientError::NoRegion),
+    }
+}
+
+fn http_client(options: &S3Options) -> Result<SharedHttpClient, ClientError> {
+    let mut roots = TrustStore::default();
+    if let Some(path) = options.env.get("AWS_CA_BUNDLE") {
+        let path = path.to_owned();
+        match std::fs::read(&path) {
+            Ok(pem) => roots = roots.with_pem_certificate(pem),
+            Err(source) => return Err(ClientError::UnreadableCertificates { path, source }),
+        }
+    }
+    let context = TlsContext::builder().with_trust_store(roots).build().map_err(|source| {
+        let path = options.env.get("AWS_CA_BUNDLE").unwrap_or_default().to_owned();
+        ClientError::InvalidCertificates { path, source: source.into() }
+    })?;
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(context)
+        .build_https())
+}

@@ -1,0 +1,194 @@
+//! Where credentials come from, in the order that other S3 tools use.
+//!
+//! All of it is looked up in the environment that came with the remote, because the process that
+//! talks to the bucket serves clients whose environment is not its own.
+
+use std::fs;
+use std::path::PathBuf;
+
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, Result as CredentialsResult, future};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+
+use super::container::ContainerCredentials;
+use crate::remote::open::Environment;
+
+/// What an assumed role's session is called when the environment gives no name.
+const SESSION_NAME: &str = "cachefs";
+
+/// Builds the chain: static keys, web identity, profile, container, instance metadata.
+///
+/// A source that is not configured is left out or passed over; one that is and fails ends the
+/// search, so that a mistake in it shows instead of another identity being used.
+pub(super) fn chain(env: &Environment, config: &ProviderConfig) -> CredentialsProviderChain {
+    let keys = StaticKeys(env.clone());
+    let container = ContainerCredentials::from_env(env);
+    let mut chain = CredentialsProviderChain::first_try("environment", keys.clone());
+    if let Some(identity) = web_identity(env, config) {
+        chain = chain.or_else("web identity", identity);
+    }
+    let mut profile = ProfileFileCredentialsProvider::builder()
+        .configure(config)
+        .profile_files(profile_files(env))
+        .profile_name(profile_name(env))
+        // What a profile's `credential_source` may name.
+        .with_custom_provider("Environment", keys);
+    if let Some(container) = container.clone() {
+        profile = profile.with_custom_provider("EcsContainer", container);
+    }
+    chain = chain.or_else("profile", profile.build());
+    if let Some(container) = container {
+        chain = chain.or_else("container", container);
+    }
+    if !env.is_true("AWS_EC2_METADATA_DISABLED") && machine_is_ec2() {
+        let metadata = ImdsCredentialsProvider::builder().configure(config).build();
+        chain = chain.or_else("instance metadata", metadata);
+    }
+    chain
+}
+
+/// The profile that the environment selects.
+pub(super) fn profile_name(env: &Environment) -> String {
+    env.get("AWS_PROFILE").unwrap_or("default").to_owned()
+}
+
+/// The files that profiles are in; a file that does not exist is as good as an empty one.
+pub(super) fn profile_files(env: &Environment) -> EnvConfigFiles {
+    let path = |variable, name| {
+        let named = env.get(variable).map(PathBuf::from);
+        named.or_else(|| Some(PathBuf::from(env.get("HOME")?).join(".aws").join(name)))
+    };
+    let files = [
+        (EnvConfigFileKind::Config, path("AWS_CONFIG_FILE", "config")),
+        (EnvConfigFileKind::Credentials, path("AWS_SHARED_CREDENTIALS_FILE", "credentials")),
+    ];
+    let mut builder = EnvConfigFiles::builder();
+    for (kind, path) in files {
+        builder = match path.filter(|path| path.exists()) {
+            Some(path) => builder.with_file(kind, path),
+            None => builder.with_contents(kind, ""),
+        };
+    }
+    builder.build()
+}
+
+fn web_identity(
+    env: &Environment,
+    config: &ProviderConfig,
+) -> Option<WebIdentityTokenCredentialsProvider> {
+    let identity = StaticConfiguration {
+        web_identity_token_file: env.get("AWS_WEB_IDENTITY_TOKEN_FILE")?.into(),
+        role_arn: env.get("AWS_ROLE_ARN")?.to_owned(),
+        session_name: env.get("AWS_ROLE_SESSION_NAME").unwrap_or(SESSION_NAME).to_owned(),
+    };
+    let provider = WebIdentityTokenCredentialsProvider::builder().configure(config);
+    Some(provider.static_configuration(identity).build())
+}
+
+/// Keys that are in the environment itself.
+#[derive(Debug, Clone)]
+struct StaticKeys(Environment);
+
+impl StaticKeys {
+    fn credentials(&self) -> CredentialsResult {
+        let get = |name| self.0.get(name);
+        match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
+            (Some(id), Some(secret)) => {
+                let token = get("AWS_SESSION_TOKEN").map(str::to_owned);
+                Ok(Credentials::new(id, secret, token, None, "environment"))
+            }
+            (None, None) => Err(CredentialsError::not_loaded("no keys in the environment")),
+            // Half a pair is a mistake; another identity in its stead would hide it.
+            (Some(_), None) => Err(CredentialsError::invalid_configuration(
+                "AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY",
+            )),
+            (None, Some(_)) => Err(CredentialsError::invalid_configuration(
+                "AWS_SECRET_ACCESS_KEY is set without AWS_ACCESS_KEY_ID",
+            )),
+        }
+    }
+}
+
+impl ProvideCredentials for StaticKeys {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(self.credentials())
+    }
+}
+
+/// Whether the machine says that it is an EC2 instance. Elsewhere nothing answers at the address
+/// of the metadata service, and waiting for that costs seconds.
+fn machine_is_ec2() -> bool {
+    let dmi = |name: &str| fs::read_to_string(format!("/sys/class/dmi/id/{name}"));
+    let vendor = dmi("sys_vendor").is_ok_and(|vendor| vendor.starts_with("Amazon EC2"));
+    let tag = dmi("board_asset_tag").is_ok_and(|tag| tag.starts_with("i-"));
+    // The older, Xen-based instance types.
+    let uuid = fs::read_to_string("/sys/hypervisor/uuid");
+    vendor || tag || uuid.is_ok_and(|uuid| uuid.starts_with("ec2"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    async fn resolve(variables: &[(&str, &str)]) -> CredentialsResult {
+        let config = ProviderConfig::empty()
+            .with_http_client(aws_smithy_http_client::Builder::new().build_http());
+        chain(&environment(variables), &config).provide_credentials().await
+    }
+
+    #[tokio::test]
+    async fn keys_in_the_environment_come_before_a_profile() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("credentials");
+        std::fs::write(
+            &file,
+            "[default]\naws_access_key_id = FILE\naws_secret_access_key = s\n\
+             [ci]\naws_access_key_id = CI\naws_secret_access_key = s\naws_session_token = t\n",
+        )
+        .unwrap();
+        let file = ("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap());
+
+        let keys = [("AWS_ACCESS_KEY_ID", "ENV"), ("AWS_SECRET_ACCESS_KEY", "s"), file];
+        assert_eq!(resolve(&keys).await.unwrap().access_key_id(), "ENV");
+        assert_eq!(resolve(&[file]).await.unwrap().access_key_id(), "FILE");
+        let profile = resolve(&[("AWS_PROFILE", "ci"), file]).await.unwrap();
+        assert_eq!((profile.access_key_id(), profile.session_token()), ("CI", Some("t")));
+    }
+
+    #[tokio::test]
+    async fn a_profile_in_the_home_of_the_client_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join(".aws")).unwrap();
+        let text = "[default]\naws_access_key_id = HOME\naws_secret_access_key = s\n";
+        std::fs::write(home.path().join(".aws/config"), text).unwrap();
+        let found = resolve(&[("HOME", home.path().to_str().unwrap())]).await.unwrap();
+        assert_eq!(found.access_key_id(), "HOME");
+    }
+
+    #[tokio::test]
+    async fn half_a_pair_of_keys_is_a_mistake_and_none_is_no_credentials() {
+        let half = resolve(&[("AWS_ACCESS_KEY_ID", "ENV")]).await.unwrap_err();
+        assert!(matches!(half, CredentialsError::InvalidConfiguration(_)), "{half:?}");
+        let none = resolve(&[("AWS_EC2_METADATA_DISABLED", "true")]).await.unwrap_err();
+        assert!(matches!(none, CredentialsError::CredentialsNotLoaded(_)), "{none:?}");
+    }
+
+    #[tokio::test]
+    async fn a_profile_that_does_not_exist_is_an_error() {
+        let none = resolve(&[("AWS_PROFILE", "absent"), ("AWS_EC2_METADATA_DISABLED", "true")]);
+        assert!(none.await.is_err());
+    }
+}

@@ -1,0 +1,216 @@
+//! What an S3 failure means: one place, every case.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::error::{ConnectorError, ProvideErrorMetadata, SdkError};
+
+use crate::remote::{RemoteError, RemoteErrorKind};
+
+/// What a "404" without a telling code would be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The request asked for one object.
+    Object,
+    /// The request needs only the bucket to be there.
+    Bucket,
+}
+
+/// What the server said.
+#[derive(Debug, thiserror::Error)]
+#[error("the server answered {status}{}{}", Spaced(.code), Spaced(.message))]
+struct Answered {
+    status: u16,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+/// Written as ` text`, or as nothing when there is none.
+struct Spaced<'a>(&'a Option<String>);
+
+impl std::fmt::Display for Spaced<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |text| write!(f, " {text}"))
+    }
+}
+
+/// Translates a failure of the SDK.
+pub(super) fn from_sdk<E>(action: &str, subject: Subject, error: SdkError<E>) -> RemoteError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ServiceError(context) => {
+            let status = context.raw().status().as_u16();
+            let meta = context.err().meta();
+            let (code, message) = (meta.code(), meta.message());
+            from_answer(action, subject, status, code, message)
+        }
+        SdkError::ResponseError(context) => match context.raw().status().as_u16() {
+            // It went well by its status, yet the rest of it makes no sense.
+            200..=299 => {
+                let cause = SdkError::<E>::ResponseError(context);
+                RemoteError::new(RemoteErrorKind::Damaged, action).with_source(cause)
+            }
+            status => from_answer(action, subject, status, None, None),
+        },
+        SdkError::TimeoutError(_) => {
+            RemoteError::new(RemoteErrorKind::Unavailable, action).with_source(error)
+        }
+        error => match credentials_error(&error) {
+            Some(kind) => RemoteError::new(kind, action).with_source(error).with_hint(
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, where the \
+                 command runs",
+            ),
+            None => RemoteError::new(unanswered(&error), action).with_source(error),
+        },
+    }
+}
+
+fn from_answer(
+    action: &str,
+    subject: Subject,
+    status: u16,
+    code: Option<&str>,
+    message: Option<&str>,
+) -> RemoteError {
+    let answered =
+        Answered { status, code: code.map(str::to_owned), message: message.map(str::to_owned) };
+    let error = RemoteError::new(kind_of(subject, status, code), action).with_source(answered);
+    match hint(status, code) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn kind_of(subject: Subject, status: u16, code: Option<&str>) -> RemoteErrorKind {
+    // The code says more than the status, where there is one; answers to HEAD have none.
+    match code {
+        Some("NoSuchBucket") => return RemoteErrorKind::NoRemote,
+        Some("NoSuchKey") => return RemoteErrorKind::NotFound,
+        Some("XMinioStorageFull" | "InsufficientStorage" | "QuotaExceeded") => {
+            return RemoteErrorKind::Full;
+        }
+        // Answers with status 400 that are about credentials.
+        Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
+            return RemoteErrorKind::Denied;
+        }
+        // Answers with status 400 that are about what got lost on the way.
+        Some("RequestTimeout" | "IncompleteBody" | "BadDigest") => {
+            return RemoteErrorKind::Unavailable;
+        }
+        _ => {}
+    }
+    match status {
+        401 | 403 => RemoteErrorKind::Denied,
+        404 if subject == Subject::Object => RemoteErrorKind::NotFound,
+        404 => RemoteErrorKind::NoRemote,
+        412 => RemoteErrorKind::Exists,
+        416 => RemoteErrorKind::Damaged,
+        // 409: another write of the object is under way, which is no word on who wins.
+        408 | 409 | 425 | 429 => RemoteErrorKind::Unavailable,
+        // The server will never know how to do this.
+        501 => RemoteErrorKind::Invalid,
+        507 => RemoteErrorKind::Full,
+        500..=599 => RemoteErrorKind::Unavailable,
+        // 400 and its like, and redirects, which mean that the address is wrong.
+        _ => RemoteErrorKind::Invalid,
+    }
+}
+
+fn hint(status: u16, code: Option<&str>) -> Option<&'static str> {
+    match (status, code) {
+        (_, Some("NoSuchBucket")) => Some("create the bucket, or correct its name"),
+        (_, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) => {
+            Some("the session's credentials have expired; renew them")
+        }
+        (_, Some("RequestTimeTooSkewed")) => Some("set the clock of this machine"),
+        (301 | 307, _)
+        | (
+            _,
+            Some(
+                "AuthorizationHeaderMalformed"
+                | "PermanentRedirect"
+                | "IllegalLocationConstraintException",
+            ),
+        ) => Some("the bucket is in another region; set --region, or AWS_REGION"),
+        (501, _) => Some("the server lacks a part of S3 that is needed"),
+        _ => None,
+    }
+}
+
+/// What a request meant that never got an answer.
+fn unanswered<E>(error: &SdkError<E>) -> RemoteErrorKind {
+    match error {
+        SdkError::ConstructionFailure(_) => RemoteErrorKind::Invalid,
+        SdkError::DispatchFailure(failure) if failure.is_user() => RemoteErrorKind::Invalid,
+        _ => RemoteErrorKind::Unavailable,
+    }
+}
+
+/// Whether it was the search for credentials that failed, and what that means.
+fn credentials_error(error: &(dyn Error + 'static)) -> Option<RemoteErrorKind> {
+    let mut cause = Some(error);
+    let mut credentials = None;
+    // Whoever hands out credentials may be as unreachable as the bucket.
+    let mut unreachable = false;
+    while let Some(error) = cause {
+        match credentials {
+            None => credentials = error.downcast_ref::<CredentialsError>(),
+            Some(_) => unreachable |= error.is::<ConnectorError>(),
+        }
+        cause = error.source();
+    }
+    Some(match credentials? {
+        CredentialsError::ProviderTimedOut(_) => RemoteErrorKind::Unavailable,
+        _ if unreachable => RemoteErrorKind::Unavailable,
+        _ => RemoteErrorKind::Denied,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use RemoteErrorKind::*;
+
+    #[test]
+    fn statuses_without_a_code() {
+        for (status, object, bucket) in [
+            (301, Invalid, Invalid),
+            (400, Invalid, Invalid),
+            (401, Denied, Denied),
+            (403, Denied, Denied),
+            (404, NotFound, NoRemote),
+            (409, Unavailable, Unavailable),
+            (412, Exists, Exists),
+            (416, Damaged, Damaged),
+            (429, Unavailable, Unavailable),
+            (500, Unavailable, Unavailable),
+            (501, Invalid, Invalid),
+            (503, Unavailable, Unavailable),
+            (504, Unavailable, Unavailable),
+            (507, Full, Full),
+        ] {
+            assert_eq!(kind_of(Subject::Object, status, None), object, "{status}");
+            assert_eq!(kind_of(Subject::Bucket, status, None), bucket, "{status}");
+        }
+    }
+
+    #[test]
+    fn codes_that_say_more_than_their_status() {
+        for (status, code, kind) in [
+            (400, "ExpiredToken", Denied),
+            (400, "RequestTimeout", Unavailable),
+            (400, "AuthorizationHeaderMalformed", Invalid),
+            (403, "RequestTimeTooSkewed", Denied),
+            (404, "NoSuchBucket", NoRemote),
+            (404, "NoSuchKey", NotFound),
+            (409, "ConditionalRequestConflict", Unavailable),
+            (412, "PreconditionFailed", Exists),
+            (503, "SlowDown", Unavailable),
+            (507, "XMinioStorageFull", Full),
+        ] {
+            assert_eq!(kind_of(Subject::Object, status, Some(code)), kind, "{code}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! S3 servers for tests and benchmarks, on the loopback interface.
+//!
+//! [`S3Server`] runs inside this process, on threads of its own, and can be told to misbehave;
+//! [`Moto`] is another implementation of S3 as a second opinion.
+
+mod fault;
+mod layer;
+mod line;
+mod moto;
+mod server;
+mod store;
+
+pub use fault::{Counts, Fault, Faults, Rule};
+pub use moto::Moto;
+pub use server::{S3Options, S3Server};
+
+/// The access key that the servers know.
+pub const ACCESS_KEY: &str = "cachefs-test";
+/// The secret that goes with it.
+pub const SECRET_KEY: &str = "cachefs-test-secret";
+/// The bucket that the servers start with.
+pub const BUCKET: &str = "cache";

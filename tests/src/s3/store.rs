@@ -1,0 +1,70 @@
+//! `s3s-fs` with conditional writes that are either atomic or ignored.
+
+use s3s::dto::{
+    DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput, HeadBucketInput,
+    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output,
+    PutObjectInput, PutObjectOutput,
+};
+use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s_fs::FileSystem;
+use tokio::sync::Mutex;
+
+/// The part of S3 that a cache uses, on files.
+#[derive(Debug)]
+pub(super) struct Store {
+    files: FileSystem,
+    ignore_conditions: bool,
+    /// `s3s-fs` looks whether the object exists and writes it later; S3 does both at once.
+    conditional_write: Mutex<()>,
+}
+
+impl Store {
+    pub(super) fn new(files: FileSystem, ignore_conditions: bool) -> Self {
+        Self { files, ignore_conditions, conditional_write: Mutex::new(()) }
+    }
+}
+
+type Answer<T> = S3Result<S3Response<T>>;
+
+#[async_trait::async_trait]
+impl S3 for Store {
+    async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
+        let input = &mut request.input;
+        if self.ignore_conditions {
+            input.if_none_match = None;
+            input.if_match = None;
+        }
+        let conditional = input.if_none_match.is_some() || input.if_match.is_some();
+        let _turn = match conditional {
+            true => Some(self.conditional_write.lock().await),
+            false => None,
+        };
+        self.files.put_object(request).await
+    }
+
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+        self.files.get_object(request).await
+    }
+
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
+        self.files.head_object(request).await
+    }
+
+    async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
+        self.files.head_bucket(request).await
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> Answer<ListObjectsV2Output> {
+        self.files.list_objects_v2(request).await
+    }
+
+    async fn delete_object(
+        &self,
+        request: S3Request<DeleteObjectInput>,
+    ) -> Answer<DeleteObjectOutput> {
+        self.files.delete_object(request).await
+    }
+}

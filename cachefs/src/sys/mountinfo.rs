@@ -109,7 +109,8 @@ impl MountTable {
 
     /// The mount that a path lookup of `mount_point` ends in, if something is mounted exactly there.
     ///
-    /// The path must be absolute and free of symbolic links ([`resolve_mount_point`]).
+    /// The path must be absolute and free of symbolic links. `Path::canonicalize` makes it so, and
+    /// asks nothing of the mount at the path's end, be its server dead or hung.
     pub fn topmost_at(&self, mount_point: &Path) -> Option<&MountEntry> {
         let stacked = || {
             self.entries
@@ -137,28 +138,6 @@ impl MountTable {
         self.entries
             .iter()
             .filter(move |entry| entry.parent == id && entry.id != id)
-    }
-}
-
-/// Makes a path absolute and free of links without touching what is mounted at its end.
-///
-/// `canonicalize` would ask the mount itself, which fails or hangs where its server is dead.
-///
-/// # Errors
-/// When a parent directory is missing or unreadable.
-pub fn resolve_mount_point(path: &Path) -> io::Result<PathBuf> {
-    let path = std::path::absolute(path)?;
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => {
-            let resolved = parent.canonicalize()?.join(name);
-            // A mount point is a directory; only a link at the end needs following.
-            match std::fs::read_link(&resolved) {
-                Ok(_) => resolved.canonicalize(),
-                Err(_) => Ok(resolved),
-            }
-        }
-        // `/`, or a path that ends in `..`
-        _ => path.canonicalize(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, fsconfig_create,
@@ -153,7 +153,7 @@ pub fn has_volatile_marker(work: &Path) -> bool {
 /// # Errors
 /// Whatever removing a directory answers; a missing mark is no error.
 pub fn clear_volatile_marker(work: &Path) -> io::Result<()> {
-    match std::fs::remove_dir(work.join(VOLATILE_MARKER)) {
+    match std::fs::remove_dir_all(work.join(VOLATILE_MARKER)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -344,23 +344,48 @@ fn classify(request: &OverlayMount<'_>, opened: &Opened, errno: Errno, log: Stri
             path: upper(),
             reason: "it is mounted read-only".to_owned(),
         },
-        Errno::INVAL | Errno::OPNOTSUPP | Errno::REMOTE => {
-            let kind = FilesystemKind::of(opened.upper.as_fd());
-            if log.contains("stacking depth") {
-                MountError::TooDeep(target())
-            } else if has_volatile_marker(request.work) {
-                MountError::StaleVolatile(request.work.to_owned())
-            } else if kind == Ok(FilesystemKind::Overlay) {
-                MountError::UpperOnOverlay(upper())
-            } else if let Some(reason) = kind.ok().and_then(|kind| kind.unfit_for_upper()) {
-                MountError::UpperUnsuitable {
-                    path: upper(),
-                    reason: reason.to_owned(),
-                }
-            } else {
-                MountError::from_mount(OVERLAY_TYPE, target(), log, errno)
-            }
-        }
+        Errno::INVAL | Errno::OPNOTSUPP | Errno::REMOTE => invalid(request, opened, errno, log),
         errno => MountError::from_mount(OVERLAY_TYPE, target(), log, errno),
     }
+}
+
+/// Finds out what is meant by "invalid argument", most certain reason first.
+///
+/// The kernel explains itself to its log only, which few may read.
+fn invalid(request: &OverlayMount<'_>, opened: &Opened, errno: Errno, log: String) -> MountError {
+    let (upper, target) = (|| request.upper.to_owned(), || request.target.to_owned());
+    let unsuitable = |reason: &str| MountError::UpperUnsuitable {
+        path: upper(),
+        reason: reason.to_owned(),
+    };
+    if has_volatile_marker(request.work) {
+        return MountError::StaleVolatile(request.work.to_owned());
+    }
+    match FilesystemKind::of(opened.upper.as_fd()) {
+        Ok(FilesystemKind::Overlay) => return MountError::UpperOnOverlay(upper()),
+        Ok(kind) => {
+            if let Some(reason) = kind.unfit_for_upper() {
+                return unsuitable(reason);
+            }
+        }
+        Err(_) => {}
+    }
+    if rustix::fs::fstatvfs(&opened.upper)
+        .is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY))
+    {
+        return unsuitable("it is mounted read-only");
+    }
+    let real = |fd: &OwnedFd| std::fs::read_link(descriptor_path(fd)).ok();
+    if let (Some(upper), Some(work)) = (real(&opened.upper), real(&opened.work))
+        && (upper.starts_with(&work) || work.starts_with(&upper))
+    {
+        return MountError::Overlapping(target());
+    }
+    // How deep a lower is stacked cannot be asked; that it is an overlay at all is reason enough
+    // once everything else is excluded.
+    let is_overlay = |fd: &OwnedFd| FilesystemKind::of(fd.as_fd()) == Ok(FilesystemKind::Overlay);
+    if opened.lowers.iter().any(is_overlay) {
+        return MountError::TooDeep(target());
+    }
+    MountError::from_mount(OVERLAY_TYPE, target(), log, errno)
 }

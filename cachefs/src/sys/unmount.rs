@@ -9,7 +9,7 @@ use rustix::mount::UnmountFlags;
 use thiserror::Error;
 
 use super::holders::{Holder, holders_of};
-use super::mountinfo::{MountTable, resolve_mount_point};
+use super::mountinfo::MountTable;
 
 /// How often a busy mount is tried again while there is time.
 const RETRY_EVERY: Duration = Duration::from_millis(20);
@@ -95,7 +95,7 @@ fn list(holders: &[Holder]) -> String {
 /// # Errors
 /// [`UnmountError`]; the mount is unchanged then. With `lazy`, never [`UnmountError::Busy`].
 pub fn unmount(path: &Path, options: UnmountOptions) -> Result<(), UnmountError> {
-    let path = resolve_mount_point(path).map_err(|source| UnmountError::Io {
+    let path = path.canonicalize().map_err(|source| UnmountError::Io {
         path: path.to_owned(),
         source,
     })?;

@@ -41,31 +41,31 @@ pub enum Lower<'a> {
     Target,
 }
 
-/// Which of the kernel's overlay features are asked for.
+/// Which of the kernel's overlay features are asked for. What each does over a FUSE lower was
+/// measured; `docs/mounting.md` has the results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlayOptions {
     /// Marks live in `user.overlay.*` instead of `trusted.overlay.*`. The kernel then refuses
-    /// `redirect_dir`, and `index` and `xino` bring nothing that survives, so they are not set.
+    /// `redirect_dir`.
     pub userxattr: bool,
-    /// Inode numbers of all layers share one device number and stay the same over copy-up.
+    /// All files have the overlay's device number. Needs inode numbers below 2^60 in the lowers.
     pub xino: bool,
     /// A directory of a lower can be renamed (`rename(2)` answers EXDEV otherwise).
     pub redirect_dir: bool,
-    /// Hard links stay together over copy-up. Ties the upper to its lowers: the kernel refuses the
-    /// upper over any other.
+    /// Hard links stay together over copy-up. In a user namespace the kernel ignores it.
     pub index: bool,
     /// Nothing is synced to disk. The upper must be thrown away after a crash.
     pub volatile: bool,
 }
 
 impl OverlayOptions {
-    /// Picks what the caller's user namespace allows: everything useful for the machine's root,
-    /// `userxattr` alone in a user namespace.
+    /// Picks what the caller's user namespace allows: renames for the machine's root, `userxattr`
+    /// in a user namespace; `index` and `volatile` are off.
     pub fn for_caller() -> Self {
         let initial = namespace::in_initial_user_namespace();
         Self {
             userxattr: !initial,
-            xino: initial,
+            xino: true,
             redirect_dir: initial,
             index: false,
             volatile: false,
@@ -75,17 +75,23 @@ impl OverlayOptions {
     /// The `key=value` and flag options, in the order in which the kernel gets them.
     ///
     /// As root every feature is named, on or off, because distributions build kernels with other
-    /// defaults; `metacopy` is always off, since a differ would find files without their bytes.
+    /// defaults; with `userxattr` they are off unless named. `metacopy` is never on: a differ would
+    /// find files without their bytes.
     fn settings(&self) -> Vec<(&'static str, Option<&'static str>)> {
-        let on_off = |on| Some(if on { "on" } else { "off" });
         let mut settings = Vec::new();
         if self.userxattr {
             settings.push(("userxattr", None));
-        } else {
-            settings.push(("xino", on_off(self.xino)));
-            settings.push(("redirect_dir", on_off(self.redirect_dir)));
-            settings.push(("index", on_off(self.index)));
-            settings.push(("metacopy", Some("off")));
+        }
+        let features = [
+            ("xino", self.xino),
+            ("redirect_dir", self.redirect_dir),
+            ("index", self.index),
+            ("metacopy", false),
+        ];
+        for (key, on) in features {
+            if on || !self.userxattr {
+                settings.push((key, Some(if on { "on" } else { "off" })));
+            }
         }
         if self.volatile {
             settings.push(("volatile", None));
@@ -388,4 +394,82 @@ fn invalid(request: &OverlayMount<'_>, opened: &Opened, errno: Errno, log: Strin
         return MountError::TooDeep(target());
     }
     MountError::from_mount(OVERLAY_TYPE, target(), log, errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_names_every_feature_and_a_user_namespace_only_what_is_on() {
+        let mut options = OverlayOptions {
+            userxattr: false,
+            xino: true,
+            redirect_dir: true,
+            index: false,
+            volatile: true,
+        };
+        let keys = |options: &OverlayOptions| {
+            options
+                .settings()
+                .into_iter()
+                .map(|(key, value)| (key, value.unwrap_or_default()))
+                .collect::<Vec<_>>()
+        };
+        let as_root = [
+            ("xino", "on"),
+            ("redirect_dir", "on"),
+            ("index", "off"),
+            ("metacopy", "off"),
+            ("volatile", ""),
+        ];
+        assert_eq!(keys(&options), as_root);
+        options.userxattr = true;
+        options.redirect_dir = false;
+        assert_eq!(
+            keys(&options),
+            [("userxattr", ""), ("xino", "on"), ("volatile", "")]
+        );
+    }
+
+    /// Kernels before 6.5 get one string of options; newer ones still take it.
+    #[test]
+    fn the_form_for_older_kernels_mounts_the_same() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = |name: &str| {
+            let path = temp.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let (lower, upper, work, target) = (dir("a,b:c"), dir("u,p:r"), dir("w,k:s"), dir("t,g:t"));
+        std::fs::write(lower.join("cached"), "cache").unwrap();
+        std::fs::write(target.join("here"), "before").unwrap();
+        let request = OverlayMount {
+            lowers: &[Lower::Dir(&lower), Lower::Target],
+            upper: &upper,
+            work: &work,
+            target: &target,
+            options: &OverlayOptions::for_caller(),
+        };
+        if let Err(errno) = mount_by_string(&request, &open_all(&request).unwrap()) {
+            let error = classify(&request, &open_all(&request).unwrap(), errno, String::new());
+            assert!(error.is_environment(), "{error}");
+            return println!("skipped: {error}");
+        }
+        let read = |name: &str| std::fs::read_to_string(target.join(name));
+        let seen = (read("cached"), read("here"));
+        let table = MountTable::read();
+        rustix::mount::unmount(&target, rustix::mount::UnmountFlags::DETACH).unwrap();
+        assert_eq!(
+            (seen.0.unwrap().as_str(), seen.1.unwrap().as_str()),
+            ("cache", "before")
+        );
+        assert!(
+            table
+                .unwrap()
+                .topmost_at(&target)
+                .unwrap()
+                .is_cachefs_overlay()
+        );
+    }
 }

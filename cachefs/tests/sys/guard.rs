@@ -6,6 +6,7 @@ use cachefs::sys::MountError;
 use cachefs::sys::fuse_mount::{FuseMountOptions, mount_fuse};
 use cachefs::sys::mountinfo::MountTable;
 use cachefs::sys::overlay::{Lower, OverlayMount, OverlayOptions, mount_overlay};
+use cachefs::sys::unmount::{UnmountOptions, unmount};
 use rustix::mount::UnmountFlags;
 
 use crate::tinyfs::{Behaviour, serve};
@@ -82,6 +83,20 @@ impl Drop for MountDir {
     }
 }
 
+/// Unmounts. A process that another test is just starting holds every mount for a moment, between
+/// its fork and its exec.
+pub(crate) fn down(path: &Path) {
+    let patience = std::time::Duration::from_secs(10);
+    unmount(
+        path,
+        UnmountOptions {
+            lazy: false,
+            patience,
+        },
+    )
+    .unwrap();
+}
+
 /// Unwraps what a mount gave; `None`, with a note, where the machine does not permit it.
 pub(crate) fn permitted<T>(result: Result<T, MountError>) -> Option<T> {
     match result {
@@ -94,7 +109,7 @@ pub(crate) fn permitted<T>(result: Result<T, MountError>) -> Option<T> {
     }
 }
 
-/// The options of root with a choice of features.
-pub(crate) fn root_options() -> OverlayOptions {
+/// What the caller's namespace allows.
+pub(crate) fn options_here() -> OverlayOptions {
     OverlayOptions::for_caller()
 }

@@ -2,6 +2,8 @@
 //!
 //! What the kernel of the machine does not allow is skipped, with a line that says so.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod children;
 mod fuse;
 mod guard;

@@ -8,9 +8,8 @@ use cachefs::sys::mountinfo::MountTable;
 use cachefs::sys::overlay::{
     Lower, OverlayMount, OverlayOptions, clear_volatile_marker, has_volatile_marker, mount_overlay,
 };
-use cachefs::sys::unmount::{UnmountOptions, unmount};
 
-use crate::guard::{MountDir, permitted, root_options};
+use crate::guard::{MountDir, down, options_here, permitted};
 
 #[test]
 fn what_was_at_the_target_stays_visible_below() {
@@ -21,7 +20,7 @@ fn what_was_at_the_target_stays_visible_below() {
     fs::write(target.join("here"), "before").unwrap();
     fs::write(target.join("both"), "before").unwrap();
     let lowers = [Lower::Dir(&cache), Lower::Target];
-    let Some(merged) = permitted(temp.overlay(&lowers, &root_options())) else {
+    let Some(merged) = permitted(temp.overlay(&lowers, &options_here())) else {
         return;
     };
     let read = |name| fs::read_to_string(merged.join(name)).unwrap();
@@ -30,7 +29,7 @@ fn what_was_at_the_target_stays_visible_below() {
         ("cache".into(), "before".into(), "cache".into())
     );
     fs::write(merged.join("here"), "changed").unwrap();
-    unmount(&merged, UnmountOptions::default()).unwrap();
+    down(&merged);
     assert_eq!(read("here"), "before");
     assert_eq!(
         fs::read_to_string(temp.dir("upper").join("here")).unwrap(),
@@ -49,7 +48,7 @@ fn names_that_are_separators_elsewhere() {
         upper: &upper,
         work: &work,
         target: &target,
-        options: &root_options(),
+        options: &options_here(),
     };
     let Some(()) = permitted(mount_overlay(&request)) else {
         return;
@@ -76,7 +75,7 @@ fn many_lowers() {
         fs::write(dir.join("top"), n.to_string()).unwrap();
     }
     let lowers: Vec<_> = dirs.iter().map(|dir| Lower::Dir(dir)).collect();
-    let Some(merged) = permitted(temp.overlay(&lowers, &root_options())) else {
+    let Some(merged) = permitted(temp.overlay(&lowers, &options_here())) else {
         return;
     };
     assert_eq!(fs::read_dir(&merged).unwrap().count(), 121);
@@ -88,7 +87,7 @@ fn inode_numbers_stay_over_copy_up() {
     let temp = MountDir::new();
     let lower = temp.dir("lower");
     fs::write(lower.join("x"), "x").unwrap();
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &root_options())) else {
+    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options_here())) else {
         return;
     };
     let before = fs::metadata(merged.join("x")).unwrap();
@@ -102,7 +101,7 @@ fn inode_numbers_stay_over_copy_up() {
 fn one_upper_serves_one_overlay() {
     let temp = MountDir::new();
     let (lower, other) = (temp.dir("lower"), temp.dir("other"));
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &root_options())) else {
+    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options_here())) else {
         return;
     };
     let (upper, work) = (temp.dir("upper"), temp.dir("work"));
@@ -111,7 +110,7 @@ fn one_upper_serves_one_overlay() {
         upper: &upper,
         work: &work,
         target: &other,
-        options: &root_options(),
+        options: &options_here(),
     };
     match mount_overlay(&again) {
         Err(MountError::UpperBusy { path, mounted_at }) => {
@@ -125,7 +124,7 @@ fn one_upper_serves_one_overlay() {
 fn an_upper_on_an_overlay_is_refused_by_name() {
     let temp = MountDir::new();
     let (lower, other) = (temp.dir("lower"), temp.dir("other"));
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &root_options())) else {
+    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options_here())) else {
         return;
     };
     let (upper, work) = (merged.join("u"), merged.join("w"));
@@ -136,7 +135,7 @@ fn an_upper_on_an_overlay_is_refused_by_name() {
         upper: &upper,
         work: &work,
         target: &other,
-        options: &root_options(),
+        options: &options_here(),
     };
     let error = mount_overlay(&nested).unwrap_err();
     assert!(
@@ -149,7 +148,7 @@ fn an_upper_on_an_overlay_is_refused_by_name() {
 #[test]
 fn the_third_level_is_too_deep() {
     let temp = MountDir::new();
-    let (mut lower, options) = (temp.dir("lower"), root_options());
+    let (mut lower, options) = (temp.dir("lower"), options_here());
     for level in 1..=3 {
         let dir = |name: &str| temp.dir(&format!("{name}-{level}"));
         let (upper, work, target) = (dir("upper"), dir("work"), dir("merged"));
@@ -181,7 +180,7 @@ fn directories_that_do_not_fit_are_named() {
         temp.dir("work"),
         temp.dir("upper/inside"),
     );
-    let options = root_options();
+    let options = options_here();
     let mount = |lower, upper, work| {
         let lowers = [Lower::Dir(lower)];
         mount_overlay(&OverlayMount {
@@ -219,14 +218,14 @@ fn a_volatile_upper_is_refused_until_cleared() {
     let lower = temp.dir("lower");
     let options = OverlayOptions {
         volatile: true,
-        ..root_options()
+        ..options_here()
     };
     let lowers = [Lower::Dir(&lower)];
     let Some(merged) = permitted(temp.overlay(&lowers, &options)) else {
         return;
     };
     fs::write(merged.join("x"), "x").unwrap();
-    unmount(&merged, UnmountOptions::default()).unwrap();
+    down(&merged);
     let work = temp.dir("work");
     assert!(has_volatile_marker(&work));
     let refused = temp.overlay(&lowers, &options).unwrap_err();

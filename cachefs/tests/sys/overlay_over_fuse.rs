@@ -5,10 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use cachefs::sys::overlay::{Lower, OverlayOptions};
-use cachefs::sys::unmount::{UnmountOptions, unmount};
 use cachefs::sys::upper::is_whiteout;
 
-use crate::guard::{MountDir, permitted, root_options};
+use crate::guard::{MountDir, down, options_here, permitted};
 use crate::tinyfs::Behaviour;
 
 fn view_behaviour() -> Behaviour {
@@ -28,7 +27,7 @@ fn is_root(options: &OverlayOptions) -> bool {
 #[test]
 fn changes_go_to_the_upper_and_renames_work() {
     let temp = MountDir::new();
-    let options = root_options();
+    let options = options_here();
     let Some(view) = temp.view("view", view_behaviour()) else {
         return;
     };
@@ -70,7 +69,7 @@ fn inode_numbers_stay_over_copy_up() {
         (1 << 62, false),
     ] {
         let temp = MountDir::new();
-        let options = root_options();
+        let options = options_here();
         if !is_root(&options) {
             return;
         }
@@ -101,7 +100,7 @@ fn an_upper_survives_a_new_mount_of_the_same_view() {
         let temp = MountDir::new();
         let options = OverlayOptions {
             index,
-            ..root_options()
+            ..options_here()
         };
         if !is_root(&options) {
             return;
@@ -128,8 +127,8 @@ fn an_upper_survives_a_new_mount_of_the_same_view() {
                 "index {index}, round {round}: {:?}, nlink {nlink}",
                 seen[round]
             );
-            unmount(&merged, UnmountOptions::default()).unwrap();
-            unmount(&view, UnmountOptions::default()).unwrap();
+            down(&merged);
+            down(&view);
         }
         let other = if index { "changed" } else { "linked" };
         for (link_1, link_2, kept) in &seen {

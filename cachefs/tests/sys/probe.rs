@@ -2,9 +2,8 @@
 
 use cachefs::sys::mountinfo::MountTable;
 use cachefs::sys::probe::{Probe, Status};
-use cachefs::sys::unmount::{UnmountOptions, unmount};
 
-use crate::guard::{MountDir, permitted, root_options};
+use crate::guard::{MountDir, down, options_here, permitted};
 
 fn print(probe: &Probe) {
     for finding in &probe.findings {
@@ -24,7 +23,7 @@ fn the_probe_agrees_with_real_mounts_and_leaves_nothing() {
     let lower = temp.dir("lower");
     let overlay = temp.overlay(
         &[cachefs::sys::overlay::Lower::Dir(&lower)],
-        &root_options(),
+        &options_here(),
     );
     let finding = probe
         .findings
@@ -41,7 +40,7 @@ fn the_probe_agrees_with_real_mounts_and_leaves_nothing() {
             .any(|entry| entry.mount_point.starts_with(&store))
     );
     if let Some(merged) = permitted(overlay) {
-        unmount(&merged, UnmountOptions::default()).unwrap();
+        down(&merged);
     }
 }
 
@@ -50,7 +49,7 @@ fn a_store_on_an_overlay_is_an_obstacle() {
     let temp = MountDir::new();
     let lower = temp.dir("lower");
     let lowers = [cachefs::sys::overlay::Lower::Dir(&lower)];
-    let Some(merged) = permitted(temp.overlay(&lowers, &root_options())) else {
+    let Some(merged) = permitted(temp.overlay(&lowers, &options_here())) else {
         return;
     };
     let probe = Probe::run(&merged);

@@ -9,7 +9,7 @@ use cachefs::sys::mountinfo::MountTable;
 use cachefs::sys::overlay::Lower;
 use cachefs::sys::unmount::{UnmountError, UnmountOptions, unmount};
 
-use crate::guard::{MountDir, permitted, root_options};
+use crate::guard::{MountDir, down, options_here, permitted};
 use crate::tinyfs::Behaviour;
 
 /// A process that is ended with its owner.
@@ -38,7 +38,7 @@ fn every_kind_of_holder_is_named() {
     let lower = temp.dir("lower");
     fs::create_dir(lower.join("inner")).unwrap();
     fs::copy("/bin/sleep", lower.join("sleeper")).unwrap();
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &root_options())) else {
+    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options_here())) else {
         return;
     };
     let now = UnmountOptions::default();
@@ -95,7 +95,7 @@ fn every_kind_of_holder_is_named() {
 
     rustix::mount::unmount(merged.join("inner"), rustix::mount::UnmountFlags::empty()).unwrap();
     drop((inside, runs, writes));
-    unmount(&merged, now).unwrap();
+    down(&merged);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_stack_is_taken_down_from_the_top() {
         return;
     };
     let lowers = [Lower::Dir(&lower), Lower::Target];
-    let Some(_) = permitted(temp.overlay(&lowers, &root_options())) else {
+    let Some(_) = permitted(temp.overlay(&lowers, &options_here())) else {
         return;
     };
     let kinds = || -> Vec<String> {
@@ -170,9 +170,9 @@ fn a_stack_is_taken_down_from_the_top() {
             .collect()
     };
     assert_eq!(kinds(), ["overlay", "fuse.cachefs"]);
-    unmount(&merged, UnmountOptions::default()).unwrap();
+    down(&merged);
     assert_eq!(kinds(), ["fuse.cachefs"]);
-    unmount(&merged, UnmountOptions::default()).unwrap();
+    down(&merged);
     assert!(kinds().is_empty());
 }
 
@@ -190,5 +190,5 @@ fn a_dead_mount_can_be_unmounted() {
         .stdin(Stdio::null())
         .status();
     assert!(inside.is_err(), "the mount is dead");
-    unmount(&path, UnmountOptions::default()).unwrap();
+    down(&path);
 }

@@ -11,7 +11,7 @@ use cachefs::sys::upper::{
 };
 use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
 
-use crate::guard::{MountDir, permitted, root_options};
+use crate::guard::{MountDir, options_here, permitted};
 
 fn marks(path: &Path, namespace: MarkNamespace) -> Marks {
     let open = |path: &Path, flags| rustix::fs::openat(CWD, path, flags, Mode::empty()).unwrap();
@@ -82,7 +82,7 @@ fn check_removals(upper: &Path, namespace: MarkNamespace) {
 fn removed_replaced_and_renamed_entries_as_root() {
     let temp = MountDir::new();
     let lower = lower_tree(&temp);
-    let options = root_options();
+    let options = options_here();
     let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options)) else {
         return;
     };
@@ -145,7 +145,7 @@ fn removed_and_replaced_entries_with_user_attributes() {
 fn attributes_of_an_overlay_in_an_overlay_get_their_names_back() {
     let temp = MountDir::new();
     let lower = lower_tree(&temp);
-    let options = root_options();
+    let options = options_here();
     let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options)) else {
         return;
     };

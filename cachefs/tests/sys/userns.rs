@@ -1,6 +1,7 @@
 //! The same mounts in a user namespace, where the process is root of nothing but itself.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -57,6 +58,8 @@ fn inside() {
     else {
         return;
     };
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    assert_eq!(device(&merged.join("file")), device(&merged));
     fs::remove_file(merged.join("file")).unwrap();
     fs::write(merged.join("dir/inner"), "changed").unwrap();
     let upper = temp.dir("upper");

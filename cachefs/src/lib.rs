@@ -1,1 +1,3 @@
-//! placeholder
+//! The cachefs daemon, its FUSE view of layers, and the mounts made from them.
+
+pub mod sys;

@@ -28,6 +28,18 @@ pub struct Indexed {
     pub pack: PackRef,
 }
 
+/// What a save asks of an index. Calls block and may come from any thread.
+pub trait ChunkIndex: Send + Sync {
+    /// Looks chunks up; `None` for those that no known pack holds.
+    fn lookup(&self, repo: &RepoId, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>>;
+    /// Whether a pack's chunks are in the index.
+    fn has_pack(&self, repo: &RepoId, pack: &PackId) -> Result<bool>;
+    /// Adds a pack and its chunks. A chunk that is known already keeps its older place.
+    fn insert(&self, repo: &RepoId, pack: &PackRef, trailer: &Trailer) -> Result<()>;
+    /// Takes a pack out, because the remote no longer has it. Its chunks count as unknown.
+    fn remove(&self, repo: &RepoId, pack: &PackId) -> Result<()>;
+}
+
 /// The index of one store directory.
 pub struct Index {
     database: RwLock<Database>,
@@ -45,28 +57,6 @@ impl Index {
         Ok(Self { database: RwLock::new(Database::open(directory)?) })
     }
 
-    /// Looks chunks up; `None` for those that no known pack holds.
-    ///
-    /// A database that fails is replaced by an empty one: the chunks are then stored once more.
-    pub fn lookup(&self, repo: &RepoId, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
-        self.run(|database| database.lookup(repo, chunks))
-    }
-
-    /// Whether a pack's chunks are in the index.
-    pub fn has_pack(&self, repo: &RepoId, pack: &PackId) -> Result<bool> {
-        self.run(|database| database.has_pack(repo, pack))
-    }
-
-    /// Adds a pack and its chunks. A chunk that is known already keeps its older place.
-    pub fn insert(&self, repo: &RepoId, pack: &PackRef, trailer: &Trailer) -> Result<()> {
-        self.run(|database| database.insert(repo, pack, trailer))
-    }
-
-    /// Takes a pack out, because the remote no longer has it. Its chunks count as unknown.
-    pub fn remove(&self, repo: &RepoId, pack: &PackId) -> Result<()> {
-        self.run(|database| database.remove(repo, pack))
-    }
-
     fn run<T>(&self, work: impl Fn(&Database) -> Result<T>) -> Result<T> {
         let failed = match work(&self.database.read()) {
             Ok(value) => return Ok(value),
@@ -76,6 +66,25 @@ impl Index {
         let mut database = self.database.write();
         database.reset()?;
         work(&database)
+    }
+}
+
+/// A database that fails is replaced by an empty one: chunks are then stored once more.
+impl ChunkIndex for Index {
+    fn lookup(&self, repo: &RepoId, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
+        self.run(|database| database.lookup(repo, chunks))
+    }
+
+    fn has_pack(&self, repo: &RepoId, pack: &PackId) -> Result<bool> {
+        self.run(|database| database.has_pack(repo, pack))
+    }
+
+    fn insert(&self, repo: &RepoId, pack: &PackRef, trailer: &Trailer) -> Result<()> {
+        self.run(|database| database.insert(repo, pack, trailer))
+    }
+
+    fn remove(&self, repo: &RepoId, pack: &PackId) -> Result<()> {
+        self.run(|database| database.remove(repo, pack))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A save's target in the same process: the index, the local cache and the remote.
+//! A save's target made of an index, the local cache and the remote.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use tokio::runtime::Handle;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, RepoId};
-use crate::index::{Index, Indexed};
+use crate::index::{ChunkIndex, Indexed};
 use crate::local::PackCache;
 use crate::pack::{self, FinishedPack, PackRef, Trailer};
 use crate::remote::{DynRemote, PutMode, RemoteErrorKind};
 use crate::task::join_all;
 
-/// Saves into one repository through one local index.
+/// Saves into one repository through one index, of this process or behind a socket.
 ///
 /// Its calls block on `runtime`, so they must come from threads outside of it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StoreTarget {
     /// Runs the requests.
     pub runtime: Handle,
@@ -26,7 +26,7 @@ pub struct StoreTarget {
     /// Which repository that is.
     pub repo: RepoId,
     /// What is known of it.
-    pub index: Arc<Index>,
+    pub index: Arc<dyn ChunkIndex>,
     /// Where new packs are kept, so that the next restore here reads them locally.
     pub cache: Arc<PackCache>,
 }

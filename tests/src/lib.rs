@@ -1,1 +1,12 @@
-//! placeholder
+//! Support for the end-to-end tests of cachefs.
+//!
+//! The tests treat the `cachefs` binary as a black box: nothing here uses the product's own code,
+//! so that a fault in it cannot hide itself.
+//!
+//! - [`harness`] runs the binary in a sandbox that leaves nothing behind;
+//! - [`tree`] makes, changes and compares directory trees with everything a filesystem can hold;
+//! - [`tools`] prepares caches of real build tools, and builds that work only from such a cache.
+
+pub mod harness;
+pub mod tools;
+pub mod tree;

@@ -48,11 +48,21 @@ impl Cachefs {
     ///
     /// When there is no binary, or no room for a sandbox.
     pub fn new() -> Result<Self> {
+        Self::of_binary(find_binary()?)
+    }
+
+    /// Makes a machine that runs another binary, such as an older version.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such binary, or no room for a sandbox.
+    pub fn of_binary(binary: impl AsRef<Path>) -> Result<Self> {
+        let binary = std::fs::canonicalize(binary.as_ref())?;
         let sandbox = Sandbox::new()?;
         let remote = sandbox.path().join("remote");
         std::fs::create_dir(&remote)?;
         let url = format!("file://{}", remote.display());
-        Self::in_sandbox(sandbox, url)
+        Self::machine(binary, Arc::new(sandbox), Arc::default(), url)
     }
 
     /// Makes a machine with a remote that exists elsewhere.
@@ -61,12 +71,8 @@ impl Cachefs {
     ///
     /// When there is no binary, or no room for a sandbox.
     pub fn with_remote(url: impl Into<String>) -> Result<Self> {
-        Self::in_sandbox(Sandbox::new()?, url.into())
-    }
-
-    fn in_sandbox(sandbox: Sandbox, remote: String) -> Result<Self> {
-        let binary = find_binary()?;
-        Self::machine(binary, Arc::new(sandbox), Arc::default(), remote)
+        let sandbox = Arc::new(Sandbox::new()?);
+        Self::machine(find_binary()?, sandbox, Arc::default(), url.into())
     }
 
     fn machine(

@@ -104,6 +104,7 @@ impl<R: Remote> Retry<R> {
             attempt: self.policy.attempt + extra,
             failures: 0,
             damaged: 0,
+            last_error: None,
         }
     }
 }
@@ -117,6 +118,7 @@ struct RetriedOperation<'a> {
     attempt: Duration,
     failures: u32,
     damaged: u32,
+    last_error: Option<RemoteError>,
 }
 
 impl RetriedOperation<'_> {
@@ -142,11 +144,17 @@ impl RetriedOperation<'_> {
         {
             meter.count_retry();
         }
-        let waited = self.attempt.min(self.deadline.saturating_duration_since(Instant::now()));
-        match timeout(waited, request).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.attempt = self.attempt.saturating_mul(2);
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let waited = self.attempt.min(left);
+        if let Ok(result) = timeout(waited, request).await {
+            return result;
+        }
+        let cut_short = left < self.attempt;
+        self.attempt = self.attempt.saturating_mul(2);
+        match self.last_error.take() {
+            // What the remote said earlier explains more than the end of our own patience.
+            Some(error) if cut_short => Err(error),
+            _ => {
                 let cause = AttemptTimedOut { number: self.failures + 1, waited };
                 Err(RemoteError::new(RemoteErrorKind::Unavailable, &self.action).with_source(cause))
             }
@@ -175,6 +183,7 @@ impl RetriedOperation<'_> {
             action = %self.action, failures = self.failures, error = ?error, ?pause,
             "a request to the remote failed and will be repeated",
         );
+        self.last_error = Some(error);
         sleep(pause).await;
         Ok(())
     }

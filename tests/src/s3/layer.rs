@@ -1,15 +1,17 @@
 //! Applies faults, delay and width to the requests of an S3 service.
 
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use s3s::Body;
 use s3s::service::S3Service;
+use tokio::time::{Sleep, sleep};
 
 use super::fault::{Fault, Faults};
 use super::line::{OverLine, Sender};
@@ -27,7 +29,7 @@ pub(super) async fn answer(
     let method = request.method().clone();
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     let fault = faults.fate(method.as_str(), &percent_decoded(target));
-    tokio::time::sleep(faults.line.latency()).await;
+    sleep(faults.line.latency()).await;
     match fault {
         Some(Fault::Hang) => pending().await,
         Some(Fault::Disconnect) => return Err("disconnected on purpose".into()),
@@ -101,17 +103,21 @@ enum Damage {
     Corrupt(u64),
 }
 
+/// How long a cut answer stays open, so that what was sent before the cut leaves the process.
+const FLUSH: Duration = Duration::from_millis(20);
+
 /// A body with a flaw.
 struct Damaged {
     body: Body,
     damage: Damage,
+    cut: Option<Pin<Box<Sleep>>>,
     /// How many bytes have gone by.
     at: u64,
 }
 
 impl Damaged {
     fn wrap(body: Body, damage: Damage) -> Body {
-        Body::http_body_unsync(Self { body, damage, at: 0 })
+        Body::http_body_unsync(Self { body, damage, cut: None, at: 0 })
     }
 }
 
@@ -127,6 +133,8 @@ impl hyper::body::Body for Damaged {
         match self.damage {
             Damage::Shorten(length) if at >= length => return Poll::Ready(None),
             Damage::Truncate(length) if at >= length => {
+                let cut = self.cut.get_or_insert_with(|| Box::pin(sleep(FLUSH)));
+                ready!(cut.as_mut().poll(cx));
                 let error = io::Error::new(io::ErrorKind::ConnectionAborted, "cut on purpose");
                 return Poll::Ready(Some(Err(error.into())));
             }

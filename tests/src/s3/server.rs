@@ -51,7 +51,8 @@ impl S3Server {
         std::fs::create_dir(data.path().join(BUCKET))?;
         let files = FileSystem::new(data.path())
             .map_err(|error| anyhow::anyhow!("could not open the data: {error:?}"))?;
-        let mut service = S3ServiceBuilder::new(Store::new(files, options.ignore_conditions));
+        let store = Store::new(files, data.path().to_owned(), options.ignore_conditions);
+        let mut service = S3ServiceBuilder::new(store);
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = service.build();
 

@@ -49,7 +49,10 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// The default policy with another deadline.
     pub fn with_deadline(deadline: Duration) -> Self {
-        Self { deadline, ..Self::default() }
+        Self {
+            deadline,
+            ..Self::default()
+        }
     }
 
     fn time_for(&self, bytes: u64) -> Duration {
@@ -85,7 +88,11 @@ pub struct Retry<R> {
 impl<R: Remote> Retry<R> {
     /// Wraps `inner`.
     pub fn new(inner: R, policy: RetryPolicy) -> Self {
-        Self { inner, policy, meter: None }
+        Self {
+            inner,
+            policy,
+            meter: None,
+        }
     }
 
     /// Reports repeated attempts to `meter`.
@@ -155,7 +162,10 @@ impl RetriedOperation<'_> {
             // What the remote said earlier explains more than the end of our own patience.
             Some(error) if cut_short => Err(error),
             _ => {
-                let cause = AttemptTimedOut { number: self.failures + 1, waited };
+                let cause = AttemptTimedOut {
+                    number: self.failures + 1,
+                    waited,
+                };
                 Err(RemoteError::new(RemoteErrorKind::Unavailable, &self.action).with_source(cause))
             }
         }
@@ -200,18 +210,24 @@ impl<R: Remote> Remote for Retry<R> {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
-        self.operation(0, format!("get {key}")).run(|| self.inner.get(key)).await
+        self.operation(0, format!("get {key}"))
+            .run(|| self.inner.get(key))
+            .await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
         let length = range.end.saturating_sub(range.start);
         let mut operation = self.operation(length, format!("get {key}"));
-        operation.run(|| self.inner.get_range(key, range.clone())).await
+        operation
+            .run(|| self.inner.get_range(key, range.clone()))
+            .await
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {
         let mut operation = self.operation(body.len() as u64, format!("put {key}"));
-        let result = operation.run(|| self.inner.put(key, body.clone(), mode)).await;
+        let result = operation
+            .run(|| self.inner.put(key, body.clone(), mode))
+            .await;
         match result {
             // An attempt that seemed to fail may have been carried out, its answer lost on the
             // way; then it is our own object that is in the way now.
@@ -228,7 +244,9 @@ impl<R: Remote> Remote for Retry<R> {
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
-        self.operation(0, format!("head {key}")).run(|| self.inner.head(key)).await
+        self.operation(0, format!("head {key}"))
+            .run(|| self.inner.head(key))
+            .await
     }
 
     async fn list_page(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, RemoteError> {
@@ -237,6 +255,8 @@ impl<R: Remote> Remote for Retry<R> {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError> {
-        self.operation(0, format!("delete {key}")).run(|| self.inner.delete(key)).await
+        self.operation(0, format!("delete {key}"))
+            .run(|| self.inner.delete(key))
+            .await
     }
 }

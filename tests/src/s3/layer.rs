@@ -27,7 +27,10 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, BoxError> {
     let method = request.method().clone();
-    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("", |target| target.as_str());
     let fault = faults.fate(method.as_str(), &percent_decoded(target));
     sleep(faults.line.latency()).await;
     match fault {
@@ -74,17 +77,25 @@ fn refusal(status: u16, method: &Method) -> Result<Response<Body>, BoxError> {
         _ => "InvalidRequest",
     };
     let text = format!("<Error><Code>{code}</Code><Message>on purpose</Message></Error>");
-    let body = if *method == Method::HEAD { Body::empty() } else { Body::from(text) };
+    let body = if *method == Method::HEAD {
+        Body::empty()
+    } else {
+        Body::from(text)
+    };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status)?;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     Ok(response)
 }
 
 fn damage(mut response: Response<Body>, fault: Option<Fault>) -> Response<Body> {
     match fault {
         Some(Fault::Shorten(length)) => {
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+            response
+                .headers_mut()
+                .insert(CONTENT_LENGTH, HeaderValue::from(length));
             response.map(|body| Damaged::wrap(body, Damage::Shorten(length)))
         }
         Some(Fault::Truncate(length)) => {
@@ -117,7 +128,12 @@ struct Damaged {
 
 impl Damaged {
     fn wrap(body: Body, damage: Damage) -> Body {
-        Body::http_body_unsync(Self { body, damage, cut: None, at: 0 })
+        Body::http_body_unsync(Self {
+            body,
+            damage,
+            cut: None,
+            at: 0,
+        })
     }
 }
 
@@ -153,7 +169,9 @@ impl hyper::body::Body for Damaged {
                 data.truncate(usize::try_from(length - at).unwrap_or(usize::MAX));
             }
             Damage::Corrupt(offset) => {
-                let inside = offset.checked_sub(at).and_then(|byte| usize::try_from(byte).ok());
+                let inside = offset
+                    .checked_sub(at)
+                    .and_then(|byte| usize::try_from(byte).ok());
                 if let Some(byte) = inside.filter(|byte| *byte < data.len()) {
                     let mut bytes = data.to_vec();
                     bytes[byte] ^= 1;
@@ -178,7 +196,9 @@ fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let escape = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let escape = tail
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) if *first == b'%' => {
                 bytes.push(byte);

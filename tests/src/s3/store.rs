@@ -23,7 +23,12 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(files: FileSystem, root: PathBuf, ignore_conditions: bool) -> Self {
-        Self { files, root, ignore_conditions, conditional_write: Mutex::new(()) }
+        Self {
+            files,
+            root,
+            ignore_conditions,
+            conditional_write: Mutex::new(()),
+        }
     }
 
     /// `s3s-fs` creates the bucket with the first object, and misses objects instead of buckets.

@@ -29,13 +29,24 @@ fn key() -> ObjectKey {
 async fn server() -> (S3Server, OpenRemote) {
     let server = S3Server::start().unwrap();
     let opened = open(&server.spec("cache"), policy()).unwrap();
-    opened.remote.put(&key(), Bytes::from_static(BODY), PutMode::Overwrite).await.unwrap();
+    opened
+        .remote
+        .put(&key(), Bytes::from_static(BODY), PutMode::Overwrite)
+        .await
+        .unwrap();
     server.faults().reset_counts();
     (server, opened)
 }
 
 fn open_hasty(spec: &RemoteSpec, deadline: Duration) -> OpenRemote {
-    open(spec, RetryPolicy { deadline, ..policy() }).unwrap()
+    open(
+        spec,
+        RetryPolicy {
+            deadline,
+            ..policy()
+        },
+    )
+    .unwrap()
 }
 
 /// An error with everything behind it, as a log would have it.
@@ -53,16 +64,23 @@ fn chain(error: &RemoteError) -> String {
 async fn an_overloaded_server_is_asked_again() {
     let (server, opened) = server().await;
     for status in [429, 500, 503] {
-        server.faults().inject(Rule::new(Fault::Status(status)).times(1));
+        server
+            .faults()
+            .inject(Rule::new(Fault::Status(status)).times(1));
     }
     assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
-    assert_eq!((opened.traffic().retries, server.faults().counts().of("GET")), (3, 4));
+    assert_eq!(
+        (opened.traffic().retries, server.faults().counts().of("GET")),
+        (3, 4)
+    );
 }
 
 #[tokio::test]
 async fn connections_that_close_are_made_again() {
     let (server, opened) = server().await;
-    server.faults().inject(Rule::new(Fault::Disconnect).times(2));
+    server
+        .faults()
+        .inject(Rule::new(Fault::Disconnect).times(2));
     assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
     assert_eq!(server.faults().counts().of("GET"), 3);
 }
@@ -76,7 +94,9 @@ async fn cut_answers_are_asked_for_again() {
         let range = opened.remote.get_range(&key(), 2..12).await.unwrap();
         assert_eq!(range, BODY[2..12], "{fault:?}");
     }
-    server.faults().inject(Rule::new(Fault::Truncate(3)).times(1));
+    server
+        .faults()
+        .inject(Rule::new(Fault::Truncate(3)).times(1));
     assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
     assert_eq!(opened.traffic().retries, 3);
 }
@@ -93,7 +113,9 @@ async fn damage_that_stays_is_reported_as_such_and_soon() {
 #[tokio::test]
 async fn a_flipped_bit_passes_because_only_the_caller_knows_the_hash() {
     let (server, opened) = server().await;
-    server.faults().inject(Rule::new(Fault::Corrupt(3)).times(1));
+    server
+        .faults()
+        .inject(Rule::new(Fault::Corrupt(3)).times(1));
     let read = opened.remote.get(&key()).await.unwrap();
     assert_eq!((read.len(), read[3] ^ 1), (BODY.len(), BODY[3]));
 }
@@ -112,10 +134,21 @@ async fn a_server_that_hangs_ends_with_the_deadline_and_the_cause() {
     let error = opened.remote.get(&key()).await.unwrap_err();
     let took = started.elapsed();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline);
-    assert!(took > Duration::from_millis(500) && took < Duration::from_millis(900), "{took:?}");
-    assert!(chain(&error).contains("got no answer within"), "{}", chain(&error));
+    assert!(
+        took > Duration::from_millis(500) && took < Duration::from_millis(900),
+        "{took:?}"
+    );
+    assert!(
+        chain(&error).contains("got no answer within"),
+        "{}",
+        chain(&error)
+    );
     // 200 ms, then 400 ms, then what was left.
-    assert!((2..=3).contains(&opened.traffic().gets), "{:?}", opened.traffic());
+    assert!(
+        (2..=3).contains(&opened.traffic().gets),
+        "{:?}",
+        opened.traffic()
+    );
     assert_eq!(opened.traffic().errors, opened.traffic().gets);
 }
 
@@ -123,7 +156,10 @@ async fn a_server_that_hangs_ends_with_the_deadline_and_the_cause() {
 async fn one_attempt_that_hangs_is_given_up_for_another() {
     let (server, _) = server().await;
     server.faults().inject(Rule::new(Fault::Hang).times(1));
-    let policy = RetryPolicy { attempt: Duration::from_millis(200), ..policy() };
+    let policy = RetryPolicy {
+        attempt: Duration::from_millis(200),
+        ..policy()
+    };
     let opened = open(&server.spec("cache"), policy).unwrap();
     assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
 }
@@ -135,15 +171,25 @@ async fn the_deadline_error_keeps_the_last_cause() {
     let opened = open_hasty(&server.spec("cache"), Duration::from_millis(300));
     let error = opened.remote.get(&key()).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline);
-    assert!(chain(&error).contains("503 SlowDown on purpose"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("503 SlowDown on purpose"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[tokio::test]
 async fn our_own_write_in_the_way_is_no_conflict() {
     let (server, opened) = server().await;
-    server.faults().inject(Rule::new(Fault::LoseAnswer).method("PUT").times(1));
+    server
+        .faults()
+        .inject(Rule::new(Fault::LoseAnswer).method("PUT").times(1));
     let new = ObjectKey::new("refs/new");
-    opened.remote.put(&new, Bytes::from_static(b"mine"), PutMode::IfAbsent).await.unwrap();
+    opened
+        .remote
+        .put(&new, Bytes::from_static(b"mine"), PutMode::IfAbsent)
+        .await
+        .unwrap();
     assert_eq!(opened.remote.get(&new).await.unwrap(), "mine");
     assert_eq!(server.faults().counts().of("PUT"), 2);
 }
@@ -151,8 +197,13 @@ async fn our_own_write_in_the_way_is_no_conflict() {
 #[tokio::test]
 async fn another_writer_in_the_way_is_a_conflict_also_after_a_failure() {
     let (server, opened) = server().await;
-    server.faults().inject(Rule::new(Fault::Status(503)).method("PUT").times(1));
-    let put = opened.remote.put(&key(), Bytes::from_static(b"mine"), PutMode::IfAbsent).await;
+    server
+        .faults()
+        .inject(Rule::new(Fault::Status(503)).method("PUT").times(1));
+    let put = opened
+        .remote
+        .put(&key(), Bytes::from_static(b"mine"), PutMode::IfAbsent)
+        .await;
     assert_eq!(put.unwrap_err().kind(), RemoteErrorKind::Exists);
     assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
 }
@@ -160,9 +211,15 @@ async fn another_writer_in_the_way_is_a_conflict_also_after_a_failure() {
 #[tokio::test]
 async fn a_write_that_meets_another_is_tried_again() {
     let (server, opened) = server().await;
-    server.faults().inject(Rule::new(Fault::Status(409)).method("PUT").times(1));
+    server
+        .faults()
+        .inject(Rule::new(Fault::Status(409)).method("PUT").times(1));
     let new = ObjectKey::new("refs/new");
-    opened.remote.put(&new, Bytes::from_static(b"mine"), PutMode::IfAbsent).await.unwrap();
+    opened
+        .remote
+        .put(&new, Bytes::from_static(b"mine"), PutMode::IfAbsent)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -192,9 +249,15 @@ async fn answers_that_will_not_change_are_not_asked_for_again() {
 #[tokio::test]
 async fn a_bucket_that_is_not_there_is_not_an_empty_cache() {
     let (server, _) = server().await;
-    let spec = RemoteSpec { url: "s3://absent/cache".into(), ..server.spec("") };
+    let spec = RemoteSpec {
+        url: "s3://absent/cache".into(),
+        ..server.spec("")
+    };
     let remote = open(&spec, policy()).unwrap().remote;
-    let put = remote.put(&key(), Bytes::new(), PutMode::Overwrite).await.unwrap_err();
+    let put = remote
+        .put(&key(), Bytes::new(), PutMode::Overwrite)
+        .await
+        .unwrap_err();
     assert_eq!(put.kind(), RemoteErrorKind::NoRemote, "{}", chain(&put));
     let list = remote.list("").await.unwrap_err();
     assert_eq!(list.kind(), RemoteErrorKind::NoRemote, "{}", chain(&list));
@@ -210,14 +273,35 @@ async fn wrong_and_missing_credentials_are_denied_at_once() {
     ];
     let none = [("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned())];
     for env in [wrong.into_iter().collect(), none.into_iter().collect()] {
-        let spec = RemoteSpec { env, ..server.spec("cache") };
-        let error = open(&spec, policy()).unwrap().remote.get(&key()).await.unwrap_err();
+        let spec = RemoteSpec {
+            env,
+            ..server.spec("cache")
+        };
+        let error = open(&spec, policy())
+            .unwrap()
+            .remote
+            .get(&key())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), RemoteErrorKind::Denied, "{}", chain(&error));
     }
-    let anonymous = RemoteSpec { anonymous: true, env: Default::default(), ..server.spec("cache") };
-    let error = open(&anonymous, policy()).unwrap().remote.get(&key()).await.unwrap_err();
+    let anonymous = RemoteSpec {
+        anonymous: true,
+        env: Default::default(),
+        ..server.spec("cache")
+    };
+    let error = open(&anonymous, policy())
+        .unwrap()
+        .remote
+        .get(&key())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Denied, "{}", chain(&error));
-    assert!(chain(&error).contains("the server answered 403"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("the server answered 403"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[tokio::test]
@@ -228,15 +312,30 @@ async fn a_server_that_is_not_there_is_an_outage() {
     let remote = open_hasty(&spec, Duration::from_millis(300)).remote;
     let error = remote.get(&key()).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline);
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<RemoteError>()).unwrap();
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<RemoteError>())
+        .unwrap();
     assert_eq!(cause.kind(), RemoteErrorKind::Unavailable);
-    assert!(chain(&error).to_lowercase().contains("refused"), "{}", chain(&error));
+    assert!(
+        chain(&error).to_lowercase().contains("refused"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[tokio::test]
 async fn without_a_region_or_an_endpoint_the_user_is_told() {
-    let spec = RemoteSpec { url: "s3://bucket".into(), ..RemoteSpec::default() };
-    let error = open(&spec, policy()).unwrap().remote.get(&key()).await.unwrap_err();
+    let spec = RemoteSpec {
+        url: "s3://bucket".into(),
+        ..RemoteSpec::default()
+    };
+    let error = open(&spec, policy())
+        .unwrap()
+        .remote
+        .get(&key())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Invalid);
     assert!(chain(&error).contains("no region"), "{}", chain(&error));
     assert!(error.hint().unwrap().contains("AWS_REGION"));
@@ -249,10 +348,18 @@ async fn a_slow_line_is_slow_and_counted() {
     let started = Instant::now();
     server.faults().set_bandwidth(Some(1_000_000));
     let large = ObjectKey::new("packs/large");
-    opened.remote.put(&large, body.clone(), PutMode::Overwrite).await.unwrap();
+    opened
+        .remote
+        .put(&large, body.clone(), PutMode::Overwrite)
+        .await
+        .unwrap();
     assert_eq!(opened.remote.get(&large).await.unwrap(), body);
     server.faults().set_bandwidth(None);
-    assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() >= Duration::from_millis(400),
+        "{:?}",
+        started.elapsed()
+    );
     let counts = server.faults().counts();
     assert_eq!((counts.bytes_in, counts.bytes_out), (200_000, 200_000));
 
@@ -270,5 +377,9 @@ async fn small_requests_on_one_connection_do_not_stall() {
         opened.remote.get_range(&key(), 0..4).await.unwrap();
     }
     // With delayed acknowledgements it would be two seconds.
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
 }

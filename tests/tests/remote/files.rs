@@ -47,8 +47,16 @@ async fn a_root_below_a_file_cannot_be() {
     fs::write(dir.path().join("file"), "").unwrap();
     for root in ["file", "file/below"] {
         let remote = FileRemote::new(dir.path().join(root));
-        assert_eq!(put(&remote, "a", "x").await, Err(RemoteErrorKind::NoRemote), "{root}");
-        assert_eq!(get(&remote, "a").await, Err(RemoteErrorKind::NoRemote), "{root}");
+        assert_eq!(
+            put(&remote, "a", "x").await,
+            Err(RemoteErrorKind::NoRemote),
+            "{root}"
+        );
+        assert_eq!(
+            get(&remote, "a").await,
+            Err(RemoteErrorKind::NoRemote),
+            "{root}"
+        );
     }
 }
 
@@ -63,15 +71,24 @@ async fn links_are_not_followed_out_of_the_root() {
     symlink("../outside/secret", root.join("file")).unwrap();
 
     let remote = FileRemote::new(&root);
-    assert_eq!(get(&remote, "folder/secret").await, Err(RemoteErrorKind::Invalid));
+    assert_eq!(
+        get(&remote, "folder/secret").await,
+        Err(RemoteErrorKind::Invalid)
+    );
     assert_eq!(get(&remote, "file").await, Err(RemoteErrorKind::Invalid));
-    assert_eq!(put(&remote, "folder/new", "x").await, Err(RemoteErrorKind::Invalid));
+    assert_eq!(
+        put(&remote, "folder/new", "x").await,
+        Err(RemoteErrorKind::Invalid)
+    );
     // Whatever this answers, what is outside stays.
     let _ = remote.delete(&key("folder/secret")).await;
     assert_eq!(remote.list("").await.unwrap(), []);
     // A link in the place of an object is replaced, not written through.
     put(&remote, "file", "mine").await.unwrap();
-    assert_eq!(fs::read(dir.path().join("outside/secret")).unwrap(), b"secret");
+    assert_eq!(
+        fs::read(dir.path().join("outside/secret")).unwrap(),
+        b"secret"
+    );
     assert_eq!(fs::read_dir(dir.path().join("outside")).unwrap().count(), 1);
 }
 
@@ -84,15 +101,22 @@ async fn temporary_files_are_no_objects_and_stale_ones_are_swept() {
     fs::write(&young, "").unwrap();
     let file = fs::File::create(&old).unwrap();
     let two_days = std::time::Duration::from_secs(2 * 24 * 60 * 60);
-    file.set_modified(std::time::SystemTime::now() - two_days).unwrap();
+    file.set_modified(std::time::SystemTime::now() - two_days)
+        .unwrap();
 
     let remote = FileRemote::new(dir.path());
     put(&remote, "a", "x").await.unwrap();
     assert!(young.exists() && !old.exists());
     assert_eq!(remote.list("").await.unwrap().len(), 1);
     assert_eq!(remote.list(".tmp/").await.unwrap(), []);
-    assert_eq!(get(&remote, ".tmp/young").await, Err(RemoteErrorKind::Invalid));
-    assert_eq!(put(&remote, ".tmp/b", "x").await, Err(RemoteErrorKind::Invalid));
+    assert_eq!(
+        get(&remote, ".tmp/young").await,
+        Err(RemoteErrorKind::Invalid)
+    );
+    assert_eq!(
+        put(&remote, ".tmp/b", "x").await,
+        Err(RemoteErrorKind::Invalid)
+    );
 }
 
 #[tokio::test]
@@ -102,7 +126,10 @@ async fn a_folder_is_not_an_object() {
     put(&remote, "a/b", "x").await.unwrap();
     assert_eq!(get(&remote, "a").await, Err(RemoteErrorKind::NotFound));
     assert_eq!(put(&remote, "a", "x").await, Err(RemoteErrorKind::Invalid));
-    assert_eq!(put(&remote, "a/b/c", "x").await, Err(RemoteErrorKind::Invalid));
+    assert_eq!(
+        put(&remote, "a/b/c", "x").await,
+        Err(RemoteErrorKind::Invalid)
+    );
     assert_eq!(fs::read_dir(dir.path().join(".tmp")).unwrap().count(), 0);
 }
 
@@ -145,11 +172,17 @@ async fn a_full_disk() {
     put(&remote, "small", "x").await.unwrap();
     let large = Bytes::from(vec![7; 2 << 20]);
     let put_large = remote.put(&key("large"), large, PutMode::Overwrite).await;
-    assert_eq!(put_large.map_err(|error| error.kind()), Err(RemoteErrorKind::Full));
+    assert_eq!(
+        put_large.map_err(|error| error.kind()),
+        Err(RemoteErrorKind::Full)
+    );
     // Nothing of it is visible, and the room it took is free again.
     assert_eq!(get(&remote, "large").await, Err(RemoteErrorKind::NotFound));
     let fits = Bytes::from(vec![7; 900 << 10]);
-    remote.put(&key("fits"), fits, PutMode::Overwrite).await.unwrap();
+    remote
+        .put(&key("fits"), fits, PutMode::Overwrite)
+        .await
+        .unwrap();
     assert_eq!(remote.list("").await.unwrap().len(), 2);
 }
 
@@ -159,7 +192,14 @@ struct Mounted<'a>(&'a Path);
 impl<'a> Mounted<'a> {
     fn tmpfs(path: &'a Path, options: &str) -> Self {
         let options = std::ffi::CString::new(options).unwrap();
-        mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).unwrap();
+        mount(
+            "tmpfs",
+            path,
+            "tmpfs",
+            MountFlags::empty(),
+            Some(options.as_c_str()),
+        )
+        .unwrap();
         Self(path)
     }
 

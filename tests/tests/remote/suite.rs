@@ -12,7 +12,11 @@ async fn check(spec: RemoteSpec, expectations: Expectations) {
         panic!("{}: {failure:?}", spec.url);
     }
     let traffic = opened.traffic();
-    assert_eq!((traffic.retries, traffic.errors), expected_trouble(), "{traffic:?}");
+    assert_eq!(
+        (traffic.retries, traffic.errors),
+        expected_trouble(),
+        "{traffic:?}"
+    );
 }
 
 /// Three reads past an object's end, each tried three times.
@@ -24,7 +28,10 @@ fn expected_trouble() -> (u64, u64) {
 async fn a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("not/yet/there");
-    let spec = RemoteSpec { url: format!("file://{}", root.display()), ..RemoteSpec::default() };
+    let spec = RemoteSpec {
+        url: format!("file://{}", root.display()),
+        ..RemoteSpec::default()
+    };
     check(spec, Expectations::default()).await;
     // Neither objects nor temporary files are left.
     let left = std::fs::read_dir(root.join(".tmp")).unwrap().count();
@@ -37,15 +44,27 @@ const LONGEST_KEY_OF_S3S_FS: usize = 140;
 #[tokio::test]
 async fn s3() {
     let server = S3Server::start().unwrap();
-    let expectations =
-        Expectations { longest_key: LONGEST_KEY_OF_S3S_FS, ..Expectations::default() };
+    let expectations = Expectations {
+        longest_key: LONGEST_KEY_OF_S3S_FS,
+        ..Expectations::default()
+    };
     check(server.spec(""), expectations).await;
-    check(server.spec("team/cache"), Expectations { listed_objects: 10, ..expectations }).await;
+    check(
+        server.spec("team/cache"),
+        Expectations {
+            listed_objects: 10,
+            ..expectations
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn s3_that_ignores_conditions() {
-    let server = S3Server::start_with(S3Options { ignore_conditions: true }).unwrap();
+    let server = S3Server::start_with(S3Options {
+        ignore_conditions: true,
+    })
+    .unwrap();
     let expectations = Expectations {
         honours_if_absent: false,
         listed_objects: 10,
@@ -69,6 +88,10 @@ async fn opening_an_s3_remote_is_cheap() {
     let server = S3Server::start().unwrap();
     let started = std::time::Instant::now();
     open(&server.spec(""), RetryPolicy::default()).unwrap();
-    assert!(started.elapsed() < Duration::from_millis(5), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_millis(5),
+        "{:?}",
+        started.elapsed()
+    );
     assert_eq!(server.faults().counts().total(), 0);
 }

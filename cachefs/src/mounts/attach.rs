@@ -1,8 +1,6 @@
 //! Making the two mounts of a restored path: the view, and the overlay over it.
 
-use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -65,8 +63,7 @@ fn like_root(lower: &Path, upper: &Path) -> Result<()> {
     }
     fs::set_permissions(upper, fs::Permissions::from_mode(root.mode() & 0o7777))
         .map_err(Error::io("change", upper))?;
-    for (name, value) in xattr::of_path(lower).map_err(Error::io("read attributes of", lower))? {
-        let name = OsString::from_vec(name);
+    for (name, value) in xattr::of_directory(lower).map_err(Error::io("read attributes of", lower))? {
         rustix::fs::setxattr(upper, &name, &value, rustix::fs::XattrFlags::empty())
             .map_err(|errno| Error::io("change attributes of", upper)(errno.into()))?;
     }

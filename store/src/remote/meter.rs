@@ -147,7 +147,10 @@ impl TrafficMeter {
 
     fn start(&self, operation: Operation) -> Attempt<'_> {
         add(&self.requests[operation.slot()], 1);
-        Attempt { meter: self, failed: true }
+        Attempt {
+            meter: self,
+            failed: true,
+        }
     }
 }
 
@@ -171,9 +174,10 @@ impl Attempt<'_> {
     fn end<T>(mut self, result: Result<T, RemoteError>) -> Result<T, RemoteError> {
         self.failed = match &result {
             Ok(_) => false,
-            Err(error) => {
-                !matches!(error.kind(), RemoteErrorKind::NotFound | RemoteErrorKind::Exists)
-            }
+            Err(error) => !matches!(
+                error.kind(),
+                RemoteErrorKind::NotFound | RemoteErrorKind::Exists
+            ),
         };
         result
     }

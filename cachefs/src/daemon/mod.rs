@@ -86,7 +86,7 @@ fn start(
     options: &DaemonOptions,
 ) -> Result<(LockFile, std::os::unix::net::UnixListener, Arc<State>)> {
     let lock = acquire(store).map_err(|error| match error {
-        LockError::Held { pid } => Error::usage(
+        LockError::Held { pid, .. } => Error::usage(
             match pid {
                 Some(pid) => format!("process {pid} is the daemon of this store already"),
                 None => "this store has a daemon already".to_owned(),

@@ -4,10 +4,11 @@ mod attach;
 mod record;
 mod unmount;
 
-pub use record::{How, Record, Records};
+pub use record::{How, Record, Records, Saved};
 pub use unmount::{Unmounted, unmount};
 
 pub(crate) use attach::{attach, detach};
+pub(crate) use record::boot_id;
 
 use std::path::Path;
 use std::time::Duration;

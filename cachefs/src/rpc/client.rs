@@ -43,14 +43,10 @@ impl Client {
                 return Ok(client);
             }
             // Another command may be starting it too, or the last one may be about to end.
-            if started.elapsed() > START {
-                outcome?;
-            }
-            if let Err(error) = &outcome
-                && !store.daemon_is_locked()
+            if let Err(error) = outcome
+                && (started.elapsed() > START || !store.daemon_is_locked())
             {
-                tracing::debug!("the daemon did not start: {error}");
-                outcome?;
+                return Err(error.into());
             }
             std::thread::sleep(Duration::from_millis(10));
         }

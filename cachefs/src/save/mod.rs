@@ -1,9 +1,11 @@
 //! Saving: from a path to a published layer with what changed.
 
+mod dry;
 mod publish;
 mod source;
 mod upper;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -160,38 +162,32 @@ impl Context<'_> {
     fn change(&self, source: &Source) -> Result<Change> {
         let opened = self.runtime.block_on(self.layers.open(&self.remote, &source.base))?;
         let stack = Stack::new(opened)?;
-        let base = Baseline::new(&stack, &self.target)?;
-        // Packs may be known to the index and gone from the remote, when someone emptied it; then
-        // the index forgets them and the second round stores what is missing.
+        let without_writing = dry::DryTarget(&self.target);
+        let target: &dyn Target = if self.options.dry_run { &without_writing } else { &self.target };
+        let base = Baseline::new(&stack, target)?;
+        // Packs may be known to the index and gone from the remote, when someone emptied it. Then
+        // the index forgets them, and the second round stores what is missing.
         for _ in 0..2 {
             let mut scanned = scan(source.directory(), source.reading(), self.progress)?;
-            let files = scanned.tree.nodes.iter().filter(|node| node.is_file());
-            let (count, bytes) = files.fold((0, 0), |(count, bytes), node| (count + 1, bytes + node.stamp.size));
-            self.progress.total(count, bytes);
-            if count > 0 {
-                self.target.learn(&base.packs())?;
+            let counts = scanned.tree.files();
+            self.progress.total(counts.0, counts.1);
+            if counts.0 > 0 {
+                target.learn(&base.packs())?;
             }
             graft_redirects(&mut scanned.tree, &scanned.redirects, &stack)?;
-            if self.options.dry_run {
-                // Nothing may be stored, so contents are only known to have been looked at.
-                return self.preview(scanned, (count, bytes));
-            }
-            let packed = pack_files(source.directory(), &mut scanned.tree, source.reading(), &self.target, self.progress)?;
-            if source.complete {
-                // Each file was checked while it was read; a second look at a large plain
-                // directory would cost more than it tells.
-            } else {
+            let packed = pack_files(
+                source.directory(),
+                &mut scanned.tree,
+                source.reading(),
+                target,
+                self.progress,
+            )?;
+            // Each file was checked while it was read. That nothing was added or removed meanwhile
+            // is checked where a build may still be running: on a mount.
+            if !source.complete {
                 confirm_unchanged(source.directory(), &scanned.tree)?;
             }
-            let in_base: std::collections::HashSet<_> =
-                base.packs().into_iter().map(|pack| pack.id).collect();
-            let foreign: Vec<_> = packed
-                .known_packs
-                .values()
-                .filter(|pack| !in_base.contains(&pack.id))
-                .copied()
-                .collect();
-            if !foreign.is_empty() && !self.target.confirm(&foreign)?.is_empty() {
+            if self.is_incomplete(target, &base, &packed)? {
                 continue;
             }
             let delta = diff(&scanned.tree, &base, &packed, source.complete, source.deletions)?;
@@ -200,22 +196,18 @@ impl Context<'_> {
             } else {
                 Some(build_layer(&scanned.tree, &delta, &packed, &base)?)
             };
-            return Ok(Change { delta, layer, packed, skipped: scanned.skipped, scanned: (count, bytes) });
+            return Ok(Change { delta, layer, packed, skipped: scanned.skipped, scanned: counts });
         }
-        Err(cachefs_store::Error::damaged(
-            "the remote",
-            "packs that were just written are not there",
-        )
-        .into())
+        let packs = "packs that were just written are not there";
+        Err(cachefs_store::Error::damaged("the remote", packs).into())
     }
 
-    fn preview(&self, scanned: cachefs_store::save::Scanned, counts: (u64, u64)) -> Result<Change> {
-        Ok(Change {
-            delta: Delta::default(),
-            layer: None,
-            packed: Packed::default(),
-            skipped: scanned.skipped,
-            scanned: counts,
-        })
+    /// Whether the index named a pack that the remote no longer has. The stack's own packs are
+    /// taken to be there: a ref that can be read names nothing that is missing.
+    fn is_incomplete(&self, target: &dyn Target, base: &Baseline<'_>, packed: &Packed) -> Result<bool> {
+        let own: HashSet<_> = base.packs().into_iter().map(|pack| pack.id).collect();
+        let foreign: Vec<_> =
+            packed.known_packs.values().filter(|pack| !own.contains(&pack.id)).copied().collect();
+        Ok(!foreign.is_empty() && !target.confirm(&foreign)?.is_empty())
     }
 }

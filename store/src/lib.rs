@@ -19,6 +19,7 @@
 
 mod beneath;
 pub mod chunk;
+pub mod copy;
 pub mod error;
 pub mod frame;
 pub mod id;

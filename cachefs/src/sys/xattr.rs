@@ -67,3 +67,19 @@ fn read(
     }
     Err(Errno::RANGE.into())
 }
+
+/// All attributes of a directory, names and values.
+///
+/// # Errors
+/// What opening it or reading them answers; a filesystem without attributes gives none.
+pub(crate) fn of_directory(path: &std::path::Path) -> io::Result<Vec<(CString, Vec<u8>)>> {
+    let directory = std::fs::File::open(path)?;
+    let entry = Entry::directory(std::os::fd::AsFd::as_fd(&directory));
+    let mut attributes = Vec::new();
+    for name in entry.list()? {
+        if let Some(value) = entry.get(&name)? {
+            attributes.push((name, value));
+        }
+    }
+    Ok(attributes)
+}

@@ -48,7 +48,7 @@ struct FixedHead {
 /// Where a page is.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-pub struct PageRec {
+pub(super) struct PageRec {
     /// Offset from the start of the object.
     pub offset: U32,
     /// Stored length.

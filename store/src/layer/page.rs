@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// A page holds at most this many raw bytes.
-pub const PAGE: usize = 256 << 10;
+pub(super) const PAGE: usize = 256 << 10;
 
 /// The zstd level of pages. They are a few percent of a cache's bytes but all of what a restore
 /// waits for, so a higher level than that of frames pays.
@@ -34,7 +34,7 @@ fn unshuffle(columns: &[u8], record: usize) -> Vec<u8> {
 }
 
 /// Encodes a page of whole records.
-pub fn encode(raw: &[u8], record: usize) -> std::io::Result<Vec<u8>> {
+pub(super) fn encode(raw: &[u8], record: usize) -> std::io::Result<Vec<u8>> {
     if record == 1 {
         return zstd::bulk::compress(raw, LEVEL);
     }
@@ -42,7 +42,7 @@ pub fn encode(raw: &[u8], record: usize) -> std::io::Result<Vec<u8>> {
 }
 
 /// Checks and decodes a page.
-pub fn decode(
+pub(super) fn decode(
     stored: &[u8],
     hash: &[u8; 32],
     raw_length: usize,

@@ -8,14 +8,14 @@ use crate::id::{FrameHash, PackId};
 /// In a [`DirentRec`]: no inode, the entry is a whiteout.
 pub const NO_INODE: u32 = u32::MAX;
 /// In a [`ChunkRec`]: no frame, the piece is a hole.
-pub const HOLE: u32 = u32::MAX;
+pub(super) const HOLE: u32 = u32::MAX;
 
 /// Flags of an [`InodeRec`].
-pub mod inode_flags {
+pub(super) mod inode_flags {
     /// The directory hides everything that lower layers have at its path.
-    pub const OPAQUE: u32 = 1;
+    pub(crate) const OPAQUE: u32 = 1;
     /// The file has holes.
-    pub const SPARSE: u32 = 2;
+    pub(crate) const SPARSE: u32 = 2;
 }
 
 /// A file, directory or anything else with attributes.
@@ -109,7 +109,7 @@ pub struct PackRec {
 /// A set of extended attributes in the blobs.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-pub struct XattrRec {
+pub(super) struct XattrRec {
     /// Offset in the blobs.
     pub offset: U32,
     /// Length in bytes.
@@ -119,7 +119,7 @@ pub struct XattrRec {
 /// The tables of a layer, in file order. The numbers are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Section {
+pub(super) enum Section {
     /// [`InodeRec`]s.
     Inodes = 0,
     /// [`DirentRec`]s.
@@ -139,10 +139,10 @@ pub enum Section {
 }
 
 /// Number of [`Section`]s.
-pub const SECTIONS: usize = 8;
+pub(super) const SECTIONS: usize = 8;
 
 /// The sections in file order.
-pub const ALL: [Section; SECTIONS] = [
+pub(super) const ALL: [Section; SECTIONS] = [
     Section::Inodes,
     Section::Dirents,
     Section::Names,
@@ -155,7 +155,7 @@ pub const ALL: [Section; SECTIONS] = [
 
 impl Section {
     /// Size of one record in bytes.
-    pub const fn record_size(self) -> usize {
+    pub(super) const fn record_size(self) -> usize {
         match self {
             Self::Inodes => size_of::<InodeRec>(),
             Self::Dirents => size_of::<DirentRec>(),
@@ -168,7 +168,7 @@ impl Section {
     }
 
     /// Base-2 logarithm of the number of records in a page: as many as fit 256 KiB.
-    pub const fn page_shift(self) -> u32 {
+    pub(super) const fn page_shift(self) -> u32 {
         (super::page::PAGE / self.record_size()).ilog2()
     }
 }

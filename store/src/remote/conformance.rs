@@ -15,13 +15,20 @@ pub struct Expectations {
     pub honours_if_absent: bool,
     /// How many objects the long listing has. S3 pages at 1000.
     pub listed_objects: usize,
+    /// The longest key there is room for, in bytes, prefix not counted.
+    pub longest_key: usize,
     /// How many writers race for one name.
     pub racers: usize,
 }
 
 impl Default for Expectations {
     fn default() -> Self {
-        Self { honours_if_absent: true, listed_objects: 1100, racers: 16 }
+        Self {
+            honours_if_absent: true,
+            listed_objects: 1100,
+            longest_key: 600,
+            racers: 16,
+        }
     }
 }
 
@@ -42,7 +49,11 @@ type Outcome = Result<(), Failure>;
 /// What it wrote is removed after a run that went well.
 pub async fn run(remote: &DynRemote, expectations: Expectations) -> Outcome {
     let folder = format!("conformance-{:016x}", fastrand::u64(..));
-    let suite = Suite { remote, folder, expectations };
+    let suite = Suite {
+        remote,
+        folder,
+        expectations,
+    };
     suite.absence().await?;
     suite.reads().await?;
     suite.ranges().await?;
@@ -75,13 +86,19 @@ impl Check {
     }
 
     fn equal<T: PartialEq + fmt::Debug>(&self, found: T, expected: T) -> Outcome {
-        self.holds(found == expected, || format!("{found:?} instead of {expected:?}"))
+        self.holds(found == expected, || {
+            format!("{found:?} instead of {expected:?}")
+        })
     }
 
     fn holds(&self, condition: bool, detail: impl FnOnce() -> String) -> Outcome {
         match condition {
             true => Ok(()),
-            false => Err(Failure { check: self.0, detail: detail(), source: None }),
+            false => Err(Failure {
+                check: self.0,
+                detail: detail(),
+                source: None,
+            }),
         }
     }
 
@@ -108,18 +125,32 @@ impl Suite<'_> {
     }
 
     async fn put(&self, name: &str, body: impl Into<Bytes>) -> Result<(), RemoteError> {
-        self.remote.put(&self.key(name), body.into(), PutMode::Overwrite).await
+        self.remote
+            .put(&self.key(name), body.into(), PutMode::Overwrite)
+            .await
     }
 
     async fn names(&self) -> Outcome {
         let check = Check("every character that keys use");
         let name = "ABCDEFGHIJKLMNOPQRSTUVWXYZ/abcdefghijklmnopqrstuvwxyz/0123456789/~._-/.x/~/-";
         check.ok(self.put(name, "characters").await)?;
-        check.equal(&check.ok(self.remote.get(&self.key(name)).await)?[..], b"characters")?;
+        check.equal(
+            &check.ok(self.remote.get(&self.key(name)).await)?[..],
+            b"characters",
+        )?;
         check.equal(self.list("ABC").await?, vec![(name.to_owned(), 10)])?;
-        let long = format!("{}/{}", "a".repeat(200), "b".repeat(200));
+        // Segments as long as a file's name may be, as far as the room goes.
+        let room = self
+            .expectations
+            .longest_key
+            .saturating_sub(self.folder.len() + 1);
+        let long = (1..=room).map(|at| if at % 256 == 0 && at < room { '/' } else { 'a' });
+        let long = long.collect::<String>();
         check.ok(self.put(&long, "long").await)?;
-        check.equal(&check.ok(self.remote.get(&self.key(&long)).await)?[..], b"long")
+        check.equal(
+            &check.ok(self.remote.get(&self.key(&long)).await)?[..],
+            b"long",
+        )
     }
 
     /// Lists below a prefix in the suite's folder, sorted, with the folder taken off.
@@ -127,7 +158,11 @@ impl Suite<'_> {
         let check = Check("listing");
         let listed = check.ok(self.remote.list(&format!("{}/{prefix}", self.folder)).await)?;
         let relative = |object: ObjectInfo| {
-            let name = object.key.as_str().strip_prefix(&self.folder)?.strip_prefix('/')?;
+            let name = object
+                .key
+                .as_str()
+                .strip_prefix(&self.folder)?
+                .strip_prefix('/')?;
             Some((name.to_owned(), object.size))
         };
         let mut names = listed.into_iter().map(relative).collect::<Option<Vec<_>>>();
@@ -147,7 +182,10 @@ impl Suite<'_> {
         check.ok(self.put("present", "x").await)?;
         let key = self.key("absent");
         check.fails(self.remote.get(&key).await, RemoteErrorKind::NotFound)?;
-        check.fails(self.remote.get_range(&key, 0..1).await, RemoteErrorKind::NotFound)?;
+        check.fails(
+            self.remote.get_range(&key, 0..1).await,
+            RemoteErrorKind::NotFound,
+        )?;
         check.fails(self.remote.head(&key).await, RemoteErrorKind::NotFound)?;
         let below = self.key("present/below");
         check.fails(self.remote.get(&below).await, RemoteErrorKind::NotFound)?;
@@ -193,9 +231,20 @@ impl Suite<'_> {
             check.ok(self.put(name, pattern(size)).await)?;
             let key = self.key(name);
             let head = check.ok(self.remote.head(&key).await)?;
-            check.equal(head, ObjectInfo { key, size: size as u64 })?;
+            check.equal(
+                head,
+                ObjectInfo {
+                    key,
+                    size: size as u64,
+                },
+            )?;
         }
-        let sizes = self.list("size/").await?.into_iter().map(|(_, size)| size).collect::<Vec<_>>();
+        let sizes = self
+            .list("size/")
+            .await?
+            .into_iter()
+            .map(|(_, size)| size)
+            .collect::<Vec<_>>();
         check.equal(sizes, vec![0, 1, 70_000])
     }
 
@@ -213,7 +262,8 @@ impl Suite<'_> {
         let check = Check("writing if absent");
         let key = self.key("condition");
         let put = |body: &'static str| {
-            self.remote.put(&key, Bytes::from_static(body.as_bytes()), PutMode::IfAbsent)
+            self.remote
+                .put(&key, Bytes::from_static(body.as_bytes()), PutMode::IfAbsent)
         };
         check.ok(put("first").await)?;
         if self.expectations.honours_if_absent {
@@ -245,15 +295,27 @@ impl Suite<'_> {
         }
         let read = check.ok(self.remote.get(&key).await)?;
         let written = winners.iter().any(|winner| body_of(*winner) == read);
-        check.holds(written, || "the object is not what any winner wrote".to_owned())?;
-        let expected =
-            if self.expectations.honours_if_absent { 1 } else { self.expectations.racers };
+        check.holds(written, || {
+            "the object is not what any winner wrote".to_owned()
+        })?;
+        let expected = if self.expectations.honours_if_absent {
+            1
+        } else {
+            self.expectations.racers
+        };
         check.equal(winners.len(), expected)
     }
 
     async fn prefixes(&self) -> Outcome {
         let check = Check("listing by prefix");
-        let all = ["list/a", "list/ab/c", "list/ab/d/e", "list/abc", "list/b", "lista"];
+        let all = [
+            "list/a",
+            "list/ab/c",
+            "list/ab/d/e",
+            "list/abc",
+            "list/b",
+            "lista",
+        ];
         for name in all {
             check.ok(self.put(name, "x").await)?;
         }
@@ -286,7 +348,9 @@ impl Suite<'_> {
             let puts = batch.iter().map(|name| {
                 let (remote, key) = (self.remote.clone(), self.key(name));
                 tokio::spawn(async move {
-                    remote.put(&key, Bytes::from_static(b"x"), PutMode::Overwrite).await
+                    remote
+                        .put(&key, Bytes::from_static(b"x"), PutMode::Overwrite)
+                        .await
                 })
             });
             for put in puts.collect::<Vec<_>>() {
@@ -297,9 +361,15 @@ impl Suite<'_> {
             }
         }
         names.sort();
-        let listed =
-            self.list("many/").await?.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        check.holds(listed == names, || format!("{} of {} objects", listed.len(), names.len()))
+        let listed = self
+            .list("many/")
+            .await?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>();
+        check.holds(listed == names, || {
+            format!("{} of {} objects", listed.len(), names.len())
+        })
     }
 
     async fn deletion(&self) -> Outcome {
@@ -317,7 +387,9 @@ impl Suite<'_> {
 
 /// Bytes that differ from their neighbours, so that a shifted read shows.
 fn pattern(length: usize) -> Bytes {
-    (0..length).map(|at| (at.wrapping_mul(31) ^ (at >> 8)) as u8).collect()
+    (0..length)
+        .map(|at| (at.wrapping_mul(31) ^ (at >> 8)) as u8)
+        .collect()
 }
 
 fn body_of(racer: usize) -> Bytes {

@@ -46,7 +46,12 @@ pub struct RemoteError {
 impl RemoteError {
     /// Builds an error; `action` names the operation and the object.
     pub fn new(kind: RemoteErrorKind, action: impl Into<String>) -> Self {
-        Self { kind, action: action.into(), hint: None, source: None }
+        Self {
+            kind,
+            action: action.into(),
+            hint: None,
+            source: None,
+        }
     }
 
     /// Attaches the underlying cause.

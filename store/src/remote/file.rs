@@ -104,7 +104,9 @@ fn write(
     mode: PutMode,
 ) -> Result<(), RemoteError> {
     let name = path_of(action, key)?;
-    let root = tree.create_root().map_err(|error| action.create_root(error))?;
+    let root = tree
+        .create_root()
+        .map_err(|error| action.create_root(error))?;
     let fail = |errno| action.write(errno);
     let temporary = tree.temporary(&root).map_err(fail)?;
     temporary.write(body).map_err(|error| action.io(error))?;
@@ -145,8 +147,10 @@ impl Remote for FileRemote {
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
         let key = key.clone();
-        self.blocking(Action::new("get", &key), move |tree, action| read(tree, action, &key, None))
-            .await
+        self.blocking(Action::new("get", &key), move |tree, action| {
+            read(tree, action, &key, None)
+        })
+        .await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
@@ -181,7 +185,10 @@ impl Remote for FileRemote {
         self.blocking(Action::new("list", &prefix), move |tree, action| {
             let root = tree.root().map_err(|errno| action.root(errno))?;
             let objects = tree::list(&root, &prefix).map_err(|errno| action.list(errno))?;
-            Ok(ListPage { objects, next: None })
+            Ok(ListPage {
+                objects,
+                next: None,
+            })
         })
         .await
     }

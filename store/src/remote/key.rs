@@ -25,7 +25,9 @@ impl ObjectKey {
     /// Accepts a name found in a remote, or `None` when it can't be one of ours.
     pub fn from_listing(name: &str) -> Option<Self> {
         let safe = name.bytes().all(|byte| byte.is_ascii_graphic())
-            && name.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+            && name
+                .split('/')
+                .all(|segment| !matches!(segment, "" | "." | ".."));
         safe.then(|| Self(name.to_owned()))
     }
 

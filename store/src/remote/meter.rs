@@ -81,6 +81,20 @@ impl Traffic {
     }
 }
 
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.gets += other.gets;
+        self.puts += other.puts;
+        self.heads += other.heads;
+        self.lists += other.lists;
+        self.deletes += other.deletes;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.errors += other.errors;
+        self.retries += other.retries;
+    }
+}
+
 impl Sub for Traffic {
     type Output = Self;
 
@@ -133,7 +147,10 @@ impl TrafficMeter {
 
     fn start(&self, operation: Operation) -> Attempt<'_> {
         add(&self.requests[operation.slot()], 1);
-        Attempt { meter: self, failed: true }
+        Attempt {
+            meter: self,
+            failed: true,
+        }
     }
 }
 
@@ -157,9 +174,10 @@ impl Attempt<'_> {
     fn end<T>(mut self, result: Result<T, RemoteError>) -> Result<T, RemoteError> {
         self.failed = match &result {
             Ok(_) => false,
-            Err(error) => {
-                !matches!(error.kind(), RemoteErrorKind::NotFound | RemoteErrorKind::Exists)
-            }
+            Err(error) => !matches!(
+                error.kind(),
+                RemoteErrorKind::NotFound | RemoteErrorKind::Exists
+            ),
         };
         result
     }

@@ -24,18 +24,27 @@ pub struct Environment(BTreeMap<String, String>);
 impl Environment {
     /// The value of a variable; one that is empty counts as not set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     pub(super) fn is_true(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        self.get(name)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 }
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<T: IntoIterator<Item = (String, String)>>(variables: T) -> Self {
         let relevant = |name: &str| name == "HOME" || name.starts_with("AWS_");
-        Self(variables.into_iter().filter(|(name, _)| relevant(name)).collect())
+        Self(
+            variables
+                .into_iter()
+                .filter(|(name, _)| relevant(name))
+                .collect(),
+        )
     }
 }
 
@@ -141,7 +150,10 @@ impl OpenRemote {
         let meter = Arc::new(TrafficMeter::default());
         let metered = Meter::new(remote, Arc::clone(&meter));
         let retried = Retry::new(metered, policy).counting_in(Arc::clone(&meter));
-        Self { remote: Arc::new(retried), meter }
+        Self {
+            remote: Arc::new(retried),
+            meter,
+        }
     }
 }
 
@@ -152,9 +164,14 @@ pub fn open(spec: &RemoteSpec, policy: RetryPolicy) -> Result<OpenRemote, SpecEr
         _ => return Err(SpecError::NoScheme(spec.url.clone())),
     };
     match scheme {
-        "file" => Ok(OpenRemote::new(FileRemote::new(directory(&spec.url, rest)?), policy)),
+        "file" => Ok(OpenRemote::new(
+            FileRemote::new(directory(&spec.url, rest)?),
+            policy,
+        )),
         "s3" => Ok(OpenRemote::new(S3Remote::new(bucket(spec, rest)?), policy)),
-        _ => Err(SpecError::Unsupported { scheme: scheme.to_owned() }),
+        _ => Err(SpecError::Unsupported {
+            scheme: scheme.to_owned(),
+        }),
     }
 }
 
@@ -179,7 +196,11 @@ fn bucket(spec: &RemoteSpec, rest: &str) -> Result<S3Options, SpecError> {
     if !prefix.is_empty() && ObjectKey::from_listing(prefix).is_none() {
         return Err(SpecError::BadPrefix(spec.url.clone()));
     }
-    let from_env = || spec.env.get("AWS_ENDPOINT_URL_S3").or(spec.env.get("AWS_ENDPOINT_URL"));
+    let from_env = || {
+        spec.env
+            .get("AWS_ENDPOINT_URL_S3")
+            .or(spec.env.get("AWS_ENDPOINT_URL"))
+    };
     let endpoint = spec.endpoint.as_deref().or_else(from_env);
     if let Some(endpoint) = endpoint
         && !is_http_address(endpoint)
@@ -199,7 +220,9 @@ fn bucket(spec: &RemoteSpec, rest: &str) -> Result<S3Options, SpecError> {
 
 /// Whether this is `http[s]://host...` without a password in it.
 fn is_http_address(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     let host = rest.and_then(|rest| rest.split('/').next());
     host.is_some_and(|host| {
         !host.is_empty() && !host.contains('@') && host.bytes().all(|byte| byte.is_ascii_graphic())
@@ -211,7 +234,10 @@ mod tests {
     use super::*;
 
     fn spec(url: &str) -> RemoteSpec {
-        RemoteSpec { url: url.to_owned(), ..RemoteSpec::default() }
+        RemoteSpec {
+            url: url.to_owned(),
+            ..RemoteSpec::default()
+        }
     }
 
     fn error(url: &str) -> SpecError {
@@ -233,13 +259,31 @@ mod tests {
 
     #[test]
     fn wrong_addresses_are_told_apart() {
-        assert_eq!(error("/var/cache"), SpecError::NoScheme("/var/cache".into()));
-        assert_eq!(error("gs://bucket"), SpecError::Unsupported { scheme: "gs".into() });
-        assert_eq!(error("az://x/y"), SpecError::Unsupported { scheme: "az".into() });
+        assert_eq!(
+            error("/var/cache"),
+            SpecError::NoScheme("/var/cache".into())
+        );
+        assert_eq!(
+            error("gs://bucket"),
+            SpecError::Unsupported {
+                scheme: "gs".into()
+            }
+        );
+        assert_eq!(
+            error("az://x/y"),
+            SpecError::Unsupported {
+                scheme: "az".into()
+            }
+        );
         for url in ["file://cache", "file://./cache", "file://"] {
             assert_eq!(error(url), SpecError::RelativePath(url.into()));
         }
-        for url in ["s3://", "s3:///prefix", "s3://a b/c", "s3://user:pass@host/x"] {
+        for url in [
+            "s3://",
+            "s3:///prefix",
+            "s3://a b/c",
+            "s3://user:pass@host/x",
+        ] {
             assert_eq!(error(url), SpecError::NoBucket(url.into()));
         }
         for url in ["s3://bucket/a//b", "s3://bucket/../b", "s3://bucket/ü"] {
@@ -251,12 +295,18 @@ mod tests {
     fn an_endpoint_is_checked_and_makes_the_bucket_go_into_the_path() {
         let mut spec = spec("s3://bucket");
         assert!(!bucket(&spec, "bucket").unwrap().path_style);
-        spec.env =
-            [("AWS_ENDPOINT_URL".to_owned(), "http://host:9000".to_owned())].into_iter().collect();
+        spec.env = [("AWS_ENDPOINT_URL".to_owned(), "http://host:9000".to_owned())]
+            .into_iter()
+            .collect();
         assert!(bucket(&spec, "bucket").unwrap().path_style);
         spec.path_style = Some(false);
         assert!(!bucket(&spec, "bucket").unwrap().path_style);
-        for endpoint in ["host:9000", "http://", "ftp://host", "https://user:pass@host"] {
+        for endpoint in [
+            "host:9000",
+            "http://",
+            "ftp://host",
+            "https://user:pass@host",
+        ] {
             spec.endpoint = Some(endpoint.to_owned());
             let error = open(&spec, RetryPolicy::default()).unwrap_err();
             assert_eq!(error, SpecError::BadEndpoint(endpoint.into()));
@@ -273,7 +323,16 @@ mod tests {
         .into_iter()
         .collect();
         assert_eq!(env.get("GITHUB_TOKEN"), None);
-        let shown = format!("{:?}", RemoteSpec { env, ..spec("s3://bucket") });
-        assert!(shown.contains("AWS_SECRET_ACCESS_KEY") && !shown.contains("hunter"), "{shown}");
+        let shown = format!(
+            "{:?}",
+            RemoteSpec {
+                env,
+                ..spec("s3://bucket")
+            }
+        );
+        assert!(
+            shown.contains("AWS_SECRET_ACCESS_KEY") && !shown.contains("hunter"),
+            "{shown}"
+        );
     }
 }

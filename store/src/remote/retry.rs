@@ -49,7 +49,10 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// The default policy with another deadline.
     pub fn with_deadline(deadline: Duration) -> Self {
-        Self { deadline, ..Self::default() }
+        Self {
+            deadline,
+            ..Self::default()
+        }
     }
 
     fn time_for(&self, bytes: u64) -> Duration {
@@ -85,7 +88,11 @@ pub struct Retry<R> {
 impl<R: Remote> Retry<R> {
     /// Wraps `inner`.
     pub fn new(inner: R, policy: RetryPolicy) -> Self {
-        Self { inner, policy, meter: None }
+        Self {
+            inner,
+            policy,
+            meter: None,
+        }
     }
 
     /// Reports repeated attempts to `meter`.
@@ -104,6 +111,7 @@ impl<R: Remote> Retry<R> {
             attempt: self.policy.attempt + extra,
             failures: 0,
             damaged: 0,
+            last_error: None,
         }
     }
 }
@@ -117,6 +125,7 @@ struct RetriedOperation<'a> {
     attempt: Duration,
     failures: u32,
     damaged: u32,
+    last_error: Option<RemoteError>,
 }
 
 impl RetriedOperation<'_> {
@@ -142,12 +151,21 @@ impl RetriedOperation<'_> {
         {
             meter.count_retry();
         }
-        let waited = self.attempt.min(self.deadline.saturating_duration_since(Instant::now()));
-        match timeout(waited, request).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.attempt = self.attempt.saturating_mul(2);
-                let cause = AttemptTimedOut { number: self.failures + 1, waited };
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let waited = self.attempt.min(left);
+        if let Ok(result) = timeout(waited, request).await {
+            return result;
+        }
+        let cut_short = left < self.attempt;
+        self.attempt = self.attempt.saturating_mul(2);
+        match self.last_error.take() {
+            // What the remote said earlier explains more than the end of our own patience.
+            Some(error) if cut_short => Err(error),
+            _ => {
+                let cause = AttemptTimedOut {
+                    number: self.failures + 1,
+                    waited,
+                };
                 Err(RemoteError::new(RemoteErrorKind::Unavailable, &self.action).with_source(cause))
             }
         }
@@ -175,6 +193,7 @@ impl RetriedOperation<'_> {
             action = %self.action, failures = self.failures, error = ?error, ?pause,
             "a request to the remote failed and will be repeated",
         );
+        self.last_error = Some(error);
         sleep(pause).await;
         Ok(())
     }
@@ -191,18 +210,24 @@ impl<R: Remote> Remote for Retry<R> {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
-        self.operation(0, format!("get {key}")).run(|| self.inner.get(key)).await
+        self.operation(0, format!("get {key}"))
+            .run(|| self.inner.get(key))
+            .await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
         let length = range.end.saturating_sub(range.start);
         let mut operation = self.operation(length, format!("get {key}"));
-        operation.run(|| self.inner.get_range(key, range.clone())).await
+        operation
+            .run(|| self.inner.get_range(key, range.clone()))
+            .await
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {
         let mut operation = self.operation(body.len() as u64, format!("put {key}"));
-        let result = operation.run(|| self.inner.put(key, body.clone(), mode)).await;
+        let result = operation
+            .run(|| self.inner.put(key, body.clone(), mode))
+            .await;
         match result {
             // An attempt that seemed to fail may have been carried out, its answer lost on the
             // way; then it is our own object that is in the way now.
@@ -219,7 +244,9 @@ impl<R: Remote> Remote for Retry<R> {
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
-        self.operation(0, format!("head {key}")).run(|| self.inner.head(key)).await
+        self.operation(0, format!("head {key}"))
+            .run(|| self.inner.head(key))
+            .await
     }
 
     async fn list_page(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, RemoteError> {
@@ -228,6 +255,8 @@ impl<R: Remote> Remote for Retry<R> {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError> {
-        self.operation(0, format!("delete {key}")).run(|| self.inner.delete(key)).await
+        self.operation(0, format!("delete {key}"))
+            .run(|| self.inner.delete(key))
+            .await
     }
 }

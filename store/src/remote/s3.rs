@@ -55,14 +55,23 @@ impl S3Remote {
     pub fn new(options: S3Options) -> Self {
         let separator = if options.prefix.is_empty() { "" } else { "/" };
         let url = format!("s3://{}{separator}{}", options.bucket, options.prefix);
-        Self { url, options, client: OnceCell::new() }
+        Self {
+            url,
+            options,
+            client: OnceCell::new(),
+        }
     }
 
     async fn client(&self, action: &str) -> Result<&Client, RemoteError> {
-        self.client.get_or_try_init(|| client::build(&self.options)).await.map_err(|error| {
-            let hint = error.hint();
-            RemoteError::new(RemoteErrorKind::Invalid, action).with_source(error).with_hint(hint)
-        })
+        self.client
+            .get_or_try_init(|| client::build(&self.options))
+            .await
+            .map_err(|error| {
+                let hint = error.hint();
+                RemoteError::new(RemoteErrorKind::Invalid, action)
+                    .with_source(error)
+                    .with_hint(hint)
+            })
     }
 
     fn full_key(&self, key: &str) -> String {
@@ -83,7 +92,9 @@ impl S3Remote {
     async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<Bytes, RemoteError> {
         let action = format!("get {key}");
         let client = self.client(&action).await?;
-        let header = range.as_ref().map(|range| format!("bytes={}-{}", range.start, range.end - 1));
+        let header = range
+            .as_ref()
+            .map(|range| format!("bytes={}-{}", range.start, range.end - 1));
         let output = client
             .get_object()
             .bucket(&self.options.bucket)
@@ -92,7 +103,9 @@ impl S3Remote {
             .send()
             .await
             .map_err(|error| errors::from_sdk(&action, Subject::Object, error))?;
-        let promised = output.content_length.and_then(|length| u64::try_from(length).ok());
+        let promised = output
+            .content_length
+            .and_then(|length| u64::try_from(length).ok());
         let expected = range.map(|range| range.end - range.start).or(promised);
         if promised.is_some() && promised != expected {
             return Err(RemoteError::new(RemoteErrorKind::Damaged, action));
@@ -134,7 +147,10 @@ impl Remote for S3Remote {
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
         if range.start >= range.end {
-            return Err(RemoteError::new(RemoteErrorKind::Invalid, format!("get {key}")));
+            return Err(RemoteError::new(
+                RemoteErrorKind::Invalid,
+                format!("get {key}"),
+            ));
         }
         self.read(key, Some(range)).await
     }
@@ -166,8 +182,14 @@ impl Remote for S3Remote {
             .send()
             .await
             .map_err(|error| errors::from_sdk(&action, Subject::Object, error))?;
-        match output.content_length.and_then(|length| u64::try_from(length).ok()) {
-            Some(size) => Ok(ObjectInfo { key: key.clone(), size }),
+        match output
+            .content_length
+            .and_then(|length| u64::try_from(length).ok())
+        {
+            Some(size) => Ok(ObjectInfo {
+                key: key.clone(),
+                size,
+            }),
             None => Err(RemoteError::new(RemoteErrorKind::Damaged, action)),
         }
     }
@@ -188,9 +210,14 @@ impl Remote for S3Remote {
         let mut page = ListPage::default();
         for object in output.contents() {
             // Objects that can't be ours are left alone.
-            let Some(key) = object.key().and_then(|key| self.relative_key(key)) else { continue };
+            let Some(key) = object.key().and_then(|key| self.relative_key(key)) else {
+                continue;
+            };
             let size = object.size().and_then(|size| u64::try_from(size).ok());
-            page.objects.push(ObjectInfo { key, size: size.ok_or_else(damaged)? });
+            page.objects.push(ObjectInfo {
+                key,
+                size: size.ok_or_else(damaged)?,
+            });
         }
         if output.is_truncated() == Some(true) {
             // Without the token the rest can't be had, and half a listing must not pass for all.

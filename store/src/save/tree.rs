@@ -104,6 +104,19 @@ impl Tree {
         }
     }
 
+    /// Number of regular files, and the sum of their sizes; hard links count once.
+    pub fn files(&self) -> (u64, u64) {
+        let mut counts = (0, 0);
+        for node in &self.nodes {
+            if let NodeKind::File { size, .. } = node.kind
+                && node.link.is_none()
+            {
+                counts = (counts.0 + 1, counts.1 + size);
+            }
+        }
+        counts
+    }
+
     /// The children of a directory; none for anything else.
     pub fn children(&self, node: usize) -> &[usize] {
         match &self.nodes[node].kind {

@@ -75,10 +75,6 @@ impl Stack {
         self.layers.iter().any(|layer| layer.summary().xattrs)
     }
 
-    pub(super) fn root_sources(&self) -> &Sources {
-        &self.root
-    }
-
     fn layer(&self, place: Place) -> Result<&Layer> {
         self.layers.get(place.layer).map(|layer| &**layer).ok_or_else(|| {
             Error::damaged("an inode number", format!("the stack has no layer {}", place.layer))

@@ -41,7 +41,14 @@ pub struct Rule {
 impl Rule {
     /// Every request goes wrong in this way.
     pub fn new(fault: Fault) -> Self {
-        Self { fault, method: None, key: None, skip: 0, times: None, probability: 1.0 }
+        Self {
+            fault,
+            method: None,
+            key: None,
+            skip: 0,
+            times: None,
+            probability: 1.0,
+        }
     }
 
     /// Only requests with this method: `GET` (listings too), `PUT`, `HEAD`, `DELETE`.
@@ -171,7 +178,10 @@ impl Faults {
     pub(super) fn fate(&self, method: &str, target: &str) -> Option<Fault> {
         let mut state = self.state.lock();
         *state.counts.requests.entry(method.to_owned()).or_default() += 1;
-        let mut matching = state.rules.iter_mut().filter(|rule| rule.matches(method, target));
+        let mut matching = state
+            .rules
+            .iter_mut()
+            .filter(|rule| rule.matches(method, target));
         let fault = matching.find_map(|rule| rule.strikes().then_some(rule.fault));
         state.counts.faults += u64::from(fault.is_some());
         fault
@@ -185,7 +195,13 @@ mod tests {
     #[test]
     fn a_rule_strikes_the_requests_it_names_and_as_often_as_it_says() {
         let faults = Faults::default();
-        faults.inject(Rule::new(Fault::Hang).method("GET").key("packs/").skip(1).times(2));
+        faults.inject(
+            Rule::new(Fault::Hang)
+                .method("GET")
+                .key("packs/")
+                .skip(1)
+                .times(2),
+        );
         let fates = [
             ("PUT", "/cache/packs/a"),
             ("GET", "/cache/refs/a"),

@@ -1,15 +1,17 @@
 //! Applies faults, delay and width to the requests of an S3 service.
 
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use s3s::Body;
 use s3s::service::S3Service;
+use tokio::time::{Sleep, sleep};
 
 use super::fault::{Fault, Faults};
 use super::line::{OverLine, Sender};
@@ -25,9 +27,12 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, BoxError> {
     let method = request.method().clone();
-    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("", |target| target.as_str());
     let fault = faults.fate(method.as_str(), &percent_decoded(target));
-    tokio::time::sleep(faults.line.latency()).await;
+    sleep(faults.line.latency()).await;
     match fault {
         Some(Fault::Hang) => pending().await,
         Some(Fault::Disconnect) => return Err("disconnected on purpose".into()),
@@ -72,17 +77,25 @@ fn refusal(status: u16, method: &Method) -> Result<Response<Body>, BoxError> {
         _ => "InvalidRequest",
     };
     let text = format!("<Error><Code>{code}</Code><Message>on purpose</Message></Error>");
-    let body = if *method == Method::HEAD { Body::empty() } else { Body::from(text) };
+    let body = if *method == Method::HEAD {
+        Body::empty()
+    } else {
+        Body::from(text)
+    };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status)?;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     Ok(response)
 }
 
 fn damage(mut response: Response<Body>, fault: Option<Fault>) -> Response<Body> {
     match fault {
         Some(Fault::Shorten(length)) => {
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+            response
+                .headers_mut()
+                .insert(CONTENT_LENGTH, HeaderValue::from(length));
             response.map(|body| Damaged::wrap(body, Damage::Shorten(length)))
         }
         Some(Fault::Truncate(length)) => {
@@ -101,17 +114,26 @@ enum Damage {
     Corrupt(u64),
 }
 
+/// How long a cut answer stays open, so that what was sent before the cut leaves the process.
+const FLUSH: Duration = Duration::from_millis(20);
+
 /// A body with a flaw.
 struct Damaged {
     body: Body,
     damage: Damage,
+    cut: Option<Pin<Box<Sleep>>>,
     /// How many bytes have gone by.
     at: u64,
 }
 
 impl Damaged {
     fn wrap(body: Body, damage: Damage) -> Body {
-        Body::http_body_unsync(Self { body, damage, at: 0 })
+        Body::http_body_unsync(Self {
+            body,
+            damage,
+            cut: None,
+            at: 0,
+        })
     }
 }
 
@@ -127,6 +149,8 @@ impl hyper::body::Body for Damaged {
         match self.damage {
             Damage::Shorten(length) if at >= length => return Poll::Ready(None),
             Damage::Truncate(length) if at >= length => {
+                let cut = self.cut.get_or_insert_with(|| Box::pin(sleep(FLUSH)));
+                ready!(cut.as_mut().poll(cx));
                 let error = io::Error::new(io::ErrorKind::ConnectionAborted, "cut on purpose");
                 return Poll::Ready(Some(Err(error.into())));
             }
@@ -145,7 +169,9 @@ impl hyper::body::Body for Damaged {
                 data.truncate(usize::try_from(length - at).unwrap_or(usize::MAX));
             }
             Damage::Corrupt(offset) => {
-                let inside = offset.checked_sub(at).and_then(|byte| usize::try_from(byte).ok());
+                let inside = offset
+                    .checked_sub(at)
+                    .and_then(|byte| usize::try_from(byte).ok());
                 if let Some(byte) = inside.filter(|byte| *byte < data.len()) {
                     let mut bytes = data.to_vec();
                     bytes[byte] ^= 1;
@@ -170,7 +196,9 @@ fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let escape = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let escape = tail
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) if *first == b'%' => {
                 bytes.push(byte);

@@ -38,7 +38,8 @@ pub(super) enum Sender {
 
 impl Line {
     pub(super) fn set_latency(&self, latency: Duration) {
-        self.latency_micros.store(latency.as_micros() as u64, Ordering::Relaxed);
+        self.latency_micros
+            .store(latency.as_micros() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn latency(&self) -> Duration {
@@ -46,7 +47,8 @@ impl Line {
     }
 
     pub(super) fn set_bandwidth(&self, bytes_per_second: Option<u64>) {
-        self.bandwidth.store(bytes_per_second.unwrap_or(0), Ordering::Relaxed);
+        self.bandwidth
+            .store(bytes_per_second.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Bytes from clients and to them.
@@ -90,7 +92,12 @@ pub(super) struct OverLine<B> {
 
 impl<B> OverLine<B> {
     pub(super) fn new(body: B, sender: Sender, line: Arc<Line>) -> Self {
-        Self { body, sender, line, arriving: None }
+        Self {
+            body,
+            sender,
+            line,
+            arriving: None,
+        }
     }
 }
 

@@ -36,7 +36,10 @@ impl Moto {
             }
             spawned => spawned.with_context(|| format!("could not start {program:?}"))?,
         };
-        let mut moto = Self { process, address: String::new() };
+        let mut moto = Self {
+            process,
+            address: String::new(),
+        };
         match moto.read_address()? {
             Some(address) => moto.address = address,
             // A version manager's stand-in for a program that is not installed does this.
@@ -59,12 +62,20 @@ impl Moto {
 
     /// Waits for the line that tells the port; `None` if the program ends without one.
     fn read_address(&mut self) -> Result<Option<String>> {
-        let stderr = self.process.stderr.take().context("the server's stderr is not piped")?;
+        let stderr = self
+            .process
+            .stderr
+            .take()
+            .context("the server's stderr is not piped")?;
         let mut lines = BufReader::new(stderr).lines();
         for line in &mut lines {
             let line = line?;
             if let Some((_, address)) = line.split_once("Running on http://") {
-                let address = address.split_whitespace().next().unwrap_or_default().to_owned();
+                let address = address
+                    .split_whitespace()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
                 // Its log goes on; nobody reading it would block the server in the end.
                 thread::spawn(move || lines.for_each(drop));
                 return Ok(Some(address));
@@ -82,7 +93,10 @@ impl Moto {
         )?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "could not create the bucket: {answer}");
+        ensure!(
+            answer.starts_with("HTTP/1.1 200"),
+            "could not create the bucket: {answer}"
+        );
         Ok(())
     }
 }

@@ -51,15 +51,18 @@ impl S3Server {
         std::fs::create_dir(data.path().join(BUCKET))?;
         let files = FileSystem::new(data.path())
             .map_err(|error| anyhow::anyhow!("could not open the data: {error:?}"))?;
-        let mut service = S3ServiceBuilder::new(Store::new(files, options.ignore_conditions));
+        let store = Store::new(files, data.path().to_owned(), options.ignore_conditions);
+        let mut service = S3ServiceBuilder::new(store);
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = service.build();
 
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime =
-            runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
         let faults = Faults::default();
         let (stop, stopped) = oneshot::channel();
         let serving = {
@@ -73,14 +76,22 @@ impl S3Server {
                 }
             }
         };
-        let thread = thread::Builder::new().name("s3-server".into()).spawn(move || {
-            if let Err(error) = runtime.block_on(serving) {
-                panic!("the S3 test server failed: {error:?}");
-            }
-            // Drops the connections that are left, also those that hang on purpose.
-            runtime.shutdown_background();
-        })?;
-        Ok(Self { address, faults, data, stop: Some(stop), thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name("s3-server".into())
+            .spawn(move || {
+                if let Err(error) = runtime.block_on(serving) {
+                    panic!("the S3 test server failed: {error:?}");
+                }
+                // Drops the connections that are left, also those that hang on purpose.
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            address,
+            faults,
+            data,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// The server's address, as `http://host:port`.
@@ -118,7 +129,10 @@ impl Drop for S3Server {
 
 /// How to reach a prefix of [`BUCKET`] at an endpoint with the test credentials.
 pub(super) fn spec(endpoint: &str, prefix: &str) -> RemoteSpec {
-    let variables = [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+    ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     RemoteSpec {
         url: format!("s3://{BUCKET}/{prefix}"),
@@ -139,7 +153,9 @@ async fn serve(listener: TcpListener, service: S3Service, faults: Faults) -> Res
                 service_fn(|request| layer::answer(service.clone(), faults.clone(), request));
             let connection = Builder::new(TokioExecutor::new());
             // A connection that ends early is the client's matter, or a fault on purpose.
-            let _ = connection.serve_connection(TokioIo::new(socket), answer).await;
+            let _ = connection
+                .serve_connection(TokioIo::new(socket), answer)
+                .await;
         });
     }
 }

@@ -1,11 +1,13 @@
-//! `s3s-fs` with conditional writes that are either atomic or ignored.
+//! `s3s-fs`, made more like S3 where that matters to a cache.
+
+use std::path::PathBuf;
 
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput, HeadBucketInput,
     HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output,
     PutObjectInput, PutObjectOutput,
 };
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use tokio::sync::Mutex;
 
@@ -13,14 +15,28 @@ use tokio::sync::Mutex;
 #[derive(Debug)]
 pub(super) struct Store {
     files: FileSystem,
+    root: PathBuf,
     ignore_conditions: bool,
     /// `s3s-fs` looks whether the object exists and writes it later; S3 does both at once.
     conditional_write: Mutex<()>,
 }
 
 impl Store {
-    pub(super) fn new(files: FileSystem, ignore_conditions: bool) -> Self {
-        Self { files, ignore_conditions, conditional_write: Mutex::new(()) }
+    pub(super) fn new(files: FileSystem, root: PathBuf, ignore_conditions: bool) -> Self {
+        Self {
+            files,
+            root,
+            ignore_conditions,
+            conditional_write: Mutex::new(()),
+        }
+    }
+
+    /// `s3s-fs` creates the bucket with the first object, and misses objects instead of buckets.
+    fn require_bucket(&self, bucket: &str) -> S3Result<()> {
+        match self.root.join(bucket).is_dir() {
+            true => Ok(()),
+            false => Err(s3_error!(NoSuchBucket)),
+        }
     }
 }
 
@@ -29,6 +45,7 @@ type Answer<T> = S3Result<S3Response<T>>;
 #[async_trait::async_trait]
 impl S3 for Store {
     async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
+        self.require_bucket(&request.input.bucket)?;
         let input = &mut request.input;
         if self.ignore_conditions {
             input.if_none_match = None;
@@ -43,10 +60,12 @@ impl S3 for Store {
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+        self.require_bucket(&request.input.bucket)?;
         self.files.get_object(request).await
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
+        self.require_bucket(&request.input.bucket)?;
         self.files.head_object(request).await
     }
 

@@ -1,5 +1,7 @@
 //! Remotes against directories and S3 servers, well-behaved and not.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod faults;
 mod files;
 mod suite;

@@ -34,7 +34,8 @@ impl Action {
         match Errno::from_io_error(&error) {
             Some(errno @ Errno::EXIST) => {
                 // `mkdir -p` found something that is no directory.
-                self.fail(RemoteErrorKind::NoRemote).with_source(io::Error::from(errno))
+                self.fail(RemoteErrorKind::NoRemote)
+                    .with_source(io::Error::from(errno))
             }
             Some(errno) => self.root(errno),
             None => self.io(error),
@@ -56,7 +57,8 @@ impl Action {
 
     /// An object could not be written or removed.
     pub(super) fn write(&self, errno: Errno) -> RemoteError {
-        self.fail(kind_of(errno)).with_source(io::Error::from(errno))
+        self.fail(kind_of(errno))
+            .with_source(io::Error::from(errno))
     }
 
     /// Reading or writing an open file failed.

@@ -32,7 +32,10 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, swept: Once::new() }
+        Self {
+            path,
+            swept: Once::new(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -64,7 +67,12 @@ impl Tree {
             let name = format!("{:016x}", fastrand::u64(..));
             match openat(&folder, &name, flags, FILE_MODE) {
                 Ok(file) => {
-                    return Ok(Temporary { folder, name, file: file.into(), placed: false });
+                    return Ok(Temporary {
+                        folder,
+                        name,
+                        file: file.into(),
+                        placed: false,
+                    });
                 }
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
@@ -125,7 +133,9 @@ fn sweep(folder: &Path) {
     let now = SystemTime::now();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = modified.ok().and_then(|modified| now.duration_since(modified).ok());
+        let age = modified
+            .ok()
+            .and_then(|modified| now.duration_since(modified).ok());
         if age.is_some_and(|age| age > STALE) {
             let _ = fs::remove_file(entry.path());
         }
@@ -247,12 +257,16 @@ fn list_folder(
     };
     for entry in Dir::read_from(&opened)? {
         let entry = entry?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
+        let Ok(name) = entry.file_name().to_str() else {
+            continue;
+        };
         if !name.starts_with(start) {
             continue;
         }
         // Also leaves out `.` and `..`.
-        let Some(key) = ObjectKey::from_listing(&format!("{folder}{name}")) else { continue };
+        let Some(key) = ObjectKey::from_listing(&format!("{folder}{name}")) else {
+            continue;
+        };
         if !holds_objects(key.as_str()) {
             continue;
         }
@@ -262,7 +276,10 @@ fn list_folder(
             stat => stat?,
         };
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => objects.push(ObjectInfo { key, size: stat.st_size as u64 }),
+            FileType::RegularFile => objects.push(ObjectInfo {
+                key,
+                size: stat.st_size as u64,
+            }),
             FileType::Directory => folders.push(format!("{key}/")),
             _ => {}
         }

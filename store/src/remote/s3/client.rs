@@ -30,9 +30,15 @@ pub(super) enum ClientError {
     #[error("no region is set for the bucket")]
     NoRegion,
     #[error("could not read the certificates that AWS_CA_BUNDLE names, `{path}`")]
-    UnreadableCertificates { path: String, source: std::io::Error },
+    UnreadableCertificates {
+        path: String,
+        source: std::io::Error,
+    },
     #[error("could not use the certificates that AWS_CA_BUNDLE names, `{path}`")]
-    InvalidCertificates { path: String, source: Box<dyn std::error::Error + Send + Sync> },
+    InvalidCertificates {
+        path: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl ClientError {
@@ -47,16 +53,24 @@ impl ClientError {
 }
 
 pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
-    let http = http_client(options)?;
-    // Credentials that are fetched, from the STS for one, go through the same HTTP client.
+    let tls = tls_client(options)?;
     let providers = ProviderConfig::empty()
         .with_behavior_version(Some(BehaviorVersion::latest()))
-        .with_http_client(http.clone())
+        .with_http_client(tls.clone())
         .with_retry_config(RetryConfig::disabled())
         .with_timeout_config(timeouts());
     let region = region(options, &providers).await?;
     let providers = providers.with_region(Some(region.clone()));
 
+    let plain = options
+        .endpoint
+        .as_deref()
+        .is_some_and(|address| address.starts_with("http://"));
+    let http = match plain {
+        // Without TLS there is no need to read hundreds of certificates first.
+        true => aws_smithy_http_client::Builder::new().build_http(),
+        false => tls,
+    };
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(http)
@@ -80,14 +94,17 @@ pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
 }
 
 fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build()
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .build()
 }
 
 async fn region(options: &S3Options, providers: &ProviderConfig) -> Result<Region, ClientError> {
     let env = &options.env;
     let explicit = options.region.as_deref();
-    let named =
-        explicit.or_else(|| env.get("AWS_REGION")).or_else(|| env.get("AWS_DEFAULT_REGION"));
+    let named = explicit
+        .or_else(|| env.get("AWS_REGION"))
+        .or_else(|| env.get("AWS_DEFAULT_REGION"));
     if let Some(region) = named {
         return Ok(Region::new(region.to_owned()));
     }
@@ -103,7 +120,7 @@ async fn region(options: &S3Options, providers: &ProviderConfig) -> Result<Regio
     }
 }
 
-fn http_client(options: &S3Options) -> Result<SharedHttpClient, ClientError> {
+fn tls_client(options: &S3Options) -> Result<SharedHttpClient, ClientError> {
     let mut roots = TrustStore::default();
     if let Some(path) = options.env.get("AWS_CA_BUNDLE") {
         let path = path.to_owned();
@@ -112,10 +129,20 @@ fn http_client(options: &S3Options) -> Result<SharedHttpClient, ClientError> {
             Err(source) => return Err(ClientError::UnreadableCertificates { path, source }),
         }
     }
-    let context = TlsContext::builder().with_trust_store(roots).build().map_err(|source| {
-        let path = options.env.get("AWS_CA_BUNDLE").unwrap_or_default().to_owned();
-        ClientError::InvalidCertificates { path, source: source.into() }
-    })?;
+    let context = TlsContext::builder()
+        .with_trust_store(roots)
+        .build()
+        .map_err(|source| {
+            let path = options
+                .env
+                .get("AWS_CA_BUNDLE")
+                .unwrap_or_default()
+                .to_owned();
+            ClientError::InvalidCertificates {
+                path,
+                source: source.into(),
+            }
+        })?;
     Ok(aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(context)

@@ -48,7 +48,10 @@ impl ContainerCredentials {
             Some(path) => format!("{ECS_HOST}{path}"),
             None => env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")?.to_owned(),
         };
-        Some(Self { uri, env: env.clone() })
+        Some(Self {
+            uri,
+            env: env.clone(),
+        })
     }
 
     /// The token to show; the file comes first because it is the one that is renewed.
@@ -58,7 +61,10 @@ impl ContainerCredentials {
                 Ok(token) => Ok(Some(token.trim().to_owned())),
                 Err(error) => Err(CredentialsError::invalid_configuration(error)),
             },
-            None => Ok(self.env.get("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(str::to_owned)),
+            None => Ok(self
+                .env
+                .get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+                .map(str::to_owned)),
         }
     }
 
@@ -82,7 +88,10 @@ impl ContainerCredentials {
             .connector_settings(settings)
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build();
-        let response = connector.call(request).await.map_err(CredentialsError::provider_error)?;
+        let response = connector
+            .call(request)
+            .await
+            .map_err(CredentialsError::provider_error)?;
         let status = response.status().as_u16();
         if status != 200 {
             return Err(CredentialsError::provider_error(format!(
@@ -115,7 +124,9 @@ fn parse(body: &[u8]) -> CredentialsResult {
 
 /// Whether credentials, and the token that buys them, may be sent over this address.
 fn may_be_asked(uri: &str) -> bool {
-    let Some(rest) = uri.strip_prefix("http://") else { return uri.starts_with("https://") };
+    let Some(rest) = uri.strip_prefix("http://") else {
+        return uri.starts_with("https://");
+    };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -183,7 +194,9 @@ mod tests {
             let body = r#"{"AccessKeyId":"A","SecretAccessKey":"B","Token":"C",
                 "Expiration":"2030-01-02T03:04:05Z"}"#;
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-            socket.write_all(format!("{head}{body}").as_bytes()).unwrap();
+            socket
+                .write_all(format!("{head}{body}").as_bytes())
+                .unwrap();
             String::from_utf8_lossy(&request[..length]).to_lowercase()
         });
         let env: Environment = [
@@ -195,11 +208,21 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        let found = ContainerCredentials::from_env(&env).unwrap().load().await.unwrap();
+        let found = ContainerCredentials::from_env(&env)
+            .unwrap()
+            .load()
+            .await
+            .unwrap();
         let request = server.join().unwrap();
         assert!(request.starts_with("get /creds http/1.1\r\n"), "{request}");
-        assert!(request.contains("authorization: bearer secret\r\n"), "{request}");
-        assert_eq!((found.access_key_id(), found.session_token()), ("A", Some("C")));
+        assert!(
+            request.contains("authorization: bearer secret\r\n"),
+            "{request}"
+        );
+        assert_eq!(
+            (found.access_key_id(), found.session_token()),
+            ("A", Some("C"))
+        );
         assert!(found.expiry().is_some());
     }
 }

@@ -66,7 +66,10 @@ pub(super) fn profile_files(env: &Environment) -> EnvConfigFiles {
     };
     let files = [
         (EnvConfigFileKind::Config, path("AWS_CONFIG_FILE", "config")),
-        (EnvConfigFileKind::Credentials, path("AWS_SHARED_CREDENTIALS_FILE", "credentials")),
+        (
+            EnvConfigFileKind::Credentials,
+            path("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+        ),
     ];
     let mut builder = EnvConfigFiles::builder();
     for (kind, path) in files {
@@ -85,7 +88,10 @@ fn web_identity(
     let identity = StaticConfiguration {
         web_identity_token_file: env.get("AWS_WEB_IDENTITY_TOKEN_FILE")?.into(),
         role_arn: env.get("AWS_ROLE_ARN")?.to_owned(),
-        session_name: env.get("AWS_ROLE_SESSION_NAME").unwrap_or(SESSION_NAME).to_owned(),
+        session_name: env
+            .get("AWS_ROLE_SESSION_NAME")
+            .unwrap_or(SESSION_NAME)
+            .to_owned(),
     };
     let provider = WebIdentityTokenCredentialsProvider::builder().configure(config);
     Some(provider.static_configuration(identity).build())
@@ -140,13 +146,18 @@ mod tests {
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
-        variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+        variables
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect()
     }
 
     async fn resolve(variables: &[(&str, &str)]) -> CredentialsResult {
         let config = ProviderConfig::empty()
             .with_http_client(aws_smithy_http_client::Builder::new().build_http());
-        chain(&environment(variables), &config).provide_credentials().await
+        chain(&environment(variables), &config)
+            .provide_credentials()
+            .await
     }
 
     #[tokio::test]
@@ -161,11 +172,18 @@ mod tests {
         .unwrap();
         let file = ("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap());
 
-        let keys = [("AWS_ACCESS_KEY_ID", "ENV"), ("AWS_SECRET_ACCESS_KEY", "s"), file];
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", "ENV"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+            file,
+        ];
         assert_eq!(resolve(&keys).await.unwrap().access_key_id(), "ENV");
         assert_eq!(resolve(&[file]).await.unwrap().access_key_id(), "FILE");
         let profile = resolve(&[("AWS_PROFILE", "ci"), file]).await.unwrap();
-        assert_eq!((profile.access_key_id(), profile.session_token()), ("CI", Some("t")));
+        assert_eq!(
+            (profile.access_key_id(), profile.session_token()),
+            ("CI", Some("t"))
+        );
     }
 
     #[tokio::test]
@@ -174,21 +192,34 @@ mod tests {
         std::fs::create_dir(home.path().join(".aws")).unwrap();
         let text = "[default]\naws_access_key_id = HOME\naws_secret_access_key = s\n";
         std::fs::write(home.path().join(".aws/config"), text).unwrap();
-        let found = resolve(&[("HOME", home.path().to_str().unwrap())]).await.unwrap();
+        let found = resolve(&[("HOME", home.path().to_str().unwrap())])
+            .await
+            .unwrap();
         assert_eq!(found.access_key_id(), "HOME");
     }
 
     #[tokio::test]
     async fn half_a_pair_of_keys_is_a_mistake_and_none_is_no_credentials() {
         let half = resolve(&[("AWS_ACCESS_KEY_ID", "ENV")]).await.unwrap_err();
-        assert!(matches!(half, CredentialsError::InvalidConfiguration(_)), "{half:?}");
-        let none = resolve(&[("AWS_EC2_METADATA_DISABLED", "true")]).await.unwrap_err();
-        assert!(matches!(none, CredentialsError::CredentialsNotLoaded(_)), "{none:?}");
+        assert!(
+            matches!(half, CredentialsError::InvalidConfiguration(_)),
+            "{half:?}"
+        );
+        let none = resolve(&[("AWS_EC2_METADATA_DISABLED", "true")])
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(none, CredentialsError::CredentialsNotLoaded(_)),
+            "{none:?}"
+        );
     }
 
     #[tokio::test]
     async fn a_profile_that_does_not_exist_is_an_error() {
-        let none = resolve(&[("AWS_PROFILE", "absent"), ("AWS_EC2_METADATA_DISABLED", "true")]);
+        let none = resolve(&[
+            ("AWS_PROFILE", "absent"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ]);
         assert!(none.await.is_err());
     }
 }

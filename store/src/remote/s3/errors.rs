@@ -74,8 +74,11 @@ fn from_answer(
     code: Option<&str>,
     message: Option<&str>,
 ) -> RemoteError {
-    let answered =
-        Answered { status, code: code.map(str::to_owned), message: message.map(str::to_owned) };
+    let answered = Answered {
+        status,
+        code: code.map(str::to_owned),
+        message: message.map(str::to_owned),
+    };
     let error = RemoteError::new(kind_of(subject, status, code), action).with_source(answered);
     match hint(status, code) {
         Some(hint) => error.with_hint(hint),

@@ -1,0 +1,215 @@
+//! Directories as remotes: what a disk can do to them.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use bytes::Bytes;
+use cachefs_store::remote::{FileRemote, ObjectKey, PutMode, Remote, RemoteErrorKind};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new(name)
+}
+
+async fn put(remote: &FileRemote, name: &str, body: &'static str) -> Result<(), RemoteErrorKind> {
+    let body = Bytes::from_static(body.as_bytes());
+    let put = remote.put(&key(name), body, PutMode::Overwrite).await;
+    put.map_err(|error| error.kind())
+}
+
+async fn get(remote: &FileRemote, name: &str) -> Result<Bytes, RemoteErrorKind> {
+    remote.get(&key(name)).await.map_err(|error| error.kind())
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[tokio::test]
+async fn a_missing_root_is_not_an_empty_remote() {
+    let dir = tempfile::tempdir().unwrap();
+    let remote = FileRemote::new(dir.path().join("absent"));
+    assert_eq!(get(&remote, "a").await, Err(RemoteErrorKind::NoRemote));
+    let listed = remote.list("").await.map_err(|error| error.kind());
+    assert_eq!(listed, Err(RemoteErrorKind::NoRemote));
+    let deleted = remote.delete(&key("a")).await.map_err(|error| error.kind());
+    assert_eq!(deleted, Err(RemoteErrorKind::NoRemote));
+
+    put(&remote, "a", "x").await.unwrap();
+    assert_eq!(remote.list("").await.unwrap().len(), 1);
+    assert_eq!(get(&remote, "b").await, Err(RemoteErrorKind::NotFound));
+}
+
+#[tokio::test]
+async fn a_root_below_a_file_cannot_be() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    for root in ["file", "file/below"] {
+        let remote = FileRemote::new(dir.path().join(root));
+        assert_eq!(
+            put(&remote, "a", "x").await,
+            Err(RemoteErrorKind::NoRemote),
+            "{root}"
+        );
+        assert_eq!(
+            get(&remote, "a").await,
+            Err(RemoteErrorKind::NoRemote),
+            "{root}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn links_are_not_followed_out_of_the_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    fs::create_dir_all(dir.path().join("outside")).unwrap();
+    fs::create_dir_all(&root).unwrap();
+    fs::write(dir.path().join("outside/secret"), "secret").unwrap();
+    symlink("../outside", root.join("folder")).unwrap();
+    symlink("../outside/secret", root.join("file")).unwrap();
+
+    let remote = FileRemote::new(&root);
+    assert_eq!(
+        get(&remote, "folder/secret").await,
+        Err(RemoteErrorKind::Invalid)
+    );
+    assert_eq!(get(&remote, "file").await, Err(RemoteErrorKind::Invalid));
+    assert_eq!(
+        put(&remote, "folder/new", "x").await,
+        Err(RemoteErrorKind::Invalid)
+    );
+    // Whatever this answers, what is outside stays.
+    let _ = remote.delete(&key("folder/secret")).await;
+    assert_eq!(remote.list("").await.unwrap(), []);
+    // A link in the place of an object is replaced, not written through.
+    put(&remote, "file", "mine").await.unwrap();
+    assert_eq!(
+        fs::read(dir.path().join("outside/secret")).unwrap(),
+        b"secret"
+    );
+    assert_eq!(fs::read_dir(dir.path().join("outside")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn temporary_files_are_no_objects_and_stale_ones_are_swept() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join(".tmp");
+    fs::create_dir(&folder).unwrap();
+    let [old, young] = ["old", "young"].map(|name| folder.join(name));
+    fs::write(&young, "").unwrap();
+    let file = fs::File::create(&old).unwrap();
+    let two_days = std::time::Duration::from_secs(2 * 24 * 60 * 60);
+    file.set_modified(std::time::SystemTime::now() - two_days)
+        .unwrap();
+
+    let remote = FileRemote::new(dir.path());
+    put(&remote, "a", "x").await.unwrap();
+    assert!(young.exists() && !old.exists());
+    assert_eq!(remote.list("").await.unwrap().len(), 1);
+    assert_eq!(remote.list(".tmp/").await.unwrap(), []);
+    assert_eq!(
+        get(&remote, ".tmp/young").await,
+        Err(RemoteErrorKind::Invalid)
+    );
+    assert_eq!(
+        put(&remote, ".tmp/b", "x").await,
+        Err(RemoteErrorKind::Invalid)
+    );
+}
+
+#[tokio::test]
+async fn a_folder_is_not_an_object() {
+    let dir = tempfile::tempdir().unwrap();
+    let remote = FileRemote::new(dir.path());
+    put(&remote, "a/b", "x").await.unwrap();
+    assert_eq!(get(&remote, "a").await, Err(RemoteErrorKind::NotFound));
+    assert_eq!(put(&remote, "a", "x").await, Err(RemoteErrorKind::Invalid));
+    assert_eq!(
+        put(&remote, "a/b/c", "x").await,
+        Err(RemoteErrorKind::Invalid)
+    );
+    assert_eq!(fs::read_dir(dir.path().join(".tmp")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_directory_on_a_disk_is_read_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let remote = FileRemote::new(dir.path().join("new"));
+    assert_eq!(remote.local_dir(), Some(dir.path().join("new").as_path()));
+}
+
+#[tokio::test]
+async fn a_directory_that_may_not_be_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    if is_root() {
+        // Permissions don't bind root; a read-only mount does.
+        let mounted = Mounted::tmpfs(dir.path(), "size=64k");
+        let remote = FileRemote::new(dir.path());
+        put(&remote, "a", "x").await.unwrap();
+        mounted.make_read_only();
+        assert_eq!(put(&remote, "b", "x").await, Err(RemoteErrorKind::Denied));
+        let deleted = remote.delete(&key("a")).await.map_err(|error| error.kind());
+        assert_eq!(deleted, Err(RemoteErrorKind::Denied));
+        assert_eq!(get(&remote, "a").await.unwrap(), "x");
+    } else {
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        let remote = FileRemote::new(dir.path());
+        assert_eq!(put(&remote, "b", "x").await, Err(RemoteErrorKind::Denied));
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk() {
+    if !is_root() {
+        println!("skipped: mounting a small filesystem takes root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let _mounted = Mounted::tmpfs(dir.path(), "size=1m");
+    let remote = FileRemote::new(dir.path());
+    put(&remote, "small", "x").await.unwrap();
+    let large = Bytes::from(vec![7; 2 << 20]);
+    let put_large = remote.put(&key("large"), large, PutMode::Overwrite).await;
+    assert_eq!(
+        put_large.map_err(|error| error.kind()),
+        Err(RemoteErrorKind::Full)
+    );
+    // Nothing of it is visible, and the room it took is free again.
+    assert_eq!(get(&remote, "large").await, Err(RemoteErrorKind::NotFound));
+    let fits = Bytes::from(vec![7; 900 << 10]);
+    remote
+        .put(&key("fits"), fits, PutMode::Overwrite)
+        .await
+        .unwrap();
+    assert_eq!(remote.list("").await.unwrap().len(), 2);
+}
+
+/// A filesystem that is unmounted when the test ends, however it ends.
+struct Mounted<'a>(&'a Path);
+
+impl<'a> Mounted<'a> {
+    fn tmpfs(path: &'a Path, options: &str) -> Self {
+        let options = std::ffi::CString::new(options).unwrap();
+        mount(
+            "tmpfs",
+            path,
+            "tmpfs",
+            MountFlags::empty(),
+            Some(options.as_c_str()),
+        )
+        .unwrap();
+        Self(path)
+    }
+
+    fn make_read_only(&self) {
+        rustix::mount::mount_remount(self.0, MountFlags::RDONLY, "").unwrap();
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = unmount(self.0, UnmountFlags::DETACH);
+    }
+}

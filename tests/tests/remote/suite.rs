@@ -1,0 +1,97 @@
+//! The conformance suite on every kind of store.
+
+use std::time::Duration;
+
+use cachefs_store::remote::conformance::{Expectations, run};
+use cachefs_store::remote::{RemoteSpec, RetryPolicy, open};
+use cachefs_tests::s3::{Moto, S3Options, S3Server};
+
+async fn check(spec: RemoteSpec, expectations: Expectations) {
+    let opened = open(&spec, RetryPolicy::default()).unwrap();
+    if let Err(failure) = run(&opened.remote, expectations).await {
+        panic!("{}: {failure:?}", spec.url);
+    }
+    let traffic = opened.traffic();
+    assert_eq!(
+        (traffic.retries, traffic.errors),
+        expected_trouble(),
+        "{traffic:?}"
+    );
+}
+
+/// Three reads past an object's end, each tried three times.
+fn expected_trouble() -> (u64, u64) {
+    (6, 9)
+}
+
+#[tokio::test]
+async fn a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("not/yet/there");
+    let spec = RemoteSpec {
+        url: format!("file://{}", root.display()),
+        ..RemoteSpec::default()
+    };
+    check(spec, Expectations::default()).await;
+    // Neither objects nor temporary files are left.
+    let left = std::fs::read_dir(root.join(".tmp")).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+/// `s3s-fs` keeps facts about an object in a file whose name has the whole key in base64.
+const LONGEST_KEY_OF_S3S_FS: usize = 140;
+
+#[tokio::test]
+async fn s3() {
+    let server = S3Server::start().unwrap();
+    let expectations = Expectations {
+        longest_key: LONGEST_KEY_OF_S3S_FS,
+        ..Expectations::default()
+    };
+    check(server.spec(""), expectations).await;
+    check(
+        server.spec("team/cache"),
+        Expectations {
+            listed_objects: 10,
+            ..expectations
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn s3_that_ignores_conditions() {
+    let server = S3Server::start_with(S3Options {
+        ignore_conditions: true,
+    })
+    .unwrap();
+    let expectations = Expectations {
+        honours_if_absent: false,
+        listed_objects: 10,
+        longest_key: LONGEST_KEY_OF_S3S_FS,
+        ..Expectations::default()
+    };
+    check(server.spec("cache"), expectations).await;
+}
+
+#[tokio::test]
+async fn moto() {
+    let Some(server) = Moto::start().unwrap() else {
+        println!("skipped: moto_server is not installed (set CACHEFS_TEST_MOTO)");
+        return;
+    };
+    check(server.spec("cache"), Expectations::default()).await;
+}
+
+#[tokio::test]
+async fn opening_an_s3_remote_is_cheap() {
+    let server = S3Server::start().unwrap();
+    let started = std::time::Instant::now();
+    open(&server.spec(""), RetryPolicy::default()).unwrap();
+    assert!(
+        started.elapsed() < Duration::from_millis(5),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(server.faults().counts().total(), 0);
+}

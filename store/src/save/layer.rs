@@ -121,5 +121,5 @@ fn new_inode<'a>(node: &'a Node, content: &'a [Content]) -> Result<NewInode<'a>>
             return Err(Error::damaged("the tree", "a removal has attributes"));
         }
     };
-    Ok(NewInode { meta: &node.meta, links: node.links, kind })
+    Ok(NewInode { meta: &node.meta, kind })
 }

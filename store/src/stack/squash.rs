@@ -156,6 +156,6 @@ fn fill(
 
 impl Entry {
     fn inode<'a>(&'a self, kind: NewKind<'a>) -> NewInode<'a> {
-        NewInode { meta: &self.meta, links: self.links, kind }
+        NewInode { meta: &self.meta, kind }
     }
 }

@@ -7,9 +7,9 @@ use cachefs_store::{Error as StoreError, ErrorKind};
 use serde::{Deserialize, Serialize};
 
 use crate::sys::fdpass::FrameError;
+use crate::sys::mount_error::MountError;
 use crate::sys::spawn::SpawnError;
 use crate::sys::unmount::UnmountError;
-use crate::sys::mount_error::MountError;
 
 /// A failure on the other side of the socket.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
@@ -26,7 +26,10 @@ pub struct Failure {
 /// [`ErrorKind`] as it travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are those of `ErrorKind`, which documents them")]
+#[expect(
+    missing_docs,
+    reason = "the names are those of `ErrorKind`, which documents them"
+)]
 pub enum FailureKind {
     Usage,
     Backend,
@@ -89,14 +92,24 @@ impl From<FrameError> for Error {
 
 impl Error {
     /// Wraps a local I/O error; for use in `map_err`.
-    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 
     /// Builds a usage error.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Usage { message: message.into(), hint: Some(hint.into()) }
+        Self::Usage {
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
     }
 
     /// What a caller should make of it.
@@ -130,17 +143,19 @@ impl Error {
             Self::Unmount(error) => error.hint().map(str::to_owned),
             Self::Usage { hint, .. } => hint.clone(),
             Self::Io { source, path, .. } => match source.kind() {
-                std::io::ErrorKind::PermissionDenied => {
-                    Some(format!("run as a user who may write {}, or choose another --store", path.display()))
-                }
+                std::io::ErrorKind::PermissionDenied => Some(format!(
+                    "run as a user who may write {}, or choose another --store",
+                    path.display()
+                )),
                 std::io::ErrorKind::StorageFull => {
                     Some("free some space, or choose another --store".to_owned())
                 }
                 _ => None,
             },
-            Self::Start(_) | Self::Conversation(_) => {
-                Some("see `daemon.log` in the store directory; `cachefs doctor` checks this machine".to_owned())
-            }
+            Self::Start(_) | Self::Conversation(_) => Some(
+                "see `daemon.log` in the store directory; `cachefs doctor` checks this machine"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -189,7 +204,11 @@ impl From<&Error> for Failure {
             ErrorKind::Changed => FailureKind::Changed,
             ErrorKind::Cancelled => FailureKind::Cancelled,
         };
-        Self { kind, message: describe(error), hint: error.hint() }
+        Self {
+            kind,
+            message: describe(error),
+            hint: error.hint(),
+        }
     }
 }
 

@@ -90,7 +90,11 @@ pub struct Report {
 }
 
 /// Restores a path.
-pub fn restore(store: &StoreDir, options: &RestoreOptions, progress: &dyn Progress) -> Result<Report> {
+pub fn restore(
+    store: &StoreDir,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<Report> {
     let started = Instant::now();
     let path = target(&options.path)?;
     let records = Records::new(store);
@@ -130,14 +134,19 @@ fn recover(
     options: &RestoreOptions,
     notes: &mut Vec<String>,
 ) -> Result<Option<Report>> {
-    let Some(mut record) = records.get(path)? else { return Ok(None) };
+    let Some(mut record) = records.get(path)? else {
+        return Ok(None);
+    };
     if record.how == How::Copy {
         return Ok(None);
     }
     match presence(&record, records)? {
         Presence::Alive => return again(store, record, options).map(Some),
         Presence::Dead => {
-            notes.push(format!("found a dead mount at {} and repaired it", path.display()));
+            notes.push(format!(
+                "found a dead mount at {} and repaired it",
+                path.display()
+            ));
             detach(records, &record, true)?;
         }
         Presence::Absent => detach(records, &record, true)?,
@@ -164,7 +173,11 @@ fn recover(
     }
     clear_volatile_marker(&work).map_err(Error::io("clean", &work))?;
     let mut client = Client::connect(store)?;
-    let view = client.open(options.remote.clone(), record.layers.clone(), options.prefetch)?;
+    let view = client.open(
+        options.remote.clone(),
+        record.layers.clone(),
+        options.prefetch,
+    )?;
     attach(&mut client, records, &record, view)?;
     record.boot = boot_id();
     records.put(&record)?;
@@ -198,15 +211,27 @@ fn again(store: &StoreDir, record: Record, options: &RestoreOptions) -> Result<R
     }
     let same = |a: &LayerInfo, b: &LayerInfo| a.id == b.id;
     let is_same = found.layers.len() == record.layers.len()
-        && found.layers.iter().zip(&record.layers).all(|(a, b)| same(a, b));
+        && found
+            .layers
+            .iter()
+            .zip(&record.layers)
+            .all(|(a, b)| same(a, b));
     if !is_same && found.view.is_some() {
         return Err(Error::usage(
-            format!("{} is mounted already, from key {}", record.path.display(), record.name.key),
+            format!(
+                "{} is mounted already, from key {}",
+                record.path.display(),
+                record.name.key
+            ),
             "save it if it has changes, then `cachefs umount` it and restore again",
         ));
     }
     Ok(Report {
-        outcome: if is_same { Outcome::AlreadyMounted } else { Outcome::Miss },
+        outcome: if is_same {
+            Outcome::AlreadyMounted
+        } else {
+            Outcome::Miss
+        },
         path: record.path,
         matched: found.matched,
         layers: found.layers,
@@ -237,7 +262,9 @@ fn fresh(
     }
     let mut client = Client::connect(store)?;
     let found = client.restore(request(options))?;
-    let Some(view) = found.view else { return Ok(miss(path, found)) };
+    let Some(view) = found.view else {
+        return Ok(miss(path, found));
+    };
     let record = record(&path, How::Mount, &found.matched, &found.layers, options)?;
     records.remove(&path)?;
     // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
@@ -256,7 +283,15 @@ fn fresh(
         Err(Error::Mount(error)) if options.mode == Mode::Auto && error.is_environment() => {
             records.remove(&path)?;
             let why = crate::error::describe(&error);
-            copy(store, records, path, options, Some(found), Some(why), progress)
+            copy(
+                store,
+                records,
+                path,
+                options,
+                Some(found),
+                Some(why),
+                progress,
+            )
         }
         Err(error) => {
             records.remove(&path)?;
@@ -313,7 +348,9 @@ fn copy(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-    let policy = options.deadline.map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let policy = options
+        .deadline
+        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
     let remote = open(&options.remote, policy)?;
     let found = match found {
         Some(found) => found,
@@ -330,11 +367,19 @@ fn copy(
                 }
                 matched.push(resolved);
             }
-            Restored { matched, layers, view: None, traffic: Traffic::default() }
+            Restored {
+                matched,
+                layers,
+                view: None,
+                traffic: Traffic::default(),
+            }
         }
     };
     if found.layers.is_empty() {
-        return Ok(Report { traffic: remote.traffic(), ..miss(path, found) });
+        return Ok(Report {
+            traffic: remote.traffic(),
+            ..miss(path, found)
+        });
     }
     let opened =
         runtime.block_on(LayerCache::new(store.path()).open(&remote.remote, &found.layers))?;
@@ -344,11 +389,26 @@ fn copy(
         reader.describe(layer.packs()?);
     }
     let stack = Stack::new(opened)?;
-    let report =
-        copy_out(&stack, &reader, runtime.handle(), &path, &CopyOptions::default(), progress)?;
-    records.put(&record(&path, How::Copy, &found.matched, &found.layers, options)?)?;
+    let report = copy_out(
+        &stack,
+        &reader,
+        runtime.handle(),
+        &path,
+        &CopyOptions::default(),
+        progress,
+    )?;
+    records.put(&record(
+        &path,
+        How::Copy,
+        &found.matched,
+        &found.layers,
+        options,
+    )?)?;
     Ok(Report {
-        outcome: Outcome::Copied { report, instead_of_mount },
+        outcome: Outcome::Copied {
+            report,
+            instead_of_mount,
+        },
         path,
         matched: found.matched,
         layers: found.layers,

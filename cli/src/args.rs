@@ -55,7 +55,13 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "CACHEFS_ANONYMOUS")]
     pub(crate) anonymous: bool,
     /// Whose keys these are, such as a branch
-    #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_SCOPE", default_value = "default")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "CACHEFS_SCOPE",
+        default_value = "default"
+    )]
     pub(crate) scope: String,
     /// Longest time that one operation on the remote may take, such as 30s or 2m
     #[arg(long, global = true, value_name = "TIME", env = "CACHEFS_TIMEOUT", value_parser = parse_duration)]
@@ -116,7 +122,9 @@ pub(crate) enum Command {
 }
 
 fn number_and_unit(text: &str) -> Option<(f64, &str)> {
-    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     Some((number.parse().ok()?, unit.trim()))
 }
@@ -131,13 +139,19 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => number * 3600.0,
         _ => return Err(error()),
     };
-    Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(error)
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(error)
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
     let error = || format!("`{text}` is not a size such as 500M or 10G");
     let (number, unit) = number_and_unit(text).ok_or_else(error)?;
-    let unit = unit.trim_end_matches("iB").trim_end_matches('B').to_ascii_uppercase();
+    let unit = unit
+        .trim_end_matches("iB")
+        .trim_end_matches('B')
+        .to_ascii_uppercase();
     let shift = match unit.as_str() {
         "" => 0,
         "K" => 10,
@@ -147,7 +161,11 @@ fn parse_size(text: &str) -> Result<u64, String> {
         _ => return Err(error()),
     };
     let bytes = number * f64::from(shift).exp2();
-    if bytes >= 0.0 && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(error()) }
+    if bytes >= 0.0 && bytes < u64::MAX as f64 {
+        Ok(bytes as u64)
+    } else {
+        Err(error())
+    }
 }
 
 #[cfg(test)]

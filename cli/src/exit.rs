@@ -31,5 +31,8 @@ pub(crate) fn code(kind: ErrorKind) -> u8 {
 /// Whether `restore` and `save` turn an error into a warning: a cache must not fail a build, but
 /// damage and wrong configuration are never passed over.
 pub(crate) fn is_soft(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Backend | ErrorKind::Local | ErrorKind::Changed)
+    matches!(
+        kind,
+        ErrorKind::Backend | ErrorKind::Local | ErrorKind::Changed
+    )
 }

@@ -81,8 +81,16 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// `1 file`, `2 files`.
 pub(crate) fn count(number: u64, thing: &str) -> String {
-    let plural = if thing.ends_with('y') { format!("{}ies", &thing[..thing.len() - 1]) } else { format!("{thing}s") };
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {plural}") }
+    let plural = if thing.ends_with('y') {
+        format!("{}ies", &thing[..thing.len() - 1])
+    } else {
+        format!("{thing}s")
+    };
+    if number == 1 {
+        format!("1 {thing}")
+    } else {
+        format!("{number} {plural}")
+    }
 }
 
 /// A time span for people, such as `12 ms`.
@@ -96,7 +104,9 @@ pub(crate) fn span(time: Duration) -> String {
 
 /// How long ago a time in microseconds since 1970 was, such as `3 h ago`.
 pub(crate) fn age(micros: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let seconds = now.saturating_sub(Duration::from_micros(micros)).as_secs();
     match seconds {
         0..60 => "just now".to_owned(),
@@ -123,7 +133,11 @@ pub(crate) fn traffic(traffic: &Traffic) -> String {
 
 /// A path as it can be shown on one line.
 pub(crate) fn path(path: &Path) -> String {
-    path.to_string_lossy().escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")
+    path.to_string_lossy()
+        .escape_debug()
+        .to_string()
+        .replace("\\'", "'")
+        .replace("\\\"", "\"")
 }
 
 /// Requests by kind, for JSON.

@@ -33,13 +33,18 @@ impl Display {
     /// From now on SIGINT, SIGTERM and SIGHUP ask the work to stop; a second one ends the process.
     pub(crate) fn start(verb: &'static str) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        for signal in [
+            signal_hook::consts::SIGINT,
+            signal_hook::consts::SIGTERM,
+            signal_hook::consts::SIGHUP,
+        ] {
             signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
         }
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::no_length();
-            let style = "{prefix} {bar:24} {percent:>3}%  {bytes}/{total_bytes}  {bytes_per_sec}  {msg}";
+            let style =
+                "{prefix} {bar:24} {percent:>3}%  {bytes}/{total_bytes}  {bytes_per_sec}  {msg}";
             if let Ok(style) = ProgressStyle::with_template(style) {
                 bar.set_style(style.progress_chars("=> "));
             }
@@ -60,7 +65,11 @@ impl Display {
     }
 
     fn message(&self) -> String {
-        let mut text = format!("{}/{} files", self.files.load(Relaxed), self.total_files.load(Relaxed));
+        let mut text = format!(
+            "{}/{} files",
+            self.files.load(Relaxed),
+            self.total_files.load(Relaxed)
+        );
         let transferred = self.transferred.load(Relaxed);
         if transferred > 0 {
             text.push_str(&format!(", {} transferred", output::bytes(transferred)));
@@ -74,7 +83,9 @@ impl Display {
             bar.set_message(self.message());
             return;
         }
-        let Some(mut printed) = self.printed.try_lock() else { return };
+        let Some(mut printed) = self.printed.try_lock() else {
+            return;
+        };
         if printed.elapsed() >= LINE_EVERY {
             *printed = Instant::now();
             let (done, total) = (self.bytes.load(Relaxed), self.total_bytes.load(Relaxed));

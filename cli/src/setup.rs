@@ -26,7 +26,10 @@ pub(crate) fn store_path(global: &Global) -> anyhow::Result<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .ok_or_else(|| {
-            cachefs::Error::usage("there is no home directory for the local store", "name one with --store")
+            cachefs::Error::usage(
+                "there is no home directory for the local store",
+                "name one with --store",
+            )
         })?;
     Ok(cache.join("cachefs"))
 }
@@ -40,7 +43,10 @@ pub(crate) fn store(global: &Global) -> anyhow::Result<StoreDir> {
 /// The remote that the options name; a directory in the store when they name none.
 pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> RemoteSpec {
     RemoteSpec {
-        url: global.remote.clone().unwrap_or_else(|| store.embedded_remote()),
+        url: global
+            .remote
+            .clone()
+            .unwrap_or_else(|| store.embedded_remote()),
         endpoint: global.endpoint.clone(),
         region: global.region.clone(),
         path_style: global.path_style,
@@ -52,9 +58,14 @@ pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> RemoteSpec {
 /// Opens the remote in this process, with a runtime to run its requests.
 pub(crate) fn remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemote)> {
     let store = store(global)?;
-    let policy = global.timeout.map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let policy = global
+        .timeout
+        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
     let open = open(&remote_spec(global, &store), policy).map_err(cachefs::Error::from)?;
-    Ok((Arc::new(Runtime::new().context("cannot start the network runtime")?), open))
+    Ok((
+        Arc::new(Runtime::new().context("cannot start the network runtime")?),
+        open,
+    ))
 }
 
 /// The scope that the options name.
@@ -79,7 +90,13 @@ pub(crate) fn expand_in(
     let env: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let context = keys::Context { workspace, env: &env, now: SystemTime::now(), allow_missing, skip };
+    let context = keys::Context {
+        workspace,
+        env: &env,
+        now: SystemTime::now(),
+        allow_missing,
+        skip,
+    };
     Ok(keys::expand(template, &context)?)
 }
 
@@ -92,5 +109,8 @@ pub(crate) fn key(template: &str, paths: &[PathBuf]) -> anyhow::Result<(Key, key
 
 /// A key in the scope that the options name.
 pub(crate) fn name(global: &Global, template: &str) -> anyhow::Result<RefName> {
-    Ok(RefName { scope: scope(global)?, key: key(template, &[])?.0 })
+    Ok(RefName {
+        scope: scope(global)?,
+        key: key(template, &[])?.0,
+    })
 }

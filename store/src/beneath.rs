@@ -21,8 +21,13 @@ pub(crate) fn open_beneath(
 ) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::CLOEXEC;
     let open = |at: BorrowedFd<'_>, path: &Path, flags, mode| {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         match rustix::fs::openat2(at, path, flags, mode, resolve) {
             // A file that is a symbolic link is to be opened as one where the caller says so.
             Err(Errno::LOOP) if flags.contains(OFlags::PATH) => {
@@ -53,7 +58,12 @@ pub(crate) fn open_beneath(
         }
         rest.push(component);
     }
-    open(at.as_ref().map_or(root, |fd| fd.as_fd()), &rest, flags, mode)
+    open(
+        at.as_ref().map_or(root, |fd| fd.as_fd()),
+        &rest,
+        flags,
+        mode,
+    )
 }
 
 fn step_by_step(
@@ -64,10 +74,14 @@ fn step_by_step(
 ) -> Result<OwnedFd, Errno> {
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut components: Vec<_> = path.components().collect();
-    let Some(last) = components.pop() else { return Err(Errno::NOENT) };
+    let Some(last) = components.pop() else {
+        return Err(Errno::NOENT);
+    };
     let mut at: Option<OwnedFd> = None;
     for component in components {
-        let Component::Normal(name) = component else { continue };
+        let Component::Normal(name) = component else {
+            continue;
+        };
         let from = at.as_ref().map_or(root, |fd| fd.as_fd());
         at = Some(rustix::fs::openat(from, name, directory, Mode::empty())?);
     }

@@ -86,12 +86,19 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 
     /// Builds a [`Error::Damaged`].
     pub fn damaged(what: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Damaged { what: what.into(), detail: detail.into() }
+        Self::Damaged {
+            what: what.into(),
+            detail: detail.into(),
+        }
     }
 
     /// What a caller should make of it.

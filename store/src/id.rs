@@ -19,7 +19,10 @@ fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseIdError> {
-    let error = || ParseIdError { text: text.to_owned(), expected: N * 2 };
+    let error = || ParseIdError {
+        text: text.to_owned(),
+        expected: N * 2,
+    };
     let digits = text.as_bytes();
     if digits.len() != N * 2 {
         return Err(error());
@@ -170,9 +173,13 @@ pub struct SaveId {
 impl SaveId {
     /// Makes a name for a save that is made now.
     pub fn now() -> Self {
-        let since_epoch =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self { micros: since_epoch.as_micros() as u64, nonce: u64::from_le_bytes(random()) }
+        let since_epoch = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            micros: since_epoch.as_micros() as u64,
+            nonce: u64::from_le_bytes(random()),
+        }
     }
 }
 
@@ -191,12 +198,16 @@ impl fmt::Debug for SaveId {
 impl FromStr for SaveId {
     type Err = ParseIdError;
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        let digits = text
-            .strip_prefix('r')
-            .ok_or_else(|| ParseIdError { text: text.to_owned(), expected: 32 })?;
+        let digits = text.strip_prefix('r').ok_or_else(|| ParseIdError {
+            text: text.to_owned(),
+            expected: 32,
+        })?;
         let bytes: [u8; 16] = parse_hex(digits)?;
         let value = u128::from_be_bytes(bytes);
-        Ok(Self { micros: (value >> 64) as u64, nonce: value as u64 })
+        Ok(Self {
+            micros: (value >> 64) as u64,
+            nonce: value as u64,
+        })
     }
 }
 
@@ -227,8 +238,14 @@ mod tests {
 
     #[test]
     fn save_ids_sort_by_time() {
-        let early = SaveId { micros: 1, nonce: u64::MAX };
-        let late = SaveId { micros: 2, nonce: 0 };
+        let early = SaveId {
+            micros: 1,
+            nonce: u64::MAX,
+        };
+        let late = SaveId {
+            micros: 2,
+            nonce: 0,
+        };
         assert!(early.to_string() < late.to_string());
     }
 

@@ -33,7 +33,10 @@ pub struct Repository {
 impl Repository {
     /// Wraps a remote; nothing is read yet.
     pub fn new(remote: DynRemote) -> Self {
-        Self { remote, id: OnceCell::new() }
+        Self {
+            remote,
+            id: OnceCell::new(),
+        }
     }
 
     /// The remote.
@@ -52,7 +55,10 @@ impl Repository {
     /// reads back what is there, and if they should still differ, the loser's index entries are
     /// useless, not wrong.
     pub async fn id(&self) -> Result<RepoId> {
-        self.id.get_or_try_init(|| self.read_or_create()).await.copied()
+        self.id
+            .get_or_try_init(|| self.read_or_create())
+            .await
+            .copied()
     }
 
     async fn read_or_create(&self) -> Result<RepoId> {
@@ -63,16 +69,27 @@ impl Repository {
             Err(Error::Remote(error)) if error.kind() == RemoteErrorKind::NoRemote => {}
             Err(error) => return Err(error),
         }
-        let description = Description { format: FORMAT, requires: Vec::new(), id: RepoId::random() };
+        let description = Description {
+            format: FORMAT,
+            requires: Vec::new(),
+            id: RepoId::random(),
+        };
         let bytes = serde_json::to_vec_pretty(&description)
             .map_err(|error| Error::damaged("a new repository", error.to_string()))?;
-        match self.remote.put(&Self::object_key(), Bytes::from(bytes), PutMode::IfAbsent).await {
+        match self
+            .remote
+            .put(&Self::object_key(), Bytes::from(bytes), PutMode::IfAbsent)
+            .await
+        {
             Ok(()) => {}
             Err(error) if error.kind() == RemoteErrorKind::Exists => {}
             Err(error) => return Err(error.into()),
         }
         self.read().await?.ok_or_else(|| {
-            Error::damaged("the repository", "its description vanished as soon as it was written")
+            Error::damaged(
+                "the repository",
+                "its description vanished as soon as it was written",
+            )
         })
     }
 
@@ -87,7 +104,10 @@ impl Repository {
         if description.format > FORMAT || !description.requires.is_empty() {
             return Err(Error::Unsupported {
                 what: "the repository".to_owned(),
-                detail: format!("format {}, features {:?}", description.format, description.requires),
+                detail: format!(
+                    "format {}, features {:?}",
+                    description.format, description.requires
+                ),
             });
         }
         Ok(Some(description.id))

@@ -16,12 +16,14 @@ use crate::sys::socket;
 pub(super) fn spawn(state: Arc<State>, socket: UnixStream) {
     state.activity.connected();
     let running = Arc::clone(&state);
-    let thread = std::thread::Builder::new().name("client".to_owned()).spawn(move || {
-        if let Err(error) = converse(&running, &socket) {
-            tracing::debug!("a client's connection ended: {error}");
-        }
-        running.activity.disconnected();
-    });
+    let thread = std::thread::Builder::new()
+        .name("client".to_owned())
+        .spawn(move || {
+            if let Err(error) = converse(&running, &socket) {
+                tracing::debug!("a client's connection ended: {error}");
+            }
+            running.activity.disconnected();
+        });
     if let Err(error) = thread {
         tracing::error!("a client can't be served: {error}");
         state.activity.disconnected();
@@ -56,15 +58,23 @@ fn answer(state: &Arc<State>, mut frame: Frame) -> Result<(Reply, Vec<u8>)> {
         serde_json::from_slice(&frame.header).map_err(|error| Error::Conversation(error.into()))?;
     if envelope.version != crate::VERSION {
         return Err(Error::usage(
-            format!("the daemon has version {}, this command {}", crate::VERSION, envelope.version),
+            format!(
+                "the daemon has version {}, this command {}",
+                crate::VERSION,
+                envelope.version
+            ),
             "end the daemon with `cachefs daemon stop`; the next command starts the new one",
         ));
     }
     let reply = match envelope.request {
         Request::Restore(restore) => Reply::Restored(Box::new(state.restore(&restore)?)),
-        Request::Open { remote, layers, prefetch } => {
-            Reply::Opened { view: state.open(&remote, &layers, prefetch)? }
-        }
+        Request::Open {
+            remote,
+            layers,
+            prefetch,
+        } => Reply::Opened {
+            view: state.open(&remote, &layers, prefetch)?,
+        },
         Request::Serve { view } => {
             let fuse = frame
                 .fds
@@ -80,13 +90,25 @@ fn answer(state: &Arc<State>, mut frame: Frame) -> Result<(Reply, Vec<u8>)> {
         Request::Lookup { repo } => {
             let ids = decode_ids(&frame.payload)
                 .ok_or_else(|| Error::Conversation("the list of chunks is cut short".into()))?;
-            return Ok((Reply::Done, encode_indexed(&state.index()?.lookup(&repo, &ids)?)));
+            return Ok((
+                Reply::Done,
+                encode_indexed(&state.index()?.lookup(&repo, &ids)?),
+            ));
         }
-        Request::HasPack { repo, pack } => {
-            Reply::Found { found: state.index()?.has_pack(&repo, &pack)? }
-        }
-        Request::Insert { repo, pack, length, trailer } => {
-            let pack = PackRef { id: pack, length, trailer };
+        Request::HasPack { repo, pack } => Reply::Found {
+            found: state.index()?.has_pack(&repo, &pack)?,
+        },
+        Request::Insert {
+            repo,
+            pack,
+            length,
+            trailer,
+        } => {
+            let pack = PackRef {
+                id: pack,
+                length,
+                trailer,
+            };
             let trailer = Trailer::decode(&pack.id, &frame.payload)?;
             state.index()?.insert(&repo, &pack, &trailer)?;
             Reply::Done

@@ -54,7 +54,10 @@ impl Activity {
         let mut counts = self.state.lock();
         counts.idle_since.get_or_insert_with(Instant::now);
         while !counts.stop {
-            match counts.idle_since.map(|since| limit.saturating_sub(since.elapsed())) {
+            match counts
+                .idle_since
+                .map(|since| limit.saturating_sub(since.elapsed()))
+            {
                 Some(Duration::ZERO) => return,
                 Some(left) => {
                     self.changed.wait_for(&mut counts, left);

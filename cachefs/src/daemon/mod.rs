@@ -35,7 +35,10 @@ pub struct DaemonOptions {
 
 impl Default for DaemonOptions {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(60), cache_limit: 10 << 30 }
+        Self {
+            idle: Duration::from_secs(60),
+            cache_limit: 10 << 30,
+        }
     }
 }
 
@@ -93,10 +96,20 @@ fn start(
             },
             "use it, or end it with `cachefs daemon stop`",
         ),
-        LockError::Io { path, source } => Error::Io { action: "lock", path, source },
+        LockError::Io { path, source } => Error::Io {
+            action: "lock",
+            path,
+            source,
+        },
     })?;
     let runtime = Runtime::new().map_err(Error::io("start", "the daemon's runtime"))?;
-    let state = Arc::new(State::new(store.clone(), options.cache_limit, runtime, Activity::default()));
-    let listener = socket::listen(&store.socket()).map_err(Error::io("listen on", store.socket()))?;
+    let state = Arc::new(State::new(
+        store.clone(),
+        options.cache_limit,
+        runtime,
+        Activity::default(),
+    ));
+    let listener =
+        socket::listen(&store.socket()).map_err(Error::io("listen on", store.socket()))?;
     Ok((lock, listener, state))
 }

@@ -37,8 +37,11 @@ impl Remotes {
             RetryPolicy::with_deadline(Duration::from_millis(ms))
         });
         let open = open(spec, policy)?;
-        let reader =
-            FrameReader::new(open.remote.clone(), Arc::clone(cache), &ReaderOptions::default());
+        let reader = FrameReader::new(
+            open.remote.clone(),
+            Arc::clone(cache),
+            &ReaderOptions::default(),
+        );
         let handle = Arc::new(RemoteHandle { open, reader });
         remotes.insert((spec.clone(), deadline_ms), Arc::clone(&handle));
         Ok(handle)

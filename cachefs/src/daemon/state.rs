@@ -39,7 +39,12 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(store: StoreDir, cache_limit: u64, runtime: Runtime, activity: Activity) -> Self {
+    pub(super) fn new(
+        store: StoreDir,
+        cache_limit: u64,
+        runtime: Runtime,
+        activity: Activity,
+    ) -> Self {
         let cache = Arc::new(PackCache::new(store.path(), cache_limit));
         let layers = LayerCache::new(store.path());
         Self {
@@ -69,7 +74,9 @@ impl State {
     }
 
     pub(super) fn restore(&self, restore: &Restore) -> Result<Restored> {
-        let remote = self.remotes.get(&restore.remote, restore.deadline_ms, &self.cache)?;
+        let remote = self
+            .remotes
+            .get(&restore.remote, restore.deadline_ms, &self.cache)?;
         let before = remote.open.traffic();
         let (matched, layers, stack) = self.runtime.block_on(async {
             let mut lookups = tokio::task::JoinSet::new();
@@ -86,25 +93,44 @@ impl State {
             for resolved in matched.iter().flatten() {
                 refs::append(&mut layers, &resolved.layers);
             }
-            let stack = if layers.is_empty() { None } else { Some(self.stack(&remote, &layers).await?) };
+            let stack = if layers.is_empty() {
+                None
+            } else {
+                Some(self.stack(&remote, &layers).await?)
+            };
             Ok::<_, Error>((matched, layers, stack))
         })?;
         let view = stack.map(|stack| self.open_view(&remote, stack, restore.prefetch));
-        Ok(Restored { matched, layers, view, traffic: remote.open.traffic() - before })
+        Ok(Restored {
+            matched,
+            layers,
+            view,
+            traffic: remote.open.traffic() - before,
+        })
     }
 
-    pub(super) fn open(&self, remote: &cachefs_store::remote::RemoteSpec, layers: &[LayerInfo], prefetch: Prefetch) -> Result<u64> {
+    pub(super) fn open(
+        &self,
+        remote: &cachefs_store::remote::RemoteSpec,
+        layers: &[LayerInfo],
+        prefetch: Prefetch,
+    ) -> Result<u64> {
         let remote = self.remotes.get(remote, None, &self.cache)?;
         let stack = self.runtime.block_on(self.stack(&remote, layers))?;
         Ok(self.open_view(&remote, stack, prefetch))
     }
 
     async fn stack(&self, remote: &RemoteHandle, layers: &[LayerInfo]) -> Result<Stack> {
-        Ok(Stack::new(self.layers.open(&remote.open.remote, layers).await?)?)
+        Ok(Stack::new(
+            self.layers.open(&remote.open.remote, layers).await?,
+        )?)
     }
 
     fn open_view(&self, remote: &RemoteHandle, stack: Stack, prefetch: Prefetch) -> u64 {
-        let view = Arc::new(View { stack, reader: remote.reader.clone() });
+        let view = Arc::new(View {
+            stack,
+            reader: remote.reader.clone(),
+        });
         let prefetch = self.prefetch(&view, prefetch);
         self.activity.view_opened();
         self.views.insert(OpenView { view, prefetch })
@@ -137,8 +163,10 @@ impl State {
     pub(super) fn serve(self: &Arc<Self>, number: u64, fuse: OwnedFd) -> Result<()> {
         let view = self.views.get(number).ok_or_else(|| unknown(number))?;
         let state = Arc::clone(self);
-        view::serve(view, fuse, self.runtime.handle(), move || state.close(number))
-            .map_err(Error::io("serve", "the mount"))
+        view::serve(view, fuse, self.runtime.handle(), move || {
+            state.close(number)
+        })
+        .map_err(Error::io("serve", "the mount"))
     }
 
     pub(super) fn close(&self, number: u64) {

@@ -34,7 +34,10 @@ pub enum Presence {
 /// Looks whether a restored path is mounted, and alive.
 pub fn presence(record: &Record, records: &Records) -> Result<Presence> {
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
-    if table.topmost_at(&record.path).is_none_or(|mount| !mount.is_cachefs_overlay()) {
+    if table
+        .topmost_at(&record.path)
+        .is_none_or(|mount| !mount.is_cachefs_overlay())
+    {
         return Ok(Presence::Absent);
     }
     let view = records.view(record);

@@ -76,7 +76,9 @@ mod path_bytes {
         .serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<PathBuf, D::Error> {
         Ok(match Form::deserialize(deserializer)? {
             Form::Text(text) => text.into(),
             Form::Bytes(bytes) => OsString::from_vec(bytes).into(),
@@ -93,7 +95,9 @@ pub struct Records {
 impl Records {
     /// The records of a store.
     pub fn new(store: &StoreDir) -> Self {
-        Self { root: store.mounts() }
+        Self {
+            root: store.mounts(),
+        }
     }
 
     /// The folder that belongs to a path.
@@ -183,5 +187,8 @@ fn read(file: &Path) -> Result<Option<Record>> {
 
 /// The current boot, which tells whether a mount can still be there.
 pub(crate) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }

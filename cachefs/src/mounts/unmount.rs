@@ -39,8 +39,12 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
     if record.how == How::Mount {
         detach(&records, &record, lazy)?;
     }
-    let changed = fs::read_dir(records.upper(&record)).is_ok_and(|mut upper| upper.next().is_some());
+    let changed =
+        fs::read_dir(records.upper(&record)).is_ok_and(|mut upper| upper.next().is_some());
     let dropped_changes = record.how == How::Mount && changed && record.saved.is_empty();
     records.remove(&record.path)?;
-    Ok(Unmounted { record, dropped_changes })
+    Ok(Unmounted {
+        record,
+        dropped_changes,
+    })
 }

@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use super::message::{Answer, Call, DaemonStats, Envelope, Prefetch, Reply, Request, Restore, Restored};
+use super::message::{
+    Answer, Call, DaemonStats, Envelope, Prefetch, Reply, Request, Restore, Restored,
+};
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 use crate::sys::{fdpass, socket, spawn};
@@ -54,8 +56,11 @@ impl Client {
 
     pub(crate) fn call(&mut self, call: Call<'_>) -> Result<(Reply, Vec<u8>)> {
         let version = crate::VERSION.to_owned();
-        let header = serde_json::to_vec(&Envelope { version, request: call.request })
-            .map_err(|error| Error::Conversation(error.into()))?;
+        let header = serde_json::to_vec(&Envelope {
+            version,
+            request: call.request,
+        })
+        .map_err(|error| Error::Conversation(error.into()))?;
         fdpass::send(&self.socket, &header, call.payload, call.fd.as_slice())?;
         let frame = fdpass::recv(&self.socket)?
             .ok_or_else(|| Error::Conversation("it closed the connection".into()))?;
@@ -67,7 +72,12 @@ impl Client {
     }
 
     fn ask(&mut self, request: Request) -> Result<Reply> {
-        self.call(Call { request, payload: &[], fd: None }).map(|(reply, _)| reply)
+        self.call(Call {
+            request,
+            payload: &[],
+            fd: None,
+        })
+        .map(|(reply, _)| reply)
     }
 
     fn unexpected(reply: &Reply) -> Error {
@@ -83,8 +93,17 @@ impl Client {
     }
 
     /// Makes a view of a stack that is known.
-    pub fn open(&mut self, remote: RemoteSpec, layers: Vec<LayerInfo>, prefetch: Prefetch) -> Result<u64> {
-        match self.ask(Request::Open { remote, layers, prefetch })? {
+    pub fn open(
+        &mut self,
+        remote: RemoteSpec,
+        layers: Vec<LayerInfo>,
+        prefetch: Prefetch,
+    ) -> Result<u64> {
+        match self.ask(Request::Open {
+            remote,
+            layers,
+            prefetch,
+        })? {
             Reply::Opened { view } => Ok(view),
             other => Err(Self::unexpected(&other)),
         }
@@ -92,7 +111,11 @@ impl Client {
 
     /// Has a view served on a descriptor of `/dev/fuse`.
     pub fn serve(&mut self, view: u64, fuse: &OwnedFd) -> Result<()> {
-        let call = Call { request: Request::Serve { view }, payload: &[], fd: Some(fuse.as_fd()) };
+        let call = Call {
+            request: Request::Serve { view },
+            payload: &[],
+            fd: Some(fuse.as_fd()),
+        };
         match self.call(call)? {
             (Reply::Done, _) => Ok(()),
             (other, _) => Err(Self::unexpected(&other)),

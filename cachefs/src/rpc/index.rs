@@ -18,7 +18,8 @@ const RECORD: usize = 84;
 /// Reads chunk ids from a payload; `None` when its length is wrong.
 pub(crate) fn decode_ids(payload: &[u8]) -> Option<Vec<ChunkId>> {
     let (ids, rest) = payload.as_chunks::<32>();
-    rest.is_empty().then(|| ids.iter().copied().map(ChunkId).collect())
+    rest.is_empty()
+        .then(|| ids.iter().copied().map(ChunkId).collect())
 }
 
 /// Writes where chunks are: 84 bytes each, all zero for one that is unknown.
@@ -31,8 +32,15 @@ pub(crate) fn encode_indexed(found: &[Option<Indexed>]) -> Vec<u8> {
             out.extend_from_slice(&[1, frame.codec as u8, 0, 0]);
             out.extend_from_slice(&pack.id.0);
             out.extend_from_slice(&frame.hash.0);
-            let numbers =
-                [pack.length, pack.trailer, frame.offset, frame.stored, frame.raw, location.offset, location.length];
+            let numbers = [
+                pack.length,
+                pack.trailer,
+                frame.offset,
+                frame.stored,
+                frame.raw,
+                location.offset,
+                location.length,
+            ];
             for number in numbers {
                 out.extend_from_slice(&number.to_le_bytes());
             }
@@ -60,8 +68,16 @@ fn decode_indexed(record: &[u8; RECORD]) -> Option<Indexed> {
         hash: FrameHash(record[20..52].try_into().ok()?),
     };
     Some(Indexed {
-        location: ChunkLocation { frame, offset: number(5), length: number(6) },
-        pack: PackRef { id, length: number(0), trailer: number(1) },
+        location: ChunkLocation {
+            frame,
+            offset: number(5),
+            length: number(6),
+        },
+        pack: PackRef {
+            id,
+            length: number(0),
+            trailer: number(1),
+        },
     })
 }
 
@@ -73,7 +89,10 @@ pub(crate) struct IndexOverSocket {
 
 impl IndexOverSocket {
     pub(crate) fn new(store: StoreDir) -> Self {
-        Self { store, idle: Mutex::default() }
+        Self {
+            store,
+            idle: Mutex::default(),
+        }
     }
 
     fn call(&self, request: Request, payload: &[u8]) -> StoreResult<(Reply, Vec<u8>)> {
@@ -83,7 +102,11 @@ impl IndexOverSocket {
                 Some(client) => client,
                 None => Client::connect(&self.store)?,
             };
-            let answer = client.call(Call { request, payload, fd: None })?;
+            let answer = client.call(Call {
+                request,
+                payload,
+                fd: None,
+            })?;
             self.idle.lock().push(client);
             Ok(answer)
         };
@@ -107,7 +130,13 @@ impl ChunkIndex for IndexOverSocket {
     }
 
     fn has_pack(&self, repo: &RepoId, pack: &PackId) -> StoreResult<bool> {
-        match self.call(Request::HasPack { repo: *repo, pack: *pack }, &[])? {
+        match self.call(
+            Request::HasPack {
+                repo: *repo,
+                pack: *pack,
+            },
+            &[],
+        )? {
             (Reply::Found { found }, _) => Ok(found),
             _ => Err(unexpected()),
         }
@@ -116,12 +145,32 @@ impl ChunkIndex for IndexOverSocket {
     fn insert(&self, repo: &RepoId, pack: &PackRef, trailer: &Trailer) -> StoreResult<()> {
         let mut payload = Vec::with_capacity(trailer.encoded_len());
         trailer.encode(&mut payload);
-        let PackRef { id, length, trailer } = *pack;
-        self.call(Request::Insert { repo: *repo, pack: id, length, trailer }, &payload).map(drop)
+        let PackRef {
+            id,
+            length,
+            trailer,
+        } = *pack;
+        self.call(
+            Request::Insert {
+                repo: *repo,
+                pack: id,
+                length,
+                trailer,
+            },
+            &payload,
+        )
+        .map(drop)
     }
 
     fn remove(&self, repo: &RepoId, pack: &PackId) -> StoreResult<()> {
-        self.call(Request::RemovePack { repo: *repo, pack: *pack }, &[]).map(drop)
+        self.call(
+            Request::RemovePack {
+                repo: *repo,
+                pack: *pack,
+            },
+            &[],
+        )
+        .map(drop)
     }
 }
 
@@ -141,8 +190,16 @@ mod tests {
             hash: FrameHash([7; 32]),
         };
         let indexed = Indexed {
-            location: ChunkLocation { frame, offset: 3, length: 4 },
-            pack: PackRef { id, length: 1000, trailer: 900 },
+            location: ChunkLocation {
+                frame,
+                offset: 3,
+                length: 4,
+            },
+            pack: PackRef {
+                id,
+                length: 1000,
+                trailer: 900,
+            },
         };
         let bytes = encode_indexed(&[None, Some(indexed)]);
         let (records, rest) = bytes.as_chunks::<RECORD>();

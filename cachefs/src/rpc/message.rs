@@ -92,20 +92,43 @@ pub(crate) struct Envelope {
 pub(crate) enum Request {
     Restore(Restore),
     /// Makes a view of a stack that is known already.
-    Open { remote: RemoteSpec, layers: Vec<LayerInfo>, prefetch: Prefetch },
+    Open {
+        remote: RemoteSpec,
+        layers: Vec<LayerInfo>,
+        prefetch: Prefetch,
+    },
     /// Serves a view on the descriptor that comes with the message.
-    Serve { view: u64 },
+    Serve {
+        view: u64,
+    },
     /// Forgets a view that was never served.
-    Close { view: u64 },
+    Close {
+        view: u64,
+    },
     /// Payload: chunk ids. The answer's payload: where they are.
-    Lookup { repo: RepoId },
-    HasPack { repo: RepoId, pack: PackId },
+    Lookup {
+        repo: RepoId,
+    },
+    HasPack {
+        repo: RepoId,
+        pack: PackId,
+    },
     /// Payload: the pack's trailer.
-    Insert { repo: RepoId, pack: PackId, length: u32, trailer: u32 },
-    RemovePack { repo: RepoId, pack: PackId },
+    Insert {
+        repo: RepoId,
+        pack: PackId,
+        length: u32,
+        trailer: u32,
+    },
+    RemovePack {
+        repo: RepoId,
+        pack: PackId,
+    },
     Stats,
     /// Ends the daemon; refused while it serves mounts unless forced.
-    Stop { force: bool },
+    Stop {
+        force: bool,
+    },
 }
 
 /// A request with what travels beside it.

@@ -10,16 +10,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cachefs_store::layer::BuiltLayer;
 use cachefs_store::local::{LayerCache, PackCache};
 use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecord, RefName};
 use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Delta, Packed, Progress, Skipped, StoreTarget, Target, build_layer, confirm_unchanged,
-    diff, graft_redirects, pack_files, scan,
+    Baseline, Delta, Packed, Progress, Skipped, StoreTarget, Target, build_layer,
+    confirm_unchanged, diff, graft_redirects, pack_files, scan,
 };
 use cachefs_store::stack::Stack;
-use cachefs_store::layer::BuiltLayer;
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
@@ -112,7 +112,9 @@ struct Change {
 pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) -> Result<Report> {
     let started = Instant::now();
     let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-    let policy = options.deadline.map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let policy = options
+        .deadline
+        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
     let open = open(&options.remote, policy)?;
     let records = Records::new(store);
     let mut source = source::find(&records, &options.path)?;
@@ -150,7 +152,9 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
 /// A remote that does not exist yet has no saves: the first one brings it into being.
 async fn read_existing(remote: &DynRemote, name: &RefName) -> Result<Vec<RefRecord>> {
     match refs::read_records(remote, name).await {
-        Err(cachefs_store::Error::Remote(error)) if error.kind() == RemoteErrorKind::NoRemote && remote.local_dir().is_some() => {
+        Err(cachefs_store::Error::Remote(error))
+            if error.kind() == RemoteErrorKind::NoRemote && remote.local_dir().is_some() =>
+        {
             Ok(Vec::new())
         }
         other => Ok(other?),
@@ -160,10 +164,16 @@ async fn read_existing(remote: &DynRemote, name: &RefName) -> Result<Vec<RefReco
 impl Context<'_> {
     /// Finds what the path changes, and stores the chunks that are new.
     fn change(&self, source: &Source) -> Result<Change> {
-        let opened = self.runtime.block_on(self.layers.open(&self.remote, &source.base))?;
+        let opened = self
+            .runtime
+            .block_on(self.layers.open(&self.remote, &source.base))?;
         let stack = Stack::new(opened)?;
         let without_writing = dry::DryTarget(&self.target);
-        let target: &dyn Target = if self.options.dry_run { &without_writing } else { &self.target };
+        let target: &dyn Target = if self.options.dry_run {
+            &without_writing
+        } else {
+            &self.target
+        };
         let base = Baseline::new(&stack, target)?;
         // Packs may be known to the index and gone from the remote, when someone emptied it. Then
         // the index forgets them, and the second round stores what is missing.
@@ -190,13 +200,25 @@ impl Context<'_> {
             if self.is_incomplete(target, &base, &packed)? {
                 continue;
             }
-            let delta = diff(&scanned.tree, &base, &packed, source.complete, source.deletions)?;
+            let delta = diff(
+                &scanned.tree,
+                &base,
+                &packed,
+                source.complete,
+                source.deletions,
+            )?;
             let layer = if delta.is_empty() && !source.base.is_empty() {
                 None
             } else {
                 Some(build_layer(&scanned.tree, &delta, &packed, &base)?)
             };
-            return Ok(Change { delta, layer, packed, skipped: scanned.skipped, scanned: counts });
+            return Ok(Change {
+                delta,
+                layer,
+                packed,
+                skipped: scanned.skipped,
+                scanned: counts,
+            });
         }
         let packs = "packs that were just written are not there";
         Err(cachefs_store::Error::damaged("the remote", packs).into())
@@ -204,10 +226,19 @@ impl Context<'_> {
 
     /// Whether the index named a pack that the remote no longer has. The stack's own packs are
     /// taken to be there: a ref that can be read names nothing that is missing.
-    fn is_incomplete(&self, target: &dyn Target, base: &Baseline<'_>, packed: &Packed) -> Result<bool> {
+    fn is_incomplete(
+        &self,
+        target: &dyn Target,
+        base: &Baseline<'_>,
+        packed: &Packed,
+    ) -> Result<bool> {
         let own: HashSet<_> = base.packs().into_iter().map(|pack| pack.id).collect();
-        let foreign: Vec<_> =
-            packed.known_packs.values().filter(|pack| !own.contains(&pack.id)).copied().collect();
+        let foreign: Vec<_> = packed
+            .known_packs
+            .values()
+            .filter(|pack| !own.contains(&pack.id))
+            .copied()
+            .collect();
         Ok(!foreign.is_empty() && !target.confirm(&foreign)?.is_empty())
     }
 }

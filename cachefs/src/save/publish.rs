@@ -31,13 +31,26 @@ pub(super) fn publish(
     let supersedes: Vec<_> = existing.iter().map(|record| record.id).collect();
     let (mut stack, contained) = refs::unite(existing);
     // What this path saved before is contained in what it saves now.
-    if let Some(Saved { layer: Some(replaced), .. }) = &previous {
+    if let Some(Saved {
+        layer: Some(replaced),
+        ..
+    }) = &previous
+    {
         stack.retain(|layer| layer.id != *replaced);
     }
     let others = contained
         .iter()
-        .filter(|record| previous.as_ref().is_none_or(|previous| previous.save != record.id))
-        .filter(|record| record.layers.iter().any(|layer| !source.base.iter().any(|base| base.id == layer.id)))
+        .filter(|record| {
+            previous
+                .as_ref()
+                .is_none_or(|previous| previous.save != record.id)
+        })
+        .filter(|record| {
+            record
+                .layers
+                .iter()
+                .any(|layer| !source.base.iter().any(|base| base.id == layer.id))
+        })
         .count();
     refs::append(&mut stack, &source.base);
     if let Some(layer) = &layer {
@@ -46,14 +59,19 @@ pub(super) fn publish(
         stack.push(layer.clone());
     }
     let names_the_same = |record: &RefRecord| {
-        record.layers.len() == stack.len() && record.layers.iter().zip(&stack).all(|(a, b)| a.id == b.id)
+        record.layers.len() == stack.len()
+            && record.layers.iter().zip(&stack).all(|(a, b)| a.id == b.id)
     };
     let is_published = matches!(&contained[..], [record] if names_the_same(record));
     let mut report = Report {
         outcome: Outcome::Unchanged,
         layers: stack,
         scanned: change.scanned,
-        changes: (change.delta.added, change.delta.modified, change.delta.removed),
+        changes: (
+            change.delta.added,
+            change.delta.modified,
+            change.delta.removed,
+        ),
         new_raw: change.packed.new_raw,
         skipped: change.skipped,
         squashed: None,
@@ -83,12 +101,21 @@ pub(super) fn publish(
     );
     record.supersedes = supersedes;
     record.parts = context.options.parts.clone();
-    context.runtime.block_on(refs::publish(&context.remote, &record))?;
+    context
+        .runtime
+        .block_on(refs::publish(&context.remote, &record))?;
     if let Some(own) = &mut source.record {
         own.saved.retain(|saved| saved.name != name);
         // Squashing leaves no layer of this save's own that a later one could replace.
-        let id = layer.as_ref().map(|layer| layer.id).filter(|_| report.squashed.is_none());
-        own.saved.push(Saved { name, save: record.id, layer: id });
+        let id = layer
+            .as_ref()
+            .map(|layer| layer.id)
+            .filter(|_| report.squashed.is_none());
+        own.saved.push(Saved {
+            name,
+            save: record.id,
+            layer: id,
+        });
         records.put(own)?;
     }
     report.outcome = match layer {
@@ -100,16 +127,26 @@ pub(super) fn publish(
 
 fn previous_save(source: &Source, context: &Context<'_>) -> Option<Saved> {
     let record = source.record.as_ref()?;
-    record.saved.iter().find(|saved| saved.name == context.options.name).cloned()
+    record
+        .saved
+        .iter()
+        .find(|saved| saved.name == context.options.name)
+        .cloned()
 }
 
 fn now_micros() -> u64 {
     cachefs_store::id::SaveId::now().micros
 }
 
-fn put_layer(context: &Context<'_>, id: &cachefs_store::id::LayerId, bytes: bytes::Bytes) -> Result<()> {
+fn put_layer(
+    context: &Context<'_>,
+    id: &cachefs_store::id::LayerId,
+    bytes: bytes::Bytes,
+) -> Result<()> {
     let object = layer::object_key(id);
-    let put = context.remote.put(&object, bytes.clone(), PutMode::IfAbsent);
+    let put = context
+        .remote
+        .put(&object, bytes.clone(), PutMode::IfAbsent);
     match context.runtime.block_on(put) {
         Ok(()) => {}
         // Layers are named by their content: what is there is the same.
@@ -124,9 +161,17 @@ fn put_layer(context: &Context<'_>, id: &cachefs_store::id::LayerId, bytes: byte
 
 /// Keeps stacks shallow: rewrites layers as one when there are many. Only metadata is rewritten.
 fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<()> {
-    let entries: Vec<_> = report.layers.iter().map(|layer| layer.summary.entries).collect();
-    let Some(range) = squash_plan(&entries) else { return Ok(()) };
-    let opened = context.layers.open(&context.remote, &report.layers[range.clone()]);
+    let entries: Vec<_> = report
+        .layers
+        .iter()
+        .map(|layer| layer.summary.entries)
+        .collect();
+    let Some(range) = squash_plan(&entries) else {
+        return Ok(());
+    };
+    let opened = context
+        .layers
+        .open(&context.remote, &report.layers[range.clone()]);
     let opened = context.runtime.block_on(opened)?;
     let built = squash(&opened, range.start == 0)?;
     put_layer(context, &built.id, built.bytes.clone())?;

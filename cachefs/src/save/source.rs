@@ -77,7 +77,9 @@ pub(super) fn find(records: &Records, path: &Path) -> Result<Source> {
 
 fn is_foreign_mount(path: &Path) -> Result<bool> {
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
-    Ok(table.topmost_at(path).is_some_and(|mount| mount.is_cachefs_overlay()))
+    Ok(table
+        .topmost_at(path)
+        .is_some_and(|mount| mount.is_cachefs_overlay()))
 }
 
 fn plain(
@@ -87,7 +89,14 @@ fn plain(
     deletions: Deletions,
 ) -> Result<Source> {
     let directory = File::open(path).map_err(Error::io("open", path))?;
-    Ok(Source { directory, reading: Box::new(PlainFiles), record, base, complete: true, deletions })
+    Ok(Source {
+        directory,
+        reading: Box::new(PlainFiles),
+        record,
+        base,
+        complete: true,
+        deletions,
+    })
 }
 
 fn mounted(records: &Records, record: Record) -> Result<Source> {
@@ -101,7 +110,10 @@ fn mounted(records: &Records, record: Record) -> Result<Source> {
         }
         Presence::Absent => {
             return Err(Error::usage(
-                format!("{} was restored as a mount, but is not mounted now", record.path.display()),
+                format!(
+                    "{} was restored as a mount, but is not mounted now",
+                    record.path.display()
+                ),
                 "`cachefs restore` it again, or `cachefs umount` it to forget it",
             ));
         }

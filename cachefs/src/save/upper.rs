@@ -9,9 +9,7 @@ use cachefs_store::save::{Mark, Reading};
 use rustix::fs::Stat;
 
 use crate::sys::namespace::in_initial_user_namespace;
-use crate::sys::upper::{
-    MarkNamespace, Redirect, SavedXattr, is_whiteout, marks_at, saved_xattr,
-};
+use crate::sys::upper::{MarkNamespace, Redirect, SavedXattr, is_whiteout, marks_at, saved_xattr};
 
 /// Files as the kernel keeps them in an upper directory.
 pub(super) struct UpperFiles(MarkNamespace);
@@ -19,7 +17,11 @@ pub(super) struct UpperFiles(MarkNamespace);
 impl UpperFiles {
     /// For an overlay that this process could have mounted.
     pub(super) fn for_caller() -> Self {
-        Self(if in_initial_user_namespace() { MarkNamespace::Trusted } else { MarkNamespace::User })
+        Self(if in_initial_user_namespace() {
+            MarkNamespace::Trusted
+        } else {
+            MarkNamespace::User
+        })
     }
 }
 
@@ -38,13 +40,16 @@ impl Reading for UpperFiles {
                     Redirect::FromRoot(path) => [b"/", &path[..]].concat(),
                     Redirect::Sibling(name) => name,
                 });
-                Ok(Mark::Directory { opaque: marks.opaque, redirect })
+                Ok(Mark::Directory {
+                    opaque: marks.opaque,
+                    redirect,
+                })
             }
             // Only mounts that ask for `metacopy` make such files, and ours never do: its bytes
             // would be holes.
-            mode::FILE if marks_at(parent, name.to_bytes(), self.0)?.metacopy => {
-                Err(io::Error::other("its content is still in the lower layer (metacopy)"))
-            }
+            mode::FILE if marks_at(parent, name.to_bytes(), self.0)?.metacopy => Err(
+                io::Error::other("its content is still in the lower layer (metacopy)"),
+            ),
             _ => Ok(Mark::Plain),
         }
     }

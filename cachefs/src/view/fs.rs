@@ -12,9 +12,9 @@ use std::time::Duration;
 use cachefs_store::stack::Ino;
 use cachefs_store::{Error, layer};
 use fuser::{
-    AccessFlags, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags,
-    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
+    AccessFlags, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags, KernelConfig,
+    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 use tokio::runtime::Handle;
 
@@ -58,7 +58,11 @@ fn errno(what: &str, error: &Error) -> Errno {
 impl ViewFs {
     pub(super) fn new(view: SharedView, runtime: Handle) -> Self {
         let xattrs = view.stack.has_xattrs();
-        Self { view, runtime, xattrs }
+        Self {
+            view,
+            runtime,
+            xattrs,
+        }
     }
 
     fn xattr(&self, ino: INodeNo) -> Result<Option<layer::Xattrs>, Errno> {
@@ -94,7 +98,9 @@ impl Filesystem for ViewFs {
         }
         // Older kernels lack some; everything works without them, only slower.
         let _ = config.add_capabilities(wanted & config.capabilities());
-        let _ = config.set_max_readahead(READ_AHEAD).or_else(|most| config.set_max_readahead(most));
+        let _ = config
+            .set_max_readahead(READ_AHEAD)
+            .or_else(|most| config.set_max_readahead(most));
         let _ = config.set_max_background(BACKGROUND);
         Ok(())
     }
@@ -194,17 +200,33 @@ impl Filesystem for ViewFs {
         reply.ok();
     }
 
-    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
         let stack = &self.view.stack;
         for (number, name) in [(1, "."), (2, "..")] {
             if offset < number && reply.add(ino, number, fuser::FileType::Directory, name) {
                 return reply.ok();
             }
         }
-        let listed = stack.list(Ino::from_number(ino.0), offset.saturating_sub(2), |next, name, child| {
-            let kind = file_type(stack.attr(child)?.mode);
-            Ok(!reply.add(INodeNo(child.number()), next + 2, kind, OsStr::from_bytes(name)))
-        });
+        let listed = stack.list(
+            Ino::from_number(ino.0),
+            offset.saturating_sub(2),
+            |next, name, child| {
+                let kind = file_type(stack.attr(child)?.mode);
+                Ok(!reply.add(
+                    INodeNo(child.number()),
+                    next + 2,
+                    kind,
+                    OsStr::from_bytes(name),
+                ))
+            },
+        );
         match listed {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno("readdir", &error)),
@@ -229,10 +251,21 @@ impl Filesystem for ViewFs {
                 return reply.ok();
             }
         }
-        let listed = stack.list(Ino::from_number(ino.0), offset.saturating_sub(2), |next, name, child| {
-            let attr = file_attr(&stack.attr(child)?);
-            Ok(!reply.add(attr.ino, next + 2, OsStr::from_bytes(name), &FOREVER, &attr, Generation(0)))
-        });
+        let listed = stack.list(
+            Ino::from_number(ino.0),
+            offset.saturating_sub(2),
+            |next, name, child| {
+                let attr = file_attr(&stack.attr(child)?);
+                Ok(!reply.add(
+                    attr.ino,
+                    next + 2,
+                    OsStr::from_bytes(name),
+                    &FOREVER,
+                    &attr,
+                    Generation(0),
+                ))
+            },
+        );
         match listed {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno("readdir", &error)),
@@ -269,7 +302,15 @@ impl Filesystem for ViewFs {
         reply.error(Errno::ENOSYS);
     }
 
-    fn lseek(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
         let stack = &self.view.stack;
         let ino = Ino::from_number(ino.0);
         let seek = || -> Result<Option<u64>, Error> {
@@ -301,4 +342,3 @@ impl Filesystem for ViewFs {
         reply.statfs(bytes.div_ceil(4096), 0, 0, files, 0, 4096, 255, 4096);
     }
 }
-

@@ -21,14 +21,21 @@ pub(super) fn plan(view: &View, ino: Ino, offset: u64, size: u32) -> Result<Plan
     let pieces = if range.is_empty() {
         Vec::new()
     } else {
-        view.stack.pieces(ino, range.clone())?.collect::<Result<Vec<_>>>()?
+        view.stack
+            .pieces(ino, range.clone())?
+            .collect::<Result<Vec<_>>>()?
     };
     Ok(Plan { range, pieces })
 }
 
 impl Plan {
     /// Appends the part of a decoded frame that a piece gives.
-    fn take(&self, piece: &ContentPiece, frame: Option<&Arc<Vec<u8>>>, out: &mut Vec<u8>) -> Result<()> {
+    fn take(
+        &self,
+        piece: &ContentPiece,
+        frame: Option<&Arc<Vec<u8>>>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
         let start = piece.start.max(self.range.start);
         let end = piece.end.min(self.range.end);
         match (&piece.location, frame) {

@@ -25,12 +25,19 @@ pub(crate) fn serve(
     let mut config = Config::default();
     config.acl = SessionACL::All;
     config.n_threads = Some(THREADS);
-    let session = Session::from_fd(ViewFs::new(view, runtime.clone()), fuse, SessionACL::All, config)?;
-    std::thread::Builder::new().name("view".to_owned()).spawn(move || {
-        if let Err(error) = session.run() {
-            tracing::warn!("a mount ended with an error: {error}");
-        }
-        ended();
-    })?;
+    let session = Session::from_fd(
+        ViewFs::new(view, runtime.clone()),
+        fuse,
+        SessionACL::All,
+        config,
+    )?;
+    std::thread::Builder::new()
+        .name("view".to_owned())
+        .spawn(move || {
+            if let Err(error) = session.run() {
+                tracing::warn!("a mount ended with an error: {error}");
+            }
+            ended();
+        })?;
     Ok(())
 }

@@ -31,7 +31,12 @@ pub fn cut(bytes: &[u8]) -> Cuts<'_> {
     } else if bytes.len() <= WHOLE_FILE_LIMIT {
         Cuts::Whole(bytes.len())
     } else {
-        Cuts::Content(Box::new(FastCDC::new(bytes, MIN_CHUNK, AVERAGE_CHUNK, MAX_CHUNK)))
+        Cuts::Content(Box::new(FastCDC::new(
+            bytes,
+            MIN_CHUNK,
+            AVERAGE_CHUNK,
+            MAX_CHUNK,
+        )))
     }
 }
 
@@ -83,7 +88,10 @@ mod tests {
     fn small_files_are_one_chunk() {
         assert_eq!(cut(&[]).count(), 0);
         assert_eq!(cut(&[1]).collect::<Vec<_>>(), [1]);
-        assert_eq!(cut(&vec![7; WHOLE_FILE_LIMIT]).collect::<Vec<_>>(), [WHOLE_FILE_LIMIT]);
+        assert_eq!(
+            cut(&vec![7; WHOLE_FILE_LIMIT]).collect::<Vec<_>>(),
+            [WHOLE_FILE_LIMIT]
+        );
     }
 
     #[test]
@@ -92,7 +100,11 @@ mod tests {
         let lengths: Vec<_> = cut(&bytes).collect();
         assert_eq!(lengths.iter().sum::<usize>(), bytes.len());
         assert!(lengths.iter().all(|&length| length <= MAX_CHUNK));
-        assert!(lengths[..lengths.len() - 1].iter().all(|&length| length >= MIN_CHUNK));
+        assert!(
+            lengths[..lengths.len() - 1]
+                .iter()
+                .all(|&length| length >= MIN_CHUNK)
+        );
     }
 
     #[test]
@@ -120,5 +132,8 @@ mod tests {
         let lengths: Vec<_> = cut(&noise(0x5EED, 1 << 20)).collect();
         assert_eq!(lengths, GOLDEN);
     }
-    const GOLDEN: [usize; 14] = [70860, 32337, 69488, 147106, 80103, 19470, 35570, 67267, 41465, 26848, 68082, 83047, 140936, 165997];
+    const GOLDEN: [usize; 14] = [
+        70860, 32337, 69488, 147106, 80103, 19470, 35570, 67267, 41465, 26848, 68082, 83047,
+        140936, 165997,
+    ];
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::report::IssueKind::AttributeLost;
 use super::Copy;
+use super::report::IssueKind::AttributeLost;
 use crate::error::Result;
 use crate::layer::{Xattrs, mode};
 use crate::stack::Attr;
@@ -119,7 +119,8 @@ impl Copy<'_> {
             wanted &= !SET_IDS;
             is_exact = created_mode == Some(wanted);
             let detail = "setuid and setgid are left out because its owner is not restored";
-            self.reporter.issue(AttributeLost, &path(), detail.to_owned());
+            self.reporter
+                .issue(AttributeLost, &path(), detail.to_owned());
         }
         if self.stack.has_xattrs() {
             let xattrs = self.stack.xattrs(attr.ino)?;
@@ -132,10 +133,21 @@ impl Copy<'_> {
         {
             lost("set the mode", errno)?;
         }
-        let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let mtime = Timespec { tv_sec: attr.mtime.seconds, tv_nsec: attr.mtime.nanos.into() };
-        let times = Timestamps { last_access: keep, last_modification: mtime };
-        handle.set_times(&times).or_else(|errno| lost("set the time of modification", errno))
+        let keep = Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        };
+        let mtime = Timespec {
+            tv_sec: attr.mtime.seconds,
+            tv_nsec: attr.mtime.nanos.into(),
+        };
+        let times = Timestamps {
+            last_access: keep,
+            last_modification: mtime,
+        };
+        handle
+            .set_times(&times)
+            .or_else(|errno| lost("set the time of modification", errno))
     }
 
     fn set_xattrs(
@@ -152,7 +164,12 @@ impl Copy<'_> {
                     self.reporter.issue(AttributeLost, &path(), detail);
                 } else {
                     let path = path();
-                    self.reporter.failed(AttributeLost, &path, "set an extended attribute", errno)?;
+                    self.reporter.failed(
+                        AttributeLost,
+                        &path,
+                        "set an extended attribute",
+                        errno,
+                    )?;
                 }
             }
         }

@@ -22,7 +22,11 @@ pub(super) struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     pub(super) fn new(reader: &'a FrameReader, runtime: &'a Handle) -> Self {
-        Self { reader, runtime, last: None }
+        Self {
+            reader,
+            runtime,
+            last: None,
+        }
     }
 
     fn get(&mut self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
@@ -72,7 +76,11 @@ pub(super) fn write(
         // The piece that reaches into the range is written with the range it begins in.
         if piece.start >= range.start {
             if let Some(at) = piece.location {
-                let next = Run { at: piece.start, frame: at.frame, bytes: at.offset..at.offset + at.length };
+                let next = Run {
+                    at: piece.start,
+                    frame: at.frame,
+                    bytes: at.offset..at.offset + at.length,
+                };
                 if let Some(run) = run.as_mut().filter(|run| run.is_followed_by(&next)) {
                     run.bytes.end = next.bytes.end;
                 } else if let Some(full) = run.replace(next) {

@@ -85,7 +85,9 @@ impl<'a> Destination<'a> {
 /// Reads the process's umask without changing it, which would affect other threads.
 fn read_umask() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
-    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    let umask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Umask:"))?;
     u32::from_str_radix(umask.trim(), 8).ok()
 }
 
@@ -97,7 +99,10 @@ pub(super) struct OpenDirectories<'a> {
 
 impl<'a> OpenDirectories<'a> {
     pub(super) fn new(destination: &'a Destination<'a>) -> Self {
-        Self { destination, open: HashMap::with_capacity(OPEN) }
+        Self {
+            destination,
+            open: HashMap::with_capacity(OPEN),
+        }
     }
 
     /// A descriptor of a directory, for calls that take names in it.
@@ -113,9 +118,12 @@ impl<'a> OpenDirectories<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = match self.open.get(&at.directory) {
             Some(parent) => rustix::fs::openat(parent, &*at.name, flags, Mode::empty())?,
-            None => {
-                open_beneath(self.destination.root.as_fd(), &plan.path(at), flags, Mode::empty())?
-            }
+            None => open_beneath(
+                self.destination.root.as_fd(),
+                &plan.path(at),
+                flags,
+                Mode::empty(),
+            )?,
         };
         if self.open.len() >= OPEN {
             self.open.clear();

@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::Copy;
 use super::attributes::Handle;
 use super::destination::{OpenDirectories, State};
 use super::report::IssueKind::{AttributeLost, NotCreated};
-use super::Copy;
 use crate::beneath::open_beneath;
 use crate::error::Result;
 use crate::layer::mode;
@@ -18,7 +18,10 @@ const FILL: u32 = 0o700;
 /// New entries get the directory's group.
 const SET_GID: u32 = 0o2000;
 
-const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const OPEN_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 impl Copy<'_> {
     /// Makes all directories.
@@ -26,7 +29,9 @@ impl Copy<'_> {
         let root = self.destination.root.as_fd();
         self.destination.set_state(0, self.found(root)?);
         for level in &self.plan.levels {
-            self.each(level.clone(), |number, open| self.make_directory(number, open))?;
+            self.each(level.clone(), |number, open| {
+                self.make_directory(number, open)
+            })?;
             self.progress.done(level.len() as u64, 0);
         }
         Ok(())
@@ -35,7 +40,9 @@ impl Copy<'_> {
     /// What a directory that was there before means for its new entries.
     fn found(&self, directory: BorrowedFd<'_>) -> Result<State> {
         let stat = rustix::fs::fstat(directory).map_err(|errno| {
-            crate::error::Error::io("read", self.plan.path(&self.plan.directories[0].at))(errno.into())
+            crate::error::Error::io("read", self.plan.path(&self.plan.directories[0].at))(
+                errno.into(),
+            )
         })?;
         let inherits = self.clear_acls(directory) || stat.st_mode & SET_GID != 0;
         Ok(State::Found { inherits })
@@ -46,7 +53,8 @@ impl Copy<'_> {
         let path = || self.plan.path(&directory.at);
         let above = self.destination.state(directory.at.directory);
         if above == State::Absent {
-            self.reporter.issue(NotCreated, &path(), "its directory is not there".to_owned());
+            self.reporter
+                .issue(NotCreated, &path(), "its directory is not there".to_owned());
             return Ok(());
         }
         let attr = self.stack.attr(directory.ino)?;
@@ -73,7 +81,11 @@ impl Copy<'_> {
                 _ => State::New,
             },
             Ok(Some(found)) => self.found(found.as_fd())?,
-            Err(errno) => return self.reporter.failed(NotCreated, &path(), "create the directory", errno),
+            Err(errno) => {
+                return self
+                    .reporter
+                    .failed(NotCreated, &path(), "create the directory", errno);
+            }
         };
         self.destination.set_state(number, state);
         self.reporter.created(0);
@@ -104,8 +116,12 @@ impl Copy<'_> {
             return self.set_attributes(Handle::Open(root), &attr, None, || path.clone());
         }
         match open_beneath(root, &path, OPEN_FLAGS, Mode::empty()) {
-            Ok(fd) => self.set_attributes(Handle::Open(fd.as_fd()), &attr, created, || path.clone()),
-            Err(errno) => self.reporter.failed(AttributeLost, &path, "open the directory", errno),
+            Ok(fd) => {
+                self.set_attributes(Handle::Open(fd.as_fd()), &attr, created, || path.clone())
+            }
+            Err(errno) => self
+                .reporter
+                .failed(AttributeLost, &path, "open the directory", errno),
         }
     }
 }

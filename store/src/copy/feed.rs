@@ -46,7 +46,9 @@ pub(super) fn start<'scope, 'env>(
         let (sender, groups, next) = (sender.clone(), groups.clone(), next.clone());
         scope.spawn(move || {
             while let Some(group) = groups.get(next.fetch_add(1, Relaxed)) {
-                if copy.check_cancelled().is_err() || !hand_out(copy, reader, runtime, group, &sender) {
+                if copy.check_cancelled().is_err()
+                    || !hand_out(copy, reader, runtime, group, &sender)
+                {
                     return;
                 }
             }
@@ -61,7 +63,10 @@ fn groups(copy: &Copy<'_>) -> Vec<Range<usize>> {
     let (mut first, mut bytes) = (0, 0);
     for (number, task) in copy.plan.tasks.iter().enumerate() {
         let parts = &copy.plan.parts[task.clone()];
-        bytes += parts.iter().map(|part| part.range.end - part.range.start).sum::<u64>();
+        bytes += parts
+            .iter()
+            .map(|part| part.range.end - part.range.start)
+            .sum::<u64>();
         if bytes >= GROUP_BYTES {
             groups.push(first..number + 1);
             (first, bytes) = (number + 1, 0);

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::fs::AtFlags;
 
+use super::Copy;
 use super::content::{self, Frames};
 use super::destination::OpenDirectories;
 use super::plan::{LARGE, Part, Plan};
 use super::report::IssueKind::NotCreated;
-use super::Copy;
 use crate::error::Result;
 use crate::stack::Attr;
 
@@ -69,7 +69,9 @@ impl Copy<'_> {
         frames: &mut Frames<'_>,
     ) -> Result<()> {
         let leaf = &self.plan.leaves[part.leaf];
-        let Some((parts, state)) = self.large.0.get(&part.leaf) else { return Ok(()) };
+        let Some((parts, state)) = self.large.0.get(&part.leaf) else {
+            return Ok(());
+        };
         let file = {
             let mut state = state.lock();
             match &*state {
@@ -88,7 +90,12 @@ impl Copy<'_> {
                         Err(errno) => {
                             *state = State::Failed;
                             let path = self.plan.path(&leaf.at);
-                            return self.reporter.failed(NotCreated, &path, "create the file", errno);
+                            return self.reporter.failed(
+                                NotCreated,
+                                &path,
+                                "create the file",
+                                errno,
+                            );
                         }
                     }
                 }

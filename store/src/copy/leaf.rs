@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::Copy;
 use super::attributes::Handle;
 use super::content::{self, ContentError, Frames};
 use super::destination::{OpenDirectories, State, replacing};
 use super::plan::{LARGE, Leaf, Name, Part};
 use super::report::IssueKind::NotCreated;
-use super::Copy;
 use crate::error::Result;
 use crate::layer::mode;
 use crate::stack::Attr;
@@ -52,7 +52,14 @@ impl Copy<'_> {
                 let (name, bits) = (&*leaf.at.name, Mode::from_raw_mode(requested));
                 let make = || rustix::fs::mknodat(parent, name, kind, bits, attr.rdev);
                 let created = self.destination.created_mode(leaf.at.directory, requested);
-                self.make_other(leaf, &attr, parent, created, "create the special file", make)
+                self.make_other(
+                    leaf,
+                    &attr,
+                    parent,
+                    created,
+                    "create the special file",
+                    make,
+                )
             }
         }
     }
@@ -67,7 +74,8 @@ impl Copy<'_> {
     }
 
     fn not_created(&self, at: &Name, action: &'static str, errno: Errno) -> Result<()> {
-        self.reporter.failed(NotCreated, &self.plan.path(at), action, errno)
+        self.reporter
+            .failed(NotCreated, &self.plan.path(at), action, errno)
     }
 
     /// Opens a new file at a leaf's name.
@@ -77,9 +85,12 @@ impl Copy<'_> {
         attr: &Attr,
         parent: BorrowedFd<'_>,
     ) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (name, bits) = (&*leaf.at.name, Mode::from_raw_mode(attr.mode & 0o777));
-        replacing(parent, name, || rustix::fs::openat(parent, name, flags, bits))
+        replacing(parent, name, || {
+            rustix::fs::openat(parent, name, flags, bits)
+        })
     }
 
     fn write_file(
@@ -96,7 +107,14 @@ impl Copy<'_> {
         let go_on = || self.check_cancelled();
         let written = match leaf.size {
             0 => Ok(()),
-            size => content::write(file.as_fd(), self.stack, (leaf.ino, size), 0..size, frames, go_on),
+            size => content::write(
+                file.as_fd(),
+                self.stack,
+                (leaf.ino, size),
+                0..size,
+                frames,
+                go_on,
+            ),
         };
         if let Err(error) = written {
             // The error is the one to report; a file that can't be removed is just left.
@@ -108,8 +126,12 @@ impl Copy<'_> {
 
     /// Gives a file that is complete its attributes.
     pub(super) fn finish_file(&self, leaf: &Leaf, attr: &Attr, file: BorrowedFd<'_>) -> Result<()> {
-        let created = self.destination.created_mode(leaf.at.directory, attr.mode & 0o777);
-        self.set_attributes(Handle::Open(file), attr, created, || self.plan.path(&leaf.at))?;
+        let created = self
+            .destination
+            .created_mode(leaf.at.directory, attr.mode & 0o777);
+        self.set_attributes(Handle::Open(file), attr, created, || {
+            self.plan.path(&leaf.at)
+        })?;
         self.reporter.created(leaf.size);
         Ok(())
     }
@@ -150,11 +172,16 @@ impl Copy<'_> {
             return Ok(());
         }
         // A descriptor of its own: opening the second directory may close the first.
-        let linked = open.get(leaf.at.directory).and_then(rustix::io::dup).and_then(|from| {
-            let to = open.get(link.at.directory)?;
-            let (old, new) = (&*leaf.at.name, &*link.at.name);
-            replacing(to, new, || rustix::fs::linkat(&from, old, to, new, AtFlags::empty()))
-        });
+        let linked = open
+            .get(leaf.at.directory)
+            .and_then(rustix::io::dup)
+            .and_then(|from| {
+                let to = open.get(link.at.directory)?;
+                let (old, new) = (&*leaf.at.name, &*link.at.name);
+                replacing(to, new, || {
+                    rustix::fs::linkat(&from, old, to, new, AtFlags::empty())
+                })
+            });
         if let Err(errno) = linked {
             return self.not_created(&link.at, "create the hard link", errno);
         }

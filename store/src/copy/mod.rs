@@ -148,12 +148,18 @@ impl<'a> Copy<'a> {
             }
         });
         self.check()?;
-        self.each(0..self.plan.links.len(), |number, open| self.link(number, open))?;
+        self.each(0..self.plan.links.len(), |number, open| {
+            self.link(number, open)
+        })?;
         self.finish_directories()
     }
 
     /// Writes the files of one task after the other.
-    fn write(&self, tasks: &crossbeam_channel::Receiver<usize>, mut frames: Frames<'_>) -> Result<()> {
+    fn write(
+        &self,
+        tasks: &crossbeam_channel::Receiver<usize>,
+        mut frames: Frames<'_>,
+    ) -> Result<()> {
         let mut open = OpenDirectories::new(&self.destination);
         for task in tasks {
             let (mut entries, mut bytes) = (0, 0);

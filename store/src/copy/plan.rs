@@ -82,9 +82,15 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(stack: &Stack, progress: &dyn Progress) -> Result<Self> {
-        let root = Name { directory: 0, name: Box::default() };
+        let root = Name {
+            directory: 0,
+            name: Box::default(),
+        };
         let mut plan = Self {
-            directories: vec![Directory { at: root, ino: Ino::ROOT }],
+            directories: vec![Directory {
+                at: root,
+                ino: Ino::ROOT,
+            }],
             levels: Vec::new(),
             leaves: Vec::new(),
             links: Vec::new(),
@@ -108,13 +114,21 @@ impl Plan {
         Ok(plan)
     }
 
-    fn list(&mut self, stack: &Stack, number: usize, linked: &mut HashMap<Ino, usize>) -> Result<()> {
+    fn list(
+        &mut self,
+        stack: &Stack,
+        number: usize,
+        linked: &mut HashMap<Ino, usize>,
+    ) -> Result<()> {
         let directory = u32::try_from(number).map_err(|_| Error::TooLarge {
             what: "the number of directories",
             limit: "2^32".to_owned(),
         })?;
         stack.list(self.directories[number].ino, 0, |_, name, ino| {
-            let at = Name { directory, name: name.into() };
+            let at = Name {
+                directory,
+                name: name.into(),
+            };
             let attr = stack.attr(ino)?;
             if attr.kind() == mode::DIRECTORY {
                 self.directories.push(Directory { at, ino });
@@ -127,7 +141,12 @@ impl Plan {
                 }
                 linked.insert(ino, self.leaves.len());
             }
-            let mut leaf = Leaf { at, ino, size: 0, begins: None };
+            let mut leaf = Leaf {
+                at,
+                ino,
+                size: 0,
+                begins: None,
+            };
             if attr.kind() == mode::FILE {
                 leaf.size = attr.size;
                 self.bytes = self.bytes.saturating_add(attr.size);
@@ -159,7 +178,10 @@ impl Plan {
                     self.tasks.push(first..self.parts.len());
                     (first, bytes) = (self.parts.len(), 0);
                 }
-                self.parts.push(Part { leaf, range: start..end });
+                self.parts.push(Part {
+                    leaf,
+                    range: start..end,
+                });
                 bytes += end - start;
                 start = end;
                 if start == size {

@@ -82,7 +82,11 @@ impl<'a> Reporter<'a> {
         if is_fatal(errno) {
             return Err(Error::io(action, self.target.join(path))(errno.into()));
         }
-        self.issue(kind, path, format!("cannot {action}: {}", std::io::Error::from(errno)));
+        self.issue(
+            kind,
+            path,
+            format!("cannot {action}: {}", std::io::Error::from(errno)),
+        );
         Ok(())
     }
 
@@ -93,7 +97,11 @@ impl<'a> Reporter<'a> {
             IssueKind::AttributeLost => report.attributes_lost += 1,
         }
         if report.issues.len() < MAX_ISSUES {
-            report.issues.push(Issue { path: path.to_owned(), kind, detail });
+            report.issues.push(Issue {
+                path: path.to_owned(),
+                kind,
+                detail,
+            });
         }
     }
 

@@ -30,14 +30,22 @@ pub struct FrameBuilder {
 impl FrameBuilder {
     /// Makes an empty builder.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { compressor: Compressor::new()?, raw: Vec::new(), chunks: Vec::new() })
+        Ok(Self {
+            compressor: Compressor::new()?,
+            raw: Vec::new(),
+            chunks: Vec::new(),
+        })
     }
 
     /// Adds a chunk; returns the frame that it completes, if it does.
     pub fn push(&mut self, id: ChunkId, bytes: &[u8]) -> io::Result<Option<BuiltFrame>> {
         self.raw.extend_from_slice(bytes);
         self.chunks.push((id, bytes.len() as u32));
-        if self.raw.len() >= TARGET { self.finish() } else { Ok(None) }
+        if self.raw.len() >= TARGET {
+            self.finish()
+        } else {
+            Ok(None)
+        }
     }
 
     /// Closes the current frame, if it holds anything.

@@ -40,13 +40,17 @@ pub struct Compressor {
 impl Compressor {
     /// Makes a compressor for one thread.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { zstd: zstd::bulk::Compressor::new(LEVEL)?, buffer: Vec::new() })
+        Ok(Self {
+            zstd: zstd::bulk::Compressor::new(LEVEL)?,
+            buffer: Vec::new(),
+        })
     }
 
     /// Encodes `raw`, appending to `out`; returns how.
     pub fn encode(&mut self, raw: &[u8], out: &mut Vec<u8>) -> io::Result<Codec> {
         self.buffer.clear();
-        self.buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        self.buffer
+            .reserve(zstd::zstd_safe::compress_bound(raw.len()));
         self.zstd.compress_to_buffer(raw, &mut self.buffer)?;
         // A frame that shrinks by less than 3 % is not worth decoding every time it is read.
         if self.buffer.len() as u64 * 103 < raw.len() as u64 * 100 {
@@ -106,7 +110,10 @@ mod tests {
         let codec = compressor.encode(&raw, &mut stored).unwrap();
         assert_eq!(codec, Codec::Zstd);
         let hash = FrameHash::of(&stored);
-        assert_eq!(decode(&stored, &hash, codec, raw.len() as u32).unwrap(), raw);
+        assert_eq!(
+            decode(&stored, &hash, codec, raw.len() as u32).unwrap(),
+            raw
+        );
         assert!(decode(&stored, &hash, codec, raw.len() as u32 - 1).is_err());
         stored[10] ^= 1;
         assert!(decode(&stored, &hash, codec, raw.len() as u32).is_err());

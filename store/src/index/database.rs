@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, WriteBatch,
-};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, WriteBatch};
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -59,7 +57,10 @@ fn open(path: &Path) -> Result<DB, rocksdb::Error> {
 impl Database {
     pub(super) fn open(directory: &Path) -> Result<Self> {
         std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
-        let mut database = Self { directory: directory.to_owned(), db: None };
+        let mut database = Self {
+            directory: directory.to_owned(),
+            db: None,
+        };
         match open(&database.path()) {
             Ok(db) => database.db = Some(db),
             // Another process has it: replacing it would pull it from under that process.
@@ -93,27 +94,32 @@ impl Database {
     }
 
     fn db(&self) -> Result<&DB> {
-        self.db.as_ref().ok_or_else(|| Error::Index("it could not be rebuilt".to_owned()))
+        self.db
+            .as_ref()
+            .ok_or_else(|| Error::Index("it could not be rebuilt".to_owned()))
     }
 
     fn family<'a>(&self, db: &'a DB, name: &str) -> Result<&'a rocksdb::ColumnFamily> {
-        db.cf_handle(name).ok_or_else(|| Error::Index(format!("it has no column family {name}")))
+        db.cf_handle(name)
+            .ok_or_else(|| Error::Index(format!("it has no column family {name}")))
     }
 
-    pub(super) fn lookup(
-        &self,
-        repo: &RepoId,
-        chunks: &[ChunkId],
-    ) -> Result<Vec<Option<Indexed>>> {
+    pub(super) fn lookup(&self, repo: &RepoId, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
         let db = self.db()?;
         let family = self.family(db, CHUNKS)?;
-        let mut keys: Vec<_> = chunks.iter().enumerate().map(|(n, id)| (key(repo, &id.0), n)).collect();
+        let mut keys: Vec<_> = chunks
+            .iter()
+            .enumerate()
+            .map(|(n, id)| (key(repo, &id.0), n))
+            .collect();
         keys.sort_unstable();
         let values = db.batched_multi_get_cf(family, keys.iter().map(|(key, _)| key), true);
         let mut packs = HashMap::new();
         let mut found = vec![None; chunks.len()];
         for ((_, number), value) in keys.iter().zip(values) {
-            let Some(value) = value.map_err(failed)? else { continue };
+            let Some(value) = value.map_err(failed)? else {
+                continue;
+            };
             let value = ChunkValue::read_from_bytes(&value)
                 .map_err(|_| Error::Index("a chunk's entry has the wrong length".to_owned()))?;
             let pack = match packs.entry(value.pack) {
@@ -125,8 +131,15 @@ impl Database {
             found[*number] = pack.as_ref().and_then(|pack| {
                 let frame = *pack.frames.get(value.frame.get() as usize)?;
                 let (offset, length) = (value.offset.get(), value.length.get());
-                let location = ChunkLocation { frame, offset, length };
-                Some(Indexed { location, pack: pack.pack })
+                let location = ChunkLocation {
+                    frame,
+                    offset,
+                    length,
+                };
+                Some(Indexed {
+                    location,
+                    pack: pack.pack,
+                })
             });
         }
         Ok(found)
@@ -175,7 +188,8 @@ impl Database {
 
     pub(super) fn remove(&self, repo: &RepoId, pack: &PackId) -> Result<()> {
         let db = self.db()?;
-        db.delete_cf(self.family(db, PACKS)?, key(repo, &pack.0)).map_err(failed)
+        db.delete_cf(self.family(db, PACKS)?, key(repo, &pack.0))
+            .map_err(failed)
     }
 }
 

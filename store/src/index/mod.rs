@@ -54,7 +54,9 @@ impl std::fmt::Debug for Index {
 impl Index {
     /// Opens the index in `directory`, creating or rebuilding it when it must be.
     pub fn open(directory: &Path) -> Result<Self> {
-        Ok(Self { database: RwLock::new(Database::open(directory)?) })
+        Ok(Self {
+            database: RwLock::new(Database::open(directory)?),
+        })
     }
 
     fn run<T>(&self, work: impl Fn(&Database) -> Result<T>) -> Result<T> {
@@ -115,7 +117,13 @@ mod tests {
 
         let found = index.lookup(&repo, &wanted).unwrap();
         let expected: Vec<_> = pack.trailer.chunk_locations(&pack.pack.id).collect();
-        assert_eq!(found[0], Some(Indexed { location: expected[1].1, pack: pack.pack }));
+        assert_eq!(
+            found[0],
+            Some(Indexed {
+                location: expected[1].1,
+                pack: pack.pack
+            })
+        );
         assert_eq!(found[1], None);
         assert_eq!(index.lookup(&other, &wanted).unwrap(), [None, None]);
 
@@ -132,7 +140,9 @@ mod tests {
         let (first, second) = (pack(&[b"same"]), pack(&[b"same", b"new"]));
         index.insert(&repo, &first.pack, &first.trailer).unwrap();
         index.insert(&repo, &second.pack, &second.trailer).unwrap();
-        let found = index.lookup(&repo, &[ChunkId::of(b"same"), ChunkId::of(b"new")]).unwrap();
+        let found = index
+            .lookup(&repo, &[ChunkId::of(b"same"), ChunkId::of(b"new")])
+            .unwrap();
         let packs: Vec<_> = found.iter().map(|found| found.unwrap().pack.id).collect();
         assert_eq!(packs, [first.pack.id, second.pack.id]);
     }
@@ -142,7 +152,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let repo = RepoId::random();
         let pack = pack(&[b"one"]);
-        Index::open(dir.path()).unwrap().insert(&repo, &pack.pack, &pack.trailer).unwrap();
+        Index::open(dir.path())
+            .unwrap()
+            .insert(&repo, &pack.pack, &pack.trailer)
+            .unwrap();
         for file in std::fs::read_dir(dir.path().join("rocksdb")).unwrap() {
             std::fs::write(file.unwrap().path(), b"not a database").unwrap();
         }

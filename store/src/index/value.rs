@@ -56,5 +56,12 @@ pub(super) fn decode_pack(id: &PackId, value: &[u8]) -> Option<PackValue> {
             })
         })
         .collect::<Option<Vec<_>>>()?;
-    Some(PackValue { pack: PackRef { id: *id, length: length.get(), trailer: trailer.get() }, frames })
+    Some(PackValue {
+        pack: PackRef {
+            id: *id,
+            length: length.get(),
+            trailer: trailer.get(),
+        },
+        frames,
+    })
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::IntoBytes;
+use zerocopy::little_endian::{I64, U16, U32, U64};
 
 use super::head::{Head, PageRec, Summary};
 use super::page::{self, PAGE};
@@ -112,11 +112,17 @@ pub struct LayerBuilder {
 }
 
 fn limit(what: &'static str) -> Error {
-    Error::TooLarge { what, limit: "2^32 - 1 records".to_owned() }
+    Error::TooLarge {
+        what,
+        limit: "2^32 - 1 records".to_owned(),
+    }
 }
 
 fn number(length: usize, what: &'static str) -> Result<u32> {
-    u32::try_from(length).ok().filter(|&n| n < u32::MAX).ok_or_else(|| limit(what))
+    u32::try_from(length)
+        .ok()
+        .filter(|&n| n < u32::MAX)
+        .ok_or_else(|| limit(what))
 }
 
 impl LayerBuilder {
@@ -220,7 +226,10 @@ impl LayerBuilder {
                 record.size = U64::new(*size);
                 record.first = U32::new(number(self.chunks.len(), "the number of chunks")?);
                 record.count = U32::new(number(content.len(), "the number of chunks")?);
-                if content.iter().any(|piece| matches!(piece, Content::Hole(_))) {
+                if content
+                    .iter()
+                    .any(|piece| matches!(piece, Content::Hole(_)))
+                {
                     record.flags = U32::new(inode_flags::SPARSE);
                 }
                 let mut end = 0;
@@ -255,7 +264,11 @@ impl LayerBuilder {
                 (self.frame_number(&location.frame)?, location.offset)
             }
         };
-        Ok(ChunkRec { end: U64::new(*end), frame: U32::new(frame), offset: U32::new(offset) })
+        Ok(ChunkRec {
+            end: U64::new(*end),
+            frame: U32::new(frame),
+            offset: U32::new(offset),
+        })
     }
 
     fn frame_number(&mut self, frame: &FrameLocation) -> Result<u32> {
@@ -291,7 +304,10 @@ impl LayerBuilder {
             return Ok(*number);
         }
         let pack = self.known_packs.get(id).ok_or_else(|| {
-            Error::damaged(format!("pack {id}"), "a chunk lies in it, but nothing describes it")
+            Error::damaged(
+                format!("pack {id}"),
+                "a chunk lies in it, but nothing describes it",
+            )
         })?;
         let next = self.packs.len() as u32;
         self.packs.push(PackRec {

@@ -72,7 +72,11 @@ pub struct Head {
 
 impl Head {
     /// Encodes a head; the pages' offsets must already count the head itself.
-    pub(super) fn encode(summary: &Summary, records: [u32; SECTIONS], pages: &[PageRec]) -> Vec<u8> {
+    pub(super) fn encode(
+        summary: &Summary,
+        records: [u32; SECTIONS],
+        pages: &[PageRec],
+    ) -> Vec<u8> {
         let fixed = FixedHead {
             magic: MAGIC,
             length: U32::new(Self::encoded_len(pages.len()) as u32),
@@ -98,15 +102,18 @@ impl Head {
     /// Parses and verifies the head at the start of a layer object.
     pub fn decode(id: &LayerId, object: &[u8]) -> Result<Self> {
         let damaged = |detail: &str| Error::damaged(format!("layer {id}"), detail);
-        let (fixed, _) =
-            FixedHead::ref_from_prefix(object).map_err(|_| damaged("it is shorter than its head"))?;
+        let (fixed, _) = FixedHead::ref_from_prefix(object)
+            .map_err(|_| damaged("it is shorter than its head"))?;
         if fixed.magic[..7] != MAGIC[..7] {
             return Err(damaged("it does not begin as a layer does"));
         }
         if fixed.magic != MAGIC || fixed.incompatible != U32::ZERO {
             return Err(Error::Unsupported {
                 what: format!("layer {id}"),
-                detail: format!("version `{}`, features {:#x}", fixed.magic[7] as char, fixed.incompatible),
+                detail: format!(
+                    "version `{}`, features {:#x}",
+                    fixed.magic[7] as char, fixed.incompatible
+                ),
             });
         }
         let head = object
@@ -137,6 +144,11 @@ impl Head {
             bytes: fixed.bytes.get(),
             xattrs: records[super::record::Section::Xattrs as usize] > 0,
         };
-        Ok(Self { summary, records, pages: pages.to_vec(), first_page })
+        Ok(Self {
+            summary,
+            records,
+            pages: pages.to_vec(),
+            first_page,
+        })
     }
 }

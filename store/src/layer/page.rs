@@ -59,7 +59,11 @@ pub(super) fn decode(
     if raw.len() != raw_length {
         return Err(damaged("it decodes to another length than it should"));
     }
-    Ok(if record == 1 { raw } else { unshuffle(&raw, record) })
+    Ok(if record == 1 {
+        raw
+    } else {
+        unshuffle(&raw, record)
+    })
 }
 
 #[cfg(test)]

@@ -41,7 +41,9 @@ pub struct Layer {
 
 impl std::fmt::Debug for Layer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Layer").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Layer")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +52,12 @@ impl Layer {
     pub fn open(id: LayerId, object: Bytes) -> Result<Self> {
         let head = Head::decode(&id, &object)?;
         let pages = head.pages.iter().map(|_| OnceLock::new()).collect();
-        Ok(Self { id, object, head, pages })
+        Ok(Self {
+            id,
+            object,
+            head,
+            pages,
+        })
     }
 
     /// Its name.
@@ -108,8 +115,12 @@ impl Layer {
             .object
             .get(start..start + place.stored.get() as usize)
             .ok_or_else(|| self.damaged("it is cut short"))?;
-        let raw =
-            page::decode(stored, &place.hash, place.raw.get() as usize, section.record_size())?;
+        let raw = page::decode(
+            stored,
+            &place.hash,
+            place.raw.get() as usize,
+            section.record_size(),
+        )?;
         Ok(self.pages[index].get_or_init(|| raw.into_boxed_slice()))
     }
 
@@ -121,10 +132,17 @@ impl Layer {
         let shift = section.page_shift();
         let page = self.head.first_page[section as usize] + (index >> shift);
         let within = (index & ((1 << shift) - 1)) as usize;
-        Ok((self.page(section, page as usize)?, within * section.record_size()))
+        Ok((
+            self.page(section, page as usize)?,
+            within * section.record_size(),
+        ))
     }
 
-    fn record<T: FromBytes + KnownLayout + Immutable>(&self, section: Section, index: u32) -> Result<&T> {
+    fn record<T: FromBytes + KnownLayout + Immutable>(
+        &self,
+        section: Section,
+        index: u32,
+    ) -> Result<&T> {
         let (page, offset) = self.locate(section, index)?;
         page.get(offset..)
             .and_then(|bytes| T::ref_from_prefix(bytes).ok())
@@ -188,11 +206,19 @@ impl Layer {
     }
 
     fn name(&self, record: &DirentRec) -> Result<&[u8]> {
-        let name = self.heap(Section::Names, record.name.get(), u32::from(record.length.get()))?;
+        let name = self.heap(
+            Section::Names,
+            record.name.get(),
+            u32::from(record.length.get()),
+        )?;
         let safe = !matches!(name, b"" | b"." | b"..")
             && name.len() <= 255
             && !name.iter().any(|byte| matches!(byte, 0 | b'/'));
-        if safe { Ok(name) } else { Err(self.damaged("an entry has an impossible name")) }
+        if safe {
+            Ok(name)
+        } else {
+            Err(self.damaged("an entry has an impossible name"))
+        }
     }
 
     /// A dirent's name.
@@ -202,7 +228,9 @@ impl Layer {
 
     /// Finds a name in a directory by binary search; the inode is `None` for a whiteout.
     pub fn find(&self, directory: u32, name: &[u8]) -> Result<Option<Option<u32>>> {
-        let Some(range) = self.children(directory)? else { return Ok(None) };
+        let Some(range) = self.children(directory)? else {
+            return Ok(None);
+        };
         let (mut low, mut high) = (range.start, range.end);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -239,8 +267,10 @@ impl Layer {
     /// An inode's attributes.
     pub fn meta(&self, inode: u32) -> Result<Meta> {
         let record = self.inode(inode)?;
-        let mtime =
-            Timestamp { seconds: record.mtime.get(), nanos: record.mtime_nanos.get().min(999_999_999) };
+        let mtime = Timestamp {
+            seconds: record.mtime.get(),
+            nanos: record.mtime_nanos.get().min(999_999_999),
+        };
         Ok(Meta {
             mode: record.mode.get(),
             uid: record.uid.get(),
@@ -256,7 +286,8 @@ impl Layer {
             return Ok(Xattrs::default());
         };
         let record: &XattrRec = self.record(Section::Xattrs, index)?;
-        self.heap(Section::Blobs, record.offset.get(), record.length.get()).map(Xattrs::from_encoded)
+        self.heap(Section::Blobs, record.offset.get(), record.length.get())
+            .map(Xattrs::from_encoded)
     }
 
     /// A symbolic link's target.
@@ -277,22 +308,37 @@ impl Layer {
         let record: &ChunkRec = self.record(Section::Chunks, position)?;
         let start = match index {
             0 => 0,
-            _ => self.record::<ChunkRec>(Section::Chunks, position - 1)?.end.get(),
+            _ => self
+                .record::<ChunkRec>(Section::Chunks, position - 1)?
+                .end
+                .get(),
         };
         let end = record.end.get();
         if end <= start || end > file.size.get() {
             return Err(self.damaged("the pieces of a file are out of order"));
         }
         if record.frame.get() == HOLE {
-            return Ok(ContentPiece { start, end, location: None });
+            return Ok(ContentPiece {
+                start,
+                end,
+                location: None,
+            });
         }
         let frame = self.frame(record.frame.get())?;
         let offset = record.offset.get();
         if u64::from(offset).saturating_add(end - start) > u64::from(frame.raw) {
             return Err(self.damaged("a chunk reaches beyond its frame"));
         }
-        let location = ChunkLocation { frame, offset, length: (end - start) as u32 };
-        Ok(ContentPiece { start, end, location: Some(location) })
+        let location = ChunkLocation {
+            frame,
+            offset,
+            length: (end - start) as u32,
+        };
+        Ok(ContentPiece {
+            start,
+            end,
+            location: Some(location),
+        })
     }
 
     /// The pieces of a file that overlap `range`, in order.
@@ -309,11 +355,15 @@ impl Layer {
         let (mut low, mut high) = (0, count);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.piece(file, middle)?.end <= range.start { low = middle + 1 } else { high = middle }
+            if self.piece(file, middle)?.end <= range.start {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
-        Ok((low..count).map(|index| self.piece(file, index)).take_while(move |piece| {
-            piece.as_ref().map_or(true, |piece| piece.start < range.end)
-        }))
+        Ok((low..count)
+            .map(|index| self.piece(file, index))
+            .take_while(move |piece| piece.as_ref().map_or(true, |piece| piece.start < range.end)))
     }
 
     /// The frame with this number.
@@ -345,11 +395,17 @@ impl Layer {
 
     fn pack(&self, number: u32) -> Result<PackRef> {
         let record: &PackRec = self.record(Section::Packs, number)?;
-        Ok(PackRef { id: record.id, length: record.length.get(), trailer: record.trailer.get() })
+        Ok(PackRef {
+            id: record.id,
+            length: record.length.get(),
+            trailer: record.trailer.get(),
+        })
     }
 
     /// The packs that the layer refers to.
     pub fn packs(&self) -> Result<Vec<PackRef>> {
-        (0..self.head.records[Section::Packs as usize]).map(|number| self.pack(number)).collect()
+        (0..self.head.records[Section::Packs as usize])
+            .map(|number| self.pack(number))
+            .collect()
     }
 }

@@ -22,7 +22,11 @@ impl Xattrs {
             blob.extend_from_slice(name);
             blob.extend_from_slice(value);
         }
-        if blob.len() > MAX_XATTRS { Err(Self::too_large()) } else { Ok(Self(blob.into())) }
+        if blob.len() > MAX_XATTRS {
+            Err(Self::too_large())
+        } else {
+            Ok(Self(blob.into()))
+        }
     }
 
     fn too_large() -> Error {
@@ -64,7 +68,8 @@ impl Xattrs {
 
     /// The value of one attribute.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.iter().find_map(|(candidate, value)| (candidate == name).then_some(value))
+        self.iter()
+            .find_map(|(candidate, value)| (candidate == name).then_some(value))
     }
 }
 
@@ -86,6 +91,11 @@ mod tests {
     #[test]
     fn too_many_are_refused_and_damage_ends_the_list() {
         assert!(Xattrs::new(vec![(b"user.a".to_vec(), vec![0; MAX_XATTRS])]).is_err());
-        assert_eq!(Xattrs::from_encoded(&[9, 0, 255, 255, 255, 255, 1]).iter().count(), 0);
+        assert_eq!(
+            Xattrs::from_encoded(&[9, 0, 255, 255, 255, 255, 1])
+                .iter()
+                .count(),
+            0
+        );
     }
 }

@@ -42,7 +42,11 @@ struct State {
 impl PackCache {
     /// Uses `root/packs`, up to `limit` bytes. Nothing is read until something is asked for.
     pub fn new(root: impl Into<PathBuf>, limit: u64) -> Self {
-        Self { files: PackFiles::new(root), limit, state: Mutex::default() }
+        Self {
+            files: PackFiles::new(root),
+            limit,
+            state: Mutex::default(),
+        }
     }
 
     /// Reads a range, if it might be there. The caller verifies the bytes.
@@ -67,8 +71,13 @@ impl PackCache {
     fn touch(&self, pack: &PackId) {
         let now = SystemTime::now();
         let mut state = self.state.lock();
-        let usage = state.packs.entry(*pack).or_insert(Usage { bytes: 0, used: SystemTime::UNIX_EPOCH });
-        let due = now.duration_since(usage.used).is_ok_and(|age| age > TOUCH_EVERY);
+        let usage = state.packs.entry(*pack).or_insert(Usage {
+            bytes: 0,
+            used: SystemTime::UNIX_EPOCH,
+        });
+        let due = now
+            .duration_since(usage.used)
+            .is_ok_and(|age| age > TOUCH_EVERY);
         if due {
             usage.used = now;
             drop(state);
@@ -96,7 +105,10 @@ impl PackCache {
         file.write_all_at(bytes, u64::from(offset))?;
         let mut state = self.state.lock();
         self.scan(&mut state);
-        let usage = state.packs.entry(*pack).or_insert(Usage { bytes: 0, used: SystemTime::now() });
+        let usage = state.packs.entry(*pack).or_insert(Usage {
+            bytes: 0,
+            used: SystemTime::now(),
+        });
         usage.bytes += bytes.len() as u64;
         usage.used = SystemTime::now();
         state.bytes += bytes.len() as u64;
@@ -111,12 +123,29 @@ impl PackCache {
         if std::mem::replace(&mut state.scanned, true) {
             return;
         }
-        let Ok(folders) = fs::read_dir(self.files.root().join("packs")) else { return };
-        for file in folders.flatten().filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten().flatten() {
-            let Some(pack) = file.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            let Ok(metadata) = file.metadata() else { continue };
+        let Ok(folders) = fs::read_dir(self.files.root().join("packs")) else {
+            return;
+        };
+        for file in folders
+            .flatten()
+            .filter_map(|folder| fs::read_dir(folder.path()).ok())
+            .flatten()
+            .flatten()
+        {
+            let Some(pack) = file.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let Ok(metadata) = file.metadata() else {
+                continue;
+            };
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            state.packs.insert(pack, Usage { bytes: metadata.blocks() * 512, used });
+            state.packs.insert(
+                pack,
+                Usage {
+                    bytes: metadata.blocks() * 512,
+                    used,
+                },
+            );
         }
         state.bytes = state.packs.values().map(|usage| usage.bytes).sum();
     }
@@ -159,7 +188,10 @@ mod tests {
         let pack = PackId::random();
         assert_eq!(cache.read(&pack, 0, 10), None);
         cache.write(&pack, 1000, b"some bytes").unwrap();
-        assert_eq!(cache.read(&pack, 1000, 10).as_deref(), Some(&b"some bytes"[..]));
+        assert_eq!(
+            cache.read(&pack, 1000, 10).as_deref(),
+            Some(&b"some bytes"[..])
+        );
         assert_eq!(cache.read(&pack, 0, 100), None);
         assert_eq!(cache.read(&pack, 1005, 100), None);
     }
@@ -170,7 +202,9 @@ mod tests {
         let packs: Vec<_> = (0..10).map(|_| PackId::random()).collect();
         for pack in &packs {
             // A new cache each time: the bound must not depend on what one process remembers.
-            PackCache::new(dir.path(), 1 << 20).write(pack, 0, &[1; 256 << 10]).unwrap();
+            PackCache::new(dir.path(), 1 << 20)
+                .write(pack, 0, &[1; 256 << 10])
+                .unwrap();
         }
         let cache = PackCache::new(dir.path(), 1 << 20);
         assert!(cache.bytes() <= 1 << 20, "{}", cache.bytes());

@@ -22,7 +22,10 @@ pub struct PackFiles {
 impl PackFiles {
     /// Uses the packs below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), open: quick_cache::sync::Cache::new(OPEN_FILES) }
+        Self {
+            root: root.into(),
+            open: quick_cache::sync::Cache::new(OPEN_FILES),
+        }
     }
 
     /// The directory.
@@ -36,7 +39,8 @@ impl PackFiles {
     }
 
     fn file(&self, pack: &PackId) -> io::Result<Arc<File>> {
-        self.open.get_or_insert_with(pack, || File::open(self.path(pack)).map(Arc::new))
+        self.open
+            .get_or_insert_with(pack, || File::open(self.path(pack)).map(Arc::new))
     }
 
     /// Reads exactly `length` bytes at `offset`; `None` when the file is missing or too short.

@@ -28,7 +28,10 @@ pub struct LayerCache {
 impl LayerCache {
     /// Uses `root/layers`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), open: quick_cache::sync::Cache::new(OPEN_LAYERS) }
+        Self {
+            root: root.into(),
+            open: quick_cache::sync::Cache::new(OPEN_LAYERS),
+        }
     }
 
     fn path(&self, id: &LayerId) -> PathBuf {
@@ -72,7 +75,10 @@ impl LayerCache {
     pub async fn open(&self, remote: &DynRemote, layers: &[LayerInfo]) -> Result<Vec<Arc<Layer>>> {
         let mut opened: Vec<Option<Arc<Layer>>> =
             layers.iter().map(|info| self.local(&info.id)).collect();
-        let missing = layers.iter().zip(&opened).filter(|(_, opened)| opened.is_none());
+        let missing = layers
+            .iter()
+            .zip(&opened)
+            .filter(|(_, opened)| opened.is_none());
         let fetches: Vec<_> = missing
             .map(|(info, _)| {
                 let (remote, id) = (remote.clone(), info.id);

@@ -102,7 +102,9 @@ struct Inner {
 
 impl std::fmt::Debug for FrameReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FrameReader").field("remote", &self.inner.remote.url()).finish_non_exhaustive()
+        f.debug_struct("FrameReader")
+            .field("remote", &self.inner.remote.url())
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +141,9 @@ impl FrameReader {
 
     /// Says where the frames of packs end, so that their bytes can be fetched ahead.
     pub fn describe(&self, packs: impl IntoIterator<Item = PackRef>) {
-        let ends = packs.into_iter().map(|pack| (pack.id, u64::from(pack.trailer)));
+        let ends = packs
+            .into_iter()
+            .map(|pack| (pack.id, u64::from(pack.trailer)));
         self.inner.ends.write().extend(ends);
     }
 
@@ -155,7 +159,10 @@ impl FrameReader {
 
     /// A decoded frame, if it can be had without the network. Blocks for a disk read at most.
     pub fn local(&self, frame: &FrameLocation) -> Option<Arc<Vec<u8>>> {
-        self.inner.memory.get_or_insert_with(&frame.hash, || self.inner.from_disk(frame)).ok()
+        self.inner
+            .memory
+            .get_or_insert_with(&frame.hash, || self.inner.from_disk(frame))
+            .ok()
     }
 
     /// A decoded frame.
@@ -174,7 +181,10 @@ impl FrameReader {
             tracing::warn!("{} arrived damaged and is fetched once more", frame.pack);
         }
         let stored = self.request(&frame.pack, frame.range()).await?;
-        self.inner.counters.demand_bytes.fetch_add(stored.len() as u64, Relaxed);
+        self.inner
+            .counters
+            .demand_bytes
+            .fetch_add(stored.len() as u64, Relaxed);
         self.admit(frame, &stored)
     }
 
@@ -185,7 +195,12 @@ impl FrameReader {
     }
 
     async fn request(&self, pack: &PackId, range: Range<u64>) -> Result<Bytes> {
-        match self.inner.remote.get_range(&pack::object_key(pack), range).await {
+        match self
+            .inner
+            .remote
+            .get_range(&pack::object_key(pack), range)
+            .await
+        {
             Ok(bytes) => Ok(bytes),
             Err(error) if error.kind() == RemoteErrorKind::NotFound => Err(Error::damaged(
                 format!("pack {pack}"),
@@ -199,20 +214,31 @@ impl FrameReader {
     async fn fetched(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
         let wanted = frame.range();
         let (start, mut outcome) = self.join_flight(&frame.pack, wanted.clone());
-        let landed = outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
+        let landed = outcome
+            .wait_for(Option::is_some)
+            .await
+            .map(|outcome| outcome.clone());
         match landed {
             Ok(Some(Ok(bytes))) => {
                 let from = (wanted.start - start) as usize;
-                let stored = bytes.get(from..from + frame.stored as usize).ok_or_else(|| {
-                    Error::damaged(format!("pack {}", frame.pack), "it is shorter than its frames")
-                })?;
+                let stored = bytes
+                    .get(from..from + frame.stored as usize)
+                    .ok_or_else(|| {
+                        Error::damaged(
+                            format!("pack {}", frame.pack),
+                            "it is shorter than its frames",
+                        )
+                    })?;
                 self.admit(frame, stored)
             }
             // A range fetched ahead may fail for bytes that nobody asked for; the frame itself is
             // then asked for by the caller. Its own failure is the one to report.
             _ => {
                 let stored = self.request(&frame.pack, wanted).await?;
-                self.inner.counters.demand_bytes.fetch_add(stored.len() as u64, Relaxed);
+                self.inner
+                    .counters
+                    .demand_bytes
+                    .fetch_add(stored.len() as u64, Relaxed);
                 self.keep(&frame.pack, frame.offset, &stored);
                 self.admit(frame, &stored)
             }
@@ -230,8 +256,13 @@ impl FrameReader {
             return (range.start, outcome.clone());
         }
         let (last, ahead) = flights.sequence;
-        let follows = last.saturating_sub(FIRST_AHEAD) <= wanted.start && wanted.start <= last + FIRST_AHEAD;
-        let ahead = if follows && last > 0 { (ahead * 2).clamp(FIRST_AHEAD, MAX_AHEAD) } else { 0 };
+        let follows =
+            last.saturating_sub(FIRST_AHEAD) <= wanted.start && wanted.start <= last + FIRST_AHEAD;
+        let ahead = if follows && last > 0 {
+            (ahead * 2).clamp(FIRST_AHEAD, MAX_AHEAD)
+        } else {
+            0
+        };
         let end = self.inner.ends.read().get(pack).copied().unwrap_or(0);
         let range = wanted.start..wanted.end.max(end.min(wanted.end + ahead));
         flights.sequence = (range.end, ahead);
@@ -249,8 +280,12 @@ impl FrameReader {
             if let Ok(bytes) = &fetched {
                 reader.keep(&pack, range.start as u32, bytes);
                 let counters = &reader.inner.counters;
-                counters.demand_bytes.fetch_add(demand.min(bytes.len() as u64), Relaxed);
-                counters.prefetch_bytes.fetch_add(bytes.len() as u64 - demand.min(bytes.len() as u64), Relaxed);
+                counters
+                    .demand_bytes
+                    .fetch_add(demand.min(bytes.len() as u64), Relaxed);
+                counters
+                    .prefetch_bytes
+                    .fetch_add(bytes.len() as u64 - demand.min(bytes.len() as u64), Relaxed);
             }
             sender.send_replace(Some(fetched.map_err(Arc::new)));
             if let Some(flights) = reader.inner.flights.lock().get_mut(&pack) {
@@ -277,14 +312,23 @@ impl FrameReader {
         }
         let ranges = tokio::task::spawn_blocking({
             let reader = self.clone();
-            move || coalesce(frames.into_iter().filter(|frame| !reader.is_kept(frame)).collect())
+            move || {
+                coalesce(
+                    frames
+                        .into_iter()
+                        .filter(|frame| !reader.is_kept(frame))
+                        .collect(),
+                )
+            }
         })
         .await
         .map_err(|_| Error::Cancelled)?;
         let slots = Arc::new(tokio::sync::Semaphore::new(STREAMS));
         let mut tasks = tokio::task::JoinSet::<Result<()>>::new();
         for (pack, range) in ranges {
-            let Ok(slot) = slots.clone().acquire_owned().await else { break };
+            let Ok(slot) = slots.clone().acquire_owned().await else {
+                break;
+            };
             while self.inner.waiting.load(Relaxed) > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -292,7 +336,11 @@ impl FrameReader {
             tasks.spawn(async move {
                 let _slot = slot;
                 let bytes = reader.request(&pack, range.clone()).await?;
-                reader.inner.counters.prefetch_bytes.fetch_add(bytes.len() as u64, Relaxed);
+                reader
+                    .inner
+                    .counters
+                    .prefetch_bytes
+                    .fetch_add(bytes.len() as u64, Relaxed);
                 reader.keep(&pack, range.start as u32, &bytes);
                 Ok(())
             });
@@ -324,7 +372,8 @@ impl Inner {
             None => self.cache.read(&frame.pack, frame.offset, frame.stored),
         };
         let stored = stored.ok_or(Absent::Missing)?;
-        let raw = frame::decode(&stored, &frame.hash, frame.codec, frame.raw).map_err(Absent::Damaged);
+        let raw =
+            frame::decode(&stored, &frame.hash, frame.codec, frame.raw).map_err(Absent::Damaged);
         if let Err(Absent::Damaged(error)) = &raw {
             tracing::debug!("a local copy is not used: {error}");
         }

@@ -9,7 +9,9 @@ use crate::frame::{self, ChunkLocation, Codec, FrameLocation};
 use crate::id::{ChunkId, FrameHash, PackId};
 
 /// One frame of a pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
 #[repr(C)]
 pub struct TrailerFrame {
     /// Hash of the stored bytes.
@@ -29,7 +31,9 @@ pub struct TrailerFrame {
 }
 
 /// One chunk of a pack. Chunks are listed frame by frame, in order, without gaps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
 #[repr(C)]
 pub struct TrailerChunk {
     /// Hash of the raw bytes.
@@ -96,7 +100,10 @@ impl Trailer {
             .map_err(|_| damaged("its trailer is too short for its frames"))?;
         let chunks = <[TrailerChunk]>::ref_from_bytes_with_elems(rest, chunks)
             .map_err(|_| damaged("its trailer is too short for its chunks"))?;
-        let trailer = Self { frames: frames.to_vec(), chunks: chunks.to_vec() };
+        let trailer = Self {
+            frames: frames.to_vec(),
+            chunks: chunks.to_vec(),
+        };
         trailer.check().map_err(damaged)?;
         Ok(trailer)
     }
@@ -109,7 +116,11 @@ impl Trailer {
                 return Err("a frame has an unknown encoding");
             }
             let count = frame.chunks.get() as usize;
-            let raw: u64 = chunks.by_ref().take(count).map(|chunk| u64::from(chunk.length.get())).sum();
+            let raw: u64 = chunks
+                .by_ref()
+                .take(count)
+                .map(|chunk| u64::from(chunk.length.get()))
+                .sum();
             if raw != u64::from(frame.raw.get()) || raw > frame::MAX_RAW as u64 {
                 return Err("the chunks of a frame do not add up to it");
             }
@@ -117,7 +128,11 @@ impl Trailer {
                 return Err("a frame lies outside the pack");
             }
         }
-        if chunks.next().is_some() { Err("it lists chunks without a frame") } else { Ok(()) }
+        if chunks.next().is_some() {
+            Err("it lists chunks without a frame")
+        } else {
+            Ok(())
+        }
     }
 
     /// The frames as locations in `pack`.
@@ -145,7 +160,11 @@ impl Trailer {
                 let chunks: Vec<_> = chunks.by_ref().take(listed.chunks.get() as usize).collect();
                 chunks.into_iter().map(move |chunk| {
                     let length = chunk.length.get();
-                    let location = ChunkLocation { frame, offset, length };
+                    let location = ChunkLocation {
+                        frame,
+                        offset,
+                        length,
+                    };
                     offset += length;
                     (chunk.id, location)
                 })

@@ -30,8 +30,15 @@ impl PackWriter {
     pub fn new() -> Self {
         let mut bytes = Vec::with_capacity(TARGET + (1 << 20));
         bytes.extend_from_slice(&MAGIC);
-        let trailer = Trailer { frames: Vec::new(), chunks: Vec::new() };
-        Self { id: PackId::random(), bytes, trailer }
+        let trailer = Trailer {
+            frames: Vec::new(),
+            chunks: Vec::new(),
+        };
+        Self {
+            id: PackId::random(),
+            bytes,
+            trailer,
+        }
     }
 
     /// Appends a frame; returns where it is.
@@ -48,9 +55,12 @@ impl PackWriter {
             codec: frame.codec as u8,
             reserved: [0; 3],
         });
-        self.trailer.chunks.extend(
-            frame.chunks.iter().map(|&(id, length)| TrailerChunk { id, length: U32::new(length) }),
-        );
+        self.trailer
+            .chunks
+            .extend(frame.chunks.iter().map(|&(id, length)| TrailerChunk {
+                id,
+                length: U32::new(length),
+            }));
         FrameLocation {
             pack: self.id,
             offset,
@@ -75,8 +85,16 @@ impl PackWriter {
     pub fn finish(mut self) -> FinishedPack {
         let trailer = self.bytes.len() as u32;
         self.trailer.encode(&mut self.bytes);
-        let pack = PackRef { id: self.id, length: self.bytes.len() as u32, trailer };
-        FinishedPack { pack, bytes: self.bytes, trailer: self.trailer }
+        let pack = PackRef {
+            id: self.id,
+            length: self.bytes.len() as u32,
+            trailer,
+        };
+        FinishedPack {
+            pack,
+            bytes: self.bytes,
+            trailer: self.trailer,
+        }
     }
 }
 
@@ -106,7 +124,10 @@ mod tests {
         let pack = writer.finish();
         let trailer = Trailer::decode(&pack.pack.id, &pack.bytes[pack.pack.trailer as usize..]);
         assert_eq!(trailer.as_ref().ok(), Some(&pack.trailer));
-        assert_eq!(pack.trailer.encoded_len(), pack.bytes.len() - pack.pack.trailer as usize);
+        assert_eq!(
+            pack.trailer.encoded_len(),
+            pack.bytes.len() - pack.pack.trailer as usize
+        );
 
         for ((id, location), chunk) in pack.trailer.chunk_locations(&pack.pack.id).zip(&chunks) {
             let range = location.frame.offset as usize..;
@@ -114,7 +135,10 @@ mod tests {
             let frame = location.frame;
             let raw = crate::frame::decode(stored, &frame.hash, frame.codec, frame.raw).unwrap();
             assert_eq!(id, ChunkId::of(chunk));
-            assert_eq!(&raw[location.offset as usize..][..location.length as usize], &chunk[..]);
+            assert_eq!(
+                &raw[location.offset as usize..][..location.length as usize],
+                &chunk[..]
+            );
         }
     }
 
@@ -129,7 +153,10 @@ mod tests {
         for position in 0..trailer.len() {
             let mut damaged = trailer.to_vec();
             damaged[position] ^= 0x40;
-            assert!(Trailer::decode(&pack.pack.id, &damaged).is_err(), "byte {position}");
+            assert!(
+                Trailer::decode(&pack.pack.id, &damaged).is_err(),
+                "byte {position}"
+            );
             assert!(Trailer::decode(&pack.pack.id, &trailer[..position]).is_err());
         }
     }

@@ -33,7 +33,10 @@ fn check(what: &str, text: &str) -> Result<()> {
     let problem = if text.is_empty() {
         "is empty".to_owned()
     } else if text.chars().count() > MAX_KEY_CHARS {
-        format!("has {} characters; at most {MAX_KEY_CHARS} are allowed", text.chars().count())
+        format!(
+            "has {} characters; at most {MAX_KEY_CHARS} are allowed",
+            text.chars().count()
+        )
     } else if let Some(bad) = text.chars().find(|c| c.is_control()) {
         format!("has the control character {bad:?}")
     } else {
@@ -240,7 +243,10 @@ mod tests {
     #[test]
     fn one_key_never_lists_another() {
         let scope = Scope::new("main").unwrap();
-        let name = |key: &str| RefName { scope: scope.clone(), key: Key::new(key).unwrap() };
+        let name = |key: &str| RefName {
+            scope: scope.clone(),
+            key: Key::new(key).unwrap(),
+        };
         let longer = name("m2-1").record(&SaveId::now());
         assert!(!longer.as_str().starts_with(&name("m2-").records()));
         let nested = name("m2-/x").record(&SaveId::now());

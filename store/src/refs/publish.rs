@@ -18,7 +18,9 @@ use crate::task::join_all;
 pub async fn publish(remote: &DynRemote, record: &Record) -> Result<()> {
     let name = record.name();
     let bytes = Bytes::from(record.encode()?);
-    remote.put(&name.record(&record.id), bytes.clone(), PutMode::IfAbsent).await?;
+    remote
+        .put(&name.record(&record.id), bytes.clone(), PutMode::IfAbsent)
+        .await?;
     remote.put(&name.head(), bytes, PutMode::Overwrite).await?;
     remove_records(remote, &name, &record.supersedes).await
 }

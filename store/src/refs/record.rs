@@ -88,7 +88,12 @@ pub struct Record {
 
 impl Record {
     /// Makes a record of a save that happens now.
-    pub fn new(name: RefName, layers: Vec<LayerInfo>, creator: Creator, platform: Platform) -> Self {
+    pub fn new(
+        name: RefName,
+        layers: Vec<LayerInfo>,
+        creator: Creator,
+        platform: Platform,
+    ) -> Self {
         Self {
             format: FORMAT,
             requires: Vec::new(),
@@ -105,7 +110,10 @@ impl Record {
 
     /// The key in its scope.
     pub fn name(&self) -> RefName {
-        RefName { scope: self.scope.clone(), key: self.key.clone() }
+        RefName {
+            scope: self.scope.clone(),
+            key: self.key.clone(),
+        }
     }
 
     /// Encodes the record.
@@ -113,7 +121,10 @@ impl Record {
         let bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::damaged("a new ref", error.to_string()))?;
         if bytes.len() > MAX_RECORD {
-            return Err(Error::TooLarge { what: "the ref", limit: format!("{MAX_RECORD} bytes") });
+            return Err(Error::TooLarge {
+                what: "the ref",
+                limit: format!("{MAX_RECORD} bytes"),
+            });
         }
         Ok(bytes)
     }

@@ -60,7 +60,10 @@ pub struct Listed {
 pub async fn list_keys(remote: &DynRemote, scope: &Scope, prefix: &str) -> Result<Vec<Listed>> {
     let objects = remote.list(&listing_prefix(scope, prefix)).await?;
     let mut keys: BTreeMap<RefName, Vec<SaveId>> = BTreeMap::new();
-    for (name, save) in objects.iter().filter_map(|object| parse_listing(&object.key)) {
+    for (name, save) in objects
+        .iter()
+        .filter_map(|object| parse_listing(&object.key))
+    {
         keys.entry(name).or_default().push(save);
     }
     let mut listed: Vec<_> = keys
@@ -93,7 +96,11 @@ async fn read_head(remote: &DynRemote, name: &RefName) -> Result<Option<Record>>
 
 pub(super) async fn list_saves(remote: &DynRemote, name: &RefName) -> Result<Vec<SaveId>> {
     let objects = remote.list(&name.records()).await?;
-    Ok(objects.iter().filter_map(|object| parse_listing(&object.key)).map(|(_, save)| save).collect())
+    Ok(objects
+        .iter()
+        .filter_map(|object| parse_listing(&object.key))
+        .map(|(_, save)| save)
+        .collect())
 }
 
 /// Reads the records that are listed, as far as the head does not stand for them.
@@ -105,9 +112,16 @@ async fn records_of(
 ) -> Result<Vec<Record>> {
     // A saver may supersede and delete what was just listed; then the list is read again.
     for _ in 0..4 {
-        let mut records: Vec<_> =
-            head.iter().filter(|head| listed.contains(&head.id)).cloned().collect();
-        let covered: Vec<_> = records.iter().flat_map(|head| &head.supersedes).copied().collect();
+        let mut records: Vec<_> = head
+            .iter()
+            .filter(|head| listed.contains(&head.id))
+            .cloned()
+            .collect();
+        let covered: Vec<_> = records
+            .iter()
+            .flat_map(|head| &head.supersedes)
+            .copied()
+            .collect();
         let missing = listed
             .iter()
             .filter(|save| !covered.contains(save) && records.iter().all(|head| head.id != **save));
@@ -145,7 +159,10 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
         let (remote, wanted) = (remote.clone(), wanted.clone());
         async move {
             let scope = wanted.scopes[number].clone();
-            let name = RefName { scope: scope.clone(), key: wanted.key.clone() };
+            let name = RefName {
+                scope: scope.clone(),
+                key: wanted.key.clone(),
+            };
             let prefixes = wanted.prefixes.clone().into_iter().map(|prefix| {
                 let (remote, scope) = (remote.clone(), scope.clone());
                 async move { (list_keys(&remote, &scope, &prefix).await, prefix) }
@@ -163,7 +180,11 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
             for candidate in listed? {
                 let records = records_of(remote, &candidate.name, candidate.saves, None).await?;
                 if !records.is_empty() {
-                    return Ok(Some(resolved(candidate.name, MatchKind::Prefix(prefix), records)));
+                    return Ok(Some(resolved(
+                        candidate.name,
+                        MatchKind::Prefix(prefix),
+                        records,
+                    )));
                 }
             }
         }
@@ -173,5 +194,10 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
 
 fn resolved(name: RefName, kind: MatchKind, records: Vec<Record>) -> Resolved {
     let (layers, records) = unite(records);
-    Resolved { name, kind, layers, records }
+    Resolved {
+        name,
+        kind,
+        layers,
+        records,
+    }
 }

@@ -17,8 +17,10 @@ pub fn append(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
 
 /// Unites records: those that others supersede drop out, the rest are stacked by time.
 pub fn unite(mut records: Vec<Record>) -> (Vec<LayerInfo>, Vec<Record>) {
-    let superseded: HashSet<_> =
-        records.iter().flat_map(|record| record.supersedes.iter().copied()).collect();
+    let superseded: HashSet<_> = records
+        .iter()
+        .flat_map(|record| record.supersedes.iter().copied())
+        .collect();
     records.retain(|record| !superseded.contains(&record.id));
     records.sort_by_key(|record| record.id);
     let mut stack = Vec::new();
@@ -48,12 +50,20 @@ mod tests {
     }
 
     fn record(time: u64, layers: &[u8], supersedes: &[u64]) -> Record {
-        let name = RefName { scope: Scope::new("s").unwrap(), key: Key::new("k").unwrap() };
+        let name = RefName {
+            scope: Scope::new("s").unwrap(),
+            key: Key::new("k").unwrap(),
+        };
         let layers = layers.iter().copied().map(layer).collect();
         let mut record = Record::new(name, layers, Creator::default(), Platform::default());
-        record.id = SaveId { micros: time, nonce: 0 };
-        record.supersedes =
-            supersedes.iter().map(|&micros| SaveId { micros, nonce: 0 }).collect();
+        record.id = SaveId {
+            micros: time,
+            nonce: 0,
+        };
+        record.supersedes = supersedes
+            .iter()
+            .map(|&micros| SaveId { micros, nonce: 0 })
+            .collect();
         record
     }
 

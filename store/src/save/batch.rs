@@ -45,7 +45,11 @@ pub(super) fn plan(tree: &Tree) -> Vec<Batch> {
         }
     };
     tree.visit(|node| {
-        let NodeKind::File { size, content: FileContent::Unread } = tree.nodes[node].kind else {
+        let NodeKind::File {
+            size,
+            content: FileContent::Unread,
+        } = tree.nodes[node].kind
+        else {
             return;
         };
         if tree.nodes[node].link.is_some() {
@@ -56,12 +60,18 @@ pub(super) fn plan(tree: &Tree) -> Vec<Batch> {
         }
         let mut start = 0;
         while size - start > SEGMENT {
-            current.parts.push(Part { node, range: start..start + SEGMENT });
+            current.parts.push(Part {
+                node,
+                range: start..start + SEGMENT,
+            });
             close(&mut current, &mut bytes);
             start += SEGMENT;
         }
         bytes += size - start;
-        current.parts.push(Part { node, range: start..size });
+        current.parts.push(Part {
+            node,
+            range: start..size,
+        });
     });
     close(&mut current, &mut bytes);
     batches
@@ -100,7 +110,10 @@ pub(super) fn read(
     batch: &Batch,
     buffer: Vec<u8>,
 ) -> Result<ReadBatch> {
-    let mut read = ReadBatch { buffer, parts: Vec::with_capacity(batch.parts.len()) };
+    let mut read = ReadBatch {
+        buffer,
+        parts: Vec::with_capacity(batch.parts.len()),
+    };
     read.buffer.clear();
     for part in &batch.parts {
         let path = || tree.os_path(part.node);
@@ -111,7 +124,11 @@ pub(super) fn read(
             }
             Err(errno) => return Err(Error::io("read", path())(errno.into())),
         };
-        read.parts.push(ReadPart { part: part.clone(), pieces, xattrs });
+        read.parts.push(ReadPart {
+            part: part.clone(),
+            pieces,
+            xattrs,
+        });
     }
     Ok(read)
 }
@@ -140,10 +157,18 @@ fn read_part(
     let mut pieces = Vec::new();
     let mut at = part.range.start;
     while at < part.range.end {
-        let data = if sparse { next_data(&file, at, part.range.end)? } else { at..part.range.end };
+        let data = if sparse {
+            next_data(&file, at, part.range.end)?
+        } else {
+            at..part.range.end
+        };
         if data.start > at {
             let hole = data.start - at;
-            pieces.push(Piece { id: None, length: hole, bytes: 0..0 });
+            pieces.push(Piece {
+                id: None,
+                length: hole,
+                bytes: 0..0,
+            });
         }
         let first = buffer.len();
         buffer.resize(first + (data.end - data.start) as usize, 0);
@@ -155,7 +180,11 @@ fn read_part(
             let bytes = from..from + length;
             from = bytes.end;
             let id = Some(ChunkId::of(&buffer[bytes.clone()]));
-            pieces.push(Piece { id, length: length as u64, bytes });
+            pieces.push(Piece {
+                id,
+                length: length as u64,
+                bytes,
+            });
         }
         at = data.end;
     }

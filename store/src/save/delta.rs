@@ -66,7 +66,12 @@ impl<'a> Baseline<'a> {
         for layer in stack.layers() {
             packs.extend(layer.packs()?.into_iter().map(|pack| (pack.id, pack)));
         }
-        Ok(Self { stack, packs, target, ids: RefCell::default() })
+        Ok(Self {
+            stack,
+            packs,
+            target,
+            ids: RefCell::default(),
+        })
     }
 
     /// The packs that the stack refers to.
@@ -74,7 +79,12 @@ impl<'a> Baseline<'a> {
         self.packs.values().copied().collect()
     }
 
-    fn is_chunk(&self, id: &ChunkId, known: Option<&ChunkLocation>, here: &ChunkLocation) -> Result<bool> {
+    fn is_chunk(
+        &self,
+        id: &ChunkId,
+        known: Option<&ChunkLocation>,
+        here: &ChunkLocation,
+    ) -> Result<bool> {
         if known == Some(here) {
             return Ok(true);
         }
@@ -83,7 +93,9 @@ impl<'a> Baseline<'a> {
         let chunks = match ids.entry(pack) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => {
-                let Some(pack) = self.packs.get(&pack) else { return Ok(false) };
+                let Some(pack) = self.packs.get(&pack) else {
+                    return Ok(false);
+                };
                 let trailer = self.target.trailer(pack)?;
                 let chunks = trailer
                     .chunk_locations(&pack.id)
@@ -116,8 +128,18 @@ pub fn diff(
     complete: bool,
     deletions: Deletions,
 ) -> Result<Delta> {
-    let delta = Delta { emit: vec![false; tree.nodes.len()], ..Delta::default() };
-    let mut differ = Differ { tree, base, packed, deletions, delta, groups: HashMap::new() };
+    let delta = Delta {
+        emit: vec![false; tree.nodes.len()],
+        ..Delta::default()
+    };
+    let mut differ = Differ {
+        tree,
+        base,
+        packed,
+        deletions,
+        delta,
+        groups: HashMap::new(),
+    };
     differ.link_groups()?;
     differ.directory(0, Some(Ino::ROOT), complete)?;
     if !base.stack.layers().is_empty() {
@@ -163,8 +185,12 @@ impl Differ<'_> {
             && self.deletions == Deletions::Record
             && let Some(below) = below
         {
-            let present: HashSet<&[u8]> =
-                self.tree.children(node).iter().map(|&child| &*self.tree.nodes[child].name).collect();
+            let present: HashSet<&[u8]> = self
+                .tree
+                .children(node)
+                .iter()
+                .map(|&child| &*self.tree.nodes[child].name)
+                .collect();
             let mut missing = Vec::new();
             stack.list(below, 0, |_, name, _| {
                 if !present.contains(name) {
@@ -191,7 +217,10 @@ impl Differ<'_> {
             }
             NodeKind::Directory { opaque, .. } => {
                 let inside = self.directory(index, below, complete || *opaque)?;
-                match below.map(|ino| self.same_directory(&node.meta, ino)).transpose()? {
+                match below
+                    .map(|ino| self.same_directory(&node.meta, ino))
+                    .transpose()?
+                {
                     None => {
                         self.delta.added += 1;
                         true
@@ -236,7 +265,11 @@ impl Differ<'_> {
         let base = self.base.stack.meta(below)?;
         Ok(if base == *meta {
             Sameness::Same
-        } else if (Meta { mtime: base.mtime, ..meta.clone() }) == base {
+        } else if (Meta {
+            mtime: base.mtime,
+            ..meta.clone()
+        }) == base
+        {
             Sameness::Touched
         } else {
             Sameness::Other
@@ -267,16 +300,23 @@ impl Differ<'_> {
     }
 
     fn same_content(&self, content: &FileContent, below: Ino, size: u64) -> Result<bool> {
-        let base = self.base.stack.pieces(below, 0..size)?.collect::<Result<Vec<_>>>()?;
+        let base = self
+            .base
+            .stack
+            .pieces(below, 0..size)?
+            .collect::<Result<Vec<_>>>()?;
         let length = |piece: &ContentPiece| piece.end - piece.start;
         match content {
             FileContent::Unread => Ok(false),
             FileContent::Known(known) => Ok(known.len() == base.len()
-                && known.iter().zip(&base).all(|(known, base)| match (known, base.location) {
-                    (Content::Hole(hole), None) => *hole == length(base),
-                    (Content::Chunk(known), Some(at)) => *known == at,
-                    _ => false,
-                })),
+                && known
+                    .iter()
+                    .zip(&base)
+                    .all(|(known, base)| match (known, base.location) {
+                        (Content::Hole(hole), None) => *hole == length(base),
+                        (Content::Chunk(known), Some(at)) => *known == at,
+                        _ => false,
+                    })),
             FileContent::Read(pieces) => {
                 if pieces.len() != base.len() {
                     return Ok(false);
@@ -364,8 +404,11 @@ fn graft(
     let mut pending = vec![(node, origin)];
     let mut linked: HashMap<Ino, usize> = HashMap::new();
     while let Some((node, origin)) = pending.pop() {
-        let own: HashMap<Box<[u8]>, usize> =
-            tree.children(node).iter().map(|&child| (tree.nodes[child].name.clone(), child)).collect();
+        let own: HashMap<Box<[u8]>, usize> = tree
+            .children(node)
+            .iter()
+            .map(|&child| (tree.nodes[child].name.clone(), child))
+            .collect();
         let mut children: Vec<usize> = own
             .values()
             .copied()
@@ -381,8 +424,10 @@ fn graft(
         for (name, ino) in below {
             match own.get(&name) {
                 Some(&child) => {
-                    let merges = matches!(tree.nodes[child].kind, NodeKind::Directory { opaque: false, .. })
-                        && !redirects.contains_key(&child)
+                    let merges = matches!(
+                        tree.nodes[child].kind,
+                        NodeKind::Directory { opaque: false, .. }
+                    ) && !redirects.contains_key(&child)
                         && stack.attr(ino)?.kind() == mode::DIRECTORY;
                     if merges {
                         pending.push((child, Some(ino)));
@@ -407,7 +452,11 @@ fn graft(
             }
         }
         children.sort_by(|a, b| tree.nodes[*a].name.cmp(&tree.nodes[*b].name));
-        if let NodeKind::Directory { children: slot, opaque } = &mut tree.nodes[node].kind {
+        if let NodeKind::Directory {
+            children: slot,
+            opaque,
+        } = &mut tree.nodes[node].kind
+        {
             *slot = children;
             *opaque = true;
         }
@@ -425,7 +474,10 @@ fn known_node(
 ) -> Result<super::tree::Node> {
     let attr = stack.attr(ino)?;
     let kind = match attr.kind() {
-        mode::DIRECTORY => NodeKind::Directory { children: Vec::new(), opaque: true },
+        mode::DIRECTORY => NodeKind::Directory {
+            children: Vec::new(),
+            opaque: true,
+        },
         mode::FILE => {
             let content = stack
                 .pieces(ino, 0..attr.size)?
@@ -437,7 +489,10 @@ fn known_node(
                     })
                 })
                 .collect::<Result<_>>()?;
-            NodeKind::File { size: attr.size, content: FileContent::Known(content) }
+            NodeKind::File {
+                size: attr.size,
+                content: FileContent::Known(content),
+            }
         }
         mode::SYMLINK => NodeKind::Symlink(stack.symlink_target(ino)?.into()),
         _ => NodeKind::Special(attr.rdev),

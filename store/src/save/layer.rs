@@ -6,9 +6,7 @@ use super::delta::{Baseline, Delta};
 use super::pipeline::Packed;
 use super::tree::{FileContent, Node, NodeKind, Tree};
 use crate::error::{Error, Result};
-use crate::layer::{
-    BuiltLayer, Content, LayerBuilder, Link, NewEntry, NewInode, NewKind, ROOT,
-};
+use crate::layer::{BuiltLayer, Content, LayerBuilder, Link, NewEntry, NewInode, NewKind, ROOT};
 
 /// What a name of a directory becomes.
 struct Planned<'a> {
@@ -25,8 +23,13 @@ pub fn build_layer(
     packed: &Packed,
     base: &Baseline<'_>,
 ) -> Result<BuiltLayer> {
-    let packs = packed.new_packs.iter().chain(packed.known_packs.values()).copied();
-    let mut builder = LayerBuilder::new(&tree.nodes[0].meta, base.packs().into_iter().chain(packs))?;
+    let packs = packed
+        .new_packs
+        .iter()
+        .chain(packed.known_packs.values())
+        .copied();
+    let mut builder =
+        LayerBuilder::new(&tree.nodes[0].meta, base.packs().into_iter().chain(packs))?;
     // The inode in the layer of each group of hard links, by its first node.
     let mut linked: HashMap<usize, u32> = HashMap::new();
     let mut pending = vec![(0, ROOT)];
@@ -51,10 +54,17 @@ pub fn build_layer(
                     }
                 }
             };
-            entries.push(NewEntry { name: plan.name, link });
+            entries.push(NewEntry {
+                name: plan.name,
+                link,
+            });
         }
         let inodes = builder.fill(inode, &entries)?;
-        linked.extend(linked_here.into_iter().map(|(first, position)| (first, inodes[position])));
+        linked.extend(
+            linked_here
+                .into_iter()
+                .map(|(first, position)| (first, inodes[position])),
+        );
         let directories = planned.iter().zip(inodes).filter_map(|(plan, inode)| {
             let node = plan.node?;
             matches!(tree.nodes[node].kind, NodeKind::Directory { .. }).then_some((node, inode))
@@ -66,7 +76,12 @@ pub fn build_layer(
     builder.finish()
 }
 
-fn plan<'a>(tree: &'a Tree, delta: &'a Delta, packed: &Packed, node: usize) -> Result<Vec<Planned<'a>>> {
+fn plan<'a>(
+    tree: &'a Tree,
+    delta: &'a Delta,
+    packed: &Packed,
+    node: usize,
+) -> Result<Vec<Planned<'a>>> {
     let mut planned = Vec::new();
     for &child in tree.children(node) {
         if !delta.emit[child] {
@@ -84,26 +99,48 @@ fn plan<'a>(tree: &'a Tree, delta: &'a Delta, packed: &Packed, node: usize) -> R
                 Some(child)
             }
         };
-        planned.push(Planned { name: &entry.name, node: index, content });
+        planned.push(Planned {
+            name: &entry.name,
+            node: index,
+            content,
+        });
     }
     for name in delta.missing.get(&node).into_iter().flatten() {
-        planned.push(Planned { name, node: None, content: Vec::new() });
+        planned.push(Planned {
+            name,
+            node: None,
+            content: Vec::new(),
+        });
     }
     planned.sort_by_key(|planned| planned.name);
     Ok(planned)
 }
 
-fn locate(tree: &Tree, node: usize, content: &FileContent, packed: &Packed) -> Result<Vec<Content>> {
+fn locate(
+    tree: &Tree,
+    node: usize,
+    content: &FileContent,
+    packed: &Packed,
+) -> Result<Vec<Content>> {
     match content {
         FileContent::Known(known) => Ok(known.clone()),
-        FileContent::Unread => Err(Error::Changed { path: tree.os_path(node) }),
+        FileContent::Unread => Err(Error::Changed {
+            path: tree.os_path(node),
+        }),
         FileContent::Read(pieces) => pieces
             .iter()
             .map(|(id, length)| match id {
                 None => Ok(Content::Hole(*length)),
-                Some(id) => packed.chunks.get(id).map(|at| Content::Chunk(*at)).ok_or_else(|| {
-                    Error::damaged(format!("chunk {id}"), "it was read but has no place in a pack")
-                }),
+                Some(id) => packed
+                    .chunks
+                    .get(id)
+                    .map(|at| Content::Chunk(*at))
+                    .ok_or_else(|| {
+                        Error::damaged(
+                            format!("chunk {id}"),
+                            "it was read but has no place in a pack",
+                        )
+                    }),
             })
             .collect(),
     }
@@ -114,7 +151,10 @@ fn new_inode<'a>(node: &'a Node, content: &'a [Content]) -> Result<NewInode<'a>>
         // Removals were found name by name, so nothing below has to be hidden wholesale; what
         // another job adds to the directory at the same time stays visible.
         NodeKind::Directory { .. } => NewKind::Directory { opaque: false },
-        NodeKind::File { size, .. } => NewKind::File { size: *size, content },
+        NodeKind::File { size, .. } => NewKind::File {
+            size: *size,
+            content,
+        },
         NodeKind::Symlink(target) => NewKind::Symlink(target),
         NodeKind::Special(rdev) => NewKind::Special(*rdev),
         NodeKind::Whiteout => {

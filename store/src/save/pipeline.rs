@@ -43,7 +43,10 @@ pub struct Packed {
 impl Packed {
     /// Bytes of the packs that were written.
     pub fn new_bytes(&self) -> u64 {
-        self.new_packs.iter().map(|pack| u64::from(pack.length)).sum()
+        self.new_packs
+            .iter()
+            .map(|pack| u64::from(pack.length))
+            .sum()
     }
 }
 
@@ -92,7 +95,11 @@ pub fn pack_files(
         target,
         progress,
         batches: &batches,
-        feed: Mutex::new(Feed { next: 0, placed: 0, stop: false }),
+        feed: Mutex::new(Feed {
+            next: 0,
+            placed: 0,
+            stop: false,
+        }),
         fed: Condvar::new(),
         claimed: Mutex::default(),
     };
@@ -116,7 +123,9 @@ pub fn pack_files(
         shared.fed.notify_all();
         let mut outcome = placed;
         for upload in uploads {
-            let stored = upload.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let stored = upload
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             // The uploader's own failure is the cause; that nobody took the pack follows from it.
             if let Err(error) = stored {
                 outcome = Err(error);
@@ -157,7 +166,11 @@ fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
         let outcome = process(shared, &shared.batches[number], &mut buffer, &mut frames);
         let failed = outcome.is_err();
         // The receiver is gone when another worker has failed.
-        if finished.send(outcome.map(|outcome| (number, outcome))).is_err() || failed {
+        if finished
+            .send(outcome.map(|outcome| (number, outcome)))
+            .is_err()
+            || failed
+        {
             return;
         }
     }
@@ -169,8 +182,13 @@ fn process(
     buffer: &mut Vec<u8>,
     frames: &mut FrameBuilder,
 ) -> Result<Finished> {
-    let read =
-        batch::read(shared.root, shared.tree, shared.reading, batch, std::mem::take(buffer))?;
+    let read = batch::read(
+        shared.root,
+        shared.tree,
+        shared.reading,
+        batch,
+        std::mem::take(buffer),
+    )?;
     let mut unique = Vec::new();
     {
         let mut claimed = shared.claimed.lock();
@@ -183,8 +201,16 @@ fn process(
         }
     }
     let ids: Vec<_> = unique.iter().map(|(id, _)| *id).collect();
-    let known = if ids.is_empty() { Vec::new() } else { shared.target.lookup(&ids)? };
-    let mut finished = Finished { frames: Vec::new(), found: Vec::new(), parts: Vec::new() };
+    let known = if ids.is_empty() {
+        Vec::new()
+    } else {
+        shared.target.lookup(&ids)?
+    };
+    let mut finished = Finished {
+        frames: Vec::new(),
+        found: Vec::new(),
+        parts: Vec::new(),
+    };
     let compress = Error::io("compress", "a frame");
     let mut built = Ok(());
     for ((id, bytes), known) in unique.into_iter().zip(known) {
@@ -196,11 +222,22 @@ fn process(
             },
         }
     }
-    built.and_then(|()| frames.finish()).map(|frame| finished.frames.extend(frame)).map_err(compress)?;
+    built
+        .and_then(|()| frames.finish())
+        .map(|frame| finished.frames.extend(frame))
+        .map_err(compress)?;
     finished.parts = read.parts;
     *buffer = read.buffer;
-    let files = batch.parts.iter().filter(|part| part.range.start == 0).count() as u64;
-    let bytes = batch.parts.iter().map(|part| part.range.end - part.range.start).sum();
+    let files = batch
+        .parts
+        .iter()
+        .filter(|part| part.range.start == 0)
+        .count() as u64;
+    let bytes = batch
+        .parts
+        .iter()
+        .map(|part| part.range.end - part.range.start)
+        .sum();
     shared.progress.done(files, bytes);
     Ok(finished)
 }
@@ -230,7 +267,11 @@ fn place(
                 let frame_location = writer.push(frame);
                 let mut offset = 0;
                 for &(id, length) in &frame.chunks {
-                    let location = ChunkLocation { frame: frame_location, offset, length };
+                    let location = ChunkLocation {
+                        frame: frame_location,
+                        offset,
+                        length,
+                    };
                     packed.chunks.insert(id, location);
                     offset += length;
                     packed.new_raw += u64::from(length);
@@ -282,7 +323,11 @@ fn note(tree: &mut Tree, parts: Vec<ReadPart>) {
                 *content = FileContent::Read(Vec::new());
             }
             if let FileContent::Read(pieces) = content {
-                pieces.extend(part.pieces.into_iter().map(|piece| (piece.id, piece.length)));
+                pieces.extend(
+                    part.pieces
+                        .into_iter()
+                        .map(|piece| (piece.id, piece.length)),
+                );
             }
         }
     }

@@ -95,7 +95,11 @@ struct Queue {
 }
 
 /// Scans everything below `root`.
-pub fn scan(root: BorrowedFd<'_>, reading: &dyn Reading, progress: &dyn Progress) -> Result<Scanned> {
+pub fn scan(
+    root: BorrowedFd<'_>,
+    reading: &dyn Reading,
+    progress: &dyn Progress,
+) -> Result<Scanned> {
     let queue = Mutex::new(Queue {
         pending: vec![(0, PathBuf::new())],
         active: 0,
@@ -153,13 +157,16 @@ fn work(
         match listed {
             Ok(mut entries) => {
                 for entry in &mut entries {
-                    let plain_directory = u32::from(entry.stat.st_mode) & mode::TYPE == mode::DIRECTORY
+                    let plain_directory = u32::from(entry.stat.st_mode) & mode::TYPE
+                        == mode::DIRECTORY
                         && entry.mark != Mark::Whiteout;
                     if plain_directory {
                         let directory = state.listed.len();
                         state.listed.push(None);
                         entry.directory = Some(directory);
-                        state.pending.push((directory, path.join(OsStr::from_bytes(&entry.name))));
+                        state
+                            .pending
+                            .push((directory, path.join(OsStr::from_bytes(&entry.name))));
                     }
                 }
                 state.listed[number] = Some(entries);
@@ -171,10 +178,23 @@ fn work(
 }
 
 /// Reads one directory, sorted by name.
-fn list(root: BorrowedFd<'_>, path: &std::path::Path, reading: &dyn Reading) -> Result<Vec<RawEntry>> {
-    let shown = if path.as_os_str().is_empty() { std::path::Path::new(".") } else { path };
-    let directory = open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
-        .map_err(|e| Error::io("open directory", shown)(e.into()))?;
+fn list(
+    root: BorrowedFd<'_>,
+    path: &std::path::Path,
+    reading: &dyn Reading,
+) -> Result<Vec<RawEntry>> {
+    let shown = if path.as_os_str().is_empty() {
+        std::path::Path::new(".")
+    } else {
+        path
+    };
+    let directory = open_beneath(
+        root,
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+        Mode::empty(),
+    )
+    .map_err(|e| Error::io("open directory", shown)(e.into()))?;
     let mut buffer = Vec::with_capacity(64 << 10);
     let mut names = RawDir::new(&directory, buffer.spare_capacity_mut());
     let mut entries = Vec::new();
@@ -196,7 +216,11 @@ fn list(root: BorrowedFd<'_>, path: &std::path::Path, reading: &dyn Reading) -> 
     Ok(entries)
 }
 
-fn read_entry(directory: &OwnedFd, name: &CStr, reading: &dyn Reading) -> std::io::Result<RawEntry> {
+fn read_entry(
+    directory: &OwnedFd,
+    name: &CStr,
+    reading: &dyn Reading,
+) -> std::io::Result<RawEntry> {
     let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let kind = stat.st_mode & mode::TYPE;
     let mark = reading.mark(directory.as_fd(), name, &stat)?;
@@ -204,14 +228,25 @@ fn read_entry(directory: &OwnedFd, name: &CStr, reading: &dyn Reading) -> std::i
     let mut target = None;
     if mark != Mark::Whiteout {
         if kind == mode::SYMLINK {
-            target = Some(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes().into());
+            target = Some(
+                rustix::fs::readlinkat(directory, name, Vec::new())?
+                    .into_bytes()
+                    .into(),
+            );
         }
         // Files give their attributes when they are opened for reading.
         if kind != mode::FILE {
             meta.xattrs = xattrs::of_entry(directory.as_fd(), name, reading)?;
         }
     }
-    Ok(RawEntry { name: name.to_bytes().into(), stat, mark, target, meta, directory: None })
+    Ok(RawEntry {
+        name: name.to_bytes().into(),
+        stat,
+        mark,
+        target,
+        meta,
+        directory: None,
+    })
 }
 
 fn meta_of(stat: &Stat) -> Meta {
@@ -219,7 +254,10 @@ fn meta_of(stat: &Stat) -> Meta {
         mode: stat.st_mode,
         uid: stat.st_uid,
         gid: stat.st_gid,
-        mtime: Timestamp { seconds: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 },
+        mtime: Timestamp {
+            seconds: stat.st_mtime as i64,
+            nanos: stat.st_mtime_nsec as u32,
+        },
         xattrs: Default::default(),
     }
 }
@@ -238,7 +276,10 @@ pub(super) fn stamp_of(stat: &Stat) -> Stamp {
 /// Puts the directories together, depth first, and finds the hard links.
 fn assemble(mut listed: Vec<Option<Vec<RawEntry>>>, root: Meta, stamp: Stamp) -> Scanned {
     let mut scanned = Scanned::default();
-    let directory = NodeKind::Directory { children: Vec::new(), opaque: false };
+    let directory = NodeKind::Directory {
+        children: Vec::new(),
+        opaque: false,
+    };
     scanned.tree.nodes.push(Node {
         name: Box::default(),
         parent: 0,
@@ -255,20 +296,37 @@ fn assemble(mut listed: Vec<Option<Vec<RawEntry>>>, root: Meta, stamp: Stamp) ->
         let mut directories = Vec::new();
         for entry in listed[number].take().unwrap_or_default() {
             let index = scanned.tree.nodes.len();
-            if u32::from(entry.stat.st_mode) & mode::TYPE == mode::SOCKET && entry.mark == Mark::Plain {
-                let path = scanned.tree.os_path(node).join(OsStr::from_bytes(&entry.name));
+            if u32::from(entry.stat.st_mode) & mode::TYPE == mode::SOCKET
+                && entry.mark == Mark::Plain
+            {
+                let path = scanned
+                    .tree
+                    .os_path(node)
+                    .join(OsStr::from_bytes(&entry.name));
                 let path = path.strip_prefix(".").map(PathBuf::from).unwrap_or(path);
-                scanned.skipped.push(Skipped { path, what: "socket" });
+                scanned.skipped.push(Skipped {
+                    path,
+                    what: "socket",
+                });
                 continue;
             }
             if let Some(number) = entry.directory {
                 directories.push((index, number));
             }
-            if let Mark::Directory { redirect: Some(path), .. } = &entry.mark {
+            if let Mark::Directory {
+                redirect: Some(path),
+                ..
+            } = &entry.mark
+            {
                 scanned.redirects.insert(index, path.clone());
             }
             let mut new = into_node(entry, node);
-            if new.1 > 1 && matches!(new.0.kind, NodeKind::File { .. } | NodeKind::Special(_) | NodeKind::Symlink(_)) {
+            if new.1 > 1
+                && matches!(
+                    new.0.kind,
+                    NodeKind::File { .. } | NodeKind::Special(_) | NodeKind::Symlink(_)
+                )
+            {
                 let inode = (new.0.stamp.device, new.0.stamp.inode);
                 match first_names.get(&inode) {
                     Some(first) => {
@@ -300,7 +358,10 @@ fn into_node(entry: RawEntry, parent: usize) -> (Node, u64) {
             children: Vec::new(),
             opaque: matches!(mark, Mark::Directory { opaque: true, .. }),
         },
-        (_, mode::FILE) => NodeKind::File { size: stat.st_size as u64, content: FileContent::Unread },
+        (_, mode::FILE) => NodeKind::File {
+            size: stat.st_size as u64,
+            content: FileContent::Unread,
+        },
         (_, mode::SYMLINK) => NodeKind::Symlink(entry.target.unwrap_or_default()),
         (_, mode::CHARACTER | mode::BLOCK) => NodeKind::Special(stat.st_rdev),
         _ => NodeKind::Special(0),
@@ -329,7 +390,9 @@ pub fn confirm_unchanged(root: BorrowedFd<'_>, tree: &Tree) -> Result<()> {
             .and_then(|fd| rustix::fs::fstat(&fd));
         match stat {
             Ok(stat) if stamp_of(&stat) == node.stamp => {}
-            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(Error::Changed { path }),
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                return Err(Error::Changed { path });
+            }
             Err(errno) => return Err(Error::io("read", path)(errno.into())),
         }
     }

@@ -34,7 +34,10 @@ pub struct StoreTarget {
 async fn read_trailer(remote: DynRemote, pack: PackRef) -> Result<(PackRef, Trailer)> {
     let range = pack.trailer_range();
     if range.is_empty() || u64::from(pack.length) > pack::MAX as u64 {
-        return Err(Error::damaged(format!("pack {}", pack.id), "its length is impossible"));
+        return Err(Error::damaged(
+            format!("pack {}", pack.id),
+            "its length is impossible",
+        ));
     }
     let bytes = remote.get_range(&pack::object_key(&pack.id), range).await?;
     Ok((pack, Trailer::decode(&pack.id, &bytes)?))
@@ -44,7 +47,8 @@ impl StoreTarget {
     /// Stores a pack whose bytes may be shared memory; `trailer` is the list at their end.
     pub fn put(&self, pack: &PackRef, bytes: Bytes, trailer: &Trailer) -> Result<()> {
         let object = pack::object_key(&pack.id);
-        self.runtime.block_on(self.remote.put(&object, bytes.clone(), PutMode::IfAbsent))?;
+        self.runtime
+            .block_on(self.remote.put(&object, bytes.clone(), PutMode::IfAbsent))?;
         if self.remote.local_dir().is_none()
             && let Err(error) = self.cache.write(&pack.id, 0, &bytes)
         {
@@ -74,7 +78,9 @@ impl Target for StoreTarget {
     }
 
     fn trailer(&self, pack: &PackRef) -> Result<Trailer> {
-        let (_, trailer) = self.runtime.block_on(read_trailer(self.remote.clone(), *pack))?;
+        let (_, trailer) = self
+            .runtime
+            .block_on(read_trailer(self.remote.clone(), *pack))?;
         Ok(trailer)
     }
 

@@ -19,7 +19,11 @@ pub(super) fn of_fd(fd: BorrowedFd<'_>, reading: &dyn Reading) -> io::Result<Xat
 }
 
 /// Attributes of a directory's entry, which may be a symbolic link or a device.
-pub(super) fn of_entry(parent: BorrowedFd<'_>, name: &CStr, reading: &dyn Reading) -> io::Result<Xattrs> {
+pub(super) fn of_entry(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    reading: &dyn Reading,
+) -> io::Result<Xattrs> {
     let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.to_bytes());
     read(
@@ -66,7 +70,9 @@ fn read(
     };
     let mut attributes = Vec::new();
     for name in names.split_inclusive(|byte| *byte == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+        let Ok(name) = CStr::from_bytes_with_nul(name) else {
+            continue;
+        };
         if !reading.keep_xattr(name.to_bytes()) {
             continue;
         }

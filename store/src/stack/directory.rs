@@ -30,7 +30,10 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, entries: OnceLock::new() }
+        Self {
+            sources,
+            entries: OnceLock::new(),
+        }
     }
 
     /// The merged listing, made when it is first asked for.
@@ -45,7 +48,11 @@ impl Directory {
                 Merged::Leaf(place) => *place,
                 Merged::Directory(sources) => sources.places[0],
             };
-            entries.push(Entry { layer: place.layer as u32, dirent, ino: Ino::new(top) });
+            entries.push(Entry {
+                layer: place.layer as u32,
+                dirent,
+                ino: Ino::new(top),
+            });
             Ok(())
         })?;
         Ok(self.entries.get_or_init(|| entries.into()))
@@ -65,6 +72,10 @@ impl Directories {
 
     pub(super) fn insert(&self, sources: Sources) -> Arc<Directory> {
         let place = sources.places[0];
-        self.0.write().entry(place).or_insert_with(|| Arc::new(Directory::new(sources))).clone()
+        self.0
+            .write()
+            .entry(place)
+            .or_insert_with(|| Arc::new(Directory::new(sources)))
+            .clone()
     }
 }

@@ -34,9 +34,15 @@ fn is_directory(layer: &Layer, inode: u32) -> Result<bool> {
 
 /// The roots of all layers.
 pub(crate) fn roots(layers: &[Arc<Layer>]) -> Result<Sources> {
-    let mut sources = Sources { places: Vec::with_capacity(layers.len()), closed: false };
+    let mut sources = Sources {
+        places: Vec::with_capacity(layers.len()),
+        closed: false,
+    };
     for (number, layer) in layers.iter().enumerate().rev() {
-        sources.places.push(Place { layer: number, inode: ROOT });
+        sources.places.push(Place {
+            layer: number,
+            inode: ROOT,
+        });
         if layer.is_opaque(ROOT)? {
             sources.closed = true;
             break;
@@ -61,15 +67,26 @@ pub(crate) fn resolve(
         match (found, &mut directory) {
             (None, None) => return Ok(Merged::Whiteout),
             (Some(inode), open) if is_directory(layer, inode)? => {
-                let here = Place { layer: place.layer, inode };
-                let sources = open.get_or_insert(Sources { places: Vec::new(), closed: false });
+                let here = Place {
+                    layer: place.layer,
+                    inode,
+                };
+                let sources = open.get_or_insert(Sources {
+                    places: Vec::new(),
+                    closed: false,
+                });
                 sources.places.push(here);
                 if layer.is_opaque(inode)? {
                     sources.closed = true;
                     break;
                 }
             }
-            (Some(inode), None) => return Ok(Merged::Leaf(Place { layer: place.layer, inode })),
+            (Some(inode), None) => {
+                return Ok(Merged::Leaf(Place {
+                    layer: place.layer,
+                    inode,
+                }));
+            }
             // Below a directory, a whiteout or a file ends what the directory is made of.
             (_, Some(sources)) => {
                 sources.closed = true;
@@ -102,7 +119,12 @@ pub(crate) fn list(
     for place in &sources.places {
         let layer = &layers[place.layer];
         if let Some(range) = layer.children(place.inode)? {
-            cursors.push(Cursor { place: *place, layer, next: range.start, end: range.end });
+            cursors.push(Cursor {
+                place: *place,
+                layer,
+                next: range.start,
+                end: range.end,
+            });
         }
     }
     let mut last: Option<&[u8]> = None;
@@ -132,7 +154,9 @@ pub(crate) fn list(
         }
         let mut hits = hits.into_iter().peekable();
         let merged = resolve(layers, sources, |place| {
-            Ok(hits.next_if(|(candidate, _)| candidate == place).map(|(_, inode)| inode))
+            Ok(hits
+                .next_if(|(candidate, _)| candidate == place)
+                .map(|(_, inode)| inode))
         })?;
         emit(name, place, dirent, merged)?;
     }

@@ -50,7 +50,10 @@ impl Ino {
 
     fn place(self) -> Place {
         let number = self.0.wrapping_sub(1);
-        Place { layer: (number >> 32) as usize, inode: number as u32 }
+        Place {
+            layer: (number >> 32) as usize,
+            inode: number as u32,
+        }
     }
 }
 

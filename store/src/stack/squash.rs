@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::merge::{self, Merged, Sources};
 use super::Place;
+use super::merge::{self, Merged, Sources};
 use crate::error::Result;
 use crate::layer::{
     BuiltLayer, Content, Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
@@ -26,7 +26,11 @@ pub fn squash_plan(entries: &[u64]) -> Option<Range<usize>> {
         return None;
     }
     let above: u64 = entries[1..].iter().sum();
-    Some(if above < entries[0] / 2 { 1..entries.len() } else { 0..entries.len() })
+    Some(if above < entries[0] / 2 {
+        1..entries.len()
+    } else {
+        0..entries.len()
+    })
 }
 
 /// Rewrites `layers` as one layer that has the same effect.
@@ -121,9 +125,9 @@ fn fill(
     for (position, entry) in entries.iter().enumerate() {
         let link = match &entry.merged {
             Merged::Absent | Merged::Whiteout => Link::Whiteout,
-            Merged::Directory(sources) => {
-                Link::New(entry.inode(NewKind::Directory { opaque: sources.closed && !bottom }))
-            }
+            Merged::Directory(sources) => Link::New(entry.inode(NewKind::Directory {
+                opaque: sources.closed && !bottom,
+            })),
             Merged::Leaf(place) => match (links.get(place), linked_here.get(place)) {
                 (Some(inode), _) => Link::Existing(*inode),
                 (None, Some(position)) => Link::SameAs(*position),
@@ -132,7 +136,10 @@ fn fill(
                         linked_here.insert(*place, position);
                     }
                     Link::New(entry.inode(match entry.meta.mode & mode::TYPE {
-                        mode::FILE => NewKind::File { size: entry.size, content: &entry.content },
+                        mode::FILE => NewKind::File {
+                            size: entry.size,
+                            content: &entry.content,
+                        },
                         mode::SYMLINK => {
                             NewKind::Symlink(layers[place.layer].symlink_target(place.inode)?)
                         }
@@ -141,11 +148,18 @@ fn fill(
                 }
             },
         };
-        new.push(NewEntry { name: &entry.name, link });
+        new.push(NewEntry {
+            name: &entry.name,
+            link,
+        });
     }
     let inodes = builder.fill(directory, &new)?;
     let mut directories = Vec::new();
-    links.extend(linked_here.into_iter().map(|(place, position)| (place, inodes[position])));
+    links.extend(
+        linked_here
+            .into_iter()
+            .map(|(place, position)| (place, inodes[position])),
+    );
     for (entry, inode) in entries.iter().zip(inodes) {
         if let Merged::Directory(sources) = &entry.merged {
             directories.push((inode, sources.clone()));

@@ -62,7 +62,11 @@ impl Stack {
             });
         }
         let root = merge::roots(&layers)?;
-        Ok(Self { layers, root, directories: Directories::default() })
+        Ok(Self {
+            layers,
+            root,
+            directories: Directories::default(),
+        })
     }
 
     /// The layers, the bottom one first.
@@ -76,15 +80,24 @@ impl Stack {
     }
 
     fn layer(&self, place: Place) -> Result<&Layer> {
-        self.layers.get(place.layer).map(|layer| &**layer).ok_or_else(|| {
-            Error::damaged("an inode number", format!("the stack has no layer {}", place.layer))
-        })
+        self.layers
+            .get(place.layer)
+            .map(|layer| &**layer)
+            .ok_or_else(|| {
+                Error::damaged(
+                    "an inode number",
+                    format!("the stack has no layer {}", place.layer),
+                )
+            })
     }
 
     /// The place whose record describes an inode: for the root, that of the topmost layer.
     fn record_place(&self, ino: Ino) -> Place {
         if ino == Ino::ROOT {
-            Place { layer: self.layers.len().saturating_sub(1), inode: ROOT }
+            Place {
+                layer: self.layers.len().saturating_sub(1),
+                inode: ROOT,
+            }
         } else {
             ino.place()
         }
@@ -169,7 +182,10 @@ impl Stack {
     /// Follows a path of names from the root; does not follow symbolic links.
     pub fn find(&self, path: &[u8]) -> Result<Option<Ino>> {
         let mut ino = Ino::ROOT;
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        for name in path
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty())
+        {
             if self.attr(ino)?.kind() != mode::DIRECTORY {
                 return Ok(None);
             }
@@ -198,10 +214,11 @@ impl Stack {
         match self.listing(directory)? {
             Listing::Single(place) => {
                 let layer = self.layer(place)?;
-                let Some(range) = layer.children(place.inode)? else { return Ok(()) };
+                let Some(range) = layer.children(place.inode)? else {
+                    return Ok(());
+                };
                 for number in skip..u64::from(range.end - range.start) {
-                    let (name, inode) =
-                        layer.entry(place.inode, range.start + number as u32)?;
+                    let (name, inode) = layer.entry(place.inode, range.start + number as u32)?;
                     let Some(inode) = inode else { continue };
                     if !emit(number + 1, name, Ino::new(Place { inode, ..place }))? {
                         break;
@@ -258,7 +275,10 @@ impl Stack {
             links: record.links.get().max(1),
             size,
             blocks,
-            mtime: Timestamp { seconds: record.mtime.get(), nanos: record.mtime_nanos.get().min(999_999_999) },
+            mtime: Timestamp {
+                seconds: record.mtime.get(),
+                nanos: record.mtime_nanos.get().min(999_999_999),
+            },
             rdev,
         })
     }
@@ -266,7 +286,10 @@ impl Stack {
     /// An inode's attributes in the form in which layers are built.
     pub fn meta(&self, ino: Ino) -> Result<Meta> {
         if self.layers.is_empty() {
-            return Ok(Meta { mode: mode::DIRECTORY | 0o755, ..Meta::default() });
+            return Ok(Meta {
+                mode: mode::DIRECTORY | 0o755,
+                ..Meta::default()
+            });
         }
         let place = self.record_place(ino);
         self.layer(place)?.meta(place.inode)

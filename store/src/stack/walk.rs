@@ -23,7 +23,10 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Starts at the root.
     pub fn new(stack: &'a Stack) -> Self {
-        Self { stack, pending: vec![(Vec::new(), Ino::ROOT)] }
+        Self {
+            stack,
+            pending: vec![(Vec::new(), Ino::ROOT)],
+        }
     }
 
     fn visit(&mut self, path: Vec<u8>, ino: Ino) -> Result<WalkEntry> {

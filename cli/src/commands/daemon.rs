@@ -1,0 +1,103 @@
+//! `cachefs daemon`.
+
+use std::time::Duration;
+
+use cachefs::daemon::{DaemonOptions, run as run_daemon};
+use cachefs::sys::spawn::Readiness;
+use cachefs::{Client, Error};
+use clap::{Args, Subcommand};
+
+use crate::args::Global;
+use crate::{exit, output, setup};
+
+/// Options of `daemon`.
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Serve the store in the foreground; other commands start this by themselves
+    Run {
+        /// End after this many seconds without mounts and connections
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            env = "CACHEFS_DAEMON_IDLE",
+            default_value_t = 60
+        )]
+        idle: u64,
+    },
+    /// Start it in the background, if it does not run
+    Start,
+    /// End it
+    Stop {
+        /// Even while it serves mounts, which break
+        #[arg(long)]
+        force: bool,
+    },
+    /// Tell whether it runs
+    Status,
+}
+
+pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
+    match &args.action {
+        Action::Run { idle } => {
+            let readiness = Readiness::from_env();
+            let store = match setup::store(global) {
+                Ok(store) => store,
+                Err(error) => {
+                    let _ = readiness.failed(&format!("{error:#}"));
+                    return Err(error);
+                }
+            };
+            let options = DaemonOptions {
+                idle: Duration::from_secs(*idle),
+                cache_limit: global.cache_limit,
+            };
+            run_daemon(&store, &options, readiness)?;
+            Ok(exit::SUCCESS)
+        }
+        Action::Start => {
+            let mut client = Client::connect(&setup::store(global)?)?;
+            output::say(&format!(
+                "the daemon runs as process {}",
+                client.stats()?.pid
+            ));
+            Ok(exit::SUCCESS)
+        }
+        Action::Stop { force } => {
+            let store = setup::store(global)?;
+            let Some(mut client) = Client::connect_running(&store)? else {
+                output::say("the daemon does not run");
+                return Ok(exit::SUCCESS);
+            };
+            client.stop(*force)?;
+            drop(client);
+            for _ in 0..500 {
+                if !store.daemon_is_locked() {
+                    output::say("the daemon has ended");
+                    return Ok(exit::SUCCESS);
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(Error::usage(
+                "the daemon was told to end and has not",
+                "see `daemon.log` in the store",
+            )
+            .into())
+        }
+        Action::Status => match Client::connect_running(&setup::store(global)?)? {
+            Some(mut client) => {
+                output::print(&format!("running as process {}", client.stats()?.pid));
+                Ok(exit::SUCCESS)
+            }
+            None => {
+                output::print("not running");
+                Ok(exit::LOCAL)
+            }
+        },
+    }
+}

@@ -1,0 +1,105 @@
+//! `cachefs doctor`.
+
+use cachefs::sys::probe::{Probe, Status};
+use cachefs_store::refs::list_keys;
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{Format, Global};
+use crate::{exit, output, setup};
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {}
+
+/// A finding in the output of `--format json`.
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: String,
+    status: &'static str,
+    detail: String,
+    hint: Option<String>,
+}
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed {
+    mode: &'static str,
+    findings: Vec<Finding>,
+}
+
+pub(crate) fn run(global: &Global, _: &DoctorArgs) -> anyhow::Result<u8> {
+    let store = setup::store(global)?;
+    let probe = Probe::run(store.path());
+    let mode = if probe.obstacle().is_none() {
+        "mount"
+    } else {
+        "copy"
+    };
+    let mut findings: Vec<_> = probe
+        .findings
+        .into_iter()
+        .map(|finding| Finding {
+            name: finding.name.to_owned(),
+            status: match finding.status {
+                Status::Ok => "ok",
+                Status::Warn => "warn",
+                Status::Fail => "fail",
+            },
+            detail: finding.detail,
+            hint: finding.hint,
+        })
+        .collect();
+    findings.push(remote(global)?);
+    let broken = findings
+        .iter()
+        .any(|finding| finding.name == "remote" && finding.status == "fail");
+    if global.format == Format::Json {
+        output::print_json(&Printed { mode, findings })?;
+    } else {
+        for finding in findings {
+            output::print(&format!(
+                "{:4}  {:18}  {}",
+                finding.status, finding.name, finding.detail
+            ));
+            if let Some(hint) = finding.hint {
+                output::print(&format!("{:26}{hint}", ""));
+            }
+        }
+        output::print(&format!("\n`cachefs restore` will {mode} caches here"));
+    }
+    Ok(if broken { exit::BACKEND } else { exit::SUCCESS })
+}
+
+/// Tries the remote, in the way that a restore begins.
+fn remote(global: &Global) -> anyhow::Result<Finding> {
+    let (runtime, remote) = setup::remote(global)?;
+    let scope = setup::scope(global)?;
+    let started = std::time::Instant::now();
+    let listed = runtime.block_on(async { list_keys(&remote.remote, &scope, "").await });
+    let url = remote.remote.url().to_owned();
+    Ok(match listed.map_err(cachefs::Error::from) {
+        Ok(keys) => Finding {
+            name: "remote".to_owned(),
+            status: "ok",
+            detail: format!(
+                "{url} answered in {} and has {} in scope {scope}",
+                output::span(started.elapsed()),
+                output::count(keys.len() as u64, "key")
+            ),
+            hint: None,
+        },
+        Err(error) => Finding {
+            name: "remote".to_owned(),
+            status: if is_new(&error) { "warn" } else { "fail" },
+            detail: format!("{url}: {}", cachefs::describe(&error)),
+            hint: error.hint(),
+        },
+    })
+}
+
+/// A directory that is not there yet is what a first save makes.
+fn is_new(error: &cachefs::Error) -> bool {
+    use cachefs_store::remote::RemoteErrorKind::NoRemote;
+    matches!(error, cachefs::Error::Store(cachefs_store::Error::Remote(error)) if error.kind() == NoRemote)
+}

@@ -9,8 +9,8 @@ use zerocopy::little_endian::{I64, U16, U32, U64};
 use super::head::{Head, PageRec, Summary};
 use super::page::{self, PAGE};
 use super::record::{
-    ALL, ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, PackRec, SECTIONS, XattrRec,
-    Section, inode_flags,
+    ALL, ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, PackRec, SECTIONS, Section,
+    XattrRec, inode_flags,
 };
 use super::{Meta, ROOT, Xattrs, mode};
 use crate::error::{Error, Result};
@@ -159,7 +159,10 @@ impl LayerBuilder {
     pub fn fill(&mut self, directory: u32, entries: &[NewEntry<'_>]) -> Result<Vec<u32>> {
         // The entries may come from layers that are squashed, and those from anywhere.
         if !entries.is_sorted_by(|a, b| a.name < b.name) {
-            return Err(Error::damaged("a directory of a layer", "its entries are out of order"));
+            return Err(Error::damaged(
+                "a directory of a layer",
+                "its entries are out of order",
+            ));
         }
         let first = number(self.dirents.len(), "the number of entries")?;
         number(self.dirents.len() + entries.len(), "the number of entries")?;
@@ -380,8 +383,15 @@ pub(super) fn assemble(tables: [&[u8]; SECTIONS], summary: &Summary) -> Result<B
     let mut bytes = Head::encode(summary, records, &pages);
     let id = LayerId::of(&bytes);
     bytes.extend_from_slice(&body);
-    let summary = Summary { xattrs: records[Section::Xattrs as usize] > 0, ..*summary };
-    Ok(BuiltLayer { id, bytes: bytes.into(), summary })
+    let summary = Summary {
+        xattrs: records[Section::Xattrs as usize] > 0,
+        ..*summary
+    };
+    Ok(BuiltLayer {
+        id,
+        bytes: bytes.into(),
+        summary,
+    })
 }
 
 /// Appends an item to a heap so that it does not cross a page boundary; returns its offset.

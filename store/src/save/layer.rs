@@ -161,5 +161,8 @@ fn new_inode<'a>(node: &'a Node, content: &'a [Content]) -> Result<NewInode<'a>>
             return Err(Error::damaged("the tree", "a removal has attributes"));
         }
     };
-    Ok(NewInode { meta: &node.meta, kind })
+    Ok(NewInode {
+        meta: &node.meta,
+        kind,
+    })
 }

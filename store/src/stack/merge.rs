@@ -136,7 +136,9 @@ pub(crate) fn list(
                 least = Some((name, cursor.place, cursor.next));
             }
         }
-        let Some((name, place, dirent)) = least else { return Ok(()) };
+        let Some((name, place, dirent)) = least else {
+            return Ok(());
+        };
         if last.is_some_and(|last| last >= name) {
             return Err(Error::damaged(
                 format!("layer {}", layers[place.layer].id()),

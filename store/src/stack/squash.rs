@@ -170,6 +170,9 @@ fn fill(
 
 impl Entry {
     fn inode<'a>(&'a self, kind: NewKind<'a>) -> NewInode<'a> {
-        NewInode { meta: &self.meta, kind }
+        NewInode {
+            meta: &self.meta,
+            kind,
+        }
     }
 }

@@ -13,8 +13,11 @@ use proptest::prelude::*;
 use super::workbench::{Workbench, stack};
 
 fn same(source: &Path, copied: &Path, skipped: &[PathBuf]) {
-    let options =
-        CompareOptions { check_allocation: true, ignore: skipped.to_vec(), ..Default::default() };
+    let options = CompareOptions {
+        check_allocation: true,
+        ignore: skipped.to_vec(),
+        ..Default::default()
+    };
     assert_same(source, copied, &options);
 }
 
@@ -43,7 +46,12 @@ fn round_trip(spec: &TreeSpec, changes: &[Vec<TreeMutation>]) {
     let reader = bench.reader();
     let options = Default::default();
     let over = cachefs_store::copy::copy_out(
-        &stack(&[&first.layer]), &reader, handle, &copied, &options, &cachefs_store::save::Silent,
+        &stack(&[&first.layer]),
+        &reader,
+        handle,
+        &copied,
+        &options,
+        &cachefs_store::save::Silent,
     );
     assert!(over.unwrap().issues.is_empty());
     same(&source, &copied, &first.skipped);
@@ -55,7 +63,8 @@ fn round_trip(spec: &TreeSpec, changes: &[Vec<TreeMutation>]) {
         let saved = bench.save(&source, &base);
         layers.push(saved.layer.clone());
         skipped = saved.skipped;
-        let (copied, report) = bench.copy(&Stack::new(layers.clone()).unwrap(), &format!("v{number}"));
+        let (copied, report) =
+            bench.copy(&Stack::new(layers.clone()).unwrap(), &format!("v{number}"));
         assert!(report.issues.is_empty(), "{:?}", report.issues);
         same(&source, &copied, &skipped);
         let again = bench.save(&source, &Stack::new(layers.clone()).unwrap());
@@ -63,17 +72,31 @@ fn round_trip(spec: &TreeSpec, changes: &[Vec<TreeMutation>]) {
     }
 
     let all = bench.put_layer(&squash(&layers, true).unwrap());
-    same(&source, &bench.copy(&stack(&[&all]), "squashed").0, &skipped);
+    same(
+        &source,
+        &bench.copy(&stack(&[&all]), "squashed").0,
+        &skipped,
+    );
     assert_eq!(all.summary().whiteouts, 0);
     let again = bench.save(&source, &stack(&[&all]));
     assert!(again.delta.is_empty(), "after squashing: {:?}", again.delta);
 
     let upper = bench.put_layer(&squash(&layers[1..], false).unwrap());
-    same(&source, &bench.copy(&stack(&[&layers[0], &upper]), "upper squashed").0, &skipped);
+    same(
+        &source,
+        &bench
+            .copy(&stack(&[&layers[0], &upper]), "upper squashed")
+            .0,
+        &skipped,
+    );
     let middle: Vec<_> = layers[..layers.len() - 1].to_vec();
     let middle = bench.put_layer(&squash(&middle, true).unwrap());
     let top = &layers[layers.len() - 1];
-    same(&source, &bench.copy(&stack(&[&middle, top]), "lower squashed").0, &skipped);
+    same(
+        &source,
+        &bench.copy(&stack(&[&middle, top]), "lower squashed").0,
+        &skipped,
+    );
 
     numbers_stay(&layers);
 }
@@ -94,8 +117,10 @@ fn numbers_stay(layers: &[Arc<cachefs_store::layer::Layer>]) {
             paths.reverse();
         }
         let fresh = Stack::new(stack.layers().to_vec()).unwrap();
-        let mut found: Vec<_> =
-            paths.into_iter().map(|path| (fresh.find(&path).unwrap(), path)).collect();
+        let mut found: Vec<_> = paths
+            .into_iter()
+            .map(|path| (fresh.find(&path).unwrap(), path))
+            .collect();
         found.sort_by(|a, b| a.1.cmp(&b.1));
         found
     };

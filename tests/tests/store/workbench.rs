@@ -52,7 +52,9 @@ impl Workbench {
     /// A new store in `dir`, with this remote.
     pub(crate) fn with_remote(dir: TempDir, remote: DynRemote) -> Self {
         let runtime = Runtime::new().unwrap();
-        let repo = runtime.block_on(Repository::new(remote.clone()).id()).unwrap();
+        let repo = runtime
+            .block_on(Repository::new(remote.clone()).id())
+            .unwrap();
         let cache = Arc::new(PackCache::new(dir.path().join("store"), CACHE));
         let target = StoreTarget {
             runtime: runtime.handle().clone(),
@@ -61,7 +63,13 @@ impl Workbench {
             index: Arc::new(Index::open(&dir.path().join("index")).unwrap()),
             cache: cache.clone(),
         };
-        Self { runtime, remote, cache, target, dir }
+        Self {
+            runtime,
+            remote,
+            cache,
+            target,
+            dir,
+        }
     }
 
     /// An empty directory of its own.
@@ -79,21 +87,38 @@ impl Workbench {
     pub(crate) fn save_with(&self, directory: &Path, base: &Stack, deletions: Deletions) -> Saved {
         let root = File::open(directory).unwrap();
         let mut scanned = scan(root.as_fd(), &PlainFiles, &Silent).unwrap();
-        let packed =
-            pack_files(root.as_fd(), &mut scanned.tree, &PlainFiles, &self.target, &Silent).unwrap();
+        let packed = pack_files(
+            root.as_fd(),
+            &mut scanned.tree,
+            &PlainFiles,
+            &self.target,
+            &Silent,
+        )
+        .unwrap();
         let baseline = Baseline::new(base, &self.target).unwrap();
         let delta = diff(&scanned.tree, &baseline, &packed, true, deletions).unwrap();
         confirm_unchanged(root.as_fd(), &scanned.tree).unwrap();
         let built = build_layer(&scanned.tree, &delta, &packed, &baseline).unwrap();
         let layer = self.put_layer(&built);
-        let skipped = scanned.skipped.into_iter().map(|skipped| skipped.path).collect();
-        Saved { delta, packed, layer, skipped }
+        let skipped = scanned
+            .skipped
+            .into_iter()
+            .map(|skipped| skipped.path)
+            .collect();
+        Saved {
+            delta,
+            packed,
+            layer,
+            skipped,
+        }
     }
 
     /// Stores a layer and opens it as a reader would.
     pub(crate) fn put_layer(&self, built: &BuiltLayer) -> Arc<Layer> {
         let object = layer::object_key(&built.id);
-        let put = self.remote.put(&object, built.bytes.clone(), PutMode::Overwrite);
+        let put = self
+            .remote
+            .put(&object, built.bytes.clone(), PutMode::Overwrite);
         self.runtime.block_on(put).unwrap();
         let layer = Layer::open(built.id, built.bytes.clone()).unwrap();
         layer.verify().unwrap();
@@ -103,7 +128,11 @@ impl Workbench {
 
     /// A reader with empty memory.
     pub(crate) fn reader(&self) -> FrameReader {
-        FrameReader::new(self.remote.clone(), self.cache.clone(), &ReaderOptions::default())
+        FrameReader::new(
+            self.remote.clone(),
+            self.cache.clone(),
+            &ReaderOptions::default(),
+        )
     }
 
     /// Writes a stack out to a new directory.

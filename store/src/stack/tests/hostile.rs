@@ -22,17 +22,41 @@ const STEPS: usize = 10_000;
 
 /// A layer with some of everything.
 fn honest() -> Arc<Layer> {
-    let pack = PackRef { id: PackId([7; 16]), length: 10_000, trailer: 9_000 };
+    let pack = PackRef {
+        id: PackId([7; 16]),
+        length: 10_000,
+        trailer: 9_000,
+    };
     let chunk = |offset, length| {
         let hash = FrameHash::of(&[1]);
-        let frame =
-            FrameLocation { pack: pack.id, offset: 8, stored: 500, raw: 1000, codec: Codec::Zstd, hash };
-        Content::Chunk(ChunkLocation { frame, offset, length })
+        let frame = FrameLocation {
+            pack: pack.id,
+            offset: 8,
+            stored: 500,
+            raw: 1000,
+            codec: Codec::Zstd,
+            hash,
+        };
+        Content::Chunk(ChunkLocation {
+            frame,
+            offset,
+            length,
+        })
     };
     let xattrs = Xattrs::new(vec![(b"user.a".to_vec(), b"b".to_vec())]).unwrap();
-    let plain = |kind: u32| Meta { mode: kind | 0o755, ..Meta::default() };
-    let (file, link, device) = (plain(mode::FILE), plain(mode::SYMLINK), plain(mode::CHARACTER));
-    let directory = Meta { xattrs, ..plain(mode::DIRECTORY) };
+    let plain = |kind: u32| Meta {
+        mode: kind | 0o755,
+        ..Meta::default()
+    };
+    let (file, link, device) = (
+        plain(mode::FILE),
+        plain(mode::SYMLINK),
+        plain(mode::CHARACTER),
+    );
+    let directory = Meta {
+        xattrs,
+        ..plain(mode::DIRECTORY)
+    };
     let content = [chunk(0, 300), Content::Hole(4096), chunk(300, 700)];
     let new = |meta, kind| Link::New(NewInode { meta, kind });
     let mut builder = LayerBuilder::new(&directory, [pack]).unwrap();
@@ -42,16 +66,40 @@ fn honest() -> Arc<Layer> {
         for inode in level {
             let directories = NewKind::Directory { opaque: depth == 1 };
             let entries = [
-                NewEntry { name: b"a", link: new(&directory, directories.clone()) },
-                NewEntry { name: b"b", link: new(&directory, directories) },
+                NewEntry {
+                    name: b"a",
+                    link: new(&directory, directories.clone()),
+                },
+                NewEntry {
+                    name: b"b",
+                    link: new(&directory, directories),
+                },
                 NewEntry {
                     name: b"file",
-                    link: new(&file, NewKind::File { size: 5096, content: &content }),
+                    link: new(
+                        &file,
+                        NewKind::File {
+                            size: 5096,
+                            content: &content,
+                        },
+                    ),
                 },
-                NewEntry { name: b"gone", link: Link::Whiteout },
-                NewEntry { name: b"hard", link: Link::SameAs(2) },
-                NewEntry { name: b"link", link: new(&link, NewKind::Symlink(b"../a")) },
-                NewEntry { name: b"null", link: new(&device, NewKind::Special(259)) },
+                NewEntry {
+                    name: b"gone",
+                    link: Link::Whiteout,
+                },
+                NewEntry {
+                    name: b"hard",
+                    link: Link::SameAs(2),
+                },
+                NewEntry {
+                    name: b"link",
+                    link: new(&link, NewKind::Symlink(b"../a")),
+                },
+                NewEntry {
+                    name: b"null",
+                    link: new(&device, NewKind::Special(259)),
+                },
             ];
             next.extend_from_slice(&builder.fill(inode, &entries).unwrap()[..2]);
         }
@@ -72,11 +120,25 @@ struct Tamper {
 fn tamper() -> impl Strategy<Value = Tamper> {
     let value = prop_oneof![
         0_u32..40,
-        select(vec![u32::MAX, u32::MAX - 1, 1 << 31, 1 << 18, 512 << 10, 0x2f2e_2e2f, 0x2e2e]),
+        select(vec![
+            u32::MAX,
+            u32::MAX - 1,
+            1 << 31,
+            1 << 18,
+            512 << 10,
+            0x2f2e_2e2f,
+            0x2e2e
+        ]),
         any::<u32>(),
     ];
-    (0..8_usize, any::<Index>(), any::<bool>(), value)
-        .prop_map(|(section, place, aligned, value)| Tamper { section, place, aligned, value })
+    (0..8_usize, any::<Index>(), any::<bool>(), value).prop_map(
+        |(section, place, aligned, value)| Tamper {
+            section,
+            place,
+            aligned,
+            value,
+        },
+    )
 }
 
 fn apply(layer: &Layer, tampers: &[Tamper]) -> Arc<Layer> {
@@ -98,11 +160,17 @@ fn apply(layer: &Layer, tampers: &[Tamper]) -> Arc<Layer> {
 
 /// Uses a stack in every way there is.
 fn explore(layers: Vec<Arc<Layer>>) {
-    let Ok(stack) = Stack::new(layers.clone()) else { return };
+    let Ok(stack) = Stack::new(layers.clone()) else {
+        return;
+    };
     for (step, entry) in Walk::new(&stack).enumerate() {
         assert!(step < STEPS, "the walk goes on for ever");
         let Ok(entry) = entry else { break };
-        for name in entry.path.split(|byte| *byte == b'/').filter(|_| !entry.path.is_empty()) {
+        for name in entry
+            .path
+            .split(|byte| *byte == b'/')
+            .filter(|_| !entry.path.is_empty())
+        {
             assert!(!matches!(name, b"" | b"." | b".."));
         }
         let _ = stack.find(&entry.path);
@@ -128,7 +196,9 @@ fn visit(stack: &Stack, ino: Ino) {
         Ok(true)
     });
     for range in [0..u64::MAX, 100..200, u64::MAX - 1..u64::MAX] {
-        let Ok(pieces) = stack.pieces(ino, range) else { continue };
+        let Ok(pieces) = stack.pieces(ino, range) else {
+            continue;
+        };
         let mut end = None;
         for (step, piece) in pieces.enumerate() {
             assert!(step < STEPS);
@@ -179,7 +249,10 @@ proptest! {
 /// Two ways into each of thirty levels would be a thousand million paths.
 #[test]
 fn a_directory_has_one_place() {
-    let directory = Meta { mode: mode::DIRECTORY | 0o755, ..Meta::default() };
+    let directory = Meta {
+        mode: mode::DIRECTORY | 0o755,
+        ..Meta::default()
+    };
     let kind = NewKind::Directory { opaque: false };
     let mut builder = LayerBuilder::new(&directory, []).unwrap();
     let mut inode = ROOT;
@@ -187,9 +260,15 @@ fn a_directory_has_one_place() {
         let entries = [
             NewEntry {
                 name: b"a",
-                link: Link::New(NewInode { meta: &directory, kind: kind.clone() }),
+                link: Link::New(NewInode {
+                    meta: &directory,
+                    kind: kind.clone(),
+                }),
             },
-            NewEntry { name: b"b", link: Link::SameAs(0) },
+            NewEntry {
+                name: b"b",
+                link: Link::SameAs(0),
+            },
         ];
         inode = builder.fill(inode, &entries).unwrap()[0];
     }

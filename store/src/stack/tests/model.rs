@@ -33,8 +33,13 @@ fn entries() -> impl Strategy<Value = Entries> {
 /// What a tree is, with marks that tell which layer an entry is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Model {
-    Link { layer: usize },
-    Directory { layer: usize, entries: BTreeMap<u8, Model> },
+    Link {
+        layer: usize,
+    },
+    Directory {
+        layer: usize,
+        entries: BTreeMap<u8, Model>,
+    },
 }
 
 fn lay_over(below: &mut BTreeMap<u8, Model>, layer: usize, above: &Entries) {
@@ -46,7 +51,10 @@ fn lay_over(below: &mut BTreeMap<u8, Model>, layer: usize, above: &Entries) {
             Spec::Link => {
                 below.insert(*name, Model::Link { layer });
             }
-            Spec::Directory { opaque, entries: above } => {
+            Spec::Directory {
+                opaque,
+                entries: above,
+            } => {
                 let mut entries = match below.remove(name) {
                     Some(Model::Directory { entries, .. }) if !opaque => entries,
                     _ => BTreeMap::new(),
@@ -59,7 +67,11 @@ fn lay_over(below: &mut BTreeMap<u8, Model>, layer: usize, above: &Entries) {
 }
 
 fn meta(kind: u32, layer: usize) -> Meta {
-    Meta { mode: kind | 0o755, uid: layer as u32, ..Meta::default() }
+    Meta {
+        mode: kind | 0o755,
+        uid: layer as u32,
+        ..Meta::default()
+    }
 }
 
 pub(super) fn open(built: crate::layer::BuiltLayer) -> Arc<Layer> {
@@ -79,10 +91,16 @@ fn build(number: usize, entries: &Entries) -> Arc<Layer> {
                 name,
                 link: match spec {
                     Spec::Whiteout => Link::Whiteout,
-                    Spec::Link => Link::New(NewInode { meta: &link, kind: NewKind::Symlink(b"t") }),
+                    Spec::Link => Link::New(NewInode {
+                        meta: &link,
+                        kind: NewKind::Symlink(b"t"),
+                    }),
                     Spec::Directory { opaque, .. } => {
                         let kind = NewKind::Directory { opaque: *opaque };
-                        Link::New(NewInode { meta: &directory, kind })
+                        Link::New(NewInode {
+                            meta: &directory,
+                            kind,
+                        })
                     }
                 },
             })
@@ -106,7 +124,10 @@ fn read(stack: &Stack, directory: Ino) -> BTreeMap<u8, Model> {
     stack
         .list(directory, 0, |number, name, ino| {
             numbers.push((number, name.to_vec()));
-            assert!(listed.insert(name[0], ino).is_none(), "a name is listed twice");
+            assert!(
+                listed.insert(name[0], ino).is_none(),
+                "a name is listed twice"
+            );
             Ok(true)
         })
         .unwrap();
@@ -122,18 +143,27 @@ fn read(stack: &Stack, directory: Ino) -> BTreeMap<u8, Model> {
         assert_eq!(rest, numbers[position + 1..]);
     }
     for name in NAMES {
-        assert_eq!(stack.lookup(directory, &[name]).unwrap(), listed.get(&name).copied());
+        assert_eq!(
+            stack.lookup(directory, &[name]).unwrap(),
+            listed.get(&name).copied()
+        );
     }
     let model = |ino| {
         let attr = stack.attr(ino).unwrap();
         assert_eq!(attr.ino, ino);
         let layer = attr.uid as usize;
         match attr.kind() {
-            mode::DIRECTORY => Model::Directory { layer, entries: read(stack, ino) },
+            mode::DIRECTORY => Model::Directory {
+                layer,
+                entries: read(stack, ino),
+            },
             _ => Model::Link { layer },
         }
     };
-    listed.into_iter().map(|(name, ino)| (name, model(ino))).collect()
+    listed
+        .into_iter()
+        .map(|(name, ino)| (name, model(ino)))
+        .collect()
 }
 
 fn check(layers: Vec<Arc<Layer>>, expected: &BTreeMap<u8, Model>, what: &str) {

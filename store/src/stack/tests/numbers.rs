@@ -7,17 +7,26 @@ use crate::layer::{LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, 
 use crate::stack::{Ino, MAX_DEPTH, Stack, squash, squash_plan};
 
 fn directory() -> Meta {
-    Meta { mode: mode::DIRECTORY | 0o755, ..Meta::default() }
+    Meta {
+        mode: mode::DIRECTORY | 0o755,
+        ..Meta::default()
+    }
 }
 
 /// A layer whose root has a pipe under each of these names: one inode.
 fn linked(names: &[&str]) -> Arc<crate::layer::Layer> {
-    let pipe = Meta { mode: mode::FIFO | 0o644, ..Meta::default() };
+    let pipe = Meta {
+        mode: mode::FIFO | 0o644,
+        ..Meta::default()
+    };
     let mut builder = LayerBuilder::new(&directory(), []).unwrap();
     let entry = |(position, name): (usize, &&'static str)| NewEntry {
         name: name.as_bytes(),
         link: match position {
-            0 => Link::New(NewInode { meta: &pipe, kind: NewKind::Special(0) }),
+            0 => Link::New(NewInode {
+                meta: &pipe,
+                kind: NewKind::Special(0),
+            }),
             _ => Link::SameAs(0),
         },
     };
@@ -32,7 +41,9 @@ fn no_layer_is_an_empty_directory() {
     let stack = Stack::new(Vec::new()).unwrap();
     assert_eq!(stack.attr(Ino::ROOT).unwrap().kind(), mode::DIRECTORY);
     assert_eq!(stack.lookup(Ino::ROOT, b"a").unwrap(), None);
-    stack.list(Ino::ROOT, 0, |_, _, _| panic!("there is nothing to list")).unwrap();
+    stack
+        .list(Ino::ROOT, 0, |_, _, _| panic!("there is nothing to list"))
+        .unwrap();
 }
 
 #[test]
@@ -46,7 +57,10 @@ fn unknown_numbers_are_errors() {
     let stack = Stack::new(vec![linked(&["a"]), linked(&["b"])]).unwrap();
     for number in [0, 3, 1 << 32, 3 << 32, u64::MAX] {
         assert!(stack.attr(Ino::from_number(number)).is_err(), "{number}");
-        assert!(stack.lookup(Ino::from_number(number), b"a").is_err(), "{number}");
+        assert!(
+            stack.lookup(Ino::from_number(number), b"a").is_err(),
+            "{number}"
+        );
     }
 }
 
@@ -54,10 +68,21 @@ fn unknown_numbers_are_errors() {
 fn squashing_counts_links_afresh() {
     let lower = linked(&["a", "b", "c"]);
     let mut builder = LayerBuilder::new(&directory(), []).unwrap();
-    builder.fill(ROOT, &[NewEntry { name: b"b", link: Link::Whiteout }]).unwrap();
+    builder
+        .fill(
+            ROOT,
+            &[NewEntry {
+                name: b"b",
+                link: Link::Whiteout,
+            }],
+        )
+        .unwrap();
     let squashed = squash(&[lower, open(builder.finish().unwrap())], true).unwrap();
     let stack = Stack::new(vec![open(squashed)]).unwrap();
-    let (a, c) = (stack.find(b"a").unwrap().unwrap(), stack.find(b"c").unwrap().unwrap());
+    let (a, c) = (
+        stack.find(b"a").unwrap().unwrap(),
+        stack.find(b"c").unwrap().unwrap(),
+    );
     assert_eq!(a, c);
     assert_eq!(stack.attr(a).unwrap().links, 2);
     assert_eq!(stack.find(b"b").unwrap(), None);

@@ -138,6 +138,10 @@ impl State {
 
     /// Starts fetching in the background. The lists are read there too, not on the way to a mount.
     fn prefetch(&self, view: &Arc<View>, prefetch: Prefetch) -> Option<tokio::task::AbortHandle> {
+        // What lies on a local disk needs no fetching.
+        if view.reader.remote().local_dir().is_some() {
+            return None;
+        }
         let view = Arc::clone(view);
         let task = self.runtime.spawn(async move {
             let listing = Arc::clone(&view);

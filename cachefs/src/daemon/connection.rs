@@ -48,7 +48,12 @@ fn converse(state: &Arc<State>, socket: &UnixStream) -> Result<()> {
         };
         let header =
             serde_json::to_vec(&answer).map_err(|error| Error::Conversation(error.into()))?;
-        fdpass::send(socket, &header, &payload, &[])?;
+        let sent = fdpass::send(socket, &header, &payload, &[]);
+        // The answer goes out first: the process ends as soon as it is told to.
+        if matches!(answer, Answer::Ok(Reply::Ending)) {
+            state.activity.stop();
+        }
+        sent?;
     }
     Ok(())
 }
@@ -119,8 +124,8 @@ fn answer(state: &Arc<State>, mut frame: Frame) -> Result<(Reply, Vec<u8>)> {
         }
         Request::Stats => Reply::Stats(Box::new(state.stats())),
         Request::Stop { force } => {
-            state.stop(force)?;
-            Reply::Done
+            state.may_stop(force)?;
+            Reply::Ending
         }
     };
     Ok((reply, Vec::new()))

@@ -175,7 +175,8 @@ impl State {
         }
     }
 
-    pub(super) fn stop(&self, force: bool) -> Result<()> {
+    /// Whether the daemon may end now.
+    pub(super) fn may_stop(&self, force: bool) -> Result<()> {
         let views = self.views.stats().len();
         if views > 0 && !force {
             return Err(Error::usage(
@@ -183,7 +184,6 @@ impl State {
                 "unmount them with `cachefs umount`, or use --force, which breaks them",
             ));
         }
-        self.activity.stop();
         Ok(())
     }
 

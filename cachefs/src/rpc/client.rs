@@ -85,7 +85,7 @@ impl Client {
     }
 
     /// Finds a stack and makes a view of it.
-    pub fn restore(&mut self, restore: Restore) -> Result<Restored> {
+    pub(crate) fn restore(&mut self, restore: Restore) -> Result<Restored> {
         match self.ask(Request::Restore(restore))? {
             Reply::Restored(restored) => Ok(*restored),
             other => Err(Self::unexpected(&other)),
@@ -93,7 +93,7 @@ impl Client {
     }
 
     /// Makes a view of a stack that is known.
-    pub fn open(
+    pub(crate) fn open(
         &mut self,
         remote: RemoteSpec,
         layers: Vec<LayerInfo>,
@@ -110,7 +110,7 @@ impl Client {
     }
 
     /// Has a view served on a descriptor of `/dev/fuse`.
-    pub fn serve(&mut self, view: u64, fuse: &OwnedFd) -> Result<()> {
+    pub(crate) fn serve(&mut self, view: u64, fuse: &OwnedFd) -> Result<()> {
         let call = Call {
             request: Request::Serve { view },
             payload: &[],
@@ -123,7 +123,7 @@ impl Client {
     }
 
     /// Gives up a view that was not served.
-    pub fn close(&mut self, view: u64) -> Result<()> {
+    pub(crate) fn close(&mut self, view: u64) -> Result<()> {
         self.ask(Request::Close { view }).map(drop)
     }
 

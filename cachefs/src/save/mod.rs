@@ -132,7 +132,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
             runtime: runtime.handle().clone(),
             remote: open.remote.clone(),
             repo,
-            index: Arc::new(IndexOverSocket::new(store.clone())),
+            index: Arc::new(IndexOverSocket::connect(store.clone())?),
             cache: Arc::new(PackCache::new(store.path(), options.cache_limit)),
         },
         runtime,

@@ -17,7 +17,7 @@ use super::idle::Activity;
 use super::remotes::{RemoteHandle, Remotes};
 use super::views::{OpenView, Views};
 use crate::error::{Error, Result};
-use crate::rpc::{DaemonStats, Prefetch, Restore, Restored};
+use crate::rpc::{DaemonStats, Open, Prefetch, Restore, Restored};
 use crate::store_dir::StoreDir;
 use crate::view::{self, View};
 
@@ -109,15 +109,12 @@ impl State {
         })
     }
 
-    pub(super) fn open(
-        &self,
-        remote: &cachefs_store::remote::RemoteSpec,
-        layers: &[LayerInfo],
-        prefetch: Prefetch,
-    ) -> Result<u64> {
-        let remote = self.remotes.get(remote, None, &self.cache)?;
-        let stack = self.runtime.block_on(self.stack(&remote, layers))?;
-        Ok(self.open_view(&remote, stack, prefetch))
+    pub(super) fn open(&self, open: &Open) -> Result<u64> {
+        let remote = self
+            .remotes
+            .get(&open.remote, open.deadline_ms, &self.cache)?;
+        let stack = self.runtime.block_on(self.stack(&remote, &open.layers))?;
+        Ok(self.open_view(&remote, stack, open.prefetch))
     }
 
     async fn stack(&self, remote: &RemoteHandle, layers: &[LayerInfo]) -> Result<Stack> {

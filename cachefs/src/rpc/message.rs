@@ -34,6 +34,19 @@ pub(crate) struct Restore {
     pub(crate) prefetch: Prefetch,
 }
 
+/// A request to make a view of a stack that is known already.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Open {
+    /// Where its layers are.
+    pub(crate) remote: RemoteSpec,
+    /// How long one request to the remote may take, in milliseconds.
+    pub(crate) deadline_ms: Option<u64>,
+    /// The stack, the bottom layer first.
+    pub(crate) layers: Vec<LayerInfo>,
+    /// What to fetch ahead.
+    pub(crate) prefetch: Prefetch,
+}
+
 /// What was found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Restored {
@@ -91,12 +104,7 @@ pub(crate) struct Envelope {
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(crate) enum Request {
     Restore(Restore),
-    /// Makes a view of a stack that is known already.
-    Open {
-        remote: RemoteSpec,
-        layers: Vec<LayerInfo>,
-        prefetch: Prefetch,
-    },
+    Open(Open),
     /// Serves a view on the descriptor that comes with the message.
     Serve {
         view: u64,
@@ -144,9 +152,14 @@ pub(crate) enum Reply {
     Done,
     /// The daemon ends when this has been sent.
     Ending,
-    Restored(Box<Restored>),
-    Opened { view: u64 },
-    Found { found: bool },
+    /// Payload: a [`Restored`] as JSON, which can be larger than a header may be.
+    Restored,
+    Opened {
+        view: u64,
+    },
+    Found {
+        found: bool,
+    },
     Stats(Box<DaemonStats>),
 }
 

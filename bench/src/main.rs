@@ -31,7 +31,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Save, restore and read two versions of a directory with cachefs and with tar and zstd.
-    Compare(compare::Options),
+    Compare(Box<compare::Options>),
     /// Be the S3 server of `--remote s3-local`.
     #[command(hide = true)]
     S3Server(remote::ServerOptions),

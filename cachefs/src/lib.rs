@@ -1,1 +1,23 @@
-//! placeholder
+//! Mounting caches: the daemon, its FUSE views, the overlays on top, and the commands' work.
+//!
+//! A command opens a [`StoreDir`] and calls [`restore`](restore::restore), [`save`](save::save) or
+//! [`unmount`](mounts::unmount). What needs the index or serves a mount happens in the
+//! [`daemon`], which is started when it is first needed; files are read, and mounts are made, in
+//! the command's own process, with its rights and in its mount namespace.
+
+pub mod daemon;
+mod error;
+pub mod mounts;
+pub mod restore;
+mod rpc;
+pub mod save;
+mod store_dir;
+pub mod sys;
+mod view;
+
+pub use error::{Error, Failure, FailureKind, Result, describe};
+pub use rpc::{Client, DaemonStats, Prefetch, ViewStats};
+pub use store_dir::StoreDir;
+
+/// The version of this program; a command and its daemon must have the same.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

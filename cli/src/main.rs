@@ -1,1 +1,18 @@
-fn main() {}
+//! The `cachefs` command.
+
+mod args;
+mod commands;
+mod exit;
+mod keys;
+mod machine;
+mod output;
+mod progress;
+mod setup;
+
+use clap::Parser as _;
+
+fn main() -> std::process::ExitCode {
+    let cli = args::Cli::parse();
+    output::start_log(&cli.global);
+    commands::run(cli)
+}

@@ -1,4 +1,37 @@
-//! Chunks, packs, layers, refs, remotes and the local index of cachefs.
+//! The store of cachefs: chunks, packs, layers, refs, remotes, and the local state that makes
+//! them fast.
+//!
+//! From the bottom up, each module uses only those before it:
+//!
+//! - [`id`], [`error`]: names and failures;
+//! - [`chunk`], [`frame`]: cutting files and compressing the pieces together;
+//! - [`remote`]: object stores behind one trait;
+//! - [`pack`], [`layer`]: the two kinds of immutable objects;
+//! - [`stack`]: layers on top of each other, seen as one tree;
+//! - [`refs`]: keys that name stacks, and how they are published;
+//! - [`index`]: the local database that makes deduplication a look-up;
+//! - [`local`]: frames and layers kept on the local disk, and the reader on top of them;
+//! - [`save`]: from files to a published layer;
+//! - [`copy`]: from a stack to plain files;
+//! - [`check`]: whether everything that a key needs is there and intact.
+//!
+//! Formats are documented in `docs/format/`.
 
+mod beneath;
+pub mod chunk;
+pub mod copy;
+pub mod error;
+pub mod frame;
 pub mod id;
+pub mod index;
+pub mod layer;
+pub mod local;
+pub mod pack;
+pub mod refs;
 pub mod remote;
+pub mod repository;
+pub mod save;
+pub mod stack;
+mod task;
+
+pub use error::{Error, ErrorKind, Result};

@@ -81,6 +81,20 @@ impl Traffic {
     }
 }
 
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.gets += other.gets;
+        self.puts += other.puts;
+        self.heads += other.heads;
+        self.lists += other.lists;
+        self.deletes += other.deletes;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.errors += other.errors;
+        self.retries += other.retries;
+    }
+}
+
 impl Sub for Traffic {
     type Output = Self;
 

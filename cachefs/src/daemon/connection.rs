@@ -1,0 +1,105 @@
+//! One client's connection.
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use cachefs_store::index::ChunkIndex;
+use cachefs_store::pack::{PackRef, Trailer};
+
+use super::state::State;
+use crate::error::{Error, Failure, Result};
+use crate::rpc::{Answer, Envelope, Reply, Request, decode_ids, encode_indexed};
+use crate::sys::fdpass::{self, Frame};
+use crate::sys::socket;
+
+/// Answers a client until it hangs up.
+pub(super) fn spawn(state: Arc<State>, socket: UnixStream) {
+    state.activity.connected();
+    let running = Arc::clone(&state);
+    let thread = std::thread::Builder::new().name("client".to_owned()).spawn(move || {
+        if let Err(error) = converse(&running, &socket) {
+            tracing::debug!("a client's connection ended: {error}");
+        }
+        running.activity.disconnected();
+    });
+    if let Err(error) = thread {
+        tracing::error!("a client can't be served: {error}");
+        state.activity.disconnected();
+    }
+}
+
+fn converse(state: &Arc<State>, socket: &UnixStream) -> Result<()> {
+    let peer = socket::peer_credentials(socket).map_err(Error::io("identify", "the client"))?;
+    let allowed = peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw();
+    while let Some(frame) = fdpass::recv(socket)? {
+        let answer = if allowed {
+            answer(state, frame)
+        } else {
+            Err(Error::usage(
+                "this store belongs to another user",
+                "use a store directory of your own with --store",
+            ))
+        };
+        let (answer, payload) = match answer {
+            Ok((reply, payload)) => (Answer::Ok(reply), payload),
+            Err(error) => (Answer::Failed(Failure::from(&error)), Vec::new()),
+        };
+        let header =
+            serde_json::to_vec(&answer).map_err(|error| Error::Conversation(error.into()))?;
+        fdpass::send(socket, &header, &payload, &[])?;
+    }
+    Ok(())
+}
+
+fn answer(state: &Arc<State>, mut frame: Frame) -> Result<(Reply, Vec<u8>)> {
+    let envelope: Envelope =
+        serde_json::from_slice(&frame.header).map_err(|error| Error::Conversation(error.into()))?;
+    if envelope.version != crate::VERSION {
+        return Err(Error::usage(
+            format!("the daemon has version {}, this command {}", crate::VERSION, envelope.version),
+            "end the daemon with `cachefs daemon stop`; the next command starts the new one",
+        ));
+    }
+    let reply = match envelope.request {
+        Request::Restore(restore) => Reply::Restored(Box::new(state.restore(&restore)?)),
+        Request::Open { remote, layers, prefetch } => {
+            Reply::Opened { view: state.open(&remote, &layers, prefetch)? }
+        }
+        Request::Serve { view } => {
+            let fuse = frame
+                .fds
+                .pop()
+                .ok_or_else(|| Error::Conversation("no descriptor came with the request".into()))?;
+            state.serve(view, fuse)?;
+            Reply::Done
+        }
+        Request::Close { view } => {
+            state.close(view);
+            Reply::Done
+        }
+        Request::Lookup { repo } => {
+            let ids = decode_ids(&frame.payload)
+                .ok_or_else(|| Error::Conversation("the list of chunks is cut short".into()))?;
+            return Ok((Reply::Done, encode_indexed(&state.index()?.lookup(&repo, &ids)?)));
+        }
+        Request::HasPack { repo, pack } => {
+            Reply::Found { found: state.index()?.has_pack(&repo, &pack)? }
+        }
+        Request::Insert { repo, pack, length, trailer } => {
+            let pack = PackRef { id: pack, length, trailer };
+            let trailer = Trailer::decode(&pack.id, &frame.payload)?;
+            state.index()?.insert(&repo, &pack, &trailer)?;
+            Reply::Done
+        }
+        Request::RemovePack { repo, pack } => {
+            state.index()?.remove(&repo, &pack)?;
+            Reply::Done
+        }
+        Request::Stats => Reply::Stats(Box::new(state.stats())),
+        Request::Stop { force } => {
+            state.stop(force)?;
+            Reply::Done
+        }
+    };
+    Ok((reply, Vec::new()))
+}

@@ -1,0 +1,84 @@
+//! When a daemon may end.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// Counts what keeps the daemon alive.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    state: Mutex<Counts>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    connections: usize,
+    views: usize,
+    stop: bool,
+    /// When the last of them went.
+    idle_since: Option<Instant>,
+}
+
+impl Activity {
+    fn change(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.state.lock();
+        change(&mut counts);
+        let busy = counts.connections + counts.views > 0;
+        counts.idle_since = if busy { None } else { Some(Instant::now()) };
+        self.changed.notify_all();
+    }
+
+    pub(super) fn connected(&self) {
+        self.change(|counts| counts.connections += 1);
+    }
+
+    pub(super) fn disconnected(&self) {
+        self.change(|counts| counts.connections -= 1);
+    }
+
+    pub(super) fn view_opened(&self) {
+        self.change(|counts| counts.views += 1);
+    }
+
+    pub(super) fn view_closed(&self) {
+        self.change(|counts| counts.views -= 1);
+    }
+
+    pub(super) fn stop(&self) {
+        self.change(|counts| counts.stop = true);
+    }
+
+    /// Returns when the daemon was told to stop, or has been idle for `limit`.
+    pub(super) fn wait_until_done(&self, limit: Duration) {
+        let mut counts = self.state.lock();
+        counts.idle_since.get_or_insert_with(Instant::now);
+        while !counts.stop {
+            match counts.idle_since.map(|since| limit.saturating_sub(since.elapsed())) {
+                Some(Duration::ZERO) => return,
+                Some(left) => {
+                    self.changed.wait_for(&mut counts, left);
+                }
+                None => self.changed.wait(&mut counts),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_keeps_the_daemon() {
+        let activity = Activity::default();
+        activity.view_opened();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| activity.wait_until_done(Duration::from_millis(10)));
+            std::thread::sleep(Duration::from_millis(60));
+            assert!(!waiting.is_finished());
+            activity.view_closed();
+            assert!(waiting.join().is_ok());
+        });
+    }
+}

@@ -1,0 +1,199 @@
+//! What all connections of a daemon share, and the work behind the requests.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use cachefs_store::frame::FrameLocation;
+use cachefs_store::index::Index;
+use cachefs_store::local::{LayerCache, PackCache, ReadStats};
+use cachefs_store::refs::{self, LayerInfo};
+use cachefs_store::remote::Traffic;
+use cachefs_store::stack::Stack;
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+
+use super::idle::Activity;
+use super::remotes::{RemoteHandle, Remotes};
+use super::views::{OpenView, Views};
+use crate::error::{Error, Result};
+use crate::rpc::{DaemonStats, Prefetch, Restore, Restored};
+use crate::store_dir::StoreDir;
+use crate::view::{self, View};
+
+/// Caches whose frames take more than this are not streamed in the background unless asked for.
+const AUTO_PREFETCH: u64 = 1 << 30;
+
+pub(super) struct State {
+    store: StoreDir,
+    runtime: Runtime,
+    cache: Arc<PackCache>,
+    layers: LayerCache,
+    remotes: Remotes,
+    views: Views,
+    /// Opened when a save first needs it: a restore never waits for it.
+    index: OnceLock<Arc<Index>>,
+    opening: Mutex<()>,
+    pub(super) activity: Activity,
+    started: Instant,
+}
+
+impl State {
+    pub(super) fn new(store: StoreDir, cache_limit: u64, runtime: Runtime, activity: Activity) -> Self {
+        let cache = Arc::new(PackCache::new(store.path(), cache_limit));
+        let layers = LayerCache::new(store.path());
+        Self {
+            store,
+            runtime,
+            cache,
+            layers,
+            remotes: Remotes::default(),
+            views: Views::default(),
+            index: OnceLock::new(),
+            opening: Mutex::new(()),
+            activity,
+            started: Instant::now(),
+        }
+    }
+
+    pub(super) fn index(&self) -> Result<Arc<Index>> {
+        if let Some(index) = self.index.get() {
+            return Ok(Arc::clone(index));
+        }
+        let _one_at_a_time = self.opening.lock();
+        if let Some(index) = self.index.get() {
+            return Ok(Arc::clone(index));
+        }
+        let index = Arc::new(Index::open(&self.store.index())?);
+        Ok(Arc::clone(self.index.get_or_init(|| index)))
+    }
+
+    pub(super) fn restore(&self, restore: &Restore) -> Result<Restored> {
+        let remote = self.remotes.get(&restore.remote, restore.deadline_ms, &self.cache)?;
+        let before = remote.open.traffic();
+        let (matched, layers, stack) = self.runtime.block_on(async {
+            let mut lookups = tokio::task::JoinSet::new();
+            for (number, wanted) in restore.wanted.iter().cloned().enumerate() {
+                let remote = remote.open.remote.clone();
+                lookups.spawn(async move { (number, refs::resolve(&remote, &wanted).await) });
+            }
+            let mut matched = vec![None; restore.wanted.len()];
+            while let Some(found) = lookups.join_next().await {
+                let (number, found) = found.map_err(|_| cachefs_store::Error::Cancelled)?;
+                matched[number] = found?;
+            }
+            let mut layers = Vec::new();
+            for resolved in matched.iter().flatten() {
+                refs::append(&mut layers, &resolved.layers);
+            }
+            let stack = if layers.is_empty() { None } else { Some(self.stack(&remote, &layers).await?) };
+            Ok::<_, Error>((matched, layers, stack))
+        })?;
+        let view = stack.map(|stack| self.open_view(&remote, stack, restore.prefetch));
+        Ok(Restored { matched, layers, view, traffic: remote.open.traffic() - before })
+    }
+
+    pub(super) fn open(&self, remote: &cachefs_store::remote::RemoteSpec, layers: &[LayerInfo], prefetch: Prefetch) -> Result<u64> {
+        let remote = self.remotes.get(remote, None, &self.cache)?;
+        let stack = self.runtime.block_on(self.stack(&remote, layers))?;
+        Ok(self.open_view(&remote, stack, prefetch))
+    }
+
+    async fn stack(&self, remote: &RemoteHandle, layers: &[LayerInfo]) -> Result<Stack> {
+        Ok(Stack::new(self.layers.open(&remote.open.remote, layers).await?)?)
+    }
+
+    fn open_view(&self, remote: &RemoteHandle, stack: Stack, prefetch: Prefetch) -> u64 {
+        let view = Arc::new(View { stack, reader: remote.reader.clone() });
+        let prefetch = self.prefetch(&view, prefetch);
+        self.activity.view_opened();
+        self.views.insert(OpenView { view, prefetch })
+    }
+
+    /// Starts fetching in the background. The lists are read there too, not on the way to a mount.
+    fn prefetch(&self, view: &Arc<View>, prefetch: Prefetch) -> Option<tokio::task::AbortHandle> {
+        let view = Arc::clone(view);
+        let task = self.runtime.spawn(async move {
+            let listing = Arc::clone(&view);
+            let listed = tokio::task::spawn_blocking(move || frames(&listing)).await;
+            let frames = match listed {
+                Ok(Ok(frames)) => frames,
+                Ok(Err(error)) => return tracing::warn!("nothing is prefetched: {error}"),
+                Err(_) => return,
+            };
+            let stored: u64 = frames.iter().map(|frame| u64::from(frame.stored)).sum();
+            let wanted = match prefetch {
+                Prefetch::None => false,
+                Prefetch::Auto => stored <= AUTO_PREFETCH,
+                Prefetch::All => true,
+            };
+            if wanted && let Err(error) = view.reader.stream(frames).await {
+                tracing::warn!("prefetching stopped: {}", crate::error::describe(&error));
+            }
+        });
+        Some(task.abort_handle())
+    }
+
+    pub(super) fn serve(self: &Arc<Self>, number: u64, fuse: OwnedFd) -> Result<()> {
+        let view = self.views.get(number).ok_or_else(|| unknown(number))?;
+        let state = Arc::clone(self);
+        view::serve(view, fuse, self.runtime.handle(), move || state.close(number))
+            .map_err(Error::io("serve", "the mount"))
+    }
+
+    pub(super) fn close(&self, number: u64) {
+        if self.views.remove(number) {
+            self.activity.view_closed();
+        }
+    }
+
+    pub(super) fn stop(&self, force: bool) -> Result<()> {
+        let views = self.views.stats().len();
+        if views > 0 && !force {
+            return Err(Error::usage(
+                format!("the daemon serves {views} mounts"),
+                "unmount them with `cachefs umount`, or use --force, which breaks them",
+            ));
+        }
+        self.activity.stop();
+        Ok(())
+    }
+
+    pub(super) fn stats(&self) -> DaemonStats {
+        let mut traffic = Traffic::default();
+        let mut reads = ReadStats::default();
+        for remote in self.remotes.all() {
+            traffic += remote.open.traffic();
+            let stats = remote.reader.stats();
+            reads.local_frames += stats.local_frames;
+            reads.demand_bytes += stats.demand_bytes;
+            reads.prefetch_bytes += stats.prefetch_bytes;
+        }
+        DaemonStats {
+            pid: std::process::id(),
+            version: crate::VERSION.to_owned(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            views: self.views.stats(),
+            reads,
+            traffic,
+            cache_bytes: self.cache.bytes(),
+            cache_limit: self.cache.limit(),
+        }
+    }
+}
+
+fn unknown(view: u64) -> Error {
+    Error::usage(format!("the daemon has no view {view}"), "restore again")
+}
+
+/// All frames of a view's layers. Tells the reader where packs end, too.
+fn frames(view: &View) -> cachefs_store::Result<Vec<FrameLocation>> {
+    let mut frames = Vec::new();
+    for layer in view.stack.layers() {
+        view.reader.describe(layer.packs()?);
+        for number in 0..layer.frame_count() {
+            frames.push(layer.frame(number)?);
+        }
+    }
+    Ok(frames)
+}

@@ -1,0 +1,64 @@
+//! The views that a daemon serves, or is about to.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use crate::rpc::ViewStats;
+use crate::view::SharedView;
+
+/// A view and the background work for it.
+#[derive(Debug)]
+pub(super) struct OpenView {
+    pub(super) view: SharedView,
+    pub(super) prefetch: Option<AbortHandle>,
+}
+
+impl Drop for OpenView {
+    fn drop(&mut self) {
+        if let Some(prefetch) = &self.prefetch {
+            prefetch.abort();
+        }
+    }
+}
+
+/// Views by number.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    open: Mutex<HashMap<u64, OpenView>>,
+    next: AtomicU64,
+}
+
+impl Views {
+    pub(super) fn insert(&self, view: OpenView) -> u64 {
+        let number = self.next.fetch_add(1, Relaxed) + 1;
+        self.open.lock().insert(number, view);
+        number
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<SharedView> {
+        self.open.lock().get(&number).map(|open| open.view.clone())
+    }
+
+    pub(super) fn remove(&self, number: u64) -> bool {
+        // Dropped outside of the lock: a large tree takes a while to free.
+        let removed = self.open.lock().remove(&number);
+        removed.is_some()
+    }
+
+    pub(super) fn stats(&self) -> Vec<ViewStats> {
+        let open = self.open.lock();
+        let mut stats: Vec<_> = open
+            .iter()
+            .map(|(view, open)| ViewStats {
+                view: *view,
+                remote: open.view.reader.remote().url().to_owned(),
+                layers: open.view.stack.layers().len(),
+            })
+            .collect();
+        stats.sort_by_key(|stats| stats.view);
+        stats
+    }
+}

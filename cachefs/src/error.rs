@@ -1,0 +1,197 @@
+//! The error of this crate: what happened, what a caller can do, and a hint for the user.
+
+use std::path::PathBuf;
+
+use cachefs_store::remote::SpecError;
+use cachefs_store::{Error as StoreError, ErrorKind};
+use serde::{Deserialize, Serialize};
+
+use crate::sys::fdpass::FrameError;
+use crate::sys::spawn::SpawnError;
+use crate::sys::unmount::UnmountError;
+use crate::sys::mount_error::MountError;
+
+/// A failure on the other side of the socket.
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What to make of it.
+    pub kind: FailureKind,
+    /// The message with its causes.
+    pub message: String,
+    /// What the user could do.
+    pub hint: Option<String>,
+}
+
+/// [`ErrorKind`] as it travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are those of `ErrorKind`, which documents them")]
+pub enum FailureKind {
+    Usage,
+    Backend,
+    Integrity,
+    Local,
+    Changed,
+    Cancelled,
+}
+
+/// A failure of a command.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The remote's address or options can't be used.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The daemon answered with a failure.
+    #[error(transparent)]
+    Daemon(#[from] Failure),
+    /// The daemon could not be started.
+    #[error("the daemon could not be started")]
+    Start(#[from] SpawnError),
+    /// The conversation with the daemon broke off.
+    #[error("the daemon does not answer")]
+    Conversation(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A mount failed.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// An unmount failed.
+    #[error(transparent)]
+    Unmount(#[from] UnmountError),
+    /// A local file operation failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// What it was tried on.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// The caller asked for something that can't be.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
+}
+
+impl From<FrameError> for Error {
+    fn from(error: FrameError) -> Self {
+        Self::Conversation(error.into())
+    }
+}
+
+impl Error {
+    /// Wraps a local I/O error; for use in `map_err`.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Builds a usage error.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// What a caller should make of it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Spec(_) | Self::Usage { .. } => ErrorKind::Usage,
+            Self::Daemon(failure) => match failure.kind {
+                FailureKind::Usage => ErrorKind::Usage,
+                FailureKind::Backend => ErrorKind::Backend,
+                FailureKind::Integrity => ErrorKind::Integrity,
+                FailureKind::Local => ErrorKind::Local,
+                FailureKind::Changed => ErrorKind::Changed,
+                FailureKind::Cancelled => ErrorKind::Cancelled,
+            },
+            Self::Start(_)
+            | Self::Conversation(_)
+            | Self::Mount(_)
+            | Self::Unmount(_)
+            | Self::Io { .. } => ErrorKind::Local,
+        }
+    }
+
+    /// What the user could do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => store_hint(error),
+            Self::Spec(error) => Some(error.hint().to_owned()),
+            Self::Daemon(failure) => failure.hint.clone(),
+            Self::Mount(error) => error.hint().map(str::to_owned),
+            Self::Unmount(error) => error.hint().map(str::to_owned),
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::Io { source, path, .. } => match source.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    Some(format!("run as a user who may write {}, or choose another --store", path.display()))
+                }
+                std::io::ErrorKind::StorageFull => {
+                    Some("free some space, or choose another --store".to_owned())
+                }
+                _ => None,
+            },
+            Self::Start(_) | Self::Conversation(_) => {
+                Some("see `daemon.log` in the store directory; `cachefs doctor` checks this machine".to_owned())
+            }
+        }
+    }
+}
+
+fn store_hint(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::Remote(error) => error.hint().map(str::to_owned),
+        StoreError::Changed { .. } => {
+            Some("save again when nothing writes to the directory any more".to_owned())
+        }
+        StoreError::Unsupported { .. } => Some("it was written by a newer cachefs; update this one".to_owned()),
+        StoreError::Damaged { .. } => {
+            Some("`cachefs check --read-data` shows what else is damaged; deleting the key and saving again repairs it".to_owned())
+        }
+        StoreError::Io { source, .. } => match source.kind() {
+            std::io::ErrorKind::PermissionDenied => Some("run as a user who may access it".to_owned()),
+            std::io::ErrorKind::StorageFull => Some("free some space on that filesystem".to_owned()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// An error with all its causes, on one line.
+pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::Usage => FailureKind::Usage,
+            ErrorKind::Backend => FailureKind::Backend,
+            ErrorKind::Integrity => FailureKind::Integrity,
+            ErrorKind::Local => FailureKind::Local,
+            ErrorKind::Changed => FailureKind::Changed,
+            ErrorKind::Cancelled => FailureKind::Cancelled,
+        };
+        Self { kind, message: describe(error), hint: error.hint() }
+    }
+}
+
+/// The result of most of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

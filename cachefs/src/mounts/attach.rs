@@ -1,0 +1,85 @@
+//! Making the two mounts of a restored path: the view, and the overlay over it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use super::record::{Record, Records};
+use crate::error::{Error, Result};
+use crate::rpc::Client;
+use crate::sys::fuse_mount::{FuseMountOptions, mount_fuse};
+use crate::sys::mountinfo::MountTable;
+use crate::sys::overlay::{Lower, OverlayMount, OverlayOptions, mount_overlay};
+use crate::sys::unmount::{UnmountError, UnmountOptions, unmount};
+use crate::sys::xattr;
+
+/// Mounts a view and the overlay of a record. On failure nothing is left mounted.
+pub(crate) fn attach(client: &mut Client, records: &Records, record: &Record, view: u64) -> Result<()> {
+    let lower = records.view(record);
+    for directory in [&lower, &records.upper(record), &records.work(record)] {
+        fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+    }
+    let fuse = match mount_fuse(&lower, &FuseMountOptions::default()) {
+        Ok(fuse) => fuse,
+        Err(error) => {
+            client.close(view)?;
+            return Err(error.into());
+        }
+    };
+    let overlay = client.serve(view, &fuse).and_then(|()| overlay(records, record, &lower));
+    if overlay.is_err() {
+        let _ = unmount(&lower, UnmountOptions { lazy: true, patience: Duration::ZERO });
+    }
+    overlay
+}
+
+fn overlay(records: &Records, record: &Record, lower: &Path) -> Result<()> {
+    let (upper, work) = (records.upper(record), records.work(record));
+    like_root(lower, &upper)?;
+    let has_files = fs::read_dir(&record.path)
+        .map_err(Error::io("read", &record.path))?
+        .next()
+        .is_some();
+    // What is in the directory already stays visible, below the cache: a settings file in ~/.m2
+    // must not vanish because the cache is mounted there.
+    let lowers: &[Lower<'_>] =
+        if has_files { &[Lower::Dir(lower), Lower::Target] } else { &[Lower::Dir(lower)] };
+    let options = OverlayOptions { volatile: true, ..OverlayOptions::for_caller() };
+    mount_overlay(&OverlayMount { lowers, upper: &upper, work: &work, target: &record.path, options: &options })?;
+    Ok(())
+}
+
+/// Gives the upper directory the attributes of the view's root, because the overlay shows them.
+fn like_root(lower: &Path, upper: &Path) -> Result<()> {
+    if fs::read_dir(upper).map_err(Error::io("read", upper))?.next().is_some() {
+        return Ok(());
+    }
+    let root = fs::metadata(lower).map_err(Error::io("read", lower))?;
+    let own = fs::metadata(upper).map_err(Error::io("read", upper))?;
+    if (own.uid(), own.gid()) != (root.uid(), root.gid()) {
+        // Only root may give files away; for others the mount is theirs.
+        let _ = std::os::unix::fs::chown(upper, Some(root.uid()), Some(root.gid()));
+    }
+    fs::set_permissions(upper, fs::Permissions::from_mode(root.mode() & 0o7777))
+        .map_err(Error::io("change", upper))?;
+    for (name, value) in xattr::of_directory(lower).map_err(Error::io("read attributes of", lower))? {
+        rustix::fs::setxattr(upper, &name, &value, rustix::fs::XattrFlags::empty())
+            .map_err(|errno| Error::io("change attributes of", upper)(errno.into()))?;
+    }
+    let file = fs::File::open(upper).map_err(Error::io("open", upper))?;
+    root.modified().and_then(|time| file.set_modified(time)).map_err(Error::io("change", upper))
+}
+
+/// Unmounts the overlay and the view of a record, as far as they are mounted here.
+pub(crate) fn detach(records: &Records, record: &Record, lazy: bool) -> Result<()> {
+    let options = UnmountOptions { lazy, patience: Duration::from_secs(1) };
+    let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
+    if table.topmost_at(&record.path).is_some_and(|mount| mount.is_cachefs_overlay()) {
+        unmount(&record.path, options.clone())?;
+    }
+    match unmount(&records.view(record), options) {
+        Ok(()) | Err(UnmountError::NotMounted(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

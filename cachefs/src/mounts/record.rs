@@ -1,0 +1,187 @@
+//! The record of a restored path.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cachefs_store::id::{LayerId, SaveId};
+use cachefs_store::refs::{LayerInfo, RefName};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::store_dir::StoreDir;
+
+/// How a path was restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// As an overlay over a view.
+    Mount,
+    /// As a plain directory.
+    Copy,
+}
+
+/// What is known of a restored path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The path, canonical.
+    #[serde(with = "path_bytes")]
+    pub path: PathBuf,
+    /// How it was restored.
+    pub how: How,
+    /// The key that was matched.
+    pub name: RefName,
+    /// The remote's address, without credentials.
+    pub remote: String,
+    /// The stack, the bottom layer first.
+    pub layers: Vec<LayerInfo>,
+    /// The boot during which it was mounted.
+    pub boot: String,
+    /// What was saved from this path since, by key: the save and its topmost layer. A later save
+    /// of the same path replaces it.
+    #[serde(default)]
+    pub saved: Vec<Saved>,
+}
+
+/// A save made from a restored path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The key.
+    pub name: RefName,
+    /// The save.
+    pub save: SaveId,
+    /// The layer with what the path had changed; `None` when it had changed nothing.
+    pub layer: Option<LayerId>,
+}
+
+/// Paths need not be UTF-8, and JSON strings must be.
+mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => Form::Text(text.to_owned()),
+            None => Form::Bytes(path.as_os_str().as_bytes().to_vec()),
+        }
+        .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        Ok(match Form::deserialize(deserializer)? {
+            Form::Text(text) => text.into(),
+            Form::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        })
+    }
+}
+
+/// The records of a store directory: one folder for each path, named by the path's hash.
+#[derive(Debug, Clone)]
+pub struct Records {
+    root: PathBuf,
+}
+
+impl Records {
+    /// The records of a store.
+    pub fn new(store: &StoreDir) -> Self {
+        Self { root: store.mounts() }
+    }
+
+    /// The folder that belongs to a path.
+    pub fn folder(&self, path: &Path) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        let hash = blake3::hash(path.as_os_str().as_bytes()).to_hex();
+        self.root.join(&hash[..24])
+    }
+
+    fn file(&self, path: &Path) -> PathBuf {
+        self.folder(path).join("record.json")
+    }
+
+    /// Where the view of a mount is.
+    pub fn view(&self, record: &Record) -> PathBuf {
+        self.folder(&record.path).join("view")
+    }
+
+    /// Where the changes to a mount are.
+    pub fn upper(&self, record: &Record) -> PathBuf {
+        self.folder(&record.path).join("upper")
+    }
+
+    /// The overlay's own directory.
+    pub fn work(&self, record: &Record) -> PathBuf {
+        self.folder(&record.path).join("work")
+    }
+
+    /// Reads the record of a path.
+    pub fn get(&self, path: &Path) -> Result<Option<Record>> {
+        read(&self.file(path))
+    }
+
+    /// Reads all records.
+    pub fn all(&self) -> Result<Vec<Record>> {
+        let folders = match fs::read_dir(&self.root) {
+            Ok(folders) => folders,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("read", &self.root)(error)),
+        };
+        let mut records = Vec::new();
+        for folder in folders.flatten() {
+            records.extend(read(&folder.path().join("record.json"))?);
+        }
+        records.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(records)
+    }
+
+    /// Writes a record.
+    pub fn put(&self, record: &Record) -> Result<()> {
+        let folder = self.folder(&record.path);
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let bytes =
+            serde_json::to_vec_pretty(record).map_err(|error| Error::Conversation(error.into()))?;
+        let (file, new) = (self.file(&record.path), folder.join("record.json.new"));
+        fs::write(&new, bytes)
+            .and_then(|()| fs::rename(&new, &file))
+            .map_err(Error::io("write", file))
+    }
+
+    /// Removes a record, with its upper and all.
+    pub fn remove(&self, path: &Path) -> Result<()> {
+        let folder = self.folder(path);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", folder)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Option<Record>> {
+    match fs::read(file) {
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(record) => Ok(Some(record)),
+            Err(error) => {
+                // A torn write from a crash: the path counts as never restored.
+                tracing::warn!("{} is not a record and is ignored: {error}", file.display());
+                Ok(None)
+            }
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", file)(error)),
+    }
+}
+
+/// The current boot, which tells whether a mount can still be there.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,46 @@
+//! Taking a restored path down.
+
+use std::fs;
+use std::path::Path;
+
+use super::attach::detach;
+use super::record::{How, Record, Records};
+use crate::error::{Error, Result};
+use crate::store_dir::StoreDir;
+
+/// What was unmounted.
+#[derive(Debug)]
+pub struct Unmounted {
+    /// The path's record.
+    pub record: Record,
+    /// Whether changes that no save has taken up were dropped.
+    pub dropped_changes: bool,
+}
+
+/// Unmounts a restored path and forgets it. Changes that were not saved are dropped.
+///
+/// `lazy` takes the mount away even while processes use it; they keep what they have open.
+pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
+    let records = Records::new(store);
+    let path = std::path::absolute(path).map_err(Error::io("find", path))?;
+    // The path of a dead mount can't be resolved, so it is first tried as it was given.
+    let record = match records.get(&path)? {
+        Some(record) => record,
+        None => {
+            let canonical = path.canonicalize().unwrap_or(path);
+            records.get(&canonical)?.ok_or_else(|| {
+                Error::usage(
+                    format!("{} was not restored from this store", canonical.display()),
+                    "`cachefs stats` lists what is mounted; name the same --store as for restore",
+                )
+            })?
+        }
+    };
+    if record.how == How::Mount {
+        detach(&records, &record, lazy)?;
+    }
+    let changed = fs::read_dir(records.upper(&record)).is_ok_and(|mut upper| upper.next().is_some());
+    let dropped_changes = record.how == How::Mount && changed && record.saved.is_empty();
+    records.remove(&record.path)?;
+    Ok(Unmounted { record, dropped_changes })
+}

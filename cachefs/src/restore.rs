@@ -1,0 +1,359 @@
+//! Restoring: from keys to a path that shows the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cachefs_store::copy::{CopyOptions, CopyReport, copy_out};
+use cachefs_store::local::{FrameReader, LayerCache, PackCache, ReaderOptions};
+use cachefs_store::refs::{self, LayerInfo, Resolved, Wanted};
+use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
+use cachefs_store::save::Progress;
+use cachefs_store::stack::Stack;
+use tokio::runtime::Runtime;
+
+use crate::error::{Error, Result};
+use crate::mounts::{How, Presence, Record, Records, attach, boot_id, detach, presence};
+use crate::rpc::{Client, Prefetch, Restore, Restored};
+use crate::store_dir::StoreDir;
+use crate::sys::overlay::{clear_volatile_marker, has_volatile_marker};
+
+/// How the path is to show the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Mounted where that works, copied where it does not.
+    #[default]
+    Auto,
+    /// Mounted, or not at all.
+    Mount,
+    /// Copied, as a plain directory.
+    Copy,
+}
+
+/// What to restore, and where.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// The path.
+    pub path: PathBuf,
+    /// The remote.
+    pub remote: RemoteSpec,
+    /// The keys, the bottom of the stack first.
+    pub wanted: Vec<Wanted>,
+    /// How.
+    pub mode: Mode,
+    /// What to fetch ahead.
+    pub prefetch: Prefetch,
+    /// How long one request to the remote may take.
+    pub deadline: Option<Duration>,
+    /// Limit of the local cache of frames, in bytes.
+    pub cache_limit: u64,
+}
+
+/// How a restore ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// No key matched; the path is as it was.
+    Miss,
+    /// The path shows the cache.
+    Mounted,
+    /// The same stack was mounted there already.
+    AlreadyMounted,
+    /// A mount that a crash or a reboot had left was put back, with the changes made to it.
+    Remounted,
+    /// The path holds a copy.
+    Copied {
+        /// What was written.
+        report: CopyReport,
+        /// Why it was not mounted, when that was left to us.
+        instead_of_mount: Option<String>,
+    },
+}
+
+/// What a restore did.
+#[derive(Debug)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The path, canonical.
+    pub path: PathBuf,
+    /// Each key's match.
+    pub matched: Vec<Option<Resolved>>,
+    /// The stack.
+    pub layers: Vec<LayerInfo>,
+    /// What it cost until now.
+    pub traffic: Traffic,
+    /// Something the user should know, that did not stop the restore.
+    pub notes: Vec<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Restores a path.
+pub fn restore(store: &StoreDir, options: &RestoreOptions, progress: &dyn Progress) -> Result<Report> {
+    let started = Instant::now();
+    let path = target(&options.path)?;
+    let records = Records::new(store);
+    let mut notes = Vec::new();
+    let mut report = match recover(store, &records, &path, options, &mut notes)? {
+        Some(report) => report,
+        None => fresh(store, &records, path, options, progress)?,
+    };
+    notes.append(&mut report.notes);
+    report.notes = notes;
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+/// The canonical path, a directory; made if it is not there.
+fn target(path: &Path) -> Result<PathBuf> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => Err(Error::usage(
+            format!("{} is a file", path.display()),
+            "name the directory that the cache belongs in",
+        )),
+        Ok(_) => path.canonicalize().map_err(Error::io("find", path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            fs::create_dir_all(path).map_err(Error::io("create", path))?;
+            path.canonicalize().map_err(Error::io("find", path))
+        }
+        // A dead mount answers with ENOTCONN and the like; its own path is the canonical one.
+        Err(_) => std::path::absolute(path).map_err(Error::io("find", path)),
+    }
+}
+
+/// Deals with what an earlier restore left at the path; `None` when nothing is in the way.
+fn recover(
+    store: &StoreDir,
+    records: &Records,
+    path: &Path,
+    options: &RestoreOptions,
+    notes: &mut Vec<String>,
+) -> Result<Option<Report>> {
+    let Some(mut record) = records.get(path)? else { return Ok(None) };
+    if record.how == How::Copy {
+        return Ok(None);
+    }
+    match presence(&record, records)? {
+        Presence::Alive => return again(store, record, options).map(Some),
+        Presence::Dead => {
+            notes.push(format!("found a dead mount at {} and repaired it", path.display()));
+            detach(records, &record, true)?;
+        }
+        Presence::Absent => detach(records, &record, true)?,
+    }
+    let upper = records.upper(&record);
+    let changed = fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_some());
+    if !changed {
+        records.remove(path)?;
+        return Ok(None);
+    }
+    let work = records.work(&record);
+    // An upper is written without syncing. Within one boot the page cache has all of it; after
+    // another, what is on the disk may be torn.
+    if record.boot != boot_id() && has_volatile_marker(&work) {
+        let aside = aside(path);
+        fs::rename(&upper, &aside).map_err(Error::io("move", &upper))?;
+        notes.push(format!(
+            "the machine restarted while {} was mounted; changes that were not saved are in {}",
+            path.display(),
+            aside.display()
+        ));
+        records.remove(path)?;
+        return Ok(None);
+    }
+    clear_volatile_marker(&work).map_err(Error::io("clean", &work))?;
+    let mut client = Client::connect(store)?;
+    let view = client.open(options.remote.clone(), record.layers.clone(), options.prefetch)?;
+    attach(&mut client, records, &record, view)?;
+    record.boot = boot_id();
+    records.put(&record)?;
+    notes.push("kept the changes that were made to it before".to_owned());
+    Ok(Some(Report {
+        outcome: Outcome::Remounted,
+        path: record.path,
+        matched: Vec::new(),
+        layers: record.layers,
+        traffic: Traffic::default(),
+        notes: Vec::new(),
+        elapsed: Duration::ZERO,
+    }))
+}
+
+fn aside(path: &Path) -> PathBuf {
+    let seconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".unsaved-{seconds}"));
+    name.into()
+}
+
+/// The path is mounted: fine if it would be the same stack, otherwise the user must decide.
+fn again(store: &StoreDir, record: Record, options: &RestoreOptions) -> Result<Report> {
+    let mut client = Client::connect(store)?;
+    let found = client.restore(request(options))?;
+    if let Some(view) = found.view {
+        client.close(view)?;
+    }
+    let same = |a: &LayerInfo, b: &LayerInfo| a.id == b.id;
+    let is_same = found.layers.len() == record.layers.len()
+        && found.layers.iter().zip(&record.layers).all(|(a, b)| same(a, b));
+    if !is_same && found.view.is_some() {
+        return Err(Error::usage(
+            format!("{} is mounted already, from key {}", record.path.display(), record.name.key),
+            "save it if it has changes, then `cachefs umount` it and restore again",
+        ));
+    }
+    Ok(Report {
+        outcome: if is_same { Outcome::AlreadyMounted } else { Outcome::Miss },
+        path: record.path,
+        matched: found.matched,
+        layers: found.layers,
+        traffic: found.traffic,
+        notes: Vec::new(),
+        elapsed: Duration::ZERO,
+    })
+}
+
+fn request(options: &RestoreOptions) -> Restore {
+    Restore {
+        remote: options.remote.clone(),
+        deadline_ms: options.deadline.map(|deadline| deadline.as_millis() as u64),
+        wanted: options.wanted.clone(),
+        prefetch: options.prefetch,
+    }
+}
+
+fn fresh(
+    store: &StoreDir,
+    records: &Records,
+    path: PathBuf,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    if options.mode == Mode::Copy {
+        return copy(store, records, path, options, None, None, progress);
+    }
+    let mut client = Client::connect(store)?;
+    let found = client.restore(request(options))?;
+    let Some(view) = found.view else { return Ok(miss(path, found)) };
+    let record = record(&path, How::Mount, &found.matched, &found.layers, options)?;
+    records.remove(&path)?;
+    // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
+    // never a mount that nothing knows of.
+    records.put(&record)?;
+    match attach(&mut client, records, &record, view) {
+        Ok(()) => Ok(Report {
+            outcome: Outcome::Mounted,
+            path,
+            matched: found.matched,
+            layers: found.layers,
+            traffic: found.traffic,
+            notes: Vec::new(),
+            elapsed: Duration::ZERO,
+        }),
+        Err(Error::Mount(error)) if options.mode == Mode::Auto && error.is_environment() => {
+            records.remove(&path)?;
+            let why = crate::error::describe(&error);
+            copy(store, records, path, options, Some(found), Some(why), progress)
+        }
+        Err(error) => {
+            records.remove(&path)?;
+            Err(error)
+        }
+    }
+}
+
+fn miss(path: PathBuf, found: Restored) -> Report {
+    Report {
+        outcome: Outcome::Miss,
+        path,
+        matched: found.matched,
+        layers: found.layers,
+        traffic: found.traffic,
+        notes: Vec::new(),
+        elapsed: Duration::ZERO,
+    }
+}
+
+fn record(
+    path: &Path,
+    how: How,
+    matched: &[Option<Resolved>],
+    layers: &[LayerInfo],
+    options: &RestoreOptions,
+) -> Result<Record> {
+    let name = matched
+        .iter()
+        .rev()
+        .flatten()
+        .map(|resolved| resolved.name.clone())
+        .next()
+        .ok_or_else(|| Error::usage("no key matched", "save one first"))?;
+    Ok(Record {
+        path: path.to_owned(),
+        how,
+        name,
+        remote: options.remote.url.clone(),
+        layers: layers.to_vec(),
+        boot: boot_id(),
+        saved: Vec::new(),
+    })
+}
+
+/// Restores as a plain directory. Needs no daemon, no FUSE and no overlayfs.
+fn copy(
+    store: &StoreDir,
+    records: &Records,
+    path: PathBuf,
+    options: &RestoreOptions,
+    found: Option<Restored>,
+    instead_of_mount: Option<String>,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
+    let policy = options.deadline.map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let remote = open(&options.remote, policy)?;
+    let found = match found {
+        Some(found) => found,
+        None => {
+            let mut matched = Vec::new();
+            let mut layers = Vec::new();
+            for wanted in &options.wanted {
+                let resolved = runtime.block_on(async {
+                    let (remote, wanted) = (remote.remote.clone(), wanted.clone());
+                    refs::resolve(&remote, &wanted).await
+                })?;
+                if let Some(resolved) = &resolved {
+                    refs::append(&mut layers, &resolved.layers);
+                }
+                matched.push(resolved);
+            }
+            Restored { matched, layers, view: None, traffic: Traffic::default() }
+        }
+    };
+    if found.layers.is_empty() {
+        return Ok(Report { traffic: remote.traffic(), ..miss(path, found) });
+    }
+    let opened =
+        runtime.block_on(LayerCache::new(store.path()).open(&remote.remote, &found.layers))?;
+    let cache = Arc::new(PackCache::new(store.path(), options.cache_limit));
+    let reader = FrameReader::new(remote.remote.clone(), cache, &ReaderOptions::default());
+    for layer in &opened {
+        reader.describe(layer.packs()?);
+    }
+    let stack = Stack::new(opened)?;
+    let report =
+        copy_out(&stack, &reader, runtime.handle(), &path, &CopyOptions::default(), progress)?;
+    records.put(&record(&path, How::Copy, &found.matched, &found.layers, options)?)?;
+    Ok(Report {
+        outcome: Outcome::Copied { report, instead_of_mount },
+        path,
+        matched: found.matched,
+        layers: found.layers,
+        traffic: remote.traffic(),
+        notes: Vec::new(),
+        elapsed: Duration::ZERO,
+    })
+}

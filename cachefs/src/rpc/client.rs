@@ -1,0 +1,119 @@
+//! The client's end of the socket; starts the daemon when there is none.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use super::message::{Answer, Call, DaemonStats, Envelope, Prefetch, Reply, Request, Restore, Restored};
+use crate::error::{Error, Result};
+use crate::store_dir::StoreDir;
+use crate::sys::{fdpass, socket, spawn};
+use cachefs_store::refs::LayerInfo;
+use cachefs_store::remote::RemoteSpec;
+
+/// How long a daemon may take until it answers.
+const START: Duration = Duration::from_secs(20);
+
+/// A connection to the daemon of a store directory.
+#[derive(Debug)]
+pub struct Client {
+    socket: UnixStream,
+}
+
+impl Client {
+    /// Connects to a daemon that is running; `None` when there is none.
+    pub fn connect_running(store: &StoreDir) -> Result<Option<Self>> {
+        use std::io::ErrorKind::{ConnectionRefused, NotFound};
+        match socket::connect(&store.socket()) {
+            Ok(socket) => Ok(Some(Self { socket })),
+            Err(error) if matches!(error.kind(), NotFound | ConnectionRefused) => Ok(None),
+            Err(error) => Err(Error::io("connect to", store.socket())(error)),
+        }
+    }
+
+    /// Connects to the store's daemon and starts it first if need be.
+    pub fn connect(store: &StoreDir) -> Result<Self> {
+        let started = Instant::now();
+        loop {
+            if let Some(client) = Self::connect_running(store)? {
+                return Ok(client);
+            }
+            let outcome = spawn::spawn_detached(&store.daemon_command(START));
+            if let Some(client) = Self::connect_running(store)? {
+                return Ok(client);
+            }
+            // Another command may be starting it too, or the last one may be about to end.
+            if let Err(error) = outcome
+                && (started.elapsed() > START || !store.daemon_is_locked())
+            {
+                return Err(error.into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn call(&mut self, call: Call<'_>) -> Result<(Reply, Vec<u8>)> {
+        let version = crate::VERSION.to_owned();
+        let header = serde_json::to_vec(&Envelope { version, request: call.request })
+            .map_err(|error| Error::Conversation(error.into()))?;
+        fdpass::send(&self.socket, &header, call.payload, call.fd.as_slice())?;
+        let frame = fdpass::recv(&self.socket)?
+            .ok_or_else(|| Error::Conversation("it closed the connection".into()))?;
+        match serde_json::from_slice(&frame.header) {
+            Ok(Answer::Ok(reply)) => Ok((reply, frame.payload)),
+            Ok(Answer::Failed(failure)) => Err(failure.into()),
+            Err(error) => Err(Error::Conversation(error.into())),
+        }
+    }
+
+    fn ask(&mut self, request: Request) -> Result<Reply> {
+        self.call(Call { request, payload: &[], fd: None }).map(|(reply, _)| reply)
+    }
+
+    fn unexpected(reply: &Reply) -> Error {
+        Error::Conversation(format!("it answered something else: {reply:?}").into())
+    }
+
+    /// Finds a stack and makes a view of it.
+    pub fn restore(&mut self, restore: Restore) -> Result<Restored> {
+        match self.ask(Request::Restore(restore))? {
+            Reply::Restored(restored) => Ok(*restored),
+            other => Err(Self::unexpected(&other)),
+        }
+    }
+
+    /// Makes a view of a stack that is known.
+    pub fn open(&mut self, remote: RemoteSpec, layers: Vec<LayerInfo>, prefetch: Prefetch) -> Result<u64> {
+        match self.ask(Request::Open { remote, layers, prefetch })? {
+            Reply::Opened { view } => Ok(view),
+            other => Err(Self::unexpected(&other)),
+        }
+    }
+
+    /// Has a view served on a descriptor of `/dev/fuse`.
+    pub fn serve(&mut self, view: u64, fuse: &OwnedFd) -> Result<()> {
+        let call = Call { request: Request::Serve { view }, payload: &[], fd: Some(fuse.as_fd()) };
+        match self.call(call)? {
+            (Reply::Done, _) => Ok(()),
+            (other, _) => Err(Self::unexpected(&other)),
+        }
+    }
+
+    /// Gives up a view that was not served.
+    pub fn close(&mut self, view: u64) -> Result<()> {
+        self.ask(Request::Close { view }).map(drop)
+    }
+
+    /// What the daemon has done.
+    pub fn stats(&mut self) -> Result<DaemonStats> {
+        match self.ask(Request::Stats)? {
+            Reply::Stats(stats) => Ok(*stats),
+            other => Err(Self::unexpected(&other)),
+        }
+    }
+
+    /// Ends the daemon.
+    pub fn stop(&mut self, force: bool) -> Result<()> {
+        self.ask(Request::Stop { force }).map(drop)
+    }
+}

@@ -1,0 +1,133 @@
+//! What is said.
+
+use cachefs_store::id::{PackId, RepoId};
+use cachefs_store::local::ReadStats;
+use cachefs_store::refs::{LayerInfo, Resolved, Wanted};
+use cachefs_store::remote::{RemoteSpec, Traffic};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+
+/// What is fetched before it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prefetch {
+    /// Only what lies right behind the last read.
+    None,
+    /// Everything, in the background, unless the cache is large.
+    #[default]
+    Auto,
+    /// Everything, in the background.
+    All,
+}
+
+/// A request to find a stack and make a view of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Restore {
+    /// Where to look.
+    pub remote: RemoteSpec,
+    /// How long one request to the remote may take, in milliseconds.
+    pub deadline_ms: Option<u64>,
+    /// The keys, the bottom of the stack first.
+    pub wanted: Vec<Wanted>,
+    /// What to fetch ahead.
+    pub prefetch: Prefetch,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Restored {
+    /// Each key's match.
+    pub matched: Vec<Option<Resolved>>,
+    /// The whole stack, the bottom layer first.
+    pub layers: Vec<LayerInfo>,
+    /// The view of it, unless nothing matched.
+    pub view: Option<u64>,
+    /// What it cost.
+    pub traffic: Traffic,
+}
+
+/// A view that is being served.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ViewStats {
+    /// Its number.
+    pub view: u64,
+    /// The remote it reads from.
+    pub remote: String,
+    /// Number of layers.
+    pub layers: usize,
+}
+
+/// What the daemon has done since it started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DaemonStats {
+    /// Its process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// What it serves.
+    pub views: Vec<ViewStats>,
+    /// What was read through views.
+    pub reads: ReadStats,
+    /// Requests to remotes.
+    pub traffic: Traffic,
+    /// Bytes in the local cache of frames.
+    pub cache_bytes: u64,
+    /// Its limit.
+    pub cache_limit: u64,
+}
+
+/// Every message to the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Envelope {
+    /// The sender's version: both must be the same program.
+    pub(crate) version: String,
+    pub(crate) request: Request,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub(crate) enum Request {
+    Restore(Restore),
+    /// Makes a view of a stack that is known already.
+    Open { remote: RemoteSpec, layers: Vec<LayerInfo>, prefetch: Prefetch },
+    /// Serves a view on the descriptor that comes with the message.
+    Serve { view: u64 },
+    /// Forgets a view that was never served.
+    Close { view: u64 },
+    /// Payload: chunk ids. The answer's payload: where they are.
+    Lookup { repo: RepoId },
+    HasPack { repo: RepoId, pack: PackId },
+    /// Payload: the pack's trailer.
+    Insert { repo: RepoId, pack: PackId, length: u32, trailer: u32 },
+    RemovePack { repo: RepoId, pack: PackId },
+    Stats,
+    /// Ends the daemon; refused while it serves mounts unless forced.
+    Stop { force: bool },
+}
+
+/// A request with what travels beside it.
+pub(crate) struct Call<'a> {
+    pub(crate) request: Request,
+    pub(crate) payload: &'a [u8],
+    pub(crate) fd: Option<std::os::fd::BorrowedFd<'a>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub(crate) enum Reply {
+    Done,
+    Restored(Box<Restored>),
+    Opened { view: u64 },
+    Found { found: bool },
+    Stats(Box<DaemonStats>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    Ok(Reply),
+    Failed(Failure),
+}

@@ -1,0 +1,32 @@
+//! Finding out what a save would do.
+
+use cachefs_store::Result;
+use cachefs_store::id::ChunkId;
+use cachefs_store::index::Indexed;
+use cachefs_store::pack::{FinishedPack, PackRef, Trailer};
+use cachefs_store::save::{StoreTarget, Target};
+
+/// Looks everything up and stores nothing.
+pub(super) struct DryTarget<'a>(pub(super) &'a StoreTarget);
+
+impl Target for DryTarget<'_> {
+    fn lookup(&self, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
+        self.0.lookup(chunks)
+    }
+
+    fn learn(&self, packs: &[PackRef]) -> Result<()> {
+        self.0.learn(packs)
+    }
+
+    fn trailer(&self, pack: &PackRef) -> Result<Trailer> {
+        self.0.trailer(pack)
+    }
+
+    fn put_pack(&self, _: FinishedPack) -> Result<()> {
+        Ok(())
+    }
+
+    fn confirm(&self, packs: &[PackRef]) -> Result<Vec<PackRef>> {
+        self.0.confirm(packs)
+    }
+}

@@ -1,0 +1,213 @@
+//! Saving: from a path to a published layer with what changed.
+
+mod dry;
+mod publish;
+mod source;
+mod upper;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cachefs_store::local::{LayerCache, PackCache};
+use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecord, RefName};
+use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open};
+use cachefs_store::repository::Repository;
+use cachefs_store::save::{
+    Baseline, Delta, Packed, Progress, Skipped, StoreTarget, Target, build_layer, confirm_unchanged,
+    diff, graft_redirects, pack_files, scan,
+};
+use cachefs_store::stack::Stack;
+use cachefs_store::layer::BuiltLayer;
+use tokio::runtime::Runtime;
+
+use crate::error::{Error, Result};
+use crate::mounts::Records;
+use crate::rpc::IndexOverSocket;
+use crate::store_dir::StoreDir;
+use source::Source;
+
+/// What to save, and as what.
+#[derive(Debug, Clone)]
+pub struct SaveOptions {
+    /// The directory.
+    pub path: PathBuf,
+    /// The key and its scope.
+    pub name: RefName,
+    /// The remote.
+    pub remote: RemoteSpec,
+    /// How long one request to the remote may take.
+    pub deadline: Option<Duration>,
+    /// Limit of the local cache of frames, in bytes.
+    pub cache_limit: u64,
+    /// Who saves.
+    pub creator: Creator,
+    /// Where.
+    pub platform: Platform,
+    /// What the key was made of.
+    pub parts: serde_json::Value,
+    /// Finds out what would be saved, and writes nothing.
+    pub dry_run: bool,
+}
+
+/// How a save ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The key holds this very content already; nothing was written.
+    Unchanged,
+    /// The content is that of another key; only a ref was written.
+    Linked,
+    /// A layer was written.
+    Saved(LayerInfo),
+    /// A layer would have been written.
+    WouldSave,
+}
+
+/// What a save did.
+#[derive(Debug)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The stack that the key names now.
+    pub layers: Vec<LayerInfo>,
+    /// Files scanned and their bytes.
+    pub scanned: (u64, u64),
+    /// Entries added, modified, removed.
+    pub changes: (u64, u64, u64),
+    /// Raw bytes that no pack had yet.
+    pub new_raw: u64,
+    /// What was left out.
+    pub skipped: Vec<Skipped>,
+    /// How many layers were squashed into one.
+    pub squashed: Option<usize>,
+    /// Saves of other jobs that this one took in.
+    pub united: usize,
+    /// What it cost.
+    pub traffic: Traffic,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// What a save works with.
+struct Context<'a> {
+    options: &'a SaveOptions,
+    runtime: Runtime,
+    remote: DynRemote,
+    layers: LayerCache,
+    target: StoreTarget,
+    progress: &'a dyn Progress,
+}
+
+/// What was found out about the path.
+struct Change {
+    delta: Delta,
+    layer: Option<BuiltLayer>,
+    packed: Packed,
+    skipped: Vec<Skipped>,
+    scanned: (u64, u64),
+}
+
+/// Saves a directory under a key.
+pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) -> Result<Report> {
+    let started = Instant::now();
+    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
+    let policy = options.deadline.map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let open = open(&options.remote, policy)?;
+    let records = Records::new(store);
+    let mut source = source::find(&records, &options.path)?;
+
+    let repository = Repository::new(open.remote.clone());
+    let (repo, existing) = runtime.block_on(async {
+        tokio::join!(repository.id(), read_existing(&open.remote, &options.name))
+    });
+    let (repo, existing) = (repo?, existing?);
+    let context = Context {
+        options,
+        remote: open.remote.clone(),
+        layers: LayerCache::new(store.path()),
+        target: StoreTarget {
+            runtime: runtime.handle().clone(),
+            remote: open.remote.clone(),
+            repo,
+            index: Arc::new(IndexOverSocket::new(store.clone())),
+            cache: Arc::new(PackCache::new(store.path(), options.cache_limit)),
+        },
+        runtime,
+        progress,
+    };
+    // A path that was never restored is compared with what the key holds.
+    if source.base.is_empty() && !source.restored() {
+        source.base = refs::unite(existing.clone()).0;
+    }
+    let change = context.change(&source)?;
+    let mut report = publish::publish(&context, &records, &mut source, existing, change)?;
+    report.traffic = open.traffic();
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+/// A remote that does not exist yet has no saves: the first one brings it into being.
+async fn read_existing(remote: &DynRemote, name: &RefName) -> Result<Vec<RefRecord>> {
+    match refs::read_records(remote, name).await {
+        Err(cachefs_store::Error::Remote(error)) if error.kind() == RemoteErrorKind::NoRemote && remote.local_dir().is_some() => {
+            Ok(Vec::new())
+        }
+        other => Ok(other?),
+    }
+}
+
+impl Context<'_> {
+    /// Finds what the path changes, and stores the chunks that are new.
+    fn change(&self, source: &Source) -> Result<Change> {
+        let opened = self.runtime.block_on(self.layers.open(&self.remote, &source.base))?;
+        let stack = Stack::new(opened)?;
+        let without_writing = dry::DryTarget(&self.target);
+        let target: &dyn Target = if self.options.dry_run { &without_writing } else { &self.target };
+        let base = Baseline::new(&stack, target)?;
+        // Packs may be known to the index and gone from the remote, when someone emptied it. Then
+        // the index forgets them, and the second round stores what is missing.
+        for _ in 0..2 {
+            let mut scanned = scan(source.directory(), source.reading(), self.progress)?;
+            let counts = scanned.tree.files();
+            self.progress.total(counts.0, counts.1);
+            if counts.0 > 0 {
+                target.learn(&base.packs())?;
+            }
+            graft_redirects(&mut scanned.tree, &scanned.redirects, &stack)?;
+            let packed = pack_files(
+                source.directory(),
+                &mut scanned.tree,
+                source.reading(),
+                target,
+                self.progress,
+            )?;
+            // Each file was checked while it was read. That nothing was added or removed meanwhile
+            // is checked where a build may still be running: on a mount.
+            if !source.complete {
+                confirm_unchanged(source.directory(), &scanned.tree)?;
+            }
+            if self.is_incomplete(target, &base, &packed)? {
+                continue;
+            }
+            let delta = diff(&scanned.tree, &base, &packed, source.complete, source.deletions)?;
+            let layer = if delta.is_empty() && !source.base.is_empty() {
+                None
+            } else {
+                Some(build_layer(&scanned.tree, &delta, &packed, &base)?)
+            };
+            return Ok(Change { delta, layer, packed, skipped: scanned.skipped, scanned: counts });
+        }
+        let packs = "packs that were just written are not there";
+        Err(cachefs_store::Error::damaged("the remote", packs).into())
+    }
+
+    /// Whether the index named a pack that the remote no longer has. The stack's own packs are
+    /// taken to be there: a ref that can be read names nothing that is missing.
+    fn is_incomplete(&self, target: &dyn Target, base: &Baseline<'_>, packed: &Packed) -> Result<bool> {
+        let own: HashSet<_> = base.packs().into_iter().map(|pack| pack.id).collect();
+        let foreign: Vec<_> =
+            packed.known_packs.values().filter(|pack| !own.contains(&pack.id)).copied().collect();
+        Ok(!foreign.is_empty() && !target.confirm(&foreign)?.is_empty())
+    }
+}

@@ -1,0 +1,145 @@
+//! From a change to a ref.
+
+use cachefs_store::layer;
+use cachefs_store::refs::{self, LayerInfo, Record as RefRecord};
+use cachefs_store::remote::{PutMode, RemoteErrorKind};
+use cachefs_store::stack::{squash, squash_plan};
+
+use super::source::Source;
+use super::{Change, Context, Outcome, Report};
+use crate::error::Result;
+use crate::mounts::{Records, Saved};
+
+/// Stores the layer, puts it on the stack that the key is to name, and publishes that.
+pub(super) fn publish(
+    context: &Context<'_>,
+    records: &Records,
+    source: &mut Source,
+    existing: Vec<RefRecord>,
+    change: Change,
+) -> Result<Report> {
+    let previous = previous_save(source, context);
+    let layer = change.layer.as_ref().map(|built| LayerInfo {
+        id: built.id,
+        length: built.bytes.len() as u64,
+        summary: built.summary,
+        new_bytes: built.bytes.len() as u64 + change.packed.new_bytes(),
+        created: now_micros(),
+        key: context.options.name.key.clone(),
+        creator: context.options.creator.clone(),
+    });
+    let supersedes: Vec<_> = existing.iter().map(|record| record.id).collect();
+    let (mut stack, contained) = refs::unite(existing);
+    // What this path saved before is contained in what it saves now.
+    if let Some(Saved { layer: Some(replaced), .. }) = &previous {
+        stack.retain(|layer| layer.id != *replaced);
+    }
+    let others = contained
+        .iter()
+        .filter(|record| previous.as_ref().is_none_or(|previous| previous.save != record.id))
+        .filter(|record| record.layers.iter().any(|layer| !source.base.iter().any(|base| base.id == layer.id)))
+        .count();
+    refs::append(&mut stack, &source.base);
+    if let Some(layer) = &layer {
+        // A layer of the same content may lie further down; on top is where it counts.
+        stack.retain(|present| present.id != layer.id);
+        stack.push(layer.clone());
+    }
+    let names_the_same = |record: &RefRecord| {
+        record.layers.len() == stack.len() && record.layers.iter().zip(&stack).all(|(a, b)| a.id == b.id)
+    };
+    let is_published = matches!(&contained[..], [record] if names_the_same(record));
+    let mut report = Report {
+        outcome: Outcome::Unchanged,
+        layers: stack,
+        scanned: change.scanned,
+        changes: (change.delta.added, change.delta.modified, change.delta.removed),
+        new_raw: change.packed.new_raw,
+        skipped: change.skipped,
+        squashed: None,
+        united: others,
+        traffic: Default::default(),
+        elapsed: Default::default(),
+    };
+    if context.options.dry_run {
+        if !is_published {
+            report.outcome = Outcome::WouldSave;
+        }
+        return Ok(report);
+    }
+    if is_published {
+        return Ok(report);
+    }
+    if let Some(built) = &change.layer {
+        put_layer(context, &built.id, built.bytes.clone())?;
+    }
+    squash_if_deep(context, &mut report)?;
+    let name = context.options.name.clone();
+    let mut record = RefRecord::new(
+        name.clone(),
+        report.layers.clone(),
+        context.options.creator.clone(),
+        context.options.platform.clone(),
+    );
+    record.supersedes = supersedes;
+    record.parts = context.options.parts.clone();
+    context.runtime.block_on(refs::publish(&context.remote, &record))?;
+    if let Some(own) = &mut source.record {
+        own.saved.retain(|saved| saved.name != name);
+        // Squashing leaves no layer of this save's own that a later one could replace.
+        let id = layer.as_ref().map(|layer| layer.id).filter(|_| report.squashed.is_none());
+        own.saved.push(Saved { name, save: record.id, layer: id });
+        records.put(own)?;
+    }
+    report.outcome = match layer {
+        Some(layer) => Outcome::Saved(layer),
+        None => Outcome::Linked,
+    };
+    Ok(report)
+}
+
+fn previous_save(source: &Source, context: &Context<'_>) -> Option<Saved> {
+    let record = source.record.as_ref()?;
+    record.saved.iter().find(|saved| saved.name == context.options.name).cloned()
+}
+
+fn now_micros() -> u64 {
+    cachefs_store::id::SaveId::now().micros
+}
+
+fn put_layer(context: &Context<'_>, id: &cachefs_store::id::LayerId, bytes: bytes::Bytes) -> Result<()> {
+    let object = layer::object_key(id);
+    let put = context.remote.put(&object, bytes.clone(), PutMode::IfAbsent);
+    match context.runtime.block_on(put) {
+        Ok(()) => {}
+        // Layers are named by their content: what is there is the same.
+        Err(error) if error.kind() == RemoteErrorKind::Exists => {}
+        Err(error) => return Err(cachefs_store::Error::from(error).into()),
+    }
+    if context.remote.local_dir().is_none() {
+        context.layers.keep(id, &bytes);
+    }
+    Ok(())
+}
+
+/// Keeps stacks shallow: rewrites layers as one when there are many. Only metadata is rewritten.
+fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<()> {
+    let entries: Vec<_> = report.layers.iter().map(|layer| layer.summary.entries).collect();
+    let Some(range) = squash_plan(&entries) else { return Ok(()) };
+    let opened = context.layers.open(&context.remote, &report.layers[range.clone()]);
+    let opened = context.runtime.block_on(opened)?;
+    let built = squash(&opened, range.start == 0)?;
+    put_layer(context, &built.id, built.bytes.clone())?;
+    let squashed = LayerInfo {
+        id: built.id,
+        length: built.bytes.len() as u64,
+        summary: built.summary,
+        new_bytes: built.bytes.len() as u64,
+        created: now_micros(),
+        key: context.options.name.key.clone(),
+        creator: context.options.creator.clone(),
+    };
+    report.squashed = Some(range.len());
+    report.layers.splice(range, [squashed]);
+    Ok(())
+}

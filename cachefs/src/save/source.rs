@@ -1,0 +1,119 @@
+//! What is saved: a plain directory, or the upper directory of a mount.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use cachefs_store::refs::LayerInfo;
+use cachefs_store::save::{Deletions, PlainFiles, Reading};
+
+use super::upper::UpperFiles;
+use crate::error::{Error, Result};
+use crate::mounts::{How, Presence, Record, Records, presence};
+use crate::sys::mountinfo::MountTable;
+
+/// Where the files of a save come from, and what they are a change of.
+pub(super) struct Source {
+    directory: File,
+    reading: Box<dyn Reading>,
+    /// The path's record, when it was restored from this store.
+    pub(super) record: Option<Record>,
+    /// The stack that the files are compared with.
+    pub(super) base: Vec<LayerInfo>,
+    /// Whether the directory lists everything, rather than what changed.
+    pub(super) complete: bool,
+    /// What a missing entry means.
+    pub(super) deletions: Deletions,
+}
+
+impl Source {
+    pub(super) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    pub(super) fn reading(&self) -> &dyn Reading {
+        &*self.reading
+    }
+
+    /// Whether the path shows a stack that was restored, or started as one.
+    pub(super) fn restored(&self) -> bool {
+        self.record.is_some()
+    }
+}
+
+/// Finds out what a path is.
+pub(super) fn find(records: &Records, path: &Path) -> Result<Source> {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::usage(
+            format!("{} does not exist", path.display()),
+            "name the directory that the build filled; nothing was saved",
+        ),
+        std::io::ErrorKind::NotConnected => Error::usage(
+            format!("the mount at {} is dead", path.display()),
+            "`cachefs restore` the path again: that repairs it and keeps its changes",
+        ),
+        _ => Error::io("open", path)(error),
+    })?;
+    if !metadata.is_dir() {
+        return Err(Error::usage(
+            format!("{} is not a directory", path.display()),
+            "name the directory that holds it",
+        ));
+    }
+    let path = path.canonicalize().map_err(Error::io("find", path))?;
+    match records.get(&path)? {
+        Some(record) if record.how == How::Mount => mounted(records, record),
+        Some(record) => {
+            let base = record.layers.clone();
+            plain(&path, Some(record), base, Deletions::Record)
+        }
+        None if is_foreign_mount(&path)? => Err(Error::usage(
+            format!("{} is a mount of another store", path.display()),
+            "name the --store that it was restored with",
+        )),
+        None => plain(&path, None, Vec::new(), Deletions::Ignore),
+    }
+}
+
+fn is_foreign_mount(path: &Path) -> Result<bool> {
+    let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
+    Ok(table.topmost_at(path).is_some_and(|mount| mount.is_cachefs_overlay()))
+}
+
+fn plain(
+    path: &Path,
+    record: Option<Record>,
+    base: Vec<LayerInfo>,
+    deletions: Deletions,
+) -> Result<Source> {
+    let directory = File::open(path).map_err(Error::io("open", path))?;
+    Ok(Source { directory, reading: Box::new(PlainFiles), record, base, complete: true, deletions })
+}
+
+fn mounted(records: &Records, record: Record) -> Result<Source> {
+    match presence(&record, records)? {
+        Presence::Alive => {}
+        Presence::Dead => {
+            return Err(Error::usage(
+                format!("the mount at {} is dead", record.path.display()),
+                "`cachefs restore` the path again: that repairs it and keeps its changes",
+            ));
+        }
+        Presence::Absent => {
+            return Err(Error::usage(
+                format!("{} was restored as a mount, but is not mounted now", record.path.display()),
+                "`cachefs restore` it again, or `cachefs umount` it to forget it",
+            ));
+        }
+    }
+    let upper = records.upper(&record);
+    let directory = File::open(&upper).map_err(Error::io("open", upper))?;
+    Ok(Source {
+        directory,
+        reading: Box::new(UpperFiles::for_caller()),
+        base: record.layers.clone(),
+        record: Some(record),
+        complete: false,
+        deletions: Deletions::Record,
+    })
+}

@@ -1,0 +1,119 @@
+//! The store directory: what is where in it, and who may use it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::sys::lock::LockFile;
+use crate::sys::spawn::DetachedCommand;
+
+/// The version of the directory's layout.
+const FORMAT: u32 = 1;
+
+/// A local store directory.
+///
+/// It holds copies and state of this machine only; deleting it loses nothing that was saved, save
+/// for the embedded remote, which is a directory in it.
+#[derive(Debug, Clone)]
+pub struct StoreDir {
+    path: PathBuf,
+    exe: PathBuf,
+}
+
+impl StoreDir {
+    /// Opens a store directory, creating it when it is not there.
+    ///
+    /// `exe` is the program that `daemon run` starts the daemon with.
+    pub fn open(path: &Path, exe: PathBuf) -> Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(Error::io("create", path))?;
+        let path = path.canonicalize().map_err(Error::io("open", path))?;
+        let store = Self { path, exe };
+        store.check_format()?;
+        Ok(store)
+    }
+
+    fn check_format(&self) -> Result<()> {
+        let file = self.path.join("format");
+        match fs::read_to_string(&file) {
+            Ok(text) => match text.trim().parse::<u32>() {
+                Ok(version) if version <= FORMAT => Ok(()),
+                Ok(version) => Err(Error::usage(
+                    format!(
+                        "the store directory {} has format {version}; this cachefs knows {FORMAT}",
+                        self.path.display()
+                    ),
+                    "update cachefs, or choose another --store",
+                )),
+                Err(_) => Err(Error::usage(
+                    format!("{} is not the format of a store directory", file.display()),
+                    "choose another --store",
+                )),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                fs::write(&file, format!("{FORMAT}\n")).map_err(Error::io("write", file))
+            }
+            Err(error) => Err(Error::io("read", file)(error)),
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The daemon's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path.join("daemon.sock")
+    }
+
+    /// The daemon's lock, which holds its process number.
+    pub fn lock(&self) -> PathBuf {
+        self.path.join("daemon.lock")
+    }
+
+    /// The daemon's log.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("daemon.log")
+    }
+
+    /// Where the index is.
+    pub fn index(&self) -> PathBuf {
+        self.path.join("index")
+    }
+
+    /// Where the state of mounts is.
+    pub fn mounts(&self) -> PathBuf {
+        self.path.join("mounts")
+    }
+
+    /// The remote that is used when none is named: a directory in the store.
+    pub fn embedded_remote(&self) -> String {
+        format!("file://{}", self.path.join("remote").display())
+    }
+
+    /// Whether a daemon holds the store.
+    pub fn daemon_is_locked(&self) -> bool {
+        LockFile::try_acquire(&self.lock()).is_err()
+    }
+
+    pub(crate) fn daemon_command(&self, patience: Duration) -> DetachedCommand {
+        DetachedCommand {
+            exe: self.exe.clone(),
+            args: ["daemon", "run", "--store"]
+                .map(OsString::from)
+                .into_iter()
+                .chain([self.path.clone().into_os_string()])
+                .collect(),
+            env: Vec::new(),
+            log: self.log(),
+            patience,
+        }
+    }
+}

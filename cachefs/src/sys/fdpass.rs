@@ -1,0 +1,365 @@
+//! Frames with descriptors over a Unix stream socket.
+//!
+//! ```text
+//! u32 LE   length of the header     at most MAX_HEADER
+//! u32 LE   length of the payload    at most MAX_PAYLOAD
+//! header   what the caller wrote (JSON)
+//! payload  bytes
+//! ```
+//!
+//! Up to [`MAX_FDS`] descriptors travel with the first byte of a frame (`SCM_RIGHTS`). After any
+//! error the two ends no longer agree where a frame begins: drop the connection.
+
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::cmsg_space;
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use thiserror::Error;
+
+/// The longest header, in bytes.
+pub const MAX_HEADER: usize = 1 << 20;
+/// The longest payload, in bytes.
+pub const MAX_PAYLOAD: usize = 256 << 20;
+/// The most descriptors that one frame carries.
+pub const MAX_FDS: usize = 8;
+
+const PREFIX: usize = 8;
+
+/// Room for what one frame may carry; the kernel says when there was more.
+const CONTROL_SPACE: usize = cmsg_space!(ScmRights(MAX_FDS));
+
+/// A received frame.
+#[derive(Debug)]
+pub struct Frame {
+    /// What the peer put in front.
+    pub header: Vec<u8>,
+    /// The bytes behind it.
+    pub payload: Vec<u8>,
+    /// The descriptors, close-on-exec, in the order in which they were sent.
+    pub fds: Vec<OwnedFd>,
+}
+
+/// Why a frame could not be sent or received.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The peer went away in the middle of a frame, or does not read any more.
+    #[error("the peer closed the connection")]
+    PeerClosed,
+    /// A part is longer than frames may be. When sending, nothing was sent.
+    #[error("the frame's {part} has {length} bytes, {limit} are allowed")]
+    TooLarge {
+        /// `header` or `payload`.
+        part: &'static str,
+        /// Its length in bytes.
+        length: usize,
+        /// The most bytes it may have.
+        limit: usize,
+    },
+    /// The frame has more than [`MAX_FDS`] descriptors.
+    #[error("the frame carries more than {MAX_FDS} descriptors")]
+    TooManyDescriptors,
+    /// The socket's time limit passed.
+    #[error("the peer did not answer in time")]
+    TimedOut,
+    /// The socket failed.
+    #[error("the connection failed")]
+    Io(#[source] io::Error),
+}
+
+impl From<Errno> for FrameError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::PIPE | Errno::CONNRESET => Self::PeerClosed,
+            Errno::AGAIN => Self::TimedOut,
+            other => Self::Io(other.into()),
+        }
+    }
+}
+
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(errno) => errno.into(),
+            None => Self::Io(error),
+        }
+    }
+}
+
+/// Sends one frame, waiting as long as the socket's write timeout allows.
+///
+/// The descriptors stay open here; the peer gets its own.
+///
+/// # Errors
+/// [`FrameError`]. A peer that closed gives [`FrameError::PeerClosed`], never a signal.
+pub fn send(
+    socket: &UnixStream,
+    header: &[u8],
+    payload: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), FrameError> {
+    let prefix = encode_prefix(header.len(), payload.len())?;
+    if fds.len() > MAX_FDS {
+        return Err(FrameError::TooManyDescriptors);
+    }
+    let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(FrameError::TooManyDescriptors);
+    }
+    let mut parts: [&[u8]; 3] = [&prefix, header, payload];
+    while parts.iter().any(|part| !part.is_empty()) {
+        let slices = parts.map(IoSlice::new);
+        let sent = match sendmsg(socket, &slices, &mut control, SendFlags::NOSIGNAL) {
+            Ok(sent) => sent,
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        // Some bytes went out, and the descriptors with the first of them.
+        control.clear();
+        skip(&mut parts, sent);
+    }
+    Ok(())
+}
+
+/// Receives one frame, or `None` when the peer has closed between two frames.
+///
+/// Waits as long as the socket's read timeout allows. Lengths are checked before anything is
+/// allocated, and memory grows only as bytes arrive.
+///
+/// # Errors
+/// [`FrameError`].
+pub fn recv(socket: &UnixStream) -> Result<Option<Frame>, FrameError> {
+    let mut prefix = [0u8; PREFIX];
+    let mut filled = 0;
+    let mut fds = Vec::new();
+    while filled < PREFIX {
+        let received = recv_some(socket, &mut prefix[filled..], &mut fds)?;
+        if received == 0 {
+            return if filled == 0 {
+                Ok(None)
+            } else {
+                Err(FrameError::PeerClosed)
+            };
+        }
+        filled += received;
+    }
+    let (header_length, payload_length) = decode_prefix(prefix)?;
+    // A plain read drops descriptors that come with later bytes, where none are allowed.
+    let header = read_exactly(socket, header_length)?;
+    let payload = read_exactly(socket, payload_length)?;
+    Ok(Some(Frame {
+        header,
+        payload,
+        fds,
+    }))
+}
+
+fn recv_some(
+    socket: &UnixStream,
+    buffer: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+) -> Result<usize, FrameError> {
+    let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut slices = [IoSliceMut::new(buffer)];
+        match recvmsg(socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    // What did not fit was closed by the kernel, what did fit is closed with `fds`.
+    if received.flags.contains(ReturnFlags::CTRUNC) || fds.len() > MAX_FDS {
+        return Err(FrameError::TooManyDescriptors);
+    }
+    Ok(received.bytes)
+}
+
+fn read_exactly(mut socket: &UnixStream, length: usize) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = Vec::new();
+    let read = socket
+        .by_ref()
+        .take(length as u64)
+        .read_to_end(&mut bytes)?;
+    if read < length {
+        Err(FrameError::PeerClosed)
+    } else {
+        Ok(bytes)
+    }
+}
+
+fn encode_prefix(header: usize, payload: usize) -> Result<[u8; PREFIX], FrameError> {
+    let header = bounded("header", header, MAX_HEADER)? as u32;
+    let payload = bounded("payload", payload, MAX_PAYLOAD)? as u32;
+    let mut prefix = [0; PREFIX];
+    prefix[..4].copy_from_slice(&header.to_le_bytes());
+    prefix[4..].copy_from_slice(&payload.to_le_bytes());
+    Ok(prefix)
+}
+
+fn decode_prefix(prefix: [u8; PREFIX]) -> Result<(usize, usize), FrameError> {
+    let [a, b, c, d, e, f, g, h] = prefix;
+    let header = u32::from_le_bytes([a, b, c, d]) as usize;
+    let payload = u32::from_le_bytes([e, f, g, h]) as usize;
+    Ok((
+        bounded("header", header, MAX_HEADER)?,
+        bounded("payload", payload, MAX_PAYLOAD)?,
+    ))
+}
+
+fn bounded(part: &'static str, length: usize, limit: usize) -> Result<usize, FrameError> {
+    if length > limit {
+        Err(FrameError::TooLarge {
+            part,
+            length,
+            limit,
+        })
+    } else {
+        Ok(length)
+    }
+}
+
+fn skip(parts: &mut [&[u8]], mut count: usize) {
+    for part in parts {
+        let step = count.min(part.len());
+        *part = &part[step..];
+        count -= step;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn pair() -> (UnixStream, UnixStream) {
+        UnixStream::pair().unwrap()
+    }
+
+    #[test]
+    fn frames_and_descriptors_arrive_in_order() {
+        let (ours, theirs) = pair();
+        let payload = vec![7u8; 3 << 20]; // more than a socket buffer: forces partial writes
+        let sender = std::thread::spawn(move || {
+            let file = tempfile::tempfile().unwrap();
+            (&file).write_all(b"through the socket").unwrap();
+            let (reader, _writer) = std::io::pipe().unwrap();
+            send(
+                &ours,
+                b"{\"a\":1}",
+                &payload,
+                &[file.as_fd(), reader.as_fd()],
+            )
+            .unwrap();
+            send(&ours, b"", b"", &[]).unwrap();
+            send(&ours, b"h", b"", &[reader.as_fd()]).unwrap();
+        });
+        let first = recv(&theirs).unwrap().unwrap();
+        assert_eq!(first.header, b"{\"a\":1}");
+        assert!(first.payload.len() == 3 << 20 && first.payload.iter().all(|&byte| byte == 7));
+        assert_eq!(first.fds.len(), 2);
+        let mut text = [0; 18];
+        assert_eq!(rustix::io::pread(&first.fds[0], &mut text, 0).unwrap(), 18);
+        assert_eq!(&text, b"through the socket");
+        for fd in &first.fds {
+            let flags = rustix::io::fcntl_getfd(fd).unwrap();
+            assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        }
+        let second = recv(&theirs).unwrap().unwrap();
+        assert!(second.header.is_empty() && second.payload.is_empty() && second.fds.is_empty());
+        assert_eq!(recv(&theirs).unwrap().unwrap().fds.len(), 1);
+        sender.join().unwrap();
+        assert!(recv(&theirs).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_cut_frame_is_not_a_clean_end() {
+        for cut in [1, 7, 8, 10, 14] {
+            let (mut ours, theirs) = pair();
+            let mut frame = encode_prefix(4, 4).unwrap().to_vec();
+            frame.extend(b"headbody");
+            ours.write_all(&frame[..cut]).unwrap();
+            drop(ours);
+            assert!(
+                matches!(recv(&theirs), Err(FrameError::PeerClosed)),
+                "cut at {cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn lengths_are_bounded_before_allocation() {
+        for (header, payload) in [(u32::MAX, 0), (0, u32::MAX), (MAX_HEADER as u32 + 1, 0)] {
+            let (mut ours, theirs) = pair();
+            ours.write_all(&[header.to_le_bytes(), payload.to_le_bytes()].concat())
+                .unwrap();
+            assert!(matches!(recv(&theirs), Err(FrameError::TooLarge { .. })));
+        }
+        let (ours, theirs) = pair();
+        let long = vec![0; MAX_HEADER + 1];
+        assert!(matches!(
+            send(&ours, &long, b"", &[]),
+            Err(FrameError::TooLarge { .. })
+        ));
+        // Nothing of a refused frame went out.
+        send(&ours, b"x", b"", &[]).unwrap();
+        assert_eq!(recv(&theirs).unwrap().unwrap().header, b"x");
+    }
+
+    #[test]
+    fn too_many_descriptors_are_refused_on_both_ends() {
+        let (ours, theirs) = pair();
+        let file = tempfile::tempfile().unwrap();
+        let nine = [file.as_fd(); MAX_FDS + 1];
+        assert!(matches!(
+            send(&ours, b"", b"", &nine),
+            Err(FrameError::TooManyDescriptors)
+        ));
+        send(&ours, b"", b"", &nine[1..]).unwrap();
+        assert_eq!(recv(&theirs).unwrap().unwrap().fds.len(), MAX_FDS);
+        // A peer that does not keep the rule:
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(64))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let many = [file.as_fd(); 60];
+        assert!(control.push(SendAncillaryMessage::ScmRights(&many)));
+        let prefix = encode_prefix(0, 0).unwrap();
+        sendmsg(
+            &ours,
+            &[IoSlice::new(&prefix)],
+            &mut control,
+            SendFlags::empty(),
+        )
+        .unwrap();
+        assert!(matches!(recv(&theirs), Err(FrameError::TooManyDescriptors)));
+    }
+
+    #[test]
+    fn a_silent_peer_times_out_and_a_closed_one_is_an_error() {
+        let (ours, theirs) = pair();
+        theirs
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        assert!(matches!(recv(&theirs), Err(FrameError::TimedOut)));
+        drop(theirs);
+        assert!(matches!(
+            send(&ours, b"x", b"", &[]),
+            Err(FrameError::PeerClosed)
+        ));
+    }
+}

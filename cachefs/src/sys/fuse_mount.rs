@@ -1,0 +1,105 @@
+//! A FUSE filesystem mounted in the caller's own mount namespace.
+//!
+//! The client mounts and hands the descriptor to the daemon ([`super::fdpass`]), so the daemon needs
+//! no privilege and no access to the namespace of the mount.
+
+use std::fmt::Write as _;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{getegid, geteuid};
+
+use super::MountError;
+
+/// The filesystem type that `/proc/self/mountinfo` shows for our FUSE mounts.
+pub const FUSE_TYPE: &str = "fuse.cachefs";
+
+/// The character device through which FUSE requests arrive.
+pub const FUSE_DEVICE: &str = "/dev/fuse";
+
+/// How a FUSE filesystem is mounted.
+#[derive(Debug, Clone)]
+pub struct FuseMountOptions {
+    /// What the mount table shows as its source.
+    pub source: String,
+    /// Whether writes are refused by the kernel.
+    pub read_only: bool,
+    /// Whether users other than the mounting one may look inside.
+    pub allow_other: bool,
+    /// Whether the kernel checks mode bits; without it every access is allowed.
+    pub default_permissions: bool,
+    /// The largest read request in bytes; the kernel's default when `None`.
+    pub max_read: Option<u32>,
+}
+
+impl Default for FuseMountOptions {
+    /// The read-only view of a cache: everyone may look, the mode bits decide.
+    fn default() -> Self {
+        Self {
+            source: "cachefs".to_owned(),
+            read_only: true,
+            allow_other: true,
+            default_permissions: true,
+            max_read: None,
+        }
+    }
+}
+
+/// Opens `/dev/fuse` (close-on-exec).
+///
+/// # Errors
+/// [`MountError::NoFuseDevice`] or [`MountError::FuseDeviceDenied`].
+pub fn open_fuse_device() -> Result<OwnedFd, MountError> {
+    rustix::fs::open(FUSE_DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
+        match errno {
+            Errno::NOENT | Errno::NODEV | Errno::NXIO => MountError::NoFuseDevice,
+            other => MountError::FuseDeviceDenied(io::Error::from(other)),
+        }
+    })
+}
+
+/// Mounts a `fuse.cachefs` filesystem at `mountpoint` and returns the descriptor to serve it from.
+///
+/// The mount is `nosuid,nodev`: what it shows comes from another machine. It works for root and in a
+/// user namespace whose root the caller is. `mount(2)` returns before the server has answered
+/// `FUSE_INIT`, and any access waits until it has: serve the descriptor, or unmount and close it.
+///
+/// # Errors
+/// Any [`MountError`] but the ones about uppers.
+pub fn mount_fuse(mountpoint: &Path, options: &FuseMountOptions) -> Result<OwnedFd, MountError> {
+    let device = open_fuse_device()?;
+    let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
+    flags.set(MountFlags::RDONLY, options.read_only);
+    mount(
+        options.source.as_str(),
+        mountpoint,
+        FUSE_TYPE,
+        flags,
+        Some(data(device.as_raw_fd(), options).as_c_str()),
+    )
+    .map_err(|errno| MountError::from_mount("fuse", mountpoint.to_owned(), String::new(), errno))?;
+    Ok(device)
+}
+
+/// Writes the option string that the kernel's FUSE parses.
+fn data(fd: i32, options: &FuseMountOptions) -> std::ffi::CString {
+    let mut text = format!(
+        "fd={fd},rootmode=40000,user_id={},group_id={}",
+        geteuid().as_raw(),
+        getegid().as_raw()
+    );
+    if options.allow_other {
+        text.push_str(",allow_other");
+    }
+    if options.default_permissions {
+        text.push_str(",default_permissions");
+    }
+    if let Some(bytes) = options.max_read {
+        write!(text, ",max_read={bytes}").expect("writing to a String cannot fail");
+    }
+    std::ffi::CString::new(text).expect("digits and option names hold no NUL byte")
+}

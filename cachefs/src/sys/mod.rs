@@ -1,0 +1,26 @@
+//! What cachefs asks of the kernel: mounts, descriptors, locks and processes.
+//!
+//! Nothing here knows what a cache is. Each file is one building block over `rustix`, `libc` or
+//! `/proc`, takes plain paths and descriptors, and turns the kernel's errno into an error that says
+//! what to do. Which mounts cachefs makes from these blocks, and why with these options, is in
+//! `docs/mounting.md`.
+
+pub mod fdpass;
+pub mod filesystem;
+pub mod fuse_mount;
+pub mod holders;
+pub mod kernel;
+pub mod lock;
+pub mod mount_error;
+pub mod mountinfo;
+pub mod namespace;
+pub mod overlay;
+pub mod probe;
+pub mod socket;
+pub mod spawn;
+pub mod stale;
+pub mod unmount;
+pub mod upper;
+pub mod xattr;
+
+pub use mount_error::MountError;

@@ -1,0 +1,201 @@
+//! What this machine can do, found out by trying.
+//!
+//! The result is data for `doctor`, which prints it. The mounts are tried in a mount namespace of
+//! their own, so nobody sees them, and nothing is left when the process is killed but an empty
+//! directory in the store.
+
+mod machine;
+mod trial;
+
+use std::path::Path;
+
+use super::fuse_mount::open_fuse_device;
+use super::kernel::KernelVersion;
+use super::{MountError, namespace};
+
+pub use machine::{container, user_namespaces};
+
+/// How good a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// It works, with a disadvantage.
+    Warn,
+    /// It stands in the way of mounting.
+    Fail,
+}
+
+/// One thing that was found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// A short stable name, such as `fuse-mount`.
+    pub name: &'static str,
+    /// How good it is.
+    pub status: Status,
+    /// What was found, as a lowercase fragment.
+    pub detail: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            name,
+            status: Status::Ok,
+            detail: detail.into(),
+            hint: None,
+        }
+    }
+
+    fn warn(name: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            name,
+            status: Status::Warn,
+            detail: detail.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    fn fail(name: &'static str, detail: impl Into<String>, hint: Option<&str>) -> Self {
+        let hint = hint.map(str::to_owned);
+        Self {
+            name,
+            status: Status::Fail,
+            detail: detail.into(),
+            hint,
+        }
+    }
+
+    fn failed_mount(name: &'static str, error: &MountError) -> Self {
+        let mut detail = error.to_string();
+        if let Some(source) = std::error::Error::source(error) {
+            detail = format!("{detail}: {source}");
+        }
+        Self::fail(name, detail, error.hint())
+    }
+}
+
+/// All findings about a machine and a store directory.
+#[derive(Debug, Clone, Default)]
+pub struct Probe {
+    /// In the order in which they are worth reading.
+    pub findings: Vec<Finding>,
+}
+
+impl Probe {
+    /// Examines this machine, and the filesystem of `store`, which must exist and be writable.
+    ///
+    /// Takes a few milliseconds. To decide for one mount, rather mount and ask
+    /// [`MountError::is_environment`].
+    pub fn run(store: &Path) -> Self {
+        let mut findings = vec![kernel(), privilege(), surroundings(), fuse_device()];
+        findings.push(match trial::in_private_namespace(store, trial::fuse) {
+            Ok(()) => Finding::ok("fuse-mount", "a fuse filesystem can be mounted"),
+            Err(error) => trial_failed("fuse-mount", &error),
+        });
+        findings.push(trial::store_filesystem(store));
+        findings.push(match trial::in_private_namespace(store, trial::overlay) {
+            Ok(()) => Finding::ok(
+                "overlay-mount",
+                "an overlay with its upper in the store can be mounted, and keeps its marks",
+            ),
+            Err(error) => trial_failed("overlay-mount", &error),
+        });
+        Self { findings }
+    }
+
+    /// The first finding that stands in the way of mounting, if any.
+    pub fn obstacle(&self) -> Option<&Finding> {
+        self.findings
+            .iter()
+            .find(|finding| finding.status == Status::Fail)
+    }
+}
+
+fn trial_failed(name: &'static str, error: &trial::TrialError) -> Finding {
+    match error {
+        trial::TrialError::Mount(error) => Finding::failed_mount(name, error),
+        trial::TrialError::Io { what, source } => {
+            Finding::fail(name, format!("{what}: {source}"), None)
+        }
+        trial::TrialError::Marks(lost) => Finding::fail(
+            name,
+            format!("the store's filesystem loses what an overlay must remember: {lost}"),
+            Some("put the store on ext4, xfs, btrfs or tmpfs (Linux 6.6 or later without root)"),
+        ),
+    }
+}
+
+/// The first kernel that repeats unanswered FUSE requests to a restarted server.
+const RESEND: KernelVersion = KernelVersion { major: 6, minor: 9 };
+/// The first kernel that mounts an overlay in a user namespace.
+const OVERLAY_IN_USER_NAMESPACE: KernelVersion = KernelVersion {
+    major: 5,
+    minor: 11,
+};
+
+fn kernel() -> Finding {
+    let running = KernelVersion::running();
+    let detail = format!("linux {running}");
+    if running < OVERLAY_IN_USER_NAMESPACE && !namespace::in_initial_user_namespace() {
+        Finding::fail(
+            "kernel",
+            format!("{detail}: overlays in a user namespace need {OVERLAY_IN_USER_NAMESPACE}"),
+            Some("run as the machine's root, or use a newer kernel"),
+        )
+    } else if running < RESEND {
+        Finding::warn(
+            "kernel",
+            format!("{detail}: reads that are under way when the daemon restarts do not go on"),
+            format!("linux {RESEND} or later repeats them"),
+        )
+    } else {
+        Finding::ok("kernel", detail)
+    }
+}
+
+fn privilege() -> Finding {
+    const NAME: &str = "privilege";
+    let uid = rustix::process::geteuid().as_raw();
+    let initial = namespace::in_initial_user_namespace();
+    let place = if initial {
+        "the machine's user namespace"
+    } else {
+        "a user namespace"
+    };
+    if namespace::has_sys_admin() {
+        return Finding::ok(NAME, format!("uid {uid} with CAP_SYS_ADMIN in {place}"));
+    }
+    let detail = format!("uid {uid} without CAP_SYS_ADMIN in {place}");
+    match user_namespaces() {
+        Ok(()) => Finding::fail(
+            NAME,
+            format!("{detail}; user namespaces can be made"),
+            Some("run the job in one (unshare -Urm COMMAND), or run as root"),
+        ),
+        Err(reason) => Finding::fail(
+            NAME,
+            format!("{detail}; user namespaces cannot be made: {reason}"),
+            Some("run as root, or with --cap-add SYS_ADMIN in a container"),
+        ),
+    }
+}
+
+fn surroundings() -> Finding {
+    match container() {
+        Some(kind) => Finding::ok("container", format!("runs in a container ({kind})")),
+        None => Finding::ok(
+            "container",
+            "runs on the machine itself, as far as can be seen",
+        ),
+    }
+}
+
+fn fuse_device() -> Finding {
+    match open_fuse_device() {
+        Ok(_) => Finding::ok("fuse-device", "/dev/fuse can be opened"),
+        Err(error) => Finding::failed_mount("fuse-device", &error),
+    }
+}

@@ -1,0 +1,178 @@
+//! Unix sockets at paths of any length, and who is at the other end.
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+/// The longest path that fits into a socket address, in bytes.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// How many clients may wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// The process at the other end of a Unix socket, as it was when it connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerCredentials {
+    /// Its process id here; `None` when it lives in a PID namespace that is not visible from here.
+    pub pid: Option<u32>,
+    /// Its effective user id, in this user namespace.
+    pub uid: u32,
+    /// Its effective group id, in this user namespace.
+    pub gid: u32,
+}
+
+/// Listens at `path`, which only the owner (and root) can connect to.
+///
+/// A socket file left by a dead process is replaced. The caller must hold the lock that makes it the
+/// only listener ([`super::lock`]), or it takes the path from a living one.
+///
+/// # Errors
+/// `AlreadyExists` when something other than a socket is at `path`; else what the system answers.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("{} exists and is not a socket", path.display()),
+            ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // The mode of the unbound socket becomes that of the file: no moment in which others may connect.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    let short = ShortPath::of(path)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(&short.path)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(UnixListener::from(socket))
+}
+
+/// Connects to the socket at `path`.
+///
+/// # Errors
+/// `NotFound` when there is none, `ConnectionRefused` when its process is gone.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(&ShortPath::of(path)?.path)
+}
+
+/// Asks the kernel who connected (or, on the client's end, who listens).
+///
+/// # Errors
+/// What `getsockopt` answers.
+pub fn peer_credentials(socket: &UnixStream) -> io::Result<PeerCredentials> {
+    // Not rustix: its process id cannot be zero, which is what a peer in a PID namespace beside or
+    // above ours has.
+    let mut credentials = MaybeUninit::<libc::ucred>::zeroed();
+    let mut length = mem::size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the descriptor is open, the buffer is writable for `length` bytes.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            credentials.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: three integers, for which every bit pattern, zeros included, is a value.
+    let credentials = unsafe { credentials.assume_init() };
+    Ok(PeerCredentials {
+        pid: u32::try_from(credentials.pid).ok().filter(|&pid| pid != 0),
+        uid: credentials.uid,
+        gid: credentials.gid,
+    })
+}
+
+/// A path that fits into a socket address, and what keeps it valid.
+struct ShortPath {
+    path: PathBuf,
+    _directory: Option<OwnedFd>,
+}
+
+impl ShortPath {
+    fn of(path: &Path) -> io::Result<Self> {
+        if path.as_os_str().as_bytes().len() <= MAX_SOCKET_PATH {
+            return Ok(Self {
+                path: path.to_owned(),
+                _directory: None,
+            });
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(CWD, parent, flags, Mode::empty())?;
+        let short = Path::new("/proc/self/fd")
+            .join(directory.as_raw_fd().to_string())
+            .join(name);
+        Ok(Self {
+            path: short,
+            _directory: Some(directory),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_path_longer_than_an_address_works() {
+        let temp = tempfile::tempdir().unwrap();
+        let deep = temp.path().join("d".repeat(120)).join("e".repeat(120));
+        std::fs::create_dir_all(&deep).unwrap();
+        for path in [temp.path().join("s"), deep.join("daemon.socket")] {
+            assert_eq!(connect(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+            let listener = listen(&path).unwrap();
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "others may connect: {mode:o}");
+            let client = connect(&path).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            for end in [&client, &server] {
+                let peer = peer_credentials(end).unwrap();
+                assert_eq!(peer.pid, Some(std::process::id()));
+                assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
+            }
+        }
+    }
+
+    #[test]
+    fn a_socket_left_behind_is_replaced_and_a_file_is_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("socket");
+        drop(listen(&path).unwrap());
+        assert_eq!(
+            connect(&path).unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+        let _listener = listen(&path).unwrap();
+        connect(&path).unwrap();
+
+        let file = temp.path().join("file");
+        std::fs::write(&file, "precious").unwrap();
+        assert_eq!(
+            listen(&file).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,149 @@
+//! Unmounting, and what to say when it cannot be done.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+use thiserror::Error;
+
+use super::holders::{Holder, holders_of};
+use super::mountinfo::MountTable;
+
+/// How often a busy mount is tried again while there is time.
+const RETRY_EVERY: Duration = Duration::from_millis(20);
+
+/// How to unmount.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UnmountOptions {
+    /// Takes the mount out of the tree at once; it lives on for those who hold it.
+    pub lazy: bool,
+    /// How long a busy mount is tried again before its holders are looked for.
+    pub patience: Duration,
+}
+
+/// Why a mount is still there.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum UnmountError {
+    /// Nothing is mounted at exactly this path.
+    #[error("nothing is mounted at {}", .0.display())]
+    NotMounted(PathBuf),
+    /// Processes or other mounts hold it.
+    #[error("{} is in use{}", path.display(), list(holders))]
+    Busy {
+        /// The mount point.
+        path: PathBuf,
+        /// Who holds it, as far as this process may see.
+        holders: Vec<Holder>,
+    },
+    /// The process may not unmount here.
+    #[error("unmounting {} is not permitted", path.display())]
+    NotPermitted {
+        /// The mount point.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// Anything else.
+    #[error("{} cannot be unmounted", path.display())]
+    Io {
+        /// The mount point.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+}
+
+impl UnmountError {
+    /// Says what the user can do, where something is known to help.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotMounted(_) | Self::Io { .. } => None,
+            Self::Busy { holders, .. } if holders.is_empty() => Some(
+                "a process that this user or container cannot see holds it; look as root on the host, \
+                 or detach it lazily",
+            ),
+            Self::Busy { .. } => Some("end these processes, or detach it lazily"),
+            Self::NotPermitted { .. } => {
+                Some("unmount as the user, and in the namespace, that mounted it")
+            }
+        }
+    }
+}
+
+fn list(holders: &[Holder]) -> String {
+    const SHOWN: usize = 5;
+    if holders.is_empty() {
+        return " by a process that cannot be seen from here".to_owned();
+    }
+    let shown: Vec<_> = holders
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    let more = match holders.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(" by {}{more}", shown.join(", "))
+}
+
+/// Unmounts the topmost mount at `path`.
+///
+/// # Errors
+/// [`UnmountError`]; the mount is unchanged then. With `lazy`, never [`UnmountError::Busy`].
+pub fn unmount(path: &Path, options: UnmountOptions) -> Result<(), UnmountError> {
+    let path = path.canonicalize().map_err(|source| UnmountError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut flags = UnmountFlags::NOFOLLOW;
+    flags.set(UnmountFlags::DETACH, options.lazy);
+    let deadline = Instant::now() + options.patience;
+    loop {
+        let errno = match rustix::mount::unmount(&path, flags) {
+            Ok(()) => return Ok(()),
+            Err(errno) => errno,
+        };
+        match errno {
+            Errno::BUSY if Instant::now() < deadline => std::thread::sleep(RETRY_EVERY),
+            Errno::BUSY => {
+                let holders = find_holders(&path);
+                return Err(UnmountError::Busy { path, holders });
+            }
+            // The kernel says EINVAL also for a mount that a user namespace has locked.
+            Errno::INVAL | Errno::NOENT if !is_mounted(&path) => {
+                return Err(UnmountError::NotMounted(path));
+            }
+            Errno::PERM | Errno::INVAL | Errno::ACCESS => {
+                return Err(UnmountError::NotPermitted {
+                    path,
+                    source: errno.into(),
+                });
+            }
+            _ => {
+                return Err(UnmountError::Io {
+                    path,
+                    source: errno.into(),
+                });
+            }
+        }
+    }
+}
+
+fn is_mounted(path: &Path) -> bool {
+    // A table that cannot be read is no proof that nothing is there.
+    MountTable::read().is_ok_and(|table| table.topmost_at(path).is_some())
+}
+
+fn find_holders(path: &Path) -> Vec<Holder> {
+    let Ok(table) = MountTable::read() else {
+        return Vec::new();
+    };
+    table
+        .topmost_at(path)
+        .map(|mount| holders_of(mount, &table))
+        .unwrap_or_default()
+}

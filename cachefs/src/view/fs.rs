@@ -1,0 +1,304 @@
+//! The adapter between the kernel's requests and a [`View`]; the only file that answers FUSE.
+//!
+//! A layer never changes, so everything may be cached for good, and no open file needs a handle:
+//! OPEN and OPENDIR are answered once with ENOSYS, and from then on the kernel opens files without
+//! a message. Source of the choices: the measurements in `docs/mounting.md`.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefs_store::stack::Ino;
+use cachefs_store::{Error, layer};
+use fuser::{
+    AccessFlags, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
+};
+use tokio::runtime::Handle;
+
+use super::attr::{file_attr, file_type};
+use super::{SharedView, read};
+
+/// How long the kernel may keep what it was told: a layer never changes.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The largest read the kernel is asked to make.
+const READ_AHEAD: u32 = 1 << 20;
+/// Reads ahead that the kernel may have under way.
+const BACKGROUND: u16 = 64;
+
+pub(super) struct ViewFs {
+    view: SharedView,
+    runtime: Handle,
+    /// Whether any file has extended attributes; if not, the kernel is told once to stop asking.
+    xattrs: bool,
+}
+
+thread_local! {
+    static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// What the kernel is told of a failure, and the log of its cause.
+///
+/// An outage is EIO and never "not found": a build would take a missing file for an answer.
+fn errno(what: &str, error: &Error) -> Errno {
+    use std::error::Error as _;
+    let mut causes = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    tracing::error!("{what} failed with EIO: {causes}");
+    Errno::EIO
+}
+
+impl ViewFs {
+    pub(super) fn new(view: SharedView, runtime: Handle) -> Self {
+        let xattrs = view.stack.has_xattrs();
+        Self { view, runtime, xattrs }
+    }
+
+    fn xattr(&self, ino: INodeNo) -> Result<Option<layer::Xattrs>, Errno> {
+        if !self.xattrs {
+            return Err(Errno::ENOSYS);
+        }
+        match self.view.stack.xattrs(Ino::from_number(ino.0)) {
+            Ok(xattrs) => Ok(Some(xattrs)),
+            Err(error) => Err(errno("reading attributes", &error)),
+        }
+    }
+}
+
+fn reply_bytes(bytes: &[u8], size: u32, reply: ReplyXattr) {
+    match size {
+        0 => reply.size(bytes.len() as u32),
+        size if (size as usize) < bytes.len() => reply.error(Errno::ERANGE),
+        _ => reply.data(bytes),
+    }
+}
+
+impl Filesystem for ViewFs {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        let mut wanted = InitFlags::FUSE_ASYNC_READ
+            | InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_CACHE_SYMLINKS
+            | InitFlags::FUSE_NO_OPEN_SUPPORT
+            | InitFlags::FUSE_NO_OPENDIR_SUPPORT
+            | InitFlags::FUSE_DO_READDIRPLUS
+            | InitFlags::FUSE_READDIRPLUS_AUTO;
+        if self.xattrs {
+            wanted |= InitFlags::FUSE_POSIX_ACL;
+        }
+        // Older kernels lack some; everything works without them, only slower.
+        let _ = config.add_capabilities(wanted & config.capabilities());
+        let _ = config.set_max_readahead(READ_AHEAD).or_else(|most| config.set_max_readahead(most));
+        let _ = config.set_max_background(BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let stack = &self.view.stack;
+        let found = stack
+            .lookup(Ino::from_number(parent.0), name.as_bytes())
+            .and_then(|ino| ino.map(|ino| stack.attr(ino)).transpose());
+        match found {
+            Ok(Some(attr)) => reply.entry(&FOREVER, &file_attr(&attr), Generation(0)),
+            // Inode 0 is an answer that the kernel may keep, other than ENOENT.
+            Ok(None) => match stack.attr(Ino::ROOT) {
+                Ok(root) => {
+                    let mut none = file_attr(&root);
+                    none.ino = INodeNo(0);
+                    reply.entry(&FOREVER, &none, Generation(0));
+                }
+                Err(error) => reply.error(errno("lookup", &error)),
+            },
+            Err(error) => reply.error(errno("lookup", &error)),
+        }
+    }
+
+    fn forget(&self, _: &Request, _: INodeNo, _: u64) {}
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.view.stack.attr(Ino::from_number(ino.0)) {
+            Ok(attr) => reply.attr(&FOREVER, &file_attr(&attr)),
+            Err(error) => reply.error(errno("getattr", &error)),
+        }
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.view.stack.symlink_target(Ino::from_number(ino.0)) {
+            Ok(target) => reply.data(target),
+            Err(error) => reply.error(errno("readlink", &error)),
+        }
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let ino = Ino::from_number(ino.0);
+        let plan = match read::plan(&self.view, ino, offset, size) {
+            Ok(plan) => plan,
+            Err(error) => return reply.error(errno("read", &error)),
+        };
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            match plan.read_local(&self.view, buffer) {
+                Ok(true) => reply.data(buffer),
+                Ok(false) => {
+                    let view = Arc::clone(&self.view);
+                    self.runtime.spawn(async move {
+                        match plan.read(&view).await {
+                            Ok(bytes) => reply.data(&bytes),
+                            Err(error) => reply.error(errno("read", &error)),
+                        }
+                    });
+                }
+                Err(error) => reply.error(errno("read", &error)),
+            }
+        });
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let stack = &self.view.stack;
+        for (number, name) in [(1, "."), (2, "..")] {
+            if offset < number && reply.add(ino, number, fuser::FileType::Directory, name) {
+                return reply.ok();
+            }
+        }
+        let listed = stack.list(Ino::from_number(ino.0), offset.saturating_sub(2), |next, name, child| {
+            let kind = file_type(stack.attr(child)?.mode);
+            Ok(!reply.add(INodeNo(child.number()), next + 2, kind, OsStr::from_bytes(name)))
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno("readdir", &error)),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let stack = &self.view.stack;
+        let own = match stack.attr(Ino::from_number(ino.0)) {
+            Ok(attr) => file_attr(&attr),
+            Err(error) => return reply.error(errno("readdir", &error)),
+        };
+        for (number, name) in [(1, "."), (2, "..")] {
+            if offset < number && reply.add(ino, number, name, &FOREVER, &own, Generation(0)) {
+                return reply.ok();
+            }
+        }
+        let listed = stack.list(Ino::from_number(ino.0), offset.saturating_sub(2), |next, name, child| {
+            let attr = file_attr(&stack.attr(child)?);
+            Ok(!reply.add(attr.ino, next + 2, OsStr::from_bytes(name), &FOREVER, &attr, Generation(0)))
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno("readdir", &error)),
+        }
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        match self.xattr(ino) {
+            Ok(Some(xattrs)) => match xattrs.get(name.as_bytes()) {
+                Some(value) => reply_bytes(value, size, reply),
+                None => reply.error(Errno::ENODATA),
+            },
+            Ok(None) => reply.error(Errno::ENODATA),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        match self.xattr(ino) {
+            Ok(xattrs) => {
+                let mut names = Vec::new();
+                for (name, _) in xattrs.iter().flat_map(layer::Xattrs::iter) {
+                    names.extend_from_slice(name);
+                    names.push(0);
+                }
+                reply_bytes(&names, size, reply);
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        // The kernel checks the mode bits itself (default_permissions).
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn lseek(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let stack = &self.view.stack;
+        let ino = Ino::from_number(ino.0);
+        let seek = || -> Result<Option<u64>, Error> {
+            let size = stack.attr(ino)?.size;
+            let Some(offset) = u64::try_from(offset).ok().filter(|&offset| offset < size) else {
+                return Ok(None);
+            };
+            let wants_data = whence == libc::SEEK_DATA;
+            for piece in stack.pieces(ino, offset..size)? {
+                let piece = piece?;
+                if piece.location.is_some() == wants_data {
+                    return Ok(Some(piece.start.max(offset)));
+                }
+            }
+            // Every file ends with a hole of no length.
+            Ok((!wants_data).then_some(size))
+        };
+        match seek() {
+            Ok(Some(offset)) => reply.offset(offset as i64),
+            Ok(None) => reply.error(Errno::ENXIO),
+            Err(error) => reply.error(errno("lseek", &error)),
+        }
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        let layers = self.view.stack.layers();
+        let bytes: u64 = layers.iter().map(|layer| layer.summary().bytes).sum();
+        let files: u64 = layers.iter().map(|layer| layer.summary().entries).sum();
+        reply.statfs(bytes.div_ceil(4096), 0, 0, files, 0, 4096, 255, 4096);
+    }
+}
+

@@ -1,0 +1,172 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{
+    check, completions, daemon, delete, doctor, inspect, key, list, lookup, restore, save, stats,
+    umount,
+};
+
+/// Layered, content-addressed build caches, mounted on demand.
+///
+/// `restore` shows a cache at a path in milliseconds, whatever its size; `save` stores what a
+/// build changed there as one new layer.
+#[derive(Debug, Parser)]
+#[command(name = "cachefs", version, max_term_width = 100)]
+#[command(after_help = "\
+Example:
+  cachefs restore --key 'm2-{{ checksum \"pom.xml\" }}' --restore-key m2- --path ~/.m2
+  mvn -o package
+  cachefs save    --key 'm2-{{ checksum \"pom.xml\" }}' --path ~/.m2
+
+Exit codes: 0 success, a miss included; 1 local error; 2 usage or configuration; 3 a miss with
+--fail-on-cache-miss; 4 remote or credentials; 5 damaged data. `restore` and `save` turn 1 and 4
+into a loud warning and exit 0, so that a cache never fails a build, unless --strict-errors is set.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Global {
+    /// Local store directory [default: /var/lib/cachefs for root, else $XDG_CACHE_HOME/cachefs]
+    #[arg(long, global = true, value_name = "DIR", env = "CACHEFS_STORE")]
+    pub(crate) store: Option<PathBuf>,
+    /// Where caches are kept: s3://BUCKET/PREFIX or file:///DIR [default: a directory in the store]
+    #[arg(long, global = true, value_name = "URL", env = "CACHEFS_REMOTE")]
+    pub(crate) remote: Option<String>,
+    /// Address of an S3 server other than AWS
+    #[arg(long, global = true, value_name = "URL", env = "CACHEFS_ENDPOINT")]
+    pub(crate) endpoint: Option<String>,
+    /// Region of the bucket
+    #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_REGION")]
+    pub(crate) region: Option<String>,
+    /// Put the bucket's name in the path; the default with --endpoint
+    #[arg(long, global = true, env = "CACHEFS_PATH_STYLE", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) path_style: Option<bool>,
+    /// Send requests without credentials
+    #[arg(long, global = true, env = "CACHEFS_ANONYMOUS")]
+    pub(crate) anonymous: bool,
+    /// Whose keys these are, such as a branch
+    #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_SCOPE", default_value = "default")]
+    pub(crate) scope: String,
+    /// Longest time that one operation on the remote may take, such as 30s or 2m
+    #[arg(long, global = true, value_name = "TIME", env = "CACHEFS_TIMEOUT", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Limit of the local cache of fetched data, such as 10G
+    #[arg(long, global = true, value_name = "SIZE", env = "CACHEFS_CACHE_LIMIT", value_parser = parse_size, default_value = "10G")]
+    pub(crate) cache_limit: u64,
+    /// How to print results
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "CACHEFS_FORMAT")]
+    pub(crate) format: Format,
+    /// Let errors of the cache fail `restore` and `save`
+    #[arg(long, global = true, env = "CACHEFS_STRICT_ERRORS")]
+    pub(crate) strict_errors: bool,
+    /// Say more; twice for even more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object on standard output.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a cache at a path
+    Restore(restore::RestoreArgs),
+    /// Save a path: everything the first time, then only what changed
+    Save(save::SaveArgs),
+    /// Unmount a restored path
+    #[command(alias = "unmount")]
+    Umount(umount::UmountArgs),
+    /// Tell whether a key exists
+    Lookup(lookup::LookupArgs),
+    /// List keys, newest first
+    #[command(alias = "ls")]
+    List(list::ListArgs),
+    /// Show the layers of a key
+    Inspect(inspect::InspectArgs),
+    /// Delete a key
+    Delete(delete::DeleteArgs),
+    /// Check that what keys name is there and intact
+    Check(check::CheckArgs),
+    /// Show what is mounted and what the daemon has done
+    Stats(stats::StatsArgs),
+    /// Print the key that a template expands to, and the files behind it
+    Key(key::KeyArgs),
+    /// Find out what this machine can do, and why not
+    Doctor(doctor::DoctorArgs),
+    /// Run, stop or look for the daemon
+    Daemon(daemon::DaemonArgs),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+fn number_and_unit(text: &str) -> Option<(f64, &str)> {
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    Some((number.parse().ok()?, unit.trim()))
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let error = || format!("`{text}` is not a time such as 500ms, 30s or 2m");
+    let (number, unit) = number_and_unit(text).ok_or_else(error)?;
+    let seconds = match unit {
+        "ms" => number / 1000.0,
+        "" | "s" => number,
+        "m" | "min" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(error()),
+    };
+    Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(error)
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let error = || format!("`{text}` is not a size such as 500M or 10G");
+    let (number, unit) = number_and_unit(text).ok_or_else(error)?;
+    let unit = unit.trim_end_matches("iB").trim_end_matches('B').to_ascii_uppercase();
+    let shift = match unit.as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(error()),
+    };
+    let bytes = number * f64::from(shift).exp2();
+    if bytes >= 0.0 && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn times_and_sizes() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(parse_duration("0s").is_err());
+        assert!(parse_duration("soon").is_err());
+        assert_eq!(parse_size("10G"), Ok(10 << 30));
+        assert_eq!(parse_size("1.5KiB"), Ok(1536));
+        assert!(parse_size("10X").is_err());
+    }
+}

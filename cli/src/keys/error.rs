@@ -1,0 +1,288 @@
+//! What can be wrong with a template, where, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::validate::MAX_KEY_CHARS;
+
+/// A half-open range of byte offsets in a template; both ends are character boundaries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Offset of the first byte.
+    pub(super) start: usize,
+    /// Offset behind the last byte.
+    pub(super) end: usize,
+}
+
+impl Span {
+    /// Makes a span.
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+}
+
+/// A [`Problem`] and the place it was found at, before the template is attached.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) problem: Problem,
+    pub(super) span: Span,
+}
+
+impl Fault {
+    /// Makes a fault.
+    pub(super) fn new(problem: Problem, span: Span) -> Self {
+        Self { problem, span }
+    }
+
+    /// Attaches the template, for showing the place.
+    pub(super) fn in_template(self, template: &str) -> KeyError {
+        KeyError {
+            problem: self.problem,
+            template: template.to_owned(),
+            span: self.span,
+        }
+    }
+}
+
+/// Why a template gave no key.
+///
+/// `Display` is the message alone; [`KeyError::pointer`] shows the place and [`KeyError::hint`]
+/// the way out.
+#[derive(Debug)]
+pub(crate) struct KeyError {
+    problem: Problem,
+    template: String,
+    span: Span,
+}
+
+/// The kinds of fault a template can have.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    /// The end of the template came inside an expression.
+    #[error("`{open}` is never closed")]
+    Unclosed {
+        /// How the expression was opened.
+        open: &'static str,
+    },
+    /// A closing `}}` in plain text.
+    #[error("`}}}}` closes nothing")]
+    StrayClose,
+    /// A string without its closing quote.
+    #[error("string is never closed by {quote}")]
+    UnclosedString {
+        /// The quote that is missing.
+        quote: char,
+    },
+    /// A backslash in a string before something it cannot escape.
+    #[error("unknown escape `\\{0}`")]
+    BadEscape(char),
+    /// A character that no expression contains.
+    #[error("unexpected character {0:?}")]
+    UnexpectedChar(char),
+    /// A token where another was needed.
+    #[error("expected {wanted}, found {found}")]
+    Unexpected {
+        /// What would have been right.
+        wanted: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// Braces with nothing in them.
+    #[error("empty expression")]
+    EmptyExpression,
+    /// A function that does not exist.
+    #[error("unknown function `{0}`")]
+    UnknownFunction(String),
+    /// A variable that does not exist.
+    #[error("unknown variable `{0}`")]
+    UnknownVariable(String),
+    /// A function called with too many or too few arguments.
+    #[error("`{name}` takes {wanted}, not {got}")]
+    Arguments {
+        /// The function.
+        name: String,
+        /// What it takes.
+        wanted: &'static str,
+        /// How many it got.
+        got: usize,
+    },
+    /// A file named by `checksum` is not there.
+    #[error("no file `{name}` in {}", .dir.display())]
+    MissingFile {
+        /// The path as the template names it.
+        name: String,
+        /// Where it was looked for.
+        dir: PathBuf,
+    },
+    /// Patterns that match no file.
+    #[error("no file matches {patterns} in {}", .dir.display())]
+    NoMatch {
+        /// The patterns, quoted and joined.
+        patterns: String,
+        /// Where they were looked for.
+        dir: PathBuf,
+    },
+    /// A path that is a directory, a device, a pipe or a socket.
+    #[error("`{name}` is {what}, not a file")]
+    NotAFile {
+        /// The path as the template names it.
+        name: String,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// A link inside the workspace that ends outside.
+    #[error("`{name}` is a link out of the workspace")]
+    LeavesWorkspace {
+        /// The path as the template names it.
+        name: String,
+    },
+    /// A pattern that cannot be compiled.
+    #[error("bad pattern `{pattern}`: {reason}")]
+    BadPattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file or directory that is there and cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Unreadable {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A variable that the environment does not have.
+    #[error("environment variable `{0}` is not set")]
+    Unset(String),
+    /// Something about the build that no CI system reports here.
+    #[error("`{name}` is not known {place}")]
+    UnknownHere {
+        /// The variable as the template names it.
+        name: String,
+        /// In which CI system, or outside of any.
+        place: String,
+        /// The variables that would supply it, joined.
+        variables: String,
+    },
+    /// A key without a character.
+    #[error("key is empty")]
+    Empty,
+    /// A key over the limit.
+    #[error("key has {0} characters, more than {MAX_KEY_CHARS}")]
+    TooLong(usize),
+    /// A control character in a key.
+    #[error("key contains the control character {0:?}")]
+    Control(char),
+}
+
+/// The functions a template can call, for hints.
+pub(super) const FUNCTIONS: &str = "checksum, hashFiles, arch, os, epoch, env";
+
+impl KeyError {
+    /// What to do about it, as a sentence without a full stop.
+    pub(crate) fn hint(&self) -> String {
+        match &self.problem {
+            Problem::Unclosed { .. } => "every `{{` needs a `}}`, every `(` a `)`".into(),
+            Problem::StrayClose => "open the expression with `{{`, or drop the braces".into(),
+            Problem::UnclosedString { .. } => "close the string before the expression ends".into(),
+            Problem::BadEscape(_) => {
+                "`\\\\`, `\\\"`, `\\n` and `\\t` exist; backquotes take text as it is".into()
+            }
+            Problem::UnexpectedChar('\u{201c}' | '\u{201d}' | '\u{2018}' | '\u{2019}') => {
+                "use straight quotes".into()
+            }
+            Problem::UnexpectedChar(_) | Problem::Unexpected { .. } => {
+                "an expression is `{{ function \"argument\" }}` or `{{ .Variable }}`".into()
+            }
+            Problem::EmptyExpression | Problem::UnknownFunction(_) => {
+                format!("functions are {FUNCTIONS}")
+            }
+            Problem::UnknownVariable(name) => unknown_variable_hint(name),
+            Problem::Arguments { name, .. } => match name.as_str() {
+                "checksum" | "hashFiles" => format!("name the files: `{name} \"file\"`"),
+                "env" => "write `env \"NAME\"`".into(),
+                _ => format!("write `{{{{ {name} }}}}`"),
+            },
+            Problem::MissingFile { .. } | Problem::NoMatch { .. } => {
+                "run in the directory the files are in, name another with --workspace, or accept \
+                 missing files with --allow-missing"
+                    .into()
+            }
+            Problem::NotAFile { name, .. } => {
+                format!("use `hashFiles('{name}/**')` for what is in a directory")
+            }
+            Problem::LeavesWorkspace { .. } => "name the link's target instead".into(),
+            Problem::BadPattern { .. } => {
+                "patterns know `*`, `**`, `?`, `[a-z]`, `{a,b}` and a leading `!`".into()
+            }
+            Problem::Unreadable { .. } => {
+                "check the permissions of the file and its parents".into()
+            }
+            Problem::Unset(_) => {
+                "set it for this step, or accept unset variables with --allow-missing".into()
+            }
+            Problem::UnknownHere { variables, .. } => format!("set one of {variables}"),
+            Problem::Empty => "add fixed text, such as the name of the tool".into(),
+            Problem::TooLong(_) => "put what is long into a file and use its checksum".into(),
+            Problem::Control(_) => "check the value for line breaks".into(),
+        }
+    }
+
+    /// The line of the template that holds the fault, and under it carets that mark the place.
+    pub(crate) fn pointer(&self) -> String {
+        let before = &self.template[..self.span.start];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let rest = &self.template[self.span.start..];
+        let line_end = self.span.start + rest.find('\n').unwrap_or(rest.len());
+        // Control characters would move the terminal's cursor away from the caret.
+        let shown: String = self.template[line_start..line_end]
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let indent = self.template[line_start..self.span.start].chars().count();
+        let marked_end = self.span.end.clamp(self.span.start, line_end);
+        let width = self.template[self.span.start..marked_end].chars().count();
+        format!(
+            "{shown}\n{}{}",
+            " ".repeat(indent),
+            "^".repeat(width.max(1))
+        )
+    }
+
+    /// The position of the fault: characters from the start of the template.
+    #[cfg(test)]
+    pub(super) fn column(&self) -> usize {
+        self.template[..self.span.start].chars().count()
+    }
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.problem, f)
+    }
+}
+
+impl std::error::Error for KeyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.problem)
+    }
+}
+
+/// Says which variables exist, or why this one cannot.
+fn unknown_variable_hint(name: &str) -> String {
+    let first = name.split('.').next().unwrap_or_default();
+    match first {
+        "matrix" | "steps" | "needs" | "inputs" | "secrets" | "vars" | "job" | "strategy" => {
+            format!(
+                "`{first}` is known to the workflow engine only: let it expand the key, or pass the \
+             value as a variable and use `env.NAME`"
+            )
+        }
+        _ => format!(
+            "variables are {}, .Environment.NAME, env.NAME, github.NAME and runner.NAME",
+            super::ci::variable_names()
+        ),
+    }
+}

@@ -1,0 +1,227 @@
+//! The functions and variables of templates.
+
+use std::time::UNIX_EPOCH;
+
+use super::error::{Fault, Problem, Span};
+use super::parse::{Expression, Piece};
+use super::{Context, KeyPart, PartKind, ci, files};
+
+/// Evaluates one piece of `template`.
+pub(super) fn evaluate(
+    template: &str,
+    piece: &Piece,
+    context: &Context<'_>,
+) -> Result<KeyPart, Fault> {
+    let span = piece.span();
+    let source = &template[span.start..span.end];
+    let evaluated = match piece {
+        Piece::Text(_) => Evaluated::plain(PartKind::Text, source.to_owned()),
+        Piece::Expression { expression, .. } => match expression {
+            Expression::Call {
+                name,
+                span,
+                arguments,
+            } => call(name, *span, arguments, context)?,
+            Expression::Variable { path, dotted, span } => {
+                variable(&path.join("."), *dotted, *span, context)?
+            }
+        },
+    };
+    Ok(KeyPart {
+        kind: evaluated.kind,
+        name: source.to_owned(),
+        value: evaluated.value,
+        variable: evaluated.variable,
+        files: evaluated.inputs.files,
+        skipped: evaluated.inputs.skipped,
+    })
+}
+
+/// A part without the name it has in the template.
+struct Evaluated {
+    kind: PartKind,
+    value: String,
+    variable: Option<String>,
+    inputs: files::Inputs,
+}
+
+impl Evaluated {
+    fn plain(kind: PartKind, value: String) -> Self {
+        Self {
+            kind,
+            value,
+            variable: None,
+            inputs: files::Inputs::default(),
+        }
+    }
+
+    fn from_variable(kind: PartKind, value: String, variable: String) -> Self {
+        Self {
+            variable: Some(variable),
+            ..Self::plain(kind, value)
+        }
+    }
+}
+
+fn call(
+    name: &str,
+    span: Span,
+    arguments: &[(String, Span)],
+    context: &Context<'_>,
+) -> Result<Evaluated, Fault> {
+    let wrong_count = |wanted| {
+        let problem = Problem::Arguments {
+            name: name.to_owned(),
+            wanted,
+            got: arguments.len(),
+        };
+        Err(Fault::new(problem, span))
+    };
+    match (name, arguments) {
+        ("checksum" | "hashFiles", []) => wrong_count("one or more files"),
+        ("checksum", _) => {
+            let (value, inputs) = files::checksum(arguments, context)?;
+            Ok(Evaluated {
+                kind: PartKind::Checksum,
+                value,
+                variable: None,
+                inputs,
+            })
+        }
+        ("hashFiles", _) => {
+            let (value, inputs) = files::hash_files(arguments, context)?;
+            Ok(Evaluated {
+                kind: PartKind::HashFiles,
+                value,
+                variable: None,
+                inputs,
+            })
+        }
+        ("env", [(variable, place)]) => from_environment(variable, *place, context),
+        ("env", _) => wrong_count("the name of one variable"),
+        ("arch", []) => Ok(Evaluated::plain(PartKind::Platform, go_arch().to_owned())),
+        ("os", []) => Ok(Evaluated::plain(PartKind::Platform, go_os().to_owned())),
+        ("epoch", []) => Ok(Evaluated::plain(PartKind::Time, epoch(context).to_string())),
+        ("arch" | "os" | "epoch", _) => wrong_count("no argument"),
+        _ => Err(Fault::new(Problem::UnknownFunction(name.to_owned()), span)),
+    }
+}
+
+/// Evaluates a variable, `path` being its names joined by dots.
+fn variable(
+    path: &str,
+    dotted: bool,
+    span: Span,
+    context: &Context<'_>,
+) -> Result<Evaluated, Fault> {
+    let unknown = || Fault::new(Problem::UnknownVariable(path.to_owned()), span);
+    if dotted {
+        if let Some(name) = path.strip_prefix("Environment.") {
+            return from_environment(name, span, context);
+        }
+        let fact = ci::fact(path).ok_or_else(unknown)?;
+        return match ci::report(fact, context.env) {
+            Ok(found) => Ok(Evaluated::from_variable(
+                PartKind::Build,
+                found.value,
+                found.variable.to_owned(),
+            )),
+            Err(_) if context.allow_missing => Ok(Evaluated::plain(PartKind::Build, String::new())),
+            Err(missing) => {
+                let problem = Problem::UnknownHere {
+                    name: format!(".{path}"),
+                    place: missing.place,
+                    variables: missing.variables.join(", "),
+                };
+                Err(Fault::new(problem, span))
+            }
+        };
+    }
+    match path.split_once('.') {
+        Some(("env", name)) if !name.contains('.') => from_environment(name, span, context),
+        Some((root @ ("runner" | "github"), name)) if !name.contains('.') => {
+            let variable = format!("{}_{}", root, name).to_uppercase();
+            match (context.env.get(&variable), path) {
+                (Some(value), _) => {
+                    let kind = if root == "runner" {
+                        PartKind::Platform
+                    } else {
+                        PartKind::Build
+                    };
+                    Ok(Evaluated::from_variable(kind, value.clone(), variable))
+                }
+                (None, "runner.os") => {
+                    Ok(Evaluated::plain(PartKind::Platform, github_os().to_owned()))
+                }
+                (None, "runner.arch") => Ok(Evaluated::plain(
+                    PartKind::Platform,
+                    github_arch().to_owned(),
+                )),
+                (None, _) => from_environment(&variable, span, context),
+            }
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn from_environment(name: &str, span: Span, context: &Context<'_>) -> Result<Evaluated, Fault> {
+    let value = match context.env.get(name) {
+        Some(value) => value.clone(),
+        None if context.allow_missing => String::new(),
+        None => return Err(Fault::new(Problem::Unset(name.to_owned()), span)),
+    };
+    Ok(Evaluated::from_variable(
+        PartKind::Environment,
+        value,
+        name.to_owned(),
+    ))
+}
+
+/// Seconds since 1970; 0 for a clock before it.
+fn epoch(context: &Context<'_>) -> u64 {
+    context
+        .now
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// The architecture under the name that Go, Docker and drone give it.
+fn go_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "x86" => "386",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
+/// The operating system under the name that Go, Docker and drone give it.
+fn go_os() -> &'static str {
+    match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    }
+}
+
+/// The architecture as GitHub's runner reports it.
+fn github_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "X64",
+        "x86" => "X86",
+        "aarch64" => "ARM64",
+        "arm" => "ARM",
+        other => other,
+    }
+}
+
+/// The operating system as GitHub's runner reports it.
+fn github_os() -> &'static str {
+    match std::env::consts::OS {
+        "linux" => "Linux",
+        "macos" => "macOS",
+        "windows" => "Windows",
+        other => other,
+    }
+}

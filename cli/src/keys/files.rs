@@ -1,0 +1,260 @@
+//! The functions that hash files: `checksum` and `hashFiles`.
+//!
+//! The hash of one file named plainly is BLAKE3 of its content. Of several files, or of those
+//! that patterns find, it is BLAKE3 over, for each file, the length of its path as eight
+//! little-endian bytes, the path, and a byte 1 with the 32 bytes of its content's BLAKE3, or a
+//! byte 0 for a file accepted as missing. The key gets the first [`HASH_DIGITS`] hex digits.
+
+use std::fs::{self, File, FileType};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Component, Path};
+
+use super::error::{Fault, Problem, Span};
+use super::{Context, FileInput, pattern};
+
+/// Hex digits of a hash that go into a key: 128 bits, which no accident makes collide.
+pub(super) const HASH_DIGITS: usize = 32;
+
+/// What stands in a key for files that are accepted as missing.
+pub(super) const MISSING: &str = "missing";
+
+/// The files behind a hash.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    pub(super) files: Vec<FileInput>,
+    pub(super) skipped: Vec<String>,
+}
+
+/// A file's name in the hash, its content's hash, and how it is reported.
+struct Hashed {
+    name: Vec<u8>,
+    hash: Option<blake3::Hash>,
+    input: FileInput,
+}
+
+/// Evaluates `checksum`: files in the order given, a pattern standing for what it finds.
+pub(super) fn checksum(
+    arguments: &[(String, Span)],
+    context: &Context<'_>,
+) -> Result<(String, Inputs), Fault> {
+    let mut hashed = Vec::new();
+    let mut skipped = Vec::new();
+    for argument in arguments {
+        let (name, span) = argument;
+        if !pattern::is_pattern(name) || context.workspace.join(name).is_file() {
+            hashed.push(named_file(name, *span, context)?);
+            continue;
+        }
+        let one = std::slice::from_ref(argument);
+        let found = pattern::search(one, context)?;
+        skipped.extend(
+            found
+                .skipped
+                .iter()
+                .map(|path| path.to_string_lossy().into_owned()),
+        );
+        if found.files.is_empty() {
+            if !context.allow_missing {
+                return Err(no_match(one, context));
+            }
+            hashed.push(missing(name));
+        }
+        for path in &found.files {
+            hashed.push(found_file(path, *span, context)?);
+        }
+    }
+    let value = match hashed.as_slice() {
+        [one] if !pattern::is_pattern(&arguments[0].0) => match one.hash {
+            Some(hash) => digits(hash),
+            None => MISSING.to_owned(),
+        },
+        all => combined(all),
+    };
+    Ok((value, inputs(hashed, skipped)))
+}
+
+/// Evaluates `hashFiles`: every file that the patterns together select, in the order of paths.
+pub(super) fn hash_files(
+    arguments: &[(String, Span)],
+    context: &Context<'_>,
+) -> Result<(String, Inputs), Fault> {
+    let found = pattern::search(arguments, context)?;
+    if found.files.is_empty() && !context.allow_missing {
+        return Err(no_match(arguments, context));
+    }
+    let span = pattern::whole(arguments);
+    let hashed = found
+        .files
+        .iter()
+        .map(|path| found_file(path, span, context))
+        .collect::<Result<Vec<_>, _>>()?;
+    let skipped = found
+        .skipped
+        .iter()
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect();
+    let value = combined(&hashed);
+    Ok((value, inputs(hashed, skipped)))
+}
+
+/// Hashes a file that the template names.
+fn named_file(name: &str, span: Span, context: &Context<'_>) -> Result<Hashed, Fault> {
+    let path = context.workspace.join(name);
+    let unreadable = |source| {
+        Fault::new(
+            Problem::Unreadable {
+                path: path.clone(),
+                source,
+            },
+            span,
+        )
+    };
+    let meta = match fs::metadata(&path) {
+        Ok(meta) => meta,
+        Err(error) if is_absence(&error) => {
+            if context.allow_missing {
+                return Ok(missing(name));
+            }
+            let problem = Problem::MissingFile {
+                name: name.to_owned(),
+                dir: context.workspace.to_owned(),
+            };
+            return Err(Fault::new(problem, span));
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    // Opening a pipe would wait for a writer, reading a device might never end.
+    if !meta.is_file() {
+        let what = describe(meta.file_type());
+        return Err(Fault::new(
+            Problem::NotAFile {
+                name: name.to_owned(),
+                what,
+            },
+            span,
+        ));
+    }
+    if !leaves_by_its_own_words(name) {
+        let workspace = fs::canonicalize(context.workspace).map_err(unreadable)?;
+        let target = fs::canonicalize(&path).map_err(unreadable)?;
+        if !target.starts_with(&workspace) {
+            return Err(Fault::new(
+                Problem::LeavesWorkspace {
+                    name: name.to_owned(),
+                },
+                span,
+            ));
+        }
+    }
+    hash(&path, name.as_bytes().to_vec(), name.to_owned()).map_err(unreadable)
+}
+
+/// Hashes a file that a pattern found, `path` being relative to the workspace.
+fn found_file(path: &Path, span: Span, context: &Context<'_>) -> Result<Hashed, Fault> {
+    let full = context.workspace.join(path);
+    let shown = path.to_string_lossy().into_owned();
+    hash(&full, pattern::bytes(path).to_vec(), shown)
+        .map_err(|source| Fault::new(Problem::Unreadable { path: full, source }, span))
+}
+
+fn hash(path: &Path, name: Vec<u8>, shown: String) -> io::Result<Hashed> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path)?)?;
+    let hash = hasher.finalize();
+    let input = FileInput {
+        path: shown,
+        blake3: Some(hash.to_hex().to_string()),
+        bytes: hasher.count(),
+    };
+    Ok(Hashed {
+        name,
+        hash: Some(hash),
+        input,
+    })
+}
+
+fn missing(name: &str) -> Hashed {
+    let input = FileInput {
+        path: name.to_owned(),
+        blake3: None,
+        bytes: 0,
+    };
+    Hashed {
+        name: name.as_bytes().to_vec(),
+        hash: None,
+        input,
+    }
+}
+
+/// The value for several files; [`MISSING`] when none of them is there.
+fn combined(files: &[Hashed]) -> String {
+    if files.iter().all(|file| file.hash.is_none()) {
+        return MISSING.to_owned();
+    }
+    let mut hasher = blake3::Hasher::new();
+    for file in files {
+        hasher.update(&(file.name.len() as u64).to_le_bytes());
+        hasher.update(&file.name);
+        match &file.hash {
+            Some(hash) => hasher.update(&[1]).update(hash.as_bytes()),
+            None => hasher.update(&[0]),
+        };
+    }
+    digits(hasher.finalize())
+}
+
+fn digits(hash: blake3::Hash) -> String {
+    hash.to_hex()[..HASH_DIGITS].to_owned()
+}
+
+fn inputs(hashed: Vec<Hashed>, skipped: Vec<String>) -> Inputs {
+    Inputs {
+        files: hashed.into_iter().map(|file| file.input).collect(),
+        skipped,
+    }
+}
+
+fn no_match(patterns: &[(String, Span)], context: &Context<'_>) -> Fault {
+    let quoted: Vec<String> = patterns
+        .iter()
+        .map(|(text, _)| format!("`{text}`"))
+        .collect();
+    let problem = Problem::NoMatch {
+        patterns: quoted.join(", "),
+        dir: context.workspace.to_owned(),
+    };
+    Fault::new(problem, pattern::whole(patterns))
+}
+
+/// Whether the template itself points outside the workspace, rather than a link found there.
+///
+/// Who writes the template may name any file; who can only change the workspace, such as the
+/// author of a pull request, must not choose what is read.
+fn leaves_by_its_own_words(name: &str) -> bool {
+    let path = Path::new(name);
+    path.is_absolute() || path.components().any(|part| part == Component::ParentDir)
+}
+
+/// Whether an error says that there is no such file, or cannot be one.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidFilename
+    )
+}
+
+fn describe(kind: FileType) -> &'static str {
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}

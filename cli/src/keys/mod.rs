@@ -1,0 +1,146 @@
+//! Key templates: from what the user wrote to the key of a cache, and the evidence behind it.
+//!
+//! A template is plain text with expressions in the spellings that other CI caches taught their
+//! users:
+//!
+//! | spelling | meaning |
+//! | --- | --- |
+//! | `{{ checksum "f" "g" }}` | BLAKE3 of one file, or of several together |
+//! | `hashFiles('**/x', '!y')`, bare or in `{{ }}` or `${{ }}` | BLAKE3 over every file that matches |
+//! | `{{ arch }}`, `{{ os }}`, `${{ runner.os }}`, `${{ runner.arch }}` | the platform |
+//! | `{{ epoch }}` | seconds since 1970 |
+//! | `{{ env "X" }}`, `{{ .Environment.X }}`, `${{ env.X }}`, `${{ github.ref_name }}` | the environment |
+//! | `{{ .Branch }}`, `{{ .Revision }}`, `{{ .BuildNum }}`, `{{ .Repo.Name }}`, ... | what the CI system says ([`ci`]) |
+//!
+//! [`expand`] is pure but for reading the files a template names: the workspace, the environment
+//! and the clock come in through [`Context`], and nothing is printed. What cannot be expanded is
+//! an error that points at the character ([`KeyError`]), because a key that quietly lost a part
+//! is a key that unrelated builds share.
+
+mod ci;
+mod error;
+mod eval;
+mod files;
+mod lex;
+mod parse;
+mod pattern;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use error::KeyError;
+
+/// Everything outside the template that its expansion may depend on.
+pub(crate) struct Context<'a> {
+    /// The directory that relative paths and patterns start from; absolute.
+    pub(crate) workspace: &'a Path,
+    /// The environment that variables are looked up in.
+    pub(crate) env: &'a BTreeMap<String, String>,
+    /// The time that `{{ epoch }}` reports.
+    pub(crate) now: SystemTime,
+    /// Accept missing files, unset variables and patterns without a match.
+    ///
+    /// Files then count as the word `missing`, variables as nothing.
+    pub(crate) allow_missing: bool,
+    /// Directories that patterns never search, absolute: the paths of the cache itself.
+    ///
+    /// `**/package-lock.json` would otherwise see other files at save, when `node_modules` is
+    /// full, than at restore, when it is empty, and the key would never be found again.
+    pub(crate) skip: &'a [PathBuf],
+}
+
+/// A key and the parts it was put together from, in the template's order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Expanded {
+    /// The key: valid by the rules of [`validate`].
+    pub(crate) key: String,
+    /// What each piece of the template contributed.
+    pub(crate) parts: Vec<KeyPart>,
+}
+
+/// What one piece of a template contributed to the key.
+///
+/// Parts are stored with the ref, so that a later miss can be explained by the part that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyPart {
+    /// What sort of input this is.
+    pub(crate) kind: PartKind,
+    /// The expression as the template spells it; for plain text, the text.
+    pub(crate) name: String,
+    /// What stands in the key for it, before the key as a whole is normalised.
+    pub(crate) value: String,
+    /// The environment variable that supplied the value, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) variable: Option<String>,
+    /// The files behind the value, in the order in which they were hashed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) files: Vec<FileInput>,
+    /// What matched a pattern and was left out: links that dangle or leave the workspace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) skipped: Vec<String>,
+}
+
+/// The sort of input behind a [`KeyPart`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PartKind {
+    /// Plain text of the template.
+    Text,
+    /// Files named one by one.
+    Checksum,
+    /// Files found by patterns.
+    HashFiles,
+    /// Operating system or architecture.
+    Platform,
+    /// The clock.
+    Time,
+    /// A variable of the environment.
+    Environment,
+    /// What the CI system says about the build.
+    Build,
+}
+
+/// One file that a key depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileInput {
+    /// The path as named, or relative to the workspace when a pattern found it.
+    ///
+    /// Bytes that are not UTF-8 are replaced; the hash of a pattern covers the true bytes.
+    pub(crate) path: String,
+    /// BLAKE3 of the content, 64 hex digits; `None` for a file accepted as missing.
+    pub(crate) blake3: Option<String>,
+    /// Length in bytes; 0 for a file accepted as missing.
+    pub(crate) bytes: u64,
+}
+
+/// Expands `template` into a key.
+///
+/// # Errors
+///
+/// A [`KeyError`] with its position when the template does not parse, names something unknown or
+/// missing, or gives a key that breaks the rules of [`validate`].
+pub(crate) fn expand(template: &str, context: &Context<'_>) -> Result<Expanded, KeyError> {
+    let pieces = parse::parse(template).map_err(|fault| fault.in_template(template))?;
+    let parts = pieces
+        .iter()
+        .map(|piece| eval::evaluate(template, piece, context))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|fault| fault.in_template(template))?;
+    let values = pieces
+        .iter()
+        .zip(&parts)
+        .map(|(piece, part)| validate::Value {
+            text: &part.value,
+            span: piece.span(),
+            verbatim: part.kind == PartKind::Text,
+        });
+    let key = validate::key(values).map_err(|fault| fault.in_template(template))?;
+    Ok(Expanded { key, parts })
+}

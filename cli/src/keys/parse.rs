@@ -1,0 +1,296 @@
+//! The grammar of templates.
+//!
+//! ```text
+//! template   = { text | "{{" expression "}}" | "${{" expression "}}" | "hashFiles" "(" arguments ")" }
+//! expression = "." name { "." name }
+//!            | name "." name { "." name }
+//!            | name { string }
+//!            | name "(" arguments ")"
+//! arguments  = [ string { "," string } ]
+//! ```
+//!
+//! Both kinds of braces take both styles of call: users mix them, and neither is ambiguous.
+
+use super::error::{Fault, Problem, Span};
+use super::lex::{Lexer, Token};
+
+/// The function that is recognised in plain text, as GitHub's users write it.
+const BARE_FUNCTION: &str = "hashFiles";
+
+/// A stretch of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Text that goes into the key as it is.
+    Text(Span),
+    /// Something to evaluate.
+    Expression {
+        /// What.
+        expression: Expression,
+        /// Where, braces included.
+        span: Span,
+    },
+}
+
+impl Piece {
+    /// Where the piece stands in the template.
+    pub(super) fn span(&self) -> Span {
+        match self {
+            Self::Text(span) | Self::Expression { span, .. } => *span,
+        }
+    }
+}
+
+/// What stands between braces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expression {
+    /// A function and its arguments.
+    Call {
+        /// The function's name.
+        name: String,
+        /// Where the name stands.
+        span: Span,
+        /// Each argument and where it stands.
+        arguments: Vec<(String, Span)>,
+    },
+    /// A variable, its names without the dots between them.
+    Variable {
+        /// The names; at least one.
+        path: Vec<String>,
+        /// Whether it starts with a dot, as in Go templates.
+        dotted: bool,
+        /// Where it stands.
+        span: Span,
+    },
+}
+
+/// Splits a template into pieces.
+pub(super) fn parse(template: &str) -> Result<Vec<Piece>, Fault> {
+    let mut pieces = Vec::new();
+    let mut text_start = 0;
+    let mut at = 0;
+    while let Some(opening) = next_opening(template, at)? {
+        if text_start < opening.span.start {
+            pieces.push(Piece::Text(Span::new(text_start, opening.span.start)));
+        }
+        let (expression, end) = match opening.kind {
+            OpeningKind::Braces => in_braces(template, &opening)?,
+            OpeningKind::Bare => bare_call(template, &opening)?,
+        };
+        pieces.push(Piece::Expression {
+            expression,
+            span: Span::new(opening.span.start, end),
+        });
+        text_start = end;
+        at = end;
+    }
+    if text_start < template.len() {
+        pieces.push(Piece::Text(Span::new(text_start, template.len())));
+    }
+    Ok(pieces)
+}
+
+enum OpeningKind {
+    /// `{{` or `${{`
+    Braces,
+    /// `hashFiles(` in plain text
+    Bare,
+}
+
+/// Where an expression starts.
+struct Opening {
+    kind: OpeningKind,
+    /// The opening itself: braces, or the function's name.
+    span: Span,
+    name: &'static str,
+}
+
+/// Finds the first expression at or behind `from`.
+fn next_opening(template: &str, from: usize) -> Result<Option<Opening>, Fault> {
+    let mut previous: Option<char> = None;
+    for (offset, c) in template[from..].char_indices() {
+        let at = from + offset;
+        let rest = &template[at..];
+        if rest.starts_with("${{") {
+            let span = Span::new(at, at + 3);
+            return Ok(Some(Opening {
+                kind: OpeningKind::Braces,
+                span,
+                name: "${{",
+            }));
+        }
+        if rest.starts_with("{{") {
+            let span = Span::new(at, at + 2);
+            return Ok(Some(Opening {
+                kind: OpeningKind::Braces,
+                span,
+                name: "{{",
+            }));
+        }
+        if rest.starts_with("}}") {
+            return Err(Fault::new(Problem::StrayClose, Span::new(at, at + 2)));
+        }
+        let in_word = previous.is_some_and(|p| p.is_alphanumeric() || p == '_');
+        if !in_word
+            && rest
+                .strip_prefix(BARE_FUNCTION)
+                .is_some_and(|after| after.starts_with('('))
+        {
+            let span = Span::new(at, at + BARE_FUNCTION.len());
+            return Ok(Some(Opening {
+                kind: OpeningKind::Bare,
+                span,
+                name: "hashFiles(",
+            }));
+        }
+        previous = Some(c);
+    }
+    Ok(None)
+}
+
+/// Parses what follows an opening of braces; returns the offset behind the closing ones.
+fn in_braces(template: &str, opening: &Opening) -> Result<(Expression, usize), Fault> {
+    let mut parser = Parser::new(template, opening)?;
+    let expression = parser.expression()?;
+    match parser.token.take() {
+        Some((Token::End, span)) => Ok((expression, span.end)),
+        Some((token, span)) => Err(unexpected("`}}`", &token, span)),
+        None => Err(parser.unclosed()),
+    }
+}
+
+/// Parses a call in plain text; returns the offset behind its closing parenthesis.
+fn bare_call(template: &str, opening: &Opening) -> Result<(Expression, usize), Fault> {
+    let mut parser = Parser::new(template, opening)?;
+    let (arguments, end) = parser.parenthesised()?;
+    let call = Expression::Call {
+        name: BARE_FUNCTION.to_owned(),
+        span: opening.span,
+        arguments,
+    };
+    Ok((call, end))
+}
+
+/// A recursive-descent parser with one token of look-ahead.
+struct Parser<'a> {
+    lexer: Lexer<'a>,
+    token: Option<(Token, Span)>,
+    opening: &'a Opening,
+}
+
+impl<'a> Parser<'a> {
+    fn new(template: &'a str, opening: &'a Opening) -> Result<Self, Fault> {
+        let mut lexer = Lexer::new(template, opening.span.end);
+        let token = lexer.next()?;
+        Ok(Self {
+            lexer,
+            token,
+            opening,
+        })
+    }
+
+    fn advance(&mut self) -> Result<(), Fault> {
+        self.token = self.lexer.next()?;
+        Ok(())
+    }
+
+    fn unclosed(&self) -> Fault {
+        let open = self.opening.name;
+        Fault::new(Problem::Unclosed { open }, self.opening.span)
+    }
+
+    fn expression(&mut self) -> Result<Expression, Fault> {
+        match self.token.clone() {
+            Some((Token::Dot, span)) => self.variable(Vec::new(), span.start),
+            Some((Token::Name(name), span)) => {
+                self.advance()?;
+                match &self.token {
+                    Some((Token::Dot, _)) => self.variable(vec![name], span.start),
+                    Some((Token::Open, _)) => {
+                        let (arguments, _) = self.parenthesised()?;
+                        self.advance()?;
+                        Ok(Expression::Call {
+                            name,
+                            span,
+                            arguments,
+                        })
+                    }
+                    _ => {
+                        let arguments = self.listed()?;
+                        Ok(Expression::Call {
+                            name,
+                            span,
+                            arguments,
+                        })
+                    }
+                }
+            }
+            Some((Token::End, span)) => Err(Fault::new(Problem::EmptyExpression, span)),
+            Some((token, span)) => Err(unexpected("a function or a variable", &token, span)),
+            None => Err(self.unclosed()),
+        }
+    }
+
+    /// Parses `.name.name`, the look-ahead being the first dot.
+    fn variable(&mut self, mut path: Vec<String>, start: usize) -> Result<Expression, Fault> {
+        let dotted = path.is_empty();
+        let mut end = start;
+        while let Some((Token::Dot, _)) = self.token {
+            self.advance()?;
+            match self.token.take() {
+                Some((Token::Name(name), span)) => {
+                    end = span.end;
+                    path.push(name);
+                }
+                Some((token, span)) => return Err(unexpected("a name", &token, span)),
+                None => return Err(self.unclosed()),
+            }
+            self.advance()?;
+        }
+        Ok(Expression::Variable {
+            path,
+            dotted,
+            span: Span::new(start, end),
+        })
+    }
+
+    /// Parses strings side by side, as Go templates pass arguments.
+    fn listed(&mut self) -> Result<Vec<(String, Span)>, Fault> {
+        let mut arguments = Vec::new();
+        while let Some((Token::Text(text), span)) = self.token.clone() {
+            arguments.push((text, span));
+            self.advance()?;
+        }
+        Ok(arguments)
+    }
+
+    /// Parses `(string, string)`, the look-ahead being `(`; returns the offset behind `)`.
+    ///
+    /// Leaves the look-ahead on `)`: behind a call in plain text there may be anything, which
+    /// must not be read as a token.
+    fn parenthesised(&mut self) -> Result<(Vec<(String, Span)>, usize), Fault> {
+        let mut arguments = Vec::new();
+        self.advance()?;
+        if let Some((Token::Close, _)) = self.token {
+            return Ok((arguments, self.lexer.position()));
+        }
+        loop {
+            match self.token.take() {
+                Some((Token::Text(text), span)) => arguments.push((text, span)),
+                Some((token, span)) => return Err(unexpected("a quoted string", &token, span)),
+                None => return Err(self.unclosed()),
+            }
+            self.advance()?;
+            match &self.token {
+                Some((Token::Comma, _)) => self.advance()?,
+                Some((Token::Close, _)) => return Ok((arguments, self.lexer.position())),
+                Some((token, span)) => return Err(unexpected("`,` or `)`", token, *span)),
+                None => return Err(self.unclosed()),
+            }
+        }
+    }
+}
+
+fn unexpected(wanted: &'static str, token: &Token, span: Span) -> Fault {
+    let found = token.describe();
+    Fault::new(Problem::Unexpected { wanted, found }, span)
+}

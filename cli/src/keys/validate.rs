@@ -1,0 +1,59 @@
+//! The rules every key obeys.
+//!
+//! A key is trimmed of white space at both ends, has `/` for every `\`, is not empty, has at most
+//! [`MAX_KEY_CHARS`] characters and no control character.
+
+use super::error::{Fault, Problem, Span};
+
+/// The longest key, in characters; the limit other CI caches have.
+pub(crate) const MAX_KEY_CHARS: usize = 512;
+
+/// One piece's contribution to a key, and where a fault in it is to be shown.
+pub(super) struct Value<'a> {
+    pub(super) text: &'a str,
+    pub(super) span: Span,
+    /// The text is the template's own, so places in it are places in the template.
+    pub(super) verbatim: bool,
+}
+
+/// Joins the values into a key.
+pub(super) fn key<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<String, Fault> {
+    let mut joined = String::new();
+    // For each value: where it starts in `joined`.
+    let mut starts = Vec::new();
+    for value in values {
+        starts.push((joined.len(), value.span, value.verbatim));
+        joined.push_str(value.text);
+    }
+    let whole = match (starts.first(), starts.last()) {
+        (Some((_, first, _)), Some((_, last, _))) => Span::new(first.start, last.end),
+        _ => Span::new(0, 0),
+    };
+
+    let trimmed = joined.trim();
+    if trimmed.is_empty() {
+        return Err(Fault::new(Problem::Empty, whole));
+    }
+    let cut = joined.len() - joined.trim_start().len();
+    if let Some((offset, control)) = trimmed.char_indices().find(|(_, c)| c.is_control()) {
+        let at = cut + offset;
+        let span = starts
+            .iter()
+            .rev()
+            .find(|(start, _, _)| *start <= at)
+            .map_or(whole, |(start, span, verbatim)| {
+                if *verbatim {
+                    let place = span.start + (at - start);
+                    Span::new(place, place + control.len_utf8())
+                } else {
+                    *span
+                }
+            });
+        return Err(Fault::new(Problem::Control(control), span));
+    }
+    let length = trimmed.chars().count();
+    if length > MAX_KEY_CHARS {
+        return Err(Fault::new(Problem::TooLong(length), whole));
+    }
+    Ok(trimmed.replace('\\', "/"))
+}

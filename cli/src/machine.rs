@@ -1,0 +1,24 @@
+//! Who and where this process is, for refs.
+
+use cachefs_store::refs::{Creator, Platform};
+
+/// This process, as the creator of a save.
+pub(crate) fn creator() -> Creator {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let job = ["CACHEFS_JOB", "GITHUB_JOB", "CI_JOB_NAME", "DRONE_STEP_NAME", "BUILDKITE_LABEL", "JOB_NAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|job| !job.is_empty()));
+    Creator { host, version: cachefs::VERSION.to_owned(), job }
+}
+
+/// What caches made here may depend on.
+pub(crate) fn platform() -> Platform {
+    let musl = std::fs::read_dir("/lib").is_ok_and(|lib| {
+        lib.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("ld-musl-"))
+    });
+    Platform {
+        os: std::env::consts::OS.to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        libc: Some(if musl { "musl" } else { "gnu" }.to_owned()),
+    }
+}

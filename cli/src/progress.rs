@@ -1,0 +1,123 @@
+//! Progress: bars on a terminal, a line now and then elsewhere; and the signals that end the work.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use cachefs_store::save::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
+
+use crate::output;
+
+/// Without a terminal, a line is printed this often.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows how far a command is.
+pub(crate) struct Display {
+    verb: &'static str,
+    bar: Option<ProgressBar>,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    total_files: AtomicU64,
+    total_bytes: AtomicU64,
+    transferred: AtomicU64,
+    printed: Mutex<Instant>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Display {
+    /// Starts; `verb` says what is being done, as in `saving`.
+    ///
+    /// From now on SIGINT, SIGTERM and SIGHUP ask the work to stop; a second one ends the process.
+    pub(crate) fn start(verb: &'static str) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::no_length();
+            let style = "{prefix} {bar:24} {percent:>3}%  {bytes}/{total_bytes}  {bytes_per_sec}  {msg}";
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_prefix(verb);
+            bar
+        });
+        Ok(Self {
+            verb,
+            bar,
+            files: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            total_files: AtomicU64::new(0),
+            total_bytes: AtomicU64::new(0),
+            transferred: AtomicU64::new(0),
+            printed: Mutex::new(Instant::now()),
+            stop,
+        })
+    }
+
+    fn message(&self) -> String {
+        let mut text = format!("{}/{} files", self.files.load(Relaxed), self.total_files.load(Relaxed));
+        let transferred = self.transferred.load(Relaxed);
+        if transferred > 0 {
+            text.push_str(&format!(", {} transferred", output::bytes(transferred)));
+        }
+        text
+    }
+
+    fn show(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.bytes.load(Relaxed));
+            bar.set_message(self.message());
+            return;
+        }
+        let Some(mut printed) = self.printed.try_lock() else { return };
+        if printed.elapsed() >= LINE_EVERY {
+            *printed = Instant::now();
+            let (done, total) = (self.bytes.load(Relaxed), self.total_bytes.load(Relaxed));
+            output::say(&format!(
+                "{}: {} of {}, {}",
+                self.verb,
+                output::bytes(done),
+                output::bytes(total),
+                self.message()
+            ));
+        }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Display {
+    fn total(&self, files: u64, bytes: u64) {
+        self.total_files.store(files, Relaxed);
+        self.total_bytes.store(bytes, Relaxed);
+        if let Some(bar) = &self.bar {
+            bar.set_length(bytes);
+        }
+    }
+
+    fn done(&self, files: u64, bytes: u64) {
+        self.files.fetch_add(files, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.show();
+    }
+
+    fn transferred(&self, bytes: u64) {
+        self.transferred.fetch_add(bytes, Relaxed);
+        self.show();
+    }
+
+    fn cancelled(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+}

@@ -1,0 +1,148 @@
+//! The directory that is written to, and ways into its subdirectories.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::plan::{DirectoryNumber, Plan};
+use crate::beneath::open_beneath;
+
+/// A thread keeps so many directories open.
+const OPEN: usize = 64;
+
+/// What is known of a directory at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// It could not be made, or not yet.
+    Absent,
+    /// This copy has made it, and what is made in it has the mode and owner that were asked for.
+    New,
+    /// It was there before, or what is made in it may inherit an ACL or a group.
+    Found {
+        /// Whether entries inherit.
+        inherits: bool,
+    },
+}
+
+/// The target directory of a copy.
+pub(super) struct Destination<'a> {
+    pub(super) root: OwnedFd,
+    pub(super) plan: &'a Plan,
+    states: Vec<AtomicU8>,
+    /// Mode bits that the kernel takes from what is created; `None` when that is not known.
+    umask: Option<u32>,
+    pub(super) owners: bool,
+    /// Who owns what this process creates.
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl<'a> Destination<'a> {
+    pub(super) fn new(root: OwnedFd, plan: &'a Plan, owners: bool) -> Self {
+        Self {
+            root,
+            plan,
+            states: plan.directories.iter().map(|_| AtomicU8::new(0)).collect(),
+            umask: read_umask(),
+            owners,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+
+    pub(super) fn state(&self, directory: DirectoryNumber) -> State {
+        match self.states[directory as usize].load(Relaxed) {
+            0 => State::Absent,
+            1 => State::New,
+            2 => State::Found { inherits: false },
+            _ => State::Found { inherits: true },
+        }
+    }
+
+    pub(super) fn set_state(&self, directory: usize, state: State) {
+        let state = match state {
+            State::Absent => 0,
+            State::New => 1,
+            State::Found { inherits: false } => 2,
+            State::Found { inherits: true } => 3,
+        };
+        self.states[directory].store(state, Relaxed);
+    }
+
+    /// The mode that an entry has after it was created with `requested` in `directory`, with
+    /// this process as its owner; `None` when that can't be told.
+    pub(super) fn created_mode(&self, directory: DirectoryNumber, requested: u32) -> Option<u32> {
+        match self.state(directory) {
+            State::New | State::Found { inherits: false } => Some(requested & !self.umask?),
+            State::Absent | State::Found { inherits: true } => None,
+        }
+    }
+}
+
+/// Reads the process's umask without changing it, which would affect other threads.
+fn read_umask() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(umask.trim(), 8).ok()
+}
+
+/// Directories that one thread has open.
+pub(super) struct OpenDirectories<'a> {
+    destination: &'a Destination<'a>,
+    open: HashMap<DirectoryNumber, OwnedFd>,
+}
+
+impl<'a> OpenDirectories<'a> {
+    pub(super) fn new(destination: &'a Destination<'a>) -> Self {
+        Self { destination, open: HashMap::with_capacity(OPEN) }
+    }
+
+    /// A descriptor of a directory, for calls that take names in it.
+    pub(super) fn get(&mut self, directory: DirectoryNumber) -> Result<BorrowedFd<'_>, Errno> {
+        if directory == 0 {
+            return Ok(self.destination.root.as_fd());
+        }
+        if self.open.contains_key(&directory) {
+            return Ok(self.open[&directory].as_fd());
+        }
+        let plan = self.destination.plan;
+        let at = &plan.directories[directory as usize].at;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = match self.open.get(&at.directory) {
+            Some(parent) => rustix::fs::openat(parent, &*at.name, flags, Mode::empty())?,
+            None => {
+                open_beneath(self.destination.root.as_fd(), &plan.path(at), flags, Mode::empty())?
+            }
+        };
+        if self.open.len() >= OPEN {
+            self.open.clear();
+        }
+        Ok(&*self.open.entry(directory).or_insert(opened)).map(|fd| fd.as_fd())
+    }
+}
+
+/// Creates an entry; one that is in the way is removed first, unless it is a directory with
+/// entries.
+pub(super) fn replacing<T>(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    create: impl Fn() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match create() {
+        Err(Errno::EXIST) => {
+            remove(parent, name)?;
+            create()
+        }
+        outcome => outcome,
+    }
+}
+
+fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Err(Errno::ISDIR) => rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR),
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,121 @@
+//! Large files, which several threads write at the same time.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::fs::AtFlags;
+
+use super::content::{self, Frames};
+use super::destination::OpenDirectories;
+use super::plan::{LARGE, Part, Plan};
+use super::report::IssueKind::NotCreated;
+use super::Copy;
+use crate::error::Result;
+use crate::stack::Attr;
+
+/// A large file under way.
+#[derive(Debug)]
+enum State {
+    /// No thread has come to it yet.
+    Untouched,
+    /// It exists; so many of its parts are not written yet.
+    Open(Arc<OwnedFd>, usize),
+    /// It is complete.
+    Done,
+    /// It could not be created or written, which is reported.
+    Failed,
+}
+
+/// The large files of a plan.
+#[derive(Debug)]
+pub(super) struct LargeFiles(HashMap<usize, (usize, Mutex<State>)>);
+
+impl LargeFiles {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let mut parts: HashMap<usize, usize> = HashMap::new();
+        for part in &plan.parts {
+            if plan.leaves[part.leaf].size > LARGE {
+                *parts.entry(part.leaf).or_default() += 1;
+            }
+        }
+        let untouched = |(leaf, parts)| (leaf, (parts, Mutex::new(State::Untouched)));
+        Self(parts.into_iter().map(untouched).collect())
+    }
+
+    /// Removes the files that have only some of their bytes, after a failure.
+    pub(super) fn remove_unfinished(&self, copy: &Copy<'_>) {
+        let mut open = OpenDirectories::new(&copy.destination);
+        for (leaf, (_, state)) in &self.0 {
+            if matches!(*state.lock(), State::Open(..)) {
+                let at = &copy.plan.leaves[*leaf].at;
+                if let Ok(parent) = open.get(at.directory) {
+                    // The failure that led here is the one to report.
+                    let _ = rustix::fs::unlinkat(parent, &*at.name, AtFlags::empty());
+                }
+            }
+        }
+    }
+}
+
+impl Copy<'_> {
+    /// Writes one part of a large file; the first creates it and the last finishes it.
+    pub(super) fn write_large(
+        &self,
+        part: &Part,
+        attr: &Attr,
+        open: &mut OpenDirectories<'_>,
+        frames: &mut Frames<'_>,
+    ) -> Result<()> {
+        let leaf = &self.plan.leaves[part.leaf];
+        let Some((parts, state)) = self.large.0.get(&part.leaf) else { return Ok(()) };
+        let file = {
+            let mut state = state.lock();
+            match &*state {
+                State::Open(file, _) => file.clone(),
+                State::Done | State::Failed => return Ok(()),
+                State::Untouched => {
+                    let created = open
+                        .get(leaf.at.directory)
+                        .and_then(|parent| self.create_file(leaf, attr, parent));
+                    match created {
+                        Ok(file) => {
+                            let file = Arc::new(file);
+                            *state = State::Open(file.clone(), *parts);
+                            file
+                        }
+                        Err(errno) => {
+                            *state = State::Failed;
+                            let path = self.plan.path(&leaf.at);
+                            return self.reporter.failed(NotCreated, &path, "create the file", errno);
+                        }
+                    }
+                }
+            }
+        };
+        let go_on = || self.check_cancelled();
+        let which = (leaf.ino, leaf.size);
+        let range = part.range.clone();
+        if let Err(error) = content::write(file.as_fd(), self.stack, which, range, frames, go_on) {
+            // When this ends the copy, the state says that the file is to be removed.
+            self.content_failed(leaf, error)?;
+            if let State::Open(..) = std::mem::replace(&mut *state.lock(), State::Failed)
+                && let Ok(parent) = open.get(leaf.at.directory)
+            {
+                let _ = rustix::fs::unlinkat(parent, &*leaf.at.name, AtFlags::empty());
+            }
+            return Ok(());
+        }
+        let mut state = state.lock();
+        if let State::Open(_, left) = &mut *state {
+            *left -= 1;
+            if *left == 0 {
+                *state = State::Done;
+                drop(state);
+                return self.finish_file(leaf, attr, file.as_fd());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! Copy mode: a stack written out as plain files.
+//!
+//! Everything is planned before anything is written: which directories there are, level by level;
+//! which files, in the order in which their bytes lie in the packs, so that each frame is decoded
+//! once; which names are hard links. Then the directories are made from the top down, all cores
+//! write files while the frames of the next ones are fetched, links follow, and the directories
+//! get their attributes from the bottom up.
+//!
+//! What exists at a path is replaced, as `tar x` does; what the stack does not speak of stays. No
+//! symbolic link below the target is ever followed, so no layer can write outside of it.
+
+mod attributes;
+mod content;
+mod destination;
+mod directories;
+mod feed;
+mod large;
+mod leaf;
+mod plan;
+mod report;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use crossbeam_channel::RecvTimeoutError;
+use parking_lot::Mutex;
+use rustix::fs::{Mode, OFlags};
+use tokio::runtime::Handle;
+
+pub use report::{CopyReport, Issue, IssueKind};
+
+use crate::error::{Error, Result};
+use crate::local::FrameReader;
+use crate::save::Progress;
+use crate::stack::Stack;
+use content::Frames;
+use destination::{Destination, OpenDirectories};
+use large::LargeFiles;
+use plan::Plan;
+use report::Reporter;
+
+/// What was fetched is told to the caller's progress this often.
+const REPORT_EVERY: Duration = Duration::from_millis(50);
+
+/// How a stack is written out.
+#[derive(Debug, Clone)]
+pub struct CopyOptions {
+    /// Gives entries the owner they were saved with; otherwise they belong to who copies, and
+    /// setuid and setgid are kept only where that is who they belonged to.
+    pub owners: bool,
+    /// Threads that write.
+    pub threads: usize,
+}
+
+impl Default for CopyOptions {
+    /// Owners for root, all cores.
+    fn default() -> Self {
+        Self {
+            owners: rustix::process::geteuid().is_root(),
+            threads: std::thread::available_parallelism().map_or(2, usize::from),
+        }
+    }
+}
+
+/// What all threads of one copy share.
+struct Copy<'a> {
+    stack: &'a Stack,
+    plan: &'a Plan,
+    destination: Destination<'a>,
+    reporter: Reporter<'a>,
+    progress: &'a dyn Progress,
+    large: LargeFiles,
+    threads: usize,
+    /// Set when something failed that makes the rest pointless.
+    stop: AtomicBool,
+    failed: Mutex<Option<Error>>,
+}
+
+/// Writes everything in `stack` below `target`, which is created if need be.
+///
+/// Blocks, and must be called from outside of `runtime`. An entry that can't be created where
+/// others can (a device without the privilege, say) is part of the report. A full disk, damaged
+/// data or a remote that fails ends the copy with an error, as does cancellation; then no file is
+/// left half written, but the tree is not complete and the attributes of directories are not set.
+pub fn copy_out(
+    stack: &Stack,
+    reader: &FrameReader,
+    runtime: &Handle,
+    target: &Path,
+    options: &CopyOptions,
+    progress: &dyn Progress,
+) -> Result<CopyReport> {
+    std::fs::create_dir_all(target).map_err(Error::io("create", target))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(target, flags, Mode::empty())
+        .map_err(|errno| Error::io("open directory", target)(errno.into()))?;
+    if stack.layers().is_empty() {
+        return Ok(CopyReport::default());
+    }
+    let plan = Plan::new(stack, progress)?;
+    progress.total(plan.entries(), plan.bytes);
+    let copy = Copy {
+        stack,
+        plan: &plan,
+        destination: Destination::new(root, &plan, options.owners),
+        reporter: Reporter::new(target),
+        progress,
+        large: LargeFiles::new(&plan),
+        threads: options.threads.max(1),
+        stop: AtomicBool::new(false),
+        failed: Mutex::new(None),
+    };
+    let outcome = copy.run(reader, runtime);
+    if outcome.is_err() {
+        copy.large.remove_unfinished(&copy);
+    }
+    outcome?;
+    Ok(copy.reporter.finish())
+}
+
+impl<'a> Copy<'a> {
+    fn run(&self, reader: &FrameReader, runtime: &Handle) -> Result<()> {
+        self.make_directories()?;
+        let transferred = || reader.stats().demand_bytes + reader.stats().prefetch_bytes;
+        let mut seen = transferred();
+        std::thread::scope(|scope| {
+            let tasks = feed::start(self, reader, runtime, scope);
+            // Nothing is ever sent: the channel ends when the last worker does.
+            let (working, worked) = crossbeam_channel::bounded::<()>(0);
+            for _ in 0..self.threads {
+                let (tasks, working) = (tasks.clone(), working.clone());
+                let frames = Frames::new(reader, runtime);
+                scope.spawn(move || {
+                    self.guard(self.write(&tasks, frames));
+                    drop(working);
+                });
+            }
+            drop((tasks, working));
+            loop {
+                let waited = worked.recv_timeout(REPORT_EVERY);
+                let now = transferred();
+                self.progress.transferred(now.saturating_sub(seen));
+                seen = now;
+                if waited == Err(RecvTimeoutError::Disconnected) {
+                    break;
+                }
+            }
+        });
+        self.check()?;
+        self.each(0..self.plan.links.len(), |number, open| self.link(number, open))?;
+        self.finish_directories()
+    }
+
+    /// Writes the files of one task after the other.
+    fn write(&self, tasks: &crossbeam_channel::Receiver<usize>, mut frames: Frames<'_>) -> Result<()> {
+        let mut open = OpenDirectories::new(&self.destination);
+        for task in tasks {
+            let (mut entries, mut bytes) = (0, 0);
+            for part in &self.plan.parts[self.plan.tasks[task].clone()] {
+                self.check_cancelled()?;
+                self.write_part(part, &mut open, &mut frames)?;
+                entries += u64::from(part.range.start == 0);
+                bytes += part.range.end - part.range.start;
+            }
+            self.progress.done(entries, bytes);
+        }
+        Ok(())
+    }
+
+    /// Calls `work` for every number of a range, from all threads.
+    fn each(
+        &self,
+        range: std::ops::Range<usize>,
+        work: impl Fn(usize, &mut OpenDirectories<'_>) -> Result<()> + Sync,
+    ) -> Result<()> {
+        /// Numbers that a thread takes at a time; neighbours mostly share a directory.
+        const RUN: usize = 64;
+        let next = std::sync::atomic::AtomicUsize::new(range.start);
+        let run = || -> Result<()> {
+            let mut open = OpenDirectories::new(&self.destination);
+            loop {
+                let first = next.fetch_add(RUN, Relaxed);
+                if first >= range.end {
+                    return Ok(());
+                }
+                self.check_cancelled()?;
+                for number in first..(first + RUN).min(range.end) {
+                    work(number, &mut open)?;
+                }
+            }
+        };
+        if range.len() <= RUN {
+            self.guard(run());
+        } else {
+            std::thread::scope(|scope| {
+                for _ in 0..self.threads {
+                    scope.spawn(|| self.guard(run()));
+                }
+            });
+        }
+        self.check()
+    }
+
+    /// Notes a failure, so that all threads stop.
+    fn guard(&self, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            self.stop.store(true, Relaxed);
+            self.failed.lock().get_or_insert(error);
+        }
+    }
+
+    /// Fails when a thread has failed.
+    fn check(&self) -> Result<()> {
+        match self.failed.lock().take() {
+            Some(error) => Err(error),
+            None => self.check_cancelled(),
+        }
+    }
+
+    fn check_cancelled(&self) -> Result<()> {
+        let stop = self.stop.load(Relaxed) || self.progress.cancelled();
+        if stop { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}

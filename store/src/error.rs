@@ -1,0 +1,120 @@
+//! The error of this crate, by what a caller can do about it.
+
+use std::path::PathBuf;
+
+use crate::remote::{RemoteError, RemoteErrorKind};
+
+/// What a caller should make of an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The caller asked for something that can't be: fix the command or the configuration.
+    Usage,
+    /// The remote or the way to it failed: try again, or fix credentials.
+    Backend,
+    /// Bytes are not what their name promises. Never to be passed over.
+    Integrity,
+    /// The local machine failed: permissions, disk, descriptors.
+    Local,
+    /// Files changed while they were being saved: save again when the build is done.
+    Changed,
+    /// The caller asked for the work to stop.
+    Cancelled,
+}
+
+/// A failure in the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A request to the remote failed.
+    #[error("remote request failed")]
+    Remote(#[from] RemoteError),
+    /// A local file operation failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as a verb: `read`, `create`.
+        action: &'static str,
+        /// The file it was tried on.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// Bytes do not have the form or the hash that they should have.
+    #[error("{what} is damaged: {detail}")]
+    Damaged {
+        /// The object, as `layer 12ab…`.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Bytes were written by a newer version that this one must not guess at.
+    #[error("{what} has a format that this version does not understand ({detail})")]
+    Unsupported {
+        /// The object, as `pack 12ab…`.
+        what: String,
+        /// The version or the feature flags that are unknown.
+        detail: String,
+    },
+    /// The local index failed.
+    #[error("the local index failed: {0}")]
+    Index(String),
+    /// A file was written to while it was being saved.
+    #[error("{} changed while it was being saved", path.display())]
+    Changed {
+        /// The file, relative to the saved directory.
+        path: PathBuf,
+    },
+    /// A limit of the format was reached.
+    #[error("{what} is beyond what one layer can hold ({limit})")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit, with its unit.
+        limit: String,
+    },
+    /// A key or a scope can't be used.
+    #[error("{0}")]
+    InvalidName(String),
+    /// The work was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    /// Wraps a local I/O error; for use in `map_err`.
+    pub fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Builds a [`Error::Damaged`].
+    pub fn damaged(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into(), detail: detail.into() }
+    }
+
+    /// What a caller should make of it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Remote(error) => match error.kind() {
+                RemoteErrorKind::Damaged => ErrorKind::Integrity,
+                RemoteErrorKind::Invalid => ErrorKind::Usage,
+                _ => ErrorKind::Backend,
+            },
+            Self::Io { .. } | Self::Index(_) => ErrorKind::Local,
+            Self::Damaged { .. } | Self::Unsupported { .. } => ErrorKind::Integrity,
+            Self::Changed { .. } => ErrorKind::Changed,
+            Self::TooLarge { .. } | Self::InvalidName(_) => ErrorKind::Usage,
+            Self::Cancelled => ErrorKind::Cancelled,
+        }
+    }
+
+    /// Whether the remote answered that an object is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Remote(error) if error.kind() == RemoteErrorKind::NotFound)
+    }
+}
+
+/// The result of most of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

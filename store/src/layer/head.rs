@@ -1,0 +1,142 @@
+//! The head of a layer: its tables, their pages, and what it adds up to.
+
+use serde::{Deserialize, Serialize};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::MAGIC;
+use super::page::PAGE;
+use super::record::{ALL, SECTIONS};
+use crate::error::{Error, Result};
+use crate::id::LayerId;
+
+/// What a layer adds up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// Number of regular files (inodes, not names).
+    pub files: u64,
+    /// Number of entries of any kind, whiteouts included.
+    pub entries: u64,
+    /// Number of whiteouts.
+    pub whiteouts: u64,
+    /// Sum of the sizes of its files.
+    pub bytes: u64,
+    /// Whether any inode has extended attributes.
+    pub xattrs: bool,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct FixedHead {
+    magic: [u8; 8],
+    /// Length of the whole head.
+    length: U32,
+    /// Number of pages.
+    pages: U32,
+    /// Features a reader may ignore.
+    compatible: U32,
+    /// Features a reader must know.
+    incompatible: U32,
+    files: U64,
+    entries: U64,
+    whiteouts: U64,
+    bytes: U64,
+    /// Number of records of each section.
+    records: [U32; SECTIONS],
+}
+
+/// Where a page is.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct PageRec {
+    /// Offset from the start of the object.
+    pub offset: U32,
+    /// Stored length.
+    pub stored: U32,
+    /// Raw length.
+    pub raw: U32,
+    /// BLAKE3 of the stored bytes.
+    pub hash: [u8; 32],
+}
+
+/// A parsed head.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// What the layer adds up to.
+    pub summary: Summary,
+    pub(super) records: [u32; SECTIONS],
+    pub(super) pages: Vec<PageRec>,
+    /// Index of each section's first page.
+    pub(super) first_page: [u32; SECTIONS],
+}
+
+impl Head {
+    /// Encodes a head; the pages' offsets must already count the head itself.
+    pub(super) fn encode(summary: &Summary, records: [u32; SECTIONS], pages: &[PageRec]) -> Vec<u8> {
+        let fixed = FixedHead {
+            magic: MAGIC,
+            length: U32::new(Self::encoded_len(pages.len()) as u32),
+            pages: U32::new(pages.len() as u32),
+            compatible: U32::ZERO,
+            incompatible: U32::ZERO,
+            files: U64::new(summary.files),
+            entries: U64::new(summary.entries),
+            whiteouts: U64::new(summary.whiteouts),
+            bytes: U64::new(summary.bytes),
+            records: records.map(U32::new),
+        };
+        let mut out = fixed.as_bytes().to_vec();
+        out.extend_from_slice(pages.as_bytes());
+        out
+    }
+
+    /// Length of a head with so many pages.
+    pub(super) fn encoded_len(pages: usize) -> usize {
+        size_of::<FixedHead>() + pages * size_of::<PageRec>()
+    }
+
+    /// Parses and verifies the head at the start of a layer object.
+    pub fn decode(id: &LayerId, object: &[u8]) -> Result<Self> {
+        let damaged = |detail: &str| Error::damaged(format!("layer {id}"), detail);
+        let (fixed, _) =
+            FixedHead::ref_from_prefix(object).map_err(|_| damaged("it is shorter than its head"))?;
+        if fixed.magic[..7] != MAGIC[..7] {
+            return Err(damaged("it does not begin as a layer does"));
+        }
+        if fixed.magic != MAGIC || fixed.incompatible != U32::ZERO {
+            return Err(Error::Unsupported {
+                what: format!("layer {id}"),
+                detail: format!("version `{}`, features {:#x}", fixed.magic[7] as char, fixed.incompatible),
+            });
+        }
+        let head = object
+            .get(..fixed.length.get() as usize)
+            .ok_or_else(|| damaged("it is shorter than its head"))?;
+        if LayerId::of(head) != *id {
+            return Err(damaged("its head does not have the hash it should"));
+        }
+        let pages = head
+            .get(size_of::<FixedHead>()..)
+            .and_then(|bytes| <[PageRec]>::ref_from_bytes(bytes).ok())
+            .filter(|pages| pages.len() == fixed.pages.get() as usize)
+            .ok_or_else(|| damaged("its list of pages is cut short"))?;
+        let records = fixed.records.map(U32::get);
+        let mut first_page = [0; SECTIONS];
+        let mut next = 0;
+        for section in ALL {
+            first_page[section as usize] = next;
+            next += records[section as usize].div_ceil(1 << section.page_shift());
+        }
+        if next as usize != pages.len() || pages.iter().any(|page| page.raw.get() as usize > PAGE) {
+            return Err(damaged("its pages do not add up to its tables"));
+        }
+        let summary = Summary {
+            files: fixed.files.get(),
+            entries: fixed.entries.get(),
+            whiteouts: fixed.whiteouts.get(),
+            bytes: fixed.bytes.get(),
+            xattrs: records[super::record::Section::Xattrs as usize] > 0,
+        };
+        Ok(Self { summary, records, pages: pages.to_vec(), first_page })
+    }
+}

@@ -1,0 +1,338 @@
+//! Reading a layer, page by page as it is asked for.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::head::{Head, Summary};
+use super::page;
+use super::record::{
+    ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, PackRec, Section, XattrRec,
+    inode_flags,
+};
+use super::{Meta, Timestamp, Xattrs, mode};
+use crate::error::{Error, Result};
+use crate::frame::{self, ChunkLocation, Codec, FrameLocation};
+use crate::id::LayerId;
+use crate::pack::PackRef;
+
+/// A piece of a file's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentPiece {
+    /// Where the piece starts in the file.
+    pub start: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// Where its bytes are; `None` for a hole.
+    pub location: Option<ChunkLocation>,
+}
+
+/// A layer that is open for reading.
+///
+/// Opening checks only the head. A page is verified and decoded when something on it is first
+/// asked for, and kept; so opening costs the same whatever the layer's size.
+pub struct Layer {
+    id: LayerId,
+    object: Bytes,
+    head: Head,
+    pages: Vec<OnceLock<Box<[u8]>>>,
+}
+
+impl std::fmt::Debug for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Layer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Layer {
+    /// Opens a layer object.
+    pub fn open(id: LayerId, object: Bytes) -> Result<Self> {
+        let head = Head::decode(&id, &object)?;
+        let pages = head.pages.iter().map(|_| OnceLock::new()).collect();
+        Ok(Self { id, object, head, pages })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> LayerId {
+        self.id
+    }
+
+    /// What it adds up to.
+    pub fn summary(&self) -> &Summary {
+        &self.head.summary
+    }
+
+    /// Length of the whole object in bytes.
+    pub fn object_len(&self) -> u64 {
+        self.object.len() as u64
+    }
+
+    /// The whole object.
+    pub fn object(&self) -> &Bytes {
+        &self.object
+    }
+
+    fn damaged(&self, detail: impl Into<String>) -> Error {
+        Error::damaged(format!("layer {}", self.id), detail)
+    }
+
+    /// Decodes every page, so that damage anywhere is found.
+    pub fn verify(&self) -> Result<()> {
+        for section in super::record::ALL {
+            let first = self.head.first_page[section as usize];
+            let records = self.head.records[section as usize];
+            for page in 0..records.div_ceil(1 << section.page_shift()) {
+                self.page(section, (first + page) as usize)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn page(&self, section: Section, index: usize) -> Result<&[u8]> {
+        if let Some(page) = self.pages[index].get() {
+            return Ok(page);
+        }
+        let place = &self.head.pages[index];
+        let start = place.offset.get() as usize;
+        let stored = self
+            .object
+            .get(start..start + place.stored.get() as usize)
+            .ok_or_else(|| self.damaged("it is cut short"))?;
+        let raw =
+            page::decode(stored, &place.hash, place.raw.get() as usize, section.record_size())?;
+        Ok(self.pages[index].get_or_init(|| raw.into_boxed_slice()))
+    }
+
+    /// The page that holds record `index`, and the record's place in it.
+    fn locate(&self, section: Section, index: u32) -> Result<(&[u8], usize)> {
+        if index >= self.head.records[section as usize] {
+            return Err(self.damaged(format!("there is no record {index} in its {section:?}")));
+        }
+        let shift = section.page_shift();
+        let page = self.head.first_page[section as usize] + (index >> shift);
+        let within = (index & ((1 << shift) - 1)) as usize;
+        Ok((self.page(section, page as usize)?, within * section.record_size()))
+    }
+
+    fn record<T: FromBytes + KnownLayout + Immutable>(&self, section: Section, index: u32) -> Result<&T> {
+        let (page, offset) = self.locate(section, index)?;
+        page.get(offset..)
+            .and_then(|bytes| T::ref_from_prefix(bytes).ok())
+            .map(|(record, _)| record)
+            .ok_or_else(|| self.damaged("a page is shorter than its table"))
+    }
+
+    fn heap(&self, section: Section, offset: u32, length: u32) -> Result<&[u8]> {
+        if length == 0 {
+            return Ok(&[]);
+        }
+        let (page, start) = self.locate(section, offset)?;
+        page.get(start..start + length as usize)
+            .ok_or_else(|| self.damaged("a name or link crosses its page"))
+    }
+
+    /// The inode record `inode`.
+    pub fn inode(&self, inode: u32) -> Result<&InodeRec> {
+        self.record(Section::Inodes, inode)
+    }
+
+    /// Number of inodes.
+    pub fn inode_count(&self) -> u32 {
+        self.head.records[Section::Inodes as usize]
+    }
+
+    /// A directory's dirents, as a range of indexes; `None` when `inode` is no directory.
+    pub fn children(&self, inode: u32) -> Result<Option<std::ops::Range<u32>>> {
+        let record = self.inode(inode)?;
+        if record.mode.get() & mode::TYPE != mode::DIRECTORY {
+            return Ok(None);
+        }
+        let first = record.first.get();
+        let end = first
+            .checked_add(record.count.get())
+            .filter(|&end| end <= self.head.records[Section::Dirents as usize])
+            .ok_or_else(|| self.damaged("a directory reaches beyond its table"))?;
+        Ok(Some(first..end))
+    }
+
+    /// A dirent's name and inode (`None` for a whiteout).
+    ///
+    /// A subdirectory always has a higher inode than `directory`: a layer where it has not is
+    /// refused, so that no walk can run in circles.
+    pub fn entry(&self, directory: u32, dirent: u32) -> Result<(&[u8], Option<u32>)> {
+        let record: &DirentRec = self.record(Section::Dirents, dirent)?;
+        let name = self.name(record)?;
+        let inode = record.inode.get();
+        if inode == NO_INODE {
+            return Ok((name, None));
+        }
+        if inode <= directory && self.inode(inode)?.mode.get() & mode::TYPE == mode::DIRECTORY {
+            return Err(self.damaged("a directory contains itself"));
+        }
+        Ok((name, Some(inode)))
+    }
+
+    fn name(&self, record: &DirentRec) -> Result<&[u8]> {
+        let name = self.heap(Section::Names, record.name.get(), u32::from(record.length.get()))?;
+        let safe = !matches!(name, b"" | b"." | b"..")
+            && name.len() <= 255
+            && !name.iter().any(|byte| matches!(byte, 0 | b'/'));
+        if safe { Ok(name) } else { Err(self.damaged("an entry has an impossible name")) }
+    }
+
+    /// A dirent's name.
+    pub fn entry_name(&self, dirent: u32) -> Result<&[u8]> {
+        self.name(self.record(Section::Dirents, dirent)?)
+    }
+
+    /// Finds a name in a directory by binary search; the inode is `None` for a whiteout.
+    pub fn find(&self, directory: u32, name: &[u8]) -> Result<Option<Option<u32>>> {
+        let Some(range) = self.children(directory)? else { return Ok(None) };
+        let (mut low, mut high) = (range.start, range.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.entry_name(middle)?.cmp(name) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => {
+                    return self.entry(directory, middle).map(|(_, inode)| Some(inode));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a directory hides what lower layers have.
+    pub fn is_opaque(&self, inode: u32) -> Result<bool> {
+        Ok(self.inode(inode)?.flags.get() & inode_flags::OPAQUE != 0)
+    }
+
+    /// Number of 512-byte blocks of a file that are no holes.
+    pub fn blocks(&self, file: &InodeRec) -> Result<u64> {
+        let mut data = file.size.get();
+        if file.flags.get() & inode_flags::SPARSE != 0 {
+            for index in 0..file.count.get() {
+                let piece = self.piece(file, index)?;
+                if piece.location.is_none() {
+                    data = data.saturating_sub(piece.end - piece.start);
+                }
+            }
+        }
+        Ok(data.div_ceil(512))
+    }
+
+    /// An inode's attributes.
+    pub fn meta(&self, inode: u32) -> Result<Meta> {
+        let record = self.inode(inode)?;
+        let mtime =
+            Timestamp { seconds: record.mtime.get(), nanos: record.mtime_nanos.get().min(999_999_999) };
+        Ok(Meta {
+            mode: record.mode.get(),
+            uid: record.uid.get(),
+            gid: record.gid.get(),
+            mtime,
+            xattrs: self.xattrs(inode)?,
+        })
+    }
+
+    /// An inode's extended attributes.
+    pub fn xattrs(&self, inode: u32) -> Result<Xattrs> {
+        let Some(index) = self.inode(inode)?.xattrs.get().checked_sub(1) else {
+            return Ok(Xattrs::default());
+        };
+        let record: &XattrRec = self.record(Section::Xattrs, index)?;
+        self.heap(Section::Blobs, record.offset.get(), record.length.get()).map(Xattrs::from_encoded)
+    }
+
+    /// A symbolic link's target.
+    pub fn symlink_target(&self, inode: u32) -> Result<&[u8]> {
+        let record = self.inode(inode)?;
+        if record.mode.get() & mode::TYPE != mode::SYMLINK {
+            return Err(self.damaged("a link target was asked of something else"));
+        }
+        self.heap(Section::Blobs, record.first.get(), record.count.get())
+    }
+
+    /// The piece `index` (from 0) of a file.
+    pub fn piece(&self, file: &InodeRec, index: u32) -> Result<ContentPiece> {
+        let first = file.first.get();
+        let position = first
+            .checked_add(index)
+            .ok_or_else(|| self.damaged("a file reaches beyond its table"))?;
+        let record: &ChunkRec = self.record(Section::Chunks, position)?;
+        let start = match index {
+            0 => 0,
+            _ => self.record::<ChunkRec>(Section::Chunks, position - 1)?.end.get(),
+        };
+        let end = record.end.get();
+        if end <= start || end > file.size.get() {
+            return Err(self.damaged("the pieces of a file are out of order"));
+        }
+        if record.frame.get() == HOLE {
+            return Ok(ContentPiece { start, end, location: None });
+        }
+        let frame = self.frame(record.frame.get())?;
+        let offset = record.offset.get();
+        if u64::from(offset) + (end - start) > u64::from(frame.raw) {
+            return Err(self.damaged("a chunk reaches beyond its frame"));
+        }
+        let location = ChunkLocation { frame, offset, length: (end - start) as u32 };
+        Ok(ContentPiece { start, end, location: Some(location) })
+    }
+
+    /// The pieces of a file that overlap `range`, in order.
+    pub fn pieces(
+        &self,
+        inode: u32,
+        range: std::ops::Range<u64>,
+    ) -> Result<impl Iterator<Item = Result<ContentPiece>>> {
+        let file = self.inode(inode)?;
+        if file.mode.get() & mode::TYPE != mode::FILE {
+            return Err(self.damaged("content was asked of something that is no file"));
+        }
+        let count = file.count.get();
+        let (mut low, mut high) = (0, count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.piece(file, middle)?.end <= range.start { low = middle + 1 } else { high = middle }
+        }
+        Ok((low..count).map(|index| self.piece(file, index)).take_while(move |piece| {
+            piece.as_ref().map_or(true, |piece| piece.start < range.end)
+        }))
+    }
+
+    /// The frame with this number.
+    pub fn frame(&self, number: u32) -> Result<FrameLocation> {
+        let record: &FrameRec = self.record(Section::Frames, number)?;
+        let codec = Codec::from_number(record.codec)
+            .ok_or_else(|| self.damaged("a frame has an unknown encoding"))?;
+        let (stored, raw) = (record.stored.get(), record.raw.get());
+        if stored as usize > frame::MAX_RAW || raw as usize > frame::MAX_RAW {
+            return Err(self.damaged("a frame is larger than any frame"));
+        }
+        Ok(FrameLocation {
+            pack: self.pack(record.pack.get())?.id,
+            offset: record.offset.get(),
+            stored,
+            raw,
+            codec,
+            hash: record.hash,
+        })
+    }
+
+    /// Number of frames that the layer refers to.
+    pub fn frame_count(&self) -> u32 {
+        self.head.records[Section::Frames as usize]
+    }
+
+    fn pack(&self, number: u32) -> Result<PackRef> {
+        let record: &PackRec = self.record(Section::Packs, number)?;
+        Ok(PackRef { id: record.id, length: record.length.get(), trailer: record.trailer.get() })
+    }
+
+    /// The packs that the layer refers to.
+    pub fn packs(&self) -> Result<Vec<PackRef>> {
+        (0..self.head.records[Section::Packs as usize]).map(|number| self.pack(number)).collect()
+    }
+}

@@ -1,0 +1,179 @@
+//! The bounded local cache of pack bytes.
+//!
+//! For each pack there is a sparse file of the same layout; a range that was fetched is written at
+//! its place. Nothing records which ranges are there: a frame is read and its hash decides. So a
+//! crash, a torn write or a damaged disk costs a fetch and can never give wrong bytes, and no
+//! write needs an fsync. When the cache outgrows its limit, whole packs go, those that were not
+//! used for longest first.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::files::PackFiles;
+use super::limit::{Usage, evict};
+use crate::id::PackId;
+
+/// A file's time of last use is written to the disk at most this often.
+const TOUCH_EVERY: Duration = Duration::from_secs(60);
+
+/// Packs on the local disk, as far as they were fetched.
+#[derive(Debug)]
+pub struct PackCache {
+    files: PackFiles,
+    limit: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    packs: HashMap<PackId, Usage>,
+    bytes: u64,
+    /// Whether the directory has been scanned; until then `packs` holds only what this process
+    /// has touched.
+    scanned: bool,
+}
+
+impl PackCache {
+    /// Uses `root/packs`, up to `limit` bytes. Nothing is read until something is asked for.
+    pub fn new(root: impl Into<PathBuf>, limit: u64) -> Self {
+        Self { files: PackFiles::new(root), limit, state: Mutex::default() }
+    }
+
+    /// Reads a range, if it might be there. The caller verifies the bytes.
+    ///
+    /// A range that was never written reads as zeros; frames hardly ever begin with many, so those
+    /// are taken as missing without hashing them.
+    pub fn read(&self, pack: &PackId, offset: u32, length: u32) -> Option<Vec<u8>> {
+        let bytes = match self.files.read(pack, offset, length) {
+            Ok(bytes) => bytes?,
+            Err(error) => {
+                tracing::warn!("the local copy of pack {pack} can't be read: {error}");
+                return None;
+            }
+        };
+        if bytes.iter().take(64).all(|byte| *byte == 0) {
+            return None;
+        }
+        self.touch(pack);
+        Some(bytes)
+    }
+
+    fn touch(&self, pack: &PackId) {
+        let now = SystemTime::now();
+        let mut state = self.state.lock();
+        let usage = state.packs.entry(*pack).or_insert(Usage { bytes: 0, used: SystemTime::UNIX_EPOCH });
+        let due = now.duration_since(usage.used).is_ok_and(|age| age > TOUCH_EVERY);
+        if due {
+            usage.used = now;
+            drop(state);
+            if let Ok(file) = File::open(self.files.path(pack)) {
+                // Only the order of eviction after a restart depends on it.
+                let _ = file.set_modified(now);
+            }
+        }
+    }
+
+    /// Writes a range that was fetched, then makes room if the limit is passed.
+    pub fn write(&self, pack: &PackId, offset: u32, bytes: &[u8]) -> io::Result<()> {
+        let path = self.files.path(pack);
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        let file = match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                options.open(&path)?
+            }
+            other => other?,
+        };
+        file.write_all_at(bytes, u64::from(offset))?;
+        let mut state = self.state.lock();
+        self.scan(&mut state);
+        let usage = state.packs.entry(*pack).or_insert(Usage { bytes: 0, used: SystemTime::now() });
+        usage.bytes += bytes.len() as u64;
+        usage.used = SystemTime::now();
+        state.bytes += bytes.len() as u64;
+        if state.bytes > self.limit {
+            self.evict(&mut state, pack);
+        }
+        Ok(())
+    }
+
+    /// Counts what is on the disk, once, before the first eviction could need it.
+    fn scan(&self, state: &mut State) {
+        if std::mem::replace(&mut state.scanned, true) {
+            return;
+        }
+        let Ok(folders) = fs::read_dir(self.files.root().join("packs")) else { return };
+        for file in folders.flatten().filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten().flatten() {
+            let Some(pack) = file.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Ok(metadata) = file.metadata() else { continue };
+            let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            state.packs.insert(pack, Usage { bytes: metadata.blocks() * 512, used });
+        }
+        state.bytes = state.packs.values().map(|usage| usage.bytes).sum();
+    }
+
+    fn evict(&self, state: &mut State, keep: &PackId) {
+        for pack in evict(&state.packs, self.limit, keep) {
+            if let Some(usage) = state.packs.remove(&pack) {
+                state.bytes = state.bytes.saturating_sub(usage.bytes);
+            }
+            self.files.forget(&pack);
+            if let Err(error) = fs::remove_file(self.files.path(&pack))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!("the local copy of pack {pack} can't be removed: {error}");
+            }
+        }
+    }
+
+    /// Bytes on the disk.
+    pub fn bytes(&self) -> u64 {
+        let mut state = self.state.lock();
+        self.scan(&mut state);
+        state.bytes
+    }
+
+    /// The limit in bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_kept_and_holes_are_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = PackCache::new(dir.path(), 1 << 20);
+        let pack = PackId::random();
+        assert_eq!(cache.read(&pack, 0, 10), None);
+        cache.write(&pack, 1000, b"some bytes").unwrap();
+        assert_eq!(cache.read(&pack, 1000, 10).as_deref(), Some(&b"some bytes"[..]));
+        assert_eq!(cache.read(&pack, 0, 100), None);
+        assert_eq!(cache.read(&pack, 1005, 100), None);
+    }
+
+    #[test]
+    fn the_limit_holds_across_restarts() {
+        let dir = tempfile::tempdir().unwrap();
+        let packs: Vec<_> = (0..10).map(|_| PackId::random()).collect();
+        for pack in &packs {
+            // A new cache each time: the bound must not depend on what one process remembers.
+            PackCache::new(dir.path(), 1 << 20).write(pack, 0, &[1; 256 << 10]).unwrap();
+        }
+        let cache = PackCache::new(dir.path(), 1 << 20);
+        assert!(cache.bytes() <= 1 << 20, "{}", cache.bytes());
+        assert!(cache.read(&packs[9], 0, 1000).is_some());
+    }
+}

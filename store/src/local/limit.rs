@@ -1,0 +1,51 @@
+//! What to evict.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use crate::id::PackId;
+
+/// What one pack takes, and when it was last used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    pub(super) bytes: u64,
+    pub(super) used: SystemTime,
+}
+
+/// Names the packs to remove so that a tenth of the limit is free again, never `keep`.
+///
+/// More than the bare minimum, so that not every write evicts.
+pub(super) fn evict(packs: &HashMap<PackId, Usage>, limit: u64, keep: &PackId) -> Vec<PackId> {
+    let mut total: u64 = packs.values().map(|usage| usage.bytes).sum();
+    let mut oldest: Vec<_> = packs.iter().filter(|(pack, _)| *pack != keep).collect();
+    oldest.sort_by_key(|(pack, usage)| (usage.used, **pack));
+    let target = limit - limit / 10;
+    let mut evicted = Vec::new();
+    for (pack, usage) in oldest {
+        if total <= target {
+            break;
+        }
+        total -= usage.bytes;
+        evicted.push(*pack);
+    }
+    evicted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_longest_unused_go_first() {
+        let pack = |number: u8| PackId([number; 16]);
+        let packs = (0..10)
+            .map(|number| {
+                let used = SystemTime::UNIX_EPOCH + Duration::from_secs(number.into());
+                (pack(number), Usage { bytes: 100, used })
+            })
+            .collect();
+        assert_eq!(evict(&packs, 900, &pack(0)), [pack(1), pack(2)]);
+        assert!(evict(&packs, 2000, &pack(0)).is_empty());
+    }
+}

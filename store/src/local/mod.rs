@@ -1,0 +1,28 @@
+//! The local disk's part: frames and layers that are kept, and the reader that finds a frame
+//! wherever it is.
+
+mod cache;
+mod files;
+mod layers;
+mod limit;
+mod reader;
+
+pub use cache::PackCache;
+pub use files::PackFiles;
+pub use layers::LayerCache;
+pub use reader::{FrameReader, ReadStats, ReaderOptions};
+
+/// Writes a file under a temporary name and renames it into place.
+///
+/// Without fsync: everything kept here is verified when it is read, so a torn file after a power
+/// failure is found and fetched again.
+pub(crate) fn replace(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", crate::id::PackId::random()));
+    let temporary = std::path::PathBuf::from(name);
+    std::fs::write(&temporary, bytes)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .inspect_err(|_| {
+            let _ = std::fs::remove_file(&temporary);
+        })
+}

@@ -1,0 +1,370 @@
+//! Finding a frame wherever it is: in memory, on the local disk, or in the remote.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::cache::PackCache;
+use super::files::PackFiles;
+use crate::error::{Error, Result};
+use crate::frame::{self, FrameLocation};
+use crate::id::{FrameHash, PackId};
+use crate::pack::{self, PackRef};
+use crate::remote::{DynRemote, RemoteErrorKind};
+
+/// A miss right behind the range fetched last doubles the range, up to this.
+const MAX_AHEAD: u64 = 8 << 20;
+/// The first range that is fetched ahead.
+const FIRST_AHEAD: u64 = 1 << 20;
+/// Background streaming asks for this much at a time.
+const STREAM: u64 = 8 << 20;
+/// Background streaming asks for so many ranges at a time.
+const STREAMS: usize = 3;
+
+/// Sizes of a [`FrameReader`].
+#[derive(Debug, Clone)]
+pub struct ReaderOptions {
+    /// Memory for decoded frames, in bytes.
+    pub memory: u64,
+}
+
+impl Default for ReaderOptions {
+    fn default() -> Self {
+        Self { memory: 48 << 20 }
+    }
+}
+
+/// What a reader has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReadStats {
+    /// Frames decoded from local bytes.
+    pub local_frames: u64,
+    /// Stored bytes fetched from the remote because a read waited for them.
+    pub demand_bytes: u64,
+    /// Stored bytes fetched ahead or in the background.
+    pub prefetch_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    local_frames: AtomicU64,
+    demand_bytes: AtomicU64,
+    prefetch_bytes: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl quick_cache::Weighter<FrameHash, Arc<Vec<u8>>> for Weight {
+    fn weight(&self, _: &FrameHash, frame: &Arc<Vec<u8>>) -> u64 {
+        frame.len() as u64 + 128
+    }
+}
+
+type Memory = quick_cache::sync::Cache<FrameHash, Arc<Vec<u8>>, Weight>;
+/// `Ok` with the bytes from the range's start, or the message of the failure.
+type Outcome = Option<std::result::Result<Bytes, Arc<Error>>>;
+
+/// Ranges of one pack that are being fetched, and where the last one ended.
+#[derive(Debug, Default)]
+struct Flights {
+    ranges: Vec<(Range<u64>, watch::Receiver<Outcome>)>,
+    /// End of the range fetched last, and how much was fetched ahead there.
+    sequence: (u64, u64),
+}
+
+/// Reads frames of one remote. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct FrameReader {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    remote: DynRemote,
+    /// The remote's own directory, when it is one on a local disk.
+    in_place: Option<PackFiles>,
+    cache: Arc<PackCache>,
+    memory: Memory,
+    flights: Mutex<HashMap<PackId, Flights>>,
+    /// Where the frames of a pack end; nothing is fetched ahead in a pack that is not listed.
+    ends: RwLock<HashMap<PackId, u64>>,
+    /// Number of reads that wait for the remote; background work stands back for them.
+    waiting: AtomicUsize,
+    counters: Counters,
+}
+
+impl std::fmt::Debug for FrameReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrameReader").field("remote", &self.inner.remote.url()).finish_non_exhaustive()
+    }
+}
+
+/// Why a frame is not there yet.
+enum Absent {
+    Missing,
+    Damaged(Error),
+}
+
+impl FrameReader {
+    /// Reads frames of `remote`, keeping what is fetched in `cache`.
+    pub fn new(remote: DynRemote, cache: Arc<PackCache>, options: &ReaderOptions) -> Self {
+        let in_place = remote.local_dir().map(PackFiles::new);
+        let frames = (options.memory / frame::TARGET as u64).max(16) as usize;
+        let memory = Memory::with_weighter(frames, options.memory, Weight);
+        Self {
+            inner: Arc::new(Inner {
+                remote,
+                in_place,
+                cache,
+                memory,
+                flights: Mutex::default(),
+                ends: RwLock::default(),
+                waiting: AtomicUsize::new(0),
+                counters: Counters::default(),
+            }),
+        }
+    }
+
+    /// The remote that frames come from.
+    pub fn remote(&self) -> &DynRemote {
+        &self.inner.remote
+    }
+
+    /// Says where the frames of packs end, so that their bytes can be fetched ahead.
+    pub fn describe(&self, packs: impl IntoIterator<Item = PackRef>) {
+        let ends = packs.into_iter().map(|pack| (pack.id, u64::from(pack.trailer)));
+        self.inner.ends.write().extend(ends);
+    }
+
+    /// What was read so far.
+    pub fn stats(&self) -> ReadStats {
+        let counters = &self.inner.counters;
+        ReadStats {
+            local_frames: counters.local_frames.load(Relaxed),
+            demand_bytes: counters.demand_bytes.load(Relaxed),
+            prefetch_bytes: counters.prefetch_bytes.load(Relaxed),
+        }
+    }
+
+    /// A decoded frame, if it can be had without the network. Blocks for a disk read at most.
+    pub fn local(&self, frame: &FrameLocation) -> Option<Arc<Vec<u8>>> {
+        self.inner.memory.get_or_insert_with(&frame.hash, || self.inner.from_disk(frame)).ok()
+    }
+
+    /// A decoded frame.
+    ///
+    /// Concurrent readers of one frame, or of frames in one range, share a request.
+    pub async fn get(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
+        if let Some(raw) = self.local(frame) {
+            return Ok(raw);
+        }
+        let _waiting = Waiting::new(&self.inner.waiting);
+        if self.inner.in_place.is_none() {
+            let raw = self.fetched(frame).await;
+            if !matches!(raw, Err(Error::Damaged { .. })) {
+                return raw;
+            }
+            tracing::warn!("{} arrived damaged and is fetched once more", frame.pack);
+        }
+        let stored = self.request(&frame.pack, frame.range()).await?;
+        self.inner.counters.demand_bytes.fetch_add(stored.len() as u64, Relaxed);
+        self.admit(frame, &stored)
+    }
+
+    fn admit(&self, frame: &FrameLocation, stored: &[u8]) -> Result<Arc<Vec<u8>>> {
+        let raw = Arc::new(frame::decode(stored, &frame.hash, frame.codec, frame.raw)?);
+        self.inner.memory.insert(frame.hash, raw.clone());
+        Ok(raw)
+    }
+
+    async fn request(&self, pack: &PackId, range: Range<u64>) -> Result<Bytes> {
+        match self.inner.remote.get_range(&pack::object_key(pack), range).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == RemoteErrorKind::NotFound => Err(Error::damaged(
+                format!("pack {pack}"),
+                "a layer refers to it, but the remote does not have it",
+            )),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Fetches a range that covers the frame, or waits for one that is on its way.
+    async fn fetched(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
+        let wanted = frame.range();
+        let (start, mut outcome) = self.join_flight(&frame.pack, wanted.clone());
+        let landed = outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
+        match landed {
+            Ok(Some(Ok(bytes))) => {
+                let from = (wanted.start - start) as usize;
+                let stored = bytes.get(from..from + frame.stored as usize).ok_or_else(|| {
+                    Error::damaged(format!("pack {}", frame.pack), "it is shorter than its frames")
+                })?;
+                self.admit(frame, stored)
+            }
+            // A range fetched ahead may fail for bytes that nobody asked for; the frame itself is
+            // then asked for by the caller. Its own failure is the one to report.
+            _ => {
+                let stored = self.request(&frame.pack, wanted).await?;
+                self.inner.counters.demand_bytes.fetch_add(stored.len() as u64, Relaxed);
+                self.keep(&frame.pack, frame.offset, &stored);
+                self.admit(frame, &stored)
+            }
+        }
+    }
+
+    fn join_flight(&self, pack: &PackId, wanted: Range<u64>) -> (u64, watch::Receiver<Outcome>) {
+        let mut flights = self.inner.flights.lock();
+        let flights = flights.entry(*pack).or_default();
+        if let Some((range, outcome)) = flights
+            .ranges
+            .iter()
+            .find(|(range, _)| range.start <= wanted.start && wanted.end <= range.end)
+        {
+            return (range.start, outcome.clone());
+        }
+        let (last, ahead) = flights.sequence;
+        let follows = last.saturating_sub(FIRST_AHEAD) <= wanted.start && wanted.start <= last + FIRST_AHEAD;
+        let ahead = if follows && last > 0 { (ahead * 2).clamp(FIRST_AHEAD, MAX_AHEAD) } else { 0 };
+        let end = self.inner.ends.read().get(pack).copied().unwrap_or(0);
+        let range = wanted.start..wanted.end.max(end.min(wanted.end + ahead));
+        flights.sequence = (range.end, ahead);
+        let outcome = self.launch(*pack, range.clone(), wanted.end - wanted.start);
+        flights.ranges.push((range.clone(), outcome.clone()));
+        (range.start, outcome)
+    }
+
+    /// Starts fetching a range; it goes on when the reader that asked for it goes away.
+    fn launch(&self, pack: PackId, range: Range<u64>, demand: u64) -> watch::Receiver<Outcome> {
+        let (sender, receiver) = watch::channel(None);
+        let reader = self.clone();
+        tokio::spawn(async move {
+            let fetched = reader.request(&pack, range.clone()).await;
+            if let Ok(bytes) = &fetched {
+                reader.keep(&pack, range.start as u32, bytes);
+                let counters = &reader.inner.counters;
+                counters.demand_bytes.fetch_add(demand.min(bytes.len() as u64), Relaxed);
+                counters.prefetch_bytes.fetch_add(bytes.len() as u64 - demand.min(bytes.len() as u64), Relaxed);
+            }
+            sender.send_replace(Some(fetched.map_err(Arc::new)));
+            if let Some(flights) = reader.inner.flights.lock().get_mut(&pack) {
+                flights.ranges.retain(|(flying, _)| *flying != range);
+            }
+        });
+        receiver
+    }
+
+    fn keep(&self, pack: &PackId, offset: u32, bytes: &[u8]) {
+        if self.inner.in_place.is_some() {
+            return;
+        }
+        if let Err(error) = self.inner.cache.write(pack, offset, bytes) {
+            // The bytes are in hand; without the local copy they are fetched again next time.
+            tracing::warn!("fetched bytes of pack {pack} can't be kept: {error}");
+        }
+    }
+
+    /// Fetches all of these frames that are not on the local disk, while nobody waits for others.
+    pub async fn stream(&self, frames: Vec<FrameLocation>) -> Result<()> {
+        if self.inner.in_place.is_some() {
+            return Ok(());
+        }
+        let ranges = tokio::task::spawn_blocking({
+            let reader = self.clone();
+            move || coalesce(frames.into_iter().filter(|frame| !reader.is_kept(frame)).collect())
+        })
+        .await
+        .map_err(|_| Error::Cancelled)?;
+        let slots = Arc::new(tokio::sync::Semaphore::new(STREAMS));
+        let mut tasks = tokio::task::JoinSet::<Result<()>>::new();
+        for (pack, range) in ranges {
+            let Ok(slot) = slots.clone().acquire_owned().await else { break };
+            while self.inner.waiting.load(Relaxed) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let reader = self.clone();
+            tasks.spawn(async move {
+                let _slot = slot;
+                let bytes = reader.request(&pack, range.clone()).await?;
+                reader.inner.counters.prefetch_bytes.fetch_add(bytes.len() as u64, Relaxed);
+                reader.keep(&pack, range.start as u32, &bytes);
+                Ok(())
+            });
+        }
+        while let Some(finished) = tasks.join_next().await {
+            finished.map_err(|_| Error::Cancelled)??;
+        }
+        Ok(())
+    }
+
+    fn is_kept(&self, frame: &FrameLocation) -> bool {
+        self.inner
+            .cache
+            .read(&frame.pack, frame.offset, frame.stored)
+            .is_some_and(|stored| FrameHash::of(&stored) == frame.hash)
+    }
+}
+
+impl Inner {
+    fn from_disk(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>, Absent> {
+        let stored = match &self.in_place {
+            Some(files) => match files.read(&frame.pack, frame.offset, frame.stored) {
+                Ok(stored) => stored,
+                Err(error) => {
+                    tracing::warn!("pack {} can't be read: {error}", frame.pack);
+                    None
+                }
+            },
+            None => self.cache.read(&frame.pack, frame.offset, frame.stored),
+        };
+        let stored = stored.ok_or(Absent::Missing)?;
+        let raw = frame::decode(&stored, &frame.hash, frame.codec, frame.raw).map_err(Absent::Damaged);
+        if let Err(Absent::Damaged(error)) = &raw {
+            tracing::debug!("a local copy is not used: {error}");
+        }
+        self.counters.local_frames.fetch_add(1, Relaxed);
+        raw.map(Arc::new)
+    }
+}
+
+/// Joins frames into ranges of at most [`STREAM`] bytes, over gaps smaller than a frame.
+fn coalesce(mut frames: Vec<FrameLocation>) -> Vec<(PackId, Range<u64>)> {
+    frames.sort_by_key(|frame| (frame.pack, frame.offset));
+    let mut ranges: Vec<(PackId, Range<u64>)> = Vec::new();
+    for frame in frames {
+        let range = frame.range();
+        match ranges.last_mut() {
+            Some((pack, last))
+                if *pack == frame.pack
+                    && range.start <= last.end + frame::TARGET as u64
+                    && range.end - last.start <= STREAM =>
+            {
+                last.end = last.end.max(range.end);
+            }
+            _ => ranges.push((frame.pack, range)),
+        }
+    }
+    ranges
+}
+
+/// Counts a read that waits, for as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,24 @@
+//! Refs: keys in scopes that name stacks of layers.
+//!
+//! Every save writes one small record under a name of its own that is never overwritten, so two
+//! saves of one key can't destroy each other, on any object store: nothing here depends on
+//! conditional writes. What a key means is the union of its records. A record supersedes the
+//! ones its saver saw and took in, which are then deleted; so there is nearly always one.
+//!
+//! Beside the records lies the head, a copy of the newest one under a name that a reader knows in
+//! advance. A reader asks for the head and the list of records at the same time, and when the list
+//! agrees with the head, that was all: one round trip. The head is a hint; the list decides.
+//!
+//! The object names and the record are documented in `docs/format/ref.md`.
+
+mod name;
+mod publish;
+mod record;
+mod resolve;
+mod unite;
+
+pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
+pub use publish::{delete, publish};
+pub use record::{Creator, LayerInfo, Platform, Record};
+pub use resolve::{Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
+pub use unite::{append, unite};

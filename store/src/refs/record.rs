@@ -1,0 +1,143 @@
+//! A save's record: what a ref says.
+
+use serde::{Deserialize, Serialize};
+
+use super::name::{Key, RefName, Scope};
+use crate::error::{Error, Result};
+use crate::id::{LayerId, SaveId};
+use crate::layer::Summary;
+use crate::remote::ObjectKey;
+
+/// The version of the record's format that this code writes and the newest it reads.
+const FORMAT: u32 = 1;
+
+/// No record is larger: bounds what a reader will parse.
+const MAX_RECORD: usize = 4 << 20;
+
+/// A layer in a stack, with what users want to know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerInfo {
+    /// The layer.
+    pub id: LayerId,
+    /// Length of the layer object in bytes.
+    pub length: u64,
+    /// What the layer adds up to.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// Bytes this save had to store: new packs and the layer itself.
+    pub new_bytes: u64,
+    /// When it was saved, in microseconds since 1970.
+    pub created: u64,
+    /// The key it was first saved under.
+    pub key: Key,
+    /// Who saved it.
+    pub creator: Creator,
+}
+
+/// Who made a save.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Creator {
+    /// Host name.
+    pub host: String,
+    /// The cachefs version.
+    pub version: String,
+    /// The job, where the CI system names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+}
+
+/// Where a cache was made; a difference is worth a warning, since caches hold compiled things.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Platform {
+    /// Operating system, as `linux`.
+    pub os: String,
+    /// Machine architecture, as `x86_64`.
+    pub arch: String,
+    /// C library, as `gnu`, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libc: Option<String>,
+}
+
+/// One save of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Version of this format.
+    pub format: u32,
+    /// Features that a reader must know; none exist yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
+    /// The save.
+    pub id: SaveId,
+    /// Whose key it is.
+    pub scope: Scope,
+    /// The key.
+    pub key: Key,
+    /// The stack, the bottom layer first.
+    pub layers: Vec<LayerInfo>,
+    /// Saves of this key that are contained in this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supersedes: Vec<SaveId>,
+    /// Who made it.
+    pub creator: Creator,
+    /// Where it was made.
+    pub platform: Platform,
+    /// What the key was made of, so that a miss can be explained. Opaque here.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub parts: serde_json::Value,
+}
+
+impl Record {
+    /// Makes a record of a save that happens now.
+    pub fn new(name: RefName, layers: Vec<LayerInfo>, creator: Creator, platform: Platform) -> Self {
+        Self {
+            format: FORMAT,
+            requires: Vec::new(),
+            id: SaveId::now(),
+            scope: name.scope,
+            key: name.key,
+            layers,
+            supersedes: Vec::new(),
+            creator,
+            platform,
+            parts: serde_json::Value::Null,
+        }
+    }
+
+    /// The key in its scope.
+    pub fn name(&self) -> RefName {
+        RefName { scope: self.scope.clone(), key: self.key.clone() }
+    }
+
+    /// Encodes the record.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::damaged("a new ref", error.to_string()))?;
+        if bytes.len() > MAX_RECORD {
+            return Err(Error::TooLarge { what: "the ref", limit: format!("{MAX_RECORD} bytes") });
+        }
+        Ok(bytes)
+    }
+
+    /// Decodes and checks a record that was read from `object`.
+    pub fn decode(object: &ObjectKey, bytes: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+            #[serde(default)]
+            requires: Vec<String>,
+        }
+        let damaged = |detail: String| Error::damaged(format!("ref {object}"), detail);
+        if bytes.len() > MAX_RECORD {
+            return Err(damaged("it is larger than any ref".to_owned()));
+        }
+        let version: Version =
+            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        if version.format > FORMAT || !version.requires.is_empty() {
+            return Err(Error::Unsupported {
+                what: format!("ref {object}"),
+                detail: format!("format {}, features {:?}", version.format, version.requires),
+            });
+        }
+        serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))
+    }
+}

@@ -1,0 +1,177 @@
+//! From the keys a user wants to the stack of layers that serves them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::{Key, RefName, Scope, listing_prefix, parse_listing};
+use super::record::{LayerInfo, Record};
+use super::unite::unite;
+use crate::error::Result;
+use crate::id::SaveId;
+use crate::remote::{DynRemote, RemoteErrorKind};
+use crate::task::join_all;
+
+/// What is looked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Where to look, best first.
+    pub scopes: Vec<Scope>,
+    /// The key itself.
+    pub key: Key,
+    /// Prefixes of keys that will do, best first; of several matches the newest is taken.
+    pub prefixes: Vec<String>,
+}
+
+/// How a key was matched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchKind {
+    /// The very key.
+    Exact,
+    /// A key with this prefix.
+    Prefix(String),
+}
+
+/// The stack that serves a key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Resolved {
+    /// The key that matched.
+    pub name: RefName,
+    /// How it matched.
+    pub kind: MatchKind,
+    /// The stack, the bottom layer first.
+    pub layers: Vec<LayerInfo>,
+    /// The saves it is made of, oldest first; more than one when jobs saved at the same time.
+    pub records: Vec<Record>,
+}
+
+/// A key in a listing, with its saves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The key.
+    pub name: RefName,
+    /// Its saves, oldest first.
+    pub saves: Vec<SaveId>,
+}
+
+/// Lists keys that start with `prefix`, the one with the newest save first.
+pub async fn list_keys(remote: &DynRemote, scope: &Scope, prefix: &str) -> Result<Vec<Listed>> {
+    let objects = remote.list(&listing_prefix(scope, prefix)).await?;
+    let mut keys: BTreeMap<RefName, Vec<SaveId>> = BTreeMap::new();
+    for (name, save) in objects.iter().filter_map(|object| parse_listing(&object.key)) {
+        keys.entry(name).or_default().push(save);
+    }
+    let mut listed: Vec<_> = keys
+        .into_iter()
+        .map(|(name, mut saves)| {
+            saves.sort();
+            Listed { name, saves }
+        })
+        .collect();
+    listed.sort_by_key(|listed| std::cmp::Reverse(listed.saves.last().copied()));
+    Ok(listed)
+}
+
+/// Reads the records of one key: what the key means at this moment.
+///
+/// One round trip when the head is up to date, two otherwise. No record is an empty list.
+pub async fn read_records(remote: &DynRemote, name: &RefName) -> Result<Vec<Record>> {
+    let (head, listed) = tokio::join!(read_head(remote, name), list_saves(remote, name));
+    records_of(remote, name, listed?, head?).await
+}
+
+async fn read_head(remote: &DynRemote, name: &RefName) -> Result<Option<Record>> {
+    let object = name.head();
+    match remote.get(&object).await {
+        Ok(bytes) => Record::decode(&object, &bytes).map(Some),
+        Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn list_saves(remote: &DynRemote, name: &RefName) -> Result<Vec<SaveId>> {
+    let objects = remote.list(&name.records()).await?;
+    Ok(objects.iter().filter_map(|object| parse_listing(&object.key)).map(|(_, save)| save).collect())
+}
+
+/// Reads the records that are listed, as far as the head does not stand for them.
+async fn records_of(
+    remote: &DynRemote,
+    name: &RefName,
+    mut listed: Vec<SaveId>,
+    head: Option<Record>,
+) -> Result<Vec<Record>> {
+    // A saver may supersede and delete what was just listed; then the list is read again.
+    for _ in 0..4 {
+        let mut records: Vec<_> =
+            head.iter().filter(|head| listed.contains(&head.id)).cloned().collect();
+        let covered: Vec<_> = records.iter().flat_map(|head| &head.supersedes).copied().collect();
+        let missing = listed
+            .iter()
+            .filter(|save| !covered.contains(save) && records.iter().all(|head| head.id != **save));
+        let reads = missing.map(|save| {
+            let (remote, object) = (remote.clone(), name.record(save));
+            async move { (remote.get(&object).await, object) }
+        });
+        let mut vanished = false;
+        for (bytes, object) in join_all(reads).await {
+            match bytes {
+                Ok(bytes) => records.push(Record::decode(&object, &bytes)?),
+                Err(error) if error.kind() == RemoteErrorKind::NotFound => vanished = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !vanished {
+            return Ok(records);
+        }
+        listed = list_saves(remote, name).await?;
+    }
+    Err(crate::error::Error::damaged(
+        format!("the key {name}"),
+        "its list of saves names records that do not exist",
+    ))
+}
+
+/// Finds the stack for a key, or `None` when nothing matches.
+///
+/// Everything that could match is asked for at once: the head and the records of the key in each
+/// scope, and the keys with each prefix. Within a scope the exact key comes first, then the
+/// prefixes in order; then the next scope.
+pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resolved>> {
+    let wanted = Arc::new(wanted.clone());
+    let in_scopes = (0..wanted.scopes.len()).map(|number| {
+        let (remote, wanted) = (remote.clone(), wanted.clone());
+        async move {
+            let scope = wanted.scopes[number].clone();
+            let name = RefName { scope: scope.clone(), key: wanted.key.clone() };
+            let prefixes = wanted.prefixes.clone().into_iter().map(|prefix| {
+                let (remote, scope) = (remote.clone(), scope.clone());
+                async move { (list_keys(&remote, &scope, &prefix).await, prefix) }
+            });
+            let (exact, prefixes) = tokio::join!(read_records(&remote, &name), join_all(prefixes));
+            (name, exact, prefixes)
+        }
+    });
+    for (name, exact, prefixes) in join_all(in_scopes).await {
+        let records = exact?;
+        if !records.is_empty() {
+            return Ok(Some(resolved(name, MatchKind::Exact, records)));
+        }
+        for (listed, prefix) in prefixes {
+            for candidate in listed? {
+                let records = records_of(remote, &candidate.name, candidate.saves, None).await?;
+                if !records.is_empty() {
+                    return Ok(Some(resolved(candidate.name, MatchKind::Prefix(prefix), records)));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn resolved(name: RefName, kind: MatchKind, records: Vec<Record>) -> Resolved {
+    let (layers, records) = unite(records);
+    Resolved { name, kind, layers, records }
+}

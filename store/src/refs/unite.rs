@@ -1,0 +1,77 @@
+//! The union of several saves of one key.
+
+use std::collections::HashSet;
+
+use super::record::{LayerInfo, Record};
+
+/// Puts the layers of `later` on top of `stack`, leaving out what is there already.
+///
+/// A later save's layers win path by path, and nothing that an earlier save added is lost.
+pub fn append(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
+    for layer in later {
+        if stack.iter().all(|present| present.id != layer.id) {
+            stack.push(layer.clone());
+        }
+    }
+}
+
+/// Unites records: those that others supersede drop out, the rest are stacked by time.
+pub fn unite(mut records: Vec<Record>) -> (Vec<LayerInfo>, Vec<Record>) {
+    let superseded: HashSet<_> =
+        records.iter().flat_map(|record| record.supersedes.iter().copied()).collect();
+    records.retain(|record| !superseded.contains(&record.id));
+    records.sort_by_key(|record| record.id);
+    let mut stack = Vec::new();
+    for record in &records {
+        append(&mut stack, &record.layers);
+    }
+    (stack, records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Creator, Key, Platform, RefName, Scope};
+    use super::*;
+    use crate::id::{LayerId, SaveId};
+    use crate::layer::Summary;
+
+    fn layer(number: u8) -> LayerInfo {
+        LayerInfo {
+            id: LayerId([number; 32]),
+            length: 1,
+            summary: Summary::default(),
+            new_bytes: 1,
+            created: 1,
+            key: Key::new("k").unwrap(),
+            creator: Creator::default(),
+        }
+    }
+
+    fn record(time: u64, layers: &[u8], supersedes: &[u64]) -> Record {
+        let name = RefName { scope: Scope::new("s").unwrap(), key: Key::new("k").unwrap() };
+        let layers = layers.iter().copied().map(layer).collect();
+        let mut record = Record::new(name, layers, Creator::default(), Platform::default());
+        record.id = SaveId { micros: time, nonce: 0 };
+        record.supersedes =
+            supersedes.iter().map(|&micros| SaveId { micros, nonce: 0 }).collect();
+        record
+    }
+
+    fn layers(stack: &[LayerInfo]) -> Vec<u8> {
+        stack.iter().map(|layer| layer.id.0[0]).collect()
+    }
+
+    #[test]
+    fn siblings_share_their_base_and_the_later_lies_on_top() {
+        let (stack, records) = unite(vec![record(3, &[1, 20], &[]), record(2, &[1, 10], &[])]);
+        assert_eq!(layers(&stack), [1, 10, 20]);
+        assert_eq!(records.len(), 2);
+    }
+
+    #[test]
+    fn superseded_saves_drop_out() {
+        let (stack, records) = unite(vec![record(2, &[1, 10], &[]), record(3, &[1, 20], &[2])]);
+        assert_eq!(layers(&stack), [1, 20]);
+        assert_eq!(records.len(), 1);
+    }
+}

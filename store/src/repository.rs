@@ -1,0 +1,95 @@
+//! A remote as a cachefs repository: with an identity of its own.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+
+use crate::error::{Error, Result};
+use crate::id::RepoId;
+use crate::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
+
+/// The version of the repository's layout that this code writes and the newest it reads.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Description {
+    format: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    requires: Vec<String>,
+    id: RepoId,
+}
+
+/// A remote, and which repository it is.
+///
+/// The identity scopes what the local index knows: a bucket that was emptied and used afresh is
+/// another repository, so nothing that the old one held is taken for stored. Restores don't need
+/// it; saves read it once.
+#[derive(Debug)]
+pub struct Repository {
+    remote: DynRemote,
+    id: OnceCell<RepoId>,
+}
+
+impl Repository {
+    /// Wraps a remote; nothing is read yet.
+    pub fn new(remote: DynRemote) -> Self {
+        Self { remote, id: OnceCell::new() }
+    }
+
+    /// The remote.
+    pub fn remote(&self) -> &DynRemote {
+        &self.remote
+    }
+
+    /// The object that describes the repository.
+    pub fn object_key() -> ObjectKey {
+        ObjectKey::new("cachefs.json")
+    }
+
+    /// The repository's identity; made and written when this is its first use.
+    ///
+    /// Two first savers may both write a description, where the remote ignores conditions. Each
+    /// reads back what is there, and if they should still differ, the loser's index entries are
+    /// useless, not wrong.
+    pub async fn id(&self) -> Result<RepoId> {
+        self.id.get_or_try_init(|| self.read_or_create()).await.copied()
+    }
+
+    async fn read_or_create(&self) -> Result<RepoId> {
+        match self.read().await {
+            Ok(Some(id)) => return Ok(id),
+            Ok(None) => {}
+            // A directory that is the remote comes into being by its first object.
+            Err(Error::Remote(error)) if error.kind() == RemoteErrorKind::NoRemote => {}
+            Err(error) => return Err(error),
+        }
+        let description = Description { format: FORMAT, requires: Vec::new(), id: RepoId::random() };
+        let bytes = serde_json::to_vec_pretty(&description)
+            .map_err(|error| Error::damaged("a new repository", error.to_string()))?;
+        match self.remote.put(&Self::object_key(), Bytes::from(bytes), PutMode::IfAbsent).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == RemoteErrorKind::Exists => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.read().await?.ok_or_else(|| {
+            Error::damaged("the repository", "its description vanished as soon as it was written")
+        })
+    }
+
+    async fn read(&self) -> Result<Option<RepoId>> {
+        let bytes = match self.remote.get(&Self::object_key()).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let description: Description = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::damaged("the repository's description", error.to_string()))?;
+        if description.format > FORMAT || !description.requires.is_empty() {
+            return Err(Error::Unsupported {
+                what: "the repository".to_owned(),
+                detail: format!("format {}, features {:?}", description.format, description.requires),
+            });
+        }
+        Ok(Some(description.id))
+    }
+}

@@ -1,0 +1,198 @@
+//! One worker's share: reading, cutting and hashing a run of files.
+
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
+
+use super::scan::{Reading, stamp_of};
+use super::tree::{FileContent, NodeKind, Tree};
+use super::xattrs;
+use crate::beneath::open_beneath;
+use crate::chunk::{self, SEGMENT};
+use crate::error::{Error, Result};
+use crate::id::ChunkId;
+use crate::layer::Xattrs;
+
+/// A batch holds about this many bytes of small files, or one segment of a large one.
+const BATCH_BYTES: u64 = 4 << 20;
+/// A batch holds at most so many files.
+const BATCH_FILES: usize = 1024;
+
+/// A run of bytes of one file.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) node: usize,
+    pub(super) range: Range<u64>,
+}
+
+/// A run of files in path order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Batch {
+    pub(super) parts: Vec<Part>,
+}
+
+/// Cuts the unread files of a tree into batches.
+pub(super) fn plan(tree: &Tree) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    let mut current = Batch::default();
+    let mut bytes = 0;
+    let mut close = |current: &mut Batch, bytes: &mut u64| {
+        *bytes = 0;
+        if !current.parts.is_empty() {
+            batches.push(std::mem::take(current));
+        }
+    };
+    tree.visit(|node| {
+        let NodeKind::File { size, content: FileContent::Unread } = tree.nodes[node].kind else {
+            return;
+        };
+        if tree.nodes[node].link.is_some() {
+            return;
+        }
+        if bytes + size > BATCH_BYTES || current.parts.len() >= BATCH_FILES {
+            close(&mut current, &mut bytes);
+        }
+        let mut start = 0;
+        while size - start > SEGMENT {
+            current.parts.push(Part { node, range: start..start + SEGMENT });
+            close(&mut current, &mut bytes);
+            start += SEGMENT;
+        }
+        bytes += size - start;
+        current.parts.push(Part { node, range: start..size });
+    });
+    close(&mut current, &mut bytes);
+    batches
+}
+
+/// A chunk in a [`ReadBatch`].
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    /// `None` for a hole.
+    pub(super) id: Option<ChunkId>,
+    pub(super) length: u64,
+    /// Where its bytes are in the batch's buffer.
+    pub(super) bytes: Range<usize>,
+}
+
+/// A part that has been read.
+#[derive(Debug)]
+pub(super) struct ReadPart {
+    pub(super) part: Part,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) xattrs: Xattrs,
+}
+
+/// A batch that has been read, cut and hashed.
+#[derive(Debug, Default)]
+pub(super) struct ReadBatch {
+    pub(super) buffer: Vec<u8>,
+    pub(super) parts: Vec<ReadPart>,
+}
+
+/// Reads a batch. `buffer` is reused memory.
+pub(super) fn read(
+    root: BorrowedFd<'_>,
+    tree: &Tree,
+    reading: &dyn Reading,
+    batch: &Batch,
+    buffer: Vec<u8>,
+) -> Result<ReadBatch> {
+    let mut read = ReadBatch { buffer, parts: Vec::with_capacity(batch.parts.len()) };
+    read.buffer.clear();
+    for part in &batch.parts {
+        let path = || tree.os_path(part.node);
+        let (pieces, xattrs) = match read_part(root, tree, reading, part, &mut read.buffer) {
+            Ok(Some(read)) => read,
+            Ok(None) | Err(Errno::NOENT | Errno::NOTDIR) => {
+                return Err(Error::Changed { path: path() });
+            }
+            Err(errno) => return Err(Error::io("read", path())(errno.into())),
+        };
+        read.parts.push(ReadPart { part: part.clone(), pieces, xattrs });
+    }
+    Ok(read)
+}
+
+/// Reads one part; `None` when the file is not as it was scanned, before or after.
+fn read_part(
+    root: BorrowedFd<'_>,
+    tree: &Tree,
+    reading: &dyn Reading,
+    part: &Part,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<(Vec<Piece>, Xattrs)>, Errno> {
+    let node = &tree.nodes[part.node];
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = open_beneath(root, &tree.os_path(part.node), flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    if stamp_of(&stat) != node.stamp {
+        return Ok(None);
+    }
+    let xattrs = match part.range.start {
+        0 => xattrs::of_fd(file.as_fd(), reading)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?,
+        _ => Xattrs::default(),
+    };
+    let sparse = (stat.st_blocks as u64) * 512 < stat.st_size as u64;
+    let mut pieces = Vec::new();
+    let mut at = part.range.start;
+    while at < part.range.end {
+        let data = if sparse { next_data(&file, at, part.range.end)? } else { at..part.range.end };
+        if data.start > at {
+            let hole = data.start - at;
+            pieces.push(Piece { id: None, length: hole, bytes: 0..0 });
+        }
+        let first = buffer.len();
+        buffer.resize(first + (data.end - data.start) as usize, 0);
+        if !read_exact(&file, &mut buffer[first..], data.start)? {
+            return Ok(None);
+        }
+        let mut from = first;
+        for length in chunk::cut(&buffer[first..]) {
+            let bytes = from..from + length;
+            from = bytes.end;
+            let id = Some(ChunkId::of(&buffer[bytes.clone()]));
+            pieces.push(Piece { id, length: length as u64, bytes });
+        }
+        at = data.end;
+    }
+    let unchanged = stamp_of(&rustix::fs::fstat(&file)?) == node.stamp;
+    Ok(unchanged.then_some((pieces, xattrs)))
+}
+
+/// The next stretch of data at or after `at`, clipped to `end`; empty at `end` if only a hole is
+/// left.
+fn next_data(file: &OwnedFd, at: u64, end: u64) -> Result<Range<u64>, Errno> {
+    let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(start) => start.min(end),
+        Err(Errno::NXIO) => end,
+        Err(Errno::INVAL) => at,
+        Err(errno) => return Err(errno),
+    };
+    if start == end {
+        return Ok(end..end);
+    }
+    let stop = match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+        Ok(stop) => stop.min(end),
+        Err(Errno::INVAL) => end,
+        Err(errno) => return Err(errno),
+    };
+    Ok(start..stop)
+}
+
+/// Fills `buffer`; `false` when the file is shorter.
+fn read_exact(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<bool, Errno> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match rustix::io::pread(file, &mut buffer[done..], offset + done as u64) {
+            Ok(0) => return Ok(false),
+            Ok(length) => done += length,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,454 @@
+//! What a tree changes of the stack below it.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+
+use super::pipeline::Packed;
+use super::target::Target;
+use super::tree::{FileContent, NodeKind, Stamp, Tree};
+use crate::error::Result;
+use crate::frame::ChunkLocation;
+use crate::id::{ChunkId, PackId};
+use crate::layer::{Content, ContentPiece, Meta, mode};
+use crate::pack::PackRef;
+use crate::stack::{Ino, Stack};
+
+/// What it means when a complete directory lacks an entry that the stack has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletions {
+    /// The entry was deleted: the stack is what the tree started from.
+    Record,
+    /// Nothing: the stack is only something to compare with, saved by another job perhaps.
+    Ignore,
+}
+
+/// The difference between a tree and the stack below it.
+#[derive(Debug, Default)]
+pub struct Delta {
+    /// Whether each node of the tree is part of the difference, or a directory on the way to it.
+    pub emit: Vec<bool>,
+    /// Names that complete directories lack, by node.
+    pub missing: HashMap<usize, Vec<Box<[u8]>>>,
+    /// Entries that the stack does not have.
+    pub added: u64,
+    /// Entries that are other than in the stack.
+    pub modified: u64,
+    /// Entries that are gone, each with all below it.
+    pub removed: u64,
+    /// Directories that differ in their time of modification only.
+    pub touched: u64,
+}
+
+impl Delta {
+    /// Whether nothing changed. That directories were touched, by a temporary file perhaps, does
+    /// not count by itself.
+    pub fn is_empty(&self) -> bool {
+        self.added + self.modified + self.removed == 0
+    }
+}
+
+/// The stack that a tree is compared with, and what its chunks are.
+///
+/// A layer says where chunks are, not which. Where a chunk of the tree is known in the very same
+/// place the two are equal; only where it is known in another pack, the trailer of the stack's
+/// pack is asked.
+pub struct Baseline<'a> {
+    stack: &'a Stack,
+    packs: HashMap<PackId, PackRef>,
+    target: &'a dyn Target,
+    ids: RefCell<HashMap<PackId, HashMap<(u32, u32), ChunkId>>>,
+}
+
+impl<'a> Baseline<'a> {
+    /// Compares with `stack`; trailers are read through `target` where they are needed.
+    pub fn new(stack: &'a Stack, target: &'a dyn Target) -> Result<Self> {
+        let mut packs = HashMap::new();
+        for layer in stack.layers() {
+            packs.extend(layer.packs()?.into_iter().map(|pack| (pack.id, pack)));
+        }
+        Ok(Self { stack, packs, target, ids: RefCell::default() })
+    }
+
+    /// The packs that the stack refers to.
+    pub fn packs(&self) -> Vec<PackRef> {
+        self.packs.values().copied().collect()
+    }
+
+    fn is_chunk(&self, id: &ChunkId, known: Option<&ChunkLocation>, here: &ChunkLocation) -> Result<bool> {
+        if known == Some(here) {
+            return Ok(true);
+        }
+        let pack = here.frame.pack;
+        let mut ids = self.ids.borrow_mut();
+        let chunks = match ids.entry(pack) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                let Some(pack) = self.packs.get(&pack) else { return Ok(false) };
+                let trailer = self.target.trailer(pack)?;
+                let chunks = trailer
+                    .chunk_locations(&pack.id)
+                    .map(|(id, at)| ((at.frame.offset, at.offset), id));
+                new.insert(chunks.collect())
+            }
+        };
+        Ok(chunks.get(&(here.frame.offset, here.offset)) == Some(id))
+    }
+}
+
+struct Differ<'a> {
+    tree: &'a Tree,
+    base: &'a Baseline<'a>,
+    packed: &'a Packed,
+    deletions: Deletions,
+    delta: Delta,
+    /// For each group of hard links in the tree: the inodes of the stack that its names lead to.
+    groups: HashMap<usize, HashSet<Option<Ino>>>,
+}
+
+/// Compares a tree, all of whose files are read, with the stack below it.
+///
+/// `complete` says that the root lists everything there is; the upper directory of an overlay
+/// lists only what changed, except below directories that are marked opaque.
+pub fn diff(
+    tree: &Tree,
+    base: &Baseline<'_>,
+    packed: &Packed,
+    complete: bool,
+    deletions: Deletions,
+) -> Result<Delta> {
+    let delta = Delta { emit: vec![false; tree.nodes.len()], ..Delta::default() };
+    let mut differ = Differ { tree, base, packed, deletions, delta, groups: HashMap::new() };
+    differ.link_groups()?;
+    differ.directory(0, Some(Ino::ROOT), complete)?;
+    if !base.stack.layers().is_empty() {
+        match differ.same_directory(&tree.nodes[0].meta, Ino::ROOT)? {
+            Sameness::Same => {}
+            Sameness::Touched => differ.delta.touched += 1,
+            Sameness::Other => differ.delta.modified += 1,
+        }
+    }
+    differ.delta.emit[0] = true;
+    Ok(differ.delta)
+}
+
+impl Differ<'_> {
+    /// A group of hard links is unchanged only as a whole.
+    fn link_groups(&mut self) -> Result<()> {
+        for (index, node) in self.tree.nodes.iter().enumerate() {
+            if node.links > 1 || node.link.is_some() {
+                let first = node.link.unwrap_or(index);
+                let below = self.base.stack.find(&self.tree.path(index))?;
+                self.groups.entry(first).or_default().insert(below);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares a directory's entries; returns whether any is part of the difference.
+    fn directory(&mut self, node: usize, below: Option<Ino>, complete: bool) -> Result<bool> {
+        let stack = self.base.stack;
+        let below = match below {
+            Some(ino) if stack.attr(ino)?.kind() == mode::DIRECTORY => Some(ino),
+            _ => None,
+        };
+        let mut changed = false;
+        for &child in self.tree.children(node) {
+            let ino = match below {
+                Some(below) => stack.lookup(below, &self.tree.nodes[child].name)?,
+                None => None,
+            };
+            changed |= self.entry(child, ino, complete)?;
+        }
+        if complete
+            && self.deletions == Deletions::Record
+            && let Some(below) = below
+        {
+            let present: HashSet<&[u8]> =
+                self.tree.children(node).iter().map(|&child| &*self.tree.nodes[child].name).collect();
+            let mut missing = Vec::new();
+            stack.list(below, 0, |_, name, _| {
+                if !present.contains(name) {
+                    missing.push(name.into());
+                }
+                Ok(true)
+            })?;
+            if !missing.is_empty() {
+                changed = true;
+                self.delta.removed += missing.len() as u64;
+                self.delta.missing.insert(node, missing);
+            }
+        }
+        Ok(changed)
+    }
+
+    fn entry(&mut self, index: usize, below: Option<Ino>, complete: bool) -> Result<bool> {
+        let node = &self.tree.nodes[index];
+        let emit = match &node.kind {
+            NodeKind::Whiteout => {
+                let emit = below.is_some();
+                self.delta.removed += u64::from(emit);
+                emit
+            }
+            NodeKind::Directory { opaque, .. } => {
+                let inside = self.directory(index, below, complete || *opaque)?;
+                match below.map(|ino| self.same_directory(&node.meta, ino)).transpose()? {
+                    None => {
+                        self.delta.added += 1;
+                        true
+                    }
+                    Some(Sameness::Same) => inside,
+                    Some(Sameness::Touched) => {
+                        self.delta.touched += 1;
+                        true
+                    }
+                    Some(Sameness::Other) => {
+                        self.delta.modified += 1;
+                        true
+                    }
+                }
+            }
+            _ => {
+                let same = match below {
+                    Some(ino) => self.same_leaf(index, ino)?,
+                    None => false,
+                };
+                match (same, below) {
+                    (true, _) => {}
+                    (false, Some(_)) => self.delta.modified += 1,
+                    (false, None) => self.delta.added += 1,
+                }
+                !same
+            }
+        };
+        self.delta.emit[index] = emit;
+        if emit {
+            // The directories on the way must be there for it to hang on.
+            let mut parent = self.tree.nodes[index].parent;
+            while parent != 0 && !self.delta.emit[parent] {
+                self.delta.emit[parent] = true;
+                parent = self.tree.nodes[parent].parent;
+            }
+        }
+        Ok(emit)
+    }
+
+    fn same_directory(&self, meta: &Meta, below: Ino) -> Result<Sameness> {
+        let base = self.base.stack.meta(below)?;
+        Ok(if base == *meta {
+            Sameness::Same
+        } else if (Meta { mtime: base.mtime, ..meta.clone() }) == base {
+            Sameness::Touched
+        } else {
+            Sameness::Other
+        })
+    }
+
+    fn same_leaf(&self, index: usize, below: Ino) -> Result<bool> {
+        let first = self.tree.nodes[index].link.unwrap_or(index);
+        let node = &self.tree.nodes[first];
+        let stack = self.base.stack;
+        if stack.meta(below)? != node.meta {
+            return Ok(false);
+        }
+        let attr = stack.attr(below)?;
+        if let Some(group) = self.groups.get(&first)
+            && (group.len() != 1 || attr.links != node.links)
+        {
+            return Ok(false);
+        }
+        match &node.kind {
+            NodeKind::File { size, content } => {
+                Ok(attr.size == *size && self.same_content(content, below, *size)?)
+            }
+            NodeKind::Symlink(target) => Ok(stack.symlink_target(below)? == &**target),
+            NodeKind::Special(rdev) => Ok(attr.rdev == *rdev),
+            NodeKind::Directory { .. } | NodeKind::Whiteout => Ok(false),
+        }
+    }
+
+    fn same_content(&self, content: &FileContent, below: Ino, size: u64) -> Result<bool> {
+        let base = self.base.stack.pieces(below, 0..size)?.collect::<Result<Vec<_>>>()?;
+        let length = |piece: &ContentPiece| piece.end - piece.start;
+        match content {
+            FileContent::Unread => Ok(false),
+            FileContent::Known(known) => Ok(known.len() == base.len()
+                && known.iter().zip(&base).all(|(known, base)| match (known, base.location) {
+                    (Content::Hole(hole), None) => *hole == length(base),
+                    (Content::Chunk(known), Some(at)) => *known == at,
+                    _ => false,
+                })),
+            FileContent::Read(pieces) => {
+                if pieces.len() != base.len() {
+                    return Ok(false);
+                }
+                for ((id, piece_length), base) in pieces.iter().zip(&base) {
+                    let same = *piece_length == length(base)
+                        && match (id, &base.location) {
+                            (None, None) => true,
+                            (Some(id), Some(at)) => {
+                                self.base.is_chunk(id, self.packed.chunks.get(id), at)?
+                            }
+                            _ => false,
+                        };
+                    if !same {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+        }
+    }
+}
+
+enum Sameness {
+    Same,
+    Touched,
+    Other,
+}
+
+/// Turns directories that an overlay has renamed into what they are: new directories that contain
+/// what the old place has in the stack, changed by the entries they list themselves.
+///
+/// `redirects` names, by node, where the lower part is: an absolute path, or a name next to the
+/// directory itself. Only metadata is copied.
+pub fn graft_redirects(
+    tree: &mut Tree,
+    redirects: &HashMap<usize, Vec<u8>>,
+    stack: &Stack,
+) -> Result<()> {
+    // Where each directory's lower part is; parents come before their children.
+    let mut lower: HashMap<usize, Option<Ino>> = HashMap::from([(0, Some(Ino::ROOT))]);
+    let mut nodes = redirects.keys().copied().collect::<Vec<_>>();
+    nodes.sort_unstable();
+    for node in nodes {
+        let path = &redirects[&node];
+        let origin = if path.starts_with(b"/") {
+            stack.find(path)?
+        } else {
+            match lower_of(tree, &mut lower, stack, tree.nodes[node].parent)? {
+                Some(parent) => stack.lookup(parent, path)?,
+                None => None,
+            }
+        };
+        lower.insert(node, origin);
+        graft(tree, node, origin, redirects, stack)?;
+    }
+    Ok(())
+}
+
+fn lower_of(
+    tree: &Tree,
+    lower: &mut HashMap<usize, Option<Ino>>,
+    stack: &Stack,
+    node: usize,
+) -> Result<Option<Ino>> {
+    if let Some(known) = lower.get(&node) {
+        return Ok(*known);
+    }
+    let found = match lower_of(tree, lower, stack, tree.nodes[node].parent)? {
+        Some(parent) => stack.lookup(parent, &tree.nodes[node].name)?,
+        None => None,
+    };
+    lower.insert(node, found);
+    Ok(found)
+}
+
+/// Adds to a directory of the tree what `origin` has and the tree neither has nor removes.
+fn graft(
+    tree: &mut Tree,
+    node: usize,
+    origin: Option<Ino>,
+    redirects: &HashMap<usize, Vec<u8>>,
+    stack: &Stack,
+) -> Result<()> {
+    let mut pending = vec![(node, origin)];
+    let mut linked: HashMap<Ino, usize> = HashMap::new();
+    while let Some((node, origin)) = pending.pop() {
+        let own: HashMap<Box<[u8]>, usize> =
+            tree.children(node).iter().map(|&child| (tree.nodes[child].name.clone(), child)).collect();
+        let mut children: Vec<usize> = own
+            .values()
+            .copied()
+            .filter(|&child| !matches!(tree.nodes[child].kind, NodeKind::Whiteout))
+            .collect();
+        let mut below = Vec::new();
+        if let Some(origin) = origin {
+            stack.list(origin, 0, |_, name, ino| {
+                below.push((Box::<[u8]>::from(name), ino));
+                Ok(true)
+            })?;
+        }
+        for (name, ino) in below {
+            match own.get(&name) {
+                Some(&child) => {
+                    let merges = matches!(tree.nodes[child].kind, NodeKind::Directory { opaque: false, .. })
+                        && !redirects.contains_key(&child)
+                        && stack.attr(ino)?.kind() == mode::DIRECTORY;
+                    if merges {
+                        pending.push((child, Some(ino)));
+                    }
+                }
+                None => {
+                    let child = tree.nodes.len();
+                    let new = known_node(stack, ino, name, node, linked.get(&ino).copied())?;
+                    if matches!(new.kind, NodeKind::Directory { .. }) {
+                        pending.push((child, Some(ino)));
+                    } else if stack.attr(ino)?.links > 1 {
+                        match linked.get(&ino) {
+                            Some(first) => tree.nodes[*first].links += 1,
+                            None => {
+                                linked.insert(ino, child);
+                            }
+                        }
+                    }
+                    tree.nodes.push(new);
+                    children.push(child);
+                }
+            }
+        }
+        children.sort_by(|a, b| tree.nodes[*a].name.cmp(&tree.nodes[*b].name));
+        if let NodeKind::Directory { children: slot, opaque } = &mut tree.nodes[node].kind {
+            *slot = children;
+            *opaque = true;
+        }
+    }
+    Ok(())
+}
+
+/// A node for an entry of the stack.
+fn known_node(
+    stack: &Stack,
+    ino: Ino,
+    name: Box<[u8]>,
+    parent: usize,
+    link: Option<usize>,
+) -> Result<super::tree::Node> {
+    let attr = stack.attr(ino)?;
+    let kind = match attr.kind() {
+        mode::DIRECTORY => NodeKind::Directory { children: Vec::new(), opaque: true },
+        mode::FILE => {
+            let content = stack
+                .pieces(ino, 0..attr.size)?
+                .map(|piece| {
+                    let piece = piece?;
+                    Ok(match piece.location {
+                        Some(location) => Content::Chunk(location),
+                        None => Content::Hole(piece.end - piece.start),
+                    })
+                })
+                .collect::<Result<_>>()?;
+            NodeKind::File { size: attr.size, content: FileContent::Known(content) }
+        }
+        mode::SYMLINK => NodeKind::Symlink(stack.symlink_target(ino)?.into()),
+        _ => NodeKind::Special(attr.rdev),
+    };
+    Ok(super::tree::Node {
+        name,
+        parent,
+        meta: stack.meta(ino)?,
+        kind,
+        stamp: Stamp::default(),
+        link,
+        links: 1,
+    })
+}

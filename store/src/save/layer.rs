@@ -1,0 +1,125 @@
+//! From a tree and its difference to a layer.
+
+use std::collections::HashMap;
+
+use super::delta::{Baseline, Delta};
+use super::pipeline::Packed;
+use super::tree::{FileContent, Node, NodeKind, Tree};
+use crate::error::{Error, Result};
+use crate::layer::{
+    BuiltLayer, Content, LayerBuilder, Link, NewEntry, NewInode, NewKind, ROOT,
+};
+
+/// What a name of a directory becomes.
+struct Planned<'a> {
+    name: &'a [u8],
+    /// `None` for a removal.
+    node: Option<usize>,
+    content: Vec<Content>,
+}
+
+/// Builds the layer that has the effect of `delta`.
+pub fn build_layer(
+    tree: &Tree,
+    delta: &Delta,
+    packed: &Packed,
+    base: &Baseline<'_>,
+) -> Result<BuiltLayer> {
+    let packs = packed.new_packs.iter().chain(packed.known_packs.values()).copied();
+    let mut builder = LayerBuilder::new(&tree.nodes[0].meta, base.packs().into_iter().chain(packs))?;
+    // The inode in the layer of each group of hard links, by its first node.
+    let mut linked: HashMap<usize, u32> = HashMap::new();
+    let mut pending = vec![(0, ROOT)];
+    while let Some((node, inode)) = pending.pop() {
+        let planned = plan(tree, delta, packed, node)?;
+        let mut entries = Vec::with_capacity(planned.len());
+        let mut linked_here: HashMap<usize, usize> = HashMap::new();
+        for (position, plan) in planned.iter().enumerate() {
+            let link = match plan.node {
+                None => Link::Whiteout,
+                Some(index) => {
+                    let first = tree.nodes[index].link.unwrap_or(index);
+                    match (linked.get(&first), linked_here.get(&first)) {
+                        (Some(inode), _) => Link::Existing(*inode),
+                        (None, Some(position)) => Link::SameAs(*position),
+                        (None, None) => {
+                            if tree.nodes[first].links > 1 {
+                                linked_here.insert(first, position);
+                            }
+                            Link::New(new_inode(&tree.nodes[first], &plan.content)?)
+                        }
+                    }
+                }
+            };
+            entries.push(NewEntry { name: plan.name, link });
+        }
+        let inodes = builder.fill(inode, &entries)?;
+        linked.extend(linked_here.into_iter().map(|(first, position)| (first, inodes[position])));
+        let directories = planned.iter().zip(inodes).filter_map(|(plan, inode)| {
+            let node = plan.node?;
+            matches!(tree.nodes[node].kind, NodeKind::Directory { .. }).then_some((node, inode))
+        });
+        let first = pending.len();
+        pending.extend(directories);
+        pending[first..].reverse();
+    }
+    builder.finish()
+}
+
+fn plan<'a>(tree: &'a Tree, delta: &'a Delta, packed: &Packed, node: usize) -> Result<Vec<Planned<'a>>> {
+    let mut planned = Vec::new();
+    for &child in tree.children(node) {
+        if !delta.emit[child] {
+            continue;
+        }
+        let entry = &tree.nodes[child];
+        let mut content = Vec::new();
+        let index = match &entry.kind {
+            NodeKind::Whiteout => None,
+            _ => {
+                let first = entry.link.unwrap_or(child);
+                if let NodeKind::File { content: read, .. } = &tree.nodes[first].kind {
+                    content = locate(tree, first, read, packed)?;
+                }
+                Some(child)
+            }
+        };
+        planned.push(Planned { name: &entry.name, node: index, content });
+    }
+    for name in delta.missing.get(&node).into_iter().flatten() {
+        planned.push(Planned { name, node: None, content: Vec::new() });
+    }
+    planned.sort_by_key(|planned| planned.name);
+    Ok(planned)
+}
+
+fn locate(tree: &Tree, node: usize, content: &FileContent, packed: &Packed) -> Result<Vec<Content>> {
+    match content {
+        FileContent::Known(known) => Ok(known.clone()),
+        FileContent::Unread => Err(Error::Changed { path: tree.os_path(node) }),
+        FileContent::Read(pieces) => pieces
+            .iter()
+            .map(|(id, length)| match id {
+                None => Ok(Content::Hole(*length)),
+                Some(id) => packed.chunks.get(id).map(|at| Content::Chunk(*at)).ok_or_else(|| {
+                    Error::damaged(format!("chunk {id}"), "it was read but has no place in a pack")
+                }),
+            })
+            .collect(),
+    }
+}
+
+fn new_inode<'a>(node: &'a Node, content: &'a [Content]) -> Result<NewInode<'a>> {
+    let kind = match &node.kind {
+        // Removals were found name by name, so nothing below has to be hidden wholesale; what
+        // another job adds to the directory at the same time stays visible.
+        NodeKind::Directory { .. } => NewKind::Directory { opaque: false },
+        NodeKind::File { size, .. } => NewKind::File { size: *size, content },
+        NodeKind::Symlink(target) => NewKind::Symlink(target),
+        NodeKind::Special(rdev) => NewKind::Special(*rdev),
+        NodeKind::Whiteout => {
+            return Err(Error::damaged("the tree", "a removal has attributes"));
+        }
+    };
+    Ok(NewInode { meta: &node.meta, links: node.links, kind })
+}

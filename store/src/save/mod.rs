@@ -1,0 +1,30 @@
+//! Saving: from files to a published layer.
+//!
+//! A save is a pipeline with bounded memory. A scan gives the tree in path order; its files are
+//! cut into batches; each worker takes a batch through reading, cutting, hashing, looking up and
+//! compressing; frames are put into packs in path order and written while the work goes on. Then
+//! the tree is compared with the stack it is a change of, and what differs becomes the layer.
+//!
+//! The pipeline reads files with the caller's own rights, in the caller's process, and reaches the
+//! index and the remote only through [`Target`]: a daemon behind a socket, or a store in the same
+//! process.
+
+mod batch;
+mod delta;
+mod layer;
+mod pipeline;
+mod progress;
+mod scan;
+mod store_target;
+mod target;
+mod tree;
+mod xattrs;
+
+pub use delta::{Baseline, Deletions, Delta, diff, graft_redirects};
+pub use layer::build_layer;
+pub use pipeline::{Packed, pack_files};
+pub use progress::{Progress, Silent};
+pub use scan::{Mark, PlainFiles, Reading, Scanned, Skipped, confirm_unchanged, scan};
+pub use store_target::StoreTarget;
+pub use target::Target;
+pub use tree::{FileContent, Node, NodeKind, Stamp, Tree};

@@ -1,0 +1,289 @@
+//! From the files of a tree to packs in the remote.
+//!
+//! Workers take batches in path order and do everything that costs time: read, hash, look up,
+//! compress. What they finish is put back in order, laid into packs, and stored by a few uploaders.
+//! A worker may not run further ahead than a few batches, so memory stays bounded: about 16 MiB a
+//! worker, and 32 MiB for each pack that is being stored.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::fd::BorrowedFd;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::{Condvar, Mutex};
+
+use super::batch::{self, Batch, ReadPart};
+use super::progress::Progress;
+use super::scan::Reading;
+use super::target::Target;
+use super::tree::{FileContent, NodeKind, Tree};
+use crate::error::{Error, Result};
+use crate::frame::{BuiltFrame, ChunkLocation, FrameBuilder};
+use crate::id::{ChunkId, PackId};
+use crate::index::Indexed;
+use crate::pack::{FinishedPack, PackRef, PackWriter};
+
+/// So many packs are stored at the same time.
+const UPLOADS: usize = 4;
+/// A worker may be so many batches ahead of the one that is put into a pack next.
+const AHEAD: usize = 4;
+
+/// Where everything is after [`pack_files`].
+#[derive(Debug, Default)]
+pub struct Packed {
+    /// Every chunk of the tree's files.
+    pub chunks: HashMap<ChunkId, ChunkLocation>,
+    /// The packs that were written.
+    pub new_packs: Vec<PackRef>,
+    /// The packs that held chunks already.
+    pub known_packs: HashMap<PackId, PackRef>,
+    /// Raw bytes of the chunks that were new.
+    pub new_raw: u64,
+}
+
+impl Packed {
+    /// Bytes of the packs that were written.
+    pub fn new_bytes(&self) -> u64 {
+        self.new_packs.iter().map(|pack| u64::from(pack.length)).sum()
+    }
+}
+
+/// What a worker makes of a batch.
+struct Finished {
+    frames: Vec<BuiltFrame>,
+    found: Vec<(ChunkId, Indexed)>,
+    parts: Vec<ReadPart>,
+}
+
+/// Hands out batches, never too far ahead.
+struct Feed {
+    next: usize,
+    placed: usize,
+    stop: bool,
+}
+
+struct Shared<'a> {
+    root: BorrowedFd<'a>,
+    tree: &'a Tree,
+    reading: &'a dyn Reading,
+    target: &'a dyn Target,
+    progress: &'a dyn Progress,
+    batches: &'a [Batch],
+    feed: Mutex<Feed>,
+    fed: Condvar,
+    /// Chunks that some worker has taken on, so that no other stores them too.
+    claimed: Mutex<HashSet<ChunkId>>,
+}
+
+/// Reads every unread file of `tree`, stores the chunks that are new, and notes in the tree what
+/// each file is made of.
+pub fn pack_files(
+    root: BorrowedFd<'_>,
+    tree: &mut Tree,
+    reading: &dyn Reading,
+    target: &dyn Target,
+    progress: &dyn Progress,
+) -> Result<Packed> {
+    let batches = batch::plan(tree);
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let shared = Shared {
+        root,
+        tree,
+        reading,
+        target,
+        progress,
+        batches: &batches,
+        feed: Mutex::new(Feed { next: 0, placed: 0, stop: false }),
+        fed: Condvar::new(),
+        claimed: Mutex::default(),
+    };
+    let (finished, from_workers) = bounded(workers * 2);
+    let (full, to_upload) = bounded::<FinishedPack>(1);
+    let (packed, parts) = std::thread::scope(|scope| {
+        for _ in 0..workers.min(batches.len()) {
+            let finished = finished.clone();
+            scope.spawn(|| work(&shared, finished));
+        }
+        drop(finished);
+        let uploads: Vec<_> = (0..UPLOADS)
+            .map(|_| {
+                let to_upload = to_upload.clone();
+                scope.spawn(|| upload(&shared, to_upload))
+            })
+            .collect();
+        drop(to_upload);
+        let placed = place(&shared, from_workers, full);
+        shared.feed.lock().stop = true;
+        shared.fed.notify_all();
+        let mut outcome = placed;
+        for upload in uploads {
+            let stored = upload.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // The uploader's own failure is the cause; that nobody took the pack follows from it.
+            if let Err(error) = stored {
+                outcome = Err(error);
+            }
+        }
+        outcome
+    })?;
+    note(tree, parts);
+    Ok(packed)
+}
+
+impl Shared<'_> {
+    fn next(&self) -> Option<usize> {
+        let mut feed = self.feed.lock();
+        loop {
+            if feed.stop || self.progress.cancelled() || feed.next == self.batches.len() {
+                return None;
+            }
+            if feed.next < feed.placed + AHEAD * 2 {
+                feed.next += 1;
+                return Some(feed.next - 1);
+            }
+            self.fed.wait(&mut feed);
+        }
+    }
+}
+
+fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
+    let mut buffer = Vec::new();
+    let mut frames = match FrameBuilder::new() {
+        Ok(frames) => frames,
+        Err(error) => {
+            let _ = finished.send(Err(Error::io("start", "compression")(error)));
+            return;
+        }
+    };
+    while let Some(number) = shared.next() {
+        let outcome = process(shared, &shared.batches[number], &mut buffer, &mut frames);
+        let failed = outcome.is_err();
+        // The receiver is gone when another worker has failed.
+        if finished.send(outcome.map(|outcome| (number, outcome))).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn process(
+    shared: &Shared<'_>,
+    batch: &Batch,
+    buffer: &mut Vec<u8>,
+    frames: &mut FrameBuilder,
+) -> Result<Finished> {
+    let read =
+        batch::read(shared.root, shared.tree, shared.reading, batch, std::mem::take(buffer))?;
+    let mut unique = Vec::new();
+    {
+        let mut claimed = shared.claimed.lock();
+        for piece in read.parts.iter().flat_map(|part| &part.pieces) {
+            if let Some(id) = piece.id
+                && claimed.insert(id)
+            {
+                unique.push((id, piece.bytes.clone()));
+            }
+        }
+    }
+    let ids: Vec<_> = unique.iter().map(|(id, _)| *id).collect();
+    let known = if ids.is_empty() { Vec::new() } else { shared.target.lookup(&ids)? };
+    let mut finished = Finished { frames: Vec::new(), found: Vec::new(), parts: Vec::new() };
+    let compress = Error::io("compress", "a frame");
+    let mut built = Ok(());
+    for ((id, bytes), known) in unique.into_iter().zip(known) {
+        match known {
+            Some(indexed) => finished.found.push((id, indexed)),
+            None => match frames.push(id, &read.buffer[bytes]) {
+                Ok(frame) => finished.frames.extend(frame),
+                Err(error) => built = Err(error),
+            },
+        }
+    }
+    built.and_then(|()| frames.finish()).map(|frame| finished.frames.extend(frame)).map_err(compress)?;
+    finished.parts = read.parts;
+    *buffer = read.buffer;
+    let files = batch.parts.iter().filter(|part| part.range.start == 0).count() as u64;
+    let bytes = batch.parts.iter().map(|part| part.range.end - part.range.start).sum();
+    shared.progress.done(files, bytes);
+    Ok(finished)
+}
+
+/// Lays finished batches into packs, in path order.
+fn place(
+    shared: &Shared<'_>,
+    finished: Receiver<Result<(usize, Finished)>>,
+    full: Sender<FinishedPack>,
+) -> Result<(Packed, Vec<ReadPart>)> {
+    let mut packed = Packed::default();
+    let mut parts = Vec::new();
+    let mut waiting = BTreeMap::new();
+    let mut writer = PackWriter::new();
+    let mut next = 0;
+    let send = |writer: PackWriter, packed: &mut Packed| {
+        let pack = writer.finish();
+        packed.new_packs.push(pack.pack);
+        full.send(pack).map_err(|_| Error::Cancelled)
+    };
+    for outcome in finished {
+        let (number, batch) = outcome?;
+        waiting.insert(number, batch);
+        while let Some(batch) = waiting.remove(&next) {
+            next += 1;
+            for frame in &batch.frames {
+                let frame_location = writer.push(frame);
+                let mut offset = 0;
+                for &(id, length) in &frame.chunks {
+                    let location = ChunkLocation { frame: frame_location, offset, length };
+                    packed.chunks.insert(id, location);
+                    offset += length;
+                    packed.new_raw += u64::from(length);
+                }
+                if writer.is_full() {
+                    send(std::mem::take(&mut writer), &mut packed)?;
+                }
+            }
+            for (id, indexed) in batch.found {
+                packed.chunks.insert(id, indexed.location);
+                packed.known_packs.insert(indexed.pack.id, indexed.pack);
+            }
+            parts.extend(batch.parts);
+            shared.feed.lock().placed = next;
+            shared.fed.notify_all();
+        }
+    }
+    if next < shared.batches.len() {
+        return Err(Error::Cancelled);
+    }
+    if !writer.is_empty() {
+        send(writer, &mut packed)?;
+    }
+    Ok((packed, parts))
+}
+
+fn upload(shared: &Shared<'_>, packs: Receiver<FinishedPack>) -> Result<()> {
+    for pack in packs {
+        let bytes = pack.bytes.len() as u64;
+        if let Err(error) = shared.target.put_pack(pack) {
+            shared.feed.lock().stop = true;
+            shared.fed.notify_all();
+            return Err(error);
+        }
+        shared.progress.transferred(bytes);
+    }
+    Ok(())
+}
+
+/// Notes in the tree what its files are made of.
+fn note(tree: &mut Tree, parts: Vec<ReadPart>) {
+    for part in parts {
+        let node = &mut tree.nodes[part.part.node];
+        if part.part.range.start == 0 {
+            node.meta.xattrs = part.xattrs;
+        }
+        if let NodeKind::File { content, .. } = &mut node.kind {
+            if !matches!(content, FileContent::Read(_)) {
+                *content = FileContent::Read(Vec::new());
+            }
+            if let FileContent::Read(pieces) = content {
+                pieces.extend(part.pieces.into_iter().map(|piece| (piece.id, piece.length)));
+            }
+        }
+    }
+}

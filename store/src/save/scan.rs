@@ -1,0 +1,337 @@
+//! Reading a directory tree's names and attributes, with all cores.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use parking_lot::{Condvar, Mutex};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, Stat};
+use rustix::io::Errno;
+
+use super::progress::Progress;
+use super::tree::{FileContent, Node, NodeKind, Stamp, Tree};
+use super::xattrs;
+use crate::beneath::open_beneath;
+use crate::error::{Error, Result};
+use crate::layer::{Meta, Timestamp, mode};
+
+/// What an entry of a directory means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// What it looks like.
+    Plain,
+    /// A removal.
+    Whiteout,
+    /// A directory whose entries are not only its own.
+    Directory {
+        /// Hides what lower layers have.
+        opaque: bool,
+        /// Its lower part is at this other path: absolute from the root, or a name next to it.
+        redirect: Option<Vec<u8>>,
+    },
+}
+
+/// How a directory tree is to be understood.
+pub trait Reading: Sync {
+    /// Says what an entry means.
+    fn mark(&self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> std::io::Result<Mark>;
+
+    /// Whether an extended attribute belongs to the file, rather than to a filesystem's own
+    /// bookkeeping.
+    fn keep_xattr(&self, name: &[u8]) -> bool;
+}
+
+/// Everything is what it looks like.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainFiles;
+
+impl Reading for PlainFiles {
+    fn mark(&self, _: BorrowedFd<'_>, _: &CStr, _: &Stat) -> std::io::Result<Mark> {
+        Ok(Mark::Plain)
+    }
+
+    fn keep_xattr(&self, name: &[u8]) -> bool {
+        !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.")
+    }
+}
+
+/// An entry that can't be saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Where it is, relative to the root.
+    pub path: PathBuf,
+    /// What it is.
+    pub what: &'static str,
+}
+
+/// A scanned tree.
+#[derive(Debug, Default)]
+pub struct Scanned {
+    /// The tree; the content of its files is unread.
+    pub tree: Tree,
+    /// Where the lower part of a directory really is, by node.
+    pub redirects: HashMap<usize, Vec<u8>>,
+    /// What was left out.
+    pub skipped: Vec<Skipped>,
+}
+
+struct RawEntry {
+    name: Box<[u8]>,
+    stat: Stat,
+    mark: Mark,
+    target: Option<Box<[u8]>>,
+    meta: Meta,
+    directory: Option<usize>,
+}
+
+/// Directories still to be read, and how many are being read.
+struct Queue {
+    pending: Vec<(usize, PathBuf)>,
+    active: usize,
+    listed: Vec<Option<Vec<RawEntry>>>,
+    failed: Option<Error>,
+}
+
+/// Scans everything below `root`.
+pub fn scan(root: BorrowedFd<'_>, reading: &dyn Reading, progress: &dyn Progress) -> Result<Scanned> {
+    let queue = Mutex::new(Queue {
+        pending: vec![(0, PathBuf::new())],
+        active: 0,
+        listed: vec![None],
+        failed: None,
+    });
+    let changed = Condvar::new();
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(root, reading, progress, &queue, &changed));
+        }
+    });
+    let queue = queue.into_inner();
+    if let Some(error) = queue.failed {
+        return Err(error);
+    }
+    if progress.cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let stat = rustix::fs::fstat(root).map_err(|e| Error::io("read", ".")(e.into()))?;
+    let mut meta = meta_of(&stat);
+    meta.xattrs = xattrs::of_fd(root, reading).map_err(Error::io("read attributes of", "."))?;
+    Ok(assemble(queue.listed, meta, stamp_of(&stat)))
+}
+
+fn work(
+    root: BorrowedFd<'_>,
+    reading: &dyn Reading,
+    progress: &dyn Progress,
+    queue: &Mutex<Queue>,
+    changed: &Condvar,
+) {
+    loop {
+        let mut state = queue.lock();
+        let (number, path) = loop {
+            if state.failed.is_some() || progress.cancelled() {
+                changed.notify_all();
+                return;
+            }
+            if let Some(job) = state.pending.pop() {
+                break job;
+            }
+            if state.active == 0 {
+                changed.notify_all();
+                return;
+            }
+            changed.wait(&mut state);
+        };
+        state.active += 1;
+        drop(state);
+        let listed = list(root, &path, reading);
+        let mut state = queue.lock();
+        state.active -= 1;
+        match listed {
+            Ok(mut entries) => {
+                for entry in &mut entries {
+                    let plain_directory = u32::from(entry.stat.st_mode) & mode::TYPE == mode::DIRECTORY
+                        && entry.mark != Mark::Whiteout;
+                    if plain_directory {
+                        let directory = state.listed.len();
+                        state.listed.push(None);
+                        entry.directory = Some(directory);
+                        state.pending.push((directory, path.join(OsStr::from_bytes(&entry.name))));
+                    }
+                }
+                state.listed[number] = Some(entries);
+            }
+            Err(error) => state.failed = Some(error),
+        }
+        changed.notify_all();
+    }
+}
+
+/// Reads one directory, sorted by name.
+fn list(root: BorrowedFd<'_>, path: &std::path::Path, reading: &dyn Reading) -> Result<Vec<RawEntry>> {
+    let shown = if path.as_os_str().is_empty() { std::path::Path::new(".") } else { path };
+    let directory = open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+        .map_err(|e| Error::io("open directory", shown)(e.into()))?;
+    let mut buffer = Vec::with_capacity(64 << 10);
+    let mut names = RawDir::new(&directory, buffer.spare_capacity_mut());
+    let mut entries = Vec::new();
+    while let Some(entry) = names.next() {
+        let entry = entry.map_err(|e| Error::io("read directory", shown)(e.into()))?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let at = || path.join(OsStr::from_bytes(name.to_bytes()));
+        match read_entry(&directory, name, reading) {
+            Ok(entry) => entries.push(entry),
+            // Gone between the listing and the look: as if it had gone before.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("read", at())(error)),
+        }
+    }
+    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+fn read_entry(directory: &OwnedFd, name: &CStr, reading: &dyn Reading) -> std::io::Result<RawEntry> {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let kind = stat.st_mode & mode::TYPE;
+    let mark = reading.mark(directory.as_fd(), name, &stat)?;
+    let mut meta = meta_of(&stat);
+    let mut target = None;
+    if mark != Mark::Whiteout {
+        if kind == mode::SYMLINK {
+            target = Some(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes().into());
+        }
+        // Files give their attributes when they are opened for reading.
+        if kind != mode::FILE {
+            meta.xattrs = xattrs::of_entry(directory.as_fd(), name, reading)?;
+        }
+    }
+    Ok(RawEntry { name: name.to_bytes().into(), stat, mark, target, meta, directory: None })
+}
+
+fn meta_of(stat: &Stat) -> Meta {
+    Meta {
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: Timestamp { seconds: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 },
+        xattrs: Default::default(),
+    }
+}
+
+/// What tells whether a file was written to.
+pub(super) fn stamp_of(stat: &Stat) -> Stamp {
+    Stamp {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: stat.st_size as u64,
+        changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+    }
+}
+
+/// Puts the directories together, depth first, and finds the hard links.
+fn assemble(mut listed: Vec<Option<Vec<RawEntry>>>, root: Meta, stamp: Stamp) -> Scanned {
+    let mut scanned = Scanned::default();
+    let directory = NodeKind::Directory { children: Vec::new(), opaque: false };
+    scanned.tree.nodes.push(Node {
+        name: Box::default(),
+        parent: 0,
+        meta: root,
+        kind: directory,
+        stamp,
+        link: None,
+        links: 1,
+    });
+    let mut first_names: HashMap<(u64, u64), usize> = HashMap::new();
+    let mut pending = vec![(0, 0)];
+    while let Some((node, number)) = pending.pop() {
+        let mut children = Vec::new();
+        let mut directories = Vec::new();
+        for entry in listed[number].take().unwrap_or_default() {
+            let index = scanned.tree.nodes.len();
+            if u32::from(entry.stat.st_mode) & mode::TYPE == mode::SOCKET && entry.mark == Mark::Plain {
+                let path = scanned.tree.os_path(node).join(OsStr::from_bytes(&entry.name));
+                let path = path.strip_prefix(".").map(PathBuf::from).unwrap_or(path);
+                scanned.skipped.push(Skipped { path, what: "socket" });
+                continue;
+            }
+            if let Some(number) = entry.directory {
+                directories.push((index, number));
+            }
+            if let Mark::Directory { redirect: Some(path), .. } = &entry.mark {
+                scanned.redirects.insert(index, path.clone());
+            }
+            let mut new = into_node(entry, node);
+            if new.1 > 1 && matches!(new.0.kind, NodeKind::File { .. } | NodeKind::Special(_) | NodeKind::Symlink(_)) {
+                let inode = (new.0.stamp.device, new.0.stamp.inode);
+                match first_names.get(&inode) {
+                    Some(first) => {
+                        scanned.tree.nodes[*first].links += 1;
+                        new.0.link = Some(*first);
+                    }
+                    None => {
+                        first_names.insert(inode, index);
+                    }
+                }
+            }
+            scanned.tree.nodes.push(new.0);
+            children.push(index);
+        }
+        if let NodeKind::Directory { children: slot, .. } = &mut scanned.tree.nodes[node].kind {
+            *slot = children;
+        }
+        pending.extend(directories.into_iter().rev());
+    }
+    scanned
+}
+
+/// The node, and the number of names its inode has anywhere.
+fn into_node(entry: RawEntry, parent: usize) -> (Node, u64) {
+    let stat = &entry.stat;
+    let kind = match (&entry.mark, stat.st_mode & mode::TYPE) {
+        (Mark::Whiteout, _) => NodeKind::Whiteout,
+        (mark, mode::DIRECTORY) => NodeKind::Directory {
+            children: Vec::new(),
+            opaque: matches!(mark, Mark::Directory { opaque: true, .. }),
+        },
+        (_, mode::FILE) => NodeKind::File { size: stat.st_size as u64, content: FileContent::Unread },
+        (_, mode::SYMLINK) => NodeKind::Symlink(entry.target.unwrap_or_default()),
+        (_, mode::CHARACTER | mode::BLOCK) => NodeKind::Special(stat.st_rdev),
+        _ => NodeKind::Special(0),
+    };
+    let node = Node {
+        name: entry.name,
+        parent,
+        meta: entry.meta,
+        kind,
+        stamp: stamp_of(stat),
+        link: None,
+        links: 1,
+    };
+    (node, u64::from(stat.st_nlink))
+}
+
+/// Looks at everything in the tree again; fails with [`Error::Changed`] when something was written
+/// to, added or removed since it was scanned.
+pub fn confirm_unchanged(root: BorrowedFd<'_>, tree: &Tree) -> Result<()> {
+    for (index, node) in tree.nodes.iter().enumerate() {
+        if node.stamp == Stamp::default() {
+            continue;
+        }
+        let path = tree.os_path(index);
+        let stat = open_beneath(root, &path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
+            .and_then(|fd| rustix::fs::fstat(&fd));
+        match stat {
+            Ok(stat) if stamp_of(&stat) == node.stamp => {}
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(Error::Changed { path }),
+            Err(errno) => return Err(Error::io("read", path)(errno.into())),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! A tree of files that is to be saved, in memory.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::id::ChunkId;
+use crate::layer::{Content, Meta};
+
+/// Content of a regular file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileContent {
+    /// To be read from the file itself.
+    Unread,
+    /// Read: its pieces, each a chunk with its length or a hole (`None`).
+    Read(Vec<(Option<ChunkId>, u64)>),
+    /// Known from a lower layer, because the file was only moved.
+    Known(Vec<Content>),
+}
+
+/// What a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A directory with its entries, sorted by name.
+    Directory {
+        /// The entries, as indexes into the tree.
+        children: Vec<usize>,
+        /// Whether lower layers' entries at this path are hidden.
+        opaque: bool,
+    },
+    /// A regular file.
+    File {
+        /// Its size in bytes.
+        size: u64,
+        /// Its content.
+        content: FileContent,
+    },
+    /// A symbolic link.
+    Symlink(Box<[u8]>),
+    /// A device or fifo.
+    Special(u64),
+    /// A removal of what lower layers have.
+    Whiteout,
+}
+
+/// What tells whether a file was written to since it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Stamp {
+    /// Device.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Time of the last change of content or attributes: seconds and nanoseconds.
+    pub changed: (i64, i64),
+    /// Modification time: seconds and nanoseconds.
+    pub modified: (i64, i64),
+}
+
+/// An entry of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name; empty for the root.
+    pub name: Box<[u8]>,
+    /// The directory that holds it; the root is its own.
+    pub parent: usize,
+    /// Its attributes.
+    pub meta: Meta,
+    /// What it is.
+    pub kind: NodeKind,
+    /// How it was when it was scanned.
+    pub stamp: Stamp,
+    /// The first node of the same inode, when an earlier name leads to it too.
+    pub link: Option<usize>,
+    /// Number of names that lead to it in this tree.
+    pub links: u32,
+}
+
+/// A tree; node 0 is the root directory, parents come before their children.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tree {
+    /// The nodes.
+    pub nodes: Vec<Node>,
+}
+
+impl Tree {
+    /// The path of a node from the root, without a leading slash.
+    pub fn path(&self, mut node: usize) -> Vec<u8> {
+        let mut names = Vec::new();
+        while node != 0 {
+            names.push(&*self.nodes[node].name);
+            node = self.nodes[node].parent;
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+
+    /// The path of a node, as the operating system takes it; `.` for the root.
+    pub fn os_path(&self, node: usize) -> PathBuf {
+        match node {
+            0 => PathBuf::from("."),
+            _ => PathBuf::from(OsStr::from_bytes(&self.path(node))),
+        }
+    }
+
+    /// Number of regular files, and the sum of their sizes; hard links count once.
+    pub fn files(&self) -> (u64, u64) {
+        let mut counts = (0, 0);
+        for node in &self.nodes {
+            if let NodeKind::File { size, .. } = node.kind
+                && node.link.is_none()
+            {
+                counts = (counts.0 + 1, counts.1 + size);
+            }
+        }
+        counts
+    }
+
+    /// The children of a directory; none for anything else.
+    pub fn children(&self, node: usize) -> &[usize] {
+        match &self.nodes[node].kind {
+            NodeKind::Directory { children, .. } => children,
+            _ => &[],
+        }
+    }
+
+    /// Calls `visit` for every node in path order: depth first, by name.
+    pub fn visit(&self, mut visit: impl FnMut(usize)) {
+        let mut pending = vec![0];
+        while let Some(node) = pending.pop() {
+            if node < self.nodes.len() {
+                visit(node);
+                pending.extend(self.children(node).iter().rev());
+            }
+        }
+    }
+}

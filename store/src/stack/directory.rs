@@ -1,0 +1,70 @@
+//! A directory of a stack, and the memory of those that needed merging.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::RwLock;
+
+use super::merge::{self, Merged, Sources};
+use super::{Ino, Place};
+use crate::error::Result;
+use crate::layer::Layer;
+
+/// A merged directory's entry: where its name is, and what it leads to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    /// The layer whose dirent holds the name.
+    pub(super) layer: u32,
+    /// The dirent.
+    pub(super) dirent: u32,
+    /// The inode number.
+    pub(super) ino: Ino,
+}
+
+/// A directory that more than one layer has.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) sources: Sources,
+    entries: OnceLock<Box<[Entry]>>,
+}
+
+impl Directory {
+    pub(super) fn new(sources: Sources) -> Self {
+        Self { sources, entries: OnceLock::new() }
+    }
+
+    /// The merged listing, made when it is first asked for.
+    pub(super) fn entries(&self, layers: &[Arc<Layer>]) -> Result<&[Entry]> {
+        if let Some(entries) = self.entries.get() {
+            return Ok(entries);
+        }
+        let mut entries = Vec::new();
+        merge::list(layers, &self.sources, |_, place, dirent, merged| {
+            let top = match &merged {
+                Merged::Absent | Merged::Whiteout => return Ok(()),
+                Merged::Leaf(place) => *place,
+                Merged::Directory(sources) => sources.places[0],
+            };
+            entries.push(Entry { layer: place.layer as u32, dirent, ino: Ino::new(top) });
+            Ok(())
+        })?;
+        Ok(self.entries.get_or_init(|| entries.into()))
+    }
+}
+
+/// Merged directories by their topmost place.
+///
+/// Only a memory: everything in it follows from the layers.
+#[derive(Debug, Default)]
+pub(super) struct Directories(RwLock<HashMap<Place, Arc<Directory>>>);
+
+impl Directories {
+    pub(super) fn get(&self, place: &Place) -> Option<Arc<Directory>> {
+        self.0.read().get(place).cloned()
+    }
+
+    pub(super) fn insert(&self, sources: Sources) -> Arc<Directory> {
+        let place = sources.places[0];
+        self.0.write().entry(place).or_insert_with(|| Arc::new(Directory::new(sources))).clone()
+    }
+}

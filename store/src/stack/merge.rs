@@ -1,0 +1,131 @@
+//! The rule by which entries of the same path in several layers become one.
+
+use std::sync::Arc;
+
+use super::Place;
+use crate::error::Result;
+use crate::layer::{Layer, ROOT, mode};
+
+/// The directories of several layers that together make up one directory, topmost first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sources {
+    /// At least one.
+    pub(crate) places: Vec<Place>,
+    /// Whether anything below these layers is hidden.
+    pub(crate) closed: bool,
+}
+
+/// What a name leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Merged {
+    /// No layer says anything about it.
+    Absent,
+    /// The topmost layer that speaks of it removes it.
+    Whiteout,
+    /// Anything but a directory.
+    Leaf(Place),
+    /// A directory.
+    Directory(Sources),
+}
+
+fn is_directory(layer: &Layer, inode: u32) -> Result<bool> {
+    Ok(layer.inode(inode)?.mode.get() & mode::TYPE == mode::DIRECTORY)
+}
+
+/// The roots of all layers.
+pub(crate) fn roots(layers: &[Arc<Layer>]) -> Result<Sources> {
+    let mut sources = Sources { places: Vec::with_capacity(layers.len()), closed: false };
+    for (number, layer) in layers.iter().enumerate().rev() {
+        sources.places.push(Place { layer: number, inode: ROOT });
+        if layer.is_opaque(ROOT)? {
+            sources.closed = true;
+            break;
+        }
+    }
+    Ok(sources)
+}
+
+/// Merges what the sources of a directory say of one name.
+///
+/// `find` looks the name up in one source: `None` when that source does not speak of it,
+/// `Some(None)` for a whiteout.
+pub(crate) fn resolve(
+    layers: &[Arc<Layer>],
+    sources: &Sources,
+    mut find: impl FnMut(&Place) -> Result<Option<Option<u32>>>,
+) -> Result<Merged> {
+    let mut directory: Option<Sources> = None;
+    for place in &sources.places {
+        let Some(found) = find(place)? else { continue };
+        let layer = &layers[place.layer];
+        match (found, &mut directory) {
+            (None, None) => return Ok(Merged::Whiteout),
+            (Some(inode), open) if is_directory(layer, inode)? => {
+                let here = Place { layer: place.layer, inode };
+                let sources = open.get_or_insert(Sources { places: Vec::new(), closed: false });
+                sources.places.push(here);
+                if layer.is_opaque(inode)? {
+                    sources.closed = true;
+                    break;
+                }
+            }
+            (Some(inode), None) => return Ok(Merged::Leaf(Place { layer: place.layer, inode })),
+            // Below a directory, a whiteout or a file ends what the directory is made of.
+            (_, Some(sources)) => {
+                sources.closed = true;
+                break;
+            }
+        }
+    }
+    Ok(match directory {
+        None => Merged::Absent,
+        Some(mut directory) => {
+            directory.closed |= sources.closed;
+            Merged::Directory(directory)
+        }
+    })
+}
+
+/// Merges the listings of a directory's sources; calls `emit` for each name in order.
+pub(crate) fn list(
+    layers: &[Arc<Layer>],
+    sources: &Sources,
+    mut emit: impl FnMut(&[u8], Place, u32, Merged) -> Result<()>,
+) -> Result<()> {
+    struct Cursor<'a> {
+        place: Place,
+        layer: &'a Layer,
+        next: u32,
+        end: u32,
+    }
+    let mut cursors = Vec::with_capacity(sources.places.len());
+    for place in &sources.places {
+        let layer = &layers[place.layer];
+        if let Some(range) = layer.children(place.inode)? {
+            cursors.push(Cursor { place: *place, layer, next: range.start, end: range.end });
+        }
+    }
+    loop {
+        let mut least: Option<(&[u8], Place, u32)> = None;
+        for cursor in cursors.iter().filter(|cursor| cursor.next < cursor.end) {
+            let name = cursor.layer.entry_name(cursor.next)?;
+            if least.is_none_or(|(least, ..)| name < least) {
+                least = Some((name, cursor.place, cursor.next));
+            }
+        }
+        let Some((name, place, dirent)) = least else { return Ok(()) };
+        let mut hits = Vec::with_capacity(cursors.len());
+        for cursor in cursors.iter_mut().filter(|cursor| cursor.next < cursor.end) {
+            let (candidate, inode) = cursor.layer.entry(cursor.place.inode, cursor.next)?;
+            if candidate == name {
+                hits.push((cursor.place, inode));
+                cursor.next += 1;
+            }
+        }
+        let mut hits = hits.into_iter().peekable();
+        let merged = resolve(layers, sources, |place| {
+            Ok(hits.next_if(|(candidate, _)| candidate == place).map(|(_, inode)| inode))
+        })?;
+        emit(name, place, dirent, merged)?;
+    }
+}

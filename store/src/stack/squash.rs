@@ -1,0 +1,161 @@
+//! Squashing: several layers of a stack rewritten as one. Only metadata moves; chunks stay in the
+//! packs they are in.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::merge::{self, Merged, Sources};
+use super::Place;
+use crate::error::Result;
+use crate::layer::{
+    BuiltLayer, Content, Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
+};
+
+/// Saves squash when a stack would become deeper than this.
+const DEPTH: usize = 16;
+
+/// Says which layers to squash, given the number of entries of each from the bottom, or `None`
+/// when the stack is shallow enough.
+///
+/// The bottom layer, which many keys and branches share, is left alone unless what lies on top has
+/// grown to half of it. So squashing writes each entry a bounded number of times, and a base stays
+/// one object that every machine has.
+pub fn squash_plan(entries: &[u64]) -> Option<Range<usize>> {
+    if entries.len() <= DEPTH {
+        return None;
+    }
+    let above: u64 = entries[1..].iter().sum();
+    Some(if above < entries[0] / 2 { 1..entries.len() } else { 0..entries.len() })
+}
+
+/// Rewrites `layers` as one layer that has the same effect.
+///
+/// `bottom` says that nothing lies below them, so that marks which only hide lower layers can go.
+pub fn squash(layers: &[Arc<Layer>], bottom: bool) -> Result<BuiltLayer> {
+    let mut packs = Vec::new();
+    for layer in layers {
+        packs.extend(layer.packs()?);
+    }
+    let roots = merge::roots(layers)?;
+    let top = roots.places[0];
+    let mut builder = LayerBuilder::new(&layers[top.layer].meta(top.inode)?, packs)?;
+    let mut links = HashMap::new();
+    let mut pending = vec![(ROOT, roots)];
+    while let Some((inode, sources)) = pending.pop() {
+        let entries = entries(layers, &sources, bottom)?;
+        let directories = fill(&mut builder, inode, &entries, layers, bottom, &mut links)?;
+        pending.extend(directories.into_iter().rev());
+    }
+    builder.finish()
+}
+
+struct Entry {
+    name: Vec<u8>,
+    merged: Merged,
+    meta: Meta,
+    links: u32,
+    content: Vec<Content>,
+    size: u64,
+}
+
+fn entries(layers: &[Arc<Layer>], sources: &Sources, bottom: bool) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    merge::list(layers, sources, |name, _, _, merged| {
+        let place = match &merged {
+            Merged::Absent => return Ok(()),
+            Merged::Whiteout if bottom || sources.closed => return Ok(()),
+            Merged::Whiteout => None,
+            Merged::Leaf(place) => Some(*place),
+            Merged::Directory(sources) => Some(sources.places[0]),
+        };
+        let mut entry = Entry {
+            name: name.to_vec(),
+            merged,
+            meta: Meta::default(),
+            links: 1,
+            content: Vec::new(),
+            size: 0,
+        };
+        if let Some(place) = place {
+            let layer = &layers[place.layer];
+            let record = layer.inode(place.inode)?;
+            entry.meta = layer.meta(place.inode)?;
+            entry.links = record.links.get();
+            entry.size = record.size.get();
+            if record.mode.get() & mode::TYPE == mode::FILE {
+                entry.content = content(layer, place.inode, record.size.get())?;
+            }
+        }
+        entries.push(entry);
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// A file's pieces in the form in which layers are built.
+pub(crate) fn content(layer: &Layer, inode: u32, size: u64) -> Result<Vec<Content>> {
+    layer
+        .pieces(inode, 0..size)?
+        .map(|piece| {
+            let piece = piece?;
+            Ok(match piece.location {
+                Some(location) => Content::Chunk(location),
+                None => Content::Hole(piece.end - piece.start),
+            })
+        })
+        .collect()
+}
+
+/// Adds one directory's entries; returns its subdirectories and what they are made of.
+fn fill(
+    builder: &mut LayerBuilder,
+    directory: u32,
+    entries: &[Entry],
+    layers: &[Arc<Layer>],
+    bottom: bool,
+    links: &mut HashMap<Place, u32>,
+) -> Result<Vec<(u32, Sources)>> {
+    let mut new = Vec::with_capacity(entries.len());
+    let mut linked_here: HashMap<Place, usize> = HashMap::new();
+    for (position, entry) in entries.iter().enumerate() {
+        let link = match &entry.merged {
+            Merged::Absent | Merged::Whiteout => Link::Whiteout,
+            Merged::Directory(sources) => {
+                Link::New(entry.inode(NewKind::Directory { opaque: sources.closed && !bottom }))
+            }
+            Merged::Leaf(place) => match (links.get(place), linked_here.get(place)) {
+                (Some(inode), _) => Link::Existing(*inode),
+                (None, Some(position)) => Link::SameAs(*position),
+                (None, None) => {
+                    if entry.links > 1 {
+                        linked_here.insert(*place, position);
+                    }
+                    Link::New(entry.inode(match entry.meta.mode & mode::TYPE {
+                        mode::FILE => NewKind::File { size: entry.size, content: &entry.content },
+                        mode::SYMLINK => {
+                            NewKind::Symlink(layers[place.layer].symlink_target(place.inode)?)
+                        }
+                        _ => NewKind::Special(entry.size),
+                    }))
+                }
+            },
+        };
+        new.push(NewEntry { name: &entry.name, link });
+    }
+    let inodes = builder.fill(directory, &new)?;
+    let mut directories = Vec::new();
+    links.extend(linked_here.into_iter().map(|(place, position)| (place, inodes[position])));
+    for (entry, inode) in entries.iter().zip(inodes) {
+        if let Merged::Directory(sources) = &entry.merged {
+            directories.push((inode, sources.clone()));
+        }
+    }
+    Ok(directories)
+}
+
+impl Entry {
+    fn inode<'a>(&'a self, kind: NewKind<'a>) -> NewInode<'a> {
+        NewInode { meta: &self.meta, links: self.links, kind }
+    }
+}

@@ -1,0 +1,299 @@
+//! The tree of a stack: lookups, listings, attributes and contents by inode number.
+
+use std::sync::Arc;
+
+use super::directory::{Directories, Directory};
+use super::merge::{self, Merged, Sources};
+use super::{Ino, MAX_DEPTH, Place};
+use crate::error::{Error, Result};
+use crate::layer::{ContentPiece, Layer, Meta, ROOT, Timestamp, Xattrs, mode};
+
+/// Attributes of an inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attr {
+    /// Its number.
+    pub ino: Ino,
+    /// Type and permissions, as `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of names.
+    pub links: u32,
+    /// Size in bytes; of a symbolic link, the length of its target.
+    pub size: u64,
+    /// Number of 512-byte blocks that are no holes.
+    pub blocks: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// Device number, of a device.
+    pub rdev: u64,
+}
+
+impl Attr {
+    /// The type bits of the mode.
+    pub fn kind(&self) -> u32 {
+        self.mode & mode::TYPE
+    }
+}
+
+/// Layers seen as one tree.
+#[derive(Debug)]
+pub struct Stack {
+    layers: Vec<Arc<Layer>>,
+    root: Sources,
+    directories: Directories,
+}
+
+/// A directory of the stack: one layer's own, or merged.
+enum Listing {
+    Single(Place),
+    Merged(Arc<Directory>),
+}
+
+impl Stack {
+    /// Stacks layers, the bottom one first. No layer at all is an empty directory.
+    pub fn new(layers: Vec<Arc<Layer>>) -> Result<Self> {
+        if layers.len() > MAX_DEPTH {
+            return Err(Error::TooLarge {
+                what: "the number of layers",
+                limit: format!("{MAX_DEPTH} layers"),
+            });
+        }
+        let root = merge::roots(&layers)?;
+        Ok(Self { layers, root, directories: Directories::default() })
+    }
+
+    /// The layers, the bottom one first.
+    pub fn layers(&self) -> &[Arc<Layer>] {
+        &self.layers
+    }
+
+    /// Whether any inode has extended attributes.
+    pub fn has_xattrs(&self) -> bool {
+        self.layers.iter().any(|layer| layer.summary().xattrs)
+    }
+
+    fn layer(&self, place: Place) -> Result<&Layer> {
+        self.layers.get(place.layer).map(|layer| &**layer).ok_or_else(|| {
+            Error::damaged("an inode number", format!("the stack has no layer {}", place.layer))
+        })
+    }
+
+    /// The place whose record describes an inode: for the root, that of the topmost layer.
+    fn record_place(&self, ino: Ino) -> Place {
+        if ino == Ino::ROOT {
+            Place { layer: self.layers.len().saturating_sub(1), inode: ROOT }
+        } else {
+            ino.place()
+        }
+    }
+
+    fn listing(&self, ino: Ino) -> Result<Listing> {
+        if self.layers.len() == 1 {
+            return Ok(Listing::Single(ino.place()));
+        }
+        let place = self.record_place(ino);
+        if let Some(directory) = self.directories.get(&place) {
+            return Ok(Listing::Merged(directory));
+        }
+        let sources = self.sources(place)?;
+        if sources.places.len() == 1 {
+            return Ok(Listing::Single(place));
+        }
+        Ok(Listing::Merged(self.directories.insert(sources)))
+    }
+
+    /// Finds what makes up a directory, from its path.
+    fn sources(&self, place: Place) -> Result<Sources> {
+        let layer = self.layer(place)?;
+        let mut names = Vec::new();
+        let mut inode = place.inode;
+        while inode != ROOT {
+            let record = layer.inode(inode)?;
+            if record.mode.get() & mode::TYPE != mode::DIRECTORY || record.parent.get() >= inode {
+                return Err(Error::damaged(
+                    format!("layer {}", layer.id()),
+                    "a directory does not lead to the root",
+                ));
+            }
+            names.push(layer.entry_name(record.size.get() as u32)?);
+            inode = record.parent.get();
+        }
+        let mut sources = self.root.clone();
+        for name in names.into_iter().rev() {
+            sources = match self.merged(&sources, name)? {
+                Merged::Directory(sources) => sources,
+                _ => {
+                    return Err(Error::damaged(
+                        format!("layer {}", layer.id()),
+                        "a directory is not where it says it is",
+                    ));
+                }
+            };
+        }
+        Ok(sources)
+    }
+
+    fn merged(&self, sources: &Sources, name: &[u8]) -> Result<Merged> {
+        merge::resolve(&self.layers, sources, |place| {
+            self.layers[place.layer].find(place.inode, name)
+        })
+    }
+
+    /// Looks a name up in a directory.
+    pub fn lookup(&self, directory: Ino, name: &[u8]) -> Result<Option<Ino>> {
+        if self.layers.is_empty() {
+            return Ok(None);
+        }
+        match self.listing(directory)? {
+            Listing::Single(place) => {
+                let found = self.layer(place)?.find(place.inode, name)?.flatten();
+                Ok(found.map(|inode| Ino::new(Place { inode, ..place })))
+            }
+            Listing::Merged(directory) => match self.merged(&directory.sources, name)? {
+                Merged::Absent | Merged::Whiteout => Ok(None),
+                Merged::Leaf(place) => Ok(Some(Ino::new(place))),
+                Merged::Directory(sources) => {
+                    let ino = Ino::new(sources.places[0]);
+                    if sources.places.len() > 1 {
+                        self.directories.insert(sources);
+                    }
+                    Ok(Some(ino))
+                }
+            },
+        }
+    }
+
+    /// Follows a path of names from the root; does not follow symbolic links.
+    pub fn find(&self, path: &[u8]) -> Result<Option<Ino>> {
+        let mut ino = Ino::ROOT;
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            if self.attr(ino)?.kind() != mode::DIRECTORY {
+                return Ok(None);
+            }
+            match self.lookup(ino, name)? {
+                Some(next) => ino = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(ino))
+    }
+
+    /// Lists a directory from entry number `skip` on, in the order of names, until `emit` says
+    /// stop by returning `false`. Its arguments are the number of the next entry, the name and the
+    /// inode.
+    ///
+    /// Numbers stay valid as long as the stack exists, in any process that opens it.
+    pub fn list(
+        &self,
+        directory: Ino,
+        skip: u64,
+        mut emit: impl FnMut(u64, &[u8], Ino) -> Result<bool>,
+    ) -> Result<()> {
+        if self.layers.is_empty() {
+            return Ok(());
+        }
+        match self.listing(directory)? {
+            Listing::Single(place) => {
+                let layer = self.layer(place)?;
+                let Some(range) = layer.children(place.inode)? else { return Ok(()) };
+                for number in skip..u64::from(range.end - range.start) {
+                    let (name, inode) =
+                        layer.entry(place.inode, range.start + number as u32)?;
+                    let Some(inode) = inode else { continue };
+                    if !emit(number + 1, name, Ino::new(Place { inode, ..place }))? {
+                        break;
+                    }
+                }
+            }
+            Listing::Merged(directory) => {
+                let entries = directory.entries(&self.layers)?;
+                for (number, entry) in entries.iter().enumerate().skip(skip as usize) {
+                    let name = self.layers[entry.layer as usize].entry_name(entry.dirent)?;
+                    if !emit(number as u64 + 1, name, entry.ino)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An inode's attributes.
+    pub fn attr(&self, ino: Ino) -> Result<Attr> {
+        if self.layers.is_empty() {
+            return Ok(Attr {
+                ino: Ino::ROOT,
+                mode: mode::DIRECTORY | 0o755,
+                uid: 0,
+                gid: 0,
+                links: 1,
+                size: 0,
+                blocks: 0,
+                mtime: Timestamp::default(),
+                rdev: 0,
+            });
+        }
+        let place = self.record_place(ino);
+        let layer = self.layer(place)?;
+        let record = layer.inode(place.inode)?;
+        let mode_bits = record.mode.get();
+        let (mut size, mut blocks, mut rdev) = (0, 0, 0);
+        match mode_bits & mode::TYPE {
+            mode::FILE => {
+                size = record.size.get();
+                blocks = layer.blocks(record)?;
+            }
+            mode::SYMLINK => size = record.size.get(),
+            mode::CHARACTER | mode::BLOCK => rdev = record.size.get(),
+            _ => {}
+        }
+        Ok(Attr {
+            ino,
+            mode: mode_bits,
+            uid: record.uid.get(),
+            gid: record.gid.get(),
+            links: record.links.get().max(1),
+            size,
+            blocks,
+            mtime: Timestamp { seconds: record.mtime.get(), nanos: record.mtime_nanos.get().min(999_999_999) },
+            rdev,
+        })
+    }
+
+    /// An inode's attributes in the form in which layers are built.
+    pub fn meta(&self, ino: Ino) -> Result<Meta> {
+        if self.layers.is_empty() {
+            return Ok(Meta { mode: mode::DIRECTORY | 0o755, ..Meta::default() });
+        }
+        let place = self.record_place(ino);
+        self.layer(place)?.meta(place.inode)
+    }
+
+    /// A symbolic link's target.
+    pub fn symlink_target(&self, ino: Ino) -> Result<&[u8]> {
+        let place = self.record_place(ino);
+        self.layer(place)?.symlink_target(place.inode)
+    }
+
+    /// An inode's extended attributes.
+    pub fn xattrs(&self, ino: Ino) -> Result<Xattrs> {
+        if self.layers.is_empty() {
+            return Ok(Xattrs::default());
+        }
+        let place = self.record_place(ino);
+        self.layer(place)?.xattrs(place.inode)
+    }
+
+    /// The pieces of a file that overlap `range`.
+    pub fn pieces(
+        &self,
+        ino: Ino,
+        range: std::ops::Range<u64>,
+    ) -> Result<impl Iterator<Item = Result<ContentPiece>>> {
+        let place = self.record_place(ino);
+        self.layer(place)?.pieces(place.inode, range)
+    }
+}

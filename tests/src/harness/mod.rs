@@ -1,0 +1,204 @@
+//! Runs the `cachefs` binary in a sandbox that leaves nothing behind.
+//!
+//! A [`Cachefs`] is one machine: a store directory, a home and an environment of its own.
+//! [`Cachefs::second_machine`] is another one with the same remote, in the same [`Sandbox`].
+//! When the last of them is dropped, also by a panic, everything mounted below the sandbox is
+//! unmounted, the daemons are ended and the directory is removed.
+
+mod process;
+mod run;
+mod sandbox;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context as _, Result, bail};
+
+pub use run::{Invocation, Output};
+pub use sandbox::Sandbox;
+
+/// The environment variable that names the binary to test.
+pub const BINARY_VARIABLE: &str = "CACHEFS_BIN";
+
+/// Variables that reach the binary from the environment of the tests.
+const PASSED_ON: &[&str] = &[
+    "PATH",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "LLVM_PROFILE_FILE",
+    "TZ",
+];
+
+/// One machine that runs cachefs.
+#[derive(Clone, Debug)]
+pub struct Cachefs {
+    binary: PathBuf,
+    sandbox: Arc<Sandbox>,
+    machines: Arc<AtomicUsize>,
+    root: PathBuf,
+    remote: String,
+}
+
+impl Cachefs {
+    /// Makes a machine with a remote in a directory of the sandbox.
+    ///
+    /// # Errors
+    ///
+    /// When there is no binary, or no room for a sandbox.
+    pub fn new() -> Result<Self> {
+        Self::of_binary(find_binary()?)
+    }
+
+    /// Makes a machine that runs another binary, such as an older version.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such binary, or no room for a sandbox.
+    pub fn of_binary(binary: impl AsRef<Path>) -> Result<Self> {
+        let binary = std::fs::canonicalize(binary.as_ref())?;
+        let sandbox = Sandbox::new()?;
+        let remote = sandbox.path().join("remote");
+        std::fs::create_dir(&remote)?;
+        let url = format!("file://{}", remote.display());
+        Self::machine(binary, Arc::new(sandbox), Arc::default(), url)
+    }
+
+    /// Makes a machine with a remote that exists elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// When there is no binary, or no room for a sandbox.
+    pub fn with_remote(url: impl Into<String>) -> Result<Self> {
+        let sandbox = Arc::new(Sandbox::new()?);
+        Self::machine(find_binary()?, sandbox, Arc::default(), url.into())
+    }
+
+    fn machine(
+        binary: PathBuf,
+        sandbox: Arc<Sandbox>,
+        machines: Arc<AtomicUsize>,
+        remote: String,
+    ) -> Result<Self> {
+        let number = machines.fetch_add(1, Ordering::Relaxed);
+        let root = sandbox.path().join(format!("machine-{number}"));
+        for dir in ["home", "tmp", "work"] {
+            std::fs::create_dir_all(root.join(dir))?;
+        }
+        let machine = Self {
+            binary,
+            sandbox,
+            machines,
+            root,
+            remote,
+        };
+        machine.sandbox.watch(&machine.binary, &machine.store());
+        Ok(machine)
+    }
+
+    /// Makes another machine with the same remote and nothing in its store.
+    ///
+    /// # Errors
+    ///
+    /// When its directories cannot be made.
+    pub fn second_machine(&self) -> Result<Self> {
+        Self::machine(
+            self.binary.clone(),
+            Arc::clone(&self.sandbox),
+            Arc::clone(&self.machines),
+            self.remote.clone(),
+        )
+    }
+
+    /// The binary under test.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The store directory, `CACHEFS_STORE`; the binary makes it.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    /// The remote, `CACHEFS_REMOTE`.
+    #[must_use]
+    pub fn remote(&self) -> &str {
+        &self.remote
+    }
+
+    /// The home directory, `HOME`; empty at first.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    /// The directory that commands run in; empty at first.
+    #[must_use]
+    pub fn work(&self) -> PathBuf {
+        self.root.join("work")
+    }
+
+    /// The sandbox that all machines of a test share.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// Prepares a run of the binary.
+    pub fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Invocation {
+        let mut invocation = Invocation::new(&self.binary, args).cwd(self.work());
+        for name in PASSED_ON {
+            if let Some(value) = std::env::var_os(name) {
+                invocation = invocation.env(name, value);
+            }
+        }
+        invocation
+            .env("HOME", self.home())
+            .env("TMPDIR", self.root.join("tmp"))
+            .env("CACHEFS_STORE", self.store())
+            .env("CACHEFS_REMOTE", &self.remote)
+    }
+
+    /// Runs the binary.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started or does not end; see [`Invocation::run`].
+    #[track_caller]
+    pub fn run(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
+        self.command(args).run()
+    }
+
+    /// The daemon's process, when the lock file names one that runs our binary.
+    #[must_use]
+    pub fn daemon(&self) -> Option<u32> {
+        process::daemon_of(&self.binary, &self.store())
+    }
+}
+
+/// Finds the binary: named by the environment, or in the target directory of the running test.
+fn find_binary() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(BINARY_VARIABLE) {
+        return std::fs::canonicalize(&named)
+            .with_context(|| format!("{BINARY_VARIABLE} names {named:?}"));
+    }
+    let test = std::env::current_exe()?;
+    // target/debug/deps/test, or target/debug/program
+    let candidates = test
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join("cachefs"));
+    for candidate in candidates {
+        if candidate.is_file() {
+            return Ok(std::fs::canonicalize(candidate)?);
+        }
+    }
+    bail!(
+        "no cachefs binary next to {test:?}: build it with `cargo build -p cachefs-cli`, or name \
+         it in {BINARY_VARIABLE}"
+    )
+}

@@ -1,0 +1,108 @@
+//! cargo: a program with three small dependencies.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::{Project, Recipe, runs, step};
+use crate::harness::Invocation;
+
+const MANIFEST: &str = r#"[package]
+name = "demo"
+version = "1.0.0"
+edition = "2021"
+
+[dependencies]
+fnv = "1"
+itoa = "1"
+memchr = "2"
+
+[workspace]
+"#;
+
+const MAIN: &str = r#"use std::hash::Hasher;
+
+fn main() {
+    let mut hasher = fnv::FnvHasher::default();
+    hasher.write(b"demo");
+    let digits = itoa::Buffer::new().format(hasher.finish()).to_owned();
+    println!("{digits} {:?}", memchr::memchr(b'1', digits.as_bytes()));
+}
+"#;
+
+pub(super) struct Cargo;
+
+impl Recipe for Cargo {
+    fn name(&self) -> &'static str {
+        "cargo"
+    }
+
+    fn lacks(&self) -> Option<String> {
+        (!runs("cargo")).then(|| "cargo".into())
+    }
+
+    fn write(&self, project: &Project) -> Result<()> {
+        let source = project.source();
+        fs::create_dir(source.join("src"))?;
+        fs::write(source.join("Cargo.toml"), MANIFEST)?;
+        fs::write(source.join("src/main.rs"), MAIN)?;
+        // The machine's own configuration may name the registry to use, and the cache takes the
+        // place of the directory it is in.
+        if let Some(config) = home()
+            .map(|home| home.join("config.toml"))
+            .filter(|c| c.is_file())
+        {
+            fs::create_dir(source.join(".cargo"))?;
+            fs::copy(config, source.join(".cargo/config.toml"))?;
+        }
+        Ok(())
+    }
+
+    fn fill(&self, project: &Project, cache: &Path) -> Vec<Invocation> {
+        vec![cargo(project, cache, &["fetch"])]
+    }
+
+    fn offline(&self, project: &Project, cache: &Path) -> Invocation {
+        cargo(project, cache, &["build", "--offline", "--locked"])
+    }
+
+    fn outputs(&self) -> &'static [&'static str] {
+        &["target"]
+    }
+
+    fn product(&self) -> &'static str {
+        "target/debug/demo"
+    }
+
+    fn complaint(&self) -> &'static str {
+        "--offline"
+    }
+}
+
+fn cargo(project: &Project, cache: &Path, words: &[&str]) -> Invocation {
+    let args: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+    step(project, "cargo", &args)
+        .env("CARGO_HOME", cache)
+        // Tests may run with one of their own.
+        .env("CARGO_TARGET_DIR", project.source().join("target"))
+        // rustup finds its toolchains by the home of cargo unless told otherwise.
+        .env("RUSTUP_HOME", rustup_home())
+}
+
+fn home() -> Option<PathBuf> {
+    named("CARGO_HOME").or_else(|| Some(named("HOME")?.join(".cargo")))
+}
+
+fn rustup_home() -> PathBuf {
+    named("RUSTUP_HOME")
+        .or_else(|| Some(named("HOME")?.join(".rustup")))
+        .unwrap_or_else(|| PathBuf::from("/usr/local/rustup"))
+}
+
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}

@@ -1,0 +1,112 @@
+//! Maven: one class with one test, against artifacts that Debian packages.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Project, Recipe, joined, runs, step};
+use crate::harness::Invocation;
+
+/// Where Debian keeps its artifacts in Maven's layout.
+const REPOSITORY: &str = "/usr/share/maven-repo";
+
+/// The plugins of the build, one artifact of each for telling whether its package is there.
+const PLUGINS: &[&str] = &[
+    "org/apache/maven/plugins/maven-resources-plugin",
+    "org/apache/maven/plugins/maven-compiler-plugin",
+    "org/apache/maven/plugins/maven-surefire-plugin",
+    "org/apache/maven/plugins/maven-jar-plugin",
+    "commons-io/commons-io",
+    "junit/junit",
+];
+
+/// Starts fast: no run is long enough for the optimising compiler to pay.
+const JVM: &str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC";
+
+/// Hides the source from the build, so that only the cache can serve it: an empty directory is
+/// bound over it in a mount namespace of the build's own.
+const HIDE: &str = r#"mount --bind "$1" "$2" && shift 2 && exec "$@""#;
+
+const FILES: &[(&str, &str)] = &[
+    ("pom.xml", include_str!("../../data/maven/pom.xml")),
+    (
+        "src/main/java/demo/Extension.java",
+        include_str!("../../data/maven/Extension.java"),
+    ),
+    (
+        "src/test/java/demo/ExtensionTest.java",
+        include_str!("../../data/maven/ExtensionTest.java"),
+    ),
+];
+
+pub(super) struct Maven;
+
+impl Recipe for Maven {
+    fn name(&self) -> &'static str {
+        "maven"
+    }
+
+    fn lacks(&self) -> Option<String> {
+        if !runs("mvn") {
+            return Some("mvn (apt: maven)".into());
+        }
+        let repository = Path::new(REPOSITORY);
+        PLUGINS
+            .iter()
+            .find(|artifact| !repository.join(artifact).is_dir())
+            .map(|artifact| format!("Debian's package of {artifact}"))
+    }
+
+    fn write(&self, project: &Project) -> Result<()> {
+        for (name, content) in FILES {
+            let path = project.source().join(name);
+            fs::create_dir_all(path.parent().unwrap_or(&path))?;
+            fs::write(path, content)?;
+        }
+        let settings = format!(
+            "<settings><mirrors><mirror><id>debian</id><mirrorOf>*</mirrorOf>\
+             <url>file://{REPOSITORY}</url></mirror></mirrors></settings>\n"
+        );
+        // The same settings for both builds: the cache remembers which mirror filled it.
+        fs::write(project.source().join("settings.xml"), settings)?;
+        fs::create_dir(project.source().join("nothing"))?;
+        Ok(())
+    }
+
+    fn fill(&self, project: &Project, cache: &Path) -> Vec<Invocation> {
+        let local = joined("-Dmaven.repo.local=", cache);
+        let words = ["-q", "-B", "-s", "settings.xml"].map(OsStr::new);
+        let args: Vec<&OsStr> = words
+            .into_iter()
+            .chain([local.as_os_str(), OsStr::new("package")])
+            .collect();
+        vec![step(project, "mvn", &args).env("MAVEN_OPTS", JVM)]
+    }
+
+    fn offline(&self, project: &Project, cache: &Path) -> Invocation {
+        let local = joined("-Dmaven.repo.local=", cache);
+        let mut words: Vec<&OsStr> = Vec::new();
+        let nothing = project.source().join("nothing");
+        if rustix::process::geteuid().is_root() {
+            words.extend(["unshare", "--mount", "sh", "-c", HIDE, "sh"].map(OsStr::new));
+            words.extend([nothing.as_os_str(), OsStr::new(REPOSITORY)]);
+        }
+        words.extend(["mvn", "-o", "-B", "-s", "settings.xml"].map(OsStr::new));
+        words.extend([local.as_os_str(), OsStr::new("package")]);
+        step(project, "env", &words).env("MAVEN_OPTS", JVM)
+    }
+
+    fn outputs(&self) -> &'static [&'static str] {
+        &["target"]
+    }
+
+    fn product(&self) -> &'static str {
+        "target/demo-1.0.jar"
+    }
+
+    fn complaint(&self) -> &'static str {
+        "offline mode"
+    }
+}

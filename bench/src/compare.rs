@@ -24,7 +24,7 @@ use crate::tools::cachefs::{Cachefs, Store};
 use crate::tools::tar as tar_tool;
 use crate::work::{Totals, find, sync};
 use crate::workspace::Workspace;
-use recorder::Recorder;
+use recorder::{Group, Recorder};
 
 /// The key of the first version.
 const V1: &str = "bench-v1";
@@ -222,6 +222,14 @@ impl Run<'_> {
         let dir = self.bench.workspace.path().join(format!("store-{name}"));
         crate::workspace::remove(&dir)?;
         Ok(self.place.cachefs(&self.bench.program).store(dir))
+    }
+
+    /// Notes how large the daemon of a store has become, if there is one.
+    fn daemon_memory(&mut self, label: &'static str, store: &Store) -> Result<()> {
+        if let Some(peak) = store.daemon_memory()? {
+            self.recorder.bytes(Group::Memory, label, peak);
+        }
+        Ok(())
     }
 
     /// Runs one command and notes what it asked of the remote; a server of our own must have seen

@@ -21,7 +21,7 @@ impl Run<'_> {
         let (ready, cold, totals) = self.with_traffic("restore and read everything", |_| {
             let restored = store.restore(V1, &path, Mode::Mount)?;
             let (cold, totals) = read::all(&path, 2)?;
-            let traffic = store.stats()?.traffic;
+            let traffic = store.daemon_traffic()?;
             Ok(((restored.finished.wall, cold, totals), traffic))
         })?;
         verify("what was read", totals, self.bench.v1.totals)?;
@@ -31,12 +31,7 @@ impl Run<'_> {
         self.recorder.time(Group::ReadCold, COLD, ready + cold);
         self.recorder.time(Group::ReadWarm, WARM, two);
         self.recorder.time(Group::ReadWarmOne, WARM, one);
-        let peak = store.daemon_memory()?;
-        self.recorder.bytes(
-            Group::Memory,
-            "cachefs mount, daemon after reading all",
-            peak,
-        );
+        self.daemon_memory("cachefs mount, daemon after reading all", &store)?;
         store.close()
     }
 

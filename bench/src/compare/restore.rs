@@ -73,9 +73,7 @@ impl Run<'_> {
         verify("the mount", totals, self.bench.v1.totals)?;
         self.recorder.time(Group::Find, "cachefs, first", cold);
         self.recorder.time(Group::Find, "cachefs, again", warm);
-        let peak = store.daemon_memory()?;
-        self.recorder
-            .bytes(Group::Memory, "cachefs mount, daemon after find", peak);
+        self.daemon_memory("cachefs mount, daemon after find", &store)?;
         store.close()
     }
 

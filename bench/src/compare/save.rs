@@ -29,9 +29,7 @@ impl Run<'_> {
         let peak = saved.finished.peak_memory;
         self.recorder
             .bytes(Group::Memory, "cachefs save v1, command", peak);
-        let peak = store.daemon_memory()?;
-        self.recorder
-            .bytes(Group::Memory, "cachefs save v1, daemon", peak);
+        self.daemon_memory("cachefs save v1, daemon", &store)?;
         Ok(store)
     }
 
@@ -64,9 +62,7 @@ impl Run<'_> {
         let peak = saved.finished.peak_memory;
         self.recorder
             .bytes(Group::Memory, "cachefs save v2, command", peak);
-        let peak = store.daemon_memory()?;
-        self.recorder
-            .bytes(Group::Memory, "cachefs save v2, daemon", peak);
+        self.daemon_memory("cachefs save v2, daemon", &store)?;
         store.close()?;
         self.check_second("v2 saved through the mount")
     }

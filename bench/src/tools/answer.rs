@@ -3,11 +3,9 @@
 //! Fields that are missing are zero or empty, and fields that are not known are passed over, so
 //! that older and newer versions of the program can be compared.
 
-use std::ops::Sub;
-
-use anyhow::{Context, Result};
+use anyhow::Context;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Requests to the remote by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,26 +42,6 @@ pub(crate) struct Traffic {
     pub(crate) bytes_received: u64,
 }
 
-impl Sub for Traffic {
-    type Output = Self;
-
-    /// What happened since `earlier`.
-    fn sub(self, earlier: Self) -> Self {
-        let (now, then) = (self.requests, earlier.requests);
-        Self {
-            requests: Requests {
-                get: now.get.saturating_sub(then.get),
-                put: now.put.saturating_sub(then.put),
-                head: now.head.saturating_sub(then.head),
-                list: now.list.saturating_sub(then.list),
-                delete: now.delete.saturating_sub(then.delete),
-            },
-            bytes_sent: self.bytes_sent.saturating_sub(earlier.bytes_sent),
-            bytes_received: self.bytes_received.saturating_sub(earlier.bytes_received),
-        }
-    }
-}
-
 /// The answer of `save`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -89,17 +67,52 @@ pub(crate) struct Restore {
     pub(crate) traffic: Traffic,
 }
 
-/// The answer of `stats`: what the daemon did since it was started.
+/// The answer of `stats`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Stats {
-    /// What it asked of the remote.
-    #[serde(flatten)]
+    /// What the daemon did since it was started, if one is running.
+    pub(crate) daemon: Option<DaemonStats>,
+}
+
+/// What a daemon did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct DaemonStats {
+    /// What it asked of remotes.
+    #[serde(deserialize_with = "by_plurals")]
     pub(crate) traffic: Traffic,
 }
 
+/// Reads traffic in the form that daemons give it.
+fn by_plurals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Traffic, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Plurals {
+        gets: u64,
+        puts: u64,
+        heads: u64,
+        lists: u64,
+        deletes: u64,
+        bytes_in: u64,
+        bytes_out: u64,
+    }
+    let counts = Plurals::deserialize(deserializer)?;
+    Ok(Traffic {
+        requests: Requests {
+            get: counts.gets,
+            put: counts.puts,
+            head: counts.heads,
+            list: counts.lists,
+            delete: counts.deletes,
+        },
+        bytes_sent: counts.bytes_out,
+        bytes_received: counts.bytes_in,
+    })
+}
+
 /// Reads the one object that a command wrote.
-pub(crate) fn parse<T: DeserializeOwned>(stdout: &str) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(stdout: &str) -> anyhow::Result<T> {
     serde_json::from_str(stdout)
         .with_context(|| format!("the answer is not understood: {}", stdout.trim()))
 }
@@ -128,16 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn traffic_between_two_moments_never_goes_below_zero() {
-        let traffic = |get, bytes_received| Traffic {
-            requests: Requests {
-                get,
-                ..Requests::default()
-            },
-            bytes_received,
-            ..Traffic::default()
-        };
-        assert_eq!(traffic(5, 100) - traffic(3, 40), traffic(2, 60));
-        assert_eq!(traffic(1, 1) - traffic(3, 40), Traffic::default());
+    fn the_counts_of_a_daemon_are_read_by_their_plurals() {
+        let stats: Stats = parse(
+            r#"{"store":"/s","daemon":{"pid":7,"traffic":{"gets":3,"bytes_in":10,"errors":1}}}"#,
+        )
+        .unwrap();
+        let traffic = stats.daemon.unwrap().traffic;
+        assert_eq!((traffic.requests.get, traffic.bytes_received), (3, 10));
+        assert_eq!(parse::<Stats>(r#"{"daemon":null}"#).unwrap().daemon, None);
     }
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 
-use super::answer::{self, Restore, Save, Stats};
+use super::answer::{self, Restore, Save, Stats, Traffic};
 use super::child::{self, Finished, OnSignal};
 use crate::{machine, workspace};
 
@@ -95,7 +95,6 @@ impl Store {
         let mut command = self.command("save");
         command.args(["--key", key, "--path"]).arg(path);
         let saved: Timed<Save> = answered(&mut command)?;
-        // A failing cache does not fail a build, so the exit code does not tell.
         let answer = &saved.answer;
         ensure!(
             answer.key == key && answer.layers > 0,
@@ -127,15 +126,16 @@ impl Store {
         Ok(restored)
     }
 
-    /// What the daemon did so far.
-    pub(crate) fn stats(&self) -> Result<Stats> {
-        Ok(answered(&mut self.command("stats"))?.answer)
+    /// What the daemon asked of the remote so far.
+    pub(crate) fn daemon_traffic(&self) -> Result<Traffic> {
+        let stats: Timed<Stats> = answered(&mut self.command("stats"))?;
+        let daemon = stats.answer.daemon.context("no daemon is running")?;
+        Ok(daemon.traffic)
     }
 
-    /// The peak of the daemon's resident memory so far, in bytes.
-    pub(crate) fn daemon_memory(&self) -> Result<u64> {
-        let daemon = self.daemon().context("no daemon is running")?;
-        machine::peak_memory(daemon)
+    /// The peak of the daemon's resident memory so far, in bytes; `None` when none is running.
+    pub(crate) fn daemon_memory(&self) -> Result<Option<u64>> {
+        self.daemon().map(machine::peak_memory).transpose()
     }
 
     /// Unmounts everything and ends the daemon; the store stays.
@@ -259,33 +259,29 @@ fn ended(process: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::ManuallyDrop;
+
     use super::*;
 
     #[test]
     fn a_process_is_a_daemon_of_ours_only_when_it_runs_our_program() {
         let temp = tempfile::tempdir().unwrap();
-        let store = |program: PathBuf| Store {
-            cachefs: Cachefs {
+        let store = |program: PathBuf| {
+            let cachefs = Cachefs {
                 program,
                 remote: vec![],
                 variables: vec![],
-            },
-            dir: temp.path().to_owned(),
-            mounts: vec![],
+            };
+            // Its guard would end the daemon, which is this process.
+            ManuallyDrop::new(cachefs.store(temp.path().to_owned()))
         };
-        let this = env::current_exe().unwrap();
-        assert_eq!(store(this.clone()).daemon(), None);
-        fs::write(
-            temp.path().join("daemon.lock"),
-            format!("{}\n", std::process::id()),
-        )
-        .unwrap();
-        let (ours, other) = (store(this), store("/bin/other".into()));
-        assert_eq!(ours.daemon(), Some(std::process::id()));
-        assert!(ours.daemon_memory().unwrap() > 0);
-        assert_eq!(other.daemon(), None);
-        // Neither may be asked to end by the guard: there is no such program to do it.
-        fs::remove_file(temp.path().join("daemon.lock")).unwrap();
+        let ours = store(env::current_exe().unwrap());
+        assert_eq!(ours.daemon_memory().unwrap(), None);
+        let process = std::process::id();
+        fs::write(temp.path().join("daemon.lock"), format!("{process}\n")).unwrap();
+        assert_eq!(ours.daemon(), Some(process));
+        assert!(ours.daemon_memory().unwrap() > Some(0));
+        assert_eq!(store("/bin/other".into()).daemon(), None);
     }
 
     #[test]

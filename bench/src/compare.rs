@@ -10,6 +10,7 @@ mod save;
 mod tar;
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -83,6 +84,7 @@ struct Bench {
 /// One run.
 struct Run<'a> {
     bench: &'a Bench,
+    target: &'a Target,
     place: Place<'a>,
     recorder: &'a mut Recorder,
 }
@@ -102,6 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         eprintln!("run {number} of {}", options.runs);
         let mut run = Run {
             bench: &bench,
+            target: &target,
             place: target.place(&format!("run-{number}"))?,
             recorder: &mut recorder,
         };
@@ -115,12 +118,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         runs: options.runs.into(),
     };
     let report = recorder.report(machine, subject);
-    print!("{report}");
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
             .with_context(|| format!("could not write {}", path.display()))?;
     }
-    Ok(())
+    write!(io::stdout(), "{report}").context("could not write the report")
 }
 
 impl Bench {
@@ -184,7 +186,7 @@ impl Run<'_> {
         self.settle();
         let archive = self.tar_save(V1)?;
         let mut first = self.save_first()?;
-        self.tar_restore(&archive)?;
+        self.tar_restore(archive)?;
         self.walk_plain()?;
         self.restore_copy()?;
         let kept = self.add_tiny(&first)?;
@@ -245,7 +247,7 @@ impl Run<'_> {
             && served != traffic.requests.total()
         {
             self.recorder.note(format!(
-                "{label}: cachefs counted {} requests, the server {served}",
+                "{label}: cachefs counted {} requests, the server {served} until the command ended",
                 traffic.requests.total()
             ));
         }

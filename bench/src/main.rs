@@ -35,6 +35,9 @@ enum Command {
     /// Be the S3 server of `--remote s3-local`.
     #[command(hide = true)]
     S3Server(remote::ServerOptions),
+    /// Carry a stream to a remote or back.
+    #[command(hide = true)]
+    Transfer(remote::TransferOptions),
 }
 
 fn main() -> ExitCode {
@@ -54,5 +57,6 @@ fn run(cli: Cli) -> Result<()> {
             compare::run(&options)
         }
         Command::S3Server(options) => remote::serve(&options),
+        Command::Transfer(options) => remote::transfer(&options),
     }
 }

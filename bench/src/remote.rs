@@ -1,6 +1,7 @@
 //! The remote that caches are saved to, and a place of its own in it for every run.
 
 mod server;
+mod transfer;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -15,6 +16,7 @@ use cachefs_store::remote::{
 use tokio::runtime::{self, Runtime};
 
 pub(crate) use server::{ServerOptions, serve};
+pub(crate) use transfer::{Direction, TransferOptions, transfer};
 
 use crate::measure::Unit;
 use crate::tools::cachefs::Cachefs;
@@ -148,8 +150,9 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The program, told to use this place.
-    pub(crate) fn cachefs(&self, program: &Path) -> Cachefs {
+    /// The options by which programs are told to use this place; those of cachefs and of
+    /// [`transfer`] are the same.
+    pub(crate) fn options(&self) -> Vec<OsString> {
         let RemoteSpec {
             url,
             endpoint,
@@ -157,23 +160,32 @@ impl Place<'_> {
             path_style,
             ..
         } = &self.spec;
-        let mut remote: Vec<OsString> = vec!["--remote".into(), url.into()];
+        let mut options: Vec<OsString> = vec!["--remote".into(), url.into()];
         for (flag, value) in [("--endpoint", endpoint), ("--region", region)] {
             if let Some(value) = value {
-                remote.extend([flag.into(), value.into()]);
+                options.extend([flag.into(), value.into()]);
             }
         }
         if *path_style == Some(true) {
-            remote.push("--path-style".into());
+            options.push("--path-style".into());
         }
+        options
+    }
+
+    /// Variables with the credentials for this place, where they are not those of this process.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
-        let variables = names.into_iter().filter(|_| self.target.own_credentials);
-        let variables = variables
-            .filter_map(|name| Some((name.to_owned(), self.spec.env.get(name)?.to_owned())));
+        let names = names.into_iter().filter(|_| self.target.own_credentials);
+        let named = |name: &str| Some((name.to_owned(), self.spec.env.get(name)?.to_owned()));
+        names.filter_map(named).collect()
+    }
+
+    /// The program, told to use this place.
+    pub(crate) fn cachefs(&self, program: &Path) -> Cachefs {
         Cachefs {
             program: program.to_owned(),
-            remote,
-            variables: variables.collect(),
+            remote: self.options(),
+            variables: self.variables(),
         }
     }
 

@@ -50,33 +50,56 @@ pub(crate) fn run(command: &mut Command, on_signal: OnSignal) -> Result<Finished
     })
 }
 
-/// Runs two programs, the output of the first being the input of the second, which says itself
+/// Runs programs at once, the output of each being the input of the next. The last says itself
 /// where its output goes.
-pub(crate) fn pipe(first: &mut Command, second: &mut Command) -> Result<Finished> {
+pub(crate) fn pipe<const N: usize>(commands: [Command; N]) -> Result<Finished> {
     let start = Instant::now();
-    first.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut source = Running::start(first, OnSignal::End)?;
-    let stream = source.child.stdout.take();
-    second.stdin(stream.context("the first program has no output")?);
-    let sink = Running::start(second, OnSignal::End);
-    // The command holds the reading end too; the first must see it close when the second dies.
-    second.stdin(Stdio::null());
-    let sink = match sink {
-        Ok(sink) => sink,
-        Err(error) => {
-            // It ends by the closed pipe; it must not stay behind unreaped.
-            let _ = source.wait();
-            return Err(error);
-        }
+    let running = start_all(commands);
+    let (running, failure) = match running {
+        Ok(running) => (running, None),
+        Err((running, error)) => (running, Some(error)),
     };
-    // Both are waited for before either is judged; the second's complaint tells more.
-    let (sink, source) = (sink.wait(), source.wait());
+    // All are waited for before any is judged. What goes wrong closes the pipes of those before
+    // it, so the last complaint tells most.
+    let ended: Vec<_> = running.into_iter().map(Running::wait).collect();
     let wall = start.elapsed();
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let mut peak_memory = 0;
+    for ended in ended.into_iter().rev() {
+        peak_memory += ended?;
+    }
     Ok(Finished {
         wall,
-        peak_memory: sink? + source?,
+        peak_memory,
         stdout: String::new(),
     })
+}
+
+/// Starts the programs of a pipe; on failure those already started come with the error.
+fn start_all<const N: usize>(
+    commands: [Command; N],
+) -> Result<Vec<Running>, (Vec<Running>, anyhow::Error)> {
+    let mut running: Vec<Running> = Vec::new();
+    for (number, mut command) in commands.into_iter().enumerate() {
+        let source = running
+            .last_mut()
+            .and_then(|before| before.child.stdout.take());
+        command.stdin(source.map_or_else(Stdio::null, Stdio::from));
+        if number + 1 < N {
+            command.stdout(Stdio::piped());
+        } else {
+            command.stdout(Stdio::null());
+        }
+        // The command is dropped here with its end of the pipe, so that the one before sees it
+        // closed when this one dies.
+        match Running::start(&mut command, OnSignal::End) {
+            Ok(started) => running.push(started),
+            Err(error) => return Err((running, error)),
+        }
+    }
+    Ok(running)
 }
 
 struct Running {
@@ -180,10 +203,10 @@ mod tests {
 
     #[test]
     fn a_pipe_fails_when_either_end_does() {
-        pipe(&mut shell("echo a"), &mut shell("grep -q a")).unwrap();
-        pipe(&mut shell("echo a; exit 1"), &mut shell("grep -q a")).unwrap_err();
-        pipe(&mut shell("echo a"), &mut shell("cat >/dev/null; exit 1")).unwrap_err();
-        pipe(&mut shell("yes"), &mut shell("exit 1")).unwrap_err();
-        pipe(&mut shell("yes"), &mut Command::new("/no/such/program")).unwrap_err();
+        pipe([shell("echo a"), shell("grep -q a")]).unwrap();
+        pipe([shell("echo a; exit 1"), shell("grep -q a")]).unwrap_err();
+        pipe([shell("echo a"), shell("cat >/dev/null; exit 1")]).unwrap_err();
+        pipe([shell("yes"), shell("exit 1")]).unwrap_err();
+        pipe([shell("yes"), Command::new("/no/such/program")]).unwrap_err();
     }
 }

@@ -1,31 +1,86 @@
 //! `tar | zstd`, which is what CI caches do today.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::child::{self, Finished, OnSignal};
+use crate::remote::{Direction, Place};
+use crate::workspace;
 
 /// How the table calls it.
 pub(crate) const NAME: &str = "tar | zstd -T0 -3";
 
-/// Packs a directory into an archive: `tar -C DIR -cf - . | zstd -T0 -3`.
-pub(crate) fn save(dir: &Path, archive: &Path) -> Result<Finished> {
-    let mut tar = Command::new("tar");
-    tar.arg("-C").arg(dir).args(["-cf", "-", "."]);
-    let mut zstd = Command::new("zstd");
-    zstd.args(["-T0", "-3", "-q", "-f", "-o"]).arg(archive);
-    child::pipe(&mut tar, &mut zstd)
+/// Where an archive is kept.
+pub(crate) enum Archive<'a> {
+    /// In a file.
+    File(PathBuf),
+    /// In a place of its own of a remote that is no directory.
+    Remote(Place<'a>),
 }
 
-/// Unpacks an archive into a directory that exists: `zstd -dc | tar -x`.
-pub(crate) fn restore(archive: &Path, dir: &Path) -> Result<Finished> {
-    let mut zstd = Command::new("zstd");
-    zstd.args(["-q", "-dc"]).arg(archive);
-    let mut tar = Command::new("tar");
-    tar.arg("-C").arg(dir).args(["-xf", "-"]);
-    child::pipe(&mut zstd, &mut tar)
+impl Archive<'_> {
+    /// Packs a directory: `tar -C DIR -cf - . | zstd -T0 -3`.
+    pub(crate) fn save(&self, dir: &Path) -> Result<Finished> {
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(dir).args(["-cf", "-", "."]);
+        let mut zstd = Command::new("zstd");
+        zstd.args(["-T0", "-3", "-q"]);
+        match self {
+            Self::File(path) => {
+                zstd.args(["-f", "-o"]).arg(path);
+                child::pipe([tar, zstd])
+            }
+            Self::Remote(place) => {
+                zstd.arg("-c");
+                child::pipe([tar, zstd, transfer(place, Direction::Up)?])
+            }
+        }
+    }
+
+    /// Unpacks it into a directory that exists: `zstd -dc | tar -x`.
+    pub(crate) fn restore(&self, dir: &Path) -> Result<Finished> {
+        let mut zstd = Command::new("zstd");
+        zstd.args(["-q", "-dc"]);
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(dir).args(["-xf", "-"]);
+        match self {
+            Self::File(path) => {
+                zstd.arg(path);
+                child::pipe([zstd, tar])
+            }
+            Self::Remote(place) => child::pipe([transfer(place, Direction::Down)?, zstd, tar]),
+        }
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn bytes(&self) -> Result<u64> {
+        match self {
+            Self::File(path) => Ok(fs::metadata(path)?.len()),
+            Self::Remote(place) => Ok(place.contents()?.1),
+        }
+    }
+}
+
+impl Drop for Archive<'_> {
+    fn drop(&mut self) {
+        // A place empties itself.
+        if let Self::File(path) = self
+            && let Err(error) = workspace::remove_file(path)
+        {
+            eprintln!("cachefs-bench: could not clean up: {error}");
+        }
+    }
+}
+
+/// This program as one that carries a stream.
+fn transfer(place: &Place<'_>, direction: Direction) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["transfer", direction.argument()]);
+    command.args(place.options()).envs(place.variables());
+    Ok(command)
 }
 
 /// The versions of both programs, one line each; fails when one is not installed.
@@ -40,8 +95,6 @@ pub(crate) fn versions() -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -51,11 +104,14 @@ mod tests {
         fs::create_dir_all(from.join("sub")).unwrap();
         fs::create_dir(&to).unwrap();
         fs::write(from.join("sub/file"), "text").unwrap();
-        let archive = temp.path().join("archive");
-        save(&from, &archive).unwrap();
-        assert!(fs::metadata(&archive).unwrap().len() > 0);
-        restore(&archive, &to).unwrap();
+        let path = temp.path().join("archive");
+        let archive = Archive::File(path.clone());
+        archive.save(&from).unwrap();
+        assert_eq!(archive.bytes().unwrap(), fs::metadata(&path).unwrap().len());
+        archive.restore(&to).unwrap();
         assert_eq!(fs::read(to.join("sub/file")).unwrap(), b"text");
-        restore(&from.join("none"), &to).unwrap_err();
+        drop(archive);
+        assert!(!path.exists());
+        Archive::File(from.join("none")).restore(&to).unwrap_err();
     }
 }

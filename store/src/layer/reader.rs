@@ -108,6 +108,15 @@ impl Layer {
         Ok(())
     }
 
+    /// The raw bytes of a whole table.
+    #[cfg(test)]
+    pub(super) fn table(&self, section: Section) -> Vec<u8> {
+        let first = self.head.first_page[section as usize];
+        let pages = self.head.records[section as usize].div_ceil(1 << section.page_shift());
+        let pages = (first..first + pages).map(|page| self.page(section, page as usize).unwrap());
+        pages.flatten().copied().collect()
+    }
+
     fn page(&self, section: Section, index: usize) -> Result<&[u8]> {
         if let Some(page) = self.pages[index].get() {
             return Ok(page);
@@ -188,8 +197,9 @@ impl Layer {
 
     /// A dirent's name and inode (`None` for a whiteout).
     ///
-    /// A subdirectory always has a higher inode than `directory`: a layer where it has not is
-    /// refused, so that no walk can run in circles.
+    /// A subdirectory has a higher inode than `directory` and names both it and this dirent: a
+    /// layer where it does not is refused. So no walk can run in circles, or come to a directory
+    /// by two ways and take forever.
     pub fn entry(&self, directory: u32, dirent: u32) -> Result<(&[u8], Option<u32>)> {
         let record: &DirentRec = self.record(Section::Dirents, dirent)?;
         let name = self.name(record)?;
@@ -197,8 +207,12 @@ impl Layer {
         if inode == NO_INODE {
             return Ok((name, None));
         }
-        if inode <= directory && self.inode(inode)?.mode.get() & mode::TYPE == mode::DIRECTORY {
-            return Err(self.damaged("a directory contains itself"));
+        let entry = self.inode(inode)?;
+        if entry.mode.get() & mode::TYPE == mode::DIRECTORY {
+            let is_here = entry.parent.get() == directory && entry.size.get() == u64::from(dirent);
+            if inode <= directory || !is_here {
+                return Err(self.damaged("a directory is not where it says it is"));
+            }
         }
         Ok((name, Some(inode)))
     }
@@ -324,7 +338,7 @@ impl Layer {
         }
         let frame = self.frame(record.frame.get())?;
         let offset = record.offset.get();
-        if u64::from(offset) + (end - start) > u64::from(frame.raw) {
+        if u64::from(offset).saturating_add(end - start) > u64::from(frame.raw) {
             return Err(self.damaged("a chunk reaches beyond its frame"));
         }
         let location = ChunkLocation {
@@ -372,6 +386,9 @@ impl Layer {
         let (stored, raw) = (record.stored.get(), record.raw.get());
         if stored as usize > frame::MAX_RAW || raw as usize > frame::MAX_RAW {
             return Err(self.damaged("a frame is larger than any frame"));
+        }
+        if stored == 0 || raw == 0 {
+            return Err(self.damaged("a frame is empty"));
         }
         Ok(FrameLocation {
             pack: self.pack(record.pack.get())?.id,

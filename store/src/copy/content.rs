@@ -74,21 +74,21 @@ pub(super) fn write(
     for piece in stack.pieces(ino, range.clone())? {
         let piece = piece?;
         // The piece that reaches into the range is written with the range it begins in.
-        if piece.start >= range.start {
-            if let Some(at) = piece.location {
-                let next = Run {
-                    at: piece.start,
-                    frame: at.frame,
-                    bytes: at.offset..at.offset + at.length,
-                };
-                if let Some(run) = run.as_mut().filter(|run| run.is_followed_by(&next)) {
-                    run.bytes.end = next.bytes.end;
-                } else if let Some(full) = run.replace(next) {
-                    go_on()?;
-                    full.write(file, frames)?;
-                }
-                written = piece.end;
+        if piece.start >= range.start
+            && let Some(at) = piece.location
+        {
+            let next = Run {
+                at: piece.start,
+                frame: at.frame,
+                bytes: at.offset..at.offset + at.length,
+            };
+            if let Some(run) = run.as_mut().filter(|run| run.is_followed_by(&next)) {
+                run.bytes.end = next.bytes.end;
+            } else if let Some(full) = run.replace(next) {
+                go_on()?;
+                full.write(file, frames)?;
             }
+            written = piece.end;
         }
         end = piece.end;
     }

@@ -94,7 +94,14 @@ impl Copy<'_> {
 
     /// Gives all directories their attributes, now that nothing is created in them any more.
     pub(super) fn finish_directories(&self) -> Result<()> {
-        for level in self.plan.levels.iter().rev().cloned().chain([0..1]) {
+        for level in self
+            .plan
+            .levels
+            .iter()
+            .rev()
+            .cloned()
+            .chain(std::iter::once(0..1))
+        {
             self.each(level, |number, _| self.finish_directory(number))?;
         }
         Ok(())

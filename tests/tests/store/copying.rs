@@ -161,7 +161,7 @@ fn a_file_in_parts_equals_the_whole() {
     let nothing = Content {
         len: 5 << 30,
         seed: 3,
-        holes: vec![0..5 << 30],
+        holes: [0..5 << 30].into(),
     };
     spec.add("nothing", Kind::File(nothing.clone()), Meta::default());
     let (bench, source, stack) = saved(&spec);
@@ -454,6 +454,13 @@ fn a_cold_copy_takes_few_requests() {
     let asked = bent.asked();
     assert!(asked.len() < 20, "{} requests", asked.len());
     assert_eq!(reader.stats().demand_bytes, 0);
+    // A frame is decoded once, but for those that lie across two tasks or parts.
+    let frames = u64::from(stack.layers()[0].frame_count());
+    let decoded = reader.stats().local_frames;
+    assert!(
+        decoded <= frames + frames / 10,
+        "{decoded} for {frames} frames"
+    );
 
     // An outage is an error, whatever came before; damage too.
     for answer in [RemoteErrorKind::Unavailable, RemoteErrorKind::Denied] {

@@ -37,6 +37,7 @@ fn layer(number: u8) -> LayerInfo {
         length: 1,
         summary: Summary::default(),
         new_bytes: 1,
+        contains: Vec::new(),
         created: 1,
         key: Key::new("k").unwrap(),
         creator: Creator::default(),

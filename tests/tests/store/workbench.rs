@@ -157,6 +157,7 @@ pub(crate) fn info(layer: &Layer) -> LayerInfo {
         length: layer.object_len(),
         summary: *layer.summary(),
         new_bytes: 0,
+        contains: Vec::new(),
         created: 0,
         key: Key::new("k").unwrap(),
         creator: Creator::default(),

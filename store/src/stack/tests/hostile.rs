@@ -178,7 +178,7 @@ fn explore(layers: Vec<Arc<Layer>>) {
     }
     for (number, layer) in layers.iter().enumerate() {
         for inode in 0..layer.inode_count() + 1 {
-            let ino = Ino::from_number((number as u64) << 32 | u64::from(inode) + 1);
+            let ino = Ino::from_number(((number as u64) << 32) + u64::from(inode) + 1);
             visit(&stack, ino);
         }
     }

@@ -57,7 +57,9 @@ pub(crate) trait Commands {
 
 impl Commands for Cachefs {
     fn restore(&self, key: &str, path: &Path) -> Invocation {
-        self.command(["restore", "--key", key]).arg("--path").arg(path)
+        self.command(["restore", "--key", key])
+            .arg("--path")
+            .arg(path)
     }
 
     fn save(&self, key: &str, path: &Path) -> Invocation {
@@ -98,7 +100,10 @@ impl Commands for Cachefs {
 
 /// Makes errors count and the result readable.
 pub(crate) fn strict_json(invocation: Invocation) -> Invocation {
-    invocation.arg("--strict-errors").arg("--format").arg("json")
+    invocation
+        .arg("--strict-errors")
+        .arg("--format")
+        .arg("json")
 }
 
 /// Asserts that nothing panicked.
@@ -164,7 +169,10 @@ pub(crate) fn packs(root: &Path) -> usize {
 pub(crate) fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < limit, "{what} did not happen within {limit:?}");
+        assert!(
+            started.elapsed() < limit,
+            "{what} did not happen within {limit:?}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }

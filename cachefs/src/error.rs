@@ -74,6 +74,14 @@ pub enum Error {
         /// The operating system's answer.
         source: std::io::Error,
     },
+    /// Something on this machine is not as a command left it.
+    #[error("{message}")]
+    State {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// The caller asked for something that can't be.
     #[error("{message}")]
     Usage {
@@ -126,6 +134,7 @@ impl Error {
                 FailureKind::Cancelled => ErrorKind::Cancelled,
             },
             Self::Start(_)
+            | Self::State { .. }
             | Self::Conversation(_)
             | Self::Mount(_)
             | Self::Unmount(_)
@@ -142,6 +151,7 @@ impl Error {
             Self::Mount(error) => error.hint().map(str::to_owned),
             Self::Unmount(error) => error.hint().map(str::to_owned),
             Self::Usage { hint, .. } => hint.clone(),
+            Self::State { hint, .. } => Some((*hint).to_owned()),
             Self::Io { source, path, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied => Some(format!(
                     "run as a user who may write {}, or choose another --store",

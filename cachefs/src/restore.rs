@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cachefs_store::copy::{CopyOptions, CopyReport, copy_out};
+use cachefs_store::id::SaveId;
 use cachefs_store::local::{FrameReader, LayerCache, PackCache, ReaderOptions};
-use cachefs_store::refs::{self, LayerInfo, Resolved, Wanted};
+use cachefs_store::refs::{self, Key, LayerInfo, Resolved, Wanted};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::save::Progress;
 use cachefs_store::stack::Stack;
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
-use crate::mounts::{How, Presence, Record, Records, attach, boot_id, detach, presence};
-use crate::rpc::{Client, Prefetch, Restore, Restored};
+use crate::mounts::{How, Presence, Record, Records, attach, detach, presence};
+use crate::rpc::{Client, Open, Prefetch, Restore, Restored};
 use crate::store_dir::StoreDir;
-use crate::sys::overlay::{clear_volatile_marker, has_volatile_marker};
+use crate::sys::overlay::clear_volatile_marker;
 
 /// How the path is to show the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,8 +47,6 @@ pub struct RestoreOptions {
     pub prefetch: Prefetch,
     /// How long one request to the remote may take.
     pub deadline: Option<Duration>,
-    /// Limit of the local cache of frames, in bytes.
-    pub cache_limit: u64,
 }
 
 /// How a restore ended.
@@ -134,53 +133,51 @@ fn recover(
     options: &RestoreOptions,
     notes: &mut Vec<String>,
 ) -> Result<Option<Report>> {
-    let Some(mut record) = records.get(path)? else {
+    let Some(record) = records.get(path)? else {
         return Ok(None);
     };
     if record.how == How::Copy {
         return Ok(None);
     }
-    match presence(&record, records)? {
-        Presence::Alive => return again(store, record, options).map(Some),
-        Presence::Dead => {
-            notes.push(format!(
-                "found a dead mount at {} and repaired it",
-                path.display()
-            ));
-            detach(records, &record, true)?;
-        }
-        Presence::Absent => detach(records, &record, true)?,
+    let presence = presence(&record, records)?;
+    if presence == Presence::Alive {
+        return again(store, record, options).map(Some);
     }
+    detach(records, &record, true)?;
     let upper = records.upper(&record);
     let changed = fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_some());
-    if !changed {
+    if presence == Presence::Dead {
+        notes.push(format!(
+            "found a dead mount at {} and repaired it",
+            path.display()
+        ));
+    }
+    // Changes go back where they were only when their mount died under this very command's eyes,
+    // so to speak. A mount that is simply gone went with a reboot, which may have torn what was
+    // not synced, or with a container, whose changes are not the next one's business.
+    if !changed || presence != Presence::Dead || !options.asks_for(&record) {
+        if changed {
+            let aside = set_aside(store, &upper)?;
+            notes.push(format!(
+                "changes that were made to {} under key {} and not saved are in {}",
+                path.display(),
+                record.name.key,
+                aside.display()
+            ));
+        }
         records.remove(path)?;
         return Ok(None);
     }
     let work = records.work(&record);
-    // An upper is written without syncing. Within one boot the page cache has all of it; after
-    // another, what is on the disk may be torn.
-    if record.boot != boot_id() && has_volatile_marker(&work) {
-        let aside = aside(path);
-        fs::rename(&upper, &aside).map_err(Error::io("move", &upper))?;
-        notes.push(format!(
-            "the machine restarted while {} was mounted; changes that were not saved are in {}",
-            path.display(),
-            aside.display()
-        ));
-        records.remove(path)?;
-        return Ok(None);
-    }
     clear_volatile_marker(&work).map_err(Error::io("clean", &work))?;
     let mut client = Client::connect(store)?;
-    let view = client.open(
-        options.remote.clone(),
-        record.layers.clone(),
-        options.prefetch,
-    )?;
+    let view = client.open(Open {
+        remote: options.remote.clone(),
+        deadline_ms: options.deadline_ms(),
+        layers: record.layers.clone(),
+        prefetch: options.prefetch,
+    })?;
     attach(&mut client, records, &record, view)?;
-    record.boot = boot_id();
-    records.put(&record)?;
     notes.push("kept the changes that were made to it before".to_owned());
     Ok(Some(Report {
         outcome: Outcome::Remounted,
@@ -193,13 +190,13 @@ fn recover(
     }))
 }
 
-fn aside(path: &Path) -> PathBuf {
-    let seconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".unsaved-{seconds}"));
-    name.into()
+/// Moves an upper directory to where people can look at it, in the same filesystem.
+fn set_aside(store: &StoreDir, upper: &Path) -> Result<PathBuf> {
+    let unsaved = store.unsaved();
+    fs::create_dir_all(&unsaved).map_err(Error::io("create", &unsaved))?;
+    let aside = unsaved.join(SaveId::now().to_string());
+    fs::rename(upper, &aside).map_err(Error::io("move", upper))?;
+    Ok(aside)
 }
 
 /// The path is mounted: fine if it would be the same stack, otherwise the user must decide.
@@ -241,10 +238,25 @@ fn again(store: &StoreDir, record: Record, options: &RestoreOptions) -> Result<R
     })
 }
 
+impl RestoreOptions {
+    fn deadline_ms(&self) -> Option<u64> {
+        self.deadline.map(|deadline| deadline.as_millis() as u64)
+    }
+
+    /// The key that the user named last: the one that `save` will use.
+    fn asked(&self) -> Option<&Key> {
+        self.wanted.last().map(|wanted| &wanted.key)
+    }
+
+    fn asks_for(&self, record: &Record) -> bool {
+        self.asked() == Some(&record.asked)
+    }
+}
+
 fn request(options: &RestoreOptions) -> Restore {
     Restore {
         remote: options.remote.clone(),
-        deadline_ms: options.deadline.map(|deadline| deadline.as_millis() as u64),
+        deadline_ms: options.deadline_ms(),
         wanted: options.wanted.clone(),
         prefetch: options.prefetch,
     }
@@ -329,10 +341,10 @@ fn record(
     Ok(Record {
         path: path.to_owned(),
         how,
+        asked: options.asked().cloned().unwrap_or_else(|| name.key.clone()),
         name,
         remote: options.remote.url.clone(),
         layers: layers.to_vec(),
-        boot: boot_id(),
         saved: Vec::new(),
     })
 }
@@ -383,7 +395,7 @@ fn copy(
     }
     let opened =
         runtime.block_on(LayerCache::new(store.path()).open(&remote.remote, &found.layers))?;
-    let cache = Arc::new(PackCache::new(store.path(), options.cache_limit));
+    let cache = Arc::new(PackCache::new(store.path(), store.cache_limit()));
     let reader = FrameReader::new(remote.remote.clone(), cache, &ReaderOptions::default());
     for layer in &opened {
         reader.describe(layer.packs()?);

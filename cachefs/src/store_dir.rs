@@ -20,13 +20,15 @@ const FORMAT: u32 = 1;
 pub struct StoreDir {
     path: PathBuf,
     exe: PathBuf,
+    cache_limit: u64,
 }
 
 impl StoreDir {
     /// Opens a store directory, creating it when it is not there.
     ///
-    /// `exe` is the program that `daemon run` starts the daemon with.
-    pub fn open(path: &Path, exe: PathBuf) -> Result<Self> {
+    /// `exe` is the program whose `daemon run` is the daemon, and `cache_limit` the limit of the
+    /// local cache of frames, in bytes, for this process and a daemon that it starts.
+    pub fn open(path: &Path, exe: PathBuf, cache_limit: u64) -> Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new()
             .recursive(true)
@@ -34,7 +36,11 @@ impl StoreDir {
             .create(path)
             .map_err(Error::io("create", path))?;
         let path = path.canonicalize().map_err(Error::io("open", path))?;
-        let store = Self { path, exe };
+        let store = Self {
+            path,
+            exe,
+            cache_limit,
+        };
         store.check_format()?;
         Ok(store)
     }
@@ -93,14 +99,26 @@ impl StoreDir {
         self.path.join("mounts")
     }
 
-    /// The remote that is used when none is named: a directory in the store.
-    pub fn embedded_remote(&self) -> String {
-        format!("file://{}", self.path.join("remote").display())
+    /// The limit of the local cache of frames, in bytes.
+    pub fn cache_limit(&self) -> u64 {
+        self.cache_limit
+    }
+
+    /// The remote that is used when none is named: a directory in the store, made here.
+    pub fn embedded_remote(&self) -> Result<String> {
+        let directory = self.path.join("remote");
+        fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
+        Ok(format!("file://{}", directory.display()))
+    }
+
+    /// Where changes go that a mount lost, for people to look at.
+    pub fn unsaved(&self) -> PathBuf {
+        self.path.join("unsaved")
     }
 
     /// Whether a daemon holds the store.
     pub fn daemon_is_locked(&self) -> bool {
-        LockFile::try_acquire(&self.lock()).is_err()
+        LockFile::is_held(&self.lock()).unwrap_or(true)
     }
 
     pub(crate) fn daemon_command(&self, patience: Duration) -> DetachedCommand {
@@ -111,7 +129,10 @@ impl StoreDir {
                 .into_iter()
                 .chain([self.path.clone().into_os_string()])
                 .collect(),
-            env: Vec::new(),
+            env: vec![(
+                OsString::from("CACHEFS_CACHE_LIMIT"),
+                OsString::from(self.cache_limit.to_string()),
+            )],
             log: self.log(),
             patience,
         }

@@ -37,22 +37,26 @@ pub(crate) fn store_path(global: &Global) -> anyhow::Result<PathBuf> {
 /// Opens the store directory.
 pub(crate) fn store(global: &Global) -> anyhow::Result<StoreDir> {
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
-    Ok(StoreDir::open(&store_path(global)?, exe)?)
+    Ok(StoreDir::open(
+        &store_path(global)?,
+        exe,
+        global.cache_limit,
+    )?)
 }
 
 /// The remote that the options name; a directory in the store when they name none.
-pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> RemoteSpec {
-    RemoteSpec {
-        url: global
-            .remote
-            .clone()
-            .unwrap_or_else(|| store.embedded_remote()),
+pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> anyhow::Result<RemoteSpec> {
+    Ok(RemoteSpec {
+        url: match &global.remote {
+            Some(url) => url.clone(),
+            None => store.embedded_remote()?,
+        },
         endpoint: global.endpoint.clone(),
         region: global.region.clone(),
         path_style: global.path_style,
         anonymous: global.anonymous,
         env: std::env::vars_os().collect(),
-    }
+    })
 }
 
 /// Opens the remote in this process, with a runtime to run its requests.
@@ -61,7 +65,7 @@ pub(crate) fn remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemot
     let policy = global
         .timeout
         .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let open = open(&remote_spec(global, &store), policy).map_err(cachefs::Error::from)?;
+    let open = open(&remote_spec(global, &store)?, policy).map_err(cachefs::Error::from)?;
     Ok((
         Arc::new(Runtime::new().context("cannot start the network runtime")?),
         open,

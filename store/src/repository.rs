@@ -61,6 +61,14 @@ impl Repository {
             .copied()
     }
 
+    /// The repository's identity if it has one; writes nothing.
+    pub async fn existing_id(&self) -> Result<Option<RepoId>> {
+        match self.read().await {
+            Err(Error::Remote(error)) if error.kind() == RemoteErrorKind::NoRemote => Ok(None),
+            other => other,
+        }
+    }
+
     async fn read_or_create(&self) -> Result<RepoId> {
         match self.read().await {
             Ok(Some(id)) => return Ok(id),

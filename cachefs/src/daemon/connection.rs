@@ -19,8 +19,13 @@ pub(super) fn spawn(state: Arc<State>, socket: UnixStream) {
     let thread = std::thread::Builder::new()
         .name("client".to_owned())
         .spawn(move || {
-            if let Err(error) = converse(&running, &socket) {
+            let mut unserved = Vec::new();
+            if let Err(error) = converse(&running, &socket, &mut unserved) {
                 tracing::debug!("a client's connection ended: {error}");
+            }
+            // A client that died before it mounted a view will not come back for it.
+            for view in unserved {
+                running.close(view);
             }
             running.activity.disconnected();
         });
@@ -30,12 +35,12 @@ pub(super) fn spawn(state: Arc<State>, socket: UnixStream) {
     }
 }
 
-fn converse(state: &Arc<State>, socket: &UnixStream) -> Result<()> {
+fn converse(state: &Arc<State>, socket: &UnixStream, unserved: &mut Vec<u64>) -> Result<()> {
     let peer = socket::peer_credentials(socket).map_err(Error::io("identify", "the client"))?;
     let allowed = peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw();
     while let Some(frame) = fdpass::recv(socket)? {
         let answer = if allowed {
-            answer(state, frame)
+            answer(state, frame, unserved)
         } else {
             Err(Error::usage(
                 "this store belongs to another user",
@@ -48,12 +53,22 @@ fn converse(state: &Arc<State>, socket: &UnixStream) -> Result<()> {
         };
         let header =
             serde_json::to_vec(&answer).map_err(|error| Error::Conversation(error.into()))?;
-        fdpass::send(socket, &header, &payload, &[])?;
+        let sent = fdpass::send(socket, &header, &payload, &[]);
+        // The answer goes out first: the process ends as soon as it is told to.
+        if matches!(answer, Answer::Ok(Reply::Ending)) {
+            state.activity.stop();
+        }
+        sent?;
     }
     Ok(())
 }
 
-fn answer(state: &Arc<State>, mut frame: Frame) -> Result<(Reply, Vec<u8>)> {
+/// `unserved` lists the views that this client has opened and not yet had served.
+fn answer(
+    state: &Arc<State>,
+    mut frame: Frame,
+    unserved: &mut Vec<u64>,
+) -> Result<(Reply, Vec<u8>)> {
     let envelope: Envelope =
         serde_json::from_slice(&frame.header).map_err(|error| Error::Conversation(error.into()))?;
     if envelope.version != crate::VERSION {
@@ -67,23 +82,29 @@ fn answer(state: &Arc<State>, mut frame: Frame) -> Result<(Reply, Vec<u8>)> {
         ));
     }
     let reply = match envelope.request {
-        Request::Restore(restore) => Reply::Restored(Box::new(state.restore(&restore)?)),
-        Request::Open {
-            remote,
-            layers,
-            prefetch,
-        } => Reply::Opened {
-            view: state.open(&remote, &layers, prefetch)?,
-        },
+        Request::Restore(restore) => {
+            let restored = state.restore(&restore)?;
+            unserved.extend(restored.view);
+            let payload =
+                serde_json::to_vec(&restored).map_err(|error| Error::Conversation(error.into()))?;
+            return Ok((Reply::Restored, payload));
+        }
+        Request::Open(open) => {
+            let view = state.open(&open)?;
+            unserved.push(view);
+            Reply::Opened { view }
+        }
         Request::Serve { view } => {
             let fuse = frame
                 .fds
                 .pop()
                 .ok_or_else(|| Error::Conversation("no descriptor came with the request".into()))?;
             state.serve(view, fuse)?;
+            unserved.retain(|unserved| *unserved != view);
             Reply::Done
         }
         Request::Close { view } => {
+            unserved.retain(|unserved| *unserved != view);
             state.close(view);
             Reply::Done
         }
@@ -119,8 +140,8 @@ fn answer(state: &Arc<State>, mut frame: Frame) -> Result<(Reply, Vec<u8>)> {
         }
         Request::Stats => Reply::Stats(Box::new(state.stats())),
         Request::Stop { force } => {
-            state.stop(force)?;
-            Reply::Done
+            state.may_stop(force)?;
+            Reply::Ending
         }
     };
     Ok((reply, Vec::new()))

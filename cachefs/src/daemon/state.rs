@@ -17,7 +17,7 @@ use super::idle::Activity;
 use super::remotes::{RemoteHandle, Remotes};
 use super::views::{OpenView, Views};
 use crate::error::{Error, Result};
-use crate::rpc::{DaemonStats, Prefetch, Restore, Restored};
+use crate::rpc::{DaemonStats, Open, Prefetch, Restore, Restored};
 use crate::store_dir::StoreDir;
 use crate::view::{self, View};
 
@@ -109,15 +109,12 @@ impl State {
         })
     }
 
-    pub(super) fn open(
-        &self,
-        remote: &cachefs_store::remote::RemoteSpec,
-        layers: &[LayerInfo],
-        prefetch: Prefetch,
-    ) -> Result<u64> {
-        let remote = self.remotes.get(remote, None, &self.cache)?;
-        let stack = self.runtime.block_on(self.stack(&remote, layers))?;
-        Ok(self.open_view(&remote, stack, prefetch))
+    pub(super) fn open(&self, open: &Open) -> Result<u64> {
+        let remote = self
+            .remotes
+            .get(&open.remote, open.deadline_ms, &self.cache)?;
+        let stack = self.runtime.block_on(self.stack(&remote, &open.layers))?;
+        Ok(self.open_view(&remote, stack, open.prefetch))
     }
 
     async fn stack(&self, remote: &RemoteHandle, layers: &[LayerInfo]) -> Result<Stack> {
@@ -138,6 +135,10 @@ impl State {
 
     /// Starts fetching in the background. The lists are read there too, not on the way to a mount.
     fn prefetch(&self, view: &Arc<View>, prefetch: Prefetch) -> Option<tokio::task::AbortHandle> {
+        // What lies on a local disk needs no fetching.
+        if view.reader.remote().local_dir().is_some() {
+            return None;
+        }
         let view = Arc::clone(view);
         let task = self.runtime.spawn(async move {
             let listing = Arc::clone(&view);
@@ -175,7 +176,8 @@ impl State {
         }
     }
 
-    pub(super) fn stop(&self, force: bool) -> Result<()> {
+    /// Whether the daemon may end now.
+    pub(super) fn may_stop(&self, force: bool) -> Result<()> {
         let views = self.views.stats().len();
         if views > 0 && !force {
             return Err(Error::usage(
@@ -183,7 +185,6 @@ impl State {
                 "unmount them with `cachefs umount`, or use --force, which breaks them",
             ));
         }
-        self.activity.stop();
         Ok(())
     }
 

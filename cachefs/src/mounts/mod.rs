@@ -8,7 +8,6 @@ pub use record::{How, Record, Records, Saved};
 pub use unmount::{Unmounted, unmount};
 
 pub(crate) use attach::{attach, detach};
-pub(crate) use record::boot_id;
 
 use std::path::Path;
 use std::time::Duration;

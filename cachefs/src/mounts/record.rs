@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cachefs_store::id::{LayerId, SaveId};
-use cachefs_store::refs::{LayerInfo, RefName};
+use cachefs_store::refs::{Key, LayerInfo, RefName};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -34,8 +34,8 @@ pub struct Record {
     pub remote: String,
     /// The stack, the bottom layer first.
     pub layers: Vec<LayerInfo>,
-    /// The boot during which it was mounted.
-    pub boot: String,
+    /// The key that was asked for.
+    pub asked: Key,
     /// What was saved from this path since, by key: the save and its topmost layer. A later save
     /// of the same path replaces it.
     #[serde(default)]
@@ -86,17 +86,27 @@ mod path_bytes {
     }
 }
 
-/// The records of a store directory: one folder for each path, named by the path's hash.
+/// The records of a store directory: one folder for each path in each mount namespace.
+///
+/// Containers that share a store directory have paths of the same name that are not the same.
 #[derive(Debug, Clone)]
 pub struct Records {
     root: PathBuf,
+    /// The mount namespace of this process.
+    namespace: u64,
 }
 
 impl Records {
     /// The records of a store.
     pub fn new(store: &StoreDir) -> Self {
-        Self {
-            root: store.mounts(),
+        {
+            use std::os::unix::fs::MetadataExt;
+            let namespace =
+                fs::metadata("/proc/self/ns/mnt").map_or(0, |namespace| namespace.ino());
+            Self {
+                root: store.mounts(),
+                namespace,
+            }
         }
     }
 
@@ -104,7 +114,8 @@ impl Records {
     pub fn folder(&self, path: &Path) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let hash = blake3::hash(path.as_os_str().as_bytes()).to_hex();
-        self.root.join(&hash[..24])
+        self.root
+            .join(format!("{:x}-{}", self.namespace, &hash[..24]))
     }
 
     fn file(&self, path: &Path) -> PathBuf {
@@ -131,7 +142,7 @@ impl Records {
         read(&self.file(path))
     }
 
-    /// Reads all records.
+    /// Reads all records of this mount namespace.
     pub fn all(&self) -> Result<Vec<Record>> {
         let folders = match fs::read_dir(&self.root) {
             Ok(folders) => folders,
@@ -139,7 +150,12 @@ impl Records {
             Err(error) => return Err(Error::io("read", &self.root)(error)),
         };
         let mut records = Vec::new();
-        for folder in folders.flatten() {
+        let own = format!("{:x}-", self.namespace);
+        let is_own = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(&own);
+        for folder in folders
+            .flatten()
+            .filter(|folder| is_own(&folder.file_name()))
+        {
             records.extend(read(&folder.path().join("record.json"))?);
         }
         records.sort_by(|a, b| a.path.cmp(&b.path));
@@ -183,12 +199,4 @@ fn read(file: &Path) -> Result<Option<Record>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", file)(error)),
     }
-}
-
-/// The current boot, which tells whether a mount can still be there.
-pub(crate) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
 }

@@ -5,13 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::message::{
-    Answer, Call, DaemonStats, Envelope, Prefetch, Reply, Request, Restore, Restored,
+    Answer, Call, DaemonStats, Envelope, Open, Reply, Request, Restore, Restored,
 };
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 use crate::sys::{fdpass, socket, spawn};
-use cachefs_store::refs::LayerInfo;
-use cachefs_store::remote::RemoteSpec;
 
 /// How long a daemon may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -85,32 +83,30 @@ impl Client {
     }
 
     /// Finds a stack and makes a view of it.
-    pub fn restore(&mut self, restore: Restore) -> Result<Restored> {
-        match self.ask(Request::Restore(restore))? {
-            Reply::Restored(restored) => Ok(*restored),
-            other => Err(Self::unexpected(&other)),
+    pub(crate) fn restore(&mut self, restore: Restore) -> Result<Restored> {
+        let call = Call {
+            request: Request::Restore(restore),
+            payload: &[],
+            fd: None,
+        };
+        match self.call(call)? {
+            (Reply::Restored, payload) => {
+                serde_json::from_slice(&payload).map_err(|error| Error::Conversation(error.into()))
+            }
+            (other, _) => Err(Self::unexpected(&other)),
         }
     }
 
     /// Makes a view of a stack that is known.
-    pub fn open(
-        &mut self,
-        remote: RemoteSpec,
-        layers: Vec<LayerInfo>,
-        prefetch: Prefetch,
-    ) -> Result<u64> {
-        match self.ask(Request::Open {
-            remote,
-            layers,
-            prefetch,
-        })? {
+    pub(crate) fn open(&mut self, open: Open) -> Result<u64> {
+        match self.ask(Request::Open(open))? {
             Reply::Opened { view } => Ok(view),
             other => Err(Self::unexpected(&other)),
         }
     }
 
     /// Has a view served on a descriptor of `/dev/fuse`.
-    pub fn serve(&mut self, view: u64, fuse: &OwnedFd) -> Result<()> {
+    pub(crate) fn serve(&mut self, view: u64, fuse: &OwnedFd) -> Result<()> {
         let call = Call {
             request: Request::Serve { view },
             payload: &[],
@@ -123,7 +119,7 @@ impl Client {
     }
 
     /// Gives up a view that was not served.
-    pub fn close(&mut self, view: u64) -> Result<()> {
+    pub(crate) fn close(&mut self, view: u64) -> Result<()> {
         self.ask(Request::Close { view }).map(drop)
     }
 

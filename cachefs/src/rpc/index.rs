@@ -88,11 +88,13 @@ pub(crate) struct IndexOverSocket {
 }
 
 impl IndexOverSocket {
-    pub(crate) fn new(store: StoreDir) -> Self {
-        Self {
+    /// Connects, so that the daemon is there before many threads want it at once.
+    pub(crate) fn connect(store: StoreDir) -> Result<Self> {
+        let first = Client::connect(&store)?;
+        Ok(Self {
             store,
-            idle: Mutex::default(),
-        }
+            idle: Mutex::new(vec![first]),
+        })
     }
 
     fn call(&self, request: Request, payload: &[u8]) -> StoreResult<(Reply, Vec<u8>)> {

@@ -23,28 +23,41 @@ pub enum Prefetch {
 
 /// A request to find a stack and make a view of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Restore {
+pub(crate) struct Restore {
     /// Where to look.
-    pub remote: RemoteSpec,
+    pub(crate) remote: RemoteSpec,
     /// How long one request to the remote may take, in milliseconds.
-    pub deadline_ms: Option<u64>,
+    pub(crate) deadline_ms: Option<u64>,
     /// The keys, the bottom of the stack first.
-    pub wanted: Vec<Wanted>,
+    pub(crate) wanted: Vec<Wanted>,
     /// What to fetch ahead.
-    pub prefetch: Prefetch,
+    pub(crate) prefetch: Prefetch,
+}
+
+/// A request to make a view of a stack that is known already.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Open {
+    /// Where its layers are.
+    pub(crate) remote: RemoteSpec,
+    /// How long one request to the remote may take, in milliseconds.
+    pub(crate) deadline_ms: Option<u64>,
+    /// The stack, the bottom layer first.
+    pub(crate) layers: Vec<LayerInfo>,
+    /// What to fetch ahead.
+    pub(crate) prefetch: Prefetch,
 }
 
 /// What was found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Restored {
+pub(crate) struct Restored {
     /// Each key's match.
-    pub matched: Vec<Option<Resolved>>,
+    pub(crate) matched: Vec<Option<Resolved>>,
     /// The whole stack, the bottom layer first.
-    pub layers: Vec<LayerInfo>,
+    pub(crate) layers: Vec<LayerInfo>,
     /// The view of it, unless nothing matched.
-    pub view: Option<u64>,
+    pub(crate) view: Option<u64>,
     /// What it cost.
-    pub traffic: Traffic,
+    pub(crate) traffic: Traffic,
 }
 
 /// A view that is being served.
@@ -91,12 +104,7 @@ pub(crate) struct Envelope {
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(crate) enum Request {
     Restore(Restore),
-    /// Makes a view of a stack that is known already.
-    Open {
-        remote: RemoteSpec,
-        layers: Vec<LayerInfo>,
-        prefetch: Prefetch,
-    },
+    Open(Open),
     /// Serves a view on the descriptor that comes with the message.
     Serve {
         view: u64,
@@ -142,9 +150,16 @@ pub(crate) struct Call<'a> {
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub(crate) enum Reply {
     Done,
-    Restored(Box<Restored>),
-    Opened { view: u64 },
-    Found { found: bool },
+    /// The daemon ends when this has been sent.
+    Ending,
+    /// Payload: a [`Restored`] as JSON, which can be larger than a header may be.
+    Restored,
+    Opened {
+        view: u64,
+    },
+    Found {
+        found: bool,
+    },
     Stats(Box<DaemonStats>),
 }
 

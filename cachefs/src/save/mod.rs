@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cachefs_store::id::RepoId;
 use cachefs_store::layer::BuiltLayer;
 use cachefs_store::local::{LayerCache, PackCache};
 use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecord, RefName};
@@ -39,8 +40,6 @@ pub struct SaveOptions {
     pub remote: RemoteSpec,
     /// How long one request to the remote may take.
     pub deadline: Option<Duration>,
-    /// Limit of the local cache of frames, in bytes.
-    pub cache_limit: u64,
     /// Who saves.
     pub creator: Creator,
     /// Where.
@@ -121,7 +120,10 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
 
     let repository = Repository::new(open.remote.clone());
     let (repo, existing) = runtime.block_on(async {
-        tokio::join!(repository.id(), read_existing(&open.remote, &options.name))
+        tokio::join!(
+            identify(&repository, options.dry_run),
+            read_existing(&open.remote, &options.name)
+        )
     });
     let (repo, existing) = (repo?, existing?);
     let context = Context {
@@ -132,8 +134,8 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
             runtime: runtime.handle().clone(),
             remote: open.remote.clone(),
             repo,
-            index: Arc::new(IndexOverSocket::new(store.clone())),
-            cache: Arc::new(PackCache::new(store.path(), options.cache_limit)),
+            index: Arc::new(IndexOverSocket::connect(store.clone())?),
+            cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
         },
         runtime,
         progress,
@@ -147,6 +149,17 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     report.traffic = open.traffic();
     report.elapsed = started.elapsed();
     Ok(report)
+}
+
+/// The repository's identity; a dry run makes none, and an unknown one has nothing in the index.
+async fn identify(repository: &Repository, dry_run: bool) -> cachefs_store::Result<RepoId> {
+    if dry_run {
+        return Ok(repository
+            .existing_id()
+            .await?
+            .unwrap_or_else(RepoId::random));
+    }
+    repository.id().await
 }
 
 /// A remote that does not exist yet has no saves: the first one brings it into being.

@@ -24,6 +24,7 @@ pub(super) fn publish(
         length: built.bytes.len() as u64,
         summary: built.summary,
         new_bytes: built.bytes.len() as u64 + change.packed.new_bytes(),
+        contains: Vec::new(),
         created: now_micros(),
         key: context.options.name.key.clone(),
         creator: context.options.creator.clone(),
@@ -106,11 +107,7 @@ pub(super) fn publish(
         .block_on(refs::publish(&context.remote, &record))?;
     if let Some(own) = &mut source.record {
         own.saved.retain(|saved| saved.name != name);
-        // Squashing leaves no layer of this save's own that a later one could replace.
-        let id = layer
-            .as_ref()
-            .map(|layer| layer.id)
-            .filter(|_| report.squashed.is_none());
+        let id = layer.as_ref().map(|layer| layer.id);
         own.saved.push(Saved {
             name,
             save: record.id,
@@ -160,19 +157,21 @@ fn put_layer(
 }
 
 /// Keeps stacks shallow: rewrites layers as one when there are many. Only metadata is rewritten.
+///
+/// The newest layer stays as it is, so that savers who squash the same stack at the same time make
+/// the same layer, and a later save of this path can still replace its own.
 fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<()> {
-    let entries: Vec<_> = report
-        .layers
-        .iter()
-        .map(|layer| layer.summary.entries)
-        .collect();
+    let Some((_, below)) = report.layers.split_last() else {
+        return Ok(());
+    };
+    let entries: Vec<_> = below.iter().map(|layer| layer.summary.entries).collect();
     let Some(range) = squash_plan(&entries) else {
         return Ok(());
     };
+    let parts = &report.layers[range.clone()];
     let opened = context
-        .layers
-        .open(&context.remote, &report.layers[range.clone()]);
-    let opened = context.runtime.block_on(opened)?;
+        .runtime
+        .block_on(context.layers.open(&context.remote, parts))?;
     let built = squash(&opened, range.start == 0)?;
     put_layer(context, &built.id, built.bytes.clone())?;
     let squashed = LayerInfo {
@@ -180,6 +179,10 @@ fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<()> {
         length: built.bytes.len() as u64,
         summary: built.summary,
         new_bytes: built.bytes.len() as u64,
+        contains: parts
+            .iter()
+            .flat_map(|part| part.contains.iter().copied().chain([part.id]))
+            .collect(),
         created: now_micros(),
         key: context.options.name.key.clone(),
         creator: context.options.creator.clone(),

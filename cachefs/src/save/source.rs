@@ -48,10 +48,7 @@ pub(super) fn find(records: &Records, path: &Path) -> Result<Source> {
             format!("{} does not exist", path.display()),
             "name the directory that the build filled; nothing was saved",
         ),
-        std::io::ErrorKind::NotConnected => Error::usage(
-            format!("the mount at {} is dead", path.display()),
-            "`cachefs restore` the path again: that repairs it and keeps its changes",
-        ),
+        std::io::ErrorKind::NotConnected => dead(path),
         _ => Error::io("open", path)(error),
     })?;
     if !metadata.is_dir() {
@@ -103,19 +100,16 @@ fn mounted(records: &Records, record: Record) -> Result<Source> {
     match presence(&record, records)? {
         Presence::Alive => {}
         Presence::Dead => {
-            return Err(Error::usage(
-                format!("the mount at {} is dead", record.path.display()),
-                "`cachefs restore` the path again: that repairs it and keeps its changes",
-            ));
+            return Err(dead(&record.path));
         }
         Presence::Absent => {
-            return Err(Error::usage(
-                format!(
+            return Err(Error::State {
+                message: format!(
                     "{} was restored as a mount, but is not mounted now",
                     record.path.display()
                 ),
-                "`cachefs restore` it again, or `cachefs umount` it to forget it",
-            ));
+                hint: "`cachefs restore` it again, or `cachefs umount` it to forget it",
+            });
         }
     }
     let upper = records.upper(&record);
@@ -128,4 +122,11 @@ fn mounted(records: &Records, record: Record) -> Result<Source> {
         complete: false,
         deletions: Deletions::Record,
     })
+}
+
+fn dead(path: &Path) -> Error {
+    Error::State {
+        message: format!("the mount at {} is dead", path.display()),
+        hint: "`cachefs restore` the path again: that repairs it and keeps its changes",
+    }
 }

@@ -77,6 +77,27 @@ impl LockFile {
         })
     }
 
+    /// Whether somebody holds the lock. Takes and writes nothing that could be seen.
+    ///
+    /// # Errors
+    /// [`LockError::Io`]; a file that does not exist is held by nobody.
+    pub fn is_held(path: &Path) -> Result<bool, LockError> {
+        let io_error = |source| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(io_error(error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(io_error(source)),
+        }
+    }
+
     /// Where the lock file is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -118,7 +118,7 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
     let store = setup::store(global)?;
     let options = RestoreOptions {
         path: args.path.clone(),
-        remote: setup::remote_spec(global, &store),
+        remote: setup::remote_spec(global, &store)?,
         wanted,
         mode: match args.mode {
             ModeArg::Auto => Mode::Auto,
@@ -131,7 +131,6 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
             PrefetchArg::All => Prefetch::All,
         },
         deadline: global.timeout,
-        cache_limit: global.cache_limit,
     };
     let display = Display::start("copying")?;
     let report = restore(&store, &options, &display)?;

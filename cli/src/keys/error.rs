@@ -206,8 +206,8 @@ impl KeyError {
                 _ => format!("write `{{{{ {name} }}}}`"),
             },
             Problem::MissingFile { .. } | Problem::NoMatch { .. } => {
-                "run in the directory the files are in, name another with --workspace, or accept \
-                 missing files with --allow-missing"
+                "run this in the directory that the files are in, or correct the name; \
+                 `cachefs key --allow-missing` shows the key without them"
                     .into()
             }
             Problem::NotAFile { name, .. } => {
@@ -221,7 +221,8 @@ impl KeyError {
                 "check the permissions of the file and its parents".into()
             }
             Problem::Unset(_) => {
-                "set it for this step, or accept unset variables with --allow-missing".into()
+                "set it for this step; `cachefs key --allow-missing` shows the key without it"
+                    .into()
             }
             Problem::UnknownHere { variables, .. } => format!("set one of {variables}"),
             Problem::Empty => "add fixed text, such as the name of the tool".into(),

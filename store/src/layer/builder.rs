@@ -9,8 +9,8 @@ use zerocopy::little_endian::{I64, U16, U32, U64};
 use super::head::{Head, PageRec, Summary};
 use super::page::{self, PAGE};
 use super::record::{
-    ALL, ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, PackRec, SECTIONS, XattrRec,
-    inode_flags,
+    ALL, ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, PackRec, SECTIONS, Section,
+    XattrRec, inode_flags,
 };
 use super::{Meta, ROOT, Xattrs, mode};
 use crate::error::{Error, Result};
@@ -53,8 +53,6 @@ pub enum NewKind<'a> {
 pub struct NewInode<'a> {
     /// Its attributes; the type bits of the mode agree with `kind`.
     pub meta: &'a Meta,
-    /// Number of names it will have in this layer.
-    pub links: u32,
     /// What it is.
     pub kind: NewKind<'a>,
 }
@@ -149,14 +147,7 @@ impl LayerBuilder {
             summary: Summary::default(),
         };
         let kind = NewKind::Directory { opaque: false };
-        builder.add_inode(
-            ROOT,
-            &NewInode {
-                meta: root,
-                links: 1,
-                kind,
-            },
-        )?;
+        builder.add_inode(ROOT, &NewInode { meta: root, kind })?;
         Ok(builder)
     }
 
@@ -166,15 +157,21 @@ impl LayerBuilder {
     ///
     /// When [`Link::SameAs`] names a position that is not before its own.
     pub fn fill(&mut self, directory: u32, entries: &[NewEntry<'_>]) -> Result<Vec<u32>> {
-        debug_assert!(entries.is_sorted_by(|a, b| a.name < b.name));
+        // The entries may come from layers that are squashed, and those from anywhere.
+        if !entries.is_sorted_by(|a, b| a.name < b.name) {
+            return Err(Error::damaged(
+                "a directory of a layer",
+                "its entries are out of order",
+            ));
+        }
         let first = number(self.dirents.len(), "the number of entries")?;
         number(self.dirents.len() + entries.len(), "the number of entries")?;
         let mut inodes: Vec<u32> = Vec::with_capacity(entries.len());
         for entry in entries {
             let inode = match &entry.link {
                 Link::New(new) => self.add_inode(directory, new)?,
-                Link::Existing(inode) => *inode,
-                Link::SameAs(position) => inodes[*position],
+                Link::Existing(inode) => self.link(*inode),
+                Link::SameAs(position) => self.link(inodes[*position]),
                 Link::Whiteout => {
                     self.summary.whiteouts += 1;
                     NO_INODE
@@ -196,13 +193,19 @@ impl LayerBuilder {
         Ok(inodes)
     }
 
+    /// Counts one more name of an inode.
+    fn link(&mut self, inode: u32) -> u32 {
+        self.inodes[inode as usize].links += U32::new(1);
+        inode
+    }
+
     fn add_inode(&mut self, parent: u32, new: &NewInode<'_>) -> Result<u32> {
         let inode = number(self.inodes.len(), "the number of files")?;
         let mut record = InodeRec {
             mode: U32::new(new.meta.mode),
             uid: U32::new(new.meta.uid),
             gid: U32::new(new.meta.gid),
-            links: U32::new(new.links),
+            links: U32::new(1),
             mtime: I64::new(new.meta.mtime.seconds),
             mtime_nanos: U32::new(new.meta.mtime.nanos),
             flags: U32::ZERO,
@@ -237,7 +240,10 @@ impl LayerBuilder {
                     let chunk = self.chunk_record(&mut end, piece)?;
                     self.chunks.push(chunk);
                 }
-                debug_assert_eq!(end, *size);
+                if end != *size {
+                    let detail = "its pieces do not add up to it";
+                    return Err(Error::damaged("a file of a layer", detail));
+                }
             }
             NewKind::Symlink(target) => {
                 record.first = U32::new(append(&mut self.blobs, target)?);
@@ -345,42 +351,47 @@ impl LayerBuilder {
             self.xattrs.as_bytes(),
             &self.blobs,
         ];
-        let mut records = [0; SECTIONS];
-        let mut pages = Vec::new();
-        let mut body = Vec::new();
-        for section in ALL {
-            let (table, record) = (tables[section as usize], section.record_size());
-            records[section as usize] = number(table.len() / record, "a table of the layer")?;
-            for raw in table.chunks(record << section.page_shift()) {
-                let stored = page::encode(raw, record)
-                    .map_err(Error::io("compress", "a page of the layer"))?;
-                pages.push(PageRec {
-                    offset: U32::new(number(body.len(), "the layer")?),
-                    stored: U32::new(stored.len() as u32),
-                    raw: U32::new(raw.len() as u32),
-                    hash: *blake3::hash(&stored).as_bytes(),
-                });
-                body.extend_from_slice(&stored);
-            }
-        }
-        let head_length = Head::encoded_len(pages.len());
-        number(head_length + body.len(), "the layer")?;
-        for page in &mut pages {
-            page.offset += U32::new(head_length as u32);
-        }
-        let mut bytes = Head::encode(&self.summary, records, &pages);
-        let id = LayerId::of(&bytes);
-        bytes.extend_from_slice(&body);
-        let summary = Summary {
-            xattrs: !self.xattrs.is_empty(),
-            ..self.summary
-        };
-        Ok(BuiltLayer {
-            id,
-            bytes: bytes.into(),
-            summary,
-        })
+        assemble(tables, &self.summary)
     }
+}
+
+/// Puts tables of whole records together as a layer object.
+pub(super) fn assemble(tables: [&[u8]; SECTIONS], summary: &Summary) -> Result<BuiltLayer> {
+    let mut records = [0; SECTIONS];
+    let mut pages = Vec::new();
+    let mut body = Vec::new();
+    for section in ALL {
+        let (table, record) = (tables[section as usize], section.record_size());
+        records[section as usize] = number(table.len() / record, "a table of the layer")?;
+        for raw in table.chunks(record << section.page_shift()) {
+            let stored =
+                page::encode(raw, record).map_err(Error::io("compress", "a page of the layer"))?;
+            pages.push(PageRec {
+                offset: U32::new(number(body.len(), "the layer")?),
+                stored: U32::new(stored.len() as u32),
+                raw: U32::new(raw.len() as u32),
+                hash: *blake3::hash(&stored).as_bytes(),
+            });
+            body.extend_from_slice(&stored);
+        }
+    }
+    let head_length = Head::encoded_len(pages.len());
+    number(head_length + body.len(), "the layer")?;
+    for page in &mut pages {
+        page.offset += U32::new(head_length as u32);
+    }
+    let mut bytes = Head::encode(summary, records, &pages);
+    let id = LayerId::of(&bytes);
+    bytes.extend_from_slice(&body);
+    let summary = Summary {
+        xattrs: records[Section::Xattrs as usize] > 0,
+        ..*summary
+    };
+    Ok(BuiltLayer {
+        id,
+        bytes: bytes.into(),
+        summary,
+    })
 }
 
 /// Appends an item to a heap so that it does not cross a page boundary; returns its offset.

@@ -11,6 +11,8 @@ mod head;
 mod page;
 mod reader;
 mod record;
+#[cfg(test)]
+pub(crate) mod testing;
 mod xattr;
 
 pub use builder::{BuiltLayer, Content, LayerBuilder, Link, NewEntry, NewInode, NewKind};

@@ -84,6 +84,18 @@ impl Layer {
         Error::damaged(format!("layer {}", self.id), detail)
     }
 
+    /// Checks the hash of every page without decoding any.
+    pub fn check_hashes(&self) -> Result<()> {
+        for place in &self.head.pages {
+            let start = place.offset.get() as usize;
+            let stored = self.object.get(start..start + place.stored.get() as usize);
+            if stored.is_none_or(|stored| *blake3::hash(stored).as_bytes() != place.hash) {
+                return Err(self.damaged("a page does not have the hash it should"));
+            }
+        }
+        Ok(())
+    }
+
     /// Decodes every page, so that damage anywhere is found.
     pub fn verify(&self) -> Result<()> {
         for section in super::record::ALL {
@@ -94,6 +106,15 @@ impl Layer {
             }
         }
         Ok(())
+    }
+
+    /// The raw bytes of a whole table.
+    #[cfg(test)]
+    pub(super) fn table(&self, section: Section) -> Vec<u8> {
+        let first = self.head.first_page[section as usize];
+        let pages = self.head.records[section as usize].div_ceil(1 << section.page_shift());
+        let pages = (first..first + pages).map(|page| self.page(section, page as usize).unwrap());
+        pages.flatten().copied().collect()
     }
 
     fn page(&self, section: Section, index: usize) -> Result<&[u8]> {
@@ -176,8 +197,9 @@ impl Layer {
 
     /// A dirent's name and inode (`None` for a whiteout).
     ///
-    /// A subdirectory always has a higher inode than `directory`: a layer where it has not is
-    /// refused, so that no walk can run in circles.
+    /// A subdirectory has a higher inode than `directory` and names both it and this dirent: a
+    /// layer where it does not is refused. So no walk can run in circles, or come to a directory
+    /// by two ways and take forever.
     pub fn entry(&self, directory: u32, dirent: u32) -> Result<(&[u8], Option<u32>)> {
         let record: &DirentRec = self.record(Section::Dirents, dirent)?;
         let name = self.name(record)?;
@@ -185,8 +207,12 @@ impl Layer {
         if inode == NO_INODE {
             return Ok((name, None));
         }
-        if inode <= directory && self.inode(inode)?.mode.get() & mode::TYPE == mode::DIRECTORY {
-            return Err(self.damaged("a directory contains itself"));
+        let entry = self.inode(inode)?;
+        if entry.mode.get() & mode::TYPE == mode::DIRECTORY {
+            let is_here = entry.parent.get() == directory && entry.size.get() == u64::from(dirent);
+            if inode <= directory || !is_here {
+                return Err(self.damaged("a directory is not where it says it is"));
+            }
         }
         Ok((name, Some(inode)))
     }
@@ -312,7 +338,7 @@ impl Layer {
         }
         let frame = self.frame(record.frame.get())?;
         let offset = record.offset.get();
-        if u64::from(offset) + (end - start) > u64::from(frame.raw) {
+        if u64::from(offset).saturating_add(end - start) > u64::from(frame.raw) {
             return Err(self.damaged("a chunk reaches beyond its frame"));
         }
         let location = ChunkLocation {
@@ -360,6 +386,9 @@ impl Layer {
         let (stored, raw) = (record.stored.get(), record.raw.get());
         if stored as usize > frame::MAX_RAW || raw as usize > frame::MAX_RAW {
             return Err(self.damaged("a frame is larger than any frame"));
+        }
+        if stored == 0 || raw == 0 {
+            return Err(self.damaged("a frame is empty"));
         }
         Ok(FrameLocation {
             pack: self.pack(record.pack.get())?.id,

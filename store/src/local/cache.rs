@@ -91,14 +91,19 @@ impl PackCache {
     /// Writes a range that was fetched, then makes room if the limit is passed.
     pub fn write(&self, pack: &PackId, offset: u32, bytes: &[u8]) -> io::Result<()> {
         let path = self.files.path(pack);
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true);
-        let file = match options.open(&path) {
+        let file = match OpenOptions::new().write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(parent) = path.parent() {
                     fs::create_dir_all(parent)?;
                 }
-                options.open(&path)?
+                // Another process may have evicted the file that this one has open for reading.
+                self.files.forget(pack);
+                let mut options = OpenOptions::new();
+                options
+                    .create(true)
+                    .truncate(false)
+                    .write(true)
+                    .open(&path)?
             }
             other => other?,
         };

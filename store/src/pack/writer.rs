@@ -73,7 +73,7 @@ impl PackWriter {
 
     /// Whether the pack has reached its target size.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() >= TARGET
+        self.bytes.len() + self.trailer.encoded_len() >= TARGET
     }
 
     /// Whether no frame was added.

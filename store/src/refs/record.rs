@@ -26,6 +26,9 @@ pub struct LayerInfo {
     pub summary: Summary,
     /// Bytes this save had to store: new packs and the layer itself.
     pub new_bytes: u64,
+    /// The layers that were squashed into this one, the bottom one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contains: Vec<LayerId>,
     /// When it was saved, in microseconds since 1970.
     pub created: u64,
     /// The key it was first saved under.

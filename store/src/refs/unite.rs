@@ -6,11 +6,23 @@ use super::record::{LayerInfo, Record};
 
 /// Puts the layers of `later` on top of `stack`, leaving out what is there already.
 ///
-/// A later save's layers win path by path, and nothing that an earlier save added is lost.
+/// A later save's layers win path by path, and nothing that an earlier save added is lost. A layer
+/// that was squashed from others stands for them, on either side: laying it on top of its own
+/// parts, or of what another save put on them, would bring old contents back.
 pub fn append(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
     for layer in later {
-        if stack.iter().all(|present| present.id != layer.id) {
-            stack.push(layer.clone());
+        let is_present =
+            |present: &LayerInfo| present.id == layer.id || present.contains.contains(&layer.id);
+        if stack.iter().any(is_present) {
+            continue;
+        }
+        let is_part = |present: &LayerInfo| layer.contains.contains(&present.id);
+        match stack.iter().position(is_part) {
+            Some(first) => {
+                stack.retain(|present| !is_part(present));
+                stack.insert(first, layer.clone());
+            }
+            None => stack.push(layer.clone()),
         }
     }
 }
@@ -43,6 +55,7 @@ mod tests {
             length: 1,
             summary: Summary::default(),
             new_bytes: 1,
+            contains: Vec::new(),
             created: 1,
             key: Key::new("k").unwrap(),
             creator: Creator::default(),
@@ -76,6 +89,18 @@ mod tests {
         let (stack, records) = unite(vec![record(3, &[1, 20], &[]), record(2, &[1, 10], &[])]);
         assert_eq!(layers(&stack), [1, 10, 20]);
         assert_eq!(records.len(), 2);
+    }
+
+    #[test]
+    fn a_squashed_layer_stands_for_its_parts() {
+        let mut squashed = record(3, &[9, 20], &[]);
+        squashed.layers[0].contains = vec![LayerId([1; 32]), LayerId([2; 32])];
+        let plain = record(2, &[1, 2, 10], &[]);
+        let (stack, _) = unite(vec![squashed.clone(), plain.clone()]);
+        assert_eq!(layers(&stack), [9, 10, 20]);
+        squashed.id.micros = 1;
+        let (stack, _) = unite(vec![squashed, plain]);
+        assert_eq!(layers(&stack), [9, 20, 10]);
     }
 
     #[test]

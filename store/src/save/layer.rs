@@ -163,7 +163,6 @@ fn new_inode<'a>(node: &'a Node, content: &'a [Content]) -> Result<NewInode<'a>>
     };
     Ok(NewInode {
         meta: &node.meta,
-        links: node.links,
         kind,
     })
 }

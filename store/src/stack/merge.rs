@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Place;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layer::{Layer, ROOT, mode};
 
 /// The directories of several layers that together make up one directory, topmost first.
@@ -127,6 +127,7 @@ pub(crate) fn list(
             });
         }
     }
+    let mut last: Option<&[u8]> = None;
     loop {
         let mut least: Option<(&[u8], Place, u32)> = None;
         for cursor in cursors.iter().filter(|cursor| cursor.next < cursor.end) {
@@ -138,6 +139,13 @@ pub(crate) fn list(
         let Some((name, place, dirent)) = least else {
             return Ok(());
         };
+        if last.is_some_and(|last| last >= name) {
+            return Err(Error::damaged(
+                format!("layer {}", layers[place.layer].id()),
+                "the entries of a directory are out of order",
+            ));
+        }
+        last = Some(name);
         let mut hits = Vec::with_capacity(cursors.len());
         for cursor in cursors.iter_mut().filter(|cursor| cursor.next < cursor.end) {
             let (candidate, inode) = cursor.layer.entry(cursor.place.inode, cursor.next)?;

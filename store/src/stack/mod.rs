@@ -11,6 +11,8 @@
 mod directory;
 mod merge;
 mod squash;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod walk;
 

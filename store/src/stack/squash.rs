@@ -172,7 +172,6 @@ impl Entry {
     fn inode<'a>(&'a self, kind: NewKind<'a>) -> NewInode<'a> {
         NewInode {
             meta: &self.meta,
-            links: self.links,
             kind,
         }
     }

@@ -1,0 +1,106 @@
+//! Restoring: how long until the directory is there, and its first use.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::recorder::Group;
+use super::{Run, TINY, V1, verify, verify_content};
+use crate::tools::cachefs::{Mode, Store};
+use crate::work::{find, read};
+use crate::workspace;
+
+/// The rows of one way to restore.
+struct Labels {
+    requests: &'static str,
+    ready: &'static str,
+    ready_and_list: &'static str,
+    list: &'static str,
+    file: &'static str,
+}
+
+const WITHOUT_DAEMON: Labels = Labels {
+    requests: "restore, no daemon yet",
+    ready: "cachefs, no daemon yet",
+    ready_and_list: "cachefs, no daemon yet, and first ls",
+    list: "first ls, no daemon before",
+    file: "first file, no daemon before",
+};
+
+const WITH_DAEMON: Labels = Labels {
+    requests: "restore, daemon running",
+    ready: "cachefs, daemon running",
+    ready_and_list: "cachefs, daemon running, and first ls",
+    list: "first ls, daemon running",
+    file: "first file, daemon running",
+};
+
+impl Run<'_> {
+    /// Restores to plain files, and compares them with what was saved.
+    pub(super) fn restore_copy(&mut self) -> Result<()> {
+        self.step("cachefs: restore to a plain directory")?;
+        let dir = self.bench.workspace.fresh("copied")?;
+        let mut store = self.store("copy")?;
+        let copied = self.with_traffic("restore --mode copy", |_| {
+            let copied = store.restore(V1, &dir, Mode::Copy)?;
+            Ok((copied.finished, copied.answer.traffic))
+        })?;
+        self.recorder.time(
+            Group::Copy,
+            "cachefs --mode copy, no daemon yet",
+            copied.wall,
+        );
+        self.recorder.bytes(
+            Group::Memory,
+            "cachefs restore --mode copy, command",
+            copied.peak_memory,
+        );
+        let (_, totals) = find::find(&dir)?;
+        verify("the copy", totals, self.bench.v1.totals)?;
+        verify_content("the copy", &self.bench.plain, &dir)?;
+        store.close()?;
+        workspace::remove(&dir)
+    }
+
+    /// Restores with nothing there: neither store nor daemon. Then walks the tree twice.
+    pub(super) fn restore_without_daemon(&mut self) -> Result<()> {
+        self.step("cachefs: restore without a daemon, list, read one file, find")?;
+        let path = self.bench.workspace.fresh("mounted")?;
+        let mut store = self.store("cold")?;
+        self.restore_and_use(&mut store, &path, &WITHOUT_DAEMON)?;
+        let (cold, totals) = find::find(&path)?;
+        let (warm, _) = find::find(&path)?;
+        verify("the mount", totals, self.bench.v1.totals)?;
+        self.recorder.time(Group::Find, "cachefs, first", cold);
+        self.recorder.time(Group::Find, "cachefs, again", warm);
+        self.daemon_memory("cachefs mount, daemon after find", &store)?;
+        store.close()
+    }
+
+    /// Restores with a daemon that runs, having mounted something else.
+    pub(super) fn restore_with_daemon(&mut self) -> Result<()> {
+        self.step("cachefs: restore with a daemon, list, read one file")?;
+        let tiny = self.bench.workspace.fresh("mounted-tiny")?;
+        let path = self.bench.workspace.fresh("mounted")?;
+        let mut store = self.store("warm")?;
+        store.restore(TINY, &tiny, Mode::Mount)?;
+        self.restore_and_use(&mut store, &path, &WITH_DAEMON)?;
+        store.close()
+    }
+
+    fn restore_and_use(&mut self, store: &mut Store, path: &Path, labels: &Labels) -> Result<()> {
+        let ready = self.with_traffic(labels.requests, |_| {
+            let restored = store.restore(V1, path, Mode::Mount)?;
+            Ok((restored.finished.wall, restored.answer.traffic))
+        })?;
+        let list = find::list(path)?;
+        let file = read::file(&path.join(&self.bench.typical))?;
+        let recorder = &mut *self.recorder;
+        recorder.time(Group::Ready, labels.ready, ready);
+        recorder.time(Group::Ready, labels.ready_and_list, ready + list);
+        recorder.time(Group::FirstFile, labels.ready, ready + list + file);
+        recorder.time(Group::Single, labels.list, list);
+        recorder.time(Group::Single, labels.file, file);
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Saving: the first version, and the second in the two ways in which it can come about.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use cachefs_store::remote::ObjectKey;
+
+use super::recorder::Group;
+use super::{Run, TINY, V1, V2, verify, verify_content};
+use crate::tools::answer::Save;
+use crate::tools::cachefs::{Mode, Store, Timed};
+use crate::work::{find, read, sync};
+
+impl Run<'_> {
+    /// Saves the plain directory to an empty remote, with a store that does not exist yet.
+    pub(super) fn save_first(&mut self) -> Result<Store> {
+        self.step("cachefs: save v1")?;
+        let store = self.store("first")?;
+        let saved = self.save("save v1", &store, V1, &self.bench.plain)?;
+        let (_, bytes) = self.place.contents()?;
+        self.recorder.time(
+            Group::SaveFirst,
+            "cachefs, no daemon yet",
+            saved.finished.wall,
+        );
+        self.recorder.bytes(Group::Stored, "cachefs", bytes);
+        let peak = saved.finished.peak_memory;
+        self.recorder
+            .bytes(Group::Memory, "cachefs save v1, command", peak);
+        self.daemon_memory("cachefs save v1, daemon", &store)?;
+        Ok(store)
+    }
+
+    /// Saves a second, tiny cache, by which daemons can be started without the data of the first;
+    /// tells what is in the remote then.
+    pub(super) fn add_tiny(&mut self, store: &Store) -> Result<BTreeSet<ObjectKey>> {
+        let dir = self.bench.workspace.fresh("tiny")?;
+        fs::write(dir.join("file"), "tiny")?;
+        store.save(TINY, &dir)?;
+        Ok(self.place.contents()?.0)
+    }
+
+    /// Restores the first version, makes it the second in place, and saves that.
+    pub(super) fn save_through_mount(&mut self, before: &BTreeSet<ObjectKey>) -> Result<()> {
+        self.step("cachefs: save v2 through the mount")?;
+        let label = "cachefs, through the mount";
+        let path = self.bench.workspace.fresh("mounted")?;
+        let mut store = self.store("mount")?;
+        store.restore(V1, &path, Mode::Mount)?;
+        let changes = sync::sync(&self.bench.plain, &path)?;
+        if changes.is_empty() {
+            self.recorder.note("v1 and v2 are the same".to_owned());
+        }
+        self.settle();
+        let saved = self.save("save v2 through the mount", &store, V2, &path)?;
+        self.recorder
+            .time(Group::SaveSecond, label, saved.finished.wall);
+        self.recorder
+            .bytes(Group::Added, label, self.place.size_without(before)?);
+        let peak = saved.finished.peak_memory;
+        self.recorder
+            .bytes(Group::Memory, "cachefs save v2, command", peak);
+        self.daemon_memory("cachefs save v2, daemon", &store)?;
+        store.close()?;
+        self.check_second("v2 saved through the mount")
+    }
+
+    /// Saves the plain directory, now the second version, with the store that saved the first.
+    pub(super) fn save_plain(
+        &mut self,
+        store: &mut Store,
+        before: &BTreeSet<ObjectKey>,
+    ) -> Result<()> {
+        self.step("cachefs: save v2 from the plain directory")?;
+        let label = "cachefs, plain directory";
+        let saved = self.save(
+            "save v2 from a plain directory",
+            store,
+            V2,
+            &self.bench.plain,
+        )?;
+        self.recorder
+            .time(Group::SaveSecond, label, saved.finished.wall);
+        self.recorder
+            .bytes(Group::Added, label, self.place.size_without(before)?);
+        store.stop()?;
+        self.check_second("v2 saved from a plain directory")
+    }
+
+    fn save(
+        &mut self,
+        label: &'static str,
+        store: &Store,
+        key: &str,
+        path: &Path,
+    ) -> Result<Timed<Save>> {
+        self.with_traffic(label, |_| {
+            let saved = store.save(key, path)?;
+            let traffic = saved.answer.traffic;
+            Ok((saved, traffic))
+        })
+    }
+
+    /// Restores the second version with a new store, and compares it with the plain directory.
+    fn check_second(&mut self, what: &str) -> Result<()> {
+        self.step(&format!("check {what}"))?;
+        let path = self.bench.workspace.fresh("mounted")?;
+        let mut store = self.store("check")?;
+        store.restore(V2, &path, Mode::Mount)?;
+        let (_, found) = find::find(&path)?;
+        let (_, read) = read::all(&path, 2)?;
+        verify(what, found, self.bench.v2.totals)?;
+        verify(what, read, self.bench.v2.totals)?;
+        verify_content(what, &self.bench.plain, &path)?;
+        store.close()
+    }
+}

@@ -1,0 +1,150 @@
+//! The facts of the machine that numbers cannot be read without.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::thread;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::measure::Unit;
+use crate::mounts;
+
+/// A machine, and the directories on it that take part.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Machine {
+    /// Cores that this process may use.
+    pub(crate) cores: usize,
+    /// The processor's name.
+    pub(crate) processor: String,
+    /// The kernel's release.
+    pub(crate) kernel: String,
+    /// All memory, in bytes.
+    pub(crate) memory: u64,
+    /// Processes that ran or waited to run, averaged over the minute before the start.
+    pub(crate) load: f64,
+    /// Directories by their role.
+    pub(crate) directories: Vec<Directory>,
+    /// The programs that were run, with their versions.
+    pub(crate) programs: Vec<String>,
+}
+
+/// A directory that takes part.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Directory {
+    /// What it is for.
+    pub(crate) role: String,
+    /// Where it is.
+    pub(crate) path: String,
+    /// The type of its filesystem.
+    pub(crate) filesystem: String,
+}
+
+impl Machine {
+    /// Asks the kernel.
+    pub(crate) fn inspect(directories: Vec<Directory>, programs: Vec<String>) -> Result<Self> {
+        let load = fs::read_to_string("/proc/loadavg")?;
+        let load = load.split(' ').next().and_then(|load| load.parse().ok());
+        Ok(Self {
+            cores: thread::available_parallelism()?.get(),
+            processor: processor(&fs::read_to_string("/proc/cpuinfo")?),
+            kernel: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+            memory: memory(&fs::read_to_string("/proc/meminfo")?, "MemTotal:").unwrap_or(0),
+            load: load.context("the load is not known")?,
+            directories,
+            programs,
+        })
+    }
+}
+
+impl Directory {
+    /// Finds out what filesystem a directory is on.
+    pub(crate) fn inspect(role: &str, path: &Path) -> Result<Self> {
+        let real = path
+            .canonicalize()
+            .with_context(|| format!("{} cannot be used", path.display()))?;
+        let mount = mounts::of(&real)?;
+        Ok(Self {
+            role: role.to_owned(),
+            path: real.display().to_string(),
+            filesystem: mount.map_or("unknown".to_owned(), |mount| mount.kind),
+        })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = Unit::Bytes.show(self.memory as f64);
+        writeln!(f, "cores     {} ({})", self.cores, self.processor)?;
+        writeln!(f, "memory    {memory}")?;
+        writeln!(f, "kernel    {}", self.kernel)?;
+        writeln!(f, "load      {} before the start", self.load)?;
+        for program in &self.programs {
+            writeln!(f, "program   {program}")?;
+        }
+        for directory in &self.directories {
+            let Directory {
+                role,
+                path,
+                filesystem,
+            } = directory;
+            writeln!(f, "{role:<9} {path} ({filesystem})")?;
+        }
+        Ok(())
+    }
+}
+
+/// The peak of a process's resident memory so far, in bytes.
+pub(crate) fn peak_memory(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))
+        .with_context(|| format!("process {process} is not there"))?;
+    memory(&status, "VmHWM:").with_context(|| format!("process {process} has no memory"))
+}
+
+/// A line `name: number kB` of a file of `/proc`, in bytes.
+fn memory(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
+}
+
+fn processor(cpuinfo: &str) -> String {
+    let names = cpuinfo.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == "model name").then(|| value.trim().to_owned())
+    });
+    let mut names = names;
+    // Some architectures do not tell.
+    names
+        .next()
+        .unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_tells_is_understood() {
+        let cpuinfo = "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\n\nmodel name\t: Other\n";
+        assert_eq!(processor(cpuinfo), "Some CPU @ 3 GHz");
+        assert_eq!(processor("processor : 0"), std::env::consts::ARCH);
+        let status = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t     12 kB\n";
+        assert_eq!(memory(status, "VmHWM:"), Some(12 << 10));
+        assert_eq!(memory(status, "VmSwap:"), None);
+    }
+
+    #[test]
+    fn this_machine_can_be_described() {
+        let temp = Directory::inspect("work", &std::env::temp_dir()).unwrap();
+        assert_ne!(temp.filesystem, "unknown");
+        let machine = Machine::inspect(vec![temp], vec![]).unwrap();
+        assert!(machine.cores > 0 && machine.memory > 1 << 20);
+        assert!(peak_memory(std::process::id()).unwrap() > 1 << 16);
+        Directory::inspect("none", Path::new("/no/such/directory")).unwrap_err();
+    }
+}

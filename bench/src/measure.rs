@@ -1,0 +1,145 @@
+//! Samples of one quantity, and how they are summed up and shown.
+
+use serde::Serialize;
+
+/// What a number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Unit {
+    /// Seconds of wall clock time.
+    Seconds,
+    /// Bytes.
+    Bytes,
+}
+
+impl Unit {
+    /// A number of this unit as people read it.
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            Self::Seconds if value < 0.0995 => format!("{:.1} ms", value * 1e3),
+            Self::Seconds if value < 0.9995 => format!("{:.0} ms", value * 1e3),
+            Self::Seconds => format!("{value:.2} s"),
+            Self::Bytes => show_bytes(value),
+        }
+    }
+}
+
+/// Decimal units, as disks, networks and bills have them.
+fn show_bytes(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes < 1e3 => format!("{bytes:.0} B"),
+        bytes if bytes < 1e6 => format!("{:.1} kB", bytes / 1e3),
+        bytes if bytes < 1e9 => format!("{:.1} MB", bytes / 1e6),
+        bytes => format!("{:.2} GB", bytes / 1e9),
+    }
+}
+
+/// The numbers that the runs gave for one quantity, in the order of the runs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Samples(Vec<f64>);
+
+/// The middle and the ends of some samples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    /// The middle one, or the mean of the two in the middle.
+    pub(crate) median: f64,
+    /// The smallest.
+    pub(crate) min: f64,
+    /// The largest.
+    pub(crate) max: f64,
+}
+
+impl Samples {
+    /// Adds what a run gave.
+    pub(crate) fn push(&mut self, value: f64) {
+        self.0.push(value);
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Sums them up; `None` when there are none.
+    pub(crate) fn summary(&self) -> Option<Summary> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let middle = sorted.len() / 2;
+        let median = if sorted.len() % 2 == 1 {
+            sorted[middle]
+        } else {
+            f64::midpoint(sorted[middle - 1], sorted[middle])
+        };
+        Some(Summary { median, min, max })
+    }
+}
+
+impl FromIterator<f64> for Samples {
+    fn from_iter<T: IntoIterator<Item = f64>>(values: T) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+impl Summary {
+    /// How many times the reference this is, by the medians; `None` of a reference of zero.
+    pub(crate) fn ratio_to(&self, reference: &Self) -> Option<f64> {
+        (reference.median > 0.0).then(|| self.median / reference.median)
+    }
+}
+
+/// A ratio as people read it: two digits that mean something, also when it is small.
+pub(crate) fn show_ratio(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio < 0.0995 => format!("{ratio:.3}x"),
+        ratio if ratio < 9.95 => format!("{ratio:.2}x"),
+        ratio => format!("{ratio:.0}x"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(values: &[f64]) -> Summary {
+        let samples: Samples = values.iter().copied().collect();
+        samples.summary().unwrap()
+    }
+
+    #[test]
+    fn the_median_is_the_middle_whatever_the_order_of_the_runs() {
+        let odd = summary(&[9.0, 1.0, 2.0]);
+        assert_eq!((odd.median, odd.min, odd.max), (2.0, 1.0, 9.0));
+        let even = summary(&[4.0, 1.0, 2.0, 100.0]);
+        assert_eq!((even.median, even.min, even.max), (3.0, 1.0, 100.0));
+        let one = summary(&[5.0]);
+        assert_eq!((one.median, one.min, one.max), (5.0, 5.0, 5.0));
+        assert_eq!(Samples::default().summary(), None);
+    }
+
+    #[test]
+    fn a_ratio_is_of_medians_and_never_of_nothing() {
+        let ours = summary(&[1.0, 2.0, 30.0]);
+        let theirs = summary(&[8.0, 4.0, 2.0]);
+        assert_eq!(ours.ratio_to(&theirs), Some(0.5));
+        assert_eq!(ours.ratio_to(&summary(&[0.0])), None);
+    }
+
+    #[test]
+    fn numbers_are_shown_in_the_unit_that_fits() {
+        let seconds = [0.00123, 0.0994, 0.0996, 0.9994, 0.9996, 12.345];
+        let shown = seconds.map(|value| Unit::Seconds.show(value));
+        let wanted = ["1.2 ms", "99.4 ms", "100 ms", "999 ms", "1.00 s", "12.35 s"];
+        assert_eq!(shown, wanted.map(str::to_owned));
+        let bytes = [0.0, 999.0, 1500.0, 124_960_000.0, 2.5e9];
+        let shown = bytes.map(|value| Unit::Bytes.show(value));
+        let wanted = ["0 B", "999 B", "1.5 kB", "125.0 MB", "2.50 GB"];
+        assert_eq!(shown, wanted.map(str::to_owned));
+        let ratios = [0.0123, 0.5, 9.9, 31.6].map(show_ratio);
+        assert_eq!(
+            ratios,
+            ["0.012x", "0.50x", "9.90x", "32x"].map(str::to_owned)
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! What is mounted where.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// Where.
+    pub(crate) point: PathBuf,
+    /// The type of the filesystem, as `ext4`.
+    pub(crate) kind: String,
+}
+
+/// The mounts that this process sees, each after those it is mounted on.
+pub(crate) fn all() -> io::Result<Vec<Mount>> {
+    let table = fs::read("/proc/self/mountinfo")?;
+    Ok(table
+        .split(|&byte| byte == b'\n')
+        .filter_map(parse)
+        .collect())
+}
+
+/// The mounts at a directory and below it.
+pub(crate) fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let points = all()?.into_iter().map(|mount| mount.point);
+    Ok(points.filter(|point| point.starts_with(dir)).collect())
+}
+
+/// The mount that a path without links is on.
+pub(crate) fn of(path: &Path) -> io::Result<Option<Mount>> {
+    let mounts = all()?
+        .into_iter()
+        .filter(|mount| path.starts_with(&mount.point));
+    // Of several on one point the last is on top, which is what `max_by_key` takes.
+    Ok(mounts.max_by_key(|mount| mount.point.components().count()))
+}
+
+/// Reads `id parent device root point options... - type source options`.
+fn parse(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let point = fields.nth(4)?;
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    Some(Mount {
+        point: PathBuf::from(OsString::from_vec(unescaped(point))),
+        kind: String::from_utf8_lossy(kind).into_owned(),
+    })
+}
+
+/// Replaces `\040` and the like by the byte they stand for.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, tail)) = rest.split_first() {
+        let octal = (first == b'\\')
+            .then(|| tail.get(..3).and_then(octal))
+            .flatten();
+        bytes.push(octal.unwrap_or(first));
+        rest = if octal.is_some() { &tail[3..] } else { tail };
+    }
+    bytes
+}
+
+fn octal(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_with_and_without_optional_fields_and_blanks_are_read() {
+        let line = b"36 35 98:0 / /mnt/two\\040words rw,noatime master:1 - ext4 /dev/root rw";
+        let mount = parse(line).unwrap();
+        assert_eq!(mount.point, Path::new("/mnt/two words"));
+        assert_eq!(mount.kind, "ext4");
+        let line = b"36 35 0:52 / /mnt rw - fuse.cachefs cachefs rw,user_id=0";
+        assert_eq!(parse(line).unwrap().kind, "fuse.cachefs");
+        assert_eq!(parse(b""), None);
+    }
+
+    #[test]
+    fn every_path_is_on_a_mount() {
+        assert!(of(Path::new("/")).unwrap().is_some());
+        assert_eq!(of(Path::new("/proc/self")).unwrap().unwrap().kind, "proc");
+        assert!(below(Path::new("/proc")).unwrap().contains(&"/proc".into()));
+    }
+}

@@ -1,0 +1,307 @@
+//! The remote that caches are saved to, and a place of its own in it for every run.
+
+mod server;
+mod transfer;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use cachefs_store::remote::{
+    DynRemote, ObjectInfo, ObjectKey, RemoteErrorKind, RemoteSpec, RetryPolicy, open,
+};
+use tokio::runtime::{self, Runtime};
+
+pub(crate) use server::{ServerOptions, serve};
+pub(crate) use transfer::{Direction, TransferOptions, transfer};
+
+use crate::measure::Unit;
+use crate::tools::cachefs::Cachefs;
+use crate::workspace::{self, Workspace};
+use server::LocalServer;
+
+/// What the user says about the remote.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RemoteOptions {
+    /// `file:///DIR`, `s3://BUCKET/PREFIX`, or `s3-local` for an S3 server started for the
+    /// purpose [default: a directory in the work directory]
+    #[arg(long, value_name = "URL")]
+    remote: Option<String>,
+    /// The address of an S3 server other than AWS
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// The bucket's region
+    #[arg(long)]
+    region: Option<String>,
+    /// Put the bucket's name in the path
+    #[arg(long)]
+    path_style: bool,
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+/// A remote that is ready for use.
+#[derive(Debug)]
+pub(crate) struct Target {
+    spec: RemoteSpec,
+    description: String,
+    /// Whether the credentials are other than those of this process.
+    own_credentials: bool,
+    server: Option<LocalServer>,
+}
+
+impl Target {
+    /// Opens the remote, and starts its server when that is what was asked for.
+    pub(crate) fn open(options: &RemoteOptions, workspace: &Workspace) -> Result<Self> {
+        let RemoteOptions { remote, server, .. } = options;
+        if remote.as_deref() == Some("s3-local") {
+            let local = LocalServer::start(server, workspace.path())?;
+            return Ok(Self {
+                spec: local.spec(),
+                description: format!("an S3 server on this machine{}", simulated(server)),
+                own_credentials: true,
+                server: Some(local),
+            });
+        }
+        if *server != ServerOptions::default() {
+            bail!("--latency-ms and --bandwidth are for `--remote s3-local` only");
+        }
+        let base = match remote {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("file://{}", workspace.fresh("remote")?.display()),
+        };
+        Ok(Self {
+            spec: RemoteSpec {
+                // A folder of its own: what others have there is neither counted nor touched.
+                url: format!("{base}/cachefs-bench-{:08x}", fastrand::u32(..)),
+                endpoint: options.endpoint.clone(),
+                region: options.region.clone(),
+                path_style: options.path_style.then_some(true),
+                anonymous: false,
+                env: env::vars_os().collect(),
+            },
+            description: base,
+            own_credentials: false,
+            server: None,
+        })
+    }
+
+    /// What it is, for the report.
+    pub(crate) fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The directory it is in, when it is one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.spec.url.strip_prefix("file://").map(Path::new)
+    }
+
+    /// A part of it in which nothing is yet.
+    pub(crate) fn place(&self, name: &str) -> Result<Place<'_>> {
+        let spec = RemoteSpec {
+            url: format!("{}/{name}", self.spec.url),
+            ..self.spec.clone()
+        };
+        let opened = open(&spec, RetryPolicy::default())?;
+        Ok(Place {
+            target: self,
+            spec,
+            remote: opened.remote,
+            runtime: runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
+        })
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // Empty directories, once the places in it are cleared.
+        if let Some(dir) = self.directory()
+            && let Err(error) = workspace::remove(dir)
+        {
+            eprintln!("cachefs-bench: could not clean up: {error:#}");
+        }
+    }
+}
+
+fn simulated(options: &ServerOptions) -> String {
+    let mut text = String::new();
+    if options.latency_ms > 0 {
+        let latency = Duration::from_millis(options.latency_ms);
+        text += &format!(", {latency:?} to every answer");
+    }
+    if let Some(bandwidth) = options.bytes_per_second() {
+        text += &format!(", {} a second", Unit::Bytes.show(bandwidth as f64));
+    }
+    text
+}
+
+/// A part of a remote, emptied when dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    target: &'a Target,
+    spec: RemoteSpec,
+    remote: DynRemote,
+    runtime: Runtime,
+}
+
+impl Place<'_> {
+    /// The options by which programs are told to use this place; those of cachefs and of
+    /// [`transfer`] are the same.
+    pub(crate) fn options(&self) -> Vec<OsString> {
+        let RemoteSpec {
+            url,
+            endpoint,
+            region,
+            path_style,
+            ..
+        } = &self.spec;
+        let mut options: Vec<OsString> = vec!["--remote".into(), url.into()];
+        for (flag, value) in [("--endpoint", endpoint), ("--region", region)] {
+            if let Some(value) = value {
+                options.extend([flag.into(), value.into()]);
+            }
+        }
+        if *path_style == Some(true) {
+            options.push("--path-style".into());
+        }
+        options
+    }
+
+    /// Variables with the credentials for this place, where they are not those of this process.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        let names = names.into_iter().filter(|_| self.target.own_credentials);
+        let named = |name: &str| Some((name.to_owned(), self.spec.env.get(name)?.to_owned()));
+        names.filter_map(named).collect()
+    }
+
+    /// The program, told to use this place.
+    pub(crate) fn cachefs(&self, program: &Path) -> Cachefs {
+        Cachefs {
+            program: program.to_owned(),
+            remote: self.options(),
+            variables: self.variables(),
+        }
+    }
+
+    /// The objects in it, and their size together in bytes.
+    pub(crate) fn contents(&self) -> Result<(BTreeSet<ObjectKey>, u64)> {
+        let objects = self.list()?;
+        let bytes = objects.iter().map(|object| object.size).sum();
+        Ok((
+            objects.into_iter().map(|object| object.key).collect(),
+            bytes,
+        ))
+    }
+
+    /// The size in bytes of the objects that are not among these.
+    pub(crate) fn size_without(&self, known: &BTreeSet<ObjectKey>) -> Result<u64> {
+        let objects = self.list()?;
+        let new = objects.iter().filter(|object| !known.contains(&object.key));
+        Ok(new.map(|object| object.size).sum())
+    }
+
+    /// Deletes all objects that are not among these.
+    pub(crate) fn keep_only(&self, kept: &BTreeSet<ObjectKey>) -> Result<()> {
+        for object in self.list()? {
+            if !kept.contains(&object.key) {
+                self.runtime
+                    .block_on(self.remote.delete(&object.key))
+                    .context("could not delete from the remote")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The requests that the server got since it was asked last, when it is our own.
+    pub(crate) fn requests_served(&self) -> Result<Option<u64>> {
+        let server = self.target.server.as_ref();
+        server.map(LocalServer::requests).transpose()
+    }
+
+    fn list(&self) -> Result<Vec<ObjectInfo>> {
+        match self.runtime.block_on(self.remote.list("")) {
+            // Nothing was ever saved to it.
+            Err(error) if error.kind() == RemoteErrorKind::NoRemote => Ok(Vec::new()),
+            listed => listed.context("could not list the remote"),
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.keep_only(&BTreeSet::new()) {
+            eprintln!("cachefs-bench: could not clean up: {error:#}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use cachefs_store::remote::PutMode;
+
+    use super::*;
+
+    fn options(remote: &str) -> RemoteOptions {
+        RemoteOptions {
+            remote: (!remote.is_empty()).then(|| remote.to_owned()),
+            endpoint: None,
+            region: None,
+            path_style: false,
+            server: ServerOptions::default(),
+        }
+    }
+
+    fn put(place: &Place<'_>, name: &str, size: usize) {
+        let key = ObjectKey::from_listing(name).unwrap();
+        let body = Bytes::from(vec![0; size]);
+        let put = place.remote.put(&key, body, PutMode::Overwrite);
+        place.runtime.block_on(put).unwrap();
+    }
+
+    #[test]
+    fn a_place_can_be_measured_brought_back_and_is_left_empty() {
+        let workspace = Workspace::create(None).unwrap();
+        let target = Target::open(&options(""), &workspace).unwrap();
+        let dir = target.directory().unwrap().to_owned();
+        let place = target.place("run-1").unwrap();
+        assert_eq!(place.contents().unwrap(), (BTreeSet::new(), 0));
+        put(&place, "packs/a", 100);
+        let (first, bytes) = place.contents().unwrap();
+        assert_eq!((first.len(), bytes), (1, 100));
+        put(&place, "packs/b", 23);
+        assert_eq!(place.contents().unwrap().1, 123);
+        assert_eq!(place.size_without(&first).unwrap(), 23);
+        place.keep_only(&first).unwrap();
+        assert_eq!(place.contents().unwrap(), (first, 100));
+        assert_eq!(place.requests_served().unwrap(), None);
+        drop(place);
+        assert_eq!(target.place("run-1").unwrap().contents().unwrap().1, 0);
+        drop(target);
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn the_program_is_told_where_to_go() {
+        let workspace = Workspace::create(None).unwrap();
+        let mut options = options("s3://bucket/prefix/");
+        options.endpoint = Some("http://127.0.0.1:1".into());
+        options.path_style = true;
+        let mut target = Target::open(&options, &workspace).unwrap();
+        target.spec.url = "s3://bucket/prefix/x".into();
+        let place = std::mem::ManuallyDrop::new(target.place("run-1").unwrap());
+        let cachefs = place.cachefs(Path::new("cachefs"));
+        let wanted = ["--remote", "s3://bucket/prefix/x/run-1", "--endpoint"];
+        assert_eq!(cachefs.remote[..3], wanted.map(OsString::from));
+        assert_eq!(cachefs.remote[4], "--path-style");
+        assert!(cachefs.variables.is_empty());
+        options.server.latency_ms = 1;
+        Target::open(&options, &workspace).unwrap_err();
+    }
+}

@@ -1,0 +1,294 @@
+//! The `cachefs` program over a store directory of its own.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
+
+use super::answer::{self, Restore, Save, Stats, Traffic};
+use super::child::{self, Finished, OnSignal};
+use crate::{machine, workspace};
+
+/// How long a daemon may take to end before it is no longer asked.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Beginnings of variables that change what the program does or where it reports to.
+const NOT_INHERITED: [&str; 4] = ["CACHEFS_", "PLUGIN_", "GITHUB_", "DRONE_"];
+
+/// The program, and the remote it works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Cachefs {
+    /// Where the program is.
+    pub(crate) program: PathBuf,
+    /// The options that name the remote.
+    pub(crate) remote: Vec<OsString>,
+    /// Variables with the credentials of the remote, if they are not those of this process.
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+/// In which form a restored directory comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Mounted, its data being read when it is needed.
+    Mount,
+    /// Plain files.
+    Copy,
+}
+
+/// An answer, and what it took to get it.
+#[derive(Debug)]
+pub(crate) struct Timed<T> {
+    /// What the program answered.
+    pub(crate) answer: T,
+    /// How long it ran and how large it became.
+    pub(crate) finished: Finished,
+}
+
+impl Cachefs {
+    /// Finds the program: the one named, else the one beside this program, else that of `PATH`.
+    pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
+        let beside = env::current_exe()?.with_file_name("cachefs");
+        let program = match named {
+            Some(path) => path.canonicalize(),
+            None if beside.exists() => Ok(beside),
+            None => Ok("cachefs".into()),
+        };
+        program.context("cachefs was not found; build it, or name it with --cachefs")
+    }
+
+    /// What the program says about its version.
+    pub(crate) fn version(program: &Path) -> Result<String> {
+        let asked = child::run(Command::new(program).arg("--version"), OnSignal::End)
+            .context("cachefs does not run; build it, or name it with --cachefs")?;
+        Ok(asked.stdout.trim().to_owned())
+    }
+
+    /// A store in a directory, which is made by the program.
+    pub(crate) fn store(&self, dir: PathBuf) -> Store {
+        Store {
+            cachefs: self.clone(),
+            dir,
+            mounts: Vec::new(),
+        }
+    }
+}
+
+/// A store directory, the daemon that may work on it, and the mounts made with it. All of them
+/// are gone when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Store {
+    cachefs: Cachefs,
+    dir: PathBuf,
+    mounts: Vec<PathBuf>,
+}
+
+impl Store {
+    /// Saves a directory under a key.
+    pub(crate) fn save(&self, key: &str, path: &Path) -> Result<Timed<Save>> {
+        let mut command = self.command("save");
+        command.args(["--key", key, "--path"]).arg(path);
+        let saved: Timed<Save> = answered(&mut command)?;
+        let answer = &saved.answer;
+        ensure!(
+            answer.key == key && answer.layers > 0,
+            "{key} was not saved: {}",
+            saved.finished.stdout.trim()
+        );
+        Ok(saved)
+    }
+
+    /// Restores what a key names to a path, and checks that it is there in the form asked for.
+    pub(crate) fn restore(&mut self, key: &str, path: &Path, mode: Mode) -> Result<Timed<Restore>> {
+        let mut command = self.command("restore");
+        command.args(["--key", key, "--path"]).arg(path);
+        command.args(["--mode", if mode == Mode::Mount { "mount" } else { "copy" }]);
+        if mode == Mode::Mount {
+            // Before it is known to be mounted: it may be even if the program fails.
+            self.mounts.push(path.to_owned());
+        }
+        let restored: Timed<Restore> = answered(&mut command)?;
+        ensure!(
+            restored.answer.matched == "exact",
+            "{key} was not restored: {}",
+            restored.finished.stdout.trim()
+        );
+        ensure!(
+            is_mounted(path)? == (mode == Mode::Mount),
+            "{key} was restored as something else than a {mode:?}"
+        );
+        Ok(restored)
+    }
+
+    /// What the daemon asked of the remote so far.
+    pub(crate) fn daemon_traffic(&self) -> Result<Traffic> {
+        let stats: Timed<Stats> = answered(&mut self.command("stats"))?;
+        let daemon = stats.answer.daemon.context("no daemon is running")?;
+        Ok(daemon.traffic)
+    }
+
+    /// The peak of the daemon's resident memory so far, in bytes; `None` when none is running.
+    pub(crate) fn daemon_memory(&self) -> Result<Option<u64>> {
+        self.daemon().map(machine::peak_memory).transpose()
+    }
+
+    /// Unmounts everything and ends the daemon; the store stays.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        while let Some(path) = self.mounts.last() {
+            if is_mounted(path)? {
+                let mut command = self.command("umount");
+                child::run(command.arg(path), OnSignal::Finish)?;
+                ensure!(!is_mounted(path)?, "{} is still mounted", path.display());
+            }
+            self.mounts.pop();
+        }
+        let Some(daemon) = self.daemon() else {
+            return Ok(());
+        };
+        child::run(self.command("daemon").arg("stop"), OnSignal::Finish)?;
+        ensure!(ended(daemon), "the daemon {daemon} does not end");
+        Ok(())
+    }
+
+    /// Ends everything and removes the store.
+    pub(crate) fn close(mut self) -> Result<()> {
+        self.stop()?;
+        workspace::remove(&self.dir)
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.cachefs.program);
+        for (variable, _) in env::vars_os() {
+            let name = variable.to_string_lossy();
+            if NOT_INHERITED.iter().any(|start| name.starts_with(start)) {
+                command.env_remove(&variable);
+            }
+        }
+        let variables = self.cachefs.variables.iter();
+        command.envs(variables.map(|(name, value)| (name, value)));
+        // A configuration in the current directory is not meant for this.
+        if let Some(parent) = self.dir.parent() {
+            command.current_dir(parent);
+        }
+        command.arg(name).arg("--store").arg(&self.dir);
+        command
+            .args(&self.cachefs.remote)
+            .args(["--format", "json"]);
+        command
+    }
+
+    /// The process of the daemon that has the store, if one has.
+    fn daemon(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.dir.join("daemon.lock")).ok()?;
+        let process = text.trim().parse().ok()?;
+        // The file stays when the daemon has gone, and then the number may be another's.
+        let program = fs::read_link(format!("/proc/{process}/exe")).ok()?;
+        let ours = self.cachefs.program.file_name();
+        (program.file_name() == ours).then_some(process)
+    }
+
+    /// Ends a daemon that does not answer.
+    fn kill(&self) {
+        let Some(daemon) = self.daemon() else { return };
+        let Some(process) = Pid::from_raw(daemon.cast_signed()) else {
+            return;
+        };
+        for signal in [Signal::TERM, Signal::KILL] {
+            // It may have ended in between.
+            let _ = kill_process(process, signal);
+            if ended(daemon) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // After `close` there is neither a daemon nor a mount, and this does nothing.
+        if let Err(error) = self.stop() {
+            eprintln!("cachefs-bench: could not stop cachefs: {error:#}");
+            for path in self.mounts.drain(..).rev() {
+                let _ = rustix::mount::unmount(&path, rustix::mount::UnmountFlags::DETACH);
+            }
+            self.kill();
+        }
+        if let Err(error) = workspace::remove(&self.dir) {
+            eprintln!("cachefs-bench: could not clean up: {error:#}");
+        }
+    }
+}
+
+fn answered<T: DeserializeOwned>(command: &mut Command) -> Result<Timed<T>> {
+    let finished = child::run(command, OnSignal::End)?;
+    Ok(Timed {
+        answer: answer::parse(&finished.stdout)?,
+        finished,
+    })
+}
+
+/// Whether a directory is on another filesystem than the one it is in.
+fn is_mounted(path: &Path) -> Result<bool> {
+    let device = |path: &Path| -> Result<u64> {
+        let stat = fs::symlink_metadata(path);
+        Ok(stat
+            .with_context(|| format!("{} cannot be looked at", path.display()))?
+            .dev())
+    };
+    let parent = path.parent().context("a mount point has a parent")?;
+    Ok(device(path)? != device(parent)?)
+}
+
+/// Waits for a process, which is not a child of this one, to end.
+fn ended(process: u32) -> bool {
+    let start = Instant::now();
+    while fs::exists(format!("/proc/{process}")).unwrap_or(true) {
+        if start.elapsed() > PATIENCE {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::ManuallyDrop;
+
+    use super::*;
+
+    #[test]
+    fn a_process_is_a_daemon_of_ours_only_when_it_runs_our_program() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = |program: PathBuf| {
+            let cachefs = Cachefs {
+                program,
+                remote: vec![],
+                variables: vec![],
+            };
+            // Its guard would end the daemon, which is this process.
+            ManuallyDrop::new(cachefs.store(temp.path().to_owned()))
+        };
+        let ours = store(env::current_exe().unwrap());
+        assert_eq!(ours.daemon_memory().unwrap(), None);
+        let process = std::process::id();
+        fs::write(temp.path().join("daemon.lock"), format!("{process}\n")).unwrap();
+        assert_eq!(ours.daemon(), Some(process));
+        assert!(ours.daemon_memory().unwrap() > Some(0));
+        assert_eq!(store("/bin/other".into()).daemon(), None);
+    }
+
+    #[test]
+    fn mounts_are_told_from_directories() {
+        assert!(is_mounted(Path::new("/proc")).unwrap());
+        let temp = tempfile::tempdir().unwrap();
+        assert!(!is_mounted(temp.path()).unwrap());
+        is_mounted(&temp.path().join("none")).unwrap_err();
+    }
+}

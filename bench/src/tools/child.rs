@@ -1,0 +1,212 @@
+//! Programs that are run, timed and measured.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use wait4::Wait4;
+
+use crate::interrupt::{self, Interruptible};
+
+/// How much of a program's complaints is repeated, in bytes.
+const COMPLAINT: usize = 2000;
+
+/// A program, or several joined by pipes, that ended well.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// From before the first was started until the last had ended.
+    pub(crate) wall: Duration,
+    /// Peak resident memory in bytes, added up over the programs of a pipe.
+    pub(crate) peak_memory: u64,
+    /// What the last one wrote to standard output, unless that went elsewhere.
+    pub(crate) stdout: String,
+}
+
+/// Whether signals from outside end a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnSignal {
+    /// It is part of the work.
+    End,
+    /// It cleans up.
+    Finish,
+}
+
+/// Runs one program and keeps what it writes.
+pub(crate) fn run(command: &mut Command, on_signal: OnSignal) -> Result<Finished> {
+    // Files, not pipes: a daemon that keeps its parent's output open must not delay the end.
+    let mut stdout = tempfile::tempfile()?;
+    command.stdin(Stdio::null()).stdout(stdout.try_clone()?);
+    let start = Instant::now();
+    let child = Running::start(command, on_signal)?;
+    let peak_memory = child.wait()?;
+    let wall = start.elapsed();
+    Ok(Finished {
+        wall,
+        peak_memory,
+        stdout: contents(&mut stdout)?,
+    })
+}
+
+/// Runs programs at once, the output of each being the input of the next. The last says itself
+/// where its output goes.
+pub(crate) fn pipe<const N: usize>(commands: [Command; N]) -> Result<Finished> {
+    let start = Instant::now();
+    let running = start_all(commands);
+    let (running, failure) = match running {
+        Ok(running) => (running, None),
+        Err((running, error)) => (running, Some(error)),
+    };
+    // All are waited for before any is judged. What goes wrong closes the pipes of those before
+    // it, so the last complaint tells most.
+    let ended: Vec<_> = running.into_iter().map(Running::wait).collect();
+    let wall = start.elapsed();
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let mut peak_memory = 0;
+    for ended in ended.into_iter().rev() {
+        peak_memory += ended?;
+    }
+    Ok(Finished {
+        wall,
+        peak_memory,
+        stdout: String::new(),
+    })
+}
+
+/// Starts the programs of a pipe; on failure those already started come with the error.
+fn start_all<const N: usize>(
+    commands: [Command; N],
+) -> Result<Vec<Running>, (Vec<Running>, anyhow::Error)> {
+    let mut running: Vec<Running> = Vec::new();
+    for (number, mut command) in commands.into_iter().enumerate() {
+        let source = running
+            .last_mut()
+            .and_then(|before| before.child.stdout.take());
+        command.stdin(source.map_or_else(Stdio::null, Stdio::from));
+        if number + 1 < N {
+            command.stdout(Stdio::piped());
+        } else {
+            command.stdout(Stdio::null());
+        }
+        // The command is dropped here with its end of the pipe, so that the one before sees it
+        // closed when this one dies.
+        match Running::start(&mut command, OnSignal::End) {
+            Ok(started) => running.push(started),
+            Err(error) => return Err((running, error)),
+        }
+    }
+    Ok(running)
+}
+
+struct Running {
+    name: String,
+    child: Child,
+    complaints: File,
+    interruptible: Option<Interruptible>,
+}
+
+impl Running {
+    fn start(command: &mut Command, on_signal: OnSignal) -> Result<Self> {
+        if on_signal == OnSignal::End {
+            interrupt::check()?;
+        }
+        let name = command.get_program().to_string_lossy().into_owned();
+        let complaints = tempfile::tempfile()?;
+        let child = command
+            .stderr(complaints.try_clone()?)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("could not start {name}"))?;
+        let interruptible = (on_signal == OnSignal::End).then(|| Interruptible::new(child.id()));
+        Ok(Self {
+            name,
+            child,
+            complaints,
+            interruptible,
+        })
+    }
+
+    /// Waits for its end; tells its peak memory in bytes.
+    fn wait(mut self) -> Result<u64> {
+        let used = self.child.wait4();
+        drop(self.interruptible.take());
+        let used = used.with_context(|| format!("could not wait for {}", self.name))?;
+        if !used.status.success() {
+            // Having been told to end is no failure of its own.
+            interrupt::check()?;
+            let text = contents(&mut self.complaints)?;
+            bail!(
+                "{} failed with {}: {}",
+                self.name,
+                used.status,
+                last_part(text.trim())
+            );
+        }
+        Ok(used.rusage.maxrss)
+    }
+}
+
+fn contents(file: &mut File) -> Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn last_part(text: &str) -> &str {
+    let start = text.len().saturating_sub(COMPLAINT);
+    let start = (start..text.len()).find(|&at| text.is_char_boundary(at));
+    &text[start.unwrap_or(0)..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn output_time_and_memory_are_those_of_the_program() {
+        let ended = run(
+            &mut shell("sleep 0.05; echo out; echo err >&2"),
+            OnSignal::End,
+        )
+        .unwrap();
+        assert_eq!(ended.stdout, "out\n");
+        assert!(ended.wall >= Duration::from_millis(50));
+        assert!(ended.peak_memory > 100_000, "{}", ended.peak_memory);
+    }
+
+    #[test]
+    fn a_process_left_behind_does_not_delay_the_end() {
+        let ended = run(&mut shell("sleep 3 & echo out"), OnSignal::End).unwrap();
+        assert!(ended.wall < Duration::from_secs(2), "{:?}", ended.wall);
+    }
+
+    #[test]
+    fn a_failure_repeats_what_the_program_said() {
+        let error = run(&mut shell("echo no such luck >&2; exit 3"), OnSignal::End).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("no such luck") && text.contains('3'),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_pipe_fails_when_either_end_does() {
+        pipe([shell("echo a"), shell("grep -q a")]).unwrap();
+        pipe([shell("echo a; exit 1"), shell("grep -q a")]).unwrap_err();
+        pipe([shell("echo a"), shell("cat >/dev/null; exit 1")]).unwrap_err();
+        pipe([shell("yes"), shell("exit 1")]).unwrap_err();
+        pipe([shell("yes"), Command::new("/no/such/program")]).unwrap_err();
+    }
+}

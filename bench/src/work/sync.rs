@@ -1,0 +1,236 @@
+//! Brings a tree to the state of another, touching only what differs.
+//!
+//! Like `rsync --checksum`: a file whose content is the same is left alone, whatever its times, as
+//! package managers leave alone what they need not change. What is written gets the times of the
+//! source, to the nanosecond. Extended attributes are not looked at. Fifos, sockets and devices are
+//! neither copied nor removed.
+
+mod write;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, Stat, linkat, readlinkat, statat};
+
+use super::dir::{Kind, Lister, open_dir, open_root};
+use crate::interrupt;
+
+/// What a sync did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Entries that were not there before.
+    pub(crate) created: u64,
+    /// Files and links that had another content.
+    pub(crate) rewritten: u64,
+    /// Entries that are there no more; those below a removed directory are not counted.
+    pub(crate) removed: u64,
+    /// Entries of which only the mode or the owner differed.
+    pub(crate) attributes: u64,
+    /// Fifos, sockets and devices that were passed over.
+    pub(crate) skipped: u64,
+}
+
+impl Changes {
+    /// Whether the trees were the same before.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self {
+            created,
+            rewritten,
+            removed,
+            attributes,
+            skipped: _,
+        } = self;
+        created + rewritten + removed + attributes == 0
+    }
+}
+
+/// Makes `target` equal to `source`. Both are directories that exist.
+pub(crate) fn sync(source: &Path, target: &Path) -> Result<Changes> {
+    Sync::run(source, target).with_context(|| {
+        let (source, target) = (source.display(), target.display());
+        format!("could not bring {target} to the state of {source}")
+    })
+}
+
+/// An entry on both sides, the target's unless it has to be made.
+struct Pair<'a> {
+    from: BorrowedFd<'a>,
+    to: BorrowedFd<'a>,
+    name: &'a CString,
+    /// Where it is below the roots.
+    path: PathBuf,
+    source: Stat,
+    target: Option<Stat>,
+}
+
+struct Sync {
+    target: OwnedFd,
+    lister: Lister,
+    /// Where, below the target's root, a file of the source with several names is already, by its
+    /// device and inode.
+    linked: HashMap<(u64, u64), PathBuf>,
+    changes: Changes,
+}
+
+impl Sync {
+    fn run(source: &Path, target: &Path) -> io::Result<Changes> {
+        let (from, to) = (open_root(source)?, open_root(target)?);
+        let mut sync = Self {
+            target: to.try_clone()?,
+            lister: Lister::new(),
+            linked: HashMap::new(),
+            changes: Changes::default(),
+        };
+        sync.directory(from.as_fd(), to.as_fd(), Path::new(""))?;
+        Ok(sync.changes)
+    }
+
+    fn directory(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        path: &Path,
+    ) -> io::Result<()> {
+        interrupt::check_io()?;
+        let wanted = self.by_name(from)?;
+        let there = self.by_name(to)?;
+        let before = self.changes;
+        for (name, &kind) in &there {
+            let stays = wanted.get(name).is_some_and(|&wanted| wanted == kind);
+            if !stays && kind != Kind::Special {
+                write::remove(&mut self.lister, to, name, kind)?;
+                self.changes.removed += 1;
+            }
+        }
+        let mut made = self.changes != before;
+        for (name, &kind) in &wanted {
+            if kind == Kind::Special {
+                self.changes.skipped += 1;
+                continue;
+            }
+            let target = match there.get(name) {
+                Some(&there) if there == kind => Some(statat(to, name, AtFlags::SYMLINK_NOFOLLOW)?),
+                _ => None,
+            };
+            let pair = Pair {
+                from,
+                to,
+                name,
+                path: path.join(OsStr::from_bytes(name.to_bytes())),
+                source: statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?,
+                target,
+            };
+            made |= match kind {
+                Kind::Directory => self.subdirectory(&pair)?,
+                Kind::File => self.file(&pair)?,
+                Kind::Symlink => self.symlink(&pair)?,
+                Kind::Special => false,
+            };
+        }
+        if made {
+            write::set_directory_times(to, &rustix::fs::fstat(from)?)?;
+        }
+        Ok(())
+    }
+
+    fn by_name(&mut self, dir: BorrowedFd<'_>) -> io::Result<BTreeMap<CString, Kind>> {
+        let entries = self.lister.list(dir)?;
+        Ok(entries
+            .into_iter()
+            .map(|entry| (entry.name, entry.kind))
+            .collect())
+    }
+
+    /// Tells whether the parent directory was changed, as the two below do.
+    fn subdirectory(&mut self, pair: &Pair<'_>) -> io::Result<bool> {
+        let made = pair.target.is_none();
+        if made {
+            write::directory(pair.to, pair.name)?;
+        }
+        let from = open_dir(pair.from, pair.name)?;
+        let to = open_dir(pair.to, pair.name)?;
+        self.directory(from.as_fd(), to.as_fd(), &pair.path)?;
+        if made {
+            self.changes.created += 1;
+            // Last: the mode may forbid to write, and the entries changed the times.
+            write::attributes(pair.to, pair.name, &pair.source)?;
+            write::set_directory_times(to.as_fd(), &pair.source)?;
+        } else {
+            self.attributes(pair)?;
+        }
+        Ok(made)
+    }
+
+    fn file(&mut self, pair: &Pair<'_>) -> io::Result<bool> {
+        let has_names = pair.source.st_nlink > 1;
+        let inode = (pair.source.st_dev, pair.source.st_ino);
+        if let Some(target) = &pair.target
+            && target.st_size == pair.source.st_size
+            && write::same_content(pair.from, pair.to, pair.name)?
+        {
+            if has_names {
+                self.linked
+                    .entry(inode)
+                    .or_insert_with(|| pair.path.clone());
+            }
+            self.attributes(pair)?;
+            return Ok(false);
+        }
+        match self.linked.get(&inode) {
+            Some(first) if has_names => {
+                if pair.target.is_some() {
+                    write::remove(&mut self.lister, pair.to, pair.name, Kind::File)?;
+                }
+                linkat(&self.target, first, pair.to, pair.name, AtFlags::empty())?;
+            }
+            _ => write::file(pair.from, pair.to, pair.name, &pair.source)?,
+        }
+        if has_names {
+            self.linked.insert(inode, pair.path.clone());
+        }
+        self.count_written(pair);
+        Ok(true)
+    }
+
+    fn symlink(&mut self, pair: &Pair<'_>) -> io::Result<bool> {
+        let goal = readlinkat(pair.from, pair.name, Vec::new())?;
+        if pair.target.is_some() {
+            if readlinkat(pair.to, pair.name, Vec::new())? == goal {
+                self.attributes(pair)?;
+                return Ok(false);
+            }
+            write::remove(&mut self.lister, pair.to, pair.name, Kind::Symlink)?;
+        }
+        write::symlink(pair.to, pair.name, &goal, &pair.source)?;
+        self.count_written(pair);
+        Ok(true)
+    }
+
+    fn count_written(&mut self, pair: &Pair<'_>) {
+        match pair.target {
+            Some(_) => self.changes.rewritten += 1,
+            None => self.changes.created += 1,
+        }
+    }
+
+    /// Corrects mode and owner of what stays.
+    fn attributes(&mut self, pair: &Pair<'_>) -> io::Result<()> {
+        let Some(target) = &pair.target else {
+            return Ok(());
+        };
+        let of = |stat: &Stat| (stat.st_mode, stat.st_uid, stat.st_gid);
+        if of(target) != of(&pair.source) {
+            write::attributes(pair.to, pair.name, &pair.source)?;
+            self.changes.attributes += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

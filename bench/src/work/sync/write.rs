@@ -1,0 +1,158 @@
+//! The single changes that a sync makes to a directory.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chmodat, chownat,
+    fchmod, fchown, futimens, mkdirat, openat, renameat, symlinkat, unlinkat, utimensat,
+};
+
+use crate::work::dir::{Kind, Lister, open_dir};
+
+/// The name of a file until it is whole.
+const PART: &CStr = c".cachefs-bench-part";
+/// Bytes compared at a time.
+const BLOCK: usize = 128 << 10;
+
+/// Whether two files of one name and one size hold the same.
+pub(super) fn same_content(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &CStr,
+) -> io::Result<bool> {
+    let (mut from, mut to) = (open(from, name)?, open(to, name)?);
+    let mut blocks = (vec![0; BLOCK], vec![0; BLOCK]);
+    loop {
+        let length = read_block(&mut from, &mut blocks.0)?;
+        if read_block(&mut to, &mut blocks.1)? != length || blocks.0[..length] != blocks.1[..length]
+        {
+            return Ok(false);
+        }
+        if length < BLOCK {
+            return Ok(true);
+        }
+    }
+}
+
+/// Fills the block unless the file ends before.
+fn read_block(file: &mut File, block: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < block.len() {
+        match file.read(&mut block[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok(length)
+}
+
+fn open(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(dir, name, flags, Mode::empty())?.into())
+}
+
+/// Writes a file beside the old one, if any, and puts it in its place.
+pub(super) fn file(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &CStr,
+    source: &Stat,
+) -> io::Result<()> {
+    let mut content = open(from, name)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut part: File = openat(to, PART, flags, Mode::RUSR | Mode::WUSR)?.into();
+    let written = io::copy(&mut content, &mut part).and_then(|_| {
+        fchown(&part, Some(owner(source)), Some(group(source)))?;
+        // After the owner, whose change takes away setuid.
+        fchmod(&part, mode(source))?;
+        futimens(&part, &times(source))?;
+        Ok(renameat(to, PART, to, name)?)
+    });
+    if written.is_err() {
+        // The error that matters is the first.
+        let _ = unlinkat(to, PART, AtFlags::empty());
+    }
+    written
+}
+
+/// Makes a symbolic link.
+pub(super) fn symlink(
+    to: BorrowedFd<'_>,
+    name: &CStr,
+    goal: &CStr,
+    source: &Stat,
+) -> io::Result<()> {
+    symlinkat(goal, to, name)?;
+    let (user, group) = (owner(source), group(source));
+    chownat(to, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(utimensat(
+        to,
+        name,
+        &times(source),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
+}
+
+/// Makes a directory that can be filled.
+pub(super) fn directory(to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    Ok(mkdirat(to, name, Mode::RWXU)?)
+}
+
+/// Gives a file, link or directory the owner and the mode of the source.
+pub(super) fn attributes(to: BorrowedFd<'_>, name: &CStr, source: &Stat) -> io::Result<()> {
+    let (user, group) = (owner(source), group(source));
+    chownat(to, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(source.st_mode) != FileType::Symlink {
+        chmodat(to, name, mode(source), AtFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Gives a directory the times of the source.
+pub(super) fn set_directory_times(dir: BorrowedFd<'_>, source: &Stat) -> io::Result<()> {
+    Ok(futimens(dir, &times(source))?)
+}
+
+/// Removes an entry, and what is below it.
+pub(super) fn remove(
+    lister: &mut Lister,
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    kind: Kind,
+) -> io::Result<()> {
+    if kind != Kind::Directory {
+        return Ok(unlinkat(dir, name, AtFlags::empty())?);
+    }
+    let below = open_dir(dir, name)?;
+    for entry in lister.list(&below)? {
+        remove(lister, below.as_fd(), &entry.name, entry.kind)?;
+    }
+    Ok(unlinkat(dir, name, AtFlags::REMOVEDIR)?)
+}
+
+fn owner(stat: &Stat) -> Uid {
+    Uid::from_raw(stat.st_uid)
+}
+
+fn group(stat: &Stat) -> Gid {
+    Gid::from_raw(stat.st_gid)
+}
+
+fn mode(stat: &Stat) -> Mode {
+    Mode::from_raw_mode(stat.st_mode)
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let time = |seconds: i64, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        // Below a thousand million by definition.
+        tv_nsec: nanoseconds.cast_signed(),
+    };
+    Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    }
+}

@@ -1,0 +1,91 @@
+//! The directory in which everything happens, and its removal whatever happens.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+use rustix::mount::{UnmountFlags, unmount};
+
+use crate::mounts;
+
+/// A directory of its own, removed with everything in it when dropped.
+#[derive(Debug)]
+pub(crate) struct Workspace(PathBuf);
+
+impl Workspace {
+    /// Makes it below a directory that exists; by default that for temporary files.
+    pub(crate) fn create(parent: Option<&Path>) -> Result<Self> {
+        let parent = parent.map_or_else(env::temp_dir, Path::to_owned);
+        // Mount tables have real paths, and programs are started in other directories.
+        let made = parent.canonicalize().and_then(|parent| {
+            let dir = tempfile::Builder::new()
+                .prefix("cachefs-bench-")
+                .tempdir_in(parent)?;
+            Ok(dir.keep())
+        });
+        let dir = made.with_context(|| format!("could not work in {}", parent.display()))?;
+        Ok(Self(dir))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes an empty directory in it, in place of what had this name.
+    pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.0.join(name);
+        remove(&dir)?;
+        fs::create_dir(&dir)?;
+        Ok(dir)
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.0) {
+            eprintln!("cachefs-bench: could not clean up: {error:#}");
+        }
+    }
+}
+
+/// Removes a directory, if it is there, after all mounts in it.
+pub(crate) fn remove(dir: &Path) -> Result<()> {
+    // Innermost first, which are the last. Nothing must be deleted through a mount.
+    for point in mounts::below(dir)?.iter().rev() {
+        unmount(point, UnmountFlags::DETACH)
+            .with_context(|| format!("could not unmount {}", point.display()))?;
+    }
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("could not remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove_file(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left() {
+        let workspace = Workspace::create(None).unwrap();
+        let path = workspace.path().to_owned();
+        let dir = workspace.fresh("dir").unwrap();
+        fs::write(dir.join("file"), "").unwrap();
+        let again = workspace.fresh("dir").unwrap();
+        assert_eq!(fs::read_dir(again).unwrap().count(), 0);
+        drop(workspace);
+        assert!(!path.exists());
+        remove(&path).unwrap();
+    }
+}

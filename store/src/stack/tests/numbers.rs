@@ -1,0 +1,100 @@
+//! What is not a property of many stacks but of a few.
+
+use std::sync::Arc;
+
+use super::model::open;
+use crate::layer::{LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode};
+use crate::stack::{Ino, MAX_DEPTH, Stack, squash, squash_plan};
+
+fn directory() -> Meta {
+    Meta {
+        mode: mode::DIRECTORY | 0o755,
+        ..Meta::default()
+    }
+}
+
+/// A layer whose root has a pipe under each of these names: one inode.
+fn linked(names: &[&str]) -> Arc<crate::layer::Layer> {
+    let pipe = Meta {
+        mode: mode::FIFO | 0o644,
+        ..Meta::default()
+    };
+    let mut builder = LayerBuilder::new(&directory(), []).unwrap();
+    let entry = |(position, name): (usize, &&'static str)| NewEntry {
+        name: name.as_bytes(),
+        link: match position {
+            0 => Link::New(NewInode {
+                meta: &pipe,
+                kind: NewKind::Special(0),
+            }),
+            _ => Link::SameAs(0),
+        },
+    };
+    let names: Vec<&'static str> = names.iter().map(|name| &*name.to_string().leak()).collect();
+    let entries: Vec<_> = names.iter().enumerate().map(entry).collect();
+    builder.fill(ROOT, &entries).unwrap();
+    open(builder.finish().unwrap())
+}
+
+#[test]
+fn no_layer_is_an_empty_directory() {
+    let stack = Stack::new(Vec::new()).unwrap();
+    assert_eq!(stack.attr(Ino::ROOT).unwrap().kind(), mode::DIRECTORY);
+    assert_eq!(stack.lookup(Ino::ROOT, b"a").unwrap(), None);
+    stack
+        .list(Ino::ROOT, 0, |_, _, _| panic!("there is nothing to list"))
+        .unwrap();
+}
+
+#[test]
+fn too_many_layers_are_refused() {
+    assert!(Stack::new(vec![linked(&["a"]); MAX_DEPTH]).is_ok());
+    assert!(Stack::new(vec![linked(&["a"]); MAX_DEPTH + 1]).is_err());
+}
+
+#[test]
+fn unknown_numbers_are_errors() {
+    let stack = Stack::new(vec![linked(&["a"]), linked(&["b"])]).unwrap();
+    for number in [0, 3, 1 << 32, 3 << 32, u64::MAX] {
+        assert!(stack.attr(Ino::from_number(number)).is_err(), "{number}");
+        assert!(
+            stack.lookup(Ino::from_number(number), b"a").is_err(),
+            "{number}"
+        );
+    }
+}
+
+#[test]
+fn squashing_counts_links_afresh() {
+    let lower = linked(&["a", "b", "c"]);
+    let mut builder = LayerBuilder::new(&directory(), []).unwrap();
+    builder
+        .fill(
+            ROOT,
+            &[NewEntry {
+                name: b"b",
+                link: Link::Whiteout,
+            }],
+        )
+        .unwrap();
+    let squashed = squash(&[lower, open(builder.finish().unwrap())], true).unwrap();
+    let stack = Stack::new(vec![open(squashed)]).unwrap();
+    let (a, c) = (
+        stack.find(b"a").unwrap().unwrap(),
+        stack.find(b"c").unwrap().unwrap(),
+    );
+    assert_eq!(a, c);
+    assert_eq!(stack.attr(a).unwrap().links, 2);
+    assert_eq!(stack.find(b"b").unwrap(), None);
+}
+
+#[test]
+fn a_base_is_left_alone_until_what_lies_on_it_is_large() {
+    assert_eq!(squash_plan(&[10; 16]), None);
+    let mut entries = vec![10_000];
+    entries.extend([100; 16]);
+    assert_eq!(squash_plan(&entries), Some(1..17));
+    entries.extend([1000; 10]);
+    assert_eq!(squash_plan(&entries), Some(0..27));
+    assert_eq!(squash_plan(&[]), None);
+}

@@ -1,0 +1,1 @@
+//! Copy mode in situations that a generated tree does not bring about.

@@ -1,0 +1,10 @@
+//! The store as a whole: trees saved as layers, stacked, squashed and written out again; keys
+//! published by jobs that race; damage found. Without processes and mounts.
+
+// Told to be tests, so that the helpers among them may unwrap as tests do.
+#[cfg(test)]
+mod copying;
+#[cfg(test)]
+mod fidelity;
+#[cfg(test)]
+mod workbench;

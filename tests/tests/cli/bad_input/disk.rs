@@ -73,7 +73,8 @@ fn a_store_that_fills_up_reads_on_from_the_remote() {
     let reader = first
         .second_machine()
         .unwrap()
-        .with_env("CACHEFS_STORE", disk.join("store"));
+        .with_env("CACHEFS_STORE", disk.join("store"))
+        .with_env("CACHEFS_CACHE_LIMIT", "200K");
     let mount = reader.dir("mount");
     reader.restored("v1", &mount);
     assert_same(&dir, &mount, &CompareOptions::default());

@@ -39,10 +39,10 @@ fn saves_that_end_early(with: Signal) {
     };
     let faults = server.faults();
     let (mut cut_short, mut came_through) = (0, 0);
-    for delay in (0..).map(|step| Duration::from_millis(step * 60)) {
-        faults.set_latency(Duration::from_millis(60));
+    for delay in (0..).map(|step| Duration::from_millis(step * 40)) {
+        faults.set_latency(Duration::from_millis(70));
         let save = strict_json(machine.save("k", &mount));
-        let mut save = save.spawn(Stdio::null(), Stdio::piped()).unwrap();
+        let save = save.spawn(Stdio::null(), Stdio::piped()).unwrap();
         std::thread::sleep(delay);
         signal(&save, with);
         let ended = save.wait_with_output();
@@ -80,7 +80,7 @@ fn saves_that_end_early(with: Signal) {
             break;
         }
     }
-    assert!(cut_short > 2, "only {cut_short} were cut short");
+    assert!(cut_short > 1, "only {cut_short} was cut short");
     // And the next one goes on from there.
     machine.saved("k", &mount);
     let reader = machine.second_machine().unwrap();

@@ -71,7 +71,7 @@ fn a_server_that_hangs() {
 
 #[test]
 fn a_server_that_forgot_the_packs() {
-    an_outage(Fault::Status(404), "not found");
+    an_outage(Fault::Status(404), "does not have it");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cachefs_store::remote::SpecError;
+use cachefs_store::remote::{RemoteError, RemoteErrorKind, SpecError};
 use cachefs_store::{Error as StoreError, ErrorKind};
 use serde::{Deserialize, Serialize};
 
@@ -154,13 +154,10 @@ impl Error {
             Self::State { hint, .. } => Some((*hint).to_owned()),
             Self::Io { source, path, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied => Some(format!(
-                    "run as a user who may write {}, or choose another --store",
+                    "run as a user who may access {}, or name another",
                     path.display()
                 )),
-                std::io::ErrorKind::StorageFull => {
-                    Some("free some space, or choose another --store".to_owned())
-                }
-                _ => None,
+                _ => io_hint(source),
             },
             Self::Start(_) | Self::Conversation(_) => Some(
                 "see `daemon.log` in the store directory; `cachefs doctor` checks this machine"
@@ -172,7 +169,7 @@ impl Error {
 
 fn store_hint(error: &StoreError) -> Option<String> {
     match error {
-        StoreError::Remote(error) => error.hint().map(str::to_owned),
+        StoreError::Remote(error) => Some(remote_hint(error)),
         StoreError::Changed { .. } => {
             Some("save again when nothing writes to the directory any more".to_owned())
         }
@@ -180,28 +177,74 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::Damaged { .. } => {
             Some("`cachefs check --read-data` shows what else is damaged; deleting the key and saving again repairs it".to_owned())
         }
-        StoreError::Io { source, .. } => match source.kind() {
-            std::io::ErrorKind::PermissionDenied => Some("run as a user who may access it".to_owned()),
-            std::io::ErrorKind::StorageFull => Some("free some space on that filesystem".to_owned()),
-            _ => None,
-        },
+        StoreError::Index(_) => {
+            Some("see `daemon.log` in the store directory; nothing is lost if `index` there is removed".to_owned())
+        }
+        StoreError::InvalidName(_) => {
+            Some("use letters, digits and `-`; put what is long or odd into a checksum".to_owned())
+        }
+        StoreError::Io { source, .. } => io_hint(source),
         _ => None,
     }
 }
 
+fn io_hint(error: &std::io::Error) -> Option<String> {
+    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    let hint = match error.kind() {
+        PermissionDenied => "run as a user who may access it",
+        StorageFull => "free some space on that filesystem",
+        ReadOnlyFilesystem => "choose a place that can be written to",
+        NotADirectory => "a part of the path is a file; name another",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// What the remote itself advises, or what helps with failures of that kind.
+fn remote_hint(error: &RemoteError) -> String {
+    use RemoteErrorKind::{Damaged, Deadline, Denied, Exists, Full, NoRemote, NotFound};
+    if let Some(hint) = error.hint() {
+        return hint.to_owned();
+    }
+    match error.kind() {
+        Denied => "check the credentials and what they are allowed; `cachefs doctor` tries them",
+        NoRemote => "correct --remote; the first save makes a directory, but no bucket",
+        Full => "free some space at the remote",
+        Damaged => "try again; if it stays, `cachefs check --read-data` shows what is damaged",
+        Exists => "save again",
+        NotFound => "something deleted it just now; try again",
+        Deadline => "check the address and the network; --timeout gives it more time",
+        _ => "check --remote and --endpoint; `cachefs doctor` tries them",
+    }
+    .to_owned()
+}
+
 /// An error with all its causes, on one line.
 pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = one_line(error);
+    let mut last = text.clone();
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
+        let cause_text = one_line(cause);
         if !text.contains(&cause_text) {
             text.push_str(": ");
-            text.push_str(&cause_text);
+            // Both may begin with what was being done.
+            let told = last.split_once(": ").map_or("", |(action, _)| action);
+            let news = cause_text
+                .split_once(": ")
+                .filter(|(action, _)| *action == told);
+            text.push_str(news.map_or(&*cause_text, |(_, news)| news));
         }
+        last = cause_text;
         source = cause.source();
     }
     text
+}
+
+fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    lines.join(" ")
 }
 
 impl From<&Error> for Failure {

@@ -63,7 +63,12 @@ impl StoreDir {
                 )),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                fs::write(&file, format!("{FORMAT}\n")).map_err(Error::io("write", file))
+                // A full disk must not leave an empty file, which no later command would accept.
+                let new = self.path.join(format!("format.{}", std::process::id()));
+                fs::write(&new, format!("{FORMAT}\n"))
+                    .and_then(|()| fs::rename(&new, &file))
+                    .inspect_err(|_| drop(fs::remove_file(&new)))
+                    .map_err(Error::io("write", file))
             }
             Err(error) => Err(Error::io("read", file)(error)),
         }

@@ -12,6 +12,9 @@ use crate::args::Global;
 /// The version of everything printed with `--format json`.
 pub(crate) const JSON_VERSION: u32 = 1;
 
+/// What is said when a signal ended the work.
+pub(crate) const INTERRUPTED: &str = "interrupted: run it again to go on from here";
+
 /// Sends the library's log to standard error.
 pub(crate) fn start_log(global: &Global) {
     let default = match global.verbose {
@@ -27,6 +30,8 @@ pub(crate) fn start_log(global: &Global) {
         .with_writer(std::io::stderr)
         .with_ansi(colour)
         .with_target(false)
+        // It would report a full disk under `daemon.log` there as well, and panic.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -8,8 +8,15 @@ use std::time::{Duration, Instant};
 use cachefs_store::save::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-use crate::output;
+use crate::{exit, output};
+
+/// The signals that ask the work to stop.
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+/// How long the work may take to stop. A request to a server that hangs never would.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Without a terminal, a line is printed this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -30,17 +37,27 @@ pub(crate) struct Display {
 impl Display {
     /// Starts; `verb` says what is being done, as in `saving`.
     ///
-    /// From now on SIGINT, SIGTERM and SIGHUP ask the work to stop; a second one ends the process.
+    /// From now on SIGINT, SIGTERM and SIGHUP ask the work to stop. A second one ends the process,
+    /// as does the first when the work does not stop soon: what is half done at any moment is
+    /// never visible.
     pub(crate) fn start(verb: &'static str) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in [
-            signal_hook::consts::SIGINT,
-            signal_hook::consts::SIGTERM,
-            signal_hook::consts::SIGHUP,
-        ] {
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+        for signal in SIGNALS {
+            let code = exit::INTERRUPTED.into();
+            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
         }
+        let mut signals = Signals::new(SIGNALS)?;
+        let watch = move || {
+            if signals.forever().next().is_some() {
+                std::thread::sleep(PATIENCE);
+                output::say(output::INTERRUPTED);
+                std::process::exit(exit::INTERRUPTED.into());
+            }
+        };
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(watch)?;
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::no_length();
             let style =

@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+/// How long conversations may go on after the daemon was told to stop. The answer to that very
+/// request is one of them.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Counts what keeps the daemon alive.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
@@ -65,12 +69,30 @@ impl Activity {
                 None => self.changed.wait(&mut counts),
             }
         }
+        let deadline = Instant::now() + LAST_WORDS;
+        while counts.connections > 0 && !self.changed.wait_until(&mut counts, deadline).timed_out()
+        {
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_conversation_may_end_before_the_daemon_does() {
+        let activity = Activity::default();
+        activity.connected();
+        std::thread::scope(|scope| {
+            activity.stop();
+            let waiting = scope.spawn(|| activity.wait_until_done(Duration::from_secs(60)));
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!waiting.is_finished());
+            activity.disconnected();
+            assert!(waiting.join().is_ok());
+        });
+    }
 
     #[test]
     fn a_view_keeps_the_daemon() {

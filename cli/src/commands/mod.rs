@@ -58,7 +58,7 @@ fn fail(global: &Global, error: &anyhow::Error, soft: bool) -> u8 {
         None => (ErrorKind::Local, format!("{error:#}"), None),
     };
     if kind == ErrorKind::Cancelled {
-        output::say("interrupted: nothing was left half done");
+        output::say(output::INTERRUPTED);
         return exit::INTERRUPTED;
     }
     let passes = soft && !global.strict_errors && exit::is_soft(kind);

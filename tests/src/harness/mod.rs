@@ -9,7 +9,7 @@ mod process;
 mod run;
 mod sandbox;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,6 +39,7 @@ pub struct Cachefs {
     machines: Arc<AtomicUsize>,
     root: PathBuf,
     remote: String,
+    env: Vec<(OsString, OsString)>,
 }
 
 impl Cachefs {
@@ -92,23 +93,36 @@ impl Cachefs {
             machines,
             root,
             remote,
+            env: Vec::new(),
         };
         machine.sandbox.watch(&machine.binary, &machine.store());
         Ok(machine)
     }
 
-    /// Makes another machine with the same remote and nothing in its store.
+    /// Makes another machine with the same remote and variables, and nothing in its store.
     ///
     /// # Errors
     ///
     /// When its directories cannot be made.
     pub fn second_machine(&self) -> Result<Self> {
-        Self::machine(
+        let machine = Self::machine(
             self.binary.clone(),
             Arc::clone(&self.sandbox),
             Arc::clone(&self.machines),
             self.remote.clone(),
-        )
+        )?;
+        Ok(Self {
+            env: self.env.clone(),
+            ..machine
+        })
+    }
+
+    /// Sets a variable for every run of the binary, such as credentials of the remote.
+    #[must_use]
+    pub fn with_env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
     }
 
     /// The binary under test.
@@ -155,11 +169,15 @@ impl Cachefs {
                 invocation = invocation.env(name, value);
             }
         }
-        invocation
+        invocation = invocation
             .env("HOME", self.home())
             .env("TMPDIR", self.root.join("tmp"))
             .env("CACHEFS_STORE", self.store())
-            .env("CACHEFS_REMOTE", &self.remote)
+            .env("CACHEFS_REMOTE", &self.remote);
+        for (name, value) in &self.env {
+            invocation = invocation.env(name, value);
+        }
+        invocation
     }
 
     /// Runs the binary.

@@ -1,0 +1,362 @@
+//! Mounts come, stay, end and recover as users expect.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use cachefs_tests::harness::Cachefs;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::support::{Commands, clean, machine, sample_dir, strict_json, wait_for};
+
+/// A machine with the sample saved as `v1`.
+fn saved_machine() -> Option<Cachefs> {
+    let machine = machine()?;
+    machine.saved("v1", &sample_dir(&machine));
+    Some(machine)
+}
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(number.try_into().unwrap()).unwrap()
+}
+
+fn is_gone(process: u32) -> bool {
+    !Path::new(&format!("/proc/{process}")).exists()
+}
+
+/// Kills the daemon and waits until it is gone.
+fn kill_daemon(machine: &Cachefs) -> u32 {
+    let daemon = machine.daemon().expect("a daemon");
+    kill_process(pid(daemon), Signal::KILL).unwrap();
+    wait_for("the daemon's end", Duration::from_secs(5), || {
+        machine.daemon().is_none()
+    });
+    daemon
+}
+
+/// The state that `stats` shows of the only restored path.
+fn state(machine: &Cachefs) -> String {
+    machine.stats()["restored"][0]["state"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn restoring_twice_finds_the_mount() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let mount = machine.dir("mount");
+    assert_eq!(machine.restored("v1", &mount)["result"], "mounted");
+    fs::write(mount.join("mine"), "mine").unwrap();
+    let again = machine.restore("v1", &mount).run().success();
+    again.stderr_has("already");
+    assert_eq!(machine.restored("v1", &mount)["result"], "already_mounted");
+    assert_eq!(fs::read(mount.join("mine")).unwrap(), b"mine");
+    assert_eq!(machine.sandbox().mounts().unwrap().len(), 2);
+    // A miss leaves it alone, too.
+    assert_eq!(machine.restored("none", &mount)["result"], "miss");
+    assert_eq!(fs::read(mount.join("mine")).unwrap(), b"mine");
+}
+
+#[test]
+fn another_key_at_a_mounted_path_is_refused() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let other = machine.dir("other");
+    fs::write(other.join("other"), "other").unwrap();
+    machine.saved("v2", &other);
+    let mount = machine.dir("mount");
+    machine.restored("v1", &mount);
+    fs::write(mount.join("mine"), "mine").unwrap();
+    let refused = clean(machine.restore("v2", &mount).run()).expect_code(2);
+    let refused = refused.stderr_has("is mounted already, from key v1");
+    drop(refused.stderr_has("hint: "));
+    assert_eq!(fs::read(mount.join("mine")).unwrap(), b"mine");
+    machine.umount(&mount);
+    machine.restored("v2", &mount);
+    assert!(mount.join("other").exists());
+}
+
+#[test]
+fn a_busy_mount_is_kept_and_its_holder_named() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let mount = machine.dir("mount");
+    machine.restored("v1", &mount);
+    let mut holder = Command::new("sleep")
+        .arg("600")
+        .current_dir(&mount)
+        .spawn()
+        .unwrap();
+    let busy = clean(machine.command(["umount"]).arg(&mount).run());
+    let named = busy.stderr().contains(&holder.id().to_string()) && busy.stderr().contains("sleep");
+    let open = File::open(mount.join("lib/large")).unwrap();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(named, "{busy}");
+    assert!(mount.join("settings.xml").exists());
+    busy.expect_code(1).stderr_has("hint: ");
+    machine
+        .command(["umount", "--lazy"])
+        .arg(&mount)
+        .run()
+        .success();
+    assert!(!mount.join("settings.xml").exists());
+    // Who had it open goes on reading.
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut &open, &mut bytes).unwrap();
+    assert_eq!(bytes.len(), 2_000_000);
+}
+
+#[test]
+fn files_that_were_there_stay_visible_and_are_not_saved() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let mount = machine.dir("mount");
+    fs::write(mount.join("settings.xml"), "of this machine").unwrap();
+    fs::write(mount.join("credentials"), "secret").unwrap();
+    machine.restored("v1", &mount);
+    assert_eq!(fs::read(mount.join("credentials")).unwrap(), b"secret");
+    assert!(mount.join("lib/large").exists());
+    fs::write(mount.join("new"), "new").unwrap();
+    let saved = machine.saved("v2", &mount);
+    assert_eq!(saved["added"], 1, "{saved}");
+    machine.umount(&mount);
+    assert_eq!(
+        fs::read(mount.join("settings.xml")).unwrap(),
+        b"of this machine"
+    );
+    let other = machine.second_machine().unwrap();
+    let there = other.dir("mount");
+    other.restored("v2", &there);
+    assert!(there.join("new").exists() && !there.join("credentials").exists());
+}
+
+#[test]
+fn twenty_mounts_at_once() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let mounts: Vec<_> = (0..20)
+        .map(|number| machine.dir(&format!("mounts/{number}")))
+        .collect();
+    let restores: Vec<_> = mounts
+        .iter()
+        .map(|mount| {
+            let restore = strict_json(machine.restore("v1", mount));
+            restore.spawn(Stdio::null(), Stdio::null()).unwrap()
+        })
+        .collect();
+    for mut restore in restores {
+        assert!(restore.wait().unwrap().success());
+    }
+    for (number, mount) in mounts.iter().enumerate() {
+        assert_eq!(
+            fs::metadata(mount.join("lib/large")).unwrap().size(),
+            2_000_000
+        );
+        fs::write(mount.join("number"), number.to_string()).unwrap();
+    }
+    let stats = machine.stats();
+    assert_eq!(stats["restored"].as_array().unwrap().len(), 20);
+    assert_eq!(stats["daemon"]["views"].as_array().unwrap().len(), 20);
+    for (number, mount) in mounts.iter().enumerate() {
+        assert_eq!(
+            fs::read(mount.join("number")).unwrap(),
+            number.to_string().as_bytes()
+        );
+    }
+    machine.run(["umount", "--all"]).success();
+    assert!(machine.sandbox().mounts().unwrap().is_empty());
+    assert_eq!(machine.stats()["restored"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn the_daemon_outlives_the_step_that_started_it() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    machine.run(["daemon", "stop"]).success();
+    let mount = machine.dir("mount");
+    // A step as CI runners start them: a process group of its own, which is killed at its end.
+    let mut step = Command::new("/bin/sh");
+    step.args([
+        "-c",
+        "\"$0\" restore --strict-errors --key v1 --path \"$1\"; exec sleep 600",
+    ])
+    .arg(machine.binary())
+    .arg(&mount)
+    .env("CACHEFS_STORE", machine.store())
+    .env("CACHEFS_REMOTE", machine.remote())
+    .stdout(Stdio::null())
+    .stderr(Stdio::null())
+    .process_group(0);
+    let mut step = step.spawn().unwrap();
+    let is_mounted = || mount.join("settings.xml").exists();
+    wait_for("the mount", Duration::from_secs(20), is_mounted);
+    kill_process_group(pid(step.id()), Signal::HUP).unwrap();
+    kill_process_group(pid(step.id()), Signal::KILL).unwrap();
+    step.wait().unwrap();
+    let daemon = machine.daemon().expect("the daemon lives on");
+    assert_eq!(fs::read(mount.join("lib/large")).unwrap().len(), 2_000_000);
+    assert_ne!(
+        rustix::process::getsid(Some(pid(daemon))).unwrap(),
+        rustix::process::getsid(None).unwrap()
+    );
+}
+
+#[test]
+fn an_idle_daemon_ends_and_a_used_one_does_not() {
+    let Some(machine) = machine() else { return };
+    let machine = machine.with_env("CACHEFS_DAEMON_IDLE", "1");
+    machine.saved("v1", &sample_dir(&machine));
+    let mount = machine.dir("mount");
+    machine.restored("v1", &mount);
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(machine.daemon().is_some(), "it serves a mount");
+    machine.umount(&mount);
+    wait_for("its end", Duration::from_secs(10), || {
+        machine.daemon().is_none()
+    });
+    machine
+        .run(["daemon", "status"])
+        .expect_code(1)
+        .stdout_has("not running");
+    machine.restored("v1", &mount);
+}
+
+#[test]
+fn a_killed_daemon_is_noticed_and_the_mount_repaired() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let mount = machine.dir("mount");
+    machine.restored("v1", &mount);
+    fs::write(mount.join("unsaved"), "unsaved").unwrap();
+    fs::remove_file(mount.join("docs/7")).unwrap();
+    kill_daemon(&machine);
+    assert!(state(&machine).starts_with("dead"), "{}", state(&machine));
+    assert!(fs::read(mount.join("lib/large")).is_err());
+    // A save must not take the ruins for the cache.
+    let refused = clean(machine.save("v2", &mount).run()).expect_code(2);
+    drop(refused.stderr_has("is dead").stderr_has("hint: "));
+    let restored = machine.restored("v1", &mount);
+    assert_eq!(restored["result"], "remounted", "{restored}");
+    assert_eq!(fs::read(mount.join("lib/large")).unwrap().len(), 2_000_000);
+    assert_eq!(fs::read(mount.join("unsaved")).unwrap(), b"unsaved");
+    assert!(!mount.join("docs/7").exists());
+    assert_eq!(state(&machine), "mounted");
+    let saved = machine.saved("v2", &mount);
+    assert_eq!((&saved["added"], &saved["removed"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn a_dead_mount_without_changes_is_mounted_anew() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let mount = machine.dir("mount");
+    machine.restored("v1", &mount);
+    kill_daemon(&machine);
+    let restored = machine.restored("v1", &mount);
+    assert_eq!(restored["result"], "mounted", "{restored}");
+    assert!(
+        restored["notes"][0]
+            .as_str()
+            .unwrap()
+            .contains("dead mount"),
+        "{restored}"
+    );
+    assert_eq!(fs::read(mount.join("lib/large")).unwrap().len(), 2_000_000);
+}
+
+#[test]
+fn a_dead_mount_can_be_unmounted() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let mount = machine.dir("mount");
+    machine.restored("v1", &mount);
+    kill_daemon(&machine);
+    machine.umount(&mount);
+    assert!(machine.sandbox().mounts().unwrap().is_empty());
+    assert_eq!(fs::read_dir(&mount).unwrap().count(), 0);
+}
+
+#[test]
+fn one_store_has_one_daemon() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    machine.run(["daemon", "start"]).success();
+    let first = machine.daemon().unwrap();
+    let second = clean(machine.run(["daemon", "run"])).expect_code(2);
+    let second = second.stderr_has(&format!(
+        "process {first} is the daemon of this store already"
+    ));
+    drop(second.stderr_has("hint: "));
+    // A crowd that starts it together gets one.
+    machine.run(["daemon", "stop"]).success();
+    wait_for("its end", Duration::from_secs(5), || is_gone(first));
+    let starts: Vec<_> = (0..8)
+        .map(|_| {
+            machine
+                .command(["daemon", "start"])
+                .spawn(Stdio::null(), Stdio::null())
+                .unwrap()
+        })
+        .collect();
+    for mut start in starts {
+        assert!(start.wait().unwrap().success());
+    }
+    machine.run(["daemon", "status"]).success();
+}
+
+#[test]
+fn a_daemon_with_mounts_is_stopped_by_force_only() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let mount = machine.dir("mount");
+    machine.restored("v1", &mount);
+    let refused = clean(machine.run(["daemon", "stop"])).expect_code(2);
+    drop(refused.stderr_has("serves 1 mount").stderr_has("hint: "));
+    assert!(mount.join("settings.xml").exists());
+    machine.run(["daemon", "stop", "--force"]).success();
+    assert!(machine.daemon().is_none());
+    assert!(state(&machine).starts_with("dead"));
+    machine.restored("v1", &mount);
+    assert!(mount.join("settings.xml").exists());
+}
+
+#[test]
+fn another_store_does_not_touch_the_mount() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let mount = machine.dir("mount");
+    machine.restored("v1", &mount);
+    fs::write(mount.join("mine"), "mine").unwrap();
+    let other = machine.second_machine().unwrap();
+    let refused = clean(other.save("v2", &mount).run()).expect_code(2);
+    drop(
+        refused
+            .stderr_has("is a mount of another store")
+            .stderr_has("hint: "),
+    );
+    let refused = clean(other.command(["umount"]).arg(&mount).run()).expect_code(2);
+    drop(
+        refused
+            .stderr_has("was not restored from this store")
+            .stderr_has("hint: "),
+    );
+    assert_eq!(fs::read(mount.join("mine")).unwrap(), b"mine");
+}

@@ -1,0 +1,178 @@
+//! What the tests here share: machines, the two main commands, and a look at the remote.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cachefs_tests::harness::{Cachefs, Invocation, Output};
+use cachefs_tests::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
+use cachefs_tests::tree::TreeSpec;
+use serde_json::Value;
+
+/// A machine that can mount, with a directory as its remote; `None`, with a note, where the
+/// kernel or the user lacks what mounting takes.
+pub(crate) fn machine() -> Option<Cachefs> {
+    can_mount().then(|| Cachefs::new().unwrap())
+}
+
+/// As [`machine`], with an S3 server as its remote.
+pub(crate) fn machine_on(server: &S3Server) -> Option<Cachefs> {
+    can_mount().then(|| {
+        Cachefs::with_remote(format!("s3://{BUCKET}/caches"))
+            .unwrap()
+            .with_env("CACHEFS_ENDPOINT", server.endpoint())
+            .with_env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .with_env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    })
+}
+
+fn can_mount() -> bool {
+    let can = rustix::process::geteuid().is_root() && Path::new("/dev/fuse").exists();
+    if !can {
+        println!("skipped: it mounts, which needs root and /dev/fuse");
+    }
+    can
+}
+
+/// The commands that nearly every test runs.
+pub(crate) trait Commands {
+    /// `restore`, ready to run.
+    fn restore(&self, key: &str, path: &Path) -> Invocation;
+    /// `save`, ready to run.
+    fn save(&self, key: &str, path: &Path) -> Invocation;
+    /// `umount`, which must work.
+    fn umount(&self, path: &Path);
+    /// Restores as a mount, which must work; returns what it printed.
+    fn restored(&self, key: &str, path: &Path) -> Value;
+    /// Saves, which must work; returns what it printed.
+    fn saved(&self, key: &str, path: &Path) -> Value;
+    /// What `stats` prints.
+    fn stats(&self) -> Value;
+    /// A new directory to mount at or to fill.
+    fn dir(&self, name: &str) -> PathBuf;
+    /// The daemon's log.
+    fn daemon_log(&self) -> String;
+}
+
+impl Commands for Cachefs {
+    fn restore(&self, key: &str, path: &Path) -> Invocation {
+        self.command(["restore", "--key", key])
+            .arg("--path")
+            .arg(path)
+    }
+
+    fn save(&self, key: &str, path: &Path) -> Invocation {
+        self.command(["save", "--key", key]).arg("--path").arg(path)
+    }
+
+    #[track_caller]
+    fn umount(&self, path: &Path) {
+        self.command(["umount"]).arg(path).run().success();
+    }
+
+    #[track_caller]
+    fn restored(&self, key: &str, path: &Path) -> Value {
+        let restore = strict_json(self.restore(key, path));
+        clean(restore.arg("--mode").arg("mount").run().success()).json()
+    }
+
+    #[track_caller]
+    fn saved(&self, key: &str, path: &Path) -> Value {
+        clean(strict_json(self.save(key, path)).run().success()).json()
+    }
+
+    #[track_caller]
+    fn stats(&self) -> Value {
+        self.run(["stats", "--format", "json"]).success().json()
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        let dir = self.work().join(name);
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    fn daemon_log(&self) -> String {
+        fs::read_to_string(self.store().join("daemon.log")).unwrap_or_default()
+    }
+}
+
+/// Makes errors count and the result readable.
+pub(crate) fn strict_json(invocation: Invocation) -> Invocation {
+    invocation
+        .arg("--strict-errors")
+        .arg("--format")
+        .arg("json")
+}
+
+/// Asserts that nothing panicked.
+#[track_caller]
+pub(crate) fn clean(output: Output) -> Output {
+    assert!(!output.stderr().contains("panicked"), "{output}");
+    output
+}
+
+/// A directory of a few files of different sizes: 3 MB of which half compresses.
+pub(crate) fn sample() -> TreeSpec {
+    let mut spec = TreeSpec::default();
+    spec.dir("lib").dir("lib/inner").dir("docs");
+    spec.file("lib/large", 2_000_000, 1)
+        .file("lib/medium", 300_000, 2)
+        .file("lib/inner/small", 4000, 3)
+        .file("settings.xml", 139, 4)
+        .symlink("latest", "lib/large");
+    for number in 0..40 {
+        spec.file(format!("docs/{number}"), 10_000 + number * 50, 100 + number);
+    }
+    spec
+}
+
+/// Builds [`sample`] in a new directory of the machine.
+pub(crate) fn sample_dir(machine: &Cachefs) -> PathBuf {
+    let dir = machine.dir("sample");
+    sample().build(&dir).unwrap();
+    dir
+}
+
+/// The objects of a remote that is a directory, with their sizes.
+pub(crate) fn objects(root: &Path) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let metadata = entry.metadata().unwrap();
+            if metadata.is_dir() {
+                pending.push(entry.path());
+            } else {
+                let name = entry.path().strip_prefix(root).unwrap().to_owned();
+                found.insert(name.to_string_lossy().into_owned(), metadata.len());
+            }
+        }
+    }
+    found
+}
+
+/// The directory behind a `file://` remote.
+pub(crate) fn remote_dir(machine: &Cachefs) -> PathBuf {
+    machine.remote().strip_prefix("file://").unwrap().into()
+}
+
+/// How many packs a remote that is a directory holds.
+pub(crate) fn packs(root: &Path) -> usize {
+    let is_pack = |name: &&String| name.split('/').any(|part| part == "packs");
+    objects(root).keys().filter(is_pack).count()
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+pub(crate) fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(
+            started.elapsed() < limit,
+            "{what} did not happen within {limit:?}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

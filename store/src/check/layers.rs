@@ -6,7 +6,7 @@ use super::saves::Needed;
 use super::{CheckReport, parallel};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, PackId};
-use crate::layer::{self, Layer, mode};
+use crate::layer::{self, Layer, ROOT, mode};
 use crate::pack::PackRef;
 use crate::remote::DynRemote;
 use crate::save::Progress;
@@ -104,6 +104,9 @@ fn damaged(id: &LayerId, detail: impl Into<String>) -> Error {
 
 /// Reads every record as a reader of files would.
 fn look_at_all(layer: &Layer) -> Result<()> {
+    if layer.children(ROOT)?.is_none() {
+        return Err(damaged(&layer.id(), "its root is no directory"));
+    }
     for inode in 0..layer.inode_count() {
         let record = layer.inode(inode)?;
         layer.xattrs(inode)?;

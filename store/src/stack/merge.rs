@@ -39,6 +39,12 @@ pub(crate) fn roots(layers: &[Arc<Layer>]) -> Result<Sources> {
         closed: false,
     };
     for (number, layer) in layers.iter().enumerate().rev() {
+        if !is_directory(layer, ROOT)? {
+            return Err(Error::damaged(
+                format!("layer {}", layer.id()),
+                "its root is no directory",
+            ));
+        }
         sources.places.push(Place {
             layer: number,
             inode: ROOT,

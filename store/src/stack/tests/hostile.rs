@@ -246,6 +246,14 @@ proptest! {
     }
 }
 
+#[test]
+fn a_root_is_a_directory() {
+    let built = rewritten(&honest(), |tables| tables[0][1] = 0x80);
+    let layer = Arc::new(Layer::open(built.id, built.bytes).unwrap());
+    assert!(Stack::new(vec![layer.clone()]).is_err());
+    assert!(squash(&[layer], true).is_err());
+}
+
 /// Two ways into each of thirty levels would be a thousand million paths.
 #[test]
 fn a_directory_has_one_place() {

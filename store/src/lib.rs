@@ -18,6 +18,7 @@
 //! Formats are documented in `docs/format/`.
 
 mod beneath;
+pub mod check;
 pub mod chunk;
 pub mod copy;
 pub mod error;

@@ -29,7 +29,7 @@ pub(super) fn publish(
         key: context.options.name.key.clone(),
         creator: context.options.creator.clone(),
     });
-    let supersedes: Vec<_> = existing.iter().map(|record| record.id).collect();
+    let supersedes = refs::contained(&existing);
     let (mut stack, contained) = refs::unite(existing);
     // What this path saved before is contained in what it saves now.
     if let Some(Saved {

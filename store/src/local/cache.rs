@@ -51,8 +51,8 @@ impl PackCache {
 
     /// Reads a range, if it might be there. The caller verifies the bytes.
     ///
-    /// A range that was never written reads as zeros; frames hardly ever begin with many, so those
-    /// are taken as missing without hashing them.
+    /// A range that was never written reads as zeros, and is taken as missing without hashing it.
+    /// A frame of nothing but zeros, stored raw because it is so small, is fetched every time.
     pub fn read(&self, pack: &PackId, offset: u32, length: u32) -> Option<Vec<u8>> {
         let bytes = match self.files.read(pack, offset, length) {
             Ok(bytes) => bytes?,
@@ -61,7 +61,7 @@ impl PackCache {
                 return None;
             }
         };
-        if bytes.iter().take(64).all(|byte| *byte == 0) {
+        if bytes.iter().all(|byte| *byte == 0) {
             return None;
         }
         self.touch(pack);
@@ -160,12 +160,13 @@ impl PackCache {
             if let Some(usage) = state.packs.remove(&pack) {
                 state.bytes = state.bytes.saturating_sub(usage.bytes);
             }
-            self.files.forget(&pack);
             if let Err(error) = fs::remove_file(self.files.path(&pack))
                 && error.kind() != io::ErrorKind::NotFound
             {
                 tracing::warn!("the local copy of pack {pack} can't be removed: {error}");
             }
+            // Only now, or a reader could open the old file once more and keep it.
+            self.files.forget(&pack);
         }
     }
 

@@ -164,12 +164,12 @@ impl RefName {
     }
 
     /// The object that holds the head.
-    pub(super) fn head(&self) -> ObjectKey {
+    pub(crate) fn head(&self) -> ObjectKey {
         ObjectKey::new(format!("{}/~h", self.base()))
     }
 
     /// The object that holds one save's record.
-    pub(super) fn record(&self, save: &SaveId) -> ObjectKey {
+    pub(crate) fn record(&self, save: &SaveId) -> ObjectKey {
         ObjectKey::new(format!("{}/~{save}", self.base()))
     }
 

@@ -14,15 +14,21 @@ use crate::task::join_all;
 ///
 /// The record comes first: from then on the save is visible whatever happens. Then the head, so
 /// that readers need one round trip; then the records that this one contains go away. A saver that
-/// dies in between leaves a key that reads the same, with a request more.
+/// dies in between, or may not overwrite or delete, leaves a key that reads the same, with a
+/// request more; so what fails after the record is only logged.
 pub async fn publish(remote: &DynRemote, record: &Record) -> Result<()> {
     let name = record.name();
     let bytes = Bytes::from(record.encode()?);
     remote
         .put(&name.record(&record.id), bytes.clone(), PutMode::IfAbsent)
         .await?;
-    remote.put(&name.head(), bytes, PutMode::Overwrite).await?;
-    remove_records(remote, &name, &record.supersedes).await
+    if let Err(error) = remote.put(&name.head(), bytes, PutMode::Overwrite).await {
+        tracing::warn!("the head of {name} is out of date: {error}");
+    }
+    if let Err(error) = remove_records(remote, &name, &record.supersedes).await {
+        tracing::warn!("older saves of {name} can't be removed: {error}");
+    }
+    Ok(())
 }
 
 async fn remove_records(remote: &DynRemote, name: &RefName, saves: &[SaveId]) -> Result<()> {

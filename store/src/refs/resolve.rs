@@ -79,16 +79,21 @@ pub async fn list_keys(remote: &DynRemote, scope: &Scope, prefix: &str) -> Resul
 
 /// Reads the records of one key: what the key means at this moment.
 ///
-/// One round trip when the head is up to date, two otherwise. No record is an empty list.
+/// One round trip when the head is up to date, two otherwise. No record is an empty list. Of the
+/// saves that a record supersedes, only those that still exist are left in it.
 pub async fn read_records(remote: &DynRemote, name: &RefName) -> Result<Vec<Record>> {
     let (head, listed) = tokio::join!(read_head(remote, name), list_saves(remote, name));
     records_of(remote, name, listed?, head?).await
 }
 
+/// Reads the head. It is a hint: one that can't be understood is as good as none, because the
+/// records that it is a copy of are read instead.
 async fn read_head(remote: &DynRemote, name: &RefName) -> Result<Option<Record>> {
     let object = name.head();
     match remote.get(&object).await {
-        Ok(bytes) => Record::decode(&object, &bytes).map(Some),
+        Ok(bytes) => Ok(Record::decode(&object, &bytes)
+            .inspect_err(|error| tracing::warn!("a head is passed over: {error}"))
+            .ok()),
         Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -111,7 +116,7 @@ async fn records_of(
     head: Option<Record>,
 ) -> Result<Vec<Record>> {
     // A saver may supersede and delete what was just listed; then the list is read again.
-    for _ in 0..4 {
+    for _ in 0..16 {
         let mut records: Vec<_> = head
             .iter()
             .filter(|head| listed.contains(&head.id))
@@ -138,6 +143,11 @@ async fn records_of(
             }
         }
         if !vanished {
+            // What is not listed any more needs no mention; what still is must be superseded again
+            // by whoever supersedes this record, or it would come back when the record goes.
+            for record in &mut records {
+                record.supersedes.retain(|save| listed.contains(save));
+            }
             return Ok(records);
         }
         listed = list_saves(remote, name).await?;

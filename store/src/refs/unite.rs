@@ -1,8 +1,9 @@
 //! The union of several saves of one key.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::record::{LayerInfo, Record};
+use crate::id::SaveId;
 
 /// Puts the layers of `later` on top of `stack`, leaving out what is there already.
 ///
@@ -25,6 +26,17 @@ pub fn append(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
             None => stack.push(layer.clone()),
         }
     }
+}
+
+/// The saves that a new save supersedes when it contains all of these records: the records, and
+/// those that they supersede but that were not deleted yet.
+pub fn contained(records: &[Record]) -> Vec<SaveId> {
+    let ids = records.iter().map(|record| record.id);
+    let older = records
+        .iter()
+        .flat_map(|record| record.supersedes.iter().copied());
+    let saves: BTreeSet<_> = ids.chain(older).collect();
+    saves.into_iter().collect()
 }
 
 /// Unites records: those that others supersede drop out, the rest are stacked by time.

@@ -3,8 +3,18 @@
 
 // Told to be tests, so that the helpers among them may unwrap as tests do.
 #[cfg(test)]
+mod bent;
+#[cfg(test)]
+mod checking;
+#[cfg(test)]
 mod copying;
 #[cfg(test)]
+mod deduplication;
+#[cfg(test)]
 mod fidelity;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod reading;
 #[cfg(test)]
 mod workbench;

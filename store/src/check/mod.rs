@@ -1,0 +1,76 @@
+//! Checking that everything that the keys of a repository need is there and intact.
+//!
+//! From the top down: every ref is read and decoded; every layer that a ref names is fetched,
+//! each of its pages verified and each of its records looked at; every pack that a layer refers to
+//! must have the length and the trailer it should, and hold the frames that layers look for in
+//! it. On demand every frame is fetched, decoded and compared with the trailer, chunk by chunk.
+//!
+//! What is wrong with an object is a [`Finding`]. That the remote does not answer, or refuses, is
+//! an error: nothing follows from it for the cache.
+
+mod finding;
+mod frames;
+mod layers;
+mod packs;
+mod parallel;
+mod saves;
+
+use serde::{Deserialize, Serialize};
+
+pub use finding::{Finding, FindingKind};
+
+use crate::error::Result;
+use crate::refs::Scope;
+use crate::remote::DynRemote;
+use crate::save::Progress;
+
+/// What is checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckOptions {
+    /// The scopes whose keys are checked; `None` for all.
+    pub scopes: Option<Vec<Scope>>,
+    /// Only keys that start with this.
+    pub prefix: String,
+    /// Fetches and verifies the data too, not only the structure.
+    pub read_data: bool,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// Number of keys.
+    pub keys: u64,
+    /// Number of saves of these keys.
+    pub saves: u64,
+    /// Number of layers that they are made of.
+    pub layers: u64,
+    /// Number of packs that the layers refer to.
+    pub packs: u64,
+    /// Number of frames that were decoded; 0 unless data was read.
+    pub frames: u64,
+    /// Number of bytes that were fetched.
+    pub bytes: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// Checks the keys of a repository.
+///
+/// Memory is bounded by the number of frames (about 24 bytes for each 256 KiB of data), by four
+/// layers and by four ranges of packs at a time. A save that is published or superseded
+/// meanwhile is no finding. Fails when the remote does not answer or refuses, and when `progress`
+/// says to stop.
+pub async fn check(
+    remote: &DynRemote,
+    options: &CheckOptions,
+    progress: &dyn Progress,
+) -> Result<CheckReport> {
+    let mut report = CheckReport::default();
+    let saves = saves::check(remote, options, progress, &mut report).await?;
+    let packs = layers::check(remote, saves, progress, &mut report).await?;
+    packs::check(remote, packs, options.read_data, progress, &mut report).await?;
+    report
+        .findings
+        .sort_by(|a, b| (&a.object, a.kind, &a.detail).cmp(&(&b.object, b.kind, &b.detail)));
+    Ok(report)
+}

@@ -1,0 +1,230 @@
+//! Reading the trailer of every pack, and its frames on demand.
+
+use std::ops::Range;
+
+use super::finding::{Fault, sort_out};
+use super::frames::{FrameDigest, NeededPack, NeededPacks, digest};
+use super::{CheckReport, parallel};
+use crate::error::{Error, Result};
+use crate::frame::{self, ChunkLocation, FrameLocation};
+use crate::id::{ChunkId, PackId};
+use crate::pack::{self, PackRef, Trailer};
+use crate::remote::DynRemote;
+use crate::save::Progress;
+
+/// So many packs are read at a time.
+const PACKS: usize = 4;
+/// Frames are fetched in ranges of about this many bytes.
+const RANGE: u64 = 8 << 20;
+
+/// What was found out about a pack.
+#[derive(Default)]
+struct Outcome {
+    faults: Vec<Fault>,
+    frames: u64,
+    bytes: u64,
+}
+
+pub(super) async fn check(
+    remote: &DynRemote,
+    needed: NeededPacks,
+    read_data: bool,
+    progress: &dyn Progress,
+    report: &mut CheckReport,
+) -> Result<()> {
+    let NeededPacks { keys, packs } = needed;
+    let lengths = |pack: &NeededPack| {
+        pack.descriptions
+            .iter()
+            .map(|(length, _)| u64::from(*length))
+            .max()
+    };
+    let bytes = if read_data {
+        packs.values().filter_map(lengths).sum()
+    } else {
+        0
+    };
+    progress.total(packs.len() as u64, bytes);
+    let start = |(id, needed): (PackId, NeededPack)| {
+        let remote = remote.clone();
+        async move {
+            let outcome = check_pack(&remote, id, &needed, read_data).await?;
+            Ok((id, needed, outcome))
+        }
+    };
+    parallel::for_each(PACKS, packs, progress, start, |(id, needed, outcome)| {
+        progress.done(
+            1,
+            if read_data {
+                lengths(&needed).unwrap_or(0)
+            } else {
+                0
+            },
+        );
+        progress.transferred(outcome.bytes);
+        report.packs += 1;
+        report.frames += outcome.frames;
+        report.bytes += outcome.bytes;
+        let findings = outcome
+            .faults
+            .into_iter()
+            .map(|fault| fault.about(&pack::object_key(&id), keys.named(&needed.keys)));
+        report.findings.extend(findings);
+        Ok(())
+    })
+    .await
+}
+
+async fn check_pack(
+    remote: &DynRemote,
+    id: PackId,
+    needed: &NeededPack,
+    read_data: bool,
+) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    if needed.descriptions.len() > 1 {
+        outcome.faults.push(Fault::damaged(
+            "layers disagree about its length and trailer",
+        ));
+    }
+    for (length, trailer) in &needed.descriptions {
+        let described = PackRef {
+            id,
+            length: *length,
+            trailer: *trailer,
+        };
+        let trailer = match sort_out(read_trailer(remote, &described).await)? {
+            Ok(trailer) => trailer,
+            Err(fault) => {
+                outcome.faults.push(fault);
+                continue;
+            }
+        };
+        outcome.bytes += trailer.encoded_len() as u64;
+        compare(&trailer, &id, &needed.frames, &mut outcome.faults);
+        if read_data {
+            read_frames(remote, &described, &trailer, &mut outcome).await?;
+        }
+    }
+    Ok(outcome)
+}
+
+async fn read_trailer(remote: &DynRemote, pack: &PackRef) -> Result<Trailer> {
+    let damaged = |detail: String| Error::damaged(format!("pack {}", pack.id), detail);
+    let range = pack.trailer_range();
+    if range.is_empty() || u64::from(pack.length) > pack::MAX as u64 {
+        return Err(damaged("a layer gives it an impossible length".to_owned()));
+    }
+    let object = pack::object_key(&pack.id);
+    let size = remote.head(&object).await?.size;
+    if size != u64::from(pack.length) {
+        return Err(damaged(format!(
+            "it has {size} bytes instead of {}",
+            pack.length
+        )));
+    }
+    Trailer::decode(&pack.id, &remote.get_range(&object, range).await?)
+}
+
+/// Compares what layers look for with what the pack says it holds.
+fn compare(
+    trailer: &Trailer,
+    id: &PackId,
+    needed: &std::collections::BTreeSet<FrameDigest>,
+    faults: &mut Vec<Fault>,
+) {
+    let held: std::collections::BTreeSet<_> = trailer
+        .frame_locations(id)
+        .map(|frame| digest(&frame))
+        .collect();
+    let lacking = needed.difference(&held).count();
+    if lacking > 0 {
+        let detail = format!("layers look for {lacking} frames that its trailer does not list");
+        faults.push(Fault::damaged(detail));
+    }
+}
+
+async fn read_frames(
+    remote: &DynRemote,
+    pack: &PackRef,
+    trailer: &Trailer,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let object = pack::object_key(&pack.id);
+    let mut chunks = trailer.chunk_locations(&pack.id).peekable();
+    let mut frames = trailer.frame_locations(&pack.id).peekable();
+    while let Some(first) = frames.next() {
+        let mut range = first.range();
+        let mut batch = vec![first];
+        while let Some(next) = frames.next_if(|next| {
+            next.range().start == range.end && next.range().end - range.start <= RANGE
+        }) {
+            range.end = next.range().end;
+            batch.push(next);
+        }
+        let batch: Vec<_> = batch
+            .into_iter()
+            .map(|frame| {
+                let mut held = Vec::new();
+                while let Some(chunk) = chunks.next_if(|(_, at)| at.frame == frame) {
+                    held.push(chunk);
+                }
+                (frame, held)
+            })
+            .collect();
+        let bytes = match sort_out(
+            remote
+                .get_range(&object, range.clone())
+                .await
+                .map_err(Error::from),
+        )? {
+            Ok(bytes) => bytes,
+            Err(fault) => {
+                outcome.faults.push(fault);
+                continue;
+            }
+        };
+        outcome.bytes += bytes.len() as u64;
+        outcome.frames += batch.len() as u64;
+        let faults = parallel::compute(move || Ok(verify(&bytes, &range, &batch))).await?;
+        outcome.faults.extend(faults);
+    }
+    Ok(())
+}
+
+/// Decodes frames and hashes the chunks in them.
+fn verify(
+    bytes: &[u8],
+    range: &Range<u64>,
+    batch: &[(FrameLocation, Vec<(ChunkId, ChunkLocation)>)],
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (frame, chunks) in batch {
+        let start = (frame.range().start - range.start) as usize;
+        let stored = bytes
+            .get(start..start + frame.stored as usize)
+            .unwrap_or_default();
+        match frame::decode(stored, &frame.hash, frame.codec, frame.raw) {
+            Err(error) => {
+                faults.push(Fault::damaged(format!(
+                    "at offset {}: {error}",
+                    frame.offset
+                )));
+            }
+            Ok(raw) => {
+                let is_chunk = |(id, at): &&(ChunkId, ChunkLocation)| {
+                    let bytes = raw.get(at.offset as usize..(at.offset + at.length) as usize);
+                    bytes.is_some_and(|bytes| ChunkId::of(bytes) == *id)
+                };
+                let wrong = chunks.len() - chunks.iter().filter(is_chunk).count();
+                if wrong > 0 {
+                    let at = frame.offset;
+                    let detail =
+                        format!("at offset {at}: {wrong} chunks are not what the trailer says");
+                    faults.push(Fault::damaged(detail));
+                }
+            }
+        }
+    }
+    faults
+}

@@ -1,0 +1,303 @@
+//! `check` against repositories with something wrong in them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cachefs_store::check::{CheckOptions, CheckReport, FindingKind, check};
+use cachefs_store::refs::{self, Creator, Key, Platform, Record, RefName, Scope};
+use cachefs_store::remote::{FileRemote, RemoteErrorKind};
+use cachefs_store::save::Silent;
+use cachefs_store::{Error, ErrorKind};
+use cachefs_tests::tree::TreeSpec;
+use tempfile::TempDir;
+
+use super::bent::{Answer, Ask, Bent};
+use super::workbench::{Workbench, info, stack};
+
+struct Repository {
+    bench: Workbench,
+    bent: Arc<Bent>,
+}
+
+fn name(scope: &str, key: &str) -> RefName {
+    RefName {
+        scope: Scope::new(scope).unwrap(),
+        key: Key::new(key).unwrap(),
+    }
+}
+
+/// Two keys on a common base, and a third that has nothing to do with them.
+fn repository() -> Repository {
+    let dir = TempDir::new().unwrap();
+    let bent = Bent::new(Arc::new(FileRemote::new(dir.path().join("remote"))));
+    let bench = Workbench::with_remote(dir, bent.clone());
+    let base = bench.directory("base");
+    let mut spec = TreeSpec::default();
+    spec.dir("dir")
+        .file("dir/large", 2 << 20, 1)
+        .symlink("link", "dir");
+    spec.build(&base).unwrap();
+    let first = bench.save(&base, &stack(&[]));
+    fs::write(base.join("more"), [3; 1000]).unwrap();
+    let second = bench.save(&base, &stack(&[&first.layer]));
+    let apart = bench.directory("apart");
+    fs::write(apart.join("file"), b"apart").unwrap();
+    let third = bench.save(&apart, &stack(&[]));
+    for (scope, key, layers) in [
+        ("main", "base", vec![&first.layer]),
+        ("main", "branch", vec![&first.layer, &second.layer]),
+        ("other", "apart", vec![&third.layer]),
+    ] {
+        let layers = layers.into_iter().map(|layer| info(layer)).collect();
+        let (creator, platform) = (Creator::default(), Platform::default());
+        let record = Record::new(name(scope, key), layers, creator, platform);
+        bench
+            .runtime
+            .block_on(refs::publish(&bench.remote, &record))
+            .unwrap();
+    }
+    Repository { bench, bent }
+}
+
+impl Repository {
+    fn try_check(&self, options: &CheckOptions) -> Result<CheckReport, Error> {
+        self.bench
+            .runtime
+            .block_on(check(&self.bench.remote, options, &Silent))
+    }
+
+    fn check(&self, read_data: bool) -> CheckReport {
+        self.try_check(&CheckOptions {
+            read_data,
+            ..Default::default()
+        })
+        .unwrap()
+    }
+
+    /// The objects of a kind, the largest first.
+    fn objects(&self, folder: &str) -> Vec<PathBuf> {
+        let mut pending = vec![self.bench.dir.path().join("remote").join(folder)];
+        let mut files = Vec::new();
+        while let Some(path) = pending.pop() {
+            if path.is_dir() {
+                pending.extend(
+                    fs::read_dir(&path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+            } else {
+                files.push(path);
+            }
+        }
+        files.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).unwrap().len()));
+        files
+    }
+
+    /// Changes an object for the time of a check; returns the one finding about it.
+    fn tampered(
+        &self,
+        path: &Path,
+        read_data: bool,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<(FindingKind, BTreeSet<String>)> {
+        let honest = fs::read(path).unwrap();
+        let mut bytes = honest.clone();
+        change(&mut bytes);
+        rewrite(path, &bytes);
+        let report = self.check(read_data);
+        rewrite(path, &honest);
+        assert!(report.findings.len() <= 1, "{:#?}", report.findings);
+        let finding = report.findings.into_iter().next()?;
+        assert!(
+            path.ends_with(&finding.object),
+            "{} for {path:?}",
+            finding.object
+        );
+        assert!(!finding.detail.is_empty() && !finding.hint.is_empty());
+        let keys = finding
+            .keys
+            .iter()
+            .map(|name| name.key.to_string())
+            .collect();
+        Some((finding.kind, keys))
+    }
+}
+
+fn rewrite(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn found(kind: FindingKind, keys: &[&str]) -> Option<(FindingKind, BTreeSet<String>)> {
+    Some((kind, keys.iter().map(|&key| key.to_owned()).collect()))
+}
+
+#[test]
+fn an_intact_repository_has_no_findings() {
+    let repository = repository();
+    let report = repository.check(false);
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    assert_eq!(
+        (report.keys, report.saves, report.layers, report.packs),
+        (3, 3, 3, 3)
+    );
+    assert_eq!(report.frames, 0);
+    let read = repository.check(true);
+    assert!(read.findings.is_empty(), "{:#?}", read.findings);
+    assert!(read.frames > 4 && read.bytes > report.bytes + (1 << 20));
+
+    let only = CheckOptions {
+        scopes: Some(vec![Scope::new("main").unwrap()]),
+        prefix: "br".to_owned(),
+        read_data: false,
+    };
+    let report = repository.try_check(&only).unwrap();
+    assert_eq!((report.keys, report.layers, report.packs), (1, 2, 2));
+}
+
+#[test]
+fn damage_is_found_with_the_keys_it_affects() {
+    let repository = repository();
+    let packs = repository.objects("packs");
+    let (base, last) = (&packs[0], packs[0].metadata().unwrap().len() as usize - 1);
+    let both = ["base", "branch"];
+    let damaged = FindingKind::Damaged;
+    let flip = |at: usize| move |bytes: &mut Vec<u8>| bytes[at] ^= 1;
+
+    // Bytes of a frame are looked at only when data is read; the trailer always.
+    assert_eq!(repository.tampered(base, false, flip(1000)), None);
+    assert_eq!(
+        repository.tampered(base, true, flip(1000)),
+        found(damaged, &both)
+    );
+    assert_eq!(
+        repository.tampered(base, false, flip(last)),
+        found(damaged, &both)
+    );
+    assert_eq!(
+        repository.tampered(base, false, flip(last - 200)),
+        found(damaged, &both)
+    );
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+    assert_eq!(repository.tampered(base, false, cut), found(damaged, &both));
+    assert_eq!(
+        repository.tampered(base, false, |bytes| bytes.push(0)),
+        found(damaged, &both)
+    );
+
+    for layer in repository.objects("layers") {
+        let length = layer.metadata().unwrap().len() as usize;
+        for at in [0, 8, 20, 100, length / 2, length - 1] {
+            let (kind, keys) = repository.tampered(&layer, false, flip(at)).unwrap();
+            assert!(
+                matches!(kind, FindingKind::Damaged | FindingKind::Unsupported),
+                "byte {at}"
+            );
+            assert!(!keys.is_empty());
+        }
+        let kind = repository
+            .tampered(&layer, false, |bytes| bytes[7] = b'9')
+            .unwrap()
+            .0;
+        assert_eq!(kind, FindingKind::Unsupported);
+        assert_eq!(repository.tampered(&layer, false, cut).unwrap().0, damaged);
+    }
+    for record in repository.objects("refs") {
+        assert_eq!(repository.tampered(&record, false, cut).unwrap().0, damaged);
+        assert_eq!(
+            repository.tampered(&record, false, Vec::clear).unwrap().0,
+            damaged
+        );
+        let newer = |bytes: &mut Vec<u8>| {
+            *bytes = String::from_utf8_lossy(bytes)
+                .replace("\"format\": 1", "\"format\": 2")
+                .into();
+        };
+        assert_eq!(
+            repository.tampered(&record, false, newer).unwrap().0,
+            FindingKind::Unsupported
+        );
+        let moved = |bytes: &mut Vec<u8>| {
+            *bytes = String::from_utf8_lossy(bytes)
+                .replace("\"key\": \"b", "\"key\": \"c")
+                .into();
+        };
+        if !record.to_string_lossy().contains("apart") {
+            assert_eq!(
+                repository.tampered(&record, false, moved).unwrap().0,
+                damaged
+            );
+        }
+    }
+    assert!(repository.check(true).findings.is_empty());
+}
+
+#[test]
+fn missing_objects_are_found() {
+    let repository = repository();
+    for (folder, number) in [("packs", 0), ("layers", 0), ("layers", 1)] {
+        let object = &repository.objects(folder)[number];
+        let bytes = fs::read(object).unwrap();
+        fs::remove_file(object).unwrap();
+        let report = repository.check(false);
+        fs::write(object, bytes).unwrap();
+        assert_eq!(report.findings.len(), 1, "{:#?}", report.findings);
+        assert_eq!(report.findings[0].kind, FindingKind::Missing);
+        assert!(!report.findings[0].keys.is_empty());
+    }
+    let pack = &repository.objects("packs")[0];
+    fs::remove_file(pack).unwrap();
+    fs::create_dir(pack).unwrap();
+    let report = repository.check(false);
+    assert_eq!(report.findings.len(), 1, "{:#?}", report.findings);
+    assert!(matches!(
+        report.findings[0].kind,
+        FindingKind::Unreadable | FindingKind::Missing
+    ));
+}
+
+#[test]
+fn an_outage_is_an_error_and_no_finding() {
+    let repository = repository();
+    for refused in [Ask::List, Ask::Get, Ask::GetRange, Ask::Head] {
+        for kind in [
+            RemoteErrorKind::Unavailable,
+            RemoteErrorKind::Denied,
+            RemoteErrorKind::Deadline,
+        ] {
+            repository.bent.rule(move |ask, _| match ask == refused {
+                true => Answer::Failed(kind),
+                false => Answer::Honest,
+            });
+            let options = CheckOptions {
+                read_data: true,
+                ..Default::default()
+            };
+            assert_eq!(
+                repository.try_check(&options).unwrap_err().kind(),
+                ErrorKind::Backend
+            );
+        }
+    }
+}
+
+#[test]
+fn a_save_that_is_superseded_meanwhile_is_no_finding() {
+    let repository = repository();
+    let records: Vec<_> = repository
+        .objects("refs")
+        .into_iter()
+        .filter(|path| !path.ends_with("~h"))
+        .collect();
+    repository.bent.rule(move |ask, key| {
+        if ask == Ask::Get && key.starts_with("refs/") {
+            for record in &records {
+                let _ = fs::remove_file(record);
+            }
+        }
+        Answer::Honest
+    });
+    assert!(repository.check(false).findings.is_empty());
+}

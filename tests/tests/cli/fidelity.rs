@@ -189,6 +189,7 @@ fn round_trip(first: &Cachefs, mut spec: TreeSpec, mutations: &[TreeMutation], i
     };
     assert_same(&plain, &copy, &options);
     third.umount(&mount);
+    third.run(["check", "--read-data"]).success();
 }
 
 fn property(cases: u32, machine: impl Fn() -> Option<Cachefs>) {

@@ -11,8 +11,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -178,7 +179,7 @@ impl TreeMutation {
                 self.stamp(&[&place, parent(file)])?;
             }
             (Action::RenameDir, _, Some(dir)) if is_free && !place.starts_with(dir) => {
-                fs::rename(dir, &fresh)?;
+                move_dir(dir, &fresh)?;
                 self.stamp(&[&fresh, &place, parent(dir)])?;
             }
             (Action::DirToFile, _, Some(dir)) => {
@@ -298,6 +299,19 @@ fn pick<T>(index: Index, from: &[T]) -> Option<&T> {
 
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
+}
+
+/// Renames a directory, or moves it as `mv` does where the kernel cannot: an overlay records where
+/// a directory came from in 256 bytes at most.
+fn move_dir(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            let status = Command::new("mv").arg("-T").args([from, to]).status()?;
+            ensure!(status.success(), "mv: {status}");
+            Ok(())
+        }
+        other => Ok(other?),
+    }
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

@@ -114,12 +114,12 @@ fn nasty() -> TreeSpec {
     sparse.holes = vec![4096..1 << 20, (1 << 20) + 65_536..3 << 20];
     spec.add("sparse", Kind::File(sparse), Meta::default());
     let hole = Content {
-        holes: vec![0..1 << 20],
+        holes: std::iter::once(0..1 << 20).collect(),
         ..Content::new(1 << 20, 0)
     };
     spec.add("only-hole", Kind::File(hole), Meta::default());
     let mut far = Content::new(FAR + 100_000, 16);
-    far.holes = vec![8192..FAR];
+    far.holes = std::iter::once(8192..FAR).collect();
     spec.add("sparse-4g", Kind::File(far), Meta::default());
     spec
 }
@@ -189,6 +189,7 @@ fn round_trip(first: &Cachefs, mut spec: TreeSpec, mutations: &[TreeMutation], i
     };
     assert_same(&plain, &copy, &options);
     third.umount(&mount);
+    third.run(["check", "--read-data"]).success();
 }
 
 fn property(cases: u32, machine: impl Fn() -> Option<Cachefs>) {

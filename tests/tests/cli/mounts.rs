@@ -246,7 +246,7 @@ fn a_killed_daemon_is_noticed_and_the_mount_repaired() {
     assert!(state(&machine).starts_with("dead"), "{}", state(&machine));
     assert!(fs::read(mount.join("lib/large")).is_err());
     // A save must not take the ruins for the cache.
-    let refused = clean(machine.save("v2", &mount).run()).expect_code(2);
+    let refused = clean(strict_json(machine.save("v2", &mount)).run()).expect_code(1);
     drop(refused.stderr_has("is dead").stderr_has("hint: "));
     let restored = machine.restored("v1", &mount);
     assert_eq!(restored["result"], "remounted", "{restored}");
@@ -289,6 +289,48 @@ fn a_dead_mount_can_be_unmounted() {
     machine.umount(&mount);
     assert!(machine.sandbox().mounts().unwrap().is_empty());
     assert_eq!(fs::read_dir(&mount).unwrap().count(), 0);
+}
+
+/// Takes the mounts away as a reboot does, and lets the record be of another boot.
+fn reboot(machine: &Cachefs) {
+    kill_daemon(machine);
+    for point in machine.sandbox().mounts().unwrap().iter().rev() {
+        rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+    for folder in fs::read_dir(machine.store().join("mounts")).unwrap() {
+        let file = folder.unwrap().path().join("record.json");
+        let Ok(text) = fs::read(&file) else { continue };
+        let mut record: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        record["boot"] = "another boot".into();
+        fs::write(&file, record.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn unsaved_changes_from_before_a_reboot_are_set_aside() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let (mount, untouched) = (machine.dir("mount"), machine.dir("untouched"));
+    machine.restored("v1", &mount);
+    machine.restored("v1", &untouched);
+    fs::write(mount.join("unsaved"), "unsaved").unwrap();
+    reboot(&machine);
+    assert_eq!(state(&machine), "not mounted here");
+    let restored = machine.restored("v1", &mount);
+    assert_eq!(restored["result"], "mounted", "{restored}");
+    // What the disk holds of them may be torn, so it does not become part of the cache.
+    assert!(!mount.join("unsaved").exists());
+    let note = restored["notes"][0].as_str().unwrap();
+    let (_, aside) = note
+        .split_once("not saved are in ")
+        .unwrap_or_else(|| panic!("{note}"));
+    assert_eq!(
+        fs::read(Path::new(aside).join("unsaved")).unwrap(),
+        b"unsaved"
+    );
+    assert_eq!(machine.restored("v1", &untouched)["result"], "mounted");
+    assert_eq!(machine.saved("v1", &mount)["result"], "unchanged");
 }
 
 #[test]

@@ -104,7 +104,11 @@ fn a_full_upper_fails_writes_only() {
     fs::write(mount.join("after"), "after").unwrap();
     fs::remove_file(mount.join("lib/medium")).unwrap();
     let saved = machine.saved("v2", &mount);
-    assert_eq!((&saved["added"], &saved["removed"]), (&2.into(), &1.into()), "{saved}");
+    assert_eq!(
+        (&saved["added"], &saved["removed"]),
+        (&2.into(), &1.into()),
+        "{saved}"
+    );
     machine.umount(&mount);
     machine.run(["daemon", "stop"]).success();
 }

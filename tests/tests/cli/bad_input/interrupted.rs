@@ -73,6 +73,7 @@ fn saves_that_end_early(with: Signal) {
         let is_new = there.join("new").exists();
         assert_same(if is_new { &new } else { &old }, &there, &options);
         fs::remove_dir_all(&there).unwrap();
+        reader.run(["check", "--read-data"]).success();
         cut_short += u32::from(!is_new);
         came_through += u32::from(ended.status.success());
         assert!(delay < Duration::from_secs(10), "it never came through");

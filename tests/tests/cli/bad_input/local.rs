@@ -6,10 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use cachefs_tests::harness::{Cachefs, Invocation};
+use cachefs_tests::s3::S3Server;
 use cachefs_tests::tree::{CompareOptions, assert_same};
 
 use super::{refused, refused_softly};
-use crate::support::{Commands, clean, machine, objects, remote_dir, sample_dir, wait_for};
+use crate::support::{
+    Commands, clean, machine, machine_on, objects, remote_dir, sample_dir, wait_for,
+};
 
 /// The command as root without the right to pass over permissions.
 fn without_override(machine: &Cachefs, subcommand: &str, key: &str, path: &Path) -> Invocation {
@@ -158,12 +161,8 @@ fn a_damaged_index_is_rebuilt_and_nothing_is_lost() {
 
 #[test]
 fn damage_in_the_local_cache_is_fetched_again() {
-    let Some(machine) = machine() else { return };
-    let server = cachefs_tests::s3::S3Server::start().unwrap();
-    let Some(machine) = crate::support::machine_on(&server).map(|on| {
-        drop(machine);
-        on
-    }) else {
+    let server = S3Server::start().unwrap();
+    let Some(machine) = machine_on(&server) else {
         return;
     };
     let dir = sample_dir(&machine);

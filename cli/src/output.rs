@@ -86,10 +86,9 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// `1 file`, `2 files`.
 pub(crate) fn count(number: u64, thing: &str) -> String {
-    let plural = if thing.ends_with('y') {
-        format!("{}ies", &thing[..thing.len() - 1])
-    } else {
-        format!("{thing}s")
+    let plural = match thing.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{thing}s"),
     };
     if number == 1 {
         format!("1 {thing}")

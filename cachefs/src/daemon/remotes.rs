@@ -20,7 +20,10 @@ pub(super) struct RemoteHandle {
 /// Remotes by what it takes to reach them, credentials included: a client never gets to use
 /// another client's.
 #[derive(Debug, Default)]
-pub(super) struct Remotes(Mutex<HashMap<(RemoteSpec, Option<u64>), Arc<RemoteHandle>>>);
+pub(super) struct Remotes(Mutex<HashMap<Reach, Arc<RemoteHandle>>>);
+
+/// How a remote is reached, and how long one request to it may take, in milliseconds.
+type Reach = (RemoteSpec, Option<u64>);
 
 impl Remotes {
     pub(super) fn get(

@@ -115,7 +115,7 @@ pub(crate) fn detach(records: &Records, record: &Record, lazy: bool) -> Result<(
         .topmost_at(&record.path)
         .is_some_and(|mount| mount.is_cachefs_overlay())
     {
-        unmount(&record.path, options.clone())?;
+        unmount(&record.path, options)?;
     }
     match unmount(&records.view(record), options) {
         Ok(()) | Err(UnmountError::NotMounted(_)) => Ok(()),

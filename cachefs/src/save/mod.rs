@@ -58,7 +58,7 @@ pub enum Outcome {
     /// The content is that of another key; only a ref was written.
     Linked,
     /// A layer was written.
-    Saved(LayerInfo),
+    Saved(Box<LayerInfo>),
     /// A layer would have been written.
     WouldSave,
 }

@@ -116,7 +116,7 @@ pub(super) fn publish(
         records.put(own)?;
     }
     report.outcome = match layer {
-        Some(layer) => Outcome::Saved(layer),
+        Some(layer) => Outcome::Saved(Box::new(layer)),
         None => Outcome::Linked,
     };
     Ok(report)

@@ -52,7 +52,7 @@ pub(super) fn decode(
     if *blake3::hash(stored).as_bytes() != *hash {
         return Err(damaged("its bytes do not have the hash they should"));
     }
-    if raw_length > PAGE || raw_length % record != 0 {
+    if raw_length > PAGE || !raw_length.is_multiple_of(record) {
         return Err(damaged("its length is impossible"));
     }
     let raw = zstd::bulk::decompress(stored, raw_length).map_err(|e| damaged(&e.to_string()))?;

@@ -161,7 +161,7 @@ impl FrameReader {
     pub fn local(&self, frame: &FrameLocation) -> Option<Arc<Vec<u8>>> {
         self.inner
             .memory
-            .get_or_insert_with(&frame.hash, || self.inner.from_disk(frame))
+            .get_or_insert_with(&frame.hash, || self.inner.read_disk(frame))
             .ok()
     }
 
@@ -360,7 +360,7 @@ impl FrameReader {
 }
 
 impl Inner {
-    fn from_disk(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>, Absent> {
+    fn read_disk(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>, Absent> {
         let stored = match &self.in_place {
             Some(files) => match files.read(&frame.pack, frame.offset, frame.stored) {
                 Ok(stored) => stored,

@@ -56,7 +56,7 @@ pub struct Baseline<'a> {
     stack: &'a Stack,
     packs: HashMap<PackId, PackRef>,
     target: &'a dyn Target,
-    ids: RefCell<HashMap<PackId, HashMap<(u32, u32), ChunkId>>>,
+    ids: RefCell<HashMap<PackId, ChunksByPlace>>,
 }
 
 impl<'a> Baseline<'a> {
@@ -106,6 +106,9 @@ impl<'a> Baseline<'a> {
         Ok(chunks.get(&(here.frame.offset, here.offset)) == Some(id))
     }
 }
+
+/// A pack's chunks by the offset of their frame and their offset in it.
+type ChunksByPlace = HashMap<(u32, u32), ChunkId>;
 
 struct Differ<'a> {
     tree: &'a Tree,

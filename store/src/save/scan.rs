@@ -157,8 +157,7 @@ fn work(
         match listed {
             Ok(mut entries) => {
                 for entry in &mut entries {
-                    let plain_directory = u32::from(entry.stat.st_mode) & mode::TYPE
-                        == mode::DIRECTORY
+                    let plain_directory = entry.stat.st_mode & mode::TYPE == mode::DIRECTORY
                         && entry.mark != Mark::Whiteout;
                     if plain_directory {
                         let directory = state.listed.len();
@@ -255,7 +254,7 @@ fn meta_of(stat: &Stat) -> Meta {
         uid: stat.st_uid,
         gid: stat.st_gid,
         mtime: Timestamp {
-            seconds: stat.st_mtime as i64,
+            seconds: stat.st_mtime,
             nanos: stat.st_mtime_nsec as u32,
         },
         xattrs: Default::default(),
@@ -268,8 +267,8 @@ pub(super) fn stamp_of(stat: &Stat) -> Stamp {
         device: stat.st_dev,
         inode: stat.st_ino,
         size: stat.st_size as u64,
-        changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-        modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
+        modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
     }
 }
 
@@ -296,9 +295,7 @@ fn assemble(mut listed: Vec<Option<Vec<RawEntry>>>, root: Meta, stamp: Stamp) ->
         let mut directories = Vec::new();
         for entry in listed[number].take().unwrap_or_default() {
             let index = scanned.tree.nodes.len();
-            if u32::from(entry.stat.st_mode) & mode::TYPE == mode::SOCKET
-                && entry.mark == Mark::Plain
-            {
+            if entry.stat.st_mode & mode::TYPE == mode::SOCKET && entry.mark == Mark::Plain {
                 let path = scanned
                     .tree
                     .os_path(node)
@@ -375,7 +372,7 @@ fn into_node(entry: RawEntry, parent: usize) -> (Node, u64) {
         link: None,
         links: 1,
     };
-    (node, u64::from(stat.st_nlink))
+    (node, stat.st_nlink)
 }
 
 /// Looks at everything in the tree again; fails with [`Error::Changed`] when something was written

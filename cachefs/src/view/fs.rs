@@ -2,7 +2,7 @@
 //!
 //! A layer never changes, so everything may be cached for good, and no open file needs a handle:
 //! OPEN and OPENDIR are answered once with ENOSYS, and from then on the kernel opens files without
-//! a message. Source of the choices: the measurements in `docs/mounting.md`.
+//! a message. Source of the choices: the measurements in `ARCHITECTURE.md`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -56,7 +56,10 @@ impl Activity {
     /// Returns when the daemon was told to stop, or has been idle for `limit`.
     pub(super) fn wait_until_done(&self, limit: Duration) {
         let mut counts = self.state.lock();
-        counts.idle_since.get_or_insert_with(Instant::now);
+        // A client may have come before anybody waits here.
+        if counts.connections + counts.views == 0 {
+            counts.idle_since.get_or_insert_with(Instant::now);
+        }
         while !counts.stop {
             match counts
                 .idle_since

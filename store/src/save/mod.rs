@@ -11,6 +11,7 @@
 
 mod batch;
 mod delta;
+mod graft;
 mod layer;
 mod pipeline;
 mod progress;
@@ -20,7 +21,8 @@ mod target;
 mod tree;
 mod xattrs;
 
-pub use delta::{Baseline, Deletions, Delta, diff, graft_redirects};
+pub use delta::{Baseline, Deletions, Delta, diff};
+pub use graft::graft_redirects;
 pub use layer::build_layer;
 pub use pipeline::{Packed, pack_files};
 pub use progress::{Progress, Silent};

@@ -1,0 +1,170 @@
+//! Renamed directories of an overlay, as what they contain.
+
+use std::collections::HashMap;
+
+use super::tree::{FileContent, Node, NodeKind, Stamp, Tree};
+use crate::error::Result;
+use crate::layer::{Content, mode};
+use crate::stack::{Ino, Stack};
+
+/// Turns directories that an overlay has renamed into what they are: new directories that contain
+/// what the old place has in the stack, changed by the entries they list themselves.
+///
+/// `redirects` names, by node, where the lower part is: an absolute path, or a name next to the
+/// directory itself. Only metadata is copied.
+pub fn graft_redirects(
+    tree: &mut Tree,
+    redirects: &HashMap<usize, Vec<u8>>,
+    stack: &Stack,
+) -> Result<()> {
+    // Where each directory's lower part is; parents come before their children.
+    let mut lower: HashMap<usize, Option<Ino>> = HashMap::from([(0, Some(Ino::ROOT))]);
+    let mut nodes = redirects.keys().copied().collect::<Vec<_>>();
+    nodes.sort_unstable();
+    for node in nodes {
+        let path = &redirects[&node];
+        let origin = if path.starts_with(b"/") {
+            stack.find(path)?
+        } else {
+            match lower_of(tree, &mut lower, stack, tree.nodes[node].parent)? {
+                Some(parent) => stack.lookup(parent, path)?,
+                None => None,
+            }
+        };
+        lower.insert(node, origin);
+        graft(tree, node, origin, redirects, stack)?;
+    }
+    Ok(())
+}
+
+fn lower_of(
+    tree: &Tree,
+    lower: &mut HashMap<usize, Option<Ino>>,
+    stack: &Stack,
+    node: usize,
+) -> Result<Option<Ino>> {
+    if let Some(known) = lower.get(&node) {
+        return Ok(*known);
+    }
+    let found = match lower_of(tree, lower, stack, tree.nodes[node].parent)? {
+        Some(parent) => stack.lookup(parent, &tree.nodes[node].name)?,
+        None => None,
+    };
+    lower.insert(node, found);
+    Ok(found)
+}
+
+/// Adds to a directory of the tree what `origin` has and the tree neither has nor removes.
+fn graft(
+    tree: &mut Tree,
+    node: usize,
+    origin: Option<Ino>,
+    redirects: &HashMap<usize, Vec<u8>>,
+    stack: &Stack,
+) -> Result<()> {
+    let mut pending = vec![(node, origin)];
+    let mut linked: HashMap<Ino, usize> = HashMap::new();
+    while let Some((node, origin)) = pending.pop() {
+        let own: HashMap<Box<[u8]>, usize> = tree
+            .children(node)
+            .iter()
+            .map(|&child| (tree.nodes[child].name.clone(), child))
+            .collect();
+        let mut children: Vec<usize> = own
+            .values()
+            .copied()
+            .filter(|&child| !matches!(tree.nodes[child].kind, NodeKind::Whiteout))
+            .collect();
+        let mut below = Vec::new();
+        if let Some(origin) = origin {
+            stack.list(origin, 0, |_, name, ino| {
+                below.push((Box::<[u8]>::from(name), ino));
+                Ok(true)
+            })?;
+        }
+        for (name, ino) in below {
+            match own.get(&name) {
+                Some(&child) => {
+                    let merges = matches!(
+                        tree.nodes[child].kind,
+                        NodeKind::Directory { opaque: false, .. }
+                    ) && !redirects.contains_key(&child)
+                        && stack.attr(ino)?.kind() == mode::DIRECTORY;
+                    if merges {
+                        pending.push((child, Some(ino)));
+                    }
+                }
+                None => {
+                    let child = tree.nodes.len();
+                    let new = known_node(stack, ino, name, node, linked.get(&ino).copied())?;
+                    if matches!(new.kind, NodeKind::Directory { .. }) {
+                        pending.push((child, Some(ino)));
+                    } else if stack.attr(ino)?.links > 1 {
+                        match linked.get(&ino) {
+                            Some(first) => tree.nodes[*first].links += 1,
+                            None => {
+                                linked.insert(ino, child);
+                            }
+                        }
+                    }
+                    tree.nodes.push(new);
+                    children.push(child);
+                }
+            }
+        }
+        children.sort_by(|a, b| tree.nodes[*a].name.cmp(&tree.nodes[*b].name));
+        if let NodeKind::Directory {
+            children: slot,
+            opaque,
+        } = &mut tree.nodes[node].kind
+        {
+            *slot = children;
+            *opaque = true;
+        }
+    }
+    Ok(())
+}
+
+/// A node for an entry of the stack.
+fn known_node(
+    stack: &Stack,
+    ino: Ino,
+    name: Box<[u8]>,
+    parent: usize,
+    link: Option<usize>,
+) -> Result<Node> {
+    let attr = stack.attr(ino)?;
+    let kind = match attr.kind() {
+        mode::DIRECTORY => NodeKind::Directory {
+            children: Vec::new(),
+            opaque: true,
+        },
+        mode::FILE => {
+            let content = stack
+                .pieces(ino, 0..attr.size)?
+                .map(|piece| {
+                    let piece = piece?;
+                    Ok(match piece.location {
+                        Some(location) => Content::Chunk(location),
+                        None => Content::Hole(piece.end - piece.start),
+                    })
+                })
+                .collect::<Result<_>>()?;
+            NodeKind::File {
+                size: attr.size,
+                content: FileContent::Known(content),
+            }
+        }
+        mode::SYMLINK => NodeKind::Symlink(stack.symlink_target(ino)?.into()),
+        _ => NodeKind::Special(attr.rdev),
+    };
+    Ok(Node {
+        name,
+        parent,
+        meta: stack.meta(ino)?,
+        kind,
+        stamp: Stamp::default(),
+        link,
+        links: 1,
+    })
+}

@@ -27,7 +27,7 @@ pub(crate) fn run(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
             code = exit::MISS;
         } else {
             output::say(&format!(
-                "deleted {name}; mounts of it go on, and data that other keys share stays"
+                "deleted {name}; mounts of it go on, and its data stays in the remote"
             ));
         }
     }

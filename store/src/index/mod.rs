@@ -2,7 +2,7 @@
 //!
 //! A RocksDB database that only one process has open: the daemon of the store directory. It is
 //! never needed to mount or read a cache. Everything in it can be rebuilt from the trailers of the
-//! packs, so a damaged database is moved aside and started afresh; the next save then reads a few
+//! packs, so a damaged database is removed and started afresh; the next save then reads a few
 //! trailers more.
 
 mod database;

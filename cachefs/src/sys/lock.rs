@@ -16,7 +16,7 @@ const MAX_LINE: u64 = 64;
 /// started while the lock is held does not inherit it (the descriptor is close-on-exec).
 #[derive(Debug)]
 pub struct LockFile {
-    _file: File,
+    file: File,
     path: PathBuf,
 }
 
@@ -72,7 +72,7 @@ impl LockFile {
         }
         write_pid(&mut file).map_err(io_error)?;
         Ok(Self {
-            _file: file,
+            file,
             path: path.to_owned(),
         })
     }
@@ -104,6 +104,14 @@ impl LockFile {
     }
 }
 
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // Closing alone would leave it locked while a child that another thread has forked has
+        // not yet executed its program. Nothing can be done about an error; closing follows.
+        let _ = self.file.unlock();
+    }
+}
+
 fn write_pid(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
@@ -119,6 +127,8 @@ fn written_pid(file: &mut File) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -138,15 +148,14 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("daemon.lock");
         let lock = LockFile::try_acquire(&path).unwrap();
-        let mut child = std::process::Command::new("sleep")
-            .arg("5")
-            .spawn()
+        let child = std::process::Command::new("readlink")
+            .args(["/proc/self/fd/0", "/proc/self/fd/1"])
+            .arg(format!("/proc/self/fd/{}", lock.file.as_raw_fd()))
+            .output()
             .unwrap();
-        drop(lock);
-        let again = LockFile::try_acquire(&path);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        again.unwrap();
+        let open = String::from_utf8(child.stdout).unwrap();
+        assert_eq!(open.matches('\n').count(), 2, "{open}");
+        assert!(!open.contains("daemon.lock"), "{open}");
     }
 
     #[test]

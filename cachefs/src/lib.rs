@@ -6,6 +6,7 @@
 //! the command's own process, with its rights and in its mount namespace.
 
 pub mod daemon;
+mod erofs;
 mod error;
 pub mod mounts;
 pub mod restore;

@@ -18,7 +18,9 @@ use crate::error::{Error, Result};
 use crate::mounts::{How, Presence, Record, Records, attach, detach, presence};
 use crate::rpc::{Client, Open, Prefetch, Restore, Restored};
 use crate::store_dir::StoreDir;
+use crate::sys::erofs_mount::is_likely;
 use crate::sys::overlay::clear_volatile_marker;
+use crate::view::Form;
 
 /// How the path is to show the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +34,16 @@ pub enum Mode {
     Copy,
 }
 
+/// What the overlay of a mount lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lower {
+    /// An EROFS image where the kernel can mount one from a file, FUSE elsewhere.
+    #[default]
+    Auto,
+    /// The FUSE view.
+    Fuse,
+}
+
 /// What to restore, and where.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
@@ -43,6 +55,8 @@ pub struct RestoreOptions {
     pub wanted: Vec<Wanted>,
     /// How.
     pub mode: Mode,
+    /// On what, when it is mounted.
+    pub lower: Lower,
     /// What to fetch ahead.
     pub prefetch: Prefetch,
     /// How long one request to the remote may take.
@@ -171,13 +185,10 @@ fn recover(
     let work = records.work(&record);
     clear_volatile_marker(&work).map_err(Error::io("clean", &work))?;
     let mut client = Client::connect(store)?;
-    let view = client.open(Open {
-        remote: options.remote.clone(),
-        deadline_ms: options.deadline_ms(),
-        layers: record.layers.clone(),
-        prefetch: options.prefetch,
+    let view = client.open(options.open(&record.layers, options.form()))?;
+    attach(&mut client, records, &record, view, |client| {
+        client.open(options.open(&record.layers, Form::Tree))
     })?;
-    attach(&mut client, records, &record, view)?;
     notes.push("kept the changes that were made to it before".to_owned());
     Ok(Some(Report {
         outcome: Outcome::Remounted,
@@ -204,7 +215,7 @@ fn again(store: &StoreDir, record: Record, options: &RestoreOptions) -> Result<R
     let mut client = Client::connect(store)?;
     let found = client.restore(request(options))?;
     if let Some(view) = found.view {
-        client.close(view)?;
+        client.close(view.view)?;
     }
     let same = |a: &LayerInfo, b: &LayerInfo| a.id == b.id;
     let is_same = found.layers.len() == record.layers.len()
@@ -243,6 +254,25 @@ impl RestoreOptions {
         self.deadline.map(|deadline| deadline.as_millis() as u64)
     }
 
+    /// The form of view to ask for.
+    fn form(&self) -> Form {
+        match self.lower {
+            Lower::Fuse => Form::Tree,
+            Lower::Auto if is_likely() => Form::Image,
+            Lower::Auto => Form::Tree,
+        }
+    }
+
+    fn open(&self, layers: &[LayerInfo], form: Form) -> Open {
+        Open {
+            remote: self.remote.clone(),
+            deadline_ms: self.deadline_ms(),
+            layers: layers.to_vec(),
+            prefetch: self.prefetch,
+            form,
+        }
+    }
+
     /// The key that the user named last: the one that `save` will use.
     fn asked(&self) -> Option<&Key> {
         self.wanted.last().map(|wanted| &wanted.key)
@@ -259,6 +289,7 @@ fn request(options: &RestoreOptions) -> Restore {
         deadline_ms: options.deadline_ms(),
         wanted: options.wanted.clone(),
         prefetch: options.prefetch,
+        form: options.form(),
     }
 }
 
@@ -282,7 +313,10 @@ fn fresh(
     // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
     // never a mount that nothing knows of.
     records.put(&record)?;
-    match attach(&mut client, records, &record, view) {
+    let attached = attach(&mut client, records, &record, view, |client| {
+        client.open(options.open(&record.layers, Form::Tree))
+    });
+    match attached {
         Ok(()) => Ok(Report {
             outcome: Outcome::Mounted,
             path,

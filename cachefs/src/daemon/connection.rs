@@ -84,22 +84,22 @@ fn answer(
     let reply = match envelope.request {
         Request::Restore(restore) => {
             let restored = state.restore(&restore)?;
-            unserved.extend(restored.view);
+            unserved.extend(restored.view.map(|view| view.view));
             let payload =
                 serde_json::to_vec(&restored).map_err(|error| Error::Conversation(error.into()))?;
             return Ok((Reply::Restored, payload));
         }
         Request::Open(open) => {
             let view = state.open(&open)?;
-            unserved.push(view);
-            Reply::Opened { view }
+            unserved.push(view.view);
+            Reply::Opened(view)
         }
-        Request::Serve { view } => {
+        Request::Serve { view, form } => {
             let fuse = frame
                 .fds
                 .pop()
                 .ok_or_else(|| Error::Conversation("no descriptor came with the request".into()))?;
-            state.serve(view, fuse)?;
+            state.serve(view, form, fuse)?;
             unserved.retain(|unserved| *unserved != view);
             Reply::Done
         }

@@ -16,10 +16,11 @@ use tokio::runtime::Runtime;
 use super::idle::Activity;
 use super::remotes::{RemoteHandle, Remotes};
 use super::views::{OpenView, Views};
+use crate::erofs::{self, Image};
 use crate::error::{Error, Result};
-use crate::rpc::{DaemonStats, Open, Prefetch, Restore, Restored};
+use crate::rpc::{DaemonStats, Open, OpenedView, Prefetch, Restore, Restored};
 use crate::store_dir::StoreDir;
-use crate::view::{self, View};
+use crate::view::{self, Form, View};
 
 /// Caches whose frames take more than this are not streamed in the background unless asked for.
 const AUTO_PREFETCH: u64 = 1 << 30;
@@ -100,7 +101,9 @@ impl State {
             };
             Ok::<_, Error>((matched, layers, stack))
         })?;
-        let view = stack.map(|stack| self.open_view(&remote, stack, restore.prefetch));
+        let view = stack
+            .map(|stack| self.open_view(&remote, stack, restore.prefetch, restore.form))
+            .transpose()?;
         Ok(Restored {
             matched,
             layers,
@@ -109,12 +112,12 @@ impl State {
         })
     }
 
-    pub(super) fn open(&self, open: &Open) -> Result<u64> {
+    pub(super) fn open(&self, open: &Open) -> Result<OpenedView> {
         let remote = self
             .remotes
             .get(&open.remote, open.deadline_ms, &self.cache)?;
         let stack = self.runtime.block_on(self.stack(&remote, &open.layers))?;
-        Ok(self.open_view(&remote, stack, open.prefetch))
+        self.open_view(&remote, stack, open.prefetch, open.form)
     }
 
     async fn stack(&self, remote: &RemoteHandle, layers: &[LayerInfo]) -> Result<Stack> {
@@ -123,14 +126,53 @@ impl State {
         )?)
     }
 
-    fn open_view(&self, remote: &RemoteHandle, stack: Stack, prefetch: Prefetch) -> u64 {
-        let view = Arc::new(View {
+    fn open_view(
+        &self,
+        remote: &RemoteHandle,
+        stack: Stack,
+        prefetch: Prefetch,
+        wished: Form,
+    ) -> Result<OpenedView> {
+        let image = match wished {
+            Form::Image if erofs::suits(&stack) => Image::new(&stack).map(Some),
+            _ => Ok(None),
+        };
+        // What has no place in an image is served file by file.
+        let image = image.unwrap_or_else(|error| {
+            tracing::info!("no image: {error}");
+            None
+        });
+        let needs_all = image.is_some() && stack.has_xattrs();
+        let mut view = View {
             stack,
             reader: remote.reader.clone(),
-        });
+            image,
+        };
+        if needs_all
+            && let Some(Err(error)) = view.image.as_ref().map(|image| image.build(&view.stack))
+        {
+            tracing::info!("no image: {error}");
+            view.image = None;
+        }
+        let view = Arc::new(view);
+        let form = match &view.image {
+            Some(_) => {
+                // It is laid out while the client makes the mounts.
+                let view = Arc::clone(&view);
+                self.runtime.spawn_blocking(move || {
+                    if let Some(image) = &view.image {
+                        // Whoever reads it is told of an error.
+                        let _ = image.build(&view.stack);
+                    }
+                });
+                Form::Image
+            }
+            None => Form::Tree,
+        };
         let prefetch = self.prefetch(&view, prefetch);
         self.activity.view_opened();
-        self.views.insert(OpenView { view, prefetch })
+        let view = self.views.insert(OpenView { view, prefetch });
+        Ok(OpenedView { view, form })
     }
 
     /// Starts fetching in the background. The lists are read there too, not on the way to a mount.
@@ -161,10 +203,10 @@ impl State {
         Some(task.abort_handle())
     }
 
-    pub(super) fn serve(self: &Arc<Self>, number: u64, fuse: OwnedFd) -> Result<()> {
+    pub(super) fn serve(self: &Arc<Self>, number: u64, form: Form, fuse: OwnedFd) -> Result<()> {
         let view = self.views.get(number).ok_or_else(|| unknown(number))?;
         let state = Arc::clone(self);
-        view::serve(view, fuse, self.runtime.handle(), move || {
+        view::serve(view, form, fuse, self.runtime.handle(), move || {
             state.close(number)
         })
         .map_err(Error::io("serve", "the mount"))

@@ -6,45 +6,98 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::record::{Record, Records};
-use crate::error::{Error, Result};
-use crate::rpc::Client;
+use crate::error::{Error, Result, describe};
+use crate::rpc::{Client, OpenedView};
+use crate::sys::MountError;
+use crate::sys::erofs_mount::{EROFS_TYPE, mount_erofs};
 use crate::sys::fuse_mount::{FuseMountOptions, mount_fuse};
 use crate::sys::mountinfo::MountTable;
 use crate::sys::overlay::{Lower, OverlayMount, OverlayOptions, mount_overlay};
+use crate::sys::read_ahead::set_read_ahead;
 use crate::sys::unmount::{UnmountError, UnmountOptions, unmount};
 use crate::sys::xattr;
+use crate::view::{Form, IMAGE};
+
+/// How much the kernel reads ahead: as many frames as the daemon decodes while one is read.
+const READ_AHEAD: u32 = 1 << 20;
 
 /// Mounts a view and the overlay of a record. On failure nothing is left mounted.
+///
+/// An image that the kernel does not take after all is served as a tree; `open` opens it again.
 pub(crate) fn attach(
     client: &mut Client,
     records: &Records,
     record: &Record,
-    view: u64,
+    view: OpenedView,
+    open: impl FnOnce(&mut Client) -> Result<OpenedView>,
 ) -> Result<()> {
-    let lower = records.view(record);
-    for directory in [&lower, &records.upper(record), &records.work(record)] {
+    match attach_form(client, records, record, view) {
+        Err(Error::Mount(error)) if view.form == Form::Image && is_about_erofs(&error) => {
+            tracing::info!("the view is served file by file: {}", describe(&error));
+            let view = open(client)?;
+            attach_form(client, records, record, view)
+        }
+        other => other,
+    }
+}
+
+fn is_about_erofs(error: &MountError) -> bool {
+    match error {
+        MountError::NotPermitted { filesystem, .. }
+        | MountError::DeniedByPolicy { filesystem, .. }
+        | MountError::FilesystemMissing(filesystem)
+        | MountError::Refused { filesystem, .. } => *filesystem == EROFS_TYPE,
+        _ => false,
+    }
+}
+
+fn attach_form(
+    client: &mut Client,
+    records: &Records,
+    record: &Record,
+    view: OpenedView,
+) -> Result<()> {
+    let (seen, image) = (records.view(record), records.image(record));
+    for directory in [&seen, &image, &records.upper(record), &records.work(record)] {
         fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
     }
-    let fuse = match mount_fuse(&lower, &FuseMountOptions::default()) {
+    let fuse = match mount_fuse(&seen, &FuseMountOptions::default()) {
         Ok(fuse) => fuse,
         Err(error) => {
-            client.close(view)?;
+            client.close(view.view)?;
             return Err(error.into());
         }
     };
-    let overlay = client
-        .serve(view, &fuse)
-        .and_then(|()| overlay(records, record, &lower));
-    if overlay.is_err() {
-        let _ = unmount(
-            &lower,
-            UnmountOptions {
-                lazy: true,
-                patience: Duration::ZERO,
-            },
-        );
+    let mounted = client
+        .serve(view.view, view.form, &fuse)
+        .and_then(|()| match view.form {
+            Form::Tree => {
+                read_ahead(&seen);
+                overlay(records, record, &seen)
+            }
+            Form::Image => {
+                read_ahead(&seen);
+                mount_erofs(&seen.join(IMAGE), &image)?;
+                read_ahead(&image);
+                overlay(records, record, &image)
+            }
+        });
+    if mounted.is_err() {
+        let lazy = UnmountOptions {
+            lazy: true,
+            patience: Duration::ZERO,
+        };
+        for path in [&image, &seen] {
+            let _ = unmount(path, lazy);
+        }
     }
-    overlay
+    mounted
+}
+
+fn read_ahead(path: &Path) {
+    if let Err(error) = set_read_ahead(path, READ_AHEAD) {
+        tracing::debug!("read-ahead stays as it is: {error}");
+    }
 }
 
 fn overlay(records: &Records, record: &Record, lower: &Path) -> Result<()> {
@@ -117,8 +170,11 @@ pub(crate) fn detach(records: &Records, record: &Record, lazy: bool) -> Result<(
     {
         unmount(&record.path, options)?;
     }
-    match unmount(&records.view(record), options) {
-        Ok(()) | Err(UnmountError::NotMounted(_)) => Ok(()),
-        Err(error) => Err(error.into()),
+    for path in [records.image(record), records.view(record)] {
+        match unmount(&path, options) {
+            Ok(()) | Err(UnmountError::NotMounted(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Ok(())
 }

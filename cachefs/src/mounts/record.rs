@@ -127,6 +127,11 @@ impl Records {
         self.folder(&record.path).join("view")
     }
 
+    /// Where the image of a view is mounted, if the view is one.
+    pub fn image(&self, record: &Record) -> PathBuf {
+        self.folder(&record.path).join("lower")
+    }
+
     /// Where the changes to a mount are.
     pub fn upper(&self, record: &Record) -> PathBuf {
         self.folder(&record.path).join("upper")

@@ -5,11 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::message::{
-    Answer, Call, DaemonStats, Envelope, Open, Reply, Request, Restore, Restored,
+    Answer, Call, DaemonStats, Envelope, Open, OpenedView, Reply, Request, Restore, Restored,
 };
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 use crate::sys::{fdpass, socket, spawn};
+use crate::view::Form;
 
 /// How long a daemon may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -98,17 +99,17 @@ impl Client {
     }
 
     /// Makes a view of a stack that is known.
-    pub(crate) fn open(&mut self, open: Open) -> Result<u64> {
+    pub(crate) fn open(&mut self, open: Open) -> Result<OpenedView> {
         match self.ask(Request::Open(open))? {
-            Reply::Opened { view } => Ok(view),
+            Reply::Opened(view) => Ok(view),
             other => Err(Self::unexpected(&other)),
         }
     }
 
     /// Has a view served on a descriptor of `/dev/fuse`.
-    pub(crate) fn serve(&mut self, view: u64, fuse: &OwnedFd) -> Result<()> {
+    pub(crate) fn serve(&mut self, view: u64, form: Form, fuse: &OwnedFd) -> Result<()> {
         let call = Call {
-            request: Request::Serve { view },
+            request: Request::Serve { view, form },
             payload: &[],
             fd: Some(fuse.as_fd()),
         };

@@ -7,6 +7,7 @@ use cachefs_store::remote::{RemoteSpec, Traffic};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::view::Form;
 
 /// What is fetched before it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub(crate) struct Restore {
     pub(crate) wanted: Vec<Wanted>,
     /// What to fetch ahead.
     pub(crate) prefetch: Prefetch,
+    /// The form that the client would like to mount.
+    pub(crate) form: Form,
 }
 
 /// A request to make a view of a stack that is known already.
@@ -45,6 +48,8 @@ pub(crate) struct Open {
     pub(crate) layers: Vec<LayerInfo>,
     /// What to fetch ahead.
     pub(crate) prefetch: Prefetch,
+    /// The form that the client would like to mount.
+    pub(crate) form: Form,
 }
 
 /// What was found.
@@ -55,9 +60,18 @@ pub(crate) struct Restored {
     /// The whole stack, the bottom layer first.
     pub(crate) layers: Vec<LayerInfo>,
     /// The view of it, unless nothing matched.
-    pub(crate) view: Option<u64>,
+    pub(crate) view: Option<OpenedView>,
     /// What it cost.
     pub(crate) traffic: Traffic,
+}
+
+/// A view that can be served.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct OpenedView {
+    /// Its number.
+    pub(crate) view: u64,
+    /// The form that suits it: an image only if the client wished for one.
+    pub(crate) form: Form,
 }
 
 /// A view that is being served.
@@ -108,6 +122,7 @@ pub(crate) enum Request {
     /// Serves a view on the descriptor that comes with the message.
     Serve {
         view: u64,
+        form: Form,
     },
     /// Forgets a view that was never served.
     Close {
@@ -154,9 +169,7 @@ pub(crate) enum Reply {
     Ending,
     /// Payload: a [`Restored`] as JSON, which can be larger than a header may be.
     Restored,
-    Opened {
-        view: u64,
-    },
+    Opened(OpenedView),
     Found {
         found: bool,
     },

@@ -5,6 +5,7 @@
 //! what to do. Which mounts cachefs makes from these blocks, and why with these options, is in
 //! `docs/mounting.md`.
 
+pub mod erofs_mount;
 pub mod fdpass;
 pub mod filesystem;
 pub mod fuse_mount;
@@ -16,6 +17,7 @@ pub mod mountinfo;
 pub mod namespace;
 pub mod overlay;
 pub mod probe;
+pub mod read_ahead;
 pub mod socket;
 pub mod spawn;
 pub mod stale;

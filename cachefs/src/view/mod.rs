@@ -1,22 +1,46 @@
 //! Views: stacks served to the kernel as read-only FUSE filesystems.
+//!
+//! A view has one of two forms. As an image it has one file, which the kernel mounts as EROFS; as
+//! a tree it has the stack's own files. See [`Form`].
 
+mod answer;
 mod attr;
-mod fs;
+mod image_fs;
 mod read;
 mod session;
+mod tree_fs;
 
 use std::sync::Arc;
 
 use cachefs_store::local::FrameReader;
 use cachefs_store::stack::Stack;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use session::serve;
+
+use crate::erofs::Image;
+
+/// Name of the only file of a view that is an image.
+pub(crate) const IMAGE: &str = "image";
+
+/// What a view looks like to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Form {
+    /// The stack's files. Works wherever FUSE works.
+    Tree,
+    /// The image of the stack, to be mounted as EROFS: for the root of the machine, on Linux 6.12
+    /// and later.
+    Image,
+}
 
 /// A stack and the reader of its frames.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) stack: Stack,
     pub(crate) reader: FrameReader,
+    /// Its image, if it can have one.
+    pub(crate) image: Option<Image>,
 }
 
 /// A view as its users share it.

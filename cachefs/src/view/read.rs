@@ -1,67 +1,102 @@
-//! Reading a range of a file of a view.
+//! Reading a range of a file of a view, or of its image.
 
 use std::sync::Arc;
 
-use cachefs_store::layer::ContentPiece;
+use cachefs_store::frame::ChunkLocation;
 use cachefs_store::stack::Ino;
 use cachefs_store::{Error, Result};
 
 use super::View;
+use crate::erofs::Part;
 
-/// A range of a file, cut into pieces of frames and holes.
-pub(super) struct Plan {
-    range: std::ops::Range<u64>,
-    pieces: Vec<ContentPiece>,
+/// Where the bytes of a piece are.
+enum Source {
+    /// From this offset of a decoded frame on.
+    Frame(ChunkLocation, u64),
+    Bytes(Vec<u8>),
+    Zeros,
 }
 
-/// Finds where a range is; it is clipped to the file.
-pub(super) fn plan(view: &View, ino: Ino, offset: u64, size: u32) -> Result<Plan> {
-    let length = view.stack.attr(ino)?.size;
-    let range = offset.min(length)..(offset.saturating_add(u64::from(size))).min(length);
-    let pieces = if range.is_empty() {
-        Vec::new()
-    } else {
-        view.stack
-            .pieces(ino, range.clone())?
-            .collect::<Result<Vec<_>>>()?
-    };
-    Ok(Plan { range, pieces })
+struct Piece {
+    length: usize,
+    source: Source,
+}
+
+/// A range, cut into pieces of frames and what needs no frame.
+#[derive(Default)]
+pub(super) struct Plan {
+    pieces: Vec<Piece>,
 }
 
 impl Plan {
-    /// Appends the part of a decoded frame that a piece gives.
-    fn take(
-        &self,
-        piece: &ContentPiece,
-        frame: Option<&Arc<Vec<u8>>>,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        let start = piece.start.max(self.range.start);
-        let end = piece.end.min(self.range.end);
-        match (&piece.location, frame) {
-            (Some(location), Some(frame)) => {
-                let first = u64::from(location.offset) + (start - piece.start);
-                let bytes = frame
-                    .get(first as usize..(first + (end - start)) as usize)
-                    .ok_or_else(|| Error::damaged("a frame", "a chunk reaches beyond it"))?;
-                out.extend_from_slice(bytes);
+    /// Finds where a range of a file is; it is clipped to the file.
+    pub(super) fn of_file(view: &View, ino: Ino, offset: u64, size: u32) -> Result<Self> {
+        let length = view.stack.attr(ino)?.size;
+        let end = offset.saturating_add(u64::from(size)).min(length);
+        let mut plan = Self::default();
+        plan.add_file(view, ino, offset.min(end)..end)?;
+        Ok(plan)
+    }
+
+    /// Finds where the parts of an image are.
+    pub(super) fn of_image(view: &View, parts: Vec<Part<'_>>) -> Result<Self> {
+        let mut plan = Self::default();
+        for part in parts {
+            match part {
+                Part::Bytes(bytes) => plan.push(bytes.len(), Source::Bytes(bytes.to_vec())),
+                Part::Zeros(count) => plan.push(count as usize, Source::Zeros),
+                Part::File(ino, range) => plan.add_file(view, ino, range)?,
             }
-            _ => out.resize(out.len() + (end - start) as usize, 0),
+        }
+        Ok(plan)
+    }
+
+    fn push(&mut self, length: usize, source: Source) {
+        self.pieces.push(Piece { length, source });
+    }
+
+    fn add_file(&mut self, view: &View, ino: Ino, range: std::ops::Range<u64>) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut at = range.start;
+        for piece in view.stack.pieces(ino, range.clone())? {
+            let piece = piece?;
+            let (start, end) = (piece.start.max(at), piece.end.min(range.end));
+            let source = match piece.location {
+                Some(location) => {
+                    let offset = u64::from(location.offset) + (start - piece.start);
+                    Source::Frame(location, offset)
+                }
+                None => Source::Zeros,
+            };
+            self.push((end - start) as usize, source);
+            at = end;
+        }
+        if at < range.end {
+            return Err(Error::damaged("a file", "its pieces end before it does"));
         }
         Ok(())
     }
 
     /// Reads the range if no byte of it needs the network; `false` otherwise.
     pub(super) fn read_local(&self, view: &View, out: &mut Vec<u8>) -> Result<bool> {
+        // Neighbours are in one frame more often than not.
+        let mut last: Option<(ChunkLocation, Arc<Vec<u8>>)> = None;
         for piece in &self.pieces {
-            let frame = match &piece.location {
-                None => None,
-                Some(location) => match view.reader.local(&location.frame) {
-                    Some(frame) => Some(frame),
-                    None => return Ok(false),
+            let frame = match &piece.source {
+                Source::Frame(location, _) => match &last {
+                    Some((before, frame)) if before.frame.hash == location.frame.hash => {
+                        Some(frame)
+                    }
+                    _ => match view.reader.local(&location.frame) {
+                        Some(frame) => Some(&last.insert((*location, frame)).1),
+                        None => return Ok(false),
+                    },
                 },
+                _ => None,
             };
-            self.take(piece, frame.as_ref(), out)?;
+            piece.append(frame, out)?;
         }
         Ok(true)
     }
@@ -69,8 +104,13 @@ impl Plan {
     /// Reads the range, from the remote where it must be.
     pub(super) async fn read(&self, view: &View) -> Result<Vec<u8>> {
         let mut frames = tokio::task::JoinSet::new();
+        let mut before = None;
         for (number, piece) in self.pieces.iter().enumerate() {
-            if let Some(location) = piece.location {
+            if let Source::Frame(location, _) = piece.source {
+                if before == Some(location.frame.hash) {
+                    continue;
+                }
+                before = Some(location.frame.hash);
                 let reader = view.reader.clone();
                 frames.spawn(async move { (number, reader.get(&location.frame).await) });
             }
@@ -80,10 +120,30 @@ impl Plan {
             let (number, frame) = frame.map_err(|_| Error::Cancelled)?;
             found[number] = Some(frame?);
         }
-        let mut out = Vec::with_capacity((self.range.end - self.range.start) as usize);
-        for (piece, frame) in self.pieces.iter().zip(&found) {
-            self.take(piece, frame.as_ref(), &mut out)?;
+        let mut out = Vec::with_capacity(self.pieces.iter().map(|piece| piece.length).sum());
+        let mut last = None;
+        for (piece, frame) in self.pieces.iter().zip(found) {
+            last = frame.or(last);
+            piece.append(last.as_ref(), &mut out)?;
         }
         Ok(out)
+    }
+}
+
+impl Piece {
+    /// Appends its bytes; `frame` is the decoded frame that they are in, if they are in one.
+    fn append(&self, frame: Option<&Arc<Vec<u8>>>, out: &mut Vec<u8>) -> Result<()> {
+        match &self.source {
+            Source::Bytes(bytes) => out.extend_from_slice(bytes),
+            Source::Zeros => out.resize(out.len() + self.length, 0),
+            Source::Frame(_, offset) => {
+                let first = *offset as usize;
+                let bytes = frame
+                    .and_then(|frame| frame.get(first..first + self.length))
+                    .ok_or_else(|| Error::damaged("a frame", "a chunk reaches beyond it"))?;
+                out.extend_from_slice(bytes);
+            }
+        }
+        Ok(())
     }
 }

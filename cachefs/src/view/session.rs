@@ -1,12 +1,15 @@
 //! Serving one FUSE descriptor.
 
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
-use fuser::{Config, Session, SessionACL};
+use fuser::{Config, Filesystem, Session, SessionACL};
 use tokio::runtime::Handle;
 
-use super::SharedView;
-use super::fs::ViewFs;
+use super::image_fs::{self, ImageFs};
+use super::tree_fs::TreeFs;
+use super::{Form, SharedView};
 
 /// Threads that answer one mount. One file's reads go on while another thread decodes a frame;
 /// more than two gain nothing, and each has a buffer.
@@ -18,19 +21,44 @@ const THREADS: usize = 2;
 /// gone.
 pub(crate) fn serve(
     view: SharedView,
+    form: Form,
     fuse: OwnedFd,
     runtime: &Handle,
     ended: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<()> {
+    match form {
+        Form::Tree => run(open(TreeFs::new(view, runtime.clone()), fuse)?, ended),
+        Form::Image => {
+            let (sender, known) = mpsc::sync_channel(1);
+            let filesystem = ImageFs::new(Arc::clone(&view), runtime.clone(), sender);
+            let session = open(filesystem, fuse)?;
+            let notifier = session.notifier();
+            std::thread::Builder::new()
+                .name("image".to_owned())
+                .spawn(move || {
+                    // An error means that the mount is gone before anything was read.
+                    if known.recv().is_ok() {
+                        let started = Instant::now();
+                        image_fs::preload(&view, &notifier);
+                        tracing::debug!("handed an image over in {:?}", started.elapsed());
+                    }
+                })?;
+            run(session, ended)
+        }
+    }
+}
+
+fn open<F: Filesystem>(filesystem: F, fuse: OwnedFd) -> std::io::Result<Session<F>> {
     let mut config = Config::default();
     config.acl = SessionACL::All;
     config.n_threads = Some(THREADS);
-    let session = Session::from_fd(
-        ViewFs::new(view, runtime.clone()),
-        fuse,
-        SessionACL::All,
-        config,
-    )?;
+    Session::from_fd(filesystem, fuse, SessionACL::All, config)
+}
+
+fn run<F: Filesystem + Send + 'static>(
+    session: Session<F>,
+    ended: impl FnOnce() + Send + 'static,
+) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("view".to_owned())
         .spawn(move || {

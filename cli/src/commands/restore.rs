@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cachefs::Prefetch;
-use cachefs::restore::{Mode, Outcome, Report, RestoreOptions, restore};
+use cachefs::restore::{Lower, Mode, Outcome, Report, RestoreOptions, restore};
 use cachefs_store::refs::{MatchKind, Resolved, Scope, Wanted};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -30,6 +30,16 @@ pub(crate) struct RestoreArgs {
     /// Mount it, copy it, or mount where that works
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     mode: ModeArg,
+    /// What a mount is made of: an EROFS image where the kernel takes one, or files over FUSE
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KIND",
+        env = "CACHEFS_LOWER",
+        default_value_t = LowerArg::Auto,
+        hide_short_help = true
+    )]
+    lower: LowerArg,
     /// What to fetch before it is asked for: nothing, all of it, or all unless it is large
     #[arg(long, value_enum, default_value_t = PrefetchArg::Auto)]
     prefetch: PrefetchArg,
@@ -51,6 +61,12 @@ enum ModeArg {
     Auto,
     Mount,
     Copy,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LowerArg {
+    Auto,
+    Fuse,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -124,6 +140,10 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
             ModeArg::Auto => Mode::Auto,
             ModeArg::Mount => Mode::Mount,
             ModeArg::Copy => Mode::Copy,
+        },
+        lower: match args.lower {
+            LowerArg::Auto => Lower::Auto,
+            LowerArg::Fuse => Lower::Fuse,
         },
         prefetch: match args.prefetch {
             PrefetchArg::None => Prefetch::None,

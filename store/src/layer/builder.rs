@@ -234,6 +234,7 @@ impl LayerBuilder {
                     .any(|piece| matches!(piece, Content::Hole(_)))
                 {
                     record.flags = U32::new(inode_flags::SPARSE);
+                    self.summary.sparse = true;
                 }
                 let mut end = 0;
                 for piece in *content {

@@ -23,7 +23,13 @@ pub struct Summary {
     pub bytes: u64,
     /// Whether any inode has extended attributes.
     pub xattrs: bool,
+    /// Whether any file has holes.
+    #[serde(default)]
+    pub sparse: bool,
 }
+
+/// In the compatible features: some file has holes.
+const SPARSE: u32 = 1;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -81,7 +87,7 @@ impl Head {
             magic: MAGIC,
             length: U32::new(Self::encoded_len(pages.len()) as u32),
             pages: U32::new(pages.len() as u32),
-            compatible: U32::ZERO,
+            compatible: U32::new(if summary.sparse { SPARSE } else { 0 }),
             incompatible: U32::ZERO,
             files: U64::new(summary.files),
             entries: U64::new(summary.entries),
@@ -143,6 +149,7 @@ impl Head {
             whiteouts: fixed.whiteouts.get(),
             bytes: fixed.bytes.get(),
             xattrs: records[super::record::Section::Xattrs as usize] > 0,
+            sparse: fixed.compatible.get() & SPARSE != 0,
         };
         Ok(Self {
             summary,

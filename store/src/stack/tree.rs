@@ -79,6 +79,11 @@ impl Stack {
         self.layers.iter().any(|layer| layer.summary().xattrs)
     }
 
+    /// Whether any file may have holes.
+    pub fn has_sparse_files(&self) -> bool {
+        self.layers.iter().any(|layer| layer.summary().sparse)
+    }
+
     fn layer(&self, place: Place) -> Result<&Layer> {
         self.layers
             .get(place.layer)

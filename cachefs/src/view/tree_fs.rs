@@ -1,4 +1,4 @@
-//! The adapter between the kernel's requests and a [`View`]; the only file that answers FUSE.
+//! A view as a FUSE filesystem of its files: the form that every kernel and container takes.
 //!
 //! A layer never changes, so everything may be cached for good, and no open file needs a handle:
 //! OPEN and OPENDIR are answered once with ENOSYS, and from then on the kernel opens files without
@@ -6,8 +6,6 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
-use std::time::Duration;
 
 use cachefs_store::stack::Ino;
 use cachefs_store::{Error, layer};
@@ -18,44 +16,18 @@ use fuser::{
 };
 use tokio::runtime::Handle;
 
+use super::answer::{self, FOREVER, errno};
 use super::attr::{file_attr, file_type};
 use super::{SharedView, read};
 
-/// How long the kernel may keep what it was told: a layer never changes.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// The largest read the kernel is asked to make.
-const READ_AHEAD: u32 = 1 << 20;
-/// Reads ahead that the kernel may have under way.
-const BACKGROUND: u16 = 64;
-
-pub(super) struct ViewFs {
+pub(super) struct TreeFs {
     view: SharedView,
     runtime: Handle,
     /// Whether any file has extended attributes; if not, the kernel is told once to stop asking.
     xattrs: bool,
 }
 
-thread_local! {
-    static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
-}
-
-/// What the kernel is told of a failure, and the log of its cause.
-///
-/// An outage is EIO and never "not found": a build would take a missing file for an answer.
-fn errno(what: &str, error: &Error) -> Errno {
-    use std::error::Error as _;
-    let mut causes = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::error!("{what} failed with EIO: {causes}");
-    Errno::EIO
-}
-
-impl ViewFs {
+impl TreeFs {
     pub(super) fn new(view: SharedView, runtime: Handle) -> Self {
         let xattrs = view.stack.has_xattrs();
         Self {
@@ -84,10 +56,9 @@ fn reply_bytes(bytes: &[u8], size: u32, reply: ReplyXattr) {
     }
 }
 
-impl Filesystem for ViewFs {
+impl Filesystem for TreeFs {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        let mut wanted = InitFlags::FUSE_ASYNC_READ
-            | InitFlags::FUSE_PARALLEL_DIROPS
+        let mut wanted = InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_CACHE_SYMLINKS
             | InitFlags::FUSE_NO_OPEN_SUPPORT
             | InitFlags::FUSE_NO_OPENDIR_SUPPORT
@@ -96,12 +67,7 @@ impl Filesystem for ViewFs {
         if self.xattrs {
             wanted |= InitFlags::FUSE_POSIX_ACL;
         }
-        // Older kernels lack some; everything works without them, only slower.
-        let _ = config.add_capabilities(wanted & config.capabilities());
-        let _ = config
-            .set_max_readahead(READ_AHEAD)
-            .or_else(|most| config.set_max_readahead(most));
-        let _ = config.set_max_background(BACKGROUND);
+        answer::init(config, wanted);
         Ok(())
     }
 
@@ -160,27 +126,10 @@ impl Filesystem for ViewFs {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let ino = Ino::from_number(ino.0);
-        let plan = match read::plan(&self.view, ino, offset, size) {
-            Ok(plan) => plan,
-            Err(error) => return reply.error(errno("read", &error)),
-        };
-        BUFFER.with_borrow_mut(|buffer| {
-            buffer.clear();
-            match plan.read_local(&self.view, buffer) {
-                Ok(true) => reply.data(buffer),
-                Ok(false) => {
-                    let view = Arc::clone(&self.view);
-                    self.runtime.spawn(async move {
-                        match plan.read(&view).await {
-                            Ok(bytes) => reply.data(&bytes),
-                            Err(error) => reply.error(errno("read", &error)),
-                        }
-                    });
-                }
-                Err(error) => reply.error(errno("read", &error)),
-            }
-        });
+        match read::Plan::of_file(&self.view, Ino::from_number(ino.0), offset, size) {
+            Ok(plan) => answer::read(&self.view, &self.runtime, plan, reply),
+            Err(error) => reply.error(errno("read", &error)),
+        }
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -336,9 +285,6 @@ impl Filesystem for ViewFs {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        let layers = self.view.stack.layers();
-        let bytes: u64 = layers.iter().map(|layer| layer.summary().bytes).sum();
-        let files: u64 = layers.iter().map(|layer| layer.summary().entries).sum();
-        reply.statfs(bytes.div_ceil(4096), 0, 0, files, 0, 4096, 255, 4096);
+        answer::statfs(&self.view, reply);
     }
 }

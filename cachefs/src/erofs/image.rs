@@ -1,0 +1,139 @@
+//! The image as one file: which bytes are at an offset.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use cachefs_store::stack::{Ino, Stack};
+use cachefs_store::{Error, Result};
+
+use super::build::{self, BLOCKS, Built, DIRECTORIES, FILES};
+use super::format::BLOCK;
+
+/// What a range of the image is made of.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Part<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// This range of a file of the stack.
+    File(Ino, Range<u64>),
+    /// So many zeros.
+    Zeros(u64),
+}
+
+/// The image of one stack.
+#[derive(Debug)]
+pub(crate) struct Image {
+    uuid: [u8; 16],
+    first: Vec<u8>,
+    built: OnceLock<Result<Built>>,
+}
+
+impl Image {
+    /// Begins an image. Only its first block is made at once; the rest follows from the layers
+    /// when [`Self::build`] is called, or a byte of it is asked for.
+    pub(crate) fn new(stack: &Stack) -> Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        for layer in stack.layers() {
+            hasher.update(layer.id().to_string().as_bytes());
+        }
+        let mut uuid = [0; 16];
+        hasher.finalize_xof().fill(&mut uuid);
+        Ok(Self {
+            uuid,
+            first: build::first_block(stack, uuid)?,
+            built: OnceLock::new(),
+        })
+    }
+
+    /// Length of the image in bytes. Nearly all of it is addresses that nothing is at.
+    pub(crate) const LENGTH: u64 = BLOCKS * BLOCK;
+
+    /// Lays the image out, or waits until somebody who began has done it.
+    pub(crate) fn build(&self, stack: &Stack) -> Result<(), &Error> {
+        self.built(stack).map(drop)
+    }
+
+    fn built(&self, stack: &Stack) -> Result<&Built, &Error> {
+        self.built
+            .get_or_init(|| build::build(stack, self.uuid))
+            .as_ref()
+    }
+
+    /// Names and attributes, as ranges of the image: what the kernel reads before any file.
+    pub(crate) fn metadata(&self, stack: &Stack) -> Result<[(u64, &[u8]); 2], &Error> {
+        let built = self.built(stack)?;
+        Ok([
+            (0, &built.inodes),
+            (DIRECTORIES * BLOCK, &built.directories),
+        ])
+    }
+
+    /// What a range is made of; it must end within [`Self::LENGTH`].
+    pub(crate) fn parts(&self, stack: &Stack, range: Range<u64>) -> Result<Vec<Part<'_>>, &Error> {
+        if range.end <= BLOCK {
+            let bytes = &self.first[range.start as usize..range.end as usize];
+            return Ok(vec![Part::Bytes(bytes)]);
+        }
+        let built = self.built(stack)?;
+        let mut parts = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let (part, length) = if at < DIRECTORIES * BLOCK {
+                stored(&built.inodes, at, DIRECTORIES * BLOCK - at)
+            } else if at < FILES * BLOCK {
+                let offset = at - DIRECTORIES * BLOCK;
+                stored(&built.directories, offset, FILES * BLOCK - at)
+            } else {
+                file(built, stack, at)
+            };
+            let wanted = range.end - at;
+            parts.push(part.cut(wanted));
+            at += length.min(wanted);
+        }
+        Ok(parts)
+    }
+}
+
+impl Part<'_> {
+    /// The part without what is behind its first `length` bytes.
+    fn cut(self, length: u64) -> Self {
+        match self {
+            Self::Bytes(bytes) => Self::Bytes(&bytes[..bytes.len().min(length as usize)]),
+            Self::File(ino, range) => {
+                Self::File(ino, range.start..range.end.min(range.start + length))
+            }
+            Self::Zeros(count) => Self::Zeros(count.min(length)),
+        }
+    }
+}
+
+/// What is at an offset of a region that begins with `bytes` and goes on for `room` bytes.
+fn stored(bytes: &[u8], offset: u64, room: u64) -> (Part<'_>, u64) {
+    match bytes.get(offset as usize..) {
+        Some(rest) if !rest.is_empty() => (Part::Bytes(rest), rest.len() as u64),
+        _ => (Part::Zeros(room), room),
+    }
+}
+
+/// What is at an offset of the files' region.
+fn file<'a>(built: &Built, stack: &Stack, at: u64) -> (Part<'a>, u64) {
+    let block = at / BLOCK;
+    let next = built
+        .extents
+        .partition_point(|extent| u64::from(extent.block) <= block);
+    let end = built
+        .extents
+        .get(next)
+        .map_or(Image::LENGTH, |next| u64::from(next.block) * BLOCK);
+    let Some(extent) = next.checked_sub(1).map(|index| built.extents[index]) else {
+        return (Part::Zeros(end - at), end - at);
+    };
+    let offset = at - u64::from(extent.block) * BLOCK;
+    // It was read when the image was laid out, and what a layer has decoded stays.
+    let size = stack.attr(extent.ino).map_or(0, |attr| attr.size);
+    if offset < size {
+        (Part::File(extent.ino, offset..size), size - offset)
+    } else {
+        (Part::Zeros(end - at), end - at)
+    }
+}

@@ -1,0 +1,31 @@
+//! A stack as an EROFS image: one read-only file that the kernel's own filesystem understands.
+//!
+//! A FUSE filesystem pays for every directory and every small file with a message to the daemon,
+//! and each costs two wake-ups. The kernel can mount EROFS from any file, so a view serves one
+//! file, the image, and the kernel walks it by itself: names and attributes are pages of that
+//! file, which are handed to it at once, and files lie in it one behind the other, so that reading
+//! them in order is reading one large file with the kernel's read-ahead.
+//!
+//! The image is never written anywhere. Its metadata is made in memory from the layers; its data
+//! is an address space, in which every file has its place, and whose blocks are read from frames
+//! when the kernel asks for them. The layout is a pure function of the stack.
+//!
+//! Source of the format: the kernel's `fs/erofs/erofs_fs.h` and its documentation of EROFS.
+
+mod build;
+mod directory;
+mod format;
+mod image;
+mod xattr;
+
+pub(crate) use image::{Image, Part};
+
+use cachefs_store::stack::Stack;
+
+/// Whether a stack can be shown as an image without loss.
+///
+/// A file with holes has no holes in an image (their blocks would be counted), so stacks with such
+/// files are served file by file.
+pub(crate) fn suits(stack: &Stack) -> bool {
+    !stack.has_sparse_files()
+}

@@ -1,0 +1,75 @@
+//! What both forms of a view answer alike.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefs_store::Error;
+use fuser::{Errno, InitFlags, KernelConfig, ReplyData, ReplyStatfs};
+use tokio::runtime::Handle;
+
+use super::{SharedView, View, read};
+
+/// How long the kernel may keep what it was told: a layer never changes.
+pub(super) const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The largest read the kernel is asked to make.
+pub(super) const READ_AHEAD: u32 = 1 << 20;
+/// Reads ahead that the kernel may have under way.
+const BACKGROUND: u16 = 64;
+
+thread_local! {
+    static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Agrees on the protocol.
+pub(super) fn init(config: &mut KernelConfig, wanted: InitFlags) {
+    let wanted = wanted | InitFlags::FUSE_ASYNC_READ;
+    // Older kernels lack some; everything works without them, only slower.
+    let _ = config.add_capabilities(wanted & config.capabilities());
+    let _ = config
+        .set_max_readahead(READ_AHEAD)
+        .or_else(|most| config.set_max_readahead(most));
+    let _ = config.set_max_background(BACKGROUND);
+}
+
+/// What the kernel is told of a failure, and the log of its cause.
+///
+/// An outage is EIO and never "not found": a build would take a missing file for an answer.
+pub(super) fn errno(what: &str, error: &Error) -> Errno {
+    use std::error::Error as _;
+    let mut causes = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    tracing::error!("{what} failed with EIO: {causes}");
+    Errno::EIO
+}
+
+/// Answers a read: at once from local data, later from the remote.
+pub(super) fn read(view: &SharedView, runtime: &Handle, plan: read::Plan, reply: ReplyData) {
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        match plan.read_local(view, buffer) {
+            Ok(true) => reply.data(buffer),
+            Ok(false) => {
+                let view = Arc::clone(view);
+                runtime.spawn(async move {
+                    match plan.read(&view).await {
+                        Ok(bytes) => reply.data(&bytes),
+                        Err(error) => reply.error(errno("read", &error)),
+                    }
+                });
+            }
+            Err(error) => reply.error(errno("read", &error)),
+        }
+    });
+}
+
+pub(super) fn statfs(view: &View, reply: ReplyStatfs) {
+    let layers = view.stack.layers();
+    let bytes: u64 = layers.iter().map(|layer| layer.summary().bytes).sum();
+    let files: u64 = layers.iter().map(|layer| layer.summary().entries).sum();
+    reply.statfs(bytes.div_ceil(4096), 0, 0, files, 0, 4096, 255, 4096);
+}

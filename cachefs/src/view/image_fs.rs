@@ -1,0 +1,171 @@
+//! A view as one file, the image of its stack, which the kernel mounts by itself.
+
+use std::ffi::OsStr;
+use std::sync::mpsc::SyncSender;
+use std::time::UNIX_EPOCH;
+
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry,
+    ReplyOpen, ReplyStatfs, Request,
+};
+use tokio::runtime::Handle;
+
+use super::answer::{self, FOREVER};
+use super::{IMAGE, SharedView, View, read};
+use crate::erofs::Image;
+
+const ROOT: INodeNo = INodeNo(1);
+/// The image's inode.
+pub(super) const IMAGE_INODE: INodeNo = INodeNo(2);
+
+pub(super) struct ImageFs {
+    view: SharedView,
+    runtime: Handle,
+    /// Told once, when the kernel knows the image's inode and can be given its pages.
+    known: SyncSender<()>,
+}
+
+fn attr(ino: INodeNo) -> Option<FileAttr> {
+    let (kind, perm, size) = match ino {
+        ROOT => (FileType::Directory, 0o755, 0),
+        IMAGE_INODE => (FileType::RegularFile, 0o400, Image::LENGTH),
+        _ => return None,
+    };
+    Some(FileAttr {
+        ino,
+        size,
+        blocks: 0,
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind,
+        perm,
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    })
+}
+
+impl ImageFs {
+    pub(super) fn new(view: SharedView, runtime: Handle, known: SyncSender<()>) -> Self {
+        Self {
+            view,
+            runtime,
+            known,
+        }
+    }
+}
+
+impl Filesystem for ImageFs {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        answer::init(config, InitFlags::FUSE_NO_OPEN_SUPPORT);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match attr(IMAGE_INODE) {
+            Some(attr) if parent == ROOT && name == IMAGE => {
+                reply.entry(&FOREVER, &attr, Generation(0));
+            }
+            _ => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn forget(&self, _: &Request, _: INodeNo, _: u64) {}
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match attr(ino) {
+            Some(attr) => reply.attr(&FOREVER, &attr),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        if ino != IMAGE_INODE {
+            return reply.error(Errno::EISDIR);
+        }
+        // The first one counts; a full or closed channel means that it came earlier.
+        let _ = self.known.try_send(());
+        let range = offset.min(Image::LENGTH)..(offset + u64::from(size)).min(Image::LENGTH);
+        let Some(image) = &self.view.image else {
+            return reply.error(Errno::EIO);
+        };
+        let plan = match image.parts(&self.view.stack, range) {
+            Ok(parts) => read::Plan::of_image(&self.view, parts),
+            Err(error) => return reply.error(answer::errno("laying out the image", error)),
+        };
+        match plan {
+            Ok(plan) => answer::read(&self.view, &self.runtime, plan, reply),
+            Err(error) => reply.error(answer::errno("read", &error)),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let entries = [
+            (ROOT, FileType::Directory, "."),
+            (ROOT, FileType::Directory, ".."),
+            (IMAGE_INODE, FileType::RegularFile, IMAGE),
+        ];
+        for (number, (ino, kind, name)) in (1..).zip(entries).skip(offset as usize) {
+            if reply.add(ino, number, kind, name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        answer::statfs(&self.view, reply);
+    }
+}
+
+/// Puts names and attributes into the kernel's page cache, so that it never has to ask for them.
+///
+/// Source: `FUSE_NOTIFY_STORE` of the FUSE protocol.
+pub(super) fn preload(view: &View, notifier: &fuser::Notifier) {
+    /// At most so much is handed over: the rest of a very large cache is asked for as it is needed.
+    const LIMIT: usize = 64 << 20;
+    /// Handed over at a time.
+    const PIECE: usize = 1 << 20;
+    let Some(image) = &view.image else { return };
+    // Whoever reads it is told of the error.
+    let Ok(metadata) = image.metadata(&view.stack) else {
+        return;
+    };
+    for (start, bytes) in metadata {
+        let bytes = &bytes[..bytes.len().min(LIMIT)];
+        for (piece, number) in bytes.chunks(PIECE).zip(0..) {
+            let offset = start + number * PIECE as u64;
+            if let Err(error) = notifier.store(IMAGE_INODE, offset, piece) {
+                // Only slower: the kernel asks for what it was not given.
+                return tracing::debug!("the page cache takes nothing: {error}");
+            }
+        }
+    }
+}

@@ -59,6 +59,8 @@ pub struct RestoreOptions {
     pub lower: Lower,
     /// What to fetch ahead.
     pub prefetch: Prefetch,
+    /// Whether what is read is noted and published for later jobs.
+    pub trace: bool,
     /// How long one request to the remote may take.
     pub deadline: Option<Duration>,
 }
@@ -270,6 +272,7 @@ impl RestoreOptions {
             layers: layers.to_vec(),
             prefetch: self.prefetch,
             form,
+            trace: self.trace,
         }
     }
 
@@ -290,6 +293,7 @@ fn request(options: &RestoreOptions) -> Restore {
         wanted: options.wanted.clone(),
         prefetch: options.prefetch,
         form: options.form(),
+        trace: options.trace,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The error of this crate, by what a caller can do about it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::remote::{RemoteError, RemoteErrorKind};
 
@@ -74,6 +75,9 @@ pub enum Error {
     /// A key or a scope can't be used.
     #[error("{0}")]
     InvalidName(String),
+    /// A failure that several readers were told of.
+    #[error(transparent)]
+    Shared(Arc<Error>),
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -113,13 +117,18 @@ impl Error {
             Self::Damaged { .. } | Self::Unsupported { .. } => ErrorKind::Integrity,
             Self::Changed { .. } => ErrorKind::Changed,
             Self::TooLarge { .. } | Self::InvalidName(_) => ErrorKind::Usage,
+            Self::Shared(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
         }
     }
 
     /// Whether the remote answered that an object is not there.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Remote(error) if error.kind() == RemoteErrorKind::NotFound)
+        match self {
+            Self::Remote(error) => error.kind() == RemoteErrorKind::NotFound,
+            Self::Shared(error) => error.is_not_found(),
+            _ => false,
+        }
     }
 }
 

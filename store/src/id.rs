@@ -97,6 +97,11 @@ id! {
 }
 
 id! {
+    /// Names a stack of layers: the BLAKE3 hash of their names, the bottom one first.
+    StackId, 32
+}
+
+id! {
     /// Names a pack: 128 random bits, never used twice.
     ///
     /// Random rather than derived from the content, so that a pack that collection has condemned
@@ -107,6 +112,17 @@ id! {
 id! {
     /// Names one cachefs repository in a remote: 128 random bits made when it is first written.
     RepoId, 16
+}
+
+impl StackId {
+    /// Names the stack of these layers, the bottom one first.
+    pub fn of<'a>(layers: impl IntoIterator<Item = &'a LayerId>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for layer in layers {
+            hasher.update(&layer.0);
+        }
+        Self(*hasher.finalize().as_bytes())
+    }
 }
 
 impl ChunkId {

@@ -11,6 +11,7 @@
 //! - [`refs`]: keys that name stacks, and how they are published;
 //! - [`index`]: the local database that makes deduplication a look-up;
 //! - [`local`]: frames and layers kept on the local disk, and the reader on top of them;
+//! - [`trace`]: which frames jobs read, in what order, and those frames in one object;
 //! - [`save`]: from files to a published layer;
 //! - [`copy`]: from a stack to plain files;
 //! - [`check`]: whether everything that a key needs is there and intact.
@@ -34,5 +35,6 @@ pub mod repository;
 pub mod save;
 pub mod stack;
 mod task;
+pub mod trace;
 
 pub use error::{Error, ErrorKind, Result};

@@ -138,6 +138,14 @@ fn answer(
             state.index()?.remove(&repo, &pack)?;
             Reply::Done
         }
+        Request::PublishTrace { from, to } => {
+            state.publish_trace(&from, &to)?;
+            Reply::Done
+        }
+        Request::Settle => {
+            state.activity.wait_until_settled();
+            Reply::Done
+        }
         Request::Stats => Reply::Stats(Box::new(state.stats())),
         Request::Stop { force } => {
             state.may_stop(force)?;

@@ -8,6 +8,9 @@ use parking_lot::{Condvar, Mutex};
 /// request is one of them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long a client waits at most for what is being published.
+const SETTLE: Duration = Duration::from_secs(10);
+
 /// Counts what keeps the daemon alive.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
@@ -19,6 +22,7 @@ pub(super) struct Activity {
 struct Counts {
     connections: usize,
     views: usize,
+    publishing: usize,
     stop: bool,
     /// When the last of them went.
     idle_since: Option<Instant>,
@@ -28,7 +32,7 @@ impl Activity {
     fn change(&self, change: impl FnOnce(&mut Counts)) {
         let mut counts = self.state.lock();
         change(&mut counts);
-        let busy = counts.connections + counts.views > 0;
+        let busy = counts.connections + counts.views + counts.publishing > 0;
         counts.idle_since = if busy { None } else { Some(Instant::now()) };
         self.changed.notify_all();
     }
@@ -49,6 +53,23 @@ impl Activity {
         self.change(|counts| counts.views -= 1);
     }
 
+    /// What was read of a view is about to be published.
+    pub(super) fn publishing(&self) {
+        self.change(|counts| counts.publishing += 1);
+    }
+
+    pub(super) fn published(&self) {
+        self.change(|counts| counts.publishing -= 1);
+    }
+
+    /// Returns when nothing is being published, or soon: nobody should wait long for advice.
+    pub(super) fn wait_until_settled(&self) {
+        let deadline = Instant::now() + SETTLE;
+        let mut counts = self.state.lock();
+        while counts.publishing > 0 && !self.changed.wait_until(&mut counts, deadline).timed_out() {
+        }
+    }
+
     pub(super) fn stop(&self) {
         self.change(|counts| counts.stop = true);
     }
@@ -57,7 +78,7 @@ impl Activity {
     pub(super) fn wait_until_done(&self, limit: Duration) {
         let mut counts = self.state.lock();
         // A client may have come before anybody waits here.
-        if counts.connections + counts.views == 0 {
+        if counts.connections + counts.views + counts.publishing == 0 {
             counts.idle_since.get_or_insert_with(Instant::now);
         }
         while !counts.stop {

@@ -8,6 +8,7 @@ mod connection;
 mod idle;
 mod remotes;
 mod state;
+mod traces;
 mod views;
 
 use std::sync::Arc;

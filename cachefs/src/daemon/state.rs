@@ -5,16 +5,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cachefs_store::frame::FrameLocation;
+use cachefs_store::id::StackId;
 use cachefs_store::index::Index;
 use cachefs_store::local::{LayerCache, PackCache, ReadStats};
 use cachefs_store::refs::{self, LayerInfo};
 use cachefs_store::remote::Traffic;
 use cachefs_store::stack::Stack;
+use cachefs_store::trace::Recorder;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
 use super::idle::Activity;
 use super::remotes::{RemoteHandle, Remotes};
+use super::traces::{self, Fetching};
 use super::views::{OpenView, Views};
 use crate::erofs::{self, Image};
 use crate::error::{Error, Result};
@@ -97,12 +100,21 @@ impl State {
             let stack = if layers.is_empty() {
                 None
             } else {
-                Some(self.stack(&remote, &layers).await?)
+                // What earlier jobs read is fetched beside the layers, and not waited for.
+                let trace = traces::fetch(&remote.reader, &layers, restore.prefetch);
+                Some((self.stack(&remote, &layers).await?, trace))
             };
             Ok::<_, Error>((matched, layers, stack))
         })?;
         let view = stack
-            .map(|stack| self.open_view(&remote, stack, restore.prefetch, restore.form))
+            .map(|(stack, trace)| {
+                let wish = Wish {
+                    prefetch: restore.prefetch,
+                    form: restore.form,
+                    trace: restore.trace,
+                };
+                self.open_view(&remote, stack, trace, wish)
+            })
             .transpose()?;
         Ok(Restored {
             matched,
@@ -116,8 +128,16 @@ impl State {
         let remote = self
             .remotes
             .get(&open.remote, open.deadline_ms, &self.cache)?;
-        let stack = self.runtime.block_on(self.stack(&remote, &open.layers))?;
-        self.open_view(&remote, stack, open.prefetch, open.form)
+        let (stack, trace) = self.runtime.block_on(async {
+            let trace = traces::fetch(&remote.reader, &open.layers, open.prefetch);
+            Ok::<_, Error>((self.stack(&remote, &open.layers).await?, trace))
+        })?;
+        let wish = Wish {
+            prefetch: open.prefetch,
+            form: open.form,
+            trace: open.trace,
+        };
+        self.open_view(&remote, stack, trace, wish)
     }
 
     async fn stack(&self, remote: &RemoteHandle, layers: &[LayerInfo]) -> Result<Stack> {
@@ -130,10 +150,10 @@ impl State {
         &self,
         remote: &RemoteHandle,
         stack: Stack,
-        prefetch: Prefetch,
-        wished: Form,
+        trace: Fetching,
+        wish: Wish,
     ) -> Result<OpenedView> {
-        let image = match wished {
+        let image = match wish.form {
             Form::Image if erofs::suits(&stack) => Image::new(&stack).map(Some),
             _ => Ok(None),
         };
@@ -147,7 +167,12 @@ impl State {
             stack,
             reader: remote.reader.clone(),
             image,
+            recorder: None,
         };
+        // What lies on a local disk is at hand whatever the order.
+        if wish.trace && view.reader.remote().local_dir().is_none() {
+            view.recorder = Some(Recorder::default());
+        }
         if needs_all
             && let Some(Err(error)) = view.image.as_ref().map(|image| image.build(&view.stack))
         {
@@ -169,34 +194,26 @@ impl State {
             }
             None => Form::Tree,
         };
-        let prefetch = self.prefetch(&view, prefetch);
+        let prefetch = self.prefetch(&view, trace, wish.prefetch);
         self.activity.view_opened();
         let view = self.views.insert(OpenView { view, prefetch });
         Ok(OpenedView { view, form })
     }
 
     /// Starts fetching in the background. The lists are read there too, not on the way to a mount.
-    fn prefetch(&self, view: &Arc<View>, prefetch: Prefetch) -> Option<tokio::task::AbortHandle> {
+    fn prefetch(
+        &self,
+        view: &Arc<View>,
+        trace: Fetching,
+        prefetch: Prefetch,
+    ) -> Option<tokio::task::AbortHandle> {
         // What lies on a local disk needs no fetching.
         if view.reader.remote().local_dir().is_some() {
             return None;
         }
         let view = Arc::clone(view);
         let task = self.runtime.spawn(async move {
-            let listing = Arc::clone(&view);
-            let listed = tokio::task::spawn_blocking(move || frames(&listing)).await;
-            let frames = match listed {
-                Ok(Ok(frames)) => frames,
-                Ok(Err(error)) => return tracing::warn!("nothing is prefetched: {error}"),
-                Err(_) => return,
-            };
-            let stored: u64 = frames.iter().map(|frame| u64::from(frame.stored)).sum();
-            let wanted = match prefetch {
-                Prefetch::None => false,
-                Prefetch::Auto => stored <= AUTO_PREFETCH,
-                Prefetch::All => true,
-            };
-            if wanted && let Err(error) = view.reader.stream(frames).await {
+            if let Err(error) = fetch_ahead(&view, trace, prefetch).await {
                 tracing::warn!("prefetching stopped: {}", crate::error::describe(&error));
             }
         });
@@ -212,10 +229,30 @@ impl State {
         .map_err(Error::io("serve", "the mount"))
     }
 
+    /// Forgets a view, and publishes what was read of it.
     pub(super) fn close(&self, number: u64) {
-        if self.views.remove(number) {
-            self.activity.view_closed();
+        let Some(view) = self.views.remove(number) else {
+            return;
+        };
+        self.activity.publishing();
+        self.activity.view_closed();
+        if let Err(error) = self.runtime.block_on(traces::publish_news(&view.view)) {
+            // Later jobs know less, that is all; a job that may only read comes here every time.
+            let error = crate::error::describe(&error);
+            tracing::info!("what was read is not published: {error}");
         }
+        self.activity.published();
+    }
+
+    /// Publishes what the views of one stack have read as the trace of another.
+    pub(super) fn publish_trace(&self, from: &StackId, to: &StackId) -> Result<()> {
+        for view in self.views.of_stack(from) {
+            self.runtime.block_on(async {
+                traces::publish_news(&view).await?;
+                traces::publish_as(&view, to).await
+            })?;
+        }
+        Ok(())
     }
 
     /// Whether the daemon may end now.
@@ -255,6 +292,42 @@ impl State {
 
 fn unknown(view: u64) -> Error {
     Error::usage(format!("the daemon has no view {view}"), "restore again")
+}
+
+/// What a client would like of a view.
+struct Wish {
+    prefetch: Prefetch,
+    form: Form,
+    trace: bool,
+}
+
+/// Fetches what earlier jobs read, then the rest.
+async fn fetch_ahead(
+    view: &Arc<View>,
+    trace: Fetching,
+    prefetch: Prefetch,
+) -> cachefs_store::Result<()> {
+    if let Some(trace) = trace.await {
+        let listed = trace.entries.iter().map(|entry| entry.frame).collect();
+        if let Some(recorder) = &view.recorder {
+            recorder.published(trace);
+        }
+        view.reader.stream(listed).await?;
+    }
+    let listing = Arc::clone(view);
+    let frames = tokio::task::spawn_blocking(move || frames(&listing))
+        .await
+        .map_err(|_| cachefs_store::Error::Cancelled)??;
+    let stored: u64 = frames.iter().map(|frame| u64::from(frame.stored)).sum();
+    let wanted = match prefetch {
+        Prefetch::None | Prefetch::Trace => false,
+        Prefetch::Auto => stored <= AUTO_PREFETCH,
+        Prefetch::All => true,
+    };
+    if wanted {
+        view.reader.stream(frames).await?;
+    }
+    Ok(())
 }
 
 /// All frames of a view's layers. Tells the reader where packs end, too.

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use cachefs_store::id::StackId;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
+use super::traces;
 use crate::rpc::ViewStats;
 use crate::view::SharedView;
 
@@ -42,10 +44,20 @@ impl Views {
         self.open.lock().get(&number).map(|open| open.view.clone())
     }
 
-    pub(super) fn remove(&self, number: u64) -> bool {
-        // Dropped outside of the lock: a large tree takes a while to free.
-        let removed = self.open.lock().remove(&number);
-        removed.is_some()
+    /// The views of one stack.
+    pub(super) fn of_stack(&self, stack: &StackId) -> Vec<SharedView> {
+        let open = self.open.lock();
+        let views = open.values().map(|open| &open.view);
+        views
+            .filter(|view| traces::is_of(view, stack))
+            .cloned()
+            .collect()
+    }
+
+    /// Takes a view out. It is dropped by the caller, outside of the lock: a large tree takes a
+    /// while to free.
+    pub(super) fn remove(&self, number: u64) -> Option<OpenView> {
+        self.open.lock().remove(&number)
     }
 
     pub(super) fn stats(&self) -> Vec<ViewStats> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::attach::detach;
 use super::record::{How, Record, Records};
 use crate::error::{Error, Result};
+use crate::rpc::Client;
 use crate::store_dir::StoreDir;
 
 /// What was unmounted.
@@ -38,6 +39,7 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
     };
     if record.how == How::Mount {
         detach(&records, &record, lazy)?;
+        settle(store);
     }
     let changed =
         fs::read_dir(records.upper(&record)).is_ok_and(|mut upper| upper.next().is_some());
@@ -47,4 +49,13 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
         record,
         dropped_changes,
     })
+}
+
+/// Waits until the daemon has published what was read: the machine may be gone after this command.
+fn settle(store: &StoreDir) {
+    let settled =
+        Client::connect_running(store).map(|client| client.map(|mut client| client.settle()));
+    if let Ok(Some(Err(error))) | Err(error) = settled {
+        tracing::debug!("what was read may not be published: {error}");
+    }
 }

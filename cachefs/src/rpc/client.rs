@@ -4,12 +4,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use cachefs_store::id::StackId;
+
 use super::message::{
     Answer, Call, DaemonStats, Envelope, Open, OpenedView, Reply, Request, Restore, Restored,
 };
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
-use crate::sys::{fdpass, socket, spawn};
+use crate::sys::fdpass::{self, Frame};
+use crate::sys::{socket, spawn};
 use crate::view::Form;
 
 /// How long a daemon may take until it answers.
@@ -19,6 +22,9 @@ const START: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Client {
     socket: UnixStream,
+    /// Where to connect again if the daemon was about to end when this connection came: it then
+    /// hangs up before it has answered anything.
+    again: Option<StoreDir>,
 }
 
 impl Client {
@@ -26,7 +32,10 @@ impl Client {
     pub fn connect_running(store: &StoreDir) -> Result<Option<Self>> {
         use std::io::ErrorKind::{ConnectionRefused, NotFound};
         match socket::connect(&store.socket()) {
-            Ok(socket) => Ok(Some(Self { socket })),
+            Ok(socket) => Ok(Some(Self {
+                socket,
+                again: None,
+            })),
             Err(error) if matches!(error.kind(), NotFound | ConnectionRefused) => Ok(None),
             Err(error) => Err(Error::io("connect to", store.socket())(error)),
         }
@@ -37,11 +46,13 @@ impl Client {
         let started = Instant::now();
         loop {
             if let Some(client) = Self::connect_running(store)? {
-                return Ok(client);
+                let again = Some(store.clone());
+                return Ok(Self { again, ..client });
             }
             let outcome = spawn::spawn_detached(&store.daemon_command(START));
             if let Some(client) = Self::connect_running(store)? {
-                return Ok(client);
+                let again = Some(store.clone());
+                return Ok(Self { again, ..client });
             }
             // Another command may be starting it too, or the last one may be about to end.
             if let Err(error) = outcome
@@ -57,17 +68,32 @@ impl Client {
         let version = crate::VERSION.to_owned();
         let header = serde_json::to_vec(&Envelope {
             version,
-            request: call.request,
+            request: &call.request,
         })
         .map_err(|error| Error::Conversation(error.into()))?;
-        fdpass::send(&self.socket, &header, call.payload, call.fd.as_slice())?;
-        let frame = fdpass::recv(&self.socket)?
-            .ok_or_else(|| Error::Conversation("it closed the connection".into()))?;
+        let frame = match self.exchange(&header, &call) {
+            Err(error) => match self.again.take() {
+                Some(store) => {
+                    tracing::debug!("the daemon hung up, and is started anew: {error}");
+                    self.socket = Self::connect(&store)?.socket;
+                    self.exchange(&header, &call)?
+                }
+                None => return Err(error),
+            },
+            frame => frame?,
+        };
+        self.again = None;
         match serde_json::from_slice(&frame.header) {
             Ok(Answer::Ok(reply)) => Ok((reply, frame.payload)),
             Ok(Answer::Failed(failure)) => Err(failure.into()),
             Err(error) => Err(Error::Conversation(error.into())),
         }
+    }
+
+    fn exchange(&self, header: &[u8], call: &Call<'_>) -> Result<Frame> {
+        fdpass::send(&self.socket, header, call.payload, call.fd.as_slice())?;
+        fdpass::recv(&self.socket)?
+            .ok_or_else(|| Error::Conversation("it closed the connection".into()))
     }
 
     fn ask(&mut self, request: Request) -> Result<Reply> {
@@ -122,6 +148,16 @@ impl Client {
     /// Gives up a view that was not served.
     pub(crate) fn close(&mut self, view: u64) -> Result<()> {
         self.ask(Request::Close { view }).map(drop)
+    }
+
+    /// Publishes what was read of a stack as the trace of the one that was saved from it.
+    pub(crate) fn publish_trace(&mut self, from: StackId, to: StackId) -> Result<()> {
+        self.ask(Request::PublishTrace { from, to }).map(drop)
+    }
+
+    /// Waits until nothing is being published any more.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        self.ask(Request::Settle).map(drop)
     }
 
     /// What the daemon has done.

@@ -1,6 +1,6 @@
 //! What is said.
 
-use cachefs_store::id::{PackId, RepoId};
+use cachefs_store::id::{PackId, RepoId, StackId};
 use cachefs_store::local::ReadStats;
 use cachefs_store::refs::{LayerInfo, Resolved, Wanted};
 use cachefs_store::remote::{RemoteSpec, Traffic};
@@ -15,10 +15,12 @@ use crate::view::Form;
 pub enum Prefetch {
     /// Only what lies right behind the last read.
     None,
-    /// Everything, in the background, unless the cache is large.
+    /// What earlier jobs read, as far as that is known.
+    Trace,
+    /// What earlier jobs read, then everything unless the cache is large.
     #[default]
     Auto,
-    /// Everything, in the background.
+    /// What earlier jobs read, then everything.
     All,
 }
 
@@ -35,6 +37,8 @@ pub(crate) struct Restore {
     pub(crate) prefetch: Prefetch,
     /// The form that the client would like to mount.
     pub(crate) form: Form,
+    /// Whether what is read is noted and published for later jobs.
+    pub(crate) trace: bool,
 }
 
 /// A request to make a view of a stack that is known already.
@@ -50,6 +54,8 @@ pub(crate) struct Open {
     pub(crate) prefetch: Prefetch,
     /// The form that the client would like to mount.
     pub(crate) form: Form,
+    /// Whether what is read is noted and published for later jobs.
+    pub(crate) trace: bool,
 }
 
 /// What was found.
@@ -108,10 +114,10 @@ pub struct DaemonStats {
 
 /// Every message to the daemon.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Envelope {
+pub(crate) struct Envelope<R = Request> {
     /// The sender's version: both must be the same program.
     pub(crate) version: String,
-    pub(crate) request: Request,
+    pub(crate) request: R,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -147,6 +153,14 @@ pub(crate) enum Request {
         repo: RepoId,
         pack: PackId,
     },
+    /// Publishes what the views of one stack have read as the trace of the stack that was saved
+    /// from it.
+    PublishTrace {
+        from: StackId,
+        to: StackId,
+    },
+    /// Answered when nothing is being published any more.
+    Settle,
     Stats,
     /// Ends the daemon; refused while it serves mounts unless forced.
     Stop {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cachefs_store::id::RepoId;
+use cachefs_store::id::{RepoId, StackId};
 use cachefs_store::layer::BuiltLayer;
 use cachefs_store::local::{LayerCache, PackCache};
 use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecord, RefName};
@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
 use crate::mounts::Records;
-use crate::rpc::IndexOverSocket;
+use crate::rpc::{Client, IndexOverSocket};
 use crate::store_dir::StoreDir;
 use source::Source;
 
@@ -144,11 +144,32 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     if source.base.is_empty() && !source.restored() {
         source.base = refs::unite(existing.clone()).0;
     }
+    let from = stack_id(&source.base);
     let change = context.change(&source)?;
     let mut report = publish::publish(&context, &records, &mut source, existing, change)?;
+    if !source.complete && !options.dry_run && context.remote.local_dir().is_none() {
+        hand_trace_on(store, from, stack_id(&report.layers));
+    }
     report.traffic = open.traffic();
     report.elapsed = started.elapsed();
     Ok(report)
+}
+
+fn stack_id(layers: &[LayerInfo]) -> StackId {
+    StackId::of(layers.iter().map(|layer| &layer.id))
+}
+
+/// Has the daemon publish what the job has read of the old stack, for those who restore the new
+/// one. The save has landed, so a failure is no more than a note.
+fn hand_trace_on(store: &StoreDir, from: StackId, to: StackId) {
+    let done = Client::connect_running(store)
+        .and_then(|client| client.map_or(Ok(()), |mut client| client.publish_trace(from, to)));
+    if let Err(error) = done {
+        tracing::info!(
+            "what the job has read is not published: {}",
+            crate::error::describe(&error)
+        );
+    }
 }
 
 /// The repository's identity; a dry run makes none, and an unknown one has nothing in the index.

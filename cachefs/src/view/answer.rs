@@ -49,6 +49,9 @@ pub(super) fn errno(what: &str, error: &Error) -> Errno {
 
 /// Answers a read: at once from local data, later from the remote.
 pub(super) fn read(view: &SharedView, runtime: &Handle, plan: read::Plan, reply: ReplyData) {
+    if let Some(recorder) = &view.recorder {
+        recorder.read(plan.frames());
+    }
     BUFFER.with_borrow_mut(|buffer| {
         buffer.clear();
         match plan.read_local(view, buffer) {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use cachefs_store::local::FrameReader;
 use cachefs_store::stack::Stack;
+use cachefs_store::trace::Recorder;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use session::serve;
@@ -41,6 +42,8 @@ pub(crate) struct View {
     pub(crate) reader: FrameReader,
     /// Its image, if it can have one.
     pub(crate) image: Option<Image>,
+    /// Notes what is read, if that is to be published.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// A view as its users share it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cachefs_store::frame::ChunkLocation;
+use cachefs_store::frame::{ChunkLocation, FrameLocation};
 use cachefs_store::stack::Ino;
 use cachefs_store::{Error, Result};
 
@@ -77,6 +77,14 @@ impl Plan {
             return Err(Error::damaged("a file", "its pieces end before it does"));
         }
         Ok(())
+    }
+
+    /// The frames that it needs, in order; neighbours in one frame give it twice.
+    pub(super) fn frames(&self) -> impl Iterator<Item = &FrameLocation> {
+        self.pieces.iter().filter_map(|piece| match &piece.source {
+            Source::Frame(location, _) => Some(&location.frame),
+            _ => None,
+        })
     }
 
     /// Reads the range if no byte of it needs the network; `false` otherwise.

@@ -40,9 +40,13 @@ pub(crate) struct RestoreArgs {
         hide_short_help = true
     )]
     lower: LowerArg,
-    /// What to fetch before it is asked for: nothing, all of it, or all unless it is large
+    /// What to fetch before it is asked for: nothing, what earlier jobs read, that and then all of
+    /// it, or all unless it is large
     #[arg(long, value_enum, default_value_t = PrefetchArg::Auto)]
     prefetch: PrefetchArg,
+    /// Do not note what this job reads for the next one
+    #[arg(long, env = "CACHEFS_NO_TRACE")]
+    no_trace: bool,
     /// Look in this scope too, after --scope (repeatable)
     #[arg(
         long,
@@ -72,6 +76,7 @@ enum LowerArg {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum PrefetchArg {
     None,
+    Trace,
     Auto,
     All,
 }
@@ -147,9 +152,11 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
         },
         prefetch: match args.prefetch {
             PrefetchArg::None => Prefetch::None,
+            PrefetchArg::Trace => Prefetch::Trace,
             PrefetchArg::Auto => Prefetch::Auto,
             PrefetchArg::All => Prefetch::All,
         },
+        trace: !args.no_trace,
         deadline: global.timeout,
     };
     let display = Display::start("copying")?;

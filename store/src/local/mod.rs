@@ -2,6 +2,7 @@
 //! wherever it is.
 
 mod cache;
+mod failures;
 mod files;
 mod layers;
 mod limit;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::cache::PackCache;
+use super::failures::Failures;
 use super::files::PackFiles;
 use crate::error::{Error, Result};
 use crate::frame::{self, FrameLocation};
@@ -95,6 +96,8 @@ struct Inner {
     flights: Mutex<HashMap<PackId, Flights>>,
     /// Where the frames of a pack end; nothing is fetched ahead in a pack that is not listed.
     ends: RwLock<HashMap<PackId, u64>>,
+    /// Frames that could not be had a moment ago.
+    failures: Failures,
     /// Number of reads that wait for the remote; background work stands back for them.
     waiting: AtomicUsize,
     counters: Counters,
@@ -127,6 +130,7 @@ impl FrameReader {
                 cache,
                 memory,
                 flights: Mutex::default(),
+                failures: Failures::default(),
                 ends: RwLock::default(),
                 waiting: AtomicUsize::new(0),
                 counters: Counters::default(),
@@ -172,6 +176,15 @@ impl FrameReader {
         if let Some(raw) = self.local(frame) {
             return Ok(raw);
         }
+        if let Some(error) = self.inner.failures.recent(&frame.hash) {
+            return Err(error);
+        }
+        self.wait_for(frame)
+            .await
+            .map_err(|error| self.inner.failures.note(frame.hash, error))
+    }
+
+    async fn wait_for(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
         let _waiting = Waiting::new(&self.inner.waiting);
         if self.inner.in_place.is_none() {
             let raw = self.fetched(frame).await;
@@ -305,6 +318,23 @@ impl FrameReader {
         }
     }
 
+    /// Takes the stored bytes of a frame that came with something else. They have its hash.
+    pub fn keep_frame(&self, frame: &FrameLocation, stored: &[u8]) {
+        self.inner
+            .counters
+            .prefetch_bytes
+            .fetch_add(stored.len() as u64, Relaxed);
+        self.keep(&frame.pack, frame.offset, stored);
+    }
+
+    /// The stored bytes of a frame, if they are on the local disk and intact.
+    pub fn stored(&self, frame: &FrameLocation) -> Option<Vec<u8>> {
+        self.inner
+            .cache
+            .read(&frame.pack, frame.offset, frame.stored)
+            .filter(|stored| FrameHash::of(stored) == frame.hash)
+    }
+
     /// Fetches all of these frames that are not on the local disk, while nobody waits for others.
     pub async fn stream(&self, frames: Vec<FrameLocation>) -> Result<()> {
         if self.inner.in_place.is_some() {
@@ -316,7 +346,7 @@ impl FrameReader {
                 coalesce(
                     frames
                         .into_iter()
-                        .filter(|frame| !reader.is_kept(frame))
+                        .filter(|frame| reader.stored(frame).is_none())
                         .collect(),
                 )
             }
@@ -349,13 +379,6 @@ impl FrameReader {
             finished.map_err(|_| Error::Cancelled)??;
         }
         Ok(())
-    }
-
-    fn is_kept(&self, frame: &FrameLocation) -> bool {
-        self.inner
-            .cache
-            .read(&frame.pack, frame.offset, frame.stored)
-            .is_some_and(|stored| FrameHash::of(&stored) == frame.hash)
     }
 }
 

@@ -143,6 +143,15 @@ fn remove_sockets(spec: &mut TreeSpec, root: &Path) -> usize {
     before - spec.entries.len()
 }
 
+/// Fills the holes of a tree's files: a cache with holes is not shown as an image.
+fn remove_holes(spec: &mut TreeSpec) {
+    for entry in &mut spec.entries {
+        if let Kind::File(content) = &mut entry.kind {
+            content.holes.clear();
+        }
+    }
+}
+
 /// Saves a tree, changes it on a mount, saves that, and compares at every step with a plain
 /// directory treated the same.
 fn round_trip(first: &Cachefs, mut spec: TreeSpec, mutations: &[TreeMutation], ignore: &[&str]) {
@@ -204,15 +213,20 @@ fn property(cases: u32, machine: impl Fn() -> Option<Cachefs>) {
         1 => Just(Vec::new()),
         3 => prop::collection::vec(mutations(), 1..12),
     ];
-    let inputs = (trees(TreeOptions::default()), changes);
+    let inputs = (trees(TreeOptions::default()), changes, prop::bool::ANY);
     let mut runner = TestRunner::new(config);
-    let outcome = runner.run(&inputs, |(mut spec, mutations)| {
+    let outcome = runner.run(&inputs, |(mut spec, mutations, image)| {
+        if image {
+            remove_holes(&mut spec);
+        }
         if !mutations.is_empty() {
             // An overlay parts the names of a file at the first write; a plain directory does not.
             let is_link = |entry: &Entry| matches!(entry.kind, Kind::Hardlink(_));
             spec.entries.retain(|entry| !is_link(entry));
         }
         if let Some(machine) = machine() {
+            let lower = if image { "auto" } else { "fuse" };
+            let machine = machine.with_env("CACHEFS_LOWER", lower);
             round_trip(&machine, spec, &mutations, &[]);
         }
         Ok(())
@@ -273,6 +287,52 @@ fn a_nasty_tree_survives() {
         "{} blocks",
         space(&copy)
     );
+}
+
+#[test]
+fn a_nasty_tree_survives_as_an_image() {
+    let Some(machine) = machine() else { return };
+    if !cachefs::sys::erofs_mount::is_likely() {
+        println!("skipped: this kernel mounts no image from a file");
+        return;
+    }
+    let mut spec = nasty();
+    spec.entries
+        .retain(|entry| entry.path != Path::new("sparse-4g"));
+    remove_holes(&mut spec);
+    // More than a block of names, around the places of `.` and `..`, and a directory whose names
+    // fill a block to the last byte.
+    spec.dir("many").dir("full");
+    let starts = ["!", "-", ".", "..", "", "~"];
+    for (number, start) in (0..600).zip(starts.iter().cycle()) {
+        spec.file(format!("many/{start}{number}"), number, 30);
+    }
+    for number in 0..15 {
+        spec.file(
+            format!("full/{}", format!("{number:02}").repeat(122)),
+            1,
+            31,
+        );
+    }
+    let options = CompareOptions::default();
+    let plain = machine.dir("plain");
+    spec.build(&plain).unwrap();
+    let sockets = remove_sockets(&mut spec, &plain);
+    assert!(sockets > 0);
+    machine.saved("v1", &plain);
+    for lower in ["auto", "fuse"] {
+        let second = machine
+            .second_machine()
+            .unwrap()
+            .with_env("CACHEFS_LOWER", lower);
+        let mount = second.dir("mount");
+        second.restored("v1", &mount);
+        let mounts = second.sandbox().mounts().unwrap().len();
+        assert_eq!(mounts, if lower == "auto" { 3 } else { 2 });
+        assert_same(&plain, &mount, &options);
+        second.umount(&mount);
+        assert!(second.sandbox().mounts().unwrap().is_empty());
+    }
 }
 
 #[test]

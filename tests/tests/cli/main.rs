@@ -15,3 +15,4 @@ mod real_tools;
 mod save;
 #[cfg(test)]
 mod support;
+mod traces;

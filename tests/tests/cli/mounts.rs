@@ -52,12 +52,13 @@ fn restoring_twice_finds_the_mount() {
     };
     let mount = machine.dir("mount");
     assert_eq!(machine.restored("v1", &mount)["result"], "mounted");
+    let mounts = machine.sandbox().mounts().unwrap().len();
     fs::write(mount.join("mine"), "mine").unwrap();
     let again = machine.restore("v1", &mount).run().success();
     again.stderr_has("already");
     assert_eq!(machine.restored("v1", &mount)["result"], "already_mounted");
     assert_eq!(fs::read(mount.join("mine")).unwrap(), b"mine");
-    assert_eq!(machine.sandbox().mounts().unwrap().len(), 2);
+    assert_eq!(machine.sandbox().mounts().unwrap().len(), mounts);
     // A miss leaves it alone, too.
     assert_eq!(machine.restored("none", &mount)["result"], "miss");
     assert_eq!(fs::read(mount.join("mine")).unwrap(), b"mine");

@@ -1,0 +1,81 @@
+//! What jobs read: fetched for the next one, published by the last one.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use cachefs_store::Result;
+use cachefs_store::id::{LayerId, StackId};
+use cachefs_store::local::FrameReader;
+use cachefs_store::refs::LayerInfo;
+use cachefs_store::trace::{self, Trace};
+
+use crate::rpc::Prefetch;
+use crate::view::View;
+
+/// A trace on its way; `None` when there is none or it cannot be had.
+pub(super) type Fetching = Pin<Box<dyn Future<Output = Option<Trace>> + Send>>;
+
+/// Begins to fetch the trace of a stack; what comes with it goes into the local cache. Must be
+/// called within the runtime.
+pub(super) fn fetch(reader: &FrameReader, layers: &[LayerInfo], prefetch: Prefetch) -> Fetching {
+    if prefetch == Prefetch::None || reader.remote().local_dir().is_some() {
+        return Box::pin(async { None });
+    }
+    let reader = reader.clone();
+    let layers: Vec<LayerId> = layers.iter().map(|layer| layer.id).collect();
+    let task = tokio::spawn(async move {
+        let kept = |frame: &_, bytes: bytes::Bytes| reader.keep_frame(frame, &bytes);
+        match trace::fetch(reader.remote(), &layers, kept).await {
+            Ok(found) => found.map(|(trace, _)| trace),
+            Err(error) => {
+                let error = crate::error::describe(&error);
+                tracing::warn!("what earlier jobs read is not known: {error}");
+                None
+            }
+        }
+    });
+    Box::pin(async { task.await.ok().flatten() })
+}
+
+fn stack(view: &View) -> StackId {
+    let layers: Vec<_> = view.stack.layers().iter().map(|layer| layer.id()).collect();
+    StackId::of(&layers)
+}
+
+/// Publishes what was read of a view, if it is anything that the published trace does not list.
+pub(super) async fn publish_news(view: &View) -> Result<()> {
+    let Some(recorder) = &view.recorder else {
+        return Ok(());
+    };
+    match recorder.news() {
+        Some(news) => publish(view, &stack(view), &news).await,
+        None => Ok(()),
+    }
+}
+
+/// Publishes what was read of a view as the trace of another stack.
+pub(super) async fn publish_as(view: &View, to: &StackId) -> Result<()> {
+    match &view.recorder {
+        Some(recorder) if stack(view) != *to => publish(view, to, &recorder.trace()).await,
+        _ => Ok(()),
+    }
+}
+
+async fn publish(view: &View, stack: &StackId, trace: &Trace) -> Result<()> {
+    if trace.entries.is_empty() {
+        return Ok(());
+    }
+    let stored = |frame: &_| view.reader.stored(frame);
+    let bytes = trace::publish(view.reader.remote(), stack, trace, stored).await?;
+    if let Some(recorder) = &view.recorder {
+        recorder.published(trace.clone());
+    }
+    let frames = trace.entries.len();
+    tracing::debug!("published what was read: {frames} frames, {bytes} bytes");
+    Ok(())
+}
+
+/// The name of the stack that a view shows.
+pub(super) fn is_of(view: &View, of: &StackId) -> bool {
+    stack(view) == *of
+}

@@ -1,0 +1,64 @@
+//! Noting which frames are read.
+
+use std::collections::HashSet;
+
+use parking_lot::Mutex;
+
+use super::{MAX_FRAMES, Trace};
+use crate::frame::FrameLocation;
+use crate::id::FrameHash;
+
+/// Notes the order of first reads of one view.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    seen: HashSet<FrameHash>,
+    order: Vec<FrameLocation>,
+    /// What earlier runs read, once that is known.
+    published: Trace,
+    known: HashSet<FrameHash>,
+}
+
+impl Recorder {
+    /// Notes frames that are read now.
+    pub fn read<'a>(&self, frames: impl IntoIterator<Item = &'a FrameLocation>) {
+        let mut state = self.state.lock();
+        for frame in frames {
+            if state.order.len() < MAX_FRAMES && state.seen.insert(frame.hash) {
+                state.order.push(*frame);
+            }
+        }
+    }
+
+    /// Notes what is published already.
+    pub fn published(&self, trace: Trace) {
+        let mut state = self.state.lock();
+        state.known = trace.entries.iter().map(|entry| entry.frame.hash).collect();
+        state.published = trace;
+    }
+
+    /// Whether a frame was read.
+    pub fn has_read(&self, frame: &FrameHash) -> bool {
+        self.state.lock().seen.contains(frame)
+    }
+
+    /// The trace that should be published: `None` when this run read nothing that the published
+    /// one does not list.
+    pub fn news(&self) -> Option<Trace> {
+        let state = self.state.lock();
+        if state.seen.is_subset(&state.known) {
+            return None;
+        }
+        Some(state.published.after(&state.order))
+    }
+
+    /// The trace as it is after this run, whether or not it says anything new.
+    pub fn trace(&self) -> Trace {
+        let state = self.state.lock();
+        state.published.after(&state.order)
+    }
+}

@@ -1,0 +1,52 @@
+//! Fetching and publishing traces.
+
+use bytes::Bytes;
+
+use super::{Trace, object_key};
+use crate::error::Result;
+use crate::frame::FrameLocation;
+use crate::id::{LayerId, StackId};
+use crate::remote::{DynRemote, PutMode, RemoteErrorKind};
+
+/// A stack without a trace of its own takes that of the stack it grew from, up to so many layers
+/// below.
+const ANCESTORS: usize = 3;
+
+/// Gets the trace of a stack, or of the nearest one that it grew from. `bundled` takes the frames
+/// that come with it.
+///
+/// The second value tells whether the trace is the stack's own.
+pub async fn fetch(
+    remote: &DynRemote,
+    layers: &[LayerId],
+    mut bundled: impl FnMut(&FrameLocation, Bytes),
+) -> Result<Option<(Trace, bool)>> {
+    let lengths = (1..=layers.len()).rev().take(ANCESTORS);
+    for length in lengths {
+        let key = object_key(&StackId::of(&layers[..length]));
+        match remote.get(&key).await {
+            Ok(object) => {
+                let trace = Trace::decode(&object, &mut bundled)?;
+                return Ok(Some((trace, length == layers.len())));
+            }
+            Err(error) if error.kind() == RemoteErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// Publishes the trace of a stack, with the frames that `stored` has.
+pub async fn publish(
+    remote: &DynRemote,
+    stack: &StackId,
+    trace: &Trace,
+    stored: impl FnMut(&FrameLocation) -> Option<Vec<u8>>,
+) -> Result<u64> {
+    let object = trace.encode(stored);
+    let length = object.len() as u64;
+    remote
+        .put(&object_key(stack), object, PutMode::Overwrite)
+        .await?;
+    Ok(length)
+}

@@ -184,6 +184,7 @@ fn store_hint(error: &StoreError) -> Option<String> {
             Some("use letters, digits and `-`; put what is long or odd into a checksum".to_owned())
         }
         StoreError::Io { source, .. } => io_hint(source),
+        StoreError::Shared(error) => store_hint(error),
         _ => None,
     }
 }

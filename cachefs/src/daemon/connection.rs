@@ -142,10 +142,6 @@ fn answer(
             state.publish_trace(&from, &to)?;
             Reply::Done
         }
-        Request::Settle => {
-            state.activity.wait_until_settled();
-            Reply::Done
-        }
         Request::Stats => Reply::Stats(Box::new(state.stats())),
         Request::Stop { force } => {
             state.may_stop(force)?;

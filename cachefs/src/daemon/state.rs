@@ -231,10 +231,11 @@ impl State {
 
     /// Forgets a view, and publishes what was read of it.
     pub(super) fn close(&self, number: u64) {
-        let Some(view) = self.views.remove(number) else {
-            return;
-        };
+        // Said first, so that it is never neither open nor being published.
         self.activity.publishing();
+        let Some(view) = self.views.remove(number) else {
+            return self.activity.published();
+        };
         self.activity.view_closed();
         if let Err(error) = self.runtime.block_on(traces::publish_news(&view.view)) {
             // Later jobs know less, that is all; a job that may only read comes here every time.
@@ -252,6 +253,7 @@ impl State {
                 traces::publish_as(&view, to).await
             })?;
         }
+        self.activity.wait_until_settled();
         Ok(())
     }
 

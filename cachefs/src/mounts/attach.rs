@@ -170,7 +170,16 @@ pub(crate) fn detach(records: &Records, record: &Record, lazy: bool) -> Result<(
     {
         unmount(&record.path, options)?;
     }
-    for path in [records.image(record), records.view(record)] {
+    // The image keeps its view open for as long as any namespace has a copy of it, such as a
+    // container that is starting. Nobody uses the view but through what is gone by now.
+    let detached = UnmountOptions {
+        lazy: true,
+        ..options
+    };
+    for (path, options) in [
+        (records.image(record), options),
+        (records.view(record), detached),
+    ] {
         match unmount(&path, options) {
             Ok(()) | Err(UnmountError::NotMounted(_)) => {}
             Err(error) => return Err(error.into()),

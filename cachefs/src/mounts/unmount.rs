@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use cachefs_store::id::StackId;
+
 use super::attach::detach;
 use super::record::{How, Record, Records};
 use crate::error::{Error, Result};
@@ -39,7 +41,7 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
     };
     if record.how == How::Mount {
         detach(&records, &record, lazy)?;
-        settle(store);
+        publish_trace(store, &record);
     }
     let changed =
         fs::read_dir(records.upper(&record)).is_ok_and(|mut upper| upper.next().is_some());
@@ -51,11 +53,12 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
     })
 }
 
-/// Waits until the daemon has published what was read: the machine may be gone after this command.
-fn settle(store: &StoreDir) {
-    let settled =
-        Client::connect_running(store).map(|client| client.map(|mut client| client.settle()));
-    if let Ok(Some(Err(error))) | Err(error) = settled {
+/// Has the daemon publish what was read: the machine may be gone after this command.
+fn publish_trace(store: &StoreDir, record: &Record) {
+    let stack = StackId::of(record.layers.iter().map(|layer| &layer.id));
+    let done = Client::connect_running(store)
+        .and_then(|client| client.map_or(Ok(()), |mut client| client.publish_trace(stack, stack)));
+    if let Err(error) = done {
         tracing::debug!("what was read may not be published: {error}");
     }
 }

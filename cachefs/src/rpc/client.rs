@@ -155,11 +155,6 @@ impl Client {
         self.ask(Request::PublishTrace { from, to }).map(drop)
     }
 
-    /// Waits until nothing is being published any more.
-    pub(crate) fn settle(&mut self) -> Result<()> {
-        self.ask(Request::Settle).map(drop)
-    }
-
     /// What the daemon has done.
     pub fn stats(&mut self) -> Result<DaemonStats> {
         match self.ask(Request::Stats)? {

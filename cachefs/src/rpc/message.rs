@@ -153,14 +153,12 @@ pub(crate) enum Request {
         repo: RepoId,
         pack: PackId,
     },
-    /// Publishes what the views of one stack have read as the trace of the stack that was saved
-    /// from it.
+    /// Publishes what the views of one stack have read, as its trace and as that of the stack that
+    /// was saved from it. Answered when it is done.
     PublishTrace {
         from: StackId,
         to: StackId,
     },
-    /// Answered when nothing is being published any more.
-    Settle,
     Stats,
     /// Ends the daemon; refused while it serves mounts unless forced.
     Stop {

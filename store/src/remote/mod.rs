@@ -11,6 +11,7 @@
 
 mod error;
 mod file;
+mod hedge;
 mod key;
 mod meter;
 mod open;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 
 pub use error::{RemoteError, RemoteErrorKind};
 pub use file::FileRemote;
+pub use hedge::Hedge;
 pub use key::ObjectKey;
 pub use meter::{Meter, Operation, Traffic, TrafficMeter};
 pub use open::{Environment, OpenRemote, RemoteSpec, SpecError, open};

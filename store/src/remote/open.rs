@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::s3::S3Options;
 use super::{
-    DynRemote, FileRemote, Meter, ObjectKey, Remote, Retry, RetryPolicy, S3Remote, Traffic,
+    DynRemote, FileRemote, Hedge, Meter, ObjectKey, Remote, Retry, RetryPolicy, S3Remote, Traffic,
     TrafficMeter,
 };
 
@@ -149,11 +149,13 @@ impl OpenRemote {
     fn new(remote: impl Remote + 'static, policy: RetryPolicy) -> Self {
         let meter = Arc::new(TrafficMeter::default());
         let metered = Meter::new(remote, Arc::clone(&meter));
-        let retried = Retry::new(metered, policy).counting_in(Arc::clone(&meter));
-        Self {
-            remote: Arc::new(retried),
-            meter,
-        }
+        let counting = Arc::clone(&meter);
+        let remote: DynRemote = if metered.local_dir().is_some() {
+            Arc::new(Retry::new(metered, policy).counting_in(counting))
+        } else {
+            Arc::new(Retry::new(Hedge::new(metered), policy).counting_in(counting))
+        };
+        Self { remote, meter }
     }
 }
 

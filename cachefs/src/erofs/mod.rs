@@ -16,6 +16,8 @@ mod build;
 mod directory;
 mod format;
 mod image;
+#[cfg(test)]
+mod tests;
 mod xattr;
 
 pub(crate) use image::{Image, Part};

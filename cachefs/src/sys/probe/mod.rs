@@ -9,6 +9,7 @@ mod trial;
 
 use std::path::Path;
 
+use super::erofs_mount;
 use super::fuse_mount::open_fuse_device;
 use super::kernel::KernelVersion;
 use super::{MountError, namespace};
@@ -103,6 +104,7 @@ impl Probe {
             ),
             Err(error) => trial_failed("overlay-mount", &error),
         });
+        findings.push(image());
         Self { findings }
     }
 
@@ -111,6 +113,19 @@ impl Probe {
         self.findings
             .iter()
             .find(|finding| finding.status == Status::Fail)
+    }
+}
+
+/// What a mount is made of.
+fn image() -> Finding {
+    if erofs_mount::is_likely() {
+        Finding::ok("image-mount", "the kernel walks caches by itself (EROFS)")
+    } else {
+        Finding::warn(
+            "image-mount",
+            "caches are served file by file; reading many small files takes longer",
+            "images need root outside of user namespaces, Linux 6.12, and EROFS (modprobe erofs)",
+        )
     }
 }
 

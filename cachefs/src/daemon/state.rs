@@ -249,8 +249,11 @@ impl State {
     pub(super) fn publish_trace(&self, from: &StackId, to: &StackId) -> Result<()> {
         for view in self.views.of_stack(from) {
             self.runtime.block_on(async {
-                traces::publish_news(&view).await?;
-                traces::publish_as(&view, to).await
+                if from == to {
+                    traces::publish_news(&view).await
+                } else {
+                    traces::publish_as(&view, to).await
+                }
             })?;
         }
         self.activity.wait_until_settled();

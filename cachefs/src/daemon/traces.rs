@@ -12,6 +12,9 @@ use cachefs_store::trace::{self, Trace};
 use crate::rpc::Prefetch;
 use crate::view::View;
 
+/// A trace comes with its frames when they are at most this part of the cache.
+const MUCH: u64 = 4;
+
 /// A trace on its way; `None` when there is none or it cannot be had.
 pub(super) type Fetching = Pin<Box<dyn Future<Output = Option<Trace>> + Send>>;
 
@@ -61,11 +64,29 @@ pub(super) async fn publish_as(view: &View, to: &StackId) -> Result<()> {
     }
 }
 
+/// The size of all that a view may need, compressed.
+fn stored_bytes(view: &View) -> Result<u64> {
+    let mut bytes = 0;
+    for layer in view.stack.layers() {
+        for number in 0..layer.frame_count() {
+            bytes += u64::from(layer.frame(number)?.stored);
+        }
+    }
+    Ok(bytes)
+}
+
 async fn publish(view: &View, stack: &StackId, trace: &Trace) -> Result<()> {
     if trace.entries.is_empty() {
         return Ok(());
     }
-    let stored = |frame: &_| view.reader.stored(frame);
+    // A job that reads much of a cache is served as well by fetching all of it in order.
+    let read: u64 = trace
+        .entries
+        .iter()
+        .map(|entry| u64::from(entry.frame.stored))
+        .sum();
+    let is_little = read <= stored_bytes(view)? / MUCH;
+    let stored = |frame: &_| is_little.then(|| view.reader.stored(frame)).flatten();
     let bytes = trace::publish(view.reader.remote(), stack, trace, stored).await?;
     if let Some(recorder) = &view.recorder {
         recorder.published(trace.clone());

@@ -153,8 +153,8 @@ pub(crate) enum Request {
         repo: RepoId,
         pack: PackId,
     },
-    /// Publishes what the views of one stack have read, as its trace and as that of the stack that
-    /// was saved from it. Answered when it is done.
+    /// Publishes what the views of one stack have read, as the trace of the stack that was saved
+    /// from it or, where both are the same, as its own. Answered when it is done.
     PublishTrace {
         from: StackId,
         to: StackId,

@@ -11,6 +11,11 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// How late a timer may be, and the line not lose its time.
+const SLACK: Duration = Duration::from_millis(10);
+/// How far a sender may be ahead of the line.
+const BUFFER: Duration = Duration::from_millis(3);
+
 /// Delay, width and counters of all connections of one server.
 #[derive(Debug, Default)]
 pub(super) struct Line {
@@ -75,10 +80,12 @@ impl Line {
         };
         let now = Instant::now();
         let mut free_at = direction.free_at.lock();
-        let start = free_at.map_or(now, |free| free.max(now));
+        // A timer wakes late by up to `SLACK`; the line was busy meanwhile.
+        let start = free_at.map_or(now, |free| free.max(now.checked_sub(SLACK).unwrap_or(now)));
         let end = start + Duration::from_secs_f64(bytes as f64 / width as f64);
         *free_at = Some(end);
-        Some(end)
+        // Small pieces go out as they come, up to what a socket's buffer would take.
+        (end > now + BUFFER).then_some(end)
     }
 }
 

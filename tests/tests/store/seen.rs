@@ -48,13 +48,12 @@ fn packed() -> Packed {
 }
 
 fn contents(tree: &Tree) -> Vec<&FileContent> {
-    let of_file = |kind| match kind {
-        &NodeKind::File { ref content, .. } => Some(content),
-        _ => None,
-    };
     tree.nodes
         .iter()
-        .filter_map(|node| of_file(&node.kind))
+        .filter_map(|node| match &node.kind {
+            NodeKind::File { content, .. } => Some(content),
+            _ => None,
+        })
         .collect()
 }
 

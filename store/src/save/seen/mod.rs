@@ -115,8 +115,8 @@ impl Seen {
 
     /// Writes a list of the files of `tree` that were read, or were on a list already.
     ///
-    /// `scanned` is the time just before the scan began. `packs` are all that `packed` may refer to
-    /// and does not name itself.
+    /// `scanned` is the time just before the scan began, and `packed` says where the chunks are.
+    /// Fails when the list cannot be written; then the former one stays.
     pub fn write(
         path: &Path,
         repo: &RepoId,

@@ -1,6 +1,7 @@
 //! Saving: from a path to a published layer with what changed.
 
 mod dry;
+mod file_list;
 mod publish;
 mod source;
 mod upper;
@@ -8,7 +9,7 @@ mod upper;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use cachefs_store::id::{RepoId, StackId};
 use cachefs_store::layer::BuiltLayer;
@@ -17,7 +18,7 @@ use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecor
 use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Delta, Packed, Progress, Skipped, StoreTarget, Target, build_layer,
+    Baseline, Delta, Packed, Progress, Skipped, StoreTarget, Target, Tree, build_layer,
     confirm_unchanged, diff, graft_redirects, pack_files, scan,
 };
 use cachefs_store::stack::Stack;
@@ -27,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::mounts::Records;
 use crate::rpc::{Client, IndexOverSocket};
 use crate::store_dir::StoreDir;
+use file_list::FileList;
 use source::Source;
 
 /// What to save, and as what.
@@ -48,6 +50,8 @@ pub struct SaveOptions {
     pub parts: serde_json::Value,
     /// Finds out what would be saved, and writes nothing.
     pub dry_run: bool,
+    /// Reads every file, also those that are as they were when an earlier save read them.
+    pub ignore_times: bool,
 }
 
 /// How a save ended.
@@ -95,6 +99,8 @@ struct Context<'a> {
     remote: DynRemote,
     layers: LayerCache,
     target: StoreTarget,
+    /// What earlier saves of the same directory read, if that may be used.
+    files: Option<FileList>,
     progress: &'a dyn Progress,
 }
 
@@ -130,6 +136,10 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         options,
         remote: open.remote.clone(),
         layers: LayerCache::new(store.path()),
+        // The upper of a mount is as small as what changed, and lives no longer than the mount.
+        files: source
+            .complete
+            .then(|| FileList::new(store, repo, &source.path)),
         target: StoreTarget {
             runtime: runtime.handle().clone(),
             remote: open.remote.clone(),
@@ -210,12 +220,21 @@ impl Context<'_> {
         };
         let base = Baseline::new(&stack, target)?;
         // Packs may be known to the index and gone from the remote, when someone emptied it. Then
-        // the index forgets them, and the second round stores what is missing.
-        for _ in 0..2 {
+        // the index forgets them, and the second round reads everything and stores what is missing.
+        for round in 0..2 {
+            let started = SystemTime::now();
             let mut scanned = scan(source.directory(), source.reading(), self.progress)?;
             let counts = scanned.tree.files();
             self.progress.total(counts.0, counts.1);
-            if counts.0 > 0 {
+            let seen = self
+                .files
+                .as_ref()
+                .filter(|_| round == 0 && !self.options.ignore_times)
+                .and_then(FileList::read);
+            let known = seen.map_or_else(Packed::default, |seen| seen.apply(&mut scanned.tree));
+            let unread = scanned.tree.unread();
+            self.progress.done(counts.0 - unread.0, counts.1 - unread.1);
+            if unread.0 > 0 {
                 target.learn(&base.packs())?;
             }
             graft_redirects(&mut scanned.tree, &scanned.redirects, &stack)?;
@@ -224,6 +243,7 @@ impl Context<'_> {
                 &mut scanned.tree,
                 source.reading(),
                 target,
+                known,
                 self.progress,
             )?;
             // Each file was checked while it was read. That nothing was added or removed meanwhile
@@ -234,18 +254,16 @@ impl Context<'_> {
             if self.is_incomplete(target, &base, &packed)? {
                 continue;
             }
-            let delta = diff(
-                &scanned.tree,
-                &base,
-                &packed,
-                source.complete,
-                source.deletions,
-            )?;
-            let layer = if delta.is_empty() && !source.base.is_empty() {
-                None
-            } else {
-                Some(build_layer(&scanned.tree, &delta, &packed, &base)?)
-            };
+            let (delta, layer) = std::thread::scope(|scope| {
+                if let Some(files) = &self.files
+                    && unread.0 > 0
+                    && !self.options.dry_run
+                {
+                    let (tree, packed) = (&scanned.tree, &packed);
+                    scope.spawn(move || files.write(tree, packed, started));
+                }
+                self.compare(source, &base, &scanned.tree, &packed)
+            })?;
             return Ok(Change {
                 delta,
                 layer,
@@ -256,6 +274,23 @@ impl Context<'_> {
         }
         let packs = "packs that were just written are not there";
         Err(cachefs_store::Error::damaged("the remote", packs).into())
+    }
+
+    /// The difference to the stack, and the layer that makes it.
+    fn compare(
+        &self,
+        source: &Source,
+        base: &Baseline<'_>,
+        tree: &Tree,
+        packed: &Packed,
+    ) -> Result<(Delta, Option<BuiltLayer>)> {
+        let delta = diff(tree, base, packed, source.complete, source.deletions)?;
+        let layer = if delta.is_empty() && !source.base.is_empty() {
+            None
+        } else {
+            Some(build_layer(tree, &delta, packed, base)?)
+        };
+        Ok((delta, layer))
     }
 
     /// Whether the index named a pack that the remote no longer has. The stack's own packs are

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cachefs_store::refs::LayerInfo;
 use cachefs_store::save::{Deletions, PlainFiles, Reading};
@@ -15,6 +15,8 @@ use crate::sys::mountinfo::MountTable;
 /// Where the files of a save come from, and what they are a change of.
 pub(super) struct Source {
     directory: File,
+    /// The directory, absolute and without links.
+    pub(super) path: PathBuf,
     reading: Box<dyn Reading>,
     /// The path's record, when it was restored from this store.
     pub(super) record: Option<Record>,
@@ -88,6 +90,7 @@ fn plain(
     let directory = File::open(path).map_err(Error::io("open", path))?;
     Ok(Source {
         directory,
+        path: path.to_owned(),
         reading: Box::new(PlainFiles),
         record,
         base,
@@ -113,9 +116,10 @@ fn mounted(records: &Records, record: Record) -> Result<Source> {
         }
     }
     let upper = records.upper(&record);
-    let directory = File::open(&upper).map_err(Error::io("open", upper))?;
+    let directory = File::open(&upper).map_err(Error::io("open", &upper))?;
     Ok(Source {
         directory,
+        path: upper,
         reading: Box::new(UpperFiles::for_caller()),
         base: record.layers.clone(),
         record: Some(record),

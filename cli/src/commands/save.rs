@@ -23,6 +23,9 @@ pub(crate) struct SaveArgs {
     /// Only find out what would be saved
     #[arg(long)]
     dry_run: bool,
+    /// Read every file, also those that have the size and times that an earlier save found
+    #[arg(long, short = 'I')]
+    ignore_times: bool,
 }
 
 /// What is printed with `--format json`.
@@ -63,6 +66,7 @@ pub(crate) fn run(global: &Global, args: &SaveArgs) -> anyhow::Result<u8> {
         platform: machine::platform(),
         parts: serde_json::to_value(&expanded.parts)?,
         dry_run: args.dry_run,
+        ignore_times: args.ignore_times,
     };
     let display = Display::start("saving")?;
     let report = save(&store, &options, &display)?;

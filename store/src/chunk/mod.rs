@@ -6,8 +6,13 @@
 //! change. Files beyond [`SEGMENT`] are cut segment by segment, so that all cores can work on one
 //! file; the cuts meet again within a chunk or two behind each segment boundary.
 //!
+//! Compiled Python is cut behind its header first, see [`header`]: the header has the time of the
+//! source, which every installation sets anew, and the rest is the same as long as the source is.
+//!
 //! Cut points decide what deduplicates against caches that exist: they are part of the format.
 //! The golden test in this module must never change for a given format version.
+
+mod header;
 
 use fastcdc::v2020::FastCDC;
 
@@ -26,22 +31,33 @@ pub const SEGMENT: u64 = 16 << 20;
 ///
 /// The lengths add up to `bytes.len()`; an empty input has no chunks.
 pub fn cut(bytes: &[u8]) -> Cuts<'_> {
-    if bytes.is_empty() {
-        Cuts::Done
-    } else if bytes.len() <= WHOLE_FILE_LIMIT {
-        Cuts::Whole(bytes.len())
-    } else {
-        Cuts::Content(Box::new(FastCDC::new(
-            bytes,
-            MIN_CHUNK,
-            AVERAGE_CHUNK,
-            MAX_CHUNK,
-        )))
+    let header = header::length(bytes);
+    let body = &bytes[header..];
+    Cuts {
+        header,
+        body: if body.is_empty() {
+            Body::Done
+        } else if body.len() <= WHOLE_FILE_LIMIT {
+            Body::Whole(body.len())
+        } else {
+            Body::Content(Box::new(FastCDC::new(
+                body,
+                MIN_CHUNK,
+                AVERAGE_CHUNK,
+                MAX_CHUNK,
+            )))
+        },
     }
 }
 
 /// Iterator over chunk lengths, from [`cut`].
-pub enum Cuts<'a> {
+pub struct Cuts<'a> {
+    /// Length of the header that comes first; 0 when there is none, or no more.
+    header: usize,
+    body: Body<'a>,
+}
+
+enum Body<'a> {
     /// Nothing is left.
     Done,
     /// One chunk is all there is.
@@ -54,14 +70,17 @@ impl Iterator for Cuts<'_> {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
-        match self {
-            Self::Done => None,
-            Self::Whole(length) => {
+        if self.header > 0 {
+            return Some(std::mem::take(&mut self.header));
+        }
+        match &mut self.body {
+            Body::Done => None,
+            Body::Whole(length) => {
                 let length = *length;
-                *self = Self::Done;
+                self.body = Body::Done;
                 Some(length)
             }
-            Self::Content(chunker) => chunker.next().map(|chunk| chunk.length),
+            Body::Content(chunker) => chunker.next().map(|chunk| chunk.length),
         }
     }
 }
@@ -92,6 +111,29 @@ mod tests {
             cut(&vec![7; WHOLE_FILE_LIMIT]).collect::<Vec<_>>(),
             [WHOLE_FILE_LIMIT]
         );
+    }
+
+    #[test]
+    fn compiled_python_is_cut_behind_its_header() {
+        let module = |time: u8, body: &[u8]| {
+            let header = [
+                0xA7, 0x0D, b'\r', b'\n', 0, 0, 0, 0, time, 1, 2, 3, 9, 0, 0, 0,
+            ];
+            [&header[..], &[0xE3], body].concat()
+        };
+        let small = module(1, &noise(3, 999));
+        assert_eq!(cut(&small).collect::<Vec<_>>(), [16, 1000]);
+        let body = noise(3, 1 << 20);
+        let (one, other) = (module(1, &body), module(2, &body));
+        let lengths: Vec<_> = cut(&one).collect();
+        assert_eq!(lengths, cut(&other).collect::<Vec<_>>());
+        assert_eq!(lengths.iter().sum::<usize>(), one.len());
+        assert_eq!(lengths[1..], cut(&one[16..]).collect::<Vec<_>>());
+        // A header alone, or one that only looks like it.
+        assert_eq!(cut(&small[..16]).collect::<Vec<_>>(), [16]);
+        let mut text = small;
+        text[4] = b'x';
+        assert_eq!(cut(&text).collect::<Vec<_>>(), [1016]);
     }
 
     #[test]

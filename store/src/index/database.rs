@@ -1,6 +1,6 @@
 //! RocksDB; the only file that knows it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, WriteBatch};
@@ -143,6 +143,23 @@ impl Database {
             });
         }
         Ok(found)
+    }
+
+    /// The repositories that the database has packs of.
+    pub(super) fn repositories(&self) -> Result<HashSet<RepoId>> {
+        let db = self.db()?;
+        let family = self.family(db, PACKS)?;
+        let mut repositories = HashSet::new();
+        let mut packs = db.raw_iterator_cf(family);
+        packs.seek_to_first();
+        while let Some(repo) = packs.key().and_then(|key| key.first_chunk::<16>()) {
+            let repo = RepoId(*repo);
+            repositories.insert(repo);
+            // On to the first pack of the next one.
+            packs.seek(key(&repo, &[0xFF; 17]));
+        }
+        packs.status().map_err(failed)?;
+        Ok(repositories)
     }
 
     fn pack(&self, db: &DB, repo: &RepoId, id: &PackId) -> Result<Option<PackValue>> {

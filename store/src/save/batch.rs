@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::scan::{Reading, stamp_of};
-use super::tree::{FileContent, NodeKind, Tree};
+use super::tree::{FileContent, Node, NodeKind, Tree};
 use super::xattrs;
 use crate::beneath::open_beneath;
 use crate::chunk::{self, SEGMENT};
@@ -102,94 +102,118 @@ pub(super) struct ReadBatch {
     pub(super) parts: Vec<ReadPart>,
 }
 
-/// Reads a batch. `buffer` is reused memory.
-pub(super) fn read(
-    root: BorrowedFd<'_>,
-    tree: &Tree,
-    reading: &dyn Reading,
-    batch: &Batch,
-    buffer: Vec<u8>,
-) -> Result<ReadBatch> {
-    let mut read = ReadBatch {
-        buffer,
-        parts: Vec::with_capacity(batch.parts.len()),
-    };
-    read.buffer.clear();
-    for part in &batch.parts {
-        let path = || tree.os_path(part.node);
-        let (pieces, xattrs) = match read_part(root, tree, reading, part, &mut read.buffer) {
-            Ok(Some(read)) => read,
-            Ok(None) | Err(Errno::NOENT | Errno::NOTDIR) => {
-                return Err(Error::Changed { path: path() });
-            }
-            Err(errno) => return Err(Error::io("read", path())(errno.into())),
-        };
-        read.parts.push(ReadPart {
-            part: part.clone(),
-            pieces,
-            xattrs,
-        });
-    }
-    Ok(read)
+/// Reads batches with descriptors and memory that are used again.
+pub(super) struct Reader<'a> {
+    root: BorrowedFd<'a>,
+    tree: &'a Tree,
+    reading: &'a dyn Reading,
+    /// The directory of the last file, which mostly is that of the next one too.
+    directory: Option<(usize, OwnedFd)>,
 }
 
-/// Reads one part; `None` when the file is not as it was scanned, before or after.
-fn read_part(
-    root: BorrowedFd<'_>,
-    tree: &Tree,
-    reading: &dyn Reading,
-    part: &Part,
-    buffer: &mut Vec<u8>,
-) -> Result<Option<(Vec<Piece>, Xattrs)>, Errno> {
-    let node = &tree.nodes[part.node];
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = open_beneath(root, &tree.os_path(part.node), flags, Mode::empty())?;
-    let stat = rustix::fs::fstat(&file)?;
-    if stamp_of(&stat) != node.stamp {
-        return Ok(None);
+impl<'a> Reader<'a> {
+    pub(super) fn new(root: BorrowedFd<'a>, tree: &'a Tree, reading: &'a dyn Reading) -> Self {
+        Self {
+            root,
+            tree,
+            reading,
+            directory: None,
+        }
     }
-    let xattrs = match part.range.start {
-        0 => xattrs::of_fd(file.as_fd(), reading)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?,
-        _ => Xattrs::default(),
-    };
-    let sparse = (stat.st_blocks as u64) * 512 < stat.st_size as u64;
-    let mut pieces = Vec::new();
-    let mut at = part.range.start;
-    while at < part.range.end {
-        let data = if sparse {
-            next_data(&file, at, part.range.end)?
-        } else {
-            at..part.range.end
+
+    /// Reads a batch. `buffer` is reused memory.
+    pub(super) fn read(&mut self, batch: &Batch, buffer: Vec<u8>) -> Result<ReadBatch> {
+        let mut read = ReadBatch {
+            buffer,
+            parts: Vec::with_capacity(batch.parts.len()),
         };
-        if data.start > at {
-            let hole = data.start - at;
-            pieces.push(Piece {
-                id: None,
-                length: hole,
-                bytes: 0..0,
+        read.buffer.clear();
+        for part in &batch.parts {
+            let path = || self.tree.os_path(part.node);
+            let (pieces, xattrs) = match self.read_part(part, &mut read.buffer) {
+                Ok(Some(read)) => read,
+                Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                    return Err(Error::Changed { path: path() });
+                }
+                Err(errno) => return Err(Error::io("read", path())(errno.into())),
+            };
+            read.parts.push(ReadPart {
+                part: part.clone(),
+                pieces,
+                xattrs,
             });
         }
-        let first = buffer.len();
-        buffer.resize(first + (data.end - data.start) as usize, 0);
-        if !read_exact(&file, &mut buffer[first..], data.start)? {
-            return Ok(None);
-        }
-        let mut from = first;
-        for length in chunk::cut(&buffer[first..]) {
-            let bytes = from..from + length;
-            from = bytes.end;
-            let id = Some(ChunkId::of(&buffer[bytes.clone()]));
-            pieces.push(Piece {
-                id,
-                length: length as u64,
-                bytes,
-            });
-        }
-        at = data.end;
+        Ok(read)
     }
-    let unchanged = stamp_of(&rustix::fs::fstat(&file)?) == node.stamp;
-    Ok(unchanged.then_some((pieces, xattrs)))
+
+    fn open(&mut self, node: usize) -> Result<OwnedFd, Errno> {
+        let Node { name, parent, .. } = &self.tree.nodes[node];
+        let directory = match self.directory.take() {
+            Some((last, directory)) if last == *parent => directory,
+            _ => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+                let path = self.tree.os_path(*parent);
+                open_beneath(self.root, &path, flags, Mode::empty())?
+            }
+        };
+        let (_, directory) = self.directory.insert((*parent, directory));
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::openat(directory, &**name, flags, Mode::empty())
+    }
+
+    /// Reads one part; `None` when the file is not as it was scanned.
+    ///
+    /// That is found out afterwards only: a file that has the same times as when it was scanned was
+    /// not written to in between.
+    fn read_part(
+        &mut self,
+        part: &Part,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<(Vec<Piece>, Xattrs)>, Errno> {
+        let file = self.open(part.node)?;
+        let node = &self.tree.nodes[part.node];
+        let xattrs = match part.range.start {
+            0 => xattrs::of_fd(file.as_fd(), self.reading)
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?,
+            _ => Xattrs::default(),
+        };
+        let mut pieces = Vec::new();
+        let mut at = part.range.start;
+        while at < part.range.end {
+            let data = if node.sparse {
+                next_data(&file, at, part.range.end)?
+            } else {
+                at..part.range.end
+            };
+            if data.start > at {
+                let hole = data.start - at;
+                pieces.push(Piece {
+                    id: None,
+                    length: hole,
+                    bytes: 0..0,
+                });
+            }
+            let first = buffer.len();
+            if !append(&file, buffer, data.clone())? {
+                return Ok(None);
+            }
+            let mut from = first;
+            for length in chunk::cut(&buffer[first..]) {
+                let bytes = from..from + length;
+                from = bytes.end;
+                let id = Some(ChunkId::of(&buffer[bytes.clone()]));
+                pieces.push(Piece {
+                    id,
+                    length: length as u64,
+                    bytes,
+                });
+            }
+            at = data.end;
+        }
+        let unchanged = stamp_of(&rustix::fs::fstat(&file)?) == node.stamp;
+        Ok(unchanged.then_some((pieces, xattrs)))
+    }
 }
 
 /// The next stretch of data at or after `at`, clipped to `end`; empty at `end` if only a hole is
@@ -212,13 +236,21 @@ fn next_data(file: &OwnedFd, at: u64, end: u64) -> Result<Range<u64>, Errno> {
     Ok(start..stop)
 }
 
-/// Fills `buffer`; `false` when the file is shorter.
-fn read_exact(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<bool, Errno> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match rustix::io::pread(file, &mut buffer[done..], offset + done as u64) {
-            Ok(0) => return Ok(false),
-            Ok(length) => done += length,
+/// Appends a range of a file to `buffer`; `false` when the file is shorter.
+fn append(file: &OwnedFd, buffer: &mut Vec<u8>, range: Range<u64>) -> Result<bool, Errno> {
+    let length = (range.end - range.start) as usize;
+    let first = buffer.len();
+    buffer.reserve(length);
+    while buffer.len() - first < length {
+        let done = buffer.len() - first;
+        let room = &mut buffer.spare_capacity_mut()[..length - done];
+        match rustix::io::pread(file, room, range.start + done as u64) {
+            Ok(([], _)) => return Ok(false),
+            Ok((read, _)) => {
+                let filled = first + done + read.len();
+                // SAFETY: the bytes before were there, and those behind were filled by this read.
+                unsafe { buffer.set_len(filled) };
+            }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }

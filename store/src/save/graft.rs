@@ -164,6 +164,7 @@ fn known_node(
         meta: stack.meta(ino)?,
         kind,
         stamp: Stamp::default(),
+        sparse: false,
         link,
         links: 1,
     })

@@ -24,7 +24,7 @@ use crate::pack::{FinishedPack, PackRef, PackWriter};
 
 /// So many packs are stored at the same time.
 const UPLOADS: usize = 4;
-/// A worker may be so many batches ahead of the one that is put into a pack next.
+/// For each worker, so many batches may be under way or wait for an earlier one.
 const AHEAD: usize = 4;
 
 /// Where everything is after [`pack_files`].
@@ -71,6 +71,8 @@ struct Shared<'a> {
     target: &'a dyn Target,
     progress: &'a dyn Progress,
     batches: &'a [Batch],
+    /// How far reading may run ahead of packing, in batches.
+    ahead: usize,
     feed: Mutex<Feed>,
     fed: Condvar,
     /// Chunks that some worker has taken on, so that no other stores them too.
@@ -79,11 +81,15 @@ struct Shared<'a> {
 
 /// Reads every unread file of `tree`, stores the chunks that are new, and notes in the tree what
 /// each file is made of.
+///
+/// `known` is where the chunks of files are that the tree knows already; it becomes part of the
+/// result.
 pub fn pack_files(
     root: BorrowedFd<'_>,
     tree: &mut Tree,
     reading: &dyn Reading,
     target: &dyn Target,
+    known: Packed,
     progress: &dyn Progress,
 ) -> Result<Packed> {
     let batches = batch::plan(tree);
@@ -95,13 +101,14 @@ pub fn pack_files(
         target,
         progress,
         batches: &batches,
+        ahead: workers * AHEAD,
         feed: Mutex::new(Feed {
             next: 0,
             placed: 0,
             stop: false,
         }),
         fed: Condvar::new(),
-        claimed: Mutex::default(),
+        claimed: Mutex::new(known.chunks.keys().copied().collect()),
     };
     let (finished, from_workers) = bounded(workers * 2);
     let (full, to_upload) = bounded::<FinishedPack>(1);
@@ -118,7 +125,7 @@ pub fn pack_files(
             })
             .collect();
         drop(to_upload);
-        let placed = place(&shared, from_workers, full);
+        let placed = place(&shared, known, from_workers, full);
         shared.feed.lock().stop = true;
         shared.fed.notify_all();
         let mut outcome = placed;
@@ -144,7 +151,7 @@ impl Shared<'_> {
             if feed.stop || self.progress.cancelled() || feed.next == self.batches.len() {
                 return None;
             }
-            if feed.next < feed.placed + AHEAD * 2 {
+            if feed.next < feed.placed + self.ahead {
                 feed.next += 1;
                 return Some(feed.next - 1);
             }
@@ -154,6 +161,7 @@ impl Shared<'_> {
 }
 
 fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
+    let mut reader = batch::Reader::new(shared.root, shared.tree, shared.reading);
     let mut buffer = Vec::new();
     let mut frames = match FrameBuilder::new() {
         Ok(frames) => frames,
@@ -163,7 +171,13 @@ fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
         }
     };
     while let Some(number) = shared.next() {
-        let outcome = process(shared, &shared.batches[number], &mut buffer, &mut frames);
+        let outcome = process(
+            shared,
+            &shared.batches[number],
+            &mut reader,
+            &mut buffer,
+            &mut frames,
+        );
         let failed = outcome.is_err();
         // The receiver is gone when another worker has failed.
         if finished
@@ -179,16 +193,11 @@ fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
 fn process(
     shared: &Shared<'_>,
     batch: &Batch,
+    reader: &mut batch::Reader<'_>,
     buffer: &mut Vec<u8>,
     frames: &mut FrameBuilder,
 ) -> Result<Finished> {
-    let read = batch::read(
-        shared.root,
-        shared.tree,
-        shared.reading,
-        batch,
-        std::mem::take(buffer),
-    )?;
+    let read = reader.read(batch, std::mem::take(buffer))?;
     let mut unique = Vec::new();
     {
         let mut claimed = shared.claimed.lock();
@@ -245,10 +254,10 @@ fn process(
 /// Lays finished batches into packs, in path order.
 fn place(
     shared: &Shared<'_>,
+    mut packed: Packed,
     finished: Receiver<Result<(usize, Finished)>>,
     full: Sender<FinishedPack>,
 ) -> Result<(Packed, Vec<ReadPart>)> {
-    let mut packed = Packed::default();
     let mut parts = Vec::new();
     let mut waiting = BTreeMap::new();
     let mut writer = PackWriter::new();

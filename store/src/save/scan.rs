@@ -15,7 +15,7 @@ use super::tree::{FileContent, Node, NodeKind, Stamp, Tree};
 use super::xattrs;
 use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
-use crate::layer::{Meta, Timestamp, mode};
+use crate::layer::{Meta, Timestamp, Xattrs, mode};
 
 /// What an entry of a directory means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,11 +86,18 @@ struct RawEntry {
     directory: Option<usize>,
 }
 
+/// A directory that was read.
+struct Listed {
+    xattrs: Xattrs,
+    /// Sorted by name.
+    entries: Vec<RawEntry>,
+}
+
 /// Directories still to be read, and how many are being read.
 struct Queue {
     pending: Vec<(usize, PathBuf)>,
     active: usize,
-    listed: Vec<Option<Vec<RawEntry>>>,
+    listed: Vec<Option<Listed>>,
     failed: Option<Error>,
 }
 
@@ -121,9 +128,7 @@ pub fn scan(
         return Err(Error::Cancelled);
     }
     let stat = rustix::fs::fstat(root).map_err(|e| Error::io("read", ".")(e.into()))?;
-    let mut meta = meta_of(&stat);
-    meta.xattrs = xattrs::of_fd(root, reading).map_err(Error::io("read attributes of", "."))?;
-    Ok(assemble(queue.listed, meta, stamp_of(&stat)))
+    Ok(assemble(queue.listed, meta_of(&stat), stamp_of(&stat)))
 }
 
 fn work(
@@ -154,34 +159,35 @@ fn work(
         let listed = list(root, &path, reading);
         let mut state = queue.lock();
         state.active -= 1;
+        let before = state.pending.len();
         match listed {
-            Ok(mut entries) => {
-                for entry in &mut entries {
+            Ok(mut directory) => {
+                for entry in &mut directory.entries {
                     let plain_directory = entry.stat.st_mode & mode::TYPE == mode::DIRECTORY
                         && entry.mark != Mark::Whiteout;
                     if plain_directory {
-                        let directory = state.listed.len();
+                        let number = state.listed.len();
                         state.listed.push(None);
-                        entry.directory = Some(directory);
+                        entry.directory = Some(number);
                         state
                             .pending
-                            .push((directory, path.join(OsStr::from_bytes(&entry.name))));
+                            .push((number, path.join(OsStr::from_bytes(&entry.name))));
                     }
                 }
-                state.listed[number] = Some(entries);
+                state.listed[number] = Some(directory);
             }
             Err(error) => state.failed = Some(error),
         }
-        changed.notify_all();
+        // One of the new directories is this thread's own.
+        let is_over = state.failed.is_some() || (state.active == 0 && state.pending.is_empty());
+        if is_over || state.pending.len() > before + 1 {
+            changed.notify_all();
+        }
     }
 }
 
-/// Reads one directory, sorted by name.
-fn list(
-    root: BorrowedFd<'_>,
-    path: &std::path::Path,
-    reading: &dyn Reading,
-) -> Result<Vec<RawEntry>> {
+/// Reads one directory.
+fn list(root: BorrowedFd<'_>, path: &std::path::Path, reading: &dyn Reading) -> Result<Listed> {
     let shown = if path.as_os_str().is_empty() {
         std::path::Path::new(".")
     } else {
@@ -212,7 +218,9 @@ fn list(
         }
     }
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(entries)
+    let xattrs = xattrs::of_fd(directory.as_fd(), reading)
+        .map_err(Error::io("read attributes of", shown))?;
+    Ok(Listed { xattrs, entries })
 }
 
 fn read_entry(
@@ -233,8 +241,8 @@ fn read_entry(
                     .into(),
             );
         }
-        // Files give their attributes when they are opened for reading.
-        if kind != mode::FILE {
+        // Files and directories give their attributes when they are opened for reading.
+        if !matches!(kind, mode::FILE | mode::DIRECTORY) {
             meta.xattrs = xattrs::of_entry(directory.as_fd(), name, reading)?;
         }
     }
@@ -273,7 +281,7 @@ pub(super) fn stamp_of(stat: &Stat) -> Stamp {
 }
 
 /// Puts the directories together, depth first, and finds the hard links.
-fn assemble(mut listed: Vec<Option<Vec<RawEntry>>>, root: Meta, stamp: Stamp) -> Scanned {
+fn assemble(mut listed: Vec<Option<Listed>>, root: Meta, stamp: Stamp) -> Scanned {
     let mut scanned = Scanned::default();
     let directory = NodeKind::Directory {
         children: Vec::new(),
@@ -285,15 +293,20 @@ fn assemble(mut listed: Vec<Option<Vec<RawEntry>>>, root: Meta, stamp: Stamp) ->
         meta: root,
         kind: directory,
         stamp,
+        sparse: false,
         link: None,
         links: 1,
     });
     let mut first_names: HashMap<(u64, u64), usize> = HashMap::new();
     let mut pending = vec![(0, 0)];
     while let Some((node, number)) = pending.pop() {
+        let Some(listed) = listed[number].take() else {
+            continue;
+        };
+        scanned.tree.nodes[node].meta.xattrs = listed.xattrs;
         let mut children = Vec::new();
         let mut directories = Vec::new();
-        for entry in listed[number].take().unwrap_or_default() {
+        for entry in listed.entries {
             let index = scanned.tree.nodes.len();
             if entry.stat.st_mode & mode::TYPE == mode::SOCKET && entry.mark == Mark::Plain {
                 let path = scanned
@@ -369,6 +382,7 @@ fn into_node(entry: RawEntry, parent: usize) -> (Node, u64) {
         meta: entry.meta,
         kind,
         stamp: stamp_of(stat),
+        sparse: (stat.st_blocks as u64) * 512 < stat.st_size as u64,
         link: None,
         links: 1,
     };

@@ -7,13 +7,17 @@ use std::path::PathBuf;
 use crate::id::ChunkId;
 use crate::layer::{Content, Meta};
 
+/// What a file that was read is made of: its pieces, each a chunk with its length or a hole
+/// (`None`).
+pub type Pieces = Vec<(Option<ChunkId>, u64)>;
+
 /// Content of a regular file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileContent {
     /// To be read from the file itself.
     Unread,
-    /// Read: its pieces, each a chunk with its length or a hole (`None`).
-    Read(Vec<(Option<ChunkId>, u64)>),
+    /// Read, now or by an earlier save.
+    Read(Pieces),
     /// Known from a lower layer, because the file was only moved.
     Known(Vec<Content>),
 }
@@ -71,6 +75,8 @@ pub struct Node {
     pub kind: NodeKind,
     /// How it was when it was scanned.
     pub stamp: Stamp,
+    /// Whether it has fewer blocks than its size needs: then it may have holes.
+    pub sparse: bool,
     /// The first node of the same inode, when an earlier name leads to it too.
     pub link: Option<usize>,
     /// Number of names that lead to it in this tree.
@@ -109,6 +115,22 @@ impl Tree {
         let mut counts = (0, 0);
         for node in &self.nodes {
             if let NodeKind::File { size, .. } = node.kind
+                && node.link.is_none()
+            {
+                counts = (counts.0 + 1, counts.1 + size);
+            }
+        }
+        counts
+    }
+
+    /// Number of regular files that are still to be read, and the sum of their sizes.
+    pub fn unread(&self) -> (u64, u64) {
+        let mut counts = (0, 0);
+        for node in &self.nodes {
+            if let NodeKind::File {
+                size,
+                content: FileContent::Unread,
+            } = node.kind
                 && node.link.is_none()
             {
                 counts = (counts.0 + 1, counts.1 + size);

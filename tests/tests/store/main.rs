@@ -17,4 +17,6 @@ mod keys;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
+mod seen;
+#[cfg(test)]
 mod workbench;

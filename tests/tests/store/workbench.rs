@@ -92,6 +92,7 @@ impl Workbench {
             &mut scanned.tree,
             &PlainFiles,
             &self.target,
+            Packed::default(),
             &Silent,
         )
         .unwrap();

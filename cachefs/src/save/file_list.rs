@@ -1,0 +1,65 @@
+//! Where the store keeps what earlier saves of a directory found in its files.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cachefs_store::id::RepoId;
+use cachefs_store::save::{Packed, Seen, Tree};
+
+use crate::store_dir::StoreDir;
+
+/// Lists of so many directories are kept, those written last: the directories of many jobs are
+/// never seen again.
+const KEPT: usize = 64;
+
+/// The list of files of one directory.
+pub(super) struct FileList {
+    path: PathBuf,
+    repo: RepoId,
+}
+
+impl FileList {
+    /// The list of `directory`, an absolute path without links.
+    pub(super) fn new(store: &StoreDir, repo: RepoId, directory: &Path) -> Self {
+        let mut name = blake3::Hasher::new();
+        name.update(&repo.0)
+            .update(directory.as_os_str().as_bytes());
+        let name = &name.finalize().to_hex()[..24];
+        Self {
+            path: store.path().join("seen").join(name),
+            repo,
+        }
+    }
+
+    pub(super) fn read(&self) -> Option<Seen> {
+        Seen::read(&self.path, &self.repo)
+    }
+
+    /// Writes the list; failing to only means that files are read again.
+    pub(super) fn write(&self, tree: &Tree, packed: &Packed, scanned: SystemTime) {
+        let Some(folder) = self.path.parent() else {
+            return;
+        };
+        let written = fs::create_dir_all(folder)
+            .and_then(|()| Seen::write(&self.path, &self.repo, tree, packed, scanned));
+        if let Err(error) = written {
+            tracing::warn!("{} can't be written: {error}", self.path.display());
+        }
+        prune(folder);
+    }
+}
+
+/// Removes the oldest lists. What cannot be removed now is tried again by the next save.
+fn prune(folder: &Path) {
+    let lists = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut lists: Vec<_> = lists
+        .filter_map(|list| Some((list.metadata().ok()?.modified().ok()?, list.path())))
+        .collect();
+    lists.sort_unstable();
+    let excess = lists.len().saturating_sub(KEPT);
+    for (_, list) in lists.drain(..excess) {
+        let _ = fs::remove_file(list);
+    }
+}

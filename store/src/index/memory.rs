@@ -1,0 +1,93 @@
+//! The packs that memory knows.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::pending::KnownPack;
+use crate::id::{PackId, RepoId};
+
+/// Packs that the database has too are kept while all packs together have so many chunks; beyond
+/// that, packs are written without waiting for a quiet moment. A chunk takes about 120 bytes.
+const ROOMY: usize = 100_000;
+/// Whoever adds a pack waits while those that are to be written have so many chunks.
+const FULL: usize = 500_000;
+
+/// Packs in memory, the oldest first: those that were written, then those that wait.
+pub(super) struct Memory {
+    written: VecDeque<Arc<KnownPack>>,
+    waiting: VecDeque<Arc<KnownPack>>,
+    /// The repositories with packs that are in the database alone.
+    elsewhere: HashSet<RepoId>,
+    /// The pack that is being written; also one of those that wait.
+    pub(super) writing: Option<Arc<KnownPack>>,
+    pub(super) last_use: Instant,
+    pub(super) ending: bool,
+}
+
+fn chunks(packs: &VecDeque<Arc<KnownPack>>) -> usize {
+    packs.iter().map(|pack| pack.trailer.chunks.len()).sum()
+}
+
+impl Memory {
+    /// `elsewhere` names the repositories that the database has packs of.
+    pub(super) fn new(elsewhere: HashSet<RepoId>, waiting: Vec<Arc<KnownPack>>) -> Self {
+        Self {
+            written: VecDeque::new(),
+            waiting: waiting.into(),
+            elsewhere,
+            writing: None,
+            last_use: Instant::now(),
+            ending: false,
+        }
+    }
+
+    /// The packs of a repository in memory, and whether they are all that are known of it.
+    pub(super) fn packs_of(&mut self, repo: &RepoId) -> (Vec<Arc<KnownPack>>, bool) {
+        self.last_use = Instant::now();
+        let packs = self.written.iter().chain(&self.waiting);
+        let packs = packs.filter(|pack| pack.repo == *repo).cloned();
+        (packs.collect(), !self.elsewhere.contains(repo))
+    }
+
+    pub(super) fn add(&mut self, pack: Arc<KnownPack>) {
+        self.last_use = Instant::now();
+        self.waiting.push_back(pack);
+    }
+
+    pub(super) fn next_to_write(&self) -> Option<Arc<KnownPack>> {
+        self.waiting.front().cloned()
+    }
+
+    /// Whether packs are to be written even while the index is in use.
+    pub(super) fn is_crowded(&self) -> bool {
+        chunks(&self.waiting) > ROOMY
+    }
+
+    /// Whether no pack may be added.
+    pub(super) fn is_full(&self) -> bool {
+        chunks(&self.waiting) > FULL
+    }
+
+    /// Notes that the database has a pack.
+    pub(super) fn written(&mut self, pack: &Arc<KnownPack>) {
+        self.waiting.retain(|waiting| !Arc::ptr_eq(waiting, pack));
+        self.written.push_back(Arc::clone(pack));
+        while chunks(&self.written) > ROOMY
+            && let Some(pack) = self.written.pop_front()
+        {
+            self.elsewhere.insert(pack.repo);
+        }
+    }
+
+    /// Forgets a pack; returns those that were waiting.
+    pub(super) fn remove(&mut self, repo: &RepoId, pack: &PackId) -> Vec<Arc<KnownPack>> {
+        self.written.retain(|known| !known.is(repo, pack));
+        let (removed, kept): (Vec<_>, Vec<_>) = self
+            .waiting
+            .drain(..)
+            .partition(|waiting| waiting.is(repo, pack));
+        self.waiting = kept.into();
+        removed
+    }
+}

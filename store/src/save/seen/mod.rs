@@ -1,0 +1,261 @@
+//! What earlier saves of a directory found in its files, so that those that did not change are not
+//! read again.
+//!
+//! A file is taken for unchanged when its device, inode, size and both its times, to the nanosecond,
+//! are what they were. That a file of the same times has the same content only holds when it could
+//! not have been written to within the same tick of the clock after it was read. So files whose
+//! times are not older than the scan by [`SETTLED`] are not listed, and are read again by the next
+//! save. Writes that leave no trace in the times escape, as they escape every program of this kind:
+//! those through a shared mapping that was dirty before, and those under a clock that was set back.
+//!
+//! Files with extended attributes are not listed, because those are read from the open file.
+
+mod format;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::pipeline::Packed;
+use super::tree::{FileContent, Node, NodeKind, Pieces, Stamp, Tree};
+use crate::frame::{ChunkLocation, Codec, FrameLocation};
+use crate::id::{ChunkId, PackId, RepoId};
+use crate::pack::PackRef;
+use format::{File, Frame, HOLE, Pack, Piece, Tables};
+use zerocopy::little_endian::{I64, U32, U64};
+
+/// How much older than the scan the times of a file must be. Filesystems have ticks of up to two
+/// seconds.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// A list of files that were read before, with what they are made of and where that is stored.
+#[derive(Debug)]
+pub struct Seen(Tables);
+
+impl Seen {
+    /// Reads a list that [`Seen::write`] wrote for `repo`; `None` when there is none or it is not
+    /// whole.
+    pub fn read(path: &Path, repo: &RepoId) -> Option<Self> {
+        Tables::read(path, repo).map(Self)
+    }
+
+    /// Gives the files of `tree` that did not change their content.
+    ///
+    /// Returns the chunks of these files and their packs. Whether the remote still has the packs is
+    /// not known.
+    pub fn apply(&self, tree: &mut Tree) -> Packed {
+        let mut known = Packed::default();
+        for node in &mut tree.nodes {
+            if node.link.is_some() {
+                continue;
+            }
+            let stamp = node.stamp;
+            if let NodeKind::File {
+                content: content @ FileContent::Unread,
+                ..
+            } = &mut node.kind
+                && let Some(pieces) = self.content(&stamp, &mut known)
+            {
+                *content = FileContent::Read(pieces);
+            }
+        }
+        known
+    }
+
+    fn content(&self, stamp: &Stamp, known: &mut Packed) -> Option<Pieces> {
+        let key = (stamp.device, stamp.inode);
+        let files = &self.0.files;
+        let at = files
+            .binary_search_by_key(&key, |file| (file.device.get(), file.inode.get()))
+            .ok()?;
+        let file = &files[at];
+        if stamp_of(file) != *stamp {
+            return None;
+        }
+        let first = file.first.get() as usize;
+        let pieces = self
+            .0
+            .pieces
+            .get(first..first + file.pieces.get() as usize)?;
+        let mut content = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let id = (piece.frame.get() != HOLE).then_some(piece.chunk);
+            if let Some(id) = id {
+                let (location, pack) = self.locate(piece)?;
+                known.chunks.insert(id, location);
+                known.known_packs.insert(pack.id, pack);
+            }
+            content.push((id, piece.length.get()));
+        }
+        Some(content)
+    }
+
+    fn locate(&self, piece: &Piece) -> Option<(ChunkLocation, PackRef)> {
+        let frame = self.0.frames.get(piece.frame.get() as usize)?;
+        let pack = self.0.packs.get(frame.pack.get() as usize)?;
+        let location = ChunkLocation {
+            frame: FrameLocation {
+                pack: pack.id,
+                offset: frame.offset.get(),
+                stored: frame.stored.get(),
+                raw: frame.raw.get(),
+                codec: Codec::from_number(frame.codec)?,
+                hash: frame.hash,
+            },
+            offset: piece.offset.get(),
+            length: u32::try_from(piece.length.get()).ok()?,
+        };
+        let pack = PackRef {
+            id: pack.id,
+            length: pack.length.get(),
+            trailer: pack.trailer.get(),
+        };
+        Some((location, pack))
+    }
+
+    /// Writes a list of the files of `tree` that were read, or were on a list already.
+    ///
+    /// `scanned` is the time just before the scan began, and `packed` says where the chunks are.
+    /// Fails when the list cannot be written; then the former one stays.
+    pub fn write(
+        path: &Path,
+        repo: &RepoId,
+        tree: &Tree,
+        packed: &Packed,
+        scanned: SystemTime,
+    ) -> std::io::Result<()> {
+        let settled = settled(scanned);
+        let mut writer = Writer::new(packed);
+        for node in &tree.nodes {
+            let stamp = &node.stamp;
+            if node.link.is_none()
+                && node.meta.xattrs.is_empty()
+                && stamp.changed < settled
+                && stamp.modified < settled
+            {
+                // What can't be listed is read again next time.
+                let _ = writer.add(node);
+            }
+        }
+        crate::local::replace(path, &writer.finish().encode(repo))
+    }
+}
+
+/// The last moment at which a file may have been touched.
+fn settled(scanned: SystemTime) -> (i64, i64) {
+    let since = scanned
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .saturating_sub(SETTLED);
+    (since.as_secs() as i64, i64::from(since.subsec_nanos()))
+}
+
+fn stamp_of(file: &File) -> Stamp {
+    Stamp {
+        device: file.device.get(),
+        inode: file.inode.get(),
+        size: file.size.get(),
+        changed: (file.changed.get(), file.changed_nanos.get().into()),
+        modified: (file.modified.get(), file.modified_nanos.get().into()),
+    }
+}
+
+/// Makes the lists.
+struct Writer<'a> {
+    packed: &'a Packed,
+    tables: Tables,
+    packs: HashMap<PackId, u32>,
+    frames: HashMap<(u32, u32), u32>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(packed: &'a Packed) -> Self {
+        let mut writer = Self {
+            packed,
+            tables: Tables::default(),
+            packs: HashMap::new(),
+            frames: HashMap::new(),
+        };
+        for pack in packed.known_packs.values().chain(&packed.new_packs) {
+            let number = writer.tables.packs.len() as u32;
+            writer.packs.insert(pack.id, number);
+            writer.tables.packs.push(Pack {
+                id: pack.id,
+                length: U32::new(pack.length),
+                trailer: U32::new(pack.trailer),
+            });
+        }
+        writer
+    }
+
+    fn add(&mut self, node: &Node) -> Option<()> {
+        let NodeKind::File {
+            content: FileContent::Read(pieces),
+            ..
+        } = &node.kind
+        else {
+            return None;
+        };
+        let first = self.tables.pieces.len();
+        for (id, length) in pieces {
+            let piece = self.piece(id.as_ref(), *length);
+            let Some(piece) = piece else {
+                self.tables.pieces.truncate(first);
+                return None;
+            };
+            self.tables.pieces.push(piece);
+        }
+        let stamp = &node.stamp;
+        self.tables.files.push(File {
+            device: U64::new(stamp.device),
+            inode: U64::new(stamp.inode),
+            size: U64::new(stamp.size),
+            changed: I64::new(stamp.changed.0),
+            modified: I64::new(stamp.modified.0),
+            changed_nanos: U32::new(stamp.changed.1 as u32),
+            modified_nanos: U32::new(stamp.modified.1 as u32),
+            first: U32::new(first as u32),
+            pieces: U32::new(pieces.len() as u32),
+        });
+        Some(())
+    }
+
+    fn piece(&mut self, id: Option<&ChunkId>, length: u64) -> Option<Piece> {
+        let Some(id) = id else {
+            return Some(Piece {
+                chunk: ChunkId([0; 32]),
+                length: U64::new(length),
+                frame: U32::new(HOLE),
+                offset: U32::new(0),
+            });
+        };
+        let location = self.packed.chunks.get(id)?;
+        let frame = &location.frame;
+        let pack = *self.packs.get(&frame.pack)?;
+        let next = self.tables.frames.len() as u32;
+        let number = *self.frames.entry((pack, frame.offset)).or_insert(next);
+        if number == next {
+            self.tables.frames.push(Frame {
+                hash: frame.hash,
+                pack: U32::new(pack),
+                offset: U32::new(frame.offset),
+                stored: U32::new(frame.stored),
+                raw: U32::new(frame.raw),
+                codec: frame.codec as u8,
+                reserved: [0; 3],
+            });
+        }
+        Some(Piece {
+            chunk: *id,
+            length: U64::new(length),
+            frame: U32::new(number),
+            offset: U32::new(location.offset),
+        })
+    }
+
+    fn finish(mut self) -> Tables {
+        let files = &mut self.tables.files;
+        files.sort_unstable_by_key(|file| (file.device.get(), file.inode.get()));
+        self.tables
+    }
+}

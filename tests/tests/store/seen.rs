@@ -1,0 +1,158 @@
+//! Files that an earlier save read are not read again while they are the same.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use cachefs_store::frame::{ChunkLocation, Codec, FrameLocation};
+use cachefs_store::id::{ChunkId, FrameHash, PackId, RepoId};
+use cachefs_store::pack::PackRef;
+use cachefs_store::save::{FileContent, NodeKind, Packed, PlainFiles, Seen, Silent, Tree, scan};
+
+const CONTENT: &[u8] = b"content";
+
+fn scanned(directory: &Path) -> Tree {
+    let root = File::open(directory).unwrap();
+    scan(root.as_fd(), &PlainFiles, &Silent).unwrap().tree
+}
+
+/// What every file in these tests is made of.
+fn pieces() -> Vec<(Option<ChunkId>, u64)> {
+    vec![(Some(ChunkId::of(CONTENT)), 7), (None, 5)]
+}
+
+fn packed() -> Packed {
+    let pack = PackRef {
+        id: PackId::random(),
+        length: 900,
+        trailer: 500,
+    };
+    let frame = FrameLocation {
+        pack: pack.id,
+        offset: 8,
+        stored: 100,
+        raw: 300,
+        codec: Codec::Zstd,
+        hash: FrameHash([7; 32]),
+    };
+    let location = ChunkLocation {
+        frame,
+        offset: 20,
+        length: 7,
+    };
+    let mut packed = Packed::default();
+    packed.chunks.insert(ChunkId::of(CONTENT), location);
+    packed.new_packs.push(pack);
+    packed
+}
+
+fn contents(tree: &Tree) -> Vec<&FileContent> {
+    tree.nodes
+        .iter()
+        .filter_map(|node| match &node.kind {
+            NodeKind::File { content, .. } => Some(content),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Writes the list of a directory whose files were all read.
+fn write(list: &Path, repo: &RepoId, directory: &Path, packed: &Packed, at: SystemTime) {
+    let mut tree = scanned(directory);
+    for node in &mut tree.nodes {
+        if let NodeKind::File { content, .. } = &mut node.kind {
+            *content = FileContent::Read(pieces());
+        }
+    }
+    Seen::write(list, repo, &tree, packed, at).unwrap();
+}
+
+#[test]
+fn only_what_did_not_change_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, list, repo) = (
+        dir.path().join("files"),
+        dir.path().join("list"),
+        RepoId::random(),
+    );
+    fs::create_dir(&files).unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(files.join(name), CONTENT).unwrap();
+    }
+    let packed = packed();
+    let later = SystemTime::now() + Duration::from_secs(10);
+    write(&list, &repo, &files, &packed, later);
+
+    // The same size and the same mtime, which anyone can set, but not the same ctime.
+    let before = fs::metadata(files.join("b")).unwrap().modified().unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    fs::write(files.join("b"), b"CONTENT").unwrap();
+    let b = File::options().write(true).open(files.join("b")).unwrap();
+    b.set_modified(before).unwrap();
+    // Another file under an old name.
+    fs::rename(files.join("c"), files.join("d")).unwrap();
+    fs::write(files.join("c"), CONTENT).unwrap();
+
+    let seen = Seen::read(&list, &repo).unwrap();
+    let mut tree = scanned(&files);
+    let known = seen.apply(&mut tree);
+    let read = FileContent::Read(pieces());
+    let unread = FileContent::Unread;
+    assert_eq!(contents(&tree)[..3], [&read, &unread, &unread]);
+    assert_eq!(known.chunks, packed.chunks);
+    let packs: Vec<_> = known.known_packs.values().copied().collect();
+    assert_eq!(packs, packed.new_packs);
+}
+
+#[test]
+fn what_was_just_written_is_not_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, list, repo) = (
+        dir.path().join("files"),
+        dir.path().join("list"),
+        RepoId::random(),
+    );
+    fs::create_dir(&files).unwrap();
+    fs::write(files.join("new"), CONTENT).unwrap();
+    fs::write(files.join("old"), CONTENT).unwrap();
+    let old = File::options().write(true).open(files.join("old")).unwrap();
+    old.set_modified(SystemTime::now() - Duration::from_secs(3600))
+        .unwrap();
+    // Its mtime is old, its ctime is not: it may be written to again within the same tick.
+    write(&list, &repo, &files, &packed(), SystemTime::now());
+    let mut tree = scanned(&files);
+    Seen::read(&list, &repo).unwrap().apply(&mut tree);
+    assert!(
+        contents(&tree)
+            .iter()
+            .all(|content| **content == FileContent::Unread)
+    );
+}
+
+#[test]
+fn a_list_that_is_damaged_or_of_another_repository_counts_as_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, list, repo) = (
+        dir.path().join("files"),
+        dir.path().join("list"),
+        RepoId::random(),
+    );
+    fs::create_dir(&files).unwrap();
+    fs::write(files.join("a"), CONTENT).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(10);
+    write(&list, &repo, &files, &packed(), later);
+    assert!(Seen::read(&list, &repo).is_some());
+    assert!(Seen::read(&list, &RepoId::random()).is_none());
+    let whole = fs::read(&list).unwrap();
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&list, &damaged).unwrap();
+        assert!(Seen::read(&list, &repo).is_none(), "byte {at}");
+        fs::write(&list, &whole[..at]).unwrap();
+        assert!(Seen::read(&list, &repo).is_none(), "cut at {at}");
+    }
+    fs::remove_file(&list).unwrap();
+    assert!(Seen::read(&list, &repo).is_none());
+}

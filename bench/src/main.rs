@@ -1,21 +1,28 @@
 //! Benchmarks of cachefs from outside: the `cachefs` program against what users would pick
 //! instead, on their own directories, in one run.
 
+mod common;
 mod compare;
 mod interrupt;
 mod machine;
 mod measure;
 mod mounts;
+mod peers;
+mod recorder;
 mod remote;
 mod report;
+mod subject;
 mod tools;
 mod work;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use report::Report;
 
 /// What a shell gives a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -32,12 +39,27 @@ struct Cli {
 enum Command {
     /// Save, restore and read two versions of a directory with cachefs and with tar and zstd.
     Compare(Box<compare::Options>),
+    /// Save, restore and read two versions of a directory with everything that can do so.
+    Peers(Box<peers::Options>),
+    /// Make the page with charts from results that were written earlier.
+    Report(Render),
     /// Be the S3 server of `--remote s3-local`.
     #[command(hide = true)]
     S3Server(remote::ServerOptions),
     /// Carry a stream to a remote or back.
     #[command(hide = true)]
     Transfer(remote::TransferOptions),
+}
+
+/// What to make a page of.
+#[derive(Debug, clap::Args)]
+struct Render {
+    /// The results, as any command here writes them
+    #[arg(long, value_name = "FILE")]
+    json: PathBuf,
+    /// The page
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -51,11 +73,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
+    // The helpers end with their input.
+    if !matches!(cli.command, Command::S3Server(_) | Command::Transfer(_)) {
+        interrupt::listen()?;
+    }
     match cli.command {
-        Command::Compare(options) => {
-            interrupt::listen()?;
-            compare::run(&options)
-        }
+        Command::Compare(options) => compare::run(&options),
+        Command::Peers(options) => peers::run(&options),
+        Command::Report(Render { json, out }) => Report::read(&json)?.write_html(&out),
         Command::S3Server(options) => remote::serve(&options),
         Command::Transfer(options) => remote::transfer(&options),
     }

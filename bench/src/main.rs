@@ -1,8 +1,10 @@
 //! Benchmarks of cachefs from outside: the `cachefs` program against what users would pick
 //! instead, on their own directories, in one run.
 
+mod builds;
 mod common;
 mod compare;
+mod hit_rate;
 mod interrupt;
 mod machine;
 mod measure;
@@ -11,6 +13,7 @@ mod peers;
 mod recorder;
 mod remote;
 mod report;
+mod scale;
 mod subject;
 mod tools;
 mod work;
@@ -41,6 +44,12 @@ enum Command {
     Compare(Box<compare::Options>),
     /// Save, restore and read two versions of a directory with everything that can do so.
     Peers(Box<peers::Options>),
+    /// Replay a history of jobs against schemes of keys and ways to keep caches.
+    HitRate(Box<hit_rate::Options>),
+    /// Measure how costs grow with files, bytes, layers, keys and jobs.
+    Scale(Box<scale::Options>),
+    /// Restore a cache and run a command on it, against the same with an archive.
+    Builds(Box<builds::Options>),
     /// Make the page with charts from results that were written earlier.
     Report(Render),
     /// Be the S3 server of `--remote s3-local`.
@@ -80,6 +89,9 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Compare(options) => compare::run(&options),
         Command::Peers(options) => peers::run(&options),
+        Command::HitRate(options) => hit_rate::run(&options),
+        Command::Scale(options) => scale::run(&options),
+        Command::Builds(options) => builds::run(&options),
         Command::Report(Render { json, out }) => Report::read(&json)?.write_html(&out),
         Command::S3Server(options) => remote::serve(&options),
         Command::Transfer(options) => remote::transfer(&options),

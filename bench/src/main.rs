@@ -15,6 +15,7 @@ mod remote;
 mod report;
 mod scale;
 mod subject;
+mod suite;
 mod tools;
 mod work;
 mod workspace;
@@ -50,6 +51,8 @@ enum Command {
     Scale(Box<scale::Options>),
     /// Restore a cache and run a command on it, against the same with an archive.
     Builds(Box<builds::Options>),
+    /// Do all of it, and write the results as a page with charts.
+    Suite(Box<suite::Options>),
     /// Make the page with charts from results that were written earlier.
     Report(Render),
     /// Be the S3 server of `--remote s3-local`.
@@ -92,6 +95,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::HitRate(options) => hit_rate::run(&options),
         Command::Scale(options) => scale::run(&options),
         Command::Builds(options) => builds::run(&options),
+        Command::Suite(options) => suite::run(&options),
         Command::Report(Render { json, out }) => Report::read(&json)?.write_html(&out),
         Command::S3Server(options) => remote::serve(&options),
         Command::Transfer(options) => remote::transfer(&options),

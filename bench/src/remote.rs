@@ -43,6 +43,25 @@ pub(crate) struct RemoteOptions {
     server: ServerOptions,
 }
 
+impl RemoteOptions {
+    /// The remotes to measure when the user names none: a directory, and a server that is some way
+    /// off.
+    pub(crate) fn or_near_and_far(&self) -> Vec<Self> {
+        if self.remote.is_some() {
+            return vec![self.clone()];
+        }
+        let far = Self {
+            remote: Some("s3-local".to_owned()),
+            server: ServerOptions {
+                latency_ms: 30,
+                bandwidth: Some(100),
+            },
+            ..self.clone()
+        };
+        vec![self.clone(), far]
+    }
+}
+
 /// A remote that is ready for use.
 #[derive(Debug)]
 pub(crate) struct Target {

@@ -204,15 +204,16 @@ impl Account {
         match policy {
             Policy::Archive => {
                 for life in lives {
-                    self.kept += life.state.archived() as f64 * (life.until - life.from);
+                    self.kept += life.content.state.archived() as f64 * (life.until - life.from);
                 }
             }
-            // A piece is kept while any cache has it.
+            // A copy of a piece is kept while any cache has it.
             Policy::Layers => {
                 let mut spans: HashMap<u64, (u64, Vec<(f64, f64)>)> = HashMap::new();
                 for life in lives {
-                    for piece in &life.state.pieces {
-                        let (_, spans) = spans.entry(piece.id).or_insert((piece.stored, vec![]));
+                    let content = &life.content;
+                    for (piece, copy) in content.state.pieces.iter().zip(&content.copies) {
+                        let (_, spans) = spans.entry(*copy).or_insert((piece.stored, vec![]));
                         spans.push((life.from, life.until));
                     }
                 }
@@ -283,6 +284,9 @@ pub(super) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
+    use super::super::caches::Content;
     use super::super::history::testing::state;
     use super::testing::assumed;
     use super::*;
@@ -315,19 +319,28 @@ mod tests {
 
     #[test]
     fn what_caches_share_is_kept_once_by_layers() {
-        let life = |ids: &[u64], from, until| Life {
-            state: state(ids),
+        let life = |ids: &[u64], copies: [u64; 2], from, until| Life {
+            content: Rc::new(Content {
+                state: state(ids),
+                copies: copies.into(),
+            }),
             from,
             until,
         };
-        let lives = [life(&[1, 2], 0.0, 10.0), life(&[2, 3], 5.0, 20.0)];
-        let kept = |policy| {
+        let kept = |policy, copies| {
+            let lives = [
+                life(&[1, 2], [1, 2], 0.0, 10.0),
+                life(&[2, 3], copies, 5.0, 20.0),
+            ];
             let mut account = Account::default();
             account.keep(policy, &lives);
             account.kept
         };
-        assert_eq!(kept(Policy::Archive), 100.0 * 10.0 + 100.0 * 15.0);
-        assert_eq!(kept(Policy::Layers), 50.0 * (10.0 + 20.0 + 15.0));
+        let archives = 100.0 * 10.0 + 100.0 * 15.0;
+        assert_eq!(kept(Policy::Archive, [2, 3]), archives);
+        assert_eq!(kept(Policy::Layers, [2, 3]), 50.0 * (10.0 + 20.0 + 15.0));
+        // One that was saved without finding the other shares nothing with it.
+        assert_eq!(kept(Policy::Layers, [3, 4]), archives);
         assert_eq!(covered(vec![(5.0, 6.0), (0.0, 1.0), (0.5, 2.0)]), 3.0);
     }
 

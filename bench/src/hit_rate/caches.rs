@@ -41,10 +41,20 @@ pub(super) enum Match {
     Miss,
 }
 
+/// What a cache holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    /// The directory.
+    pub(super) state: Rc<State>,
+    /// For each of its pieces a number that is the same for caches that share the stored bytes: one
+    /// that was saved over another shares what that had.
+    pub(super) copies: Vec<u64>,
+}
+
 /// A cache that was saved.
 #[derive(Debug, Clone)]
 struct Cache {
-    state: Rc<State>,
+    content: Rc<Content>,
     saved: f64,
     used: f64,
 }
@@ -56,13 +66,15 @@ pub(super) struct Caches {
     /// Seconds after its last use that a cache is removed.
     keep: f64,
     known: HashMap<(Rc<str>, u64), Cache>,
+    /// Copies of pieces that were stored so far.
+    copies: u64,
 }
 
 /// A cache that has been removed, or is still there at the end.
 #[derive(Debug)]
 pub(super) struct Life {
     /// What was in it.
-    pub(super) state: Rc<State>,
+    pub(super) content: Rc<Content>,
     /// When it was saved.
     pub(super) from: f64,
     /// When it was removed.
@@ -75,6 +87,7 @@ impl Caches {
             scheme,
             keep,
             known: HashMap::new(),
+            copies: 0,
         }
     }
 
@@ -96,7 +109,7 @@ impl Caches {
     }
 
     /// What a job finds.
-    pub(super) fn find(&mut self, job: &Job) -> (Match, Option<Rc<State>>) {
+    pub(super) fn find(&mut self, job: &Job) -> (Match, Option<Rc<Content>>) {
         let main: Rc<str> = MAIN.into();
         let mut scopes = vec![Rc::clone(&job.branch), main];
         if self.scheme != Scheme::Branch {
@@ -106,7 +119,7 @@ impl Caches {
             let key = (Rc::clone(scope), job.state.key);
             if let Some(cache) = self.known.get_mut(&key) {
                 cache.used = job.time;
-                return (Match::Exact, Some(Rc::clone(&cache.state)));
+                return (Match::Exact, Some(Rc::clone(&cache.content)));
             }
         }
         if self.scheme == Scheme::Exact {
@@ -120,20 +133,36 @@ impl Caches {
                 here.max_by(|((_, a), x), ((_, b), y)| x.saved.total_cmp(&y.saved).then(a.cmp(b)));
             if let Some((_, cache)) = newest {
                 cache.used = job.time;
-                return (Match::Prefix, Some(Rc::clone(&cache.state)));
+                return (Match::Prefix, Some(Rc::clone(&cache.content)));
             }
         }
         (Match::Miss, None)
     }
 
-    /// Saves what a job has at its end; the same key is saved once.
-    pub(super) fn save(&mut self, job: &Job) {
+    /// Saves what a job has at its end, over what it found; the same key is saved once.
+    pub(super) fn save(&mut self, job: &Job, found: Option<&Content>) {
         let key = (self.scope(job), job.state.key);
-        self.known.entry(key).or_insert_with(|| Cache {
+        if self.known.contains_key(&key) {
+            return;
+        }
+        let copies = job.state.pieces.iter().map(|piece| {
+            found
+                .and_then(|found| found.copy(piece.id))
+                .unwrap_or_else(|| {
+                    self.copies += 1;
+                    self.copies
+                })
+        });
+        let content = Content {
+            copies: copies.collect(),
             state: Rc::clone(&job.state),
+        };
+        let cache = Cache {
+            content: Rc::new(content),
             saved: job.time,
             used: job.time,
-        });
+        };
+        self.known.insert(key, cache);
     }
 
     fn scope(&self, job: &Job) -> Rc<str> {
@@ -144,9 +173,18 @@ impl Caches {
     }
 }
 
+impl Content {
+    /// The copy of a piece that it has, if it has one.
+    fn copy(&self, piece: u64) -> Option<u64> {
+        let pieces = &self.state.pieces;
+        let at = pieces.binary_search_by_key(&piece, |piece| piece.id);
+        at.ok().map(|at| self.copies[at])
+    }
+}
+
 fn life(cache: Cache, keep: f64) -> Life {
     Life {
-        state: cache.state,
+        content: cache.content,
         from: cache.saved,
         until: cache.used + keep,
     }
@@ -163,9 +201,9 @@ mod tests {
         let mut caches = Caches::new(scheme, 7.0 * DAY);
         let step = |job: &Job| {
             caches.expire(job.time);
-            let (matched, _) = caches.find(job);
+            let (matched, found) = caches.find(job);
             if matched != Match::Exact {
-                caches.save(job);
+                caches.save(job, found.as_deref());
             }
             matched
         };
@@ -201,14 +239,16 @@ mod tests {
     #[test]
     fn the_newest_will_do_and_what_is_not_used_goes() {
         let mut caches = Caches::new(Scheme::Prefix, 2.0 * DAY);
-        caches.save(&job(0.0, "main", &[1]));
-        caches.save(&job(1.0, "main", &[1, 2]));
+        caches.save(&job(0.0, "main", &[1]), None);
+        let (_, first) = caches.find(&job(0.5, "main", &[7]));
+        caches.save(&job(1.0, "main", &[1, 2]), first.as_deref());
         let (matched, found) = caches.find(&job(1.5, "x", &[9]));
         assert_eq!(matched, Match::Prefix);
-        assert_eq!(found.unwrap().pieces.len(), 2);
-        let gone = caches.expire(2.5 * DAY);
+        // What the first has is shared.
+        assert_eq!(found.unwrap().copies, [1, 2]);
+        let gone = caches.expire(2.6 * DAY);
         assert_eq!(gone.len(), 1);
-        assert_eq!((gone[0].from, gone[0].until), (0.0, 2.0 * DAY));
+        assert_eq!((gone[0].from, gone[0].until), (0.0, 2.5 * DAY));
         let left = caches.end();
         assert_eq!((left.len(), left[0].until), (1, 3.5 * DAY));
     }

@@ -28,9 +28,18 @@ use history::{History, Job, MAIN};
 use lock::PackageModel;
 use synthetic::Drift;
 
-/// Which history to replay. Without one of them, a history is made up.
+/// Which history to replay, and where the results go.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    replay: Replay,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Which history to replay. Without one of them, a history is made up.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Replay {
     /// A git repository, whose commits are the jobs
     #[arg(long, value_name = "DIR", requires = "lock_path")]
     git: Option<PathBuf>,
@@ -53,19 +62,17 @@ pub(crate) struct Options {
     model: PackageModel,
     #[command(flatten)]
     assumed: Assumptions,
-    #[command(flatten)]
-    output: Output,
 }
 
 /// Replays, and tells what came out on standard output.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let section = measure(options)?;
+    let section = measure(&options.replay)?;
     let machine = Machine::inspect(Vec::new(), Vec::new())?;
     options.output.write(&Report::new(machine, vec![section]))
 }
 
 /// Replays the history that the options name.
-pub(crate) fn measure(options: &Options) -> Result<Section> {
+pub(crate) fn measure(options: &Replay) -> Result<Section> {
     let assumed = &options.assumed;
     if !options.recorded.is_empty() {
         return recorded::sum_up(&options.recorded, assumed);
@@ -188,10 +195,11 @@ fn replay(history: &History, scheme: Scheme, policy: Policy, assumed: &Assumptio
     for job in &history.jobs {
         lives.extend(caches.expire(job.time));
         let (matched, found) = caches.find(job);
-        account.restore(policy, assumed, (matched, found.as_deref()), &job.state);
+        let state = found.as_ref().map(|found| &*found.state);
+        account.restore(policy, assumed, (matched, state), &job.state);
         if matched != Match::Exact {
-            account.save(policy, assumed, found.as_deref(), &job.state);
-            caches.save(job);
+            account.save(policy, assumed, state, &job.state);
+            caches.save(job, found.as_deref());
         }
     }
     lives.extend(caches.end());

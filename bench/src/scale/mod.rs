@@ -36,7 +36,7 @@ const BYTES: usize = 4_000;
 /// The key that is restored.
 const KEY: &str = "scale";
 
-/// How far things grow.
+/// What to let grow.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -90,18 +90,18 @@ pub(crate) fn measure(setup: &Setup, limits: &Limits) -> Result<Section> {
     files.extend(limits.million.then_some(1_000_000));
     for files in files {
         let shape = shape(files, BYTES);
-        scale.grown(&format!("{files} files"), shape, 1, 1)?;
+        scale.grown(&format!("files: {files}"), shape, 1, 1)?;
     }
     for &megabytes in &limits.megabytes {
         let bytes = megabytes * 1_000_000 / SMALL;
         let shape = shape(SMALL, usize::try_from(bytes)?);
-        scale.grown(&format!("{megabytes} MB"), shape, 1, 1)?;
+        scale.grown(&format!("megabytes: {megabytes}"), shape, 1, 1)?;
     }
     for &layers in &limits.layers {
-        scale.grown(&format!("{layers} saves"), shape(SMALL, BYTES), layers, 1)?;
+        scale.grown(&format!("saves: {layers}"), shape(SMALL, BYTES), layers, 1)?;
     }
     for &refs in &limits.refs {
-        scale.grown(&format!("{refs} keys"), shape(SMALL, BYTES), 1, refs)?;
+        scale.grown(&format!("keys: {refs}"), shape(SMALL, BYTES), 1, refs)?;
     }
     for &jobs in &limits.jobs {
         scale.jobs(jobs)?;
@@ -137,7 +137,9 @@ impl Scale<'_> {
     fn grown(&mut self, label: &str, shape: Shape, saves: u64, keys: u64) -> Result<()> {
         self.make(shape)?;
         let place = self.setup.target.place("scale")?;
-        for number in 0..self.setup.runs {
+        // With more saves or keys, the first save is no other.
+        let saved_once = saves == 1 && keys == 1;
+        for number in (0..self.setup.runs).filter(|_| saved_once) {
             step(&format!("{label}: save"))?;
             // Only the first save of each run is one of everything, so each has a remote of its own.
             let other = self.setup.target.place(&format!("scale-save-{number}"))?;
@@ -153,8 +155,9 @@ impl Scale<'_> {
             self.restore(label, shape, &place)?;
         }
         if saves > 1 {
-            self.recorder
-                .note(format!("{label} made a stack of {layers} layers"));
+            self.recorder.note(format!(
+                "{label}: a stack of {layers} layers, as deep ones are squashed"
+            ));
         }
         Ok(())
     }
@@ -214,7 +217,7 @@ impl Scale<'_> {
         let saver = self.store(&place, "saver")?;
         saver.save(KEY, &self.tree)?;
         saver.close()?;
-        let label = format!("{jobs} jobs");
+        let label = format!("jobs: {jobs}");
         for _ in 0..self.setup.runs {
             step(&format!("{label}: restore"))?;
             let mut store = self.warm(&place)?;
@@ -276,8 +279,10 @@ fn at_once(store: &mut Store, paths: &[PathBuf]) -> Result<Duration> {
     let store = &*store;
     let start = Instant::now();
     let results: Vec<Result<()>> = thread::scope(|scope| {
-        let start = |path| scope.spawn(move || store.restore_expected(KEY, path).map(drop));
-        let running: Vec<_> = paths.iter().map(start).collect();
+        let paths = paths.iter();
+        let running: Vec<_> = paths
+            .map(|path| scope.spawn(move || store.restore_expected(KEY, path).map(drop)))
+            .collect();
         let ended = running.into_iter().map(|job| job.join());
         let ended = ended.map(|job| job.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         ended.collect()

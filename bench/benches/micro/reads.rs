@@ -62,7 +62,7 @@ pub(crate) fn measure(criterion: &mut Criterion) -> Result<()> {
 }
 
 /// One frame after the other, without end.
-fn each(frames: &[FrameLocation]) -> impl FnMut() -> &FrameLocation {
+fn each<'a>(frames: &'a [FrameLocation]) -> impl FnMut() -> &'a FrameLocation {
     let mut at = 0;
     move || {
         at = (at + 1) % frames.len();

@@ -49,6 +49,9 @@ const ORDER: [Quantity; 10] = [
     READ_AGAIN,
 ];
 
+/// How much of the complaint of a peer that failed is in the report; all of it goes to standard error.
+const COMPLAINT: usize = 300;
+
 /// What to compare.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -208,8 +211,9 @@ impl<'a> Bench<'a> {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
                 eprintln!("  {name} failed: {error:#}");
+                let why: String = format!("{error:#}").chars().take(COMPLAINT).collect();
                 self.recorder.note(format!(
-                    "{name} failed and was left out from there on: {error:#}"
+                    "{name} failed and was left out from there on: {why}"
                 ));
                 Ok(None)
             }

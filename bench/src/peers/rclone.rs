@@ -44,6 +44,8 @@ impl Rclone {
                 set("PROVIDER", if endpoint.is_some() { "Other" } else { "AWS" });
                 set("ENV_AUTH", "true");
                 set("NO_CHECK_BUCKET", "true");
+                // Servers other than AWS need not have the old one.
+                set("LIST_VERSION", "2");
                 if let Some(endpoint) = &endpoint {
                     set("ENDPOINT", endpoint);
                 }

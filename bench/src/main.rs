@@ -101,3 +101,15 @@ fn run(cli: Cli) -> Result<()> {
         Command::Transfer(options) => remote::transfer(&options),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_option_means_two_things() {
+        Cli::command().debug_assert();
+    }
+}

@@ -67,7 +67,7 @@ pub(crate) struct Limits {
     refs: Vec<u64>,
     /// Jobs at the same time
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8])]
-    jobs: Vec<usize>,
+    concurrent: Vec<usize>,
 }
 
 /// Measures, and tells what came out on standard output.
@@ -103,7 +103,7 @@ pub(crate) fn measure(setup: &Setup, limits: &Limits) -> Result<Section> {
     for &refs in &limits.refs {
         scale.grown(&format!("keys: {refs}"), shape(SMALL, BYTES), 1, refs)?;
     }
-    for &jobs in &limits.jobs {
+    for &jobs in &limits.concurrent {
         scale.jobs(jobs)?;
     }
     let mut section = setup.section("how costs grow");

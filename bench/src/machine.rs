@@ -6,13 +6,13 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::measure::Unit;
 use crate::mounts;
 
 /// A machine, and the directories on it that take part.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// Cores that this process may use.
     pub(crate) cores: usize,
@@ -31,7 +31,7 @@ pub(crate) struct Machine {
 }
 
 /// A directory that takes part.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Directory {
     /// What it is for.
     pub(crate) role: String,
@@ -39,6 +39,8 @@ pub(crate) struct Directory {
     pub(crate) path: String,
     /// The type of its filesystem.
     pub(crate) filesystem: String,
+    /// What that is on: a device, or what else the kernel names as the source of the mount.
+    pub(crate) device: String,
 }
 
 impl Machine {
@@ -68,10 +70,15 @@ impl Directory {
             .canonicalize()
             .with_context(|| format!("{} cannot be used", path.display()))?;
         let mount = mounts::of(&real)?;
+        let (filesystem, device) = mount.map_or_else(
+            || ("unknown".to_owned(), "unknown".to_owned()),
+            |mount| (mount.kind, mount.source),
+        );
         Ok(Self {
             role: role.to_owned(),
             path: real.display().to_string(),
-            filesystem: mount.map_or("unknown".to_owned(), |mount| mount.kind),
+            filesystem,
+            device,
         })
     }
 }
@@ -91,8 +98,9 @@ impl fmt::Display for Machine {
                 role,
                 path,
                 filesystem,
+                device,
             } = directory;
-            writeln!(f, "{role:<9} {path} ({filesystem})")?;
+            writeln!(f, "{role:<9} {path} ({filesystem} on {device})")?;
         }
         Ok(())
     }

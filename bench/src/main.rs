@@ -1,21 +1,32 @@
 //! Benchmarks of cachefs from outside: the `cachefs` program against what users would pick
 //! instead, on their own directories, in one run.
 
+mod builds;
+mod common;
 mod compare;
+mod hit_rate;
 mod interrupt;
 mod machine;
 mod measure;
 mod mounts;
+mod peers;
+mod recorder;
 mod remote;
 mod report;
+mod scale;
+mod subject;
+mod suite;
 mod tools;
 mod work;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use report::Report;
 
 /// What a shell gives a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -32,12 +43,35 @@ struct Cli {
 enum Command {
     /// Save, restore and read two versions of a directory with cachefs and with tar and zstd.
     Compare(Box<compare::Options>),
+    /// Save, restore and read two versions of a directory with everything that can do so.
+    Peers(Box<peers::Options>),
+    /// Replay a history of jobs against schemes of keys and ways to keep caches.
+    HitRate(Box<hit_rate::Options>),
+    /// Measure how costs grow with files, bytes, layers, keys and jobs.
+    Scale(Box<scale::Options>),
+    /// Restore a cache and run a command on it, against the same with an archive.
+    Builds(Box<builds::Options>),
+    /// Do all of it, and write the results as a page with charts.
+    Suite(Box<suite::Options>),
+    /// Make the page with charts from results that were written earlier.
+    Report(Render),
     /// Be the S3 server of `--remote s3-local`.
     #[command(hide = true)]
     S3Server(remote::ServerOptions),
     /// Carry a stream to a remote or back.
     #[command(hide = true)]
     Transfer(remote::TransferOptions),
+}
+
+/// What to make a page of.
+#[derive(Debug, clap::Args)]
+struct Render {
+    /// The results, as any command here writes them
+    #[arg(long, value_name = "FILE")]
+    json: PathBuf,
+    /// The page
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -51,12 +85,31 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
+    // The helpers end with their input.
+    if !matches!(cli.command, Command::S3Server(_) | Command::Transfer(_)) {
+        interrupt::listen()?;
+    }
     match cli.command {
-        Command::Compare(options) => {
-            interrupt::listen()?;
-            compare::run(&options)
-        }
+        Command::Compare(options) => compare::run(&options),
+        Command::Peers(options) => peers::run(&options),
+        Command::HitRate(options) => hit_rate::run(&options),
+        Command::Scale(options) => scale::run(&options),
+        Command::Builds(options) => builds::run(&options),
+        Command::Suite(options) => suite::run(&options),
+        Command::Report(Render { json, out }) => Report::read(&json)?.write_html(&out),
         Command::S3Server(options) => remote::serve(&options),
         Command::Transfer(options) => remote::transfer(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_option_means_two_things() {
+        Cli::command().debug_assert();
     }
 }

@@ -1,15 +1,21 @@
 //! Samples of one quantity, and how they are summed up and shown.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a number counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Unit {
     /// Seconds of wall clock time.
     Seconds,
     /// Bytes.
     Bytes,
+    /// Things.
+    Count,
+    /// Parts of a whole: 1 is all of it.
+    Share,
+    /// US dollars.
+    Dollars,
 }
 
 impl Unit {
@@ -18,8 +24,13 @@ impl Unit {
         match self {
             Self::Seconds if value < 0.0995 => format!("{:.1} ms", value * 1e3),
             Self::Seconds if value < 0.9995 => format!("{:.0} ms", value * 1e3),
-            Self::Seconds => format!("{value:.2} s"),
+            Self::Seconds if value < 1000.0 => format!("{value:.2} s"),
+            Self::Seconds => format!("{:.1} min", value / 60.0),
             Self::Bytes => show_bytes(value),
+            Self::Count if value.fract() == 0.0 => format!("{value:.0}"),
+            Self::Count => format!("{value:.1}"),
+            Self::Share => format!("{:.1} %", value * 100.0),
+            Self::Dollars => format!("${value:.2}"),
         }
     }
 }
@@ -35,12 +46,12 @@ fn show_bytes(bytes: f64) -> String {
 }
 
 /// The numbers that the runs gave for one quantity, in the order of the runs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Samples(Vec<f64>);
 
 /// The middle and the ends of some samples.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     /// The middle one, or the mean of the two in the middle.
     pub(crate) median: f64,
@@ -136,6 +147,14 @@ mod tests {
         let shown = bytes.map(|value| Unit::Bytes.show(value));
         let wanted = ["0 B", "999 B", "1.5 kB", "125.0 MB", "2.50 GB"];
         assert_eq!(shown, wanted.map(str::to_owned));
+        let others = [
+            Unit::Seconds.show(1500.0),
+            Unit::Count.show(3.0),
+            Unit::Count.show(2.25),
+            Unit::Share.show(0.123),
+            Unit::Dollars.show(1.5),
+        ];
+        assert_eq!(others, ["25.0 min", "3", "2.2", "12.3 %", "$1.50"]);
         let ratios = [0.0123, 0.5, 9.9, 31.6].map(show_ratio);
         assert_eq!(
             ratios,

@@ -13,6 +13,8 @@ pub(crate) struct Mount {
     pub(crate) point: PathBuf,
     /// The type of the filesystem, as `ext4`.
     pub(crate) kind: String,
+    /// What is mounted, as `/dev/sda1`.
+    pub(crate) source: String,
 }
 
 /// The mounts that this process sees, each after those it is mounted on.
@@ -43,10 +45,13 @@ pub(crate) fn of(path: &Path) -> io::Result<Option<Mount>> {
 fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&byte| byte == b' ');
     let point = fields.nth(4)?;
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    let kind = fields.next()?;
+    let source = fields.next().unwrap_or_default();
     Some(Mount {
         point: PathBuf::from(OsString::from_vec(unescaped(point))),
         kind: String::from_utf8_lossy(kind).into_owned(),
+        source: String::from_utf8_lossy(&unescaped(source)).into_owned(),
     })
 }
 
@@ -77,7 +82,7 @@ mod tests {
         let line = b"36 35 98:0 / /mnt/two\\040words rw,noatime master:1 - ext4 /dev/root rw";
         let mount = parse(line).unwrap();
         assert_eq!(mount.point, Path::new("/mnt/two words"));
-        assert_eq!(mount.kind, "ext4");
+        assert_eq!((&*mount.kind, &*mount.source), ("ext4", "/dev/root"));
         let line = b"36 35 0:52 / /mnt rw - fuse.cachefs cachefs rw,user_id=0";
         assert_eq!(parse(line).unwrap().kind, "fuse.cachefs");
         assert_eq!(parse(b""), None);

@@ -6,7 +6,7 @@ mod transfer;
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -41,6 +41,25 @@ pub(crate) struct RemoteOptions {
     path_style: bool,
     #[command(flatten)]
     server: ServerOptions,
+}
+
+impl RemoteOptions {
+    /// The remotes to measure when the user names none: a directory, and a server that is some way
+    /// off.
+    pub(crate) fn or_near_and_far(&self) -> Vec<Self> {
+        if self.remote.is_some() {
+            return vec![self.clone()];
+        }
+        let far = Self {
+            remote: Some("s3-local".to_owned()),
+            server: ServerOptions {
+                latency_ms: 30,
+                bandwidth: Some(100),
+            },
+            ..self.clone()
+        };
+        vec![self.clone(), far]
+    }
 }
 
 /// A remote that is ready for use.
@@ -99,10 +118,19 @@ impl Target {
         self.spec.url.strip_prefix("file://").map(Path::new)
     }
 
+    /// Whether it is something else than a directory.
+    pub(crate) fn is_bucket(&self) -> bool {
+        self.directory().is_none()
+    }
+
     /// A part of it in which nothing is yet.
     pub(crate) fn place(&self, name: &str) -> Result<Place<'_>> {
+        self.place_at(format!("{}/{name}", self.spec.url))
+    }
+
+    fn place_at(&self, url: String) -> Result<Place<'_>> {
         let spec = RemoteSpec {
-            url: format!("{}/{name}", self.spec.url),
+            url,
             ..self.spec.clone()
         };
         let opened = open(&spec, RetryPolicy::default())?;
@@ -149,7 +177,55 @@ pub(crate) struct Place<'a> {
     runtime: Runtime,
 }
 
-impl Place<'_> {
+/// Where a place is, for programs that have words of their own for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// A directory, which need not exist yet.
+    Directory(PathBuf),
+    /// A part of a bucket.
+    Bucket {
+        /// The address of the server, if it is not AWS.
+        endpoint: Option<String>,
+        /// The region, if it is known.
+        region: Option<String>,
+        /// The bucket.
+        bucket: String,
+        /// What the names of its objects begin with, without a slash at the end.
+        prefix: String,
+    },
+}
+
+impl<'a> Place<'a> {
+    /// A part of this place, emptied by itself.
+    pub(crate) fn below(&self, name: &str) -> Result<Place<'a>> {
+        self.target.place_at(format!("{}/{name}", self.spec.url))
+    }
+
+    /// The part of the same bucket or directory whose names begin with this.
+    pub(crate) fn at_root(&self, prefix: &str) -> Result<Place<'a>> {
+        let bucket = match self.location() {
+            Location::Directory(dir) => format!("file://{}", dir.display()),
+            Location::Bucket { bucket, .. } => format!("s3://{bucket}"),
+        };
+        self.target.place_at(format!("{bucket}/{prefix}"))
+    }
+
+    /// Where it is.
+    pub(crate) fn location(&self) -> Location {
+        let url = &self.spec.url;
+        if let Some(dir) = url.strip_prefix("file://") {
+            return Location::Directory(dir.into());
+        }
+        let path = url.split_once("://").map_or(&**url, |(_, path)| path);
+        let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
+        Location::Bucket {
+            endpoint: self.spec.endpoint.clone(),
+            region: self.spec.region.clone(),
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+        }
+    }
+
     /// The options by which programs are told to use this place; those of cachefs and of
     /// [`transfer`] are the same.
     pub(crate) fn options(&self) -> Vec<OsString> {
@@ -301,6 +377,13 @@ mod tests {
         assert_eq!(cachefs.remote[..3], wanted.map(OsString::from));
         assert_eq!(cachefs.remote[4], "--path-style");
         assert!(cachefs.variables.is_empty());
+        let wanted = Location::Bucket {
+            endpoint: Some("http://127.0.0.1:1".into()),
+            region: None,
+            bucket: "bucket".into(),
+            prefix: "prefix/x/run-1".into(),
+        };
+        assert_eq!(place.location(), wanted);
         options.server.latency_ms = 1;
         Target::open(&options, &workspace).unwrap_err();
     }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::recorder::Group;
-use super::{Run, TINY, V1, verify, verify_content};
+use super::{Run, TINY, V1, quantity};
+use crate::common::step;
+use crate::subject::{verify, verify_content};
 use crate::tools::cachefs::{Mode, Store};
 use crate::work::{find, read};
 use crate::workspace;
@@ -38,50 +39,50 @@ const WITH_DAEMON: Labels = Labels {
 impl Run<'_> {
     /// Restores to plain files, and compares them with what was saved.
     pub(super) fn restore_copy(&mut self) -> Result<()> {
-        self.step("cachefs: restore to a plain directory")?;
-        let dir = self.bench.workspace.fresh("copied")?;
+        step("cachefs: restore to a plain directory")?;
+        let dir = self.setup.workspace.fresh("copied")?;
         let mut store = self.store("copy")?;
         let copied = self.with_traffic("restore --mode copy", |_| {
             let copied = store.restore(V1, &dir, Mode::Copy)?;
             Ok((copied.finished, copied.answer.traffic))
         })?;
         self.recorder.time(
-            Group::Copy,
+            quantity::COPY,
             "cachefs --mode copy, no daemon yet",
             copied.wall,
         );
         self.recorder.bytes(
-            Group::Memory,
+            quantity::MEMORY,
             "cachefs restore --mode copy, command",
             copied.peak_memory,
         );
         let (_, totals) = find::find(&dir)?;
-        verify("the copy", totals, self.bench.v1.totals)?;
-        verify_content("the copy", &self.bench.plain, &dir)?;
+        verify("the copy", totals, self.subject.v1.totals)?;
+        verify_content("the copy", &self.subject.plain, &dir)?;
         store.close()?;
         workspace::remove(&dir)
     }
 
     /// Restores with nothing there: neither store nor daemon. Then walks the tree twice.
     pub(super) fn restore_without_daemon(&mut self) -> Result<()> {
-        self.step("cachefs: restore without a daemon, list, read one file, find")?;
-        let path = self.bench.workspace.fresh("mounted")?;
+        step("cachefs: restore without a daemon, list, read one file, find")?;
+        let path = self.setup.workspace.fresh("mounted")?;
         let mut store = self.store("cold")?;
         self.restore_and_use(&mut store, &path, &WITHOUT_DAEMON)?;
         let (cold, totals) = find::find(&path)?;
         let (warm, _) = find::find(&path)?;
-        verify("the mount", totals, self.bench.v1.totals)?;
-        self.recorder.time(Group::Find, "cachefs, first", cold);
-        self.recorder.time(Group::Find, "cachefs, again", warm);
+        verify("the mount", totals, self.subject.v1.totals)?;
+        self.recorder.time(quantity::FIND, "cachefs, first", cold);
+        self.recorder.time(quantity::FIND, "cachefs, again", warm);
         self.daemon_memory("cachefs mount, daemon after find", &store)?;
         store.close()
     }
 
     /// Restores with a daemon that runs, having mounted something else.
     pub(super) fn restore_with_daemon(&mut self) -> Result<()> {
-        self.step("cachefs: restore with a daemon, list, read one file")?;
-        let tiny = self.bench.workspace.fresh("mounted-tiny")?;
-        let path = self.bench.workspace.fresh("mounted")?;
+        step("cachefs: restore with a daemon, list, read one file")?;
+        let tiny = self.setup.workspace.fresh("mounted-tiny")?;
+        let path = self.setup.workspace.fresh("mounted")?;
         let mut store = self.store("warm")?;
         store.restore(TINY, &tiny, Mode::Mount)?;
         self.restore_and_use(&mut store, &path, &WITH_DAEMON)?;
@@ -94,13 +95,13 @@ impl Run<'_> {
             Ok((restored.finished.wall, restored.answer.traffic))
         })?;
         let list = find::list(path)?;
-        let file = read::file(&path.join(&self.bench.typical))?;
+        let file = read::file(&path.join(&self.subject.typical))?;
         let recorder = &mut *self.recorder;
-        recorder.time(Group::Ready, labels.ready, ready);
-        recorder.time(Group::Ready, labels.ready_and_list, ready + list);
-        recorder.time(Group::FirstFile, labels.ready, ready + list + file);
-        recorder.time(Group::Single, labels.list, list);
-        recorder.time(Group::Single, labels.file, file);
+        recorder.time(quantity::READY, labels.ready, ready);
+        recorder.time(quantity::READY, labels.ready_and_list, ready + list);
+        recorder.time(quantity::FIRST_FILE, labels.ready, ready + list + file);
+        recorder.time(quantity::SINGLE, labels.list, list);
+        recorder.time(quantity::SINGLE, labels.file, file);
         Ok(())
     }
 }

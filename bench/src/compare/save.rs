@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::Result;
 use cachefs_store::remote::ObjectKey;
 
-use super::recorder::Group;
-use super::{Run, TINY, V1, V2, verify, verify_content};
+use super::{Run, TINY, V1, V2, quantity};
+use crate::common::step;
+use crate::subject::{verify, verify_content};
 use crate::tools::answer::Save;
 use crate::tools::cachefs::{Mode, Store, Timed};
 use crate::work::{find, read, sync};
@@ -16,19 +17,19 @@ use crate::work::{find, read, sync};
 impl Run<'_> {
     /// Saves the plain directory to an empty remote, with a store that does not exist yet.
     pub(super) fn save_first(&mut self) -> Result<Store> {
-        self.step("cachefs: save v1")?;
+        step("cachefs: save v1")?;
         let store = self.store("first")?;
-        let saved = self.save("save v1", &store, V1, &self.bench.plain)?;
+        let saved = self.save("save v1", &store, V1, &self.subject.plain)?;
         let (_, bytes) = self.place.contents()?;
         self.recorder.time(
-            Group::SaveFirst,
+            quantity::SAVE_FIRST,
             "cachefs, no daemon yet",
             saved.finished.wall,
         );
-        self.recorder.bytes(Group::Stored, "cachefs", bytes);
+        self.recorder.bytes(quantity::STORED, "cachefs", bytes);
         let peak = saved.finished.peak_memory;
         self.recorder
-            .bytes(Group::Memory, "cachefs save v1, command", peak);
+            .bytes(quantity::MEMORY, "cachefs save v1, command", peak);
         self.daemon_memory("cachefs save v1, daemon", &store)?;
         Ok(store)
     }
@@ -36,7 +37,7 @@ impl Run<'_> {
     /// Saves a second, tiny cache, by which daemons can be started without the data of the first;
     /// tells what is in the remote then.
     pub(super) fn add_tiny(&mut self, store: &Store) -> Result<BTreeSet<ObjectKey>> {
-        let dir = self.bench.workspace.fresh("tiny")?;
+        let dir = self.setup.workspace.fresh("tiny")?;
         fs::write(dir.join("file"), "tiny")?;
         store.save(TINY, &dir)?;
         Ok(self.place.contents()?.0)
@@ -44,24 +45,24 @@ impl Run<'_> {
 
     /// Restores the first version, makes it the second in place, and saves that.
     pub(super) fn save_through_mount(&mut self, before: &BTreeSet<ObjectKey>) -> Result<()> {
-        self.step("cachefs: save v2 through the mount")?;
+        step("cachefs: save v2 through the mount")?;
         let label = "cachefs, through the mount";
-        let path = self.bench.workspace.fresh("mounted")?;
+        let path = self.setup.workspace.fresh("mounted")?;
         let mut store = self.store("mount")?;
         store.restore(V1, &path, Mode::Mount)?;
-        let changes = sync::sync(&self.bench.plain, &path)?;
+        let changes = sync::sync(&self.subject.plain, &path)?;
         if changes.is_empty() {
             self.recorder.note("v1 and v2 are the same".to_owned());
         }
-        self.settle();
+        rustix::fs::sync();
         let saved = self.save("save v2 through the mount", &store, V2, &path)?;
         self.recorder
-            .time(Group::SaveSecond, label, saved.finished.wall);
+            .time(quantity::SAVE_SECOND, label, saved.finished.wall);
         self.recorder
-            .bytes(Group::Added, label, self.place.size_without(before)?);
+            .bytes(quantity::ADDED, label, self.place.size_without(before)?);
         let peak = saved.finished.peak_memory;
         self.recorder
-            .bytes(Group::Memory, "cachefs save v2, command", peak);
+            .bytes(quantity::MEMORY, "cachefs save v2, command", peak);
         self.daemon_memory("cachefs save v2, daemon", &store)?;
         store.close()?;
         self.check_second("v2 saved through the mount")
@@ -73,18 +74,18 @@ impl Run<'_> {
         store: &mut Store,
         before: &BTreeSet<ObjectKey>,
     ) -> Result<()> {
-        self.step("cachefs: save v2 from the plain directory")?;
+        step("cachefs: save v2 from the plain directory")?;
         let label = "cachefs, plain directory";
         let saved = self.save(
             "save v2 from a plain directory",
             store,
             V2,
-            &self.bench.plain,
+            &self.subject.plain,
         )?;
         self.recorder
-            .time(Group::SaveSecond, label, saved.finished.wall);
+            .time(quantity::SAVE_SECOND, label, saved.finished.wall);
         self.recorder
-            .bytes(Group::Added, label, self.place.size_without(before)?);
+            .bytes(quantity::ADDED, label, self.place.size_without(before)?);
         store.stop()?;
         self.check_second("v2 saved from a plain directory")
     }
@@ -105,15 +106,15 @@ impl Run<'_> {
 
     /// Restores the second version with a new store, and compares it with the plain directory.
     fn check_second(&mut self, what: &str) -> Result<()> {
-        self.step(&format!("check {what}"))?;
-        let path = self.bench.workspace.fresh("mounted")?;
+        step(&format!("check {what}"))?;
+        let path = self.setup.workspace.fresh("mounted")?;
         let mut store = self.store("check")?;
         store.restore(V2, &path, Mode::Mount)?;
         let (_, found) = find::find(&path)?;
         let (_, read) = read::all(&path, 2)?;
-        verify(what, found, self.bench.v2.totals)?;
-        verify(what, read, self.bench.v2.totals)?;
-        verify_content(what, &self.bench.plain, &path)?;
+        verify(what, found, self.subject.v2.totals)?;
+        verify(what, read, self.subject.v2.totals)?;
+        verify_content(what, &self.subject.plain, &path)?;
         store.close()
     }
 }

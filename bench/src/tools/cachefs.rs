@@ -106,13 +106,27 @@ impl Store {
 
     /// Restores what a key names to a path, and checks that it is there in the form asked for.
     pub(crate) fn restore(&mut self, key: &str, path: &Path, mode: Mode) -> Result<Timed<Restore>> {
+        if mode == Mode::Mount {
+            self.expect_mounts(&[path.to_owned()]);
+        }
+        self.restore_as(key, path, mode)
+    }
+
+    /// Takes note of paths that will be mounted. Before they are known to be: they may be even if
+    /// the program fails.
+    pub(crate) fn expect_mounts(&mut self, paths: &[PathBuf]) {
+        self.mounts.extend_from_slice(paths);
+    }
+
+    /// Mounts what a key names at a path of which note was taken; several may do so at a time.
+    pub(crate) fn restore_expected(&self, key: &str, path: &Path) -> Result<Timed<Restore>> {
+        self.restore_as(key, path, Mode::Mount)
+    }
+
+    fn restore_as(&self, key: &str, path: &Path, mode: Mode) -> Result<Timed<Restore>> {
         let mut command = self.command("restore");
         command.args(["--key", key, "--path"]).arg(path);
         command.args(["--mode", if mode == Mode::Mount { "mount" } else { "copy" }]);
-        if mode == Mode::Mount {
-            // Before it is known to be mounted: it may be even if the program fails.
-            self.mounts.push(path.to_owned());
-        }
         let restored: Timed<Restore> = answered(&mut command)?;
         ensure!(
             restored.answer.matched == "exact",
@@ -124,6 +138,17 @@ impl Store {
             "{key} was restored as something else than a {mode:?}"
         );
         Ok(restored)
+    }
+
+    /// Unmounts a path; the daemon goes on.
+    pub(crate) fn unmount(&mut self, path: &Path) -> Result<()> {
+        if is_mounted(path)? {
+            let mut command = self.command("umount");
+            child::run(command.arg(path), OnSignal::Finish)?;
+            ensure!(!is_mounted(path)?, "{} is still mounted", path.display());
+        }
+        self.mounts.retain(|mounted| mounted != path);
+        Ok(())
     }
 
     /// What the daemon asked of the remote so far.
@@ -140,13 +165,8 @@ impl Store {
 
     /// Unmounts everything and ends the daemon; the store stays.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        while let Some(path) = self.mounts.last() {
-            if is_mounted(path)? {
-                let mut command = self.command("umount");
-                child::run(command.arg(path), OnSignal::Finish)?;
-                ensure!(!is_mounted(path)?, "{} is still mounted", path.display());
-            }
-            self.mounts.pop();
+        while let Some(path) = self.mounts.last().cloned() {
+            self.unmount(&path)?;
         }
         let Some(daemon) = self.daemon() else {
             return Ok(());

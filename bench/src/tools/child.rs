@@ -50,11 +50,16 @@ pub(crate) fn run(command: &mut Command, on_signal: OnSignal) -> Result<Finished
     })
 }
 
-/// Runs programs at once, the output of each being the input of the next. The last says itself
-/// where its output goes.
+/// Runs programs at once, the output of each being the input of the next. That of the last is
+/// thrown away.
 pub(crate) fn pipe<const N: usize>(commands: [Command; N]) -> Result<Finished> {
+    pipe_to(commands, Stdio::null())
+}
+
+/// The same with the output of the last going somewhere.
+pub(crate) fn pipe_to<const N: usize>(commands: [Command; N], output: Stdio) -> Result<Finished> {
     let start = Instant::now();
-    let running = start_all(commands);
+    let running = start_all(commands, output);
     let (running, failure) = match running {
         Ok(running) => (running, None),
         Err((running, error)) => (running, Some(error)),
@@ -80,8 +85,10 @@ pub(crate) fn pipe<const N: usize>(commands: [Command; N]) -> Result<Finished> {
 /// Starts the programs of a pipe; on failure those already started come with the error.
 fn start_all<const N: usize>(
     commands: [Command; N],
+    output: Stdio,
 ) -> Result<Vec<Running>, (Vec<Running>, anyhow::Error)> {
     let mut running: Vec<Running> = Vec::new();
+    let mut output = Some(output);
     for (number, mut command) in commands.into_iter().enumerate() {
         let source = running
             .last_mut()
@@ -90,7 +97,7 @@ fn start_all<const N: usize>(
         if number + 1 < N {
             command.stdout(Stdio::piped());
         } else {
-            command.stdout(Stdio::null());
+            command.stdout(output.take().unwrap_or_else(Stdio::null));
         }
         // The command is dropped here with its end of the pipe, so that the one before sees it
         // closed when this one dies.

@@ -2,5 +2,5 @@
 
 pub(crate) mod answer;
 pub(crate) mod cachefs;
-mod child;
+pub(crate) mod child;
 pub(crate) mod tar;

@@ -1,6 +1,6 @@
 //! `tar | zstd`, which is what CI caches do today.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,56 +10,108 @@ use super::child::{self, Finished, OnSignal};
 use crate::remote::{Direction, Place};
 use crate::workspace;
 
-/// How the table calls it.
+/// How the table calls the one with zstd.
 pub(crate) const NAME: &str = "tar | zstd -T0 -3";
 
+/// What makes the stream smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compressor {
+    /// `zstd -T0 -3`.
+    Zstd,
+    /// `gzip -6`.
+    Gzip,
+}
+
+impl Compressor {
+    /// From standard input to standard output.
+    fn pack(self) -> Command {
+        match self {
+            Self::Zstd => command("zstd", &["-T0", "-3", "-q", "-c"]),
+            Self::Gzip => command("gzip", &["-6", "-c"]),
+        }
+    }
+
+    /// Back.
+    fn unpack(self) -> Command {
+        match self {
+            Self::Zstd => command("zstd", &["-q", "-dc"]),
+            Self::Gzip => command("gzip", &["-dc"]),
+        }
+    }
+}
+
+fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
+/// An archive that is made by a compressor and kept somewhere.
+pub(crate) struct Archive<'a> {
+    compressor: Compressor,
+    kept: Kept<'a>,
+}
+
 /// Where an archive is kept.
-pub(crate) enum Archive<'a> {
+enum Kept<'a> {
     /// In a file.
     File(PathBuf),
     /// In a place of its own of a remote that is no directory.
     Remote(Place<'a>),
 }
 
-impl Archive<'_> {
+impl<'a> Archive<'a> {
+    /// One in a file.
+    pub(crate) fn file(compressor: Compressor, path: PathBuf) -> Self {
+        Self {
+            compressor,
+            kept: Kept::File(path),
+        }
+    }
+
+    /// One in a place of a remote, in which nothing else is.
+    pub(crate) fn remote(compressor: Compressor, place: Place<'a>) -> Self {
+        Self {
+            compressor,
+            kept: Kept::Remote(place),
+        }
+    }
+
+    /// Whether it is a file.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.kept, Kept::File(_))
+    }
+
     /// Packs a directory: `tar -C DIR -cf - . | zstd -T0 -3`.
     pub(crate) fn save(&self, dir: &Path) -> Result<Finished> {
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(dir).args(["-cf", "-", "."]);
-        let mut zstd = Command::new("zstd");
-        zstd.args(["-T0", "-3", "-q"]);
-        match self {
-            Self::File(path) => {
-                zstd.args(["-f", "-o"]).arg(path);
-                child::pipe([tar, zstd])
-            }
-            Self::Remote(place) => {
-                zstd.arg("-c");
-                child::pipe([tar, zstd, transfer(place, Direction::Up)?])
-            }
+        let pack = self.compressor.pack();
+        match &self.kept {
+            Kept::File(path) => child::pipe_to([tar, pack], File::create(path)?.into()),
+            Kept::Remote(place) => child::pipe([tar, pack, transfer(place, Direction::Up)?]),
         }
     }
 
     /// Unpacks it into a directory that exists: `zstd -dc | tar -x`.
     pub(crate) fn restore(&self, dir: &Path) -> Result<Finished> {
-        let mut zstd = Command::new("zstd");
-        zstd.args(["-q", "-dc"]);
+        let mut unpack = self.compressor.unpack();
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(dir).args(["-xf", "-"]);
-        match self {
-            Self::File(path) => {
-                zstd.arg(path);
-                child::pipe([zstd, tar])
+        match &self.kept {
+            Kept::File(path) => {
+                unpack.arg(path);
+                child::pipe([unpack, tar])
             }
-            Self::Remote(place) => child::pipe([transfer(place, Direction::Down)?, zstd, tar]),
+            Kept::Remote(place) => child::pipe([transfer(place, Direction::Down)?, unpack, tar]),
         }
     }
 
     /// Its size in bytes.
     pub(crate) fn bytes(&self) -> Result<u64> {
-        match self {
-            Self::File(path) => Ok(fs::metadata(path)?.len()),
-            Self::Remote(place) => Ok(place.contents()?.1),
+        match &self.kept {
+            Kept::File(path) => Ok(fs::metadata(path)?.len()),
+            Kept::Remote(place) => Ok(place.contents()?.1),
         }
     }
 }
@@ -67,7 +119,7 @@ impl Archive<'_> {
 impl Drop for Archive<'_> {
     fn drop(&mut self) {
         // A place empties itself.
-        if let Self::File(path) = self
+        if let Kept::File(path) = &self.kept
             && let Err(error) = workspace::remove_file(path)
         {
             eprintln!("cachefs-bench: could not clean up: {error}");
@@ -102,16 +154,20 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (from, to) = (temp.path().join("from"), temp.path().join("to"));
         fs::create_dir_all(from.join("sub")).unwrap();
-        fs::create_dir(&to).unwrap();
         fs::write(from.join("sub/file"), "text").unwrap();
-        let path = temp.path().join("archive");
-        let archive = Archive::File(path.clone());
-        archive.save(&from).unwrap();
-        assert_eq!(archive.bytes().unwrap(), fs::metadata(&path).unwrap().len());
-        archive.restore(&to).unwrap();
-        assert_eq!(fs::read(to.join("sub/file")).unwrap(), b"text");
-        drop(archive);
-        assert!(!path.exists());
-        Archive::File(from.join("none")).restore(&to).unwrap_err();
+        for compressor in [Compressor::Zstd, Compressor::Gzip] {
+            workspace::remove(&to).unwrap();
+            fs::create_dir(&to).unwrap();
+            let path = temp.path().join("archive.gz");
+            let archive = Archive::file(compressor, path.clone());
+            archive.save(&from).unwrap();
+            assert_eq!(archive.bytes().unwrap(), fs::metadata(&path).unwrap().len());
+            archive.restore(&to).unwrap();
+            assert_eq!(fs::read(to.join("sub/file")).unwrap(), b"text");
+            drop(archive);
+            assert!(!path.exists());
+        }
+        let none = Archive::file(Compressor::Zstd, from.join("none"));
+        none.restore(&to).unwrap_err();
     }
 }

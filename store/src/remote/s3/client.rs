@@ -53,7 +53,19 @@ impl ClientError {
 }
 
 pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
-    let tls = tls_client(options)?;
+    let plain = options
+        .endpoint
+        .as_deref()
+        .is_some_and(|address| address.starts_with("http://"));
+    let without_tls = aws_smithy_http_client::Builder::new().build_http();
+    // Hundreds of certificates are read for TLS, which takes longer than a round trip: only where
+    // the store, or whoever gives the credentials, may need it.
+    let has_keys = options.env.get("AWS_ACCESS_KEY_ID").is_some();
+    let tls = if plain && (options.anonymous || has_keys) {
+        without_tls.clone()
+    } else {
+        tls_client(options)?
+    };
     let providers = ProviderConfig::empty()
         .with_behavior_version(Some(BehaviorVersion::latest()))
         .with_http_client(tls.clone())
@@ -62,15 +74,7 @@ pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
     let region = region(options, &providers).await?;
     let providers = providers.with_region(Some(region.clone()));
 
-    let plain = options
-        .endpoint
-        .as_deref()
-        .is_some_and(|address| address.starts_with("http://"));
-    let http = match plain {
-        // Without TLS there is no need to read hundreds of certificates first.
-        true => aws_smithy_http_client::Builder::new().build_http(),
-        false => tls,
-    };
+    let http = if plain { without_tls } else { tls };
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(http)

@@ -1,0 +1,267 @@
+//! End to end: a cache is restored and a command uses it, against the same with an archive.
+//!
+//! In each run the archive and cachefs take turns. Each starts from nothing that an earlier run
+//! left: a store directory that does not exist, no daemon, an empty target.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::common::{Common, Output, Setup, step};
+use crate::measure::Unit;
+use crate::recorder::{Quantity, Recorder};
+use crate::remote::Place;
+use crate::report::{Report, Section};
+use crate::tools::cachefs::{Mode, Store};
+use crate::tools::child::{self, OnSignal};
+use crate::tools::tar::{self, Archive, Compressor};
+use crate::work::find;
+use crate::workspace;
+
+const TOTAL: Quantity = Quantity::seconds("restore and command");
+const RESTORE: Quantity = Quantity::seconds("restore alone");
+const COMMAND: Quantity = Quantity::seconds("command alone, after the restore");
+const ORDER: [Quantity; 3] = [TOTAL, RESTORE, COMMAND];
+/// The key of the cache.
+const KEY: &str = "bench-build";
+
+/// What to build with what.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// What is cached, such as a `node_modules`
+    #[arg(long, value_name = "DIR")]
+    v1: PathBuf,
+    /// Where the command expects it; must not exist or be empty, and is that afterwards
+    #[arg(long, value_name = "DIR")]
+    target: PathBuf,
+    /// The directory in which the command runs [default: the one that the target is in]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Runs with cachefs before those that are measured, each ended by an unmount, so that what the
+    /// command reads is known
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    train: u16,
+    /// A command that removes what the measured one left, run before each, not measured
+    #[arg(long, value_name = "SHELL COMMAND")]
+    clean: Option<String>,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    output: Output,
+    /// The command, after `--`
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// Measures, and tells what came out on standard output.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let programs = tar::versions()?;
+    let setup = Setup::open(&options.common)?;
+    let machine = setup.machine(programs)?;
+    let section = measure(&setup, options)?;
+    options.output.write(&Report::new(machine, vec![section]))
+}
+
+/// A restored target, and what it took to have it and to use it.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    restore: Duration,
+    command: Duration,
+}
+
+struct Bench<'a> {
+    setup: &'a Setup,
+    options: &'a Options,
+    target: Target,
+    place: Place<'a>,
+}
+
+fn measure(setup: &Setup, options: &Options) -> Result<Section> {
+    let source = options.v1.canonicalize();
+    let source = source.with_context(|| format!("{} cannot be used", options.v1.display()))?;
+    let bench = Bench {
+        setup,
+        options,
+        target: Target::claim(&options.target)?,
+        place: setup.target.place("builds")?,
+    };
+    let mut recorder = Recorder::new(&ORDER);
+    let archive = bench.save(&source)?;
+    bench.train(&mut recorder)?;
+    for number in 1..=setup.runs {
+        eprintln!("builds: run {number} of {}", setup.runs);
+        let theirs = bench.with_archive(&archive)?;
+        let ours = bench.with_cachefs("mount", Mode::Mount)?;
+        let copied = bench.with_cachefs("copy", Mode::Copy)?;
+        let rows = [
+            (tar::NAME, theirs),
+            ("cachefs mount", ours),
+            ("cachefs copy", copied),
+        ];
+        for (label, times) in rows {
+            recorder.time(TOTAL, label, times.restore + times.command);
+            recorder.time(RESTORE, label, times.restore);
+            recorder.time(COMMAND, label, times.command);
+        }
+    }
+    let mut section = setup.section("a build with its cache");
+    let (_, totals) = find::find(&source)?;
+    let bytes = Unit::Bytes.show(totals.bytes as f64);
+    let shown = format!("{}: {} files, {bytes}", source.display(), totals.files);
+    section.fact("cache", shown);
+    let words = options.command.iter().map(|word| word.to_string_lossy());
+    section.fact("command", words.collect::<Vec<_>>().join(" "));
+    section.fact("training", format!("{} runs before", options.train));
+    recorder.finish(&mut section);
+    Ok(section)
+}
+
+impl<'a> Bench<'a> {
+    /// Saves the same directory in both ways.
+    fn save(&self, source: &Path) -> Result<Archive<'a>> {
+        step("save")?;
+        let archive = if self.setup.target.is_bucket() {
+            Archive::remote(Compressor::Zstd, self.setup.target.place("archive")?)
+        } else {
+            let path = self.setup.workspace.path().join("archive");
+            Archive::file(Compressor::Zstd, path)
+        };
+        archive.save(source)?;
+        let store = self.store("saver")?;
+        store.save(KEY, source)?;
+        store.close()?;
+        Ok(archive)
+    }
+
+    /// Lets cachefs see what the command reads.
+    fn train(&self, recorder: &mut Recorder) -> Result<()> {
+        for number in 1..=self.options.train {
+            let times = self.with_cachefs("train", Mode::Mount)?;
+            let label = format!("training run {number}");
+            let total = times.restore + times.command;
+            let quantity = Quantity::seconds("training, restore and command").apart();
+            recorder.time(quantity, &label, total);
+        }
+        Ok(())
+    }
+
+    fn with_archive(&self, archive: &Archive<'_>) -> Result<Times> {
+        self.clean()?;
+        step("tar: restore, command")?;
+        self.target.make()?;
+        let restore = archive.restore(&self.target.path)?.wall;
+        let command = self.command()?;
+        self.target.clear()?;
+        Ok(Times { restore, command })
+    }
+
+    fn with_cachefs(&self, name: &str, mode: Mode) -> Result<Times> {
+        self.clean()?;
+        step(&format!("cachefs {name}: restore, command"))?;
+        self.target.make()?;
+        let mut store = self.store(name)?;
+        let restored = store.restore(KEY, &self.target.path, mode)?;
+        let command = self.command();
+        // The unmount is where what was read becomes known to others.
+        store.close()?;
+        self.target.clear()?;
+        Ok(Times {
+            restore: restored.finished.wall,
+            command: command?,
+        })
+    }
+
+    fn store(&self, name: &str) -> Result<Store> {
+        self.setup
+            .store(&self.place.cachefs(&self.setup.program), name)
+    }
+
+    fn command(&self) -> Result<Duration> {
+        let words = &self.options.command;
+        let program = words.first().context("there is no command")?;
+        let mut command = Command::new(program);
+        command.args(&words[1..]).current_dir(self.directory());
+        Ok(child::run(&mut command, OnSignal::End)?.wall)
+    }
+
+    fn clean(&self) -> Result<()> {
+        if let Some(script) = &self.options.clean {
+            let mut command = Command::new("sh");
+            command.arg("-c").arg(script).current_dir(self.directory());
+            child::run(&mut command, OnSignal::End)?;
+        }
+        Ok(())
+    }
+
+    fn directory(&self) -> PathBuf {
+        let given = self.options.directory.as_deref();
+        let beside = self.target.path.parent();
+        given.or(beside).unwrap_or(Path::new("/")).to_owned()
+    }
+}
+
+/// The directory that the cache is put to, which nothing was in before.
+#[derive(Debug)]
+struct Target {
+    path: PathBuf,
+}
+
+impl Target {
+    fn claim(path: &Path) -> Result<Self> {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new(".")).canonicalize();
+        let name = path.file_name().context("the target needs a name")?;
+        let parent = parent.with_context(|| format!("{} has no parent", path.display()))?;
+        let path = parent.join(name);
+        if let Ok(mut entries) = fs::read_dir(&path) {
+            // It is emptied again and again.
+            ensure!(entries.next().is_none(), "{} is not empty", path.display());
+        }
+        Ok(Self { path })
+    }
+
+    fn make(&self) -> Result<()> {
+        self.clear()?;
+        Ok(fs::create_dir(&self.path)?)
+    }
+
+    fn clear(&self) -> Result<()> {
+        workspace::remove(&self.path)
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Err(error) = self.clear() {
+            eprintln!("cachefs-bench: could not clean up: {error:#}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_with_something_in_it_is_left_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("target");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("precious"), "x").unwrap();
+        Target::claim(&dir).unwrap_err();
+        assert!(dir.join("precious").exists());
+        fs::remove_file(dir.join("precious")).unwrap();
+        let target = Target::claim(&dir).unwrap();
+        target.make().unwrap();
+        fs::write(dir.join("ours"), "x").unwrap();
+        drop(target);
+        assert!(!dir.exists());
+        Target::claim(&temp.path().join("none/none")).unwrap_err();
+    }
+}

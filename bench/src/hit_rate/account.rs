@@ -1,0 +1,355 @@
+//! What jobs cost: requests, bytes, time and money, by how caches are kept.
+
+use std::collections::HashMap;
+
+use super::caches::{Life, Match};
+use super::history::{Piece, State};
+
+/// Seconds of a month: a twelfth of a year.
+pub(super) const MONTH: f64 = 365.25 * 86_400.0 / 12.0;
+
+/// How a cache is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Policy {
+    /// One archive for each key, fetched whole before the job and stored whole after it.
+    Archive,
+    /// Layers: an index is fetched first, data when it is read, and what the restored one lacks is
+    /// stored.
+    Layers,
+}
+
+impl Policy {
+    pub(super) const ALL: [Self; 2] = [Self::Archive, Self::Layers];
+
+    /// In the table.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Archive => "archives",
+            Self::Layers => "layers",
+        }
+    }
+}
+
+/// The line to the remote, its prices, and what else has to be assumed.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Assumptions {
+    /// Bandwidth to the remote in megabytes a second
+    #[arg(long, value_name = "MB", default_value_t = 100.0)]
+    pub(super) line_bandwidth: f64,
+    /// Time until an answer begins, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 30.0)]
+    pub(super) line_latency: f64,
+    /// Which part of what was restored a job reads; only layers leave the rest where it is
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    pub(super) read_share: f64,
+    /// Megabytes that one request carries
+    #[arg(long, value_name = "MB", default_value_t = 32.0)]
+    pub(super) request_size: f64,
+    /// Requests under way at a time
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(super) parallel: u32,
+    /// Bytes in a layer's index for each file
+    #[arg(long, value_name = "BYTES", default_value_t = 45)]
+    pub(super) index_bytes: u64,
+    /// Dollars for a thousand writing or listing requests
+    #[arg(long, value_name = "USD", default_value_t = 0.005)]
+    pub(super) price_writes: f64,
+    /// Dollars for a thousand reading requests
+    #[arg(long, value_name = "USD", default_value_t = 0.0004)]
+    pub(super) price_reads: f64,
+    /// Dollars for keeping a gigabyte for a month
+    #[arg(long, value_name = "USD", default_value_t = 0.023)]
+    pub(super) price_storage: f64,
+    /// Dollars for a gigabyte that leaves the remote
+    #[arg(long, value_name = "USD", default_value_t = 0.0)]
+    pub(super) price_transfer: f64,
+    /// Dollars for a minute of a machine that waits for transfers
+    #[arg(long, value_name = "USD", default_value_t = 0.008)]
+    pub(super) price_minute: f64,
+    /// Days after its last use that a cache is removed
+    #[arg(long, value_name = "DAYS", default_value_t = 30.0)]
+    pub(super) keep_days: f64,
+    /// Where the history has no times of its own: jobs a day
+    #[arg(long, value_name = "N", default_value_t = 100.0)]
+    pub(super) jobs_per_day: f64,
+}
+
+impl Assumptions {
+    /// All of them, in words.
+    pub(super) fn describe(&self) -> [(&'static str, String); 3] {
+        let line = format!(
+            "{} MB/s, {} ms to each answer, {} requests of up to {} MB at a time; unpacking and mounting \
+             are not counted",
+            self.line_bandwidth, self.line_latency, self.parallel, self.request_size
+        );
+        let layers = format!(
+            "a job reads {} of what was restored; an index has {} bytes for each file; a save shares \
+             what the restored cache has, and nothing else",
+            self.read_share, self.index_bytes
+        );
+        let prices = format!(
+            "${} for 1000 writes, ${} for 1000 reads, ${} for a GB-month, ${} for a GB out, ${} for a \
+             minute of waiting; caches are kept {} days after their last use",
+            self.price_writes,
+            self.price_reads,
+            self.price_storage,
+            self.price_transfer,
+            self.price_minute,
+            self.keep_days
+        );
+        [("line", line), ("layers", layers), ("prices", prices)]
+    }
+
+    fn requests(&self, bytes: f64) -> f64 {
+        (bytes / (self.request_size * 1e6)).ceil()
+    }
+
+    /// Seconds for some requests and their bytes: rounds of parallel requests, then the line.
+    fn seconds(&self, requests: f64, bytes: f64) -> f64 {
+        let rounds = (requests / f64::from(self.parallel.max(1))).ceil();
+        rounds * self.line_latency / 1e3 + bytes / (self.line_bandwidth * 1e6)
+    }
+}
+
+/// What came together over a history.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Account {
+    pub(super) jobs: f64,
+    pub(super) exact: f64,
+    pub(super) prefix: f64,
+    pub(super) miss: f64,
+    /// Bytes in files that jobs needed, and those of them that were restored.
+    pub(super) needed: f64,
+    pub(super) restored: f64,
+    /// The same for files.
+    pub(super) needed_files: f64,
+    pub(super) restored_files: f64,
+    pub(super) down: f64,
+    pub(super) up: f64,
+    pub(super) reads: f64,
+    pub(super) writes: f64,
+    /// Seconds that jobs waited for transfers.
+    pub(super) seconds: f64,
+    /// Bytes times seconds that the remote kept.
+    pub(super) kept: f64,
+}
+
+impl Account {
+    /// Adds what a job does at its start.
+    pub(super) fn restore(
+        &mut self,
+        policy: Policy,
+        assumed: &Assumptions,
+        (matched, found): (Match, Option<&State>),
+        wanted: &State,
+    ) {
+        self.jobs += 1.0;
+        match matched {
+            Match::Exact => self.exact += 1.0,
+            Match::Prefix => self.prefix += 1.0,
+            Match::Miss => self.miss += 1.0,
+        }
+        self.needed += wanted.raw() as f64;
+        self.needed_files += wanted.file_count() as f64;
+        // Looking for the key.
+        self.reads += 1.0;
+        self.seconds += assumed.seconds(1.0, 0.0);
+        let Some(found) = found else { return };
+        let useful = || wanted.pieces_in(found, true);
+        self.restored += sum(useful(), |piece| piece.raw * piece.times);
+        self.restored_files += wanted.files_in(found) as f64;
+        let bytes = match policy {
+            Policy::Archive => found.archived() as f64,
+            Policy::Layers => {
+                let index = (found.file_count() * assumed.index_bytes) as f64;
+                self.fetch(assumed, index);
+                // A job cannot read what it does not need.
+                sum(useful(), |piece| piece.stored) * assumed.read_share
+            }
+        };
+        self.fetch(assumed, bytes);
+    }
+
+    /// Adds what a job does at its end, when it saves.
+    pub(super) fn save(
+        &mut self,
+        policy: Policy,
+        assumed: &Assumptions,
+        found: Option<&State>,
+        state: &State,
+    ) {
+        let bytes = match policy {
+            Policy::Archive => state.archived() as f64,
+            Policy::Layers => {
+                let new_files = found.map_or(0, |found| state.files_in(found));
+                let index = (state.file_count() - new_files) * assumed.index_bytes;
+                // The layer, its record and the head are objects of their own.
+                self.writes += 3.0;
+                self.seconds += assumed.seconds(3.0, index as f64);
+                self.up += index as f64;
+                match found {
+                    Some(found) => sum(state.pieces_in(found, false), |piece| piece.stored),
+                    None => sum(state.pieces.iter(), |piece| piece.stored),
+                }
+            }
+        };
+        let requests = assumed.requests(bytes);
+        self.writes += requests;
+        self.up += bytes;
+        self.seconds += assumed.seconds(requests, bytes);
+    }
+
+    /// Adds what the remote kept of caches that are no more.
+    pub(super) fn keep(&mut self, policy: Policy, lives: &[Life]) {
+        match policy {
+            Policy::Archive => {
+                for life in lives {
+                    self.kept += life.content.state.archived() as f64 * (life.until - life.from);
+                }
+            }
+            // A copy of a piece is kept while any cache has it.
+            Policy::Layers => {
+                let mut spans: HashMap<u64, (u64, Vec<(f64, f64)>)> = HashMap::new();
+                for life in lives {
+                    let content = &life.content;
+                    for (piece, copy) in content.state.pieces.iter().zip(&content.copies) {
+                        let (_, spans) = spans.entry(*copy).or_insert((piece.stored, vec![]));
+                        spans.push((life.from, life.until));
+                    }
+                }
+                for (stored, spans) in spans.into_values() {
+                    self.kept += stored as f64 * covered(spans);
+                }
+            }
+        }
+    }
+
+    fn fetch(&mut self, assumed: &Assumptions, bytes: f64) {
+        let requests = assumed.requests(bytes);
+        self.reads += requests;
+        self.down += bytes;
+        self.seconds += assumed.seconds(requests, bytes);
+    }
+
+    /// Dollars a month, when the jobs took `span` seconds to come.
+    pub(super) fn dollars(&self, assumed: &Assumptions, span: f64) -> f64 {
+        let total = self.writes / 1e3 * assumed.price_writes
+            + self.reads / 1e3 * assumed.price_reads
+            + self.down / 1e9 * assumed.price_transfer
+            + self.seconds / 60.0 * assumed.price_minute
+            + self.kept / 1e9 / MONTH * assumed.price_storage;
+        total * MONTH / span
+    }
+}
+
+fn sum<'a>(pieces: impl Iterator<Item = &'a Piece>, of: impl Fn(&Piece) -> u64) -> f64 {
+    pieces.map(of).sum::<u64>() as f64
+}
+
+/// The length of some spans together, what they share being counted once.
+fn covered(mut spans: Vec<(f64, f64)>) -> f64 {
+    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut total = 0.0;
+    let mut reached = f64::MIN;
+    for (from, until) in spans {
+        total += (until - from.max(reached)).max(0.0);
+        reached = reached.max(until);
+    }
+    total
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::Assumptions;
+
+    /// Numbers that a hand can reckon with.
+    pub(crate) fn assumed() -> Assumptions {
+        Assumptions {
+            line_bandwidth: 1e-4,
+            line_latency: 1000.0,
+            read_share: 0.5,
+            request_size: 1.0,
+            parallel: 4,
+            index_bytes: 10,
+            price_writes: 1.0,
+            price_reads: 0.0,
+            price_storage: 0.0,
+            price_transfer: 0.0,
+            price_minute: 0.0,
+            keep_days: 1.0,
+            jobs_per_day: 1.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::super::caches::Content;
+    use super::super::history::testing::state;
+    use super::testing::assumed;
+    use super::*;
+
+    #[test]
+    fn a_prefix_hit_moves_an_archive_or_what_is_read_of_a_layer() {
+        let (old, new) = (state(&[1, 2, 3, 4]), state(&[3, 4, 5]));
+        let found = (Match::Prefix, Some(&*old));
+        let mut archive = Account::default();
+        archive.restore(Policy::Archive, &assumed(), found, &new);
+        assert_eq!((archive.needed, archive.restored), (300.0, 200.0));
+        assert_eq!((archive.needed_files, archive.restored_files), (3.0, 2.0));
+        // The key, then the archive of 4 times 50 bytes: two round trips and 200 bytes at 100 a second.
+        assert_eq!(
+            (archive.down, archive.reads, archive.seconds),
+            (200.0, 2.0, 4.0)
+        );
+        archive.save(Policy::Archive, &assumed(), Some(&old), &new);
+        assert_eq!((archive.up, archive.writes), (150.0, 1.0));
+
+        let mut layers = Account::default();
+        layers.restore(Policy::Layers, &assumed(), found, &new);
+        // The index of 4 files, and half of the two pieces that are needed.
+        assert_eq!((layers.down, layers.reads), (40.0 + 50.0, 3.0));
+        layers.save(Policy::Layers, &assumed(), Some(&old), &new);
+        // One new piece, one new file in the index; three small objects and a pack.
+        assert_eq!((layers.up, layers.writes), (50.0 + 10.0, 4.0));
+        assert_eq!((layers.prefix, layers.exact, layers.jobs), (1.0, 0.0, 1.0));
+    }
+
+    #[test]
+    fn what_caches_share_is_kept_once_by_layers() {
+        let life = |ids: &[u64], copies: [u64; 2], from, until| Life {
+            content: Rc::new(Content {
+                state: state(ids),
+                copies: copies.into(),
+            }),
+            from,
+            until,
+        };
+        let kept = |policy, copies| {
+            let lives = [
+                life(&[1, 2], [1, 2], 0.0, 10.0),
+                life(&[2, 3], copies, 5.0, 20.0),
+            ];
+            let mut account = Account::default();
+            account.keep(policy, &lives);
+            account.kept
+        };
+        let archives = 100.0 * 10.0 + 100.0 * 15.0;
+        assert_eq!(kept(Policy::Archive, [2, 3]), archives);
+        assert_eq!(kept(Policy::Layers, [2, 3]), 50.0 * (10.0 + 20.0 + 15.0));
+        // One that was saved without finding the other shares nothing with it.
+        assert_eq!(kept(Policy::Layers, [3, 4]), archives);
+        assert_eq!(covered(vec![(5.0, 6.0), (0.0, 1.0), (0.5, 2.0)]), 3.0);
+    }
+
+    #[test]
+    fn a_month_costs_as_much_as_its_part_of_the_history() {
+        let account = Account {
+            writes: 1000.0,
+            ..Account::default()
+        };
+        assert_eq!(account.dollars(&assumed(), MONTH / 2.0), 2.0);
+    }
+}

@@ -1,0 +1,255 @@
+//! The caches that exist at a time, and how jobs find them: the schemes of keys.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::history::{Job, MAIN, State};
+
+/// How a job's key is made, and what else will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// The key alone.
+    Exact,
+    /// The key, else the newest cache of any branch.
+    Prefix,
+    /// Caches belong to branches: the key on this branch, then on the main one; else the newest of this
+    /// branch, then of the main one.
+    Branch,
+}
+
+impl Scheme {
+    pub(super) const ALL: [Self; 3] = [Self::Exact, Self::Prefix, Self::Branch];
+
+    /// In the table.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact key",
+            Self::Prefix => "key and prefix",
+            Self::Branch => "by branch, main as fallback",
+        }
+    }
+}
+
+/// How a job found its cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Match {
+    /// Under its key.
+    Exact,
+    /// Another that will do.
+    Prefix,
+    /// None.
+    Miss,
+}
+
+/// What a cache holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    /// The directory.
+    pub(super) state: Rc<State>,
+    /// For each of its pieces a number that is the same for caches that share the stored bytes: one
+    /// that was saved over another shares what that had.
+    pub(super) copies: Vec<u64>,
+}
+
+/// A cache that was saved.
+#[derive(Debug, Clone)]
+struct Cache {
+    content: Rc<Content>,
+    saved: f64,
+    used: f64,
+}
+
+/// All caches, by branch and key.
+#[derive(Debug)]
+pub(super) struct Caches {
+    scheme: Scheme,
+    /// Seconds after its last use that a cache is removed.
+    keep: f64,
+    known: HashMap<(Rc<str>, u64), Cache>,
+    /// Copies of pieces that were stored so far.
+    copies: u64,
+}
+
+/// A cache that has been removed, or is still there at the end.
+#[derive(Debug)]
+pub(super) struct Life {
+    /// What was in it.
+    pub(super) content: Rc<Content>,
+    /// When it was saved.
+    pub(super) from: f64,
+    /// When it was removed.
+    pub(super) until: f64,
+}
+
+impl Caches {
+    pub(super) fn new(scheme: Scheme, keep: f64) -> Self {
+        Self {
+            scheme,
+            keep,
+            known: HashMap::new(),
+            copies: 0,
+        }
+    }
+
+    /// Removes what nobody has used for too long.
+    pub(super) fn expire(&mut self, now: f64) -> Vec<Life> {
+        let keep = self.keep;
+        let gone = self
+            .known
+            .extract_if(|_, cache| cache.used + keep < now)
+            .map(|(_, cache)| life(cache, keep));
+        gone.collect()
+    }
+
+    /// All that are left when there are no more jobs; they last as long as they are kept.
+    pub(super) fn end(self) -> Vec<Life> {
+        let keep = self.keep;
+        let left = self.known.into_values();
+        left.map(|cache| life(cache, keep)).collect()
+    }
+
+    /// What a job finds.
+    pub(super) fn find(&mut self, job: &Job) -> (Match, Option<Rc<Content>>) {
+        let main: Rc<str> = MAIN.into();
+        let mut scopes = vec![Rc::clone(&job.branch), main];
+        if self.scheme != Scheme::Branch {
+            scopes = vec![self.scope(job)];
+        }
+        for scope in &scopes {
+            let key = (Rc::clone(scope), job.state.key);
+            if let Some(cache) = self.known.get_mut(&key) {
+                cache.used = job.time;
+                return (Match::Exact, Some(Rc::clone(&cache.content)));
+            }
+        }
+        if self.scheme == Scheme::Exact {
+            return (Match::Miss, None);
+        }
+        for scope in &scopes {
+            let caches = self.known.iter_mut();
+            let here = caches.filter(|((branch, _), _)| branch == scope);
+            // Equal times, which only made-up histories have, are told apart by the key.
+            let newest =
+                here.max_by(|((_, a), x), ((_, b), y)| x.saved.total_cmp(&y.saved).then(a.cmp(b)));
+            if let Some((_, cache)) = newest {
+                cache.used = job.time;
+                return (Match::Prefix, Some(Rc::clone(&cache.content)));
+            }
+        }
+        (Match::Miss, None)
+    }
+
+    /// Saves what a job has at its end, over what it found; the same key is saved once.
+    pub(super) fn save(&mut self, job: &Job, found: Option<&Content>) {
+        let key = (self.scope(job), job.state.key);
+        if self.known.contains_key(&key) {
+            return;
+        }
+        let copies = job.state.pieces.iter().map(|piece| {
+            found
+                .and_then(|found| found.copy(piece.id))
+                .unwrap_or_else(|| {
+                    self.copies += 1;
+                    self.copies
+                })
+        });
+        let content = Content {
+            copies: copies.collect(),
+            state: Rc::clone(&job.state),
+        };
+        let cache = Cache {
+            content: Rc::new(content),
+            saved: job.time,
+            used: job.time,
+        };
+        self.known.insert(key, cache);
+    }
+
+    fn scope(&self, job: &Job) -> Rc<str> {
+        match self.scheme {
+            Scheme::Branch => Rc::clone(&job.branch),
+            Scheme::Exact | Scheme::Prefix => MAIN.into(),
+        }
+    }
+}
+
+impl Content {
+    /// The copy of a piece that it has, if it has one.
+    fn copy(&self, piece: u64) -> Option<u64> {
+        let pieces = &self.state.pieces;
+        let at = pieces.binary_search_by_key(&piece, |piece| piece.id);
+        at.ok().map(|at| self.copies[at])
+    }
+}
+
+fn life(cache: Cache, keep: f64) -> Life {
+    Life {
+        content: cache.content,
+        from: cache.saved,
+        until: cache.used + keep,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::testing::job;
+    use super::*;
+
+    const DAY: f64 = 86_400.0;
+
+    fn run(scheme: Scheme, jobs: &[Job]) -> Vec<Match> {
+        let mut caches = Caches::new(scheme, 7.0 * DAY);
+        let step = |job: &Job| {
+            caches.expire(job.time);
+            let (matched, found) = caches.find(job);
+            if matched != Match::Exact {
+                caches.save(job, found.as_deref());
+            }
+            matched
+        };
+        jobs.iter().map(step).collect()
+    }
+
+    #[test]
+    fn each_scheme_finds_what_it_should() {
+        use Match::{Exact, Miss, Prefix};
+        let jobs = [
+            job(0.0, "main", &[1]),
+            job(1.0, "a", &[1]),
+            job(2.0, "a", &[1, 2]),
+            job(3.0, "b", &[1, 2]),
+            job(4.0, "b", &[1, 2]),
+            job(5.0, "main", &[1, 3]),
+        ];
+        assert_eq!(
+            run(Scheme::Exact, &jobs),
+            [Miss, Exact, Miss, Exact, Exact, Miss]
+        );
+        assert_eq!(
+            run(Scheme::Prefix, &jobs),
+            [Miss, Exact, Prefix, Exact, Exact, Prefix]
+        );
+        // Branch b does not see what a saved, and starts from main.
+        assert_eq!(
+            run(Scheme::Branch, &jobs),
+            [Miss, Exact, Prefix, Prefix, Exact, Prefix]
+        );
+    }
+
+    #[test]
+    fn the_newest_will_do_and_what_is_not_used_goes() {
+        let mut caches = Caches::new(Scheme::Prefix, 2.0 * DAY);
+        caches.save(&job(0.0, "main", &[1]), None);
+        let (_, first) = caches.find(&job(0.5, "main", &[7]));
+        caches.save(&job(1.0, "main", &[1, 2]), first.as_deref());
+        let (matched, found) = caches.find(&job(1.5, "x", &[9]));
+        assert_eq!(matched, Match::Prefix);
+        // What the first has is shared.
+        assert_eq!(found.unwrap().copies, [1, 2]);
+        let gone = caches.expire(2.6 * DAY);
+        assert_eq!(gone.len(), 1);
+        assert_eq!((gone[0].from, gone[0].until), (0.0, 2.5 * DAY));
+        let left = caches.end();
+        assert_eq!((left.len(), left[0].until), (1, 3.5 * DAY));
+    }
+}

@@ -1,0 +1,157 @@
+//! Histories from directories: states of a cached directory, cut and compressed as cachefs does it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use cachefs_store::chunk;
+use cachefs_store::frame::{BuiltFrame, FrameBuilder};
+use cachefs_store::id::ChunkId;
+
+use super::history::{History, Job, MAIN, Piece, State, number};
+use crate::interrupt;
+
+/// One job for each directory, in the order given, `gap` seconds apart.
+pub(super) fn read(directories: &[PathBuf], gap: f64) -> Result<History> {
+    let mut reader = Reader::default();
+    let mut jobs = Vec::new();
+    for (position, dir) in directories.iter().enumerate() {
+        let state = reader.state(dir);
+        let state = state.with_context(|| format!("could not read {}", dir.display()))?;
+        jobs.push(Job {
+            time: gap * position as f64,
+            branch: MAIN.into(),
+            state: Rc::new(state),
+        });
+    }
+    let facts = vec![(
+        "history",
+        format!(
+            "{} directories, one job for each; bytes are those of the chunks and frames that cachefs \
+             makes of them, and an archive is taken to compress as well as frames do",
+            directories.len()
+        ),
+    )];
+    Ok(History {
+        jobs,
+        facts,
+        real_times: false,
+    })
+}
+
+/// Reads states one after the other; chunks are compressed with the neighbours that they have when
+/// they are new, as a save would do it.
+#[derive(Default)]
+struct Reader {
+    stored: HashMap<ChunkId, u64>,
+}
+
+impl Reader {
+    fn state(&mut self, dir: &Path) -> Result<State> {
+        let mut paths = Vec::new();
+        files(dir, &mut paths)?;
+        paths.sort();
+        let mut builder = FrameBuilder::new()?;
+        let mut chunks = Vec::new();
+        let mut contents = Vec::new();
+        for path in &paths {
+            interrupt::check()?;
+            let bytes = fs::read(path)?;
+            let mut ids = Vec::new();
+            for segment in bytes.chunks(chunk::SEGMENT as usize) {
+                let mut rest = segment;
+                for length in chunk::cut(segment) {
+                    let (piece, after) = rest.split_at(length);
+                    rest = after;
+                    let id = ChunkId::of(piece);
+                    ids.push((id, length as u64));
+                    // The place is taken at once, so that no chunk is compressed twice.
+                    if let Entry::Vacant(place) = self.stored.entry(id) {
+                        place.insert(0);
+                        self.take(builder.push(id, piece)?);
+                    }
+                }
+            }
+            let name = path.strip_prefix(dir)?;
+            contents.push((number(&(name, &ids)), 1));
+            chunks.extend(ids);
+        }
+        self.take(builder.finish()?);
+        let pieces = chunks.iter().map(|(id, length)| Piece {
+            id: number(id),
+            raw: *length,
+            stored: self.stored.get(id).copied().unwrap_or(0),
+            times: 1,
+        });
+        Ok(State::new(
+            number(&contents),
+            pieces,
+            contents.iter().copied(),
+        ))
+    }
+
+    /// Notes what the chunks of a frame take in it, each its share.
+    fn take(&mut self, frame: Option<BuiltFrame>) {
+        let Some(frame) = frame else { return };
+        for (id, length) in &frame.chunks {
+            let share = f64::from(*length) / f64::from(frame.raw.max(1));
+            let stored = (frame.stored.len() as f64 * share).round() as u64;
+            self.stored.insert(*id, stored);
+        }
+    }
+}
+
+/// The regular files below a directory.
+fn files(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            files(&entry.path(), found)?;
+        } else if kind.is_file() {
+            found.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_the_same_is_found_and_compressed_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = |name: &str| temp.path().join(name);
+        let text = "a line that compresses well\n".repeat(100);
+        for (name, changed) in [("one", "old"), ("two", "new")] {
+            fs::create_dir_all(dir(name).join("sub")).unwrap();
+            fs::write(dir(name).join("same"), &text).unwrap();
+            fs::write(dir(name).join("sub/again"), &text).unwrap();
+            fs::write(dir(name).join("changed"), changed).unwrap();
+        }
+        let history = read(&[dir("one"), dir("two"), dir("one")], 60.0).unwrap();
+        let states: Vec<_> = history.jobs.iter().map(|job| &job.state).collect();
+        assert_eq!(states[0], states[2]);
+        assert_ne!(states[0].key, states[1].key);
+        assert_eq!(states[0].raw(), 2 * text.len() as u64 + 3);
+        assert_eq!(states[0].pieces.len(), 2);
+        assert!(states[0].archived() < 1000 && states[0].archived() > 0);
+        assert_eq!(
+            states[1]
+                .pieces_in(states[0], false)
+                .map(|piece| piece.raw)
+                .sum::<u64>(),
+            3
+        );
+        assert_eq!(
+            (states[1].files_in(states[0]), states[1].file_count()),
+            (2, 3)
+        );
+        assert_eq!(history.jobs[2].time, 120.0);
+        read(&[dir("none")], 1.0).unwrap_err();
+    }
+}

@@ -1,0 +1,226 @@
+//! Histories that are made up: a main branch and pull requests, with a stated drift.
+
+use std::rc::Rc;
+
+use super::history::{History, Job, MAIN, State, number};
+use super::lock::PackageModel;
+
+/// How a made-up history goes.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Drift {
+    /// For a made-up history: jobs
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    jobs: u32,
+    /// For a made-up history: packages in the lock file
+    #[arg(long, value_name = "N", default_value_t = 800)]
+    packages: u32,
+    /// For a made-up history: how likely a job changes the lock file
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    change: f64,
+    /// For a made-up history: which part of the packages such a change replaces
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
+    drift: f64,
+    /// For a made-up history: branches at a time, besides the main one
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    branches: u32,
+    /// For a made-up history: jobs of a branch until it is merged
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    branch_jobs: u32,
+    /// For a made-up history: another number makes another history
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// The lock file on one branch: the version of each package.
+#[derive(Debug, Clone)]
+struct Lock {
+    versions: Vec<u32>,
+    state: Rc<State>,
+}
+
+/// A branch that is worked on.
+#[derive(Debug)]
+struct Branch {
+    name: Rc<str>,
+    lock: Lock,
+    /// The packages that it changed.
+    changed: Vec<usize>,
+    jobs_left: u32,
+}
+
+struct Maker<'a> {
+    drift: &'a Drift,
+    model: &'a PackageModel,
+    random: fastrand::Rng,
+    /// The newest version of any package: no two changes make the same one.
+    version: u32,
+}
+
+/// Makes one, with `gap` seconds from job to job.
+pub(super) fn make(drift: &Drift, model: &PackageModel, gap: f64) -> History {
+    let mut maker = Maker {
+        drift,
+        model,
+        random: fastrand::Rng::with_seed(drift.seed),
+        version: 0,
+    };
+    let versions = vec![0; drift.packages as usize];
+    let mut main = Lock {
+        state: maker.state(&versions),
+        versions,
+    };
+    let mut open: Vec<Branch> = Vec::new();
+    let mut jobs = Vec::new();
+    let mut started = 0;
+    for number in 0..drift.jobs {
+        let (branch, state) = maker.step(&mut main, &mut open, &mut started);
+        jobs.push(Job {
+            time: gap * f64::from(number),
+            branch,
+            state,
+        });
+    }
+    History {
+        jobs,
+        facts: vec![
+            ("history", drift.describe()),
+            ("packages", model.describe()),
+        ],
+        real_times: false,
+    }
+}
+
+impl Drift {
+    fn describe(&self) -> String {
+        format!(
+            "made up (seed {}): {} jobs on {MAIN} and {} branches at a time, each of {} jobs and then \
+             merged; {} packages; a job on a branch changes {} of them with a likelihood of {}",
+            self.seed,
+            self.jobs,
+            self.branches,
+            self.branch_jobs,
+            self.packages,
+            self.drift,
+            self.change
+        )
+    }
+}
+
+impl Maker<'_> {
+    /// The next job: one of a branch, or that of a merge on the main branch.
+    fn step(
+        &mut self,
+        main: &mut Lock,
+        open: &mut Vec<Branch>,
+        started: &mut u32,
+    ) -> (Rc<str>, Rc<State>) {
+        if self.drift.branches == 0 {
+            self.maybe_change(main);
+            return (MAIN.into(), Rc::clone(&main.state));
+        }
+        while open.len() < self.drift.branches as usize {
+            *started += 1;
+            open.push(Branch {
+                name: format!("branch-{started}").into(),
+                lock: main.clone(),
+                changed: Vec::new(),
+                jobs_left: self.drift.branch_jobs,
+            });
+        }
+        let at = self.random.usize(..open.len());
+        let branch = &mut open[at];
+        if branch.jobs_left == 0 {
+            let merged = open.swap_remove(at);
+            if !merged.changed.is_empty() {
+                for package in merged.changed {
+                    main.versions[package] = merged.lock.versions[package];
+                }
+                main.state = self.state(&main.versions);
+            }
+            return (MAIN.into(), Rc::clone(&main.state));
+        }
+        branch.jobs_left -= 1;
+        let changed = self.maybe_change(&mut branch.lock);
+        branch.changed.extend(changed);
+        (Rc::clone(&branch.name), Rc::clone(&branch.lock.state))
+    }
+
+    /// Changes a lock file as often and as much as was said; tells which packages.
+    fn maybe_change(&mut self, lock: &mut Lock) -> Vec<usize> {
+        if lock.versions.is_empty() || self.random.f64() >= self.drift.change {
+            return Vec::new();
+        }
+        let share = f64::from(self.drift.packages) * self.drift.drift;
+        let count = (share.round() as usize).clamp(1, lock.versions.len());
+        let packages = self.random.choose_multiple(0..lock.versions.len(), count);
+        for &package in &packages {
+            self.version += 1;
+            lock.versions[package] = self.version;
+        }
+        lock.state = self.state(&lock.versions);
+        packages
+    }
+
+    fn state(&self, versions: &[u32]) -> Rc<State> {
+        let packages = versions.iter().enumerate();
+        Rc::new(self.model.of_packages(number(versions), packages))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn drift() -> Drift {
+        Drift {
+            jobs: 400,
+            packages: 100,
+            change: 0.5,
+            drift: 0.02,
+            branches: 3,
+            branch_jobs: 4,
+            seed: 7,
+        }
+    }
+
+    #[test]
+    fn a_history_is_the_same_for_the_same_seed_only() {
+        let keys = |drift: &Drift| -> Vec<u64> {
+            let history = make(drift, &PackageModel::for_tests(), 60.0);
+            history.jobs.iter().map(|job| job.state.key).collect()
+        };
+        assert_eq!(keys(&drift()), keys(&drift()));
+        let other = Drift { seed: 8, ..drift() };
+        assert_ne!(keys(&drift()), keys(&other));
+    }
+
+    #[test]
+    fn branches_drift_and_come_back_to_main() {
+        let history = make(&drift(), &PackageModel::for_tests(), 60.0);
+        let names: HashSet<_> = history.jobs.iter().map(|job| &*job.branch).collect();
+        assert!(names.len() > 50 && names.contains(MAIN), "{}", names.len());
+        let on_main: Vec<_> = history
+            .jobs
+            .iter()
+            .filter(|job| &*job.branch == MAIN)
+            .collect();
+        // One job in five is that of a merge, and most merges changed something.
+        assert!((50..110).contains(&on_main.len()), "{}", on_main.len());
+        let keys: HashSet<_> = on_main.iter().map(|job| job.state.key).collect();
+        assert!(keys.len() > on_main.len() / 2);
+        assert!(history.jobs.iter().all(|job| job.state.pieces.len() == 100));
+    }
+
+    #[test]
+    fn without_drift_there_is_one_state() {
+        let still = Drift {
+            change: 0.0,
+            ..drift()
+        };
+        let history = make(&still, &PackageModel::for_tests(), 60.0);
+        let keys: HashSet<_> = history.jobs.iter().map(|job| job.state.key).collect();
+        assert_eq!(keys.len(), 1);
+    }
+}

@@ -1,0 +1,184 @@
+//! Backup programs with deduplication: restic, borg, casync.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::peer::{Peer, Restored, Seat, Version, run};
+use super::rclone::Carried;
+use crate::remote::Location;
+use crate::workspace;
+
+/// restic. It compresses since version 0.14, and always encrypts.
+pub(super) struct Restic<'a> {
+    repository: String,
+    seat: Seat<'a>,
+}
+
+impl Restic<'_> {
+    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+        let repository = match seat.place.location() {
+            Location::Directory(dir) => dir.display().to_string(),
+            Location::Bucket {
+                endpoint,
+                bucket,
+                prefix,
+                ..
+            } => {
+                let server = endpoint.unwrap_or_else(|| "https://s3.amazonaws.com".to_owned());
+                format!("s3:{server}/{bucket}/{prefix}")
+            }
+        };
+        let restic = Restic { repository, seat };
+        run(restic.command("saver").arg("init"))?;
+        Ok(Box::new(restic))
+    }
+
+    /// The program on one machine: what it keeps for itself is in a directory of this name.
+    fn command(&self, machine: &str) -> Command {
+        let mut command = Command::new("restic");
+        command.env("RESTIC_REPOSITORY", &self.repository);
+        command.env("RESTIC_PASSWORD", "bench");
+        command.envs(self.seat.place.variables());
+        if let Location::Bucket {
+            endpoint, region, ..
+        } = self.seat.place.location()
+            // Servers other than AWS need not be able to tell it, and most do not care.
+            && let Some(region) = region.or(endpoint.map(|_| "us-east-1".to_owned()))
+        {
+            command.env("AWS_DEFAULT_REGION", region);
+        }
+        command.arg("--quiet").arg("--cache-dir");
+        command.arg(self.seat.local.join(machine));
+        command
+    }
+}
+
+impl Peer for Restic<'_> {
+    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+        let mut command = self.command("saver");
+        command.args(["backup", "--tag", version.name(), "."]);
+        Ok(run(command.current_dir(dir))?.wall)
+    }
+
+    fn stored(&self) -> Result<u64> {
+        self.seat.stored()
+    }
+
+    fn restore(&mut self) -> Result<Restored> {
+        let path = self.seat.fresh("restored")?;
+        let mut command = self.command("restorer");
+        command.args(["restore", "latest", "--tag", Version::First.name()]);
+        let wall = run(command.arg("--target").arg(&path))?.wall;
+        Ok(Restored { wall, path })
+    }
+
+    fn release(&mut self) -> Result<()> {
+        workspace::remove(&self.seat.local.join("restorer"))?;
+        workspace::remove(&self.seat.local.join("restored"))
+    }
+}
+
+/// borg, without encryption, with the compression of the others.
+pub(super) struct Borg<'a> {
+    carried: Carried,
+    seat: Seat<'a>,
+}
+
+impl Borg<'_> {
+    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+        let carried = Carried::new(&seat)?;
+        let borg = Borg { carried, seat };
+        let mut command = borg.command("saver", &borg.carried.dir);
+        run(command.args(["init", "--encryption", "none"]))?;
+        Ok(Box::new(borg))
+    }
+
+    /// The program on one machine, with a repository.
+    fn command(&self, machine: &str, repository: &Path) -> Command {
+        let mut command = Command::new("borg");
+        command.env("BORG_REPO", repository);
+        command.env("BORG_BASE_DIR", self.seat.local.join(machine));
+        command.env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
+        command.env("BORG_RELOCATED_REPO_ACCESS_IS_OK", "yes");
+        command
+    }
+}
+
+impl Peer for Borg<'_> {
+    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+        let mut command = self.command("saver", &self.carried.dir);
+        command.args(["create", "--compression", "zstd,3"]);
+        command.arg(format!("::{}", version.name())).arg(".");
+        Ok(run(command.current_dir(dir))?.wall + self.carried.up()?)
+    }
+
+    fn stored(&self) -> Result<u64> {
+        self.seat.stored()
+    }
+
+    fn restore(&mut self) -> Result<Restored> {
+        let path = self.seat.fresh("restored")?;
+        let (repository, fetched) = self.carried.down(&self.seat)?;
+        let mut command = self.command("restorer", &repository);
+        command.arg("extract").arg("::v1").current_dir(&path);
+        let wall = fetched + run(&mut command)?.wall;
+        Ok(Restored { wall, path })
+    }
+
+    fn release(&mut self) -> Result<()> {
+        for name in ["restorer", "fetched", "restored"] {
+            workspace::remove(&self.seat.local.join(name))?;
+        }
+        Ok(())
+    }
+}
+
+/// casync.
+pub(super) struct Casync<'a> {
+    carried: Carried,
+    seat: Seat<'a>,
+}
+
+impl Casync<'_> {
+    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+        let carried = Carried::new(&seat)?;
+        Ok(Box::new(Casync { carried, seat }))
+    }
+
+    /// The program with a store of chunks and an index beside it.
+    fn command(verb: &str, files: &Path, version: Version) -> Command {
+        let mut command = Command::new("casync");
+        command.arg(verb).arg("--store").arg(files.join("chunks"));
+        command.arg(files.join(format!("{}.caidx", version.name())));
+        command
+    }
+}
+
+impl Peer for Casync<'_> {
+    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+        let mut command = Self::command("make", &self.carried.dir, version);
+        Ok(run(command.arg(dir))?.wall + self.carried.up()?)
+    }
+
+    fn stored(&self) -> Result<u64> {
+        self.seat.stored()
+    }
+
+    fn restore(&mut self) -> Result<Restored> {
+        let path = self.seat.fresh("restored")?;
+        let (files, fetched) = self.carried.down(&self.seat)?;
+        let mut command = Self::command("extract", &files, Version::First);
+        let wall = fetched + run(command.arg(&path))?.wall;
+        Ok(Restored { wall, path })
+    }
+
+    fn release(&mut self) -> Result<()> {
+        for name in ["fetched", "restored"] {
+            workspace::remove(&self.seat.local.join(name))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! All kinds of peers, and which of them can be had here.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use super::archive::{Copy, Tar};
+use super::backup::{Borg, Casync, Restic};
+use super::mounted::{Juicefs, Squashfs};
+use super::ours::Cachefs;
+use super::peer::{Bucket, Kind, run};
+use super::rclone::Objects;
+
+/// The reference first, then those we are compared with, then we.
+pub(super) const ALL: [Kind; 11] = [
+    Kind {
+        name: "tar+zstd",
+        about: "tar | zstd -T0 -3, as actions/cache does it; the archive is streamed to the remote \
+                and back in parts of 32 MiB, four at a time",
+        programs: &["tar", "zstd"],
+        bucket: Bucket::Known,
+        root: false,
+        make: Tar::zstd,
+    },
+    Kind {
+        name: "tar+gzip",
+        about: "the same with gzip -6",
+        programs: &["tar", "gzip"],
+        bucket: Bucket::Known,
+        root: false,
+        make: Tar::gzip,
+    },
+    Kind {
+        name: "cp",
+        about: "cp -a to a directory and back",
+        programs: &["cp"],
+        bucket: Bucket::Instead("rclone, which copies files one by one to a bucket"),
+        root: false,
+        make: Copy::make,
+    },
+    Kind {
+        name: "rclone",
+        about: "rclone sync with 32 transfers, one object for each file; the second version goes \
+                over the first, so only one is kept",
+        programs: &["rclone"],
+        bucket: Bucket::Known,
+        root: false,
+        make: Objects::make,
+    },
+    Kind {
+        name: "restic",
+        about: "restic backup and restore; compresses and encrypts; the repository is made before",
+        programs: &["restic"],
+        bucket: Bucket::Known,
+        root: false,
+        make: Restic::make,
+    },
+    Kind {
+        name: "borg",
+        about: "borg create with zstd,3 and no encryption, and extract; the repository is made \
+                before",
+        programs: &["borg"],
+        bucket: Bucket::Carried,
+        root: false,
+        make: Borg::make,
+    },
+    Kind {
+        name: "casync",
+        about: "casync make and extract of a directory, with an index and a store of chunks",
+        programs: &["casync"],
+        bucket: Bucket::Carried,
+        root: false,
+        make: Casync::make,
+    },
+    Kind {
+        name: "squashfs",
+        about: "mksquashfs with zstd level 3, and a read-only loop mount; the image of the second \
+                version is a whole one",
+        programs: &["mksquashfs", "mount"],
+        bucket: Bucket::Carried,
+        root: true,
+        make: Squashfs::make,
+    },
+    Kind {
+        name: "juicefs",
+        about: "juicefs mount, rsync into it, umount; the second version starts as a juicefs clone \
+                of the first; metadata is in SQLite on this machine, which is not carried to the \
+                restoring one; the volume is formatted before",
+        programs: &["juicefs", "rsync", "rclone"],
+        bucket: Bucket::Known,
+        root: true,
+        make: Juicefs::make,
+    },
+    Kind {
+        name: "cachefs copy",
+        about: "cachefs save, and restore --mode copy with a new store; the second version is saved \
+                from a plain directory by the store that saved the first",
+        programs: &[],
+        bucket: Bucket::Known,
+        root: false,
+        make: Cachefs::copy,
+    },
+    Kind {
+        name: "cachefs mount",
+        about: "cachefs save, and restore --mode mount with a new store and no daemon; the second \
+                version is made and saved in a mount of the first",
+        programs: &[],
+        bucket: Bucket::Known,
+        root: false,
+        make: Cachefs::mount,
+    },
+];
+
+impl Kind {
+    /// Why it cannot take part here, if it cannot.
+    pub(super) fn obstacle(&self, bucket: bool) -> Option<String> {
+        if bucket && let Bucket::Instead(other) = self.bucket {
+            return Some(format!(
+                "has no notion of a bucket; in its place see {other}"
+            ));
+        }
+        let carrier = (bucket && self.bucket == Bucket::Carried).then_some(&"rclone");
+        let missing = self
+            .programs
+            .iter()
+            .chain(carrier)
+            .find(|program| !is_here(program));
+        if let Some(program) = missing {
+            return Some(format!(
+                "{program} is not installed (scripts/bench-tools installs it)"
+            ));
+        }
+        (self.root && !rustix::process::geteuid().is_root())
+            .then(|| "needs root to mount".to_owned())
+    }
+
+    /// What its programs say about their versions.
+    pub(super) fn versions(&self) -> impl Iterator<Item = String> {
+        self.programs.iter().filter_map(|program| version(program))
+    }
+}
+
+fn version(program: &str) -> Option<String> {
+    // Each has one of these, and says something else to the others.
+    let ways = ["--version", "version", "-version"];
+    let said = ways.iter().find_map(|way| {
+        let asked = run(Command::new(program).arg(way)).ok()?;
+        let line = asked.stdout.lines().next()?.trim_matches(['*', ' ']);
+        line.contains(|letter: char| letter.is_ascii_digit())
+            .then(|| line.to_owned())
+    })?;
+    Some(if said.contains(program) {
+        said
+    } else {
+        format!("{program} {said}")
+    })
+}
+
+fn is_here(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|dir| is_file(&dir.join(program)))
+}
+
+fn is_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let kind = |programs, bucket| Kind {
+            programs,
+            bucket,
+            ..ALL.into_iter().next().unwrap()
+        };
+        assert_eq!(kind(&["sh"], Bucket::Known).obstacle(true), None);
+        let missing = kind(&["sh", "no-such-program"], Bucket::Known).obstacle(false);
+        assert!(
+            missing
+                .unwrap()
+                .contains("no-such-program is not installed")
+        );
+        let other = kind(&["sh"], Bucket::Instead("something")).obstacle(true);
+        assert!(other.unwrap().contains("something"));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: std::collections::BTreeSet<_> = ALL.iter().map(|kind| kind.name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

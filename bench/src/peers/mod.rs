@@ -1,0 +1,312 @@
+//! cachefs among everything else that keeps a directory for later: the plan of the comparison.
+//!
+//! In each run each peer saves the first version, restores it and has it read, one peer after the
+//! other; then each saves the second. A peer that fails is left out from there on, and the report
+//! says why.
+
+mod archive;
+mod backup;
+mod kinds;
+mod mounted;
+mod ours;
+mod peer;
+mod rclone;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::common::{Common, Output, Setup, step};
+use crate::interrupt;
+use crate::recorder::{Quantity, Recorder};
+use crate::report::{Report, Section};
+use crate::subject::{Subject, Versions, verify};
+use crate::work::{find, read};
+use peer::{Kind, Peer, Seat, Version};
+
+const SAVE_FIRST: Quantity = Quantity::seconds("save v1");
+const STORED: Quantity = Quantity::bytes("bytes stored by v1");
+const SAVE_SECOND: Quantity = Quantity::seconds("save v2");
+const ADDED: Quantity = Quantity::bytes("bytes added by v2");
+const READY: Quantity = Quantity::seconds("restore v1 until the directory can be used");
+const FIRST_FILE: Quantity = Quantity::seconds("restore, list the directory and read one file");
+const FIND: Quantity = Quantity::seconds("find, first after the restore");
+const FIND_AGAIN: Quantity = Quantity::seconds("find again");
+const READ: Quantity = Quantity::seconds("restore, find and read everything, 2 threads");
+const READ_AGAIN: Quantity = Quantity::seconds("read everything again, 2 threads");
+const ORDER: [Quantity; 10] = [
+    READY,
+    FIRST_FILE,
+    READ,
+    SAVE_FIRST,
+    STORED,
+    SAVE_SECOND,
+    ADDED,
+    FIND,
+    FIND_AGAIN,
+    READ_AGAIN,
+];
+
+/// How much of the complaint of a peer that failed is in the report; all of it goes to standard error.
+const COMPLAINT: usize = 300;
+
+/// What to compare.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    versions: Versions,
+    #[command(flatten)]
+    choice: Choice,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Who takes part, and how.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Choice {
+    /// Take only these, such as `tar+zstd,restic,cachefs mount`; the first is the reference
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Leave these out
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    skip: Vec<String>,
+    /// Empty the page cache of the machine before each restore (needs root, and slows down whatever
+    /// else runs here)
+    #[arg(long)]
+    drop_caches: bool,
+}
+
+/// Compares, and tells what came out on standard output.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let setup = Setup::open(&options.common)?;
+    let machine = setup.machine(versions(&setup, &options.choice)?)?;
+    let section = measure(&setup, &options.versions, &options.choice)?;
+    options.output.write(&Report::new(machine, vec![section]))
+}
+
+/// The versions of the programs that take part.
+pub(crate) fn versions(setup: &Setup, choice: &Choice) -> Result<Vec<String>> {
+    let kinds = choice.kinds()?;
+    let here = kinds
+        .iter()
+        .filter(|kind| kind.obstacle(setup.target.is_bucket()).is_none());
+    let versions: BTreeSet<_> = here.flat_map(Kind::versions).collect();
+    Ok(versions.into_iter().collect())
+}
+
+/// Does everything as often as wanted.
+pub(crate) fn measure(setup: &Setup, versions: &Versions, choice: &Choice) -> Result<Section> {
+    let mut section = setup.section("every way to cache a directory");
+    let mut recorder = Recorder::new(&ORDER);
+    let mut kinds = Vec::new();
+    for kind in choice.kinds()? {
+        match kind.obstacle(setup.target.is_bucket()) {
+            Some(obstacle) => recorder.note(format!("{} left out: {obstacle}", kind.name)),
+            None => kinds.push(kind),
+        }
+    }
+    let subject = Subject::prepare(&setup.workspace, versions)?;
+    subject.describe(&mut section);
+    if choice.drop_caches {
+        section.fact("caches", "page cache emptied before each restore");
+    }
+    for kind in &kinds {
+        section.fact(kind.name, about(kind, setup.target.is_bucket()));
+    }
+    for number in 1..=setup.runs {
+        eprintln!("peers: run {number} of {}", setup.runs);
+        let mut bench = Bench {
+            setup,
+            subject: &subject,
+            recorder: &mut recorder,
+            drop_caches: choice.drop_caches,
+        };
+        bench.run(number, &mut kinds)?;
+    }
+    recorder.finish(&mut section);
+    Ok(section)
+}
+
+fn about(kind: &Kind, bucket: bool) -> String {
+    let carried = bucket && kind.bucket == peer::Bucket::Carried;
+    let how = if carried {
+        "; its files are carried to the bucket and back by rclone sync, which is counted"
+    } else {
+        ""
+    };
+    format!("{}{how}", kind.about)
+}
+
+impl Choice {
+    fn kinds(&self) -> Result<Vec<Kind>> {
+        let mut kinds = Vec::from(kinds::ALL);
+        for name in self.only.iter().chain(&self.skip) {
+            ensure!(
+                kinds.iter().any(|kind| kind.name == name),
+                "there is no {name}; there are: {}",
+                kinds::ALL.map(|kind| kind.name).join(", ")
+            );
+        }
+        if !self.only.is_empty() {
+            let wanted = |kind: &Kind| self.only.iter().position(|name| name == kind.name);
+            kinds.retain(|kind| wanted(kind).is_some());
+            kinds.sort_by_key(wanted);
+        }
+        kinds.retain(|kind| !self.skip.iter().any(|name| name == kind.name));
+        Ok(kinds)
+    }
+}
+
+/// One run.
+struct Bench<'a> {
+    setup: &'a Setup,
+    subject: &'a Subject,
+    recorder: &'a mut Recorder,
+    drop_caches: bool,
+}
+
+impl<'a> Bench<'a> {
+    fn run(&mut self, number: u16, kinds: &mut Vec<Kind>) -> Result<()> {
+        self.subject.bring_plain_to(false)?;
+        let mut peers = Vec::new();
+        let mut here = Vec::new();
+        for kind in kinds.drain(..) {
+            let first = self.seat(number, &kind).and_then(|seat| {
+                let mut peer = (kind.make)(seat)?;
+                self.first(kind.name, &mut *peer)?;
+                Ok(peer)
+            });
+            if let Some(peer) = self.unless_failed(kind.name, first)? {
+                peers.push(peer);
+                here.push(kind);
+            }
+        }
+        self.subject.bring_plain_to(true)?;
+        for (kind, mut peer) in here.into_iter().zip(peers) {
+            let second = self.second(kind.name, &mut *peer);
+            if self.unless_failed(kind.name, second)?.is_some() {
+                kinds.push(kind);
+            }
+        }
+        Ok(())
+    }
+
+    fn seat(&self, number: u16, kind: &Kind) -> Result<Seat<'a>> {
+        let name = kind.name.replace(' ', "-");
+        Ok(Seat {
+            setup: self.setup,
+            local: self.setup.workspace.fresh(&format!("peer-{name}"))?,
+            place: self.setup.target.place(&format!("run-{number}-{name}"))?,
+        })
+    }
+
+    /// Notes a failure, unless it is ours to stop.
+    fn unless_failed<T>(&mut self, name: &str, result: Result<T>) -> Result<Option<T>> {
+        interrupt::check()?;
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => {
+                eprintln!("  {name} failed: {error:#}");
+                let why: String = format!("{error:#}").chars().take(COMPLAINT).collect();
+                self.recorder.note(format!(
+                    "{name} failed and was left out from there on: {why}"
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Saves the first version, and restores and reads it.
+    fn first(&mut self, name: &str, peer: &mut dyn Peer) -> Result<()> {
+        step(&format!("{name}: save v1"))?;
+        let saved = peer.save(Version::First, &self.subject.plain)?;
+        let stored = peer.stored()?;
+        step(&format!("{name}: restore, find, read all, again"))?;
+        if self.drop_caches {
+            fs::write("/proc/sys/vm/drop_caches", "3").context("could not empty the page cache")?;
+        }
+        let restored = peer.restore()?;
+        let used = self.used(name, &restored.path, restored.wall);
+        let released = peer.release();
+        used.and(released)?;
+        // Only what did all of it is reported.
+        self.recorder.time(SAVE_FIRST, name, saved);
+        self.recorder.bytes(STORED, name, stored);
+        Ok(())
+    }
+
+    /// Uses a directory that was restored.
+    fn used(&mut self, name: &str, path: &std::path::Path, ready: Duration) -> Result<()> {
+        let wanted = self.subject.v1.totals;
+        let list = find::list(path)?;
+        let file = read::file(&path.join(&self.subject.typical))?;
+        let (find_cold, found) = find::find(path)?;
+        let (read_cold, read) = read::all(path, 2)?;
+        verify(name, found, wanted)?;
+        verify(name, read, wanted)?;
+        let (find_warm, _) = find::find(path)?;
+        let (read_warm, _) = read::all(path, 2)?;
+        let recorder = &mut *self.recorder;
+        let first_file = ready + list + file;
+        recorder.time(READY, name, ready);
+        recorder.time(FIRST_FILE, name, first_file);
+        recorder.time(READ, name, first_file + find_cold + read_cold);
+        recorder.time(FIND, name, find_cold);
+        recorder.time(FIND_AGAIN, name, find_warm);
+        recorder.time(READ_AGAIN, name, read_warm);
+        Ok(())
+    }
+
+    /// Saves the second version.
+    fn second(&mut self, name: &str, peer: &mut dyn Peer) -> Result<()> {
+        step(&format!("{name}: save v2"))?;
+        let before = peer.stored()?;
+        let saved = peer.save(Version::Second, &self.subject.plain)?;
+        let added = peer.stored()?.saturating_sub(before);
+        self.recorder.time(SAVE_SECOND, name, saved);
+        self.recorder.bytes(ADDED, name, added);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_can_be_chosen_and_the_first_named_is_the_reference() {
+        let names = |only: &[&str], skip: &[&str]| -> Vec<&str> {
+            let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            let choice = Choice {
+                only: owned(only),
+                skip: owned(skip),
+                drop_caches: false,
+            };
+            choice
+                .kinds()
+                .unwrap()
+                .iter()
+                .map(|kind| kind.name)
+                .collect()
+        };
+        assert_eq!(names(&["cp", "tar+zstd"], &[]), ["cp", "tar+zstd"]);
+        assert_eq!(names(&[], &[]).len(), kinds::ALL.len());
+        assert!(!names(&[], &["borg"]).contains(&"borg"));
+        let wrong = Choice {
+            skip: vec!["rar".into()],
+            ..Choice::default()
+        };
+        assert!(
+            wrong
+                .kinds()
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("tar+zstd")
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! What is mounted instead of unpacked: squashfs and juicefs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::peer::{Peer, Restored, Seat, Version, run};
+use super::rclone::{Carried, Rclone};
+use crate::remote::Location;
+use crate::tools::child::{self, OnSignal};
+use crate::workspace;
+
+/// A squashfs image, mounted read-only by the kernel.
+pub(super) struct Squashfs<'a> {
+    carried: Carried,
+    seat: Seat<'a>,
+}
+
+impl Squashfs<'_> {
+    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+        let carried = Carried::new(&seat)?;
+        Ok(Box::new(Squashfs { carried, seat }))
+    }
+}
+
+impl Peer for Squashfs<'_> {
+    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+        let mut command = Command::new("mksquashfs");
+        command.arg(dir).arg(self.carried.dir.join(version.name()));
+        command.args(["-comp", "zstd", "-Xcompression-level", "3"]);
+        command.args(["-no-progress", "-noappend", "-quiet"]);
+        Ok(run(&mut command)?.wall + self.carried.up()?)
+    }
+
+    fn stored(&self) -> Result<u64> {
+        self.seat.stored()
+    }
+
+    fn restore(&mut self) -> Result<Restored> {
+        let path = self.seat.fresh("restored")?;
+        let (files, fetched) = self.carried.down(&self.seat)?;
+        let mut command = Command::new("mount");
+        command.args(["-t", "squashfs", "-o", "loop,ro"]);
+        command.arg(files.join(Version::First.name())).arg(&path);
+        let wall = fetched + run(&mut command)?.wall;
+        Ok(Restored { wall, path })
+    }
+
+    fn release(&mut self) -> Result<()> {
+        // Mounts below are unmounted first, and the loop device goes with its mount.
+        for name in ["restored", "fetched"] {
+            workspace::remove(&self.seat.local.join(name))?;
+        }
+        Ok(())
+    }
+}
+
+/// juicefs with its metadata in SQLite. Both versions are directories of one volume.
+pub(super) struct Juicefs<'a> {
+    volume: String,
+    mounted: Option<PathBuf>,
+    seat: Seat<'a>,
+}
+
+impl Juicefs<'_> {
+    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+        let juicefs = Juicefs {
+            // A bucket has no prefix here but the name of the volume.
+            volume: format!("cachefs-bench-{:08x}", fastrand::u32(..)),
+            mounted: None,
+            seat,
+        };
+        let mut command = juicefs.command("format");
+        match juicefs.seat.place.location() {
+            Location::Directory(dir) => {
+                command.args(["--storage", "file", "--bucket"]);
+                command.arg(format!("{}/", dir.display()));
+            }
+            Location::Bucket {
+                endpoint, bucket, ..
+            } => {
+                let server = endpoint.unwrap_or_else(|| "https://s3.amazonaws.com".to_owned());
+                command.args(["--storage", "s3", "--bucket"]);
+                command.arg(format!("{server}/{bucket}"));
+            }
+        }
+        command.args(["--compress", "zstd", "--trash-days", "0"]);
+        run(command.arg(juicefs.database()).arg(&juicefs.volume))?;
+        Ok(Box::new(juicefs))
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new("juicefs");
+        command.args([name, "--quiet"]);
+        command.envs(self.seat.place.variables());
+        // Its logs, and what else it keeps in the home directory of its user.
+        command.env("HOME", &self.seat.local);
+        command
+    }
+
+    fn database(&self) -> String {
+        format!("sqlite3://{}", self.seat.local.join("meta.db").display())
+    }
+
+    /// Mounts the volume with nothing fetched yet; tells where and how long it took.
+    fn mount(&mut self) -> Result<(PathBuf, Duration)> {
+        let path = self.seat.fresh("volume")?;
+        let mut command = self.command("mount");
+        command.args(["--background", "--no-usage-report", "--cache-dir"]);
+        command.arg(self.seat.fresh("cached")?);
+        command.arg("--log").arg(self.seat.local.join("log"));
+        self.mounted = Some(path.clone());
+        let wall = run(command.arg(self.database()).arg(&path))?.wall;
+        Ok((path, wall))
+    }
+
+    /// Unmounts the volume, which ends its process once everything is written.
+    fn umount(&mut self) -> Result<Duration> {
+        let Some(path) = &self.mounted else {
+            return Ok(Duration::ZERO);
+        };
+        let ended = child::run(
+            self.command("umount").arg("--flush").arg(path),
+            OnSignal::Finish,
+        )?;
+        self.mounted = None;
+        Ok(ended.wall)
+    }
+
+    fn destroy(&self) -> Result<()> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Status {
+            setting: Setting,
+        }
+        #[derive(Deserialize)]
+        struct Setting {
+            #[serde(rename = "UUID")]
+            uuid: String,
+        }
+        let asked = child::run(
+            self.command("status").arg(self.database()),
+            OnSignal::Finish,
+        )?;
+        let status: Status = serde_json::from_str(&asked.stdout).context("juicefs status")?;
+        let mut command = self.command("destroy");
+        command.args(["--yes", "--force"]).arg(self.database());
+        child::run(command.arg(status.setting.uuid), OnSignal::Finish).map(drop)
+    }
+}
+
+impl Peer for Juicefs<'_> {
+    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+        let (path, mut wall) = self.mount()?;
+        let to = path.join(version.name());
+        if version == Version::Second {
+            // What did not change is shared with the first version.
+            let mut command = self.command("clone");
+            command.arg("--preserve");
+            wall += run(command.arg(path.join(Version::First.name())).arg(&to))?.wall;
+        }
+        let mut command = Command::new("rsync");
+        command.args(["-a", "--delete", "--inplace"]);
+        wall += run(command.arg(dir.join("")).arg(to.join("")))?.wall;
+        Ok(wall + self.umount()?)
+    }
+
+    fn stored(&self) -> Result<u64> {
+        match self.seat.place.location() {
+            Location::Directory(_) => self.seat.stored(),
+            Location::Bucket { .. } => {
+                let rclone = Rclone::new(&self.seat.place.at_root(&self.volume)?);
+                rclone.size(&rclone.at(""))
+            }
+        }
+    }
+
+    fn restore(&mut self) -> Result<Restored> {
+        let (path, wall) = self.mount()?;
+        let path = path.join(Version::First.name());
+        Ok(Restored { wall, path })
+    }
+
+    fn release(&mut self) -> Result<()> {
+        self.umount().map(drop)
+    }
+}
+
+impl Drop for Juicefs<'_> {
+    fn drop(&mut self) {
+        let ended = self.umount().map(drop);
+        if let Err(error) = ended.and_then(|()| self.destroy()) {
+            eprintln!("cachefs-bench: could not clean up: {error:#}");
+        }
+    }
+}

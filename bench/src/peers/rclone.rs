@@ -1,0 +1,188 @@
+//! rclone: a tree as one object for each file; and the carrier of what other peers keep in files.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::peer::{Peer, Restored, Seat, Version, run};
+use crate::remote::{Location, Place};
+use crate::workspace;
+
+/// Files under way at a time. The default of 4 is for few large files.
+const AT_A_TIME: &str = "32";
+
+/// rclone, told where a place is.
+#[derive(Debug)]
+pub(super) struct Rclone {
+    variables: Vec<(String, String)>,
+    /// The place in the words of rclone.
+    base: String,
+}
+
+impl Rclone {
+    /// Names a place.
+    pub(super) fn new(place: &Place<'_>) -> Self {
+        let mut variables = place.variables();
+        // Whatever the user has configured is not meant for this.
+        variables.push(("RCLONE_CONFIG".into(), "/dev/null".into()));
+        let base = match place.location() {
+            Location::Directory(dir) => dir.display().to_string(),
+            Location::Bucket {
+                endpoint,
+                region,
+                bucket,
+                prefix,
+            } => {
+                let mut set = |name: &str, value: &str| {
+                    variables.push((format!("RCLONE_CONFIG_BENCH_{name}"), value.to_owned()));
+                };
+                set("TYPE", "s3");
+                set("PROVIDER", if endpoint.is_some() { "Other" } else { "AWS" });
+                set("ENV_AUTH", "true");
+                set("NO_CHECK_BUCKET", "true");
+                // Servers other than AWS need not have the old one.
+                set("LIST_VERSION", "2");
+                if let Some(endpoint) = &endpoint {
+                    set("ENDPOINT", endpoint);
+                }
+                if let Some(region) = &region {
+                    set("REGION", region);
+                }
+                format!("bench:{bucket}/{prefix}")
+            }
+        };
+        Self { variables, base }
+    }
+
+    /// What is below the place, or all of it.
+    pub(super) fn at(&self, below: &str) -> OsString {
+        format!("{}/{below}", self.base).into()
+    }
+
+    /// Makes one tree a copy of another.
+    pub(super) fn sync(&self, from: &OsString, to: &OsString) -> Result<Duration> {
+        let mut command = self.command("sync");
+        command.args(["--links", "--metadata", "--create-empty-src-dirs"]);
+        command.args(["--transfers", AT_A_TIME, "--checkers", AT_A_TIME]);
+        Ok(run(command.arg(from).arg(to))?.wall)
+    }
+
+    /// The bytes below a path.
+    pub(super) fn size(&self, at: &OsString) -> Result<u64> {
+        #[derive(Deserialize)]
+        struct Size {
+            bytes: u64,
+        }
+        let asked = run(self.command("size").arg("--json").arg(at))?;
+        let size: Size = serde_json::from_str(&asked.stdout).context("rclone size")?;
+        Ok(size.bytes)
+    }
+
+    /// Removes everything below a path.
+    pub(super) fn purge(&self, at: &OsString) -> Result<()> {
+        run(self.command("purge").arg(at)).map(drop)
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new("rclone");
+        let variables = self.variables.iter();
+        command.envs(variables.map(|(name, value)| (name, value)));
+        command.arg(name).arg("--quiet");
+        // The AWS client in it fails on this variable, and has a flag for the same.
+        if let Some(authorities) = std::env::var_os("AWS_CA_BUNDLE") {
+            command.env_remove("AWS_CA_BUNDLE");
+            command.arg("--ca-cert").arg(authorities);
+        }
+        command
+    }
+}
+
+/// A directory in which a tool without a notion of buckets keeps its files.
+#[derive(Debug)]
+pub(super) struct Carried {
+    /// Where the tool finds it.
+    pub(super) dir: PathBuf,
+    bucket: Option<Rclone>,
+}
+
+impl Carried {
+    /// The place itself where it is a directory, else one that is carried to it.
+    pub(super) fn new(seat: &Seat<'_>) -> Result<Self> {
+        Ok(match seat.place.location() {
+            Location::Directory(dir) => {
+                std::fs::create_dir_all(&dir)?;
+                Self { dir, bucket: None }
+            }
+            Location::Bucket { .. } => Self {
+                dir: seat.fresh("carried")?,
+                bucket: Some(Rclone::new(&seat.place)),
+            },
+        })
+    }
+
+    /// Brings everything to the remote.
+    pub(super) fn up(&self) -> Result<Duration> {
+        match &self.bucket {
+            Some(rclone) => rclone.sync(&self.dir.clone().into(), &rclone.at("files")),
+            None => Ok(Duration::ZERO),
+        }
+    }
+
+    /// Brings everything from the remote to a directory where nothing was; tells where.
+    pub(super) fn down(&self, seat: &Seat<'_>) -> Result<(PathBuf, Duration)> {
+        let Some(rclone) = &self.bucket else {
+            return Ok((self.dir.clone(), Duration::ZERO));
+        };
+        let dir = seat.fresh("fetched")?;
+        let wall = rclone.sync(&rclone.at("files"), &dir.clone().into())?;
+        Ok((dir, wall))
+    }
+}
+
+/// The peer.
+pub(super) struct Objects<'a> {
+    rclone: Rclone,
+    seat: Seat<'a>,
+}
+
+impl Objects<'_> {
+    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+        let rclone = Rclone::new(&seat.place);
+        Ok(Box::new(Objects { rclone, seat }))
+    }
+}
+
+impl Peer for Objects<'_> {
+    fn save(&mut self, _: Version, dir: &Path) -> Result<Duration> {
+        self.rclone.sync(&dir.into(), &self.rclone.at("tree"))
+    }
+
+    fn stored(&self) -> Result<u64> {
+        self.rclone.size(&self.rclone.at("tree"))
+    }
+
+    fn restore(&mut self) -> Result<Restored> {
+        let path = self.seat.fresh("restored")?;
+        let to = path.clone().into();
+        let wall = self.rclone.sync(&self.rclone.at("tree"), &to)?;
+        Ok(Restored { wall, path })
+    }
+
+    fn release(&mut self) -> Result<()> {
+        workspace::remove(&self.seat.local.join("restored"))
+    }
+}
+
+impl Drop for Objects<'_> {
+    fn drop(&mut self) {
+        // Directories are removed with the seat; in a bucket the names may be any.
+        if let Location::Bucket { .. } = self.seat.place.location() {
+            // Nothing may have been saved yet.
+            let _ = self.rclone.purge(&self.rclone.at("tree"));
+        }
+    }
+}

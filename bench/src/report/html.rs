@@ -1,0 +1,211 @@
+//! The report as one page: no script, no font, no image from elsewhere.
+
+use std::fmt::Write;
+
+use super::chart;
+use super::{Group, Report, Section, Table};
+use crate::measure::{Unit, show_ratio};
+
+const STYLE: &str = include_str!("style.css");
+
+/// The whole page.
+pub(super) fn page(report: &Report) -> String {
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>cachefs benchmarks</title>\n<style>\n{STYLE}</style></head><body>\n\
+         <h1>cachefs benchmarks</h1>\n\
+         <p>Bars are medians; the line in a bar reaches from the least to the most of the runs. A ratio \
+         is to the first row of its group: <span class=\"less\">less</span> is less time or fewer bytes \
+         than that, <span class=\"more\">more</span> is more.</p>\n"
+    );
+    machine(&mut page, report);
+    contents(&mut page, report);
+    for (number, section) in report.sections.iter().enumerate() {
+        one_section(&mut page, number, section);
+    }
+    page + "</body></html>\n"
+}
+
+/// Writing to a string does not fail.
+fn add(page: &mut String, text: std::fmt::Arguments<'_>) {
+    let _ = page.write_fmt(text);
+}
+
+fn machine(page: &mut String, report: &Report) {
+    add(
+        page,
+        format_args!("<h2>The machine</h2>\n<table class=\"facts\">"),
+    );
+    // The text form has one fact a line: its name, blanks, its value.
+    for line in report.machine.to_string().lines() {
+        let (name, value) = line.split_once(' ').unwrap_or((line, ""));
+        fact(page, name, value.trim());
+    }
+    add(page, format_args!("</table>\n"));
+}
+
+fn contents(page: &mut String, report: &Report) {
+    if report.sections.len() < 2 {
+        return;
+    }
+    add(page, format_args!("<ul>"));
+    for (number, section) in report.sections.iter().enumerate() {
+        let title = escaped(&section.title);
+        add(
+            page,
+            format_args!("<li><a href=\"#s{number}\">{title}</a></li>"),
+        );
+    }
+    add(page, format_args!("</ul>\n"));
+}
+
+fn one_section(page: &mut String, number: usize, section: &Section) {
+    let title = escaped(&section.title);
+    add(
+        page,
+        format_args!("<h2 id=\"s{number}\">{title}</h2>\n<table class=\"facts\">"),
+    );
+    for found in &section.facts {
+        fact(page, &found.name, &found.value);
+    }
+    add(page, format_args!("</table>\n"));
+    for note in &section.notes {
+        add(
+            page,
+            format_args!("<p class=\"note\">{}</p>\n", escaped(note)),
+        );
+    }
+    for group in &section.groups {
+        let title = escaped(&group.title);
+        add(
+            page,
+            format_args!("<h3>{title}</h3>\n{}", chart::bars(group)),
+        );
+        samples(page, group);
+    }
+    for found in &section.tables {
+        table(page, found);
+    }
+}
+
+fn fact(page: &mut String, name: &str, value: &str) {
+    let (name, value) = (escaped(name), escaped(value));
+    add(
+        page,
+        format_args!("<tr><th>{name}</th><td>{value}</td></tr>\n"),
+    );
+}
+
+/// The numbers behind a chart, folded away.
+fn samples(page: &mut String, group: &Group) {
+    add(
+        page,
+        format_args!(
+            "<details><summary>numbers</summary><table><tr><th></th><th>median</th><th>least</th>\
+             <th>most</th><th>ratio</th><th>runs</th></tr>\n"
+        ),
+    );
+    let shown = |value| escaped(&group.unit.show(value));
+    for row in &group.rows {
+        add(
+            page,
+            format_args!(
+                "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td class=\"{}\">{}</td><td>{}</td></tr>\n",
+                escaped(&row.label),
+                shown(row.summary.median),
+                shown(row.summary.min),
+                shown(row.summary.max),
+                chart::standing(row.ratio),
+                row.ratio.map(show_ratio).unwrap_or_default(),
+                row.samples.len(),
+            ),
+        );
+    }
+    add(page, format_args!("</table></details>\n"));
+}
+
+fn table(page: &mut String, table: &Table) {
+    let title = escaped(&table.title);
+    add(page, format_args!("<h3>{title}</h3>\n<table><tr><th></th>"));
+    for column in &table.columns {
+        add(page, format_args!("<th>{}</th>", escaped(&column.name)));
+    }
+    add(page, format_args!("</tr>\n"));
+    for line in &table.lines {
+        add(page, format_args!("<tr><th>{}</th>", escaped(&line.label)));
+        for ((cell, value), column) in table.shown(line).zip(&line.cells).zip(&table.columns) {
+            let cell = escaped(&cell);
+            match (column.unit, value) {
+                // A share is shown as a bar as well, behind its number.
+                (Unit::Share, Some(share)) => {
+                    let percent = share.clamp(0.0, 1.0) * 100.0;
+                    let style = format!("background-size:{percent:.1}% 100%");
+                    add(
+                        page,
+                        format_args!("<td class=\"share\" style=\"{style}\">{cell}</td>"),
+                    );
+                }
+                _ => add(page, format_args!("<td>{cell}</td>")),
+            }
+        }
+        add(page, format_args!("</tr>\n"));
+    }
+    add(page, format_args!("</table>\n"));
+}
+
+/// Text that means itself in HTML.
+pub(super) fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::report;
+
+    #[test]
+    fn the_page_has_everything_and_asks_for_nothing() {
+        let page = page(&report());
+        for wanted in [
+            "a comparison",
+            "3 files, 5.0 MB",
+            "save v1",
+            "2.00x",
+            "mind this",
+            "6.18",
+        ] {
+            assert!(page.contains(wanted), "{wanted} is missing");
+        }
+        for unwanted in [
+            "http:", "https:", "<script", "src=", "<link", "@import", "url(",
+        ] {
+            assert!(!page.contains(unwanted), "{unwanted} is in the page");
+        }
+        // Every tag that is opened is closed.
+        for tag in ["table", "svg", "details", "tr", "h2", "td"] {
+            let count = |start: &str| page.matches(start).count();
+            let opened = count(&format!("<{tag} ")) + count(&format!("<{tag}>"));
+            assert_eq!(opened, count(&format!("</{tag}>")), "{tag}");
+        }
+    }
+
+    #[test]
+    fn names_from_outside_are_text() {
+        assert_eq!(
+            escaped(r#"<a href="x">&"#),
+            "&lt;a href=&quot;x&quot;&gt;&amp;"
+        );
+        assert!(!page(&report()).contains("slow <&>"));
+    }
+}

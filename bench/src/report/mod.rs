@@ -1,0 +1,269 @@
+//! What came out, for people and for programs.
+
+mod chart;
+mod html;
+mod text;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::machine::Machine;
+use crate::measure::{Samples, Summary, Unit};
+
+/// The version of the JSON form; higher when a field changes its meaning or goes away.
+const SCHEMA: u32 = 2;
+
+/// Everything that one command measured.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    schema: u32,
+    /// Where it ran.
+    pub(crate) machine: Machine,
+    /// What was done, one after the other.
+    pub(crate) sections: Vec<Section>,
+}
+
+/// One measurement with all its numbers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Section {
+    /// What was measured.
+    pub(crate) title: String,
+    /// On what and how: what a reader needs to judge the numbers.
+    pub(crate) facts: Vec<Fact>,
+    /// How long things took, and how large they became.
+    pub(crate) groups: Vec<Group>,
+    /// Numbers of several kinds side by side.
+    pub(crate) tables: Vec<Table>,
+    /// What the reader should know besides.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Something that stayed the same during a measurement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fact {
+    /// What.
+    pub(crate) name: String,
+    /// How it was.
+    pub(crate) value: String,
+}
+
+/// Ways to the same end, or quantities of one kind.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Group {
+    /// What the rows have in common.
+    pub(crate) title: String,
+    /// What all the numbers count.
+    pub(crate) unit: Unit,
+    /// The rows; where there are ratios, they are to the first.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One quantity.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Row {
+    /// What was measured.
+    pub(crate) label: String,
+    /// What the runs gave.
+    pub(crate) samples: Samples,
+    /// The same, summed up.
+    #[serde(flatten)]
+    pub(crate) summary: Summary,
+    /// The median as a multiple of that of the group's first row.
+    pub(crate) ratio: Option<f64>,
+}
+
+/// Numbers with a label for each line and a unit for each column.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Table {
+    /// What the lines have in common.
+    pub(crate) title: String,
+    /// What stands below each other.
+    pub(crate) columns: Vec<Column>,
+    /// The lines, in the order in which they are read.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// One column of a table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Column {
+    /// Its head.
+    pub(crate) name: String,
+    /// What its numbers count.
+    pub(crate) unit: Unit,
+}
+
+/// One line of a table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Line {
+    /// What the numbers are of.
+    pub(crate) label: String,
+    /// A number for each column, where there is one.
+    pub(crate) cells: Vec<Option<f64>>,
+}
+
+impl Report {
+    /// Puts the parts together.
+    pub(crate) fn new(machine: Machine, sections: Vec<Section>) -> Self {
+        Self {
+            schema: SCHEMA,
+            machine,
+            sections,
+        }
+    }
+
+    /// Reads a report that was written earlier.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let read = || -> Result<Self> {
+            let report: Self = serde_json::from_slice(&fs::read(path)?)?;
+            ensure!(
+                report.schema == SCHEMA,
+                "it has the form {}, and this program knows {SCHEMA}",
+                report.schema
+            );
+            Ok(report)
+        };
+        read().with_context(|| format!("{} cannot be read as a report", path.display()))
+    }
+
+    /// Writes it for programs.
+    pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
+        write(path, serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// Writes it as one page that needs nothing else.
+    pub(crate) fn write_html(&self, path: &Path) -> Result<()> {
+        write(path, html::page(self))
+    }
+}
+
+fn write(path: &Path, text: String) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
+}
+
+impl Section {
+    /// An empty one.
+    pub(crate) fn new(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a fact.
+    pub(crate) fn fact(&mut self, name: &str, value: impl Into<String>) {
+        self.facts.push(Fact {
+            name: name.to_owned(),
+            value: value.into(),
+        });
+    }
+}
+
+impl Table {
+    /// An empty table with heads and the units below them.
+    pub(crate) fn new(title: impl Into<String>, columns: &[(&str, Unit)]) -> Self {
+        let column = |&(name, unit): &(&str, Unit)| Column {
+            name: name.to_owned(),
+            unit,
+        };
+        Self {
+            title: title.into(),
+            columns: columns.iter().map(column).collect(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// Adds a line.
+    pub(crate) fn line(
+        &mut self,
+        label: impl Into<String>,
+        cells: impl IntoIterator<Item = Option<f64>>,
+    ) {
+        self.lines.push(Line {
+            label: label.into(),
+            cells: cells.into_iter().collect(),
+        });
+    }
+
+    /// The cells of a line as people read them.
+    fn shown<'a>(&'a self, line: &'a Line) -> impl Iterator<Item = String> + 'a {
+        let cells = line.cells.iter().zip(&self.columns);
+        cells.map(|(cell, column)| cell.map_or(String::new(), |value| column.unit.show(value)))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    pub(crate) fn row(label: &str, values: &[f64], ratio: Option<f64>) -> Row {
+        let samples: Samples = values.iter().copied().collect();
+        Row {
+            label: label.to_owned(),
+            summary: samples.summary().unwrap(),
+            samples,
+            ratio,
+        }
+    }
+
+    pub(crate) fn report() -> Report {
+        let machine = Machine {
+            cores: 2,
+            processor: "CPU".into(),
+            kernel: "6.18".into(),
+            memory: 8 << 30,
+            load: 0.1,
+            directories: vec![],
+            programs: vec!["tar 1".into()],
+        };
+        let mut section = Section::new("a comparison");
+        section.fact("v1", "3 files, 5.0 MB");
+        section.groups.push(Group {
+            title: "save v1".into(),
+            unit: Unit::Seconds,
+            rows: vec![
+                row("tar", &[4.0, 2.0, 3.0], None),
+                row("cachefs", &[1.5, 1.4, 1.6], Some(0.5)),
+                row("slow <&>", &[6.0], Some(2.0)),
+            ],
+        });
+        let columns = [
+            ("GET", Unit::Count),
+            ("PUT", Unit::Count),
+            ("sent", Unit::Bytes),
+        ];
+        let mut table = Table::new("requests to the remote", &columns);
+        table.line("save v2", [None, Some(6.0), Some(1.5e6)]);
+        section.tables.push(table);
+        section.notes.push("mind this".into());
+        Report::new(machine, vec![section])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_get_the_samples_too_and_can_read_them_back() {
+        let report = testing::report();
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["schema"], SCHEMA);
+        let row = &json["sections"][0]["groups"][0]["rows"][1];
+        assert_eq!(row["samples"], serde_json::json!([1.5, 1.4, 1.6]));
+        assert_eq!((&row["median"], &row["ratio"]), (&1.5.into(), &0.5.into()));
+        let table = &json["sections"][0]["tables"][0];
+        assert_eq!(table["lines"][0]["cells"][1], 6.0);
+
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("report.json");
+        report.write_json(&path).unwrap();
+        let back = Report::read(&path).unwrap();
+        assert_eq!(serde_json::to_value(&back).unwrap(), json);
+        let other = fs::read_to_string(&path).unwrap();
+        fs::write(&path, other.replace("\"schema\": 2", "\"schema\": 1")).unwrap();
+        Report::read(&path).unwrap_err();
+    }
+}

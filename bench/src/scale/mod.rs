@@ -1,0 +1,294 @@
+//! How costs grow: with files, bytes, layers, refs, and jobs at a time on one machine.
+//!
+//! One of them grows at a time, the others stay small. Trees are made, so that anyone can have the
+//! same.
+
+mod trees;
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::common::{Common, Output, Setup, step};
+use crate::interrupt;
+use crate::recorder::{Quantity, Recorder};
+use crate::remote::Place;
+use crate::report::{Report, Section};
+use crate::tools::cachefs::{Mode, Store};
+use crate::work::read;
+use crate::workspace;
+use trees::Shape;
+
+const MOUNTED: Quantity = Quantity::seconds("restore until mounted, daemon running");
+const FIRST: Quantity = Quantity::seconds("first byte of a file after that");
+const SAVE: Quantity = Quantity::seconds("save of everything");
+const SAVE_ONE: Quantity = Quantity::seconds("save of one changed file, through the mount");
+const MEMORY: Quantity = Quantity::bytes("memory of the daemon, peak, after restore and save");
+const JOBS: Quantity = Quantity::seconds("restores at the same time, until the last is mounted");
+const ORDER: [Quantity; 6] = [MOUNTED, FIRST, SAVE, SAVE_ONE, MEMORY, JOBS];
+
+/// Files of the smallest tree, and of those that stay small.
+const SMALL: u64 = 1_000;
+/// Bytes of a file, unless bytes are what grows.
+const BYTES: usize = 4_000;
+/// The key that is restored.
+const KEY: &str = "scale";
+
+/// What to let grow.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// How far things grow.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Limits {
+    /// Files of the trees
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [SMALL, 64_000])]
+    files: Vec<u64>,
+    /// A tree of a million files as well, which takes minutes and 4 GB
+    #[arg(long)]
+    million: bool,
+    /// Megabytes of the trees of 1000 files
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [4, 400])]
+    megabytes: Vec<u64>,
+    /// Saves on top of each other
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 30])]
+    layers: Vec<u64>,
+    /// Keys with the same prefix in the remote
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 1000])]
+    refs: Vec<u64>,
+    /// Jobs at the same time
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8])]
+    concurrent: Vec<usize>,
+}
+
+/// Measures, and tells what came out on standard output.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let setup = Setup::open(&options.common)?;
+    let machine = setup.machine(Vec::new())?;
+    let section = measure(&setup, &options.limits)?;
+    options.output.write(&Report::new(machine, vec![section]))
+}
+
+/// Lets one thing after the other grow.
+pub(crate) fn measure(setup: &Setup, limits: &Limits) -> Result<Section> {
+    let mut recorder = Recorder::new(&ORDER);
+    let mut scale = Scale {
+        setup,
+        recorder: &mut recorder,
+        tree: setup.workspace.path().join("tree"),
+    };
+    let mut files = limits.files.clone();
+    files.extend(limits.million.then_some(1_000_000));
+    for files in files {
+        let shape = shape(files, BYTES);
+        scale.grown(&format!("files: {files}"), shape, 1, 1)?;
+    }
+    for &megabytes in &limits.megabytes {
+        let bytes = megabytes * 1_000_000 / SMALL;
+        let shape = shape(SMALL, usize::try_from(bytes)?);
+        scale.grown(&format!("megabytes: {megabytes}"), shape, 1, 1)?;
+    }
+    for &layers in &limits.layers {
+        scale.grown(&format!("saves: {layers}"), shape(SMALL, BYTES), layers, 1)?;
+    }
+    for &refs in &limits.refs {
+        scale.grown(&format!("keys: {refs}"), shape(SMALL, BYTES), 1, refs)?;
+    }
+    for &jobs in &limits.concurrent {
+        scale.jobs(jobs)?;
+    }
+    let mut section = setup.section("how costs grow");
+    section.fact(
+        "trees",
+        format!(
+            "made of words, {SMALL} files of {BYTES} bytes unless said otherwise, 40 in a directory; \
+             with many saves, each changes one file and saves through a mount"
+        ),
+    );
+    recorder.finish(&mut section);
+    Ok(section)
+}
+
+fn shape(files: u64, bytes: usize) -> Shape {
+    Shape {
+        files,
+        bytes,
+        seed: 1,
+    }
+}
+
+struct Scale<'a> {
+    setup: &'a Setup,
+    recorder: &'a mut Recorder,
+    tree: PathBuf,
+}
+
+impl Scale<'_> {
+    /// Measures everything on a tree, under a number of saves and among a number of keys.
+    fn grown(&mut self, label: &str, shape: Shape, saves: u64, keys: u64) -> Result<()> {
+        self.make(shape)?;
+        let place = self.setup.target.place("scale")?;
+        // With more saves or keys, the first save is no other.
+        let saved_once = saves == 1 && keys == 1;
+        for number in (0..self.setup.runs).filter(|_| saved_once) {
+            step(&format!("{label}: save"))?;
+            // Only the first save of each run is one of everything, so each has a remote of its own.
+            let other = self.setup.target.place(&format!("scale-save-{number}"))?;
+            let store = self.store(&other, "saver")?;
+            let saved = store.save(KEY, &self.tree)?;
+            self.recorder.time(SAVE, label, saved.finished.wall);
+            store.close()?;
+        }
+        step(&format!("{label}: prepare"))?;
+        let layers = self.prepare(&place, shape, saves, keys)?;
+        for _ in 0..self.setup.runs {
+            step(&format!("{label}: restore, read one file, save one"))?;
+            self.restore(label, shape, &place)?;
+        }
+        if saves > 1 {
+            self.recorder.note(format!(
+                "{label}: a stack of {layers} layers, as deep ones are squashed"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Makes what is restored; tells how many layers it has.
+    fn prepare(&self, place: &Place<'_>, shape: Shape, saves: u64, keys: u64) -> Result<u64> {
+        let mut store = self.store(place, "prepare")?;
+        for key in 1..keys {
+            interrupt::check()?;
+            store.save(&format!("{KEY}-{key}"), &self.tree)?;
+        }
+        let mut layers = store.save(&key(1), &self.tree)?.answer.layers;
+        for number in 2..=saves {
+            interrupt::check()?;
+            let path = self.setup.workspace.fresh("layered")?;
+            store.restore(&key(number - 1), &path, Mode::Mount)?;
+            change(shape, &path, number)?;
+            layers = store.save(&key(number), &path)?.answer.layers;
+            store.unmount(&path)?;
+        }
+        // The last one has the name that is restored.
+        if saves > 1 {
+            let path = self.setup.workspace.fresh("layered")?;
+            store.restore(&key(saves), &path, Mode::Mount)?;
+            change(shape, &path, saves + 1)?;
+            layers = store.save(KEY, &path)?.answer.layers;
+            store.unmount(&path)?;
+        } else {
+            store.save(KEY, &self.tree)?;
+        }
+        store.close()?;
+        Ok(layers)
+    }
+
+    /// Restores with a new store and a daemon that has mounted another cache, and saves a change.
+    fn restore(&mut self, label: &str, shape: Shape, place: &Place<'_>) -> Result<()> {
+        let mut store = self.warm(place)?;
+        let path = self.setup.workspace.fresh("mounted")?;
+        let restored = store.restore(KEY, &path, Mode::Mount)?;
+        let file = read::file(&path.join(shape.path(shape.files / 2)))?;
+        change(shape, &path, 0)?;
+        let saved = store.save("scale-changed", &path)?;
+        self.recorder.time(MOUNTED, label, restored.finished.wall);
+        self.recorder.time(FIRST, label, file);
+        self.recorder.time(SAVE_ONE, label, saved.finished.wall);
+        if let Some(memory) = store.daemon_memory()? {
+            self.recorder.bytes(MEMORY, label, memory);
+        }
+        store.close()
+    }
+
+    /// Restores the same cache to many paths at once.
+    fn jobs(&mut self, jobs: usize) -> Result<()> {
+        ensure!(jobs > 0, "no job at all takes no time");
+        self.make(shape(SMALL, BYTES))?;
+        let place = self.setup.target.place("scale-jobs")?;
+        let saver = self.store(&place, "saver")?;
+        saver.save(KEY, &self.tree)?;
+        saver.close()?;
+        let label = format!("jobs: {jobs}");
+        for _ in 0..self.setup.runs {
+            step(&format!("{label}: restore"))?;
+            let mut store = self.warm(&place)?;
+            let mut paths = Vec::new();
+            for number in 0..jobs {
+                paths.push(self.setup.workspace.fresh(&format!("job-{number}"))?);
+            }
+            let wall = at_once(&mut store, &paths)?;
+            self.recorder.time(JOBS, &label, wall);
+            store.close()?;
+        }
+        Ok(())
+    }
+
+    /// A store with a daemon that knows the remote, and of the cache nothing.
+    fn warm(&self, place: &Place<'_>) -> Result<Store> {
+        let tiny = self.setup.workspace.fresh("tiny")?;
+        std::fs::write(tiny.join("file"), "tiny")?;
+        let saver = self.store(place, "tiny")?;
+        saver.save("tiny", &tiny)?;
+        saver.close()?;
+        let mut store = self.store(place, "warm")?;
+        store.restore(
+            "tiny",
+            &self.setup.workspace.fresh("mounted-tiny")?,
+            Mode::Mount,
+        )?;
+        Ok(store)
+    }
+
+    fn store(&self, place: &Place<'_>, name: &str) -> Result<Store> {
+        self.setup.store(&place.cachefs(&self.setup.program), name)
+    }
+
+    fn make(&self, shape: Shape) -> Result<()> {
+        workspace::remove(&self.tree)?;
+        std::fs::create_dir(&self.tree)?;
+        shape.write(&self.tree)
+    }
+}
+
+fn key(number: u64) -> String {
+    format!("saves-{number}")
+}
+
+/// Changes one file of a tree to something that it never was.
+fn change(shape: Shape, root: &Path, number: u64) -> Result<()> {
+    let file = (number * 7_919) % shape.files;
+    let changed = Shape {
+        seed: number + 2,
+        ..shape
+    };
+    changed.write_file(&root.join(shape.path(file)), file)
+}
+
+/// Restores to all paths from as many threads.
+fn at_once(store: &mut Store, paths: &[PathBuf]) -> Result<Duration> {
+    store.expect_mounts(paths);
+    let store = &*store;
+    let start = Instant::now();
+    let results: Vec<Result<()>> = thread::scope(|scope| {
+        let paths = paths.iter();
+        let running: Vec<_> = paths
+            .map(|path| scope.spawn(move || store.restore_expected(KEY, path).map(drop)))
+            .collect();
+        let ended = running.into_iter().map(|job| job.join());
+        let ended = ended.map(|job| job.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ended.collect()
+    });
+    let wall = start.elapsed();
+    let all: Result<()> = results.into_iter().collect();
+    all.context("a job failed")?;
+    Ok(wall)
+}

@@ -1,0 +1,151 @@
+//! The two versions of a directory that are saved and restored, and checks of what came back.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::measure::Unit;
+use crate::report::Section;
+use crate::work::{Totals, find, sync};
+use crate::workspace::Workspace;
+
+/// One version of the directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Version {
+    /// Where the user has it.
+    origin: PathBuf,
+    /// What is in it.
+    pub(crate) totals: Totals,
+}
+
+/// Both versions, and the copy of one of them that is saved.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// The directory that is saved: a copy of the one version or the other.
+    pub(crate) plain: PathBuf,
+    /// As it is cached first.
+    pub(crate) v1: Version,
+    /// After some changes.
+    pub(crate) v2: Version,
+    /// The file of the first version that is read alone.
+    pub(crate) typical: PathBuf,
+}
+
+/// The directories of a user.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Versions {
+    /// A directory as it is cached first
+    #[arg(long, value_name = "DIR")]
+    pub(crate) v1: PathBuf,
+    /// The same directory after some changes
+    #[arg(long, value_name = "DIR")]
+    pub(crate) v2: PathBuf,
+}
+
+impl Subject {
+    /// Looks at both versions, and sees that they can be copied.
+    pub(crate) fn prepare(workspace: &Workspace, versions: &Versions) -> Result<Self> {
+        let version = |dir: &Path| -> Result<Version> {
+            let origin = dir.canonicalize();
+            let origin = origin.with_context(|| format!("{} cannot be used", dir.display()))?;
+            let (_, totals) = find::find(&origin)?;
+            Ok(Version { origin, totals })
+        };
+        let (v1, v2) = (version(&versions.v1)?, version(&versions.v2)?);
+        let typical = find::typical_file(&v1.origin)?;
+        let typical = typical.context("the first version has no file with content")?;
+        let mut subject = Self {
+            plain: workspace.fresh("plain")?,
+            v1,
+            v2,
+            typical,
+        };
+        // What cannot be copied is left out for all alike.
+        for second in [true, false] {
+            subject.bring_plain_to(second)?;
+            let (_, totals) = find::find(&subject.plain)?;
+            let version = if second {
+                &mut subject.v2
+            } else {
+                &mut subject.v1
+            };
+            ensure!(
+                (totals.files, totals.bytes) == (version.totals.files, version.totals.bytes),
+                "{} changed while it was copied",
+                version.origin.display()
+            );
+            version.totals = totals;
+        }
+        Ok(subject)
+    }
+
+    /// Makes the directory that is saved a copy of the first version or the second.
+    pub(crate) fn bring_plain_to(&self, second: bool) -> Result<sync::Changes> {
+        let version = if second { &self.v2 } else { &self.v1 };
+        sync::sync(&version.origin, &self.plain)
+    }
+
+    /// Says what the versions hold.
+    pub(crate) fn describe(&self, section: &mut Section) {
+        for (name, version) in [("v1", &self.v1), ("v2", &self.v2)] {
+            let Totals { files, bytes, .. } = version.totals;
+            let bytes = Unit::Bytes.show(bytes as f64);
+            let origin = version.origin.display();
+            section.fact(name, format!("{origin}: {files} files, {bytes}"));
+        }
+    }
+}
+
+/// Fails when a tree does not hold what was saved.
+pub(crate) fn verify(what: &str, found: Totals, wanted: Totals) -> Result<()> {
+    let show = |totals: Totals| {
+        let bytes = Unit::Bytes.show(totals.bytes as f64);
+        format!("{} files with {} ({bytes})", totals.files, totals.bytes)
+    };
+    ensure!(
+        (found.files, found.bytes) == (wanted.files, wanted.bytes),
+        "{what} has {} and should have {}",
+        show(found),
+        show(wanted)
+    );
+    Ok(())
+}
+
+/// Fails when two trees differ in content, modes or owners.
+pub(crate) fn verify_content(what: &str, wanted: &Path, restored: &Path) -> Result<()> {
+    let changes = sync::sync(wanted, restored)?;
+    ensure!(
+        changes.is_empty(),
+        "{what} differs from what was saved: {changes:?}"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_that_lacks_something_is_told() {
+        let wanted = Totals {
+            entries: 9,
+            files: 2,
+            bytes: 10,
+        };
+        verify(
+            "x",
+            Totals {
+                entries: 3,
+                ..wanted
+            },
+            wanted,
+        )
+        .unwrap();
+        let error = verify("x", Totals { bytes: 9, ..wanted }, wanted).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "x has 2 files with 9 (9 B) and should have 2 files with 10 (10 B)"
+        );
+        verify("x", Totals { files: 1, ..wanted }, wanted).unwrap_err();
+    }
+}

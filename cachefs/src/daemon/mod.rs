@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 use crate::sys::lock::{LockError, LockFile};
+use crate::sys::memory::release_large_buffers;
 use crate::sys::socket;
 use crate::sys::spawn::Readiness;
 
@@ -58,6 +59,7 @@ fn acquire(store: &StoreDir) -> Result<LockFile, LockError> {
 
 /// Runs the daemon of a store directory until it is told to stop or has nothing to do.
 pub fn run(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> Result<()> {
+    release_large_buffers();
     let started = start(store, options);
     let (_lock, listener, state) = match started {
         Ok(started) => started,

@@ -12,6 +12,7 @@ pub mod fuse_mount;
 pub mod holders;
 pub mod kernel;
 pub mod lock;
+pub mod memory;
 pub mod mount_error;
 pub mod mountinfo;
 pub mod namespace;

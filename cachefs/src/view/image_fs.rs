@@ -12,7 +12,7 @@ use fuser::{
 use tokio::runtime::Handle;
 
 use super::answer::{self, FOREVER};
-use super::{IMAGE, SharedView, View, read};
+use super::{IMAGE, SharedView, read};
 use crate::erofs::Image;
 
 const ROOT: INodeNo = INodeNo(1);
@@ -142,30 +142,5 @@ impl Filesystem for ImageFs {
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         answer::statfs(&self.view, reply);
-    }
-}
-
-/// Puts names and attributes into the kernel's page cache, so that it never has to ask for them.
-///
-/// Source: `FUSE_NOTIFY_STORE` of the FUSE protocol.
-pub(super) fn preload(view: &View, notifier: &fuser::Notifier) {
-    /// At most so much is handed over: the rest of a very large cache is asked for as it is needed.
-    const LIMIT: usize = 64 << 20;
-    /// Handed over at a time.
-    const PIECE: usize = 1 << 20;
-    let Some(image) = &view.image else { return };
-    // Whoever reads it is told of the error.
-    let Ok(metadata) = image.metadata(&view.stack) else {
-        return;
-    };
-    for (start, bytes) in metadata {
-        let bytes = &bytes[..bytes.len().min(LIMIT)];
-        for (piece, number) in bytes.chunks(PIECE).zip(0..) {
-            let offset = start + number * PIECE as u64;
-            if let Err(error) = notifier.store(IMAGE_INODE, offset, piece) {
-                // Only slower: the kernel asks for what it was not given.
-                return tracing::debug!("the page cache takes nothing: {error}");
-            }
-        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod attr;
+mod hand_over;
 mod image_fs;
 mod read;
 mod session;

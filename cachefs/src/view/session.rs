@@ -2,12 +2,12 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
 
 use fuser::{Config, Filesystem, Session, SessionACL};
 use tokio::runtime::Handle;
 
-use super::image_fs::{self, ImageFs};
+use super::hand_over;
+use super::image_fs::ImageFs;
 use super::tree_fs::TreeFs;
 use super::{Form, SharedView};
 
@@ -35,14 +35,7 @@ pub(crate) fn serve(
             let notifier = session.notifier();
             std::thread::Builder::new()
                 .name("image".to_owned())
-                .spawn(move || {
-                    // An error means that the mount is gone before anything was read.
-                    if known.recv().is_ok() {
-                        let started = Instant::now();
-                        image_fs::preload(&view, &notifier);
-                        tracing::debug!("handed an image over in {:?}", started.elapsed());
-                    }
-                })?;
+                .spawn(move || hand_over::run(&view, &known, &notifier))?;
             run(session, ended)
         }
     }

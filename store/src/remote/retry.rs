@@ -41,7 +41,7 @@ impl Default for RetryPolicy {
             slowest: 1_000_000,
             first_pause: Duration::from_millis(50),
             longest_pause: Duration::from_secs(2),
-            damaged_attempts: 3,
+            damaged_attempts: 5,
         }
     }
 }

@@ -15,4 +15,5 @@ mod real_tools;
 mod save;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
 mod traces;

@@ -82,7 +82,8 @@ async fn connections_that_close_are_made_again() {
         .faults()
         .inject(Rule::new(Fault::Disconnect).times(2));
     assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
-    assert_eq!(server.faults().counts().of("GET"), 3);
+    let tries = u64::from(RetryPolicy::default().damaged_attempts);
+    assert_eq!(server.faults().counts().of("GET"), tries);
 }
 
 #[tokio::test]

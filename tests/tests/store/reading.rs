@@ -106,7 +106,7 @@ fn damage_in_the_remote_is_reported_as_such() {
     });
     let reader = far.reader("elsewhere");
     let error = far.read(&reader, &far.frames[0]).unwrap_err();
-    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("is damaged"), "{error}");
     assert_eq!(error.kind(), ErrorKind::Integrity);
     // On the way only: the second try gets it.
     let first = std::sync::atomic::AtomicBool::new(true);
@@ -130,6 +130,8 @@ fn an_outage_is_not_damage_and_a_missing_pack_is() {
         ErrorKind::Backend
     );
     far.bent.straighten();
+    // The failure answers for a moment, for the kernel that asks again page by page; not longer.
+    std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(far.read(&reader, &far.frames[0]).is_ok());
 
     fs::remove_file(

@@ -106,16 +106,14 @@ impl State {
             };
             Ok::<_, Error>((matched, layers, stack))
         })?;
-        let view = stack
-            .map(|(stack, trace)| {
-                let wish = Wish {
-                    prefetch: restore.prefetch,
-                    form: restore.form,
-                    trace: restore.trace,
-                };
-                self.open_view(&remote, stack, trace, wish)
-            })
-            .transpose()?;
+        let view = stack.map(|(stack, trace)| {
+            let wish = Wish {
+                prefetch: restore.prefetch,
+                form: restore.form,
+                trace: restore.trace,
+            };
+            self.open_view(&remote, stack, trace, wish)
+        });
         Ok(Restored {
             matched,
             layers,
@@ -137,7 +135,7 @@ impl State {
             form: open.form,
             trace: open.trace,
         };
-        self.open_view(&remote, stack, trace, wish)
+        Ok(self.open_view(&remote, stack, trace, wish))
     }
 
     async fn stack(&self, remote: &RemoteHandle, layers: &[LayerInfo]) -> Result<Stack> {
@@ -152,33 +150,15 @@ impl State {
         stack: Stack,
         trace: Fetching,
         wish: Wish,
-    ) -> Result<OpenedView> {
-        let image = match wish.form {
-            Form::Image if erofs::suits(&stack) => Image::new(&stack).map(Some),
-            _ => Ok(None),
-        };
-        // What has no place in an image is served file by file.
-        let image = image.unwrap_or_else(|error| {
-            tracing::info!("no image: {error}");
-            None
-        });
-        let needs_all = image.is_some() && stack.has_xattrs();
-        let mut view = View {
+    ) -> OpenedView {
+        // What lies on a local disk is at hand whatever the order.
+        let is_noted = wish.trace && remote.reader.remote().local_dir().is_none();
+        let view = View {
+            image: image_of(&stack, wish.form),
             stack,
             reader: remote.reader.clone(),
-            image,
-            recorder: None,
+            recorder: is_noted.then(Recorder::default),
         };
-        // What lies on a local disk is at hand whatever the order.
-        if wish.trace && view.reader.remote().local_dir().is_none() {
-            view.recorder = Some(Recorder::default());
-        }
-        if needs_all
-            && let Some(Err(error)) = view.image.as_ref().map(|image| image.build(&view.stack))
-        {
-            tracing::info!("no image: {error}");
-            view.image = None;
-        }
         let view = Arc::new(view);
         let form = match &view.image {
             Some(_) => {
@@ -197,7 +177,7 @@ impl State {
         let prefetch = self.prefetch(&view, trace, wish.prefetch);
         self.activity.view_opened();
         let view = self.views.insert(OpenView { view, prefetch });
-        Ok(OpenedView { view, form })
+        OpenedView { view, form }
     }
 
     /// Starts fetching in the background. The lists are read there too, not on the way to a mount.
@@ -304,6 +284,25 @@ struct Wish {
     prefetch: Prefetch,
     form: Form,
     trace: bool,
+}
+
+/// The image of a stack, if one is wished for and it can have one.
+fn image_of(stack: &Stack, wished: Form) -> Option<Image> {
+    if wished != Form::Image || !erofs::suits(stack) {
+        return None;
+    }
+    let image = Image::new(stack);
+    let outcome = match &image {
+        // Whether all attributes have a place in it shows when it is laid out.
+        Ok(image) if stack.has_xattrs() => image.build(stack),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = outcome {
+        tracing::info!("no image: {error}");
+        return None;
+    }
+    image.ok()
 }
 
 /// Fetches what earlier jobs read, then the rest.

@@ -29,7 +29,7 @@ pub(super) fn fetch(reader: &FrameReader, layers: &[LayerInfo], prefetch: Prefet
     let task = tokio::spawn(async move {
         let kept = |frame: &_, bytes: bytes::Bytes| reader.keep_frame(frame, &bytes);
         match trace::fetch(reader.remote(), &layers, kept).await {
-            Ok(found) => found.map(|(trace, _)| trace),
+            Ok(found) => found,
             Err(error) => {
                 let error = crate::error::describe(&error);
                 tracing::warn!("what earlier jobs read is not known: {error}");

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use cachefs_store::id::StackId;
 use cachefs_store::stack::{Ino, Stack};
 use cachefs_store::{Error, Result};
 
@@ -32,12 +33,9 @@ impl Image {
     /// Begins an image. Only its first block is made at once; the rest follows from the layers
     /// when [`Self::build`] is called, or a byte of it is asked for.
     pub(crate) fn new(stack: &Stack) -> Result<Self> {
-        let mut hasher = blake3::Hasher::new();
-        for layer in stack.layers() {
-            hasher.update(layer.id().to_string().as_bytes());
-        }
+        let layers: Vec<_> = stack.layers().iter().map(|layer| layer.id()).collect();
         let mut uuid = [0; 16];
-        hasher.finalize_xof().fill(&mut uuid);
+        uuid.copy_from_slice(&StackId::of(&layers).0[..16]);
         Ok(Self {
             uuid,
             first: build::first_block(stack, uuid)?,

@@ -41,11 +41,6 @@ impl Recorder {
         state.published = trace;
     }
 
-    /// Whether a frame was read.
-    pub fn has_read(&self, frame: &FrameHash) -> bool {
-        self.state.lock().seen.contains(frame)
-    }
-
     /// The trace that should be published: `None` when this run read nothing that the published
     /// one does not list.
     pub fn news(&self) -> Option<Trace> {

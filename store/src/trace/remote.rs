@@ -14,21 +14,16 @@ const ANCESTORS: usize = 3;
 
 /// Gets the trace of a stack, or of the nearest one that it grew from. `bundled` takes the frames
 /// that come with it.
-///
-/// The second value tells whether the trace is the stack's own.
 pub async fn fetch(
     remote: &DynRemote,
     layers: &[LayerId],
     mut bundled: impl FnMut(&FrameLocation, Bytes),
-) -> Result<Option<(Trace, bool)>> {
+) -> Result<Option<Trace>> {
     let lengths = (1..=layers.len()).rev().take(ANCESTORS);
     for length in lengths {
         let key = object_key(&StackId::of(&layers[..length]));
         match remote.get(&key).await {
-            Ok(object) => {
-                let trace = Trace::decode(&object, &mut bundled)?;
-                return Ok(Some((trace, length == layers.len())));
-            }
+            Ok(object) => return Trace::decode(&object, &mut bundled).map(Some),
             Err(error) if error.kind() == RemoteErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }

@@ -31,6 +31,19 @@ fn build(mount: &Path) {
     }
 }
 
+/// The machine that saved the sample, after another one has built with it once.
+fn after_one_job(server: &S3Server) -> Option<Cachefs> {
+    let saver = machine_on(server)?;
+    saver.saved("v1", &sample_dir(&saver));
+    let first = saver.second_machine().unwrap();
+    let mount = first.dir("mount");
+    restored_with(&first, "none", &mount);
+    build(&mount);
+    assert!(reads(&first, "demand_bytes") > 0);
+    first.umount(&mount);
+    Some(saver)
+}
+
 /// Waits until the daemon has fetched what it was to fetch ahead.
 fn wait_for_prefetch(machine: &Cachefs) {
     let begun = std::time::Instant::now();
@@ -44,20 +57,9 @@ fn wait_for_prefetch(machine: &Cachefs) {
 #[test]
 fn the_second_job_waits_for_nothing() {
     let server = S3Server::start().unwrap();
-    let Some(saver) = machine_on(&server) else {
+    let Some(saver) = after_one_job(&server) else {
         return;
     };
-    let dir = sample_dir(&saver);
-    saver.saved("v1", &dir);
-
-    let first = saver.second_machine().unwrap();
-    let mount = first.dir("mount");
-    restored_with(&first, "none", &mount);
-    build(&mount);
-    let demanded = reads(&first, "demand_bytes");
-    assert!(demanded > 0);
-    first.umount(&mount);
-
     let second = saver.second_machine().unwrap();
     let mount = second.dir("mount");
     restored_with(&second, "trace", &mount);
@@ -117,16 +119,9 @@ fn a_save_hands_the_trace_on() {
 #[test]
 fn a_damaged_trace_changes_nothing_but_the_time() {
     let server = S3Server::start().unwrap();
-    let Some(first) = machine_on(&server) else {
+    let Some(first) = after_one_job(&server) else {
         return;
     };
-    let dir = sample_dir(&first);
-    first.saved("v1", &dir);
-    let second = first.second_machine().unwrap();
-    let mount = second.dir("mount");
-    restored_with(&second, "none", &mount);
-    build(&mount);
-    second.umount(&mount);
     let traces = traces(&server);
     assert_eq!(traces.len(), 1, "{traces:?}");
     let damaged = b"CFSTRAC1 and nothing that follows from it";

@@ -1,4 +1,4 @@
-//! Making the two mounts of a restored path: the view, and the overlay over it.
+//! Making the mounts of a restored path: the view, its image if it is one, and the overlay over it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -6,12 +6,14 @@
 //! change. Files beyond [`SEGMENT`] are cut segment by segment, so that all cores can work on one
 //! file; the cuts meet again within a chunk or two behind each segment boundary.
 //!
-//! Compiled Python is cut behind its header first, see [`header`]: the header has the time of the
-//! source, which every installation sets anew, and the rest is the same as long as the source is.
+//! Where content says what it is, it is cut there first: compiled Python behind its header, which has
+//! the time of the source, and zip archives (jars, wheels) around the data of their larger entries.
+//! What changes with every build or installation is then apart from what stays the same.
 //!
 //! Cut points decide what deduplicates against caches that exist: they are part of the format.
 //! The golden test in this module must never change for a given format version.
 
+mod archive;
 mod header;
 
 use fastcdc::v2020::FastCDC;
@@ -30,35 +32,26 @@ pub const SEGMENT: u64 = 16 << 20;
 /// Lengths of the chunks of one file (or of one segment of a file).
 ///
 /// The lengths add up to `bytes.len()`; an empty input has no chunks.
-pub fn cut(bytes: &[u8]) -> Cuts<'_> {
-    let header = header::length(bytes);
-    let body = &bytes[header..];
-    Cuts {
-        header,
-        body: if body.is_empty() {
-            Body::Done
-        } else if body.len() <= WHOLE_FILE_LIMIT {
-            Body::Whole(body.len())
-        } else {
-            Body::Content(Box::new(FastCDC::new(
-                body,
-                MIN_CHUNK,
-                AVERAGE_CHUNK,
-                MAX_CHUNK,
-            )))
-        },
+pub fn cut(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let mut start = 0;
+    landmarks(bytes)
+        .into_iter()
+        .chain([bytes.len()])
+        .flat_map(move |end| Piece::of(&bytes[std::mem::replace(&mut start, end)..end]))
+}
+
+/// Where the format of the content says that something begins or ends.
+fn landmarks(bytes: &[u8]) -> Vec<usize> {
+    match header::length(bytes) {
+        0 if bytes.len() > WHOLE_FILE_LIMIT => archive::boundaries(bytes),
+        0 => Vec::new(),
+        header => vec![header],
     }
 }
 
-/// Iterator over chunk lengths, from [`cut`].
-pub struct Cuts<'a> {
-    /// Length of the header that comes first; 0 when there is none, or no more.
-    header: usize,
-    body: Body<'a>,
-}
-
-enum Body<'a> {
-    /// Nothing is left.
+/// What lies between two landmarks.
+enum Piece<'a> {
+    /// Nothing is left of it.
     Done,
     /// One chunk is all there is.
     Whole(usize),
@@ -66,21 +59,33 @@ enum Body<'a> {
     Content(Box<FastCDC<'a>>),
 }
 
-impl Iterator for Cuts<'_> {
+impl<'a> Piece<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        match bytes.len() {
+            0 => Self::Done,
+            length @ ..=WHOLE_FILE_LIMIT => Self::Whole(length),
+            _ => Self::Content(Box::new(FastCDC::new(
+                bytes,
+                MIN_CHUNK,
+                AVERAGE_CHUNK,
+                MAX_CHUNK,
+            ))),
+        }
+    }
+}
+
+impl Iterator for Piece<'_> {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
-        if self.header > 0 {
-            return Some(std::mem::take(&mut self.header));
-        }
-        match &mut self.body {
-            Body::Done => None,
-            Body::Whole(length) => {
+        match self {
+            Self::Done => None,
+            Self::Whole(length) => {
                 let length = *length;
-                self.body = Body::Done;
+                *self = Self::Done;
                 Some(length)
             }
-            Body::Content(chunker) => chunker.next().map(|chunk| chunk.length),
+            Self::Content(chunker) => chunker.next().map(|chunk| chunk.length),
         }
     }
 }
@@ -134,6 +139,44 @@ mod tests {
         let mut text = small;
         text[4] = b'x';
         assert_eq!(cut(&text).collect::<Vec<_>>(), [1016]);
+    }
+
+    #[test]
+    fn an_archive_built_again_shares_its_entries() {
+        let archive = |time: u8, change: &[u8]| {
+            let entry = |name: u8, data: &[u8]| {
+                let mut bytes = b"PK\x03\x04\x14\0\x08\0\x08\0".to_vec();
+                bytes.push(time);
+                bytes.extend([0; 15]);
+                bytes.extend([1, 0, 0, 0, name]);
+                bytes.extend(data);
+                bytes
+            };
+            let entries = (0..40).map(|n| entry(n, &noise(u64::from(n) + 1, 9000)));
+            let first = entry(99, change);
+            [first]
+                .into_iter()
+                .chain(entries)
+                .collect::<Vec<_>>()
+                .concat()
+        };
+        let chunks = |bytes: &[u8]| {
+            let mut offset = 0;
+            cut(bytes)
+                .map(|length| {
+                    offset += length;
+                    (
+                        crate::id::ChunkId::of(&bytes[offset - length..offset]),
+                        length,
+                    )
+                })
+                .collect::<std::collections::HashMap<_, _>>()
+        };
+        let (before, after) = (archive(1, &noise(77, 5000)), archive(2, &noise(78, 6000)));
+        let (before, mut new) = (chunks(&before), chunks(&after));
+        assert!(new.values().sum::<usize>() > 300_000);
+        new.retain(|id, _| !before.contains_key(id));
+        assert!(new.values().sum::<usize>() < 8_000, "{new:?}");
     }
 
     #[test]

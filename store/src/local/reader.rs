@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -24,10 +23,12 @@ use crate::remote::{DynRemote, RemoteErrorKind};
 const MAX_AHEAD: u64 = 8 << 20;
 /// The first range that is fetched ahead.
 const FIRST_AHEAD: u64 = 1 << 20;
-/// Background streaming asks for this much at a time.
-const STREAM: u64 = 8 << 20;
+/// Background streaming asks for this much at a time: little enough that a read can wait for it.
+const STREAM: u64 = 4 << 20;
 /// Background streaming asks for so many ranges at a time.
-const STREAMS: usize = 3;
+const STREAMS: usize = 4;
+/// And for so many while any read waits. Never for none: who reads everything is always waiting.
+const STREAMS_BESIDE_READS: usize = 2;
 
 /// Sizes of a [`FrameReader`].
 #[derive(Debug, Clone)]
@@ -335,51 +336,67 @@ impl FrameReader {
             .filter(|stored| FrameHash::of(stored) == frame.hash)
     }
 
-    /// Fetches all of these frames that are not on the local disk, while nobody waits for others.
+    /// Fetches all of these frames that are not on the local disk, with less width while anybody
+    /// waits for others. Reads of what is on its way wait for it.
     pub async fn stream(&self, frames: Vec<FrameLocation>) -> Result<()> {
         if self.inner.in_place.is_some() {
             return Ok(());
         }
-        let ranges = tokio::task::spawn_blocking({
-            let reader = self.clone();
-            move || {
-                coalesce(
-                    frames
-                        .into_iter()
-                        .filter(|frame| reader.stored(frame).is_none())
-                        .collect(),
-                )
+        let mut flights = tokio::task::JoinSet::new();
+        for frames in coalesce(frames) {
+            loop {
+                let width = match self.inner.waiting.load(Relaxed) {
+                    0 => STREAMS,
+                    _ => STREAMS_BESIDE_READS,
+                };
+                if flights.len() < width {
+                    break;
+                }
+                landed(flights.join_next().await)?;
             }
-        })
-        .await
-        .map_err(|_| Error::Cancelled)?;
-        let slots = Arc::new(tokio::sync::Semaphore::new(STREAMS));
-        let mut tasks = tokio::task::JoinSet::<Result<()>>::new();
-        for (pack, range) in ranges {
-            let Ok(slot) = slots.clone().acquire_owned().await else {
-                break;
+            let reader = self.clone();
+            let missing = move || missing(&reader, &frames);
+            let Some((pack, range)) = tokio::task::spawn_blocking(missing)
+                .await
+                .map_err(|_| Error::Cancelled)?
+            else {
+                continue;
             };
-            while self.inner.waiting.load(Relaxed) > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            let reader = self.clone();
-            tasks.spawn(async move {
-                let _slot = slot;
-                let bytes = reader.request(&pack, range.clone()).await?;
-                reader
-                    .inner
-                    .counters
-                    .prefetch_bytes
-                    .fetch_add(bytes.len() as u64, Relaxed);
-                reader.keep(&pack, range.start as u32, &bytes);
-                Ok(())
+            let mut outcome = self.fly(pack, range);
+            flights.spawn(async move {
+                match outcome.wait_for(Option::is_some).await.as_deref() {
+                    Ok(Some(Err(error))) => Err(Error::Shared(Arc::clone(error))),
+                    _ => Ok(()),
+                }
             });
         }
-        while let Some(finished) = tasks.join_next().await {
-            finished.map_err(|_| Error::Cancelled)??;
+        while let Some(finished) = flights.join_next().await {
+            landed(Some(finished))?;
         }
         Ok(())
     }
+
+    /// Starts fetching a range that nobody waits for yet.
+    fn fly(&self, pack: PackId, range: Range<u64>) -> watch::Receiver<Outcome> {
+        let mut flights = self.inner.flights.lock();
+        let outcome = self.launch(pack, range.clone(), 0);
+        let of_pack = flights.entry(pack).or_default();
+        of_pack.ranges.push((range, outcome.clone()));
+        outcome
+    }
+}
+
+/// What became of a range that was streamed.
+fn landed(finished: Option<std::result::Result<Result<()>, tokio::task::JoinError>>) -> Result<()> {
+    finished.map_or(Ok(()), |finished| finished.map_err(|_| Error::Cancelled)?)
+}
+
+/// The range of those frames of one pack, in order, that are not on the local disk.
+fn missing(reader: &FrameReader, frames: &[FrameLocation]) -> Option<(PackId, Range<u64>)> {
+    let is_missing = |frame: &&FrameLocation| reader.stored(frame).is_none();
+    let first = frames.iter().find(is_missing)?;
+    let last = frames.iter().rev().find(is_missing)?;
+    Some((first.pack, first.range().start..last.range().end))
 }
 
 impl Inner {
@@ -405,21 +422,22 @@ impl Inner {
     }
 }
 
-/// Joins frames into ranges of at most [`STREAM`] bytes, over gaps smaller than a frame.
-fn coalesce(mut frames: Vec<FrameLocation>) -> Vec<(PackId, Range<u64>)> {
+/// Groups frames into ranges of about [`STREAM`] bytes, over gaps smaller than a frame.
+fn coalesce(mut frames: Vec<FrameLocation>) -> Vec<Vec<FrameLocation>> {
     frames.sort_by_key(|frame| (frame.pack, frame.offset));
-    let mut ranges: Vec<(PackId, Range<u64>)> = Vec::new();
+    let mut ranges: Vec<Vec<FrameLocation>> = Vec::new();
     for frame in frames {
         let range = frame.range();
         match ranges.last_mut() {
-            Some((pack, last))
-                if *pack == frame.pack
-                    && range.start <= last.end + frame::TARGET as u64
-                    && range.end - last.start <= STREAM =>
+            Some(group)
+                if let (Some(first), Some(last)) = (group.first(), group.last())
+                    && first.pack == frame.pack
+                    && range.start <= last.range().end + frame::TARGET as u64
+                    && range.end - first.range().start <= STREAM =>
             {
-                last.end = last.end.max(range.end);
+                group.push(frame);
             }
-            _ => ranges.push((frame.pack, range)),
+            _ => ranges.push(vec![frame]),
         }
     }
     ranges

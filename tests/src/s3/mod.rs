@@ -3,6 +3,7 @@
 //! [`S3Server`] runs inside this process, on threads of its own, and can be told to misbehave;
 //! [`Moto`] is another implementation of S3 as a second opinion.
 
+mod content;
 mod fault;
 mod layer;
 mod line;

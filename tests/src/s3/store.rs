@@ -11,6 +11,8 @@ use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use tokio::sync::Mutex;
 
+use super::content::content;
+
 /// The part of S3 that a cache uses, on files.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -61,7 +63,18 @@ impl S3 for Store {
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
         self.require_bucket(&request.input.bucket)?;
-        self.files.get_object(request).await
+        let path = self
+            .root
+            .join(&request.input.bucket)
+            .join(&request.input.key);
+        let range = request.input.range;
+        let mut answer = self.files.get_object(request).await?;
+        let length = answer.output.content_length.unwrap_or(0).unsigned_abs();
+        answer.output.body = Some(
+            content(&path, range.as_ref(), length)
+                .map_err(|error| s3_error!(error, InternalError))?,
+        );
+        Ok(answer)
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {

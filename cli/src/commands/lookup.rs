@@ -29,16 +29,18 @@ struct Printed {
 
 pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
     let name = setup::name(global, &args.key)?;
+    let workspace = setup::workspace()?;
     let prefixes = args
         .restore_key
         .iter()
-        .map(|prefix| setup::expand(prefix, &[]).map(|expanded| expanded.key))
+        .map(|prefix| setup::expand_in(&workspace, prefix, false, &[]).map(|expanded| expanded.key))
         .collect::<anyhow::Result<_>>()?;
     let (runtime, remote) = setup::remote(global)?;
     let wanted = Wanted {
         scopes: vec![name.scope],
         key: name.key.clone(),
         prefixes,
+        role: None,
     };
     let found = runtime
         .block_on(async { resolve(&remote.remote, &wanted).await })

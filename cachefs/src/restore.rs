@@ -1,5 +1,10 @@
 //! Restoring: from keys to a path that shows the cache.
 
+mod parts;
+
+pub(crate) use parts::find_parts;
+pub use parts::{FoundDirectories, find_directories};
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

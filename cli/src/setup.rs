@@ -113,8 +113,5 @@ pub(crate) fn key(template: &str, paths: &[PathBuf]) -> anyhow::Result<(Key, key
 
 /// A key in the scope that the options name.
 pub(crate) fn name(global: &Global, template: &str) -> anyhow::Result<RefName> {
-    Ok(RefName {
-        scope: scope(global)?,
-        key: key(template, &[])?.0,
-    })
+    Ok(RefName::new(scope(global)?, key(template, &[])?.0))
 }

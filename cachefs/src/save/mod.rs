@@ -18,8 +18,8 @@ use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecor
 use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Delta, Packed, Progress, Skipped, StoreTarget, Target, Tree, build_layer,
-    confirm_unchanged, diff, graft_redirects, pack_files, scan,
+    Baseline, Deletions, Delta, Exclude, Packed, Progress, Skipped, StoreTarget, Target, Tree,
+    build_layer, confirm_unchanged, diff, graft_redirects, pack_files, remove_excluded, scan,
 };
 use cachefs_store::stack::Stack;
 use tokio::runtime::Runtime;
@@ -36,6 +36,8 @@ use source::Source;
 pub struct SaveOptions {
     /// The directory.
     pub path: PathBuf,
+    /// What of it is left out.
+    pub exclude: Arc<dyn Exclude>,
     /// The key and its scope.
     pub name: RefName,
     /// The remote.
@@ -223,7 +225,8 @@ impl Context<'_> {
         // the index forgets them, and the second round reads everything and stores what is missing.
         for round in 0..2 {
             let started = SystemTime::now();
-            let mut scanned = scan(source.directory(), source.reading(), self.progress)?;
+            let exclude = &*self.options.exclude;
+            let mut scanned = scan(source.directory(), source.reading(), exclude, self.progress)?;
             let counts = scanned.tree.files();
             self.progress.total(counts.0, counts.1);
             let seen = self
@@ -237,7 +240,10 @@ impl Context<'_> {
             if unread.0 > 0 {
                 target.learn(&base.packs())?;
             }
-            graft_redirects(&mut scanned.tree, &scanned.redirects, &stack)?;
+            graft_redirects(&mut scanned.tree, &scanned.redirects, &stack, exclude)?;
+            if !(source.complete && source.deletions == Deletions::Record) {
+                remove_excluded(&mut scanned.tree, &stack, exclude)?;
+            }
             let packed = pack_files(
                 source.directory(),
                 &mut scanned.tree,

@@ -120,6 +120,7 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
             scopes: scopes.clone(),
             key,
             prefixes: Vec::new(),
+            chosen: None,
         });
     }
     if let Some(template) = &args.key {
@@ -134,6 +135,7 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
             scopes,
             key,
             prefixes,
+            chosen: None,
         });
     }
     let store = setup::store(global)?;

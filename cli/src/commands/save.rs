@@ -1,9 +1,11 @@
 //! `cachefs save`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use cachefs::save::{Outcome, Report, SaveOptions, save};
 use cachefs_store::refs::RefName;
+use cachefs_store::save::Everything;
 use clap::Args;
 use serde::Serialize;
 
@@ -56,10 +58,8 @@ pub(crate) fn run(global: &Global, args: &SaveArgs) -> anyhow::Result<u8> {
     let store = setup::store(global)?;
     let options = SaveOptions {
         path: args.path.clone(),
-        name: RefName {
-            scope: setup::scope(global)?,
-            key,
-        },
+        exclude: Arc::new(Everything),
+        name: RefName::new(setup::scope(global)?, key),
         remote: setup::remote_spec(global, &store)?,
         deadline: global.timeout,
         creator: machine::creator(),

@@ -75,10 +75,7 @@ mod tests {
     }
 
     fn record(time: u64, layers: &[u8], supersedes: &[u64]) -> Record {
-        let name = RefName {
-            scope: Scope::new("s").unwrap(),
-            key: Key::new("k").unwrap(),
-        };
+        let name = RefName::new(Scope::new("s").unwrap(), Key::new("k").unwrap());
         let layers = layers.iter().copied().map(layer).collect();
         let mut record = Record::new(name, layers, Creator::default(), Platform::default());
         record.id = SaveId {

@@ -60,18 +60,24 @@ impl PathSet {
     ///
     /// Fails with a usage error on a bad pattern, when nothing but exclusions is there, and on what
     /// means the root or the home directory.
-    pub fn new(written: &[impl AsRef<str>], places: Places) -> Result<Self> {
-        let written: Vec<_> = written.iter().map(AsRef::as_ref).collect();
-        let excluded: Vec<_> = written
-            .iter()
-            .filter_map(|text| text.strip_prefix('!'))
-            .collect();
+    pub fn new(written: &[impl AsRef<Path>], places: Places) -> Result<Self> {
+        let mut excluded = Vec::new();
+        let mut includes = Vec::new();
+        for path in written {
+            let path = path.as_ref();
+            match path.to_str() {
+                Some(text) => match text.strip_prefix('!') {
+                    Some(text) => excluded.push(text),
+                    None => includes.push(Include::new(text, &places)?),
+                },
+                // Nothing in it can be a pattern.
+                None => includes.push(Include::Plain {
+                    written: path.to_string_lossy().into_owned(),
+                    path: places.workspace.join(path),
+                }),
+            }
+        }
         let exclusions = Exclusions::new(&excluded, &places)?;
-        let includes = written
-            .iter()
-            .filter(|text| !text.starts_with('!'))
-            .map(|text| Include::new(text, &places))
-            .collect::<Result<Vec<_>>>()?;
         if includes.is_empty() {
             return Err(Error::usage(
                 "no path is named",
@@ -79,7 +85,10 @@ impl PathSet {
             ));
         }
         let set = Self {
-            written: written.iter().map(|&text| text.to_owned()).collect(),
+            written: written
+                .iter()
+                .map(|path| path.as_ref().to_string_lossy().into_owned())
+                .collect(),
             places,
             includes,
             exclusions,
@@ -104,6 +113,13 @@ impl PathSet {
             }
         }
         Ok(())
+    }
+
+    /// Whether a directory is one of the cache's, by its absolute path.
+    pub fn holds(&self, directory: &Path) -> bool {
+        self.includes
+            .iter()
+            .any(|include| include.matches(directory))
     }
 
     /// The directory of a cache that has one plain path, and so no parts.
@@ -166,7 +182,7 @@ impl PathSet {
     /// anything is there on disk.
     pub fn accepts(&self, part: &Part) -> bool {
         self.places.path_of(part).is_ok_and(|path| {
-            self.includes.iter().any(|include| include.matches(&path))
+            self.holds(&path)
                 && self.places.refuse_dangerous(part.as_str(), &path).is_ok()
                 && !self.exclusions.covers(&path)
         })

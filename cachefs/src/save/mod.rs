@@ -31,6 +31,18 @@ use crate::store_dir::StoreDir;
 use file_list::FileList;
 use source::Source;
 
+/// What becomes of what the key holds already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Existing {
+    /// The save is added to it, as a layer.
+    #[default]
+    Extend,
+    /// The key then holds what the path has, and nothing else.
+    Replace,
+    /// It stays as it is: a key that exists is not saved, and the path not looked at.
+    Keep,
+}
+
 /// What to save, and as what.
 #[derive(Debug, Clone)]
 pub struct SaveOptions {
@@ -50,6 +62,10 @@ pub struct SaveOptions {
     pub platform: Platform,
     /// What the key was made of.
     pub parts: serde_json::Value,
+    /// What becomes of what the key holds already.
+    pub existing: Existing,
+    /// Writes a record also when nothing changed: the key is then the newest of its prefix.
+    pub always: bool,
     /// Finds out what would be saved, and writes nothing.
     pub dry_run: bool,
     /// Reads every file, also those that are as they were when an earlier save read them.
@@ -61,7 +77,11 @@ pub struct SaveOptions {
 pub enum Outcome {
     /// The key holds this very content already; nothing was written.
     Unchanged,
-    /// The content is that of another key; only a ref was written.
+    /// The caller's policy leaves saves out; nothing was looked at.
+    Skipped,
+    /// The key exists, and was to be kept; the path was not looked at.
+    Kept,
+    /// The content was there already, under this or another key; only a ref was written.
     Linked,
     /// A layer was written.
     Saved(Box<LayerInfo>),
@@ -92,6 +112,25 @@ pub struct Report {
     pub traffic: Traffic,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+impl Report {
+    /// A save that wrote nothing: [`Outcome::Kept`] or [`Outcome::Skipped`]; `layers` are what the
+    /// key names.
+    pub fn nothing(outcome: Outcome, layers: Vec<LayerInfo>) -> Self {
+        Self {
+            outcome,
+            layers,
+            scanned: (0, 0),
+            changes: (0, 0, 0),
+            new_raw: 0,
+            skipped: Vec::new(),
+            squashed: None,
+            united: 0,
+            traffic: Traffic::default(),
+            elapsed: Duration::ZERO,
+        }
+    }
 }
 
 /// What a save works with.
@@ -134,6 +173,13 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         )
     });
     let (repo, existing) = (repo?, existing?);
+    if options.existing == Existing::Keep && !existing.is_empty() {
+        return Ok(Report {
+            traffic: open.traffic(),
+            elapsed: started.elapsed(),
+            ..Report::nothing(Outcome::Kept, refs::unite(existing).0)
+        });
+    }
     let context = Context {
         options,
         remote: open.remote.clone(),
@@ -155,6 +201,9 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     // A path that was never restored is compared with what the key holds.
     if source.base.is_empty() && !source.restored() {
         source.base = refs::unite(existing.clone()).0;
+        if options.existing == Existing::Replace {
+            source.deletions = Deletions::Record;
+        }
     }
     let from = stack_id(&source.base);
     let change = context.change(&source)?;

@@ -1,0 +1,32 @@
+//! Caches as commands work with them: what to restore and save, one or many at the same time.
+//!
+//! A [`Cache`] comes from flags or from a file, and nothing here knows which. [`restore_all`] and
+//! [`save_all`] run any number of them, print what happened to each as soon as it is known, and
+//! return one [`Restored`] or [`Saved`] for each directory of each cache, with all there is to know:
+//! the keys with their parts, and the library's report or the error. Neither ever takes longer than
+//! it may as a whole ([`deadline`]).
+
+mod cache;
+mod deadline;
+mod jobs;
+mod named;
+mod options;
+mod parallel;
+mod restore;
+mod restore_output;
+mod save;
+mod save_output;
+
+pub(crate) use cache::{Cache, Keys, Layer};
+pub(crate) use options::{PolicyArg, RestoreHow, SaveHow, SaveIfArg};
+pub(crate) use restore::{Restored, restore_all};
+pub(crate) use restore_output::print_json as print_restored;
+pub(crate) use save::{Saved, save_all};
+pub(crate) use save_output::print_json as print_saved;
+
+use crate::exit;
+
+/// The exit code of several, each with its own: the worst.
+pub(crate) fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
+    codes.into_iter().fold(exit::SUCCESS, exit::worse)
+}

@@ -1,0 +1,216 @@
+//! How caches are restored and saved: options that flags, files and other commands share.
+//!
+//! An option added here is an option of the commands, and a key of `cachefs.toml` under the same
+//! name.
+
+use std::time::Duration;
+
+use cachefs::Prefetch;
+use cachefs::restore::{Lower, Mode};
+use cachefs::save::Existing;
+use clap::{Args, ValueEnum};
+
+use crate::args::parse_duration;
+
+/// How to restore.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RestoreHow {
+    /// Mount it, copy it, or mount where that works
+    #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
+    pub(crate) mode: ModeArg,
+    /// What a mount is made of: an EROFS image where the kernel takes one, or files over FUSE
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KIND",
+        env = "CACHEFS_LOWER",
+        default_value_t = LowerArg::Auto,
+        hide_short_help = true
+    )]
+    pub(crate) lower: LowerArg,
+    /// What to fetch before it is asked for: nothing, what earlier jobs read, that and then all of
+    /// it, or all unless it is large
+    #[arg(long, value_enum, default_value_t = PrefetchArg::Auto)]
+    pub(crate) prefetch: PrefetchArg,
+    /// Do not note what this job reads for the next one
+    #[arg(long, env = "CACHEFS_NO_TRACE")]
+    pub(crate) no_trace: bool,
+    /// Look in this scope too, after --scope (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "CACHEFS_FALLBACK_SCOPE",
+        value_delimiter = ','
+    )]
+    pub(crate) fallback_scope: Vec<String>,
+    /// Take the key itself or nothing: prefixes do not count
+    #[arg(long, env = "CACHEFS_STRICT_KEY")]
+    pub(crate) strict_key: bool,
+    /// Only find out what would be restored
+    #[arg(long)]
+    pub(crate) lookup_only: bool,
+    /// Exit with code 3 when nothing matches
+    #[arg(long, env = "CACHEFS_FAIL_ON_CACHE_MISS")]
+    pub(crate) fail_on_cache_miss: bool,
+    /// What to do of the two: with `push`, this restores nothing
+    #[arg(long, value_enum, value_name = "WHAT", env = "CACHEFS_POLICY", default_value_t = PolicyArg::PullPush)]
+    pub(crate) policy: PolicyArg,
+    /// Write nothing to the remote, also not what this job reads
+    #[arg(long, env = "CACHEFS_READ_ONLY")]
+    pub(crate) read_only: bool,
+    /// Accept missing files and unset variables in keys
+    #[arg(long, env = "CACHEFS_ALLOW_MISSING")]
+    pub(crate) allow_missing: bool,
+    /// Longest time for the whole, after which the build goes on without the cache [default: 2m, or
+    /// 30m once files are being copied]
+    #[arg(long, value_name = "TIME", env = "CACHEFS_RESTORE_TIMEOUT", value_parser = parse_duration)]
+    pub(crate) restore_timeout: Option<Duration>,
+}
+
+/// How to save.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SaveHow {
+    /// Only find out what would be saved
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Read every file, also those that have the size and times that an earlier save found
+    #[arg(long, short = 'I')]
+    pub(crate) ignore_times: bool,
+    /// When to save: always, if something changed, or only if the key does not exist yet
+    #[arg(long, value_enum, value_name = "WHEN", env = "CACHEFS_SAVE_IF", default_value_t = SaveIfArg::Changed)]
+    pub(crate) save_if: SaveIfArg,
+    /// Replace what the key holds instead of adding to it
+    #[arg(long = "override", env = "CACHEFS_OVERRIDE")]
+    pub(crate) replace: bool,
+    /// What to do of the two: with `pull`, this saves nothing
+    #[arg(long, value_enum, value_name = "WHAT", env = "CACHEFS_POLICY", default_value_t = PolicyArg::PullPush)]
+    pub(crate) policy: PolicyArg,
+    /// Write nothing to the remote: this saves nothing
+    #[arg(long, env = "CACHEFS_READ_ONLY")]
+    pub(crate) read_only: bool,
+    /// Accept missing files and unset variables in keys
+    #[arg(long, env = "CACHEFS_ALLOW_MISSING")]
+    pub(crate) allow_missing: bool,
+    /// Longest time for the whole, after which the build goes on without having saved [default:
+    /// 30m]
+    #[arg(long, value_name = "TIME", env = "CACHEFS_SAVE_TIMEOUT", value_parser = parse_duration)]
+    pub(crate) save_timeout: Option<Duration>,
+}
+
+impl RestoreHow {
+    /// Why nothing is restored, if nothing is.
+    pub(crate) fn skipped(&self) -> Option<&'static str> {
+        (self.policy == PolicyArg::Push).then_some("the policy is push")
+    }
+}
+
+impl SaveHow {
+    /// Why nothing is saved, if nothing is.
+    pub(crate) fn skipped(&self) -> Option<&'static str> {
+        if self.read_only {
+            Some("it is to be read only")
+        } else if self.policy == PolicyArg::Pull {
+            Some("the policy is pull")
+        } else {
+            None
+        }
+    }
+
+    /// What becomes of what the key holds.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for options that contradict each other.
+    pub(crate) fn existing(&self) -> Result<Existing, cachefs::Error> {
+        match (self.save_if, self.replace) {
+            (SaveIfArg::Missing, true) => Err(cachefs::Error::usage(
+                "--override replaces a key that exists, and --save-if missing keeps it",
+                "choose one of them",
+            )),
+            (SaveIfArg::Missing, false) => Ok(Existing::Keep),
+            (_, true) => Ok(Existing::Replace),
+            (_, false) => Ok(Existing::Extend),
+        }
+    }
+}
+
+/// `--policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum PolicyArg {
+    /// Restores, and never saves.
+    Pull,
+    /// Saves, and never restores.
+    Push,
+    /// Both.
+    #[default]
+    PullPush,
+}
+
+/// `--save-if`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum SaveIfArg {
+    /// Also when nothing changed: the key becomes the newest of its prefix.
+    Always,
+    /// If anything changed.
+    #[default]
+    Changed,
+    /// If there is no such key; otherwise nothing is even looked at.
+    Missing,
+}
+
+/// `--mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum ModeArg {
+    #[default]
+    Auto,
+    Mount,
+    Copy,
+}
+
+/// `--lower`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LowerArg {
+    #[default]
+    Auto,
+    Fuse,
+}
+
+/// `--prefetch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum PrefetchArg {
+    None,
+    Trace,
+    #[default]
+    Auto,
+    All,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Auto => Self::Auto,
+            ModeArg::Mount => Self::Mount,
+            ModeArg::Copy => Self::Copy,
+        }
+    }
+}
+
+impl From<LowerArg> for Lower {
+    fn from(lower: LowerArg) -> Self {
+        match lower {
+            LowerArg::Auto => Self::Auto,
+            LowerArg::Fuse => Self::Fuse,
+        }
+    }
+}
+
+impl From<PrefetchArg> for Prefetch {
+    fn from(prefetch: PrefetchArg) -> Self {
+        match prefetch {
+            PrefetchArg::None => Self::None,
+            PrefetchArg::Trace => Self::Trace,
+            PrefetchArg::Auto => Self::Auto,
+            PrefetchArg::All => Self::All,
+        }
+    }
+}

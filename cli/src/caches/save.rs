@@ -1,0 +1,257 @@
+//! Saving caches, at the same time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefs::StoreDir;
+use cachefs::save::{Outcome, Report, SaveOptions, save};
+use cachefs_store::refs::{Key, Part, RefName, Scope};
+use cachefs_store::remote::RemoteSpec;
+use cachefs_store::save::Exclude;
+
+use super::cache::{Cache, Keys};
+use super::deadline::{self, Limit, News};
+use super::jobs::{self, About, Job, Prepared};
+use super::options::SaveIfArg;
+use super::save_output;
+use crate::args::Global;
+use crate::exit;
+use crate::failure::{Failure, failure};
+use crate::progress::{Display, Handle};
+use crate::{keys, machine, setup};
+
+/// How many paths are saved at the same time. Each uses all cores when it has much to do, and
+/// memory for the packs it sends; what more of them would gain is waiting for the network.
+const THREADS: usize = 4;
+
+/// How long all saves of a command may take.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// What became of one directory of one cache.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    /// The cache.
+    pub(crate) cache: Arc<Cache>,
+    /// Which of its directories; of a cache that got no further, its first path as it was written.
+    pub(crate) path: PathBuf,
+    /// Which part of the key that is, if the cache has several paths.
+    pub(crate) part: Option<Part>,
+    /// Whether the cache may have several directories.
+    pub(crate) several: bool,
+    /// The scope that was saved to.
+    pub(crate) scope: Scope,
+    /// Its keys; `None` when they could not be expanded, which is the failure then.
+    pub(crate) keys: Option<Arc<Keys>>,
+    /// What the library reports, or what went wrong.
+    pub(crate) result: Result<Report, Failure>,
+    /// What it means for the exit code.
+    pub(crate) code: u8,
+}
+
+impl Saved {
+    /// The key that was saved, if the templates gave one.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        self.keys.as_ref()?.main.as_ref().map(|(key, _)| key)
+    }
+}
+
+/// Saves every path of the caches, and says of each what became of it.
+///
+/// A failure of one leaves the others alone. The results are in the order of the caches and their
+/// paths. The whole never takes longer than it may.
+///
+/// # Errors
+///
+/// Only when nothing could be tried: the store cannot be opened, or a path is named twice.
+pub(crate) fn save_all(
+    global: &Global,
+    caches: &[Cache],
+    display: &Display,
+) -> anyhow::Result<Vec<Saved>> {
+    let caches: Vec<_> = caches.iter().cloned().map(Arc::new).collect();
+    let store = setup::store(global)?;
+    let scope = setup::scope(global)?;
+    let run = Run {
+        global: global.clone(),
+        remote: setup::remote_spec(global, &store)?,
+        scope: scope.clone(),
+        store,
+    };
+    let limit = Limit::longest(caches.iter().map(|cache| limit(cache)));
+    let wholes = caches.clone();
+    let work = move |handle: &Handle, news: &std::sync::mpsc::Sender<_>| {
+        let (jobs, notes) = plan(&caches);
+        jobs::check(&jobs)?;
+        let abouts = jobs.iter().map(|job| job.about.clone()).collect();
+        let _ = news.send(News::Planned(abouts));
+        handle.say(&notes);
+        jobs::run(&jobs, THREADS, |number| {
+            let saved = run.save(&jobs[number], handle, limit);
+            handle.say(&save_output::lines(&saved));
+            let _ = news.send(News::Done(number, saved));
+        });
+        Ok(())
+    };
+    let unplanned = || {
+        let whole = |cache| About::whole(cache, None);
+        wholes.iter().map(whole).collect()
+    };
+    deadline::within(display, limit, work, unplanned, |about, allowed| {
+        let error = late(&about, allowed).into();
+        let saved = saved(about, &scope, Err(failure(global, &error, true)));
+        display.handle().say(&save_output::lines(&saved));
+        saved
+    })
+}
+
+fn limit(cache: &Cache) -> Limit {
+    let time = cache.save.save_timeout.unwrap_or(LIMIT);
+    Limit {
+        whole: time,
+        with_files: time,
+    }
+}
+
+fn late(about: &About, limit: Duration) -> cachefs::Error {
+    cachefs::Error::TooLate {
+        what: format!("the save of {}", about.path.display()),
+        limit,
+        hint: "--save-timeout gives it more time; what was sent is used by the next save here",
+    }
+}
+
+/// What is to be done with a directory.
+enum Work {
+    /// Nothing: the policy says so.
+    Skip,
+    /// It is saved, without these entries.
+    Save(Arc<dyn Exclude>),
+}
+
+/// The jobs for all caches, and what there is to say about paths that are not there.
+fn plan(caches: &[Arc<Cache>]) -> (Vec<Job<Work>>, Vec<String>) {
+    let mut jobs = Vec::new();
+    let mut notes = Vec::new();
+    for prepared in jobs::prepare(caches) {
+        let planned = match &prepared.ready {
+            Ok(_) if prepared.cache.save.skipped().is_some() => Ok(vec![Job {
+                about: About::whole(&prepared.cache, prepared.keys()),
+                work: Ok(Work::Skip),
+            }]),
+            Ok(_) => directories(&prepared, &mut notes).map_err(Arc::new),
+            Err(error) => Err(Arc::clone(error)),
+        };
+        jobs.extend(planned.unwrap_or_else(|error| {
+            vec![Job {
+                about: About::whole(&prepared.cache, prepared.keys()),
+                work: Err(error),
+            }]
+        }));
+    }
+    (jobs, notes)
+}
+
+/// The jobs of one cache: one for each directory that is there.
+fn directories(prepared: &Prepared, notes: &mut Vec<String>) -> anyhow::Result<Vec<Job<Work>>> {
+    let Ok((keys, paths)) = &prepared.ready else {
+        return Ok(Vec::new());
+    };
+    let found = paths.on_disk()?;
+    if found.directories.is_empty() {
+        return Err(cachefs::Error::usage(
+            format!("there is no directory for {}", paths.written().join(", ")),
+            "name the directories that the build filled; nothing was saved",
+        )
+        .into());
+    }
+    let name = prepared.cache.name.as_deref();
+    let note = |path| format!("note: there is nothing at {path}, which is left out");
+    let absent = found.absent.iter().map(note).collect();
+    notes.extend(super::named::lines(name, absent));
+    let jobs = found.directories.into_iter().map(|directory| Job {
+        work: Ok(Work::Save(paths.exclude(&directory))),
+        about: About::directory(prepared, keys, directory),
+    });
+    Ok(jobs.collect())
+}
+
+/// What all saves of a command share.
+struct Run {
+    global: Global,
+    store: StoreDir,
+    remote: RemoteSpec,
+    scope: Scope,
+}
+
+impl Run {
+    fn save(&self, job: &Job<Work>, handle: &Handle, limit: Limit) -> Saved {
+        let about = job.about.clone();
+        let result = match &job.work {
+            Ok(Work::Skip) => Ok(Report::nothing(Outcome::Skipped, Vec::new())),
+            Ok(Work::Save(exclude)) => self.one(&about, exclude, handle).map_err(|error| {
+                let error = match deadline::is_cancellation(&error) && handle.is_late() {
+                    true => late(&about, limit.now(handle)).into(),
+                    false => error,
+                };
+                failure(&self.global, &error, true)
+            }),
+            Err(error) => Err(failure(&self.global, error, true)),
+        };
+        saved(about, &self.scope, result)
+    }
+
+    fn one(
+        &self,
+        about: &About,
+        exclude: &Arc<dyn Exclude>,
+        handle: &Handle,
+    ) -> anyhow::Result<Report> {
+        let (key, expanded) = main(about.keys.as_deref())?;
+        let (scope, key) = (self.scope.clone(), key.clone());
+        let how = &about.cache.save;
+        let options = SaveOptions {
+            path: about.path.clone(),
+            exclude: Arc::clone(exclude),
+            name: match about.part.clone() {
+                None => RefName::new(scope, key),
+                Some(part) => RefName::of_part(scope, key, part).map_err(cachefs::Error::from)?,
+            },
+            remote: self.remote.clone(),
+            deadline: self.global.timeout,
+            creator: machine::creator(),
+            platform: machine::platform(),
+            parts: serde_json::to_value(&expanded.parts)?,
+            existing: how.existing()?,
+            always: how.save_if == SaveIfArg::Always,
+            dry_run: how.dry_run,
+            ignore_times: how.ignore_times,
+        };
+        Ok(save(&self.store, &options, &handle.job())?)
+    }
+}
+
+fn main(keys: Option<&Keys>) -> Result<&(Key, keys::Expanded), cachefs::Error> {
+    keys.and_then(|keys| keys.main.as_ref()).ok_or_else(|| {
+        cachefs::Error::usage(
+            "there is no key to save under",
+            "name one with --key, or a layer with --layer",
+        )
+    })
+}
+
+fn saved(about: About, scope: &Scope, result: Result<Report, Failure>) -> Saved {
+    Saved {
+        cache: about.cache,
+        path: about.path,
+        part: about.part,
+        several: about.several,
+        scope: scope.clone(),
+        keys: about.keys,
+        code: match &result {
+            Ok(_) => exit::SUCCESS,
+            Err(failure) => failure.code,
+        },
+        result,
+    }
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cachefs_store::refs::{Key, Scope, Wanted};
 
-use super::options::{RestoreHow, SaveHow};
+use super::options::{Common, RestoreHow, SaveHow};
 use crate::{keys, setup};
 
 /// One cache, resolved from flags or a file.
@@ -23,6 +23,10 @@ pub(crate) struct Cache {
     pub(crate) paths: Vec<PathBuf>,
     /// The caches that are stacked below the key's, the bottom one first.
     pub(crate) layers: Vec<Layer>,
+    /// The layer that stands for the whole: the key is its, and `layers` are those below it.
+    pub(crate) only: Option<String>,
+    /// Whether it is restored and saved at all.
+    pub(crate) common: Common,
     /// How to restore it.
     pub(crate) restore: RestoreHow,
     /// How to save it.
@@ -59,7 +63,7 @@ impl Cache {
     /// [`keys::KeyError`] for a template that gives no key, and a usage error for a key that the
     /// store refuses.
     pub(crate) fn expand(&self) -> anyhow::Result<Keys> {
-        let allow_missing = self.restore.allow_missing || self.save.allow_missing;
+        let allow_missing = self.common.allow_missing;
         let expand = |template: &str| {
             setup::expand_in(&self.workspace, template, allow_missing, &self.paths)
         };

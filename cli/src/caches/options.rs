@@ -12,6 +12,20 @@ use clap::{Args, ValueEnum};
 
 use crate::args::parse_duration;
 
+/// What restores and saves have in common.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Common {
+    /// Restore only, save only, or both; the other of the two then does nothing
+    #[arg(long, value_enum, value_name = "WHAT", env = "CACHEFS_POLICY", default_value_t = PolicyArg::PullPush)]
+    pub(crate) policy: PolicyArg,
+    /// Write nothing to the remote: save nothing, and do not note what this job reads
+    #[arg(long, env = "CACHEFS_READ_ONLY")]
+    pub(crate) read_only: bool,
+    /// Accept missing files and unset variables in keys
+    #[arg(long, env = "CACHEFS_ALLOW_MISSING")]
+    pub(crate) allow_missing: bool,
+}
+
 /// How to restore.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RestoreHow {
@@ -52,15 +66,6 @@ pub(crate) struct RestoreHow {
     /// Exit with code 3 when nothing matches
     #[arg(long, env = "CACHEFS_FAIL_ON_CACHE_MISS")]
     pub(crate) fail_on_cache_miss: bool,
-    /// What to do of the two: with `push`, this restores nothing
-    #[arg(long, value_enum, value_name = "WHAT", env = "CACHEFS_POLICY", default_value_t = PolicyArg::PullPush)]
-    pub(crate) policy: PolicyArg,
-    /// Write nothing to the remote, also not what this job reads
-    #[arg(long, env = "CACHEFS_READ_ONLY")]
-    pub(crate) read_only: bool,
-    /// Accept missing files and unset variables in keys
-    #[arg(long, env = "CACHEFS_ALLOW_MISSING")]
-    pub(crate) allow_missing: bool,
     /// Longest time for the whole, after which the build goes on without the cache [default: 2m, or
     /// 30m once files are being copied]
     #[arg(long, value_name = "TIME", env = "CACHEFS_RESTORE_TIMEOUT", value_parser = parse_duration)]
@@ -82,40 +87,31 @@ pub(crate) struct SaveHow {
     /// Replace what the key holds instead of adding to it
     #[arg(long = "override", env = "CACHEFS_OVERRIDE")]
     pub(crate) replace: bool,
-    /// What to do of the two: with `pull`, this saves nothing
-    #[arg(long, value_enum, value_name = "WHAT", env = "CACHEFS_POLICY", default_value_t = PolicyArg::PullPush)]
-    pub(crate) policy: PolicyArg,
-    /// Write nothing to the remote: this saves nothing
-    #[arg(long, env = "CACHEFS_READ_ONLY")]
-    pub(crate) read_only: bool,
-    /// Accept missing files and unset variables in keys
-    #[arg(long, env = "CACHEFS_ALLOW_MISSING")]
-    pub(crate) allow_missing: bool,
     /// Longest time for the whole, after which the build goes on without having saved [default:
     /// 30m]
     #[arg(long, value_name = "TIME", env = "CACHEFS_SAVE_TIMEOUT", value_parser = parse_duration)]
     pub(crate) save_timeout: Option<Duration>,
 }
 
-impl RestoreHow {
+impl Common {
     /// Why nothing is restored, if nothing is.
-    pub(crate) fn skipped(&self) -> Option<&'static str> {
+    pub(crate) fn no_restore(&self) -> Option<&'static str> {
         (self.policy == PolicyArg::Push).then_some("the policy is push")
     }
-}
 
-impl SaveHow {
     /// Why nothing is saved, if nothing is.
-    pub(crate) fn skipped(&self) -> Option<&'static str> {
+    pub(crate) fn no_save(&self) -> Option<&'static str> {
         if self.read_only {
-            Some("it is to be read only")
+            Some("--read-only is given")
         } else if self.policy == PolicyArg::Pull {
             Some("the policy is pull")
         } else {
             None
         }
     }
+}
 
+impl SaveHow {
     /// What becomes of what the key holds.
     ///
     /// # Errors

@@ -100,7 +100,7 @@ pub(crate) fn restore_all(
     };
     deadline::within(display, limit, work, unplanned, |about, allowed| {
         let error = late(&about, allowed).into();
-        let restored = restored(about, Err(failure(global, &error, true)));
+        let restored = restored(about, Err(failure(&error, !global.strict_errors)));
         display.handle().say(&restore_output::lines(&restored));
         restored
     })
@@ -150,7 +150,7 @@ impl Run {
     fn plan(&self, caches: &[Arc<Cache>]) -> Vec<Job<Work>> {
         let prepared = jobs::prepare(caches);
         let planned = parallel::map(THREADS, &prepared, |prepared| match &prepared.ready {
-            Ok(_) if prepared.cache.restore.skipped().is_some() => vec![Job {
+            Ok(_) if prepared.cache.common.no_restore().is_some() => vec![Job {
                 about: About::whole(&prepared.cache, prepared.keys()),
                 work: Ok(Work::Skip),
             }],
@@ -224,9 +224,9 @@ impl Run {
                     true => late(&about, limit.now(handle)).into(),
                     false => error,
                 };
-                failure(&self.global, &error, true)
+                failure(&error, !self.global.strict_errors)
             }),
-            Err(error) => Err(failure(&self.global, error, true)),
+            Err(error) => Err(failure(error, !self.global.strict_errors)),
         };
         restored(about, result)
     }
@@ -255,7 +255,7 @@ impl Run {
             mode: how.mode.into(),
             lower: how.lower.into(),
             prefetch: how.prefetch.into(),
-            trace: !how.no_trace && !how.read_only,
+            trace: !how.no_trace && !cache.common.read_only,
             deadline: self.global.timeout,
         })
     }

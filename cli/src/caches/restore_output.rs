@@ -29,14 +29,16 @@ struct Printed<'a> {
     notes: &'a [String],
 }
 
-/// Prints results as JSON; `alone` when flags described the cache.
-pub(crate) fn print_json(restored: &[Restored], alone: bool) -> anyhow::Result<()> {
+/// Prints results as JSON: one object when flags described the cache and its one path, otherwise
+/// a list.
+pub(crate) fn print_json(restored: &[Restored]) -> anyhow::Result<()> {
     let one = |one: &Restored| match &one.result {
         Ok(report) => serde_json::to_value(printed(one, report)),
         Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
     };
     let failed = |one: &Restored| one.result.is_err();
-    let alone = alone && restored.iter().all(|one| !one.several);
+    let is_alone = |one: &Restored| one.cache.name.is_none() && !one.several;
+    let alone = restored.iter().all(is_alone);
     named::print(restored, alone, one, failed)
 }
 
@@ -97,7 +99,7 @@ pub(super) fn lines(restored: &Restored) -> Vec<String> {
 }
 
 fn skipped(restored: &Restored) -> String {
-    let why = restored.cache.restore.skipped();
+    let why = restored.cache.common.no_restore();
     format!(
         "not restored {}: {}",
         key(restored),

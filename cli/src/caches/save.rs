@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachefs::StoreDir;
+use cachefs::mounts::Records;
 use cachefs::save::{Outcome, Report, SaveOptions, save};
 use cachefs_store::refs::{Key, Part, RefName, Scope};
 use cachefs_store::remote::RemoteSpec;
@@ -99,7 +100,7 @@ pub(crate) fn save_all(
     };
     deadline::within(display, limit, work, unplanned, |about, allowed| {
         let error = late(&about, allowed).into();
-        let saved = saved(about, &scope, Err(failure(global, &error, true)));
+        let saved = saved(about, &scope, Err(failure(&error, !global.strict_errors)));
         display.handle().say(&save_output::lines(&saved));
         saved
     })
@@ -135,7 +136,7 @@ fn plan(caches: &[Arc<Cache>]) -> (Vec<Job<Work>>, Vec<String>) {
     let mut notes = Vec::new();
     for prepared in jobs::prepare(caches) {
         let planned = match &prepared.ready {
-            Ok(_) if prepared.cache.save.skipped().is_some() => Ok(vec![Job {
+            Ok(_) if prepared.cache.common.no_save().is_some() => Ok(vec![Job {
                 about: About::whole(&prepared.cache, prepared.keys()),
                 work: Ok(Work::Skip),
             }]),
@@ -194,9 +195,9 @@ impl Run {
                     true => late(&about, limit.now(handle)).into(),
                     false => error,
                 };
-                failure(&self.global, &error, true)
+                failure(&error, !self.global.strict_errors)
             }),
-            Err(error) => Err(failure(&self.global, error, true)),
+            Err(error) => Err(failure(error, !self.global.strict_errors)),
         };
         saved(about, &self.scope, result)
     }
@@ -208,6 +209,9 @@ impl Run {
         handle: &Handle,
     ) -> anyhow::Result<Report> {
         let (key, expanded) = main(about.keys.as_deref())?;
+        if let Some(layer) = &about.cache.only {
+            self.is_restored_up_to(layer, about, key)?;
+        }
         let (scope, key) = (self.scope.clone(), key.clone());
         let how = &about.cache.save;
         let options = SaveOptions {
@@ -228,6 +232,31 @@ impl Run {
             ignore_times: how.ignore_times,
         };
         Ok(save(&self.store, &options, &handle.job())?)
+    }
+}
+
+impl Run {
+    /// Refuses to save as a layer what was restored with others above it: they would become a
+    /// part of the layer, and of everything that is stacked on it.
+    fn is_restored_up_to(&self, layer: &str, about: &About, key: &Key) -> anyhow::Result<()> {
+        let path = about.path.canonicalize().unwrap_or(about.path.clone());
+        match Records::new(&self.store).get(&path)? {
+            Some(record) if record.asked != *key => {
+                let name = about.cache.name.as_deref().unwrap_or_default();
+                Err(cachefs::Error::usage(
+                    format!(
+                        "{} was restored from key {}, not from that of layer {layer}",
+                        path.display(),
+                        record.asked
+                    ),
+                    format!(
+                        "umount it, run `cachefs restore {name} --layer {layer}`, fill it and save it again"
+                    ),
+                )
+                .into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -36,14 +36,16 @@ struct Printed<'a> {
     bytes_received: u64,
 }
 
-/// Prints results as JSON; `alone` when flags described the cache.
-pub(crate) fn print_json(saved: &[Saved], alone: bool) -> anyhow::Result<()> {
+/// Prints results as JSON: one object when flags described the cache and its one path, otherwise
+/// a list.
+pub(crate) fn print_json(saved: &[Saved]) -> anyhow::Result<()> {
     let one = |one: &Saved| match &one.result {
         Ok(report) => serde_json::to_value(printed(one, report)),
         Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
     };
     let failed = |one: &Saved| one.result.is_err();
-    let alone = alone && saved.iter().all(|one| !one.several);
+    let is_alone = |one: &Saved| one.cache.name.is_none() && !one.several;
+    let alone = saved.iter().all(is_alone);
     named::print(saved, alone, one, failed)
 }
 
@@ -139,8 +141,8 @@ fn summary(saved: &Saved, report: &Report) -> String {
             "not saved {key}: {}",
             saved
                 .cache
-                .save
-                .skipped()
+                .common
+                .no_save()
                 .unwrap_or("nothing was asked for")
         ),
         Outcome::Kept => format!(

@@ -8,6 +8,7 @@
 
 mod cache;
 mod deadline;
+mod evidence;
 mod jobs;
 mod named;
 mod options;

@@ -13,6 +13,7 @@ use cachefs_store::remote::RemoteSpec;
 
 use super::cache::{Cache, Keys};
 use super::deadline::{self, Limit, News};
+use super::evidence;
 use super::jobs::{self, About, Job, Prepared};
 use super::parallel;
 use super::restore_output;
@@ -82,7 +83,9 @@ pub(crate) fn restore_all(
     let limit = Limit::longest(caches.iter().map(|cache| limit(cache)));
     let wholes = caches.clone();
     let work = move |handle: &Handle, news: &std::sync::mpsc::Sender<_>| {
-        let jobs = run.plan(&caches);
+        let prepared = jobs::prepare(&caches);
+        handle.say(&evidence::lines(&prepared));
+        let jobs = run.plan(&prepared);
         jobs::check(&jobs)?;
         let abouts = jobs.iter().map(|job| job.about.clone()).collect();
         let _ = news.send(News::Planned(abouts));
@@ -147,9 +150,8 @@ enum Work {
 
 impl Run {
     /// The jobs for all caches. Those of several paths are looked for at the same time.
-    fn plan(&self, caches: &[Arc<Cache>]) -> Vec<Job<Work>> {
-        let prepared = jobs::prepare(caches);
-        let planned = parallel::map(THREADS, &prepared, |prepared| match &prepared.ready {
+    fn plan(&self, prepared: &[Prepared]) -> Vec<Job<Work>> {
+        let planned = parallel::map(THREADS, prepared, |prepared| match &prepared.ready {
             Ok(_) if prepared.cache.common.no_restore().is_some() => vec![Job {
                 about: About::whole(&prepared.cache, prepared.keys()),
                 work: Ok(Work::Skip),

@@ -88,6 +88,7 @@ pub(super) fn lines(restored: &Restored) -> Vec<String> {
             lines.extend(platform_warning(report));
             lines.push(match report.outcome {
                 Outcome::Skipped => skipped(restored),
+                Outcome::Miss if restored.several && restored.part.is_none() => missed(restored),
                 _ => summary(key(restored), report, restored.main()),
             });
             lines.extend(layers_missing(restored, report));
@@ -96,6 +97,17 @@ pub(super) fn lines(restored: &Restored) -> Vec<String> {
         Err(Failure { lines: told, .. }) => lines.extend(told.iter().cloned()),
     }
     named::lines(restored.cache.name.as_deref(), lines)
+}
+
+/// A miss of a cache of several paths, of which none is known.
+fn missed(restored: &Restored) -> String {
+    let paths = restored.cache.paths.iter().map(|path| output::path(path));
+    let paths: Vec<_> = paths.filter(|path| !path.starts_with('!')).collect();
+    format!(
+        "miss {}: no key has any of {}",
+        key(restored),
+        paths.join(", ")
+    )
 }
 
 fn skipped(restored: &Restored) -> String {
@@ -173,7 +185,7 @@ fn summary(key: &str, report: &Report, main: Option<&Resolved>) -> String {
             format!("{matched}: {path} is unchanged ({took}; {traffic})")
         }
         Outcome::Found => format!(
-            "{matched}: found, and not restored ({layers}, {files}, {size}{origin}; {traffic})"
+            "{matched}: found for {path}, and not restored ({layers}, {files}, {size}{origin}; {traffic})"
         ),
         Outcome::Mounted => format!(
             "{matched}: mounted at {path} in {took} ({layers}, {files}, {size}{origin}; {traffic})"

@@ -13,6 +13,7 @@ use cachefs_store::save::Exclude;
 
 use super::cache::{Cache, Keys};
 use super::deadline::{self, Limit, News};
+use super::evidence;
 use super::jobs::{self, About, Job, Prepared};
 use super::options::SaveIfArg;
 use super::save_output;
@@ -134,7 +135,9 @@ enum Work {
 fn plan(caches: &[Arc<Cache>]) -> (Vec<Job<Work>>, Vec<String>) {
     let mut jobs = Vec::new();
     let mut notes = Vec::new();
-    for prepared in jobs::prepare(caches) {
+    let all = jobs::prepare(caches);
+    notes.extend(evidence::lines(&all));
+    for prepared in all {
         let planned = match &prepared.ready {
             Ok(_) if prepared.cache.common.no_save().is_some() => Ok(vec![Job {
                 about: About::whole(&prepared.cache, prepared.keys()),
@@ -161,7 +164,7 @@ fn directories(prepared: &Prepared, notes: &mut Vec<String>) -> anyhow::Result<V
     let found = paths.on_disk()?;
     if found.directories.is_empty() {
         return Err(cachefs::Error::usage(
-            format!("there is no directory for {}", paths.written().join(", ")),
+            format!("there is no directory for {}", found.absent.join(", ")),
             "name the directories that the build filled; nothing was saved",
         )
         .into());

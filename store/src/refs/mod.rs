@@ -25,7 +25,7 @@ mod unite;
 pub use find::{Found, find, list_parts};
 pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
 pub use part::Part;
-pub use publish::{delete, publish};
+pub use publish::{delete, delete_key, publish};
 pub use record::{Creator, LayerInfo, Platform, Record};
 pub use resolve::{Chosen, Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
 pub use unite::{append, contained, unite};

@@ -52,17 +52,12 @@ impl Report {
 /// Resolves every key, in this process.
 pub(super) async fn resolve(remote: &DynRemote, wanted: &[Wanted]) -> Result<Restored> {
     let mut matched = Vec::new();
-    let mut layers = Vec::new();
     for wanted in wanted {
-        let resolved = refs::resolve(remote, wanted).await?;
-        if let Some(resolved) = &resolved {
-            refs::append(&mut layers, &resolved.layers);
-        }
-        matched.push(resolved);
+        matched.push(refs::resolve(remote, wanted).await?);
     }
     Ok(Restored {
+        layers: refs::stack(wanted, &matched),
         matched,
-        layers,
         view: None,
         traffic: Traffic::default(),
     })

@@ -253,7 +253,7 @@ impl Run {
         Ok(RestoreOptions {
             path: PathBuf::new(),
             remote: self.remote.clone(),
-            wanted: keys.wanted(&scopes(&self.scope, &how.fallback_scope)?),
+            wanted: keys.wanted(cache, &scopes(&self.scope, &how.fallback_scope)?),
             mode: how.mode.into(),
             lower: how.lower.into(),
             prefetch: how.prefetch.into(),

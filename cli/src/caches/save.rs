@@ -224,6 +224,7 @@ impl Run {
                 None => RefName::new(scope, key),
                 Some(part) => RefName::of_part(scope, key, part).map_err(cachefs::Error::from)?,
             },
+            role: about.cache.only.clone(),
             remote: self.remote.clone(),
             deadline: self.global.timeout,
             creator: machine::creator(),
@@ -245,7 +246,10 @@ impl Run {
         let path = about.path.canonicalize().unwrap_or(about.path.clone());
         match Records::new(&self.store).get(&path)? {
             Some(record) if record.asked != *key => {
-                let name = about.cache.name.as_deref().unwrap_or_default();
+                let how = match &about.cache.name {
+                    Some(name) => format!("`cachefs restore {name} --layer {layer}`"),
+                    None => format!("`cachefs restore --layer {layer}={key}` without --key"),
+                };
                 Err(cachefs::Error::usage(
                     format!(
                         "{} was restored from key {}, not from that of layer {layer}",
@@ -253,7 +257,7 @@ impl Run {
                         record.asked
                     ),
                     format!(
-                        "umount it, run `cachefs restore {name} --layer {layer}`, fill it and save it again"
+                        "`cachefs umount` it, run {how}, let the build fill it, and save again"
                     ),
                 )
                 .into())

@@ -44,6 +44,7 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
         key: name.key.clone(),
         prefixes,
         chosen: None,
+        role: None,
     };
     let found = runtime
         .block_on(async { find(&remote.remote, &wanted, |_| true).await })

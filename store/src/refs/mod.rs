@@ -28,4 +28,4 @@ pub use part::Part;
 pub use publish::{delete, delete_key, publish};
 pub use record::{Creator, LayerInfo, Platform, Record};
 pub use resolve::{Chosen, Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
-pub use unite::{append, contained, unite};
+pub use unite::{append, contained, stack, unite};

@@ -26,6 +26,8 @@ pub struct Wanted {
     /// for keys of one path.
     #[serde(default)]
     pub chosen: Option<Chosen>,
+    /// Which layer of a stack the key is for, such as `base`; `None` for the top of one.
+    pub role: Option<String>,
 }
 
 /// What one part is to come from.

@@ -37,6 +37,7 @@ fn layer(number: u8) -> LayerInfo {
         contains: Vec::new(),
         created: 1,
         key: Key::new("k").unwrap(),
+        role: None,
         creator: Creator::default(),
     }
 }
@@ -92,6 +93,7 @@ impl Keys {
             key: Key::new(key).unwrap(),
             prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
             chosen: None,
+            role: None,
         };
         self.runtime.block_on(refs::resolve(&self.remote, &wanted))
     }

@@ -10,13 +10,14 @@ use clap::{Arg, ArgAction, Command};
 use super::error::Problem;
 
 /// Options that are about one run and so are no settings.
-const OF_ONE_RUN: [&str; 6] = [
+const OF_ONE_RUN: [&str; 7] = [
     "help",
     "version",
     "verbose",
     "config",
     "no-config",
     "dry-run",
+    "lookup-only",
 ];
 /// Options that say what a cache is, and so belong in its table.
 pub(super) const OF_A_CACHE: [&str; 4] = ["key", "restore-key", "path", "layer"];

@@ -221,8 +221,7 @@ impl KeyError {
                 "check the permissions of the file and its parents".into()
             }
             Problem::Unset(_) => {
-                "set it for this step; --allow-missing accepts that it is not set"
-                    .into()
+                "set it for this step; --allow-missing accepts that it is not set".into()
             }
             Problem::UnknownHere { variables, .. } => format!("set one of {variables}"),
             Problem::Empty => "add fixed text, such as the name of the tool".into(),

@@ -204,7 +204,7 @@ fn what_is_excluded_later_goes_from_the_cache() {
         write(&dir.join(file), file);
     }
     let has = |key: &str, file: &str| {
-        let copy = machine.dir(&format!("{key}-{}", file.replace('/', "-")));
+        let copy = machine.dir(&format!("copy-{}", fastrand::u64(..)));
         let restore = machine.restore(key, &copy).args(["--mode", "copy"]);
         restore.arg("--strict-errors").run().success();
         copy.join(file).exists()
@@ -267,7 +267,7 @@ fn patterns_of_keys_do_not_look_into_the_cached_paths() {
 fn dangerous_and_useless_paths_are_refused() {
     let machine = Cachefs::new().unwrap();
     for command in ["save", "restore"] {
-        for path in ["/", "~", "~/", "/*/../*", "a/[b", ""] {
+        for path in ["/", "~", "~/", "/*/../*", "a/[b"] {
             let output = at(&machine, command, "k", &[path]).run().expect_code(2);
             assert!(output.stderr().contains("hint: "), "{output}");
         }

@@ -8,6 +8,7 @@
 //! - [`tools`] prepares caches of real build tools, and builds that work only from such a cache;
 //! - [`s3`] serves S3 on loopback, with faults on demand.
 
+pub mod clouds;
 pub mod harness;
 pub mod s3;
 pub mod tools;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cachefs_store::remote::conformance::{Expectations, run};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, open};
+use cachefs_tests::clouds::{Azurite, FakeGcs};
 use cachefs_tests::s3::{Moto, S3Options, S3Server};
 
 async fn check(spec: RemoteSpec, expectations: Expectations) {
@@ -82,6 +83,36 @@ async fn moto() {
         return;
     };
     check(server.spec("cache"), Expectations::default()).await;
+}
+
+/// Azure has room for 1024 characters in all.
+#[tokio::test]
+async fn azure() {
+    let Some(server) = Azurite::start().unwrap() else {
+        println!("skipped: azurite-blob is not installed (set CACHEFS_TEST_AZURITE)");
+        return;
+    };
+    // Its listings have up to 5000 objects.
+    let expectations = Expectations {
+        listed_objects: 5100,
+        ..Expectations::default()
+    };
+    check(server.spec("", Azurite::key()), expectations).await;
+    let expectations = Expectations {
+        listed_objects: 10,
+        ..expectations
+    };
+    check(server.spec("team/cache", Azurite::token()), expectations).await;
+}
+
+#[tokio::test]
+async fn google() {
+    let Some(server) = FakeGcs::start().unwrap() else {
+        println!("skipped: fake-gcs-server is not installed (set CACHEFS_TEST_FAKE_GCS)");
+        return;
+    };
+    check(server.spec(""), Expectations::default()).await;
+    check(server.spec("team/cache"), Expectations::default()).await;
 }
 
 #[tokio::test]

@@ -49,11 +49,12 @@ pub struct CloudRemote {
     client: OnceCell<Client>,
 }
 
-/// Two views of one client.
-#[derive(Clone)]
+/// Views of one client.
 struct Client {
     objects: Arc<dyn ObjectStore>,
     listing: Arc<dyn PaginatedListStore>,
+    /// What deletes in the place of `objects`.
+    deletions: Option<azure::Deletions>,
 }
 
 impl std::fmt::Debug for Client {
@@ -63,11 +64,15 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    fn new(store: impl ObjectStore + PaginatedListStore) -> Self {
+    fn new(
+        store: impl ObjectStore + PaginatedListStore,
+        deletions: Option<azure::Deletions>,
+    ) -> Self {
         let store = Arc::new(store);
         Self {
             objects: Arc::clone(&store) as _,
             listing: store,
+            deletions,
         }
     }
 }
@@ -103,8 +108,11 @@ impl CloudRemote {
     async fn client(&self, action: &str) -> Result<&Client, RemoteError> {
         let build = || async {
             match &self.options {
-                Options::Google(options) => google::build(options, no_retries()).map(Client::new),
-                Options::Azure(options) => azure::build(options, no_retries()).map(Client::new),
+                Options::Google(options) => {
+                    google::build(options, no_retries()).map(|store| Client::new(store, None))
+                }
+                Options::Azure(options) => azure::build(options, no_retries())
+                    .map(|(store, deletions)| Client::new(store, Some(deletions))),
             }
         };
         let client = self.client.get_or_try_init(build).await;
@@ -268,7 +276,11 @@ impl Remote for CloudRemote {
     async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError> {
         let action = format!("delete {key}");
         let path = self.path(key, &action)?;
-        let result = self.client(&action).await?.objects.delete(&path).await;
+        let client = self.client(&action).await?;
+        let result = match &client.deletions {
+            Some(deletions) => deletions.delete(path.as_ref()).await,
+            None => client.objects.delete(&path).await,
+        };
         match result.map_err(|error| self.judge(&action, Subject::Object, error)) {
             Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(()),
             result => result,

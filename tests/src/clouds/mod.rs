@@ -1,12 +1,12 @@
-//! Emulators of Google Cloud Storage and Azure, on the loopback interface, where they are
-//! installed.
+//! Azurite, where it is installed, and a stand-in for those who give credentials; on the loopback
+//! interface.
 
 mod azurite;
-mod fake_gcs;
 mod process;
+mod stub;
 
 pub use azurite::Azurite;
-pub use fake_gcs::FakeGcs;
+pub use stub::{Asked, Stub};
 
-/// The bucket or container that the emulators start with.
+/// The container that the emulator starts with.
 pub const BUCKET: &str = "cache";

@@ -4,9 +4,14 @@
 //! talks to the container serves clients whose environment is not its own.
 
 use std::fs;
+use std::sync::Arc;
 
+use http::Request;
 use object_store::RetryConfig;
-use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
+use object_store::azure::{
+    AzureAuthorizer, AzureCredentialProvider, MicrosoftAzure, MicrosoftAzureBuilder,
+};
+use object_store::client::{HttpClient, HttpRequestBody};
 
 use super::errors::CredentialError;
 use super::google::innermost;
@@ -34,24 +39,78 @@ pub struct AzureOptions {
 pub(super) fn build(
     options: &AzureOptions,
     retry: RetryConfig,
-) -> Result<MicrosoftAzure, CredentialError> {
+) -> Result<(MicrosoftAzure, Deletions), CredentialError> {
+    let service = Service::new(&options.endpoint);
     let builder = MicrosoftAzureBuilder::new()
         .with_account(&options.account)
         .with_container_name(&options.container)
         .with_endpoint(options.endpoint.clone())
         .with_allow_http(true)
         .with_retry(retry)
-        .with_http_connector(Service::new(&options.endpoint));
+        .with_http_connector(service.clone());
     let credentials = match options.anonymous {
         true => Credentials::Anonymous,
         false => find(&options.env)?,
     };
     let (builder, place) = credentials.give_to(builder);
     // Address and names have been checked: what is left to be wrong are the credentials.
-    builder.build().map_err(|error| CredentialError::Unusable {
+    let store = builder.build().map_err(|error| CredentialError::Unusable {
         place: place.to_owned(),
         reason: innermost(&error),
-    })
+    })?;
+    let deletions = Deletions {
+        http: service.client(),
+        credentials: (!options.anonymous).then(|| Arc::clone(store.credentials())),
+        account: options.account.clone(),
+        container: format!("{}/{}", options.endpoint, options.container),
+    };
+    Ok((store, deletions))
+}
+
+/// Deletes one blob with one request.
+///
+/// `object_store` sends even a single deletion as a batch, which accounts with a hierarchical
+/// namespace do not take.
+#[derive(Debug, Clone)]
+pub(super) struct Deletions {
+    http: HttpClient,
+    credentials: Option<AzureCredentialProvider>,
+    account: String,
+    /// The container's address.
+    container: String,
+}
+
+impl Deletions {
+    /// Deletes a blob.
+    pub(super) async fn delete(&self, name: &str) -> object_store::Result<()> {
+        let generic = |source| object_store::Error::Generic {
+            store: "Azure",
+            source,
+        };
+        let uri = format!("{}/{}", self.container, encoded(name));
+        let request = Request::delete(uri).body(HttpRequestBody::empty());
+        let mut request = request.map_err(|error| generic(error.into()))?;
+        if let Some(credentials) = &self.credentials {
+            let credential = credentials.get_credential().await?;
+            AzureAuthorizer::new(&credential, &self.account).try_authorize(&mut request)?;
+        }
+        let answer = self.http.execute(request).await;
+        answer.map(drop).map_err(|error| generic(error.into()))
+    }
+}
+
+/// A blob's name as it is in an address.
+fn encoded(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                text.push(char::from(byte));
+            }
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
 }
 
 /// What the environment says; each variant has what it takes.

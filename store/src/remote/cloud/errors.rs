@@ -60,13 +60,18 @@ impl Answered {
     pub(super) fn new(status: u16, code: Option<&str>, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-        let field = |name: &str| {
-            let json = json.as_ref()?.get(name)?.as_str()?;
+        let field = |pointer: &str| {
+            let json = json.as_ref()?.pointer(pointer)?.as_str()?;
             Some(json.to_owned())
         };
         let code = code.map(str::to_owned);
-        let code = code.or_else(|| element(&text, "Code")).or(field("error"));
-        let message = element(&text, "Message").or(field("error_description"));
+        let code = code
+            .or_else(|| element(&text, "Code"))
+            .or_else(|| field("/error"))
+            .or_else(|| field("/error/status"));
+        let message = element(&text, "Message")
+            .or_else(|| field("/error_description"))
+            .or_else(|| field("/error/message"));
         Self {
             status,
             code,
@@ -171,7 +176,7 @@ pub(super) fn judge(
         return from_credentials(vendor, action, cause.clone());
     }
     let kind = match &error {
-        // What `object_store` finds out by itself, from an answer to several requests at once.
+        // What `object_store` finds out by itself: there is a folder of that name.
         object_store::Error::NotFound { .. } => kind_of(subject, 404, None),
         object_store::Error::PermissionDenied { .. }
         | object_store::Error::Unauthenticated { .. } => RemoteErrorKind::Denied,
@@ -317,6 +322,9 @@ mod tests {
         let json = br#"{"error":"invalid_grant","error_description":"Bad token"}"#;
         let answered = Answered::new(400, None, json);
         assert_eq!(answered.to_string(), "400 invalid_grant Bad token");
+        let json = br#"{"error":{"code":403,"message":"No access","status":"PERMISSION_DENIED"}}"#;
+        let answered = Answered::new(403, None, json);
+        assert_eq!(answered.to_string(), "403 PERMISSION_DENIED No access");
         let header = Answered::new(404, Some("BlobNotFound"), b"");
         assert_eq!(header.to_string(), "404 BlobNotFound");
         assert_eq!(Answered::new(502, None, b"\xff<html>").to_string(), "502");

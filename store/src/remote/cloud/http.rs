@@ -89,8 +89,6 @@ impl Service {
             Some(authority) if authority.as_str() != self.0.store => Asked::Credentials,
             _ => Asked::Store,
         };
-        let query = request.uri().query().unwrap_or_default();
-        let batch = query.contains("comp=batch");
         let result = if request.uri().scheme() == Some(&Scheme::HTTPS) {
             self.tls()?.request(request).await
         } else {
@@ -98,7 +96,7 @@ impl Service {
         };
         let response = result.map_err(|error| Failure::Unanswered(asked, Arc::new(error)))?;
         let (parts, body) = response.into_parts();
-        if parts.status.is_success() && !batch {
+        if parts.status.is_success() {
             let body = body.map_err(|error| {
                 HttpError::new(HttpErrorKind::Unknown, Failure::Broken(Arc::new(error)))
             });
@@ -107,23 +105,11 @@ impl Service {
         // Without a body the status has to do.
         let body = Limited::new(body, LONGEST_REFUSAL).collect().await;
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-        let status = match inner_status(&body).filter(|_| batch && parts.status.is_success()) {
-            // "Not found" is told apart by `object_store`.
-            Some(200..=299 | 404) => return Ok(Response::from_parts(parts, body.into())),
-            Some(inner) => inner,
-            None => parts.status.as_u16(),
-        };
         let header = parts.headers.get("x-ms-error-code");
         let code = header.and_then(|code| code.to_str().ok());
-        Err(Failure::Answered(asked, Answered::new(status, code, &body)))
+        let answered = Answered::new(parts.status.as_u16(), code, &body);
+        Err(Failure::Answered(asked, answered))
     }
-}
-
-/// The status of the first of the answers in one to a batch, which Azure's deletions come in.
-fn inner_status(body: &[u8]) -> Option<u16> {
-    let text = std::str::from_utf8(body).ok()?;
-    let (_, rest) = text.split_once("HTTP/1.1 ")?;
-    rest.get(..3)?.parse().ok()
 }
 
 #[async_trait]

@@ -1,10 +1,14 @@
 //! The command line.
 
+mod remote;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use remote::RemoteArgs;
 
 use crate::commands::{
     check, completions, config, daemon, delete, doctor, inspect, key, list, lookup, restore, save,
@@ -40,21 +44,6 @@ pub(crate) struct Global {
     /// Local store directory [default: /var/lib/cachefs for root, else $XDG_CACHE_HOME/cachefs]
     #[arg(long, global = true, value_name = "DIR", env = "CACHEFS_STORE")]
     pub(crate) store: Option<PathBuf>,
-    /// Where caches are kept: s3://BUCKET/PREFIX or file:///DIR [default: a directory in the store]
-    #[arg(long, global = true, value_name = "URL", env = "CACHEFS_REMOTE")]
-    pub(crate) remote: Option<String>,
-    /// Address of an S3 server other than AWS
-    #[arg(long, global = true, value_name = "URL", env = "CACHEFS_ENDPOINT")]
-    pub(crate) endpoint: Option<String>,
-    /// Region of the bucket
-    #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_REGION")]
-    pub(crate) region: Option<String>,
-    /// Put the bucket's name in the path; the default with --endpoint
-    #[arg(long, global = true, env = "CACHEFS_PATH_STYLE", num_args = 0..=1, default_missing_value = "true")]
-    pub(crate) path_style: Option<bool>,
-    /// Send requests without credentials
-    #[arg(long, global = true, env = "CACHEFS_ANONYMOUS", value_parser = BoolishValueParser::new())]
-    pub(crate) anonymous: bool,
     /// Whose keys these are, such as a branch
     #[arg(
         long,
@@ -85,6 +74,9 @@ pub(crate) struct Global {
     /// Say more; twice for even more
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Where caches are kept.
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// How results are printed.

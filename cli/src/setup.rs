@@ -47,17 +47,11 @@ pub(crate) fn store(global: &Global) -> anyhow::Result<StoreDir> {
 
 /// The remote that the options name; a directory in the store when they name none.
 pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> anyhow::Result<RemoteSpec> {
-    Ok(RemoteSpec {
-        url: match &global.remote {
-            Some(url) => url.clone(),
-            None => store.embedded_remote()?,
-        },
-        endpoint: global.endpoint.clone(),
-        region: global.region.clone(),
-        path_style: global.path_style,
-        anonymous: global.anonymous,
-        env: std::env::vars_os().collect(),
-    })
+    let url = match &global.remote.remote {
+        Some(url) => url.clone(),
+        None => store.embedded_remote()?,
+    };
+    Ok(global.remote.spec(url, std::env::vars_os().collect()))
 }
 
 /// Opens the remote in this process, with a runtime to run its requests.

@@ -9,6 +9,7 @@
 //! `PutMode::IfAbsent` is only ever used for names that are random or for objects whose content is
 //! read back.
 
+mod cloud;
 mod error;
 mod file;
 mod hedge;
@@ -17,6 +18,7 @@ mod meter;
 mod open;
 mod retry;
 mod s3;
+mod spec;
 
 pub mod conformance;
 
@@ -27,14 +29,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use cloud::{AzureOptions, CloudRemote, GoogleOptions};
 pub use error::{RemoteError, RemoteErrorKind};
 pub use file::FileRemote;
 pub use hedge::Hedge;
 pub use key::ObjectKey;
 pub use meter::{Meter, Operation, Traffic, TrafficMeter};
-pub use open::{Environment, OpenRemote, RemoteSpec, SpecError, open};
+pub use open::{OpenRemote, open};
 pub use retry::{Retry, RetryPolicy};
-pub use s3::{S3Options, S3Remote};
+pub use s3::{Role, S3Options, S3Remote, Storing};
+pub use spec::{Environment, RemoteSpec, SpecError};
 
 /// What a `put` does when the object exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,135 +1,14 @@
 //! From an address and its options to a remote.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::s3::S3Options;
+use super::cloud::{AzureOptions, CloudRemote, ConnectionString, GoogleOptions};
+use super::s3::{Role, S3Options, Storing};
+use super::spec::{RemoteSpec, SpecError};
 use super::{
     DynRemote, FileRemote, Hedge, Meter, ObjectKey, Remote, Retry, RetryPolicy, S3Remote, Traffic,
     TrafficMeter,
 };
-
-/// The variables of a client's environment that credentials and regions are looked up in.
-///
-/// Collecting it from all variables keeps those named `AWS_*` and `HOME`. Its `Debug` shows the
-/// names only, because values can be secret.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Environment(BTreeMap<String, String>);
-
-impl Environment {
-    /// The value of a variable; one that is empty counts as not set.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
-    }
-
-    pub(super) fn is_true(&self, name: &str) -> bool {
-        self.get(name)
-            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    }
-}
-
-impl FromIterator<(String, String)> for Environment {
-    fn from_iter<T: IntoIterator<Item = (String, String)>>(variables: T) -> Self {
-        let relevant = |name: &str| name == "HOME" || name.starts_with("AWS_");
-        Self(
-            variables
-                .into_iter()
-                .filter(|(name, _)| relevant(name))
-                .collect(),
-        )
-    }
-}
-
-impl FromIterator<(OsString, OsString)> for Environment {
-    /// Leaves out what is not UTF-8.
-    fn from_iter<T: IntoIterator<Item = (OsString, OsString)>>(variables: T) -> Self {
-        let text = |(name, value): (OsString, OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        variables.into_iter().filter_map(text).collect()
-    }
-}
-
-impl fmt::Debug for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// Everything it takes to reach a remote. Equal specs reach the same remote as the same user.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RemoteSpec {
-    /// `file:///directory` or `s3://bucket/prefix`.
-    pub url: String,
-    /// The address of an S3 server other than AWS, as `https://host:port`.
-    #[serde(default)]
-    pub endpoint: Option<String>,
-    /// The bucket's region.
-    #[serde(default)]
-    pub region: Option<String>,
-    /// Whether the bucket's name goes in the path; by default when there is an endpoint.
-    #[serde(default)]
-    pub path_style: Option<bool>,
-    /// Whether to send requests without credentials.
-    #[serde(default)]
-    pub anonymous: bool,
-    /// Where credentials are looked up.
-    #[serde(default)]
-    pub env: Environment,
-}
-
-/// The address or an option of a remote is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SpecError {
-    /// There is no `scheme://`.
-    #[error("`{0}` is not the address of a remote")]
-    NoScheme(String),
-    /// A scheme that this version does not speak.
-    #[error("{scheme}:// remotes are not supported in this version")]
-    Unsupported {
-        /// The scheme, without `://`.
-        scheme: String,
-    },
-    /// A `file://` address without an absolute path, or with a host.
-    #[error("`{0}` does not name an absolute directory")]
-    RelativePath(String),
-    /// An `s3://` address without a bucket, or with an impossible one.
-    #[error("`{0}` does not name a bucket")]
-    NoBucket(String),
-    /// A prefix with empty segments, `..`, or characters other than printable ASCII.
-    #[error("`{0}` is not a usable prefix in a bucket")]
-    BadPrefix(String),
-    /// An endpoint that is not `http://host` or `https://host`.
-    #[error("`{0}` is not the address of an S3 server")]
-    BadEndpoint(String),
-}
-
-impl SpecError {
-    /// What the user could do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::NoScheme(_) | Self::Unsupported { .. } => {
-                "use file:///directory or s3://bucket/prefix"
-            }
-            Self::RelativePath(_) => "write three slashes and the whole path: file:///var/cache/ci",
-            Self::NoBucket(_) => "write s3://bucket or s3://bucket/prefix",
-            Self::BadPrefix(_) => {
-                "use printable ASCII segments with single slashes between: s3://bucket/team/cache"
-            }
-            Self::BadEndpoint(_) => "write http://host:port or https://host:port",
-        }
-    }
-}
 
 /// A remote ready for use, with its counters.
 #[derive(Debug, Clone)]
@@ -165,16 +44,27 @@ pub fn open(spec: &RemoteSpec, policy: RetryPolicy) -> Result<OpenRemote, SpecEr
         Some((scheme, rest)) if !scheme.is_empty() => (scheme, rest),
         _ => return Err(SpecError::NoScheme(spec.url.clone())),
     };
-    match scheme {
-        "file" => Ok(OpenRemote::new(
-            FileRemote::new(directory(&spec.url, rest)?),
-            policy,
-        )),
-        "s3" => Ok(OpenRemote::new(S3Remote::new(bucket(spec, rest)?), policy)),
-        _ => Err(SpecError::Unsupported {
+    if scheme != "s3"
+        && let Some(option) = spec.first_option_of_s3()
+    {
+        return Err(SpecError::OnlyS3 {
+            option,
             scheme: scheme.to_owned(),
-        }),
+        });
     }
+    Ok(match scheme {
+        "file" => OpenRemote::new(FileRemote::new(directory(&spec.url, rest)?), policy),
+        "s3" => OpenRemote::new(S3Remote::new(bucket(spec, rest)?), policy),
+        "gs" => OpenRemote::new(CloudRemote::google(google(spec, rest)?), policy),
+        "az" | "abfs" | "abfss" => {
+            OpenRemote::new(CloudRemote::azure(azure(spec, scheme, rest)?), policy)
+        }
+        _ => {
+            return Err(SpecError::Unsupported {
+                scheme: scheme.to_owned(),
+            });
+        }
+    })
 }
 
 fn directory<'a>(url: &str, path: &'a str) -> Result<&'a str, SpecError> {
@@ -188,36 +78,127 @@ fn directory<'a>(url: &str, path: &'a str) -> Result<&'a str, SpecError> {
 }
 
 fn bucket(spec: &RemoteSpec, rest: &str) -> Result<S3Options, SpecError> {
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    // S3's own limits, except that older buckets may have capitals and underscores.
-    if !(3..=255).contains(&bucket.len()) || !bucket.bytes().all(allowed) {
-        return Err(SpecError::NoBucket(spec.url.clone()));
-    }
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    if !prefix.is_empty() && ObjectKey::from_listing(prefix).is_none() {
-        return Err(SpecError::BadPrefix(spec.url.clone()));
-    }
+    let (bucket, prefix) = bucket_and_prefix(spec, rest)?;
     let from_env = || {
         spec.env
             .get("AWS_ENDPOINT_URL_S3")
             .or(spec.env.get("AWS_ENDPOINT_URL"))
     };
-    let endpoint = spec.endpoint.as_deref().or_else(from_env);
-    if let Some(endpoint) = endpoint
-        && !is_http_address(endpoint)
-    {
-        return Err(SpecError::BadEndpoint(endpoint.to_owned()));
+    let endpoint = endpoint(spec.endpoint.as_deref().or_else(from_env))?;
+    let role = spec.role_arn.as_ref().map(|arn| Role {
+        arn: arn.clone(),
+        external_id: spec.external_id.clone(),
+        session_name: spec.role_session_name.clone(),
+    });
+    if role.is_none() && (spec.external_id.is_some() || spec.role_session_name.is_some()) {
+        return Err(SpecError::NoRole);
     }
     Ok(S3Options {
-        bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
-        endpoint: endpoint.map(str::to_owned),
-        region: spec.region.clone(),
+        bucket,
+        prefix,
         path_style: spec.path_style.unwrap_or(endpoint.is_some()),
+        endpoint,
+        region: spec.region.clone(),
+        anonymous: spec.anonymous,
+        role,
+        storing: Storing::parse(spec)?,
+        env: spec.env.clone(),
+    })
+}
+
+fn google(spec: &RemoteSpec, rest: &str) -> Result<GoogleOptions, SpecError> {
+    let (bucket, prefix) = bucket_and_prefix(spec, rest)?;
+    // Tools of Google take this for a server that wants no credentials.
+    let emulator = spec
+        .env
+        .get("STORAGE_EMULATOR_HOST")
+        .map(|host| match host.contains("://") {
+            true => host.to_owned(),
+            false => format!("http://{host}"),
+        });
+    let is_emulator = spec.endpoint.is_none() && emulator.is_some();
+    Ok(GoogleOptions {
+        bucket,
+        prefix,
+        endpoint: endpoint(spec.endpoint.as_deref().or(emulator.as_deref()))?,
+        anonymous: spec.anonymous || is_emulator,
+        env: spec.env.clone(),
+    })
+}
+
+/// `az://container/prefix`, or `abfss://container@account.dfs.core.windows.net/prefix`.
+fn azure(spec: &RemoteSpec, scheme: &str, rest: &str) -> Result<AzureOptions, SpecError> {
+    let no_container = || SpecError::NoBucket(spec.url.clone());
+    let (place, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let (container, account, host) = if scheme == "az" {
+        (place, None, None)
+    } else {
+        let (container, host) = place.split_once('@').ok_or_else(no_container)?;
+        let (account, suffix) = host.split_once(".dfs.").ok_or_else(no_container)?;
+        let named = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if account.is_empty() || !named(account) || !suffix.split('.').all(named) {
+            return Err(no_container());
+        }
+        let host = format!("https://{account}.blob.{suffix}");
+        (container, Some(account.to_owned()), Some(host))
+    };
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let special = ["$root", "$web"].contains(&container);
+    if !special && (!(3..=63).contains(&container.len()) || !container.bytes().all(allowed)) {
+        return Err(no_container());
+    }
+    let string = ConnectionString::from_env(&spec.env).unwrap_or_default();
+    let from_env = || {
+        let names = ["AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"];
+        let named = names.iter().find_map(|name| spec.env.get(name));
+        named.map(str::to_owned)
+    };
+    let account = account
+        .or_else(|| spec.account.clone())
+        .or_else(from_env)
+        .or_else(|| string.account.clone())
+        .ok_or_else(|| SpecError::NoAccount(spec.url.clone()))?;
+    let usual = format!("https://{account}.blob.core.windows.net");
+    // What the connection string says is about its own account only.
+    let same = string.account.as_ref() == Some(&account);
+    let string = string.endpoint.filter(|_| same);
+    let found = spec.endpoint.clone().or(host).or(string);
+    Ok(AzureOptions {
+        container: container.to_owned(),
+        prefix: checked_prefix(spec, prefix)?,
+        endpoint: endpoint(found.as_deref())?.unwrap_or(usual),
+        account,
         anonymous: spec.anonymous,
         env: spec.env.clone(),
     })
+}
+
+fn bucket_and_prefix(spec: &RemoteSpec, rest: &str) -> Result<(String, String), SpecError> {
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    // The stores' own limits, except that older buckets of S3 may have capitals and underscores.
+    if !(3..=255).contains(&bucket.len()) || !bucket.bytes().all(allowed) {
+        return Err(SpecError::NoBucket(spec.url.clone()));
+    }
+    Ok((bucket.to_owned(), checked_prefix(spec, prefix)?))
+}
+
+fn checked_prefix(spec: &RemoteSpec, prefix: &str) -> Result<String, SpecError> {
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    if !prefix.is_empty() && ObjectKey::from_listing(prefix).is_none() {
+        return Err(SpecError::BadPrefix(spec.url.clone()));
+    }
+    Ok(prefix.to_owned())
+}
+
+/// Checks an address and takes the slashes off its end.
+fn endpoint(address: Option<&str>) -> Result<Option<String>, SpecError> {
+    match address {
+        Some(address) if !is_http_address(address) => {
+            Err(SpecError::BadEndpoint(address.to_owned()))
+        }
+        address => Ok(address.map(|address| address.trim_end_matches('/').to_owned())),
+    }
 }
 
 /// Whether this is `http[s]://host...` without a password in it.
@@ -234,6 +215,7 @@ fn is_http_address(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::spec::Environment;
 
     fn spec(url: &str) -> RemoteSpec {
         RemoteSpec {
@@ -253,6 +235,8 @@ mod tests {
             ("s3://bucket", "s3://bucket"),
             ("s3://bucket/", "s3://bucket"),
             ("s3://bucket/a/b/", "s3://bucket/a/b"),
+            ("gs://bucket/a/", "gs://bucket/a"),
+            ("abfss://cache@acme.dfs.core.windows.net/a/", "az://cache/a"),
         ] {
             let opened = open(&spec(url), RetryPolicy::default()).unwrap();
             assert_eq!(opened.remote.url(), shown);
@@ -266,16 +250,14 @@ mod tests {
             SpecError::NoScheme("/var/cache".into())
         );
         assert_eq!(
-            error("gs://bucket"),
+            error("ftp://bucket"),
             SpecError::Unsupported {
-                scheme: "gs".into()
+                scheme: "ftp".into()
             }
         );
         assert_eq!(
-            error("az://x/y"),
-            SpecError::Unsupported {
-                scheme: "az".into()
-            }
+            error("az://container"),
+            SpecError::NoAccount("az://container".into())
         );
         for url in ["file://cache", "file://./cache", "file://"] {
             assert_eq!(error(url), SpecError::RelativePath(url.into()));
@@ -285,6 +267,14 @@ mod tests {
             "s3:///prefix",
             "s3://a b/c",
             "s3://user:pass@host/x",
+            "gs://",
+            "gs://a b",
+            "az://",
+            "az://Capital/x",
+            "abfss://container/x",
+            "abfss://container@account/x",
+            "abfss://container@.dfs.core.windows.net/x",
+            "abfss://container@evil.org/x.dfs.y",
         ] {
             assert_eq!(error(url), SpecError::NoBucket(url.into()));
         }
@@ -315,26 +305,88 @@ mod tests {
         }
     }
 
+    fn env(variables: &[(&str, &str)]) -> Environment {
+        variables
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect()
+    }
+
     #[test]
-    fn only_what_matters_of_the_environment_is_kept_and_none_of_it_shown() {
-        let env: Environment = [
-            ("AWS_SECRET_ACCESS_KEY".to_owned(), "hunter2".to_owned()),
-            ("HOME".to_owned(), "/root".to_owned()),
-            ("GITHUB_TOKEN".to_owned(), "hunter3".to_owned()),
-        ]
-        .into_iter()
-        .collect();
-        assert_eq!(env.get("GITHUB_TOKEN"), None);
-        let shown = format!(
-            "{:?}",
-            RemoteSpec {
-                env,
-                ..spec("s3://bucket")
-            }
+    fn the_account_is_in_the_address_an_option_or_the_environment() {
+        let named = [
+            ("AZURE_STORAGE_ACCOUNT", "fromenv"),
+            (
+                "AZURE_STORAGE_CONNECTION_STRING",
+                "AccountName=fromstring;BlobEndpoint=http://127.0.0.1:1/fromstring",
+            ),
+        ];
+        let account = |url: &str, option: Option<&str>, variables: &[(&str, &str)]| {
+            let spec = RemoteSpec {
+                account: option.map(str::to_owned),
+                env: env(variables),
+                ..spec(url)
+            };
+            let (scheme, rest) = url.split_once("://").unwrap();
+            let options = azure(&spec, scheme, rest).unwrap();
+            (options.account, options.endpoint)
+        };
+        let usual = |account: &str| {
+            let host = format!("https://{account}.blob.core.windows.net");
+            (account.to_owned(), host)
+        };
+        let url = "abfss://cache@acme.dfs.core.windows.net/x";
+        assert_eq!(account(url, Some("option"), &named), usual("acme"));
+        let china = "abfs://cache@acme.dfs.core.chinacloudapi.cn";
+        assert_eq!(
+            account(china, None, &[]).1,
+            "https://acme.blob.core.chinacloudapi.cn"
         );
-        assert!(
-            shown.contains("AWS_SECRET_ACCESS_KEY") && !shown.contains("hunter"),
-            "{shown}"
+        let az = "az://cache/x";
+        assert_eq!(account(az, Some("option"), &named), usual("option"));
+        assert_eq!(account(az, None, &named), usual("fromenv"));
+        assert_eq!(
+            account(az, None, &named[1..]),
+            (
+                "fromstring".to_owned(),
+                "http://127.0.0.1:1/fromstring".to_owned()
+            )
         );
+    }
+
+    #[test]
+    fn an_emulator_of_google_is_asked_without_credentials() {
+        let spec = RemoteSpec {
+            env: env(&[("STORAGE_EMULATOR_HOST", "127.0.0.1:4443")]),
+            ..spec("gs://bucket")
+        };
+        let options = google(&spec, "bucket").unwrap();
+        assert_eq!(options.endpoint.as_deref(), Some("http://127.0.0.1:4443"));
+        assert!(options.anonymous);
+    }
+
+    #[test]
+    fn what_only_s3_has_is_refused_elsewhere() {
+        for url in ["file:///x", "gs://bucket", "az://container"] {
+            let spec = RemoteSpec {
+                sse: Some("AES256".into()),
+                ..spec(url)
+            };
+            let error = open(&spec, RetryPolicy::default()).unwrap_err();
+            let scheme = url.split("://").next().unwrap().to_owned();
+            assert_eq!(
+                error,
+                SpecError::OnlyS3 {
+                    option: "--sse",
+                    scheme
+                }
+            );
+        }
+        let no_role = RemoteSpec {
+            external_id: Some("x".into()),
+            ..spec("s3://bucket")
+        };
+        let error = open(&no_role, RetryPolicy::default()).unwrap_err();
+        assert_eq!(error, SpecError::NoRole);
     }
 }

@@ -4,6 +4,8 @@ mod client;
 mod container;
 mod credentials;
 mod errors;
+mod storing;
+mod sts;
 
 use std::ops::Range;
 
@@ -13,9 +15,11 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::OnceCell;
 
-use super::open::Environment;
+use super::spec::Environment;
 use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
 use errors::Subject;
+pub use storing::Storing;
+pub use sts::Role;
 
 /// The most that is reserved for a body because the server says it is that long.
 const LARGEST_RESERVATION: u64 = 64 << 20;
@@ -35,6 +39,10 @@ pub struct S3Options {
     pub path_style: bool,
     /// Whether to send unsigned requests.
     pub anonymous: bool,
+    /// The role to assume, where requests aren't sent in the name of whoever the credentials are.
+    pub role: Option<Role>,
+    /// What is asked for objects that are written.
+    pub storing: Storing,
     /// Where credentials are looked up.
     pub env: Environment,
 }
@@ -159,8 +167,8 @@ impl Remote for S3Remote {
         let action = format!("put {key}");
         let client = self.client(&action).await?;
         let condition = (mode == PutMode::IfAbsent).then(|| "*".to_owned());
-        client
-            .put_object()
+        let request = self.options.storing.apply(client.put_object());
+        request
             .bucket(&self.options.bucket)
             .key(self.full_key(key.as_str()))
             .set_if_none_match(condition)

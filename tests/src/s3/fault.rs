@@ -138,12 +138,22 @@ pub struct Faults {
 struct State {
     rules: Vec<Rule>,
     counts: Counts,
+    last_put: BTreeMap<String, String>,
 }
 
 impl Faults {
     /// Adds a rule. The first rule whose turn it is decides.
     pub fn inject(&self, rule: Rule) {
         self.state.lock().rules.push(rule);
+    }
+
+    /// The headers of the last write, their names in lower case.
+    pub fn last_put(&self) -> BTreeMap<String, String> {
+        self.state.lock().last_put.clone()
+    }
+
+    pub(super) fn note_put(&self, headers: BTreeMap<String, String>) {
+        self.state.lock().last_put = headers;
     }
 
     /// Removes all rules.

@@ -14,6 +14,7 @@ use s3s::service::S3Service;
 use tokio::time::{Sleep, sleep};
 
 use super::fault::{Fault, Faults};
+use super::google;
 use super::line::{OverLine, Sender};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -24,6 +25,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) async fn answer(
     service: S3Service,
     faults: Faults,
+    google: bool,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, BoxError> {
     let method = request.method().clone();
@@ -31,6 +33,15 @@ pub(super) async fn answer(
         .uri()
         .path_and_query()
         .map_or("", |target| target.as_str());
+    if method == Method::PUT {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = request.headers().iter();
+        faults.note_put(
+            headers
+                .map(|(name, value)| (name.to_string(), text(value)))
+                .collect(),
+        );
+    }
     let fault = faults.fate(method.as_str(), &percent_decoded(target));
     sleep(faults.line.latency()).await;
     match fault {
@@ -42,6 +53,14 @@ pub(super) async fn answer(
         }
         _ => {}
     }
+    let request = if google {
+        match google::translate(request) {
+            Ok(request) => request,
+            Err(status) => return refusal(status.as_u16(), &method),
+        }
+    } else {
+        request
+    };
     let upload =
         |body| Body::http_body_unsync(OverLine::new(body, Sender::Client, faults.line.clone()));
     let request = request.map(upload);

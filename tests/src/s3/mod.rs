@@ -5,6 +5,7 @@
 
 mod content;
 mod fault;
+mod google;
 mod layer;
 mod line;
 mod moto;
@@ -19,5 +20,7 @@ pub use server::{S3Options, S3Server};
 pub const ACCESS_KEY: &str = "cachefs-test";
 /// The secret that goes with it.
 pub const SECRET_KEY: &str = "cachefs-test-secret";
+/// The access token that servers know which speak Google's dialect.
+pub const TOKEN: &str = "cachefs-test-token";
 /// The bucket that the servers start with.
 pub const BUCKET: &str = "cache";

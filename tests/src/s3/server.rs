@@ -19,13 +19,15 @@ use tokio::sync::oneshot;
 
 use super::fault::Faults;
 use super::store::Store;
-use super::{ACCESS_KEY, BUCKET, SECRET_KEY, layer};
+use super::{ACCESS_KEY, BUCKET, SECRET_KEY, TOKEN, layer};
 
 /// How a server differs from an ordinary one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct S3Options {
     /// Conditional writes are accepted and the condition ignored, as some stores do.
     pub ignore_conditions: bool,
+    /// Speaks the dialect of Google Cloud Storage, with [`TOKEN`](super::TOKEN) for credentials.
+    pub google: bool,
 }
 
 /// An S3 server on a free port of the loopback interface, with one bucket in a temporary
@@ -53,7 +55,9 @@ impl S3Server {
             .map_err(|error| anyhow::anyhow!("could not open the data: {error:?}"))?;
         let store = Store::new(files, data.path().to_owned(), options.ignore_conditions);
         let mut service = S3ServiceBuilder::new(store);
-        service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        if !options.google {
+            service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        }
         let service = service.build();
 
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -70,7 +74,7 @@ impl S3Server {
             async move {
                 let listener = TcpListener::from_std(listener)?;
                 tokio::select! {
-                    result = serve(listener, service, faults) => result,
+                    result = serve(listener, service, faults, options.google) => result,
                     // Also when the sender is dropped.
                     _ = stopped => Ok(()),
                 }
@@ -113,6 +117,17 @@ impl S3Server {
     pub fn spec(&self, prefix: &str) -> RemoteSpec {
         spec(&self.endpoint(), prefix)
     }
+
+    /// How to reach a prefix of the bucket as one of Google.
+    pub fn google_spec(&self, prefix: &str) -> RemoteSpec {
+        let token = ("GOOGLE_OAUTH_ACCESS_TOKEN".to_owned(), TOKEN.to_owned());
+        RemoteSpec {
+            url: format!("gs://{BUCKET}/{prefix}"),
+            endpoint: Some(self.endpoint()),
+            env: [token].into_iter().collect(),
+            ..RemoteSpec::default()
+        }
+    }
 }
 
 impl Drop for S3Server {
@@ -142,15 +157,21 @@ pub(super) fn spec(endpoint: &str, prefix: &str) -> RemoteSpec {
     }
 }
 
-async fn serve(listener: TcpListener, service: S3Service, faults: Faults) -> Result<()> {
+async fn serve(
+    listener: TcpListener,
+    service: S3Service,
+    faults: Faults,
+    google: bool,
+) -> Result<()> {
     loop {
         let (socket, _) = listener.accept().await?;
         // Otherwise small answers on a kept connection wait 40 ms for an acknowledgement.
         socket.set_nodelay(true)?;
         let (service, faults) = (service.clone(), faults.clone());
         tokio::spawn(async move {
-            let answer =
-                service_fn(|request| layer::answer(service.clone(), faults.clone(), request));
+            let answer = service_fn(|request| {
+                layer::answer(service.clone(), faults.clone(), google, request)
+            });
             let connection = Builder::new(TokioExecutor::new());
             // A connection that ends early is the client's matter, or a fault on purpose.
             let _ = connection

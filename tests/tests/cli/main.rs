@@ -3,6 +3,7 @@
 // Told to be tests, so that the helpers among them may unwrap as tests do.
 #[cfg(test)]
 mod bad_input;
+mod clouds;
 #[cfg(test)]
 mod config;
 #[cfg(test)]

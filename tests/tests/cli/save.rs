@@ -303,6 +303,7 @@ fn concurrent_saves_of_one_key_unite() {
 fn concurrent_saves_unite_where_conditions_are_ignored() {
     concurrent_saves_unite(S3Options {
         ignore_conditions: true,
+        ..S3Options::default()
     });
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn machine_on(server: &S3Server) -> Option<Cachefs> {
     })
 }
 
-fn can_mount() -> bool {
+pub(crate) fn can_mount() -> bool {
     let can = rustix::process::geteuid().is_root() && Path::new("/dev/fuse").exists();
     if !can {
         println!("skipped: it mounts, which needs root and /dev/fuse");

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod clouds;
 mod faults;
 mod files;
+mod roles;
 mod suite;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cachefs_store::remote::conformance::{Expectations, run};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, open};
+use cachefs_tests::clouds::Azurite;
 use cachefs_tests::s3::{Moto, S3Options, S3Server};
 
 async fn check(spec: RemoteSpec, expectations: Expectations) {
@@ -64,6 +65,7 @@ async fn s3() {
 async fn s3_that_ignores_conditions() {
     let server = S3Server::start_with(S3Options {
         ignore_conditions: true,
+        ..S3Options::default()
     })
     .unwrap();
     let expectations = Expectations {
@@ -82,6 +84,40 @@ async fn moto() {
         return;
     };
     check(server.spec("cache"), Expectations::default()).await;
+}
+
+#[tokio::test]
+async fn google() {
+    let server = S3Server::start_with(S3Options {
+        google: true,
+        ..S3Options::default()
+    });
+    let server = server.unwrap();
+    let expectations = Expectations {
+        longest_key: LONGEST_KEY_OF_S3S_FS,
+        ..Expectations::default()
+    };
+    check(server.google_spec(""), expectations).await;
+    let expectations = Expectations {
+        listed_objects: 10,
+        ..expectations
+    };
+    check(server.google_spec("team/cache"), expectations).await;
+}
+
+#[tokio::test]
+async fn azure() {
+    let Some(server) = Azurite::start().unwrap() else {
+        println!("skipped: azurite-blob is not installed (set CACHEFS_TEST_AZURITE)");
+        return;
+    };
+    // Longer listings have a test of their own, as it is slow.
+    let expectations = Expectations {
+        listed_objects: 100,
+        ..Expectations::default()
+    };
+    check(server.spec("", Azurite::key()), expectations).await;
+    check(server.spec("team/cache", Azurite::token()), expectations).await;
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use super::sts::TokenService;
 use super::{S3Options, credentials};
 
 /// How long a connection may take to come about. Shorter than an attempt, so that an address that
@@ -61,7 +62,10 @@ pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
     // Hundreds of certificates are read for TLS, which takes longer than a round trip: only where
     // the store, or whoever gives the credentials, may need it.
     let has_keys = options.env.get("AWS_ACCESS_KEY_ID").is_some();
-    let tls = if plain && (options.anonymous || has_keys) {
+    let plain_tokens =
+        TokenService::endpoint(&options.env).is_some_and(|address| address.starts_with("http://"));
+    let knows_who = has_keys && (options.role.is_none() || plain_tokens);
+    let tls = if plain && (options.anonymous || knows_who) {
         without_tls.clone()
     } else {
         tls_client(options)?
@@ -73,6 +77,11 @@ pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
         .with_timeout_config(timeouts());
     let region = region(options, &providers).await?;
     let providers = providers.with_region(Some(region.clone()));
+    let service = TokenService {
+        http: tls.clone(),
+        region: region.clone(),
+        env: options.env.clone(),
+    };
 
     let http = if plain { without_tls } else { tls };
     let mut config = Config::builder()
@@ -92,12 +101,16 @@ pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
     config = if options.anonymous {
         config.allow_no_auth()
     } else {
-        config.credentials_provider(credentials::chain(&options.env, &providers))
+        config.credentials_provider(credentials::provider(
+            options.role.as_ref(),
+            &service,
+            &providers,
+        ))
     };
     Ok(Client::from_conf(config.build()))
 }
 
-fn timeouts() -> TimeoutConfig {
+pub(super) fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .build()

@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings}
 use aws_smithy_runtime_api::http::Request;
 use serde::Deserialize;
 
-use crate::remote::open::Environment;
+use crate::remote::spec::Environment;
 
 /// Where relative addresses are served, by definition of ECS.
 const ECS_HOST: &str = "http://169.254.170.2";

@@ -10,28 +10,60 @@ use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
-use aws_config::web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, Result as CredentialsResult, future};
+use aws_credential_types::provider::{
+    ProvideCredentials, Result as CredentialsResult, SharedCredentialsProvider, future,
+};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 
 use super::container::ContainerCredentials;
-use crate::remote::open::Environment;
+use super::sts::{Role, Token, TokenService};
+use crate::remote::spec::Environment;
 
-/// What an assumed role's session is called when the environment gives no name.
-const SESSION_NAME: &str = "cachefs";
+/// Finds who sends the requests: the chain, or a role that is assumed on top of it.
+///
+/// With a token and no role of the token's own, it is the asked-for role that the token is for.
+pub(super) fn provider(
+    role: Option<&Role>,
+    service: &TokenService,
+    config: &ProviderConfig,
+) -> SharedCredentialsProvider {
+    let env = &service.env;
+    let own = Role::from_env(env);
+    let has_keys = StaticKeys(env.clone()).are_there();
+    match role {
+        None => SharedCredentialsProvider::new(chain(own, service, config)),
+        Some(role) if Token::from_env(env).is_some() && !has_keys => match own {
+            Some(own) if own.arn != role.arn => {
+                let base = SharedCredentialsProvider::new(chain(Some(own), service, config));
+                SharedCredentialsProvider::new(service.assume(role.clone(), base))
+            }
+            _ => SharedCredentialsProvider::new(chain(Some(role.clone()), service, config)),
+        },
+        Some(role) => {
+            let base = SharedCredentialsProvider::new(chain(own, service, config));
+            SharedCredentialsProvider::new(service.assume(role.clone(), base))
+        }
+    }
+}
 
 /// Builds the chain: static keys, web identity, profile, container, instance metadata.
 ///
 /// A source that is not configured is left out or passed over; one that is and fails ends the
-/// search, so that a mistake in it shows instead of another identity being used.
-pub(super) fn chain(env: &Environment, config: &ProviderConfig) -> CredentialsProviderChain {
+/// search, so that a mistake in it shows instead of another identity being used. A token, if there
+/// is one, is for `own`.
+fn chain(
+    own: Option<Role>,
+    service: &TokenService,
+    config: &ProviderConfig,
+) -> CredentialsProviderChain {
+    let env = &service.env;
     let keys = StaticKeys(env.clone());
     let container = ContainerCredentials::from_env(env);
     let mut chain = CredentialsProviderChain::first_try("environment", keys.clone());
-    if let Some(identity) = web_identity(env, config) {
-        chain = chain.or_else("web identity", identity);
+    if let (Some(role), Some(token)) = (own, Token::from_env(env)) {
+        chain = chain.or_else("web identity", service.exchange(role, token));
     }
     let mut profile = ProfileFileCredentialsProvider::builder()
         .configure(config)
@@ -81,27 +113,17 @@ pub(super) fn profile_files(env: &Environment) -> EnvConfigFiles {
     builder.build()
 }
 
-fn web_identity(
-    env: &Environment,
-    config: &ProviderConfig,
-) -> Option<WebIdentityTokenCredentialsProvider> {
-    let identity = StaticConfiguration {
-        web_identity_token_file: env.get("AWS_WEB_IDENTITY_TOKEN_FILE")?.into(),
-        role_arn: env.get("AWS_ROLE_ARN")?.to_owned(),
-        session_name: env
-            .get("AWS_ROLE_SESSION_NAME")
-            .unwrap_or(SESSION_NAME)
-            .to_owned(),
-    };
-    let provider = WebIdentityTokenCredentialsProvider::builder().configure(config);
-    Some(provider.static_configuration(identity).build())
-}
-
 /// Keys that are in the environment itself.
 #[derive(Debug, Clone)]
 struct StaticKeys(Environment);
 
 impl StaticKeys {
+    /// Whether this source is configured, be it by mistake only in part.
+    fn are_there(&self) -> bool {
+        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        names.iter().any(|name| self.0.get(name).is_some())
+    }
+
     fn credentials(&self) -> CredentialsResult {
         let get = |name| self.0.get(name);
         match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
@@ -144,6 +166,7 @@ fn machine_is_ec2() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_s3::config::Region;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
         variables
@@ -153,9 +176,14 @@ mod tests {
     }
 
     async fn resolve(variables: &[(&str, &str)]) -> CredentialsResult {
-        let config = ProviderConfig::empty()
-            .with_http_client(aws_smithy_http_client::Builder::new().build_http());
-        chain(&environment(variables), &config)
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let config = ProviderConfig::empty().with_http_client(http.clone());
+        let service = TokenService {
+            http,
+            region: Region::from_static("us-east-1"),
+            env: environment(variables),
+        };
+        provider(None, &service, &config)
             .provide_credentials()
             .await
     }

@@ -1,0 +1,79 @@
+//! The options that say where caches are kept and how that place is reached.
+
+use cachefs_store::remote::{Environment, RemoteSpec};
+use clap::Args;
+use clap::builder::BoolishValueParser;
+
+/// Where caches are kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Remote")]
+pub(crate) struct RemoteArgs {
+    /// Where caches are kept: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or
+    /// file:///DIR [default: a directory in the store]
+    #[arg(long, global = true, value_name = "URL", env = "CACHEFS_REMOTE")]
+    pub(crate) remote: Option<String>,
+    /// Address of a server other than that of AWS, Google or Azure
+    #[arg(long, global = true, value_name = "URL", env = "CACHEFS_ENDPOINT")]
+    pub(crate) endpoint: Option<String>,
+    /// S3: region of the bucket
+    #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_REGION")]
+    pub(crate) region: Option<String>,
+    /// S3: put the bucket's name in the path; the default with --endpoint
+    #[arg(long, global = true, env = "CACHEFS_PATH_STYLE", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) path_style: Option<bool>,
+    /// Send requests without credentials
+    #[arg(long, global = true, env = "CACHEFS_ANONYMOUS", value_parser = BoolishValueParser::new())]
+    pub(crate) anonymous: bool,
+    /// S3: role to assume with the credentials, or with a web identity token
+    #[arg(long, global = true, value_name = "ARN", env = "CACHEFS_ROLE_ARN")]
+    pub(crate) role_arn: Option<String>,
+    /// S3: what the owner of the role asks for besides
+    #[arg(long, global = true, value_name = "ID", env = "CACHEFS_EXTERNAL_ID")]
+    pub(crate) external_id: Option<String>,
+    /// S3: name of the session in the logs of AWS [default: cachefs]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "CACHEFS_ROLE_SESSION_NAME"
+    )]
+    pub(crate) role_session_name: Option<String>,
+    /// S3: encryption of objects at the server: AES256, aws:kms or aws:kms:KEY
+    #[arg(long, global = true, value_name = "HOW", env = "CACHEFS_SSE")]
+    pub(crate) sse: Option<String>,
+    /// S3: canned access list of objects, such as bucket-owner-full-control
+    #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_ACL")]
+    pub(crate) acl: Option<String>,
+    /// S3: storage class of objects, such as STANDARD_IA
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "CACHEFS_STORAGE_CLASS"
+    )]
+    pub(crate) storage_class: Option<String>,
+    /// Azure: storage account of the container
+    #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_ACCOUNT")]
+    pub(crate) account: Option<String>,
+}
+
+impl RemoteArgs {
+    /// How the remote at `url` is reached, with credentials from `env`.
+    pub(crate) fn spec(&self, url: String, env: Environment) -> RemoteSpec {
+        RemoteSpec {
+            url,
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            path_style: self.path_style,
+            anonymous: self.anonymous,
+            account: self.account.clone(),
+            role_arn: self.role_arn.clone(),
+            external_id: self.external_id.clone(),
+            role_session_name: self.role_session_name.clone(),
+            sse: self.sse.clone(),
+            acl: self.acl.clone(),
+            storage_class: self.storage_class.clone(),
+            env,
+        }
+    }
+}

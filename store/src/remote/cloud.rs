@@ -1,0 +1,302 @@
+//! A bucket of Google Cloud Storage or a container of Azure, or a prefix in one, as a remote.
+
+mod azure;
+mod errors;
+mod external_account;
+mod google;
+mod http;
+mod token;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::path::Path;
+use object_store::{
+    BackoffConfig, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutOptions, RetryConfig,
+};
+use tokio::sync::OnceCell;
+
+use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
+pub use azure::AzureOptions;
+pub(super) use azure::ConnectionString;
+use errors::{Subject, Vendor};
+pub use google::GoogleOptions;
+
+/// The most that is reserved for a body because the server says it is that long.
+const LARGEST_RESERVATION: u64 = 64 << 20;
+
+/// Which store, and how to reach it.
+#[derive(Debug)]
+enum Options {
+    Google(GoogleOptions),
+    Azure(AzureOptions),
+}
+
+/// A remote at Google or Azure.
+///
+/// Deadlines and retries are not here but in [`Retry`](super::Retry). Connections belong to the
+/// tokio runtime that first uses the remote, so use it from one runtime only.
+#[derive(Debug)]
+pub struct CloudRemote {
+    url: String,
+    prefix: String,
+    options: Options,
+    client: OnceCell<Client>,
+}
+
+/// Views of one client.
+struct Client {
+    objects: Arc<dyn ObjectStore>,
+    listing: Arc<dyn PaginatedListStore>,
+    /// What deletes in the place of `objects`.
+    deletions: Option<azure::Deletions>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.objects)
+    }
+}
+
+impl Client {
+    fn new(
+        store: impl ObjectStore + PaginatedListStore,
+        deletions: Option<azure::Deletions>,
+    ) -> Self {
+        let store = Arc::new(store);
+        Self {
+            objects: Arc::clone(&store) as _,
+            listing: store,
+            deletions,
+        }
+    }
+}
+
+impl CloudRemote {
+    /// Describes a bucket; the client is built, and credentials are sought, with the first request.
+    pub fn google(options: GoogleOptions) -> Self {
+        Self {
+            url: address("gs", &options.bucket, &options.prefix),
+            prefix: options.prefix.clone(),
+            options: Options::Google(options),
+            client: OnceCell::new(),
+        }
+    }
+
+    /// Describes a container, likewise.
+    pub fn azure(options: AzureOptions) -> Self {
+        Self {
+            url: address("az", &options.container, &options.prefix),
+            prefix: options.prefix.clone(),
+            options: Options::Azure(options),
+            client: OnceCell::new(),
+        }
+    }
+
+    fn vendor(&self) -> Vendor {
+        match self.options {
+            Options::Google(_) => Vendor::Google,
+            Options::Azure(_) => Vendor::Azure,
+        }
+    }
+
+    async fn client(&self, action: &str) -> Result<&Client, RemoteError> {
+        let build = || async {
+            match &self.options {
+                Options::Google(options) => {
+                    google::build(options, no_retries()).map(|store| Client::new(store, None))
+                }
+                Options::Azure(options) => azure::build(options, no_retries())
+                    .map(|(store, deletions)| Client::new(store, Some(deletions))),
+            }
+        };
+        let client = self.client.get_or_try_init(build).await;
+        client.map_err(|error| errors::from_credentials(self.vendor(), action, error))
+    }
+
+    fn judge(&self, action: &str, subject: Subject, error: object_store::Error) -> RemoteError {
+        errors::judge(self.vendor(), action, subject, error)
+    }
+
+    fn full_key(&self, key: &str) -> String {
+        match self.prefix.as_str() {
+            "" => key.to_owned(),
+            prefix => format!("{prefix}/{key}"),
+        }
+    }
+
+    fn relative_key(&self, full: &str) -> Option<ObjectKey> {
+        let key = match self.prefix.as_str() {
+            "" => full,
+            prefix => full.strip_prefix(prefix)?.strip_prefix('/')?,
+        };
+        ObjectKey::from_listing(key)
+    }
+
+    /// The object's name as `object_store` has it, which encodes nothing.
+    fn path(&self, key: &ObjectKey, action: &str) -> Result<Path, RemoteError> {
+        Path::parse(self.full_key(key.as_str()))
+            .map_err(|error| RemoteError::new(RemoteErrorKind::Invalid, action).with_source(error))
+    }
+
+    async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<Bytes, RemoteError> {
+        let action = format!("get {key}");
+        let path = self.path(key, &action)?;
+        let options = GetOptions {
+            range: range.clone().map(GetRange::Bounded),
+            ..GetOptions::default()
+        };
+        let objects = &self.client(&action).await?.objects;
+        let result = objects.get_opts(&path, options).await;
+        let result = result.map_err(|error| self.judge(&action, Subject::Object, error))?;
+        let damaged = || RemoteError::new(RemoteErrorKind::Damaged, &action);
+        let promised = result.range.clone();
+        if range.is_some_and(|range| range != promised) {
+            return Err(damaged());
+        }
+        let expected = promised.end - promised.start;
+        let mut bytes = BytesMut::with_capacity(expected.min(LARGEST_RESERVATION) as usize);
+        let mut body = result.into_stream();
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| self.judge(&action, Subject::Object, error))?;
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() as u64 > expected {
+                return Err(damaged());
+            }
+        }
+        match bytes.len() as u64 == expected {
+            true => Ok(bytes.freeze()),
+            false => Err(damaged()),
+        }
+    }
+
+    /// Whether there is an object of exactly this name.
+    async fn find(&self, name: &str, action: &str) -> Result<Option<ObjectInfo>, RemoteError> {
+        let Some(key) = ObjectKey::from_listing(name) else {
+            return Ok(None);
+        };
+        match self.size(&key, action).await {
+            Ok(size) => Ok(Some(ObjectInfo { key, size })),
+            Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn size(&self, key: &ObjectKey, action: &str) -> Result<u64, RemoteError> {
+        let path = self.path(key, action)?;
+        let found = self.client(action).await?.objects.head(&path).await;
+        found
+            .map(|meta| meta.size)
+            .map_err(|error| self.judge(action, Subject::Object, error))
+    }
+}
+
+#[async_trait]
+impl Remote for CloudRemote {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
+        self.read(key, None).await
+    }
+
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
+        if range.start >= range.end {
+            return Err(RemoteError::new(
+                RemoteErrorKind::Invalid,
+                format!("get {key}"),
+            ));
+        }
+        self.read(key, Some(range)).await
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {
+        let action = format!("put {key}");
+        let path = self.path(key, &action)?;
+        let options = PutOptions::from(match mode {
+            PutMode::Overwrite => object_store::PutMode::Overwrite,
+            PutMode::IfAbsent => object_store::PutMode::Create,
+        });
+        let objects = &self.client(&action).await?.objects;
+        let result = objects.put_opts(&path, body.into(), options).await;
+        result
+            .map(drop)
+            .map_err(|error| self.judge(&action, Subject::Bucket, error))
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
+        let size = self.size(key, &format!("head {key}")).await?;
+        Ok(ObjectInfo {
+            key: key.clone(),
+            size,
+        })
+    }
+
+    async fn list_page(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, RemoteError> {
+        let action = format!("list {prefix}");
+        let full = self.full_key(prefix);
+        let listing = &self.client(&action).await?.listing;
+        let options = PaginatedListOptions {
+            page_token: next.map(str::to_owned),
+            ..PaginatedListOptions::default()
+        };
+        let listed = async {
+            let listed = listing.list_paginated(Some(&full), options).await;
+            listed.map_err(|error| self.judge(&action, Subject::Bucket, error))
+        };
+        // For Azure `object_store` leaves out the object whose name is the prefix itself. Beside a
+        // listing that could have it, it is looked for.
+        let exact = async {
+            match next.is_none() && self.vendor() == Vendor::Azure {
+                true => self.find(prefix, &action).await,
+                false => Ok(None),
+            }
+        };
+        let (listed, exact) = tokio::try_join!(listed, exact)?;
+        let objects = listed.result.objects.iter().filter_map(|object| {
+            // Objects that can't be ours are left alone.
+            let key = self.relative_key(object.location.as_ref())?;
+            key.as_str().starts_with(prefix).then_some(ObjectInfo {
+                key,
+                size: object.size,
+            })
+        });
+        Ok(ListPage {
+            objects: exact.into_iter().chain(objects).collect(),
+            next: listed.page_token.filter(|token| !token.is_empty()),
+        })
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError> {
+        let action = format!("delete {key}");
+        let path = self.path(key, &action)?;
+        let client = self.client(&action).await?;
+        let result = match &client.deletions {
+            Some(deletions) => deletions.delete(path.as_ref()).await,
+            None => client.objects.delete(&path).await,
+        };
+        match result.map_err(|error| self.judge(&action, Subject::Object, error)) {
+            Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+}
+
+fn address(scheme: &str, bucket: &str, prefix: &str) -> String {
+    let separator = if prefix.is_empty() { "" } else { "/" };
+    format!("{scheme}://{bucket}{separator}{prefix}")
+}
+
+fn no_retries() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig::default(),
+        max_retries: 0,
+        retry_timeout: Duration::ZERO,
+    }
+}

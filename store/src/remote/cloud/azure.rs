@@ -1,0 +1,384 @@
+//! A container of Azure Blob Storage, and where its credentials come from.
+//!
+//! All of it is looked up in the environment that came with the remote, because the process that
+//! talks to the container serves clients whose environment is not its own.
+
+use std::fs;
+use std::sync::Arc;
+
+use http::Request;
+use object_store::RetryConfig;
+use object_store::azure::{
+    AzureAuthorizer, AzureCredentialProvider, MicrosoftAzure, MicrosoftAzureBuilder,
+};
+use object_store::client::{HttpClient, HttpRequestBody};
+
+use super::errors::CredentialError;
+use super::google::innermost;
+use super::http::Service;
+use crate::remote::spec::Environment;
+
+/// Which container, and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AzureOptions {
+    /// The storage account.
+    pub account: String,
+    /// The container.
+    pub container: String,
+    /// What all keys start with, without slashes at its ends; may be empty.
+    pub prefix: String,
+    /// The account's address, as `https://ACCOUNT.blob.core.windows.net`.
+    pub endpoint: String,
+    /// Whether to send requests without credentials.
+    pub anonymous: bool,
+    /// Where credentials are looked up.
+    pub env: Environment,
+}
+
+/// Builds the client: no network, no files.
+pub(super) fn build(
+    options: &AzureOptions,
+    retry: RetryConfig,
+) -> Result<(MicrosoftAzure, Deletions), CredentialError> {
+    let service = Service::new(&options.endpoint);
+    let builder = MicrosoftAzureBuilder::new()
+        .with_account(&options.account)
+        .with_container_name(&options.container)
+        .with_endpoint(options.endpoint.clone())
+        .with_allow_http(true)
+        .with_retry(retry)
+        .with_http_connector(service.clone());
+    let credentials = match options.anonymous {
+        true => Credentials::Anonymous,
+        false => find(&options.env)?,
+    };
+    let (builder, place) = credentials.give_to(builder);
+    // Address and names have been checked: what is left to be wrong are the credentials.
+    let store = builder.build().map_err(|error| CredentialError::Unusable {
+        place: place.to_owned(),
+        reason: innermost(&error),
+    })?;
+    let deletions = Deletions {
+        http: service.client(),
+        credentials: (!options.anonymous).then(|| Arc::clone(store.credentials())),
+        account: options.account.clone(),
+        container: format!("{}/{}", options.endpoint, options.container),
+    };
+    Ok((store, deletions))
+}
+
+/// Deletes one blob with one request.
+///
+/// `object_store` sends even a single deletion as a batch, which accounts with a hierarchical
+/// namespace do not take.
+#[derive(Debug, Clone)]
+pub(super) struct Deletions {
+    http: HttpClient,
+    credentials: Option<AzureCredentialProvider>,
+    account: String,
+    /// The container's address.
+    container: String,
+}
+
+impl Deletions {
+    /// Deletes a blob.
+    pub(super) async fn delete(&self, name: &str) -> object_store::Result<()> {
+        let generic = |source| object_store::Error::Generic {
+            store: "Azure",
+            source,
+        };
+        let uri = format!("{}/{}", self.container, encoded(name));
+        let request = Request::delete(uri).body(HttpRequestBody::empty());
+        let mut request = request.map_err(|error| generic(error.into()))?;
+        if let Some(credentials) = &self.credentials {
+            let credential = credentials.get_credential().await?;
+            AzureAuthorizer::new(&credential, &self.account).try_authorize(&mut request)?;
+        }
+        let answer = self.http.execute(request).await;
+        answer.map(drop).map_err(|error| generic(error.into()))
+    }
+}
+
+/// A blob's name as it is in an address.
+fn encoded(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                text.push(char::from(byte));
+            }
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+/// What the environment says; each variant has what it takes.
+#[derive(PartialEq, Eq)]
+enum Credentials {
+    Anonymous,
+    Key {
+        place: &'static str,
+        key: String,
+    },
+    Sas {
+        place: &'static str,
+        token: String,
+    },
+    Workload {
+        client: String,
+        tenant: String,
+        authority: Option<String>,
+        token_file: String,
+    },
+    Secret {
+        client: String,
+        tenant: String,
+        authority: Option<String>,
+        secret: String,
+    },
+    /// The identity of the machine, or one of several by its client id.
+    Managed {
+        client: Option<String>,
+        endpoint: Option<String>,
+    },
+}
+
+impl Credentials {
+    /// Configures these and none else; returns where they come from, too.
+    fn give_to(self, builder: MicrosoftAzureBuilder) -> (MicrosoftAzureBuilder, &'static str) {
+        match self {
+            Self::Anonymous => (builder.with_skip_signature(true), ""),
+            Self::Key { place, key } => (builder.with_access_key(key), place),
+            Self::Sas { place, token } => (
+                builder.with_config(object_store::azure::AzureConfigKey::SasKey, token),
+                place,
+            ),
+            Self::Workload {
+                client,
+                tenant,
+                authority,
+                token_file,
+            } => {
+                let builder = builder
+                    .with_client_id(client)
+                    .with_tenant_id(tenant)
+                    .with_federated_token_file(token_file);
+                (at(builder, authority), "AZURE_FEDERATED_TOKEN_FILE")
+            }
+            Self::Secret {
+                client,
+                tenant,
+                authority,
+                secret,
+            } => {
+                let builder = builder
+                    .with_client_id(client)
+                    .with_tenant_id(tenant)
+                    .with_client_secret(secret);
+                (at(builder, authority), "AZURE_CLIENT_SECRET")
+            }
+            Self::Managed { client, endpoint } => {
+                let builder = match client {
+                    Some(client) => builder.with_client_id(client),
+                    None => builder,
+                };
+                let builder = match endpoint {
+                    Some(endpoint) => builder.with_msi_endpoint(endpoint),
+                    None => builder,
+                };
+                (builder, "IDENTITY_ENDPOINT")
+            }
+        }
+    }
+}
+
+fn at(builder: MicrosoftAzureBuilder, authority: Option<String>) -> MicrosoftAzureBuilder {
+    match authority {
+        // Tools write it with a slash at its end, which `object_store` would double.
+        Some(host) => builder.with_authority_host(host.trim_end_matches('/')),
+        None => builder,
+    }
+}
+
+/// Looks for credentials: those of the account, of a service principal, of the machine.
+///
+/// A source that is not configured is passed over; one that is and fails ends the search.
+fn find(env: &Environment) -> Result<Credentials, CredentialError> {
+    let get = |name| env.get(name).map(str::to_owned);
+    for place in ["AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY"] {
+        if let Some(key) = get(place) {
+            return Ok(Credentials::Key { place, key });
+        }
+    }
+    if let Some(token) = get("AZURE_STORAGE_SAS_TOKEN") {
+        let place = "AZURE_STORAGE_SAS_TOKEN";
+        return Ok(Credentials::Sas { place, token });
+    }
+    if let Some(string) = ConnectionString::from_env(env) {
+        let place = "AZURE_STORAGE_CONNECTION_STRING";
+        if let Some(key) = string.key {
+            return Ok(Credentials::Key { place, key });
+        }
+        if let Some(token) = string.sas {
+            return Ok(Credentials::Sas { place, token });
+        }
+    }
+    let authority = get("AZURE_AUTHORITY_HOST");
+    if let (Some(client), Some(tenant)) = (get("AZURE_CLIENT_ID"), get("AZURE_TENANT_ID")) {
+        if let Some(secret) = get("AZURE_CLIENT_SECRET") {
+            return Ok(Credentials::Secret {
+                client,
+                tenant,
+                authority,
+                secret,
+            });
+        }
+        if let Some(token_file) = get("AZURE_FEDERATED_TOKEN_FILE") {
+            // Looked at here, because later failures do not tell the file's name.
+            return match fs::metadata(&token_file) {
+                Ok(_) => Ok(Credentials::Workload {
+                    client,
+                    tenant,
+                    authority,
+                    token_file,
+                }),
+                Err(source) => Err(CredentialError::Unreadable {
+                    path: token_file,
+                    source: source.into(),
+                }),
+            };
+        }
+    }
+    let endpoint = get("IDENTITY_ENDPOINT");
+    if endpoint.is_some() || machine_is_azure() {
+        let client = get("AZURE_CLIENT_ID");
+        return Ok(Credentials::Managed { client, endpoint });
+    }
+    Err(CredentialError::None)
+}
+
+/// What `AZURE_STORAGE_CONNECTION_STRING` says.
+#[derive(Default)]
+pub(in crate::remote) struct ConnectionString {
+    pub(in crate::remote) account: Option<String>,
+    pub(in crate::remote) endpoint: Option<String>,
+    key: Option<String>,
+    sas: Option<String>,
+}
+
+impl ConnectionString {
+    /// `None` when there is no such variable.
+    pub(in crate::remote) fn from_env(env: &Environment) -> Option<Self> {
+        let text = env.get("AZURE_STORAGE_CONNECTION_STRING")?;
+        let mut found = Self::default();
+        let (mut protocol, mut suffix) = ("https", "core.windows.net");
+        for part in text.split(';') {
+            let Some((name, value)) = part.split_once('=') else {
+                continue;
+            };
+            match name.trim() {
+                "AccountName" => found.account = Some(value.to_owned()),
+                "AccountKey" => found.key = Some(value.to_owned()),
+                "SharedAccessSignature" => found.sas = Some(value.to_owned()),
+                "BlobEndpoint" => {
+                    found.endpoint = Some(value.trim_end_matches('/').to_owned());
+                }
+                "DefaultEndpointsProtocol" => protocol = value,
+                "EndpointSuffix" => suffix = value,
+                _ => {}
+            }
+        }
+        if found.endpoint.is_none()
+            && let Some(account) = &found.account
+        {
+            found.endpoint = Some(format!("{protocol}://{account}.blob.{suffix}"));
+        }
+        Some(found)
+    }
+}
+
+/// Whether the machine says that it is one of Azure's. Elsewhere nothing answers at the address of
+/// the metadata service, and waiting for that costs seconds.
+fn machine_is_azure() -> bool {
+    // The same for all of them, and documented as such.
+    fs::read_to_string("/sys/class/dmi/id/chassis_asset_tag")
+        .is_ok_and(|tag| tag.trim() == "7783-7084-3265-9085-8269-3286-77")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn credentials_are_taken_in_the_documented_order() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let all = [
+            ("AZURE_STORAGE_KEY", "a2V5"),
+            ("AZURE_STORAGE_SAS_TOKEN", "sv=1&sig=2"),
+            (
+                "AZURE_STORAGE_CONNECTION_STRING",
+                "AccountName=a;AccountKey=c3RyaW5n",
+            ),
+            ("AZURE_CLIENT_SECRET", "secret"),
+            ("AZURE_FEDERATED_TOKEN_FILE", file.path().to_str().unwrap()),
+            ("IDENTITY_ENDPOINT", "http://127.0.0.1/token"),
+        ];
+        let principal = [("AZURE_CLIENT_ID", "client"), ("AZURE_TENANT_ID", "tenant")];
+        let kind = |from: usize| {
+            let variables = [&principal[..], &all[from..]].concat();
+            match find(&environment(&variables)) {
+                Ok(Credentials::Anonymous) => "anonymous",
+                Ok(Credentials::Key { place, .. } | Credentials::Sas { place, .. }) => place,
+                Ok(Credentials::Secret { .. }) => "secret",
+                Ok(Credentials::Workload { .. }) => "workload",
+                Ok(Credentials::Managed { .. }) => "managed",
+                Err(_) => "none",
+            }
+        };
+        let order = (0..all.len()).map(kind).collect::<Vec<_>>();
+        let expected = [
+            "AZURE_STORAGE_KEY",
+            "AZURE_STORAGE_SAS_TOKEN",
+            "AZURE_STORAGE_CONNECTION_STRING",
+            "secret",
+            "workload",
+            "managed",
+        ];
+        assert_eq!(order, expected);
+        if !machine_is_azure() {
+            assert_eq!(kind(all.len()), "none");
+        }
+    }
+
+    #[test]
+    fn connection_strings() {
+        let parse = |text: &str| {
+            let env = environment(&[("AZURE_STORAGE_CONNECTION_STRING", text)]);
+            ConnectionString::from_env(&env).unwrap()
+        };
+        let usual = parse(
+            "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=a2V5PT0=;\
+             EndpointSuffix=core.chinacloudapi.cn",
+        );
+        assert_eq!(usual.account.as_deref(), Some("acme"));
+        assert_eq!(usual.key.as_deref(), Some("a2V5PT0="));
+        assert_eq!(
+            usual.endpoint.as_deref(),
+            Some("https://acme.blob.core.chinacloudapi.cn")
+        );
+        let emulator = parse("BlobEndpoint=http://127.0.0.1:10000/dev/;SharedAccessSignature=sv=1");
+        assert_eq!(
+            emulator.endpoint.as_deref(),
+            Some("http://127.0.0.1:10000/dev")
+        );
+        assert_eq!(emulator.sas.as_deref(), Some("sv=1"));
+    }
+}

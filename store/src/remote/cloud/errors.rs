@@ -1,0 +1,332 @@
+//! What a failure of Google Cloud Storage or of Azure means: one place, every case.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::remote::{RemoteError, RemoteErrorKind};
+
+/// What a "404" without a telling code would be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The request asked for one object.
+    Object,
+    /// The request needs only the bucket or container to be there.
+    Bucket,
+}
+
+/// Whose answer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The object store.
+    Store,
+    /// Whoever gives out the credentials for it.
+    Credentials,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Store => "the server",
+            Self::Credentials => "the server that gives credentials",
+        })
+    }
+}
+
+/// A request that did not succeed. It is found again in the chain of `object_store`'s own errors.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0} answered {1}")]
+    Answered(Asked, Answered),
+    #[error("{0} could not be reached")]
+    Unanswered(Asked, #[source] Arc<dyn Error + Send + Sync>),
+    #[error("the answer broke off")]
+    Broken(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("could not read the certificates of this system")]
+    Certificates(#[source] Arc<std::io::Error>),
+}
+
+/// What the server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answered {
+    status: u16,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl Answered {
+    /// Reads code and message from a body in XML, as stores write it, or in JSON, as those do who
+    /// give credentials.
+    pub(super) fn new(status: u16, code: Option<&str>, body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+        let field = |pointer: &str| {
+            let json = json.as_ref()?.pointer(pointer)?.as_str()?;
+            Some(json.to_owned())
+        };
+        let code = code.map(str::to_owned);
+        let code = code
+            .or_else(|| element(&text, "Code"))
+            .or_else(|| field("/error"))
+            .or_else(|| field("/error/status"));
+        let message = element(&text, "Message")
+            .or_else(|| field("/error_description"))
+            .or_else(|| field("/error/message"));
+        Self {
+            status,
+            code,
+            // Further lines have the number and time of the request.
+            message: message.and_then(|text| text.lines().next().map(str::to_owned)),
+        }
+    }
+}
+
+impl fmt::Display for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        for text in [&self.code, &self.message].into_iter().flatten() {
+            write!(f, " {text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The text of the first element of a name.
+fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once('<')?;
+    Some(text.to_owned())
+}
+
+/// There are no credentials, or they cannot be used. Anything but a refusal by a server.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum CredentialError {
+    #[error("no credentials were found")]
+    None,
+    #[error("could not read `{path}`")]
+    Unreadable {
+        path: String,
+        source: Arc<std::io::Error>,
+    },
+    #[error("could not use the credentials in {place}: {reason}")]
+    Unusable { place: String, reason: String },
+    #[error("the server that gives credentials answered with something else")]
+    Answer,
+}
+
+/// The store whose failures are judged: it decides the advice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vendor {
+    Google,
+    Azure,
+}
+
+impl Vendor {
+    fn without_credentials(self) -> &'static str {
+        match self {
+            Self::Google => {
+                "set GOOGLE_APPLICATION_CREDENTIALS where the command runs, or run \
+                 `gcloud auth application-default login`"
+            }
+            Self::Azure => {
+                "set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID, \
+                 AZURE_TENANT_ID and AZURE_CLIENT_SECRET, where the command runs"
+            }
+        }
+    }
+
+    fn hint(self, status: u16, code: Option<&str>) -> Option<&'static str> {
+        Some(match (self, status, code) {
+            (_, _, Some("NoSuchBucket")) => "create the bucket, or correct its name",
+            (_, _, Some("ContainerNotFound")) => "create the container, or correct its name",
+            (_, _, Some("ContainerBeingDeleted")) => "the container is being deleted",
+            (_, _, Some("KeyBasedAuthenticationNotPermitted")) => {
+                "the storage account allows no keys; use a client id, or a managed identity"
+            }
+            (Self::Azure, _, Some("AuthenticationFailed")) => {
+                "the key or token is not that of this storage account, or has expired; or the \
+                 clock of this machine is wrong"
+            }
+            (Self::Azure, 403, _) => {
+                "give the identity the role `Storage Blob Data Contributor` on the container, or \
+                 the token the permissions rwdl"
+            }
+            (Self::Google, 401, _) => {
+                "the credentials have expired or are not Google's; renew them"
+            }
+            (Self::Google, 403, _) => {
+                "give the account the role `Storage Object User` on the bucket"
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Translates a failure of `object_store`.
+pub(super) fn judge(
+    vendor: Vendor,
+    action: &str,
+    subject: Subject,
+    error: object_store::Error,
+) -> RemoteError {
+    if let Some(failure) = find::<Failure>(&error) {
+        return from_failure(vendor, action, subject, failure.clone());
+    }
+    if let Some(cause) = find::<CredentialError>(&error) {
+        return from_credentials(vendor, action, cause.clone());
+    }
+    let kind = match &error {
+        // What `object_store` finds out by itself: there is a folder of that name.
+        object_store::Error::NotFound { .. } => kind_of(subject, 404, None),
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => RemoteErrorKind::Denied,
+        // It went well by its status, yet the rest of it makes no sense.
+        _ => RemoteErrorKind::Damaged,
+    };
+    RemoteError::new(kind, action).with_source(error)
+}
+
+/// Translates a failure to find credentials.
+pub(super) fn from_credentials(
+    vendor: Vendor,
+    action: &str,
+    error: CredentialError,
+) -> RemoteError {
+    RemoteError::new(RemoteErrorKind::Denied, action)
+        .with_source(error)
+        .with_hint(vendor.without_credentials())
+}
+
+fn from_failure(vendor: Vendor, action: &str, subject: Subject, failure: Failure) -> RemoteError {
+    let (kind, hint) = match &failure {
+        Failure::Answered(Asked::Store, answered) => {
+            let code = answered.code.as_deref();
+            let kind = kind_of(subject, answered.status, code);
+            (kind, vendor.hint(answered.status, code))
+        }
+        Failure::Answered(Asked::Credentials, answered) => match answered.status {
+            408 | 425 | 429 | 500.. => (RemoteErrorKind::Unavailable, None),
+            _ => (RemoteErrorKind::Denied, Some(vendor.without_credentials())),
+        },
+        Failure::Unanswered(..) => (RemoteErrorKind::Unavailable, None),
+        Failure::Broken(_) => (RemoteErrorKind::Damaged, None),
+        Failure::Certificates(_) => (
+            RemoteErrorKind::Invalid,
+            Some("install the package `ca-certificates`, or name a file in SSL_CERT_FILE"),
+        ),
+    };
+    let error = RemoteError::new(kind, action).with_source(failure);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn kind_of(subject: Subject, status: u16, code: Option<&str>) -> RemoteErrorKind {
+    // The code says more than the status, where there is one; answers to HEAD may have none.
+    match code {
+        Some("NoSuchBucket" | "ContainerNotFound" | "ContainerBeingDeleted") => {
+            return RemoteErrorKind::NoRemote;
+        }
+        Some("NoSuchKey" | "BlobNotFound") => return RemoteErrorKind::NotFound,
+        Some("BlobAlreadyExists" | "ConditionNotMet" | "UploadConditionNotMet") => {
+            return RemoteErrorKind::Exists;
+        }
+        // Answers with status 412 that are about a lease, which we never take.
+        Some("LeaseIdMissing" | "LeaseIdMismatchWithBlobOperation") => {
+            return RemoteErrorKind::Denied;
+        }
+        // Answers with status 400 that are about what got lost on the way.
+        Some("RequestTimeout" | "IncompleteBody" | "BadDigest" | "Md5Mismatch") => {
+            return RemoteErrorKind::Unavailable;
+        }
+        _ => {}
+    }
+    match status {
+        401 | 403 => RemoteErrorKind::Denied,
+        404 if subject == Subject::Object => RemoteErrorKind::NotFound,
+        404 => RemoteErrorKind::NoRemote,
+        412 => RemoteErrorKind::Exists,
+        416 => RemoteErrorKind::Damaged,
+        // 409: another write of the object is under way, which is no word on who wins.
+        408 | 409 | 425 | 429 => RemoteErrorKind::Unavailable,
+        // The server will never know how to do this.
+        501 => RemoteErrorKind::Invalid,
+        507 => RemoteErrorKind::Full,
+        500..=599 => RemoteErrorKind::Unavailable,
+        _ => RemoteErrorKind::Invalid,
+    }
+}
+
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use RemoteErrorKind::*;
+
+    #[test]
+    fn statuses_without_a_code() {
+        for (status, object, bucket) in [
+            (301, Invalid, Invalid),
+            (400, Invalid, Invalid),
+            (401, Denied, Denied),
+            (403, Denied, Denied),
+            (404, NotFound, NoRemote),
+            (409, Unavailable, Unavailable),
+            (412, Exists, Exists),
+            (416, Damaged, Damaged),
+            (429, Unavailable, Unavailable),
+            (500, Unavailable, Unavailable),
+            (501, Invalid, Invalid),
+            (503, Unavailable, Unavailable),
+            (507, Full, Full),
+        ] {
+            assert_eq!(kind_of(Subject::Object, status, None), object, "{status}");
+            assert_eq!(kind_of(Subject::Bucket, status, None), bucket, "{status}");
+        }
+    }
+
+    #[test]
+    fn codes_that_say_more_than_their_status() {
+        for (status, code, kind) in [
+            (404, "NoSuchBucket", NoRemote),
+            (404, "ContainerNotFound", NoRemote),
+            (409, "ContainerBeingDeleted", NoRemote),
+            (404, "BlobNotFound", NotFound),
+            (409, "BlobAlreadyExists", Exists),
+            (412, "LeaseIdMissing", Denied),
+            (400, "Md5Mismatch", Unavailable),
+            (503, "ServerBusy", Unavailable),
+            (403, "AuthorizationPermissionMismatch", Denied),
+        ] {
+            assert_eq!(kind_of(Subject::Object, status, Some(code)), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn answers_are_read_in_xml_and_json() {
+        let xml = b"<?xml version='1.0'?><Error><Code>NoSuchBucket</Code>\
+            <Message>It is not there.\nRequestId:1\nTime:2</Message></Error>";
+        let answered = Answered::new(404, None, xml);
+        assert_eq!(answered.to_string(), "404 NoSuchBucket It is not there.");
+        let json = br#"{"error":"invalid_grant","error_description":"Bad token"}"#;
+        let answered = Answered::new(400, None, json);
+        assert_eq!(answered.to_string(), "400 invalid_grant Bad token");
+        let json = br#"{"error":{"code":403,"message":"No access","status":"PERMISSION_DENIED"}}"#;
+        let answered = Answered::new(403, None, json);
+        assert_eq!(answered.to_string(), "403 PERMISSION_DENIED No access");
+        let header = Answered::new(404, Some("BlobNotFound"), b"");
+        assert_eq!(header.to_string(), "404 BlobNotFound");
+        assert_eq!(Answered::new(502, None, b"\xff<html>").to_string(), "502");
+    }
+}

@@ -1,0 +1,151 @@
+//! The HTTP that `object_store` speaks through: the libraries that S3 uses already.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Response;
+use http::uri::Scheme;
+use http_body_util::{BodyExt, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
+    HttpResponse, HttpResponseBody, HttpService,
+};
+
+use super::errors::{Answered, Asked, Failure};
+
+/// How long a connection may take to come about, as with S3.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The most that is read of an answer that tells of a failure.
+const LONGEST_REFUSAL: usize = 64 << 10;
+
+type Plain = Client<TcpConnector, HttpRequestBody>;
+type Tls = Client<HttpsConnector<TcpConnector>, HttpRequestBody>;
+
+/// Sends requests to a store, and to whoever gives the credentials for it.
+///
+/// Every answer that is not a success comes back as an error with a [`Failure`] in its chain, so
+/// that its status and code reach the one place that judges them. Clones share connections.
+#[derive(Debug, Clone)]
+pub(super) struct Service(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// The store's `host:port`; any other is asked for credentials.
+    store: String,
+    plain: Plain,
+    tls: OnceLock<Tls>,
+}
+
+impl Service {
+    /// `endpoint` is the store's address, as `https://host:port/path`.
+    pub(super) fn new(endpoint: &str) -> Self {
+        let host = endpoint
+            .split_once("://")
+            .map_or(endpoint, |(_, rest)| rest)
+            .split('/')
+            .next()
+            .unwrap_or_default();
+        Self(Arc::new(Shared {
+            store: host.to_owned(),
+            plain: builder().build(tcp()),
+            tls: OnceLock::new(),
+        }))
+    }
+
+    /// A client for requests of our own.
+    pub(super) fn client(&self) -> HttpClient {
+        HttpClient::new(self.clone())
+    }
+
+    /// The client for `https`. Hundreds of certificates are read for it: with the first request
+    /// that needs it, and never for a plain endpoint.
+    fn tls(&self) -> Result<&Tls, Failure> {
+        if let Some(tls) = self.0.tls.get() {
+            return Ok(tls);
+        }
+        let mut tcp = tcp();
+        tcp.enforce_http(false);
+        // One connection for each request under way: shared by HTTP/2, they would share one
+        // window too, which is what large ranges in parallel are to get around.
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
+            .map_err(|error| Failure::Certificates(Arc::new(error)))?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        Ok(self.0.tls.get_or_init(|| builder().build(connector)))
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
+        let asked = match request.uri().authority() {
+            Some(authority) if authority.as_str() != self.0.store => Asked::Credentials,
+            _ => Asked::Store,
+        };
+        let result = if request.uri().scheme() == Some(&Scheme::HTTPS) {
+            self.tls()?.request(request).await
+        } else {
+            self.0.plain.request(request).await
+        };
+        let response = result.map_err(|error| Failure::Unanswered(asked, Arc::new(error)))?;
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            let body = body.map_err(|error| {
+                HttpError::new(HttpErrorKind::Unknown, Failure::Broken(Arc::new(error)))
+            });
+            return Ok(Response::from_parts(parts, HttpResponseBody::new(body)));
+        }
+        // Without a body the status has to do.
+        let body = Limited::new(body, LONGEST_REFUSAL).collect().await;
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let header = parts.headers.get("x-ms-error-code");
+        let code = header.and_then(|code| code.to_str().ok());
+        let answered = Answered::new(parts.status.as_u16(), code, &body);
+        Err(Failure::Answered(asked, answered))
+    }
+}
+
+#[async_trait]
+impl HttpService for Service {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // Not a kind that would be tried again: retries have a place of their own.
+        self.send(request)
+            .await
+            .map_err(|failure| HttpError::new(HttpErrorKind::Unknown, failure))
+    }
+}
+
+impl HttpConnector for Service {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(self.client())
+    }
+}
+
+/// The whole body of an answer to a request of our own.
+pub(super) async fn body(response: HttpResponse) -> Result<Bytes, HttpError> {
+    let body = Limited::new(response.into_body(), LONGEST_REFUSAL);
+    match body.collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => Err(HttpError::new_boxed(HttpErrorKind::Decode, error)),
+    }
+}
+
+fn tcp() -> TcpConnector {
+    let mut tcp = TcpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp
+}
+
+fn builder() -> hyper_util::client::legacy::Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new());
+    builder
+}

@@ -1,0 +1,246 @@
+//! What it takes to reach a remote.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Single variables that remotes look at.
+const NAMES: [&str; 4] = [
+    "HOME",
+    "IDENTITY_ENDPOINT",
+    "GCE_METADATA_HOST",
+    "STORAGE_EMULATOR_HOST",
+];
+/// What the other variables that remotes look at begin with.
+const FAMILIES: [&str; 4] = ["AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_"];
+
+/// The variables of a client's environment that credentials and regions are looked up in.
+///
+/// Collecting it from all variables keeps those that a remote looks at. Its `Debug` shows the names
+/// only, because values can be secret.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The value of a variable; one that is empty counts as not set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        self.get(name)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(variables: T) -> Self {
+        let relevant = |name: &str| {
+            NAMES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
+        };
+        Self(
+            variables
+                .into_iter()
+                .filter(|(name, _)| relevant(name))
+                .collect(),
+        )
+    }
+}
+
+impl FromIterator<(OsString, OsString)> for Environment {
+    /// Leaves out what is not UTF-8.
+    fn from_iter<T: IntoIterator<Item = (OsString, OsString)>>(variables: T) -> Self {
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        variables.into_iter().filter_map(text).collect()
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Everything it takes to reach a remote. Equal specs reach the same remote as the same user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteSpec {
+    /// `file:///directory`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or
+    /// `abfss://container@account.dfs.core.windows.net/prefix`.
+    pub url: String,
+    /// The address of a server other than the vendor's, as `https://host:port`; for Azure that of
+    /// the account.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The bucket's region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Whether the bucket's name goes in the path; by default when there is an endpoint.
+    #[serde(default)]
+    pub path_style: Option<bool>,
+    /// Whether to send requests without credentials.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// The storage account of Azure, where the address does not name it.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// S3 only: the role to assume.
+    #[serde(default)]
+    pub role_arn: Option<String>,
+    /// S3 only: what the role's owner asks for besides.
+    #[serde(default)]
+    pub external_id: Option<String>,
+    /// S3 only: what the session in the role is called in the logs of AWS.
+    #[serde(default)]
+    pub role_session_name: Option<String>,
+    /// S3 only: how objects are encrypted, as `AES256`, `aws:kms` or `aws:kms:KEY`.
+    #[serde(default)]
+    pub sse: Option<String>,
+    /// S3 only: the canned access list of objects.
+    #[serde(default)]
+    pub acl: Option<String>,
+    /// S3 only: the storage class of objects.
+    #[serde(default)]
+    pub storage_class: Option<String>,
+    /// Where credentials are looked up.
+    #[serde(default)]
+    pub env: Environment,
+}
+
+impl RemoteSpec {
+    /// The name of a given option that only S3 has.
+    pub(super) fn first_option_of_s3(&self) -> Option<&'static str> {
+        let options = [
+            ("--role-arn", &self.role_arn),
+            ("--external-id", &self.external_id),
+            ("--role-session-name", &self.role_session_name),
+            ("--sse", &self.sse),
+            ("--acl", &self.acl),
+            ("--storage-class", &self.storage_class),
+        ];
+        let mut given = options.iter().filter(|(_, value)| value.is_some());
+        given.next().map(|(name, _)| *name)
+    }
+}
+
+/// The address or an option of a remote is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// There is no `scheme://`.
+    #[error("`{0}` is not the address of a remote")]
+    NoScheme(String),
+    /// A scheme that this version does not speak.
+    #[error("{scheme}:// remotes are not supported in this version")]
+    Unsupported {
+        /// The scheme, without `://`.
+        scheme: String,
+    },
+    /// A `file://` address without an absolute path, or with a host.
+    #[error("`{0}` does not name an absolute directory")]
+    RelativePath(String),
+    /// An address without a bucket or container, or with an impossible one.
+    #[error("`{0}` does not name a bucket")]
+    NoBucket(String),
+    /// Nothing says which storage account of Azure the container is in.
+    #[error("the storage account of `{0}` is not known")]
+    NoAccount(String),
+    /// A prefix with empty segments, `..`, or characters other than printable ASCII.
+    #[error("`{0}` is not a usable prefix in a bucket")]
+    BadPrefix(String),
+    /// An endpoint that is not `http://host` or `https://host`.
+    #[error("`{0}` is not the address of a server")]
+    BadEndpoint(String),
+    /// An option that only S3 has.
+    #[error("{option} has no meaning for {scheme}:// remotes")]
+    OnlyS3 {
+        /// The option, as on the command line.
+        option: &'static str,
+        /// The scheme, without `://`.
+        scheme: String,
+    },
+    /// An external id or a session's name without a role.
+    #[error("there is no role to assume")]
+    NoRole,
+    /// A value that an option of S3 does not have.
+    #[error("`{value}` is not a value of {option}")]
+    BadValue {
+        /// The option, as on the command line.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What may be given.
+        values: &'static str,
+    },
+}
+
+impl SpecError {
+    /// What the user could do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoScheme(_) | Self::Unsupported { .. } => {
+                "use file:///directory, s3://bucket/prefix, gs://bucket/prefix or \
+                 az://container/prefix"
+            }
+            Self::RelativePath(_) => "write three slashes and the whole path: file:///var/cache/ci",
+            Self::NoBucket(url) if url.starts_with("gs:") => {
+                "write gs://bucket or gs://bucket/prefix"
+            }
+            Self::NoBucket(url) if url.starts_with("az:") => {
+                "write az://container or az://container/prefix"
+            }
+            Self::NoBucket(url) if url.starts_with("abfs") => {
+                "write abfss://container@account.dfs.core.windows.net/prefix"
+            }
+            Self::NoBucket(_) => "write s3://bucket or s3://bucket/prefix",
+            Self::NoAccount(_) => "pass --account, or set AZURE_STORAGE_ACCOUNT",
+            Self::BadPrefix(_) => {
+                "use printable ASCII segments with single slashes between: s3://bucket/team/cache"
+            }
+            Self::BadEndpoint(_) => "write http://host:port or https://host:port",
+            Self::OnlyS3 { .. } => "leave it out, or use an s3:// remote",
+            Self::NoRole => {
+                "--external-id and --role-session-name go with --role-arn; leave them out, or \
+                 name the role"
+            }
+            Self::BadValue { values, .. } => values,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_matters_of_the_environment_is_kept_and_none_of_it_shown() {
+        let env: Environment = [
+            ("AWS_SECRET_ACCESS_KEY".to_owned(), "hunter2".to_owned()),
+            ("HOME".to_owned(), "/root".to_owned()),
+            ("GITHUB_TOKEN".to_owned(), "hunter3".to_owned()),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(env.get("GITHUB_TOKEN"), None);
+        let shown = format!(
+            "{:?}",
+            RemoteSpec {
+                env,
+                url: "s3://bucket".to_owned(),
+                ..RemoteSpec::default()
+            }
+        );
+        assert!(
+            shown.contains("AWS_SECRET_ACCESS_KEY") && !shown.contains("hunter"),
+            "{shown}"
+        );
+    }
+}

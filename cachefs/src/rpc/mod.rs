@@ -10,4 +10,4 @@ mod message;
 pub use client::Client;
 pub(crate) use index::{IndexOverSocket, decode_ids, encode_indexed};
 pub(crate) use message::{Answer, Envelope, Open, OpenedView, Reply, Request, Restore, Restored};
-pub use message::{DaemonStats, Prefetch, ViewStats};
+pub use message::{DaemonStats, Prefetch, RestoreCounts, ViewStats};

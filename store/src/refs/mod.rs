@@ -15,10 +15,12 @@ mod name;
 mod publish;
 mod record;
 mod resolve;
+mod survey;
 mod unite;
 
 pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
 pub use publish::{delete, publish};
 pub use record::{Creator, LayerInfo, Platform, Record};
 pub use resolve::{Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
+pub use survey::{Survey, read_newest, survey};
 pub use unite::{append, contained, unite};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{Key, RefName, Scope, listing_prefix, parse_listing};
 use super::record::{LayerInfo, Record};
+use super::survey::newest_first;
 use super::unite::unite;
 use crate::error::Result;
 use crate::id::SaveId;
@@ -66,15 +67,7 @@ pub async fn list_keys(remote: &DynRemote, scope: &Scope, prefix: &str) -> Resul
     {
         keys.entry(name).or_default().push(save);
     }
-    let mut listed: Vec<_> = keys
-        .into_iter()
-        .map(|(name, mut saves)| {
-            saves.sort();
-            Listed { name, saves }
-        })
-        .collect();
-    listed.sort_by_key(|listed| std::cmp::Reverse(listed.saves.last().copied()));
-    Ok(listed)
+    Ok(newest_first(keys))
 }
 
 /// Reads the records of one key: what the key means at this moment.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    check, completions, daemon, delete, doctor, inspect, key, list, lookup, restore, save, stats,
-    umount,
+    check, completions, daemon, delete, diff, doctor, explain, inspect, key, list, lookup, restore,
+    save, stats, umount,
 };
+use crate::log::LogFormat;
+use crate::outputs::{OutputArgs, Outputs};
 
 /// Layered, content-addressed build caches, mounted on demand.
 ///
@@ -72,12 +74,32 @@ pub(crate) struct Global {
     /// How to print results
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "CACHEFS_FORMAT")]
     pub(crate) format: Format,
+    /// How to print everything else, to standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = LogFormat::Text,
+        env = "CACHEFS_LOG_FORMAT",
+        hide_short_help = true
+    )]
+    pub(crate) log_format: LogFormat,
+    #[command(flatten)]
+    pub(crate) outputs: OutputArgs,
     /// Let errors of the cache fail `restore` and `save`
     #[arg(long, global = true, env = "CACHEFS_STRICT_ERRORS")]
     pub(crate) strict_errors: bool,
     /// Say more; twice for even more
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+impl Global {
+    /// Which CI systems are told of what happens, by the options and this environment.
+    pub(crate) fn told(&self, env: impl Fn(&str) -> Option<String>) -> Outputs {
+        Outputs::find(&self.outputs, self.format == Format::Json, env)
+    }
 }
 
 /// How results are printed.
@@ -87,6 +109,8 @@ pub(crate) enum Format {
     Text,
     /// One JSON object on standard output.
     Json,
+    /// Prometheus' text format; `stats` only.
+    Prometheus,
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,6 +129,10 @@ pub(crate) enum Command {
     List(list::ListArgs),
     /// Show the layers of a key
     Inspect(inspect::InspectArgs),
+    /// Show what differs between two keys, or what a restored path has changed
+    Diff(diff::DiffArgs),
+    /// Tell why a key was not found, or how a restored cache is used
+    Explain(explain::ExplainArgs),
     /// Delete a key
     Delete(delete::DeleteArgs),
     /// Check that what keys name is there and intact

@@ -4,10 +4,13 @@ mod args;
 mod caches;
 mod commands;
 mod exit;
+mod explain;
 mod failure;
 mod keys;
+mod log;
 mod machine;
 mod output;
+mod outputs;
 mod progress;
 mod setup;
 

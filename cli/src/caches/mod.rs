@@ -13,6 +13,7 @@ mod restore;
 mod restore_output;
 mod save;
 mod save_output;
+mod told;
 
 pub(crate) use cache::{Cache, Keys, Layer};
 pub(crate) use options::{RestoreHow, SaveHow};

@@ -9,7 +9,7 @@ use cachefs_store::refs::{Resolved, Scope};
 use cachefs_store::remote::RemoteSpec;
 
 use super::cache::{Cache, Keys};
-use super::restore_output;
+use super::{restore_output, told};
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, failure};
@@ -28,8 +28,12 @@ pub(crate) struct Restored {
     pub(crate) path: PathBuf,
     /// Its keys; `None` when they could not be expanded, which is the failure then.
     pub(crate) keys: Option<Arc<Keys>>,
+    /// The scopes that were looked in, in their order; none when they have impossible names.
+    pub(crate) scopes: Vec<Scope>,
     /// What the library reports, or what went wrong.
     pub(crate) result: Result<Report, Failure>,
+    /// Why it is not the very key that was found, in a few words.
+    pub(crate) why: Option<String>,
     /// What it means for the exit code.
     pub(crate) code: u8,
 }
@@ -72,11 +76,14 @@ pub(crate) fn restore_all(
         remote,
         scope,
     };
-    Ok(super::run(jobs, THREADS, |job| {
+    let restored = super::run(jobs, THREADS, |job| {
         let restored = run.restore(job, display);
         display.say(&restore_output::lines(&restored));
         restored
-    }))
+    });
+    told::remember(&run.store, &run.remote, &restored);
+    told::tell_restored(global, &run.remote, &restored);
+    Ok(restored)
 }
 
 /// What all restores of a command share.
@@ -93,6 +100,11 @@ impl Run<'_> {
             Ok(keys) => self.one(job, keys, display),
             Err(error) => Err(failure(self.global, error, true)),
         };
+        let scopes = scopes(&self.scope, &job.cache.restore.fallback_scope).unwrap_or_default();
+        let why = match (&result, &job.keys) {
+            (Ok(report), Ok(keys)) => told::why(self.global, &self.remote, &scopes, keys, report),
+            _ => None,
+        };
         let code = match &result {
             Ok(report) if job.cache.restore.fail_on_cache_miss && !is_complete(report) => {
                 exit::MISS
@@ -104,7 +116,9 @@ impl Run<'_> {
             cache: Arc::clone(&job.cache),
             path: job.path.clone(),
             keys: job.keys.as_ref().ok().cloned(),
+            scopes,
             result,
+            why,
             code,
         }
     }

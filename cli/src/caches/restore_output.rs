@@ -57,13 +57,7 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
             Some(MatchKind::Prefix(_)) => "prefix",
             None => "miss",
         },
-        result: match report.outcome {
-            Outcome::Miss => "miss",
-            Outcome::Mounted => "mounted",
-            Outcome::AlreadyMounted => "already_mounted",
-            Outcome::Remounted => "remounted",
-            Outcome::Copied { .. } => "copied",
-        },
+        result: result(&report.outcome),
         layers: report.layers.len(),
         files: report.layers.iter().map(|layer| layer.summary.files).sum(),
         bytes: report.layers.iter().map(|layer| layer.summary.bytes).sum(),
@@ -71,6 +65,17 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
         requests: (&report.traffic).into(),
         bytes_received: report.traffic.bytes_in,
         notes: &report.notes,
+    }
+}
+
+/// What came of it, in a word.
+pub(super) fn result(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Miss => "miss",
+        Outcome::Mounted => "mounted",
+        Outcome::AlreadyMounted => "already_mounted",
+        Outcome::Remounted => "remounted",
+        Outcome::Copied { .. } => "copied",
     }
 }
 
@@ -82,6 +87,9 @@ pub(super) fn lines(restored: &Restored) -> Vec<String> {
             lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
             lines.extend(platform_warning(report));
             lines.push(summary(key(restored), report, restored.main()));
+            if let Some(why) = &restored.why {
+                lines.push(format!("  why: {why} (`cachefs explain` says more)"));
+            }
             lines.extend(layers_missing(restored, report));
             lines.extend(copy_issues(report));
         }

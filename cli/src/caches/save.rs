@@ -9,7 +9,7 @@ use cachefs_store::refs::{Key, RefName, Scope};
 use cachefs_store::remote::RemoteSpec;
 
 use super::cache::{Cache, Keys};
-use super::save_output;
+use super::{save_output, told};
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, failure};
@@ -64,11 +64,13 @@ pub(crate) fn save_all(
         scope: setup::scope(global)?,
         store,
     };
-    Ok(super::run(super::jobs(caches)?, THREADS, |job| {
+    let saved = super::run(super::jobs(caches)?, THREADS, |job| {
         let saved = run.save(job, display);
         display.say(&save_output::lines(&saved));
         saved
-    }))
+    });
+    told::tell_saved(global, &run.remote, &saved);
+    Ok(saved)
 }
 
 /// What all saves of a command share.

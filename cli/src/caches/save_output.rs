@@ -52,12 +52,7 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
         cache: saved.cache.name.as_deref(),
         key: key(saved),
         scope: saved.scope.as_str(),
-        result: match report.outcome {
-            Outcome::Unchanged => "unchanged",
-            Outcome::Linked => "linked",
-            Outcome::Saved(_) => "saved",
-            Outcome::WouldSave => "would_save",
-        },
+        result: result(&report.outcome),
         layers: report.layers.len(),
         files: report.scanned.0,
         bytes: report.scanned.1,
@@ -77,6 +72,16 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
         requests: (&report.traffic).into(),
         bytes_sent: report.traffic.bytes_out,
         bytes_received: report.traffic.bytes_in,
+    }
+}
+
+/// What came of it, in a word.
+pub(super) fn result(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unchanged => "unchanged",
+        Outcome::Linked => "linked",
+        Outcome::Saved(_) => "saved",
+        Outcome::WouldSave => "would_save",
     }
 }
 

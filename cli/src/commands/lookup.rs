@@ -59,8 +59,8 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
                 matched,
             })?;
         }
-        (Some(key), Format::Text) => output::print(key),
-        (None, Format::Text) => output::say(&format!("no key matches {}", name.key)),
+        (Some(key), _) => output::print(key),
+        (None, _) => output::say(&format!("no key matches {}", name.key)),
     }
     Ok(if matched_key.is_some() {
         exit::SUCCESS

@@ -4,7 +4,9 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod delete;
+pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
@@ -16,7 +18,7 @@ pub(crate) mod umount;
 
 use std::process::ExitCode;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Format};
 use crate::failure::failure;
 use crate::{exit, output};
 
@@ -24,12 +26,17 @@ use crate::{exit, output};
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let global = cli.global;
     let (outcome, soft) = match cli.command {
+        command if global.format == Format::Prometheus && !matches!(command, Command::Stats(_)) => {
+            (Err(no_prometheus()), false)
+        }
         Command::Restore(args) => (restore::run(&global, &args), true),
         Command::Save(args) => (save::run(&global, &args), true),
         Command::Umount(args) => (umount::run(&global, &args), false),
         Command::Lookup(args) => (lookup::run(&global, &args), false),
         Command::List(args) => (list::run(&global, &args), false),
         Command::Inspect(args) => (inspect::run(&global, &args), false),
+        Command::Diff(args) => (diff::run(&global, &args), false),
+        Command::Explain(args) => (explain::run(&global, &args), false),
         Command::Delete(args) => (delete::run(&global, &args), false),
         Command::Check(args) => (check::run(&global, &args), false),
         Command::Stats(args) => (stats::run(&global, &args), false),
@@ -51,4 +58,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+fn no_prometheus() -> anyhow::Error {
+    let hint = "use --format json";
+    cachefs::Error::usage("only `stats` prints the Prometheus format", hint).into()
 }

@@ -42,7 +42,9 @@ impl Annotations {
             }
             Self::Azure => {
                 let message = azure::escape(message);
-                Some(format!("##vso[task.logissue type={severity}]cachefs: {message}"))
+                Some(format!(
+                    "##vso[task.logissue type={severity}]cachefs: {message}"
+                ))
             }
         }
     }
@@ -90,7 +92,11 @@ mod tests {
         let line = azure.harmless("hit ##vso[task.setvariable variable=PATH]/tmp: mounted");
         assert!(!line.contains("##vso["), "{line}");
         let line = Annotations::GitHub.harmless("hit a\n ::set-output name=x::y");
-        assert!(line.lines().all(|line| !line.trim_start().starts_with("::")), "{line}");
+        assert!(
+            line.lines()
+                .all(|line| !line.trim_start().starts_with("::")),
+            "{line}"
+        );
         assert_eq!(Annotations::None.harmless("::x"), "::x");
     }
 }

@@ -16,7 +16,10 @@ pub(super) fn variables(results: &[&CacheResult]) -> Vec<String> {
     put("CACHE_HIT", word(overall(results)));
     if let [result] = results {
         put("CACHE_PRIMARY_KEY", &result.key);
-        put("CACHE_MATCHED_KEY", result.matched_key.as_deref().unwrap_or(""));
+        put(
+            "CACHE_MATCHED_KEY",
+            result.matched_key.as_deref().unwrap_or(""),
+        );
     }
     for result in results {
         let Some(name) = &result.name else { continue };
@@ -54,7 +57,10 @@ mod tests {
     #[test]
     fn variables_for_the_job_and_for_others() {
         let commands = variables(&[&restored("m2\n##vso[x]100%", Hit::Partial)]);
-        assert_eq!(commands[0], "##vso[task.setvariable variable=CACHE_HIT]inexact");
+        assert_eq!(
+            commands[0],
+            "##vso[task.setvariable variable=CACHE_HIT]inexact"
+        );
         assert_eq!(
             commands[1],
             "##vso[task.setvariable variable=CACHE_HIT;isOutput=true]inexact"

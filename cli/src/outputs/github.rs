@@ -27,7 +27,10 @@ fn with_delimiter(results: &[&CacheResult], delimiter: &str) -> String {
     };
     put("cache-hit", word(overall(results)));
     put("cache-primary-key", &joined(|result| Some(&result.key)));
-    put("cache-matched-key", &joined(|result| result.matched_key.as_deref()));
+    put(
+        "cache-matched-key",
+        &joined(|result| result.matched_key.as_deref()),
+    );
     for result in results {
         let Some(name) = &result.name else { continue };
         let name = identifier(name, '-');
@@ -59,7 +62,10 @@ mod tests {
         let mut read = Vec::new();
         while let Some(line) = lines.next() {
             let (name, delimiter) = line.split_once("<<").unwrap();
-            let value: Vec<_> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+            let value: Vec<_> = lines
+                .by_ref()
+                .take_while(|line| *line != delimiter)
+                .collect();
             read.push((name.to_owned(), value.join("\n")));
         }
         read
@@ -72,7 +78,11 @@ mod tests {
 
     #[test]
     fn hits_as_actions_cache_has_them() {
-        for (hit, word) in [(Hit::Exact, "true"), (Hit::Partial, "false"), (Hit::Miss, "")] {
+        for (hit, word) in [
+            (Hit::Exact, "true"),
+            (Hit::Partial, "false"),
+            (Hit::Miss, ""),
+        ] {
             let text = outputs(&[&restored("m2-1", hit)]).unwrap();
             assert_eq!(value(&text, "cache-hit"), word);
             assert_eq!(value(&text, "cache-primary-key"), "m2-1");

@@ -21,7 +21,7 @@ mod summary;
 mod testing;
 
 pub(crate) use annotate::{Annotations, Level};
-pub(crate) use cost::estimate;
+pub(crate) use cost::{dollars, estimate};
 pub(crate) use result::{Action, CacheResult, Hit};
 pub(crate) use select::{OutputArgs, Outputs};
 
@@ -39,7 +39,10 @@ pub(crate) fn tell(outputs: &Outputs, results: &[CacheResult]) {
         .filter(|result| result.action == Action::Restore)
         .collect();
     if let (Some(file), false) = (&outputs.github_output, restored.is_empty()) {
-        attempt(file, github::outputs(&restored).and_then(|text| file::append(file, &text)));
+        attempt(
+            file,
+            github::outputs(&restored).and_then(|text| file::append(file, &text)),
+        );
     }
     if let Some(file) = &outputs.github_summary {
         attempt(file, file::append(file, &summary::markdown(results)));
@@ -48,7 +51,10 @@ pub(crate) fn tell(outputs: &Outputs, results: &[CacheResult]) {
         attempt(file, file::append(file, &harness::outputs(&restored)));
     }
     if let Some(file) = &outputs.cache_intelligence {
-        attempt(file, file::replace(file, &harness::cache_intelligence(results)));
+        attempt(
+            file,
+            file::replace(file, &harness::cache_intelligence(results)),
+        );
     }
     if outputs.azure && !restored.is_empty() {
         outputs.command(&azure::variables(&restored));

@@ -81,6 +81,12 @@ pub(crate) fn overall(results: &[&CacheResult]) -> Hit {
 /// The name of a cache, with `separator` for everything that names of outputs may not have.
 pub(crate) fn identifier(name: &str, separator: char) -> String {
     name.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { separator })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c
+            } else {
+                separator
+            }
+        })
         .collect()
 }

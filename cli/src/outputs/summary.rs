@@ -110,7 +110,10 @@ mod tests {
             "| /work/m2-2 | partial hit | <code>m2-1</code> instead of <code>m2-2</code> | \
              10 files, 1.00 kB | 12 ms | 3 ($0.0012) |"
         );
-        assert!(rows[3].contains("| **miss** | <code>npm</code> |  |"), "{text}");
+        assert!(
+            rows[3].contains("| **miss** | <code>npm</code> |  |"),
+            "{text}"
+        );
         assert!(text.contains("- <code>m2-2</code>: pom.xml has changed"));
     }
 

@@ -62,9 +62,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints an error with its hint.
 pub(crate) fn complain(severity: &str, message: &str, hint: Option<&str>) {
-    for line in complaint(severity, message, hint) {
-        say(&line);
-    }
+    say(&complaint(severity, message, hint).join("\n"));
 }
 
 /// An error with its hint, as lines to print.

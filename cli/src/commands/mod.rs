@@ -52,8 +52,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
             if failure.code == exit::INTERRUPTED {
                 output::say(output::INTERRUPTED);
             }
-            for line in &failure.lines {
-                output::say(line);
+            if !failure.lines.is_empty() {
+                output::say(&failure.lines.join("\n"));
             }
             ExitCode::from(failure.code)
         }

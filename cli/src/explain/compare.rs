@@ -47,6 +47,9 @@ pub(crate) struct Comparison {
     pub(crate) nearness: f64,
 }
 
+/// The least nearness of keys of one template: they are of the same cache, whatever else differs.
+const SAME_TEMPLATE: f64 = 0.1;
+
 /// Compares the inputs of the key that is asked for with those of one that exists.
 pub(crate) fn compare(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison {
     let mut differences = Vec::new();
@@ -70,10 +73,40 @@ pub(crate) fn compare(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison {
             }),
         }
     }
+    let same_template = text_of(ours) == text_of(saved);
+    if near == 0.0 && !same_template {
+        // Nothing in common: part by part it would only be long.
+        differences = vec![Difference::Template {
+            text: Some(text_of(ours)),
+            text_saved: Some(text_of(saved)),
+        }];
+    }
+    let mut nearness = if weight > 0.0 { near / weight } else { 0.0 };
+    if begins_otherwise(ours, saved) {
+        nearness /= 2.0;
+    }
+    if same_template {
+        nearness = nearness.max(SAME_TEMPLATE);
+    }
     Comparison {
         differences,
         agree: (agree, inputs),
-        nearness: if weight > 0.0 { near / weight } else { 0.0 },
+        nearness,
+    }
+}
+
+/// A template as it was written.
+fn text_of(parts: &[KeyPart]) -> String {
+    parts.iter().map(|part| part.name.as_str()).collect()
+}
+
+/// Whether both keys begin with text, and with another one: people put the cache's name there.
+fn begins_otherwise(ours: &[KeyPart], saved: &[KeyPart]) -> bool {
+    match (ours.first(), saved.first()) {
+        (Some(ours), Some(saved)) => {
+            ours.kind == PartKind::Text && saved.kind == PartKind::Text && ours.value != saved.value
+        }
+        _ => false,
     }
 }
 
@@ -192,11 +225,11 @@ impl Difference {
                 name,
                 value,
                 value_saved,
-            } => format!("{name} is `{value}`, was `{value_saved}`"),
+            } => format!("{name} is `{value}` instead of `{value_saved}`"),
             Self::Template { text, text_saved } => match (text, text_saved) {
-                (Some(is), Some(was)) => format!("the template has `{is}`, had `{was}`"),
-                (Some(is), None) => format!("the template has `{is}`, had not"),
-                (None, Some(was)) => format!("the template had `{was}`, has not"),
+                (Some(is), Some(was)) => format!("the template has `{is}` instead of `{was}`"),
+                (Some(is), None) => format!("the template has `{is}` now"),
+                (None, Some(was)) => format!("the template has `{was}` no more"),
                 (None, None) => "the template is another".to_owned(),
             },
         }
@@ -274,7 +307,7 @@ mod tests {
         };
         assert_eq!(
             words(&compare(&[ours], &[saved])),
-            ["NODE is `22`, was `20`"]
+            ["NODE is `22` instead of `20`"]
         );
     }
 
@@ -288,12 +321,18 @@ mod tests {
         assert_eq!(
             words(&compared),
             [
-                "the template has `{{ os }}`, had not",
-                "the template has `-`, had not"
+                "the template has `{{ os }}` now",
+                "the template has `-` now"
             ]
         );
         let compared = compare(&[text("v2-"), file.clone()], &[text("v1-"), file.clone()]);
-        assert_eq!(words(&compared), ["the template has `v2-`, had `v1-`"]);
+        assert_eq!(
+            words(&compared),
+            ["the template has `v2-` instead of `v1-`"]
+        );
+        // Nothing in common.
+        let compared = compare(&[text("a")], &[text("m2-"), file.clone()]);
+        assert_eq!(words(&compared), ["the template has `a` instead of `m2-h`"]);
         // The same files under another expression.
         let other = KeyPart {
             name: "other".to_owned(),
@@ -302,7 +341,7 @@ mod tests {
         };
         assert_eq!(
             words(&compare(&[file], &[other])),
-            ["the template has `h`, had `other`"]
+            ["the template has `h` instead of `other`"]
         );
     }
 }

@@ -60,6 +60,18 @@ pub(super) async fn nearest(
         });
     }
     rank(key, &mut candidates);
+    related(key, candidates)
+}
+
+/// Leaves out what is another cache altogether: what has nothing in common with the key, or less
+/// than half of what the nearest has.
+fn related(key: &str, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let nearness = |it: &Candidate| it.comparison.as_ref().map(|it| it.nearness);
+    let best = candidates.iter().find_map(nearness).unwrap_or(0.0);
+    candidates.retain(|candidate| match nearness(candidate) {
+        Some(near) => near > 0.0 && near >= best / 2.0,
+        None => common_words(key, candidate.name.key.as_str()) > 0,
+    });
     candidates
 }
 
@@ -113,7 +125,17 @@ mod tests {
             candidate("other", 10, None),
         ];
         rank("m2-a", &mut candidates);
-        let keys = candidates.each_ref().map(|it| it.name.key.as_str());
-        assert_eq!(keys, ["m2-new", "m2-old", "npm-x", "m2-b", "other"]);
+        let keys = |candidates: &[Candidate]| -> Vec<String> {
+            candidates
+                .iter()
+                .map(|it| it.name.key.to_string())
+                .collect()
+        };
+        assert_eq!(
+            keys(&candidates),
+            ["m2-new", "m2-old", "npm-x", "m2-b", "other"]
+        );
+        let related = related("m2-a", candidates.to_vec());
+        assert_eq!(keys(&related), ["m2-new", "m2-old", "m2-b"]);
     }
 }

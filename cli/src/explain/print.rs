@@ -54,7 +54,7 @@ fn lines(it: &Explanation) -> Vec<String> {
         return lines;
     }
     if it.nearest.is_empty() {
-        lines.push("nearest       there are no keys to compare with".to_owned());
+        lines.push("nearest       no key is like it".to_owned());
     }
     for (number, near) in it.nearest.iter().enumerate() {
         lines.push(String::new());

@@ -4,11 +4,15 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod fidelity;
 #[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod output;
+#[cfg(test)]
+mod outputs;
 #[cfg(test)]
 mod real_tools;
 #[cfg(test)]

@@ -98,11 +98,11 @@ impl Run<'_> {
     fn restore(&self, job: &super::Job, display: &Display) -> Restored {
         let result = match &job.keys {
             Ok(keys) => self.one(job, keys, display),
-            Err(error) => Err(failure(self.global, error, true)),
+            Err(error) => Err(failure(error, !self.global.strict_errors)),
         };
         let scopes = scopes(&self.scope, &job.cache.restore.fallback_scope).unwrap_or_default();
         let why = match (&result, &job.keys) {
-            (Ok(report), Ok(keys)) => told::why(self.global, &self.remote, &scopes, keys, report),
+            (Ok(report), Ok(keys)) => told::why(self.global, &self.remote, &job.cache, &scopes, keys, report),
             _ => None,
         };
         let code = match &result {
@@ -129,7 +129,7 @@ impl Run<'_> {
             let options = RestoreOptions {
                 path: job.path.clone(),
                 remote: self.remote.clone(),
-                wanted: keys.wanted(&scopes),
+                wanted: keys.wanted(&job.cache, &scopes),
                 mode: how.mode.into(),
                 lower: how.lower.into(),
                 prefetch: how.prefetch.into(),
@@ -138,7 +138,7 @@ impl Run<'_> {
             };
             Ok(restore(&self.store, &options, &display.job())?)
         });
-        restored.map_err(|error| failure(self.global, &error, true))
+        restored.map_err(|error| failure(&error, !self.global.strict_errors))
     }
 }
 

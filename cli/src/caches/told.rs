@@ -7,7 +7,7 @@ use cachefs_store::id::SaveId;
 use cachefs_store::refs::{MatchKind, Scope, Wanted};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
 
-use super::cache::Keys;
+use super::cache::{Cache, Keys};
 use super::{Restored, Saved};
 use crate::args::Global;
 use crate::keys::KeyPart;
@@ -15,8 +15,8 @@ use crate::outputs::{Action, CacheResult, Hit, estimate, tell};
 use crate::{explain, output};
 
 /// The key on top of a cache's stack as it is looked for, and what it is made of.
-fn sought(keys: &Keys, scopes: &[Scope]) -> Option<(Wanted, Vec<KeyPart>)> {
-    let wanted = keys.wanted(scopes).pop()?;
+pub(crate) fn sought(cache: &Cache, keys: &Keys, scopes: &[Scope]) -> Option<(Wanted, Vec<KeyPart>)> {
+    let wanted = keys.wanted(cache, scopes).pop()?;
     let layer = keys.layers.last().map(|(_, expanded, _)| expanded);
     let expanded = keys.main.as_ref().map(|(_, expanded)| expanded).or(layer)?;
     Some((wanted, expanded.parts.clone()))
@@ -27,11 +27,12 @@ fn sought(keys: &Keys, scopes: &[Scope]) -> Option<(Wanted, Vec<KeyPart>)> {
 pub(super) fn why(
     global: &Global,
     remote: &RemoteSpec,
+    cache: &Cache,
     scopes: &[Scope],
     keys: &Keys,
     report: &Report,
 ) -> Option<String> {
-    let (wanted, parts) = sought(keys, scopes)?;
+    let (wanted, parts) = sought(cache, keys, scopes)?;
     let brief = match report.matched.last().and_then(Option::as_ref) {
         _ if matches!(report.outcome, Outcome::Remounted) => None,
         Some(found) if found.kind == MatchKind::Exact => None,
@@ -51,7 +52,7 @@ pub(super) fn why(
 /// Remembers what was looked for, for `explain`. Failing to is worth a note in the log.
 pub(super) fn remember(store: &StoreDir, remote: &RemoteSpec, all: &[Restored]) {
     let caches = all.iter().filter_map(|one| {
-        let (wanted, parts) = sought(one.keys.as_ref()?, &one.scopes)?;
+        let (wanted, parts) = sought(&one.cache, one.keys.as_ref()?, &one.scopes)?;
         Some(Sought {
             name: one.cache.name.clone(),
             path: output::path(&one.path),

@@ -23,4 +23,4 @@ pub use publish::{delete, publish};
 pub use record::{Creator, LayerInfo, Platform, Record};
 pub use resolve::{Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
 pub use survey::{Survey, read_newest, survey};
-pub use unite::{append, contained, unite};
+pub use unite::{append, contained, stack, unite};

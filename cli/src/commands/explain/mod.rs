@@ -86,6 +86,7 @@ fn of_key(
             scopes,
             key: Key::new(expanded.key).map_err(cachefs::Error::from)?,
             prefixes: prefixes.collect::<anyhow::Result<_>>()?,
+            role: None,
         },
         parts: expanded.parts,
     };

@@ -102,7 +102,9 @@ impl Run<'_> {
         };
         let scopes = scopes(&self.scope, &job.cache.restore.fallback_scope).unwrap_or_default();
         let why = match (&result, &job.keys) {
-            (Ok(report), Ok(keys)) => told::why(self.global, &self.remote, &job.cache, &scopes, keys, report),
+            (Ok(report), Ok(keys)) => {
+                told::why(self.global, &self.remote, &job.cache, &scopes, keys, report)
+            }
             _ => None,
         };
         let code = match &result {

@@ -15,7 +15,11 @@ use crate::outputs::{Action, CacheResult, Hit, estimate, tell};
 use crate::{explain, output};
 
 /// The key on top of a cache's stack as it is looked for, and what it is made of.
-pub(crate) fn sought(cache: &Cache, keys: &Keys, scopes: &[Scope]) -> Option<(Wanted, Vec<KeyPart>)> {
+pub(crate) fn sought(
+    cache: &Cache,
+    keys: &Keys,
+    scopes: &[Scope],
+) -> Option<(Wanted, Vec<KeyPart>)> {
     let wanted = keys.wanted(cache, scopes).pop()?;
     let layer = keys.layers.last().map(|(_, expanded, _)| expanded);
     let expanded = keys.main.as_ref().map(|(_, expanded)| expanded).or(layer)?;

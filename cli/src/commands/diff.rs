@@ -131,6 +131,7 @@ fn of_path(global: &Global, path: &Path) -> anyhow::Result<(String, String, Vec<
         creator: machine::creator(),
         platform: machine::platform(),
         parts: serde_json::Value::Null,
+        role: None,
         dry_run: true,
         ignore_times: false,
     };

@@ -21,6 +21,7 @@ pub(crate) use restore::{Restored, restore_all};
 pub(crate) use restore_output::print_json as print_restored;
 pub(crate) use save::{Saved, save_all};
 pub(crate) use save_output::print_json as print_saved;
+pub(crate) use told::sought;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -40,7 +40,7 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::List(args) => list::run(&global, &args),
         Command::Inspect(args) => inspect::run(&global, &args),
         Command::Diff(args) => diff::run(&global, &args),
-        Command::Explain(args) => explain::run(&global, &args),
+        Command::Explain(args) => explain::run(&global, &args, config),
         Command::Delete(args) => delete::run(&global, &args),
         Command::Check(args) => check::run(&global, &args),
         Command::Stats(args) => stats::run(&global, &args),

@@ -11,6 +11,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{Format, Global};
+use crate::caches;
+use crate::config::{Config, Selection};
 use crate::explain::{Explanation, Question, explain, print};
 use crate::keys::KeyPart;
 use crate::{exit, output, setup};
@@ -25,6 +27,9 @@ pub(crate) struct ExplainArgs {
     /// the last restore]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// A cache of cachefs.toml: tell the same of its key (repeatable)
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["key", "path"])]
+    cache: Vec<String>,
     /// Prefix of keys that would do (repeatable)
     #[arg(long, value_name = "PREFIX", requires = "key")]
     restore_key: Vec<String>,
@@ -57,13 +62,23 @@ struct Explained {
     explanation: Explanation,
 }
 
-pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(global: &Global, args: &ExplainArgs, config: &Config) -> anyhow::Result<u8> {
     let store = setup::store(global)?;
-    match (&args.path, &args.key) {
-        (Some(path), _) => used::run(global, &store, path, args.files),
-        (None, Some(key)) => of_key(global, &store, args, key),
-        (None, None) => of_last(global, &store),
+    match (&args.path, &args.key, &args.cache[..]) {
+        (Some(path), ..) => used::run(global, &store, path, args.files),
+        (None, Some(key), _) => of_key(global, &store, args, key),
+        (None, None, []) => of_last(global, &store),
+        (None, None, names) => of_caches(global, &store, args, config, names),
     }
+}
+
+/// The scopes that a restore looks in.
+fn scopes(global: &Global, args: &ExplainArgs) -> anyhow::Result<Vec<Scope>> {
+    let mut scopes = vec![setup::scope(global)?];
+    for scope in &args.fallback_scope {
+        scopes.push(Scope::new(scope.clone()).map_err(cachefs::Error::from)?);
+    }
+    Ok(scopes)
 }
 
 fn of_key(
@@ -74,16 +89,12 @@ fn of_key(
 ) -> anyhow::Result<u8> {
     let workspace = setup::workspace()?;
     let expanded = setup::expand_in(&workspace, template, false, &[])?;
-    let mut scopes = vec![setup::scope(global)?];
-    for scope in &args.fallback_scope {
-        scopes.push(Scope::new(scope.clone()).map_err(cachefs::Error::from)?);
-    }
     let prefixes = args.restore_key.iter().map(|prefix| {
         setup::expand_in(&workspace, prefix, false, &[]).map(|expanded| expanded.key)
     });
     let question = Question {
         wanted: Wanted {
-            scopes,
+            scopes: scopes(global, args)?,
             key: Key::new(expanded.key).map_err(cachefs::Error::from)?,
             prefixes: prefixes.collect::<anyhow::Result<_>>()?,
             role: None,
@@ -122,17 +133,48 @@ fn of_last(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
             explanation: answer(global, store, sought.remote, &question)?,
         });
     }
+    show(
+        global,
+        caches,
+        &format!(", restored {}", output::age(last.micros)),
+    )
+}
+
+fn of_caches(
+    global: &Global,
+    store: &StoreDir,
+    args: &ExplainArgs,
+    config: &Config,
+    names: &[String],
+) -> anyhow::Result<u8> {
+    let selection = Selection { names, layer: None };
+    let url = setup::remote_spec(global, store)?.url;
+    let scopes = scopes(global, args)?;
+    let mut explained = Vec::new();
+    for cache in config.caches(&selection)? {
+        let keys = cache.expand()?;
+        let Some((wanted, parts)) = caches::sought(&cache, &keys, &scopes) else {
+            continue;
+        };
+        let question = Question { wanted, parts };
+        let paths: Vec<_> = cache.paths.iter().map(|path| output::path(path)).collect();
+        explained.push(Explained {
+            cache: cache.name,
+            path: paths.join(", "),
+            explanation: answer(global, store, url.clone(), &question)?,
+        });
+    }
+    show(global, explained, "")
+}
+
+fn show(global: &Global, caches: Vec<Explained>, when: &str) -> anyhow::Result<u8> {
     if global.format == Format::Json {
         output::print_json(&Printed { caches })?;
         return Ok(exit::SUCCESS);
     }
     for explained in &caches {
         let name = explained.cache.as_deref().unwrap_or("cache");
-        output::print(&format!(
-            "{name} for {}, restored {}:",
-            explained.path,
-            output::age(last.micros)
-        ));
+        output::print(&format!("{name} for {}{when}:", explained.path));
         print(&explained.explanation);
     }
     Ok(exit::SUCCESS)

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod config;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod fidelity;

@@ -10,6 +10,7 @@ mod erofs;
 mod error;
 mod last_restore;
 pub mod mounts;
+pub mod paths;
 pub mod restore;
 mod rpc;
 pub mod save;

@@ -1,18 +1,22 @@
 //! What a path has changed of the cache that was restored there, name by name.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cachefs_store::layer::{Meta, mode};
 use cachefs_store::local::{LayerCache, PackCache};
-use cachefs_store::refs::RefName;
+use cachefs_store::refs::{Creator, Platform, RefName};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::repository::Repository;
-use cachefs_store::save::{Baseline, Delta, Node, NodeKind, Packed, Progress, StoreTarget, Tree};
+use cachefs_store::save::{
+    Baseline, Delta, Everything, Node, NodeKind, Packed, Progress, StoreTarget, Tree,
+};
 use cachefs_store::stack::{Attr, Change, Ino, Stack};
 use tokio::runtime::Runtime;
 
 use super::file_list::FileList;
-use super::{Context, SaveOptions, identify, source};
+use super::{Context, Existing, SaveOptions, identify, source};
 use crate::error::{Error, Result};
 use crate::mounts::Records;
 use crate::rpc::IndexOverSocket;
@@ -47,30 +51,41 @@ pub struct Changes {
 /// Lists what a restored path has changed since. Writes nothing; of a mount, only what was written
 /// to it is read.
 ///
-/// The key in `options` is not looked at.
+/// The remote is the one that the path was restored from, with the options and credentials of
+/// `remote`.
 pub fn changes(
     store: &StoreDir,
-    options: &SaveOptions,
+    path: &Path,
+    remote: &RemoteSpec,
+    deadline: Option<Duration>,
     progress: &dyn Progress,
 ) -> Result<Changes> {
     let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-    let policy = options
-        .deadline
-        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let source = source::find(&Records::new(store), &options.path)?;
+    let policy = deadline.map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let source = source::find(&Records::new(store), path)?;
     let Some(record) = &source.record else {
         return Err(Error::usage(
-            format!("no cache was restored to {}", options.path.display()),
+            format!("no cache was restored to {}", path.display()),
             "`cachefs stats` shows what is restored; `cachefs save --dry-run` compares any directory with a key",
         ));
     };
     let options = &SaveOptions {
-        dry_run: true,
+        path: path.to_owned(),
+        name: record.name.clone(),
         remote: RemoteSpec {
             url: record.remote.clone(),
-            ..options.remote.clone()
+            ..remote.clone()
         },
-        ..options.clone()
+        deadline,
+        creator: Creator::default(),
+        platform: Platform::default(),
+        parts: serde_json::Value::Null,
+        role: None,
+        exclude: Arc::new(Everything),
+        existing: Existing::default(),
+        always: false,
+        dry_run: true,
+        ignore_times: false,
     };
     let open = open(&options.remote, policy)?;
     let repo = runtime.block_on(identify(&Repository::new(open.remote.clone()), true))?;

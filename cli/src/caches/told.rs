@@ -1,6 +1,6 @@
 //! What is told of results beyond what is printed: to CI systems, and to a later `explain`.
 
-use cachefs::restore::{Outcome, Report};
+use cachefs::restore::Outcome;
 use cachefs::save::Outcome as SaveOutcome;
 use cachefs::{LastRestore, Sought, StoreDir};
 use cachefs_store::id::SaveId;
@@ -28,17 +28,16 @@ pub(crate) fn sought(
 
 /// Why a restore did not find the very key, in a few words. A miss is worth some requests more; a
 /// partial hit is explained by the record that it came with.
-pub(super) fn why(
-    global: &Global,
-    remote: &RemoteSpec,
-    cache: &Cache,
-    scopes: &[Scope],
-    keys: &Keys,
-    report: &Report,
-) -> Option<String> {
+pub(super) fn why(global: &Global, remote: &RemoteSpec, restored: &Restored) -> Option<String> {
+    let (Ok(report), Some(keys)) = (&restored.result, &restored.keys) else {
+        return None;
+    };
+    if matches!(report.outcome, Outcome::Remounted | Outcome::Skipped) {
+        return None;
+    }
+    let (cache, scopes) = (&restored.cache, &restored.scopes);
     let (wanted, parts) = sought(cache, keys, scopes)?;
     let brief = match report.matched.last().and_then(Option::as_ref) {
-        _ if matches!(report.outcome, Outcome::Remounted) => None,
         Some(found) if found.kind == MatchKind::Exact => None,
         Some(found) => explain::of_match(&parts, found.records.last()?),
         None => {

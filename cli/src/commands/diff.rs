@@ -1,18 +1,20 @@
 //! `cachefs diff`.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use cachefs::save::{PathChange, SaveOptions, changes};
+use cachefs::save::{PathChange, changes};
 use cachefs_store::layer::mode;
 use cachefs_store::local::LayerCache;
-use cachefs_store::refs::{RefName, Scope, read_records, unite};
+use cachefs_store::refs::{Listed, Part, RefName, Scope, list_parts, read_records, unite};
+use cachefs_store::remote::DynRemote;
 use cachefs_store::stack::{Attr, Change, Difference, Stack, compare};
 use clap::Args;
 use serde::Serialize;
 
 use crate::args::{Format, Global};
 use crate::progress::Display;
-use crate::{exit, machine, output, setup};
+use crate::{exit, output, setup};
 
 /// What is told besides differences with `--exit-code`.
 const DIFFERENT: u8 = 1;
@@ -120,23 +122,15 @@ pub(crate) fn run(global: &Global, args: &DiffArgs) -> anyhow::Result<u8> {
 /// What a restored path has changed of its cache.
 fn of_path(global: &Global, path: &Path) -> anyhow::Result<(String, String, Vec<PathChange>)> {
     let store = setup::store(global)?;
-    let options = SaveOptions {
-        path: PathBuf::from(path),
-        name: RefName {
-            scope: setup::scope(global)?,
-            key: cachefs_store::refs::Key::new("diff").map_err(cachefs::Error::from)?,
-        },
-        remote: setup::remote_spec(global, &store)?,
-        deadline: global.timeout,
-        creator: machine::creator(),
-        platform: machine::platform(),
-        parts: serde_json::Value::Null,
-        role: None,
-        dry_run: true,
-        ignore_times: false,
-    };
+    let remote = setup::remote_spec(global, &store)?;
     let display = Display::start("comparing")?;
-    let changed = changes(&store, &options, &display.job())?;
+    let changed = changes(
+        &store,
+        path,
+        &remote,
+        global.timeout,
+        &display.handle().job(),
+    )?;
     Ok((changed.name.to_string(), output::path(path), changed.paths))
 }
 
@@ -152,19 +146,36 @@ fn keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Option<
     let layers = LayerCache::new(store.path());
     let found = runtime.block_on(async {
         let remote = &remote.remote;
-        let (old, new) = tokio::join!(read_records(remote, &before), read_records(remote, &after));
-        let (old, new) = (unite(old?).0, unite(new?).0);
-        for (name, stack) in [(&before, &old), (&after, &new)] {
-            if stack.is_empty() {
+        let (old, new) = tokio::join!(
+            list_parts(remote, &before.scope, &before.key),
+            list_parts(remote, &after.scope, &after.key)
+        );
+        let (old, new) = (old?, new?);
+        for (name, parts) in [(&before, &old), (&after, &new)] {
+            if parts.is_empty() {
                 return Ok(Err(name));
             }
         }
-        let (old, new) = tokio::join!(layers.open(remote, &old), layers.open(remote, &new));
-        let (old, new) = (Stack::new(old?)?, Stack::new(new?)?);
-        compare(remote, &old, &new).await.map(Ok)
+        let mut found = Vec::new();
+        let part_of = |listed: &Listed| listed.name.part.clone();
+        let parts: BTreeSet<Option<Part>> = old.iter().chain(&new).map(part_of).collect();
+        for part in parts {
+            let name = |key: &RefName| RefName {
+                part: part.clone(),
+                ..key.clone()
+            };
+            let (old, new) = tokio::join!(
+                stack(remote, &layers, name(&before)),
+                stack(remote, &layers, name(&after))
+            );
+            let of_part = compare(remote, &old?, &new?).await?;
+            found.extend(of_part.into_iter().map(|it| path_change(it, part.as_ref())));
+        }
+        Ok(Ok(found))
     });
+    let found: Result<_, cachefs_store::Error> = found;
     match found.map_err(cachefs::Error::from)? {
-        Ok(found) => Ok(Some(found.into_iter().map(path_change).collect())),
+        Ok(found) => Ok(Some(found)),
         Err(name) => {
             output::complain(
                 "error",
@@ -176,14 +187,29 @@ fn keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Option<
     }
 }
 
-fn path_change(difference: Difference) -> PathChange {
+/// What a key, or a part of one, holds; an empty stack when it is not there.
+async fn stack(
+    remote: &DynRemote,
+    layers: &LayerCache,
+    name: RefName,
+) -> cachefs_store::Result<Stack> {
+    let (infos, _) = unite(read_records(remote, &name).await?);
+    Stack::new(layers.open(remote, &infos).await?)
+}
+
+/// `part` is where the paths of a key of several paths begin.
+fn path_change(difference: Difference, part: Option<&Part>) -> PathChange {
     let size = |attr: Option<Attr>| {
         let file = attr.filter(|attr| attr.kind() == mode::FILE);
         file.map(|attr| attr.size)
     };
     let any = difference.after.or(difference.before);
     PathChange {
-        path: difference.path,
+        path: match (part, &difference.path[..]) {
+            (None, path) => path.to_vec(),
+            (Some(part), []) => part.as_str().as_bytes().to_vec(),
+            (Some(part), path) => [part.as_str().as_bytes(), b"/", path].concat(),
+        },
         change: difference.change,
         directory: any.is_some_and(|attr| attr.kind() == mode::DIRECTORY),
         before: size(difference.before),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cachefs_store::ErrorKind;
-use cachefs_store::refs::{Listed, MatchKind, RefName, Scope, Survey, Wanted, resolve, survey};
+use cachefs_store::refs::{Listed, MatchKind, RefName, Scope, Survey, Wanted, find, survey};
 use cachefs_store::remote::DynRemote;
 use serde::Serialize;
 
@@ -87,7 +87,8 @@ pub(crate) async fn explain(
     question: &Question,
 ) -> cachefs_store::Result<Explanation> {
     let wanted = &question.wanted;
-    let (found, listed) = tokio::join!(resolve(remote, wanted), list(remote, &wanted.scopes));
+    let (found, listed) =
+        tokio::join!(find(remote, wanted, |_| true), list(remote, &wanted.scopes));
     let (found, (listed, others_unknown)) = (found?, listed?);
     let key = wanted.key.as_str();
     let mut scopes: BTreeMap<&Scope, Vec<&Listed>> = BTreeMap::new();
@@ -130,16 +131,16 @@ pub(crate) async fn explain(
     let (matched, name) = match found {
         None => ("miss", None),
         Some(found) => match found.kind {
-            MatchKind::Exact => ("exact", Some(found.name)),
-            MatchKind::Prefix(_) => ("prefix", Some(found.name)),
+            MatchKind::Exact => ("exact", Some((found.key, found.scope))),
+            MatchKind::Prefix(_) => ("prefix", Some((found.key, found.scope))),
         },
     };
     Ok(Explanation {
         key: key.to_owned(),
         prefixes: wanted.prefixes.clone(),
         matched,
-        matched_key: name.as_ref().map(|name| name.key.to_string()),
-        matched_scope: name.map(|name| name.scope.to_string()),
+        matched_key: name.as_ref().map(|(key, _)| key.to_string()),
+        matched_scope: name.map(|(_, scope)| scope.to_string()),
         looked_at,
         not_looked_at,
         all_listed: listed.is_complete,

@@ -203,9 +203,8 @@ impl Walk<'_> {
     /// Whether a directory is not to be searched.
     fn is_closed(&self, path: &Path) -> bool {
         let git = !self.enters_git && path.file_name() == Some(OsStr::new(".git"));
-        git || self.context.skip.iter().any(|skip| {
-            *skip == self.context.workspace.join(path) || *skip == self.workspace.join(path)
-        })
+        git || (self.context.skip)(&self.context.workspace.join(path))
+            || (self.context.skip)(&self.workspace.join(path))
     }
 
     fn leaf(&mut self, path: PathBuf, kind: fs::FileType) {

@@ -98,6 +98,7 @@ fn of_key(
             key: Key::new(expanded.key).map_err(cachefs::Error::from)?,
             prefixes: prefixes.collect::<anyhow::Result<_>>()?,
             role: None,
+            chosen: None,
         },
         parts: expanded.parts,
     };

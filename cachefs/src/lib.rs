@@ -8,6 +8,7 @@
 pub mod daemon;
 mod erofs;
 mod error;
+mod last_restore;
 pub mod mounts;
 pub mod paths;
 pub mod restore;
@@ -18,8 +19,10 @@ pub mod sys;
 mod view;
 
 pub use error::{Error, Failure, FailureKind, Result, describe};
-pub use rpc::{Client, DaemonStats, Prefetch, ViewStats};
+pub use last_restore::{LastRestore, Sought};
+pub use rpc::{Client, DaemonStats, Prefetch, RestoreCounts, ViewStats};
 pub use store_dir::StoreDir;
+pub use view::{Frames, ReadReport};
 
 /// The version of this program; a command and its daemon must have the same.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

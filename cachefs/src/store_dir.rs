@@ -116,6 +116,11 @@ impl StoreDir {
         Ok(format!("file://{}", directory.display()))
     }
 
+    /// What the last restore looked for.
+    pub fn last_restore(&self) -> PathBuf {
+        self.path.join("last-restore.json")
+    }
+
     /// Where changes go that a mount lost, for people to look at.
     pub fn unsaved(&self) -> PathBuf {
         self.path.join("unsaved")

@@ -11,9 +11,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    check, completions, config, daemon, delete, doctor, inspect, key, list, lookup, restore, save,
-    stats, umount,
+    check, completions, config, daemon, delete, diff, doctor, explain, inspect, key, list, lookup,
+    restore, save, stats, umount,
 };
+use crate::log::LogFormat;
+use crate::outputs::{OutputArgs, Outputs};
 
 /// Layered, content-addressed build caches, mounted on demand.
 ///
@@ -68,6 +70,19 @@ pub(crate) struct Global {
     /// How to print results
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "CACHEFS_FORMAT")]
     pub(crate) format: Format,
+    /// How to print everything else, to standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = LogFormat::Text,
+        env = "CACHEFS_LOG_FORMAT",
+        hide_short_help = true
+    )]
+    pub(crate) log_format: LogFormat,
+    #[command(flatten)]
+    pub(crate) outputs: OutputArgs,
     /// Let errors of the cache fail `restore` and `save`
     #[arg(long, global = true, env = "CACHEFS_STRICT_ERRORS", value_parser = BoolishValueParser::new())]
     pub(crate) strict_errors: bool,
@@ -79,6 +94,13 @@ pub(crate) struct Global {
     pub(crate) remote: RemoteArgs,
 }
 
+impl Global {
+    /// Which CI systems are told of what happens, by the options and this environment.
+    pub(crate) fn told(&self, env: impl Fn(&str) -> Option<String>) -> Outputs {
+        Outputs::find(&self.outputs, self.format == Format::Json, env)
+    }
+}
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -86,6 +108,8 @@ pub(crate) enum Format {
     Text,
     /// One JSON object on standard output.
     Json,
+    /// Prometheus' text format; `stats` only.
+    Prometheus,
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,6 +128,10 @@ pub(crate) enum Command {
     List(list::ListArgs),
     /// Show the layers of a key
     Inspect(inspect::InspectArgs),
+    /// Show what differs between two keys, or what a restored path has changed
+    Diff(diff::DiffArgs),
+    /// Tell why a key was not found, or how a restored cache is used
+    Explain(explain::ExplainArgs),
     /// Delete a key
     Delete(delete::DeleteArgs),
     /// Check that what keys name is there and intact

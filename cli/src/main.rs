@@ -5,10 +5,13 @@ mod caches;
 mod commands;
 mod config;
 mod exit;
+mod explain;
 mod failure;
 mod keys;
+mod log;
 mod machine;
 mod output;
+mod outputs;
 mod progress;
 mod setup;
 

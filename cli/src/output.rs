@@ -8,6 +8,7 @@ use cachefs_store::remote::Traffic;
 use serde::Serialize;
 
 use crate::args::Global;
+use crate::log::{self, LogFormat};
 
 /// The version of everything printed with `--format json`.
 pub(crate) const JSON_VERSION: u32 = 1;
@@ -25,22 +26,24 @@ pub(crate) fn start_log(global: &Global) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CACHEFS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
+    log::configure(
+        global.log_format,
+        global.told(|name| std::env::var(name).ok()).annotations,
+    );
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(colour)
         .with_target(false)
         // It would report a full disk under `daemon.log` there as well, and panic.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    match global.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.event_format(log::JsonLines).init(),
+    }
 }
 
-/// Prints a line for people.
-///
-/// A closed standard error is no reason to fail.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
-}
+pub(crate) use crate::log::{raw, say};
 
 /// Prints a line of results. A reader that has had enough (`| head`) is no error.
 pub(crate) fn print(text: &str) {
@@ -59,9 +62,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints an error with its hint.
 pub(crate) fn complain(severity: &str, message: &str, hint: Option<&str>) {
-    for line in complaint(severity, message, hint) {
-        say(&line);
-    }
+    say(&complaint(severity, message, hint).join("\n"));
 }
 
 /// An error with its hint, as lines to print.

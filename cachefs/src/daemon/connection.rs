@@ -147,6 +147,14 @@ fn answer(
             state.publish_trace(&from, &to)?;
             Reply::Done
         }
+        Request::Reads { stack } => {
+            let payload = match state.reads(&stack)? {
+                Some(report) => serde_json::to_vec(&report)
+                    .map_err(|error| Error::Conversation(error.into()))?,
+                None => Vec::new(),
+            };
+            return Ok((Reply::Reads, payload));
+        }
         Request::Stats => Reply::Stats(Box::new(state.stats())),
         Request::Stop { force } => {
             state.may_stop(force)?;

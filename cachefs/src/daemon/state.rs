@@ -8,7 +8,7 @@ use cachefs_store::frame::FrameLocation;
 use cachefs_store::id::StackId;
 use cachefs_store::index::Index;
 use cachefs_store::local::{LayerCache, PackCache, ReadStats};
-use cachefs_store::refs::{self, Found, LayerInfo};
+use cachefs_store::refs::{self, Found, LayerInfo, MatchKind, Resolved};
 use cachefs_store::remote::Traffic;
 use cachefs_store::stack::Stack;
 use cachefs_store::trace::Recorder;
@@ -23,9 +23,9 @@ use crate::erofs::{self, Image};
 use crate::error::{Error, Result};
 use crate::paths::PathSet;
 use crate::restore::find_parts;
-use crate::rpc::{DaemonStats, Find, Open, OpenedView, Prefetch, Restore, Restored};
+use crate::rpc::{DaemonStats, Find, Open, OpenedView, Prefetch, Restore, RestoreCounts, Restored};
 use crate::store_dir::StoreDir;
-use crate::view::{self, Form, View};
+use crate::view::{self, Form, ReadReport, Reads, View};
 
 /// Caches whose frames take more than this are not streamed in the background unless asked for.
 const AUTO_PREFETCH: u64 = 1 << 30;
@@ -40,6 +40,7 @@ pub(super) struct State {
     /// Opened when a save first needs it: a restore never waits for it.
     index: OnceLock<Arc<Index>>,
     opening: Mutex<()>,
+    restores: Mutex<RestoreCounts>,
     pub(super) activity: Activity,
     started: Instant,
 }
@@ -62,6 +63,7 @@ impl State {
             views: Views::default(),
             index: OnceLock::new(),
             opening: Mutex::new(()),
+            restores: Mutex::default(),
             activity,
             started: Instant::now(),
         }
@@ -113,12 +115,24 @@ impl State {
             };
             self.open_view(&remote, stack, trace, wish)
         });
+        self.count(&matched, &layers);
         Ok(Restored {
             matched,
             layers,
             view,
             traffic: remote.open.traffic() - before,
         })
+    }
+
+    /// Counts a restore by the match of its last key.
+    fn count(&self, matched: &[Option<Resolved>], layers: &[LayerInfo]) {
+        let mut restores = self.restores.lock();
+        match matched.last().and_then(Option::as_ref) {
+            Some(resolved) if resolved.kind == MatchKind::Exact => restores.exact += 1,
+            Some(_) => restores.partial += 1,
+            None if layers.is_empty() => restores.missed += 1,
+            None => restores.partial += 1,
+        }
     }
 
     pub(super) fn find(&self, find: &Find) -> Result<Vec<Option<Found>>> {
@@ -165,6 +179,7 @@ impl State {
             image: image_of(&stack, wish.form),
             stack,
             reader: remote.reader.clone(),
+            reads: Reads::default(),
             recorder: is_noted.then(Recorder::default),
         };
         let view = Arc::new(view);
@@ -248,6 +263,11 @@ impl State {
         Ok(())
     }
 
+    /// What was read of a stack, through all views of it.
+    pub(super) fn reads(&self, stack: &StackId) -> Result<Option<ReadReport>> {
+        Ok(view::report(&self.views.of_stack(stack))?)
+    }
+
     /// Whether the daemon may end now.
     pub(super) fn may_stop(&self, force: bool) -> Result<()> {
         let views = self.views.stats().len();
@@ -276,6 +296,7 @@ impl State {
             uptime_seconds: self.started.elapsed().as_secs(),
             views: self.views.stats(),
             reads,
+            restores: *self.restores.lock(),
             traffic,
             cache_bytes: self.cache.bytes(),
             cache_limit: self.cache.limit(),

@@ -1,9 +1,11 @@
 //! Restored paths: what is known of each, and how it is mounted and unmounted.
 
 mod attach;
+mod reads;
 mod record;
 mod unmount;
 
+pub use reads::{CacheUse, FileUse, Use, cache_use};
 pub use record::{How, Record, Records, Saved};
 pub use unmount::{Unmounted, unmount};
 

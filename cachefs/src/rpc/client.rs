@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 use crate::sys::fdpass::{self, Frame};
 use crate::sys::{socket, spawn};
-use crate::view::Form;
+use crate::view::{Form, ReadReport};
 
 /// How long a daemon may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -176,6 +176,22 @@ impl Client {
         match self.ask(Request::Stats)? {
             Reply::Stats(stats) => Ok(*stats),
             other => Err(Self::unexpected(&other)),
+        }
+    }
+
+    /// What was read of a stack until now, through all mounts of it; `None` when it has none.
+    pub fn reads(&mut self, stack: StackId) -> Result<Option<ReadReport>> {
+        let call = Call {
+            request: Request::Reads { stack },
+            payload: &[],
+            fd: None,
+        };
+        match self.call(call)? {
+            (Reply::Reads, payload) if payload.is_empty() => Ok(None),
+            (Reply::Reads, payload) => serde_json::from_slice(&payload)
+                .map(Some)
+                .map_err(|error| Error::Conversation(error.into())),
+            (other, _) => Err(Self::unexpected(&other)),
         }
     }
 

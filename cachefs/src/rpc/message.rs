@@ -107,6 +107,17 @@ pub struct ViewStats {
     pub layers: usize,
 }
 
+/// Restores that the daemon was asked for, by how they ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RestoreCounts {
+    /// The very key was there.
+    pub exact: u64,
+    /// A key with a prefix was, or only layers below it.
+    pub partial: u64,
+    /// Nothing was.
+    pub missed: u64,
+}
+
 /// What the daemon has done since it started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DaemonStats {
@@ -120,6 +131,8 @@ pub struct DaemonStats {
     pub views: Vec<ViewStats>,
     /// What was read through views.
     pub reads: ReadStats,
+    /// Restores, without those that copied from the beginning.
+    pub restores: RestoreCounts,
     /// Requests to remotes.
     pub traffic: Traffic,
     /// Bytes in the local cache of frames.
@@ -177,6 +190,10 @@ pub(crate) enum Request {
         to: StackId,
     },
     Stats,
+    /// What was read of a stack.
+    Reads {
+        stack: StackId,
+    },
     /// Ends the daemon; refused while it serves mounts unless forced.
     Stop {
         force: bool,
@@ -205,6 +222,8 @@ pub(crate) enum Reply {
         found: bool,
     },
     Stats(Box<DaemonStats>),
+    /// Payload: a [`ReadReport`](crate::ReadReport) as JSON; none when no view shows the stack.
+    Reads,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

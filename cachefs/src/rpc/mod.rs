@@ -12,4 +12,4 @@ pub(crate) use index::{IndexOverSocket, decode_ids, encode_indexed};
 pub(crate) use message::{
     Answer, Envelope, Find, Open, OpenedView, Reply, Request, Restore, Restored,
 };
-pub use message::{DaemonStats, Prefetch, ViewStats};
+pub use message::{DaemonStats, Prefetch, RestoreCounts, ViewStats};

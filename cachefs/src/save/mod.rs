@@ -1,5 +1,6 @@
 //! Saving: from a path to a published layer with what changed.
 
+mod changes;
 mod dry;
 mod file_list;
 mod publish;
@@ -28,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::mounts::Records;
 use crate::rpc::{Client, IndexOverSocket};
 use crate::store_dir::StoreDir;
+pub use changes::{Changes, PathChange, changes};
 use file_list::FileList;
 use source::Source;
 
@@ -144,11 +146,15 @@ struct Context<'a> {
     target: StoreTarget,
     /// What earlier saves of the same directory read, if that may be used.
     files: Option<FileList>,
+    /// Whether to list what changed.
+    list: bool,
     progress: &'a dyn Progress,
 }
 
 /// What was found out about the path.
 struct Change {
+    /// What changed, name by name, if that was asked for.
+    listed: Vec<PathChange>,
     delta: Delta,
     layer: Option<BuiltLayer>,
     packed: Packed,
@@ -198,6 +204,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
             cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
         },
         runtime,
+        list: false,
         progress,
     };
     // A path that was never restored is compared with what the key holds.
@@ -321,7 +328,12 @@ impl Context<'_> {
                 }
                 self.compare(source, &base, &scanned.tree, &packed)
             })?;
+            let listed = match self.list {
+                true => changes::list(&scanned.tree, &delta, &packed, &base, &stack)?,
+                false => Vec::new(),
+            };
             return Ok(Change {
+                listed,
                 delta,
                 layer,
                 packed,

@@ -52,6 +52,7 @@ pub(super) fn read(view: &SharedView, runtime: &Handle, plan: read::Plan, reply:
     if let Some(recorder) = &view.recorder {
         recorder.read(plan.frames());
     }
+    view.reads.read(plan.files(), plan.frames());
     BUFFER.with_borrow_mut(|buffer| {
         buffer.clear();
         match plan.read_local(view, buffer) {

@@ -8,6 +8,7 @@ mod attr;
 mod hand_over;
 mod image_fs;
 mod read;
+mod reads;
 mod session;
 mod tree_fs;
 
@@ -18,6 +19,8 @@ use cachefs_store::stack::Stack;
 use cachefs_store::trace::Recorder;
 use serde::{Deserialize, Serialize};
 
+pub use reads::{Frames, ReadReport};
+pub(crate) use reads::{Reads, report};
 pub(crate) use session::serve;
 
 use crate::erofs::Image;
@@ -43,6 +46,8 @@ pub(crate) struct View {
     pub(crate) reader: FrameReader,
     /// Its image, if it can have one.
     pub(crate) image: Option<Image>,
+    /// Notes what is read, for those who ask.
+    pub(crate) reads: Reads,
     /// Notes what is read, if that is to be published.
     pub(crate) recorder: Option<Recorder>,
 }

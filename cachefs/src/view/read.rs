@@ -26,6 +26,8 @@ struct Piece {
 #[derive(Default)]
 pub(super) struct Plan {
     pieces: Vec<Piece>,
+    /// The files that it is about, with so many bytes of each.
+    files: Vec<(Ino, u64)>,
 }
 
 impl Plan {
@@ -59,6 +61,7 @@ impl Plan {
         if range.is_empty() {
             return Ok(());
         }
+        self.files.push((ino, range.end - range.start));
         let mut at = range.start;
         for piece in view.stack.pieces(ino, range.clone())? {
             let piece = piece?;
@@ -77,6 +80,11 @@ impl Plan {
             return Err(Error::damaged("a file", "its pieces end before it does"));
         }
         Ok(())
+    }
+
+    /// The files that it is about, with so many bytes of each.
+    pub(super) fn files(&self) -> impl Iterator<Item = (Ino, u64)> {
+        self.files.iter().copied()
     }
 
     /// The frames that it needs, in order; neighbours in one frame give it twice.
@@ -120,13 +128,17 @@ impl Plan {
                 }
                 before = Some(location.frame.hash);
                 let reader = view.reader.clone();
-                frames.spawn(async move { (number, reader.get(&location.frame).await) });
+                frames.spawn(async move { (number, reader.get_noting(&location.frame).await) });
             }
         }
         let mut found = vec![None; self.pieces.len()];
         while let Some(frame) = frames.join_next().await {
             let (number, frame) = frame.map_err(|_| Error::Cancelled)?;
-            found[number] = Some(frame?);
+            let (raw, awaited) = frame?;
+            if let (true, Source::Frame(location, _)) = (awaited, &self.pieces[number].source) {
+                view.reads.awaited(location.frame.hash);
+            }
+            found[number] = Some(raw);
         }
         let mut out = Vec::with_capacity(self.pieces.iter().map(|piece| piece.length).sum());
         let mut last = None;

@@ -17,13 +17,15 @@ mod restore;
 mod restore_output;
 mod save;
 mod save_output;
+mod told;
 
-pub(crate) use cache::{Cache, Keys, Layer};
+pub(crate) use cache::{Cache, Layer};
 pub(crate) use options::{Common, RestoreHow, SaveHow};
 pub(crate) use restore::{Restored, restore_all};
 pub(crate) use restore_output::print_json as print_restored;
 pub(crate) use save::{Saved, save_all};
 pub(crate) use save_output::print_json as print_saved;
+pub(crate) use told::sought;
 
 use crate::exit;
 

@@ -16,7 +16,7 @@ use super::deadline::{self, Limit, News};
 use super::evidence;
 use super::jobs::{self, About, Job, Prepared};
 use super::parallel;
-use super::restore_output;
+use super::{restore_output, told};
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, failure};
@@ -44,8 +44,12 @@ pub(crate) struct Restored {
     pub(crate) several: bool,
     /// Its keys; `None` when they could not be expanded, which is the failure then.
     pub(crate) keys: Option<Arc<Keys>>,
+    /// The scopes that were looked in, in their order; none when they have impossible names.
+    pub(crate) scopes: Vec<Scope>,
     /// What the library reports, or what went wrong.
     pub(crate) result: Result<Report, Failure>,
+    /// Why it is not the very key that was found, in a few words.
+    pub(crate) why: Option<String>,
     /// What it means for the exit code.
     pub(crate) code: u8,
 }
@@ -80,6 +84,7 @@ pub(crate) fn restore_all(
         scope: setup::scope(global)?,
         store,
     };
+    let (told_store, remote) = (run.store.clone(), run.remote.clone());
     let limit = Limit::longest(caches.iter().map(|cache| limit(cache)));
     let wholes = caches.clone();
     let work = move |handle: &Handle, news: &std::sync::mpsc::Sender<_>| {
@@ -101,12 +106,15 @@ pub(crate) fn restore_all(
         let whole = |cache| About::whole(cache, None);
         wholes.iter().map(whole).collect()
     };
-    deadline::within(display, limit, work, unplanned, |about, allowed| {
+    let restored = deadline::within(display, limit, work, unplanned, |about, allowed| {
         let error = late(&about, allowed).into();
         let restored = restored(about, Err(failure(&error, !global.strict_errors)));
         display.handle().say(&restore_output::lines(&restored));
         restored
-    })
+    })?;
+    told::remember(&told_store, &remote, &restored);
+    told::tell_restored(global, &remote, &restored);
+    Ok(restored)
 }
 
 fn limit(cache: &Cache) -> Limit {
@@ -230,7 +238,11 @@ impl Run {
             }),
             Err(error) => Err(failure(error, !self.global.strict_errors)),
         };
-        restored(about, result)
+        let mut restored = restored(about, result);
+        let fallback = &restored.cache.restore.fallback_scope;
+        restored.scopes = scopes(&self.scope, fallback).unwrap_or_default();
+        restored.why = told::why(&self.global, &self.remote, &restored);
+        restored
     }
 
     fn one(&self, about: &About, wanted: &[Wanted], handle: &Handle) -> anyhow::Result<Report> {
@@ -280,7 +292,9 @@ fn restored(about: About, result: Result<Report, Failure>) -> Restored {
         part: about.part,
         several: about.several,
         keys: about.keys,
+        scopes: Vec::new(),
         result,
+        why: None,
         code,
     }
 }

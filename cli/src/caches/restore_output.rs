@@ -60,15 +60,7 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
             Some(MatchKind::Prefix(_)) => "prefix",
             None => "miss",
         },
-        result: match report.outcome {
-            Outcome::Miss => "miss",
-            Outcome::Skipped => "skipped",
-            Outcome::Found => "found",
-            Outcome::Mounted => "mounted",
-            Outcome::AlreadyMounted => "already_mounted",
-            Outcome::Remounted => "remounted",
-            Outcome::Copied { .. } => "copied",
-        },
+        result: result(&report.outcome),
         layers: report.layers.len(),
         files: report.layers.iter().map(|layer| layer.summary.files).sum(),
         bytes: report.layers.iter().map(|layer| layer.summary.bytes).sum(),
@@ -76,6 +68,19 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
         requests: (&report.traffic).into(),
         bytes_received: report.traffic.bytes_in,
         notes: &report.notes,
+    }
+}
+
+/// What came of it, in a word.
+pub(super) fn result(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Miss => "miss",
+        Outcome::Skipped => "skipped",
+        Outcome::Found => "found",
+        Outcome::Mounted => "mounted",
+        Outcome::AlreadyMounted => "already_mounted",
+        Outcome::Remounted => "remounted",
+        Outcome::Copied { .. } => "copied",
     }
 }
 
@@ -91,6 +96,9 @@ pub(super) fn lines(restored: &Restored) -> Vec<String> {
                 Outcome::Miss if restored.several && restored.part.is_none() => missed(restored),
                 _ => summary(key(restored), report, restored.main()),
             });
+            if let Some(why) = &restored.why {
+                lines.push(format!("  why: {why} (`cachefs explain` says more)"));
+            }
             lines.extend(layers_missing(restored, report));
             lines.extend(copy_issues(report));
         }

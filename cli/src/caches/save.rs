@@ -16,7 +16,7 @@ use super::deadline::{self, Limit, News};
 use super::evidence;
 use super::jobs::{self, About, Job, Prepared};
 use super::options::SaveIfArg;
-use super::save_output;
+use super::{save_output, told};
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, failure};
@@ -80,6 +80,7 @@ pub(crate) fn save_all(
         scope: scope.clone(),
         store,
     };
+    let remote = run.remote.clone();
     let limit = Limit::longest(caches.iter().map(|cache| limit(cache)));
     let wholes = caches.clone();
     let work = move |handle: &Handle, news: &std::sync::mpsc::Sender<_>| {
@@ -99,12 +100,14 @@ pub(crate) fn save_all(
         let whole = |cache| About::whole(cache, None);
         wholes.iter().map(whole).collect()
     };
-    deadline::within(display, limit, work, unplanned, |about, allowed| {
+    let saved = deadline::within(display, limit, work, unplanned, |about, allowed| {
         let error = late(&about, allowed).into();
         let saved = saved(about, &scope, Err(failure(&error, !global.strict_errors)));
         display.handle().say(&save_output::lines(&saved));
         saved
-    })
+    })?;
+    told::tell_saved(global, &remote, &saved);
+    Ok(saved)
 }
 
 fn limit(cache: &Cache) -> Limit {

@@ -59,14 +59,7 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
         key: key(saved),
         path: saved.part.as_ref().map(Part::as_str),
         scope: saved.scope.as_str(),
-        result: match report.outcome {
-            Outcome::Unchanged => "unchanged",
-            Outcome::Skipped => "skipped",
-            Outcome::Kept => "kept",
-            Outcome::Linked => "linked",
-            Outcome::Saved(_) => "saved",
-            Outcome::WouldSave => "would_save",
-        },
+        result: result(&report.outcome),
         layers: report.layers.len(),
         files: report.scanned.0,
         bytes: report.scanned.1,
@@ -86,6 +79,18 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
         requests: (&report.traffic).into(),
         bytes_sent: report.traffic.bytes_out,
         bytes_received: report.traffic.bytes_in,
+    }
+}
+
+/// What came of it, in a word.
+pub(super) fn result(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unchanged => "unchanged",
+        Outcome::Skipped => "skipped",
+        Outcome::Kept => "kept",
+        Outcome::Linked => "linked",
+        Outcome::Saved(_) => "saved",
+        Outcome::WouldSave => "would_save",
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
     drop(display);
     match global.format {
         Format::Json => output::print_json(&report)?,
-        Format::Text => print(&report, args.read_data),
+        _ => print(&report, args.read_data),
     }
     Ok(if report.findings.is_empty() {
         exit::SUCCESS

@@ -57,7 +57,7 @@ struct PrintedLayer {
 pub(crate) fn run(global: &Global, _: &ConfigArgs, config: &Config) -> anyhow::Result<u8> {
     match global.format {
         Format::Json => output::print_json(&printed(config))?,
-        Format::Text => print(config),
+        _ => print(config),
     }
     Ok(exit::SUCCESS)
 }

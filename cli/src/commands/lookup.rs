@@ -67,8 +67,8 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
                 paths,
             })?;
         }
-        (Some(key), Format::Text) => output::print(key),
-        (None, Format::Text) => output::say(&format!("no key matches {}", name.key)),
+        (Some(key), _) => output::print(key),
+        (None, _) => output::say(&format!("no key matches {}", name.key)),
     }
     Ok(if matched_key.is_some() {
         exit::SUCCESS

@@ -5,7 +5,9 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod delete;
+pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
@@ -17,7 +19,7 @@ pub(crate) mod umount;
 
 use std::process::ExitCode;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Format};
 use crate::config::Config;
 use crate::failure::failure;
 use crate::{exit, output};
@@ -28,12 +30,17 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
     let soft = matches!(cli.command, Command::Restore(_) | Command::Save(_));
     config.notes(soft).iter().for_each(|note| output::say(note));
     let outcome = match cli.command {
+        command if global.format == Format::Prometheus && !matches!(command, Command::Stats(_)) => {
+            Err(no_prometheus())
+        }
         Command::Restore(args) => restore::run(&global, &args, config),
         Command::Save(args) => save::run(&global, &args, config),
         Command::Umount(args) => umount::run(&global, &args),
         Command::Lookup(args) => lookup::run(&global, &args),
         Command::List(args) => list::run(&global, &args),
         Command::Inspect(args) => inspect::run(&global, &args),
+        Command::Diff(args) => diff::run(&global, &args),
+        Command::Explain(args) => explain::run(&global, &args, config),
         Command::Delete(args) => delete::run(&global, &args),
         Command::Check(args) => check::run(&global, &args),
         Command::Stats(args) => stats::run(&global, &args),
@@ -55,6 +62,13 @@ pub(crate) fn fail(error: &anyhow::Error, soft: bool) -> ExitCode {
     if failure.code == exit::INTERRUPTED {
         output::say(output::INTERRUPTED);
     }
-    failure.lines.iter().for_each(|line| output::say(line));
+    if !failure.lines.is_empty() {
+        output::say(&failure.lines.join("\n"));
+    }
     ExitCode::from(failure.code)
+}
+
+fn no_prometheus() -> anyhow::Error {
+    let hint = "use --format json";
+    cachefs::Error::usage("only `stats` prints the Prometheus format", hint).into()
 }

@@ -68,6 +68,12 @@ impl PackCache {
         Some(bytes)
     }
 
+    /// Whether a range seems to be there, from its first bytes. It does not count as a use.
+    pub fn has(&self, pack: &PackId, offset: u32, length: u32) -> bool {
+        let read = self.files.read(pack, offset, length.min(64));
+        read.is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0)))
+    }
+
     fn touch(&self, pack: &PackId) {
         let now = SystemTime::now();
         let mut state = self.state.lock();
@@ -198,6 +204,7 @@ mod tests {
             cache.read(&pack, 1000, 10).as_deref(),
             Some(&b"some bytes"[..])
         );
+        assert!(cache.has(&pack, 1000, 10) && !cache.has(&pack, 0, 100));
         assert_eq!(cache.read(&pack, 0, 100), None);
         assert_eq!(cache.read(&pack, 1005, 100), None);
     }

@@ -174,14 +174,20 @@ impl FrameReader {
     ///
     /// Concurrent readers of one frame, or of frames in one range, share a request.
     pub async fn get(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
+        self.get_noting(frame).await.map(|(raw, _)| raw)
+    }
+
+    /// A decoded frame, and whether it had to be waited for because it was not on this machine.
+    pub async fn get_noting(&self, frame: &FrameLocation) -> Result<(Arc<Vec<u8>>, bool)> {
         if let Some(raw) = self.local(frame) {
-            return Ok(raw);
+            return Ok((raw, false));
         }
         if let Some(error) = self.inner.failures.recent(&frame.hash) {
             return Err(error);
         }
         self.wait_for(frame)
             .await
+            .map(|raw| (raw, true))
             .map_err(|error| self.inner.failures.note(frame.hash, error))
     }
 
@@ -326,6 +332,15 @@ impl FrameReader {
             .prefetch_bytes
             .fetch_add(stored.len() as u64, Relaxed);
         self.keep(&frame.pack, frame.offset, stored);
+    }
+
+    /// Whether a frame's bytes seem to be on the local disk. They are looked at, and not verified.
+    pub fn is_at_hand(&self, frame: &FrameLocation) -> bool {
+        self.inner.in_place.is_some()
+            || self
+                .inner
+                .cache
+                .has(&frame.pack, frame.offset, frame.stored)
     }
 
     /// The stored bytes of a frame, if they are on the local disk and intact.

@@ -5,9 +5,11 @@
 //! to deduplicate against packs of other machines, and `check` to verify. The byte layout is in
 //! `docs/format/pack.md`.
 
+mod fetch;
 mod trailer;
 mod writer;
 
+pub use fetch::read_trailer;
 pub use trailer::{FOOTER_LEN, Footer, Trailer, TrailerChunk, TrailerFrame};
 pub use writer::{FinishedPack, PackWriter};
 

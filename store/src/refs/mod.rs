@@ -20,6 +20,7 @@ mod part;
 mod publish;
 mod record;
 mod resolve;
+mod survey;
 mod unite;
 
 pub use find::{Found, find, list_parts};
@@ -28,4 +29,5 @@ pub use part::Part;
 pub use publish::{delete, delete_key, publish};
 pub use record::{Creator, LayerInfo, Platform, Record};
 pub use resolve::{Chosen, Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
+pub use survey::{Survey, read_newest, survey};
 pub use unite::{append, contained, stack, unite};

@@ -105,6 +105,51 @@ impl<'a> Baseline<'a> {
         };
         Ok(chunks.get(&(here.frame.offset, here.offset)) == Some(id))
     }
+
+    /// Whether a file of `size` bytes that was packed has the content that the stack's file has,
+    /// which is as long.
+    pub fn has_content(
+        &self,
+        packed: &Packed,
+        content: &FileContent,
+        below: Ino,
+        size: u64,
+    ) -> Result<bool> {
+        let base = self
+            .stack
+            .pieces(below, 0..size)?
+            .collect::<Result<Vec<_>>>()?;
+        let length = |piece: &ContentPiece| piece.end - piece.start;
+        match content {
+            FileContent::Unread => Ok(false),
+            FileContent::Known(known) => Ok(known.len() == base.len()
+                && known
+                    .iter()
+                    .zip(&base)
+                    .all(|(known, base)| match (known, base.location) {
+                        (Content::Hole(hole), None) => *hole == length(base),
+                        (Content::Chunk(known), Some(at)) => *known == at,
+                        _ => false,
+                    })),
+            FileContent::Read(pieces) => {
+                if pieces.len() != base.len() {
+                    return Ok(false);
+                }
+                for ((id, piece_length), base) in pieces.iter().zip(&base) {
+                    let same = *piece_length == length(base)
+                        && match (id, &base.location) {
+                            (None, None) => true,
+                            (Some(id), Some(at)) => self.is_chunk(id, packed.chunks.get(id), at)?,
+                            _ => false,
+                        };
+                    if !same {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+        }
+    }
 }
 
 /// A pack's chunks by the offset of their frame and their offset in it.
@@ -294,51 +339,12 @@ impl Differ<'_> {
         }
         match &node.kind {
             NodeKind::File { size, content } => {
-                Ok(attr.size == *size && self.same_content(content, below, *size)?)
+                Ok(attr.size == *size
+                    && self.base.has_content(self.packed, content, below, *size)?)
             }
             NodeKind::Symlink(target) => Ok(stack.symlink_target(below)? == &**target),
             NodeKind::Special(rdev) => Ok(attr.rdev == *rdev),
             NodeKind::Directory { .. } | NodeKind::Whiteout => Ok(false),
-        }
-    }
-
-    fn same_content(&self, content: &FileContent, below: Ino, size: u64) -> Result<bool> {
-        let base = self
-            .base
-            .stack
-            .pieces(below, 0..size)?
-            .collect::<Result<Vec<_>>>()?;
-        let length = |piece: &ContentPiece| piece.end - piece.start;
-        match content {
-            FileContent::Unread => Ok(false),
-            FileContent::Known(known) => Ok(known.len() == base.len()
-                && known
-                    .iter()
-                    .zip(&base)
-                    .all(|(known, base)| match (known, base.location) {
-                        (Content::Hole(hole), None) => *hole == length(base),
-                        (Content::Chunk(known), Some(at)) => *known == at,
-                        _ => false,
-                    })),
-            FileContent::Read(pieces) => {
-                if pieces.len() != base.len() {
-                    return Ok(false);
-                }
-                for ((id, piece_length), base) in pieces.iter().zip(&base) {
-                    let same = *piece_length == length(base)
-                        && match (id, &base.location) {
-                            (None, None) => true,
-                            (Some(id), Some(at)) => {
-                                self.base.is_chunk(id, self.packed.chunks.get(id), at)?
-                            }
-                            _ => false,
-                        };
-                    if !same {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            }
         }
     }
 }

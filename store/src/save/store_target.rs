@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::target::Target;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{ChunkId, RepoId};
 use crate::index::{ChunkIndex, Indexed};
 use crate::local::PackCache;
@@ -29,18 +29,6 @@ pub struct StoreTarget {
     pub index: Arc<dyn ChunkIndex>,
     /// Where new packs are kept, so that the next restore here reads them locally.
     pub cache: Arc<PackCache>,
-}
-
-async fn read_trailer(remote: DynRemote, pack: PackRef) -> Result<(PackRef, Trailer)> {
-    let range = pack.trailer_range();
-    if range.is_empty() || u64::from(pack.length) > pack::MAX as u64 {
-        return Err(Error::damaged(
-            format!("pack {}", pack.id),
-            "its length is impossible",
-        ));
-    }
-    let bytes = remote.get_range(&pack::object_key(&pack.id), range).await?;
-    Ok((pack, Trailer::decode(&pack.id, &bytes)?))
 }
 
 impl StoreTarget {
@@ -67,7 +55,7 @@ impl Target for StoreTarget {
         let mut unknown = Vec::new();
         for pack in packs {
             if !self.index.has_pack(&self.repo, &pack.id)? {
-                unknown.push(read_trailer(self.remote.clone(), *pack));
+                unknown.push(pack::read_trailer(self.remote.clone(), *pack));
             }
         }
         for read in self.runtime.block_on(join_all(unknown)) {
@@ -80,7 +68,7 @@ impl Target for StoreTarget {
     fn trailer(&self, pack: &PackRef) -> Result<Trailer> {
         let (_, trailer) = self
             .runtime
-            .block_on(read_trailer(self.remote.clone(), *pack))?;
+            .block_on(pack::read_trailer(self.remote.clone(), *pack))?;
         Ok(trailer)
     }
 

@@ -8,6 +8,7 @@
 //! the inode in it, of the topmost layer that has the entry. A process that takes over a mount
 //! finds the same files under the same numbers, without any state handed over.
 
+mod compare;
 mod directory;
 mod merge;
 mod squash;
@@ -16,6 +17,7 @@ mod tests;
 mod tree;
 mod walk;
 
+pub use compare::{Change, Difference, compare};
 pub use squash::{squash, squash_plan};
 pub use tree::{Attr, Stack};
 pub use walk::{Walk, WalkEntry};

@@ -6,6 +6,7 @@ use super::directory::{Directories, Directory};
 use super::merge::{self, Merged, Sources};
 use super::{Ino, MAX_DEPTH, Place};
 use crate::error::{Error, Result};
+use crate::id::LayerId;
 use crate::layer::{ContentPiece, Layer, Meta, ROOT, Timestamp, Xattrs, mode};
 
 /// Attributes of an inode.
@@ -121,6 +122,23 @@ impl Stack {
             return Ok(Listing::Single(place));
         }
         Ok(Listing::Merged(self.directories.insert(sources)))
+    }
+
+    /// What an entry is made of: its place in each layer that has a part in it, the topmost first.
+    /// Entries of the same origin are the same, with all below them, in whatever stacks they are.
+    pub(super) fn origin(&self, ino: Ino) -> Result<Vec<(LayerId, u32)>> {
+        if self.layers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named = |place: &Place| self.layer(*place).map(|layer| (layer.id(), place.inode));
+        let place = self.record_place(ino);
+        if self.layer(place)?.inode(place.inode)?.mode.get() & mode::TYPE != mode::DIRECTORY {
+            return Ok(vec![named(&place)?]);
+        }
+        match self.listing(ino)? {
+            Listing::Single(place) => Ok(vec![named(&place)?]),
+            Listing::Merged(directory) => directory.sources.places.iter().map(named).collect(),
+        }
     }
 
     /// Finds what makes up a directory, from its path.

@@ -7,11 +7,15 @@ mod clouds;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod fidelity;
 #[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod output;
+#[cfg(test)]
+mod outputs;
 #[cfg(test)]
 mod paths;
 #[cfg(test)]

@@ -1,3 +1,4 @@
+mod compare;
 mod hostile;
 mod model;
 mod numbers;

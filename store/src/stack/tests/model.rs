@@ -11,17 +11,17 @@ use crate::stack::{Ino, Stack, squash};
 
 /// What a layer says of a name.
 #[derive(Debug, Clone)]
-enum Spec {
+pub(super) enum Spec {
     Whiteout,
     Link,
     Directory { opaque: bool, entries: Entries },
 }
 
-type Entries = BTreeMap<u8, Spec>;
+pub(super) type Entries = BTreeMap<u8, Spec>;
 
 const NAMES: std::ops::RangeInclusive<u8> = b'a'..=b'e';
 
-fn entries() -> impl Strategy<Value = Entries> {
+pub(super) fn entries() -> impl Strategy<Value = Entries> {
     let leaf = prop_oneof![Just(Spec::Whiteout), Just(Spec::Link)];
     let spec = leaf.prop_recursive(4, 40, 4, |inner| {
         (prop::bool::weighted(0.2), btree_map(NAMES, inner, 0..5))
@@ -80,7 +80,7 @@ pub(super) fn open(built: crate::layer::BuiltLayer) -> Arc<Layer> {
     Arc::new(layer)
 }
 
-fn build(number: usize, entries: &Entries) -> Arc<Layer> {
+pub(super) fn build(number: usize, entries: &Entries) -> Arc<Layer> {
     fn fill(builder: &mut LayerBuilder, inode: u32, number: usize, entries: &Entries) {
         let names: Vec<[u8; 1]> = entries.keys().map(|name| [*name]).collect();
         let (link, directory) = (meta(mode::SYMLINK, number), meta(mode::DIRECTORY, number));

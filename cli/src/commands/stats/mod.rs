@@ -1,12 +1,20 @@
 //! `cachefs stats`.
 
+mod prometheus;
+
 use cachefs::mounts::{How, Presence, Records, presence};
 use cachefs::{Client, DaemonStats};
 use clap::Args;
 use serde::Serialize;
 
 use crate::args::{Format, Global};
+use crate::outputs::{dollars, estimate};
 use crate::{exit, output, setup};
+
+/// States of restored paths, as they are printed.
+const MOUNTED: &str = "mounted";
+const DEAD: &str = "dead; restore it again to repair it";
+const DIRECTORY: &str = "plain directory";
 
 /// Options of `stats`.
 #[derive(Debug, Args)]
@@ -29,6 +37,8 @@ struct Printed {
     store: String,
     restored: Vec<Restored>,
     daemon: Option<DaemonStats>,
+    /// Of the daemon's requests, where a price is known for the remote that the options name.
+    estimated_cost_usd: Option<f64>,
 }
 
 pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
@@ -40,9 +50,9 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
     let mut restored = Vec::new();
     for record in records.all()? {
         let state = match (record.how, presence(&record, &records)?) {
-            (How::Copy, _) => "plain directory",
-            (How::Mount, Presence::Alive) => "mounted",
-            (How::Mount, Presence::Dead) => "dead; restore it again to repair it",
+            (How::Copy, _) => DIRECTORY,
+            (How::Mount, Presence::Alive) => MOUNTED,
+            (How::Mount, Presence::Dead) => DEAD,
             (How::Mount, Presence::Absent) => "not mounted here",
         };
         restored.push(Restored {
@@ -54,7 +64,12 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
             layers: record.layers.len(),
         });
     }
+    let remote = setup::remote_spec(global, &store)?;
+    let cost = daemon
+        .as_ref()
+        .and_then(|daemon| estimate(&remote.url, remote.endpoint.as_deref(), &daemon.traffic));
     let printed = Printed {
+        estimated_cost_usd: cost,
         store: output::path(store.path()),
         restored,
         daemon,
@@ -62,6 +77,7 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
     match global.format {
         Format::Json => output::print_json(&printed)?,
         Format::Text => print(&printed),
+        Format::Prometheus => output::print(prometheus::text(&printed).trim_end()),
     }
     Ok(exit::SUCCESS)
 }
@@ -88,7 +104,17 @@ fn print(stats: &Printed) {
                 output::bytes(daemon.reads.demand_bytes),
                 output::bytes(daemon.reads.prefetch_bytes)
             ));
-            output::print(&format!("remote   {}", output::traffic(&daemon.traffic)));
+            let traffic = output::traffic(&daemon.traffic);
+            let cost = stats.estimated_cost_usd.map(dollars);
+            output::print(&match cost {
+                Some(cost) => format!("remote   {traffic}; estimated cost {cost}"),
+                None => format!("remote   {traffic}"),
+            });
+            let restores = &daemon.restores;
+            output::print(&format!(
+                "restores {} hit, {} in part, {} missed",
+                restores.exact, restores.partial, restores.missed
+            ));
         }
     }
     for restored in &stats.restored {

@@ -1,0 +1,65 @@
+//! What the last restore looked for, kept so that a later command can explain how it went.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use cachefs_store::refs::{RefName, Wanted};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::store_dir::StoreDir;
+
+/// One cache that was to be restored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sought {
+    /// Its name in a configuration file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where it was to go; to be shown, so bytes that are not UTF-8 are replaced.
+    pub path: String,
+    /// Where it was looked for, without credentials.
+    pub remote: String,
+    /// Scopes, key and prefixes.
+    pub wanted: Wanted,
+    /// What the key was made of.
+    #[serde(default)]
+    pub parts: serde_json::Value,
+    /// The key that was taken.
+    #[serde(default)]
+    pub matched: Option<RefName>,
+}
+
+/// What the last restore in a store looked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LastRestore {
+    /// When it was, in microseconds since 1970.
+    pub micros: u64,
+    /// The caches, in the order in which they were named.
+    pub caches: Vec<Sought>,
+}
+
+impl LastRestore {
+    /// Remembers it in the store, in place of what was remembered before.
+    pub fn write(&self, store: &StoreDir) -> Result<()> {
+        let file = store.last_restore();
+        let new = file.with_extension(format!("new.{}", std::process::id()));
+        let bytes =
+            serde_json::to_vec_pretty(self).map_err(|error| Error::Conversation(error.into()))?;
+        fs::write(&new, bytes)
+            .and_then(|()| fs::rename(&new, &file))
+            .inspect_err(|_| drop(fs::remove_file(&new)))
+            .map_err(Error::io("write", file))
+    }
+
+    /// Reads what is remembered; `None` when nothing is, or nothing that can be understood.
+    pub fn read(store: &StoreDir) -> Result<Option<Self>> {
+        let file = store.last_restore();
+        match fs::read(&file) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)
+                .inspect_err(|error| tracing::warn!("{}: {error}", file.display()))
+                .ok()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", file)(error)),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Which files of a mounted cache were read.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use cachefs_store::id::StackId;
+use cachefs_store::layer::mode;
+use cachefs_store::stack::{Stack, Walk};
+
+use super::{Record, Records};
+use crate::error::{Error, Result};
+use crate::rpc::Client;
+use crate::store_dir::StoreDir;
+use crate::sys::mountinfo::MountTable;
+use crate::sys::page_cache::has_pages;
+use crate::view::ReadReport;
+
+/// How a file of a cache was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Use {
+    /// It was read, at least a part of it.
+    Read,
+    /// The kernel fetched some of it along with a neighbour, and nobody has read it; or it was
+    /// read so long ago that the kernel has forgotten.
+    Passed,
+    /// It was never asked for.
+    Never,
+}
+
+/// A file of a cache that has content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileUse {
+    /// Path in the cache, without a leading slash.
+    pub path: Vec<u8>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// How it was used.
+    pub used: Use,
+}
+
+/// What is known of how a mounted cache was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheUse {
+    /// Its files with content, in the order of paths; one with several names has the first.
+    pub files: Vec<FileUse>,
+    /// Whether files that were only passed over could be told from those that were read.
+    pub told_apart: bool,
+    /// Frames read, waited for, and lying idle.
+    pub report: ReadReport,
+}
+
+/// Finds out what was read of the cache that is mounted at a path, `stack` being what it shows;
+/// `None` when no daemon serves it.
+///
+/// The daemon knows what the kernel asked it for. Of an image, whose files lie one behind the
+/// other, that is more than was read; so the kernel is asked which files it holds pages of.
+pub fn cache_use(store: &StoreDir, record: &Record, stack: &Stack) -> Result<Option<CacheUse>> {
+    let Some(mut client) = Client::connect_running(store)? else {
+        return Ok(None);
+    };
+    let name = StackId::of(record.layers.iter().map(|layer| &layer.id));
+    let Some(report) = client.reads(name)? else {
+        return Ok(None);
+    };
+    let asked: HashMap<u64, u64> = report.files.iter().copied().collect();
+    let records = Records::new(store);
+    let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
+    let image = records.image(record);
+    let root = match table.topmost_at(&image) {
+        Some(_) => image,
+        None => records.view(record),
+    };
+    let mut told_apart = true;
+    let mut seen = HashSet::new();
+    let mut files = Vec::new();
+    for entry in Walk::new(stack) {
+        let entry = entry?;
+        let attr = &entry.attr;
+        let counts = attr.kind() == mode::FILE && attr.size > 0;
+        if !counts || (attr.links > 1 && !seen.insert(attr.ino)) {
+            continue;
+        }
+        let used = match asked.contains_key(&attr.ino.number()) {
+            false => Use::Never,
+            true if !told_apart => Use::Read,
+            true => match is_held(&root, &entry.path) {
+                Ok(true) => Use::Read,
+                Ok(false) => Use::Passed,
+                Err(error) => {
+                    tracing::debug!("what was read ahead is not known: {error}");
+                    told_apart = false;
+                    Use::Read
+                }
+            },
+        };
+        files.push(FileUse {
+            size: attr.size,
+            path: entry.path,
+            used,
+        });
+    }
+    if !told_apart {
+        for file in &mut files {
+            if file.used == Use::Passed {
+                file.used = Use::Read;
+            }
+        }
+    }
+    Ok(Some(CacheUse {
+        files,
+        told_apart,
+        report,
+    }))
+}
+
+fn is_held(root: &Path, path: &[u8]) -> io::Result<bool> {
+    let file = File::open(root.join(OsStr::from_bytes(path)))?;
+    has_pages(file.as_fd())
+}

@@ -1,0 +1,254 @@
+//! What a path has changed of the cache that was restored there, name by name.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefs_store::layer::{Meta, mode};
+use cachefs_store::local::{LayerCache, PackCache};
+use cachefs_store::refs::{Creator, Platform, RefName};
+use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
+use cachefs_store::repository::Repository;
+use cachefs_store::save::{
+    Baseline, Delta, Everything, Node, NodeKind, Packed, Progress, StoreTarget, Tree,
+};
+use cachefs_store::stack::{Attr, Change, Ino, Stack};
+use tokio::runtime::Runtime;
+
+use super::file_list::FileList;
+use super::{Context, Existing, SaveOptions, identify, source};
+use crate::error::{Error, Result};
+use crate::mounts::Records;
+use crate::rpc::IndexOverSocket;
+use crate::store_dir::StoreDir;
+
+/// A path that is other than in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathChange {
+    /// Path from the cache's root, without a leading slash; empty for the root itself.
+    pub path: Vec<u8>,
+    /// How it differs.
+    pub change: Change,
+    /// Whether it is, or was, a directory.
+    pub directory: bool,
+    /// Size of the file it was in bytes, unless it was added or no file.
+    pub before: Option<u64>,
+    /// Size of the file it is, unless it was removed or is no file.
+    pub after: Option<u64>,
+}
+
+/// What a path has changed.
+#[derive(Debug)]
+pub struct Changes {
+    /// The key that was restored there.
+    pub name: RefName,
+    /// The paths, in order.
+    pub paths: Vec<PathChange>,
+    /// What it cost.
+    pub traffic: Traffic,
+}
+
+/// Lists what a restored path has changed since. Writes nothing; of a mount, only what was written
+/// to it is read.
+///
+/// The remote is the one that the path was restored from, with the options and credentials of
+/// `remote`.
+pub fn changes(
+    store: &StoreDir,
+    path: &Path,
+    remote: &RemoteSpec,
+    deadline: Option<Duration>,
+    progress: &dyn Progress,
+) -> Result<Changes> {
+    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
+    let policy = deadline.map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let source = source::find(&Records::new(store), path)?;
+    let Some(record) = &source.record else {
+        return Err(Error::usage(
+            format!("no cache was restored to {}", path.display()),
+            "`cachefs stats` shows what is restored; `cachefs save --dry-run` compares any directory with a key",
+        ));
+    };
+    let options = &SaveOptions {
+        path: path.to_owned(),
+        name: record.name.clone(),
+        remote: RemoteSpec {
+            url: record.remote.clone(),
+            ..remote.clone()
+        },
+        deadline,
+        creator: Creator::default(),
+        platform: Platform::default(),
+        parts: serde_json::Value::Null,
+        role: None,
+        exclude: Arc::new(Everything),
+        existing: Existing::default(),
+        always: false,
+        dry_run: true,
+        ignore_times: false,
+    };
+    let open = open(&options.remote, policy)?;
+    let repo = runtime.block_on(identify(&Repository::new(open.remote.clone()), true))?;
+    let context = Context {
+        options,
+        remote: open.remote.clone(),
+        layers: LayerCache::new(store.path()),
+        files: source
+            .complete
+            .then(|| FileList::new(store, repo, &source.path)),
+        target: StoreTarget {
+            runtime: runtime.handle().clone(),
+            remote: open.remote.clone(),
+            repo,
+            index: Arc::new(IndexOverSocket::connect(store.clone())?),
+            cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
+        },
+        runtime,
+        list: true,
+        progress,
+    };
+    Ok(Changes {
+        name: record.name.clone(),
+        paths: context.change(&source)?.listed,
+        traffic: open.traffic(),
+    })
+}
+
+/// Lists a difference between a tree and the stack below it, in the order of paths.
+pub(super) fn list(
+    tree: &Tree,
+    delta: &Delta,
+    packed: &Packed,
+    base: &Baseline<'_>,
+    stack: &Stack,
+) -> cachefs_store::Result<Vec<PathChange>> {
+    let mut changes = Vec::new();
+    for (index, node) in tree.nodes.iter().enumerate() {
+        let path = tree.path(index);
+        for name in delta.missing.get(&index).into_iter().flatten() {
+            removed(stack, join(&path, name), &mut changes)?;
+        }
+        if !delta.emit.get(index).is_some_and(|emit| *emit) {
+            continue;
+        }
+        if matches!(node.kind, NodeKind::Whiteout) {
+            removed(stack, path, &mut changes)?;
+            continue;
+        }
+        let directory = matches!(node.kind, NodeKind::Directory { .. });
+        let below = match index {
+            0 => Some(Ino::ROOT),
+            _ => stack.find(&path)?,
+        };
+        let below = below.map(|ino| stack.attr(ino)).transpose()?;
+        // What was a directory, or becomes one, has entries of its own.
+        let is_alike = |attr: &Attr| (attr.kind() == mode::DIRECTORY) == directory;
+        let first = &tree.nodes[node.link.unwrap_or(index)];
+        let after = match &first.kind {
+            NodeKind::File { size, .. } => Some(*size),
+            _ => None,
+        };
+        let (change, before) = match below {
+            Some(attr) if is_alike(&attr) => {
+                let Some(change) = kind_of(first, packed, base, stack, &attr)? else {
+                    continue;
+                };
+                (change, size(&attr))
+            }
+            Some(_) => {
+                removed(stack, path.clone(), &mut changes)?;
+                (Change::Added, None)
+            }
+            None => (Change::Added, None),
+        };
+        changes.push(PathChange {
+            path,
+            change,
+            directory,
+            before,
+            after,
+        });
+    }
+    changes.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(changes)
+}
+
+/// How a node of the difference differs from the entry below it; `None` for a directory that is
+/// only on the way to what does.
+fn kind_of(
+    node: &Node,
+    packed: &Packed,
+    base: &Baseline<'_>,
+    stack: &Stack,
+    attr: &Attr,
+) -> cachefs_store::Result<Option<Change>> {
+    let same_content = match &node.kind {
+        NodeKind::Directory { .. } => true,
+        NodeKind::File { size, content } => {
+            attr.kind() == mode::FILE
+                && attr.size == *size
+                && base.has_content(packed, content, attr.ino, *size)?
+        }
+        NodeKind::Symlink(target) => {
+            attr.kind() == mode::SYMLINK && stack.symlink_target(attr.ino)? == &**target
+        }
+        NodeKind::Special(rdev) => attr.kind() == node.meta.mode & mode::TYPE && attr.rdev == *rdev,
+        NodeKind::Whiteout => false,
+    };
+    if !same_content {
+        return Ok(Some(Change::Modified));
+    }
+    let meta = stack.meta(attr.ino)?;
+    let but_for_time = Meta {
+        mtime: meta.mtime,
+        ..node.meta.clone()
+    };
+    Ok(match (node.meta == meta, but_for_time == meta) {
+        (true, _) if matches!(node.kind, NodeKind::Directory { .. }) => None,
+        // A hard link that leads elsewhere than before.
+        (true, _) => Some(Change::Attributes),
+        (false, true) => Some(Change::Times),
+        (false, false) => Some(Change::Attributes),
+    })
+}
+
+fn size(attr: &Attr) -> Option<u64> {
+    (attr.kind() == mode::FILE).then_some(attr.size)
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    match directory {
+        [] => name.to_vec(),
+        _ => [directory, b"/", name].concat(),
+    }
+}
+
+/// A path of the stack that is gone, with all below it.
+fn removed(
+    stack: &Stack,
+    path: Vec<u8>,
+    changes: &mut Vec<PathChange>,
+) -> cachefs_store::Result<()> {
+    let Some(ino) = stack.find(&path)? else {
+        return Ok(());
+    };
+    let mut pending = vec![(path, ino)];
+    while let Some((path, ino)) = pending.pop() {
+        let attr = stack.attr(ino)?;
+        let directory = attr.kind() == mode::DIRECTORY;
+        if directory {
+            stack.list(ino, 0, |_, name, child| {
+                pending.push((join(&path, name), child));
+                Ok(true)
+            })?;
+        }
+        changes.push(PathChange {
+            path,
+            change: Change::Removed,
+            directory,
+            before: size(&attr),
+            after: None,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! What is told of results beyond what is printed: to CI systems, and to a later `explain`.
+
+use cachefs::restore::Outcome;
+use cachefs::save::Outcome as SaveOutcome;
+use cachefs::{LastRestore, Sought, StoreDir};
+use cachefs_store::id::SaveId;
+use cachefs_store::refs::{MatchKind, Scope, Wanted};
+use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
+
+use super::cache::{Cache, Keys};
+use super::{Restored, Saved};
+use crate::args::Global;
+use crate::keys::KeyPart;
+use crate::outputs::{Action, CacheResult, Hit, estimate, tell};
+use crate::{explain, output};
+
+/// The key on top of a cache's stack as it is looked for, and what it is made of.
+pub(crate) fn sought(
+    cache: &Cache,
+    keys: &Keys,
+    scopes: &[Scope],
+) -> Option<(Wanted, Vec<KeyPart>)> {
+    let wanted = keys.wanted(cache, scopes).pop()?;
+    let layer = keys.layers.last().map(|(_, expanded, _)| expanded);
+    let expanded = keys.main.as_ref().map(|(_, expanded)| expanded).or(layer)?;
+    Some((wanted, expanded.parts.clone()))
+}
+
+/// Why a restore did not find the very key, in a few words. A miss is worth some requests more; a
+/// partial hit is explained by the record that it came with.
+pub(super) fn why(global: &Global, remote: &RemoteSpec, restored: &Restored) -> Option<String> {
+    let (Ok(report), Some(keys)) = (&restored.result, &restored.keys) else {
+        return None;
+    };
+    if matches!(report.outcome, Outcome::Remounted | Outcome::Skipped) {
+        return None;
+    }
+    let (cache, scopes) = (&restored.cache, &restored.scopes);
+    let (wanted, parts) = sought(cache, keys, scopes)?;
+    let brief = match report.matched.last().and_then(Option::as_ref) {
+        Some(found) if found.kind == MatchKind::Exact => None,
+        Some(found) => explain::of_match(&parts, found.records.last()?),
+        None => {
+            let policy = global
+                .timeout
+                .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+            let remote = open(remote, policy).ok()?;
+            let runtime = tokio::runtime::Runtime::new().ok()?;
+            runtime.block_on(explain::of_miss(&remote.remote, &wanted, &parts))
+        }
+    };
+    brief.map(|brief| brief.line)
+}
+
+/// Remembers what was looked for, for `explain`. Failing to is worth a note in the log.
+pub(super) fn remember(store: &StoreDir, remote: &RemoteSpec, all: &[Restored]) {
+    let caches = all.iter().filter_map(|one| {
+        let (wanted, parts) = sought(&one.cache, one.keys.as_ref()?, &one.scopes)?;
+        Some(Sought {
+            name: one.cache.name.clone(),
+            path: output::path(&one.path),
+            remote: remote.url.clone(),
+            wanted,
+            parts: serde_json::to_value(parts).unwrap_or_default(),
+            matched: one.main().map(|found| found.name.clone()),
+        })
+    });
+    let last = LastRestore {
+        micros: SaveId::now().micros,
+        caches: caches.collect(),
+    };
+    if let Err(error) = last.write(store) {
+        tracing::info!("{}", cachefs::describe(&error));
+    }
+}
+
+/// Tells CI systems of restores.
+pub(super) fn tell_restored(global: &Global, remote: &RemoteSpec, all: &[Restored]) {
+    let results: Vec<_> = all.iter().map(|one| restored(remote, one)).collect();
+    tell(&global.told(|name| std::env::var(name).ok()), &results);
+}
+
+/// Tells CI systems of saves.
+pub(super) fn tell_saved(global: &Global, remote: &RemoteSpec, all: &[Saved]) {
+    let results: Vec<_> = all.iter().map(|one| saved(remote, one)).collect();
+    tell(&global.told(|name| std::env::var(name).ok()), &results);
+}
+
+fn cost(remote: &RemoteSpec, traffic: &Traffic) -> Option<f64> {
+    estimate(&remote.url, remote.endpoint.as_deref(), traffic)
+}
+
+fn restored(remote: &RemoteSpec, one: &Restored) -> CacheResult {
+    let keys = one.keys.as_ref();
+    let mut result = CacheResult {
+        action: Action::Restore,
+        name: one.cache.name.clone(),
+        key: keys
+            .and_then(|keys| keys.top())
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        scope: one
+            .scopes
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        path: output::path(&one.path),
+        hit: Some(Hit::Miss),
+        matched_key: None,
+        result: "failed",
+        layers: 0,
+        files: 0,
+        bytes: 0,
+        new_bytes: 0,
+        elapsed: Default::default(),
+        traffic: Traffic::default(),
+        cost: None,
+        remark: one.why.clone(),
+    };
+    match &one.result {
+        Err(failure) => result.remark = Some(failure.message.clone()),
+        Ok(report) => {
+            result.hit = Some(match one.main().map(|found| &found.kind) {
+                Some(MatchKind::Exact) => Hit::Exact,
+                Some(MatchKind::Prefix(_)) => Hit::Partial,
+                // It was put back for the very key that it was restored for.
+                None if matches!(report.outcome, Outcome::Remounted) => Hit::Exact,
+                None if report.layers.is_empty() => Hit::Miss,
+                None => Hit::Partial,
+            });
+            result.matched_key = one.main().map(|found| found.name.key.to_string());
+            result.result = super::restore_output::result(&report.outcome);
+            result.layers = report.layers.len() as u64;
+            result.files = report.layers.iter().map(|it| it.summary.files).sum();
+            result.bytes = report.layers.iter().map(|it| it.summary.bytes).sum();
+            result.elapsed = report.elapsed;
+            result.cost = cost(remote, &report.traffic);
+            result.traffic = report.traffic;
+        }
+    }
+    result
+}
+
+fn saved(remote: &RemoteSpec, one: &Saved) -> CacheResult {
+    let mut result = CacheResult {
+        action: Action::Save,
+        name: one.cache.name.clone(),
+        key: one.key().map(ToString::to_string).unwrap_or_default(),
+        scope: one.scope.to_string(),
+        path: output::path(&one.path),
+        hit: None,
+        matched_key: None,
+        result: "failed",
+        layers: 0,
+        files: 0,
+        bytes: 0,
+        new_bytes: 0,
+        elapsed: Default::default(),
+        traffic: Traffic::default(),
+        cost: None,
+        remark: None,
+    };
+    match &one.result {
+        Err(failure) => result.remark = Some(failure.message.clone()),
+        Ok(report) => {
+            result.result = super::save_output::result(&report.outcome);
+            result.layers = report.layers.len() as u64;
+            (result.files, result.bytes) = report.scanned;
+            if let SaveOutcome::Saved(layer) = &report.outcome {
+                result.new_bytes = layer.new_bytes;
+            }
+            result.elapsed = report.elapsed;
+            result.cost = cost(remote, &report.traffic);
+            result.traffic = report.traffic;
+        }
+    }
+    result
+}

@@ -1,0 +1,305 @@
+//! `cachefs diff`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use cachefs::save::{PathChange, changes};
+use cachefs_store::layer::mode;
+use cachefs_store::local::LayerCache;
+use cachefs_store::refs::{Listed, Part, RefName, Scope, list_parts, read_records, unite};
+use cachefs_store::remote::DynRemote;
+use cachefs_store::stack::{Attr, Change, Difference, Stack, compare};
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{Format, Global};
+use crate::progress::Display;
+use crate::{exit, output, setup};
+
+/// What is told besides differences with `--exit-code`.
+const DIFFERENT: u8 = 1;
+
+/// Options of `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The earlier key; or, alone, a restored path, to see what it has changed
+    #[arg(value_name = "KEY|PATH")]
+    before: String,
+    /// The later key
+    #[arg(value_name = "KEY")]
+    after: Option<String>,
+    /// The scope of the first key, when it is another than --scope
+    #[arg(long, value_name = "NAME")]
+    before_scope: Option<String>,
+    /// Print the number of differences and their bytes only
+    #[arg(long, conflicts_with = "name_only")]
+    stat: bool,
+    /// Print paths only
+    #[arg(long)]
+    name_only: bool,
+    /// Count entries too that differ in nothing but their time of modification
+    #[arg(long)]
+    times: bool,
+    /// Exit with code 1 when something differs
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// A difference in the output of `--format json`.
+#[derive(Debug, Serialize)]
+struct Entry {
+    path: String,
+    change: &'static str,
+    directory: bool,
+    bytes_before: Option<u64>,
+    bytes_after: Option<u64>,
+}
+
+/// What the differences add up to.
+#[derive(Debug, Default, Serialize)]
+struct Counts {
+    added: u64,
+    removed: u64,
+    modified: u64,
+    attributes: u64,
+    times: u64,
+    bytes_added: u64,
+    bytes_removed: u64,
+}
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed {
+    before: String,
+    after: String,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<Vec<Entry>>,
+}
+
+pub(crate) fn run(global: &Global, args: &DiffArgs) -> anyhow::Result<u8> {
+    let (before, after, found) = match &args.after {
+        None => of_path(global, Path::new(&args.before))?,
+        Some(after) => match keys(global, args, after)? {
+            Some(found) => (args.before.clone(), after.clone(), found),
+            None => return Ok(exit::MISS),
+        },
+    };
+    let mut counts = Counts::default();
+    for change in &found {
+        count(change, &mut counts);
+    }
+    let shown: Vec<_> = found
+        .iter()
+        .filter(|change| args.times || change.change != Change::Times)
+        .collect();
+    let is_different = !shown.is_empty();
+    if global.format == Format::Json {
+        let entries = (!args.stat).then(|| shown.iter().map(|change| entry(change)).collect());
+        output::print_json(&Printed {
+            before,
+            after,
+            counts,
+            entries,
+        })?;
+    } else if args.stat {
+        output::print(&total(&counts));
+    } else {
+        for change in shown {
+            output::print(&line(change, args.name_only));
+        }
+        if !args.name_only {
+            output::say(&total(&counts));
+        }
+    }
+    Ok(match args.exit_code && is_different {
+        true => DIFFERENT,
+        false => exit::SUCCESS,
+    })
+}
+
+/// What a restored path has changed of its cache.
+fn of_path(global: &Global, path: &Path) -> anyhow::Result<(String, String, Vec<PathChange>)> {
+    let store = setup::store(global)?;
+    let remote = setup::remote_spec(global, &store)?;
+    let display = Display::start("comparing")?;
+    let changed = changes(
+        &store,
+        path,
+        &remote,
+        global.timeout,
+        &display.handle().job(),
+    )?;
+    Ok((changed.name.to_string(), output::path(path), changed.paths))
+}
+
+/// What differs between two keys; `None`, having said so, when one is not there.
+fn keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Option<Vec<PathChange>>> {
+    let after = setup::name(global, after)?;
+    let mut before = setup::name(global, &args.before)?;
+    if let Some(scope) = &args.before_scope {
+        before.scope = Scope::new(scope.clone()).map_err(cachefs::Error::from)?;
+    }
+    let store = setup::store(global)?;
+    let (runtime, remote) = setup::remote(global)?;
+    let layers = LayerCache::new(store.path());
+    let found = runtime.block_on(async {
+        let remote = &remote.remote;
+        let (old, new) = tokio::join!(
+            list_parts(remote, &before.scope, &before.key),
+            list_parts(remote, &after.scope, &after.key)
+        );
+        let (old, new) = (old?, new?);
+        for (name, parts) in [(&before, &old), (&after, &new)] {
+            if parts.is_empty() {
+                return Ok(Err(name));
+            }
+        }
+        let mut found = Vec::new();
+        let part_of = |listed: &Listed| listed.name.part.clone();
+        let parts: BTreeSet<Option<Part>> = old.iter().chain(&new).map(part_of).collect();
+        for part in parts {
+            let name = |key: &RefName| RefName {
+                part: part.clone(),
+                ..key.clone()
+            };
+            let (old, new) = tokio::join!(
+                stack(remote, &layers, name(&before)),
+                stack(remote, &layers, name(&after))
+            );
+            let of_part = compare(remote, &old?, &new?).await?;
+            found.extend(of_part.into_iter().map(|it| path_change(it, part.as_ref())));
+        }
+        Ok(Ok(found))
+    });
+    let found: Result<_, cachefs_store::Error> = found;
+    match found.map_err(cachefs::Error::from)? {
+        Ok(found) => Ok(Some(found)),
+        Err(name) => {
+            output::complain(
+                "error",
+                &format!("there is no key {name}"),
+                Some("`cachefs list` shows the keys that there are"),
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// What a key, or a part of one, holds; an empty stack when it is not there.
+async fn stack(
+    remote: &DynRemote,
+    layers: &LayerCache,
+    name: RefName,
+) -> cachefs_store::Result<Stack> {
+    let (infos, _) = unite(read_records(remote, &name).await?);
+    Stack::new(layers.open(remote, &infos).await?)
+}
+
+/// `part` is where the paths of a key of several paths begin.
+fn path_change(difference: Difference, part: Option<&Part>) -> PathChange {
+    let size = |attr: Option<Attr>| {
+        let file = attr.filter(|attr| attr.kind() == mode::FILE);
+        file.map(|attr| attr.size)
+    };
+    let any = difference.after.or(difference.before);
+    PathChange {
+        path: match (part, &difference.path[..]) {
+            (None, path) => path.to_vec(),
+            (Some(part), []) => part.as_str().as_bytes().to_vec(),
+            (Some(part), path) => [part.as_str().as_bytes(), b"/", path].concat(),
+        },
+        change: difference.change,
+        directory: any.is_some_and(|attr| attr.kind() == mode::DIRECTORY),
+        before: size(difference.before),
+        after: size(difference.after),
+    }
+}
+
+fn count(change: &PathChange, counts: &mut Counts) {
+    let (before, after) = (change.before.unwrap_or(0), change.after.unwrap_or(0));
+    match change.change {
+        Change::Added => counts.added += 1,
+        Change::Removed => counts.removed += 1,
+        Change::Modified => counts.modified += 1,
+        Change::Attributes => counts.attributes += 1,
+        Change::Times => counts.times += 1,
+    }
+    counts.bytes_added += after.saturating_sub(before);
+    counts.bytes_removed += before.saturating_sub(after);
+}
+
+fn total(counts: &Counts) -> String {
+    let mut text = format!(
+        "{} added, {} removed, {} modified; {} more, {} less",
+        counts.added,
+        counts.removed,
+        counts.modified,
+        output::bytes(counts.bytes_added),
+        output::bytes(counts.bytes_removed),
+    );
+    if counts.attributes > 0 {
+        text.push_str(&format!(
+            "; {} in permissions or owner only",
+            counts.attributes
+        ));
+    }
+    if counts.times > 0 {
+        text.push_str(&format!("; {} in their time only", counts.times));
+    }
+    text
+}
+
+fn shown_path(change: &PathChange) -> String {
+    let path = String::from_utf8_lossy(&change.path);
+    let mut path = output::path(Path::new(&*path));
+    if path.is_empty() {
+        path.push('.');
+    }
+    if change.directory {
+        path.push('/');
+    }
+    path
+}
+
+fn line(change: &PathChange, name_only: bool) -> String {
+    let path = shown_path(change);
+    if name_only {
+        return path;
+    }
+    let letter = match change.change {
+        Change::Added => 'A',
+        Change::Removed => 'D',
+        Change::Modified => 'M',
+        Change::Attributes => 'P',
+        Change::Times => 'T',
+    };
+    match (change.before, change.after) {
+        (Some(before), Some(after)) if before != after => format!(
+            "{letter}  {path}  {} -> {}",
+            output::bytes(before),
+            output::bytes(after)
+        ),
+        (Some(size), _) | (None, Some(size)) => {
+            format!("{letter}  {path}  {}", output::bytes(size))
+        }
+        (None, None) => format!("{letter}  {path}"),
+    }
+}
+
+fn entry(change: &PathChange) -> Entry {
+    Entry {
+        path: String::from_utf8_lossy(&change.path).into_owned(),
+        change: match change.change {
+            Change::Added => "added",
+            Change::Removed => "removed",
+            Change::Modified => "modified",
+            Change::Attributes => "attributes",
+            Change::Times => "times",
+        },
+        directory: change.directory,
+        bytes_before: change.before,
+        bytes_after: change.after,
+    }
+}

@@ -1,0 +1,200 @@
+//! `cachefs explain`.
+
+mod used;
+
+use std::path::PathBuf;
+
+use cachefs::{LastRestore, StoreDir};
+use cachefs_store::refs::{Key, Scope, Wanted};
+use cachefs_store::remote::{RetryPolicy, open};
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{Format, Global};
+use crate::caches;
+use crate::config::{Config, Selection};
+use crate::explain::{Explanation, Question, explain, print};
+use crate::keys::KeyPart;
+use crate::{exit, output, setup};
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A restored path: tell what was read of its cache
+    #[arg(value_name = "PATH", conflicts_with = "key")]
+    path: Option<PathBuf>,
+    /// A key as a template: tell what a restore would find, and what is near [default: those of
+    /// the last restore]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// A cache of cachefs.toml: tell the same of its key (repeatable)
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["key", "path"])]
+    cache: Vec<String>,
+    /// Prefix of keys that would do (repeatable)
+    #[arg(long, value_name = "PREFIX", requires = "key")]
+    restore_key: Vec<String>,
+    /// Look in this scope too, after --scope (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "CACHEFS_FALLBACK_SCOPE",
+        value_delimiter = ','
+    )]
+    fallback_scope: Vec<String>,
+    /// With a path: list each file and how it was used
+    #[arg(long, requires = "path")]
+    files: bool,
+}
+
+/// What is printed of several keys with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed {
+    caches: Vec<Explained>,
+}
+
+/// A cache of the last restore.
+#[derive(Debug, Serialize)]
+struct Explained {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<String>,
+    path: String,
+    #[serde(flatten)]
+    explanation: Explanation,
+}
+
+pub(crate) fn run(global: &Global, args: &ExplainArgs, config: &Config) -> anyhow::Result<u8> {
+    let store = setup::store(global)?;
+    match (&args.path, &args.key, &args.cache[..]) {
+        (Some(path), ..) => used::run(global, &store, path, args.files),
+        (None, Some(key), _) => of_key(global, &store, args, key),
+        (None, None, []) => of_last(global, &store),
+        (None, None, names) => of_caches(global, &store, args, config, names),
+    }
+}
+
+/// The scopes that a restore looks in.
+fn scopes(global: &Global, args: &ExplainArgs) -> anyhow::Result<Vec<Scope>> {
+    let mut scopes = vec![setup::scope(global)?];
+    for scope in &args.fallback_scope {
+        scopes.push(Scope::new(scope.clone()).map_err(cachefs::Error::from)?);
+    }
+    Ok(scopes)
+}
+
+fn of_key(
+    global: &Global,
+    store: &StoreDir,
+    args: &ExplainArgs,
+    template: &str,
+) -> anyhow::Result<u8> {
+    let workspace = setup::workspace()?;
+    let expanded = setup::expand_in(&workspace, template, false, &[])?;
+    let prefixes = args.restore_key.iter().map(|prefix| {
+        setup::expand_in(&workspace, prefix, false, &[]).map(|expanded| expanded.key)
+    });
+    let question = Question {
+        wanted: Wanted {
+            scopes: scopes(global, args)?,
+            key: Key::new(expanded.key).map_err(cachefs::Error::from)?,
+            prefixes: prefixes.collect::<anyhow::Result<_>>()?,
+            role: None,
+            chosen: None,
+        },
+        parts: expanded.parts,
+    };
+    let url = setup::remote_spec(global, store)?.url;
+    let explanation = answer(global, store, url, &question)?;
+    if global.format == Format::Json {
+        output::print_json(&explanation)?;
+    } else {
+        print(&explanation);
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn of_last(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
+    let Some(last) = LastRestore::read(store)? else {
+        return Err(cachefs::Error::usage(
+            "nothing was restored with this store yet",
+            "name a key with --key, or a restored path",
+        )
+        .into());
+    };
+    let mut caches = Vec::new();
+    for sought in last.caches {
+        // What another version wrote and this one does not understand is as good as nothing.
+        let parts: Vec<KeyPart> = serde_json::from_value(sought.parts).unwrap_or_default();
+        let question = Question {
+            wanted: sought.wanted,
+            parts,
+        };
+        caches.push(Explained {
+            cache: sought.name,
+            path: sought.path,
+            explanation: answer(global, store, sought.remote, &question)?,
+        });
+    }
+    show(
+        global,
+        caches,
+        &format!(", restored {}", output::age(last.micros)),
+    )
+}
+
+fn of_caches(
+    global: &Global,
+    store: &StoreDir,
+    args: &ExplainArgs,
+    config: &Config,
+    names: &[String],
+) -> anyhow::Result<u8> {
+    let selection = Selection { names, layer: None };
+    let url = setup::remote_spec(global, store)?.url;
+    let scopes = scopes(global, args)?;
+    let mut explained = Vec::new();
+    for cache in config.caches(&selection)? {
+        let keys = cache.expand()?;
+        let Some((wanted, parts)) = caches::sought(&cache, &keys, &scopes) else {
+            continue;
+        };
+        let question = Question { wanted, parts };
+        let paths: Vec<_> = cache.paths.iter().map(|path| output::path(path)).collect();
+        explained.push(Explained {
+            cache: cache.name,
+            path: paths.join(", "),
+            explanation: answer(global, store, url.clone(), &question)?,
+        });
+    }
+    show(global, explained, "")
+}
+
+fn show(global: &Global, caches: Vec<Explained>, when: &str) -> anyhow::Result<u8> {
+    if global.format == Format::Json {
+        output::print_json(&Printed { caches })?;
+        return Ok(exit::SUCCESS);
+    }
+    for explained in &caches {
+        let name = explained.cache.as_deref().unwrap_or("cache");
+        output::print(&format!("{name} for {}{when}:", explained.path));
+        print(&explained.explanation);
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// Asks the remote at `url`, with the options and credentials that this command has.
+fn answer(
+    global: &Global,
+    store: &StoreDir,
+    url: String,
+    question: &Question,
+) -> anyhow::Result<Explanation> {
+    let mut spec = setup::remote_spec(global, store)?;
+    spec.url = url;
+    let policy = global
+        .timeout
+        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let remote = open(&spec, policy).map_err(cachefs::Error::from)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let answered = runtime.block_on(explain(&remote.remote, question));
+    Ok(answered.map_err(cachefs::Error::from)?)
+}

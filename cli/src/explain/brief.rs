@@ -1,0 +1,125 @@
+//! The line that `restore` adds when the very key was not there.
+
+use std::time::Duration;
+
+use cachefs_store::refs::{Creator, Record, Wanted, survey};
+use cachefs_store::remote::DynRemote;
+
+use super::compare::{Comparison, Difference, compare};
+use super::nearest::{nearest, parts_of};
+use super::similar::without_platform;
+use crate::keys::{KeyPart, PartKind};
+use crate::output;
+
+/// How long a miss may take longer to be explained.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Pages of keys that are listed in each scope.
+const PAGES: usize = 1;
+/// Records that are read.
+const RECORDS: usize = 4;
+/// Differences that are named.
+const NAMED: usize = 3;
+
+/// A short explanation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Brief {
+    /// For people, without a name of the cache before it.
+    pub(crate) line: String,
+}
+
+/// Why a key with a prefix was taken instead of the very key: what differs, from its record alone.
+pub(crate) fn of_match(parts: &[KeyPart], record: &Record) -> Option<Brief> {
+    let compared = compare(parts, &parts_of(&record.parts)?);
+    if compared.differences.is_empty() {
+        return None;
+    }
+    let since = since(record.key.as_str(), record.id.micros, &record.creator);
+    Some(Brief {
+        line: format!("{} since {since}", differences(&compared)),
+    })
+}
+
+/// Why nothing was found: the nearest key in the scopes that were looked at. Takes two rounds of a
+/// few requests, and no longer than a moment; what fails is not worth a word on the way.
+pub(crate) async fn of_miss(
+    remote: &DynRemote,
+    wanted: &Wanted,
+    parts: &[KeyPart],
+) -> Option<Brief> {
+    let found = tokio::time::timeout(PATIENCE, look(remote, wanted, parts)).await;
+    found.ok().flatten()
+}
+
+async fn look(remote: &DynRemote, wanted: &Wanted, parts: &[KeyPart]) -> Option<Brief> {
+    let key = wanted.key.as_str();
+    let prefix = literal_prefix(parts);
+    let mut listed = Vec::new();
+    for scope in &wanted.scopes {
+        match survey(remote, Some((scope, prefix)), PAGES).await {
+            Ok(survey) => listed.extend(survey.keys),
+            Err(error) => tracing::debug!("scope {scope} is passed over: {error}"),
+        }
+    }
+    let alike = without_platform(key);
+    if let Some(twin) = listed
+        .iter()
+        .find(|listed| without_platform(listed.name.key.as_str()) == alike)
+    {
+        let twin = twin.name.key.as_str();
+        return Some(Brief {
+            line: format!("there is {twin}, which differs only by case or platform"),
+        });
+    }
+    if listed.is_empty() {
+        let scopes: Vec<_> = wanted.scopes.iter().map(|scope| scope.as_str()).collect();
+        return Some(Brief {
+            line: match prefix {
+                "" => format!("nothing is saved in scope {}", scopes.join(", ")),
+                _ => format!(
+                    "no key that begins with `{prefix}` is saved in scope {}",
+                    scopes.join(", ")
+                ),
+            },
+        });
+    }
+    let candidates = nearest(remote, key, parts, listed, RECORDS).await;
+    let first = candidates.first()?;
+    let since = since(first.name.key.as_str(), first.micros, &first.creator);
+    let line = match &first.comparison {
+        Some(compared) if !compared.differences.is_empty() => {
+            format!("{} since {since}", differences(compared))
+        }
+        _ => format!("the nearest is {since}"),
+    };
+    Some(Brief { line })
+}
+
+/// The text that a key begins with whatever its inputs are.
+pub(super) fn literal_prefix(parts: &[KeyPart]) -> &str {
+    parts
+        .first()
+        .filter(|part| part.kind == PartKind::Text)
+        .map_or("", |part| &part.value)
+}
+
+/// `m2-ab12 was saved 3 h ago by build`.
+fn since(key: &str, micros: u64, creator: &Creator) -> String {
+    let by = match &creator.job {
+        Some(job) => format!("job {job}"),
+        None => creator.host.clone(),
+    };
+    format!("{key} was saved {} by {by}", output::age(micros))
+}
+
+fn differences(compared: &Comparison) -> String {
+    let all = &compared.differences;
+    let mut words: Vec<_> = all.iter().take(NAMED).map(Difference::words).collect();
+    if all.len() > NAMED {
+        words.push(format!("{} more differ", all.len() - NAMED));
+    }
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, before)) => format!("{} and {last}", before.join(", ")),
+        None => String::new(),
+    }
+}

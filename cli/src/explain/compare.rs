@@ -1,0 +1,347 @@
+//! What two keys were made of, side by side.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::keys::{FileInput, KeyPart, PartKind};
+
+/// What differs between the inputs of two keys: of the one that is asked for, and of one that
+/// exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub(crate) enum Difference {
+    /// A file has another content.
+    FileChanged {
+        path: String,
+        blake3: Option<String>,
+        blake3_saved: Option<String>,
+        bytes: u64,
+        bytes_saved: u64,
+    },
+    /// A file counts now and did not count then.
+    FileAdded { path: String, bytes: u64 },
+    /// A file counted then and does not now.
+    FileRemoved { path: String, bytes_saved: u64 },
+    /// A variable, or what stands for one, has another value.
+    Value {
+        name: String,
+        value: String,
+        value_saved: String,
+    },
+    /// The template itself is another.
+    Template {
+        text: Option<String>,
+        text_saved: Option<String>,
+    },
+}
+
+/// Two keys' inputs compared.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Comparison {
+    /// What differs, in the template's order.
+    pub(crate) differences: Vec<Difference>,
+    /// How many expressions of the template give the same value, and of how many.
+    pub(crate) agree: (usize, usize),
+    /// How near the two are: 1 when everything agrees. Files count by their share.
+    pub(crate) nearness: f64,
+}
+
+/// The least nearness of keys of one template: they are of the same cache, whatever else differs.
+const SAME_TEMPLATE: f64 = 0.1;
+
+/// Compares the inputs of the key that is asked for with those of one that exists.
+pub(crate) fn compare(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison {
+    let mut differences = Vec::new();
+    let (mut agree, mut inputs) = (0, 0);
+    let (mut near, mut weight) = (0.0, 0.0);
+    for (ours, saved) in pair(ours, saved) {
+        let is_text = |part: &KeyPart| part.kind == PartKind::Text;
+        let counts = !ours.or(saved).is_none_or(is_text);
+        inputs += usize::from(counts);
+        // Text decides which cache it is meant to be, so it weighs as much as any input.
+        weight += 1.0;
+        match (ours, saved) {
+            (Some(ours), Some(saved)) if ours.value == saved.value => {
+                agree += usize::from(counts);
+                near += 1.0;
+            }
+            (Some(ours), Some(saved)) => near += differ(ours, saved, &mut differences),
+            (ours, saved) => differences.push(Difference::Template {
+                text: ours.map(|part| part.name.clone()),
+                text_saved: saved.map(|part| part.name.clone()),
+            }),
+        }
+    }
+    let same_template = text_of(ours) == text_of(saved);
+    if near == 0.0 && !same_template {
+        // Nothing in common: part by part it would only be long.
+        differences = vec![Difference::Template {
+            text: Some(text_of(ours)),
+            text_saved: Some(text_of(saved)),
+        }];
+    }
+    let mut nearness = if weight > 0.0 { near / weight } else { 0.0 };
+    if begins_otherwise(ours, saved) {
+        nearness /= 2.0;
+    }
+    if same_template {
+        nearness = nearness.max(SAME_TEMPLATE);
+    }
+    Comparison {
+        differences,
+        agree: (agree, inputs),
+        nearness,
+    }
+}
+
+/// A template as it was written.
+fn text_of(parts: &[KeyPart]) -> String {
+    parts.iter().map(|part| part.name.as_str()).collect()
+}
+
+/// Whether both keys begin with text, and with another one: people put the cache's name there.
+fn begins_otherwise(ours: &[KeyPart], saved: &[KeyPart]) -> bool {
+    match (ours.first(), saved.first()) {
+        (Some(ours), Some(saved)) => {
+            ours.kind == PartKind::Text && saved.kind == PartKind::Text && ours.value != saved.value
+        }
+        _ => false,
+    }
+}
+
+/// Pairs the parts of two templates: by position where the templates are alike, otherwise in order
+/// as far as they are the same expression.
+fn pair<'a>(
+    ours: &'a [KeyPart],
+    saved: &'a [KeyPart],
+) -> Vec<(Option<&'a KeyPart>, Option<&'a KeyPart>)> {
+    let alike = |a: &KeyPart, b: &KeyPart| a.kind == b.kind;
+    if ours.len() == saved.len() && ours.iter().zip(saved).all(|(a, b)| alike(a, b)) {
+        let pairs = ours.iter().zip(saved);
+        return pairs.map(|(a, b)| (Some(a), Some(b))).collect();
+    }
+    let same = |a: &KeyPart, b: &KeyPart| a.kind == b.kind && a.name == b.name;
+    let mut pairs = Vec::new();
+    let mut rest = saved;
+    for part in ours {
+        match rest.iter().position(|other| same(part, other)) {
+            Some(place) => {
+                pairs.extend(rest[..place].iter().map(|other| (None, Some(other))));
+                pairs.push((Some(part), Some(&rest[place])));
+                rest = &rest[place + 1..];
+            }
+            None => pairs.push((Some(part), None)),
+        }
+    }
+    pairs.extend(rest.iter().map(|other| (None, Some(other))));
+    pairs
+}
+
+/// Says how two parts with different values differ, and returns how near they are.
+fn differ(ours: &KeyPart, saved: &KeyPart, out: &mut Vec<Difference>) -> f64 {
+    if ours.kind == PartKind::Text {
+        out.push(template(ours, saved));
+        return 0.0;
+    }
+    if ours.files.is_empty() && saved.files.is_empty() {
+        let name = ours.variable.as_ref().unwrap_or(&ours.name);
+        out.push(Difference::Value {
+            name: name.clone(),
+            value: ours.value.clone(),
+            value_saved: saved.value.clone(),
+        });
+        return 0.0;
+    }
+    let before = out.len();
+    let (same, all) = files(&ours.files, &saved.files, out);
+    if out.len() == before || ours.name != saved.name {
+        // The same files give another hash when the expression that hashes them is another.
+        out.insert(before, template(ours, saved));
+    }
+    // Not quite 1 when all files agree: the values differ.
+    same as f64 / (all as f64 + 1.0)
+}
+
+fn template(ours: &KeyPart, saved: &KeyPart) -> Difference {
+    Difference::Template {
+        text: Some(ours.name.clone()),
+        text_saved: Some(saved.name.clone()),
+    }
+}
+
+/// Compares lists of files; returns how many agree, and of how many.
+fn files(ours: &[FileInput], saved: &[FileInput], out: &mut Vec<Difference>) -> (usize, usize) {
+    let mut both: BTreeMap<&str, (Option<&FileInput>, Option<&FileInput>)> = BTreeMap::new();
+    for file in ours {
+        both.entry(&file.path).or_default().0 = Some(file);
+    }
+    for file in saved {
+        both.entry(&file.path).or_default().1 = Some(file);
+    }
+    let mut same = 0;
+    let all = both.len();
+    for (path, sides) in both {
+        let path = path.to_owned();
+        match sides {
+            (Some(is), Some(was)) if is.blake3 == was.blake3 => same += 1,
+            (Some(is), Some(was)) => out.push(Difference::FileChanged {
+                path,
+                blake3: is.blake3.clone(),
+                blake3_saved: was.blake3.clone(),
+                bytes: is.bytes,
+                bytes_saved: was.bytes,
+            }),
+            (Some(is), None) => out.push(Difference::FileAdded {
+                path,
+                bytes: is.bytes,
+            }),
+            (None, Some(was)) => out.push(Difference::FileRemoved {
+                path,
+                bytes_saved: was.bytes,
+            }),
+            (None, None) => {}
+        }
+    }
+    (same, all)
+}
+
+impl Difference {
+    /// It in a few words, as part of a sentence; `saved` is when the other key was.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::FileChanged {
+                path,
+                blake3_saved: None,
+                ..
+            } => format!("{path} was missing"),
+            Self::FileChanged {
+                path, blake3: None, ..
+            } => format!("{path} is missing"),
+            Self::FileChanged { path, .. } => format!("{path} changed"),
+            Self::FileAdded { path, .. } => format!("{path} is new"),
+            Self::FileRemoved { path, .. } => format!("{path} is gone"),
+            Self::Value {
+                name,
+                value,
+                value_saved,
+            } => format!("{name} is `{value}` instead of `{value_saved}`"),
+            Self::Template { text, text_saved } => match (text, text_saved) {
+                (Some(is), Some(was)) => format!("the template has `{is}` instead of `{was}`"),
+                (Some(is), None) => format!("the template has `{is}` now"),
+                (None, Some(was)) => format!("the template has `{was}` no more"),
+                (None, None) => "the template is another".to_owned(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(kind: PartKind, name: &str, value: &str) -> KeyPart {
+        KeyPart {
+            kind,
+            name: name.to_owned(),
+            value: value.to_owned(),
+            variable: None,
+            files: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+
+    fn hashed(name: &str, files: &[(&str, &str)]) -> KeyPart {
+        let listed = files.iter().map(|(path, hash)| FileInput {
+            path: (*path).to_owned(),
+            blake3: Some((*hash).to_owned()),
+            bytes: 10,
+        });
+        KeyPart {
+            files: listed.collect(),
+            ..part(PartKind::HashFiles, name, &format!("{files:?}"))
+        }
+    }
+
+    fn words(comparison: &Comparison) -> Vec<String> {
+        comparison
+            .differences
+            .iter()
+            .map(Difference::words)
+            .collect()
+    }
+
+    #[test]
+    fn the_file_that_changed_is_named_and_the_others_are_not() {
+        let text = part(PartKind::Text, "m2-", "m2-");
+        let os = part(PartKind::Platform, "{{ os }}", "linux");
+        let ours = hashed(
+            "h",
+            &[("pom.xml", "1"), ("a/pom.xml", "2"), ("c/pom.xml", "4")],
+        );
+        let saved = hashed(
+            "h",
+            &[("pom.xml", "1"), ("a/pom.xml", "3"), ("b/pom.xml", "5")],
+        );
+        let compared = compare(
+            &[text.clone(), os.clone(), ours],
+            &[text.clone(), os.clone(), saved],
+        );
+        assert_eq!(
+            words(&compared),
+            ["a/pom.xml changed", "b/pom.xml is gone", "c/pom.xml is new"]
+        );
+        assert_eq!(compared.agree, (1, 2));
+        let all = compare(&[text.clone(), os.clone()], &[text, os]);
+        assert!(all.differences.is_empty() && all.nearness == 1.0);
+        assert!(compared.nearness < 1.0 && compared.nearness > 0.66);
+    }
+
+    #[test]
+    fn a_variable_is_shown_with_both_values() {
+        let mut ours = part(PartKind::Environment, "{{ env \"NODE\" }}", "22");
+        ours.variable = Some("NODE".to_owned());
+        let saved = KeyPart {
+            value: "20".to_owned(),
+            ..ours.clone()
+        };
+        assert_eq!(
+            words(&compare(&[ours], &[saved])),
+            ["NODE is `22` instead of `20`"]
+        );
+    }
+
+    #[test]
+    fn another_template_is_told_apart_from_other_inputs() {
+        let text = |text: &str| part(PartKind::Text, text, text);
+        let os = part(PartKind::Platform, "{{ os }}", "linux");
+        let file = hashed("h", &[("pom.xml", "1")]);
+        let ours = [text("m2-"), os, text("-"), file.clone()];
+        let compared = compare(&ours, &[text("m2-"), file.clone()]);
+        assert_eq!(
+            words(&compared),
+            [
+                "the template has `{{ os }}` now",
+                "the template has `-` now"
+            ]
+        );
+        let compared = compare(&[text("v2-"), file.clone()], &[text("v1-"), file.clone()]);
+        assert_eq!(
+            words(&compared),
+            ["the template has `v2-` instead of `v1-`"]
+        );
+        // Nothing in common.
+        let compared = compare(&[text("a")], &[text("m2-"), file.clone()]);
+        assert_eq!(words(&compared), ["the template has `a` instead of `m2-h`"]);
+        // The same files under another expression.
+        let other = KeyPart {
+            name: "other".to_owned(),
+            value: "x".to_owned(),
+            ..file.clone()
+        };
+        assert_eq!(
+            words(&compare(&[file], &[other])),
+            ["the template has `h` instead of `other`"]
+        );
+    }
+}

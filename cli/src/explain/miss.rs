@@ -1,0 +1,211 @@
+//! All there is to say about a key: where it was looked for, what is there, and what is near.
+
+use std::collections::BTreeMap;
+
+use cachefs_store::ErrorKind;
+use cachefs_store::refs::{Listed, MatchKind, RefName, Scope, Survey, Wanted, find, survey};
+use cachefs_store::remote::DynRemote;
+use serde::Serialize;
+
+use super::compare::Difference;
+use super::nearest::{Candidate, nearest};
+use super::similar::without_platform;
+use crate::keys::KeyPart;
+
+/// Pages of keys that are listed; a page has about 1,000 objects, two or more for each key.
+const PAGES: usize = 20;
+/// Records that are read.
+const RECORDS: usize = 24;
+/// Near keys that are told.
+const TOLD: usize = 5;
+
+/// What to explain.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    /// What was or would be looked for.
+    pub(crate) wanted: Wanted,
+    /// What the key is made of.
+    pub(crate) parts: Vec<KeyPart>,
+}
+
+/// A scope that was looked at, or could have been.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ScopeReport {
+    pub(crate) scope: String,
+    /// How many keys it has, as far as they were listed.
+    pub(crate) keys: usize,
+    /// The key or a key with one of the prefixes, if it is here.
+    pub(crate) matched_key: Option<String>,
+    /// When that was saved last.
+    pub(crate) saved_micros: Option<u64>,
+}
+
+/// A key that is near to the one asked for.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Near {
+    pub(crate) key: String,
+    pub(crate) scope: String,
+    /// Whether a restore looks into that scope.
+    pub(crate) looked_at: bool,
+    pub(crate) saved_micros: u64,
+    pub(crate) host: String,
+    pub(crate) job: Option<String>,
+    pub(crate) platform: String,
+    /// How many inputs have the same value; absent when its record does not tell.
+    pub(crate) inputs_agree: Option<usize>,
+    pub(crate) inputs: Option<usize>,
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Explanation {
+    pub(crate) key: String,
+    pub(crate) prefixes: Vec<String>,
+    /// What a restore would find now: `exact`, `prefix` or `miss`.
+    #[serde(rename = "match")]
+    pub(crate) matched: &'static str,
+    pub(crate) matched_key: Option<String>,
+    pub(crate) matched_scope: Option<String>,
+    /// The scopes a restore looks into, in their order.
+    pub(crate) looked_at: Vec<ScopeReport>,
+    /// Other scopes that have a match.
+    pub(crate) not_looked_at: Vec<ScopeReport>,
+    /// Whether all keys of all scopes were listed. Otherwise a match may exist that is not told.
+    pub(crate) all_listed: bool,
+    /// Why other scopes are not known, if they are not.
+    pub(crate) others_unknown: Option<String>,
+    /// Keys that differ only by case, operating system or architecture.
+    pub(crate) other_platform: Vec<String>,
+    /// The nearest keys, the nearest first.
+    pub(crate) nearest: Vec<Near>,
+}
+
+/// Explains what a restore would find, and what keeps it from finding the key itself.
+pub(crate) async fn explain(
+    remote: &DynRemote,
+    question: &Question,
+) -> cachefs_store::Result<Explanation> {
+    let wanted = &question.wanted;
+    let (found, listed) =
+        tokio::join!(find(remote, wanted, |_| true), list(remote, &wanted.scopes));
+    let (found, (listed, others_unknown)) = (found?, listed?);
+    let key = wanted.key.as_str();
+    let mut scopes: BTreeMap<&Scope, Vec<&Listed>> = BTreeMap::new();
+    for listed in &listed.keys {
+        scopes.entry(&listed.name.scope).or_default().push(listed);
+    }
+    let report = |scope: &Scope| {
+        let keys = scopes.get(scope).map_or(&[][..], Vec::as_slice);
+        let matched = best(keys, wanted);
+        ScopeReport {
+            scope: scope.to_string(),
+            keys: keys.len(),
+            matched_key: matched.map(|listed| listed.name.key.to_string()),
+            saved_micros: matched
+                .and_then(|it| it.saves.last())
+                .map(|save| save.micros),
+        }
+    };
+    let looked_at: Vec<_> = wanted.scopes.iter().map(report).collect();
+    let is_other = |scope: &&&Scope| !wanted.scopes.contains(scope);
+    let not_looked_at: Vec<_> = scopes
+        .keys()
+        .filter(is_other)
+        .map(|scope| report(scope))
+        .filter(|report| report.matched_key.is_some())
+        .collect();
+    let alike = without_platform(key);
+    let is_twin =
+        |name: &RefName| name.key.as_str() != key && without_platform(name.key.as_str()) == alike;
+    let mut other_platform: Vec<_> = listed
+        .keys
+        .iter()
+        .filter(|listed| is_twin(&listed.name))
+        .map(|listed| listed.name.to_string())
+        .collect();
+    other_platform.truncate(TOLD);
+    let is_candidate = |listed: &&Listed| listed.name.key.as_str() != key;
+    let candidates: Vec<_> = listed.keys.iter().filter(is_candidate).cloned().collect();
+    let nearest = nearest(remote, key, &question.parts, candidates, RECORDS).await;
+    let (matched, name) = match found {
+        None => ("miss", None),
+        Some(found) => match found.kind {
+            MatchKind::Exact => ("exact", Some((found.key, found.scope))),
+            MatchKind::Prefix(_) => ("prefix", Some((found.key, found.scope))),
+        },
+    };
+    Ok(Explanation {
+        key: key.to_owned(),
+        prefixes: wanted.prefixes.clone(),
+        matched,
+        matched_key: name.as_ref().map(|(key, _)| key.to_string()),
+        matched_scope: name.map(|(_, scope)| scope.to_string()),
+        looked_at,
+        not_looked_at,
+        all_listed: listed.is_complete,
+        others_unknown,
+        other_platform,
+        nearest: nearest
+            .into_iter()
+            .take(TOLD)
+            .map(|candidate| near(candidate, &wanted.scopes))
+            .collect(),
+    })
+}
+
+/// All keys that may be listed, and why others may not.
+async fn list(
+    remote: &DynRemote,
+    scopes: &[Scope],
+) -> cachefs_store::Result<(Survey, Option<String>)> {
+    match survey(remote, None, PAGES).await {
+        Ok(listed) => Ok((listed, None)),
+        // Credentials may be good for some scopes only.
+        Err(error) if error.kind() == ErrorKind::Backend && !scopes.is_empty() => {
+            let mut all = Survey {
+                is_complete: true,
+                ..Survey::default()
+            };
+            for scope in scopes {
+                let part = survey(remote, Some((scope, "")), PAGES / scopes.len().max(1)).await?;
+                all.is_complete &= part.is_complete;
+                all.keys.extend(part.keys);
+            }
+            Ok((all, Some(cachefs::describe(&error))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What a restore would take of these keys, newest first, of one scope.
+fn best<'a>(keys: &[&'a Listed], wanted: &Wanted) -> Option<&'a Listed> {
+    let exact = keys.iter().find(|listed| listed.name.key == wanted.key);
+    let by_prefix = || {
+        wanted.prefixes.iter().find_map(|prefix| {
+            keys.iter()
+                .find(|listed| listed.name.key.as_str().starts_with(prefix))
+        })
+    };
+    exact.or_else(by_prefix).copied()
+}
+
+fn near(candidate: Candidate, scopes: &[Scope]) -> Near {
+    let platform = &candidate.platform;
+    let agree = candidate.comparison.as_ref().map(|it| it.agree);
+    Near {
+        key: candidate.name.key.to_string(),
+        looked_at: scopes.contains(&candidate.name.scope),
+        scope: candidate.name.scope.to_string(),
+        saved_micros: candidate.micros,
+        platform: format!("{} {}", platform.os, platform.arch),
+        host: candidate.creator.host,
+        job: candidate.creator.job,
+        inputs_agree: agree.map(|(agree, _)| agree),
+        inputs: agree.map(|(_, inputs)| inputs),
+        differences: candidate
+            .comparison
+            .map(|comparison| comparison.differences)
+            .unwrap_or_default(),
+    }
+}

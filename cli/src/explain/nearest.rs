@@ -1,0 +1,141 @@
+//! Which of the keys that exist are nearest to one that does not.
+
+use cachefs_store::refs::{Creator, Listed, Platform, RefName, read_newest};
+use cachefs_store::remote::DynRemote;
+use tokio::task::JoinSet;
+
+use super::compare::{Comparison, compare};
+use super::similar::common_words;
+use crate::keys::KeyPart;
+
+/// A key that exists, compared with one that was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    /// The key.
+    pub(crate) name: RefName,
+    /// When it was saved last, in microseconds since 1970.
+    pub(crate) micros: u64,
+    /// Who saved it.
+    pub(crate) creator: Creator,
+    /// Where.
+    pub(crate) platform: Platform,
+    /// Its inputs against ours; `None` when its record does not tell them.
+    pub(crate) comparison: Option<Comparison>,
+}
+
+/// Reads the records of the keys that look nearest, at most `limit` of them at the same time, and
+/// ranks them: by what agrees, then by age. A record that cannot be read is left out.
+pub(super) async fn nearest(
+    remote: &DynRemote,
+    key: &str,
+    parts: &[KeyPart],
+    mut listed: Vec<Listed>,
+    limit: usize,
+) -> Vec<Candidate> {
+    listed.sort_by_key(|listed| {
+        let newest = listed.saves.last().map_or(0, |save| save.micros);
+        std::cmp::Reverse((common_words(key, listed.name.key.as_str()), newest))
+    });
+    let mut reads = JoinSet::new();
+    for listed in listed.into_iter().take(limit) {
+        let remote = remote.clone();
+        reads.spawn(async move { read_newest(&remote, &listed).await });
+    }
+    let mut candidates = Vec::new();
+    while let Some(read) = reads.join_next().await {
+        let record = match read {
+            Ok(Ok(Some(record))) => record,
+            Ok(Err(error)) => {
+                tracing::debug!("a record is passed over: {error}");
+                continue;
+            }
+            _ => continue,
+        };
+        candidates.push(Candidate {
+            name: record.name(),
+            micros: record.id.micros,
+            comparison: parts_of(&record.parts).map(|saved| compare(parts, &saved)),
+            creator: record.creator,
+            platform: record.platform,
+        });
+    }
+    rank(key, &mut candidates);
+    related(key, candidates)
+}
+
+/// Leaves out what is another cache altogether: what has nothing in common with the key, or less
+/// than half of what the nearest has.
+fn related(key: &str, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let nearness = |it: &Candidate| it.comparison.as_ref().map(|it| it.nearness);
+    let best = candidates.iter().find_map(nearness).unwrap_or(0.0);
+    candidates.retain(|candidate| match nearness(candidate) {
+        Some(near) => near > 0.0 && near >= best / 2.0,
+        None => common_words(key, candidate.name.key.as_str()) > 0,
+    });
+    candidates
+}
+
+/// The inputs that a record tells; `None` when it tells none that this version understands.
+pub(super) fn parts_of(parts: &serde_json::Value) -> Option<Vec<KeyPart>> {
+    let parts: Vec<KeyPart> = serde_json::from_value(parts.clone()).ok()?;
+    (!parts.is_empty()).then_some(parts)
+}
+
+fn rank(key: &str, candidates: &mut [Candidate]) {
+    candidates.sort_by(|a, b| {
+        let near = |it: &Candidate| it.comparison.as_ref().map_or(0.0, |c| c.nearness);
+        let text = |it: &Candidate| common_words(key, it.name.key.as_str());
+        near(b)
+            .total_cmp(&near(a))
+            .then(text(b).cmp(&text(a)))
+            .then(b.micros.cmp(&a.micros))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use cachefs_store::refs::{Key, Scope};
+
+    use super::*;
+
+    fn candidate(key: &str, micros: u64, nearness: Option<f64>) -> Candidate {
+        Candidate {
+            name: RefName {
+                scope: Scope::new("main").unwrap(),
+                key: Key::new(key).unwrap(),
+            },
+            micros,
+            creator: Creator::default(),
+            platform: Platform::default(),
+            comparison: nearness.map(|nearness| Comparison {
+                differences: Vec::new(),
+                agree: (0, 0),
+                nearness,
+            }),
+        }
+    }
+
+    #[test]
+    fn agreement_comes_before_text_and_text_before_age() {
+        let mut candidates = [
+            candidate("m2-b", 9, None),
+            candidate("m2-old", 1, Some(0.9)),
+            candidate("m2-new", 2, Some(0.9)),
+            candidate("npm-x", 10, Some(0.1)),
+            candidate("other", 10, None),
+        ];
+        rank("m2-a", &mut candidates);
+        let keys = |candidates: &[Candidate]| -> Vec<String> {
+            candidates
+                .iter()
+                .map(|it| it.name.key.to_string())
+                .collect()
+        };
+        assert_eq!(
+            keys(&candidates),
+            ["m2-new", "m2-old", "npm-x", "m2-b", "other"]
+        );
+        let related = related("m2-a", candidates.to_vec());
+        assert_eq!(keys(&related), ["m2-new", "m2-old", "m2-b"]);
+    }
+}

@@ -1,0 +1,136 @@
+//! An explanation in words.
+
+use super::compare::Difference;
+use super::miss::{Explanation, Near, ScopeReport};
+use crate::output;
+
+/// Digits of a hash that are shown.
+const DIGITS: usize = 12;
+
+/// Prints an explanation to standard output.
+pub(crate) fn print(explanation: &Explanation) {
+    for line in lines(explanation) {
+        output::print(&line);
+    }
+}
+
+fn lines(it: &Explanation) -> Vec<String> {
+    let mut lines = Vec::new();
+    match (it.matched, &it.matched_key, &it.matched_scope) {
+        ("exact", _, Some(scope)) => {
+            lines.push(format!("hit           {} (scope {scope})", it.key))
+        }
+        ("prefix", Some(key), Some(scope)) => {
+            lines.push(format!("miss          {}", it.key));
+            lines.push(format!("would take    {key} (scope {scope}), by prefix"));
+        }
+        _ => lines.push(format!("miss          {}", it.key)),
+    }
+    for prefix in &it.prefixes {
+        lines.push(format!("prefix        {prefix}"));
+    }
+    for scope in &it.looked_at {
+        lines.push(format!("looked in     {}", scope_line(scope)));
+    }
+    for scope in &it.not_looked_at {
+        lines.push(format!("not looked in {}", scope_line(scope)));
+        lines.push(format!(
+            "              --fallback-scope {} would find it, if this build may use it",
+            scope.scope
+        ));
+    }
+    if let Some(why) = &it.others_unknown {
+        lines.push(format!("other scopes  are not known: {why}"));
+    }
+    if !it.all_listed {
+        lines.push(
+            "note          there are more keys than were listed; only those were compared".into(),
+        );
+    }
+    for key in &it.other_platform {
+        lines.push(format!("differs only by case or platform: {key}"));
+    }
+    if it.matched == "exact" {
+        return lines;
+    }
+    if it.nearest.is_empty() {
+        lines.push("nearest       no key is like it".to_owned());
+    }
+    for (number, near) in it.nearest.iter().enumerate() {
+        lines.push(String::new());
+        lines.extend(near_lines(number + 1, near));
+    }
+    lines
+}
+
+fn scope_line(scope: &ScopeReport) -> String {
+    let keys = output::count(scope.keys as u64, "key");
+    match (&scope.matched_key, scope.saved_micros) {
+        (Some(key), Some(micros)) => {
+            let age = output::age(micros);
+            format!("{}: {keys}; has {key}, saved {age}", scope.scope)
+        }
+        _ => format!("{}: {keys}, none that matches", scope.scope),
+    }
+}
+
+fn near_lines(number: usize, near: &Near) -> Vec<String> {
+    let by = match &near.job {
+        Some(job) => format!("job {job} on {}", near.host),
+        None => near.host.clone(),
+    };
+    let scope = match near.looked_at {
+        true => format!("scope {}", near.scope),
+        false => format!("scope {}, not looked in", near.scope),
+    };
+    let mut lines = vec![format!(
+        "{number}. {} ({scope}), saved {} by {by}",
+        near.key,
+        output::age(near.saved_micros)
+    )];
+    match (near.inputs_agree, near.inputs) {
+        (Some(agree), Some(inputs)) if inputs > 0 => {
+            lines.push(format!(
+                "   {agree} of {} agree",
+                output::count(inputs as u64, "input")
+            ));
+        }
+        (Some(_), _) => {}
+        _ => lines.push("   what it was made of is not recorded".to_owned()),
+    }
+    for difference in near.differences.iter().take(20) {
+        lines.push(format!("   {}", detail(difference)));
+    }
+    if near.differences.len() > 20 {
+        lines.push(format!("   and {} more", near.differences.len() - 20));
+    }
+    lines
+}
+
+fn detail(difference: &Difference) -> String {
+    let words = difference.words();
+    match difference {
+        Difference::FileChanged {
+            blake3: Some(is),
+            blake3_saved: Some(was),
+            bytes,
+            bytes_saved,
+            ..
+        } => format!(
+            "{words}: {} ({}) then, {} ({}) now",
+            short(was),
+            output::bytes(*bytes_saved),
+            short(is),
+            output::bytes(*bytes),
+        ),
+        Difference::FileAdded { bytes, .. } => format!("{words} ({})", output::bytes(*bytes)),
+        Difference::FileRemoved { bytes_saved, .. } => {
+            format!("{words} ({})", output::bytes(*bytes_saved))
+        }
+        _ => words,
+    }
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..DIGITS).unwrap_or(hash)
+}

@@ -1,0 +1,100 @@
+//! A file of `NAME=value` lines: GitLab's dotenv report, and what Jenkins reads as properties.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use super::file;
+use super::result::{CacheResult, Hit, identifier, overall};
+
+/// Puts the results into the file. Lines that other commands wrote stay, those of the same names
+/// are replaced: GitLab takes no name twice.
+pub(super) fn update(path: &Path, results: &[&CacheResult]) -> io::Result<()> {
+    let old = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    file::replace(path, &merged(&old, results))
+}
+
+fn merged(old: &str, results: &[&CacheResult]) -> String {
+    let new = variables(results);
+    let is_replaced = |line: &&str| {
+        let name = line.split('=').next().unwrap_or("").trim();
+        new.iter().any(|(given, _)| given == name)
+    };
+    let mut text = String::new();
+    for line in old.lines().filter(|line| !is_replaced(line)) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    for (name, value) in &new {
+        // The format has no way to write the end of a line.
+        let value: String = value.chars().filter(|c| !c.is_control()).collect();
+        text.push_str(&format!("{name}={value}\n"));
+    }
+    text
+}
+
+/// Names and values, as this file and Azure Pipelines have them.
+fn variables(results: &[&CacheResult]) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    let mut put = |suffix: &str, hit, key: &str, matched: Option<&str>| {
+        variables.push((format!("CACHE_HIT{suffix}"), word(hit).to_owned()));
+        variables.push((format!("CACHE_PRIMARY_KEY{suffix}"), key.to_owned()));
+        variables.push((
+            format!("CACHE_MATCHED_KEY{suffix}"),
+            matched.unwrap_or("").to_owned(),
+        ));
+    };
+    let first = |part: fn(&CacheResult) -> Option<&str>| results.iter().find_map(|it| part(it));
+    let key = first(|result| Some(&result.key)).unwrap_or("");
+    let matched = first(|result| result.matched_key.as_deref());
+    put("", overall(results), key, matched);
+    for result in results {
+        if let Some(name) = &result.name {
+            let suffix = format!("_{}", identifier(name, '_').to_uppercase());
+            let hit = result.hit.unwrap_or(Hit::Miss);
+            put(&suffix, hit, &result.key, result.matched_key.as_deref());
+        }
+    }
+    variables
+}
+
+fn word(hit: Hit) -> &'static str {
+    match hit {
+        Hit::Exact => "true",
+        Hit::Partial => "partial",
+        Hit::Miss => "false",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::restored;
+    use super::*;
+
+    #[test]
+    fn own_lines_are_replaced_and_others_stay() {
+        let old = "VERSION=1.2\nCACHE_HIT=false\nCACHE_HITS=7\n";
+        let text = merged(old, &[&restored("m2-1", Hit::Exact)]);
+        assert_eq!(
+            text,
+            "VERSION=1.2\nCACHE_HITS=7\nCACHE_HIT=true\nCACHE_PRIMARY_KEY=m2-1\n\
+             CACHE_MATCHED_KEY=m2-1\n"
+        );
+        let again = merged(&text, &[&restored("m2-2", Hit::Miss)]);
+        assert!(again.contains("CACHE_HIT=false\n") && again.contains("CACHE_MATCHED_KEY=\n"));
+        assert_eq!(again.lines().count(), text.lines().count());
+    }
+
+    #[test]
+    fn a_name_makes_a_suffix_and_no_value_a_line() {
+        let mut result = restored("a\nPATH=/tmp", Hit::Partial);
+        result.name = Some("my cache".to_owned());
+        let text = merged("", &[&result]);
+        assert!(text.contains("CACHE_HIT_MY_CACHE=partial\n"), "{text}");
+        assert!(text.contains("CACHE_PRIMARY_KEY=aPATH=/tmp\n"), "{text}");
+        assert!(!text.lines().any(|line| line.starts_with("PATH=")));
+    }
+}

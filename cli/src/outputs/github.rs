@@ -1,0 +1,118 @@
+//! Outputs of a GitHub step, as `actions/cache` names them.
+
+use std::io::{self, Read as _};
+
+use super::result::{CacheResult, Hit, identifier, overall};
+
+/// The lines for `$GITHUB_OUTPUT`.
+///
+/// # Errors
+/// When the machine has no random numbers: a delimiter that could be guessed would let a key define
+/// outputs.
+pub(super) fn outputs(results: &[&CacheResult]) -> io::Result<String> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let random: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(with_delimiter(results, &format!("cachefs_{random}")))
+}
+
+fn with_delimiter(results: &[&CacheResult], delimiter: &str) -> String {
+    let mut text = String::new();
+    let mut put = |name: &str, value: &str| {
+        text.push_str(&format!("{name}<<{delimiter}\n{value}\n{delimiter}\n"));
+    };
+    let joined = |part: fn(&CacheResult) -> Option<&str>| {
+        let parts: Vec<_> = results.iter().filter_map(|result| part(result)).collect();
+        parts.join("\n")
+    };
+    put("cache-hit", word(overall(results)));
+    put("cache-primary-key", &joined(|result| Some(&result.key)));
+    put(
+        "cache-matched-key",
+        &joined(|result| result.matched_key.as_deref()),
+    );
+    for result in results {
+        let Some(name) = &result.name else { continue };
+        let name = identifier(name, '-');
+        put(&format!("{name}-cache-hit"), result.hit.map_or("", word));
+        put(&format!("{name}-cache-primary-key"), &result.key);
+        let matched = result.matched_key.as_deref().unwrap_or("");
+        put(&format!("{name}-cache-matched-key"), matched);
+    }
+    text
+}
+
+/// `actions/cache` leaves the output empty on a miss, and pipelines test for that.
+fn word(hit: Hit) -> &'static str {
+    match hit {
+        Hit::Exact => "true",
+        Hit::Partial => "false",
+        Hit::Miss => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::restored;
+    use super::*;
+
+    /// Reads outputs as the runner does: `name<<D`, lines, `D`.
+    fn read(text: &str) -> Vec<(String, String)> {
+        let mut lines = text.lines();
+        let mut read = Vec::new();
+        while let Some(line) = lines.next() {
+            let (name, delimiter) = line.split_once("<<").unwrap();
+            let value: Vec<_> = lines
+                .by_ref()
+                .take_while(|line| *line != delimiter)
+                .collect();
+            read.push((name.to_owned(), value.join("\n")));
+        }
+        read
+    }
+
+    fn value(text: &str, name: &str) -> String {
+        let found = read(text).into_iter().find(|(given, _)| given == name);
+        found.unwrap_or_else(|| panic!("no {name} in {text}")).1
+    }
+
+    #[test]
+    fn hits_as_actions_cache_has_them() {
+        for (hit, word) in [
+            (Hit::Exact, "true"),
+            (Hit::Partial, "false"),
+            (Hit::Miss, ""),
+        ] {
+            let text = outputs(&[&restored("m2-1", hit)]).unwrap();
+            assert_eq!(value(&text, "cache-hit"), word);
+            assert_eq!(value(&text, "cache-primary-key"), "m2-1");
+            let matched = if hit == Hit::Miss { "" } else { "m2-1" };
+            assert_eq!(value(&text, "cache-matched-key"), matched);
+        }
+    }
+
+    #[test]
+    fn no_value_can_define_another_output() {
+        let mut result = restored("a", Hit::Exact);
+        result.key = "x\ncachefs_0\ncache-hit<<D\nfalse\nD".to_owned();
+        let text = outputs(&[&result]).unwrap();
+        assert_eq!(read(&text).len(), 3, "{text}");
+        assert_eq!(value(&text, "cache-primary-key"), result.key);
+        let other = outputs(&[&result]).unwrap();
+        assert_ne!(text, other, "the delimiter is not random");
+    }
+
+    #[test]
+    fn several_caches_have_outputs_of_their_own() {
+        let mut maven = restored("m2-1", Hit::Exact);
+        maven.name = Some("maven repo".to_owned());
+        let mut npm = restored("npm-1", Hit::Miss);
+        npm.name = Some("npm".to_owned());
+        let text = outputs(&[&maven, &npm]).unwrap();
+        assert_eq!(value(&text, "cache-hit"), "false");
+        assert_eq!(value(&text, "cache-primary-key"), "m2-1\nnpm-1");
+        assert_eq!(value(&text, "cache-matched-key"), "m2-1");
+        assert_eq!(value(&text, "maven-repo-cache-hit"), "true");
+        assert_eq!(value(&text, "npm-cache-hit"), "");
+    }
+}

@@ -1,0 +1,99 @@
+//! The file of figures that `--metrics-file` names.
+
+use serde::Serialize;
+
+use super::result::{Action, CacheResult, Hit};
+use crate::output::{JSON_VERSION, Requests};
+
+#[derive(Serialize)]
+struct Metrics<'a> {
+    version: u32,
+    cachefs: &'static str,
+    caches: Vec<Cache<'a>>,
+}
+
+#[derive(Serialize)]
+struct Cache<'a> {
+    action: &'static str,
+    name: Option<&'a str>,
+    key: &'a str,
+    scope: &'a str,
+    path: &'a str,
+    #[serde(rename = "match")]
+    matched: Option<&'static str>,
+    matched_key: Option<&'a str>,
+    result: &'static str,
+    layers: u64,
+    files: u64,
+    bytes: u64,
+    new_bytes: u64,
+    milliseconds: f64,
+    requests: Requests,
+    retries: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
+    estimated_cost_usd: Option<f64>,
+    remark: Option<&'a str>,
+}
+
+/// The file's text.
+pub(super) fn json(results: &[CacheResult]) -> String {
+    let caches = results.iter().map(|result| Cache {
+        action: match result.action {
+            Action::Restore => "restore",
+            Action::Save => "save",
+        },
+        name: result.name.as_deref(),
+        key: &result.key,
+        scope: &result.scope,
+        path: &result.path,
+        matched: result.hit.map(|hit| match hit {
+            Hit::Exact => "exact",
+            Hit::Partial => "prefix",
+            Hit::Miss => "miss",
+        }),
+        matched_key: result.matched_key.as_deref(),
+        result: result.result,
+        layers: result.layers,
+        files: result.files,
+        bytes: result.bytes,
+        new_bytes: result.new_bytes,
+        milliseconds: result.elapsed.as_secs_f64() * 1000.0,
+        requests: (&result.traffic).into(),
+        retries: result.traffic.retries,
+        bytes_received: result.traffic.bytes_in,
+        bytes_sent: result.traffic.bytes_out,
+        estimated_cost_usd: result.cost,
+        remark: result.remark.as_deref(),
+    });
+    encode(&Metrics {
+        version: JSON_VERSION,
+        cachefs: cachefs::VERSION,
+        caches: caches.collect(),
+    })
+}
+
+/// JSON on one line.
+pub(super) fn encode(value: &impl Serialize) -> String {
+    // Only maps with keys that are no strings, and what its own code refuses, cannot be encoded.
+    let mut text = serde_json::to_string(value).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::restored;
+    use super::*;
+
+    #[test]
+    fn figures_of_every_cache() {
+        let text = json(&[restored("a", Hit::Exact), restored("b", Hit::Miss)]);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["version"], 1);
+        assert_eq!(value["caches"][0]["match"], "exact");
+        assert_eq!(value["caches"][0]["requests"]["get"], 2);
+        assert_eq!(value["caches"][1]["matched_key"], serde_json::Value::Null);
+        assert_eq!(value["caches"][1]["milliseconds"], 12.0);
+    }
+}

@@ -1,0 +1,78 @@
+//! What is told to the CI system, beside what is printed for people.
+//!
+//! A command hands over one [`CacheResult`] for each cache it restored or saved. Which systems are
+//! told is recognised from the environment ([`select`]) or named with `--outputs`; files that the
+//! user names (`--metrics-file`, `--dotenv`) are written in any case. Each system's conventions are
+//! in a file of their own, as pure functions from results to text. An output that cannot be written
+//! is a warning and never more: the cache itself is in place.
+
+mod annotate;
+mod azure;
+mod cost;
+mod dotenv;
+mod file;
+mod github;
+mod harness;
+mod metrics;
+mod result;
+mod select;
+mod summary;
+#[cfg(test)]
+mod testing;
+
+pub(crate) use annotate::{Annotations, Level};
+pub(crate) use cost::{dollars, estimate};
+pub(crate) use result::{Action, CacheResult, Hit};
+pub(crate) use select::{OutputArgs, Outputs};
+
+use std::path::Path;
+
+use crate::output;
+
+/// Tells everybody who is to be told. `results` are those of one command.
+pub(crate) fn tell(outputs: &Outputs, results: &[CacheResult]) {
+    if results.is_empty() {
+        return;
+    }
+    let restored: Vec<_> = results
+        .iter()
+        .filter(|result| result.action == Action::Restore)
+        .collect();
+    if let (Some(file), false) = (&outputs.github_output, restored.is_empty()) {
+        attempt(
+            file,
+            github::outputs(&restored).and_then(|text| file::append(file, &text)),
+        );
+    }
+    if let Some(file) = &outputs.github_summary {
+        attempt(file, file::append(file, &summary::markdown(results)));
+    }
+    if let (Some(file), false) = (&outputs.drone_output, restored.is_empty()) {
+        attempt(file, file::append(file, &harness::outputs(&restored)));
+    }
+    if let Some(file) = &outputs.cache_intelligence {
+        attempt(
+            file,
+            file::replace(file, &harness::cache_intelligence(results)),
+        );
+    }
+    if outputs.azure && !restored.is_empty() {
+        outputs.command(&azure::variables(&restored));
+    }
+    if let (Some(file), false) = (&outputs.dotenv, restored.is_empty()) {
+        attempt(file, dotenv::update(file, &restored));
+    }
+    if let Some(file) = &outputs.metrics {
+        attempt(file, file::replace(file, &metrics::json(results)));
+    }
+}
+
+fn attempt(file: &Path, outcome: std::io::Result<()>) {
+    if let Err(error) = outcome {
+        output::complain(
+            "warning",
+            &format!("cannot write {}: {error}", output::path(file)),
+            Some("the cache itself is not concerned; --outputs none turns these files off"),
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! What a command did for one cache, as far as outputs tell of it.
+
+use std::time::Duration;
+
+use cachefs_store::remote::Traffic;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Restore,
+    Save,
+}
+
+/// How a restore's key was matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hit {
+    /// The very key.
+    Exact,
+    /// A key with one of the prefixes, or only layers below the key's own.
+    Partial,
+    /// Nothing.
+    Miss,
+}
+
+/// What a command did for one cache.
+#[derive(Debug, Clone)]
+pub(crate) struct CacheResult {
+    /// Restored or saved.
+    pub(crate) action: Action,
+    /// The cache's name, where a command deals with several.
+    pub(crate) name: Option<String>,
+    /// The key that was asked for or saved.
+    pub(crate) key: String,
+    /// The scope that was looked in first or saved to.
+    pub(crate) scope: String,
+    /// The cached path.
+    pub(crate) path: String,
+    /// How the key was matched; a save has none.
+    pub(crate) hit: Option<Hit>,
+    /// The key that was taken.
+    pub(crate) matched_key: Option<String>,
+    /// What came of it in a word, as in the JSON that the command prints.
+    pub(crate) result: &'static str,
+    /// Number of layers.
+    pub(crate) layers: u64,
+    /// Number of files.
+    pub(crate) files: u64,
+    /// Their size.
+    pub(crate) bytes: u64,
+    /// Bytes that a save had to store.
+    pub(crate) new_bytes: u64,
+    /// How long it took.
+    pub(crate) elapsed: Duration,
+    /// Requests and bytes so far.
+    pub(crate) traffic: Traffic,
+    /// Estimated cost of the requests in US dollars, where a price is known.
+    pub(crate) cost: Option<f64>,
+    /// What a miss is most likely due to, or why it failed.
+    pub(crate) remark: Option<String>,
+}
+
+impl CacheResult {
+    /// Whether there is anything at the path that comes from a cache.
+    pub(crate) fn is_found(&self) -> bool {
+        matches!(self.hit, Some(Hit::Exact | Hit::Partial))
+    }
+}
+
+/// One answer for several restores: exact if all are, a miss if all are, partial otherwise.
+pub(crate) fn overall(results: &[&CacheResult]) -> Hit {
+    let all = |hit| results.iter().all(|result| result.hit == Some(hit));
+    if all(Hit::Exact) {
+        Hit::Exact
+    } else if all(Hit::Miss) {
+        Hit::Miss
+    } else {
+        Hit::Partial
+    }
+}
+
+/// The name of a cache, with `separator` for everything that names of outputs may not have.
+pub(crate) fn identifier(name: &str, separator: char) -> String {
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c
+            } else {
+                separator
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,177 @@
+//! Who is to be told, from options and environment.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::Annotations;
+use crate::output;
+
+/// Options about what is told to the CI system.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct OutputArgs {
+    /// Which CI systems get outputs, a summary and annotations: those that are recognised, none, or
+    /// a list of them
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "LIST",
+        env = "CACHEFS_OUTPUTS",
+        value_delimiter = ',',
+        default_value = "auto",
+        hide_short_help = true
+    )]
+    outputs: Vec<System>,
+    /// Write figures of this restore or save to a file, as JSON
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CACHEFS_METRICS_FILE",
+        hide_short_help = true
+    )]
+    metrics_file: Option<PathBuf>,
+    /// Write CACHE_HIT and the like to a file of NAME=value lines, as GitLab's dotenv reports are
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CACHEFS_DOTENV",
+        hide_short_help = true
+    )]
+    dotenv: Option<PathBuf>,
+}
+
+/// A value of `--outputs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum System {
+    Auto,
+    None,
+    Github,
+    Harness,
+    Azure,
+}
+
+/// Who is to be told, and where.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outputs {
+    pub(super) github_output: Option<PathBuf>,
+    pub(super) github_summary: Option<PathBuf>,
+    pub(super) drone_output: Option<PathBuf>,
+    pub(super) cache_intelligence: Option<PathBuf>,
+    pub(super) azure: bool,
+    pub(super) dotenv: Option<PathBuf>,
+    pub(super) metrics: Option<PathBuf>,
+    /// How warnings and errors are shown.
+    pub(crate) annotations: Annotations,
+    /// Whether standard output is for JSON and nothing else.
+    json: bool,
+}
+
+impl Outputs {
+    /// Finds out from the options and the environment; `json` says that the command prints JSON.
+    pub(crate) fn find(
+        args: &OutputArgs,
+        json: bool,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        let set = |name: &str| env(name).filter(|value| !value.is_empty());
+        let is = |system, recognised: bool| {
+            let has = |value| args.outputs.contains(&value);
+            !has(System::None) && (has(system) || (has(System::Auto) && recognised))
+        };
+        let file = |wanted: bool, name: &str| set(name).filter(|_| wanted).map(PathBuf::from);
+        let github = is(
+            System::Github,
+            set("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
+        );
+        let azure = is(System::Azure, set("TF_BUILD").is_some());
+        // Both files are known to nobody else, so that they are named is what is to be recognised.
+        let harness = is(System::Harness, true);
+        Self {
+            github_output: file(github, "GITHUB_OUTPUT"),
+            github_summary: file(github, "GITHUB_STEP_SUMMARY"),
+            drone_output: file(harness, "DRONE_OUTPUT"),
+            cache_intelligence: file(harness, "PLUGIN_CACHE_INTEL_METRICS_FILE"),
+            azure,
+            dotenv: args.dotenv.clone(),
+            metrics: args.metrics_file.clone(),
+            annotations: match (github, azure) {
+                (true, _) => Annotations::GitHub,
+                (false, true) => Annotations::Azure,
+                (false, false) => Annotations::None,
+            },
+            json,
+        }
+    }
+
+    /// Prints commands to the CI system: to standard output, where it looks for them, unless JSON
+    /// goes there.
+    pub(super) fn command(&self, lines: &[String]) {
+        for line in lines {
+            match self.json {
+                true => output::raw(line),
+                false => output::print(line),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: OutputArgs,
+    }
+
+    fn find(flags: &[&str], env: &[(&str, &str)]) -> Outputs {
+        let command = Command::parse_from(std::iter::once(&"x").chain(flags));
+        Outputs::find(&command.args, false, |name| {
+            let found = env.iter().find(|(given, _)| *given == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    const GITHUB: &[(&str, &str)] = &[
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_OUTPUT", "/out"),
+        ("GITHUB_STEP_SUMMARY", "/summary"),
+    ];
+
+    #[test]
+    fn systems_are_recognised() {
+        let github = find(&[], GITHUB);
+        assert_eq!(github.github_output, Some("/out".into()));
+        assert_eq!(github.annotations, Annotations::GitHub);
+        let drone = find(&[], &[("DRONE_OUTPUT", "/drone")]);
+        assert_eq!(drone.drone_output, Some("/drone".into()));
+        assert_eq!(drone.annotations, Annotations::None);
+        let azure = find(&[], &[("TF_BUILD", "True")]);
+        assert!(azure.azure && azure.annotations == Annotations::Azure);
+        let nothing = find(
+            &[],
+            &[("GITHUB_OUTPUT", "/left/over"), ("DRONE_OUTPUT", "")],
+        );
+        assert_eq!((nothing.github_output, nothing.drone_output), (None, None));
+    }
+
+    #[test]
+    fn they_can_be_named_or_turned_off() {
+        let none = find(&["--outputs", "none", "--metrics-file", "m"], GITHUB);
+        assert_eq!(
+            (none.github_output, none.annotations),
+            (None, Annotations::None)
+        );
+        assert_eq!(none.metrics, Some("m".into()));
+        let named = find(&["--outputs", "github,azure"], &[("GITHUB_OUTPUT", "/out")]);
+        assert!(named.github_output.is_some() && named.azure);
+        let only = find(&["--outputs", "azure"], GITHUB);
+        assert_eq!(only.github_output, None);
+    }
+}

@@ -1,0 +1,317 @@
+//! What makes two stacks different, found from their metadata.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+
+use super::{Attr, Ino, Stack};
+use crate::error::Result;
+use crate::id::{ChunkId, PackId};
+use crate::layer::{ContentPiece, Meta, mode};
+use crate::pack::{self, PackRef};
+use crate::remote::DynRemote;
+use crate::task::join_all;
+
+/// How an entry differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Change {
+    /// Only the later stack has it.
+    Added,
+    /// Only the earlier stack has it.
+    Removed,
+    /// Its kind, its content, or what a link leads to is another.
+    Modified,
+    /// Its permissions, owner or extended attributes are others, its content is the same.
+    Attributes,
+    /// Only its time of modification is another.
+    Times,
+}
+
+/// An entry that is not the same in both stacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Path from the root, without a leading slash; empty for the root itself.
+    pub path: Vec<u8>,
+    /// How it differs.
+    pub change: Change,
+    /// What it was, unless it was added.
+    pub before: Option<Attr>,
+    /// What it is, unless it was removed.
+    pub after: Option<Attr>,
+}
+
+/// Lists what differs between two stacks of one remote, in the order of paths.
+///
+/// Directories that both stacks take from the same layers are passed over without a look. No
+/// content is read: files whose bytes lie in different places are told apart by the names of their
+/// chunks, which stand in the trailers of their packs, and those are fetched once each.
+pub async fn compare(remote: &DynRemote, before: &Stack, after: &Stack) -> Result<Vec<Difference>> {
+    let mut walk = Walk {
+        before,
+        after,
+        found: Vec::new(),
+        doubtful: Vec::new(),
+    };
+    walk.directory(&[], Ino::ROOT, Ino::ROOT)?;
+    if let Some(change) = walk.attributes(Ino::ROOT, Ino::ROOT)? {
+        let (old, new) = (before.attr(Ino::ROOT)?, after.attr(Ino::ROOT)?);
+        walk.put(Vec::new(), change, Some(old), Some(new));
+    }
+    let Walk {
+        mut found,
+        doubtful,
+        ..
+    } = walk;
+    settle(remote, before, after, &mut found, doubtful).await?;
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+/// Two files of equal size whose bytes are in different places.
+struct Doubtful {
+    path: Vec<u8>,
+    before: Ino,
+    after: Ino,
+    /// What differs if the content does not.
+    otherwise: Option<Change>,
+}
+
+struct Walk<'a> {
+    before: &'a Stack,
+    after: &'a Stack,
+    found: Vec<Difference>,
+    doubtful: Vec<Doubtful>,
+}
+
+fn entries(stack: &Stack, directory: Ino) -> Result<Vec<(Vec<u8>, Ino)>> {
+    let mut entries = Vec::new();
+    stack.list(directory, 0, |_, name, ino| {
+        entries.push((name.to_vec(), ino));
+        Ok(true)
+    })?;
+    Ok(entries)
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() {
+        name.to_vec()
+    } else {
+        [directory, b"/", name].concat()
+    }
+}
+
+fn pieces(stack: &Stack, ino: Ino, size: u64) -> Result<Vec<ContentPiece>> {
+    stack.pieces(ino, 0..size)?.collect()
+}
+
+impl Walk<'_> {
+    fn put(&mut self, path: Vec<u8>, change: Change, before: Option<Attr>, after: Option<Attr>) {
+        self.found.push(Difference {
+            path,
+            change,
+            before,
+            after,
+        });
+    }
+
+    fn directory(&mut self, path: &[u8], before: Ino, after: Ino) -> Result<()> {
+        if self.before.origin(before)? == self.after.origin(after)? {
+            return Ok(());
+        }
+        let old = entries(self.before, before)?;
+        let new = entries(self.after, after)?;
+        let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return Ok(()),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+            };
+            let was = old.next_if(|_| order.is_le());
+            let is = new.next_if(|_| order.is_ge());
+            match (was, is) {
+                (Some((name, was)), Some((_, is))) => self.both(join(path, name), *was, *is)?,
+                (Some((name, was)), None) => self.one(join(path, name), *was, Change::Removed)?,
+                (None, Some((name, is))) => self.one(join(path, name), *is, Change::Added)?,
+                (None, None) => return Ok(()),
+            }
+        }
+    }
+
+    /// An entry that only one stack has, with all below it.
+    fn one(&mut self, path: Vec<u8>, ino: Ino, change: Change) -> Result<()> {
+        let stack = match change {
+            Change::Added => self.after,
+            _ => self.before,
+        };
+        let mut pending = vec![(path, ino)];
+        while let Some((path, ino)) = pending.pop() {
+            let attr = stack.attr(ino)?;
+            if attr.kind() == mode::DIRECTORY {
+                for (name, child) in entries(stack, ino)? {
+                    pending.push((join(&path, &name), child));
+                }
+            }
+            match change {
+                Change::Added => self.put(path, change, None, Some(attr)),
+                _ => self.put(path, change, Some(attr), None),
+            }
+        }
+        Ok(())
+    }
+
+    fn both(&mut self, path: Vec<u8>, before: Ino, after: Ino) -> Result<()> {
+        let (old, new) = (self.before.attr(before)?, self.after.attr(after)?);
+        if old.kind() == mode::DIRECTORY && new.kind() == mode::DIRECTORY {
+            if let Some(change) = self.attributes(before, after)? {
+                self.put(path.clone(), change, Some(old), Some(new));
+            }
+            return self.directory(&path, before, after);
+        }
+        if old.kind() != new.kind() {
+            // What was a directory, or becomes one, has entries of its own.
+            self.one(path.clone(), before, Change::Removed)?;
+            return self.one(path, after, Change::Added);
+        }
+        if self.before.origin(before)? == self.after.origin(after)? {
+            return Ok(());
+        }
+        let is_same = match old.kind() {
+            mode::FILE if old.size == new.size => {
+                let (was, is) = (
+                    pieces(self.before, before, old.size)?,
+                    pieces(self.after, after, new.size)?,
+                );
+                let in_place = was.len() == is.len()
+                    && was.iter().zip(&is).all(|(was, is)| {
+                        let place = |piece: &ContentPiece| {
+                            let at = |at: crate::frame::ChunkLocation| (at.frame.hash, at.offset);
+                            (piece.start, piece.end, piece.location.map(at))
+                        };
+                        place(was) == place(is)
+                    });
+                if !in_place {
+                    let otherwise = self.attributes(before, after)?;
+                    self.doubtful.push(Doubtful {
+                        path,
+                        before,
+                        after,
+                        otherwise,
+                    });
+                    return Ok(());
+                }
+                true
+            }
+            mode::FILE => false,
+            mode::SYMLINK => {
+                self.before.symlink_target(before)? == self.after.symlink_target(after)?
+            }
+            _ => old.rdev == new.rdev,
+        };
+        let change = match is_same {
+            true => self.attributes(before, after)?,
+            false => Some(Change::Modified),
+        };
+        if let Some(change) = change {
+            self.put(path, change, Some(old), Some(new));
+        }
+        Ok(())
+    }
+
+    fn attributes(&self, before: Ino, after: Ino) -> Result<Option<Change>> {
+        let (old, new) = (self.before.meta(before)?, self.after.meta(after)?);
+        if old == new {
+            return Ok(None);
+        }
+        let but_for_time = Meta {
+            mtime: old.mtime,
+            ..new
+        };
+        Ok(Some(match but_for_time == old {
+            true => Change::Times,
+            false => Change::Attributes,
+        }))
+    }
+}
+
+/// A chunk's place: its pack, the offset of its frame, and its offset in that.
+type Place = (PackId, u32, u32);
+
+/// Decides which of the doubtful files differ, by the names of their chunks.
+async fn settle(
+    remote: &DynRemote,
+    before: &Stack,
+    after: &Stack,
+    found: &mut Vec<Difference>,
+    doubtful: Vec<Doubtful>,
+) -> Result<()> {
+    let chunks = name_chunks(remote, before, after, &doubtful).await?;
+    let names = |stack: &Stack, ino, size| -> Result<Vec<(u64, Option<Option<ChunkId>>)>> {
+        let named = pieces(stack, ino, size)?.into_iter().map(|piece| {
+            let name = piece.location.map(|at| {
+                let place = (at.frame.pack, at.frame.offset, at.offset);
+                chunks.get(&place).copied()
+            });
+            (piece.end, name)
+        });
+        Ok(named.collect())
+    };
+    for file in doubtful {
+        let (old, new) = (before.attr(file.before)?, after.attr(file.after)?);
+        let was = names(before, file.before, old.size)?;
+        // A chunk without a name, of a pack whose trailer lacks it, is like no other.
+        let is_known = was.iter().all(|(_, name)| *name != Some(None));
+        let is_same = is_known && was == names(after, file.after, new.size)?;
+        let change = match is_same {
+            true => file.otherwise,
+            false => Some(Change::Modified),
+        };
+        if let Some(change) = change {
+            found.push(Difference {
+                path: file.path,
+                change,
+                before: Some(old),
+                after: Some(new),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The names of the chunks that doubtful files are made of.
+async fn name_chunks(
+    remote: &DynRemote,
+    before: &Stack,
+    after: &Stack,
+    doubtful: &[Doubtful],
+) -> Result<HashMap<Place, ChunkId>> {
+    let mut known: HashMap<PackId, PackRef> = HashMap::new();
+    for layer in before.layers().iter().chain(after.layers()) {
+        known.extend(layer.packs()?.into_iter().map(|pack| (pack.id, pack)));
+    }
+    let mut wanted = HashSet::new();
+    for file in doubtful {
+        for (stack, ino) in [(before, file.before), (after, file.after)] {
+            let size = stack.attr(ino)?.size;
+            let located = pieces(stack, ino, size)?;
+            wanted.extend(
+                located
+                    .iter()
+                    .filter_map(|piece| Some(piece.location?.frame.pack)),
+            );
+        }
+    }
+    let reads = wanted
+        .iter()
+        .filter_map(|pack| known.get(pack))
+        .map(|pack| pack::read_trailer(remote.clone(), *pack));
+    let mut chunks = HashMap::new();
+    for read in join_all(reads).await {
+        let (pack, trailer) = read?;
+        let places = trailer
+            .chunk_locations(&pack.id)
+            .map(|(id, at)| ((pack.id, at.frame.offset, at.offset), id));
+        chunks.extend(places);
+    }
+    Ok(chunks)
+}

@@ -1,0 +1,92 @@
+//! Comparing stacks against comparing the maps of all their entries.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::model::{build, entries};
+use crate::layer::Layer;
+use crate::remote::FileRemote;
+use crate::stack::{Change, Stack, Walk, compare};
+
+/// Every entry's kind and owner. The root counts like any other.
+fn listed(stack: &Stack) -> BTreeMap<Vec<u8>, (u32, u32)> {
+    Walk::new(stack)
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.path, (entry.attr.kind(), entry.attr.uid)))
+        .collect()
+}
+
+fn differences(before: &Stack, after: &Stack) -> Vec<(Vec<u8>, Change)> {
+    // Trees without files need no chunk's name, so nothing is asked of the remote.
+    let remote: crate::remote::DynRemote = Arc::new(FileRemote::new("/nowhere"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let found = runtime.block_on(compare(&remote, before, after)).unwrap();
+    for difference in &found {
+        assert_eq!(
+            difference.before.is_none(),
+            difference.change == Change::Added
+        );
+        assert_eq!(
+            difference.after.is_none(),
+            difference.change == Change::Removed
+        );
+    }
+    let found = found.into_iter();
+    found.map(|it| (it.path, it.change)).collect()
+}
+
+fn expected(before: &Stack, after: &Stack) -> Vec<(Vec<u8>, Change)> {
+    let (before, after) = (listed(before), listed(after));
+    let mut paths: Vec<_> = before.keys().chain(after.keys()).collect();
+    paths.sort();
+    paths.dedup();
+    let mut found = Vec::new();
+    for path in paths {
+        match (before.get(path), after.get(path)) {
+            (Some(_), None) => found.push((path.clone(), Change::Removed)),
+            (None, Some(_)) => found.push((path.clone(), Change::Added)),
+            (Some((old, _)), Some((new, _))) if old != new => {
+                found.push((path.clone(), Change::Removed));
+                found.push((path.clone(), Change::Added));
+            }
+            (Some(old), Some(new)) if old != new => {
+                found.push((path.clone(), Change::Attributes));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn sorted(mut found: Vec<(Vec<u8>, Change)>) -> Vec<(Vec<u8>, Change)> {
+    found.sort();
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..Default::default() })]
+
+    #[test]
+    fn differences_are_those_of_all_entries(
+        shared in vec(entries(), 0..3),
+        before in vec(entries(), 0..3),
+        after in vec(entries(), 0..3),
+    ) {
+        let layers = |start: usize, specs: &[_]| -> Vec<Arc<Layer>> {
+            specs.iter().enumerate().map(|(n, spec)| build(start + n, spec)).collect()
+        };
+        let stack = |own: Vec<Arc<Layer>>| {
+            Stack::new([layers(1, &shared), own].concat()).unwrap()
+        };
+        // Both sides number their own layers alike, so that some of them are the same.
+        let (before, after) = (stack(layers(10, &before)), stack(layers(10, &after)));
+        let (found, expected) = (differences(&before, &after), expected(&before, &after));
+        prop_assert_eq!(sorted(found), sorted(expected));
+        prop_assert!(differences(&after, &after).is_empty());
+    }
+}

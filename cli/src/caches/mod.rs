@@ -18,7 +18,7 @@ mod restore_output;
 mod save;
 mod save_output;
 
-pub(crate) use cache::{Cache, Keys, Layer};
+pub(crate) use cache::{Cache, Layer};
 pub(crate) use options::{Common, RestoreHow, SaveHow};
 pub(crate) use restore::{Restored, restore_all};
 pub(crate) use restore_output::print_json as print_restored;

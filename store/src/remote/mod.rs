@@ -17,6 +17,7 @@ mod meter;
 mod open;
 mod retry;
 mod s3;
+mod shared;
 
 pub mod conformance;
 

@@ -9,7 +9,7 @@ use cachefs_store::id::StackId;
 use cachefs_store::index::Index;
 use cachefs_store::local::{LayerCache, PackCache, ReadStats};
 use cachefs_store::refs::{self, Found, LayerInfo, MatchKind, Resolved};
-use cachefs_store::remote::Traffic;
+use cachefs_store::remote::{DynRemote, Meter, Traffic, TrafficMeter};
 use cachefs_store::stack::Stack;
 use cachefs_store::trace::Recorder;
 use parking_lot::Mutex;
@@ -85,11 +85,15 @@ impl State {
         let remote = self
             .remotes
             .get(&restore.remote, restore.deadline_ms, &self.cache)?;
-        let before = remote.open.traffic();
+        // Others restore over the same connection at the same time: what this one asks for is
+        // counted apart, whatever its requests take below.
+        let meter = Arc::new(TrafficMeter::default());
+        let counted: DynRemote =
+            Arc::new(Meter::new(remote.open.remote.clone(), Arc::clone(&meter)));
         let (matched, layers, stack) = self.runtime.block_on(async {
             let mut lookups = tokio::task::JoinSet::new();
             for (number, wanted) in restore.wanted.iter().cloned().enumerate() {
-                let remote = remote.open.remote.clone();
+                let remote = counted.clone();
                 lookups.spawn(async move { (number, refs::resolve(&remote, &wanted).await) });
             }
             let mut matched = vec![None; restore.wanted.len()];
@@ -103,7 +107,7 @@ impl State {
             } else {
                 // What earlier jobs read is fetched beside the layers, and not waited for.
                 let trace = traces::fetch(&remote.reader, &layers, restore.prefetch);
-                Some((self.stack(&remote, &layers).await?, trace))
+                Some((self.stack(&counted, &layers).await?, trace))
             };
             Ok::<_, Error>((matched, layers, stack))
         })?;
@@ -120,7 +124,7 @@ impl State {
             matched,
             layers,
             view,
-            traffic: remote.open.traffic() - before,
+            traffic: meter.traffic(),
         })
     }
 
@@ -150,7 +154,7 @@ impl State {
             .get(&open.remote, open.deadline_ms, &self.cache)?;
         let (stack, trace) = self.runtime.block_on(async {
             let trace = traces::fetch(&remote.reader, &open.layers, open.prefetch);
-            Ok::<_, Error>((self.stack(&remote, &open.layers).await?, trace))
+            Ok::<_, Error>((self.stack(&remote.open.remote, &open.layers).await?, trace))
         })?;
         let wish = Wish {
             prefetch: open.prefetch,
@@ -160,10 +164,8 @@ impl State {
         Ok(self.open_view(&remote, stack, trace, wish))
     }
 
-    async fn stack(&self, remote: &RemoteHandle, layers: &[LayerInfo]) -> Result<Stack> {
-        Ok(Stack::new(
-            self.layers.open(&remote.open.remote, layers).await?,
-        )?)
+    async fn stack(&self, remote: &DynRemote, layers: &[LayerInfo]) -> Result<Stack> {
+        Ok(Stack::new(self.layers.open(remote, layers).await?)?)
     }
 
     fn open_view(

@@ -80,9 +80,7 @@ impl Kind {
         let switch = matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse);
         let is = |other: ValueParser| parser.type_id() == other.type_id();
         let is_text = is(ValueParser::string()) || parser.possible_values().is_some();
-        // A cache may have several paths, however many the command takes.
-        let is_list =
-            matches!(arg.get_action(), ArgAction::Append) || arg.get_long() == Some("path");
+        let is_list = matches!(arg.get_action(), ArgAction::Append);
         Self {
             is_list,
             is_switch: switch || is(ValueParser::bool()),

@@ -19,6 +19,7 @@ mod open;
 mod retry;
 mod s3;
 mod spec;
+mod shared;
 
 pub mod conformance;
 

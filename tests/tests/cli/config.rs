@@ -202,6 +202,27 @@ fn a_cache_in_the_path_of_another_is_mounted_over_it() {
 }
 
 #[test]
+fn each_cache_counts_its_own_requests_only() {
+    let cache = |n| format!("[cache.c{n}]\nkey = 'c{n}'\npath = 'c{n}'\nmode = 'mount'\n");
+    let Some(machine) = project(&(0..6).map(cache).collect::<String>()) else {
+        return;
+    };
+    for n in 0..6 {
+        write(&machine.dir(&format!("c{n}")), "file", &n.to_string());
+    }
+    caches(machine.command(["save"]));
+    for restored in caches(machine.command(["restore"])) {
+        assert_eq!(restored["result"], "mounted");
+        // The head, the listing and the layer.
+        assert_eq!(restored["requests"]["list"], 1, "{restored}");
+        assert!(
+            restored["requests"]["get"].as_u64() <= Some(2),
+            "{restored}"
+        );
+    }
+}
+
+#[test]
 fn nearer_values_count_and_tell_where_they_are_from() {
     let Some(machine) = project("prefetch = 'none'\nscope = 'project'\n") else {
         return;

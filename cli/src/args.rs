@@ -54,15 +54,9 @@ pub(crate) struct Global {
     /// Send requests without credentials
     #[arg(long, global = true, env = "CACHEFS_ANONYMOUS")]
     pub(crate) anonymous: bool,
-    /// Whose keys these are, such as a branch
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "CACHEFS_SCOPE",
-        default_value = "default"
-    )]
-    pub(crate) scope: String,
+    /// Whose keys these are [default: in CI pr/N, tag/NAME or branch/NAME, else `default`]
+    #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_SCOPE")]
+    pub(crate) scope: Option<String>,
     /// Longest time that one operation on the remote may take, such as 30s or 2m
     #[arg(long, global = true, value_name = "TIME", env = "CACHEFS_TIMEOUT", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,

@@ -1,6 +1,7 @@
 //! The `cachefs` command.
 
 mod args;
+mod ci;
 mod commands;
 mod exit;
 mod keys;

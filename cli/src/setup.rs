@@ -1,6 +1,5 @@
 //! From the command line to what the library works with.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,6 +11,7 @@ use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, open};
 use tokio::runtime::Runtime;
 
 use crate::args::Global;
+use crate::ci::{self, Ci, Scopes};
 use crate::keys;
 
 /// The store directory that the options name.
@@ -72,9 +72,24 @@ pub(crate) fn remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemot
     ))
 }
 
-/// The scope that the options name.
+/// The scope that the options name, else that of the build.
 pub(crate) fn scope(global: &Global) -> anyhow::Result<Scope> {
-    Ok(Scope::new(global.scope.clone()).map_err(cachefs::Error::from)?)
+    Ok(scopes(global, &[])?.own)
+}
+
+/// The scopes to look in: the one that the options name, else that of the build with its base
+/// and default branch behind it; then `further` ones.
+pub(crate) fn scopes(global: &Global, further: &[String]) -> anyhow::Result<Scopes> {
+    let named = |name: &String| Scope::new(name.clone()).map_err(cachefs::Error::from);
+    let current = std::env::current_dir().context("cannot tell the current directory")?;
+    let mut scopes = match &global.scope {
+        Some(name) => Scopes::only(named(name)?),
+        None => Scopes::of_build(&Ci::new(&ci::environment()), &current),
+    };
+    for name in further {
+        scopes.add(named(name)?);
+    }
+    Ok(scopes)
 }
 
 /// Expands a key's template; `paths` are the cached paths, which a pattern must not look into.
@@ -90,10 +105,7 @@ pub(crate) fn expand_in(
     allow_missing: bool,
     skip: &[PathBuf],
 ) -> anyhow::Result<keys::Expanded> {
-    // A variable that is not UTF-8 can't be part of a key: it counts as not set.
-    let env: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let env = ci::environment();
     let context = keys::Context {
         workspace,
         env: &env,

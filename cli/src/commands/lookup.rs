@@ -16,6 +16,14 @@ pub(crate) struct LookupArgs {
     /// Prefix of keys that will do, the newest first (repeatable)
     #[arg(long, value_name = "PREFIX")]
     restore_key: Vec<String>,
+    /// Look in this scope too, after those of the build (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "CACHEFS_FALLBACK_SCOPE",
+        value_delimiter = ','
+    )]
+    fallback_scope: Vec<String>,
 }
 
 /// What is printed with `--format json`.
@@ -36,7 +44,7 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
         .collect::<anyhow::Result<_>>()?;
     let (runtime, remote) = setup::remote(global)?;
     let wanted = Wanted {
-        scopes: vec![name.scope],
+        scopes: setup::scopes(global, &args.fallback_scope)?.all(),
         key: name.key.clone(),
         prefixes,
     };

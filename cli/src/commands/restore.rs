@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cachefs::Prefetch;
 use cachefs::restore::{Lower, Mode, Outcome, Report, RestoreOptions, restore};
-use cachefs_store::refs::{MatchKind, Resolved, Scope, Wanted};
+use cachefs_store::refs::{MatchKind, Resolved, Wanted};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -101,10 +101,7 @@ struct Printed<'a> {
 
 pub(crate) fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
     let paths = [args.path.clone()];
-    let mut scopes = vec![setup::scope(global)?];
-    for scope in &args.fallback_scope {
-        scopes.push(Scope::new(scope.clone()).map_err(cachefs::Error::from)?);
-    }
+    let scopes = setup::scopes(global, &args.fallback_scope)?.all();
     let mut wanted = Vec::new();
     let mut keys = Vec::new();
     for layer in &args.layer {

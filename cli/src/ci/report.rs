@@ -52,11 +52,6 @@ impl<'a> Ci<'a> {
         self.system.map(|system| system.name)
     }
 
-    /// The environment it was made from.
-    pub(super) fn env(&self) -> &'a BTreeMap<String, String> {
-        self.env
-    }
-
     /// A fact, or `None` when nobody reports it.
     pub(crate) fn get(&self, fact: Fact) -> Option<String> {
         self.report(fact).ok().map(|reported| reported.value)

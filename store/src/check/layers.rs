@@ -3,11 +3,12 @@
 use super::finding::{KeyNumbers, sort_out};
 use super::frames::{FrameDigest, NeededPacks, digest};
 use super::saves::Needed;
-use super::{CheckReport, parallel};
+use super::CheckReport;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, PackId};
 use crate::layer::{self, Layer, ROOT, mode};
 use crate::pack::PackRef;
+use crate::parallel;
 use crate::remote::DynRemote;
 use crate::save::Progress;
 

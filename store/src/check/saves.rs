@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::finding::{Fault, FindingKind, KeyNumbers, Keys, sort_out};
-use super::{CheckOptions, CheckReport, parallel};
+use super::{CheckOptions, CheckReport};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
 use crate::refs::{LayerInfo, Record, RefName, parse_listing};
+use crate::parallel;
 use crate::remote::{DynRemote, ObjectKey};
 use crate::save::Progress;
 

@@ -12,13 +12,19 @@
 //! The object names and the record are documented in `docs/format/ref.md`.
 
 mod name;
+mod promote;
 mod publish;
 mod record;
 mod resolve;
+mod scopes;
 mod unite;
 
 pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
-pub use publish::{delete, publish};
+pub use promote::{Promotion, promote};
+pub use publish::{delete, publish, remove_saves};
 pub use record::{Creator, LayerInfo, Platform, Record};
-pub use resolve::{Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
+pub use resolve::{
+    Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve, unexpired,
+};
+pub use scopes::{ScopeSummary, list_scopes};
 pub use unite::{append, contained, unite};

@@ -80,6 +80,9 @@ pub struct Record {
     /// Saves of this key that are contained in this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub supersedes: Vec<SaveId>,
+    /// When it stops counting, in microseconds since 1970; never, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
     /// Who made it.
     pub creator: Creator,
     /// Where it was made.
@@ -105,6 +108,7 @@ impl Record {
             key: name.key,
             layers,
             supersedes: Vec::new(),
+            expires: None,
             creator,
             platform,
             parts: serde_json::Value::Null,
@@ -117,6 +121,11 @@ impl Record {
             scope: self.scope.clone(),
             key: self.key.clone(),
         }
+    }
+
+    /// Whether it has stopped counting at `now`, in microseconds since 1970.
+    pub fn is_expired(&self, now: u64) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
     }
 
     /// Encodes the record.

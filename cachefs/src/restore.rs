@@ -308,11 +308,19 @@ fn fresh(
         return copy(store, records, path, options, None, None, progress);
     }
     let mut client = Client::connect(store)?;
+    let asked_at = SaveId::now().micros;
     let found = client.restore(request(options))?;
     let Some(view) = found.view else {
         return Ok(miss(path, found));
     };
-    let record = record(&path, How::Mount, &found.matched, &found.layers, options)?;
+    let record = record(
+        &path,
+        How::Mount,
+        &found.matched,
+        &found.layers,
+        options,
+        asked_at,
+    )?;
     records.remove(&path)?;
     // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
     // never a mount that nothing knows of.
@@ -368,6 +376,7 @@ fn record(
     matched: &[Option<Resolved>],
     layers: &[LayerInfo],
     options: &RestoreOptions,
+    restored: u64,
 ) -> Result<Record> {
     let name = matched
         .iter()
@@ -383,6 +392,7 @@ fn record(
         name,
         remote: options.remote.url.clone(),
         layers: layers.to_vec(),
+        restored,
         saved: Vec::new(),
     })
 }
@@ -397,6 +407,7 @@ fn copy(
     instead_of_mount: Option<String>,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    let asked_at = SaveId::now().micros;
     let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
     let policy = options
         .deadline
@@ -453,6 +464,7 @@ fn copy(
         &found.matched,
         &found.layers,
         options,
+        asked_at,
     )?)?;
     Ok(Report {
         outcome: Outcome::Copied {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    check, completions, daemon, delete, doctor, inspect, key, list, lookup, restore, save, stats,
-    umount,
+    check, completions, daemon, delete, doctor, gc, inspect, key, list, lookup, promote, restore,
+    save, scopes, stats, umount,
 };
 
 /// Layered, content-addressed build caches, mounted on demand.
@@ -99,8 +99,14 @@ pub(crate) enum Command {
     List(list::ListArgs),
     /// Show the layers of a key
     Inspect(inspect::InspectArgs),
-    /// Delete a key
+    /// Delete keys
     Delete(delete::DeleteArgs),
+    /// Take keys over into another scope, as when a branch is merged
+    Promote(promote::PromoteArgs),
+    /// List scopes, and delete those that nothing is saved to any more
+    Scopes(scopes::ScopesArgs),
+    /// Remove what no key needs any more from the remote
+    Gc(gc::GcArgs),
     /// Check that what keys name is there and intact
     Check(check::CheckArgs),
     /// Show what is mounted and what the daemon has done
@@ -123,14 +129,17 @@ fn number_and_unit(text: &str) -> Option<(f64, &str)> {
     Some((number.parse().ok()?, unit.trim()))
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let error = || format!("`{text}` is not a time such as 500ms, 30s or 2m");
+/// Reads a time such as `500ms`, `30s`, `2m`, `12h`, `14d` or `2w`; a number alone is seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let error = || format!("`{text}` is not a time such as 500ms, 30s, 2m or 14d");
     let (number, unit) = number_and_unit(text).ok_or_else(error)?;
     let seconds = match unit {
         "ms" => number / 1000.0,
         "" | "s" => number,
         "m" | "min" => number * 60.0,
         "h" => number * 3600.0,
+        "d" => number * 86_400.0,
+        "w" => number * 604_800.0,
         _ => return Err(error()),
     };
     Duration::try_from_secs_f64(seconds)

@@ -1,9 +1,11 @@
 //! The `cachefs` command.
 
 mod args;
+mod caches;
 mod ci;
 mod commands;
 mod exit;
+mod failure;
 mod keys;
 mod machine;
 mod output;

@@ -74,31 +74,30 @@ pub(crate) fn remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemot
 
 /// The scope that the options name, else that of the build.
 pub(crate) fn scope(global: &Global) -> anyhow::Result<Scope> {
-    Ok(scopes(global, &[])?.own)
+    Ok(scopes(global)?.own)
 }
 
 /// The scopes to look in: the one that the options name, else that of the build with its base
-/// and default branch behind it; then `further` ones.
-pub(crate) fn scopes(global: &Global, further: &[String]) -> anyhow::Result<Scopes> {
-    let named = |name: &String| Scope::new(name.clone()).map_err(cachefs::Error::from);
-    let current = std::env::current_dir().context("cannot tell the current directory")?;
-    let mut scopes = match &global.scope {
-        Some(name) => Scopes::only(named(name)?),
-        None => Scopes::of_build(&Ci::new(&ci::environment()), &current),
-    };
-    for name in further {
-        scopes.add(named(name)?);
-    }
-    Ok(scopes)
+/// and default branch behind it.
+pub(crate) fn scopes(global: &Global) -> anyhow::Result<Scopes> {
+    Ok(match &global.scope {
+        Some(name) => Scopes::only(scope_named(name)?),
+        None => Scopes::of_build(&Ci::new(&ci::environment()), &workspace()?),
+    })
 }
 
-/// Expands a key's template; `paths` are the cached paths, which a pattern must not look into.
-pub(crate) fn expand(template: &str, paths: &[PathBuf]) -> anyhow::Result<keys::Expanded> {
-    let current = std::env::current_dir().context("cannot tell the current directory")?;
-    expand_in(&current, template, false, paths)
+/// A scope by its name.
+pub(crate) fn scope_named(name: &str) -> anyhow::Result<Scope> {
+    Ok(Scope::new(name).map_err(cachefs::Error::from)?)
 }
 
-/// Expands a template in a given workspace.
+/// The directory that files and patterns in templates start from, unless something else is said.
+pub(crate) fn workspace() -> anyhow::Result<PathBuf> {
+    std::env::current_dir().context("cannot tell the current directory")
+}
+
+/// Expands a template in a given workspace; patterns do not look into the directories `skip`, the
+/// paths of the cache.
 pub(crate) fn expand_in(
     workspace: &Path,
     template: &str,
@@ -116,9 +115,13 @@ pub(crate) fn expand_in(
     Ok(keys::expand(template, &context)?)
 }
 
-/// Expands a template and checks that the result can be a key.
-pub(crate) fn key(template: &str, paths: &[PathBuf]) -> anyhow::Result<(Key, keys::Expanded)> {
-    let expanded = expand(template, paths)?;
+/// Expands a template in a given workspace, and checks that the result can be a key.
+pub(crate) fn key_in(
+    workspace: &Path,
+    template: &str,
+    paths: &[PathBuf],
+) -> anyhow::Result<(Key, keys::Expanded)> {
+    let expanded = expand_in(workspace, template, false, paths)?;
     let key = Key::new(expanded.key.clone()).map_err(cachefs::Error::from)?;
     Ok((key, expanded))
 }
@@ -127,6 +130,6 @@ pub(crate) fn key(template: &str, paths: &[PathBuf]) -> anyhow::Result<(Key, key
 pub(crate) fn name(global: &Global, template: &str) -> anyhow::Result<RefName> {
     Ok(RefName {
         scope: scope(global)?,
-        key: key(template, &[])?.0,
+        key: key_in(&workspace()?, template, &[])?.0,
     })
 }

@@ -1,5 +1,6 @@
 //! Saving: from a path to a published layer with what changed.
 
+mod collected;
 mod dry;
 mod file_list;
 mod publish;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use cachefs_store::gc::Condemned;
 use cachefs_store::id::{RepoId, StackId};
 use cachefs_store::layer::BuiltLayer;
 use cachefs_store::local::{LayerCache, PackCache};
@@ -50,6 +52,8 @@ pub struct SaveOptions {
     pub parts: serde_json::Value,
     /// Finds out what would be saved, and writes nothing.
     pub dry_run: bool,
+    /// Lets the key expire this long after the save.
+    pub ttl: Option<Duration>,
     /// Reads every file, also those that are as they were when an earlier save read them.
     pub ignore_times: bool,
 }
@@ -125,13 +129,14 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     let mut source = source::find(&records, &options.path)?;
 
     let repository = Repository::new(open.remote.clone());
-    let (repo, existing) = runtime.block_on(async {
+    let (repo, existing, condemned) = runtime.block_on(async {
         tokio::join!(
             identify(&repository, options.dry_run),
-            read_existing(&open.remote, &options.name)
+            read_existing(&open.remote, &options.name),
+            Condemned::read(&open.remote)
         )
     });
-    let (repo, existing) = (repo?, existing?);
+    let (repo, existing, condemned) = (repo?, existing?, condemned?);
     let context = Context {
         options,
         remote: open.remote.clone(),
@@ -145,6 +150,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
             remote: open.remote.clone(),
             repo,
             index: Arc::new(IndexOverSocket::connect(store.clone())?),
+            condemned: Arc::new(condemned),
             cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
         },
         runtime,
@@ -152,7 +158,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     };
     // A path that was never restored is compared with what the key holds.
     if source.base.is_empty() && !source.restored() {
-        source.base = refs::unite(existing.clone()).0;
+        source.base = refs::unite(refs::unexpired(existing.clone())).0;
     }
     let from = stack_id(&source.base);
     let change = context.change(&source)?;

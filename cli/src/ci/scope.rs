@@ -67,8 +67,21 @@ impl Scopes {
         scopes
     }
 
+    /// These, and further ones to look in after them.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for a name that is no scope's.
+    pub(crate) fn with(&self, further: &[String]) -> Result<Self, cachefs::Error> {
+        let mut scopes = self.clone();
+        for name in further {
+            scopes.add(Scope::new(name.clone())?);
+        }
+        Ok(scopes)
+    }
+
     /// Adds a scope to look in, unless it is there.
-    pub(crate) fn add(&mut self, scope: Scope) {
+    fn add(&mut self, scope: Scope) {
         if scope != self.own && !self.fallback.contains(&scope) {
             self.fallback.push(scope);
         }

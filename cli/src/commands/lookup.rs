@@ -31,20 +31,22 @@ pub(crate) struct LookupArgs {
 struct Printed {
     key: String,
     matched_key: Option<String>,
+    matched_scope: Option<String>,
     #[serde(rename = "match")]
     matched: &'static str,
 }
 
 pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
     let name = setup::name(global, &args.key)?;
+    let workspace = setup::workspace()?;
     let prefixes = args
         .restore_key
         .iter()
-        .map(|prefix| setup::expand(prefix, &[]).map(|expanded| expanded.key))
+        .map(|prefix| setup::expand_in(&workspace, prefix, false, &[]).map(|expanded| expanded.key))
         .collect::<anyhow::Result<_>>()?;
     let (runtime, remote) = setup::remote(global)?;
     let wanted = Wanted {
-        scopes: setup::scopes(global, &args.fallback_scope)?.all(),
+        scopes: setup::scopes(global)?.with(&args.fallback_scope)?.all(),
         key: name.key.clone(),
         prefixes,
     };
@@ -56,6 +58,7 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
         Some(MatchKind::Prefix(_)) => "prefix",
         None => "miss",
     };
+    let matched_scope = found.as_ref().map(|found| found.name.scope.to_string());
     let matched_key = found.map(|found| found.name.key.to_string());
     match (&matched_key, global.format) {
         (_, Format::Json) => {
@@ -63,6 +66,7 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
             output::print_json(&Printed {
                 key,
                 matched_key: matched_key.clone(),
+                matched_scope,
                 matched,
             })?;
         }

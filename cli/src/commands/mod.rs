@@ -5,21 +5,22 @@ pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod delete;
 pub(crate) mod doctor;
+pub(crate) mod gc;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod lookup;
+pub(crate) mod promote;
 pub(crate) mod restore;
 pub(crate) mod save;
+pub(crate) mod scopes;
 pub(crate) mod stats;
 pub(crate) mod umount;
 
 use std::process::ExitCode;
 
-use cachefs_store::ErrorKind;
-
-use crate::args::{Cli, Command, Global};
-use crate::keys::KeyError;
+use crate::args::{Cli, Command};
+use crate::failure::failure;
 use crate::{exit, output};
 
 /// Runs the command; everything it has to say has been said when it returns.
@@ -33,6 +34,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::List(args) => (list::run(&global, &args), false),
         Command::Inspect(args) => (inspect::run(&global, &args), false),
         Command::Delete(args) => (delete::run(&global, &args), false),
+        Command::Promote(args) => (promote::run(&global, &args), false),
+        Command::Scopes(args) => (scopes::run(&global, &args), false),
+        Command::Gc(args) => (gc::run(&global, &args), false),
         Command::Check(args) => (check::run(&global, &args), false),
         Command::Stats(args) => (stats::run(&global, &args), false),
         Command::Key(args) => (key::run(&global, &args), false),
@@ -42,31 +46,15 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
-        Err(error) => ExitCode::from(fail(&global, &error, soft)),
+        Err(error) => {
+            let failure = failure(&global, &error, soft);
+            if failure.code == exit::INTERRUPTED {
+                output::say(output::INTERRUPTED);
+            }
+            for line in &failure.lines {
+                output::say(line);
+            }
+            ExitCode::from(failure.code)
+        }
     }
-}
-
-/// Reports an error; returns the exit code.
-fn fail(global: &Global, error: &anyhow::Error, soft: bool) -> u8 {
-    if let Some(error) = error.downcast_ref::<KeyError>() {
-        output::say(&format!("error: {error}\n\n{}\n", error.pointer()));
-        output::say(&format!("  hint: {}", error.hint()));
-        return exit::USAGE;
-    }
-    let (kind, message, hint) = match error.downcast_ref::<cachefs::Error>() {
-        Some(known) => (known.kind(), cachefs::describe(known), known.hint()),
-        None => (ErrorKind::Local, format!("{error:#}"), None),
-    };
-    if kind == ErrorKind::Cancelled {
-        output::say(output::INTERRUPTED);
-        return exit::INTERRUPTED;
-    }
-    let passes = soft && !global.strict_errors && exit::is_soft(kind);
-    if !passes {
-        output::complain("error", &message, hint.as_deref());
-        return exit::code(kind);
-    }
-    output::complain("warning", &message, hint.as_deref());
-    output::say("  the build goes on without the cache (use --strict-errors to stop it here)");
-    exit::SUCCESS
 }

@@ -1,9 +1,9 @@
 //! Fetching every layer and looking at all that is in it.
 
+use super::CheckReport;
 use super::finding::{KeyNumbers, sort_out};
 use super::frames::{FrameDigest, NeededPacks, digest};
 use super::saves::Needed;
-use super::CheckReport;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, PackId};
 use crate::layer::{self, Layer, ROOT, mode};

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::CheckReport;
 use super::finding::{Fault, sort_out};
 use super::frames::{FrameDigest, NeededPack, NeededPacks, digest};
-use super::CheckReport;
 use crate::error::{Error, Result};
 use crate::frame::{self, ChunkLocation, FrameLocation};
 use crate::id::{ChunkId, PackId};

@@ -7,8 +7,8 @@ use super::finding::{Fault, FindingKind, KeyNumbers, Keys, sort_out};
 use super::{CheckOptions, CheckReport};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
-use crate::refs::{LayerInfo, Record, RefName, parse_listing};
 use crate::parallel;
+use crate::refs::{LayerInfo, Record, RefName, parse_listing};
 use crate::remote::{DynRemote, ObjectKey};
 use crate::save::Progress;
 

@@ -95,16 +95,21 @@ impl Condemned {
     }
 
     /// The first of `layers` that a ref published now might not keep from being removed.
-    pub fn about_to_go<'a>(
+    pub fn layer_about_to_go(
         &self,
-        layers: impl IntoIterator<Item = &'a LayerId>,
+        layers: impl IntoIterator<Item = LayerId>,
         now: u64,
     ) -> Option<LayerId> {
-        let safe = now.saturating_add(micros(LEASE));
-        layers
-            .into_iter()
-            .find(|layer| self.layers.get(layer).is_some_and(|until| *until < safe))
-            .copied()
+        about_to_go(&self.layers, layers, now)
+    }
+
+    /// The same for packs.
+    pub fn pack_about_to_go(
+        &self,
+        packs: impl IntoIterator<Item = PackId>,
+        now: u64,
+    ) -> Option<PackId> {
+        about_to_go(&self.packs, packs, now)
     }
 
     fn encode(&self) -> Result<Bytes> {
@@ -155,6 +160,16 @@ impl Condemned {
     }
 }
 
+fn about_to_go<T: Ord>(
+    listed: &BTreeMap<T, u64>,
+    objects: impl IntoIterator<Item = T>,
+    now: u64,
+) -> Option<T> {
+    let safe = now.saturating_add(micros(LEASE));
+    let goes = |object: &T| listed.get(object).is_some_and(|until| *until < safe);
+    objects.into_iter().find(goes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,8 +205,8 @@ mod tests {
             layers: BTreeMap::from([(layer, 3 * hour)]),
             ..Condemned::default()
         };
-        assert_eq!(list.about_to_go([&layer], hour), None);
-        assert_eq!(list.about_to_go([&layer], 2 * hour + 1), Some(layer));
-        assert_eq!(list.about_to_go([&LayerId([2; 32])], 9 * hour), None);
+        assert_eq!(list.layer_about_to_go([layer], hour), None);
+        assert_eq!(list.layer_about_to_go([layer], 2 * hour + 1), Some(layer));
+        assert_eq!(list.layer_about_to_go([LayerId([2; 32])], 9 * hour), None);
     }
 }

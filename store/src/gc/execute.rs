@@ -1,7 +1,5 @@
 //! A run of the collector.
 
-use serde::Serialize;
-
 use super::GcOptions;
 use super::condemned::Condemned;
 use super::inventory::Inventory;
@@ -26,32 +24,6 @@ pub struct Report {
     pub keys: u64,
     /// Layers that keys name and that are not there: `check` says whose.
     pub missing: u64,
-}
-
-/// A number of objects, for those who print it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Removed {
-    /// Layers.
-    pub layers: u64,
-    /// Packs.
-    pub packs: u64,
-    /// Traces.
-    pub traces: u64,
-    /// Bytes of all.
-    pub bytes: u64,
-}
-
-impl Report {
-    /// What was removed, in numbers.
-    pub fn removed(&self) -> Removed {
-        let removal = &self.plan.removal;
-        Removed {
-            layers: removal.layers.len() as u64,
-            packs: removal.packs.len() as u64,
-            traces: removal.traces.len() as u64,
-            bytes: removal.bytes,
-        }
-    }
 }
 
 /// Collects: condemns what has no use, and removes what was condemned long enough ago.

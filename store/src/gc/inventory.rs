@@ -248,9 +248,7 @@ async fn packs_of(
     });
     match packs.await {
         Err(error @ Error::Unsupported { .. }) => Err(error),
-        Err(error) if error.kind() == ErrorKind::Integrity && !in_use => {
-            Ok(Some(BTreeSet::new()))
-        }
+        Err(error) if error.kind() == ErrorKind::Integrity && !in_use => Ok(Some(BTreeSet::new())),
         other => other.map(Some),
     }
 }

@@ -58,6 +58,17 @@ pub struct Removal {
     pub bytes: u64,
 }
 
+impl Removal {
+    /// Layers and packs in numbers; the bytes are those of traces, too.
+    pub fn garbage(&self) -> Garbage {
+        Garbage {
+            layers: self.layers.len() as u64,
+            packs: self.packs.len() as u64,
+            bytes: self.bytes,
+        }
+    }
+}
+
 /// What a run would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
@@ -140,12 +151,16 @@ pub fn plan(inventory: &Inventory, options: &GcOptions) -> Plan {
         }
     }
     let left = plan.list_afterwards();
-    plan.next = left.layers.values().chain(left.packs.values()).min().copied();
+    plan.next = left
+        .layers
+        .values()
+        .chain(left.packs.values())
+        .min()
+        .copied();
     let removal = &mut plan.removal;
     for (trace, referring) in &inventory.traces {
-        let is_there = |pack: &PackId| {
-            inventory.packs.contains_key(pack) && !removal.packs.contains(pack)
-        };
+        let is_there =
+            |pack: &PackId| inventory.packs.contains_key(pack) && !removal.packs.contains(pack);
         if referring.packs.is_empty() || !referring.packs.iter().all(is_there) {
             removal.traces.insert(trace.clone());
             removal.bytes += referring.size;

@@ -54,7 +54,8 @@ pub async fn promote(
     if !adds && is_permanent {
         return Ok(Promotion::AlreadyThere);
     }
-    if let Some(layer) = condemned.about_to_go(stack.iter().map(|layer| &layer.id), SaveId::now().micros) {
+    let layers = stack.iter().map(|layer| layer.id);
+    if let Some(layer) = condemned.layer_about_to_go(layers, SaveId::now().micros) {
         return Err(Error::BeingCollected {
             what: format!("layer {layer} of {from}"),
         });

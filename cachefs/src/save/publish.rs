@@ -107,7 +107,7 @@ pub(super) fn publish(
         put_layer(context, &built.id, built.bytes.clone())?;
     }
     squash_if_deep(context, &mut report)?;
-    collected::confirm(context, source, &named, &report.layers, &change.packed)?;
+    collected::confirm_all(context, source, &named, &report.layers, &change.packed)?;
     let name = context.options.name.clone();
     let mut record = RefRecord::new(
         name.clone(),

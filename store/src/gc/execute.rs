@@ -48,9 +48,11 @@ pub async fn collect(
     })
 }
 
+/// Does what was planned of an inventory, whose list was `before`.
+///
 /// The list first, so that nothing is removed that savers are not warned of; then keys, layers
 /// before their packs, and the list again.
-async fn execute(
+pub async fn execute(
     remote: &DynRemote,
     before: &Condemned,
     plan: &Plan,

@@ -10,18 +10,18 @@
 //! and executes it.
 
 mod condemned;
+mod confirm;
 mod execute;
 mod inventory;
 mod plan;
-#[cfg(test)]
-mod tests;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use condemned::{Condemned, object_key};
-pub use execute::{Report, collect};
+pub use confirm::{Needs, confirm};
+pub use execute::{Report, collect, execute};
 pub use inventory::Inventory;
 pub use plan::{DropReason, DroppedKey, Garbage, Plan, Removal, plan};
 

@@ -7,6 +7,8 @@ mod bent;
 #[cfg(test)]
 mod checking;
 #[cfg(test)]
+mod collecting;
+#[cfg(test)]
 mod copies_cut_short;
 #[cfg(test)]
 mod copying;

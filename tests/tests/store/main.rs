@@ -21,6 +21,8 @@ mod keys;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
+mod rounds;
+#[cfg(test)]
 mod seen;
 #[cfg(test)]
 mod workbench;

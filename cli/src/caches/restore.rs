@@ -94,7 +94,7 @@ impl Run<'_> {
     fn restore(&self, job: &super::Job, display: &Display) -> Restored {
         let result = match &job.keys {
             Ok(keys) => self.one(job, keys, display),
-            Err(error) => Err(failure(self.global, error, true)),
+            Err(error) => Err(failure(error, !self.global.strict_errors)),
         };
         let code = match &result {
             Ok(report) if job.cache.restore.fail_on_cache_miss && !is_complete(report) => {
@@ -119,7 +119,7 @@ impl Run<'_> {
             let options = RestoreOptions {
                 path: job.path.clone(),
                 remote: self.remote.clone(),
-                wanted: keys.wanted(&scopes.all()),
+                wanted: keys.wanted(&job.cache, &scopes.all()),
                 mode: how.mode.into(),
                 lower: how.lower.into(),
                 prefetch: how.prefetch.into(),
@@ -128,7 +128,7 @@ impl Run<'_> {
             };
             restore(&self.store, &options, &display.job())
         });
-        restored.map_err(|error| failure(self.global, &error.into(), true))
+        restored.map_err(|error| failure(&error.into(), !self.global.strict_errors))
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
         scopes: setup::scopes(global)?.with(&args.fallback_scope)?.all(),
         key: name.key.clone(),
         prefixes,
+        role: None,
     };
     let found = runtime
         .block_on(async { resolve(&remote.remote, &wanted).await })

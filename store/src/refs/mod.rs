@@ -27,4 +27,4 @@ pub use resolve::{
     Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve, unexpired,
 };
 pub use scopes::{ScopeSummary, list_scopes};
-pub use unite::{append, contained, unite};
+pub use unite::{append, contained, stack, unite};

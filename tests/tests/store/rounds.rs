@@ -89,6 +89,7 @@ fn found_in_the_last(scopes: &[&str], prefixes: &[&str]) {
         scopes: scopes.iter().copied().map(scope).collect(),
         key: Key::new("k").unwrap(),
         prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
+        role: None,
     };
     let last = RefName {
         scope: scope(scopes[scopes.len() - 1]),

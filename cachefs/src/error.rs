@@ -189,6 +189,10 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::Changed { .. } => {
             Some("save again when nothing writes to the directory any more".to_owned())
         }
+        StoreError::BeingCollected { .. } => Some(
+            "the key that the path was restored from was deleted meanwhile; `cachefs gc` once more, or restore another key, and save again"
+                .to_owned(),
+        ),
         StoreError::Unsupported { .. } => Some("it was written by a newer cachefs; update this one".to_owned()),
         StoreError::Damaged { .. } => {
             Some("`cachefs check --read-data` shows what else is damaged; deleting the key and saving again repairs it".to_owned())

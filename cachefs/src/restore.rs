@@ -320,6 +320,7 @@ fn fresh(
         return copy(store, records, path, options, None, None, progress);
     }
     let mut client = Client::connect(store)?;
+    let asked_at = SaveId::now().micros;
     let found = client.restore(request(options))?;
     let Some(view) = found.view else {
         return Ok(miss(path, found));
@@ -328,7 +329,14 @@ fn fresh(
         client.close(view.view)?;
         return Err(cachefs_store::Error::Cancelled.into());
     }
-    let record = record(&path, How::Mount, &found.matched, &found.layers, options)?;
+    let record = record(
+        &path,
+        How::Mount,
+        &found.matched,
+        &found.layers,
+        options,
+        asked_at,
+    )?;
     records.remove(&path)?;
     // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
     // never a mount that nothing knows of.
@@ -384,6 +392,7 @@ fn record(
     matched: &[Option<Resolved>],
     layers: &[LayerInfo],
     options: &RestoreOptions,
+    restored: u64,
 ) -> Result<Record> {
     let name = matched
         .iter()
@@ -399,6 +408,7 @@ fn record(
         name,
         remote: options.remote.url.clone(),
         layers: layers.to_vec(),
+        restored,
         saved: Vec::new(),
     })
 }
@@ -413,6 +423,7 @@ fn copy(
     instead_of_mount: Option<String>,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    let asked_at = SaveId::now().micros;
     let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
     let policy = options
         .deadline
@@ -457,6 +468,7 @@ fn copy(
         &found.matched,
         &found.layers,
         options,
+        asked_at,
     )?)?;
     Ok(Report {
         outcome: Outcome::Copied {

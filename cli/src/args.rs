@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    check, completions, config, daemon, delete, diff, doctor, explain, inspect, key, list, lookup,
-    restore, save, stats, umount,
+    check, completions, config, daemon, delete, diff, doctor, explain, gc, inspect, key, list,
+    lookup, promote, restore, save, scopes, stats, umount,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -46,15 +46,9 @@ pub(crate) struct Global {
     /// Local store directory [default: /var/lib/cachefs for root, else $XDG_CACHE_HOME/cachefs]
     #[arg(long, global = true, value_name = "DIR", env = "CACHEFS_STORE")]
     pub(crate) store: Option<PathBuf>,
-    /// Whose keys these are, such as a branch
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "CACHEFS_SCOPE",
-        default_value = "default"
-    )]
-    pub(crate) scope: String,
+    /// Whose keys these are [default: in CI pr/N, tag/NAME or branch/NAME, else `default`]
+    #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_SCOPE")]
+    pub(crate) scope: Option<String>,
     /// Longest time that one operation on the remote may take, such as 30s or 2m
     #[arg(long, global = true, value_name = "TIME", env = "CACHEFS_TIMEOUT", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
@@ -132,8 +126,14 @@ pub(crate) enum Command {
     Diff(diff::DiffArgs),
     /// Tell why a key was not found, or how a restored cache is used
     Explain(explain::ExplainArgs),
-    /// Delete a key
+    /// Delete keys
     Delete(delete::DeleteArgs),
+    /// Take keys over into another scope, as when a branch is merged
+    Promote(promote::PromoteArgs),
+    /// List scopes, and delete those that nothing is saved to any more
+    Scopes(scopes::ScopesArgs),
+    /// Remove what no key needs any more from the remote
+    Gc(gc::GcArgs),
     /// Check that what keys name is there and intact
     Check(check::CheckArgs),
     /// Show what is mounted and what the daemon has done
@@ -170,15 +170,17 @@ fn number_and_unit(text: &str) -> Option<(f64, &str)> {
     Some((number.parse().ok()?, unit.trim()))
 }
 
-/// Reads a time such as `500ms`, `30s` or `2m`.
+/// Reads a time such as `500ms`, `30s`, `2m`, `12h`, `14d` or `2w`; a number alone is seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let error = || format!("`{text}` is not a time such as 500ms, 30s or 2m");
+    let error = || format!("`{text}` is not a time such as 500ms, 30s, 2m or 14d");
     let (number, unit) = number_and_unit(text).ok_or_else(error)?;
     let seconds = match unit {
         "ms" => number / 1000.0,
         "" | "s" => number,
         "m" | "min" => number * 60.0,
         "h" => number * 3600.0,
+        "d" => number * 86_400.0,
+        "w" => number * 604_800.0,
         _ => return Err(error()),
     };
     Duration::try_from_secs_f64(seconds)

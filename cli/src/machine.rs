@@ -2,22 +2,15 @@
 
 use cachefs_store::refs::{Creator, Platform};
 
+use crate::ci::{self, Ci, Fact};
+
 /// This process, as the creator of a save.
 pub(crate) fn creator() -> Creator {
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned();
-    let job = [
-        "CACHEFS_JOB",
-        "GITHUB_JOB",
-        "CI_JOB_NAME",
-        "DRONE_STEP_NAME",
-        "BUILDKITE_LABEL",
-        "JOB_NAME",
-    ]
-    .iter()
-    .find_map(|name| std::env::var(name).ok().filter(|job| !job.is_empty()));
+    let job = Ci::new(&ci::environment()).get(Fact::Job);
     Creator {
         host,
         version: cachefs::VERSION.to_owned(),

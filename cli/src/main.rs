@@ -2,6 +2,7 @@
 
 mod args;
 mod caches;
+mod ci;
 mod commands;
 mod config;
 mod exit;

@@ -95,8 +95,8 @@ pub(crate) fn bytes(bytes: u64) -> String {
 /// `1 file`, `2 files`.
 pub(crate) fn count(number: u64, thing: &str) -> String {
     let plural = match thing.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None => format!("{thing}s"),
+        Some(stem) if !stem.ends_with('e') => format!("{stem}ies"),
+        _ => format!("{thing}s"),
     };
     if number == 1 {
         format!("1 {thing}")
@@ -185,6 +185,7 @@ mod tests {
         assert_eq!(bytes(123_456_789), "123 MB");
         assert_eq!(count(1, "file"), "1 file");
         assert_eq!(count(2, "entry"), "2 entries");
+        assert_eq!(count(2, "key"), "2 keys");
         assert_eq!(span(Duration::from_millis(12)), "12 ms");
     }
 }

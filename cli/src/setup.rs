@@ -1,6 +1,5 @@
 //! From the command line to what the library works with.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,6 +12,7 @@ use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, open};
 use tokio::runtime::Runtime;
 
 use crate::args::Global;
+use crate::ci::{self, Ci, Scopes};
 use crate::keys;
 
 /// The store directory that the options name.
@@ -67,9 +67,23 @@ pub(crate) fn remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemot
     ))
 }
 
-/// The scope that the options name.
+/// The scope that the options name, else that of the build.
 pub(crate) fn scope(global: &Global) -> anyhow::Result<Scope> {
-    Ok(Scope::new(global.scope.clone()).map_err(cachefs::Error::from)?)
+    Ok(scopes(global)?.own)
+}
+
+/// The scopes to look in: the one that the options name, else that of the build with its base
+/// and default branch behind it.
+pub(crate) fn scopes(global: &Global) -> anyhow::Result<Scopes> {
+    Ok(match &global.scope {
+        Some(name) => Scopes::only(scope_named(name)?),
+        None => Scopes::of_build(&Ci::new(&ci::environment()), &workspace()?),
+    })
+}
+
+/// A scope by its name.
+pub(crate) fn scope_named(name: &str) -> anyhow::Result<Scope> {
+    Ok(Scope::new(name).map_err(cachefs::Error::from)?)
 }
 
 /// The directory that files and patterns in templates start from, unless something else is said.
@@ -97,10 +111,7 @@ pub(crate) fn expand_in(
         [] => None,
         paths => Some(path_set(workspace, paths)?),
     };
-    // A variable that is not UTF-8 can't be part of a key: it counts as not set.
-    let env: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let env = ci::environment();
     let context = keys::Context {
         workspace,
         env: &env,

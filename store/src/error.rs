@@ -75,6 +75,12 @@ pub enum Error {
     /// A key or a scope can't be used.
     #[error("{0}")]
     InvalidName(String),
+    /// The collector is about to remove, or has removed, what a new ref would name.
+    #[error("{what} is being removed, or gone, because no key needed it")]
+    BeingCollected {
+        /// The object, as `layer 12ab…`.
+        what: String,
+    },
     /// A failure that several readers were told of.
     #[error(transparent)]
     Shared(Arc<Error>),
@@ -115,7 +121,7 @@ impl Error {
             },
             Self::Io { .. } | Self::Index(_) => ErrorKind::Local,
             Self::Damaged { .. } | Self::Unsupported { .. } => ErrorKind::Integrity,
-            Self::Changed { .. } => ErrorKind::Changed,
+            Self::Changed { .. } | Self::BeingCollected { .. } => ErrorKind::Changed,
             Self::TooLarge { .. } | Self::InvalidName(_) => ErrorKind::Usage,
             Self::Shared(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,

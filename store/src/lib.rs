@@ -14,7 +14,8 @@
 //! - [`trace`]: which frames jobs read, in what order, and those frames in one object;
 //! - [`save`]: from files to a published layer;
 //! - [`copy`]: from a stack to plain files;
-//! - [`check`]: whether everything that a key needs is there and intact.
+//! - [`check`]: whether everything that a key needs is there and intact;
+//! - [`gc`]: removing what no key needs any more.
 //!
 //! Formats are documented in `docs/format/`.
 
@@ -24,11 +25,13 @@ pub mod chunk;
 pub mod copy;
 pub mod error;
 pub mod frame;
+pub mod gc;
 pub mod id;
 pub mod index;
 pub mod layer;
 pub mod local;
 pub mod pack;
+mod parallel;
 pub mod refs;
 pub mod remote;
 pub mod repository;

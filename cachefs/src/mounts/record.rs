@@ -34,6 +34,9 @@ pub struct Record {
     pub remote: String,
     /// The stack, the bottom layer first.
     pub layers: Vec<LayerInfo>,
+    /// When a ref was last known to name the stack, in microseconds since 1970.
+    #[serde(default)]
+    pub restored: u64,
     /// The key that was asked for.
     pub asked: Key,
     /// What was saved from this path since, by key: the save and its topmost layer. A later save

@@ -1,6 +1,7 @@
 //! Saving: from a path to a published layer with what changed.
 
 mod changes;
+mod collected;
 mod dry;
 mod file_list;
 mod publish;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use cachefs_store::gc::Condemned;
 use cachefs_store::id::{RepoId, StackId};
 use cachefs_store::layer::BuiltLayer;
 use cachefs_store::local::{LayerCache, PackCache};
@@ -72,6 +74,8 @@ pub struct SaveOptions {
     pub always: bool,
     /// Finds out what would be saved, and writes nothing.
     pub dry_run: bool,
+    /// Lets the key expire this long after the save.
+    pub ttl: Option<Duration>,
     /// Reads every file, also those that are as they were when an earlier save read them.
     pub ignore_times: bool,
 }
@@ -174,14 +178,15 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     let mut source = source::find(&records, &options.path)?;
 
     let repository = Repository::new(open.remote.clone());
-    let (repo, existing) = runtime.block_on(async {
+    let (repo, existing, condemned) = runtime.block_on(async {
         tokio::join!(
             identify(&repository, options.dry_run),
-            read_existing(&open.remote, &options.name)
+            read_existing(&open.remote, &options.name),
+            Condemned::read(&open.remote)
         )
     });
-    let (repo, existing) = (repo?, existing?);
-    if options.existing == Existing::Keep && !existing.is_empty() {
+    let (repo, existing, condemned) = (repo?, existing?, condemned?);
+    if options.existing == Existing::Keep && !refs::unexpired(existing.clone()).is_empty() {
         return Ok(Report {
             traffic: open.traffic(),
             elapsed: started.elapsed(),
@@ -201,6 +206,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
             remote: open.remote.clone(),
             repo,
             index: Arc::new(IndexOverSocket::connect(store.clone())?),
+            condemned: Arc::new(condemned),
             cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
         },
         runtime,
@@ -209,7 +215,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     };
     // A path that was never restored is compared with what the key holds.
     if source.base.is_empty() && !source.restored() {
-        source.base = refs::unite(existing.clone()).0;
+        source.base = refs::unite(refs::unexpired(existing.clone())).0;
         if options.existing == Existing::Replace {
             source.deletions = Deletions::Record;
         }

@@ -1,12 +1,15 @@
 //! From a change to a ref.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use cachefs_store::layer;
 use cachefs_store::refs::{self, LayerInfo, Record as RefRecord};
 use cachefs_store::remote::{PutMode, RemoteErrorKind};
 use cachefs_store::stack::{squash, squash_plan};
 
 use super::source::Source;
-use super::{Change, Context, Existing, Outcome, Report};
+use super::{Change, Context, Existing, Outcome, Report, collected};
 use crate::error::Result;
 use crate::mounts::{Records, Saved};
 
@@ -31,7 +34,11 @@ pub(super) fn publish(
         creator: context.options.creator.clone(),
     });
     let supersedes = refs::contained(&existing);
-    let (mut stack, contained) = refs::unite(existing);
+    let named: HashSet<_> = existing
+        .iter()
+        .flat_map(|record| record.layers.iter().map(|layer| layer.id))
+        .collect();
+    let (mut stack, contained) = refs::unite(refs::unexpired(existing));
     let replaces = context.options.existing == Existing::Replace;
     if replaces {
         // Superseded all the same; but of their layers only those that the path started from.
@@ -70,7 +77,14 @@ pub(super) fn publish(
         record.layers.len() == stack.len()
             && record.layers.iter().zip(&stack).all(|(a, b)| a.id == b.id)
     };
-    let is_published = matches!(&contained[..], [record] if names_the_same(record));
+    let expires = context
+        .options
+        .ttl
+        .map(|ttl| now_micros().saturating_add(ttl.as_micros() as u64));
+    let is_published = matches!(
+        &contained[..],
+        [record] if names_the_same(record) && lasts(record, expires, context.options.ttl)
+    );
     let mut report = Report {
         outcome: Outcome::Unchanged,
         layers: stack,
@@ -100,6 +114,7 @@ pub(super) fn publish(
         put_layer(context, &built.id, built.bytes.clone())?;
     }
     squash_if_deep(context, &mut report)?;
+    collected::confirm_all(context, source, &named, &report.layers, &change.packed)?;
     let name = context.options.name.clone();
     let mut record = RefRecord::new(
         name.clone(),
@@ -108,6 +123,7 @@ pub(super) fn publish(
         context.options.platform.clone(),
     );
     record.supersedes = supersedes;
+    record.expires = expires;
     record.parts = context.options.parts.clone();
     context
         .runtime
@@ -138,7 +154,18 @@ fn previous_save(source: &Source, context: &Context<'_>) -> Option<Saved> {
         .cloned()
 }
 
-fn now_micros() -> u64 {
+/// Whether a record lasts as long as one that were written now: a save that changes nothing puts
+/// the end off, but not every time.
+fn lasts(record: &RefRecord, expires: Option<u64>, ttl: Option<Duration>) -> bool {
+    match (record.expires, expires, ttl) {
+        (Some(old), Some(new), Some(ttl)) => {
+            new.abs_diff(old) <= u64::try_from(ttl.as_micros() / 10).unwrap_or(u64::MAX)
+        }
+        (old, new, _) => old == new,
+    }
+}
+
+pub(super) fn now_micros() -> u64 {
     cachefs_store::id::SaveId::now().micros
 }
 

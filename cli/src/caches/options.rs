@@ -92,6 +92,9 @@ pub(crate) struct SaveHow {
     /// 30m]
     #[arg(long, value_name = "TIME", env = "CACHEFS_SAVE_TIMEOUT", value_parser = parse_duration)]
     pub(crate) save_timeout: Option<Duration>,
+    /// Let the key expire this long after its last save, such as 14d; by default it never does
+    #[arg(long, value_name = "TIME", env = "CACHEFS_TTL", value_parser = parse_duration)]
+    pub(crate) ttl: Option<Duration>,
 }
 
 impl Common {

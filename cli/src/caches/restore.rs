@@ -18,6 +18,7 @@ use super::jobs::{self, About, Job, Prepared};
 use super::parallel;
 use super::{restore_output, told};
 use crate::args::Global;
+use crate::ci::Scopes;
 use crate::exit;
 use crate::failure::{Failure, failure};
 use crate::progress::{Display, Handle};
@@ -81,7 +82,7 @@ pub(crate) fn restore_all(
     let run = Run {
         global: global.clone(),
         remote: setup::remote_spec(global, &store)?,
-        scope: setup::scope(global)?,
+        scopes: setup::scopes(global)?,
         store,
     };
     let (told_store, remote) = (run.store.clone(), run.remote.clone());
@@ -143,7 +144,7 @@ struct Run {
     global: Global,
     store: StoreDir,
     remote: RemoteSpec,
-    scope: Scope,
+    scopes: Scopes,
 }
 
 /// What is to be done at a directory.
@@ -240,7 +241,11 @@ impl Run {
         };
         let mut restored = restored(about, result);
         let fallback = &restored.cache.restore.fallback_scope;
-        restored.scopes = scopes(&self.scope, fallback).unwrap_or_default();
+        restored.scopes = self
+            .scopes
+            .with(fallback)
+            .map(|scopes| scopes.all())
+            .unwrap_or_default();
         restored.why = told::why(&self.global, &self.remote, &restored);
         restored
     }
@@ -265,7 +270,7 @@ impl Run {
         Ok(RestoreOptions {
             path: PathBuf::new(),
             remote: self.remote.clone(),
-            wanted: keys.wanted(cache, &scopes(&self.scope, &how.fallback_scope)?),
+            wanted: keys.wanted(cache, &self.scopes.with(&how.fallback_scope)?.all()),
             mode: how.mode.into(),
             lower: how.lower.into(),
             prefetch: how.prefetch.into(),
@@ -297,14 +302,6 @@ fn restored(about: About, result: Result<Report, Failure>) -> Restored {
         why: None,
         code,
     }
-}
-
-fn scopes(own: &Scope, fallback: &[String]) -> anyhow::Result<Vec<Scope>> {
-    let mut scopes = vec![own.clone()];
-    for scope in fallback {
-        scopes.push(Scope::new(scope.clone()).map_err(cachefs::Error::from)?);
-    }
-    Ok(scopes)
 }
 
 /// Whether the top of the stack is not there, whichever key it might have come from.

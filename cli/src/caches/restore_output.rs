@@ -1,7 +1,7 @@
 //! What is printed about a restore.
 
 use cachefs::restore::{Outcome, Report};
-use cachefs_store::refs::{MatchKind, Resolved};
+use cachefs_store::refs::{MatchKind, Resolved, Scope};
 use serde::Serialize;
 
 use super::Restored;
@@ -17,6 +17,8 @@ struct Printed<'a> {
     key: &'a str,
     path: String,
     matched_key: Option<&'a str>,
+    scope: &'a str,
+    matched_scope: Option<&'a str>,
     #[serde(rename = "match")]
     matched: &'static str,
     result: &'static str,
@@ -55,6 +57,8 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
         key: key(restored),
         path: output::path(&report.path),
         matched_key: main.map(|resolved| resolved.name.key.as_str()),
+        scope: restored.scopes.first().map_or("", Scope::as_str),
+        matched_scope: main.map(|resolved| resolved.name.scope.as_str()),
         matched: match main.map(|resolved| &resolved.kind) {
             Some(MatchKind::Exact) => "exact",
             Some(MatchKind::Prefix(_)) => "prefix",
@@ -94,7 +98,7 @@ pub(super) fn lines(restored: &Restored) -> Vec<String> {
             lines.push(match report.outcome {
                 Outcome::Skipped => skipped(restored),
                 Outcome::Miss if restored.several && restored.part.is_none() => missed(restored),
-                _ => summary(key(restored), report, restored.main()),
+                _ => summary(restored, report),
             });
             if let Some(why) = &restored.why {
                 lines.push(format!("  why: {why} (`cachefs explain` says more)"));
@@ -148,7 +152,8 @@ fn platform_warning(report: &Report) -> Option<String> {
     ))
 }
 
-fn summary(key: &str, report: &Report, main: Option<&Resolved>) -> String {
+fn summary(restored: &Restored, report: &Report) -> String {
+    let (key, main) = (key(restored), restored.main());
     let path = output::path(&report.path);
     let took = output::span(report.elapsed);
     let layers = output::count(report.layers.len() as u64, "layer");
@@ -177,6 +182,12 @@ fn summary(key: &str, report: &Report, main: Option<&Resolved>) -> String {
         None if report.layers.is_empty() => format!("miss {key}"),
         None => format!("miss {key}, lower layers found"),
     };
+    let elsewhere = main
+        .map(|resolved| &resolved.name.scope)
+        .filter(|scope| restored.scopes.first() != Some(scope))
+        .map(|scope| format!(" in scope {scope}"))
+        .unwrap_or_default();
+    let matched = matched + &elsewhere;
     let origin = main
         .and_then(|resolved| resolved.records.last())
         .map(|record| {

@@ -236,6 +236,7 @@ impl Run {
             existing: how.existing()?,
             always: how.save_if == SaveIfArg::Always,
             dry_run: how.dry_run,
+            ttl: how.ttl,
             ignore_times: how.ignore_times,
         };
         Ok(save(&self.store, &options, &handle.job())?)

@@ -1,6 +1,8 @@
 //! `cachefs delete`.
 
-use cachefs_store::refs::delete_key;
+use std::collections::BTreeSet;
+
+use cachefs_store::refs::{Key, delete_key, list_keys, list_parts};
 use clap::Args;
 
 use crate::args::Global;
@@ -10,25 +12,57 @@ use crate::{exit, output, setup};
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
     /// The keys
-    #[arg(value_name = "KEY", required = true)]
+    #[arg(value_name = "KEY", required_unless_present = "all")]
     keys: Vec<String>,
+    /// All keys of the scope, as when its branch or pull request is closed
+    #[arg(long, conflicts_with = "keys")]
+    all: bool,
+    /// Only tell what would be deleted
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
+    let scope = setup::scope(global)?;
     let (runtime, remote) = setup::remote(global)?;
+    let keys: BTreeSet<Key> = if args.all {
+        runtime
+            .block_on(async { list_keys(&remote.remote, &scope, "").await })
+            .map_err(cachefs::Error::from)?
+            .into_iter()
+            .map(|listed| listed.name.key)
+            .collect()
+    } else {
+        let names = args.keys.iter().map(|key| setup::name(global, key));
+        names
+            .map(|name| name.map(|name| name.key))
+            .collect::<anyhow::Result<_>>()?
+    };
+    if keys.is_empty() {
+        output::say(&format!("no keys in scope {scope}: nothing to delete"));
+    }
     let mut code = exit::SUCCESS;
-    for key in &args.keys {
-        let name = setup::name(global, key)?;
-        let saves = runtime
-            .block_on(async { delete_key(&remote.remote, &name.scope, &name.key).await })
-            .map_err(cachefs::Error::from)?;
-        if saves == 0 {
-            output::complain("error", &format!("there is no key {name}"), None);
-            code = exit::MISS;
-        } else {
-            output::say(&format!(
-                "deleted {name}; mounts of it go on, and its data stays in the remote"
-            ));
+    for key in keys {
+        let is_there = runtime
+            .block_on(async {
+                if args.dry_run {
+                    let parts = list_parts(&remote.remote, &scope, &key).await?;
+                    Ok(!parts.is_empty())
+                } else {
+                    Ok(delete_key(&remote.remote, &scope, &key).await? > 0)
+                }
+            })
+            .map_err(|error: cachefs_store::Error| cachefs::Error::from(error))?;
+        let name = format!("{key} (scope {scope})");
+        match (is_there, args.dry_run) {
+            (false, _) => {
+                output::complain("error", &format!("there is no key {name}"), None);
+                code = exit::MISS;
+            }
+            (true, true) => output::say(&format!("would delete {name}")),
+            (true, false) => output::say(&format!(
+                "deleted {name}; mounts of it go on, and `cachefs gc` removes its data in time"
+            )),
         }
     }
     Ok(code)

@@ -16,6 +16,14 @@ pub(crate) struct LookupArgs {
     /// Prefix of keys that will do, the newest first (repeatable)
     #[arg(long, value_name = "PREFIX")]
     restore_key: Vec<String>,
+    /// Look in this scope too, after those of the build (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "CACHEFS_FALLBACK_SCOPE",
+        value_delimiter = ','
+    )]
+    fallback_scope: Vec<String>,
 }
 
 /// What is printed with `--format json`.
@@ -23,6 +31,7 @@ pub(crate) struct LookupArgs {
 struct Printed {
     key: String,
     matched_key: Option<String>,
+    matched_scope: Option<String>,
     #[serde(rename = "match")]
     matched: &'static str,
     /// Of a key of several paths: these.
@@ -40,7 +49,7 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
         .collect::<anyhow::Result<_>>()?;
     let (runtime, remote) = setup::remote(global)?;
     let wanted = Wanted {
-        scopes: vec![name.scope],
+        scopes: setup::scopes(global)?.with(&args.fallback_scope)?.all(),
         key: name.key.clone(),
         prefixes,
         chosen: None,
@@ -54,6 +63,7 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
         Some(MatchKind::Prefix(_)) => "prefix",
         None => "miss",
     };
+    let matched_scope = found.as_ref().map(|found| found.scope.to_string());
     let matched_key = found.as_ref().map(|found| found.key.to_string());
     let parts = found.iter().flat_map(|found| &found.parts).flatten();
     let paths = parts.map(ToString::to_string).collect();
@@ -63,6 +73,7 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
             output::print_json(&Printed {
                 key,
                 matched_key: matched_key.clone(),
+                matched_scope,
                 matched,
                 paths,
             })?;

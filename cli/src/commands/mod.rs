@@ -8,12 +8,15 @@ pub(crate) mod delete;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod gc;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod lookup;
+pub(crate) mod promote;
 pub(crate) mod restore;
 pub(crate) mod save;
+pub(crate) mod scopes;
 pub(crate) mod stats;
 pub(crate) mod umount;
 
@@ -42,6 +45,9 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Diff(args) => diff::run(&global, &args),
         Command::Explain(args) => explain::run(&global, &args, config),
         Command::Delete(args) => delete::run(&global, &args),
+        Command::Promote(args) => promote::run(&global, &args),
+        Command::Scopes(args) => scopes::run(&global, &args),
+        Command::Gc(args) => gc::run(&global, &args),
         Command::Check(args) => check::run(&global, &args),
         Command::Stats(args) => stats::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),

@@ -282,7 +282,7 @@ fn unknown_variable_hint(name: &str) -> String {
         }
         _ => format!(
             "variables are {}, .Environment.NAME, env.NAME, github.NAME and runner.NAME",
-            super::ci::variable_names()
+            crate::ci::variable_names()
         ),
     }
 }

@@ -4,7 +4,8 @@ use std::time::UNIX_EPOCH;
 
 use super::error::{Fault, Problem, Span};
 use super::parse::{Expression, Piece};
-use super::{Context, KeyPart, PartKind, ci, files};
+use super::{Context, KeyPart, PartKind, files};
+use crate::ci::{Ci, Fact};
 
 /// Evaluates one piece of `template`.
 pub(super) fn evaluate(
@@ -119,8 +120,8 @@ fn variable(
         if let Some(name) = path.strip_prefix("Environment.") {
             return from_environment(name, span, context);
         }
-        let fact = ci::fact(path).ok_or_else(unknown)?;
-        return match ci::report(fact, context.env) {
+        let fact = Fact::of_variable(path).ok_or_else(unknown)?;
+        return match Ci::new(context.env).report(fact) {
             Ok(found) => Ok(Evaluated::from_variable(
                 PartKind::Build,
                 found.value,

@@ -10,14 +10,13 @@
 //! | `{{ arch }}`, `{{ os }}`, `${{ runner.os }}`, `${{ runner.arch }}` | the platform |
 //! | `{{ epoch }}` | seconds since 1970 |
 //! | `{{ env "X" }}`, `{{ .Environment.X }}`, `${{ env.X }}`, `${{ github.ref_name }}` | the environment |
-//! | `{{ .Branch }}`, `{{ .Revision }}`, `{{ .BuildNum }}`, `{{ .Repo.Name }}`, ... | what the CI system says ([`ci`]) |
+//! | `{{ .Branch }}`, `{{ .Revision }}`, `{{ .BuildNum }}`, `{{ .Repo.Name }}`, ... | what the CI system says ([`crate::ci`]) |
 //!
 //! [`expand`] is pure but for reading the files a template names: the workspace, the environment
 //! and the clock come in through [`Context`], and nothing is printed. What cannot be expanded is
 //! an error that points at the character ([`KeyError`]), because a key that quietly lost a part
 //! is a key that unrelated builds share.
 
-mod ci;
 mod error;
 mod eval;
 mod files;

@@ -1,13 +1,14 @@
 //! Fetching every layer and looking at all that is in it.
 
+use super::CheckReport;
 use super::finding::{KeyNumbers, sort_out};
 use super::frames::{FrameDigest, NeededPacks, digest};
 use super::saves::Needed;
-use super::{CheckReport, parallel};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, PackId};
 use crate::layer::{self, Layer, ROOT, mode};
 use crate::pack::PackRef;
+use crate::parallel;
 use crate::remote::DynRemote;
 use crate::save::Progress;
 

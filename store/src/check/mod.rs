@@ -12,7 +12,6 @@ mod finding;
 mod frames;
 mod layers;
 mod packs;
-mod parallel;
 mod saves;
 
 use serde::{Deserialize, Serialize};

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use super::CheckReport;
 use super::finding::{Fault, sort_out};
 use super::frames::{FrameDigest, NeededPack, NeededPacks, digest};
-use super::{CheckReport, parallel};
 use crate::error::{Error, Result};
 use crate::frame::{self, ChunkLocation, FrameLocation};
 use crate::id::{ChunkId, PackId};
 use crate::pack::{self, PackRef, Trailer};
+use crate::parallel;
 use crate::remote::DynRemote;
 use crate::save::Progress;
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::finding::{Fault, FindingKind, KeyNumbers, Keys, sort_out};
-use super::{CheckOptions, CheckReport, parallel};
+use super::{CheckOptions, CheckReport};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
+use crate::parallel;
 use crate::refs::{LayerInfo, Record, RefName, parse_listing};
 use crate::remote::{DynRemote, ObjectKey};
 use crate::save::Progress;

@@ -17,17 +17,23 @@
 mod find;
 mod name;
 mod part;
+mod promote;
 mod publish;
 mod record;
 mod resolve;
+mod scopes;
 mod survey;
 mod unite;
 
 pub use find::{Found, find, list_parts};
 pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
 pub use part::Part;
-pub use publish::{delete, delete_key, publish};
+pub use promote::{Promotion, promote};
+pub use publish::{delete, delete_key, publish, remove_saves};
 pub use record::{Creator, LayerInfo, Platform, Record};
-pub use resolve::{Chosen, Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
+pub use resolve::{
+    Chosen, Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve, unexpired,
+};
+pub use scopes::{ScopeSummary, list_scopes};
 pub use survey::{Survey, read_newest, survey};
 pub use unite::{append, contained, stack, unite};

@@ -43,6 +43,15 @@ async fn remove_records(remote: &DynRemote, name: &RefName, saves: &[SaveId]) ->
     Ok(())
 }
 
+/// Removes these saves of a key, and its head unless saves are left that were published meanwhile.
+pub async fn remove_saves(remote: &DynRemote, name: &RefName, saves: &[SaveId]) -> Result<()> {
+    remove_records(remote, name, saves).await?;
+    if list_saves(remote, name).await?.is_empty() {
+        remote.delete(&name.head()).await?;
+    }
+    Ok(())
+}
+
 /// Deletes a key with all its parts. Returns how many saves it had.
 pub async fn delete_key(remote: &DynRemote, scope: &Scope, key: &Key) -> Result<usize> {
     let mut saves = 0;

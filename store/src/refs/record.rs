@@ -88,6 +88,9 @@ pub struct Record {
     /// Saves of this key that are contained in this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub supersedes: Vec<SaveId>,
+    /// When it stops counting, in microseconds since 1970; never, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
     /// Who made it.
     pub creator: Creator,
     /// Where it was made.
@@ -114,6 +117,7 @@ impl Record {
             part: name.part,
             layers,
             supersedes: Vec::new(),
+            expires: None,
             creator,
             platform,
             parts: serde_json::Value::Null,
@@ -127,6 +131,11 @@ impl Record {
             key: self.key.clone(),
             part: self.part.clone(),
         }
+    }
+
+    /// Whether it has stopped counting at `now`, in microseconds since 1970.
+    pub fn is_expired(&self, now: u64) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
     }
 
     /// Encodes the record.

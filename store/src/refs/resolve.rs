@@ -126,6 +126,7 @@ async fn read_head(remote: &DynRemote, name: &RefName) -> Result<Option<Record>>
     }
 }
 
+/// Lists the saves of one key.
 pub(super) async fn list_saves(remote: &DynRemote, name: &RefName) -> Result<Vec<SaveId>> {
     let objects = remote.list(&name.records()).await?;
     Ok(objects
@@ -215,7 +216,7 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
         }
     });
     for (name, exact, prefixes) in join_all(in_scopes).await {
-        let records = exact?;
+        let records = unexpired(exact?);
         if !records.is_empty() {
             return Ok(Some(resolved(name, MatchKind::Exact, records)));
         }
@@ -223,6 +224,7 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
             let of_one_path = |listed: &Listed| listed.name.part.is_none();
             for candidate in listed?.into_iter().filter(of_one_path) {
                 let records = records_of(remote, &candidate.name, candidate.saves, None).await?;
+                let records = unexpired(records);
                 if !records.is_empty() {
                     return Ok(Some(resolved(
                         candidate.name,
@@ -234,6 +236,13 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
         }
     }
     Ok(None)
+}
+
+/// The records that still count at this moment.
+pub fn unexpired(mut records: Vec<Record>) -> Vec<Record> {
+    let now = SaveId::now().micros;
+    records.retain(|record| !record.is_expired(now));
+    records
 }
 
 fn resolved(name: RefName, kind: MatchKind, records: Vec<Record>) -> Resolved {

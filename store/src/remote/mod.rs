@@ -18,8 +18,8 @@ mod meter;
 mod open;
 mod retry;
 mod s3;
-mod spec;
 mod shared;
+mod spec;
 
 pub mod conformance;
 

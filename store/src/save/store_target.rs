@@ -1,5 +1,6 @@
 //! A save's target made of an index, the local cache and the remote.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,8 @@ use tokio::runtime::Handle;
 
 use super::target::Target;
 use crate::error::Result;
-use crate::id::{ChunkId, RepoId};
+use crate::gc::Condemned;
+use crate::id::{ChunkId, PackId, RepoId};
 use crate::index::{ChunkIndex, Indexed};
 use crate::local::PackCache;
 use crate::pack::{self, FinishedPack, PackRef, Trailer};
@@ -27,11 +29,17 @@ pub struct StoreTarget {
     pub repo: RepoId,
     /// What is known of it.
     pub index: Arc<dyn ChunkIndex>,
+    /// What the collector is about to remove: nothing new is built upon that.
+    pub condemned: Arc<Condemned>,
     /// Where new packs are kept, so that the next restore here reads them locally.
     pub cache: Arc<PackCache>,
 }
 
 impl StoreTarget {
+    fn is_condemned(&self, pack: &PackId) -> bool {
+        self.condemned.packs.contains_key(pack)
+    }
+
     /// Stores a pack whose bytes may be shared memory; `trailer` is the list at their end.
     pub fn put(&self, pack: &PackRef, bytes: Bytes, trailer: &Trailer) -> Result<()> {
         let object = pack::object_key(&pack.id);
@@ -48,7 +56,17 @@ impl StoreTarget {
 
 impl Target for StoreTarget {
     fn lookup(&self, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
-        self.index.lookup(&self.repo, chunks)
+        let mut found = self.index.lookup(&self.repo, chunks)?;
+        let mut condemned = BTreeSet::new();
+        for known in &mut found {
+            let taken = known.take_if(|known| self.is_condemned(&known.pack.id));
+            condemned.extend(taken.map(|known| known.pack.id));
+        }
+        // A chunk keeps the place that the index knows: it must forget this one to take another.
+        for pack in condemned {
+            self.index.remove(&self.repo, &pack)?;
+        }
+        Ok(found)
     }
 
     fn learn(&self, packs: &[PackRef]) -> Result<()> {
@@ -77,11 +95,12 @@ impl Target for StoreTarget {
     }
 
     fn confirm(&self, packs: &[PackRef]) -> Result<Vec<PackRef>> {
-        let heads = packs.iter().map(|pack| {
-            let (remote, pack) = (self.remote.clone(), *pack);
+        let (mut missing, packs): (Vec<PackRef>, Vec<PackRef>) =
+            packs.iter().partition(|pack| self.is_condemned(&pack.id));
+        let heads = packs.into_iter().map(|pack| {
+            let remote = self.remote.clone();
             async move { (remote.head(&pack::object_key(&pack.id)).await, pack) }
         });
-        let mut missing = Vec::new();
         for (head, pack) in self.runtime.block_on(join_all(heads)) {
             match head {
                 Ok(info) if info.size == u64::from(pack.length) => {}

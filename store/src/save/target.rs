@@ -22,6 +22,6 @@ pub trait Target: Send + Sync {
     /// Stores a pack and makes its chunks known.
     fn put_pack(&self, pack: FinishedPack) -> Result<()>;
 
-    /// Checks that the remote still has these packs; returns those that it has not.
+    /// Checks that the remote still has these packs and means to keep them; returns the others.
     fn confirm(&self, packs: &[PackRef]) -> Result<Vec<PackRef>>;
 }

@@ -1,5 +1,7 @@
 //! The bytes of a trace.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -110,19 +112,9 @@ impl Trace {
     /// Decodes a trace, and hands over the stored bytes of each frame that comes with it. Frames
     /// whose bytes do not have their hash are passed over.
     pub fn decode(object: &Bytes, mut bundled: impl FnMut(&FrameLocation, Bytes)) -> Result<Self> {
-        let (head, rest) =
-            Head::ref_from_prefix(object).map_err(|_| damaged("it is shorter than its head"))?;
-        if head.magic != MAGIC {
-            return Err(damaged("it does not begin as a trace does"));
-        }
-        let count = head.frames.get() as usize;
-        if count > MAX_FRAMES {
-            return Err(damaged("it lists too many frames"));
-        }
-        let (records, bundle) = <[Record]>::ref_from_prefix_with_elems(rest, count)
-            .map_err(|_| damaged("its list is cut short"))?;
+        let (records, bundle) = records(object)?;
         let mut at = object.len() - bundle.len();
-        let mut entries = Vec::with_capacity(count);
+        let mut entries = Vec::with_capacity(records.len());
         for record in records {
             let (stored, raw) = (record.stored.get(), record.raw.get());
             let codec = Codec::from_number(record.codec)
@@ -157,6 +149,42 @@ impl Trace {
     }
 }
 
+/// The number of frames that a trace says it has.
+fn count(head: &Head) -> Result<usize> {
+    if head.magic != MAGIC {
+        return Err(damaged("it does not begin as a trace does"));
+    }
+    let count = head.frames.get() as usize;
+    if count > MAX_FRAMES {
+        return Err(damaged("it lists too many frames"));
+    }
+    Ok(count)
+}
+
+/// The list of frames, and what follows it.
+fn records(object: &[u8]) -> Result<(&[Record], &[u8])> {
+    let (head, rest) =
+        Head::ref_from_prefix(object).map_err(|_| damaged("it is shorter than its head"))?;
+    <[Record]>::ref_from_prefix_with_elems(rest, count(head)?)
+        .map_err(|_| damaged("its list is cut short"))
+}
+
+/// Length of a trace's head.
+pub(super) const HEAD: u64 = size_of::<Head>() as u64;
+
+/// Length of a trace's head and list, by its head.
+pub(super) fn list_length(head: &[u8]) -> Result<u64> {
+    let (head, _) =
+        Head::ref_from_prefix(head).map_err(|_| damaged("it is shorter than its head"))?;
+    Ok(HEAD + (count(head)? * size_of::<Record>()) as u64)
+}
+
+/// The packs that the frames of a trace's list are in.
+pub(super) fn packs(list: &[u8]) -> Result<BTreeSet<PackId>> {
+    let (records, _) = records(list)?;
+    Ok(records.iter().map(|record| record.pack).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +215,9 @@ mod tests {
         let mut bundled = Vec::new();
         let decoded = Trace::decode(&object, |frame, bytes| bundled.push((*frame, bytes))).unwrap();
         assert_eq!(decoded, trace);
+        let length = list_length(&object[..HEAD as usize]).unwrap() as usize;
+        let listed = packs(&object[..length]).unwrap();
+        assert_eq!(Vec::from_iter(listed), [PackId([1; 16]), PackId([2; 16])]);
         assert_eq!(bundled, [(frame(1, b"one"), Bytes::from_static(b"one"))]);
     }
 

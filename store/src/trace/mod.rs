@@ -13,7 +13,7 @@ mod remote;
 
 pub use format::{Entry, Trace};
 pub use recorder::Recorder;
-pub use remote::{fetch, publish};
+pub use remote::{fetch, packs, publish};
 
 use crate::id::StackId;
 use crate::remote::ObjectKey;

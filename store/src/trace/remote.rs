@@ -1,12 +1,14 @@
 //! Fetching and publishing traces.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
-use super::{Trace, object_key};
-use crate::error::Result;
+use super::{Trace, format, object_key};
+use crate::error::{ErrorKind, Result};
 use crate::frame::FrameLocation;
-use crate::id::{LayerId, StackId};
-use crate::remote::{DynRemote, PutMode, RemoteErrorKind};
+use crate::id::{LayerId, PackId, StackId};
+use crate::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
 
 /// A stack without a trace of its own takes that of the stack it grew from, up to so many layers
 /// below.
@@ -44,4 +46,20 @@ pub async fn publish(
         .put(&object_key(stack), object, PutMode::Overwrite)
         .await?;
     Ok(length)
+}
+
+/// The packs that a trace names, without the frames that come with it. None when it can't be
+/// read: such a trace is of no use.
+pub async fn packs(remote: &DynRemote, key: &ObjectKey) -> Result<BTreeSet<PackId>> {
+    let read = async {
+        let head = remote.get_range(key, 0..format::HEAD).await?;
+        let length = format::list_length(&head)?;
+        format::packs(&remote.get_range(key, 0..length).await?)
+    };
+    match read.await {
+        Err(error) if error.is_not_found() || error.kind() == ErrorKind::Integrity => {
+            Ok(BTreeSet::new())
+        }
+        other => other,
+    }
 }

@@ -211,7 +211,7 @@ impl hyper::body::Body for Damaged {
 }
 
 /// Undoes percent-encoding, so that rules can name keys as they are.
-fn percent_decoded(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

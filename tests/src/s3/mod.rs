@@ -9,11 +9,13 @@ mod google;
 mod layer;
 mod line;
 mod moto;
+mod policy;
 mod server;
 mod store;
 
 pub use fault::{Counts, Fault, Faults, Rule};
 pub use moto::Moto;
+pub use policy::User;
 pub use server::{S3Options, S3Server};
 
 /// The access key that the servers know.

@@ -18,8 +18,13 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 
 use super::fault::Faults;
+use super::policy::{Guard, User};
 use super::store::Store;
 use super::{ACCESS_KEY, BUCKET, SECRET_KEY, TOKEN, layer};
+
+/// The policy of who may do anything.
+const ANYTHING: &str = r#"{"Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
 
 /// How a server differs from an ordinary one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,16 +52,36 @@ impl S3Server {
         Self::start_with(S3Options::default())
     }
 
+    /// Starts a server that knows these users too, and lets them do what their policies allow.
+    /// The one with [`ACCESS_KEY`] may do anything.
+    pub fn start_guarded(mut users: Vec<User>) -> Result<Self> {
+        let mut all = User::new(ACCESS_KEY, [ANYTHING])?;
+        all.secret_key = SECRET_KEY.to_owned();
+        users.push(all);
+        Self::start_for(S3Options::default(), Some(users))
+    }
+
     /// Starts a server.
     pub fn start_with(options: S3Options) -> Result<Self> {
+        Self::start_for(options, None)
+    }
+
+    fn start_for(options: S3Options, users: Option<Vec<User>>) -> Result<Self> {
         let data = tempfile::tempdir().context("no directory for the server's data")?;
         std::fs::create_dir(data.path().join(BUCKET))?;
         let files = FileSystem::new(data.path())
             .map_err(|error| anyhow::anyhow!("could not open the data: {error:?}"))?;
         let store = Store::new(files, data.path().to_owned(), options.ignore_conditions);
         let mut service = S3ServiceBuilder::new(store);
+        let mut known = SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY);
+        if let Some(users) = users {
+            for user in &users {
+                known.register(user.access_key.clone(), user.secret_key.clone().into());
+            }
+            service.set_access(Guard(users));
+        }
         if !options.google {
-            service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+            service.set_auth(known);
         }
         let service = service.build();
 

@@ -25,6 +25,8 @@ mod real_tools;
 #[cfg(test)]
 mod save;
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod traces;

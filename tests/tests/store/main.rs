@@ -7,6 +7,8 @@ mod bent;
 #[cfg(test)]
 mod checking;
 #[cfg(test)]
+mod collecting;
+#[cfg(test)]
 mod copies_cut_short;
 #[cfg(test)]
 mod copying;
@@ -18,6 +20,8 @@ mod fidelity;
 mod keys;
 #[cfg(test)]
 mod reading;
+#[cfg(test)]
+mod rounds;
 #[cfg(test)]
 mod seen;
 #[cfg(test)]

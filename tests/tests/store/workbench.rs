@@ -62,6 +62,7 @@ impl Workbench {
             repo,
             index: Arc::new(Index::open(&dir.path().join("index")).unwrap()),
             cache: cache.clone(),
+            condemned: Arc::default(),
         };
         Self {
             runtime,

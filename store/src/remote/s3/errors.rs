@@ -80,10 +80,32 @@ fn from_answer(
         message: message.map(str::to_owned),
     };
     let error = RemoteError::new(kind_of(subject, status, code), action).with_source(answered);
-    match hint(status, code) {
+    match hint(status, code)
+        .map(str::to_owned)
+        .or_else(|| missing_permission(action, status, code))
+    {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// Says which permission a refused request takes, when it was refused for want of one.
+fn missing_permission(action: &str, status: u16, code: Option<&str>) -> Option<String> {
+    // Answers to HEAD have no code.
+    if status != 403 || !matches!(code, None | Some("AccessDenied")) {
+        return None;
+    }
+    let (verb, name) = action.split_once(' ')?;
+    let permission = match verb {
+        "get" | "head" => "s3:GetObject",
+        "put" => "s3:PutObject",
+        "list" => "s3:ListBucket",
+        "delete" => "s3:DeleteObject",
+        _ => return None,
+    };
+    Some(format!(
+        "the credentials lack {permission} for {name}: grant it, or use a --scope that they may use"
+    ))
 }
 
 fn kind_of(subject: Subject, status: u16, code: Option<&str>) -> RemoteErrorKind {

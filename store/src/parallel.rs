@@ -9,7 +9,7 @@ use crate::save::Progress;
 
 /// Runs the futures that `start` makes of `items`, at most `limit` at a time, and hands each
 /// result to `finish`. The first failure ends it and aborts what is under way.
-pub(super) async fn for_each<I, F, T>(
+pub(crate) async fn for_each<I, F, T>(
     limit: usize,
     items: impl IntoIterator<Item = I>,
     progress: &dyn Progress,
@@ -39,7 +39,7 @@ where
 }
 
 /// Runs something that computes for a while beside the requests.
-pub(super) async fn compute<T: Send + 'static>(
+pub(crate) async fn compute<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)

@@ -1,0 +1,34 @@
+//! The description of what started a build, where the system writes one to a file.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+
+use serde_json::Value;
+
+/// The variable with the file's path, in GitHub Actions and those that follow it.
+pub(super) const VARIABLE: &str = "GITHUB_EVENT_PATH";
+
+/// GitHub caps what it delivers at 25 MB.
+const MAX_EVENT: u64 = 32 << 20;
+
+/// Reads the description; without one, or when it is no JSON, nothing is known from it.
+pub(super) fn read(env: &BTreeMap<String, String>) -> Value {
+    let read = || {
+        let file = File::open(env.get(VARIABLE)?).ok()?;
+        let mut bytes = Vec::new();
+        file.take(MAX_EVENT).read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    };
+    read().unwrap_or_default()
+}
+
+/// What the description has at `pointer`, as text.
+pub(super) fn text(event: &Value, pointer: &str) -> Option<String> {
+    match event.pointer(pointer)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}

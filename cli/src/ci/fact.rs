@@ -1,0 +1,99 @@
+//! What systems report: the facts and their names.
+
+/// Something about a build that CI systems report, each under a name of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// The branch; on a pull request the one that is proposed.
+    Branch,
+    /// The branch that a pull request is proposed to.
+    BaseBranch,
+    /// The branch that the repository shows first.
+    DefaultBranch,
+    /// The tag, when one is built.
+    Tag,
+    /// The ref in git, such as `refs/heads/main`.
+    Ref,
+    /// The number of the pull or merge request.
+    PullRequest,
+    /// The commit.
+    Revision,
+    /// The number of the build.
+    BuildNumber,
+    /// What started the build, in the system's own words.
+    Event,
+    /// The job or step.
+    Job,
+    /// The repository with its owner, such as `octo/app`.
+    Repository,
+    /// The repository that a pull request comes from, with its owner.
+    SourceRepository,
+    /// Whether a pull request comes from a fork, where the system says so itself.
+    Fork,
+    /// The repository without its owner.
+    RepoName,
+    /// The repository's owner.
+    RepoOwner,
+    /// Who started the build, or made the commit.
+    Author,
+}
+
+/// The template variables that stand for facts, without their leading dot.
+const VARIABLES: &[(&str, Fact)] = &[
+    ("Branch", Fact::Branch),
+    ("Revision", Fact::Revision),
+    ("BuildNum", Fact::BuildNumber),
+    ("BaseBranch", Fact::BaseBranch),
+    ("PullRequest", Fact::PullRequest),
+    ("Tag", Fact::Tag),
+    ("Job", Fact::Job),
+    ("Repo.Name", Fact::RepoName),
+    ("Repo.Owner", Fact::RepoOwner),
+    ("Repo.Namespace", Fact::RepoOwner),
+    ("Repo.Branch", Fact::DefaultBranch),
+    ("Commit.Branch", Fact::Branch),
+    ("Commit.Sha", Fact::Revision),
+    ("Commit.Ref", Fact::Ref),
+    ("Commit.Author.Name", Fact::Author),
+    ("Build.Number", Fact::BuildNumber),
+    ("Build.Event", Fact::Event),
+];
+
+/// Every template variable that stands for a fact, joined for a hint.
+pub(crate) fn variable_names() -> String {
+    let names: Vec<String> = VARIABLES
+        .iter()
+        .map(|(name, _)| format!(".{name}"))
+        .collect();
+    names.join(", ")
+}
+
+impl Fact {
+    /// The fact that a template variable stands for, its leading dot left off.
+    pub(crate) fn of_variable(name: &str) -> Option<Self> {
+        VARIABLES
+            .iter()
+            .find_map(|(known, fact)| (*known == name).then_some(*fact))
+    }
+
+    /// The variable of our own that states the fact.
+    pub(super) fn own_variable(self) -> &'static str {
+        match self {
+            Self::Branch => "CACHEFS_BRANCH",
+            Self::BaseBranch => "CACHEFS_BASE_BRANCH",
+            Self::DefaultBranch => "CACHEFS_DEFAULT_BRANCH",
+            Self::Tag => "CACHEFS_TAG",
+            Self::Ref => "CACHEFS_GIT_REF",
+            Self::PullRequest => "CACHEFS_PULL_REQUEST",
+            Self::Revision => "CACHEFS_REVISION",
+            Self::BuildNumber => "CACHEFS_BUILD_NUMBER",
+            Self::Event => "CACHEFS_EVENT",
+            Self::Job => "CACHEFS_JOB",
+            Self::Repository => "CACHEFS_REPOSITORY",
+            Self::SourceRepository => "CACHEFS_SOURCE_REPOSITORY",
+            Self::Fork => "CACHEFS_FORK",
+            Self::RepoName => "CACHEFS_REPO_NAME",
+            Self::RepoOwner => "CACHEFS_REPO_OWNER",
+            Self::Author => "CACHEFS_AUTHOR",
+        }
+    }
+}

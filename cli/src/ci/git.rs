@@ -1,0 +1,34 @@
+//! What a git work tree says, read from its files without running git.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The remote's default branch, as the clone noted it: what `origin/HEAD` points to.
+///
+/// Shallow clones of CI systems often lack it.
+pub(super) fn default_branch(workspace: &Path) -> Option<String> {
+    let common = common_dir(&git_dir(workspace)?);
+    let head = fs::read_to_string(common.join("refs/remotes/origin/HEAD")).ok()?;
+    let branch = head.trim().strip_prefix("ref: refs/remotes/origin/")?;
+    (!branch.is_empty()).then(|| branch.to_owned())
+}
+
+/// The `.git` of the work tree that a directory is in.
+fn git_dir(workspace: &Path) -> Option<PathBuf> {
+    workspace.ancestors().find_map(|dir| {
+        let git = dir.join(".git");
+        let metadata = fs::metadata(&git).ok()?;
+        if metadata.is_dir() {
+            return Some(git);
+        }
+        // A linked work tree or a submodule: a file that says where.
+        let text = fs::read_to_string(&git).ok()?;
+        Some(dir.join(text.strip_prefix("gitdir:")?.trim()))
+    })
+}
+
+/// Where what all linked work trees share is.
+fn common_dir(git: &Path) -> PathBuf {
+    fs::read_to_string(git.join("commondir"))
+        .map_or_else(|_| git.to_owned(), |text| git.join(text.trim()))
+}

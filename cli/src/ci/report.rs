@@ -1,0 +1,163 @@
+//! Looking facts up.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::event;
+use super::fact::Fact;
+use super::systems::{SYSTEMS, System};
+
+/// A fact's value and the variable it was taken from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reported {
+    /// The value, reduced to what all systems agree on.
+    pub(crate) value: String,
+    /// The variable, or that with the path of the file that says it.
+    pub(crate) variable: &'static str,
+}
+
+/// Where a fact was looked for in vain.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreported {
+    /// "in GitLab", or that no system was recognised.
+    pub(crate) place: String,
+    /// The variables that would have supplied it, best first.
+    pub(crate) variables: Vec<&'static str>,
+}
+
+/// What is known of the build that an environment belongs to.
+#[derive(Debug)]
+pub(crate) struct Ci<'a> {
+    env: &'a BTreeMap<String, String>,
+    system: Option<&'static System>,
+    event: OnceCell<Value>,
+}
+
+impl<'a> Ci<'a> {
+    /// Recognises the system; nothing is read yet.
+    pub(crate) fn new(env: &'a BTreeMap<String, String>) -> Self {
+        let is_marked =
+            |system: &&System| system.markers.iter().any(|name| set(env, name).is_some());
+        Self {
+            env,
+            system: SYSTEMS.iter().find(is_marked),
+            event: OnceCell::new(),
+        }
+    }
+
+    /// The system's name; `None` outside of those that are known.
+    pub(crate) fn system(&self) -> Option<&'static str> {
+        self.system.map(|system| system.name)
+    }
+
+    /// A fact, or `None` when nobody reports it.
+    pub(crate) fn get(&self, fact: Fact) -> Option<String> {
+        self.report(fact).ok().map(|reported| reported.value)
+    }
+
+    /// Whether the build is of a pull request from another repository, as far as is known.
+    pub(crate) fn is_fork(&self) -> bool {
+        self.get(Fact::Fork).is_some()
+            || match (self.get(Fact::SourceRepository), self.get(Fact::Repository)) {
+                (Some(source), Some(own)) => !source.eq_ignore_ascii_case(&own),
+                _ => false,
+            }
+    }
+
+    /// A fact with its origin, or where it was looked for in vain.
+    pub(crate) fn report(&self, fact: Fact) -> Result<Reported, Unreported> {
+        let own = fact.own_variable();
+        let sources = self.system.map_or(&[][..], |system| sources(system, fact));
+        let sources = std::iter::once(own).chain(sources.iter().copied());
+        let reported = sources.clone().find_map(|source| {
+            let told = if source.starts_with('/') {
+                event::text(self.event(), source)?
+            } else {
+                set(self.env, source)?.to_owned()
+            };
+            Some(Reported {
+                value: clean(fact, source, &told)?,
+                variable: variable(source),
+            })
+        });
+        reported.ok_or_else(|| Unreported {
+            place: self.system().map_or_else(
+                || "outside of a CI system that is recognised".to_owned(),
+                |name| format!("in {name}"),
+            ),
+            variables: sources.map(variable).collect(),
+        })
+    }
+
+    fn event(&self) -> &Value {
+        self.event.get_or_init(|| event::read(self.env))
+    }
+}
+
+/// The variable behind a source.
+fn variable(source: &'static str) -> &'static str {
+    if source.starts_with('/') {
+        event::VARIABLE
+    } else {
+        source
+    }
+}
+
+/// Where a system tells a fact, best first.
+fn sources(system: &System, fact: Fact) -> &'static [&'static str] {
+    system
+        .facts
+        .iter()
+        .find_map(|(known, sources)| (*known == fact).then_some(*sources))
+        .unwrap_or_default()
+}
+
+/// A variable's value, unless it is empty: systems leave what does not apply empty.
+fn set<'a>(env: &'a BTreeMap<String, String>, variable: &str) -> Option<&'a str> {
+    env.get(variable)
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
+}
+
+/// Reduces a value to what all systems agree on, or to nothing when it states an absence.
+fn clean(fact: Fact, source: &str, value: &str) -> Option<String> {
+    let value = match fact {
+        Fact::Branch | Fact::BaseBranch | Fact::DefaultBranch => {
+            let name = value.strip_prefix("refs/heads/").unwrap_or(value);
+            match source {
+                "GIT_BRANCH" => name.strip_prefix("origin/").unwrap_or(name),
+                _ => name,
+            }
+        }
+        Fact::Tag if matches!(source, "GITHUB_REF" | "BUILD_SOURCEBRANCH") => {
+            value.strip_prefix("refs/tags/")?
+        }
+        Fact::PullRequest if source == "GITHUB_REF" => {
+            value.strip_prefix("refs/pull/")?.split('/').next()?
+        }
+        // `false` where there is none; an address where there is one, in CircleCI.
+        Fact::PullRequest if value == "false" => return None,
+        Fact::PullRequest => value.rsplit('/').next()?,
+        Fact::Fork if value.eq_ignore_ascii_case("false") => return None,
+        Fact::Fork => "true",
+        Fact::Repository | Fact::SourceRepository => return repository(value),
+        Fact::RepoName => value.rsplit('/').next()?,
+        Fact::RepoOwner => value.rsplit_once('/').map_or(value, |(owner, _)| owner),
+        _ => value,
+    };
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// `octo/app`, also from the addresses that git takes: the path without `.git`.
+fn repository(value: &str) -> Option<String> {
+    let path = match value.split_once("://") {
+        Some((_, rest)) => rest.split_once('/')?.1,
+        // git@host:octo/app.git
+        None => value.rsplit_once(':').map_or(value, |(_, path)| path),
+    };
+    let path = path.trim_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    (!path.is_empty()).then(|| path.to_owned())
+}

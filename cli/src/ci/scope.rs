@@ -1,0 +1,119 @@
+//! From a build to its scope: whose keys a job writes, and whose it may read besides.
+
+use std::path::Path;
+
+use cachefs_store::refs::Scope;
+
+use super::fact::Fact;
+use super::git;
+use super::report::Ci;
+
+/// The scope outside of CI.
+const OUTSIDE: &str = "default";
+
+/// Default branches to look for where nobody says which one it is. They are asked at the same
+/// time, so a wrong guess costs a request and no time.
+const USUAL_BRANCHES: [&str; 2] = ["main", "master"];
+
+/// A scope and those to look in after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scopes {
+    /// The only scope that is written.
+    pub(crate) own: Scope,
+    /// Where a restore looks after `own`, best first; without `own`.
+    pub(crate) fallback: Vec<Scope>,
+}
+
+impl Scopes {
+    /// One scope and nothing behind it.
+    pub(crate) fn only(own: Scope) -> Self {
+        Self {
+            own,
+            fallback: Vec::new(),
+        }
+    }
+
+    /// The scopes of a build in `workspace`.
+    ///
+    /// A pull request is `pr/N`, whatever its branch is called: names of branches in a fork are
+    /// chosen by whoever owns the fork. A tag is `tag/NAME`, anything else `branch/NAME`. Looked
+    /// in afterwards are the base branch and the default branch. Outside of CI there is `default`
+    /// and nothing else.
+    pub(crate) fn of_build(ci: &Ci<'_>, workspace: &Path) -> Self {
+        let branch = ci.get(Fact::Branch);
+        let base = ci.get(Fact::BaseBranch);
+        let own = if let Some(number) = ci.get(Fact::PullRequest) {
+            fit(format!("pr/{number}"))
+        } else if let Some(branch) = branch.as_ref().filter(|_| is_proposal(ci)) {
+            fit(format!("pr/{branch}"))
+        } else if let Some(tag) = ci.get(Fact::Tag) {
+            fit(format!("tag/{tag}"))
+        } else if let Some(branch) = &branch {
+            fit(format!("branch/{branch}"))
+        } else {
+            return Self::only(fit(OUTSIDE.to_owned()));
+        };
+        let default = ci
+            .get(Fact::DefaultBranch)
+            .or_else(|| git::default_branch(workspace));
+        let default = match default {
+            Some(branch) => vec![branch],
+            None => USUAL_BRANCHES.map(str::to_owned).to_vec(),
+        };
+        let mut scopes = Self::only(own);
+        for branch in base.into_iter().chain(default) {
+            scopes.add(fit(format!("branch/{branch}")));
+        }
+        scopes
+    }
+
+    /// These, and further ones to look in after them.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for a name that is no scope's.
+    pub(crate) fn with(&self, further: &[String]) -> Result<Self, cachefs::Error> {
+        let mut scopes = self.clone();
+        for name in further {
+            scopes.add(Scope::new(name.clone())?);
+        }
+        Ok(scopes)
+    }
+
+    /// Adds a scope to look in, unless it is there.
+    fn add(&mut self, scope: Scope) {
+        if scope != self.own && !self.fallback.contains(&scope) {
+            self.fallback.push(scope);
+        }
+    }
+
+    /// All of them, best first.
+    pub(crate) fn all(&self) -> Vec<Scope> {
+        let own = std::iter::once(&self.own);
+        own.chain(&self.fallback).cloned().collect()
+    }
+}
+
+/// Whether the build is of a pull request though its number is not known: then its branch must
+/// not be taken for one of this repository.
+fn is_proposal(ci: &Ci<'_>) -> bool {
+    ci.is_fork()
+        || ci
+            .get(Fact::Event)
+            .is_some_and(|event| event.contains("pull_request") || event.contains("merge_request"))
+}
+
+/// A scope of this name. What is too long for one is cut, and told apart by its hash.
+fn fit(whole: String) -> Scope {
+    if let Ok(scope) = Scope::new(whole.clone()) {
+        return scope;
+    }
+    let hash = blake3::hash(whole.as_bytes()).to_hex();
+    let mut start: String = whole.chars().filter(|c| !c.is_control()).collect();
+    loop {
+        start.pop();
+        if let Ok(scope) = Scope::new(format!("{start}-{}", &hash[..16])) {
+            return scope;
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Environments as the systems make them, and what is made of them.
+
+mod facts;
+mod scopes;
+
+use std::collections::BTreeMap;
+
+fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    variables.iter().map(owned).collect()
+}

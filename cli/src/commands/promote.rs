@@ -1,0 +1,125 @@
+//! `cachefs promote`.
+
+use cachefs_store::gc::Condemned;
+use cachefs_store::refs::{Promotion, RefName, list_keys, promote};
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{Format, Global};
+use crate::{exit, machine, output, setup};
+
+/// Options of `promote`.
+#[derive(Debug, Args)]
+pub(crate) struct PromoteArgs {
+    /// The keys
+    #[arg(value_name = "KEY", required_unless_present = "all")]
+    keys: Vec<String>,
+    /// All keys of the scope
+    #[arg(long, conflicts_with = "keys")]
+    all: bool,
+    /// Whose keys, such as pr/12
+    #[arg(long, value_name = "SCOPE")]
+    from: String,
+    /// Whose they become too, such as branch/main
+    #[arg(long, value_name = "SCOPE")]
+    to: String,
+    /// Only tell what would be promoted
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A key in the output of `--format json`.
+#[derive(Debug, Serialize)]
+struct Entry {
+    key: String,
+    result: &'static str,
+    layers: usize,
+}
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed<'a> {
+    from: &'a str,
+    to: &'a str,
+    keys: Vec<Entry>,
+}
+
+pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
+    let (from, to) = (
+        setup::scope_named(&args.from)?,
+        setup::scope_named(&args.to)?,
+    );
+    if from == to {
+        return Err(cachefs::Error::usage(
+            format!("--from and --to are both {from}"),
+            "name the scope of the branch that was merged, and the one it was merged into",
+        )
+        .into());
+    }
+    let (runtime, remote) = setup::remote(global)?;
+    let remote = &remote.remote;
+    let names: Vec<RefName> = if args.all {
+        let listed = runtime.block_on(async { list_keys(remote, &from, "").await });
+        let listed = listed.map_err(cachefs::Error::from)?;
+        listed.into_iter().map(|listed| listed.name).collect()
+    } else {
+        let workspace = setup::workspace()?;
+        let name = |key: &String| {
+            let (key, _) = setup::key_in(&workspace, key, &[])?;
+            let scope = from.clone();
+            Ok(RefName { scope, key })
+        };
+        args.keys.iter().map(name).collect::<anyhow::Result<_>>()?
+    };
+    if names.is_empty() {
+        output::say(&format!("no keys in scope {from}: nothing to promote"));
+    }
+    let creator = machine::creator();
+    let mut code = exit::SUCCESS;
+    let mut keys = Vec::new();
+    for name in names {
+        let promoted = runtime.block_on(async {
+            let condemned = Condemned::read(remote).await?;
+            promote(remote, &name, &to, &creator, &condemned, args.dry_run).await
+        });
+        let key = &name.key;
+        let (result, layers) = match promoted.map_err(cachefs::Error::from)? {
+            // It went while all of them were gone through.
+            Promotion::Absent if args.all => continue,
+            Promotion::Absent => {
+                output::complain("error", &format!("there is no key {name}"), None);
+                code = exit::MISS;
+                ("absent", 0)
+            }
+            Promotion::AlreadyThere => {
+                output::say(&format!("{key}: scope {to} has all of it"));
+                ("already_there", 0)
+            }
+            Promotion::Promoted(layers) => {
+                let verb = if args.dry_run {
+                    "would promote"
+                } else {
+                    "promoted"
+                };
+                let count = output::count(layers.len() as u64, "layer");
+                output::say(&format!(
+                    "{verb} {key} from {from} to {to} ({count}, no data moved)"
+                ));
+                ("promoted", layers.len())
+            }
+        };
+        keys.push(Entry {
+            key: key.to_string(),
+            result,
+            layers,
+        });
+    }
+    if global.format == Format::Json {
+        output::print_json(&Printed {
+            from: from.as_str(),
+            to: to.as_str(),
+            keys,
+        })?;
+    }
+    Ok(code)
+}

@@ -1,0 +1,121 @@
+//! `cachefs scopes`.
+
+use std::time::Duration;
+
+use cachefs_store::id::SaveId;
+use cachefs_store::refs::{ScopeSummary, delete, list_keys, list_scopes};
+use cachefs_store::remote::DynRemote;
+use clap::Args;
+use serde::Serialize;
+use tokio::runtime::Runtime;
+
+use crate::args::{Format, Global, parse_duration};
+use crate::{exit, output, setup};
+
+/// Options of `scopes`.
+#[derive(Debug, Args)]
+pub(crate) struct ScopesArgs {
+    /// Only scopes that start with this, such as pr/
+    #[arg(value_name = "PREFIX", default_value = "")]
+    prefix: String,
+    /// Only scopes that nothing was saved to for so long, such as 30d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    older_than: Option<Duration>,
+    /// Delete all keys of the scopes that are listed
+    #[arg(long, requires = "older_than")]
+    delete: bool,
+    /// With --delete: only tell what would be deleted
+    #[arg(long, requires = "delete")]
+    dry_run: bool,
+}
+
+/// A scope in the output of `--format json`.
+#[derive(Debug, Serialize)]
+struct Entry {
+    scope: String,
+    keys: usize,
+    saved_micros: u64,
+    is_own: bool,
+    deleted: bool,
+}
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed {
+    own: String,
+    scopes: Vec<Entry>,
+}
+
+pub(crate) fn run(global: &Global, args: &ScopesArgs) -> anyhow::Result<u8> {
+    let own = setup::scope(global)?;
+    let (runtime, remote) = setup::remote(global)?;
+    let remote = &remote.remote;
+    let listed = runtime
+        .block_on(async { list_scopes(remote).await })
+        .map_err(cachefs::Error::from)?;
+    let now = SaveId::now().micros;
+    let is_listed = |summary: &&ScopeSummary| {
+        let age = Duration::from_micros(now.saturating_sub(summary.newest));
+        summary.scope.as_str().starts_with(&args.prefix)
+            && args.older_than.is_none_or(|limit| age > limit)
+    };
+    let listed: Vec<_> = listed.iter().filter(is_listed).collect();
+    let deletes = args.delete && !args.dry_run;
+    for summary in &listed {
+        if deletes {
+            delete_all(&runtime, remote, summary)?;
+        }
+        print(global, args, summary, summary.scope == own);
+    }
+    if listed.is_empty() {
+        output::say("no such scopes");
+    }
+    if global.format == Format::Json {
+        let entry = |summary: &&ScopeSummary| Entry {
+            scope: summary.scope.to_string(),
+            keys: summary.keys,
+            saved_micros: summary.newest,
+            is_own: summary.scope == own,
+            deleted: deletes,
+        };
+        output::print_json(&Printed {
+            own: own.to_string(),
+            scopes: listed.iter().map(entry).collect(),
+        })?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn print(global: &Global, args: &ScopesArgs, summary: &ScopeSummary, is_own: bool) {
+    let keys = output::count(summary.keys as u64, "key");
+    let saved = output::age(summary.newest);
+    if args.delete {
+        let verb = if args.dry_run {
+            "would delete"
+        } else {
+            "deleted"
+        };
+        output::say(&format!(
+            "{verb} {}: {keys}, last saved {saved}",
+            summary.scope
+        ));
+    } else if global.format == Format::Text {
+        let own = if is_own { "  (own)" } else { "" };
+        output::print(&format!(
+            "{}  {keys}, last saved {saved}{own}",
+            summary.scope
+        ));
+    }
+}
+
+fn delete_all(runtime: &Runtime, remote: &DynRemote, summary: &ScopeSummary) -> anyhow::Result<()> {
+    runtime
+        .block_on(async {
+            for listed in list_keys(remote, &summary.scope, "").await? {
+                delete(remote, &listed.name).await?;
+            }
+            Ok::<_, cachefs_store::Error>(())
+        })
+        .map_err(cachefs::Error::from)?;
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! The list of what is to be removed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{LEASE, micros};
+use crate::error::{Error, Result};
+use crate::id::{LayerId, PackId, SaveId};
+use crate::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
+
+/// The version of the list that this code writes and the newest it reads.
+const FORMAT: u32 = 1;
+
+/// No list is larger: bounds what a saver parses.
+const MAX_LIST: usize = 64 << 20;
+
+/// The list's object.
+pub fn object_key() -> ObjectKey {
+    ObjectKey::new("gc/condemned.json")
+}
+
+/// What is to be removed, and when: times are in microseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Condemned {
+    /// Layers, with the time until which each stays.
+    pub layers: BTreeMap<LayerId, u64>,
+    /// Packs, likewise.
+    pub packs: BTreeMap<PackId, u64>,
+    /// When the list was read.
+    pub read: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct List {
+    format: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    requires: Vec<String>,
+    #[serde(default)]
+    batches: Vec<Batch>,
+}
+
+/// What was condemned together.
+#[derive(Default, Serialize, Deserialize)]
+struct Batch {
+    until: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<LayerId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    packs: Vec<PackId>,
+}
+
+impl Condemned {
+    /// Reads the list; a remote without one has condemned nothing.
+    pub async fn read(remote: &DynRemote) -> Result<Self> {
+        // Taken before: what is condemned from here on stays for at least the shortest grace.
+        let read = SaveId::now().micros;
+        let mut condemned = match remote.get(&object_key()).await {
+            Ok(bytes) => Self::decode(&bytes)?,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    RemoteErrorKind::NotFound | RemoteErrorKind::NoRemote
+                ) =>
+            {
+                Self::default()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        condemned.read = read;
+        Ok(condemned)
+    }
+
+    /// Writes the list; an empty one is no object at all.
+    pub(super) async fn write(&self, remote: &DynRemote) -> Result<()> {
+        if self.is_empty() {
+            remote.delete(&object_key()).await?;
+        } else {
+            remote
+                .put(&object_key(), self.encode()?, PutMode::Overwrite)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is condemned.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty() && self.packs.is_empty()
+    }
+
+    /// Whether it was read too long ago to publish anything on its word.
+    pub fn is_stale(&self, now: u64) -> bool {
+        now.saturating_sub(self.read) > micros(LEASE) / 2
+    }
+
+    /// The first of `layers` that a ref published now might not keep from being removed.
+    pub fn layer_about_to_go(
+        &self,
+        layers: impl IntoIterator<Item = LayerId>,
+        now: u64,
+    ) -> Option<LayerId> {
+        about_to_go(&self.layers, layers, now)
+    }
+
+    /// The same for packs.
+    pub fn pack_about_to_go(
+        &self,
+        packs: impl IntoIterator<Item = PackId>,
+        now: u64,
+    ) -> Option<PackId> {
+        about_to_go(&self.packs, packs, now)
+    }
+
+    fn encode(&self) -> Result<Bytes> {
+        let mut batches: BTreeMap<u64, Batch> = BTreeMap::new();
+        let batch = |until: &u64| Batch {
+            until: *until,
+            ..Batch::default()
+        };
+        for (layer, until) in &self.layers {
+            let into = batches.entry(*until).or_insert_with(|| batch(until));
+            into.layers.push(*layer);
+        }
+        for (pack, until) in &self.packs {
+            let into = batches.entry(*until).or_insert_with(|| batch(until));
+            into.packs.push(*pack);
+        }
+        let list = List {
+            format: FORMAT,
+            requires: Vec::new(),
+            batches: batches.into_values().collect(),
+        };
+        let bytes = serde_json::to_vec(&list)
+            .map_err(|error| Error::damaged("a new list of garbage", error.to_string()))?;
+        Ok(bytes.into())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let damaged = |detail: String| Error::damaged(object_key().to_string(), detail);
+        if bytes.len() > MAX_LIST {
+            return Err(damaged("it is larger than any such list".to_owned()));
+        }
+        let list: List =
+            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        if list.format > FORMAT || !list.requires.is_empty() {
+            return Err(Error::Unsupported {
+                what: object_key().to_string(),
+                detail: format!("format {}, features {:?}", list.format, list.requires),
+            });
+        }
+        let mut condemned = Self::default();
+        for batch in list.batches {
+            let layers = batch.layers.into_iter().map(|layer| (layer, batch.until));
+            condemned.layers.extend(layers);
+            let packs = batch.packs.into_iter().map(|pack| (pack, batch.until));
+            condemned.packs.extend(packs);
+        }
+        Ok(condemned)
+    }
+}
+
+fn about_to_go<T: Ord>(
+    listed: &BTreeMap<T, u64>,
+    objects: impl IntoIterator<Item = T>,
+    now: u64,
+) -> Option<T> {
+    let safe = now.saturating_add(micros(LEASE));
+    let goes = |object: &T| listed.get(object).is_some_and(|until| *until < safe);
+    objects.into_iter().find(goes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_round_trips() {
+        let mut list = Condemned::default();
+        for number in 0..4 {
+            list.layers
+                .insert(LayerId([number; 32]), u64::from(number % 2));
+            list.packs.insert(PackId([number; 16]), 7);
+        }
+        assert_eq!(Condemned::decode(&list.encode().unwrap()).unwrap(), list);
+    }
+
+    #[test]
+    fn what_is_newer_is_not_guessed_at() {
+        for text in [
+            r#"{"format": 2}"#,
+            r#"{"format": 1, "requires": ["x"]}"#,
+            r#"{"format": 1, "batches": [{"until": 1, "packs": ["zz"]}]}"#,
+        ] {
+            assert!(Condemned::decode(text.as_bytes()).is_err(), "{text}");
+        }
+        let member = r#"{"format": 1, "note": "x", "batches": [{"until": 1, "x": 2}]}"#;
+        assert!(Condemned::decode(member.as_bytes()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_layer_is_built_upon_only_while_there_is_time() {
+        let (layer, hour) = (LayerId([1; 32]), micros(LEASE));
+        let list = Condemned {
+            layers: BTreeMap::from([(layer, 3 * hour)]),
+            ..Condemned::default()
+        };
+        assert_eq!(list.layer_about_to_go([layer], hour), None);
+        assert_eq!(list.layer_about_to_go([layer], 2 * hour + 1), Some(layer));
+        assert_eq!(list.layer_about_to_go([LayerId([2; 32])], 9 * hour), None);
+    }
+}

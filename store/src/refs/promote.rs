@@ -1,0 +1,71 @@
+//! Taking a key over into another scope, as when a branch is merged.
+
+use super::name::{RefName, Scope};
+use super::publish::publish;
+use super::record::{Creator, LayerInfo, Record};
+use super::resolve::{read_records, unexpired};
+use super::unite::{contained, unite};
+use crate::error::{Error, Result};
+use crate::gc::Condemned;
+use crate::id::SaveId;
+use crate::remote::DynRemote;
+
+/// What became of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promotion {
+    /// There is no such key to take over, or it has expired.
+    Absent,
+    /// The key there has all of it already; nothing was written.
+    AlreadyThere,
+    /// The key there was made, or now has this too: its stack.
+    Promoted(Vec<LayerInfo>),
+}
+
+/// Makes the key of the same name in `to` the union of what it is and of what `from` is.
+///
+/// Only a record is written: layers and packs are shared. Doing it again changes nothing. With
+/// `dry_run` not even the record is written. `condemned` is the list of the collector, read just
+/// now: a key whose layers are about to be removed can't be taken over any more.
+pub async fn promote(
+    remote: &DynRemote,
+    from: &RefName,
+    to: &Scope,
+    creator: &Creator,
+    condemned: &Condemned,
+    dry_run: bool,
+) -> Result<Promotion> {
+    let target = RefName {
+        scope: to.clone(),
+        key: from.key.clone(),
+    };
+    let (source, there) = tokio::join!(read_records(remote, from), read_records(remote, &target));
+    let source = unexpired(source?);
+    let there = there?;
+    let Some(newest) = source.iter().max_by_key(|record| record.id).cloned() else {
+        return Ok(Promotion::Absent);
+    };
+    let supersedes = contained(&there);
+    let (stack_there, live) = unite(unexpired(there));
+    let is_permanent = live.iter().all(|record| record.expires.is_none());
+    let (stack, _) = unite(live.into_iter().chain(source).collect());
+    let same = |a: &LayerInfo, b: &LayerInfo| a.id == b.id;
+    let adds = stack.len() != stack_there.len()
+        || !stack.iter().zip(&stack_there).all(|(a, b)| same(a, b));
+    if !adds && is_permanent {
+        return Ok(Promotion::AlreadyThere);
+    }
+    let layers = stack.iter().map(|layer| layer.id);
+    if let Some(layer) = condemned.layer_about_to_go(layers, SaveId::now().micros) {
+        return Err(Error::BeingCollected {
+            what: format!("layer {layer} of {from}"),
+        });
+    }
+    let mut record = Record::new(target, stack, creator.clone(), newest.platform);
+    record.supersedes = supersedes;
+    record.parts = newest.parts;
+    let stack = record.layers.clone();
+    if !dry_run {
+        publish(remote, &record).await?;
+    }
+    Ok(Promotion::Promoted(stack))
+}

@@ -1,0 +1,130 @@
+//! How many round trips it takes to find a key, proved by requests that wait for each other.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cachefs_store::refs::{
+    Creator, Key, Platform, Record, RefName, Scope, Wanted, publish, resolve,
+};
+use cachefs_store::remote::{
+    DynRemote, FileRemote, ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError,
+};
+use tempfile::TempDir;
+use tokio::sync::Barrier;
+
+/// Holds requests back until so many are under way at the same time.
+#[derive(Debug)]
+struct Together {
+    inner: FileRemote,
+    all: Barrier,
+    requests: AtomicUsize,
+}
+
+impl Together {
+    async fn wait(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.all.wait().await;
+    }
+}
+
+#[async_trait]
+impl Remote for Together {
+    fn url(&self) -> &str {
+        self.inner.url()
+    }
+
+    fn local_dir(&self) -> Option<&Path> {
+        self.inner.local_dir()
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
+        self.wait().await;
+        self.inner.get(key).await
+    }
+
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
+        self.wait().await;
+        self.inner.get_range(key, range).await
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {
+        self.inner.put(key, body, mode).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
+        self.wait().await;
+        self.inner.head(key).await
+    }
+
+    async fn list_page(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, RemoteError> {
+        self.wait().await;
+        self.inner.list_page(prefix, next).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError> {
+        self.inner.delete(key).await
+    }
+}
+
+fn scope(name: &str) -> Scope {
+    Scope::new(name).unwrap()
+}
+
+/// Resolves a key that only the last of the scopes has.
+fn found_in_the_last(scopes: &[&str], prefixes: &[&str]) {
+    // Of each scope the head and the list of records, and a list for each prefix.
+    let requests = scopes.len() * (2 + prefixes.len());
+    let dir = TempDir::new().unwrap();
+    let remote = Arc::new(Together {
+        inner: FileRemote::new(dir.path()),
+        all: Barrier::new(requests),
+        requests: AtomicUsize::new(0),
+    });
+    let wanted = Wanted {
+        scopes: scopes.iter().copied().map(scope).collect(),
+        key: Key::new("k").unwrap(),
+        prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
+        role: None,
+    };
+    let last = RefName {
+        scope: scope(scopes[scopes.len() - 1]),
+        key: wanted.key.clone(),
+    };
+    let record = Record::new(
+        last.clone(),
+        Vec::new(),
+        Creator::default(),
+        Platform::default(),
+    );
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let found = runtime.block_on(async {
+        let counted = Arc::clone(&remote);
+        let remote: DynRemote = remote;
+        publish(&remote, &record).await.unwrap();
+        // Requests that come one after the other wait for ever.
+        let found = tokio::time::timeout(Duration::from_secs(30), resolve(&remote, &wanted));
+        let found = found.await.expect("requests wait for others").unwrap();
+        assert_eq!(counted.requests.load(Ordering::Relaxed), requests);
+        found.unwrap()
+    });
+    assert_eq!(found.name, last);
+}
+
+#[test]
+fn one_round_trip_whatever_the_scopes() {
+    found_in_the_last(&["branch/main"], &[]);
+    let behind = [
+        "pr/12",
+        "branch/v2",
+        "branch/main",
+        "branch/master",
+        "default",
+    ];
+    found_in_the_last(&behind, &[]);
+    found_in_the_last(&behind, &["k-", "m-"]);
+}

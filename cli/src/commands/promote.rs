@@ -1,7 +1,7 @@
 //! `cachefs promote`.
 
 use cachefs_store::gc::Condemned;
-use cachefs_store::refs::{Promotion, RefName, list_keys, promote};
+use cachefs_store::refs::{Promotion, RefName, list_keys, list_parts, promote};
 use clap::Args;
 use serde::Serialize;
 
@@ -64,12 +64,17 @@ pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
         listed.into_iter().map(|listed| listed.name).collect()
     } else {
         let workspace = setup::workspace()?;
-        let name = |key: &String| {
+        let mut names = Vec::new();
+        for key in &args.keys {
             let (key, _) = setup::key_in(&workspace, key, &[])?;
-            let scope = from.clone();
-            Ok(RefName { scope, key })
-        };
-        args.keys.iter().map(name).collect::<anyhow::Result<_>>()?
+            let parts = runtime.block_on(async { list_parts(remote, &from, &key).await });
+            let parts = parts.map_err(cachefs::Error::from)?;
+            if parts.is_empty() {
+                names.push(RefName::new(from.clone(), key));
+            }
+            names.extend(parts.into_iter().map(|listed| listed.name));
+        }
+        names
     };
     if names.is_empty() {
         output::say(&format!("no keys in scope {from}: nothing to promote"));

@@ -37,6 +37,7 @@ pub async fn promote(
     let target = RefName {
         scope: to.clone(),
         key: from.key.clone(),
+        part: from.part.clone(),
     };
     let (source, there) = tokio::join!(read_records(remote, from), read_records(remote, &target));
     let source = unexpired(source?);

@@ -29,10 +29,7 @@ const START: u64 = 1_800_000_000_000_000;
 const MINUTE: u64 = 60_000_000;
 
 fn name(scope: &str, key: &str) -> RefName {
-    RefName {
-        scope: Scope::new(scope).unwrap(),
-        key: Key::new(key).unwrap(),
-    }
+    RefName::new(Scope::new(scope).unwrap(), Key::new(key).unwrap())
 }
 
 /// A repository with jobs and collectors at work, each stopped between any two of its steps.

@@ -89,12 +89,10 @@ fn found_in_the_last(scopes: &[&str], prefixes: &[&str]) {
         scopes: scopes.iter().copied().map(scope).collect(),
         key: Key::new("k").unwrap(),
         prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
+        chosen: None,
         role: None,
     };
-    let last = RefName {
-        scope: scope(scopes[scopes.len() - 1]),
-        key: wanted.key.clone(),
-    };
+    let last = RefName::new(scope(scopes[scopes.len() - 1]), wanted.key.clone());
     let record = Record::new(
         last.clone(),
         Vec::new(),

@@ -12,6 +12,7 @@
 mod batch;
 mod delta;
 mod graft;
+mod guard;
 mod layer;
 mod pipeline;
 mod progress;
@@ -24,6 +25,7 @@ mod xattrs;
 
 pub use delta::{Baseline, Deletions, Delta, diff};
 pub use graft::graft_redirects;
+pub use guard::Guard;
 pub use layer::build_layer;
 pub use pipeline::{Packed, pack_files};
 pub use progress::{Progress, Silent};

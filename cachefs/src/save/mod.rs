@@ -18,9 +18,10 @@ use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecor
 use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Delta, Packed, Progress, Skipped, StoreTarget, Target, Tree, build_layer,
+    Baseline, Delta, Guard, Packed, Progress, Skipped, StoreTarget, Target, Tree, build_layer,
     confirm_unchanged, diff, graft_redirects, pack_files, scan,
 };
+use cachefs_store::secrets::{Fate, Finding, Policy, Scanner};
 use cachefs_store::stack::Stack;
 use tokio::runtime::Runtime;
 
@@ -52,6 +53,8 @@ pub struct SaveOptions {
     pub dry_run: bool,
     /// Reads every file, also those that are as they were when an earlier save read them.
     pub ignore_times: bool,
+    /// What secrets are searched for, and what becomes of files that have some.
+    pub secrets: Arc<Scanner>,
 }
 
 /// How a save ended.
@@ -65,6 +68,8 @@ pub enum Outcome {
     Saved(Box<LayerInfo>),
     /// A layer would have been written.
     WouldSave,
+    /// Secrets were found, and were to fail the save; nothing was written.
+    Refused,
 }
 
 /// What a save did.
@@ -82,6 +87,8 @@ pub struct Report {
     pub new_raw: u64,
     /// What was left out.
     pub skipped: Vec<Skipped>,
+    /// The secrets that were found, in path order.
+    pub findings: Vec<Finding>,
     /// How many layers were squashed into one.
     pub squashed: Option<usize>,
     /// Saves of other jobs that this one took in.
@@ -110,6 +117,9 @@ struct Change {
     layer: Option<BuiltLayer>,
     packed: Packed,
     skipped: Vec<Skipped>,
+    findings: Vec<Finding>,
+    /// Whether what was found fails the save.
+    refused: bool,
     scanned: (u64, u64),
 }
 
@@ -205,6 +215,17 @@ async fn read_existing(remote: &DynRemote, name: &RefName) -> Result<Vec<RefReco
     }
 }
 
+/// Whether what was found fails the save.
+fn is_refused(scanner: &Scanner, packed: &Packed) -> bool {
+    let mut findings = packed.findings.iter();
+    scanner.policy() == Policy::Fail && findings.any(|(_, found)| found.fate == Fate::LeftOut)
+}
+
+fn take_findings(packed: &mut Packed) -> Vec<Finding> {
+    let findings = std::mem::take(&mut packed.findings);
+    findings.into_iter().map(|(_, finding)| finding).collect()
+}
+
 impl Context<'_> {
     /// Finds what the path changes, and stores the chunks that are new.
     fn change(&self, source: &Source) -> Result<Change> {
@@ -219,6 +240,12 @@ impl Context<'_> {
             &self.target
         };
         let base = Baseline::new(&stack, target)?;
+        let scanner = &*self.options.secrets;
+        let guard = Guard {
+            scanner,
+            root: &source.shown,
+            below: &stack,
+        };
         // Packs may be known to the index and gone from the remote, when someone emptied it. Then
         // the index forgets them, and the second round reads everything and stores what is missing.
         for round in 0..2 {
@@ -230,22 +257,37 @@ impl Context<'_> {
                 .files
                 .as_ref()
                 .filter(|_| round == 0 && !self.options.ignore_times)
-                .and_then(FileList::read);
-            let known = seen.map_or_else(Packed::default, |seen| seen.apply(&mut scanned.tree));
+                .and_then(FileList::read)
+                .filter(|seen| seen.is_searched_by(scanner));
+            let known = seen.map_or_else(Packed::default, |seen| {
+                seen.apply(&mut scanned.tree, guard.root)
+            });
             let unread = scanned.tree.unread();
             self.progress.done(counts.0 - unread.0, counts.1 - unread.1);
             if unread.0 > 0 {
                 target.learn(&base.packs())?;
             }
             graft_redirects(&mut scanned.tree, &scanned.redirects, &stack)?;
-            let packed = pack_files(
+            let mut packed = pack_files(
                 source.directory(),
                 &mut scanned.tree,
                 source.reading(),
                 target,
                 known,
+                &guard,
                 self.progress,
             )?;
+            if is_refused(scanner, &packed) {
+                return Ok(Change {
+                    delta: Delta::default(),
+                    layer: None,
+                    skipped: scanned.skipped,
+                    findings: take_findings(&mut packed),
+                    packed,
+                    refused: true,
+                    scanned: counts,
+                });
+            }
             // Each file was checked while it was read. That nothing was added or removed meanwhile
             // is checked where a build may still be running: on a mount.
             if !source.complete {
@@ -260,15 +302,17 @@ impl Context<'_> {
                     && !self.options.dry_run
                 {
                     let (tree, packed) = (&scanned.tree, &packed);
-                    scope.spawn(move || files.write(tree, packed, started));
+                    scope.spawn(move || files.write(tree, packed, started, scanner));
                 }
                 self.compare(source, &base, &scanned.tree, &packed)
             })?;
             return Ok(Change {
                 delta,
                 layer,
+                findings: take_findings(&mut packed),
                 packed,
                 skipped: scanned.skipped,
+                refused: false,
                 scanned: counts,
             });
         }

@@ -13,6 +13,8 @@ mod restore;
 mod restore_output;
 mod save;
 mod save_output;
+mod secrets;
+mod secrets_output;
 
 pub(crate) use cache::{Cache, Keys, Layer};
 pub(crate) use options::{RestoreHow, SaveHow};

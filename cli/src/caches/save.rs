@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use cachefs::StoreDir;
 use cachefs::mounts::Records;
-use cachefs::save::{Report, SaveOptions, save};
+use cachefs::save::{Outcome, Report, SaveOptions, save};
 use cachefs_store::refs::{Key, RefName, Scope};
 use cachefs_store::remote::RemoteSpec;
 
 use super::cache::{Cache, Keys};
+use super::named;
 use super::save_output;
+use super::secrets;
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, failure};
@@ -67,7 +69,7 @@ pub(crate) fn save_all(
     };
     Ok(super::run(super::jobs(caches)?, THREADS, |job| {
         let saved = run.save(job, display);
-        display.say(&save_output::lines(&saved));
+        display.say(&save_output::lines(&saved, global.verbose > 0));
         saved
     }))
 }
@@ -94,6 +96,7 @@ impl Run<'_> {
             scope: self.scope.clone(),
             keys: job.keys.as_ref().ok().cloned(),
             code: match &result {
+                Ok(report) if matches!(report.outcome, Outcome::Refused) => exit::INTEGRITY,
                 Ok(_) => exit::SUCCESS,
                 Err(failure) => failure.code,
             },
@@ -105,6 +108,11 @@ impl Run<'_> {
         let (key, expanded) = main(keys)?;
         if let Some(layer) = &job.cache.only {
             self.is_restored_up_to(layer, job, key)?;
+        }
+        let search = secrets::search(&job.cache.save)?;
+        for name in &search.unset {
+            let unset = format!("note: {name} is not set, so its value is not searched for");
+            display.say(&named::lines(job.cache.name.as_deref(), vec![unset]));
         }
         let options = SaveOptions {
             path: job.path.clone(),
@@ -119,6 +127,7 @@ impl Run<'_> {
             parts: serde_json::to_value(&expanded.parts)?,
             dry_run: job.cache.save.dry_run,
             ignore_times: job.cache.save.ignore_times,
+            secrets: search.scanner,
         };
         Ok(save(&self.store, &options, &display.job())?)
     }

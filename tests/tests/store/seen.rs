@@ -65,7 +65,7 @@ fn write(list: &Path, repo: &RepoId, directory: &Path, packed: &Packed, at: Syst
             *content = FileContent::Read(pieces());
         }
     }
-    Seen::write(list, repo, &tree, packed, at).unwrap();
+    Seen::write(list, repo, &tree, packed, at, &scanner()).unwrap();
 }
 
 #[test]

@@ -9,6 +9,8 @@ use super::text::{is_alnum, is_base64, is_random, run};
 const REACH: usize = 1200;
 /// The shortest key, an Ed25519 key, has so many characters.
 const SHORTEST: usize = 60;
+/// The first line of a key is longer than names and words are.
+const FIRST_LINE: usize = 40;
 
 /// Whether a private key begins where `PRIVATE KEY` was found.
 ///
@@ -38,13 +40,12 @@ pub(super) fn is_key(content: &[u8], at: Range<usize>) -> bool {
         .windows(4)
         .position(|word| word == b"END ")
         .unwrap_or(rest.len());
-    has_base64(&rest[..end], SHORTEST)
+    has_key_lines(&rest[..end])
 }
 
-/// Whether there are `least` characters of base64 in long runs.
-fn has_base64(mut bytes: &[u8], least: usize) -> bool {
+/// Whether the lines of a key follow, after headers perhaps.
+fn has_key_lines(mut bytes: &[u8]) -> bool {
     let mut length = 0;
-    let mut all_random = true;
     while !bytes.is_empty() {
         // The end of a line within a string is no part of the next.
         if let Some(rest) = bytes.strip_prefix(b"\\n").or(bytes.strip_prefix(b"\\r")) {
@@ -52,11 +53,14 @@ fn has_base64(mut bytes: &[u8], least: usize) -> bool {
             continue;
         }
         let run = run(bytes, is_base64, usize::MAX);
-        if run.len() >= 16 {
+        let is_first = length == 0;
+        if run.len() >= FIRST_LINE || (!is_first && run.len() >= 16) {
+            if is_first && !is_key_line(run) {
+                return false;
+            }
             length += run.len();
-            all_random &= is_key_line(run);
-            if length >= least {
-                return all_random;
+            if length >= SHORTEST {
+                return true;
             }
         }
         bytes = &bytes[run.len().max(1)..];
@@ -64,20 +68,24 @@ fn has_base64(mut bytes: &[u8], least: usize) -> bool {
     false
 }
 
-/// A line of a key, rather than of `AAAA` or of prose without spaces.
+/// A line of a key, rather than `AAAA` or a name.
 fn is_key_line(line: &[u8]) -> bool {
-    let mut present = [false; 256];
-    line.iter()
-        .for_each(|byte| present[usize::from(*byte)] = true);
-    present.iter().filter(|present| **present).count() >= 8.min(line.len() / 2)
+    line.iter().any(u8::is_ascii_uppercase)
+        && line.iter().any(u8::is_ascii_lowercase)
+        && line.iter().any(u8::is_ascii_digit)
 }
 
 /// Whether a PuTTY key begins here: its private part is in the same file.
 pub(super) fn is_putty_key(content: &[u8], at: Range<usize>) -> bool {
+    const PRIVATE: &[u8] = b"Private-Lines: ";
     let rest = &content[at.end..content.len().min(at.end + 8 * REACH)];
-    rest.windows(14)
-        .position(|word| word == b"Private-Lines:")
-        .is_some_and(|lines| has_base64(&rest[lines..], 24))
+    let lines = rest.windows(PRIVATE.len()).position(|word| word == PRIVATE);
+    lines.is_some_and(|lines| {
+        let rest = &rest[lines + PRIVATE.len()..];
+        let number = run(rest, |byte| byte.is_ascii_digit(), 4);
+        let line = run(rest[number.len()..].trim_ascii_start(), is_base64, 65);
+        !number.is_empty() && line.len() >= 24 && is_key_line(line)
+    })
 }
 
 /// Whether an age identity begins here: 58 characters of bech32 follow.
@@ -118,6 +126,14 @@ mod tests {
         let headers = format!("Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n{LINE}");
         assert!(found(&block(&format!("EC {key}"), "\n", &headers)));
         assert!(found(&format!("'-----BEGIN {key}-----\\n' +\n  '{LINE}'")));
+    }
+
+    #[test]
+    fn putty_keys() {
+        let file = format!("PuTTY-User-Key-File-2: ssh-rsa\r\nPrivate-Lines: 1\r\n{LINE}\r\n");
+        assert!(is_putty_key(file.as_bytes(), 0..20));
+        let code = b"'PuTTY-User-Key-File-2: ' + name; lines = 'Private-Lines: ' + aVeryLongNameOfAnIdentifier1;";
+        assert!(!is_putty_key(code, 1..21));
     }
 
     #[test]

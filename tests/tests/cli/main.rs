@@ -14,6 +14,8 @@ mod real_tools;
 #[cfg(test)]
 mod save;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod traces;

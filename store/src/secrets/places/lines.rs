@@ -87,7 +87,6 @@ pub(super) fn netrc(content: &[u8]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::find;
-    use super::*;
 
     /// The lines with a finding.
     fn lines(directory: &str, name: &str, text: &str) -> Vec<u64> {

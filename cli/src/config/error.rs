@@ -47,7 +47,7 @@ pub(crate) struct ConfigError {
     line: String,
     /// How many characters of the line are marked.
     width: usize,
-    problem: Problem,
+    problem: Box<Problem>,
 }
 
 /// The kinds of fault a file can have.
@@ -119,7 +119,7 @@ impl ConfigError {
             place,
             line: line.to_owned(),
             width: marked.min(rest).max(1),
-            problem,
+            problem: Box::new(problem),
         }
     }
 
@@ -136,7 +136,7 @@ impl ConfigError {
 
     /// What to do about it, as a sentence without a full stop.
     pub(crate) fn hint(&self) -> String {
-        match &self.problem {
+        match &*self.problem {
             Problem::Syntax(_) => {
                 "the file is TOML: strings need quotes, tables are `[cache.NAME]`".into()
             }
@@ -171,11 +171,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.problem)
-    }
-}
+impl std::error::Error for ConfigError {}
 
 /// The known name that is most like another, if one is like enough to be meant.
 pub(super) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {

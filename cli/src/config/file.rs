@@ -261,6 +261,7 @@ impl Reader<'_> {
     }
 
     fn layer(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<Layer, ConfigError> {
+        // `restore` has both, or this would not be the command that it is.
         let text = &self.known.of_caches["key"];
         let list = &self.known.of_caches["restore-key"];
         let mut settings = BTreeMap::new();

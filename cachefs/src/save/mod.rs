@@ -21,7 +21,7 @@ use cachefs_store::save::{
     Baseline, Delta, Guard, Packed, Progress, Skipped, StoreTarget, Target, Tree, build_layer,
     confirm_unchanged, diff, graft_redirects, pack_files, scan,
 };
-use cachefs_store::secrets::{Fate, Finding, Policy, Scanner};
+use cachefs_store::secrets::{Fate, Finding, Scanner};
 use cachefs_store::stack::Stack;
 use tokio::runtime::Runtime;
 
@@ -218,9 +218,9 @@ async fn read_existing(remote: &DynRemote, name: &RefName) -> Result<Vec<RefReco
 }
 
 /// Whether what was found fails the save.
-fn is_refused(scanner: &Scanner, packed: &Packed) -> bool {
+fn is_refused(packed: &Packed) -> bool {
     let mut findings = packed.findings.iter();
-    scanner.policy() == Policy::Fail && findings.any(|(_, found)| found.fate == Fate::LeftOut)
+    findings.any(|(_, found)| found.fate == Fate::Refused)
 }
 
 fn take_findings(packed: &mut Packed) -> Vec<Finding> {
@@ -279,7 +279,7 @@ impl Context<'_> {
                 &guard,
                 self.progress,
             )?;
-            if is_refused(scanner, &packed) {
+            if is_refused(&packed) {
                 return Ok(Change {
                     delta: Delta::default(),
                     layer: None,

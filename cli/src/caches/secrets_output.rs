@@ -38,6 +38,7 @@ impl<'a> From<&'a Finding> for Printed<'a> {
             variable: finding.variable.as_deref(),
             file: match finding.fate {
                 Fate::LeftOut => "left_out",
+                Fate::Refused => "refused",
                 Fate::Saved => "saved",
                 Fate::Allowed => "allowed",
                 Fate::Published => "published",
@@ -54,20 +55,25 @@ pub(super) fn lines(report: &Report, verbose: bool) -> Vec<String> {
         findings.filter(|finding| finding.fate == fate).collect()
     };
     let mut lines = Vec::new();
+    let refused = of(Fate::Refused);
+    if !refused.is_empty() {
+        lines.push(format!(
+            "error: nothing is saved, because secrets were found in {}:",
+            files(&refused)
+        ));
+        list(&mut lines, &refused, verbose);
+        lines.push(hint(&refused));
+    }
     let left_out = of(Fate::LeftOut);
     if !left_out.is_empty() {
-        let files = files(&left_out);
-        lines.push(match report.outcome {
-            Outcome::Refused => {
-                format!("error: nothing is saved, because secrets were found in {files}:")
-            }
-            Outcome::WouldSave => {
-                format!(
-                    "warning: {files} would be left out of the cache, because secrets were found:"
-                )
-            }
-            _ => format!("warning: {files} left out of the cache, because secrets were found:"),
-        });
+        let would_be = match report.outcome {
+            Outcome::WouldSave => "would be ",
+            _ => "",
+        };
+        lines.push(format!(
+            "warning: {} {would_be}left out of the cache, because secrets were found:",
+            files(&left_out)
+        ));
         list(&mut lines, &left_out, verbose);
         lines.push(hint(&left_out));
     }

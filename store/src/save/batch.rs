@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::guard::Watch;
 use super::scan::{Reading, stamp_of};
 use super::tree::{FileContent, Node, NodeKind, Tree};
 use super::xattrs;
@@ -94,10 +95,6 @@ pub(super) struct ReadPart {
     pub(super) part: Part,
     pub(super) pieces: Vec<Piece>,
     pub(super) xattrs: Xattrs,
-    /// Where its bytes are in the batch's buffer, without holes.
-    pub(super) bytes: Range<usize>,
-    /// What lies before and behind it in the file, as far as a search needs it.
-    pub(super) edges: [Vec<u8>; 2],
     /// What a search found in it.
     pub(super) findings: Vec<Finding>,
 }
@@ -105,9 +102,13 @@ pub(super) struct ReadPart {
 impl ReadPart {
     /// Whether the file must not be stored.
     pub(super) fn is_left_out(&self) -> bool {
-        self.findings
-            .iter()
-            .any(|finding| finding.fate == Fate::LeftOut)
+        !self.findings.iter().all(|found| found.fate.is_stored())
+    }
+
+    /// Whether nothing is to be stored because of it.
+    pub(super) fn is_refused(&self) -> bool {
+        let mut findings = self.findings.iter();
+        findings.any(|found| found.fate == Fate::Refused)
     }
 }
 
@@ -118,13 +119,12 @@ pub(super) struct ReadBatch {
     pub(super) parts: Vec<ReadPart>,
 }
 
-/// Reads batches with descriptors and memory that are used again.
+/// Reads batches, and searches them for secrets, with descriptors and memory that are used again.
 pub(super) struct Reader<'a> {
     root: BorrowedFd<'a>,
     tree: &'a Tree,
     reading: &'a dyn Reading,
-    /// So much around parts of large files is read too.
-    margin: u64,
+    watch: &'a Watch<'a>,
     /// The directory of the last file, which mostly is that of the next one too.
     directory: Option<(usize, OwnedFd)>,
 }
@@ -134,13 +134,13 @@ impl<'a> Reader<'a> {
         root: BorrowedFd<'a>,
         tree: &'a Tree,
         reading: &'a dyn Reading,
-        margin: usize,
+        watch: &'a Watch<'a>,
     ) -> Self {
         Self {
             root,
             tree,
             reading,
-            margin: margin as u64,
+            watch,
             directory: None,
         }
     }
@@ -195,10 +195,11 @@ impl<'a> Reader<'a> {
         };
         let mut pieces = Vec::new();
         let mut edges = [Vec::new(), Vec::new()];
-        if self.margin > 0 {
+        let margin = self.watch.margin() as u64;
+        if margin > 0 {
             let size = node.stamp.size;
-            let before = part.range.start.saturating_sub(self.margin)..part.range.start;
-            let behind = part.range.end..size.min(part.range.end + self.margin);
+            let before = part.range.start.saturating_sub(margin)..part.range.start;
+            let behind = part.range.end..size.min(part.range.end + margin);
             for (edge, range) in edges.iter_mut().zip([before, behind]) {
                 if !append(&file, edge, range)? {
                     return Ok(None);
@@ -243,9 +244,7 @@ impl<'a> Reader<'a> {
             part: part.clone(),
             pieces,
             xattrs,
-            bytes: start..buffer.len(),
-            edges,
-            findings: Vec::new(),
+            findings: self.watch.inspect(part, &buffer[start..], &edges),
         }))
     }
 }

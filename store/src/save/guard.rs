@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::batch::ReadPart;
+use super::batch::Part;
 use super::tree::{NodeKind, Tree};
 use crate::secrets::{self, Fate, Finding, Names, Policy, Scanner, is_place, is_published};
 use crate::stack::Stack;
@@ -57,18 +57,20 @@ impl<'a> Watch<'a> {
         Self { guard, tree, links }
     }
 
-    pub(super) fn policy(&self) -> Policy {
-        self.guard.scanner.policy()
-    }
-
     /// How many bytes around a part of a large file are to be read.
     pub(super) fn margin(&self) -> usize {
         self.guard.scanner.margin()
     }
 
-    /// Searches a part that was read; `content` are its bytes.
-    pub(super) fn inspect(&self, read: &ReadPart, content: &[u8]) -> Vec<Finding> {
-        let node = read.part.node;
+    /// Searches a part of a file: `content` are its bytes without holes, and `edges` what lies before
+    /// and behind it, as far as [`Watch::margin`] asks for it.
+    pub(super) fn inspect(
+        &self,
+        part: &Part,
+        content: &[u8],
+        edges: &[Vec<u8>; 2],
+    ) -> Vec<Finding> {
+        let node = part.node;
         let NodeKind::File { size, .. } = self.tree.nodes[node].kind else {
             return Vec::new();
         };
@@ -78,8 +80,8 @@ impl<'a> Watch<'a> {
         let hits = self.guard.scanner.search(&secrets::Part {
             names: &names,
             content,
-            whole: read.part.range == (0..size),
-            edges: [&read.edges[0], &read.edges[1]],
+            whole: part.range == (0..size),
+            edges: [&edges[0], &edges[1]],
         });
         if hits.is_empty() {
             return Vec::new();
@@ -93,8 +95,9 @@ impl<'a> Watch<'a> {
         let fate = |hit: &secrets::Hit| match self.guard.scanner.policy() {
             Policy::Allow | Policy::Off => Fate::Saved,
             // Who names a value wants it nowhere.
-            _ if allowed && hit.variable.is_none() => Fate::Allowed,
-            _ => Fate::LeftOut,
+            Policy::Skip | Policy::Fail if allowed && hit.variable.is_none() => Fate::Allowed,
+            Policy::Skip => Fate::LeftOut,
+            Policy::Fail => Fate::Refused,
         };
         hits.into_iter()
             .map(|hit| Finding {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
-use super::batch::{self, Batch, ReadBatch, ReadPart};
+use super::batch::{self, Batch, ReadPart};
 use super::guard::{Guard, Watch};
 use super::progress::Progress;
 use super::scan::Reading;
@@ -23,7 +23,7 @@ use crate::frame::{BuiltFrame, ChunkLocation, FrameBuilder};
 use crate::id::{ChunkId, PackId};
 use crate::index::Indexed;
 use crate::pack::{FinishedPack, PackRef, PackWriter};
-use crate::secrets::{Finding, Policy};
+use crate::secrets::Finding;
 
 /// So many packs are stored at the same time.
 const UPLOADS: usize = 4;
@@ -157,16 +157,6 @@ pub fn pack_files(
 }
 
 impl Shared<'_> {
-    /// Searches what was read for secrets.
-    fn inspect(&self, read: &mut ReadBatch) {
-        for part in &mut read.parts {
-            part.findings = self.watch.inspect(part, &read.buffer[part.bytes.clone()]);
-            if part.is_left_out() && self.watch.policy() == Policy::Fail {
-                self.refused.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-
     fn next(&self) -> Option<usize> {
         let mut feed = self.feed.lock();
         loop {
@@ -183,12 +173,7 @@ impl Shared<'_> {
 }
 
 fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
-    let mut reader = batch::Reader::new(
-        shared.root,
-        shared.tree,
-        shared.reading,
-        shared.watch.margin(),
-    );
+    let mut reader = batch::Reader::new(shared.root, shared.tree, shared.reading, &shared.watch);
     let mut buffer = Vec::new();
     let mut frames = match FrameBuilder::new() {
         Ok(frames) => frames,
@@ -224,8 +209,10 @@ fn process(
     buffer: &mut Vec<u8>,
     frames: &mut FrameBuilder,
 ) -> Result<Finished> {
-    let mut read = reader.read(batch, std::mem::take(buffer))?;
-    shared.inspect(&mut read);
+    let read = reader.read(batch, std::mem::take(buffer))?;
+    if read.parts.iter().any(ReadPart::is_refused) {
+        shared.refused.store(true, Ordering::Relaxed);
+    }
     let mut unique = Vec::new();
     if !shared.refused.load(Ordering::Relaxed) {
         let mut claimed = shared.claimed.lock();

@@ -22,12 +22,24 @@ pub struct Hit {
 pub enum Fate {
     /// It is not in the cache.
     LeftOut,
+    /// Nothing is saved because of it.
+    Refused,
     /// It is in the cache because everything is saved whatever is found.
     Saved,
     /// It is in the cache because its path is allowed.
     Allowed,
     /// It is in the cache because it is part of a published package: anyone can have it anyway.
     Published,
+}
+
+impl Fate {
+    /// Whether the file may be stored.
+    pub(crate) fn is_stored(self) -> bool {
+        match self {
+            Self::LeftOut | Self::Refused => false,
+            Self::Saved | Self::Allowed | Self::Published => true,
+        }
+    }
 }
 
 /// A secret in a file of a tree.

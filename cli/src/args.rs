@@ -30,8 +30,9 @@ Example:
   cachefs save    --key 'm2-{{ checksum \"pom.xml\" }}' --path ~/.m2
 
 Exit codes: 0 success, a miss included; 1 local error; 2 usage or configuration; 3 a miss with
---fail-on-cache-miss; 4 remote or credentials; 5 damaged data. `restore` and `save` turn 1 and 4
-into a loud warning and exit 0, so that a cache never fails a build, unless --strict-errors is set.")]
+--fail-on-cache-miss; 4 remote or credentials; 5 damaged data, or secrets with --secrets fail.
+`restore` and `save` turn 1 and 4 into a loud warning and exit 0, so that a cache never fails a
+build, unless --strict-errors is set.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

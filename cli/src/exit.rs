@@ -12,7 +12,7 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const MISS: u8 = 3;
 /// The remote or the credentials failed.
 pub(crate) const BACKEND: u8 = 4;
-/// Data is damaged.
+/// Data is damaged; secrets were found and are to fail the save.
 pub(crate) const INTEGRITY: u8 = 5;
 /// Interrupted by a signal, as shells number it.
 pub(crate) const INTERRUPTED: u8 = 130;

@@ -12,6 +12,7 @@
 //! - [`index`]: the local database that makes deduplication a look-up;
 //! - [`local`]: frames and layers kept on the local disk, and the reader on top of them;
 //! - [`trace`]: which frames jobs read, in what order, and those frames in one object;
+//! - [`secrets`]: what must not be in a cache;
 //! - [`save`]: from files to a published layer;
 //! - [`copy`]: from a stack to plain files;
 //! - [`check`]: whether everything that a key needs is there and intact;
@@ -36,6 +37,7 @@ pub mod refs;
 pub mod remote;
 pub mod repository;
 pub mod save;
+pub mod secrets;
 pub mod stack;
 mod task;
 pub mod trace;

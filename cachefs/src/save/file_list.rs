@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use cachefs_store::id::RepoId;
 use cachefs_store::save::{Packed, Seen, Tree};
+use cachefs_store::secrets::Scanner;
 
 use crate::store_dir::StoreDir;
 
@@ -38,12 +39,18 @@ impl FileList {
     }
 
     /// Writes the list; failing to only means that files are read again.
-    pub(super) fn write(&self, tree: &Tree, packed: &Packed, scanned: SystemTime) {
+    pub(super) fn write(
+        &self,
+        tree: &Tree,
+        packed: &Packed,
+        scanned: SystemTime,
+        scanner: &Scanner,
+    ) {
         let Some(folder) = self.path.parent() else {
             return;
         };
         let written = fs::create_dir_all(folder)
-            .and_then(|()| Seen::write(&self.path, &self.repo, tree, packed, scanned));
+            .and_then(|()| Seen::write(&self.path, &self.repo, tree, packed, scanned, scanner));
         if let Err(error) = written {
             tracing::warn!("{} can't be written: {error}", self.path.display());
         }

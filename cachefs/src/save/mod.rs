@@ -21,9 +21,10 @@ use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecor
 use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Deletions, Delta, Exclude, Packed, Progress, Skipped, StoreTarget, Target, Tree,
-    build_layer, confirm_unchanged, diff, graft_redirects, pack_files, remove_excluded, scan,
+    Baseline, Deletions, Delta, Exclude, Guard, Packed, Progress, Skipped, StoreTarget, Target,
+    Tree, build_layer, confirm_unchanged, diff, graft_redirects, pack_files, remove_excluded, scan,
 };
+use cachefs_store::secrets::{Fate, Finding, Scanner};
 use cachefs_store::stack::Stack;
 use tokio::runtime::Runtime;
 
@@ -78,6 +79,8 @@ pub struct SaveOptions {
     pub ttl: Option<Duration>,
     /// Reads every file, also those that are as they were when an earlier save read them.
     pub ignore_times: bool,
+    /// What secrets are searched for, and what becomes of files that have some.
+    pub secrets: Arc<Scanner>,
 }
 
 /// How a save ended.
@@ -95,6 +98,8 @@ pub enum Outcome {
     Saved(Box<LayerInfo>),
     /// A layer would have been written.
     WouldSave,
+    /// Secrets were found, and were to fail the save; nothing was written.
+    Refused,
 }
 
 /// What a save did.
@@ -112,6 +117,8 @@ pub struct Report {
     pub new_raw: u64,
     /// What was left out.
     pub skipped: Vec<Skipped>,
+    /// The secrets that were found, in path order.
+    pub findings: Vec<Finding>,
     /// How many layers were squashed into one.
     pub squashed: Option<usize>,
     /// Saves of other jobs that this one took in.
@@ -163,6 +170,9 @@ struct Change {
     layer: Option<BuiltLayer>,
     packed: Packed,
     skipped: Vec<Skipped>,
+    findings: Vec<Finding>,
+    /// Whether what was found fails the save.
+    refused: bool,
     scanned: (u64, u64),
 }
 
@@ -271,6 +281,17 @@ async fn read_existing(remote: &DynRemote, name: &RefName) -> Result<Vec<RefReco
     }
 }
 
+/// Whether what was found fails the save.
+fn is_refused(packed: &Packed) -> bool {
+    let mut findings = packed.findings.iter();
+    findings.any(|(_, found)| found.fate == Fate::Refused)
+}
+
+fn take_findings(packed: &mut Packed) -> Vec<Finding> {
+    let findings = std::mem::take(&mut packed.findings);
+    findings.into_iter().map(|(_, finding)| finding).collect()
+}
+
 impl Context<'_> {
     /// Finds what the path changes, and stores the chunks that are new.
     fn change(&self, source: &Source) -> Result<Change> {
@@ -285,6 +306,12 @@ impl Context<'_> {
             &self.target
         };
         let base = Baseline::new(&stack, target)?;
+        let scanner = &*self.options.secrets;
+        let guard = Guard {
+            scanner,
+            root: &source.shown,
+            below: &stack,
+        };
         // Packs may be known to the index and gone from the remote, when someone emptied it. Then
         // the index forgets them, and the second round reads everything and stores what is missing.
         for round in 0..2 {
@@ -297,8 +324,11 @@ impl Context<'_> {
                 .files
                 .as_ref()
                 .filter(|_| round == 0 && !self.options.ignore_times)
-                .and_then(FileList::read);
-            let known = seen.map_or_else(Packed::default, |seen| seen.apply(&mut scanned.tree));
+                .and_then(FileList::read)
+                .filter(|seen| seen.is_searched_by(scanner));
+            let known = seen.map_or_else(Packed::default, |seen| {
+                seen.apply(&mut scanned.tree, guard.root)
+            });
             let unread = scanned.tree.unread();
             self.progress.done(counts.0 - unread.0, counts.1 - unread.1);
             if unread.0 > 0 {
@@ -308,14 +338,26 @@ impl Context<'_> {
             if !(source.complete && source.deletions == Deletions::Record) {
                 remove_excluded(&mut scanned.tree, &stack, exclude)?;
             }
-            let packed = pack_files(
+            let mut packed = pack_files(
                 source.directory(),
                 &mut scanned.tree,
                 source.reading(),
                 target,
                 known,
+                &guard,
                 self.progress,
             )?;
+            if is_refused(&packed) {
+                return Ok(Change {
+                    delta: Delta::default(),
+                    layer: None,
+                    skipped: scanned.skipped,
+                    findings: take_findings(&mut packed),
+                    packed,
+                    refused: true,
+                    scanned: counts,
+                });
+            }
             // Each file was checked while it was read. That nothing was added or removed meanwhile
             // is checked where a build may still be running: on a mount.
             if !source.complete {
@@ -330,7 +372,7 @@ impl Context<'_> {
                     && !self.options.dry_run
                 {
                     let (tree, packed) = (&scanned.tree, &packed);
-                    scope.spawn(move || files.write(tree, packed, started));
+                    scope.spawn(move || files.write(tree, packed, started, scanner));
                 }
                 self.compare(source, &base, &scanned.tree, &packed)
             })?;
@@ -342,8 +384,10 @@ impl Context<'_> {
                 listed,
                 delta,
                 layer,
+                findings: take_findings(&mut packed),
                 packed,
                 skipped: scanned.skipped,
+                refused: false,
                 scanned: counts,
             });
         }

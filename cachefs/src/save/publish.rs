@@ -96,11 +96,16 @@ pub(super) fn publish(
         ),
         new_raw: change.packed.new_raw,
         skipped: change.skipped,
+        findings: change.findings,
         squashed: None,
         united: others,
         traffic: Default::default(),
         elapsed: Default::default(),
     };
+    if change.refused {
+        report.outcome = Outcome::Refused;
+        return Ok(report);
+    }
     if context.options.dry_run {
         if !is_published {
             report.outcome = Outcome::WouldSave;

@@ -17,6 +17,8 @@ pub(super) struct Source {
     directory: File,
     /// The directory, absolute and without links.
     pub(super) path: PathBuf,
+    /// The path that users see: the same, unless it is a mount.
+    pub(super) shown: PathBuf,
     reading: Box<dyn Reading>,
     /// The path's record, when it was restored from this store.
     pub(super) record: Option<Record>,
@@ -91,6 +93,7 @@ fn plain(
     Ok(Source {
         directory,
         path: path.to_owned(),
+        shown: path.to_owned(),
         reading: Box::new(PlainFiles),
         record,
         base,
@@ -120,6 +123,7 @@ fn mounted(records: &Records, record: Record) -> Result<Source> {
     Ok(Source {
         directory,
         path: upper,
+        shown: record.path.clone(),
         reading: Box::new(UpperFiles::for_caller()),
         base: record.layers.clone(),
         record: Some(record),

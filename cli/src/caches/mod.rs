@@ -17,6 +17,8 @@ mod restore;
 mod restore_output;
 mod save;
 mod save_output;
+mod secrets;
+mod secrets_output;
 mod told;
 
 pub(crate) use cache::{Cache, Layer};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cachefs::Prefetch;
 use cachefs::restore::{Lower, Mode};
 use cachefs::save::Existing;
+use cachefs_store::secrets::Policy;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
@@ -95,6 +96,31 @@ pub(crate) struct SaveHow {
     /// Let the key expire this long after its last save, such as 14d; by default it never does
     #[arg(long, value_name = "TIME", env = "CACHEFS_TTL", value_parser = parse_duration)]
     pub(crate) ttl: Option<Duration>,
+    /// What to do with files that hold secrets
+    #[arg(
+        long,
+        value_enum,
+        value_name = "POLICY",
+        env = "CACHEFS_SECRETS",
+        default_value_t = SecretsArg::Skip
+    )]
+    pub(crate) secrets: SecretsArg,
+    /// Save files of these paths whatever is found in them, such as 'test/keys/*.pem' (repeatable)
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "CACHEFS_SECRETS_ALLOW",
+        value_delimiter = ','
+    )]
+    pub(crate) secrets_allow: Vec<String>,
+    /// Search for the value of this variable too, also as base64 (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "CACHEFS_SECRET_ENV",
+        value_delimiter = ','
+    )]
+    pub(crate) secret_env: Vec<String>,
 }
 
 impl Common {
@@ -156,6 +182,31 @@ pub(crate) enum SaveIfArg {
     Changed,
     /// If there is no such key; otherwise nothing is even looked at.
     Missing,
+}
+
+/// `--secrets`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum SecretsArg {
+    /// Leave them out, with a warning
+    #[default]
+    Skip,
+    /// Save nothing, and exit with code 5
+    Fail,
+    /// Save them, with a warning
+    Allow,
+    /// Do not look
+    Off,
+}
+
+impl From<SecretsArg> for Policy {
+    fn from(policy: SecretsArg) -> Self {
+        match policy {
+            SecretsArg::Skip => Self::Skip,
+            SecretsArg::Fail => Self::Fail,
+            SecretsArg::Allow => Self::Allow,
+            SecretsArg::Off => Self::Off,
+        }
+    }
 }
 
 /// `--mode`.

@@ -15,7 +15,9 @@ use super::cache::{Cache, Keys};
 use super::deadline::{self, Limit, News};
 use super::evidence;
 use super::jobs::{self, About, Job, Prepared};
+use super::named;
 use super::options::SaveIfArg;
+use super::secrets;
 use super::{save_output, told};
 use crate::args::Global;
 use crate::exit;
@@ -81,6 +83,7 @@ pub(crate) fn save_all(
         store,
     };
     let remote = run.remote.clone();
+    let verbose = global.verbose > 0;
     let limit = Limit::longest(caches.iter().map(|cache| limit(cache)));
     let wholes = caches.clone();
     let work = move |handle: &Handle, news: &std::sync::mpsc::Sender<_>| {
@@ -91,7 +94,7 @@ pub(crate) fn save_all(
         handle.say(&notes);
         jobs::run(&jobs, THREADS, |number| {
             let saved = run.save(&jobs[number], handle, limit);
-            handle.say(&save_output::lines(&saved));
+            handle.say(&save_output::lines(&saved, verbose));
             let _ = news.send(News::Done(number, saved));
         });
         Ok(())
@@ -103,7 +106,7 @@ pub(crate) fn save_all(
     let saved = deadline::within(display, limit, work, unplanned, |about, allowed| {
         let error = late(&about, allowed).into();
         let saved = saved(about, &scope, Err(failure(&error, !global.strict_errors)));
-        display.handle().say(&save_output::lines(&saved));
+        display.handle().say(&save_output::lines(&saved, verbose));
         saved
     })?;
     told::tell_saved(global, &remote, &saved);
@@ -220,6 +223,11 @@ impl Run {
         }
         let (scope, key) = (self.scope.clone(), key.clone());
         let how = &about.cache.save;
+        let search = secrets::search(how)?;
+        for name in &search.unset {
+            let unset = format!("note: {name} is not set, so its value is not searched for");
+            handle.say(&named::lines(about.cache.name.as_deref(), vec![unset]));
+        }
         let options = SaveOptions {
             path: about.path.clone(),
             exclude: Arc::clone(exclude),
@@ -238,6 +246,7 @@ impl Run {
             dry_run: how.dry_run,
             ttl: how.ttl,
             ignore_times: how.ignore_times,
+            secrets: search.scanner,
         };
         Ok(save(&self.store, &options, &handle.job())?)
     }
@@ -289,6 +298,7 @@ fn saved(about: About, scope: &Scope, result: Result<Report, Failure>) -> Saved 
         scope: scope.clone(),
         keys: about.keys,
         code: match &result {
+            Ok(report) if matches!(report.outcome, Outcome::Refused) => exit::INTEGRITY,
             Ok(_) => exit::SUCCESS,
             Err(failure) => failure.code,
         },

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Saved;
 use super::named;
+use super::secrets_output;
 use crate::failure::Failure;
 use crate::output;
 
@@ -28,6 +29,7 @@ struct Printed<'a> {
     new_bytes: u64,
     new_raw_bytes: u64,
     skipped: Vec<String>,
+    secrets: Vec<secrets_output::Printed<'a>>,
     squashed: Option<usize>,
     united: usize,
     milliseconds: f64,
@@ -73,6 +75,7 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
             .iter()
             .map(|skipped| output::path(&skipped.path))
             .collect(),
+        secrets: secrets_output::printed(&report.findings),
         squashed: report.squashed,
         united: report.united,
         milliseconds: report.elapsed.as_secs_f64() * 1000.0,
@@ -91,11 +94,12 @@ pub(super) fn result(outcome: &Outcome) -> &'static str {
         Outcome::Linked => "linked",
         Outcome::Saved(_) => "saved",
         Outcome::WouldSave => "would_save",
+        Outcome::Refused => "refused",
     }
 }
 
 /// What people are told about a save, line by line.
-pub(super) fn lines(saved: &Saved) -> Vec<String> {
+pub(super) fn lines(saved: &Saved, verbose: bool) -> Vec<String> {
     let mut lines = Vec::new();
     match &saved.result {
         Ok(report) => {
@@ -109,6 +113,7 @@ pub(super) fn lines(saved: &Saved) -> Vec<String> {
             if report.skipped.len() > 10 {
                 lines.push(format!("note: and {} more", report.skipped.len() - 10));
             }
+            lines.extend(secrets_output::lines(report, verbose));
             lines.push(summary(saved, report));
             lines.extend(after(report));
         }
@@ -159,6 +164,9 @@ fn summary(saved: &Saved, report: &Report) -> String {
         Outcome::WouldSave => format!(
             "would save {key}: {changes}; {} of new data before compression ({looked_at} looked at in {took})",
             output::bytes(report.new_raw)
+        ),
+        Outcome::Refused => format!(
+            "not saved {key}: --secrets is `fail` ({looked_at} looked at in {took}; {traffic})"
         ),
         Outcome::Saved(layer) => format!(
             "saved {key}: {changes}, {} new as layer {} ({looked_at} looked at in {took}; {traffic})",

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::guard::Watch;
 use super::scan::{Reading, stamp_of};
 use super::tree::{FileContent, Node, NodeKind, Tree};
 use super::xattrs;
@@ -14,6 +15,7 @@ use crate::chunk::{self, SEGMENT};
 use crate::error::{Error, Result};
 use crate::id::ChunkId;
 use crate::layer::Xattrs;
+use crate::secrets::{Fate, Finding};
 
 /// A batch holds about this many bytes of small files, or one segment of a large one.
 const BATCH_BYTES: u64 = 4 << 20;
@@ -93,6 +95,21 @@ pub(super) struct ReadPart {
     pub(super) part: Part,
     pub(super) pieces: Vec<Piece>,
     pub(super) xattrs: Xattrs,
+    /// What a search found in it.
+    pub(super) findings: Vec<Finding>,
+}
+
+impl ReadPart {
+    /// Whether the file must not be stored.
+    pub(super) fn is_left_out(&self) -> bool {
+        !self.findings.iter().all(|found| found.fate.is_stored())
+    }
+
+    /// Whether nothing is to be stored because of it.
+    pub(super) fn is_refused(&self) -> bool {
+        let mut findings = self.findings.iter();
+        findings.any(|found| found.fate == Fate::Refused)
+    }
 }
 
 /// A batch that has been read, cut and hashed.
@@ -102,21 +119,28 @@ pub(super) struct ReadBatch {
     pub(super) parts: Vec<ReadPart>,
 }
 
-/// Reads batches with descriptors and memory that are used again.
+/// Reads batches, and searches them for secrets, with descriptors and memory that are used again.
 pub(super) struct Reader<'a> {
     root: BorrowedFd<'a>,
     tree: &'a Tree,
     reading: &'a dyn Reading,
+    watch: &'a Watch<'a>,
     /// The directory of the last file, which mostly is that of the next one too.
     directory: Option<(usize, OwnedFd)>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(root: BorrowedFd<'a>, tree: &'a Tree, reading: &'a dyn Reading) -> Self {
+    pub(super) fn new(
+        root: BorrowedFd<'a>,
+        tree: &'a Tree,
+        reading: &'a dyn Reading,
+        watch: &'a Watch<'a>,
+    ) -> Self {
         Self {
             root,
             tree,
             reading,
+            watch,
             directory: None,
         }
     }
@@ -130,18 +154,13 @@ impl<'a> Reader<'a> {
         read.buffer.clear();
         for part in &batch.parts {
             let path = || self.tree.os_path(part.node);
-            let (pieces, xattrs) = match self.read_part(part, &mut read.buffer) {
-                Ok(Some(read)) => read,
+            match self.read_part(part, &mut read.buffer) {
+                Ok(Some(part)) => read.parts.push(part),
                 Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
                     return Err(Error::Changed { path: path() });
                 }
                 Err(errno) => return Err(Error::io("read", path())(errno.into())),
-            };
-            read.parts.push(ReadPart {
-                part: part.clone(),
-                pieces,
-                xattrs,
-            });
+            }
         }
         Ok(read)
     }
@@ -166,11 +185,7 @@ impl<'a> Reader<'a> {
     ///
     /// That is found out afterwards only: a file that has the same times as when it was scanned was
     /// not written to in between.
-    fn read_part(
-        &mut self,
-        part: &Part,
-        buffer: &mut Vec<u8>,
-    ) -> Result<Option<(Vec<Piece>, Xattrs)>, Errno> {
+    fn read_part(&mut self, part: &Part, buffer: &mut Vec<u8>) -> Result<Option<ReadPart>, Errno> {
         let file = self.open(part.node)?;
         let node = &self.tree.nodes[part.node];
         let xattrs = match part.range.start {
@@ -179,6 +194,19 @@ impl<'a> Reader<'a> {
             _ => Xattrs::default(),
         };
         let mut pieces = Vec::new();
+        let mut edges = [Vec::new(), Vec::new()];
+        let margin = self.watch.margin() as u64;
+        if margin > 0 {
+            let size = node.stamp.size;
+            let before = part.range.start.saturating_sub(margin)..part.range.start;
+            let behind = part.range.end..size.min(part.range.end + margin);
+            for (edge, range) in edges.iter_mut().zip([before, behind]) {
+                if !append(&file, edge, range)? {
+                    return Ok(None);
+                }
+            }
+        }
+        let start = buffer.len();
         let mut at = part.range.start;
         while at < part.range.end {
             let data = if node.sparse {
@@ -212,7 +240,12 @@ impl<'a> Reader<'a> {
             at = data.end;
         }
         let unchanged = stamp_of(&rustix::fs::fstat(&file)?) == node.stamp;
-        Ok(unchanged.then_some((pieces, xattrs)))
+        Ok(unchanged.then(|| ReadPart {
+            part: part.clone(),
+            pieces,
+            xattrs,
+            findings: self.watch.inspect(part, &buffer[start..], &edges),
+        }))
     }
 }
 

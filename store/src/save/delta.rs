@@ -121,7 +121,7 @@ impl<'a> Baseline<'a> {
             .collect::<Result<Vec<_>>>()?;
         let length = |piece: &ContentPiece| piece.end - piece.start;
         match content {
-            FileContent::Unread => Ok(false),
+            FileContent::Unread | FileContent::LeftOut => Ok(false),
             FileContent::Known(known) => Ok(known.len() == base.len()
                 && known
                     .iter()
@@ -284,6 +284,8 @@ impl Differ<'_> {
                     }
                 }
             }
+            // What the stack has at this path, if anything, is neither changed nor removed.
+            _ if self.tree.is_left_out(index) => false,
             _ => {
                 let same = match below {
                     Some(ino) => self.same_leaf(index, ino)?,

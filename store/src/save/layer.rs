@@ -127,6 +127,10 @@ fn locate(
         FileContent::Unread => Err(Error::Changed {
             path: tree.os_path(node),
         }),
+        FileContent::LeftOut => Err(Error::damaged(
+            "the tree",
+            "a file that is left out is part of the difference",
+        )),
         FileContent::Read(pieces) => pieces
             .iter()
             .map(|(id, length)| match id {

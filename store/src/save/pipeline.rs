@@ -7,11 +7,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
 use super::batch::{self, Batch, ReadPart};
+use super::guard::{Guard, Watch};
 use super::progress::Progress;
 use super::scan::Reading;
 use super::target::Target;
@@ -21,6 +23,7 @@ use crate::frame::{BuiltFrame, ChunkLocation, FrameBuilder};
 use crate::id::{ChunkId, PackId};
 use crate::index::Indexed;
 use crate::pack::{FinishedPack, PackRef, PackWriter};
+use crate::secrets::Finding;
 
 /// So many packs are stored at the same time.
 const UPLOADS: usize = 4;
@@ -38,6 +41,8 @@ pub struct Packed {
     pub known_packs: HashMap<PackId, PackRef>,
     /// Raw bytes of the chunks that were new.
     pub new_raw: u64,
+    /// The secrets that were found in the files that were read, by node, in path order.
+    pub findings: Vec<(usize, Finding)>,
 }
 
 impl Packed {
@@ -77,19 +82,24 @@ struct Shared<'a> {
     fed: Condvar,
     /// Chunks that some worker has taken on, so that no other stores them too.
     claimed: Mutex<HashSet<ChunkId>>,
+    watch: Watch<'a>,
+    /// Nothing more is stored, as a secret fails the whole save.
+    refused: AtomicBool,
 }
 
 /// Reads every unread file of `tree`, stores the chunks that are new, and notes in the tree what
 /// each file is made of.
 ///
 /// `known` is where the chunks of files are that the tree knows already; it becomes part of the
-/// result.
+/// result. A file that `guard` wants left out is so before any of its chunks with a secret is stored;
+/// where that fails the save, the rest is searched and not stored.
 pub fn pack_files(
     root: BorrowedFd<'_>,
     tree: &mut Tree,
     reading: &dyn Reading,
     target: &dyn Target,
     known: Packed,
+    guard: &Guard<'_>,
     progress: &dyn Progress,
 ) -> Result<Packed> {
     let batches = batch::plan(tree);
@@ -109,10 +119,12 @@ pub fn pack_files(
         }),
         fed: Condvar::new(),
         claimed: Mutex::new(known.chunks.keys().copied().collect()),
+        watch: Watch::new(guard, tree),
+        refused: AtomicBool::new(false),
     };
     let (finished, from_workers) = bounded(workers * 2);
     let (full, to_upload) = bounded::<FinishedPack>(1);
-    let (packed, parts) = std::thread::scope(|scope| {
+    let (mut packed, parts) = std::thread::scope(|scope| {
         for _ in 0..workers.min(batches.len()) {
             let finished = finished.clone();
             scope.spawn(|| work(&shared, finished));
@@ -140,7 +152,7 @@ pub fn pack_files(
         }
         outcome
     })?;
-    note(tree, parts);
+    note(tree, parts, &mut packed);
     Ok(packed)
 }
 
@@ -161,7 +173,7 @@ impl Shared<'_> {
 }
 
 fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
-    let mut reader = batch::Reader::new(shared.root, shared.tree, shared.reading);
+    let mut reader = batch::Reader::new(shared.root, shared.tree, shared.reading, &shared.watch);
     let mut buffer = Vec::new();
     let mut frames = match FrameBuilder::new() {
         Ok(frames) => frames,
@@ -198,10 +210,14 @@ fn process(
     frames: &mut FrameBuilder,
 ) -> Result<Finished> {
     let read = reader.read(batch, std::mem::take(buffer))?;
+    if read.parts.iter().any(ReadPart::is_refused) {
+        shared.refused.store(true, Ordering::Relaxed);
+    }
     let mut unique = Vec::new();
-    {
+    if !shared.refused.load(Ordering::Relaxed) {
         let mut claimed = shared.claimed.lock();
-        for piece in read.parts.iter().flat_map(|part| &part.pieces) {
+        let stored = read.parts.iter().filter(|part| !part.is_left_out());
+        for piece in stored.flat_map(|part| &part.pieces) {
             if let Some(id) = piece.id
                 && claimed.insert(id)
             {
@@ -320,15 +336,23 @@ fn upload(shared: &Shared<'_>, packs: Receiver<FinishedPack>) -> Result<()> {
     Ok(())
 }
 
-/// Notes in the tree what its files are made of.
-fn note(tree: &mut Tree, parts: Vec<ReadPart>) {
+/// Notes in the tree what its files are made of, and in `packed` what was found in them.
+fn note(tree: &mut Tree, parts: Vec<ReadPart>, packed: &mut Packed) {
     for part in parts {
         let node = &mut tree.nodes[part.part.node];
+        let is_left_out = part.is_left_out();
+        let findings = part.findings.into_iter();
+        packed
+            .findings
+            .extend(findings.map(|finding| (part.part.node, finding)));
         if part.part.range.start == 0 {
             node.meta.xattrs = part.xattrs;
         }
         if let NodeKind::File { content, .. } = &mut node.kind {
-            if !matches!(content, FileContent::Read(_)) {
+            if is_left_out {
+                *content = FileContent::LeftOut;
+            }
+            if *content == FileContent::Unread {
                 *content = FileContent::Read(Vec::new());
             }
             if let FileContent::Read(pieces) = content {

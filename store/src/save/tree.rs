@@ -20,6 +20,9 @@ pub enum FileContent {
     Read(Pieces),
     /// Known from a lower layer, because the file was only moved.
     Known(Vec<Content>),
+    /// Read, and must not be stored. The file counts as if it had not been looked at: what lies
+    /// below it stays.
+    LeftOut,
 }
 
 /// What a node is.
@@ -137,6 +140,19 @@ impl Tree {
             }
         }
         counts
+    }
+
+    /// Whether a node is a file that must not be stored.
+    pub fn is_left_out(&self, node: usize) -> bool {
+        let first = self.nodes[node].link.unwrap_or(node);
+        let kind = &self.nodes[first].kind;
+        matches!(
+            kind,
+            NodeKind::File {
+                content: FileContent::LeftOut,
+                ..
+            }
+        )
     }
 
     /// The children of a directory; none for anything else.

@@ -27,6 +27,8 @@ mod save;
 #[cfg(test)]
 mod scopes;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod traces;

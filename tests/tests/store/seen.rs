@@ -11,6 +11,7 @@ use cachefs_store::pack::PackRef;
 use cachefs_store::save::{
     Everything, FileContent, NodeKind, Packed, PlainFiles, Seen, Silent, Tree, scan,
 };
+use cachefs_store::secrets::{Fate, Finding, Kind, Policy, Scanner, Variable};
 
 const CONTENT: &[u8] = b"content";
 
@@ -19,6 +20,11 @@ fn scanned(directory: &Path) -> Tree {
     scan(root.as_fd(), &PlainFiles, &Everything, &Silent)
         .unwrap()
         .tree
+}
+
+/// Searches for nothing but what tells by itself.
+fn scanner() -> Scanner {
+    Scanner::new(Policy::Skip, Vec::new(), &[]).unwrap()
 }
 
 /// What every file in these tests is made of.
@@ -69,7 +75,7 @@ fn write(list: &Path, repo: &RepoId, directory: &Path, packed: &Packed, at: Syst
             *content = FileContent::Read(pieces());
         }
     }
-    Seen::write(list, repo, &tree, packed, at).unwrap();
+    Seen::write(list, repo, &tree, packed, at, &scanner()).unwrap();
 }
 
 #[test]
@@ -100,7 +106,7 @@ fn only_what_did_not_change_is_known() {
 
     let seen = Seen::read(&list, &repo).unwrap();
     let mut tree = scanned(&files);
-    let known = seen.apply(&mut tree);
+    let known = seen.apply(&mut tree, &files);
     let read = FileContent::Read(pieces());
     let unread = FileContent::Unread;
     assert_eq!(contents(&tree)[..3], [&read, &unread, &unread]);
@@ -126,7 +132,7 @@ fn what_was_just_written_is_not_listed() {
     // Its mtime is old, its ctime is not: it may be written to again within the same tick.
     write(&list, &repo, &files, &packed(), SystemTime::now());
     let mut tree = scanned(&files);
-    Seen::read(&list, &repo).unwrap().apply(&mut tree);
+    Seen::read(&list, &repo).unwrap().apply(&mut tree, &files);
     assert!(
         contents(&tree)
             .iter()
@@ -159,4 +165,55 @@ fn a_list_that_is_damaged_or_of_another_repository_counts_as_none() {
     }
     fs::remove_file(&list).unwrap();
     assert!(Seen::read(&list, &repo).is_none());
+}
+
+#[test]
+fn files_are_known_to_those_who_search_for_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, list, repo) = (
+        dir.path().join("files"),
+        dir.path().join("list"),
+        RepoId::random(),
+    );
+    fs::create_dir(&files).unwrap();
+    for name in [".npmrc", "found", "plain"] {
+        fs::write(files.join(name), CONTENT).unwrap();
+    }
+    let later = SystemTime::now() + Duration::from_secs(10);
+    let mut packed = packed();
+    let tree = scanned(&files);
+    let found = tree.nodes.iter().position(|node| &*node.name == b"found");
+    let finding = Finding {
+        path: "found".into(),
+        line: None,
+        kind: Kind::PRIVATE_KEY,
+        variable: None,
+        fate: Fate::Allowed,
+        replaces: false,
+    };
+    packed.findings.push((found.unwrap(), finding));
+    write(&list, &repo, &files, &packed, later);
+
+    // One with a finding is looked at by every save, and so is a place where secrets are kept.
+    let seen = Seen::read(&list, &repo).unwrap();
+    let mut tree = scanned(&files);
+    seen.apply(&mut tree, &files);
+    let (read, unread) = (FileContent::Read(pieces()), FileContent::Unread);
+    assert_eq!(contents(&tree), [&unread, &unread, &read]);
+
+    let variable = |value: &str| Variable {
+        name: "TOKEN".to_owned(),
+        value: value.into(),
+    };
+    let other = |policy, value| Scanner::new(policy, vec![variable(value)], &[]).unwrap();
+    assert!(seen.is_searched_by(&scanner()));
+    assert!(seen.is_searched_by(&Scanner::new(Policy::Allow, Vec::new(), &[]).unwrap()));
+    assert!(seen.is_searched_by(&Scanner::off()));
+    assert!(!seen.is_searched_by(&other(Policy::Skip, "a value of a secret")));
+
+    // What nobody searched is known to nobody who searches.
+    Seen::write(&list, &repo, &tree, &packed, later, &Scanner::off()).unwrap();
+    let seen = Seen::read(&list, &repo).unwrap();
+    assert!(seen.is_searched_by(&Scanner::off()));
+    assert!(!seen.is_searched_by(&scanner()));
 }

@@ -13,9 +13,10 @@ use cachefs_store::refs::{Creator, Key, LayerInfo};
 use cachefs_store::remote::{DynRemote, FileRemote, PutMode};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Deletions, Delta, Everything, Packed, PlainFiles, Silent, StoreTarget, build_layer,
-    confirm_unchanged, diff, pack_files, scan,
+    Baseline, Deletions, Delta, Everything, Guard, Packed, PlainFiles, Silent, StoreTarget,
+    build_layer, confirm_unchanged, diff, pack_files, scan,
 };
+use cachefs_store::secrets::Scanner;
 use cachefs_store::stack::Stack;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -94,6 +95,11 @@ impl Workbench {
             &PlainFiles,
             &self.target,
             Packed::default(),
+            &Guard {
+                scanner: &Scanner::off(),
+                root: directory,
+                below: base,
+            },
             &Silent,
         )
         .unwrap();

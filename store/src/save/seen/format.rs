@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::id::{ChunkId, FrameHash, PackId, RepoId};
 
-const MAGIC: [u8; 8] = *b"cfsseen1";
+const MAGIC: [u8; 8] = *b"cfsseen2";
 
 /// In [`Piece::frame`]: the piece is a hole.
 pub(super) const HOLE: u32 = u32::MAX;
@@ -19,6 +19,9 @@ struct Header {
     /// BLAKE3 of everything behind this field.
     hash: [u8; 32],
     repo: RepoId,
+    salt: [u8; 16],
+    /// The fingerprint of the search for secrets; zero when there was none.
+    searched: [u8; 32],
     files: U32,
     pieces: U32,
     frames: U32,
@@ -74,9 +77,11 @@ pub(super) struct Pack {
     pub(super) trailer: U32,
 }
 
-/// The four lists.
+/// The four lists, and what the files were searched for.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
+    pub(super) salt: [u8; 16],
+    pub(super) searched: Option<[u8; 32]>,
     /// By device and inode.
     pub(super) files: Vec<File>,
     pub(super) pieces: Vec<Piece>,
@@ -100,6 +105,8 @@ impl Tables {
             magic: MAGIC,
             hash: [0; 32],
             repo: *repo,
+            salt: self.salt,
+            searched: self.searched.unwrap_or_default(),
             files: count(&self.files),
             pieces: count(&self.pieces),
             frames: count(&self.frames),
@@ -130,6 +137,8 @@ impl Tables {
             <[Frame]>::ref_from_prefix_with_elems(rest, number(header.frames)).ok()?;
         let packs = <[Pack]>::ref_from_bytes_with_elems(rest, number(header.packs)).ok()?;
         Some(Self {
+            salt: header.salt,
+            searched: (header.searched != [0; 32]).then_some(header.searched),
             files: files.to_vec(),
             pieces: pieces.to_vec(),
             frames: frames.to_vec(),

@@ -8,19 +8,24 @@
 //! save. Writes that leave no trace in the times escape, as they escape every program of this kind:
 //! those through a shared mapping that was dirty before, and those under a clock that was set back.
 //!
-//! Files with extended attributes are not listed, because those are read from the open file.
+//! Files with extended attributes are not listed, because those are read from the open file. Neither
+//! are files with a [finding](crate::secrets): what becomes of them is decided, and reported, by every
+//! save anew. So whoever searches for the same things need not search the files of a list again,
+//! whatever is to become of findings; whoever searches for others must.
 
 mod format;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::guard::is_place_in;
 use super::pipeline::Packed;
 use super::tree::{FileContent, Node, NodeKind, Pieces, Stamp, Tree};
 use crate::frame::{ChunkLocation, Codec, FrameLocation};
 use crate::id::{ChunkId, PackId, RepoId};
 use crate::pack::PackRef;
+use crate::secrets::Scanner;
 use format::{File, Frame, HOLE, Pack, Piece, Tables};
 use zerocopy::little_endian::{I64, U32, U64};
 
@@ -39,14 +44,27 @@ impl Seen {
         Tables::read(path, repo).map(Self)
     }
 
-    /// Gives the files of `tree` that did not change their content.
+    /// Whether the files of the list were searched for all that `scanner` searches for.
+    pub fn is_searched_by(&self, scanner: &Scanner) -> bool {
+        let wanted = scanner.fingerprint(&self.0.salt);
+        wanted.is_none() || wanted == self.0.searched
+    }
+
+    /// Gives the files of `tree` that did not change their content. `root` is the path that is
+    /// saved: files in places where secrets are kept are read again.
     ///
     /// Returns the chunks of these files and their packs. Whether the remote still has the packs is
     /// not known.
-    pub fn apply(&self, tree: &mut Tree) -> Packed {
+    pub fn apply(&self, tree: &mut Tree, root: &Path) -> Packed {
         let mut known = Packed::default();
-        for node in &mut tree.nodes {
-            if node.link.is_some() {
+        let mut in_places = HashSet::new();
+        for (index, node) in tree.nodes.iter().enumerate() {
+            if is_place_in(tree, root, index) {
+                in_places.insert(node.link.unwrap_or(index));
+            }
+        }
+        for (index, node) in tree.nodes.iter_mut().enumerate() {
+            if node.link.is_some() || in_places.contains(&index) {
                 continue;
             }
             let stamp = node.stamp;
@@ -116,6 +134,7 @@ impl Seen {
     /// Writes a list of the files of `tree` that were read, or were on a list already.
     ///
     /// `scanned` is the time just before the scan began, and `packed` says where the chunks are.
+    /// Files that are listed must have been searched by `scanner`, now or when they were read.
     /// Fails when the list cannot be written; then the former one stays.
     pub fn write(
         path: &Path,
@@ -123,12 +142,17 @@ impl Seen {
         tree: &Tree,
         packed: &Packed,
         scanned: SystemTime,
+        scanner: &Scanner,
     ) -> std::io::Result<()> {
         let settled = settled(scanned);
         let mut writer = Writer::new(packed);
-        for node in &tree.nodes {
+        writer.tables.salt = PackId::random().0;
+        writer.tables.searched = scanner.fingerprint(&writer.tables.salt);
+        let found: HashSet<_> = packed.findings.iter().map(|(node, _)| *node).collect();
+        for (index, node) in tree.nodes.iter().enumerate() {
             let stamp = &node.stamp;
             if node.link.is_none()
+                && !found.contains(&index)
                 && node.meta.xattrs.is_empty()
                 && stamp.changed < settled
                 && stamp.modified < settled

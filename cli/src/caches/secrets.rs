@@ -1,0 +1,51 @@
+//! From options to a search for secrets.
+
+use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
+
+use cachefs_store::secrets::{Scanner, SetupError, Variable};
+
+use super::options::SaveHow;
+
+/// A search as the options want it, and what there is to say about it.
+pub(super) struct Search {
+    pub(super) scanner: Arc<Scanner>,
+    /// Named variables that have no value, and so none that could be saved.
+    pub(super) unset: Vec<String>,
+}
+
+/// Prepares the search that the options describe.
+///
+/// # Errors
+///
+/// A usage error for a value that is too short and for a pattern that is none.
+pub(super) fn search(how: &SaveHow) -> Result<Search, cachefs::Error> {
+    let mut variables = Vec::new();
+    let mut unset = Vec::new();
+    for name in &how.secret_env {
+        match std::env::var_os(name).filter(|value| !value.is_empty()) {
+            Some(value) => variables.push(Variable {
+                name: name.clone(),
+                value: value.into_vec(),
+            }),
+            None => unset.push(name.clone()),
+        }
+    }
+    let scanner = Scanner::new(how.secrets.into(), variables, &how.secrets_allow);
+    Ok(Search {
+        scanner: Arc::new(scanner.map_err(usage)?),
+        unset,
+    })
+}
+
+fn usage(error: SetupError) -> cachefs::Error {
+    let hint = match &error {
+        SetupError::Short { name } => format!("do not name {name} with --secret-env"),
+        SetupError::TooMuch => "name fewer variables with --secret-env".to_owned(),
+        SetupError::Pattern { .. } => {
+            "--secrets-allow takes a path with `*`, `**` and `?`, such as 'test/keys/*.pem'"
+                .to_owned()
+        }
+    };
+    cachefs::Error::usage(error.to_string(), hint)
+}

@@ -1,0 +1,164 @@
+//! Keeps secrets out of a save.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::batch::Part;
+use super::tree::{NodeKind, Tree};
+use crate::secrets::{self, Fate, Finding, Names, Policy, Scanner, is_place, is_published};
+use crate::stack::Stack;
+
+/// What a save does about secrets.
+#[derive(Clone, Copy)]
+pub struct Guard<'a> {
+    /// What is searched for, and what becomes of it.
+    pub scanner: &'a Scanner,
+    /// The path that is saved, as its users see it: its names tell what lies there.
+    pub root: &'a Path,
+    /// What the tree is a change of.
+    pub below: &'a Stack,
+}
+
+/// A guard at work on one tree.
+pub(super) struct Watch<'a> {
+    guard: &'a Guard<'a>,
+    tree: &'a Tree,
+    /// The further names of files that have several.
+    links: HashMap<usize, Vec<usize>>,
+}
+
+/// Whether a file's place alone makes it worth a look, even if it did not change: a directory above may
+/// have got a new name.
+pub(super) fn is_place_in(tree: &Tree, root: &Path, node: usize) -> bool {
+    let (directory, name) = names_of(tree, root, node);
+    is_place(directory, name)
+}
+
+/// The name of a node, and that of the directory that holds it.
+fn names_of<'a>(tree: &'a Tree, root: &'a Path, node: usize) -> (&'a [u8], &'a [u8]) {
+    let parent = tree.nodes[node].parent;
+    let directory = match parent {
+        0 => root.file_name().unwrap_or_default().as_bytes(),
+        _ => &tree.nodes[parent].name,
+    };
+    (directory, &tree.nodes[node].name)
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(guard: &'a Guard<'a>, tree: &'a Tree) -> Self {
+        let mut links: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (index, node) in tree.nodes.iter().enumerate() {
+            if let Some(first) = node.link {
+                links.entry(first).or_default().push(index);
+            }
+        }
+        Self { guard, tree, links }
+    }
+
+    /// How many bytes around a part of a large file are to be read.
+    pub(super) fn margin(&self) -> usize {
+        self.guard.scanner.margin()
+    }
+
+    /// Searches a part of a file: `content` are its bytes without holes, and `edges` what lies before
+    /// and behind it, as far as [`Watch::margin`] asks for it.
+    pub(super) fn inspect(
+        &self,
+        part: &Part,
+        content: &[u8],
+        edges: &[Vec<u8>; 2],
+    ) -> Vec<Finding> {
+        let node = part.node;
+        let NodeKind::File { size, .. } = self.tree.nodes[node].kind else {
+            return Vec::new();
+        };
+        let mut names = vec![names_of(self.tree, self.guard.root, node)];
+        let links = self.links.get(&node).into_iter().flatten();
+        names.extend(links.map(|&link| names_of(self.tree, self.guard.root, link)));
+        let hits = self.guard.scanner.search(&secrets::Part {
+            names: &names,
+            content,
+            whole: part.range == (0..size),
+            edges: [&edges[0], &edges[1]],
+        });
+        if hits.is_empty() {
+            return Vec::new();
+        }
+        let bytes = self.tree.path(node);
+        let path = PathBuf::from(OsStr::from_bytes(&bytes));
+        let allowed = self.guard.scanner.is_allowed(&path);
+        let published = self.is_published(&bytes);
+        // An unreadable stack fails the save elsewhere.
+        let replaces = matches!(self.guard.below.find(&bytes), Ok(Some(_)));
+        let fate = |hit: &secrets::Hit| match self.guard.scanner.policy() {
+            Policy::Allow | Policy::Off => Fate::Saved,
+            // Who names a value wants it nowhere.
+            Policy::Skip | Policy::Fail if allowed && hit.variable.is_none() => Fate::Allowed,
+            Policy::Skip => Fate::LeftOut,
+            Policy::Fail => Fate::Refused,
+        };
+        hits.into_iter()
+            .map(|hit| Finding {
+                path: path.clone(),
+                line: hit.line,
+                fate: if published && !hit.everywhere {
+                    Fate::Published
+                } else {
+                    fate(&hit)
+                },
+                kind: hit.kind,
+                variable: hit.variable,
+                replaces,
+            })
+            .collect()
+    }
+
+    fn is_published(&self, path: &[u8]) -> bool {
+        let split = |path: &'a [u8]| {
+            path.split(|byte| *byte == b'/')
+                .filter(|name| !name.is_empty())
+        };
+        let root: Vec<_> = split(self.guard.root.as_os_str().as_bytes()).collect();
+        let path: Vec<_> = path.split(|byte| *byte == b'/').collect();
+        is_published(&root, &path, self)
+    }
+}
+
+impl Names for Watch<'_> {
+    fn has(&self, directory: &[&[u8]], fits: &dyn Fn(&[u8]) -> bool) -> bool {
+        let nodes = &self.tree.nodes;
+        let node = directory.iter().try_fold(0, |node, name| {
+            let children = self.tree.children(node);
+            children
+                .iter()
+                .copied()
+                .find(|&child| &*nodes[child].name == *name)
+        });
+        let own: HashSet<&[u8]> = node.map_or_else(HashSet::new, |node| {
+            self.tree
+                .children(node)
+                .iter()
+                .map(|&child| &*nodes[child].name)
+                .collect()
+        });
+        if own.iter().any(|name| fits(name)) {
+            return true;
+        }
+        // A mount has only what changed in its tree; the package's mark is mostly below.
+        let mut found = false;
+        let listed = self
+            .guard
+            .below
+            .find(&directory.join(&b'/'))
+            .and_then(|ino| {
+                let Some(ino) = ino else { return Ok(()) };
+                self.guard.below.list(ino, 0, |_, name, _| {
+                    found |= fits(name);
+                    Ok(!found)
+                })
+            });
+        listed.is_ok() && found
+    }
+}

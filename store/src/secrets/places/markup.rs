@@ -1,0 +1,143 @@
+//! Settings in XML and JSON, read without a parser: what is searched is known, lines are wanted, and a
+//! file that is broken may hold a secret all the same.
+
+use super::super::text::is_placeholder;
+
+/// Elements whose text is a secret.
+const SECRET: &[&[u8]] = &[b"password", b"passphrase", b"master"];
+/// Names of headers and settings whose `<value>` is a secret, in lower case.
+const SECRET_HEADERS: &[&[u8]] = &[
+    b"authorization",
+    b"private-token",
+    b"job-token",
+    b"deploy-token",
+];
+
+/// Where passwords begin in settings of Maven and NuGet. Those that Maven encrypted count: the key is a
+/// file next to them, and how that is encrypted is known to everybody.
+pub(super) fn xml(content: &[u8]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    let mut in_secret_header = false;
+    while let Some(open) = position(content, at, b"<") {
+        if content[open..].starts_with(b"<!--") {
+            at = position(content, open, b"-->").map_or(content.len(), |end| end + 3);
+            continue;
+        }
+        let Some(close) = position(content, open, b">") else {
+            break;
+        };
+        let tag = &content[open + 1..close];
+        at = close + 1;
+        let name = tag
+            .split(|byte| byte.is_ascii_whitespace() || *byte == b'/')
+            .next()
+            .unwrap_or_default();
+        let end = position(content, at, b"<").unwrap_or(content.len());
+        let text = content[at..end].trim_ascii();
+        let is_secret = match name {
+            b"name" => {
+                in_secret_header = SECRET_HEADERS.contains(&&text.to_ascii_lowercase()[..]);
+                false
+            }
+            b"value" => std::mem::take(&mut in_secret_header) && !is_placeholder(text),
+            b"add" => {
+                let key = attribute(tag, b"key")
+                    .unwrap_or_default()
+                    .to_ascii_lowercase();
+                key.ends_with(b"password")
+                    && attribute(tag, b"value").is_some_and(|value| !is_placeholder(value))
+            }
+            _ => SECRET.contains(&name) && !is_placeholder(text),
+        };
+        if is_secret {
+            found.push(open);
+        }
+    }
+    found
+}
+
+fn attribute<'a>(tag: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let assignment = [b" ", name, b"=\""].concat();
+    let start = position(tag, 0, &assignment)? + assignment.len();
+    let end = position(tag, start, b"\"")?;
+    Some(&tag[start..end])
+}
+
+fn position(content: &[u8], from: usize, what: &[u8]) -> Option<usize> {
+    let found = content
+        .get(from..)?
+        .windows(what.len())
+        .position(|window| window == what)?;
+    Some(from + found)
+}
+
+/// Where strings begin that are the value of one of these names.
+pub(super) fn json(content: &[u8], names: &[&str]) -> Vec<usize> {
+    let mut found = Vec::new();
+    for name in names {
+        let quoted = format!("\"{name}\"");
+        let mut at = 0;
+        while let Some(start) = position(content, at, quoted.as_bytes()) {
+            at = start + quoted.len();
+            let rest = content[at..].trim_ascii_start();
+            let Some(rest) = rest.strip_prefix(b":") else {
+                continue;
+            };
+            let Some(value) = rest.trim_ascii_start().strip_prefix(b"\"") else {
+                continue;
+            };
+            let value = value.split(|byte| *byte == b'"').next().unwrap_or_default();
+            if !is_placeholder(value) {
+                found.push(start);
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_maven() {
+        let found = |text: &str| xml(text.as_bytes()).len();
+        assert_eq!(
+            found("<server><username>u</username><password>hunter22</password></server>"),
+            1
+        );
+        assert_eq!(
+            found("<server><password>{COQLCE6DU6GtcS5P=}</password></server>"),
+            1
+        );
+        assert_eq!(
+            found("<server><password>${env.PASSWORD}</password></server>"),
+            0
+        );
+        assert_eq!(found("<!-- <password>repopwd</password> -->"), 0);
+        assert_eq!(
+            found(
+                "<settingsSecurity><master>{jSMOWnoPFgsHVpMvz5VrIt5kRbzGpI8u}</master></settingsSecurity>"
+            ),
+            1
+        );
+        let header = "<property><name>Job-Token</name><value>V4LUE17x</value></property>";
+        assert_eq!(found(header), 1);
+        assert_eq!(found(&header.replace("Job-Token", "Accept")), 0);
+    }
+
+    #[test]
+    fn sources_of_nuget() {
+        let text = br#"<add key="Username" value="me" /> <add key="ClearTextPassword" value="hunter22" />"#;
+        assert_eq!(xml(text).len(), 1);
+    }
+
+    #[test]
+    fn values_in_json() {
+        let text = br#"{"auths": {"r.test": {"auth": "bWU6aHVudGVy"}, "s.test": {"auth": ""}}}"#;
+        assert_eq!(json(text, &["auth"]).len(), 1);
+        assert_eq!(json(br#"{"credsStore": "pass"}"#, &["auth"]).len(), 0);
+    }
+}

@@ -1,0 +1,347 @@
+//! Everything that is searched for, put together.
+
+use std::fmt;
+use std::path::Path;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use super::allow::Allowed;
+use super::finding::Hit;
+use super::kind::Kind;
+use super::named::{self, Named, Variable};
+use super::places;
+use super::text::{contains, is_text, line_of};
+use super::tokens::FORMS;
+
+/// To be raised with every change of what is found, so that files that an earlier version searched
+/// are searched again.
+const RULES: u32 = 1;
+
+/// What becomes of files with secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// They are left out.
+    #[default]
+    Skip,
+    /// Nothing is saved.
+    Fail,
+    /// They are saved, and reported.
+    Allow,
+    /// Nobody looks.
+    Off,
+}
+
+/// What a search can't be made with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// A variable's value would be found everywhere.
+    #[error(
+        "the value of {name} is too short to be searched for: {} characters is the least",
+        named::SHORTEST
+    )]
+    Short {
+        /// The variable.
+        name: String,
+    },
+    /// The values are too much for one search.
+    #[error("the values of the named variables are too long to be searched for")]
+    TooMuch,
+    /// A pattern of paths is none.
+    #[error("`{pattern}` is not a pattern of paths")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+    },
+}
+
+/// Bytes of a file that are searched.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The names of the file and of the directory that holds it; several when it is linked.
+    pub names: &'a [(&'a [u8], &'a [u8])],
+    /// The bytes.
+    pub content: &'a [u8],
+    /// Whether they are the whole file.
+    pub whole: bool,
+    /// What lies before and behind in the file, as far as [`Scanner::margin`] asks for it.
+    pub edges: [&'a [u8]; 2],
+}
+
+/// A search for secrets.
+pub struct Scanner {
+    policy: Policy,
+    allowed: Allowed,
+    variables: Vec<Variable>,
+    forms: Option<AhoCorasick>,
+    named: Option<Named>,
+}
+
+impl fmt::Debug for Scanner {
+    /// Shows no value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scanner")
+            .field("policy", &self.policy)
+            .field("variables", &self.variables)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Scanner {
+    /// Prepares a search. `allowed` are patterns of paths whose findings change nothing.
+    pub fn new(
+        policy: Policy,
+        variables: Vec<Variable>,
+        allowed: &[String],
+    ) -> Result<Self, SetupError> {
+        let named = match &variables[..] {
+            [] => None,
+            variables => Some(Named::new(variables).map_err(|short| match short {
+                Some(name) => SetupError::Short { name },
+                None => SetupError::TooMuch,
+            })?),
+        };
+        let forms = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostFirst)
+            .build(FORMS.iter().map(|form| form.prefix))
+            .map_err(|_| SetupError::TooMuch)?;
+        Ok(Self {
+            policy,
+            allowed: Allowed::new(allowed).map_err(|pattern| SetupError::Pattern { pattern })?,
+            named: named.filter(|_| policy != Policy::Off),
+            forms: Some(forms).filter(|_| policy != Policy::Off),
+            variables,
+        })
+    }
+
+    /// Looks for nothing.
+    pub fn off() -> Self {
+        Self {
+            policy: Policy::Off,
+            allowed: Allowed::default(),
+            variables: Vec::new(),
+            forms: None,
+            named: None,
+        }
+    }
+
+    /// What becomes of files with secrets.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Whether the user allows what is found at this path, relative to what is saved.
+    pub(crate) fn is_allowed(&self, path: &Path) -> bool {
+        self.allowed.matches(path)
+    }
+
+    /// How many bytes on either side of a part must be known to find what lies across its ends.
+    pub(crate) fn margin(&self) -> usize {
+        self.named.as_ref().map_or(0, |named| named.longest() - 1)
+    }
+
+    /// Names what is searched for: a file that has been searched and had nothing needs no second look
+    /// by a search of the same name. `None` when nothing is searched for.
+    ///
+    /// What becomes of findings is no part of it. The salt keeps values from being looked up in
+    /// a table.
+    pub(crate) fn fingerprint(&self, salt: &[u8; 16]) -> Option<[u8; 32]> {
+        if self.policy == Policy::Off {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new_derive_key("cachefs 2026 secrets searched for");
+        hasher.update(salt).update(&RULES.to_le_bytes());
+        let mut values: Vec<_> = self
+            .variables
+            .iter()
+            .map(|variable| &variable.value)
+            .collect();
+        values.sort_unstable();
+        values.dedup();
+        for value in values {
+            hasher
+                .update(&(value.len() as u64).to_le_bytes())
+                .update(value);
+        }
+        Some(*hasher.finalize().as_bytes())
+    }
+
+    /// Searches some bytes of a file. At most one hit for each line.
+    pub fn search(&self, part: &Part<'_>) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        let Some(forms) = &self.forms else {
+            return hits;
+        };
+        let text = is_text(part.content);
+        let line = |at| (part.whole && text).then(|| line_of(part.content, at));
+        if let Some(named) = &self.named {
+            self.search_named(named, part, &line, &mut hits);
+        }
+        if part.whole {
+            let found = part
+                .names
+                .iter()
+                .find_map(|(directory, name)| places::find(directory, name));
+            for at in found.iter().flat_map(|place| place.read(part.content)) {
+                let Some(place) = found else { break };
+                add(
+                    &mut hits,
+                    Hit {
+                        line: line(at),
+                        kind: place.kind,
+                        variable: None,
+                        everywhere: place.everywhere,
+                    },
+                );
+            }
+        }
+        if part.whole && text {
+            for found in forms.find_iter(part.content) {
+                let form = &FORMS[found.pattern().as_usize()];
+                if form.is_at(part.content, found.range()) {
+                    let kind = precisely(form.kind, part.content);
+                    add(
+                        &mut hits,
+                        Hit {
+                            line: line(found.start()),
+                            kind,
+                            variable: None,
+                            everywhere: false,
+                        },
+                    );
+                }
+            }
+        }
+        hits
+    }
+
+    fn search_named(
+        &self,
+        named: &Named,
+        part: &Part<'_>,
+        line: &dyn Fn(usize) -> Option<u64>,
+        hits: &mut Vec<Hit>,
+    ) {
+        let hit = |line, name: &str| Hit {
+            line,
+            kind: Kind::NAMED,
+            variable: Some(name.to_owned()),
+            everywhere: true,
+        };
+        for (at, name) in named.find(part.content) {
+            add(hits, hit(line(at), name));
+        }
+        let margin = self.margin().min(part.content.len());
+        let [before, behind] = part.edges;
+        let (front, back) = (
+            &part.content[..margin],
+            &part.content[part.content.len() - margin..],
+        );
+        for across in [[before, front], [back, behind]] {
+            // Without a neighbour there is nothing across.
+            if !before.is_empty() || !behind.is_empty() {
+                for (_, name) in named.find(&across.concat()) {
+                    add(hits, hit(None, name));
+                }
+            }
+        }
+    }
+}
+
+/// The first thing that is found in a line tells enough.
+fn add(hits: &mut Vec<Hit>, hit: Hit) {
+    let is_known = |known: &Hit| {
+        known.line == hit.line
+            && (hit.line.is_some() || known.kind == hit.kind && known.variable == hit.variable)
+    };
+    if !hits.iter().any(is_known) {
+        hits.push(hit);
+    }
+}
+
+/// A private key in the file of a service account is known by a better name.
+fn precisely(kind: Kind, content: &[u8]) -> Kind {
+    let is_account = kind == Kind::PRIVATE_KEY
+        && content.len() < 16 << 10
+        && contains(content, b"\"service_account\"");
+    if is_account {
+        Kind::SERVICE_ACCOUNT
+    } else {
+        kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scanner(values: &[&str]) -> Scanner {
+        let variables = values.iter().map(|value| Variable {
+            name: "TOKEN".to_owned(),
+            value: value.as_bytes().to_vec(),
+        });
+        Scanner::new(Policy::Skip, variables.collect(), &[]).unwrap()
+    }
+
+    fn part<'a>(names: &'a [(&'a [u8], &'a [u8])], content: &'a [u8]) -> Part<'a> {
+        Part {
+            names,
+            content,
+            whole: true,
+            edges: [b"", b""],
+        }
+    }
+
+    #[test]
+    fn one_hit_for_each_line() {
+        let token = format!("npm_{}", "Zk3vQ9sLx81mN2pR7tWbYc5dFgHj4K6aEuXq");
+        let text = format!("a=1\n//r.test/:_authToken={token}\n");
+        let hits = scanner(&[]).search(&part(&[(b"", b".npmrc")], text.as_bytes()));
+        assert_eq!(hits.len(), 1);
+        assert_eq!(
+            (hits[0].line, hits[0].kind.id, hits[0].everywhere),
+            (Some(2), "npmrc", true)
+        );
+        let hits = scanner(&[]).search(&part(&[(b"", b"notes")], text.as_bytes()));
+        assert_eq!(
+            (hits[0].line, hits[0].kind.id, hits[0].everywhere),
+            (Some(2), "npm-token", false)
+        );
+    }
+
+    #[test]
+    fn named_values_are_found_in_anything() {
+        let scanner = scanner(&["s3cr3t-of-this-job"]);
+        let binary = b"\0\0\0s3cr3t-of-this-job";
+        let hits = scanner.search(&part(&[(b"", b"x")], binary));
+        assert_eq!((hits.len(), hits[0].line), (1, None));
+        let across = Part {
+            names: &[],
+            content: b"of-this-job and more",
+            whole: false,
+            edges: [b"xx s3cr3t-", b""],
+        };
+        assert_eq!(scanner.search(&across).len(), 1);
+        let across = Part {
+            names: &[],
+            content: b"xxx s3cr3t-",
+            whole: false,
+            edges: [b"", b"of-this-job and more"],
+        };
+        assert_eq!(scanner.search(&across).len(), 1);
+    }
+
+    #[test]
+    fn a_search_is_named_by_what_it_looks_for() {
+        let salt = [1; 16];
+        let of = |scanner: &Scanner| scanner.fingerprint(&salt);
+        assert_eq!(of(&scanner(&[])), of(&scanner(&[])));
+        assert_ne!(of(&scanner(&[])), of(&scanner(&["s3cr3t-of-this-job"])));
+        assert_ne!(
+            of(&scanner(&["s3cr3t-of-this-job"])),
+            scanner(&["s3cr3t-of-this-job"]).fingerprint(&[2; 16])
+        );
+        assert_eq!(of(&Scanner::off()), None);
+        let lenient = Scanner::new(Policy::Allow, Vec::new(), &["*.pem".to_owned()]).unwrap();
+        assert_eq!(of(&scanner(&[])), of(&lenient));
+    }
+}

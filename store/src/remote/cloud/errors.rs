@@ -147,6 +147,10 @@ impl Vendor {
                 "the key or token is not that of this storage account, or has expired; or the \
                  clock of this machine is wrong"
             }
+            (Self::Azure, _, Some("AuthorizationFailure")) => {
+                "the key or token is not that of this storage account, or its firewall keeps this \
+                 machine out"
+            }
             (Self::Azure, 403, _) => {
                 "give the identity the role `Storage Blob Data Contributor` on the container, or \
                  the token the permissions rwdl"

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
@@ -54,7 +55,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "CACHEFS_PATH_STYLE", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) path_style: Option<bool>,
     /// Send requests without credentials
-    #[arg(long, global = true, env = "CACHEFS_ANONYMOUS")]
+    #[arg(long, global = true, env = "CACHEFS_ANONYMOUS", value_parser = BoolishValueParser::new())]
     pub(crate) anonymous: bool,
     /// Whose keys these are, such as a branch
     #[arg(
@@ -75,7 +76,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "CACHEFS_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Read no configuration files
-    #[arg(long, global = true, env = "CACHEFS_NO_CONFIG", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, global = true, env = "CACHEFS_NO_CONFIG", value_parser = BoolishValueParser::new())]
     pub(crate) no_config: bool,
     /// How to print results
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "CACHEFS_FORMAT")]
@@ -94,7 +95,7 @@ pub(crate) struct Global {
     #[command(flatten)]
     pub(crate) outputs: OutputArgs,
     /// Let errors of the cache fail `restore` and `save`
-    #[arg(long, global = true, env = "CACHEFS_STRICT_ERRORS")]
+    #[arg(long, global = true, env = "CACHEFS_STRICT_ERRORS", value_parser = BoolishValueParser::new())]
     pub(crate) strict_errors: bool,
     /// Say more; twice for even more
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cachefs::Prefetch;
 use cachefs::restore::{Lower, Mode};
 use cachefs::save::Existing;
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::args::parse_duration;
@@ -19,10 +20,10 @@ pub(crate) struct Common {
     #[arg(long, value_enum, value_name = "WHAT", env = "CACHEFS_POLICY", default_value_t = PolicyArg::PullPush)]
     pub(crate) policy: PolicyArg,
     /// Write nothing to the remote: save nothing, and do not note what this job reads
-    #[arg(long, env = "CACHEFS_READ_ONLY")]
+    #[arg(long, env = "CACHEFS_READ_ONLY", value_parser = BoolishValueParser::new())]
     pub(crate) read_only: bool,
     /// Accept missing files and unset variables in keys
-    #[arg(long, env = "CACHEFS_ALLOW_MISSING")]
+    #[arg(long, env = "CACHEFS_ALLOW_MISSING", value_parser = BoolishValueParser::new())]
     pub(crate) allow_missing: bool,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct RestoreHow {
     #[arg(long, value_enum, default_value_t = PrefetchArg::Auto)]
     pub(crate) prefetch: PrefetchArg,
     /// Do not note what this job reads for the next one
-    #[arg(long, env = "CACHEFS_NO_TRACE")]
+    #[arg(long, env = "CACHEFS_NO_TRACE", value_parser = BoolishValueParser::new())]
     pub(crate) no_trace: bool,
     /// Look in this scope too, after --scope (repeatable)
     #[arg(
@@ -58,13 +59,13 @@ pub(crate) struct RestoreHow {
     )]
     pub(crate) fallback_scope: Vec<String>,
     /// Take the key itself or nothing: prefixes do not count
-    #[arg(long, env = "CACHEFS_STRICT_KEY")]
+    #[arg(long, env = "CACHEFS_STRICT_KEY", value_parser = BoolishValueParser::new())]
     pub(crate) strict_key: bool,
     /// Only find out what would be restored
     #[arg(long)]
     pub(crate) lookup_only: bool,
     /// Exit with code 3 when nothing matches
-    #[arg(long, env = "CACHEFS_FAIL_ON_CACHE_MISS")]
+    #[arg(long, env = "CACHEFS_FAIL_ON_CACHE_MISS", value_parser = BoolishValueParser::new())]
     pub(crate) fail_on_cache_miss: bool,
     /// Longest time for the whole, after which the build goes on without the cache [default: 2m, or
     /// 30m once files are being copied]
@@ -85,7 +86,7 @@ pub(crate) struct SaveHow {
     #[arg(long, value_enum, value_name = "WHEN", env = "CACHEFS_SAVE_IF", default_value_t = SaveIfArg::Changed)]
     pub(crate) save_if: SaveIfArg,
     /// Replace what the key holds instead of adding to it
-    #[arg(long = "override", env = "CACHEFS_OVERRIDE")]
+    #[arg(long = "override", env = "CACHEFS_OVERRIDE", value_parser = BoolishValueParser::new())]
     pub(crate) replace: bool,
     /// Longest time for the whole, after which the build goes on without having saved [default:
     /// 30m]

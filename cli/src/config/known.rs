@@ -10,13 +10,14 @@ use clap::{Arg, ArgAction, Command};
 use super::error::Problem;
 
 /// Options that are about one run and so are no settings.
-const OF_ONE_RUN: [&str; 6] = [
+const OF_ONE_RUN: [&str; 7] = [
     "help",
     "version",
     "verbose",
     "config",
     "no-config",
     "dry-run",
+    "lookup-only",
 ];
 /// Options that say what a cache is, and so belong in its table.
 pub(super) const OF_A_CACHE: [&str; 4] = ["key", "restore-key", "path", "layer"];
@@ -79,9 +80,7 @@ impl Kind {
         let switch = matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse);
         let is = |other: ValueParser| parser.type_id() == other.type_id();
         let is_text = is(ValueParser::string()) || parser.possible_values().is_some();
-        // A cache may have several paths, however many the command takes.
-        let is_list =
-            matches!(arg.get_action(), ArgAction::Append) || arg.get_long() == Some("path");
+        let is_list = matches!(arg.get_action(), ArgAction::Append);
         Self {
             is_list,
             is_switch: switch || is(ValueParser::bool()),

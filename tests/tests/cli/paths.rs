@@ -204,7 +204,7 @@ fn what_is_excluded_later_goes_from_the_cache() {
         write(&dir.join(file), file);
     }
     let has = |key: &str, file: &str| {
-        let copy = machine.dir(&format!("{key}-{}", file.replace('/', "-")));
+        let copy = machine.dir(&format!("copy-{}", fastrand::u64(..)));
         let restore = machine.restore(key, &copy).args(["--mode", "copy"]);
         restore.arg("--strict-errors").run().success();
         copy.join(file).exists()
@@ -264,10 +264,41 @@ fn patterns_of_keys_do_not_look_into_the_cached_paths() {
 }
 
 #[test]
+fn several_paths_in_a_file() {
+    let machine = Cachefs::new().unwrap();
+    fill(&machine, "1");
+    let file = r#"
+        [cache.npm]
+        key = "k"
+        paths = ["packages/*/node_modules", "~/.npm", "!packages/old", "!*.log"]
+        save-if = "missing"
+        mode = "copy"
+    "#;
+    write(&machine.work().join("cachefs.toml"), file);
+    let run = |machine: &Cachefs, command: &str| {
+        let args = [command, "npm", "--strict-errors", "--format", "json"];
+        json(machine.command(args))
+    };
+    let outcomes = |printed: &Value| -> Vec<String> {
+        let all = results(&machine, printed);
+        all.into_iter().map(|(_, result)| result).collect()
+    };
+    assert_eq!(outcomes(&run(&machine, "save")), ["saved"; 3]);
+    assert_eq!(outcomes(&run(&machine, "save")), ["kept"; 3]);
+    let other = machine.second_machine().unwrap();
+    write(&other.work().join("cachefs.toml"), file);
+    assert_eq!(outcomes(&run(&other, "restore")), ["copied"; 3]);
+    assert_eq!(read(&other.home().join(".npm/blob")), "1");
+    let modules = other.work().join("packages/b/node_modules");
+    assert_eq!(read(&modules.join("lib/index.js")), "b 1");
+    assert!(!modules.join("debug.log").exists());
+}
+
+#[test]
 fn dangerous_and_useless_paths_are_refused() {
     let machine = Cachefs::new().unwrap();
     for command in ["save", "restore"] {
-        for path in ["/", "~", "~/", "/*/../*", "a/[b", ""] {
+        for path in ["/", "~", "~/", "/*/../*", "a/[b"] {
             let output = at(&machine, command, "k", &[path]).run().expect_code(2);
             assert!(output.stderr().contains("hint: "), "{output}");
         }

@@ -61,8 +61,10 @@ fn a_policy_leaves_one_of_the_two_out() {
     assert_eq!(json(push)["result"], "skipped");
     assert!(names(&empty).is_empty());
     // The variable is for both commands of a job.
-    let saved = machine.save("k2", &dir).env("CACHEFS_POLICY", "pull");
-    assert_eq!(json(saved)["result"], "skipped");
+    for (name, value) in [("CACHEFS_POLICY", "pull"), ("CACHEFS_READ_ONLY", "1")] {
+        let saved = machine.save("k2", &dir).env(name, value);
+        assert_eq!(json(saved)["result"], "skipped");
+    }
 }
 
 #[test]
@@ -164,7 +166,11 @@ fn looking_without_restoring() {
     assert_eq!(json(strict.clone())["result"], "miss");
     strict.arg("--fail-on-cache-miss").run().expect_code(3);
     look("k-2").arg("--fail-on-cache-miss").run().success();
-    assert!(!path.exists() && machine.daemon().is_none());
+    assert!(!path.exists());
+    // No daemon is needed for it.
+    let other = machine.second_machine().unwrap();
+    json(other.restore("k-1", &path).arg("--lookup-only"));
+    assert!(!path.exists() && other.daemon().is_none());
 }
 
 #[test]
@@ -212,7 +218,7 @@ fn every_exit_code() {
     assert_eq!(miss.json()["result"], "miss");
     code(machine.command(["lookup", "other"]), 3);
     // 4: the remote, if strict.
-    let gone = restore("k").args(["--timeout", "300ms", "--remote", "s3://b/p"]);
+    let gone = restore("k").args(["--timeout", "300ms", "--remote", "s3://bucket/p"]);
     let gone = gone.args([
         "--endpoint",
         "http://127.0.0.1:1",

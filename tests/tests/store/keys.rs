@@ -8,7 +8,8 @@ use bytes::Bytes;
 use cachefs_store::id::{LayerId, SaveId};
 use cachefs_store::layer::Summary;
 use cachefs_store::refs::{
-    self, Creator, Key, LayerInfo, MatchKind, Platform, Record, RefName, Resolved, Scope, Wanted,
+    self, Creator, Key, LayerInfo, MatchKind, Part, Platform, Record, RefName, Resolved, Scope,
+    Wanted,
 };
 use cachefs_store::remote::{DynRemote, FileRemote, ObjectKey, PutMode, RemoteErrorKind};
 use cachefs_store::{Error, ErrorKind};
@@ -400,4 +401,49 @@ fn a_deleted_key_is_gone() {
     assert!(keys.try_resolve("k", &[]).unwrap().is_none());
     assert_eq!(keys.resolve("kk"), [3]);
     assert!(keys.read("k").is_empty());
+}
+
+#[test]
+fn all_parts_come_from_the_best_key_that_has_any() {
+    let keys = Keys::new();
+    let publish = |key: &str, part: &str, at: u64| {
+        let mut record = record(key, &[1], &[]);
+        record.part = Some(Part::new(part).unwrap());
+        record.id.micros = at;
+        keys.publish(&record);
+    };
+    publish("k-1", "a", 1);
+    publish("k-1", "b", 2);
+    publish("k-2", "b", 3);
+    publish("k-3", "c", 4);
+    // One path: neither a part of a key, nor found as one.
+    keys.publish(&record("k-4", &[1], &[]));
+    let find = |key: &str| {
+        let wanted = Wanted {
+            scopes: vec![Scope::new("main").unwrap()],
+            key: Key::new(key).unwrap(),
+            prefixes: vec!["k-".to_owned()],
+            chosen: None,
+            role: None,
+        };
+        let accepts = |part: Option<&Part>| part.is_some_and(|part| part.as_str() != "c");
+        let found = refs::find(&keys.remote, &wanted, accepts);
+        let found = keys.runtime.block_on(found).unwrap().unwrap();
+        let parts = found.parts.iter().flatten().map(Part::to_string);
+        (found.key.to_string(), found.kind, parts.collect::<Vec<_>>())
+    };
+    let prefix = MatchKind::Prefix("k-".to_owned());
+    assert_eq!(
+        find("k-1"),
+        ("k-1".into(), MatchKind::Exact, vec!["a".into(), "b".into()])
+    );
+    assert_eq!(
+        find("k-9"),
+        ("k-2".into(), prefix.clone(), vec!["b".into()])
+    );
+    assert_eq!(find("k-3"), ("k-2".into(), prefix, vec!["b".into()]));
+    let (scope, key) = (Scope::new("main").unwrap(), Key::new("k-1").unwrap());
+    let deleted = refs::delete_key(&keys.remote, &scope, &key);
+    assert_eq!(keys.runtime.block_on(deleted).unwrap(), 2);
+    assert_eq!(find("k-1").0, "k-2");
 }

@@ -100,10 +100,7 @@ mod tests {
 
     fn candidate(key: &str, micros: u64, nearness: Option<f64>) -> Candidate {
         Candidate {
-            name: RefName {
-                scope: Scope::new("main").unwrap(),
-                key: Key::new(key).unwrap(),
-            },
+            name: RefName::new(Scope::new("main").unwrap(), Key::new(key).unwrap()),
             micros,
             creator: Creator::default(),
             platform: Platform::default(),

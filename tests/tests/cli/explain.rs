@@ -292,3 +292,26 @@ fn equal_content_in_other_packs_is_equal() {
     let diff = json(second.command(["diff", "v1", "v2"]));
     assert_eq!(changes(&diff), ["modified settings.xml"]);
 }
+
+#[test]
+fn a_key_of_several_paths_is_one_key() {
+    let Some(machine) = machine() else { return };
+    for path in ["one", "two"] {
+        write(&machine, &format!("{path}/file"), path);
+    }
+    let save = |key: &str| {
+        let save = machine.command(["save", "--key", key, "--path", "one", "--path", "two"]);
+        clean(save.run().success());
+    };
+    save("v1");
+    write(&machine, "two/file", "changed");
+    save("v2");
+    let diff = json(machine.command(["diff", "v1", "v2"]));
+    assert_eq!(changes(&diff), ["modified two/file"]);
+    let found = explained(&machine, "v1");
+    assert_eq!(
+        (&found["match"], &found["looked_at"][0]["keys"]),
+        (&"exact".into(), &2.into())
+    );
+    assert_eq!(explained(&machine, "v3")["match"], "miss");
+}

@@ -12,6 +12,7 @@ use cachefs_store::repository::Repository;
 use cachefs_store::save::{
     Baseline, Delta, Everything, Node, NodeKind, Packed, Progress, StoreTarget, Tree,
 };
+use cachefs_store::secrets::Scanner;
 use cachefs_store::stack::{Attr, Change, Ino, Stack};
 use tokio::runtime::Runtime;
 
@@ -85,7 +86,9 @@ pub fn changes(
         existing: Existing::default(),
         always: false,
         dry_run: true,
+        ttl: None,
         ignore_times: false,
+        secrets: Arc::new(Scanner::off()),
     };
     let open = open(&options.remote, policy)?;
     let repo = runtime.block_on(identify(&Repository::new(open.remote.clone()), true))?;
@@ -101,6 +104,7 @@ pub fn changes(
             remote: open.remote.clone(),
             repo,
             index: Arc::new(IndexOverSocket::connect(store.clone())?),
+            condemned: Arc::default(),
             cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
         },
         runtime,

@@ -140,6 +140,7 @@ impl Report {
             changes: (0, 0, 0),
             new_raw: 0,
             skipped: Vec::new(),
+            findings: Vec::new(),
             squashed: None,
             united: 0,
             traffic: Traffic::default(),
@@ -349,6 +350,7 @@ impl Context<'_> {
             )?;
             if is_refused(&packed) {
                 return Ok(Change {
+                    listed: Vec::new(),
                     delta: Delta::default(),
                     layer: None,
                     skipped: scanned.skipped,

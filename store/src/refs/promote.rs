@@ -4,7 +4,7 @@ use super::name::{RefName, Scope};
 use super::publish::publish;
 use super::record::{Creator, LayerInfo, Record};
 use super::resolve::{read_records, unexpired};
-use super::unite::{contained, unite};
+use super::unite::{append, contained, unite};
 use crate::error::{Error, Result};
 use crate::gc::Condemned;
 use crate::id::SaveId;
@@ -21,7 +21,8 @@ pub enum Promotion {
     Promoted(Vec<LayerInfo>),
 }
 
-/// Makes the key of the same name in `to` the union of what it is and of what `from` is.
+/// Makes the key of the same name in `to` the union of what it is and of what `from` is, which
+/// lies on top, as what is merged does.
 ///
 /// Only a record is written: layers and packs are shared. Doing it again changes nothing. With
 /// `dry_run` not even the record is written. `condemned` is the list of the collector, read just
@@ -48,7 +49,8 @@ pub async fn promote(
     let supersedes = contained(&there);
     let (stack_there, live) = unite(unexpired(there));
     let is_permanent = live.iter().all(|record| record.expires.is_none());
-    let (stack, _) = unite(live.into_iter().chain(source).collect());
+    let mut stack = stack_there.clone();
+    append(&mut stack, &unite(source).0);
     let same = |a: &LayerInfo, b: &LayerInfo| a.id == b.id;
     let adds = stack.len() != stack_there.len()
         || !stack.iter().zip(&stack_there).all(|(a, b)| same(a, b));

@@ -263,10 +263,7 @@ fn nearer_values_count_and_tell_where_they_are_from() {
         "flag flag "
     );
     assert_eq!(origin(config(), "prefetch"), format!("none file {file}"));
-    assert_eq!(
-        origin(config().arg("--no-config"), "scope"),
-        "default default "
-    );
+    assert_eq!(origin(config().arg("--no-config"), "scope"), "- default ");
 
     // And what counts is what is done.
     let dir = machine.dir("libs");

@@ -60,15 +60,15 @@ fn the_shapes_of_json() {
     assert_shape("save", &saved, &format!("{names} {REQUESTS}"));
     let mount = machine.dir("mount");
     let restored = machine.restored("v1-{{ checksum \"pom.xml\" }}", &mount);
-    let names = "key path matched_key match result layers files bytes milliseconds bytes_received \
-                 notes version";
+    let names = "key path matched_key scope matched_scope match result layers files bytes \
+                 milliseconds bytes_received notes version";
     assert_shape("restore", &restored, &format!("{names} {REQUESTS}"));
     let key = restored["key"].as_str().unwrap().to_owned();
     assert!(key.starts_with("v1-") && key.len() > 20, "{key}");
     assert_shape(
         "lookup",
         &json(&machine, &["lookup", &key]),
-        "key matched_key match version",
+        "key matched_key matched_scope match version",
     );
     let names = "keys[].key keys[].scope keys[].saved_micros keys[].saves version";
     assert_shape("list", &json(&machine, &["list"]), names);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    check, completions, daemon, delete, doctor, inspect, key, list, lookup, restore, save, stats,
-    umount,
+    check, completions, daemon, delete, detect, doctor, inspect, key, list, lookup, restore, save,
+    stats, umount,
 };
 
 /// Layered, content-addressed build caches, mounted on demand.
@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Stats(stats::StatsArgs),
     /// Print the key that a template expands to, and the files behind it
     Key(key::KeyArgs),
+    /// Find the caches of the tools that a workspace uses
+    Detect(detect::DetectArgs),
     /// Find out what this machine can do, and why not
     Doctor(doctor::DoctorArgs),
     /// Run, stop or look for the daemon

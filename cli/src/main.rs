@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod detect;
 mod exit;
 mod keys;
 mod machine;

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod delete;
+pub(crate) mod detect;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
 pub(crate) mod key;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => (check::run(&global, &args), false),
         Command::Stats(args) => (stats::run(&global, &args), false),
         Command::Key(args) => (key::run(&global, &args), false),
+        Command::Detect(args) => (detect::run(&global, &args), false),
         Command::Doctor(args) => (doctor::run(&global, &args), false),
         Command::Daemon(args) => (daemon::run(&global, &args), false),
         Command::Completions(args) => (completions::run(&args), false),

@@ -1,9 +1,11 @@
 //! The `cachefs` command.
 
 mod args;
+mod caches;
 mod commands;
 mod detect;
 mod exit;
+mod failure;
 mod keys;
 mod machine;
 mod output;

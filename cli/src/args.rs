@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    check, completions, daemon, delete, detect, doctor, inspect, key, list, lookup, restore, save,
-    stats, umount,
+    auto, check, completions, daemon, delete, detect, doctor, exec, inspect, key, list, lookup,
+    restore, save, stats, umount,
 };
 
 /// Layered, content-addressed build caches, mounted on demand.
@@ -95,6 +95,10 @@ pub(crate) enum Command {
     Restore(restore::RestoreArgs),
     /// Save a path: everything the first time, then only what changed
     Save(save::SaveArgs),
+    /// Restore or save the caches of the tools that the workspace uses
+    Auto(auto::AutoArgs),
+    /// Restore, run a command, save if it succeeded, and unmount
+    Exec(exec::ExecArgs),
     /// Unmount a restored path
     #[command(alias = "unmount")]
     Umount(umount::UmountArgs),

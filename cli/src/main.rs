@@ -4,6 +4,7 @@ mod args;
 mod caches;
 mod commands;
 mod detect;
+mod exec;
 mod exit;
 mod failure;
 mod keys;

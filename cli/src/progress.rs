@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use cachefs_store::save::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
+use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 
 use crate::{exit, output};
 
@@ -32,6 +33,8 @@ pub(crate) struct Display {
     transferred: AtomicU64,
     printed: Mutex<Instant>,
     stop: Arc<AtomicBool>,
+    signals: Handle,
+    actions: Vec<SigId>,
 }
 
 impl Display {
@@ -42,12 +45,19 @@ impl Display {
     /// never visible.
     pub(crate) fn start(verb: &'static str) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
+        let mut actions = Vec::new();
         for signal in SIGNALS {
             let code = exit::INTERRUPTED.into();
-            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+            let flag = || Arc::clone(&stop);
+            actions.push(signal_hook::flag::register_conditional_shutdown(
+                signal,
+                code,
+                flag(),
+            )?);
+            actions.push(signal_hook::flag::register(signal, flag())?);
         }
         let mut signals = Signals::new(SIGNALS)?;
+        let handle = signals.handle();
         let watch = move || {
             if signals.forever().next().is_some() {
                 std::thread::sleep(PATIENCE);
@@ -78,7 +88,18 @@ impl Display {
             transferred: AtomicU64::new(0),
             printed: Mutex::new(Instant::now()),
             stop,
+            signals: handle,
+            actions,
         })
+    }
+
+    /// Ends, and leaves the signals to whoever else listens: they no longer end the process, and
+    /// it goes on.
+    pub(crate) fn release(mut self) {
+        self.signals.close();
+        for action in self.actions.drain(..) {
+            signal_hook::low_level::unregister(action);
+        }
     }
 
     /// One piece of the work, to be shown as part of the whole.

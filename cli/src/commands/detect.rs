@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
@@ -15,9 +14,6 @@ use crate::{exit, output, setup};
 pub(crate) struct DetectArgs {
     #[command(flatten)]
     choice: Choice,
-    /// Where to look [default: the current directory]
-    #[arg(long, value_name = "DIR")]
-    workspace: Option<PathBuf>,
 }
 
 /// A cache with its key expanded.
@@ -51,12 +47,8 @@ struct PrintedCache<'a> {
 }
 
 pub(crate) fn run(global: &Global, args: &DetectArgs) -> anyhow::Result<u8> {
-    let current = std::env::current_dir().context("cannot tell the current directory")?;
-    let workspace = args
-        .workspace
-        .as_ref()
-        .map_or(current.clone(), |dir| current.join(dir));
-    let Detection { caches, notes } = args.choice.detect(&workspace)?;
+    let workspace = args.choice.workspace()?;
+    let Detection { caches, notes } = args.choice.detect()?;
     let caches = caches
         .into_iter()
         .map(|found| expand(&workspace, found))

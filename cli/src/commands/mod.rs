@@ -1,11 +1,13 @@
 //! The commands, one file each.
 
+pub(crate) mod auto;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod delete;
 pub(crate) mod detect;
 pub(crate) mod doctor;
+pub(crate) mod exec;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
@@ -27,6 +29,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let (outcome, soft) = match cli.command {
         Command::Restore(args) => (restore::run(&global, &args), true),
         Command::Save(args) => (save::run(&global, &args), true),
+        Command::Auto(args) => (auto::run(&global, &args), true),
+        Command::Exec(args) => (exec::run(&global, &args), true),
         Command::Umount(args) => (umount::run(&global, &args), false),
         Command::Lookup(args) => (lookup::run(&global, &args), false),
         Command::List(args) => (list::run(&global, &args), false),

@@ -1,10 +1,12 @@
 //! Which of the caches found to work with: options that commands share.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+
+use crate::setup;
 
 use super::{Ask, Detection, Found, Host, Installed, Nobody, Tree, detect, is_tool, tool_names};
 
@@ -20,6 +22,9 @@ pub(crate) struct Choice {
     /// Also what is left alone by default: node_modules, virtual environments and the like
     #[arg(long)]
     pub(crate) all: bool,
+    /// The directory to look in [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
     /// Do not run installed tools to ask where their caches are
     #[arg(long)]
     pub(crate) no_ask: bool,
@@ -35,12 +40,29 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Finds the caches of a workspace, an absolute path, and marks those not to be taken with the reason.
+    /// The workspace, absolute and without links.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there.
+    pub(crate) fn workspace(&self) -> anyhow::Result<PathBuf> {
+        let current = setup::workspace()?;
+        let workspace = match &self.workspace {
+            Some(dir) => current.join(dir),
+            None => current,
+        };
+        Ok(workspace
+            .canonicalize()
+            .with_context(|| format!("cannot find {}", workspace.display()))?)
+    }
+
+    /// Finds the caches, but for those that the user does not want.
     ///
     /// # Errors
     ///
     /// A usage error for a name that no tool and no cache has, and where there is no home.
-    pub(crate) fn detect(&self, workspace: &Path) -> anyhow::Result<Detection> {
+    pub(crate) fn detect(&self) -> anyhow::Result<Detection> {
+        let workspace = self.workspace()?;
         let env: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
@@ -49,9 +71,6 @@ impl Choice {
             .ok_or_else(|| {
                 cachefs::Error::usage("there is no home directory", "set HOME to an absolute path")
             })?;
-        let workspace = workspace
-            .canonicalize()
-            .with_context(|| format!("cannot find {}", workspace.display()))?;
         let installed = Installed::new(&workspace, &home);
         let ask: &dyn Ask = if self.no_ask { &Nobody } else { &installed };
         let host = Host {

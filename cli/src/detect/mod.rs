@@ -7,6 +7,7 @@
 //! a build is found after it, so that a save comes to the key of the restore.
 
 mod ask;
+mod caches;
 mod choice;
 mod host;
 mod merge;
@@ -22,10 +23,11 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 pub(crate) use ask::{Ask, Installed, Nobody};
+pub(crate) use caches::holds_something;
 pub(crate) use choice::Choice;
 pub(crate) use host::Host;
 pub(crate) use merge::Found;
-pub(crate) use place::{Learnt, Place};
+pub(crate) use place::Learnt;
 pub(crate) use scan::Tree;
 
 use site::Site;

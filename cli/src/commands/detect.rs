@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{Format, Global};
-use crate::detect::{Choice, Detection, Found, Learnt};
+use crate::detect::{self, Choice, Detection, Found, Learnt};
 use crate::{exit, output, setup};
 
 /// Options of `detect`.
@@ -14,6 +14,9 @@ use crate::{exit, output, setup};
 pub(crate) struct DetectArgs {
     #[command(flatten)]
     choice: Choice,
+    /// Print a `cachefs.toml` with these caches
+    #[arg(long)]
+    toml: bool,
 }
 
 /// A cache with its key expanded.
@@ -53,6 +56,9 @@ pub(crate) fn run(global: &Global, args: &DetectArgs) -> anyhow::Result<u8> {
         .into_iter()
         .map(|found| expand(&workspace, found))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    if args.toml {
+        return write(&workspace, &caches, &notes);
+    }
     if global.format == Format::Json {
         output::print_json(&Printed {
             caches: caches.iter().map(Expanded::printed).collect(),
@@ -63,9 +69,7 @@ pub(crate) fn run(global: &Global, args: &DetectArgs) -> anyhow::Result<u8> {
     for cache in &caches {
         cache.print();
     }
-    for note in &notes {
-        output::say(&format!("note: {note}"));
-    }
+    say(&notes);
     if caches.is_empty() {
         output::say(&format!(
             "found no tool in {} whose cache is known",
@@ -76,6 +80,23 @@ pub(crate) fn run(global: &Global, args: &DetectArgs) -> anyhow::Result<u8> {
             "`cachefs auto restore` and `cachefs auto save` use these; `cachefs detect --toml` writes them as a file to change",
         );
     }
+    Ok(exit::SUCCESS)
+}
+
+fn say(notes: &[String]) {
+    for note in notes {
+        output::say(&format!("note: {note}"));
+    }
+}
+
+/// Prints the caches as a file.
+fn write(workspace: &Path, caches: &[Expanded], notes: &[String]) -> anyhow::Result<u8> {
+    let home = std::env::home_dir().unwrap_or_default();
+    let keys = caches.iter().map(|cache| cache.durable_key(workspace));
+    let keys: Vec<&str> = keys.collect();
+    let found = caches.iter().map(|cache| &cache.found).zip(keys);
+    output::print(detect::written(found, &home).trim_end());
+    say(notes);
     Ok(exit::SUCCESS)
 }
 
@@ -114,6 +135,16 @@ fn some(all: &[String], most: usize) -> String {
 }
 
 impl Expanded {
+    /// The template that goes with files that are added, where it gives the same key today: it
+    /// does not where the repository ignores files that the patterns find.
+    fn durable_key(&self, workspace: &Path) -> &str {
+        let patterns = self.found.key_by_patterns.as_deref().filter(|template| {
+            setup::expand_in(workspace, template, false, &[])
+                .is_ok_and(|expanded| expanded.key == self.key)
+        });
+        patterns.unwrap_or(&self.found.key)
+    }
+
     fn print(&self) {
         let found = &self.found;
         let files: Vec<String> = found.inputs.iter().map(|file| output::path(file)).collect();

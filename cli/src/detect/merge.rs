@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::host::Host;
 use super::place::Place;
-use super::scan::{CLOSED, Tree};
+use super::scan::Tree;
 use super::tool::{Draft, Tool};
 use super::{Detection, Project, set_of, template};
 
@@ -135,7 +135,7 @@ fn found(group: Group, ident: &str, prefix: &str) -> Found {
         tool: group.tool.name,
         title: group.tool.title,
         key: template::by_files(&start, &inputs),
-        key_by_patterns: template::by_patterns(&start, &inputs, group.patterns, CLOSED),
+        key_by_patterns: template::by_patterns(&start, &inputs, group.patterns),
         restore_key: start,
         projects: group.dirs,
         inputs: inputs.into_iter().map(PathBuf::from).collect(),

@@ -17,6 +17,10 @@ mod site;
 mod template;
 mod tool;
 mod tools;
+mod written;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -29,6 +33,7 @@ pub(crate) use host::Host;
 pub(crate) use merge::Found;
 pub(crate) use place::Learnt;
 pub(crate) use scan::Tree;
+pub(crate) use written::file as written;
 
 use site::Site;
 use tool::{Draft, Tool};

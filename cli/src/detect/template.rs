@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+/// Directories that tools fill with files of the names that patterns look for.
+const FILLED: [&str; 4] = [".venv", "node_modules", "target", "vendor"];
+
 /// What a key begins with, up to its hash: the prefix of keys that will do instead.
 pub(super) fn start(prefix: &str, ident: &str, compiled: bool) -> String {
     let platform = if compiled { "{{ os }}-{{ arch }}-" } else { "" };
@@ -23,7 +26,6 @@ pub(super) fn by_patterns(
     start: &str,
     files: &[String],
     mut patterns: Vec<String>,
-    closed: &[&str],
 ) -> Option<String> {
     patterns.sort();
     patterns.dedup();
@@ -33,7 +35,7 @@ pub(super) fn by_patterns(
         return None;
     }
     let is_deep = patterns.iter().any(|pattern| pattern.contains("**"));
-    let excludes = closed
+    let excludes = FILLED
         .iter()
         .filter(|_| is_deep)
         .map(|name| format!("!**/{name}"));

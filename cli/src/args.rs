@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    auto, check, completions, daemon, delete, detect, doctor, exec, inspect, key, list, lookup,
-    restore, save, stats, umount,
+    auto, check, completions, config, daemon, delete, detect, doctor, exec, inspect, key, list,
+    lookup, restore, save, stats, umount,
 };
 
 /// Layered, content-addressed build caches, mounted on demand.
@@ -69,6 +69,12 @@ pub(crate) struct Global {
     /// Limit of the local cache of fetched data, such as 10G
     #[arg(long, global = true, value_name = "SIZE", env = "CACHEFS_CACHE_LIMIT", value_parser = parse_size, default_value = "10G")]
     pub(crate) cache_limit: u64,
+    /// The project's file [default: cachefs.toml here, or further up in the repository]
+    #[arg(long, global = true, value_name = "FILE", env = "CACHEFS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Read no configuration files
+    #[arg(long, global = true, env = "CACHEFS_NO_CONFIG", value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) no_config: bool,
     /// How to print results
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "CACHEFS_FORMAT")]
     pub(crate) format: Format,
@@ -119,12 +125,26 @@ pub(crate) enum Command {
     Key(key::KeyArgs),
     /// Find the caches of the tools that a workspace uses
     Detect(detect::DetectArgs),
+    /// Show every setting and cache, and where its value comes from
+    Config(config::ConfigArgs),
     /// Find out what this machine can do, and why not
     Doctor(doctor::DoctorArgs),
     /// Run, stop or look for the daemon
     Daemon(daemon::DaemonArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    /// Whether configuration files count. The daemon is told all it needs by whoever starts it,
+    /// and completions are made wherever a shell is set up.
+    pub(crate) fn reads_config(&self) -> bool {
+        match self {
+            Self::Daemon(args) => !args.is_run(),
+            Self::Completions(_) => false,
+            _ => true,
+        }
+    }
 }
 
 fn number_and_unit(text: &str) -> Option<(f64, &str)> {

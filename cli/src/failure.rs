@@ -2,7 +2,7 @@
 
 use cachefs_store::ErrorKind;
 
-use crate::args::Global;
+use crate::config::ConfigError;
 use crate::keys::KeyError;
 use crate::{exit, output};
 
@@ -22,26 +22,19 @@ pub(crate) struct Failure {
 }
 
 /// Finds out what to make of an error; `soft` says that the command passes over what a build can
-/// live with.
-pub(crate) fn failure(global: &Global, error: &anyhow::Error, soft: bool) -> Failure {
+/// live with, and nobody asked for strictness.
+pub(crate) fn failure(error: &anyhow::Error, soft: bool) -> Failure {
     if let Some(error) = error.downcast_ref::<KeyError>() {
-        let pointer = format!("\n{}\n", error.pointer());
-        let mut lines = vec![format!("error: {error}")];
-        lines.extend(pointer.split('\n').map(str::to_owned));
-        lines.push(format!("  hint: {}", error.hint()));
-        return Failure {
-            message: error.to_string(),
-            hint: Some(error.hint()),
-            code: exit::USAGE,
-            kind: "usage",
-            lines,
-        };
+        return pointed(error.to_string(), &error.pointer(), error.hint());
+    }
+    if let Some(error) = error.downcast_ref::<ConfigError>() {
+        return pointed(error.to_string(), &error.pointer(), error.hint());
     }
     let (kind, message, hint) = match error.downcast_ref::<cachefs::Error>() {
         Some(known) => (known.kind(), cachefs::describe(known), known.hint()),
         None => (ErrorKind::Local, format!("{error:#}"), None),
     };
-    let passes = soft && !global.strict_errors && exit::is_soft(kind);
+    let passes = soft && exit::is_soft(kind);
     let severity = if passes { "warning" } else { "error" };
     let mut lines = output::complaint(severity, &message, hint.as_deref());
     if passes {
@@ -61,6 +54,20 @@ pub(crate) fn failure(global: &Global, error: &anyhow::Error, soft: bool) -> Fai
             exit::code(kind)
         },
         kind: name(kind),
+        lines,
+    }
+}
+
+/// Wrong usage with a place to point at.
+fn pointed(message: String, pointer: &str, hint: String) -> Failure {
+    let mut lines = vec![format!("error: {message}"), String::new()];
+    lines.extend(pointer.split('\n').map(str::to_owned));
+    lines.extend([String::new(), format!("  hint: {hint}")]);
+    Failure {
+        message,
+        hint: Some(hint),
+        code: exit::USAGE,
+        kind: "usage",
         lines,
     }
 }

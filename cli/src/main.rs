@@ -3,6 +3,7 @@
 mod args;
 mod caches;
 mod commands;
+mod config;
 mod detect;
 mod exec;
 mod exit;
@@ -13,10 +14,15 @@ mod output;
 mod progress;
 mod setup;
 
-use clap::Parser as _;
-
 fn main() -> std::process::ExitCode {
-    let cli = args::Cli::parse();
-    output::start_log(&cli.global);
-    commands::run(cli)
+    match config::parse(std::env::args_os().collect()) {
+        Ok((cli, config)) => {
+            output::start_log(&cli.global);
+            commands::run(cli, &config)
+        }
+        Err(error) => match error.downcast::<clap::Error>() {
+            Ok(error) => error.exit(),
+            Err(error) => commands::fail(&error, false),
+        },
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Cache {
     pub(crate) paths: Vec<PathBuf>,
     /// The caches that are stacked below the key's, the bottom one first.
     pub(crate) layers: Vec<Layer>,
+    /// The layer that stands for the whole: the key is its, and `layers` are those below it.
+    pub(crate) only: Option<String>,
     /// How to restore it.
     pub(crate) restore: RestoreHow,
     /// How to save it.

@@ -26,6 +26,22 @@ use std::sync::Arc;
 
 use crate::exit;
 
+/// The error of flags that describe a cache without a path.
+pub(crate) fn no_path() -> cachefs::Error {
+    cachefs::Error::usage(
+        "there is a --key and no --path",
+        "name the directory that the cache belongs in, such as --path ~/.m2",
+    )
+}
+
+/// The error of flags that describe a cache without a key.
+pub(crate) fn no_key() -> cachefs::Error {
+    cachefs::Error::usage(
+        "there is a --path and no --key",
+        "name the key, such as --key 'm2-{{ checksum \"pom.xml\" }}'",
+    )
+}
+
 /// The exit code of several, each with its own: the worst.
 pub(crate) fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
     codes.into_iter().fold(exit::SUCCESS, exit::worse)

@@ -91,7 +91,7 @@ impl Run<'_> {
     fn restore(&self, job: &super::Job, display: &Display) -> Restored {
         let result = match &job.keys {
             Ok(keys) => self.one(job, keys, display),
-            Err(error) => Err(failure(self.global, error, true)),
+            Err(error) => Err(failure(error, !self.global.strict_errors)),
         };
         let code = match &result {
             Ok(report) if job.cache.restore.fail_on_cache_miss && !is_complete(report) => {
@@ -124,7 +124,7 @@ impl Run<'_> {
             };
             Ok(restore(&self.store, &options, &display.job())?)
         });
-        restored.map_err(|error| failure(self.global, &error, true))
+        restored.map_err(|error| failure(&error, !self.global.strict_errors))
     }
 }
 

@@ -29,13 +29,14 @@ struct Printed<'a> {
     notes: &'a [String],
 }
 
-/// Prints results as JSON; `alone` when flags described the cache.
-pub(crate) fn print_json(restored: &[Restored], alone: bool) -> anyhow::Result<()> {
+/// Prints results as JSON: one object when flags described the cache, a list otherwise.
+pub(crate) fn print_json(restored: &[Restored]) -> anyhow::Result<()> {
     let one = |one: &Restored| match &one.result {
         Ok(report) => serde_json::to_value(printed(one, report)),
         Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
     };
     let failed = |one: &Restored| one.result.is_err();
+    let alone = restored.iter().all(|one| one.cache.name.is_none());
     named::print(restored, alone, one, failed)
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cachefs::StoreDir;
+use cachefs::mounts::Records;
 use cachefs::save::{Report, SaveOptions, save};
 use cachefs_store::refs::{Key, RefName, Scope};
 use cachefs_store::remote::RemoteSpec;
@@ -84,8 +85,8 @@ impl Run<'_> {
         let result = match &job.keys {
             Ok(keys) => self
                 .one(job, keys, display)
-                .map_err(|error| failure(self.global, &error, true)),
-            Err(error) => Err(failure(self.global, error, true)),
+                .map_err(|error| failure(&error, !self.global.strict_errors)),
+            Err(error) => Err(failure(error, !self.global.strict_errors)),
         };
         Saved {
             cache: Arc::clone(&job.cache),
@@ -102,6 +103,9 @@ impl Run<'_> {
 
     fn one(&self, job: &super::Job, keys: &Keys, display: &Display) -> anyhow::Result<Report> {
         let (key, expanded) = main(keys)?;
+        if let Some(layer) = &job.cache.only {
+            self.is_restored_up_to(layer, job, key)?;
+        }
         let options = SaveOptions {
             path: job.path.clone(),
             name: RefName {
@@ -117,6 +121,31 @@ impl Run<'_> {
             ignore_times: job.cache.save.ignore_times,
         };
         Ok(save(&self.store, &options, &display.job())?)
+    }
+}
+
+impl Run<'_> {
+    /// Refuses to save as a layer what was restored with others above it: they would become a
+    /// part of the layer, and of everything that is stacked on it.
+    fn is_restored_up_to(&self, layer: &str, job: &super::Job, key: &Key) -> anyhow::Result<()> {
+        let path = job.path.canonicalize().unwrap_or(job.path.clone());
+        match Records::new(&self.store).get(&path)? {
+            Some(record) if record.asked != *key => {
+                let name = job.cache.name.as_deref().unwrap_or_default();
+                Err(cachefs::Error::usage(
+                    format!(
+                        "{} was restored from key {}, not from that of layer {layer}",
+                        path.display(),
+                        record.asked
+                    ),
+                    format!(
+                        "umount it, run `cachefs restore {name} --layer {layer}`, fill it and save it again"
+                    ),
+                )
+                .into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -33,13 +33,14 @@ struct Printed<'a> {
     bytes_received: u64,
 }
 
-/// Prints results as JSON; `alone` when flags described the cache.
-pub(crate) fn print_json(saved: &[Saved], alone: bool) -> anyhow::Result<()> {
+/// Prints results as JSON: one object when flags described the cache, a list otherwise.
+pub(crate) fn print_json(saved: &[Saved]) -> anyhow::Result<()> {
     let one = |one: &Saved| match &one.result {
         Ok(report) => serde_json::to_value(printed(one, report)),
         Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
     };
     let failed = |one: &Saved| one.result.is_err();
+    let alone = saved.iter().all(|one| one.cache.name.is_none());
     named::print(saved, alone, one, failed)
 }
 

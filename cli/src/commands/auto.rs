@@ -54,7 +54,7 @@ fn restore(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
     let restored = caches::restore_all(global, &caches, &display)?;
     drop(display);
     if global.format == Format::Json {
-        caches::print_restored(&restored, false)?;
+        caches::print_restored(&restored)?;
     }
     Ok(ended(restored.iter().map(|one| one.code)))
 }
@@ -66,7 +66,7 @@ fn save(global: &Global, args: &SaveArgs) -> anyhow::Result<u8> {
     let saved = caches::save_all(global, &caches, &display)?;
     drop(display);
     if global.format == Format::Json {
-        caches::print_saved(&saved, false)?;
+        caches::print_saved(&saved)?;
     }
     Ok(ended(saved.iter().map(|one| one.code)))
 }

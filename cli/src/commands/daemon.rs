@@ -17,6 +17,13 @@ pub(crate) struct DaemonArgs {
     action: Action,
 }
 
+impl DaemonArgs {
+    /// Whether this process is to be the daemon.
+    pub(crate) fn is_run(&self) -> bool {
+        matches!(self.action, Action::Run { .. })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Serve the store in the foreground; other commands start this by themselves

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use super::auto;
 use crate::args::Global;
 use crate::caches::{self, Cache, RestoreHow, Restored, SaveHow};
+use crate::config::{Config, Selection};
 use crate::detect::Choice;
 use crate::exec::{Claim, Ended, Forwarding, run as run_command};
 use crate::failure::failure;
@@ -19,16 +20,14 @@ use crate::{exit, output, setup};
 /// Options of `exec`.
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
+    /// A cache of cachefs.toml, by its name (repeatable) [default: all of them]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["auto", "key"])]
+    cache: Vec<String>,
     /// The caches of the tools that the workspace uses, as `detect` shows them
     #[arg(long, conflicts_with_all = ["key", "path", "restore_key"])]
     auto: bool,
     /// The key, such as 'm2-{{ checksum "pom.xml" }}'
-    #[arg(
-        long,
-        value_name = "KEY",
-        required_unless_present = "auto",
-        requires = "path"
-    )]
+    #[arg(long, value_name = "KEY", requires = "path")]
     key: Option<String>,
     /// Prefix of keys that will do when there is no such key, the newest first (repeatable)
     #[arg(long, value_name = "PREFIX", requires = "key")]
@@ -64,14 +63,14 @@ enum SaveOn {
 ///
 /// The exit code is the command's, unless that is 0 and the cache's is not: a failure that is not
 /// soft, or a miss with `--fail-on-cache-miss`.
-pub(crate) fn run(global: &Global, args: &ExecArgs) -> anyhow::Result<u8> {
-    let caches = args.caches()?;
+pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::Result<u8> {
+    let caches = args.caches(config)?;
     let forwarding = Forwarding::start()?;
     let mut codes = Vec::new();
     let (restored, claim) = match restore(global, &caches) {
         Ok((restored, claim)) => (restored, Some(claim)),
         Err(error) => {
-            let failure = failure(global, &error, true);
+            let failure = failure(&error, !global.strict_errors);
             codes.push(failure.code);
             output::say(&failure.lines.join("\n"));
             (Vec::new(), None)
@@ -113,9 +112,15 @@ pub(crate) fn run(global: &Global, args: &ExecArgs) -> anyhow::Result<u8> {
 }
 
 impl ExecArgs {
-    fn caches(&self) -> anyhow::Result<Vec<Cache>> {
+    fn caches(&self, config: &Config) -> anyhow::Result<Vec<Cache>> {
         if self.auto {
             return auto::found(&self.choice, &self.restore, &self.save);
+        }
+        if self.key.is_none() {
+            return config.caches(&Selection {
+                names: &self.cache,
+                layer: None,
+            });
         }
         Ok(vec![Cache {
             name: None,
@@ -124,6 +129,7 @@ impl ExecArgs {
             restore_keys: self.restore_key.clone(),
             paths: self.path.iter().cloned().collect(),
             layers: Vec::new(),
+            only: None,
             restore: self.restore.clone(),
             save: self.save.clone(),
         }])

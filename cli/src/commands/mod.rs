@@ -3,6 +3,7 @@
 pub(crate) mod auto;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod delete;
 pub(crate) mod detect;
@@ -20,41 +21,49 @@ pub(crate) mod umount;
 use std::process::ExitCode;
 
 use crate::args::{Cli, Command};
+use crate::config::Config;
 use crate::failure::failure;
 use crate::{exit, output};
 
 /// Runs the command; everything it has to say has been said when it returns.
-pub(crate) fn run(cli: Cli) -> ExitCode {
+pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
     let global = cli.global;
-    let (outcome, soft) = match cli.command {
-        Command::Restore(args) => (restore::run(&global, &args), true),
-        Command::Save(args) => (save::run(&global, &args), true),
-        Command::Auto(args) => (auto::run(&global, &args), true),
-        Command::Exec(args) => (exec::run(&global, &args), true),
-        Command::Umount(args) => (umount::run(&global, &args), false),
-        Command::Lookup(args) => (lookup::run(&global, &args), false),
-        Command::List(args) => (list::run(&global, &args), false),
-        Command::Inspect(args) => (inspect::run(&global, &args), false),
-        Command::Delete(args) => (delete::run(&global, &args), false),
-        Command::Check(args) => (check::run(&global, &args), false),
-        Command::Stats(args) => (stats::run(&global, &args), false),
-        Command::Key(args) => (key::run(&global, &args), false),
-        Command::Detect(args) => (detect::run(&global, &args), false),
-        Command::Doctor(args) => (doctor::run(&global, &args), false),
-        Command::Daemon(args) => (daemon::run(&global, &args), false),
-        Command::Completions(args) => (completions::run(&args), false),
+    let soft = matches!(
+        cli.command,
+        Command::Restore(_) | Command::Save(_) | Command::Auto(_) | Command::Exec(_)
+    );
+    config.notes(soft).iter().for_each(|note| output::say(note));
+    let outcome = match cli.command {
+        Command::Restore(args) => restore::run(&global, &args, config),
+        Command::Save(args) => save::run(&global, &args, config),
+        Command::Auto(args) => auto::run(&global, &args),
+        Command::Exec(args) => exec::run(&global, &args, config),
+        Command::Umount(args) => umount::run(&global, &args),
+        Command::Lookup(args) => lookup::run(&global, &args),
+        Command::List(args) => list::run(&global, &args),
+        Command::Inspect(args) => inspect::run(&global, &args),
+        Command::Delete(args) => delete::run(&global, &args),
+        Command::Check(args) => check::run(&global, &args),
+        Command::Stats(args) => stats::run(&global, &args),
+        Command::Key(args) => key::run(&global, &args),
+        Command::Detect(args) => detect::run(&global, &args),
+        Command::Config(args) => config::run(&global, &args, config),
+        Command::Doctor(args) => doctor::run(&global, &args),
+        Command::Daemon(args) => daemon::run(&global, &args),
+        Command::Completions(args) => completions::run(&args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            let failure = failure(&global, &error, soft);
-            if failure.code == exit::INTERRUPTED {
-                output::say(output::INTERRUPTED);
-            }
-            for line in &failure.lines {
-                output::say(line);
-            }
-            ExitCode::from(failure.code)
-        }
+        Err(error) => fail(&error, soft && !global.strict_errors),
     }
+}
+
+/// Reports an error that ends the command.
+pub(crate) fn fail(error: &anyhow::Error, soft: bool) -> ExitCode {
+    let failure = failure(error, soft);
+    if failure.code == exit::INTERRUPTED {
+        output::say(output::INTERRUPTED);
+    }
+    failure.lines.iter().for_each(|line| output::say(line));
+    ExitCode::from(failure.code)
 }

@@ -6,39 +6,72 @@ use clap::Args;
 
 use crate::args::{Format, Global};
 use crate::caches::{self, Cache, Layer, RestoreHow};
+use crate::config::{Config, Selection};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
 /// Options of `restore`.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
+    /// Caches of cachefs.toml [default: all of them, unless there is --key]
+    #[arg(value_name = "CACHE", conflicts_with = "key")]
+    names: Vec<String>,
     /// The key, such as 'm2-{{ checksum "pom.xml" }}'
-    #[arg(long, value_name = "KEY", required_unless_present = "layer")]
+    #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// Prefix of keys that will do when there is no such key, the newest first (repeatable)
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", requires = "key")]
     restore_key: Vec<String>,
-    /// Stack another cache below, bottom first: a name for it and its key (repeatable)
+    /// Stack another cache below, bottom first: a name for it and its key (repeatable); of a cache
+    /// of cachefs.toml, the name of the layer up to which to restore it
     #[arg(long, value_name = "NAME=KEY")]
     layer: Vec<String>,
     /// Where the cache belongs
     #[arg(long, value_name = "DIR")]
-    path: PathBuf,
+    path: Option<PathBuf>,
     #[command(flatten)]
     how: RestoreHow,
 }
 
 impl RestoreArgs {
+    fn caches(&self, config: &Config) -> anyhow::Result<Vec<Cache>> {
+        if self.key.is_some() || self.path.is_some() {
+            return Ok(vec![self.cache()?]);
+        }
+        match &self.layer[..] {
+            [] => config.caches(&Selection {
+                names: &self.names,
+                layer: None,
+            }),
+            [layer] if !layer.contains('=') => config.caches(&Selection {
+                names: &self.names,
+                layer: Some(layer),
+            }),
+            _ => Err(cachefs::Error::usage(
+                "--layer NAME=KEY needs --path",
+                "name the directory; of a cache of cachefs.toml, name one layer alone: --layer base",
+            )
+            .into()),
+        }
+    }
+
     /// The cache that the flags describe.
     fn cache(&self) -> anyhow::Result<Cache> {
+        let Some(path) = &self.path else {
+            return Err(caches::no_path().into());
+        };
+        if self.key.is_none() && self.layer.is_empty() {
+            return Err(caches::no_key().into());
+        }
         let layers = self.layer.iter().map(|layer| self::layer(layer));
         Ok(Cache {
             name: None,
             workspace: setup::workspace()?,
             key: self.key.clone(),
             restore_keys: self.restore_key.clone(),
-            paths: vec![self.path.clone()],
+            paths: vec![path.clone()],
             layers: layers.collect::<anyhow::Result<_>>()?,
+            only: None,
             restore: self.how.clone(),
             save: Default::default(),
         })
@@ -59,8 +92,8 @@ fn layer(text: &str) -> anyhow::Result<Layer> {
     })
 }
 
-pub(crate) fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
-    let caches = [args.cache()?];
+pub(crate) fn run(global: &Global, args: &RestoreArgs, config: &Config) -> anyhow::Result<u8> {
+    let caches = args.caches(config)?;
     let display = Display::start("copying")?;
     let restored = caches::restore_all(global, &caches, &display)?;
     drop(display);
@@ -69,7 +102,7 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
         output::say(output::INTERRUPTED);
     }
     if global.format == Format::Json {
-        caches::print_restored(&restored, true)?;
+        caches::print_restored(&restored)?;
     }
     Ok(code)
 }

@@ -6,40 +6,55 @@ use clap::Args;
 
 use crate::args::{Format, Global};
 use crate::caches::{self, Cache, SaveHow};
+use crate::config::{Config, Selection};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
 /// Options of `save`.
 #[derive(Debug, Args)]
 pub(crate) struct SaveArgs {
+    /// Caches of cachefs.toml [default: all of them, unless there is --key]
+    #[arg(value_name = "CACHE", conflicts_with_all = ["key", "path"])]
+    names: Vec<String>,
     /// The key, such as 'm2-{{ checksum "pom.xml" }}'
     #[arg(long, value_name = "KEY")]
-    key: String,
+    key: Option<String>,
+    /// Save as this layer of a cache of cachefs.toml, which was restored up to there
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["key", "path"])]
+    layer: Option<String>,
     /// The directory to save
     #[arg(long, value_name = "DIR")]
-    path: PathBuf,
+    path: Option<PathBuf>,
     #[command(flatten)]
     how: SaveHow,
 }
 
 impl SaveArgs {
-    /// The cache that the flags describe.
-    fn cache(&self) -> anyhow::Result<Cache> {
-        Ok(Cache {
-            name: None,
-            workspace: setup::workspace()?,
-            key: Some(self.key.clone()),
-            restore_keys: Vec::new(),
-            paths: vec![self.path.clone()],
-            layers: Vec::new(),
-            restore: Default::default(),
-            save: self.how.clone(),
-        })
+    fn caches(&self, config: &Config) -> anyhow::Result<Vec<Cache>> {
+        match (&self.key, &self.path) {
+            (Some(key), Some(path)) => Ok(vec![Cache {
+                name: None,
+                workspace: setup::workspace()?,
+                key: Some(key.clone()),
+                restore_keys: Vec::new(),
+                paths: vec![path.clone()],
+                layers: Vec::new(),
+                only: None,
+                restore: Default::default(),
+                save: self.how.clone(),
+            }]),
+            (Some(_), None) => Err(caches::no_path().into()),
+            (None, Some(_)) => Err(caches::no_key().into()),
+            (None, None) => config.caches(&Selection {
+                names: &self.names,
+                layer: self.layer.as_deref(),
+            }),
+        }
     }
 }
 
-pub(crate) fn run(global: &Global, args: &SaveArgs) -> anyhow::Result<u8> {
-    let caches = [args.cache()?];
+pub(crate) fn run(global: &Global, args: &SaveArgs, config: &Config) -> anyhow::Result<u8> {
+    let caches = args.caches(config)?;
     let display = Display::start("saving")?;
     let saved = caches::save_all(global, &caches, &display)?;
     drop(display);
@@ -48,7 +63,7 @@ pub(crate) fn run(global: &Global, args: &SaveArgs) -> anyhow::Result<u8> {
         output::say(output::INTERRUPTED);
     }
     if global.format == Format::Json {
-        caches::print_saved(&saved, true)?;
+        caches::print_saved(&saved)?;
     }
     Ok(code)
 }

@@ -21,6 +21,7 @@ impl Found {
             restore_keys: vec![self.restore_key.clone()],
             paths: vec![self.path(workspace)],
             layers: Vec::new(),
+            only: None,
             restore: restore.clone(),
             save: save.clone(),
         }

@@ -1,0 +1,184 @@
+//! What can be wrong with a file, where, and what to do about it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::find::PROJECT_FILE;
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// The line, from 1.
+    pub(crate) line: usize,
+    /// The character in the line, from 1.
+    pub(crate) column: usize,
+}
+
+impl Place {
+    /// The place of a byte offset in a file's text.
+    pub(super) fn at(file: &Path, text: &str, offset: usize) -> Self {
+        let before = &text[..text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// Why a file cannot be used.
+///
+/// `Display` is the message with its place; [`ConfigError::pointer`] shows the place and
+/// [`ConfigError::hint`] the way out.
+#[derive(Debug)]
+pub(crate) struct ConfigError {
+    place: Place,
+    /// The line of the place.
+    line: String,
+    /// How many characters of the line are marked.
+    width: usize,
+    problem: Problem,
+}
+
+/// The kinds of fault a file can have.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    /// Not TOML.
+    #[error("{0}")]
+    Syntax(String),
+    /// Not UTF-8.
+    #[error("this is not UTF-8 text")]
+    NotText,
+    /// A name that no setting has.
+    #[error("there is no setting `{name}`{place}")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Where it was looked for, with a space before it.
+        place: &'static str,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// A value of the wrong type.
+    #[error("`{name}` takes {wanted}, not {found}")]
+    Type {
+        /// The setting.
+        name: String,
+        /// What it takes.
+        wanted: &'static str,
+        /// What it got.
+        found: &'static str,
+    },
+    /// A value of the right type that means nothing.
+    #[error("{message}")]
+    Value {
+        /// What is wrong.
+        message: String,
+        /// What would be right.
+        hint: String,
+    },
+    /// One setting under two names.
+    #[error("`{0}` is set twice")]
+    Twice(String),
+    /// A cache without something it needs.
+    #[error("{owner} has no `{name}`")]
+    Missing {
+        /// Whose it is.
+        owner: String,
+        /// What is missing.
+        name: &'static str,
+        /// For example.
+        example: &'static str,
+    },
+    /// A setting that is not a project's business.
+    #[error("`{0}` cannot be set by a project")]
+    NotForProjects(String),
+    /// Caches in a file that is not a project's.
+    #[error("only a project's file describes caches")]
+    CachesOutside,
+}
+
+impl ConfigError {
+    /// Attaches a problem to the text that it was found in.
+    pub(super) fn new(problem: Problem, file: &Path, text: &str, span: Range<usize>) -> Self {
+        let place = Place::at(file, text, span.start);
+        let line = text.lines().nth(place.line - 1).unwrap_or_default();
+        let rest = line.chars().count().saturating_sub(place.column - 1);
+        let marked = text.get(span).map_or(1, |text| text.chars().count());
+        Self {
+            place,
+            line: line.to_owned(),
+            width: marked.min(rest).max(1),
+            problem,
+        }
+    }
+
+    /// The line of the file that holds the fault, and under it carets that mark the place.
+    pub(crate) fn pointer(&self) -> String {
+        let shown: String = self
+            .line
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let indent = " ".repeat(self.place.column - 1);
+        format!("{shown}\n{indent}{}", "^".repeat(self.width))
+    }
+
+    /// What to do about it, as a sentence without a full stop.
+    pub(crate) fn hint(&self) -> String {
+        match &self.problem {
+            Problem::Syntax(_) => {
+                "the file is TOML: strings need quotes, tables are `[cache.NAME]`".into()
+            }
+            Problem::NotText => "save the file as UTF-8".into(),
+            Problem::Unknown { name, known, .. } => match nearest(name, known) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("settings here are {}", known.join(", ")),
+            },
+            Problem::Type { wanted, .. } => format!("give it {wanted}"),
+            Problem::Value { hint, .. } => hint.clone(),
+            Problem::Twice(_) => "keep one of them".into(),
+            Problem::Missing { example, .. } => format!("for example {example}"),
+            Problem::NotForProjects(name) => format!(
+                "anyone who proposes a change can edit this file: set it with --{name}, in the \
+                 environment, or in the user's or the system's config.toml"
+            ),
+            Problem::CachesOutside => {
+                format!("put it into {PROJECT_FILE} at the top of the project")
+            }
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.place, self.place.column, self.problem)
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.problem)
+    }
+}
+
+/// The known name that is most like another, if one is like enough to be meant.
+pub(super) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    let name = name.replace('_', "-").to_lowercase();
+    known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(&name, known), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known.as_str())
+}

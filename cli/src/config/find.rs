@@ -1,0 +1,117 @@
+//! Which files there are to read.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// The name of a project's file.
+pub(super) const PROJECT_FILE: &str = "cachefs.toml";
+/// The system's file.
+const SYSTEM_FILE: &str = "/etc/cachefs/config.toml";
+
+/// Whose file it is. A later one wins over those before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Level {
+    /// The machine's.
+    System,
+    /// The user's.
+    User,
+    /// The project's, which a change to the project may change.
+    Project,
+}
+
+/// A file that was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Looked {
+    /// Whose it is.
+    pub(crate) level: Level,
+    /// Where it is, or would be.
+    pub(crate) path: PathBuf,
+    /// Whether it is there.
+    pub(crate) found: bool,
+}
+
+/// What decides where files are looked for.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    /// The current directory.
+    pub(super) current: PathBuf,
+    /// The home directory.
+    pub(super) home: Option<PathBuf>,
+    /// `$XDG_CONFIG_HOME`.
+    pub(super) config_home: Option<PathBuf>,
+    /// The system's file.
+    pub(super) system: PathBuf,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub(super) fn here() -> std::io::Result<Self> {
+        Ok(Self {
+            current: std::env::current_dir()?,
+            home: std::env::home_dir().filter(|home| home.is_absolute()),
+            config_home: std::env::var_os("XDG_CONFIG_HOME")
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute()),
+            system: SYSTEM_FILE.into(),
+        })
+    }
+
+    /// The files, from the one that counts least.
+    ///
+    /// `named` takes the place of the project's file, and counts as found whether it is there or
+    /// not: to miss it is an error when it is read.
+    pub(super) fn files(&self, named: Option<&Path>) -> Vec<Looked> {
+        let user = self
+            .config_home
+            .clone()
+            .or_else(|| self.home.as_ref().map(|home| home.join(".config")))
+            .map(|config| config.join("cachefs/config.toml"));
+        let look = |level, path: PathBuf| Looked {
+            level,
+            found: path.exists(),
+            path,
+        };
+        let mut files = vec![look(Level::System, self.system.clone())];
+        files.extend(user.map(|path| look(Level::User, path)));
+        match named {
+            Some(path) => files.push(Looked {
+                level: Level::Project,
+                path: self.current.join(path),
+                found: true,
+            }),
+            None => files.extend(self.project().map(|path| look(Level::Project, path))),
+        }
+        files
+    }
+
+    /// The nearest project's file, from the current directory upwards.
+    ///
+    /// The top of a repository ends the search, as do the home directory and what anyone can
+    /// write to: a file in `/tmp` must not have a say in what is built below.
+    fn project(&self) -> Option<PathBuf> {
+        for directory in self.current.ancestors() {
+            let is_outside = directory != self.current
+                && (self.home.as_deref() == Some(directory)
+                    || directory.parent().is_none()
+                    || is_open_to_all(directory));
+            if is_outside {
+                return None;
+            }
+            let file = directory.join(PROJECT_FILE);
+            if file.exists() {
+                return Some(file);
+            }
+            if directory.join(".git").exists() {
+                return None;
+            }
+        }
+        None
+    }
+}
+
+fn is_open_to_all(directory: &Path) -> bool {
+    directory
+        .metadata()
+        .is_ok_and(|metadata| metadata.permissions().mode() & 0o002 != 0)
+}

@@ -1,0 +1,174 @@
+//! The settings that there are: the options of the commands.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::builder::ValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, Command};
+
+use super::error::Problem;
+
+/// Options that are about one run and so are no settings.
+const OF_ONE_RUN: [&str; 6] = [
+    "help",
+    "version",
+    "verbose",
+    "config",
+    "no-config",
+    "dry-run",
+];
+/// Options that say what a cache is, and so belong in its table.
+pub(super) const OF_A_CACHE: [&str; 4] = ["key", "restore-key", "path", "layer"];
+/// The commands whose options are settings, together with those of every command.
+pub(super) const COMMANDS: [&str; 2] = ["restore", "save"];
+
+/// All settings, by name.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Those of every command, and defaults for all caches.
+    pub(super) settings: BTreeMap<String, Kind>,
+    /// Those of a cache.
+    pub(super) of_caches: BTreeMap<String, Kind>,
+}
+
+/// What a setting takes.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    /// Whether it takes several values.
+    pub(super) is_list: bool,
+    /// Whether it is `true` or `false`.
+    pub(super) is_switch: bool,
+    /// Whether it is a path, and so relative to the file.
+    pub(super) is_path: bool,
+    parser: ValueParser,
+}
+
+impl Known {
+    /// The settings of a command.
+    pub(super) fn of(command: &Command) -> Self {
+        let own = |command: &Command| -> BTreeMap<String, Kind> {
+            command
+                .get_arguments()
+                .filter_map(|arg| Some((arg.get_long()?.to_owned(), Kind::of(arg))))
+                .filter(|(name, _)| !OF_ONE_RUN.contains(&name.as_str()))
+                .collect()
+        };
+        let mut of_caches = BTreeMap::new();
+        for name in COMMANDS {
+            of_caches.extend(command.find_subcommand(name).map(own).unwrap_or_default());
+        }
+        let mut settings = own(command);
+        for (name, kind) in &of_caches {
+            if !OF_A_CACHE.contains(&name.as_str()) {
+                settings.insert(name.clone(), kind.clone());
+            }
+        }
+        Self {
+            settings,
+            of_caches,
+        }
+    }
+}
+
+impl Kind {
+    fn of(arg: &Arg) -> Self {
+        let parser = arg.get_value_parser().clone();
+        let switch = matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse);
+        Self {
+            is_list: matches!(arg.get_action(), ArgAction::Append),
+            is_switch: switch || parser.type_id() == ValueParser::bool().type_id(),
+            is_path: parser.type_id() == ValueParser::path_buf().type_id(),
+            parser,
+        }
+    }
+
+    /// What it takes, in words.
+    pub(super) fn wanted(&self) -> &'static str {
+        match (self.is_switch, self.is_list) {
+            (true, _) => "true or false",
+            (_, true) => "a string or a list of strings",
+            _ => "a string or a number",
+        }
+    }
+
+    /// Has the option's own parser look at a value.
+    pub(super) fn check(&self, name: &str, value: &str) -> Result<(), Problem> {
+        let arg = Arg::new("value")
+            .long("value")
+            .allow_hyphen_values(true)
+            .value_parser(self.parser.clone());
+        let parsed = Command::new("check")
+            .no_binary_name(true)
+            .arg(arg)
+            .try_get_matches_from([format!("--value={value}")]);
+        let Err(error) = parsed else { return Ok(()) };
+        let choices = match error.get(ContextKind::ValidValue) {
+            Some(ContextValue::Strings(choices)) => choices.join(", "),
+            _ => String::new(),
+        };
+        let why = std::error::Error::source(&error).map(ToString::to_string);
+        Err(Problem::Value {
+            message: match why {
+                Some(why) if error.kind() == ErrorKind::ValueValidation => {
+                    format!("`{name}` is wrong: {why}")
+                }
+                _ => format!("`{value}` is no value of `{name}`"),
+            },
+            hint: if choices.is_empty() {
+                format!("`cachefs help restore` explains --{name}")
+            } else {
+                format!("it takes one of {choices}")
+            },
+        })
+    }
+}
+
+/// The setting that a name in a file means: lists may be named in the plural, `restore-keys`.
+pub(super) fn meant<'a>(
+    settings: &'a BTreeMap<String, Kind>,
+    name: &str,
+) -> Option<(&'a str, &'a Kind)> {
+    let singular = name.strip_suffix('s').unwrap_or_default();
+    settings
+        .get_key_value(name)
+        .or_else(|| {
+            settings
+                .get_key_value(singular)
+                .filter(|(_, kind)| kind.is_list)
+        })
+        .map(|(name, kind)| (name.as_str(), kind))
+}
+
+/// The names to propose, lists in the plural.
+pub(super) fn names(settings: &BTreeMap<String, Kind>) -> Vec<String> {
+    settings
+        .iter()
+        .map(|(name, kind)| match kind.is_list {
+            true => format!("{name}s"),
+            false => name.clone(),
+        })
+        .collect()
+}
+
+/// Makes a path of a file absolute: `~` is the home directory, anything else starts from the
+/// directory of the file. A `!` before it stays.
+pub(super) fn anchored(path: &str, directory: &std::path::Path) -> String {
+    if let Some(excluded) = path.strip_prefix('!') {
+        return format!("!{}", anchored(excluded, directory));
+    }
+    let home = || std::env::home_dir().filter(|home| home.is_absolute());
+    let in_home = match path.strip_prefix('~') {
+        Some("") => home(),
+        Some(rest) => rest
+            .strip_prefix('/')
+            .and_then(|rest| Some(home()?.join(rest))),
+        None => None,
+    };
+    let path = in_home.unwrap_or_else(|| directory.join(path));
+    // `./node_modules` is `node_modules`; `..` stays, as it may lead through a link.
+    path.components()
+        .collect::<PathBuf>()
+        .to_string_lossy()
+        .into_owned()
+}

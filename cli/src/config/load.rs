@@ -1,0 +1,164 @@
+//! From the files and the arguments to the command line that counts.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+
+use super::file::{self, CacheTable, File, Setting};
+use super::find::{Level, Looked, Surroundings};
+use super::known::{Known, OF_A_CACHE};
+use super::{ConfigError, trust};
+use crate::args::Cli;
+use crate::output;
+
+/// What the files say, and the command line on top of it.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The command, with the files' settings as its defaults.
+    pub(super) command: Command,
+    /// The arguments of this process, the program's name first.
+    pub(super) arguments: Vec<OsString>,
+    /// What they come to.
+    pub(super) matches: ArgMatches,
+    /// The settings of all files; of several, the one that counts.
+    pub(super) settings: BTreeMap<String, Setting>,
+    /// The caches of the project's file, in its order.
+    pub(super) caches: Vec<CacheTable>,
+    /// The files that were looked for, the one that counts least first.
+    files: Vec<Looked>,
+    /// A setting that does not count, though a file has it.
+    passed_over: Option<Setting>,
+}
+
+/// Parses the arguments, with files and the environment behind them.
+///
+/// # Errors
+///
+/// [`clap::Error`] for arguments that are wrong or ask for help, [`ConfigError`] for a file that
+/// cannot be used, and a usage error for one that cannot be read.
+pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<(Cli, Config)> {
+    let command = Cli::command();
+    let matches = command.clone().try_get_matches_from(&arguments)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    let mut config = Config {
+        command,
+        arguments,
+        matches,
+        settings: BTreeMap::new(),
+        caches: Vec::new(),
+        files: Vec::new(),
+        passed_over: None,
+    };
+    if cli.global.no_config || !cli.command.reads_config() {
+        return Ok((cli, config));
+    }
+    let surroundings = Surroundings::here().map_err(cachefs::Error::io("find", "."))?;
+    config.read(surroundings.files(cli.global.config.as_deref()))?;
+    config.command = with_defaults(config.command, &config.settings);
+    config.matches = config
+        .command
+        .clone()
+        .try_get_matches_from(&config.arguments)?;
+    Ok((Cli::from_arg_matches(&config.matches)?, config))
+}
+
+impl Config {
+    fn read(&mut self, files: Vec<Looked>) -> anyhow::Result<()> {
+        let known = Known::of(&self.command);
+        for looked in files.iter().filter(|looked| looked.found) {
+            let mut file = read_file(looked, &known)?;
+            if looked.level == Level::Project {
+                let given = self.is_given("remote");
+                self.passed_over = trust::take_endpoint(&mut file.settings, given);
+                self.caches = file.caches;
+            }
+            self.settings.extend(file.settings);
+        }
+        self.files = files;
+        Ok(())
+    }
+
+    /// Whether a flag or the environment sets an option of every command.
+    fn is_given(&self, option: &str) -> bool {
+        matches!(
+            self.matches.value_source(option),
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        )
+    }
+
+    /// What the user should know about the files before the command runs; `uses_remote` says that
+    /// it is about to send data there, or to believe what comes from there.
+    pub(crate) fn notes(&self, uses_remote: bool) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(endpoint) = &self.passed_over {
+            notes.extend(output::complaint(
+                "warning",
+                &format!(
+                    "the endpoint at {} is not used: a project may name one only with its own remote, and that is not the one in use",
+                    endpoint.place
+                ),
+                Some("set --endpoint or CACHEFS_ENDPOINT where the remote is set"),
+            ));
+        }
+        let remote = self.settings.get("remote");
+        let remote = remote.filter(|remote| remote.level == Level::Project);
+        if let (true, false, Some(remote)) = (uses_remote, self.is_given("remote"), remote) {
+            notes.push(format!(
+                "note: the remote is {}, as {} says",
+                remote.values.concat(),
+                remote.place
+            ));
+        }
+        notes
+    }
+
+    /// The files that were looked for, the one that counts least first; none with `--no-config`.
+    pub(crate) fn files(&self) -> &[Looked] {
+        &self.files
+    }
+
+    /// The directory of the project's file, which relative paths and key templates start from.
+    pub(super) fn project(&self) -> Option<&Path> {
+        let project = |looked: &&Looked| looked.level == Level::Project && looked.found;
+        self.files.iter().find(project)?.path.parent()
+    }
+}
+
+fn read_file(looked: &Looked, known: &Known) -> anyhow::Result<File> {
+    let path: &PathBuf = &looked.path;
+    let bytes = std::fs::read(path).map_err(|error| {
+        cachefs::Error::usage(
+            format!("cannot read the configuration {}: {error}", path.display()),
+            "correct --config or the file's permissions; --no-config goes on without files",
+        )
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        ConfigError::new(
+            super::error::Problem::NotText,
+            path,
+            &text,
+            valid..valid + 1,
+        )
+    })?;
+    Ok(file::read(path, looked.level, &text, known)?)
+}
+
+/// Makes settings the defaults of the options that they are named after, in every command; what a
+/// cache is does not go by the options of the same name.
+pub(super) fn with_defaults(command: Command, settings: &BTreeMap<String, Setting>) -> Command {
+    let setting = |arg: &Arg| {
+        let name = arg.get_long().filter(|name| !OF_A_CACHE.contains(name))?;
+        settings.get(name)
+    };
+    command
+        .mut_args(|arg| match setting(&arg) {
+            Some(setting) => arg.default_values(setting.values.iter().cloned()),
+            None => arg,
+        })
+        .mut_subcommands(|command| with_defaults(command, settings))
+}

@@ -1,0 +1,158 @@
+//! Where a value comes from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
+
+use super::error::Place;
+use super::file::{CacheTable, Setting};
+use super::known::{COMMANDS, Known, OF_A_CACHE};
+use super::load::{Config, with_defaults};
+use crate::caches::Layer;
+
+/// Who said it, from the one who counts least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nobody.
+    Default,
+    /// A file.
+    File(Place),
+    /// A variable of the environment.
+    Environment(String),
+    /// A flag of this command.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(place) => place.fmt(f),
+            Self::Environment(name) => f.write_str(name),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// A setting's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Value {
+    /// The setting.
+    pub(crate) name: String,
+    /// Its values; none when it is not set and has no default.
+    pub(crate) values: Vec<String>,
+    /// Where they come from.
+    pub(crate) origin: Origin,
+}
+
+impl Config {
+    /// Every setting, by name.
+    pub(crate) fn values(&self) -> Vec<Value> {
+        let known = Known::of(&self.command).settings;
+        let mut values = BTreeMap::new();
+        for value in values_of(&self.command, &self.matches, &self.settings) {
+            values.insert(value.name.clone(), value);
+        }
+        for command in COMMANDS {
+            for value in command_values(&self.command, command, &self.settings) {
+                values.entry(value.name.clone()).or_insert(value);
+            }
+        }
+        values.retain(|name, _| known.contains_key(name));
+        values.into_values().collect()
+    }
+
+    /// What the project's file says of its caches, in its order, and what counts instead of it.
+    pub(crate) fn caches_said(&self) -> Vec<Said> {
+        self.caches.iter().map(|table| self.said(table)).collect()
+    }
+
+    fn said(&self, table: &CacheTable) -> Said {
+        let command = with_defaults(self.command.clone(), &table.settings);
+        let as_said = |(name, setting): (&String, &Setting)| Value {
+            name: name.clone(),
+            values: setting.values.clone(),
+            origin: Origin::File(setting.place.clone()),
+        };
+        let mut values: Vec<Value> = table.settings.iter().map(as_said).collect();
+        for name in COMMANDS {
+            for counts in command_values(&command, name, &table.settings) {
+                if OF_A_CACHE.contains(&counts.name.as_str()) {
+                    continue;
+                }
+                if let Some(value) = values.iter_mut().find(|value| value.name == counts.name) {
+                    *value = counts;
+                }
+            }
+        }
+        Said {
+            name: table.name.clone(),
+            place: table.place.clone(),
+            values,
+            layers: table.layers.clone(),
+        }
+    }
+}
+
+/// What a file says of a cache.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// The cache's name.
+    pub(crate) name: String,
+    /// Where it is described.
+    pub(crate) place: Place,
+    /// Its settings.
+    pub(crate) values: Vec<Value>,
+    /// Its layers, the bottom one first, and where each is described.
+    pub(crate) layers: Vec<(Layer, Place)>,
+}
+
+/// The values of a command's own options when it is given no flags.
+fn command_values(
+    command: &Command,
+    name: &str,
+    settings: &BTreeMap<String, Setting>,
+) -> Vec<Value> {
+    let matches = command.clone().try_get_matches_from(["cachefs", name]);
+    let (Ok(matches), Some(command)) = (matches, command.find_subcommand(name)) else {
+        return Vec::new();
+    };
+    let matches = matches.subcommand_matches(name);
+    matches.map_or_else(Vec::new, |matches| values_of(command, matches, settings))
+}
+
+fn values_of(
+    command: &Command,
+    matches: &ArgMatches,
+    settings: &BTreeMap<String, Setting>,
+) -> Vec<Value> {
+    let value = |arg: &Arg| {
+        let name = arg.get_long()?;
+        let id = arg.get_id().as_str();
+        let values = matches.try_get_raw(id).ok().flatten();
+        let values = values.map(|values| {
+            values
+                .map(|value| value.to_string_lossy().into_owned())
+                .collect()
+        });
+        let origin = match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => Origin::Flag,
+            Some(ValueSource::EnvVariable) => {
+                let name = arg.get_env().unwrap_or_default();
+                Origin::Environment(name.to_string_lossy().into_owned())
+            }
+            _ => match settings.get(name) {
+                Some(setting) => Origin::File(setting.place.clone()),
+                None => Origin::Default,
+            },
+        };
+        Some(Value {
+            name: name.to_owned(),
+            values: values.unwrap_or_default(),
+            origin,
+        })
+    };
+    command.get_arguments().filter_map(value).collect()
+}

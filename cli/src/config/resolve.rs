@@ -1,0 +1,157 @@
+//! From the tables of a file to the caches that a command works with.
+
+use clap::FromArgMatches;
+
+use super::file::CacheTable;
+use super::find::PROJECT_FILE;
+use super::load::{Config, with_defaults};
+use crate::caches::{Cache, Layer, RestoreHow, SaveHow};
+
+/// Which of a file's caches a command is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Selection<'a> {
+    /// Their names; all of them when there is none.
+    pub(crate) names: &'a [String],
+    /// The layer that stands for the whole cache; caches without it are left out unless named.
+    pub(crate) layer: Option<&'a str>,
+}
+
+impl Config {
+    /// The caches of the project's file that are selected, in the file's order.
+    ///
+    /// Options of the command that runs count before what the file says of a cache.
+    ///
+    /// # Errors
+    ///
+    /// A usage error when there is no such cache or layer, or no cache at all.
+    pub(crate) fn caches(&self, selection: &Selection<'_>) -> anyhow::Result<Vec<Cache>> {
+        if self.caches.is_empty() {
+            return Err(self.no_caches().into());
+        }
+        let names: Vec<String> = self.caches.iter().map(|table| table.name.clone()).collect();
+        for name in selection.names {
+            if !names.contains(name) {
+                let hint = match super::error::nearest(name, &names) {
+                    Some(nearest) => format!("did you mean `{nearest}`?"),
+                    None => format!("the caches there are {}", names.join(", ")),
+                };
+                let message = format!("there is no cache `{name}` in {}", self.file());
+                return Err(cachefs::Error::usage(message, hint).into());
+            }
+        }
+        let mut caches = Vec::new();
+        for table in &self.caches {
+            let is_named = selection.names.contains(&table.name);
+            if !is_named && !selection.names.is_empty() {
+                continue;
+            }
+            match selection.layer {
+                None => caches.push(self.cache(table)?),
+                Some(layer) => match only(self.cache(table)?, layer) {
+                    Some(cache) => caches.push(cache),
+                    None if is_named => return Err(no_layer(table, layer).into()),
+                    None => {}
+                },
+            }
+        }
+        match (selection.layer, caches.is_empty()) {
+            (Some(layer), true) => Err(cachefs::Error::usage(
+                format!("no cache in {} has a layer `{layer}`", self.file()),
+                "name one of the layers that are described there",
+            )
+            .into()),
+            _ => Ok(caches),
+        }
+    }
+
+    fn cache(&self, table: &CacheTable) -> anyhow::Result<Cache> {
+        let command = with_defaults(self.command.clone(), &table.settings);
+        let matches = command.clone().try_get_matches_from(&self.arguments)?;
+        let said = |name: &str| {
+            let setting = table.settings.get(name);
+            setting
+                .map(|setting| setting.values.clone())
+                .unwrap_or_default()
+        };
+        let mut cache = Cache {
+            name: Some(table.name.clone()),
+            workspace: self.project().map(Into::into).unwrap_or_default(),
+            key: said("key").into_iter().next(),
+            restore_keys: said("restore-key"),
+            paths: said("path").into_iter().map(Into::into).collect(),
+            layers: table
+                .layers
+                .iter()
+                .map(|(layer, _)| layer.clone())
+                .collect(),
+            only: None,
+            restore: RestoreHow::default(),
+            save: SaveHow::default(),
+        };
+        if let Some((name, matches)) = matches.subcommand() {
+            let command = command.find_subcommand(name);
+            let has = |option: &str| {
+                command.is_some_and(|command| {
+                    command
+                        .get_arguments()
+                        .any(|arg| arg.get_long() == Some(option))
+                })
+            };
+            // A command has all options of a set or none.
+            if has("prefetch") {
+                cache.restore = RestoreHow::from_arg_matches(matches)?;
+            }
+            if has("ignore-times") {
+                cache.save = SaveHow::from_arg_matches(matches)?;
+            }
+        }
+        Ok(cache)
+    }
+
+    fn file(&self) -> String {
+        let project = self.project().map(|project| project.join(PROJECT_FILE));
+        let file = self.caches.first().map(|table| table.place.file.clone());
+        file.or(project).map_or_else(
+            || PROJECT_FILE.to_owned(),
+            |file| file.display().to_string(),
+        )
+    }
+
+    fn no_caches(&self) -> cachefs::Error {
+        let hint = format!(
+            "name --key and --path, or describe caches in a {PROJECT_FILE} at the top of the project"
+        );
+        match self.project() {
+            Some(_) => cachefs::Error::usage(format!("{} describes no cache", self.file()), hint),
+            None => cachefs::Error::usage(
+                format!("there is no --key, and no {PROJECT_FILE} that describes caches"),
+                hint,
+            ),
+        }
+    }
+}
+
+/// The cache as the stack up to a layer, if it has that layer.
+fn only(mut cache: Cache, layer: &str) -> Option<Cache> {
+    let at = cache.layers.iter().position(|known| known.name == layer)?;
+    let Layer {
+        name,
+        key,
+        restore_keys,
+    } = cache.layers.swap_remove(at);
+    cache.layers.truncate(at);
+    cache.key = Some(key);
+    cache.restore_keys = restore_keys;
+    cache.only = Some(name);
+    Some(cache)
+}
+
+fn no_layer(table: &CacheTable, layer: &str) -> cachefs::Error {
+    let names: Vec<_> = table.layers.iter().map(|(layer, _)| &*layer.name).collect();
+    let hint = match names.is_empty() {
+        true => "it has none; add [[cache.NAME.layer]] tables".to_owned(),
+        false => format!("its layers are {}", names.join(", ")),
+    };
+    let message = format!("cache `{}` has no layer `{layer}`", table.name);
+    cachefs::Error::usage(message, hint)
+}

@@ -1,6 +1,6 @@
 //! `cachefs detect`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
@@ -111,15 +111,6 @@ fn expand(workspace: &Path, found: Found) -> anyhow::Result<Expanded> {
     })
 }
 
-/// The directories of projects, the workspace itself as `.`.
-fn projects(found: &Found) -> Vec<String> {
-    let shown = |dir: &PathBuf| match dir.as_os_str().is_empty() {
-        true => ".".to_owned(),
-        false => output::path(dir),
-    };
-    found.projects.iter().map(shown).collect()
-}
-
 /// The first of many.
 fn some(all: &[String], most: usize) -> String {
     let mut text = all
@@ -152,7 +143,7 @@ impl Expanded {
             "{}: {} in {}",
             found.name,
             found.title,
-            some(&projects(found), 5)
+            some(&found.project_names(), 5)
         ));
         output::print(&format!(
             "  path   {} ({})",
@@ -178,7 +169,7 @@ impl Expanded {
         PrintedCache {
             name: &found.name,
             tool: found.tool,
-            projects: projects(found),
+            projects: found.project_names(),
             path: output::path(&found.place.path),
             learnt: &found.place.learnt,
             key: &self.key,

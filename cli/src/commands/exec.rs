@@ -70,9 +70,7 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
     let (restored, claim) = match restore(global, &caches) {
         Ok((restored, claim)) => (restored, Some(claim)),
         Err(error) => {
-            let failure = failure(&error, !global.strict_errors);
-            codes.push(failure.code);
-            output::say(&failure.lines.join("\n"));
+            codes.push(tell(global, &error));
             (Vec::new(), None)
         }
     };
@@ -83,7 +81,8 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
         return Ok(exit::INTERRUPTED);
     }
 
-    let ended = run_command(&args.command, &environment(&caches), forwarding)?;
+    let ended = run_command(&args.command, &environment(&caches), forwarding)
+        .unwrap_or_else(Ended::NotStarted);
     if let Ended::NotStarted(_) = ended {
         let program = args.command.first().cloned().unwrap_or_default();
         let message = format!("`{}` {}", program.display(), ended.describe());
@@ -96,7 +95,10 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
         SaveOn::Never => false,
     };
     if is_saved {
-        codes.extend(save(global, caches)?);
+        match save(global, caches) {
+            Ok(saved) => codes.extend(saved),
+            Err(error) => codes.push(tell(global, &error)),
+        }
     } else if args.save_on == SaveOn::Success && !matches!(ended, Ended::NotStarted(_)) {
         output::say(&format!(
             "not saved: the command {} (--save-on always saves all the same)",
@@ -171,6 +173,13 @@ impl ExecArgs {
             }
         }
     }
+}
+
+/// Says what went wrong with the cache; returns the exit code.
+fn tell(global: &Global, error: &anyhow::Error) -> u8 {
+    let failure = failure(error, !global.strict_errors);
+    failure.lines.iter().for_each(|line| output::say(line));
+    failure.code
 }
 
 /// Restores, after taking away what a killed `exec` left.

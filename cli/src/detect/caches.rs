@@ -5,11 +5,21 @@ use std::path::{Path, PathBuf};
 
 use super::Found;
 use crate::caches::{Cache, RestoreHow, SaveHow};
+use crate::output;
 
 impl Found {
     /// Where the cache is.
     pub(crate) fn path(&self, workspace: &Path) -> PathBuf {
         workspace.join(&self.place.path)
+    }
+
+    /// The directories of its projects, the workspace itself as `.`.
+    pub(crate) fn project_names(&self) -> Vec<String> {
+        let shown = |dir: &PathBuf| match dir.as_os_str().is_empty() {
+            true => ".".to_owned(),
+            false => output::path(dir),
+        };
+        self.projects.iter().map(shown).collect()
     }
 
     /// The cache, with the options of the command.

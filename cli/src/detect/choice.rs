@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::host::account_home;
 use crate::setup;
 
 use super::{Ask, Detection, Found, Host, Installed, Nobody, Tree, detect, is_tool, tool_names};
@@ -74,6 +75,7 @@ impl Choice {
         let installed = Installed::new(&workspace, &home);
         let ask: &dyn Ask = if self.no_ask { &Nobody } else { &installed };
         let host = Host {
+            account: account_home().unwrap_or_else(|| home.clone()),
             home,
             env: &env,
             ask,

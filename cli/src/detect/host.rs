@@ -11,6 +11,9 @@ use super::place::{Learnt, Place};
 pub(crate) struct Host<'a> {
     /// The home directory, absolute.
     pub(crate) home: PathBuf,
+    /// The home directory by the table of users, absolute: Java knows no other, whatever `HOME`
+    /// says.
+    pub(crate) account: PathBuf,
     /// The environment.
     pub(crate) env: &'a BTreeMap<String, String>,
     /// How installed tools are asked.
@@ -48,6 +51,26 @@ impl Host<'_> {
     /// A directory in the home: the tool's own default.
     pub(super) fn home(&self, below: &str) -> Place {
         Place::new(self.home.join(below), Learnt::Default)
+    }
+
+    /// A directory in the home that Java programs see: what `-Duser.home` in one of these
+    /// variables says, or the account's.
+    pub(super) fn java_home(&self, variables: &[&str], below: &str) -> Place {
+        let option = "-Duser.home=";
+        let named = variables
+            .iter()
+            .chain(&["JAVA_TOOL_OPTIONS"])
+            .find_map(|name| self.option(name, option, Path::new("/")));
+        named
+            .unwrap_or_else(|| Place::new(self.account.clone(), Learnt::Default))
+            .join(below)
+    }
+
+    /// The directory that an option in a variable names, read in the directory `base`.
+    pub(super) fn option(&self, variable: &str, option: &str, base: &Path) -> Option<Place> {
+        let value = option_of(self.var(variable)?, option)?;
+        let path = self.resolve(base, value)?;
+        Some(Place::new(path, Learnt::Variable(variable.to_owned())))
     }
 
     /// A directory where tools keep caches: below `XDG_CACHE_HOME`, or `~/.cache`.
@@ -100,20 +123,41 @@ impl Host<'_> {
     }
 
     fn substitute(&self, name: &str) -> Option<String> {
-        let home = || self.home.to_str().map(str::to_owned);
+        let text = |path: &Path| path.to_str().map(str::to_owned);
         let (name, default) = match name.split_once(":-").or_else(|| name.split_once('-')) {
             Some((name, default)) => (name, Some(default.to_owned())),
             None => (name, None),
         };
         match name {
-            "user.home" => home(),
-            "HOME" => self.var(name).map(str::to_owned).or_else(home),
+            "user.home" => text(&self.account),
+            "HOME" => text(&self.home),
             _ => self
                 .var(name.strip_prefix("env.").unwrap_or(name))
                 .map(str::to_owned)
                 .or(default),
         }
     }
+}
+
+/// The value of the last word that begins with an option: of several, tools take the last.
+pub(super) fn option_of<'a>(text: &'a str, option: &str) -> Option<&'a str> {
+    text.split_whitespace()
+        .filter_map(|word| word.trim_matches(['"', '\'']).strip_prefix(option))
+        .next_back()
+}
+
+/// The home of this process's user by the table of users.
+pub(super) fn account_home() -> Option<PathBuf> {
+    let table = std::fs::read_to_string("/etc/passwd").ok()?;
+    home_in(&table, rustix::process::getuid().as_raw())
+}
+
+fn home_in(table: &str, user: u32) -> Option<PathBuf> {
+    // name:password:uid:gid:comment:home:shell
+    let fields = |line: &str| -> Vec<String> { line.split(':').map(str::to_owned).collect() };
+    let is_user = |fields: &Vec<String>| fields.get(2) == Some(&user.to_string());
+    let line = table.lines().map(fields).find(is_user)?;
+    Some(PathBuf::from(line.get(5)?)).filter(|home| home.is_absolute())
 }
 
 /// A path without `.` and `..`, as far as its words alone tell.
@@ -129,4 +173,18 @@ fn normal(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn homes_by_the_table_of_users() {
+        let table =
+            "root:x:0:0:root:/root:/bin/sh\nada:x:7:7:Ada,,,:/home/ada:/bin/sh\nno:x:8:8::none:\n";
+        assert_eq!(home_in(table, 7), Some("/home/ada".into()));
+        assert_eq!(home_in(table, 8), None);
+        assert_eq!(home_in(table, 9), None);
+    }
 }

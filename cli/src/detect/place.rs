@@ -22,7 +22,7 @@ impl Learnt {
     /// For people, as what follows a path.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Asked(question) => format!("says `{question}`"),
+            Self::Asked(question) => format!("as `{question}` says"),
             Self::Variable(name) => format!("by the variable {name}"),
             Self::File(name) => format!("by {name}"),
             Self::Default => "the default".to_owned(),

@@ -93,7 +93,8 @@ fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn read(path: &Path) -> Option<String> {
+/// The start of a file, as far as it is text.
+pub(super) fn read(path: &Path) -> Option<String> {
     if !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return None;
     }

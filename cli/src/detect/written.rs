@@ -21,8 +21,9 @@ fn cache(text: &mut String, found: &Found, key: &str, home: &Path) {
         _ => found.place.path.display().to_string(),
     };
     text.push_str(&format!(
-        "# {}: {}\n",
+        "# {} in {}. The path: {}.\n",
         found.title,
+        found.project_names().join(", "),
         found.place.learnt.describe()
     ));
     for note in &found.notes {

@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod detect;
+#[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod fidelity;
 #[cfg(test)]
 mod mounts;

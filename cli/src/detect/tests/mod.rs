@@ -5,7 +5,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -17,6 +17,8 @@ struct Bench {
     home: TempDir,
     env: BTreeMap<String, String>,
     answers: Answers,
+    /// The home that the table of users names, where it is another one.
+    account: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -38,6 +40,7 @@ impl Bench {
             home: tempfile::tempdir().unwrap(),
             env: BTreeMap::new(),
             answers: Answers::default(),
+            account: None,
         };
         bench.write(bench.root.path(), files);
         bench
@@ -79,6 +82,10 @@ impl Bench {
         let root = self.root.path().canonicalize().unwrap();
         let host = Host {
             home: self.home.path().to_owned(),
+            account: self
+                .account
+                .clone()
+                .unwrap_or_else(|| self.home.path().to_owned()),
             env: &self.env,
             ask: &self.answers,
         };

@@ -134,6 +134,7 @@ fn the_search_ends_and_says_so() {
     assert!(tree.cut_short);
     let host = Host {
         home: bench.home.path().to_owned(),
+        account: bench.home.path().to_owned(),
         env: &bench.env,
         ask: &bench.answers,
     };
@@ -155,7 +156,7 @@ fn names_that_no_template_can_hold_are_passed_over() {
 fn a_variable_comes_before_the_tool_and_the_tool_before_the_default() {
     let files = ["requirements.txt"];
     let bench = Bench::new(&files).answer("pip cache dir", "/told\n");
-    assert!(bench.lines()[0].starts_with("pip-P- /told (says `pip cache dir`)"));
+    assert!(bench.lines()[0].starts_with("pip-P- /told (as `pip cache dir` says)"));
     let bench = bench.env(&["PIP_CACHE_DIR=/set"]);
     assert!(bench.lines()[0].starts_with("pip-P- /set (by the variable PIP_CACHE_DIR)"));
     for nonsense in ["", "caching is off", "relative/path", "/a\n/b"] {
@@ -167,7 +168,7 @@ fn a_variable_comes_before_the_tool_and_the_tool_before_the_default() {
 #[test]
 fn a_layout_that_a_tool_appends_is_taken_off() {
     let bench = Bench::new(&["pnpm-lock.yaml"]).answer("pnpm store path", "/store/v10");
-    assert!(bench.lines()[0].starts_with("pnpm- /store (says"));
+    assert!(bench.lines()[0].starts_with("pnpm- /store (as"));
 }
 
 #[test]
@@ -220,6 +221,7 @@ fn a_prefix_is_put_before_every_key() {
     let bench = Bench::new(&["pom.xml"]);
     let host = Host {
         home: bench.home.path().to_owned(),
+        account: bench.home.path().to_owned(),
         env: &bench.env,
         ask: &bench.answers,
     };
@@ -230,4 +232,16 @@ fn a_prefix_is_put_before_every_key() {
         (found.name.as_str(), found.restore_key.as_str()),
         ("maven", "shop/maven-")
     );
+}
+
+#[test]
+fn java_has_a_home_of_its_own() {
+    let mut bench = Bench::new(&["pom.xml", "package-lock.json"]);
+    bench.account = Some("/account".into());
+    let lines = bench.lines();
+    assert_eq!(lines[0], "maven- /account/.m2/repository: pom.xml");
+    assert_eq!(lines[1], "npm- ~/.npm/_cacache: package-lock.json");
+    let bench = bench.env(&["JAVA_TOOL_OPTIONS=-Xmx1g -Duser.home=~"]);
+    let expected = "maven- ~/.m2/repository (by the variable JAVA_TOOL_OPTIONS): pom.xml";
+    assert_eq!(bench.lines()[0], expected);
 }

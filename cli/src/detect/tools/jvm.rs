@@ -1,6 +1,6 @@
 //! Gradle, sbt and Bazel.
 
-use crate::detect::place::{Learnt, Place};
+use crate::detect::place::Place;
 use crate::detect::site::Site;
 use crate::detect::tool::{Draft, Tool, always};
 
@@ -32,8 +32,8 @@ fn gradle(site: &Site<'_>) -> Vec<Draft> {
     let host = site.host;
     let home = host
         .variable(&["GRADLE_USER_HOME"])
-        .or_else(|| option(site, &["GRADLE_OPTS"], "-Dgradle.user.home="))
-        .unwrap_or_else(|| host.home(".gradle"));
+        .or_else(|| option(site, &["GRADLE_OPTS", "JAVA_OPTS"], "-Dgradle.user.home="))
+        .unwrap_or_else(|| host.java_home(&["GRADLE_OPTS", "JAVA_OPTS"], ".gradle"));
     let caches = Draft::main(home.join("caches"))
         .compiled()
         .note("a Gradle daemon goes on writing after the build: run Gradle with --no-daemon, or `gradle --stop` before the save");
@@ -60,8 +60,8 @@ fn sbt(site: &Site<'_>) -> Vec<Draft> {
     let coursier = host
         .variable(&["COURSIER_CACHE"])
         .unwrap_or_else(|| host.cache("coursier/v1"));
-    let boot =
-        option(site, &options, "-Dsbt.boot.directory=").unwrap_or_else(|| host.home(".sbt/boot"));
+    let boot = option(site, &options, "-Dsbt.boot.directory=")
+        .unwrap_or_else(|| host.java_home(&options, ".sbt/boot"));
     vec![Draft::main(coursier), Draft::new("boot", boot)]
 }
 
@@ -130,13 +130,8 @@ fn flag(site: &Site<'_>, flag: &str) -> Option<Place> {
 
 /// A directory that an option in one of these variables names.
 fn option(site: &Site<'_>, variables: &[&str], option: &str) -> Option<Place> {
-    variables.iter().find_map(|name| {
-        let words = site.host.var(name)?.split_whitespace();
-        let value = words
-            .filter_map(|word| word.strip_prefix(option))
-            .next_back()?;
-        let base = site.tree.root.join(&site.dir);
-        let path = site.host.resolve(&base, value)?;
-        Some(Place::new(path, Learnt::Variable((*name).to_owned())))
-    })
+    let base = site.tree.root.join(&site.dir);
+    variables
+        .iter()
+        .find_map(|name| site.host.option(name, option, &base))
 }

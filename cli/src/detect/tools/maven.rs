@@ -1,10 +1,13 @@
 //! Maven, and its wrapper.
 
+use crate::detect::host::option_of;
 use crate::detect::place::{Learnt, Place};
-use crate::detect::site::Site;
+use crate::detect::site::{Site, read};
 use crate::detect::tool::{Draft, Tool, always};
 
 const OPTION: &str = "-Dmaven.repo.local=";
+/// Variables with options for the JVM or for Maven.
+const OPTIONS: [&str; 2] = ["MAVEN_ARGS", "MAVEN_OPTS"];
 const WRAPPER: &str = ".mvn/wrapper/maven-wrapper.properties";
 
 pub(super) static MAVEN: Tool = Tool {
@@ -23,7 +26,7 @@ fn caches(site: &Site<'_>) -> Vec<Draft> {
         let home = site
             .host
             .variable(&["MAVEN_USER_HOME"])
-            .unwrap_or_else(|| site.host.home(".m2"));
+            .unwrap_or_else(|| site.host.java_home(&OPTIONS, ".m2"));
         drafts.push(Draft::new("wrapper", home.join("wrapper/dists")).of(&[WRAPPER]));
     }
     drafts
@@ -36,7 +39,8 @@ fn repository(site: &Site<'_>) -> Place {
     project
         .iter()
         .find_map(|file| {
-            let value = option(&site.read(file)?)?;
+            let text = site.read(file)?;
+            let value = option_of(&text, OPTION)?.to_owned();
             let root = site.tree.root.join(&site.dir);
             let value = [
                 "${session.rootDirectory}",
@@ -49,29 +53,21 @@ fn repository(site: &Site<'_>) -> Place {
             site.named(file, &value)
         })
         .or_else(|| {
-            ["MAVEN_ARGS", "MAVEN_OPTS"].iter().find_map(|name| {
-                let value = option(site.host.var(name)?)?;
-                let base = site.tree.root.join(&site.dir);
-                let path = site.host.resolve(&base, &value)?;
-                Some(Place::new(path, Learnt::Variable((*name).to_owned())))
-            })
+            let base = site.tree.root.join(&site.dir);
+            OPTIONS
+                .iter()
+                .find_map(|name| site.host.option(name, OPTION, &base))
         })
         .or_else(|| from_settings(site))
-        .unwrap_or_else(|| site.host.home(".m2/repository"))
-}
-
-fn option(text: &str) -> Option<String> {
-    text.split_whitespace()
-        .filter_map(|word| word.trim_matches(['"', '\'']).strip_prefix(OPTION))
-        .next_back()
-        .map(str::to_owned)
+        .unwrap_or_else(|| site.host.java_home(&OPTIONS, ".m2/repository"))
 }
 
 fn from_settings(site: &Site<'_>) -> Option<Place> {
     let file = ".m2/settings.xml";
-    let text = std::fs::read_to_string(site.host.home.join(file)).ok()?;
+    let home = site.host.java_home(&OPTIONS, "").path;
+    let text = read(&home.join(file))?;
     let (_, rest) = text.split_once("<localRepository>")?;
     let (value, _) = rest.split_once("</localRepository>")?;
-    let path = site.host.resolve(&site.host.home, value)?;
+    let path = site.host.resolve(&home, value)?;
     Some(Place::new(path, Learnt::File(format!("~/{file}"))))
 }

@@ -406,20 +406,16 @@ fn copy(
         Some(found) => found,
         None => {
             let mut matched = Vec::new();
-            let mut layers = Vec::new();
             for wanted in &options.wanted {
                 let resolved = runtime.block_on(async {
                     let (remote, wanted) = (remote.remote.clone(), wanted.clone());
                     refs::resolve(&remote, &wanted).await
                 })?;
-                if let Some(resolved) = &resolved {
-                    refs::append(&mut layers, &resolved.layers);
-                }
                 matched.push(resolved);
             }
             Restored {
+                layers: refs::stack(&options.wanted, &matched),
                 matched,
-                layers,
                 view: None,
                 traffic: Traffic::default(),
             }

@@ -93,10 +93,7 @@ impl State {
                 let (number, found) = found.map_err(|_| cachefs_store::Error::Cancelled)?;
                 matched[number] = found?;
             }
-            let mut layers = Vec::new();
-            for resolved in matched.iter().flatten() {
-                refs::append(&mut layers, &resolved.layers);
-            }
+            let layers = refs::stack(&restore.wanted, &matched);
             let stack = if layers.is_empty() {
                 None
             } else {

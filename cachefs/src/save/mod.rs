@@ -38,6 +38,8 @@ pub struct SaveOptions {
     pub path: PathBuf,
     /// The key and its scope.
     pub name: RefName,
+    /// The layer of a stack that the key is for, such as `base`; `None` for the top of one.
+    pub role: Option<String>,
     /// The remote.
     pub remote: RemoteSpec,
     /// How long one request to the remote may take.

@@ -27,6 +27,7 @@ pub(super) fn publish(
         contains: Vec::new(),
         created: now_micros(),
         key: context.options.name.key.clone(),
+        role: context.options.role.clone(),
         creator: context.options.creator.clone(),
     });
     let supersedes = refs::contained(&existing);
@@ -185,9 +186,17 @@ fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<()> {
             .collect(),
         created: now_micros(),
         key: context.options.name.key.clone(),
+        role: shared_role(parts),
         creator: context.options.creator.clone(),
     };
     report.squashed = Some(range.len());
     report.layers.splice(range, [squashed]);
     Ok(())
+}
+
+/// The role that all layers have.
+fn shared_role(layers: &[LayerInfo]) -> Option<String> {
+    let role = &layers.first()?.role;
+    let is_shared = layers.iter().all(|layer| layer.role == *role);
+    role.clone().filter(|_| is_shared)
 }

@@ -93,17 +93,22 @@ impl Keys {
         self.main.as_ref().map(|(key, _)| key).or(layer)
     }
 
-    /// What a restore looks for, the bottom of the stack first, in these scopes.
-    pub(crate) fn wanted(&self, scopes: &[Scope]) -> Vec<Wanted> {
-        let wanted = |key: &Key, prefixes: &[String]| Wanted {
+    /// What a restore of their cache looks for, the bottom of the stack first, in these scopes.
+    pub(crate) fn wanted(&self, cache: &Cache, scopes: &[Scope]) -> Vec<Wanted> {
+        let wanted = |key: &Key, prefixes: &[String], role: Option<&String>| Wanted {
             scopes: scopes.to_vec(),
             key: key.clone(),
             prefixes: prefixes.to_vec(),
+            role: role.cloned(),
         };
-        let main = self.main.iter().map(|(key, _)| wanted(key, &self.prefixes));
+        let main = self
+            .main
+            .iter()
+            .map(|(key, _)| wanted(key, &self.prefixes, cache.only.as_ref()));
         self.layers
             .iter()
-            .map(|(key, _, prefixes)| wanted(key, prefixes))
+            .zip(&cache.layers)
+            .map(|((key, _, prefixes), layer)| wanted(key, prefixes, Some(&layer.name)))
             .chain(main)
             .collect()
     }

@@ -115,7 +115,7 @@ impl Run<'_> {
             let options = RestoreOptions {
                 path: job.path.clone(),
                 remote: self.remote.clone(),
-                wanted: keys.wanted(&scopes),
+                wanted: keys.wanted(&job.cache, &scopes),
                 mode: how.mode.into(),
                 lower: how.lower.into(),
                 prefetch: how.prefetch.into(),

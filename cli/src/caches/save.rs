@@ -112,6 +112,7 @@ impl Run<'_> {
                 scope: self.scope.clone(),
                 key: key.clone(),
             },
+            role: job.cache.only.clone(),
             remote: self.remote.clone(),
             deadline: self.global.timeout,
             creator: machine::creator(),
@@ -131,7 +132,10 @@ impl Run<'_> {
         let path = job.path.canonicalize().unwrap_or(job.path.clone());
         match Records::new(&self.store).get(&path)? {
             Some(record) if record.asked != *key => {
-                let name = job.cache.name.as_deref().unwrap_or_default();
+                let how = match &job.cache.name {
+                    Some(name) => format!("`cachefs restore {name} --layer {layer}`"),
+                    None => format!("`cachefs restore --layer {layer}={key}` without --key"),
+                };
                 Err(cachefs::Error::usage(
                     format!(
                         "{} was restored from key {}, not from that of layer {layer}",
@@ -139,7 +143,7 @@ impl Run<'_> {
                         record.asked
                     ),
                     format!(
-                        "umount it, run `cachefs restore {name} --layer {layer}`, fill it and save it again"
+                        "`cachefs umount` it, run {how}, let the build fill it, and save again"
                     ),
                 )
                 .into())

@@ -40,6 +40,7 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
         scopes: vec![name.scope],
         key: name.key.clone(),
         prefixes,
+        role: None,
     };
     let found = runtime
         .block_on(async { resolve(&remote.remote, &wanted).await })

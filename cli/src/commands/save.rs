@@ -19,8 +19,8 @@ pub(crate) struct SaveArgs {
     /// The key, such as 'm2-{{ checksum "pom.xml" }}'
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Save as this layer of a cache of cachefs.toml, which was restored up to there
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["key", "path"])]
+    /// Save as this layer of a stack; the path was restored up to there
+    #[arg(long, value_name = "NAME")]
     layer: Option<String>,
     /// The directory to save
     #[arg(long, value_name = "DIR")]
@@ -39,7 +39,7 @@ impl SaveArgs {
                 restore_keys: Vec::new(),
                 paths: vec![path.clone()],
                 layers: Vec::new(),
-                only: None,
+                only: self.layer.clone(),
                 restore: Default::default(),
                 save: self.how.clone(),
             }]),

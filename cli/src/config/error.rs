@@ -145,7 +145,12 @@ impl ConfigError {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
                 None => format!("settings here are {}", known.join(", ")),
             },
-            Problem::Type { wanted, .. } => format!("give it {wanted}"),
+            Problem::Type { name, wanted, .. } => match *wanted {
+                "true or false" => format!("write {name} = true"),
+                "a string" | "a string or a number" => format!("write {name} = \"...\""),
+                wanted if wanted.contains("list") => format!("write {name}s = [\"...\"]"),
+                _ => "see docs/configuration.md for an example".into(),
+            },
             Problem::Value { hint, .. } => hint.clone(),
             Problem::Twice(_) => "keep one of them".into(),
             Problem::Missing { example, .. } => format!("for example {example}"),

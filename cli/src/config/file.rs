@@ -105,7 +105,7 @@ impl Reader<'_> {
                 known.push("cache".to_owned());
                 return Err(self.unknown(key, " here", known));
             };
-            if self.level == Level::Project && !trust::may_be_set_by_project(name) {
+            if self.level == Level::Project && !trust::may_be_set_by_project(name, kind) {
                 return Err(self.error(Problem::NotForProjects(name.to_owned()), key.span()));
             }
             self.insert(&mut file.settings, key, name, kind, value)?;
@@ -158,10 +158,10 @@ impl Reader<'_> {
             DeValue::Boolean(value) if kind.is_switch => return Ok(value.to_string()),
             _ if kind.is_switch => None,
             DeValue::String(text) => Some(text.to_string()),
-            DeValue::Integer(number) if !kind.is_list && number.radix() == 10 => {
+            DeValue::Integer(number) if kind.takes_number && number.radix() == 10 => {
                 Some(number.as_str().to_owned())
             }
-            DeValue::Float(number) if !kind.is_list => Some(number.as_str().to_owned()),
+            DeValue::Float(number) if kind.takes_number => Some(number.as_str().to_owned()),
             _ => None,
         };
         let text = text.ok_or_else(|| self.wrong_type(name, kind.wanted(), value))?;
@@ -205,7 +205,7 @@ impl Reader<'_> {
             }
             match meant(&self.known.of_caches, key.get_ref()) {
                 Some((name, kind)) if name != "layer" => {
-                    if !trust::may_be_set_by_project(name) {
+                    if !trust::may_be_set_by_project(name, kind) {
                         let problem = Problem::NotForProjects(name.to_owned());
                         return Err(self.error(problem, key.span()));
                     }

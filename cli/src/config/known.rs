@@ -39,6 +39,8 @@ pub(super) struct Kind {
     pub(super) is_list: bool,
     /// Whether it is `true` or `false`.
     pub(super) is_switch: bool,
+    /// Whether it can be a number without quotes.
+    pub(super) takes_number: bool,
     /// Whether it is a path, and so relative to the file.
     pub(super) is_path: bool,
     parser: ValueParser,
@@ -75,20 +77,31 @@ impl Kind {
     fn of(arg: &Arg) -> Self {
         let parser = arg.get_value_parser().clone();
         let switch = matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse);
+        let is = |other: ValueParser| parser.type_id() == other.type_id();
+        let is_text = is(ValueParser::string()) || parser.possible_values().is_some();
+        // A cache may have several paths, however many the command takes.
+        let is_list =
+            matches!(arg.get_action(), ArgAction::Append) || arg.get_long() == Some("path");
         Self {
-            is_list: matches!(arg.get_action(), ArgAction::Append),
-            is_switch: switch || parser.type_id() == ValueParser::bool().type_id(),
-            is_path: parser.type_id() == ValueParser::path_buf().type_id(),
+            is_list,
+            is_switch: switch || is(ValueParser::bool()),
+            takes_number: !is_list && !is_text && !is(ValueParser::path_buf()),
+            is_path: is(ValueParser::path_buf()),
             parser,
         }
     }
 
     /// What it takes, in words.
     pub(super) fn wanted(&self) -> &'static str {
-        match (self.is_switch, self.is_list) {
-            (true, _) => "true or false",
-            (_, true) => "a string or a list of strings",
-            _ => "a string or a number",
+        match self {
+            Self {
+                is_switch: true, ..
+            } => "true or false",
+            Self { is_list: true, .. } => "a string or a list of strings",
+            Self {
+                takes_number: true, ..
+            } => "a string or a number",
+            _ => "a string",
         }
     }
 

@@ -29,8 +29,8 @@ pub(crate) struct Config {
     pub(super) caches: Vec<CacheTable>,
     /// The files that were looked for, the one that counts least first.
     files: Vec<Looked>,
-    /// A setting that does not count, though a file has it.
-    passed_over: Option<Setting>,
+    /// Settings that do not count, though the project's file has them.
+    passed_over: Vec<(&'static str, Setting)>,
 }
 
 /// Parses the arguments, with files and the environment behind them.
@@ -50,7 +50,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<(Cli, Config)> {
         settings: BTreeMap::new(),
         caches: Vec::new(),
         files: Vec::new(),
-        passed_over: None,
+        passed_over: Vec::new(),
     };
     if cli.global.no_config || !cli.command.reads_config() {
         return Ok((cli, config));
@@ -72,7 +72,7 @@ impl Config {
             let mut file = read_file(looked, &known)?;
             if looked.level == Level::Project {
                 let given = self.is_given("remote");
-                self.passed_over = trust::take_endpoint(&mut file.settings, given);
+                self.passed_over = trust::take_servers(&mut file.settings, given);
                 self.caches = file.caches;
             }
             self.settings.extend(file.settings);
@@ -93,14 +93,14 @@ impl Config {
     /// it is about to send data there, or to believe what comes from there.
     pub(crate) fn notes(&self, uses_remote: bool) -> Vec<String> {
         let mut notes = Vec::new();
-        if let Some(endpoint) = &self.passed_over {
+        for (name, setting) in &self.passed_over {
             notes.extend(output::complaint(
                 "warning",
                 &format!(
-                    "the endpoint at {} is not used: a project may name one only with its own remote, and that is not the one in use",
-                    endpoint.place
+                    "`{name}` at {} is not used: a project may set it for its own remote only, and that is not the one in use",
+                    setting.place
                 ),
-                Some("set --endpoint or CACHEFS_ENDPOINT where the remote is set"),
+                Some(&format!("set --{name} where the remote is set")),
             ));
         }
         let remote = self.settings.get("remote");

@@ -65,6 +65,20 @@ impl Config {
     }
 
     fn cache(&self, table: &CacheTable) -> anyhow::Result<Cache> {
+        if let Some(setting) = table
+            .settings
+            .get("path")
+            .filter(|path| path.values.len() > 1)
+        {
+            return Err(cachefs::Error::usage(
+                format!(
+                    "cache `{}` has several paths, at {}",
+                    table.name, setting.place
+                ),
+                "describe a cache for each of them",
+            )
+            .into());
+        }
         let command = with_defaults(self.command.clone(), &table.settings);
         let matches = command.clone().try_get_matches_from(&self.arguments)?;
         let said = |name: &str| {

@@ -4,27 +4,34 @@
 use std::collections::BTreeMap;
 
 use super::file::Setting;
+use super::known::Kind;
 
-/// Settings of the machine and of whoever runs the job: where local state is, and as whom
-/// requests are made. No setting names a program to run, in any file.
-const NOT_FOR_PROJECTS: [&str; 1] = ["store"];
+/// As whom requests are made, and who may read what they store. No setting names a program to
+/// run, in any file.
+const NOT_FOR_PROJECTS: [&str; 4] = ["role-arn", "external-id", "role-session-name", "acl"];
+/// Where the requests for a remote go, apart from its address.
+const SERVERS: [&str; 2] = ["endpoint", "account"];
 
-/// Whether a project's file may have a setting.
-pub(super) fn may_be_set_by_project(name: &str) -> bool {
-    !NOT_FOR_PROJECTS.contains(&name)
+/// Whether a project's file may have a setting: neither those of whoever runs the job, nor files
+/// and directories of the machine other than the cached paths.
+pub(super) fn may_be_set_by_project(name: &str, kind: &Kind) -> bool {
+    !NOT_FOR_PROJECTS.contains(&name) && (name == "path" || !kind.is_path)
 }
 
-/// Takes the `endpoint` away from a project that does not name the remote that is used: it would
-/// have the data, and the requests signed for that remote, sent to another server.
+/// Takes away the settings by which a project would have the data of a remote that it does not
+/// name, and the requests signed for it, sent to a server of its choice.
 ///
 /// `project` is what the project's file says, and `given` tells that a flag or the environment
 /// names the remote. Returns what was taken away.
-pub(super) fn take_endpoint(
+pub(super) fn take_servers(
     project: &mut BTreeMap<String, Setting>,
     given: bool,
-) -> Option<Setting> {
+) -> Vec<(&'static str, Setting)> {
     if project.contains_key("remote") && !given {
-        return None;
+        return Vec::new();
     }
-    project.remove("endpoint")
+    SERVERS
+        .into_iter()
+        .filter_map(|name| Some((name, project.remove(name)?)))
+        .collect()
 }

@@ -21,4 +21,4 @@ pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
 pub use publish::{delete, publish};
 pub use record::{Creator, LayerInfo, Platform, Record};
 pub use resolve::{Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
-pub use unite::{append, contained, unite};
+pub use unite::{append, contained, stack, unite};

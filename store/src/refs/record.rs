@@ -33,6 +33,10 @@ pub struct LayerInfo {
     pub created: u64,
     /// The key it was first saved under.
     pub key: Key,
+    /// The layer of a stack that it was saved as, such as `base`; `None` when it was saved as the
+    /// top of one. What was squashed from several has the role that they share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// Who saved it.
     pub creator: Creator,
 }

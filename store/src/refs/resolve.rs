@@ -22,6 +22,8 @@ pub struct Wanted {
     pub key: Key,
     /// Prefixes of keys that will do, best first; of several matches the newest is taken.
     pub prefixes: Vec<String>,
+    /// Which layer of a stack the key is for, such as `base`; `None` for the top of one.
+    pub role: Option<String>,
 }
 
 /// How a key was matched.

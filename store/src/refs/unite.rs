@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::record::{LayerInfo, Record};
+use super::resolve::{Resolved, Wanted};
 use crate::id::SaveId;
 
 /// Puts the layers of `later` on top of `stack`, leaving out what is there already.
@@ -26,6 +27,28 @@ pub fn append(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
             None => stack.push(layer.clone()),
         }
     }
+}
+
+/// The stack of what was found for several keys, the bottom one first.
+///
+/// A key holds all layers that it was saved on top of, as they were then. Where the stack names
+/// such a layer itself, what that one's own key holds now counts, and the old one drops out: a base
+/// that was built anew is not hidden by the one that the layers above were made with. When its key
+/// is missing, the old one stays.
+pub fn stack(wanted: &[Wanted], found: &[Option<Resolved>]) -> Vec<LayerInfo> {
+    let mut stack = Vec::new();
+    let mut below: Vec<&str> = Vec::new();
+    for (wanted, found) in wanted.iter().zip(found) {
+        let Some(found) = found else { continue };
+        let is_own = |layer: &&LayerInfo| {
+            let role = layer.role.as_deref();
+            role.is_none_or(|role| !below.contains(&role))
+        };
+        let own: Vec<_> = found.layers.iter().filter(is_own).cloned().collect();
+        append(&mut stack, &own);
+        below.extend(wanted.role.as_deref());
+    }
+    stack
 }
 
 /// The saves that a new save supersedes when it contains all of these records: the records, and
@@ -70,6 +93,7 @@ mod tests {
             contains: Vec::new(),
             created: 1,
             key: Key::new("k").unwrap(),
+            role: None,
             creator: Creator::default(),
         }
     }
@@ -113,6 +137,50 @@ mod tests {
         squashed.id.micros = 1;
         let (stack, _) = unite(vec![squashed, plain]);
         assert_eq!(layers(&stack), [9, 20, 10]);
+    }
+
+    /// What is found for a key, of layers with their roles.
+    fn found(layers: &[(u8, Option<&str>)]) -> Option<Resolved> {
+        let with_role = |&(number, role): &(u8, Option<&str>)| LayerInfo {
+            role: role.map(str::to_owned),
+            ..layer(number)
+        };
+        let record = record(1, &[], &[]);
+        Some(Resolved {
+            name: RefName {
+                scope: record.scope,
+                key: record.key,
+            },
+            kind: super::super::MatchKind::Exact,
+            layers: layers.iter().map(with_role).collect(),
+            records: Vec::new(),
+        })
+    }
+
+    fn wanted(role: Option<&str>) -> Wanted {
+        Wanted {
+            scopes: Vec::new(),
+            key: Key::new("k").unwrap(),
+            prefixes: Vec::new(),
+            role: role.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_new_base_takes_the_place_of_the_old_one() {
+        let (base, deps, top) = (Some("base"), Some("deps"), None);
+        let asked = [wanted(base), wanted(deps), wanted(top)];
+        let found_deps = found(&[(1, base), (2, deps), (3, deps)]);
+        let found_top = found(&[(1, base), (2, deps), (4, top)]);
+        let all = [found(&[(9, base)]), found_deps.clone(), found_top.clone()];
+        assert_eq!(layers(&stack(&asked, &all)), [9, 2, 3, 4]);
+        // Without a base of its own, the one that the others were made with is there.
+        let all = [None, found_deps.clone(), found_top.clone()];
+        assert_eq!(layers(&stack(&asked, &all)), [1, 2, 3, 4]);
+        let all = [found(&[(9, base)]), None, found_top.clone()];
+        assert_eq!(layers(&stack(&asked, &all)), [9, 2, 4]);
+        // A key that is restored by itself is what was saved.
+        assert_eq!(layers(&stack(&asked[2..], &[found_top])), [1, 2, 4]);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod config;
+#[cfg(test)]
 mod detect;
 #[cfg(test)]
 mod exec;

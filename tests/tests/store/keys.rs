@@ -40,6 +40,7 @@ fn layer(number: u8) -> LayerInfo {
         contains: Vec::new(),
         created: 1,
         key: Key::new("k").unwrap(),
+        role: None,
         creator: Creator::default(),
     }
 }
@@ -94,6 +95,7 @@ impl Keys {
             scopes: vec![Scope::new("main").unwrap()],
             key: Key::new(key).unwrap(),
             prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
+            role: None,
         };
         self.runtime.block_on(refs::resolve(&self.remote, &wanted))
     }

@@ -161,6 +161,7 @@ pub(crate) fn info(layer: &Layer) -> LayerInfo {
         contains: Vec::new(),
         created: 0,
         key: Key::new("k").unwrap(),
+        role: None,
         creator: Creator::default(),
     }
 }

@@ -1,6 +1,7 @@
 //! The error of this crate: what happened, what a caller can do, and a hint for the user.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cachefs_store::remote::{RemoteError, RemoteErrorKind, SpecError};
 use cachefs_store::{Error as StoreError, ErrorKind};
@@ -82,6 +83,16 @@ pub enum Error {
         /// What to do about it.
         hint: &'static str,
     },
+    /// A restore or save did not end in the time it had as a whole.
+    #[error("{what} took longer than {} and was given up", seconds(.limit))]
+    TooLate {
+        /// What took too long, as `the restore of /root/.m2`.
+        what: String,
+        /// The time it had.
+        limit: Duration,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// The caller asked for something that can't be.
     #[error("{message}")]
     Usage {
@@ -133,6 +144,7 @@ impl Error {
                 FailureKind::Changed => ErrorKind::Changed,
                 FailureKind::Cancelled => ErrorKind::Cancelled,
             },
+            Self::TooLate { .. } => ErrorKind::Backend,
             Self::Start(_)
             | Self::State { .. }
             | Self::Conversation(_)
@@ -151,7 +163,7 @@ impl Error {
             Self::Mount(error) => error.hint().map(str::to_owned),
             Self::Unmount(error) => error.hint().map(str::to_owned),
             Self::Usage { hint, .. } => hint.clone(),
-            Self::State { hint, .. } => Some((*hint).to_owned()),
+            Self::State { hint, .. } | Self::TooLate { hint, .. } => Some((*hint).to_owned()),
             Self::Io { source, path, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied => Some(format!(
                     "run as a user who may access {}, or name another",
@@ -165,6 +177,10 @@ impl Error {
             ),
         }
     }
+}
+
+fn seconds(time: &Duration) -> String {
+    format!("{} s", time.as_secs_f64())
 }
 
 fn store_hint(error: &StoreError) -> Option<String> {

@@ -9,6 +9,7 @@ pub mod daemon;
 mod erofs;
 mod error;
 pub mod mounts;
+pub mod paths;
 pub mod restore;
 mod rpc;
 pub mod save;

@@ -1,5 +1,13 @@
 //! Restoring: from keys to a path that shows the cache.
 
+mod empty;
+mod look;
+mod parts;
+
+pub use look::look_up;
+pub(crate) use parts::find_parts;
+pub use parts::{FoundDirectories, find_directories};
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +16,7 @@ use std::time::{Duration, Instant};
 use cachefs_store::copy::{CopyOptions, CopyReport, copy_out};
 use cachefs_store::id::SaveId;
 use cachefs_store::local::{FrameReader, LayerCache, PackCache, ReaderOptions};
-use cachefs_store::refs::{self, Key, LayerInfo, Resolved, Wanted};
+use cachefs_store::refs::{Key, LayerInfo, Resolved, Wanted};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::save::Progress;
 use cachefs_store::stack::Stack;
@@ -70,6 +78,10 @@ pub struct RestoreOptions {
 pub enum Outcome {
     /// No key matched; the path is as it was.
     Miss,
+    /// The caller's policy leaves restores out; nothing was looked at.
+    Skipped,
+    /// A key matched, and that was all that was asked; the path is as it was.
+    Found,
     /// The path shows the cache.
     Mounted,
     /// The same stack was mounted there already.
@@ -312,6 +324,10 @@ fn fresh(
     let Some(view) = found.view else {
         return Ok(miss(path, found));
     };
+    if progress.cancelled() {
+        client.close(view.view)?;
+        return Err(cachefs_store::Error::Cancelled.into());
+    }
     let record = record(&path, How::Mount, &found.matched, &found.layers, options)?;
     records.remove(&path)?;
     // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
@@ -404,22 +420,7 @@ fn copy(
     let remote = open(&options.remote, policy)?;
     let found = match found {
         Some(found) => found,
-        None => {
-            let mut matched = Vec::new();
-            for wanted in &options.wanted {
-                let resolved = runtime.block_on(async {
-                    let (remote, wanted) = (remote.remote.clone(), wanted.clone());
-                    refs::resolve(&remote, &wanted).await
-                })?;
-                matched.push(resolved);
-            }
-            Restored {
-                layers: refs::stack(&options.wanted, &matched),
-                matched,
-                view: None,
-                traffic: Traffic::default(),
-            }
-        }
+        None => runtime.block_on(look::resolve(&remote.remote, &options.wanted))?,
     };
     if found.layers.is_empty() {
         return Ok(Report {
@@ -435,6 +436,7 @@ fn copy(
         reader.describe(layer.packs()?);
     }
     let stack = Stack::new(opened)?;
+    let started_empty = empty::is_empty(&path);
     let report = copy_out(
         &stack,
         &reader,
@@ -442,7 +444,13 @@ fn copy(
         &path,
         &CopyOptions::default(),
         progress,
-    )?;
+    )
+    .inspect_err(|_| {
+        // Half of a cache is worse than none: a build takes it for the whole.
+        if started_empty {
+            empty::clear(&path);
+        }
+    })?;
     records.put(&record(
         &path,
         How::Copy,

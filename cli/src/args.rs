@@ -155,7 +155,8 @@ fn number_and_unit(text: &str) -> Option<(f64, &str)> {
     Some((number.parse().ok()?, unit.trim()))
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// Reads a time such as `500ms`, `30s` or `2m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let error = || format!("`{text}` is not a time such as 500ms, 30s or 2m");
     let (number, unit) = number_and_unit(text).ok_or_else(error)?;
     let seconds = match unit {

@@ -39,7 +39,8 @@ pub(crate) fn failure(error: &anyhow::Error, soft: bool) -> Failure {
     let mut lines = output::complaint(severity, &message, hint.as_deref());
     if passes {
         lines.push(
-            "  the build goes on without the cache (use --strict-errors to stop it here)".into(),
+            "  CACHE NOT USED: the build goes on without the cache (--strict-errors stops it here)"
+                .into(),
         );
     }
     if kind == ErrorKind::Cancelled {

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use crate::{exit, output};
 
@@ -22,8 +22,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Without a terminal, a line is printed this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Shows how far a command is.
+/// Shows how far a command is, from its start until it is dropped.
 pub(crate) struct Display {
+    handle: Handle,
+    signals: SignalsHandle,
+    actions: Vec<SigId>,
+}
+
+/// A [`Display`], for threads that may outlive the command's patience with them.
+#[derive(Clone)]
+pub(crate) struct Handle(Arc<Shared>);
+
+/// What the display and all that report to it share.
+struct Shared {
     verb: &'static str,
     bar: Option<ProgressBar>,
     files: AtomicU64,
@@ -32,9 +43,12 @@ pub(crate) struct Display {
     total_bytes: AtomicU64,
     transferred: AtomicU64,
     printed: Mutex<Instant>,
+    /// Set by a signal.
     stop: Arc<AtomicBool>,
-    signals: Handle,
-    actions: Vec<SigId>,
+    /// Set when the time for the whole is over.
+    late: AtomicBool,
+    /// Set when some piece of work knows how much it has to do.
+    busy: AtomicBool,
 }
 
 impl Display {
@@ -57,7 +71,7 @@ impl Display {
             actions.push(signal_hook::flag::register(signal, flag())?);
         }
         let mut signals = Signals::new(SIGNALS)?;
-        let handle = signals.handle();
+        let signals_handle = signals.handle();
         let watch = move || {
             if signals.forever().next().is_some() {
                 std::thread::sleep(PATIENCE);
@@ -78,7 +92,7 @@ impl Display {
             bar.set_prefix(verb);
             bar
         });
-        Ok(Self {
+        let shared = Shared {
             verb,
             bar,
             files: AtomicU64::new(0),
@@ -88,7 +102,13 @@ impl Display {
             transferred: AtomicU64::new(0),
             printed: Mutex::new(Instant::now()),
             stop,
-            signals: handle,
+            late: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+        };
+        let handle = Handle(Arc::new(shared));
+        Ok(Self {
+            handle,
+            signals: signals_handle,
             actions,
         })
     }
@@ -103,12 +123,39 @@ impl Display {
     }
 
     /// One piece of the work, to be shown as part of the whole.
-    pub(crate) fn job(&self) -> Job<'_> {
+    pub(crate) fn job(&self) -> Job {
+        self.handle.job()
+    }
+
+    /// For threads of the work.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+impl Handle {
+    /// One piece of the work, to be shown as part of the whole.
+    pub(crate) fn job(&self) -> Job {
         Job {
-            display: self,
+            display: Arc::clone(&self.0),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
+    }
+
+    /// Asks all pieces of the work to stop because their time is over.
+    pub(crate) fn too_late(&self) {
+        self.0.late.store(true, Relaxed);
+    }
+
+    /// Whether the time is over.
+    pub(crate) fn is_late(&self) -> bool {
+        self.0.late.load(Relaxed)
+    }
+
+    /// Whether any piece of the work has got to the files: a restore that copies, or a save.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.0.busy.load(Relaxed)
     }
 
     /// Prints lines for people, together and without harm to the bar.
@@ -117,12 +164,14 @@ impl Display {
             return;
         }
         let text = lines.join("\n");
-        match &self.bar {
+        match &self.0.bar {
             Some(bar) => bar.suspend(|| output::say(&text)),
             None => output::say(&text),
         }
     }
+}
 
+impl Shared {
     fn message(&self) -> String {
         let mut text = format!(
             "{}/{} files",
@@ -161,23 +210,24 @@ impl Display {
 
 impl Drop for Display {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.handle.0.bar {
             bar.finish_and_clear();
         }
     }
 }
 
 /// One of the pieces of work that a [`Display`] shows as one.
-pub(crate) struct Job<'a> {
-    display: &'a Display,
+pub(crate) struct Job {
+    display: Arc<Shared>,
     files: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Progress for Job<'_> {
+impl Progress for Job {
     fn total(&self, files: u64, bytes: u64) {
         // A piece may count itself anew; the display shows the sum of all.
-        let display = self.display;
+        let display = &self.display;
+        display.busy.store(true, Relaxed);
         replace(&display.total_files, &self.files, files);
         replace(&display.total_bytes, &self.bytes, bytes);
         if let Some(bar) = &display.bar {
@@ -197,7 +247,7 @@ impl Progress for Job<'_> {
     }
 
     fn cancelled(&self) -> bool {
-        self.display.stop.load(Relaxed)
+        self.display.stop.load(Relaxed) || self.display.late.load(Relaxed)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use cachefs::StoreDir;
+use cachefs::paths::{PathSet, Places};
 use cachefs_store::refs::{Key, RefName, Scope};
 use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, open};
 use tokio::runtime::Runtime;
@@ -82,14 +83,26 @@ pub(crate) fn workspace() -> anyhow::Result<PathBuf> {
     std::env::current_dir().context("cannot tell the current directory")
 }
 
-/// Expands a template in a given workspace; patterns do not look into the directories `skip`, the
-/// paths of the cache.
+/// The paths of a cache, as they were written, in a workspace.
+pub(crate) fn path_set(workspace: &Path, paths: &[PathBuf]) -> anyhow::Result<PathSet> {
+    let places = Places {
+        workspace: workspace.to_owned(),
+        ..Places::current()?
+    };
+    Ok(PathSet::new(paths, places)?)
+}
+
+/// Expands a template in a given workspace; patterns do not look into `paths`, those of the cache.
 pub(crate) fn expand_in(
     workspace: &Path,
     template: &str,
     allow_missing: bool,
-    skip: &[PathBuf],
+    paths: &[PathBuf],
 ) -> anyhow::Result<keys::Expanded> {
+    let own = match paths {
+        [] => None,
+        paths => Some(path_set(workspace, paths)?),
+    };
     // A variable that is not UTF-8 can't be part of a key: it counts as not set.
     let env: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -99,7 +112,7 @@ pub(crate) fn expand_in(
         env: &env,
         now: SystemTime::now(),
         allow_missing,
-        skip,
+        skip: &|path| own.as_ref().is_some_and(|own| own.holds(path)),
     };
     Ok(keys::expand(template, &context)?)
 }
@@ -110,15 +123,19 @@ pub(crate) fn key_in(
     template: &str,
     paths: &[PathBuf],
 ) -> anyhow::Result<(Key, keys::Expanded)> {
-    let expanded = expand_in(workspace, template, false, paths)?;
+    checked(expand_in(workspace, template, false, paths)?)
+}
+
+/// Checks that an expanded template can be a key.
+pub(crate) fn checked(expanded: keys::Expanded) -> anyhow::Result<(Key, keys::Expanded)> {
     let key = Key::new(expanded.key.clone()).map_err(cachefs::Error::from)?;
     Ok((key, expanded))
 }
 
 /// A key in the scope that the options name.
 pub(crate) fn name(global: &Global, template: &str) -> anyhow::Result<RefName> {
-    Ok(RefName {
-        scope: scope(global)?,
-        key: key_in(&workspace()?, template, &[])?.0,
-    })
+    Ok(RefName::new(
+        scope(global)?,
+        key_in(&workspace()?, template, &[])?.0,
+    ))
 }

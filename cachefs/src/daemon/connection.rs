@@ -89,6 +89,11 @@ fn answer(
                 serde_json::to_vec(&restored).map_err(|error| Error::Conversation(error.into()))?;
             return Ok((Reply::Restored, payload));
         }
+        Request::Find(find) => {
+            let payload = serde_json::to_vec(&state.find(&find)?)
+                .map_err(|error| Error::Conversation(error.into()))?;
+            return Ok((Reply::FoundParts, payload));
+        }
         Request::Open(open) => {
             let view = state.open(&open)?;
             unserved.push(view.view);

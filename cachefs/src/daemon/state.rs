@@ -8,7 +8,7 @@ use cachefs_store::frame::FrameLocation;
 use cachefs_store::id::StackId;
 use cachefs_store::index::Index;
 use cachefs_store::local::{LayerCache, PackCache, ReadStats};
-use cachefs_store::refs::{self, LayerInfo};
+use cachefs_store::refs::{self, Found, LayerInfo};
 use cachefs_store::remote::Traffic;
 use cachefs_store::stack::Stack;
 use cachefs_store::trace::Recorder;
@@ -21,7 +21,9 @@ use super::traces::{self, Fetching};
 use super::views::{OpenView, Views};
 use crate::erofs::{self, Image};
 use crate::error::{Error, Result};
-use crate::rpc::{DaemonStats, Open, OpenedView, Prefetch, Restore, Restored};
+use crate::paths::PathSet;
+use crate::restore::find_parts;
+use crate::rpc::{DaemonStats, Find, Open, OpenedView, Prefetch, Restore, Restored};
 use crate::store_dir::StoreDir;
 use crate::view::{self, Form, View};
 
@@ -117,6 +119,15 @@ impl State {
             view,
             traffic: remote.open.traffic() - before,
         })
+    }
+
+    pub(super) fn find(&self, find: &Find) -> Result<Vec<Option<Found>>> {
+        let remote = self
+            .remotes
+            .get(&find.remote, find.deadline_ms, &self.cache)?;
+        let paths = PathSet::new(&find.paths, find.places.clone())?;
+        self.runtime
+            .block_on(find_parts(&remote.open.remote, &find.wanted, &paths))
     }
 
     pub(super) fn open(&self, open: &Open) -> Result<OpenedView> {

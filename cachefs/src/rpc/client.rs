@@ -5,9 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use cachefs_store::id::StackId;
+use cachefs_store::refs::Found;
 
 use super::message::{
-    Answer, Call, DaemonStats, Envelope, Open, OpenedView, Reply, Request, Restore, Restored,
+    Answer, Call, DaemonStats, Envelope, Find, Open, OpenedView, Reply, Request, Restore, Restored,
 };
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
@@ -118,6 +119,21 @@ impl Client {
         };
         match self.call(call)? {
             (Reply::Restored, payload) => {
+                serde_json::from_slice(&payload).map_err(|error| Error::Conversation(error.into()))
+            }
+            (other, _) => Err(Self::unexpected(&other)),
+        }
+    }
+
+    /// Finds the keys that hold parts of a cache of several paths.
+    pub(crate) fn find(&mut self, find: Find) -> Result<Vec<Option<Found>>> {
+        let call = Call {
+            request: Request::Find(find),
+            payload: &[],
+            fd: None,
+        };
+        match self.call(call)? {
+            (Reply::FoundParts, payload) => {
                 serde_json::from_slice(&payload).map_err(|error| Error::Conversation(error.into()))
             }
             (other, _) => Err(Self::unexpected(&other)),

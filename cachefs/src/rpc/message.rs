@@ -7,6 +7,7 @@ use cachefs_store::remote::{RemoteSpec, Traffic};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::paths::Places;
 use crate::view::Form;
 
 /// What is fetched before it is asked for.
@@ -39,6 +40,21 @@ pub(crate) struct Restore {
     pub(crate) form: Form,
     /// Whether what is read is noted and published for later jobs.
     pub(crate) trace: bool,
+}
+
+/// A request to find the keys that hold parts of a cache of several paths.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Find {
+    /// Where to look.
+    pub(crate) remote: RemoteSpec,
+    /// How long one request to the remote may take, in milliseconds.
+    pub(crate) deadline_ms: Option<u64>,
+    /// The keys.
+    pub(crate) wanted: Vec<Wanted>,
+    /// The paths, as the user wrote them.
+    pub(crate) paths: Vec<String>,
+    /// Where they lead.
+    pub(crate) places: Places,
 }
 
 /// A request to make a view of a stack that is known already.
@@ -124,6 +140,7 @@ pub(crate) struct Envelope<R = Request> {
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(crate) enum Request {
     Restore(Restore),
+    Find(Find),
     Open(Open),
     /// Serves a view on the descriptor that comes with the message.
     Serve {
@@ -181,6 +198,8 @@ pub(crate) enum Reply {
     Ending,
     /// Payload: a [`Restored`] as JSON, which can be larger than a header may be.
     Restored,
+    /// Payload: for each key a [`Found`](cachefs_store::refs::Found) or nothing, as JSON.
+    FoundParts,
     Opened(OpenedView),
     Found {
         found: bool,

@@ -9,5 +9,7 @@ mod message;
 
 pub use client::Client;
 pub(crate) use index::{IndexOverSocket, decode_ids, encode_indexed};
-pub(crate) use message::{Answer, Envelope, Open, OpenedView, Reply, Request, Restore, Restored};
+pub(crate) use message::{
+    Answer, Envelope, Find, Open, OpenedView, Reply, Request, Restore, Restored,
+};
 pub use message::{DaemonStats, Prefetch, ViewStats};

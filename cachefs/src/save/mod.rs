@@ -18,8 +18,8 @@ use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecor
 use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Delta, Packed, Progress, Skipped, StoreTarget, Target, Tree, build_layer,
-    confirm_unchanged, diff, graft_redirects, pack_files, scan,
+    Baseline, Deletions, Delta, Exclude, Packed, Progress, Skipped, StoreTarget, Target, Tree,
+    build_layer, confirm_unchanged, diff, graft_redirects, pack_files, remove_excluded, scan,
 };
 use cachefs_store::stack::Stack;
 use tokio::runtime::Runtime;
@@ -31,11 +31,25 @@ use crate::store_dir::StoreDir;
 use file_list::FileList;
 use source::Source;
 
+/// What becomes of what the key holds already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Existing {
+    /// The save is added to it, as a layer.
+    #[default]
+    Extend,
+    /// The key then holds what the path has, and nothing else.
+    Replace,
+    /// It stays as it is: a key that exists is not saved, and the path not looked at.
+    Keep,
+}
+
 /// What to save, and as what.
 #[derive(Debug, Clone)]
 pub struct SaveOptions {
     /// The directory.
     pub path: PathBuf,
+    /// What of it is left out.
+    pub exclude: Arc<dyn Exclude>,
     /// The key and its scope.
     pub name: RefName,
     /// The layer of a stack that the key is for, such as `base`; `None` for the top of one.
@@ -50,6 +64,10 @@ pub struct SaveOptions {
     pub platform: Platform,
     /// What the key was made of.
     pub parts: serde_json::Value,
+    /// What becomes of what the key holds already.
+    pub existing: Existing,
+    /// Writes a record also when nothing changed: the key is then the newest of its prefix.
+    pub always: bool,
     /// Finds out what would be saved, and writes nothing.
     pub dry_run: bool,
     /// Reads every file, also those that are as they were when an earlier save read them.
@@ -61,7 +79,11 @@ pub struct SaveOptions {
 pub enum Outcome {
     /// The key holds this very content already; nothing was written.
     Unchanged,
-    /// The content is that of another key; only a ref was written.
+    /// The caller's policy leaves saves out; nothing was looked at.
+    Skipped,
+    /// The key exists, and was to be kept; the path was not looked at.
+    Kept,
+    /// The content was there already, under this or another key; only a ref was written.
     Linked,
     /// A layer was written.
     Saved(Box<LayerInfo>),
@@ -92,6 +114,25 @@ pub struct Report {
     pub traffic: Traffic,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+impl Report {
+    /// A save that wrote nothing: [`Outcome::Kept`] or [`Outcome::Skipped`]; `layers` are what the
+    /// key names.
+    pub fn nothing(outcome: Outcome, layers: Vec<LayerInfo>) -> Self {
+        Self {
+            outcome,
+            layers,
+            scanned: (0, 0),
+            changes: (0, 0, 0),
+            new_raw: 0,
+            skipped: Vec::new(),
+            squashed: None,
+            united: 0,
+            traffic: Traffic::default(),
+            elapsed: Duration::ZERO,
+        }
+    }
 }
 
 /// What a save works with.
@@ -134,6 +175,13 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         )
     });
     let (repo, existing) = (repo?, existing?);
+    if options.existing == Existing::Keep && !existing.is_empty() {
+        return Ok(Report {
+            traffic: open.traffic(),
+            elapsed: started.elapsed(),
+            ..Report::nothing(Outcome::Kept, refs::unite(existing).0)
+        });
+    }
     let context = Context {
         options,
         remote: open.remote.clone(),
@@ -155,6 +203,9 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     // A path that was never restored is compared with what the key holds.
     if source.base.is_empty() && !source.restored() {
         source.base = refs::unite(existing.clone()).0;
+        if options.existing == Existing::Replace {
+            source.deletions = Deletions::Record;
+        }
     }
     let from = stack_id(&source.base);
     let change = context.change(&source)?;
@@ -225,7 +276,8 @@ impl Context<'_> {
         // the index forgets them, and the second round reads everything and stores what is missing.
         for round in 0..2 {
             let started = SystemTime::now();
-            let mut scanned = scan(source.directory(), source.reading(), self.progress)?;
+            let exclude = &*self.options.exclude;
+            let mut scanned = scan(source.directory(), source.reading(), exclude, self.progress)?;
             let counts = scanned.tree.files();
             self.progress.total(counts.0, counts.1);
             let seen = self
@@ -239,7 +291,10 @@ impl Context<'_> {
             if unread.0 > 0 {
                 target.learn(&base.packs())?;
             }
-            graft_redirects(&mut scanned.tree, &scanned.redirects, &stack)?;
+            graft_redirects(&mut scanned.tree, &scanned.redirects, &stack, exclude)?;
+            if !(source.complete && source.deletions == Deletions::Record) {
+                remove_excluded(&mut scanned.tree, &stack, exclude)?;
+            }
             let packed = pack_files(
                 source.directory(),
                 &mut scanned.tree,

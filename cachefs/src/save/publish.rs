@@ -6,7 +6,7 @@ use cachefs_store::remote::{PutMode, RemoteErrorKind};
 use cachefs_store::stack::{squash, squash_plan};
 
 use super::source::Source;
-use super::{Change, Context, Outcome, Report};
+use super::{Change, Context, Existing, Outcome, Report};
 use crate::error::Result;
 use crate::mounts::{Records, Saved};
 
@@ -32,6 +32,11 @@ pub(super) fn publish(
     });
     let supersedes = refs::contained(&existing);
     let (mut stack, contained) = refs::unite(existing);
+    let replaces = context.options.existing == Existing::Replace;
+    if replaces {
+        // Superseded all the same; but of their layers only those that the path started from.
+        stack.clear();
+    }
     // What this path saved before is contained in what it saves now.
     if let Some(Saved {
         layer: Some(replaced),
@@ -42,6 +47,7 @@ pub(super) fn publish(
     }
     let others = contained
         .iter()
+        .filter(|_| !replaces)
         .filter(|record| {
             previous
                 .as_ref()
@@ -87,7 +93,7 @@ pub(super) fn publish(
         }
         return Ok(report);
     }
-    if is_published {
+    if is_published && !context.options.always {
         return Ok(report);
     }
     if let Some(built) = &change.layer {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cachefs_store::refs::{Key, Scope, Wanted};
 
-use super::options::{RestoreHow, SaveHow};
+use super::options::{Common, RestoreHow, SaveHow};
 use crate::{keys, setup};
 
 /// One cache, resolved from flags or a file.
@@ -19,12 +19,14 @@ pub(crate) struct Cache {
     pub(crate) key: Option<String>,
     /// Templates of prefixes that will do when there is no such key, best first.
     pub(crate) restore_keys: Vec<String>,
-    /// Where it belongs.
+    /// Where it belongs: paths, patterns and exclusions as they were written.
     pub(crate) paths: Vec<PathBuf>,
     /// The caches that are stacked below the key's, the bottom one first.
     pub(crate) layers: Vec<Layer>,
     /// The layer that stands for the whole: the key is its, and `layers` are those below it.
     pub(crate) only: Option<String>,
+    /// Whether it is restored and saved at all.
+    pub(crate) common: Common,
     /// How to restore it.
     pub(crate) restore: RestoreHow,
     /// How to save it.
@@ -43,7 +45,7 @@ pub(crate) struct Layer {
 }
 
 /// The expanded templates of a cache.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Keys {
     /// The key with its parts; `None` when the cache is layers alone.
     pub(crate) main: Option<(Key, keys::Expanded)>,
@@ -61,14 +63,18 @@ impl Cache {
     /// [`keys::KeyError`] for a template that gives no key, and a usage error for a key that the
     /// store refuses.
     pub(crate) fn expand(&self) -> anyhow::Result<Keys> {
-        let key = |template: &str| setup::key_in(&self.workspace, template, &self.paths);
+        let allow_missing = self.common.allow_missing;
+        let expand = |template: &str| {
+            setup::expand_in(&self.workspace, template, allow_missing, &self.paths)
+        };
+        let key = |template: &str| setup::checked(expand(template)?);
         let prefixes = |templates: &[String]| {
+            if self.restore.strict_key {
+                return Ok(Vec::new());
+            }
             templates
                 .iter()
-                .map(|template| {
-                    setup::expand_in(&self.workspace, template, false, &self.paths)
-                        .map(|expanded| expanded.key)
-                })
+                .map(|template| expand(template).map(|expanded| expanded.key))
                 .collect::<anyhow::Result<Vec<_>>>()
         };
         Ok(Keys {
@@ -93,12 +99,18 @@ impl Keys {
         self.main.as_ref().map(|(key, _)| key).or(layer)
     }
 
+    /// The number of keys, layers included.
+    pub(crate) fn count(&self) -> usize {
+        self.layers.len() + usize::from(self.main.is_some())
+    }
+
     /// What a restore of their cache looks for, the bottom of the stack first, in these scopes.
     pub(crate) fn wanted(&self, cache: &Cache, scopes: &[Scope]) -> Vec<Wanted> {
         let wanted = |key: &Key, prefixes: &[String], role: Option<&String>| Wanted {
             scopes: scopes.to_vec(),
             key: key.clone(),
             prefixes: prefixes.to_vec(),
+            chosen: None,
             role: role.cloned(),
         };
         let main = self

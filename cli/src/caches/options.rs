@@ -3,9 +3,28 @@
 //! An option added here is an option of the commands, and a key of `cachefs.toml` under the same
 //! name.
 
+use std::time::Duration;
+
 use cachefs::Prefetch;
 use cachefs::restore::{Lower, Mode};
+use cachefs::save::Existing;
 use clap::{Args, ValueEnum};
+
+use crate::args::parse_duration;
+
+/// What restores and saves have in common.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Common {
+    /// Restore only, save only, or both; the other of the two then does nothing
+    #[arg(long, value_enum, value_name = "WHAT", env = "CACHEFS_POLICY", default_value_t = PolicyArg::PullPush)]
+    pub(crate) policy: PolicyArg,
+    /// Write nothing to the remote: save nothing, and do not note what this job reads
+    #[arg(long, env = "CACHEFS_READ_ONLY")]
+    pub(crate) read_only: bool,
+    /// Accept missing files and unset variables in keys
+    #[arg(long, env = "CACHEFS_ALLOW_MISSING")]
+    pub(crate) allow_missing: bool,
+}
 
 /// How to restore.
 #[derive(Debug, Clone, Default, Args)]
@@ -38,9 +57,19 @@ pub(crate) struct RestoreHow {
         value_delimiter = ','
     )]
     pub(crate) fallback_scope: Vec<String>,
-    /// Exit with code 3 when nothing matches
+    /// Take the key itself or nothing: prefixes do not count
+    #[arg(long, env = "CACHEFS_STRICT_KEY")]
+    pub(crate) strict_key: bool,
+    /// Only find out what would be restored
     #[arg(long)]
+    pub(crate) lookup_only: bool,
+    /// Exit with code 3 when nothing matches
+    #[arg(long, env = "CACHEFS_FAIL_ON_CACHE_MISS")]
     pub(crate) fail_on_cache_miss: bool,
+    /// Longest time for the whole, after which the build goes on without the cache [default: 2m, or
+    /// 30m once files are being copied]
+    #[arg(long, value_name = "TIME", env = "CACHEFS_RESTORE_TIMEOUT", value_parser = parse_duration)]
+    pub(crate) restore_timeout: Option<Duration>,
 }
 
 /// How to save.
@@ -52,6 +81,77 @@ pub(crate) struct SaveHow {
     /// Read every file, also those that have the size and times that an earlier save found
     #[arg(long, short = 'I')]
     pub(crate) ignore_times: bool,
+    /// When to save: always, if something changed, or only if the key does not exist yet
+    #[arg(long, value_enum, value_name = "WHEN", env = "CACHEFS_SAVE_IF", default_value_t = SaveIfArg::Changed)]
+    pub(crate) save_if: SaveIfArg,
+    /// Replace what the key holds instead of adding to it
+    #[arg(long = "override", env = "CACHEFS_OVERRIDE")]
+    pub(crate) replace: bool,
+    /// Longest time for the whole, after which the build goes on without having saved [default:
+    /// 30m]
+    #[arg(long, value_name = "TIME", env = "CACHEFS_SAVE_TIMEOUT", value_parser = parse_duration)]
+    pub(crate) save_timeout: Option<Duration>,
+}
+
+impl Common {
+    /// Why nothing is restored, if nothing is.
+    pub(crate) fn no_restore(&self) -> Option<&'static str> {
+        (self.policy == PolicyArg::Push).then_some("the policy is push")
+    }
+
+    /// Why nothing is saved, if nothing is.
+    pub(crate) fn no_save(&self) -> Option<&'static str> {
+        if self.read_only {
+            Some("--read-only is given")
+        } else if self.policy == PolicyArg::Pull {
+            Some("the policy is pull")
+        } else {
+            None
+        }
+    }
+}
+
+impl SaveHow {
+    /// What becomes of what the key holds.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for options that contradict each other.
+    pub(crate) fn existing(&self) -> Result<Existing, cachefs::Error> {
+        match (self.save_if, self.replace) {
+            (SaveIfArg::Missing, true) => Err(cachefs::Error::usage(
+                "--override replaces a key that exists, and --save-if missing keeps it",
+                "choose one of them",
+            )),
+            (SaveIfArg::Missing, false) => Ok(Existing::Keep),
+            (_, true) => Ok(Existing::Replace),
+            (_, false) => Ok(Existing::Extend),
+        }
+    }
+}
+
+/// `--policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum PolicyArg {
+    /// Restores, and never saves.
+    Pull,
+    /// Saves, and never restores.
+    Push,
+    /// Both.
+    #[default]
+    PullPush,
+}
+
+/// `--save-if`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum SaveIfArg {
+    /// Also when nothing changed: the key becomes the newest of its prefix.
+    Always,
+    /// If anything changed.
+    #[default]
+    Changed,
+    /// If there is no such key; otherwise nothing is even looked at.
+    Missing,
 }
 
 /// `--mode`.

@@ -2,30 +2,46 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use cachefs::restore::{Mode, Outcome, Report, RestoreOptions, restore};
+use cachefs::restore::{
+    FoundDirectories, Mode, Outcome, Report, RestoreOptions, find_directories, look_up, restore,
+};
 use cachefs::{Client, StoreDir};
-use cachefs_store::refs::{Resolved, Scope};
+use cachefs_store::refs::{Part, Resolved, Scope, Wanted};
 use cachefs_store::remote::RemoteSpec;
 
 use super::cache::{Cache, Keys};
+use super::deadline::{self, Limit, News};
+use super::evidence;
+use super::jobs::{self, About, Job, Prepared};
+use super::parallel;
 use super::restore_output;
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, failure};
-use crate::progress::Display;
+use crate::progress::{Display, Handle};
 use crate::setup;
 
 /// How many paths are restored at the same time. They wait for the network most of the time.
 const THREADS: usize = 8;
 
-/// What became of one path of one cache.
+/// How long all restores of a command may take until everything is mounted.
+const LIMIT: Duration = Duration::from_secs(2 * 60);
+/// How long they may take where files are copied.
+const LIMIT_COPYING: Duration = Duration::from_secs(30 * 60);
+
+/// What became of one directory of one cache.
 #[derive(Debug)]
 pub(crate) struct Restored {
     /// The cache.
     pub(crate) cache: Arc<Cache>,
-    /// Which of its paths.
+    /// Which of its directories; of a cache that got no further, its first path as it was written.
     pub(crate) path: PathBuf,
+    /// Which part of the key that is, if the cache has several paths.
+    pub(crate) part: Option<Part>,
+    /// Whether the cache may have several directories.
+    pub(crate) several: bool,
     /// Its keys; `None` when they could not be expanded, which is the failure then.
     pub(crate) keys: Option<Arc<Keys>>,
     /// What the library reports, or what went wrong.
@@ -44,8 +60,9 @@ impl Restored {
 /// Restores every path of the caches, and says of each what became of it.
 ///
 /// A cache that lies in another's path is restored after it; apart from that, all are restored at
-/// the same time, and the whole takes about as long as the slowest. A failure of one leaves the
-/// others alone. The results are in the order of the caches and their paths.
+/// the same time, and the whole takes about as long as the slowest, and never longer than it may. A
+/// failure of one leaves the others alone. The results are in the order of the caches and their
+/// paths.
 ///
 /// # Errors
 ///
@@ -55,76 +72,216 @@ pub(crate) fn restore_all(
     caches: &[Cache],
     display: &Display,
 ) -> anyhow::Result<Vec<Restored>> {
+    let caches: Vec<_> = caches.iter().cloned().map(Arc::new).collect();
     let store = setup::store(global)?;
-    let remote = setup::remote_spec(global, &store)?;
-    let scope = setup::scope(global)?;
-    let jobs = super::jobs(caches)?;
-    let mounting = jobs
-        .iter()
-        .any(|job| Mode::from(job.cache.restore.mode) != Mode::Copy);
-    if jobs.len() > 1 && mounting {
-        // Or each would start a daemon, and all but one in vain. What fails here fails there.
-        let _ = Client::connect(&store);
-    }
     let run = Run {
-        global,
+        global: global.clone(),
+        remote: setup::remote_spec(global, &store)?,
+        scope: setup::scope(global)?,
         store,
-        remote,
-        scope,
     };
-    Ok(super::run(jobs, THREADS, |job| {
-        let restored = run.restore(job, display);
-        display.say(&restore_output::lines(&restored));
+    let limit = Limit::longest(caches.iter().map(|cache| limit(cache)));
+    let wholes = caches.clone();
+    let work = move |handle: &Handle, news: &std::sync::mpsc::Sender<_>| {
+        let prepared = jobs::prepare(&caches);
+        handle.say(&evidence::lines(&prepared));
+        let jobs = run.plan(&prepared);
+        jobs::check(&jobs)?;
+        let abouts = jobs.iter().map(|job| job.about.clone()).collect();
+        let _ = news.send(News::Planned(abouts));
+        run.start_daemon(&jobs);
+        jobs::run(&jobs, THREADS, |number| {
+            let restored = run.restore(&jobs[number], handle, limit);
+            handle.say(&restore_output::lines(&restored));
+            let _ = news.send(News::Done(number, restored));
+        });
+        Ok(())
+    };
+    let unplanned = || {
+        let whole = |cache| About::whole(cache, None);
+        wholes.iter().map(whole).collect()
+    };
+    deadline::within(display, limit, work, unplanned, |about, allowed| {
+        let error = late(&about, allowed).into();
+        let restored = restored(about, Err(failure(&error, !global.strict_errors)));
+        display.handle().say(&restore_output::lines(&restored));
         restored
-    }))
+    })
+}
+
+fn limit(cache: &Cache) -> Limit {
+    match cache.restore.restore_timeout {
+        Some(time) => Limit {
+            whole: time,
+            with_files: time,
+        },
+        None => Limit {
+            whole: LIMIT,
+            with_files: LIMIT_COPYING,
+        },
+    }
+}
+
+fn late(about: &About, limit: Duration) -> cachefs::Error {
+    cachefs::Error::TooLate {
+        what: format!("the restore of {}", about.path.display()),
+        limit,
+        hint: "--restore-timeout gives it more time; `cachefs doctor` tries the remote",
+    }
 }
 
 /// What all restores of a command share.
-struct Run<'a> {
-    global: &'a Global,
+struct Run {
+    global: Global,
     store: StoreDir,
     remote: RemoteSpec,
     scope: Scope,
 }
 
-impl Run<'_> {
-    fn restore(&self, job: &super::Job, display: &Display) -> Restored {
-        let result = match &job.keys {
-            Ok(keys) => self.one(job, keys, display),
-            Err(error) => Err(failure(error, !self.global.strict_errors)),
+/// What is to be done at a directory.
+enum Work {
+    /// Nothing: the policy says so.
+    Skip,
+    /// Nothing: no key has any of the cache's paths.
+    Miss,
+    /// These keys are to be shown.
+    Restore(Vec<Wanted>),
+}
+
+impl Run {
+    /// The jobs for all caches. Those of several paths are looked for at the same time.
+    fn plan(&self, prepared: &[Prepared]) -> Vec<Job<Work>> {
+        let planned = parallel::map(THREADS, prepared, |prepared| match &prepared.ready {
+            Ok(_) if prepared.cache.common.no_restore().is_some() => vec![Job {
+                about: About::whole(&prepared.cache, prepared.keys()),
+                work: Ok(Work::Skip),
+            }],
+            Ok(_) => self.directories(prepared).unwrap_or_else(|error| {
+                vec![Job {
+                    about: About::whole(&prepared.cache, prepared.keys()),
+                    work: Err(Arc::new(error)),
+                }]
+            }),
+            Err(error) => vec![Job {
+                about: About::whole(&prepared.cache, None),
+                work: Err(Arc::clone(error)),
+            }],
+        });
+        planned.into_iter().flatten().collect()
+    }
+
+    /// The jobs of one cache: one for each directory that its keys hold.
+    fn directories(&self, prepared: &Prepared) -> anyhow::Result<Vec<Job<Work>>> {
+        let Ok((keys, paths)) = &prepared.ready else {
+            return Ok(Vec::new());
         };
-        let code = match &result {
-            Ok(report) if job.cache.restore.fail_on_cache_miss && !is_complete(report) => {
-                exit::MISS
-            }
-            Ok(_) => exit::SUCCESS,
-            Err(failure) => failure.code,
+        let job = |directory, wanted| Job {
+            about: About::directory(prepared, keys, directory),
+            work: Ok(Work::Restore(wanted)),
         };
-        Restored {
-            cache: Arc::clone(&job.cache),
-            path: job.path.clone(),
-            keys: job.keys.as_ref().ok().cloned(),
-            result,
-            code,
+        let mut options = self.options(&prepared.cache, keys)?;
+        if let Some(single) = paths.single() {
+            return Ok(vec![job(single, options.wanted)]);
+        }
+        if prepared.cache.restore.lookup_only {
+            // Without a daemon.
+            options.mode = Mode::Copy;
+        }
+        let FoundDirectories { directories, .. } = find_directories(&self.store, &options, paths)?;
+        if directories.is_empty() {
+            return Ok(vec![Job {
+                about: About {
+                    several: true,
+                    ..About::whole(&prepared.cache, prepared.keys())
+                },
+                work: Ok(Work::Miss),
+            }]);
+        }
+        let jobs = directories.into_iter();
+        Ok(jobs
+            .map(|(directory, wanted)| job(directory, wanted))
+            .collect())
+    }
+
+    /// Starts the daemon if several are to be mounted, or each would, and all but one in vain. What
+    /// fails here fails there.
+    fn start_daemon(&self, jobs: &[Job<Work>]) {
+        let mounting = jobs
+            .iter()
+            .filter(|job| matches!(job.work, Ok(Work::Restore(_))))
+            .filter(|job| !job.about.cache.restore.lookup_only)
+            .filter(|job| Mode::from(job.about.cache.restore.mode) != Mode::Copy);
+        if mounting.count() > 1 {
+            let _ = Client::connect(&self.store);
         }
     }
 
-    fn one(&self, job: &super::Job, keys: &Keys, display: &Display) -> Result<Report, Failure> {
-        let how = &job.cache.restore;
-        let restored = scopes(&self.scope, &how.fallback_scope).and_then(|scopes| {
-            let options = RestoreOptions {
-                path: job.path.clone(),
-                remote: self.remote.clone(),
-                wanted: keys.wanted(&job.cache, &scopes),
-                mode: how.mode.into(),
-                lower: how.lower.into(),
-                prefetch: how.prefetch.into(),
-                trace: !how.no_trace,
-                deadline: self.global.timeout,
-            };
-            Ok(restore(&self.store, &options, &display.job())?)
-        });
-        restored.map_err(|error| failure(&error, !self.global.strict_errors))
+    fn restore(&self, job: &Job<Work>, handle: &Handle, limit: Limit) -> Restored {
+        let about = job.about.clone();
+        let result = match &job.work {
+            Ok(Work::Skip) => Ok(nothing(Outcome::Skipped, &about)),
+            Ok(Work::Miss) => Ok(nothing(Outcome::Miss, &about)),
+            Ok(Work::Restore(wanted)) => self.one(&about, wanted, handle).map_err(|error| {
+                let error = match deadline::is_cancellation(&error) && handle.is_late() {
+                    true => late(&about, limit.now(handle)).into(),
+                    false => error,
+                };
+                failure(&error, !self.global.strict_errors)
+            }),
+            Err(error) => Err(failure(error, !self.global.strict_errors)),
+        };
+        restored(about, result)
+    }
+
+    fn one(&self, about: &About, wanted: &[Wanted], handle: &Handle) -> anyhow::Result<Report> {
+        let keys = about.keys.clone().unwrap_or_default();
+        let options = RestoreOptions {
+            path: about.path.clone(),
+            wanted: wanted.to_vec(),
+            ..self.options(&about.cache, &keys)?
+        };
+        Ok(if about.cache.restore.lookup_only {
+            look_up(&options)?
+        } else {
+            restore(&self.store, &options, &handle.job())?
+        })
+    }
+
+    /// How a cache is restored; the path is still to be named.
+    fn options(&self, cache: &Cache, keys: &Keys) -> anyhow::Result<RestoreOptions> {
+        let how = &cache.restore;
+        Ok(RestoreOptions {
+            path: PathBuf::new(),
+            remote: self.remote.clone(),
+            wanted: keys.wanted(cache, &scopes(&self.scope, &how.fallback_scope)?),
+            mode: how.mode.into(),
+            lower: how.lower.into(),
+            prefetch: how.prefetch.into(),
+            trace: !how.no_trace && !cache.common.read_only,
+            deadline: self.global.timeout,
+        })
+    }
+}
+
+fn nothing(outcome: Outcome, about: &About) -> Report {
+    let keys = about.keys.as_ref().map_or(0, |keys| keys.count());
+    Report::nothing(outcome, about.path.clone(), keys)
+}
+
+fn restored(about: About, result: Result<Report, Failure>) -> Restored {
+    let code = match &result {
+        Ok(report) if about.cache.restore.fail_on_cache_miss && is_miss(report) => exit::MISS,
+        Ok(_) => exit::SUCCESS,
+        Err(failure) => failure.code,
+    };
+    Restored {
+        cache: about.cache,
+        path: about.path,
+        part: about.part,
+        several: about.several,
+        keys: about.keys,
+        result,
+        code,
     }
 }
 
@@ -136,8 +293,10 @@ fn scopes(own: &Scope, fallback: &[String]) -> anyhow::Result<Vec<Scope>> {
     Ok(scopes)
 }
 
-/// Whether the top of the stack is there, whichever key it came from.
-fn is_complete(report: &Report) -> bool {
-    report.matched.last().is_some_and(Option::is_some)
-        || matches!(report.outcome, Outcome::Remounted)
+/// Whether the top of the stack is not there, whichever key it might have come from.
+fn is_miss(report: &Report) -> bool {
+    match report.outcome {
+        Outcome::Remounted | Outcome::Skipped => false,
+        _ => report.matched.last().is_none_or(Option::is_none),
+    }
 }

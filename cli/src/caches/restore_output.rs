@@ -29,14 +29,16 @@ struct Printed<'a> {
     notes: &'a [String],
 }
 
-/// Prints results as JSON: one object when flags described the cache, a list otherwise.
+/// Prints results as JSON: one object when flags described the cache and its one path, otherwise
+/// a list.
 pub(crate) fn print_json(restored: &[Restored]) -> anyhow::Result<()> {
     let one = |one: &Restored| match &one.result {
         Ok(report) => serde_json::to_value(printed(one, report)),
         Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
     };
     let failed = |one: &Restored| one.result.is_err();
-    let alone = restored.iter().all(|one| one.cache.name.is_none());
+    let is_alone = |one: &Restored| one.cache.name.is_none() && !one.several;
+    let alone = restored.iter().all(is_alone);
     named::print(restored, alone, one, failed)
 }
 
@@ -60,6 +62,8 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
         },
         result: match report.outcome {
             Outcome::Miss => "miss",
+            Outcome::Skipped => "skipped",
+            Outcome::Found => "found",
             Outcome::Mounted => "mounted",
             Outcome::AlreadyMounted => "already_mounted",
             Outcome::Remounted => "remounted",
@@ -82,13 +86,37 @@ pub(super) fn lines(restored: &Restored) -> Vec<String> {
         Ok(report) => {
             lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
             lines.extend(platform_warning(report));
-            lines.push(summary(key(restored), report, restored.main()));
+            lines.push(match report.outcome {
+                Outcome::Skipped => skipped(restored),
+                Outcome::Miss if restored.several && restored.part.is_none() => missed(restored),
+                _ => summary(key(restored), report, restored.main()),
+            });
             lines.extend(layers_missing(restored, report));
             lines.extend(copy_issues(report));
         }
         Err(Failure { lines: told, .. }) => lines.extend(told.iter().cloned()),
     }
     named::lines(restored.cache.name.as_deref(), lines)
+}
+
+/// A miss of a cache of several paths, of which none is known.
+fn missed(restored: &Restored) -> String {
+    let paths = restored.cache.paths.iter().map(|path| output::path(path));
+    let paths: Vec<_> = paths.filter(|path| !path.starts_with('!')).collect();
+    format!(
+        "miss {}: no key has any of {}",
+        key(restored),
+        paths.join(", ")
+    )
+}
+
+fn skipped(restored: &Restored) -> String {
+    let why = restored.cache.common.no_restore();
+    format!(
+        "not restored {}: {}",
+        key(restored),
+        why.unwrap_or("nothing was asked for")
+    )
 }
 
 fn platform_warning(report: &Report) -> Option<String> {
@@ -153,7 +181,12 @@ fn summary(key: &str, report: &Report, main: Option<&Resolved>) -> String {
         })
         .unwrap_or_default();
     match &report.outcome {
-        Outcome::Miss => format!("{matched}: {path} is unchanged ({took}; {traffic})"),
+        Outcome::Miss | Outcome::Skipped => {
+            format!("{matched}: {path} is unchanged ({took}; {traffic})")
+        }
+        Outcome::Found => format!(
+            "{matched}: found for {path}, and not restored ({layers}, {files}, {size}{origin}; {traffic})"
+        ),
         Outcome::Mounted => format!(
             "{matched}: mounted at {path} in {took} ({layers}, {files}, {size}{origin}; {traffic})"
         ),

@@ -2,32 +2,45 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cachefs::StoreDir;
 use cachefs::mounts::Records;
-use cachefs::save::{Report, SaveOptions, save};
-use cachefs_store::refs::{Key, RefName, Scope};
+use cachefs::save::{Outcome, Report, SaveOptions, save};
+use cachefs_store::refs::{Key, Part, RefName, Scope};
 use cachefs_store::remote::RemoteSpec;
+use cachefs_store::save::Exclude;
 
 use super::cache::{Cache, Keys};
+use super::deadline::{self, Limit, News};
+use super::evidence;
+use super::jobs::{self, About, Job, Prepared};
+use super::options::SaveIfArg;
 use super::save_output;
 use crate::args::Global;
 use crate::exit;
 use crate::failure::{Failure, failure};
-use crate::progress::Display;
+use crate::progress::{Display, Handle};
 use crate::{keys, machine, setup};
 
 /// How many paths are saved at the same time. Each uses all cores when it has much to do, and
 /// memory for the packs it sends; what more of them would gain is waiting for the network.
 const THREADS: usize = 4;
 
-/// What became of one path of one cache.
+/// How long all saves of a command may take.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// What became of one directory of one cache.
 #[derive(Debug)]
 pub(crate) struct Saved {
     /// The cache.
     pub(crate) cache: Arc<Cache>,
-    /// Which of its paths.
+    /// Which of its directories; of a cache that got no further, its first path as it was written.
     pub(crate) path: PathBuf,
+    /// Which part of the key that is, if the cache has several paths.
+    pub(crate) part: Option<Part>,
+    /// Whether the cache may have several directories.
+    pub(crate) several: bool,
     /// The scope that was saved to.
     pub(crate) scope: Scope,
     /// Its keys; `None` when they could not be expanded, which is the failure then.
@@ -48,7 +61,7 @@ impl Saved {
 /// Saves every path of the caches, and says of each what became of it.
 ///
 /// A failure of one leaves the others alone. The results are in the order of the caches and their
-/// paths.
+/// paths. The whole never takes longer than it may.
 ///
 /// # Errors
 ///
@@ -58,81 +71,182 @@ pub(crate) fn save_all(
     caches: &[Cache],
     display: &Display,
 ) -> anyhow::Result<Vec<Saved>> {
+    let caches: Vec<_> = caches.iter().cloned().map(Arc::new).collect();
     let store = setup::store(global)?;
+    let scope = setup::scope(global)?;
     let run = Run {
-        global,
+        global: global.clone(),
         remote: setup::remote_spec(global, &store)?,
-        scope: setup::scope(global)?,
+        scope: scope.clone(),
         store,
     };
-    Ok(super::run(super::jobs(caches)?, THREADS, |job| {
-        let saved = run.save(job, display);
-        display.say(&save_output::lines(&saved));
+    let limit = Limit::longest(caches.iter().map(|cache| limit(cache)));
+    let wholes = caches.clone();
+    let work = move |handle: &Handle, news: &std::sync::mpsc::Sender<_>| {
+        let (jobs, notes) = plan(&caches);
+        jobs::check(&jobs)?;
+        let abouts = jobs.iter().map(|job| job.about.clone()).collect();
+        let _ = news.send(News::Planned(abouts));
+        handle.say(&notes);
+        jobs::run(&jobs, THREADS, |number| {
+            let saved = run.save(&jobs[number], handle, limit);
+            handle.say(&save_output::lines(&saved));
+            let _ = news.send(News::Done(number, saved));
+        });
+        Ok(())
+    };
+    let unplanned = || {
+        let whole = |cache| About::whole(cache, None);
+        wholes.iter().map(whole).collect()
+    };
+    deadline::within(display, limit, work, unplanned, |about, allowed| {
+        let error = late(&about, allowed).into();
+        let saved = saved(about, &scope, Err(failure(&error, !global.strict_errors)));
+        display.handle().say(&save_output::lines(&saved));
         saved
-    }))
+    })
+}
+
+fn limit(cache: &Cache) -> Limit {
+    let time = cache.save.save_timeout.unwrap_or(LIMIT);
+    Limit {
+        whole: time,
+        with_files: time,
+    }
+}
+
+fn late(about: &About, limit: Duration) -> cachefs::Error {
+    cachefs::Error::TooLate {
+        what: format!("the save of {}", about.path.display()),
+        limit,
+        hint: "--save-timeout gives it more time; what was sent is used by the next save here",
+    }
+}
+
+/// What is to be done with a directory.
+enum Work {
+    /// Nothing: the policy says so.
+    Skip,
+    /// It is saved, without these entries.
+    Save(Arc<dyn Exclude>),
+}
+
+/// The jobs for all caches, and what there is to say about paths that are not there.
+fn plan(caches: &[Arc<Cache>]) -> (Vec<Job<Work>>, Vec<String>) {
+    let mut jobs = Vec::new();
+    let mut notes = Vec::new();
+    let all = jobs::prepare(caches);
+    notes.extend(evidence::lines(&all));
+    for prepared in all {
+        let planned = match &prepared.ready {
+            Ok(_) if prepared.cache.common.no_save().is_some() => Ok(vec![Job {
+                about: About::whole(&prepared.cache, prepared.keys()),
+                work: Ok(Work::Skip),
+            }]),
+            Ok(_) => directories(&prepared, &mut notes).map_err(Arc::new),
+            Err(error) => Err(Arc::clone(error)),
+        };
+        jobs.extend(planned.unwrap_or_else(|error| {
+            vec![Job {
+                about: About::whole(&prepared.cache, prepared.keys()),
+                work: Err(error),
+            }]
+        }));
+    }
+    (jobs, notes)
+}
+
+/// The jobs of one cache: one for each directory that is there.
+fn directories(prepared: &Prepared, notes: &mut Vec<String>) -> anyhow::Result<Vec<Job<Work>>> {
+    let Ok((keys, paths)) = &prepared.ready else {
+        return Ok(Vec::new());
+    };
+    let found = paths.on_disk()?;
+    if found.directories.is_empty() {
+        return Err(cachefs::Error::usage(
+            format!("there is no directory for {}", found.absent.join(", ")),
+            "name the directories that the build filled; nothing was saved",
+        )
+        .into());
+    }
+    let name = prepared.cache.name.as_deref();
+    let note = |path| format!("note: there is nothing at {path}, which is left out");
+    let absent = found.absent.iter().map(note).collect();
+    notes.extend(super::named::lines(name, absent));
+    let jobs = found.directories.into_iter().map(|directory| Job {
+        work: Ok(Work::Save(paths.exclude(&directory))),
+        about: About::directory(prepared, keys, directory),
+    });
+    Ok(jobs.collect())
 }
 
 /// What all saves of a command share.
-struct Run<'a> {
-    global: &'a Global,
+struct Run {
+    global: Global,
     store: StoreDir,
     remote: RemoteSpec,
     scope: Scope,
 }
 
-impl Run<'_> {
-    fn save(&self, job: &super::Job, display: &Display) -> Saved {
-        let result = match &job.keys {
-            Ok(keys) => self
-                .one(job, keys, display)
-                .map_err(|error| failure(&error, !self.global.strict_errors)),
+impl Run {
+    fn save(&self, job: &Job<Work>, handle: &Handle, limit: Limit) -> Saved {
+        let about = job.about.clone();
+        let result = match &job.work {
+            Ok(Work::Skip) => Ok(Report::nothing(Outcome::Skipped, Vec::new())),
+            Ok(Work::Save(exclude)) => self.one(&about, exclude, handle).map_err(|error| {
+                let error = match deadline::is_cancellation(&error) && handle.is_late() {
+                    true => late(&about, limit.now(handle)).into(),
+                    false => error,
+                };
+                failure(&error, !self.global.strict_errors)
+            }),
             Err(error) => Err(failure(error, !self.global.strict_errors)),
         };
-        Saved {
-            cache: Arc::clone(&job.cache),
-            path: job.path.clone(),
-            scope: self.scope.clone(),
-            keys: job.keys.as_ref().ok().cloned(),
-            code: match &result {
-                Ok(_) => exit::SUCCESS,
-                Err(failure) => failure.code,
-            },
-            result,
-        }
+        saved(about, &self.scope, result)
     }
 
-    fn one(&self, job: &super::Job, keys: &Keys, display: &Display) -> anyhow::Result<Report> {
-        let (key, expanded) = main(keys)?;
-        if let Some(layer) = &job.cache.only {
-            self.is_restored_up_to(layer, job, key)?;
+    fn one(
+        &self,
+        about: &About,
+        exclude: &Arc<dyn Exclude>,
+        handle: &Handle,
+    ) -> anyhow::Result<Report> {
+        let (key, expanded) = main(about.keys.as_deref())?;
+        if let Some(layer) = &about.cache.only {
+            self.is_restored_up_to(layer, about, key)?;
         }
+        let (scope, key) = (self.scope.clone(), key.clone());
+        let how = &about.cache.save;
         let options = SaveOptions {
-            path: job.path.clone(),
-            name: RefName {
-                scope: self.scope.clone(),
-                key: key.clone(),
+            path: about.path.clone(),
+            exclude: Arc::clone(exclude),
+            name: match about.part.clone() {
+                None => RefName::new(scope, key),
+                Some(part) => RefName::of_part(scope, key, part).map_err(cachefs::Error::from)?,
             },
-            role: job.cache.only.clone(),
+            role: about.cache.only.clone(),
             remote: self.remote.clone(),
             deadline: self.global.timeout,
             creator: machine::creator(),
             platform: machine::platform(),
             parts: serde_json::to_value(&expanded.parts)?,
-            dry_run: job.cache.save.dry_run,
-            ignore_times: job.cache.save.ignore_times,
+            existing: how.existing()?,
+            always: how.save_if == SaveIfArg::Always,
+            dry_run: how.dry_run,
+            ignore_times: how.ignore_times,
         };
-        Ok(save(&self.store, &options, &display.job())?)
+        Ok(save(&self.store, &options, &handle.job())?)
     }
 }
 
-impl Run<'_> {
+impl Run {
     /// Refuses to save as a layer what was restored with others above it: they would become a
     /// part of the layer, and of everything that is stacked on it.
-    fn is_restored_up_to(&self, layer: &str, job: &super::Job, key: &Key) -> anyhow::Result<()> {
-        let path = job.path.canonicalize().unwrap_or(job.path.clone());
+    fn is_restored_up_to(&self, layer: &str, about: &About, key: &Key) -> anyhow::Result<()> {
+        let path = about.path.canonicalize().unwrap_or(about.path.clone());
         match Records::new(&self.store).get(&path)? {
             Some(record) if record.asked != *key => {
-                let how = match &job.cache.name {
+                let how = match &about.cache.name {
                     Some(name) => format!("`cachefs restore {name} --layer {layer}`"),
                     None => format!("`cachefs restore --layer {layer}={key}` without --key"),
                 };
@@ -153,11 +267,27 @@ impl Run<'_> {
     }
 }
 
-fn main(keys: &Keys) -> Result<&(Key, keys::Expanded), cachefs::Error> {
-    keys.main.as_ref().ok_or_else(|| {
+fn main(keys: Option<&Keys>) -> Result<&(Key, keys::Expanded), cachefs::Error> {
+    keys.and_then(|keys| keys.main.as_ref()).ok_or_else(|| {
         cachefs::Error::usage(
             "there is no key to save under",
             "name one with --key, or a layer with --layer",
         )
     })
+}
+
+fn saved(about: About, scope: &Scope, result: Result<Report, Failure>) -> Saved {
+    Saved {
+        cache: about.cache,
+        path: about.path,
+        part: about.part,
+        several: about.several,
+        scope: scope.clone(),
+        keys: about.keys,
+        code: match &result {
+            Ok(_) => exit::SUCCESS,
+            Err(failure) => failure.code,
+        },
+        result,
+    }
 }

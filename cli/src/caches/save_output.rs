@@ -1,6 +1,7 @@
 //! What is printed about a save.
 
 use cachefs::save::{Outcome, Report};
+use cachefs_store::refs::Part;
 use serde::Serialize;
 
 use super::Saved;
@@ -14,6 +15,8 @@ struct Printed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'a str>,
     key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
     scope: &'a str,
     result: &'static str,
     layers: usize,
@@ -33,14 +36,16 @@ struct Printed<'a> {
     bytes_received: u64,
 }
 
-/// Prints results as JSON: one object when flags described the cache, a list otherwise.
+/// Prints results as JSON: one object when flags described the cache and its one path, otherwise
+/// a list.
 pub(crate) fn print_json(saved: &[Saved]) -> anyhow::Result<()> {
     let one = |one: &Saved| match &one.result {
         Ok(report) => serde_json::to_value(printed(one, report)),
         Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
     };
     let failed = |one: &Saved| one.result.is_err();
-    let alone = saved.iter().all(|one| one.cache.name.is_none());
+    let is_alone = |one: &Saved| one.cache.name.is_none() && !one.several;
+    let alone = saved.iter().all(is_alone);
     named::print(saved, alone, one, failed)
 }
 
@@ -52,9 +57,12 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
     Printed {
         cache: saved.cache.name.as_deref(),
         key: key(saved),
+        path: saved.part.as_ref().map(Part::as_str),
         scope: saved.scope.as_str(),
         result: match report.outcome {
             Outcome::Unchanged => "unchanged",
+            Outcome::Skipped => "skipped",
+            Outcome::Kept => "kept",
             Outcome::Linked => "linked",
             Outcome::Saved(_) => "saved",
             Outcome::WouldSave => "would_save",
@@ -96,7 +104,7 @@ pub(super) fn lines(saved: &Saved) -> Vec<String> {
             if report.skipped.len() > 10 {
                 lines.push(format!("note: and {} more", report.skipped.len() - 10));
             }
-            lines.push(summary(key(saved), report));
+            lines.push(summary(saved, report));
             lines.extend(after(report));
         }
         Err(Failure { lines: told, .. }) => lines.extend(told.iter().cloned()),
@@ -111,7 +119,11 @@ fn new_bytes(report: &Report) -> u64 {
     }
 }
 
-fn summary(key: &str, report: &Report) -> String {
+fn summary(saved: &Saved, report: &Report) -> String {
+    let key = match &saved.part {
+        None => key(saved).to_owned(),
+        Some(part) => format!("{} ({part})", key(saved)),
+    };
     let took = output::span(report.elapsed);
     let traffic = output::traffic(&report.traffic);
     let (added, modified, removed) = report.changes;
@@ -125,8 +137,19 @@ fn summary(key: &str, report: &Report) -> String {
         Outcome::Unchanged => {
             format!("unchanged {key}: nothing to save ({looked_at} looked at in {took}; {traffic})")
         }
+        Outcome::Skipped => format!(
+            "not saved {key}: {}",
+            saved
+                .cache
+                .common
+                .no_save()
+                .unwrap_or("nothing was asked for")
+        ),
+        Outcome::Kept => format!(
+            "not saved {key}: it exists already, and --save-if missing keeps it ({took}; {traffic})"
+        ),
         Outcome::Linked => format!(
-            "saved {key}: same content as the cache it was restored from, nothing to store ({took}; {traffic})"
+            "saved {key}: its content is there already, nothing to store ({took}; {traffic})"
         ),
         Outcome::WouldSave => format!(
             "would save {key}: {changes}; {} of new data before compression ({looked_at} looked at in {took})",

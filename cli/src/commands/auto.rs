@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::args::{Format, Global};
-use crate::caches::{self, Cache, RestoreHow, SaveHow};
+use crate::caches::{self, Cache, Common, RestoreHow, SaveHow};
 use crate::detect::{Choice, holds_something};
 use crate::progress::Display;
 use crate::{exit, output};
@@ -30,6 +30,8 @@ struct RestoreArgs {
     choice: Choice,
     #[command(flatten)]
     how: RestoreHow,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Options of `auto save`.
@@ -39,6 +41,8 @@ struct SaveArgs {
     choice: Choice,
     #[command(flatten)]
     how: SaveHow,
+    #[command(flatten)]
+    common: Common,
 }
 
 pub(crate) fn run(global: &Global, args: &AutoArgs) -> anyhow::Result<u8> {
@@ -49,7 +53,7 @@ pub(crate) fn run(global: &Global, args: &AutoArgs) -> anyhow::Result<u8> {
 }
 
 fn restore(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
-    let caches = found(&args.choice, &args.how, &SaveHow::default())?;
+    let caches = found(&args.choice, &args.common, &args.how, &SaveHow::default())?;
     let display = Display::start("copying")?;
     let restored = caches::restore_all(global, &caches, &display)?;
     drop(display);
@@ -60,7 +64,12 @@ fn restore(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
 }
 
 fn save(global: &Global, args: &SaveArgs) -> anyhow::Result<u8> {
-    let mut caches = found(&args.choice, &RestoreHow::default(), &args.how)?;
+    let mut caches = found(
+        &args.choice,
+        &args.common,
+        &RestoreHow::default(),
+        &args.how,
+    )?;
     leave_empty(&mut caches);
     let display = Display::start("saving")?;
     let saved = caches::save_all(global, &caches, &display)?;
@@ -86,6 +95,7 @@ fn ended(codes: impl Iterator<Item = u8>) -> u8 {
 /// Those of [`Choice::detect`].
 pub(crate) fn found(
     choice: &Choice,
+    common: &Common,
     restore: &RestoreHow,
     save: &SaveHow,
 ) -> anyhow::Result<Vec<Cache>> {
@@ -98,7 +108,7 @@ pub(crate) fn found(
         .caches
         .iter()
         .filter(|found| found.optional.is_none())
-        .map(|found| found.cache(&workspace, restore, save))
+        .map(|found| found.cache(&workspace, common, restore, save))
         .collect();
     if caches.is_empty() {
         output::say(&format!(

@@ -1,6 +1,6 @@
 //! `cachefs delete`.
 
-use cachefs_store::refs::delete;
+use cachefs_store::refs::delete_key;
 use clap::Args;
 
 use crate::args::Global;
@@ -20,7 +20,7 @@ pub(crate) fn run(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
     for key in &args.keys {
         let name = setup::name(global, key)?;
         let saves = runtime
-            .block_on(async { delete(&remote.remote, &name).await })
+            .block_on(async { delete_key(&remote.remote, &name.scope, &name.key).await })
             .map_err(cachefs::Error::from)?;
         if saves == 0 {
             output::complain("error", &format!("there is no key {name}"), None);

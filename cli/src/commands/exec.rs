@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::auto;
 use crate::args::Global;
-use crate::caches::{self, Cache, RestoreHow, Restored, SaveHow};
+use crate::caches::{self, Cache, Common, RestoreHow, Restored, SaveHow};
 use crate::config::{Config, Selection};
 use crate::detect::Choice;
 use crate::exec::{Claim, Ended, Forwarding, run as run_command};
@@ -32,9 +32,9 @@ pub(crate) struct ExecArgs {
     /// Prefix of keys that will do when there is no such key, the newest first (repeatable)
     #[arg(long, value_name = "PREFIX", requires = "key")]
     restore_key: Vec<String>,
-    /// Where the cache belongs
-    #[arg(long, value_name = "DIR", requires = "key")]
-    path: Option<PathBuf>,
+    /// Where the cache belongs; repeatable, with patterns and exclusions
+    #[arg(long, value_name = "PATH", requires = "key")]
+    path: Vec<PathBuf>,
     /// When to save: if the command succeeded, however it ended, or not at all
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = SaveOn::Success)]
     save_on: SaveOn,
@@ -47,6 +47,8 @@ pub(crate) struct ExecArgs {
     restore: RestoreHow,
     #[command(flatten)]
     save: SaveHow,
+    #[command(flatten)]
+    common: Common,
     /// The command and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -95,7 +97,7 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
         SaveOn::Never => false,
     };
     if is_saved {
-        match save(global, caches) {
+        match args.save(global, caches) {
             Ok(saved) => codes.extend(saved),
             Err(error) => codes.push(tell(global, &error)),
         }
@@ -116,7 +118,7 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
 impl ExecArgs {
     fn caches(&self, config: &Config) -> anyhow::Result<Vec<Cache>> {
         if self.auto {
-            return auto::found(&self.choice, &self.restore, &self.save);
+            return auto::found(&self.choice, &self.common, &self.restore, &self.save);
         }
         if self.key.is_none() {
             return config.caches(&Selection {
@@ -129,12 +131,23 @@ impl ExecArgs {
             workspace: setup::workspace()?,
             key: self.key.clone(),
             restore_keys: self.restore_key.clone(),
-            paths: self.path.iter().cloned().collect(),
+            paths: self.path.clone(),
             layers: Vec::new(),
             only: None,
+            common: self.common.clone(),
             restore: self.restore.clone(),
             save: self.save.clone(),
         }])
+    }
+
+    /// Saves; returns the exit codes.
+    fn save(&self, global: &Global, mut caches: Vec<Cache>) -> anyhow::Result<Vec<u8>> {
+        if self.auto {
+            auto::leave_empty(&mut caches);
+        }
+        let display = Display::start("saving")?;
+        let saved = caches::save_all(global, &caches, &display)?;
+        Ok(saved.iter().map(|one| one.code).collect())
     }
 
     /// Unmounts what this command has mounted, the last first.
@@ -195,19 +208,15 @@ fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<(Vec<Restored>, 
     for path in caches.iter().flat_map(|cache| &cache.paths) {
         paths.push(std::path::absolute(path)?);
     }
-    let claim = Claim::new(&store, &paths)?;
+    let mut claim = Claim::new(&store, &paths)?;
     let display = Display::start("copying")?;
     let restored = caches::restore_all(global, caches, &display);
     display.release();
-    Ok((restored?, claim))
-}
-
-/// Saves; returns the exit codes.
-fn save(global: &Global, mut caches: Vec<Cache>) -> anyhow::Result<Vec<u8>> {
-    auto::leave_empty(&mut caches);
-    let display = Display::start("saving")?;
-    let saved = caches::save_all(global, &caches, &display)?;
-    Ok(saved.iter().map(|one| one.code).collect())
+    let restored = restored?;
+    // What patterns stand for is known only now.
+    let mounted = restored.iter().filter_map(|one| one.result.as_ref().ok());
+    claim.add(mounted.map(|report| report.path.as_path()))?;
+    Ok((restored, claim))
 }
 
 /// Variables for the command that make tools at home on mounts, unless they are set.

@@ -37,6 +37,9 @@ pub(crate) fn run(global: &Global, args: &KeyArgs) -> anyhow::Result<u8> {
             let hash = file.blake3.as_deref().unwrap_or("missing");
             output::print(&format!("  {hash}  {:>10}  {}", file.bytes, file.path));
         }
+        if let Some(variable) = &part.variable {
+            output::print(&format!("  ${variable} = {}", part.value.escape_debug()));
+        }
         for path in &part.skipped {
             output::print(&format!("  not followed: {path}"));
         }

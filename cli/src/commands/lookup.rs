@@ -1,6 +1,6 @@
 //! `cachefs lookup`.
 
-use cachefs_store::refs::{MatchKind, Wanted, resolve};
+use cachefs_store::refs::{MatchKind, Wanted, find};
 use clap::Args;
 use serde::Serialize;
 
@@ -25,6 +25,9 @@ struct Printed {
     matched_key: Option<String>,
     #[serde(rename = "match")]
     matched: &'static str,
+    /// Of a key of several paths: these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<String>,
 }
 
 pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
@@ -40,17 +43,20 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
         scopes: vec![name.scope],
         key: name.key.clone(),
         prefixes,
+        chosen: None,
         role: None,
     };
     let found = runtime
-        .block_on(async { resolve(&remote.remote, &wanted).await })
+        .block_on(async { find(&remote.remote, &wanted, |_| true).await })
         .map_err(cachefs::Error::from)?;
     let matched = match found.as_ref().map(|found| &found.kind) {
         Some(MatchKind::Exact) => "exact",
         Some(MatchKind::Prefix(_)) => "prefix",
         None => "miss",
     };
-    let matched_key = found.map(|found| found.name.key.to_string());
+    let matched_key = found.as_ref().map(|found| found.key.to_string());
+    let parts = found.iter().flat_map(|found| &found.parts).flatten();
+    let paths = parts.map(ToString::to_string).collect();
     match (&matched_key, global.format) {
         (_, Format::Json) => {
             let key = name.key.to_string();
@@ -58,6 +64,7 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
                 key,
                 matched_key: matched_key.clone(),
                 matched,
+                paths,
             })?;
         }
         (Some(key), Format::Text) => output::print(key),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::args::{Format, Global};
-use crate::caches::{self, Cache, Layer, RestoreHow};
+use crate::caches::{self, Cache, Common, Layer, RestoreHow};
 use crate::config::{Config, Selection};
 use crate::progress::Display;
 use crate::{exit, output, setup};
@@ -26,16 +26,19 @@ pub(crate) struct RestoreArgs {
     /// of cachefs.toml, the name of the layer up to which to restore it
     #[arg(long, value_name = "NAME=KEY")]
     layer: Vec<String>,
-    /// Where the cache belongs
-    #[arg(long, value_name = "DIR")]
-    path: Option<PathBuf>,
+    /// Where the cache belongs; repeatable, with patterns such as 'packages/*/node_modules' and
+    /// exclusions such as '!**/*.log'
+    #[arg(long, value_name = "PATH")]
+    path: Vec<PathBuf>,
     #[command(flatten)]
     how: RestoreHow,
+    #[command(flatten)]
+    common: Common,
 }
 
 impl RestoreArgs {
     fn caches(&self, config: &Config) -> anyhow::Result<Vec<Cache>> {
-        if self.key.is_some() || self.path.is_some() {
+        if self.key.is_some() || !self.path.is_empty() {
             return Ok(vec![self.cache()?]);
         }
         match &self.layer[..] {
@@ -57,9 +60,9 @@ impl RestoreArgs {
 
     /// The cache that the flags describe.
     fn cache(&self) -> anyhow::Result<Cache> {
-        let Some(path) = &self.path else {
+        if self.path.is_empty() {
             return Err(caches::no_path().into());
-        };
+        }
         if self.key.is_none() && self.layer.is_empty() {
             return Err(caches::no_key().into());
         }
@@ -69,9 +72,10 @@ impl RestoreArgs {
             workspace: setup::workspace()?,
             key: self.key.clone(),
             restore_keys: self.restore_key.clone(),
-            paths: vec![path.clone()],
+            paths: self.path.clone(),
             layers: layers.collect::<anyhow::Result<_>>()?,
             only: None,
+            common: self.common.clone(),
             restore: self.how.clone(),
             save: Default::default(),
         })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::args::{Format, Global};
-use crate::caches::{self, Cache, SaveHow};
+use crate::caches::{self, Cache, Common, SaveHow};
 use crate::config::{Config, Selection};
 use crate::progress::Display;
 use crate::{exit, output, setup};
@@ -22,30 +22,34 @@ pub(crate) struct SaveArgs {
     /// Save as this layer of a stack; the path was restored up to there
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
-    /// The directory to save
-    #[arg(long, value_name = "DIR")]
-    path: Option<PathBuf>,
+    /// The directory to save; repeatable, with patterns such as 'packages/*/node_modules' and
+    /// exclusions such as '!**/*.log'
+    #[arg(long, value_name = "PATH")]
+    path: Vec<PathBuf>,
     #[command(flatten)]
     how: SaveHow,
+    #[command(flatten)]
+    common: Common,
 }
 
 impl SaveArgs {
     fn caches(&self, config: &Config) -> anyhow::Result<Vec<Cache>> {
-        match (&self.key, &self.path) {
-            (Some(key), Some(path)) => Ok(vec![Cache {
+        match (&self.key, !self.path.is_empty()) {
+            (Some(key), true) => Ok(vec![Cache {
                 name: None,
                 workspace: setup::workspace()?,
                 key: Some(key.clone()),
                 restore_keys: Vec::new(),
-                paths: vec![path.clone()],
+                paths: self.path.clone(),
                 layers: Vec::new(),
                 only: self.layer.clone(),
+                common: self.common.clone(),
                 restore: Default::default(),
                 save: self.how.clone(),
             }]),
-            (Some(_), None) => Err(caches::no_path().into()),
-            (None, Some(_)) => Err(caches::no_key().into()),
-            (None, None) => config.caches(&Selection {
+            (Some(_), false) => Err(caches::no_path().into()),
+            (None, true) => Err(caches::no_key().into()),
+            (None, false) => config.caches(&Selection {
                 names: &self.names,
                 layer: self.layer.as_deref(),
             }),

@@ -165,10 +165,11 @@ pub(super) fn names(settings: &BTreeMap<String, Kind>) -> Vec<String> {
 }
 
 /// Makes a path of a file absolute: `~` is the home directory, anything else starts from the
-/// directory of the file. A `!` before it stays.
+/// directory of the file. What starts with `!` stays: where an exclusion counts depends on how it
+/// is written.
 pub(super) fn anchored(path: &str, directory: &std::path::Path) -> String {
-    if let Some(excluded) = path.strip_prefix('!') {
-        return format!("!{}", anchored(excluded, directory));
+    if path.starts_with('!') {
+        return path.to_owned();
     }
     let home = || std::env::home_dir().filter(|home| home.is_absolute());
     let in_home = match path.strip_prefix('~') {

@@ -5,7 +5,7 @@ use clap::FromArgMatches;
 use super::file::CacheTable;
 use super::find::PROJECT_FILE;
 use super::load::{Config, with_defaults};
-use crate::caches::{Cache, Layer, RestoreHow, SaveHow};
+use crate::caches::{Cache, Common, Layer, RestoreHow, SaveHow};
 
 /// Which of a file's caches a command is about.
 #[derive(Debug, Clone, Copy, Default)]
@@ -99,6 +99,7 @@ impl Config {
                 .map(|(layer, _)| layer.clone())
                 .collect(),
             only: None,
+            common: Common::default(),
             restore: RestoreHow::default(),
             save: SaveHow::default(),
         };
@@ -112,6 +113,9 @@ impl Config {
                 })
             };
             // A command has all options of a set or none.
+            if has("policy") {
+                cache.common = Common::from_arg_matches(matches)?;
+            }
             if has("prefetch") {
                 cache.restore = RestoreHow::from_arg_matches(matches)?;
             }

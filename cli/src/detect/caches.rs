@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Found;
-use crate::caches::{Cache, RestoreHow, SaveHow};
+use crate::caches::{Cache, Common, RestoreHow, SaveHow};
 use crate::output;
 
 impl Found {
@@ -23,7 +23,13 @@ impl Found {
     }
 
     /// The cache, with the options of the command.
-    pub(crate) fn cache(&self, workspace: &Path, restore: &RestoreHow, save: &SaveHow) -> Cache {
+    pub(crate) fn cache(
+        &self,
+        workspace: &Path,
+        common: &Common,
+        restore: &RestoreHow,
+        save: &SaveHow,
+    ) -> Cache {
         Cache {
             name: Some(self.name.clone()),
             workspace: workspace.to_owned(),
@@ -32,6 +38,7 @@ impl Found {
             paths: vec![self.path(workspace)],
             layers: Vec::new(),
             only: None,
+            common: common.clone(),
             restore: restore.clone(),
             save: save.clone(),
         }

@@ -113,9 +113,10 @@ impl Tree {
     }
 }
 
-/// Whether a path can stand in a key's template.
+/// Whether a path can stand in a key's template, and beside patterns.
 fn can_be_quoted(path: &str) -> bool {
-    !path.contains(['"', '\\']) && !path.chars().any(char::is_control)
+    !path.contains(['"', '\'', '\\', '*', '?', '[', ']', '{', '}'])
+        && !path.chars().any(char::is_control)
 }
 
 fn is_closed(dir: &Path) -> bool {

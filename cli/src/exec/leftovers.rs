@@ -17,7 +17,8 @@ use cachefs_store::id::SaveId;
 /// The paths of one `exec`, while it runs.
 pub(crate) struct Claim {
     path: PathBuf,
-    _locked: File,
+    /// Locked.
+    file: File,
 }
 
 impl Claim {
@@ -27,11 +28,7 @@ impl Claim {
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let name = SaveId::now().to_string();
         let path = dir.join(&name);
-        let mut list = Vec::new();
-        for path in paths {
-            list.extend_from_slice(path.as_os_str().as_bytes());
-            list.push(0);
-        }
+        let list = list(paths.iter().map(PathBuf::as_path));
         // It has its name once it is locked: before, it would look abandoned.
         let hidden = dir.join(format!(".{name}"));
         let write = || -> std::io::Result<File> {
@@ -42,10 +39,14 @@ impl Claim {
             Ok(file)
         };
         let file = write().with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self {
-            path,
-            _locked: file,
-        })
+        Ok(Self { path, file })
+    }
+
+    /// Claims more.
+    pub(crate) fn add<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) -> anyhow::Result<()> {
+        self.file
+            .write_all(&list(paths))
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     /// Unmounts what those left that were killed; returns what there was.
@@ -85,6 +86,16 @@ impl Drop for Claim {
         // What cannot be removed is found abandoned by the next one.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Paths as a claim lists them.
+fn list<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<u8> {
+    let mut list = Vec::new();
+    for path in paths {
+        list.extend_from_slice(path.as_os_str().as_bytes());
+        list.push(0);
+    }
+    list
 }
 
 fn dir(store: &StoreDir) -> PathBuf {

@@ -207,7 +207,7 @@ impl KeyError {
             },
             Problem::MissingFile { .. } | Problem::NoMatch { .. } => {
                 "run this in the directory that the files are in, or correct the name; \
-                 `cachefs key --allow-missing` shows the key without them"
+                 --allow-missing accepts that it is missing"
                     .into()
             }
             Problem::NotAFile { name, .. } => {
@@ -221,8 +221,7 @@ impl KeyError {
                 "check the permissions of the file and its parents".into()
             }
             Problem::Unset(_) => {
-                "set it for this step; `cachefs key --allow-missing` shows the key without it"
-                    .into()
+                "set it for this step; --allow-missing accepts that it is not set".into()
             }
             Problem::UnknownHere { variables, .. } => format!("set one of {variables}"),
             Problem::Empty => "add fixed text, such as the name of the tool".into(),

@@ -30,7 +30,7 @@ mod validate;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -49,11 +49,12 @@ pub(crate) struct Context<'a> {
     ///
     /// Files then count as the word `missing`, variables as nothing.
     pub(crate) allow_missing: bool,
-    /// Directories that patterns never search, absolute: the paths of the cache itself.
+    /// Tells the directories, by their absolute paths, that patterns never search: those of the
+    /// cache itself.
     ///
     /// `**/package-lock.json` would otherwise see other files at save, when `node_modules` is
     /// full, than at restore, when it is empty, and the key would never be found again.
-    pub(crate) skip: &'a [PathBuf],
+    pub(crate) skip: &'a dyn Fn(&Path) -> bool,
 }
 
 /// A key and the parts it was put together from, in the template's order.

@@ -206,9 +206,8 @@ impl Walk<'_> {
             return true;
         }
         let git = !self.enters_git && path.file_name() == Some(OsStr::new(".git"));
-        git || self.context.skip.iter().any(|skip| {
-            *skip == self.context.workspace.join(path) || *skip == self.workspace.join(path)
-        })
+        git || (self.context.skip)(&self.context.workspace.join(path))
+            || (self.context.skip)(&self.workspace.join(path))
     }
 
     /// Whether a pattern leaves out a directory, and so all below it, and none takes it back.

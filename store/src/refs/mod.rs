@@ -9,16 +9,23 @@
 //! advance. A reader asks for the head and the list of records at the same time, and when the list
 //! agrees with the head, that was all: one round trip. The head is a hint; the list decides.
 //!
+//! A key that holds several paths has a ref for each, its [parts](Part). They are found by one
+//! listing, and [`find`] sees to it that all parts of a restore come from the same key.
+//!
 //! The object names and the record are documented in `docs/format/ref.md`.
 
+mod find;
 mod name;
+mod part;
 mod publish;
 mod record;
 mod resolve;
 mod unite;
 
+pub use find::{Found, find, list_parts};
 pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
-pub use publish::{delete, publish};
+pub use part::Part;
+pub use publish::{delete, delete_key, publish};
 pub use record::{Creator, LayerInfo, Platform, Record};
-pub use resolve::{Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
+pub use resolve::{Chosen, Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve};
 pub use unite::{append, contained, stack, unite};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::part::Part;
 use crate::error::{Error, Result};
 use crate::id::SaveId;
 use crate::remote::ObjectKey;
@@ -11,8 +12,8 @@ use crate::remote::ObjectKey;
 /// A key has at most this many characters.
 pub const MAX_KEY_CHARS: usize = 512;
 
-/// The encoded key has at most this many bytes, so that object names stay below the 1,024 that
-/// object stores allow.
+/// The encoded key, with its part, has at most this many bytes, so that object names stay below
+/// the 1,024 that object stores allow.
 const MAX_ENCODED_KEY: usize = 800;
 /// The encoded scope is one segment of a path, and filesystems allow 255 bytes.
 const MAX_ENCODED_SCOPE: usize = 180;
@@ -111,7 +112,7 @@ text_type!(Scope);
 ///
 /// Letters, digits, `_`, `-` and `.` stand for themselves; other bytes are `~` and two uppercase
 /// hexadecimal digits, as is a `.` at the start of a segment.
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let mut segment = 0;
     for byte in text.bytes() {
@@ -149,18 +150,50 @@ fn decode(encoded: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A key in a scope.
+/// A key in a scope, or one of its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RefName {
     /// Whose it is.
     pub scope: Scope,
     /// Its name there.
     pub key: Key,
+    /// Which of the key's caches; `None` for a key of one path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
 }
 
 impl RefName {
+    /// A key of one path.
+    pub fn new(scope: Scope, key: Key) -> Self {
+        Self {
+            scope,
+            key,
+            part: None,
+        }
+    }
+
+    /// One part of a key. Fails when both together are too long for an object's name.
+    pub fn of_part(scope: Scope, key: Key, part: Part) -> Result<Self> {
+        let length = encode(key.as_str()).len() + encode(part.as_str()).len();
+        if length > MAX_ENCODED_KEY {
+            return Err(Error::InvalidName(format!(
+                "the key and the path `{part}` take more than {MAX_ENCODED_KEY} bytes once written as an \
+                 object name; use a checksum for the key's longest part"
+            )));
+        }
+        Ok(Self {
+            scope,
+            key,
+            part: Some(part),
+        })
+    }
+
     fn base(&self) -> String {
-        format!("{}{}", scope_prefix(&self.scope), encode(self.key.as_str()))
+        let key = key_base(&self.scope, &self.key);
+        match &self.part {
+            None => key,
+            Some(part) => format!("{key}/~p{}", encode(part.as_str())),
+        }
     }
 
     /// The object that holds the head.
@@ -173,7 +206,7 @@ impl RefName {
         ObjectKey::new(format!("{}/~{save}", self.base()))
     }
 
-    /// What the names of all records of this key, and no others, start with.
+    /// What the names of all records of this name, and no others, start with.
     pub(super) fn records(&self) -> String {
         format!("{}/~r", self.base())
     }
@@ -181,13 +214,26 @@ impl RefName {
 
 impl fmt::Display for RefName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (scope {})", self.key, self.scope)
+        match &self.part {
+            None => write!(f, "{} (scope {})", self.key, self.scope),
+            Some(part) => write!(f, "{} (path {part}, scope {})", self.key, self.scope),
+        }
     }
 }
 
 fn scope_prefix(scope: &Scope) -> String {
     // A scope is one segment: its encoding is never long enough to be split.
     format!("refs/{}/", encode(scope.as_str()).replace('/', ""))
+}
+
+fn key_base(scope: &Scope, key: &Key) -> String {
+    format!("{}{}", scope_prefix(scope), encode(key.as_str()))
+}
+
+/// What the names of all heads and records of a key and its parts start with. Those of a longer
+/// key may too.
+pub(super) fn parts_prefix(scope: &Scope, key: &Key) -> String {
+    format!("{}/~", key_base(scope, key))
 }
 
 /// What the names of all records whose keys start with `prefix` start with.
@@ -198,10 +244,18 @@ pub(super) fn listing_prefix(scope: &Scope, prefix: &str) -> String {
 /// Reads a record's name in a listing; `None` for heads and for what is not ours.
 pub fn parse_listing(name: &ObjectKey) -> Option<(RefName, SaveId)> {
     let (scope, rest) = name.as_str().strip_prefix("refs/")?.split_once('/')?;
-    let (key, save) = rest.rsplit_once("/~")?;
+    let (name, save) = rest.rsplit_once("/~")?;
+    let (key, part) = match name.split_once("/~p") {
+        Some((key, part)) => (key, Some(part)),
+        None => (name, None),
+    };
     let name = RefName {
         scope: Scope::new(decode(scope)?).ok()?,
         key: Key::new(decode(key)?).ok()?,
+        part: match part {
+            Some(part) => Some(Part::new(decode(part)?).ok()?),
+            None => None,
+        },
     };
     Some((name, save.parse().ok()?))
 }
@@ -213,9 +267,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_round_trip(scope in "[^\\p{C}]{1,14}", key in "[^\\p{C}]{1,60}") {
-            let name = RefName { scope: Scope::new(scope)?, key: Key::new(key)? };
+        fn names_round_trip(
+            scope in "[^\\p{C}]{1,14}",
+            key in "[^\\p{C}]{1,40}",
+            part in proptest::option::of("(~/|/)?[^\\p{C}/.~]{1,6}(/[^\\p{C}/.~]{1,3}){0,2}"),
+        ) {
+            let (scope, key) = (Scope::new(scope)?, Key::new(key)?);
+            let name = match part {
+                None => RefName::new(scope, key),
+                Some(part) => RefName::of_part(scope, key, Part::new(part)?)?,
+            };
             let save = SaveId::now();
+            prop_assert!(name.head().as_str().starts_with(&parts_prefix(&name.scope, &name.key)));
             prop_assert_eq!(parse_listing(&name.record(&save)), Some((name.clone(), save)));
             prop_assert_eq!(parse_listing(&name.head()), None);
             prop_assert!(name.record(&save).as_str().split('/').all(|part| part.len() <= 255));
@@ -225,7 +288,7 @@ mod tests {
         fn prefixes_stay_prefixes(key in "[^\\p{C}]{2,60}", cut in 0usize..60) {
             let scope = Scope::new("main")?;
             let prefix: String = key.chars().take(cut).collect();
-            let name = RefName { scope: scope.clone(), key: Key::new(key)? };
+            let name = RefName::new(scope.clone(), Key::new(key)?);
             prop_assert!(name.records().starts_with(&listing_prefix(&scope, &prefix)));
         }
     }
@@ -243,13 +306,34 @@ mod tests {
     #[test]
     fn one_key_never_lists_another() {
         let scope = Scope::new("main").unwrap();
-        let name = |key: &str| RefName {
-            scope: scope.clone(),
-            key: Key::new(key).unwrap(),
-        };
+        let name = |key: &str| RefName::new(scope.clone(), Key::new(key).unwrap());
         let longer = name("m2-1").record(&SaveId::now());
         assert!(!longer.as_str().starts_with(&name("m2-").records()));
         let nested = name("m2-/x").record(&SaveId::now());
         assert!(!nested.as_str().starts_with(&name("m2-").records()));
+    }
+
+    #[test]
+    fn a_part_is_not_the_key_and_not_another_part() {
+        let scope = Scope::new("main").unwrap();
+        let key = Key::new("m2-1").unwrap();
+        let part = |part: &str| {
+            RefName::of_part(scope.clone(), key.clone(), Part::new(part).unwrap()).unwrap()
+        };
+        let save = SaveId::now();
+        let record = part("~/.m2").record(&save);
+        assert_eq!(
+            record.as_str(),
+            format!("refs/main/m2-1/~p~7E~2F.m2/~{save}")
+        );
+        for other in [
+            RefName::new(scope.clone(), key.clone()),
+            part("~"),
+            part("~/.m"),
+        ] {
+            assert!(!record.as_str().starts_with(&other.records()), "{other}");
+        }
+        let long = Part::new("y".repeat(400)).unwrap();
+        assert!(RefName::of_part(scope, Key::new("x".repeat(401)).unwrap(), long).is_err());
     }
 }

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::name::RefName;
+use super::find::list_parts;
+use super::name::{Key, RefName, Scope};
 use super::record::Record;
 use super::resolve::list_saves;
 use crate::error::Result;
@@ -42,7 +43,17 @@ async fn remove_records(remote: &DynRemote, name: &RefName, saves: &[SaveId]) ->
     Ok(())
 }
 
-/// Deletes a key: all its records, then its head. Returns how many saves it had.
+/// Deletes a key with all its parts. Returns how many saves it had.
+pub async fn delete_key(remote: &DynRemote, scope: &Scope, key: &Key) -> Result<usize> {
+    let mut saves = 0;
+    for listed in list_parts(remote, scope, key).await? {
+        saves += delete(remote, &listed.name).await?;
+    }
+    Ok(saves)
+}
+
+/// Deletes a key of one path, or one part of a key: all its records, then its head. Returns how
+/// many saves it had.
 pub async fn delete(remote: &DynRemote, name: &RefName) -> Result<usize> {
     let saves = list_saves(remote, name).await?;
     remove_records(remote, name, &saves).await?;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::name::{Key, RefName, Scope};
+use super::part::Part;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
 use crate::layer::Summary;
@@ -79,6 +80,9 @@ pub struct Record {
     pub scope: Scope,
     /// The key.
     pub key: Key,
+    /// Which of the key's caches, where it has several.
+    #[serde(default, rename = "path", skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// The stack, the bottom layer first.
     pub layers: Vec<LayerInfo>,
     /// Saves of this key that are contained in this one.
@@ -107,6 +111,7 @@ impl Record {
             id: SaveId::now(),
             scope: name.scope,
             key: name.key,
+            part: name.part,
             layers,
             supersedes: Vec::new(),
             creator,
@@ -115,11 +120,12 @@ impl Record {
         }
     }
 
-    /// The key in its scope.
+    /// The key in its scope, and the part.
     pub fn name(&self) -> RefName {
         RefName {
             scope: self.scope.clone(),
             key: self.key.clone(),
+            part: self.part.clone(),
         }
     }
 

@@ -22,8 +22,27 @@ pub struct Wanted {
     pub key: Key,
     /// Prefixes of keys that will do, best first; of several matches the newest is taken.
     pub prefixes: Vec<String>,
+    /// For one part of a key: what [`find`](super::find) has chosen for all of them. `None` looks
+    /// for keys of one path.
+    #[serde(default)]
+    pub chosen: Option<Chosen>,
     /// Which layer of a stack the key is for, such as `base`; `None` for the top of one.
     pub role: Option<String>,
+}
+
+/// What one part is to come from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Chosen {
+    /// No key has any of the parts, or the key that was found lacks this one.
+    Nothing,
+    /// This part of the key that was found.
+    Part {
+        /// The part.
+        name: RefName,
+        /// How its key matched.
+        kind: MatchKind,
+    },
 }
 
 /// How a key was matched.
@@ -49,7 +68,7 @@ pub struct Resolved {
     pub records: Vec<Record>,
 }
 
-/// A key in a listing, with its saves.
+/// A key in a listing, or one of its parts, with its saves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// The key.
@@ -58,14 +77,20 @@ pub struct Listed {
     pub saves: Vec<SaveId>,
 }
 
-/// Lists keys that start with `prefix`, the one with the newest save first.
+/// Lists keys that start with `prefix`, the one with the newest save first. Each part of a key is
+/// an entry of its own.
 pub async fn list_keys(remote: &DynRemote, scope: &Scope, prefix: &str) -> Result<Vec<Listed>> {
     let objects = remote.list(&listing_prefix(scope, prefix)).await?;
-    let mut keys: BTreeMap<RefName, Vec<SaveId>> = BTreeMap::new();
-    for (name, save) in objects
+    let names = objects
         .iter()
-        .filter_map(|object| parse_listing(&object.key))
-    {
+        .filter_map(|object| parse_listing(&object.key));
+    Ok(group(names))
+}
+
+/// Gathers the saves of each name, and sorts the names by their newest saves.
+pub(super) fn group(names: impl Iterator<Item = (RefName, SaveId)>) -> Vec<Listed> {
+    let mut keys: BTreeMap<RefName, Vec<SaveId>> = BTreeMap::new();
+    for (name, save) in names {
         keys.entry(name).or_default().push(save);
     }
     let mut listed: Vec<_> = keys
@@ -76,7 +101,7 @@ pub async fn list_keys(remote: &DynRemote, scope: &Scope, prefix: &str) -> Resul
         })
         .collect();
     listed.sort_by_key(|listed| std::cmp::Reverse(listed.saves.last().copied()));
-    Ok(listed)
+    listed
 }
 
 /// Reads the records of one key: what the key means at this moment.
@@ -166,15 +191,21 @@ async fn records_of(
 /// scope, and the keys with each prefix. Within a scope the exact key comes first, then the
 /// prefixes in order; then the next scope.
 pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resolved>> {
+    match &wanted.chosen {
+        None => {}
+        Some(Chosen::Nothing) => return Ok(None),
+        Some(Chosen::Part { name, kind }) => {
+            let records = read_records(remote, name).await?;
+            let found = !records.is_empty();
+            return Ok(found.then(|| resolved(name.clone(), kind.clone(), records)));
+        }
+    }
     let wanted = Arc::new(wanted.clone());
     let in_scopes = (0..wanted.scopes.len()).map(|number| {
         let (remote, wanted) = (remote.clone(), wanted.clone());
         async move {
             let scope = wanted.scopes[number].clone();
-            let name = RefName {
-                scope: scope.clone(),
-                key: wanted.key.clone(),
-            };
+            let name = RefName::new(scope.clone(), wanted.key.clone());
             let prefixes = wanted.prefixes.clone().into_iter().map(|prefix| {
                 let (remote, scope) = (remote.clone(), scope.clone());
                 async move { (list_keys(&remote, &scope, &prefix).await, prefix) }
@@ -189,7 +220,8 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
             return Ok(Some(resolved(name, MatchKind::Exact, records)));
         }
         for (listed, prefix) in prefixes {
-            for candidate in listed? {
+            let of_one_path = |listed: &Listed| listed.name.part.is_none();
+            for candidate in listed?.into_iter().filter(of_one_path) {
                 let records = records_of(remote, &candidate.name, candidate.saves, None).await?;
                 if !records.is_empty() {
                     return Ok(Some(resolved(

@@ -99,10 +99,7 @@ mod tests {
     }
 
     fn record(time: u64, layers: &[u8], supersedes: &[u64]) -> Record {
-        let name = RefName {
-            scope: Scope::new("s").unwrap(),
-            key: Key::new("k").unwrap(),
-        };
+        let name = RefName::new(Scope::new("s").unwrap(), Key::new("k").unwrap());
         let layers = layers.iter().copied().map(layer).collect();
         let mut record = Record::new(name, layers, Creator::default(), Platform::default());
         record.id = SaveId {
@@ -147,10 +144,7 @@ mod tests {
         };
         let record = record(1, &[], &[]);
         Some(Resolved {
-            name: RefName {
-                scope: record.scope,
-                key: record.key,
-            },
+            name: record.name(),
             kind: super::super::MatchKind::Exact,
             layers: layers.iter().map(with_role).collect(),
             records: Vec::new(),
@@ -163,6 +157,7 @@ mod tests {
             key: Key::new("k").unwrap(),
             prefixes: Vec::new(),
             role: role.map(str::to_owned),
+            chosen: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::exclude::{Exclude, as_path, join};
 use super::tree::{FileContent, Node, NodeKind, Stamp, Tree};
 use crate::error::Result;
 use crate::layer::{Content, mode};
@@ -11,11 +12,12 @@ use crate::stack::{Ino, Stack};
 /// what the old place has in the stack, changed by the entries they list themselves.
 ///
 /// `redirects` names, by node, where the lower part is: an absolute path, or a name next to the
-/// directory itself. Only metadata is copied.
+/// directory itself. Only metadata is copied, and not of what is left out at the new place.
 pub fn graft_redirects(
     tree: &mut Tree,
     redirects: &HashMap<usize, Vec<u8>>,
     stack: &Stack,
+    exclude: &dyn Exclude,
 ) -> Result<()> {
     // Where each directory's lower part is; parents come before their children.
     let mut lower: HashMap<usize, Option<Ino>> = HashMap::from([(0, Some(Ino::ROOT))]);
@@ -32,7 +34,7 @@ pub fn graft_redirects(
             }
         };
         lower.insert(node, origin);
-        graft(tree, node, origin, redirects, stack)?;
+        graft(tree, node, origin, redirects, stack, exclude)?;
     }
     Ok(())
 }
@@ -61,6 +63,7 @@ fn graft(
     origin: Option<Ino>,
     redirects: &HashMap<usize, Vec<u8>>,
     stack: &Stack,
+    exclude: &dyn Exclude,
 ) -> Result<()> {
     let mut pending = vec![(node, origin)];
     let mut linked: HashMap<Ino, usize> = HashMap::new();
@@ -94,6 +97,7 @@ fn graft(
                         pending.push((child, Some(ino)));
                     }
                 }
+                None if is_excluded(tree, node, &name, stack, ino, exclude)? => {}
                 None => {
                     let child = tree.nodes.len();
                     let new = known_node(stack, ino, name, node, linked.get(&ino).copied())?;
@@ -123,6 +127,23 @@ fn graft(
         }
     }
     Ok(())
+}
+
+/// Whether an entry of the stack is left out at its place in the tree.
+fn is_excluded(
+    tree: &Tree,
+    parent: usize,
+    name: &[u8],
+    stack: &Stack,
+    ino: Ino,
+    exclude: &dyn Exclude,
+) -> Result<bool> {
+    if exclude.is_empty() {
+        return Ok(false);
+    }
+    let directory = stack.attr(ino)?.kind() == mode::DIRECTORY;
+    let path = join(&tree.path(parent), name);
+    Ok(exclude.excludes(as_path(&path), directory))
 }
 
 /// A node for an entry of the stack.

@@ -11,6 +11,7 @@
 
 mod batch;
 mod delta;
+mod exclude;
 mod graft;
 mod layer;
 mod pipeline;
@@ -23,6 +24,7 @@ mod tree;
 mod xattrs;
 
 pub use delta::{Baseline, Deletions, Delta, diff};
+pub use exclude::{Everything, Exclude, remove_excluded};
 pub use graft::graft_redirects;
 pub use layer::build_layer;
 pub use pipeline::{Packed, pack_files};

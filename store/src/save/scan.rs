@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
+use super::exclude::Exclude;
 use super::progress::Progress;
 use super::tree::{FileContent, Node, NodeKind, Stamp, Tree};
 use super::xattrs;
@@ -86,6 +87,12 @@ struct RawEntry {
     directory: Option<usize>,
 }
 
+impl RawEntry {
+    fn is_directory(&self) -> bool {
+        self.stat.st_mode & mode::TYPE == mode::DIRECTORY && self.mark != Mark::Whiteout
+    }
+}
+
 /// A directory that was read.
 struct Listed {
     xattrs: Xattrs,
@@ -101,10 +108,11 @@ struct Queue {
     failed: Option<Error>,
 }
 
-/// Scans everything below `root`.
+/// Scans everything below `root` that is not left out.
 pub fn scan(
     root: BorrowedFd<'_>,
     reading: &dyn Reading,
+    exclude: &dyn Exclude,
     progress: &dyn Progress,
 ) -> Result<Scanned> {
     let queue = Mutex::new(Queue {
@@ -117,7 +125,7 @@ pub fn scan(
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(root, reading, progress, &queue, &changed));
+            scope.spawn(|| work(root, (reading, exclude), progress, &queue, &changed));
         }
     });
     let queue = queue.into_inner();
@@ -133,7 +141,7 @@ pub fn scan(
 
 fn work(
     root: BorrowedFd<'_>,
-    reading: &dyn Reading,
+    how: (&dyn Reading, &dyn Exclude),
     progress: &dyn Progress,
     queue: &Mutex<Queue>,
     changed: &Condvar,
@@ -156,16 +164,14 @@ fn work(
         };
         state.active += 1;
         drop(state);
-        let listed = list(root, &path, reading);
+        let listed = list(root, &path, how);
         let mut state = queue.lock();
         state.active -= 1;
         let before = state.pending.len();
         match listed {
             Ok(mut directory) => {
                 for entry in &mut directory.entries {
-                    let plain_directory = entry.stat.st_mode & mode::TYPE == mode::DIRECTORY
-                        && entry.mark != Mark::Whiteout;
-                    if plain_directory {
+                    if entry.is_directory() {
                         let number = state.listed.len();
                         state.listed.push(None);
                         entry.directory = Some(number);
@@ -187,7 +193,11 @@ fn work(
 }
 
 /// Reads one directory.
-fn list(root: BorrowedFd<'_>, path: &std::path::Path, reading: &dyn Reading) -> Result<Listed> {
+fn list(
+    root: BorrowedFd<'_>,
+    path: &std::path::Path,
+    (reading, exclude): (&dyn Reading, &dyn Exclude),
+) -> Result<Listed> {
     let shown = if path.as_os_str().is_empty() {
         std::path::Path::new(".")
     } else {
@@ -211,6 +221,7 @@ fn list(root: BorrowedFd<'_>, path: &std::path::Path, reading: &dyn Reading) -> 
         }
         let at = || path.join(OsStr::from_bytes(name.to_bytes()));
         match read_entry(&directory, name, reading) {
+            Ok(entry) if exclude.excludes(&at(), entry.is_directory()) => {}
             Ok(entry) => entries.push(entry),
             // Gone between the listing and the look: as if it had gone before.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

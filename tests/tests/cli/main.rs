@@ -16,6 +16,10 @@ mod mounts;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod paths;
+#[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod real_tools;
 #[cfg(test)]
 mod save;

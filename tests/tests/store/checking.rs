@@ -22,10 +22,7 @@ struct Repository {
 }
 
 fn name(scope: &str, key: &str) -> RefName {
-    RefName {
-        scope: Scope::new(scope).unwrap(),
-        key: Key::new(key).unwrap(),
-    }
+    RefName::new(Scope::new(scope).unwrap(), Key::new(key).unwrap())
 }
 
 /// Two keys on a common base, and a third that has nothing to do with them.

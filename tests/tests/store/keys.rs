@@ -25,10 +25,7 @@ struct Keys {
 }
 
 fn name(key: &str) -> RefName {
-    RefName {
-        scope: Scope::new("main").unwrap(),
-        key: Key::new(key).unwrap(),
-    }
+    RefName::new(Scope::new("main").unwrap(), Key::new(key).unwrap())
 }
 
 fn layer(number: u8) -> LayerInfo {
@@ -95,6 +92,7 @@ impl Keys {
             scopes: vec![Scope::new("main").unwrap()],
             key: Key::new(key).unwrap(),
             prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
+            chosen: None,
             role: None,
         };
         self.runtime.block_on(refs::resolve(&self.remote, &wanted))

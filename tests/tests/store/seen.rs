@@ -8,13 +8,17 @@ use std::time::{Duration, SystemTime};
 use cachefs_store::frame::{ChunkLocation, Codec, FrameLocation};
 use cachefs_store::id::{ChunkId, FrameHash, PackId, RepoId};
 use cachefs_store::pack::PackRef;
-use cachefs_store::save::{FileContent, NodeKind, Packed, PlainFiles, Seen, Silent, Tree, scan};
+use cachefs_store::save::{
+    Everything, FileContent, NodeKind, Packed, PlainFiles, Seen, Silent, Tree, scan,
+};
 
 const CONTENT: &[u8] = b"content";
 
 fn scanned(directory: &Path) -> Tree {
     let root = File::open(directory).unwrap();
-    scan(root.as_fd(), &PlainFiles, &Silent).unwrap().tree
+    scan(root.as_fd(), &PlainFiles, &Everything, &Silent)
+        .unwrap()
+        .tree
 }
 
 /// What every file in these tests is made of.

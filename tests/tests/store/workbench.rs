@@ -13,7 +13,7 @@ use cachefs_store::refs::{Creator, Key, LayerInfo};
 use cachefs_store::remote::{DynRemote, FileRemote, PutMode};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Deletions, Delta, Packed, PlainFiles, Silent, StoreTarget, build_layer,
+    Baseline, Deletions, Delta, Everything, Packed, PlainFiles, Silent, StoreTarget, build_layer,
     confirm_unchanged, diff, pack_files, scan,
 };
 use cachefs_store::stack::Stack;
@@ -86,7 +86,7 @@ impl Workbench {
 
     pub(crate) fn save_with(&self, directory: &Path, base: &Stack, deletions: Deletions) -> Saved {
         let root = File::open(directory).unwrap();
-        let mut scanned = scan(root.as_fd(), &PlainFiles, &Silent).unwrap();
+        let mut scanned = scan(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap();
         let packed = pack_files(
             root.as_fd(),
             &mut scanned.tree,

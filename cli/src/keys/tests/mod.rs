@@ -66,7 +66,7 @@ impl Bench {
             env: &self.env,
             now: UNIX_EPOCH + Duration::from_millis(1_700_000_000_900),
             allow_missing: self.allow_missing,
-            skip: &self.skip,
+            skip: &|path| self.skip.iter().any(|skip| skip == path),
         };
         expand(template, &context)
     }

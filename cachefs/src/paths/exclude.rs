@@ -1,0 +1,127 @@
+//! Exclusions: what a save leaves out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cachefs_store::save::Exclude;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::places::Places;
+use crate::error::{Error, Result};
+
+/// One exclusion.
+#[derive(Debug)]
+struct Exclusion {
+    /// Matches absolute paths.
+    absolute: GlobSet,
+    /// Matches paths relative to a cached directory.
+    relative: GlobSet,
+    /// It was written with a `/` at its end.
+    only_directories: bool,
+}
+
+/// All exclusions of a cache.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Exclusions(Arc<Vec<Exclusion>>);
+
+/// The exclusions, as the save of one directory sees them.
+#[derive(Debug)]
+struct Below {
+    root: PathBuf,
+    exclusions: Exclusions,
+}
+
+/// Compiles a pattern in which `*` stops at `/`.
+pub(super) fn compile(written: &str, globs: &[String]) -> Result<GlobSet> {
+    let bad = |error: globset::Error| {
+        Error::usage(
+            format!("bad pattern `{written}`: {}", error.kind()),
+            "patterns know `*`, `**`, `?`, `[a-z]`, `{a,b}` and a leading `!`",
+        )
+    };
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        let glob = GlobBuilder::new(glob).literal_separator(true).build();
+        set.add(glob.map_err(bad)?);
+    }
+    set.build().map_err(bad)
+}
+
+/// A pattern below a directory whose own name is no pattern.
+pub(super) fn below(base: &Path, pattern: &str) -> String {
+    let base = globset::escape(&base.to_string_lossy());
+    format!("{}/{pattern}", base.trim_end_matches('/'))
+}
+
+impl Exclusions {
+    /// Compiles exclusions, which are written here without their `!`.
+    pub(super) fn new(written: &[&str], places: &Places) -> Result<Self> {
+        let exclusions = written
+            .iter()
+            .map(|written| Exclusion::new(written, places))
+            .collect::<Result<_>>()?;
+        Ok(Self(Arc::new(exclusions)))
+    }
+
+    /// Whether a cached directory itself is left out, because it or what it is in matches.
+    pub(super) fn covers(&self, directory: &Path) -> bool {
+        directory.ancestors().any(|ancestor| {
+            self.0
+                .iter()
+                .any(|exclusion| exclusion.absolute.is_match(ancestor))
+        })
+    }
+
+    /// What is left out of the save of one directory.
+    pub(super) fn below(&self, root: &Path) -> Arc<dyn Exclude> {
+        Arc::new(Below {
+            root: root.to_owned(),
+            exclusions: self.clone(),
+        })
+    }
+}
+
+impl Exclusion {
+    fn new(written: &str, places: &Places) -> Result<Self> {
+        let only_directories = written.ends_with('/');
+        let (base, rest) = places.split(written.trim_end_matches('/'))?;
+        let rest = rest.trim_start_matches("./");
+        if rest.is_empty() || rest.split('/').any(|name| name == "..") {
+            return Err(Error::usage(
+                format!("`!{written}` cannot be used: it is empty or has `..` in it"),
+                "write what is to be left out, such as `!**/*.log`",
+            ));
+        }
+        let from_workspace = !written.starts_with(['/', '~']);
+        // As in .gitignore: a name alone counts at any depth.
+        let rest = if from_workspace && !rest.contains('/') {
+            format!("**/{rest}")
+        } else {
+            rest.to_owned()
+        };
+        let relative = if from_workspace {
+            vec![rest.clone()]
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            absolute: compile(written, &[below(&base, &rest)])?,
+            relative: compile(written, &relative)?,
+            only_directories,
+        })
+    }
+}
+
+impl Exclude for Below {
+    fn excludes(&self, path: &Path, directory: bool) -> bool {
+        let absolute = self.root.join(path);
+        self.exclusions.0.iter().any(|exclusion| {
+            (directory || !exclusion.only_directories)
+                && (exclusion.relative.is_match(path) || exclusion.absolute.is_match(&absolute))
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.exclusions.0.is_empty()
+    }
+}

@@ -1,0 +1,23 @@
+//! The paths of a cache: what the user wrote, and the directories that it means.
+//!
+//! A cache has one path or several, patterns, and exclusions:
+//!
+//! | written | means |
+//! | --- | --- |
+//! | `target`, `~/.m2`, `/var/cache/x` | this directory |
+//! | `packages/*/node_modules`, `**/build` | every directory that matches, and nothing inside of those |
+//! | `!**/*.log`, `!~/.m2/repository/com/acme`, `!tmp/` | not this, nor what is in it |
+//!
+//! One plain path is a cache by itself: its ref is the key alone, wherever the path may be.
+//! Otherwise each directory is a cache of its own under the key, named by its [`Part`].
+
+mod exclude;
+mod places;
+mod set;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use places::Places;
+pub use set::{Directory, OnDisk, PathSet};

@@ -1,0 +1,64 @@
+//! Looking for what a restore would take, without restoring it.
+
+use std::time::{Duration, Instant};
+
+use cachefs_store::refs::{self, Wanted};
+use cachefs_store::remote::{DynRemote, RetryPolicy, Traffic, open};
+use tokio::runtime::Runtime;
+
+use super::{Outcome, Report, RestoreOptions, miss};
+use crate::error::{Error, Result};
+use crate::rpc::Restored;
+
+/// Finds the stack that a restore with these options would show; touches nothing on this machine.
+pub fn look_up(options: &RestoreOptions) -> Result<Report> {
+    let started = Instant::now();
+    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
+    let policy = options
+        .deadline
+        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let remote = open(&options.remote, policy)?;
+    let found = runtime.block_on(resolve(&remote.remote, &options.wanted))?;
+    let path = std::path::absolute(&options.path).map_err(Error::io("find", &options.path))?;
+    let outcome = if found.layers.is_empty() {
+        Outcome::Miss
+    } else {
+        Outcome::Found
+    };
+    Ok(Report {
+        outcome,
+        traffic: remote.traffic(),
+        elapsed: started.elapsed(),
+        ..miss(path, found)
+    })
+}
+
+impl Report {
+    /// A restore that did nothing: [`Outcome::Miss`] when no key has any of a cache's several paths,
+    /// or [`Outcome::Skipped`].
+    pub fn nothing(outcome: Outcome, path: std::path::PathBuf, keys: usize) -> Self {
+        Self {
+            outcome,
+            path,
+            matched: vec![None; keys],
+            layers: Vec::new(),
+            traffic: Traffic::default(),
+            notes: Vec::new(),
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
+/// Resolves every key, in this process.
+pub(super) async fn resolve(remote: &DynRemote, wanted: &[Wanted]) -> Result<Restored> {
+    let mut matched = Vec::new();
+    for wanted in wanted {
+        matched.push(refs::resolve(remote, wanted).await?);
+    }
+    Ok(Restored {
+        layers: refs::stack(wanted, &matched),
+        matched,
+        view: None,
+        traffic: Traffic::default(),
+    })
+}

@@ -1,0 +1,108 @@
+//! Caches of several paths: which directories a restore has to show, and from which key.
+
+use cachefs_store::refs::{self, Chosen, Found, Part, RefName, Wanted};
+use cachefs_store::remote::{DynRemote, RetryPolicy, open};
+use tokio::runtime::Runtime;
+
+use super::{Mode, RestoreOptions};
+use crate::error::{Error, Result};
+use crate::paths::{Directory, PathSet};
+use crate::rpc::{Client, Find};
+use crate::store_dir::StoreDir;
+
+/// What the keys hold of a cache's paths.
+#[derive(Debug, Default)]
+pub struct FoundDirectories {
+    /// For each key, what was found.
+    pub found: Vec<Option<Found>>,
+    /// The directories to restore, none of them in another, with what [`RestoreOptions::wanted`] is
+    /// to say for each. All of them come from the keys in `found`.
+    pub directories: Vec<(Directory, Vec<Wanted>)>,
+}
+
+/// Finds out what to restore for a cache of several paths.
+///
+/// `options` are those of a restore; its path is not looked at. What the keys hold decides, not
+/// what is on disk. One round of requests, whatever the number of directories.
+pub fn find_directories(
+    store: &StoreDir,
+    options: &RestoreOptions,
+    paths: &PathSet,
+) -> Result<FoundDirectories> {
+    let found = if options.mode == Mode::Copy {
+        let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
+        let policy = options
+            .deadline
+            .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+        let remote = open(&options.remote, policy)?;
+        runtime.block_on(find_parts(&remote.remote, &options.wanted, paths))?
+    } else {
+        Client::connect(store)?.find(Find {
+            remote: options.remote.clone(),
+            deadline_ms: options.deadline_ms(),
+            wanted: options.wanted.clone(),
+            paths: paths.written().to_vec(),
+            places: paths.places().clone(),
+        })?
+    };
+    let parts = found.iter().flatten().flat_map(|found| &found.parts);
+    let directories = paths
+        .directories(parts.flatten().cloned())?
+        .into_iter()
+        .map(|directory| {
+            let wanted = choose(&options.wanted, &found, &directory)?;
+            Ok((directory, wanted))
+        })
+        .collect::<Result<_>>()?;
+    Ok(FoundDirectories { found, directories })
+}
+
+/// Binds each key to what was found for it.
+fn choose(
+    wanted: &[Wanted],
+    found: &[Option<Found>],
+    directory: &Directory,
+) -> Result<Vec<Wanted>> {
+    wanted
+        .iter()
+        .zip(found)
+        .map(|(wanted, found)| {
+            let chosen = match (found, &directory.part) {
+                (Some(found), Some(part)) if found.parts.contains(&directory.part) => {
+                    let (scope, key) = (found.scope.clone(), found.key.clone());
+                    Chosen::Part {
+                        name: RefName::of_part(scope, key, part.clone())?,
+                        kind: found.kind.clone(),
+                    }
+                }
+                _ => Chosen::Nothing,
+            };
+            Ok(Wanted {
+                chosen: Some(chosen),
+                ..wanted.clone()
+            })
+        })
+        .collect()
+}
+
+/// Finds, for each key, the best match that holds any of the paths; all at the same time.
+pub(crate) async fn find_parts(
+    remote: &DynRemote,
+    wanted: &[Wanted],
+    paths: &PathSet,
+) -> Result<Vec<Option<Found>>> {
+    let mut lookups = tokio::task::JoinSet::new();
+    for (number, wanted) in wanted.iter().cloned().enumerate() {
+        let (remote, paths) = (remote.clone(), paths.clone());
+        lookups.spawn(async move {
+            let accepts = |part: Option<&Part>| part.is_some_and(|part| paths.accepts(part));
+            (number, refs::find(&remote, &wanted, accepts).await)
+        });
+    }
+    let mut found = vec![None; wanted.len()];
+    while let Some(joined) = lookups.join_next().await {
+        let (number, key) = joined.map_err(|_| cachefs_store::Error::Cancelled)?;
+        found[number] = key?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,169 @@
+//! An end to waiting: no restore and no save ever hangs a job.
+//!
+//! The work is done on threads of its own. When its time is over it is asked to stop, and if some of
+//! it does not (a kernel, a file server or the daemon may not answer at all), it is left behind:
+//! nothing that is half done is visible at any moment, and such a thread does nothing more once
+//! it finds that it is late.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use cachefs_store::ErrorKind;
+
+use crate::progress::{Display, Handle};
+
+/// How long the work may take to stop when its time is over.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How much time the work has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit {
+    /// From the start.
+    pub(super) whole: Duration,
+    /// From the start, once files are being read or written.
+    pub(super) with_files: Duration,
+}
+
+impl Limit {
+    /// The longest of all, so that no cache cuts another short.
+    pub(super) fn longest(limits: impl IntoIterator<Item = Self>) -> Self {
+        let zero = Self {
+            whole: Duration::ZERO,
+            with_files: Duration::ZERO,
+        };
+        limits.into_iter().fold(zero, |a, b| Self {
+            whole: a.whole.max(b.whole),
+            with_files: a.with_files.max(b.with_files),
+        })
+    }
+
+    /// How much it is by now.
+    pub(super) fn now(&self, display: &Handle) -> Duration {
+        if display.is_busy() {
+            self.with_files
+        } else {
+            self.whole
+        }
+    }
+}
+
+/// Whether an error says no more than that the work was asked to stop.
+pub(super) fn is_cancellation(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<cachefs::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::Cancelled)
+}
+
+/// What the working threads tell.
+pub(super) enum News<A, T> {
+    /// This is all there is to do.
+    Planned(Vec<A>),
+    /// A piece of it is done.
+    Done(usize, T),
+    /// All is done, or nothing could be tried.
+    Over(anyhow::Result<()>),
+}
+
+/// Does work within its time; returns the result of every piece in the order of the plan.
+///
+/// For each piece that was not done in time, and for `unplanned` when there was no plan yet, `late`
+/// makes the result.
+///
+/// # Errors
+///
+/// What the work fails with before it has a plan.
+pub(super) fn within<A: Send + 'static, T: Send + 'static>(
+    display: &Display,
+    limit: Limit,
+    work: impl FnOnce(&Handle, &Sender<News<A, T>>) -> anyhow::Result<()> + Send + 'static,
+    unplanned: impl FnOnce() -> Vec<A>,
+    late: impl Fn(A, Duration) -> T,
+) -> anyhow::Result<Vec<T>> {
+    let handle = display.handle();
+    let (sender, news) = channel();
+    let thread = std::thread::Builder::new().name("work".to_owned()).spawn({
+        let handle = handle.clone();
+        move || {
+            let outcome = work(&handle, &sender);
+            // The receiver is gone only if this came too late.
+            let _ = sender.send(News::Over(outcome));
+        }
+    })?;
+    let mut state = State {
+        plan: None,
+        done: Vec::new(),
+    };
+    let allowed = match state.collect(&news, limit, &handle)? {
+        Some(Ended::InTime) => return Ok(state.finish(|_| None)),
+        Some(Ended::Panicked) => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => return Ok(state.finish(|_| None)),
+        },
+        None => limit.now(&handle),
+    };
+    state.plan.get_or_insert_with(unplanned);
+    Ok(state.finish(|about| Some(late(about, allowed))))
+}
+
+struct State<A, T> {
+    plan: Option<Vec<A>>,
+    done: Vec<(usize, T)>,
+}
+
+enum Ended {
+    InTime,
+    /// The thread is gone without a word.
+    Panicked,
+}
+
+impl<A, T> State<A, T> {
+    /// Takes in news until all is done; `None` when the time was over before.
+    fn collect(
+        &mut self,
+        news: &Receiver<News<A, T>>,
+        limit: Limit,
+        handle: &Handle,
+    ) -> anyhow::Result<Option<Ended>> {
+        let started = Instant::now();
+        let mut asked_to_stop = None;
+        loop {
+            let end = match asked_to_stop {
+                None => started + limit.now(handle),
+                Some(asked) => asked + GRACE,
+            };
+            match news.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(News::Planned(plan)) => self.plan = Some(plan),
+                Ok(News::Done(number, result)) => self.done.push((number, result)),
+                Ok(News::Over(outcome)) => {
+                    outcome?;
+                    return Ok(Some(Ended::InTime));
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(Some(Ended::Panicked)),
+                Err(RecvTimeoutError::Timeout) => {
+                    // It may have got to the files meanwhile, which gives it more time.
+                    if asked_to_stop.is_none() && started + limit.now(handle) > Instant::now() {
+                        continue;
+                    }
+                    if asked_to_stop.is_some() {
+                        return Ok(None);
+                    }
+                    handle.too_late();
+                    asked_to_stop = Some(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// The results, in the order of the plan, with `absent` for those that are missing.
+    fn finish(mut self, absent: impl Fn(A) -> Option<T>) -> Vec<T> {
+        let mut results = Vec::new();
+        for (number, about) in self.plan.unwrap_or_default().into_iter().enumerate() {
+            let done = self.done.iter().position(|(done, _)| *done == number);
+            match done {
+                Some(at) => results.push(self.done.swap_remove(at).1),
+                None => results.extend(absent(about)),
+            }
+        }
+        results
+    }
+}

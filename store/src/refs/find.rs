@@ -1,0 +1,94 @@
+//! Finding the key that all parts of a restore come from.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::{Key, Scope, parse_listing, parts_prefix};
+use super::part::Part;
+use super::resolve::{Listed, MatchKind, Wanted, group, list_keys};
+use crate::error::Result;
+use crate::remote::DynRemote;
+use crate::task::join_all;
+
+/// A key that has at least one wanted part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Whose it is.
+    pub scope: Scope,
+    /// The key.
+    pub key: Key,
+    /// How it matched.
+    pub kind: MatchKind,
+    /// Those of its parts that are wanted, sorted; `None` stands for a key of one path.
+    pub parts: Vec<Option<Part>>,
+}
+
+/// Finds the best key that has any part that `accepts` takes, and which of them it has.
+///
+/// In a scope the key itself comes first, then the prefixes in their order, and of one prefix's
+/// keys the newest; then the next scope. All of it is asked for at once, in one round of
+/// listings. A key that has only some of the wanted parts is taken all the same: what is missing
+/// is not filled in from another key, because the parts of a build belong together.
+pub async fn find(
+    remote: &DynRemote,
+    wanted: &Wanted,
+    accepts: impl Fn(Option<&Part>) -> bool,
+) -> Result<Option<Found>> {
+    let wanted = Arc::new(wanted.clone());
+    let in_scopes = wanted.scopes.iter().cloned().map(|scope| {
+        let (remote, wanted) = (remote.clone(), Arc::clone(&wanted));
+        async move {
+            let prefixes = wanted.prefixes.iter().cloned().map(|prefix| {
+                let (remote, scope) = (remote.clone(), scope.clone());
+                async move { (list_keys(&remote, &scope, &prefix).await, prefix) }
+            });
+            let exact = list_parts(&remote, &scope, &wanted.key);
+            tokio::join!(exact, join_all(prefixes))
+        }
+    });
+    for (exact, prefixes) in join_all(in_scopes).await {
+        if let Some(found) = best(&exact?, &MatchKind::Exact, &accepts) {
+            return Ok(Some(found));
+        }
+        for (listed, prefix) in prefixes {
+            if let Some(found) = best(&listed?, &MatchKind::Prefix(prefix), &accepts) {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The first key of a list, newest first, that has a wanted part.
+fn best(
+    listed: &[Listed],
+    kind: &MatchKind,
+    accepts: impl Fn(Option<&Part>) -> bool,
+) -> Option<Found> {
+    let is_wanted = |listed: &&Listed| accepts(listed.name.part.as_ref());
+    let first = &listed.iter().find(is_wanted)?.name;
+    let mut parts: Vec<_> = listed
+        .iter()
+        .filter(|other| (&other.name.scope, &other.name.key) == (&first.scope, &first.key))
+        .filter(is_wanted)
+        .map(|listed| listed.name.part.clone())
+        .collect();
+    parts.sort();
+    Some(Found {
+        scope: first.scope.clone(),
+        key: first.key.clone(),
+        kind: kind.clone(),
+        parts,
+    })
+}
+
+/// Lists what one key has, the newest first: its parts, or the one cache of a key without any.
+pub async fn list_parts(remote: &DynRemote, scope: &Scope, key: &Key) -> Result<Vec<Listed>> {
+    let objects = remote.list(&parts_prefix(scope, key)).await?;
+    let names = objects
+        .iter()
+        .filter_map(|object| parse_listing(&object.key))
+        .filter(|(name, _)| name.key == *key);
+    Ok(group(names))
+}

@@ -1,0 +1,86 @@
+//! Parts: the caches of a key that holds several paths.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::encode;
+use crate::error::{Error, Result};
+
+/// The encoded part has at most this many bytes.
+const MAX_ENCODED: usize = 600;
+
+/// Which of a key's caches: the path it belongs at, in a form that other machines share.
+///
+/// A path below the workspace is relative to it, one below the home directory starts with `~/`,
+/// any other is absolute; `.` and `~` are the two directories themselves. There is no `.` or `..`
+/// in it, no empty name and no control character. A key of one path has no part.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Part(String);
+
+impl Part {
+    /// Checks a part.
+    pub fn new(text: impl Into<String>) -> Result<Self> {
+        let text = text.into();
+        let names = text
+            .strip_prefix("~/")
+            .or_else(|| text.strip_prefix('/'))
+            .unwrap_or(&text);
+        let is_name = |name: &str| !matches!(name, "" | "." | "..");
+        let is_path = matches!(text.as_str(), "." | "~" | "/") || names.split('/').all(is_name);
+        let problem = if !is_path {
+            "has empty names, `.` or `..` in it".to_owned()
+        } else if let Some(bad) = text.chars().find(|c| c.is_control()) {
+            format!("has the control character {bad:?}")
+        } else if encode(&text).len() > MAX_ENCODED {
+            format!("takes more than {MAX_ENCODED} bytes once written as an object name")
+        } else {
+            return Ok(Self(text));
+        };
+        Err(Error::InvalidName(format!("the path `{text}` {problem}")))
+    }
+
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Part {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        Self::new(text)
+    }
+}
+
+impl From<Part> for String {
+    fn from(part: Part) -> Self {
+        part.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_normal_paths() {
+        for good in [".", "~", "/", "a", "a/b", "~/.m2", "/var/cache/x", "a b/ü"] {
+            assert!(Part::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "", "..", "a/..", "~/../x", "/a//b", "a/", "~/", "a/./b", "a\nb",
+        ] {
+            assert!(Part::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(Part::new("x".repeat(600)).is_ok());
+        assert!(Part::new("x".repeat(601)).is_err());
+    }
+}

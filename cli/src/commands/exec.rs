@@ -1,9 +1,9 @@
 //! `cachefs exec`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use cachefs::mounts::unmount;
+use cachefs::mounts::{Records, unmount};
 use cachefs::restore::Outcome;
 use clap::{Args, ValueEnum};
 
@@ -159,14 +159,7 @@ impl ExecArgs {
             // What is mounted was mounted from it, so it could be opened a moment ago.
             return;
         };
-        let mut paths: Vec<_> = restored
-            .iter()
-            .filter_map(|one| {
-                let report = one.result.as_ref().ok()?;
-                let is_ours = matches!(report.outcome, Outcome::Mounted | Outcome::Remounted);
-                is_ours.then_some(&report.path)
-            })
-            .collect();
+        let mut paths: Vec<&Path> = ours(restored).collect();
         // Those within others first.
         paths.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
         for path in paths {
@@ -188,6 +181,15 @@ impl ExecArgs {
     }
 }
 
+/// The paths that this command has mounted.
+fn ours(restored: &[Restored]) -> impl Iterator<Item = &Path> {
+    restored.iter().filter_map(|one| {
+        let report = one.result.as_ref().ok()?;
+        let is_ours = matches!(report.outcome, Outcome::Mounted | Outcome::Remounted);
+        is_ours.then_some(report.path.as_path())
+    })
+}
+
 /// Says what went wrong with the cache; returns the exit code.
 fn tell(global: &Global, error: &anyhow::Error) -> u8 {
     let failure = failure(error, !global.strict_errors);
@@ -204,9 +206,14 @@ fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<(Vec<Restored>, 
             output::path(&path)
         ));
     }
+    let records = Records::new(&store);
     let mut paths = Vec::new();
     for path in caches.iter().flat_map(|cache| &cache.paths) {
-        paths.push(std::path::absolute(path)?);
+        let path = std::path::absolute(path)?;
+        // What an earlier command restored is not ours to unmount.
+        if records.get(&path)?.is_none() {
+            paths.push(path);
+        }
     }
     let mut claim = Claim::new(&store, &paths)?;
     let display = Display::start("copying")?;
@@ -214,8 +221,10 @@ fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<(Vec<Restored>, 
     display.release();
     let restored = restored?;
     // What patterns stand for is known only now.
-    let mounted = restored.iter().filter_map(|one| one.result.as_ref().ok());
-    claim.add(mounted.map(|report| report.path.as_path()))?;
+    if let Err(error) = claim.add(ours(&restored)) {
+        // It matters only if this process is killed, so it is no reason to go without the mounts.
+        tracing::info!("{error:#}");
+    }
     Ok((restored, claim))
 }
 

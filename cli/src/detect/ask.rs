@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long a tool may take to answer. Those that are asked need a tenth of it.
-const LIMIT: Duration = Duration::from_secs(3);
+/// How long a tool may take to answer. Those that are asked need less than a tenth of it.
+const LIMIT: Duration = Duration::from_secs(5);
 /// How often a tool that has answered is looked at until it has ended.
 const POLL: Duration = Duration::from_millis(2);
 /// No path is longer.
@@ -103,6 +103,11 @@ impl Installed {
             }
             std::thread::sleep(POLL);
         }
+        tracing::warn!(
+            "{} did not say within {} s where its cache is; the default is taken",
+            program.display(),
+            LIMIT.as_secs()
+        );
         // With all that it started: a tool is often a script that runs another program.
         let group = rustix::process::Pid::from_child(&child);
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);

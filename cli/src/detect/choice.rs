@@ -75,6 +75,7 @@ impl Choice {
         let installed = Installed::new(&workspace, &home);
         let ask: &dyn Ask = if self.no_ask { &Nobody } else { &installed };
         let host = Host {
+            is_root: rustix::process::geteuid().is_root(),
             account: account_home().unwrap_or_else(|| home.clone()),
             home,
             env: &env,

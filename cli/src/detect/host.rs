@@ -14,6 +14,8 @@ pub(crate) struct Host<'a> {
     /// The home directory by the table of users, absolute: Java knows no other, whatever `HOME`
     /// says.
     pub(crate) account: PathBuf,
+    /// Whether we are root, for which some tools have places of their own.
+    pub(crate) is_root: bool,
     /// The environment.
     pub(crate) env: &'a BTreeMap<String, String>,
     /// How installed tools are asked.

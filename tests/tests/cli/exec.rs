@@ -177,7 +177,23 @@ fn what_a_killed_one_leaves_does_not_stand_in_the_way() {
     next.stderr_has("which an earlier `cachefs exec` left when it was killed");
     assert_eq!(mounts(&machine), 0);
     assert_eq!(held(&machine, "a"), ["a"]);
-    // A second one finds nothing left.
+    // A mount of an earlier `restore` is not taken for one.
+    machine.restored("b", &machine.work().join("cache"));
+    fs::remove_file(&pid).unwrap();
+    let script = "echo $$ > pid.new; mv pid.new pid; exec sleep 1000";
+    let mut running = exec(&machine, "b", &[], script)
+        .spawn(Stdio::null(), Stdio::null())
+        .unwrap();
+    wait_for("the command", SOON, || pid.exists());
+    running.kill().unwrap();
+    running.wait().unwrap();
+    end(&pid);
+    exec(&machine, "b", &["--save-on", "never"], "true")
+        .run()
+        .success();
+    assert_eq!(mounts(&machine), 1);
+    machine.umount(&machine.work().join("cache"));
+    // A last one finds nothing left.
     let again = exec(&machine, "b", &[], "true").run().success();
     assert!(!again.stderr().contains("killed"), "{again}");
 }

@@ -19,6 +19,7 @@ struct Bench {
     answers: Answers,
     /// The home that the table of users names, where it is another one.
     account: Option<PathBuf>,
+    is_root: bool,
 }
 
 #[derive(Default)]
@@ -41,6 +42,7 @@ impl Bench {
             env: BTreeMap::new(),
             answers: Answers::default(),
             account: None,
+            is_root: false,
         };
         bench.write(bench.root.path(), files);
         bench
@@ -87,6 +89,7 @@ impl Bench {
                 .clone()
                 .unwrap_or_else(|| self.home.path().to_owned()),
             env: &self.env,
+            is_root: self.is_root,
             ask: &self.answers,
         };
         detect(&Tree::scan(&root), &host, "")

@@ -136,6 +136,7 @@ fn the_search_ends_and_says_so() {
         home: bench.home.path().to_owned(),
         account: bench.home.path().to_owned(),
         env: &bench.env,
+        is_root: false,
         ask: &bench.answers,
     };
     let notes = detect(&tree, &host, "").notes;
@@ -223,6 +224,7 @@ fn a_prefix_is_put_before_every_key() {
         home: bench.home.path().to_owned(),
         account: bench.home.path().to_owned(),
         env: &bench.env,
+        is_root: false,
         ask: &bench.answers,
     };
     let found = detect(&Tree::scan(bench.root.path()), &host, "shop/")
@@ -244,4 +246,16 @@ fn java_has_a_home_of_its_own() {
     let bench = bench.env(&["JAVA_TOOL_OPTIONS=-Xmx1g -Duser.home=~"]);
     let expected = "maven- ~/.m2/repository (by the variable JAVA_TOOL_OPTIONS): pom.xml";
     assert_eq!(bench.lines()[0], expected);
+}
+
+#[test]
+fn yarn_has_a_place_of_its_own_for_root() {
+    let mut bench = Bench::new(&["yarn.lock"]);
+    bench.is_root = true;
+    assert_eq!(
+        bench.lines()[0],
+        "yarn1- /usr/local/share/.cache/yarn: yarn.lock"
+    );
+    let bench = bench.env(&["XDG_CACHE_HOME=/x"]);
+    assert!(bench.lines()[0].starts_with("yarn1- /x/yarn (by"));
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::detect::place::Place;
+use crate::detect::place::{Learnt, Place};
 use crate::detect::site::Site;
 use crate::detect::tool::{Draft, Tool, always};
 
@@ -97,7 +97,13 @@ fn yarn(site: &Site<'_>) -> Vec<Draft> {
         .or_else(|| site.setting(".yarnrc", &["cache-folder", "--cache-folder"]))
         .or_else(|| host.asked("yarn", &["cache", "dir"]).map(without_version))
         .or_else(|| site.home_setting(".yarnrc", &["cache-folder"]))
-        .unwrap_or_else(|| host.cache("yarn"));
+        .unwrap_or_else(|| match host.var("XDG_CACHE_HOME") {
+            // Yarn 1 takes this for the home of root.
+            None if host.is_root => {
+                Place::new("/usr/local/share/.cache/yarn".into(), Learnt::Default)
+            }
+            _ => host.cache("yarn"),
+        });
     vec![
         Draft::main(cache),
         modules(site).optional("`yarn install` makes it from the cache"),

@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    check, completions, config, daemon, delete, diff, doctor, explain, gc, inspect, key, list,
-    lookup, promote, restore, save, scopes, stats, umount,
+    auto, check, completions, config, daemon, delete, detect, diff, doctor, exec, explain, gc,
+    inspect, key, list, lookup, promote, restore, save, scopes, stats, umount,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -113,6 +113,10 @@ pub(crate) enum Command {
     Restore(restore::RestoreArgs),
     /// Save a path: everything the first time, then only what changed
     Save(save::SaveArgs),
+    /// Restore or save the caches of the tools that the workspace uses
+    Auto(auto::AutoArgs),
+    /// Restore, run a command, save if it succeeded, and unmount
+    Exec(exec::ExecArgs),
     /// Unmount a restored path
     #[command(alias = "unmount")]
     Umount(umount::UmountArgs),
@@ -141,6 +145,8 @@ pub(crate) enum Command {
     Stats(stats::StatsArgs),
     /// Print the key that a template expands to, and the files behind it
     Key(key::KeyArgs),
+    /// Find the caches of the tools that a workspace uses
+    Detect(detect::DetectArgs),
     /// Show every setting and cache, and where its value comes from
     Config(config::ConfigArgs),
     /// Find out what this machine can do, and why not

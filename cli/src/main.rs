@@ -5,6 +5,8 @@ mod caches;
 mod ci;
 mod commands;
 mod config;
+mod detect;
+mod exec;
 mod exit;
 mod explain;
 mod failure;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use cachefs_store::save::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
+use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use crate::{exit, output};
 
@@ -24,6 +25,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Shows how far a command is, from its start until it is dropped.
 pub(crate) struct Display {
     handle: Handle,
+    signals: SignalsHandle,
+    actions: Vec<SigId>,
 }
 
 /// A [`Display`], for threads that may outlive the command's patience with them.
@@ -56,12 +59,19 @@ impl Display {
     /// never visible.
     pub(crate) fn start(verb: &'static str) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
+        let mut actions = Vec::new();
         for signal in SIGNALS {
             let code = exit::INTERRUPTED.into();
-            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+            let flag = || Arc::clone(&stop);
+            actions.push(signal_hook::flag::register_conditional_shutdown(
+                signal,
+                code,
+                flag(),
+            )?);
+            actions.push(signal_hook::flag::register(signal, flag())?);
         }
         let mut signals = Signals::new(SIGNALS)?;
+        let signals_handle = signals.handle();
         let watch = move || {
             if signals.forever().next().is_some() {
                 std::thread::sleep(PATIENCE);
@@ -96,7 +106,20 @@ impl Display {
             busy: AtomicBool::new(false),
         };
         let handle = Handle(Arc::new(shared));
-        Ok(Self { handle })
+        Ok(Self {
+            handle,
+            signals: signals_handle,
+            actions,
+        })
+    }
+
+    /// Ends, and leaves the signals to whoever else listens: they no longer end the process, and
+    /// it goes on.
+    pub(crate) fn release(mut self) {
+        self.signals.close();
+        for action in self.actions.drain(..) {
+            signal_hook::low_level::unregister(action);
+        }
     }
 
     /// One piece of the work, to be shown as part of the whole.

@@ -1,12 +1,15 @@
 //! The commands, one file each.
 
+pub(crate) mod auto;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod delete;
+pub(crate) mod detect;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod gc;
 pub(crate) mod inspect;
@@ -30,7 +33,10 @@ use crate::{exit, output};
 /// Runs the command; everything it has to say has been said when it returns.
 pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
     let global = cli.global;
-    let soft = matches!(cli.command, Command::Restore(_) | Command::Save(_));
+    let soft = matches!(
+        cli.command,
+        Command::Restore(_) | Command::Save(_) | Command::Auto(_) | Command::Exec(_)
+    );
     config.notes(soft).iter().for_each(|note| output::say(note));
     let outcome = match cli.command {
         command if global.format == Format::Prometheus && !matches!(command, Command::Stats(_)) => {
@@ -38,6 +44,8 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         }
         Command::Restore(args) => restore::run(&global, &args, config),
         Command::Save(args) => save::run(&global, &args, config),
+        Command::Auto(args) => auto::run(&global, &args),
+        Command::Exec(args) => exec::run(&global, &args, config),
         Command::Umount(args) => umount::run(&global, &args),
         Command::Lookup(args) => lookup::run(&global, &args),
         Command::List(args) => list::run(&global, &args),
@@ -51,6 +59,7 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Check(args) => check::run(&global, &args),
         Command::Stats(args) => stats::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
+        Command::Detect(args) => detect::run(&global, &args),
         Command::Config(args) => config::run(&global, &args, config),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Daemon(args) => daemon::run(&global, &args),

@@ -155,11 +155,10 @@ pub(super) fn with_defaults(command: Command, settings: &BTreeMap<String, Settin
         let name = arg.get_long().filter(|name| !OF_A_CACHE.contains(name))?;
         settings.get(name)
     };
-    let with_default = |arg: Arg| match setting(&arg) {
-        Some(setting) => arg.default_values(setting.values.iter().cloned()),
-        None => arg,
-    };
     command
-        .mut_args(with_default)
-        .mut_subcommands(|command| command.mut_args(with_default))
+        .mut_args(|arg| match setting(&arg) {
+            Some(setting) => arg.default_values(setting.values.iter().cloned()),
+            None => arg,
+        })
+        .mut_subcommands(|command| with_defaults(command, settings))
 }

@@ -202,9 +202,21 @@ impl Walk<'_> {
 
     /// Whether a directory is not to be searched.
     fn is_closed(&self, path: &Path) -> bool {
+        if self.is_left_out(path) {
+            return true;
+        }
         let git = !self.enters_git && path.file_name() == Some(OsStr::new(".git"));
         git || (self.context.skip)(&self.context.workspace.join(path))
             || (self.context.skip)(&self.workspace.join(path))
+    }
+
+    /// Whether a pattern leaves out a directory, and so all below it, and none takes it back.
+    fn is_left_out(&self, path: &Path) -> bool {
+        self.patterns
+            .iter()
+            .rev()
+            .take_while(|pattern| pattern.exclude)
+            .any(|pattern| pattern.set.is_match(path))
     }
 
     fn leaf(&mut self, path: PathBuf, kind: fs::FileType) {

@@ -7,6 +7,10 @@ mod clouds;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod detect;
+#[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod fidelity;

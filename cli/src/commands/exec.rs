@@ -1,0 +1,243 @@
+//! `cachefs exec`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use cachefs::mounts::{Records, unmount};
+use cachefs::restore::Outcome;
+use clap::{Args, ValueEnum};
+
+use super::auto;
+use crate::args::Global;
+use crate::caches::{self, Cache, Common, RestoreHow, Restored, SaveHow};
+use crate::config::{Config, Selection};
+use crate::detect::Choice;
+use crate::exec::{Claim, Ended, Forwarding, run as run_command};
+use crate::failure::failure;
+use crate::progress::Display;
+use crate::{exit, output, setup};
+
+/// Options of `exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// A cache of cachefs.toml, by its name (repeatable) [default: all of them]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["auto", "key"])]
+    cache: Vec<String>,
+    /// The caches of the tools that the workspace uses, as `detect` shows them
+    #[arg(long, conflicts_with_all = ["key", "path", "restore_key"])]
+    auto: bool,
+    /// The key, such as 'm2-{{ checksum "pom.xml" }}'
+    #[arg(long, value_name = "KEY", requires = "path")]
+    key: Option<String>,
+    /// Prefix of keys that will do when there is no such key, the newest first (repeatable)
+    #[arg(long, value_name = "PREFIX", requires = "key")]
+    restore_key: Vec<String>,
+    /// Where the cache belongs; repeatable, with patterns and exclusions
+    #[arg(long, value_name = "PATH", requires = "key")]
+    path: Vec<PathBuf>,
+    /// When to save: if the command succeeded, however it ended, or not at all
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = SaveOn::Success)]
+    save_on: SaveOn,
+    /// Leave mounted what was mounted
+    #[arg(long)]
+    keep_mounted: bool,
+    #[command(flatten)]
+    choice: Choice,
+    #[command(flatten)]
+    restore: RestoreHow,
+    #[command(flatten)]
+    save: SaveHow,
+    #[command(flatten)]
+    common: Common,
+    /// The command and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SaveOn {
+    Success,
+    Always,
+    Never,
+}
+
+/// Runs the command; what the cache does never keeps it from running.
+///
+/// The exit code is the command's, unless that is 0 and the cache's is not: a failure that is not
+/// soft, or a miss with `--fail-on-cache-miss`.
+pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::Result<u8> {
+    let caches = args.caches(config)?;
+    let forwarding = Forwarding::start()?;
+    let mut codes = Vec::new();
+    let (restored, claim) = match restore(global, &caches) {
+        Ok((restored, claim)) => (restored, Some(claim)),
+        Err(error) => {
+            codes.push(tell(global, &error));
+            (Vec::new(), None)
+        }
+    };
+    codes.extend(restored.iter().map(|one| one.code));
+    if codes.contains(&exit::INTERRUPTED) {
+        output::say("interrupted: the command was not run");
+        args.unmount(global, &restored);
+        return Ok(exit::INTERRUPTED);
+    }
+
+    let ended = run_command(&args.command, &environment(&caches), forwarding)
+        .unwrap_or_else(Ended::NotStarted);
+    if let Ended::NotStarted(_) = ended {
+        let program = args.command.first().cloned().unwrap_or_default();
+        let message = format!("`{}` {}", program.display(), ended.describe());
+        output::complain("error", &message, None);
+    }
+
+    let is_saved = match args.save_on {
+        SaveOn::Always => !matches!(ended, Ended::NotStarted(_)),
+        SaveOn::Success => ended.code() == exit::SUCCESS,
+        SaveOn::Never => false,
+    };
+    if is_saved {
+        match args.save(global, caches) {
+            Ok(saved) => codes.extend(saved),
+            Err(error) => codes.push(tell(global, &error)),
+        }
+    } else if args.save_on == SaveOn::Success && !matches!(ended, Ended::NotStarted(_)) {
+        output::say(&format!(
+            "not saved: the command {} (--save-on always saves all the same)",
+            ended.describe()
+        ));
+    }
+    args.unmount(global, &restored);
+    drop(claim);
+    Ok(match ended.code() {
+        exit::SUCCESS => caches::worst(codes),
+        code => code,
+    })
+}
+
+impl ExecArgs {
+    fn caches(&self, config: &Config) -> anyhow::Result<Vec<Cache>> {
+        if self.auto {
+            return auto::found(&self.choice, &self.common, &self.restore, &self.save);
+        }
+        if self.key.is_none() {
+            return config.caches(&Selection {
+                names: &self.cache,
+                layer: None,
+            });
+        }
+        Ok(vec![Cache {
+            name: None,
+            workspace: setup::workspace()?,
+            key: self.key.clone(),
+            restore_keys: self.restore_key.clone(),
+            paths: self.path.clone(),
+            layers: Vec::new(),
+            only: None,
+            common: self.common.clone(),
+            restore: self.restore.clone(),
+            save: self.save.clone(),
+        }])
+    }
+
+    /// Saves; returns the exit codes.
+    fn save(&self, global: &Global, mut caches: Vec<Cache>) -> anyhow::Result<Vec<u8>> {
+        if self.auto {
+            auto::leave_empty(&mut caches);
+        }
+        let display = Display::start("saving")?;
+        let saved = caches::save_all(global, &caches, &display)?;
+        Ok(saved.iter().map(|one| one.code).collect())
+    }
+
+    /// Unmounts what this command has mounted, the last first.
+    fn unmount(&self, global: &Global, restored: &[Restored]) {
+        if self.keep_mounted {
+            return;
+        }
+        let Ok(store) = setup::store(global) else {
+            // What is mounted was mounted from it, so it could be opened a moment ago.
+            return;
+        };
+        let mut paths: Vec<&Path> = ours(restored).collect();
+        // Those within others first.
+        paths.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+        for path in paths {
+            if unmount(&store, path, false).is_ok() {
+                continue;
+            }
+            match unmount(&store, path, true) {
+                Ok(_) => output::say(&format!(
+                    "note: {} was still in use when it was unmounted, by something that the command left running",
+                    output::path(path)
+                )),
+                Err(error) => output::complain(
+                    "warning",
+                    &cachefs::describe(&error),
+                    error.hint().as_deref(),
+                ),
+            }
+        }
+    }
+}
+
+/// The paths that this command has mounted.
+fn ours(restored: &[Restored]) -> impl Iterator<Item = &Path> {
+    restored.iter().filter_map(|one| {
+        let report = one.result.as_ref().ok()?;
+        let is_ours = matches!(report.outcome, Outcome::Mounted | Outcome::Remounted);
+        is_ours.then_some(report.path.as_path())
+    })
+}
+
+/// Says what went wrong with the cache; returns the exit code.
+fn tell(global: &Global, error: &anyhow::Error) -> u8 {
+    let failure = failure(error, !global.strict_errors);
+    failure.lines.iter().for_each(|line| output::say(line));
+    failure.code
+}
+
+/// Restores, after taking away what a killed `exec` left.
+fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<(Vec<Restored>, Claim)> {
+    let store = setup::store(global)?;
+    for path in Claim::clear(&store) {
+        output::say(&format!(
+            "note: unmounted {}, which an earlier `cachefs exec` left when it was killed",
+            output::path(&path)
+        ));
+    }
+    let records = Records::new(&store);
+    let mut paths = Vec::new();
+    for path in caches.iter().flat_map(|cache| &cache.paths) {
+        let path = std::path::absolute(path)?;
+        // What an earlier command restored is not ours to unmount.
+        if records.get(&path)?.is_none() {
+            paths.push(path);
+        }
+    }
+    let mut claim = Claim::new(&store, &paths)?;
+    let display = Display::start("copying")?;
+    let restored = caches::restore_all(global, caches, &display);
+    display.release();
+    let restored = restored?;
+    // What patterns stand for is known only now.
+    if let Err(error) = claim.add(ours(&restored)) {
+        // It matters only if this process is killed, so it is no reason to go without the mounts.
+        tracing::info!("{error:#}");
+    }
+    Ok((restored, claim))
+}
+
+/// Variables for the command that make tools at home on mounts, unless they are set.
+fn environment(caches: &[Cache]) -> Vec<(&'static str, &'static str)> {
+    let is_uv = caches
+        .iter()
+        .any(|cache| cache.name.as_deref() == Some("uv"));
+    if is_uv && std::env::var_os("UV_LINK_MODE").is_none() {
+        output::say(
+            "note: UV_LINK_MODE=copy is set for the command, as hard links do not cross mounts",
+        );
+        return vec![("UV_LINK_MODE", "copy")];
+    }
+    Vec::new()
+}

@@ -1,0 +1,117 @@
+//! Which of the caches found to work with: options that commands share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::host::account_home;
+use crate::setup;
+
+use super::{Ask, Detection, Found, Host, Installed, Nobody, Tree, detect, is_tool, tool_names};
+
+/// Which caches to take.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Choice {
+    /// Only this tool, or this one of its caches, by the name that `detect` shows (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tool: Vec<String>,
+    /// Not this tool, or not this one of its caches (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) skip: Vec<String>,
+    /// Also what is left alone by default: node_modules, virtual environments and the like
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The directory to look in [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Do not run installed tools to ask where their caches are
+    #[arg(long)]
+    pub(crate) no_ask: bool,
+    /// Put this before every key, as where several repositories share a remote
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        env = "CACHEFS_KEY_PREFIX",
+        hide_default_value = true
+    )]
+    pub(crate) key_prefix: String,
+}
+
+impl Choice {
+    /// The workspace, absolute and without links.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there.
+    pub(crate) fn workspace(&self) -> anyhow::Result<PathBuf> {
+        let current = setup::workspace()?;
+        let workspace = match &self.workspace {
+            Some(dir) => current.join(dir),
+            None => current,
+        };
+        Ok(workspace
+            .canonicalize()
+            .with_context(|| format!("cannot find {}", workspace.display()))?)
+    }
+
+    /// Finds the caches, but for those that the user does not want.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for a name that no tool and no cache has, and where there is no home.
+    pub(crate) fn detect(&self) -> anyhow::Result<Detection> {
+        let workspace = self.workspace()?;
+        let env: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let home = std::env::home_dir()
+            .filter(|home| home.is_absolute())
+            .ok_or_else(|| {
+                cachefs::Error::usage("there is no home directory", "set HOME to an absolute path")
+            })?;
+        let installed = Installed::new(&workspace, &home);
+        let ask: &dyn Ask = if self.no_ask { &Nobody } else { &installed };
+        let host = Host {
+            is_root: rustix::process::geteuid().is_root(),
+            account: account_home().unwrap_or_else(|| home.clone()),
+            home,
+            env: &env,
+            ask,
+        };
+        let mut detection = detect(&Tree::scan(&workspace), &host, &self.key_prefix);
+        self.mark(&mut detection)?;
+        Ok(detection)
+    }
+
+    /// Applies the names.
+    fn mark(&self, detection: &mut Detection) -> anyhow::Result<()> {
+        let named = |names: &[String], found: &Found| {
+            names
+                .iter()
+                .any(|name| *name == found.name || name == found.tool)
+        };
+        for name in self.tool.iter().chain(&self.skip) {
+            let is_found = detection.caches.iter().any(|found| *name == found.name);
+            if !is_found && !is_tool(name) {
+                return Err(cachefs::Error::usage(
+                    format!("no tool and no cache is called `{name}`"),
+                    format!("tools are {}", tool_names().join(", ")),
+                )
+                .into());
+            }
+        }
+        detection.caches.retain(|found| {
+            (self.tool.is_empty() || named(&self.tool, found)) && !named(&self.skip, found)
+        });
+        for found in &mut detection.caches {
+            // Asked for by its own name, it is wanted.
+            if self.all || self.tool.contains(&found.name) {
+                found.optional = None;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! From the caches of single projects to those of the workspace.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::host::Host;
+use super::place::Place;
+use super::scan::Tree;
+use super::tool::{Draft, Tool};
+use super::{Detection, Project, set_of, template};
+
+/// A cache of the workspace.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The name, unique in the workspace.
+    pub(crate) name: String,
+    pub(crate) tool: &'static str,
+    pub(crate) title: &'static str,
+    /// The directories, relative to the workspace, of the projects that share it; empty for the
+    /// workspace itself.
+    pub(crate) projects: Vec<PathBuf>,
+    pub(crate) place: Place,
+    /// The files that the key depends on, relative to the workspace, in the order of their bytes.
+    pub(crate) inputs: Vec<PathBuf>,
+    /// The template of the key, over these very files.
+    pub(crate) key: String,
+    /// The same key with patterns in place of files, where it may be written so: it then goes
+    /// with files that are added.
+    pub(crate) key_by_patterns: Option<String>,
+    /// The prefix of keys that will do.
+    pub(crate) restore_key: String,
+    /// What the user should know.
+    pub(crate) notes: Vec<&'static str>,
+    /// Why it is left alone unless the user asks for it.
+    pub(crate) optional: Option<&'static str>,
+}
+
+/// Projects that name the same directory.
+struct Group {
+    tool: &'static Tool,
+    draft: Draft,
+    dirs: Vec<PathBuf>,
+    inputs: BTreeSet<Vec<u8>>,
+    patterns: Vec<String>,
+}
+
+/// Makes one cache of those that several projects share, and gives names and keys.
+pub(super) fn merge(
+    tree: &Tree,
+    host: &Host<'_>,
+    projects: impl Iterator<Item = Project>,
+    prefix: &str,
+) -> Detection {
+    let mut detection = Detection::default();
+    let mut groups: Vec<Group> = Vec::new();
+    for project in projects {
+        for draft in project.drafts {
+            if !is_fit(&draft.place.path, tree, host) {
+                detection.notes.push(format!(
+                    "{} ({}) is not taken for a cache of {}: it holds more than that",
+                    draft.place.path.display(),
+                    draft.place.learnt.describe(),
+                    project.tool.title,
+                ));
+                continue;
+            }
+            let patterns = patterns(project.tool, &draft, tree, &project.dir);
+            let inputs = matching(tree, &project.dir, &patterns);
+            let same = |group: &&mut Group| {
+                std::ptr::eq(group.tool, project.tool)
+                    && group.draft.what == draft.what
+                    && group.draft.place.path == draft.place.path
+            };
+            let patterns = patterns
+                .iter()
+                .map(|pattern| template::join(&project.dir, pattern));
+            match groups.iter_mut().find(same) {
+                Some(group) => {
+                    group.inputs.extend(inputs);
+                    group.patterns.extend(patterns);
+                    group.dirs.push(project.dir.clone());
+                }
+                None => groups.push(Group {
+                    tool: project.tool,
+                    draft,
+                    dirs: vec![project.dir.clone()],
+                    inputs: inputs.into_iter().collect(),
+                    patterns: patterns.collect(),
+                }),
+            }
+        }
+    }
+    let mut named: Vec<String> = Vec::new();
+    for group in groups {
+        let ident = ident(&group, &named);
+        named.push(ident.clone());
+        detection.caches.push(found(group, &ident, prefix));
+    }
+    detection
+}
+
+/// Whether a directory can be a cache: not the home, nor the workspace or what holds it.
+fn is_fit(path: &Path, tree: &Tree, host: &Host<'_>) -> bool {
+    let path = tree.root.join(path);
+    !tree.root.starts_with(&path) && !host.home.starts_with(&path)
+}
+
+/// What distinguishes a cache in the workspace: its tool, what it is there, and whose it is where
+/// it belongs to a project below the root or another one has the name.
+fn ident(group: &Group, taken: &[String]) -> String {
+    let mut ident = group.tool.name.to_owned();
+    if !group.draft.what.is_empty() {
+        ident.push('/');
+        ident.push_str(group.draft.what);
+    }
+    let dir = group.dirs.first().map(|dir| dir.to_string_lossy());
+    let is_own = group.draft.place.path.is_relative();
+    match dir {
+        Some(dir) if !dir.is_empty() && (is_own || taken.contains(&ident)) => {
+            format!("{ident}@{dir}")
+        }
+        _ => ident,
+    }
+}
+
+fn found(group: Group, ident: &str, prefix: &str) -> Found {
+    let inputs: Vec<String> = group
+        .inputs
+        .iter()
+        .map(|path| String::from_utf8_lossy(path).into_owned())
+        .collect();
+    let start = template::start(prefix, ident, group.draft.compiled);
+    Found {
+        name: ident.replace(['/', '@'], "-"),
+        tool: group.tool.name,
+        title: group.tool.title,
+        key: template::by_files(&start, &inputs),
+        key_by_patterns: template::by_patterns(&start, &inputs, group.patterns),
+        restore_key: start,
+        projects: group.dirs,
+        inputs: inputs.into_iter().map(PathBuf::from).collect(),
+        place: group.draft.place,
+        notes: group.draft.notes,
+        optional: group.draft.optional,
+    }
+}
+
+/// What the key of a project's cache depends on, as patterns of paths in the project.
+fn patterns(tool: &Tool, draft: &Draft, tree: &Tree, dir: &Path) -> Vec<String> {
+    if let Some(inputs) = draft.inputs {
+        return inputs.iter().map(|input| (*input).to_owned()).collect();
+    }
+    let locks: Vec<String> = tool
+        .locks
+        .iter()
+        .filter(|lock| tree.has(&dir.join(lock)))
+        .map(|lock| (*lock).to_owned())
+        .collect();
+    let marks = if locks.is_empty() {
+        tool.manifests
+            .iter()
+            .map(|manifest| format!("**/{manifest}"))
+            .collect()
+    } else {
+        locks
+    };
+    let inputs = tool.inputs.iter().map(|input| (*input).to_owned());
+    marks.into_iter().chain(inputs).collect()
+}
+
+/// The files of a project that match.
+fn matching(tree: &Tree, dir: &Path, patterns: &[String]) -> Vec<Vec<u8>> {
+    let set = set_of(patterns.iter().cloned());
+    tree.paths()
+        .filter(|path| {
+            path.strip_prefix(dir)
+                .is_ok_and(|below| set.is_match(below))
+        })
+        .map(|path| path.as_os_str().as_encoded_bytes().to_vec())
+        .collect()
+}

@@ -1,0 +1,148 @@
+//! Finding out what a workspace caches: which tools it uses, where they keep their caches on this
+//! machine, and what the keys depend on.
+//!
+//! [`Tree::scan`](scan::Tree::scan) looks for files that mark projects; [`detect`] holds them
+//! against the [table](tools), which names caches; [`merge`] makes one of those that several
+//! projects share. Nothing is written, no code of the workspace is run, and what is found before
+//! a build is found after it, so that a save comes to the key of the restore.
+
+mod ask;
+mod caches;
+mod choice;
+mod host;
+mod merge;
+mod place;
+mod scan;
+mod site;
+mod template;
+mod tool;
+mod tools;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+pub(crate) use ask::{Ask, Installed, Nobody};
+pub(crate) use caches::holds_something;
+pub(crate) use choice::Choice;
+pub(crate) use host::Host;
+pub(crate) use merge::Found;
+pub(crate) use place::Learnt;
+pub(crate) use scan::Tree;
+pub(crate) use written::file as written;
+
+use site::Site;
+use tool::{Draft, Tool};
+use tools::TOOLS;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Detection {
+    /// The caches, in the order of the table.
+    pub(crate) caches: Vec<Found>,
+    /// What the user should know about the search itself.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A project, and the caches that it uses.
+struct Project {
+    tool: &'static Tool,
+    dir: PathBuf,
+    drafts: Vec<Draft>,
+}
+
+/// Finds the caches of a workspace; `prefix` is put before every key.
+pub(crate) fn detect(tree: &Tree, host: &Host<'_>, prefix: &str) -> Detection {
+    // Tools are asked on threads of their own: some take a while to answer.
+    let projects: Vec<Vec<Project>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = TOOLS
+            .iter()
+            .map(|tool| (tool, sites(tool, tree, host)))
+            .filter(|(_, sites)| !sites.is_empty())
+            .map(|(tool, sites)| {
+                scope.spawn(move || {
+                    let project = |site: Site<'_>| Project {
+                        tool,
+                        drafts: (tool.caches)(&site),
+                        dir: site.dir,
+                    };
+                    sites.into_iter().map(project).collect()
+                })
+            })
+            .collect();
+        let joined = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        joined.collect()
+    });
+    let mut detection = merge::merge(tree, host, projects.into_iter().flatten(), prefix);
+    if tree.cut_short {
+        detection.notes.push(format!(
+            "only the first {} files and directories were looked at",
+            scan::ENTRIES
+        ));
+    }
+    detection
+}
+
+/// The name of a tool of the table.
+pub(crate) fn is_tool(name: &str) -> bool {
+    TOOLS.iter().any(|tool| tool.name == name)
+}
+
+/// The names of all tools.
+pub(crate) fn tool_names() -> Vec<&'static str> {
+    TOOLS.iter().map(|tool| tool.name).collect()
+}
+
+/// The projects of a tool.
+fn sites<'a>(tool: &Tool, tree: &'a Tree, host: &'a Host<'a>) -> Vec<Site<'a>> {
+    let locks = set_of(tool.locks.iter().map(|name| (*name).to_owned()));
+    let manifests = set_of(tool.manifests.iter().map(|name| (*name).to_owned()));
+    let site = |dir: &Path| {
+        let site = Site {
+            host,
+            tree,
+            dir: dir.to_owned(),
+        };
+        (tool.is_project)(&site).then_some(site)
+    };
+    let mut sites: Vec<Site<'_>> = dirs(tree, &locks).into_iter().filter_map(site).collect();
+    for dir in dirs(tree, &manifests) {
+        if !sites.iter().any(|known| dir.starts_with(&known.dir)) {
+            sites.extend(site(dir));
+        }
+    }
+    sites.sort_by(|a, b| a.dir.cmp(&b.dir));
+    sites
+}
+
+/// The directories of files whose names match, those above before those below.
+fn dirs<'a>(tree: &'a Tree, names: &GlobSet) -> Vec<&'a Path> {
+    let mut dirs: Vec<&Path> = tree
+        .paths()
+        .filter(|path| path.file_name().is_some_and(|name| names.is_match(name)))
+        .filter_map(Path::parent)
+        .collect();
+    dirs.sort_by_key(|dir| (dir.components().count(), *dir));
+    dirs.dedup();
+    dirs
+}
+
+/// A set of patterns in which `*` stays within a directory.
+fn set_of(patterns: impl IntoIterator<Item = String>) -> GlobSet {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        // Patterns are the table's own, which a test compiles.
+        if let Ok(glob) = GlobBuilder::new(&pattern).literal_separator(true).build() {
+            set.add(glob);
+        }
+    }
+    set.build().unwrap_or_else(|_| GlobSet::empty())
+}

@@ -1,0 +1,40 @@
+//! .NET: the packages that NuGet has unpacked.
+
+use crate::detect::place::Place;
+use crate::detect::site::Site;
+use crate::detect::tool::{Draft, Tool, always};
+
+const CONFIGS: &[&str] = &["nuget.config", "NuGet.config", "NuGet.Config"];
+
+pub(super) static DOTNET: Tool = Tool {
+    name: "nuget",
+    title: ".NET",
+    locks: &[],
+    manifests: &["*.sln", "*.slnx", "*.csproj", "*.fsproj", "*.vbproj"],
+    inputs: &[
+        "**/*.csproj",
+        "**/*.fsproj",
+        "**/*.vbproj",
+        "**/packages.lock.json",
+        "**/Directory.Packages.props",
+        "global.json",
+    ],
+    is_project: always,
+    caches: |site| {
+        let packages = site
+            .host
+            .variable(&["NUGET_PACKAGES"])
+            .or_else(|| configured(site))
+            .unwrap_or_else(|| site.host.home(".nuget/packages"));
+        vec![Draft::main(packages)]
+    },
+};
+
+fn configured(site: &Site<'_>) -> Option<Place> {
+    CONFIGS.iter().find_map(|file| {
+        let text = site.read(file)?;
+        let (_, rest) = text.split_once("\"globalPackagesFolder\"")?;
+        let (_, rest) = rest.split_once("value=\"")?;
+        site.named(file, rest.split('"').next()?)
+    })
+}

@@ -1,0 +1,27 @@
+//! PHP: what Composer downloads.
+
+use crate::detect::tool::{Draft, Tool, always};
+
+pub(super) static COMPOSER: Tool = Tool {
+    name: "composer",
+    title: "Composer",
+    locks: &["composer.lock"],
+    manifests: &["composer.json"],
+    inputs: &[],
+    is_project: always,
+    caches: |site| {
+        let host = site.host;
+        let question = ["config", "--global", "--no-plugins", "cache-dir"];
+        let cache = host
+            .variable(&["COMPOSER_CACHE_DIR"])
+            .or_else(|| host.asked("composer", &question))
+            .or_else(|| Some(host.variable(&["COMPOSER_HOME"])?.join("cache")))
+            .unwrap_or_else(|| host.cache("composer"));
+        vec![
+            Draft::main(cache),
+            Draft::new("vendor", site.own("vendor"))
+                .compiled()
+                .optional("`composer install` makes it from the cache"),
+        ]
+    },
+};

@@ -1,0 +1,81 @@
+//! What was found, written as a `cachefs.toml`.
+
+use std::path::Path;
+
+use super::Found;
+
+/// The text of a file.
+pub(crate) fn file<'a>(caches: impl Iterator<Item = (&'a Found, &'a str)>, home: &Path) -> String {
+    let mut text = String::from("# Written by `cachefs detect --toml`. Yours to change.\n");
+    for (found, key) in caches {
+        text.push('\n');
+        cache(&mut text, found, key, home);
+    }
+    text
+}
+
+/// One cache; commented out where it is left alone.
+fn cache(text: &mut String, found: &Found, key: &str, home: &Path) {
+    let path = match found.place.path.strip_prefix(home) {
+        Ok(below) if found.place.path.is_absolute() => format!("~/{}", below.display()),
+        _ => found.place.path.display().to_string(),
+    };
+    text.push_str(&format!(
+        "# {} in {}. The path: {}.\n",
+        found.title,
+        found.project_names().join(", "),
+        found.place.learnt.describe()
+    ));
+    for note in &found.notes {
+        text.push_str(&format!("# {note}\n"));
+    }
+    let off = match found.optional {
+        Some(why) => {
+            text.push_str(&format!("# left alone: {why}\n"));
+            "# "
+        }
+        None => "",
+    };
+    text.push_str(&format!("{off}[cache.{}]\n", bare(&found.name)));
+    text.push_str(&format!("{off}key = {}\n", string(key)));
+    text.push_str(&format!(
+        "{off}restore-keys = [{}]\n",
+        string(&found.restore_key)
+    ));
+    text.push_str(&format!("{off}path = {}\n", string(&path)));
+}
+
+/// A name as a key of TOML.
+fn bare(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match name.chars().all(is_plain) {
+        true => name.to_owned(),
+        false => string(name),
+    }
+}
+
+/// A string of TOML: literal where it can be, as templates have quotes of their own.
+fn string(text: &str) -> String {
+    if text.contains('\'') || text.chars().any(char::is_control) {
+        // What JSON escapes, TOML reads alike.
+        return serde_json::Value::from(text).to_string();
+    }
+    format!("'{text}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_of_toml() {
+        assert_eq!(
+            string("m2-{{ checksum \"pom.xml\" }}"),
+            "'m2-{{ checksum \"pom.xml\" }}'"
+        );
+        assert_eq!(string("{{ hashFiles('a') }}"), "\"{{ hashFiles('a') }}\"");
+        assert_eq!(string("it's \"so\"\\"), r#""it's \"so\"\\""#);
+        assert_eq!(bare("npm-web_1"), "npm-web_1");
+        assert_eq!(bare("npm-a.b"), "'npm-a.b'");
+    }
+}

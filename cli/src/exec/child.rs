@@ -1,0 +1,158 @@
+//! The command: started, sent the signals that we get, and waited for.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+
+/// What is passed on.
+const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+/// What a terminal sends to all processes of its foreground group at once.
+const FROM_TERMINAL: [i32; 2] = [SIGINT, SIGQUIT];
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// By itself, with this exit code.
+    Code(u8),
+    /// By this signal.
+    Signal(i32),
+    /// It could not be started.
+    NotStarted(std::io::Error),
+}
+
+impl Ended {
+    /// The exit code for whoever called us: as shells have it.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Code(code) => *code,
+            Self::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+            Self::NotStarted(error) if error.kind() == ErrorKind::NotFound => 127,
+            Self::NotStarted(_) => 126,
+        }
+    }
+
+    /// What to call it, as what follows "the command".
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Code(code) => format!("ended with code {code}"),
+            Self::Signal(signal) => match signal_hook::low_level::signal_name(*signal) {
+                Some(name) => format!("was ended by {name}"),
+                None => format!("was ended by signal {signal}"),
+            },
+            Self::NotStarted(error) => format!("could not be started: {error}"),
+        }
+    }
+}
+
+/// Signals that are kept for the command from now on, also those that come before it runs.
+pub(crate) struct Forwarding {
+    signals: Signals,
+}
+
+impl Forwarding {
+    /// Begins to keep signals.
+    pub(crate) fn start() -> std::io::Result<Self> {
+        Ok(Self {
+            signals: Signals::new(FORWARDED)?,
+        })
+    }
+}
+
+/// Runs a command with our standard input, output and error, and passes signals on to it.
+pub(crate) fn run(
+    command: &[OsString],
+    env: &[(&str, &str)],
+    forwarding: Forwarding,
+) -> std::io::Result<Ended> {
+    let Some((program, args)) = command.split_first() else {
+        return Ok(Ended::NotStarted(ErrorKind::NotFound.into()));
+    };
+    let started = Command::new(program)
+        .args(args)
+        .envs(env.iter().copied())
+        .spawn();
+    let mut child = match started {
+        Ok(child) => child,
+        Err(error) => return Ok(Ended::NotStarted(error)),
+    };
+    wait(&mut child, forwarding)
+}
+
+fn wait(child: &mut Child, forwarding: Forwarding) -> std::io::Result<Ended> {
+    let pid = Pid::from_child(child);
+    let mut signals = forwarding.signals;
+    let handle = signals.handle();
+    let forward = move || {
+        for number in &mut signals {
+            if FROM_TERMINAL.contains(&number) && is_in_foreground() {
+                continue;
+            }
+            if let Some(signal) = Signal::from_named_raw(number) {
+                // It may have ended by itself just now.
+                let _ = kill_process(pid, signal);
+            }
+        }
+    };
+    let thread = std::thread::Builder::new()
+        .name("forward".to_owned())
+        .spawn(forward)?;
+    // The process stays known until no signal can be sent to it any more: its number could be
+    // another one's by then.
+    let ended = loop {
+        match waitid(
+            WaitId::Pid(pid),
+            WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+        ) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other,
+        }
+    };
+    handle.close();
+    // It does nothing that can panic.
+    let _ = thread.join();
+    ended?;
+    let status = child.wait()?;
+    Ok(match (status.code(), status.signal()) {
+        (Some(code), _) => Ended::Code(u8::try_from(code).unwrap_or(u8::MAX)),
+        (None, Some(signal)) => Ended::Signal(signal),
+        (None, None) => Ended::Code(u8::MAX),
+    })
+}
+
+/// Whether we are in the foreground of a terminal, which then sends its signals to the command
+/// as it does to us.
+fn is_in_foreground() -> bool {
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
+        return false;
+    };
+    // pid (name) state ppid pgrp session tty_nr tpgid; the name may hold anything.
+    let Some((_, rest)) = stat.rsplit_once(')') else {
+        return false;
+    };
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    matches!((fields.get(2), fields.get(5)), (Some(group), Some(foreground)) if group == foreground)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(words: &[&str]) -> Ended {
+        let words: Vec<OsString> = words.iter().map(Into::into).collect();
+        run(&words, &[("ADDED", "7")], Forwarding::start().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_shells() {
+        assert_eq!(ended(&["true"]).code(), 0);
+        assert_eq!(ended(&["sh", "-c", "exit $ADDED"]).code(), 7);
+        assert_eq!(ended(&["sh", "-c", "kill -KILL $$"]).code(), 137);
+        assert_eq!(ended(&["/nowhere/at/all"]).code(), 127);
+        assert_eq!(ended(&["/etc/hostname"]).code(), 126);
+    }
+}

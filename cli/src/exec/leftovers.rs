@@ -1,0 +1,116 @@
+//! What a killed `exec` leaves mounted, and how the next one takes it away.
+//!
+//! A running `exec` holds a lock on a file that lists the paths it restores. The kernel drops the
+//! lock with the process, however that ended, so a file that can be locked is of one that is
+//! gone.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use cachefs::StoreDir;
+use cachefs::mounts::unmount;
+use cachefs_store::id::SaveId;
+
+/// The paths of one `exec`, while it runs.
+pub(crate) struct Claim {
+    path: PathBuf,
+    /// Locked.
+    file: File,
+}
+
+impl Claim {
+    /// Claims paths for this process.
+    pub(crate) fn new(store: &StoreDir, paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let dir = dir(store);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let name = SaveId::now().to_string();
+        let path = dir.join(&name);
+        let list = list(paths.iter().map(PathBuf::as_path));
+        // It has its name once it is locked: before, it would look abandoned.
+        let hidden = dir.join(format!(".{name}"));
+        let write = || -> std::io::Result<File> {
+            let mut file = File::create_new(&hidden)?;
+            file.lock()?;
+            file.write_all(&list)?;
+            fs::rename(&hidden, &path)?;
+            Ok(file)
+        };
+        let file = write().with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { path, file })
+    }
+
+    /// Claims more.
+    pub(crate) fn add<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) -> anyhow::Result<()> {
+        self.file
+            .write_all(&list(paths))
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// Unmounts what those left that were killed; returns what there was.
+    ///
+    /// A path that is in use, by a command that outlived its `exec`, stays as it is.
+    pub(crate) fn clear(store: &StoreDir) -> Vec<PathBuf> {
+        let files = fs::read_dir(dir(store)).into_iter().flatten().flatten();
+        let mut cleared = Vec::new();
+        for file in files {
+            if file.file_name().as_bytes().starts_with(b".") {
+                continue;
+            }
+            let Some(paths) = abandoned(&file.path()) else {
+                continue;
+            };
+            let mut is_clear = true;
+            // Inner mounts first.
+            for path in paths.into_iter().rev() {
+                match unmount(store, &path, false) {
+                    Ok(_) => cleared.push(path),
+                    // Never mounted, or unmounted since.
+                    Err(error) if error.kind() == cachefs_store::ErrorKind::Usage => {}
+                    Err(_) => is_clear = false,
+                }
+            }
+            if is_clear {
+                // Gone already when another command was as quick.
+                let _ = fs::remove_file(file.path());
+            }
+        }
+        cleared
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // What cannot be removed is found abandoned by the next one.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Paths as a claim lists them.
+fn list<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<u8> {
+    let mut list = Vec::new();
+    for path in paths {
+        list.extend_from_slice(path.as_os_str().as_bytes());
+        list.push(0);
+    }
+    list
+}
+
+fn dir(store: &StoreDir) -> PathBuf {
+    store.path().join("exec")
+}
+
+/// The paths of a claim whose process is gone.
+fn abandoned(file: &Path) -> Option<Vec<PathBuf>> {
+    let mut file = File::open(file).ok()?;
+    file.try_lock().ok()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
+    let paths = bytes
+        .split(|byte| *byte == 0)
+        .filter(|path| !path.is_empty())
+        .map(|path| PathBuf::from(std::ffi::OsString::from_vec(path.to_vec())));
+    Some(paths.collect())
+}

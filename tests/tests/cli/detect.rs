@@ -1,0 +1,416 @@
+//! `detect` and `auto` with real tools: where they say their caches are, and the whole way from a
+//! first build to an offline build on a machine that has nothing but the remote.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use cachefs_tests::harness::{Cachefs, Invocation, Output};
+use serde_json::Value;
+
+use crate::support::{clean, machine};
+
+/// How long one step of a tool may take, a slow network included.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A tool's step in a machine's workspace: with its home, and for the rest the environment of the
+/// tests, which may hold what the tool needs to reach its registry here.
+fn step(machine: &Cachefs, env: &[(&str, String)], words: &[&str]) -> Invocation {
+    let mut invocation = Invocation::new(words[0], &words[1..])
+        .cwd(machine.work())
+        .timeout(TIMEOUT);
+    for (name, value) in std::env::vars_os() {
+        invocation = invocation.env(name, value);
+    }
+    // What would lead a tool out of the sandbox.
+    for name in [
+        "CARGO_HOME",
+        "CARGO_TARGET_DIR",
+        "PIP_CACHE_DIR",
+        "XDG_CACHE_HOME",
+    ] {
+        invocation = invocation.without_env(name);
+    }
+    with(invocation.env("HOME", machine.home()), env)
+}
+
+fn with(invocation: Invocation, env: &[(&str, String)]) -> Invocation {
+    env.iter().fold(invocation, |invocation, (name, value)| {
+        invocation.env(name, value)
+    })
+}
+
+fn cachefs(machine: &Cachefs, env: &[(&str, String)], words: &[&str]) -> Output {
+    let words = words.iter().chain(&["--format", "json", "--strict-errors"]);
+    clean(with(machine.command(words), env).run()).success()
+}
+
+/// The caches in what a command printed.
+fn caches(output: &Output) -> Vec<Value> {
+    output.json()["caches"].as_array().unwrap().clone()
+}
+
+fn runs(program: &str) -> bool {
+    ["--version", "version"].iter().any(|question| {
+        Command::new(program)
+            .arg(question)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    })
+}
+
+fn all_run(programs: &[&str]) -> bool {
+    let missing: Vec<_> = programs.iter().filter(|program| !runs(program)).collect();
+    if !missing.is_empty() {
+        println!("skipped: needs {missing:?}");
+    }
+    missing.is_empty()
+}
+
+/// A tool, a file that marks its project, how it is asked, what follows its answer in our path,
+/// and what is taken off its answer.
+struct Asked {
+    cache: &'static str,
+    mark: &'static str,
+    question: &'static [&'static str],
+    below: &'static str,
+    layout: bool,
+}
+
+const ASKED: &[Asked] = &[
+    asked(
+        "npm",
+        "package-lock.json",
+        &["npm", "config", "get", "cache"],
+        "_cacache",
+        false,
+    ),
+    asked(
+        "pnpm",
+        "pnpm-lock.yaml",
+        &["pnpm", "store", "path"],
+        "",
+        true,
+    ),
+    asked("yarn1", "yarn.lock", &["yarn", "cache", "dir"], "", true),
+    asked("bun", "bun.lock", &["bun", "pm", "cache"], "", false),
+    asked(
+        "pip",
+        "requirements.txt",
+        &["python3", "-m", "pip", "cache", "dir"],
+        "",
+        false,
+    ),
+    asked("uv", "uv.lock", &["uv", "cache", "dir"], "", false),
+    asked(
+        "poetry",
+        "poetry.lock",
+        &["poetry", "config", "cache-dir"],
+        "artifacts",
+        false,
+    ),
+    asked("go", "go.sum", &["go", "env", "GOMODCACHE"], "", false),
+    asked("go-build", "go.sum", &["go", "env", "GOCACHE"], "", false),
+    asked(
+        "composer",
+        "composer.lock",
+        &["composer", "config", "--global", "cache-dir"],
+        "",
+        false,
+    ),
+];
+
+const fn asked(
+    cache: &'static str,
+    mark: &'static str,
+    question: &'static [&'static str],
+    below: &'static str,
+    layout: bool,
+) -> Asked {
+    Asked {
+        cache,
+        mark,
+        question,
+        below,
+        layout,
+    }
+}
+
+#[test]
+fn tools_cache_where_detect_says() {
+    for tool in ASKED {
+        if !all_run(&tool.question[..1]) {
+            continue;
+        }
+        let machine = Cachefs::new().unwrap();
+        fs::write(machine.work().join("package.json"), "{\"name\": \"demo\"}").unwrap();
+        fs::write(machine.work().join(tool.mark), "").unwrap();
+        let answer = step(&machine, &[], tool.question).run().success().stdout();
+        let mut expected = PathBuf::from(answer.trim());
+        if tool.layout {
+            expected.pop();
+        }
+        if !tool.below.is_empty() {
+            expected.push(tool.below);
+        }
+        // Asked or not, it comes to the same here: nothing moves the tool from its default.
+        for way in [&[] as &[&str], &["--no-ask"]] {
+            let words = [&["detect"], way].concat();
+            let found = caches(&cachefs(&machine, &[], &words));
+            let found = found.iter().find(|cache| cache["name"] == tool.cache);
+            let path = found.unwrap_or_else(|| panic!("no {}", tool.cache))["path"].clone();
+            assert_eq!(path, expected.to_str().unwrap(), "{} {way:?}", tool.cache);
+        }
+        println!("{}: {}", tool.cache, expected.display());
+    }
+}
+
+/// A project that can be built from its cache alone.
+struct Project<'a> {
+    files: &'a [(&'a str, String)],
+    /// What a machine's tools need in their environment.
+    env: &'a dyn Fn(&Cachefs) -> Vec<(&'static str, String)>,
+    /// Fills the caches, with a network.
+    install: &'a [&'a [&'a str]],
+    /// Works only with filled caches.
+    offline: &'a [&'a str],
+    /// The caches that must be hits, by name.
+    hits: &'a [&'a str],
+    /// The options of `auto`.
+    options: &'a [&'a str],
+}
+
+impl Project<'_> {
+    fn auto(&self, machine: &Cachefs, action: &str) -> Vec<Value> {
+        let words = [&["auto", action], self.options].concat();
+        caches(&cachefs(machine, &(self.env)(machine), &words))
+    }
+
+    fn steps(&self, machine: &Cachefs, steps: &[&[&str]]) {
+        for words in steps {
+            step(machine, &(self.env)(machine), words).run().success();
+        }
+    }
+
+    /// A miss, an install, a save; then on a machine that has nothing: an offline build that
+    /// fails, a hit, and an offline build that works.
+    fn goes_round(&self) {
+        let Some(first) = machine() else { return };
+        write(self.files, &first);
+        for restored in self.auto(&first, "restore") {
+            assert_eq!(restored["match"], "miss", "{restored}");
+        }
+        self.steps(&first, self.install);
+        for saved in self.auto(&first, "save") {
+            assert_eq!(saved["result"], "saved", "{saved}");
+        }
+
+        let second = first.second_machine().unwrap();
+        write(self.files, &second);
+        let env = (self.env)(&second);
+        let without = step(&second, &env, self.offline).run();
+        assert!(!without.status.success(), "it needs no cache\n{without}");
+        // What the failed build left is not what a new machine has.
+        for dir in [second.home(), second.work()] {
+            fs::remove_dir_all(&dir).unwrap();
+            fs::create_dir(&dir).unwrap();
+        }
+        write(self.files, &second);
+        let restored = self.auto(&second, "restore");
+        for name in self.hits {
+            let is_hit = |cache: &&Value| {
+                cache["cache"] == *name && cache["match"] == "exact" && cache["result"] == "mounted"
+            };
+            assert!(
+                restored.iter().any(|cache| is_hit(&cache)),
+                "{name} in {restored:?}"
+            );
+        }
+        self.steps(&second, &[self.offline]);
+        second.run(["umount", "--all"]).success();
+    }
+}
+
+fn no_env(_: &Cachefs) -> Vec<(&'static str, String)> {
+    Vec::new()
+}
+
+fn file(name: &'static str, text: &str) -> (&'static str, String) {
+    (name, text.to_owned())
+}
+
+fn write(files: &[(&str, String)], machine: &Cachefs) {
+    for (name, text) in files {
+        let path = machine.work().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+/// What a tool writes as the lock of a project, on a machine of its own.
+fn locked(
+    files: &[(&str, String)],
+    env: &[(&str, String)],
+    words: &[&str],
+    lock: &'static str,
+) -> (&'static str, String) {
+    let machine = Cachefs::new().unwrap();
+    write(files, &machine);
+    step(&machine, env, words).run().success();
+    let text = fs::read_to_string(machine.work().join(lock)).unwrap();
+    (lock, text)
+}
+
+const PACKAGE: &str = r#"{"name": "demo", "version": "1.0.0", "private": true, "dependencies": {"semver": "7.6.3", "yargs": "17.7.2"}}"#;
+const USE_PACKAGE: &str = "require('semver').valid('1.0.0') && require('yargs')";
+
+#[test]
+fn npm_goes_round() {
+    if !all_run(&["npm", "node"]) {
+        return;
+    }
+    let mut files = vec![file("package.json", PACKAGE)];
+    let words = ["npm", "install", "--package-lock-only"];
+    files.push(locked(&files, &[], &words, "package-lock.json"));
+    let project = Project {
+        files: &files,
+        env: &no_env,
+        install: &[&["npm", "ci", "--prefer-online", "--no-audit", "--no-fund"]],
+        offline: &[
+            "sh",
+            "-c",
+            &format!("npm ci --offline && node -e \"{USE_PACKAGE}\""),
+        ],
+        hits: &["npm"],
+        options: &[],
+    };
+    project.goes_round();
+    // `npm ci` empties node_modules, and can do so on a mount.
+    let with_modules = Project {
+        hits: &["npm", "npm-node_modules"],
+        options: &["--all"],
+        ..project
+    };
+    with_modules.goes_round();
+    let without_install = Project {
+        offline: &["node", "-e", USE_PACKAGE],
+        hits: &["npm-node_modules"],
+        ..with_modules
+    };
+    without_install.goes_round();
+}
+
+#[test]
+fn cargo_goes_round() {
+    if !all_run(&["cargo"]) {
+        return;
+    }
+    let manifest = "[package]\nname = \"demo\"\nversion = \"1.0.0\"\nedition = \"2021\"\n[dependencies]\nitoa = \"1\"\n[workspace]\n";
+    let main = "fn main() { println!(\"{}\", itoa::Buffer::new().format(7)); }";
+    let mut files = vec![file("Cargo.toml", manifest), file("src/main.rs", main)];
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    // The machine's own configuration may name the registry to use.
+    if let Some(text) = home.and_then(|home| fs::read_to_string(home.join("config.toml")).ok()) {
+        files.push(file(".cargo/config.toml", &text));
+    }
+    let rustup = std::env::var("RUSTUP_HOME").unwrap_or_else(|_| {
+        let home = std::env::home_dir().unwrap_or_default();
+        home.join(".rustup").to_string_lossy().into_owned()
+    });
+    let env = |_: &Cachefs| vec![("RUSTUP_HOME", rustup.clone())];
+    let words = ["cargo", "generate-lockfile"];
+    files.push(locked(
+        &files,
+        &[("RUSTUP_HOME", rustup.clone())],
+        &words,
+        "Cargo.lock",
+    ));
+    Project {
+        files: &files,
+        env: &env,
+        install: &[&["cargo", "build", "--locked"]],
+        offline: &["cargo", "run", "--offline", "--locked"],
+        hits: &["cargo-index", "cargo-crates", "cargo-target"],
+        options: &[],
+    }
+    .goes_round();
+}
+
+#[test]
+fn maven_goes_round() {
+    let repository = Path::new("/usr/share/maven-repo");
+    if !all_run(&["mvn"]) || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    if !repository
+        .join("org/apache/maven/plugins/maven-surefire-plugin")
+        .is_dir()
+    {
+        println!("skipped: needs Debian's artifacts of Maven's plugins");
+        return;
+    }
+    let settings = "<settings><mirrors><mirror><id>debian</id><mirrorOf>*</mirrorOf><url>file:///usr/share/maven-repo</url></mirror></mirrors></settings>";
+    let files = [
+        file("pom.xml", include_str!("../../data/maven/pom.xml")),
+        file(
+            "src/main/java/demo/Extension.java",
+            include_str!("../../data/maven/Extension.java"),
+        ),
+        file(
+            "src/test/java/demo/ExtensionTest.java",
+            include_str!("../../data/maven/ExtensionTest.java"),
+        ),
+        file("settings.xml", settings),
+        file("nothing/here", ""),
+    ];
+    // Java takes the home from the table of users, and these machines have homes of their own.
+    let env = |machine: &Cachefs| {
+        let home = machine.home();
+        vec![(
+            "MAVEN_OPTS",
+            format!("-XX:TieredStopAtLevel=1 -Duser.home={}", home.display()),
+        )]
+    };
+    // Without the repository that filled the cache.
+    let offline =
+        "mount --bind nothing /usr/share/maven-repo && exec mvn -o -q -B -s settings.xml package";
+    Project {
+        files: &files,
+        env: &env,
+        install: &[&["mvn", "-q", "-B", "-s", "settings.xml", "package"]],
+        offline: &["unshare", "--mount", "sh", "-c", offline],
+        hits: &["maven"],
+        options: &[],
+    }
+    .goes_round();
+}
+
+#[test]
+fn pip_goes_round() {
+    if !all_run(&["python3"]) {
+        return;
+    }
+    // What pip has built itself is used without its index, which it asks anew for the rest: a
+    // package without a wheel shows that the cache came along.
+    let install = "python3 -m venv env && env/bin/pip install --no-cache-dir -q setuptools wheel && env/bin/pip install -q --no-build-isolation -r requirements.txt && rm -rf env build";
+    let files = [file("requirements.txt", "docopt==0.6.2\n")];
+    Project {
+        files: &files,
+        env: &no_env,
+        install: &[&["sh", "-c", install]],
+        offline: &[
+            "sh",
+            "-c",
+            "wheel=$(find \"$HOME/.cache/pip/wheels\" -name 'docopt-*.whl') && python3 -m venv env && env/bin/pip install -q --no-index \"$wheel\" && env/bin/python -c 'import docopt'",
+        ],
+        hits: &["pip"],
+        options: &[],
+    }
+    .goes_round();
+}

@@ -14,10 +14,12 @@
 //! - [`trace`]: which frames jobs read, in what order, and those frames in one object;
 //! - [`save`]: from files to a published layer;
 //! - [`copy`]: from a stack to plain files;
+//! - [`archive`]: from a tar archive to a tree that is saved, and from a stack to one;
 //! - [`check`]: whether everything that a key needs is there and intact.
 //!
 //! Formats are documented in `docs/format/`.
 
+pub mod archive;
 mod beneath;
 pub mod check;
 pub mod chunk;

@@ -2,6 +2,7 @@
 
 mod dry;
 mod file_list;
+mod import;
 mod publish;
 mod source;
 mod upper;
@@ -15,7 +16,9 @@ use cachefs_store::id::{RepoId, StackId};
 use cachefs_store::layer::BuiltLayer;
 use cachefs_store::local::{LayerCache, PackCache};
 use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecord, RefName};
-use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open};
+use cachefs_store::remote::{
+    DynRemote, OpenRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open,
+};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
     Baseline, Delta, Packed, Progress, Skipped, StoreTarget, Target, Tree, build_layer,
@@ -30,6 +33,8 @@ use crate::rpc::{Client, IndexOverSocket};
 use crate::store_dir::StoreDir;
 use file_list::FileList;
 use source::Source;
+
+pub use import::{ArchiveSource, ImportOptions, ImportReport, import};
 
 /// What to save, and as what.
 #[derive(Debug, Clone)]
@@ -116,33 +121,66 @@ struct Change {
 /// Saves a directory under a key.
 pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) -> Result<Report> {
     let started = Instant::now();
+    let records = Records::new(store);
+    let mut source = source::find(&records, &options.path)?;
+    let Opened {
+        mut context,
+        remote,
+        existing,
+    } = open_context(store, options, progress)?;
+    // The upper of a mount is as small as what changed, and lives no longer than the mount.
+    context.files = source
+        .complete
+        .then(|| FileList::new(store, context.target.repo, &source.path));
+    // A path that was never restored is compared with what the key holds.
+    if source.base.is_empty() && !source.restored() {
+        source.base = refs::unite(existing.clone()).0;
+    }
+    let from = stack_id(&source.base);
+    let change = context.change(&source)?;
+    let own = source.record.as_mut().map(|record| (&records, record));
+    let mut report = publish::publish(&context, &source.base, own, existing, change)?;
+    if !source.complete && !options.dry_run && context.remote.local_dir().is_none() {
+        hand_trace_on(store, from, stack_id(&report.layers));
+    }
+    report.traffic = remote.traffic();
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+/// A key that is going to be saved, and what it holds so far.
+struct Opened<'a> {
+    context: Context<'a>,
+    remote: OpenRemote,
+    existing: Vec<RefRecord>,
+}
+
+fn open_context<'a>(
+    store: &StoreDir,
+    options: &'a SaveOptions,
+    progress: &'a dyn Progress,
+) -> Result<Opened<'a>> {
     let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
     let policy = options
         .deadline
         .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let open = open(&options.remote, policy)?;
-    let records = Records::new(store);
-    let mut source = source::find(&records, &options.path)?;
-
-    let repository = Repository::new(open.remote.clone());
+    let remote = open(&options.remote, policy)?;
+    let repository = Repository::new(remote.remote.clone());
     let (repo, existing) = runtime.block_on(async {
         tokio::join!(
             identify(&repository, options.dry_run),
-            read_existing(&open.remote, &options.name)
+            read_existing(&remote.remote, &options.name)
         )
     });
     let (repo, existing) = (repo?, existing?);
     let context = Context {
         options,
-        remote: open.remote.clone(),
+        remote: remote.remote.clone(),
         layers: LayerCache::new(store.path()),
-        // The upper of a mount is as small as what changed, and lives no longer than the mount.
-        files: source
-            .complete
-            .then(|| FileList::new(store, repo, &source.path)),
+        files: None,
         target: StoreTarget {
             runtime: runtime.handle().clone(),
-            remote: open.remote.clone(),
+            remote: remote.remote.clone(),
             repo,
             index: Arc::new(IndexOverSocket::connect(store.clone())?),
             cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
@@ -150,19 +188,11 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         runtime,
         progress,
     };
-    // A path that was never restored is compared with what the key holds.
-    if source.base.is_empty() && !source.restored() {
-        source.base = refs::unite(existing.clone()).0;
-    }
-    let from = stack_id(&source.base);
-    let change = context.change(&source)?;
-    let mut report = publish::publish(&context, &records, &mut source, existing, change)?;
-    if !source.complete && !options.dry_run && context.remote.local_dir().is_none() {
-        hand_trace_on(store, from, stack_id(&report.layers));
-    }
-    report.traffic = open.traffic();
-    report.elapsed = started.elapsed();
-    Ok(report)
+    Ok(Opened {
+        context,
+        remote,
+        existing,
+    })
 }
 
 fn stack_id(layers: &[LayerInfo]) -> StackId {

@@ -220,7 +220,11 @@ impl<R: Read> Members<R> {
 
     fn long_name(&mut self, size: u64) -> Result<Vec<u8>> {
         let mut name = self.small(size, LONGEST_NAME)?;
-        name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
+        name.truncate(
+            name.iter()
+                .position(|byte| *byte == 0)
+                .unwrap_or(name.len()),
+        );
         Ok(name)
     }
 

@@ -280,7 +280,13 @@ mod tests {
             assert_eq!(of_path(path, name), inside(&["x"]), "{name}");
         }
         assert_eq!(of_path("/root/.m2", "../../root/.m2/"), inside(&[]));
-        for name in ["root/.npm/x", "../.npm/x", "root", ".m2x/y", "/x/root/.m2/y"] {
+        for name in [
+            "root/.npm/x",
+            "../.npm/x",
+            "root",
+            ".m2x/y",
+            "/x/root/.m2/y",
+        ] {
             assert_eq!(of_path("/root/.m2", name), Mapped::Outside, "{name}");
         }
     }

@@ -293,11 +293,12 @@ impl Reading<'_> {
         let kind = match kind {
             Kind::Directory => directory(),
             Kind::File(layout) => {
-                self.left = self.left.checked_sub(layout.size).ok_or_else(|| {
-                    ArchiveError::TooLarge {
-                        limit: format!("{} GB", self.limit / 1_000_000_000),
-                    }
-                })?;
+                self.left =
+                    self.left
+                        .checked_sub(layout.size)
+                        .ok_or_else(|| ArchiveError::TooLarge {
+                            limit: format!("{} GB", self.limit / 1_000_000_000),
+                        })?;
                 let xattrs = meta.xattrs.clone();
                 let size = layout.size;
                 let node = self.tree.put(path, meta, file(size))?;
@@ -314,7 +315,10 @@ impl Reading<'_> {
             }
             Kind::Symlink(target) => {
                 if target.is_empty() || target.len() > 4095 || target.contains(&0) {
-                    return Err(ArchiveError::refused(&name, "is a link to no possible path"));
+                    return Err(ArchiveError::refused(
+                        &name,
+                        "is a link to no possible path",
+                    ));
                 }
                 meta.mode = mode::SYMLINK | 0o777;
                 NodeKind::Symlink(target.into())

@@ -122,10 +122,7 @@ impl Map {
     /// with a line feed, filled up to a block. `block` gives the next one.
     ///
     /// Returns how many bytes it took.
-    pub(super) fn in_data(
-        &mut self,
-        mut block: impl FnMut() -> Result<[u8; 512]>,
-    ) -> Result<u64> {
+    pub(super) fn in_data(&mut self, mut block: impl FnMut() -> Result<[u8; 512]>) -> Result<u64> {
         let (mut wanted, mut taken) = (None, 0);
         let mut digits = Vec::new();
         let mut offset = None;

@@ -216,10 +216,7 @@ impl Writer<'_> {
             _ => EntryType::Regular,
         });
         if matches!(attr.kind(), mode::CHARACTER | mode::BLOCK) {
-            let parts = (
-                rustix::fs::major(attr.rdev),
-                rustix::fs::minor(attr.rdev),
-            );
+            let parts = (rustix::fs::major(attr.rdev), rustix::fs::minor(attr.rdev));
             header.set_device_major(parts.0).map_err(unwritten)?;
             header.set_device_minor(parts.1).map_err(unwritten)?;
         }
@@ -250,7 +247,11 @@ impl Writer<'_> {
             pax::push(&mut records, b"GNU.sparse.major", b"1");
             pax::push(&mut records, b"GNU.sparse.minor", b"0");
             pax::push(&mut records, b"GNU.sparse.name", &name);
-            pax::push(&mut records, b"GNU.sparse.realsize", size.to_string().as_bytes());
+            pax::push(
+                &mut records,
+                b"GNU.sparse.realsize",
+                size.to_string().as_bytes(),
+            );
             let placeholder = sparse_name(&name);
             self.describe(&mut header, &mut records, entry, &placeholder, b"")?;
             self.header(header, &records, stored + map.len() as u64, &placeholder)?;
@@ -339,13 +340,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn header(
-        &mut self,
-        mut header: Header,
-        records: &[u8],
-        size: u64,
-        name: &[u8],
-    ) -> Result<()> {
+    fn header(&mut self, mut header: Header, records: &[u8], size: u64, name: &[u8]) -> Result<()> {
         const LARGEST: u64 = 0o77_777_777_777;
         let mut records = records.to_vec();
         if size > LARGEST {
@@ -394,7 +389,11 @@ fn sparse_map(data: &[Range<u64>], size: u64) -> Vec<u8> {
     let stretches: Vec<_> = data.iter().cloned().chain(end).collect();
     let mut map = format!("{}\n", stretches.len());
     for stretch in stretches {
-        map.push_str(&format!("{}\n{}\n", stretch.start, stretch.end - stretch.start));
+        map.push_str(&format!(
+            "{}\n{}\n",
+            stretch.start,
+            stretch.end - stretch.start
+        ));
     }
     let mut map = map.into_bytes();
     map.resize(map.len().next_multiple_of(BLOCK), 0);

@@ -17,6 +17,7 @@ mod meter;
 mod open;
 mod retry;
 mod s3;
+mod stream;
 
 pub mod conformance;
 
@@ -35,6 +36,7 @@ pub use meter::{Meter, Operation, Traffic, TrafficMeter};
 pub use open::{Environment, OpenRemote, RemoteSpec, SpecError, open};
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{S3Options, S3Remote};
+pub use stream::ObjectStream;
 
 /// What a `put` does when the object exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

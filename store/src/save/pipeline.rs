@@ -254,8 +254,9 @@ fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
     loop {
         let outcome = match batches.next(&|| shared.turn(), std::mem::take(&mut buffer)) {
             Ok(None) => return,
-            Ok(Some((number, read))) => process(shared, read, &mut buffer, &mut frames)
-                .map(|finished| (number, finished)),
+            Ok(Some((number, read))) => {
+                process(shared, read, &mut buffer, &mut frames).map(|finished| (number, finished))
+            }
             Err(error) => Err(error),
         };
         let failed = outcome.is_err();

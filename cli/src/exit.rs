@@ -36,3 +36,14 @@ pub(crate) fn is_soft(kind: ErrorKind) -> bool {
         ErrorKind::Backend | ErrorKind::Local | ErrorKind::Changed
     )
 }
+
+/// The worse of two codes, for commands that do several things: what is wrong with the data or
+/// with the command counts more than an outage, and an outage more than a miss.
+pub(crate) fn worse(a: u8, b: u8) -> u8 {
+    let rank = |code: u8| {
+        [SUCCESS, MISS, LOCAL, BACKEND, USAGE, INTEGRITY, INTERRUPTED]
+            .iter()
+            .position(|known| *known == code)
+    };
+    if rank(b) > rank(a) { b } else { a }
+}

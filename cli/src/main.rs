@@ -1,8 +1,10 @@
 //! The `cachefs` command.
 
 mod args;
+mod caches;
 mod commands;
 mod exit;
+mod failure;
 mod keys;
 mod machine;
 mod output;

@@ -59,10 +59,17 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints an error with its hint.
 pub(crate) fn complain(severity: &str, message: &str, hint: Option<&str>) {
-    say(&format!("{severity}: {message}"));
-    if let Some(hint) = hint {
-        say(&format!("  hint: {hint}"));
+    for line in complaint(severity, message, hint) {
+        say(&line);
     }
+}
+
+/// An error with its hint, as lines to print.
+pub(crate) fn complaint(severity: &str, message: &str, hint: Option<&str>) -> Vec<String> {
+    let hint = hint.map(|hint| format!("  hint: {hint}"));
+    std::iter::once(format!("{severity}: {message}"))
+        .chain(hint)
+        .collect()
 }
 
 /// Bytes for people, such as `12.3 MB`.

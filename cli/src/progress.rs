@@ -81,6 +81,27 @@ impl Display {
         })
     }
 
+    /// One piece of the work, to be shown as part of the whole.
+    pub(crate) fn job(&self) -> Job<'_> {
+        Job {
+            display: self,
+            files: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Prints lines for people, together and without harm to the bar.
+    pub(crate) fn say(&self, lines: &[String]) {
+        if lines.is_empty() {
+            return;
+        }
+        let text = lines.join("\n");
+        match &self.bar {
+            Some(bar) => bar.suspend(|| output::say(&text)),
+            None => output::say(&text),
+        }
+    }
+
     fn message(&self) -> String {
         let mut text = format!(
             "{}/{} files",
@@ -125,27 +146,42 @@ impl Drop for Display {
     }
 }
 
-impl Progress for Display {
+/// One of the pieces of work that a [`Display`] shows as one.
+pub(crate) struct Job<'a> {
+    display: &'a Display,
+    files: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress for Job<'_> {
     fn total(&self, files: u64, bytes: u64) {
-        self.total_files.store(files, Relaxed);
-        self.total_bytes.store(bytes, Relaxed);
-        if let Some(bar) = &self.bar {
-            bar.set_length(bytes);
+        // A piece may count itself anew; the display shows the sum of all.
+        let display = self.display;
+        replace(&display.total_files, &self.files, files);
+        replace(&display.total_bytes, &self.bytes, bytes);
+        if let Some(bar) = &display.bar {
+            bar.set_length(display.total_bytes.load(Relaxed));
         }
     }
 
     fn done(&self, files: u64, bytes: u64) {
-        self.files.fetch_add(files, Relaxed);
-        self.bytes.fetch_add(bytes, Relaxed);
-        self.show();
+        self.display.files.fetch_add(files, Relaxed);
+        self.display.bytes.fetch_add(bytes, Relaxed);
+        self.display.show();
     }
 
     fn transferred(&self, bytes: u64) {
-        self.transferred.fetch_add(bytes, Relaxed);
-        self.show();
+        self.display.transferred.fetch_add(bytes, Relaxed);
+        self.display.show();
     }
 
     fn cancelled(&self) -> bool {
-        self.stop.load(Relaxed)
+        self.display.stop.load(Relaxed)
     }
+}
+
+/// Sets a part of a sum, and the sum with it.
+fn replace(sum: &AtomicU64, part: &AtomicU64, value: u64) {
+    let before = part.swap(value, Relaxed);
+    sum.fetch_add(value.wrapping_sub(before), Relaxed);
 }

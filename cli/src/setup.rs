@@ -77,13 +77,13 @@ pub(crate) fn scope(global: &Global) -> anyhow::Result<Scope> {
     Ok(Scope::new(global.scope.clone()).map_err(cachefs::Error::from)?)
 }
 
-/// Expands a key's template; `paths` are the cached paths, which a pattern must not look into.
-pub(crate) fn expand(template: &str, paths: &[PathBuf]) -> anyhow::Result<keys::Expanded> {
-    let current = std::env::current_dir().context("cannot tell the current directory")?;
-    expand_in(&current, template, false, paths)
+/// The directory that files and patterns in templates start from, unless something else is said.
+pub(crate) fn workspace() -> anyhow::Result<PathBuf> {
+    std::env::current_dir().context("cannot tell the current directory")
 }
 
-/// Expands a template in a given workspace.
+/// Expands a template in a given workspace; patterns do not look into the directories `skip`, the
+/// paths of the cache.
 pub(crate) fn expand_in(
     workspace: &Path,
     template: &str,
@@ -104,9 +104,13 @@ pub(crate) fn expand_in(
     Ok(keys::expand(template, &context)?)
 }
 
-/// Expands a template and checks that the result can be a key.
-pub(crate) fn key(template: &str, paths: &[PathBuf]) -> anyhow::Result<(Key, keys::Expanded)> {
-    let expanded = expand(template, paths)?;
+/// Expands a template in a given workspace, and checks that the result can be a key.
+pub(crate) fn key_in(
+    workspace: &Path,
+    template: &str,
+    paths: &[PathBuf],
+) -> anyhow::Result<(Key, keys::Expanded)> {
+    let expanded = expand_in(workspace, template, false, paths)?;
     let key = Key::new(expanded.key.clone()).map_err(cachefs::Error::from)?;
     Ok((key, expanded))
 }
@@ -115,6 +119,6 @@ pub(crate) fn key(template: &str, paths: &[PathBuf]) -> anyhow::Result<(Key, key
 pub(crate) fn name(global: &Global, template: &str) -> anyhow::Result<RefName> {
     Ok(RefName {
         scope: scope(global)?,
-        key: key(template, &[])?.0,
+        key: key_in(&workspace()?, template, &[])?.0,
     })
 }

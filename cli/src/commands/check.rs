@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
     let (runtime, remote) = setup::remote(global)?;
     let display = Display::start("checking")?;
     let report = runtime
-        .block_on(async { check(&remote.remote, &options, &display).await })
+        .block_on(async { check(&remote.remote, &options, &display.job()).await })
         .map_err(cachefs::Error::from)?;
     drop(display);
     match global.format {

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 
 use crate::args::{Format, Global};
@@ -22,7 +21,7 @@ pub(crate) struct KeyArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &KeyArgs) -> anyhow::Result<u8> {
-    let current = std::env::current_dir().context("cannot tell the current directory")?;
+    let current = setup::workspace()?;
     let workspace = args
         .workspace
         .as_ref()

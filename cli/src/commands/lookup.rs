@@ -29,10 +29,11 @@ struct Printed {
 
 pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
     let name = setup::name(global, &args.key)?;
+    let workspace = setup::workspace()?;
     let prefixes = args
         .restore_key
         .iter()
-        .map(|prefix| setup::expand(prefix, &[]).map(|expanded| expanded.key))
+        .map(|prefix| setup::expand_in(&workspace, prefix, false, &[]).map(|expanded| expanded.key))
         .collect::<anyhow::Result<_>>()?;
     let (runtime, remote) = setup::remote(global)?;
     let wanted = Wanted {

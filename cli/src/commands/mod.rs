@@ -16,10 +16,8 @@ pub(crate) mod umount;
 
 use std::process::ExitCode;
 
-use cachefs_store::ErrorKind;
-
-use crate::args::{Cli, Command, Global};
-use crate::keys::KeyError;
+use crate::args::{Cli, Command};
+use crate::failure::failure;
 use crate::{exit, output};
 
 /// Runs the command; everything it has to say has been said when it returns.
@@ -42,31 +40,15 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
-        Err(error) => ExitCode::from(fail(&global, &error, soft)),
+        Err(error) => {
+            let failure = failure(&global, &error, soft);
+            if failure.code == exit::INTERRUPTED {
+                output::say(output::INTERRUPTED);
+            }
+            for line in &failure.lines {
+                output::say(line);
+            }
+            ExitCode::from(failure.code)
+        }
     }
-}
-
-/// Reports an error; returns the exit code.
-fn fail(global: &Global, error: &anyhow::Error, soft: bool) -> u8 {
-    if let Some(error) = error.downcast_ref::<KeyError>() {
-        output::say(&format!("error: {error}\n\n{}\n", error.pointer()));
-        output::say(&format!("  hint: {}", error.hint()));
-        return exit::USAGE;
-    }
-    let (kind, message, hint) = match error.downcast_ref::<cachefs::Error>() {
-        Some(known) => (known.kind(), cachefs::describe(known), known.hint()),
-        None => (ErrorKind::Local, format!("{error:#}"), None),
-    };
-    if kind == ErrorKind::Cancelled {
-        output::say(output::INTERRUPTED);
-        return exit::INTERRUPTED;
-    }
-    let passes = soft && !global.strict_errors && exit::is_soft(kind);
-    if !passes {
-        output::complain("error", &message, hint.as_deref());
-        return exit::code(kind);
-    }
-    output::complain("warning", &message, hint.as_deref());
-    output::say("  the build goes on without the cache (use --strict-errors to stop it here)");
-    exit::SUCCESS
 }

@@ -1,0 +1,76 @@
+//! Output of several caches: every line and every object says which one it is about.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::output;
+
+/// What is printed of a cache that failed, with `--format json`.
+#[derive(Debug, Serialize)]
+struct Failed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<&'a str>,
+    key: &'a str,
+    path: String,
+    result: &'static str,
+    error: &'a str,
+    kind: &'static str,
+    hint: Option<&'a str>,
+}
+
+/// What is printed of several caches.
+#[derive(Debug, Serialize)]
+struct Several {
+    caches: Vec<Value>,
+}
+
+/// The lines, with the cache's name before each of them, if it has one.
+pub(super) fn lines(name: Option<&str>, lines: Vec<String>) -> Vec<String> {
+    match name {
+        Some(name) => lines
+            .into_iter()
+            .map(|line| format!("{name}: {line}"))
+            .collect(),
+        None => lines,
+    }
+}
+
+/// A cache that failed, as JSON.
+pub(super) fn failed(
+    cache: Option<&str>,
+    key: &str,
+    path: &Path,
+    failure: &Failure,
+) -> serde_json::Result<Value> {
+    serde_json::to_value(Failed {
+        cache,
+        key,
+        path: output::path(path),
+        result: "failed",
+        error: &failure.message,
+        kind: failure.kind,
+        hint: failure.hint.as_deref(),
+    })
+}
+
+/// Prints one object: that of the only result if flags described its cache, otherwise a list.
+///
+/// A single result that is a failure prints nothing: the exit code and standard error tell it.
+pub(super) fn print<T>(
+    results: &[T],
+    alone: bool,
+    to_value: impl Fn(&T) -> serde_json::Result<Value>,
+    has_failed: impl Fn(&T) -> bool,
+) -> anyhow::Result<()> {
+    match results {
+        [one] if alone && has_failed(one) => Ok(()),
+        [one] if alone => output::print_json(&to_value(one)?),
+        _ => {
+            let caches = results.iter().map(to_value).collect::<Result<_, _>>()?;
+            output::print_json(&Several { caches })
+        }
+    }
+}

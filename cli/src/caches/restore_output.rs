@@ -1,0 +1,220 @@
+//! What is printed about a restore.
+
+use cachefs::restore::{Outcome, Report};
+use cachefs_store::refs::{MatchKind, Resolved};
+use serde::Serialize;
+
+use super::Restored;
+use super::named;
+use crate::failure::Failure;
+use crate::{machine, output};
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<&'a str>,
+    key: &'a str,
+    path: String,
+    matched_key: Option<&'a str>,
+    #[serde(rename = "match")]
+    matched: &'static str,
+    result: &'static str,
+    layers: usize,
+    files: u64,
+    bytes: u64,
+    milliseconds: f64,
+    requests: output::Requests,
+    bytes_received: u64,
+    notes: &'a [String],
+}
+
+/// Prints results as JSON; `alone` when flags described the cache.
+pub(crate) fn print_json(restored: &[Restored], alone: bool) -> anyhow::Result<()> {
+    let one = |one: &Restored| match &one.result {
+        Ok(report) => serde_json::to_value(printed(one, report)),
+        Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
+    };
+    let failed = |one: &Restored| one.result.is_err();
+    named::print(restored, alone, one, failed)
+}
+
+fn key(restored: &Restored) -> &str {
+    let keys = restored.keys.as_ref();
+    keys.and_then(|keys| keys.top())
+        .map_or("", |key| key.as_str())
+}
+
+fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
+    let main = restored.main();
+    Printed {
+        cache: restored.cache.name.as_deref(),
+        key: key(restored),
+        path: output::path(&report.path),
+        matched_key: main.map(|resolved| resolved.name.key.as_str()),
+        matched: match main.map(|resolved| &resolved.kind) {
+            Some(MatchKind::Exact) => "exact",
+            Some(MatchKind::Prefix(_)) => "prefix",
+            None => "miss",
+        },
+        result: match report.outcome {
+            Outcome::Miss => "miss",
+            Outcome::Mounted => "mounted",
+            Outcome::AlreadyMounted => "already_mounted",
+            Outcome::Remounted => "remounted",
+            Outcome::Copied { .. } => "copied",
+        },
+        layers: report.layers.len(),
+        files: report.layers.iter().map(|layer| layer.summary.files).sum(),
+        bytes: report.layers.iter().map(|layer| layer.summary.bytes).sum(),
+        milliseconds: report.elapsed.as_secs_f64() * 1000.0,
+        requests: (&report.traffic).into(),
+        bytes_received: report.traffic.bytes_in,
+        notes: &report.notes,
+    }
+}
+
+/// What people are told about a restore, line by line.
+pub(super) fn lines(restored: &Restored) -> Vec<String> {
+    let mut lines = Vec::new();
+    match &restored.result {
+        Ok(report) => {
+            lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+            lines.extend(platform_warning(report));
+            lines.push(summary(key(restored), report, restored.main()));
+            lines.extend(layers_missing(restored, report));
+            lines.extend(copy_issues(report));
+        }
+        Err(Failure { lines: told, .. }) => lines.extend(told.iter().cloned()),
+    }
+    named::lines(restored.cache.name.as_deref(), lines)
+}
+
+fn platform_warning(report: &Report) -> Option<String> {
+    let here = machine::platform();
+    let records = report
+        .matched
+        .iter()
+        .flatten()
+        .flat_map(|resolved| &resolved.records);
+    let other = records
+        .map(|record| &record.platform)
+        .find(|platform| **platform != here)?;
+    Some(format!(
+        "warning: this cache was made on {} {} ({}), and this is {} {} ({}): compiled files in it may not work",
+        other.os,
+        other.arch,
+        other.libc.as_deref().unwrap_or("unknown libc"),
+        here.os,
+        here.arch,
+        here.libc.as_deref().unwrap_or("unknown libc"),
+    ))
+}
+
+fn summary(key: &str, report: &Report, main: Option<&Resolved>) -> String {
+    let path = output::path(&report.path);
+    let took = output::span(report.elapsed);
+    let layers = output::count(report.layers.len() as u64, "layer");
+    let files = output::count(
+        report.layers.iter().map(|layer| layer.summary.files).sum(),
+        "file",
+    );
+    let size = output::bytes(report.layers.iter().map(|layer| layer.summary.bytes).sum());
+    let traffic = output::traffic(&report.traffic);
+    let matched = match main {
+        Some(Resolved {
+            kind: MatchKind::Exact,
+            ..
+        }) => format!("hit {key}"),
+        Some(
+            resolved @ Resolved {
+                kind: MatchKind::Prefix(prefix),
+                ..
+            },
+        ) => {
+            format!(
+                "partial hit {} (prefix {prefix}; no {key})",
+                resolved.name.key
+            )
+        }
+        None if report.layers.is_empty() => format!("miss {key}"),
+        None => format!("miss {key}, lower layers found"),
+    };
+    let origin = main
+        .and_then(|resolved| resolved.records.last())
+        .map(|record| {
+            let by = record
+                .creator
+                .job
+                .as_deref()
+                .unwrap_or(&record.creator.host);
+            format!(", saved {} by {by}", output::age(record.id.micros))
+        })
+        .unwrap_or_default();
+    match &report.outcome {
+        Outcome::Miss => format!("{matched}: {path} is unchanged ({took}; {traffic})"),
+        Outcome::Mounted => format!(
+            "{matched}: mounted at {path} in {took} ({layers}, {files}, {size}{origin}; {traffic})"
+        ),
+        Outcome::AlreadyMounted => {
+            format!("{matched}: mounted at {path} already ({layers}, {files}, {size}{origin})")
+        }
+        Outcome::Remounted => format!("remounted at {path} in {took} ({layers}, {files}, {size})"),
+        Outcome::Copied { report: copied, .. } => format!(
+            "{matched}: copied to {path} in {took} ({layers}, {}, {}{origin}; {traffic})",
+            output::count(copied.entries, "entry"),
+            output::bytes(copied.bytes),
+        ),
+    }
+}
+
+/// What a copy could not do, and why it is one.
+fn copy_issues(report: &Report) -> Vec<String> {
+    let Outcome::Copied {
+        report: copied,
+        instead_of_mount,
+    } = &report.outcome
+    else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    if let Some(why) = instead_of_mount {
+        lines.push(format!(
+            "note: copied because mounting is not possible here: {why}"
+        ));
+        lines.push(
+            "  hint: `cachefs doctor` says what is missing; --mode copy chooses this without the note"
+                .to_owned(),
+        );
+    }
+    for issue in copied.issues.iter().take(10) {
+        lines.push(format!(
+            "warning: {}: {}",
+            output::path(&issue.path),
+            issue.detail
+        ));
+    }
+    let total = copied.not_created + copied.attributes_lost;
+    if total > 10 {
+        lines.push(format!("warning: and {} more like these", total - 10));
+    }
+    lines
+}
+
+/// Which layers of the stack were not found, when others were.
+fn layers_missing(restored: &Restored, report: &Report) -> Vec<String> {
+    let (Some(keys), false) = (&restored.keys, report.layers.is_empty()) else {
+        return Vec::new();
+    };
+    let layers = restored.cache.layers.iter().zip(&keys.layers);
+    layers
+        .zip(&report.matched)
+        .filter(|(_, matched)| matched.is_none())
+        .map(|((layer, (key, ..)), _)| {
+            format!(
+                "warning: layer {} is missing and was left out: no cache has the key {key}",
+                layer.name
+            )
+        })
+        .collect()
+}

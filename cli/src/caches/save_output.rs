@@ -1,0 +1,157 @@
+//! What is printed about a save.
+
+use cachefs::save::{Outcome, Report};
+use serde::Serialize;
+
+use super::Saved;
+use super::named;
+use crate::failure::Failure;
+use crate::output;
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<&'a str>,
+    key: &'a str,
+    scope: &'a str,
+    result: &'static str,
+    layers: usize,
+    files: u64,
+    bytes: u64,
+    added: u64,
+    modified: u64,
+    removed: u64,
+    new_bytes: u64,
+    new_raw_bytes: u64,
+    skipped: Vec<String>,
+    squashed: Option<usize>,
+    united: usize,
+    milliseconds: f64,
+    requests: output::Requests,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+/// Prints results as JSON; `alone` when flags described the cache.
+pub(crate) fn print_json(saved: &[Saved], alone: bool) -> anyhow::Result<()> {
+    let one = |one: &Saved| match &one.result {
+        Ok(report) => serde_json::to_value(printed(one, report)),
+        Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
+    };
+    let failed = |one: &Saved| one.result.is_err();
+    named::print(saved, alone, one, failed)
+}
+
+fn key(saved: &Saved) -> &str {
+    saved.key().map_or("", |key| key.as_str())
+}
+
+fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
+    Printed {
+        cache: saved.cache.name.as_deref(),
+        key: key(saved),
+        scope: saved.scope.as_str(),
+        result: match report.outcome {
+            Outcome::Unchanged => "unchanged",
+            Outcome::Linked => "linked",
+            Outcome::Saved(_) => "saved",
+            Outcome::WouldSave => "would_save",
+        },
+        layers: report.layers.len(),
+        files: report.scanned.0,
+        bytes: report.scanned.1,
+        added: report.changes.0,
+        modified: report.changes.1,
+        removed: report.changes.2,
+        new_bytes: new_bytes(report),
+        new_raw_bytes: report.new_raw,
+        skipped: report
+            .skipped
+            .iter()
+            .map(|skipped| output::path(&skipped.path))
+            .collect(),
+        squashed: report.squashed,
+        united: report.united,
+        milliseconds: report.elapsed.as_secs_f64() * 1000.0,
+        requests: (&report.traffic).into(),
+        bytes_sent: report.traffic.bytes_out,
+        bytes_received: report.traffic.bytes_in,
+    }
+}
+
+/// What people are told about a save, line by line.
+pub(super) fn lines(saved: &Saved) -> Vec<String> {
+    let mut lines = Vec::new();
+    match &saved.result {
+        Ok(report) => {
+            for skipped in report.skipped.iter().take(10) {
+                lines.push(format!(
+                    "note: skipped the {} {}",
+                    skipped.what,
+                    output::path(&skipped.path)
+                ));
+            }
+            if report.skipped.len() > 10 {
+                lines.push(format!("note: and {} more", report.skipped.len() - 10));
+            }
+            lines.push(summary(key(saved), report));
+            lines.extend(after(report));
+        }
+        Err(Failure { lines: told, .. }) => lines.extend(told.iter().cloned()),
+    }
+    named::lines(saved.cache.name.as_deref(), lines)
+}
+
+fn new_bytes(report: &Report) -> u64 {
+    match &report.outcome {
+        Outcome::Saved(layer) => layer.new_bytes,
+        _ => 0,
+    }
+}
+
+fn summary(key: &str, report: &Report) -> String {
+    let took = output::span(report.elapsed);
+    let traffic = output::traffic(&report.traffic);
+    let (added, modified, removed) = report.changes;
+    let changes = format!("{added} added, {modified} modified, {removed} removed");
+    let looked_at = format!(
+        "{}, {}",
+        output::count(report.scanned.0, "file"),
+        output::bytes(report.scanned.1)
+    );
+    match &report.outcome {
+        Outcome::Unchanged => {
+            format!("unchanged {key}: nothing to save ({looked_at} looked at in {took}; {traffic})")
+        }
+        Outcome::Linked => format!(
+            "saved {key}: same content as the cache it was restored from, nothing to store ({took}; {traffic})"
+        ),
+        Outcome::WouldSave => format!(
+            "would save {key}: {changes}; {} of new data before compression ({looked_at} looked at in {took})",
+            output::bytes(report.new_raw)
+        ),
+        Outcome::Saved(layer) => format!(
+            "saved {key}: {changes}, {} new as layer {} ({looked_at} looked at in {took}; {traffic})",
+            output::bytes(layer.new_bytes),
+            report.layers.len(),
+        ),
+    }
+}
+
+/// What else happened to the key.
+fn after(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    if report.united > 0 {
+        lines.push(format!(
+            "note: {} of other jobs under this key became part of it",
+            output::count(report.united as u64, "save")
+        ));
+    }
+    if let Some(layers) = report.squashed {
+        lines.push(format!(
+            "note: {layers} layers were squashed into one; no data was rewritten"
+        ));
+    }
+    lines
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    check, completions, daemon, delete, doctor, inspect, key, list, lookup, restore, save, stats,
-    umount,
+    check, completions, daemon, delete, doctor, export, import, inspect, key, list, lookup, man,
+    restore, save, stats, umount,
 };
 
 /// Layered, content-addressed build caches, mounted on demand.
@@ -93,6 +93,8 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Show a cache at a path
     Restore(restore::RestoreArgs),
+    /// Mount a cache at a path: `restore --mode mount`
+    Mount(restore::RestoreArgs),
     /// Save a path: everything the first time, then only what changed
     Save(save::SaveArgs),
     /// Unmount a restored path
@@ -107,6 +109,10 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     /// Delete a key
     Delete(delete::DeleteArgs),
+    /// Save what a tar archive holds, such as the cache of another tool
+    Import(import::ImportArgs),
+    /// Write what a key holds as a tar archive
+    Export(export::ExportArgs),
     /// Check that what keys name is there and intact
     Check(check::CheckArgs),
     /// Show what is mounted and what the daemon has done
@@ -119,6 +125,8 @@ pub(crate) enum Command {
     Daemon(daemon::DaemonArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write one for every command
+    Man(man::ManArgs),
 }
 
 fn number_and_unit(text: &str) -> Option<(f64, &str)> {
@@ -145,7 +153,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(error)
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let error = || format!("`{text}` is not a size such as 500M or 10G");
     let (number, unit) = number_and_unit(text).ok_or_else(error)?;
     let unit = unit

@@ -15,7 +15,7 @@ mod save;
 mod save_output;
 
 pub(crate) use cache::{Cache, Keys, Layer};
-pub(crate) use options::{RestoreHow, SaveHow};
+pub(crate) use options::{ModeArg, RestoreHow, SaveHow};
 pub(crate) use restore::{Restored, restore_all};
 pub(crate) use restore_output::print_json as print_restored;
 pub(crate) use save::{Saved, save_all};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::args::{Format, Global};
-use crate::caches::{self, Cache, Layer, RestoreHow};
+use crate::caches::{self, Cache, Layer, ModeArg, RestoreHow};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -57,6 +57,19 @@ fn layer(text: &str) -> anyhow::Result<Layer> {
         key: key.to_owned(),
         restore_keys: Vec::new(),
     })
+}
+
+/// `cachefs mount`: as [`run`], but a mount or nothing.
+pub(crate) fn run_mount(global: &Global, mut args: RestoreArgs) -> anyhow::Result<u8> {
+    if args.how.mode == ModeArg::Copy {
+        return Err(cachefs::Error::usage(
+            "`mount` does not copy",
+            "use `cachefs restore --mode copy`",
+        )
+        .into());
+    }
+    args.how.mode = ModeArg::Mount;
+    run(global, &args)
 }
 
 pub(crate) fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {

@@ -26,5 +26,5 @@ mod tests;
 pub use compression::{Compression, compress, decompress};
 pub use error::ArchiveError;
 pub use names::Names;
-pub use read::{ReadArchive, ReadOptions, read};
+pub use read::{ReadArchive, ReadOptions, first_name, read};
 pub use write::{WriteOptions, Written, write};

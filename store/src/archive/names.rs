@@ -34,6 +34,8 @@ enum Below {
     All,
     /// The directory has this name in the archive.
     Name(Parts),
+    /// The first member is the directory.
+    First(Option<Parts>),
     /// The directory has this path, in the workspace or elsewhere; the first name that fits shows
     /// how the archive calls it.
     Path {
@@ -137,6 +139,14 @@ impl Names {
         })
     }
 
+    /// What lies below the first member, as in archives that hold one directory each.
+    pub fn below_first() -> Self {
+        Self {
+            below: Below::First(None),
+            ..Self::default()
+        }
+    }
+
     /// What lies below the directory that was at `path`, for a job that ran in `workspace`; both
     /// absolute, without links looked at.
     pub fn below_path(path: &Path, workspace: &Path) -> Self {
@@ -161,7 +171,8 @@ impl Names {
         match &self.below {
             Below::Path {
                 found: Some(found), ..
-            } => Some(found.show()),
+            }
+            | Below::First(Some(found)) => Some(found.show()),
             _ => None,
         }
     }
@@ -171,6 +182,7 @@ impl Names {
         match &self.below {
             Below::All => "its root".to_owned(),
             Below::Name(name) => name.show(),
+            Below::First(_) => "its first member".to_owned(),
             Below::Path { path, .. } => {
                 format!("/{}", String::from_utf8_lossy(&path.join(&b'/')))
             }
@@ -190,6 +202,7 @@ impl Names {
             }
             Below::All => Some(parts.down),
             Below::Name(start) => parts.after(start),
+            Below::First(found) => parts.after(found.get_or_insert_with(|| parts.clone())),
             Below::Path {
                 path,
                 workspace,

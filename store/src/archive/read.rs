@@ -67,6 +67,7 @@ pub fn read(
         outside: 0,
         seen: None,
         taken: 0,
+        total: (0, 0),
         batches: 0,
         ended: false,
         progress,
@@ -90,6 +91,13 @@ pub fn read(
     })
 }
 
+/// The name of an archive's first member, as it is stored; `None` when it has none.
+pub fn first_name(source: impl Read + Send) -> Result<Option<Vec<u8>>> {
+    let (_, plain) = decompress(source).map_err(unreadable)?;
+    let first = Members::new(plain).next()?;
+    Ok(first.map(|member| member.name))
+}
+
 /// An archive that workers read in turn.
 struct Archive<'a>(Mutex<Reading<'a>>);
 
@@ -108,6 +116,8 @@ struct Reading<'a> {
     seen: Option<Vec<u8>>,
     /// Members that were taken.
     taken: u64,
+    /// Files so far, and their bytes.
+    total: (u64, u64),
     batches: usize,
     ended: bool,
     progress: &'a dyn Progress,
@@ -302,7 +312,8 @@ impl Reading<'_> {
                 let xattrs = meta.xattrs.clone();
                 let size = layout.size;
                 let node = self.tree.put(path, meta, file(size))?;
-                self.progress.total(1, size);
+                self.total = (self.total.0 + 1, self.total.1 + size);
+                self.progress.total(self.total.0, self.total.1);
                 self.open = Some(Open {
                     node,
                     layout,

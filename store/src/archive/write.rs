@@ -108,6 +108,7 @@ fn fetch_ahead(
 ) -> Result<()> {
     let is_local = reader.remote().local_dir().is_some();
     let mut walk = Walk::new(stack);
+    let mut total = (0, 0);
     loop {
         let (mut group, mut bytes) = (Vec::new(), 0);
         let mut frames = HashSet::new();
@@ -117,7 +118,8 @@ fn fetch_ahead(
             };
             if entry.attr.kind() == mode::FILE {
                 bytes += entry.attr.size;
-                progress.total(1, entry.attr.size);
+                total = (total.0 + 1, total.1 + entry.attr.size);
+                progress.total(total.0, total.1);
                 if !is_local {
                     for piece in stack.pieces(entry.attr.ino, 0..entry.attr.size)? {
                         frames.extend(piece?.location.map(|at| at.frame));

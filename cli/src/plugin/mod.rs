@@ -17,6 +17,8 @@ mod old;
 mod plan;
 mod run;
 mod table;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::BTreeMap;

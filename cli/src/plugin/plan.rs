@@ -105,6 +105,11 @@ pub(super) fn plan(environment: &BTreeMap<String, String>) -> Result<Plan, Error
     let mut variables = Variables::default();
     let old_remote = remote(&values, &mut variables)?;
     options(&values, &mut variables)?;
+    // The plugin reads the variables of drone wherever it runs; we do where this one is set.
+    if values.get(&["DRONE"]).is_none() && environment.keys().any(|name| name.starts_with("DRONE_"))
+    {
+        variables.set("DRONE", "true");
+    }
     // What the user has said in our own words counts for more.
     let variables = unless_set(variables, environment);
     let account = values.get(&["PLUGIN_ACCOUNT_ID"]).map(str::to_owned);

@@ -80,6 +80,8 @@ fn repositories_are_apart_as_the_plugin_has_them() {
         ("PLUGIN_REMOTE_ROOT", "/team/x/"),
     ];
     assert_eq!(root(&given).as_deref(), Some("team/x"));
+    sets(&given, "DRONE", "true");
+    assert!(!variables(&[]).contains_key("DRONE"));
     // On Harness, keys are the account's.
     let harness = [("DRONE_REPO_NAME", "app"), ("HARNESS_BUILD_ID", "7")];
     assert_eq!(root(&harness), None);

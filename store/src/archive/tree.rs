@@ -142,6 +142,7 @@ impl GrowingTree {
         tree.nodes.extend(nodes.first().cloned());
         while let Some((old, new)) = pending.pop() {
             let first = tree.nodes.len();
+            let mut directories = Vec::new();
             let entries = names.get(&old).into_iter().flatten();
             for (at, (_, &child)) in entries.enumerate() {
                 let holder = nodes[child].link.unwrap_or(child);
@@ -161,10 +162,11 @@ impl GrowingTree {
                     }
                 }
                 if matches!(node.kind, NodeKind::Directory { .. }) {
-                    pending.push((child, first + at));
+                    directories.push((child, first + at));
                 }
                 tree.nodes.push(node);
             }
+            pending.extend(directories.into_iter().rev());
             let end = tree.nodes.len();
             if let NodeKind::Directory { children, .. } = &mut tree.nodes[new].kind {
                 *children = (first..end).collect();

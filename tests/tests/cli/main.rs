@@ -6,6 +6,8 @@ mod bad_input;
 #[cfg(test)]
 mod fidelity;
 #[cfg(test)]
+mod migrate;
+#[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod output;

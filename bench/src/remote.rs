@@ -99,8 +99,8 @@ impl Target {
                 endpoint: options.endpoint.clone(),
                 region: options.region.clone(),
                 path_style: options.path_style.then_some(true),
-                anonymous: false,
                 env: env::vars_os().collect(),
+                ..RemoteSpec::default()
             },
             description: base,
             own_credentials: false,

@@ -203,6 +203,7 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::InvalidName(_) => {
             Some("use letters, digits and `-`; put what is long or odd into a checksum".to_owned())
         }
+        StoreError::Archive(error) => Some(error.hint()),
         StoreError::Io { source, .. } => io_hint(source),
         StoreError::Shared(error) => store_hint(error),
         _ => None,

@@ -1,13 +1,14 @@
 //! Mounting caches: the daemon, its FUSE views, the overlays on top, and the commands' work.
 //!
-//! A command opens a [`StoreDir`] and calls [`restore`](restore::restore), [`save`](save::save) or
-//! [`unmount`](mounts::unmount). What needs the index or serves a mount happens in the
+//! A command opens a [`StoreDir`] and calls [`restore`](restore::restore), [`save`](save::save),
+//! [`unmount`](mounts::unmount), [`import`](save::import) or [`export`](export::export). What needs the index or serves a mount happens in the
 //! [`daemon`], which is started when it is first needed; files are read, and mounts are made, in
 //! the command's own process, with its rights and in its mount namespace.
 
 pub mod daemon;
 mod erofs;
 mod error;
+pub mod export;
 mod last_restore;
 pub mod mounts;
 pub mod paths;

@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    auto, check, completions, config, daemon, delete, detect, diff, doctor, exec, explain, gc,
-    inspect, key, list, lookup, promote, restore, save, scopes, stats, umount,
+    auto, check, completions, config, daemon, delete, detect, diff, doctor, exec, explain, export,
+    gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes, stats, umount,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -111,6 +111,8 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Show a cache at a path
     Restore(restore::RestoreArgs),
+    /// Mount a cache at a path: `restore --mode mount`
+    Mount(restore::RestoreArgs),
     /// Save a path: everything the first time, then only what changed
     Save(save::SaveArgs),
     /// Restore or save the caches of the tools that the workspace uses
@@ -139,6 +141,10 @@ pub(crate) enum Command {
     Scopes(scopes::ScopesArgs),
     /// Remove what no key needs any more from the remote
     Gc(gc::GcArgs),
+    /// Save what a tar archive holds, such as the cache of another tool
+    Import(import::ImportArgs),
+    /// Write what a key holds as a tar archive
+    Export(export::ExportArgs),
     /// Check that what keys name is there and intact
     Check(check::CheckArgs),
     /// Show what is mounted and what the daemon has done
@@ -155,6 +161,8 @@ pub(crate) enum Command {
     Daemon(daemon::DaemonArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write one for every command
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -196,7 +204,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(error)
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let error = || format!("`{text}` is not a size such as 500M or 10G");
     let (number, unit) = number_and_unit(text).ok_or_else(error)?;
     let unit = unit

@@ -15,10 +15,14 @@ mod log;
 mod machine;
 mod output;
 mod outputs;
+mod plugin;
 mod progress;
 mod setup;
 
 fn main() -> std::process::ExitCode {
+    if let Some(plan) = plugin::asked() {
+        return plugin::execute(plan);
+    }
     match config::parse(std::env::args_os().collect()) {
         Ok((cli, config)) => {
             output::start_log(&cli.global);

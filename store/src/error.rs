@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::archive::ArchiveError;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// What a caller should make of an [`Error`].
@@ -72,6 +73,9 @@ pub enum Error {
         /// The limit, with its unit.
         limit: String,
     },
+    /// An archive can't be taken.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// A key or a scope can't be used.
     #[error("{0}")]
     InvalidName(String),
@@ -122,6 +126,7 @@ impl Error {
             Self::Io { .. } | Self::Index(_) => ErrorKind::Local,
             Self::Damaged { .. } | Self::Unsupported { .. } => ErrorKind::Integrity,
             Self::Changed { .. } | Self::BeingCollected { .. } => ErrorKind::Changed,
+            Self::Archive(error) => error.kind(),
             Self::TooLarge { .. } | Self::InvalidName(_) => ErrorKind::Usage,
             Self::Shared(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,

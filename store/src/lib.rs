@@ -15,11 +15,13 @@
 //! - [`secrets`]: what must not be in a cache;
 //! - [`save`]: from files to a published layer;
 //! - [`copy`]: from a stack to plain files;
+//! - [`archive`]: from a tar archive to a tree that is saved, and from a stack to one;
 //! - [`check`]: whether everything that a key needs is there and intact;
 //! - [`gc`]: removing what no key needs any more.
 //!
 //! Formats are documented in `docs/format/`.
 
+pub mod archive;
 mod beneath;
 pub mod check;
 pub mod chunk;

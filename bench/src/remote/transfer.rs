@@ -55,8 +55,8 @@ pub(crate) fn transfer(options: &TransferOptions) -> Result<()> {
         endpoint: remote.endpoint.clone(),
         region: remote.region.clone(),
         path_style: remote.path_style.then_some(true),
-        anonymous: false,
         env: env::vars_os().collect(),
+        ..RemoteSpec::default()
     };
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)

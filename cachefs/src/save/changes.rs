@@ -5,22 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachefs_store::layer::{Meta, mode};
-use cachefs_store::local::{LayerCache, PackCache};
 use cachefs_store::refs::{Creator, Platform, RefName};
-use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
-use cachefs_store::repository::Repository;
-use cachefs_store::save::{
-    Baseline, Delta, Everything, Node, NodeKind, Packed, Progress, StoreTarget, Tree,
-};
+use cachefs_store::remote::{RemoteSpec, Traffic};
+use cachefs_store::save::{Baseline, Delta, Everything, Node, NodeKind, Packed, Progress, Tree};
 use cachefs_store::secrets::Scanner;
 use cachefs_store::stack::{Attr, Change, Ino, Stack};
-use tokio::runtime::Runtime;
 
 use super::file_list::FileList;
-use super::{Context, Existing, SaveOptions, identify, source};
+use super::{Existing, Opened, SaveOptions, open_context, source};
 use crate::error::{Error, Result};
 use crate::mounts::Records;
-use crate::rpc::IndexOverSocket;
 use crate::store_dir::StoreDir;
 
 /// A path that is other than in the cache.
@@ -61,8 +55,6 @@ pub fn changes(
     deadline: Option<Duration>,
     progress: &dyn Progress,
 ) -> Result<Changes> {
-    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-    let policy = deadline.map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
     let source = source::find(&Records::new(store), path)?;
     let Some(record) = &source.record else {
         return Err(Error::usage(
@@ -90,31 +82,19 @@ pub fn changes(
         ignore_times: false,
         secrets: Arc::new(Scanner::off()),
     };
-    let open = open(&options.remote, policy)?;
-    let repo = runtime.block_on(identify(&Repository::new(open.remote.clone()), true))?;
-    let context = Context {
-        options,
-        remote: open.remote.clone(),
-        layers: LayerCache::new(store.path()),
-        files: source
-            .complete
-            .then(|| FileList::new(store, repo, &source.path)),
-        target: StoreTarget {
-            runtime: runtime.handle().clone(),
-            remote: open.remote.clone(),
-            repo,
-            index: Arc::new(IndexOverSocket::connect(store.clone())?),
-            condemned: Arc::default(),
-            cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
-        },
-        runtime,
-        list: true,
-        progress,
-    };
+    let Opened {
+        mut context,
+        remote: opened,
+        ..
+    } = open_context(store, options, progress)?;
+    context.list = true;
+    context.files = source
+        .complete
+        .then(|| FileList::new(store, context.target.repo, &source.path));
     Ok(Changes {
         name: record.name.clone(),
         paths: context.change(&source)?.listed,
-        traffic: open.traffic(),
+        traffic: opened.traffic(),
     })
 }
 

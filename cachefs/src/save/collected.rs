@@ -11,24 +11,25 @@ use cachefs_store::save::Packed;
 
 use super::Context;
 use super::publish::now_micros;
-use super::source::Source;
 use crate::error::Result;
 
 /// Refuses to publish a stack that lacks layers or packs, or soon may.
 ///
 /// `named` are the layers that the key's records named when the save began: those are there. The
-/// others that the path was restored with are doubtful unless it was restored just now.
+/// others in `base`, what the path was restored with, are doubtful unless it was restored just now:
+/// at `restored`, in microseconds since 1970, if it was at all.
 pub(super) fn confirm_all(
     context: &Context<'_>,
-    source: &Source,
+    base: &[LayerInfo],
+    restored: Option<u64>,
     named: &HashSet<LayerId>,
     stack: &[LayerInfo],
     packed: &Packed,
 ) -> Result<()> {
     let now = now_micros();
-    let since = source.record.as_ref().map_or(now, |record| record.restored);
+    let since = restored.unwrap_or(now);
     let is_old = u128::from(now.saturating_sub(since)) > LEASE.as_micros() / 2;
-    let base = source.base.iter().map(|layer| layer.id);
+    let base = base.iter().map(|layer| layer.id);
     let needs = Needs {
         layers: stack.iter().map(|layer| layer.id).collect(),
         doubtful: base

@@ -4,6 +4,7 @@ mod changes;
 mod collected;
 mod dry;
 mod file_list;
+mod import;
 mod publish;
 mod source;
 mod upper;
@@ -18,7 +19,9 @@ use cachefs_store::id::{RepoId, StackId};
 use cachefs_store::layer::BuiltLayer;
 use cachefs_store::local::{LayerCache, PackCache};
 use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecord, RefName};
-use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open};
+use cachefs_store::remote::{
+    DynRemote, OpenRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open,
+};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
     Baseline, Deletions, Delta, Exclude, Guard, Packed, Progress, Skipped, StoreTarget, Target,
@@ -35,6 +38,8 @@ use crate::store_dir::StoreDir;
 pub use changes::{Changes, PathChange, changes};
 use file_list::FileList;
 use source::Source;
+
+pub use import::{ArchiveSource, ImportOptions, ImportReport, import};
 
 /// What becomes of what the key holds already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -180,50 +185,24 @@ struct Change {
 /// Saves a directory under a key.
 pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) -> Result<Report> {
     let started = Instant::now();
-    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-    let policy = options
-        .deadline
-        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let open = open(&options.remote, policy)?;
     let records = Records::new(store);
     let mut source = source::find(&records, &options.path)?;
-
-    let repository = Repository::new(open.remote.clone());
-    let (repo, existing, condemned) = runtime.block_on(async {
-        tokio::join!(
-            identify(&repository, options.dry_run),
-            read_existing(&open.remote, &options.name),
-            Condemned::read(&open.remote)
-        )
-    });
-    let (repo, existing, condemned) = (repo?, existing?, condemned?);
+    let Opened {
+        mut context,
+        remote,
+        existing,
+    } = open_context(store, options, progress)?;
     if options.existing == Existing::Keep && !refs::unexpired(existing.clone()).is_empty() {
         return Ok(Report {
-            traffic: open.traffic(),
+            traffic: remote.traffic(),
             elapsed: started.elapsed(),
             ..Report::nothing(Outcome::Kept, refs::unite(existing).0)
         });
     }
-    let context = Context {
-        options,
-        remote: open.remote.clone(),
-        layers: LayerCache::new(store.path()),
-        // The upper of a mount is as small as what changed, and lives no longer than the mount.
-        files: source
-            .complete
-            .then(|| FileList::new(store, repo, &source.path)),
-        target: StoreTarget {
-            runtime: runtime.handle().clone(),
-            remote: open.remote.clone(),
-            repo,
-            index: Arc::new(IndexOverSocket::connect(store.clone())?),
-            condemned: Arc::new(condemned),
-            cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
-        },
-        runtime,
-        list: false,
-        progress,
-    };
+    // The upper of a mount is as small as what changed, and lives no longer than the mount.
+    context.files = source
+        .complete
+        .then(|| FileList::new(store, context.target.repo, &source.path));
     // A path that was never restored is compared with what the key holds.
     if source.base.is_empty() && !source.restored() {
         source.base = refs::unite(refs::unexpired(existing.clone())).0;
@@ -233,13 +212,64 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     }
     let from = stack_id(&source.base);
     let change = context.change(&source)?;
-    let mut report = publish::publish(&context, &records, &mut source, existing, change)?;
+    let own = source.record.as_mut().map(|record| (&records, record));
+    let mut report = publish::publish(&context, &source.base, own, existing, change)?;
     if !source.complete && !options.dry_run && context.remote.local_dir().is_none() {
         hand_trace_on(store, from, stack_id(&report.layers));
     }
-    report.traffic = open.traffic();
+    report.traffic = remote.traffic();
     report.elapsed = started.elapsed();
     Ok(report)
+}
+
+/// A key that is going to be saved, and what it holds so far.
+struct Opened<'a> {
+    context: Context<'a>,
+    remote: OpenRemote,
+    existing: Vec<RefRecord>,
+}
+
+fn open_context<'a>(
+    store: &StoreDir,
+    options: &'a SaveOptions,
+    progress: &'a dyn Progress,
+) -> Result<Opened<'a>> {
+    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
+    let policy = options
+        .deadline
+        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let remote = open(&options.remote, policy)?;
+    let repository = Repository::new(remote.remote.clone());
+    let (repo, existing, condemned) = runtime.block_on(async {
+        tokio::join!(
+            identify(&repository, options.dry_run),
+            read_existing(&remote.remote, &options.name),
+            Condemned::read(&remote.remote)
+        )
+    });
+    let (repo, existing, condemned) = (repo?, existing?, condemned?);
+    let context = Context {
+        options,
+        remote: remote.remote.clone(),
+        layers: LayerCache::new(store.path()),
+        files: None,
+        target: StoreTarget {
+            runtime: runtime.handle().clone(),
+            remote: remote.remote.clone(),
+            repo,
+            index: Arc::new(IndexOverSocket::connect(store.clone())?),
+            condemned: Arc::new(condemned),
+            cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
+        },
+        runtime,
+        list: false,
+        progress,
+    };
+    Ok(Opened {
+        context,
+        remote,
+        existing,
+    })
 }
 
 fn stack_id(layers: &[LayerInfo]) -> StackId {

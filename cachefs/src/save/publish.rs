@@ -8,20 +8,23 @@ use cachefs_store::refs::{self, LayerInfo, Record as RefRecord};
 use cachefs_store::remote::{PutMode, RemoteErrorKind};
 use cachefs_store::stack::{squash, squash_plan};
 
-use super::source::Source;
 use super::{Change, Context, Existing, Outcome, Report, collected};
 use crate::error::Result;
-use crate::mounts::{Records, Saved};
+use crate::mounts::{Record, Records, Saved};
 
 /// Stores the layer, puts it on the stack that the key is to name, and publishes that.
+///
+/// `base` is what the change is one of, and `own` the record of the path that it was made at.
 pub(super) fn publish(
     context: &Context<'_>,
-    records: &Records,
-    source: &mut Source,
+    base: &[LayerInfo],
+    own: Option<(&Records, &mut Record)>,
     existing: Vec<RefRecord>,
     change: Change,
 ) -> Result<Report> {
-    let previous = previous_save(source, context);
+    let previous = own
+        .as_ref()
+        .and_then(|(_, record)| previous_save(record, context));
     let layer = change.layer.as_ref().map(|built| LayerInfo {
         id: built.id,
         length: built.bytes.len() as u64,
@@ -64,10 +67,10 @@ pub(super) fn publish(
             record
                 .layers
                 .iter()
-                .any(|layer| !source.base.iter().any(|base| base.id == layer.id))
+                .any(|layer| !base.iter().any(|base| base.id == layer.id))
         })
         .count();
-    refs::append(&mut stack, &source.base);
+    refs::append(&mut stack, base);
     if let Some(layer) = &layer {
         // A layer of the same content may lie further down; on top is where it counts.
         stack.retain(|present| present.id != layer.id);
@@ -119,7 +122,9 @@ pub(super) fn publish(
         put_layer(context, &built.id, built.bytes.clone())?;
     }
     squash_if_deep(context, &mut report)?;
-    collected::confirm_all(context, source, &named, &report.layers, &change.packed)?;
+    let restored = own.as_ref().map(|(_, record)| record.restored);
+    let stack = &report.layers;
+    collected::confirm_all(context, base, restored, &named, stack, &change.packed)?;
     let name = context.options.name.clone();
     let mut record = RefRecord::new(
         name.clone(),
@@ -133,7 +138,7 @@ pub(super) fn publish(
     context
         .runtime
         .block_on(refs::publish(&context.remote, &record))?;
-    if let Some(own) = &mut source.record {
+    if let Some((records, own)) = own {
         own.saved.retain(|saved| saved.name != name);
         let id = layer.as_ref().map(|layer| layer.id);
         own.saved.push(Saved {
@@ -150,8 +155,7 @@ pub(super) fn publish(
     Ok(report)
 }
 
-fn previous_save(source: &Source, context: &Context<'_>) -> Option<Saved> {
-    let record = source.record.as_ref()?;
+fn previous_save(record: &Record, context: &Context<'_>) -> Option<Saved> {
     record
         .saved
         .iter()

@@ -22,7 +22,7 @@ mod secrets_output;
 mod told;
 
 pub(crate) use cache::{Cache, Layer};
-pub(crate) use options::{Common, RestoreHow, SaveHow};
+pub(crate) use options::{Common, ModeArg, RestoreHow, SaveHow};
 pub(crate) use restore::{Restored, restore_all};
 pub(crate) use restore_output::print_json as print_restored;
 pub(crate) use save::{Saved, save_all};

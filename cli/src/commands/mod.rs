@@ -11,11 +11,14 @@ pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod gc;
+pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod lookup;
+pub(crate) mod man;
 pub(crate) mod promote;
 pub(crate) mod restore;
 pub(crate) mod save;
@@ -25,7 +28,7 @@ pub(crate) mod umount;
 
 use std::process::ExitCode;
 
-use crate::args::{Cli, Command, Format};
+use crate::args::{Cli, Command, Format, Global};
 use crate::config::Config;
 use crate::failure::failure;
 use crate::{exit, output};
@@ -35,7 +38,11 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
     let global = cli.global;
     let soft = matches!(
         cli.command,
-        Command::Restore(_) | Command::Save(_) | Command::Auto(_) | Command::Exec(_)
+        Command::Restore(_)
+            | Command::Mount(_)
+            | Command::Save(_)
+            | Command::Auto(_)
+            | Command::Exec(_)
     );
     config.notes(soft).iter().for_each(|note| output::say(note));
     let outcome = match cli.command {
@@ -43,6 +50,7 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
             Err(no_prometheus())
         }
         Command::Restore(args) => restore::run(&global, &args, config),
+        Command::Mount(args) => restore::run_mount(&global, &args, config),
         Command::Save(args) => save::run(&global, &args, config),
         Command::Auto(args) => auto::run(&global, &args),
         Command::Exec(args) => exec::run(&global, &args, config),
@@ -56,6 +64,8 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Promote(args) => promote::run(&global, &args),
         Command::Scopes(args) => scopes::run(&global, &args),
         Command::Gc(args) => gc::run(&global, &args),
+        Command::Import(args) => import::run(&global, &args),
+        Command::Export(args) => export::run(&global, &args),
         Command::Check(args) => check::run(&global, &args),
         Command::Stats(args) => stats::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
@@ -64,7 +74,14 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Daemon(args) => daemon::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
+    end(&global, outcome, soft)
+}
+
+/// Says what went wrong, if something did; `soft` says that the command passes over what a build
+/// can live with.
+pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error, soft && !global.strict_errors),

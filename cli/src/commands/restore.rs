@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::args::{Format, Global};
-use crate::caches::{self, Cache, Common, Layer, RestoreHow};
+use crate::caches::{self, Cache, Common, Layer, ModeArg, RestoreHow};
 use crate::config::{Config, Selection};
 use crate::progress::Display;
 use crate::{exit, output, setup};
@@ -96,8 +96,31 @@ fn layer(text: &str) -> anyhow::Result<Layer> {
     })
 }
 
+/// `cachefs mount`: as [`run`], but a mount or nothing.
+pub(crate) fn run_mount(
+    global: &Global,
+    args: &RestoreArgs,
+    config: &Config,
+) -> anyhow::Result<u8> {
+    let mut caches = args.caches(config)?;
+    for cache in &mut caches {
+        if cache.restore.mode == ModeArg::Copy {
+            return Err(cachefs::Error::usage(
+                "`mount` does not copy",
+                "use `cachefs restore --mode copy`",
+            )
+            .into());
+        }
+        cache.restore.mode = ModeArg::Mount;
+    }
+    restore(global, &caches)
+}
+
 pub(crate) fn run(global: &Global, args: &RestoreArgs, config: &Config) -> anyhow::Result<u8> {
-    let caches = args.caches(config)?;
+    restore(global, &args.caches(config)?)
+}
+
+fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<u8> {
     let display = Display::start("copying")?;
     let restored = caches::restore_all(global, &caches, &display)?;
     drop(display);

@@ -14,14 +14,14 @@ use crate::local::FrameReader;
 use crate::stack::{Ino, Stack};
 
 /// Frames as one thread reads them: files that follow each other mostly lie in the same one.
-pub(super) struct Frames<'a> {
+pub(crate) struct Frames<'a> {
     reader: &'a FrameReader,
     runtime: &'a Handle,
     last: Option<(FrameHash, Arc<Vec<u8>>)>,
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn new(reader: &'a FrameReader, runtime: &'a Handle) -> Self {
+    pub(crate) fn new(reader: &'a FrameReader, runtime: &'a Handle) -> Self {
         Self {
             reader,
             runtime,
@@ -29,7 +29,8 @@ impl<'a> Frames<'a> {
         }
     }
 
-    fn get(&mut self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
+    /// A frame's bytes, decoded.
+    pub(crate) fn get(&mut self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
         if let Some((hash, raw)) = &self.last
             && *hash == frame.hash
         {

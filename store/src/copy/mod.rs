@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::local::FrameReader;
 use crate::save::Progress;
 use crate::stack::Stack;
-use content::Frames;
+pub(crate) use content::Frames;
 use destination::{Destination, OpenDirectories};
 use large::LargeFiles;
 use plan::Plan;

@@ -20,6 +20,7 @@ mod retry;
 mod s3;
 mod shared;
 mod spec;
+mod stream;
 
 pub mod conformance;
 
@@ -40,6 +41,7 @@ pub use open::{OpenRemote, open};
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{Role, S3Options, S3Remote, Storing};
 pub use spec::{Environment, RemoteSpec, SpecError};
+pub use stream::ObjectStream;
 
 /// What a `put` does when the object exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,15 +18,15 @@ use crate::layer::Xattrs;
 use crate::secrets::{Fate, Finding};
 
 /// A batch holds about this many bytes of small files, or one segment of a large one.
-const BATCH_BYTES: u64 = 4 << 20;
+pub(crate) const BATCH_BYTES: u64 = 4 << 20;
 /// A batch holds at most so many files.
-const BATCH_FILES: usize = 1024;
+pub(crate) const BATCH_FILES: usize = 1024;
 
 /// A run of bytes of one file.
 #[derive(Debug, Clone)]
-pub(super) struct Part {
-    pub(super) node: usize,
-    pub(super) range: Range<u64>,
+pub(crate) struct Part {
+    pub(crate) node: usize,
+    pub(crate) range: Range<u64>,
 }
 
 /// A run of files in path order.
@@ -81,22 +81,22 @@ pub(super) fn plan(tree: &Tree) -> Vec<Batch> {
 
 /// A chunk in a [`ReadBatch`].
 #[derive(Debug, Clone)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     /// `None` for a hole.
-    pub(super) id: Option<ChunkId>,
-    pub(super) length: u64,
+    pub(crate) id: Option<ChunkId>,
+    pub(crate) length: u64,
     /// Where its bytes are in the batch's buffer.
-    pub(super) bytes: Range<usize>,
+    pub(crate) bytes: Range<usize>,
 }
 
 /// A part that has been read.
 #[derive(Debug)]
-pub(super) struct ReadPart {
-    pub(super) part: Part,
-    pub(super) pieces: Vec<Piece>,
-    pub(super) xattrs: Xattrs,
+pub(crate) struct ReadPart {
+    pub(crate) part: Part,
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) xattrs: Xattrs,
     /// What a search found in it.
-    pub(super) findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl ReadPart {
@@ -114,9 +114,9 @@ impl ReadPart {
 
 /// A batch that has been read, cut and hashed.
 #[derive(Debug, Default)]
-pub(super) struct ReadBatch {
-    pub(super) buffer: Vec<u8>,
-    pub(super) parts: Vec<ReadPart>,
+pub(crate) struct ReadBatch {
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) parts: Vec<ReadPart>,
 }
 
 /// Reads batches, and searches them for secrets, with descriptors and memory that are used again.
@@ -226,17 +226,7 @@ impl<'a> Reader<'a> {
             if !append(&file, buffer, data.clone())? {
                 return Ok(None);
             }
-            let mut from = first;
-            for length in chunk::cut(&buffer[first..]) {
-                let bytes = from..from + length;
-                from = bytes.end;
-                let id = Some(ChunkId::of(&buffer[bytes.clone()]));
-                pieces.push(Piece {
-                    id,
-                    length: length as u64,
-                    bytes,
-                });
-            }
+            cut(buffer, first..buffer.len(), &mut pieces);
             at = data.end;
         }
         let unchanged = stamp_of(&rustix::fs::fstat(&file)?) == node.stamp;
@@ -246,6 +236,20 @@ impl<'a> Reader<'a> {
             xattrs,
             findings: self.watch.inspect(part, &buffer[start..], &edges),
         }))
+    }
+}
+
+/// Cuts a stretch of a file that lies in a buffer, and hashes what it is cut into.
+pub(crate) fn cut(buffer: &[u8], stretch: Range<usize>, pieces: &mut Vec<Piece>) {
+    let mut from = stretch.start;
+    for length in chunk::cut(&buffer[stretch]) {
+        let bytes = from..from + length;
+        from = bytes.end;
+        pieces.push(Piece {
+            id: Some(ChunkId::of(&buffer[bytes.clone()])),
+            length: length as u64,
+            bytes,
+        });
     }
 }
 

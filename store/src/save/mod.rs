@@ -24,12 +24,14 @@ mod target;
 mod tree;
 mod xattrs;
 
+pub(crate) use batch::{BATCH_BYTES, BATCH_FILES, Part, Piece, ReadBatch, ReadPart, cut};
 pub use delta::{Baseline, Deletions, Delta, diff};
 pub use exclude::{Everything, Exclude, remove_excluded};
 pub use graft::graft_redirects;
 pub use guard::Guard;
 pub use layer::build_layer;
 pub use pipeline::{Packed, pack_files};
+pub(crate) use pipeline::{ReadBatches, Supply, note, pack};
 pub use progress::{Progress, Silent};
 pub use scan::{Mark, PlainFiles, Reading, Scanned, Skipped, confirm_unchanged, scan};
 pub use seen::Seen;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
-use super::batch::{self, Batch, ReadPart};
+use super::batch::{self, Batch, ReadBatch, ReadPart};
 use super::guard::{Guard, Watch};
 use super::progress::Progress;
 use super::scan::Reading;
@@ -62,27 +62,94 @@ struct Finished {
     parts: Vec<ReadPart>,
 }
 
-/// Hands out batches, never too far ahead.
+/// Numbers batches, never too far ahead.
 struct Feed {
     next: usize,
     placed: usize,
     stop: bool,
 }
 
-struct Shared<'a> {
+/// Where the bytes that are packed come from, in batches.
+pub(crate) trait Supply: Sync {
+    /// There are at most so many batches.
+    fn at_most(&self) -> usize;
+
+    /// A way to the batches for one worker.
+    fn reader(&self) -> Box<dyn ReadBatches + '_>;
+
+    /// Whether there is nothing after the first so many batches.
+    fn is_complete(&self, batches: usize) -> bool;
+}
+
+/// One worker's way to the batches of a [`Supply`].
+pub(crate) trait ReadBatches {
+    /// Reads a batch that no other worker has; `None` after the last.
+    ///
+    /// `turn` gives the batch its number, after a wait when packing is far behind, or says that
+    /// the work is to stop. `buffer` is reused memory.
+    fn next(
+        &mut self,
+        turn: &dyn Fn() -> Option<usize>,
+        buffer: Vec<u8>,
+    ) -> Result<Option<(usize, ReadBatch)>>;
+}
+
+/// The unread files of a tree.
+struct Files<'a> {
     root: BorrowedFd<'a>,
     tree: &'a Tree,
     reading: &'a dyn Reading,
+    batches: Vec<Batch>,
+    watch: Watch<'a>,
+}
+
+impl Supply for Files<'_> {
+    fn at_most(&self) -> usize {
+        self.batches.len()
+    }
+
+    fn reader(&self) -> Box<dyn ReadBatches + '_> {
+        let reader = batch::Reader::new(self.root, self.tree, self.reading, &self.watch);
+        Box::new(FilesReader {
+            batches: &self.batches,
+            reader,
+        })
+    }
+
+    fn is_complete(&self, batches: usize) -> bool {
+        batches >= self.batches.len()
+    }
+}
+
+struct FilesReader<'a> {
+    batches: &'a [Batch],
+    reader: batch::Reader<'a>,
+}
+
+impl ReadBatches for FilesReader<'_> {
+    fn next(
+        &mut self,
+        turn: &dyn Fn() -> Option<usize>,
+        buffer: Vec<u8>,
+    ) -> Result<Option<(usize, ReadBatch)>> {
+        let numbered = turn().and_then(|number| Some((number, self.batches.get(number)?)));
+        let Some((number, batch)) = numbered else {
+            return Ok(None);
+        };
+        Ok(Some((number, self.reader.read(batch, buffer)?)))
+    }
+}
+
+struct Shared<'a> {
+    supply: &'a dyn Supply,
     target: &'a dyn Target,
     progress: &'a dyn Progress,
-    batches: &'a [Batch],
     /// How far reading may run ahead of packing, in batches.
     ahead: usize,
     feed: Mutex<Feed>,
     fed: Condvar,
     /// Chunks that some worker has taken on, so that no other stores them too.
     claimed: Mutex<HashSet<ChunkId>>,
-    watch: Watch<'a>,
     /// Nothing more is stored, as a secret fails the whole save.
     refused: AtomicBool,
 }
@@ -102,15 +169,31 @@ pub fn pack_files(
     guard: &Guard<'_>,
     progress: &dyn Progress,
 ) -> Result<Packed> {
-    let batches = batch::plan(tree);
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let shared = Shared {
+    let files = Files {
         root,
         tree,
         reading,
+        batches: batch::plan(tree),
+        watch: Watch::new(guard, tree),
+    };
+    let (mut packed, parts) = pack(&files, target, known, progress)?;
+    note(tree, parts, &mut packed);
+    Ok(packed)
+}
+
+/// Stores the chunks of a supply that are new; returns where all are, and what the parts of files
+/// are made of, in their order.
+pub(crate) fn pack(
+    supply: &dyn Supply,
+    target: &dyn Target,
+    known: Packed,
+    progress: &dyn Progress,
+) -> Result<(Packed, Vec<ReadPart>)> {
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let shared = Shared {
+        supply,
         target,
         progress,
-        batches: &batches,
         ahead: workers * AHEAD,
         feed: Mutex::new(Feed {
             next: 0,
@@ -119,13 +202,12 @@ pub fn pack_files(
         }),
         fed: Condvar::new(),
         claimed: Mutex::new(known.chunks.keys().copied().collect()),
-        watch: Watch::new(guard, tree),
         refused: AtomicBool::new(false),
     };
     let (finished, from_workers) = bounded(workers * 2);
     let (full, to_upload) = bounded::<FinishedPack>(1);
-    let (mut packed, parts) = std::thread::scope(|scope| {
-        for _ in 0..workers.min(batches.len()) {
+    std::thread::scope(|scope| {
+        for _ in 0..workers.min(supply.at_most()) {
             let finished = finished.clone();
             scope.spawn(|| work(&shared, finished));
         }
@@ -151,16 +233,15 @@ pub fn pack_files(
             }
         }
         outcome
-    })?;
-    note(tree, parts, &mut packed);
-    Ok(packed)
+    })
 }
 
 impl Shared<'_> {
-    fn next(&self) -> Option<usize> {
+    /// The number of the next batch, when there may be one.
+    fn turn(&self) -> Option<usize> {
         let mut feed = self.feed.lock();
         loop {
-            if feed.stop || self.progress.cancelled() || feed.next == self.batches.len() {
+            if feed.stop || self.progress.cancelled() {
                 return None;
             }
             if feed.next < feed.placed + self.ahead {
@@ -173,7 +254,7 @@ impl Shared<'_> {
 }
 
 fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
-    let mut reader = batch::Reader::new(shared.root, shared.tree, shared.reading, &shared.watch);
+    let mut batches = shared.supply.reader();
     let mut buffer = Vec::new();
     let mut frames = match FrameBuilder::new() {
         Ok(frames) => frames,
@@ -182,21 +263,17 @@ fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
             return;
         }
     };
-    while let Some(number) = shared.next() {
-        let outcome = process(
-            shared,
-            &shared.batches[number],
-            &mut reader,
-            &mut buffer,
-            &mut frames,
-        );
+    loop {
+        let outcome = match batches.next(&|| shared.turn(), std::mem::take(&mut buffer)) {
+            Ok(None) => return,
+            Ok(Some((number, read))) => {
+                process(shared, read, &mut buffer, &mut frames).map(|finished| (number, finished))
+            }
+            Err(error) => Err(error),
+        };
         let failed = outcome.is_err();
         // The receiver is gone when another worker has failed.
-        if finished
-            .send(outcome.map(|outcome| (number, outcome)))
-            .is_err()
-            || failed
-        {
+        if finished.send(outcome).is_err() || failed {
             return;
         }
     }
@@ -204,12 +281,10 @@ fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
 
 fn process(
     shared: &Shared<'_>,
-    batch: &Batch,
-    reader: &mut batch::Reader<'_>,
+    read: ReadBatch,
     buffer: &mut Vec<u8>,
     frames: &mut FrameBuilder,
 ) -> Result<Finished> {
-    let read = reader.read(batch, std::mem::take(buffer))?;
     if read.parts.iter().any(ReadPart::is_refused) {
         shared.refused.store(true, Ordering::Relaxed);
     }
@@ -251,18 +326,18 @@ fn process(
         .and_then(|()| frames.finish())
         .map(|frame| finished.frames.extend(frame))
         .map_err(compress)?;
-    finished.parts = read.parts;
     *buffer = read.buffer;
-    let files = batch
+    let files = read
         .parts
         .iter()
-        .filter(|part| part.range.start == 0)
+        .filter(|read| read.part.range.start == 0)
         .count() as u64;
-    let bytes = batch
+    let bytes = read
         .parts
         .iter()
-        .map(|part| part.range.end - part.range.start)
+        .map(|read| read.part.range.end - read.part.range.start)
         .sum();
+    finished.parts = read.parts;
     shared.progress.done(files, bytes);
     Ok(finished)
 }
@@ -314,7 +389,7 @@ fn place(
             shared.fed.notify_all();
         }
     }
-    if next < shared.batches.len() {
+    if !shared.supply.is_complete(next) {
         return Err(Error::Cancelled);
     }
     if !writer.is_empty() {
@@ -337,7 +412,7 @@ fn upload(shared: &Shared<'_>, packs: Receiver<FinishedPack>) -> Result<()> {
 }
 
 /// Notes in the tree what its files are made of, and in `packed` what was found in them.
-fn note(tree: &mut Tree, parts: Vec<ReadPart>, packed: &mut Packed) {
+pub(crate) fn note(tree: &mut Tree, parts: Vec<ReadPart>, packed: &mut Packed) {
     for part in parts {
         let node = &mut tree.nodes[part.part.node];
         let is_left_out = part.is_left_out();

@@ -20,8 +20,9 @@ fn from_machine_to_machine(machine: impl Fn() -> Cachefs) {
     let mount = second.dir("mount");
     second.restored("v1", &mount);
     assert_same(&dir, &mount, &CompareOptions::default());
-    fs::write(mount.join("new"), "what the build made").unwrap();
-    fs::write(dir.join("new"), "what the build made").unwrap();
+    for place in [&mount, &dir] {
+        fs::write(place.join("new"), "what the build made").expect("it can be written to");
+    }
     assert_eq!(second.saved("v2", &mount)["added"], 1);
     second.umount(&mount);
 
@@ -29,7 +30,7 @@ fn from_machine_to_machine(machine: impl Fn() -> Cachefs) {
     let copy = third.dir("copy");
     let restore = strict_json(third.restore("v2", &copy));
     restore.arg("--mode").arg("copy").run().success();
-    let text = fs::read_to_string(copy.join("new")).unwrap();
+    let text = fs::read_to_string(copy.join("new")).expect("it was restored");
     assert_eq!(text, "what the build made");
     let list = third.run(["list"]).success();
     assert!(list.stdout().contains("v1") && list.stdout().contains("v2"));

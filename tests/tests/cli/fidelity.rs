@@ -24,7 +24,7 @@ use crate::support::{Commands, clean, machine, machine_on, strict_json};
 const FAR: u64 = (4 << 30) + 12_345;
 
 /// Everything that a filesystem can hold and that caches lose.
-fn nasty() -> TreeSpec {
+pub(crate) fn nasty() -> TreeSpec {
     let mut spec = TreeSpec::default();
     let at = |sec, nsec| Meta {
         mtime: Time { sec, nsec },

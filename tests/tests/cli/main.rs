@@ -15,6 +15,8 @@ mod explain;
 #[cfg(test)]
 mod fidelity;
 #[cfg(test)]
+mod migrate;
+#[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod output;

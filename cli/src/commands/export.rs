@@ -1,0 +1,202 @@
+//! `cachefs export`.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use cachefs::export::{ExportOptions, export};
+use cachefs_store::archive::{Compression, WriteOptions};
+use cachefs_store::refs::Wanted;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::args::{Format, Global};
+use crate::progress::Display;
+use crate::{exit, output, setup};
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs export --key m2-2024 --output m2.tar.gz
+  cachefs export --key m2-2024 --prefix root/.m2 | tar -x -C /")]
+pub(crate) struct ExportArgs {
+    /// The key, such as 'm2-{{ checksum "pom.xml" }}'
+    #[arg(long, value_name = "KEY")]
+    key: String,
+    /// Where to write the archive; - for standard output
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// How to compress it [default: as the file's name says; not, on standard output]
+    #[arg(long, value_enum)]
+    compression: Option<CompressionArg>,
+    /// What all names in the archive begin with
+    #[arg(long, value_name = "NAME", default_value = "")]
+    prefix: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CompressionArg {
+    None,
+    Gzip,
+    Zstd,
+}
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed<'a> {
+    key: &'a str,
+    output: String,
+    entries: u64,
+    files: u64,
+    bytes: u64,
+    archive_bytes: u64,
+    milliseconds: f64,
+    requests: output::Requests,
+    bytes_received: u64,
+}
+
+/// What is said by the end of a file's name.
+fn by_name(path: &Path) -> Option<Compression> {
+    let name = path.file_name()?.to_str()?;
+    [
+        (".tar", Compression::None),
+        (".tar.gz", Compression::Gzip),
+        (".tgz", Compression::Gzip),
+        (".tar.zst", Compression::Zstd),
+        (".tzst", Compression::Zstd),
+    ]
+    .iter()
+    .find(|(end, _)| name.ends_with(end))
+    .map(|(_, compression)| *compression)
+}
+
+impl ExportArgs {
+    fn to_stdout(&self) -> bool {
+        self.output == Path::new("-")
+    }
+
+    fn compression(&self) -> Result<Compression, cachefs::Error> {
+        match self.compression {
+            Some(CompressionArg::None) => Ok(Compression::None),
+            Some(CompressionArg::Gzip) => Ok(Compression::Gzip),
+            Some(CompressionArg::Zstd) => Ok(Compression::Zstd),
+            None if self.to_stdout() => Ok(Compression::None),
+            None => by_name(&self.output).ok_or_else(|| {
+                cachefs::Error::usage(
+                    format!(
+                        "the name {} does not say how to compress it",
+                        output::path(&self.output)
+                    ),
+                    "end it in .tar, .tar.gz or .tar.zst, or use --compression",
+                )
+            }),
+        }
+    }
+}
+
+pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
+    if args.to_stdout() && global.format == Format::Json {
+        return Err(cachefs::Error::usage(
+            "standard output cannot hold the archive and JSON",
+            "write the archive to a file with --output",
+        )
+        .into());
+    }
+    let store = setup::store(global)?;
+    let name = setup::name(global, &args.key)?;
+    let options = ExportOptions {
+        remote: setup::remote_spec(global, &store)?,
+        wanted: Wanted {
+            scopes: setup::scopes(global)?.all(),
+            key: name.key.clone(),
+            prefixes: Vec::new(),
+            chosen: None,
+            role: None,
+        },
+        compression: args.compression()?,
+        write: WriteOptions {
+            prefix: args.prefix.clone().into_bytes(),
+        },
+        deadline: global.timeout,
+    };
+    // The file appears when it is complete.
+    let part = part_name(&args.output);
+    let begin = || -> cachefs::Result<Box<dyn Write>> {
+        if args.to_stdout() {
+            return Ok(Box::new(std::io::stdout().lock()));
+        }
+        let file = File::create(&part).map_err(cachefs::Error::io("create", &part))?;
+        Ok(Box::new(file))
+    };
+    let display = Display::start("exporting")?;
+    let exported = export(&store, &options, begin, &display.job());
+    drop(display);
+    if exported.is_err() && !args.to_stdout() {
+        // The error is the one to report; there may be no file yet.
+        let _ = std::fs::remove_file(&part);
+    }
+    let Some(report) = exported? else {
+        output::complain(
+            "error",
+            &format!("there is no key {} in scope {}", name.key, name.scope),
+            Some("`cachefs list` shows the keys that there are"),
+        );
+        return Ok(exit::MISS);
+    };
+    if !args.to_stdout() {
+        std::fs::rename(&part, &args.output).map_err(cachefs::Error::io("create", &args.output))?;
+    }
+    let written = &report.written;
+    let to = match args.to_stdout() {
+        true => "standard output".to_owned(),
+        false => output::path(&args.output),
+    };
+    output::say(&format!(
+        "exported {} to {to}: {}, {} ({}; {})",
+        name.key,
+        output::count(written.files, "file"),
+        output::bytes(written.bytes),
+        output::span(report.elapsed),
+        output::traffic(&report.traffic),
+    ));
+    if global.format == Format::Json {
+        output::print_json(&Printed {
+            key: name.key.as_str(),
+            output: to,
+            entries: written.entries,
+            files: written.files,
+            bytes: written.bytes,
+            archive_bytes: written.archive,
+            milliseconds: report.elapsed.as_secs_f64() * 1000.0,
+            requests: (&report.traffic).into(),
+            bytes_received: report.traffic.bytes_in,
+        })?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn part_name(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_name_says_how_to_compress() {
+        for (name, compression) in [
+            ("a.tar", Some(Compression::None)),
+            ("x/a.tar.gz", Some(Compression::Gzip)),
+            ("a.tgz", Some(Compression::Gzip)),
+            ("a.tar.zst", Some(Compression::Zstd)),
+            ("a.zip", None),
+            ("a", None),
+        ] {
+            assert_eq!(by_name(Path::new(name)), compression, "{name}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! `cachefs import`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use cachefs::save::{
+    ArchiveSource, Existing, ImportOptions, ImportReport, Outcome, SaveOptions, import,
+};
+use cachefs_store::archive::{Names, ReadOptions};
+use cachefs_store::refs::RefName;
+use cachefs_store::remote::{ObjectKey, ObjectStream, RemoteSpec, RetryPolicy, open};
+use cachefs_store::save::Everything;
+use cachefs_store::secrets::Scanner;
+use clap::Args;
+use serde::Serialize;
+use tokio::runtime::Runtime;
+
+use crate::args::{Format, Global, parse_size};
+use crate::progress::Display;
+use crate::{exit, keys, machine, output, setup};
+
+/// Options of `import`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs import --key m2-2024 --path ~/.m2 cache.tar.gz
+  cachefs import --key m2-2024 --path ~/.m2 s3://ci-cache/app/m2-2024/root/.m2
+  zcat cache.tgz | cachefs import --key m2-2024 --strip-components 2 -")]
+pub(crate) struct ImportArgs {
+    /// The key, such as 'm2-{{ checksum "pom.xml" }}'
+    #[arg(long, value_name = "KEY")]
+    key: String,
+    /// The directory that was packed, wherever the archive's names say it was
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
+    /// What that directory is called in the archive
+    #[arg(long, value_name = "NAME", conflicts_with = "path")]
+    path_in_archive: Option<String>,
+    /// Drop so many leading parts of every name in the archive first
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    strip_components: usize,
+    /// Refuse an archive that unpacks to more than this
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1T")]
+    max_size: u64,
+    /// A tar archive, plain or compressed with gzip or zstd; s3://BUCKET/OBJECT or file:///FILE; -
+    /// for standard input
+    #[arg(value_name = "FILE")]
+    file: String,
+}
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed<'a> {
+    key: &'a str,
+    scope: &'a str,
+    result: &'static str,
+    layers: usize,
+    files: u64,
+    bytes: u64,
+    new_bytes: u64,
+    outside: u64,
+    path_in_archive: Option<&'a str>,
+    skipped: Vec<String>,
+    milliseconds: f64,
+    requests: output::Requests,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+/// Where an archive is read.
+pub(crate) enum Archive {
+    /// Standard input, which can be read once.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+    /// An object of a remote.
+    Object(RemoteSpec, ObjectKey),
+}
+
+impl Archive {
+    /// Takes a name as the command line has it apart; objects are reached as the remote is.
+    fn new(name: &str, remote: &RemoteSpec) -> anyhow::Result<Self> {
+        if name == "-" {
+            return Ok(Self::Stdin);
+        }
+        if let Some(path) = name.strip_prefix("file://") {
+            return Ok(Self::File(path.into()));
+        }
+        let Some((scheme, rest)) = name.split_once("://") else {
+            return Ok(Self::File(name.into()));
+        };
+        let wrong = || {
+            cachefs::Error::usage(
+                format!("`{name}` does not name an object"),
+                "write the bucket and the whole name, as s3://bucket/app/cache.tar.gz",
+            )
+        };
+        let (bucket, object) = rest.split_once('/').ok_or_else(wrong)?;
+        let url = format!("{scheme}://{bucket}");
+        let object = ObjectKey::from_listing(object).ok_or_else(wrong)?;
+        Ok(Self::Object(
+            RemoteSpec {
+                url,
+                ..remote.clone()
+            },
+            object,
+        ))
+    }
+}
+
+/// Imports an archive, which must be below the directory that `names` say.
+pub(crate) fn run_import(
+    global: &Global,
+    archive: &Archive,
+    (name, expanded): (RefName, &keys::Expanded),
+    read: ReadOptions,
+    display: &Display,
+) -> anyhow::Result<ImportReport> {
+    let store = setup::store(global)?;
+    let options = ImportOptions {
+        save: SaveOptions {
+            path: PathBuf::new(),
+            name,
+            remote: setup::remote_spec(global, &store)?,
+            deadline: global.timeout,
+            creator: machine::creator(),
+            platform: machine::platform(),
+            parts: serde_json::to_value(&expanded.parts)?,
+            role: None,
+            exclude: Arc::new(Everything),
+            existing: Existing::Extend,
+            always: false,
+            ttl: None,
+            dry_run: false,
+            ignore_times: false,
+            secrets: Arc::new(Scanner::off()),
+        },
+        read,
+    };
+    let runtime = Runtime::new().context("cannot start the network runtime")?;
+    let mut rounds = 0;
+    let mut begin = || -> cachefs::Result<Option<ArchiveSource<'static>>> {
+        rounds += 1;
+        Ok(Some(match archive {
+            Archive::Stdin if rounds > 1 => return Ok(None),
+            Archive::Stdin => Box::new(std::io::stdin()),
+            Archive::File(path) => {
+                Box::new(File::open(path).map_err(cachefs::Error::io("open", path))?)
+            }
+            Archive::Object(spec, object) => {
+                let policy = global
+                    .timeout
+                    .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+                let remote = open(spec, policy)?.remote;
+                let stream = ObjectStream::open(remote, object.clone(), runtime.handle().clone())
+                    .map_err(cachefs_store::Error::from)?;
+                Box::new(stream)
+            }
+        }))
+    };
+    Ok(import(&store, &options, &mut begin, &display.job())?)
+}
+
+impl ImportArgs {
+    fn names(&self, workspace: &Path) -> anyhow::Result<Names> {
+        let names = match (&self.path, &self.path_in_archive) {
+            (Some(path), _) => Names::below_path(&std::path::absolute(path)?, workspace),
+            (None, Some(name)) => {
+                Names::below_name(name.as_bytes()).map_err(cachefs::Error::from)?
+            }
+            (None, None) => Names::all(),
+        };
+        Ok(names.stripping(self.strip_components))
+    }
+}
+
+pub(crate) fn run(global: &Global, args: &ImportArgs) -> anyhow::Result<u8> {
+    let workspace = setup::workspace()?;
+    let paths: Vec<PathBuf> = args.path.iter().cloned().collect();
+    let (key, expanded) = setup::key_in(&workspace, &args.key, &paths)?;
+    let name = RefName::new(setup::scope(global)?, key);
+    let store = setup::store(global)?;
+    let archive = Archive::new(&args.file, &setup::remote_spec(global, &store)?)?;
+    let read = ReadOptions {
+        names: args.names(&workspace)?,
+        limit: args.max_size,
+    };
+    let display = Display::start("importing")?;
+    let report = run_import(global, &archive, (name.clone(), &expanded), read, &display)?;
+    drop(display);
+    for line in lines(&name, &args.file, &report) {
+        output::say(&line);
+    }
+    if global.format == Format::Json {
+        print(&name, &report)?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// What is said of an import.
+pub(crate) fn lines(name: &RefName, from: &str, report: &ImportReport) -> Vec<String> {
+    let save = &report.save;
+    let mut lines = Vec::new();
+    if let Some(found) = &report.found {
+        lines.push(format!(
+            "note: the directory is called `{found}` in the archive"
+        ));
+    }
+    if report.outside > 0 {
+        let outside = output::count(report.outside, "entry");
+        lines.push(format!("note: left out {outside} elsewhere in the archive"));
+    }
+    for skipped in save.skipped.iter().take(10) {
+        lines.push(format!(
+            "note: left out the {} {}",
+            skipped.what,
+            output::path(&skipped.path)
+        ));
+    }
+    if save.skipped.len() > 10 {
+        lines.push(format!("note: and {} more", save.skipped.len() - 10));
+    }
+    let size = format!(
+        "{}, {}",
+        output::count(save.scanned.0, "file"),
+        output::bytes(save.scanned.1)
+    );
+    let took = output::span(save.elapsed);
+    let traffic = output::traffic(&save.traffic);
+    lines.push(match &save.outcome {
+        Outcome::Saved(layer) => format!(
+            "imported {} from {from}: {size}, {} new as layer {} ({took}; {traffic})",
+            name.key,
+            output::bytes(layer.new_bytes),
+            save.layers.len(),
+        ),
+        // What is left of the outcomes needs options that an import does not have.
+        _ => format!(
+            "unchanged {}: it holds what is in {from} already ({size}; {took}; {traffic})",
+            name.key
+        ),
+    });
+    lines
+}
+
+fn print(name: &RefName, report: &ImportReport) -> anyhow::Result<()> {
+    let save = &report.save;
+    output::print_json(&Printed {
+        key: name.key.as_str(),
+        scope: name.scope.as_str(),
+        result: match save.outcome {
+            Outcome::Saved(_) => "imported",
+            _ => "unchanged",
+        },
+        layers: save.layers.len(),
+        files: save.scanned.0,
+        bytes: save.scanned.1,
+        new_bytes: match &save.outcome {
+            Outcome::Saved(layer) => layer.new_bytes,
+            _ => 0,
+        },
+        outside: report.outside,
+        path_in_archive: report.found.as_deref(),
+        skipped: save
+            .skipped
+            .iter()
+            .map(|skipped| output::path(&skipped.path))
+            .collect(),
+        milliseconds: save.elapsed.as_secs_f64() * 1000.0,
+        requests: (&save.traffic).into(),
+        bytes_sent: save.traffic.bytes_out,
+        bytes_received: save.traffic.bytes_in,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_are_files_objects_and_standard_input() {
+        let spec = RemoteSpec {
+            url: "s3://other/prefix".to_owned(),
+            region: Some("eu-west-1".to_owned()),
+            ..RemoteSpec::default()
+        };
+        let archive = |name: &str| Archive::new(name, &spec);
+        assert!(matches!(archive("-").unwrap(), Archive::Stdin));
+        for name in ["a.tar", "/a/b.tgz"] {
+            assert!(
+                matches!(archive(name).unwrap(), Archive::File(path) if path == Path::new(name))
+            );
+        }
+        assert!(
+            matches!(archive("file:///a.tar").unwrap(), Archive::File(path) if path == Path::new("/a.tar"))
+        );
+        let Archive::Object(spec, object) = archive("s3://bucket/app/key/root/.m2").unwrap() else {
+            panic!("it is an object");
+        };
+        assert_eq!(
+            (&*spec.url, object.as_str()),
+            ("s3://bucket", "app/key/root/.m2")
+        );
+        assert_eq!(spec.region.as_deref(), Some("eu-west-1"));
+        for name in [
+            "s3://bucket",
+            "s3://bucket/",
+            "s3://bucket/a//b",
+            "s3://bucket/../b",
+        ] {
+            assert!(archive(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! `cachefs man`.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _};
+
+use crate::{exit, output};
+
+/// Options of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for every command into this directory, as cachefs-restore.1, instead of
+    /// printing that of cachefs
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &ManArgs) -> anyhow::Result<u8> {
+    let command = crate::args::Cli::command();
+    let Some(directory) = &args.directory else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page)?;
+        // A reader that has had enough is no error.
+        let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), &page);
+        return Ok(exit::SUCCESS);
+    };
+    std::fs::create_dir_all(directory).map_err(cachefs::Error::io("create", directory))?;
+    clap_mangen::generate_to(command, directory)
+        .map_err(cachefs::Error::io("write to", directory))?;
+    output::say(&format!("wrote the pages to {}", output::path(directory)));
+    Ok(exit::SUCCESS)
+}

@@ -1,0 +1,82 @@
+//! `cachefs` in the place of the drone and Harness cache plugins.
+//!
+//! With the variables of the plugin set (`PLUGIN_RESTORE`, `PLUGIN_MOUNT`, ...) the command alone
+//! does what the plugin does, so that a pipeline migrates by changing an image. [`plan`] turns the
+//! environment into a [`Plan`] and touches nothing; [`run`] carries it out through the same code
+//! as `restore` and `save`.
+//!
+//! | of the plugin | here |
+//! | --- | --- |
+//! | an archive at `REPOSITORY/KEY/MOUNT` | a key `REPOSITORY/KEY/MOUNT` in the remote `BUCKET/cachefs` |
+//! | a miss where it left an archive | the archive is imported, then restored |
+//! | the checksum of a file is its MD5 | BLAKE3; MD5 is used to find the plugin's archives |
+//! | a restore unpacks | a copy: the next step of the pipeline runs in another container |
+
+mod mounts;
+mod old;
+mod plan;
+mod run;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::Global;
+use crate::{commands, exit, output};
+use plan::Plan;
+
+/// The options of every command, from the environment alone.
+#[derive(clap::Parser)]
+struct Bare {
+    #[command(flatten)]
+    global: Global,
+}
+
+/// What to do when the command is called without arguments, if the plugin's variables are set.
+///
+/// Sets variables of this process, so it must be called before there is any other thread.
+pub(crate) fn asked() -> Option<Result<Plan, cachefs::Error>> {
+    if std::env::args_os().len() > 1 {
+        return None;
+    }
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    if !environment.keys().any(|name| table::tells_what_to_do(name)) {
+        return None;
+    }
+    let plan = plan::plan(&environment);
+    if let Ok(plan) = &plan {
+        for (name, value) in plan.variables.iter() {
+            // SAFETY: the caller promises that no other thread is there to read the environment.
+            unsafe {
+                match value {
+                    Some(value) => std::env::set_var(name, value),
+                    None => std::env::remove_var(name),
+                }
+            }
+        }
+    }
+    Some(plan)
+}
+
+/// Does what the plugin's variables ask for.
+pub(crate) fn execute(plan: Result<Plan, cachefs::Error>) -> ExitCode {
+    let global = match Bare::try_parse_from(["cachefs"]) {
+        Ok(bare) => bare.global,
+        Err(error) => {
+            output::say(&error.to_string());
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    output::start_log(&global);
+    let outcome = plan
+        .map_err(anyhow::Error::from)
+        .and_then(|plan| run::run(&global, &plan));
+    commands::end(&global, outcome, true)
+}

@@ -1,0 +1,169 @@
+//! The plugin's mounts: from what a pipeline says to names in keys, and back to paths.
+
+use std::path::{Component, Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+/// A path that is cached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    /// What it is called in the key: relative to the workspace where it lies in it, otherwise
+    /// absolute.
+    pub(super) name: String,
+    /// Where it is; absolute.
+    pub(super) path: PathBuf,
+}
+
+/// Where paths start.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// Absolute.
+    pub(super) workspace: PathBuf,
+    pub(super) home: Option<PathBuf>,
+}
+
+impl Place {
+    /// A mount as a pipeline names it.
+    pub(super) fn mount(&self, text: &str) -> Mount {
+        let path = match (text.strip_prefix('~'), &self.home) {
+            (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
+                home.join(rest.trim_start_matches('/'))
+            }
+            _ => self.workspace.join(text),
+        };
+        let path = normal(&path);
+        let name = path.strip_prefix(&self.workspace).unwrap_or(&path);
+        Mount {
+            name: match name.to_string_lossy() {
+                name if name.is_empty() => ".".to_owned(),
+                name => name.into_owned(),
+            },
+            path,
+        }
+    }
+}
+
+/// Removes `.` and `..`, without a look at links.
+fn normal(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+/// Whether a mount stands for all that match it.
+pub(super) fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{'])
+}
+
+/// The names that a pattern matches; `*` does not match a slash.
+pub(super) fn matcher(pattern: &Mount) -> Result<GlobMatcher, cachefs::Error> {
+    let glob = GlobBuilder::new(&pattern.name)
+        .literal_separator(true)
+        .build()
+        .map_err(|error| {
+            cachefs::Error::usage(
+                format!("PLUGIN_MOUNT has a pattern that is none: {}", error.kind()),
+                "write it as `modules/*/target`",
+            )
+        })?;
+    Ok(glob.compile_matcher())
+}
+
+/// The directories on the disk that a pattern matches, in the order of paths.
+pub(super) fn found(pattern: &Mount, place: &Place) -> Result<Vec<Mount>, cachefs::Error> {
+    let matcher = matcher(pattern)?;
+    // Everything before the first part with a special character is there or not.
+    let fixed: PathBuf = pattern
+        .path
+        .components()
+        .take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy()))
+        .collect();
+    let mut found = Vec::new();
+    let mut pending = vec![fixed];
+    while let Some(directory) = pending.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            // A link is not followed: what it leads to may be cached by its own name.
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let mount = place.mount(&entry.path().to_string_lossy());
+            if matcher.is_match(&mount.name) {
+                found.push(mount);
+            } else {
+                pending.push(entry.path());
+            }
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(workspace: &Path) -> Place {
+        Place {
+            workspace: workspace.to_owned(),
+            home: Some(PathBuf::from("/root")),
+        }
+    }
+
+    #[test]
+    fn one_path_has_one_name_however_it_is_written() {
+        let place = place(Path::new("/drone/src"));
+        for (text, name, path) in [
+            ("vendor", "vendor", "/drone/src/vendor"),
+            ("./vendor/", "vendor", "/drone/src/vendor"),
+            ("/drone/src/vendor", "vendor", "/drone/src/vendor"),
+            ("web/../vendor", "vendor", "/drone/src/vendor"),
+            ("/root/.m2", "/root/.m2", "/root/.m2"),
+            ("~/.m2", "/root/.m2", "/root/.m2"),
+            ("~", "/root", "/root"),
+            ("../x", "/drone/x", "/drone/x"),
+            (".", ".", "/drone/src"),
+        ] {
+            let mount = place.mount(text);
+            assert_eq!(
+                (&*mount.name, &*mount.path),
+                (name, Path::new(path)),
+                "{text}"
+            );
+            // What a key has leads back to the path.
+            assert_eq!(place.mount(&mount.name), mount);
+        }
+    }
+
+    #[test]
+    fn patterns_find_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["a/target/x", "b/target", "b/src", "deep/c/target"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        std::fs::write(root.join("target"), "a file").unwrap();
+        let place = place(&root);
+        let names = |pattern: &str| -> Vec<String> {
+            let found = found(&place.mount(pattern), &place).unwrap();
+            found.into_iter().map(|mount| mount.name).collect()
+        };
+        assert_eq!(names("*/target"), ["a/target", "b/target"]);
+        assert_eq!(
+            names("**/target"),
+            ["a/target", "b/target", "deep/c/target"]
+        );
+        assert_eq!(names("none/*"), Vec::<String>::new());
+        assert!(is_pattern("*/x") && !is_pattern("a/x"));
+    }
+}

@@ -1,0 +1,386 @@
+//! From the plugin's environment to what is to be done.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cachefs::Error;
+
+use super::table::{self, Meaning, TABLE};
+use super::values::{Values, Variables, duration};
+use crate::caches::ModeArg;
+
+/// The part of a bucket that is ours; the plugin's archives lie beside it.
+const PREFIX: &str = "cachefs";
+/// Where the plugin looks for the directory of its filesystem backend.
+const FILESYSTEM_ROOT: &str = "/tmp/cache";
+
+/// Which of the two the plugin does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Restore,
+    Rebuild,
+}
+
+/// What the plugin's environment asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(super) action: Action,
+    /// The template of the key, without what comes before and after it.
+    pub(super) key: String,
+    /// What separates repositories: comes before the key.
+    pub(super) root: Option<String>,
+    /// What may have come before the key in names of the plugin's archives, likeliest first.
+    pub(super) old_roots: Vec<String>,
+    /// The bucket or directory with the plugin's archives.
+    pub(super) old_remote: String,
+    /// The paths as they were given; none when a restore is to take all that were saved.
+    pub(super) mounts: Vec<String>,
+    /// The directory that relative paths start from, where it is not the current one.
+    pub(super) local_root: Option<PathBuf>,
+    pub(super) mode: ModeArg,
+    /// Whether a key that exists is saved again.
+    pub(super) overwrite: bool,
+    /// Whether a restore without mounts takes no key that only begins like the one asked for.
+    pub(super) strict_key: bool,
+    pub(super) fail_on_miss: bool,
+    /// Whether what the plugin passes over is an error.
+    pub(super) strict: bool,
+    /// What the rest of the program is told, by variables of its own.
+    pub(super) variables: Variables,
+    /// What the user should know.
+    pub(super) notes: Vec<String>,
+}
+
+/// Makes a plan of the plugin's environment.
+///
+/// # Errors
+///
+/// A usage error when it asks for nothing, for two things at once, or for something that there is
+/// not. No value of a variable is part of a message, because it can be secret.
+pub(super) fn plan(environment: &BTreeMap<String, String>) -> Result<Plan, Error> {
+    let values = Values(environment);
+    let mut notes = Vec::new();
+    read_table(environment, &mut notes)?;
+    let action = match (
+        values.is_true("PLUGIN_RESTORE", false)?,
+        values.is_true("PLUGIN_REBUILD", false)?,
+    ) {
+        (true, false) => Action::Restore,
+        (false, true) => Action::Rebuild,
+        (true, true) => {
+            return Err(Error::usage(
+                "PLUGIN_RESTORE and PLUGIN_REBUILD are both true",
+                "a step either restores, before the build, or rebuilds, after it",
+            ));
+        }
+        (false, false) => {
+            return Err(Error::usage(
+                "neither PLUGIN_RESTORE nor PLUGIN_REBUILD is true",
+                "set `restore: true` in the step before the build, `rebuild: true` in the one after it",
+            ));
+        }
+    };
+    let mounts = values.list("PLUGIN_MOUNT");
+    let is_auto = values.is_true("PLUGIN_AUTO_CACHE", false)?
+        || values.is_true("PLUGIN_AUTO_DETECT", false)?;
+    if mounts.is_empty() && is_auto {
+        return Err(Error::usage(
+            "PLUGIN_AUTO_CACHE without PLUGIN_MOUNT is not done by the plugin's variables",
+            match action {
+                Action::Restore => {
+                    "run `cachefs auto restore` in this step, or name the paths in PLUGIN_MOUNT"
+                }
+                Action::Rebuild => {
+                    "run `cachefs auto save` in this step, or name the paths in PLUGIN_MOUNT"
+                }
+            },
+        ));
+    }
+    if mounts.is_empty() && action == Action::Rebuild {
+        return Err(Error::usage(
+            "PLUGIN_MOUNT names no path",
+            "name what to cache, as `mount: [ .m2/repository ]`",
+        ));
+    }
+    let mut variables = Variables::default();
+    let old_remote = remote(&values, &mut variables)?;
+    options(&values, &mut variables)?;
+    // The plugin reads the variables of drone wherever it runs; we do where this one is set.
+    if values.get(&["DRONE"]).is_none() && environment.keys().any(|name| name.starts_with("DRONE_"))
+    {
+        variables.set("DRONE", "true");
+    }
+    // What the user has said in our own words counts for more.
+    let variables = unless_set(variables, environment);
+    let account = values.get(&["PLUGIN_ACCOUNT_ID"]).map(str::to_owned);
+    let repository = values
+        .get(&["PLUGIN_REMOTE_ROOT", "DRONE_REPO_NAME"])
+        .map(|root| root.trim_matches('/').to_owned());
+    // The plugin of Harness leaves the repository out: there, keys are shared by the account.
+    let on_harness = values
+        .get(&["HARNESS_ACCOUNT_ID", "HARNESS_BUILD_ID"])
+        .is_some();
+    let given = values.get(&["PLUGIN_REMOTE_ROOT"]).is_some();
+    let root = match (is_auto, &account, on_harness && !given) {
+        (true, Some(account), _) => Some(account.clone()),
+        (_, _, true) => None,
+        _ => repository.clone(),
+    };
+    let mut old_roots: Vec<String> = Vec::new();
+    for candidate in [root.clone(), repository, Some(String::new())] {
+        old_roots.extend(candidate.filter(|candidate| !old_roots.contains(candidate)));
+    }
+    Ok(Plan {
+        action,
+        key: values
+            .get(&["PLUGIN_CACHE_KEY"])
+            .unwrap_or("{{ .Commit.Branch }}")
+            .to_owned(),
+        root,
+        old_roots,
+        old_remote,
+        mounts,
+        local_root: values.get(&["PLUGIN_LOCAL_ROOT"]).map(PathBuf::from),
+        mode: match values.get(&["PLUGIN_MODE"]) {
+            None | Some("copy") => ModeArg::Copy,
+            Some("mount") => ModeArg::Mount,
+            Some("auto") => ModeArg::Auto,
+            Some(_) => {
+                return Err(Error::usage(
+                    "PLUGIN_MODE is none of `copy`, `mount` and `auto`",
+                    "leave it out for a copy, which later steps see too",
+                ));
+            }
+        },
+        overwrite: values.is_true("PLUGIN_OVERRIDE", true)?,
+        strict_key: values.is_true("PLUGIN_STRICT_KEY_MATCHING", true)?,
+        fail_on_miss: values.is_true("PLUGIN_FAIL_RESTORE_IF_KEY_NOT_PRESENT", false)?,
+        strict: values.is_true("PLUGIN_EXIT_CODE", false)?,
+        variables,
+        notes,
+    })
+}
+
+/// Looks every variable up in the table.
+fn read_table(
+    environment: &BTreeMap<String, String>,
+    notes: &mut Vec<String>,
+) -> Result<(), Error> {
+    let set = |name: &&String| name.starts_with("PLUGIN_") && !environment[*name].is_empty();
+    for name in environment.keys().filter(set) {
+        match table::meaning(name) {
+            Some(Meaning::Used) => {}
+            Some(Meaning::Idle(why)) => {
+                notes.push(format!("{name} has no meaning here: {why}"));
+            }
+            Some(Meaning::Refused(instead)) => {
+                return Err(Error::usage(format!("{name} is not supported"), instead));
+            }
+            None => {
+                let alike = TABLE
+                    .iter()
+                    .find(|(known, _)| known.replace('_', "") == name.replace('_', ""));
+                notes.push(match alike {
+                    Some((known, _)) => format!("{name} is not known; is it {known}?"),
+                    None => format!("{name} is not known and was passed over"),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the cache is; returns where the plugin's archives are.
+fn remote(values: &Values<'_>, variables: &mut Variables) -> Result<String, Error> {
+    let bucket = |scheme: &str, names: &[&str]| {
+        let name = values.get(names).ok_or_else(|| {
+            Error::usage(
+                format!("{} is not set", names[0]),
+                "it names the bucket that the cache is in",
+            )
+        })?;
+        Ok::<_, Error>(format!("{scheme}://{}", name.trim_matches('/')))
+    };
+    let old = match values.get(&["PLUGIN_BACKEND"]).unwrap_or("s3") {
+        "s3" => {
+            s3(values, variables)?;
+            bucket("s3", &["PLUGIN_BUCKET", "S3_BUCKET"])?
+        }
+        "gcs" => {
+            if let Some(key) = values.get(&["PLUGIN_JSON_KEY", "GCS_CACHE_JSON_KEY"]) {
+                variables.set("GOOGLE_SERVICE_ACCOUNT_KEY", key);
+            }
+            endpoint(values, &["PLUGIN_ENDPOINT", "GCS_ENDPOINT"], variables);
+            bucket("gs", &["PLUGIN_BUCKET", "GCS_BUCKET"])?
+        }
+        "azure" => {
+            for (name, names) in [
+                (
+                    "AZURE_STORAGE_ACCOUNT_NAME",
+                    ["PLUGIN_ACCOUNT_NAME", "AZURE_ACCOUNT_NAME"],
+                ),
+                (
+                    "AZURE_STORAGE_ACCOUNT_KEY",
+                    ["PLUGIN_ACCOUNT_KEY", "AZURE_ACCOUNT_KEY"],
+                ),
+            ] {
+                if let Some(value) = values.get(&names) {
+                    variables.set(name, value);
+                }
+            }
+            bucket("az", &["PLUGIN_CONTAINER", "AZURE_CONTAINER_NAME"])?
+        }
+        "filesystem" => {
+            let root = values
+                .get(&["PLUGIN_FILESYSTEM_CACHE_ROOT", "FILESYSTEM_CACHE_ROOT"])
+                .unwrap_or(FILESYSTEM_ROOT);
+            if !root.starts_with('/') || root.trim_end_matches('/').is_empty() {
+                return Err(Error::usage(
+                    "PLUGIN_FILESYSTEM_CACHE_ROOT is not the whole path of a directory",
+                    "write it as the volume is mounted, such as /cache",
+                ));
+            }
+            format!("file://{}", root.trim_end_matches('/'))
+        }
+        "harness" | "sftp" => {
+            return Err(Error::usage(
+                "this PLUGIN_BACKEND is not supported",
+                "use s3, gcs, azure or filesystem",
+            ));
+        }
+        _ => {
+            return Err(Error::usage(
+                "PLUGIN_BACKEND is not known",
+                "use s3, gcs, azure or filesystem",
+            ));
+        }
+    };
+    variables.set("CACHEFS_REMOTE", format!("{old}/{PREFIX}"));
+    Ok(old)
+}
+
+fn endpoint(values: &Values<'_>, names: &[&str], variables: &mut Variables) {
+    if let Some(endpoint) = values.get(names) {
+        let has_scheme = endpoint.contains("://");
+        let scheme = if has_scheme { "" } else { "https://" };
+        variables.set("CACHEFS_ENDPOINT", format!("{scheme}{endpoint}"));
+    }
+}
+
+fn s3(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> {
+    endpoint(values, &["PLUGIN_ENDPOINT", "S3_ENDPOINT"], variables);
+    for (name, names) in [
+        ("CACHEFS_REGION", &["PLUGIN_REGION", "S3_REGION"][..]),
+        ("CACHEFS_ACL", &["PLUGIN_ACL", "AWS_ACL"]),
+        ("CACHEFS_SSE", &["PLUGIN_ENCRYPTION", "AWS_ENCRYPTION"]),
+        (
+            "AWS_ENDPOINT_URL_STS",
+            &["PLUGIN_STS_ENDPOINT", "AWS_STS_ENDPOINT"],
+        ),
+    ] {
+        if let Some(value) = values.get(names) {
+            variables.set(name, value);
+        }
+    }
+    if values.get(&["PLUGIN_PATH_STYLE"]).is_some() {
+        let path_style = values.is_true("PLUGIN_PATH_STYLE", false)?;
+        variables.set("CACHEFS_PATH_STYLE", path_style.to_string());
+    }
+    let key = values.get(&[
+        "PLUGIN_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "CACHE_AWS_ACCESS_KEY_ID",
+    ]);
+    let secret = values.get(&[
+        "PLUGIN_SECRET_KEY",
+        "AWS_SECRET_ACCESS_KEY",
+        "CACHE_AWS_SECRET_ACCESS_KEY",
+    ]);
+    let assumed = values.get(&[
+        "PLUGIN_ASSUME_ROLE_ARN",
+        "PLUGIN_ASSUME_ROLE",
+        "AWS_ASSUME_ROLE_ARN",
+    ]);
+    let user = values.get(&["PLUGIN_USER_ROLE_ARN", "AWS_USER_ROLE_ARN"]);
+    let has_keys = key.is_some() && secret.is_some();
+    if let (Some(key), Some(secret)) = (key, secret) {
+        variables.set("AWS_ACCESS_KEY_ID", key);
+        variables.set("AWS_SECRET_ACCESS_KEY", secret);
+        if values.get(&["PLUGIN_ACCESS_KEY"]).is_some() {
+            // A session's token belongs to other keys.
+            variables.remove("AWS_SESSION_TOKEN");
+        }
+    }
+    // With keys the first role is not assumed, as in the plugin.
+    let assumed = assumed.filter(|_| !has_keys);
+    if assumed.is_some() && user.is_some() {
+        return Err(Error::usage(
+            "two roles after each other are not supported",
+            "let PLUGIN_ASSUME_ROLE_ARN be a role that may use the bucket",
+        ));
+    }
+    let (role, external) = match (assumed, user) {
+        (Some(role), _) => (Some(role), values.get(&["PLUGIN_EXTERNAL_ID"])),
+        (None, user) => (user, values.get(&["PLUGIN_USER_ROLE_EXTERNAL_ID"])),
+    };
+    if let Some(role) = role {
+        variables.set("CACHEFS_ROLE_ARN", role);
+        if let Some(external) = external {
+            variables.set("CACHEFS_EXTERNAL_ID", external);
+        }
+        let session = values.get(&[
+            "PLUGIN_ASSUME_ROLE_SESSION_NAME",
+            "ASSUME_ROLE_SESSION_NAME",
+        ]);
+        if let Some(session) = session {
+            variables.set("CACHEFS_ROLE_SESSION_NAME", session);
+        }
+    }
+    Ok(())
+}
+
+/// Options of every command.
+fn options(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> {
+    let timeout = values.get(&[
+        "PLUGIN_BACKEND_OPERATION_TIMEOUT",
+        "BACKEND_OPERATION_TIMEOUT",
+    ]);
+    if let Some(text) = timeout {
+        let time = duration(text).ok_or_else(|| {
+            Error::usage(
+                "PLUGIN_BACKEND_OPERATION_TIMEOUT is not a time",
+                "write it as 30s, 3m or 1h30m",
+            )
+        })?;
+        variables.set("CACHEFS_TIMEOUT", format!("{}ms", time.as_millis().max(1)));
+    }
+    if values.is_true("PLUGIN_EXIT_CODE", false)? {
+        variables.set("CACHEFS_STRICT_ERRORS", "true");
+    }
+    let level = match values.get(&["PLUGIN_LOG_LEVEL"]) {
+        _ if values.is_true("PLUGIN_DEBUG", false)? => Some("debug"),
+        Some(level @ ("debug" | "info" | "warn" | "error")) => Some(level),
+        _ => None,
+    };
+    if let Some(level) = level {
+        variables.set("CACHEFS_LOG", level);
+    }
+    if let Some(file) = values.get(&["PLUGIN_CACHE_INTEL_METRICS_FILE"]) {
+        variables.set("CACHEFS_METRICS_FILE", file);
+    }
+    Ok(())
+}
+
+/// Leaves out variables of our own that the user has set.
+fn unless_set(variables: Variables, environment: &BTreeMap<String, String>) -> Variables {
+    let mut kept = Variables::default();
+    for (name, value) in variables.iter() {
+        let is_said = name.starts_with("CACHEFS_") && environment.contains_key(name);
+        match value {
+            _ if is_said => {}
+            Some(value) => kept.set(name, value),
+            None => kept.remove(name),
+        }
+    }
+    kept
+}

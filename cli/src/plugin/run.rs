@@ -1,0 +1,360 @@
+//! Carrying a plan out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use cachefs::restore::Outcome;
+use cachefs_store::archive::{Names, ReadOptions};
+use cachefs_store::refs::{RefName, list_keys, resolve};
+use cachefs_store::remote::{ObjectKey, OpenRemote, RemoteSpec, RetryPolicy};
+use tokio::runtime::Runtime;
+
+use super::mounts::{self, Mount, Place};
+use super::old::{self, Archives};
+use super::plan::{Action, Plan};
+use crate::args::{Format, Global};
+use crate::caches::{self, Cache, Common, RestoreHow, Restored};
+use crate::commands::import::{Archive, lines, run_import};
+use crate::failure::failure;
+use crate::keys::Expanded;
+use crate::progress::Display;
+use crate::{exit, output, setup};
+
+/// An archive of the plugin may unpack to so many bytes.
+const LARGEST_ARCHIVE: u64 = 1 << 40;
+
+/// What a plan is carried out with.
+struct Work<'a> {
+    global: &'a Global,
+    plan: &'a Plan,
+    place: Place,
+    /// The key without its mount, expanded.
+    expanded: Expanded,
+    runtime: Arc<Runtime>,
+    remote: OpenRemote,
+    display: Display,
+}
+
+pub(super) fn run(global: &Global, plan: &Plan) -> anyhow::Result<u8> {
+    for note in &plan.notes {
+        output::say(&format!("note: {note}"));
+    }
+    let workspace = match &plan.local_root {
+        Some(root) => std::path::absolute(root).context("cannot tell the current directory")?,
+        None => setup::workspace()?,
+    };
+    let expanded = setup::expand_in(&workspace, &plan.key, false, &[])?;
+    let (runtime, remote) = setup::remote(global)?;
+    let work = Work {
+        global,
+        plan,
+        place: Place {
+            workspace,
+            home: std::env::home_dir(),
+        },
+        expanded,
+        runtime,
+        remote,
+        display: Display::start(match plan.action {
+            Action::Restore => "restoring",
+            Action::Rebuild => "saving",
+        })?,
+    };
+    match plan.action {
+        Action::Restore => work.restore(),
+        Action::Rebuild => work.rebuild(),
+    }
+}
+
+impl Work<'_> {
+    /// Puts the repository before a key, and nothing else before it.
+    fn rooted(&self, key: &str) -> String {
+        match &self.plan.root {
+            Some(root) if !root.is_empty() => format!("{root}/{key}"),
+            _ => key.to_owned(),
+        }
+    }
+
+    fn cache(&self, mount: &Mount) -> Cache {
+        Cache {
+            name: None,
+            workspace: self.place.workspace.clone(),
+            key: Some(self.rooted(&format!("{}/{}", self.plan.key, mount.name))),
+            restore_keys: Vec::new(),
+            paths: vec![mount.path.clone()],
+            common: Common::default(),
+            layers: Vec::new(),
+            only: None,
+            restore: RestoreHow {
+                mode: self.plan.mode,
+                ..RestoreHow::default()
+            },
+            save: Default::default(),
+        }
+    }
+
+    fn restore(&self) -> anyhow::Result<u8> {
+        let mounts = self.wanted()?;
+        let caches: Vec<Cache> = mounts.iter().map(|mount| self.cache(mount)).collect();
+        if caches.is_empty() {
+            output::say(&format!(
+                "miss {}: nothing was saved under this key, and no archive of the plugin is there",
+                self.rooted(&self.expanded.key)
+            ));
+        }
+        let mut restored = caches::restore_all(self.global, &caches, &self.display)?;
+        for (number, mount) in mounts.iter().enumerate() {
+            if is_miss(&restored[number]) && self.import(mount)? {
+                let again = caches::restore_all(
+                    self.global,
+                    std::slice::from_ref(&caches[number]),
+                    &self.display,
+                )?;
+                restored.splice(number..=number, again);
+            }
+        }
+        let mut codes: Vec<u8> = restored.iter().map(|one| one.code).collect();
+        if self.plan.fail_on_miss && (restored.is_empty() || restored.iter().any(is_miss)) {
+            output::complain(
+                "error",
+                "a key is not there, and PLUGIN_FAIL_RESTORE_IF_KEY_NOT_PRESENT is true",
+                Some("rebuild the cache once without it"),
+            );
+            codes.push(exit::MISS);
+        }
+        if self.global.format == Format::Json {
+            caches::print_restored(&restored)?;
+        }
+        Ok(caches::worst(codes))
+    }
+
+    /// The mounts to restore: those that are named, and those in the remote that a pattern, or the
+    /// absence of any name, asks for.
+    fn wanted(&self) -> anyhow::Result<Vec<Mount>> {
+        let given: Vec<(bool, Mount)> = self
+            .plan
+            .mounts
+            .iter()
+            .map(|text| (mounts::is_pattern(text), self.place.mount(text)))
+            .collect();
+        let is_listed = given.is_empty() || given.iter().any(|(is_pattern, _)| *is_pattern);
+        let there = if is_listed { self.there()? } else { Vec::new() };
+        if given.is_empty() {
+            return Ok(there);
+        }
+        let mut wanted: Vec<Mount> = Vec::new();
+        for (is_pattern, mount) in given {
+            if is_pattern {
+                let matcher = mounts::matcher(&mount)?;
+                let matching = there.iter().filter(|mount| matcher.is_match(&mount.name));
+                wanted.extend(matching.cloned());
+            } else {
+                wanted.push(mount);
+            }
+        }
+        wanted.dedup();
+        Ok(wanted)
+    }
+
+    /// The mounts that were saved under the key, or that the plugin left archives of.
+    fn there(&self) -> anyhow::Result<Vec<Mount>> {
+        let base = self.rooted(&self.expanded.key);
+        let prefix = if self.plan.strict_key {
+            format!("{base}/")
+        } else {
+            base.clone()
+        };
+        let mut listed = Vec::new();
+        for scope in setup::scopes(self.global)?.all() {
+            let there = self
+                .runtime
+                .block_on(async { list_keys(&self.remote.remote, &scope, &prefix).await });
+            match there {
+                Ok(there) => listed.extend(there),
+                Err(cachefs_store::Error::Remote(error)) if is_new(&error) => {}
+                Err(error) => return Err(cachefs::Error::from(error).into()),
+            }
+        }
+        let mut mounts: Vec<Mount> = Vec::new();
+        for listed in listed {
+            // After a longer key comes its end first.
+            let rest = &listed.name.key.as_str()[base.len()..];
+            if let Some((_, name)) = rest.split_once('/') {
+                let mount = self.place.mount(name);
+                if !mounts.contains(&mount) {
+                    mounts.push(mount);
+                }
+            }
+        }
+        if mounts.is_empty() {
+            let all = self.archives().and_then(|archives| {
+                archives.all(&self.plan.old_roots, &self.old_key(), &self.place)
+            });
+            match all {
+                Ok(all) => mounts.extend(all.into_iter().map(|(_, mount)| mount)),
+                Err(error) => self.warn(&error.into()),
+            }
+        }
+        mounts.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(mounts)
+    }
+
+    fn old_key(&self) -> String {
+        let by_branch = std::env::var_os("PLUGIN_CACHE_KEY").is_none_or(|key| key.is_empty());
+        old::key(&self.expanded, &self.place.workspace, by_branch)
+    }
+
+    fn old_spec(&self) -> Result<RemoteSpec, cachefs::Error> {
+        let store = setup::store(self.global).map_err(into_known)?;
+        let spec = setup::remote_spec(self.global, &store).map_err(into_known)?;
+        Ok(RemoteSpec {
+            url: self.plan.old_remote.clone(),
+            ..spec
+        })
+    }
+
+    fn archives(&self) -> Result<Archives, cachefs::Error> {
+        let policy = self
+            .global
+            .timeout
+            .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+        Archives::new(&self.old_spec()?, policy, self.runtime.handle().clone())
+    }
+
+    /// Imports the plugin's archive of a mount, if there is one; whether it is there now.
+    ///
+    /// That it fails is said, and no more: then the build does without, as after a miss.
+    fn import(&self, mount: &Mount) -> anyhow::Result<bool> {
+        let imported = self.find(mount).and_then(|found| match found {
+            Some(object) => self.import_object(mount, object).map(|()| true),
+            None => Ok(false),
+        });
+        Ok(imported.unwrap_or_else(|error| {
+            self.warn(&error);
+            false
+        }))
+    }
+
+    fn find(&self, mount: &Mount) -> anyhow::Result<Option<ObjectKey>> {
+        let names = old::names(&self.plan.old_roots, &self.old_key(), mount);
+        if let Some(found) = self.archives()?.find(&names)? {
+            return Ok(Some(found));
+        }
+        // An archive that is called by where it belongs is found by its names only.
+        let all = self
+            .archives()?
+            .all(&self.plan.old_roots, &self.old_key(), &self.place)?;
+        let own = all.into_iter().find(|(_, of)| of == mount);
+        Ok(own.map(|(object, _)| object))
+    }
+
+    fn import_object(&self, mount: &Mount, object: ObjectKey) -> anyhow::Result<()> {
+        let cache = self.cache(mount);
+        let keys = cache.expand()?;
+        let (key, expanded) = keys.main.context("a cache of the plugin has a key")?;
+        let name = RefName::new(setup::scope(self.global)?, key);
+        let from = format!("{}/{object}", self.plan.old_remote);
+        self.display.handle().say(&[format!(
+            "note: the plugin left an archive of it: {from} is imported, so that this job starts warm"
+        )]);
+        let read = ReadOptions {
+            names: Names::below_first(),
+            limit: LARGEST_ARCHIVE,
+        };
+        let archive = Archive::Object(self.old_spec()?, object);
+        let report = run_import(
+            self.global,
+            &archive,
+            (name.clone(), &expanded),
+            read,
+            &self.display,
+        )?;
+        self.display.handle().say(&lines(&name, &from, &report));
+        Ok(())
+    }
+
+    fn warn(&self, error: &anyhow::Error) {
+        let failure = failure(error, !self.global.strict_errors);
+        self.display.handle().say(&failure.lines);
+    }
+
+    fn rebuild(&self) -> anyhow::Result<u8> {
+        let mut codes = Vec::new();
+        let mut caches = Vec::new();
+        for text in &self.plan.mounts {
+            let mount = self.place.mount(text);
+            let found = match mounts::is_pattern(text) {
+                true => mounts::found(&mount, &self.place)?,
+                false => vec![mount],
+            };
+            if found.is_empty() {
+                self.display
+                    .handle()
+                    .say(&[format!("note: nothing matches the mount {text}")]);
+            }
+            for mount in found {
+                if !mount.path.exists() {
+                    self.display.handle().say(&output::complaint(
+                        if self.plan.strict { "error" } else { "warning" },
+                        &format!("{} does not exist", output::path(&mount.path)),
+                        Some("correct PLUGIN_MOUNT, or see why the build did not make it; the other paths are saved"),
+                    ));
+                    codes.extend(self.plan.strict.then_some(exit::LOCAL));
+                } else if self.plan.overwrite || !self.exists(&mount)? {
+                    caches.push(self.cache(&mount));
+                }
+            }
+        }
+        let saved = caches::save_all(self.global, &caches, &self.display)?;
+        codes.extend(saved.iter().map(|one| one.code));
+        if self.global.format == Format::Json {
+            caches::print_saved(&saved)?;
+        }
+        Ok(caches::worst(codes))
+    }
+
+    /// Whether a mount's key is there; then it is said that it stays as it is.
+    fn exists(&self, mount: &Mount) -> anyhow::Result<bool> {
+        let scope = setup::scope(self.global)?;
+        let cache = self.cache(mount);
+        let keys = cache.expand()?;
+        let Some(wanted) = keys.wanted(&cache, &[scope]).pop() else {
+            return Ok(false);
+        };
+        let remote = &self.remote.remote;
+        let found = match self.runtime.block_on(resolve(remote, &wanted)) {
+            Ok(found) => found.is_some(),
+            Err(cachefs_store::Error::Remote(error)) if is_new(&error) => false,
+            Err(error) => return Err(cachefs::Error::from(error).into()),
+        };
+        if found {
+            self.display.handle().say(&[format!(
+                "kept {}: it is there already, and PLUGIN_OVERRIDE is false",
+                wanted.key
+            )]);
+        }
+        Ok(found)
+    }
+}
+
+/// A directory that has no cache yet.
+fn is_new(error: &cachefs_store::remote::RemoteError) -> bool {
+    error.kind() == cachefs_store::remote::RemoteErrorKind::NoRemote
+}
+
+fn into_known(error: anyhow::Error) -> cachefs::Error {
+    match error.downcast::<cachefs::Error>() {
+        Ok(error) => error,
+        Err(error) => cachefs::Error::Io {
+            action: "open",
+            path: PathBuf::from("the store"),
+            source: std::io::Error::other(error),
+        },
+    }
+}
+
+fn is_miss(restored: &Restored) -> bool {
+    let outcome = restored.result.as_ref().map(|report| &report.outcome);
+    matches!(outcome, Ok(Outcome::Miss))
+}

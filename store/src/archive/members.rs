@@ -1,0 +1,247 @@
+//! An archive's members, one after the other.
+
+use std::io::Read;
+
+use tar::Header;
+
+use super::error::{ArchiveError, unreadable};
+use super::header::{self, BLOCK};
+use super::pax::{self, Records};
+use super::sparse::{Layout, Map};
+use crate::error::Result;
+use crate::layer::{Meta, mode};
+
+/// A long name may take this many bytes; the system takes no longer path.
+const LONGEST_NAME: u64 = 64 << 10;
+/// What may follow the end: archives are filled up to a record, mostly of 10 KiB.
+const FILLING: u64 = 16 << 20;
+
+/// What a member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    Directory,
+    /// A file; its bytes are what [`Members::read`] gives next.
+    File(Layout),
+    Symlink(Vec<u8>),
+    /// Another name of an earlier member.
+    HardLink(Vec<u8>),
+    Fifo,
+    /// A character or block device.
+    Device,
+    /// Something that is no file, by its type flag.
+    Unknown(u8),
+}
+
+/// A member of an archive.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    /// The name as it is stored.
+    pub(super) name: Vec<u8>,
+    pub(super) meta: Meta,
+    pub(super) kind: Kind,
+}
+
+/// Headers that come before the one they speak of.
+#[derive(Default)]
+struct Ahead {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    records: Records,
+}
+
+/// Reads members.
+pub(super) struct Members<R> {
+    source: R,
+    /// Records that hold for all members that follow.
+    global: Records,
+    /// Bytes of the member's data that are still to be read.
+    left: u64,
+    /// Bytes that fill its last block.
+    filling: u64,
+    ended: bool,
+}
+
+impl<R: Read> Members<R> {
+    pub(super) fn new(source: R) -> Self {
+        Self {
+            source,
+            global: Records::default(),
+            left: 0,
+            filling: 0,
+            ended: false,
+        }
+    }
+
+    /// Reads the next member's header; what is left of the one before is passed over.
+    pub(super) fn next(&mut self) -> Result<Option<Member>> {
+        let mut ahead = Ahead::default();
+        while !self.ended {
+            self.skip_rest()?;
+            let Some(header) = header::parse(&self.block()?)? else {
+                self.ended = true;
+                self.read_filling()?;
+                break;
+            };
+            let size = header
+                .entry_size()
+                .map_err(|_| ArchiveError::damaged("a header's size is no number"))?;
+            match header.entry_type().as_byte() {
+                b'g' => {
+                    let records = Records::read(&self.small(size, pax::LARGEST)?)?;
+                    self.global = self.global.overlaid(records);
+                }
+                b'x' => ahead.records = Records::read(&self.small(size, pax::LARGEST)?)?,
+                b'L' => ahead.name = Some(self.long_name(size)?),
+                b'K' => ahead.link = Some(self.long_name(size)?),
+                _ => return self.member(&header, size, ahead).map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn member(&mut self, header: &Header, size: u64, ahead: Ahead) -> Result<Member> {
+        let records = self.global.overlaid(ahead.records);
+        self.data(records.number("size")?.unwrap_or(size))?;
+        let name = records
+            .get("GNU.sparse.name")
+            .or(records.get("path"))
+            .map(<[u8]>::to_vec)
+            .or(ahead.name)
+            .unwrap_or_else(|| header.path_bytes().into_owned());
+        let target = || {
+            records
+                .get("linkpath")
+                .map(<[u8]>::to_vec)
+                .or(ahead.link)
+                .or_else(|| header.link_name_bytes().map(|name| name.into_owned()))
+                .unwrap_or_default()
+        };
+        let flag = header.entry_type().as_byte();
+        // Archives from before there were types tell directories by their slash.
+        let flag = match flag {
+            0 | b'0' if name.ends_with(b"/") => b'5',
+            flag => flag,
+        };
+        let kind = match flag {
+            0 | b'0' | b'7' | b'S' => Kind::File(self.layout(header, &records, flag)?),
+            b'1' => Kind::HardLink(target()),
+            b'2' => Kind::Symlink(target()),
+            b'5' => Kind::Directory,
+            b'6' => Kind::Fifo,
+            flag if header::is_device(flag) => Kind::Device,
+            flag => Kind::Unknown(flag),
+        };
+        let meta = header::meta(header, &records, header::kind(flag).unwrap_or(mode::FILE))?;
+        Ok(Member { name, meta, kind })
+    }
+
+    /// Where the member's data is in the file, when they are not the same.
+    fn layout(&mut self, header: &Header, records: &Records, flag: u8) -> Result<Layout> {
+        if flag == b'S' {
+            return self.gnu_layout(header);
+        }
+        let size = match records.number("GNU.sparse.realsize")? {
+            Some(size) => Some(size),
+            None => records.number("GNU.sparse.size")?,
+        };
+        let Some(size) = size else {
+            return Ok(Layout::dense(self.left));
+        };
+        if records.get("GNU.sparse.major") == Some(b"1") {
+            let mut map = Map::default();
+            map.in_data(|| {
+                let mut block = [0; BLOCK];
+                self.read(&mut block)?;
+                Ok(block)
+            })?;
+            return Layout::new(size, &map.0, self.left);
+        }
+        match Map::pax(records)? {
+            Some(map) => Layout::new(size, &map.0, self.left),
+            None => Err(ArchiveError::damaged("a sparse file has no map")),
+        }
+    }
+
+    /// The old GNU form: the map begins in the header and goes on in blocks behind it, which the
+    /// member's size does not count.
+    fn gnu_layout(&mut self, header: &Header) -> Result<Layout> {
+        let wrong = || ArchiveError::damaged("the header of a sparse file is not complete");
+        let gnu = header.as_gnu().ok_or_else(wrong)?;
+        let mut map = Map::default();
+        map.gnu(&gnu.sparse)?;
+        let mut more = gnu.is_extended();
+        while more {
+            let block = self.block()?;
+            more = map.gnu_extension(&block)?;
+        }
+        let size = gnu.real_size().map_err(|_| wrong())?;
+        Layout::new(size, &map.0, self.left)
+    }
+
+    /// Reads the next bytes of the member's data; there must be as many.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<()> {
+        let length = buffer.len() as u64;
+        if length > self.left {
+            return Err(ArchiveError::damaged("a member ends too early"));
+        }
+        self.source.read_exact(buffer).map_err(unreadable)?;
+        self.left -= length;
+        Ok(())
+    }
+
+    fn block(&mut self) -> Result<[u8; BLOCK]> {
+        let mut block = [0; BLOCK];
+        self.source.read_exact(&mut block).map_err(unreadable)?;
+        Ok(block)
+    }
+
+    /// What follows is data of so many bytes.
+    fn data(&mut self, size: u64) -> Result<()> {
+        let rounded = size
+            .checked_next_multiple_of(BLOCK as u64)
+            .ok_or_else(|| ArchiveError::damaged("a member is larger than any file"))?;
+        self.left = size;
+        self.filling = rounded - size;
+        Ok(())
+    }
+
+    /// Reads all data of something that describes a member.
+    fn small(&mut self, size: u64, limit: u64) -> Result<Vec<u8>> {
+        if size > limit {
+            return Err(ArchiveError::damaged(
+                "a header is larger than anything that it can say",
+            ));
+        }
+        self.data(size)?;
+        let mut bytes = vec![0; size as usize];
+        self.read(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn long_name(&mut self, size: u64) -> Result<Vec<u8>> {
+        let mut name = self.small(size, LONGEST_NAME)?;
+        name.truncate(
+            name.iter()
+                .position(|byte| *byte == 0)
+                .unwrap_or(name.len()),
+        );
+        Ok(name)
+    }
+
+    fn skip_rest(&mut self) -> Result<()> {
+        let rest = std::mem::take(&mut self.left) + std::mem::take(&mut self.filling);
+        let skipped = std::io::copy(&mut (&mut self.source).take(rest), &mut std::io::sink())
+            .map_err(unreadable)?;
+        if skipped < rest {
+            return Err(ArchiveError::damaged("it is cut short"));
+        }
+        Ok(())
+    }
+
+    /// Reads to the end of the compressed stream, where its checksum is.
+    fn read_filling(&mut self) -> Result<()> {
+        std::io::copy(&mut (&mut self.source).take(FILLING), &mut std::io::sink())
+            .map(drop)
+            .map_err(unreadable)
+    }
+}

@@ -1,0 +1,337 @@
+//! From names in an archive to names below the cached directory.
+//!
+//! Tools that pack caches name what they pack in their own ways. For `/root/.m2`, packed by a job
+//! that works in `/builds/app`:
+//!
+//! | by | name |
+//! | --- | --- |
+//! | `tar -C /root/.m2 .` | `./settings.xml` |
+//! | `tar -P`, the Harness plugin | `/root/.m2/settings.xml` |
+//! | `tar`, the drone plugin | `root/.m2/settings.xml` |
+//! | actions/cache | `../../root/.m2/settings.xml` |
+
+use std::path::{Component, Path};
+
+use super::error::ArchiveError;
+use crate::error::Result;
+
+/// The system takes no longer path.
+const LONGEST: usize = 4096;
+/// File systems take no longer name.
+const LONGEST_NAME: usize = 255;
+
+/// Which names of an archive are taken, and what they become.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    strip: usize,
+    below: Below,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Below {
+    /// The archive is the directory.
+    #[default]
+    All,
+    /// The directory has this name in the archive.
+    Name(Parts),
+    /// The first member is the directory.
+    First(Option<Parts>),
+    /// The directory has this path, in the workspace or elsewhere; the first name that fits shows
+    /// how the archive calls it.
+    Path {
+        path: Vec<Vec<u8>>,
+        workspace: Vec<Vec<u8>>,
+        found: Option<Parts>,
+    },
+}
+
+/// What becomes of a name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Mapped {
+    /// These names, from the directory down; none is the directory itself.
+    Inside(Vec<Vec<u8>>),
+    /// It is not below the directory.
+    Outside,
+}
+
+/// A name taken apart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Parts {
+    absolute: bool,
+    /// How many directories it goes up first.
+    up: usize,
+    down: Vec<Vec<u8>>,
+}
+
+impl Parts {
+    /// Fails where a name goes up again after it went down, or is longer than names can be.
+    fn new(name: &[u8]) -> Result<Self> {
+        let refused = |what: &str| ArchiveError::refused(name, what);
+        if name.len() > LONGEST {
+            return Err(refused("is longer than any path"));
+        }
+        if name.contains(&0) {
+            return Err(refused("has a zero byte in its name"));
+        }
+        let mut parts = Self {
+            absolute: name.starts_with(b"/"),
+            ..Self::default()
+        };
+        for part in name.split(|byte| *byte == b'/') {
+            match part {
+                b"" | b"." => {}
+                b".." if parts.absolute || !parts.down.is_empty() => {
+                    return Err(refused("goes up from where it went down"));
+                }
+                b".." => parts.up += 1,
+                part if part.len() > LONGEST_NAME => {
+                    return Err(refused("has a longer name than a file can have"));
+                }
+                part => parts.down.push(part.to_vec()),
+            }
+        }
+        Ok(parts)
+    }
+
+    fn stripped(mut self, count: usize) -> Option<Self> {
+        if count == 0 {
+            return Some(self);
+        }
+        if self.up + self.down.len() < count {
+            return None;
+        }
+        let up = self.up.min(count);
+        self.up -= up;
+        self.down.drain(..count - up);
+        self.absolute = false;
+        Some(self)
+    }
+
+    /// What follows `start`, if the name begins with it.
+    fn after(&self, start: &Self) -> Option<Vec<Vec<u8>>> {
+        // A slash in front, or its absence, makes no other name: tools drop it or keep it.
+        let rest = self.down.strip_prefix(&start.down[..])?;
+        (self.up == start.up).then(|| rest.to_vec())
+    }
+
+    fn show(&self) -> String {
+        let mut text = String::new();
+        if self.absolute {
+            text.push('/');
+        }
+        text.push_str(&"../".repeat(self.up));
+        text.push_str(&String::from_utf8_lossy(&self.down.join(&b'/')));
+        text
+    }
+}
+
+impl Names {
+    /// Every name as it is; those that lead elsewhere are refused.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// What lies below a directory that the archive calls `name`.
+    pub fn below_name(name: &[u8]) -> Result<Self> {
+        Ok(Self {
+            below: Below::Name(Parts::new(name)?),
+            ..Self::default()
+        })
+    }
+
+    /// What lies below the first member, as in archives that hold one directory each.
+    pub fn below_first() -> Self {
+        Self {
+            below: Below::First(None),
+            ..Self::default()
+        }
+    }
+
+    /// What lies below the directory that was at `path`, for a job that ran in `workspace`; both
+    /// absolute, without links looked at.
+    pub fn below_path(path: &Path, workspace: &Path) -> Self {
+        Self {
+            below: Below::Path {
+                path: normal(path),
+                workspace: normal(workspace),
+                found: None,
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Drops so many leading parts of each name first; names that have no more are left out.
+    pub fn stripping(mut self, count: usize) -> Self {
+        self.strip = count;
+        self
+    }
+
+    /// How the archive calls the directory, once a name fitted.
+    pub fn found(&self) -> Option<String> {
+        match &self.below {
+            Below::Path {
+                found: Some(found), ..
+            }
+            | Below::First(Some(found)) => Some(found.show()),
+            _ => None,
+        }
+    }
+
+    /// Where names are looked for, to be shown.
+    pub(super) fn wanted(&self) -> String {
+        match &self.below {
+            Below::All => "its root".to_owned(),
+            Below::Name(name) => name.show(),
+            Below::First(_) => "its first member".to_owned(),
+            Below::Path { path, .. } => {
+                format!("/{}", String::from_utf8_lossy(&path.join(&b'/')))
+            }
+        }
+    }
+
+    pub(super) fn map(&mut self, name: &[u8]) -> Result<Mapped> {
+        let Some(parts) = Parts::new(name)?.stripped(self.strip) else {
+            return Ok(Mapped::Outside);
+        };
+        let inside = match &mut self.below {
+            Below::All if parts.absolute || parts.up > 0 => {
+                return Err(ArchiveError::Outside {
+                    name: super::error::shown(name),
+                }
+                .into());
+            }
+            Below::All => Some(parts.down),
+            Below::Name(start) => parts.after(start),
+            Below::First(found) => parts.after(found.get_or_insert_with(|| parts.clone())),
+            Below::Path {
+                path,
+                workspace,
+                found,
+            } => {
+                if found.is_none() {
+                    *found = called(&parts, path, workspace);
+                }
+                found.as_ref().and_then(|start| parts.after(start))
+            }
+        };
+        Ok(inside.map_or(Mapped::Outside, Mapped::Inside))
+    }
+}
+
+/// What the archive calls the directory at `path`, judged by a name that may lie in it.
+fn called(name: &Parts, path: &[Vec<u8>], workspace: &[Vec<u8>]) -> Option<Parts> {
+    let fits = |up: usize, down: &[Vec<u8>]| {
+        name.down.starts_with(down).then(|| Parts {
+            absolute: name.absolute,
+            up,
+            down: down.to_vec(),
+        })
+    };
+    if name.up == 0 {
+        let in_workspace = path.strip_prefix(workspace).filter(|_| !name.absolute);
+        return in_workspace
+            .and_then(|down| fits(0, down))
+            .or_else(|| fits(0, path));
+    }
+    // Relative to where the job ran, which may have been elsewhere: the longest end of the path
+    // that the name goes on with.
+    (0..path.len()).find_map(|from| fits(name.up, &path[from..]))
+}
+
+fn normal(path: &Path) -> Vec<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => parts.push(part.as_bytes().to_vec()),
+            Component::ParentDir => {
+                parts.pop();
+            }
+            _ => {}
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inside(names: &[&str]) -> Mapped {
+        Mapped::Inside(names.iter().map(|name| name.as_bytes().to_vec()).collect())
+    }
+
+    fn of_path(path: &str, name: &str) -> Mapped {
+        Names::below_path(Path::new(path), Path::new("/builds/app"))
+            .map(name.as_bytes())
+            .unwrap()
+    }
+
+    #[test]
+    fn every_tools_way_to_name_a_path_is_understood() {
+        for name in [
+            "/root/.m2/repository/a.jar",
+            "root/.m2/repository/a.jar",
+            "./root/.m2/repository/a.jar",
+            "../../root/.m2/repository/a.jar",
+            "../../../root/.m2/repository/a.jar",
+            "../../.m2/repository/a.jar",
+        ] {
+            assert_eq!(
+                of_path("/root/.m2", name),
+                inside(&["repository", "a.jar"]),
+                "{name}"
+            );
+        }
+        for (path, name) in [
+            ("/builds/app/node_modules", "node_modules/x"),
+            ("/builds/app/node_modules", "./node_modules/x"),
+            ("/builds/app/node_modules", "/builds/app/node_modules/x"),
+            ("/builds/app/web/../node_modules", "node_modules/x"),
+            ("/builds/app", "x"),
+        ] {
+            assert_eq!(of_path(path, name), inside(&["x"]), "{name}");
+        }
+        assert_eq!(of_path("/root/.m2", "../../root/.m2/"), inside(&[]));
+        for name in [
+            "root/.npm/x",
+            "../.npm/x",
+            "root",
+            ".m2x/y",
+            "/x/root/.m2/y",
+        ] {
+            assert_eq!(of_path("/root/.m2", name), Mapped::Outside, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_first_name_that_fits_decides() {
+        let mut names = Names::below_path(Path::new("/root/.m2"), Path::new("/w"));
+        assert_eq!(names.map(b"../root/.m2/a").unwrap(), inside(&["a"]));
+        assert_eq!(names.found().unwrap(), "../root/.m2");
+        assert_eq!(names.map(b"../.m2/a").unwrap(), Mapped::Outside);
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for name in ["/etc/passwd", "../x", "./../x"] {
+            let error = Names::all().map(name.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("below one directory"), "{name}");
+        }
+        for name in [&b"a/../../x"[..], b"/../x", b"a/..", b"a\0b", &[b'x'; 256]] {
+            assert!(Names::all().map(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn leading_parts_can_be_dropped() {
+        let mut names = Names::all().stripping(2);
+        assert_eq!(names.map(b"/root/.m2/a/b").unwrap(), inside(&["a", "b"]));
+        assert_eq!(names.map(b"../x/a").unwrap(), inside(&["a"]));
+        assert_eq!(names.map(b"root/.m2/").unwrap(), inside(&[]));
+        assert_eq!(names.map(b"root").unwrap(), Mapped::Outside);
+        let mut names = Names::below_name(b"./cache/").unwrap().stripping(1);
+        assert_eq!(names.map(b"v1/cache/a").unwrap(), inside(&["a"]));
+        assert_eq!(names.map(b"v1/other/a").unwrap(), Mapped::Outside);
+    }
+}

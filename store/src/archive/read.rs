@@ -1,0 +1,366 @@
+//! From an archive's bytes to a tree whose chunks are stored.
+
+use std::io::Read;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use parking_lot::Mutex;
+
+use super::compression::decompress;
+use super::error::{ArchiveError, shown, unreadable};
+use super::members::{Kind, Member, Members};
+use super::names::{Mapped, Names};
+use super::sparse::Layout;
+use super::tree::{GrowingTree, directory, file};
+use crate::chunk::SEGMENT;
+use crate::error::Result;
+use crate::layer::{Xattrs, mode};
+use crate::save::{
+    BATCH_BYTES, BATCH_FILES, NodeKind, Packed, Part, Piece, Progress, ReadBatch, ReadBatches,
+    ReadPart, Skipped, Supply, Target, Tree, cut, note, pack,
+};
+
+/// How an archive is read.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// What becomes of the names in it.
+    pub names: Names,
+    /// It may hold files of this many bytes together, holes included.
+    pub limit: u64,
+}
+
+/// What an archive held.
+#[derive(Debug)]
+pub struct ReadArchive {
+    /// Its tree, all of whose files are read.
+    pub tree: Tree,
+    /// Where their chunks are.
+    pub packed: Packed,
+    /// What it holds that is not taken: devices, and what is no file.
+    pub skipped: Vec<Skipped>,
+    /// Number of members that are not below the directory.
+    pub outside: u64,
+    /// What the archive calls the directory, when that was found out.
+    pub found: Option<String>,
+}
+
+/// Reads an archive, plain or compressed, and stores the chunks that are new.
+///
+/// Reads `source` once, in order, from several threads that take turns. Fails without a trace but
+/// packs that nothing names when the archive is damaged, or is one that no honest tool writes.
+pub fn read(
+    source: impl Read + Send,
+    options: &ReadOptions,
+    target: &dyn Target,
+    known: Packed,
+    progress: &dyn Progress,
+) -> Result<ReadArchive> {
+    let (_, plain) = decompress(source).map_err(unreadable)?;
+    let supply = Archive(Mutex::new(Reading {
+        members: Members::new(plain),
+        names: options.names.clone(),
+        left: options.limit,
+        limit: options.limit,
+        tree: GrowingTree::new(),
+        open: None,
+        skipped: Vec::new(),
+        outside: 0,
+        seen: None,
+        taken: 0,
+        total: (0, 0),
+        batches: 0,
+        ended: false,
+        progress,
+    }));
+    let (mut packed, parts) = pack(&supply, target, known, progress)?;
+    let mut reading = supply.0.into_inner();
+    if reading.taken == 0 {
+        return Err(ArchiveError::Nothing {
+            wanted: reading.names.wanted(),
+            seen: reading.seen.as_deref().map(shown),
+        }
+        .into());
+    }
+    note(&mut reading.tree.nodes, parts, &mut packed);
+    Ok(ReadArchive {
+        tree: reading.tree.finish(),
+        packed,
+        skipped: reading.skipped,
+        outside: reading.outside,
+        found: reading.names.found(),
+    })
+}
+
+/// The name of an archive's first member, as it is stored; `None` when it has none.
+pub fn first_name(source: impl Read + Send) -> Result<Option<Vec<u8>>> {
+    let (_, plain) = decompress(source).map_err(unreadable)?;
+    let first = Members::new(plain).next()?;
+    Ok(first.map(|member| member.name))
+}
+
+/// An archive that workers read in turn.
+struct Archive<'a>(Mutex<Reading<'a>>);
+
+struct Reading<'a> {
+    members: Members<Box<dyn Read + Send + 'a>>,
+    names: Names,
+    /// So many bytes of files may follow.
+    left: u64,
+    limit: u64,
+    tree: GrowingTree,
+    /// A file of which not all is read.
+    open: Option<Open>,
+    skipped: Vec<Skipped>,
+    outside: u64,
+    /// A name that was not below the directory.
+    seen: Option<Vec<u8>>,
+    /// Members that were taken.
+    taken: u64,
+    /// Files so far, and their bytes.
+    total: (u64, u64),
+    batches: usize,
+    ended: bool,
+    progress: &'a dyn Progress,
+}
+
+/// A file between two batches.
+struct Open {
+    node: usize,
+    layout: Layout,
+    /// Up to where it is read.
+    at: u64,
+    /// The stretch of data that is next.
+    stretch: usize,
+    xattrs: Xattrs,
+}
+
+/// A part of a file, its data in the batch's buffer.
+struct Filled {
+    part: Part,
+    xattrs: Xattrs,
+    /// Bytes of the buffer, or a hole, with its length in the file.
+    stretches: Vec<(Option<Range<usize>>, u64)>,
+}
+
+impl Supply for Archive<'_> {
+    fn at_most(&self) -> usize {
+        usize::MAX
+    }
+
+    fn reader(&self) -> Box<dyn ReadBatches + '_> {
+        Box::new(self)
+    }
+
+    fn is_complete(&self, batches: usize) -> bool {
+        let reading = self.0.lock();
+        reading.ended && batches == reading.batches
+    }
+}
+
+impl ReadBatches for &Archive<'_> {
+    fn next(
+        &mut self,
+        turn: &dyn Fn() -> Option<usize>,
+        mut buffer: Vec<u8>,
+    ) -> Result<Option<(usize, ReadBatch)>> {
+        buffer.clear();
+        let (number, filled) = {
+            let mut reading = self.0.lock();
+            if reading.ended {
+                return Ok(None);
+            }
+            // While this one waits no other reads ahead of it, so numbers are in order.
+            let Some(number) = turn() else {
+                return Ok(None);
+            };
+            let filled = reading.fill(&mut buffer)?;
+            if filled.is_empty() {
+                return Ok(None);
+            }
+            reading.batches += 1;
+            (number, filled)
+        };
+        let parts = filled.into_iter().map(|part| part.cut(&buffer)).collect();
+        Ok(Some((number, ReadBatch { buffer, parts })))
+    }
+}
+
+impl Filled {
+    fn cut(self, buffer: &[u8]) -> ReadPart {
+        let mut pieces = Vec::new();
+        for (bytes, length) in self.stretches {
+            match bytes {
+                Some(bytes) => cut(buffer, bytes, &mut pieces),
+                None => pieces.push(Piece {
+                    id: None,
+                    length,
+                    bytes: 0..0,
+                }),
+            }
+        }
+        ReadPart {
+            part: self.part,
+            pieces,
+            xattrs: self.xattrs,
+            findings: Vec::new(),
+        }
+    }
+}
+
+impl Reading<'_> {
+    /// Reads files until a batch is full; nothing is left when none was read.
+    fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<Vec<Filled>> {
+        let mut parts = Vec::new();
+        while (buffer.len() as u64) < BATCH_BYTES && parts.len() < BATCH_FILES {
+            if self.open.is_none() && !self.open_next()? {
+                self.ended = true;
+                break;
+            }
+            if let Some(mut open) = self.open.take() {
+                let whole = open.at == 0 && open.layout.size <= SEGMENT;
+                // Large files have batches of their own, a segment each.
+                if !whole && !parts.is_empty() {
+                    self.open = Some(open);
+                    break;
+                }
+                parts.push(self.fill_part(&mut open, buffer)?);
+                if open.at < open.layout.size {
+                    self.open = Some(open);
+                    break;
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Reads the next segment of a file.
+    fn fill_part(&mut self, open: &mut Open, buffer: &mut Vec<u8>) -> Result<Filled> {
+        let range = open.at..open.layout.size.min(open.at + SEGMENT);
+        let mut stretches = Vec::new();
+        while open.at < range.end {
+            let next = open.layout.data.get(open.stretch);
+            let data = next.map_or(open.layout.size, |data| data.start.max(open.at));
+            if data > open.at {
+                let hole = data.min(range.end) - open.at;
+                stretches.push((None, hole));
+                open.at += hole;
+                continue;
+            }
+            let stop = next.map_or(range.end, |data| data.end.min(range.end));
+            let first = buffer.len();
+            // At most a segment.
+            buffer.resize(first + (stop - open.at) as usize, 0);
+            self.members.read(&mut buffer[first..])?;
+            stretches.push((Some(first..buffer.len()), stop - open.at));
+            open.at = stop;
+            if next.is_some_and(|data| data.end == stop) {
+                open.stretch += 1;
+            }
+        }
+        let xattrs = if range.start == 0 {
+            std::mem::take(&mut open.xattrs)
+        } else {
+            Xattrs::default()
+        };
+        Ok(Filled {
+            part: Part {
+                node: open.node,
+                range,
+            },
+            xattrs,
+            stretches,
+        })
+    }
+
+    /// Takes members until one is a file; `false` at the end.
+    fn open_next(&mut self) -> Result<bool> {
+        while let Some(member) = self.members.next()? {
+            if self.progress.cancelled() {
+                return Err(crate::Error::Cancelled);
+            }
+            if matches!(member.kind, Kind::Unknown(b'V')) {
+                // The label of a volume is no file; its name is free text.
+                continue;
+            }
+            let Mapped::Inside(path) = self.names.map(&member.name)? else {
+                self.outside += 1;
+                self.seen.get_or_insert(member.name);
+                continue;
+            };
+            self.take(member, &path)?;
+            if self.open.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn take(&mut self, member: Member, path: &[Vec<u8>]) -> Result<()> {
+        let Member {
+            name,
+            mut meta,
+            kind,
+        } = member;
+        let kind = match kind {
+            Kind::Directory => directory(),
+            Kind::File(layout) => {
+                self.left =
+                    self.left
+                        .checked_sub(layout.size)
+                        .ok_or_else(|| ArchiveError::TooLarge {
+                            limit: format!("{} GB", self.limit / 1_000_000_000),
+                        })?;
+                let xattrs = meta.xattrs.clone();
+                let size = layout.size;
+                let node = self.tree.put(path, meta, file(size))?;
+                self.total = (self.total.0 + 1, self.total.1 + size);
+                self.progress.total(self.total.0, self.total.1);
+                self.open = Some(Open {
+                    node,
+                    layout,
+                    at: 0,
+                    stretch: 0,
+                    xattrs,
+                });
+                self.taken += 1;
+                return Ok(());
+            }
+            Kind::Symlink(target) => {
+                if target.is_empty() || target.len() > 4095 || target.contains(&0) {
+                    return Err(ArchiveError::refused(
+                        &name,
+                        "is a link to no possible path",
+                    ));
+                }
+                meta.mode = mode::SYMLINK | 0o777;
+                NodeKind::Symlink(target.into())
+            }
+            Kind::HardLink(target) => {
+                return match self.names.map(&target)? {
+                    Mapped::Inside(target) => {
+                        self.taken += 1;
+                        self.tree.link(path, &target)
+                    }
+                    Mapped::Outside => Err(ArchiveError::refused(
+                        &name,
+                        format!("is a hard link to `{}`, which is not taken", shown(&target)),
+                    )),
+                };
+            }
+            Kind::Fifo => NodeKind::Special(0),
+            Kind::Device => return Ok(self.skip(path, "device")),
+            Kind::Unknown(_) => return Ok(self.skip(path, "entry of an unknown type")),
+        };
+        self.tree.put(path, meta, kind)?;
+        self.taken += 1;
+        Ok(())
+    }
+
+    fn skip(&mut self, path: &[Vec<u8>], what: &'static str) {
+        use std::os::unix::ffi::OsStringExt;
+        self.skipped.push(Skipped {
+            path: PathBuf::from(std::ffi::OsString::from_vec(path.join(&b'/'))),
+            what,
+        });
+    }
+}

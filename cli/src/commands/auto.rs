@@ -47,13 +47,19 @@ struct SaveArgs {
 
 pub(crate) fn run(global: &Global, args: &AutoArgs) -> anyhow::Result<u8> {
     match &args.action {
-        Action::Restore(args) => restore(global, args),
-        Action::Save(args) => save(global, args),
+        Action::Restore(args) => restore(global, &args.choice, &args.common, &args.how),
+        Action::Save(args) => save(global, &args.choice, &args.common, &args.how),
     }
 }
 
-fn restore(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
-    let caches = found(&args.choice, &args.common, &args.how, &SaveHow::default())?;
+/// Restores the caches that are found.
+pub(crate) fn restore(
+    global: &Global,
+    choice: &Choice,
+    common: &Common,
+    how: &RestoreHow,
+) -> anyhow::Result<u8> {
+    let caches = found(choice, common, how, &SaveHow::default())?;
     let display = Display::start("copying")?;
     let restored = caches::restore_all(global, &caches, &display)?;
     drop(display);
@@ -63,13 +69,14 @@ fn restore(global: &Global, args: &RestoreArgs) -> anyhow::Result<u8> {
     Ok(ended(restored.iter().map(|one| one.code)))
 }
 
-fn save(global: &Global, args: &SaveArgs) -> anyhow::Result<u8> {
-    let mut caches = found(
-        &args.choice,
-        &args.common,
-        &RestoreHow::default(),
-        &args.how,
-    )?;
+/// Saves the caches that are found and hold something.
+pub(crate) fn save(
+    global: &Global,
+    choice: &Choice,
+    common: &Common,
+    how: &SaveHow,
+) -> anyhow::Result<u8> {
+    let mut caches = found(choice, common, &RestoreHow::default(), how)?;
     leave_empty(&mut caches);
     let display = Display::start("saving")?;
     let saved = caches::save_all(global, &caches, &display)?;

@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(super) old_remote: String,
     /// The paths as they were given; none when a restore is to take all that were saved.
     pub(super) mounts: Vec<String>,
+    /// Whether the paths are those that the tools of the workspace are found to use.
+    pub(super) detects: bool,
     /// The directory that relative paths start from, where it is not the current one.
     pub(super) local_root: Option<PathBuf>,
     pub(super) mode: ModeArg,
@@ -83,23 +85,11 @@ pub(super) fn plan(environment: &BTreeMap<String, String>) -> Result<Plan, Error
     let mounts = values.list("PLUGIN_MOUNT");
     let is_auto = values.is_true("PLUGIN_AUTO_CACHE", false)?
         || values.is_true("PLUGIN_AUTO_DETECT", false)?;
-    if mounts.is_empty() && is_auto {
-        return Err(Error::usage(
-            "PLUGIN_AUTO_CACHE without PLUGIN_MOUNT is not done by the plugin's variables",
-            match action {
-                Action::Restore => {
-                    "run `cachefs auto restore` in this step, or name the paths in PLUGIN_MOUNT"
-                }
-                Action::Rebuild => {
-                    "run `cachefs auto save` in this step, or name the paths in PLUGIN_MOUNT"
-                }
-            },
-        ));
-    }
-    if mounts.is_empty() && action == Action::Rebuild {
+    let detects = is_auto && mounts.is_empty();
+    if mounts.is_empty() && !detects && action == Action::Rebuild {
         return Err(Error::usage(
             "PLUGIN_MOUNT names no path",
-            "name what to cache, as `mount: [ .m2/repository ]`",
+            "name what to cache, as `mount: [ .m2/repository ]`, or let it be found: `auto_cache: true`",
         ));
     }
     let mut variables = Variables::default();
@@ -140,6 +130,7 @@ pub(super) fn plan(environment: &BTreeMap<String, String>) -> Result<Plan, Error
         old_roots,
         old_remote,
         mounts,
+        detects,
         local_root: values.get(&["PLUGIN_LOCAL_ROOT"]).map(PathBuf::from),
         mode: match values.get(&["PLUGIN_MODE"]) {
             None | Some("copy") => ModeArg::Copy,
@@ -364,9 +355,6 @@ fn options(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> 
     };
     if let Some(level) = level {
         variables.set("CACHEFS_LOG", level);
-    }
-    if let Some(file) = values.get(&["PLUGIN_CACHE_INTEL_METRICS_FILE"]) {
-        variables.set("CACHEFS_METRICS_FILE", file);
     }
     Ok(())
 }

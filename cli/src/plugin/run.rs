@@ -14,7 +14,9 @@ use super::mounts::{self, Mount, Place};
 use super::old::{self, Archives};
 use super::plan::{Action, Plan};
 use crate::args::{Format, Global};
-use crate::caches::{self, Cache, Common, RestoreHow, Restored};
+use crate::caches::{self, Cache, Common, RestoreHow, Restored, SaveHow};
+use crate::commands::auto;
+use crate::detect::Choice;
 use crate::commands::import::{Archive, lines, run_import};
 use crate::failure::failure;
 use crate::keys::Expanded;
@@ -44,6 +46,9 @@ pub(super) fn run(global: &Global, plan: &Plan) -> anyhow::Result<u8> {
         Some(root) => std::path::absolute(root).context("cannot tell the current directory")?,
         None => setup::workspace()?,
     };
+    if plan.detects {
+        return detected(global, plan, workspace);
+    }
     let expanded = setup::expand_in(&workspace, &plan.key, false, &[])?;
     let (runtime, remote) = setup::remote(global)?;
     let work = Work {
@@ -64,6 +69,30 @@ pub(super) fn run(global: &Global, plan: &Plan) -> anyhow::Result<u8> {
     match plan.action {
         Action::Restore => work.restore(),
         Action::Rebuild => work.rebuild(),
+    }
+}
+
+/// Restores or saves what the tools of the workspace are found to keep; the keys are those of
+/// `cachefs auto`, below the repository or the account.
+fn detected(global: &Global, plan: &Plan, workspace: PathBuf) -> anyhow::Result<u8> {
+    let root = plan.root.as_deref().filter(|root| !root.is_empty());
+    let choice = Choice {
+        workspace: Some(workspace),
+        key_prefix: root.map(|root| format!("{root}/")).unwrap_or_default(),
+        ..Choice::default()
+    };
+    let common = Common::default();
+    match plan.action {
+        Action::Restore => {
+            let how = RestoreHow {
+                mode: plan.mode,
+                strict_key: plan.strict_key,
+                fail_on_cache_miss: plan.fail_on_miss,
+                ..RestoreHow::default()
+            };
+            auto::restore(global, &choice, &common, &how)
+        }
+        Action::Rebuild => auto::save(global, &choice, &common, &SaveHow::default()),
     }
 }
 

@@ -74,11 +74,7 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs, config: &Config) -> anyho
 
 /// The scopes that a restore looks in.
 fn scopes(global: &Global, args: &ExplainArgs) -> anyhow::Result<Vec<Scope>> {
-    let mut scopes = vec![setup::scope(global)?];
-    for scope in &args.fallback_scope {
-        scopes.push(Scope::new(scope.clone()).map_err(cachefs::Error::from)?);
-    }
-    Ok(scopes)
+    Ok(setup::scopes(global)?.with(&args.fallback_scope)?.all())
 }
 
 fn of_key(

@@ -19,6 +19,8 @@ use crate::remote::spec::Environment;
 
 /// Where Google Cloud Storage is.
 const ENDPOINT: &str = "https://storage.googleapis.com";
+/// The variable with a service account's key itself, for jobs that have secrets in variables only.
+const KEY: &str = "GOOGLE_SERVICE_ACCOUNT_KEY";
 /// The metadata server of Google's machines; a name that only they can resolve.
 const METADATA_HOST: &str = "metadata.google.internal";
 
@@ -65,6 +67,7 @@ pub(super) fn build(
         Credentials::Token { variable, token } => {
             (builder.with_bearer_token(token), variable.to_owned())
         }
+        Credentials::Key(key) => (builder.with_service_account_key(key), KEY.to_owned()),
         Credentials::File(path) => (
             builder.with_application_credentials(path.clone()),
             format!("`{path}`"),
@@ -92,6 +95,8 @@ enum Credentials {
         variable: &'static str,
         token: String,
     },
+    /// A service account's key, in a variable.
+    Key(String),
     /// A file of a kind that `object_store` reads.
     File(String),
     External(ExternalAccount),
@@ -105,7 +110,7 @@ struct FileType {
     r#type: String,
 }
 
-/// Looks for credentials: a token, the named file, the file of `gcloud`, the metadata server.
+/// Looks for credentials: a token, a key, the named file, the file of `gcloud`, the metadata server.
 ///
 /// A source that is not configured is passed over; one that is and fails ends the search.
 fn find(env: &Environment) -> Result<Credentials, CredentialError> {
@@ -114,6 +119,9 @@ fn find(env: &Environment) -> Result<Credentials, CredentialError> {
             let token = token.to_owned();
             return Ok(Credentials::Token { variable, token });
         }
+    }
+    if let Some(key) = env.get(KEY) {
+        return Ok(Credentials::Key(key.to_owned()));
     }
     if let Some(path) = env.get("GOOGLE_APPLICATION_CREDENTIALS") {
         return file(path);

@@ -57,7 +57,7 @@ enum Kept<'a> {
     /// In a file.
     File(PathBuf),
     /// In a place of its own of a remote that is no directory.
-    Remote(Place<'a>),
+    Remote(Box<Place<'a>>),
 }
 
 impl<'a> Archive<'a> {
@@ -73,7 +73,7 @@ impl<'a> Archive<'a> {
     pub(crate) fn remote(compressor: Compressor, place: Place<'a>) -> Self {
         Self {
             compressor,
-            kept: Kept::Remote(place),
+            kept: Kept::Remote(Box::new(place)),
         }
     }
 

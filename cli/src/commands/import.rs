@@ -76,7 +76,7 @@ pub(crate) enum Archive {
     /// A file.
     File(PathBuf),
     /// An object of a remote.
-    Object(RemoteSpec, ObjectKey),
+    Object(Box<RemoteSpec>, ObjectKey),
 }
 
 impl Archive {
@@ -100,13 +100,11 @@ impl Archive {
         let (bucket, object) = rest.split_once('/').ok_or_else(wrong)?;
         let url = format!("{scheme}://{bucket}");
         let object = ObjectKey::from_listing(object).ok_or_else(wrong)?;
-        Ok(Self::Object(
-            RemoteSpec {
-                url,
-                ..remote.clone()
-            },
-            object,
-        ))
+        let spec = RemoteSpec {
+            url,
+            ..remote.clone()
+        };
+        Ok(Self::Object(Box::new(spec), object))
     }
 }
 

@@ -122,7 +122,7 @@ pub(crate) fn run(global: &Global, args: &RestoreArgs, config: &Config) -> anyho
 
 fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<u8> {
     let display = Display::start("copying")?;
-    let restored = caches::restore_all(global, &caches, &display)?;
+    let restored = caches::restore_all(global, caches, &display)?;
     drop(display);
     let code = caches::worst(restored.iter().map(|one| one.code));
     if code == exit::INTERRUPTED {

@@ -52,9 +52,9 @@ impl Choice {
             Some(dir) => current.join(dir),
             None => current,
         };
-        Ok(workspace
+        workspace
             .canonicalize()
-            .with_context(|| format!("cannot find {}", workspace.display()))?)
+            .with_context(|| format!("cannot find {}", workspace.display()))
     }
 
     /// Finds the caches, but for those that the user does not want.

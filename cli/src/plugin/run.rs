@@ -16,8 +16,8 @@ use super::plan::{Action, Plan};
 use crate::args::{Format, Global};
 use crate::caches::{self, Cache, Common, RestoreHow, Restored, SaveHow};
 use crate::commands::auto;
-use crate::detect::Choice;
 use crate::commands::import::{Archive, lines, run_import};
+use crate::detect::Choice;
 use crate::failure::failure;
 use crate::keys::Expanded;
 use crate::progress::Display;
@@ -291,7 +291,7 @@ impl Work<'_> {
             names: Names::below_first(),
             limit: LARGEST_ARCHIVE,
         };
-        let archive = Archive::Object(self.old_spec()?, object);
+        let archive = Archive::Object(Box::new(self.old_spec()?), object);
         let report = run_import(
             self.global,
             &archive,

@@ -348,8 +348,14 @@ impl Reading<'_> {
                 };
             }
             Kind::Fifo => NodeKind::Special(0),
-            Kind::Device => return Ok(self.skip(path, "device")),
-            Kind::Unknown(_) => return Ok(self.skip(path, "entry of an unknown type")),
+            Kind::Device => {
+                self.skip(path, "device");
+                return Ok(());
+            }
+            Kind::Unknown(_) => {
+                self.skip(path, "entry of an unknown type");
+                return Ok(());
+            }
         };
         self.tree.put(path, meta, kind)?;
         self.taken += 1;

@@ -23,7 +23,7 @@ impl Layout {
     pub(super) fn dense(size: u64) -> Self {
         Self {
             size,
-            data: if size > 0 { vec![0..size] } else { Vec::new() },
+            data: (size > 0).then_some(0..size).into_iter().collect(),
         }
     }
 

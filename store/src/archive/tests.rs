@@ -293,7 +293,8 @@ fn compressed_archives_are_read_to_their_end() {
 
 #[test]
 fn hostile_archives_are_refused() {
-    let refused: [(&str, &mut dyn FnMut(&mut Maker)); 11] = [
+    type Make<'a> = &'a mut dyn FnMut(&mut Maker);
+    let refused: [(&str, Make<'_>); 11] = [
         ("no tar", &mut |maker| {
             maker.0.extend_from_slice(&[b'x'; 2048])
         }),

@@ -14,9 +14,10 @@ use cachefs_store::refs::{
     self, Creator, Key, LayerInfo, Platform, Promotion, Record, RefName, Scope,
 };
 use cachefs_store::save::{
-    Baseline, Deletions, PlainFiles, Silent, StoreTarget, Target as _, build_layer, diff,
-    pack_files, scan,
+    Baseline, Deletions, Everything, Guard, PlainFiles, Silent, StoreTarget, Target as _,
+    build_layer, diff, pack_files, scan,
 };
+use cachefs_store::secrets::Scanner;
 use cachefs_store::stack::Stack;
 use cachefs_store::{Error, layer, pack};
 use cachefs_tests::tree::TreeSpec;
@@ -116,7 +117,9 @@ impl World {
         let root = File::open(&self.trees[job.tree]).unwrap();
         for _ in 0..2 {
             let baseline = Baseline::new(&base, &target).unwrap();
-            let mut tree = scan(root.as_fd(), &PlainFiles, &Silent).unwrap().tree;
+            let mut tree = scan(root.as_fd(), &PlainFiles, &Everything, &Silent)
+                .unwrap()
+                .tree;
             if target.learn(&baseline.packs()).is_err() {
                 return;
             }
@@ -126,6 +129,11 @@ impl World {
                 &PlainFiles,
                 &target,
                 Default::default(),
+                &Guard {
+                    scanner: &Scanner::off(),
+                    root: &self.trees[job.tree],
+                    below: &base,
+                },
                 &Silent,
             )
             .unwrap();

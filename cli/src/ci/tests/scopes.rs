@@ -26,7 +26,8 @@ fn outside_of_ci_there_is_one_scope() {
 #[test]
 fn every_kind_of_build_has_its_scope() {
     let github = ("GITHUB_ACTIONS", "true");
-    let builds: &[(&[(&str, &str)], &[&str])] = &[
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+    let builds: &[(Variables<'_>, &[&str])] = &[
         (
             &[
                 github,

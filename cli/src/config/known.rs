@@ -152,13 +152,19 @@ pub(super) fn meant<'a>(
         .map(|(name, kind)| (name.as_str(), kind))
 }
 
+/// Lists whose names have no plural.
+const NO_PLURAL: [&str; 1] = ["secrets-allow"];
+
 /// The names to propose, lists in the plural.
 pub(super) fn names(settings: &BTreeMap<String, Kind>) -> Vec<String> {
     settings
         .iter()
-        .map(|(name, kind)| match kind.is_list {
-            true => format!("{name}s"),
-            false => name.clone(),
+        .map(|(name, kind)| {
+            let is_plural = name.ends_with('s') || NO_PLURAL.contains(&name.as_str());
+            match kind.is_list && !is_plural {
+                true => format!("{name}s"),
+                false => name.clone(),
+            }
         })
         .collect()
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::name::{Key, Scope, parse_listing, parts_prefix};
+use super::name::{Key, RefName, Scope, parse_listing, parts_prefix};
 use super::part::Part;
-use super::resolve::{Listed, MatchKind, Wanted, group, list_keys};
+use super::resolve::{Listed, MatchKind, Wanted, group, list_keys, read_records, unexpired};
 use crate::error::Result;
 use crate::remote::DynRemote;
 use crate::task::join_all;
@@ -28,7 +28,7 @@ pub struct Found {
 ///
 /// In a scope the key itself comes first, then the prefixes in their order, and of one prefix's
 /// keys the newest; then the next scope. All of it is asked for at once, in one round of
-/// listings. A key that has only some of the wanted parts is taken all the same: what is missing
+/// listings; a second round looks whether what was found has expired. A key that has only some of the wanted parts is taken all the same: what is missing
 /// is not filled in from another key, because the parts of a build belong together.
 pub async fn find(
     remote: &DynRemote,
@@ -48,11 +48,12 @@ pub async fn find(
         }
     });
     for (exact, prefixes) in join_all(in_scopes).await {
-        if let Some(found) = best(&exact?, &MatchKind::Exact, &accepts) {
+        if let Some(found) = best(remote, exact?, MatchKind::Exact, &accepts).await? {
             return Ok(Some(found));
         }
         for (listed, prefix) in prefixes {
-            if let Some(found) = best(&listed?, &MatchKind::Prefix(prefix), &accepts) {
+            let kind = MatchKind::Prefix(prefix);
+            if let Some(found) = best(remote, listed?, kind, &accepts).await? {
                 return Ok(Some(found));
             }
         }
@@ -60,27 +61,40 @@ pub async fn find(
     Ok(None)
 }
 
-/// The first key of a list, newest first, that has a wanted part.
-fn best(
-    listed: &[Listed],
-    kind: &MatchKind,
+/// The first key of a list, newest first, that has a wanted part which has not expired.
+async fn best(
+    remote: &DynRemote,
+    listed: Vec<Listed>,
+    kind: MatchKind,
     accepts: impl Fn(Option<&Part>) -> bool,
-) -> Option<Found> {
-    let is_wanted = |listed: &&Listed| accepts(listed.name.part.as_ref());
-    let first = &listed.iter().find(is_wanted)?.name;
-    let mut parts: Vec<_> = listed
-        .iter()
-        .filter(|other| (&other.name.scope, &other.name.key) == (&first.scope, &first.key))
-        .filter(is_wanted)
-        .map(|listed| listed.name.part.clone())
-        .collect();
-    parts.sort();
-    Some(Found {
-        scope: first.scope.clone(),
-        key: first.key.clone(),
-        kind: kind.clone(),
-        parts,
-    })
+) -> Result<Option<Found>> {
+    let mut names: Vec<RefName> = listed.into_iter().map(|listed| listed.name).collect();
+    names.retain(|name| accepts(name.part.as_ref()));
+    while let Some(first) = names.first().cloned() {
+        let of_first = |name: &RefName| (&name.scope, &name.key) == (&first.scope, &first.key);
+        let (candidates, others): (Vec<_>, Vec<_>) = names.into_iter().partition(of_first);
+        names = others;
+        let reads = candidates.into_iter().map(|name| {
+            let remote = remote.clone();
+            async move { (read_records(&remote, &name).await, name.part) }
+        });
+        let mut parts = Vec::new();
+        for (records, part) in join_all(reads).await {
+            if !unexpired(records?).is_empty() {
+                parts.push(part);
+            }
+        }
+        if !parts.is_empty() {
+            parts.sort();
+            return Ok(Some(Found {
+                scope: first.scope,
+                key: first.key,
+                kind,
+                parts,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 /// Lists what one key has, the newest first: its parts, or the one cache of a key without any.

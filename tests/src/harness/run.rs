@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{Read, Write as _};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -115,6 +115,14 @@ impl Invocation {
         } else {
             Stdio::piped()
         };
+        // A shell has what it starts in the background ignore Ctrl-C, and what that starts too.
+        // SAFETY: `signal` is async-signal-safe, and this touches nothing else.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         command.stdin(stdin).stdout(stdout).stderr(stderr).spawn()
     }
 

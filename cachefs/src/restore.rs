@@ -9,6 +9,7 @@ pub(crate) use parts::find_parts;
 pub use parts::{FoundDirectories, find_directories};
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use cachefs_store::copy::{CopyOptions, CopyReport, copy_out};
 use cachefs_store::id::SaveId;
 use cachefs_store::local::{FrameReader, LayerCache, PackCache, ReaderOptions};
-use cachefs_store::refs::{Key, LayerInfo, Resolved, Wanted};
+use cachefs_store::refs::{Key, LayerInfo, Resolved, Scope, Wanted};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::save::Progress;
 use cachefs_store::stack::Stack;
@@ -169,7 +170,19 @@ fn recover(
     }
     let presence = presence(&record, records)?;
     if presence == Presence::Alive {
-        return again(store, record, options).map(Some);
+        if let Some(report) = again(store, &record, options)? {
+            return Ok(Some(report));
+        }
+        // What an earlier job left must not become part of what this one sees and saves. A mount
+        // that is in use stays: then this restore fails.
+        detach(records, &record, false)?;
+        notes.push(format!(
+            "unmounted key {}, which an earlier restore had left at {}",
+            record.name.key,
+            path.display()
+        ));
+        clear(store, records, &record, notes)?;
+        return Ok(None);
     }
     detach(records, &record, true)?;
     let upper = records.upper(&record);
@@ -184,16 +197,7 @@ fn recover(
     // so to speak. A mount that is simply gone went with a reboot, which may have torn what was
     // not synced, or with a container, whose changes are not the next one's business.
     if !changed || presence != Presence::Dead || !options.asks_for(&record) {
-        if changed {
-            let aside = set_aside(store, &upper)?;
-            notes.push(format!(
-                "changes that were made to {} under key {} and not saved are in {}",
-                path.display(),
-                record.name.key,
-                aside.display()
-            ));
-        }
-        records.remove(path)?;
+        clear(store, records, &record, notes)?;
         return Ok(None);
     }
     let work = records.work(&record);
@@ -215,6 +219,46 @@ fn recover(
     }))
 }
 
+/// Forgets a path that is not mounted any more; changes that were not saved are kept elsewhere.
+fn clear(
+    store: &StoreDir,
+    records: &Records,
+    record: &Record,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let upper = records.upper(record);
+    let saved = record.saved.iter().map(|saved| saved.save.micros).max();
+    if has_changes_since(&upper, saved.unwrap_or(0)) {
+        let aside = set_aside(store, &upper)?;
+        notes.push(format!(
+            "changes that were made to {} under key {} and not saved are in {}",
+            record.path.display(),
+            record.name.key,
+            aside.display()
+        ));
+    }
+    records.remove(&record.path)
+}
+
+/// Whether anything below a directory changed after a time, in microseconds since 1970. What cannot
+/// be looked at counts as changed.
+fn has_changes_since(directory: &Path, micros: u64) -> bool {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return false;
+    };
+    entries.into_iter().any(|entry| {
+        let Some((entry, metadata)) = entry
+            .and_then(|entry| Ok((entry.path(), entry.metadata()?)))
+            .ok()
+        else {
+            return true;
+        };
+        let changed =
+            metadata.ctime() as i128 * 1_000_000 + i128::from(metadata.ctime_nsec() / 1000);
+        changed > i128::from(micros) || metadata.is_dir() && has_changes_since(&entry, micros)
+    })
+}
+
 /// Moves an upper directory to where people can look at it, in the same filesystem.
 fn set_aside(store: &StoreDir, upper: &Path) -> Result<PathBuf> {
     let unsaved = store.unsaved();
@@ -224,8 +268,11 @@ fn set_aside(store: &StoreDir, upper: &Path) -> Result<PathBuf> {
     Ok(aside)
 }
 
-/// The path is mounted: fine if it would be the same stack, otherwise the user must decide.
-fn again(store: &StoreDir, record: Record, options: &RestoreOptions) -> Result<Report> {
+/// The path is mounted: fine if this job would mount the same there; `None` otherwise.
+fn again(store: &StoreDir, record: &Record, options: &RestoreOptions) -> Result<Option<Report>> {
+    if !options.asks_for(record) {
+        return Ok(None);
+    }
     let mut client = Client::connect(store)?;
     let found = client.restore(request(options))?;
     if let Some(view) = found.view {
@@ -238,29 +285,15 @@ fn again(store: &StoreDir, record: Record, options: &RestoreOptions) -> Result<R
             .iter()
             .zip(&record.layers)
             .all(|(a, b)| same(a, b));
-    if !is_same && found.view.is_some() {
-        return Err(Error::usage(
-            format!(
-                "{} is mounted already, from key {}",
-                record.path.display(),
-                record.name.key
-            ),
-            "save it if it has changes, then `cachefs umount` it and restore again",
-        ));
-    }
-    Ok(Report {
-        outcome: if is_same {
-            Outcome::AlreadyMounted
-        } else {
-            Outcome::Miss
-        },
-        path: record.path,
+    Ok(is_same.then(|| Report {
+        outcome: Outcome::AlreadyMounted,
+        path: record.path.clone(),
         matched: found.matched,
         layers: found.layers,
         traffic: found.traffic,
         notes: Vec::new(),
         elapsed: Duration::ZERO,
-    })
+    }))
 }
 
 impl RestoreOptions {
@@ -293,8 +326,13 @@ impl RestoreOptions {
         self.wanted.last().map(|wanted| &wanted.key)
     }
 
+    /// The scope of the job, in which it looks first.
+    fn asked_in(&self) -> Option<&Scope> {
+        self.wanted.last().and_then(|wanted| wanted.scopes.first())
+    }
+
     fn asks_for(&self, record: &Record) -> bool {
-        self.asked() == Some(&record.asked)
+        self.asked() == Some(&record.asked) && self.asked_in() == Some(&record.asked_in)
     }
 }
 
@@ -405,6 +443,10 @@ fn record(
         path: path.to_owned(),
         how,
         asked: options.asked().cloned().unwrap_or_else(|| name.key.clone()),
+        asked_in: options
+            .asked_in()
+            .cloned()
+            .unwrap_or_else(|| name.scope.clone()),
         name,
         remote: options.remote.url.clone(),
         layers: layers.to_vec(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cachefs_store::id::{LayerId, SaveId};
-use cachefs_store::refs::{Key, LayerInfo, RefName};
+use cachefs_store::refs::{Key, LayerInfo, RefName, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -39,6 +39,8 @@ pub struct Record {
     pub restored: u64,
     /// The key that was asked for.
     pub asked: Key,
+    /// The scope that it was asked for in: that of the job, wherever the match is from.
+    pub asked_in: Scope,
     /// What was saved from this path since, by key: the save and its topmost layer. A later save
     /// of the same path replaces it.
     #[serde(default)]

@@ -62,6 +62,8 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
         matched: match main.map(|resolved| &resolved.kind) {
             Some(MatchKind::Exact) => "exact",
             Some(MatchKind::Prefix(_)) => "prefix",
+            // It was put back for the very key that it was restored for.
+            None if matches!(report.outcome, Outcome::Remounted) => "exact",
             None => "miss",
         },
         result: result(&report.outcome),

@@ -1,5 +1,7 @@
 //! `cachefs completions`.
 
+use std::io::Write as _;
+
 use clap::{Args, CommandFactory as _};
 
 use crate::exit;
@@ -13,6 +15,9 @@ pub(crate) struct CompletionsArgs {
 
 pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<u8> {
     let mut command = crate::args::Cli::command();
-    clap_complete::generate(args.shell, &mut command, "cachefs", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "cachefs", &mut script);
+    // A reader that has had enough (`| head`) is no error.
+    let _ = std::io::stdout().write_all(&script);
     Ok(exit::SUCCESS)
 }

@@ -67,7 +67,10 @@ async fn look(remote: &DynRemote, wanted: &Wanted, parts: &[KeyPart]) -> Option<
     {
         let twin = twin.name.key.as_str();
         return Some(Brief {
-            line: format!("there is {twin}, which differs only by case or platform"),
+            line: match twin == key {
+                true => format!("there is {twin}, saved from other paths or from several"),
+                false => format!("there is {twin}, which differs only by case or platform"),
+            },
         });
     }
     if listed.is_empty() {

@@ -148,7 +148,7 @@ pub enum SpecError {
     #[error("`{0}` does not name an absolute directory")]
     RelativePath(String),
     /// An address without a bucket or container, or with an impossible one.
-    #[error("`{0}` does not name a bucket")]
+    #[error("`{0}` does not name a bucket or container")]
     NoBucket(String),
     /// Nothing says which storage account of Azure the container is in.
     #[error("the storage account of `{0}` is not known")]

@@ -53,11 +53,7 @@ impl View<'_> {
     fn is_package_below(&self, at: usize) -> bool {
         // The number of names up to the package, for managers that unpack into `at`.
         match self.name(at) {
-            b"node_modules" => {
-                let scope = usize::from(self.name(at + 1).starts_with(b"@"));
-                !self.name(at + 1).starts_with(b".")
-                    && self.has_name(at + 2 + scope, "package.json")
-            }
+            b"node_modules" => self.is_npm_package(at + 1),
             b"site-packages" | b"dist-packages" | b"archive-v0" => {
                 let installed = at + 1 + usize::from(self.name(at) == b"archive-v0");
                 self.has(installed, &|entry| {
@@ -86,8 +82,15 @@ impl View<'_> {
             b"wrapper" => self.name(at + 1) == b"dists",
             // The content of packages by hash, as pnpm keeps it.
             b"store" => self.name(at + 1).starts_with(b"v") && self.name(at + 2) == b"files",
-            _ => false,
+            // A node_modules under another name: npm leaves a list of what it put there.
+            _ => self.has_name(at + 1, ".package-lock.json") && self.is_npm_package(at + 1),
         }
+    }
+
+    /// Whether directory number `at`, or the one below a scope's, is a package of npm.
+    fn is_npm_package(&self, at: usize) -> bool {
+        let scope = usize::from(self.name(at).starts_with(b"@"));
+        !self.name(at).starts_with(b".") && self.has_name(at + 1 + scope, "package.json")
     }
 }
 

@@ -59,13 +59,10 @@ fn restoring_twice_finds_the_mount() {
     assert_eq!(machine.restored("v1", &mount)["result"], "already_mounted");
     assert_eq!(fs::read(mount.join("mine")).unwrap(), b"mine");
     assert_eq!(machine.sandbox().mounts().unwrap().len(), mounts);
-    // A miss leaves it alone, too.
-    assert_eq!(machine.restored("none", &mount)["result"], "miss");
-    assert_eq!(fs::read(mount.join("mine")).unwrap(), b"mine");
 }
 
 #[test]
-fn another_key_at_a_mounted_path_is_refused() {
+fn another_job_at_a_mounted_path_begins_without_what_was_left_there() {
     let Some(machine) = saved_machine() else {
         return;
     };
@@ -75,13 +72,31 @@ fn another_key_at_a_mounted_path_is_refused() {
     let mount = machine.dir("mount");
     machine.restored("v1", &mount);
     fs::write(mount.join("mine"), "mine").unwrap();
-    let refused = clean(machine.restore("v2", &mount).run()).expect_code(2);
-    let refused = refused.stderr_has("is mounted already, from key v1");
-    drop(refused.stderr_has("hint: "));
-    assert_eq!(fs::read(mount.join("mine")).unwrap(), b"mine");
-    machine.umount(&mount);
-    machine.restored("v2", &mount);
-    assert!(mount.join("other").exists());
+    let told = clean(machine.restore("v2", &mount).run()).expect_code(0);
+    let told = told.stderr_has("unmounted key v1, which an earlier restore had left");
+    assert!(mount.join("other").exists() && !mount.join("mine").exists());
+    // Nothing is lost.
+    let aside = told
+        .stderr()
+        .lines()
+        .find_map(|line| line.split_once("not saved are in "));
+    let aside = std::path::PathBuf::from(aside.unwrap().1);
+    assert_eq!(fs::read(aside.join("mine")).unwrap(), b"mine");
+    // What was saved is not kept a second time, and neither is a mount that nobody changed.
+    fs::write(mount.join("saved"), "saved").unwrap();
+    machine.saved("v3", &mount);
+    let told = machine.restore("v1", &mount).run().success();
+    assert!(!told.stderr().contains("not saved"), "{told}");
+    let told = machine.restore("none", &mount).run().success();
+    assert!(!told.stderr().contains("not saved"), "{told}");
+    assert!(fs::read_dir(&mount).unwrap().next().is_none());
+    // The same key for another scope is another job.
+    machine.restored("v1", &mount);
+    fs::write(mount.join("mine"), "mine").unwrap();
+    let other = machine.restore("v1", &mount).arg("--scope").arg("pr/1");
+    let other = other.arg("--fallback-scope").arg("default").run();
+    other.success().stderr_has("not saved are in ");
+    assert!(!mount.join("mine").exists());
 }
 
 #[test]

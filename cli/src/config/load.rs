@@ -57,6 +57,10 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<(Cli, Config)> {
     }
     let surroundings = Surroundings::here().map_err(cachefs::Error::io("find", "."))?;
     config.read(surroundings.files(cli.global.config.as_deref()))?;
+    // Taking the arguments apart once more costs milliseconds, which a restore would notice.
+    if config.settings.is_empty() {
+        return Ok((cli, config));
+    }
     config.command = with_defaults(config.command, &config.settings);
     config.matches = config
         .command
@@ -67,6 +71,10 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<(Cli, Config)> {
 
 impl Config {
     fn read(&mut self, files: Vec<Looked>) -> anyhow::Result<()> {
+        if files.iter().all(|looked| !looked.found) {
+            self.files = files;
+            return Ok(());
+        }
         let known = Known::of(&self.command);
         for looked in files.iter().filter(|looked| looked.found) {
             let mut file = read_file(looked, &known)?;

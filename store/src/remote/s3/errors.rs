@@ -16,6 +16,11 @@ pub(super) enum Subject {
     Bucket,
 }
 
+/// No source of credentials is configured.
+#[derive(Debug, thiserror::Error)]
+#[error("no credentials were found")]
+struct NoCredentials;
+
 /// What the server said.
 #[derive(Debug, thiserror::Error)]
 #[error("the server answered {status}{}{}", Spaced(.code), Spaced(.message))]
@@ -58,10 +63,20 @@ where
             RemoteError::new(RemoteErrorKind::Unavailable, action).with_source(error)
         }
         error => match credentials_error(&error) {
-            Some(kind) => RemoteError::new(kind, action).with_source(error).with_hint(
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, where the \
-                 command runs",
-            ),
+            Some(kind) => {
+                let failure = RemoteError::new(kind, action);
+                let failure = match credentials(&error) {
+                    // What it wraps is how the SDK's search is built, not what a user could change.
+                    Some(CredentialsError::CredentialsNotLoaded(_)) => {
+                        failure.with_source(NoCredentials)
+                    }
+                    _ => failure.with_source(error),
+                };
+                failure.with_hint(
+                    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, where the \
+                     command runs",
+                )
+            }
             None => RemoteError::new(unanswered(&error), action).with_source(error),
         },
     }
@@ -171,6 +186,12 @@ fn unanswered<E>(error: &SdkError<E>) -> RemoteErrorKind {
         SdkError::DispatchFailure(failure) if failure.is_user() => RemoteErrorKind::Invalid,
         _ => RemoteErrorKind::Unavailable,
     }
+}
+
+/// The failure of the search for credentials, if it was that.
+fn credentials<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CredentialsError> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|cause| cause.downcast_ref())
 }
 
 /// Whether it was the search for credentials that failed, and what that means.

@@ -76,8 +76,8 @@ fn another_job_at_a_mounted_path_begins_without_what_was_left_there() {
     let told = told.stderr_has("unmounted key v1, which an earlier restore had left");
     assert!(mount.join("other").exists() && !mount.join("mine").exists());
     // Nothing is lost.
-    let aside = told
-        .stderr()
+    let lines = told.stderr();
+    let aside = lines
         .lines()
         .find_map(|line| line.split_once("not saved are in "));
     let aside = std::path::PathBuf::from(aside.unwrap().1);

@@ -190,8 +190,14 @@ fn unanswered<E>(error: &SdkError<E>) -> RemoteErrorKind {
 
 /// The failure of the search for credentials, if it was that.
 fn credentials<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CredentialsError> {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes.find_map(|cause| cause.downcast_ref())
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// Whether it was the search for credentials that failed, and what that means.

@@ -306,7 +306,14 @@ fn parent(path: &Path) -> &Path {
 fn move_dir(from: &Path, to: &Path) -> Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            // A rename gives no set-group-ID bit; making directories in one that has it does, and
+            // `mv` leaves it on them.
+            let place = parent(to);
+            let permissions = fs::metadata(place)?.permissions();
+            let without = permissions.mode() & !0o2000;
+            fs::set_permissions(place, Permissions::from_mode(without))?;
             let status = Command::new("mv").arg("-T").args([from, to]).status()?;
+            fs::set_permissions(place, permissions)?;
             ensure!(status.success(), "mv: {status}");
             Ok(())
         }

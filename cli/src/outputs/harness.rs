@@ -118,7 +118,7 @@ mod tests {
         let results = [restored("a", Hit::Exact), restored("b", Hit::Miss)];
         assert_eq!(
             cache_intelligence(&results).trim(),
-            r#"[{"cache_size_bytes":1000,"dst_path":"/work/a"}]"#
+            r#"[{"cache_size_bytes":1000,"dst_path":"/builds/a"}]"#
         );
     }
 }

@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(rows.len(), 4, "{text}");
         assert_eq!(
             rows[2],
-            "| /work/m2-2 | partial hit | <code>m2-1</code> instead of <code>m2-2</code> | \
+            "| /builds/m2-2 | partial hit | <code>m2-1</code> instead of <code>m2-2</code> | \
              10 files, 1.00 kB | 12 ms | 3 ($0.0012) |"
         );
         assert!(

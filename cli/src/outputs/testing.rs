@@ -12,7 +12,7 @@ pub(super) fn restored(key: &str, hit: Hit) -> CacheResult {
         name: None,
         key: key.to_owned(),
         scope: "main".to_owned(),
-        path: format!("/work/{key}"),
+        path: format!("/builds/{key}"),
         hit: Some(hit),
         matched_key: (hit != Hit::Miss).then(|| key.to_owned()),
         result: if hit == Hit::Miss { "miss" } else { "mounted" },

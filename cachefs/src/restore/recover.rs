@@ -1,0 +1,162 @@
+//! What an earlier restore left at a path, and what becomes of it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cachefs_store::id::SaveId;
+use cachefs_store::refs::LayerInfo;
+use cachefs_store::remote::Traffic;
+
+use super::{Outcome, Report, RestoreOptions, request};
+use crate::error::{Error, Result};
+use crate::mounts::{How, Presence, Record, Records, attach, detach, presence};
+use crate::rpc::Client;
+use crate::store_dir::StoreDir;
+use crate::sys::overlay::clear_volatile_marker;
+use crate::view::Form;
+
+/// Deals with what an earlier restore left at the path; `None` when nothing is in the way.
+pub(super) fn recover(
+    store: &StoreDir,
+    records: &Records,
+    path: &Path,
+    options: &RestoreOptions,
+    notes: &mut Vec<String>,
+) -> Result<Option<Report>> {
+    let Some(record) = records.get(path)? else {
+        return Ok(None);
+    };
+    if record.how == How::Copy {
+        return Ok(None);
+    }
+    let presence = presence(&record, records)?;
+    if presence == Presence::Alive {
+        if let Some(report) = again(store, &record, options)? {
+            return Ok(Some(report));
+        }
+        // What an earlier job left must not become part of what this one sees and saves. A mount
+        // that is in use stays: then this restore fails.
+        detach(records, &record, false)?;
+        notes.push(format!(
+            "unmounted key {}, which an earlier restore had left at {}",
+            record.name.key,
+            path.display()
+        ));
+        clear(store, records, &record, notes)?;
+        return Ok(None);
+    }
+    detach(records, &record, true)?;
+    let upper = records.upper(&record);
+    let changed = fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_some());
+    if presence == Presence::Dead {
+        notes.push(format!(
+            "found a dead mount at {} and repaired it",
+            path.display()
+        ));
+    }
+    // Changes go back where they were only when their mount died under this very command's eyes,
+    // so to speak. A mount that is simply gone went with a reboot, which may have torn what was
+    // not synced, or with a container, whose changes are not the next one's business.
+    if !changed || presence != Presence::Dead || !options.asks_for(&record) {
+        clear(store, records, &record, notes)?;
+        return Ok(None);
+    }
+    let work = records.work(&record);
+    clear_volatile_marker(&work).map_err(Error::io("clean", &work))?;
+    let mut client = Client::connect(store)?;
+    let view = client.open(options.open(&record.layers, options.form()))?;
+    attach(&mut client, records, &record, view, |client| {
+        client.open(options.open(&record.layers, Form::Tree))
+    })?;
+    notes.push("kept the changes that were made to it before".to_owned());
+    Ok(Some(Report {
+        outcome: Outcome::Remounted,
+        path: record.path,
+        matched: Vec::new(),
+        layers: record.layers,
+        traffic: Traffic::default(),
+        notes: Vec::new(),
+        elapsed: Duration::ZERO,
+    }))
+}
+
+/// Forgets a path that is not mounted any more; changes that were not saved are kept elsewhere.
+fn clear(
+    store: &StoreDir,
+    records: &Records,
+    record: &Record,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let upper = records.upper(record);
+    let saved = record.saved.iter().map(|saved| saved.save.micros).max();
+    if has_changes_since(&upper, saved.unwrap_or(0)) {
+        let aside = set_aside(store, &upper)?;
+        notes.push(format!(
+            "changes that were made to {} under key {} and not saved are in {}",
+            record.path.display(),
+            record.name.key,
+            aside.display()
+        ));
+    }
+    records.remove(&record.path)
+}
+
+/// Whether anything below a directory changed after a time, in microseconds since 1970. What cannot
+/// be looked at counts as changed.
+fn has_changes_since(directory: &Path, micros: u64) -> bool {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => return error.kind() != ErrorKind::NotFound,
+    };
+    entries.into_iter().any(|entry| {
+        let Some((entry, metadata)) = entry
+            .and_then(|entry| Ok((entry.path(), entry.metadata()?)))
+            .ok()
+        else {
+            return true;
+        };
+        let changed =
+            metadata.ctime() as i128 * 1_000_000 + i128::from(metadata.ctime_nsec() / 1000);
+        changed > i128::from(micros) || metadata.is_dir() && has_changes_since(&entry, micros)
+    })
+}
+
+/// Moves an upper directory to where people can look at it, in the same filesystem.
+fn set_aside(store: &StoreDir, upper: &Path) -> Result<PathBuf> {
+    let unsaved = store.unsaved();
+    fs::create_dir_all(&unsaved).map_err(Error::io("create", &unsaved))?;
+    let aside = unsaved.join(SaveId::now().to_string());
+    fs::rename(upper, &aside).map_err(Error::io("move", upper))?;
+    Ok(aside)
+}
+
+/// The path is mounted: fine if this job would mount the same there; `None` otherwise.
+fn again(store: &StoreDir, record: &Record, options: &RestoreOptions) -> Result<Option<Report>> {
+    if !options.asks_for(record) {
+        return Ok(None);
+    }
+    let mut client = Client::connect(store)?;
+    let found = client.restore(request(options))?;
+    if let Some(view) = found.view {
+        client.close(view.view)?;
+    }
+    let same = |a: &LayerInfo, b: &LayerInfo| a.id == b.id;
+    let is_same = found.layers.len() == record.layers.len()
+        && found
+            .layers
+            .iter()
+            .zip(&record.layers)
+            .all(|(a, b)| same(a, b));
+    Ok(is_same.then(|| Report {
+        outcome: Outcome::AlreadyMounted,
+        path: record.path.clone(),
+        matched: found.matched,
+        layers: found.layers,
+        traffic: found.traffic,
+        notes: Vec::new(),
+        elapsed: Duration::ZERO,
+    }))
+}

@@ -21,10 +21,11 @@ use object_store::{
 };
 use tokio::sync::OnceCell;
 
+use super::answer::Subject;
 use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
 pub use azure::AzureOptions;
 pub(super) use azure::ConnectionString;
-use errors::{Subject, Vendor};
+use errors::Vendor;
 pub use google::GoogleOptions;
 
 /// The most that is reserved for a body because the server says it is that long.

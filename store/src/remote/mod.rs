@@ -9,6 +9,7 @@
 //! `PutMode::IfAbsent` is only ever used for names that are random or for objects whose content is
 //! read back.
 
+mod answer;
 mod cloud;
 mod error;
 mod file;

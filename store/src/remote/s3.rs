@@ -15,9 +15,9 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::OnceCell;
 
+use super::answer::Subject;
 use super::spec::Environment;
 use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
-use errors::Subject;
 pub use storing::Storing;
 pub use sts::Role;
 

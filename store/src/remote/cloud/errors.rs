@@ -4,16 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::remote::answer::{Subject, cause, kind_of_status};
 use crate::remote::{RemoteError, RemoteErrorKind};
-
-/// What a "404" without a telling code would be about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// The request asked for one object.
-    Object,
-    /// The request needs only the bucket or container to be there.
-    Bucket,
-}
 
 /// Whose answer it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,10 +165,10 @@ pub(super) fn judge(
     subject: Subject,
     error: object_store::Error,
 ) -> RemoteError {
-    if let Some(failure) = find::<Failure>(&error) {
+    if let Some(failure) = cause::<Failure>(&error) {
         return from_failure(vendor, action, subject, failure.clone());
     }
-    if let Some(cause) = find::<CredentialError>(&error) {
+    if let Some(cause) = cause::<CredentialError>(&error) {
         return from_credentials(vendor, action, cause.clone());
     }
     let kind = match &error {
@@ -246,59 +238,13 @@ fn kind_of(subject: Subject, status: u16, code: Option<&str>) -> RemoteErrorKind
         }
         _ => {}
     }
-    match status {
-        401 | 403 => RemoteErrorKind::Denied,
-        404 if subject == Subject::Object => RemoteErrorKind::NotFound,
-        404 => RemoteErrorKind::NoRemote,
-        412 => RemoteErrorKind::Exists,
-        416 => RemoteErrorKind::Damaged,
-        // 409: another write of the object is under way, which is no word on who wins.
-        408 | 409 | 425 | 429 => RemoteErrorKind::Unavailable,
-        // The server will never know how to do this.
-        501 => RemoteErrorKind::Invalid,
-        507 => RemoteErrorKind::Full,
-        500..=599 => RemoteErrorKind::Unavailable,
-        _ => RemoteErrorKind::Invalid,
-    }
-}
-
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
+    kind_of_status(subject, status)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use RemoteErrorKind::*;
-
-    #[test]
-    fn statuses_without_a_code() {
-        for (status, object, bucket) in [
-            (301, Invalid, Invalid),
-            (400, Invalid, Invalid),
-            (401, Denied, Denied),
-            (403, Denied, Denied),
-            (404, NotFound, NoRemote),
-            (409, Unavailable, Unavailable),
-            (412, Exists, Exists),
-            (416, Damaged, Damaged),
-            (429, Unavailable, Unavailable),
-            (500, Unavailable, Unavailable),
-            (501, Invalid, Invalid),
-            (503, Unavailable, Unavailable),
-            (507, Full, Full),
-        ] {
-            assert_eq!(kind_of(Subject::Object, status, None), object, "{status}");
-            assert_eq!(kind_of(Subject::Bucket, status, None), bucket, "{status}");
-        }
-    }
 
     #[test]
     fn codes_that_say_more_than_their_status() {

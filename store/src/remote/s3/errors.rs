@@ -5,16 +5,8 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
+use crate::remote::answer::{Subject, cause, kind_of_status};
 use crate::remote::{RemoteError, RemoteErrorKind};
-
-/// What a "404" without a telling code would be about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// The request asked for one object.
-    Object,
-    /// The request needs only the bucket to be there.
-    Bucket,
-}
 
 /// No source of credentials is configured.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +57,7 @@ where
         error => match credentials_error(&error) {
             Some(kind) => {
                 let failure = RemoteError::new(kind, action);
-                let failure = match credentials(&error) {
+                let failure = match cause(&error) {
                     // What it wraps is how the SDK's search is built, not what a user could change.
                     Some(CredentialsError::CredentialsNotLoaded(_)) => {
                         failure.with_source(NoCredentials)
@@ -141,21 +133,7 @@ fn kind_of(subject: Subject, status: u16, code: Option<&str>) -> RemoteErrorKind
         }
         _ => {}
     }
-    match status {
-        401 | 403 => RemoteErrorKind::Denied,
-        404 if subject == Subject::Object => RemoteErrorKind::NotFound,
-        404 => RemoteErrorKind::NoRemote,
-        412 => RemoteErrorKind::Exists,
-        416 => RemoteErrorKind::Damaged,
-        // 409: another write of the object is under way, which is no word on who wins.
-        408 | 409 | 425 | 429 => RemoteErrorKind::Unavailable,
-        // The server will never know how to do this.
-        501 => RemoteErrorKind::Invalid,
-        507 => RemoteErrorKind::Full,
-        500..=599 => RemoteErrorKind::Unavailable,
-        // 400 and its like, and redirects, which mean that the address is wrong.
-        _ => RemoteErrorKind::Invalid,
-    }
+    kind_of_status(subject, status)
 }
 
 fn hint(status: u16, code: Option<&str>) -> Option<&'static str> {
@@ -188,18 +166,6 @@ fn unanswered<E>(error: &SdkError<E>) -> RemoteErrorKind {
     }
 }
 
-/// The failure of the search for credentials, if it was that.
-fn credentials<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CredentialsError> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
-}
-
 /// Whether it was the search for credentials that failed, and what that means.
 fn credentials_error(error: &(dyn Error + 'static)) -> Option<RemoteErrorKind> {
     let mut cause = Some(error);
@@ -224,29 +190,6 @@ fn credentials_error(error: &(dyn Error + 'static)) -> Option<RemoteErrorKind> {
 mod tests {
     use super::*;
     use RemoteErrorKind::*;
-
-    #[test]
-    fn statuses_without_a_code() {
-        for (status, object, bucket) in [
-            (301, Invalid, Invalid),
-            (400, Invalid, Invalid),
-            (401, Denied, Denied),
-            (403, Denied, Denied),
-            (404, NotFound, NoRemote),
-            (409, Unavailable, Unavailable),
-            (412, Exists, Exists),
-            (416, Damaged, Damaged),
-            (429, Unavailable, Unavailable),
-            (500, Unavailable, Unavailable),
-            (501, Invalid, Invalid),
-            (503, Unavailable, Unavailable),
-            (504, Unavailable, Unavailable),
-            (507, Full, Full),
-        ] {
-            assert_eq!(kind_of(Subject::Object, status, None), object, "{status}");
-            assert_eq!(kind_of(Subject::Bucket, status, None), bucket, "{status}");
-        }
-    }
 
     #[test]
     fn codes_that_say_more_than_their_status() {

@@ -180,9 +180,17 @@ fn round_trip(first: &Cachefs, mut spec: TreeSpec, mutations: &[TreeMutation], i
         assert_eq!(mutation.apply(&mount).unwrap(), there, "{mutation:?}");
     }
     assert_same(&plain, &mount, &options);
-    second.saved("v2", &mount);
+    let changed = second.saved("v2", &mount);
     assert_same(&plain, &mount, &options);
     second.umount(&mount);
+    let options = CompareOptions {
+        // A change and its undoing leave nothing but a directory's time, which is no reason for a
+        // layer: the key then stands for the stack that was there.
+        ignore_dir_mtimes: ["added", "modified", "removed"]
+            .iter()
+            .all(|count| changed[count] == 0),
+        ..options
+    };
 
     let third = first.second_machine().unwrap();
     let (mount, copy) = (third.dir("mount"), third.dir("copy"));

@@ -95,6 +95,27 @@ fn a_touched_file_costs_metadata_only() {
 }
 
 #[test]
+fn the_time_of_a_directory_alone_makes_no_layer() {
+    let Some(machine) = machine() else { return };
+    machine.saved("v1", &sample_dir(&machine));
+    let (mount, other) = (machine.dir("mount"), machine.dir("other"));
+    machine.restored("v1", &mount);
+    for dir in [mount.clone(), mount.join("lib")] {
+        fs::write(dir.join("temporary"), "").unwrap();
+        fs::remove_file(dir.join("temporary")).unwrap();
+    }
+    let saved = machine.saved("v2", &mount);
+    assert_eq!(counts(&saved), [0, 0, 0], "{saved}");
+    assert_eq!(saved["layers"], 1, "{saved}");
+    machine.restored("v2", &other);
+    let options = CompareOptions {
+        ignore_dir_mtimes: true,
+        ..CompareOptions::default()
+    };
+    assert_same(&mount, &other, &options);
+}
+
+#[test]
 fn removed_renamed_and_replaced_entries() {
     let Some(machine) = machine() else { return };
     let plain = sample_dir(&machine);

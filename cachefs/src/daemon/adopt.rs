@@ -22,7 +22,7 @@ pub(super) fn adopt(state: &Arc<State>, held: Held) {
         Ok(item) => item,
         Err(error) => return give_up(state, held, &error.to_string()),
     };
-    state.reserve(number);
+    state.expect(number);
     // The daemon must not end for want of views meanwhile.
     state.activity.connected();
     let adopting = Arc::clone(state);
@@ -30,10 +30,12 @@ pub(super) fn adopt(state: &Arc<State>, held: Held) {
         .name("adopt".to_owned())
         .spawn(move || {
             go_on(&adopting, number, item, held);
+            adopting.arrived();
             adopting.activity.disconnected();
         });
     if let Err(error) = thread {
         tracing::error!("a mount can't be served: {error}");
+        state.arrived();
         state.activity.disconnected();
     }
 }

@@ -1,6 +1,7 @@
 //! What all connections of a daemon share, and the work behind the requests.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -48,6 +49,8 @@ pub(super) struct State {
     keeper: Keeper,
     /// How many workers there were before this one.
     restarts: u64,
+    /// Mounts of the worker before this one that are not served yet.
+    waiting: AtomicUsize,
     started: Instant,
 }
 
@@ -74,6 +77,7 @@ impl State {
             activity: Activity::default(),
             keeper,
             restarts,
+            waiting: AtomicUsize::new(0),
             started: Instant::now(),
         }
     }
@@ -250,8 +254,7 @@ impl State {
         let (view, open) = self.views.get(number).ok_or_else(|| unknown(number))?;
         let serve = || Error::io("serve", "the mount");
         let init = FuseInit::receive(fuse.as_fd()).map_err(serve())?;
-        let ready =
-            view::begin(view, form, &fuse, &init, self.runtime.handle()).map_err(serve())?;
+        let ready = view::begin(view, form, &fuse, &init, self.runtime.handle()).map_err(serve())?;
         // Without it, or on a kernel that cannot ask anew, the mount dies with this worker.
         let is_held = init.resends() && {
             let open = Open::clone(&open);
@@ -287,15 +290,24 @@ impl State {
         self.close(number);
     }
 
-    /// Keeps a number for a view that is about to be opened.
-    pub(super) fn reserve(&self, number: u64) {
+    /// Keeps the number of a mount that is not served yet, and counts it.
+    pub(super) fn expect(&self, number: u64) {
         self.views.reserve(number);
+        self.waiting.fetch_add(1, Relaxed);
+    }
+
+    /// A mount that was expected is served, or dead.
+    pub(super) fn arrived(&self) {
+        self.waiting.fetch_sub(1, Relaxed);
     }
 
     /// Has the supervisor close a descriptor.
     pub(super) fn let_go(&self, name: String) {
         if let Err(error) = self.keeper.release(name) {
-            tracing::debug!("a descriptor stays open: {}", crate::error::describe(&error));
+            tracing::debug!(
+                "a descriptor stays open: {}",
+                crate::error::describe(&error)
+            );
         }
     }
 
@@ -342,7 +354,7 @@ impl State {
 
     /// Whether the daemon may end now.
     pub(super) fn may_stop(&self, force: bool) -> Result<()> {
-        let views = self.views.stats().len();
+        let views = self.views.stats().len() + self.waiting.load(Relaxed);
         if views > 0 && !force {
             return Err(Error::usage(
                 format!("the daemon serves {views} mounts"),
@@ -366,6 +378,7 @@ impl State {
             pid: std::process::id(),
             supervisor: self.keeper.pid,
             restarts: self.restarts,
+            waiting: self.waiting.load(Relaxed),
             version: crate::VERSION.to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
             views: self.views.stats(),

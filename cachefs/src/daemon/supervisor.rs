@@ -26,9 +26,11 @@ use crate::sys::spawn::Readiness;
 /// A worker that ends with this exit code is to be followed by another program's.
 pub(super) const UPGRADE: i32 = 75;
 
-/// More deaths than this in [`SPAN`] are not bad luck: the next worker would die too.
-const DEATHS: usize = 5;
-const SPAN: Duration = Duration::from_secs(10);
+/// A worker that lives shorter than this may have died of what it was asked, and then the next one
+/// will, too.
+const SHORT_LIFE: Duration = Duration::from_millis(200);
+/// So many short lives in a row are no bad luck.
+const SHORT_LIVES: u32 = 50;
 
 /// What a daemon has from its beginning to its end, whatever becomes of its workers.
 #[derive(Debug)]
@@ -67,11 +69,13 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
         return Err(Error::io("start", "the daemon's worker")(many));
     }
     let mut readiness = Some(readiness);
-    let mut deaths: Vec<Instant> = Vec::new();
+    let mut short_lives = 0;
     let mut restarts = 0;
     loop {
+        let born = Instant::now();
         let supervisor = std::process::id();
-        let (ours, theirs) = UnixStream::pair().map_err(Error::io("start", "the daemon's worker"))?;
+        let (ours, theirs) =
+            UnixStream::pair().map_err(Error::io("start", "the daemon's worker"))?;
         let worker = match fork().map_err(Error::io("start", "the daemon's worker"))? {
             None => {
                 drop(ours);
@@ -110,15 +114,27 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
             (Some(code), _) if code == 0 || estate.held.is_empty() => {
                 return Ok(Side::Supervisor(code));
             }
+            // Somebody who names the worker means the daemon, as with a signal to the supervisor.
+            _ if status.terminating_signal() == Some(libc::SIGTERM) => {
+                return Ok(Side::Supervisor(128 + libc::SIGTERM));
+            }
             _ => {
-                deaths.retain(|death| death.elapsed() < SPAN);
-                deaths.push(Instant::now());
                 let how = describe(status);
-                if deaths.len() > DEATHS {
-                    tracing::error!("the worker, process {worker}, {how} like {DEATHS} before it: the daemon ends, and its mounts do");
+                short_lives = match born.elapsed() < SHORT_LIFE {
+                    true => short_lives + 1,
+                    false => 0,
+                };
+                if short_lives >= SHORT_LIVES {
+                    tracing::error!(
+                        "the worker, process {worker}, {how}, as {short_lives} in a row: \
+                         the daemon ends, and its mounts do"
+                    );
                     return Ok(Side::Supervisor(1));
                 }
-                tracing::warn!("the worker, process {worker}, {how}; another one goes on with its {} mounts", estate.held.len());
+                tracing::warn!(
+                    "the worker, process {worker}, {how}; another one goes on with its {} mounts",
+                    estate.held.len()
+                );
             }
         }
         restarts += 1;

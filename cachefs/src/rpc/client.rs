@@ -20,6 +20,9 @@ use crate::view::{Form, ReadReport};
 /// How long a daemon may take until it answers.
 const START: Duration = Duration::from_secs(20);
 
+/// How many workers are asked the same: what killed that many may be the question.
+const ATTEMPTS: u32 = 10;
+
 /// A connection to the daemon of a store directory.
 #[derive(Debug)]
 pub struct Client {
@@ -73,19 +76,21 @@ impl Client {
             request: &call.request,
         })
         .map_err(|error| Error::Conversation(error.into()))?;
-        let frame = match self.exchange(&header, &call) {
-            Err(error) => match &self.again {
-                Some(store) => {
-                    tracing::debug!("the daemon hung up: {error}");
-                    self.socket = Self::connect(store)?.socket;
-                    if !call.request.may_repeat() {
-                        return Err(error);
-                    }
-                    self.exchange(&header, &call)?
-                }
-                None => return Err(error),
-            },
-            frame => frame?,
+        let mut attempts = 0;
+        let frame = loop {
+            let error = match self.exchange(&header, &call) {
+                Ok(frame) => break frame,
+                Err(error) => error,
+            };
+            let Some(store) = &self.again else {
+                return Err(error);
+            };
+            tracing::debug!("the daemon hung up: {error}");
+            self.socket = Self::connect(store)?.socket;
+            attempts += 1;
+            if attempts == ATTEMPTS || !call.request.may_repeat() {
+                return Err(error);
+            }
         };
         match serde_json::from_slice(&frame.header) {
             Ok(Answer::Ok(reply)) => Ok((reply, frame.payload)),

@@ -129,6 +129,8 @@ pub struct DaemonStats {
     pub supervisor: u32,
     /// How many workers there were before this one.
     pub restarts: u64,
+    /// Mounts of the worker before this one that are not served yet.
+    pub waiting: usize,
     /// Its version.
     pub version: String,
     /// Seconds since it started.

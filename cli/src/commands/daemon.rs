@@ -72,7 +72,7 @@ fn upgrade(store: &StoreDir) -> anyhow::Result<u8> {
         };
         // One that is about to end hangs up, or answers once more.
         match client.stats() {
-            Ok(stats) if stats.pid != before && stats.restarts == 0 => {
+            Ok(stats) if stats.pid != before && stats.restarts == 0 && stats.waiting == 0 => {
                 output::say(&format!(
                     "version {} goes on as process {}, with {} mounts",
                     stats.version,
@@ -81,7 +81,7 @@ fn upgrade(store: &StoreDir) -> anyhow::Result<u8> {
                 ));
                 return Ok(exit::SUCCESS);
             }
-            Ok(stats) if stats.pid != before => break,
+            Ok(stats) if stats.pid != before && stats.restarts > 0 => break,
             _ => std::thread::sleep(Duration::from_millis(10)),
         }
     }

@@ -195,6 +195,12 @@ impl Cachefs {
     pub fn daemon(&self) -> Option<u32> {
         process::daemon_of(&self.binary, &self.store())
     }
+
+    /// The process that does the daemon's work; another one follows it when it is killed.
+    #[must_use]
+    pub fn worker(&self) -> Option<u32> {
+        process::worker_of(self.daemon()?)
+    }
 }
 
 /// Finds the binary: named by the environment, or in the target directory of the running test.

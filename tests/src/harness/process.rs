@@ -28,14 +28,20 @@ pub(super) fn daemon_of(binary: &Path, store: &Path) -> Option<u32> {
     runs(pid, binary).then_some(pid)
 }
 
+/// The only child of a daemon, which does its work.
+pub(super) fn worker_of(daemon: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
 /// Ends every process that runs `binary` for `store`, by force when it takes too long.
 pub(super) fn end_all(binary: &Path, store: &Path) {
     signal_all(binary, store, Signal::TERM);
     let deadline = Instant::now() + GRACE;
     while !ours(binary, store).is_empty() {
         if Instant::now() >= deadline {
+            // Again and again: a daemon may just have made another worker.
             signal_all(binary, store, Signal::KILL);
-            return;
         }
         std::thread::sleep(POLL);
     }

@@ -38,3 +38,5 @@ mod secrets;
 mod support;
 #[cfg(test)]
 mod traces;
+#[cfg(test)]
+mod unkillable;

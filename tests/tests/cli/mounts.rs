@@ -8,33 +8,17 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cachefs_tests::harness::Cachefs;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Signal, kill_process_group};
 
-use crate::support::{Commands, clean, machine, sample_dir, strict_json, wait_for};
+use crate::support::{
+    Commands, clean, is_gone, kill_daemon, machine, pid, sample_dir, strict_json, wait_for,
+};
 
 /// A machine with the sample saved as `v1`.
 fn saved_machine() -> Option<Cachefs> {
     let machine = machine()?;
     machine.saved("v1", &sample_dir(&machine));
     Some(machine)
-}
-
-fn pid(number: u32) -> Pid {
-    Pid::from_raw(number.try_into().unwrap()).unwrap()
-}
-
-fn is_gone(process: u32) -> bool {
-    !Path::new(&format!("/proc/{process}")).exists()
-}
-
-/// Kills the daemon and waits until it is gone.
-fn kill_daemon(machine: &Cachefs) -> u32 {
-    let daemon = machine.daemon().expect("a daemon");
-    kill_process(pid(daemon), Signal::KILL).unwrap();
-    wait_for("the daemon's end", Duration::from_secs(5), || {
-        machine.daemon().is_none()
-    });
-    daemon
 }
 
 /// The state that `stats` shows of the only restored path.

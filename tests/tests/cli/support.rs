@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use cachefs_tests::harness::{Cachefs, Invocation, Output};
 use cachefs_tests::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use cachefs_tests::tree::TreeSpec;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// A machine that can mount, with a directory as its remote; `None`, with a note, where the
@@ -175,4 +176,35 @@ pub(crate) fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> b
         );
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+pub(crate) fn pid(number: u32) -> Pid {
+    Pid::from_raw(number.try_into().unwrap()).unwrap()
+}
+
+pub(crate) fn is_gone(process: u32) -> bool {
+    !Path::new(&format!("/proc/{process}")).exists()
+}
+
+/// Kills the daemon, all of it, and waits until it is gone.
+pub(crate) fn kill_daemon(machine: &Cachefs) -> u32 {
+    let daemon = machine.daemon().expect("a daemon");
+    // The one that would start another worker goes first.
+    let processes = [daemon, machine.worker().expect("a worker")];
+    for process in processes {
+        kill_process(pid(process), Signal::KILL).unwrap();
+    }
+    wait_for("the daemon's end", Duration::from_secs(5), || {
+        processes.into_iter().all(is_gone)
+    });
+    daemon
+}
+
+/// Kills the process that does the daemon's work, and waits until there is another one.
+pub(crate) fn kill_worker(machine: &Cachefs) {
+    let worker = machine.worker().expect("a worker");
+    kill_process(pid(worker), Signal::KILL).unwrap();
+    wait_for("another worker", Duration::from_secs(5), || {
+        machine.worker().is_some_and(|another| another != worker)
+    });
 }

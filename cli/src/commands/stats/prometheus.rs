@@ -140,6 +140,7 @@ mod tests {
             pid: 1,
             supervisor: 2,
             restarts: 1,
+            waiting: 0,
             version: "0".to_owned(),
             uptime_seconds: 7,
             views: Vec::new(),

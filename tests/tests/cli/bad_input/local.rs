@@ -3,7 +3,6 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use cachefs_tests::harness::{Cachefs, Invocation};
 use cachefs_tests::s3::S3Server;
@@ -11,7 +10,7 @@ use cachefs_tests::tree::{CompareOptions, assert_same};
 
 use super::{refused, refused_softly};
 use crate::support::{
-    Commands, clean, machine, machine_on, objects, remote_dir, sample_dir, wait_for,
+    Commands, clean, kill_daemon, machine, machine_on, objects, remote_dir, sample_dir,
 };
 
 /// The command as root without the right to pass over permissions.
@@ -188,15 +187,7 @@ fn a_stale_socket_and_lock_are_no_obstacle() {
     let Some(machine) = machine() else { return };
     let dir = sample_dir(&machine);
     machine.saved("v1", &dir);
-    let daemon = machine.daemon().unwrap();
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(daemon.try_into().unwrap()).unwrap(),
-        rustix::process::Signal::KILL,
-    )
-    .unwrap();
-    wait_for("its end", Duration::from_secs(5), || {
-        machine.daemon().is_none()
-    });
+    kill_daemon(&machine);
     assert!(machine.store().join("daemon.sock").exists());
     machine.restored("v1", &machine.dir("mount"));
     // A torn record is as good as none.

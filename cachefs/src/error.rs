@@ -56,6 +56,14 @@ pub enum Error {
     /// The daemon could not be started.
     #[error("the daemon could not be started")]
     Start(#[from] SpawnError),
+    /// Nobody listens at the socket of a share.
+    #[error("there is no daemon at {}", path.display())]
+    NoShare {
+        /// The socket.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
     /// The conversation with the daemon broke off.
     #[error("the daemon does not answer")]
     Conversation(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -146,6 +154,7 @@ impl Error {
             },
             Self::TooLate { .. } => ErrorKind::Backend,
             Self::Start(_)
+            | Self::NoShare { .. }
             | Self::State { .. }
             | Self::Conversation(_)
             | Self::Mount(_)
@@ -171,6 +180,10 @@ impl Error {
                 )),
                 _ => io_hint(source),
             },
+            Self::NoShare { .. } => Some(
+                "share it on the host with `cachefs daemon share`, and mount the socket here"
+                    .to_owned(),
+            ),
             Self::Start(_) | Self::Conversation(_) => Some(
                 "see `daemon.log` in the store directory; `cachefs doctor` checks this machine"
                     .to_owned(),

@@ -15,6 +15,7 @@ pub mod paths;
 pub mod restore;
 mod rpc;
 pub mod save;
+pub mod shares;
 mod store_dir;
 pub mod sys;
 mod view;

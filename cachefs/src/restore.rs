@@ -69,6 +69,8 @@ pub struct RestoreOptions {
     pub prefetch: Prefetch,
     /// Whether what is read is noted and published for later jobs.
     pub trace: bool,
+    /// Whether what could lend rights is shown too: see [`Stack::without_privileges`].
+    pub privileged: bool,
     /// How long one request to the remote may take.
     pub deadline: Option<Duration>,
 }
@@ -175,6 +177,7 @@ impl RestoreOptions {
             prefetch: self.prefetch,
             form,
             trace: self.trace,
+            privileged: self.privileged,
         }
     }
 
@@ -189,7 +192,9 @@ impl RestoreOptions {
     }
 
     fn asks_for(&self, record: &Record) -> bool {
-        self.asked() == Some(&record.asked) && self.asked_in() == Some(&record.asked_in)
+        self.asked() == Some(&record.asked)
+            && self.asked_in() == Some(&record.asked_in)
+            && self.privileged == record.privileged
     }
 }
 
@@ -201,6 +206,7 @@ fn request(options: &RestoreOptions) -> Restore {
         prefetch: options.prefetch,
         form: options.form(),
         trace: options.trace,
+        privileged: options.privileged,
     }
 }
 
@@ -307,6 +313,7 @@ fn record(
         name,
         remote: options.remote.url.clone(),
         layers: layers.to_vec(),
+        privileged: options.privileged,
         restored,
         saved: Vec::new(),
     })
@@ -345,7 +352,10 @@ fn copy(
     for layer in &opened {
         reader.describe(layer.packs()?);
     }
-    let stack = Stack::new(opened)?;
+    let mut stack = Stack::new(opened)?;
+    if !options.privileged {
+        stack = stack.without_privileges();
+    }
     let started_empty = empty::is_empty(&path);
     let report = copy_out(
         &stack,

@@ -47,6 +47,9 @@ pub(crate) struct Global {
     /// Local store directory [default: /var/lib/cachefs for root, else $XDG_CACHE_HOME/cachefs]
     #[arg(long, global = true, value_name = "DIR", env = "CACHEFS_STORE")]
     pub(crate) store: Option<PathBuf>,
+    /// Socket of a share of another store's daemon, which restores then come through
+    #[arg(long, global = true, value_name = "PATH", env = "CACHEFS_DAEMON")]
+    pub(crate) daemon: Option<PathBuf>,
     /// Whose keys these are [default: in CI pr/N, tag/NAME or branch/NAME, else `default`]
     #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_SCOPE")]
     pub(crate) scope: Option<String>,

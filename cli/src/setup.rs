@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
-use cachefs::StoreDir;
 use cachefs::paths::{PathSet, Places};
+use cachefs::shares::Allowed;
+use cachefs::{Client, StoreDir};
 use cachefs_store::refs::{Key, RefName, Scope};
 use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, open};
 use tokio::runtime::Runtime;
@@ -38,20 +39,37 @@ pub(crate) fn store_path(global: &Global) -> anyhow::Result<PathBuf> {
 /// Opens the store directory.
 pub(crate) fn store(global: &Global) -> anyhow::Result<StoreDir> {
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
-    Ok(StoreDir::open(
-        &store_path(global)?,
-        exe,
-        global.cache_limit,
-    )?)
+    let store = StoreDir::open(&store_path(global)?, exe, global.cache_limit)?;
+    Ok(match &global.daemon {
+        Some(share) => store.served_by(std::path::absolute(share)?),
+        None => store,
+    })
 }
 
-/// The remote that the options name; a directory in the store when they name none.
+/// What the share that the options name is for.
+fn allowed(global: &Global) -> anyhow::Result<Option<Allowed>> {
+    if global.daemon.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Client::connect(&store(global)?)?.allowed()?))
+}
+
+/// The remote that the options name; that of the share, or a directory in the store, when they name
+/// none.
 pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> anyhow::Result<RemoteSpec> {
+    if global.remote.remote.is_none()
+        && let Some(allowed) = allowed(global)?
+    {
+        return Ok(allowed.reached_with(std::env::vars_os().collect()));
+    }
     let url = match &global.remote.remote {
         Some(url) => url.clone(),
         None => store.embedded_remote()?,
     };
-    Ok(global.remote.spec(url, std::env::vars_os().collect()))
+    let spec = global.remote.spec(url, std::env::vars_os().collect());
+    // Before anything else: an address is printed, and written to the store.
+    spec.check_no_secrets().map_err(cachefs::Error::from)?;
+    Ok(spec)
 }
 
 /// Opens the remote in this process, with a runtime to run its requests.
@@ -77,7 +95,19 @@ pub(crate) fn scope(global: &Global) -> anyhow::Result<Scope> {
 pub(crate) fn scopes(global: &Global) -> anyhow::Result<Scopes> {
     Ok(match &global.scope {
         Some(name) => Scopes::only(scope_named(name)?),
+        None if global.daemon.is_some() => scopes_of_share(global)?,
         None => Scopes::of_build(&Ci::new(&ci::environment()), &workspace()?),
+    })
+}
+
+/// The scopes of the share that the options name.
+fn scopes_of_share(global: &Global) -> anyhow::Result<Scopes> {
+    let scopes = allowed(global)?.map(|allowed| allowed.scopes);
+    let mut scopes = scopes.unwrap_or_default().into_iter();
+    let own = scopes.next().context("the daemon's share has no scope")?;
+    Ok(Scopes {
+        own,
+        fallback: scopes.collect(),
     })
 }
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
+use crate::shares::Gate;
 use crate::store_dir::StoreDir;
 use crate::sys::lock::{LockError, LockFile};
 use crate::sys::memory::release_large_buffers;
@@ -75,7 +76,7 @@ pub fn run(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> R
         .name("accept".to_owned())
         .spawn(move || {
             for socket in listener.incoming().flatten() {
-                connection::spawn(Arc::clone(&accepting), socket);
+                connection::spawn(Arc::clone(&accepting), Gate::Owner, socket);
             }
         })
         .map_err(Error::io("start", "the daemon's threads"))?;

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::paths::PathSet;
 use crate::restore::find_parts;
 use crate::rpc::{DaemonStats, Find, Open, OpenedView, Prefetch, Restore, RestoreCounts, Restored};
+use crate::shares::Shares;
 use crate::store_dir::StoreDir;
 use crate::view::{self, Form, ReadReport, Reads, View};
 
@@ -41,6 +42,7 @@ pub(super) struct State {
     index: OnceLock<Arc<Index>>,
     opening: Mutex<()>,
     restores: Mutex<RestoreCounts>,
+    pub(super) shares: Shares,
     pub(super) activity: Activity,
     started: Instant,
 }
@@ -64,6 +66,7 @@ impl State {
             index: OnceLock::new(),
             opening: Mutex::new(()),
             restores: Mutex::default(),
+            shares: Shares::default(),
             activity,
             started: Instant::now(),
         }
@@ -107,7 +110,10 @@ impl State {
             } else {
                 // What earlier jobs read is fetched beside the layers, and not waited for.
                 let trace = traces::fetch(&remote.reader, &layers, restore.prefetch);
-                Some((self.stack(&counted, &layers).await?, trace))
+                Some((
+                    self.stack(&counted, &layers, restore.privileged).await?,
+                    trace,
+                ))
             };
             Ok::<_, Error>((matched, layers, stack))
         })?;
@@ -154,7 +160,8 @@ impl State {
             .get(&open.remote, open.deadline_ms, &self.cache)?;
         let (stack, trace) = self.runtime.block_on(async {
             let trace = traces::fetch(&remote.reader, &open.layers, open.prefetch);
-            Ok::<_, Error>((self.stack(&remote.open.remote, &open.layers).await?, trace))
+            let stack = self.stack(&remote.open.remote, &open.layers, open.privileged);
+            Ok::<_, Error>((stack.await?, trace))
         })?;
         let wish = Wish {
             prefetch: open.prefetch,
@@ -164,8 +171,17 @@ impl State {
         Ok(self.open_view(&remote, stack, trace, wish))
     }
 
-    async fn stack(&self, remote: &DynRemote, layers: &[LayerInfo]) -> Result<Stack> {
-        Ok(Stack::new(self.layers.open(remote, layers).await?)?)
+    async fn stack(
+        &self,
+        remote: &DynRemote,
+        layers: &[LayerInfo],
+        privileged: bool,
+    ) -> Result<Stack> {
+        let stack = Stack::new(self.layers.open(remote, layers).await?)?;
+        Ok(match privileged {
+            true => stack,
+            false => stack.without_privileges(),
+        })
     }
 
     fn open_view(
@@ -232,6 +248,11 @@ impl State {
             state.close(number)
         })
         .map_err(Error::io("serve", "the mount"))
+    }
+
+    /// Whether a view is open.
+    pub(super) fn has_view(&self, number: u64) -> bool {
+        self.views.get(number).is_some()
     }
 
     /// Forgets a view, and publishes what was read of it.

@@ -34,6 +34,9 @@ pub struct Record {
     pub remote: String,
     /// The stack, the bottom layer first.
     pub layers: Vec<LayerInfo>,
+    /// Whether the path shows what could lend rights, too.
+    #[serde(default)]
+    pub privileged: bool,
     /// When a ref was last known to name the stack, in microseconds since 1970.
     #[serde(default)]
     pub restored: u64,

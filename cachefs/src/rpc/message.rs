@@ -1,5 +1,7 @@
 //! What is said.
 
+use std::path::PathBuf;
+
 use cachefs_store::id::{PackId, RepoId, StackId};
 use cachefs_store::local::ReadStats;
 use cachefs_store::refs::{LayerInfo, Resolved, Wanted};
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::paths::Places;
+use crate::shares::{Allowed, ShareDescription};
 use crate::view::Form;
 
 /// What is fetched before it is asked for.
@@ -40,6 +43,8 @@ pub(crate) struct Restore {
     pub(crate) form: Form,
     /// Whether what is read is noted and published for later jobs.
     pub(crate) trace: bool,
+    /// Whether the view shows what could lend rights.
+    pub(crate) privileged: bool,
 }
 
 /// A request to find the keys that hold parts of a cache of several paths.
@@ -72,6 +77,8 @@ pub(crate) struct Open {
     pub(crate) form: Form,
     /// Whether what is read is noted and published for later jobs.
     pub(crate) trace: bool,
+    /// Whether the view shows what could lend rights.
+    pub(crate) privileged: bool,
 }
 
 /// What was found.
@@ -189,6 +196,16 @@ pub(crate) enum Request {
         from: StackId,
         to: StackId,
     },
+    /// What this socket is for, where it is one of a share.
+    Allowed,
+    /// Opens a share on the listening socket that comes with the message.
+    Share(Box<ShareDescription>),
+    /// Ends a share.
+    Unshare {
+        path: PathBuf,
+    },
+    /// What is shared.
+    Shares,
     Stats,
     /// What was read of a stack.
     Reads {
@@ -222,6 +239,9 @@ pub(crate) enum Reply {
         found: bool,
     },
     Stats(Box<DaemonStats>),
+    Allowed(Box<Allowed>),
+    /// Payload: a list of [`ShareInfo`](crate::shares::ShareInfo) as JSON.
+    Shares,
     /// Payload: a [`ReadReport`](crate::ReadReport) as JSON; none when no view shows the stack.
     Reads,
 }

@@ -329,7 +329,11 @@ impl Context<'_> {
         let opened = self
             .runtime
             .block_on(self.layers.open(&self.remote, &source.base))?;
-        let stack = Stack::new(opened)?;
+        let mut stack = Stack::new(opened)?;
+        // What the path does not show is not missing from it.
+        if source.record.as_ref().is_some_and(|it| !it.privileged) {
+            stack = stack.without_privileges();
+        }
         let without_writing = dry::DryTarget(&self.target);
         let target: &dyn Target = if self.options.dry_run {
             &without_writing

@@ -17,6 +17,7 @@ pub mod mount_error;
 pub mod mountinfo;
 pub mod namespace;
 pub mod overlay;
+pub mod ownership;
 pub mod page_cache;
 pub mod probe;
 pub mod read_ahead;

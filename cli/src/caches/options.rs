@@ -51,6 +51,10 @@ pub(crate) struct RestoreHow {
     /// Do not note what this job reads for the next one
     #[arg(long, env = "CACHEFS_NO_TRACE", value_parser = BoolishValueParser::new())]
     pub(crate) no_trace: bool,
+    /// Show device nodes, setuid and setgid bits and file capabilities too; without this they are
+    /// left out
+    #[arg(long, env = "CACHEFS_ALLOW_PRIVILEGED", value_parser = BoolishValueParser::new())]
+    pub(crate) allow_privileged: bool,
     /// Look in this scope too, after --scope (repeatable)
     #[arg(
         long,

@@ -11,6 +11,7 @@
 mod compare;
 mod directory;
 mod merge;
+mod privileges;
 mod squash;
 #[cfg(test)]
 mod tests;

@@ -44,9 +44,12 @@ struct Printed {
 pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
     let store = setup::store(global)?;
     let records = Records::new(&store);
-    let daemon = Client::connect_running(&store)?
-        .map(|mut client| client.stats())
-        .transpose()?;
+    // What a daemon has done for others is not told to the clients of a share.
+    let running = match store.share() {
+        Some(_) => None,
+        None => Client::connect_running(&store)?,
+    };
+    let daemon = running.map(|mut client| client.stats()).transpose()?;
     let mut restored = Vec::new();
     for record in records.all()? {
         let state = match (record.how, presence(&record, &records)?) {

@@ -2,16 +2,17 @@
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cachefs_store::id::StackId;
 use cachefs_store::index::ChunkIndex;
 use cachefs_store::pack::{PackRef, Trailer};
 
+use super::idle::End;
+use super::shared;
 use super::state::State;
 use crate::error::{Error, Failure, Result};
 use crate::rpc::{Answer, Envelope, Reply, Request, Restored, decode_ids, encode_indexed};
-use crate::shares::{Gate, Share};
+use crate::shares::Gate;
 use crate::sys::fdpass::{self, Frame};
 use crate::sys::fuse_mount::is_fuse_device;
 use crate::sys::socket;
@@ -40,34 +41,6 @@ pub(super) fn spawn(state: Arc<State>, gate: Gate, socket: UnixStream) {
     }
 }
 
-/// Answers the clients of a share until it is ended.
-pub(super) fn accept_share(state: Arc<State>, share: Arc<Share>) {
-    state.activity.connected();
-    let running = Arc::clone(&state);
-    let thread = std::thread::Builder::new()
-        .name("share".to_owned())
-        .spawn(move || {
-            while !share.is_closed() {
-                match share.listener().accept() {
-                    Ok((socket, _)) => {
-                        let gate = Gate::of_share(Arc::clone(&share));
-                        spawn(Arc::clone(&running), gate, socket);
-                    }
-                    Err(error) => {
-                        tracing::debug!("a share's socket: {error}");
-                        // Out of descriptors, perhaps: not the time to be busy.
-                        std::thread::sleep(Duration::from_millis(50));
-                    }
-                }
-            }
-            running.activity.disconnected();
-        });
-    if let Err(error) = thread {
-        tracing::error!("a share can't be served: {error}");
-        state.activity.disconnected();
-    }
-}
-
 fn converse(
     state: &Arc<State>,
     gate: &Gate,
@@ -92,9 +65,13 @@ fn converse(
             serde_json::to_vec(&answer).map_err(|error| Error::Conversation(error.into()))?;
         let sent = fdpass::send(socket, &header, &payload, &[]);
         // The answer goes out first: the process ends as soon as it is told to.
-        if matches!(answer, Answer::Ok(Reply::Ending)) {
-            state.shares.close_all();
-            state.activity.stop();
+        match answer {
+            Answer::Ok(Reply::Ending) => {
+                state.shares.close_all();
+                state.activity.end(End::Daemon);
+            }
+            Answer::Ok(Reply::Upgrading { .. }) => state.activity.end(End::Upgrade),
+            _ => {}
         }
         sent?;
     }
@@ -110,14 +87,15 @@ fn answer(
 ) -> Result<(Reply, Vec<u8>)> {
     let envelope: Envelope =
         serde_json::from_slice(&frame.header).map_err(|error| Error::Conversation(error.into()))?;
-    if envelope.version != crate::VERSION {
+    let is_upgrade = matches!(envelope.request, Request::Upgrade { .. });
+    if envelope.version != crate::VERSION && !is_upgrade {
         return Err(Error::usage(
             format!(
                 "the daemon has version {}, this command {}",
                 crate::VERSION,
                 envelope.version
             ),
-            "end the daemon with `cachefs daemon stop`; the next command starts the new one",
+            "have the daemon go on as this version with `cachefs daemon upgrade`",
         ));
     }
     let request = gate.admit(envelope.request, unserved, |view| state.has_view(view))?;
@@ -125,10 +103,12 @@ fn answer(
         Request::Restore(restore) => {
             let restored = state.restore(&restore)?;
             unserved.extend(restored.view.map(|view| view.view));
-            gate.gave(
-                restored.view.and(Some(stack(&restored))),
-                restored.view.as_ref(),
-            );
+            if let Some(view) = &restored.view {
+                gate.gave(view);
+                if let Some(share) = gate.gave_stack(stack(&restored)) {
+                    shared::keep(state, share);
+                }
+            }
             let payload =
                 serde_json::to_vec(&restored).map_err(|error| Error::Conversation(error.into()))?;
             return Ok((Reply::Restored, payload));
@@ -139,9 +119,9 @@ fn answer(
             return Ok((Reply::FoundParts, payload));
         }
         Request::Open(open) => {
-            let view = state.open(&open)?;
+            let view = state.open(open)?;
             unserved.push(view.view);
-            gate.gave(None, Some(&view));
+            gate.gave(&view);
             Reply::Opened(view)
         }
         Request::Serve { view, form } => {
@@ -212,12 +192,11 @@ fn answer(
                 .fds
                 .pop()
                 .ok_or_else(|| Error::Conversation("no socket came with the request".into()))?;
-            let share = state.shares.open(*description, listener)?;
-            accept_share(Arc::clone(state), share);
+            shared::open(state, *description, listener)?;
             Reply::Done
         }
         Request::Unshare { path } => {
-            state.shares.close(&path)?;
+            shared::close(state, &path)?;
             Reply::Done
         }
         Request::Shares => {
@@ -229,6 +208,12 @@ fn answer(
         Request::Stop { force } => {
             state.may_stop(force)?;
             Reply::Ending
+        }
+        Request::Upgrade { exe } => {
+            state.upgrade(exe)?;
+            Reply::Upgrading {
+                pid: std::process::id(),
+            }
         }
     };
     Ok((reply, Vec::new()))

@@ -112,7 +112,8 @@ impl Grant {
             | Request::Share { .. }
             | Request::Unshare { .. }
             | Request::Shares
-            | Request::Stop { .. } => {
+            | Request::Stop { .. }
+            | Request::Upgrade { .. } => {
                 Err(self.refuse("this socket is for restores only".to_owned()))
             }
         }
@@ -329,6 +330,9 @@ mod tests {
                 path: "/run/s".into(),
             },
             Request::Stop { force: true },
+            Request::Upgrade {
+                exe: "/tmp/evil".into(),
+            },
         ] {
             refused(request);
         }

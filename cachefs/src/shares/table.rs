@@ -22,7 +22,7 @@ const MAX_CONNECTIONS: usize = 64;
 /// So many views may the clients of one share have open. More than any job has paths.
 const MAX_VIEWS: usize = 256;
 /// So many stacks of a share are remembered.
-const MAX_STACKS: usize = 65_536;
+const MAX_STACKS: usize = 1024;
 
 /// All it takes to open a share again, besides its listening descriptor. It holds credentials: for
 /// the memory of another process of the same user, never for a disk.
@@ -75,7 +75,8 @@ impl Share {
         self.closed.load(Relaxed)
     }
 
-    fn description(&self) -> ShareDescription {
+    /// All it takes to open it again, besides its socket.
+    pub(crate) fn description(&self) -> ShareDescription {
         ShareDescription {
             path: self.path.clone(),
             file: self.file,
@@ -259,17 +260,24 @@ impl Gate {
         Ok(request)
     }
 
-    /// Notes what a client was given.
-    pub(crate) fn gave(&self, stack: Option<StackId>, view: Option<&OpenedView>) {
+    /// Notes which view a client was given.
+    pub(crate) fn gave(&self, view: &OpenedView) {
         if let Self::Share(share) = self {
-            share.views.lock().extend(view.map(|view| view.view));
-            let mut stacks = share.stacks.lock();
-            if stacks.len() >= MAX_STACKS {
-                // Clients restore again what they can no longer mount again.
-                stacks.clear();
-            }
-            stacks.extend(stack);
+            share.views.lock().insert(view.view);
         }
+    }
+
+    /// Notes which stack a client was given; returns its share if that is news.
+    pub(crate) fn gave_stack(&self, stack: StackId) -> Option<&Share> {
+        let Self::Share(share) = self else {
+            return None;
+        };
+        let mut stacks = share.stacks.lock();
+        if stacks.len() >= MAX_STACKS {
+            // Clients restore again what they can no longer mount again.
+            stacks.clear();
+        }
+        stacks.insert(stack).then_some(&**share)
     }
 
     /// What clients may have, of a share.

@@ -62,7 +62,10 @@ pub(super) fn read(view: &SharedView, runtime: &Handle, plan: read::Plan, reply:
                 runtime.spawn(async move {
                     match plan.read(&view).await {
                         Ok(bytes) => reply.data(&bytes),
-                        Err(error) => reply.error(errno("read", &error)),
+                        Err(error) => {
+                            let what = format!("a read from {}", view.reader.remote().url());
+                            reply.error(errno(&what, &error));
+                        }
                     }
                 });
             }

@@ -29,6 +29,8 @@ mod policies;
 #[cfg(test)]
 mod real_tools;
 #[cfg(test)]
+mod safety;
+#[cfg(test)]
 mod save;
 #[cfg(test)]
 mod scopes;

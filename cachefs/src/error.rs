@@ -184,6 +184,9 @@ impl Error {
                 "share it on the host with `cachefs daemon share`, and mount the socket here"
                     .to_owned(),
             ),
+            Self::Start(SpawnError::Log { source, .. }) if io_hint(source).is_some() => {
+                io_hint(source)
+            }
             Self::Start(_) | Self::Conversation(_) => Some(
                 "see `daemon.log` in the store directory; `cachefs doctor` checks this machine"
                     .to_owned(),

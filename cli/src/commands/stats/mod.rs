@@ -37,6 +37,9 @@ struct Printed {
     store: String,
     restored: Vec<Restored>,
     daemon: Option<DaemonStats>,
+    /// The socket of the share that restores come through, if they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<String>,
     /// Of the daemon's requests, where a price is known for the remote that the options name.
     estimated_cost_usd: Option<f64>,
 }
@@ -76,6 +79,7 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
         store: output::path(store.path()),
         restored,
         daemon,
+        share: store.share().map(output::path),
     };
     match global.format {
         Format::Json => output::print_json(&printed)?,
@@ -88,7 +92,10 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
 fn print(stats: &Printed) {
     output::print(&format!("store    {}", stats.store));
     match &stats.daemon {
-        None => output::print("daemon   not running"),
+        None => output::print(&match &stats.share {
+            Some(share) => format!("daemon   another store's, through {share}"),
+            None => "daemon   not running".to_owned(),
+        }),
         Some(daemon) => {
             output::print(&format!(
                 "daemon   process {}, {} s, {}{}",

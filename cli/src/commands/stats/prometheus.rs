@@ -160,6 +160,7 @@ mod tests {
             store: "/store".to_owned(),
             restored: Vec::new(),
             daemon,
+            share: None,
             estimated_cost_usd: None,
         }
     }

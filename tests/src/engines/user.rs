@@ -108,7 +108,8 @@ impl User {
 
     fn inside(&self) -> Invocation {
         let first = self.first.to_string();
-        let mut working = std::ffi::OsString::from("--wd=");
+        // Not `--wd`, which would leave the working directory in the namespace of the tests.
+        let mut working = std::ffi::OsString::from("--wdns=");
         working.push(self.home());
         Invocation::new("nsenter", ["--target", &first, "--mount", "--pid"])
             .arg(working)

@@ -107,11 +107,7 @@ fn everything_belongs_to_the_owner_and_nothing_has_changed() {
             continue;
         }
         assert_eq!(mode, 0o6755);
-        assert_eq!(
-            machine.saved("v1", &path)["outcome"],
-            "unchanged",
-            "{way:?}"
-        );
+        assert_eq!(machine.saved("v1", &path)["result"], "unchanged", "{way:?}");
     }
 }
 
@@ -174,9 +170,10 @@ fn any_tree_is_shown_whole_and_comes_back_as_it_was() {
         special: false,
         ..TreeOptions::default()
     };
-    let mut number = 0;
+    let trees_so_far = std::cell::Cell::new(0);
     let outcome = TestRunner::new(config).run(&trees(options), |tree| {
-        number += 1;
+        let number = trees_so_far.get();
+        trees_so_far.set(number + 1);
         let dir = first.dir(&format!("tree-{number}"));
         tree.build(&dir).unwrap();
         let key = format!("tree-{number}");
@@ -194,7 +191,7 @@ fn any_tree_is_shown_whole_and_comes_back_as_it_was() {
                 prop_assert_eq!(owner(&path), OWNER);
             }
             let saved = first.saved(&key, &path);
-            prop_assert_eq!(&saved["outcome"], "unchanged");
+            prop_assert_eq!(&saved["result"], "unchanged");
             // A change, so that a layer is made of what was copied up.
             fs::write(path.join("added by a job"), "x").unwrap();
             let changed = format!("{key}-changed");
@@ -231,10 +228,10 @@ fn the_owner_can_be_a_setting_or_a_variable() {
     assert_eq!(owner(&path.join("tool")), (1, 2));
     // Another owner is another mount.
     let other = shown(&machine, "v1", &path, &["--mode", "mount"]);
-    assert_eq!(other["outcome"], "mounted", "{other}");
+    assert_eq!(other["result"], "mounted", "{other}");
     assert_eq!(owner(&path.join("tool")), OWNER);
     let same = shown(&machine, "v1", &path, &["--mode", "mount"]);
-    assert_eq!(same["outcome"], "already_mounted", "{same}");
+    assert_eq!(same["result"], "already_mounted", "{same}");
 
     let wrong = machine.restore("v1", &path).args(["--owner", "root"]);
     wrong
@@ -270,7 +267,7 @@ fn an_ordinary_users_copy_is_the_users_and_saves_nothing_of_that() {
          cachefs save --key v1 --path copy";
     let saved = as_owner(script, home.path()).env("HOME", home.path()).run();
     let saved = saved.success().json();
-    assert_eq!(saved["outcome"], "unchanged", "{saved}");
+    assert_eq!(saved["result"], "unchanged", "{saved}");
     for path in everything(&home.path().join("copy")) {
         assert_eq!(owner(&path), OWNER);
     }

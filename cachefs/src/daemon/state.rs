@@ -135,6 +135,7 @@ impl State {
                 form: restore.form,
                 trace: restore.trace,
                 privileged: restore.privileged,
+                owner: restore.owner,
             };
             self.open_view(self.views.number(), &remote, stack, trace, open)
         });
@@ -205,6 +206,7 @@ impl State {
         trace: Fetching,
         open: Open,
     ) -> OpenedView {
+        let stack = stack.shown_as(open.owner);
         // What lies on a local disk is at hand whatever the order.
         let is_noted = open.trace && remote.reader.remote().local_dir().is_none();
         let view = View {

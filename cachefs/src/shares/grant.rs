@@ -237,6 +237,7 @@ mod tests {
             form: Form::Image,
             trace: true,
             privileged: true,
+            owner: None,
         })
     }
 
@@ -350,6 +351,7 @@ mod tests {
                 form: Form::Tree,
                 trace: true,
                 privileged: true,
+                owner: None,
             })
         };
         assert!(admit(open()).is_err());

@@ -276,6 +276,7 @@ impl Run {
             prefetch: how.prefetch.into(),
             trace: !how.no_trace && !cache.common.read_only,
             privileged: how.allow_privileged,
+            owner: how.owner,
             deadline: self.global.timeout,
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::directory::{Directories, Directory};
 use super::merge::{self, Merged, Sources};
-use super::{Ino, MAX_DEPTH, Place, privileges};
+use super::{Ino, MAX_DEPTH, Owner, Place, privileges};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::layer::{ContentPiece, Layer, Meta, ROOT, Timestamp, Xattrs, mode};
@@ -47,6 +47,8 @@ pub struct Stack {
     directories: Directories,
     /// Whether what could lend rights is left out of what is shown.
     withheld: bool,
+    /// Whom everything is shown to belong to, if not to whom it was saved from.
+    owner: Option<Owner>,
 }
 
 /// A directory of the stack: one layer's own, or merged.
@@ -70,6 +72,7 @@ impl Stack {
             root,
             directories: Directories::default(),
             withheld: false,
+            owner: None,
         })
     }
 
@@ -93,6 +96,19 @@ impl Stack {
         let place = self.record_place(ino);
         let record = self.layer(place)?.inode(place.inode)?;
         Ok(!privileges::is_device(record.mode.get()))
+    }
+
+    /// Shows every entry as this owner's: [`Self::attr`] then answers so. Whom the layers say an
+    /// entry belongs to stays to be had from [`Self::meta`].
+    #[must_use]
+    pub fn shown_as(mut self, owner: Option<Owner>) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// Whom everything is shown to belong to, if not to whom it was saved from.
+    pub fn owner(&self) -> Option<Owner> {
+        self.owner
     }
 
     /// The layers, the bottom one first.
@@ -301,8 +317,16 @@ impl Stack {
         }
     }
 
-    /// An inode's attributes.
+    /// An inode's attributes, with the owner that it is shown to have.
     pub fn attr(&self, ino: Ino) -> Result<Attr> {
+        let saved = self.saved_attr(ino)?;
+        Ok(match self.owner {
+            Some(Owner { uid, gid }) => Attr { uid, gid, ..saved },
+            None => saved,
+        })
+    }
+
+    fn saved_attr(&self, ino: Ino) -> Result<Attr> {
         if self.layers.is_empty() {
             return Ok(Attr {
                 ino: Ino::ROOT,
@@ -346,7 +370,7 @@ impl Stack {
         })
     }
 
-    /// An inode's attributes in the form in which layers are built.
+    /// An inode's attributes as they were saved, in the form in which layers are built.
     pub fn meta(&self, ino: Ino) -> Result<Meta> {
         if self.layers.is_empty() {
             return Ok(Meta {

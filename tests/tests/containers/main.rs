@@ -3,3 +3,5 @@
 // Told to be tests, so that the helpers among them may unwrap as tests do.
 #[cfg(test)]
 mod engines;
+#[cfg(test)]
+mod real_builds;

@@ -48,8 +48,8 @@ impl FindError {
                     .to_owned()
             }
             Self::Unknown { .. } => {
-                "a container of another user is known to that user's podman alone: give the number \
-                 of a process in it, as `podman inspect --format '{{.State.Pid}}' NAME` shows it"
+                "`podman ps` and `docker ps` list what runs. What another user runs with podman, only \
+                 that user sees: give the process that `podman inspect -f '{{.State.Pid}}' NAME` shows"
                     .to_owned()
             }
             Self::NotRunning { name, engine, .. } => match *engine {
@@ -74,6 +74,8 @@ fn said(asked: &[(&str, Option<String>)]) -> String {
 
 /// containerd's own client.
 const CTR: &str = "ctr";
+/// How long it may wait for containerd, which it does for ten seconds otherwise.
+const CTR_PATIENCE: [&str; 2] = ["--connect-timeout", "2s"];
 
 /// What an engine says of a container.
 enum Answer {
@@ -146,7 +148,13 @@ fn run(engine: &str, args: &[&str]) -> Result<Output, Answer> {
         return Err(Answer::Unknown);
     }
     let last = told.trim().lines().last().unwrap_or("it failed");
-    Err(Answer::Failed(last.to_owned()))
+    Err(Answer::Failed(reason(last).to_owned()))
+}
+
+/// The beginning of a line of an engine's, which can be long: what failed, and not in which calls.
+fn reason(line: &str) -> &str {
+    let line = line.split(": connection error:").next().unwrap_or(line);
+    line.split(" Is the docker daemon").next().unwrap_or(line)
 }
 
 /// Asks podman or docker, which have the same command for it.
@@ -171,12 +179,13 @@ fn parse_state(text: &str) -> Answer {
 
 /// Asks containerd, in every one of its namespaces.
 fn ask_containerd(name: &str) -> Answer {
-    let namespaces = match run(CTR, &["namespaces", "list", "--quiet"]) {
+    let [option, limit] = CTR_PATIENCE;
+    let namespaces = match run(CTR, &[option, limit, "namespaces", "list", "--quiet"]) {
         Ok(output) => output.stdout,
         Err(answer) => return answer,
     };
     for namespace in String::from_utf8_lossy(&namespaces).split_whitespace() {
-        let args = ["--namespace", namespace, "tasks", "list"];
+        let args = [option, limit, "--namespace", namespace, "tasks", "list"];
         if let Ok(output) = run(CTR, &args)
             && let Some(answer) = parse_tasks(&String::from_utf8_lossy(&output.stdout), name)
         {

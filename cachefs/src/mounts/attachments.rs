@@ -79,6 +79,15 @@ impl Attachments {
         self.root.join(&hash.finalize().to_hex()[..12])
     }
 
+    /// Whether a container can be entered: to be found out before a cache is restored for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Graft`].
+    pub fn check(&self, container: &Container) -> Result<()> {
+        Ok(graft::check(container.pid)?)
+    }
+
     /// Shows a directory of this machine at a path of a container, which is made if need be.
     ///
     /// # Errors

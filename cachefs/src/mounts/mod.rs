@@ -4,6 +4,7 @@ mod attach;
 mod attachments;
 mod reads;
 mod record;
+mod sweep;
 mod unmount;
 
 pub use attachments::{Attachment, Attachments};

@@ -123,6 +123,16 @@ impl Records {
         }
     }
 
+    /// Where the folders are.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The mount namespace whose paths these are.
+    pub(super) fn namespace(&self) -> u64 {
+        self.namespace
+    }
+
     /// The folder that belongs to a path.
     pub fn folder(&self, path: &Path) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;

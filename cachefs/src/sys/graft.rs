@@ -147,6 +147,14 @@ pub fn graft(source: &Path, pid: u32, path: &Path) -> Result<Graft, GraftError> 
     })
 }
 
+/// Finds out whether a process can be entered.
+///
+/// # Errors
+/// [`GraftError::NoProcess`] or [`GraftError::NotPermitted`].
+pub fn check(pid: u32) -> Result<(), GraftError> {
+    Process::open(pid)?.inside(|| Ok(()))
+}
+
 /// Mounts a tree at a path of the calling thread's namespace.
 fn show(tree: &OwnedFd, path: &Path) -> io::Result<PathBuf> {
     make_directory(path)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cachefs::containers::{self, Container};
-use cachefs::mounts::{Attachment, Attachments};
+use cachefs::mounts::{Attachment, Attachments, unmount};
 use cachefs::restore::Outcome;
 use clap::Args;
 use serde::Serialize;
@@ -66,6 +66,7 @@ pub(crate) fn run(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
         output::say(&format!("{} already", told(&shown)));
         return print(global, &shown, false);
     }
+    attachments.check(&container)?;
     let restored = match &args.key {
         None => false,
         Some(key) => match restore(global, args, key, &from)? {
@@ -76,7 +77,14 @@ pub(crate) fn run(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
     if !from.is_dir() {
         return Err(no_directory(&from).into());
     }
-    let shown = attachments.attach(&from, &container, &args.path)?;
+    let shown = attachments
+        .attach(&from, &container, &args.path)
+        .inspect_err(|_| {
+            if restored && args.from.is_none() {
+                // Nobody would find it there; the error to tell is the one that led here.
+                let _ = unmount(&store, &from, false);
+            }
+        })?;
     output::say(&told(&shown));
     if let Some(key) = &args.key {
         output::say(&format!(

@@ -2,11 +2,12 @@
 
 mod prometheus;
 
-use cachefs::mounts::{How, Presence, Records, presence};
+use cachefs::mounts::{Attachment, Attachments, How, Presence, Records, presence};
 use cachefs::{Client, DaemonStats};
 use clap::Args;
 use serde::Serialize;
 
+use super::attach::named;
 use crate::args::{Format, Global};
 use crate::outputs::{dollars, estimate};
 use crate::{exit, output, setup};
@@ -31,11 +32,32 @@ struct Restored {
     layers: usize,
 }
 
+/// A directory that a container shows.
+#[derive(Debug, Serialize)]
+struct Attached {
+    container: String,
+    pid: u32,
+    path: String,
+    from: String,
+}
+
+impl From<Attachment> for Attached {
+    fn from(shown: Attachment) -> Self {
+        Self {
+            path: output::path(&shown.path),
+            from: output::path(&shown.from),
+            container: shown.container,
+            pid: shown.pid,
+        }
+    }
+}
+
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
 struct Printed {
     store: String,
     restored: Vec<Restored>,
+    attached: Vec<Attached>,
     daemon: Option<DaemonStats>,
     /// Of the daemon's requests, where a price is known for the remote that the options name.
     estimated_cost_usd: Option<f64>,
@@ -64,6 +86,7 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
             layers: record.layers.len(),
         });
     }
+    let attached = Attachments::new(&store).all()?.into_iter();
     let remote = setup::remote_spec(global, &store)?;
     let cost = daemon
         .as_ref()
@@ -72,6 +95,7 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
         estimated_cost_usd: cost,
         store: output::path(store.path()),
         restored,
+        attached: attached.map(Attached::from).collect(),
         daemon,
     };
     match global.format {
@@ -116,6 +140,14 @@ fn print(stats: &Printed) {
                 restores.exact, restores.partial, restores.missed
             ));
         }
+    }
+    for shown in &stats.attached {
+        output::print(&format!(
+            "attached {}  at {} in {}",
+            shown.from,
+            shown.path,
+            named(&shown.container, shown.pid)
+        ));
     }
     for restored in &stats.restored {
         output::print(&format!(

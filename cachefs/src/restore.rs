@@ -98,8 +98,17 @@ pub enum Outcome {
         /// What was written.
         report: CopyReport,
         /// Why it was not mounted, when that was left to us.
-        instead_of_mount: Option<String>,
+        instead_of_mount: Option<NoMount>,
     },
+}
+
+/// Why a cache was not mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoMount {
+    /// What stands in the way.
+    pub why: String,
+    /// What would help, where something is known to.
+    pub hint: Option<&'static str>,
 }
 
 /// What a restore did.
@@ -130,6 +139,7 @@ pub fn restore(
     let started = Instant::now();
     let path = target::prepare(&options.path, options.owner)?;
     let records = Records::new(store);
+    records.sweep();
     let mut notes = Vec::new();
     let mut report = match recover::recover(store, &records, &path, options, &mut notes)? {
         Some(report) => report,
@@ -246,7 +256,10 @@ fn fresh(
         }),
         Err(Error::Mount(error)) if options.mode == Mode::Auto && error.is_environment() => {
             records.remove(&path)?;
-            let why = crate::error::describe(&error);
+            let why = NoMount {
+                why: crate::error::describe(&error),
+                hint: error.hint(),
+            };
             copy(
                 store,
                 records,
@@ -330,7 +343,7 @@ fn copy(
     path: PathBuf,
     options: &RestoreOptions,
     found: Option<Restored>,
-    instead_of_mount: Option<String>,
+    instead_of_mount: Option<NoMount>,
     progress: &dyn Progress,
 ) -> Result<Report> {
     let asked_at = SaveId::now().micros;

@@ -11,8 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    auto, check, completions, config, daemon, delete, detect, diff, doctor, exec, explain, export,
-    gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes, stats, umount,
+    attach, auto, check, completions, config, daemon, delete, detach, detect, diff, doctor, exec,
+    explain, export, gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes,
+    stats, umount,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -122,6 +123,10 @@ pub(crate) enum Command {
     Auto(auto::AutoArgs),
     /// Restore, run a command, save if it succeeded, and unmount
     Exec(exec::ExecArgs),
+    /// Show a cache in a container that runs already
+    Attach(attach::AttachArgs),
+    /// Take what was attached away from a container
+    Detach(detach::DetachArgs),
     /// Unmount a restored path
     #[command(alias = "unmount")]
     Umount(umount::UmountArgs),

@@ -8,6 +8,7 @@ use cachefs_store::refs::{Key, LayerInfo, RefName, Scope};
 use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
+use super::attachments::Attachments;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 
@@ -66,7 +67,7 @@ pub struct Saved {
 }
 
 /// Paths need not be UTF-8, and JSON strings must be.
-mod path_bytes {
+pub(super) mod path_bytes {
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::path::{Path, PathBuf};
@@ -80,7 +81,10 @@ mod path_bytes {
         Bytes(Vec<u8>),
     }
 
-    pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::mounts) fn serialize<S: Serializer>(
+        path: &Path,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match path.to_str() {
             Some(text) => Form::Text(text.to_owned()),
             None => Form::Bytes(path.as_os_str().as_bytes().to_vec()),
@@ -88,7 +92,7 @@ mod path_bytes {
         .serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::mounts) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<PathBuf, D::Error> {
         Ok(match Form::deserialize(deserializer)? {
@@ -122,6 +126,16 @@ impl Records {
         }
     }
 
+    /// Where the folders are.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The mount namespace whose paths these are.
+    pub(super) fn namespace(&self) -> u64 {
+        self.namespace
+    }
+
     /// The folder that belongs to a path.
     pub fn folder(&self, path: &Path) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
@@ -152,6 +166,11 @@ impl Records {
     /// The overlay's own directory.
     pub fn work(&self, record: &Record) -> PathBuf {
         self.folder(&record.path).join("work")
+    }
+
+    /// What of these paths is shown in containers.
+    pub(super) fn attachments(&self) -> Attachments {
+        Attachments::beside(&self.root)
     }
 
     /// Reads the record of a path.

@@ -10,6 +10,7 @@ pub mod fdpass;
 pub mod filesystem;
 pub mod fuse_init;
 pub mod fuse_mount;
+pub mod graft;
 pub mod holders;
 pub mod kernel;
 pub mod lock;

@@ -86,6 +86,31 @@ pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> anyhow::Result<R
     Ok(spec)
 }
 
+/// The remote to save to.
+///
+/// That of a share may be a directory of the host. Where it is not to be seen, a save would make
+/// another one that nobody ever looks into.
+pub(crate) fn remote_to_save_to(global: &Global, store: &StoreDir) -> anyhow::Result<RemoteSpec> {
+    let spec = remote_spec(global, store)?;
+    let is_elsewhere = global.daemon.is_some()
+        && global.remote.remote.is_none()
+        && spec
+            .url
+            .strip_prefix("file://")
+            .is_some_and(|path| !Path::new(path).is_dir());
+    if is_elsewhere {
+        return Err(cachefs::Error::usage(
+            format!(
+                "{} is a directory of the host, not of this container",
+                spec.url
+            ),
+            "save on the host, or name a remote with --remote",
+        )
+        .into());
+    }
+    Ok(spec)
+}
+
 /// Opens the remote in this process, with a runtime to run its requests.
 pub(crate) fn remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemote)> {
     let store = store(global)?;

@@ -14,6 +14,8 @@ mod inside;
 #[cfg(test)]
 mod real_builds;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod users;

@@ -7,7 +7,9 @@ use cachefs_store::remote::{RemoteError, RemoteErrorKind, SpecError};
 use cachefs_store::{Error as StoreError, ErrorKind};
 use serde::{Deserialize, Serialize};
 
+use crate::containers::FindError;
 use crate::sys::fdpass::FrameError;
+use crate::sys::graft::GraftError;
 use crate::sys::mount_error::MountError;
 use crate::sys::spawn::SpawnError;
 use crate::sys::unmount::UnmountError;
@@ -56,6 +58,14 @@ pub enum Error {
     /// The daemon could not be started.
     #[error("the daemon could not be started")]
     Start(#[from] SpawnError),
+    /// Nobody listens at the socket of a share.
+    #[error("there is no daemon at {}", path.display())]
+    NoShare {
+        /// The socket.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
     /// The conversation with the daemon broke off.
     #[error("the daemon does not answer")]
     Conversation(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -65,6 +75,12 @@ pub enum Error {
     /// An unmount failed.
     #[error(transparent)]
     Unmount(#[from] UnmountError),
+    /// A directory could not be shown in a container, or taken away there.
+    #[error(transparent)]
+    Graft(#[from] GraftError),
+    /// A container was not found.
+    #[error(transparent)]
+    Find(#[from] FindError),
     /// A local file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -135,7 +151,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::Spec(_) | Self::Usage { .. } => ErrorKind::Usage,
+            Self::Spec(_) | Self::Find(_) | Self::Usage { .. } => ErrorKind::Usage,
             Self::Daemon(failure) => match failure.kind {
                 FailureKind::Usage => ErrorKind::Usage,
                 FailureKind::Backend => ErrorKind::Backend,
@@ -146,10 +162,12 @@ impl Error {
             },
             Self::TooLate { .. } => ErrorKind::Backend,
             Self::Start(_)
+            | Self::NoShare { .. }
             | Self::State { .. }
             | Self::Conversation(_)
             | Self::Mount(_)
             | Self::Unmount(_)
+            | Self::Graft(_)
             | Self::Io { .. } => ErrorKind::Local,
         }
     }
@@ -162,6 +180,8 @@ impl Error {
             Self::Daemon(failure) => failure.hint.clone(),
             Self::Mount(error) => error.hint().map(str::to_owned),
             Self::Unmount(error) => error.hint().map(str::to_owned),
+            Self::Graft(error) => error.hint().map(str::to_owned),
+            Self::Find(error) => Some(error.hint()),
             Self::Usage { hint, .. } => hint.clone(),
             Self::State { hint, .. } | Self::TooLate { hint, .. } => Some((*hint).to_owned()),
             Self::Io { source, path, .. } => match source.kind() {
@@ -171,6 +191,13 @@ impl Error {
                 )),
                 _ => io_hint(source),
             },
+            Self::NoShare { .. } => Some(
+                "share it on the host with `cachefs daemon share`, and mount the socket here"
+                    .to_owned(),
+            ),
+            Self::Start(SpawnError::Log { source, .. }) if io_hint(source).is_some() => {
+                io_hint(source)
+            }
             Self::Start(_) | Self::Conversation(_) => Some(
                 "see `daemon.log` in the store directory; `cachefs doctor` checks this machine"
                     .to_owned(),

@@ -26,6 +26,8 @@ pub struct ExportOptions {
     pub compression: Compression,
     /// What its names begin with.
     pub write: WriteOptions,
+    /// Whether the archive holds what could lend rights, too: see [`Stack::without_privileges`].
+    pub privileged: bool,
     /// How long one request to the remote may take.
     pub deadline: Option<Duration>,
 }
@@ -70,7 +72,10 @@ pub fn export(
     for layer in &opened {
         reader.describe(layer.packs()?);
     }
-    let stack = Stack::new(opened)?;
+    let mut stack = Stack::new(opened)?;
+    if !options.privileged {
+        stack = stack.without_privileges();
+    }
     let written = archive::compress(options.compression, begin()?, |out| {
         archive::write(
             &stack,

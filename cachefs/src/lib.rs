@@ -5,6 +5,7 @@
 //! [`daemon`], which is started when it is first needed; files are read, and mounts are made, in
 //! the command's own process, with its rights and in its mount namespace.
 
+pub mod containers;
 pub mod daemon;
 mod erofs;
 mod error;
@@ -15,6 +16,7 @@ pub mod paths;
 pub mod restore;
 mod rpc;
 pub mod save;
+pub mod shares;
 mod store_dir;
 pub mod sys;
 mod view;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::sys::lock::LockFile;
+use crate::sys::ownership::{make_private_dir, others_can_add};
 use crate::sys::spawn::DetachedCommand;
 
 /// The version of the directory's layout.
@@ -21,6 +22,8 @@ pub struct StoreDir {
     path: PathBuf,
     exe: PathBuf,
     cache_limit: u64,
+    /// The socket of a share of another store's daemon.
+    share: Option<PathBuf>,
 }
 
 impl StoreDir {
@@ -29,17 +32,26 @@ impl StoreDir {
     /// `exe` is the program whose `daemon run` is the daemon, and `cache_limit` the limit of the
     /// local cache of frames, in bytes, for this process and a daemon that it starts.
     pub fn open(path: &Path, exe: PathBuf, cache_limit: u64) -> Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(Error::io("create", path))?;
+        make_private_dir(path).map_err(Error::io("create", path))?;
         let path = path.canonicalize().map_err(Error::io("open", path))?;
+        if others_can_add(&path).map_err(Error::io("open", &path))? {
+            return Err(Error::usage(
+                format!(
+                    "any user can write to the store directory {}",
+                    path.display()
+                ),
+                format!(
+                    "see that nothing in it is foreign, then `chmod go-w {}`; or choose another \
+                     --store",
+                    path.display()
+                ),
+            ));
+        }
         let store = Self {
             path,
             exe,
             cache_limit,
+            share: None,
         };
         store.check_format()?;
         Ok(store)
@@ -72,6 +84,29 @@ impl StoreDir {
             }
             Err(error) => Err(Error::io("read", file)(error)),
         }
+    }
+
+    /// The same directory, with views served by another store's daemon through one of its shares.
+    #[must_use]
+    pub fn served_by(self, share: PathBuf) -> Self {
+        Self {
+            share: Some(share),
+            ..self
+        }
+    }
+
+    /// The same directory, served by its own daemon.
+    #[must_use]
+    pub fn with_own_daemon(self) -> Self {
+        Self {
+            share: None,
+            ..self
+        }
+    }
+
+    /// The socket of the share that views come from, if they come from one.
+    pub fn share(&self) -> Option<&Path> {
+        self.share.as_deref()
     }
 
     /// The directory.

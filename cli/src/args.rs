@@ -11,8 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    auto, check, completions, config, daemon, delete, detect, diff, doctor, exec, explain, export,
-    gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes, stats, umount,
+    attach, auto, check, completions, config, daemon, delete, detach, detect, diff, doctor, exec,
+    explain, export, gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes,
+    stats, umount,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -47,6 +48,9 @@ pub(crate) struct Global {
     /// Local store directory [default: /var/lib/cachefs for root, else $XDG_CACHE_HOME/cachefs]
     #[arg(long, global = true, value_name = "DIR", env = "CACHEFS_STORE")]
     pub(crate) store: Option<PathBuf>,
+    /// Socket of a share of another store's daemon, which restores then come through
+    #[arg(long, global = true, value_name = "PATH", env = "CACHEFS_DAEMON")]
+    pub(crate) daemon: Option<PathBuf>,
     /// Whose keys these are [default: in CI pr/N, tag/NAME or branch/NAME, else `default`]
     #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_SCOPE")]
     pub(crate) scope: Option<String>,
@@ -119,6 +123,10 @@ pub(crate) enum Command {
     Auto(auto::AutoArgs),
     /// Restore, run a command, save if it succeeded, and unmount
     Exec(exec::ExecArgs),
+    /// Show a cache in a container that runs already
+    Attach(attach::AttachArgs),
+    /// Take what was attached away from a container
+    Detach(detach::DetachArgs),
     /// Unmount a restored path
     #[command(alias = "unmount")]
     Umount(umount::UmountArgs),

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
-use cachefs::StoreDir;
 use cachefs::paths::{PathSet, Places};
+use cachefs::shares::Allowed;
+use cachefs::sys::namespace::in_initial_user_namespace;
+use cachefs::{Client, StoreDir};
 use cachefs_store::refs::{Key, RefName, Scope};
 use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, open};
 use tokio::runtime::Runtime;
@@ -15,13 +17,26 @@ use crate::args::Global;
 use crate::ci::{self, Ci, Scopes};
 use crate::keys;
 
+/// The store directory of root.
+const ROOTS_STORE: &str = "/var/lib/cachefs";
+
+/// Whether root is somebody who may write where root does. In a user namespace of an ordinary user
+/// (`unshare -Ur`) it is that user with another number, whose caches are at home.
+fn is_machines_root() -> bool {
+    let may_write = |path: &str| {
+        let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::access(path, wanted).is_ok()
+    };
+    in_initial_user_namespace() || may_write(ROOTS_STORE) || may_write("/var/lib")
+}
+
 /// The store directory that the options name.
 pub(crate) fn store_path(global: &Global) -> anyhow::Result<PathBuf> {
     if let Some(store) = &global.store {
         return Ok(std::path::absolute(store)?);
     }
-    if rustix::process::geteuid().is_root() {
-        return Ok(PathBuf::from("/var/lib/cachefs"));
+    if rustix::process::geteuid().is_root() && is_machines_root() {
+        return Ok(PathBuf::from(ROOTS_STORE));
     }
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -38,20 +53,62 @@ pub(crate) fn store_path(global: &Global) -> anyhow::Result<PathBuf> {
 /// Opens the store directory.
 pub(crate) fn store(global: &Global) -> anyhow::Result<StoreDir> {
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
-    Ok(StoreDir::open(
-        &store_path(global)?,
-        exe,
-        global.cache_limit,
-    )?)
+    let store = StoreDir::open(&store_path(global)?, exe, global.cache_limit)?;
+    Ok(match &global.daemon {
+        Some(share) => store.served_by(std::path::absolute(share)?),
+        None => store,
+    })
 }
 
-/// The remote that the options name; a directory in the store when they name none.
+/// What the share that the options name is for.
+fn allowed(global: &Global) -> anyhow::Result<Option<Allowed>> {
+    if global.daemon.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Client::connect(&store(global)?)?.allowed()?))
+}
+
+/// The remote that the options name; that of the share, or a directory in the store, when they name
+/// none.
 pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> anyhow::Result<RemoteSpec> {
+    if global.remote.remote.is_none()
+        && let Some(allowed) = allowed(global)?
+    {
+        return Ok(allowed.reached_with(std::env::vars_os().collect()));
+    }
     let url = match &global.remote.remote {
         Some(url) => url.clone(),
         None => store.embedded_remote()?,
     };
-    Ok(global.remote.spec(url, std::env::vars_os().collect()))
+    let spec = global.remote.spec(url, std::env::vars_os().collect());
+    // Before anything else: an address is printed, and written to the store.
+    spec.check_no_secrets().map_err(cachefs::Error::from)?;
+    Ok(spec)
+}
+
+/// The remote to save to.
+///
+/// That of a share may be a directory of the host. Where it is not to be seen, a save would make
+/// another one that nobody ever looks into.
+pub(crate) fn remote_to_save_to(global: &Global, store: &StoreDir) -> anyhow::Result<RemoteSpec> {
+    let spec = remote_spec(global, store)?;
+    let is_elsewhere = global.daemon.is_some()
+        && global.remote.remote.is_none()
+        && spec
+            .url
+            .strip_prefix("file://")
+            .is_some_and(|path| !Path::new(path).is_dir());
+    if is_elsewhere {
+        return Err(cachefs::Error::usage(
+            format!(
+                "{} is a directory of the host, not of this container",
+                spec.url
+            ),
+            "save on the host, or name a remote with --remote",
+        )
+        .into());
+    }
+    Ok(spec)
 }
 
 /// Opens the remote in this process, with a runtime to run its requests.
@@ -77,7 +134,19 @@ pub(crate) fn scope(global: &Global) -> anyhow::Result<Scope> {
 pub(crate) fn scopes(global: &Global) -> anyhow::Result<Scopes> {
     Ok(match &global.scope {
         Some(name) => Scopes::only(scope_named(name)?),
+        None if global.daemon.is_some() => scopes_of_share(global)?,
         None => Scopes::of_build(&Ci::new(&ci::environment()), &workspace()?),
+    })
+}
+
+/// The scopes of the share that the options name.
+fn scopes_of_share(global: &Global) -> anyhow::Result<Scopes> {
+    let scopes = allowed(global)?.map(|allowed| allowed.scopes);
+    let mut scopes = scopes.unwrap_or_default().into_iter();
+    let own = scopes.next().context("the daemon's share has no scope")?;
+    Ok(Scopes {
+        own,
+        fallback: scopes.collect(),
     })
 }
 

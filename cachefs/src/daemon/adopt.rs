@@ -1,11 +1,16 @@
-//! Going on with the mounts of a worker that is gone.
+//! Going on with the mounts and shares of a worker that is gone.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::held::{Held, Item, view_of_name};
+use super::shared;
 use super::state::State;
-use crate::error::describe;
+use crate::error::{Error, describe};
+use crate::rpc::Open;
+use crate::sys::fuse_init::FuseInit;
+use crate::view::Form;
 
 /// How long a mount may take until it can be served again: its remote may be away just now. Its
 /// readers wait; after this they are told that the mount is dead.
@@ -15,12 +20,22 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Goes on with what was held, in a thread of its own.
 pub(super) fn adopt(state: &Arc<State>, held: Held) {
-    let Some(number) = view_of_name(&held.name) else {
-        return give_up(state, held, "it is nothing that this version knows");
-    };
-    let item = match serde_json::from_str(&held.item) {
-        Ok(item) => item,
-        Err(error) => return give_up(state, held, &error.to_string()),
+    let (number, mount) = match (view_of_name(&held.name), serde_json::from_str(&held.item)) {
+        (_, Ok(Item::Share(description))) => {
+            let listener = held.fd.as_fd().try_clone_to_owned();
+            let adopted = listener
+                .map_err(Error::io("take over", &description.path))
+                .and_then(|listener| shared::adopt(state, *description, listener));
+            if let Err(error) = adopted {
+                give_up(state, held, &describe(&error));
+            }
+            return;
+        }
+        (Some(number), Ok(Item::Mount { open, form, init })) => (number, (open, form, init)),
+        (None, Ok(Item::Mount { .. })) => {
+            return give_up(state, held, "it is nothing that this version knows");
+        }
+        (_, Err(error)) => return give_up(state, held, &error.to_string()),
     };
     state.expect(number);
     // The daemon must not end for want of views meanwhile.
@@ -29,7 +44,7 @@ pub(super) fn adopt(state: &Arc<State>, held: Held) {
     let thread = std::thread::Builder::new()
         .name("adopt".to_owned())
         .spawn(move || {
-            go_on(&adopting, number, item, held);
+            go_on(&adopting, number, mount, held);
             adopting.arrived();
             adopting.activity.disconnected();
         });
@@ -40,12 +55,12 @@ pub(super) fn adopt(state: &Arc<State>, held: Held) {
     }
 }
 
-fn go_on(state: &Arc<State>, number: u64, item: Item, held: Held) {
-    let Item::Mount {
-        mut open,
-        form,
-        init,
-    } = item;
+fn go_on(
+    state: &Arc<State>,
+    number: u64,
+    (mut open, form, init): (Open, Form, FuseInit),
+    held: Held,
+) {
     // What was read before is not known any more, and half of it is no help to later jobs.
     open.trace = false;
     open.form = form;

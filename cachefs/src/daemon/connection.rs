@@ -3,31 +3,36 @@
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use cachefs_store::id::StackId;
 use cachefs_store::index::ChunkIndex;
 use cachefs_store::pack::{PackRef, Trailer};
 
 use super::idle::End;
+use super::shared;
 use super::state::State;
 use crate::error::{Error, Failure, Result};
-use crate::rpc::{Answer, Envelope, Reply, Request, decode_ids, encode_indexed};
+use crate::rpc::{Answer, Envelope, Reply, Request, Restored, decode_ids, encode_indexed};
+use crate::shares::Gate;
 use crate::sys::fdpass::{self, Frame};
+use crate::sys::fuse_mount::is_fuse_device;
 use crate::sys::socket;
 
 /// Answers a client until it hangs up.
-pub(super) fn spawn(state: Arc<State>, socket: UnixStream) {
+pub(super) fn spawn(state: Arc<State>, gate: Gate, socket: UnixStream) {
     state.activity.connected();
     let running = Arc::clone(&state);
     let thread = std::thread::Builder::new()
         .name("client".to_owned())
         .spawn(move || {
             let mut unserved = Vec::new();
-            if let Err(error) = converse(&running, &socket, &mut unserved) {
+            if let Err(error) = converse(&running, &gate, &socket, &mut unserved) {
                 tracing::debug!("a client's connection ended: {error}");
             }
             // A client that died before it mounted a view will not come back for it.
             for view in unserved {
                 running.close(view);
             }
+            drop(gate);
             running.activity.disconnected();
         });
     if let Err(error) = thread {
@@ -36,18 +41,22 @@ pub(super) fn spawn(state: Arc<State>, socket: UnixStream) {
     }
 }
 
-fn converse(state: &Arc<State>, socket: &UnixStream, unserved: &mut Vec<u64>) -> Result<()> {
+fn converse(
+    state: &Arc<State>,
+    gate: &Gate,
+    socket: &UnixStream,
+    unserved: &mut Vec<u64>,
+) -> Result<()> {
     let peer = socket::peer_credentials(socket).map_err(Error::io("identify", "the client"))?;
-    let allowed = peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw();
-    while let Some(frame) = fdpass::recv(socket)? {
-        let answer = if allowed {
-            answer(state, frame, unserved)
-        } else {
-            Err(Error::usage(
-                "this store belongs to another user",
-                "use a store directory of your own with --store",
-            ))
-        };
+    let max_payload = if gate.takes_payload() {
+        fdpass::MAX_PAYLOAD
+    } else {
+        0
+    };
+    while let Some(frame) = fdpass::recv_at_most(socket, max_payload)? {
+        let answer = gate
+            .welcome(&peer)
+            .and_then(|()| answer(state, gate, frame, unserved));
         let (answer, payload) = match answer {
             Ok((reply, payload)) => (Answer::Ok(reply), payload),
             Err(error) => (Answer::Failed(Failure::from(&error)), Vec::new()),
@@ -57,7 +66,10 @@ fn converse(state: &Arc<State>, socket: &UnixStream, unserved: &mut Vec<u64>) ->
         let sent = fdpass::send(socket, &header, &payload, &[]);
         // The answer goes out first: the process ends as soon as it is told to.
         match answer {
-            Answer::Ok(Reply::Ending) => state.activity.end(End::Daemon),
+            Answer::Ok(Reply::Ending) => {
+                state.shares.close_all();
+                state.activity.end(End::Daemon);
+            }
             Answer::Ok(Reply::Upgrading { .. }) => state.activity.end(End::Upgrade),
             _ => {}
         }
@@ -69,6 +81,7 @@ fn converse(state: &Arc<State>, socket: &UnixStream, unserved: &mut Vec<u64>) ->
 /// `unserved` lists the views that this client has opened and not yet had served.
 fn answer(
     state: &Arc<State>,
+    gate: &Gate,
     mut frame: Frame,
     unserved: &mut Vec<u64>,
 ) -> Result<(Reply, Vec<u8>)> {
@@ -85,10 +98,17 @@ fn answer(
             "have the daemon go on as this version with `cachefs daemon upgrade`",
         ));
     }
-    let reply = match envelope.request {
+    let request = gate.admit(envelope.request, unserved, |view| state.has_view(view))?;
+    let reply = match request {
         Request::Restore(restore) => {
             let restored = state.restore(&restore)?;
             unserved.extend(restored.view.map(|view| view.view));
+            if let Some(view) = &restored.view {
+                gate.gave(view);
+                if let Some(share) = gate.gave_stack(stack(&restored)) {
+                    shared::keep(state, share);
+                }
+            }
             let payload =
                 serde_json::to_vec(&restored).map_err(|error| Error::Conversation(error.into()))?;
             return Ok((Reply::Restored, payload));
@@ -101,6 +121,7 @@ fn answer(
         Request::Open(open) => {
             let view = state.open(open)?;
             unserved.push(view.view);
+            gate.gave(&view);
             Reply::Opened(view)
         }
         Request::Serve { view, form } => {
@@ -108,6 +129,12 @@ fn answer(
                 .fds
                 .pop()
                 .ok_or_else(|| Error::Conversation("no descriptor came with the request".into()))?;
+            // What is written to it is written with the daemon's rights.
+            if !is_fuse_device(&fuse) {
+                return Err(Error::Conversation(
+                    "the descriptor is none of /dev/fuse".into(),
+                ));
+            }
             state.serve(view, form, fuse)?;
             unserved.retain(|unserved| *unserved != view);
             Reply::Done
@@ -159,6 +186,24 @@ fn answer(
             };
             return Ok((Reply::Reads, payload));
         }
+        Request::Allowed => Reply::Allowed(Box::new(gate.allowed()?)),
+        Request::Share(description) => {
+            let listener = frame
+                .fds
+                .pop()
+                .ok_or_else(|| Error::Conversation("no socket came with the request".into()))?;
+            shared::open(state, *description, listener)?;
+            Reply::Done
+        }
+        Request::Unshare { path } => {
+            shared::close(state, &path)?;
+            Reply::Done
+        }
+        Request::Shares => {
+            let payload = serde_json::to_vec(&state.shares.list())
+                .map_err(|error| Error::Conversation(error.into()))?;
+            return Ok((Reply::Shares, payload));
+        }
         Request::Stats => Reply::Stats(Box::new(state.stats())),
         Request::Stop { force } => {
             state.may_stop(force)?;
@@ -172,4 +217,8 @@ fn answer(
         }
     };
     Ok((reply, Vec::new()))
+}
+
+fn stack(restored: &Restored) -> StackId {
+    StackId::of(restored.layers.iter().map(|layer| &layer.id))
 }

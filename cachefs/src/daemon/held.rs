@@ -1,17 +1,19 @@
 //! What outlives a worker.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::rpc::Open;
+use crate::shares::ShareDescription;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::Form;
 
 /// A descriptor that the supervisor keeps open, and what a worker must know to go on with it.
 #[derive(Debug)]
 pub(super) struct Held {
-    /// Names it; the number of a view, see [`name_of_view`].
+    /// Names it: see [`name_of_view`] and [`name_of_share`].
     pub(super) name: String,
     /// An [`Item`] as JSON, which the supervisor passes on unread: it may be older than the worker.
     pub(super) item: String,
@@ -31,6 +33,13 @@ pub(super) enum Item {
         /// How it began.
         init: FuseInit,
     },
+    /// The listening socket of a share.
+    Share(Box<ShareDescription>),
+}
+
+/// Under which name the socket of a share is held.
+pub(super) fn name_of_share(path: &Path) -> String {
+    format!("share/{}", path.display())
 }
 
 /// Under which name the descriptor of a view is held.

@@ -19,7 +19,8 @@ use crate::sys::fdpass;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
 pub(super) enum Order {
-    /// Keep the descriptor that comes along, and the payload, an [`Item`], for the next worker.
+    /// Keep the descriptor that comes along, and the payload, an [`Item`], for the next worker; in
+    /// the place of what has the same name.
     Hold { name: String },
     /// Close a descriptor and forget about it.
     Release { name: String },

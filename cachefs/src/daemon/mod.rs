@@ -12,6 +12,7 @@ mod held;
 mod idle;
 mod keeper;
 mod remotes;
+mod shared;
 mod state;
 mod supervisor;
 mod traces;

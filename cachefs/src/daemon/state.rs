@@ -1,6 +1,6 @@
 //! What all connections of a daemon share, and the work behind the requests.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::paths::PathSet;
 use crate::restore::find_parts;
 use crate::rpc::{DaemonStats, Find, Open, OpenedView, Prefetch, Restore, RestoreCounts, Restored};
+use crate::shares::Shares;
 use crate::store_dir::StoreDir;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::{self, Form, ReadReport, Reads, View};
@@ -45,6 +46,7 @@ pub(super) struct State {
     index: OnceLock<Arc<Index>>,
     opening: Mutex<()>,
     restores: Mutex<RestoreCounts>,
+    pub(super) shares: Shares,
     pub(super) activity: Activity,
     keeper: Keeper,
     /// How many workers there were before this one.
@@ -74,6 +76,7 @@ impl State {
             index: OnceLock::new(),
             opening: Mutex::new(()),
             restores: Mutex::default(),
+            shares: Shares::default(),
             activity: Activity::default(),
             keeper,
             restarts,
@@ -120,7 +123,10 @@ impl State {
             } else {
                 // What earlier jobs read is fetched beside the layers, and not waited for.
                 let trace = traces::fetch(&remote.reader, &layers, restore.prefetch);
-                Some((self.stack(&counted, &layers).await?, trace))
+                Some((
+                    self.stack(&counted, &layers, restore.privileged).await?,
+                    trace,
+                ))
             };
             Ok::<_, Error>((matched, layers, stack))
         })?;
@@ -132,6 +138,8 @@ impl State {
                 prefetch: restore.prefetch,
                 form: restore.form,
                 trace: restore.trace,
+                privileged: restore.privileged,
+                owner: restore.owner,
             };
             self.open_view(self.views.number(), &remote, stack, trace, open)
         });
@@ -175,13 +183,23 @@ impl State {
             .get(&open.remote, open.deadline_ms, &self.cache)?;
         let (stack, trace) = self.runtime.block_on(async {
             let trace = traces::fetch(&remote.reader, &open.layers, open.prefetch);
-            Ok::<_, Error>((self.stack(&remote.open.remote, &open.layers).await?, trace))
+            let stack = self.stack(&remote.open.remote, &open.layers, open.privileged);
+            Ok::<_, Error>((stack.await?, trace))
         })?;
         Ok(self.open_view(number, &remote, stack, trace, open))
     }
 
-    async fn stack(&self, remote: &DynRemote, layers: &[LayerInfo]) -> Result<Stack> {
-        Ok(Stack::new(self.layers.open(remote, layers).await?)?)
+    async fn stack(
+        &self,
+        remote: &DynRemote,
+        layers: &[LayerInfo],
+        privileged: bool,
+    ) -> Result<Stack> {
+        let stack = Stack::new(self.layers.open(remote, layers).await?)?;
+        Ok(match privileged {
+            true => stack,
+            false => stack.without_privileges(),
+        })
     }
 
     fn open_view(
@@ -192,6 +210,7 @@ impl State {
         trace: Fetching,
         open: Open,
     ) -> OpenedView {
+        let stack = stack.shown_as(open.owner);
         // What lies on a local disk is at hand whatever the order.
         let is_noted = open.trace && remote.reader.remote().local_dir().is_none();
         let view = View {
@@ -301,6 +320,12 @@ impl State {
         self.waiting.fetch_sub(1, Relaxed);
     }
 
+    /// Has the supervisor keep a descriptor for the next worker, in the place of what it has by that
+    /// name.
+    pub(super) fn hold(&self, name: String, item: &Item, fd: BorrowedFd<'_>) -> Result<()> {
+        self.keeper.hold(name, item, fd)
+    }
+
     /// Has the supervisor close a descriptor.
     pub(super) fn let_go(&self, name: String) {
         if let Err(error) = self.keeper.release(name) {
@@ -314,6 +339,11 @@ impl State {
     /// Has another program go on when this worker ends.
     pub(super) fn upgrade(&self, exe: std::path::PathBuf) -> Result<()> {
         self.keeper.upgrade(exe)
+    }
+
+    /// Whether a view is open.
+    pub(super) fn has_view(&self, number: u64) -> bool {
+        self.views.get(number).is_some()
     }
 
     /// Forgets a view, and publishes what was read of it.

@@ -149,7 +149,10 @@ fn obey(
 ) {
     match order {
         Order::Hold { name } => match (String::from_utf8(frame.payload), frame.fds.pop()) {
-            (Ok(item), Some(fd)) => held.push(Held { name, item, fd }),
+            (Ok(item), Some(fd)) => {
+                held.retain(|held| held.name != name);
+                held.push(Held { name, item, fd });
+            }
             _ => tracing::error!("nothing came with {name}: it will not outlive the worker"),
         },
         Order::Release { name } => held.retain(|held| held.name != name),

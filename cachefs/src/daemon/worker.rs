@@ -11,6 +11,7 @@ use super::state::State;
 use super::supervisor::{Seat, UPGRADE};
 use super::{DaemonOptions, adopt};
 use crate::error::{Error, Result};
+use crate::shares::Gate;
 use crate::store_dir::StoreDir;
 
 /// Serves clients and mounts until told to stop or idle. Returns the exit code.
@@ -70,7 +71,7 @@ fn accept(state: &Arc<State>, listener: UnixListener) -> Result<()> {
         .name("accept".to_owned())
         .spawn(move || {
             for socket in listener.incoming().flatten() {
-                connection::spawn(Arc::clone(&state), socket);
+                connection::spawn(Arc::clone(&state), Gate::Owner, socket);
             }
         })
         .map_err(Error::io("start", "the daemon's threads"))?;

@@ -22,6 +22,10 @@ pub(super) const FILES: u64 = 1 << 24;
 /// Number of addresses.
 pub(super) const BLOCKS: u64 = u32::MAX as u64;
 
+/// Room is made for at most so many entries before they are seen: what a layer says of itself need
+/// not be true.
+const ROOM: u64 = 1 << 20;
+
 /// Where the root's inode is: right behind the superblock.
 const ROOT_OFFSET: usize = SUPERBLOCK + size_of::<Superblock>();
 
@@ -127,14 +131,15 @@ impl<'a> Builder<'a> {
             .layers()
             .iter()
             .map(|layer| layer.summary().entries)
-            .sum();
+            .fold(0, u64::saturating_add);
         let root = (ROOT_OFFSET / SLOT) as u16;
-        let superblock = Superblock::new(root, entries + 1, BLOCKS as u32, uuid);
+        let superblock = Superblock::new(root, entries.saturating_add(1), BLOCKS as u32, uuid);
         let mut out = Built {
             end: FILES,
             ..Built::default()
         };
-        out.inodes.reserve((entries as usize + 64) * (INODE + 16));
+        let room = entries.min(ROOM) as usize;
+        out.inodes.reserve((room + 64) * (INODE + 16));
         out.inodes.resize(SUPERBLOCK, 0);
         out.inodes.extend_from_slice(superblock.as_bytes());
         Self {
@@ -142,7 +147,7 @@ impl<'a> Builder<'a> {
             xattrs: stack.has_xattrs(),
             out,
             heap: Vec::new(),
-            names: Vec::with_capacity(entries as usize + 1),
+            names: Vec::with_capacity(room + 1),
             listed: Vec::new(),
             pending: Vec::new(),
             linked: HashMap::new(),

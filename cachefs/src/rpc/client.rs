@@ -1,17 +1,20 @@
 //! The client's end of the socket; starts the daemon when there is none.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cachefs_store::id::StackId;
 use cachefs_store::refs::Found;
+use cachefs_store::remote::RemoteSpec;
 
 use super::message::{
     Answer, Call, DaemonStats, Envelope, Find, Open, OpenedView, Reply, Request, Restore, Restored,
 };
 use crate::error::{Error, Result};
+use crate::shares::{Allowed, ShareDescription, ShareInfo};
 use crate::store_dir::StoreDir;
 use crate::sys::fdpass::{self, Frame};
 use crate::sys::{socket, spawn};
@@ -30,24 +33,55 @@ pub struct Client {
     /// Where to connect again when the daemon hangs up: it was about to end when this connection
     /// came, or its worker was killed and there is another one.
     again: Option<StoreDir>,
+    /// Whether the daemon is another store's, which has credentials of its own.
+    is_guest: bool,
 }
 
 impl Client {
     /// Connects to a daemon that is running; `None` when there is none.
     pub fn connect_running(store: &StoreDir) -> Result<Option<Self>> {
         use std::io::ErrorKind::{ConnectionRefused, NotFound};
+        if let Some(share) = store.share() {
+            return Self::connect_share(share).map(Some);
+        }
         match socket::connect(&store.socket()) {
-            Ok(socket) => Ok(Some(Self {
-                socket,
-                again: None,
-            })),
+            Ok(socket) => {
+                check_server(store, &socket)?;
+                Ok(Some(Self {
+                    socket,
+                    again: None,
+                    is_guest: false,
+                }))
+            }
             Err(error) if matches!(error.kind(), NotFound | ConnectionRefused) => Ok(None),
             Err(error) => Err(Error::io("connect to", store.socket())(error)),
         }
     }
 
+    /// Connects to a share of another store's daemon.
+    fn connect_share(share: &Path) -> Result<Self> {
+        match socket::connect(share) {
+            Ok(socket) => Ok(Self {
+                socket,
+                again: None,
+                is_guest: true,
+            }),
+            Err(source) => Err(Error::NoShare {
+                path: share.to_owned(),
+                source,
+            }),
+        }
+    }
+
     /// Connects to the store's daemon and starts it first if need be.
     pub fn connect(store: &StoreDir) -> Result<Self> {
+        if let Some(share) = store.share() {
+            let again = Some(store.clone());
+            return Ok(Self {
+                again,
+                ..Self::connect_share(share)?
+            });
+        }
         let started = Instant::now();
         loop {
             if let Some(client) = Self::connect_running(store)? {
@@ -118,8 +152,23 @@ impl Client {
         Error::Conversation(format!("it answered something else: {reply:?}").into())
     }
 
+    /// The remote as it is told to the daemon: credentials are no business of another's.
+    fn told(&self, remote: RemoteSpec) -> RemoteSpec {
+        match self.is_guest {
+            true => RemoteSpec {
+                url: remote.url,
+                ..RemoteSpec::default()
+            },
+            false => remote,
+        }
+    }
+
     /// Finds a stack and makes a view of it.
     pub(crate) fn restore(&mut self, restore: Restore) -> Result<Restored> {
+        let restore = Restore {
+            remote: self.told(restore.remote),
+            ..restore
+        };
         let call = Call {
             request: Request::Restore(restore),
             payload: &[],
@@ -135,6 +184,10 @@ impl Client {
 
     /// Finds the keys that hold parts of a cache of several paths.
     pub(crate) fn find(&mut self, find: Find) -> Result<Vec<Option<Found>>> {
+        let find = Find {
+            remote: self.told(find.remote),
+            ..find
+        };
         let call = Call {
             request: Request::Find(find),
             payload: &[],
@@ -150,6 +203,10 @@ impl Client {
 
     /// Makes a view of a stack that is known.
     pub(crate) fn open(&mut self, open: Open) -> Result<OpenedView> {
+        let open = Open {
+            remote: self.told(open.remote),
+            ..open
+        };
         match self.ask(Request::Open(open))? {
             Reply::Opened(view) => Ok(view),
             other => Err(Self::unexpected(&other)),
@@ -176,6 +233,10 @@ impl Client {
 
     /// Publishes what was read of a stack as the trace of the one that was saved from it.
     pub(crate) fn publish_trace(&mut self, from: StackId, to: StackId) -> Result<()> {
+        if self.is_guest {
+            // The daemon does so by itself when a mount ends.
+            return Ok(());
+        }
         self.ask(Request::PublishTrace { from, to }).map(drop)
     }
 
@@ -212,8 +273,73 @@ impl Client {
         }
     }
 
+    /// What this socket is for, when it is one of a share.
+    pub fn allowed(&mut self) -> Result<Allowed> {
+        match self.ask(Request::Allowed)? {
+            Reply::Allowed(allowed) => Ok(*allowed),
+            other => Err(Self::unexpected(&other)),
+        }
+    }
+
+    /// Opens a share on a listening socket.
+    pub(crate) fn share(
+        &mut self,
+        description: ShareDescription,
+        listener: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let call = Call {
+            request: Request::Share(Box::new(description)),
+            payload: &[],
+            fd: Some(listener),
+        };
+        match self.call(call)? {
+            (Reply::Done, _) => Ok(()),
+            (other, _) => Err(Self::unexpected(&other)),
+        }
+    }
+
+    /// Ends a share.
+    pub fn unshare(&mut self, path: PathBuf) -> Result<()> {
+        self.ask(Request::Unshare { path }).map(drop)
+    }
+
+    /// The shares of the daemon.
+    pub fn shares(&mut self) -> Result<Vec<ShareInfo>> {
+        let call = Call {
+            request: Request::Shares,
+            payload: &[],
+            fd: None,
+        };
+        match self.call(call)? {
+            (Reply::Shares, payload) => {
+                serde_json::from_slice(&payload).map_err(|error| Error::Conversation(error.into()))
+            }
+            (other, _) => Err(Self::unexpected(&other)),
+        }
+    }
+
     /// Ends the daemon.
     pub fn stop(&mut self, force: bool) -> Result<()> {
         self.ask(Request::Stop { force }).map(drop)
+    }
+}
+
+/// Requests hold credentials: they go to this user, root, or the owner of the store.
+fn check_server(store: &StoreDir, socket: &UnixStream) -> Result<()> {
+    let server = socket::peer_credentials(socket).map_err(Error::io("identify", store.socket()))?;
+    let owner = std::fs::metadata(store.path())
+        .map_err(Error::io("open", store.path()))?
+        .uid();
+    let own = rustix::process::geteuid().as_raw();
+    match [0, own, owner].contains(&server.uid) {
+        true => Ok(()),
+        false => Err(Error::State {
+            message: format!(
+                "user {} listens at {}, who does not own the store",
+                server.uid,
+                store.socket().display()
+            ),
+            hint: "choose another --store, or find out how that came to be",
+        }),
     }
 }

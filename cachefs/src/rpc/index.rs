@@ -90,6 +90,8 @@ pub(crate) struct IndexOverSocket {
 impl IndexOverSocket {
     /// Connects, so that the daemon is there before many threads want it at once.
     pub(crate) fn connect(store: StoreDir) -> Result<Self> {
+        // No share lets anyone ask what other repositories hold.
+        let store = store.with_own_daemon();
         let first = Client::connect(&store)?;
         Ok(Self {
             store,

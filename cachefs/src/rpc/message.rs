@@ -6,10 +6,12 @@ use cachefs_store::id::{PackId, RepoId, StackId};
 use cachefs_store::local::ReadStats;
 use cachefs_store::refs::{LayerInfo, Resolved, Wanted};
 use cachefs_store::remote::{RemoteSpec, Traffic};
+use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::paths::Places;
+use crate::shares::{Allowed, ShareDescription};
 use crate::view::Form;
 
 /// What is fetched before it is asked for.
@@ -42,6 +44,10 @@ pub(crate) struct Restore {
     pub(crate) form: Form,
     /// Whether what is read is noted and published for later jobs.
     pub(crate) trace: bool,
+    /// Whether the view shows what could lend rights.
+    pub(crate) privileged: bool,
+    /// Whom everything is to be shown to belong to, if not to whom it was saved from.
+    pub(crate) owner: Option<Owner>,
 }
 
 /// A request to find the keys that hold parts of a cache of several paths.
@@ -74,6 +80,10 @@ pub(crate) struct Open {
     pub(crate) form: Form,
     /// Whether what is read is noted and published for later jobs.
     pub(crate) trace: bool,
+    /// Whether the view shows what could lend rights.
+    pub(crate) privileged: bool,
+    /// Whom everything is to be shown to belong to, if not to whom it was saved from.
+    pub(crate) owner: Option<Owner>,
 }
 
 /// What was found.
@@ -197,6 +207,16 @@ pub(crate) enum Request {
         from: StackId,
         to: StackId,
     },
+    /// What this socket is for, where it is one of a share.
+    Allowed,
+    /// Opens a share on the listening socket that comes with the message.
+    Share(Box<ShareDescription>),
+    /// Ends a share.
+    Unshare {
+        path: PathBuf,
+    },
+    /// What is shared.
+    Shares,
     Stats,
     /// What was read of a stack.
     Reads {
@@ -225,11 +245,16 @@ impl Request {
             | Self::Insert { .. }
             | Self::RemovePack { .. }
             | Self::PublishTrace { .. }
+            | Self::Allowed
+            | Self::Shares
             | Self::Stats
             | Self::Reads { .. } => true,
-            Self::Serve { .. } | Self::Close { .. } | Self::Stop { .. } | Self::Upgrade { .. } => {
-                false
-            }
+            Self::Serve { .. }
+            | Self::Close { .. }
+            | Self::Share(_)
+            | Self::Unshare { .. }
+            | Self::Stop { .. }
+            | Self::Upgrade { .. } => false,
         }
     }
 }
@@ -260,6 +285,9 @@ pub(crate) enum Reply {
         found: bool,
     },
     Stats(Box<DaemonStats>),
+    Allowed(Box<Allowed>),
+    /// Payload: a list of [`ShareInfo`](crate::shares::ShareInfo) as JSON.
+    Shares,
     /// Payload: a [`ReadReport`](crate::ReadReport) as JSON; none when no view shows the stack.
     Reads,
 }

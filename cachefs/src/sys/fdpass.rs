@@ -137,6 +137,14 @@ pub fn send(
 /// # Errors
 /// [`FrameError`].
 pub fn recv(socket: &UnixStream) -> Result<Option<Frame>, FrameError> {
+    recv_at_most(socket, MAX_PAYLOAD)
+}
+
+/// As [`recv`], from a peer that has no business to send a payload larger than this.
+///
+/// # Errors
+/// [`FrameError`].
+pub fn recv_at_most(socket: &UnixStream, max_payload: usize) -> Result<Option<Frame>, FrameError> {
     let mut prefix = [0u8; PREFIX];
     let mut filled = 0;
     let mut fds = Vec::new();
@@ -152,6 +160,7 @@ pub fn recv(socket: &UnixStream) -> Result<Option<Frame>, FrameError> {
         filled += received;
     }
     let (header_length, payload_length) = decode_prefix(prefix)?;
+    bounded("payload", payload_length, max_payload)?;
     // A plain read drops descriptors that come with later bytes, where none are allowed.
     let header = read_exactly(socket, header_length)?;
     let payload = read_exactly(socket, payload_length)?;

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{getegid, geteuid};
@@ -20,6 +20,9 @@ pub const FUSE_TYPE: &str = "fuse.cachefs";
 
 /// The character device through which FUSE requests arrive.
 pub const FUSE_DEVICE: &str = "/dev/fuse";
+/// Its numbers, which are the same on every Linux.
+const MISC_MAJOR: u32 = 10;
+const FUSE_MINOR: u32 = 229;
 
 /// How a FUSE filesystem is mounted.
 #[derive(Debug, Clone)]
@@ -47,6 +50,14 @@ impl Default for FuseMountOptions {
             max_read: None,
         }
     }
+}
+
+/// Whether a descriptor is one of `/dev/fuse`.
+pub fn is_fuse_device(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == rustix::fs::makedev(MISC_MAJOR, FUSE_MINOR)
+    })
 }
 
 /// Opens `/dev/fuse` (close-on-exec).

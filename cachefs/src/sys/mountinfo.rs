@@ -27,6 +27,10 @@ pub struct MountEntry {
     pub source: OsString,
     /// Whether this mount refuses writes.
     pub read_only: bool,
+    /// The group of mounts that get what is mounted here, and give what is mounted there.
+    pub shared: Option<u64>,
+    /// The group of mounts from which this one gets what is mounted there, and gives nothing.
+    pub master: Option<u64>,
     /// The filesystem's options, undecoded: an escaped comma must not split a value.
     options: Vec<u8>,
 }
@@ -120,6 +124,11 @@ impl MountTable {
         stacked().rfind(|entry| !stacked().any(|above| above.parent == entry.id))
     }
 
+    /// The mount that a path lies on; the path must be as for [`MountTable::topmost_at`].
+    pub fn covering(&self, path: &Path) -> Option<&MountEntry> {
+        path.ancestors().find_map(|above| self.topmost_at(above))
+    }
+
     /// All mounts at exactly this path, the topmost first.
     pub fn stack_at(&self, mount_point: &Path) -> Vec<&MountEntry> {
         let mut stack = Vec::new();
@@ -157,7 +166,17 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
         .next()?
         .split(|&byte| byte == b',')
         .any(|option| option == b"ro");
-    fields.by_ref().find(|&field| field == b"-")?;
+    let (mut shared, mut master) = (None, None);
+    loop {
+        match fields.next()? {
+            b"-" => break,
+            field => {
+                let group = |name: &[u8]| field.strip_prefix(name).and_then(number);
+                shared = shared.or(group(b"shared:"));
+                master = master.or(group(b"master:"));
+            }
+        }
+    }
     let fs_type = unescape(fields.next()?);
     // Some filesystems show an empty source: two spaces in a row, and so an empty field.
     let source = unescape(fields.next()?);
@@ -171,6 +190,8 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
         fs_type,
         source,
         read_only,
+        shared,
+        master,
         options,
     })
 }
@@ -246,6 +267,15 @@ mod tests {
             .collect();
         assert_eq!(stack, [33, 32, 31]);
         assert!(table.topmost_at(Path::new("/mnt")).is_none());
+        let covering = |path: &str| table.covering(Path::new(path)).unwrap().id;
+        assert_eq!((covering("/m/n/o"), covering("/mnt")), (33, 21));
+        let groups = |number: usize| {
+            (
+                table.entries()[number].shared,
+                table.entries()[number].master,
+            )
+        };
+        assert_eq!((groups(0), groups(3)), ((Some(1), None), (None, Some(3))));
         assert_eq!(table.children(21).count(), 2);
     }
 

@@ -62,7 +62,10 @@ pub(super) fn read(view: &SharedView, runtime: &Handle, plan: read::Plan, reply:
                 runtime.spawn(async move {
                     match plan.read(&view).await {
                         Ok(bytes) => reply.data(&bytes),
-                        Err(error) => reply.error(errno("read", &error)),
+                        Err(error) => {
+                            let what = format!("a read from {}", view.reader.remote().url());
+                            reply.error(errno(&what, &error));
+                        }
                     }
                 });
             }
@@ -73,7 +76,12 @@ pub(super) fn read(view: &SharedView, runtime: &Handle, plan: read::Plan, reply:
 
 pub(super) fn statfs(view: &View, reply: ReplyStatfs) {
     let layers = view.stack.layers();
-    let bytes: u64 = layers.iter().map(|layer| layer.summary().bytes).sum();
-    let files: u64 = layers.iter().map(|layer| layer.summary().entries).sum();
+    let summaries = layers.iter().map(|layer| layer.summary());
+    let (bytes, files) = summaries.fold((0_u64, 0_u64), |(bytes, files), summary| {
+        (
+            bytes.saturating_add(summary.bytes),
+            files.saturating_add(summary.entries),
+        )
+    });
     reply.statfs(bytes.div_ceil(4096), 0, 0, files, 0, 4096, 255, 4096);
 }

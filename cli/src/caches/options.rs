@@ -9,6 +9,7 @@ use cachefs::Prefetch;
 use cachefs::restore::{Lower, Mode};
 use cachefs::save::Existing;
 use cachefs_store::secrets::Policy;
+use cachefs_store::stack::Owner;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
@@ -44,6 +45,9 @@ pub(crate) struct RestoreHow {
         hide_short_help = true
     )]
     pub(crate) lower: LowerArg,
+    /// Show everything as this user's, whoever it was saved from [default group: the same number]
+    #[arg(long, value_name = "UID[:GID]", env = "CACHEFS_OWNER")]
+    pub(crate) owner: Option<Owner>,
     /// What to fetch before it is asked for: nothing, what earlier jobs read, that and then all of
     /// it, or all unless it is large
     #[arg(long, value_enum, default_value_t = PrefetchArg::Auto)]
@@ -51,6 +55,10 @@ pub(crate) struct RestoreHow {
     /// Do not note what this job reads for the next one
     #[arg(long, env = "CACHEFS_NO_TRACE", value_parser = BoolishValueParser::new())]
     pub(crate) no_trace: bool,
+    /// Show device nodes, setuid and setgid bits and file capabilities too; without this they are
+    /// left out
+    #[arg(long, env = "CACHEFS_ALLOW_PRIVILEGED", value_parser = BoolishValueParser::new())]
+    pub(crate) allow_privileged: bool,
     /// Look in this scope too, after --scope (repeatable)
     #[arg(
         long,

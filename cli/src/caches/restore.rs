@@ -7,9 +7,11 @@ use std::time::Duration;
 use cachefs::restore::{
     FoundDirectories, Mode, Outcome, Report, RestoreOptions, find_directories, look_up, restore,
 };
+use cachefs::sys::namespace::only_ids;
 use cachefs::{Client, StoreDir};
 use cachefs_store::refs::{Part, Resolved, Scope, Wanted};
 use cachefs_store::remote::RemoteSpec;
+use cachefs_store::stack::Owner;
 
 use super::cache::{Cache, Keys};
 use super::deadline::{self, Limit, News};
@@ -275,9 +277,16 @@ impl Run {
             lower: how.lower.into(),
             prefetch: how.prefetch.into(),
             trace: !how.no_trace && !cache.common.read_only,
+            privileged: how.allow_privileged,
+            owner: how.owner.or_else(only_owner),
             deadline: self.global.timeout,
         })
     }
+}
+
+/// Whom a cache is to belong to in a user namespace that has nobody else.
+fn only_owner() -> Option<Owner> {
+    only_ids().map(|(uid, gid)| Owner { uid, gid })
 }
 
 fn nothing(outcome: Outcome, about: &About) -> Report {

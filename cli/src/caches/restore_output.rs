@@ -1,6 +1,6 @@
 //! What is printed about a restore.
 
-use cachefs::restore::{Outcome, Report};
+use cachefs::restore::{NoMount, Outcome, Report};
 use cachefs_store::refs::{MatchKind, Resolved, Scope};
 use serde::Serialize;
 
@@ -233,14 +233,14 @@ fn copy_issues(report: &Report) -> Vec<String> {
         return Vec::new();
     };
     let mut lines = Vec::new();
-    if let Some(why) = instead_of_mount {
+    if let Some(NoMount { why, hint }) = instead_of_mount {
         lines.push(format!(
             "note: copied because mounting is not possible here: {why}"
         ));
-        lines.push(
-            "  hint: `cachefs doctor` says what is missing; --mode copy chooses this without the note"
-                .to_owned(),
-        );
+        let hint = hint.unwrap_or("`cachefs doctor` says what is missing");
+        lines.push(format!(
+            "  hint: {hint}; --mode copy chooses this without the note"
+        ));
     }
     for issue in copied.issues.iter().take(10) {
         lines.push(format!(

@@ -78,7 +78,7 @@ pub(crate) fn save_all(
     let scope = setup::scope(global)?;
     let run = Run {
         global: global.clone(),
-        remote: setup::remote_spec(global, &store)?,
+        remote: setup::remote_to_save_to(global, &store)?,
         scope: scope.clone(),
         store,
     };

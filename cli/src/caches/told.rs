@@ -40,6 +40,8 @@ pub(super) fn why(global: &Global, remote: &RemoteSpec, restored: &Restored) -> 
     let brief = match report.matched.last().and_then(Option::as_ref) {
         Some(found) if found.kind == MatchKind::Exact => None,
         Some(found) => explain::of_match(&parts, found.records.last()?),
+        // The credentials for it are the daemon's.
+        None if global.daemon.is_some() => None,
         None => {
             let policy = global
                 .timeout

@@ -1,5 +1,6 @@
 //! `cachefs config`.
 
+use cachefs_store::remote;
 use clap::Args;
 use serde::Serialize;
 
@@ -94,7 +95,7 @@ fn print(config: &Config) {
 fn table(values: &[Value]) {
     let shown = |value: &Value| match value.values.is_empty() {
         true => "-".to_owned(),
-        false => value.values.join(", "),
+        false => without_secrets(value).join(", "),
     };
     let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
     let names = width(&mut values.iter().map(|value| value.name.len()));
@@ -140,7 +141,16 @@ fn printed(config: &Config) -> Printed {
     }
 }
 
+/// The values as they may be printed.
+fn without_secrets(value: &Value) -> Vec<String> {
+    let values = value.values.iter();
+    values
+        .map(|value| remote::without_secrets(value).into_owned())
+        .collect()
+}
+
 fn printed_value(value: Value) -> PrintedValue {
+    let values = without_secrets(&value);
     let (origin, place, variable) = match value.origin {
         Origin::Default => ("default", None, None),
         Origin::File(place) => ("file", Some(place), None),
@@ -149,7 +159,7 @@ fn printed_value(value: Value) -> PrintedValue {
     };
     PrintedValue {
         name: value.name,
-        values: value.values,
+        values,
         origin,
         file: place.as_ref().map(|place| output::path(&place.file)),
         line: place.map(|place| place.line),

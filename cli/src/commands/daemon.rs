@@ -1,5 +1,8 @@
 //! `cachefs daemon`.
 
+mod shares;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cachefs::daemon::{DaemonOptions, run as run_daemon};
@@ -49,6 +52,16 @@ enum Action {
     },
     /// Tell whether it runs
     Status,
+    /// Let containers restore from one remote and scope, through a socket of their own
+    Share(shares::ShareArgs),
+    /// End a share; mounts that were made through it stay
+    Unshare {
+        /// The socket
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+    },
+    /// List what is shared
+    Shares,
 }
 
 /// How long the new daemon may take.
@@ -110,9 +123,9 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
             let code = run_daemon(&store, &options, readiness)?;
             Ok(u8::try_from(code).unwrap_or(exit::LOCAL))
         }
-        Action::Upgrade => upgrade(&setup::store(global)?),
+        Action::Upgrade => upgrade(&setup::store(global)?.with_own_daemon()),
         Action::Start => {
-            let mut client = Client::connect(&setup::store(global)?)?;
+            let mut client = Client::connect(&setup::store(global)?.with_own_daemon())?;
             output::say(&format!(
                 "the daemon runs as process {}",
                 client.stats()?.pid
@@ -120,7 +133,7 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
             Ok(exit::SUCCESS)
         }
         Action::Stop { force } => {
-            let store = setup::store(global)?;
+            let store = setup::store(global)?.with_own_daemon();
             let Some(mut client) = Client::connect_running(&store)? else {
                 output::say("the daemon does not run");
                 return Ok(exit::SUCCESS);
@@ -139,6 +152,14 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
                 "see `daemon.log` in the store",
             )
             .into())
+        }
+        Action::Share(args) => shares::open(global, args),
+        Action::Unshare { path } => shares::close(global, path),
+        Action::Shares => shares::list(global),
+        Action::Status if global.daemon.is_some() => {
+            let allowed = Client::connect(&setup::store(global)?)?.allowed()?;
+            output::print(&format!("a share: {}", shares::purpose(&allowed)));
+            Ok(exit::SUCCESS)
         }
         Action::Status => match Client::connect_running(&setup::store(global)?)? {
             Some(mut client) => {

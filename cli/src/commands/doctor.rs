@@ -1,6 +1,8 @@
 //! `cachefs doctor`.
 
-use cachefs::sys::probe::{Probe, Status};
+use std::path::PathBuf;
+
+use cachefs::sys::probe::{Probe, Status, containers};
 use cachefs_store::refs::list_keys;
 use clap::Args;
 use serde::Serialize;
@@ -10,7 +12,12 @@ use crate::{exit, output, setup};
 
 /// Options of `doctor`.
 #[derive(Debug, Args)]
-pub(crate) struct DoctorArgs {}
+pub(crate) struct DoctorArgs {
+    /// Directories in which caches are to be mounted: whether containers that run already will see
+    /// them
+    #[arg(value_name = "DIR")]
+    paths: Vec<PathBuf>,
+}
 
 /// A finding in the output of `--format json`.
 #[derive(Debug, Serialize)]
@@ -28,7 +35,7 @@ struct Printed {
     findings: Vec<Finding>,
 }
 
-pub(crate) fn run(global: &Global, _: &DoctorArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<u8> {
     let store = setup::store(global)?;
     let probe = Probe::run(store.path());
     let mode = if probe.obstacle().is_none() {
@@ -39,6 +46,7 @@ pub(crate) fn run(global: &Global, _: &DoctorArgs) -> anyhow::Result<u8> {
     let mut findings: Vec<_> = probe
         .findings
         .into_iter()
+        .chain(containers(&paths(args)?))
         .map(|finding| Finding {
             name: finding.name.to_owned(),
             status: match finding.status {
@@ -69,6 +77,11 @@ pub(crate) fn run(global: &Global, _: &DoctorArgs) -> anyhow::Result<u8> {
         output::print(&format!("\n`cachefs restore` will {mode} caches here"));
     }
     Ok(if broken { exit::BACKEND } else { exit::SUCCESS })
+}
+
+/// The directories that were named, absolute.
+fn paths(args: &DoctorArgs) -> std::io::Result<Vec<PathBuf>> {
+    args.paths.iter().map(std::path::absolute).collect()
 }
 
 /// Tries the remote, in the way that a restore begins.

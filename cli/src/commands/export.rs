@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use cachefs::export::{ExportOptions, export};
 use cachefs_store::archive::{Compression, WriteOptions};
 use cachefs_store::refs::Wanted;
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -33,6 +34,9 @@ pub(crate) struct ExportArgs {
     /// What all names in the archive begin with
     #[arg(long, value_name = "NAME", default_value = "")]
     prefix: String,
+    /// Write device nodes, setuid and setgid bits and file capabilities too
+    #[arg(long, env = "CACHEFS_ALLOW_PRIVILEGED", value_parser = BoolishValueParser::new())]
+    allow_privileged: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -118,6 +122,7 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
         write: WriteOptions {
             prefix: args.prefix.clone().into_bytes(),
         },
+        privileged: args.allow_privileged,
         deadline: global.timeout,
     };
     // The file appears when it is complete.

@@ -121,7 +121,7 @@ pub(crate) fn run_import(
         save: SaveOptions {
             path: PathBuf::new(),
             name,
-            remote: setup::remote_spec(global, &store)?,
+            remote: setup::remote_to_save_to(global, &store)?,
             deadline: global.timeout,
             creator: machine::creator(),
             platform: machine::platform(),

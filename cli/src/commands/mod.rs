@@ -1,11 +1,13 @@
 //! The commands, one file each.
 
+pub(crate) mod attach;
 pub(crate) mod auto;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod delete;
+pub(crate) mod detach;
 pub(crate) mod detect;
 pub(crate) mod diff;
 pub(crate) mod doctor;
@@ -54,6 +56,8 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Save(args) => save::run(&global, &args, config),
         Command::Auto(args) => auto::run(&global, &args),
         Command::Exec(args) => exec::run(&global, &args, config),
+        Command::Attach(args) => attach::run(&global, &args),
+        Command::Detach(args) => detach::run(&global, &args),
         Command::Umount(args) => umount::run(&global, &args),
         Command::Lookup(args) => lookup::run(&global, &args),
         Command::List(args) => list::run(&global, &args),

@@ -18,6 +18,8 @@ mod large;
 mod leaf;
 mod plan;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

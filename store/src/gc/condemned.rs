@@ -1,6 +1,7 @@
 //! The list of what is to be removed.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct Condemned {
     pub packs: BTreeMap<PackId, u64>,
     /// When the list was read.
     pub read: u64,
+    /// The same by a clock that nobody sets.
+    since: Option<Instant>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,6 +59,7 @@ impl Condemned {
     pub async fn read(remote: &DynRemote) -> Result<Self> {
         // Taken before: what is condemned from here on stays for at least the shortest grace.
         let read = SaveId::now().micros;
+        let since = Instant::now();
         let mut condemned = match remote.get(&object_key()).await {
             Ok(bytes) => Self::decode(&bytes)?,
             Err(error)
@@ -69,6 +73,7 @@ impl Condemned {
             Err(error) => return Err(error.into()),
         };
         condemned.read = read;
+        condemned.since = Some(since);
         Ok(condemned)
     }
 
@@ -89,9 +94,12 @@ impl Condemned {
         self.layers.is_empty() && self.packs.is_empty()
     }
 
-    /// Whether it was read too long ago to publish anything on its word.
+    /// Whether it was read too long ago to publish anything on its word, or may have been: the clock
+    /// was set back since.
     pub fn is_stale(&self, now: u64) -> bool {
-        now.saturating_sub(self.read) > micros(LEASE) / 2
+        let age = now.checked_sub(self.read);
+        age.is_none_or(|age| age > micros(LEASE) / 2)
+            || self.since.is_some_and(|since| since.elapsed() > LEASE / 2)
     }
 
     /// The first of `layers` that a ref published now might not keep from being removed.
@@ -173,6 +181,20 @@ fn about_to_go<T: Ord>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_stale_after_half_a_lease_and_when_the_clock_was_set_back() {
+        let half = micros(LEASE) / 2;
+        let mut list = Condemned {
+            read: 10 * half,
+            ..Condemned::default()
+        };
+        assert!(!list.is_stale(10 * half) && !list.is_stale(11 * half));
+        assert!(list.is_stale(11 * half + 1));
+        assert!(list.is_stale(10 * half - 1));
+        list.since = Instant::now().checked_sub(LEASE);
+        assert!(list.since.is_none() || list.is_stale(10 * half));
+    }
 
     #[test]
     fn the_list_round_trips() {

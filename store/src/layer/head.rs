@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::MAGIC;
 use super::page::PAGE;
-use super::record::{ALL, SECTIONS};
+use super::record::{ALL, SECTIONS, Section};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 
@@ -143,12 +143,21 @@ impl Head {
         if next as usize != pages.len() || pages.iter().any(|page| page.raw.get() as usize > PAGE) {
             return Err(damaged("its pages do not add up to its tables"));
         }
+        let (files, entries) = (fixed.files.get(), fixed.entries.get());
+        let has = |section| u64::from(records[section as usize]);
+        if files > has(Section::Inodes)
+            || entries > has(Section::Dirents)
+            || fixed.whiteouts.get() > entries
+        {
+            // Readers make room for so many.
+            return Err(damaged("it counts more entries than it has"));
+        }
         let summary = Summary {
-            files: fixed.files.get(),
-            entries: fixed.entries.get(),
+            files,
+            entries,
             whiteouts: fixed.whiteouts.get(),
             bytes: fixed.bytes.get(),
-            xattrs: records[super::record::Section::Xattrs as usize] > 0,
+            xattrs: records[Section::Xattrs as usize] > 0,
             sparse: fixed.compatible.get() & SPARSE != 0,
         };
         Ok(Self {

@@ -66,6 +66,21 @@ impl Xattrs {
         })
     }
 
+    /// These attributes without those whose names `keep` does not want.
+    pub fn retain(self, mut keep: impl FnMut(&[u8]) -> bool) -> Self {
+        if self.iter().all(|(name, _)| keep(name)) {
+            return self;
+        }
+        let mut blob = Vec::with_capacity(self.0.len());
+        for (name, value) in self.iter().filter(|(name, _)| keep(name)) {
+            blob.extend_from_slice(&(name.len() as u16).to_le_bytes());
+            blob.extend_from_slice(&(value.len() as u32).to_le_bytes());
+            blob.extend_from_slice(name);
+            blob.extend_from_slice(value);
+        }
+        Self(blob.into())
+    }
+
     /// The value of one attribute.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter()

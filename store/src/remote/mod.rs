@@ -41,7 +41,7 @@ pub use meter::{Meter, Operation, Traffic, TrafficMeter};
 pub use open::{OpenRemote, open};
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{Role, S3Options, S3Remote, Storing};
-pub use spec::{Environment, RemoteSpec, SpecError};
+pub use spec::{Environment, RemoteSpec, SpecError, without_secrets};
 pub use stream::ObjectStream;
 
 /// What a `put` does when the object exists.

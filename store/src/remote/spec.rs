@@ -1,5 +1,6 @@
 //! What it takes to reach a remote.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -116,6 +117,19 @@ pub struct RemoteSpec {
 }
 
 impl RemoteSpec {
+    /// Checks that neither the address nor the endpoint has credentials in it.
+    ///
+    /// # Errors
+    /// [`SpecError::Secret`].
+    pub fn check_no_secrets(&self) -> Result<(), SpecError> {
+        let mut addresses = std::iter::once(&self.url).chain(&self.endpoint);
+        let shown = addresses.find_map(|address| match without_secrets(address) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(shown) => Some(shown),
+        });
+        shown.map_or(Ok(()), |shown| Err(SpecError::Secret(shown)))
+    }
+
     /// The name of a given option that only S3 has.
     pub(super) fn first_option_of_s3(&self) -> Option<&'static str> {
         let options = [
@@ -131,10 +145,41 @@ impl RemoteSpec {
     }
 }
 
+/// An address as it may be printed and written down: without a password and without a query, which
+/// may be a signature.
+///
+/// The container in `abfss://container@account...` is no password.
+pub fn without_secrets(address: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return Cow::Borrowed(address);
+    };
+    if scheme == "file" {
+        return Cow::Borrowed(address);
+    }
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, _)) => (rest, "?..."),
+        None => (rest, ""),
+    };
+    // A password may hold any character: the last `@` ends it.
+    let (user, rest) = match rest.rsplit_once('@') {
+        Some((user, rest)) if !scheme.starts_with("abfs") || user.contains(':') => {
+            (user, format!("...@{rest}"))
+        }
+        _ => ("", rest.to_owned()),
+    };
+    if user.is_empty() && query.is_empty() {
+        return Cow::Borrowed(address);
+    }
+    Cow::Owned(format!("{scheme}://{rest}{query}"))
+}
+
 /// The address or an option of a remote is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpecError {
+    /// The address or the endpoint has a password or a signature in it; shown without.
+    #[error("`{0}` has credentials in it")]
+    Secret(String),
     /// There is no `scheme://`.
     #[error("`{0}` is not the address of a remote")]
     NoScheme(String),
@@ -186,6 +231,10 @@ impl SpecError {
     /// What the user could do about it.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Secret(_) => {
+                "addresses are printed and written down: pass credentials in the environment, such \
+                 as AWS_SECRET_ACCESS_KEY or AZURE_STORAGE_SAS_TOKEN"
+            }
             Self::NoScheme(_) | Self::Unsupported { .. } => {
                 "use file:///directory, s3://bucket/prefix, gs://bucket/prefix or \
                  az://container/prefix"
@@ -219,6 +268,49 @@ impl SpecError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_in_addresses_are_refused_and_not_shown() {
+        for (address, shown) in [
+            ("s3://KEY:hunter2@cache/team", "s3://...@cache/team"),
+            ("s3://KEY:hun/t@er2@cache", "s3://...@cache"),
+            ("az://cache?sv=1&sig=hunter2", "az://cache?..."),
+            (
+                "abfss://c:hunter2@a.dfs.core.windows.net",
+                "abfss://...@a.dfs.core.windows.net",
+            ),
+            ("https://hunter2@s3.example/", "https://...@s3.example/"),
+        ] {
+            assert_eq!(without_secrets(address), shown);
+            let in_url = RemoteSpec {
+                url: address.to_owned(),
+                ..RemoteSpec::default()
+            };
+            let in_endpoint = RemoteSpec {
+                url: "s3://cache".to_owned(),
+                endpoint: Some(address.to_owned()),
+                ..RemoteSpec::default()
+            };
+            for spec in [in_url, in_endpoint] {
+                let error = spec.check_no_secrets().unwrap_err();
+                assert_eq!(error, SpecError::Secret(shown.to_owned()));
+            }
+        }
+        for address in [
+            "s3://cache/team",
+            "abfss://cache@account.dfs.core.windows.net/team",
+            "file:///var/what?/a@b",
+            "https://s3.example:9000",
+            "nonsense",
+        ] {
+            assert_eq!(without_secrets(address), address);
+            let spec = RemoteSpec {
+                url: address.to_owned(),
+                ..RemoteSpec::default()
+            };
+            assert_eq!(spec.check_no_secrets(), Ok(()));
+        }
+    }
 
     #[test]
     fn only_what_matters_of_the_environment_is_kept_and_none_of_it_shown() {

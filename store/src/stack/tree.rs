@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::directory::{Directories, Directory};
 use super::merge::{self, Merged, Sources};
-use super::{Ino, MAX_DEPTH, Place};
+use super::{Ino, MAX_DEPTH, Owner, Place, privileges};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::layer::{ContentPiece, Layer, Meta, ROOT, Timestamp, Xattrs, mode};
@@ -45,6 +45,10 @@ pub struct Stack {
     layers: Vec<Arc<Layer>>,
     root: Sources,
     directories: Directories,
+    /// Whether what could lend rights is left out of what is shown.
+    withheld: bool,
+    /// Whom everything is shown to belong to, if not to whom it was saved from.
+    owner: Option<Owner>,
 }
 
 /// A directory of the stack: one layer's own, or merged.
@@ -67,7 +71,44 @@ impl Stack {
             layers,
             root,
             directories: Directories::default(),
+            withheld: false,
+            owner: None,
         })
+    }
+
+    /// The same tree without what could lend rights on the machine that shows it: device nodes,
+    /// setuid and setgid of anything but directories, and extended attributes other than those of
+    /// users and access lists. What comes from a remote is shown so unless someone asks for the
+    /// rest.
+    #[must_use]
+    pub fn without_privileges(self) -> Self {
+        Self {
+            withheld: true,
+            ..self
+        }
+    }
+
+    /// Whether an entry is part of what is shown.
+    fn shows(&self, ino: Ino) -> Result<bool> {
+        if !self.withheld {
+            return Ok(true);
+        }
+        let place = self.record_place(ino);
+        let record = self.layer(place)?.inode(place.inode)?;
+        Ok(!privileges::is_device(record.mode.get()))
+    }
+
+    /// Shows every entry as this owner's: [`Self::attr`] then answers so. Whom the layers say an
+    /// entry belongs to stays to be had from [`Self::meta`].
+    #[must_use]
+    pub fn shown_as(mut self, owner: Option<Owner>) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// Whom everything is shown to belong to, if not to whom it was saved from.
+    pub fn owner(&self) -> Option<Owner> {
+        self.owner
     }
 
     /// The layers, the bottom one first.
@@ -180,6 +221,13 @@ impl Stack {
 
     /// Looks a name up in a directory.
     pub fn lookup(&self, directory: Ino, name: &[u8]) -> Result<Option<Ino>> {
+        match self.lookup_any(directory, name)? {
+            Some(ino) if self.shows(ino)? => Ok(Some(ino)),
+            _ => Ok(None),
+        }
+    }
+
+    fn lookup_any(&self, directory: Ino, name: &[u8]) -> Result<Option<Ino>> {
         if self.layers.is_empty() {
             return Ok(None);
         }
@@ -243,7 +291,8 @@ impl Stack {
                 for number in skip..u64::from(range.end - range.start) {
                     let (name, inode) = layer.entry(place.inode, range.start + number as u32)?;
                     let Some(inode) = inode else { continue };
-                    if !emit(number + 1, name, Ino::new(Place { inode, ..place }))? {
+                    let ino = Ino::new(Place { inode, ..place });
+                    if self.shows(ino)? && !emit(number + 1, name, ino)? {
                         break;
                     }
                 }
@@ -252,7 +301,7 @@ impl Stack {
                 let entries = directory.entries(&self.layers)?;
                 for (number, entry) in entries.iter().enumerate().skip(skip as usize) {
                     let name = self.layers[entry.layer as usize].entry_name(entry.dirent)?;
-                    if !emit(number as u64 + 1, name, entry.ino)? {
+                    if self.shows(entry.ino)? && !emit(number as u64 + 1, name, entry.ino)? {
                         break;
                     }
                 }
@@ -261,8 +310,23 @@ impl Stack {
         Ok(())
     }
 
-    /// An inode's attributes.
+    fn shown_mode(&self, mode_bits: u32) -> u32 {
+        match self.withheld {
+            true => privileges::harmless_mode(mode_bits),
+            false => mode_bits,
+        }
+    }
+
+    /// An inode's attributes, with the owner that it is shown to have.
     pub fn attr(&self, ino: Ino) -> Result<Attr> {
+        let saved = self.saved_attr(ino)?;
+        Ok(match self.owner {
+            Some(Owner { uid, gid }) => Attr { uid, gid, ..saved },
+            None => saved,
+        })
+    }
+
+    fn saved_attr(&self, ino: Ino) -> Result<Attr> {
         if self.layers.is_empty() {
             return Ok(Attr {
                 ino: Ino::ROOT,
@@ -279,7 +343,7 @@ impl Stack {
         let place = self.record_place(ino);
         let layer = self.layer(place)?;
         let record = layer.inode(place.inode)?;
-        let mode_bits = record.mode.get();
+        let mode_bits = self.shown_mode(record.mode.get());
         let (mut size, mut blocks, mut rdev) = (0, 0, 0);
         match mode_bits & mode::TYPE {
             mode::FILE => {
@@ -306,7 +370,7 @@ impl Stack {
         })
     }
 
-    /// An inode's attributes in the form in which layers are built.
+    /// An inode's attributes as they were saved, in the form in which layers are built.
     pub fn meta(&self, ino: Ino) -> Result<Meta> {
         if self.layers.is_empty() {
             return Ok(Meta {
@@ -315,7 +379,12 @@ impl Stack {
             });
         }
         let place = self.record_place(ino);
-        self.layer(place)?.meta(place.inode)
+        let meta = self.layer(place)?.meta(place.inode)?;
+        Ok(Meta {
+            mode: self.shown_mode(meta.mode),
+            xattrs: privileges::shown(meta.xattrs, self.withheld),
+            ..meta
+        })
     }
 
     /// A symbolic link's target.
@@ -324,13 +393,14 @@ impl Stack {
         self.layer(place)?.symlink_target(place.inode)
     }
 
-    /// An inode's extended attributes.
+    /// An inode's extended attributes; never those that overlayfs would take for its own.
     pub fn xattrs(&self, ino: Ino) -> Result<Xattrs> {
         if self.layers.is_empty() {
             return Ok(Xattrs::default());
         }
         let place = self.record_place(ino);
-        self.layer(place)?.xattrs(place.inode)
+        let xattrs = self.layer(place)?.xattrs(place.inode)?;
+        Ok(privileges::shown(xattrs, self.withheld))
     }
 
     /// The pieces of a file that overlap `range`.

@@ -53,6 +53,23 @@ impl Invocation {
         self
     }
 
+    /// The same run under another program, such as `unshare`, which gets the program and its
+    /// arguments behind its own.
+    #[must_use]
+    pub fn under(
+        self,
+        program: impl Into<PathBuf>,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Self {
+        let own = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        let args = own.chain([self.program.into_os_string()]).chain(self.args);
+        Self {
+            program: program.into(),
+            args: args.collect(),
+            ..self
+        }
+    }
+
     /// Adds arguments.
     #[must_use]
     pub fn args(self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {

@@ -4,6 +4,7 @@
 //! their own, so nobody sees them, and nothing is left when the process is killed but an empty
 //! directory in the store.
 
+mod containers;
 mod machine;
 mod trial;
 
@@ -14,6 +15,7 @@ use super::fuse_mount::open_fuse_device;
 use super::kernel::KernelVersion;
 use super::{MountError, namespace};
 
+pub use containers::containers;
 pub use machine::{container, user_namespaces};
 
 /// How good a finding is.
@@ -210,7 +212,16 @@ fn surroundings() -> Finding {
 
 fn fuse_device() -> Finding {
     match open_fuse_device() {
-        Ok(_) => Finding::ok("fuse-device", "/dev/fuse can be opened"),
+        Ok(device) => {
+            let mode = rustix::fs::fstat(&device).map_or(0, |stat| stat.st_mode & 0o777);
+            let whose = if mode & 0o006 == 0o006 {
+                "by everybody"
+            } else {
+                "not by everybody: ordinary users need chmod 0666"
+            };
+            let detail = format!("/dev/fuse can be opened, with mode {mode:04o} {whose}");
+            Finding::ok("fuse-device", detail)
+        }
         Err(error) => Finding::failed_mount("fuse-device", &error),
     }
 }

@@ -2,11 +2,12 @@
 
 mod prometheus;
 
-use cachefs::mounts::{How, Presence, Records, presence};
+use cachefs::mounts::{Attachment, Attachments, How, Presence, Records, presence};
 use cachefs::{Client, DaemonStats};
 use clap::Args;
 use serde::Serialize;
 
+use super::attach::named;
 use crate::args::{Format, Global};
 use crate::outputs::{dollars, estimate};
 use crate::{exit, output, setup};
@@ -31,12 +32,36 @@ struct Restored {
     layers: usize,
 }
 
+/// A directory that a container shows.
+#[derive(Debug, Serialize)]
+struct Attached {
+    container: String,
+    pid: u32,
+    path: String,
+    from: String,
+}
+
+impl From<Attachment> for Attached {
+    fn from(shown: Attachment) -> Self {
+        Self {
+            path: output::path(&shown.path),
+            from: output::path(&shown.from),
+            container: shown.container,
+            pid: shown.pid,
+        }
+    }
+}
+
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
 struct Printed {
     store: String,
     restored: Vec<Restored>,
+    attached: Vec<Attached>,
     daemon: Option<DaemonStats>,
+    /// The socket of the share that restores come through, if they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<String>,
     /// Of the daemon's requests, where a price is known for the remote that the options name.
     estimated_cost_usd: Option<f64>,
 }
@@ -44,9 +69,12 @@ struct Printed {
 pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
     let store = setup::store(global)?;
     let records = Records::new(&store);
-    let daemon = Client::connect_running(&store)?
-        .map(|mut client| client.stats())
-        .transpose()?;
+    // What a daemon has done for others is not told to the clients of a share.
+    let running = match store.share() {
+        Some(_) => None,
+        None => Client::connect_running(&store)?,
+    };
+    let daemon = running.map(|mut client| client.stats()).transpose()?;
     let mut restored = Vec::new();
     for record in records.all()? {
         let state = match (record.how, presence(&record, &records)?) {
@@ -64,6 +92,7 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
             layers: record.layers.len(),
         });
     }
+    let attached = Attachments::new(&store).all()?.into_iter();
     let remote = setup::remote_spec(global, &store)?;
     let cost = daemon
         .as_ref()
@@ -72,7 +101,9 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
         estimated_cost_usd: cost,
         store: output::path(store.path()),
         restored,
+        attached: attached.map(Attached::from).collect(),
         daemon,
+        share: store.share().map(output::path),
     };
     match global.format {
         Format::Json => output::print_json(&printed)?,
@@ -85,7 +116,10 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
 fn print(stats: &Printed) {
     output::print(&format!("store    {}", stats.store));
     match &stats.daemon {
-        None => output::print("daemon   not running"),
+        None => output::print(&match &stats.share {
+            Some(share) => format!("daemon   another store's, through {share}"),
+            None => "daemon   not running".to_owned(),
+        }),
         Some(daemon) => {
             output::print(&format!(
                 "daemon   process {}, {} s, {}{}",
@@ -120,6 +154,14 @@ fn print(stats: &Printed) {
                 restores.exact, restores.partial, restores.missed
             ));
         }
+    }
+    for shown in &stats.attached {
+        output::print(&format!(
+            "attached {}  at {} in {}",
+            shown.from,
+            shown.path,
+            named(&shown.container, shown.pid)
+        ));
     }
     for restored in &stats.restored {
         output::print(&format!(

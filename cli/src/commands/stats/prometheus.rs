@@ -161,6 +161,7 @@ mod tests {
             store: "/store".to_owned(),
             restored: Vec::new(),
             daemon,
+            share: None,
             estimated_cost_usd: None,
         }
     }

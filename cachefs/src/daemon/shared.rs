@@ -1,0 +1,81 @@
+//! Shares as a worker serves them and the supervisor keeps them.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connection;
+use super::held::{Item, name_of_share};
+use super::state::State;
+use crate::error::{Result, describe};
+use crate::shares::{Gate, Share, ShareDescription};
+
+/// Opens a share, which from now on outlives this worker.
+pub(super) fn open(
+    state: &Arc<State>,
+    description: ShareDescription,
+    listener: OwnedFd,
+) -> Result<()> {
+    let share = state.shares.open(description, listener)?;
+    keep(state, &share);
+    accept(Arc::clone(state), share);
+    Ok(())
+}
+
+/// Goes on with a share of the worker before this one.
+pub(super) fn adopt(
+    state: &Arc<State>,
+    description: ShareDescription,
+    listener: OwnedFd,
+) -> Result<()> {
+    let share = state.shares.open(description, listener)?;
+    accept(Arc::clone(state), share);
+    Ok(())
+}
+
+/// Ends a share.
+pub(super) fn close(state: &State, path: &Path) -> Result<()> {
+    state.shares.close(path)?;
+    state.let_go(name_of_share(path));
+    Ok(())
+}
+
+/// Has the supervisor keep a share as it is now.
+pub(super) fn keep(state: &State, share: &Share) {
+    let description = share.description();
+    let name = name_of_share(&description.path);
+    let item = Item::Share(Box::new(description));
+    if let Err(error) = state.hold(name, &item, share.listener().as_fd()) {
+        tracing::warn!("a share will not outlive this worker: {}", describe(&error));
+    }
+}
+
+/// Answers the clients of a share until it is ended.
+fn accept(state: Arc<State>, share: Arc<Share>) {
+    // What is shared stays shared, whether or not anybody is connected.
+    state.activity.connected();
+    let running = Arc::clone(&state);
+    let thread = std::thread::Builder::new()
+        .name("share".to_owned())
+        .spawn(move || {
+            while !share.is_closed() {
+                match share.listener().accept() {
+                    Ok((socket, _)) => {
+                        let gate = Gate::of_share(Arc::clone(&share));
+                        connection::spawn(Arc::clone(&running), gate, socket);
+                    }
+                    Err(error) => {
+                        tracing::debug!("a share's socket: {error}");
+                        // Out of descriptors, perhaps: not the time to be busy.
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                }
+            }
+            running.activity.disconnected();
+        });
+    if let Err(error) = thread {
+        tracing::error!("a share can't be served: {error}");
+        state.activity.disconnected();
+    }
+}

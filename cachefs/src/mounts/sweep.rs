@@ -1,0 +1,117 @@
+//! What containers that have ended left in a store directory.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::Records;
+use crate::sys::mountinfo::MountTable;
+
+/// The inode number of the machine's own PID namespace (`PROC_PID_INIT_INO` in the kernel).
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// How long the changes of a container that has ended are kept for people to look at.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Records {
+    /// Removes the folders of mount namespaces that are gone, with the changes that were made there.
+    ///
+    /// A container that restores into a shared store directory ends without an `umount`, and its
+    /// folder would stay for ever. Only a process that sees all others can tell that a namespace is
+    /// gone, so nothing is removed from inside a container. What cannot be removed stays.
+    pub(crate) fn sweep(&self) {
+        let old = self.foreign_and_old(SystemTime::now());
+        if old.is_empty() || !sees_all_processes() {
+            return;
+        }
+        let Some(living) = namespaces() else { return };
+        for (name, namespace) in old {
+            if !living.contains(&namespace)
+                && let Err(error) = fs::remove_dir_all(self.root().join(&name))
+            {
+                tracing::debug!("{name} of a container that has ended stays: {error}");
+            }
+        }
+    }
+
+    /// The folders of other namespaces in which nothing was restored or saved for long.
+    fn foreign_and_old(&self, now: SystemTime) -> Vec<(String, u64)> {
+        let folders = fs::read_dir(self.root()).into_iter().flatten().flatten();
+        let old = |path: &Path| {
+            let changed = fs::metadata(path.join("record.json")).and_then(|file| file.modified());
+            changed.is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > KEPT))
+        };
+        folders
+            .filter_map(|folder| {
+                let name = folder.file_name().into_string().ok()?;
+                let (namespace, _) = name.split_once('-')?;
+                let namespace = u64::from_str_radix(namespace, 16).ok()?;
+                let wanted = namespace != self.namespace() && old(&folder.path());
+                wanted.then_some((name, namespace))
+            })
+            .collect()
+    }
+}
+
+fn sees_all_processes() -> bool {
+    let initial = fs::metadata("/proc/self/ns/pid")
+        .is_ok_and(|namespace| namespace.ino() == INITIAL_PID_NAMESPACE);
+    initial && rustix::process::geteuid().is_root()
+}
+
+/// The mount namespaces that there are: those of processes, and those that something keeps open by a
+/// mount of their file. `None` when that cannot be told.
+fn namespaces() -> Option<HashSet<u64>> {
+    let mut found = HashSet::new();
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let name = process.file_name();
+        if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        if let Ok(namespace) = fs::metadata(process.path().join("ns/mnt")) {
+            found.insert(namespace.ino());
+        }
+        // A file of a namespace may be mounted in another.
+        let table = fs::read(process.path().join("mountinfo")).unwrap_or_default();
+        let table = MountTable::parse(&table).unwrap_or_default();
+        found.extend(table.entries().iter().filter_map(|mount| {
+            let name = mount.root.to_str()?.strip_prefix("mnt:[")?;
+            name.strip_suffix(']')?.parse::<u64>().ok()
+        }));
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(records: &Records, name: &str, age: Duration) {
+        let folder = records.root().join(name);
+        fs::create_dir_all(folder.join("upper")).unwrap();
+        let record = fs::File::create(folder.join("record.json")).unwrap();
+        record.set_modified(SystemTime::now() - age).unwrap();
+    }
+
+    #[test]
+    fn what_ended_containers_left_goes_and_everything_else_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = crate::StoreDir::open(temp.path(), "unused".into(), 0).unwrap();
+        let records = Records::new(&store);
+        let day = Duration::from_secs(24 * 60 * 60);
+        let own = format!("{:x}-own", records.namespace());
+        folder(&records, &own, day * 9);
+        folder(&records, "1-old", day * 2);
+        folder(&records, "2-new", day / 2);
+        fs::create_dir(records.root().join("other")).unwrap();
+        let old = records.foreign_and_old(SystemTime::now());
+        assert_eq!(old, [("1-old".to_owned(), 1)]);
+        records.sweep();
+        let left = |name: &str| records.root().join(name).exists();
+        assert!(left(&own) && left("2-new") && left("other"));
+        assert_eq!(left("1-old"), !sees_all_processes());
+        assert!(namespaces().unwrap().contains(&records.namespace()));
+    }
+}

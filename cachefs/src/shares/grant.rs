@@ -1,0 +1,372 @@
+//! What the clients of a share may have.
+
+use std::collections::HashSet;
+
+use cachefs_store::id::StackId;
+use cachefs_store::refs::{Chosen, LayerInfo, Scope, Wanted};
+use cachefs_store::remote::{Environment, RemoteSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::rpc::{Find, Open, Request, Restore};
+
+/// What the clients of a share may have, and by whose credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The remote, with the credentials that the daemon uses for it.
+    pub remote: RemoteSpec,
+    /// How long one request to the remote may take, in milliseconds.
+    pub deadline_ms: Option<u64>,
+    /// The scopes, the clients' own first; at least one.
+    pub scopes: Vec<Scope>,
+    /// The only user besides root who may connect; the daemon's own when `None`.
+    pub uid: Option<u32>,
+    /// Whether nothing of what the clients read is published for later jobs.
+    pub read_only: bool,
+}
+
+/// A grant as its clients are told of it: without credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowed {
+    /// The remote.
+    pub remote: RemoteSpec,
+    /// The scopes, the clients' own first.
+    pub scopes: Vec<Scope>,
+    /// Whether nothing of what the clients read is published.
+    pub read_only: bool,
+}
+
+impl Grant {
+    /// What clients are told.
+    pub fn allowed(&self) -> Allowed {
+        let RemoteSpec {
+            url,
+            endpoint,
+            region,
+            path_style,
+            account,
+            ..
+        } = self.remote.clone();
+        Allowed {
+            remote: RemoteSpec {
+                url,
+                endpoint,
+                region,
+                path_style,
+                account,
+                ..RemoteSpec::default()
+            },
+            scopes: self.scopes.clone(),
+            read_only: self.read_only,
+        }
+    }
+
+    /// The request as the daemon may answer it: with the remote and credentials of the grant, and
+    /// with nothing that goes beyond it. `own` are the views that this client has opened and not
+    /// yet had served, `known` the stacks that the clients of the share were given.
+    ///
+    /// # Errors
+    /// [`Error::Usage`], which names what is allowed and nothing else.
+    pub(crate) fn admit(
+        &self,
+        request: Request,
+        own: &[u64],
+        known: &HashSet<StackId>,
+    ) -> Result<Request> {
+        match request {
+            Request::Restore(asked) => Ok(Request::Restore(Restore {
+                remote: self.remote(&asked.remote)?,
+                deadline_ms: self.deadline_ms,
+                wanted: self.wanted(asked.wanted)?,
+                trace: asked.trace && !self.read_only,
+                privileged: false,
+                ..asked
+            })),
+            Request::Find(asked) => Ok(Request::Find(Find {
+                remote: self.remote(&asked.remote)?,
+                deadline_ms: self.deadline_ms,
+                wanted: self.wanted(asked.wanted)?,
+                ..asked
+            })),
+            Request::Open(asked) => {
+                self.check_stack(&asked.layers, known)?;
+                Ok(Request::Open(Open {
+                    remote: self.remote(&asked.remote)?,
+                    deadline_ms: self.deadline_ms,
+                    trace: asked.trace && !self.read_only,
+                    privileged: false,
+                    ..asked
+                }))
+            }
+            Request::Serve { view, .. } | Request::Close { view } if !own.contains(&view) => {
+                Err(self.refuse(format!("view {view} was not opened by this client")))
+            }
+            Request::Serve { .. } | Request::Close { .. } | Request::Allowed => Ok(request),
+            Request::Lookup { .. }
+            | Request::HasPack { .. }
+            | Request::Insert { .. }
+            | Request::RemovePack { .. }
+            | Request::PublishTrace { .. }
+            | Request::Stats
+            | Request::Reads { .. }
+            | Request::Share { .. }
+            | Request::Unshare { .. }
+            | Request::Shares
+            | Request::Stop { .. }
+            | Request::Upgrade { .. } => {
+                Err(self.refuse("this socket is for restores only".to_owned()))
+            }
+        }
+    }
+
+    /// Whoever names a layer need not have been given it: layers of other scopes have names too.
+    fn check_stack(&self, layers: &[LayerInfo], known: &HashSet<StackId>) -> Result<()> {
+        let stack = StackId::of(layers.iter().map(|layer| &layer.id));
+        match known.contains(&stack) {
+            true => Ok(()),
+            false => Err(Error::usage(
+                "this socket has not given out the layers that are asked for",
+                "unmount the path with `cachefs umount`, and restore it again",
+            )),
+        }
+    }
+
+    fn remote(&self, asked: &RemoteSpec) -> Result<RemoteSpec> {
+        let without_slash = |url: &str| url.trim_end_matches('/').to_owned();
+        if without_slash(&asked.url) != without_slash(&self.remote.url) {
+            return Err(self.refuse(format!("this socket does not lead to {}", asked.url)));
+        }
+        Ok(self.remote.clone())
+    }
+
+    fn wanted(&self, asked: Vec<Wanted>) -> Result<Vec<Wanted>> {
+        for wanted in &asked {
+            let chosen = match &wanted.chosen {
+                Some(Chosen::Part { name, .. }) => Some(&name.scope),
+                Some(Chosen::Nothing) | None => None,
+            };
+            let mut scopes = wanted.scopes.iter().chain(chosen);
+            if let Some(other) = scopes.find(|scope| !self.scopes.contains(scope)) {
+                return Err(self.refuse(format!("this socket does not lead to scope {other}")));
+            }
+        }
+        Ok(asked)
+    }
+
+    fn refuse(&self, message: String) -> Error {
+        let scopes: Vec<_> = self.scopes.iter().map(ToString::to_string).collect();
+        Error::usage(
+            message,
+            format!(
+                "it restores from scope {} of {}",
+                scopes.join(" and "),
+                self.remote.url
+            ),
+        )
+    }
+}
+
+impl Allowed {
+    /// How the remote is reached from where the client is, with credentials from `env`. Only what
+    /// the client does by itself, such as a save, uses them.
+    pub fn reached_with(&self, env: Environment) -> RemoteSpec {
+        RemoteSpec {
+            env,
+            ..self.remote.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cachefs_store::id::RepoId;
+    use cachefs_store::refs::{Key, MatchKind, Part, RefName};
+
+    use super::*;
+    use crate::paths::Places;
+    use crate::rpc::Prefetch;
+    use crate::view::Form;
+
+    fn scope(name: &str) -> Scope {
+        Scope::new(name).unwrap()
+    }
+
+    fn secret() -> Environment {
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        [variable("AWS_SECRET_ACCESS_KEY", "hunter2")]
+            .into_iter()
+            .collect()
+    }
+
+    fn grant() -> Grant {
+        Grant {
+            remote: RemoteSpec {
+                url: "s3://cache/team".to_owned(),
+                endpoint: Some("https://s3.example".to_owned()),
+                external_id: Some("hunter3".to_owned()),
+                env: secret(),
+                ..RemoteSpec::default()
+            },
+            deadline_ms: Some(5000),
+            scopes: vec![scope("pr/7"), scope("branch/main")],
+            uid: None,
+            read_only: true,
+        }
+    }
+
+    fn wanted(scopes: &[&str]) -> Wanted {
+        Wanted {
+            scopes: scopes.iter().map(|name| scope(name)).collect(),
+            key: Key::new("m2".to_owned()).unwrap(),
+            prefixes: Vec::new(),
+            chosen: None,
+            role: None,
+        }
+    }
+
+    fn restore(url: &str, wanted: Wanted) -> Request {
+        Request::Restore(Restore {
+            remote: RemoteSpec {
+                url: url.to_owned(),
+                endpoint: Some("https://elsewhere.example".to_owned()),
+                ..RemoteSpec::default()
+            },
+            deadline_ms: Some(1),
+            wanted: vec![wanted],
+            prefetch: Prefetch::All,
+            form: Form::Image,
+            trace: true,
+            privileged: true,
+            owner: None,
+        })
+    }
+
+    fn admit(request: Request) -> Result<Request> {
+        grant().admit(request, &[3], &HashSet::new())
+    }
+
+    #[track_caller]
+    fn refused(request: Request) -> String {
+        let error = admit(request).unwrap_err();
+        let text = format!("{error}; {}", error.hint().unwrap());
+        assert!(!text.contains("hunter"), "{text}");
+        assert!(
+            text.contains("pr/7 and branch/main of s3://cache/team"),
+            "{text}"
+        );
+        text
+    }
+
+    #[test]
+    fn the_grant_decides_how_the_remote_is_reached() {
+        let asked = restore("s3://cache/team/", wanted(&["branch/main"]));
+        let Request::Restore(admitted) = admit(asked).unwrap() else {
+            panic!("another request");
+        };
+        assert_eq!(admitted.remote, grant().remote);
+        assert_eq!(admitted.deadline_ms, Some(5000));
+        assert!(!admitted.trace && !admitted.privileged);
+    }
+
+    #[test]
+    fn other_remotes_and_scopes_are_refused() {
+        assert!(refused(restore("s3://cache/other", wanted(&[]))).contains("s3://cache/other"));
+        let asked = wanted(&["pr/7", "pr/8"]);
+        assert!(refused(restore("s3://cache/team", asked)).contains("scope pr/8"));
+        let other = RefName::of_part(
+            scope("branch/secret"),
+            Key::new("m2".to_owned()).unwrap(),
+            Part::new("~/.m2").unwrap(),
+        );
+        let chosen = Wanted {
+            chosen: Some(Chosen::Part {
+                name: other.unwrap(),
+                kind: MatchKind::Exact,
+            }),
+            ..wanted(&["pr/7"])
+        };
+        assert!(refused(restore("s3://cache/team", chosen)).contains("branch/secret"));
+        let find = Request::Find(Find {
+            remote: grant().remote,
+            deadline_ms: None,
+            wanted: vec![wanted(&["tag/1"])],
+            paths: Vec::new(),
+            places: Places {
+                workspace: "/work".into(),
+                home: None,
+            },
+        });
+        assert!(refused(find).contains("tag/1"));
+    }
+
+    #[test]
+    fn views_of_others_and_all_that_is_no_restore_are_refused() {
+        let repo = RepoId([1; 16]);
+        let pack = cachefs_store::id::PackId([1; 16]);
+        let stack = StackId::of([]);
+        let form = Form::Tree;
+        assert!(admit(Request::Serve { view: 3, form }).is_ok());
+        assert!(admit(Request::Close { view: 3 }).is_ok());
+        assert!(admit(Request::Allowed).is_ok());
+        for request in [
+            Request::Serve { view: 4, form },
+            Request::Close { view: 4 },
+            Request::Lookup { repo },
+            Request::HasPack { repo, pack },
+            Request::Insert {
+                repo,
+                pack,
+                length: 1,
+                trailer: 1,
+            },
+            Request::RemovePack { repo, pack },
+            Request::PublishTrace {
+                from: stack,
+                to: stack,
+            },
+            Request::Stats,
+            Request::Reads { stack },
+            Request::Shares,
+            Request::Unshare {
+                path: "/run/s".into(),
+            },
+            Request::Stop { force: true },
+            Request::Upgrade {
+                exe: "/tmp/evil".into(),
+            },
+        ] {
+            refused(request);
+        }
+    }
+
+    #[test]
+    fn only_stacks_that_were_given_out_are_opened() {
+        let stack = StackId::of([]);
+        let open = || {
+            Request::Open(Open {
+                remote: grant().remote,
+                deadline_ms: None,
+                layers: Vec::new(),
+                prefetch: Prefetch::None,
+                form: Form::Tree,
+                trace: true,
+                privileged: true,
+                owner: None,
+            })
+        };
+        assert!(admit(open()).is_err());
+        let Request::Open(opened) = grant().admit(open(), &[], &HashSet::from([stack])).unwrap()
+        else {
+            panic!("another request");
+        };
+        assert!(!opened.privileged && !opened.trace);
+    }
+
+    #[test]
+    fn clients_are_told_no_secrets() {
+        let told = serde_json::to_string(&grant().allowed()).unwrap();
+        assert!(!told.contains("hunter"), "{told}");
+        assert!(told.contains("s3://cache/team") && told.contains("s3.example"));
+        assert!(!format!("{:?}", grant().remote.env).contains("hunter"));
+    }
+}

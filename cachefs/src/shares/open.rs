@@ -1,0 +1,64 @@
+//! Making the socket of a share, and having the daemon listen on it.
+
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::{Grant, ShareDescription};
+use crate::error::{Error, Result};
+use crate::rpc::Client;
+use crate::store_dir::StoreDir;
+use crate::sys::{ownership, socket};
+
+/// Opens a share at `path`, for as long as the store's daemon runs, which this starts if need be.
+///
+/// The socket is made here, in the caller's mount namespace, and belongs to the user whom the grant
+/// names.
+///
+/// # Errors
+/// A usage error when something else is at the path or others could put something else there.
+pub fn share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    if ownership::others_can_replace(parent).map_err(Error::io("open", parent))? {
+        return Err(Error::usage(
+            format!(
+                "any user could put another socket in the place of {}",
+                path.display()
+            ),
+            format!("`chmod o-w {}`, or choose another place", parent.display()),
+        ));
+    }
+    // The daemon first: whoever meets the socket is answered.
+    let mut client = Client::connect(store)?;
+    if socket::connect(path).is_ok() {
+        return Err(Error::usage(
+            format!("a process listens at {} already", path.display()),
+            "end that share first, with `cachefs daemon unshare`, or choose another place",
+        ));
+    }
+    let listener = socket::listen(path).map_err(Error::io("listen on", path))?;
+    let opened =
+        describe(path, grant).and_then(|description| client.share(description, listener.as_fd()));
+    if opened.is_err() {
+        // The error is the one to report; a socket nobody listens on is replaced the next time.
+        let _ = std::fs::remove_file(path);
+    }
+    opened
+}
+
+fn describe(path: &Path, grant: Grant) -> Result<ShareDescription> {
+    if let Some(uid) = grant.uid
+        && std::os::unix::fs::chown(path, Some(uid), None).is_err()
+    {
+        // Only root gives files away. The daemon asks the kernel who connects in any case.
+        let everyone = std::fs::Permissions::from_mode(0o666);
+        std::fs::set_permissions(path, everyone).map_err(Error::io("change", path))?;
+    }
+    let found = std::fs::symlink_metadata(path).map_err(Error::io("open", path))?;
+    Ok(ShareDescription {
+        path: path.to_owned(),
+        file: (found.dev(), found.ino()),
+        grant,
+        stacks: Vec::new(),
+    })
+}

@@ -1,0 +1,152 @@
+//! `cachefs daemon share`, `unshare` and `shares`.
+
+use std::path::{Path, PathBuf};
+
+use cachefs::shares::{Allowed, Grant, ShareInfo, share};
+use cachefs::{Client, Error};
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use serde::Serialize;
+
+use crate::args::{Format, Global};
+use crate::{exit, output, setup};
+
+/// Options of `daemon share`. The remote and the scope are those of every command.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs daemon share /run/job-7.sock --remote s3://ci/caches --scope pr/7 --fallback-scope branch/main
+  podman run -v /run/job-7.sock:/run/cachefs.sock -e CACHEFS_DAEMON=/run/cachefs.sock ...
+  cachefs daemon unshare /run/job-7.sock
+
+The credentials stay with the daemon. A share ends with the daemon, which stays for as long as there
+is one.")]
+pub(super) struct ShareArgs {
+    /// Where to make the socket
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Let clients look in this scope too, after --scope (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "CACHEFS_FALLBACK_SCOPE",
+        value_delimiter = ','
+    )]
+    fallback_scope: Vec<String>,
+    /// The user who may connect, by number as on this host; besides root [default: this user]
+    #[arg(long, value_name = "UID")]
+    uid: Option<u32>,
+    /// Do not publish what clients read for later jobs
+    #[arg(long, env = "CACHEFS_READ_ONLY", value_parser = BoolishValueParser::new())]
+    read_only: bool,
+}
+
+/// What is printed of a share with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed {
+    path: String,
+    remote: String,
+    scopes: Vec<String>,
+    uid: Option<u32>,
+    read_only: bool,
+    connections: usize,
+}
+
+impl From<&ShareInfo> for Printed {
+    fn from(share: &ShareInfo) -> Self {
+        Self {
+            path: output::path(&share.path),
+            remote: share.allowed.remote.url.clone(),
+            scopes: names(&share.allowed),
+            uid: share.uid,
+            read_only: share.allowed.read_only,
+            connections: share.connections,
+        }
+    }
+}
+
+fn names(allowed: &Allowed) -> Vec<String> {
+    allowed.scopes.iter().map(ToString::to_string).collect()
+}
+
+/// What a share is for, in words.
+pub(super) fn purpose(allowed: &Allowed) -> String {
+    format!(
+        "restores from scope {} of {}",
+        names(allowed).join(" and "),
+        allowed.remote.url
+    )
+}
+
+pub(super) fn open(global: &Global, args: &ShareArgs) -> anyhow::Result<u8> {
+    let store = setup::store(global)?.with_own_daemon();
+    let path = absolute(&args.path)?;
+    let grant = Grant {
+        remote: setup::remote_spec(global, &store)?,
+        deadline_ms: global.timeout.map(|timeout| timeout.as_millis() as u64),
+        scopes: setup::scopes(global)?.with(&args.fallback_scope)?.all(),
+        uid: args.uid,
+        read_only: args.read_only,
+    };
+    let told = grant.allowed();
+    share(&store, &path, grant)?;
+    output::say(&format!(
+        "shared {}: {}",
+        output::path(&path),
+        purpose(&told)
+    ));
+    Ok(exit::SUCCESS)
+}
+
+pub(super) fn close(global: &Global, path: &Path) -> anyhow::Result<u8> {
+    let path = absolute(path)?;
+    let mut client = running(global)?.ok_or_else(|| {
+        Error::usage(
+            format!("{} is not shared", path.display()),
+            "the daemon does not run; name its --store",
+        )
+    })?;
+    client.unshare(path.clone())?;
+    output::say(&format!("{} is no longer shared", output::path(&path)));
+    Ok(exit::SUCCESS)
+}
+
+pub(super) fn list(global: &Global) -> anyhow::Result<u8> {
+    let shares = match running(global)? {
+        Some(mut client) => client.shares()?,
+        None => Vec::new(),
+    };
+    match global.format {
+        Format::Json => {
+            output::print_json(&shares.iter().map(Printed::from).collect::<Vec<_>>())?;
+        }
+        _ if shares.is_empty() => output::say("nothing is shared"),
+        _ => {
+            for share in &shares {
+                let user = share.uid.map(|uid| format!(", for user {uid}"));
+                output::print(&format!(
+                    "{}  {}{}",
+                    output::path(&share.path),
+                    purpose(&share.allowed),
+                    user.unwrap_or_default()
+                ));
+            }
+        }
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn running(global: &Global) -> anyhow::Result<Option<Client>> {
+    let store = setup::store(global)?.with_own_daemon();
+    Ok(Client::connect_running(&store)?)
+}
+
+/// The path as the daemon knows the share by.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    if path.to_str().is_none() {
+        let message = format!("the name {} is not UTF-8", output::path(&path));
+        return Err(Error::usage(message, "choose another").into());
+    }
+    Ok(path)
+}

@@ -1,0 +1,21 @@
+//! Every way into a container, with real engines.
+
+// Told to be tests, so that the helpers among them may unwrap as tests do.
+#[cfg(test)]
+mod attach;
+#[cfg(test)]
+mod builders;
+#[cfg(test)]
+mod engines;
+#[cfg(test)]
+mod host;
+#[cfg(test)]
+mod inside;
+#[cfg(test)]
+mod real_builds;
+#[cfg(test)]
+mod shares;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod users;

@@ -6,6 +6,7 @@
 
 mod churn;
 mod figures;
+mod kills;
 mod readers;
 mod slots;
 mod verdict;
@@ -45,6 +46,9 @@ pub(crate) struct Options {
     /// How long they do
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     minutes: f64,
+    /// Kill the daemon's worker this often, in seconds; 0 leaves it alone
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    kill_every: f64,
     #[command(flatten)]
     remote: RemoteOptions,
     /// Where to work; needs 1 GB [default: the directory for temporary files]
@@ -62,6 +66,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(
         options.minutes.is_finite() && options.minutes > 0.0,
         "--minutes is no time"
+    );
+    ensure!(
+        options.kill_every.is_finite() && options.kill_every >= 0.0,
+        "--kill-every is no time"
     );
     let setup = Setup::open(&Common {
         remote: options.remote.clone(),
@@ -99,6 +107,11 @@ fn measure(setup: &Setup, options: &Options) -> Result<(Section, Verdict)> {
             let (slots, tally, stop, store) = (&slots, &tally, &stop, &store);
             let contents = &contents;
             scope.spawn(move || churn::run(slots, contents, store, tally, number, stop));
+        }
+        if options.kill_every > 0.0 {
+            let (tally, stop) = (&tally, &stop);
+            let every = Duration::from_secs_f64(options.kill_every);
+            scope.spawn(move || kills::run(daemon, every, tally, stop));
         }
         let sampled = watch(daemon, setup, &tally, duration);
         stop.store(true, Relaxed);

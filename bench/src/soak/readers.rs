@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use cachefs_store::id::ChunkId;
@@ -27,6 +28,10 @@ pub(super) struct Tally {
     pub(super) remounts: AtomicU64,
     pub(super) saves: AtomicU64,
     pub(super) errors: AtomicU64,
+    /// Workers that were killed.
+    pub(super) kills: AtomicU64,
+    /// The longest time that opening, reading and comparing one file took, in microseconds.
+    longest: AtomicU64,
     told: Mutex<Vec<String>>,
 }
 
@@ -57,6 +62,9 @@ impl Tally {
         );
         section.fact("remounts", self.remounts.load(Relaxed).to_string());
         section.fact("saves", self.saves.load(Relaxed).to_string());
+        let longest = self.longest.load(Relaxed) as f64 / 1e6;
+        section.fact("longest read", Unit::Seconds.show(longest));
+        section.fact("workers killed", self.kills.load(Relaxed).to_string());
         section.fact("errors", self.errors.load(Relaxed).to_string());
     }
 }
@@ -74,7 +82,11 @@ pub(super) fn read(slots: &Slots, tally: &Tally, seed: u64, stop: &AtomicBool) {
         };
         let expected = pick(&shown, &mut random);
         let forget = random.bool();
-        match check(&slot.path, expected, forget, &mut buffer) {
+        let started = Instant::now();
+        let checked = check(&slot.path, expected, forget, &mut buffer);
+        let took = started.elapsed().as_micros() as u64;
+        tally.longest.fetch_max(took, Relaxed);
+        match checked {
             Ok(()) => {
                 tally.files.fetch_add(1, Relaxed);
                 tally.bytes.fetch_add(buffer.len() as u64, Relaxed);

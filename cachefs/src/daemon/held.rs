@@ -20,6 +20,13 @@ pub(super) struct Held {
     pub(super) fd: OwnedFd,
 }
 
+impl Held {
+    /// Whether it is a mount's.
+    pub(super) fn is_mount(&self) -> bool {
+        view_of_name(&self.name).is_some()
+    }
+}
+
 /// What a worker must know of a descriptor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -131,9 +131,9 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
                     );
                     return Ok(Side::Supervisor(1));
                 }
+                let mounts = estate.held.iter().filter(|held| held.is_mount()).count();
                 tracing::warn!(
-                    "the worker, process {worker}, {how}; another one goes on with its {} mounts",
-                    estate.held.len()
+                    "the worker, process {worker}, {how}; another one goes on (mounts: {mounts})"
                 );
             }
         }

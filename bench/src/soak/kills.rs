@@ -1,0 +1,32 @@
+//! Killing the daemon's worker while all goes on.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::is_over;
+use super::readers::Tally;
+use crate::machine;
+
+/// How often is looked whether the time is over.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Kills the only child of a daemon again and again.
+pub(super) fn run(daemon: u32, every: Duration, tally: &Tally, stop: &AtomicBool) {
+    let mut last = Instant::now();
+    while !is_over(stop) {
+        thread::sleep(LOOK);
+        if last.elapsed() < every {
+            continue;
+        }
+        last = Instant::now();
+        let worker = machine::descendants(daemon).into_iter().next();
+        let worker = worker.and_then(|worker| Pid::from_raw(worker.cast_signed()));
+        if worker.is_some_and(|worker| kill_process(worker, Signal::KILL).is_ok()) {
+            tally.kills.fetch_add(1, Relaxed);
+        }
+    }
+}

@@ -12,6 +12,8 @@ mod host;
 #[cfg(test)]
 mod inside;
 #[cfg(test)]
+mod real_builds;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod users;

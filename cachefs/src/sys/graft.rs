@@ -194,13 +194,6 @@ pub fn prune(graft: &Graft, lazy: bool, patience: Duration) -> Result<bool, Graf
         return Ok(false);
     };
     let pid = there.pid;
-    if table
-        .entries()
-        .iter()
-        .all(|entry| entry.id != graft.mount || entry.mount_point != graft.path)
-    {
-        return Ok(false);
-    }
     let busy = || GraftError::Busy {
         pid,
         path: graft.path.clone(),
@@ -228,10 +221,7 @@ pub fn prune(graft: &Graft, lazy: bool, patience: Duration) -> Result<bool, Graf
 
 /// Tells whether a directory is still shown where it was put.
 pub fn is_there(graft: &Graft) -> bool {
-    Process::of(graft).is_some_and(|(_, table)| {
-        let mut entries = table.entries().iter();
-        entries.any(|entry| entry.id == graft.mount && entry.mount_point == graft.path)
-    })
+    Process::of(graft).is_some()
 }
 
 /// The number of a process's mount namespace; `None` when there is no such process, or it may not
@@ -285,16 +275,23 @@ impl Process {
         })
     }
 
-    /// A process that is where a graft is, with its mounts: the one that was named, or, when that
-    /// has ended, any other of its namespace.
+    /// A process that sees a graft, with its mounts: the one that was named, or, when that has
+    /// ended, any other of its namespace. `None` when nobody sees it any more.
     fn of(graft: &Graft) -> Option<(Self, MountTable)> {
         let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
         let others = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let pid = std::iter::once(graft.pid)
-            .chain(others)
-            .find(|pid| namespace_of(*pid) == Some(graft.namespace))?;
-        let table = fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
-        Some((Self::open(pid).ok()?, MountTable::parse(&table).ok()?))
+        let sees = |pid| {
+            if namespace_of(pid) != Some(graft.namespace) {
+                return None;
+            }
+            let table = fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
+            let table = MountTable::parse(&table).ok()?;
+            // A process with another root has other names for the same mounts.
+            let mut entries = table.entries().iter();
+            entries.find(|entry| entry.id == graft.mount && entry.mount_point == graft.path)?;
+            Some((Self::open(pid).ok()?, table))
+        };
+        std::iter::once(graft.pid).chain(others).find_map(sees)
     }
 
     /// Runs `work` on a thread that is in the process's mount namespace and has its root.

@@ -50,10 +50,10 @@ fn rootless_podman_shows_a_mount_made_where_its_containers_begin() {
     let (Some(machine), Some(user)) = (machine(), User::new().unwrap()) else {
         return;
     };
+    install(&machine, &user);
     let Some(podman) = Podman::of_user(&user).unwrap() else {
         return;
     };
-    install(&machine, &user);
     login(&user, SAVE).run().success();
     let job = format!(
         "set -e; PATH=$HOME:$PATH; \
@@ -84,10 +84,10 @@ fn a_user_attaches_a_cache_to_a_container_of_rootless_podman() {
     let (Some(machine), Some(user)) = (machine(), User::new().unwrap()) else {
         return;
     };
+    let binary = install(&machine, &user);
     let Some(podman) = Podman::of_user(&user).unwrap() else {
         return;
     };
-    let binary = install(&machine, &user);
     login(&user, SAVE).run().success();
     let container = podman.start(["--name", "web"], BUSYBOX).unwrap();
     let attach = ["attach", "web", "/m2", "--key", KEY, "--owner", "0"];
@@ -114,10 +114,10 @@ fn doctor_finds_a_pause_process_that_is_older_than_a_mount() {
     let (Some(machine), Some(user)) = (machine(), User::new().unwrap()) else {
         return;
     };
+    let binary = install(&machine, &user);
     let Some(podman) = Podman::of_user(&user).unwrap() else {
         return;
     };
-    let binary = install(&machine, &user);
     // The images were imported: the pause process runs. Now root mounts a cache for the user.
     fill(&user.home().join("filled"));
     let store = user.home().join("roots-store");
@@ -165,5 +165,4 @@ fn doctor_finds_a_pause_process_that_is_older_than_a_mount() {
     assert_eq!(seen(), "org\npom\n");
     assert!(!doctor().stdout().contains("see empty directories"));
     as_root(&["umount", "--lazy", "r"]);
-    as_root(&["daemon", "stop"]);
 }

@@ -120,7 +120,7 @@ fn pause(file: &Path) -> Option<Pause> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let command = fs::read(process.join("comm")).ok()?;
     // Its number may be another's by now.
-    if command.trim_ascii_end() != b"podman" && command.trim_ascii_end() != b"catatonit" {
+    if !command.starts_with(b"podman") && !command.starts_with(b"catatonit") {
         return None;
     }
     Some(Pause {

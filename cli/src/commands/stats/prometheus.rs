@@ -158,6 +158,7 @@ mod tests {
 
     fn stats(daemon: Option<DaemonStats>) -> Printed {
         Printed {
+            attached: Vec::new(),
             store: "/store".to_owned(),
             restored: Vec::new(),
             daemon,

@@ -19,6 +19,9 @@ pub(super) struct Figures {
     /// Resident bytes that are its own, rather than pages of files.
     pub(super) memory: f64,
     pub(super) descriptors: f64,
+    /// Descriptors of packs and of the index, which are kept in caches with a limit and so are no
+    /// part of the others.
+    pub(super) files: f64,
     pub(super) threads: f64,
     /// Mounts in the directory where all happens: three for each restored path.
     pub(super) mounts: f64,
@@ -30,6 +33,7 @@ impl Figures {
         let mut figures = Self {
             memory: 0.0,
             descriptors: 0.0,
+            files: 0.0,
             threads: 0.0,
             mounts: mounts::below(dir)?.len() as f64,
         };
@@ -45,11 +49,23 @@ impl Figures {
 
 fn add(process: u32, figures: &mut Figures) -> Result<()> {
     let held = machine::Held::by(process)?;
-    let descriptors = fs::read_dir(format!("/proc/{process}/fd"))?.count();
+    for descriptor in fs::read_dir(format!("/proc/{process}/fd"))? {
+        // It may have been closed meanwhile.
+        match descriptor.and_then(|descriptor| fs::read_link(descriptor.path())) {
+            Ok(file) if is_kept(&file) => figures.files += 1.0,
+            Ok(_) => figures.descriptors += 1.0,
+            Err(_) => {}
+        }
+    }
     figures.memory += held.memory as f64;
     figures.threads += held.threads as f64;
-    figures.descriptors += descriptors as f64;
     Ok(())
+}
+
+/// Whether a file is one of a cache of open files.
+fn is_kept(file: &Path) -> bool {
+    let is_in = |name: &str| file.components().any(|part| part.as_os_str() == name);
+    is_in("packs") || is_in("rocksdb")
 }
 
 /// Figures over time.
@@ -90,6 +106,7 @@ impl Sampled {
                 Unit::Count,
                 vec![
                     curve("descriptors", |figures| figures.descriptors),
+                    curve("files kept open", |figures| figures.files),
                     curve("threads", |figures| figures.threads),
                     curve("mounts", |figures| figures.mounts),
                 ],

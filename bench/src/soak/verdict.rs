@@ -14,6 +14,9 @@ const WARM_UP: f64 = 0.2;
 const MEMORY: f64 = 16e6;
 const DESCRIPTORS: f64 = 12.0;
 const THREADS: f64 = 12.0;
+/// Files that are kept open: 256 packs and 128 of the index, by their caches' limits, and those of the
+/// index that are no tables.
+const FILES: f64 = 400.0;
 /// Memory may grow by so much of itself, too, if that is more.
 const SHARE: f64 = 0.1;
 
@@ -58,6 +61,8 @@ pub(super) struct Verdict {
     memory: Growth,
     descriptors: Growth,
     threads: Growth,
+    /// The most files that were kept open.
+    files: f64,
     errors: u64,
     /// Mounts that were left although all were taken down.
     left: f64,
@@ -72,6 +77,11 @@ impl Verdict {
             memory: Growth::of(sampled, |figures| figures.memory, MEMORY, SHARE),
             descriptors: Growth::of(sampled, |figures| figures.descriptors, DESCRIPTORS, 0.0),
             threads: Growth::of(sampled, |figures| figures.threads, THREADS, 0.0),
+            files: sampled
+                .figures
+                .iter()
+                .map(|figures| figures.files)
+                .fold(0.0, f64::max),
             errors: tally.errors.load(Relaxed),
             left: left.mounts,
             is_same,
@@ -84,6 +94,7 @@ impl Verdict {
         self.errors == 0
             && self.left == 0.0
             && self.is_same
+            && self.files <= FILES
             && growths.into_iter().all(Growth::is_good)
     }
 
@@ -123,6 +134,9 @@ impl fmt::Display for Verdict {
         if self.left > 0.0 {
             write!(f, ", {} mounts are left", self.left)?;
         }
+        if self.files > FILES {
+            write!(f, ", {} files kept open", self.files)?;
+        }
         for (name, growth, unit) in [
             ("memory", self.memory, Unit::Bytes),
             ("descriptors", self.descriptors, Unit::Count),
@@ -148,6 +162,7 @@ mod tests {
             sampled.figures.push(Figures {
                 memory: memory(f64::from(second)),
                 descriptors: 100.0,
+                files: 80.0,
                 threads: 20.0,
                 mounts: 150.0,
             });
@@ -158,6 +173,7 @@ mod tests {
     const NOTHING: Figures = Figures {
         memory: 0.0,
         descriptors: 0.0,
+        files: 0.0,
         threads: 0.0,
         mounts: 0.0,
     };

@@ -24,6 +24,9 @@ const NOTES_OF_NPM: [&str; 4] = [
     "_cacache/index-v5",
 ];
 
+/// What cargo locks and counts uses in.
+const NOTES_OF_CARGO: [&str; 3] = [".package-cache", ".package-cache-mutate", ".global-cache"];
+
 /// What Gradle writes at every run.
 const NOTES_OF_GRADLE: [&str; 5] = ["caches/", "daemon", "native", "notifications", "workers"];
 
@@ -127,6 +130,7 @@ fn cargo_in_bubblewrap_finds_everything_fresh() {
     let (said, built) = run(&home, &first).unwrap();
     built.success();
     assert_eq!(said.matches("Compiling ").count(), 4, "{said}");
+    assert_only(&job.changed(&home), &NOTES_OF_CARGO);
     job.save("target", &first);
 
     // Another mount: what cargo compares are times to the nanosecond.

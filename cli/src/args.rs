@@ -13,6 +13,7 @@ use remote::RemoteArgs;
 use crate::commands::{
     auto, check, completions, config, daemon, delete, detect, diff, doctor, exec, explain, export,
     gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes, stats, umount,
+    volume_plugin,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -159,6 +160,8 @@ pub(crate) enum Command {
     Doctor(doctor::DoctorArgs),
     /// Run, stop or look for the daemon
     Daemon(daemon::DaemonArgs),
+    /// Serve caches to docker and podman as volumes
+    VolumePlugin(volume_plugin::VolumePluginArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one for every command

@@ -18,6 +18,7 @@ mod outputs;
 mod plugin;
 mod progress;
 mod setup;
+mod volumes;
 
 fn main() -> std::process::ExitCode {
     if let Some(plan) = plugin::asked() {

@@ -20,6 +20,7 @@ pub mod overlay;
 pub mod page_cache;
 pub mod probe;
 pub mod read_ahead;
+pub mod seen_by;
 pub mod socket;
 pub mod spawn;
 pub mod stale;

@@ -25,6 +25,7 @@ pub(crate) mod save;
 pub(crate) mod scopes;
 pub(crate) mod stats;
 pub(crate) mod umount;
+pub(crate) mod volume_plugin;
 
 use std::process::ExitCode;
 
@@ -73,6 +74,7 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Config(args) => config::run(&global, &args, config),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Daemon(args) => daemon::run(&global, &args),
+        Command::VolumePlugin(args) => volume_plugin::run(&global, &args, config),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

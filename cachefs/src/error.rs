@@ -7,7 +7,9 @@ use cachefs_store::remote::{RemoteError, RemoteErrorKind, SpecError};
 use cachefs_store::{Error as StoreError, ErrorKind};
 use serde::{Deserialize, Serialize};
 
+use crate::containers::FindError;
 use crate::sys::fdpass::FrameError;
+use crate::sys::graft::GraftError;
 use crate::sys::mount_error::MountError;
 use crate::sys::spawn::SpawnError;
 use crate::sys::unmount::UnmountError;
@@ -65,6 +67,12 @@ pub enum Error {
     /// An unmount failed.
     #[error(transparent)]
     Unmount(#[from] UnmountError),
+    /// A directory could not be shown in a container, or taken away there.
+    #[error(transparent)]
+    Graft(#[from] GraftError),
+    /// A container was not found.
+    #[error(transparent)]
+    Find(#[from] FindError),
     /// A local file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -135,7 +143,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::Spec(_) | Self::Usage { .. } => ErrorKind::Usage,
+            Self::Spec(_) | Self::Find(_) | Self::Usage { .. } => ErrorKind::Usage,
             Self::Daemon(failure) => match failure.kind {
                 FailureKind::Usage => ErrorKind::Usage,
                 FailureKind::Backend => ErrorKind::Backend,
@@ -150,6 +158,7 @@ impl Error {
             | Self::Conversation(_)
             | Self::Mount(_)
             | Self::Unmount(_)
+            | Self::Graft(_)
             | Self::Io { .. } => ErrorKind::Local,
         }
     }
@@ -162,6 +171,8 @@ impl Error {
             Self::Daemon(failure) => failure.hint.clone(),
             Self::Mount(error) => error.hint().map(str::to_owned),
             Self::Unmount(error) => error.hint().map(str::to_owned),
+            Self::Graft(error) => error.hint().map(str::to_owned),
+            Self::Find(error) => Some(error.hint()),
             Self::Usage { hint, .. } => hint.clone(),
             Self::State { hint, .. } | Self::TooLate { hint, .. } => Some((*hint).to_owned()),
             Self::Io { source, path, .. } => match source.kind() {

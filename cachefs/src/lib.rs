@@ -5,6 +5,7 @@
 //! [`daemon`], which is started when it is first needed; files are read, and mounts are made, in
 //! the command's own process, with its rights and in its mount namespace.
 
+pub mod containers;
 pub mod daemon;
 mod erofs;
 mod error;

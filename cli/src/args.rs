@@ -11,9 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    auto, check, completions, config, daemon, delete, detect, diff, doctor, exec, explain, export,
-    gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes, stats, umount,
-    volume_plugin,
+    attach, auto, check, completions, config, daemon, delete, detach, detect, diff, doctor, exec,
+    explain, export, gc, import, inspect, key, list, lookup, man, oci_hook, promote, restore, save,
+    scopes, stats, umount, volume_plugin,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -120,6 +120,10 @@ pub(crate) enum Command {
     Auto(auto::AutoArgs),
     /// Restore, run a command, save if it succeeded, and unmount
     Exec(exec::ExecArgs),
+    /// Show a cache in a container that runs already
+    Attach(attach::AttachArgs),
+    /// Take what was attached away from a container
+    Detach(detach::DetachArgs),
     /// Unmount a restored path
     #[command(alias = "unmount")]
     Umount(umount::UmountArgs),
@@ -162,6 +166,10 @@ pub(crate) enum Command {
     Daemon(daemon::DaemonArgs),
     /// Serve caches to docker and podman as volumes
     VolumePlugin(volume_plugin::VolumePluginArgs),
+    /// Show caches in containers that a runtime starts, and save them afterwards
+    OciHook(oci_hook::OciHookArgs),
+    /// Print the caches of cachefs.toml as devices of containers
+    Cdi(oci_hook::CdiArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one for every command

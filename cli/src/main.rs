@@ -10,6 +10,7 @@ mod exec;
 mod exit;
 mod explain;
 mod failure;
+mod hook;
 mod keys;
 mod log;
 mod machine;

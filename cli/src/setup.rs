@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use cachefs::StoreDir;
 use cachefs::paths::{PathSet, Places};
+use cachefs::sys::namespace::in_initial_user_namespace;
 use cachefs_store::refs::{Key, RefName, Scope};
 use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, open};
 use tokio::runtime::Runtime;
@@ -15,13 +16,26 @@ use crate::args::Global;
 use crate::ci::{self, Ci, Scopes};
 use crate::keys;
 
+/// The store directory of root.
+const ROOTS_STORE: &str = "/var/lib/cachefs";
+
+/// Whether root is somebody who may write where root does. In a user namespace of an ordinary user
+/// (`unshare -Ur`) it is that user with another number, whose caches are at home.
+fn is_machines_root() -> bool {
+    let may_write = |path: &str| {
+        let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::access(path, wanted).is_ok()
+    };
+    in_initial_user_namespace() || may_write(ROOTS_STORE) || may_write("/var/lib")
+}
+
 /// The store directory that the options name.
 pub(crate) fn store_path(global: &Global) -> anyhow::Result<PathBuf> {
     if let Some(store) = &global.store {
         return Ok(std::path::absolute(store)?);
     }
-    if rustix::process::geteuid().is_root() {
-        return Ok(PathBuf::from("/var/lib/cachefs"));
+    if rustix::process::geteuid().is_root() && is_machines_root() {
+        return Ok(PathBuf::from(ROOTS_STORE));
     }
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)

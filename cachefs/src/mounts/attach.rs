@@ -157,13 +157,16 @@ fn like_root(lower: &Path, upper: &Path) -> Result<()> {
         .map_err(Error::io("change", upper))
 }
 
-/// Unmounts the overlay and the view of a record, as far as they are mounted here.
+/// Unmounts the overlay and the view of a record, as far as they are mounted here, and takes them
+/// away from containers that they were attached to.
 pub(crate) fn detach(records: &Records, record: &Record, lazy: bool) -> Result<()> {
     let options = UnmountOptions {
         lazy,
         patience: Duration::from_secs(1),
     };
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
+    // A container that shows the overlay would go on writing into an upper that is gone.
+    records.attachments().detach_all(&record.path, lazy)?;
     if table
         .topmost_at(&record.path)
         .is_some_and(|mount| mount.is_cachefs_overlay())

@@ -1,10 +1,12 @@
 //! Restored paths: what is known of each, and how it is mounted and unmounted.
 
 mod attach;
+mod attachments;
 mod reads;
 mod record;
 mod unmount;
 
+pub use attachments::{Attachment, Attachments};
 pub use reads::{CacheUse, FileUse, Use, cache_use};
 pub use record::{How, Record, Records, Saved};
 pub use unmount::{Unmounted, unmount};

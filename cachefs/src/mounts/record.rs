@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use cachefs_store::id::{LayerId, SaveId};
 use cachefs_store::refs::{Key, LayerInfo, RefName, Scope};
+use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
+use super::attachments::Attachments;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 
@@ -41,6 +43,9 @@ pub struct Record {
     pub asked: Key,
     /// The scope that it was asked for in: that of the job, wherever the match is from.
     pub asked_in: Scope,
+    /// Whom its entries are shown to belong to; `None` for those they were saved from.
+    #[serde(default)]
+    pub owner: Option<Owner>,
     /// What was saved from this path since, by key: the save and its topmost layer. A later save
     /// of the same path replaces it.
     #[serde(default)]
@@ -59,7 +64,7 @@ pub struct Saved {
 }
 
 /// Paths need not be UTF-8, and JSON strings must be.
-mod path_bytes {
+pub(super) mod path_bytes {
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::path::{Path, PathBuf};
@@ -73,7 +78,10 @@ mod path_bytes {
         Bytes(Vec<u8>),
     }
 
-    pub(super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::mounts) fn serialize<S: Serializer>(
+        path: &Path,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match path.to_str() {
             Some(text) => Form::Text(text.to_owned()),
             None => Form::Bytes(path.as_os_str().as_bytes().to_vec()),
@@ -81,7 +89,7 @@ mod path_bytes {
         .serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::mounts) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<PathBuf, D::Error> {
         Ok(match Form::deserialize(deserializer)? {
@@ -145,6 +153,11 @@ impl Records {
     /// The overlay's own directory.
     pub fn work(&self, record: &Record) -> PathBuf {
         self.folder(&record.path).join("work")
+    }
+
+    /// What of these paths is shown in containers.
+    pub(super) fn attachments(&self) -> Attachments {
+        Attachments::beside(&self.root)
     }
 
     /// Reads the record of a path.

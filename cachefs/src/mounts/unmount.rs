@@ -47,6 +47,9 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
         fs::read_dir(records.upper(&record)).is_ok_and(|mut upper| upper.next().is_some());
     let dropped_changes = record.how == How::Mount && changed && record.saved.is_empty();
     records.remove(&record.path)?;
+    if record.how == How::Mount {
+        records.attachments().tidy(&record.path);
+    }
     Ok(Unmounted {
         record,
         dropped_changes,

@@ -9,6 +9,7 @@ pub mod erofs_mount;
 pub mod fdpass;
 pub mod filesystem;
 pub mod fuse_mount;
+pub mod graft;
 pub mod holders;
 pub mod kernel;
 pub mod lock;

@@ -1,11 +1,13 @@
 //! The commands, one file each.
 
+pub(crate) mod attach;
 pub(crate) mod auto;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod delete;
+pub(crate) mod detach;
 pub(crate) mod detect;
 pub(crate) mod diff;
 pub(crate) mod doctor;
@@ -19,6 +21,7 @@ pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod lookup;
 pub(crate) mod man;
+pub(crate) mod oci_hook;
 pub(crate) mod promote;
 pub(crate) mod restore;
 pub(crate) mod save;
@@ -55,6 +58,8 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Save(args) => save::run(&global, &args, config),
         Command::Auto(args) => auto::run(&global, &args),
         Command::Exec(args) => exec::run(&global, &args, config),
+        Command::Attach(args) => attach::run(&global, &args),
+        Command::Detach(args) => detach::run(&global, &args),
         Command::Umount(args) => umount::run(&global, &args),
         Command::Lookup(args) => lookup::run(&global, &args),
         Command::List(args) => list::run(&global, &args),
@@ -75,6 +80,8 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Daemon(args) => daemon::run(&global, &args),
         Command::VolumePlugin(args) => volume_plugin::run(&global, &args, config),
+        Command::OciHook(args) => oci_hook::run(&global, &args, config),
+        Command::Cdi(args) => oci_hook::run_cdi(&global, &args, config),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

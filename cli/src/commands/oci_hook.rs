@@ -75,8 +75,9 @@ fn called(global: &Global, config: &Config) -> anyhow::Result<Called> {
     if !flags.iter().any(|flag| flag.starts_with("--store=")) {
         flags.push(format!("--store={}", setup::store_path(global)?.display()));
     }
-    let is_passed_on =
-        |name: &str| matches!(name, "HOME" | "PATH") || name.starts_with("CACHEFS_") && name != "CACHEFS_STORE";
+    let is_passed_on = |name: &str| {
+        matches!(name, "HOME" | "PATH") || name.starts_with("CACHEFS_") && name != "CACHEFS_STORE"
+    };
     let mut env: Vec<String> = std::env::vars()
         .filter(|(name, _)| is_passed_on(name))
         .map(|(name, value)| format!("{name}={value}"))

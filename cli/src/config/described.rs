@@ -27,8 +27,9 @@ const OF_THE_PROCESS: [&str; 7] = [
     "metrics-file",
     "dotenv",
 ];
-/// Options of a cache that names and values cannot express.
-const NOT_EXPRESSIBLE: [&str; 1] = ["layer"];
+/// Options of a cache that names and values cannot express, and where it belongs, which is the
+/// caller's to say.
+const LEFT_OUT: [&str; 2] = ["layer", "path"];
 
 /// The names that there are, and what they mean for this process.
 #[derive(Debug, Clone)]
@@ -48,8 +49,6 @@ pub(crate) struct Described {
     pub(crate) key: Option<String>,
     /// The templates of the prefixes, best first.
     pub(crate) restore_keys: Vec<String>,
-    /// The paths as they are written.
-    pub(crate) paths: Vec<String>,
     /// Whether to restore and to save.
     pub(crate) common: Common,
     /// How to restore.
@@ -67,7 +66,7 @@ impl Config {
         } = Known::of(&self.command);
         let mut known: BTreeMap<String, Kind> = settings.into_iter().chain(of_caches).collect();
         known.retain(|name, _| {
-            !OF_THE_PROCESS.contains(&name.as_str()) && !NOT_EXPRESSIBLE.contains(&name.as_str())
+            !OF_THE_PROCESS.contains(&name.as_str()) && !LEFT_OUT.contains(&name.as_str())
         });
         let given = |arg: &Arg| {
             let id = arg.get_id().as_str();
@@ -136,7 +135,6 @@ impl Vocabulary {
         Ok(Described {
             key: said("key").into_iter().next(),
             restore_keys: said("restore-key"),
-            paths: said("path"),
             global: of(&restored)?,
             common: of(sub(&restored))?,
             restore: of(sub(&restored))?,
@@ -329,8 +327,8 @@ mod tests {
             hint.contains(" workspace") && hint.contains("fallback-scopes"),
             "{hint}"
         );
-        for of_the_process in ["store", "dry-run", "layer", "cache-limit", "config"] {
-            refused(&[(of_the_process, "x")]);
+        for of_none in ["store", "dry-run", "layer", "path", "cache-limit", "config"] {
+            refused(&[(of_none, "x")]);
         }
         let (message, hint) = refused(&[("policy", "both")]);
         assert_eq!(message, "`both` is no value of `policy`");

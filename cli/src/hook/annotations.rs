@@ -43,7 +43,11 @@ mod tests {
 
     fn read(text: &[(&str, &str)]) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
         let text = text.iter();
-        caches(&text.map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())
+        caches(
+            &text
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]

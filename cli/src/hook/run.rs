@@ -63,6 +63,7 @@ pub(crate) fn run(
         if code != exit::SUCCESS {
             // The container does not start, so no other stage takes them away.
             requests.iter().for_each(|request| hook.take_away(request));
+            let _ = fs::remove_dir(&hook.folder);
             break;
         }
     }
@@ -114,7 +115,8 @@ impl Hook<'_> {
         let (shown, inside) = (&request.cache.paths[0], request.inside.as_deref());
         let inside = inside.unwrap_or(Path::new("/"));
         let seen = PathBuf::from(format!("/proc/{}/root", self.state.pid));
-        let place = in_root(&seen, &self.state.root()?, inside).map_err(Error::io("find", inside))?;
+        let place =
+            in_root(&seen, &self.state.root()?, inside).map_err(Error::io("find", inside))?;
         graft(shown, self.state.pid, &place)?;
         Ok(())
     }

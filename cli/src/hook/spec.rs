@@ -121,7 +121,10 @@ mod tests {
     fn the_hook_is_for_annotated_containers() {
         let file = hook(&called());
         assert_eq!(file["hook"]["path"], "/usr/bin/cachefs");
-        assert_eq!(file["hook"]["args"], json!(["cachefs", "--store=/s", "oci-hook"]));
+        assert_eq!(
+            file["hook"]["args"],
+            json!(["cachefs", "--store=/s", "oci-hook"])
+        );
         assert_eq!(file["hook"]["env"][0], "CACHEFS_REMOTE=file:///r");
         assert_eq!(file["when"]["annotations"]["^io\\.cachefs\\..+$"], ".*");
         assert_eq!(file["stages"], json!(["createRuntime", "poststop"]));
@@ -131,11 +134,20 @@ mod tests {
     fn devices_follow_the_rules_of_the_specification() {
         let file = devices(&called(), &["m2".to_owned()]).unwrap();
         assert_eq!(file["kind"], "cachefs.io/cache");
-        assert_eq!(file["devices"][0]["containerEdits"]["deviceNodes"][0]["path"], "/dev/fuse");
-        let hooks = file["devices"][1]["containerEdits"]["hooks"].as_array().unwrap();
+        assert_eq!(
+            file["devices"][0]["containerEdits"]["deviceNodes"][0]["path"],
+            "/dev/fuse"
+        );
+        let hooks = file["devices"][1]["containerEdits"]["hooks"]
+            .as_array()
+            .unwrap();
         let stages: Vec<_> = hooks.iter().map(|hook| hook["hookName"].clone()).collect();
         assert_eq!(stages, STAGES);
-        assert!(hooks.iter().all(|hook| hook["path"].as_str().unwrap().starts_with('/')));
+        assert!(
+            hooks
+                .iter()
+                .all(|hook| hook["path"].as_str().unwrap().starts_with('/'))
+        );
         assert_eq!(
             hooks[0]["args"],
             json!(["cachefs", "--store=/s", "oci-hook", "--cache", "m2"])

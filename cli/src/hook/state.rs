@@ -107,7 +107,9 @@ mod tests {
         assert!(!state.is_over());
         assert_eq!(state.annotations["io.cachefs.m2.key"], "a");
         assert!(state.root().unwrap().ends_with("rootfs"));
-        let over = text.replace("creating", "stopped").replace("\"pid\":7,", "");
+        let over = text
+            .replace("creating", "stopped")
+            .replace("\"pid\":7,", "");
         assert!(State::read(over.as_bytes()).unwrap().is_over());
         assert!(State::read(text.replace("c1", "../x").as_bytes()).is_err());
         assert!(State::read(&b""[..]).is_err());

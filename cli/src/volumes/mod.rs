@@ -20,8 +20,8 @@ mod server;
 mod socket;
 mod sweep;
 
-pub(crate) use cycle::Cycle;
+pub(crate) use cycle::{Cycle, Refusal};
 pub(crate) use driver::Volumes;
-pub(crate) use options::{Defaults, Purpose};
+pub(crate) use options::{Defaults, Purpose, Request, only_path};
 pub(crate) use server::serve;
 pub(crate) use socket::{Socket, default_socket};

@@ -10,6 +10,8 @@ use crate::outputs::OutputArgs;
 
 /// The option that says where files in key templates are.
 const WORKSPACE: &str = "workspace";
+/// The option that says where in a container a cache belongs.
+const PATH: &str = "path";
 
 /// What all caches of this process have in common.
 #[derive(Debug, Clone)]
@@ -52,18 +54,17 @@ impl Defaults {
         options: &BTreeMap<String, String>,
         shown: &Path,
     ) -> anyhow::Result<Request> {
+        let inside = inside(purpose, options)?;
         let Described {
             mut global,
             key,
             restore_keys,
-            paths,
             common,
             restore,
             save,
-        } = self.vocabulary.describe(options, &[WORKSPACE])?;
+        } = self.vocabulary.describe(options, purpose.own())?;
         // What is told to CI systems is about their own steps.
         global.outputs = OutputArgs::default();
-        let inside = inside(purpose, &paths)?;
         if key.is_none() {
             return Err(cachefs::Error::usage(
                 "there is no option `key`",
@@ -151,25 +152,35 @@ pub(crate) fn only_path(cache: &Cache) -> Result<PathBuf, cachefs::Error> {
     }
 }
 
-fn inside(purpose: Purpose, paths: &[String]) -> Result<Option<PathBuf>, cachefs::Error> {
-    match (purpose, paths) {
-        (Purpose::Volume, []) => Ok(None),
-        (Purpose::Volume, _) => Err(cachefs::Error::usage(
+impl Purpose {
+    /// The options that say where things are, apart from those of every cache.
+    fn own(self) -> &'static [&'static str] {
+        match self {
+            Self::Volume => &[WORKSPACE],
+            Self::Container => &[WORKSPACE, PATH],
+        }
+    }
+}
+
+/// Where the cache belongs in the container.
+fn inside(
+    purpose: Purpose,
+    options: &BTreeMap<String, String>,
+) -> Result<Option<PathBuf>, cachefs::Error> {
+    match (purpose, options.get(PATH)) {
+        (Purpose::Volume, None) => Ok(None),
+        (Purpose::Volume, Some(_)) => Err(cachefs::Error::usage(
             "a volume has no `path`",
             "where it is mounted is said with the container, such as dst=/root/.m2",
         )),
-        (Purpose::Container, [path]) if Path::new(path).is_absolute() => Ok(Some(path.into())),
-        (Purpose::Container, [path]) => Err(cachefs::Error::usage(
+        (Purpose::Container, Some(path)) if path.starts_with('/') => Ok(Some(path.into())),
+        (Purpose::Container, Some(path)) => Err(cachefs::Error::usage(
             format!("`{path}` is not a whole path"),
             "write it as it is in the container, such as /root/.m2",
         )),
-        (Purpose::Container, []) => Err(cachefs::Error::usage(
+        (Purpose::Container, None) => Err(cachefs::Error::usage(
             "there is no option `path`",
             "it says where in the container the cache belongs, such as /root/.m2",
-        )),
-        (Purpose::Container, _) => Err(cachefs::Error::usage(
-            "there are several paths",
-            "describe a cache for each of them",
         )),
     }
 }
@@ -185,4 +196,73 @@ fn without_workspace(error: &anyhow::Error) -> anyhow::Error {
         ),
     )
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(purpose: Purpose, options: &[(&str, &str)]) -> anyhow::Result<Request> {
+        let args = ["cachefs", "--no-config", "--remote=file:///r", "stats"];
+        let (_, config) = crate::config::parse(args.map(Into::into).to_vec()).unwrap();
+        let defaults = Defaults {
+            vocabulary: config.vocabulary(),
+        };
+        let options = options
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
+        defaults.read(purpose, "m2", &options.collect(), Path::new("/store/m2"))
+    }
+
+    #[track_caller]
+    fn refused(purpose: Purpose, options: &[(&str, &str)], why: &str) {
+        let refused = read(purpose, options).unwrap_err().to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+
+    #[test]
+    fn volumes_have_no_path_and_containers_do() {
+        let request = read(Purpose::Volume, &[("key", "a"), ("scope", "s")]).unwrap();
+        assert_eq!(request.cache.paths, [Path::new("/store/m2")]);
+        assert_eq!(request.global.scope.as_deref(), Some("s"));
+        assert_eq!(request.global.remote.remote.as_deref(), Some("file:///r"));
+        refused(
+            Purpose::Volume,
+            &[("key", "a"), ("path", "/x")],
+            "no `path`",
+        );
+        refused(Purpose::Volume, &[], "no option `key`");
+        refused(Purpose::Container, &[("key", "a")], "no option `path`");
+        refused(
+            Purpose::Container,
+            &[("key", "a"), ("path", "x")],
+            "not a whole path",
+        );
+        let request = read(Purpose::Container, &[("key", "a"), ("path", "/x")]).unwrap();
+        assert_eq!(request.inside.as_deref(), Some(Path::new("/x")));
+    }
+
+    #[test]
+    fn keys_of_files_need_a_workspace() {
+        let template = "{{ checksum \"pom.xml\" }}";
+        refused(Purpose::Volume, &[("key", template)], "cannot be expanded");
+        refused(
+            Purpose::Volume,
+            &[("key", "{{ oops }}")],
+            "cannot be expanded",
+        );
+        read(Purpose::Volume, &[("key", template), ("workspace", "/srv")]).unwrap();
+        refused(
+            Purpose::Volume,
+            &[("key", "a"), ("workspace", "srv")],
+            "whole path",
+        );
+        read(Purpose::Volume, &[("key", "m2-{{ arch }}")]).unwrap();
+    }
+
+    #[test]
+    fn contradictions_are_found_at_once() {
+        let options = [("key", "a"), ("save-if", "missing"), ("override", "true")];
+        refused(Purpose::Volume, &options, "--override");
+    }
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::cycle::Refusal;
 use super::driver::{Info, Volumes};
+use crate::output;
 
 /// What the driver under the protocol can do.
 pub(super) trait Driver {
@@ -81,6 +82,7 @@ struct Request {
 struct Shown {
     name: String,
     mountpoint: String,
+    created_at: String,
     status: Value,
 }
 
@@ -144,6 +146,7 @@ fn shown(info: Info) -> Shown {
     let mountpoint = info.mountpoint.unwrap_or_default();
     Shown {
         mountpoint: mountpoint.to_string_lossy().into_owned(),
+        created_at: output::utc(volume.created),
         status: json!({
             "options": volume.options,
             "containers": volume.holders.len(),
@@ -252,6 +255,7 @@ mod tests {
         let (_, got) = ask("/VolumeDriver.Get", r#"{"Name":"m2"}"#);
         let volume = &got["Volume"];
         assert_eq!(volume["Mountpoint"], "");
+        assert_eq!(volume["CreatedAt"], "2023-11-14T22:13:20Z");
         assert_eq!(volume["Status"]["last"], "saved m2-1");
         assert_eq!(ask("/VolumeDriver.List", "").1["Volumes"][0]["Name"], "m2");
     }

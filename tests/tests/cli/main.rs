@@ -23,9 +23,13 @@ mod output;
 #[cfg(test)]
 mod outputs;
 #[cfg(test)]
+mod owners;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod policies;
+#[cfg(test)]
+mod real_stores;
 #[cfg(test)]
 mod real_tools;
 #[cfg(test)]
@@ -38,3 +42,5 @@ mod secrets;
 mod support;
 #[cfg(test)]
 mod traces;
+#[cfg(test)]
+mod volume_plugin;

@@ -1,0 +1,242 @@
+//! From what people call a container to a process in it.
+
+use std::io;
+use std::process::{Command, Output, Stdio};
+
+use thiserror::Error;
+
+/// A container that runs, or a process that was named itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// What it was called: a name, an id, or a process number.
+    pub name: String,
+    /// A process in it, by its number here.
+    pub pid: u32,
+}
+
+/// Why a container was not found.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FindError {
+    /// No engine knows it.
+    #[error("no container is called {name}{}", said(.asked))]
+    Unknown {
+        /// What was looked for.
+        name: String,
+        /// The engines that were asked; of those that could not answer, why.
+        asked: Vec<(&'static str, Option<String>)>,
+    },
+    /// It does not run.
+    #[error("container {name} does not run ({engine}: {status})")]
+    NotRunning {
+        /// What was looked for.
+        name: String,
+        /// The engine that knows it.
+        engine: &'static str,
+        /// What the engine says of it.
+        status: String,
+    },
+}
+
+impl FindError {
+    /// What the user can do.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unknown { asked, .. } if asked.is_empty() => {
+                "none of podman, docker and ctr is installed here: give the number of a process in \
+                 the container"
+                    .to_owned()
+            }
+            Self::Unknown { .. } => {
+                "a container of another user is known to that user's podman alone: give the number \
+                 of a process in it, as `podman inspect --format '{{.State.Pid}}' NAME` shows it"
+                    .to_owned()
+            }
+            Self::NotRunning { name, engine, .. } => match *engine {
+                CTR => format!("start it: ctr tasks start {name}"),
+                engine => format!("start it: {engine} start {name}"),
+            },
+        }
+    }
+}
+
+fn said(asked: &[(&str, Option<String>)]) -> String {
+    let words = asked.iter().map(|(engine, why)| match why {
+        Some(why) => format!("{engine} cannot tell: {why}"),
+        None => format!("{engine} does not know it"),
+    });
+    let words: Vec<_> = words.collect();
+    match words.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", words.join("; ")),
+    }
+}
+
+/// containerd's own client.
+const CTR: &str = "ctr";
+
+/// What an engine says of a container.
+enum Answer {
+    /// It has a process.
+    Runs(u32),
+    /// It is there and has none.
+    Rests(String),
+    /// There is no such container.
+    Unknown,
+    /// The engine is not installed.
+    NoEngine,
+    /// The engine does not answer.
+    Failed(String),
+}
+
+/// Finds a container by name or id, with podman, docker and containerd as this user may use them; a
+/// number is that of a process.
+///
+/// # Errors
+/// [`FindError`].
+pub fn find(name: &str) -> Result<Container, FindError> {
+    let found = |pid| Container {
+        name: name.to_owned(),
+        pid,
+    };
+    if let Ok(pid) = name.parse() {
+        return Ok(found(pid));
+    }
+    let mut asked = Vec::new();
+    for engine in ["podman", "docker", CTR] {
+        let answer = match engine {
+            CTR => ask_containerd(name),
+            engine => ask(engine, name),
+        };
+        match answer {
+            Answer::Runs(pid) => return Ok(found(pid)),
+            Answer::Rests(status) => {
+                return Err(FindError::NotRunning {
+                    name: name.to_owned(),
+                    engine,
+                    status,
+                });
+            }
+            Answer::Unknown => asked.push((engine, None)),
+            Answer::Failed(why) => asked.push((engine, Some(why))),
+            Answer::NoEngine => {}
+        }
+    }
+    Err(FindError::Unknown {
+        name: name.to_owned(),
+        asked,
+    })
+}
+
+/// Runs a command of an engine's.
+fn run(engine: &str, args: &[&str]) -> Result<Output, Answer> {
+    let output = Command::new(engine)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Answer::NoEngine,
+            _ => Answer::Failed(error.to_string()),
+        })?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let told = String::from_utf8_lossy(&output.stderr);
+    if told.to_ascii_lowercase().contains("no such") {
+        return Err(Answer::Unknown);
+    }
+    let last = told.trim().lines().last().unwrap_or("it failed");
+    Err(Answer::Failed(last.to_owned()))
+}
+
+/// Asks podman or docker, which have the same command for it.
+fn ask(engine: &str, name: &str) -> Answer {
+    let format = "{{.State.Pid}} {{.State.Status}}";
+    let args = ["container", "inspect", "--format", format, "--", name];
+    match run(engine, &args) {
+        Ok(output) => parse_state(&String::from_utf8_lossy(&output.stdout)),
+        Err(answer) => answer,
+    }
+}
+
+/// Reads `4711 running`; a process number of 0 is none.
+fn parse_state(text: &str) -> Answer {
+    let (pid, status) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+    match pid.parse() {
+        Ok(0) => Answer::Rests(status.to_owned()),
+        Ok(pid) => Answer::Runs(pid),
+        Err(_) => Answer::Failed(format!("it answered {:?}", text.trim())),
+    }
+}
+
+/// Asks containerd, in every one of its namespaces.
+fn ask_containerd(name: &str) -> Answer {
+    let namespaces = match run(CTR, &["namespaces", "list", "--quiet"]) {
+        Ok(output) => output.stdout,
+        Err(answer) => return answer,
+    };
+    for namespace in String::from_utf8_lossy(&namespaces).split_whitespace() {
+        let args = ["--namespace", namespace, "tasks", "list"];
+        if let Ok(output) = run(CTR, &args)
+            && let Some(answer) = parse_tasks(&String::from_utf8_lossy(&output.stdout), name)
+        {
+            return answer;
+        }
+    }
+    Answer::Unknown
+}
+
+/// Looks for a container in a table of name or id, process and status.
+fn parse_tasks(table: &str, name: &str) -> Option<Answer> {
+    table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        // Ids are long; people give their beginning.
+        let id = fields.next()?;
+        if id != name && !(name.len() >= 12 && id.starts_with(name)) {
+            return None;
+        }
+        let pid = fields.next()?.parse().ok()?;
+        match fields.next()? {
+            "RUNNING" => Some(Answer::Runs(pid)),
+            status => Some(Answer::Rests(status.to_lowercase())),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_process() {
+        assert_eq!(find("4711").unwrap().pid, 4711);
+    }
+
+    #[test]
+    fn states_are_told_apart() {
+        assert!(matches!(parse_state("12 running\n"), Answer::Runs(12)));
+        assert!(matches!(parse_state("0 exited\n"), Answer::Rests(s) if s == "exited"));
+        assert!(matches!(parse_state("<no value>"), Answer::Failed(_)));
+    }
+
+    #[test]
+    fn tasks_of_containerd_are_found() {
+        let table =
+            "TASK    PID     STATUS    \nweb     77      RUNNING\nold     78      STOPPED\n";
+        assert!(matches!(parse_tasks(table, "web"), Some(Answer::Runs(77))));
+        assert!(matches!(parse_tasks(table, "old"), Some(Answer::Rests(_))));
+        assert!(parse_tasks(table, "we").is_none());
+    }
+
+    #[test]
+    fn what_was_asked_is_told() {
+        let unknown = FindError::Unknown {
+            name: "web".to_owned(),
+            asked: vec![("podman", None), ("docker", Some("no daemon".to_owned()))],
+        };
+        assert_eq!(
+            unknown.to_string(),
+            "no container is called web (podman does not know it; docker cannot tell: no daemon)"
+        );
+    }
+}

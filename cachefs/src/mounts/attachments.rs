@@ -1,0 +1,179 @@
+//! Directories of this machine that are shown in containers.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::path_bytes;
+use crate::containers::Container;
+use crate::error::{Error, Result};
+use crate::store_dir::StoreDir;
+use crate::sys::graft::{self, Graft};
+
+/// How long something in a container may keep a directory busy.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The ending of the files that hold an [`Attachment`].
+const RECORD: &str = "json";
+
+/// A directory of this machine that a container shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// What the container was called when it was attached: a name, an id, or a process number.
+    pub container: String,
+    /// A process in it.
+    pub pid: u32,
+    /// The inode number of its mount namespace.
+    pub namespace: u64,
+    /// The number of the mount there.
+    pub mount: u64,
+    /// Where it is shown, in the container.
+    #[serde(with = "path_bytes")]
+    pub path: PathBuf,
+    /// The directory, here; canonical.
+    #[serde(with = "path_bytes")]
+    pub from: PathBuf,
+}
+
+impl Attachment {
+    fn graft(&self) -> Graft {
+        Graft {
+            pid: self.pid,
+            namespace: self.namespace,
+            path: self.path.clone(),
+            mount: self.mount,
+        }
+    }
+}
+
+/// What of this machine is shown in containers, as a store directory remembers it.
+#[derive(Debug, Clone)]
+pub struct Attachments {
+    root: PathBuf,
+}
+
+impl Attachments {
+    /// Those of a store.
+    pub fn new(store: &StoreDir) -> Self {
+        Self::beside(&store.mounts())
+    }
+
+    /// Those of the store whose folder of mounts this is.
+    pub(super) fn beside(mounts: &Path) -> Self {
+        Self {
+            root: mounts.with_file_name("attached"),
+        }
+    }
+
+    /// The directory in the store in which a cache is restored that is only meant for one path of
+    /// one container; not made.
+    pub fn place(&self, container: &Container, path: &Path) -> PathBuf {
+        let mut hash = blake3::Hasher::new();
+        hash.update(container.name.as_bytes()).update(&[0]);
+        hash.update(path.as_os_str().as_bytes());
+        self.root.join(&hash.finalize().to_hex()[..12])
+    }
+
+    /// Shows a directory of this machine at a path of a container, which is made if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Graft`], or when what was done cannot be written down; nothing is shown then.
+    pub fn attach(&self, from: &Path, container: &Container, path: &Path) -> Result<Attachment> {
+        let from = from.canonicalize().map_err(Error::io("find", from))?;
+        let shown = graft::graft(&from, container.pid, path)?;
+        let attachment = Attachment {
+            container: container.name.clone(),
+            pid: shown.pid,
+            namespace: shown.namespace,
+            mount: shown.mount,
+            path: shown.path.clone(),
+            from,
+        };
+        self.put(&attachment)
+            .inspect_err(|_| drop(graft::prune(&shown, true, Duration::ZERO)))?;
+        Ok(attachment)
+    }
+
+    /// What is shown in containers now; what went with its container is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn all(&self) -> Result<Vec<Attachment>> {
+        let files = match fs::read_dir(&self.root) {
+            Ok(files) => files,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("read", &self.root)(error)),
+        };
+        let mut found = Vec::new();
+        for file in files.flatten().map(|entry| entry.path()) {
+            if file.extension() != Some(OsStr::new(RECORD)) {
+                continue;
+            }
+            // One that was torn by a crash names nothing that could be taken away.
+            let read: Option<Attachment> = fs::read(&file)
+                .ok()
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            match read.filter(|attachment| graft::is_there(&attachment.graft())) {
+                Some(attachment) => found.push(attachment),
+                None => fs::remove_file(&file).map_err(Error::io("remove", file))?,
+            }
+        }
+        found.sort_by(|a, b| (&a.container, &a.path).cmp(&(&b.container, &b.path)));
+        Ok(found)
+    }
+
+    /// Takes a directory away from a container. `lazy` does so even while processes there use it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Graft`]; it is shown as before then.
+    pub fn detach(&self, attachment: &Attachment, lazy: bool) -> Result<()> {
+        graft::prune(&attachment.graft(), lazy, PATIENCE)?;
+        let file = self.file(attachment);
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::io("remove", file)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a directory away from every container that shows it.
+    pub(super) fn detach_all(&self, from: &Path, lazy: bool) -> Result<()> {
+        for attachment in self.all()?.iter().filter(|shown| shown.from == from) {
+            self.detach(attachment, lazy)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a directory that [`Attachments::place`] named, unless there is something in it.
+    pub(super) fn tidy(&self, place: &Path) {
+        if place.parent() == Some(&self.root) {
+            // A build may have left files there, or it may be shown in a container still.
+            let _ = fs::remove_dir(place);
+        }
+    }
+
+    fn file(&self, attachment: &Attachment) -> PathBuf {
+        let name = format!("{:x}-{}", attachment.namespace, attachment.mount);
+        self.root.join(name).with_extension(RECORD)
+    }
+
+    fn put(&self, attachment: &Attachment) -> Result<()> {
+        fs::create_dir_all(&self.root).map_err(Error::io("create", &self.root))?;
+        let bytes = serde_json::to_vec_pretty(attachment)
+            .map_err(|error| Error::Conversation(error.into()))?;
+        let file = self.file(attachment);
+        let new = file.with_extension("new");
+        fs::write(&new, bytes)
+            .and_then(|()| fs::rename(&new, &file))
+            .map_err(Error::io("write", file))
+    }
+}

@@ -1,0 +1,183 @@
+//! `cachefs attach`.
+
+use std::path::{Path, PathBuf};
+
+use cachefs::containers::{self, Container};
+use cachefs::mounts::{Attachment, Attachments};
+use cachefs::restore::Outcome;
+use clap::Args;
+use serde::Serialize;
+
+use crate::args::{Format, Global};
+use crate::caches::{self, Cache, Common, RestoreHow};
+use crate::progress::Display;
+use crate::{exit, output, setup};
+
+/// Options of `attach`.
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// The container's name or id, as podman, docker or containerd know it; or a process in it
+    #[arg(value_name = "CONTAINER|PID")]
+    container: String,
+    /// Where the container is to see it; made if it is not there
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Restore this key first, such as 'm2-{{ checksum "pom.xml" }}'
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Prefix of keys that will do when there is no such key, the newest first (repeatable)
+    #[arg(long, value_name = "PREFIX", requires = "key")]
+    restore_key: Vec<String>,
+    /// The directory on this machine that the container is to see [default: with --key one in the
+    /// store, otherwise PATH]
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    how: RestoreHow,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed<'a> {
+    container: &'a str,
+    pid: u32,
+    path: String,
+    from: String,
+    restored: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
+    if !args.path.is_absolute() {
+        return Err(relative(&args.path).into());
+    }
+    let container = containers::find(&args.container).map_err(cachefs::Error::from)?;
+    let store = setup::store(global)?;
+    let attachments = Attachments::new(&store);
+    let from = match (&args.from, &args.key) {
+        (Some(from), _) => std::path::absolute(from)?,
+        (None, Some(_)) => attachments.place(&container, &args.path),
+        (None, None) => args.path.clone(),
+    };
+    if let Some(shown) = attachments.all()?.into_iter().find(|shown| {
+        shown.path == args.path && shown.container == container.name && shown.from == from
+    }) {
+        output::say(&format!("{} already", told(&shown)));
+        return print(global, &shown, false);
+    }
+    let restored = match &args.key {
+        None => false,
+        Some(key) => match restore(global, args, key, &from)? {
+            Restored::There(restored) => restored,
+            Restored::Ends(code) => return Ok(code),
+        },
+    };
+    if !from.is_dir() {
+        return Err(no_directory(&from).into());
+    }
+    let shown = attachments.attach(&from, &container, &args.path)?;
+    output::say(&told(&shown));
+    if let Some(key) = &args.key {
+        output::say(&format!(
+            "  to save it: cachefs save --key '{key}' --path {}",
+            output::path(&shown.from)
+        ));
+    }
+    print(global, &shown, restored)
+}
+
+/// What came of a restore before something is attached.
+enum Restored {
+    /// The directory is there, and is a cache or, after a miss, is not.
+    There(bool),
+    /// Nothing is to be attached; with this exit code.
+    Ends(u8),
+}
+
+fn restore(global: &Global, args: &AttachArgs, key: &str, at: &Path) -> anyhow::Result<Restored> {
+    let cache = Cache {
+        name: None,
+        workspace: setup::workspace()?,
+        key: Some(key.to_owned()),
+        restore_keys: args.restore_key.clone(),
+        paths: vec![at.to_owned()],
+        layers: Vec::new(),
+        only: None,
+        common: args.common.clone(),
+        restore: args.how.clone(),
+        save: Default::default(),
+    };
+    let display = Display::start("copying")?;
+    let restored = caches::restore_all(global, &[cache], &display)?;
+    drop(display);
+    let code = caches::worst(restored.iter().map(|one| one.code));
+    let report = restored.first().and_then(|one| one.result.as_ref().ok());
+    Ok(match report.map(|report| &report.outcome) {
+        None | Some(Outcome::Found) => Restored::Ends(code),
+        Some(_) if code != exit::SUCCESS => Restored::Ends(code),
+        // What the build puts there can then be saved as after a hit.
+        Some(Outcome::Miss | Outcome::Skipped) => Restored::There(false),
+        Some(_) => Restored::There(true),
+    })
+}
+
+fn told(shown: &Attachment) -> String {
+    format!(
+        "attached {} at {} in {}",
+        output::path(&shown.from),
+        output::path(&shown.path),
+        named(&shown.container, shown.pid)
+    )
+}
+
+/// A container as people know it.
+pub(super) fn named(container: &str, pid: u32) -> String {
+    match container.parse::<u32>() {
+        Ok(_) => format!("process {pid}"),
+        Err(_) => format!("container {container} (process {pid})"),
+    }
+}
+
+fn print(global: &Global, shown: &Attachment, restored: bool) -> anyhow::Result<u8> {
+    if global.format == Format::Json {
+        output::print_json(&Printed {
+            container: &shown.container,
+            pid: shown.pid,
+            path: output::path(&shown.path),
+            from: output::path(&shown.from),
+            restored,
+        })?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// The attachment of a container, which may have ended, at a path.
+pub(super) fn attached(
+    attachments: &Attachments,
+    container: &str,
+    path: &Path,
+) -> anyhow::Result<Option<Attachment>> {
+    let pid = containers::find(container)
+        .ok()
+        .map(|Container { pid, .. }| pid);
+    let of = |shown: &Attachment| shown.container == container || Some(shown.pid) == pid;
+    let all = attachments.all()?;
+    Ok(all
+        .into_iter()
+        .find(|shown| of(shown) && shown.path == path))
+}
+
+fn relative(path: &Path) -> cachefs::Error {
+    cachefs::Error::usage(
+        format!("{} is not an absolute path", path.display()),
+        "name where the container sees it, such as /root/.m2",
+    )
+}
+
+fn no_directory(from: &Path) -> cachefs::Error {
+    cachefs::Error::usage(
+        format!("there is no directory {} on this machine", from.display()),
+        "name a key to restore (--key), or a directory that is restored already (--from)",
+    )
+}

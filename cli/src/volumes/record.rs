@@ -1,7 +1,7 @@
 //! What is known of a volume, in a file that outlives the plugin.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -40,21 +40,35 @@ pub(crate) struct Holder {
 }
 
 /// The volumes of a store.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Records {
     root: PathBuf,
+    /// Locked, so that one plugin alone changes them; the kernel unlocks it however the plugin ends.
+    _lock: File,
 }
 
 impl Records {
-    /// The records of a store; their folder is made.
+    /// The records of a store, for this process alone; their folder is made.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be made.
+    /// When another process has them, and when the folder cannot be made.
     pub(crate) fn new(store: &StoreDir) -> Result<Self, Error> {
         let root = store.path().join("volumes");
         fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
-        Ok(Self { root })
+        let file = root.join(".lock");
+        let lock = File::create(&file).map_err(Error::io("create", &file))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::usage(
+                format!(
+                    "another plugin serves the volumes of {}",
+                    store.path().display()
+                ),
+                "stop it; one that was asked to end first finishes what it saves",
+            )),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", file)(error)),
+        }
     }
 
     /// The folder of a volume.

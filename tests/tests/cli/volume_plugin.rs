@@ -295,7 +295,7 @@ fn a_plugin_that_is_asked_to_end_leaves_its_volumes() {
     second
         .run()
         .expect_code(2)
-        .stderr_has("another plugin listens");
+        .stderr_has("another plugin serves");
     plugin.stop().unwrap();
     assert!(!socket.exists());
     assert!(data.join("file").exists());

@@ -99,6 +99,10 @@ impl Records {
         let folders = fs::read_dir(&self.root).map_err(Error::io("read", &self.root))?;
         let mut all = Vec::new();
         for folder in folders.flatten() {
+            // The lock is no volume, and no volume has a name like that.
+            if folder.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             match read(&folder.path().join("volume.json")) {
                 Ok(volume) => all.extend(volume),
                 Err(error) => tracing::warn!("{}", cachefs::describe(&error)),

@@ -11,9 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    attach, auto, check, completions, config, daemon, delete, detach, detect, diff, doctor, exec,
-    explain, export, gc, import, inspect, key, list, lookup, man, oci_hook, promote, restore, save,
-    scopes, stats, umount, volume_plugin,
+    attach, auto, cdi, check, completions, config, daemon, delete, detach, detect, diff, doctor,
+    exec, explain, export, gc, import, inspect, key, list, lookup, man, oci_hook, promote, restore,
+    save, scopes, stats, umount, volume_plugin,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -169,7 +169,7 @@ pub(crate) enum Command {
     /// Show caches in containers that a runtime starts, and save them afterwards
     OciHook(oci_hook::OciHookArgs),
     /// Print the caches of cachefs.toml as devices of containers
-    Cdi(oci_hook::CdiArgs),
+    Cdi(cdi::CdiArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one for every command

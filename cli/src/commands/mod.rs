@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod auto;
+pub(crate) mod cdi;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -81,7 +82,7 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Daemon(args) => daemon::run(&global, &args),
         Command::VolumePlugin(args) => volume_plugin::run(&global, &args, config),
         Command::OciHook(args) => oci_hook::run(&global, &args, config),
-        Command::Cdi(args) => oci_hook::run_cdi(&global, &args, config),
+        Command::Cdi(args) => cdi::run(&global, &args, config),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

@@ -5,7 +5,7 @@
 //! with the flags, the environment and the files of this process behind it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use clap::builder::ValueParser;
 use clap::parser::ValueSource;
@@ -35,8 +35,8 @@ const LEFT_OUT: [&str; 2] = ["layer", "path"];
 #[derive(Debug, Clone)]
 pub(crate) struct Vocabulary {
     command: Command,
-    /// What the command line says about all commands, as flags.
-    flags: Vec<(String, OsString)>,
+    /// What the command line says about all commands, as flags; switches have no value.
+    flags: Vec<(String, Option<OsString>)>,
     known: BTreeMap<String, Kind>,
 }
 
@@ -74,12 +74,12 @@ impl Config {
             let name = arg
                 .get_long()
                 .filter(|_| source == Some(ValueSource::CommandLine))?;
+            if matches!(arg.get_action(), ArgAction::SetTrue) {
+                return Some(vec![(name.to_owned(), None)]);
+            }
             let values = self.matches.get_raw(id)?;
-            Some(
-                values
-                    .map(|value| (name.to_owned(), value.to_owned()))
-                    .collect::<Vec<_>>(),
-            )
+            let one = |value: &OsStr| (name.to_owned(), Some(value.to_owned()));
+            Some(values.map(one).collect())
         };
         let is_counted = |arg: &&Arg| matches!(arg.get_action(), ArgAction::Count);
         let flags = self.command.get_arguments();
@@ -145,9 +145,14 @@ impl Vocabulary {
     /// What the command line says about all commands, as flags to be given once more.
     pub(crate) fn flags(&self) -> Vec<String> {
         let flags = self.flags.iter();
+        let mut flags: Vec<String> = flags
+            .map(|(name, value)| match value {
+                Some(value) => format!("--{name}={}", value.to_string_lossy()),
+                None => format!("--{name}"),
+            })
+            .collect();
+        flags.sort();
         flags
-            .map(|(name, value)| format!("--{name}={}", value.to_string_lossy()))
-            .collect()
     }
 
     fn unknown(&self, name: &str, own: &[&str]) -> cachefs::Error {
@@ -177,9 +182,12 @@ impl Vocabulary {
         let has = |name: &str| args().any(|arg| arg.get_long() == Some(name));
         // What a cache is does not go by the options of the same name, which demand each other.
         let is_about_how = |name: &str| has(name) && !super::known::OF_A_CACHE.contains(&name);
-        let flag = |name: &str, value: &std::ffi::OsStr| {
-            let mut flag = OsString::from(format!("--{name}="));
-            flag.push(value);
+        let flag = |name: &str, value: Option<&OsStr>| {
+            let mut flag = OsString::from(format!("--{name}"));
+            if let Some(value) = value {
+                flag.push("=");
+                flag.push(value);
+            }
             flag
         };
         let mut argv = vec![OsString::from("cachefs"), command.into()];
@@ -187,10 +195,10 @@ impl Vocabulary {
         argv.extend(
             flags
                 .filter(|(name, _)| !values.contains_key(name.as_str()))
-                .map(|(name, value)| flag(name, value)),
+                .map(|(name, value)| flag(name, value.as_deref())),
         );
         for (name, values) in values.iter().filter(|(name, _)| is_about_how(name)) {
-            argv.extend(values.iter().map(|value| flag(name, value.as_ref())));
+            argv.extend(values.iter().map(|value| flag(name, Some(value.as_ref()))));
         }
         self.command
             .clone()
@@ -302,6 +310,15 @@ mod tests {
                 &["workspace"],
             )
             .unwrap();
+        assert_eq!(
+            words.flags(),
+            [
+                "--no-config",
+                "--remote=file:///a",
+                "--strict-errors",
+                "--timeout=7s"
+            ]
+        );
         assert_eq!(described.key.as_deref(), Some("m2-1"));
         assert_eq!(described.restore_keys, ["m2-main-", "m2-"]);
         assert_eq!(described.global.remote.remote.as_deref(), Some("file:///b"));

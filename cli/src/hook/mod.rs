@@ -15,11 +15,13 @@
 //! ```
 
 mod annotations;
+mod called;
 mod place;
 mod run;
 mod spec;
 mod state;
 
+pub(crate) use called::Called;
 pub(crate) use run::{Hooked, run};
-pub(crate) use spec::{Called, devices, hook};
+pub(crate) use spec::{devices, hook};
 pub(crate) use state::State;

@@ -1,31 +1,17 @@
 //! The files that make engines call the hook.
 
-use std::path::{Path, PathBuf};
-
 use cachefs::Error;
 use serde_json::{Value, json};
 
 use super::annotations::PREFIX;
+use super::called::Called;
 
 /// The kind of devices that caches are.
 const KIND: &str = "cachefs.io/cache";
-/// How long a hook may take, in seconds: as long as a restore that copies, or a save, and then some.
-const TIMEOUT: u64 = 35 * 60;
 /// The oldest version of the Container Device Interface that has all that is used here.
 const CDI_VERSION: &str = "0.3.0";
 /// The stage before the container's program starts, and the one after it is gone.
 const STAGES: [&str; 2] = ["createRuntime", "poststop"];
-
-/// How the hook is to be called.
-#[derive(Debug, Clone)]
-pub(crate) struct Called {
-    /// The program.
-    pub(crate) program: PathBuf,
-    /// Its arguments before the command, such as `--store`.
-    pub(crate) flags: Vec<String>,
-    /// Its environment: runtimes pass nothing else on.
-    pub(crate) env: Vec<String>,
-}
 
 /// The file for a directory of hooks, such as podman's `--hooks-dir`: the hook is called for
 /// containers with our annotations.
@@ -60,32 +46,6 @@ pub(crate) fn devices(called: &Called, names: &[String]) -> Result<Value, Error>
         devices.push(json!({ "name": name, "containerEdits": { "hooks": hooks } }));
     }
     Ok(json!({ "cdiVersion": CDI_VERSION, "kind": KIND, "devices": devices }))
-}
-
-impl Called {
-    /// The hook as both formats have it.
-    fn hook(&self, args: &[&str]) -> Value {
-        let name = self.program.file_name().unwrap_or_default();
-        let first = [name.to_string_lossy().into_owned()];
-        let args = args.iter().map(|arg| (*arg).to_owned());
-        let command = std::iter::once("oci-hook".to_owned());
-        let argv: Vec<String> = first
-            .into_iter()
-            .chain(self.flags.iter().cloned())
-            .chain(command)
-            .chain(args)
-            .collect();
-        json!({
-            "path": path(&self.program),
-            "args": argv,
-            "env": self.env,
-            "timeout": TIMEOUT,
-        })
-    }
-}
-
-fn path(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 /// A device's name: letters, digits and `_-.:`, with a letter or digit at both ends.

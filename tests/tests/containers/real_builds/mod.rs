@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use cachefs_tests::engines::{Buildah, Docker, Engine, Podman};
+use cachefs_tests::engines::{Buildah, Docker, Podman};
 use cachefs_tests::harness::Output;
 use cachefs_tests::tools;
 
@@ -23,6 +23,9 @@ const NOTES_OF_NPM: [&str; 4] = [
     "_cacache/tmp",
     "_cacache/index-v5",
 ];
+
+/// What cargo locks and counts uses in.
+const NOTES_OF_CARGO: [&str; 3] = [".package-cache", ".package-cache-mutate", ".global-cache"];
 
 /// What Gradle writes at every run.
 const NOTES_OF_GRADLE: [&str; 5] = ["caches/", "daemon", "native", "notifications", "workers"];
@@ -80,8 +83,9 @@ fn npm_in_docker_as_a_user_on_a_cache_of_roots() {
         return;
     };
     let source = job.project.source();
-    let given = Command::new("chown").args(["-R", "1000:1000"]).arg(&source);
-    assert!({ given }.status().unwrap().success());
+    let mut chown_all = Command::new("chown");
+    let given = chown_all.args(["-R", "1000:1000"]).arg(&source).status();
+    assert!(given.unwrap().success());
     let user = ["--user", "1000:1000"];
 
     let empty = job.path("nothing");
@@ -126,6 +130,7 @@ fn cargo_in_bubblewrap_finds_everything_fresh() {
     let (said, built) = run(&home, &first).unwrap();
     built.success();
     assert_eq!(said.matches("Compiling ").count(), 4, "{said}");
+    assert_only(&job.changed(&home), &NOTES_OF_CARGO);
     job.save("target", &first);
 
     // Another mount: what cargo compares are times to the nanosecond.

@@ -276,10 +276,7 @@ fn a_remote_that_is_away_is_an_empty_volume_unless_strict() {
         .ask("VolumeDriver.Mount", &mount)
         .unwrap()
         .unwrap_err();
-    assert!(
-        refused.contains("127.0.0.1:1") || refused.contains("s3://bucket"),
-        "{refused}"
-    );
+    assert!(refused.contains("the remote is unavailable"), "{refused}");
     assert_eq!(plugin.status("strict")["containers"], 0);
 }
 

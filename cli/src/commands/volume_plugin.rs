@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::args::{Global, parse_duration};
 use crate::config::Config;
-use crate::volumes::{Defaults, Socket, Volumes, default_socket, serve};
+use crate::volumes::{Defaults, Manners, Socket, Volumes, default_socket, serve};
 use crate::{exit, output, setup};
 
 /// Options of `volume-plugin`.
@@ -18,10 +18,10 @@ pub(crate) struct VolumePluginArgs {
     /// /run/docker/plugins/cachefs.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// How long an engine waits for the save when its last container lets go of a volume; then the
-    /// save goes on without it
-    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = parse_duration)]
-    unmount_wait: Duration,
+    /// Answer engines within this time; what takes longer, such as a large save, goes on without
+    /// them [default: 50s for docker, 4s for podman]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    answer_within: Option<Duration>,
     /// Take a container to be gone that has not been seen for this long, and that no engine has
     /// said a word about
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
@@ -33,10 +33,14 @@ pub(crate) fn run(global: &Global, args: &VolumePluginArgs, config: &Config) -> 
     let defaults = Defaults {
         vocabulary: config.vocabulary(),
     };
-    let volumes = Arc::new(Volumes::new(store, defaults, args.unmount_wait)?);
+    let volumes = Arc::new(Volumes::new(store, defaults)?);
     let path = args.socket.clone().unwrap_or_else(default_socket);
     let socket = Socket::open(&path)?;
     output::say(&format!("listening for engines at {}", socket.describe()));
-    serve(socket, volumes, args.forget_after)?;
+    let manners = Manners {
+        answer_within: args.answer_within,
+        forget_after: args.forget_after,
+    };
+    serve(socket, volumes, manners)?;
     Ok(exit::SUCCESS)
 }

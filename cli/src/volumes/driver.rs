@@ -18,17 +18,21 @@ use super::record::{Holder, Records, Volume, boot, check_name};
 use crate::detect::holds_something;
 use crate::output;
 
-/// How long a restore may take, and how long a mount waits for the save before it: engines give up
-/// after two minutes.
-const MOUNT_LIMIT: Duration = Duration::from_secs(100);
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// How long it waits for an answer, with something to spare. What takes longer goes on without
+    /// it.
+    pub(crate) patience: Duration,
+    /// Whether its processes can be seen from here, and so those of its containers.
+    pub(crate) visible: bool,
+}
 
 /// The volumes of a store.
 pub(crate) struct Volumes {
     store: StoreDir,
     defaults: Defaults,
     records: Records,
-    /// How long an unmount waits for the save: engines give up after a minute.
-    unmount_wait: Duration,
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
     /// The number of things that are being done.
     busy: Mutex<usize>,
@@ -48,21 +52,16 @@ pub(crate) struct Info {
 }
 
 impl Volumes {
-    /// The volumes of a store; whoever unmounts one waits so long for its save.
+    /// The volumes of a store.
     ///
     /// # Errors
     ///
-    /// When their folder cannot be made.
-    pub(crate) fn new(
-        store: StoreDir,
-        defaults: Defaults,
-        unmount_wait: Duration,
-    ) -> Result<Self, Error> {
+    /// When another plugin serves them, and when their folder cannot be made.
+    pub(crate) fn new(store: StoreDir, defaults: Defaults) -> Result<Self, Error> {
         Ok(Self {
             records: Records::new(&store)?,
             store,
             defaults,
-            unmount_wait,
             locks: Mutex::default(),
             busy: Mutex::default(),
             idle: Condvar::new(),
@@ -76,6 +75,7 @@ impl Volumes {
     /// Options that mean nothing, and a volume of that name with others that is in use.
     pub(crate) fn create(
         &self,
+        caller: Caller,
         name: &str,
         options: BTreeMap<String, String>,
     ) -> Result<(), Refusal> {
@@ -83,7 +83,7 @@ impl Volumes {
         self.read(name, &options)?;
         let _busy = self.busy();
         let lock = self.locks_of(name);
-        let _lock = self.wait_for(&lock, name)?;
+        let _lock = wait_for(&lock, caller, name)?;
         if let Some(known) = self.records.get(name)? {
             if known.options == options {
                 return Ok(());
@@ -111,10 +111,10 @@ impl Volumes {
     /// # Errors
     ///
     /// While containers hold it.
-    pub(crate) fn remove(&self, name: &str) -> Result<(), Refusal> {
+    pub(crate) fn remove(&self, caller: Caller, name: &str) -> Result<(), Refusal> {
         let _busy = self.busy();
         let lock = self.locks_of(name);
-        let _lock = self.wait_for(&lock, name)?;
+        let _lock = wait_for(&lock, caller, name)?;
         let mut volume = self.get_volume(name)?;
         self.forget_other_boots(&mut volume)?;
         if !volume.holders.is_empty() {
@@ -137,20 +137,21 @@ impl Volumes {
 
     /// Has a container hold a volume; the first one has it restored. Returns where its files are.
     ///
-    /// `visible` says that the engine's processes can be seen from here. Doing it twice for the same
-    /// `id` is doing it once: engines repeat requests that got no answer.
+    /// Doing it twice for the same `id` is doing it once: engines repeat requests that got no answer.
     ///
     /// # Errors
     ///
     /// No such volume, and what [`Cycle::begin`] fails with.
-    pub(crate) fn mount(&self, name: &str, id: &str, visible: bool) -> Result<PathBuf, Refusal> {
+    pub(crate) fn mount(&self, caller: Caller, name: &str, id: &str) -> Result<PathBuf, Refusal> {
         let _busy = self.busy();
         let lock = self.locks_of(name);
-        let _lock = self.wait_for(&lock, name)?;
+        let _lock = wait_for(&lock, caller, name)?;
         let mut volume = self.get_volume(name)?;
         self.forget_other_boots(&mut volume)?;
         let data = self.records.data(name);
-        let request = self.read(name, &volume.options)?;
+        let mut request = self.read(name, &volume.options)?;
+        let timeout = &mut request.cache.restore.restore_timeout;
+        timeout.get_or_insert(caller.patience);
         let cycle = Cycle::new(&self.store, &request);
         if !volume.shown || cycle.is(Presence::Absent)? {
             volume.last = Some(cycle.begin()?);
@@ -171,7 +172,7 @@ impl Volumes {
             volume.holders.push(Holder {
                 id: id.to_owned(),
                 since: SaveId::now().micros,
-                visible,
+                visible: caller.visible,
             });
         }
         self.records.put(&volume)?;
@@ -184,7 +185,12 @@ impl Volumes {
     /// # Errors
     ///
     /// No such volume; with `strict-errors`, a save that failed.
-    pub(crate) fn unmount(self: &Arc<Self>, name: &str, id: &str) -> Result<(), Refusal> {
+    pub(crate) fn unmount(
+        self: &Arc<Self>,
+        caller: Caller,
+        name: &str,
+        id: &str,
+    ) -> Result<(), Refusal> {
         let (volumes, name, id) = (Arc::clone(self), name.to_owned(), id.to_owned());
         let (sender, ended) = channel();
         let work = move || {
@@ -196,7 +202,7 @@ impl Volumes {
             .name("unmount".to_owned())
             .spawn(work)
             .map_err(Error::io("start", "a thread"))?;
-        match ended.recv_timeout(self.unmount_wait) {
+        match ended.recv_timeout(caller.patience) {
             Ok(outcome) => outcome,
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => Err(Refusal::new(
@@ -318,13 +324,7 @@ impl Volumes {
         options: &BTreeMap<String, String>,
     ) -> Result<Request, Refusal> {
         let shown = self.records.data(name);
-        let mut request = self.defaults.read(Purpose::Volume, name, options, &shown)?;
-        request
-            .cache
-            .restore
-            .restore_timeout
-            .get_or_insert(MOUNT_LIMIT);
-        Ok(request)
+        Ok(self.defaults.read(Purpose::Volume, name, options, &shown)?)
     }
 
     fn get_volume(&self, name: &str) -> Result<Volume, Refusal> {
@@ -365,20 +365,24 @@ impl Volumes {
         Arc::clone(self.locks.lock().entry(name.to_owned()).or_default())
     }
 
-    /// Waits for what is being done with a volume.
-    fn wait_for<'a>(&self, lock: &'a Mutex<()>, name: &str) -> Result<MutexGuard<'a, ()>, Refusal> {
-        lock.try_lock_for(self.unmount_wait).ok_or_else(|| {
-            Refusal::new(
-                format!("the volume {name} is still being saved or restored"),
-                "try again; the plugin's log tells how far it is",
-            )
-        })
-    }
-
     fn busy(&self) -> Busy<'_> {
         *self.busy.lock() += 1;
         Busy(self)
     }
+}
+
+/// Waits for what is being done with a volume.
+fn wait_for<'a>(
+    lock: &'a Mutex<()>,
+    caller: Caller,
+    name: &str,
+) -> Result<MutexGuard<'a, ()>, Refusal> {
+    lock.try_lock_for(caller.patience).ok_or_else(|| {
+        Refusal::new(
+            format!("the volume {name} is still being saved or restored"),
+            "try again; the plugin's log tells how far it is",
+        )
+    })
 }
 
 impl Drop for Busy<'_> {

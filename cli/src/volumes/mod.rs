@@ -23,5 +23,5 @@ mod sweep;
 pub(crate) use cycle::{Cycle, Refusal};
 pub(crate) use driver::Volumes;
 pub(crate) use options::{Defaults, Purpose, Request, only_path};
-pub(crate) use server::serve;
+pub(crate) use server::{Manners, serve};
 pub(crate) use socket::{Socket, default_socket};

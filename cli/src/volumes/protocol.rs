@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::cycle::Refusal;
-use super::driver::{Info, Volumes};
+use super::driver::{Caller, Info, Volumes};
 use crate::output;
 
 /// What the driver under the protocol can do.
@@ -31,29 +31,30 @@ pub(super) trait Driver {
     fn list(&self) -> Result<Vec<Info>, Refusal>;
 }
 
-/// The driver for one engine, which may be out of sight.
+/// The volumes, as one engine asks for them.
+#[derive(Clone)]
 pub(super) struct For {
     /// The volumes.
     pub(super) volumes: Arc<Volumes>,
-    /// Whether the engine's processes can be seen from here.
-    pub(super) visible: bool,
+    /// The engine.
+    pub(super) caller: Caller,
 }
 
 impl Driver for For {
     fn create(&self, name: &str, options: BTreeMap<String, String>) -> Result<(), Refusal> {
-        self.volumes.create(name, options)
+        self.volumes.create(self.caller, name, options)
     }
 
     fn remove(&self, name: &str) -> Result<(), Refusal> {
-        self.volumes.remove(name)
+        self.volumes.remove(self.caller, name)
     }
 
     fn mount(&self, name: &str, id: &str) -> Result<PathBuf, Refusal> {
-        self.volumes.mount(name, id, self.visible)
+        self.volumes.mount(self.caller, name, id)
     }
 
     fn unmount(&self, name: &str, id: &str) -> Result<(), Refusal> {
-        self.volumes.unmount(name, id)
+        self.volumes.unmount(self.caller, name, id)
     }
 
     fn get(&self, name: &str) -> Result<Info, Refusal> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
-use super::driver::Volumes;
+use super::driver::{Caller, Volumes};
 use super::protocol::{Answer, For, answer};
 use super::socket::Socket;
 use super::sweep;
@@ -28,18 +28,27 @@ const LONGEST: usize = 1 << 20;
 /// What answers of plugins say they are.
 const ANSWER_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 
+/// How long docker waits for an answer to an unmount, less what the answer takes.
+const OF_DOCKER: Duration = Duration::from_secs(50);
+/// The same of podman, if nothing else is configured. When it has given up once, it takes the volume
+/// for mounted for good, and never asks for it again: no answer may come too late.
+const OF_PODMAN: Duration = Duration::from_secs(4);
+
+/// How the plugin treats engines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manners {
+    /// How long an engine waits for an answer; `None` for what each does by itself.
+    pub(crate) answer_within: Option<Duration>,
+    /// How long a container may be out of sight before it is taken to be gone.
+    pub(crate) forget_after: Duration,
+}
+
 /// Answers engines until SIGTERM or SIGINT, and then ends what is being done.
-///
-/// A container that has not been seen for as long as `patience` is taken to be gone.
 ///
 /// # Errors
 ///
 /// When the server cannot be started.
-pub(crate) fn serve(
-    socket: Socket,
-    volumes: Arc<Volumes>,
-    patience: Duration,
-) -> anyhow::Result<()> {
+pub(crate) fn serve(socket: Socket, volumes: Arc<Volumes>, manners: Manners) -> anyhow::Result<()> {
     let stop = stop()?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the server")?;
     let listener = socket
@@ -49,8 +58,9 @@ pub(crate) fn serve(
     listener
         .set_nonblocking(true)
         .context("cannot use the socket")?;
-    sweep::start(Arc::clone(&volumes), patience).context("cannot look after the volumes")?;
-    runtime.block_on(accept(listener, Arc::clone(&volumes), stop))?;
+    sweep::start(Arc::clone(&volumes), manners.forget_after)
+        .context("cannot look after the volumes")?;
+    runtime.block_on(accept(listener, Arc::clone(&volumes), manners, stop))?;
     // Whoever connects from now on meets the next plugin.
     drop(socket);
     volumes.wait_until_idle();
@@ -77,6 +87,7 @@ fn stop() -> anyhow::Result<oneshot::Receiver<()>> {
 async fn accept(
     listener: std::os::unix::net::UnixListener,
     volumes: Arc<Volumes>,
+    manners: Manners,
     mut stop: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let listener = UnixListener::from_std(listener).context("cannot use the socket")?;
@@ -87,7 +98,7 @@ async fn accept(
         };
         match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(converse(stream, Arc::clone(&volumes)));
+                tokio::spawn(converse(stream, Arc::clone(&volumes), manners));
             }
             Err(error) => {
                 // Too many descriptors, say: the next attempt may do better.
@@ -99,13 +110,21 @@ async fn accept(
 }
 
 /// Answers the requests of one connection.
-async fn converse(stream: UnixStream, volumes: Arc<Volumes>) {
-    let driver = Arc::new(For {
-        volumes,
-        visible: is_visible(&stream),
-    });
-    let service = service_fn(move |request| {
-        let driver = Arc::clone(&driver);
+async fn converse(stream: UnixStream, volumes: Arc<Volumes>, manners: Manners) {
+    let visible = is_visible(&stream);
+    let service = service_fn(move |request: Request<Incoming>| {
+        // Of the two, docker alone says what it accepts.
+        let own = match request.headers().contains_key(ACCEPT) {
+            true => OF_DOCKER,
+            false => OF_PODMAN,
+        };
+        let driver = For {
+            volumes: Arc::clone(&volumes),
+            caller: Caller {
+                patience: manners.answer_within.unwrap_or(own),
+                visible,
+            },
+        };
         async move { Ok::<_, Infallible>(respond(driver, request).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
@@ -117,7 +136,7 @@ async fn converse(stream: UnixStream, volumes: Arc<Volumes>) {
     }
 }
 
-async fn respond(driver: Arc<For>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(driver: For, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let (status, body) = match Limited::new(request.into_body(), LONGEST).collect().await {
         Ok(body) => work(driver, path, body.to_bytes()).await,
@@ -135,9 +154,9 @@ async fn respond(driver: Arc<For>, request: Request<Incoming>) -> Response<Full<
 }
 
 /// Does what is asked on a thread that may wait, to its end even when the engine does not.
-async fn work(driver: Arc<For>, path: String, body: Bytes) -> Answer {
+async fn work(driver: For, path: String, body: Bytes) -> Answer {
     let asked = path.clone();
-    let work = move || answer(&*driver, &path, &body);
+    let work = move || answer(&driver, &path, &body);
     let (status, body) = tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| {

@@ -255,6 +255,20 @@ fn what_cannot_be_saved_stays_until_it_can() {
 }
 
 #[test]
+fn a_save_that_takes_long_goes_on_without_the_engine() {
+    let Some(machine) = machine() else { return };
+    let mut plugin = start(&machine, &["--answer-within", "1ms"]);
+    plugin.create("m2", json!({"key": "m2"}));
+    // A millisecond is no time to restore, and a container does without.
+    let data = plugin.mount("m2", "a");
+    fs::write(data.join("file"), vec![7; 3 << 20]).unwrap();
+    plugin.unmount("m2", "a");
+    plugin.stop().unwrap();
+    machine.run(["lookup", "m2"]).success();
+    assert!(!data.join("file").exists());
+}
+
+#[test]
 fn a_remote_that_is_away_is_an_empty_volume_unless_strict() {
     let Some(machine) = machine() else { return };
     let plugin = start(&machine, &[]);

@@ -34,13 +34,20 @@ pub(crate) struct Volumes {
     defaults: Defaults,
     records: Records,
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
-    /// The number of things that are being done.
-    busy: Mutex<usize>,
+    work: Arc<Work>,
+}
+
+/// What is being done.
+#[derive(Debug, Default)]
+struct Work {
+    /// The number of things.
+    count: Mutex<usize>,
+    /// Told when there are none left.
     idle: Condvar,
 }
 
 /// Counts one thing that is being done.
-struct Busy<'a>(&'a Volumes);
+struct Busy(Arc<Work>);
 
 /// What is told of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +70,7 @@ impl Volumes {
             store,
             defaults,
             locks: Mutex::default(),
-            busy: Mutex::default(),
-            idle: Condvar::new(),
+            work: Arc::default(),
         })
     }
 
@@ -193,7 +199,10 @@ impl Volumes {
     ) -> Result<(), Refusal> {
         let (volumes, name, id) = (Arc::clone(self), name.to_owned(), id.to_owned());
         let (sender, ended) = channel();
+        // From now on: the plugin may be asked to end before the thread runs.
+        let busy = self.busy();
         let work = move || {
+            let _busy = busy;
             let outcome = volumes.release(&name, |holder| holder.id == id);
             // The receiver is gone when this took too long.
             let _ = sender.send(outcome);
@@ -293,9 +302,9 @@ impl Volumes {
 
     /// Waits until nothing is being done any more.
     pub(super) fn wait_until_idle(&self) {
-        let mut busy = self.busy.lock();
-        while *busy > 0 {
-            self.idle.wait(&mut busy);
+        let mut count = self.work.count.lock();
+        while *count > 0 {
+            self.work.idle.wait(&mut count);
         }
     }
 
@@ -365,9 +374,9 @@ impl Volumes {
         Arc::clone(self.locks.lock().entry(name.to_owned()).or_default())
     }
 
-    fn busy(&self) -> Busy<'_> {
-        *self.busy.lock() += 1;
-        Busy(self)
+    fn busy(&self) -> Busy {
+        *self.work.count.lock() += 1;
+        Busy(Arc::clone(&self.work))
     }
 }
 
@@ -385,11 +394,11 @@ fn wait_for<'a>(
     })
 }
 
-impl Drop for Busy<'_> {
+impl Drop for Busy {
     fn drop(&mut self) {
-        let mut busy = self.0.busy.lock();
-        *busy -= 1;
-        if *busy == 0 {
+        let mut count = self.0.count.lock();
+        *count -= 1;
+        if *count == 0 {
             self.0.idle.notify_all();
         }
     }

@@ -10,11 +10,12 @@ use std::time::Duration;
 use cachefs::mounts::Presence;
 use cachefs::{Error, StoreDir};
 use cachefs_store::id::SaveId;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::cycle::{Cycle, Refusal, clear};
 use super::options::{Defaults, Purpose, Request};
 use super::record::{Holder, Records, Volume, boot, check_name};
+use super::work::Work;
 use crate::detect::holds_something;
 use crate::output;
 
@@ -36,18 +37,6 @@ pub(crate) struct Volumes {
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
     work: Arc<Work>,
 }
-
-/// What is being done.
-#[derive(Debug, Default)]
-struct Work {
-    /// The number of things.
-    count: Mutex<usize>,
-    /// Told when there are none left.
-    idle: Condvar,
-}
-
-/// Counts one thing that is being done.
-struct Busy(Arc<Work>);
 
 /// What is told of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +76,7 @@ impl Volumes {
     ) -> Result<(), Refusal> {
         check_name(name)?;
         self.read(name, &options)?;
-        let _busy = self.busy();
+        let _busy = self.work.begin();
         let lock = self.locks_of(name);
         let _lock = wait_for(&lock, caller, name)?;
         if let Some(known) = self.records.get(name)? {
@@ -118,7 +107,7 @@ impl Volumes {
     ///
     /// While containers hold it.
     pub(crate) fn remove(&self, caller: Caller, name: &str) -> Result<(), Refusal> {
-        let _busy = self.busy();
+        let _busy = self.work.begin();
         let lock = self.locks_of(name);
         let _lock = wait_for(&lock, caller, name)?;
         let mut volume = self.get_volume(name)?;
@@ -138,7 +127,10 @@ impl Volumes {
             ));
         }
         clear(&self.store, &self.records.data(name))?;
-        Ok(self.records.remove(name)?)
+        self.records.remove(name)?;
+        // Volumes without a name of their own come and go, each with another one.
+        self.locks.lock().remove(name);
+        Ok(())
     }
 
     /// Has a container hold a volume; the first one has it restored. Returns where its files are.
@@ -149,7 +141,7 @@ impl Volumes {
     ///
     /// No such volume, and what [`Cycle::begin`] fails with.
     pub(crate) fn mount(&self, caller: Caller, name: &str, id: &str) -> Result<PathBuf, Refusal> {
-        let _busy = self.busy();
+        let _busy = self.work.begin();
         let lock = self.locks_of(name);
         let _lock = wait_for(&lock, caller, name)?;
         let mut volume = self.get_volume(name)?;
@@ -200,7 +192,7 @@ impl Volumes {
         let (volumes, name, id) = (Arc::clone(self), name.to_owned(), id.to_owned());
         let (sender, ended) = channel();
         // From now on: the plugin may be asked to end before the thread runs.
-        let busy = self.busy();
+        let busy = self.work.begin();
         let work = move || {
             let _busy = busy;
             let outcome = volumes.release(&name, |holder| holder.id == id);
@@ -227,7 +219,7 @@ impl Volumes {
         name: &str,
         gone: impl Fn(&Holder) -> bool,
     ) -> Result<(), Refusal> {
-        let _busy = self.busy();
+        let _busy = self.work.begin();
         let lock = self.locks_of(name);
         let _lock = lock.lock();
         let mut volume = self.get_volume(name)?;
@@ -245,7 +237,7 @@ impl Volumes {
 
     /// Saves what a plugin before this one has not come to save.
     pub(super) fn finish(&self, name: &str) -> Result<(), Refusal> {
-        let _busy = self.busy();
+        let _busy = self.work.begin();
         let lock = self.locks_of(name);
         let _lock = lock.lock();
         let mut volume = self.get_volume(name)?;
@@ -302,10 +294,7 @@ impl Volumes {
 
     /// Waits until nothing is being done any more.
     pub(super) fn wait_until_idle(&self) {
-        let mut count = self.work.count.lock();
-        while *count > 0 {
-            self.work.idle.wait(&mut count);
-        }
+        self.work.wait_until_idle();
     }
 
     /// The store that the volumes are in.
@@ -373,11 +362,6 @@ impl Volumes {
     fn locks_of(&self, name: &str) -> Arc<Mutex<()>> {
         Arc::clone(self.locks.lock().entry(name.to_owned()).or_default())
     }
-
-    fn busy(&self) -> Busy {
-        *self.work.count.lock() += 1;
-        Busy(Arc::clone(&self.work))
-    }
 }
 
 /// Waits for what is being done with a volume.
@@ -392,14 +376,4 @@ fn wait_for<'a>(
             "try again; the plugin's log tells how far it is",
         )
     })
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let mut count = self.0.count.lock();
-        *count -= 1;
-        if *count == 0 {
-            self.0.idle.notify_all();
-        }
-    }
 }

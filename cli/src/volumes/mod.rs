@@ -19,6 +19,7 @@ mod record;
 mod server;
 mod socket;
 mod sweep;
+mod work;
 
 pub(crate) use cycle::{Cycle, Refusal};
 pub(crate) use driver::Volumes;

@@ -11,9 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    attach, auto, check, completions, config, daemon, delete, detach, detect, diff, doctor, exec,
-    explain, export, gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes,
-    stats, umount,
+    attach, auto, cdi, check, completions, config, daemon, delete, detach, detect, diff, doctor,
+    exec, explain, export, gc, import, inspect, key, list, lookup, man, oci_hook, promote, restore,
+    save, scopes, stats, umount, volume_plugin,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -167,6 +167,12 @@ pub(crate) enum Command {
     Doctor(doctor::DoctorArgs),
     /// Run, stop or look for the daemon
     Daemon(daemon::DaemonArgs),
+    /// Serve caches to docker and podman as volumes
+    VolumePlugin(volume_plugin::VolumePluginArgs),
+    /// Show caches in containers that a runtime starts, and save them afterwards
+    OciHook(oci_hook::OciHookArgs),
+    /// Print the caches of cachefs.toml as devices of containers
+    Cdi(cdi::CdiArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one for every command

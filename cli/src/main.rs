@@ -10,6 +10,7 @@ mod exec;
 mod exit;
 mod explain;
 mod failure;
+mod hook;
 mod keys;
 mod log;
 mod machine;
@@ -18,6 +19,7 @@ mod outputs;
 mod plugin;
 mod progress;
 mod setup;
+mod volumes;
 
 fn main() -> std::process::ExitCode {
     if let Some(plan) = plugin::asked() {

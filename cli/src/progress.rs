@@ -25,7 +25,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Shows how far a command is, from its start until it is dropped.
 pub(crate) struct Display {
     handle: Handle,
-    signals: SignalsHandle,
+    /// Listens to signals, unless someone else does.
+    signals: Option<SignalsHandle>,
     actions: Vec<SigId>,
 }
 
@@ -92,31 +93,29 @@ impl Display {
             bar.set_prefix(verb);
             bar
         });
-        let shared = Shared {
-            verb,
-            bar,
-            files: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            total_files: AtomicU64::new(0),
-            total_bytes: AtomicU64::new(0),
-            transferred: AtomicU64::new(0),
-            printed: Mutex::new(Instant::now()),
-            stop,
-            late: AtomicBool::new(false),
-            busy: AtomicBool::new(false),
-        };
-        let handle = Handle(Arc::new(shared));
         Ok(Self {
-            handle,
-            signals: signals_handle,
+            handle: Handle(Arc::new(Shared::new(verb, bar, stop))),
+            signals: Some(signals_handle),
             actions,
         })
+    }
+
+    /// Starts for one of several pieces of work of a server, which has signals of its own: lines
+    /// only, and nothing asks the work to stop.
+    pub(crate) fn of_server(verb: &'static str) -> Self {
+        Self {
+            handle: Handle(Arc::new(Shared::new(verb, None, Arc::default()))),
+            signals: None,
+            actions: Vec::new(),
+        }
     }
 
     /// Ends, and leaves the signals to whoever else listens: they no longer end the process, and
     /// it goes on.
     pub(crate) fn release(mut self) {
-        self.signals.close();
+        if let Some(signals) = self.signals.take() {
+            signals.close();
+        }
         for action in self.actions.drain(..) {
             signal_hook::low_level::unregister(action);
         }
@@ -172,6 +171,22 @@ impl Handle {
 }
 
 impl Shared {
+    fn new(verb: &'static str, bar: Option<ProgressBar>, stop: Arc<AtomicBool>) -> Self {
+        Self {
+            verb,
+            bar,
+            files: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            total_files: AtomicU64::new(0),
+            total_bytes: AtomicU64::new(0),
+            transferred: AtomicU64::new(0),
+            printed: Mutex::new(Instant::now()),
+            stop,
+            late: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+        }
+    }
+
     fn message(&self) -> String {
         let mut text = format!(
             "{}/{} files",

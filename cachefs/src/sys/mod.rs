@@ -23,6 +23,7 @@ pub mod ownership;
 pub mod page_cache;
 pub mod probe;
 pub mod read_ahead;
+pub mod seen_by;
 pub mod socket;
 pub mod spawn;
 pub mod stale;

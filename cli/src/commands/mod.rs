@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod auto;
+pub(crate) mod cdi;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -21,12 +22,14 @@ pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod lookup;
 pub(crate) mod man;
+pub(crate) mod oci_hook;
 pub(crate) mod promote;
 pub(crate) mod restore;
 pub(crate) mod save;
 pub(crate) mod scopes;
 pub(crate) mod stats;
 pub(crate) mod umount;
+pub(crate) mod volume_plugin;
 
 use std::process::ExitCode;
 
@@ -77,6 +80,9 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Config(args) => config::run(&global, &args, config),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Daemon(args) => daemon::run(&global, &args),
+        Command::VolumePlugin(args) => volume_plugin::run(&global, &args, config),
+        Command::OciHook(args) => oci_hook::run(&global, &args, config),
+        Command::Cdi(args) => cdi::run(&global, &args, config),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

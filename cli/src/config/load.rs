@@ -128,10 +128,15 @@ impl Config {
         &self.files
     }
 
+    /// The project's file, if there is one.
+    pub(crate) fn project_file(&self) -> Option<&Path> {
+        let project = |looked: &&Looked| looked.level == Level::Project && looked.found;
+        Some(&self.files.iter().find(project)?.path)
+    }
+
     /// The directory of the project's file, which relative paths and key templates start from.
     pub(super) fn project(&self) -> Option<&Path> {
-        let project = |looked: &&Looked| looked.level == Level::Project && looked.found;
-        self.files.iter().find(project)?.path.parent()
+        self.project_file()?.parent()
     }
 }
 

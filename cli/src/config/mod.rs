@@ -8,6 +8,7 @@
 //! Among files the nearest wins: the system's, then the user's, then the project's. The
 //! project's also describes caches, each as a set of options of its own.
 
+mod described;
 mod error;
 mod file;
 mod find;
@@ -20,6 +21,7 @@ mod trust;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use described::{Described, Vocabulary};
 pub(crate) use error::ConfigError;
 pub(crate) use find::Level;
 pub(crate) use load::{Config, parse};

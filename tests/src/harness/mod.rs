@@ -5,6 +5,7 @@
 //! When the last of them is dropped, also by a panic, everything mounted below the sandbox is
 //! unmounted, the daemons are ended and the directory is removed.
 
+mod plugin;
 mod process;
 mod run;
 mod sandbox;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 
+pub use plugin::VolumePlugin;
 pub use run::{Invocation, Output};
 pub use sandbox::Sandbox;
 

@@ -46,3 +46,5 @@ mod support;
 mod traces;
 #[cfg(test)]
 mod unkillable;
+#[cfg(test)]
+mod volume_plugin;

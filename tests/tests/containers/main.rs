@@ -8,6 +8,8 @@ mod builders;
 #[cfg(test)]
 mod engines;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod host;
 #[cfg(test)]
 mod inside;
@@ -19,3 +21,5 @@ mod shares;
 mod support;
 #[cfg(test)]
 mod users;
+#[cfg(test)]
+mod volumes;

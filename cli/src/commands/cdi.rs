@@ -1,0 +1,29 @@
+//! `cachefs cdi`.
+
+use clap::Args;
+
+use crate::args::Global;
+use crate::config::{Config, Selection};
+use crate::hook::{self, Called};
+use crate::volumes::only_path;
+use crate::{exit, output};
+
+/// Options of `cdi`.
+#[derive(Debug, Args)]
+pub(crate) struct CdiArgs {
+    /// Caches of cachefs.toml [default: all of them]
+    #[arg(value_name = "CACHE")]
+    names: Vec<String>,
+}
+
+pub(crate) fn run(global: &Global, args: &CdiArgs, config: &Config) -> anyhow::Result<u8> {
+    let names = &args.names[..];
+    let caches = config.caches(&Selection { names, layer: None })?;
+    for cache in &caches {
+        only_path(cache)?;
+    }
+    let names: Vec<String> = caches.into_iter().filter_map(|cache| cache.name).collect();
+    let file = hook::devices(&Called::now(global, config, config.project_file())?, &names)?;
+    output::print(&serde_json::to_string_pretty(&file)?);
+    Ok(exit::SUCCESS)
+}

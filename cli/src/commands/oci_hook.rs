@@ -1,0 +1,44 @@
+//! `cachefs oci-hook`.
+
+use clap::Args;
+
+use crate::args::Global;
+use crate::caches::{Common, RestoreHow, SaveHow};
+use crate::config::{Config, Selection};
+use crate::hook::{self, Called, Hooked, State};
+use crate::volumes::Defaults;
+use crate::{exit, output, setup};
+
+/// Options of `oci-hook`.
+#[derive(Debug, Args)]
+pub(crate) struct OciHookArgs {
+    /// Show this cache of cachefs.toml in the container (repeatable) [default: what the container's
+    /// annotations io.cachefs.NAME.OPTION describe]
+    #[arg(long, value_name = "NAME")]
+    cache: Vec<String>,
+    /// Print the file that has podman and CRI-O call this for annotated containers
+    #[arg(long, conflicts_with = "cache")]
+    print: bool,
+    #[command(flatten)]
+    restore: RestoreHow,
+    #[command(flatten)]
+    save: SaveHow,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(global: &Global, args: &OciHookArgs, config: &Config) -> anyhow::Result<u8> {
+    if args.print {
+        let file = hook::hook(&Called::now(global, config, global.config.as_deref())?);
+        output::print(&serde_json::to_string_pretty(&file)?);
+        return Ok(exit::SUCCESS);
+    }
+    let state = State::read(std::io::stdin().lock())?;
+    let hooked = match &args.cache[..] {
+        [] => Hooked::Annotations(Defaults {
+            vocabulary: config.vocabulary(),
+        }),
+        names => Hooked::Caches(config.caches(&Selection { names, layer: None })?),
+    };
+    hook::run(global, &setup::store(global)?, &state, &hooked)
+}

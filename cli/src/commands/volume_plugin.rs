@@ -1,0 +1,46 @@
+//! `cachefs volume-plugin`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::args::{Global, parse_duration};
+use crate::config::Config;
+use crate::volumes::{Defaults, Manners, Socket, Volumes, default_socket, serve};
+use crate::{exit, output, setup};
+
+/// Options of `volume-plugin`.
+#[derive(Debug, Args)]
+pub(crate) struct VolumePluginArgs {
+    /// Where to listen, unless a service manager hands a socket over [default:
+    /// /run/docker/plugins/cachefs.sock]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Answer engines within this time; what takes longer, such as a large save, goes on without
+    /// them [default: 50s for docker, 4s for podman]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    answer_within: Option<Duration>,
+    /// Take a container to be gone that has not been seen for this long, and that no engine has
+    /// said a word about
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
+    forget_after: Duration,
+}
+
+pub(crate) fn run(global: &Global, args: &VolumePluginArgs, config: &Config) -> anyhow::Result<u8> {
+    let store = setup::store(global)?;
+    let defaults = Defaults {
+        vocabulary: config.vocabulary(),
+    };
+    let volumes = Arc::new(Volumes::new(store, defaults)?);
+    let path = args.socket.clone().unwrap_or_else(default_socket);
+    let socket = Socket::open(&path)?;
+    output::say(&format!("listening for engines at {}", socket.describe()));
+    let manners = Manners {
+        answer_within: args.answer_within,
+        forget_after: args.forget_after,
+    };
+    serve(socket, volumes, manners)?;
+    Ok(exit::SUCCESS)
+}

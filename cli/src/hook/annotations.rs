@@ -1,0 +1,73 @@
+//! Annotations that describe caches: `io.cachefs.NAME.OPTION=VALUE`.
+
+use std::collections::BTreeMap;
+
+use cachefs::Error;
+
+/// What comes before the name of a cache.
+pub(super) const PREFIX: &str = "io.cachefs.";
+
+/// The options of each cache that annotations describe, by its name.
+///
+/// # Errors
+///
+/// A usage error for an annotation with our prefix that names no option.
+pub(super) fn caches(
+    annotations: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
+    let mut caches: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for (annotation, value) in annotations {
+        let Some(rest) = annotation.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let parts = rest.split_once('.');
+        let (name, option) = parts
+            .filter(|(name, option)| !name.is_empty() && !option.is_empty())
+            .ok_or_else(|| {
+                Error::usage(
+                    format!("the annotation `{annotation}` describes nothing"),
+                    format!("write {PREFIX}NAME.OPTION, such as {PREFIX}m2.key=m2-main and {PREFIX}m2.path=/root/.m2"),
+                )
+            })?;
+        caches
+            .entry(name.to_owned())
+            .or_default()
+            .insert(option.to_owned(), value.clone());
+    }
+    Ok(caches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[(&str, &str)]) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
+        let text = text.iter();
+        caches(
+            &text
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn caches_are_grouped_and_others_left_alone() {
+        let found = read(&[
+            ("io.cachefs.m2.key", "m2-1"),
+            ("io.cachefs.m2.restore-keys", "m2-"),
+            ("io.cachefs.npm.path", "/root/.npm"),
+            ("org.other.m2.key", "x"),
+        ])
+        .unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found["m2"]["restore-keys"], "m2-");
+        assert_eq!(found["npm"]["path"], "/root/.npm");
+    }
+
+    #[test]
+    fn half_an_annotation_is_refused() {
+        for half in ["io.cachefs.m2", "io.cachefs..key", "io.cachefs.m2."] {
+            assert!(read(&[(half, "x")]).is_err(), "{half}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The hook: caches shown in a container that is about to start, and saved when it is gone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cachefs::sys::graft::graft;
+use cachefs::{Error, StoreDir};
+
+use super::annotations;
+use super::place::in_root;
+use super::state::State;
+use crate::args::Global;
+use crate::caches::{self, Cache};
+use crate::failure::failure;
+use crate::volumes::{Cycle, Defaults, Purpose, Refusal, Request};
+use crate::{exit, output};
+
+/// Which caches a hook is about.
+#[derive(Debug, Clone)]
+pub(crate) enum Hooked {
+    /// Those that the container's annotations describe.
+    Annotations(Defaults),
+    /// These, each with the path that it has in the container.
+    Caches(Vec<Cache>),
+}
+
+/// What the caches of a container need.
+struct Hook<'a> {
+    store: &'a StoreDir,
+    state: &'a State,
+    /// Where the caches of the container are shown on the host.
+    folder: PathBuf,
+}
+
+/// Does what the stage of the container's life asks for; returns the exit code, which is not 0 when
+/// the container had better not start.
+///
+/// # Errors
+///
+/// When nothing could be tried: caches that are described wrongly, a bundle that cannot be read.
+pub(crate) fn run(
+    global: &Global,
+    store: &StoreDir,
+    state: &State,
+    hooked: &Hooked,
+) -> anyhow::Result<u8> {
+    let hook = Hook {
+        folder: store.path().join("containers").join(&state.id),
+        store,
+        state,
+    };
+    let requests = hook.requests(global, hooked)?;
+    if state.is_over() {
+        let codes: Vec<u8> = requests.iter().map(|request| hook.end(request)).collect();
+        // Other hooks of the container may have theirs in it.
+        let _ = fs::remove_dir(&hook.folder);
+        return Ok(caches::worst(codes));
+    }
+    let mut codes = Vec::new();
+    for request in &requests {
+        let code = hook.begin(request);
+        codes.push(code);
+        if code != exit::SUCCESS {
+            // The container does not start, so no other stage takes them away.
+            requests.iter().for_each(|request| hook.take_away(request));
+            let _ = fs::remove_dir(&hook.folder);
+            break;
+        }
+    }
+    Ok(caches::worst(codes))
+}
+
+impl Hook<'_> {
+    fn requests(&self, global: &Global, hooked: &Hooked) -> anyhow::Result<Vec<Request>> {
+        match hooked {
+            Hooked::Annotations(defaults) => annotations::caches(&self.state.annotations)?
+                .iter()
+                .map(|(name, options)| {
+                    let shown = self.folder.join(name);
+                    defaults.read(Purpose::Container, name, options, &shown)
+                })
+                .collect(),
+            Hooked::Caches(caches) => caches
+                .iter()
+                .map(|cache| {
+                    let name = cache.name.clone().unwrap_or_default();
+                    Ok(Request::of(global, cache, &self.folder.join(name))?)
+                })
+                .collect(),
+        }
+    }
+
+    /// Restores a cache and shows it in the container.
+    fn begin(&self, request: &Request) -> u8 {
+        let name = request.cache.name.as_deref().unwrap_or_default();
+        match Cycle::new(self.store, request).begin() {
+            Ok(done) => tracing::info!("{name}: {done}"),
+            Err(refusal) => {
+                refusal.say("error", name);
+                return exit::LOCAL;
+            }
+        }
+        let error = match self.show(request) {
+            Ok(()) => return exit::SUCCESS,
+            Err(error) => error,
+        };
+        // The build does without, unless it is not to.
+        let failure = failure(&error.into(), !request.global.strict_errors);
+        failure.lines.iter().for_each(|line| output::say(line));
+        self.take_away(request);
+        failure.code
+    }
+
+    fn show(&self, request: &Request) -> Result<(), Error> {
+        let (shown, inside) = (&request.cache.paths[0], request.inside.as_deref());
+        let inside = inside.unwrap_or(Path::new("/"));
+        let seen = PathBuf::from(format!("/proc/{}/root", self.state.pid));
+        let place =
+            in_root(&seen, &self.state.root()?, inside).map_err(Error::io("find", inside))?;
+        graft(shown, self.state.pid, &place)?;
+        Ok(())
+    }
+
+    /// Saves a cache and takes it down. What could not be saved is gone with the container.
+    fn end(&self, request: &Request) -> u8 {
+        let name = request.cache.name.as_deref().unwrap_or_default();
+        if !request.cache.paths[0].exists() {
+            // It could not be shown.
+            return exit::SUCCESS;
+        }
+        let code = match Cycle::new(self.store, request).end() {
+            Ok(done) => {
+                output::say(&format!("{name}: {done}"));
+                exit::SUCCESS
+            }
+            Err(refusal) => {
+                let severity = match request.global.strict_errors {
+                    true => "error",
+                    false => "warning",
+                };
+                refusal.say(severity, name);
+                exit::LOCAL
+            }
+        };
+        self.take_away(request);
+        match request.global.strict_errors {
+            true => code,
+            false => exit::SUCCESS,
+        }
+    }
+
+    fn take_away(&self, request: &Request) {
+        let shown = &request.cache.paths[0];
+        let name = request.cache.name.as_deref().unwrap_or_default();
+        let cleared = Cycle::new(self.store, request).clear();
+        let removed = cleared.and_then(|()| match fs::remove_dir(shown) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Refusal::from(Error::io("remove", shown)(error)))
+            }
+            _ => Ok(()),
+        });
+        if let Err(refusal) = removed {
+            refusal.say("warning", name);
+        }
+    }
+}

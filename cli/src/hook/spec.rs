@@ -1,0 +1,119 @@
+//! The files that make engines call the hook.
+
+use cachefs::Error;
+use serde_json::{Value, json};
+
+use super::annotations::PREFIX;
+use super::called::Called;
+
+/// The kind of devices that caches are.
+const KIND: &str = "cachefs.io/cache";
+/// The oldest version of the Container Device Interface that has all that is used here.
+const CDI_VERSION: &str = "0.3.0";
+/// The stage before the container's program starts, and the one after it is gone.
+const STAGES: [&str; 2] = ["createRuntime", "poststop"];
+
+/// The file for a directory of hooks, such as podman's `--hooks-dir`: the hook is called for
+/// containers with our annotations.
+pub(crate) fn hook(called: &Called) -> Value {
+    let prefix = PREFIX.replace('.', "\\.");
+    json!({
+        "version": "1.0.0",
+        "hook": called.hook(&[]),
+        "when": { "annotations": { format!("^{prefix}.+$"): ".*" } },
+        "stages": STAGES,
+    })
+}
+
+/// The file for a directory of CDI: a device for each of these caches, and one with what a container
+/// needs to mount for itself.
+///
+/// # Errors
+///
+/// A usage error for a name that no device can have.
+pub(crate) fn devices(called: &Called, names: &[String]) -> Result<Value, Error> {
+    let mut devices = vec![json!({
+        "name": "fuse",
+        "containerEdits": { "deviceNodes": [{ "path": "/dev/fuse" }] },
+    })];
+    for name in names {
+        check(name)?;
+        let hooks = STAGES.map(|stage| {
+            let mut hook = called.hook(&["--cache", name]);
+            hook["hookName"] = stage.into();
+            hook
+        });
+        devices.push(json!({ "name": name, "containerEdits": { "hooks": hooks } }));
+    }
+    Ok(json!({ "cdiVersion": CDI_VERSION, "kind": KIND, "devices": devices }))
+}
+
+/// A device's name: letters, digits and `_-.:`, with a letter or digit at both ends.
+fn check(name: &str) -> Result<(), Error> {
+    let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
+    if is_end(name.chars().next())
+        && is_end(name.chars().next_back())
+        && name.chars().all(is_inner)
+        && name != "fuse"
+    {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("the cache `{name}` cannot be a device"),
+        "rename it: letters, digits and `_-.:`, a letter or digit at both ends, and not `fuse`",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn called() -> Called {
+        Called {
+            program: "/usr/bin/cachefs".into(),
+            flags: vec!["--store=/s".to_owned()],
+            env: vec!["CACHEFS_REMOTE=file:///r".to_owned()],
+        }
+    }
+
+    #[test]
+    fn the_hook_is_for_annotated_containers() {
+        let file = hook(&called());
+        assert_eq!(file["hook"]["path"], "/usr/bin/cachefs");
+        assert_eq!(
+            file["hook"]["args"],
+            json!(["cachefs", "--store=/s", "oci-hook"])
+        );
+        assert_eq!(file["hook"]["env"][0], "CACHEFS_REMOTE=file:///r");
+        assert_eq!(file["when"]["annotations"]["^io\\.cachefs\\..+$"], ".*");
+        assert_eq!(file["stages"], json!(["createRuntime", "poststop"]));
+    }
+
+    #[test]
+    fn devices_follow_the_rules_of_the_specification() {
+        let file = devices(&called(), &["m2".to_owned()]).unwrap();
+        assert_eq!(file["kind"], "cachefs.io/cache");
+        assert_eq!(
+            file["devices"][0]["containerEdits"]["deviceNodes"][0]["path"],
+            "/dev/fuse"
+        );
+        let hooks = file["devices"][1]["containerEdits"]["hooks"]
+            .as_array()
+            .unwrap();
+        let stages: Vec<_> = hooks.iter().map(|hook| hook["hookName"].clone()).collect();
+        assert_eq!(stages, STAGES);
+        assert!(
+            hooks
+                .iter()
+                .all(|hook| hook["path"].as_str().unwrap().starts_with('/'))
+        );
+        assert_eq!(
+            hooks[0]["args"],
+            json!(["cachefs", "--store=/s", "oci-hook", "--cache", "m2"])
+        );
+        for bad in ["", "-m2", "a b", "m2.", "fuse", "ä"] {
+            assert!(devices(&called(), &[bad.to_owned()]).is_err(), "{bad}");
+        }
+    }
+}

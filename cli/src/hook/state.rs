@@ -1,0 +1,117 @@
+//! What a runtime tells its hooks, by the OCI runtime specification.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use cachefs::Error;
+use serde::Deserialize;
+
+/// No state is as long as this.
+const LONGEST: u64 = 16 << 20;
+
+/// The state of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct State {
+    /// Its name for the runtime.
+    pub(super) id: String,
+    /// `creating` or `created` before its program runs, `stopped` after it is gone.
+    pub(super) status: String,
+    /// Its first process; 0 when it is gone.
+    #[serde(default)]
+    pub(super) pid: u32,
+    /// The directory with its configuration.
+    pub(super) bundle: PathBuf,
+    /// What was said about it when it was created.
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+/// What of the container's configuration matters here.
+#[derive(Debug, Deserialize)]
+struct Config {
+    root: Root,
+}
+
+#[derive(Debug, Deserialize)]
+struct Root {
+    path: PathBuf,
+}
+
+impl State {
+    /// Reads the state, as a hook finds it on its standard input.
+    ///
+    /// # Errors
+    ///
+    /// A usage error when it is none: someone calls who is no runtime.
+    pub(crate) fn read(input: impl Read) -> Result<Self, Error> {
+        let state: Self = serde_json::from_reader(input.take(LONGEST)).map_err(|error| {
+            Error::usage(
+                format!("standard input holds no state of a container: {error}"),
+                "container runtimes call this command; `cachefs oci-hook --print` shows how to have them do it",
+            )
+        })?;
+        // It becomes a directory.
+        if state.id.is_empty() || state.id.starts_with('.') || state.id.contains('/') {
+            return Err(Error::usage(
+                format!("`{}` is no id of a container", state.id.escape_debug()),
+                "a runtime that gives such ids is not supported",
+            ));
+        }
+        Ok(state)
+    }
+
+    /// Whether the container is gone.
+    pub(super) fn is_over(&self) -> bool {
+        self.status == "stopped"
+    }
+
+    /// The container's root directory on the host.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration in the bundle cannot be read.
+    pub(super) fn root(&self) -> Result<PathBuf, Error> {
+        let file = self.bundle.join("config.json");
+        let bytes = std::fs::read(&file).map_err(Error::io("read", &file))?;
+        let config: Config = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::io("read", &file)(error.into()))?;
+        Ok(absolute(&self.bundle, &config.root.path))
+    }
+}
+
+fn absolute(bundle: &Path, root: &Path) -> PathBuf {
+    let path = bundle.join(root);
+    path.canonicalize().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_and_the_root_are_read() {
+        let bundle = tempfile::tempdir().unwrap();
+        std::fs::create_dir(bundle.path().join("rootfs")).unwrap();
+        std::fs::write(
+            bundle.path().join("config.json"),
+            r#"{"ociVersion":"1.0.2","root":{"path":"rootfs","readonly":true}}"#,
+        )
+        .unwrap();
+        let text = format!(
+            r#"{{"ociVersion":"1.0.2","id":"c1","status":"creating","pid":7,"bundle":{:?},
+               "annotations":{{"io.cachefs.m2.key":"a"}}}}"#,
+            bundle.path()
+        );
+        let state = State::read(text.as_bytes()).unwrap();
+        assert!(!state.is_over());
+        assert_eq!(state.annotations["io.cachefs.m2.key"], "a");
+        assert!(state.root().unwrap().ends_with("rootfs"));
+        let over = text
+            .replace("creating", "stopped")
+            .replace("\"pid\":7,", "");
+        assert!(State::read(over.as_bytes()).unwrap().is_over());
+        assert!(State::read(text.replace("c1", "../x").as_bytes()).is_err());
+        assert!(State::read(&b""[..]).is_err());
+    }
+}

@@ -1,0 +1,227 @@
+//! The life of a cache around a container: shown before it starts, saved after it has ended.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use cachefs::mounts::{Presence, Records, presence, unmount};
+use cachefs::save::Outcome;
+use cachefs::sys::mountinfo::MountTable;
+use cachefs::{Error, StoreDir};
+use cachefs_store::ErrorKind;
+
+use super::options::Request;
+use crate::caches::{restore_all, save_all};
+use crate::detect::holds_something;
+use crate::exit;
+use crate::failure::{Failure, failure};
+use crate::output;
+use crate::progress::Display;
+
+/// Why something was not done, for an engine that shows one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+}
+
+/// One cache at its directory on the host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cycle<'a> {
+    store: &'a StoreDir,
+    request: &'a Request,
+}
+
+impl<'a> Cycle<'a> {
+    /// A cache, in a store.
+    pub(crate) fn new(store: &'a StoreDir, request: &'a Request) -> Self {
+        Self { store, request }
+    }
+
+    fn path(&self) -> &Path {
+        // It was made with exactly one.
+        &self.request.cache.paths[0]
+    }
+
+    /// Shows the cache at its directory, which is made; returns what was done, in a few words.
+    ///
+    /// What a build can live with leaves the directory empty and is logged.
+    ///
+    /// # Errors
+    ///
+    /// What is not soft, and a miss where that is to be an error.
+    pub(crate) fn begin(&self) -> Result<String, Refusal> {
+        let path = self.path();
+        fs::create_dir_all(path).map_err(Error::io("create", path))?;
+        let display = Display::of_server("copying");
+        let caches = std::slice::from_ref(&self.request.cache);
+        let mut restored = restore_all(&self.request.global, caches, &display)?;
+        let Some(one) = restored.pop() else {
+            return Ok("not restored".to_owned());
+        };
+        match &one.result {
+            Err(failed) if failed.code != exit::SUCCESS => Err(failed.into()),
+            Err(failed) => Ok(format!("not restored: {}", failed.message)),
+            Ok(_) if one.code == exit::MISS => Err(Refusal {
+                message: "no cache matches, and fail-on-cache-miss is set".to_owned(),
+                hint: Some("save it once without that option".to_owned()),
+            }),
+            Ok(report) => Ok(match one.main() {
+                Some(found) => format!("restored {}", found.name.key),
+                None if report.layers.is_empty() => "nothing to restore".to_owned(),
+                None => "restored".to_owned(),
+            }),
+        }
+    }
+
+    /// Saves what the directory has become, as the cache's policy says, and takes it down; returns
+    /// what was done, in a few words.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be saved: then everything is left where it is, for another attempt.
+    pub(crate) fn end(&self) -> Result<String, Refusal> {
+        let done = self.save()?;
+        self.clear()?;
+        Ok(done)
+    }
+
+    fn save(&self) -> Result<String, Refusal> {
+        if self.is(Presence::Dead)? {
+            // Its changes are still there, and can be saved once it is repaired.
+            self.begin()?;
+        }
+        if !holds_something(self.path()) && !self.is(Presence::Alive)? {
+            return Ok("nothing to save".to_owned());
+        }
+        let display = Display::of_server("saving");
+        let caches = std::slice::from_ref(&self.request.cache);
+        let mut saved = save_all(&self.request.global, caches, &display)?;
+        let Some(one) = saved.pop() else {
+            return Ok("not saved".to_owned());
+        };
+        let key = one.key().map(ToString::to_string).unwrap_or_default();
+        match &one.result {
+            Err(failed) => Err(failed.into()),
+            Ok(report) => match report.outcome {
+                Outcome::Refused => Err(Refusal {
+                    message: format!("nothing was saved under {key}: files hold secrets"),
+                    hint: Some("the log names them; docs/secrets.md has the ways out".to_owned()),
+                }),
+                Outcome::Saved(_) => Ok(format!("saved {key}")),
+                _ => Ok(format!("nothing new for {key}")),
+            },
+        }
+    }
+
+    /// Takes the directory down and empties it, whatever it holds.
+    ///
+    /// # Errors
+    ///
+    /// When something is left.
+    pub(crate) fn clear(&self) -> Result<(), Refusal> {
+        clear(self.store, self.path())
+    }
+
+    /// Whether the directory was restored as a mount, and that is in this state now.
+    pub(crate) fn is(&self, wanted: Presence) -> Result<bool, Refusal> {
+        let records = Records::new(self.store);
+        Ok(match records.get(self.path())? {
+            Some(record) if record.how == cachefs::mounts::How::Mount => {
+                presence(&record, &records)? == wanted
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Takes a directory down and empties it.
+pub(super) fn clear(store: &StoreDir, path: &Path) -> Result<(), Refusal> {
+    match unmount(store, path, false) {
+        Ok(_) => {}
+        // It was never restored.
+        Err(error) if error.kind() == ErrorKind::Usage => {}
+        Err(error) => {
+            output::say(&format!(
+                "note: {} is still in use and is taken away all the same: {}",
+                output::path(path),
+                cachefs::describe(&error)
+            ));
+            unmount(store, path, true)?;
+        }
+    }
+    let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
+    if table.topmost_at(path).is_some() {
+        return Err(Error::State {
+            message: format!("something else is mounted at {}", path.display()),
+            hint: "unmount it",
+        }
+        .into());
+    }
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("read", path)(error).into()),
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", path))?;
+        let removed = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
+            _ => fs::remove_file(entry.path()),
+        };
+        removed.map_err(Error::io("remove", entry.path()))?;
+    }
+    Ok(())
+}
+
+impl Refusal {
+    /// A refusal with a way out.
+    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    /// Prints it, about a volume or a container.
+    pub(crate) fn say(&self, severity: &str, about: &str) {
+        let lines = output::complaint(
+            severity,
+            &format!("{about}: {}", self.message),
+            self.hint.as_deref(),
+        );
+        output::say(&lines.join("\n"));
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hint {
+            Some(hint) => write!(f, "{} ({hint})", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl From<&Failure> for Refusal {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        (&failure(&error, false)).into()
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}

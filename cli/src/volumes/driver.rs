@@ -1,0 +1,379 @@
+//! What an engine asks of volumes, done.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use cachefs::mounts::Presence;
+use cachefs::{Error, StoreDir};
+use cachefs_store::id::SaveId;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::cycle::{Cycle, Refusal, clear};
+use super::options::{Defaults, Purpose, Request};
+use super::record::{Holder, Records, Volume, boot, check_name};
+use super::work::Work;
+use crate::detect::holds_something;
+use crate::output;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// How long it waits for an answer, with something to spare. What takes longer goes on without
+    /// it.
+    pub(crate) patience: Duration,
+    /// Whether its processes can be seen from here, and so those of its containers.
+    pub(crate) visible: bool,
+}
+
+/// The volumes of a store.
+pub(crate) struct Volumes {
+    store: StoreDir,
+    defaults: Defaults,
+    records: Records,
+    locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    work: Arc<Work>,
+}
+
+/// What is told of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Info {
+    /// Its record.
+    pub(crate) volume: Volume,
+    /// Where its files are, while it is mounted.
+    pub(crate) mountpoint: Option<PathBuf>,
+}
+
+impl Volumes {
+    /// The volumes of a store.
+    ///
+    /// # Errors
+    ///
+    /// When another plugin serves them, and when their folder cannot be made.
+    pub(crate) fn new(store: StoreDir, defaults: Defaults) -> Result<Self, Error> {
+        Ok(Self {
+            records: Records::new(&store)?,
+            store,
+            defaults,
+            locks: Mutex::default(),
+            work: Arc::default(),
+        })
+    }
+
+    /// Makes a volume, or checks that there is the same one already.
+    ///
+    /// # Errors
+    ///
+    /// Options that mean nothing, and a volume of that name with others that is in use.
+    pub(crate) fn create(
+        &self,
+        caller: Caller,
+        name: &str,
+        options: BTreeMap<String, String>,
+    ) -> Result<(), Refusal> {
+        check_name(name)?;
+        self.read(name, &options)?;
+        let _busy = self.work.begin();
+        let lock = self.locks_of(name);
+        let _lock = wait_for(&lock, caller, name)?;
+        if let Some(known) = self.records.get(name)? {
+            if known.options == options {
+                return Ok(());
+            }
+            if known.shown || !known.holders.is_empty() {
+                return Err(Refusal::new(
+                    format!("the volume {name} is there with other options, and in use"),
+                    "remove it first, or give this one another name",
+                ));
+            }
+        }
+        Ok(self.records.put(&Volume {
+            name: name.to_owned(),
+            options,
+            created: SaveId::now().micros,
+            holders: Vec::new(),
+            shown: false,
+            boot: boot(),
+            last: None,
+        })?)
+    }
+
+    /// Removes a volume, and with it what could not be saved.
+    ///
+    /// # Errors
+    ///
+    /// While containers hold it.
+    pub(crate) fn remove(&self, caller: Caller, name: &str) -> Result<(), Refusal> {
+        let _busy = self.work.begin();
+        let lock = self.locks_of(name);
+        let _lock = wait_for(&lock, caller, name)?;
+        let mut volume = self.get_volume(name)?;
+        self.forget_other_boots(&mut volume)?;
+        if !volume.holders.is_empty() {
+            return Err(Refusal::new(
+                format!(
+                    "the volume {name} is in use by {}",
+                    output::count(volume.holders.len() as u64, "container")
+                ),
+                "stop them first",
+            ));
+        }
+        if volume.shown {
+            output::say(&format!(
+                "warning: {name}: removed with changes that were not saved"
+            ));
+        }
+        clear(&self.store, &self.records.data(name))?;
+        self.records.remove(name)?;
+        // Volumes without a name of their own come and go, each with another one.
+        self.locks.lock().remove(name);
+        Ok(())
+    }
+
+    /// Has a container hold a volume; the first one has it restored. Returns where its files are.
+    ///
+    /// Doing it twice for the same `id` is doing it once: engines repeat requests that got no answer.
+    ///
+    /// # Errors
+    ///
+    /// No such volume, and what [`Cycle::begin`] fails with.
+    pub(crate) fn mount(&self, caller: Caller, name: &str, id: &str) -> Result<PathBuf, Refusal> {
+        let _busy = self.work.begin();
+        let lock = self.locks_of(name);
+        let _lock = wait_for(&lock, caller, name)?;
+        let mut volume = self.get_volume(name)?;
+        self.forget_other_boots(&mut volume)?;
+        let data = self.records.data(name);
+        let mut request = self.read(name, &volume.options)?;
+        let timeout = &mut request.cache.restore.restore_timeout;
+        timeout.get_or_insert(caller.patience);
+        let cycle = Cycle::new(&self.store, &request);
+        if !volume.shown || cycle.is(Presence::Absent)? {
+            volume.last = Some(cycle.begin()?);
+        } else if cycle.is(Presence::Dead)? {
+            volume.last = Some(cycle.begin()?);
+            if !volume.holders.is_empty() {
+                output::say(&format!(
+                    "warning: {name}: the mount was dead and is repaired for new containers; those that run keep the dead one: start them again"
+                ));
+            }
+        } else if volume.holders.is_empty() {
+            output::say(&format!(
+                "note: {name}: goes on with what earlier containers have left, as it could not be saved"
+            ));
+        }
+        volume.shown = true;
+        if volume.holders.iter().all(|holder| holder.id != id) {
+            volume.holders.push(Holder {
+                id: id.to_owned(),
+                since: SaveId::now().micros,
+                visible: caller.visible,
+            });
+        }
+        self.records.put(&volume)?;
+        Ok(data)
+    }
+
+    /// Ends a container's hold on a volume; the last one has it saved. Returns when it is saved or
+    /// when that takes too long for the engine, and then it goes on.
+    ///
+    /// # Errors
+    ///
+    /// No such volume; with `strict-errors`, a save that failed.
+    pub(crate) fn unmount(
+        self: &Arc<Self>,
+        caller: Caller,
+        name: &str,
+        id: &str,
+    ) -> Result<(), Refusal> {
+        let (volumes, name, id) = (Arc::clone(self), name.to_owned(), id.to_owned());
+        let (sender, ended) = channel();
+        // From now on: the plugin may be asked to end before the thread runs.
+        let busy = self.work.begin();
+        let work = move || {
+            let _busy = busy;
+            let outcome = volumes.release(&name, |holder| holder.id == id);
+            // The receiver is gone when this took too long.
+            let _ = sender.send(outcome);
+        };
+        std::thread::Builder::new()
+            .name("unmount".to_owned())
+            .spawn(work)
+            .map_err(Error::io("start", "a thread"))?;
+        match ended.recv_timeout(caller.patience) {
+            Ok(outcome) => outcome,
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => Err(Refusal::new(
+                "the save broke off",
+                "the plugin's log has the reason; its next start saves the volume",
+            )),
+        }
+    }
+
+    /// Takes holders away, and ends the volume with the last one.
+    pub(super) fn release(
+        &self,
+        name: &str,
+        gone: impl Fn(&Holder) -> bool,
+    ) -> Result<(), Refusal> {
+        let _busy = self.work.begin();
+        let lock = self.locks_of(name);
+        let _lock = lock.lock();
+        let mut volume = self.get_volume(name)?;
+        let before = volume.holders.len();
+        volume.holders.retain(|holder| !gone(holder));
+        if volume.holders.len() == before {
+            return Ok(());
+        }
+        self.records.put(&volume)?;
+        match volume.holders.is_empty() {
+            true => self.end(volume),
+            false => Ok(()),
+        }
+    }
+
+    /// Saves what a plugin before this one has not come to save.
+    pub(super) fn finish(&self, name: &str) -> Result<(), Refusal> {
+        let _busy = self.work.begin();
+        let lock = self.locks_of(name);
+        let _lock = lock.lock();
+        let mut volume = self.get_volume(name)?;
+        self.forget_other_boots(&mut volume)?;
+        match volume.shown && volume.holders.is_empty() {
+            true => self.end(volume),
+            false => Ok(()),
+        }
+    }
+
+    /// Saves a volume that nobody holds, and takes it down.
+    fn end(&self, mut volume: Volume) -> Result<(), Refusal> {
+        let request = self.read(&volume.name, &volume.options)?;
+        match Cycle::new(&self.store, &request).end() {
+            Ok(done) => {
+                volume.shown = false;
+                volume.last = Some(done);
+                Ok(self.records.put(&volume)?)
+            }
+            Err(refusal) => {
+                Refusal::new(
+                    refusal.message.clone(),
+                    "the volume keeps what containers have left there: the next container goes on with it, and it is saved after that or when the plugin starts again",
+                )
+                .say("warning", &volume.name);
+                volume.last = Some(format!("not saved: {}", refusal.message));
+                self.records.put(&volume)?;
+                match request.global.strict_errors {
+                    true => Err(refusal),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// What there is to know of a volume.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that name.
+    pub(crate) fn get(&self, name: &str) -> Result<Info, Refusal> {
+        Ok(self.info(self.get_volume(name)?))
+    }
+
+    /// All volumes, by name.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be listed.
+    pub(crate) fn list(&self) -> Result<Vec<Info>, Refusal> {
+        let all = self.records.all()?.into_iter();
+        Ok(all.map(|volume| self.info(volume)).collect())
+    }
+
+    /// Waits until nothing is being done any more.
+    pub(super) fn wait_until_idle(&self) {
+        self.work.wait_until_idle();
+    }
+
+    /// The store that the volumes are in.
+    pub(super) fn store(&self) -> &StoreDir {
+        &self.store
+    }
+
+    /// Where a volume's files are when it is mounted.
+    pub(super) fn data(&self, name: &str) -> PathBuf {
+        self.records.data(name)
+    }
+
+    fn info(&self, volume: Volume) -> Info {
+        let is_held = !volume.holders.is_empty() && volume.boot == boot();
+        Info {
+            mountpoint: is_held.then(|| self.records.data(&volume.name)),
+            volume,
+        }
+    }
+
+    /// The cache that a volume's options describe.
+    pub(super) fn read(
+        &self,
+        name: &str,
+        options: &BTreeMap<String, String>,
+    ) -> Result<Request, Refusal> {
+        let shown = self.records.data(name);
+        Ok(self.defaults.read(Purpose::Volume, name, options, &shown)?)
+    }
+
+    fn get_volume(&self, name: &str) -> Result<Volume, Refusal> {
+        check_name(name)?;
+        self.records.get(name)?.ok_or_else(|| {
+            Refusal::new(
+                format!("there is no volume {name} here"),
+                "create it with an option `key`; a plugin with another --store may have it",
+            )
+        })
+    }
+
+    /// Forgets holders and mounts that went with an earlier boot of the machine. What was not saved
+    /// may be torn, so it is moved aside.
+    fn forget_other_boots(&self, volume: &mut Volume) -> Result<(), Refusal> {
+        if volume.boot == boot() {
+            return Ok(());
+        }
+        let data = self.records.data(&volume.name);
+        if volume.shown && holds_something(&data) {
+            let unsaved = self.store.unsaved();
+            fs::create_dir_all(&unsaved).map_err(Error::io("create", &unsaved))?;
+            let aside = unsaved.join(SaveId::now().to_string());
+            fs::rename(&data, &aside).map_err(Error::io("move", &data))?;
+            output::say(&format!(
+                "note: {}: what containers had left there when the machine went down is in {}",
+                volume.name,
+                output::path(&aside)
+            ));
+        }
+        volume.holders.clear();
+        volume.shown = false;
+        volume.boot = boot();
+        Ok(self.records.put(volume)?)
+    }
+
+    fn locks_of(&self, name: &str) -> Arc<Mutex<()>> {
+        Arc::clone(self.locks.lock().entry(name.to_owned()).or_default())
+    }
+}
+
+/// Waits for what is being done with a volume.
+fn wait_for<'a>(
+    lock: &'a Mutex<()>,
+    caller: Caller,
+    name: &str,
+) -> Result<MutexGuard<'a, ()>, Refusal> {
+    lock.try_lock_for(caller.patience).ok_or_else(|| {
+        Refusal::new(
+            format!("the volume {name} is still being saved or restored"),
+            "try again; the plugin's log tells how far it is",
+        )
+    })
+}

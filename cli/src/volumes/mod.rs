@@ -1,0 +1,28 @@
+//! Caches as volumes of containers: `cachefs volume-plugin`.
+//!
+//! [`server`] listens where a container engine looks for plugins and speaks HTTP; [`protocol`] knows
+//! the engine's requests; [`Volumes`] does what they ask for. A [`Volume`] is a file in the store
+//! that says what the volume is and which containers hold it, so that a plugin which was killed goes
+//! on where it was. The first container that mounts a volume has its cache restored, and when the
+//! last one lets go it is saved, as its options say ([`cycle`]).
+//!
+//! ```text
+//! STORE/volumes/NAME/volume.json    the record
+//! STORE/volumes/NAME/data/          where the cache is shown, and what the engine binds
+//! ```
+
+mod cycle;
+mod driver;
+mod options;
+mod protocol;
+mod record;
+mod server;
+mod socket;
+mod sweep;
+mod work;
+
+pub(crate) use cycle::{Cycle, Refusal};
+pub(crate) use driver::Volumes;
+pub(crate) use options::{Defaults, Purpose, Request, only_path};
+pub(crate) use server::{Manners, serve};
+pub(crate) use socket::{Socket, default_socket};

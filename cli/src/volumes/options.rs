@@ -1,0 +1,268 @@
+//! From the options of a volume, or the annotations of a container, to a cache.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::args::Global;
+use crate::caches::Cache;
+use crate::config::{Described, Vocabulary};
+use crate::outputs::OutputArgs;
+
+/// The option that says where files in key templates are.
+const WORKSPACE: &str = "workspace";
+/// The option that says where in a container a cache belongs.
+const PATH: &str = "path";
+
+/// What all caches of this process have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Defaults {
+    /// The options that there are.
+    pub(crate) vocabulary: Vocabulary,
+}
+
+/// What a cache is described for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A volume: the engine says where it belongs.
+    Volume,
+    /// A container that was annotated: `path` says where in it the cache belongs.
+    Container,
+}
+
+/// A cache, with the options of every command as they are for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// Its remote, scope and the like.
+    pub(crate) global: Global,
+    /// The cache; its only path is where it is shown on the host.
+    pub(crate) cache: Cache,
+    /// Where it belongs in the container; of a [`Purpose::Container`] only.
+    pub(crate) inside: Option<PathBuf>,
+}
+
+impl Defaults {
+    /// Reads the options of the cache `name`, which is to be shown at `shown` on the host.
+    ///
+    /// # Errors
+    ///
+    /// Usage errors: an unknown option, a wrong value, no key, a path where none belongs or the
+    /// other way round, a key that needs files and no workspace to look for them.
+    pub(crate) fn read(
+        &self,
+        purpose: Purpose,
+        name: &str,
+        options: &BTreeMap<String, String>,
+        shown: &Path,
+    ) -> anyhow::Result<Request> {
+        let inside = inside(purpose, options)?;
+        let Described {
+            mut global,
+            key,
+            restore_keys,
+            common,
+            restore,
+            save,
+        } = self.vocabulary.describe(options, purpose.own())?;
+        // What is told to CI systems is about their own steps.
+        global.outputs = OutputArgs::default();
+        if key.is_none() {
+            return Err(cachefs::Error::usage(
+                "there is no option `key`",
+                "it names the cache, such as key=m2-main",
+            )
+            .into());
+        }
+        let workspace = options.get(WORKSPACE).map(PathBuf::from);
+        if workspace
+            .as_ref()
+            .is_some_and(|workspace| !workspace.is_absolute())
+        {
+            return Err(cachefs::Error::usage(
+                "`workspace` is not the whole path of a directory",
+                "write it as it is on the host, such as workspace=/srv/build",
+            )
+            .into());
+        }
+        let has_workspace = workspace.is_some();
+        let cache = Cache {
+            name: Some(name.to_owned()),
+            workspace: workspace.unwrap_or_else(|| shown.to_owned()),
+            key,
+            restore_keys,
+            paths: vec![shown.to_owned()],
+            layers: Vec::new(),
+            only: None,
+            common,
+            restore,
+            save,
+        };
+        // Files may come later; everything else is as right or wrong as it will ever be.
+        if !has_workspace {
+            cache.expand().map_err(|error| without_workspace(&error))?;
+        }
+        cache.save.existing()?;
+        Ok(Request {
+            global,
+            cache,
+            inside,
+        })
+    }
+}
+
+impl Request {
+    /// A cache that a file describes, to be shown at `shown` on the host; its own path is the one in
+    /// the container.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`only_path`].
+    pub(crate) fn of(global: &Global, cache: &Cache, shown: &Path) -> Result<Self, cachefs::Error> {
+        let inside = only_path(cache)?;
+        let mut global = global.clone();
+        global.outputs = OutputArgs::default();
+        let cache = Cache {
+            paths: vec![shown.to_owned()],
+            ..cache.clone()
+        };
+        Ok(Self {
+            global,
+            cache,
+            inside: Some(inside),
+        })
+    }
+}
+
+/// The one path of a cache of a file, as a container has it.
+///
+/// # Errors
+///
+/// A usage error for several paths, patterns and exclusions.
+pub(crate) fn only_path(cache: &Cache) -> Result<PathBuf, cachefs::Error> {
+    match &cache.paths[..] {
+        [path] if path.is_absolute() && !path.to_string_lossy().contains(['*', '?', '[', '{']) => {
+            Ok(path.clone())
+        }
+        _ => {
+            let name = cache.name.as_deref().unwrap_or_default();
+            Err(cachefs::Error::usage(
+                format!("the cache `{name}` has not one plain path"),
+                "a cache of a container has one path and no patterns, such as path = \"/root/.m2\"",
+            ))
+        }
+    }
+}
+
+impl Purpose {
+    /// The options that say where things are, apart from those of every cache.
+    fn own(self) -> &'static [&'static str] {
+        match self {
+            Self::Volume => &[WORKSPACE],
+            Self::Container => &[WORKSPACE, PATH],
+        }
+    }
+}
+
+/// Where the cache belongs in the container.
+fn inside(
+    purpose: Purpose,
+    options: &BTreeMap<String, String>,
+) -> Result<Option<PathBuf>, cachefs::Error> {
+    match (purpose, options.get(PATH)) {
+        (Purpose::Volume, None) => Ok(None),
+        (Purpose::Volume, Some(_)) => Err(cachefs::Error::usage(
+            "a volume has no `path`",
+            "where it is mounted is said with the container, such as dst=/root/.m2",
+        )),
+        (Purpose::Container, Some(path)) if path.starts_with('/') => Ok(Some(path.into())),
+        (Purpose::Container, Some(path)) => Err(cachefs::Error::usage(
+            format!("`{path}` is not a whole path"),
+            "write it as it is in the container, such as /root/.m2",
+        )),
+        (Purpose::Container, None) => Err(cachefs::Error::usage(
+            "there is no option `path`",
+            "it says where in the container the cache belongs, such as /root/.m2",
+        )),
+    }
+}
+
+/// A key that cannot be expanded, told to someone who may expect the container's files to count.
+fn without_workspace(error: &anyhow::Error) -> anyhow::Error {
+    let failure = crate::failure::failure(error, false);
+    let hint = failure.hint.unwrap_or_default();
+    cachefs::Error::usage(
+        format!("the key cannot be expanded: {}", failure.message),
+        format!(
+            "keys are expanded on the host, where the files of the container are not: name their directory on the host with workspace=/DIR, or expand the key before; {hint}"
+        ),
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(purpose: Purpose, options: &[(&str, &str)]) -> anyhow::Result<Request> {
+        let args = ["cachefs", "--no-config", "--remote=file:///r", "stats"];
+        let (_, config) = crate::config::parse(args.map(Into::into).to_vec()).unwrap();
+        let defaults = Defaults {
+            vocabulary: config.vocabulary(),
+        };
+        let options = options
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
+        defaults.read(purpose, "m2", &options.collect(), Path::new("/store/m2"))
+    }
+
+    #[track_caller]
+    fn refused(purpose: Purpose, options: &[(&str, &str)], why: &str) {
+        let refused = read(purpose, options).unwrap_err().to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+
+    #[test]
+    fn volumes_have_no_path_and_containers_do() {
+        let request = read(Purpose::Volume, &[("key", "a"), ("scope", "s")]).unwrap();
+        assert_eq!(request.cache.paths, [Path::new("/store/m2")]);
+        assert_eq!(request.global.scope.as_deref(), Some("s"));
+        assert_eq!(request.global.remote.remote.as_deref(), Some("file:///r"));
+        refused(
+            Purpose::Volume,
+            &[("key", "a"), ("path", "/x")],
+            "no `path`",
+        );
+        refused(Purpose::Volume, &[], "no option `key`");
+        refused(Purpose::Container, &[("key", "a")], "no option `path`");
+        refused(
+            Purpose::Container,
+            &[("key", "a"), ("path", "x")],
+            "not a whole path",
+        );
+        let request = read(Purpose::Container, &[("key", "a"), ("path", "/x")]).unwrap();
+        assert_eq!(request.inside.as_deref(), Some(Path::new("/x")));
+    }
+
+    #[test]
+    fn keys_of_files_need_a_workspace() {
+        let template = "{{ checksum \"pom.xml\" }}";
+        refused(Purpose::Volume, &[("key", template)], "cannot be expanded");
+        refused(
+            Purpose::Volume,
+            &[("key", "{{ oops }}")],
+            "cannot be expanded",
+        );
+        read(Purpose::Volume, &[("key", template), ("workspace", "/srv")]).unwrap();
+        refused(
+            Purpose::Volume,
+            &[("key", "a"), ("workspace", "srv")],
+            "whole path",
+        );
+        read(Purpose::Volume, &[("key", "m2-{{ arch }}")]).unwrap();
+    }
+
+    #[test]
+    fn contradictions_are_found_at_once() {
+        let options = [("key", "a"), ("save-if", "missing"), ("override", "true")];
+        refused(Purpose::Volume, &options, "--override");
+    }
+}

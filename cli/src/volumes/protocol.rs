@@ -1,0 +1,275 @@
+//! The requests of container engines to volume plugins: version 1 of docker's protocol, which podman
+//! speaks too.
+//!
+//! Each is a POST to `/NAME` with a JSON object. An answer with another status than 200 is an error,
+//! and the member `Err` says which; podman reads it only then.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::cycle::Refusal;
+use super::driver::{Caller, Info, Volumes};
+use crate::output;
+
+/// What the driver under the protocol can do.
+pub(super) trait Driver {
+    /// Makes a volume.
+    fn create(&self, name: &str, options: BTreeMap<String, String>) -> Result<(), Refusal>;
+    /// Removes it.
+    fn remove(&self, name: &str) -> Result<(), Refusal>;
+    /// Mounts it for a container; returns where.
+    fn mount(&self, name: &str, id: &str) -> Result<PathBuf, Refusal>;
+    /// The end of a mount.
+    fn unmount(&self, name: &str, id: &str) -> Result<(), Refusal>;
+    /// What there is to know.
+    fn get(&self, name: &str) -> Result<Info, Refusal>;
+    /// The same of all.
+    fn list(&self) -> Result<Vec<Info>, Refusal>;
+}
+
+/// The volumes, as one engine asks for them.
+#[derive(Clone)]
+pub(super) struct For {
+    /// The volumes.
+    pub(super) volumes: Arc<Volumes>,
+    /// The engine.
+    pub(super) caller: Caller,
+}
+
+impl Driver for For {
+    fn create(&self, name: &str, options: BTreeMap<String, String>) -> Result<(), Refusal> {
+        self.volumes.create(self.caller, name, options)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Refusal> {
+        self.volumes.remove(self.caller, name)
+    }
+
+    fn mount(&self, name: &str, id: &str) -> Result<PathBuf, Refusal> {
+        self.volumes.mount(self.caller, name, id)
+    }
+
+    fn unmount(&self, name: &str, id: &str) -> Result<(), Refusal> {
+        self.volumes.unmount(self.caller, name, id)
+    }
+
+    fn get(&self, name: &str) -> Result<Info, Refusal> {
+        self.volumes.get(name)
+    }
+
+    fn list(&self) -> Result<Vec<Info>, Refusal> {
+        self.volumes.list()
+    }
+}
+
+/// What a request says. Every request has some of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Request {
+    name: String,
+    #[serde(rename = "ID")]
+    id: String,
+    /// Null for none.
+    opts: Option<BTreeMap<String, String>>,
+}
+
+/// A volume, as engines show it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown {
+    name: String,
+    mountpoint: String,
+    created_at: String,
+    status: Value,
+}
+
+/// An answer: the status of HTTP, and the body.
+pub(super) type Answer = (u16, Value);
+
+/// Answers a request.
+pub(super) fn answer(driver: &impl Driver, path: &str, body: &[u8]) -> Answer {
+    let request = match body {
+        // Some requests have nothing to say.
+        [] => Ok(Request::default()),
+        body => serde_json::from_slice(body),
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => {
+            return (
+                400,
+                json!({ "Err": format!("the request is not understood: {error}") }),
+            );
+        }
+    };
+    let done = match path {
+        "/Plugin.Activate" => Ok(json!({ "Implements": ["VolumeDriver"] })),
+        "/VolumeDriver.Capabilities" => Ok(json!({ "Capabilities": { "Scope": "local" } })),
+        "/VolumeDriver.Create" => driver
+            .create(&request.name, request.opts.unwrap_or_default())
+            .map(|()| json!({})),
+        "/VolumeDriver.Remove" => driver.remove(&request.name).map(|()| json!({})),
+        "/VolumeDriver.Mount" => driver
+            .mount(&request.name, &request.id)
+            .map(|path| json!({ "Mountpoint": path.to_string_lossy() })),
+        "/VolumeDriver.Unmount" => driver
+            .unmount(&request.name, &request.id)
+            .map(|()| json!({})),
+        "/VolumeDriver.Path" => driver
+            .get(&request.name)
+            .map(|info| json!({ "Mountpoint": shown(info).mountpoint })),
+        "/VolumeDriver.Get" => driver
+            .get(&request.name)
+            .map(|info| json!({ "Volume": shown(info) })),
+        "/VolumeDriver.List" => driver.list().map(|all| {
+            let all: Vec<_> = all.into_iter().map(shown).collect();
+            json!({ "Volumes": all })
+        }),
+        other => {
+            return (
+                404,
+                json!({ "Err": format!("{other} is no request to a volume plugin") }),
+            );
+        }
+    };
+    match done {
+        Ok(answer) => (200, answer),
+        Err(refusal) => (500, json!({ "Err": refusal.to_string() })),
+    }
+}
+
+fn shown(info: Info) -> Shown {
+    let volume = info.volume;
+    let mountpoint = info.mountpoint.unwrap_or_default();
+    Shown {
+        mountpoint: mountpoint.to_string_lossy().into_owned(),
+        created_at: output::utc(volume.created),
+        status: json!({
+            "options": volume.options,
+            "containers": volume.holders.len(),
+            "last": volume.last,
+            "unsaved": volume.shown && volume.holders.is_empty(),
+        }),
+        name: volume.name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::super::record::Volume;
+    use super::*;
+
+    /// Notes what it is asked for, and knows one volume.
+    #[derive(Default)]
+    struct Fake(RefCell<Vec<String>>);
+
+    impl Fake {
+        fn note(&self, what: String) -> Result<(), Refusal> {
+            self.0.borrow_mut().push(what);
+            Ok(())
+        }
+    }
+
+    impl Driver for Fake {
+        fn create(&self, name: &str, options: BTreeMap<String, String>) -> Result<(), Refusal> {
+            self.note(format!("create {name} {options:?}"))
+        }
+        fn remove(&self, name: &str) -> Result<(), Refusal> {
+            self.note(format!("remove {name}"))
+        }
+        fn mount(&self, name: &str, id: &str) -> Result<PathBuf, Refusal> {
+            self.note(format!("mount {name} {id}"))?;
+            Ok("/data".into())
+        }
+        fn unmount(&self, name: &str, id: &str) -> Result<(), Refusal> {
+            self.note(format!("unmount {name} {id}"))
+        }
+        fn get(&self, name: &str) -> Result<Info, Refusal> {
+            if name != "m2" {
+                return Err(Refusal::new("no such volume", "create it"));
+            }
+            Ok(Info {
+                volume: Volume {
+                    name: name.to_owned(),
+                    options: BTreeMap::new(),
+                    created: 1_700_000_000_000_000,
+                    holders: Vec::new(),
+                    shown: false,
+                    boot: String::new(),
+                    last: Some("saved m2-1".to_owned()),
+                },
+                mountpoint: None,
+            })
+        }
+        fn list(&self) -> Result<Vec<Info>, Refusal> {
+            Ok(vec![self.get("m2")?])
+        }
+    }
+
+    fn ask(path: &str, body: &str) -> Answer {
+        answer(&Fake::default(), path, body.as_bytes())
+    }
+
+    #[test]
+    fn the_plugin_says_what_it_is() {
+        assert_eq!(
+            ask("/Plugin.Activate", "").1["Implements"][0],
+            "VolumeDriver"
+        );
+        let (_, capabilities) = ask("/VolumeDriver.Capabilities", "{}");
+        assert_eq!(capabilities["Capabilities"]["Scope"], "local");
+    }
+
+    #[test]
+    fn requests_reach_the_driver() {
+        let fake = Fake::default();
+        for (path, body) in [
+            ("Create", r#"{"Name":"m2","Opts":{"key":"a"}}"#),
+            ("Create", r#"{"Name":"m2","Opts":null}"#),
+            ("Mount", r#"{"Name":"m2","ID":"7"}"#),
+            ("Unmount", r#"{"Name":"m2","ID":"7"}"#),
+            ("Remove", r#"{"Name":"m2"}"#),
+        ] {
+            let (status, _) = answer(&fake, &format!("/VolumeDriver.{path}"), body.as_bytes());
+            assert_eq!(status, 200);
+        }
+        assert_eq!(
+            *fake.0.borrow(),
+            [
+                "create m2 {\"key\": \"a\"}",
+                "create m2 {}",
+                "mount m2 7",
+                "unmount m2 7",
+                "remove m2"
+            ]
+        );
+    }
+
+    #[test]
+    fn volumes_are_described() {
+        let (_, got) = ask("/VolumeDriver.Get", r#"{"Name":"m2"}"#);
+        let volume = &got["Volume"];
+        assert_eq!(volume["Mountpoint"], "");
+        assert_eq!(volume["CreatedAt"], "2023-11-14T22:13:20Z");
+        assert_eq!(volume["Status"]["last"], "saved m2-1");
+        assert_eq!(ask("/VolumeDriver.List", "").1["Volumes"][0]["Name"], "m2");
+    }
+
+    #[test]
+    fn errors_have_a_status_and_a_hint() {
+        let (status, body) = ask("/VolumeDriver.Path", r#"{"Name":"x"}"#);
+        assert_eq!(
+            (status, &body["Err"]),
+            (500, &json!("no such volume (create it)"))
+        );
+        assert_eq!(ask("/VolumeDriver.Fly", "{}").0, 404);
+        assert_eq!(ask("/VolumeDriver.Get", "{").0, 400);
+        assert_eq!(ask("/VolumeDriver.Get", "[1]").0, 400);
+    }
+}

@@ -1,0 +1,204 @@
+//! What is known of a volume, in a file that outlives the plugin.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use cachefs::{Error, StoreDir};
+use serde::{Deserialize, Serialize};
+
+/// A volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Volume {
+    /// Its name.
+    pub(crate) name: String,
+    /// The options that it was created with.
+    pub(crate) options: BTreeMap<String, String>,
+    /// When that was, in microseconds since 1970.
+    pub(crate) created: u64,
+    /// Who has mounted it.
+    pub(crate) holders: Vec<Holder>,
+    /// Whether its directory shows the cache, or what containers have left there and is not saved.
+    pub(crate) shown: bool,
+    /// The boot of the machine that holders and mounts are of.
+    pub(crate) boot: String,
+    /// What was last done, for people.
+    pub(crate) last: Option<String>,
+}
+
+/// One mount of a volume, by a container or by the engine itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    /// The engine's name for it.
+    pub(crate) id: String,
+    /// When it was mounted, in microseconds since 1970.
+    pub(crate) since: u64,
+    /// Whether the engine's processes can be seen from here, so that it can be told when the
+    /// container is gone.
+    pub(crate) visible: bool,
+}
+
+/// The volumes of a store.
+#[derive(Debug)]
+pub(crate) struct Records {
+    root: PathBuf,
+    /// Locked, so that one plugin alone changes them; the kernel unlocks it however the plugin ends.
+    _lock: File,
+}
+
+impl Records {
+    /// The records of a store, for this process alone; their folder is made.
+    ///
+    /// # Errors
+    ///
+    /// When another process has them, and when the folder cannot be made.
+    pub(crate) fn new(store: &StoreDir) -> Result<Self, Error> {
+        let root = store.path().join("volumes");
+        fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
+        let file = root.join(".lock");
+        let lock = File::create(&file).map_err(Error::io("create", &file))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::usage(
+                format!(
+                    "another plugin serves the volumes of {}",
+                    store.path().display()
+                ),
+                "stop it; one that was asked to end first finishes what it saves",
+            )),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", file)(error)),
+        }
+    }
+
+    /// The folder of a volume.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Where the engine finds a volume's files.
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
+        self.folder(name).join("data")
+    }
+
+    /// Reads a record; `None` when there is no such volume.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<Volume>, Error> {
+        read(&self.folder(name).join("volume.json"))
+    }
+
+    /// Reads all records, by name. One that cannot be read is passed over, and that is logged.
+    ///
+    /// # Errors
+    ///
+    /// When their folder cannot be listed.
+    pub(crate) fn all(&self) -> Result<Vec<Volume>, Error> {
+        let folders = fs::read_dir(&self.root).map_err(Error::io("read", &self.root))?;
+        let mut all = Vec::new();
+        for folder in folders.flatten() {
+            // The lock is no volume, and no volume has a name like that.
+            if folder.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            match read(&folder.path().join("volume.json")) {
+                Ok(volume) => all.extend(volume),
+                Err(error) => tracing::warn!("{}", cachefs::describe(&error)),
+            }
+        }
+        all.sort_by(|a: &Volume, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// Writes a record, whole or not at all, and waits until it is on the disk: the engine keeps
+    /// its own list of volumes, and would have one here that nobody knows.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; the one before is still there then.
+    pub(crate) fn put(&self, volume: &Volume) -> Result<(), Error> {
+        let folder = self.folder(&volume.name);
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let (file, new) = (folder.join("volume.json"), folder.join("volume.json.new"));
+        let bytes = serde_json::to_vec_pretty(volume)
+            .map_err(|error| Error::io("write", &file)(error.into()))?;
+        let write = || -> std::io::Result<()> {
+            let mut to = File::create(&new)?;
+            to.write_all(&bytes)?;
+            to.sync_all()?;
+            fs::rename(&new, &file)?;
+            File::open(&folder)?.sync_all()
+        };
+        write().map_err(Error::io("write", file))
+    }
+
+    /// Removes a volume with its folder, which must not be mounted.
+    ///
+    /// # Errors
+    ///
+    /// When something cannot be removed.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
+        let folder = self.folder(name);
+        fs::remove_dir_all(&folder).map_err(Error::io("remove", folder))
+    }
+}
+
+fn read(file: &Path) -> Result<Option<Volume>, Error> {
+    match fs::read(file) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| Error::io("read", file)(error.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", file)(error)),
+    }
+}
+
+/// Checks a volume's name: it becomes a directory, and engines allow no more than this either.
+///
+/// # Errors
+///
+/// A usage error that says what names may be.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if starts_well && name.chars().all(is_inner) && name.len() <= 200 {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("`{}` is not a name of a volume", name.escape_debug()),
+        "letters, digits, `_`, `.` and `-`, beginning with a letter or a digit, at most 200 of them",
+    ))
+}
+
+/// The present boot of this machine: nothing that was mounted in another one still is.
+pub(crate) fn boot() -> String {
+    let file = "/proc/sys/kernel/random/boot_id";
+    fs::read_to_string(file).map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        for good in ["m2", "a.b-c_d", "0", &"x".repeat(200)] {
+            check_name(good).unwrap();
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "-a",
+            "a b",
+            "ä",
+            &"x".repeat(201),
+        ] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The plugin's HTTP server.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
+
+use super::driver::{Caller, Volumes};
+use super::protocol::{Answer, For, answer};
+use super::socket::Socket;
+use super::sweep;
+
+/// No request is as long as this.
+const LONGEST: usize = 1 << 20;
+/// What answers of plugins say they are.
+const ANSWER_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
+
+/// How long docker waits for an answer to an unmount, less what the answer takes.
+const OF_DOCKER: Duration = Duration::from_secs(50);
+/// The same of podman, if nothing else is configured. When it has given up once, it takes the volume
+/// for mounted for good, and never asks for it again: no answer may come too late.
+const OF_PODMAN: Duration = Duration::from_secs(4);
+
+/// How the plugin treats engines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manners {
+    /// How long an engine waits for an answer; `None` for what each does by itself.
+    pub(crate) answer_within: Option<Duration>,
+    /// How long a container may be out of sight before it is taken to be gone.
+    pub(crate) forget_after: Duration,
+}
+
+/// Answers engines until SIGTERM or SIGINT, and then ends what is being done.
+///
+/// # Errors
+///
+/// When the server cannot be started.
+pub(crate) fn serve(socket: Socket, volumes: Arc<Volumes>, manners: Manners) -> anyhow::Result<()> {
+    let stop = stop()?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the server")?;
+    let listener = socket
+        .listener
+        .try_clone()
+        .context("cannot use the socket")?;
+    listener
+        .set_nonblocking(true)
+        .context("cannot use the socket")?;
+    sweep::start(Arc::clone(&volumes), manners.forget_after)
+        .context("cannot look after the volumes")?;
+    runtime.block_on(accept(listener, Arc::clone(&volumes), manners, stop))?;
+    // Whoever connects from now on meets the next plugin.
+    drop(socket);
+    volumes.wait_until_idle();
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// Becomes ready with the first signal that asks the plugin to end.
+fn stop() -> anyhow::Result<oneshot::Receiver<()>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let (sender, stop) = oneshot::channel();
+    let wait = move || {
+        if signals.forever().next().is_some() {
+            // The server has ended by itself if nobody listens.
+            let _ = sender.send(());
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait)?;
+    Ok(stop)
+}
+
+async fn accept(
+    listener: std::os::unix::net::UnixListener,
+    volumes: Arc<Volumes>,
+    manners: Manners,
+    mut stop: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    let listener = UnixListener::from_std(listener).context("cannot use the socket")?;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut stop => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                tokio::spawn(converse(stream, Arc::clone(&volumes), manners));
+            }
+            Err(error) => {
+                // Too many descriptors, say: the next attempt may do better.
+                tracing::warn!("a connection was not accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Answers the requests of one connection.
+async fn converse(stream: UnixStream, volumes: Arc<Volumes>, manners: Manners) {
+    let visible = is_visible(&stream);
+    let service = service_fn(move |request: Request<Incoming>| {
+        // Of the two, docker alone says what it accepts.
+        let own = match request.headers().contains_key(ACCEPT) {
+            true => OF_DOCKER,
+            false => OF_PODMAN,
+        };
+        let driver = For {
+            volumes: Arc::clone(&volumes),
+            caller: Caller {
+                patience: manners.answer_within.unwrap_or(own),
+                visible,
+            },
+        };
+        async move { Ok::<_, Infallible>(respond(driver, request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        // An engine that gave up has closed the connection; it repeats the request or asks again.
+        tracing::debug!("a connection ended early: {error}");
+    }
+}
+
+async fn respond(driver: For, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    let (status, body) = match Limited::new(request.into_body(), LONGEST).collect().await {
+        Ok(body) => work(driver, path, body.to_bytes()).await,
+        Err(error) => (
+            400,
+            json!({ "Err": format!("the request broke off: {error}") }),
+        ),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(format!("{body}\n"))));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let content_type = hyper::header::HeaderValue::from_static(ANSWER_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Does what is asked on a thread that may wait, to its end even when the engine does not.
+async fn work(driver: For, path: String, body: Bytes) -> Answer {
+    let asked = path.clone();
+    let work = move || answer(&driver, &path, &body);
+    let (status, body) = tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            let message = format!("the plugin failed: {error}");
+            (500, json!({ "Err": message }))
+        });
+    match body.get("Err").and_then(|error| error.as_str()) {
+        // Engines look whether a volume is there before they create it.
+        Some(error) if asked != "/VolumeDriver.Get" => tracing::warn!("{asked}: {error}"),
+        _ => tracing::debug!("{asked}: {body}"),
+    }
+    (status, body)
+}
+
+/// Whether the processes of whoever connected, and so those of its containers, can be seen from
+/// here.
+fn is_visible(stream: &UnixStream) -> bool {
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    pid.is_some_and(|pid| {
+        pid > 0
+            && Path::new("/proc")
+                .join(pid.to_string())
+                .join("ns/mnt")
+                .read_link()
+                .is_ok()
+    })
+}

@@ -1,0 +1,110 @@
+//! Containers that went without a word: while the plugin or the engine was down.
+//!
+//! The engine's names for mounts say nothing about containers, so the kernel is asked: a volume that
+//! no other mount namespace sees is in use by nobody. Between the engine's request and the start of
+//! the container nobody sees it either, so only old mounts count, and only after two looks.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefs::mounts::Presence;
+use cachefs::sys::seen_by::seen_by;
+use cachefs_store::id::SaveId;
+
+use super::cycle::Cycle;
+use super::driver::Volumes;
+use super::record::{Holder, Volume};
+use crate::output;
+
+/// How often volumes are looked at, at most.
+const EVERY: Duration = Duration::from_secs(20);
+
+/// Goes on where the plugin before this one ended, and then looks after the volumes for good.
+///
+/// # Errors
+///
+/// When the thread cannot be started.
+pub(super) fn start(volumes: Arc<Volumes>, patience: Duration) -> std::io::Result<()> {
+    let run = move || {
+        resume(&volumes);
+        let mut suspects = HashSet::new();
+        loop {
+            std::thread::sleep(patience.min(EVERY));
+            suspects = sweep(&volumes, patience, &suspects);
+        }
+    };
+    std::thread::Builder::new()
+        .name("sweep".to_owned())
+        .spawn(run)
+        .map(drop)
+}
+
+/// Saves what is not saved, and tells of mounts that have died.
+fn resume(volumes: &Volumes) {
+    for info in volumes.list().unwrap_or_default() {
+        let name = &info.volume.name;
+        if let Err(refusal) = volumes.finish(name) {
+            refusal.say("warning", name);
+        }
+        if !info.volume.holders.is_empty() && volumes.is_dead(&info.volume) {
+            output::say(
+                &output::complaint(
+                    "warning",
+                    &format!("{name}: its mount is dead, and containers use it"),
+                    Some("start them again: the next one repairs it and keeps its changes"),
+                )
+                .join("\n"),
+            );
+        }
+    }
+}
+
+/// Takes away the holders of volumes that nobody sees, now and when it was last looked; returns
+/// those that nobody sees now.
+fn sweep(volumes: &Volumes, patience: Duration, suspects: &HashSet<String>) -> HashSet<String> {
+    let before = SaveId::now()
+        .micros
+        .saturating_sub(patience.as_micros() as u64);
+    let is_old = |holder: &Holder| holder.visible && holder.since <= before;
+    let mut unseen = HashSet::new();
+    for info in volumes.list().unwrap_or_default() {
+        let volume = info.volume;
+        let all_old = volume.holders.iter().all(is_old);
+        if volume.holders.is_empty() || !all_old {
+            continue;
+        }
+        match seen_by(&volumes.data(&volume.name)) {
+            Ok(0) => {}
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::warn!("who uses volume {} is not known: {error}", volume.name);
+                continue;
+            }
+        }
+        if !suspects.contains(&volume.name) {
+            unseen.insert(volume.name);
+            continue;
+        }
+        output::say(&format!(
+            "note: {}: no container uses it any more, and nobody has said so",
+            volume.name
+        ));
+        if let Err(refusal) = volumes.release(&volume.name, is_old) {
+            refusal.say("warning", &volume.name);
+        }
+    }
+    unseen
+}
+
+impl Volumes {
+    /// Whether a volume's mount has lost its server.
+    fn is_dead(&self, volume: &Volume) -> bool {
+        let request = self.read(&volume.name, &volume.options);
+        request.is_ok_and(|request| {
+            Cycle::new(self.store(), &request)
+                .is(Presence::Dead)
+                .unwrap_or(false)
+        })
+    }
+}

@@ -1,0 +1,316 @@
+//! The volume plugin, asked as engines ask it; the engines themselves are in the tests of
+//! containers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use cachefs_tests::harness::{Cachefs, VolumePlugin};
+use serde_json::{Value, json};
+
+use crate::support::{machine, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn start(machine: &Cachefs, args: &[&str]) -> VolumePlugin {
+    let socket = machine.sandbox().path().join("plugins/cachefs.sock");
+    VolumePlugin::start(machine, &socket, args).unwrap()
+}
+
+/// Requests that must be answered well.
+trait Engine {
+    fn done(&self, request: &str, body: Value) -> Value;
+    fn create(&self, name: &str, options: Value);
+    fn mount(&self, name: &str, id: &str) -> PathBuf;
+    fn unmount(&self, name: &str, id: &str);
+    fn status(&self, name: &str) -> Value;
+}
+
+impl Engine for VolumePlugin {
+    #[track_caller]
+    fn done(&self, request: &str, body: Value) -> Value {
+        self.ask(request, &body).unwrap().unwrap()
+    }
+
+    #[track_caller]
+    fn create(&self, name: &str, options: Value) {
+        self.done(
+            "VolumeDriver.Create",
+            json!({"Name": name, "Opts": options}),
+        );
+    }
+
+    #[track_caller]
+    fn mount(&self, name: &str, id: &str) -> PathBuf {
+        let answer = self.done("VolumeDriver.Mount", json!({"Name": name, "ID": id}));
+        answer["Mountpoint"].as_str().unwrap().into()
+    }
+
+    #[track_caller]
+    fn unmount(&self, name: &str, id: &str) {
+        self.done("VolumeDriver.Unmount", json!({"Name": name, "ID": id}));
+    }
+
+    #[track_caller]
+    fn status(&self, name: &str) -> Value {
+        self.done("VolumeDriver.Get", json!({"Name": name}))["Volume"]["Status"].clone()
+    }
+}
+
+/// A process that sees a directory at another place, as a container does.
+struct Container(Child);
+
+impl Container {
+    fn seeing(machine: &Cachefs, volume: &Path) -> Self {
+        let place = machine.sandbox().dir("container").unwrap();
+        let script = format!(
+            "mount --bind {0} {1} && echo > {1}/started && exec sleep 100000",
+            volume.display(),
+            place.display()
+        );
+        let child = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let container = Self(child);
+        wait_for("the container", PATIENCE, || {
+            volume.join("started").exists()
+        });
+        container
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[test]
+fn the_first_mount_restores_and_the_last_unmount_saves() {
+    let Some(machine) = machine() else { return };
+    let plugin = start(&machine, &[]);
+    plugin.create("m2", json!({"key": "m2-1", "restore-keys": "m2-"}));
+    let data = plugin.mount("m2", "a");
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+    fs::write(data.join("jar"), "bytes").unwrap();
+    // Another container, and the same request once more, as engines repeat what got no answer.
+    assert_eq!(plugin.mount("m2", "b"), data);
+    assert_eq!(plugin.mount("m2", "b"), data);
+    assert_eq!(plugin.status("m2")["containers"], 2);
+    plugin.unmount("m2", "a");
+    assert!(
+        data.join("jar").exists(),
+        "it was taken down under a container"
+    );
+    plugin.unmount("m2", "a");
+    plugin.unmount("m2", "b");
+    plugin.unmount("m2", "b");
+    assert_eq!(plugin.status("m2")["last"], "saved m2-1");
+    assert!(
+        !data.join("jar").exists(),
+        "the volume is not empty afterwards"
+    );
+
+    let data = plugin.mount("m2", "c");
+    assert_eq!(fs::read(data.join("jar")).unwrap(), b"bytes");
+    plugin.unmount("m2", "c");
+    assert_eq!(plugin.status("m2")["last"], "nothing new for m2-1");
+    // A key of the same prefix will do.
+    plugin.create(
+        "other",
+        json!({"key": "m2-2", "restore-keys": "m2-", "policy": "pull"}),
+    );
+    let data = plugin.mount("other", "d");
+    fs::write(data.join("jar"), "changed").unwrap();
+    plugin.unmount("other", "d");
+    machine.run(["lookup", "m2-2"]).expect_code(3);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_a_way_out() {
+    let Some(machine) = machine() else { return };
+    let plugin = start(&machine, &[]);
+    let refused = |request: &str, body: Value| {
+        let answer = plugin.ask(&format!("VolumeDriver.{request}"), &body);
+        answer.unwrap().unwrap_err()
+    };
+    let create =
+        |name: &str, options: Value| refused("Create", json!({"Name": name, "Opts": options}));
+    assert!(create("a", json!({"kye": "x"})).contains("the options are account, "));
+    assert!(create("a", json!({})).contains("no option `key`"));
+    assert!(create("../a", json!({"key": "x"})).contains("not a name"));
+    let key = "{{ checksum \"pom.xml\" }}";
+    assert!(create("a", json!({"key": key})).contains("workspace=/DIR"));
+    assert!(refused("Mount", json!({"Name": "a", "ID": "1"})).contains("no volume a"));
+    assert!(refused("Get", json!({"Name": "a"})).contains("no volume a"));
+    fs::write(machine.work().join("pom.xml"), "<project/>").unwrap();
+    plugin.create(
+        "a",
+        json!({"key": key, "workspace": machine.work(), "fail-on-cache-miss": "true"}),
+    );
+    assert!(refused("Mount", json!({"Name": "a", "ID": "1"})).contains("no cache matches"));
+    plugin.create("b", json!({"key": "b"}));
+    plugin.mount("b", "1");
+    assert!(refused("Remove", json!({"Name": "b"})).contains("in use by 1 container"));
+    assert!(create("b", json!({"key": "c"})).contains("with other options"));
+    plugin.unmount("b", "1");
+    plugin.done("VolumeDriver.Remove", json!({"Name": "b"}));
+    let left = plugin.done("VolumeDriver.List", json!({}));
+    assert_eq!(left["Volumes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_killed_plugin_goes_on_where_it_was() {
+    let Some(machine) = machine() else { return };
+    let mut plugin = start(&machine, &[]);
+    plugin.create("m2", json!({"key": "m2"}));
+    let data = plugin.mount("m2", "a");
+    fs::write(data.join("first"), "1").unwrap();
+    plugin.unmount("m2", "a");
+    let data = plugin.mount("m2", "a");
+    plugin.mount("m2", "b");
+    plugin.restart().unwrap();
+    assert_eq!(plugin.status("m2")["containers"], 2);
+    assert_eq!(fs::read(data.join("first")).unwrap(), b"1");
+    fs::write(data.join("second"), "2").unwrap();
+    plugin.unmount("m2", "a");
+    plugin.restart().unwrap();
+    plugin.unmount("m2", "b");
+    assert_eq!(plugin.status("m2")["last"], "saved m2");
+    assert_eq!(plugin.status("m2")["containers"], 0);
+}
+
+#[test]
+fn a_dead_mount_is_repaired_and_its_changes_are_saved() {
+    let Some(machine) = machine() else { return };
+    let plugin = start(&machine, &[]);
+    plugin.create("m2", json!({"key": "m2"}));
+    let data = plugin.mount("m2", "a");
+    fs::write(data.join("first"), "1").unwrap();
+    plugin.unmount("m2", "a");
+    let data = plugin.mount("m2", "a");
+    fs::write(data.join("second"), "2").unwrap();
+    machine.run(["daemon", "stop", "--force"]).success();
+    plugin.unmount("m2", "a");
+    assert_eq!(plugin.status("m2")["last"], "saved m2");
+    let data = plugin.mount("m2", "b");
+    assert_eq!(fs::read(data.join("first")).unwrap(), b"1");
+    assert_eq!(fs::read(data.join("second")).unwrap(), b"2");
+}
+
+#[test]
+fn a_container_that_went_without_a_word_is_found_out() {
+    let Some(machine) = machine() else { return };
+    let plugin = start(&machine, &[]);
+    plugin.create("m2", json!({"key": "m2"}));
+    let container = Container::seeing(&machine, &plugin.mount("m2", "a"));
+    plugin.create("other", json!({"key": "other"}));
+    fs::write(plugin.mount("other", "x").join("file"), "x").unwrap();
+    drop(plugin);
+    // Nobody sees the other one; this one is in use at every look.
+    let plugin = start(&machine, &["--forget-after", "100ms"]);
+    wait_for("the save of the other", PATIENCE, || {
+        plugin.status("other")["last"] == "saved other"
+    });
+    assert_eq!(plugin.status("other")["containers"], 0);
+    assert_eq!(plugin.status("m2")["containers"], 1);
+    drop(container);
+    wait_for("the save", PATIENCE, || {
+        plugin.status("m2")["last"] == "saved m2"
+    });
+    assert_eq!(plugin.status("m2")["containers"], 0);
+}
+
+#[test]
+fn what_cannot_be_saved_stays_until_it_can() {
+    let Some(machine) = machine() else { return };
+    let remote = machine.sandbox().dir("elsewhere").unwrap();
+    let mut plugin = start(&machine, &[]);
+    let url = format!("file://{}", remote.display());
+    plugin.create("m2", json!({"key": "m2", "remote": url}));
+    let data = plugin.mount("m2", "a");
+    fs::write(data.join("file"), "kept").unwrap();
+    fs::remove_dir_all(&remote).unwrap();
+    fs::write(&remote, "in the way").unwrap();
+    plugin.unmount("m2", "a");
+    let status = plugin.status("m2");
+    assert_eq!(status["unsaved"], true, "{status}");
+    // The next container goes on with it.
+    assert_eq!(
+        fs::read(plugin.mount("m2", "b").join("file")).unwrap(),
+        b"kept"
+    );
+    plugin.unmount("m2", "b");
+    // The next plugin saves it, once the remote is back.
+    fs::remove_file(&remote).unwrap();
+    fs::create_dir(&remote).unwrap();
+    plugin.restart().unwrap();
+    wait_for("the save", PATIENCE, || {
+        plugin.status("m2")["last"] == "saved m2"
+    });
+}
+
+#[test]
+fn a_save_that_takes_long_goes_on_without_the_engine() {
+    let Some(machine) = machine() else { return };
+    let mut plugin = start(&machine, &["--answer-within", "1ms"]);
+    plugin.create("m2", json!({"key": "m2"}));
+    // A millisecond is no time to restore, and a container does without.
+    let data = plugin.mount("m2", "a");
+    fs::write(data.join("file"), vec![7; 3 << 20]).unwrap();
+    plugin.unmount("m2", "a");
+    plugin.stop().unwrap();
+    machine.run(["lookup", "m2"]).success();
+    assert!(!data.join("file").exists());
+}
+
+#[test]
+fn a_remote_that_is_away_is_an_empty_volume_unless_strict() {
+    let Some(machine) = machine() else { return };
+    let plugin = start(&machine, &[]);
+    let options = |strict: &str| {
+        json!({
+            "key": "m2", "remote": "s3://bucket/caches", "endpoint": "http://127.0.0.1:1",
+            "region": "us-east-1", "anonymous": "true", "timeout": "500ms", "policy": "pull",
+            "strict-errors": strict,
+        })
+    };
+    plugin.create("soft", options("false"));
+    let data = plugin.mount("soft", "a");
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+    assert!(plugin.log().contains("CACHE NOT USED"), "{}", plugin.log());
+    plugin.unmount("soft", "a");
+    plugin.create("strict", options("true"));
+    let mount = json!({"Name": "strict", "ID": "a"});
+    let refused = plugin
+        .ask("VolumeDriver.Mount", &mount)
+        .unwrap()
+        .unwrap_err();
+    assert!(refused.contains("the remote is unavailable"), "{refused}");
+    assert_eq!(plugin.status("strict")["containers"], 0);
+}
+
+#[test]
+fn a_plugin_that_is_asked_to_end_leaves_its_volumes() {
+    let Some(machine) = machine() else { return };
+    let mut plugin = start(&machine, &[]);
+    let socket = machine.sandbox().path().join("plugins/cachefs.sock");
+    plugin.create("m2", json!({"key": "m2"}));
+    let data = plugin.mount("m2", "a");
+    fs::write(data.join("file"), "x").unwrap();
+    let second = machine.command(["volume-plugin", "--socket"]).arg(&socket);
+    second
+        .run()
+        .expect_code(2)
+        .stderr_has("another plugin serves");
+    plugin.stop().unwrap();
+    assert!(!socket.exists());
+    assert!(data.join("file").exists());
+    plugin.restart().unwrap();
+    plugin.unmount("m2", "a");
+    assert_eq!(plugin.status("m2")["last"], "saved m2");
+}

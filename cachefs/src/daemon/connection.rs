@@ -19,7 +19,10 @@ use crate::sys::socket;
 
 /// Answers a client until it hangs up.
 pub(super) fn spawn(state: Arc<State>, gate: Gate, socket: UnixStream) {
-    state.activity.connected();
+    // One that hangs up is asked again, or its successor is.
+    if !state.activity.came() {
+        return;
+    }
     let running = Arc::clone(&state);
     let thread = std::thread::Builder::new()
         .name("client".to_owned())

@@ -33,6 +33,8 @@ struct Counts {
     views: usize,
     publishing: usize,
     end: Option<End>,
+    /// The process is about to end: what begins now would be cut off.
+    is_over: bool,
     /// When the last of them went.
     idle_since: Option<Instant>,
 }
@@ -44,6 +46,16 @@ impl Activity {
         let busy = counts.connections + counts.views + counts.publishing > 0;
         counts.idle_since = if busy { None } else { Some(Instant::now()) };
         self.changed.notify_all();
+    }
+
+    /// Counts a client that has just come; false when it is too late for it.
+    pub(super) fn came(&self) -> bool {
+        let mut is_welcome = false;
+        self.change(|counts| {
+            is_welcome = !counts.is_over;
+            counts.connections += usize::from(is_welcome);
+        });
+        is_welcome
     }
 
     pub(super) fn connected(&self) {
@@ -98,7 +110,7 @@ impl Activity {
                 .idle_since
                 .map(|since| limit.saturating_sub(since.elapsed()))
             {
-                Some(Duration::ZERO) => return End::Daemon,
+                Some(Duration::ZERO) => break End::Daemon,
                 Some(left) => {
                     self.changed.wait_for(&mut counts, left);
                 }
@@ -109,6 +121,7 @@ impl Activity {
         while counts.connections > 0 && !self.changed.wait_until(&mut counts, deadline).timed_out()
         {
         }
+        counts.is_over = true;
         end
     }
 }
@@ -129,6 +142,15 @@ mod tests {
             activity.disconnected();
             assert!(waiting.join().is_ok());
         });
+    }
+
+    #[test]
+    fn who_comes_too_late_is_not_let_in() {
+        let activity = Activity::default();
+        assert!(activity.came());
+        activity.disconnected();
+        assert_eq!(activity.wait_until_done(Duration::ZERO), End::Daemon);
+        assert!(!activity.came());
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::view::{Form, ReadReport};
 /// How long a daemon may take until it answers.
 const START: Duration = Duration::from_secs(20);
 
+/// How much longer it is waited each time before another one is asked.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How many workers are asked the same: what killed that many may be the question.
 const ATTEMPTS: u32 = 10;
 
@@ -120,6 +122,8 @@ impl Client {
                 return Err(error);
             };
             tracing::debug!("the daemon hung up: {error}");
+            // It may be about to end, and still be the one that answers.
+            std::thread::sleep(PAUSE * attempts);
             self.socket = Self::connect(store)?.socket;
             attempts += 1;
             if attempts == ATTEMPTS || !call.request.may_repeat() {

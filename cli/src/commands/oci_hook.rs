@@ -35,9 +35,9 @@ pub(crate) fn run(global: &Global, args: &OciHookArgs, config: &Config) -> anyho
     }
     let state = State::read(std::io::stdin().lock())?;
     let hooked = match &args.cache[..] {
-        [] => Hooked::Annotations(Defaults {
+        [] => Hooked::Annotations(Box::new(Defaults {
             vocabulary: config.vocabulary(),
-        }),
+        })),
         names => Hooked::Caches(config.caches(&Selection { names, layer: None })?),
     };
     hook::run(global, &setup::store(global)?, &state, &hooked)

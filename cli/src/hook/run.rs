@@ -19,7 +19,7 @@ use crate::{exit, output};
 #[derive(Debug, Clone)]
 pub(crate) enum Hooked {
     /// Those that the container's annotations describe.
-    Annotations(Defaults),
+    Annotations(Box<Defaults>),
     /// These, each with the path that it has in the container.
     Caches(Vec<Cache>),
 }

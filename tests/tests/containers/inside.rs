@@ -41,7 +41,7 @@ fn with_the_hosts_daemon(engine: &impl Engine, machine: &Cachefs) {
             .shell(sharing(machine), HOST, &script)
             .run()
             .success();
-        assert_eq!(ran.json()["daemon"]["pid"], daemon, "{ran}");
+        assert_eq!(ran.json()["daemon"]["supervisor"], daemon, "{ran}");
         assert_eq!(ran.json()["restored"][0]["state"], "mounted", "{ran}");
         assert_holds(machine, key, "mine", &format!("{key}\n"));
     }

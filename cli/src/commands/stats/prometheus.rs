@@ -159,6 +159,7 @@ mod tests {
         Printed {
             store: "/store".to_owned(),
             restored: Vec::new(),
+            attached: Vec::new(),
             daemon,
             share: None,
             estimated_cost_usd: None,

@@ -383,7 +383,7 @@ fn copy(
                 empty::clear(&path);
             }
         })?;
-    records.put(&Record {
+    let recorded = records.put(&Record {
         owner,
         ..record(
             &path,
@@ -393,7 +393,16 @@ fn copy(
             options,
             asked_at,
         )?
-    })?;
+    });
+    let mut notes = Vec::new();
+    if let Err(error) = recorded {
+        // The files are there, whatever the store can keep of it.
+        notes.push(format!(
+            "{} holds the cache, but that is not noted: {}; a save of it will only add to the key",
+            path.display(),
+            crate::error::describe(&error)
+        ));
+    }
     Ok(Report {
         outcome: Outcome::Copied {
             report,
@@ -403,7 +412,7 @@ fn copy(
         matched: found.matched,
         layers: found.layers,
         traffic: remote.traffic(),
-        notes: Vec::new(),
+        notes,
         elapsed: Duration::ZERO,
     })
 }

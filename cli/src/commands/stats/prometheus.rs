@@ -161,6 +161,7 @@ mod tests {
             attached: Vec::new(),
             store: "/store".to_owned(),
             restored: Vec::new(),
+            attached: Vec::new(),
             daemon,
             share: None,
             estimated_cost_usd: None,

@@ -227,6 +227,11 @@ fn a_share_is_listed_outlives_the_worker_and_ends() {
     let other = it.restore("theirs", &it.guest.dir("other"), &["--scope", "pr/8"]);
     drop(other.run().expect_code(2));
     it.unmount(&base);
+    // And an upgrade.
+    it.host.run(["daemon", "upgrade"]).success();
+    assert_eq!(list()[0]["path"], it.socket.to_str().unwrap());
+    it.restored("base", &base);
+    it.unmount(&base);
 
     it.host
         .run(["daemon", "unshare", it.socket.to_str().unwrap()])

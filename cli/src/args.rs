@@ -11,8 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    auto, check, completions, config, daemon, delete, detect, diff, doctor, exec, explain, export,
-    gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes, stats, umount,
+    auto, check, completions, config, csi, daemon, delete, detect, diff, doctor, exec, explain,
+    export, gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes, stats,
+    umount,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -159,6 +160,8 @@ pub(crate) enum Command {
     Doctor(doctor::DoctorArgs),
     /// Run, stop or look for the daemon
     Daemon(daemon::DaemonArgs),
+    /// Serve Kubernetes: caches as volumes of pods
+    Csi(csi::CsiArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one for every command

@@ -4,6 +4,7 @@ pub(crate) mod auto;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod csi;
 pub(crate) mod daemon;
 pub(crate) mod delete;
 pub(crate) mod detect;
@@ -72,6 +73,7 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Detect(args) => detect::run(&global, &args),
         Command::Config(args) => config::run(&global, &args, config),
         Command::Doctor(args) => doctor::run(&global, &args),
+        Command::Csi(args) => csi::run(&global, &args),
         Command::Daemon(args) => daemon::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

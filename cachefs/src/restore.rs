@@ -4,12 +4,12 @@ mod empty;
 mod look;
 mod parts;
 mod recover;
+mod target;
 
 pub use look::look_up;
 pub(crate) use parts::find_parts;
 pub use parts::{FoundDirectories, find_directories};
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use cachefs_store::local::{FrameReader, LayerCache, PackCache, ReaderOptions};
 use cachefs_store::refs::{Key, LayerInfo, Resolved, Scope, Wanted};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::save::Progress;
-use cachefs_store::stack::Stack;
+use cachefs_store::stack::{Owner, Stack};
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
@@ -69,6 +69,9 @@ pub struct RestoreOptions {
     pub prefetch: Prefetch,
     /// Whether what is read is noted and published for later jobs.
     pub trace: bool,
+    /// Whom everything is to belong to; `None` for those it was saved from, as far as this user may
+    /// give files away.
+    pub owner: Option<Owner>,
     /// How long one request to the remote may take.
     pub deadline: Option<Duration>,
 }
@@ -123,7 +126,7 @@ pub fn restore(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let started = Instant::now();
-    let path = target(&options.path)?;
+    let path = target::prepare(&options.path, options.owner)?;
     let records = Records::new(store);
     let mut notes = Vec::new();
     let mut report = match recover::recover(store, &records, &path, options, &mut notes)? {
@@ -134,23 +137,6 @@ pub fn restore(
     report.notes = notes;
     report.elapsed = started.elapsed();
     Ok(report)
-}
-
-/// The canonical path, a directory; made if it is not there.
-fn target(path: &Path) -> Result<PathBuf> {
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_dir() => Err(Error::usage(
-            format!("{} is a file", path.display()),
-            "name the directory that the cache belongs in",
-        )),
-        Ok(_) => path.canonicalize().map_err(Error::io("find", path)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::create_dir_all(path).map_err(Error::io("create", path))?;
-            path.canonicalize().map_err(Error::io("find", path))
-        }
-        // A dead mount answers with ENOTCONN and the like; its own path is the canonical one.
-        Err(_) => std::path::absolute(path).map_err(Error::io("find", path)),
-    }
 }
 
 impl RestoreOptions {
@@ -175,6 +161,7 @@ impl RestoreOptions {
             prefetch: self.prefetch,
             form,
             trace: self.trace,
+            owner: self.owner,
         }
     }
 
@@ -189,7 +176,9 @@ impl RestoreOptions {
     }
 
     fn asks_for(&self, record: &Record) -> bool {
-        self.asked() == Some(&record.asked) && self.asked_in() == Some(&record.asked_in)
+        self.asked() == Some(&record.asked)
+            && self.asked_in() == Some(&record.asked_in)
+            && self.owner == record.owner
     }
 }
 
@@ -201,6 +190,7 @@ fn request(options: &RestoreOptions) -> Restore {
         prefetch: options.prefetch,
         form: options.form(),
         trace: options.trace,
+        owner: options.owner,
     }
 }
 
@@ -308,8 +298,23 @@ fn record(
         remote: options.remote.url.clone(),
         layers: layers.to_vec(),
         restored,
+        owner: options.owner,
         saved: Vec::new(),
     })
+}
+
+/// Whom the files of a copy belong to, if not to those they were saved from: with the rights of an
+/// ordinary user always to that user, as what `tar` unpacks does.
+fn owner_of_copies(options: &RestoreOptions, how: &CopyOptions) -> Result<Option<Owner>> {
+    let own = Owner::of_process();
+    match options.owner {
+        _ if how.owners => Ok(options.owner),
+        Some(other) if other != own => Err(Error::usage(
+            format!("user {own} may not give files to {other}"),
+            "run `cachefs restore` as root, or leave --owner out: what is copied is yours then",
+        )),
+        _ => Ok(Some(own)),
+    }
 }
 
 /// Restores as a plain directory. Needs no daemon, no FUSE and no overlayfs.
@@ -323,6 +328,8 @@ fn copy(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let asked_at = SaveId::now().micros;
+    let how = CopyOptions::default();
+    let owner = owner_of_copies(options, &how)?;
     let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
     let policy = options
         .deadline
@@ -345,30 +352,26 @@ fn copy(
     for layer in &opened {
         reader.describe(layer.packs()?);
     }
-    let stack = Stack::new(opened)?;
+    let stack = Stack::new(opened)?.shown_as(owner);
     let started_empty = empty::is_empty(&path);
-    let report = copy_out(
-        &stack,
-        &reader,
-        runtime.handle(),
-        &path,
-        &CopyOptions::default(),
-        progress,
-    )
-    .inspect_err(|_| {
-        // Half of a cache is worse than none: a build takes it for the whole.
-        if started_empty {
-            empty::clear(&path);
-        }
+    let report =
+        copy_out(&stack, &reader, runtime.handle(), &path, &how, progress).inspect_err(|_| {
+            // Half of a cache is worse than none: a build takes it for the whole.
+            if started_empty {
+                empty::clear(&path);
+            }
+        })?;
+    records.put(&Record {
+        owner,
+        ..record(
+            &path,
+            How::Copy,
+            &found.matched,
+            &found.layers,
+            options,
+            asked_at,
+        )?
     })?;
-    records.put(&record(
-        &path,
-        How::Copy,
-        &found.matched,
-        &found.layers,
-        options,
-        asked_at,
-    )?)?;
     Ok(Report {
         outcome: Outcome::Copied {
             report,

@@ -7,9 +7,11 @@
 //! - [`tree`] makes, changes and compares directory trees with everything a filesystem can hold;
 //! - [`tools`] prepares caches of real build tools, and builds that work only from such a cache;
 //! - [`s3`] serves S3 on loopback, with faults on demand, and Google's dialect of it;
+//! - [`engines`] runs containers, with podman, buildah, docker and bubblewrap, and as an ordinary user;
 //! - [`clouds`] runs an emulator of Azure, and answers for those who give credentials.
 
 pub mod clouds;
+pub mod engines;
 pub mod harness;
 pub mod s3;
 pub mod tools;

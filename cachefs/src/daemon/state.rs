@@ -10,7 +10,7 @@ use cachefs_store::index::Index;
 use cachefs_store::local::{LayerCache, PackCache, ReadStats};
 use cachefs_store::refs::{self, Found, LayerInfo, MatchKind, Resolved};
 use cachefs_store::remote::{DynRemote, Meter, Traffic, TrafficMeter};
-use cachefs_store::stack::Stack;
+use cachefs_store::stack::{Owner, Stack};
 use cachefs_store::trace::Recorder;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
@@ -116,6 +116,7 @@ impl State {
                 prefetch: restore.prefetch,
                 form: restore.form,
                 trace: restore.trace,
+                owner: restore.owner,
             };
             self.open_view(&remote, stack, trace, wish)
         });
@@ -160,6 +161,7 @@ impl State {
             prefetch: open.prefetch,
             form: open.form,
             trace: open.trace,
+            owner: open.owner,
         };
         Ok(self.open_view(&remote, stack, trace, wish))
     }
@@ -175,6 +177,7 @@ impl State {
         trace: Fetching,
         wish: Wish,
     ) -> OpenedView {
+        let stack = stack.shown_as(wish.owner);
         // What lies on a local disk is at hand whatever the order.
         let is_noted = wish.trace && remote.reader.remote().local_dir().is_none();
         let view = View {
@@ -315,6 +318,7 @@ struct Wish {
     prefetch: Prefetch,
     form: Form,
     trace: bool,
+    owner: Option<Owner>,
 }
 
 /// The image of a stack, if one is wished for and it can have one.

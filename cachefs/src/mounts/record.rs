@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cachefs_store::id::{LayerId, SaveId};
 use cachefs_store::refs::{Key, LayerInfo, RefName, Scope};
+use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -41,6 +42,9 @@ pub struct Record {
     pub asked: Key,
     /// The scope that it was asked for in: that of the job, wherever the match is from.
     pub asked_in: Scope,
+    /// Whom its entries are shown to belong to; `None` for those they were saved from.
+    #[serde(default)]
+    pub owner: Option<Owner>,
     /// What was saved from this path since, by key: the save and its topmost layer. A later save
     /// of the same path replaces it.
     #[serde(default)]

@@ -4,6 +4,7 @@ use cachefs_store::id::{PackId, RepoId, StackId};
 use cachefs_store::local::ReadStats;
 use cachefs_store::refs::{LayerInfo, Resolved, Wanted};
 use cachefs_store::remote::{RemoteSpec, Traffic};
+use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
@@ -40,6 +41,8 @@ pub(crate) struct Restore {
     pub(crate) form: Form,
     /// Whether what is read is noted and published for later jobs.
     pub(crate) trace: bool,
+    /// Whom everything is to be shown to belong to, if not to whom it was saved from.
+    pub(crate) owner: Option<Owner>,
 }
 
 /// A request to find the keys that hold parts of a cache of several paths.
@@ -72,6 +75,8 @@ pub(crate) struct Open {
     pub(crate) form: Form,
     /// Whether what is read is noted and published for later jobs.
     pub(crate) trace: bool,
+    /// Whom everything is to be shown to belong to, if not to whom it was saved from.
+    pub(crate) owner: Option<Owner>,
 }
 
 /// What was found.

@@ -25,7 +25,8 @@ use cachefs_store::remote::{
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
     Baseline, Deletions, Delta, Exclude, Guard, Packed, Progress, Skipped, StoreTarget, Target,
-    Tree, build_layer, confirm_unchanged, diff, graft_redirects, pack_files, remove_excluded, scan,
+    Tree, build_layer, confirm_unchanged, diff, give_back, graft_redirects, pack_files,
+    remove_excluded, scan,
 };
 use cachefs_store::secrets::{Fate, Finding, Scanner};
 use cachefs_store::stack::Stack;
@@ -364,6 +365,9 @@ impl Context<'_> {
             self.progress.done(counts.0 - unread.0, counts.1 - unread.1);
             if unread.0 > 0 {
                 target.learn(&base.packs())?;
+            }
+            if let Some(owner) = source.owner() {
+                give_back(&mut scanned.tree, &scanned.redirects, &stack, owner)?;
             }
             graft_redirects(&mut scanned.tree, &scanned.redirects, &stack, exclude)?;
             if !(source.complete && source.deletions == Deletions::Record) {

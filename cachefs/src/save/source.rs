@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cachefs_store::refs::LayerInfo;
 use cachefs_store::save::{Deletions, PlainFiles, Reading};
+use cachefs_store::stack::Owner;
 
 use super::upper::UpperFiles;
 use crate::error::{Error, Result};
@@ -37,6 +38,11 @@ impl Source {
 
     pub(super) fn reading(&self) -> &dyn Reading {
         &*self.reading
+    }
+
+    /// Whom the path shows everything to belong to, if not to those it was saved from.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        self.record.as_ref()?.owner
     }
 
     /// Whether the path shows a stack that was restored, or started as one.

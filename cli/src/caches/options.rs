@@ -9,6 +9,7 @@ use cachefs::Prefetch;
 use cachefs::restore::{Lower, Mode};
 use cachefs::save::Existing;
 use cachefs_store::secrets::Policy;
+use cachefs_store::stack::Owner;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
@@ -44,6 +45,9 @@ pub(crate) struct RestoreHow {
         hide_short_help = true
     )]
     pub(crate) lower: LowerArg,
+    /// Show everything as this user's, whoever it was saved from [default group: the same number]
+    #[arg(long, value_name = "UID[:GID]", env = "CACHEFS_OWNER")]
+    pub(crate) owner: Option<Owner>,
     /// What to fetch before it is asked for: nothing, what earlier jobs read, that and then all of
     /// it, or all unless it is large
     #[arg(long, value_enum, default_value_t = PrefetchArg::Auto)]

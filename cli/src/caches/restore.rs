@@ -275,6 +275,7 @@ impl Run {
             lower: how.lower.into(),
             prefetch: how.prefetch.into(),
             trace: !how.no_trace && !cache.common.read_only,
+            owner: how.owner,
             deadline: self.global.timeout,
         })
     }

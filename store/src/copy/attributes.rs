@@ -114,7 +114,8 @@ impl Copy<'_> {
                 Err(errno) => lost("set the owner", errno)?,
             }
         }
-        if !owned && attr.kind() != mode::DIRECTORY && wanted & SET_IDS != 0 {
+        let lends = attr.kind() != mode::DIRECTORY && wanted & SET_IDS != 0;
+        if lends && !(owned && self.shows_saved_owner(attr)?) {
             // They would lend this user's rights where another's were meant.
             wanted &= !SET_IDS;
             is_exact = created_mode == Some(wanted);
@@ -148,6 +149,15 @@ impl Copy<'_> {
         handle
             .set_times(&times)
             .or_else(|errno| lost("set the time of modification", errno))
+    }
+
+    /// Whether an entry belongs to the one it was saved from.
+    fn shows_saved_owner(&self, attr: &Attr) -> Result<bool> {
+        if self.stack.owner().is_none() {
+            return Ok(true);
+        }
+        let saved = self.stack.meta(attr.ino)?;
+        Ok((saved.uid, saved.gid) == (attr.uid, attr.gid))
     }
 
     fn set_xattrs(

@@ -11,6 +11,7 @@
 mod compare;
 mod directory;
 mod merge;
+mod owner;
 mod squash;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod tree;
 mod walk;
 
 pub use compare::{Change, Difference, compare};
+pub use owner::{NotAnOwner, Owner};
 pub use squash::{squash, squash_plan};
 pub use tree::{Attr, Stack};
 pub use walk::{Walk, WalkEntry};

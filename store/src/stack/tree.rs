@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::directory::{Directories, Directory};
 use super::merge::{self, Merged, Sources};
-use super::{Ino, MAX_DEPTH, Place};
+use super::{Ino, MAX_DEPTH, Owner, Place};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::layer::{ContentPiece, Layer, Meta, ROOT, Timestamp, Xattrs, mode};
@@ -45,6 +45,8 @@ pub struct Stack {
     layers: Vec<Arc<Layer>>,
     root: Sources,
     directories: Directories,
+    /// Whom everything is shown to belong to, if not to whom it was saved from.
+    owner: Option<Owner>,
 }
 
 /// A directory of the stack: one layer's own, or merged.
@@ -67,7 +69,21 @@ impl Stack {
             layers,
             root,
             directories: Directories::default(),
+            owner: None,
         })
+    }
+
+    /// Shows every entry as this owner's: [`Self::attr`] then answers so. What the layers say of an
+    /// entry stays to be had from [`Self::meta`].
+    #[must_use]
+    pub fn shown_as(mut self, owner: Option<Owner>) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// Whom everything is shown to belong to, if not to whom it was saved from.
+    pub fn owner(&self) -> Option<Owner> {
+        self.owner
     }
 
     /// The layers, the bottom one first.
@@ -261,8 +277,16 @@ impl Stack {
         Ok(())
     }
 
-    /// An inode's attributes.
+    /// An inode's attributes, with the owner that it is shown to have.
     pub fn attr(&self, ino: Ino) -> Result<Attr> {
+        let saved = self.saved_attr(ino)?;
+        Ok(match self.owner {
+            Some(Owner { uid, gid }) => Attr { uid, gid, ..saved },
+            None => saved,
+        })
+    }
+
+    fn saved_attr(&self, ino: Ino) -> Result<Attr> {
         if self.layers.is_empty() {
             return Ok(Attr {
                 ino: Ino::ROOT,
@@ -306,7 +330,7 @@ impl Stack {
         })
     }
 
-    /// An inode's attributes in the form in which layers are built.
+    /// An inode's attributes as they were saved, in the form in which layers are built.
     pub fn meta(&self, ino: Ino) -> Result<Meta> {
         if self.layers.is_empty() {
             return Ok(Meta {

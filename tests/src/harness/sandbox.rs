@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -39,6 +40,17 @@ impl Sandbox {
             path,
             watched: Mutex::default(),
         })
+    }
+
+    /// Makes a sandbox that every user may enter, such as those that containers map theirs to.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be made.
+    pub fn open_to_all() -> Result<Self> {
+        let sandbox = Self::new()?;
+        fs::set_permissions(&sandbox.path, fs::Permissions::from_mode(0o755))?;
+        Ok(sandbox)
     }
 
     /// The directory.

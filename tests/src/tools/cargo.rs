@@ -3,10 +3,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Project, Recipe, runs, step};
+use super::file_server::FileServer;
+use super::{Project, Recipe, quoted, runs, step};
 use crate::harness::Invocation;
 
 const MANIFEST: &str = r#"[package]
@@ -40,7 +42,7 @@ impl Recipe for Cargo {
     }
 
     fn lacks(&self) -> Option<String> {
-        (!runs("cargo")).then(|| "cargo".into())
+        (!runs("cargo") || toolchain().is_none()).then(|| "cargo and rustc".into())
     }
 
     fn write(&self, project: &Project) -> Result<()> {
@@ -60,12 +62,23 @@ impl Recipe for Cargo {
         Ok(())
     }
 
-    fn fill(&self, project: &Project, cache: &Path) -> Vec<Invocation> {
+    fn fill(&self, project: &Project, cache: &Path, _: Option<&FileServer>) -> Vec<Invocation> {
         vec![cargo(project, cache, &["fetch"])]
     }
 
-    fn offline(&self, project: &Project, cache: &Path) -> Invocation {
-        cargo(project, cache, &["build", "--offline", "--locked"])
+    fn offline(&self, cache: &str) -> String {
+        // The toolchain's own programs: a container has no rustup that would choose it. With
+        // `--verbose`, cargo says what was fresh.
+        format!(
+            "export CARGO_HOME={cache} CARGO_TARGET_DIR=target PATH={}:$PATH\n\
+             cargo build --offline --locked --verbose",
+            quoted(&toolchain().unwrap_or_default().join("bin"))
+        )
+    }
+
+    fn needs(&self) -> Vec<PathBuf> {
+        let toolchain = toolchain().into_iter();
+        toolchain.filter(|dir| !dir.starts_with("/usr")).collect()
     }
 
     fn outputs(&self) -> &'static [&'static str] {
@@ -89,6 +102,13 @@ fn cargo(project: &Project, cache: &Path, words: &[&str]) -> Invocation {
         .env("CARGO_TARGET_DIR", project.source().join("target"))
         // rustup finds its toolchains by the home of cargo unless told otherwise.
         .env("RUSTUP_HOME", rustup_home())
+}
+
+/// Where the compiler and its cargo are.
+fn toolchain() -> Option<PathBuf> {
+    let rustc = Command::new("rustc").args(["--print", "sysroot"]).output();
+    let path = String::from_utf8(rustc.ok()?.stdout).ok()?;
+    Some(PathBuf::from(path.trim())).filter(|path| path.join("bin/cargo").exists())
 }
 
 fn home() -> Option<PathBuf> {

@@ -1,16 +1,17 @@
 //! Maven: one class with one test, against artifacts that Debian packages.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Project, Recipe, joined, runs, step};
+use super::file_server::FileServer;
+use super::{Project, Recipe, runs, step};
 use crate::harness::Invocation;
 
 /// Where Debian keeps its artifacts in Maven's layout.
-const REPOSITORY: &str = "/usr/share/maven-repo";
+pub(super) const REPOSITORY: &str = "/usr/share/maven-repo";
 
 /// The plugins of the build, one artifact of each for telling whether its package is there.
 const PLUGINS: &[&str] = &[
@@ -23,11 +24,7 @@ const PLUGINS: &[&str] = &[
 ];
 
 /// Starts fast: no run is long enough for the optimising compiler to pay.
-const JVM: &str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC";
-
-/// Hides the source from the build, so that only the cache can serve it: an empty directory is
-/// bound over it in a mount namespace of the build's own.
-const HIDE: &str = r#"mount --bind "$1" "$2" && shift 2 && exec "$@""#;
+pub(super) const JVM: &str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC";
 
 const FILES: &[(&str, &str)] = &[
     ("pom.xml", include_str!("../../data/maven/pom.xml")),
@@ -71,12 +68,12 @@ impl Recipe for Maven {
         );
         // The same settings for both builds: the cache remembers which mirror filled it.
         fs::write(project.source().join("settings.xml"), settings)?;
-        fs::create_dir(project.source().join("nothing"))?;
         Ok(())
     }
 
-    fn fill(&self, project: &Project, cache: &Path) -> Vec<Invocation> {
-        let local = joined("-Dmaven.repo.local=", cache);
+    fn fill(&self, project: &Project, cache: &Path, _: Option<&FileServer>) -> Vec<Invocation> {
+        let mut local = OsString::from("-Dmaven.repo.local=");
+        local.push(cache);
         let words = ["-q", "-B", "-s", "settings.xml"].map(OsStr::new);
         let args: Vec<&OsStr> = words
             .into_iter()
@@ -85,17 +82,12 @@ impl Recipe for Maven {
         vec![step(project, "mvn", &args).env("MAVEN_OPTS", JVM)]
     }
 
-    fn offline(&self, project: &Project, cache: &Path) -> Invocation {
-        let local = joined("-Dmaven.repo.local=", cache);
-        let mut words: Vec<&OsStr> = Vec::new();
-        let nothing = project.source().join("nothing");
-        if rustix::process::geteuid().is_root() {
-            words.extend(["unshare", "--mount", "sh", "-c", HIDE, "sh"].map(OsStr::new));
-            words.extend([nothing.as_os_str(), OsStr::new(REPOSITORY)]);
-        }
-        words.extend(["mvn", "-o", "-B", "-s", "settings.xml"].map(OsStr::new));
-        words.extend([local.as_os_str(), OsStr::new("package")]);
-        step(project, "env", &words).env("MAVEN_OPTS", JVM)
+    fn offline(&self, cache: &str) -> String {
+        format!("MAVEN_OPTS='{JVM}' mvn -o -B -s settings.xml -Dmaven.repo.local={cache} package")
+    }
+
+    fn hidden(&self) -> Option<&'static str> {
+        Some(REPOSITORY)
     }
 
     fn outputs(&self) -> &'static [&'static str] {

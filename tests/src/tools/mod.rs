@@ -3,13 +3,18 @@
 //! A [`Tool`] that is not installed is `None`, with a note: its tests skip. [`Tool::prepare`]
 //! fills a cache as the tool itself does, from the network or from this machine;
 //! [`Project::build`] then builds offline with any copy of that cache, and
-//! [`Project::assert_needs_cache`] proves that the build has no other source.
+//! [`Project::assert_needs_cache`] proves that the build has no other source. The same build in a
+//! container is [`Project::script`], with what it [needs](Project::needs) and what is to be
+//! [hidden](Project::hidden) from it.
 
 mod cargo;
+mod file_server;
+mod gradle;
 mod maven;
 mod npm;
+mod pip;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,9 +23,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::harness::{Invocation, Output};
+use file_server::FileServer;
 
 /// How long one step of a tool may take, a slow network included.
 const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Hides a directory from a build: an empty one lies over it, in a mount namespace of the build's
+/// own.
+const HIDE: &str = r#"mount -t tmpfs none "$1" && exec sh -c "$2""#;
 
 /// A build tool.
 #[derive(Clone, Copy)]
@@ -46,10 +56,23 @@ pub fn cargo() -> Option<Tool> {
     Tool::installed(&cargo::Cargo)
 }
 
+/// Debian's pip with its registry as the source; the cache is a directory of wheels.
+#[must_use]
+pub fn pip() -> Option<Tool> {
+    Tool::installed(&pip::Pip)
+}
+
+/// Debian's Gradle, with Debian's own repository of artifacts as its only source.
+#[must_use]
+pub fn gradle() -> Option<Tool> {
+    Tool::installed(&gradle::Gradle)
+}
+
 /// Every tool that is installed.
 #[must_use]
 pub fn all() -> Vec<Tool> {
-    [maven(), npm(), cargo()].into_iter().flatten().collect()
+    let tools = [maven(), npm(), cargo(), pip(), gradle()];
+    tools.into_iter().flatten().collect()
 }
 
 impl Tool {
@@ -84,7 +107,11 @@ impl Tool {
         fs::create_dir(project.source())?;
         fs::create_dir(project.cache())?;
         self.recipe.write(&project)?;
-        for step in self.recipe.fill(&project, &project.cache()) {
+        let source = self.recipe.serve()?;
+        for step in self
+            .recipe
+            .fill(&project, &project.cache(), source.as_ref())
+        {
             let output = step.timeout(TIMEOUT).run();
             ensure!(
                 output.status.success(),
@@ -119,7 +146,51 @@ impl Project {
     /// The offline build with the cache at `cache`, ready to run.
     #[must_use]
     pub fn offline_build(&self, cache: &Path) -> Invocation {
-        self.recipe.offline(self, cache).timeout(TIMEOUT)
+        let script = self.script(cache);
+        let hidden = self
+            .hidden()
+            .filter(|_| rustix::process::geteuid().is_root());
+        let build = match hidden {
+            Some(hidden) => {
+                let words = ["--mount", "sh", "-c", HIDE, "sh", hidden, &script];
+                step(self, "unshare", &words.map(OsStr::new))
+            }
+            None => step(self, "sh", &["-c", &script].map(OsStr::new)),
+        };
+        build.timeout(TIMEOUT)
+    }
+
+    /// The offline build as text for a shell that runs in the project, wherever that and the cache
+    /// are seen there.
+    #[must_use]
+    pub fn script(&self, cache: &Path) -> String {
+        self.recipe.offline(&quoted(cache))
+    }
+
+    /// A directory of this machine that the build must not see, so that the cache alone can serve
+    /// it.
+    #[must_use]
+    pub fn hidden(&self) -> Option<&'static str> {
+        self.recipe.hidden()
+    }
+
+    /// Directories of this machine besides `/usr`, `/etc` and `/opt` that the build needs under
+    /// the same names.
+    #[must_use]
+    pub fn needs(&self) -> Vec<PathBuf> {
+        self.recipe.needs()
+    }
+
+    /// What is there after a build and not before.
+    #[must_use]
+    pub fn product(&self) -> PathBuf {
+        self.source().join(self.recipe.product())
+    }
+
+    /// What the tool says when its cache lacks something.
+    #[must_use]
+    pub fn complaint(&self) -> &'static str {
+        self.recipe.complaint()
     }
 
     /// Builds from nothing but the sources and the cache at `cache`.
@@ -146,7 +217,7 @@ impl Project {
         match self.build(cache) {
             Ok(output) => {
                 let output = output.success();
-                let product = self.source().join(self.recipe.product());
+                let product = self.product();
                 assert!(product.exists(), "the build made no {product:?}\n{output}");
             }
             Err(error) => panic!("{error:#}"),
@@ -171,7 +242,7 @@ impl Project {
                     !output.status.success(),
                     "it builds without a cache\n{output}"
                 );
-                let complaint = self.recipe.complaint();
+                let complaint = self.complaint();
                 let text = output.stdout() + &output.stderr();
                 assert!(
                     text.contains(complaint),
@@ -184,7 +255,11 @@ impl Project {
     }
 
     /// Removes what a build made.
-    fn clean(&self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// When something of it cannot be removed.
+    pub fn clean(&self) -> Result<()> {
         for output in self.recipe.outputs() {
             let path = self.source().join(output);
             match fs::remove_dir_all(&path) {
@@ -208,11 +283,28 @@ trait Recipe: Sync {
     /// Writes the sources.
     fn write(&self, project: &Project) -> Result<()>;
 
-    /// The steps that fill a cache, with access to the source of packages.
-    fn fill(&self, project: &Project, cache: &Path) -> Vec<Invocation>;
+    /// The source of packages, where that is a server of this machine.
+    fn serve(&self) -> Result<Option<FileServer>> {
+        Ok(None)
+    }
 
-    /// The build without such access.
-    fn offline(&self, project: &Project, cache: &Path) -> Invocation;
+    /// The steps that fill a cache, with access to the source of packages.
+    fn fill(&self, project: &Project, cache: &Path, source: Option<&FileServer>)
+    -> Vec<Invocation>;
+
+    /// The build without such access, as text for a shell. The cache is named as the shell takes
+    /// it.
+    fn offline(&self, cache: &str) -> String;
+
+    /// See [`Project::hidden`].
+    fn hidden(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// See [`Project::needs`].
+    fn needs(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// Directories of the project that a build makes.
     fn outputs(&self) -> &'static [&'static str];
@@ -244,9 +336,7 @@ fn step(project: &Project, program: &str, args: &[&OsStr]) -> Invocation {
     })
 }
 
-/// `prefix` and a path in one argument.
-fn joined(prefix: &str, path: &Path) -> OsString {
-    let mut argument = OsString::from(prefix);
-    argument.push(path);
-    argument
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::file_server::FileServer;
 use super::{Project, Recipe, runs, step};
 use crate::harness::Invocation;
 
-/// Installs what the lock file says from the cache alone, then builds.
-const OFFLINE: &str = r#"npm ci --offline --cache "$1" && npm run build --offline --cache "$1""#;
+/// Options that have npm ask for what is no dependency.
+const QUIET: [&str; 3] = ["audit", "fund", "update_notifier"];
 
 const FILES: &[(&str, &str)] = &[
     ("package.json", include_str!("../../data/npm/package.json")),
@@ -35,11 +36,14 @@ impl Recipe for Npm {
         Ok(())
     }
 
-    fn fill(&self, project: &Project, cache: &Path) -> Vec<Invocation> {
+    fn fill(&self, project: &Project, cache: &Path, _: Option<&FileServer>) -> Vec<Invocation> {
         let npm = |words: [&'static str; 2]| {
             let mut args: Vec<&OsStr> = words.into_iter().map(OsStr::new).collect();
             args.extend([OsStr::new("--cache"), cache.as_os_str()]);
-            quiet(step(project, "npm", &args))
+            let npm = step(project, "npm", &args);
+            QUIET
+                .iter()
+                .fold(npm, |npm, option| npm.env(variable(option), "false"))
         };
         vec![
             npm(["install", "--package-lock-only"]),
@@ -47,10 +51,13 @@ impl Recipe for Npm {
         ]
     }
 
-    fn offline(&self, project: &Project, cache: &Path) -> Invocation {
-        let words = ["-c", OFFLINE, "sh"].map(OsStr::new);
-        let args: Vec<&OsStr> = words.into_iter().chain([cache.as_os_str()]).collect();
-        quiet(step(project, "sh", &args))
+    fn offline(&self, cache: &str) -> String {
+        let quiet = QUIET.map(|option| format!("export {}=false\n", variable(option)));
+        // Installs what the lock file says from the cache alone, then builds.
+        format!(
+            "{}npm ci --offline --cache {cache} && npm run build --offline --cache {cache}",
+            quiet.concat()
+        )
     }
 
     fn outputs(&self) -> &'static [&'static str] {
@@ -66,11 +73,6 @@ impl Recipe for Npm {
     }
 }
 
-/// Keeps npm from asking for what is no dependency.
-fn quiet(invocation: Invocation) -> Invocation {
-    ["audit", "fund", "update_notifier"]
-        .iter()
-        .fold(invocation, |invocation, option| {
-            invocation.env(format!("npm_config_{option}"), "false")
-        })
+fn variable(option: &str) -> String {
+    format!("npm_config_{option}")
 }

@@ -25,9 +25,13 @@ mod output;
 #[cfg(test)]
 mod outputs;
 #[cfg(test)]
+mod owners;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod policies;
+#[cfg(test)]
+mod real_stores;
 #[cfg(test)]
 mod real_tools;
 #[cfg(test)]

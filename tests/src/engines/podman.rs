@@ -1,0 +1,103 @@
+//! podman, of root and of an ordinary user.
+
+use anyhow::{Result, ensure};
+
+use super::config::Config;
+use super::container::Engine;
+use super::image::archives;
+use super::{PATH, User, installed, is_root};
+use crate::harness::{Invocation, Sandbox};
+
+/// podman with its images and containers in a directory of its own.
+#[derive(Debug)]
+pub struct Podman<'a> {
+    owner: Owner<'a>,
+    config: Config,
+    sandbox: Sandbox,
+}
+
+#[derive(Debug)]
+enum Owner<'a> {
+    Root,
+    User(&'a User),
+}
+
+impl<'a> Podman<'a> {
+    /// Makes root's podman, with both images; `None` when it is not installed.
+    ///
+    /// # Errors
+    ///
+    /// When an image cannot be imported.
+    pub fn of_root() -> Result<Option<Self>> {
+        if !is_root() {
+            return Ok(None);
+        }
+        Self::new(Owner::Root)
+    }
+
+    /// Makes a user's podman, with both images; `None` when it is not installed.
+    ///
+    /// # Errors
+    ///
+    /// When an image cannot be imported.
+    pub fn of_user(user: &'a User) -> Result<Option<Self>> {
+        if !installed(&["newuidmap", "newgidmap"]) {
+            return Ok(None);
+        }
+        Self::new(Owner::User(user))
+    }
+
+    fn new(owner: Owner<'a>) -> Result<Option<Self>> {
+        if !installed(&["podman", "runc", "busybox"]) {
+            return Ok(None);
+        }
+        let sandbox = Sandbox::open_to_all()?;
+        let config = Config::write(sandbox.path(), matches!(owner, Owner::User(_)))?;
+        let podman = Self {
+            owner,
+            config,
+            sandbox,
+        };
+        for (name, archive) in archives(podman.sandbox.path())? {
+            let imported = podman.command(["import"]).arg(archive).arg(name).run();
+            ensure!(imported.status.success(), "no image {name}\n{imported}");
+        }
+        Ok(Some(podman))
+    }
+
+    /// The variables that have any podman use these images and containers.
+    #[must_use]
+    pub fn variables(&self) -> [(&'static str, &std::path::Path); 2] {
+        self.config.variables()
+    }
+
+    /// Prepares a command as the podman's owner, with the variables that name its storage.
+    pub fn as_owner(&self, program: &str) -> Invocation {
+        let command = match self.owner {
+            Owner::Root => Invocation::new(program, [""; 0])
+                .env("PATH", PATH)
+                .env("HOME", self.sandbox.path())
+                .cwd(self.sandbox.path()),
+            Owner::User(user) => user.command(program),
+        };
+        self.config.on(command)
+    }
+}
+
+impl Engine for Podman<'_> {
+    fn prepare(&self) -> Invocation {
+        self.as_owner("podman")
+    }
+}
+
+impl Drop for Podman<'_> {
+    fn drop(&mut self) {
+        // Whatever a failed test has left; the storage goes with the sandbox.
+        let removed = self
+            .command(["rm", "--all", "--force", "--time", "0"])
+            .run();
+        if !removed.status.success() {
+            eprintln!("containers may be left: {removed}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Caches that are shown as another user's, and what is saved from them.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cachefs_tests::harness::{Cachefs, Invocation};
+use cachefs_tests::tree::arbitrary::{TreeOptions, trees};
+use cachefs_tests::tree::{CompareOptions, assert_same, compare};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::Value;
+
+use crate::support::{Commands, clean, machine, strict_json};
+
+/// Nobody on any machine, so that nothing is theirs by chance.
+const OWNER: (u32, u32) = (17_171, 18_181);
+/// The same as an argument.
+const OWNER_TEXT: &str = "17171:18181";
+
+/// The ways a cache can be shown, as options of `restore`.
+const WAYS: [&[&str]; 3] = [
+    &["--mode", "mount"],
+    &["--mode", "mount", "--lower", "fuse"],
+    &["--mode", "copy"],
+];
+
+fn shown(machine: &Cachefs, key: &str, path: &Path, options: &[&str]) -> Value {
+    let restore = machine.restore(key, path).args(["--owner", OWNER_TEXT]);
+    clean(strict_json(restore.args(options)).run().success()).json()
+}
+
+/// A command as the owner, who is in no group besides.
+fn as_owner(script: &str, dir: &Path) -> Invocation {
+    let (uid, gid) = (OWNER.0.to_string(), OWNER.1.to_string());
+    Invocation::new(
+        "setpriv",
+        ["--reuid", &uid, "--regid", &gid, "--clear-groups"],
+    )
+    .args(["sh", "-euc", script])
+    .env("PATH", "/usr/bin:/bin")
+    .cwd(dir)
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    let metadata = path.symlink_metadata().unwrap();
+    (metadata.uid(), metadata.gid())
+}
+
+/// A directory and everything below it.
+fn everything(root: &Path) -> Vec<PathBuf> {
+    let mut found = vec![root.to_owned()];
+    let mut next = 0;
+    while let Some(path) = found.get(next).cloned() {
+        next += 1;
+        if path.symlink_metadata().unwrap().is_dir() {
+            found.extend(
+                fs::read_dir(path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        }
+    }
+    found
+}
+
+/// Directories and files of several owners: root of the cache 0, and 5:6, 33:33 and 7:8 below it.
+fn mixed(machine: &Cachefs) -> PathBuf {
+    let dir = machine.dir("mixed");
+    for name in ["lib", "web/inner"] {
+        fs::create_dir_all(dir.join(name)).unwrap();
+    }
+    for (name, uid, gid) in [
+        ("lib/a", 0, 0),
+        ("web/page", 33, 33),
+        ("web/inner/part", 33, 0),
+        ("tool", 7, 8),
+    ] {
+        fs::write(dir.join(name), name).unwrap();
+        chown(dir.join(name), Some(uid), Some(gid)).unwrap();
+    }
+    chown(dir.join("web"), Some(33), Some(33)).unwrap();
+    // Set after the owner, which would clear it.
+    fs::set_permissions(dir.join("tool"), fs::Permissions::from_mode(0o6755)).unwrap();
+    fs::hard_link(dir.join("web/page"), dir.join("web/same")).unwrap();
+    std::os::unix::fs::symlink("lib/a", dir.join("link")).unwrap();
+    lchown(dir.join("link"), Some(5), Some(6)).unwrap();
+    dir
+}
+
+#[test]
+fn everything_belongs_to_the_owner_and_nothing_has_changed() {
+    let Some(machine) = machine() else { return };
+    let dir = mixed(&machine);
+    machine.saved("v1", &dir);
+    for (number, way) in WAYS.iter().enumerate() {
+        let path = machine.dir(&format!("shown-{number}"));
+        shown(&machine, "v1", &path, way);
+        for path in everything(&path) {
+            assert_eq!(owner(&path), OWNER, "{path:?} {way:?}");
+        }
+        let mode = fs::metadata(path.join("tool")).unwrap().mode() & 0o7777;
+        if way.contains(&"copy") {
+            // It would lend the owner's rights where another's were meant.
+            assert_eq!(mode, 0o755);
+            continue;
+        }
+        assert_eq!(mode, 0o6755);
+        assert_eq!(
+            machine.saved("v1", &path)["outcome"],
+            "unchanged",
+            "{way:?}"
+        );
+    }
+}
+
+#[test]
+fn what_the_owner_does_is_saved_as_if_those_it_was_saved_from_had_done_it() {
+    let Some(machine) = machine() else { return };
+    let dir = mixed(&machine);
+    machine.saved("v1", &dir);
+    for (number, way) in WAYS[..2].iter().enumerate() {
+        let path = machine.dir(&format!("shown-{number}"));
+        shown(&machine, "v1", &path, way);
+        let script = "echo more >> web/page; echo new > web/new; mkdir -p fresh/deep; \
+             echo x > fresh/deep/file; chmod 640 lib/a; mv web/inner web/moved; rm link; \
+             ln -s elsewhere link; ln web/new web/again";
+        as_owner(script, &path).run().success();
+        // Somebody else's, on purpose.
+        fs::write(path.join("given"), "x").unwrap();
+        chown(path.join("given"), Some(99), Some(OWNER.1)).unwrap();
+        let key = format!("v2-{number}");
+        machine.saved(&key, &path);
+
+        let later = machine.second_machine().unwrap();
+        let target = later.dir("later");
+        later.restored(&key, &target);
+        for (name, expected) in [
+            ("", (0, 0)),
+            ("lib/a", (0, 0)),
+            ("web", (33, 33)),
+            ("web/page", (33, 33)),
+            ("web/new", (0, 0)),
+            ("web/again", (0, 0)),
+            ("web/moved", (0, 0)),
+            ("web/moved/part", (33, 0)),
+            ("fresh/deep/file", (0, 0)),
+            ("link", (5, 6)),
+            ("tool", (7, 8)),
+            ("given", (99, 0)),
+        ] {
+            assert_eq!(owner(&target.join(name)), expected, "{name:?} {way:?}");
+        }
+        let tool = fs::metadata(target.join("tool")).unwrap();
+        assert_eq!(tool.mode() & 0o7777, 0o6755);
+        assert!(
+            fs::read_to_string(target.join("web/page"))
+                .unwrap()
+                .ends_with("more\n")
+        );
+    }
+}
+
+#[test]
+fn any_tree_is_shown_whole_and_comes_back_as_it_was() {
+    let Some(first) = machine() else { return };
+    let config = Config {
+        cases: 12,
+        ..Config::default()
+    };
+    let options = TreeOptions {
+        // Sockets are not saved.
+        special: false,
+        ..TreeOptions::default()
+    };
+    let mut number = 0;
+    let outcome = TestRunner::new(config).run(&trees(options), |tree| {
+        number += 1;
+        let dir = first.dir(&format!("tree-{number}"));
+        tree.build(&dir).unwrap();
+        let key = format!("tree-{number}");
+        first.saved(&key, &dir);
+        for way in &WAYS[..2] {
+            let path = first.dir(&format!("shown-{number}"));
+            shown(&first, &key, &path, way);
+            let differences = compare(&dir, &path, &CompareOptions::default()).unwrap();
+            let others: Vec<_> = differences
+                .iter()
+                .filter(|found| !found.what.starts_with("uid") && !found.what.starts_with("gid"))
+                .collect();
+            prop_assert!(others.is_empty(), "{others:?}");
+            for path in everything(&path) {
+                prop_assert_eq!(owner(&path), OWNER);
+            }
+            let saved = first.saved(&key, &path);
+            prop_assert_eq!(&saved["outcome"], "unchanged");
+            // A change, so that a layer is made of what was copied up.
+            fs::write(path.join("added by a job"), "x").unwrap();
+            let changed = format!("{key}-changed");
+            first.saved(&changed, &path);
+            first.umount(&path);
+            let target = first.dir(&format!("later-{number}"));
+            first.restored(&changed, &target);
+            let options = CompareOptions {
+                ignore: vec!["added by a job".into()],
+                ignore_dir_mtimes: true,
+                ..CompareOptions::default()
+            };
+            assert_same(&dir, &target, &options);
+            first.umount(&target);
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn the_owner_can_be_a_setting_or_a_variable() {
+    let Some(machine) = machine() else { return };
+    machine.saved("v1", &mixed(&machine));
+    let path = machine.dir("shown");
+    let file = "owner = 5\n[cache.one]\nkey = \"v1\"\npath = \"shown\"\nowner = \"17171:18181\"\n";
+    fs::write(machine.work().join("cachefs.toml"), file).unwrap();
+    machine.run(["restore", "--strict-errors"]).success();
+    assert_eq!(owner(&path.join("tool")), OWNER);
+    machine.umount(&path);
+
+    let restore = machine.restore("v1", &path).env("CACHEFS_OWNER", "1:2");
+    restore.run().success();
+    assert_eq!(owner(&path.join("tool")), (1, 2));
+    // Another owner is another mount.
+    let other = shown(&machine, "v1", &path, &["--mode", "mount"]);
+    assert_eq!(other["outcome"], "mounted", "{other}");
+    assert_eq!(owner(&path.join("tool")), OWNER);
+    let same = shown(&machine, "v1", &path, &["--mode", "mount"]);
+    assert_eq!(same["outcome"], "already_mounted", "{same}");
+
+    let wrong = machine.restore("v1", &path).args(["--owner", "root"]);
+    wrong
+        .run()
+        .expect_code(2)
+        .stderr_has("in numbers, such as 1000:1000");
+}
+
+#[test]
+fn an_ordinary_users_copy_is_the_users_and_saves_nothing_of_that() {
+    let Some(machine) = machine() else { return };
+    let dir = mixed(&machine);
+    // What is set-user-ID is left out of a copy whose files are another's.
+    fs::remove_file(dir.join("tool")).unwrap();
+    machine.saved("v1", &dir);
+    let home = tempfile::tempdir().unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let remote = home.path().join("remote");
+    let copied = Command::new("cp")
+        .args(["-r", machine.remote().strip_prefix("file://").unwrap()])
+        .arg(&remote)
+        .status();
+    assert!(copied.unwrap().success());
+    let binary = home.path().join("cachefs");
+    fs::copy(machine.binary(), &binary).unwrap();
+    for path in everything(home.path()) {
+        chown(path, Some(OWNER.0), Some(OWNER.1)).unwrap();
+    }
+    let script =
+        "cachefs() { ./cachefs \"$@\" --store store --remote \"file://$PWD/remote\" --no-config \
+         --strict-errors --format json; }
+         cachefs restore --key v1 --path copy --mode copy >/dev/null
+         cachefs save --key v1 --path copy";
+    let saved = as_owner(script, home.path()).env("HOME", home.path()).run();
+    let saved = saved.success().json();
+    assert_eq!(saved["outcome"], "unchanged", "{saved}");
+    for path in everything(&home.path().join("copy")) {
+        assert_eq!(owner(&path), OWNER);
+    }
+    let script = "./cachefs restore --store store --remote \"file://$PWD/remote\" --no-config \
+         --key v1 --path other --mode copy --owner 0";
+    let refused = as_owner(script, home.path()).run();
+    refused
+        .expect_code(2)
+        .stderr_has("may not give files to 0:0");
+}

@@ -226,8 +226,8 @@ fn fresh(
     // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
     // never a mount that nothing knows of.
     records.put(&record)?;
-    let attached = attach(&mut client, records, &record, view, |client| {
-        client.open(options.open(&record.layers, Form::Tree))
+    let attached = attach(&mut client, records, &record, view, |client, form| {
+        client.open(options.open(&record.layers, form))
     });
     match attached {
         Ok(()) => Ok(Report {

@@ -79,6 +79,11 @@ impl StoreDir {
         &self.path
     }
 
+    /// The program whose `daemon run` is the daemon.
+    pub fn exe(&self) -> &Path {
+        &self.exe
+    }
+
     /// The daemon's socket.
     pub fn socket(&self) -> PathBuf {
         self.path.join("daemon.sock")

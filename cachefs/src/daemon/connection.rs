@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cachefs_store::index::ChunkIndex;
 use cachefs_store::pack::{PackRef, Trailer};
 
+use super::idle::End;
 use super::state::State;
 use crate::error::{Error, Failure, Result};
 use crate::rpc::{Answer, Envelope, Reply, Request, decode_ids, encode_indexed};
@@ -55,8 +56,10 @@ fn converse(state: &Arc<State>, socket: &UnixStream, unserved: &mut Vec<u64>) ->
             serde_json::to_vec(&answer).map_err(|error| Error::Conversation(error.into()))?;
         let sent = fdpass::send(socket, &header, &payload, &[]);
         // The answer goes out first: the process ends as soon as it is told to.
-        if matches!(answer, Answer::Ok(Reply::Ending)) {
-            state.activity.stop();
+        match answer {
+            Answer::Ok(Reply::Ending) => state.activity.end(End::Daemon),
+            Answer::Ok(Reply::Upgrading { .. }) => state.activity.end(End::Upgrade),
+            _ => {}
         }
         sent?;
     }
@@ -71,14 +74,15 @@ fn answer(
 ) -> Result<(Reply, Vec<u8>)> {
     let envelope: Envelope =
         serde_json::from_slice(&frame.header).map_err(|error| Error::Conversation(error.into()))?;
-    if envelope.version != crate::VERSION {
+    let is_upgrade = matches!(envelope.request, Request::Upgrade { .. });
+    if envelope.version != crate::VERSION && !is_upgrade {
         return Err(Error::usage(
             format!(
                 "the daemon has version {}, this command {}",
                 crate::VERSION,
                 envelope.version
             ),
-            "end the daemon with `cachefs daemon stop`; the next command starts the new one",
+            "have the daemon go on as this version with `cachefs daemon upgrade`",
         ));
     }
     let reply = match envelope.request {
@@ -95,7 +99,7 @@ fn answer(
             return Ok((Reply::FoundParts, payload));
         }
         Request::Open(open) => {
-            let view = state.open(&open)?;
+            let view = state.open(open)?;
             unserved.push(view.view);
             Reply::Opened(view)
         }
@@ -159,6 +163,12 @@ fn answer(
         Request::Stop { force } => {
             state.may_stop(force)?;
             Reply::Ending
+        }
+        Request::Upgrade { exe } => {
+            state.upgrade(exe)?;
+            Reply::Upgrading {
+                pid: std::process::id(),
+            }
         }
     };
     Ok((reply, Vec::new()))

@@ -11,6 +11,15 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a client waits at most for what is being published.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// Why a worker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The daemon does.
+    Daemon,
+    /// Another program goes on in its place.
+    Upgrade,
+}
+
 /// Counts what keeps the daemon alive.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
@@ -23,7 +32,7 @@ struct Counts {
     connections: usize,
     views: usize,
     publishing: usize,
-    stop: bool,
+    end: Option<End>,
     /// When the last of them went.
     idle_since: Option<Instant>,
 }
@@ -70,33 +79,37 @@ impl Activity {
         }
     }
 
-    pub(super) fn stop(&self) {
-        self.change(|counts| counts.stop = true);
+    pub(super) fn end(&self, end: End) {
+        self.change(|counts| counts.end = Some(end));
     }
 
-    /// Returns when the daemon was told to stop, or has been idle for `limit`.
-    pub(super) fn wait_until_done(&self, limit: Duration) {
+    /// Returns when the worker was told to end, or has been idle for `limit`.
+    pub(super) fn wait_until_done(&self, limit: Duration) -> End {
         let mut counts = self.state.lock();
         // A client may have come before anybody waits here.
         if counts.connections + counts.views + counts.publishing == 0 {
             counts.idle_since.get_or_insert_with(Instant::now);
         }
-        while !counts.stop {
+        let end = loop {
+            if let Some(end) = counts.end {
+                break end;
+            }
             match counts
                 .idle_since
                 .map(|since| limit.saturating_sub(since.elapsed()))
             {
-                Some(Duration::ZERO) => return,
+                Some(Duration::ZERO) => return End::Daemon,
                 Some(left) => {
                     self.changed.wait_for(&mut counts, left);
                 }
                 None => self.changed.wait(&mut counts),
             }
-        }
+        };
         let deadline = Instant::now() + LAST_WORDS;
         while counts.connections > 0 && !self.changed.wait_until(&mut counts, deadline).timed_out()
         {
         }
+        end
     }
 }
 
@@ -109,7 +122,7 @@ mod tests {
         let activity = Activity::default();
         activity.connected();
         std::thread::scope(|scope| {
-            activity.stop();
+            activity.end(End::Daemon);
             let waiting = scope.spawn(|| activity.wait_until_done(Duration::from_secs(60)));
             std::thread::sleep(Duration::from_millis(50));
             assert!(!waiting.is_finished());

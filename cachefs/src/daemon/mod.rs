@@ -1,20 +1,24 @@
 //! The daemon: one per store directory, owner of the index and server of every view.
 //!
 //! It is started on demand, detached from whoever started it, and ends by itself when it has had
-//! neither views nor connections for a while. Each connection and each view has threads of its
-//! own; requests to remotes run on a small tokio runtime.
+//! neither views nor connections for a while. It is two processes: a supervisor, which keeps what
+//! mounts live by, and a worker, which does everything else and may die. In the worker each
+//! connection and each view has threads of its own; requests to remotes run on a small tokio runtime.
 
+mod adopt;
 mod connection;
+mod handover;
+mod held;
 mod idle;
+mod keeper;
 mod remotes;
 mod state;
+mod supervisor;
 mod traces;
 mod views;
+mod worker;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
@@ -23,8 +27,7 @@ use crate::sys::memory::release_large_buffers;
 use crate::sys::socket;
 use crate::sys::spawn::Readiness;
 
-use idle::Activity;
-use state::State;
+use supervisor::{Estate, Side, supervise};
 
 /// Settings of a daemon.
 #[derive(Debug, Clone)]
@@ -58,39 +61,31 @@ fn acquire(store: &StoreDir) -> Result<LockFile, LockError> {
 }
 
 /// Runs the daemon of a store directory until it is told to stop or has nothing to do.
-pub fn run(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> Result<()> {
+///
+/// The process must have one thread: it forks. This returns in the worker, and in the supervisor
+/// when the last worker has ended; each ends with the exit code that it gets.
+pub fn run(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> Result<i32> {
     release_large_buffers();
-    let started = start(store, options);
-    let (_lock, listener, state) = match started {
-        Ok(started) => started,
+    let estate = match estate(store) {
+        Ok(estate) => estate,
         Err(error) => {
-            // Whoever waits for the daemon learns why; if nobody does, the error is the caller's.
             let _ = readiness.failed(&crate::error::describe(&error));
             return Err(error);
         }
     };
-    tracing::info!("serving {}", store.path().display());
-    let accepting = Arc::clone(&state);
-    std::thread::Builder::new()
-        .name("accept".to_owned())
-        .spawn(move || {
-            for socket in listener.incoming().flatten() {
-                connection::spawn(Arc::clone(&accepting), socket);
-            }
-        })
-        .map_err(Error::io("start", "the daemon's threads"))?;
-    let _ = readiness.ready();
-    state.activity.wait_until_done(options.idle);
-    tracing::info!("ending");
-    // The socket goes before the lock, so that nobody talks to a daemon that is leaving.
-    let _ = std::fs::remove_file(store.socket());
-    Ok(())
+    match supervise(estate, readiness)? {
+        Side::Worker(seat) => worker::run(store, options, seat),
+        Side::Supervisor(code) => Ok(code),
+    }
 }
 
-fn start(
-    store: &StoreDir,
-    options: &DaemonOptions,
-) -> Result<(LockFile, std::os::unix::net::UnixListener, Arc<State>)> {
+fn estate(store: &StoreDir) -> Result<Estate> {
+    let inherited = handover::take(&store.lock())
+        .map_err(Error::io("take over", "what the last version has left"))?;
+    if let Some(estate) = inherited {
+        tracing::info!("going on as version {}", crate::VERSION);
+        return Ok(estate);
+    }
     let lock = acquire(store).map_err(|error| match error {
         LockError::Held { pid, .. } => Error::usage(
             match pid {
@@ -105,14 +100,11 @@ fn start(
             source,
         },
     })?;
-    let runtime = Runtime::new().map_err(Error::io("start", "the daemon's runtime"))?;
-    let state = Arc::new(State::new(
-        store.clone(),
-        options.cache_limit,
-        runtime,
-        Activity::default(),
-    ));
     let listener =
         socket::listen(&store.socket()).map_err(Error::io("listen on", store.socket()))?;
-    Ok((lock, listener, state))
+    Ok(Estate {
+        lock,
+        listener,
+        held: Vec::new(),
+    })
 }

@@ -1,6 +1,6 @@
 //! What all connections of a daemon share, and the work behind the requests.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -10,12 +10,14 @@ use cachefs_store::index::Index;
 use cachefs_store::local::{LayerCache, PackCache, ReadStats};
 use cachefs_store::refs::{self, Found, LayerInfo, MatchKind, Resolved};
 use cachefs_store::remote::{DynRemote, Meter, Traffic, TrafficMeter};
-use cachefs_store::stack::{Owner, Stack};
+use cachefs_store::stack::Stack;
 use cachefs_store::trace::Recorder;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
+use super::held::{Item, name_of_view};
 use super::idle::Activity;
+use super::keeper::Keeper;
 use super::remotes::{RemoteHandle, Remotes};
 use super::traces::{self, Fetching};
 use super::views::{OpenView, Views};
@@ -25,6 +27,7 @@ use crate::paths::PathSet;
 use crate::restore::find_parts;
 use crate::rpc::{DaemonStats, Find, Open, OpenedView, Prefetch, Restore, RestoreCounts, Restored};
 use crate::store_dir::StoreDir;
+use crate::sys::fuse_init::FuseInit;
 use crate::view::{self, Form, ReadReport, Reads, View};
 
 /// Caches whose frames take more than this are not streamed in the background unless asked for.
@@ -42,6 +45,9 @@ pub(super) struct State {
     opening: Mutex<()>,
     restores: Mutex<RestoreCounts>,
     pub(super) activity: Activity,
+    keeper: Keeper,
+    /// How many workers there were before this one.
+    restarts: u64,
     started: Instant,
 }
 
@@ -50,7 +56,8 @@ impl State {
         store: StoreDir,
         cache_limit: u64,
         runtime: Runtime,
-        activity: Activity,
+        keeper: Keeper,
+        restarts: u64,
     ) -> Self {
         let cache = Arc::new(PackCache::new(store.path(), cache_limit));
         let layers = LayerCache::new(store.path());
@@ -64,7 +71,9 @@ impl State {
             index: OnceLock::new(),
             opening: Mutex::new(()),
             restores: Mutex::default(),
-            activity,
+            activity: Activity::default(),
+            keeper,
+            restarts,
             started: Instant::now(),
         }
     }
@@ -112,13 +121,16 @@ impl State {
             Ok::<_, Error>((matched, layers, stack))
         })?;
         let view = stack.map(|(stack, trace)| {
-            let wish = Wish {
+            let open = Open {
+                remote: restore.remote.clone(),
+                deadline_ms: restore.deadline_ms,
+                layers: layers.clone(),
                 prefetch: restore.prefetch,
                 form: restore.form,
                 trace: restore.trace,
                 owner: restore.owner,
             };
-            self.open_view(&remote, stack, trace, wish)
+            self.open_view(self.views.number(), &remote, stack, trace, open)
         });
         self.count(&matched, &layers);
         Ok(Restored {
@@ -149,7 +161,12 @@ impl State {
             .block_on(find_parts(&remote.open.remote, &find.wanted, &paths))
     }
 
-    pub(super) fn open(&self, open: &Open) -> Result<OpenedView> {
+    pub(super) fn open(&self, open: Open) -> Result<OpenedView> {
+        self.open_as(self.views.number(), open)
+    }
+
+    /// Makes a view that has its number already.
+    pub(super) fn open_as(&self, number: u64, open: Open) -> Result<OpenedView> {
         let remote = self
             .remotes
             .get(&open.remote, open.deadline_ms, &self.cache)?;
@@ -157,13 +174,7 @@ impl State {
             let trace = traces::fetch(&remote.reader, &open.layers, open.prefetch);
             Ok::<_, Error>((self.stack(&remote.open.remote, &open.layers).await?, trace))
         })?;
-        let wish = Wish {
-            prefetch: open.prefetch,
-            form: open.form,
-            trace: open.trace,
-            owner: open.owner,
-        };
-        Ok(self.open_view(&remote, stack, trace, wish))
+        Ok(self.open_view(number, &remote, stack, trace, open))
     }
 
     async fn stack(&self, remote: &DynRemote, layers: &[LayerInfo]) -> Result<Stack> {
@@ -172,16 +183,17 @@ impl State {
 
     fn open_view(
         &self,
+        number: u64,
         remote: &RemoteHandle,
         stack: Stack,
         trace: Fetching,
-        wish: Wish,
+        open: Open,
     ) -> OpenedView {
-        let stack = stack.shown_as(wish.owner);
+        let stack = stack.shown_as(open.owner);
         // What lies on a local disk is at hand whatever the order.
-        let is_noted = wish.trace && remote.reader.remote().local_dir().is_none();
+        let is_noted = open.trace && remote.reader.remote().local_dir().is_none();
         let view = View {
-            image: image_of(&stack, wish.form),
+            image: image_of(&stack, open.form),
             stack,
             reader: remote.reader.clone(),
             reads: Reads::default(),
@@ -202,10 +214,18 @@ impl State {
             }
             None => Form::Tree,
         };
-        let prefetch = self.prefetch(&view, trace, wish.prefetch);
+        let prefetch = self.prefetch(&view, trace, open.prefetch);
         self.activity.view_opened();
-        let view = self.views.insert(OpenView { view, prefetch });
-        OpenedView { view, form }
+        let open = Arc::new(open);
+        self.views.insert(
+            number,
+            OpenView {
+                view,
+                open,
+                prefetch,
+            },
+        );
+        OpenedView { view: number, form }
     }
 
     /// Starts fetching in the background. The lists are read there too, not on the way to a mount.
@@ -229,12 +249,63 @@ impl State {
     }
 
     pub(super) fn serve(self: &Arc<Self>, number: u64, form: Form, fuse: OwnedFd) -> Result<()> {
-        let view = self.views.get(number).ok_or_else(|| unknown(number))?;
+        let (view, open) = self.views.get(number).ok_or_else(|| unknown(number))?;
+        let serve = || Error::io("serve", "the mount");
+        let init = FuseInit::receive(fuse.as_fd()).map_err(serve())?;
+        let ready = view::begin(view, form, &fuse, &init, self.runtime.handle()).map_err(serve())?;
+        // Without it, or on a kernel that cannot ask anew, the mount dies with this worker.
+        let is_held = init.resends() && {
+            let open = Open::clone(&open);
+            let item = Item::Mount { open, form, init };
+            let name = name_of_view(number);
+            self.keeper.hold(name, &item, fuse.as_fd()).is_ok()
+        };
         let state = Arc::clone(self);
-        view::serve(view, form, fuse, self.runtime.handle(), move || {
-            state.close(number)
-        })
-        .map_err(Error::io("serve", "the mount"))
+        let ended = move || state.ended(number, is_held);
+        ready.start(ended).map_err(serve())
+    }
+
+    /// Goes on with a view that the worker before this one has served.
+    pub(super) fn go_on(
+        self: &Arc<Self>,
+        number: u64,
+        form: Form,
+        fuse: &OwnedFd,
+        init: &FuseInit,
+    ) -> Result<()> {
+        let (view, _) = self.views.get(number).ok_or_else(|| unknown(number))?;
+        let state = Arc::clone(self);
+        let ended = move || state.ended(number, true);
+        view::go_on(view, form, fuse, init, self.runtime.handle(), ended)
+            .map_err(Error::io("serve", "the mount"))
+    }
+
+    /// A mount is gone.
+    fn ended(&self, number: u64, is_held: bool) {
+        if is_held {
+            self.let_go(name_of_view(number));
+        }
+        self.close(number);
+    }
+
+    /// Keeps a number for a view that is about to be opened.
+    pub(super) fn reserve(&self, number: u64) {
+        self.views.reserve(number);
+    }
+
+    /// Has the supervisor close a descriptor.
+    pub(super) fn let_go(&self, name: String) {
+        if let Err(error) = self.keeper.release(name) {
+            tracing::debug!(
+                "a descriptor stays open: {}",
+                crate::error::describe(&error)
+            );
+        }
+    }
+
+    /// Has another program go on when this worker ends.
+    pub(super) fn upgrade(&self, exe: std::path::PathBuf) -> Result<()> {
+        self.keeper.upgrade(exe)
     }
 
     /// Forgets a view, and publishes what was read of it.
@@ -297,6 +368,8 @@ impl State {
         }
         DaemonStats {
             pid: std::process::id(),
+            supervisor: self.keeper.pid,
+            restarts: self.restarts,
             version: crate::VERSION.to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
             views: self.views.stats(),
@@ -311,14 +384,6 @@ impl State {
 
 fn unknown(view: u64) -> Error {
     Error::usage(format!("the daemon has no view {view}"), "restore again")
-}
-
-/// What a client would like of a view.
-struct Wish {
-    prefetch: Prefetch,
-    form: Form,
-    trace: bool,
-    owner: Option<Owner>,
 }
 
 /// The image of a stack, if one is wished for and it can have one.

@@ -1,6 +1,7 @@
 //! The views that a daemon serves, or is about to.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use cachefs_store::id::StackId;
@@ -8,13 +9,15 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::traces;
-use crate::rpc::ViewStats;
+use crate::rpc::{Open, ViewStats};
 use crate::view::SharedView;
 
 /// A view and the background work for it.
 #[derive(Debug)]
 pub(super) struct OpenView {
     pub(super) view: SharedView,
+    /// What it was made from, and can be made from again.
+    pub(super) open: Arc<Open>,
     pub(super) prefetch: Option<AbortHandle>,
 }
 
@@ -34,14 +37,24 @@ pub(super) struct Views {
 }
 
 impl Views {
-    pub(super) fn insert(&self, view: OpenView) -> u64 {
-        let number = self.next.fetch_add(1, Relaxed) + 1;
-        self.open.lock().insert(number, view);
-        number
+    /// A number that no other view has.
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed) + 1
     }
 
-    pub(super) fn get(&self, number: u64) -> Option<SharedView> {
-        self.open.lock().get(&number).map(|open| open.view.clone())
+    /// Keeps a number from being given to another view.
+    pub(super) fn reserve(&self, number: u64) {
+        self.next.fetch_max(number, Relaxed);
+    }
+
+    pub(super) fn insert(&self, number: u64, view: OpenView) {
+        self.open.lock().insert(number, view);
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<(SharedView, Arc<Open>)> {
+        let open = self.open.lock();
+        let view = open.get(&number)?;
+        Some((view.view.clone(), Arc::clone(&view.open)))
     }
 
     /// The views of one stack.

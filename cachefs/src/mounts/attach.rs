@@ -23,18 +23,25 @@ const READ_AHEAD: u32 = 1 << 20;
 
 /// Mounts a view and the overlay of a record. On failure nothing is left mounted.
 ///
-/// An image that the kernel does not take after all is served as a tree; `open` opens it again.
+/// `open` opens the view again: as a tree when the kernel does not take an image after all, and as
+/// it was when the daemon's worker died before it served it.
 pub(crate) fn attach(
     client: &mut Client,
     records: &Records,
     record: &Record,
     view: OpenedView,
-    open: impl FnOnce(&mut Client) -> Result<OpenedView>,
+    open: impl Fn(&mut Client, Form) -> Result<OpenedView>,
 ) -> Result<()> {
-    match attach_form(client, records, record, view) {
+    let mut outcome = attach_form(client, records, record, view);
+    if let Err(Error::Conversation(error)) = &outcome {
+        tracing::info!("the daemon's worker died, another one is asked: {error}");
+        let view = open(client, view.form)?;
+        outcome = attach_form(client, records, record, view);
+    }
+    match outcome {
         Err(Error::Mount(error)) if view.form == Form::Image && is_about_erofs(&error) => {
             tracing::info!("the view is served file by file: {}", describe(&error));
-            let view = open(client)?;
+            let view = open(client, Form::Tree)?;
             attach_form(client, records, record, view)
         }
         other => other,

@@ -16,7 +16,6 @@ use crate::mounts::{How, Presence, Record, Records, attach, detach, presence};
 use crate::rpc::Client;
 use crate::store_dir::StoreDir;
 use crate::sys::overlay::clear_volatile_marker;
-use crate::view::Form;
 
 /// Deals with what an earlier restore left at the path; `None` when nothing is in the way.
 pub(super) fn recover(
@@ -68,8 +67,8 @@ pub(super) fn recover(
     clear_volatile_marker(&work).map_err(Error::io("clean", &work))?;
     let mut client = Client::connect(store)?;
     let view = client.open(options.open(&record.layers, options.form()))?;
-    attach(&mut client, records, &record, view, |client| {
-        client.open(options.open(&record.layers, Form::Tree))
+    attach(&mut client, records, &record, view, |client, form| {
+        client.open(options.open(&record.layers, form))
     })?;
     notes.push("kept the changes that were made to it before".to_owned());
     Ok(Some(Report {

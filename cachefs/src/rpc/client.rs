@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cachefs_store::id::StackId;
@@ -23,8 +24,8 @@ const START: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Client {
     socket: UnixStream,
-    /// Where to connect again if the daemon was about to end when this connection came: it then
-    /// hangs up before it has answered anything.
+    /// Where to connect again when the daemon hangs up: it was about to end when this connection
+    /// came, or its worker was killed and there is another one.
     again: Option<StoreDir>,
 }
 
@@ -73,17 +74,19 @@ impl Client {
         })
         .map_err(|error| Error::Conversation(error.into()))?;
         let frame = match self.exchange(&header, &call) {
-            Err(error) => match self.again.take() {
+            Err(error) => match &self.again {
                 Some(store) => {
-                    tracing::debug!("the daemon hung up, and is started anew: {error}");
-                    self.socket = Self::connect(&store)?.socket;
+                    tracing::debug!("the daemon hung up: {error}");
+                    self.socket = Self::connect(store)?.socket;
+                    if !call.request.may_repeat() {
+                        return Err(error);
+                    }
                     self.exchange(&header, &call)?
                 }
                 None => return Err(error),
             },
             frame => frame?,
         };
-        self.again = None;
         match serde_json::from_slice(&frame.header) {
             Ok(Answer::Ok(reply)) => Ok((reply, frame.payload)),
             Ok(Answer::Failed(failure)) => Err(failure.into()),
@@ -192,6 +195,15 @@ impl Client {
                 .map(Some)
                 .map_err(|error| Error::Conversation(error.into())),
             (other, _) => Err(Self::unexpected(&other)),
+        }
+    }
+
+    /// Has a program go on in the place of the daemon, which may be of another version. Returns the
+    /// process that did the daemon's work until now.
+    pub fn upgrade(&mut self, exe: PathBuf) -> Result<u32> {
+        match self.ask(Request::Upgrade { exe })? {
+            Reply::Upgrading { pid } => Ok(pid),
+            other => Err(Self::unexpected(&other)),
         }
     }
 

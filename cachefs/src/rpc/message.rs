@@ -1,5 +1,7 @@
 //! What is said.
 
+use std::path::PathBuf;
+
 use cachefs_store::id::{PackId, RepoId, StackId};
 use cachefs_store::local::ReadStats;
 use cachefs_store::refs::{LayerInfo, Resolved, Wanted};
@@ -126,8 +128,12 @@ pub struct RestoreCounts {
 /// What the daemon has done since it started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DaemonStats {
-    /// Its process.
+    /// The process that does its work.
     pub pid: u32,
+    /// The process that keeps what mounts live by, and starts another worker when this one dies.
+    pub supervisor: u32,
+    /// How many workers there were before this one.
+    pub restarts: u64,
     /// Its version.
     pub version: String,
     /// Seconds since it started.
@@ -203,6 +209,32 @@ pub(crate) enum Request {
     Stop {
         force: bool,
     },
+    /// Has another version go on with everything. Understood by a daemon of any version.
+    Upgrade {
+        exe: PathBuf,
+    },
+}
+
+impl Request {
+    /// Whether it can be asked of another worker when the first one dies. Views that are not served
+    /// yet die with their worker.
+    pub(crate) fn may_repeat(&self) -> bool {
+        match self {
+            Self::Restore(_)
+            | Self::Find(_)
+            | Self::Open(_)
+            | Self::Lookup { .. }
+            | Self::HasPack { .. }
+            | Self::Insert { .. }
+            | Self::RemovePack { .. }
+            | Self::PublishTrace { .. }
+            | Self::Stats
+            | Self::Reads { .. } => true,
+            Self::Serve { .. } | Self::Close { .. } | Self::Stop { .. } | Self::Upgrade { .. } => {
+                false
+            }
+        }
+    }
 }
 
 /// A request with what travels beside it.
@@ -218,6 +250,10 @@ pub(crate) enum Reply {
     Done,
     /// The daemon ends when this has been sent.
     Ending,
+    /// The worker, this process, ends when this has been sent, and another program goes on.
+    Upgrading {
+        pid: u32,
+    },
     /// Payload: a [`Restored`] as JSON, which can be larger than a header may be.
     Restored,
     /// Payload: for each key a [`Found`](cachefs_store::refs::Found) or nothing, as JSON.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -98,9 +99,23 @@ impl LockFile {
         }
     }
 
+    /// A lock that was taken by the program which ran in this process before.
+    pub(crate) fn inherited(fd: OwnedFd, path: &Path) -> Self {
+        Self {
+            file: File::from(fd),
+            path: path.to_owned(),
+        }
+    }
+
     /// Where the lock file is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl AsFd for LockFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

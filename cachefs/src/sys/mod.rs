@@ -8,6 +8,7 @@
 pub mod erofs_mount;
 pub mod fdpass;
 pub mod filesystem;
+pub mod fuse_init;
 pub mod fuse_mount;
 pub mod holders;
 pub mod kernel;

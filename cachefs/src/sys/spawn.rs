@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
 
 /// Tells the child which descriptor to report on.
-const READY_FD: &str = "CACHEFS_READY_FD";
+pub(crate) const READY_FD: &str = "CACHEFS_READY_FD";
 
 /// What a ready child writes; anything else it writes is the reason why it is not.
 const READY: &[u8] = b"ok\n";

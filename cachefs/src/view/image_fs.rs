@@ -22,8 +22,9 @@ pub(super) const IMAGE_INODE: INodeNo = INodeNo(2);
 pub(super) struct ImageFs {
     view: SharedView,
     runtime: Handle,
-    /// Told once, when the kernel knows the image's inode and can be given its pages.
-    known: SyncSender<()>,
+    /// Told once, when the kernel knows the image's inode and can be given its pages; nobody, when
+    /// it has been given them.
+    known: Option<SyncSender<()>>,
 }
 
 fn attr(ino: INodeNo) -> Option<FileAttr> {
@@ -52,7 +53,7 @@ fn attr(ino: INodeNo) -> Option<FileAttr> {
 }
 
 impl ImageFs {
-    pub(super) fn new(view: SharedView, runtime: Handle, known: SyncSender<()>) -> Self {
+    pub(super) fn new(view: SharedView, runtime: Handle, known: Option<SyncSender<()>>) -> Self {
         Self {
             view,
             runtime,
@@ -104,7 +105,9 @@ impl Filesystem for ImageFs {
             return reply.error(Errno::EISDIR);
         }
         // The first one counts; a full or closed channel means that it came earlier.
-        let _ = self.known.try_send(());
+        if let Some(known) = &self.known {
+            let _ = known.try_send(());
+        }
         let range = offset.min(Image::LENGTH)..(offset + u64::from(size)).min(Image::LENGTH);
         let Some(image) = &self.view.image else {
             return reply.error(Errno::EIO);

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use reads::{Frames, ReadReport};
 pub(crate) use reads::{Reads, report};
-pub(crate) use session::serve;
+pub(crate) use session::{begin, go_on};
 
 use crate::erofs::Image;
 

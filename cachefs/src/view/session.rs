@@ -1,6 +1,6 @@
-//! Serving one FUSE descriptor.
+//! Serving one FUSE connection.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, mpsc};
 
 use fuser::{Config, Filesystem, Session, SessionACL};
@@ -10,48 +10,94 @@ use super::hand_over;
 use super::image_fs::ImageFs;
 use super::tree_fs::TreeFs;
 use super::{Form, SharedView};
+use crate::sys::fuse_init::{Connection, FuseInit, resend};
 
 /// Threads that answer one mount. One file's reads go on while another thread decodes a frame;
 /// more than two gain nothing, and each has a buffer.
 const THREADS: usize = 2;
 
-/// Serves a view on a descriptor of `/dev/fuse` until it is unmounted.
-///
-/// Returns as soon as the kernel has agreed on the protocol; `ended` is called when the mount is
-/// gone.
-pub(crate) fn serve(
-    view: SharedView,
-    form: Form,
-    fuse: OwnedFd,
-    runtime: &Handle,
-    ended: impl FnOnce() + Send + 'static,
-) -> std::io::Result<()> {
-    match form {
-        Form::Tree => run(open(TreeFs::new(view, runtime.clone()), fuse)?, ended),
-        Form::Image => {
-            let (sender, known) = mpsc::sync_channel(1);
-            let filesystem = ImageFs::new(Arc::clone(&view), runtime.clone(), sender);
-            let session = open(filesystem, fuse)?;
-            let notifier = session.notifier();
-            std::thread::Builder::new()
-                .name("image".to_owned())
-                .spawn(move || hand_over::run(&view, &known, &notifier))?;
-            run(session, ended)
-        }
+/// What is done when a mount is gone.
+type Ended = Box<dyn FnOnce() + Send>;
+
+/// A connection on which the protocol is agreed, and nothing answered yet.
+pub(crate) struct Ready {
+    start: Box<dyn FnOnce(Ended) -> std::io::Result<()> + Send>,
+}
+
+impl Ready {
+    /// Serves until the mount is gone, in threads of its own; `ended` is called then.
+    pub(crate) fn start(self, ended: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        (self.start)(Box::new(ended))
     }
 }
 
-fn open<F: Filesystem>(filesystem: F, fuse: OwnedFd) -> std::io::Result<Session<F>> {
+/// Agrees on the protocol of a connection that has just been mounted.
+pub(crate) fn begin(
+    view: SharedView,
+    form: Form,
+    fuse: &OwnedFd,
+    init: &FuseInit,
+    runtime: &Handle,
+) -> std::io::Result<Ready> {
+    let start: Box<dyn FnOnce(Ended) -> _ + Send> = match form {
+        Form::Tree => {
+            let filesystem = TreeFs::new(view, runtime.clone());
+            let session = open(filesystem, fuse, init, Connection::New)?;
+            Box::new(|ended| run(session, ended))
+        }
+        Form::Image => {
+            let (sender, known) = mpsc::sync_channel(1);
+            let filesystem = ImageFs::new(Arc::clone(&view), runtime.clone(), Some(sender));
+            let session = open(filesystem, fuse, init, Connection::New)?;
+            let notifier = session.notifier();
+            Box::new(move |ended| {
+                std::thread::Builder::new()
+                    .name("image".to_owned())
+                    .spawn(move || hand_over::run(&view, &known, &notifier))?;
+                run(session, ended)
+            })
+        }
+    };
+    Ok(Ready { start })
+}
+
+/// Goes on with a connection that a worker before this one has served. What that one was asked and
+/// did not answer is answered now.
+pub(crate) fn go_on(
+    view: SharedView,
+    form: Form,
+    fuse: &OwnedFd,
+    init: &FuseInit,
+    runtime: &Handle,
+    ended: impl FnOnce() + Send + 'static,
+) -> std::io::Result<()> {
+    let ended: Ended = Box::new(ended);
+    match form {
+        Form::Tree => {
+            let filesystem = TreeFs::new(view, runtime.clone());
+            run(open(filesystem, fuse, init, Connection::GoesOn)?, ended)?;
+        }
+        Form::Image => {
+            let filesystem = ImageFs::new(view, runtime.clone(), None);
+            run(open(filesystem, fuse, init, Connection::GoesOn)?, ended)?;
+        }
+    }
+    resend(fuse.as_fd())
+}
+
+fn open<F: Filesystem>(
+    filesystem: F,
+    fuse: &OwnedFd,
+    init: &FuseInit,
+    connection: Connection,
+) -> std::io::Result<Session<F>> {
     let mut config = Config::default();
     config.acl = SessionACL::All;
     config.n_threads = Some(THREADS);
-    Session::from_fd(filesystem, fuse, SessionACL::All, config)
+    init.open(filesystem, fuse.as_fd(), connection, config)
 }
 
-fn run<F: Filesystem + Send + 'static>(
-    session: Session<F>,
-    ended: impl FnOnce() + Send + 'static,
-) -> std::io::Result<()> {
+fn run<F: Filesystem + Send + 'static>(session: Session<F>, ended: Ended) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("view".to_owned())
         .spawn(move || {

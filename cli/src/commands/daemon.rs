@@ -1,10 +1,10 @@
 //! `cachefs daemon`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cachefs::daemon::{DaemonOptions, run as run_daemon};
 use cachefs::sys::spawn::Readiness;
-use cachefs::{Client, Error};
+use cachefs::{Client, Error, StoreDir};
 use clap::{Args, Subcommand};
 
 use crate::args::Global;
@@ -39,6 +39,8 @@ enum Action {
     },
     /// Start it in the background, if it does not run
     Start,
+    /// Have this version of cachefs go on in its place; mounts stay, and whoever reads them waits
+    Upgrade,
     /// End it
     Stop {
         /// Even while it serves mounts, which break
@@ -47,6 +49,47 @@ enum Action {
     },
     /// Tell whether it runs
     Status,
+}
+
+/// How long the new daemon may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn upgrade(store: &StoreDir) -> anyhow::Result<u8> {
+    let Some(mut client) = Client::connect_running(store)? else {
+        output::say("the daemon does not run; the next command starts this version");
+        return Ok(exit::SUCCESS);
+    };
+    let before = client.upgrade(store.exe().to_owned())?;
+    drop(client);
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        let Some(mut client) = Client::connect_running(store)? else {
+            return Err(Error::usage(
+                "the daemon ended instead of going on",
+                "see `daemon.log` in the store; the next restore repairs its mounts",
+            )
+            .into());
+        };
+        // One that is about to end hangs up, or answers once more.
+        match client.stats() {
+            Ok(stats) if stats.pid != before && stats.restarts == 0 => {
+                output::say(&format!(
+                    "version {} goes on as process {}, with {} mounts",
+                    stats.version,
+                    stats.pid,
+                    stats.views.len()
+                ));
+                return Ok(exit::SUCCESS);
+            }
+            Ok(stats) if stats.pid != before => break,
+            _ => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    Err(Error::usage(
+        "the daemon goes on as it was",
+        "see `daemon.log` in the store for why",
+    )
+    .into())
 }
 
 pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
@@ -64,9 +107,10 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
                 idle: Duration::from_secs(*idle),
                 cache_limit: global.cache_limit,
             };
-            run_daemon(&store, &options, readiness)?;
-            Ok(exit::SUCCESS)
+            let code = run_daemon(&store, &options, readiness)?;
+            Ok(u8::try_from(code).unwrap_or(exit::LOCAL))
         }
+        Action::Upgrade => upgrade(&setup::store(global)?),
         Action::Start => {
             let mut client = Client::connect(&setup::store(global)?)?;
             output::say(&format!(
@@ -98,7 +142,11 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
         }
         Action::Status => match Client::connect_running(&setup::store(global)?)? {
             Some(mut client) => {
-                output::print(&format!("running as process {}", client.stats()?.pid));
+                let stats = client.stats()?;
+                output::print(&format!(
+                    "running as process {}, kept by process {}",
+                    stats.pid, stats.supervisor
+                ));
                 Ok(exit::SUCCESS)
             }
             None => {

@@ -88,10 +88,14 @@ fn print(stats: &Printed) {
         None => output::print("daemon   not running"),
         Some(daemon) => {
             output::print(&format!(
-                "daemon   process {}, {} s, {}",
+                "daemon   process {}, {} s, {}{}",
                 daemon.pid,
                 daemon.uptime_seconds,
-                output::count(daemon.views.len() as u64, "view")
+                output::count(daemon.views.len() as u64, "view"),
+                match daemon.restarts {
+                    0 => String::new(),
+                    restarts => format!(", restarted {}", output::count(restarts, "time")),
+                }
             ));
             output::print(&format!(
                 "cache    {} of {}",

@@ -49,8 +49,13 @@ pub(super) fn text(stats: &Printed) -> String {
     };
     text.gauge(
         "cachefs_daemon_uptime_seconds",
-        "Time since the daemon started; all counters begin with it.",
+        "Time since the daemon's worker started; all counters begin with it.",
         &[("", daemon.uptime_seconds)],
+    );
+    text.counter(
+        "cachefs_daemon_restarts_total",
+        "Workers that died and were replaced.",
+        &[("", daemon.restarts)],
     );
     text.gauge(
         "cachefs_mounts",
@@ -133,6 +138,8 @@ mod tests {
     fn daemon() -> DaemonStats {
         DaemonStats {
             pid: 1,
+            supervisor: 2,
+            restarts: 1,
             version: "0".to_owned(),
             uptime_seconds: 7,
             views: Vec::new(),

@@ -1,0 +1,140 @@
+//! Going on as another program, with all that the supervisor keeps.
+//!
+//! The supervisor executes the new program in its own process: its descriptors stay open, and a list
+//! of them, in an anonymous file, says what they are. The process id, the lock and the socket stay;
+//! clients and readers notice nothing but a pause.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
+use serde::{Deserialize, Serialize};
+
+use super::held::Held;
+use super::supervisor::Estate;
+use crate::sys::lock::LockFile;
+use crate::sys::spawn::READY_FD;
+
+/// Tells the new program which descriptor the list is.
+const HANDOVER_FD: &str = "CACHEFS_HANDOVER_FD";
+
+/// The version of the list. Versions of the program that know this one can follow each other.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct List {
+    version: u32,
+    lock: RawFd,
+    listener: RawFd,
+    held: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    name: String,
+    item: String,
+    fd: RawFd,
+}
+
+/// Executes another program in the place of this one; returns only if that fails.
+pub(super) fn execute(estate: &Estate, exe: &Path) -> io::Error {
+    let prepared = prepare(estate);
+    match prepared {
+        Ok(list) => {
+            let error = Command::new(exe)
+                .args(std::env::args_os().skip(1))
+                .env(HANDOVER_FD, list.as_raw_fd().to_string())
+                // Its number may be another descriptor's by now.
+                .env_remove(READY_FD)
+                .exec();
+            let _ = inherit(estate, FdFlags::CLOEXEC);
+            error
+        }
+        Err(error) => error,
+    }
+}
+
+fn prepare(estate: &Estate) -> io::Result<File> {
+    let list = List {
+        version: VERSION,
+        lock: estate.lock.as_fd().as_raw_fd(),
+        listener: estate.listener.as_raw_fd(),
+        held: estate
+            .held
+            .iter()
+            .map(|held| Entry {
+                name: held.name.clone(),
+                item: held.item.clone(),
+                fd: held.fd.as_raw_fd(),
+            })
+            .collect(),
+    };
+    // In memory only: it holds what it takes to reach the remotes.
+    let mut file = File::from(memfd_create(c"cachefs-handover", MemfdFlags::empty())?);
+    serde_json::to_writer(&mut file, &list)?;
+    file.seek(SeekFrom::Start(0))?;
+    inherit(estate, FdFlags::empty())?;
+    Ok(file)
+}
+
+fn inherit(estate: &Estate, flags: FdFlags) -> io::Result<()> {
+    fcntl_setfd(estate.lock.as_fd(), flags)?;
+    fcntl_setfd(&estate.listener, flags)?;
+    for held in &estate.held {
+        fcntl_setfd(&held.fd, flags)?;
+    }
+    Ok(())
+}
+
+/// Takes what the program before this one has left in this process, if it was one.
+///
+/// # Errors
+/// When there is a list that this program does not understand.
+pub(super) fn take(lock: &Path) -> io::Result<Option<Estate>> {
+    let Some(number) = std::env::var_os(HANDOVER_FD) else {
+        return Ok(None);
+    };
+    let number = number.to_str().and_then(|text| text.parse().ok());
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let Some(file) = number.and_then(inherited) else {
+        // The variable was passed on by accident.
+        return Ok(None);
+    };
+    let mut text = String::new();
+    File::from(file).read_to_string(&mut text)?;
+    let list: List = serde_json::from_str(&text)?;
+    if list.version != VERSION {
+        return Err(invalid("the last version of the program left another list"));
+    }
+    let fd = |number| inherited(number).ok_or_else(|| invalid("a descriptor is not there"));
+    let held = list.held.into_iter().map(|entry| {
+        Ok(Held {
+            name: entry.name,
+            item: entry.item,
+            fd: fd(entry.fd)?,
+        })
+    });
+    Ok(Some(Estate {
+        held: held.collect::<io::Result<_>>()?,
+        listener: fd(list.listener)?.into(),
+        lock: LockFile::inherited(fd(list.lock)?, lock),
+    }))
+}
+
+/// A descriptor that came through `exec`: it is open and not yet close-on-exec.
+fn inherited(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: fcntl looks at the number only, and fails where nothing is open.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if number <= 2 || flags < 0 || flags & libc::FD_CLOEXEC != 0 {
+        return None;
+    }
+    // SAFETY: the number is open, and once it is close-on-exec it is not taken again.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl_setfd(&fd, FdFlags::CLOEXEC).ok()?;
+    Some(fd)
+}

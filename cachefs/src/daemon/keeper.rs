@@ -1,0 +1,109 @@
+//! What worker and supervisor say to each other, and the worker's end of it.
+//!
+//! The worker gives descriptors into the supervisor's keeping and takes them back; each order is
+//! answered before the worker goes on. What is kept comes to the next worker by `fork`.
+
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::held::Item;
+use crate::error::{Error, Result};
+use crate::sys::fdpass;
+
+/// What a worker asks of its supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub(super) enum Order {
+    /// Keep the descriptor that comes along, and the payload, an [`Item`], for the next worker.
+    Hold { name: String },
+    /// Close a descriptor and forget about it.
+    Release { name: String },
+    /// When this worker ends, go on as this program.
+    Upgrade { exe: PathBuf },
+}
+
+/// The supervisor's answer to every order.
+pub(super) const DONE: &[u8] = b"done";
+
+/// The worker's end.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    socket: Mutex<UnixStream>,
+    /// The supervisor's process.
+    pub(super) pid: u32,
+    is_lost: AtomicBool,
+}
+
+impl Keeper {
+    pub(super) fn new(socket: UnixStream, pid: u32) -> Self {
+        Self {
+            socket: Mutex::new(socket),
+            pid,
+            is_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Has a descriptor kept for the next worker.
+    pub(super) fn hold(&self, name: String, item: &Item, fd: BorrowedFd<'_>) -> Result<()> {
+        let item =
+            serde_json::to_vec(item).map_err(|error| Error::Conversation(error.into()))?;
+        self.order(&Order::Hold { name }, &item, &[fd])
+    }
+
+    /// Has a descriptor closed that need not be kept any more.
+    pub(super) fn release(&self, name: String) -> Result<()> {
+        self.order(&Order::Release { name }, &[], &[])
+    }
+
+    /// Has the supervisor go on as another program when this worker has ended.
+    pub(super) fn upgrade(&self, exe: PathBuf) -> Result<()> {
+        self.order(&Order::Upgrade { exe }, &[], &[])
+    }
+
+    fn order(&self, order: &Order, payload: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+        let header =
+            serde_json::to_vec(order).map_err(|error| Error::Conversation(error.into()))?;
+        let socket = self.socket.lock();
+        let answered = fdpass::send(&socket, &header, payload, fds)
+            .and_then(|()| fdpass::recv(&socket));
+        match answered {
+            Ok(Some(answer)) if answer.header == DONE => Ok(()),
+            other => {
+                if !self.is_lost.swap(true, Relaxed) {
+                    tracing::error!(
+                        "the supervisor, process {}, is gone; if this process dies, its mounts do",
+                        self.pid
+                    );
+                }
+                Err(match other {
+                    Err(error) => error.into(),
+                    Ok(_) => Error::Conversation("the supervisor is gone".into()),
+                })
+            }
+        }
+    }
+}
+
+/// Receives one order; `None` when the worker has ended.
+pub(super) fn receive(socket: &UnixStream) -> Option<(Order, fdpass::Frame)> {
+    // A worker that was killed in the middle of an order is as gone as any other.
+    let frame = fdpass::recv(socket).ok().flatten()?;
+    match serde_json::from_slice(&frame.header) {
+        Ok(order) => Some((order, frame)),
+        Err(error) => {
+            tracing::error!("the worker sent an order that is none: {error}");
+            None
+        }
+    }
+}
+
+/// Answers an order.
+pub(super) fn answer(socket: &UnixStream) {
+    // A worker that is gone does not wait for it.
+    let _ = fdpass::send(socket, DONE, &[], &[]);
+}

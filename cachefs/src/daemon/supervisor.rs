@@ -1,0 +1,194 @@
+//! The process that outlives the one which does the work.
+//!
+//! A FUSE mount lives as long as its descriptor is open somewhere. The supervisor keeps those of all
+//! mounts, the socket that clients connect to and the lock of the store, and does nothing else: it
+//! waits for its only child, the worker, and forks another one when that dies. Clients and the
+//! readers of mounts wait meanwhile; what the dead worker had been asked is asked anew
+//! ([`crate::sys::fuse_init`]).
+//!
+//! The worker is a fork that executes no program: the supervisor has one thread and no state but
+//! what it keeps, so its copy is a worker that knows everything at once.
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use rustix::process::{WaitOptions, WaitStatus, waitpid};
+
+use super::handover;
+use super::held::Held;
+use super::keeper::{self, Keeper, Order};
+use crate::error::{Error, Result};
+use crate::sys::lock::LockFile;
+use crate::sys::spawn::Readiness;
+
+/// A worker that ends with this exit code is to be followed by another program's.
+pub(super) const UPGRADE: i32 = 75;
+
+/// More deaths than this in [`SPAN`] are not bad luck: the next worker would die too.
+const DEATHS: usize = 5;
+const SPAN: Duration = Duration::from_secs(10);
+
+/// What a daemon has from its beginning to its end, whatever becomes of its workers.
+#[derive(Debug)]
+pub(super) struct Estate {
+    pub(super) lock: LockFile,
+    pub(super) listener: UnixListener,
+    pub(super) held: Vec<Held>,
+}
+
+/// Which process this is.
+pub(super) enum Side {
+    /// The worker.
+    Worker(Seat),
+    /// The supervisor, when all is over; with the exit code.
+    Supervisor(i32),
+}
+
+/// What a worker begins with.
+pub(super) struct Seat {
+    pub(super) listener: UnixListener,
+    pub(super) keeper: Keeper,
+    /// What the worker before it has left.
+    pub(super) held: Vec<Held>,
+    /// Who waits to hear that the daemon serves; only at the beginning.
+    pub(super) readiness: Option<Readiness>,
+    /// How many workers there were before.
+    pub(super) restarts: u64,
+}
+
+/// Forks a worker, and another one when it dies. Returns in each worker, and in the supervisor when
+/// the last worker has ended by itself.
+pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side> {
+    let alone = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if alone != 1 {
+        let many = io::Error::other("the process has threads already");
+        return Err(Error::io("start", "the daemon's worker")(many));
+    }
+    let mut readiness = Some(readiness);
+    let mut deaths: Vec<Instant> = Vec::new();
+    let mut restarts = 0;
+    loop {
+        let supervisor = std::process::id();
+        let (ours, theirs) = UnixStream::pair().map_err(Error::io("start", "the daemon's worker"))?;
+        let worker = match fork().map_err(Error::io("start", "the daemon's worker"))? {
+            None => {
+                drop(ours);
+                let Estate {
+                    lock,
+                    listener,
+                    held,
+                } = estate;
+                // It is the supervisor's: giving it up here would give it up there.
+                std::mem::forget(lock);
+                return Ok(Side::Worker(Seat {
+                    listener,
+                    keeper: Keeper::new(theirs, supervisor),
+                    held,
+                    readiness,
+                    restarts,
+                }));
+            }
+            Some(worker) => worker,
+        };
+        drop(theirs);
+        // The worker alone says whether it serves: when it dies before, nobody does.
+        readiness = None;
+        let mut exe = None;
+        while let Some((order, frame)) = keeper::receive(&ours) {
+            obey(order, frame, &mut estate.held, &mut exe);
+            keeper::answer(&ours);
+        }
+        let status = wait(worker).map_err(Error::io("wait for", "the daemon's worker"))?;
+        match (status.exit_status(), exe) {
+            (Some(UPGRADE), Some(exe)) => {
+                // Returns only if the program cannot be executed; then this one goes on.
+                let error = handover::execute(&estate, &exe);
+                tracing::error!("{} cannot go on as the daemon: {error}", exe.display());
+            }
+            (Some(code), _) if code == 0 || estate.held.is_empty() => {
+                return Ok(Side::Supervisor(code));
+            }
+            _ => {
+                deaths.retain(|death| death.elapsed() < SPAN);
+                deaths.push(Instant::now());
+                let how = describe(status);
+                if deaths.len() > DEATHS {
+                    tracing::error!("the worker, process {worker}, {how} like {DEATHS} before it: the daemon ends, and its mounts do");
+                    return Ok(Side::Supervisor(1));
+                }
+                tracing::warn!("the worker, process {worker}, {how}; another one goes on with its {} mounts", estate.held.len());
+            }
+        }
+        restarts += 1;
+    }
+}
+
+fn obey(
+    order: Order,
+    mut frame: crate::sys::fdpass::Frame,
+    held: &mut Vec<Held>,
+    upgrade: &mut Option<std::path::PathBuf>,
+) {
+    match order {
+        Order::Hold { name } => match (String::from_utf8(frame.payload), frame.fds.pop()) {
+            (Ok(item), Some(fd)) => held.push(Held { name, item, fd }),
+            _ => tracing::error!("nothing came with {name}: it will not outlive the worker"),
+        },
+        Order::Release { name } => held.retain(|held| held.name != name),
+        Order::Upgrade { exe } => *upgrade = Some(exe),
+    }
+}
+
+fn describe(status: WaitStatus) -> String {
+    match (status.terminating_signal(), status.exit_status()) {
+        (Some(signal), _) => format!("was ended by signal {signal}"),
+        (None, Some(code)) => format!("ended with exit code {code}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// The worker whom a signal to the supervisor is meant for as well.
+static WORKER: AtomicI32 = AtomicI32::new(0);
+
+/// Forks; `None` in the child. Must be called in a process that has one thread.
+fn fork() -> io::Result<Option<i32>> {
+    // SAFETY: there is one thread, so no lock is held by another that the child does not have.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // SAFETY: the default action has no code.
+            unsafe { libc::signal(libc::SIGTERM, libc::SIG_DFL) };
+            // A name that tells the two apart in `ps` and `top`; only a comfort.
+            let _ = rustix::thread::set_name(c"cachefs-worker");
+            Ok(None)
+        }
+        worker => {
+            WORKER.store(worker, Relaxed);
+            let handler = end_both as extern "C" fn(libc::c_int);
+            // SAFETY: the handler makes system calls only.
+            unsafe { libc::signal(libc::SIGTERM, handler as libc::sighandler_t) };
+            Ok(Some(worker))
+        }
+    }
+}
+
+/// SIGTERM is meant for the daemon as a whole.
+extern "C" fn end_both(signal: libc::c_int) {
+    // SAFETY: system calls that a signal handler may make.
+    unsafe {
+        libc::kill(WORKER.load(Relaxed), signal);
+        libc::_exit(128 + signal);
+    }
+}
+
+fn wait(worker: i32) -> io::Result<WaitStatus> {
+    loop {
+        match waitpid(rustix::process::Pid::from_raw(worker), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok(status),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}

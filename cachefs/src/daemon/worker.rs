@@ -1,0 +1,78 @@
+//! The process that does the work of a daemon, until it ends or is killed.
+
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use super::connection;
+use super::idle::End;
+use super::state::State;
+use super::supervisor::{Seat, UPGRADE};
+use super::{DaemonOptions, adopt};
+use crate::error::{Error, Result};
+use crate::store_dir::StoreDir;
+
+/// Serves clients and mounts until told to stop or idle. Returns the exit code.
+pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Result<i32> {
+    let Seat {
+        listener,
+        keeper,
+        held,
+        readiness,
+        restarts,
+    } = seat;
+    let started = Runtime::new()
+        .map_err(Error::io("start", "the daemon's runtime"))
+        .and_then(|runtime| {
+            let state = State::new(
+                store.clone(),
+                options.cache_limit,
+                runtime,
+                keeper,
+                restarts,
+            );
+            let state = Arc::new(state);
+            // Before anybody connects, so that numbers are not given to others.
+            for held in held {
+                adopt::adopt(&state, held);
+            }
+            accept(&state, listener)?;
+            Ok(state)
+        });
+    let state = match started {
+        Ok(state) => state,
+        Err(error) => {
+            // Whoever waits for the daemon learns why; if nobody does, the error is the caller's.
+            if let Some(readiness) = readiness {
+                let _ = readiness.failed(&crate::error::describe(&error));
+            }
+            return Err(error);
+        }
+    };
+    tracing::info!("serving {}", store.path().display());
+    if let Some(readiness) = readiness {
+        let _ = readiness.ready();
+    }
+    let end = state.activity.wait_until_done(options.idle);
+    tracing::info!("ending");
+    if end == End::Upgrade {
+        return Ok(UPGRADE);
+    }
+    // The socket goes before the lock, so that nobody talks to a daemon that is leaving.
+    let _ = std::fs::remove_file(store.socket());
+    Ok(0)
+}
+
+fn accept(state: &Arc<State>, listener: UnixListener) -> Result<()> {
+    let state = Arc::clone(state);
+    std::thread::Builder::new()
+        .name("accept".to_owned())
+        .spawn(move || {
+            for socket in listener.incoming().flatten() {
+                connection::spawn(Arc::clone(&state), socket);
+            }
+        })
+        .map_err(Error::io("start", "the daemon's threads"))?;
+    Ok(())
+}

@@ -50,8 +50,7 @@ impl Keeper {
 
     /// Has a descriptor kept for the next worker.
     pub(super) fn hold(&self, name: String, item: &Item, fd: BorrowedFd<'_>) -> Result<()> {
-        let item =
-            serde_json::to_vec(item).map_err(|error| Error::Conversation(error.into()))?;
+        let item = serde_json::to_vec(item).map_err(|error| Error::Conversation(error.into()))?;
         self.order(&Order::Hold { name }, &item, &[fd])
     }
 
@@ -69,8 +68,8 @@ impl Keeper {
         let header =
             serde_json::to_vec(order).map_err(|error| Error::Conversation(error.into()))?;
         let socket = self.socket.lock();
-        let answered = fdpass::send(&socket, &header, payload, fds)
-            .and_then(|()| fdpass::recv(&socket));
+        let answered =
+            fdpass::send(&socket, &header, payload, fds).and_then(|()| fdpass::recv(&socket));
         match answered {
             Ok(Some(answer)) if answer.header == DONE => Ok(()),
             other => {

@@ -71,7 +71,8 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
     let mut restarts = 0;
     loop {
         let supervisor = std::process::id();
-        let (ours, theirs) = UnixStream::pair().map_err(Error::io("start", "the daemon's worker"))?;
+        let (ours, theirs) =
+            UnixStream::pair().map_err(Error::io("start", "the daemon's worker"))?;
         let worker = match fork().map_err(Error::io("start", "the daemon's worker"))? {
             None => {
                 drop(ours);
@@ -115,10 +116,15 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
                 deaths.push(Instant::now());
                 let how = describe(status);
                 if deaths.len() > DEATHS {
-                    tracing::error!("the worker, process {worker}, {how} like {DEATHS} before it: the daemon ends, and its mounts do");
+                    tracing::error!(
+                        "the worker, process {worker}, {how} like {DEATHS} before it: the daemon ends, and its mounts do"
+                    );
                     return Ok(Side::Supervisor(1));
                 }
-                tracing::warn!("the worker, process {worker}, {how}; another one goes on with its {} mounts", estate.held.len());
+                tracing::warn!(
+                    "the worker, process {worker}, {how}; another one goes on with its {} mounts",
+                    estate.held.len()
+                );
             }
         }
         restarts += 1;

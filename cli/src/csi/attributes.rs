@@ -83,6 +83,7 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
     attribute("readOnly", "--read-only", Of::Both, Takes::Switch),
     attribute("timeout", "--timeout", Of::Both, Takes::Text),
     attribute("mode", "--mode", Of::Restore, Takes::Text),
+    attribute("owner", "--owner", Of::Restore, Takes::Text),
     attribute("lower", "--lower", Of::Restore, Takes::Text),
     attribute("prefetch", "--prefetch", Of::Restore, Takes::Text),
     attribute("noTrace", "--no-trace", Of::Restore, Takes::Switch),

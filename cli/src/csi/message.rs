@@ -54,7 +54,7 @@ macro_rules! message {
 /// What a field of each sort does.
 macro_rules! field {
     (encode [plain $of:ident] $tag:literal, $value:expr, $buffer:ident) => {
-        if $value != Default::default() {
+        if !$crate::csi::message::is_zero(&$value) {
             prost::encoding::$of::encode($tag, &$value, $buffer);
         }
     };
@@ -98,7 +98,7 @@ macro_rules! field {
         )
     }};
     (length [plain $of:ident] $tag:literal, $value:expr) => {
-        if $value != Default::default() {
+        if !$crate::csi::message::is_zero(&$value) {
             prost::encoding::$of::encoded_len($tag, &$value)
         } else {
             0
@@ -123,3 +123,8 @@ macro_rules! field {
 }
 
 pub(crate) use {field, message};
+
+/// Whether a scalar has the value that is left out.
+pub(crate) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

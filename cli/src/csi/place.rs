@@ -128,7 +128,7 @@ pub(super) fn clear(store: &StoreDir, target: &Path) -> cachefs::Result<()> {
 }
 
 /// Takes away read-only mounts over the place.
-fn unprotect(target: &Path) -> cachefs::Result<()> {
+pub(super) fn unprotect(target: &Path) -> cachefs::Result<()> {
     loop {
         let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
         if !table.topmost_at(target).is_some_and(|it| it.read_only) {

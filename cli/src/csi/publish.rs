@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use cachefs::Client;
 use cachefs::mounts::Records;
 use tonic::Status;
 
@@ -57,7 +56,7 @@ pub(super) fn publish(volumes: &Volumes, asked: Publish) -> Result<(), Status> {
     if let Some(known) = &known {
         records.adopt(&path, known.namespace).map_err(told)?;
     }
-    volumes.state.put(&volume).map_err(told)?;
+    remember(volumes, known.as_ref(), &volume)?;
     let found = place::look(&volumes.settings.store, &path).map_err(told)?;
     let is_there = matches!(found, Found::Mounted | Found::Plain) && volume.is_published;
     if !is_there && let Err(status) = restore(volumes, &volume, &path, &secrets) {
@@ -70,7 +69,15 @@ pub(super) fn publish(volumes: &Volumes, asked: Publish) -> Result<(), Status> {
         place::protect(&path, &volumes.aside(&volume.id)).map_err(told)?;
     }
     volume.is_published = true;
-    volumes.state.put(&volume).map_err(told)
+    remember(volumes, known.as_ref(), &volume)
+}
+
+/// Writes what is known of a volume, unless that is what is there: kubelet asks again all the time.
+fn remember(volumes: &Volumes, known: Option<&Volume>, volume: &Volume) -> Result<(), Status> {
+    if known == Some(volume) {
+        return Ok(());
+    }
+    volumes.state.put(volume).map_err(told)
 }
 
 /// Whether a volume that is known is the one that is asked for.
@@ -108,23 +115,22 @@ fn restore(
     path: &Path,
     secrets: &Secrets,
 ) -> Result<(), Status> {
-    // Whoever starts the daemon hands it an environment, and that must not be one with secrets.
-    if let Err(error) = Client::connect(&volumes.settings.store) {
-        let message = cachefs::describe(&error);
-        if volume.spec.is_on("strictErrors") {
-            return Err(Status::unavailable(message));
-        }
-        output::say(&format!(
-            "{}: warning: {message}: the pod starts without its cache",
-            who(volume)
-        ));
-        return Ok(());
+    if volume.spec.read_only {
+        // Of a mount that died, what is over it has to go first.
+        place::unprotect(path).map_err(told)?;
     }
-    let ran = volumes.run(volume, Phase::Restore, path, secrets)?;
-    match ran.refusal() {
-        Some(refusal) => Err(refusal),
-        None => {
-            tracing::info!("{}: {}", who(volume), ran.outcome());
+    match volumes.run(volume, Phase::Restore, path, secrets) {
+        Ok(ran) => match ran.refusal() {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        },
+        Err(status) if volume.spec.is_on("strictErrors") => Err(status),
+        Err(status) => {
+            output::say(&format!(
+                "{}: warning: {}: the pod starts without its cache",
+                who(volume),
+                status.message()
+            ));
             Ok(())
         }
     }

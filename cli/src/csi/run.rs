@@ -4,13 +4,13 @@
 //! hangs, in a kernel or at a server, can be ended.
 
 use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tonic::Status;
 
 use super::credentials::Secrets;
@@ -44,18 +44,11 @@ pub(super) struct Run<'a> {
 pub(super) struct Ran {
     /// The exit code; `None` when it was ended by a signal.
     pub(super) code: Option<u8>,
-    /// What it printed as its result.
-    result: Value,
     /// The last lines that it said.
     said: Vec<String>,
 }
 
 impl Ran {
-    /// The word for what came of it, such as `mounted`; empty when there is none.
-    pub(super) fn outcome(&self) -> &str {
-        self.result["result"].as_str().unwrap_or_default()
-    }
-
     /// The failure as kubelet is told of it; `None` when there was none.
     pub(super) fn refusal(&self) -> Option<Status> {
         let said = self.said.join("\n");
@@ -79,35 +72,34 @@ impl Run<'_> {
     ///
     /// When it cannot be started.
     pub(super) fn run(self) -> std::io::Result<Ran> {
+        // This very program, also when its file was replaced since.
         let mut command = Command::new("/proc/self/exe");
         command
+            .arg0("cachefs")
             .args(&self.arguments)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.directory)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped());
         end_with_parent(&mut command);
         let mut child = command.spawn()?;
-        let result = child.stdout.take().map(read_all).transpose()?;
         let secrets = self.secrets.clone();
         let who = self.who.to_owned();
         let said = child.stderr.take().map(|pipe| listen(pipe, secrets, who));
         let said = said.transpose()?;
         let status = wait(&mut child, Instant::now() + self.limit + GRACE)?;
-        let text = result.map(join).unwrap_or_default();
         Ok(Ran {
             code: status.code().and_then(|code| u8::try_from(code).ok()),
-            result: serde_json::from_str(&text).unwrap_or_default(),
-            said: said.map(join).unwrap_or_default(),
+            // It has no reason to panic.
+            said: said.and_then(|it| it.join().ok()).unwrap_or_default(),
         })
     }
 }
 
 /// Asks the kernel to interrupt the run when the thread that waits for it is gone.
 fn end_with_parent(command: &mut Command) {
-    use std::os::unix::process::CommandExt as _;
     // SAFETY: the closure makes one system call and touches no memory of the parent's.
     unsafe {
         command.pre_exec(|| {
@@ -139,18 +131,6 @@ fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<std::process::E
     }
 }
 
-fn read_all(mut pipe: impl Read + Send + 'static) -> std::io::Result<JoinHandle<String>> {
-    let read = move || {
-        let mut text = String::new();
-        // What was read before an error is no result, and found to be none.
-        let _ = pipe.read_to_string(&mut text);
-        text
-    };
-    std::thread::Builder::new()
-        .name("result".to_owned())
-        .spawn(read)
-}
-
 /// Logs what a run says, and keeps the last of it.
 fn listen(
     pipe: impl Read + Send + 'static,
@@ -175,9 +155,4 @@ fn listen(
     std::thread::Builder::new()
         .name("log".to_owned())
         .spawn(listen)
-}
-
-/// What a thread came to; nothing when it panicked, which it has no reason for.
-fn join<T: Default>(thread: JoinHandle<T>) -> T {
-    thread.join().unwrap_or_default()
 }

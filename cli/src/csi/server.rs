@@ -105,8 +105,12 @@ async fn converse(socket: UnixStream, node: Arc<Node>, mut stop: watch::Receiver
         .serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
-        ended = &mut connection => ended,
-        _ = stop.wait_for(|stop| *stop) => {
+        ended = &mut connection => Some(ended),
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -172,7 +172,6 @@ impl Spec {
             Phase::Save => resolved.insert("saveTimeout".to_owned(), time),
         };
         let mut arguments = vec![phase.command().to_owned(), "--no-config".to_owned()];
-        arguments.push("--format=json".to_owned());
         arguments.push(format!("--path={}", path.display()));
         arguments.extend(attributes::options(&resolved, phase));
         arguments

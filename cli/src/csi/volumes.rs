@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachefs::StoreDir;
+use cachefs::{Client, StoreDir};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tonic::Status;
@@ -166,7 +166,7 @@ impl Volumes {
     ///
     /// # Errors
     ///
-    /// When it cannot be started; how it ended is in the result.
+    /// When it, or the daemon, cannot be started; how it ended is in the result.
     pub(super) fn run(
         &self,
         volume: &Volume,
@@ -175,6 +175,8 @@ impl Volumes {
         secrets: &Secrets,
     ) -> Result<Ran, Status> {
         let settings = &self.settings;
+        // Whoever starts the daemon hands it an environment, and that must not be one with secrets.
+        Client::connect(&settings.store).map_err(told)?;
         let default = match phase {
             Phase::Restore => settings.restore_timeout,
             Phase::Save => settings.save_timeout,

@@ -111,11 +111,45 @@ fn the_driver_and_its_daemonset_agree_with_the_service() {
     let service = started.start();
     let info: GetPluginInfoResponse = service.call("Identity/GetPluginInfo", Empty {}).unwrap();
     assert_eq!(info.name, name);
-    let command: Vec<_> = texts(&daemon["command"]).split_off(1);
-    started
-        .machine
-        .run(command.iter().chain(&["--help"]))
-        .success();
+}
+
+#[test]
+fn the_daemon_of_the_daemonset_serves_mounts_without_any_capability() {
+    let Some(node) = Node::new() else { return };
+    node.machine.saved("m2", &sample_dir(&node.machine));
+    node.machine.run(["daemon", "stop"]).success();
+    let set = of_kind("daemonset.yaml", "DaemonSet");
+    let container = named(&set["spec"]["template"]["spec"]["initContainers"], "daemon");
+    let dropped = &container["securityContext"]["capabilities"]["drop"];
+    assert_eq!(texts(dropped), ["ALL"]);
+    let words = texts(&container["command"]);
+    assert_eq!(words[0], "cachefs");
+    let mut daemon = Command::new("/usr/bin/setpriv");
+    daemon
+        .args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"])
+        .arg(node.machine.binary())
+        .args(&words[1..])
+        .env_clear()
+        .env("CACHEFS_STORE", node.machine.store())
+        .stdin(Stdio::null());
+    let daemon = Running(daemon.spawn().unwrap());
+    let probe = texts(&container["startupProbe"]["exec"]["command"]);
+    wait_for("the daemon", Duration::from_secs(60), || {
+        node.machine.run(&probe[1..]).code() == Some(0)
+    });
+
+    let service = node.start();
+    let target = node.target("pod");
+    let asked = request("v1", &target, &[("key", "m2"), ("mode", "mount")]);
+    service.publish(&asked).unwrap();
+    let large = fs::read(target.join("lib/large")).unwrap();
+    assert_eq!(large.len(), 2_000_000);
+    fs::write(target.join("new"), "x").unwrap();
+    service.unpublish("v1", &target).unwrap();
+    let log = service.log();
+    assert!(log.contains("saved m2"), "{log}");
+    // It was this one, and no other, that did all of it.
+    assert_eq!(node.machine.daemon(), Some(daemon.0.id()), "{log}");
 }
 
 #[test]
@@ -161,7 +195,7 @@ fn the_volumes_of_the_example_are_taken() {
     );
 }
 
-/// The sidecar's own process; killed when it is dropped.
+/// A container's own process; killed when it is dropped.
 struct Running(Child);
 
 impl Drop for Running {

@@ -249,19 +249,18 @@ impl Pod {
         pod
     }
 
-    /// Runs a shell script in it; returns whether it succeeded, and its output.
+    /// Runs a shell script in a directory in it; returns whether it succeeded, and its output.
+    ///
+    /// The directory is entered before the privileges are gone: a container has its volume at a path
+    /// that its user can get to, and the sandbox of a test is for root only.
     pub(super) fn sh(&self, directory: &Path, script: &str) -> (bool, String) {
+        let drop_all = format!(
+            "cd \"$1\" && exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \
+             --inh-caps=-all --bounding-set=-all --no-new-privs sh -c \"$2\""
+        );
         let output = Command::new("/usr/bin/nsenter")
             .args(["--mount", "--target", &self.child.id().to_string(), "--"])
-            .args(["/usr/bin/setpriv", "--reuid", NOBODY, "--regid", NOBODY])
-            .args(["--clear-groups", "--inh-caps=-all", "--bounding-set=-all"])
-            .args([
-                "--no-new-privs",
-                "sh",
-                "-c",
-                r#"cd "$1" && eval "$2""#,
-                "sh",
-            ])
+            .args(["sh", "-c", &drop_all, "sh"])
             .arg(directory)
             .arg(script)
             .output()

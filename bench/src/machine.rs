@@ -113,6 +113,49 @@ pub(crate) fn peak_memory(process: u32) -> Result<u64> {
     memory(&status, "VmHWM:").with_context(|| format!("process {process} has no memory"))
 }
 
+/// What a process holds now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    /// Resident bytes of its own: no pages of files, which the page cache has anyhow.
+    pub(crate) memory: u64,
+    /// Threads.
+    pub(crate) threads: u64,
+}
+
+impl Held {
+    /// Asks the kernel.
+    pub(crate) fn by(process: u32) -> Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{process}/status"))
+            .with_context(|| format!("process {process} is not there"))?;
+        let of = |name| status.lines().find_map(|line| line.strip_prefix(name));
+        let threads = of("Threads:").and_then(|number| number.trim().parse().ok());
+        let memory = memory(&status, "RssAnon:");
+        Ok(Self {
+            memory: memory.with_context(|| format!("process {process} has no memory"))?,
+            threads: threads.context("a process has threads")?,
+        })
+    }
+}
+
+/// The processes that a process has started, and those that these have.
+pub(crate) fn descendants(process: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut pending = vec![process];
+    while let Some(process) = pending.pop() {
+        let tasks = fs::read_dir(format!("/proc/{process}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            // A thread that ended meanwhile has no children any more.
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            let children = children
+                .split_whitespace()
+                .filter_map(|id| id.parse::<u32>().ok());
+            pending.extend(children.clone());
+            found.extend(children);
+        }
+    }
+    found
+}
+
 /// A line `name: number kB` of a file of `/proc`, in bytes.
 fn memory(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -153,6 +196,16 @@ mod tests {
         let machine = Machine::inspect(vec![temp], vec![]).unwrap();
         assert!(machine.cores > 0 && machine.memory > 1 << 20);
         assert!(peak_memory(std::process::id()).unwrap() > 1 << 16);
+        let held = Held::by(std::process::id()).unwrap();
+        assert!(held.memory > 1 << 16 && held.threads > 0);
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let children = descendants(std::process::id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(children.contains(&child.id()), "{children:?}");
         Directory::inspect("none", Path::new("/no/such/directory")).unwrap_err();
     }
 }

@@ -4,6 +4,7 @@
 mod builds;
 mod common;
 mod compare;
+mod fio;
 mod hit_rate;
 mod interrupt;
 mod machine;
@@ -14,6 +15,7 @@ mod recorder;
 mod remote;
 mod report;
 mod scale;
+mod soak;
 mod subject;
 mod suite;
 mod tools;
@@ -51,7 +53,11 @@ enum Command {
     Scale(Box<scale::Options>),
     /// Restore a cache and run a command on it, against the same with an archive.
     Builds(Box<builds::Options>),
-    /// Do all of it, and write the results as a page with charts.
+    /// Read from many mounts of one daemon for a long time, and look for leaks and wrong bytes.
+    Soak(Box<soak::Options>),
+    /// Have fio write to a mount and verify it, there and where it was saved to.
+    Fio(Box<fio::Options>),
+    /// Compare, peers, hit-rate and scale in one go, and write the results as a page with charts.
     Suite(Box<suite::Options>),
     /// Make the page with charts from results that were written earlier.
     Report(Render),
@@ -95,6 +101,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::HitRate(options) => hit_rate::run(&options),
         Command::Scale(options) => scale::run(&options),
         Command::Builds(options) => builds::run(&options),
+        Command::Soak(options) => soak::run(&options),
+        Command::Fio(options) => fio::run(&options),
         Command::Suite(options) => suite::run(&options),
         Command::Report(Render { json, out }) => Report::read(&json)?.write_html(&out),
         Command::S3Server(options) => remote::serve(&options),

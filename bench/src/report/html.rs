@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::chart;
+use super::curves;
 use super::{Group, Report, Section, Table};
 use crate::measure::{Unit, show_ratio};
 
@@ -83,6 +84,13 @@ fn one_section(page: &mut String, number: usize, section: &Section) {
             format_args!("<h3>{title}</h3>\n{}", chart::bars(group)),
         );
         samples(page, group);
+    }
+    for drawn in &section.curves {
+        let title = escaped(&drawn.title);
+        add(
+            page,
+            format_args!("<h3>{title}</h3>\n{}", curves::drawing(drawn)),
+        );
     }
     for found in &section.tables {
         table(page, found);

@@ -1,6 +1,7 @@
 //! What came out, for people and for programs.
 
 mod chart;
+mod curves;
 mod html;
 mod text;
 
@@ -35,6 +36,9 @@ pub(crate) struct Section {
     pub(crate) facts: Vec<Fact>,
     /// How long things took, and how large they became.
     pub(crate) groups: Vec<Group>,
+    /// How things went over time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) curves: Vec<Curves>,
     /// Numbers of several kinds side by side.
     pub(crate) tables: Vec<Table>,
     /// What the reader should know besides.
@@ -73,6 +77,28 @@ pub(crate) struct Row {
     pub(crate) summary: Summary,
     /// The median as a multiple of that of the group's first row.
     pub(crate) ratio: Option<f64>,
+}
+
+/// Quantities of one kind over the same time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Curves {
+    /// What they have in common.
+    pub(crate) title: String,
+    /// What all the numbers count.
+    pub(crate) unit: Unit,
+    /// When each sample was taken, from the start on.
+    pub(crate) seconds: Vec<f64>,
+    /// The quantities.
+    pub(crate) curves: Vec<Curve>,
+}
+
+/// One quantity over time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Curve {
+    /// What was looked at.
+    pub(crate) label: String,
+    /// Its value at each of the times.
+    pub(crate) values: Vec<f64>,
 }
 
 /// Numbers with a label for each line and a unit for each column.
@@ -228,6 +254,15 @@ pub(super) mod testing {
                 row("cachefs", &[1.5, 1.4, 1.6], Some(0.5)),
                 row("slow <&>", &[6.0], Some(2.0)),
             ],
+        });
+        section.curves.push(Curves {
+            title: "what is held".into(),
+            unit: Unit::Count,
+            seconds: vec![0.0, 30.0, 60.0],
+            curves: vec![Curve {
+                label: "threads".into(),
+                values: vec![2.0, 8.0, 4.0],
+            }],
         });
         let columns = [
             ("GET", Unit::Count),

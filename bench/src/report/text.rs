@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{Report, Row, Section, Table};
-use crate::measure::{Summary, Unit, show_ratio};
+use super::{Curves, Report, Row, Section, Table};
+use crate::measure::{Samples, Summary, Unit, show_ratio};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,16 +27,21 @@ impl fmt::Display for Section {
             writeln!(f, "{:<width$} {}", fact.name, fact.value)?;
         }
         let rows = self.groups.iter().flat_map(|group| &group.rows);
+        let curves = self.curves.iter().flat_map(|drawn| &drawn.curves);
         let lines = self.tables.iter().flat_map(|table| &table.lines);
         let labels = rows
             .map(|row| &row.label)
-            .chain(lines.map(|line| &line.label));
+            .chain(lines.map(|line| &line.label))
+            .chain(curves.map(|curve| &curve.label));
         let width = labels.map(|label| label.chars().count()).max().unwrap_or(0);
         for group in &self.groups {
             writeln!(f, "\n{}", group.title)?;
             for row in &group.rows {
                 writeln!(f, "  {}", row.line(group.unit, width).trim_end())?;
             }
+        }
+        for drawn in &self.curves {
+            ends(f, drawn, width)?;
         }
         for table in &self.tables {
             table.write(f, width)?;
@@ -46,6 +51,25 @@ impl fmt::Display for Section {
         }
         Ok(())
     }
+}
+
+/// What is left of curves where there are no drawings: their ends.
+fn ends(f: &mut fmt::Formatter<'_>, drawn: &Curves, width: usize) -> fmt::Result {
+    writeln!(f, "\n{}", drawn.title)?;
+    for curve in &drawn.curves {
+        let samples: Samples = curve.values.iter().copied().collect();
+        let Some(Summary { median, min, max }) = samples.summary() else {
+            continue;
+        };
+        let last = curve.values.last().copied().unwrap_or_default();
+        let [median, min, max, last] = [median, min, max, last].map(|value| drawn.unit.show(value));
+        let label = &curve.label;
+        writeln!(
+            f,
+            "  {label:width$} {median:>9}  ({min} .. {max}), {last} at last"
+        )?;
+    }
+    Ok(())
 }
 
 impl Row {

@@ -3,7 +3,7 @@
 //! One of them grows at a time, the others stay small. Trees are made, so that anyone can have the
 //! same.
 
-mod trees;
+pub(crate) mod trees;
 
 use std::path::{Path, PathBuf};
 use std::thread;

@@ -12,18 +12,18 @@ const FANOUT: u64 = 40;
 
 /// A tree that is made of numbers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// Files in it.
-    pub(super) files: u64,
+    pub(crate) files: u64,
     /// Bytes of each.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// Another number makes other content.
-    pub(super) seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl Shape {
-    /// Writes it into a directory that exists.
-    pub(super) fn write(self, root: &Path) -> Result<()> {
+    /// Writes it into a directory, which is made if it is not there.
+    pub(crate) fn write(self, root: &Path) -> Result<()> {
         for file in 0..self.files {
             let path = self.path(file);
             let path = root.join(path);
@@ -37,13 +37,13 @@ impl Shape {
     }
 
     /// Writes the content of one file.
-    pub(super) fn write_file(self, path: &Path, file: u64) -> Result<()> {
+    pub(crate) fn write_file(self, path: &Path, file: u64) -> Result<()> {
         let content = content(self.seed ^ (file << 20), self.bytes);
         fs::write(path, content).with_context(|| format!("could not write {}", path.display()))
     }
 
     /// Where a file of it is: two levels of directories.
-    pub(super) fn path(self, file: u64) -> PathBuf {
+    pub(crate) fn path(self, file: u64) -> PathBuf {
         let directory = file / FANOUT;
         format!("d{:03}/p{directory:06}/file-{file}.js", directory / 100).into()
     }

@@ -142,13 +142,25 @@ impl Store {
 
     /// Unmounts a path; the daemon goes on.
     pub(crate) fn unmount(&mut self, path: &Path) -> Result<()> {
+        self.take_down(path)?;
+        self.mounts.retain(|mounted| mounted != path);
+        Ok(())
+    }
+
+    /// Unmounts a path that will be mounted again, and of which the note stays; several may do so
+    /// at a time.
+    pub(crate) fn take_down(&self, path: &Path) -> Result<()> {
         if is_mounted(path)? {
             let mut command = self.command("umount");
             child::run(command.arg(path), OnSignal::Finish)?;
             ensure!(!is_mounted(path)?, "{} is still mounted", path.display());
         }
-        self.mounts.retain(|mounted| mounted != path);
         Ok(())
+    }
+
+    /// Deletes a key.
+    pub(crate) fn delete(&self, key: &str) -> Result<()> {
+        child::run(self.command("delete").arg(key), OnSignal::End).map(drop)
     }
 
     /// What the daemon asked of the remote so far.
@@ -204,7 +216,7 @@ impl Store {
     }
 
     /// The process of the daemon that has the store, if one has.
-    fn daemon(&self) -> Option<u32> {
+    pub(crate) fn daemon(&self) -> Option<u32> {
         let text = fs::read_to_string(self.dir.join("daemon.lock")).ok()?;
         let process = text.trim().parse().ok()?;
         // The file stays when the daemon has gone, and then the number may be another's.

@@ -1,6 +1,5 @@
 //! Gradle: one class, against an artifact that Debian packages.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,7 @@ use anyhow::Result;
 
 use super::file_server::FileServer;
 use super::maven::{JVM, REPOSITORY};
-use super::{Project, Recipe, quoted, step};
+use super::{PLACE, Project, Recipe, quoted, shown};
 use crate::harness::Invocation;
 
 /// The newest Java that Debian's Gradle, 4.4.1, is patched for; the machine's default may be newer.
@@ -43,6 +42,9 @@ impl Recipe for Gradle {
         if !Path::new("/usr/bin/gradle").exists() {
             return Some("gradle (apt: gradle)".into());
         }
+        if !rustix::process::geteuid().is_root() {
+            return Some("root, to have its cache where it was filled".into());
+        }
         if !java().is_some_and(|java| java.join("bin/javac").exists()) {
             return Some("Java 17 (apt: openjdk-17-jdk-headless)".into());
         }
@@ -73,13 +75,17 @@ impl Recipe for Gradle {
         let address = source.map(FileServer::url).unwrap_or_default();
         let script = format!(
             "echo {SOURCE}={address} > {ADDRESS} && {}",
-            command(&quoted(cache), "")
+            command(PLACE, "")
         );
-        vec![step(project, "sh", &["-c", &script].map(OsStr::new))]
+        vec![shown(project, cache, &script)]
     }
 
     fn offline(&self, cache: &str) -> String {
         command(cache, "--offline")
+    }
+
+    fn keeps_paths(&self) -> bool {
+        true
     }
 
     fn outputs(&self) -> &'static [&'static str] {

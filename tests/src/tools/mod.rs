@@ -32,6 +32,13 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// own.
 const HIDE: &str = r#"mount -t tmpfs none "$1" && exec sh -c "$2""#;
 
+/// Shows a directory to a build at another place, in the same way.
+const SHOW: &str = r#"mount --bind "$1" "$2" && exec sh -c "$3""#;
+
+/// Where every build in a container can have its cache, and tools must that keep absolute paths in
+/// it.
+pub const PLACE: &str = "/mnt";
+
 /// A build tool.
 #[derive(Clone, Copy)]
 pub struct Tool {
@@ -155,6 +162,7 @@ impl Project {
                 let words = ["--mount", "sh", "-c", HIDE, "sh", hidden, &script];
                 step(self, "unshare", &words.map(OsStr::new))
             }
+            None if self.recipe.keeps_paths() => shown(self, cache, &self.script(PLACE.as_ref())),
             None => step(self, "sh", &["-c", &script].map(OsStr::new)),
         };
         build.timeout(TIMEOUT)
@@ -296,6 +304,11 @@ trait Recipe: Sync {
     /// it.
     fn offline(&self, cache: &str) -> String;
 
+    /// Whether the cache has absolute paths of itself in it.
+    fn keeps_paths(&self) -> bool {
+        false
+    }
+
     /// See [`Project::hidden`].
     fn hidden(&self) -> Option<&'static str> {
         None
@@ -334,6 +347,13 @@ fn step(project: &Project, program: &str, args: &[&OsStr]) -> Invocation {
     std::env::vars_os().fold(invocation, |invocation, (name, value)| {
         invocation.env(name, value)
     })
+}
+
+/// A step whose cache is at [`PLACE`].
+fn shown(project: &Project, cache: &Path, script: &str) -> Invocation {
+    let words = ["--mount", "sh", "-c", SHOW, "sh"].map(OsStr::new);
+    let rest = [cache.as_os_str(), PLACE.as_ref(), script.as_ref()];
+    step(project, "unshare", &[&words[..], &rest[..]].concat())
 }
 
 /// A path as a shell takes it.

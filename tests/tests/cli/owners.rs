@@ -92,26 +92,23 @@ fn mixed(machine: &Cachefs) -> PathBuf {
 #[test]
 fn everything_belongs_to_the_owner_and_nothing_has_changed() {
     let Some(machine) = machine() else { return };
-    let dir = mixed(&machine);
-    machine.saved("v1", &dir);
+    machine.saved("v1", &mixed(&machine));
+    let plain = machine.dir("plain");
+    machine.restored("v1", &plain);
+    let mode = |path: &Path| fs::metadata(path.join("tool")).unwrap().mode() & 0o7777;
     for (number, way) in WAYS.iter().enumerate() {
         let path = machine.dir(&format!("shown-{number}"));
         shown(&machine, "v1", &path, way);
         for path in everything(&path) {
             assert_eq!(owner(&path), OWNER, "{path:?} {way:?}");
         }
-        let mode = fs::metadata(path.join("tool")).unwrap().mode() & 0o7777;
         if way.contains(&"copy") {
-            // It would lend the owner's rights where another's were meant.
-            assert_eq!(mode, 0o755);
+            // Set-user-ID would lend the owner's rights where another's were meant.
+            assert_eq!(mode(&path), 0o755);
             continue;
         }
-        assert_eq!(mode, 0o6755);
-        assert_eq!(
-            machine.saved("v1", &path)["outcome"],
-            "unchanged",
-            "{way:?}"
-        );
+        assert_eq!(mode(&path), mode(&plain), "{way:?}");
+        assert_eq!(machine.saved("v1", &path)["result"], "unchanged", "{way:?}");
     }
 }
 
@@ -152,8 +149,6 @@ fn what_the_owner_does_is_saved_as_if_those_it_was_saved_from_had_done_it() {
         ] {
             assert_eq!(owner(&target.join(name)), expected, "{name:?} {way:?}");
         }
-        let tool = fs::metadata(target.join("tool")).unwrap();
-        assert_eq!(tool.mode() & 0o7777, 0o6755);
         assert!(
             fs::read_to_string(target.join("web/page"))
                 .unwrap()
@@ -174,17 +169,20 @@ fn any_tree_is_shown_whole_and_comes_back_as_it_was() {
         special: false,
         ..TreeOptions::default()
     };
-    let mut number = 0;
+    let trees_so_far = std::cell::Cell::new(0);
     let outcome = TestRunner::new(config).run(&trees(options), |tree| {
-        number += 1;
+        let number = trees_so_far.get();
+        trees_so_far.set(number + 1);
         let dir = first.dir(&format!("tree-{number}"));
         tree.build(&dir).unwrap();
         let key = format!("tree-{number}");
         first.saved(&key, &dir);
+        let plain = first.dir(&format!("plain-{number}"));
+        first.restored(&key, &plain);
         for way in &WAYS[..2] {
             let path = first.dir(&format!("shown-{number}"));
             shown(&first, &key, &path, way);
-            let differences = compare(&dir, &path, &CompareOptions::default()).unwrap();
+            let differences = compare(&plain, &path, &CompareOptions::default()).unwrap();
             let others: Vec<_> = differences
                 .iter()
                 .filter(|found| !found.what.starts_with("uid") && !found.what.starts_with("gid"))
@@ -194,7 +192,7 @@ fn any_tree_is_shown_whole_and_comes_back_as_it_was() {
                 prop_assert_eq!(owner(&path), OWNER);
             }
             let saved = first.saved(&key, &path);
-            prop_assert_eq!(&saved["outcome"], "unchanged");
+            prop_assert_eq!(&saved["result"], "unchanged");
             // A change, so that a layer is made of what was copied up.
             fs::write(path.join("added by a job"), "x").unwrap();
             let changed = format!("{key}-changed");
@@ -207,12 +205,39 @@ fn any_tree_is_shown_whole_and_comes_back_as_it_was() {
                 ignore_dir_mtimes: true,
                 ..CompareOptions::default()
             };
-            assert_same(&dir, &target, &options);
+            assert_same(&plain, &target, &options);
             first.umount(&target);
         }
+        first.umount(&plain);
         Ok(())
     });
     outcome.unwrap();
+}
+
+#[test]
+fn the_owner_outlives_the_daemon() {
+    let Some(machine) = machine() else { return };
+    machine.saved("v1", &mixed(&machine));
+    let path = machine.dir("shown");
+    shown(
+        &machine,
+        "v1",
+        &path,
+        &["--mode", "mount", "--lower", "fuse"],
+    );
+    as_owner("echo x > web/new", &path).run().success();
+    machine.run(["daemon", "stop", "--force"]).success();
+    // Repaired, with what was changed.
+    shown(
+        &machine,
+        "v1",
+        &path,
+        &["--mode", "mount", "--lower", "fuse"],
+    );
+    for path in everything(&path) {
+        assert_eq!(owner(&path), OWNER, "{path:?}");
+    }
+    assert_eq!(fs::read_to_string(path.join("web/new")).unwrap(), "x\n");
 }
 
 #[test]
@@ -231,10 +256,10 @@ fn the_owner_can_be_a_setting_or_a_variable() {
     assert_eq!(owner(&path.join("tool")), (1, 2));
     // Another owner is another mount.
     let other = shown(&machine, "v1", &path, &["--mode", "mount"]);
-    assert_eq!(other["outcome"], "mounted", "{other}");
+    assert_eq!(other["result"], "mounted", "{other}");
     assert_eq!(owner(&path.join("tool")), OWNER);
     let same = shown(&machine, "v1", &path, &["--mode", "mount"]);
-    assert_eq!(same["outcome"], "already_mounted", "{same}");
+    assert_eq!(same["result"], "already_mounted", "{same}");
 
     let wrong = machine.restore("v1", &path).args(["--owner", "root"]);
     wrong
@@ -270,7 +295,7 @@ fn an_ordinary_users_copy_is_the_users_and_saves_nothing_of_that() {
          cachefs save --key v1 --path copy";
     let saved = as_owner(script, home.path()).env("HOME", home.path()).run();
     let saved = saved.success().json();
-    assert_eq!(saved["outcome"], "unchanged", "{saved}");
+    assert_eq!(saved["result"], "unchanged", "{saved}");
     for path in everything(&home.path().join("copy")) {
         assert_eq!(owner(&path), OWNER);
     }

@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use cachefs_tests::engines::{Buildah, Engine, HOST, HOST_VOLUMES, bubblewrap};
 use cachefs_tests::harness::{Cachefs, Output};
-use cachefs_tests::tools::{Project, Tool};
+use cachefs_tests::tools::{PLACE, Project, Tool};
 use serde_json::Value;
 
-/// Where containers have the cache.
-const CACHE: &str = "/tmp/cache";
 /// Where they have the project.
 pub(crate) const WORK: &str = "/tmp/work";
 /// How long a build may take on a machine that does other things too.
@@ -83,7 +81,7 @@ impl Job {
     fn volumes(&self, cache: &Path) -> Vec<(PathBuf, PathBuf, bool)> {
         let mut volumes = vec![
             (self.project.source(), WORK.into(), true),
-            (cache.to_owned(), CACHE.into(), true),
+            (cache.to_owned(), PLACE.into(), true),
         ];
         let hidden = self.project.hidden().into_iter();
         volumes.extend(hidden.map(|hidden| (self.empty.clone(), hidden.into(), false)));
@@ -114,7 +112,7 @@ impl Job {
         let mut arguments = self.arguments(cache);
         arguments.extend(["-w", WORK, "-e", "HOME=/tmp"].map(str::to_owned));
         arguments.extend(options.iter().map(|option| (*option).to_owned()));
-        let script = self.project.script(Path::new(CACHE));
+        let script = self.project.script(Path::new(PLACE));
         engine
             .shell(arguments, HOST, &script)
             .timeout(PATIENCE)
@@ -126,7 +124,7 @@ impl Job {
         self.project.clean().unwrap();
         let context = self.path("context");
         let script = context.join("build.sh");
-        fs::write(&script, self.project.script(Path::new(CACHE))).unwrap();
+        fs::write(&script, self.project.script(Path::new(PLACE))).unwrap();
         let file = context.join("Containerfile");
         let run =
             format!("FROM {HOST}\nCOPY build.sh /\nRUN cd {WORK} && HOME=/tmp sh /build.sh\n");
@@ -147,7 +145,7 @@ impl Job {
         for (host, inside) in extra {
             command = command.arg("--bind").arg(host).arg(inside);
         }
-        let script = self.project.script(Path::new(CACHE));
+        let script = self.project.script(Path::new(PLACE));
         let command = command.args(["--chdir", WORK, "--", "sh", "-c", &script]);
         Some(command.timeout(PATIENCE).run())
     }

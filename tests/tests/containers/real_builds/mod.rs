@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use cachefs_tests::engines::{Buildah, Docker, Engine, Podman};
+use cachefs_tests::engines::{Buildah, Docker, Podman};
 use cachefs_tests::harness::Output;
 use cachefs_tests::tools;
 
@@ -80,8 +80,9 @@ fn npm_in_docker_as_a_user_on_a_cache_of_roots() {
         return;
     };
     let source = job.project.source();
-    let given = Command::new("chown").args(["-R", "1000:1000"]).arg(&source);
-    assert!({ given }.status().unwrap().success());
+    let mut chown_all = Command::new("chown");
+    let given = chown_all.args(["-R", "1000:1000"]).arg(&source).status();
+    assert!(given.unwrap().success());
     let user = ["--user", "1000:1000"];
 
     let empty = job.path("nothing");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cachefs_tests::engines::{Engine, HOST, HOST_VOLUMES, Podman};
-use cachefs_tests::tools;
+use cachefs_tests::tools::{self, PLACE};
 
 use super::job::Job;
 
@@ -40,11 +40,10 @@ fn build(job: &Job, podman: &Podman<'_>, name: &str, cache: &Path) {
         "-v".to_owned(),
         volume(&project.join("project"), "/tmp/work"),
     ]);
-    arguments.extend(["-v".to_owned(), volume(cache, "/tmp/cache")]);
+    arguments.extend(["-v".to_owned(), volume(cache, PLACE)]);
     arguments.extend(["-w", "/tmp/work", "-e", "HOME=/tmp"].map(str::to_owned));
-    let script = job.project.script(Path::new("/tmp/cache"));
-    let script =
-        format!("{script} && echo {name} > /tmp/cache/by-{name} && echo {name} > /tmp/cache/by");
+    let script = job.project.script(Path::new(PLACE));
+    let script = format!("{script} && echo {name} > {PLACE}/by-{name} && echo {name} > {PLACE}/by");
     let output = podman.shell(arguments, HOST, &script).run();
     output.success();
     assert!(project.join("project/dist/version").exists());

@@ -1,0 +1,145 @@
+//! fio on a mount: what it writes is verified by fio itself, on the mount and, once saved, on the
+//! mount of a machine that knows nothing of it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::common::{Common, Output, Setup, step};
+use crate::measure::Unit;
+use crate::recorder::{Quantity, Recorder};
+use crate::report::{Report, Section};
+use crate::scale::trees::Shape;
+use crate::tools::cachefs::Mode;
+use crate::tools::child::{self, OnSignal};
+
+const WRITE: Quantity = Quantity::seconds("write, and verify in the same mount");
+const SAVE: Quantity = Quantity::seconds("save");
+const VERIFY: Quantity = Quantity::seconds("restore elsewhere, and verify there");
+const ORDER: [Quantity; 3] = [WRITE, SAVE, VERIFY];
+
+/// The file that the cache has before fio overwrites it in place: each run copies it up.
+const COPIED_UP: &str = "copied-up";
+
+/// The ways to write, each with a file of its own: name, and options of fio.
+const PATTERNS: [(&str, &[&str]); 3] = [
+    ("in-order", &["--rw=write", "--bs=128k"]),
+    ("anywhere", &["--rw=randwrite", "--bs=4k"]),
+    (
+        COPIED_UP,
+        &["--rw=randwrite", "--bsrange=1k-64k", "--blockalign=1k"],
+    ),
+];
+
+/// How much to write where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Megabytes of each of the three files
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    megabytes: u32,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it, and tells what came out on standard output; a byte that is not what was written is a
+/// failure.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let version = child::run(Command::new("fio").arg("--version"), OnSignal::End)
+        .context("fio does not run; it is a package of most distributions")?;
+    let setup = Setup::open(&options.common)?;
+    let machine = setup.machine(vec![version.stdout.trim().to_owned()])?;
+    let section = measure(&setup, options.megabytes)?;
+    options.output.write(&Report::new(machine, vec![section]))
+}
+
+fn measure(setup: &Setup, megabytes: u32) -> Result<Section> {
+    let mut recorder = Recorder::new(&ORDER);
+    for run in 0..setup.runs {
+        let place = setup.target.place(&format!("fio-{run}"))?;
+        let cachefs = place.cachefs(&setup.program);
+        let mut store = setup.store(&cachefs, "here")?;
+        step("make a cache")?;
+        let dir = setup.workspace.fresh("base")?;
+        let shape = Shape {
+            files: 1,
+            bytes: megabytes as usize * 1_000_000,
+            seed: 1,
+        };
+        shape.write_file(&dir.join(COPIED_UP), 0)?;
+        store.save("fio", &dir)?;
+        let mount = setup.workspace.fresh("mount")?;
+        store.restore("fio", &mount, Mode::Mount)?;
+        for (name, pattern) in PATTERNS {
+            step(&format!("write and verify: {name}"))?;
+            let wrote = fio(&mount, setup, name, pattern, megabytes, Task::Write)?;
+            recorder.time(WRITE, name, wrote);
+        }
+        step("save")?;
+        let saved = store.save("fio", &mount)?;
+        recorder.time(SAVE, "cachefs", saved.finished.wall);
+        store.close()?;
+
+        let mut elsewhere = setup.store(&cachefs, "elsewhere")?;
+        let mount = setup.workspace.fresh("mount")?;
+        elsewhere.restore("fio", &mount, Mode::Mount)?;
+        for (name, pattern) in PATTERNS {
+            step(&format!("verify elsewhere: {name}"))?;
+            let verified = fio(&mount, setup, name, pattern, megabytes, Task::Verify)?;
+            recorder.time(VERIFY, name, verified);
+        }
+        elsewhere.close()?;
+    }
+    let mut section = setup.section("fio, verifying");
+    let size = Unit::Bytes.show(f64::from(megabytes) * 1e6);
+    section.fact("files", format!("{} of {size}", PATTERNS.len()));
+    section.fact("errors", "0: the first would have ended this");
+    recorder.finish(&mut section);
+    Ok(section)
+}
+
+/// What fio is to do with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// Write it, then read and verify it.
+    Write,
+    /// Only verify what was written with the same options.
+    Verify,
+}
+
+fn fio(
+    mount: &Path,
+    setup: &Setup,
+    name: &str,
+    pattern: &[&str],
+    megabytes: u32,
+    task: Task,
+) -> Result<std::time::Duration> {
+    let mut file = std::ffi::OsString::from("--filename=");
+    file.push(PathBuf::from(mount).join(name));
+    let mut command = Command::new("fio");
+    command
+        .arg(format!("--name={name}"))
+        .arg(file)
+        .arg(format!("--size={megabytes}MB"))
+        .args(pattern)
+        // The kernel forgets what it has of the file before it is verified, as far as it may.
+        .args(["--verify=xxhash", "--verify_fatal=1", "--invalidate=1"])
+        .args(["--do_verify=1", "--verify_state_save=0", "--end_fsync=1"])
+        .args(["--randseed=7", "--kb_base=1000", "--output-format=terse"])
+        // It leaves files where it runs.
+        .current_dir(setup.workspace.path());
+    if task == Task::Verify {
+        command.arg("--verify_only");
+    }
+    let finished = child::run(&mut command, OnSignal::End);
+    let place = match task {
+        Task::Write => "where it was written",
+        Task::Verify => "where it was restored",
+    };
+    Ok(finished
+        .with_context(|| format!("{name} is wrong {place}"))?
+        .wall)
+}

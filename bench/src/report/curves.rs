@@ -1,0 +1,92 @@
+//! Curves: quantities over time, as inline SVG.
+
+use std::fmt::Write;
+
+use super::Curves;
+use super::html::escaped;
+
+/// Where the drawing is, in its own units: what is left of it names the scale.
+const LEFT: f64 = 90.0;
+const RIGHT: f64 = 780.0;
+const TOP: f64 = 10.0;
+const BOTTOM: f64 = 190.0;
+/// All of it: what is right of the curves names them.
+const WIDTH: f64 = 980.0;
+const HEIGHT: f64 = 215.0;
+/// Height of a line of text.
+const LINE: f64 = 17.0;
+/// Colours that there are; more curves begin anew.
+const COLOURS: usize = 4;
+
+/// A drawing on a scale that starts at zero.
+pub(super) fn drawing(curves: &Curves) -> String {
+    let end = curves.seconds.last().copied().unwrap_or(0.0).max(1.0);
+    let values = curves.curves.iter().flat_map(|curve| &curve.values);
+    let most = values.copied().fold(0.0, f64::max);
+    let scale = if most > 0.0 {
+        (BOTTOM - TOP) / most
+    } else {
+        0.0
+    };
+    let mut svg = format!(
+        r#"<svg role="img" viewBox="0 0 {WIDTH} {HEIGHT}" aria-label="{}">
+<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>
+<text x="{}" y="{}" text-anchor="end">{}</text>
+<text x="{}" y="{BOTTOM}" text-anchor="end">0</text>
+<text x="{RIGHT}" y="{}" text-anchor="end">{end:.0} s</text>
+"#,
+        escaped(&curves.title),
+        LEFT - 8.0,
+        TOP + 10.0,
+        escaped(&curves.unit.show(most)),
+        LEFT - 8.0,
+        BOTTOM + LINE,
+    );
+    for (number, curve) in curves.curves.iter().enumerate() {
+        let colour = number % COLOURS;
+        let mut path = String::new();
+        for (at, (second, value)) in curves.seconds.iter().zip(&curve.values).enumerate() {
+            let (x, y) = (LEFT + second / end * (RIGHT - LEFT), BOTTOM - value * scale);
+            // Writing to a string does not fail.
+            let _ = write!(path, "{}{x:.1} {y:.1}", if at == 0 { 'M' } else { 'L' });
+        }
+        let last = curve.values.last().copied().unwrap_or_default();
+        let _ = write!(
+            svg,
+            r#"<path class="curve c{colour}" d="{path}"/>
+<text class="c{colour}" x="{}" y="{}">{} {}</text>
+"#,
+            RIGHT + 12.0,
+            TOP + LINE * (number + 1) as f64,
+            escaped(&curve.label),
+            escaped(&curves.unit.show(last)),
+        );
+    }
+    svg + "</svg>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::report;
+
+    #[test]
+    fn curves_fill_the_drawing_and_say_how_they_end() {
+        let curves = report().sections.remove(0).curves.remove(0);
+        let svg = drawing(&curves);
+        // 2, 8 and 4 of at most 8, after 0, 30 and 60 s.
+        assert!(
+            svg.contains(r#"d="M90.0 145.0L435.0 10.0L780.0 100.0""#),
+            "{svg}"
+        );
+        assert!(svg.contains(">threads 4<") && svg.contains(">60 s<"));
+    }
+
+    #[test]
+    fn nothing_over_no_time_is_drawn_too() {
+        let mut curves = report().sections.remove(0).curves.remove(0);
+        curves.seconds.clear();
+        curves.curves[0].values.clear();
+        assert!(drawing(&curves).contains(r#"d="""#));
+    }
+}

@@ -1,0 +1,101 @@
+//! Mounts that come and go, are changed and saved.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+
+use anyhow::{Context, Result};
+
+use super::readers::Tally;
+use super::slots::{Contents, Expected, Shown, Slot, Slots, key};
+use super::{CHURNERS, is_over};
+use crate::tools::cachefs::Store;
+
+/// Bytes of what a change writes.
+const CHANGE: usize = 50_000;
+
+/// Treats one mount after the other, of every so many, until the time is over.
+pub(super) fn run(
+    slots: &Slots,
+    contents: &Contents,
+    store: &Store,
+    tally: &Tally,
+    own: usize,
+    stop: &AtomicBool,
+) {
+    let slots: Vec<_> = slots.0.iter().skip(own).step_by(CHURNERS).collect();
+    if slots.is_empty() {
+        return;
+    }
+    let mut random = fastrand::Rng::with_seed(own as u64);
+    for round in 0.. {
+        if is_over(stop) {
+            return;
+        }
+        let slot = slots[random.usize(..slots.len())];
+        let cache = random.usize(..);
+        let base = Arc::clone(contents.of(cache));
+        let name = format!("changed-{own}-{round}");
+        let done = show(slot, store, &key(cache), base, tally)
+            .and_then(|()| change_and_save(slot, store, &name, round, tally));
+        // One that ended with the time is no failure.
+        if let Err(error) = done.with_context(|| slot.path.display().to_string())
+            && !is_over(stop)
+        {
+            tally.failed(&error);
+        }
+    }
+}
+
+/// Mounts a key in place of what is there.
+fn show(
+    slot: &Slot,
+    store: &Store,
+    key: &str,
+    base: Arc<Vec<Expected>>,
+    tally: &Tally,
+) -> Result<()> {
+    // Waits until nobody reads there. What a panic left is replaced.
+    let mut shown = slot.shown.write().unwrap_or_else(PoisonError::into_inner);
+    remount(&slot.path, store, key, tally)?;
+    *shown = Shown {
+        base,
+        changed: Vec::new(),
+    };
+    Ok(())
+}
+
+fn remount(path: &Path, store: &Store, key: &str, tally: &Tally) -> Result<()> {
+    store.take_down(path)?;
+    store.restore_expected(key, path)?;
+    tally.remounts.fetch_add(1, Relaxed);
+    Ok(())
+}
+
+/// Changes a mount, saves it while it is read, and shows what was saved in its place.
+fn change_and_save(
+    slot: &Slot,
+    store: &Store,
+    name: &str,
+    round: u64,
+    tally: &Tally,
+) -> Result<()> {
+    {
+        let mut shown = slot.shown.write().unwrap_or_else(PoisonError::into_inner);
+        let over = shown.base[round as usize % shown.base.len()].path.clone();
+        for path in [PathBuf::from("added"), over] {
+            let content = format!("{name} {} ", path.display()).repeat(CHANGE / 20);
+            fs::write(slot.path.join(&path), &content)?;
+            shown.changed.push(Expected::new(path, content.as_bytes()));
+        }
+    }
+    store.save(name, &slot.path)?;
+    tally.saves.fetch_add(1, Relaxed);
+    let shown = slot.shown.write().unwrap_or_else(PoisonError::into_inner);
+    remount(&slot.path, store, name, tally)?;
+    drop(shown);
+    // The mount goes on, and the remote has no more keys in the end than in the beginning.
+    store.delete(name)
+}

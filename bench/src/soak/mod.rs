@@ -1,0 +1,158 @@
+//! Many mounts and readers on one daemon for a long time: does anything leak, or go wrong?
+//!
+//! Every byte that is read is compared with what was saved. Meanwhile mounts are taken down and
+//! made again, changed, saved and restored from what was saved. What the daemon holds is looked at
+//! all the while, and judged at the end.
+
+mod churn;
+mod figures;
+mod readers;
+mod slots;
+mod verdict;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::common::{Common, Output, Setup, step};
+use crate::interrupt;
+use crate::remote::RemoteOptions;
+use crate::report::{Report, Section};
+use figures::{Figures, Sampled};
+use readers::Tally;
+use slots::{Contents, Slots};
+use verdict::Verdict;
+
+/// Threads that take mounts down and make them again.
+const CHURNERS: usize = 2;
+/// Samples that a run gives, if it takes long enough.
+const SAMPLES: u32 = 240;
+/// They are at least this far apart.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// How many of what, for how long.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Mounts at a time
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
+    mounts: u16,
+    /// Threads that read
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    readers: u16,
+    /// How long they do
+    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    minutes: f64,
+    #[command(flatten)]
+    remote: RemoteOptions,
+    /// Where to work; needs 1 GB [default: the directory for temporary files]
+    #[arg(long, value_name = "DIR")]
+    work: Option<std::path::PathBuf>,
+    /// The program to measure [default: the one beside this program, or that in PATH]
+    #[arg(long, value_name = "FILE")]
+    cachefs: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it, tells what came out on standard output, and fails unless all was well.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    ensure!(
+        options.minutes.is_finite() && options.minutes > 0.0,
+        "--minutes is no time"
+    );
+    let setup = Setup::open(&Common {
+        remote: options.remote.clone(),
+        runs: 1,
+        work: options.work.clone(),
+        cachefs: options.cachefs.clone(),
+    })?;
+    let machine = setup.machine(Vec::new())?;
+    let (section, verdict) = measure(&setup, options)?;
+    options.output.write(&Report::new(machine, vec![section]))?;
+    ensure!(verdict.is_good(), "{verdict}");
+    Ok(())
+}
+
+fn measure(setup: &Setup, options: &Options) -> Result<(Section, Verdict)> {
+    let duration = Duration::from_secs_f64(options.minutes * 60.0);
+    step("make and save what is mounted")?;
+    let place = setup.target.place("soak")?;
+    let cachefs = place.cachefs(&setup.program);
+    let mut store = setup.store(&cachefs, "soak")?;
+    let contents = Contents::make(setup, &store)?;
+    step("mount")?;
+    let slots = Slots::mount(setup, &mut store, &contents, usize::from(options.mounts))?;
+    let daemon = store.daemon().context("no daemon is running")?;
+
+    step(&format!("read for {} minutes", options.minutes))?;
+    let tally = Tally::default();
+    let stop = AtomicBool::new(false);
+    let sampled = thread::scope(|scope| {
+        for number in 0..options.readers {
+            let (slots, tally, stop) = (&slots, &tally, &stop);
+            scope.spawn(move || readers::read(slots, tally, u64::from(number), stop));
+        }
+        for number in 0..CHURNERS {
+            let (slots, tally, stop, store) = (&slots, &tally, &stop, &store);
+            let contents = &contents;
+            scope.spawn(move || churn::run(slots, contents, store, tally, number, stop));
+        }
+        let sampled = watch(daemon, setup, &tally, duration);
+        stop.store(true, Relaxed);
+        sampled
+    });
+    let sampled = sampled?;
+    step("unmount")?;
+    slots.unmount(&store)?;
+    let left = Figures::of(daemon, setup.workspace.path())?;
+    let is_same = store.daemon() == Some(daemon);
+    let verdict = Verdict::of(&sampled, &left, &tally, is_same);
+    Ok((
+        section(setup, options, &sampled, &left, &tally, &verdict),
+        verdict,
+    ))
+}
+
+/// Looks at the daemon until the time is over.
+fn watch(daemon: u32, setup: &Setup, tally: &Tally, duration: Duration) -> Result<Sampled> {
+    let start = Instant::now();
+    let every = (duration / SAMPLES).max(SHORTEST);
+    let mut sampled = Sampled::default();
+    while start.elapsed() < duration {
+        interrupt::check()?;
+        let figures = Figures::of(daemon, setup.workspace.path())?;
+        sampled.add(start.elapsed(), figures, tally);
+        thread::sleep(every);
+    }
+    Ok(sampled)
+}
+
+fn section(
+    setup: &Setup,
+    options: &Options,
+    sampled: &Sampled,
+    left: &Figures,
+    tally: &Tally,
+    verdict: &Verdict,
+) -> Section {
+    let mut section = Section::new("soak");
+    section.fact("remote", setup.target.description());
+    section.fact("mounts", options.mounts.to_string());
+    section.fact("readers", options.readers.to_string());
+    section.fact("minutes", options.minutes.to_string());
+    section.fact("caches", Contents::describe());
+    section.fact("verdict", verdict.to_string());
+    tally.describe(&mut section);
+    section.curves = sampled.curves();
+    section.tables.push(verdict.table(left));
+    section.notes.extend(tally.complaints());
+    section
+}
+
+/// Whether the time is over, or somebody wants it to be.
+fn is_over(stop: &AtomicBool) -> bool {
+    stop.load(Relaxed) || interrupt::seen()
+}

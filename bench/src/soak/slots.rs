@@ -1,0 +1,148 @@
+//! What is mounted where, and what must be read there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::RwLock;
+
+use anyhow::{Context, Result};
+use cachefs_store::id::ChunkId;
+
+use crate::common::Setup;
+use crate::interrupt;
+use crate::scale::trees::Shape;
+use crate::tools::cachefs::Store;
+
+/// Caches that are mounted, each several times.
+const CACHES: u64 = 10;
+/// Files of the two sizes in each: number and bytes.
+const SMALL: (u64, usize) = (400, 8_000);
+const LARGE: (u64, usize) = (6, 2_000_000);
+
+/// A file, and what is in it.
+#[derive(Debug, Clone)]
+pub(super) struct Expected {
+    /// Where it is in the mount.
+    pub(super) path: PathBuf,
+    /// The hash of its content.
+    pub(super) hash: ChunkId,
+}
+
+impl Expected {
+    pub(super) fn new(path: PathBuf, content: &[u8]) -> Self {
+        Self {
+            path,
+            hash: ChunkId::of(content),
+        }
+    }
+}
+
+/// The caches that were saved.
+pub(super) struct Contents(Vec<Arc<Vec<Expected>>>);
+
+impl Contents {
+    /// Makes and saves them.
+    pub(super) fn make(setup: &Setup, store: &Store) -> Result<Self> {
+        let mut caches = Vec::new();
+        for number in 0..CACHES {
+            interrupt::check()?;
+            let dir = setup.workspace.fresh("contents")?;
+            let mut files = Vec::new();
+            for (name, (count, bytes)) in [("small", SMALL), ("large", LARGE)] {
+                let shape = Shape {
+                    files: count,
+                    bytes,
+                    seed: number + 1,
+                };
+                shape.write(&dir.join(name))?;
+                for file in 0..count {
+                    let path = Path::new(name).join(shape.path(file));
+                    let content = fs::read(dir.join(&path))?;
+                    files.push(Expected::new(path, &content));
+                }
+            }
+            store.save(&key(number as usize), &dir)?;
+            caches.push(Arc::new(files));
+        }
+        Ok(Self(caches))
+    }
+
+    /// What a cache holds.
+    pub(super) fn of(&self, cache: usize) -> &Arc<Vec<Expected>> {
+        &self.0[cache % self.0.len()]
+    }
+
+    pub(super) fn describe() -> String {
+        format!(
+            "{CACHES}, each with {} files of {} kB and {} of {} MB",
+            SMALL.0,
+            SMALL.1 / 1000,
+            LARGE.0,
+            LARGE.1 / 1_000_000
+        )
+    }
+}
+
+/// The key of a cache.
+pub(super) fn key(cache: usize) -> String {
+    format!("soak-{}", cache % CACHES as usize)
+}
+
+/// What a mount shows.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    /// What was saved first.
+    pub(super) base: Arc<Vec<Expected>>,
+    /// What is other than that: it comes first.
+    pub(super) changed: Vec<Expected>,
+}
+
+/// A mount point.
+pub(super) struct Slot {
+    pub(super) path: PathBuf,
+    /// Held for reading while a file is read, for writing while the mount goes or changes.
+    pub(super) shown: RwLock<Shown>,
+}
+
+/// All mount points.
+pub(super) struct Slots(pub(super) Vec<Slot>);
+
+impl Slots {
+    /// Mounts the caches in turns.
+    pub(super) fn mount(
+        setup: &Setup,
+        store: &mut Store,
+        contents: &Contents,
+        count: usize,
+    ) -> Result<Self> {
+        let root = setup.workspace.fresh("mounts")?;
+        let paths: Vec<_> = (0..count)
+            .map(|number| root.join(number.to_string()))
+            .collect();
+        store.expect_mounts(&paths);
+        let mut slots = Vec::new();
+        for (number, path) in paths.into_iter().enumerate() {
+            interrupt::check()?;
+            fs::create_dir(&path)?;
+            store
+                .restore_expected(&key(number), &path)
+                .with_context(|| format!("mount {number}"))?;
+            let shown = Shown {
+                base: Arc::clone(contents.of(number)),
+                changed: Vec::new(),
+            };
+            slots.push(Slot {
+                path,
+                shown: RwLock::new(shown),
+            });
+        }
+        Ok(Self(slots))
+    }
+
+    /// Takes all of them down.
+    pub(super) fn unmount(&self, store: &Store) -> Result<()> {
+        self.0
+            .iter()
+            .try_for_each(|slot| store.take_down(&slot.path))
+    }
+}

@@ -1,0 +1,192 @@
+//! Whether a daemon got through the load unharmed.
+
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::figures::{Figures, Sampled};
+use super::readers::Tally;
+use crate::measure::{Samples, Unit};
+use crate::report::Table;
+
+/// This part of the time is for warming up: caches with a limit fill, pools of threads grow.
+const WARM_UP: f64 = 0.2;
+/// Growth after that which is put down to chance.
+const MEMORY: f64 = 16e6;
+const DESCRIPTORS: f64 = 12.0;
+const THREADS: f64 = 12.0;
+/// Memory may grow by so much of itself, too, if that is more.
+const SHARE: f64 = 0.1;
+
+/// A figure early and late.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Growth {
+    early: f64,
+    late: f64,
+    bound: f64,
+}
+
+impl Growth {
+    /// Compares the medians of the first and the last third of what follows the warm-up.
+    fn of(sampled: &Sampled, value: fn(&Figures) -> f64, bound: f64, share: f64) -> Self {
+        let end = sampled.seconds.last().copied().unwrap_or(0.0);
+        let warm = sampled.seconds.iter().zip(&sampled.figures);
+        let values: Vec<_> = warm
+            .filter(|(time, _)| **time >= end * WARM_UP)
+            .map(|(_, figures)| value(figures))
+            .collect();
+        let third = values.len().div_ceil(3);
+        let median = |values: &[f64]| {
+            let samples: Samples = values.iter().copied().collect();
+            samples.summary().map_or(0.0, |summary| summary.median)
+        };
+        let early = median(&values[..third]);
+        Self {
+            early,
+            late: median(&values[values.len() - third..]),
+            bound: bound.max(early * share),
+        }
+    }
+
+    fn is_good(self) -> bool {
+        self.late - self.early <= self.bound
+    }
+}
+
+/// What is to be said in the end.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    memory: Growth,
+    descriptors: Growth,
+    threads: Growth,
+    errors: u64,
+    /// Mounts that were left although all were taken down.
+    left: f64,
+    /// Whether it is still the daemon of the beginning.
+    is_same: bool,
+}
+
+impl Verdict {
+    /// Judges.
+    pub(super) fn of(sampled: &Sampled, left: &Figures, tally: &Tally, is_same: bool) -> Self {
+        Self {
+            memory: Growth::of(sampled, |figures| figures.memory, MEMORY, SHARE),
+            descriptors: Growth::of(sampled, |figures| figures.descriptors, DESCRIPTORS, 0.0),
+            threads: Growth::of(sampled, |figures| figures.threads, THREADS, 0.0),
+            errors: tally.errors.load(Relaxed),
+            left: left.mounts,
+            is_same,
+        }
+    }
+
+    /// Whether all was well.
+    pub(super) fn is_good(&self) -> bool {
+        let growths = [self.memory, self.descriptors, self.threads];
+        self.errors == 0
+            && self.left == 0.0
+            && self.is_same
+            && growths.into_iter().all(Growth::is_good)
+    }
+
+    /// The figures behind it.
+    pub(super) fn table(&self, left: &Figures) -> Table {
+        let columns = [
+            ("memory", Unit::Bytes),
+            ("descriptors", Unit::Count),
+            ("threads", Unit::Count),
+        ];
+        let growths = [self.memory, self.descriptors, self.threads];
+        let line = |value: fn(&Growth) -> f64| growths.iter().map(value).map(Some).collect();
+        let mut table = Table::new("growth, medians of thirds after the warm-up", &columns);
+        let lines: [(&str, Vec<_>); 3] = [
+            ("first third", line(|growth| growth.early)),
+            ("last third", line(|growth| growth.late)),
+            ("may grow by", line(|growth| growth.bound)),
+        ];
+        for (label, cells) in lines {
+            table.line(label, cells);
+        }
+        let after = [left.memory, left.descriptors, left.threads];
+        table.line("when all is unmounted", after.map(Some));
+        table
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_good() {
+            return write!(f, "good: no errors, no growth beyond the bounds");
+        }
+        write!(f, "bad: {} errors", self.errors)?;
+        if !self.is_same {
+            write!(f, ", another daemon than in the beginning")?;
+        }
+        if self.left > 0.0 {
+            write!(f, ", {} mounts are left", self.left)?;
+        }
+        for (name, growth, unit) in [
+            ("memory", self.memory, Unit::Bytes),
+            ("descriptors", self.descriptors, Unit::Count),
+            ("threads", self.threads, Unit::Count),
+        ] {
+            if !growth.is_good() {
+                let (early, late) = (unit.show(growth.early), unit.show(growth.late));
+                write!(f, ", {name} grew from {early} to {late}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampled(memory: impl Fn(f64) -> f64) -> Sampled {
+        let mut sampled = Sampled::default();
+        for second in 0..100 {
+            sampled.seconds.push(f64::from(second));
+            sampled.figures.push(Figures {
+                memory: memory(f64::from(second)),
+                descriptors: 100.0,
+                threads: 20.0,
+                mounts: 150.0,
+            });
+        }
+        sampled
+    }
+
+    const NOTHING: Figures = Figures {
+        memory: 0.0,
+        descriptors: 0.0,
+        threads: 0.0,
+        mounts: 0.0,
+    };
+
+    #[test]
+    fn what_grows_after_the_warm_up_is_a_leak() {
+        let tally = Tally::default();
+        let judged = |sampled: &Sampled| Verdict::of(sampled, &NOTHING, &tally, true);
+        assert!(judged(&sampled(|_| 1e8)).is_good());
+        // Filling a cache in the beginning is none.
+        assert!(judged(&sampled(|second| 1e8 * (second / 20.0).min(1.0))).is_good());
+        let leak = judged(&sampled(|second| 1e8 + 1e6 * second));
+        assert!(!leak.is_good());
+        assert!(leak.to_string().contains("memory grew from"), "{leak}");
+        assert!(judged(&Sampled::default()).is_good());
+    }
+
+    #[test]
+    fn an_error_a_mount_that_is_left_and_a_new_daemon_are_bad() {
+        let tally = Tally::default();
+        let left = Figures {
+            mounts: 1.0,
+            ..NOTHING
+        };
+        let steady = sampled(|_| 1e8);
+        assert!(!Verdict::of(&steady, &left, &tally, true).is_good());
+        assert!(!Verdict::of(&steady, &NOTHING, &tally, false).is_good());
+        tally.failed(&anyhow::anyhow!("other bytes"));
+        let verdict = Verdict::of(&steady, &NOTHING, &tally, true);
+        assert!(!verdict.is_good() && verdict.to_string().contains("1 errors"));
+    }
+}

@@ -11,9 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remote::RemoteArgs;
 
 use crate::commands::{
-    attach, auto, cdi, check, completions, config, daemon, delete, detach, detect, diff, doctor,
-    exec, explain, export, gc, import, inspect, key, list, lookup, man, oci_hook, promote, restore,
-    save, scopes, stats, umount, volume_plugin,
+    attach, auto, cdi, check, completions, config, csi, daemon, delete, detach, detect, diff,
+    doctor, exec, explain, export, gc, import, inspect, key, list, lookup, man, oci_hook, promote,
+    restore, save, scopes, stats, umount, volume_plugin,
 };
 use crate::log::LogFormat;
 use crate::outputs::{OutputArgs, Outputs};
@@ -173,6 +173,8 @@ pub(crate) enum Command {
     OciHook(oci_hook::OciHookArgs),
     /// Print the caches of cachefs.toml as devices of containers
     Cdi(cdi::CdiArgs),
+    /// Serve Kubernetes: caches as volumes of pods
+    Csi(csi::CsiArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one for every command

@@ -5,6 +5,7 @@ mod caches;
 mod ci;
 mod commands;
 mod config;
+mod csi;
 mod detect;
 mod exec;
 mod exit;

@@ -131,9 +131,28 @@ impl Records {
         &self.root
     }
 
-    /// The mount namespace whose paths these are.
-    pub(super) fn namespace(&self) -> u64 {
+    /// The mount namespace whose records these are: its inode number.
+    pub fn namespace(&self) -> u64 {
         self.namespace
+    }
+
+    /// Takes over what another mount namespace restored at a path, for a process that sees the same
+    /// mount: a service whose container was replaced, and whose mounts go on in the host's namespace.
+    ///
+    /// Returns whether there was anything. The changes go along, as they are in the record's folder;
+    /// what is known here of the path already stays.
+    pub fn adopt(&self, path: &Path, namespace: u64) -> Result<bool> {
+        let theirs = Self {
+            root: self.root.clone(),
+            namespace,
+        }
+        .folder(path);
+        let ours = self.folder(path);
+        if theirs == ours || ours.exists() || !theirs.exists() {
+            return Ok(false);
+        }
+        fs::rename(&theirs, &ours).map_err(Error::io("take over", theirs))?;
+        Ok(true)
     }
 
     /// The folder that belongs to a path.

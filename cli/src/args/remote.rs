@@ -58,6 +58,31 @@ pub(crate) struct RemoteArgs {
 }
 
 impl RemoteArgs {
+    /// The options that are set, as the variables that say the same to another run of this program.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let text = [
+            ("CACHEFS_REMOTE", &self.remote),
+            ("CACHEFS_ENDPOINT", &self.endpoint),
+            ("CACHEFS_REGION", &self.region),
+            ("CACHEFS_ROLE_ARN", &self.role_arn),
+            ("CACHEFS_EXTERNAL_ID", &self.external_id),
+            ("CACHEFS_ROLE_SESSION_NAME", &self.role_session_name),
+            ("CACHEFS_SSE", &self.sse),
+            ("CACHEFS_ACL", &self.acl),
+            ("CACHEFS_STORAGE_CLASS", &self.storage_class),
+            ("CACHEFS_ACCOUNT", &self.account),
+        ];
+        let given = |(name, value): (_, &Option<String>)| Some((name, value.clone()?));
+        let mut variables: Vec<_> = text.into_iter().filter_map(given).collect();
+        if let Some(path_style) = self.path_style {
+            variables.push(("CACHEFS_PATH_STYLE", path_style.to_string()));
+        }
+        if self.anonymous {
+            variables.push(("CACHEFS_ANONYMOUS", true.to_string()));
+        }
+        variables
+    }
+
     /// How the remote at `url` is reached, with credentials from `env`.
     pub(crate) fn spec(&self, url: String, env: Environment) -> RemoteSpec {
         RemoteSpec {

@@ -6,6 +6,7 @@ pub(crate) mod cdi;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod csi;
 pub(crate) mod daemon;
 pub(crate) mod delete;
 pub(crate) mod detach;
@@ -79,6 +80,7 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Detect(args) => detect::run(&global, &args),
         Command::Config(args) => config::run(&global, &args, config),
         Command::Doctor(args) => doctor::run(&global, &args),
+        Command::Csi(args) => csi::run(&global, &args),
         Command::Daemon(args) => daemon::run(&global, &args),
         Command::VolumePlugin(args) => volume_plugin::run(&global, &args, config),
         Command::OciHook(args) => oci_hook::run(&global, &args, config),

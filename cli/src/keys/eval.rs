@@ -38,6 +38,18 @@ pub(super) fn evaluate(
     })
 }
 
+/// Whether evaluating a piece reads files.
+pub(super) fn reads_files(piece: &Piece) -> bool {
+    let Piece::Expression {
+        expression: Expression::Call { name, .. },
+        ..
+    } = piece
+    else {
+        return false;
+    };
+    matches!(name.as_str(), "checksum" | "hashFiles")
+}
+
 /// A part without the name it has in the template.
 struct Evaluated {
     kind: PartKind,

@@ -120,6 +120,16 @@ pub(crate) struct FileInput {
     pub(crate) bytes: u64,
 }
 
+/// Whether expanding `template` would read files.
+///
+/// # Errors
+///
+/// A [`KeyError`] when the template does not parse.
+pub(crate) fn reads_files(template: &str) -> Result<bool, KeyError> {
+    let pieces = parse::parse(template).map_err(|fault| fault.in_template(template))?;
+    Ok(pieces.iter().any(eval::reads_files))
+}
+
 /// Expands `template` into a key.
 ///
 /// # Errors

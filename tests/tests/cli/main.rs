@@ -7,6 +7,8 @@ mod clouds;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod csi;
+#[cfg(test)]
 mod detect;
 #[cfg(test)]
 mod exec;

@@ -1,0 +1,160 @@
+//! What a pod may say about its volume, and the options that it becomes.
+//!
+//! An attribute has the name of an option of `restore` or `save`, in the spelling of Kubernetes. The
+//! options' own parser decides which values are right, when the volume is published: what is wrong
+//! about a save must not show when the job is over.
+
+use std::collections::BTreeMap;
+
+use super::spec::Phase;
+
+/// One attribute.
+#[derive(Debug)]
+pub(crate) struct Attribute {
+    /// What pods call it.
+    pub(crate) name: &'static str,
+    /// What the command line calls it.
+    pub(super) flag: &'static str,
+    /// Which commands take it.
+    pub(super) of: Of,
+    /// What a value is.
+    pub(super) takes: Takes,
+}
+
+/// Which commands take an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Both,
+    /// Both, and it says where the caches are.
+    Remote,
+    Restore,
+    Save,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Itself.
+    Text,
+    /// Several, on lines of their own or with commas between them.
+    List,
+    /// `true` or `false`.
+    Switch,
+}
+
+const fn attribute(name: &'static str, flag: &'static str, of: Of, takes: Takes) -> Attribute {
+    Attribute {
+        name,
+        flag,
+        of,
+        takes,
+    }
+}
+
+/// The attribute that every volume has.
+pub(super) const KEY: &str = "key";
+/// Its prefixes, templates like it.
+pub(super) const RESTORE_KEYS: &str = "restoreKeys";
+/// Whose key it is.
+pub(super) const SCOPE: &str = "scope";
+/// Where else to look.
+pub(super) const FALLBACK_SCOPES: &str = "fallbackScopes";
+/// A remote other than the node's.
+pub(super) const REMOTE: &str = "remote";
+
+/// All attributes.
+pub(crate) const ATTRIBUTES: &[Attribute] = &[
+    attribute(KEY, "--key", Of::Both, Takes::Text),
+    attribute(RESTORE_KEYS, "--restore-key", Of::Restore, Takes::List),
+    attribute(SCOPE, "--scope", Of::Both, Takes::Text),
+    attribute(
+        FALLBACK_SCOPES,
+        "--fallback-scope",
+        Of::Restore,
+        Takes::List,
+    ),
+    attribute(REMOTE, "--remote", Of::Remote, Takes::Text),
+    attribute("endpoint", "--endpoint", Of::Remote, Takes::Text),
+    attribute("region", "--region", Of::Remote, Takes::Text),
+    attribute("pathStyle", "--path-style", Of::Remote, Takes::Switch),
+    attribute("anonymous", "--anonymous", Of::Remote, Takes::Switch),
+    attribute("account", "--account", Of::Remote, Takes::Text),
+    attribute("policy", "--policy", Of::Both, Takes::Text),
+    attribute("readOnly", "--read-only", Of::Both, Takes::Switch),
+    attribute("timeout", "--timeout", Of::Both, Takes::Text),
+    attribute("mode", "--mode", Of::Restore, Takes::Text),
+    attribute("owner", "--owner", Of::Restore, Takes::Text),
+    attribute("lower", "--lower", Of::Restore, Takes::Text),
+    attribute("prefetch", "--prefetch", Of::Restore, Takes::Text),
+    attribute("noTrace", "--no-trace", Of::Restore, Takes::Switch),
+    attribute("strictKey", "--strict-key", Of::Restore, Takes::Switch),
+    attribute(
+        "failOnCacheMiss",
+        "--fail-on-cache-miss",
+        Of::Restore,
+        Takes::Switch,
+    ),
+    attribute(
+        "strictErrors",
+        "--strict-errors",
+        Of::Restore,
+        Takes::Switch,
+    ),
+    attribute(
+        "restoreTimeout",
+        "--restore-timeout",
+        Of::Restore,
+        Takes::Text,
+    ),
+    attribute("saveIf", "--save-if", Of::Save, Takes::Text),
+    attribute("override", "--override", Of::Save, Takes::Switch),
+    attribute("ttl", "--ttl", Of::Save, Takes::Text),
+    attribute("saveTimeout", "--save-timeout", Of::Save, Takes::Text),
+    attribute("secrets", "--secrets", Of::Save, Takes::Text),
+    attribute("secretsAllow", "--secrets-allow", Of::Save, Takes::List),
+];
+
+/// The attribute of a name.
+pub(super) fn find(name: &str) -> Option<&'static Attribute> {
+    ATTRIBUTES.iter().find(|known| known.name == name)
+}
+
+/// The names of all attributes, for a message.
+pub(super) fn names() -> String {
+    let names: Vec<_> = ATTRIBUTES.iter().map(|known| known.name).collect();
+    names.join(", ")
+}
+
+/// The items of a list.
+pub(super) fn items(value: &str) -> impl Iterator<Item = &str> {
+    let items = value.split(['\n', ',']).map(str::trim);
+    items.filter(|item| !item.is_empty())
+}
+
+/// The value of a switch.
+pub(super) fn switch(value: &str) -> Option<bool> {
+    match value {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// The options that attributes come to in one of the commands. A value is never an argument of its
+/// own, so none can be taken for another option.
+pub(super) fn options(attributes: &BTreeMap<String, String>, phase: Phase) -> Vec<String> {
+    let mut options = Vec::new();
+    for known in ATTRIBUTES {
+        let Some(value) = attributes.get(known.name).filter(|_| phase.takes(known.of)) else {
+            continue;
+        };
+        let flag = known.flag;
+        match known.takes {
+            Takes::Text => options.push(format!("{flag}={value}")),
+            Takes::List => options.extend(items(value).map(|item| format!("{flag}={item}"))),
+            Takes::Switch if switch(value) == Some(true) => options.push(flag.to_owned()),
+            Takes::Switch => {}
+        }
+    }
+    options
+}

@@ -1,0 +1,246 @@
+//! Whose credentials a volume is restored and saved with.
+//!
+//! A pod that names its own remote, or brings secrets, gets nothing of the node's: neither variables
+//! nor files, nor what the machine's metadata service would give. Secrets are variables of the one
+//! process that restores or saves, and apart from that are in memory only.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use tonic::Status;
+
+use super::spec::Spec;
+
+/// What a secret may be called: variables that are credentials themselves, and some that go with
+/// them. None names a file or a program, which would be one of the node.
+const SECRETS: [&str; 15] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "GOOGLE_OAUTH_ACCESS_TOKEN",
+    "AZURE_STORAGE_ACCOUNT",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+];
+/// Those that make a secret one to sign in with, rather than an addition to the node's.
+const DECISIVE: [&str; 8] = [
+    "AWS_SECRET_ACCESS_KEY",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "GOOGLE_OAUTH_ACCESS_TOKEN",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_CLIENT_SECRET",
+];
+/// What names of the node's own variables for remotes begin with.
+const OF_THE_NODE: [&str; 9] = [
+    "AWS_",
+    "AZURE_",
+    "CLOUDSDK_",
+    "GOOGLE_",
+    "HOME",
+    "IDENTITY_",
+    "GCE_METADATA_HOST",
+    "STORAGE_EMULATOR_HOST",
+    "SSL_CERT_",
+];
+/// The node's settings that go with its credentials and with no others.
+const HOW_THE_NODE_SIGNS_IN: [&str; 4] = [
+    "CACHEFS_ANONYMOUS",
+    "CACHEFS_EXTERNAL_ID",
+    "CACHEFS_ROLE_ARN",
+    "CACHEFS_ROLE_SESSION_NAME",
+];
+/// Variables that matter to any run of this program, whoever it is for.
+const GENERAL: [&str; 8] = [
+    "PATH",
+    "TZ",
+    "NO_COLOR",
+    "CACHEFS_LOG",
+    "RUST_BACKTRACE",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+];
+/// Shorter values are not looked for in messages: they would be found everywhere.
+const MASKED: usize = 8;
+
+/// The secrets of one pod. Shows their names only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Secrets(BTreeMap<String, String>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Secrets {
+    /// Takes those that came with a request.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for names that are not known, and when there is nothing to sign in with.
+    pub(super) fn read(secrets: BTreeMap<String, String>) -> Result<Self, Status> {
+        if let Some(unknown) = secrets
+            .keys()
+            .find(|name| !SECRETS.contains(&name.as_str()))
+        {
+            return Err(Status::invalid_argument(format!(
+                "unknown secret `{unknown}`; there are: {}",
+                SECRETS.join(", ")
+            )));
+        }
+        let is_decisive = |name: &String| DECISIVE.contains(&name.as_str());
+        if !secrets.is_empty() && !secrets.keys().any(is_decisive) {
+            return Err(Status::invalid_argument(format!(
+                "the secret has no credentials in it; it needs one of: {}",
+                DECISIVE.join(", ")
+            )));
+        }
+        Ok(Self(secrets))
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A text without any of the values.
+    pub(super) fn mask(&self, text: &str) -> String {
+        let values = self.0.values().filter(|value| value.len() >= MASKED);
+        values.fold(text.to_owned(), |text, value| text.replace(value, "***"))
+    }
+}
+
+/// The environment of a run for a volume. `node` are the node's own settings of its remote, and
+/// `nowhere` is an empty directory.
+pub(super) fn environment(
+    spec: &Spec,
+    secrets: &Secrets,
+    node: &[(&'static str, String)],
+    nowhere: &Path,
+) -> Vec<(String, String)> {
+    let is_own = |name: &str| OF_THE_NODE.iter().any(|start| name.starts_with(start));
+    let from_node = !spec.names_remote() && secrets.is_empty();
+    let mut variables: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| GENERAL.contains(&name.as_str()) || from_node && is_own(name))
+        .collect();
+    let mut set = |name: &str, value: &str| variables.push((name.to_owned(), value.to_owned()));
+    if !spec.names_remote() {
+        for (name, value) in node {
+            if from_node || !HOW_THE_NODE_SIGNS_IN.contains(name) {
+                set(name, value);
+            }
+        }
+    } else if secrets.is_empty() {
+        set("CACHEFS_ANONYMOUS", "true");
+    }
+    if !from_node {
+        set("HOME", &nowhere.to_string_lossy());
+        set("AWS_EC2_METADATA_DISABLED", "true");
+    }
+    for (name, value) in &secrets.0 {
+        set(name, value);
+    }
+    if let Some(pod) = &spec.pod {
+        set("CACHEFS_JOB", pod);
+    }
+    variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::csi::spec::Rules;
+
+    fn spec(more: &[(&str, &str)]) -> Spec {
+        let mut context = BTreeMap::from([
+            ("csi.storage.k8s.io/ephemeral".to_owned(), "true".to_owned()),
+            ("key".to_owned(), "k".to_owned()),
+        ]);
+        context.extend(more.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())));
+        let rules = Rules {
+            scope: "default".to_owned(),
+            namespaced: false,
+        };
+        Spec::read(&context, false, &rules).unwrap()
+    }
+
+    fn secrets(pairs: &[(&str, &str)]) -> Result<Secrets, Status> {
+        let pairs = pairs
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
+        Secrets::read(pairs.collect())
+    }
+
+    fn value(variables: &[(String, String)], name: &str) -> Option<String> {
+        let found = variables.iter().rfind(|(known, _)| known == name);
+        found.map(|(_, value)| value.clone())
+    }
+
+    #[test]
+    fn a_pod_with_a_remote_of_its_own_gets_nothing_of_the_nodes() {
+        let node = [
+            ("CACHEFS_REMOTE", "s3://node".to_owned()),
+            ("CACHEFS_SSE", "AES256".to_owned()),
+        ];
+        let nowhere = Path::new("/nowhere");
+        let none = Secrets::default();
+        let own = environment(&spec(&[]), &none, &node, nowhere);
+        assert_eq!(value(&own, "CACHEFS_REMOTE").unwrap(), "s3://node");
+        assert_eq!(value(&own, "HOME"), std::env::var("HOME").ok());
+        let theirs = environment(&spec(&[("remote", "s3://pod")]), &none, &node, nowhere);
+        assert_eq!(value(&theirs, "CACHEFS_REMOTE"), None);
+        assert_eq!(value(&theirs, "CACHEFS_SSE"), None);
+        assert_eq!(value(&theirs, "HOME").unwrap(), "/nowhere");
+        assert_eq!(value(&theirs, "CACHEFS_ANONYMOUS").unwrap(), "true");
+    }
+
+    #[test]
+    fn secrets_take_the_place_of_the_nodes_credentials() {
+        let node = [
+            ("CACHEFS_REMOTE", "s3://node".to_owned()),
+            ("CACHEFS_ROLE_ARN", "arn".to_owned()),
+        ];
+        let secrets = secrets(&[
+            ("AWS_ACCESS_KEY_ID", "a"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter22"),
+        ]);
+        let secrets = secrets.unwrap();
+        let variables = environment(&spec(&[]), &secrets, &node, Path::new("/nowhere"));
+        assert_eq!(value(&variables, "CACHEFS_REMOTE").unwrap(), "s3://node");
+        assert_eq!(
+            value(&variables, "AWS_SECRET_ACCESS_KEY").unwrap(),
+            "hunter22"
+        );
+        assert_eq!(value(&variables, "CACHEFS_ROLE_ARN"), None);
+        assert_eq!(value(&variables, "HOME").unwrap(), "/nowhere");
+        assert_eq!(secrets.mask("key hunter22 is bad"), "key *** is bad");
+        assert!(!format!("{secrets:?}").contains("hunter22"));
+    }
+
+    #[test]
+    fn a_secret_names_no_files_and_has_credentials() {
+        let refused = secrets(&[("AWS_CONFIG_FILE", "/etc/x")]).unwrap_err();
+        assert!(
+            refused
+                .message()
+                .starts_with("unknown secret `AWS_CONFIG_FILE`")
+        );
+        let refused = secrets(&[("AWS_REGION", "eu-central-1")]).unwrap_err();
+        assert!(refused.message().contains("no credentials"), "{refused}");
+        assert!(secrets(&[]).unwrap().is_empty());
+    }
+}

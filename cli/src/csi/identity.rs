@@ -1,0 +1,30 @@
+//! Who this driver is.
+
+use tonic::Status;
+
+use super::volumes::Volumes;
+use super::wire::{BoolValue, GetPluginInfoResponse, ProbeResponse};
+
+/// The name that `CSIDriver`, pods and kubelet know this driver by.
+pub(crate) const DRIVER: &str = "csi.cachefs.io";
+
+/// Name and version.
+pub(super) fn info() -> GetPluginInfoResponse {
+    GetPluginInfoResponse {
+        name: DRIVER.to_owned(),
+        vendor_version: cachefs::VERSION.to_owned(),
+    }
+}
+
+/// Whether calls can be answered: the node's state can be read.
+///
+/// The remote is not asked. A restart, which is what kubelet does about a probe that fails, would not
+/// bring it back.
+pub(super) fn probe(volumes: &Volumes) -> Result<ProbeResponse, Status> {
+    match volumes.all() {
+        Ok(_) => Ok(ProbeResponse {
+            ready: Some(BoolValue { value: true }),
+        }),
+        Err(error) => Err(Status::failed_precondition(format!("{error:#}"))),
+    }
+}

@@ -1,0 +1,120 @@
+//! Caches as volumes of pods: the node service of a CSI driver.
+//!
+//! Kubelet calls it over a Unix socket ([`server`], [`wire`]). A volume is an inline volume of one
+//! pod: it begins with a restore ([`publish`]) and ends with a save ([`unpublish`]), and what pods may
+//! say about either is in [`attributes`]. Both are runs of this program in the namespace of the service,
+//! from where mounts come to the host and to the pod ([`run`]). What is known of a volume is on disk
+//! ([`state`]), so the service may be replaced while pods run; secrets are not ([`credentials`]).
+
+mod attributes;
+mod codec;
+mod credentials;
+mod endpoint;
+mod identity;
+mod message;
+mod node;
+mod place;
+mod publish;
+mod run;
+mod server;
+mod spec;
+mod state;
+mod stats;
+mod unpublish;
+mod volumes;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::sync::watch;
+
+pub(crate) use endpoint::Endpoint;
+
+use crate::args::Global;
+use crate::{output, setup};
+use node::Node;
+use server::SocketFile;
+use volumes::{Settings, Volumes};
+
+/// How long work that no call waits for may take when the service ends, before it is interrupted.
+const LEFTOVERS: Duration = Duration::from_secs(1);
+
+/// How the service is run.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// Where kubelet calls.
+    pub(crate) endpoint: Endpoint,
+    /// What Kubernetes calls this node.
+    pub(crate) node_id: String,
+    /// Whether scopes belong to the namespace of the pod.
+    pub(crate) namespaced: bool,
+    /// How long a restore may take where the pod does not say.
+    pub(crate) restore_timeout: Duration,
+    /// How long a save may take where the pod does not say.
+    pub(crate) save_timeout: Duration,
+    /// How long a call may wait for its answer.
+    pub(crate) answer_within: Duration,
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// When it cannot listen, or the store cannot be opened.
+pub(crate) fn serve(global: &Global, service: &Service) -> anyhow::Result<()> {
+    let volumes = Volumes::open(Settings {
+        store: setup::store(global)?,
+        node: node_variables(global),
+        rules: spec::Rules {
+            scope: match &global.scope {
+                Some(name) => setup::scope_named(name)?.to_string(),
+                None => "default".to_owned(),
+            },
+            namespaced: service.namespaced,
+        },
+        restore_timeout: service.restore_timeout,
+        save_timeout: service.save_timeout,
+        answer_within: service.answer_within,
+    })?;
+    let node = Arc::new(Node::new(&service.node_id, volumes)?);
+    let (stop, stopping) = watch::channel(false);
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the network runtime")?;
+    let listener = {
+        let _runtime = runtime.enter();
+        server::bind(service.endpoint.path())?
+    };
+    let socket = SocketFile(service.endpoint.path().to_owned());
+    let wait = move || {
+        if signals.forever().next().is_some() {
+            stop.send_replace(true);
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait)?;
+    output::say(&format!(
+        "{} {} serves node {} at {}",
+        identity::DRIVER,
+        cachefs::VERSION,
+        service.node_id,
+        output::path(service.endpoint.path())
+    ));
+    runtime.block_on(server::serve(listener, node, stopping));
+    drop(socket);
+    runtime.shutdown_timeout(LEFTOVERS);
+    Ok(())
+}
+
+/// The node's remote and what goes with it, for runs of this program.
+fn node_variables(global: &Global) -> Vec<(&'static str, String)> {
+    let mut variables = global.remote.variables();
+    if let Some(timeout) = global.timeout {
+        variables.push(("CACHEFS_TIMEOUT", format!("{}ms", timeout.as_millis())));
+    }
+    variables
+}

@@ -1,0 +1,185 @@
+//! The calls of kubelet, with everything in them checked.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use tonic::Status;
+
+use super::credentials::Secrets;
+use super::publish::{Publish, canonical, publish};
+use super::spec::Spec;
+use super::unpublish::unpublish;
+use super::volumes::{Action, Volumes};
+use super::wire::{self, mode, rpc};
+use super::{stats, volumes};
+
+/// The longest name of a node or a volume, in bytes, by the interface's rules.
+const MAX_NAME: usize = 256;
+/// Characters that mean something in paths of caches.
+const SPECIAL: [char; 9] = ['*', '?', '[', ']', '{', '}', '!', '\n', '\0'];
+
+/// The service.
+pub(super) struct Node {
+    id: String,
+    volumes: Arc<Volumes>,
+}
+
+impl Node {
+    /// The service of a node of this name.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for a name that kubelet would not take.
+    pub(super) fn new(id: &str, volumes: Volumes) -> Result<Self, cachefs::Error> {
+        if id.is_empty() || id.len() > MAX_NAME || id.chars().any(char::is_control) {
+            return Err(cachefs::Error::usage(
+                "the name of the node has to have 1 to 256 characters",
+                "pass the name that Kubernetes has for it, such as --node-id=\"$NODE_NAME\"",
+            ));
+        }
+        Ok(Self {
+            id: id.to_owned(),
+            volumes: Arc::new(volumes),
+        })
+    }
+
+    /// All volumes.
+    pub(super) fn volumes(&self) -> &Volumes {
+        &self.volumes
+    }
+
+    /// What this service can do beyond publishing.
+    pub(super) fn capabilities() -> wire::NodeGetCapabilitiesResponse {
+        let all = [
+            rpc::GET_VOLUME_STATS,
+            rpc::VOLUME_CONDITION,
+            rpc::SINGLE_NODE_MULTI_WRITER,
+        ];
+        let capability = |kind| wire::NodeServiceCapability {
+            rpc: Some(wire::Rpc { kind }),
+        };
+        wire::NodeGetCapabilitiesResponse {
+            capabilities: all.map(capability).to_vec(),
+        }
+    }
+
+    /// Which node this is.
+    pub(super) fn info(&self) -> wire::NodeGetInfoResponse {
+        wire::NodeGetInfoResponse {
+            node_id: self.id.clone(),
+        }
+    }
+
+    /// `NodePublishVolume`.
+    pub(super) async fn publish(
+        &self,
+        asked: wire::NodePublishVolumeRequest,
+    ) -> Result<wire::Empty, Status> {
+        let id = volume_id(asked.volume_id)?;
+        let target = path("target_path", &asked.target_path)?;
+        let reads_only = capability(asked.volume_capability.as_ref())?;
+        let read_only = asked.readonly || reads_only;
+        let rules = &self.volumes.settings.rules;
+        let spec = Spec::read(&asked.volume_context, read_only, rules)?;
+        let secrets = Secrets::read(asked.secrets)?;
+        let asked = Publish {
+            id: id.clone(),
+            target,
+            spec,
+            secrets,
+        };
+        let work = |volumes: &Volumes| publish(volumes, asked);
+        self.volumes.act(&id, Action::Publish, work).await?;
+        Ok(wire::Empty {})
+    }
+
+    /// `NodeUnpublishVolume`.
+    pub(super) async fn unpublish(
+        &self,
+        asked: wire::NodeUnpublishVolumeRequest,
+    ) -> Result<wire::Empty, Status> {
+        let id = volume_id(asked.volume_id)?;
+        let target = path("target_path", &asked.target_path)?;
+        let of = id.clone();
+        let work = move |volumes: &Volumes| unpublish(volumes, &of, &target);
+        self.volumes.act(&id, Action::Unpublish, work).await?;
+        Ok(wire::Empty {})
+    }
+
+    /// `NodeGetVolumeStats`.
+    pub(super) async fn stats(
+        &self,
+        asked: wire::NodeGetVolumeStatsRequest,
+    ) -> Result<wire::NodeGetVolumeStatsResponse, Status> {
+        let id = volume_id(asked.volume_id)?;
+        let target = path("volume_path", &asked.volume_path)?;
+        let known = self.volumes.state.get(&id).map_err(volumes::told)?;
+        if known.is_none_or(|volume| volume.target != target || !volume.is_published) {
+            return Err(Status::not_found("no such volume is published there"));
+        }
+        let volumes = Arc::clone(&self.volumes);
+        let look = move || stats::of(&volumes.settings.store, &canonical(&target)?);
+        tokio::task::spawn_blocking(look)
+            .await
+            .unwrap_or_else(|_| Err(Status::internal("this is a fault in cachefs")))
+    }
+}
+
+fn volume_id(id: String) -> Result<String, Status> {
+    match id.len() {
+        0 => Err(Status::invalid_argument("volume_id is missing")),
+        1..=MAX_NAME => Ok(id),
+        _ => Err(Status::invalid_argument("volume_id is too long")),
+    }
+}
+
+/// A path of kubelet's. One that means something else as the path of a cache is refused.
+fn path(field: &str, text: &str) -> Result<PathBuf, Status> {
+    if text.is_empty() {
+        return Err(Status::invalid_argument(format!("{field} is missing")));
+    }
+    let path = Path::new(text);
+    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    if !path.is_absolute() || !path.components().all(plain) || path.parent().is_none() {
+        return Err(Status::invalid_argument(format!(
+            "{field} is not an absolute path of a directory: {text}"
+        )));
+    }
+    if text.contains(SPECIAL) {
+        return Err(Status::invalid_argument(format!(
+            "{field} has characters that mean something else in the path of a cache: {text}"
+        )));
+    }
+    Ok(path.to_owned())
+}
+
+/// Checks how the volume is to be seen; returns whether it is only read.
+fn capability(capability: Option<&wire::VolumeCapability>) -> Result<bool, Status> {
+    let invalid = |message: &str| Err(Status::invalid_argument(message));
+    let Some(capability) = capability else {
+        return invalid("volume_capability is missing");
+    };
+    match (&capability.block, &capability.mount) {
+        (Some(_), _) => return invalid("a cache is a directory, not a block device"),
+        (None, None) => return invalid("volume_capability has no access type"),
+        (None, Some(mount)) if !mount.fs_type.is_empty() => {
+            return invalid("a cache has no file system of its own: leave fsType out");
+        }
+        (None, Some(mount)) if !mount.mount_flags.is_empty() => {
+            return invalid("a cache takes no mount options: leave them out");
+        }
+        (None, Some(_)) => {}
+    }
+    match capability.access_mode.as_ref().map_or(0, |mode| mode.mode) {
+        mode::SINGLE_NODE_WRITER
+        | mode::SINGLE_NODE_SINGLE_WRITER
+        | mode::SINGLE_NODE_MULTI_WRITER => Ok(false),
+        mode::SINGLE_NODE_READER_ONLY => Ok(true),
+        mode::MULTI_NODE_READER_ONLY
+        | mode::MULTI_NODE_SINGLE_WRITER
+        | mode::MULTI_NODE_MULTI_WRITER => {
+            invalid("a volume belongs to one pod on one node; pods share a cache by its key")
+        }
+        _ => invalid("volume_capability has no access mode that is known"),
+    }
+}

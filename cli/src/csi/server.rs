@@ -1,0 +1,211 @@
+//! gRPC over a Unix socket: HTTP/2 by hyper, messages by tonic, and a table of calls.
+//!
+//! tonic's own server would bring a router, a resolver and TLS that nothing here uses.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::server::{Grpc, UnaryService};
+use tonic::{Request, Response, Status};
+
+use super::codec::Messages;
+use super::node::Node;
+use super::{identity, wire};
+
+/// The largest message that is taken, in bytes. Those of a node service have a few kilobytes.
+const MAX_MESSAGE: usize = 1 << 20;
+/// How long calls under way may take when the service is to end, in all.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Listens at a path, in place of what an earlier run left there.
+///
+/// # Errors
+///
+/// A usage error when another process listens there, or when something else is there.
+pub(super) fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(cachefs::Error::io("create", parent))?;
+    }
+    if let Ok(metadata) = std::fs::symlink_metadata(path) {
+        let name = path.display();
+        if !metadata.file_type().is_socket() {
+            let hint = "name a path that is free, or a socket that an earlier run left";
+            return Err(cachefs::Error::usage(format!("{name} is not a socket"), hint).into());
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            let hint = "end it first, or name another --endpoint";
+            let message = format!("another process listens at {name}");
+            return Err(cachefs::Error::usage(message, hint).into());
+        }
+        std::fs::remove_file(path).map_err(cachefs::Error::io("remove", path))?;
+    }
+    let listener = UnixListener::bind(path).map_err(cachefs::Error::io("listen at", path))?;
+    // Kubelet and the sidecars are root; the secrets of pods come through here.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(cachefs::Error::io("change", path))?;
+    Ok(listener)
+}
+
+/// The socket's file, removed when the service ends.
+pub(super) struct SocketFile(pub(super) PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may be gone; the next run copes with one that is not.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Answers calls until `stop` is set; then those under way are answered, if they end soon.
+pub(super) async fn serve(listener: UnixListener, node: Arc<Node>, stop: watch::Receiver<bool>) {
+    let mut connections = tokio::task::JoinSet::new();
+    let mut stopping = stop.clone();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => {
+                    connections.spawn(converse(socket, Arc::clone(&node), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!("a connection is lost: {error}");
+                    // Out of descriptors, most likely: others end meanwhile.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            _ = stopping.wait_for(|stop| *stop) => break,
+        }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, all).await.is_err() {
+        tracing::warn!("calls under way are given up; kubelet makes them again");
+    }
+}
+
+/// Serves one connection.
+async fn converse(socket: UnixStream, node: Arc<Node>, mut stop: watch::Receiver<bool>) {
+    let service = service_fn(move |request| {
+        let node = Arc::clone(&node);
+        async move { Ok::<_, Infallible>(answer(&node, request).await) }
+    });
+    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(socket), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection broke: {error}");
+    }
+}
+
+/// The table of calls.
+async fn answer(node: &Arc<Node>, request: http::Request<Incoming>) -> http::Response<Body> {
+    let node = Arc::clone(node);
+    match request.uri().path() {
+        "/csi.v1.Identity/GetPluginInfo" => {
+            unary(request, |_: wire::Empty| async { Ok(identity::info()) }).await
+        }
+        "/csi.v1.Identity/GetPluginCapabilities" => {
+            // None of what could be said applies: there is no controller, and no topology.
+            unary(request, |_: wire::Empty| async { Ok(wire::Empty {}) }).await
+        }
+        "/csi.v1.Identity/Probe" => {
+            let probe = |_: wire::Empty| async move { identity::probe(node.volumes()) };
+            unary(request, probe).await
+        }
+        "/csi.v1.Node/NodeGetCapabilities" => {
+            unary(request, |_: wire::Empty| async { Ok(Node::capabilities()) }).await
+        }
+        "/csi.v1.Node/NodeGetInfo" => {
+            unary(request, |_: wire::Empty| async move { Ok(node.info()) }).await
+        }
+        "/csi.v1.Node/NodePublishVolume" => {
+            unary(request, |asked| async move { node.publish(asked).await }).await
+        }
+        "/csi.v1.Node/NodeUnpublishVolume" => {
+            unary(request, |asked| async move { node.unpublish(asked).await }).await
+        }
+        "/csi.v1.Node/NodeGetVolumeStats" => {
+            unary(request, |asked| async move { node.stats(asked).await }).await
+        }
+        other => {
+            let call = other.rsplit('/').next().unwrap_or_default();
+            let message = format!("{call} is not a part of this driver");
+            Status::unimplemented(message).into_http()
+        }
+    }
+}
+
+/// Has one call answered, with the frames and trailers of gRPC around it.
+async fn unary<Asked, Answer, F, A>(
+    request: http::Request<Incoming>,
+    handler: F,
+) -> http::Response<Body>
+where
+    Asked: prost::Message + Default + 'static,
+    Answer: prost::Message + Default + 'static,
+    F: FnOnce(Asked) -> A + Send,
+    A: Future<Output = Result<Answer, Status>> + Send + 'static,
+{
+    let codec = Messages::<Answer, Asked>::new();
+    let once = Once {
+        handler: Some(handler),
+        asked: PhantomData,
+    };
+    Grpc::new(codec)
+        .max_decoding_message_size(MAX_MESSAGE)
+        .unary(once, request)
+        .await
+}
+
+/// A function as the service of one call.
+struct Once<F, Asked> {
+    handler: Option<F>,
+    asked: PhantomData<fn(Asked)>,
+}
+
+type Answering<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
+
+impl<Asked, Answer, F, A> UnaryService<Asked> for Once<F, Asked>
+where
+    F: FnOnce(Asked) -> A,
+    A: Future<Output = Result<Answer, Status>> + Send + 'static,
+{
+    type Response = Answer;
+    type Future = Answering<Answer>;
+
+    fn call(&mut self, request: Request<Asked>) -> Self::Future {
+        let answer = self
+            .handler
+            .take()
+            .map(|handler| handler(request.into_inner()));
+        Box::pin(async move {
+            match answer {
+                Some(answer) => answer.await.map(Response::new),
+                None => Err(Status::internal("one request was answered twice")),
+            }
+        })
+    }
+}

@@ -1,0 +1,305 @@
+//! What a volume is to be: from the attributes of a pod to the arguments of `restore` and `save`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use clap::Parser as _;
+use serde::{Deserialize, Serialize};
+use tonic::Status;
+
+use super::attributes::{self, FALLBACK_SCOPES, KEY, Of, REMOTE, RESTORE_KEYS, SCOPE, Takes};
+use crate::args::{Cli, parse_duration};
+use crate::keys;
+
+/// What Kubernetes adds to the attributes begins with this.
+const OF_KUBERNETES: &str = "csi.storage.k8s.io/";
+
+/// One of the two commands that are run for a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Restore,
+    Save,
+}
+
+impl Phase {
+    /// The command.
+    pub(super) fn command(self) -> &'static str {
+        match self {
+            Self::Restore => "restore",
+            Self::Save => "save",
+        }
+    }
+
+    /// Whether the command has an option.
+    pub(super) fn takes(self, of: Of) -> bool {
+        match of {
+            Of::Both | Of::Remote => true,
+            Of::Restore => self == Self::Restore,
+            Of::Save => self == Self::Save,
+        }
+    }
+}
+
+/// What the node's administrator has said about all volumes.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    /// The scope of volumes that name none.
+    pub(super) scope: String,
+    /// Whether scopes belong to the namespace of the pod.
+    pub(super) namespaced: bool,
+}
+
+/// What a volume is to be. Holds no secrets: it is written to disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Spec {
+    /// The attributes as the pod has them, without those of Kubernetes.
+    pub(super) asked: BTreeMap<String, String>,
+    /// The same with keys expanded and scopes by the rules of the node.
+    resolved: BTreeMap<String, String>,
+    /// Whether the pod may only read.
+    pub(super) read_only: bool,
+    /// Namespace and name of the pod, where Kubernetes tells.
+    pub(super) pod: Option<String>,
+}
+
+impl Spec {
+    /// Reads what came with a request.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT`, with what is wrong and what would be right.
+    pub(super) fn read(
+        context: &BTreeMap<String, String>,
+        read_only: bool,
+        rules: &Rules,
+    ) -> Result<Self, Status> {
+        let of_kubernetes = |name: &str| context.get(&format!("{OF_KUBERNETES}{name}"));
+        if of_kubernetes("ephemeral").is_none_or(|value| value != "true") {
+            return Err(invalid(
+                "caches are inline volumes of pods only: write `csi:` with this driver among the \
+                 pod's volumes, and set podInfoOnMount in the CSIDriver object",
+            ));
+        }
+        let namespace = of_kubernetes("pod.namespace");
+        let name = of_kubernetes("pod.name");
+        let asked: BTreeMap<_, _> = context
+            .iter()
+            .filter(|(name, _)| !name.starts_with(OF_KUBERNETES))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        check(&asked)?;
+        let mut resolved = asked.clone();
+        for name in [KEY, RESTORE_KEYS] {
+            if let Some(value) = resolved.get_mut(name) {
+                *value = expand(name, value)?;
+            }
+        }
+        resolved
+            .entry(SCOPE.to_owned())
+            .or_insert_with(|| rules.scope.clone());
+        if rules.namespaced {
+            let namespace = namespace.ok_or_else(|| {
+                invalid(
+                    "the pod's namespace is not known: set podInfoOnMount in the CSIDriver object",
+                )
+            })?;
+            for name in [SCOPE, FALLBACK_SCOPES] {
+                if let Some(value) = resolved.get_mut(name) {
+                    *value = own_scopes(namespace, value);
+                }
+            }
+        }
+        let spec = Self {
+            asked,
+            resolved,
+            read_only,
+            pod: namespace
+                .zip(name)
+                .map(|(namespace, name)| format!("{namespace}/{name}")),
+        };
+        spec.check_values()?;
+        Ok(spec)
+    }
+
+    /// The key, expanded.
+    pub(super) fn key(&self) -> &str {
+        self.resolved.get(KEY).map_or("", String::as_str)
+    }
+
+    /// Whether the pod names a remote of its own.
+    pub(super) fn names_remote(&self) -> bool {
+        self.resolved.contains_key(REMOTE)
+    }
+
+    /// Whether a switch is on.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        let value = self.resolved.get(name);
+        value.and_then(|value| attributes::switch(value)) == Some(true)
+    }
+
+    /// Why nothing is saved, if nothing is.
+    pub(super) fn no_save(&self) -> Option<&'static str> {
+        if self.read_only {
+            Some("the volume is read-only")
+        } else if self.is_on("readOnly") {
+            Some("the attribute readOnly is set")
+        } else if self.resolved.get("policy").is_some_and(|it| it == "pull") {
+            Some("the policy is pull")
+        } else {
+            None
+        }
+    }
+
+    /// How long a command may take.
+    pub(super) fn limit(&self, phase: Phase, default: Duration) -> Duration {
+        let name = match phase {
+            Phase::Restore => "restoreTimeout",
+            Phase::Save => "saveTimeout",
+        };
+        let given = self.resolved.get(name);
+        given
+            .and_then(|time| parse_duration(time).ok())
+            .unwrap_or(default)
+    }
+
+    /// The arguments of a command for this volume, which may take `limit`.
+    pub(super) fn arguments(&self, phase: Phase, path: &Path, limit: Duration) -> Vec<String> {
+        let mut resolved = self.resolved.clone();
+        let time = format!("{}ms", limit.as_millis());
+        match phase {
+            Phase::Restore => resolved.insert("restoreTimeout".to_owned(), time),
+            Phase::Save => resolved.insert("saveTimeout".to_owned(), time),
+        };
+        let mut arguments = vec![phase.command().to_owned(), "--no-config".to_owned()];
+        arguments.push(format!("--path={}", path.display()));
+        arguments.extend(attributes::options(&resolved, phase));
+        arguments
+    }
+
+    /// Has the commands' own parser look at all values.
+    fn check_values(&self) -> Result<(), Status> {
+        for phase in [Phase::Restore, Phase::Save] {
+            let parse = |attributes: &BTreeMap<String, String>| {
+                let words = ["cachefs", phase.command(), "--key=k", "--path=/"];
+                let options = attributes::options(attributes, phase);
+                let own = options
+                    .into_iter()
+                    .filter(|option| !option.starts_with("--key="));
+                Cli::try_parse_from(words.map(str::to_owned).into_iter().chain(own))
+            };
+            if parse(&self.resolved).is_ok() {
+                continue;
+            }
+            for (name, value) in &self.asked {
+                let alone = BTreeMap::from([(name.clone(), value.clone())]);
+                if let Err(error) = parse(&alone) {
+                    return Err(invalid(&format!(
+                        "attribute {name}: `{value}` is no value of it{}",
+                        possible(&error)
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The values that there are, if the parser knows them.
+fn possible(error: &clap::Error) -> String {
+    use clap::error::{ContextKind, ContextValue};
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
+            format!(": it takes {}", values.join(", "))
+        }
+        _ => std::error::Error::source(error)
+            .map(|source| format!(": {source}"))
+            .unwrap_or_default(),
+    }
+}
+
+/// Checks names, and what only a pod must not say.
+fn check(asked: &BTreeMap<String, String>) -> Result<(), Status> {
+    if let Some(unknown) = asked.keys().find(|name| attributes::find(name).is_none()) {
+        return Err(invalid(&format!(
+            "unknown attribute `{unknown}`; there are: {}",
+            attributes::names()
+        )));
+    }
+    if asked.get(KEY).is_none_or(|key| key.trim().is_empty()) {
+        return Err(invalid(
+            "the attribute `key` is missing: name the cache, such as m2-main",
+        ));
+    }
+    for (name, value) in asked {
+        let known = attributes::find(name);
+        let takes = known.map(|known| known.takes);
+        if takes == Some(Takes::Switch) && attributes::switch(value).is_none() {
+            return Err(invalid(&format!(
+                "attribute {name}: `{value}` is no value of it: it takes true, false"
+            )));
+        }
+        if known.is_some_and(|known| known.of == Of::Remote) && !asked.contains_key(REMOTE) {
+            return Err(invalid(&format!(
+                "attribute {name} says how a remote is reached: name it with `remote`, or leave both \
+                 to the node"
+            )));
+        }
+    }
+    let is_local = |remote: &String| {
+        remote
+            .trim_start()
+            .to_ascii_lowercase()
+            .starts_with("file:")
+    };
+    if asked.get(REMOTE).is_some_and(is_local) {
+        return Err(invalid(
+            "a pod cannot name a directory of the node as its remote: use s3://, gs:// or az://",
+        ));
+    }
+    Ok(())
+}
+
+/// Expands the templates of an attribute, each on a line. What is on the node is none of the pod's
+/// business, so there are no files and no variables.
+fn expand(name: &str, templates: &str) -> Result<String, Status> {
+    let refused = |error: keys::KeyError| {
+        invalid(&format!(
+            "attribute {name}: {error}; hint: {}",
+            error.hint()
+        ))
+    };
+    let nothing = BTreeMap::new();
+    let context = keys::Context {
+        workspace: Path::new("/"),
+        env: &nothing,
+        now: SystemTime::now(),
+        allow_missing: false,
+        skip: &|_| true,
+    };
+    let mut expanded = Vec::new();
+    let lines: Vec<_> = match name {
+        RESTORE_KEYS => attributes::items(templates).collect(),
+        _ => vec![templates.trim()],
+    };
+    for template in lines {
+        if keys::reads_files(template).map_err(refused)? {
+            return Err(invalid(&format!(
+                "attribute {name}: `{template}` names files, and the pod's are not there yet: \
+                 put the hash into the pod's manifest when it is made"
+            )));
+        }
+        expanded.push(keys::expand(template, &context).map_err(refused)?.key);
+    }
+    Ok(expanded.join("\n"))
+}
+
+/// Scopes below that of a namespace.
+fn own_scopes(namespace: &str, scopes: &str) -> String {
+    let own = attributes::items(scopes).map(|scope| format!("namespace/{namespace}/{scope}"));
+    own.collect::<Vec<_>>().join("\n")
+}
+
+fn invalid(message: &str) -> Status {
+    Status::invalid_argument(message)
+}

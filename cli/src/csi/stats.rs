@@ -1,0 +1,57 @@
+//! How full a volume is, and whether it works.
+
+use std::path::Path;
+
+use cachefs::StoreDir;
+use tonic::Status;
+
+use super::place::{self, Found};
+use super::volumes::told;
+use super::wire::{NodeGetVolumeStatsResponse, VolumeCondition, VolumeUsage, unit};
+
+/// Looks at a volume. Its figures are those of the disk that changes are kept on.
+pub(super) fn of(store: &StoreDir, path: &Path) -> Result<NodeGetVolumeStatsResponse, Status> {
+    let condition = |abnormal, message: &str| {
+        Some(VolumeCondition {
+            abnormal,
+            message: message.to_owned(),
+        })
+    };
+    match place::look(store, path).map_err(told)? {
+        Found::Mounted | Found::Plain => {}
+        Found::Dead => {
+            return Ok(NodeGetVolumeStatsResponse {
+                usage: Vec::new(),
+                volume_condition: condition(true, "the daemon behind the mount is gone"),
+            });
+        }
+        Found::Gone | Found::Nothing => {
+            return Err(Status::not_found("nothing is there any more"));
+        }
+    }
+    let disk = rustix::fs::statvfs(path)
+        .map_err(|errno| told(cachefs::Error::io("look at", path)(errno.into())))?;
+    let usage = |unit: i32, size: u64, total: u64, free: u64, available: u64| VolumeUsage {
+        available: signed(available.saturating_mul(size)),
+        total: signed(total.saturating_mul(size)),
+        used: signed(total.saturating_sub(free).saturating_mul(size)),
+        unit,
+    };
+    Ok(NodeGetVolumeStatsResponse {
+        usage: vec![
+            usage(
+                unit::BYTES,
+                disk.f_frsize,
+                disk.f_blocks,
+                disk.f_bfree,
+                disk.f_bavail,
+            ),
+            usage(unit::INODES, 1, disk.f_files, disk.f_ffree, disk.f_favail),
+        ],
+        volume_condition: condition(false, "the volume answers"),
+    })
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

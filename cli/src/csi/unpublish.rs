@@ -1,0 +1,97 @@
+//! Taking a cache from a pod: what the job changed is saved, then it is unmounted.
+
+use std::path::{Path, PathBuf};
+
+use cachefs::mounts::Records;
+use tonic::Status;
+
+use super::place::{self, Found};
+use super::publish::canonical;
+use super::spec::Phase;
+use super::state::Volume;
+use super::volumes::{Volumes, told, who};
+use crate::output;
+
+/// Saves and takes down what is published at a place; a volume that is not there is no error.
+///
+/// A save that fails is told of in the log and keeps nothing: the pod is gone, and so is what it could do
+/// about it. Only mounts that cannot be taken away are an error, and kubelet tries again.
+pub(super) fn unpublish(volumes: &Volumes, id: &str, target: &Path) -> Result<(), Status> {
+    let known = volumes.state.get(id).map_err(told)?;
+    let Some(volume) = known.filter(|volume| volume.target == target) else {
+        return leave_nothing(target);
+    };
+    let store = &volumes.settings.store;
+    let path = canonical(&volume.target).unwrap_or_else(|_| volume.target.clone());
+    let adopted = Records::new(store).adopt(&path, volume.namespace);
+    if adopted.map_err(told)? {
+        tracing::info!("{}: taken over from an earlier run", who(&volume));
+    }
+    if let Some(why) = save(volumes, &volume, &path) {
+        output::say(&format!("{}: {why}", who(&volume)));
+    }
+    place::clear(store, &path).map_err(told)?;
+    volumes.state.remove(id).map_err(told)?;
+    volumes.forget(id);
+    Ok(())
+}
+
+/// Saves a volume if there is anything to save. Returns what there is to say beyond what the save says itself.
+fn save(volumes: &Volumes, volume: &Volume, path: &PathBuf) -> Option<String> {
+    if !volume.is_published {
+        return None;
+    }
+    if let Some(why) = volume.spec.no_save() {
+        return Some(format!("not saved {}: {why}", volume.spec.key()));
+    }
+    let lost = |why: &str| Some(format!("warning: not saved {}: {why}", volume.spec.key()));
+    let secrets = match volumes.secrets(&volume.id) {
+        Some(secrets) => secrets,
+        None if volume.with_secrets => {
+            return lost(
+                "the pod's secrets were known only until this service was restarted, and \
+                 kubelet has not brought them again (requiresRepublish)",
+            );
+        }
+        None => Default::default(),
+    };
+    match place::look(&volumes.settings.store, path) {
+        Ok(Found::Mounted) => {}
+        Ok(Found::Dead) => {
+            // A restore repairs the mount and keeps what the job changed.
+            let repaired = volumes.run(volume, Phase::Restore, path, &secrets);
+            if let Err(status) = repaired {
+                return lost(status.message());
+            }
+        }
+        Ok(Found::Plain) if is_empty(path) => {
+            return Some(format!(
+                "not saved {}: the job left nothing there",
+                volume.spec.key()
+            ));
+        }
+        Ok(Found::Plain) => {}
+        Ok(Found::Gone | Found::Nothing) => {
+            return lost("it is gone: the node has been started anew since");
+        }
+        Err(error) => return lost(&cachefs::describe(&error)),
+    }
+    match volumes.run(volume, Phase::Save, path, &secrets) {
+        // What came of it is in the log, in its own words.
+        Ok(ran) if ran.code.is_some() => None,
+        Ok(_) => lost("it took too long and was ended"),
+        Err(status) => lost(status.message()),
+    }
+}
+
+fn is_empty(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Takes away an empty directory at the place of a volume that is not known. Anything more is
+/// somebody's.
+fn leave_nothing(target: &Path) -> Result<(), Status> {
+    // Most often there is nothing.
+    let _ = std::fs::remove_dir(target);
+    Ok(())
+}

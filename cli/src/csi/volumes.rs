@@ -1,0 +1,222 @@
+//! All volumes of the node: what is being done to them, and whose credentials they have.
+//!
+//! Kubelet gives a call two minutes and then makes it again. So work goes on behind a call that has
+//! waited long enough, and the next call finds it done, or waits on.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefs::{Client, StoreDir};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tonic::Status;
+
+use super::credentials::{self, Secrets};
+use super::run::{Ran, Run};
+use super::spec::{Phase, Rules};
+use super::state::{State, Volume};
+
+/// How the service works, by the node's administrator.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// The local store.
+    pub(super) store: StoreDir,
+    /// The node's remote and options, as variables for a run of this program.
+    pub(super) node: Vec<(&'static str, String)>,
+    /// About scopes.
+    pub(super) rules: Rules,
+    /// How long a restore may take.
+    pub(super) restore_timeout: Duration,
+    /// How long a save may take.
+    pub(super) save_timeout: Duration,
+    /// How long a call may wait for its answer.
+    pub(super) answer_within: Duration,
+}
+
+/// What is done to a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Publish,
+    Unpublish,
+}
+
+/// Something that is being done; the outcome is there when it is over.
+struct Pending {
+    action: Action,
+    done: watch::Receiver<Option<Result<(), Status>>>,
+}
+
+/// All volumes.
+pub(super) struct Volumes {
+    pub(super) settings: Settings,
+    pub(super) state: State,
+    pending: Mutex<HashMap<String, Pending>>,
+    /// By volume; only what was brought since this process began.
+    secrets: Mutex<HashMap<String, Secrets>>,
+    /// An empty directory: where runs are started, and the home of those with other credentials.
+    nowhere: PathBuf,
+}
+
+impl Volumes {
+    /// Opens what is known on this node.
+    ///
+    /// # Errors
+    ///
+    /// When the directories in the store cannot be made.
+    pub(super) fn open(settings: Settings) -> cachefs::Result<Self> {
+        let own = settings.store.path().join("csi");
+        let nowhere = own.join("nowhere");
+        std::fs::create_dir_all(&nowhere).map_err(cachefs::Error::io("create", &nowhere))?;
+        Ok(Self {
+            state: State::open(own.join("volumes"))?,
+            pending: Mutex::default(),
+            secrets: Mutex::default(),
+            settings,
+            nowhere,
+        })
+    }
+
+    /// What is known of all volumes.
+    pub(super) fn all(&self) -> cachefs::Result<Vec<Volume>> {
+        self.state.all()
+    }
+
+    /// A directory for a moment, of one volume alone.
+    pub(super) fn aside(&self, id: &str) -> PathBuf {
+        let hash = blake3::hash(id.as_bytes()).to_hex();
+        let own = self.settings.store.path().join("csi");
+        own.join(format!("aside-{}", &hash[..24]))
+    }
+
+    /// Keeps the secrets of a volume, in memory.
+    pub(super) fn learn(&self, id: &str, secrets: Secrets) {
+        self.secrets.lock().insert(id.to_owned(), secrets);
+    }
+
+    /// The secrets of a volume, if they are known.
+    pub(super) fn secrets(&self, id: &str) -> Option<Secrets> {
+        self.secrets.lock().get(id).cloned()
+    }
+
+    /// Forgets the secrets of a volume.
+    pub(super) fn forget(&self, id: &str) {
+        self.secrets.lock().remove(id);
+    }
+
+    /// Does something to a volume on a thread, and waits for it as long as a call may.
+    ///
+    /// # Errors
+    ///
+    /// What the work fails with; `ABORTED` while it, or something else, is still being done.
+    pub(super) async fn act(
+        self: &Arc<Self>,
+        id: &str,
+        action: Action,
+        work: impl FnOnce(&Self) -> Result<(), Status> + Send + 'static,
+    ) -> Result<(), Status> {
+        let mut done = self.begin(id, action, work)?;
+        let ended = done.wait_for(Option::is_some);
+        match tokio::time::timeout(self.settings.answer_within, ended).await {
+            Ok(Ok(outcome)) => outcome.clone().unwrap_or(Ok(())),
+            Ok(Err(_)) => Err(Status::internal("the work ended without an outcome")),
+            Err(_) => Err(Status::aborted(match action {
+                Action::Publish => "the cache is still being restored; ask again",
+                Action::Unpublish => "the cache is still being saved; ask again",
+            })),
+        }
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        id: &str,
+        action: Action,
+        work: impl FnOnce(&Self) -> Result<(), Status> + Send + 'static,
+    ) -> Result<watch::Receiver<Option<Result<(), Status>>>, Status> {
+        let mut pending = self.pending.lock();
+        if let Some(under_way) = pending.get(id) {
+            return match (under_way.action, action) {
+                // Both calls are for the same, and it is the same that they get.
+                (Action::Unpublish, Action::Unpublish) => Ok(under_way.done.clone()),
+                (Action::Publish, _) => Err(Status::aborted("the volume is being published")),
+                (Action::Unpublish, _) => Err(Status::aborted("the volume is being taken down")),
+            };
+        }
+        let (tell, done) = watch::channel(None);
+        pending.insert(
+            id.to_owned(),
+            Pending {
+                action,
+                done: done.clone(),
+            },
+        );
+        let (volumes, id) = (Arc::clone(self), id.to_owned());
+        tokio::task::spawn_blocking(move || {
+            let work = std::panic::AssertUnwindSafe(|| work(&volumes));
+            let outcome = std::panic::catch_unwind(work)
+                .unwrap_or_else(|_| Err(Status::internal("this is a fault in cachefs")));
+            volumes.pending.lock().remove(&id);
+            tell.send_replace(Some(outcome));
+        });
+        Ok(done)
+    }
+
+    /// Runs `restore` or `save` for a volume.
+    ///
+    /// # Errors
+    ///
+    /// When it, or the daemon, cannot be started; how it ended is in the result.
+    pub(super) fn run(
+        &self,
+        volume: &Volume,
+        phase: Phase,
+        path: &Path,
+        secrets: &Secrets,
+    ) -> Result<Ran, Status> {
+        let settings = &self.settings;
+        // Whoever starts the daemon hands it an environment, and that must not be one with secrets.
+        Client::connect(&settings.store).map_err(told)?;
+        let default = match phase {
+            Phase::Restore => settings.restore_timeout,
+            Phase::Save => settings.save_timeout,
+        };
+        let limit = volume.spec.limit(phase, default);
+        let mut environment =
+            credentials::environment(&volume.spec, secrets, &settings.node, &self.nowhere);
+        environment.extend([
+            (
+                "CACHEFS_STORE".to_owned(),
+                settings.store.path().to_string_lossy().into_owned(),
+            ),
+            (
+                "CACHEFS_CACHE_LIMIT".to_owned(),
+                settings.store.cache_limit().to_string(),
+            ),
+        ]);
+        let run = Run {
+            arguments: volume.spec.arguments(phase, path, limit),
+            environment,
+            secrets,
+            directory: &self.nowhere,
+            limit,
+            who: &who(volume),
+        };
+        run.run()
+            .map_err(|error| Status::internal(format!("cachefs cannot be started: {error}")))
+    }
+}
+
+/// What a volume is called in the log: its pod, or what kubelet calls it.
+pub(super) fn who(volume: &Volume) -> String {
+    volume.spec.pod.clone().unwrap_or_else(|| volume.id.clone())
+}
+
+/// An error as kubelet is told of it.
+pub(super) fn told(error: cachefs::Error) -> Status {
+    let message = match error.hint() {
+        Some(hint) => format!("{}; hint: {hint}", cachefs::describe(&error)),
+        None => cachefs::describe(&error),
+    };
+    Status::internal(message)
+}

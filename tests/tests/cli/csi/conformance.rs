@@ -1,0 +1,223 @@
+//! What any driver has to answer: the calls that the interface's own suite makes of nodes, and what it
+//! says of each error.
+
+use std::path::Path;
+
+use tonic::Code;
+
+use super::node::{Node, Service, refused, request};
+use super::wire::{
+    Empty, GetPluginInfoResponse, NodeGetCapabilitiesResponse, NodeGetInfoResponse,
+    NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse, NodePublishVolumeRequest, ProbeResponse,
+    mode, rpc, unit,
+};
+
+/// Attributes of a cache that does not exist.
+const NEW: &[(&str, &str)] = &[("key", "new")];
+
+#[test]
+fn identity_and_node_say_who_they_are() {
+    let Some(node) = Node::new() else { return };
+    let service = node.start();
+    let info: GetPluginInfoResponse = service.call("Identity/GetPluginInfo", Empty {}).unwrap();
+    assert_eq!(info.name, "csi.cachefs.io");
+    assert!(!info.vendor_version.is_empty());
+    let _: Empty = service
+        .call("Identity/GetPluginCapabilities", Empty {})
+        .unwrap();
+    let probe: ProbeResponse = service.call("Identity/Probe", Empty {}).unwrap();
+    assert!(probe.ready.unwrap().value);
+    let info: NodeGetInfoResponse = service.call("Node/NodeGetInfo", Empty {}).unwrap();
+    assert_eq!(info.node_id, "node-1");
+    let can: NodeGetCapabilitiesResponse =
+        service.call("Node/NodeGetCapabilities", Empty {}).unwrap();
+    let can: Vec<_> = can
+        .capabilities
+        .into_iter()
+        .map(|it| it.rpc.unwrap().kind)
+        .collect();
+    assert!(can.contains(&rpc::GET_VOLUME_STATS), "{can:?}");
+    for call in [
+        "Node/NodeStageVolume",
+        "Node/NodeUnstageVolume",
+        "Node/NodeExpandVolume",
+        "Controller/CreateVolume",
+    ] {
+        let outcome = service.call::<_, Empty>(call, Empty {});
+        assert_eq!(refused(outcome).0, Code::Unimplemented, "{call}");
+    }
+    service.stop();
+    assert!(!node.socket().exists());
+}
+
+/// Publishes what a change makes of a request that is right; it must be refused as wrong.
+#[track_caller]
+fn invalid(
+    service: &Service,
+    target: &Path,
+    change: impl FnOnce(&mut NodePublishVolumeRequest),
+) -> String {
+    let mut asked = request("v1", target, NEW);
+    change(&mut asked);
+    let (code, message) = refused(service.publish(&asked));
+    assert_eq!(code, Code::InvalidArgument, "{message}");
+    assert!(!target.exists(), "something was made");
+    message
+}
+
+#[test]
+fn requests_that_lack_something_are_refused() {
+    let Some(node) = Node::new() else { return };
+    let service = node.start();
+    let target = node.target("pod");
+    let invalid = |change: fn(&mut NodePublishVolumeRequest)| invalid(&service, &target, change);
+    assert!(invalid(|asked| asked.volume_id.clear()).contains("volume_id"));
+    assert!(invalid(|asked| asked.volume_id = "v".repeat(257)).contains("too long"));
+    assert!(invalid(|asked| asked.target_path.clear()).contains("target_path"));
+    assert!(invalid(|asked| asked.target_path = "pods/x".to_owned()).contains("absolute"));
+    assert!(invalid(|asked| asked.target_path = "/a/../b".to_owned()).contains("absolute"));
+    assert!(invalid(|asked| asked.target_path = "/a/*".to_owned()).contains("characters"));
+    assert!(invalid(|asked| asked.volume_capability = None).contains("volume_capability"));
+    let message = invalid(|asked| asked.volume_capability.as_mut().unwrap().access_mode = None);
+    assert!(message.contains("access mode"), "{message}");
+    let message = invalid(|asked| asked.volume_capability.as_mut().unwrap().mount = None);
+    assert!(message.contains("access type"), "{message}");
+    let message = invalid(|asked| {
+        let capability = asked.volume_capability.as_mut().unwrap();
+        capability.mount = None;
+        capability.block = Some(Empty {});
+    });
+    assert!(message.contains("block device"), "{message}");
+    let message = invalid(|asked| {
+        let capability = asked.volume_capability.as_mut().unwrap();
+        capability.access_mode.as_mut().unwrap().mode = mode::MULTI_NODE_MULTI_WRITER;
+    });
+    assert!(message.contains("one pod"), "{message}");
+    let message = invalid(|asked| {
+        let capability = asked.volume_capability.as_mut().unwrap();
+        capability.mount.as_mut().unwrap().fs_type = "ext4".to_owned();
+    });
+    assert!(message.contains("fsType"), "{message}");
+
+    for (id, path) in [("", "/x"), ("v1", "")] {
+        let (code, _) = refused(service.unpublish(id, Path::new(path)));
+        assert_eq!(code, Code::InvalidArgument);
+    }
+    let stats = |id: &str, path: &str| {
+        let asked = NodeGetVolumeStatsRequest {
+            volume_id: id.to_owned(),
+            volume_path: path.to_owned(),
+        };
+        service.call::<_, NodeGetVolumeStatsResponse>("Node/NodeGetVolumeStats", asked)
+    };
+    assert_eq!(refused(stats("", "/x")).0, Code::InvalidArgument);
+    assert_eq!(refused(stats("v1", "")).0, Code::InvalidArgument);
+    assert_eq!(refused(stats("v1", "/x")).0, Code::NotFound);
+}
+
+#[test]
+fn attributes_that_are_wrong_are_refused_with_what_would_be_right() {
+    let Some(node) = Node::new() else { return };
+    let service = node.start();
+    let target = node.target("pod");
+    let attributes = |attributes: &[(&str, &str)]| {
+        let asked = request("v1", &target, attributes);
+        let (code, message) = refused(service.publish(&asked));
+        assert_eq!(code, Code::InvalidArgument, "{message}");
+        message
+    };
+    let message = attributes(&[("key", "k"), ("saveif", "always")]);
+    assert!(message.contains("unknown attribute `saveif`"), "{message}");
+    assert!(
+        message.contains("restoreKeys") && message.contains("saveIf"),
+        "{message}"
+    );
+    assert!(attributes(&[]).contains("`key` is missing"));
+    let message = attributes(&[("key", "k"), ("saveIf", "sometimes")]);
+    assert!(
+        message.contains("saveIf") && message.contains("missing"),
+        "{message}"
+    );
+    let message = attributes(&[("key", "k"), ("ttl", "soon")]);
+    assert!(
+        message.contains("ttl") && message.contains("14d"),
+        "{message}"
+    );
+    let message = attributes(&[("key", "k"), ("readOnly", "yes")]);
+    assert!(message.contains("true, false"), "{message}");
+    let message = attributes(&[("key", "k"), ("endpoint", "http://127.0.0.1:1")]);
+    assert!(message.contains("`remote`"), "{message}");
+    // What is on the node is none of a pod's business.
+    let message = attributes(&[("key", "k"), ("remote", "file:///etc")]);
+    assert!(message.contains("directory of the node"), "{message}");
+    let message = attributes(&[("key", "{{ checksum \"/etc/shadow\" }}")]);
+    assert!(message.contains("names files"), "{message}");
+    let message = attributes(&[("key", "{{ env \"PATH\" }}")]);
+    assert!(message.contains("PATH"), "{message}");
+
+    let message = invalid(&service, &target, |asked| {
+        asked.volume_context.remove("csi.storage.k8s.io/ephemeral");
+    });
+    assert!(message.contains("inline volumes"), "{message}");
+    let message = invalid(&service, &target, |asked| {
+        let secret = ("AWS_CONFIG_FILE".to_owned(), "/etc/x".to_owned());
+        asked.secrets.extend([secret]);
+    });
+    assert!(
+        message.contains("unknown secret `AWS_CONFIG_FILE`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn calls_that_are_made_again_change_nothing() {
+    let Some(node) = Node::new() else { return };
+    let service = node.start();
+    let target = node.target("pod");
+    let asked = request("v1", &target, NEW);
+    service.publish(&asked).unwrap();
+    service.publish(&asked).unwrap();
+    assert!(target.is_dir());
+
+    let other = request("v1", &target, &[("key", "other")]);
+    assert_eq!(refused(service.publish(&other)).0, Code::AlreadyExists);
+    let read_only = NodePublishVolumeRequest {
+        readonly: true,
+        ..asked.clone()
+    };
+    assert_eq!(refused(service.publish(&read_only)).0, Code::AlreadyExists);
+    let elsewhere = request("v1", &node.target("other"), NEW);
+    assert_eq!(
+        refused(service.publish(&elsewhere)).0,
+        Code::FailedPrecondition
+    );
+    let taken = request("v2", &target, NEW);
+    assert_eq!(refused(service.publish(&taken)).0, Code::FailedPrecondition);
+
+    let stats: NodeGetVolumeStatsResponse = service
+        .call(
+            "Node/NodeGetVolumeStats",
+            NodeGetVolumeStatsRequest {
+                volume_id: "v1".to_owned(),
+                volume_path: asked.target_path.clone(),
+            },
+        )
+        .unwrap();
+    let units: Vec<_> = stats.usage.iter().map(|usage| usage.unit).collect();
+    assert_eq!(units, [unit::BYTES, unit::INODES]);
+    assert!(stats.usage.iter().all(|usage| usage.total >= usage.used));
+    assert!(!stats.volume_condition.unwrap().abnormal);
+
+    service.unpublish("v1", &target).unwrap();
+    assert!(!target.exists());
+    service.unpublish("v1", &target).unwrap();
+    service
+        .unpublish("never-seen", &node.target("nobody"))
+        .unwrap();
+    // What is not a volume's is left alone.
+    let precious = node.machine.work().join("precious");
+    std::fs::create_dir(&precious).unwrap();
+    std::fs::write(precious.join("file"), "x").unwrap();
+    service.unpublish("never-seen", &precious).unwrap();
+    assert!(precious.join("file").exists());
+}

@@ -1,5 +1,9 @@
 //! podman, of root and of an ordinary user.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 
 use super::config::Config;
@@ -7,6 +11,11 @@ use super::container::Engine;
 use super::image::archives;
 use super::{PATH, User, installed, is_root};
 use crate::harness::{Invocation, Sandbox};
+
+/// How long what watches containers may take to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked for.
+const POLL: Duration = Duration::from_millis(20);
 
 /// podman with its images and containers in a directory of its own.
 #[derive(Debug)]
@@ -67,7 +76,7 @@ impl<'a> Podman<'a> {
 
     /// The variables that have any podman use these images and containers.
     #[must_use]
-    pub fn variables(&self) -> [(&'static str, &std::path::Path); 2] {
+    pub fn variables(&self) -> [(&'static str, &Path); 2] {
         self.config.variables()
     }
 
@@ -84,6 +93,16 @@ impl<'a> Podman<'a> {
     }
 }
 
+/// Whether a process has something below a directory among its arguments.
+fn is_named_by_a_process(dir: &Path) -> bool {
+    let dir = dir.as_os_str().as_bytes();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.into_iter().any(|process| {
+        std::fs::read(process.path().join("cmdline"))
+            .is_ok_and(|line| line.windows(dir.len()).any(|part| part == dir))
+    })
+}
+
 impl Engine for Podman<'_> {
     fn prepare(&self) -> Invocation {
         self.as_owner("podman")
@@ -98,6 +117,12 @@ impl Drop for Podman<'_> {
             .run();
         if !removed.status.success() {
             eprintln!("containers may be left: {removed}");
+        }
+        // What watches a container cleans up behind it on its own time, and mounts the storage for
+        // that: not while it is being removed.
+        let deadline = Instant::now() + PATIENCE;
+        while is_named_by_a_process(self.sandbox.path()) && Instant::now() < deadline {
+            std::thread::sleep(POLL);
         }
     }
 }

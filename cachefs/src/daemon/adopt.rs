@@ -25,7 +25,7 @@ pub(super) fn adopt(state: &Arc<State>, held: Held) {
             let listener = held.fd.as_fd().try_clone_to_owned();
             let adopted = listener
                 .map_err(Error::io("take over", &description.path))
-                .and_then(|listener| shared::adopt(state, *description, listener));
+                .and_then(|listener| shared::adopt(state, description, listener));
             if let Err(error) = adopted {
                 give_up(state, held, &describe(&error));
             }

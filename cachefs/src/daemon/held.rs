@@ -41,7 +41,7 @@ pub(super) enum Item {
         init: FuseInit,
     },
     /// The listening socket of a share.
-    Share(Box<ShareDescription>),
+    Share(ShareDescription),
 }
 
 /// Under which name the socket of a share is held.

@@ -45,7 +45,7 @@ pub(super) fn close(state: &State, path: &Path) -> Result<()> {
 pub(super) fn keep(state: &State, share: &Share) {
     let description = share.description();
     let name = name_of_share(&description.path);
-    let item = Item::Share(Box::new(description));
+    let item = Item::Share(description);
     if let Err(error) = state.hold(name, &item, share.listener().as_fd()) {
         tracing::warn!("a share will not outlive this worker: {}", describe(&error));
     }

@@ -208,6 +208,6 @@ mod tests {
             NodeGetVolumeStatsResponse::decode(&bytes[..]).unwrap(),
             answer
         );
-        assert!(NodeGetVolumeStatsResponse::decode(&bytes[..9]).is_err());
+        assert!(NodeGetVolumeStatsResponse::decode(&bytes[..12]).is_err());
     }
 }

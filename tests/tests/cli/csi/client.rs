@@ -1,11 +1,13 @@
 //! A client of the interface: tonic's, over one HTTP/2 connection to a Unix socket.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{ResponseFuture, SendRequest};
+use hyper::client::conn::http2::SendRequest;
+use hyper::http::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::net::UnixStream;
@@ -77,13 +79,13 @@ struct Connection(SendRequest<Body>);
 impl GrpcService<Body> for Connection {
     type ResponseBody = Incoming;
     type Error = hyper::Error;
-    type Future = ResponseFuture;
+    type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
         self.0.poll_ready(context)
     }
 
     fn call(&mut self, request: hyper::http::Request<Body>) -> Self::Future {
-        self.0.send_request(request)
+        Box::pin(self.0.send_request(request))
     }
 }

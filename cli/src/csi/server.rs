@@ -1,6 +1,9 @@
 //! gRPC over a Unix socket: HTTP/2 by hyper, messages by tonic, and a table of calls.
 //!
 //! tonic's own server would bring a router, a resolver and TLS that nothing here uses.
+//!
+//! HTTP/2 as it is here takes only requests whose authority is a host. Kubelet says `localhost` since
+//! Kubernetes 1.26, as do its sidecars; a client that sends the path of the socket has to be told to.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -303,3 +303,90 @@ fn own_scopes(namespace: &str, scopes: &str) -> String {
 fn invalid(message: &str) -> Status {
     Status::invalid_argument(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(attributes: &[(&str, &str)], namespaced: bool) -> Result<Spec, Status> {
+        let of_kubernetes = [
+            ("csi.storage.k8s.io/ephemeral", "true"),
+            ("csi.storage.k8s.io/pod.namespace", "ci"),
+            ("csi.storage.k8s.io/serviceAccount.tokens", "hunter2"),
+        ];
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let context = of_kubernetes.iter().chain(attributes).map(pair).collect();
+        let rules = Rules {
+            scope: "default".to_owned(),
+            namespaced,
+        };
+        Spec::read(&context, false, &rules)
+    }
+
+    #[test]
+    fn attributes_become_options_of_their_commands() {
+        let attributes = [
+            ("key", "--m2-{{ os }}"),
+            ("restoreKeys", "--m2-\n\nm3-, m4-\n"),
+            ("strictKey", "false"),
+            ("override", "true"),
+            ("ttl", "7d"),
+            ("prefetch", "none"),
+        ];
+        let spec = read(&attributes, false).unwrap();
+        let arguments = |phase| spec.arguments(phase, Path::new("/x"), Duration::from_secs(2));
+        assert_eq!(
+            arguments(Phase::Restore),
+            [
+                "restore",
+                "--no-config",
+                "--path=/x",
+                "--key=--m2-linux",
+                "--restore-key=--m2-",
+                "--restore-key=m3-",
+                "--restore-key=m4-",
+                "--scope=default",
+                "--prefetch=none",
+                "--restore-timeout=2000ms",
+            ]
+        );
+        assert_eq!(
+            arguments(Phase::Save),
+            [
+                "save",
+                "--no-config",
+                "--path=/x",
+                "--key=--m2-linux",
+                "--scope=default",
+                "--override",
+                "--ttl=7d",
+                "--save-timeout=2000ms",
+            ]
+        );
+        let written = serde_json::to_string(&spec).unwrap();
+        assert!(!written.contains("hunter2"), "{written}");
+    }
+
+    #[test]
+    fn scopes_are_those_of_the_namespace_where_the_node_says_so() {
+        let attributes = [("key", "k"), ("fallbackScopes", "a,namespace/other/b")];
+        let spec = read(&attributes, true).unwrap();
+        let arguments = spec.arguments(Phase::Restore, Path::new("/x"), Duration::from_secs(2));
+        for option in [
+            "--scope=namespace/ci/default",
+            "--fallback-scope=namespace/ci/a",
+            "--fallback-scope=namespace/ci/namespace/other/b",
+        ] {
+            assert!(arguments.contains(&option.to_owned()), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_saved_where_the_pod_may_not_write() {
+        let saved = |attribute| read(&[("key", "k"), attribute], false).unwrap().no_save();
+        assert_eq!(saved(("policy", "pull-push")), None);
+        assert_eq!(saved(("readOnly", "false")), None);
+        assert!(saved(("policy", "pull")).is_some());
+        assert!(saved(("readOnly", "true")).is_some());
+    }
+}

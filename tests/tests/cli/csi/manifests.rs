@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use yaml_rust2::{Yaml, YamlLoader};
 
-use super::node::{Node, request};
+use super::node::{Node, refused, request};
 use super::wire::{Empty, GetPluginInfoResponse};
 use crate::support::{Commands, machine, sample_dir, wait_for};
 
@@ -193,6 +193,28 @@ fn the_volumes_of_the_example_are_taken() {
         log.contains("saved m2-4f0d0c6e") && log.contains("saved npm-linux-"),
         "{log}"
     );
+}
+
+#[test]
+fn the_document_has_every_attribute_and_every_secret() {
+    let Some(node) = Node::new() else { return };
+    let service = node.start();
+    let asked = request("v1", &node.target("pod"), &[("key", "k"), ("no-such", "x")]);
+    let (_, attributes) = refused(service.publish(&asked));
+    let mut asked = request("v1", &node.target("pod"), &[("key", "k")]);
+    asked.secrets = [("NO_SUCH".to_owned(), "x".to_owned())].into();
+    let (_, secrets) = refused(service.publish(&asked));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubernetes.md");
+    let document = fs::read_to_string(path).unwrap();
+    for message in [attributes, secrets] {
+        let (_, names) = message.split_once("there are: ").unwrap();
+        for name in names.split(", ") {
+            assert!(
+                document.contains(&format!("`{name}`")),
+                "{name} is not in it"
+            );
+        }
+    }
 }
 
 /// A container's own process; killed when it is dropped.

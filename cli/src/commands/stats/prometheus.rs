@@ -161,7 +161,6 @@ mod tests {
             attached: Vec::new(),
             store: "/store".to_owned(),
             restored: Vec::new(),
-            attached: Vec::new(),
             daemon,
             share: None,
             estimated_cost_usd: None,

@@ -1,6 +1,6 @@
 //! Taking a cache from a pod: what the job changed is saved, then it is unmounted.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cachefs::mounts::Records;
 use tonic::Status;
@@ -37,7 +37,7 @@ pub(super) fn unpublish(volumes: &Volumes, id: &str, target: &Path) -> Result<()
 }
 
 /// Saves a volume if there is anything to save. Returns what there is to say beyond what the save says itself.
-fn save(volumes: &Volumes, volume: &Volume, path: &PathBuf) -> Option<String> {
+fn save(volumes: &Volumes, volume: &Volume, path: &Path) -> Option<String> {
     if !volume.is_published {
         return None;
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use cachefs_tests::harness::Cachefs;
-use cachefs_tests::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
+use cachefs_tests::s3::{ACCESS_KEY, BUCKET, Fault, Rule, S3Server, SECRET_KEY};
 use tonic::Code;
 
 use super::node::{Node, refused, request};
@@ -162,4 +162,29 @@ fn after_a_restart_a_save_waits_for_no_secrets_and_uses_those_that_kubelet_bring
     let dir = fresh.dir("restored");
     fresh.restored("m2", &dir);
     assert!(dir.join("v2").exists() && !dir.join("v1").exists());
+}
+
+#[test]
+fn a_save_that_hangs_ends_and_the_pod_goes() {
+    let Some((server, elsewhere)) = guarded() else {
+        return;
+    };
+    elsewhere.saved("m2", &sample_dir(&elsewhere));
+    let node = Node::new().unwrap();
+    let service = node.start();
+    let target = node.target("pod");
+    let mut asked = with_secrets(&server, "v1", &target);
+    let limit = ("saveTimeout".to_owned(), "2s".to_owned());
+    asked.volume_context.extend([limit]);
+    service.publish(&asked).unwrap();
+    fs::write(target.join("new"), "x").unwrap();
+    server.faults().inject(Rule::new(Fault::Hang).method("PUT"));
+    service.unpublish("v1", &target).unwrap();
+    server.faults().clear();
+    assert!(!target.exists());
+    let log = service.log();
+    assert!(
+        log.contains("took longer than 2 s and was given up"),
+        "{log}"
+    );
 }

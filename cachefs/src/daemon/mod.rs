@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 use crate::sys::lock::{LockError, LockFile};
-use crate::sys::memory::release_large_buffers;
+use crate::sys::memory::release_memory;
 use crate::sys::socket;
 use crate::sys::spawn::Readiness;
 
@@ -66,7 +66,7 @@ fn acquire(store: &StoreDir) -> Result<LockFile, LockError> {
 /// The process must have one thread: it forks. This returns in the worker, and in the supervisor
 /// when the last worker has ended; each ends with the exit code that it gets.
 pub fn run(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> Result<i32> {
-    release_large_buffers();
+    release_memory();
     let estate = match estate(store) {
         Ok(estate) => estate,
         Err(error) => {

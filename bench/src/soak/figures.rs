@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -12,6 +12,11 @@ use crate::machine;
 use crate::measure::Unit;
 use crate::mounts;
 use crate::report::{Curve, Curves};
+
+/// How long a daemon may take to let go of what was unmounted.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long nothing may change before it counts as settled.
+const CALM: Duration = Duration::from_secs(1);
 
 /// What a daemon and the processes that it started hold at a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,6 +49,22 @@ impl Figures {
             let _ = add(process, &mut figures);
         }
         Ok(figures)
+    }
+
+    /// Looks at a daemon that has nothing to do any more, once it holds no less than before: threads
+    /// of a mount end after the mount.
+    pub(super) fn settled(daemon: u32, dir: &Path) -> Result<Self> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut before = Self::of(daemon, dir)?;
+        loop {
+            std::thread::sleep(CALM);
+            let now = Self::of(daemon, dir)?;
+            let held = |figures: &Self| (figures.threads, figures.descriptors);
+            if held(&now) == held(&before) || Instant::now() > deadline {
+                return Ok(now);
+            }
+            before = now;
+        }
     }
 }
 

@@ -120,7 +120,7 @@ fn measure(setup: &Setup, options: &Options) -> Result<(Section, Verdict)> {
     let sampled = sampled?;
     step("unmount")?;
     slots.unmount(&store)?;
-    let left = Figures::of(daemon, setup.workspace.path())?;
+    let left = Figures::settled(daemon, setup.workspace.path())?;
     let is_same = store.daemon() == Some(daemon);
     let verdict = Verdict::of(&sampled, &left, &tally, is_same);
     Ok((

@@ -170,9 +170,17 @@ impl Store {
         Ok(daemon.traffic)
     }
 
-    /// The peak of the daemon's resident memory so far, in bytes; `None` when none is running.
+    /// The peak of the daemon's resident memory so far, in bytes; `None` when none is running. The
+    /// peaks of its two processes are added, so pages that both have count twice.
     pub(crate) fn daemon_memory(&self) -> Result<Option<u64>> {
-        self.daemon().map(machine::peak_memory).transpose()
+        let Some(daemon) = self.daemon() else {
+            return Ok(None);
+        };
+        let mut peak = machine::peak_memory(daemon)?;
+        for process in machine::descendants(daemon) {
+            peak += machine::peak_memory(process)?;
+        }
+        Ok(Some(peak))
     }
 
     /// Unmounts everything and ends the daemon; the store stays.

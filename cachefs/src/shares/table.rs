@@ -1,7 +1,7 @@
 //! The shares that are open, and who stands behind a connection.
 
 use std::collections::{BTreeMap, HashSet};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -168,19 +168,6 @@ impl Shares {
         };
         shares.values().map(info).collect()
     }
-
-    /// All it takes to open the shares in another process, with descriptors of their sockets.
-    ///
-    /// # Errors
-    /// When the process has no descriptor left.
-    pub fn describe(&self) -> std::io::Result<Vec<(ShareDescription, OwnedFd)>> {
-        let shares = self.0.lock();
-        let described = shares.values().map(|share| {
-            let listener = share.listener.as_fd().try_clone_to_owned()?;
-            Ok((share.description(), listener))
-        });
-        described.collect()
-    }
 }
 
 /// What stands between a connection and the daemon's answers.
@@ -305,6 +292,8 @@ impl Drop for Gate {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use cachefs_store::refs::Scope;
     use cachefs_store::remote::RemoteSpec;
 
@@ -341,24 +330,25 @@ mod tests {
         let path = temp.path().join("share.sock");
         let listener = socket::listen(&path).unwrap();
         let shares = Shares::default();
-        shares
+        let first = shares
             .open(description(&path, None), listener.into())
             .unwrap();
-        let again = rustix::io::dup(shares.describe().unwrap()[0].1.as_fd()).unwrap();
+        let listener = || first.listener().as_fd().try_clone_to_owned().unwrap();
+        let again = listener();
         assert!(shares.open(description(&path, None), again).is_err());
 
         // Another process takes over, through JSON, while clients keep connecting.
-        let (told, listener) = shares.describe().unwrap().remove(0);
+        let told = first.description();
         let text = serde_json::to_string(&told).unwrap();
         let heir = Shares::default();
         let share = heir
-            .open(serde_json::from_str(&text).unwrap(), listener)
+            .open(serde_json::from_str(&text).unwrap(), listener())
             .unwrap();
-        drop(shares);
+        drop((shares, first));
         let client = socket::connect(&path).unwrap();
         let (served, _) = share.listener().accept().unwrap();
         drop((client, served));
-        assert_eq!(heir.describe().unwrap()[0].0, told);
+        assert_eq!(share.description(), told);
         assert_eq!(heir.list()[0].path, path);
 
         let waiting = std::thread::spawn(move || share.listener().accept().map(drop));

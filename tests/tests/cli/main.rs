@@ -39,6 +39,8 @@ mod safety;
 #[cfg(test)]
 mod save;
 #[cfg(test)]
+mod saves_at_once;
+#[cfg(test)]
 mod scopes;
 #[cfg(test)]
 mod secrets;

@@ -83,12 +83,14 @@ impl Activity {
         self.change(|counts| counts.publishing -= 1);
     }
 
-    /// Returns when nothing is being published, or soon: nobody should wait long for advice.
-    pub(super) fn wait_until_settled(&self) {
+    /// Returns when no view is ending, as `is_one_ending` says, and nothing is being published; or
+    /// soon: nobody should wait long for advice.
+    pub(super) fn wait_until_settled(&self, is_one_ending: impl Fn() -> bool) {
         let deadline = Instant::now() + SETTLE;
         let mut counts = self.state.lock();
-        while counts.publishing > 0 && !self.changed.wait_until(&mut counts, deadline).timed_out() {
-        }
+        while (counts.publishing > 0 || is_one_ending())
+            && !self.changed.wait_until(&mut counts, deadline).timed_out()
+        {}
     }
 
     pub(super) fn end(&self, end: End) {

@@ -244,6 +244,7 @@ impl State {
                 view,
                 open,
                 prefetch,
+                fuse: None,
             },
         );
         OpenedView { view: number, form }
@@ -281,6 +282,7 @@ impl State {
             let name = name_of_view(number);
             self.keeper.hold(name, &item, fuse.as_fd()).is_ok()
         };
+        self.views.mounted(number, fuse);
         let state = Arc::clone(self);
         let ended = move || state.ended(number, is_held);
         ready.start(ended).map_err(serve())
@@ -295,10 +297,12 @@ impl State {
         init: &FuseInit,
     ) -> Result<()> {
         let (view, _) = self.views.get(number).ok_or_else(|| unknown(number))?;
+        let serve = || Error::io("serve", "the mount");
+        self.views
+            .mounted(number, fuse.try_clone().map_err(serve())?);
         let state = Arc::clone(self);
         let ended = move || state.ended(number, true);
-        view::go_on(view, form, fuse, init, self.runtime.handle(), ended)
-            .map_err(Error::io("serve", "the mount"))
+        view::go_on(view, form, fuse, init, self.runtime.handle(), ended).map_err(serve())
     }
 
     /// A mount is gone.
@@ -373,8 +377,14 @@ impl State {
                 }
             })?;
         }
-        self.activity.wait_until_settled();
+        self.settle();
         Ok(())
+    }
+
+    /// Returns when what is gone is closed and published, or soon.
+    fn settle(&self) {
+        self.activity
+            .wait_until_settled(|| self.views.is_one_ending());
     }
 
     /// What was read of a stack, through all views of it.
@@ -384,8 +394,12 @@ impl State {
 
     /// Whether the daemon may end now.
     pub(super) fn may_stop(&self, force: bool) -> Result<()> {
+        if force {
+            return Ok(());
+        }
+        self.settle();
         let views = self.views.stats().len() + self.waiting.load(Relaxed);
-        if views > 0 && !force {
+        if views > 0 {
             return Err(Error::usage(
                 format!("the daemon serves {views} mounts"),
                 "unmount them with `cachefs umount`, or use --force, which breaks them",

@@ -1,11 +1,13 @@
 //! The views that a daemon serves, or is about to.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use cachefs_store::id::StackId;
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::task::AbortHandle;
 
 use super::traces;
@@ -19,6 +21,21 @@ pub(super) struct OpenView {
     /// What it was made from, and can be made from again.
     pub(super) open: Arc<Open>,
     pub(super) prefetch: Option<AbortHandle>,
+    /// The connection of the mount that shows it, once there is one.
+    pub(super) fuse: Option<OwnedFd>,
+}
+
+impl OpenView {
+    /// Whether its mount is gone. Whoever serves it is told so a little later than whoever took it
+    /// away.
+    fn is_ending(&self) -> bool {
+        self.fuse.as_ref().is_some_and(|fuse| {
+            // The kernel says that a connection is gone to whoever asks, whatever is waited for.
+            let mut asked = [PollFd::new(fuse, PollFlags::empty())];
+            poll(&mut asked, Some(&Timespec::default())).is_ok()
+                && asked[0].revents().contains(PollFlags::ERR)
+        })
+    }
 }
 
 impl Drop for OpenView {
@@ -55,6 +72,18 @@ impl Views {
         let open = self.open.lock();
         let view = open.get(&number)?;
         Some((view.view.clone(), Arc::clone(&view.open)))
+    }
+
+    /// Notes that a view is mounted.
+    pub(super) fn mounted(&self, number: u64, fuse: OwnedFd) {
+        if let Some(view) = self.open.lock().get_mut(&number) {
+            view.fuse = Some(fuse);
+        }
+    }
+
+    /// Whether a mount is gone whose view is still to be closed.
+    pub(super) fn is_one_ending(&self) -> bool {
+        self.open.lock().values().any(OpenView::is_ending)
     }
 
     /// The views of one stack.

@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cachefs_tests::harness::Cachefs;
-use rustix::process::{Signal, kill_process_group};
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Signal, kill_process, kill_process_group};
 
 use crate::support::{
     Commands, clean, is_gone, kill_daemon, machine, pid, sample_dir, strict_json, wait_for,
@@ -382,6 +383,44 @@ fn a_daemon_with_mounts_is_stopped_by_force_only() {
     assert!(state(&machine).starts_with("dead"));
     machine.restored("v1", &mount);
     assert!(mount.join("settings.xml").exists());
+}
+
+/// The mounts of a machine, the topmost first.
+fn mountpoints(machine: &Cachefs, mount: &Path) -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap();
+    let points = table
+        .lines()
+        .rev()
+        .filter_map(|line| line.split(' ').nth(1));
+    points
+        .map(PathBuf::from)
+        .filter(|point| point == mount || point.starts_with(machine.store()))
+        .collect()
+}
+
+#[test]
+fn a_daemon_whose_mounts_are_gone_is_stopped_at_once() {
+    let Some(machine) = saved_machine() else {
+        return;
+    };
+    let mount = machine.dir("mount");
+    machine.restored("v1", &mount);
+    assert!(mount.join("settings.xml").exists());
+    // It hears of the end of its mounts and of the command at the same time.
+    let worker = pid(machine.worker().unwrap());
+    kill_process(worker, Signal::STOP).unwrap();
+    let points = mountpoints(&machine, &mount);
+    assert!(points.len() > 1, "{points:?}");
+    for point in points {
+        unmount(&point, UnmountFlags::DETACH).unwrap();
+    }
+    let mut stop = machine
+        .command(["daemon", "stop"])
+        .spawn(Stdio::null(), Stdio::inherit())
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    kill_process(worker, Signal::CONT).unwrap();
+    assert!(stop.wait().unwrap().success());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cachefs_store::archive::{self, Compression, WriteOptions, Written};
-use cachefs_store::local::{FrameReader, LayerCache, PackCache, ReaderOptions};
+use cachefs_store::local::{FrameMemory, FrameReader, LayerCache, PackCache};
 use cachefs_store::refs::{self, Resolved, Wanted};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::save::Progress;
@@ -68,7 +68,7 @@ pub fn export(
     let layers = LayerCache::new(store.path());
     let opened = runtime.block_on(layers.open(&remote.remote, &matched.layers))?;
     let cache = Arc::new(PackCache::new(store.path(), store.cache_limit()));
-    let reader = FrameReader::new(remote.remote.clone(), cache, &ReaderOptions::default());
+    let reader = FrameReader::new(remote.remote.clone(), cache, FrameMemory::default());
     for layer in &opened {
         reader.describe(layer.packs()?);
     }

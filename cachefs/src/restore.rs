@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use cachefs_store::copy::{CopyOptions, CopyReport, copy_out};
 use cachefs_store::id::SaveId;
-use cachefs_store::local::{FrameReader, LayerCache, PackCache, ReaderOptions};
+use cachefs_store::local::{FrameMemory, FrameReader, LayerCache, PackCache};
 use cachefs_store::refs::{Key, LayerInfo, Resolved, Scope, Wanted};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
 use cachefs_store::save::Progress;
@@ -367,7 +367,7 @@ fn copy(
     let opened =
         runtime.block_on(LayerCache::new(store.path()).open(&remote.remote, &found.layers))?;
     let cache = Arc::new(PackCache::new(store.path(), store.cache_limit()));
-    let reader = FrameReader::new(remote.remote.clone(), cache, &ReaderOptions::default());
+    let reader = FrameReader::new(remote.remote.clone(), cache, FrameMemory::default());
     for layer in &opened {
         reader.describe(layer.packs()?);
     }

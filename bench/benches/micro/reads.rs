@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use cachefs_store::frame::{FrameBuilder, FrameLocation, TARGET};
 use cachefs_store::id::ChunkId;
-use cachefs_store::local::{FrameReader, PackCache, ReaderOptions};
+use cachefs_store::local::{FrameMemory, FrameReader, PackCache};
 use cachefs_store::pack::{self, PackWriter};
 use cachefs_store::remote::{PutMode, RemoteSpec, RetryPolicy, open};
 use criterion::{Criterion, Throughput};
@@ -43,7 +43,7 @@ pub(crate) fn measure(criterion: &mut Criterion) -> Result<()> {
 
     let reader = |memory: u64| {
         let cache = Arc::new(PackCache::new(temp.path().join("store"), 1 << 30));
-        FrameReader::new(Arc::clone(&remote), cache, &ReaderOptions { memory })
+        FrameReader::new(Arc::clone(&remote), cache, FrameMemory::new(memory))
     };
     let mut group = criterion.benchmark_group("frame reader");
     group.throughput(Throughput::Bytes(TARGET as u64));

@@ -15,6 +15,7 @@ mod remotes;
 mod shared;
 mod state;
 mod supervisor;
+mod tidy;
 mod traces;
 mod views;
 mod worker;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 use crate::sys::lock::{LockError, LockFile};
-use crate::sys::memory::release_memory;
+use crate::sys::memory::set_up_allocator;
 use crate::sys::socket;
 use crate::sys::spawn::Readiness;
 
@@ -66,7 +67,7 @@ fn acquire(store: &StoreDir) -> Result<LockFile, LockError> {
 /// The process must have one thread: it forks. This returns in the worker, and in the supervisor
 /// when the last worker has ended; each ends with the exit code that it gets.
 pub fn run(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> Result<i32> {
-    release_memory();
+    set_up_allocator();
     let estate = match estate(store) {
         Ok(estate) => estate,
         Err(error) => {

@@ -2,25 +2,52 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cachefs_store::local::{FrameReader, PackCache, ReaderOptions};
-use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, open};
+use cachefs_store::local::{FrameMemory, FrameReader, PackCache, ReadStats};
+use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, Traffic, open};
 use parking_lot::Mutex;
 
 use crate::error::Result;
+
+/// How long a remote that nothing is mounted from is kept for the next job, with its connections. Jobs
+/// often have credentials of their own, so that no other ever uses the same.
+const LINGER: Duration = Duration::from_secs(300);
 
 /// A remote with the reader of its frames. Connections and memory are shared by all its users.
 #[derive(Debug)]
 pub(super) struct RemoteHandle {
     pub(super) open: OpenRemote,
     pub(super) reader: FrameReader,
+    /// When a use of it began or ended.
+    used: Mutex<Instant>,
+}
+
+impl RemoteHandle {
+    /// Says that it is used now: whoever holds it says so again before letting go.
+    pub(super) fn touch(&self) {
+        *self.used.lock() = Instant::now();
+    }
+
+    fn idle(&self) -> Duration {
+        self.used.lock().elapsed()
+    }
 }
 
 /// Remotes by what it takes to reach them, credentials included: a client never gets to use
 /// another client's.
 #[derive(Debug, Default)]
-pub(super) struct Remotes(Mutex<HashMap<Reach, Arc<RemoteHandle>>>);
+pub(super) struct Remotes {
+    open: Mutex<Open>,
+    memory: FrameMemory,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    handles: HashMap<Reach, Arc<RemoteHandle>>,
+    /// What was done with those that are gone.
+    past: (Traffic, ReadStats),
+}
 
 /// How a remote is reached, and how long one request to it may take, in milliseconds.
 type Reach = (RemoteSpec, Option<u64>);
@@ -32,25 +59,103 @@ impl Remotes {
         deadline_ms: Option<u64>,
         cache: &Arc<PackCache>,
     ) -> Result<Arc<RemoteHandle>> {
-        let mut remotes = self.0.lock();
-        if let Some(handle) = remotes.get(&(spec.clone(), deadline_ms)) {
+        let mut remotes = self.open.lock();
+        remotes.drop_idle(LINGER);
+        if let Some(handle) = remotes.handles.get(&(spec.clone(), deadline_ms)) {
+            handle.touch();
             return Ok(Arc::clone(handle));
         }
         let policy = deadline_ms.map_or_else(RetryPolicy::default, |ms| {
             RetryPolicy::with_deadline(Duration::from_millis(ms))
         });
         let open = open(spec, policy)?;
-        let reader = FrameReader::new(
-            open.remote.clone(),
-            Arc::clone(cache),
-            &ReaderOptions::default(),
-        );
-        let handle = Arc::new(RemoteHandle { open, reader });
-        remotes.insert((spec.clone(), deadline_ms), Arc::clone(&handle));
+        let reader = FrameReader::new(open.remote.clone(), Arc::clone(cache), self.memory.clone());
+        let handle = Arc::new(RemoteHandle {
+            open,
+            reader,
+            used: Mutex::new(Instant::now()),
+        });
+        remotes
+            .handles
+            .insert((spec.clone(), deadline_ms), Arc::clone(&handle));
         Ok(handle)
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<RemoteHandle>> {
-        self.0.lock().values().cloned().collect()
+    /// What was done with all of them.
+    pub(super) fn stats(&self) -> (Traffic, ReadStats) {
+        let remotes = self.open.lock();
+        let mut stats = remotes.past;
+        for handle in remotes.handles.values() {
+            add(&mut stats, handle);
+        }
+        stats
+    }
+}
+
+impl Open {
+    /// Forgets those that nobody holds and that were not used for so long.
+    fn drop_idle(&mut self, limit: Duration) {
+        let past = &mut self.past;
+        self.handles.retain(|_, handle| {
+            let stays = Arc::strong_count(handle) > 1 || handle.idle() <= limit;
+            if !stays {
+                add(past, handle);
+            }
+            stays
+        });
+    }
+}
+
+fn add((traffic, reads): &mut (Traffic, ReadStats), handle: &RemoteHandle) {
+    *traffic += handle.open.traffic();
+    let stats = handle.reader.stats();
+    reads.local_frames += stats.local_frames;
+    reads.demand_bytes += stats.demand_bytes;
+    reads.prefetch_bytes += stats.prefetch_bytes;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(dir: &std::path::Path, region: &str) -> RemoteSpec {
+        RemoteSpec {
+            url: format!("file://{}", dir.display()),
+            region: Some(region.to_owned()),
+            ..RemoteSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_remote_is_kept_while_it_is_used_and_some_time_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Arc::new(PackCache::new(dir.path(), 1 << 20));
+        let remotes = Remotes::default();
+        let count = || remotes.open.lock().handles.len();
+        let used = remotes.get(&spec(dir.path(), "a"), None, &cache).unwrap();
+        drop(remotes.get(&spec(dir.path(), "b"), None, &cache).unwrap());
+        assert_eq!(count(), 2);
+        remotes.open.lock().drop_idle(LINGER);
+        assert_eq!(count(), 2);
+        remotes.open.lock().drop_idle(Duration::ZERO);
+        assert_eq!(count(), 1);
+        let again = remotes.get(&spec(dir.path(), "a"), None, &cache).unwrap();
+        assert!(Arc::ptr_eq(&used, &again));
+    }
+
+    #[test]
+    fn what_was_done_with_a_remote_is_counted_when_it_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Arc::new(PackCache::new(dir.path(), 1 << 20));
+        let remotes = Remotes::default();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = remotes.get(&spec(dir.path(), "a"), None, &cache).unwrap();
+        let listed = runtime.block_on(handle.open.remote.list("refs/"));
+        drop((listed, handle));
+        let before = remotes.stats();
+        assert!(before.0 != Traffic::default());
+        remotes.open.lock().drop_idle(Duration::ZERO);
+        assert_eq!(remotes.open.lock().handles.len(), 0);
+        assert_eq!(remotes.stats(), before);
     }
 }

@@ -8,9 +8,9 @@ use std::time::Instant;
 use cachefs_store::frame::FrameLocation;
 use cachefs_store::id::StackId;
 use cachefs_store::index::Index;
-use cachefs_store::local::{LayerCache, PackCache, ReadStats};
+use cachefs_store::local::{LayerCache, PackCache};
 use cachefs_store::refs::{self, Found, LayerInfo, MatchKind, Resolved};
-use cachefs_store::remote::{DynRemote, Meter, Traffic, TrafficMeter};
+use cachefs_store::remote::{DynRemote, Meter, TrafficMeter};
 use cachefs_store::stack::Stack;
 use cachefs_store::trace::Recorder;
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use super::held::{Item, name_of_view};
 use super::idle::Activity;
 use super::keeper::Keeper;
 use super::remotes::{RemoteHandle, Remotes};
+use super::tidy::Tidy;
 use super::traces::{self, Fetching};
 use super::views::{OpenView, Views};
 use crate::erofs::{self, Image};
@@ -53,6 +54,7 @@ pub(super) struct State {
     restarts: u64,
     /// Mounts of the worker before this one that are not served yet.
     waiting: AtomicUsize,
+    tidy: Tidy,
     started: Instant,
 }
 
@@ -81,6 +83,7 @@ impl State {
             keeper,
             restarts,
             waiting: AtomicUsize::new(0),
+            tidy: Tidy::default(),
             started: Instant::now(),
         }
     }
@@ -205,7 +208,7 @@ impl State {
     fn open_view(
         &self,
         number: u64,
-        remote: &RemoteHandle,
+        remote: &Arc<RemoteHandle>,
         stack: Stack,
         trace: Fetching,
         open: Open,
@@ -243,6 +246,7 @@ impl State {
             OpenView {
                 view,
                 open,
+                remote: Arc::clone(remote),
                 prefetch,
                 fuse: None,
             },
@@ -363,6 +367,8 @@ impl State {
             let error = crate::error::describe(&error);
             tracing::info!("what was read is not published: {error}");
         }
+        drop(view);
+        self.tidy.soon(self.runtime.handle());
         self.activity.published();
     }
 
@@ -409,15 +415,7 @@ impl State {
     }
 
     pub(super) fn stats(&self) -> DaemonStats {
-        let mut traffic = Traffic::default();
-        let mut reads = ReadStats::default();
-        for remote in self.remotes.all() {
-            traffic += remote.open.traffic();
-            let stats = remote.reader.stats();
-            reads.local_frames += stats.local_frames;
-            reads.demand_bytes += stats.demand_bytes;
-            reads.prefetch_bytes += stats.prefetch_bytes;
-        }
+        let (traffic, reads) = self.remotes.stats();
         DaemonStats {
             pid: std::process::id(),
             supervisor: self.keeper.pid,

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::task::AbortHandle;
 
+use super::remotes::RemoteHandle;
 use super::traces;
 use crate::rpc::{Open, ViewStats};
 use crate::view::SharedView;
@@ -20,6 +21,7 @@ pub(super) struct OpenView {
     pub(super) view: SharedView,
     /// What it was made from, and can be made from again.
     pub(super) open: Arc<Open>,
+    pub(super) remote: Arc<RemoteHandle>,
     pub(super) prefetch: Option<AbortHandle>,
     /// The connection of the mount that shows it, once there is one.
     pub(super) fuse: Option<OwnedFd>,
@@ -43,6 +45,7 @@ impl Drop for OpenView {
         if let Some(prefetch) = &self.prefetch {
             prefetch.abort();
         }
+        self.remote.touch();
     }
 }
 

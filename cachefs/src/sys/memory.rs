@@ -9,7 +9,7 @@
 /// And it gives threads heaps of their own, eight for each core. What a thread has freed there waits
 /// for the same threads: with 50 mounts, each with threads, a daemon had 264 to 293 MB, and with one
 /// heap 200 to 217.
-pub fn release_memory() {
+pub fn set_up_allocator() {
     /// Smaller than any buffer for requests, larger than what is allocated all the time.
     #[cfg(target_env = "gnu")]
     const THRESHOLD: libc::c_int = 4 << 20;
@@ -21,5 +21,17 @@ pub fn release_memory() {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, THRESHOLD);
         libc::mallopt(libc::M_ARENA_MAX, HEAPS);
+    }
+}
+
+/// Gives the pages of freed memory back to the kernel. Takes about a millisecond for 100 MB.
+///
+/// glibc does so only at the end of a heap, and something small that lives on is always behind what
+/// a large tree took: of 200 MB of a daemon without mounts, 140 were free.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

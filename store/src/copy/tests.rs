@@ -12,7 +12,7 @@ use crate::layer::testing::rewritten;
 use crate::layer::{
     Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, Xattrs, mode,
 };
-use crate::local::{FrameReader, PackCache, ReaderOptions};
+use crate::local::{FrameMemory, FrameReader, PackCache};
 use crate::remote::{RemoteSpec, RetryPolicy, open};
 use crate::save::Silent;
 use crate::stack::Stack;
@@ -108,7 +108,7 @@ fn copied(layers: Vec<Arc<Layer>>, target: &Path, withheld: bool) -> Result<Copy
     };
     let remote = open(&spec, RetryPolicy::default()).unwrap().remote;
     let cache = Arc::new(PackCache::new(store.path(), 1 << 20));
-    let reader = FrameReader::new(remote, cache, &ReaderOptions::default());
+    let reader = FrameReader::new(remote, cache, FrameMemory::default());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut stack = Stack::new(layers)?;
     if withheld {

@@ -75,6 +75,13 @@ impl Layer {
         self.object.len() as u64
     }
 
+    /// Bytes of memory that it takes once every page of it was read.
+    pub fn memory(&self) -> u64 {
+        let pages = self.head.pages.iter();
+        let pages: u64 = pages.map(|page| u64::from(page.raw.get())).sum();
+        self.object_len() + pages
+    }
+
     /// The whole object.
     pub fn object(&self) -> &Bytes {
         &self.object

@@ -1,10 +1,12 @@
 //! Layers kept on the local disk.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::id::LayerId;
@@ -13,8 +15,20 @@ use crate::refs::LayerInfo;
 use crate::remote::{DynRemote, RemoteErrorKind};
 use crate::task::join_all;
 
-/// So many open layers are remembered by a process.
-const OPEN_LAYERS: usize = 64;
+/// Layers that nobody uses any more stay open up to so many bytes, for the next restore.
+const RECENT_BYTES: u64 = 64 << 20;
+/// How many layers that is expected to be: few, so that the memory is not parted and one layer may
+/// take all of it.
+const RECENT_LAYERS: usize = 32;
+
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl quick_cache::Weighter<LayerId, Arc<Layer>> for Weight {
+    fn weight(&self, _: &LayerId, layer: &Arc<Layer>) -> u64 {
+        layer.memory()
+    }
+}
 
 /// Layers in the store directory, and those that are open in this process.
 ///
@@ -22,7 +36,9 @@ const OPEN_LAYERS: usize = 64;
 #[derive(Debug)]
 pub struct LayerCache {
     root: PathBuf,
-    open: quick_cache::sync::Cache<LayerId, Arc<Layer>>,
+    recent: quick_cache::sync::Cache<LayerId, Arc<Layer>, Weight>,
+    /// All that are open, also those that are too large to stay when nobody uses them.
+    open: Mutex<HashMap<LayerId, Weak<Layer>>>,
 }
 
 impl LayerCache {
@@ -30,7 +46,8 @@ impl LayerCache {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
-            open: quick_cache::sync::Cache::new(OPEN_LAYERS),
+            recent: quick_cache::sync::Cache::with_weighter(RECENT_LAYERS, RECENT_BYTES, Weight),
+            open: Mutex::default(),
         }
     }
 
@@ -38,9 +55,22 @@ impl LayerCache {
         self.root.join(layer::object_key(id).as_str())
     }
 
+    fn opened(&self, id: &LayerId) -> Option<Arc<Layer>> {
+        self.recent
+            .get(id)
+            .or_else(|| self.open.lock().get(id).and_then(Weak::upgrade))
+    }
+
+    fn remember(&self, layer: &Arc<Layer>) {
+        self.recent.insert(layer.id(), Arc::clone(layer));
+        let mut open = self.open.lock();
+        open.retain(|_, layer| layer.strong_count() > 0);
+        open.insert(layer.id(), Arc::downgrade(layer));
+    }
+
     fn local(&self, id: &LayerId) -> Option<Arc<Layer>> {
-        if let Some(open) = self.open.get(id) {
-            return Some(open);
+        if let Some(opened) = self.opened(id) {
+            return Some(opened);
         }
         let bytes = fs::read(self.path(id)).ok()?;
         // Every page, not only the head: a copy that is half written must not be found out later,
@@ -49,7 +79,7 @@ impl LayerCache {
         match layer {
             Ok(layer) => {
                 let layer = Arc::new(layer);
-                self.open.insert(*id, layer.clone());
+                self.remember(&layer);
                 Some(layer)
             }
             Err(error) => {
@@ -92,7 +122,7 @@ impl LayerCache {
             if remote.local_dir().is_none() {
                 self.keep(&layer.id(), layer.object());
             }
-            self.open.insert(layer.id(), layer.clone());
+            self.remember(&layer);
             *slot = Some(layer);
         }
         Ok(opened.into_iter().flatten().collect())

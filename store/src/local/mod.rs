@@ -6,12 +6,14 @@ mod failures;
 mod files;
 mod layers;
 mod limit;
+mod memory;
 mod reader;
 
 pub use cache::PackCache;
 pub use files::PackFiles;
 pub use layers::LayerCache;
-pub use reader::{FrameReader, ReadStats, ReaderOptions};
+pub use memory::FrameMemory;
+pub use reader::{FrameReader, ReadStats};
 
 /// Writes a file under a temporary name and renames it into place.
 ///

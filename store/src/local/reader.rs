@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::cache::PackCache;
 use super::failures::Failures;
 use super::files::PackFiles;
+use super::memory::FrameMemory;
 use crate::error::{Error, Result};
 use crate::frame::{self, FrameLocation};
 use crate::id::{FrameHash, PackId};
@@ -29,19 +30,6 @@ const STREAM: u64 = 4 << 20;
 const STREAMS: usize = 4;
 /// And for so many while any read waits. Never for none: who reads everything is always waiting.
 const STREAMS_BESIDE_READS: usize = 2;
-
-/// Sizes of a [`FrameReader`].
-#[derive(Debug, Clone)]
-pub struct ReaderOptions {
-    /// Memory for decoded frames, in bytes.
-    pub memory: u64,
-}
-
-impl Default for ReaderOptions {
-    fn default() -> Self {
-        Self { memory: 48 << 20 }
-    }
-}
 
 /// What a reader has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,16 +49,6 @@ struct Counters {
     prefetch_bytes: AtomicU64,
 }
 
-#[derive(Clone)]
-struct Weight;
-
-impl quick_cache::Weighter<FrameHash, Arc<Vec<u8>>> for Weight {
-    fn weight(&self, _: &FrameHash, frame: &Arc<Vec<u8>>) -> u64 {
-        frame.len() as u64 + 128
-    }
-}
-
-type Memory = quick_cache::sync::Cache<FrameHash, Arc<Vec<u8>>, Weight>;
 /// `Ok` with the bytes from the range's start, or the message of the failure.
 type Outcome = Option<std::result::Result<Bytes, Arc<Error>>>;
 
@@ -93,7 +71,7 @@ struct Inner {
     /// The remote's own directory, when it is one on a local disk.
     in_place: Option<PackFiles>,
     cache: Arc<PackCache>,
-    memory: Memory,
+    memory: FrameMemory,
     flights: Mutex<HashMap<PackId, Flights>>,
     /// Where the frames of a pack end; nothing is fetched ahead in a pack that is not listed.
     ends: RwLock<HashMap<PackId, u64>>,
@@ -119,11 +97,9 @@ enum Absent {
 }
 
 impl FrameReader {
-    /// Reads frames of `remote`, keeping what is fetched in `cache`.
-    pub fn new(remote: DynRemote, cache: Arc<PackCache>, options: &ReaderOptions) -> Self {
+    /// Reads frames of `remote`, keeping what is fetched in `cache`, and what is decoded in `memory`.
+    pub fn new(remote: DynRemote, cache: Arc<PackCache>, memory: FrameMemory) -> Self {
         let in_place = remote.local_dir().map(PackFiles::new);
-        let frames = (options.memory / frame::TARGET as u64).max(16) as usize;
-        let memory = Memory::with_weighter(frames, options.memory, Weight);
         Self {
             inner: Arc::new(Inner {
                 remote,
@@ -166,7 +142,7 @@ impl FrameReader {
     pub fn local(&self, frame: &FrameLocation) -> Option<Arc<Vec<u8>>> {
         self.inner
             .memory
-            .get_or_insert_with(&frame.hash, || self.inner.read_disk(frame))
+            .get_or_read(&frame.hash, || self.inner.read_disk(frame))
             .ok()
     }
 

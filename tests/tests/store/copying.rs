@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind, copy_out};
-use cachefs_store::local::{FrameReader, PackCache, ReaderOptions};
+use cachefs_store::local::{FrameMemory, FrameReader, PackCache};
 use cachefs_store::remote::{FileRemote, RemoteErrorKind};
 use cachefs_store::save::{Progress, Silent};
 use cachefs_store::stack::Stack;
@@ -333,7 +333,7 @@ fn a_cold_copy_takes_few_requests() {
 
     let cold = |name: &str| {
         let cache = Arc::new(PackCache::new(bench.dir.path().join(name), 1 << 30));
-        FrameReader::new(bench.remote.clone(), cache, &ReaderOptions::default())
+        FrameReader::new(bench.remote.clone(), cache, FrameMemory::default())
     };
     let copy = |reader: &FrameReader, target: &Path| {
         let options = CopyOptions::default();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cachefs_store::frame::FrameLocation;
-use cachefs_store::local::{FrameReader, LayerCache, PackCache, ReaderOptions};
+use cachefs_store::local::{FrameMemory, FrameReader, LayerCache, PackCache};
 use cachefs_store::pack::object_key;
 use cachefs_store::remote::{FileRemote, RemoteErrorKind};
 use cachefs_store::{Error, ErrorKind};
@@ -48,7 +48,7 @@ impl Far {
     /// A reader with empty memory on the store directory `name`.
     fn reader(&self, name: &str) -> FrameReader {
         let cache = Arc::new(PackCache::new(self.bench.dir.path().join(name), 1 << 30));
-        FrameReader::new(self.bench.remote.clone(), cache, &ReaderOptions::default())
+        FrameReader::new(self.bench.remote.clone(), cache, FrameMemory::default())
     }
 
     fn read(&self, reader: &FrameReader, frame: &FrameLocation) -> Result<Arc<Vec<u8>>, Error> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cachefs_store::copy::{CopyOptions, CopyReport, copy_out};
 use cachefs_store::index::Index;
 use cachefs_store::layer::{self, BuiltLayer, Layer};
-use cachefs_store::local::{FrameReader, PackCache, ReaderOptions};
+use cachefs_store::local::{FrameMemory, FrameReader, PackCache};
 use cachefs_store::refs::{Creator, Key, LayerInfo};
 use cachefs_store::remote::{DynRemote, FileRemote, PutMode};
 use cachefs_store::repository::Repository;
@@ -139,7 +139,7 @@ impl Workbench {
         FrameReader::new(
             self.remote.clone(),
             self.cache.clone(),
-            &ReaderOptions::default(),
+            FrameMemory::default(),
         )
     }
 

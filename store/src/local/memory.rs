@@ -1,0 +1,62 @@
+//! Decoded frames in memory.
+
+use std::sync::Arc;
+
+use crate::frame;
+use crate::id::FrameHash;
+
+/// What a process keeps unless told otherwise, in bytes.
+const LIMIT: u64 = 48 << 20;
+/// What the keeping of a frame takes beside its bytes.
+const ENTRY: u64 = 128;
+
+#[derive(Clone)]
+struct Weight;
+
+impl quick_cache::Weighter<FrameHash, Arc<Vec<u8>>> for Weight {
+    fn weight(&self, _: &FrameHash, frame: &Arc<Vec<u8>>) -> u64 {
+        frame.len() as u64 + ENTRY
+    }
+}
+
+/// The decoded frames that were read last, by the hash of their stored bytes. Cheap to clone; clones
+/// share everything, and readers of any number of remotes may share one: a frame is the same
+/// wherever it is from.
+#[derive(Clone)]
+pub struct FrameMemory(Arc<quick_cache::sync::Cache<FrameHash, Arc<Vec<u8>>, Weight>>);
+
+impl std::fmt::Debug for FrameMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrameMemory")
+            .field("bytes", &self.0.weight())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for FrameMemory {
+    fn default() -> Self {
+        Self::new(LIMIT)
+    }
+}
+
+impl FrameMemory {
+    /// Keeps up to so many bytes.
+    pub fn new(limit: u64) -> Self {
+        let frames = (limit / frame::TARGET as u64).max(16) as usize;
+        let cache = quick_cache::sync::Cache::with_weighter(frames, limit, Weight);
+        Self(Arc::new(cache))
+    }
+
+    /// The frame; when it is not here, what `read` comes to, once for all who ask at that time.
+    pub(super) fn get_or_read<E>(
+        &self,
+        hash: &FrameHash,
+        read: impl FnOnce() -> Result<Arc<Vec<u8>>, E>,
+    ) -> Result<Arc<Vec<u8>>, E> {
+        self.0.get_or_insert_with(hash, read)
+    }
+
+    pub(super) fn insert(&self, hash: FrameHash, frame: Arc<Vec<u8>>) {
+        self.0.insert(hash, frame);
+    }
+}

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Curves;
-use super::html::escaped;
+use super::html::{STYLE, escaped};
 
 /// Where the drawing is, in its own units: what is left of it names the scale.
 const LEFT: f64 = 90.0;
@@ -65,6 +65,33 @@ pub(super) fn drawing(curves: &Curves) -> String {
     svg + "</svg>\n"
 }
 
+/// All of these below each other, as a picture that needs nothing else.
+pub(super) fn picture(all: &[Curves]) -> String {
+    let each = LINE * 2.0 + HEIGHT;
+    let whole = each * all.len() as f64;
+    let mut svg = format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {whole}" width="{WIDTH}" height="{whole}">
+<style>{STYLE} svg {{ font-family: system-ui, sans-serif; color: #222; }} .title {{ font-weight: 600; }}</style>
+<rect width="100%" height="100%" fill="white"/>
+"#
+    );
+    for (number, curves) in all.iter().enumerate() {
+        let top = each * number as f64;
+        let _ = write!(
+            svg,
+            r#"<text class="title" x="8" y="{}">{}</text>
+<svg y="{}" width="{WIDTH}" height="{HEIGHT}">
+{}</svg>
+"#,
+            top + LINE,
+            escaped(&curves.title),
+            top + LINE * 1.5,
+            drawing(curves),
+        );
+    }
+    svg + "</svg>\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +107,15 @@ mod tests {
             "{svg}"
         );
         assert!(svg.contains(">threads 4<") && svg.contains(">60 s<"));
+    }
+
+    #[test]
+    fn a_picture_has_all_of_them() {
+        let curves = report().sections.remove(0).curves.remove(0);
+        let both = picture(&[curves.clone(), curves]);
+        assert_eq!(both.matches("class=\"title\"").count(), 2);
+        assert_eq!(both.matches("<svg").count(), both.matches("</svg>").count());
+        assert!(both.contains(r#"height="498""#), "{both}");
     }
 
     #[test]

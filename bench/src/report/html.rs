@@ -7,7 +7,7 @@ use super::curves;
 use super::{Group, Report, Section, Table};
 use crate::measure::{Unit, show_ratio};
 
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {

@@ -163,6 +163,12 @@ impl Report {
     pub(crate) fn write_html(&self, path: &Path) -> Result<()> {
         write(path, html::page(self))
     }
+
+    /// Writes its curves as one picture, for a document.
+    pub(crate) fn write_curves(&self, path: &Path) -> Result<()> {
+        let all = self.sections.iter().flat_map(|section| &section.curves);
+        write(path, curves::picture(&all.cloned().collect::<Vec<_>>()))
+    }
 }
 
 fn write(path: &Path, text: String) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::report::{Curve, Curves};
 /// How long a daemon may take to let go of what was unmounted.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long nothing may change before it counts as settled.
-const CALM: Duration = Duration::from_secs(1);
+const CALM: Duration = Duration::from_secs(2);
 
 /// What a daemon and the processes that it started hold at a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -59,6 +59,9 @@ pub(crate) struct Options {
     cachefs: Option<std::path::PathBuf>,
     #[command(flatten)]
     output: Output,
+    /// Write the curves here too, as a picture
+    #[arg(long, value_name = "FILE")]
+    svg: Option<std::path::PathBuf>,
 }
 
 /// Runs it, tells what came out on standard output, and fails unless all was well.
@@ -79,7 +82,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     })?;
     let machine = setup.machine(Vec::new())?;
     let (section, verdict) = measure(&setup, options)?;
-    options.output.write(&Report::new(machine, vec![section]))?;
+    let report = Report::new(machine, vec![section]);
+    if let Some(path) = &options.svg {
+        report.write_curves(path)?;
+    }
+    options.output.write(&report)?;
     ensure!(verdict.is_good(), "{verdict}");
     Ok(())
 }

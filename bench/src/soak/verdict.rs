@@ -20,6 +20,10 @@ const FILES: f64 = 400.0;
 /// Memory may grow by so much of itself, too, if that is more.
 const SHARE: f64 = 0.1;
 
+/// So much of the memory may be left when nothing is mounted any more: what caches with a limit keep,
+/// and what the allocator does not give back.
+const LEFT: f64 = 0.5;
+
 /// A figure early and late.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Growth {
@@ -66,6 +70,8 @@ pub(super) struct Verdict {
     errors: u64,
     /// Mounts that were left although all were taken down.
     left: f64,
+    /// Memory that was left then.
+    kept: f64,
     /// Whether it is still the daemon of the beginning.
     is_same: bool,
 }
@@ -84,6 +90,7 @@ impl Verdict {
                 .fold(0.0, f64::max),
             errors: tally.errors.load(Relaxed),
             left: left.mounts,
+            kept: left.memory,
             is_same,
         }
     }
@@ -95,6 +102,7 @@ impl Verdict {
             && self.left == 0.0
             && self.is_same
             && self.files <= FILES
+            && self.kept <= self.memory.late * LEFT
             && growths.into_iter().all(Growth::is_good)
     }
 
@@ -136,6 +144,10 @@ impl fmt::Display for Verdict {
         }
         if self.files > FILES {
             write!(f, ", {} files kept open", self.files)?;
+        }
+        if self.kept > self.memory.late * LEFT {
+            let kept = Unit::Bytes.show(self.kept);
+            write!(f, ", {kept} of memory kept when nothing is mounted")?;
         }
         for (name, growth, unit) in [
             ("memory", self.memory, Unit::Bytes),
@@ -192,13 +204,20 @@ mod tests {
     }
 
     #[test]
-    fn an_error_a_mount_that_is_left_and_a_new_daemon_are_bad() {
+    fn an_error_what_is_left_and_a_new_daemon_are_bad() {
         let tally = Tally::default();
         let left = Figures {
             mounts: 1.0,
             ..NOTHING
         };
         let steady = sampled(|_| 1e8);
+        let kept = Figures {
+            memory: 6e7,
+            ..NOTHING
+        };
+        let verdict = Verdict::of(&steady, &kept, &tally, true);
+        assert!(verdict.to_string().contains("memory kept"), "{verdict}");
+        assert!(!verdict.is_good());
         assert!(!Verdict::of(&steady, &left, &tally, true).is_good());
         assert!(!Verdict::of(&steady, &NOTHING, &tally, false).is_good());
         tally.failed(&anyhow::anyhow!("other bytes"));

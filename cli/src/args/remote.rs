@@ -5,7 +5,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 /// Where caches are kept.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Remote")]
 pub(crate) struct RemoteArgs {
     /// Where caches are kept: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or

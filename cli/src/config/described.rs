@@ -18,8 +18,9 @@ use crate::args::Global;
 use crate::caches::{Common, RestoreHow, SaveHow};
 
 /// Options of the process rather than of one of the caches that it is about.
-const OF_THE_PROCESS: [&str; 7] = [
+const OF_THE_PROCESS: [&str; 8] = [
     "store",
+    "daemon",
     "cache-limit",
     "format",
     "log-format",

@@ -128,8 +128,12 @@ impl Volumes {
         }
         clear(&self.store, &self.records.data(name))?;
         self.records.remove(name)?;
-        // Volumes without a name of their own come and go, each with another one.
-        self.locks.lock().remove(name);
+        // Volumes without a name of their own come and go, each with another one. Whoever waits for
+        // this lock must find the same one that others take after this.
+        let mut locks = self.locks.lock();
+        if Arc::strong_count(&lock) <= 2 {
+            locks.remove(name);
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::args::Global;
-use crate::caches::Cache;
+use crate::caches::{Cache, RestoreHow};
 use crate::config::{Described, Vocabulary};
 use crate::outputs::OutputArgs;
 
@@ -63,6 +63,9 @@ impl Defaults {
             restore,
             save,
         } = self.vocabulary.describe(options, purpose.own())?;
+        if purpose == Purpose::Container {
+            self.is_for_containers(&global, &restore)?;
+        }
         // What is told to CI systems is about their own steps.
         global.outputs = OutputArgs::default();
         if key.is_none() {
@@ -106,6 +109,29 @@ impl Defaults {
             cache,
             inside,
         })
+    }
+
+    /// Whether a cache has only what a container may say of itself. Its annotations may be those of
+    /// a pod, and its hook runs with the rights and credentials of the host.
+    fn is_for_containers(
+        &self,
+        global: &Global,
+        restore: &RestoreHow,
+    ) -> Result<(), cachefs::Error> {
+        let host = self.vocabulary.describe(&BTreeMap::new(), &[])?;
+        if global.remote != host.global.remote {
+            return Err(cachefs::Error::usage(
+                "annotations cannot say where caches are kept, or how that is reached",
+                "say it to the hook when it is made: `cachefs --remote URL oci-hook --print`",
+            ));
+        }
+        if restore.allow_privileged && !host.restore.allow_privileged {
+            return Err(cachefs::Error::usage(
+                "annotations cannot allow setuid files and devices",
+                "describe the cache in a file of the host's and use it as a device: `cachefs cdi`",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -240,6 +266,30 @@ mod tests {
         );
         let request = read(Purpose::Container, &[("key", "a"), ("path", "/x")]).unwrap();
         assert_eq!(request.inside.as_deref(), Some(Path::new("/x")));
+    }
+
+    #[test]
+    fn annotations_do_not_speak_for_the_host() {
+        let own = [("key", "a"), ("path", "/x")];
+        for (option, why) in [
+            (("remote", "s3://theirs"), "where caches are kept"),
+            (("endpoint", "https://theirs"), "where caches are kept"),
+            (("allow-privileged", "true"), "setuid"),
+            (("daemon", "/run/theirs.sock"), "no option `daemon`"),
+        ] {
+            let options: Vec<_> = own.into_iter().chain([option]).collect();
+            refused(Purpose::Container, &options, why);
+        }
+        read(
+            Purpose::Container,
+            &[&own[..], &[("remote", "file:///r")]].concat(),
+        )
+        .unwrap();
+        read(
+            Purpose::Volume,
+            &[("key", "a"), ("remote", "s3://theirs/x")],
+        )
+        .unwrap();
     }
 
     #[test]

@@ -67,6 +67,8 @@ impl Socket {
         }
         // It has its name once it has its mode: whoever may connect may mount.
         let hidden = path.with_extension(format!("{}.new", std::process::id()));
+        // In a container, a plugin that was killed had the same number.
+        let _ = fs::remove_file(&hidden);
         let made = UnixListener::bind(&hidden).and_then(|listener| {
             fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600))?;
             fs::rename(&hidden, path)?;

@@ -44,9 +44,13 @@ pub struct LayerCache {
 impl LayerCache {
     /// Uses `root/layers`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self::keeping(root, RECENT_BYTES)
+    }
+
+    fn keeping(root: impl Into<PathBuf>, recent: u64) -> Self {
         Self {
             root: root.into(),
-            recent: quick_cache::sync::Cache::with_weighter(RECENT_LAYERS, RECENT_BYTES, Weight),
+            recent: quick_cache::sync::Cache::with_weighter(RECENT_LAYERS, recent, Weight),
             open: Mutex::default(),
         }
     }
@@ -157,4 +161,36 @@ async fn fetch(remote: &DynRemote, info: &LayerInfo) -> Result<Layer> {
         Err(error) => return Err(error.into()),
     };
     checked(id, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{LayerBuilder, Meta, mode};
+
+    fn layer() -> Arc<Layer> {
+        let root = Meta {
+            mode: mode::DIRECTORY | 0o755,
+            ..Meta::default()
+        };
+        let built = LayerBuilder::new(&root, []).unwrap().finish().unwrap();
+        Arc::new(Layer::open(built.id, built.bytes).unwrap())
+    }
+
+    #[test]
+    fn layers_that_nobody_uses_take_memory_up_to_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = layer();
+        let id = layer.id();
+        assert!(layer.memory() > layer.object_len());
+        for (limit, stays) in [(layer.memory() * 2, true), (layer.memory() - 1, false)] {
+            let layers = LayerCache::keeping(dir.path(), limit);
+            let used = Arc::new(Layer::open(id, layer.object().clone()).unwrap());
+            layers.remember(&used);
+            // In use, it is one and the same whatever the limit.
+            assert!(Arc::ptr_eq(&layers.opened(&id).unwrap(), &used));
+            drop(used);
+            assert_eq!(layers.opened(&id).is_some(), stays, "{limit}");
+        }
+    }
 }

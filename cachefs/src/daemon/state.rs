@@ -406,9 +406,11 @@ impl State {
         self.settle();
         let views = self.views.stats().len() + self.waiting.load(Relaxed);
         if views > 0 {
+            let mounts = if views == 1 { "mount" } else { "mounts" };
             return Err(Error::usage(
-                format!("the daemon serves {views} mounts"),
-                "unmount them with `cachefs umount`, or use --force, which breaks them",
+                format!("the daemon serves {views} {mounts}"),
+                "unmount with `cachefs umount`; what containers and services have that were started \
+                 meanwhile goes with them; --force breaks it",
             ));
         }
         Ok(())

@@ -85,7 +85,7 @@ fn a_job_that_only_reads_leaves_no_trace() {
     server.faults().reset_counts();
     fs::read(mount.join("a")).unwrap();
     other.umount(&mount);
-    other.run(["daemon", "stop"]).success();
+    other.stop();
     assert_eq!(server.faults().counts().of("PUT"), 0);
 }
 

@@ -49,6 +49,9 @@ pub(crate) trait Commands {
     fn save(&self, key: &str, path: &Path) -> Invocation;
     /// `umount`, which must work.
     fn umount(&self, path: &Path);
+    /// `daemon stop`, which must work once no other test's namespace has mounts of this machine: one
+    /// that is made while there are any has them until it ends.
+    fn stop(&self);
     /// Restores as a mount, which must work; returns what it printed.
     fn restored(&self, key: &str, path: &Path) -> Value;
     /// Saves, which must work; returns what it printed.
@@ -75,6 +78,17 @@ impl Commands for Cachefs {
     #[track_caller]
     fn umount(&self, path: &Path) {
         self.command(["umount"]).arg(path).run().success();
+    }
+
+    #[track_caller]
+    fn stop(&self) {
+        wait_for("the daemon's end", Duration::from_secs(60), || {
+            let output = self.run(["daemon", "stop"]);
+            output.code() == Some(0) || {
+                drop(output.expect_code(2).stderr_has("the daemon serves"));
+                false
+            }
+        });
     }
 
     #[track_caller]

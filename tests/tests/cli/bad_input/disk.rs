@@ -79,7 +79,7 @@ fn a_store_that_fills_up_reads_on_from_the_remote() {
     assert_same(&dir, &mount, &CompareOptions::default());
     reader.umount(&mount);
     // The harness looks for the daemon under the store's usual place.
-    reader.run(["daemon", "stop"]).success();
+    reader.stop();
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_full_upper_fails_writes_only() {
         "{saved}"
     );
     machine.umount(&mount);
-    machine.run(["daemon", "stop"]).success();
+    machine.stop();
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn damage_in_the_local_cache_is_fetched_again() {
     reader.restored("v1", &mount);
     assert_same(&dir, &mount, &CompareOptions::default());
     reader.umount(&mount);
-    reader.run(["daemon", "stop"]).success();
+    reader.stop();
     for kind in ["layers", "packs", "frames", "cache"] {
         let kept = reader.store().join(kind);
         if kept.exists() {

@@ -197,7 +197,7 @@ fn a_whole_life_tells_no_credentials() {
     let said = machine.daemon_log();
     assert!(said.contains("TRACE") || said.contains("DEBUG"), "{said}");
     machine.run(["umount", "--all"]).success();
-    machine.run(["daemon", "stop"]).success();
+    machine.stop();
     // The store, what was printed to files, and the remote.
     let mut places: Vec<PathBuf> = vec![server.bucket_dir(), machine.store(), machine.work()];
     places.push(machine.home());

@@ -28,8 +28,15 @@ fn a_black_hole_holds_up_nobody_else() {
         .second_machine()
         .unwrap()
         .with_env("CACHEFS_TIMEOUT", "3s");
-    let local = format!("file://{}", machine.dir("remote").display());
-    let save = machine.save("v1", &dir).args(["--remote", &local]);
+    // What is read of one remote is at hand for all, so the other has other files.
+    let (local, other) = (
+        format!("file://{}", machine.dir("remote").display()),
+        machine.dir("other"),
+    );
+    for number in 0..40_u8 {
+        fs::write(other.join(number.to_string()), vec![number; 50_000]).unwrap();
+    }
+    let save = machine.save("v1", &other).args(["--remote", &local]);
     save.run().success();
     let (hung, well) = (machine.dir("hung"), machine.dir("well"));
     let lazy = |path: &Path| machine.restore("v1", path).args(["--prefetch", "none"]);
@@ -50,7 +57,7 @@ fn a_black_hole_holds_up_nobody_else() {
         // While they wait: the same tree, what is local of it, the other mount, the daemon.
         assert_eq!(fs::read_dir(hung.join("docs")).unwrap().count(), 40);
         assert_eq!(fs::read(hung.join("settings.xml")).unwrap(), here);
-        assert_same(&dir, &well, &CompareOptions::default());
+        assert_same(&other, &well, &CompareOptions::default());
         assert_eq!(
             machine.stats()["daemon"]["views"].as_array().unwrap().len(),
             2

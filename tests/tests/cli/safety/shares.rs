@@ -334,7 +334,7 @@ fn a_save_from_inside_needs_credentials_of_its_own() {
     it.restored("mine-2", &mount);
     assert_eq!(fs::read(mount.join("new")).unwrap(), b"new");
     it.unmount(&mount);
-    it.guest.run(["daemon", "stop"]).success();
+    it.guest.stop();
 }
 
 /// Restoring in a scope other than the machine's own.

@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
 use crate::mounts::{How, Record, Records, attach};
-use crate::rpc::{Client, Open, Prefetch, Restore, Restored};
+use crate::rpc::{Client, Open, Prefetch, Restore, Restored, Shown};
 use crate::store_dir::StoreDir;
 use crate::sys::erofs_mount::is_likely;
 use crate::view::Form;
@@ -165,16 +165,22 @@ impl RestoreOptions {
         }
     }
 
-    fn open(&self, layers: &[LayerInfo], form: Form) -> Open {
-        Open {
+    fn shown(&self, form: Form) -> Shown {
+        Shown {
             remote: self.remote.clone(),
             deadline_ms: self.deadline_ms(),
-            layers: layers.to_vec(),
             prefetch: self.prefetch,
             form,
             trace: self.trace,
             privileged: self.privileged,
             owner: self.owner,
+        }
+    }
+
+    fn open(&self, layers: &[LayerInfo], form: Form) -> Open {
+        Open {
+            layers: layers.to_vec(),
+            shown: self.shown(form),
         }
     }
 
@@ -198,14 +204,8 @@ impl RestoreOptions {
 
 fn request(options: &RestoreOptions) -> Restore {
     Restore {
-        remote: options.remote.clone(),
-        deadline_ms: options.deadline_ms(),
         wanted: options.wanted.clone(),
-        prefetch: options.prefetch,
-        form: options.form(),
-        trace: options.trace,
-        privileged: options.privileged,
-        owner: options.owner,
+        shown: options.shown(options.form()),
     }
 }
 

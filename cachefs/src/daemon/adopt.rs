@@ -62,8 +62,8 @@ fn go_on(
     held: Held,
 ) {
     // What was read before is not known any more, and half of it is no help to later jobs.
-    open.trace = false;
-    open.form = form;
+    open.shown.trace = false;
+    open.shown.form = form;
     let started = Instant::now();
     while let Err(error) = state.open_as(number, open.clone()) {
         if started.elapsed() > PATIENCE {

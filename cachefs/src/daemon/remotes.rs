@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use cachefs_store::local::{FrameMemory, FrameReader, PackCache, ReadStats};
 use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, Traffic, open};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use crate::error::Result;
 
 /// How long a remote that nothing is mounted from is kept for the next job, with its connections. Jobs
 /// often have credentials of their own, so that no other ever uses the same.
 const LINGER: Duration = Duration::from_secs(300);
+/// How often it is looked for such.
+const EVERY: Duration = Duration::from_secs(60);
 
 /// A remote with the reader of its frames. Connections and memory are shared by all its users.
 #[derive(Debug)]
@@ -53,6 +56,20 @@ struct Open {
 type Reach = (RemoteSpec, Option<u64>);
 
 impl Remotes {
+    /// Drops those that are not used any more, from time to time, for as long as there are users.
+    pub(super) fn sweep(self: &Arc<Self>, runtime: &Handle) {
+        let remotes = Arc::downgrade(self);
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(EVERY).await;
+                match remotes.upgrade() {
+                    Some(remotes) => remotes.open.lock().drop_idle(LINGER),
+                    None => return,
+                }
+            }
+        });
+    }
+
     pub(super) fn get(
         &self,
         spec: &RemoteSpec,
@@ -60,7 +77,6 @@ impl Remotes {
         cache: &Arc<PackCache>,
     ) -> Result<Arc<RemoteHandle>> {
         let mut remotes = self.open.lock();
-        remotes.drop_idle(LINGER);
         if let Some(handle) = remotes.handles.get(&(spec.clone(), deadline_ms)) {
             handle.touch();
             return Ok(Arc::clone(handle));

@@ -41,7 +41,7 @@ pub(super) struct State {
     runtime: Runtime,
     cache: Arc<PackCache>,
     layers: LayerCache,
-    remotes: Remotes,
+    remotes: Arc<Remotes>,
     views: Views,
     /// Opened when a save first needs it: a restore never waits for it.
     index: OnceLock<Arc<Index>>,
@@ -68,12 +68,14 @@ impl State {
     ) -> Self {
         let cache = Arc::new(PackCache::new(store.path(), cache_limit));
         let layers = LayerCache::new(store.path());
+        let remotes = Arc::<Remotes>::default();
+        remotes.sweep(runtime.handle());
         Self {
             store,
             runtime,
             cache,
             layers,
-            remotes: Remotes::default(),
+            remotes,
             views: Views::default(),
             index: OnceLock::new(),
             opening: Mutex::new(()),
@@ -101,9 +103,11 @@ impl State {
     }
 
     pub(super) fn restore(&self, restore: &Restore) -> Result<Restored> {
-        let remote = self
-            .remotes
-            .get(&restore.remote, restore.deadline_ms, &self.cache)?;
+        let remote = self.remotes.get(
+            &restore.shown.remote,
+            restore.shown.deadline_ms,
+            &self.cache,
+        )?;
         // Others restore over the same connection at the same time: what this one asks for is
         // counted apart, whatever its requests take below.
         let meter = Arc::new(TrafficMeter::default());
@@ -125,9 +129,10 @@ impl State {
                 None
             } else {
                 // What earlier jobs read is fetched beside the layers, and not waited for.
-                let trace = traces::fetch(&remote.reader, &layers, restore.prefetch);
+                let trace = traces::fetch(&remote.reader, &layers, restore.shown.prefetch);
                 Some((
-                    self.stack(&counted, &layers, restore.privileged).await?,
+                    self.stack(&counted, &layers, restore.shown.privileged)
+                        .await?,
                     trace,
                 ))
             };
@@ -135,14 +140,8 @@ impl State {
         })?;
         let view = stack.map(|(stack, trace)| {
             let open = Open {
-                remote: restore.remote.clone(),
-                deadline_ms: restore.deadline_ms,
                 layers: layers.clone(),
-                prefetch: restore.prefetch,
-                form: restore.form,
-                trace: restore.trace,
-                privileged: restore.privileged,
-                owner: restore.owner,
+                shown: restore.shown.clone(),
             };
             self.open_view(self.views.number(), &remote, stack, trace, open)
         });
@@ -183,10 +182,10 @@ impl State {
     pub(super) fn open_as(&self, number: u64, open: Open) -> Result<OpenedView> {
         let remote = self
             .remotes
-            .get(&open.remote, open.deadline_ms, &self.cache)?;
+            .get(&open.shown.remote, open.shown.deadline_ms, &self.cache)?;
         let (stack, trace) = self.runtime.block_on(async {
-            let trace = traces::fetch(&remote.reader, &open.layers, open.prefetch);
-            let stack = self.stack(&remote.open.remote, &open.layers, open.privileged);
+            let trace = traces::fetch(&remote.reader, &open.layers, open.shown.prefetch);
+            let stack = self.stack(&remote.open.remote, &open.layers, open.shown.privileged);
             Ok::<_, Error>((stack.await?, trace))
         })?;
         Ok(self.open_view(number, &remote, stack, trace, open))
@@ -213,11 +212,11 @@ impl State {
         trace: Fetching,
         open: Open,
     ) -> OpenedView {
-        let stack = stack.shown_as(open.owner);
+        let stack = stack.shown_as(open.shown.owner);
         // What lies on a local disk is at hand whatever the order.
-        let is_noted = open.trace && remote.reader.remote().local_dir().is_none();
+        let is_noted = open.shown.trace && remote.reader.remote().local_dir().is_none();
         let view = View {
-            image: image_of(&stack, open.form),
+            image: image_of(&stack, open.shown.form),
             stack,
             reader: remote.reader.clone(),
             reads: Reads::default(),
@@ -238,7 +237,7 @@ impl State {
             }
             None => Form::Tree,
         };
-        let prefetch = self.prefetch(&view, trace, open.prefetch);
+        let prefetch = self.prefetch(&view, trace, open.shown.prefetch);
         self.activity.view_opened();
         let open = Arc::new(open);
         self.views.insert(

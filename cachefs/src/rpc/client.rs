@@ -168,11 +168,8 @@ impl Client {
     }
 
     /// Finds a stack and makes a view of it.
-    pub(crate) fn restore(&mut self, restore: Restore) -> Result<Restored> {
-        let restore = Restore {
-            remote: self.told(restore.remote),
-            ..restore
-        };
+    pub(crate) fn restore(&mut self, mut restore: Restore) -> Result<Restored> {
+        restore.shown.remote = self.told(restore.shown.remote);
         let call = Call {
             request: Request::Restore(restore),
             payload: &[],
@@ -206,11 +203,8 @@ impl Client {
     }
 
     /// Makes a view of a stack that is known.
-    pub(crate) fn open(&mut self, open: Open) -> Result<OpenedView> {
-        let open = Open {
-            remote: self.told(open.remote),
-            ..open
-        };
+    pub(crate) fn open(&mut self, mut open: Open) -> Result<OpenedView> {
+        open.shown.remote = self.told(open.shown.remote);
         match self.ask(Request::Open(open))? {
             Reply::Opened(view) => Ok(view),
             other => Err(Self::unexpected(&other)),

@@ -29,15 +29,13 @@ pub enum Prefetch {
     All,
 }
 
-/// A request to find a stack and make a view of it.
+/// Where a view is from, and what it shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Restore {
-    /// Where to look.
+pub(crate) struct Shown {
+    /// Where its layers are.
     pub(crate) remote: RemoteSpec,
     /// How long one request to the remote may take, in milliseconds.
     pub(crate) deadline_ms: Option<u64>,
-    /// The keys, the bottom of the stack first.
-    pub(crate) wanted: Vec<Wanted>,
     /// What to fetch ahead.
     pub(crate) prefetch: Prefetch,
     /// The form that the client would like to mount.
@@ -48,6 +46,16 @@ pub(crate) struct Restore {
     pub(crate) privileged: bool,
     /// Whom everything is to be shown to belong to, if not to whom it was saved from.
     pub(crate) owner: Option<Owner>,
+}
+
+/// A request to find a stack and make a view of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Restore {
+    /// The keys, the bottom of the stack first.
+    pub(crate) wanted: Vec<Wanted>,
+    /// Where they are looked for, and how what is found is shown.
+    #[serde(flatten)]
+    pub(crate) shown: Shown,
 }
 
 /// A request to find the keys that hold parts of a cache of several paths.
@@ -68,22 +76,11 @@ pub(crate) struct Find {
 /// A request to make a view of a stack that is known already.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Open {
-    /// Where its layers are.
-    pub(crate) remote: RemoteSpec,
-    /// How long one request to the remote may take, in milliseconds.
-    pub(crate) deadline_ms: Option<u64>,
     /// The stack, the bottom layer first.
     pub(crate) layers: Vec<LayerInfo>,
-    /// What to fetch ahead.
-    pub(crate) prefetch: Prefetch,
-    /// The form that the client would like to mount.
-    pub(crate) form: Form,
-    /// Whether what is read is noted and published for later jobs.
-    pub(crate) trace: bool,
-    /// Whether the view shows what could lend rights.
-    pub(crate) privileged: bool,
-    /// Whom everything is to be shown to belong to, if not to whom it was saved from.
-    pub(crate) owner: Option<Owner>,
+    /// Where it is, and how it is shown.
+    #[serde(flatten)]
+    pub(crate) shown: Shown,
 }
 
 /// What was found.

@@ -10,6 +10,6 @@ mod message;
 pub use client::Client;
 pub(crate) use index::{IndexOverSocket, decode_ids, encode_indexed};
 pub(crate) use message::{
-    Answer, Envelope, Find, Open, OpenedView, Reply, Request, Restore, Restored,
+    Answer, Envelope, Find, Open, OpenedView, Reply, Request, Restore, Restored, Shown,
 };
 pub use message::{DaemonStats, Prefetch, RestoreCounts, ViewStats};

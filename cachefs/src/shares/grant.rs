@@ -8,7 +8,7 @@ use cachefs_store::remote::{Environment, RemoteSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::rpc::{Find, Open, Request, Restore};
+use crate::rpc::{Find, Open, Request, Restore, Shown};
 
 /// What the clients of a share may have, and by whose credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,12 +75,8 @@ impl Grant {
     ) -> Result<Request> {
         match request {
             Request::Restore(asked) => Ok(Request::Restore(Restore {
-                remote: self.remote(&asked.remote)?,
-                deadline_ms: self.deadline_ms,
                 wanted: self.wanted(asked.wanted)?,
-                trace: asked.trace && !self.read_only,
-                privileged: false,
-                ..asked
+                shown: self.shown(asked.shown)?,
             })),
             Request::Find(asked) => Ok(Request::Find(Find {
                 remote: self.remote(&asked.remote)?,
@@ -91,11 +87,8 @@ impl Grant {
             Request::Open(asked) => {
                 self.check_stack(&asked.layers, known)?;
                 Ok(Request::Open(Open {
-                    remote: self.remote(&asked.remote)?,
-                    deadline_ms: self.deadline_ms,
-                    trace: asked.trace && !self.read_only,
-                    privileged: false,
-                    ..asked
+                    layers: asked.layers,
+                    shown: self.shown(asked.shown)?,
                 }))
             }
             Request::Serve { view, .. } | Request::Close { view } if !own.contains(&view) => {
@@ -129,6 +122,17 @@ impl Grant {
                 "unmount the path with `cachefs umount`, and restore it again",
             )),
         }
+    }
+
+    /// The same, and nothing beyond the grant.
+    fn shown(&self, asked: Shown) -> Result<Shown> {
+        Ok(Shown {
+            remote: self.remote(&asked.remote)?,
+            deadline_ms: self.deadline_ms,
+            trace: asked.trace && !self.read_only,
+            privileged: false,
+            ..asked
+        })
     }
 
     fn remote(&self, asked: &RemoteSpec) -> Result<RemoteSpec> {
@@ -226,18 +230,20 @@ mod tests {
 
     fn restore(url: &str, wanted: Wanted) -> Request {
         Request::Restore(Restore {
-            remote: RemoteSpec {
-                url: url.to_owned(),
-                endpoint: Some("https://elsewhere.example".to_owned()),
-                ..RemoteSpec::default()
-            },
-            deadline_ms: Some(1),
             wanted: vec![wanted],
-            prefetch: Prefetch::All,
-            form: Form::Image,
-            trace: true,
-            privileged: true,
-            owner: None,
+            shown: Shown {
+                remote: RemoteSpec {
+                    url: url.to_owned(),
+                    endpoint: Some("https://elsewhere.example".to_owned()),
+                    ..RemoteSpec::default()
+                },
+                deadline_ms: Some(1),
+                prefetch: Prefetch::All,
+                form: Form::Image,
+                trace: true,
+                privileged: true,
+                owner: None,
+            },
         })
     }
 
@@ -263,9 +269,9 @@ mod tests {
         let Request::Restore(admitted) = admit(asked).unwrap() else {
             panic!("another request");
         };
-        assert_eq!(admitted.remote, grant().remote);
-        assert_eq!(admitted.deadline_ms, Some(5000));
-        assert!(!admitted.trace && !admitted.privileged);
+        assert_eq!(admitted.shown.remote, grant().remote);
+        assert_eq!(admitted.shown.deadline_ms, Some(5000));
+        assert!(!admitted.shown.trace && !admitted.shown.privileged);
     }
 
     #[test]
@@ -344,14 +350,16 @@ mod tests {
         let stack = StackId::of([]);
         let open = || {
             Request::Open(Open {
-                remote: grant().remote,
-                deadline_ms: None,
                 layers: Vec::new(),
-                prefetch: Prefetch::None,
-                form: Form::Tree,
-                trace: true,
-                privileged: true,
-                owner: None,
+                shown: Shown {
+                    remote: grant().remote,
+                    deadline_ms: None,
+                    prefetch: Prefetch::None,
+                    form: Form::Tree,
+                    trace: true,
+                    privileged: true,
+                    owner: None,
+                },
             })
         };
         assert!(admit(open()).is_err());
@@ -359,7 +367,7 @@ mod tests {
         else {
             panic!("another request");
         };
-        assert!(!opened.privileged && !opened.trace);
+        assert!(!opened.shown.privileged && !opened.shown.trace);
     }
 
     #[test]

@@ -79,13 +79,14 @@ impl Attachments {
         self.root.join(&hash.finalize().to_hex()[..12])
     }
 
-    /// Whether a container can be entered: to be found out before a cache is restored for it.
+    /// What a path of a container is called without the symbolic links there; as an [`Attachment`]
+    /// has it.
     ///
     /// # Errors
     ///
-    /// [`Error::Graft`].
-    pub fn check(&self, container: &Container) -> Result<()> {
-        Ok(graft::check(container.pid)?)
+    /// [`Error::Graft`], also when the container cannot be entered.
+    pub fn resolve(&self, container: &Container, path: &Path) -> Result<PathBuf> {
+        Ok(graft::resolve(container.pid, path)?)
     }
 
     /// Shows a directory of this machine at a path of a container, which is made if need be.

@@ -147,12 +147,26 @@ pub fn graft(source: &Path, pid: u32, path: &Path) -> Result<Graft, GraftError> 
     })
 }
 
-/// Finds out whether a process can be entered.
+/// What a path is called in the root of process `pid` without symbolic links, as far as it exists.
 ///
 /// # Errors
-/// [`GraftError::NoProcess`] or [`GraftError::NotPermitted`].
-pub fn check(pid: u32) -> Result<(), GraftError> {
-    Process::open(pid)?.inside(|| Ok(()))
+/// [`GraftError::NoProcess`] or [`GraftError::NotPermitted`] when the process cannot be entered;
+/// [`GraftError::Place`] when the path cannot be followed.
+pub fn resolve(pid: u32, path: &Path) -> Result<PathBuf, GraftError> {
+    Process::open(pid)?.inside(|| follow(path).map_err(|source| place(pid, path, source)))
+}
+
+/// Like [`Path::canonicalize`], for paths whose end may be missing.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(error);
+            };
+            Ok(follow(above)?.join(name))
+        }
+        followed => followed,
+    }
 }
 
 /// Mounts a tree at a path of the calling thread's namespace.
@@ -388,7 +402,9 @@ mod tests {
         std::os::unix::fs::symlink(temp.path().join("deep"), &link).unwrap();
         fs::create_dir(temp.path().join("deep")).unwrap();
 
+        let resolved = resolve(other.0.id(), &link.join("place")).unwrap();
         let shown = graft(&source, other.0.id(), &link.join("place")).unwrap();
+        assert_eq!(shown.path, resolved);
         assert_eq!(shown.path, place.canonicalize().unwrap());
         assert!(is_there(&shown));
         assert_eq!(fs::read(other.seen(&place.join("file"))).unwrap(), b"shown");

@@ -55,18 +55,20 @@ pub(crate) fn run(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
     let container = containers::find(&args.container).map_err(cachefs::Error::from)?;
     let store = setup::store(global)?;
     let attachments = Attachments::new(&store);
+    let path = attachments.resolve(&container, &args.path)?;
     let from = match (&args.from, &args.key) {
         (Some(from), _) => std::path::absolute(from)?,
-        (None, Some(_)) => attachments.place(&container, &args.path),
+        (None, Some(_)) => attachments.place(&container, &path),
         (None, None) => args.path.clone(),
     };
+    // What is missing is restored, or reported, below.
+    let from = from.canonicalize().unwrap_or(from);
     if let Some(shown) = attachments.all()?.into_iter().find(|shown| {
-        shown.path == args.path && shown.container == container.name && shown.from == from
+        shown.path == path && shown.container == container.name && shown.from == from
     }) {
         output::say(&format!("{} already", told(&shown)));
         return print(global, &shown, false);
     }
-    attachments.check(&container)?;
     let restored = match &args.key {
         None => false,
         Some(key) => match restore(global, args, key, &from)? {
@@ -78,7 +80,7 @@ pub(crate) fn run(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
         return Err(no_directory(&from).into());
     }
     let shown = attachments
-        .attach(&from, &container, &args.path)
+        .attach(&from, &container, &path)
         .inspect_err(|_| {
             if restored && args.from.is_none() {
                 // Nobody would find it there; the error to tell is the one that led here.
@@ -166,9 +168,12 @@ pub(super) fn attached(
     container: &str,
     path: &Path,
 ) -> anyhow::Result<Option<Attachment>> {
-    let pid = containers::find(container)
-        .ok()
-        .map(|Container { pid, .. }| pid);
+    let found = containers::find(container).ok();
+    let resolved = found
+        .as_ref()
+        .and_then(|found| attachments.resolve(found, path).ok());
+    let path = resolved.as_deref().unwrap_or(path);
+    let pid = found.map(|Container { pid, .. }| pid);
     let of = |shown: &Attachment| shown.container == container || Some(shown.pid) == pid;
     let all = attachments.all()?;
     Ok(all

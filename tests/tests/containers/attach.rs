@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cachefs_tests::engines::{BUSYBOX, Container, Docker, Engine, Podman};
 use cachefs_tests::harness::{Cachefs, Invocation};
@@ -163,6 +163,31 @@ fn an_unmount_takes_a_cache_out_of_containers() {
     }
     let stats = machine.run(["stats", "--format", "json"]).success();
     assert_eq!(stats.json()["attached"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn links_are_what_they_point_to() {
+    let (Some(machine), Some(podman)) = (machine(), Podman::of_root().unwrap()) else {
+        return;
+    };
+    let container = podman.start(NONE, BUSYBOX).unwrap();
+    container.exec("mkdir /real && ln -s /real /link").success();
+    let host = Host::podman(&machine, &podman);
+    let cache = restored(&machine, "m2");
+    let link = machine.sandbox().path().join("to-m2");
+    symlink(&cache, &link).unwrap();
+    let attach = |path: &str, from: &Path| {
+        let attach = host.command(&["attach", container.id(), path, "--from"]);
+        attach.arg(from).run().success()
+    };
+    let first = attach("/link/m2", &link);
+    first.stderr_has(" at /real/m2 in ");
+    for (path, from) in [("/real/m2", &cache), ("/link/../real/m2", &link)] {
+        attach(path, from).stderr_has("already");
+    }
+    let detach = host.command(&["detach", container.id(), "/link/m2"]);
+    detach.run().success();
+    container.exec("ls /real/m2/pom").expect_code(1);
 }
 
 #[test]

@@ -202,10 +202,12 @@ mod tests {
             .arg("1000")
             .spawn()
             .unwrap();
-        let children = descendants(std::process::id());
+        // The kernel may leave children out while another one, of another test, ends.
+        let mut listed = (0..100).map(|_| descendants(std::process::id()));
+        let is_listed = listed.any(|children| children.contains(&child.id()));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(children.contains(&child.id()), "{children:?}");
+        assert!(is_listed);
         Directory::inspect("none", Path::new("/no/such/directory")).unwrap_err();
     }
 }

@@ -8,11 +8,13 @@
 //! - [`tools`] prepares caches of real build tools, and builds that work only from such a cache;
 //! - [`s3`] serves S3 on loopback, with faults on demand, and Google's dialect of it;
 //! - [`engines`] runs containers, with podman, buildah, docker and bubblewrap, and as an ordinary user;
-//! - [`clouds`] runs an emulator of Azure, and answers for those who give credentials.
+//! - [`clouds`] runs an emulator of Azure, and answers for those who give credentials;
+//! - [`nobody`] is where every connection is refused.
 
 pub mod clouds;
 pub mod engines;
 pub mod harness;
+pub mod nobody;
 pub mod s3;
 pub mod tools;
 pub mod tree;

@@ -178,7 +178,8 @@ impl Store {
         };
         let mut peak = machine::peak_memory(daemon)?;
         for process in machine::descendants(daemon) {
-            peak += machine::peak_memory(process)?;
+            // One that has ended since it was listed, waited for or not, has none.
+            peak += machine::peak_memory(process).unwrap_or(0);
         }
         Ok(Some(peak))
     }

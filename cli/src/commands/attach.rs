@@ -63,9 +63,11 @@ pub(crate) fn run(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
     };
     // What is missing is restored, or reported, below.
     let from = from.canonicalize().unwrap_or(from);
-    if let Some(shown) = attachments.all()?.into_iter().find(|shown| {
-        shown.path == path && shown.container == container.name && shown.from == from
-    }) {
+    if let Some(shown) = attachments
+        .all()?
+        .into_iter()
+        .find(|shown| shown.path == path && shown.container == container.name && shown.from == from)
+    {
         output::say(&format!("{} already", told(&shown)));
         return print(global, &shown, false);
     }

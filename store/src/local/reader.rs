@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -73,6 +76,8 @@ struct Inner {
     cache: Arc<PackCache>,
     memory: FrameMemory,
     flights: Mutex<HashMap<PackId, Flights>>,
+    /// Number of flights that have landed; changed under the lock of `flights`.
+    landed: AtomicU64,
     /// Where the frames of a pack end; nothing is fetched ahead in a pack that is not listed.
     ends: RwLock<HashMap<PackId, u64>>,
     /// Frames that could not be had a moment ago.
@@ -107,6 +112,7 @@ impl FrameReader {
                 cache,
                 memory,
                 flights: Mutex::default(),
+                landed: AtomicU64::new(0),
                 failures: Failures::default(),
                 ends: RwLock::default(),
                 waiting: AtomicUsize::new(0),
@@ -155,22 +161,24 @@ impl FrameReader {
 
     /// A decoded frame, and whether it had to be waited for because it was not on this machine.
     pub async fn get_noting(&self, frame: &FrameLocation) -> Result<(Arc<Vec<u8>>, bool)> {
+        let landed = self.inner.landed.load(Acquire);
         if let Some(raw) = self.local(frame) {
             return Ok((raw, false));
         }
         if let Some(error) = self.inner.failures.recent(&frame.hash) {
             return Err(error);
         }
-        self.wait_for(frame)
+        self.wait_for(frame, landed)
             .await
             .map(|raw| (raw, true))
             .map_err(|error| self.inner.failures.note(frame.hash, error))
     }
 
-    async fn wait_for(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
+    /// Waits for a frame that was not on this machine when so many flights had landed.
+    async fn wait_for(&self, frame: &FrameLocation, landed: u64) -> Result<Arc<Vec<u8>>> {
         let _waiting = Waiting::new(&self.inner.waiting);
         if self.inner.in_place.is_none() {
-            let raw = self.fetched(frame).await;
+            let raw = self.fetched(frame, landed).await;
             if !matches!(raw, Err(Error::Damaged { .. })) {
                 return raw;
             }
@@ -207,9 +215,17 @@ impl FrameReader {
     }
 
     /// Fetches a range that covers the frame, or waits for one that is on its way.
-    async fn fetched(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
+    async fn fetched(&self, frame: &FrameLocation, mut landed: u64) -> Result<Arc<Vec<u8>>> {
         let wanted = frame.range();
-        let (start, mut outcome) = self.join_flight(&frame.pack, wanted.clone());
+        let (start, mut outcome) = loop {
+            match self.join_flight(&frame.pack, wanted.clone(), landed) {
+                Ok(flight) => break flight,
+                Err(now) => landed = now,
+            }
+            if let Some(raw) = self.local(frame) {
+                return Ok(raw);
+            }
+        };
         let landed = outcome
             .wait_for(Option::is_some)
             .await
@@ -241,7 +257,14 @@ impl FrameReader {
         }
     }
 
-    fn join_flight(&self, pack: &PackId, wanted: Range<u64>) -> (u64, watch::Receiver<Outcome>) {
+    /// The flight that brings a range, started if there is none, and where it begins. When one has
+    /// landed since the range was looked for, it may be here: the error is how many have landed now.
+    fn join_flight(
+        &self,
+        pack: &PackId,
+        wanted: Range<u64>,
+        landed: u64,
+    ) -> std::result::Result<(u64, watch::Receiver<Outcome>), u64> {
         let mut flights = self.inner.flights.lock();
         let flights = flights.entry(*pack).or_default();
         if let Some((range, outcome)) = flights
@@ -249,7 +272,11 @@ impl FrameReader {
             .iter()
             .find(|(range, _)| range.start <= wanted.start && wanted.end <= range.end)
         {
-            return (range.start, outcome.clone());
+            return Ok((range.start, outcome.clone()));
+        }
+        match self.inner.landed.load(Relaxed) {
+            now if now != landed => return Err(now),
+            _ => {}
         }
         let (last, ahead) = flights.sequence;
         let follows =
@@ -264,7 +291,7 @@ impl FrameReader {
         flights.sequence = (range.end, ahead);
         let outcome = self.launch(*pack, range.clone(), wanted.end - wanted.start);
         flights.ranges.push((range.clone(), outcome.clone()));
-        (range.start, outcome)
+        Ok((range.start, outcome))
     }
 
     /// Starts fetching a range; it goes on when the reader that asked for it goes away.
@@ -284,9 +311,11 @@ impl FrameReader {
                     .fetch_add(bytes.len() as u64 - demand.min(bytes.len() as u64), Relaxed);
             }
             sender.send_replace(Some(fetched.map_err(Arc::new)));
-            if let Some(flights) = reader.inner.flights.lock().get_mut(&pack) {
+            let mut flights = reader.inner.flights.lock();
+            if let Some(flights) = flights.get_mut(&pack) {
                 flights.ranges.retain(|(flying, _)| *flying != range);
             }
+            reader.inner.landed.fetch_add(1, Release);
         });
         receiver
     }

@@ -7,6 +7,7 @@ use cachefs_store::remote::{
     Environment, ObjectKey, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy, open,
 };
 use cachefs_tests::clouds::{Azurite, Stub};
+use cachefs_tests::nobody::Nobody;
 use cachefs_tests::s3::{Fault, Rule, S3Options, S3Server, TOKEN};
 
 const BODY: &[u8] = b"sixteen bytes ok";
@@ -362,11 +363,9 @@ async fn refused_credentials_are_denied_and_a_silent_giver_is_an_outage() {
     let error = write(&at(&stub.address())).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Denied, "{error:?}");
 
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let nobody = Nobody::new().unwrap();
     let hasty = RetryPolicy::with_deadline(Duration::from_millis(300));
-    let remote = open(&at(&nobody), hasty).unwrap().remote;
+    let remote = open(&at(&nobody.address()), hasty).unwrap().remote;
     let error = remote.get(&key()).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline, "{error:?}");
 }

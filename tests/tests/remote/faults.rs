@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cachefs_store::remote::{
     ObjectKey, OpenRemote, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy, open,
 };
+use cachefs_tests::nobody::Nobody;
 use cachefs_tests::s3::{Fault, Rule, S3Server};
 
 const BODY: &[u8] = b"sixteen bytes ok";
@@ -308,8 +309,11 @@ async fn wrong_and_missing_credentials_are_denied_at_once() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_outage() {
     let (server, _) = server().await;
-    let spec = server.spec("cache");
-    drop(server);
+    let nobody = Nobody::new().unwrap();
+    let spec = RemoteSpec {
+        endpoint: Some(nobody.endpoint()),
+        ..server.spec("cache")
+    };
     let remote = open_hasty(&spec, Duration::from_millis(300)).remote;
     let error = remote.get(&key()).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline);

@@ -5,6 +5,7 @@ use cachefs_store::remote::{
     Environment, ObjectKey, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy, open,
 };
 use cachefs_tests::clouds::Stub;
+use cachefs_tests::nobody::Nobody;
 use cachefs_tests::s3::{ACCESS_KEY, Moto, S3Server, SECRET_KEY};
 
 const ARN: &str = "arn:aws:iam::123456789012:role/ci";
@@ -141,11 +142,9 @@ async fn a_role_that_is_refused_is_denied_and_a_silent_service_an_outage() {
     assert_eq!(error.kind(), RemoteErrorKind::Denied, "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"));
 
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let nobody = Nobody::new().unwrap();
     let hasty = RetryPolicy::with_deadline(std::time::Duration::from_millis(300));
-    let remote = open(&at(&nobody), hasty).unwrap().remote;
+    let remote = open(&at(&nobody.endpoint()), hasty).unwrap().remote;
     let error = remote.get(&ObjectKey::new("packs/one")).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline, "{error:?}");
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use cachefs_tests::harness::Cachefs;
+use cachefs_tests::nobody::Nobody;
 use cachefs_tests::s3::{Fault, Rule, S3Server};
 use cachefs_tests::tree::{CompareOptions, assert_same};
 
@@ -95,11 +96,9 @@ fn remotes_that_are_not_there() {
         return;
     };
     let (dir, mount) = (sample_dir(&machine), machine.dir("mount"));
+    let nobody = Nobody::new().unwrap();
     let nowhere = |command: cachefs_tests::harness::Invocation| {
-        // A port that was free a moment ago.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        command.env("CACHEFS_ENDPOINT", format!("http://{address}"))
+        command.env("CACHEFS_ENDPOINT", nobody.endpoint())
     };
     let no_bucket = |command: cachefs_tests::harness::Invocation| {
         command.env("CACHEFS_REMOTE", "s3://no-such-bucket/x")

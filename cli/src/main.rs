@@ -13,6 +13,7 @@ mod explain;
 mod failure;
 mod hook;
 mod keys;
+mod listen;
 mod log;
 mod machine;
 mod output;

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::held::Held;
 use super::supervisor::Estate;
+use crate::store_dir::StoreDir;
 use crate::sys::lock::LockFile;
+use crate::sys::socket::SocketFile;
 use crate::sys::spawn::READY_FD;
 
 /// Tells the new program which descriptor the list is.
@@ -95,7 +97,7 @@ fn inherit(estate: &Estate, flags: FdFlags) -> io::Result<()> {
 ///
 /// # Errors
 /// When there is a list that this program does not understand.
-pub(super) fn take(lock: &Path) -> io::Result<Option<Estate>> {
+pub(super) fn take(store: &StoreDir) -> io::Result<Option<Estate>> {
     let Some(number) = std::env::var_os(HANDOVER_FD) else {
         return Ok(None);
     };
@@ -122,7 +124,8 @@ pub(super) fn take(lock: &Path) -> io::Result<Option<Estate>> {
     Ok(Some(Estate {
         held: held.collect::<io::Result<_>>()?,
         listener: fd(list.listener)?.into(),
-        lock: LockFile::inherited(fd(list.lock)?, lock),
+        socket: SocketFile::of(&store.socket()).ok(),
+        lock: LockFile::inherited(fd(list.lock)?, &store.lock()),
     }))
 }
 

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 use crate::sys::lock::{LockError, LockFile};
 use crate::sys::memory::set_up_allocator;
-use crate::sys::socket;
+use crate::sys::socket::{self, SocketFile};
 use crate::sys::spawn::Readiness;
 
 use supervisor::{Estate, Side, supervise};
@@ -82,20 +82,14 @@ pub fn run(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> R
 }
 
 fn estate(store: &StoreDir) -> Result<Estate> {
-    let inherited = handover::take(&store.lock())
-        .map_err(Error::io("take over", "what the last version has left"))?;
+    let inherited =
+        handover::take(store).map_err(Error::io("take over", "what the last version has left"))?;
     if let Some(estate) = inherited {
         tracing::info!("going on as version {}", crate::VERSION);
         return Ok(estate);
     }
     let lock = acquire(store).map_err(|error| match error {
-        LockError::Held { pid, .. } => Error::usage(
-            match pid {
-                Some(pid) => format!("process {pid} is the daemon of this store already"),
-                None => "this store has a daemon already".to_owned(),
-            },
-            "use it, or end it with `cachefs daemon stop`",
-        ),
+        LockError::Held { pid, .. } => held(store, pid),
         LockError::Io { path, source } => Error::Io {
             action: "lock",
             path,
@@ -104,9 +98,34 @@ fn estate(store: &StoreDir) -> Result<Estate> {
     })?;
     let listener =
         socket::listen(&store.socket()).map_err(Error::io("listen on", store.socket()))?;
+    let socket = SocketFile::of(&store.socket()).map_err(Error::io("open", store.socket()))?;
     Ok(Estate {
         lock,
         listener,
+        socket: Some(socket),
         held: Vec::new(),
     })
+}
+
+/// Another process has the lock.
+fn held(store: &StoreDir, pid: Option<u32>) -> Error {
+    let holder = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+    let socket = store.socket();
+    if socket.exists() {
+        return Error::usage(
+            format!("{holder} is the daemon of this store already"),
+            "use it, or end it with `cachefs daemon stop`",
+        );
+    }
+    // It may be about to end; otherwise somebody has removed the file.
+    let end = pid.map_or("end it".to_owned(), |pid| {
+        format!("end it with `kill {pid}`")
+    });
+    Error::usage(
+        format!(
+            "{holder} is the daemon of this store, but its socket {} is gone; {end}",
+            socket.display()
+        ),
+        "what it serves is mounted again, with the changes in it, by `cachefs restore` of its path",
+    )
 }

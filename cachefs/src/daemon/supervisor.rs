@@ -21,6 +21,7 @@ use super::held::Held;
 use super::keeper::{self, Keeper, Order};
 use crate::error::{Error, Result};
 use crate::sys::lock::LockFile;
+use crate::sys::socket::SocketFile;
 use crate::sys::spawn::Readiness;
 
 /// A worker that ends with this exit code is to be followed by another program's.
@@ -37,6 +38,8 @@ const SHORT_LIVES: u32 = 50;
 pub(super) struct Estate {
     pub(super) lock: LockFile,
     pub(super) listener: UnixListener,
+    /// The file of the listener; `None` when it was gone already as this program took over.
+    pub(super) socket: Option<SocketFile>,
     pub(super) held: Vec<Held>,
 }
 
@@ -51,6 +54,8 @@ pub(super) enum Side {
 /// What a worker begins with.
 pub(super) struct Seat {
     pub(super) listener: UnixListener,
+    /// As in [`Estate`].
+    pub(super) socket: Option<SocketFile>,
     pub(super) keeper: Keeper,
     /// What the worker before it has left.
     pub(super) held: Vec<Held>,
@@ -82,12 +87,14 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
                 let Estate {
                     lock,
                     listener,
+                    socket,
                     held,
                 } = estate;
                 // It is the supervisor's: giving it up here would give it up there.
                 std::mem::forget(lock);
                 return Ok(Side::Worker(Seat {
                     listener,
+                    socket,
                     keeper: Keeper::new(theirs, supervisor),
                     held,
                     readiness,

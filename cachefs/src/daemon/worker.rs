@@ -18,6 +18,7 @@ use crate::store_dir::StoreDir;
 pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Result<i32> {
     let Seat {
         listener,
+        socket,
         keeper,
         held,
         readiness,
@@ -61,7 +62,9 @@ pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Resu
         return Ok(UPGRADE);
     }
     // The socket goes before the lock, so that nobody talks to a daemon that is leaving.
-    let _ = std::fs::remove_file(store.socket());
+    if let Some(socket) = socket {
+        socket.remove();
+    }
     Ok(0)
 }
 

@@ -1,13 +1,15 @@
 //! Making the socket of a share, and having the daemon listen on it.
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{Grant, ShareDescription};
 use crate::error::{Error, Result};
 use crate::rpc::Client;
 use crate::store_dir::StoreDir;
+use crate::sys::socket::SocketFile;
 use crate::sys::{ownership, socket};
 
 /// Opens a share at `path`, for as long as the store's daemon runs, which this starts if need be.
@@ -30,13 +32,13 @@ pub fn share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
     }
     // The daemon first: whoever meets the socket is answered.
     let mut client = Client::connect(store)?;
-    if socket::connect(path).is_ok() {
-        return Err(Error::usage(
+    let listener = socket::listen_unless_taken(path).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => Error::usage(
             format!("a process listens at {} already", path.display()),
             "end that share first, with `cachefs daemon unshare`, or choose another place",
-        ));
-    }
-    let listener = socket::listen(path).map_err(Error::io("listen on", path))?;
+        ),
+        _ => Error::io("listen on", path)(error),
+    })?;
     let opened =
         describe(path, grant).and_then(|description| client.share(description, listener.as_fd()));
     if opened.is_err() {
@@ -54,10 +56,10 @@ fn describe(path: &Path, grant: Grant) -> Result<ShareDescription> {
         let everyone = std::fs::Permissions::from_mode(0o666);
         std::fs::set_permissions(path, everyone).map_err(Error::io("change", path))?;
     }
-    let found = std::fs::symlink_metadata(path).map_err(Error::io("open", path))?;
+    let file = SocketFile::of(path).map_err(Error::io("open", path))?;
     Ok(ShareDescription {
         path: path.to_owned(),
-        file: (found.dev(), found.ino()),
+        file: file.id(),
         grant,
         stacks: Vec::new(),
     })

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::grant::{Allowed, Grant};
 use crate::error::{Error, Result};
 use crate::rpc::{OpenedView, Request};
-use crate::sys::socket::PeerCredentials;
+use crate::sys::socket::{PeerCredentials, SocketFile};
 
 /// So many clients of one share are served at the same time: each has a thread.
 const MAX_CONNECTIONS: usize = 64;
@@ -54,8 +53,7 @@ pub struct ShareInfo {
 /// A socket and what its clients may have.
 #[derive(Debug)]
 pub(crate) struct Share {
-    path: PathBuf,
-    file: (u64, u64),
+    socket: SocketFile,
     listener: UnixListener,
     grant: Grant,
     stacks: Mutex<HashSet<StackId>>,
@@ -78,8 +76,8 @@ impl Share {
     /// All it takes to open it again, besides its socket.
     pub(crate) fn description(&self) -> ShareDescription {
         ShareDescription {
-            path: self.path.clone(),
-            file: self.file,
+            path: self.socket.path().to_owned(),
+            file: self.socket.id(),
             grant: self.grant.clone(),
             stacks: self.stacks.lock().iter().copied().collect(),
         }
@@ -90,13 +88,7 @@ impl Share {
         self.closed.store(true, Relaxed);
         // Whoever waits in `accept` returns with an error; a failure leaves a socket that refuses.
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
-        let is_it = std::fs::symlink_metadata(&self.path).is_ok_and(|found| {
-            found.file_type().is_socket() && (found.dev(), found.ino()) == self.file
-        });
-        if is_it {
-            // The file of a container that is gone may be out of reach.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        self.socket.remove();
     }
 }
 
@@ -122,8 +114,7 @@ impl Shares {
             ));
         }
         let share = Arc::new(Share {
-            path: description.path.clone(),
-            file: description.file,
+            socket: SocketFile::known(&description.path, description.file),
             listener: UnixListener::from(listener),
             grant: description.grant,
             stacks: Mutex::new(description.stacks.into_iter().collect()),
@@ -161,7 +152,7 @@ impl Shares {
     pub(crate) fn list(&self) -> Vec<ShareInfo> {
         let shares = self.0.lock();
         let info = |share: &Arc<Share>| ShareInfo {
-            path: share.path.clone(),
+            path: share.socket.path().to_owned(),
             allowed: share.grant.allowed(),
             uid: share.grant.uid,
             connections: share.connections.load(Relaxed),
@@ -301,10 +292,9 @@ mod tests {
     use crate::sys::socket;
 
     fn description(path: &Path, uid: Option<u32>) -> ShareDescription {
-        let found = std::fs::metadata(path).unwrap();
         ShareDescription {
             path: path.to_owned(),
-            file: (found.dev(), found.ino()),
+            file: SocketFile::of(path).unwrap().id(),
             grant: Grant {
                 remote: RemoteSpec::default(),
                 deadline_ms: None,

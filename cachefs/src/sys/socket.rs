@@ -4,7 +4,7 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -59,6 +59,65 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     rustix::net::bind(&socket, &SocketAddrUnix::new(&short.path)?)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(UnixListener::from(socket))
+}
+
+/// Listens at `path` like [`listen`], for a service without a lock: in place of a socket that an
+/// earlier run has left, never of one where somebody answers.
+///
+/// # Errors
+/// `AddrInUse` when a process listens there; else as [`listen`].
+pub fn listen_unless_taken(path: &Path) -> io::Result<UnixListener> {
+    match connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(_) => listen(path),
+    }
+}
+
+/// The file of a listening socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketFile {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    /// The file that is at `path` now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let found = std::fs::symlink_metadata(path)?;
+        Ok(Self::known(path, (found.dev(), found.ino())))
+    }
+
+    /// A file that another process has described.
+    pub fn known(path: &Path, id: (u64, u64)) -> Self {
+        let path = path.to_owned();
+        Self { path, id }
+    }
+
+    /// Where it was made.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its device and inode.
+    pub fn id(&self) -> (u64, u64) {
+        self.id
+    }
+
+    /// Removes the file, unless another has taken its place: the directory may have been removed and
+    /// made anew, and another process listen there.
+    pub fn remove(&self) {
+        let is_it = std::fs::symlink_metadata(&self.path).is_ok_and(|found| {
+            found.file_type().is_socket() && (found.dev(), found.ino()) == self.id
+        });
+        if is_it {
+            // It may be out of reach, like that of a container that is gone; the next who listens
+            // there replaces it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Connects to the socket at `path`.

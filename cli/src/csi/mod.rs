@@ -35,9 +35,9 @@ use tokio::sync::watch;
 pub(crate) use endpoint::Endpoint;
 
 use crate::args::Global;
+use crate::listen::listen;
 use crate::{output, setup};
 use node::Node;
-use server::SocketFile;
 use volumes::{Settings, Volumes};
 
 /// How long work that no call waits for may take when the service ends, before it is interrupted.
@@ -84,11 +84,15 @@ pub(crate) fn serve(global: &Global, service: &Service) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network runtime")?;
+    // Kubelet and the sidecars are root; the secrets of pods come through here.
+    let (listener, file) = listen(service.endpoint.path(), "--endpoint")?;
     let listener = {
+        listener
+            .set_nonblocking(true)
+            .context("cannot use the socket")?;
         let _runtime = runtime.enter();
-        server::bind(service.endpoint.path())?
+        tokio::net::UnixListener::from_std(listener).context("cannot use the socket")?
     };
-    let socket = SocketFile(service.endpoint.path().to_owned());
     let wait = move || {
         if signals.forever().next().is_some() {
             stop.send_replace(true);
@@ -105,7 +109,7 @@ pub(crate) fn serve(global: &Global, service: &Service) -> anyhow::Result<()> {
         output::path(service.endpoint.path())
     ));
     runtime.block_on(server::serve(listener, node, stopping));
-    drop(socket);
+    file.remove();
     runtime.shutdown_timeout(LEFTOVERS);
     Ok(())
 }

@@ -8,7 +8,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,46 +29,6 @@ use super::{identity, wire};
 const MAX_MESSAGE: usize = 1 << 20;
 /// How long calls under way may take when the service is to end, in all.
 const GRACE: Duration = Duration::from_secs(20);
-
-/// Listens at a path, in place of what an earlier run left there.
-///
-/// # Errors
-///
-/// A usage error when another process listens there, or when something else is there.
-pub(super) fn bind(path: &Path) -> anyhow::Result<UnixListener> {
-    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(cachefs::Error::io("create", parent))?;
-    }
-    if let Ok(metadata) = std::fs::symlink_metadata(path) {
-        let name = path.display();
-        if !metadata.file_type().is_socket() {
-            let hint = "name a path that is free, or a socket that an earlier run left";
-            return Err(cachefs::Error::usage(format!("{name} is not a socket"), hint).into());
-        }
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            let hint = "end it first, or name another --endpoint";
-            let message = format!("another process listens at {name}");
-            return Err(cachefs::Error::usage(message, hint).into());
-        }
-        std::fs::remove_file(path).map_err(cachefs::Error::io("remove", path))?;
-    }
-    let listener = UnixListener::bind(path).map_err(cachefs::Error::io("listen at", path))?;
-    // Kubelet and the sidecars are root; the secrets of pods come through here.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .map_err(cachefs::Error::io("change", path))?;
-    Ok(listener)
-}
-
-/// The socket's file, removed when the service ends.
-pub(super) struct SocketFile(pub(super) PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // It may be gone; the next run copes with one that is not.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 /// Answers calls until `stop` is set; then those under way are answered, if they end soon.
 pub(super) async fn serve(listener: UnixListener, node: Arc<Node>, stop: watch::Receiver<bool>) {

@@ -240,6 +240,39 @@ fn an_idle_daemon_ends_and_a_used_one_does_not() {
 }
 
 #[test]
+fn the_daemon_of_a_store_that_was_removed_takes_nothing_from_the_next_one() {
+    let Some(machine) = machine() else { return };
+    let machine = machine.with_env("CACHEFS_DAEMON_IDLE", "2");
+    machine.saved("v1", &sample_dir(&machine));
+    let first = machine.daemon().unwrap();
+    fs::remove_dir_all(machine.store()).unwrap();
+    let mount = machine.dir("mount");
+    machine.restored("v1", &mount);
+    let second = machine.daemon().unwrap();
+    assert_ne!(first, second);
+    wait_for("the end of the first", Duration::from_secs(10), || {
+        is_gone(first)
+    });
+    assert_eq!(machine.daemon(), Some(second));
+    machine.run(["daemon", "status"]).success();
+    fs::write(mount.join("unsaved"), "unsaved").unwrap();
+
+    // Whose socket is gone all the same is told how to go on.
+    fs::remove_file(machine.store().join("daemon.sock")).unwrap();
+    let refused = strict_json(machine.restore("v1", &mount)).run();
+    refused
+        .expect_code(1)
+        .stderr_has("daemon.sock is gone")
+        .stderr_has(&format!("`kill {second}`"));
+    kill_process(pid(second), Signal::TERM).unwrap();
+    wait_for("the end of the second", Duration::from_secs(5), || {
+        is_gone(second)
+    });
+    assert_eq!(machine.restored("v1", &mount)["result"], "remounted");
+    assert_eq!(fs::read(mount.join("unsaved")).unwrap(), b"unsaved");
+}
+
+#[test]
 fn a_killed_daemon_is_noticed_and_the_mount_repaired() {
     let Some(machine) = saved_machine() else {
         return;

@@ -107,6 +107,12 @@ fn estate(store: &StoreDir) -> Result<Estate> {
     })
 }
 
+/// Why a daemon that holds the store cannot be reached; `None` when none does.
+pub fn unreachable(store: &StoreDir) -> Option<Error> {
+    let is_held = store.daemon_is_locked();
+    is_held.then(|| held(store, LockFile::holder(&store.lock())))
+}
+
 /// Another process has the lock.
 fn held(store: &StoreDir, pid: Option<u32>) -> Error {
     let holder = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));

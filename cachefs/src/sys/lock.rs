@@ -99,6 +99,11 @@ impl LockFile {
         }
     }
 
+    /// The process that wrote its id into the file last; the holder, if there is one.
+    pub fn holder(path: &Path) -> Option<u32> {
+        written_pid(&mut File::open(path).ok()?)
+    }
+
     /// A lock that was taken by the program which ran in this process before.
     pub(crate) fn inherited(fd: OwnedFd, path: &Path) -> Self {
         Self {
@@ -154,6 +159,7 @@ mod tests {
         let refused = LockFile::try_acquire(&path).unwrap_err();
         assert!(matches!(refused, LockError::Held { pid, .. } if pid == Some(std::process::id())));
         assert!(refused.to_string().contains("is held by process"));
+        assert_eq!(LockFile::holder(&path), Some(std::process::id()));
         drop(lock);
         LockFile::try_acquire(&path).unwrap();
     }

@@ -5,7 +5,7 @@ mod shares;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cachefs::daemon::{DaemonOptions, run as run_daemon};
+use cachefs::daemon::{DaemonOptions, run as run_daemon, unreachable};
 use cachefs::sys::spawn::Readiness;
 use cachefs::{Client, Error, StoreDir};
 use clap::{Args, Subcommand};
@@ -66,6 +66,8 @@ enum Action {
 
 /// How long the new daemon may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a daemon that was told to end may take.
+const ENDING: Duration = Duration::from_secs(5);
 
 fn upgrade(store: &StoreDir) -> anyhow::Result<u8> {
     let Some(mut client) = Client::connect_running(store)? else {
@@ -105,6 +107,18 @@ fn upgrade(store: &StoreDir) -> anyhow::Result<u8> {
     .into())
 }
 
+/// Waits for a moment until no daemon has the store.
+fn has_ended(store: &StoreDir) -> bool {
+    let started = Instant::now();
+    while store.daemon_is_locked() {
+        if started.elapsed() > ENDING {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
 pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
     match &args.action {
         Action::Run { idle } => {
@@ -135,17 +149,20 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
         Action::Stop { force } => {
             let store = setup::store(global)?.with_own_daemon();
             let Some(mut client) = Client::connect_running(&store)? else {
+                // It may be about to end.
+                if !has_ended(&store)
+                    && let Some(error) = unreachable(&store)
+                {
+                    return Err(error.into());
+                }
                 output::say("the daemon does not run");
                 return Ok(exit::SUCCESS);
             };
             client.stop(*force)?;
             drop(client);
-            for _ in 0..500 {
-                if !store.daemon_is_locked() {
-                    output::say("the daemon has ended");
-                    return Ok(exit::SUCCESS);
-                }
-                std::thread::sleep(Duration::from_millis(10));
+            if has_ended(&store) {
+                output::say("the daemon has ended");
+                return Ok(exit::SUCCESS);
             }
             Err(Error::usage(
                 "the daemon was told to end and has not",
@@ -171,7 +188,10 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
                 Ok(exit::SUCCESS)
             }
             None => {
-                output::print("not running");
+                match unreachable(&setup::store(global)?) {
+                    Some(error) => output::print(&error.to_string()),
+                    None => output::print("not running"),
+                }
                 Ok(exit::LOCAL)
             }
         },

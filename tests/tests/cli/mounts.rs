@@ -264,6 +264,9 @@ fn the_daemon_of_a_store_that_was_removed_takes_nothing_from_the_next_one() {
         .expect_code(1)
         .stderr_has("daemon.sock is gone")
         .stderr_has(&format!("`kill {second}`"));
+    let asked = |what: &str, code: i32| machine.run(["daemon", what]).expect_code(code);
+    asked("status", 1).stdout_has("daemon.sock is gone");
+    asked("stop", 2).stderr_has("daemon.sock is gone");
     kill_process(pid(second), Signal::TERM).unwrap();
     wait_for("the end of the second", Duration::from_secs(5), || {
         is_gone(second)

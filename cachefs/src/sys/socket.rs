@@ -69,7 +69,11 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 pub fn listen_unless_taken(path: &Path) -> io::Result<UnixListener> {
     match connect(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-        Err(_) => listen(path),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => listen(path),
+            // Such as one of another user, who may be listening.
+            _ => Err(error),
+        },
     }
 }
 
@@ -193,6 +197,25 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn what_is_not_left_over_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("daemon.sock");
+        let first = listen_unless_taken(&path).unwrap();
+        let file = SocketFile::of(&path).unwrap();
+        let taken = listen_unless_taken(&path).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        // The same path in a directory that was removed and made anew. The first keeps its inode's
+        // number until it is closed.
+        std::fs::rename(&path, temp.path().join("moved")).unwrap();
+        let _second = listen_unless_taken(&path).unwrap();
+        file.remove();
+        connect(&path).unwrap();
+        SocketFile::of(&path).unwrap().remove();
+        assert!(!path.exists());
+        drop(first);
+    }
 
     #[test]
     fn a_path_longer_than_an_address_works() {

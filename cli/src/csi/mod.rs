@@ -85,7 +85,7 @@ pub(crate) fn serve(global: &Global, service: &Service) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network runtime")?;
     // Kubelet and the sidecars are root; the secrets of pods come through here.
-    let (listener, file) = listen(service.endpoint.path(), "--endpoint")?;
+    let (listener, file) = listen(service.endpoint.path(), "--listen")?;
     let listener = {
         listener
             .set_nonblocking(true)

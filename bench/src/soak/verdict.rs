@@ -17,12 +17,15 @@ const THREADS: f64 = 12.0;
 /// Files that are kept open: 256 packs and 128 of the index, by their caches' limits, and those of the
 /// index that are no tables.
 const FILES: f64 = 400.0;
-/// Memory may grow by so much of itself, too, if that is more.
+/// Memory and threads may grow by so much of themselves, too, if that is more: with kills they are
+/// those of workers that were young when they were looked at.
 const SHARE: f64 = 0.1;
 
 /// So much of the memory may be left when nothing is mounted any more: what caches with a limit keep,
 /// and what the allocator does not give back.
 const LEFT: f64 = 0.5;
+/// Or so much, if that is more: the caches alone are allowed it.
+const LEFT_AT_LEAST: f64 = 64e6;
 
 /// A figure early and late.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,7 +85,7 @@ impl Verdict {
         Self {
             memory: Growth::of(sampled, |figures| figures.memory, MEMORY, SHARE),
             descriptors: Growth::of(sampled, |figures| figures.descriptors, DESCRIPTORS, 0.0),
-            threads: Growth::of(sampled, |figures| figures.threads, THREADS, 0.0),
+            threads: Growth::of(sampled, |figures| figures.threads, THREADS, SHARE),
             files: sampled
                 .figures
                 .iter()
@@ -102,8 +105,12 @@ impl Verdict {
             && self.left == 0.0
             && self.is_same
             && self.files <= FILES
-            && self.kept <= self.memory.late * LEFT
+            && !self.keeps_too_much()
             && growths.into_iter().all(Growth::is_good)
+    }
+
+    fn keeps_too_much(&self) -> bool {
+        self.kept > LEFT_AT_LEAST.max(self.memory.late * LEFT)
     }
 
     /// The figures behind it.
@@ -145,7 +152,7 @@ impl fmt::Display for Verdict {
         if self.files > FILES {
             write!(f, ", {} files kept open", self.files)?;
         }
-        if self.kept > self.memory.late * LEFT {
+        if self.keeps_too_much() {
             let kept = Unit::Bytes.show(self.kept);
             write!(f, ", {kept} of memory kept when nothing is mounted")?;
         }
@@ -212,9 +219,14 @@ mod tests {
         };
         let steady = sampled(|_| 1e8);
         let kept = Figures {
+            memory: 7e7,
+            ..NOTHING
+        };
+        let little = Figures {
             memory: 6e7,
             ..NOTHING
         };
+        assert!(Verdict::of(&steady, &little, &tally, true).is_good());
         let verdict = Verdict::of(&steady, &kept, &tally, true);
         assert!(verdict.to_string().contains("memory kept"), "{verdict}");
         assert!(!verdict.is_good());

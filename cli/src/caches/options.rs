@@ -91,6 +91,9 @@ pub(crate) struct SaveHow {
     /// Read every file, also those that have the size and times that an earlier save found
     #[arg(long, short = 'I')]
     pub(crate) ignore_times: bool,
+    /// Fail if a file changes while it is saved, instead of reading it again or leaving it out
+    #[arg(long, env = "CACHEFS_STRICT_CONSISTENCY", value_parser = BoolishValueParser::new())]
+    pub(crate) strict_consistency: bool,
     /// When to save: always, if something changed, or only if the key does not exist yet
     #[arg(long, value_enum, value_name = "WHEN", env = "CACHEFS_SAVE_IF", default_value_t = SaveIfArg::Changed)]
     pub(crate) save_if: SaveIfArg,
@@ -104,16 +107,16 @@ pub(crate) struct SaveHow {
     /// Let the key expire this long after its last save, such as 14d; by default it never does
     #[arg(long, value_name = "TIME", env = "CACHEFS_TTL", value_parser = parse_duration)]
     pub(crate) ttl: Option<Duration>,
-    /// What to do with files that hold secrets
+    /// Policy for files that hold secrets
     #[arg(
         long,
         value_enum,
         value_name = "POLICY",
         env = "CACHEFS_SECRETS",
-        default_value_t = SecretsArg::Skip
+        default_value_t = SecretsArg::Credentials
     )]
     pub(crate) secrets: SecretsArg,
-    /// Save files of these paths whatever is found in them, such as 'test/keys/*.pem' (repeatable)
+    /// Save files that match this pattern despite findings, such as 'test/keys/*.pem' (repeatable)
     #[arg(
         long,
         value_name = "PATTERN",
@@ -121,7 +124,7 @@ pub(crate) struct SaveHow {
         value_delimiter = ','
     )]
     pub(crate) secrets_allow: Vec<String>,
-    /// Search for the value of this variable too, also as base64 (repeatable)
+    /// Search every file for the value of this variable, plain and in base64 (repeatable)
     #[arg(
         long,
         value_name = "NAME",
@@ -195,20 +198,23 @@ pub(crate) enum SaveIfArg {
 /// `--secrets`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum SecretsArg {
-    /// Leave them out, with a warning
+    /// Leave out credential files and files with a --secret-env value; report other findings
     #[default]
+    Credentials,
+    /// Leave out every file with a finding
     Skip,
-    /// Save nothing, and exit with code 5
+    /// Save nothing and exit with code 5 if there is a finding
     Fail,
-    /// Save them, with a warning
+    /// Save everything, with a warning
     Allow,
-    /// Do not look
+    /// Do not search
     Off,
 }
 
 impl From<SecretsArg> for Policy {
     fn from(policy: SecretsArg) -> Self {
         match policy {
+            SecretsArg::Credentials => Self::Credentials,
             SecretsArg::Skip => Self::Skip,
             SecretsArg::Fail => Self::Fail,
             SecretsArg::Allow => Self::Allow,

@@ -1,4 +1,4 @@
-//! What is printed about secrets: where and of what kind, never what they are.
+//! Prints findings: the place and the kind of a secret, never the secret.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::output;
 
-/// So many findings are listed, unless more is asked for.
+/// The number of findings that are listed without `--verbose`.
 const LISTED: usize = 20;
 
 /// A finding with `--format json`.
@@ -19,7 +19,9 @@ pub(super) struct Printed<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     variable: Option<&'a str>,
-    /// What became of the file.
+    /// Whether it is a credential for certain, rather than by its format.
+    certain: bool,
+    /// What the save did with the file.
     file: &'static str,
     /// Whether the cache has an earlier version of it.
     replaces: bool,
@@ -36,19 +38,19 @@ impl<'a> From<&'a Finding> for Printed<'a> {
             line: finding.line,
             kind: finding.kind.id,
             variable: finding.variable.as_deref(),
+            certain: finding.certain,
             file: match finding.fate {
                 Fate::LeftOut => "left_out",
                 Fate::Refused => "refused",
                 Fate::Saved => "saved",
                 Fate::Allowed => "allowed",
-                Fate::Published => "published",
             },
             replaces: finding.replaces,
         }
     }
 }
 
-/// What people are told about what was found.
+/// The messages about the findings of a save.
 pub(super) fn lines(report: &Report, verbose: bool) -> Vec<String> {
     let of = |fate| -> Vec<&Finding> {
         let findings = report.findings.iter();
@@ -77,26 +79,36 @@ pub(super) fn lines(report: &Report, verbose: bool) -> Vec<String> {
         list(&mut lines, &left_out, verbose);
         lines.push(hint(&left_out));
     }
-    let saved = of(Fate::Saved);
+    let (certain, saved): (Vec<_>, Vec<_>) = of(Fate::Saved)
+        .into_iter()
+        .partition(|finding| finding.certain);
+    if !certain.is_empty() {
+        lines.push(format!(
+            "warning: secrets were found in {}; anyone who restores the cache can read them:",
+            files(&certain)
+        ));
+        list(&mut lines, &certain, verbose);
+    }
     if !saved.is_empty() {
         lines.push(format!(
-            "warning: secrets were found in {}, and whoever restores the cache can read them:",
-            files(&saved)
+            "note: {} found and saved, as packages contain many test keys; -v lists {}, and \
+             --secrets skip leaves such files out",
+            kinds(&saved),
+            if saved.len() == 1 { "it" } else { "them" },
         ));
-        list(&mut lines, &saved, verbose);
-    }
-    for (fate, place) in [
-        (Fate::Allowed, "files that --secrets-allow names"),
-        (Fate::Published, "published packages"),
-    ] {
-        let kept = of(fate);
-        if kept.is_empty() {
-            continue;
-        }
-        let more = if verbose { ":" } else { "; -v lists them" };
-        lines.push(format!("note: saved {} in {place}{more}", kinds(&kept)));
         if verbose {
-            list(&mut lines, &kept, verbose);
+            list(&mut lines, &saved, verbose);
+        }
+    }
+    let allowed = of(Fate::Allowed);
+    if !allowed.is_empty() {
+        let more = if verbose { ":" } else { "; -v lists them" };
+        lines.push(format!(
+            "note: {} in files that --secrets-allow names{more}",
+            kinds(&allowed)
+        ));
+        if verbose {
+            list(&mut lines, &allowed, verbose);
         }
     }
     lines
@@ -110,15 +122,15 @@ fn files(findings: &[&Finding]) -> String {
     output::count(paths.len() as u64, "file")
 }
 
-/// `14 × private key, 1 × token of npm`.
+/// `14 × private key, 1 × npm token`.
 fn kinds(findings: &[&Finding]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for finding in findings {
-        *counts.entry(finding.kind.what).or_default() += 1;
+        *counts.entry(finding.kind.name).or_default() += 1;
     }
     let each = counts
         .iter()
-        .map(|(what, count)| format!("{count} × {what}"));
+        .map(|(name, count)| format!("{count} × {name}"));
     each.collect::<Vec<_>>().join(", ")
 }
 
@@ -129,16 +141,16 @@ fn list(lines: &mut Vec<String>, findings: &[&Finding], verbose: bool) {
         let line = finding
             .line
             .map_or_else(String::new, |line| format!(":{line}"));
-        let what = match &finding.variable {
+        let kind = match &finding.variable {
             Some(name) => format!("value of ${name}"),
-            None => finding.kind.what.to_owned(),
+            None => finding.kind.name.to_owned(),
         };
         let stays = if finding.replaces && finding.fate == Fate::LeftOut {
             " (the cache keeps the older version that it has)"
         } else {
             ""
         };
-        lines.push(format!("  {path}{line}: {what}{stays}"));
+        lines.push(format!("  {path}{line}: {kind}{stays}"));
     }
     if findings.len() > listed {
         lines.push(format!(
@@ -151,10 +163,12 @@ fn list(lines: &mut Vec<String>, findings: &[&Finding], verbose: bool) {
 fn hint(findings: &[&Finding]) -> String {
     match findings.iter().find(|finding| finding.variable.is_none()) {
         Some(finding) => format!(
-            "  hint: keep secrets out of what is cached; to save a file all the same, use --secrets-allow '/{}'",
+            "  hint: keep credentials out of cached directories, or save the file with --secrets-allow '/{}'",
             output::path(&finding.path)
         ),
-        None => "  hint: have the build not write the value, or do not name it with --secret-env"
-            .to_owned(),
+        None => {
+            "  hint: keep the build from writing the value, or do not give it with --secret-env"
+                .to_owned()
+        }
     }
 }

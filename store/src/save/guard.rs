@@ -1,19 +1,19 @@
 //! Keeps secrets out of a save.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::batch::Part;
 use super::tree::{NodeKind, Tree};
-use crate::secrets::{self, Fate, Finding, Names, Policy, Scanner, is_place, is_published};
+use crate::secrets::{self, Fate, Finding, Policy, Scanner, is_place};
 use crate::stack::Stack;
 
-/// What a save does about secrets.
+/// How a save looks for secrets.
 #[derive(Clone, Copy)]
 pub struct Guard<'a> {
-    /// What is searched for, and what becomes of it.
+    /// The search and its policy.
     pub scanner: &'a Scanner,
     /// The path that is saved, as its users see it: its names tell what lies there.
     pub root: &'a Path,
@@ -89,76 +89,26 @@ impl<'a> Watch<'a> {
         let bytes = self.tree.path(node);
         let path = PathBuf::from(OsStr::from_bytes(&bytes));
         let allowed = self.guard.scanner.is_allowed(&path);
-        let published = self.is_published(&bytes);
         // An unreadable stack fails the save elsewhere.
         let replaces = matches!(self.guard.below.find(&bytes), Ok(Some(_)));
         let fate = |hit: &secrets::Hit| match self.guard.scanner.policy() {
             Policy::Allow | Policy::Off => Fate::Saved,
-            // Who names a value wants it nowhere.
-            Policy::Skip | Policy::Fail if allowed && hit.variable.is_none() => Fate::Allowed,
-            Policy::Skip => Fate::LeftOut,
+            Policy::Credentials if !hit.certain => Fate::Saved,
+            // A value named by --secret-env must never be saved, even in an allowed path.
+            _ if allowed && hit.variable.is_none() => Fate::Allowed,
+            Policy::Credentials | Policy::Skip => Fate::LeftOut,
             Policy::Fail => Fate::Refused,
         };
         hits.into_iter()
             .map(|hit| Finding {
                 path: path.clone(),
                 line: hit.line,
-                fate: if published && !hit.everywhere {
-                    Fate::Published
-                } else {
-                    fate(&hit)
-                },
+                fate: fate(&hit),
                 kind: hit.kind,
                 variable: hit.variable,
+                certain: hit.certain,
                 replaces,
             })
             .collect()
-    }
-
-    fn is_published(&self, path: &[u8]) -> bool {
-        let split = |path: &'a [u8]| {
-            path.split(|byte| *byte == b'/')
-                .filter(|name| !name.is_empty())
-        };
-        let root: Vec<_> = split(self.guard.root.as_os_str().as_bytes()).collect();
-        let path: Vec<_> = path.split(|byte| *byte == b'/').collect();
-        is_published(&root, &path, self)
-    }
-}
-
-impl Names for Watch<'_> {
-    fn has(&self, directory: &[&[u8]], fits: &dyn Fn(&[u8]) -> bool) -> bool {
-        let nodes = &self.tree.nodes;
-        let node = directory.iter().try_fold(0, |node, name| {
-            let children = self.tree.children(node);
-            children
-                .iter()
-                .copied()
-                .find(|&child| &*nodes[child].name == *name)
-        });
-        let own: HashSet<&[u8]> = node.map_or_else(HashSet::new, |node| {
-            self.tree
-                .children(node)
-                .iter()
-                .map(|&child| &*nodes[child].name)
-                .collect()
-        });
-        if own.iter().any(|name| fits(name)) {
-            return true;
-        }
-        // A mount has only what changed in its tree; the package's mark is mostly below.
-        let mut found = false;
-        let listed = self
-            .guard
-            .below
-            .find(&directory.join(&b'/'))
-            .and_then(|ino| {
-                let Some(ino) = ino else { return Ok(()) };
-                self.guard.below.list(ino, 0, |_, name, _| {
-                    found |= fits(name);
-                    Ok(!found)
-                })
-            });
-        listed.is_ok() && found
     }
 }

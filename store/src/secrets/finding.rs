@@ -1,35 +1,34 @@
-//! What was found, and what became of it.
+//! Findings, and what happened to the files that have them.
 
 use std::path::PathBuf;
 
 use super::kind::Kind;
 
-/// Something that looks like a secret, in some bytes.
+/// A probable secret in some bytes of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
-    /// Where it begins in the bytes that were searched; `None` where that means nothing to people.
+    /// The line, from 1; `None` in binary files and in parts of large files.
     pub line: Option<u64>,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// The variable whose value it is.
     pub variable: Option<String>,
-    /// Whether it counts in a published package as well.
-    pub everywhere: bool,
+    /// Whether it is the value of a named variable, or in a file that exists to hold credentials.
+    /// Otherwise only its format, or the name of a setting, suggests a secret.
+    pub certain: bool,
 }
 
-/// What became of a file because of a finding.
+/// What a save did with a file because of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It is not in the cache.
     LeftOut,
-    /// Nothing is saved because of it.
+    /// It failed the whole save.
     Refused,
-    /// It is in the cache because everything is saved whatever is found.
+    /// It is in the cache, because the policy reports such findings only.
     Saved,
-    /// It is in the cache because its path is allowed.
+    /// It is in the cache, because `--secrets-allow` matches its path.
     Allowed,
-    /// It is in the cache because it is part of a published package: anyone can have it anyway.
-    Published,
 }
 
 impl Fate {
@@ -37,7 +36,7 @@ impl Fate {
     pub(crate) fn is_stored(self) -> bool {
         match self {
             Self::LeftOut | Self::Refused => false,
-            Self::Saved | Self::Allowed | Self::Published => true,
+            Self::Saved | Self::Allowed => true,
         }
     }
 }
@@ -49,11 +48,13 @@ pub struct Finding {
     pub path: PathBuf,
     /// The line, from 1; `None` in files that are not text, and in very large ones.
     pub line: Option<u64>,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// The variable whose value it is.
     pub variable: Option<String>,
-    /// What became of the file.
+    /// As in [`Hit::certain`].
+    pub certain: bool,
+    /// What the save did with the file.
     pub fate: Fate,
     /// Whether the cache has an earlier version of the file, which stays when this one is left out.
     pub replaces: bool,

@@ -1,24 +1,19 @@
-//! What kinds of secrets there are.
+//! Kinds of secrets.
 
 /// A kind of secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Kind {
-    /// Its name for programs.
+    /// A stable identifier for JSON, such as `github-token`.
     pub id: &'static str,
-    /// What it is, for people; without an article.
-    pub what: &'static str,
+    /// The name in messages, without an article, such as `GitHub token`.
+    pub name: &'static str,
 }
 
 impl Kind {
-    pub(super) const fn new(id: &'static str, what: &'static str) -> Self {
-        Self { id, what }
+    pub(super) const fn new(id: &'static str, name: &'static str) -> Self {
+        Self { id, name }
     }
 
-    /// The value of a variable that the user named.
+    /// The value of a variable given with `--secret-env`.
     pub const NAMED: Self = Self::new("named-value", "value of a named variable");
-    /// A private key.
-    pub const PRIVATE_KEY: Self = Self::new("private-key", "private key");
-    /// The key file of a Google service account.
-    pub const SERVICE_ACCOUNT: Self =
-        Self::new("gcp-service-account", "key of a Google service account");
 }

@@ -9,29 +9,32 @@ use super::allow::Allowed;
 use super::finding::Hit;
 use super::kind::Kind;
 use super::named::{self, Named, Variable};
+use super::patterns::PATTERNS;
 use super::places;
-use super::text::{contains, is_text, line_of};
-use super::tokens::FORMS;
+use super::text::{is_text, line_of};
 
-/// To be raised with every change of what is found, so that files that an earlier version searched
-/// are searched again.
-const RULES: u32 = 1;
+/// Raise this with every change of the rules, so that files that an earlier version searched are
+/// searched again.
+const RULES: u32 = 2;
 
-/// What becomes of files with secrets.
+/// What a save does with files that hold secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
-    /// They are left out.
+    /// Leaves out credential files and files with a named value, and reports findings by format: a
+    /// package store that lacks one file with a test key is a broken cache.
     #[default]
+    Credentials,
+    /// Leaves out every file with a finding.
     Skip,
-    /// Nothing is saved.
+    /// Saves nothing.
     Fail,
-    /// They are saved, and reported.
+    /// Saves and reports them.
     Allow,
-    /// Nobody looks.
+    /// Does not search.
     Off,
 }
 
-/// What a search can't be made with.
+/// Why a search cannot be prepared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// A variable's value would be found everywhere.
@@ -46,7 +49,7 @@ pub enum SetupError {
     /// The values are too much for one search.
     #[error("the values of the named variables are too long to be searched for")]
     TooMuch,
-    /// A pattern of paths is none.
+    /// Not a valid pattern of paths.
     #[error("`{pattern}` is not a pattern of paths")]
     Pattern {
         /// The pattern.
@@ -102,7 +105,7 @@ impl Scanner {
         };
         let forms = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostFirst)
-            .build(FORMS.iter().map(|form| form.prefix))
+            .build(PATTERNS.iter().map(|pattern| pattern.prefix))
             .map_err(|_| SetupError::TooMuch)?;
         Ok(Self {
             policy,
@@ -177,35 +180,36 @@ impl Scanner {
             self.search_named(named, part, &line, &mut hits);
         }
         if part.whole {
-            let found = part
-                .names
-                .iter()
-                .find_map(|(directory, name)| places::find(directory, name));
-            for at in found.iter().flat_map(|place| place.read(part.content)) {
-                let Some(place) = found else { break };
-                add(
-                    &mut hits,
-                    Hit {
-                        line: line(at),
-                        kind: place.kind,
-                        variable: None,
-                        everywhere: place.everywhere,
-                    },
-                );
+            let place = part.names.iter().find_map(|(directory, name)| {
+                places::find(directory, name).map(|place| (place, *directory))
+            });
+            if let Some((place, directory)) = place {
+                for at in place.read(directory, part.content) {
+                    let (kind, certain) = (place.kind, place.is_certain(directory));
+                    add(
+                        &mut hits,
+                        Hit {
+                            line: line(at),
+                            kind,
+                            variable: None,
+                            certain,
+                        },
+                    );
+                }
             }
         }
         if part.whole && text {
             for found in forms.find_iter(part.content) {
-                let form = &FORMS[found.pattern().as_usize()];
-                if form.is_at(part.content, found.range()) {
-                    let kind = precisely(form.kind, part.content);
+                let pattern = &PATTERNS[found.pattern().as_usize()];
+                if pattern.is_at(part.content, found.range()) {
+                    let (line, kind) = (line(found.start()), pattern.kind);
                     add(
                         &mut hits,
                         Hit {
-                            line: line(found.start()),
+                            line,
                             kind,
                             variable: None,
-                            everywhere: false,
+                            certain: false,
                         },
                     );
                 }
@@ -225,7 +229,7 @@ impl Scanner {
             line,
             kind: Kind::NAMED,
             variable: Some(name.to_owned()),
-            everywhere: true,
+            certain: true,
         };
         for (at, name) in named.find(part.content) {
             add(hits, hit(line(at), name));
@@ -258,18 +262,6 @@ fn add(hits: &mut Vec<Hit>, hit: Hit) {
     }
 }
 
-/// A private key in the file of a service account is known by a better name.
-fn precisely(kind: Kind, content: &[u8]) -> Kind {
-    let is_account = kind == Kind::PRIVATE_KEY
-        && content.len() < 16 << 10
-        && contains(content, b"\"service_account\"");
-    if is_account {
-        Kind::SERVICE_ACCOUNT
-    } else {
-        kind
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,12 +290,12 @@ mod tests {
         let hits = scanner(&[]).search(&part(&[(b"", b".npmrc")], text.as_bytes()));
         assert_eq!(hits.len(), 1);
         assert_eq!(
-            (hits[0].line, hits[0].kind.id, hits[0].everywhere),
+            (hits[0].line, hits[0].kind.id, hits[0].certain),
             (Some(2), "npmrc", true)
         );
         let hits = scanner(&[]).search(&part(&[(b"", b"notes")], text.as_bytes()));
         assert_eq!(
-            (hits[0].line, hits[0].kind.id, hits[0].everywhere),
+            (hits[0].line, hits[0].kind.id, hits[0].certain),
             (Some(2), "npm-token", false)
         );
     }

@@ -39,14 +39,8 @@ pub(super) fn run(bytes: &[u8], class: fn(u8) -> bool, limit: usize) -> &[u8] {
     &bytes[..length.unwrap_or(bytes.len())]
 }
 
-/// The bytes around a range, `reach` at most on either side.
-pub(super) fn around(content: &[u8], range: std::ops::Range<usize>, reach: usize) -> &[u8] {
-    let end = range.end.saturating_add(reach).min(content.len());
-    &content[range.start.saturating_sub(reach)..end]
-}
-
-pub(super) fn contains(content: &[u8], what: &[u8]) -> bool {
-    content.windows(what.len()).any(|window| window == what)
+fn contains(content: &[u8], wanted: &[u8]) -> bool {
+    content.windows(wanted.len()).any(|window| window == wanted)
 }
 
 /// Words of values that stand for a value to be filled in, lower case.
@@ -106,9 +100,9 @@ const NO_VALUES: &[&[u8]] = &[
     b"test",
 ];
 
-/// Whether the value of a setting is a reference to something else or an obvious stand-in, rather
-/// than a secret.
-pub(super) fn is_placeholder(value: &[u8]) -> bool {
+/// Whether a value in a credential file is not a credential: empty, masked, or a reference to a
+/// variable. Any other value there is a credential, even one that looks like a sample.
+pub(super) fn is_reference(value: &[u8]) -> bool {
     let value = value.trim_ascii();
     let refers = [&b"${"[..], b"{{", b"$(", b"%(", b"<%"]
         .iter()
@@ -118,14 +112,17 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
         (Some(b'<'), Some(b'>')) | (Some(b'%'), Some(b'%'))
     );
     let variable = value.first() == Some(&b'$') && value[1..].iter().all(|byte| is_word(*byte));
+    let masked = value.iter().all(|byte| matches!(byte, b'*' | b'.' | b'-'));
+    refers || brackets || variable || masked
+}
+
+/// Whether the value of a setting whose name suggests a secret is obviously none: a reference, or
+/// a sample.
+pub(super) fn is_placeholder(value: &[u8]) -> bool {
+    let value = value.trim_ascii();
     let lower = value.to_ascii_lowercase();
     let one_character = value.iter().all(|byte| Some(byte) == value.first());
-    refers
-        || brackets
-        || variable
-        || one_character
-        || NO_VALUES.contains(&&lower[..])
-        || has_stand_in(value)
+    is_reference(value) || one_character || NO_VALUES.contains(&&lower[..]) || has_stand_in(value)
 }
 
 #[cfg(test)]
@@ -158,6 +155,16 @@ mod tests {
         }
         for value in ["hunter22", "pa$$w0rd", "{jSMOWnoPFgsHVpMvz5VrIt5kRbzGpI8u}"] {
             assert!(!is_placeholder(value.as_bytes()), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_sample_is_not_a_reference() {
+        for value in ["abc0123456789def", "changeit", "example-token", "password"] {
+            assert!(!is_reference(value.as_bytes()), "{value}");
+        }
+        for value in ["", "${X}", "$TOKEN", "****", "<token>", "{{ token }}"] {
+            assert!(is_reference(value.as_bytes()), "{value}");
         }
     }
 

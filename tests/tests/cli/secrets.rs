@@ -85,19 +85,20 @@ fn settle(paths: &[&Path]) {
 }
 
 #[test]
-fn files_with_secrets_are_left_out() {
+fn credential_files_are_left_out_and_tokens_elsewhere_are_reported() {
     let Some(machine) = machine() else { return };
     let dir = project(&machine, "project");
     let output = clean(machine.save("k", &dir).run().success());
     tells_nothing(&output);
     let told = output.stderr();
-    assert!(told.contains("2 files left out of the cache"), "{told}");
-    assert!(told.contains("note.txt:2: token of GitHub"), "{told}");
+    assert!(told.contains("1 file left out of the cache"), "{told}");
     assert!(told.contains("conf/settings.xml:2: password"), "{told}");
     assert!(told.contains("--secrets-allow"), "{told}");
+    assert!(told.contains("1 × GitHub token found and saved"), "{told}");
+    assert!(!told.contains("note.txt"), "{told}");
     let copy = restored(&machine, "k", "copy");
     assert!(copy.join("harmless").exists() && copy.join("conf").is_dir());
-    assert!(!copy.join("note.txt").exists() && !copy.join("conf/settings.xml").exists());
+    assert!(copy.join("note.txt").exists() && !copy.join("conf/settings.xml").exists());
     // They are reported again, though nothing else is read again.
     let saved = clean(strict_json(machine.save("k", &dir)).run().success());
     tells_nothing(&saved);
@@ -105,10 +106,25 @@ fn files_with_secrets_are_left_out() {
         findings(&saved.json()),
         [
             finding("conf/settings.xml", 2, "maven-password", "left_out"),
-            finding("note.txt", 2, "github-token", "left_out"),
+            finding("note.txt", 2, "github-token", "saved"),
         ]
     );
     assert_eq!(saved.json()["result"], "unchanged");
+}
+
+#[test]
+fn skip_leaves_out_every_file_with_a_finding() {
+    let Some(machine) = machine() else { return };
+    let dir = project(&machine, "project");
+    let save = machine.save("k", &dir).arg("--secrets").arg("skip");
+    let output = clean(save.run().success());
+    tells_nothing(&output);
+    let told = output.stderr();
+    assert!(told.contains("2 files left out of the cache"), "{told}");
+    assert!(told.contains("note.txt:2: GitHub token"), "{told}");
+    let copy = restored(&machine, "k", "copy");
+    assert!(copy.join("harmless").exists() && copy.join("conf").is_dir());
+    assert!(!copy.join("note.txt").exists() && !copy.join("conf/settings.xml").exists());
 }
 
 #[test]
@@ -132,10 +148,12 @@ fn a_secret_can_fail_the_save() {
 }
 
 #[test]
-fn what_is_allowed_is_saved_and_said() {
+fn allowed_paths_are_saved_and_reported() {
     let Some(machine) = machine() else { return };
     let dir = project(&machine, "project");
     let one = strict_json(machine.save("one", &dir))
+        .arg("--secrets")
+        .arg("skip")
         .arg("--secrets-allow")
         .arg("*.txt");
     let one = clean(one.run().success()).json();
@@ -178,14 +196,15 @@ fn on_a_mount_the_older_version_stays_and_the_user_is_told() {
     fs::write(mount.join("changes"), token()).unwrap();
     fs::write(mount.join("new"), token()).unwrap();
     fs::write(mount.join("fine"), "fine").unwrap();
-    let output = clean(machine.save("k2", &mount).run().success());
+    let save = machine.save("k2", &mount).arg("--secrets").arg("skip");
+    let output = clean(save.run().success());
     tells_nothing(&output);
     let told = output.stderr();
     assert!(
-        told.contains("changes:1: token of GitHub (the cache keeps the older version"),
+        told.contains("changes:1: GitHub token (the cache keeps the older version"),
         "{told}"
     );
-    assert!(told.contains("new:1: token of GitHub\n"), "{told}");
+    assert!(told.contains("new:1: GitHub token\n"), "{told}");
     let copy = restored(&machine, "k2", "copy");
     assert_eq!(fs::read(copy.join("changes")).unwrap(), b"old");
     assert!(copy.join("fine").exists() && !copy.join("new").exists());
@@ -205,7 +224,8 @@ fn no_chunk_of_a_secret_is_stored() {
                 .any(|window| window == &token().as_bytes()[4..])
         })
     };
-    machine.save("k", &dir).run().success();
+    let skip = machine.save("k", &dir).arg("--secrets").arg("skip");
+    skip.run().success();
     assert!(!holds(&machine));
     machine
         .save("k", &dir)
@@ -308,8 +328,9 @@ fn files_that_are_known_by_their_times_are_searched_when_the_search_changes() {
         saved(&["--secrets", "allow"]),
         [finding("token", 1, "github-token", "saved")]
     );
+    assert_eq!(saved(&[]), [finding("token", 1, "github-token", "saved")]);
     assert_eq!(
-        saved(&[]),
+        saved(&["--secrets", "skip"]),
         [finding("token", 1, "github-token", "left_out")]
     );
     // Another value to look for.
@@ -321,48 +342,53 @@ fn files_that_are_known_by_their_times_are_searched_when_the_search_changes() {
     assert_eq!(saved(&[])[..1], [credentials]);
 }
 
+/// Package stores are content addressed, or their consumers compare what they contain: a cache that
+/// lacks one file of a package is broken.
 #[test]
-fn packages_are_noted_in_one_line() {
+fn packages_and_stores_are_saved_whole() {
     let Some(machine) = machine() else { return };
-    let dir = machine.dir("node_modules");
-    for package in ["a", "@scope/b"] {
-        fs::create_dir_all(dir.join(package).join("test")).unwrap();
-        fs::write(dir.join(package).join("package.json"), "{}").unwrap();
-        fs::write(dir.join(package).join("test/token"), token()).unwrap();
+    let dir = machine.dir("caches");
+    let key = format!("{}{}", "PRIVATE", " KEY");
+    let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+    let pem = format!("\"-----BEGIN {key}-----\\n\"\n\"{line}\\n\"\n\"-----END {key}-----\\n\"");
+    let files = [
+        "node_modules/a/test/token.js",
+        "pnpm-store/v10/files/00/abcdef",
+        ".build/checkouts/swift-nio-ssl/Tests/keys.swift",
+        ".conan2/p/b/mbedt123/s/src/library/certs.c",
+        "vcpkg/buildtrees/mbedtls/src/certs.c",
+        "deps/plug/lib/key.ex",
+        "bundle/ruby/3.2.0/bundler/gems/x-abc/key.rb",
+        "app/android/gradle.properties",
+        "app/.env.test",
+    ];
+    for file in files {
+        let path = dir.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(
+            &path,
+            format!("storePassword=hunter22\n{}\n{pem}\n", token()),
+        )
+        .unwrap();
     }
-    fs::write(dir.join("loose"), token()).unwrap();
-    fs::create_dir_all(dir.join(".cache")).unwrap();
-    fs::write(dir.join(".cache/token"), token()).unwrap();
     let output = clean(machine.save("k", &dir).run().success());
     let told = output.stderr();
-    assert!(
-        told.contains("2 × token of GitHub in published packages; -v lists them"),
-        "{told}"
-    );
-    assert!(
-        told.contains("loose:1") && told.contains(".cache/token:1"),
-        "{told}"
-    );
-    assert!(!told.contains("a/test"), "{told}");
-    // On a mount, the package's mark is in the layer below.
-    let mount = machine.dir("mounted/node_modules");
-    machine.restored("k", &mount);
-    fs::write(mount.join("a/test/more"), token()).unwrap();
-    let saved = machine.saved("k2", &mount);
-    assert_eq!(
-        findings(&saved),
-        [finding("a/test/more", 1, "github-token", "published")]
-    );
+    assert!(told.contains("9 × private key"), "{told}");
+    assert!(!told.contains("left out"), "{told}");
+    let copy = restored(&machine, "k", "copy");
+    for file in files {
+        assert!(copy.join(file).exists(), "{file}");
+    }
 }
 
 #[test]
-fn a_dry_run_tells_what_would_be_left_out() {
+fn a_dry_run_reports_files_that_would_be_left_out() {
     let Some(machine) = machine() else { return };
     let dir = project(&machine, "project");
     let output = clean(machine.save("k", &dir).arg("--dry-run").run().success());
     tells_nothing(&output);
     assert!(
-        output.stderr().contains("2 files would be left out"),
+        output.stderr().contains("1 file would be left out"),
         "{output}"
     );
 }

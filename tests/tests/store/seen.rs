@@ -186,8 +186,9 @@ fn files_are_known_to_those_who_search_for_the_same() {
     let finding = Finding {
         path: "found".into(),
         line: None,
-        kind: Kind::PRIVATE_KEY,
+        kind: Kind::NAMED,
         variable: None,
+        certain: true,
         fate: Fate::Allowed,
         replaces: false,
     };

@@ -1,13 +1,13 @@
 //! Settings, one a line.
 
-use super::super::text::is_placeholder;
+use super::Ignore;
 
 /// Whether a name is one of these.
 pub(super) fn is_one_of(name: &[u8], names: &[&str]) -> bool {
     names.iter().any(|known| known.as_bytes() == name)
 }
 
-/// What the names of settings end with that are secret, without what parts words.
+/// Ends of the names of secret settings, in lower case and without separators.
 const SECRET: &[&[u8]] = &[
     b"password",
     b"passwd",
@@ -20,7 +20,7 @@ const SECRET: &[&[u8]] = &[
     b"privatekey",
 ];
 
-/// Whether a setting is secret by its name, as far as can be told of any tool.
+/// Whether the name of a setting suggests a secret, whatever the tool.
 pub(super) fn is_secret_name(name: &[u8]) -> bool {
     let plain: Vec<u8> = name
         .iter()
@@ -31,7 +31,12 @@ pub(super) fn is_secret_name(name: &[u8]) -> bool {
 }
 
 /// Where secret values begin, in files whose settings are one a line.
-pub(super) fn read(content: &[u8], separators: &[u8], is_secret: fn(&[u8]) -> bool) -> Vec<usize> {
+pub(super) fn read(
+    content: &[u8],
+    separators: &[u8],
+    is_secret: fn(&[u8]) -> bool,
+    ignore: Ignore,
+) -> Vec<usize> {
     let mut found = Vec::new();
     let mut start = 0;
     for line in content.split_inclusive(|byte| *byte == b'\n') {
@@ -47,7 +52,7 @@ pub(super) fn read(content: &[u8], separators: &[u8], is_secret: fn(&[u8]) -> bo
             continue;
         };
         let (name, value) = (unquoted(&line[..split]), unquoted(&line[split + 1..]));
-        if is_secret(name) && !is_placeholder(value) {
+        if is_secret(name) && !ignore(value) {
             found.push(at);
         }
     }
@@ -63,7 +68,7 @@ fn unquoted(text: &[u8]) -> &[u8] {
 }
 
 /// Where lines with a password begin.
-pub(super) fn netrc(content: &[u8]) -> Vec<usize> {
+pub(super) fn netrc(content: &[u8], ignore: Ignore) -> Vec<usize> {
     let mut found = Vec::new();
     let mut expects = false;
     let mut start = 0;
@@ -73,7 +78,7 @@ pub(super) fn netrc(content: &[u8]) -> Vec<usize> {
                 .split(u8::is_ascii_whitespace)
                 .filter(|word| !word.is_empty())
             {
-                if expects && !is_placeholder(word) {
+                if expects && !ignore(word) {
                     found.push(start);
                 }
                 expects = !expects && word == b"password";
@@ -91,7 +96,7 @@ mod tests {
     /// The lines with a finding.
     fn lines(directory: &str, name: &str, text: &str) -> Vec<u64> {
         let place = find(directory.as_bytes(), name.as_bytes()).unwrap();
-        let found = place.read(text.as_bytes());
+        let found = place.read(directory.as_bytes(), text.as_bytes());
         found
             .into_iter()
             .map(|at| super::super::super::text::line_of(text.as_bytes(), at))
@@ -102,6 +107,8 @@ mod tests {
     fn settings_of_package_managers() {
         let npmrc = "registry=https://r.test/\n//r.test/:_authToken=abcDEF123\n//s.test/:_authToken=${NPM_TOKEN}\n_auth = dXNlcjpodW50ZXI=\n# _password=x\n";
         assert_eq!(lines("", ".npmrc", npmrc), [2, 4]);
+        let sample = "//r.test/:_authToken=abc0123456789example\n";
+        assert_eq!(lines("", ".npmrc", sample), [1], "whatever it looks like");
         assert_eq!(
             lines(
                 "",

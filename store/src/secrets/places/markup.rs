@@ -1,7 +1,7 @@
 //! Settings in XML and JSON, read without a parser: what is searched is known, lines are wanted, and a
 //! file that is broken may hold a secret all the same.
 
-use super::super::text::is_placeholder;
+use super::Ignore;
 
 /// Elements whose text is a secret.
 const SECRET: &[&[u8]] = &[b"password", b"passphrase", b"master"];
@@ -15,7 +15,7 @@ const SECRET_HEADERS: &[&[u8]] = &[
 
 /// Where passwords begin in settings of Maven and NuGet. Those that Maven encrypted count: the key is a
 /// file next to them, and how that is encrypted is known to everybody.
-pub(super) fn xml(content: &[u8]) -> Vec<usize> {
+pub(super) fn xml(content: &[u8], ignore: Ignore) -> Vec<usize> {
     let mut found = Vec::new();
     let mut at = 0;
     let mut in_secret_header = false;
@@ -40,15 +40,15 @@ pub(super) fn xml(content: &[u8]) -> Vec<usize> {
                 in_secret_header = SECRET_HEADERS.contains(&&text.to_ascii_lowercase()[..]);
                 false
             }
-            b"value" => std::mem::take(&mut in_secret_header) && !is_placeholder(text),
+            b"value" => std::mem::take(&mut in_secret_header) && !ignore(text),
             b"add" => {
                 let key = attribute(tag, b"key")
                     .unwrap_or_default()
                     .to_ascii_lowercase();
                 key.ends_with(b"password")
-                    && attribute(tag, b"value").is_some_and(|value| !is_placeholder(value))
+                    && attribute(tag, b"value").is_some_and(|value| !ignore(value))
             }
-            _ => SECRET.contains(&name) && !is_placeholder(text),
+            _ => SECRET.contains(&name) && !ignore(text),
         };
         if is_secret {
             found.push(open);
@@ -73,7 +73,7 @@ fn position(content: &[u8], from: usize, what: &[u8]) -> Option<usize> {
 }
 
 /// Where strings begin that are the value of one of these names.
-pub(super) fn json(content: &[u8], names: &[&str]) -> Vec<usize> {
+pub(super) fn json(content: &[u8], names: &[&str], ignore: Ignore) -> Vec<usize> {
     let mut found = Vec::new();
     for name in names {
         let quoted = format!("\"{name}\"");
@@ -88,7 +88,7 @@ pub(super) fn json(content: &[u8], names: &[&str]) -> Vec<usize> {
                 continue;
             };
             let value = value.split(|byte| *byte == b'"').next().unwrap_or_default();
-            if !is_placeholder(value) {
+            if !ignore(value) {
                 found.push(start);
             }
         }
@@ -99,11 +99,12 @@ pub(super) fn json(content: &[u8], names: &[&str]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::text::is_reference;
     use super::*;
 
     #[test]
     fn settings_of_maven() {
-        let found = |text: &str| xml(text.as_bytes()).len();
+        let found = |text: &str| xml(text.as_bytes(), is_reference).len();
         assert_eq!(
             found("<server><username>u</username><password>hunter22</password></server>"),
             1
@@ -131,13 +132,16 @@ mod tests {
     #[test]
     fn sources_of_nuget() {
         let text = br#"<add key="Username" value="me" /> <add key="ClearTextPassword" value="hunter22" />"#;
-        assert_eq!(xml(text).len(), 1);
+        assert_eq!(xml(text, is_reference).len(), 1);
     }
 
     #[test]
     fn values_in_json() {
         let text = br#"{"auths": {"r.test": {"auth": "bWU6aHVudGVy"}, "s.test": {"auth": ""}}}"#;
-        assert_eq!(json(text, &["auth"]).len(), 1);
-        assert_eq!(json(br#"{"credsStore": "pass"}"#, &["auth"]).len(), 0);
+        assert_eq!(json(text, &["auth"], is_reference).len(), 1);
+        assert_eq!(
+            json(br#"{"credsStore": "pass"}"#, &["auth"], is_reference).len(),
+            0
+        );
     }
 }

@@ -1,45 +1,55 @@
-//! Files in which tools keep passwords and tokens.
+//! Credential files: files in which tools keep passwords and tokens.
 //!
-//! There the place tells what a value is, whatever it looks like. A value that refers to a
-//! variable is not one.
+//! There a value is a credential whatever it looks like, unless it refers to a variable. Some names
+//! are also those of ordinary project files and samples; their findings are suspicions only.
 
 mod lines;
 mod markup;
 mod table;
 mod urls;
 
+use super::text::{is_placeholder, is_reference};
 pub(super) use table::{Place, find};
 
-/// Whether a file of this name, in a directory of that name, is a place where secrets are kept.
+/// Whether a file of this name, in a directory of that name, may hold credentials.
 pub fn is_place(directory: &[u8], name: &[u8]) -> bool {
     find(directory, name).is_some()
 }
 
-/// How the secrets in a place are found.
+/// Tells values that are not credentials.
+pub(super) type Ignore = fn(&[u8]) -> bool;
+
+/// How the credentials in a file are found.
 pub(super) enum Reader {
-    /// Settings, one a line: what parts name and value, and which names are secret.
+    /// Settings, one a line: the separators of name and value, and which names are secret.
     Lines(&'static [u8], fn(&[u8]) -> bool),
     /// `password WORD`, anywhere.
     Netrc,
     /// Strings in JSON that are the value of these names.
     Json(&'static [&'static str]),
-    /// Passwords of Maven and NuGet.
+    /// Passwords in settings of Maven and NuGet.
     Xml,
     /// URLs with a password.
     Urls,
-    /// The file is the secret.
+    /// The whole file is one credential.
     Whole,
 }
 
 impl Place {
-    /// Where the secrets begin.
-    pub(super) fn read(&self, content: &[u8]) -> Vec<usize> {
+    /// The offsets at which credentials start, for a file in a directory of this name.
+    pub(super) fn read(&self, directory: &[u8], content: &[u8]) -> Vec<usize> {
+        let ignore: Ignore = match self.is_certain(directory) {
+            true => is_reference,
+            false => is_placeholder,
+        };
         match &self.reader {
-            Reader::Lines(separators, is_secret) => lines::read(content, separators, *is_secret),
-            Reader::Netrc => lines::netrc(content),
-            Reader::Json(names) => markup::json(content, names),
-            Reader::Xml => markup::xml(content),
-            Reader::Urls => urls::read(content),
+            Reader::Lines(separators, is_secret) => {
+                lines::read(content, separators, *is_secret, ignore)
+            }
+            Reader::Netrc => lines::netrc(content, ignore),
+            Reader::Json(names) => markup::json(content, names, ignore),
+            Reader::Xml => markup::xml(content, ignore),
+            Reader::Urls => urls::read(content, ignore),
             Reader::Whole if content.trim_ascii().is_empty() => Vec::new(),
             Reader::Whole => vec![0],
         }

@@ -1,4 +1,4 @@
-//! The places.
+//! The table of credential files.
 
 use super::super::kind::Kind;
 use super::Reader;
@@ -11,9 +11,28 @@ pub(in super::super) struct Place {
     /// The directory it must be in; any when empty.
     directories: &'static [&'static str],
     pub(in super::super) kind: Kind,
-    /// Whether it counts in a published package too.
-    pub(in super::super) everywhere: bool,
+    certain: Certain,
     pub(super) reader: Reader,
+}
+
+/// Where a file of some name exists to hold credentials.
+enum Certain {
+    Everywhere,
+    /// In a directory of this name only; elsewhere projects have files of that name.
+    In(&'static str),
+    Nowhere,
+}
+
+impl Place {
+    /// Whether a finding in a file in a directory of this name is a credential for certain, rather
+    /// than a setting of a project whose name suggests one.
+    pub(in super::super) fn is_certain(&self, directory: &[u8]) -> bool {
+        match self.certain {
+            Certain::Everywhere => true,
+            Certain::In(name) => name.as_bytes() == directory,
+            Certain::Nowhere => false,
+        }
+    }
 }
 
 /// The place that a file is, if it is one.
@@ -39,42 +58,47 @@ const fn place(
         names,
         directories,
         kind,
-        everywhere: true,
+        certain: Certain::Everywhere,
         reader,
     }
 }
 
-/// A file that packages contain as a sample, or that others generate.
-const fn common(names: &'static [&'static str], kind: Kind, reader: Reader) -> Place {
+/// A file that projects and packages have too, as a build setting, a sample or a lock file.
+const fn common(
+    names: &'static [&'static str],
+    certain: Certain,
+    kind: Kind,
+    reader: Reader,
+) -> Place {
     Place {
         names,
         directories: &[],
         kind,
-        everywhere: false,
+        certain,
         reader,
     }
 }
 
-const MAVEN: Kind = Kind::new("maven-password", "password in settings of Maven");
-const NPM: Kind = Kind::new("npmrc", "credential of npm");
-const YARN: Kind = Kind::new("yarnrc", "credential of Yarn");
-const NETRC: Kind = Kind::new("netrc", "password of .netrc");
-const DOCKER: Kind = Kind::new("registry-auth", "credential of a container registry");
-const COMPOSER: Kind = Kind::new("composer-auth", "credential of Composer");
-const PYTHON: Kind = Kind::new("python-index", "password of a Python index");
-const CARGO: Kind = Kind::new("cargo-token", "token of a cargo registry");
-const GRADLE: Kind = Kind::new("gradle-properties", "password or token of Gradle");
-const GIT: Kind = Kind::new("git-credentials", "credential of git");
-const AWS: Kind = Kind::new("aws-credentials", "credential of AWS");
-const KUBE: Kind = Kind::new("kubeconfig", "credential of a Kubernetes cluster");
-const GOOGLE: Kind = Kind::new("gcloud-credentials", "credential of Google Cloud");
-const AZURE: Kind = Kind::new("azure-credentials", "credential of Azure");
-const NUGET: Kind = Kind::new("nuget-password", "password of a NuGet source");
-const GEM: Kind = Kind::new("gem-credentials", "credential of RubyGems");
-const SBT: Kind = Kind::new("sbt-credentials", "password of sbt");
-const TOOL: Kind = Kind::new("tool-token", "token of a command-line tool");
-const DATABASE: Kind = Kind::new("database-password", "password of a database");
-const STORAGE: Kind = Kind::new("storage-credentials", "credential of an object store");
+const MAVEN: Kind = Kind::new("maven-password", "password in Maven settings");
+const NPM: Kind = Kind::new("npmrc", "npm credential");
+const YARN: Kind = Kind::new("yarnrc", "Yarn credential");
+const NETRC: Kind = Kind::new("netrc", "password in .netrc");
+const DOCKER: Kind = Kind::new("registry-auth", "container registry credential");
+const COMPOSER: Kind = Kind::new("composer-auth", "Composer credential");
+const PYTHON: Kind = Kind::new("python-index", "Python index password");
+const CARGO: Kind = Kind::new("cargo-token", "cargo registry token");
+const GRADLE: Kind = Kind::new("gradle-properties", "Gradle password or token");
+const GIT: Kind = Kind::new("git-credentials", "git credential");
+const AWS: Kind = Kind::new("aws-credentials", "AWS credential");
+const KUBE: Kind = Kind::new("kubeconfig", "Kubernetes credential");
+const GOOGLE: Kind = Kind::new("gcloud-credentials", "Google Cloud credential");
+const AZURE: Kind = Kind::new("azure-credentials", "Azure credential");
+const NUGET: Kind = Kind::new("nuget-password", "NuGet source password");
+const GEM: Kind = Kind::new("gem-credentials", "RubyGems credential");
+const SBT: Kind = Kind::new("sbt-credentials", "sbt password");
+const TOOL: Kind = Kind::new("tool-token", "command-line tool token");
+const DATABASE: Kind = Kind::new("database-password", "database password");
+const STORAGE: Kind = Kind::new("storage-credentials", "object store credential");
 const DOTENV: Kind = Kind::new("dotenv", "secret in an environment file");
 const URL: Kind = Kind::new("url-password", "password in a URL");
 
@@ -142,9 +166,9 @@ static PLACES: &[Place] = &[
         CARGO,
         Lines(b"=", |name| is_one_of(name, &["token"])),
     ),
-    place(
+    common(
         &["gradle.properties"],
-        &[],
+        Certain::In(".gradle"),
         GRADLE,
         Lines(b"=:", is_secret_name),
     ),
@@ -248,6 +272,7 @@ static PLACES: &[Place] = &[
             ".env.staging",
             ".env.test",
         ],
+        Certain::Nowhere,
         DOTENV,
         Lines(b"=", is_secret_name),
     ),
@@ -258,6 +283,7 @@ static PLACES: &[Place] = &[
             "yarn.lock",
             "pnpm-lock.yaml",
         ],
+        Certain::Nowhere,
         URL,
         Urls,
     ),
@@ -288,5 +314,17 @@ mod tests {
         assert_eq!(find(b".cargo", b"credentials").unwrap().kind, CARGO);
         assert_eq!(find(b".aws", b"credentials").unwrap().kind, AWS);
         assert!(find(b"src", b"credentials").is_none());
+    }
+
+    #[test]
+    fn files_that_projects_have_too_are_not_certain() {
+        let certain = |directory: &[u8], name: &[u8]| {
+            find(directory, name).is_some_and(|place| place.is_certain(directory))
+        };
+        assert!(certain(b".gradle", b"gradle.properties"));
+        assert!(!certain(b"android", b"gradle.properties"));
+        assert!(!certain(b"app", b".env"));
+        assert!(!certain(b"", b"package-lock.json"));
+        assert!(certain(b"app", b".npmrc"));
     }
 }

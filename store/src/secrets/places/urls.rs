@@ -1,12 +1,12 @@
 //! URLs with a password in them.
 
-use super::super::text::{is_placeholder, is_random};
+use super::Ignore;
 
 /// A name before `@` without a password is a token from this length on.
 const TOKEN: usize = 20;
 
 /// Where URLs with a password begin, and headers that git sends.
-pub(super) fn read(content: &[u8]) -> Vec<usize> {
+pub(super) fn read(content: &[u8], ignore: Ignore) -> Vec<usize> {
     let mut found = Vec::new();
     let mut start = 0;
     for line in content.split_inclusive(|byte| *byte == b'\n') {
@@ -14,7 +14,7 @@ pub(super) fn read(content: &[u8]) -> Vec<usize> {
         // This is how CI systems give git a token.
         let is_header = setting.starts_with(b"extraheader")
             && setting.windows(14).any(|word| word == b"authorization:");
-        if is_header || has_password(line) {
+        if is_header || has_password(line, ignore) {
             found.push(start);
         }
         start += line.len();
@@ -22,7 +22,7 @@ pub(super) fn read(content: &[u8]) -> Vec<usize> {
     found
 }
 
-fn has_password(line: &[u8]) -> bool {
+fn has_password(line: &[u8], ignore: Ignore) -> bool {
     let mut rest = line;
     while let Some(at) = rest.windows(3).position(|mark| mark == b"://") {
         rest = &rest[at + 3..];
@@ -38,8 +38,8 @@ fn has_password(line: &[u8]) -> bool {
         };
         let user = &rest[..host];
         let is_secret = match user.iter().position(|byte| *byte == b':') {
-            Some(colon) => !is_placeholder(&user[colon + 1..]),
-            None => user.len() >= TOKEN && is_random(user) && !is_placeholder(user),
+            Some(colon) => !ignore(&user[colon + 1..]),
+            None => user.len() >= TOKEN && !ignore(user),
         };
         if is_secret {
             return true;
@@ -50,11 +50,12 @@ fn has_password(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::text::is_reference;
     use super::*;
 
     #[test]
     fn passwords_and_tokens_before_the_host() {
-        let found = |text: &str| read(text.as_bytes()).len();
+        let found = |text: &str| read(text.as_bytes(), is_reference).len();
         assert_eq!(found("https://me:hunter22@git.test\n"), 1);
         assert_eq!(
             found("[global]\nindex-url = https://me:hunter22@pypi.test/simple\n"),

@@ -79,6 +79,7 @@ pub fn changes(
         always: false,
         dry_run: true,
         ttl: None,
+        strict_consistency: false,
         ignore_times: false,
         secrets: Arc::new(Scanner::off()),
     };

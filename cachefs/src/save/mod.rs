@@ -25,8 +25,8 @@ use cachefs_store::remote::{
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
     Baseline, Deletions, Delta, Exclude, Guard, Packed, Progress, Skipped, StoreTarget, Target,
-    Tree, build_layer, confirm_unchanged, diff, give_back, graft_redirects, pack_files,
-    remove_excluded, scan,
+    Tree, build_layer, confirm_unchanged, diff, give_back, graft_redirects, pack_changing_files,
+    pack_files, remove_excluded, scan,
 };
 use cachefs_store::secrets::{Fate, Finding, Scanner};
 use cachefs_store::stack::Stack;
@@ -85,6 +85,9 @@ pub struct SaveOptions {
     pub ttl: Option<Duration>,
     /// Reads every file, also those that are as they were when an earlier save read them.
     pub ignore_times: bool,
+    /// Fails when a file of a plain directory changes while it is saved, instead of retrying. A save of
+    /// a mount always does.
+    pub strict_consistency: bool,
     /// What secrets are searched for, and what becomes of files that have some.
     pub secrets: Arc<Scanner>,
 }
@@ -377,15 +380,24 @@ impl Context<'_> {
             if !(source.complete && source.deletions == Deletions::Record) {
                 remove_excluded(&mut scanned.tree, &stack, exclude)?;
             }
-            let mut packed = pack_files(
-                source.directory(),
-                &mut scanned.tree,
-                source.reading(),
-                target,
-                known,
-                &guard,
-                self.progress,
-            )?;
+            let (directory, reading) = (source.directory(), source.reading());
+            let tree = &mut scanned.tree;
+            let mut packed = if source.complete && !self.options.strict_consistency {
+                let (packed, skipped) = pack_changing_files(
+                    directory,
+                    tree,
+                    reading,
+                    target,
+                    known,
+                    &guard,
+                    self.progress,
+                )?;
+                scanned.skipped.extend(skipped);
+                packed
+            } else {
+                let progress = self.progress;
+                pack_files(directory, tree, reading, target, known, &guard, progress)?
+            };
             if is_refused(&packed) {
                 return Ok(Change {
                     listed: Vec::new(),
@@ -398,8 +410,8 @@ impl Context<'_> {
                     scanned: counts,
                 });
             }
-            // Each file was checked while it was read. That nothing was added or removed meanwhile
-            // is checked where a build may still be running: on a mount.
+            // Each file was checked while it was read. On a mount, where a build may still be
+            // running, also check that nothing was added or removed meanwhile.
             if !source.complete {
                 confirm_unchanged(source.directory(), &scanned.tree)?;
             }

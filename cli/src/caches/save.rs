@@ -246,6 +246,7 @@ impl Run {
             dry_run: how.dry_run,
             ttl: how.ttl,
             ignore_times: how.ignore_times,
+            strict_consistency: how.strict_consistency,
             secrets: search.scanner,
         };
         Ok(save(&self.store, &options, &handle.job())?)

@@ -105,9 +105,9 @@ pub(super) fn lines(saved: &Saved, verbose: bool) -> Vec<String> {
         Ok(report) => {
             for skipped in report.skipped.iter().take(10) {
                 lines.push(format!(
-                    "note: skipped the {} {}",
-                    skipped.what,
-                    output::path(&skipped.path)
+                    "note: skipped {} ({})",
+                    output::path(&skipped.path),
+                    skipped.what
                 ));
             }
             if report.skipped.len() > 10 {

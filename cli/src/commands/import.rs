@@ -133,6 +133,7 @@ pub(crate) fn run_import(
             ttl: None,
             dry_run: false,
             ignore_times: false,
+            strict_consistency: false,
             secrets: Arc::new(Scanner::off()),
         },
         read,
@@ -212,9 +213,9 @@ pub(crate) fn lines(name: &RefName, from: &str, report: &ImportReport) -> Vec<St
     }
     for skipped in save.skipped.iter().take(10) {
         lines.push(format!(
-            "note: left out the {} {}",
-            skipped.what,
-            output::path(&skipped.path)
+            "note: skipped {} ({})",
+            output::path(&skipped.path),
+            skipped.what
         ));
     }
     if save.skipped.len() > 10 {

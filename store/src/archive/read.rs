@@ -203,6 +203,7 @@ impl Filled {
             pieces,
             xattrs: self.xattrs,
             findings: Vec::new(),
+            changed: false,
         }
     }
 }

@@ -97,6 +97,8 @@ pub(crate) struct ReadPart {
     pub(crate) xattrs: Xattrs,
     /// What a search found in it.
     pub(crate) findings: Vec<Finding>,
+    /// Whether the file changed while it was read. Then there are no pieces.
+    pub(crate) changed: bool,
 }
 
 impl ReadPart {
@@ -112,6 +114,18 @@ impl ReadPart {
     }
 }
 
+/// What a reader does with a file that changes while it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnChange {
+    /// Fails with [`Error::Changed`].
+    Fail,
+    /// Marks the part as [changed](ReadPart::changed).
+    Mark,
+    /// Takes what it read, as long as the file has the length it was scanned with. The caller
+    /// compares the file with that again.
+    Accept,
+}
+
 /// A batch that has been read, cut and hashed.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBatch {
@@ -125,6 +139,7 @@ pub(super) struct Reader<'a> {
     tree: &'a Tree,
     reading: &'a dyn Reading,
     watch: &'a Watch<'a>,
+    on_change: OnChange,
     /// The directory of the last file, which mostly is that of the next one too.
     directory: Option<(usize, OwnedFd)>,
 }
@@ -135,12 +150,14 @@ impl<'a> Reader<'a> {
         tree: &'a Tree,
         reading: &'a dyn Reading,
         watch: &'a Watch<'a>,
+        on_change: OnChange,
     ) -> Self {
         Self {
             root,
             tree,
             reading,
             watch,
+            on_change,
             directory: None,
         }
     }
@@ -154,10 +171,23 @@ impl<'a> Reader<'a> {
         read.buffer.clear();
         for part in &batch.parts {
             let path = || self.tree.os_path(part.node);
+            let start = read.buffer.len();
             match self.read_part(part, &mut read.buffer) {
                 Ok(Some(part)) => read.parts.push(part),
-                Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                    return Err(Error::Changed { path: path() });
+                // Gone, or replaced by something that is no file.
+                Ok(None)
+                | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => {
+                    if self.on_change == OnChange::Fail {
+                        return Err(Error::Changed { path: path() });
+                    }
+                    read.buffer.truncate(start);
+                    read.parts.push(ReadPart {
+                        part: part.clone(),
+                        pieces: Vec::new(),
+                        xattrs: Xattrs::default(),
+                        findings: Vec::new(),
+                        changed: true,
+                    });
                 }
                 Err(errno) => return Err(Error::io("read", path())(errno.into())),
             }
@@ -229,12 +259,15 @@ impl<'a> Reader<'a> {
             cut(buffer, first..buffer.len(), &mut pieces);
             at = data.end;
         }
-        let unchanged = stamp_of(&rustix::fs::fstat(&file)?) == node.stamp;
+        let now = stamp_of(&rustix::fs::fstat(&file)?);
+        let is_inode = (now.device, now.inode) == (node.stamp.device, node.stamp.inode);
+        let unchanged = now == node.stamp || (self.on_change == OnChange::Accept && is_inode);
         Ok(unchanged.then(|| ReadPart {
             part: part.clone(),
             pieces,
             xattrs,
             findings: self.watch.inspect(part, &buffer[start..], &edges),
+            changed: false,
         }))
     }
 }
@@ -255,7 +288,7 @@ pub(crate) fn cut(buffer: &[u8], stretch: Range<usize>, pieces: &mut Vec<Piece>)
 
 /// The next stretch of data at or after `at`, clipped to `end`; empty at `end` if only a hole is
 /// left.
-fn next_data(file: &OwnedFd, at: u64, end: u64) -> Result<Range<u64>, Errno> {
+pub(super) fn next_data(file: &OwnedFd, at: u64, end: u64) -> Result<Range<u64>, Errno> {
     let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
         Ok(start) => start.min(end),
         Err(Errno::NXIO) => end,

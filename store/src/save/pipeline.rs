@@ -5,17 +5,18 @@
 //! A worker may not run further ahead than a few batches, so memory stays bounded: about 16 MiB a
 //! worker, and 32 MiB for each pack that is being stored.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
-use super::batch::{self, Batch, ReadBatch, ReadPart};
+use super::batch::{self, Batch, OnChange, ReadBatch, ReadPart};
 use super::guard::{Guard, Watch};
 use super::progress::Progress;
-use super::scan::Reading;
+use super::scan::{Reading, Skipped};
+use super::settle;
 use super::target::Target;
 use super::tree::{FileContent, NodeKind, Tree};
 use crate::error::{Error, Result};
@@ -101,6 +102,7 @@ struct Files<'a> {
     reading: &'a dyn Reading,
     batches: Vec<Batch>,
     watch: Watch<'a>,
+    on_change: OnChange,
 }
 
 impl Supply for Files<'_> {
@@ -109,7 +111,13 @@ impl Supply for Files<'_> {
     }
 
     fn reader(&self) -> Box<dyn ReadBatches + '_> {
-        let reader = batch::Reader::new(self.root, self.tree, self.reading, &self.watch);
+        let reader = batch::Reader::new(
+            self.root,
+            self.tree,
+            self.reading,
+            &self.watch,
+            self.on_change,
+        );
         Box::new(FilesReader {
             batches: &self.batches,
             reader,
@@ -160,6 +168,10 @@ struct Shared<'a> {
 /// `known` is where the chunks of files are that the tree knows already; it becomes part of the
 /// result. A file that `guard` wants left out is so before any of its chunks with a secret is stored;
 /// where that fails the save, the rest is searched and not stored.
+///
+/// # Errors
+///
+/// [`Error::Changed`] when a file changes while it is read, and those of the target.
 pub fn pack_files(
     root: BorrowedFd<'_>,
     tree: &mut Tree,
@@ -169,16 +181,85 @@ pub fn pack_files(
     guard: &Guard<'_>,
     progress: &dyn Progress,
 ) -> Result<Packed> {
-    let files = Files {
-        root,
-        tree,
-        reading,
-        batches: batch::plan(tree),
-        watch: Watch::new(guard, tree),
+    let read = |tree: &Tree, known| {
+        let files = Files::new(root, tree, reading, guard, OnChange::Fail);
+        pack(&files, target, known, progress)
     };
-    let (mut packed, parts) = pack(&files, target, known, progress)?;
+    let (mut packed, parts) = read(tree, known)?;
     note(tree, parts, &mut packed);
     Ok(packed)
+}
+
+/// Does what [`pack_files`] does for a directory in which other programs may be at work: a file that
+/// changes is read again, then taken as it was at one moment; one that vanishes, or has no two equal
+/// reads, is left out. Returns those that are left out, too.
+pub fn pack_changing_files(
+    root: BorrowedFd<'_>,
+    tree: &mut Tree,
+    reading: &dyn Reading,
+    target: &dyn Target,
+    known: Packed,
+    guard: &Guard<'_>,
+    progress: &dyn Progress,
+) -> Result<(Packed, Vec<Skipped>)> {
+    let read = |tree: &Tree, known, on_change| {
+        let files = Files::new(root, tree, reading, guard, on_change);
+        pack(&files, target, known, progress)
+    };
+    let (mut packed, parts) = read(tree, known, OnChange::Mark)?;
+    let mut changed = note(tree, parts, &mut packed);
+    let mut skipped = Vec::new();
+    for (attempt, pause) in settle::PAUSES.iter().enumerate() {
+        if changed.is_empty() {
+            break;
+        }
+        std::thread::sleep(*pause);
+        let (unread, gone) = settle::look_again(root, tree, &changed)?;
+        skipped.extend(gone);
+        let is_last = attempt + 1 == settle::PAUSES.len();
+        let on_change = if is_last {
+            OnChange::Accept
+        } else {
+            OnChange::Mark
+        };
+        let (more, parts) = read(tree, packed, on_change)?;
+        packed = more;
+        changed = note(tree, parts, &mut packed);
+        if is_last {
+            let differs =
+                |node: &usize| !tree.is_left_out(*node) && !settle::is_same(root, tree, *node);
+            changed = unread.into_iter().filter(differs).collect();
+        }
+    }
+    for node in changed {
+        skipped.push(Skipped {
+            path: tree.os_path(node),
+            what: settle::UNSTABLE,
+        });
+        if let NodeKind::File { content, .. } = &mut tree.nodes[node].kind {
+            *content = FileContent::LeftOut;
+        }
+    }
+    Ok((packed, skipped))
+}
+
+impl<'a> Files<'a> {
+    fn new(
+        root: BorrowedFd<'a>,
+        tree: &'a Tree,
+        reading: &'a dyn Reading,
+        guard: &'a Guard<'a>,
+        on_change: OnChange,
+    ) -> Self {
+        Self {
+            root,
+            tree,
+            reading,
+            batches: batch::plan(tree),
+            watch: Watch::new(guard, tree),
+            on_change,
+        }
+    }
 }
 
 /// Stores the chunks of a supply that are new; returns where all are, and what the parts of files
@@ -411,9 +492,18 @@ fn upload(shared: &Shared<'_>, packs: Receiver<FinishedPack>) -> Result<()> {
     Ok(())
 }
 
-/// Notes in the tree what its files are made of, and in `packed` what was found in them.
-pub(crate) fn note(tree: &mut Tree, parts: Vec<ReadPart>, packed: &mut Packed) {
+/// Notes in the tree what its files are made of, and in `packed` what was found in them. Files that
+/// changed while they were read stay unread, and are returned.
+pub(crate) fn note(tree: &mut Tree, parts: Vec<ReadPart>, packed: &mut Packed) -> Vec<usize> {
+    let changed: BTreeSet<usize> = parts
+        .iter()
+        .filter(|part| part.changed)
+        .map(|part| part.part.node)
+        .collect();
     for part in parts {
+        if changed.contains(&part.part.node) {
+            continue;
+        }
         let node = &mut tree.nodes[part.part.node];
         let is_left_out = part.is_left_out();
         let findings = part.findings.into_iter();
@@ -439,4 +529,5 @@ pub(crate) fn note(tree: &mut Tree, parts: Vec<ReadPart>, packed: &mut Packed) {
             }
         }
     }
+    changed.into_iter().collect()
 }

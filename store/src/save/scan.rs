@@ -182,6 +182,8 @@ fn work(
                 }
                 state.listed[number] = Some(directory);
             }
+            // The directory vanished after its parent was listed: as if it had gone before.
+            Err(Error::Changed { .. }) if number != 0 => {}
             Err(error) => state.failed = Some(error),
         }
         // One of the new directories is this thread's own.
@@ -209,7 +211,12 @@ fn list(
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW,
         Mode::empty(),
     )
-    .map_err(|e| Error::io("open directory", shown)(e.into()))?;
+    .map_err(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Error::Changed {
+            path: shown.to_owned(),
+        },
+        errno => Error::io("open directory", shown)(errno.into()),
+    })?;
     let mut buffer = Vec::with_capacity(64 << 10);
     let mut names = RawDir::new(&directory, buffer.spare_capacity_mut());
     let mut entries = Vec::new();
@@ -267,7 +274,7 @@ fn read_entry(
     })
 }
 
-fn meta_of(stat: &Stat) -> Meta {
+pub(super) fn meta_of(stat: &Stat) -> Meta {
     Meta {
         mode: stat.st_mode,
         uid: stat.st_uid,
@@ -311,13 +318,19 @@ fn assemble(mut listed: Vec<Option<Listed>>, root: Meta, stamp: Stamp) -> Scanne
     let mut first_names: HashMap<(u64, u64), usize> = HashMap::new();
     let mut pending = vec![(0, 0)];
     while let Some((node, number)) = pending.pop() {
-        let Some(listed) = listed[number].take() else {
+        let Some(Listed { xattrs, entries }) = listed[number].take() else {
             continue;
         };
-        scanned.tree.nodes[node].meta.xattrs = listed.xattrs;
+        scanned.tree.nodes[node].meta.xattrs = xattrs;
         let mut children = Vec::new();
         let mut directories = Vec::new();
-        for entry in listed.entries {
+        for entry in entries {
+            if entry
+                .directory
+                .is_some_and(|number| listed[number].is_none())
+            {
+                continue;
+            }
             let index = scanned.tree.nodes.len();
             if entry.stat.st_mode & mode::TYPE == mode::SOCKET && entry.mark == Mark::Plain {
                 let path = scanned

@@ -396,7 +396,7 @@ fn sockets_are_left_out_and_named() {
         .save("v1", &dir)
         .run()
         .success()
-        .stderr_has("skipped the socket run/agent.sock");
+        .stderr_has("skipped run/agent.sock (socket)");
     let mount = machine.dir("mount");
     machine.restored("v1", &mount);
     assert!(mount.join("run/file").exists() && !mount.join("run/agent.sock").exists());

@@ -161,7 +161,7 @@ fn what_is_saved_is_exported_and_imported_again() {
         .map(|entry| entry.file_name().into())
         .collect();
     for device in &devices {
-        let note = format!("left out the device {}", device.display());
+        let note = format!("skipped {} (device)", device.display());
         assert!(output.stderr().contains(&note), "{output}");
     }
     let options = CompareOptions {

@@ -26,3 +26,5 @@ mod rounds;
 mod seen;
 #[cfg(test)]
 mod workbench;
+#[cfg(test)]
+mod writers;

@@ -1,0 +1,202 @@
+//! Plain directories in which other programs write while they are saved.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cachefs_store::layer::Layer;
+use cachefs_store::save::{
+    Baseline, Deletions, Everything, Guard, Packed, PlainFiles, Scanned, Silent, Skipped,
+    build_layer, diff, pack_changing_files, scan,
+};
+use cachefs_store::secrets::Scanner;
+use std::sync::Arc;
+
+use super::workbench::{Workbench, stack};
+
+fn scanned(directory: &Path) -> Scanned {
+    let root = File::open(directory).unwrap();
+    scan(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap()
+}
+
+/// Saves a directory that was scanned before.
+fn save(bench: &Workbench, directory: &Path, mut scanned: Scanned) -> (Arc<Layer>, Vec<Skipped>) {
+    let root = File::open(directory).unwrap();
+    let base = stack(&[]);
+    let guard = Guard {
+        scanner: &Scanner::off(),
+        root: directory,
+        below: &base,
+    };
+    let (packed, skipped) = pack_changing_files(
+        root.as_fd(),
+        &mut scanned.tree,
+        &PlainFiles,
+        &bench.target,
+        Packed::default(),
+        &guard,
+        &Silent,
+    )
+    .unwrap();
+    let baseline = Baseline::new(&base, &bench.target).unwrap();
+    let delta = diff(&scanned.tree, &baseline, &packed, true, Deletions::Record).unwrap();
+    let built = build_layer(&scanned.tree, &delta, &packed, &baseline).unwrap();
+    (bench.put_layer(&built), skipped)
+}
+
+fn copied(bench: &Workbench, layer: &Arc<Layer>) -> PathBuf {
+    let (copied, report) = bench.copy(&stack(&[layer]), "copied");
+    assert!(report.issues.is_empty(), "{:?}", report.issues);
+    copied
+}
+
+#[test]
+fn files_that_changed_since_the_scan_are_saved_as_they_are_now() {
+    let bench = Workbench::new();
+    let source = bench.directory("source");
+    fs::create_dir(source.join("d")).unwrap();
+    for name in ["grown", "shrunk", "replaced", "d/quiet"] {
+        fs::write(source.join(name), vec![b'a'; 5000]).unwrap();
+    }
+    let before = scanned(&source);
+    let mut grown = File::options()
+        .append(true)
+        .open(source.join("grown"))
+        .unwrap();
+    grown.write_all(b"more").unwrap();
+    fs::write(source.join("shrunk"), "x").unwrap();
+    fs::write(source.join("new"), "replacement").unwrap();
+    fs::rename(source.join("new"), source.join("replaced")).unwrap();
+
+    let (layer, skipped) = save(&bench, &source, before);
+    assert_eq!(skipped, []);
+    let copied = copied(&bench, &layer);
+    for name in ["grown", "shrunk", "replaced", "d/quiet"] {
+        assert_eq!(
+            fs::read(copied.join(name)).unwrap(),
+            fs::read(source.join(name)).unwrap(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn files_that_vanished_are_left_out_and_reported() {
+    let bench = Workbench::new();
+    let source = bench.directory("source");
+    fs::create_dir(source.join("gone")).unwrap();
+    for name in ["gone/a", "b", "stays", "now-a-directory"] {
+        fs::write(source.join(name), name).unwrap();
+    }
+    let before = scanned(&source);
+    fs::remove_dir_all(source.join("gone")).unwrap();
+    fs::remove_file(source.join("b")).unwrap();
+    fs::remove_file(source.join("now-a-directory")).unwrap();
+    fs::create_dir(source.join("now-a-directory")).unwrap();
+
+    let (layer, skipped) = save(&bench, &source, before);
+    let mut paths: Vec<_> = skipped.into_iter().map(|skipped| skipped.path).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["b", "gone/a", "now-a-directory"].map(PathBuf::from));
+    let copied = copied(&bench, &layer);
+    assert_eq!(fs::read(copied.join("stays")).unwrap(), b"stays");
+    assert!(!copied.join("b").exists() && !copied.join("gone/a").exists());
+}
+
+#[test]
+fn other_names_of_a_replaced_file_keep_its_content() {
+    let bench = Workbench::new();
+    let source = bench.directory("source");
+    fs::write(source.join("a"), "shared").unwrap();
+    for name in ["b", "c"] {
+        fs::hard_link(source.join("a"), source.join(name)).unwrap();
+    }
+    let before = scanned(&source);
+    fs::write(source.join("new"), "of a alone").unwrap();
+    fs::rename(source.join("new"), source.join("a")).unwrap();
+
+    let (layer, skipped) = save(&bench, &source, before);
+    assert_eq!(skipped, []);
+    let copied = copied(&bench, &layer);
+    assert_eq!(fs::read(copied.join("a")).unwrap(), b"of a alone");
+    assert_eq!(fs::read(copied.join("b")).unwrap(), b"shared");
+    fs::write(copied.join("b"), "written").unwrap();
+    assert_eq!(fs::read(copied.join("c")).unwrap(), b"written");
+}
+
+#[test]
+fn a_log_that_never_rests_is_saved_up_to_some_line() {
+    let bench = Workbench::new();
+    let source = bench.directory("source");
+    fs::write(source.join("quiet"), "quiet").unwrap();
+    let path = source.join("log");
+    fs::write(&path, "line 0\n").unwrap();
+    let stop = AtomicBool::new(false);
+    let (layer, skipped) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut log = File::options().append(true).open(&path).unwrap();
+            for number in 1_u32.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                log.write_all(format!("line {number}\n").as_bytes())
+                    .unwrap();
+            }
+        });
+        let saved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            save(&bench, &source, scanned(&source))
+        }));
+        stop.store(true, Ordering::Relaxed);
+        saved
+    })
+    .unwrap();
+    assert_eq!(skipped, []);
+    let copied = copied(&bench, &layer);
+    let (log, saved) = (fs::read(&path).unwrap(), fs::read(copied.join("log")));
+    assert!(log.starts_with(&saved.unwrap()));
+    assert_eq!(fs::read(copied.join("quiet")).unwrap(), b"quiet");
+}
+
+/// Every write replaces the whole content, so any mixture of two writes is recognised.
+#[test]
+fn a_file_that_is_rewritten_in_place_is_never_saved_torn() {
+    const LENGTH: usize = 3 << 20;
+    let bench = Workbench::new();
+    let source = bench.directory("source");
+    let path = source.join("busy");
+    fs::write(&path, vec![0; LENGTH]).unwrap();
+    let stop = AtomicBool::new(false);
+    let (layer, skipped) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            use std::os::unix::fs::FileExt as _;
+            let file = File::options().write(true).open(&path).unwrap();
+            for generation in (1..=255_u8).cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                file.write_all_at(&vec![generation; LENGTH], 0).unwrap();
+            }
+        });
+        let saved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            save(&bench, &source, scanned(&source))
+        }));
+        stop.store(true, Ordering::Relaxed);
+        saved
+    })
+    .unwrap();
+    let copied = copied(&bench, &layer);
+    match fs::read(copied.join("busy")) {
+        Ok(bytes) => {
+            assert_eq!(bytes.len(), LENGTH);
+            // One write runs over the file, so at any moment its front is one generation, and
+            // what follows the one before.
+            let first = bytes[0];
+            let front = bytes.iter().take_while(|byte| **byte == first).count();
+            let rest = bytes.get(front).copied().unwrap_or(first);
+            assert!(bytes[front..].iter().all(|byte| *byte == rest));
+        }
+        Err(_) => assert_eq!(skipped[0].path, Path::new("busy")),
+    }
+}

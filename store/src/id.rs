@@ -110,6 +110,12 @@ id! {
 }
 
 id! {
+    /// Binds a pack's trailer to the layers that refer to the pack: the BLAKE3 hash of all its bytes,
+    /// from its offset to the end of the pack.
+    TrailerHash, 32
+}
+
+id! {
     /// Names one cachefs repository in a remote: 128 random bits made when it is first written.
     RepoId, 16
 }
@@ -143,6 +149,13 @@ impl LayerId {
     /// Hashes a layer's head.
     pub fn of(head: &[u8]) -> Self {
         Self(*blake3::hash(head).as_bytes())
+    }
+}
+
+impl TrailerHash {
+    /// Hashes the bytes of a trailer.
+    pub fn of(trailer: &[u8]) -> Self {
+        Self(*blake3::hash(trailer).as_bytes())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use cachefs_store::id::StackId;
+use cachefs_store::id::{StackId, TrailerHash};
 use cachefs_store::index::ChunkIndex;
 use cachefs_store::pack::{PackRef, Trailer};
 
@@ -168,8 +168,9 @@ fn answer(
                 id: pack,
                 length,
                 trailer,
+                hash: Some(TrailerHash::of(&frame.payload)),
             };
-            let trailer = Trailer::decode(&pack.id, &frame.payload)?;
+            let trailer = Trailer::of(&pack, &frame.payload)?;
             state.index()?.insert(&repo, &pack, &trailer)?;
             Reply::Done
         }

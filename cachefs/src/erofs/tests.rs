@@ -71,6 +71,7 @@ fn stack(names: &[(String, u64)]) -> Stack {
         id: PACK,
         length: 1000,
         trailer: 900,
+        hash: None,
     };
     let mut builder = LayerBuilder::new(&directory, [pack]).unwrap();
     let (long, content) = (vec![b'x'; 4000], pieces(5000));

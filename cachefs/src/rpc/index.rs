@@ -1,7 +1,7 @@
 //! The index behind the socket.
 
 use cachefs_store::frame::{ChunkLocation, Codec, FrameLocation};
-use cachefs_store::id::{ChunkId, FrameHash, PackId, RepoId};
+use cachefs_store::id::{ChunkId, FrameHash, PackId, RepoId, TrailerHash};
 use cachefs_store::index::{ChunkIndex, Indexed};
 use cachefs_store::pack::{PackRef, Trailer};
 use cachefs_store::{Error as StoreError, Result as StoreResult};
@@ -13,7 +13,7 @@ use crate::error::{Result, describe};
 use crate::store_dir::StoreDir;
 
 /// Length of one answer to a lookup.
-const RECORD: usize = 84;
+const RECORD: usize = 112;
 
 /// Reads chunk ids from a payload; `None` when its length is wrong.
 pub(crate) fn decode_ids(payload: &[u8]) -> Option<Vec<ChunkId>> {
@@ -22,7 +22,7 @@ pub(crate) fn decode_ids(payload: &[u8]) -> Option<Vec<ChunkId>> {
         .then(|| ids.iter().copied().map(ChunkId).collect())
 }
 
-/// Writes where chunks are: 84 bytes each, all zero for one that is unknown.
+/// Writes where chunks are: 112 bytes each, all zero for one that is unknown.
 pub(crate) fn encode_indexed(found: &[Option<Indexed>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(found.len() * RECORD);
     for indexed in found {
@@ -44,6 +44,7 @@ pub(crate) fn encode_indexed(found: &[Option<Indexed>]) -> Vec<u8> {
             for number in numbers {
                 out.extend_from_slice(&number.to_le_bytes());
             }
+            out.extend(pack.hash.iter().flat_map(|hash| hash.0));
         }
         out.resize(end, 0);
     }
@@ -77,6 +78,7 @@ fn decode_indexed(record: &[u8; RECORD]) -> Option<Indexed> {
             id,
             length: number(0),
             trailer: number(1),
+            hash: Some(TrailerHash(record[80..112].try_into().ok()?)),
         },
     })
 }
@@ -153,6 +155,7 @@ impl ChunkIndex for IndexOverSocket {
             id,
             length,
             trailer,
+            ..
         } = *pack;
         self.call(
             Request::Insert {
@@ -203,6 +206,7 @@ mod tests {
                 id,
                 length: 1000,
                 trailer: 900,
+                hash: Some(TrailerHash([8; 32])),
             },
         };
         let bytes = encode_indexed(&[None, Some(indexed)]);

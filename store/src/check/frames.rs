@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::finding::{KeyNumbers, Keys};
 use crate::frame::FrameLocation;
-use crate::id::PackId;
+use crate::id::{PackId, TrailerHash};
 use crate::pack::PackRef;
 
 /// A frame's offset, and a short hash of all that is said of it.
@@ -17,11 +17,14 @@ pub(super) fn digest(frame: &FrameLocation) -> FrameDigest {
     (frame.offset, hasher.finish())
 }
 
+/// A pack's length, the offset of its trailer, and its trailer's hash where a layer has it.
+pub(super) type Description = (u32, u32, Option<TrailerHash>);
+
 /// A pack that layers refer to.
 #[derive(Debug)]
 pub(super) struct NeededPack {
     /// What layers say of it; one thing, unless one of them is wrong.
-    pub(super) descriptions: BTreeSet<(u32, u32)>,
+    pub(super) descriptions: BTreeSet<Description>,
     pub(super) frames: BTreeSet<FrameDigest>,
     pub(super) keys: KeyNumbers,
 }
@@ -40,7 +43,15 @@ impl NeededPacks {
             frames: BTreeSet::new(),
             keys: KeyNumbers::new(),
         });
-        needed.descriptions.insert((pack.length, pack.trailer));
+        let place = (pack.length, pack.trailer);
+        let has_hash = |known: &&Description| (known.0, known.1) == place && known.2.is_some();
+        if pack.hash.is_some() {
+            needed.descriptions.remove(&(place.0, place.1, None));
+            needed.descriptions.insert((place.0, place.1, pack.hash));
+        } else if !needed.descriptions.iter().any(|known| has_hash(&known)) {
+            // A layer of the old format agrees with one that says more.
+            needed.descriptions.insert((place.0, place.1, None));
+        }
         needed.keys.extend(keys);
     }
 

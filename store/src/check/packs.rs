@@ -37,7 +37,7 @@ pub(super) async fn check(
     let lengths = |pack: &NeededPack| {
         pack.descriptions
             .iter()
-            .map(|(length, _)| u64::from(*length))
+            .map(|(length, ..)| u64::from(*length))
             .max()
     };
     let bytes = if read_data {
@@ -88,11 +88,12 @@ async fn check_pack(
             "layers disagree about its length and trailer",
         ));
     }
-    for (length, trailer) in &needed.descriptions {
+    for (length, trailer, hash) in &needed.descriptions {
         let described = PackRef {
             id,
             length: *length,
             trailer: *trailer,
+            hash: *hash,
         };
         let trailer = match sort_out(read_trailer(remote, &described).await)? {
             Ok(trailer) => trailer,
@@ -124,7 +125,7 @@ async fn read_trailer(remote: &DynRemote, pack: &PackRef) -> Result<Trailer> {
             pack.length
         )));
     }
-    Trailer::decode(&pack.id, &remote.get_range(&object, range).await?)
+    Trailer::of(pack, &remote.get_range(&object, range).await?)
 }
 
 /// Compares what layers look for with what the pack says it holds.

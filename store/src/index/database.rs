@@ -76,7 +76,7 @@ impl Database {
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.join("rocksdb")
+        self.directory.join("domains")
     }
 
     /// Replaces the database by an empty one.
@@ -178,6 +178,12 @@ impl Database {
     }
 
     pub(super) fn insert(&self, repo: &RepoId, pack: &PackRef, trailer: &Trailer) -> Result<()> {
+        let Some(hash) = &pack.hash else {
+            return Err(Error::Index(format!(
+                "the trailer of pack {} has no hash",
+                pack.id
+            )));
+        };
         let db = self.db()?;
         let (chunks, packs) = (self.family(db, CHUNKS)?, self.family(db, PACKS)?);
         let ids: Vec<_> = trailer.chunks.iter().map(|chunk| chunk.id).collect();
@@ -199,7 +205,11 @@ impl Database {
                 }
             }
         }
-        batch.put_cf(packs, key(repo, &pack.id.0), encode_pack(pack, trailer));
+        batch.put_cf(
+            packs,
+            key(repo, &pack.id.0),
+            encode_pack(pack, hash, trailer),
+        );
         db.write(batch).map_err(failed)
     }
 

@@ -85,7 +85,7 @@ impl Index {
                 Default::default()
             }
         };
-        let (journal, left) = Journal::open(directory.join("pending"))?;
+        let (journal, left) = Journal::open(directory.join("learnt"))?;
         let shared = Arc::new(Shared {
             memory: Mutex::new(Memory::new(repositories, left)),
             database: RwLock::new(database),
@@ -281,7 +281,7 @@ mod tests {
             .unwrap()
             .insert(&repo, &pack.pack, &pack.trailer)
             .unwrap();
-        for file in std::fs::read_dir(dir.path().join("rocksdb")).unwrap() {
+        for file in std::fs::read_dir(dir.path().join("domains")).unwrap() {
             std::fs::write(file.unwrap().path(), b"not a database").unwrap();
         }
         let index = Index::open(dir.path()).unwrap();
@@ -295,7 +295,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (repo, other) = (RepoId::random(), RepoId::random());
         let (kept, gone) = (pack(&[b"kept"]), pack(&[b"gone"]));
-        let pending = dir.path().join("pending");
+        let pending = dir.path().join("learnt");
         // As a process that was killed leaves it.
         let (journal, _) = Journal::open(pending.clone()).unwrap();
         for pack in [&kept, &gone] {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Indexed;
 use crate::error::{Error, Result};
 use crate::frame::{ChunkLocation, FrameLocation};
-use crate::id::{ChunkId, PackId, RepoId};
+use crate::id::{ChunkId, PackId, RepoId, TrailerHash};
 use crate::pack::{PackRef, Trailer};
 
 /// A pack of a repository and where its chunks are.
@@ -123,7 +123,8 @@ fn read(path: &Path) -> Option<KnownPack> {
         id,
         length: u32::from_le_bytes(*length),
         trailer: u32::from_le_bytes(*trailer),
+        hash: Some(TrailerHash::of(rest)),
     };
-    let trailer = Trailer::decode(&id, rest).ok()?;
+    let trailer = Trailer::of(&pack, rest).ok()?;
     Some(KnownPack::new(repo.parse().ok()?, pack, trailer))
 }

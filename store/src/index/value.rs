@@ -5,7 +5,7 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::frame::{Codec, FrameLocation};
-use crate::id::{PackId, RepoId};
+use crate::id::{PackId, RepoId, TrailerHash};
 use crate::pack::{PackRef, Trailer, TrailerFrame};
 
 /// Where a chunk is.
@@ -24,11 +24,12 @@ pub(super) fn key(repo: &RepoId, name: &[u8]) -> Vec<u8> {
     [&repo.0[..], name].concat()
 }
 
-/// A pack's value: its length, the offset of its trailer, its frames.
-pub(super) fn encode_pack(pack: &PackRef, trailer: &Trailer) -> Vec<u8> {
-    let mut value = Vec::with_capacity(8 + trailer.frames.as_bytes().len());
+/// A pack's value: its length, the offset and the hash of its trailer, its frames.
+pub(super) fn encode_pack(pack: &PackRef, hash: &TrailerHash, trailer: &Trailer) -> Vec<u8> {
+    let mut value = Vec::with_capacity(40 + trailer.frames.as_bytes().len());
     value.extend_from_slice(&pack.length.to_le_bytes());
     value.extend_from_slice(&pack.trailer.to_le_bytes());
+    value.extend_from_slice(&hash.0);
     value.extend_from_slice(trailer.frames.as_bytes());
     value
 }
@@ -42,6 +43,7 @@ pub(super) struct PackValue {
 pub(super) fn decode_pack(id: &PackId, value: &[u8]) -> Option<PackValue> {
     let (length, rest) = U32::read_from_prefix(value).ok()?;
     let (trailer, rest) = U32::read_from_prefix(rest).ok()?;
+    let (hash, rest) = TrailerHash::read_from_prefix(rest).ok()?;
     let frames = <[TrailerFrame]>::ref_from_bytes(rest).ok()?;
     let frames = frames
         .iter()
@@ -61,6 +63,7 @@ pub(super) fn decode_pack(id: &PackId, value: &[u8]) -> Option<PackValue> {
             id: *id,
             length: length.get(),
             trailer: trailer.get(),
+            hash: Some(hash),
         },
         frames,
     })

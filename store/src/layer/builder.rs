@@ -10,13 +10,13 @@ use super::head::{Head, PageRec, Summary};
 use super::page::{self, PAGE};
 use super::record::{
     ALL, ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, PackRec, SECTIONS, Section,
-    XattrRec, inode_flags,
+    Version, XattrRec, inode_flags,
 };
 use super::{Meta, ROOT, Xattrs, mode};
 use crate::error::{Error, Result};
 use crate::frame::{ChunkLocation, FrameLocation};
-use crate::id::{LayerId, PackId};
-use crate::pack::PackRef;
+use crate::id::{LayerId, PackId, TrailerHash};
+use crate::pack::{PackRef, PackSet};
 
 /// A piece of a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub struct LayerBuilder {
     last_frame: Option<(FrameLocation, u32)>,
     pack_numbers: HashMap<PackId, u32>,
     xattr_numbers: HashMap<Xattrs, u32>,
-    known_packs: HashMap<PackId, PackRef>,
+    known_packs: PackSet,
     summary: Summary,
 }
 
@@ -128,7 +128,7 @@ fn number(length: usize, what: &'static str) -> Result<u32> {
 impl LayerBuilder {
     /// Starts a layer with its root directory.
     ///
-    /// `packs` describes every pack that a chunk location will name.
+    /// `packs` describes every pack that a chunk location will name, and may do so several times.
     pub fn new(root: &Meta, packs: impl IntoIterator<Item = PackRef>) -> Result<Self> {
         let mut builder = Self {
             inodes: Vec::new(),
@@ -143,7 +143,7 @@ impl LayerBuilder {
             last_frame: None,
             pack_numbers: HashMap::new(),
             xattr_numbers: HashMap::new(),
-            known_packs: packs.into_iter().map(|pack| (pack.id, pack)).collect(),
+            known_packs: packs.into_iter().collect(),
             summary: Summary::default(),
         };
         let kind = NewKind::Directory { opaque: false };
@@ -318,6 +318,7 @@ impl LayerBuilder {
             id: pack.id,
             length: U32::new(pack.length),
             trailer: U32::new(pack.trailer),
+            hash: pack.hash.unwrap_or(TrailerHash([0; 32])),
         });
         self.pack_numbers.insert(*id, next);
         Ok(next)
@@ -362,9 +363,9 @@ pub(super) fn assemble(tables: [&[u8]; SECTIONS], summary: &Summary) -> Result<B
     let mut pages = Vec::new();
     let mut body = Vec::new();
     for section in ALL {
-        let (table, record) = (tables[section as usize], section.record_size());
+        let (table, record) = (tables[section as usize], section.record_size(Version::Two));
         records[section as usize] = number(table.len() / record, "a table of the layer")?;
-        for raw in table.chunks(record << section.page_shift()) {
+        for raw in table.chunks(record << section.page_shift(Version::Two)) {
             let stored =
                 page::encode(raw, record).map_err(Error::io("compress", "a page of the layer"))?;
             pages.push(PageRec {

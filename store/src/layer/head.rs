@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::MAGIC;
 use super::page::PAGE;
-use super::record::{ALL, SECTIONS, Section};
+use super::record::{ALL, SECTIONS, Section, Version};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 
@@ -70,6 +70,7 @@ pub(super) struct PageRec {
 pub struct Head {
     /// What the layer adds up to.
     pub summary: Summary,
+    pub(super) version: Version,
     pub(super) records: [u32; SECTIONS],
     pub(super) pages: Vec<PageRec>,
     /// Index of each section's first page.
@@ -113,7 +114,8 @@ impl Head {
         if fixed.magic[..7] != MAGIC[..7] {
             return Err(damaged("it does not begin as a layer does"));
         }
-        if fixed.magic != MAGIC || fixed.incompatible != U32::ZERO {
+        let version = Version::of(&fixed.magic).filter(|_| fixed.incompatible == U32::ZERO);
+        let Some(version) = version else {
             return Err(Error::Unsupported {
                 what: format!("layer {id}"),
                 detail: format!(
@@ -121,7 +123,7 @@ impl Head {
                     fixed.magic[7] as char, fixed.incompatible
                 ),
             });
-        }
+        };
         let head = object
             .get(..fixed.length.get() as usize)
             .ok_or_else(|| damaged("it is shorter than its head"))?;
@@ -138,7 +140,7 @@ impl Head {
         let mut next = 0;
         for section in ALL {
             first_page[section as usize] = next;
-            next += records[section as usize].div_ceil(1 << section.page_shift());
+            next += records[section as usize].div_ceil(1 << section.page_shift(version));
         }
         if next as usize != pages.len() || pages.iter().any(|page| page.raw.get() as usize > PAGE) {
             return Err(damaged("its pages do not add up to its tables"));
@@ -162,6 +164,7 @@ impl Head {
         };
         Ok(Self {
             summary,
+            version,
             records,
             pages: pages.to_vec(),
             first_page,

@@ -7,6 +7,8 @@
 //! the files. The byte layout is in `docs/format/layer.md`.
 
 mod builder;
+#[cfg(test)]
+mod golden;
 mod head;
 mod page;
 mod reader;
@@ -24,8 +26,8 @@ pub use xattr::{MAX_XATTRS, Xattrs};
 use crate::id::LayerId;
 use crate::remote::ObjectKey;
 
-/// The first eight bytes of every layer.
-pub const MAGIC: [u8; 8] = *b"CFSLAYR1";
+/// The first eight bytes of every layer that is written; the last one is the version.
+pub const MAGIC: [u8; 8] = *b"CFSLAYR2";
 
 /// The inode of a layer's root directory.
 pub const ROOT: u32 = 0;

@@ -8,14 +8,17 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 use super::head::{Head, Summary};
 use super::page;
 use super::record::{
-    ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, PackRec, Section, XattrRec,
-    inode_flags,
+    ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, OldPackRec, PackRec, Section, Version,
+    XattrRec, inode_flags,
 };
 use super::{Meta, Timestamp, Xattrs, mode};
 use crate::error::{Error, Result};
 use crate::frame::{self, ChunkLocation, Codec, FrameLocation};
-use crate::id::LayerId;
+use crate::id::{LayerId, TrailerHash};
 use crate::pack::PackRef;
+
+/// In a [`PackRec`]: the hash of the trailer is not known.
+const UNKNOWN: TrailerHash = TrailerHash([0; 32]);
 
 /// A piece of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +111,7 @@ impl Layer {
         for section in super::record::ALL {
             let first = self.head.first_page[section as usize];
             let records = self.head.records[section as usize];
-            for page in 0..records.div_ceil(1 << section.page_shift()) {
+            for page in 0..records.div_ceil(1 << section.page_shift(self.head.version)) {
                 self.page(section, (first + page) as usize)?;
             }
         }
@@ -119,7 +122,8 @@ impl Layer {
     #[cfg(test)]
     pub(super) fn table(&self, section: Section) -> Vec<u8> {
         let first = self.head.first_page[section as usize];
-        let pages = self.head.records[section as usize].div_ceil(1 << section.page_shift());
+        let pages = self.head.records[section as usize]
+            .div_ceil(1 << section.page_shift(self.head.version));
         let pages = (first..first + pages).map(|page| self.page(section, page as usize).unwrap());
         pages.flatten().copied().collect()
     }
@@ -138,7 +142,7 @@ impl Layer {
             stored,
             &place.hash,
             place.raw.get() as usize,
-            section.record_size(),
+            section.record_size(self.head.version),
         )?;
         Ok(self.pages[index].get_or_init(|| raw.into_boxed_slice()))
     }
@@ -148,12 +152,12 @@ impl Layer {
         if index >= self.head.records[section as usize] {
             return Err(self.damaged(format!("there is no record {index} in its {section:?}")));
         }
-        let shift = section.page_shift();
+        let shift = section.page_shift(self.head.version);
         let page = self.head.first_page[section as usize] + (index >> shift);
         let within = (index & ((1 << shift) - 1)) as usize;
         Ok((
             self.page(section, page as usize)?,
-            within * section.record_size(),
+            within * section.record_size(self.head.version),
         ))
     }
 
@@ -413,11 +417,21 @@ impl Layer {
     }
 
     fn pack(&self, number: u32) -> Result<PackRef> {
+        if self.head.version == Version::One {
+            let record: &OldPackRec = self.record(Section::Packs, number)?;
+            return Ok(PackRef {
+                id: record.id,
+                length: record.length.get(),
+                trailer: record.trailer.get(),
+                hash: None,
+            });
+        }
         let record: &PackRec = self.record(Section::Packs, number)?;
         Ok(PackRef {
             id: record.id,
             length: record.length.get(),
             trailer: record.trailer.get(),
+            hash: (record.hash != UNKNOWN).then_some(record.hash),
         })
     }
 

@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::id::{FrameHash, PackId};
+use crate::id::{FrameHash, PackId, TrailerHash};
 
 /// In a [`DirentRec`]: no inode, the entry is a whiteout.
 pub const NO_INODE: u32 = u32::MAX;
@@ -94,6 +94,18 @@ pub struct FrameRec {
     pub reserved: [u8; 3],
 }
 
+/// A pack that a layer of version 1 refers to: the beginning of a [`PackRec`].
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct OldPackRec {
+    /// The pack.
+    pub id: PackId,
+    /// Its length in bytes.
+    pub length: U32,
+    /// Offset of its trailer.
+    pub trailer: U32,
+}
+
 /// A pack that the layer refers to.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -104,6 +116,28 @@ pub struct PackRec {
     pub length: U32,
     /// Offset of its trailer.
     pub trailer: U32,
+    /// Hash of its trailer; zero where only a layer of version 1 described the pack.
+    pub hash: TrailerHash,
+}
+
+/// A version of the layer format: the last byte of its magic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// Packs are described without the hash of their trailer.
+    One = b'1' as isize,
+    /// What is written now.
+    Two = b'2' as isize,
+}
+
+impl Version {
+    /// The version that a magic names; `None` when this code does not know it.
+    pub(super) fn of(magic: &[u8; 8]) -> Option<Self> {
+        match magic[7] {
+            b'1' => Some(Self::One),
+            b'2' => Some(Self::Two),
+            _ => None,
+        }
+    }
 }
 
 /// A set of extended attributes in the blobs.
@@ -155,8 +189,9 @@ pub(super) const ALL: [Section; SECTIONS] = [
 
 impl Section {
     /// Size of one record in bytes.
-    pub(super) const fn record_size(self) -> usize {
+    pub(super) const fn record_size(self, version: Version) -> usize {
         match self {
+            Self::Packs if matches!(version, Version::One) => size_of::<OldPackRec>(),
             Self::Inodes => size_of::<InodeRec>(),
             Self::Dirents => size_of::<DirentRec>(),
             Self::Names | Self::Blobs => 1,
@@ -168,7 +203,7 @@ impl Section {
     }
 
     /// Base-2 logarithm of the number of records in a page: as many as fit 256 KiB.
-    pub(super) const fn page_shift(self) -> u32 {
-        (super::page::PAGE / self.record_size()).ilog2()
+    pub(super) const fn page_shift(self, version: Version) -> u32 {
+        (super::page::PAGE / self.record_size(version)).ilog2()
     }
 }

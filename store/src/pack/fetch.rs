@@ -5,6 +5,13 @@ use crate::error::{Error, Result};
 use crate::remote::DynRemote;
 
 /// Reads the trailer of a pack, with one request.
+///
+/// Where the pack's description has the hash of its trailer, the trailer is what whoever wrote the
+/// layer has seen. Without one it is what the remote holds now, which anyone who may write packs
+/// has chosen: enough to look at, never to learn from.
+///
+/// # Errors
+/// [`Error::Damaged`] when the trailer has another hash, or contradicts itself or the description.
 pub async fn read_trailer(remote: DynRemote, pack: PackRef) -> Result<(PackRef, Trailer)> {
     let range = pack.trailer_range();
     if range.is_empty() || u64::from(pack.length) > MAX as u64 {
@@ -14,5 +21,5 @@ pub async fn read_trailer(remote: DynRemote, pack: PackRef) -> Result<(PackRef, 
         ));
     }
     let bytes = remote.get_range(&object_key(&pack.id), range).await?;
-    Ok((pack, Trailer::decode(&pack.id, &bytes)?))
+    Ok((pack, Trailer::of(&pack, &bytes)?))
 }

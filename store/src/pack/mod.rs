@@ -6,14 +6,16 @@
 //! `docs/format/pack.md`.
 
 mod fetch;
+mod set;
 mod trailer;
 mod writer;
 
 pub use fetch::read_trailer;
+pub use set::PackSet;
 pub use trailer::{FOOTER_LEN, Footer, Trailer, TrailerChunk, TrailerFrame};
 pub use writer::{FinishedPack, PackWriter};
 
-use crate::id::PackId;
+use crate::id::{PackId, TrailerHash};
 use crate::remote::ObjectKey;
 
 /// The first eight bytes of every pack.
@@ -34,6 +36,9 @@ pub struct PackRef {
     pub length: u32,
     /// Offset of the trailer, which reaches to the end.
     pub trailer: u32,
+    /// What the trailer hashes to. `None` where only a layer of the old format describes the pack:
+    /// nothing then vouches for what the trailer says, and no saver learns from it.
+    pub hash: Option<TrailerHash>,
 }
 
 /// The object that holds a pack.

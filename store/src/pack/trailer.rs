@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::{MAX, PackRef};
 use crate::error::{Error, Result};
 use crate::frame::{self, ChunkLocation, Codec, FrameLocation};
-use crate::id::{ChunkId, FrameHash, PackId};
+use crate::id::{ChunkId, FrameHash, PackId, TrailerHash};
 
 /// One frame of a pack.
 #[derive(
@@ -108,6 +108,29 @@ impl Trailer {
         Ok(trailer)
     }
 
+    /// Decodes and checks the trailer of a pack that a layer describes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], also when the bytes do not have the hash that the layer has for them.
+    pub fn of(pack: &PackRef, bytes: &[u8]) -> Result<Self> {
+        let damaged = |detail: &str| Error::damaged(format!("pack {}", pack.id), detail);
+        let wanted = pack.length.checked_sub(pack.trailer);
+        if wanted.is_none_or(|wanted| bytes.len() != wanted as usize) {
+            return Err(damaged("its trailer does not have the length it should"));
+        }
+        if pack.hash.is_some_and(|hash| hash != TrailerHash::of(bytes)) {
+            return Err(damaged(
+                "its trailer is not the one that it was saved with; somebody has replaced the pack",
+            ));
+        }
+        let trailer = Self::decode(&pack.id, bytes)?;
+        let reaches_beyond = |frame: &TrailerFrame| frame.end() > u64::from(pack.trailer);
+        if trailer.frames.iter().any(reaches_beyond) {
+            return Err(damaged("its trailer lists a frame that lies behind it"));
+        }
+        Ok(trailer)
+    }
+
     /// Checks that the numbers agree with each other.
     fn check(&self) -> Result<(), &'static str> {
         let mut chunks = self.chunks.iter();
@@ -124,7 +147,12 @@ impl Trailer {
             if raw != u64::from(frame.raw.get()) || raw > frame::MAX_RAW as u64 {
                 return Err("the chunks of a frame do not add up to it");
             }
-            if u64::from(frame.offset.get()) + u64::from(frame.stored.get()) > MAX as u64 {
+            // As a layer's reader has it: a frame that no layer may name is not one to save with.
+            let stored = frame.stored.get() as usize;
+            if stored == 0 || raw == 0 || stored > frame::MAX_RAW {
+                return Err("a frame is empty, or larger than any frame");
+            }
+            if frame.end() > MAX as u64 {
                 return Err("a frame lies outside the pack");
             }
         }
@@ -174,6 +202,13 @@ impl Trailer {
     /// The encoded length in bytes.
     pub fn encoded_len(&self) -> usize {
         self.frames.as_bytes().len() + self.chunks.as_bytes().len() + FOOTER_LEN
+    }
+}
+
+impl TrailerFrame {
+    /// Where it ends in the pack.
+    fn end(&self) -> u64 {
+        u64::from(self.offset.get()) + u64::from(self.stored.get())
     }
 }
 

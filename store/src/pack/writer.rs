@@ -5,7 +5,7 @@ use zerocopy::little_endian::U32;
 use super::trailer::{Trailer, TrailerChunk, TrailerFrame};
 use super::{MAGIC, PackRef, TARGET};
 use crate::frame::{BuiltFrame, FrameLocation};
-use crate::id::PackId;
+use crate::id::{PackId, TrailerHash};
 
 /// A pack that is complete and ready to be written by one `put`.
 #[derive(Debug)]
@@ -89,6 +89,7 @@ impl PackWriter {
             id: self.id,
             length: self.bytes.len() as u32,
             trailer,
+            hash: Some(TrailerHash::of(&self.bytes[trailer as usize..])),
         };
         FinishedPack {
             pack,

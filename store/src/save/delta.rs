@@ -6,11 +6,11 @@ use std::collections::{HashMap, HashSet};
 use super::pipeline::Packed;
 use super::target::Target;
 use super::tree::{FileContent, NodeKind, Tree};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::ChunkLocation;
 use crate::id::{ChunkId, PackId};
 use crate::layer::{Content, ContentPiece, Meta, mode};
-use crate::pack::PackRef;
+use crate::pack::{PackRef, PackSet};
 use crate::stack::{Ino, Stack};
 
 /// What it means when a complete directory lacks an entry that the stack has.
@@ -54,7 +54,7 @@ impl Delta {
 /// pack is asked.
 pub struct Baseline<'a> {
     stack: &'a Stack,
-    packs: HashMap<PackId, PackRef>,
+    packs: PackSet,
     target: &'a dyn Target,
     ids: RefCell<HashMap<PackId, ChunksByPlace>>,
 }
@@ -62,9 +62,9 @@ pub struct Baseline<'a> {
 impl<'a> Baseline<'a> {
     /// Compares with `stack`; trailers are read through `target` where they are needed.
     pub fn new(stack: &'a Stack, target: &'a dyn Target) -> Result<Self> {
-        let mut packs = HashMap::new();
+        let mut packs = PackSet::default();
         for layer in stack.layers() {
-            packs.extend(layer.packs()?.into_iter().map(|pack| (pack.id, pack)));
+            packs.extend(layer.packs()?);
         }
         Ok(Self {
             stack,
@@ -76,7 +76,7 @@ impl<'a> Baseline<'a> {
 
     /// The packs that the stack refers to.
     pub fn packs(&self) -> Vec<PackRef> {
-        self.packs.values().copied().collect()
+        self.packs.iter().collect()
     }
 
     fn is_chunk(
@@ -93,14 +93,22 @@ impl<'a> Baseline<'a> {
         let chunks = match ids.entry(pack) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => {
-                let Some(pack) = self.packs.get(&pack) else {
+                // Without its hash a trailer may say anything: a chunk is then taken for changed.
+                let pack = self.packs.get(&pack).filter(|pack| pack.hash.is_some());
+                let Some(pack) = pack else {
                     return Ok(false);
                 };
-                let trailer = self.target.trailer(pack)?;
-                let chunks = trailer
-                    .chunk_locations(&pack.id)
-                    .map(|(id, at)| ((at.frame.offset, at.offset), id));
-                new.insert(chunks.collect())
+                new.insert(match self.target.trailer(pack) {
+                    Ok(trailer) => trailer
+                        .chunk_locations(&pack.id)
+                        .map(|(id, at)| ((at.frame.offset, at.offset), id))
+                        .collect(),
+                    Err(error @ Error::Damaged { .. }) => {
+                        tracing::warn!("what is in a pack counts as changed: {error}");
+                        ChunksByPlace::new()
+                    }
+                    Err(error) => return Err(error),
+                })
             }
         };
         Ok(chunks.get(&(here.frame.offset, here.offset)) == Some(id))

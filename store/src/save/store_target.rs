@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::target::Target;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gc::Condemned;
 use crate::id::{ChunkId, PackId, RepoId};
 use crate::index::{ChunkIndex, Indexed};
@@ -71,14 +71,20 @@ impl Target for StoreTarget {
 
     fn learn(&self, packs: &[PackRef]) -> Result<()> {
         let mut unknown = Vec::new();
-        for pack in packs {
+        for pack in packs.iter().filter(|pack| pack.hash.is_some()) {
             if !self.index.has_pack(&self.repo, &pack.id)? {
                 unknown.push(pack::read_trailer(self.remote.clone(), *pack));
             }
         }
         for read in self.runtime.block_on(join_all(unknown)) {
-            let (pack, trailer) = read?;
-            self.index.insert(&self.repo, &pack, &trailer)?;
+            match read {
+                Ok((pack, trailer)) => self.index.insert(&self.repo, &pack, &trailer)?,
+                // Its chunks are stored once more, which costs room and no bytes of the build.
+                Err(error @ Error::Damaged { .. }) => {
+                    tracing::warn!("nothing is learnt from a pack: {error}");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::{Attr, Ino, Stack};
 use crate::error::Result;
 use crate::id::{ChunkId, PackId};
 use crate::layer::{ContentPiece, Meta, mode};
-use crate::pack::{self, PackRef};
+use crate::pack::{self, PackSet};
 use crate::remote::DynRemote;
 use crate::task::join_all;
 
@@ -285,9 +285,9 @@ async fn name_chunks(
     after: &Stack,
     doubtful: &[Doubtful],
 ) -> Result<HashMap<Place, ChunkId>> {
-    let mut known: HashMap<PackId, PackRef> = HashMap::new();
+    let mut known = PackSet::default();
     for layer in before.layers().iter().chain(after.layers()) {
-        known.extend(layer.packs()?.into_iter().map(|pack| (pack.id, pack)));
+        known.extend(layer.packs()?);
     }
     let mut wanted = HashSet::new();
     for file in doubtful {

@@ -37,6 +37,7 @@ fn packed() -> Packed {
         id: PackId::random(),
         length: 900,
         trailer: 500,
+        hash: None,
     };
     let frame = FrameLocation {
         pack: pack.id,

@@ -5,9 +5,9 @@ use std::path::Path;
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::id::{ChunkId, FrameHash, PackId, RepoId};
+use crate::id::{ChunkId, FrameHash, PackId, RepoId, TrailerHash};
 
-const MAGIC: [u8; 8] = *b"cfsseen2";
+const MAGIC: [u8; 8] = *b"cfsseen3";
 
 /// In [`Piece::frame`]: the piece is a hole.
 pub(super) const HOLE: u32 = u32::MAX;
@@ -75,6 +75,8 @@ pub(super) struct Pack {
     pub(super) id: PackId,
     pub(super) length: U32,
     pub(super) trailer: U32,
+    /// Zero where it is not known.
+    pub(super) hash: TrailerHash,
 }
 
 /// The four lists, and what the files were searched for.

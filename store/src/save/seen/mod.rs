@@ -23,11 +23,14 @@ use super::guard::is_place_in;
 use super::pipeline::Packed;
 use super::tree::{FileContent, Node, NodeKind, Pieces, Stamp, Tree};
 use crate::frame::{ChunkLocation, Codec, FrameLocation};
-use crate::id::{ChunkId, PackId, RepoId};
+use crate::id::{ChunkId, PackId, RepoId, TrailerHash};
 use crate::pack::PackRef;
 use crate::secrets::Scanner;
 use format::{File, Frame, HOLE, Pack, Piece, Tables};
 use zerocopy::little_endian::{I64, U32, U64};
+
+/// In a [`Pack`]: the hash of the trailer is not known.
+const UNKNOWN: TrailerHash = TrailerHash([0; 32]);
 
 /// How much older than the scan the times of a file must be. Filesystems have ticks of up to two
 /// seconds.
@@ -127,6 +130,7 @@ impl Seen {
             id: pack.id,
             length: pack.length.get(),
             trailer: pack.trailer.get(),
+            hash: (pack.hash != UNKNOWN).then_some(pack.hash),
         };
         Some((location, pack))
     }
@@ -207,6 +211,7 @@ impl<'a> Writer<'a> {
                 id: pack.id,
                 length: U32::new(pack.length),
                 trailer: U32::new(pack.trailer),
+                hash: pack.hash.unwrap_or(UNKNOWN),
             });
         }
         writer

@@ -26,6 +26,7 @@ fn honest() -> Arc<Layer> {
         id: PackId([7; 16]),
         length: 10_000,
         trailer: 9_000,
+        hash: None,
     };
     let chunk = |offset, length| {
         let hash = FrameHash::of(&[1]);

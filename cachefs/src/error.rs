@@ -224,6 +224,10 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::Damaged { .. } => {
             Some("`cachefs check --read-data` shows what else is damaged; deleting the key and saving again repairs it".to_owned())
         }
+        StoreError::Lost { .. } => Some(
+            "`cachefs check --repair` drops the keys that need it; if a lifecycle rule deletes objects of the bucket, remove the rule and run `cachefs gc` instead"
+                .to_owned(),
+        ),
         StoreError::Index(_) => {
             Some("see `daemon.log` in the store directory; nothing is lost if `index` there is removed".to_owned())
         }

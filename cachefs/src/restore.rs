@@ -5,10 +5,12 @@ mod look;
 mod parts;
 mod recover;
 mod target;
+mod usable;
 
 pub use look::look_up;
 pub(crate) use parts::find_parts;
 pub use parts::{FoundDirectories, find_directories};
+pub(crate) use usable::usable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -124,6 +126,8 @@ pub struct Report {
     pub layers: Vec<LayerInfo>,
     /// What it cost until now.
     pub traffic: Traffic,
+    /// Why keys that matched are not used, when the remote lost data of theirs: a miss.
+    pub lost: Option<String>,
     /// Something the user should know, that did not stop the restore.
     pub notes: Vec<String>,
     /// How long it took.
@@ -251,6 +255,7 @@ fn fresh(
             matched: found.matched,
             layers: found.layers,
             traffic: found.traffic,
+            lost: None,
             notes: Vec::new(),
             elapsed: Duration::ZERO,
         }),
@@ -284,8 +289,19 @@ fn miss(path: PathBuf, found: Restored) -> Report {
         matched: found.matched,
         layers: found.layers,
         traffic: found.traffic,
+        lost: found.lost,
         notes: Vec::new(),
         elapsed: Duration::ZERO,
+    }
+}
+
+/// A miss of keys that matched, because the remote lost a part of them.
+fn lost(path: PathBuf, found: Restored, why: String) -> Report {
+    Report {
+        matched: vec![None; found.matched.len()],
+        layers: Vec::new(),
+        lost: Some(why),
+        ..miss(path, found)
     }
 }
 
@@ -364,25 +380,45 @@ fn copy(
             ..miss(path, found)
         });
     }
-    let opened =
-        runtime.block_on(LayerCache::new(store.path()).open(&remote.remote, &found.layers))?;
+    let opened = runtime.block_on(async {
+        let layers = LayerCache::new(store.path());
+        let opened = layers.open(&remote.remote, &found.layers).await;
+        let opened = opened.and_then(Stack::new).map_err(Error::from);
+        usable(&remote.remote, &found.layers, opened, store.path()).await
+    })?;
+    let stack = match opened {
+        Ok(stack) => stack,
+        Err(why) => {
+            return Ok(Report {
+                traffic: remote.traffic(),
+                ..lost(path, found, why)
+            });
+        }
+    };
     let cache = Arc::new(PackCache::new(store.path(), store.cache_limit()));
     let reader = FrameReader::new(remote.remote.clone(), cache, FrameMemory::default());
-    for layer in &opened {
+    for layer in stack.layers() {
         reader.describe(layer.packs()?);
     }
-    let mut stack = Stack::new(opened)?.shown_as(owner);
+    let mut stack = stack.shown_as(owner);
     if !options.privileged {
         stack = stack.without_privileges();
     }
     let started_empty = empty::is_empty(&path);
-    let report =
-        copy_out(&stack, &reader, runtime.handle(), &path, &how, progress).inspect_err(|_| {
-            // Half of a cache is worse than none: a build takes it for the whole.
-            if started_empty {
-                empty::clear(&path);
-            }
-        })?;
+    let copied = copy_out(&stack, &reader, runtime.handle(), &path, &how, progress);
+    // Half of a cache is worse than none: a build takes it for the whole.
+    if copied.is_err() && started_empty {
+        empty::clear(&path);
+    }
+    let report = match copied {
+        Err(error) if error.is_lost() && started_empty => {
+            return Ok(Report {
+                traffic: remote.traffic(),
+                ..lost(path, found, error.to_string())
+            });
+        }
+        copied => copied?,
+    };
     let recorded = records.put(&Record {
         owner,
         ..record(
@@ -412,6 +448,7 @@ fn copy(
         matched: found.matched,
         layers: found.layers,
         traffic: remote.traffic(),
+        lost: None,
         notes,
         elapsed: Duration::ZERO,
     })

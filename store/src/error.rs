@@ -85,6 +85,12 @@ pub enum Error {
         /// The object, as `layer 12ab…`.
         what: String,
     },
+    /// The remote no longer has an object that a record or a layer names.
+    #[error("the remote no longer has {what}, which the cache needs")]
+    Lost {
+        /// The object, as `pack 12ab…`.
+        what: String,
+    },
     /// A failure that several readers were told of.
     #[error(transparent)]
     Shared(Arc<Error>),
@@ -124,12 +130,23 @@ impl Error {
                 _ => ErrorKind::Backend,
             },
             Self::Io { .. } | Self::Index(_) => ErrorKind::Local,
-            Self::Damaged { .. } | Self::Unsupported { .. } => ErrorKind::Integrity,
+            Self::Damaged { .. } | Self::Unsupported { .. } | Self::Lost { .. } => {
+                ErrorKind::Integrity
+            }
             Self::Changed { .. } | Self::BeingCollected { .. } => ErrorKind::Changed,
             Self::Archive(error) => error.kind(),
             Self::TooLarge { .. } | Self::InvalidName(_) => ErrorKind::Usage,
             Self::Shared(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
+        }
+    }
+
+    /// Whether the remote lost an object that a record or a layer names.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::Lost { .. } => true,
+            Self::Shared(error) => error.is_lost(),
+            _ => false,
         }
     }
 

@@ -26,7 +26,7 @@ use super::views::{OpenView, Views};
 use crate::erofs::{self, Image};
 use crate::error::{Error, Result};
 use crate::paths::PathSet;
-use crate::restore::find_parts;
+use crate::restore::{find_parts, usable};
 use crate::rpc::{DaemonStats, Find, Open, OpenedView, Prefetch, Restore, RestoreCounts, Restored};
 use crate::shares::Shares;
 use crate::store_dir::StoreDir;
@@ -113,7 +113,7 @@ impl State {
         let meter = Arc::new(TrafficMeter::default());
         let counted: DynRemote =
             Arc::new(Meter::new(remote.open.remote.clone(), Arc::clone(&meter)));
-        let (matched, layers, stack) = self.runtime.block_on(async {
+        let (matched, layers, stack, lost) = self.runtime.block_on(async {
             let mut lookups = tokio::task::JoinSet::new();
             for (number, wanted) in restore.wanted.iter().cloned().enumerate() {
                 let remote = counted.clone();
@@ -125,18 +125,16 @@ impl State {
                 matched[number] = found?;
             }
             let layers = refs::stack(&restore.wanted, &matched);
-            let stack = if layers.is_empty() {
-                None
-            } else {
-                // What earlier jobs read is fetched beside the layers, and not waited for.
-                let trace = traces::fetch(&remote.reader, &layers, restore.shown.prefetch);
-                Some((
-                    self.stack(&counted, &layers, restore.shown.privileged)
-                        .await?,
-                    trace,
-                ))
-            };
-            Ok::<_, Error>((matched, layers, stack))
+            if layers.is_empty() {
+                return Ok::<_, Error>((matched, layers, None, None));
+            }
+            // What earlier jobs read is fetched beside the layers, and not waited for.
+            let trace = traces::fetch(&remote.reader, &layers, restore.shown.prefetch);
+            let stack = self.stack(&counted, &layers, restore.shown.privileged);
+            match usable(&counted, &layers, stack.await, self.store.path()).await? {
+                Ok(stack) => Ok((matched, layers, Some((stack, trace)), None)),
+                Err(why) => Ok((vec![None; matched.len()], Vec::new(), None, Some(why))),
+            }
         })?;
         let view = stack.map(|(stack, trace)| {
             let open = Open {
@@ -150,6 +148,7 @@ impl State {
             matched,
             layers,
             view,
+            lost,
             traffic: meter.traffic(),
         })
     }

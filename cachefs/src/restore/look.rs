@@ -43,6 +43,7 @@ impl Report {
             matched: vec![None; keys],
             layers: Vec::new(),
             traffic: Traffic::default(),
+            lost: None,
             notes: Vec::new(),
             elapsed: Duration::ZERO,
         }
@@ -59,6 +60,7 @@ pub(super) async fn resolve(remote: &DynRemote, wanted: &[Wanted]) -> Result<Res
         layers: refs::stack(wanted, &matched),
         matched,
         view: None,
+        lost: None,
         traffic: Traffic::default(),
     })
 }

@@ -77,6 +77,7 @@ pub(super) fn recover(
         matched: Vec::new(),
         layers: record.layers,
         traffic: Traffic::default(),
+        lost: None,
         notes: Vec::new(),
         elapsed: Duration::ZERO,
     }))
@@ -155,6 +156,7 @@ fn again(store: &StoreDir, record: &Record, options: &RestoreOptions) -> Result<
         matched: found.matched,
         layers: found.layers,
         traffic: found.traffic,
+        lost: None,
         notes: Vec::new(),
         elapsed: Duration::ZERO,
     }))

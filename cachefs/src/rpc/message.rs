@@ -92,6 +92,9 @@ pub(crate) struct Restored {
     pub(crate) layers: Vec<LayerInfo>,
     /// The view of it, unless nothing matched.
     pub(crate) view: Option<OpenedView>,
+    /// Why the keys that matched are not used, if the remote lost data of theirs. Nothing matched then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lost: Option<String>,
     /// What it cost.
     pub(crate) traffic: Traffic,
 }

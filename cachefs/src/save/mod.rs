@@ -14,10 +14,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use cachefs_store::check::{find_missing, may_be_missing};
 use cachefs_store::gc::Condemned;
 use cachefs_store::id::{RepoId, StackId};
 use cachefs_store::layer::BuiltLayer;
-use cachefs_store::local::{LayerCache, PackCache};
+use cachefs_store::local::{LayerCache, LostPacks, PackCache};
 use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecord, RefName};
 use cachefs_store::remote::{
     DynRemote, OpenRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open,
@@ -132,6 +133,8 @@ pub struct Report {
     pub squashed: Option<usize>,
     /// Saves of other jobs that this one took in.
     pub united: usize,
+    /// Messages to the user about something that did not stop the save.
+    pub notes: Vec<String>,
     /// What it cost.
     pub traffic: Traffic,
     /// How long it took.
@@ -152,6 +155,7 @@ impl Report {
             findings: Vec::new(),
             squashed: None,
             united: 0,
+            notes: Vec::new(),
             traffic: Traffic::default(),
             elapsed: Duration::ZERO,
         }
@@ -167,6 +171,8 @@ struct Context<'a> {
     target: StoreTarget,
     /// What earlier saves of the same directory read, if that may be used.
     files: Option<FileList>,
+    /// Whether the remote lost a part of what the key holds. Then this save replaces all of it.
+    lost: bool,
     /// Whether to list what changed.
     list: bool,
     progress: &'a dyn Progress,
@@ -196,11 +202,26 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         remote,
         existing,
     } = open_context(store, options, progress)?;
-    if options.existing == Existing::Keep && !refs::unexpired(existing.clone()).is_empty() {
+    let held = refs::unite(refs::unexpired(existing.clone())).0;
+    let lost = context.find_lost(&held)?;
+    context.lost = lost.is_some();
+    if !source.base.is_empty() && context.find_lost(&source.base)?.is_some() {
+        if !source.complete {
+            return Err(Error::State {
+                message: format!(
+                    "the remote lost data of the cache that is mounted at {}",
+                    source.shown.display()
+                ),
+                hint: "nothing was saved; `cachefs umount` the path, fill it again, and save it",
+            });
+        }
+        source.base.clear();
+    }
+    if options.existing == Existing::Keep && lost.is_none() && !held.is_empty() {
         return Ok(Report {
             traffic: remote.traffic(),
             elapsed: started.elapsed(),
-            ..Report::nothing(Outcome::Kept, refs::unite(existing).0)
+            ..Report::nothing(Outcome::Kept, held)
         });
     }
     // The upper of a mount is as small as what changed, and lives no longer than the mount.
@@ -208,8 +229,8 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         .complete
         .then(|| FileList::new(store, context.target.repo, &source.path));
     // A path that was never restored is compared with what the key holds.
-    if source.base.is_empty() && !source.restored() {
-        source.base = refs::unite(refs::unexpired(existing.clone())).0;
+    if source.base.is_empty() && !source.restored() && lost.is_none() {
+        source.base = held;
         if options.existing == Existing::Replace {
             source.deletions = Deletions::Record;
         }
@@ -221,6 +242,8 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     if !source.complete && !options.dry_run && context.remote.local_dir().is_none() {
         hand_trace_on(store, from, stack_id(&report.layers));
     }
+    let replaced = lost.map(|why| format!("the earlier content of the key is replaced: {why}"));
+    report.notes.extend(replaced);
     report.traffic = remote.traffic();
     report.elapsed = started.elapsed();
     Ok(report)
@@ -266,6 +289,7 @@ fn open_context<'a>(
             cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
         },
         runtime,
+        lost: false,
         list: false,
         progress,
     };
@@ -328,6 +352,27 @@ fn take_findings(packed: &mut Packed) -> Vec<Finding> {
 }
 
 impl Context<'_> {
+    /// Whether what the key holds is superseded, rather than united with this save.
+    fn replaces(&self) -> bool {
+        self.lost || self.options.existing == Existing::Replace
+    }
+
+    /// What of a stack the remote lost, as far as [`find_missing`] tells.
+    fn find_lost(&self, layers: &[LayerInfo]) -> Result<Option<String>> {
+        let noted = LostPacks::new(self.layers.root());
+        if layers.is_empty() || !may_be_missing(&self.remote, layers, &noted) {
+            return Ok(None);
+        }
+        self.runtime.block_on(async {
+            let opened = match self.layers.open(&self.remote, layers).await {
+                Err(error) if error.is_lost() => return Ok(Some(error.to_string())),
+                opened => opened?,
+            };
+            let missing = find_missing(&self.remote, layers, &opened, &noted).await?;
+            Ok((!missing.is_empty()).then(|| missing.to_string()))
+        })
+    }
+
     /// Finds what the path changes, and stores the chunks that are new.
     fn change(&self, source: &Source) -> Result<Change> {
         let opened = self

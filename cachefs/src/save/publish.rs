@@ -8,7 +8,7 @@ use cachefs_store::refs::{self, LayerInfo, Record as RefRecord};
 use cachefs_store::remote::{PutMode, RemoteErrorKind};
 use cachefs_store::stack::{squash, squash_plan};
 
-use super::{Change, Context, Existing, Outcome, Report, collected};
+use super::{Change, Context, Outcome, Report, collected};
 use crate::error::Result;
 use crate::mounts::{Record, Records, Saved};
 
@@ -42,7 +42,7 @@ pub(super) fn publish(
         .flat_map(|record| record.layers.iter().map(|layer| layer.id))
         .collect();
     let (mut stack, contained) = refs::unite(refs::unexpired(existing));
-    let replaces = context.options.existing == Existing::Replace;
+    let replaces = context.replaces();
     if replaces {
         // Superseded all the same; but of their layers only those that the path started from.
         stack.clear();
@@ -84,10 +84,11 @@ pub(super) fn publish(
         .options
         .ttl
         .map(|ttl| now_micros().saturating_add(ttl.as_micros() as u64));
-    let is_published = matches!(
-        &contained[..],
-        [record] if names_the_same(record) && lasts(record, expires, context.options.ttl)
-    );
+    let is_published = !context.lost
+        && matches!(
+            &contained[..],
+            [record] if names_the_same(record) && lasts(record, expires, context.options.ttl)
+        );
     let mut report = Report {
         outcome: Outcome::Unchanged,
         layers: stack,
@@ -102,6 +103,7 @@ pub(super) fn publish(
         findings: change.findings,
         squashed: None,
         united: others,
+        notes: Vec::new(),
         traffic: Default::default(),
         elapsed: Default::default(),
     };

@@ -248,7 +248,12 @@ impl Run {
             .with(fallback)
             .map(|scopes| scopes.all())
             .unwrap_or_default();
-        restored.why = told::why(&self.global, &self.remote, &restored);
+        let lost = restored
+            .result
+            .as_ref()
+            .ok()
+            .and_then(|report| report.lost.clone());
+        restored.why = lost.or_else(|| told::why(&self.global, &self.remote, &restored));
         restored
     }
 

@@ -29,6 +29,7 @@ struct Printed<'a> {
     new_bytes: u64,
     new_raw_bytes: u64,
     skipped: Vec<String>,
+    notes: &'a [String],
     secrets: Vec<secrets_output::Printed<'a>>,
     squashed: Option<usize>,
     united: usize,
@@ -75,6 +76,7 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
             .iter()
             .map(|skipped| output::path(&skipped.path))
             .collect(),
+        notes: &report.notes,
         secrets: secrets_output::printed(&report.findings),
         squashed: report.squashed,
         united: report.united,
@@ -113,6 +115,7 @@ pub(super) fn lines(saved: &Saved, verbose: bool) -> Vec<String> {
             if report.skipped.len() > 10 {
                 lines.push(format!("note: and {} more", report.skipped.len() - 10));
             }
+            lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
             lines.extend(secrets_output::lines(report, verbose));
             lines.push(summary(saved, report));
             lines.extend(after(report));

@@ -1,7 +1,11 @@
 //! `cachefs check`.
 
-use cachefs_store::check::{CheckOptions, CheckReport, FindingKind, check};
+use std::collections::BTreeSet;
+
+use cachefs_store::check::{CheckOptions, CheckReport, FindingKind, check, repair};
+use cachefs_store::refs::RefName;
 use clap::Args;
+use serde::Serialize;
 
 use crate::args::{Format, Global};
 use crate::progress::Display;
@@ -19,6 +23,9 @@ pub(crate) struct CheckArgs {
     /// Check the keys of every scope
     #[arg(long)]
     all_scopes: bool,
+    /// Drop the keys that need a missing or damaged object, so that the next save stores them whole
+    #[arg(long)]
+    repair: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
@@ -38,18 +45,46 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
         .block_on(async { check(&remote.remote, &options, &display.job()).await })
         .map_err(cachefs::Error::from)?;
     drop(display);
-    match global.format {
-        Format::Json => output::print_json(&report)?,
-        _ => print(&report, args.read_data),
-    }
-    Ok(if report.findings.is_empty() {
-        exit::SUCCESS
+    let dropped = if args.repair {
+        let repaired = runtime.block_on(repair(&remote.remote, &report));
+        repaired.map_err(cachefs::Error::from)?
     } else {
-        exit::INTEGRITY
+        BTreeSet::new()
+    };
+    let remaining = match args.repair {
+        true => unrepaired(&report),
+        false => report.findings.len(),
+    };
+    match global.format {
+        Format::Json => output::print_json(&Printed {
+            report: &report,
+            dropped: &dropped,
+        })?,
+        _ => print(&report, args, &dropped),
+    }
+    Ok(match remaining {
+        0 => exit::SUCCESS,
+        _ => exit::INTEGRITY,
     })
 }
 
-fn print(report: &CheckReport, read_data: bool) {
+/// The report as JSON.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    report: &'a CheckReport,
+    /// The keys that `--repair` dropped.
+    dropped: &'a BTreeSet<RefName>,
+}
+
+/// The number of findings that `--repair` leaves alone.
+fn unrepaired(report: &CheckReport) -> usize {
+    let is_newer = |kind| kind == FindingKind::Unsupported;
+    let findings = report.findings.iter();
+    findings.filter(|finding| is_newer(finding.kind)).count()
+}
+
+fn print(report: &CheckReport, args: &CheckArgs, dropped: &BTreeSet<RefName>) {
     for finding in &report.findings {
         let kind = match finding.kind {
             FindingKind::Missing => "missing",
@@ -64,9 +99,14 @@ fn print(report: &CheckReport, read_data: bool) {
         if finding.keys.len() > 5 {
             output::print(&format!("  and by {} more", finding.keys.len() - 5));
         }
-        output::print(&format!("  hint: {}", finding.hint));
+        if !args.repair {
+            output::print(&format!("  hint: {}", finding.hint));
+        }
     }
-    let data = if read_data {
+    for key in dropped {
+        output::print(&format!("dropped {key}"));
+    }
+    let data = if args.read_data {
         format!(
             "{} and {} of data verified",
             output::count(report.frames, "frame"),

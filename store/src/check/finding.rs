@@ -74,7 +74,9 @@ impl Fault {
         let hint = match self.kind {
             FindingKind::Unsupported => "use a newer version of cachefs to read it",
             _ if object.as_str().starts_with("refs/") => "delete the key, or save it again",
-            _ => "delete the keys that need it and save them again",
+            _ => {
+                "`cachefs check --repair` drops the keys that need it, so that the next save stores them whole"
+            }
         };
         Finding {
             kind: self.kind,

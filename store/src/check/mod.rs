@@ -8,18 +8,25 @@
 //! What is wrong with an object is a [`Finding`]. That the remote does not answer, or refuses, is
 //! an error: nothing follows from it for the cache.
 
+mod availability;
 mod finding;
 mod frames;
 mod layers;
 mod packs;
+mod repair;
 mod saves;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use availability::{Missing, find_missing, may_be_missing};
 pub use finding::{Finding, FindingKind};
+pub use repair::repair;
 
 use crate::error::Result;
-use crate::refs::Scope;
+use crate::id::SaveId;
+use crate::refs::{RefName, Scope};
 use crate::remote::DynRemote;
 use crate::save::Progress;
 
@@ -51,6 +58,9 @@ pub struct CheckReport {
     pub bytes: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// The saves that were read, for [`repair`].
+    #[serde(skip)]
+    pub read: BTreeMap<RefName, Vec<SaveId>>,
 }
 
 /// Checks the keys of a repository.

@@ -66,6 +66,7 @@ pub(super) async fn check(
             object: name.record(save),
         }));
     }
+    report.read = keys.clone();
     let mut needed = Needed {
         keys: Keys(Arc::new(keys.into_keys().collect())),
         ..Needed::default()

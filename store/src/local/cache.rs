@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::files::PackFiles;
 use super::limit::{Usage, evict};
+use super::lost::LostPacks;
 use crate::id::PackId;
 
 /// A file's time of last use is written to the disk at most this often.
@@ -26,6 +27,7 @@ const TOUCH_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct PackCache {
     files: PackFiles,
+    lost: LostPacks,
     limit: u64,
     state: Mutex<State>,
 }
@@ -42,7 +44,9 @@ struct State {
 impl PackCache {
     /// Uses `root/packs`, up to `limit` bytes. Nothing is read until something is asked for.
     pub fn new(root: impl Into<PathBuf>, limit: u64) -> Self {
+        let root = root.into();
         Self {
+            lost: LostPacks::new(&root),
             files: PackFiles::new(root),
             limit,
             state: Mutex::default(),
@@ -66,6 +70,11 @@ impl PackCache {
         }
         self.touch(pack);
         Some(bytes)
+    }
+
+    /// Notes that the remote does not have a pack.
+    pub(super) fn note_lost(&self, pack: &PackId) {
+        self.lost.add(pack);
     }
 
     /// Whether a range seems to be there, from its first bytes. It does not count as a use.

@@ -55,6 +55,11 @@ impl LayerCache {
         }
     }
 
+    /// The store directory.
+    pub fn root(&self) -> &std::path::Path {
+        &self.root
+    }
+
     fn path(&self, id: &LayerId) -> PathBuf {
         self.root.join(layer::object_key(id).as_str())
     }
@@ -151,12 +156,10 @@ async fn fetch(remote: &DynRemote, info: &LayerInfo) -> Result<Layer> {
     let object = layer::object_key(&id);
     let bytes: Bytes = match remote.get(&object).await {
         Ok(bytes) => bytes,
-        // A ref never names a layer that is missing: this is damage, not a miss.
         Err(error) if error.kind() == RemoteErrorKind::NotFound => {
-            return Err(Error::damaged(
-                format!("layer {id}"),
-                "a ref names it, but the remote does not have it",
-            ));
+            return Err(Error::Lost {
+                what: format!("layer {id}"),
+            });
         }
         Err(error) => return Err(error.into()),
     };

@@ -6,12 +6,14 @@ mod failures;
 mod files;
 mod layers;
 mod limit;
+mod lost;
 mod memory;
 mod reader;
 
 pub use cache::PackCache;
 pub use files::PackFiles;
 pub use layers::LayerCache;
+pub use lost::LostPacks;
 pub use memory::FrameMemory;
 pub use reader::{FrameReader, ReadStats};
 

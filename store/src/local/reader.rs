@@ -206,10 +206,12 @@ impl FrameReader {
             .await
         {
             Ok(bytes) => Ok(bytes),
-            Err(error) if error.kind() == RemoteErrorKind::NotFound => Err(Error::damaged(
-                format!("pack {pack}"),
-                "a layer refers to it, but the remote does not have it",
-            )),
+            Err(error) if error.kind() == RemoteErrorKind::NotFound => {
+                self.inner.cache.note_lost(pack);
+                Err(Error::Lost {
+                    what: format!("pack {pack}"),
+                })
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -17,6 +17,8 @@ mod explain;
 #[cfg(test)]
 mod fidelity;
 #[cfg(test)]
+mod lost;
+#[cfg(test)]
 mod migrate;
 #[cfg(test)]
 mod mounts;

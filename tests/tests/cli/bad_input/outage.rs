@@ -73,7 +73,7 @@ fn a_server_that_hangs() {
 
 #[test]
 fn a_server_that_forgot_the_packs() {
-    an_outage(Fault::Status(404), "does not have it");
+    an_outage(Fault::Status(404), "no longer has");
 }
 
 #[test]

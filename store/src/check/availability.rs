@@ -1,0 +1,138 @@
+//! Whether the remote still has the packs that a stack needs.
+//!
+//! A record never names a pack that was not stored before, but something outside of cachefs may delete
+//! packs: most often a lifecycle rule of the bucket, which deletes objects by age. A restore that shows
+//! such a stack would fail reads with an I/O error in the middle of a build. This check finds out
+//! before, for as little as possible:
+//!
+//! - in a remote on a local disk every pack is looked at, which takes some microseconds a pack;
+//! - in a bucket only packs that a reader missed before, and, if the bottom layer is older than
+//!   [`RULE_PERIOD`], one pack of it. Rules that delete by age take the oldest objects first. Only if
+//!   one of these is missing, all packs are looked at.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::id::{PackId, SaveId};
+use crate::layer::Layer;
+use crate::local::LostPacks;
+use crate::pack;
+use crate::parallel;
+use crate::refs::LayerInfo;
+use crate::remote::{DynRemote, RemoteErrorKind};
+use crate::save::Silent;
+
+/// Lifecycle rules of S3, Google Cloud Storage and Azure count in days.
+const RULE_PERIOD: u64 = 24 * 3600 * 1_000_000;
+/// The number of packs that are asked for at a time.
+const REQUESTS: usize = 16;
+
+/// Packs that a stack needs and the remote does not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// The packs that are missing, sorted.
+    pub packs: Vec<PackId>,
+    /// The number of packs that the stack needs.
+    pub needed: usize,
+}
+
+impl Missing {
+    /// Whether nothing is known to be missing.
+    pub fn is_empty(&self) -> bool {
+        self.packs.is_empty()
+    }
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the remote no longer has {} of the {} packs that it needs",
+            self.packs.len(),
+            self.needed
+        )?;
+        match self.packs.first() {
+            Some(pack) => write!(f, ", such as {}", pack::object_key(pack)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Finds packs of a stack that the remote no longer has. `infos` describe `layers`, in order.
+///
+/// An outage is no loss: packs whose presence cannot be determined count as present.
+///
+/// # Errors
+///
+/// When a layer's list of packs is damaged.
+pub async fn find_missing(
+    remote: &DynRemote,
+    infos: &[LayerInfo],
+    layers: &[Arc<Layer>],
+    lost: &LostPacks,
+) -> Result<Missing> {
+    let mut packs = Vec::new();
+    let mut first = None;
+    for layer in layers {
+        let own = layer.packs()?;
+        first = first.or(own.first().map(|pack| pack.id));
+        packs.extend(own.into_iter().map(|pack| pack.id));
+    }
+    packs.sort_unstable();
+    packs.dedup();
+    let needed = packs.len();
+    let mut missing = Missing {
+        packs: Vec::new(),
+        needed,
+    };
+    if remote.local_dir().is_none() {
+        let noted = lost.read();
+        let is_suspect = |id: &PackId| noted.contains(id) || (first == Some(*id) && is_old(infos));
+        let suspects: Vec<_> = packs.iter().copied().filter(is_suspect).collect();
+        let gone = absent(remote, suspects.clone()).await?;
+        for back in suspects.iter().filter(|id| !gone.contains(id)) {
+            lost.remove(back);
+        }
+        if gone.is_empty() {
+            return Ok(missing);
+        }
+    }
+    missing.packs = absent(remote, packs).await?.into_iter().collect();
+    missing.packs.sort_unstable();
+    Ok(missing)
+}
+
+/// Whether [`find_missing`] would ask the remote about this stack at all, unless it needs none of the
+/// packs that were lost. For callers that would have to open the layers first.
+pub fn may_be_missing(remote: &DynRemote, infos: &[LayerInfo], lost: &LostPacks) -> bool {
+    remote.local_dir().is_some() || is_old(infos) || !lost.read().is_empty()
+}
+
+/// Whether rules that delete by age can have come to the bottom layer.
+fn is_old(infos: &[LayerInfo]) -> bool {
+    let now = SaveId::now().micros;
+    let bottom = infos.first();
+    bottom.is_some_and(|info| now.saturating_sub(info.created) > RULE_PERIOD)
+}
+
+/// The packs for which the remote answers that they are not there.
+async fn absent(remote: &DynRemote, packs: Vec<PackId>) -> Result<HashSet<PackId>> {
+    let mut absent = HashSet::new();
+    let start = |id: PackId| {
+        let remote = remote.clone();
+        async move {
+            let head = remote.head(&pack::object_key(&id)).await;
+            let is_absent = head.is_err_and(|error| error.kind() == RemoteErrorKind::NotFound);
+            Ok((id, is_absent))
+        }
+    };
+    parallel::for_each(REQUESTS, packs, &Silent, start, |(id, is_absent)| {
+        if is_absent {
+            absent.insert(id);
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(absent)
+}

@@ -1,0 +1,189 @@
+//! Packs that something outside of cachefs deleted, such as a lifecycle rule of the bucket.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cachefs_tests::harness::Cachefs;
+use cachefs_tests::s3::S3Server;
+use cachefs_tests::tree::{CompareOptions, assert_same};
+use serde_json::Value;
+
+use crate::support::{
+    Commands, clean, machine, machine_on, objects, remote_dir, sample_dir, strict_json,
+};
+
+const EIO: i32 = 5;
+
+/// Deletes every pack below a directory of objects.
+fn delete_packs(root: &Path) {
+    let packs: Vec<PathBuf> = objects(root)
+        .into_keys()
+        .filter(|name| name.split('/').any(|part| part == "packs"))
+        .map(|name| root.join(name))
+        .collect();
+    assert!(!packs.is_empty());
+    for pack in packs {
+        fs::remove_file(pack).unwrap();
+    }
+}
+
+/// What a restore of `k` says that must be a miss because data is lost.
+#[track_caller]
+fn is_lost(machine: &Cachefs, mode: &str) {
+    let target = machine.dir(&format!("lost-{mode}"));
+    let restore = |machine: &Cachefs| machine.restore("k", &target).args(["--mode", mode]);
+    let missed = clean(strict_json(restore(machine)).run().success());
+    assert_eq!(missed.json()["match"], "miss", "{missed}");
+    let told = clean(restore(machine).run().success());
+    assert!(told.stderr().contains("the remote no longer has"), "{told}");
+    let holds: Vec<_> = fs::read_dir(&target).into_iter().flatten().collect();
+    assert!(holds.is_empty(), "{holds:?}");
+}
+
+fn same(a: &Path, b: &Path) {
+    let options = CompareOptions {
+        ignore_dir_mtimes: true,
+        ..CompareOptions::default()
+    };
+    assert_same(a, b, &options);
+}
+
+#[test]
+fn a_key_whose_packs_are_gone_is_a_miss_and_the_next_save_replaces_it() {
+    let Some(machine) = machine() else { return };
+    let dir = sample_dir(&machine);
+    machine.saved("k", &dir);
+    delete_packs(&remote_dir(&machine));
+    let other = machine.second_machine().unwrap();
+    is_lost(&other, "mount");
+    is_lost(&other, "copy");
+
+    // Both who saved it before and who never saw it store it whole.
+    for saver in [&machine, &other] {
+        delete_all(&remote_dir(&machine), "packs");
+        machine.run(["lookup", "k"]).success();
+        clean(strict_json(saver.save("k", &dir)).run().success());
+        let reader = machine.second_machine().unwrap();
+        let mount = reader.dir("again");
+        reader.restored("k", &mount);
+        same(&dir, &mount);
+        reader.umount(&mount);
+    }
+}
+
+fn delete_all(root: &Path, part: &str) {
+    for name in objects(root).into_keys() {
+        if name.split('/').any(|segment| segment == part) {
+            fs::remove_file(root.join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_key_whose_layers_are_gone_is_a_miss_and_the_next_save_replaces_it() {
+    let Some(machine) = machine() else { return };
+    let dir = sample_dir(&machine);
+    machine.saved("k", &dir);
+    delete_all(&remote_dir(&machine), "layers");
+    is_lost(&machine, "mount");
+    is_lost(&machine, "copy");
+    machine.saved("k", &dir);
+    let mount = machine.dir("again");
+    machine.restored("k", &mount);
+    same(&dir, &mount);
+    machine.umount(&mount);
+}
+
+#[test]
+fn a_mount_whose_base_is_lost_is_not_saved_on_top_of_it() {
+    let Some(machine) = machine() else { return };
+    let dir = sample_dir(&machine);
+    machine.saved("k", &dir);
+    let mount = machine.dir("mount");
+    machine.restored("k", &mount);
+    fs::write(mount.join("new"), "new").unwrap();
+    delete_packs(&remote_dir(&machine));
+    let save = strict_json(machine.save("k2", &mount)).run();
+    let save = save.expect_code(1);
+    assert!(save.stderr().contains("lost data of the cache"), "{save}");
+    assert!(save.stderr().contains("hint: "), "{save}");
+    machine.run(["lookup", "k2"]).expect_code(3);
+    machine.umount(&mount);
+}
+
+/// A bucket is not asked for every pack at every restore. But a read that met a lost pack makes the
+/// next restore on the machine a miss, until the pack is back.
+#[test]
+fn after_a_read_error_the_next_restore_from_a_bucket_is_a_miss() {
+    let server = S3Server::start().unwrap();
+    let Some(first) = machine_on(&server) else {
+        return;
+    };
+    let dir = sample_dir(&first);
+    first.saved("k", &dir);
+    let machine = first.second_machine().unwrap();
+    let mount = machine.dir("mount");
+    let restore = || machine.restore("k", &mount).args(["--prefetch", "none"]);
+    strict_json(restore()).run().success();
+    let kept = machine.work().join("kept");
+    fs::rename(server.bucket_dir().join("caches/packs"), &kept).unwrap();
+    let error = fs::read(mount.join("lib/large")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(EIO), "{error}");
+    machine.umount(&mount);
+    is_lost(&machine, "mount");
+    is_lost(&machine, "copy");
+
+    // A failure answers for a moment for what the kernel asks again.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    fs::remove_dir_all(server.bucket_dir().join("caches/packs")).ok();
+    fs::rename(&kept, server.bucket_dir().join("caches/packs")).unwrap();
+    strict_json(restore()).run().success();
+    same(&dir, &mount);
+    machine.umount(&mount);
+}
+
+/// Lifecycle rules delete by age, the oldest objects first, and count in days.
+#[test]
+fn an_old_cache_of_a_bucket_is_checked_before_it_is_shown() {
+    let server = S3Server::start().unwrap();
+    let Some(machine) = machine_on(&server) else {
+        return;
+    };
+    let dir = sample_dir(&machine);
+    machine.saved("k", &dir);
+    // The record is what says how old the layer is.
+    for name in objects(&server.bucket_dir()).into_keys() {
+        let path = server.bucket_dir().join(&name);
+        if name.contains("/refs/") {
+            let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let created = record["layers"][0]["created"].as_u64().unwrap();
+            record["layers"][0]["created"] = (created - 2 * 24 * 3600 * 1_000_000).into();
+            fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
+        }
+    }
+    fs::remove_dir_all(server.bucket_dir().join("caches/packs")).unwrap();
+    is_lost(&machine.second_machine().unwrap(), "mount");
+}
+
+#[test]
+fn check_repair_drops_the_keys_that_cannot_be_served() {
+    let Some(machine) = machine() else { return };
+    let dir = sample_dir(&machine);
+    machine.saved("broken", &dir);
+    delete_packs(&remote_dir(&machine));
+    let whole = machine.dir("whole");
+    fs::write(whole.join("file"), "of its own").unwrap();
+    machine.saved("whole", &whole);
+
+    let checked = machine.run(["check"]).expect_code(5);
+    let told = checked.stdout();
+    assert!(told.contains("needed by broken"), "{told}");
+    assert!(told.contains("check --repair"), "{told}");
+    let repaired = machine.run(["check", "--repair", "--format", "json"]);
+    let repaired: Value = repaired.success().json();
+    assert_eq!(repaired["dropped"].as_array().unwrap().len(), 1);
+    assert_eq!(repaired["dropped"][0]["key"], "broken", "{repaired}");
+    machine.run(["lookup", "broken"]).expect_code(3);
+    machine.run(["lookup", "whole"]).success();
+    machine.run(["check"]).success();
+}

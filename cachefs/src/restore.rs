@@ -27,6 +27,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
 use crate::mounts::{How, Record, Records, attach};
+use crate::paths::refuse_overlap;
 use crate::rpc::{Client, Open, Prefetch, Restore, Restored, Shown};
 use crate::store_dir::StoreDir;
 use crate::sys::erofs_mount::is_likely;
@@ -141,6 +142,7 @@ pub fn restore(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let started = Instant::now();
+    refuse_overlap(store, &options.remote, &options.path)?;
     let path = target::prepare(&options.path, options.owner)?;
     let records = Records::new(store);
     records.sweep();

@@ -144,6 +144,17 @@ impl StoreDir {
         self.path.join("mounts")
     }
 
+    /// Whether a canonical path is one of the store's own directories that show a cache to
+    /// containers: in `attached` and in `volumes`.
+    pub fn shows_caches_at(&self, path: &Path) -> bool {
+        path.strip_prefix(&self.path).is_ok_and(|inside| {
+            let mut names = inside.iter();
+            let folder = names.next();
+            folder.is_some_and(|name| name == "attached" || name == "volumes")
+                && names.next().is_some()
+        })
+    }
+
     /// The limit of the local cache of frames, in bytes.
     pub fn cache_limit(&self) -> u64 {
         self.cache_limit

@@ -16,12 +16,14 @@ mod keys;
 mod listen;
 mod log;
 mod machine;
+mod named_file;
 mod output;
 mod outputs;
 mod plugin;
 mod progress;
 mod setup;
 mod volumes;
+mod working_directory;
 
 fn main() -> std::process::ExitCode {
     if let Some(plan) = plugin::asked() {

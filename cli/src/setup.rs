@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
-use cachefs::paths::{PathSet, Places};
+use cachefs::paths::{PathSet, Places, working_directory};
 use cachefs::shares::Allowed;
 use cachefs::sys::namespace::in_initial_user_namespace;
 use cachefs::{Client, StoreDir};
@@ -155,9 +155,10 @@ pub(crate) fn scope_named(name: &str) -> anyhow::Result<Scope> {
     Ok(Scope::new(name).map_err(cachefs::Error::from)?)
 }
 
-/// The directory that files and patterns in templates start from, unless something else is said.
+/// The directory that files and patterns in templates start from, unless something else is said;
+/// empty when it has been deleted.
 pub(crate) fn workspace() -> anyhow::Result<PathBuf> {
-    std::env::current_dir().context("cannot tell the current directory")
+    working_directory().context("cannot tell the current directory")
 }
 
 /// The paths of a cache, as they were written, in a workspace.

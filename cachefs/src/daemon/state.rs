@@ -168,9 +168,13 @@ impl State {
         let remote = self
             .remotes
             .get(&find.remote, find.deadline_ms, &self.cache)?;
-        let paths = PathSet::new(&find.paths, find.places.clone())?;
-        self.runtime
-            .block_on(find_parts(&remote.open.remote, &find.wanted, &paths))
+        let paths = PathSet::of_names(&find.paths, find.places.clone())?;
+        self.runtime.block_on(find_parts(
+            &remote.open.remote,
+            &find.wanted,
+            &paths,
+            find.whole,
+        ))
     }
 
     pub(super) fn open(&self, open: Open) -> Result<OpenedView> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::record::{Record, Records};
+use super::refuse_hidden;
 use crate::error::{Error, Result, describe};
 use crate::rpc::{Client, OpenedView};
 use crate::sys::MountError;
@@ -172,6 +173,7 @@ pub(crate) fn detach(records: &Records, record: &Record, lazy: bool) -> Result<(
         patience: Duration::from_secs(1),
     };
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
+    refuse_hidden(&table, &record.path)?;
     // A container that shows the overlay would go on writing into an upper that is gone.
     records.attachments().detach_all(&record.path, lazy)?;
     if table

@@ -33,11 +33,16 @@ pub enum Presence {
     Alive,
     /// A mount whose server is gone.
     Dead,
+    /// A mount that nobody can reach: something was mounted over it, or over a parent directory.
+    Hidden,
 }
 
 /// Looks whether a restored path is mounted, and alive.
 pub fn presence(record: &Record, records: &Records) -> Result<Presence> {
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
+    if table.hiding(&record.path).is_some() {
+        return Ok(Presence::Hidden);
+    }
     if table
         .topmost_at(&record.path)
         .is_none_or(|mount| !mount.is_cachefs_overlay())
@@ -50,6 +55,26 @@ pub fn presence(record: &Record, records: &Records) -> Result<Presence> {
         return health(&record.path);
     }
     health(&view)
+}
+
+/// Refuses to work with a cache that another mount hides: the path shows other files than the cache
+/// has, and the kernel cannot unmount it.
+///
+/// # Errors
+///
+/// [`Error::State`] when the path is hidden.
+pub(crate) fn refuse_hidden(table: &MountTable, path: &Path) -> Result<()> {
+    match table.hiding(path) {
+        None => Ok(()),
+        Some(over) => Err(Error::State {
+            message: format!(
+                "the cache at {} is hidden: something was mounted at {} later",
+                path.display(),
+                over.mount_point.display()
+            ),
+            hint: "unmount that first, with `cachefs umount` if it is a cache",
+        }),
+    }
 }
 
 fn health(path: &Path) -> Result<Presence> {

@@ -8,6 +8,7 @@ use cachefs_store::id::StackId;
 use super::attach::detach;
 use super::record::{How, Record, Records};
 use crate::error::{Error, Result};
+use crate::paths::real_path;
 use crate::rpc::Client;
 use crate::store_dir::StoreDir;
 
@@ -30,7 +31,7 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
     let record = match records.get(&path)? {
         Some(record) => record,
         None => {
-            let canonical = path.canonicalize().unwrap_or(path);
+            let canonical = real_path(&path);
             records.get(&canonical)?.ok_or_else(|| {
                 Error::usage(
                     format!("{} was not restored from this store", canonical.display()),

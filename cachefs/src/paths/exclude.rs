@@ -6,12 +6,16 @@ use std::sync::Arc;
 use cachefs_store::save::Exclude;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::include::Sight;
+use super::literal::has_special;
 use super::places::Places;
 use crate::error::{Error, Result};
 
 /// One exclusion.
 #[derive(Debug)]
 struct Exclusion {
+    /// Without its `!`.
+    written: String,
     /// Matches absolute paths.
     absolute: GlobSet,
     /// Matches paths relative to a cached directory.
@@ -28,6 +32,8 @@ pub(super) struct Exclusions(Arc<Vec<Exclusion>>);
 #[derive(Debug)]
 struct Below {
     root: PathBuf,
+    /// The root without links.
+    real: PathBuf,
     exclusions: Exclusions,
 }
 
@@ -55,10 +61,10 @@ pub(super) fn below(base: &Path, pattern: &str) -> String {
 
 impl Exclusions {
     /// Compiles exclusions, which are written here without their `!`.
-    pub(super) fn new(written: &[&str], places: &Places) -> Result<Self> {
+    pub(super) fn new(written: &[&str], places: &Places, sight: Sight) -> Result<Self> {
         let exclusions = written
             .iter()
-            .map(|written| Exclusion::new(written, places))
+            .map(|written| Exclusion::new(written, places, sight))
             .collect::<Result<_>>()?;
         Ok(Self(Arc::new(exclusions)))
     }
@@ -72,17 +78,23 @@ impl Exclusions {
         })
     }
 
-    /// What is left out of the save of one directory.
-    pub(super) fn below(&self, root: &Path) -> Arc<dyn Exclude> {
+    /// The exclusions as they were written, without their `!`.
+    pub(super) fn written(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|exclusion| &*exclusion.written)
+    }
+
+    /// The exclusions for the save of one directory; `real` is its path without links.
+    pub(super) fn below(&self, root: &Path, real: PathBuf) -> Arc<dyn Exclude> {
         Arc::new(Below {
             root: root.to_owned(),
+            real,
             exclusions: self.clone(),
         })
     }
 }
 
 impl Exclusion {
-    fn new(written: &str, places: &Places) -> Result<Self> {
+    fn new(written: &str, places: &Places, sight: Sight) -> Result<Self> {
         let only_directories = written.ends_with('/');
         let (base, rest) = places.split(written.trim_end_matches('/'))?;
         let rest = rest.trim_start_matches("./");
@@ -99,25 +111,56 @@ impl Exclusion {
         } else {
             rest.to_owned()
         };
-        let relative = if from_workspace {
-            vec![rest.clone()]
-        } else {
-            Vec::new()
+        // What is left out by mistake is fetched again; what is saved by mistake is public. So both
+        // the pattern and the very name count, whichever of them exists.
+        let readings = [rest.clone(), with_literal_brackets(&rest)];
+        let names: Vec<_> = rest.split('/').collect();
+        let plain = names.iter().take_while(|name| !has_special(name)).count();
+        let leading: PathBuf = base.join(names[..plain].join("/"));
+        let real = sight.real(&leading);
+        let mut absolute: Vec<_> = readings.iter().map(|rest| below(&base, rest)).collect();
+        if real != leading {
+            let rest = names[plain..].join("/");
+            let readings = [rest.clone(), with_literal_brackets(&rest)];
+            absolute.extend(readings.iter().map(|rest| match rest.is_empty() {
+                true => globset::escape(&real.to_string_lossy()),
+                false => below(&real, rest),
+            }));
+        }
+        let relative = match from_workspace {
+            true => readings.to_vec(),
+            false => Vec::new(),
         };
         Ok(Self {
-            absolute: compile(written, &[below(&base, &rest)])?,
+            written: written.to_owned(),
+            absolute: compile(written, &absolute)?,
             relative: compile(written, &relative)?,
             only_directories,
         })
     }
 }
 
+/// The pattern in which names with brackets or braces stand for themselves. Other patterns match
+/// their own text anyway.
+fn with_literal_brackets(pattern: &str) -> String {
+    let names: Vec<_> = pattern
+        .split('/')
+        .map(|name| match name.contains(['[', '{']) {
+            true => globset::escape(name),
+            false => name.to_owned(),
+        })
+        .collect();
+    names.join("/")
+}
+
 impl Exclude for Below {
     fn excludes(&self, path: &Path, directory: bool) -> bool {
-        let absolute = self.root.join(path);
+        let (absolute, real) = (self.root.join(path), self.real.join(path));
         self.exclusions.0.iter().any(|exclusion| {
             (directory || !exclusion.only_directories)
-                && (exclusion.relative.is_match(path) || exclusion.absolute.is_match(&absolute))
+                && (exclusion.relative.is_match(path)
+                    || exclusion.absolute.is_match(&absolute)
+                    || exclusion.absolute.is_match(&real))
         })
     }
 

@@ -5,6 +5,7 @@
 //! | written | means |
 //! | --- | --- |
 //! | `target`, `~/.m2`, `/var/cache/x` | this directory |
+//! | `app/[slug]`, when it exists | the directory of that very name |
 //! | `packages/*/node_modules`, `**/build` | every directory that matches, and nothing inside of those |
 //! | `!**/*.log`, `!~/.m2/repository/com/acme`, `!tmp/` | not this, nor what is in it |
 //!
@@ -12,12 +13,19 @@
 //! Otherwise each directory is a cache of its own under the key, named by its [`Part`].
 
 mod exclude;
+mod include;
+mod literal;
+mod overlap;
 mod places;
+mod real;
 mod set;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
-pub use places::Places;
+pub use literal::{glob_of, has_special, literal_names};
+pub use overlap::refuse_overlap;
+pub use places::{Places, working_directory};
+pub use real::real_path;
 pub use set::{Directory, OnDisk, PathSet};

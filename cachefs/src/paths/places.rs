@@ -5,12 +5,14 @@ use std::path::{Component, Path, PathBuf};
 use cachefs_store::refs::Part;
 use serde::{Deserialize, Serialize};
 
+use super::include::Sight;
+use super::real::real_path;
 use crate::error::{Error, Result};
 
 /// Where relative paths and `~` lead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
-    /// The directory that relative paths start from; absolute.
+    /// The directory that relative paths start from; absolute, or empty when it has been deleted.
     pub workspace: PathBuf,
     /// The home directory, if there is one; absolute.
     pub home: Option<PathBuf>,
@@ -20,7 +22,7 @@ impl Places {
     /// The current directory and the user's home.
     pub fn current() -> Result<Self> {
         Ok(Self {
-            workspace: std::env::current_dir().map_err(Error::io("find", "."))?,
+            workspace: working_directory().map_err(Error::io("find", "."))?,
             home: std::env::home_dir().filter(|home| home.is_absolute()),
         })
     }
@@ -40,8 +42,19 @@ impl Places {
         }
         match written.strip_prefix('/') {
             Some(rest) => Ok((PathBuf::from("/"), rest.trim_start_matches('/'))),
-            None => Ok((self.workspace.clone(), written)),
+            None => Ok((self.start(written)?, written)),
         }
+    }
+
+    /// The directory that a relative path starts from.
+    pub(super) fn start(&self, written: &str) -> Result<PathBuf> {
+        if self.workspace.as_os_str().is_empty() {
+            return Err(Error::usage(
+                format!("`{written}` is relative to a working directory that has been deleted"),
+                "`cd` to a directory that exists, or write the path in full",
+            ));
+        }
+        Ok(self.workspace.clone())
     }
 
     /// The absolute path that a plain path means. `..` is left as it is: what it means depends on
@@ -64,7 +77,18 @@ impl Places {
                 )
             })
         };
-        let in_workspace = path.strip_prefix(&self.workspace).ok();
+        let is_inside = |place: &Path| !place.as_os_str().is_empty() && path.starts_with(place);
+        if !is_inside(&self.workspace)
+            && !self.home.as_deref().is_some_and(is_inside)
+            && let Some(own) = self.below_own(&real_path(path))
+        {
+            // It was reached through a link, such as the workspace's name on another mount.
+            return self.part_of(&own);
+        }
+        let in_workspace = path
+            .strip_prefix(&self.workspace)
+            .ok()
+            .filter(|_| is_inside(&self.workspace));
         let in_home = self
             .home
             .as_ref()
@@ -88,16 +112,33 @@ impl Places {
         Ok(Part::new(name)?)
     }
 
+    /// The path below the workspace or home directory of a directory that is in one of them by its
+    /// real path.
+    pub(super) fn below_own(&self, real: &Path) -> Option<PathBuf> {
+        let owns = [Some(&self.workspace), self.home.as_ref()];
+        owns.into_iter()
+            .flatten()
+            .filter(|own| !own.as_os_str().is_empty())
+            .find_map(|own| Some(own.join(real.strip_prefix(real_path(own)).ok()?)))
+    }
+
     /// The directory that a part belongs at, on this machine.
     pub fn path_of(&self, part: &Part) -> Result<PathBuf> {
         self.resolve(part.as_str())
     }
 
+    /// The root directory, and the home directory by both of its names.
+    pub(super) fn dangerous(&self, sight: Sight) -> impl Iterator<Item = PathBuf> {
+        let homes = self.home.iter();
+        let homes = homes.flat_map(move |home| [home.clone(), sight.real(home)]);
+        std::iter::once(PathBuf::from("/")).chain(homes)
+    }
+
     /// Refuses what no cache may be: the root directory and the home directory.
-    pub(super) fn refuse_dangerous(&self, written: &str, path: &Path) -> Result<()> {
+    pub(super) fn refuse_dangerous(&self, written: &str, path: &Path, sight: Sight) -> Result<()> {
         let what = if path == Path::new("/") {
             "the root directory"
-        } else if self.home.as_deref() == Some(path) {
+        } else if self.dangerous(sight).any(|home| home == path) {
             "the home directory"
         } else {
             return Ok(());
@@ -106,5 +147,17 @@ impl Places {
             format!("`{written}` means {what} itself, which cannot be a cache"),
             "name the directories in it that the build fills, such as ~/.m2",
         ))
+    }
+}
+
+/// The working directory; empty when it has been deleted, which matters only to relative paths.
+///
+/// # Errors
+///
+/// When it cannot be told, such as below a directory that this user may not search.
+pub fn working_directory() -> std::io::Result<PathBuf> {
+    match std::env::current_dir() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(PathBuf::new()),
+        other => other,
     }
 }

@@ -5,36 +5,21 @@ use std::sync::Arc;
 
 use cachefs_store::refs::Part;
 use cachefs_store::save::Exclude;
-use globset::GlobSet;
 
-use super::exclude::{Exclusions, below, compile};
+use super::exclude::Exclusions;
+use super::include::{Include, Sight};
 use super::places::Places;
+use super::real::real_path;
 use super::walk;
 use crate::error::{Error, Result};
 
 /// The paths of a cache.
 #[derive(Debug, Clone)]
 pub struct PathSet {
-    written: Vec<String>,
     places: Places,
     includes: Vec<Include>,
     exclusions: Exclusions,
-}
-
-/// A path that belongs to the cache.
-#[derive(Debug, Clone)]
-enum Include {
-    Plain {
-        written: String,
-        path: PathBuf,
-    },
-    Pattern {
-        written: String,
-        /// The directory below which everything that can match lies.
-        root: PathBuf,
-        /// Matches absolute paths.
-        glob: GlobSet,
-    },
+    sight: Sight,
 }
 
 /// One of the directories of a cache.
@@ -56,79 +41,119 @@ pub struct OnDisk {
 }
 
 impl PathSet {
-    /// Compiles what the user wrote.
+    /// Compiles what the user wrote, looking at the disk for links and for names that look like
+    /// patterns.
     ///
-    /// Fails with a usage error on a bad pattern, when nothing but exclusions is there, and on what
-    /// means the root or the home directory.
+    /// # Errors
+    ///
+    /// A usage error for a bad pattern, when all paths are exclusions, and for a path that means the
+    /// root or the home directory.
     pub fn new(written: &[impl AsRef<Path>], places: Places) -> Result<Self> {
+        Self::read(written, places, Sight::Disk)
+    }
+
+    /// Compiles what [`PathSet::spellings`] gave another process, without a look at the disk: the
+    /// other process may have another root directory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PathSet::new`].
+    pub fn of_names(spellings: &[String], places: Places) -> Result<Self> {
+        Self::read(spellings, places, Sight::Names)
+    }
+
+    fn read(written: &[impl AsRef<Path>], places: Places, sight: Sight) -> Result<Self> {
+        // A directory that is called `!x` can be named alone: there is nothing to exclude it from.
+        let are_exclusions = |path: &Path| path.to_str().is_some_and(|path| path.starts_with('!'));
+        let has_include = written.iter().any(|path| !are_exclusions(path.as_ref()));
+        let is_name = |text: &str| !has_include && sight.is_dir(&places.workspace.join(text));
         let mut excluded = Vec::new();
         let mut includes = Vec::new();
         for path in written {
             let path = path.as_ref();
             match path.to_str() {
-                Some(text) => match text.strip_prefix('!') {
+                Some(text) => match text.strip_prefix('!').filter(|_| !is_name(text)) {
                     Some(text) => excluded.push(text),
-                    None => includes.push(Include::new(text, &places)?),
+                    None => includes.push(Include::new(text, &places, sight)?),
                 },
-                // Nothing in it can be a pattern.
-                None => includes.push(Include::Plain {
-                    written: path.to_string_lossy().into_owned(),
-                    path: places.workspace.join(path),
-                }),
+                // Not UTF-8, so it cannot be a pattern.
+                None => {
+                    let shown = path.to_string_lossy();
+                    let path = places.start(&shown)?.join(path);
+                    includes.push(Include::name(&shown, path, sight));
+                }
             }
         }
-        let exclusions = Exclusions::new(&excluded, &places)?;
+        let exclusions = Exclusions::new(&excluded, &places, sight)?;
         if includes.is_empty() {
             return Err(Error::usage(
                 "no path is named",
-                "name one with --path; those that start with `!` only leave something out",
+                "name one with --path; those that start with `!` only leave something out, and a \
+                 directory of such a name is `./!name`",
             ));
         }
-        let set = Self {
-            written: written
-                .iter()
-                .map(|path| path.as_ref().to_string_lossy().into_owned())
-                .collect(),
+        let mut set = Self {
             places,
             includes,
             exclusions,
+            sight,
         };
         set.check_parts()?;
         Ok(set)
     }
 
-    /// Paths that become names must mean the same everywhere.
-    fn check_parts(&self) -> Result<()> {
+    /// Names of parts must mean the same on every machine: `web/../x` becomes `x`, and `../x` is
+    /// refused.
+    fn check_parts(&mut self) -> Result<()> {
         if self.single().is_some() {
             return Ok(());
         }
-        for include in &self.includes {
-            if let Include::Plain { written, path } = include
-                && path.components().any(|name| name.as_os_str() == "..")
-            {
-                return Err(Error::usage(
-                    format!("`{written}` has `..` in it, and names a part of the key"),
-                    "write it from the workspace, from `~` or in full",
-                ));
+        for include in &mut self.includes {
+            let has_parent = |path: &Path| path.components().any(|name| name.as_os_str() == "..");
+            if include.pattern.is_some() || !has_parent(&include.path) {
+                continue;
             }
+            include.path = self.places.below_own(&include.real).ok_or_else(|| {
+                Error::usage(
+                    format!(
+                        "`{}` leads elsewhere by `..`, and names a part of the key",
+                        include.written
+                    ),
+                    "write it from the workspace, from `~` or in full",
+                )
+            })?;
         }
         Ok(())
     }
 
     /// Whether a directory is one of the cache's, by its absolute path.
+    ///
+    /// The path of a directory that was reached through links must be its [`real_path`].
     pub fn holds(&self, directory: &Path) -> bool {
         self.includes
             .iter()
             .any(|include| include.matches(directory))
     }
 
+    /// The directories that are named rather than matched, without links.
+    pub fn names(&self) -> impl Iterator<Item = &Path> {
+        let names = self.includes.iter().filter(|it| it.pattern.is_none());
+        names.map(|include| &*include.real)
+    }
+
     /// The directory of a cache that has one plain path, and so no parts.
     pub fn single(&self) -> Option<Directory> {
         match &self.includes[..] {
-            [Include::Plain { path, .. }] => Some(Directory {
-                path: path.clone(),
-                part: None,
-            }),
+            [include] if include.pattern.is_none() => Some(include.whole()),
+            _ => None,
+        }
+    }
+
+    /// The directory of a cache whose one path looks like a pattern, and may be the name of a
+    /// directory that does not exist yet: `app/[slug]`.
+    pub fn maybe_single(&self) -> Option<Directory> {
+        match &self.includes[..] {
+            [include] if include.pattern.as_ref()?.may_be_name => Some(include.whole()),
             _ => None,
         }
     }
@@ -145,25 +170,25 @@ impl PathSet {
         let mut absent = Vec::new();
         for include in &self.includes {
             let before = paths.len();
-            match include {
-                // What cannot be looked at, a dead mount perhaps, is for the save to report.
-                Include::Plain { path, .. } => {
-                    let is_absent = std::fs::metadata(path)
+            match &include.pattern {
+                // A path that cannot be looked at, such as a dead mount, is for the save to report.
+                None => {
+                    let is_absent = std::fs::metadata(&include.path)
                         .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
                     if !is_absent {
-                        paths.push(path.clone());
+                        paths.push(include.path.clone());
                     }
                 }
-                Include::Pattern { root, glob, .. } => {
-                    walk::directories(root, glob, &self.exclusions, &mut paths)?;
+                Some(pattern) => {
+                    walk::directories(&pattern.root, &pattern.glob, &self.exclusions, &mut paths)?;
                 }
             }
             if paths.len() == before {
-                absent.push(include.written().to_owned());
+                absent.push(include.written.clone());
             }
         }
-        paths.retain(|path| !self.exclusions.covers(path));
-        let directories = outermost(paths)
+        paths.retain(|path| !self.is_excluded(path));
+        let directories = paths
             .into_iter()
             .map(|path| {
                 Ok(Directory {
@@ -172,46 +197,65 @@ impl PathSet {
                 })
             })
             .collect::<Result<_>>()?;
+        let directories = outermost(directories);
         Ok(OnDisk {
             directories,
             absent,
         })
     }
 
+    fn is_excluded(&self, path: &Path) -> bool {
+        self.exclusions.covers(path) || self.exclusions.covers(&real_path(path))
+    }
+
     /// Whether a part of a key belongs to this cache: what a restore takes, whether or not
     /// anything is there on disk.
     pub fn accepts(&self, part: &Part) -> bool {
         self.places.path_of(part).is_ok_and(|path| {
-            self.holds(&path)
-                && self.places.refuse_dangerous(part.as_str(), &path).is_ok()
+            (self.holds(&path) || self.sight == Sight::Disk && self.holds(&real_path(&path)))
+                && self
+                    .places
+                    .refuse_dangerous(part.as_str(), &path, self.sight)
+                    .is_ok()
                 && !self.exclusions.covers(&path)
         })
     }
 
-    /// The directories that parts belong at, none of them in another.
-    pub fn directories(&self, parts: impl IntoIterator<Item = Part>) -> Result<Vec<Directory>> {
-        let mut directories = parts
-            .into_iter()
-            .map(|part| {
-                Ok(Directory {
+    /// The directories that parts belong at, none of them in another; `None` is the whole of a key,
+    /// which belongs at [`PathSet::maybe_single`].
+    ///
+    /// # Errors
+    ///
+    /// When a part begins at the home directory and there is none.
+    pub fn directories(
+        &self,
+        parts: impl IntoIterator<Item = Option<Part>>,
+    ) -> Result<Vec<Directory>> {
+        let mut directories = Vec::new();
+        for part in parts {
+            match part {
+                None => directories.extend(self.maybe_single()),
+                Some(part) => directories.push(Directory {
                     path: self.places.path_of(&part)?,
                     part: Some(part),
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        directories.sort();
-        directories.dedup_by(|later, earlier| later.path.starts_with(&earlier.path));
-        Ok(directories)
+                }),
+            }
+        }
+        Ok(outermost(directories))
     }
 
     /// What a save of one of the directories leaves out.
     pub fn exclude(&self, directory: &Directory) -> Arc<dyn Exclude> {
-        self.exclusions.below(&directory.path)
+        self.exclusions
+            .below(&directory.path, self.sight.real(&directory.path))
     }
 
-    /// The paths, patterns and exclusions as they were written.
-    pub fn written(&self) -> &[String] {
-        &self.written
+    /// The paths and patterns by every name that stored parts may have, and the exclusions as they
+    /// were written: for [`PathSet::of_names`].
+    pub fn spellings(&self) -> Vec<String> {
+        let includes = self.includes.iter().flat_map(|include| &include.globs);
+        let exclusions = self.exclusions.written().map(|text| format!("!{text}"));
+        includes.cloned().chain(exclusions).collect()
     }
 
     /// Where relative paths and `~` lead.
@@ -221,69 +265,20 @@ impl PathSet {
 }
 
 /// Sorts, and leaves out what lies in another: a directory is saved as a whole.
-fn outermost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
-    paths.sort();
-    paths.dedup_by(|later, earlier| later.starts_with(&*earlier));
-    paths
-}
-
-impl Include {
-    fn new(written: &str, places: &Places) -> Result<Self> {
-        if written.is_empty() {
-            return Err(Error::usage(
-                "a path is empty",
-                "name the directory, such as --path ~/.m2",
-            ));
-        }
-        if !written.contains(['*', '?', '[', '{']) {
-            let path = places.resolve(written)?;
-            places.refuse_dangerous(written, &path)?;
-            return Ok(Self::Plain {
-                written: written.to_owned(),
-                path,
-            });
-        }
-        let (base, rest) = places.split(written)?;
-        let names: Vec<_> = rest
-            .split('/')
-            .filter(|name| !matches!(*name, "" | "."))
-            .collect();
-        if names.contains(&"..") {
-            return Err(Error::usage(
-                format!("pattern `{written}` has `..` in it"),
-                "write it from the workspace, from `~` or in full",
-            ));
-        }
-        let glob = compile(written, &[below(&base, &names.join("/"))])?;
-        let dangerous = [Some(Path::new("/")), places.home.as_deref()];
-        for path in dangerous.into_iter().flatten() {
-            if glob.is_match(path) {
-                places.refuse_dangerous(written, path)?;
-            }
-        }
-        let plain = |name: &&&str| !name.contains(['*', '?', '[', ']', '{', '}', ',', '\\']);
-        let root = base
-            .components()
-            .map(|component| component.as_os_str())
-            .chain(names.iter().take_while(plain).map(|name| name.as_ref()))
-            .collect();
-        Ok(Self::Pattern {
-            written: written.to_owned(),
-            root,
-            glob,
-        })
-    }
-
-    fn written(&self) -> &str {
-        match self {
-            Self::Plain { written, .. } | Self::Pattern { written, .. } => written,
-        }
-    }
-
-    fn matches(&self, path: &Path) -> bool {
-        match self {
-            Self::Plain { path: own, .. } => own == path,
-            Self::Pattern { glob, .. } => glob.is_match(path),
-        }
-    }
+fn outermost(directories: Vec<Directory>) -> Vec<Directory> {
+    let mut directories: Vec<_> = directories
+        .into_iter()
+        .map(|directory| (real_path(&directory.path), directory))
+        .collect();
+    // Of two spellings, the one without links.
+    directories.sort_by_cached_key(|(real, directory)| {
+        (real.clone(), directory.path != *real, directory.clone())
+    });
+    directories.dedup_by(|(later, _), (earlier, _)| later.starts_with(&*earlier));
+    let mut directories: Vec<_> = directories
+        .into_iter()
+        .map(|(_, directory)| directory)
+        .collect();
+    directories.sort();
+    directories
 }

@@ -168,7 +168,7 @@ fn what_is_stored_decides_what_is_restored() {
         assert!(!set.accepts(&part(other)), "{other}");
     }
     let directories = set
-        .directories(["packages/b", "packages/a", "packages/a/x"].map(part))
+        .directories(["packages/b", "packages/a", "packages/a/x"].map(|text| Some(part(text))))
         .unwrap();
     let paths: Vec<_> = directories.iter().map(|found| found.path.clone()).collect();
     assert_eq!(
@@ -227,4 +227,160 @@ fn what_cannot_be_a_cache_is_refused() {
     assert!(bench.error(&["a/../*"]).contains("`..`"));
     assert!(bench.error(&["a", "../b"]).contains("`..`"));
     assert!(bench.error(&["a", "!../b"]).contains("`..`"));
+}
+
+#[test]
+fn a_name_with_special_characters_is_that_directory() {
+    let names = [
+        "app/[slug]",
+        "app/[[...all]]",
+        "ws{1}",
+        "job[3]/ws",
+        "a*b",
+        "q?x",
+        "we,ird",
+        "(group)",
+        "br]ack",
+    ];
+    for name in names {
+        let bench = Bench::new(&["work/s", "work/other"]);
+        let expected = bench.path("work").join(name);
+        fs::create_dir_all(&expected).unwrap();
+        let absolute = expected.to_str().unwrap();
+        for written in [name, absolute, &format!("./{name}/")] {
+            let single = bench.set(&[written, "!*.tmp"]).single().unwrap();
+            assert_eq!(single.path, expected, "{written}");
+            let found = bench.set(&[written, "other"]).on_disk().unwrap();
+            let mut expected = [name, "other"];
+            expected.sort_unstable();
+            assert_eq!(parts(&found), expected, "{written}");
+        }
+        // What is below it, also when that does not exist yet.
+        let below = bench.set(&[&format!("{name}/node_modules")]);
+        assert_eq!(below.single().unwrap().path, expected.join("node_modules"));
+    }
+}
+
+#[test]
+fn a_pattern_below_a_name_with_brackets_is_a_pattern() {
+    let bench = Bench::new(&["work/app/[slug]/a/gen", "work/app/s/b/gen", "work/x[1]/gen"]);
+    let found = |written: &[&str]| -> Vec<String> {
+        let found = bench.set(written).on_disk().unwrap();
+        parts(&found).into_iter().map(str::to_owned).collect()
+    };
+    assert_eq!(found(&["app/[slug]/*/gen"]), ["app/[slug]/a/gen"]);
+    assert_eq!(found(&["app/[st]/*/gen"]), ["app/s/b/gen"]);
+    let base = bench.path("work/x[1]/*");
+    assert_eq!(found(&[base.to_str().unwrap()]), ["x[1]/gen"]);
+    assert_eq!(
+        found(&["app/*/*/gen", "!app/[slug]"]),
+        Vec::<String>::new(),
+        "an exclusion is both a pattern and a name"
+    );
+    let of_workspace = Places {
+        workspace: bench.path("work/app/[slug]"),
+        home: None,
+    };
+    let set = PathSet::new(&["*/gen"], of_workspace).unwrap();
+    assert_eq!(parts(&set.on_disk().unwrap()), ["a/gen"]);
+}
+
+#[test]
+fn a_name_that_does_not_exist_yet_is_found_by_what_was_stored() {
+    let bench = Bench::new(&[]);
+    let part = |text: &str| Part::new(text).unwrap();
+    let set = bench.set(&["app/[slug]", "x"]);
+    assert!(set.accepts(&part("app/[slug]")) && set.accepts(&part("app/s")));
+    assert!(set.maybe_single().is_none());
+    let whole = bench.set(&["app/[slug]"]).maybe_single().unwrap();
+    assert_eq!(whole.path, bench.path("work/app/[slug]"));
+    for pattern in ["packages/*/x", "a?", "packages/{a,b}"] {
+        assert!(bench.set(&[pattern]).maybe_single().is_none(), "{pattern}");
+    }
+    let directories = bench.set(&["app/[slug]"]).directories([None]).unwrap();
+    assert_eq!(directories, [whole]);
+}
+
+#[test]
+fn a_directory_called_like_an_exclusion_can_be_named_alone() {
+    let bench = Bench::new(&["work/!bang", "work/bang"]);
+    for written in ["!bang", "./!bang"] {
+        let single = bench.set(&[written]).single().unwrap();
+        assert!(single.path.ends_with("!bang"), "{written}");
+    }
+    assert!(
+        bench
+            .set(&["bang", "!bang"])
+            .single()
+            .unwrap()
+            .path
+            .ends_with("work/bang")
+    );
+}
+
+#[test]
+fn a_path_means_the_directory_however_it_is_spelled() {
+    use std::os::unix::fs::symlink;
+    let bench = Bench::new(&["work/web", "mnt/m2"]);
+    symlink(bench.path("work"), bench.path("logical")).unwrap();
+    symlink("web", bench.path("work/alias")).unwrap();
+    symlink("web/nm", bench.path("work/link")).unwrap();
+    symlink(bench.path("mnt/m2"), bench.path("home/.m2")).unwrap();
+    let logical = bench.path("logical/web/nm");
+    let spellings = [
+        "web/nm",
+        "./web//nm/.",
+        "web/../web/nm",
+        "alias/nm",
+        "link",
+        logical.to_str().unwrap(),
+    ];
+    let real = bench.path("work/web/nm").canonicalize();
+    assert!(real.is_err(), "it does not exist before the restore");
+    for exists in [false, true] {
+        let real = bench.dir.path().canonicalize().unwrap().join("work/web/nm");
+        for spelling in spellings {
+            for set in [bench.set(&[spelling]), bench.set(&[spelling, "other"])] {
+                assert!(set.holds(&real), "{spelling}");
+            }
+            let set = bench.set(&[spelling, "other"]);
+            assert!(set.accepts(&Part::new("web/nm").unwrap()), "{spelling}");
+            let names = PathSet::of_names(&set.spellings(), bench.places()).unwrap();
+            assert!(names.accepts(&Part::new("web/nm").unwrap()), "{spelling}");
+        }
+        if !exists {
+            fs::create_dir(bench.path("work/web/nm")).unwrap();
+        }
+    }
+    let found = |written: &[&str]| -> Vec<String> {
+        let found = bench.set(written).on_disk().unwrap();
+        parts(&found).into_iter().map(str::to_owned).collect()
+    };
+    assert_eq!(found(&["web/../web/nm", "alias/nm", "x"]), ["web/nm"]);
+    assert_eq!(found(&[spellings[5], "x"]), ["web/nm"]);
+    // The name in the home directory is the one that machines share.
+    assert_eq!(found(&["~/.m2", "x"]), ["~/.m2"]);
+    assert!(bench.error(&["a", "../mnt/m2"]).contains("`..`"));
+    let exclude = bench.set(&[spellings[5], "!web/nm/.cache"]);
+    let exclude = exclude.exclude(&exclude.single().unwrap());
+    assert!(exclude.excludes(Path::new(".cache"), true));
+}
+
+#[test]
+fn a_deleted_working_directory_matters_only_to_relative_paths() {
+    let places = Places {
+        workspace: PathBuf::new(),
+        home: Some("/home/u".into()),
+    };
+    let set = PathSet::new(&["/var/cache/x", "~/.m2"], places.clone()).unwrap();
+    assert!(set.accepts(&Part::new("/var/cache/x").unwrap()));
+    let parts: Vec<_> = ["/var/cache/x", "/home/u/.m2"]
+        .iter()
+        .map(|path| places.part_of(Path::new(path)).unwrap().to_string())
+        .collect();
+    assert_eq!(parts, ["/var/cache/x", "~/.m2"]);
+    for written in ["target", "*/target"] {
+        let error = PathSet::new(&[written], places.clone()).unwrap_err();
+        assert!(error.to_string().contains("deleted"), "{written}: {error}");
+    }
 }

@@ -29,25 +29,27 @@ pub fn find_directories(
     options: &RestoreOptions,
     paths: &PathSet,
 ) -> Result<FoundDirectories> {
+    let whole = paths.maybe_single().is_some();
     let found = if options.mode == Mode::Copy {
         let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
         let policy = options
             .deadline
             .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
         let remote = open(&options.remote, policy)?;
-        runtime.block_on(find_parts(&remote.remote, &options.wanted, paths))?
+        runtime.block_on(find_parts(&remote.remote, &options.wanted, paths, whole))?
     } else {
         Client::connect(store)?.find(Find {
             remote: options.remote.clone(),
             deadline_ms: options.deadline_ms(),
             wanted: options.wanted.clone(),
-            paths: paths.written().to_vec(),
+            paths: paths.spellings(),
+            whole,
             places: paths.places().clone(),
         })?
     };
     let parts = found.iter().flatten().flat_map(|found| &found.parts);
     let directories = paths
-        .directories(parts.flatten().cloned())?
+        .directories(parts.cloned())?
         .into_iter()
         .map(|directory| {
             let wanted = choose(&options.wanted, &found, &directory)?;
@@ -67,11 +69,14 @@ fn choose(
         .iter()
         .zip(found)
         .map(|(wanted, found)| {
-            let chosen = match (found, &directory.part) {
-                (Some(found), Some(part)) if found.parts.contains(&directory.part) => {
+            let chosen = match found {
+                Some(found) if found.parts.contains(&directory.part) => {
                     let (scope, key) = (found.scope.clone(), found.key.clone());
                     Chosen::Part {
-                        name: RefName::of_part(scope, key, part.clone())?,
+                        name: match directory.part.clone() {
+                            Some(part) => RefName::of_part(scope, key, part)?,
+                            None => RefName::new(scope, key),
+                        },
                         kind: found.kind.clone(),
                     }
                 }
@@ -85,17 +90,19 @@ fn choose(
         .collect()
 }
 
-/// Finds, for each key, the best match that holds any of the paths; all at the same time.
+/// Finds, for each key, the best match that holds any of the paths; all at the same time. `whole`
+/// says whether a key of one path matches.
 pub(crate) async fn find_parts(
     remote: &DynRemote,
     wanted: &[Wanted],
     paths: &PathSet,
+    whole: bool,
 ) -> Result<Vec<Option<Found>>> {
     let mut lookups = tokio::task::JoinSet::new();
     for (number, wanted) in wanted.iter().cloned().enumerate() {
         let (remote, paths) = (remote.clone(), paths.clone());
         lookups.spawn(async move {
-            let accepts = |part: Option<&Part>| part.is_some_and(|part| paths.accepts(part));
+            let accepts = |part: Option<&Part>| part.map_or(whole, |part| paths.accepts(part));
             (number, refs::find(&remote, &wanted, accepts).await)
         });
     }

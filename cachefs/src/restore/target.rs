@@ -6,24 +6,30 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use cachefs_store::stack::Owner;
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::paths::real_path;
 
 /// The canonical path, a directory. What of it is not there is made, and given to `owner`: a build
 /// that runs as that user writes next to its cache, too.
 pub(super) fn prepare(path: &Path, owner: Option<Owner>) -> Result<PathBuf> {
-    match fs::metadata(path) {
+    let path = real_path(path);
+    match fs::metadata(&path) {
         Ok(metadata) if !metadata.is_dir() => Err(Error::usage(
             format!("{} is a file", path.display()),
             "name the directory that the cache belongs in",
         )),
-        Ok(_) => path.canonicalize().map_err(Error::io("find", path)),
+        Ok(_) => Ok(path),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            make(path, owner)?;
-            path.canonicalize().map_err(Error::io("find", path))
+            make(&path, owner)?;
+            Ok(path)
+        }
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            Err(Error::io("find", path)(error))
         }
         // A dead mount answers with ENOTCONN and the like; its own path is the canonical one.
-        Err(_) => std::path::absolute(path).map_err(Error::io("find", path)),
+        Err(_) => Ok(path),
     }
 }
 
@@ -51,6 +57,18 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+
+    #[test]
+    fn a_dangling_link_means_the_directory_it_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink("data/m2", root.join(".m2")).unwrap();
+        let made = prepare(&root.join("./x/../.m2/repository/"), None).unwrap();
+        assert_eq!(made, root.join("data/m2/repository"));
+        assert!(made.is_dir() && !root.join("x").exists());
+        std::os::unix::fs::symlink("loop", root.join("loop")).unwrap();
+        assert!(prepare(&root.join("loop"), None).is_err());
+    }
 
     #[test]
     fn only_what_was_not_there_is_given_away() {

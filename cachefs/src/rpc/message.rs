@@ -67,8 +67,10 @@ pub(crate) struct Find {
     pub(crate) deadline_ms: Option<u64>,
     /// The keys.
     pub(crate) wanted: Vec<Wanted>,
-    /// The paths, as the user wrote them.
+    /// The paths as absolute globs, and the exclusions as the user wrote them.
     pub(crate) paths: Vec<String>,
+    /// Whether a key of one path counts, too: a path that looks like a pattern may be a name.
+    pub(crate) whole: bool,
     /// Where they lead.
     pub(crate) places: Places,
 }

@@ -35,6 +35,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
 use crate::mounts::Records;
+use crate::paths::refuse_overlap;
 use crate::rpc::{Client, IndexOverSocket};
 use crate::store_dir::StoreDir;
 pub use changes::{Changes, PathChange, changes};
@@ -196,6 +197,7 @@ struct Change {
 pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) -> Result<Report> {
     let started = Instant::now();
     let records = Records::new(store);
+    refuse_overlap(store, &options.remote, &options.path)?;
     let mut source = source::find(&records, &options.path)?;
     let Opened {
         mut context,

@@ -10,7 +10,7 @@ use cachefs_store::stack::Owner;
 
 use super::upper::UpperFiles;
 use crate::error::{Error, Result};
-use crate::mounts::{How, Presence, Record, Records, presence};
+use crate::mounts::{How, Presence, Record, Records, presence, refuse_hidden};
 use crate::sys::mountinfo::MountTable;
 
 /// Where the files of a save come from, and what they are a change of.
@@ -111,6 +111,14 @@ fn plain(
 fn mounted(records: &Records, record: Record) -> Result<Source> {
     match presence(&record, records)? {
         Presence::Alive => {}
+        Presence::Hidden => {
+            let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
+            refuse_hidden(&table, &record.path).map_err(|error| {
+                // The build goes on without a cache that fails; this would fail every time.
+                let hint = error.hint().unwrap_or_default();
+                Error::usage(format!("{error}; nothing was saved"), hint)
+            })?;
+        }
         Presence::Dead => {
             return Err(dead(&record.path));
         }

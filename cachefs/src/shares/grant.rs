@@ -297,6 +297,7 @@ mod tests {
             deadline_ms: None,
             wanted: vec![wanted(&["tag/1"])],
             paths: Vec::new(),
+            whole: false,
             places: Places {
                 workspace: "/work".into(),
                 home: None,

@@ -116,17 +116,46 @@ impl MountTable {
     /// The path must be absolute and free of symbolic links. `Path::canonicalize` makes it so, and
     /// asks nothing of the mount at the path's end, be its server dead or hung.
     pub fn topmost_at(&self, mount_point: &Path) -> Option<&MountEntry> {
-        let stacked = || {
-            self.entries
-                .iter()
-                .filter(|entry| entry.mount_point == mount_point)
-        };
-        stacked().rfind(|entry| !stacked().any(|above| above.parent == entry.id))
+        self.covering(mount_point)
+            .filter(|entry| entry.mount_point == mount_point)
     }
 
     /// The mount that a path lies on; the path must be as for [`MountTable::topmost_at`].
+    ///
+    /// This follows a path lookup from mount to mount, because a mount at a parent directory hides
+    /// all mounts below it that were there before.
     pub fn covering(&self, path: &Path) -> Option<&MountEntry> {
-        path.ancestors().find_map(|above| self.topmost_at(above))
+        let mut mount = self.next_on(path, |entry| self.is_top(entry))?;
+        while let Some(next) = self.next_on(path, |entry| {
+            entry.parent == mount.id && entry.id != mount.id
+        }) {
+            mount = next;
+        }
+        Some(mount)
+    }
+
+    /// The mount that a lookup of a path comes to first, of some.
+    fn next_on(&self, path: &Path, of: impl Fn(&MountEntry) -> bool) -> Option<&MountEntry> {
+        let entries = self.entries.iter();
+        entries
+            // Of equally near ones the last, as it was mounted last.
+            .rev()
+            .filter(|entry| path.starts_with(&entry.mount_point) && of(entry))
+            .min_by_key(|entry| entry.mount_point.components().count())
+    }
+
+    /// Whether the mount that a mount lies on is not in this table.
+    fn is_top(&self, entry: &MountEntry) -> bool {
+        entry.parent == entry.id || !self.entries.iter().any(|other| other.id == entry.parent)
+    }
+
+    /// The mount that hides a cache which was mounted at a path: a later mount at one of the parent
+    /// directories, or over the very path. `None` when no cache is mounted there, or it is visible.
+    pub fn hiding(&self, path: &Path) -> Option<&MountEntry> {
+        let is_cache = |entry: &MountEntry| entry.mount_point == path && entry.is_cachefs_overlay();
+        let is_there = self.entries.iter().any(is_cache);
+        self.covering(path)
+            .filter(|seen| is_there && !is_cache(seen))
     }
 
     /// All mounts at exactly this path, the topmost first.
@@ -277,6 +306,26 @@ mod tests {
         };
         assert_eq!((groups(0), groups(3)), ((Some(1), None), (None, Some(3))));
         assert_eq!(table.children(21).count(), 2);
+    }
+
+    #[test]
+    fn a_mount_over_a_parent_directory_hides_what_is_below() {
+        let table = b"\
+21 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+30 21 0:40 / /proj/nm rw - overlay cachefs rw\n\
+31 21 0:41 / /proj rw - overlay cachefs rw\n\
+32 21 0:42 / /other rw - overlay cachefs rw\n\
+33 31 0:43 / /proj/tmp rw - overlay cachefs rw\n";
+        let table = MountTable::parse(table).unwrap();
+        let at = |path: &str| table.topmost_at(Path::new(path)).map(|mount| mount.id);
+        assert_eq!(at("/proj/nm"), None);
+        assert_eq!((at("/proj"), at("/proj/tmp")), (Some(31), Some(33)));
+        assert_eq!(table.covering(Path::new("/proj/nm/x")).unwrap().id, 31);
+        let hiding = |path: &str| table.hiding(Path::new(path)).map(|mount| mount.id);
+        assert_eq!(hiding("/proj/nm"), Some(31));
+        for path in ["/proj", "/proj/tmp", "/other", "/nothing"] {
+            assert_eq!(hiding(path), None, "{path}");
+        }
     }
 
     #[test]

@@ -73,9 +73,7 @@ impl Place {
 
 /// The mount that a directory is on.
 fn mount_of<'a>(directory: &Path, table: &'a MountTable) -> Option<&'a MountEntry> {
-    directory
-        .ancestors()
-        .find_map(|ancestor| table.topmost_at(ancestor))
+    table.covering(directory)
 }
 
 #[cfg(test)]

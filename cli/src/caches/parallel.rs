@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use cachefs::paths::real_path;
 use parking_lot::Mutex;
 
 /// Runs `work` on every item, on at most `threads` threads; the results are in the items' order.
@@ -62,9 +63,7 @@ pub(super) fn twice(paths: &[PathBuf]) -> Option<&Path> {
 
 /// The path as it will be, links resolved as far as it exists.
 fn absolute(path: &Path) -> PathBuf {
-    path.canonicalize()
-        .or_else(|_| std::path::absolute(path))
-        .unwrap_or_else(|_| path.to_owned())
+    real_path(path)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::ci::Scopes;
 use crate::exit;
 use crate::failure::{Failure, failure};
 use crate::progress::{Display, Handle};
-use crate::setup;
+use crate::{output, setup, working_directory};
 
 /// How many paths are restored at the same time. They wait for the network most of the time.
 const THREADS: usize = 8;
@@ -79,6 +79,52 @@ pub(crate) fn restore_all(
     caches: &[Cache],
     display: &Display,
 ) -> anyhow::Result<Vec<Restored>> {
+    restore_and(global, caches, display, |restored| {
+        let note = enter_mount(restored);
+        display.handle().say(&note);
+    })
+}
+
+/// As [`restore_all`], around a command: this process stays in the working directory that it has,
+/// also when that is below a mount now.
+pub(crate) fn restore_around(
+    global: &Global,
+    caches: &[Cache],
+    display: &Display,
+) -> anyhow::Result<Vec<Restored>> {
+    restore_and(global, caches, display, |_| {})
+}
+
+/// Enters the working directory again when a cache was mounted over it, so that output files with
+/// relative names are where later steps look for them; returns what the user's shell has to do.
+fn enter_mount(restored: &mut [Restored]) -> Vec<String> {
+    let Some(path) = working_directory::covered() else {
+        return Vec::new();
+    };
+    let reports = restored
+        .iter_mut()
+        .filter_map(|one| one.result.as_mut().ok());
+    let around = reports.filter(|report| path.starts_with(&report.path));
+    let Some(report) = around.max_by_key(|report| report.path.components().count()) else {
+        return Vec::new();
+    };
+    // Where that fails, relative names lead where the shell is.
+    let _ = std::env::set_current_dir(&path);
+    let note = format!(
+        "the working directory is below the mount at {}: run `cd .` in this shell to enter the \
+         cache; until then the shell does not see it, and files written here are not saved",
+        output::path(&report.path)
+    );
+    report.notes.push(note.clone());
+    vec![format!("warning: {note}")]
+}
+
+fn restore_and(
+    global: &Global,
+    caches: &[Cache],
+    display: &Display,
+    then: impl FnOnce(&mut [Restored]),
+) -> anyhow::Result<Vec<Restored>> {
     let caches: Vec<_> = caches.iter().cloned().map(Arc::new).collect();
     let store = setup::store(global)?;
     let run = Run {
@@ -109,12 +155,13 @@ pub(crate) fn restore_all(
         let whole = |cache| About::whole(cache, None);
         wholes.iter().map(whole).collect()
     };
-    let restored = deadline::within(display, limit, work, unplanned, |about, allowed| {
+    let mut restored = deadline::within(display, limit, work, unplanned, |about, allowed| {
         let error = late(&about, allowed).into();
         let restored = restored(about, Err(failure(&error, !global.strict_errors)));
         display.handle().say(&restore_output::lines(&restored));
         restored
     })?;
+    then(&mut restored);
     told::remember(&told_store, &remote, &restored);
     told::tell_restored(global, &remote, &restored);
     Ok(restored)

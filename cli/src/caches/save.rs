@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cachefs::StoreDir;
 use cachefs::mounts::Records;
+use cachefs::paths::real_path;
 use cachefs::save::{Outcome, Report, SaveOptions, save};
 use cachefs_store::refs::{Key, Part, RefName, Scope};
 use cachefs_store::remote::RemoteSpec;
@@ -257,7 +258,7 @@ impl Run {
     /// Refuses to save as a layer what was restored with others above it: they would become a
     /// part of the layer, and of everything that is stacked on it.
     fn is_restored_up_to(&self, layer: &str, about: &About, key: &Key) -> anyhow::Result<()> {
-        let path = about.path.canonicalize().unwrap_or(about.path.clone());
+        let path = real_path(&about.path);
         match Records::new(&self.store).get(&path)? {
             Some(record) if record.asked != *key => {
                 let how = match &about.cache.name {

@@ -6,7 +6,7 @@ use crate::args::{Format, Global};
 use crate::caches::{self, Cache, Common, RestoreHow, SaveHow};
 use crate::detect::{Choice, holds_something};
 use crate::progress::Display;
-use crate::{exit, output};
+use crate::{exit, output, working_directory};
 
 /// Options of `auto`.
 #[derive(Debug, Args)]
@@ -81,6 +81,7 @@ pub(crate) fn save(
     let display = Display::start("saving")?;
     let saved = caches::save_all(global, &caches, &display)?;
     drop(display);
+    working_directory::warn_of_save(&saved);
     if global.format == Format::Json {
         caches::print_saved(&saved)?;
     }

@@ -15,7 +15,7 @@ use crate::detect::Choice;
 use crate::exec::{Claim, Ended, Forwarding, run as run_command};
 use crate::failure::failure;
 use crate::progress::Display;
-use crate::{exit, output, setup};
+use crate::{exit, output, setup, working_directory};
 
 /// Options of `exec`.
 #[derive(Debug, Args)]
@@ -83,8 +83,15 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
         return Ok(exit::INTERRUPTED);
     }
 
-    let ended = run_command(&args.command, &environment(&caches), forwarding)
-        .unwrap_or_else(Ended::NotStarted);
+    // We stay where we are, or we would keep the mount busy.
+    let directory = working_directory::covered();
+    let ended = run_command(
+        &args.command,
+        &environment(&caches),
+        directory.as_deref(),
+        forwarding,
+    )
+    .unwrap_or_else(Ended::NotStarted);
     if let Ended::NotStarted(_) = ended {
         let program = args.command.first().cloned().unwrap_or_default();
         let message = format!("`{}` {}", program.display(), ended.describe());
@@ -208,16 +215,21 @@ fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<(Vec<Restored>, 
     }
     let records = Records::new(&store);
     let mut paths = Vec::new();
-    for path in caches.iter().flat_map(|cache| &cache.paths) {
-        let path = std::path::absolute(path)?;
-        // What an earlier command restored is not ours to unmount.
-        if records.get(&path)?.is_none() {
-            paths.push(path);
+    for cache in caches {
+        // The restore reports what is wrong with the paths.
+        let Ok(set) = setup::path_set(&cache.workspace, &cache.paths) else {
+            continue;
+        };
+        for path in set.names() {
+            // What an earlier command restored is not ours to unmount.
+            if records.get(path)?.is_none() {
+                paths.push(path.to_owned());
+            }
         }
     }
     let mut claim = Claim::new(&store, &paths)?;
     let display = Display::start("copying")?;
-    let restored = caches::restore_all(global, caches, &display);
+    let restored = caches::restore_around(global, caches, &display);
     display.release();
     let restored = restored?;
     // What patterns stand for is known only now.

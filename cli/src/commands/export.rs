@@ -1,7 +1,6 @@
 //! `cachefs export`.
 
-use std::fs::File;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use cachefs::export::{ExportOptions, export};
@@ -12,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::args::{Format, Global};
+use crate::named_file::{NamedFile, Target};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -28,7 +28,8 @@ pub(crate) struct ExportArgs {
     /// Where to write the archive; - for standard output
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// How to compress it [default: as the file's name says; not, on standard output]
+    /// How to compress it [default: as the file's name says; not, to standard output, a pipe or a
+    /// device]
     #[arg(long, value_enum)]
     compression: Option<CompressionArg>,
     /// What all names in the archive begin with
@@ -76,31 +77,44 @@ fn by_name(path: &Path) -> Option<Compression> {
 }
 
 impl ExportArgs {
-    fn to_stdout(&self) -> bool {
-        self.output == Path::new("-")
+    fn target(&self) -> Result<Target, cachefs::Error> {
+        match self.output == Path::new("-") {
+            true => Ok(Target::Descriptor(1)),
+            false => Target::of(&self.output).map_err(self.cannot("write")),
+        }
     }
 
-    fn compression(&self) -> Result<Compression, cachefs::Error> {
+    fn cannot(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> cachefs::Error {
+        cachefs::Error::io(action, &self.output)
+    }
+
+    fn compression(&self, target: &Target) -> Result<Compression, cachefs::Error> {
         match self.compression {
             Some(CompressionArg::None) => Ok(Compression::None),
             Some(CompressionArg::Gzip) => Ok(Compression::Gzip),
             Some(CompressionArg::Zstd) => Ok(Compression::Zstd),
-            None if self.to_stdout() => Ok(Compression::None),
-            None => by_name(&self.output).ok_or_else(|| {
-                cachefs::Error::usage(
-                    format!(
-                        "the name {} does not say how to compress it",
-                        output::path(&self.output)
-                    ),
-                    "end it in .tar, .tar.gz or .tar.zst, or use --compression",
-                )
-            }),
+            None => by_name(&self.output)
+                .or_else(|| target.is_stream().then_some(Compression::None))
+                .ok_or_else(|| {
+                    cachefs::Error::usage(
+                        format!(
+                            "the name {} does not say how to compress it",
+                            output::path(&self.output)
+                        ),
+                        "end it in .tar, .tar.gz or .tar.zst, or use --compression",
+                    )
+                }),
         }
     }
 }
 
 pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
-    if args.to_stdout() && global.format == Format::Json {
+    let target = args.target()?;
+    let to_stdout = target == Target::Descriptor(1);
+    if to_stdout && std::io::stdout().is_terminal() {
+        return Err(to_terminal().into());
+    }
+    if to_stdout && global.format == Format::Json {
         return Err(cachefs::Error::usage(
             "standard output cannot hold the archive and JSON",
             "write the archive to a file with --output",
@@ -118,7 +132,7 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
             chosen: None,
             role: None,
         },
-        compression: args.compression()?,
+        compression: args.compression(&target)?,
         write: WriteOptions {
             prefix: args.prefix.clone().into_bytes(),
         },
@@ -126,21 +140,19 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
         deadline: global.timeout,
     };
     // The file appears when it is complete.
-    let part = part_name(&args.output);
+    let mut output = None;
     let begin = || -> cachefs::Result<Box<dyn Write>> {
-        if args.to_stdout() {
-            return Ok(Box::new(std::io::stdout().lock()));
+        let file = NamedFile::create(target).map_err(args.cannot("create"))?;
+        if file.is_terminal() {
+            return Err(to_terminal());
         }
-        let file = File::create(&part).map_err(cachefs::Error::io("create", &part))?;
-        Ok(Box::new(file))
+        let writer = file.writer().map_err(args.cannot("write"))?;
+        output = Some(file);
+        Ok(Box::new(writer))
     };
     let display = Display::start("exporting")?;
     let exported = export(&store, &options, begin, &display.job());
     drop(display);
-    if exported.is_err() && !args.to_stdout() {
-        // The error is the one to report; there may be no file yet.
-        let _ = std::fs::remove_file(&part);
-    }
     let Some(report) = exported? else {
         output::complain(
             "error",
@@ -149,11 +161,11 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
         );
         return Ok(exit::MISS);
     };
-    if !args.to_stdout() {
-        std::fs::rename(&part, &args.output).map_err(cachefs::Error::io("create", &args.output))?;
+    if let Some(output) = output {
+        output.commit().map_err(args.cannot("write"))?;
     }
     let written = &report.written;
-    let to = match args.to_stdout() {
+    let to = match to_stdout {
         true => "standard output".to_owned(),
         false => output::path(&args.output),
     };
@@ -181,10 +193,12 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-fn part_name(output: &Path) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
+/// As `tar` does: the control characters of an archive spoil a terminal.
+fn to_terminal() -> cachefs::Error {
+    cachefs::Error::usage(
+        "an archive is not written to a terminal",
+        "write it to a file with --output, or pipe it into another command",
+    )
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(crate) fn run(global: &Global, args: &KeyArgs) -> anyhow::Result<u8> {
             output::print(&format!("  ${variable} = {}", part.value.escape_debug()));
         }
         for path in &part.skipped {
-            output::print(&format!("  not followed: {path}"));
+            output::print(&format!("  passed over: {path}"));
         }
     }
     Ok(exit::SUCCESS)

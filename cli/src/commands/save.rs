@@ -8,7 +8,7 @@ use crate::args::{Format, Global};
 use crate::caches::{self, Cache, Common, SaveHow};
 use crate::config::{Config, Selection};
 use crate::progress::Display;
-use crate::{exit, output, setup};
+use crate::{exit, output, setup, working_directory};
 
 /// Options of `save`.
 #[derive(Debug, Args)]
@@ -62,6 +62,7 @@ pub(crate) fn run(global: &Global, args: &SaveArgs, config: &Config) -> anyhow::
     let display = Display::start("saving")?;
     let saved = caches::save_all(global, &caches, &display)?;
     drop(display);
+    working_directory::warn_of_save(&saved);
     let code = caches::worst(saved.iter().map(|one| one.code));
     if code == exit::INTERRUPTED {
         output::say(output::INTERRUPTED);

@@ -1,8 +1,10 @@
 //! `cachefs umount`.
 
-use std::path::PathBuf;
+use std::cmp::Reverse;
+use std::path::{Path, PathBuf};
 
 use cachefs::mounts::{How, Records, unmount};
+use cachefs::sys::mountinfo::MountTable;
 use clap::Args;
 
 use crate::args::Global;
@@ -24,7 +26,7 @@ pub(crate) struct UmountArgs {
 
 pub(crate) fn run(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
     let store = setup::store(global)?;
-    let paths = match &args.path {
+    let mut paths = match &args.path {
         Some(path) => vec![path.clone()],
         None => Records::new(&store)
             .all()?
@@ -32,7 +34,7 @@ pub(crate) fn run(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
             .map(|record| record.path)
             .collect(),
     };
-    for path in paths {
+    while let Some(path) = take_next(&mut paths)? {
         let done = unmount(&store, &path, args.lazy)?;
         let path = output::path(&done.record.path);
         match done.record.how {
@@ -44,4 +46,16 @@ pub(crate) fn run(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
         }
     }
     Ok(exit::SUCCESS)
+}
+
+/// Takes out the path to unmount next: a mount goes before those that it hides and those that it
+/// lies in.
+fn take_next(paths: &mut Vec<PathBuf>) -> cachefs::Result<Option<PathBuf>> {
+    let table = MountTable::read().map_err(cachefs::Error::io("read", "/proc/self/mountinfo"))?;
+    let is_hidden = |path: &Path| table.hiding(path).is_some();
+    let next = (0..paths.len()).min_by_key(|&number| {
+        let path = &paths[number];
+        (is_hidden(path), Reverse(path.components().count()))
+    });
+    Ok(next.map(|number| paths.remove(number)))
 }

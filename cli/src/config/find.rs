@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use cachefs::paths::working_directory;
+
 /// The name of a project's file.
 pub(super) const PROJECT_FILE: &str = "cachefs.toml";
 /// The system's file.
@@ -34,7 +36,7 @@ pub(crate) struct Looked {
 /// What decides where files are looked for.
 #[derive(Debug)]
 pub(super) struct Surroundings {
-    /// The current directory.
+    /// The current directory; empty when it has been deleted.
     pub(super) current: PathBuf,
     /// The home directory.
     pub(super) home: Option<PathBuf>,
@@ -48,7 +50,7 @@ impl Surroundings {
     /// Those of this process.
     pub(super) fn here() -> std::io::Result<Self> {
         Ok(Self {
-            current: std::env::current_dir()?,
+            current: working_directory()?,
             home: std::env::home_dir().filter(|home| home.is_absolute()),
             config_home: std::env::var_os("XDG_CONFIG_HOME")
                 .map(PathBuf::from)

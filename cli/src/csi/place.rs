@@ -38,7 +38,7 @@ pub(super) fn look(store: &StoreDir, target: &Path) -> cachefs::Result<Found> {
         return Ok(match presence(&record, &records)? {
             Presence::Alive => Found::Mounted,
             Presence::Dead => Found::Dead,
-            Presence::Absent => Found::Gone,
+            Presence::Absent | Presence::Hidden => Found::Gone,
         });
     }
     match fs::symlink_metadata(target) {

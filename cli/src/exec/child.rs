@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -63,20 +64,28 @@ impl Forwarding {
     }
 }
 
-/// Runs a command with our standard input, output and error, and passes signals on to it.
+/// Runs a command with our standard input, output and error, and passes signals on to it; in another
+/// directory than ours when one is named.
 pub(crate) fn run(
     command: &[OsString],
     env: &[(&str, &str)],
+    directory: Option<&Path>,
     forwarding: Forwarding,
 ) -> std::io::Result<Ended> {
     let Some((program, args)) = command.split_first() else {
         return Ok(Ended::NotStarted(ErrorKind::NotFound.into()));
     };
-    let started = Command::new(program)
-        .args(args)
-        .envs(env.iter().copied())
-        .spawn();
-    let mut child = match started {
+    let mut to_start = Command::new(program);
+    to_start.args(args).envs(env.iter().copied());
+    if let Some(directory) = directory {
+        if let Err(error) = std::fs::metadata(directory) {
+            // Otherwise it would look as if there were no such program.
+            let reason = format!("cannot enter {}: {error}", directory.display());
+            return Ok(Ended::NotStarted(std::io::Error::other(reason)));
+        }
+        to_start.current_dir(directory);
+    }
+    let mut child = match to_start.spawn() {
         Ok(child) => child,
         Err(error) => return Ok(Ended::NotStarted(error)),
     };
@@ -144,7 +153,21 @@ mod tests {
 
     fn ended(words: &[&str]) -> Ended {
         let words: Vec<OsString> = words.iter().map(Into::into).collect();
-        run(&words, &[("ADDED", "7")], Forwarding::start().unwrap()).unwrap()
+        let forwarding = Forwarding::start().unwrap();
+        run(&words, &[("ADDED", "7")], None, forwarding).unwrap()
+    }
+
+    #[test]
+    fn a_command_runs_in_the_directory_that_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let words = ["sh", "-c", "echo here > it"].map(OsString::from);
+        let run = |directory: &Path| {
+            run(&words, &[], Some(directory), Forwarding::start().unwrap()).unwrap()
+        };
+        assert_eq!(run(dir.path()).code(), 0);
+        assert!(dir.path().join("it").exists());
+        let missing = run(&dir.path().join("missing"));
+        assert!(missing.describe().contains("cannot enter"));
     }
 
     #[test]

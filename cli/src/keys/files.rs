@@ -101,6 +101,12 @@ pub(super) fn hash_files(
 /// Hashes a file that the template names.
 fn named_file(name: &str, span: Span, context: &Context<'_>) -> Result<Hashed, Fault> {
     let path = context.workspace.join(name);
+    if path.is_relative() {
+        pattern::existing(context.workspace).map_err(|source| {
+            let path = path.clone();
+            Fault::new(Problem::Unreadable { path, source }, span)
+        })?;
+    }
     let unreadable = |source| {
         Fault::new(
             Problem::Unreadable {

@@ -7,9 +7,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use cachefs::paths::{glob_of, has_special, literal_names, real_path};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::Context;
@@ -20,7 +22,8 @@ use super::error::{Fault, Problem, Span};
 pub(super) struct Found {
     /// Paths of regular files relative to the workspace, sorted by their bytes.
     pub(super) files: Vec<PathBuf>,
-    /// Links that matched and do not end at a file inside the workspace, sorted.
+    /// Links that matched and do not end at a file inside the workspace, and directories that this
+    /// user may not read; sorted.
     pub(super) skipped: Vec<PathBuf>,
 }
 
@@ -28,6 +31,8 @@ pub(super) struct Found {
 struct Pattern {
     exclude: bool,
     set: GlobSet,
+    /// Of an exclusion, matches directories in which nothing can be selected.
+    closed: GlobSet,
     /// The directory below which everything that can match lies.
     root: PathBuf,
 }
@@ -38,8 +43,8 @@ pub(super) fn search(patterns: &[(String, Span)], context: &Context<'_>) -> Resu
         .iter()
         .map(|(pattern, span)| compile(pattern, *span, context.workspace))
         .collect::<Result<Vec<_>, _>>()?;
-    let workspace = fs::canonicalize(context.workspace)
-        .map_err(|source| unreadable(context.workspace, source, whole(patterns)))?;
+    let workspace = existing(context.workspace)
+        .map_err(|source| unreadable(&context.workspace.join("."), source, whole(patterns)))?;
     let mut walk = Walk {
         patterns: &compiled,
         workspace,
@@ -56,6 +61,17 @@ pub(super) fn search(patterns: &[(String, Span)], context: &Context<'_>) -> Resu
     found.files.sort_unstable_by(|a, b| bytes(a).cmp(bytes(b)));
     found.skipped.sort_unstable();
     Ok(found)
+}
+
+/// The workspace with its links resolved.
+pub(super) fn existing(workspace: &Path) -> std::io::Result<PathBuf> {
+    if workspace.as_os_str().is_empty() {
+        return Err(std::io::Error::new(
+            ErrorKind::NotFound,
+            "the working directory has been deleted",
+        ));
+    }
+    fs::canonicalize(workspace)
 }
 
 /// Whether a pattern, as opposed to a plain path, is written here.
@@ -84,10 +100,10 @@ fn compile(written: &str, span: Span, workspace: &Path) -> Result<Pattern, Fault
         None => (false, written),
     };
     let normal = body.replace('\\', "/");
-    let relative = match Path::new(&normal).strip_prefix(workspace) {
-        Ok(inside) => inside.to_string_lossy().into_owned(),
-        Err(_) if normal.starts_with('/') => return Err(bad("it starts outside the workspace")),
-        Err(_) => normal,
+    let relative = match normal.starts_with('/') {
+        true => below_workspace(Path::new(&normal), workspace)
+            .ok_or_else(|| bad("it starts outside the workspace"))?,
+        false => normal,
     };
     let parts: Vec<&str> = relative
         .split('/')
@@ -99,24 +115,63 @@ fn compile(written: &str, span: Span, workspace: &Path) -> Result<Pattern, Fault
     if parts.is_empty() {
         return Err(bad("it is empty"));
     }
-    let pattern = parts.join("/");
-    let mut set = GlobSetBuilder::new();
-    for glob in [pattern.clone(), format!("{pattern}/**")] {
-        let glob = GlobBuilder::new(&glob)
-            .literal_separator(true)
-            .build()
-            .map_err(|error| bad(&error.kind().to_string()))?;
-        set.add(glob);
+    // `app/[slug]/*.lock` is about the directory of that name, where it exists.
+    let literal = literal_names(workspace, &parts, |path| path.symlink_metadata().is_ok());
+    let pattern = glob_of(&parts, literal);
+    let mut globs = vec![pattern.clone()];
+    if exclude && literal > 0 {
+        // What is left out by mistake cannot make two builds share a key that they should not.
+        globs.push(glob_of(&parts, 0));
     }
-    let set = set
-        .build()
-        .map_err(|error| bad(&error.kind().to_string()))?;
-    let root = parts
+    let compile = |globs: &[String]| {
+        let mut set = GlobSetBuilder::new();
+        for glob in globs {
+            for glob in [glob.clone(), format!("{glob}/**")] {
+                set.add(GlobBuilder::new(&glob).literal_separator(true).build()?);
+            }
+        }
+        set.build()
+    };
+    let compile = |globs: &[String]| {
+        compile(globs).map_err(|error: globset::Error| bad(&error.kind().to_string()))
+    };
+    let closed: Vec<_> = globs.iter().map(|glob| without_content(glob)).collect();
+    let plain = parts[literal..]
         .iter()
         // An alternation may hold a `/`: what follows its brace is not a plain name either.
         .take_while(|part| !part.contains(['*', '?', '[', ']', '{', '}', ',']))
-        .collect();
-    Ok(Pattern { exclude, set, root })
+        .count();
+    Ok(Pattern {
+        exclude,
+        set: compile(&globs)?,
+        closed: compile(&closed)?,
+        root: parts[..literal + plain].iter().collect(),
+    })
+}
+
+/// An absolute pattern as one below the workspace, which may be written by a name that leads there
+/// through links.
+fn below_workspace(pattern: &Path, workspace: &Path) -> Option<String> {
+    let inside = match pattern.strip_prefix(workspace) {
+        Ok(inside) => inside.to_owned(),
+        Err(_) => {
+            let is_plain = |part: &Component<'_>| !has_special(&part.as_os_str().to_string_lossy());
+            let plain: PathBuf = pattern.components().take_while(is_plain).collect();
+            let rest = pattern.strip_prefix(&plain).ok()?;
+            let plain = real_path(&plain);
+            plain.strip_prefix(real_path(workspace)).ok()?.join(rest)
+        }
+    };
+    Some(inside.to_string_lossy().into_owned())
+}
+
+/// The directories whose whole content an exclusion covers: `a` for `a/**`, `a/*` and `a`.
+fn without_content(glob: &str) -> String {
+    let mut glob = glob;
+    while let Some(shorter) = glob.strip_suffix("/**").or_else(|| glob.strip_suffix("/*")) {
+        glob = shorter;
+    }
+    glob.to_owned()
 }
 
 /// The directories or files to start from: none of them below another.
@@ -167,7 +222,16 @@ impl Walk<'_> {
             let full = self.workspace.join(&directory);
             let fault = |source| unreadable(&full, source, self.span);
             let mut entries = Vec::new();
-            for entry in fs::read_dir(&full).map_err(fault)? {
+            let listing = match fs::read_dir(&full) {
+                // A build that cannot read a directory, such as one of a database in a container,
+                // is not made from it. One that a pattern names is another matter.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied && directory != first => {
+                    self.found.skipped.push(directory);
+                    continue;
+                }
+                listing => listing.map_err(fault)?,
+            };
+            for entry in listing {
                 let entry = entry.map_err(fault)?;
                 entries.push((
                     directory.join(entry.file_name()),
@@ -216,7 +280,7 @@ impl Walk<'_> {
             .iter()
             .rev()
             .take_while(|pattern| pattern.exclude)
-            .any(|pattern| pattern.set.is_match(path))
+            .any(|pattern| pattern.closed.is_match(path))
     }
 
     fn leaf(&mut self, path: PathBuf, kind: fs::FileType) {

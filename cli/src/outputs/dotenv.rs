@@ -1,20 +1,16 @@
 //! A file of `NAME=value` lines: GitLab's dotenv report, and what Jenkins reads as properties.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
-use super::file;
 use super::result::{CacheResult, Hit, identifier, overall};
+use crate::named_file;
 
 /// Puts the results into the file. Lines that other commands wrote stay, those of the same names
 /// are replaced: GitLab takes no name twice.
 pub(super) fn update(path: &Path, results: &[&CacheResult]) -> io::Result<()> {
-    let old = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error),
-    };
-    file::replace(path, &merged(&old, results))
+    let old = named_file::text(path)?;
+    named_file::replace(path, &merged(&old, results))
 }
 
 fn merged(old: &str, results: &[&CacheResult]) -> String {

@@ -10,7 +10,6 @@ mod annotate;
 mod azure;
 mod cost;
 mod dotenv;
-mod file;
 mod github;
 mod harness;
 mod metrics;
@@ -27,7 +26,7 @@ pub(crate) use select::{OutputArgs, Outputs};
 
 use std::path::Path;
 
-use crate::output;
+use crate::{named_file, output};
 
 /// Tells everybody who is to be told. `results` are those of one command.
 pub(crate) fn tell(outputs: &Outputs, results: &[CacheResult]) {
@@ -41,19 +40,19 @@ pub(crate) fn tell(outputs: &Outputs, results: &[CacheResult]) {
     if let (Some(file), false) = (&outputs.github_output, restored.is_empty()) {
         attempt(
             file,
-            github::outputs(&restored).and_then(|text| file::append(file, &text)),
+            github::outputs(&restored).and_then(|text| named_file::append(file, &text)),
         );
     }
     if let Some(file) = &outputs.github_summary {
-        attempt(file, file::append(file, &summary::markdown(results)));
+        attempt(file, named_file::append(file, &summary::markdown(results)));
     }
     if let (Some(file), false) = (&outputs.drone_output, restored.is_empty()) {
-        attempt(file, file::append(file, &harness::outputs(&restored)));
+        attempt(file, named_file::append(file, &harness::outputs(&restored)));
     }
     if let Some(file) = &outputs.cache_intelligence {
         attempt(
             file,
-            file::replace(file, &harness::cache_intelligence(results)),
+            named_file::replace(file, &harness::cache_intelligence(results)),
         );
     }
     if outputs.azure && !restored.is_empty() {
@@ -63,7 +62,7 @@ pub(crate) fn tell(outputs: &Outputs, results: &[CacheResult]) {
         attempt(file, dotenv::update(file, &restored));
     }
     if let Some(file) = &outputs.metrics {
-        attempt(file, file::replace(file, &metrics::json(results)));
+        attempt(file, named_file::replace(file, &metrics::json(results)));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use cachefs::paths::{glob_of, has_special, literal_names, real_path};
 use globset::{GlobBuilder, GlobMatcher};
 
 /// A path that is cached.
@@ -32,7 +33,14 @@ impl Place {
             _ => self.workspace.join(text),
         };
         let path = normal(&path);
-        let name = path.strip_prefix(&self.workspace).unwrap_or(&path);
+        let inside = path.strip_prefix(&self.workspace).map(Path::to_owned);
+        // The workspace may have another name, through a link.
+        let name = inside.or_else(|_| {
+            let real = real_path(&path);
+            let inside = real.strip_prefix(real_path(&self.workspace));
+            inside.map(Path::to_owned)
+        });
+        let name = name.as_deref().unwrap_or(&path);
         Mount {
             name: match name.to_string_lossy() {
                 name if name.is_empty() => ".".to_owned(),
@@ -58,14 +66,18 @@ fn normal(path: &Path) -> PathBuf {
     plain
 }
 
-/// Whether a mount stands for all that match it.
-pub(super) fn is_pattern(text: &str) -> bool {
-    text.contains(['*', '?', '[', '{'])
+/// Whether a mount stands for all that match it, rather than for a directory of that very name.
+pub(super) fn is_pattern(text: &str, place: &Place) -> bool {
+    has_special(text) && !place.mount(text).path.is_dir()
 }
 
 /// The names that a pattern matches; `*` does not match a slash.
 pub(super) fn matcher(pattern: &Mount) -> Result<GlobMatcher, cachefs::Error> {
-    let glob = GlobBuilder::new(&pattern.name)
+    compile(&pattern.name)
+}
+
+fn compile(glob: &str) -> Result<GlobMatcher, cachefs::Error> {
+    let glob = GlobBuilder::new(glob)
         .literal_separator(true)
         .build()
         .map_err(|error| {
@@ -79,13 +91,23 @@ pub(super) fn matcher(pattern: &Mount) -> Result<GlobMatcher, cachefs::Error> {
 
 /// The directories on the disk that a pattern matches, in the order of paths.
 pub(super) fn found(pattern: &Mount, place: &Place) -> Result<Vec<Mount>, cachefs::Error> {
-    let matcher = matcher(pattern)?;
+    let base = match pattern.name.starts_with('/') {
+        true => Path::new("/"),
+        false => &place.workspace,
+    };
+    let names: Vec<_> = pattern.name.trim_start_matches('/').split('/').collect();
+    let literal = literal_names(base, &names, Path::is_dir);
+    let root = match pattern.name.starts_with('/') {
+        true => "/",
+        false => "",
+    };
+    let matcher = compile(&format!("{root}{}", glob_of(&names, literal)))?;
     // Everything before the first part with a special character is there or not.
-    let fixed: PathBuf = pattern
-        .path
-        .components()
-        .take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy()))
-        .collect();
+    let plain = names[literal..]
+        .iter()
+        .take_while(|name| !has_special(name));
+    let plain = literal + plain.count();
+    let fixed: PathBuf = base.join(names[..plain].join("/"));
     let mut found = Vec::new();
     let mut pending = vec![fixed];
     while let Some(directory) = pending.pop() {
@@ -164,6 +186,23 @@ mod tests {
             ["a/target", "b/target", "deep/c/target"]
         );
         assert_eq!(names("none/*"), Vec::<String>::new());
-        assert!(is_pattern("*/x") && !is_pattern("a/x"));
+        assert!(is_pattern("*/x", &place) && !is_pattern("a/x", &place));
+    }
+
+    #[test]
+    fn a_name_with_brackets_is_that_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap().join("job[3]");
+        for name in ["app/[slug]/a/gen", "app/s/b/gen"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let place = place(&root);
+        assert!(!is_pattern("app/[slug]", &place) && is_pattern("app/[s]", &place));
+        let found = found(&place.mount("app/[slug]/*/gen"), &place).unwrap();
+        let names: Vec<_> = found.into_iter().map(|mount| mount.name).collect();
+        assert_eq!(names, ["app/[slug]/a/gen"]);
+        std::os::unix::fs::symlink(&root, dir.path().join("link")).unwrap();
+        let linked = dir.path().join("link/vendor");
+        assert_eq!(place.mount(linked.to_str().unwrap()).name, "vendor");
     }
 }

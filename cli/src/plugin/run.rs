@@ -165,7 +165,12 @@ impl Work<'_> {
             .plan
             .mounts
             .iter()
-            .map(|text| (mounts::is_pattern(text), self.place.mount(text)))
+            .map(|text| {
+                (
+                    mounts::is_pattern(text, &self.place),
+                    self.place.mount(text),
+                )
+            })
             .collect();
         let is_listed = given.is_empty() || given.iter().any(|(is_pattern, _)| *is_pattern);
         let there = if is_listed { self.there()? } else { Vec::new() };
@@ -176,7 +181,10 @@ impl Work<'_> {
         for (is_pattern, mount) in given {
             if is_pattern {
                 let matcher = mounts::matcher(&mount)?;
-                let matching = there.iter().filter(|mount| matcher.is_match(&mount.name));
+                // A name with brackets may be that of a directory that is not there yet.
+                let is_match =
+                    |there: &&Mount| matcher.is_match(&there.name) || there.name == mount.name;
+                let matching = there.iter().filter(is_match);
                 wanted.extend(matching.cloned());
             } else {
                 wanted.push(mount);
@@ -313,7 +321,7 @@ impl Work<'_> {
         let mut caches = Vec::new();
         for text in &self.plan.mounts {
             let mount = self.place.mount(text);
-            let found = match mounts::is_pattern(text) {
+            let found = match mounts::is_pattern(text, &self.place) {
                 true => mounts::found(&mount, &self.place)?,
                 false => vec![mount],
             };

@@ -30,7 +30,7 @@ const RECORD: u64 = 20 * BLOCK as u64;
 /// How an archive is written.
 #[derive(Debug, Clone, Default)]
 pub struct WriteOptions {
-    /// What the directory is called in the archive; empty for names that are relative to it.
+    /// What the directory is called in the archive; empty for `.`, so that names begin with `./`.
     pub prefix: Vec<u8>,
 }
 
@@ -177,14 +177,16 @@ impl Writer<'_> {
     }
 
     fn name(&self, entry: &WalkEntry) -> Vec<u8> {
-        let mut name = self.prefix.to_vec();
-        if !name.is_empty() && !name.ends_with(b"/") {
+        // As `tar -C DIR .` has it: no name can look like an option.
+        let prefix = match self.prefix {
+            b"" => b".",
+            prefix => prefix,
+        };
+        let mut name = prefix.to_vec();
+        if !name.ends_with(b"/") {
             name.push(b'/');
         }
         name.extend_from_slice(&entry.path);
-        if name.is_empty() {
-            name.push(b'.');
-        }
         if entry.attr.kind() == mode::DIRECTORY && !name.ends_with(b"/") {
             name.push(b'/');
         }

@@ -1,5 +1,6 @@
 //! From an address and its options to a remote.
 
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 use super::cloud::{AzureOptions, CloudRemote, ConnectionString, GoogleOptions};
@@ -72,10 +73,18 @@ fn directory<'a>(url: &str, path: &'a str) -> Result<&'a str, SpecError> {
     if !path.starts_with('/') || path.contains('\0') {
         return Err(SpecError::RelativePath(url.to_owned()));
     }
-    match path.trim_end_matches('/') {
-        "" => Ok("/"),
-        path => Ok(path),
+    // A variable that is not set leads there: file://$CACHE_DIR/.
+    let depth = Path::new(path)
+        .components()
+        .fold(0_usize, |depth, name| match name {
+            Component::Normal(_) => depth + 1,
+            Component::ParentDir => depth.saturating_sub(1),
+            _ => depth,
+        });
+    if depth == 0 {
+        return Err(SpecError::RootDirectory(url.to_owned()));
     }
+    Ok(path.trim_end_matches('/'))
 }
 
 fn bucket(spec: &RemoteSpec, rest: &str) -> Result<S3Options, SpecError> {
@@ -262,6 +271,9 @@ mod tests {
         );
         for url in ["file://cache", "file://./cache", "file://"] {
             assert_eq!(error(url), SpecError::RelativePath(url.into()));
+        }
+        for url in ["file:///", "file:////", "file:///.", "file:///var/../"] {
+            assert_eq!(error(url), SpecError::RootDirectory(url.into()));
         }
         for url in [
             "s3://",

@@ -192,6 +192,9 @@ pub enum SpecError {
     /// A `file://` address without an absolute path, or with a host.
     #[error("`{0}` does not name an absolute directory")]
     RelativePath(String),
+    /// A `file://` address of the root directory.
+    #[error("`{0}` is the root directory of this machine")]
+    RootDirectory(String),
     /// An address without a bucket or container, or with an impossible one.
     #[error("`{0}` does not name a bucket or container")]
     NoBucket(String),
@@ -239,6 +242,7 @@ impl SpecError {
                 "use file:///directory, s3://bucket/prefix, gs://bucket/prefix or \
                  az://container/prefix"
             }
+            Self::RootDirectory(_) => "name a directory for caches: file:///var/cache/ci",
             Self::RelativePath(_) => "write three slashes and the whole path: file:///var/cache/ci",
             Self::NoBucket(url) if url.starts_with("gs:") => {
                 "write gs://bucket or gs://bucket/prefix"

@@ -54,3 +54,6 @@ mod traces;
 mod unkillable;
 #[cfg(test)]
 mod volume_plugin;
+
+#[cfg(test)]
+mod working_directory;

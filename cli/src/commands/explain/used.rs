@@ -5,6 +5,7 @@ use std::path::Path;
 use cachefs::mounts::{
     CacheUse, FileUse, How, Presence, Record, Records, Use, cache_use, presence,
 };
+use cachefs::paths::real_path;
 use cachefs::{Frames, StoreDir};
 use cachefs_store::layer::mode;
 use cachefs_store::local::LayerCache;
@@ -91,7 +92,7 @@ pub(super) fn run(
     list: bool,
 ) -> anyhow::Result<u8> {
     let records = Records::new(store);
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = real_path(path);
     let Some(record) = records.get(&path)? else {
         return Err(cachefs::Error::usage(
             format!("no cache was restored to {}", path.display()),

@@ -82,6 +82,7 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
             (How::Mount, Presence::Alive) => MOUNTED,
             (How::Mount, Presence::Dead) => DEAD,
             (How::Mount, Presence::Absent) => "not mounted here",
+            (How::Mount, Presence::Hidden) => "hidden by a later mount",
         };
         restored.push(Restored {
             path: output::path(&record.path),

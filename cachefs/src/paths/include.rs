@@ -1,0 +1,187 @@
+//! A path or a pattern that belongs to a cache.
+
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobSet};
+
+use super::exclude::{below, compile};
+use super::literal::{glob_of, has_special, literal_names, may_be_names, readings};
+use super::places::Places;
+use super::real::real_path;
+use super::set::Directory;
+use crate::error::{Error, Result};
+
+/// Where the meaning of a path is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// On the disk: links are resolved, and a name with special characters that exists is a name.
+    Disk,
+    /// Nowhere: the paths are another process's, whose root directory may be another one.
+    Names,
+}
+
+impl Sight {
+    pub(super) fn is_dir(self, path: &Path) -> bool {
+        self == Self::Disk && path.is_dir()
+    }
+
+    pub(super) fn real(self, path: &Path) -> PathBuf {
+        match self {
+            Self::Disk => real_path(path),
+            Self::Names => path.to_owned(),
+        }
+    }
+}
+
+/// A path or a pattern, compiled.
+#[derive(Debug, Clone)]
+pub(super) struct Include {
+    pub(super) written: String,
+    /// The directory of that very name; absolute, with `..` as it was written.
+    pub(super) path: PathBuf,
+    /// The same without links and `..`.
+    pub(super) real: PathBuf,
+    /// The path as a pattern; `None` for a name.
+    pub(super) pattern: Option<Pattern>,
+    /// Globs of absolute paths: every way to read and to spell it.
+    pub(super) globs: Vec<String>,
+    readings: GlobSet,
+}
+
+/// A path that is read as a pattern here and now.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    /// The directory below which everything that can match lies.
+    pub(super) root: PathBuf,
+    /// Matches absolute paths.
+    pub(super) glob: GlobSet,
+    /// Whether it may be the name of a directory that does not exist yet.
+    pub(super) may_be_name: bool,
+}
+
+impl Include {
+    pub(super) fn new(written: &str, places: &Places, sight: Sight) -> Result<Self> {
+        if written.is_empty() {
+            return Err(Error::usage(
+                "a path is empty",
+                "name the directory, such as --path ~/.m2",
+            ));
+        }
+        if !has_special(written) {
+            let include = Self::name(written, places.resolve(written)?, sight);
+            for path in [&include.path, &include.real] {
+                places.refuse_dangerous(written, path, sight)?;
+            }
+            return Ok(include);
+        }
+        let (base, rest) = places.split(written)?;
+        let names: Vec<_> = rest
+            .split('/')
+            .filter(|name| !matches!(*name, "" | "."))
+            .collect();
+        let literal = literal_names(&base, &names, |path| sight.is_dir(path));
+        let mut globs = globs(&base, &names);
+        if !names[literal..].iter().any(|name| has_special(name)) {
+            let path = base.components().collect::<PathBuf>();
+            let path = names.iter().fold(path, |path, name| path.join(name));
+            // A restore before the directory existed has read it as a pattern.
+            return Ok(Self {
+                readings: compile_valid(&globs),
+                globs,
+                ..Self::name(written, path, sight)
+            });
+        }
+        if names.contains(&"..") {
+            return Err(Error::usage(
+                format!("pattern `{written}` has `..` in it"),
+                "write it from the workspace, from `~` or in full",
+            ));
+        }
+        let glob = compile(written, &[below(&base, &glob_of(&names, literal))])?;
+        // The plain names before the pattern may lead through links.
+        let plain = |name: &&&str| !name.contains(['*', '?', '[', ']', '{', '}', ',', '\\']);
+        let leading = names.iter().take_while(plain).count();
+        let path = |count: usize| -> PathBuf {
+            let base = base.components().map(|component| component.as_os_str());
+            base.chain(names[..count].iter().map(|name| name.as_ref()))
+                .collect()
+        };
+        let real = sight.real(&path(leading));
+        if real != path(leading) {
+            globs.extend(self::globs(&real, &names[leading..]));
+        }
+        let readings = compile_valid(&globs);
+        for path in places.dangerous(sight) {
+            if readings.is_match(&path) {
+                places.refuse_dangerous(written, &path, sight)?;
+            }
+        }
+        let literal = literal + names[literal..].iter().take_while(plain).count();
+        Ok(Self {
+            written: written.to_owned(),
+            real: sight.real(&path(names.len())),
+            path: path(names.len()),
+            pattern: Some(Pattern {
+                root: path(literal),
+                glob,
+                may_be_name: may_be_names(&names),
+            }),
+            readings,
+            globs,
+        })
+    }
+
+    /// A plain name, by its absolute path.
+    pub(super) fn name(written: &str, path: PathBuf, sight: Sight) -> Self {
+        let real = sight.real(&path);
+        let mut globs: Vec<_> = [&path, &real]
+            .into_iter()
+            .filter_map(|path| path.to_str().map(globset::escape))
+            .collect();
+        globs.dedup();
+        Self {
+            written: written.to_owned(),
+            path,
+            real,
+            pattern: None,
+            globs,
+            readings: GlobSet::empty(),
+        }
+    }
+
+    /// The directory when it is all that a key holds.
+    pub(super) fn whole(&self) -> Directory {
+        Directory {
+            path: self.path.clone(),
+            part: None,
+        }
+    }
+
+    pub(super) fn matches(&self, path: &Path) -> bool {
+        self.path == path || self.real == path || self.readings.is_match(path)
+    }
+}
+
+/// The globs of absolute paths by which names below a directory can be read.
+fn globs(base: &Path, names: &[&str]) -> Vec<String> {
+    readings(names)
+        .iter()
+        .map(|reading| below(base, reading))
+        .collect()
+}
+
+/// Compiles those globs that are valid: one reading of `a/[b` is no pattern.
+fn compile_valid(globs: &[String]) -> GlobSet {
+    let valid: Vec<_> = globs
+        .iter()
+        .filter(|glob| {
+            GlobBuilder::new(glob)
+                .literal_separator(true)
+                .build()
+                .is_ok()
+        })
+        .cloned()
+        .collect();
+    // Each of them was compiled a moment ago; only their sum can be too large.
+    compile("", &valid).unwrap_or_else(|_| GlobSet::empty())
+}

@@ -1,0 +1,373 @@
+//! Files that the user names for output.
+//!
+//! A regular file gets its new content at once: it is written beside and renamed, through links, so
+//! a failure leaves the old content and a reader never sees half of the new one. Everything else is
+//! only written to: a device, a pipe or `/dev/stdout` must not be replaced by a file.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, IsTerminal as _, Seek as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use cachefs::paths::real_path;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use tempfile::NamedTempFile;
+
+/// What a name stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// An open descriptor of this process, as `/dev/stdout` and `/dev/fd/3` name them.
+    Descriptor(i32),
+    /// A device, a pipe or a socket.
+    Special(PathBuf),
+    /// A regular file, or nothing yet; without links.
+    Regular(PathBuf),
+}
+
+/// An output that is being written.
+#[derive(Debug)]
+pub(crate) struct NamedFile {
+    to: To,
+}
+
+#[derive(Debug)]
+enum To {
+    Stream(File),
+    Staged(Box<Staged>),
+}
+
+/// The new content of a regular file.
+#[derive(Debug)]
+struct Staged {
+    content: Content,
+    target: PathBuf,
+    /// The file that is there already.
+    old: Option<Metadata>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// Beside the target.
+    Beside(NamedTempFile),
+    /// Elsewhere, to be copied: the target's directory takes no new files, or it has other names.
+    Elsewhere(File),
+}
+
+impl Target {
+    /// Finds out what a name stands for.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at, or is a directory.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        if let Some(descriptor) = descriptor(path) {
+            return Ok(Self::Descriptor(descriptor));
+        }
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Err(ErrorKind::IsADirectory.into()),
+            Ok(metadata) if metadata.is_file() => Ok(Self::Regular(path.canonicalize()?)),
+            Ok(_) => Ok(Self::Special(path.to_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::Regular(real_path(path))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it is only written to, so that its name says nothing about its content.
+    pub(crate) fn is_stream(&self) -> bool {
+        !matches!(self, Self::Regular(_))
+    }
+}
+
+impl NamedFile {
+    /// Opens a target for new content; waits for the reader of a named pipe.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written to.
+    pub(crate) fn create(target: Target) -> io::Result<Self> {
+        let to = match target {
+            Target::Descriptor(number) => To::Stream(duplicate(number)?),
+            Target::Special(path) => To::Stream(OpenOptions::new().write(true).open(path)?),
+            Target::Regular(path) => To::Staged(Box::new(Staged::new(path)?)),
+        };
+        Ok(Self { to })
+    }
+
+    /// A handle to write with.
+    ///
+    /// # Errors
+    ///
+    /// When no more files can be open.
+    pub(crate) fn writer(&self) -> io::Result<File> {
+        match &self.to {
+            To::Stream(file) => file.try_clone(),
+            To::Staged(staged) => staged.file().try_clone(),
+        }
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(&self.to, To::Stream(file) if file.is_terminal())
+    }
+
+    /// Puts the content where it belongs. Without this a regular file stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be replaced or written to.
+    pub(crate) fn commit(self) -> io::Result<()> {
+        match self.to {
+            To::Stream(_) => Ok(()),
+            To::Staged(staged) => staged.commit(),
+        }
+    }
+}
+
+impl Staged {
+    fn new(target: PathBuf) -> io::Result<Self> {
+        let old = fs::metadata(&target).ok();
+        let directory = target.parent().unwrap_or(Path::new("/"));
+        let beside = tempfile::Builder::new()
+            .prefix(".cachefs-")
+            .suffix(".part")
+            // The umask applies, as to every new file.
+            .permissions(fs::Permissions::from_mode(0o666))
+            .tempfile_in(directory);
+        let content = match beside {
+            Ok(file) => Content::Beside(file),
+            Err(_) if old.is_some() => Content::Elsewhere(tempfile::tempfile()?),
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            content,
+            target,
+            old,
+        })
+    }
+
+    fn file(&self) -> &File {
+        match &self.content {
+            Content::Beside(file) => file.as_file(),
+            Content::Elsewhere(file) => file,
+        }
+    }
+
+    fn commit(self) -> io::Result<()> {
+        let Self {
+            content,
+            target,
+            old,
+        } = self;
+        let has_other_names = old.as_ref().is_some_and(|old| old.nlink() > 1);
+        match content {
+            Content::Beside(file) if !has_other_names && like(file.as_file(), old.as_ref()) => {
+                match file.persist(&target) {
+                    Ok(_) => Ok(()),
+                    // A file that is mounted into a container cannot be replaced.
+                    Err(failed) if old.is_some() => copy(failed.file.into_file(), &target),
+                    Err(failed) => Err(failed.error),
+                }
+            }
+            Content::Beside(file) => copy(file.into_file(), &target),
+            Content::Elsewhere(file) => copy(file, &target),
+        }
+    }
+}
+
+/// Gives a file the owner and permissions of the one that it replaces; false if that cannot be.
+fn like(file: &File, old: Option<&Metadata>) -> bool {
+    let Some(old) = old else { return true };
+    let Ok(own) = file.metadata() else {
+        return false;
+    };
+    let is_theirs = (own.uid(), own.gid()) == (old.uid(), old.gid())
+        || fchown(file, Some(old.uid()), Some(old.gid())).is_ok();
+    is_theirs && file.set_permissions(old.permissions()).is_ok()
+}
+
+fn copy(mut from: File, to: &Path) -> io::Result<()> {
+    let mut to = OpenOptions::new().write(true).truncate(true).open(to)?;
+    from.rewind()?;
+    io::copy(&mut from, &mut to).map(drop)
+}
+
+/// The descriptor of this process that a path leads to, through links such as `/dev/stdout`.
+fn descriptor(path: &Path) -> Option<i32> {
+    const MAX_LINKS: usize = 40;
+    let own = real_path(Path::new("/proc/self"));
+    let mut path = std::path::absolute(path).ok()?;
+    for _ in 0..MAX_LINKS {
+        let name = path.file_name()?.to_owned();
+        // Only the last name may be one of the links that the kernel resolves by itself.
+        let parent = real_path(path.parent()?);
+        let inside = parent.strip_prefix(&own).ok();
+        if inside.is_some_and(|inside| inside.ends_with("fd")) {
+            return name.to_str()?.parse().ok();
+        }
+        path = parent.join(fs::read_link(parent.join(&name)).ok()?);
+    }
+    None
+}
+
+/// The same open file under another number, which keeps its position and flags.
+fn duplicate(number: i32) -> io::Result<File> {
+    let owned = match number {
+        1 => {
+            io::stdout().flush()?;
+            io::stdout().as_fd().try_clone_to_owned()?
+        }
+        2 => io::stderr().as_fd().try_clone_to_owned()?,
+        number => {
+            let this = pidfd_open(getpid(), PidfdFlags::empty());
+            match this.and_then(|this| pidfd_getfd(this, number, PidfdGetfdFlags::empty())) {
+                Ok(owned) => owned,
+                // The container does not allow it.
+                Err(_) => {
+                    let path = format!("/proc/self/fd/{number}");
+                    return OpenOptions::new().append(true).open(path);
+                }
+            }
+        }
+    };
+    Ok(File::from(owned))
+}
+
+/// Appends to a file that other steps write to as well, with one write.
+pub(crate) fn append(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = match descriptor(path) {
+        Some(number) => duplicate(number)?,
+        None => OpenOptions::new().create(true).append(true).open(path)?,
+    };
+    file.write_all(text.as_bytes())
+}
+
+/// Replaces the content of a file; its directories are made.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let target = Target::of(path)?;
+    if let Target::Regular(path) = &target
+        && let Some(parent) = path.parent()
+    {
+        fs::create_dir_all(parent)?;
+    }
+    let file = NamedFile::create(target)?;
+    file.writer()?.write_all(text.as_bytes())?;
+    file.commit()
+}
+
+/// The text of a regular file; empty for everything else, which may have no end.
+pub(crate) fn text(path: &Path) -> io::Result<String> {
+    match Target::of(path)? {
+        Target::Regular(path) => match fs::read_to_string(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+            text => text,
+        },
+        _ => Ok(String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_link_stays_a_link_and_the_file_behind_it_keeps_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("real", &link).unwrap();
+        replace(&link, "new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
+        symlink("sub/missing", dir.path().join("dangling")).unwrap();
+        replace(&dir.path().join("dangling"), "made").unwrap();
+        let made = fs::read_to_string(dir.path().join("sub/missing"));
+        assert_eq!(made.unwrap(), "made");
+        let names = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(names, 4, "something was left beside");
+    }
+
+    #[test]
+    fn all_names_of_a_file_get_the_new_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+        fs::write(&one, "a longer text").unwrap();
+        fs::hard_link(&one, &other).unwrap();
+        replace(&one, "new").unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "new");
+    }
+
+    #[test]
+    fn a_file_that_is_not_committed_stays_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.tar");
+        for old in [None, Some("old")] {
+            if let Some(old) = old {
+                fs::write(&path, old).unwrap();
+            }
+            let file = NamedFile::create(Target::of(&path).unwrap()).unwrap();
+            file.writer().unwrap().write_all(b"half").unwrap();
+            drop(file);
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), old);
+            let names = fs::read_dir(dir.path()).unwrap().count();
+            assert_eq!(names, usize::from(old.is_some()));
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_written_to_and_never_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        assert_eq!(text(&path).unwrap(), "");
+        let reader = {
+            let path = path.clone();
+            std::thread::spawn(move || fs::read_to_string(path).unwrap())
+        };
+        replace(&path, "through the pipe").unwrap();
+        assert_eq!(reader.join().unwrap(), "through the pipe");
+        assert!(fs::metadata(&path).unwrap().file_type().is_fifo());
+    }
+
+    #[test]
+    fn a_device_is_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("null");
+        symlink("/dev/null", &link).unwrap();
+        replace(&link, "gone").unwrap();
+        append(&link, "gone").unwrap();
+        assert!(link.is_symlink());
+        assert!(Target::of(&link).unwrap().is_stream());
+    }
+
+    #[test]
+    fn names_of_descriptors_are_descriptors() {
+        use std::os::fd::AsRawFd as _;
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("stdout");
+        symlink("/proc/self/fd/1", &link).unwrap();
+        for path in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+            assert_eq!(descriptor(Path::new(path)), Some(1), "{path}");
+        }
+        assert_eq!(descriptor(&link), Some(1));
+        assert_eq!(descriptor(Path::new("/dev/null")), None);
+        // A file that a shell has opened is written at the shell's position, not replaced.
+        let path = dir.path().join("log");
+        let mut shell = File::create(&path).unwrap();
+        shell.write_all(b"before ").unwrap();
+        let named = PathBuf::from(format!("/dev/fd/{}", shell.as_raw_fd()));
+        replace(&named, "written").unwrap();
+        shell.write_all(b" after").unwrap();
+        let mut text = String::new();
+        File::open(&path)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "before written after");
+    }
+}

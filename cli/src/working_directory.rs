@@ -1,0 +1,41 @@
+//! The working directory, when a cache is mounted over it or over a parent directory.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use cachefs::paths::real_path;
+
+use crate::caches::Saved;
+use crate::output;
+
+/// The path of the working directory when it leads to another directory by now.
+///
+/// A process stays in the directory below such a mount, as does the shell that started it: there it
+/// sees nothing of the cache, and what it writes is not in the cache.
+pub(crate) fn covered() -> Option<PathBuf> {
+    let path = std::env::current_dir().ok()?;
+    let here = fs::metadata(".").ok()?;
+    let is_here = fs::metadata(&path)
+        .is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino()));
+    (!is_here).then_some(path)
+}
+
+/// Warns of what a shell has written below the mount that is saved: it is not in the cache.
+pub(crate) fn warn_of_save(saved: &[Saved]) {
+    let Some(path) = covered() else { return };
+    let around = saved
+        .iter()
+        .find(|one| path.starts_with(real_path(&one.path)));
+    if let Some(one) = around {
+        output::complain(
+            "warning",
+            &format!(
+                "the working directory is below the mount at {}: files that this shell wrote here \
+                 by relative names are not in the cache",
+                output::path(&one.path)
+            ),
+            Some("run `cd .` after the restore to enter the mount"),
+        );
+    }
+}

@@ -25,9 +25,9 @@ use cachefs_store::remote::{
 };
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Deletions, Delta, Exclude, Guard, Packed, Progress, Skipped, StoreTarget, Target,
-    Tree, build_layer, confirm_unchanged, diff, give_back, graft_redirects, pack_changing_files,
-    pack_files, remove_excluded, scan,
+    Baseline, Deletions, Delta, Exclude, Guard, Moved, NodeKind, Packed, Progress, Skipped,
+    StoreTarget, Target, Tree, build_layer, confirm_unchanged, diff, give_back, graft_redirects,
+    join_links, pack_changing_files, pack_files, remove_excluded, scan,
 };
 use cachefs_store::secrets::{Fate, Finding, Scanner};
 use cachefs_store::stack::Stack;
@@ -423,7 +423,7 @@ impl Context<'_> {
             if let Some(owner) = source.owner() {
                 give_back(&mut scanned.tree, &scanned.redirects, &stack, owner)?;
             }
-            graft_redirects(&mut scanned.tree, &scanned.redirects, &stack, exclude)?;
+            let moved = graft_redirects(&mut scanned.tree, &scanned.redirects, &stack, exclude)?;
             if !(source.complete && source.deletions == Deletions::Record) {
                 remove_excluded(&mut scanned.tree, &stack, exclude)?;
             }
@@ -473,7 +473,7 @@ impl Context<'_> {
                     let (tree, packed) = (&scanned.tree, &packed);
                     scope.spawn(move || files.write(tree, packed, started, scanner));
                 }
-                self.compare(source, &base, &scanned.tree, &packed)
+                self.compare(source, &base, (&scanned.tree, &moved), &packed)
             })?;
             let listed = match self.list {
                 true => changes::list(&scanned.tree, &delta, &packed, &base, &stack)?,
@@ -499,10 +499,23 @@ impl Context<'_> {
         &self,
         source: &Source,
         base: &Baseline<'_>,
-        tree: &Tree,
+        (tree, moved): (&Tree, &Moved),
         packed: &Packed,
     ) -> Result<(Delta, Option<BuiltLayer>)> {
-        let delta = diff(tree, base, packed, source.complete, source.deletions)?;
+        let (complete, deletions) = (source.complete, source.deletions);
+        let diff = |tree| diff(tree, base, packed, complete, deletions);
+        let mut delta = diff(tree)?;
+        let joined = join_links(tree, &delta, moved, base.stack(), complete, deletions)?;
+        if let Some(joined) = &joined {
+            delta = diff(joined)?;
+            // Nobody changed the names that were added; they only follow.
+            let added = joined.nodes[tree.nodes.len()..].iter();
+            let emitted = added.zip(&delta.emit[tree.nodes.len()..]);
+            let following = emitted
+                .filter(|(node, emit)| **emit && !matches!(node.kind, NodeKind::Directory { .. }));
+            delta.modified -= following.count() as u64;
+        }
+        let tree = joined.as_ref().unwrap_or(tree);
         let layer = if delta.is_empty() && !source.base.is_empty() {
             None
         } else {

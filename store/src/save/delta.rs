@@ -74,6 +74,11 @@ impl<'a> Baseline<'a> {
         })
     }
 
+    /// The stack.
+    pub fn stack(&self) -> &'a Stack {
+        self.stack
+    }
+
     /// The packs that the stack refers to.
     pub fn packs(&self) -> Vec<PackRef> {
         self.packs.iter().collect()
@@ -210,7 +215,7 @@ pub fn diff(
 }
 
 impl Differ<'_> {
-    /// A group of hard links is unchanged only as a whole.
+    /// A group of hard links is unchanged only as a whole: which names of the stack it has.
     fn link_groups(&mut self) -> Result<()> {
         for (index, node) in self.tree.nodes.iter().enumerate() {
             if node.links > 1 || node.link.is_some() {
@@ -342,9 +347,19 @@ impl Differ<'_> {
             return Ok(false);
         }
         let attr = stack.attr(below)?;
-        if let Some(group) = self.groups.get(&first)
-            && (group.len() != 1 || attr.links != node.links)
+        if self
+            .groups
+            .get(&first)
+            .is_some_and(|group| group.len() != 1)
         {
+            return Ok(false);
+        }
+        let same_links = match self.deletions {
+            Deletions::Record => attr.links == node.links,
+            // The stack's other names stay, and lead to the same file.
+            Deletions::Ignore => attr.links >= node.links,
+        };
+        if !same_links {
             return Ok(false);
         }
         match &node.kind {

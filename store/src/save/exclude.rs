@@ -85,7 +85,7 @@ pub(super) fn as_path(bytes: &[u8]) -> &Path {
 
 /// The tree's node for a directory of the stack, added if need be with all above it; `None` where
 /// the tree hides what the stack has there.
-fn directory_node(tree: &mut Tree, stack: &Stack, path: &[u8]) -> Result<Option<usize>> {
+pub(super) fn directory_node(tree: &mut Tree, stack: &Stack, path: &[u8]) -> Result<Option<usize>> {
     let mut node = 0;
     let mut ino = Ino::ROOT;
     for name in path.split(|byte| *byte == b'/').filter(|n| !n.is_empty()) {
@@ -141,12 +141,13 @@ fn insert(tree: &mut Tree, parent: usize, name: Box<[u8]>) {
     add_child(tree, parent, place, new);
 }
 
-fn find_child(tree: &Tree, node: usize, name: &[u8]) -> Result<usize, usize> {
+/// Where a name is among a directory's children, or where it would be.
+pub(super) fn find_child(tree: &Tree, node: usize, name: &[u8]) -> Result<usize, usize> {
     tree.children(node)
         .binary_search_by(|&child| (*tree.nodes[child].name).cmp(name))
 }
 
-fn add_child(tree: &mut Tree, node: usize, place: usize, child: usize) {
+pub(super) fn add_child(tree: &mut Tree, node: usize, place: usize, child: usize) {
     if let NodeKind::Directory { children, .. } = &mut tree.nodes[node].kind {
         children.insert(place, child);
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::exclude::{Exclude, as_path, join};
+use super::links::Moved;
 use super::tree::{FileContent, Node, NodeKind, Stamp, Tree};
 use crate::error::Result;
 use crate::layer::{Content, mode};
@@ -13,12 +14,15 @@ use crate::stack::{Ino, Stack};
 ///
 /// `redirects` names, by node, where the lower part is: an absolute path, or a name next to the
 /// directory itself. Only metadata is copied, and not of what is left out at the new place.
+///
+/// Returns the files with several names among what was added: [`super::join_links`] links them.
 pub fn graft_redirects(
     tree: &mut Tree,
     redirects: &HashMap<usize, Vec<u8>>,
     stack: &Stack,
     exclude: &dyn Exclude,
-) -> Result<()> {
+) -> Result<Moved> {
+    let mut moved = Moved::new();
     // Where each directory's lower part is; parents come before their children.
     let mut lower: HashMap<usize, Option<Ino>> = HashMap::from([(0, Some(Ino::ROOT))]);
     let mut nodes = redirects.keys().copied().collect::<Vec<_>>();
@@ -34,9 +38,9 @@ pub fn graft_redirects(
             }
         };
         lower.insert(node, origin);
-        graft(tree, node, origin, redirects, stack, exclude)?;
+        graft(tree, node, origin, (redirects, &mut moved), stack, exclude)?;
     }
-    Ok(())
+    Ok(moved)
 }
 
 fn lower_of(
@@ -61,12 +65,11 @@ fn graft(
     tree: &mut Tree,
     node: usize,
     origin: Option<Ino>,
-    redirects: &HashMap<usize, Vec<u8>>,
+    (redirects, moved): (&HashMap<usize, Vec<u8>>, &mut Moved),
     stack: &Stack,
     exclude: &dyn Exclude,
 ) -> Result<()> {
     let mut pending = vec![(node, origin)];
-    let mut linked: HashMap<Ino, usize> = HashMap::new();
     while let Some((node, origin)) = pending.pop() {
         let own: HashMap<Box<[u8]>, usize> = tree
             .children(node)
@@ -100,16 +103,11 @@ fn graft(
                 None if is_excluded(tree, node, &name, stack, ino, exclude)? => {}
                 None => {
                     let child = tree.nodes.len();
-                    let new = known_node(stack, ino, name, node, linked.get(&ino).copied())?;
+                    let new = known_node(stack, ino, name, node)?;
                     if matches!(new.kind, NodeKind::Directory { .. }) {
                         pending.push((child, Some(ino)));
                     } else if stack.attr(ino)?.links > 1 {
-                        match linked.get(&ino) {
-                            Some(first) => tree.nodes[*first].links += 1,
-                            None => {
-                                linked.insert(ino, child);
-                            }
-                        }
+                        moved.insert(child, ino);
                     }
                     tree.nodes.push(new);
                     children.push(child);
@@ -147,13 +145,7 @@ fn is_excluded(
 }
 
 /// A node for an entry of the stack.
-fn known_node(
-    stack: &Stack,
-    ino: Ino,
-    name: Box<[u8]>,
-    parent: usize,
-    link: Option<usize>,
-) -> Result<Node> {
+pub(super) fn known_node(stack: &Stack, ino: Ino, name: Box<[u8]>, parent: usize) -> Result<Node> {
     let attr = stack.attr(ino)?;
     let kind = match attr.kind() {
         mode::DIRECTORY => NodeKind::Directory {
@@ -182,11 +174,11 @@ fn known_node(
     Ok(Node {
         name,
         parent,
-        meta: stack.meta(ino)?,
+        meta: stack.whole_meta(ino)?,
         kind,
         stamp: Stamp::default(),
         sparse: false,
-        link,
+        link: None,
         links: 1,
     })
 }

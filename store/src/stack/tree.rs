@@ -370,8 +370,9 @@ impl Stack {
         })
     }
 
-    /// An inode's attributes as they were saved, in the form in which layers are built.
-    pub fn meta(&self, ino: Ino) -> Result<Meta> {
+    /// An inode's attributes as they were saved, in the form in which layers are built, with what
+    /// [`Self::without_privileges`] leaves out: an entry that only moves keeps it.
+    pub(crate) fn whole_meta(&self, ino: Ino) -> Result<Meta> {
         if self.layers.is_empty() {
             return Ok(Meta {
                 mode: mode::DIRECTORY | 0o755,
@@ -379,7 +380,12 @@ impl Stack {
             });
         }
         let place = self.record_place(ino);
-        let meta = self.layer(place)?.meta(place.inode)?;
+        self.layer(place)?.meta(place.inode)
+    }
+
+    /// An inode's attributes as they were saved, in the form in which layers are built.
+    pub fn meta(&self, ino: Ino) -> Result<Meta> {
+        let meta = self.whole_meta(ino)?;
         Ok(Meta {
             mode: self.shown_mode(meta.mode),
             xattrs: privileges::shown(meta.xattrs, self.withheld),

@@ -17,6 +17,8 @@ mod explain;
 #[cfg(test)]
 mod fidelity;
 #[cfg(test)]
+mod hard_links;
+#[cfg(test)]
 mod lost;
 #[cfg(test)]
 mod migrate;
@@ -32,6 +34,8 @@ mod owners;
 mod paths;
 #[cfg(test)]
 mod policies;
+#[cfg(test)]
+mod programs;
 #[cfg(test)]
 mod real_stores;
 #[cfg(test)]

@@ -1,0 +1,195 @@
+//! Hard links between what changed and what did not.
+//!
+//! A layer can't link to a file of another layer, and a file's record holds the number of its
+//! names. So when a name of a file is removed, replaced or moved, all its other names become part
+//! of the difference: otherwise a renamed directory would have copies of files that it shared, and
+//! `st_nlink` would count names that are gone.
+
+use std::collections::{HashMap, HashSet};
+
+use super::delta::{Deletions, Delta};
+use super::exclude::{add_child, directory_node, find_child, join};
+use super::graft::known_node;
+use super::tree::{NodeKind, Tree};
+use crate::error::Result;
+use crate::layer::mode;
+use crate::stack::{Ino, Stack};
+
+/// Leaves of the tree that have been moved, with the inode of the stack that each leads to. Only
+/// files with several names are noted.
+pub type Moved = HashMap<usize, Ino>;
+
+/// Adds to a tree every unchanged name of a file that another name of changed, and links the names
+/// of each such file with each other. Returns `None` when there is no such file.
+///
+/// `delta` is the difference of the tree as it is; the result needs a new one. Its additional nodes
+/// are behind those of `tree`: they are no changes that somebody made.
+pub fn join_links(
+    tree: &Tree,
+    delta: &Delta,
+    moved: &Moved,
+    stack: &Stack,
+    complete: bool,
+    deletions: Deletions,
+) -> Result<Option<Tree>> {
+    // Then the tree has all names there are.
+    let has_all = complete && deletions == Deletions::Record;
+    if has_all || stack.layers().is_empty() {
+        return Ok(None);
+    }
+    let torn = torn(tree, delta, moved, stack)?;
+    if torn.is_empty() {
+        return Ok(None);
+    }
+    let mut joiner = Joiner {
+        tree: tree.clone(),
+        delta,
+        stack,
+        torn,
+        names: HashMap::new(),
+        absent: Vec::new(),
+    };
+    for (&node, &ino) in moved {
+        joiner.names.entry(ino).or_default().push(node);
+    }
+    joiner.find()?;
+    joiner.add()?;
+    joiner.link();
+    Ok(Some(joiner.tree))
+}
+
+/// The files of the stack that lose a name, or have got one elsewhere.
+fn torn(tree: &Tree, delta: &Delta, moved: &Moved, stack: &Stack) -> Result<HashSet<Ino>> {
+    let mut gone = Vec::new();
+    for (index, node) in tree.nodes.iter().enumerate().skip(1) {
+        if !delta.emit[index] {
+            continue;
+        }
+        let Some(ino) = stack.find(&tree.path(index))? else {
+            continue;
+        };
+        let stays = matches!(node.kind, NodeKind::Directory { .. })
+            && stack.attr(ino)?.kind() == mode::DIRECTORY;
+        if !stays {
+            gone.push(ino);
+        }
+    }
+    for (directory, names) in &delta.missing {
+        let path = tree.path(*directory);
+        for name in names {
+            gone.extend(stack.find(&join(&path, name))?);
+        }
+    }
+    let mut torn: HashSet<Ino> = moved.values().copied().collect();
+    while let Some(ino) = gone.pop() {
+        let attr = stack.attr(ino)?;
+        if attr.kind() == mode::DIRECTORY {
+            stack.list(ino, 0, |_, _, child| {
+                gone.push(child);
+                Ok(true)
+            })?;
+        } else if attr.links > 1 {
+            torn.insert(ino);
+        }
+    }
+    Ok(torn)
+}
+
+struct Joiner<'a> {
+    tree: Tree,
+    delta: &'a Delta,
+    stack: &'a Stack,
+    torn: HashSet<Ino>,
+    /// The nodes of each torn file that still lead to it.
+    names: HashMap<Ino, Vec<usize>>,
+    /// Unchanged names that the tree has no node for: directory, name and inode.
+    absent: Vec<(Vec<u8>, Box<[u8]>, Ino)>,
+}
+
+impl Joiner<'_> {
+    /// Walks the stack for names of torn files that the difference leaves as they are.
+    fn find(&mut self) -> Result<()> {
+        let mut pending = vec![(Ino::ROOT, Vec::new(), Some(0))];
+        while let Some((directory, path, node)) = pending.pop() {
+            let mut children = Vec::new();
+            self.stack.list(directory, 0, |_, name, ino| {
+                children.push((Box::<[u8]>::from(name), ino));
+                Ok(true)
+            })?;
+            let missing = node.and_then(|node| self.delta.missing.get(&node));
+            let missing: HashSet<&[u8]> = missing.into_iter().flatten().map(|it| &**it).collect();
+            for (name, ino) in children {
+                let is_directory = self.stack.attr(ino)?.kind() == mode::DIRECTORY;
+                let child = node.and_then(|node| {
+                    let place = find_child(&self.tree, node, &name).ok()?;
+                    Some(self.tree.children(node)[place])
+                });
+                let child_is_directory = child.is_some_and(|child| {
+                    matches!(self.tree.nodes[child].kind, NodeKind::Directory { .. })
+                });
+                match child {
+                    _ if missing.contains(&*name) => {}
+                    None if is_directory => pending.push((ino, join(&path, &name), None)),
+                    None if self.torn.contains(&ino) => {
+                        self.absent.push((path.clone(), name, ino));
+                    }
+                    Some(child) if is_directory && child_is_directory => {
+                        pending.push((ino, join(&path, &name), Some(child)));
+                    }
+                    Some(child) if !self.delta.emit[child] && self.torn.contains(&ino) => {
+                        self.keep(child, ino)?;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a node of the tree that changes nothing for a name of a torn file.
+    fn keep(&mut self, child: usize, ino: Ino) -> Result<()> {
+        if self.tree.is_left_out(child) {
+            let node = &self.tree.nodes[child];
+            if node.link.is_some() || node.links > 1 {
+                return Ok(());
+            }
+            // The stack's file stays there, which the node is not.
+            let (name, parent) = (node.name.clone(), node.parent);
+            self.tree.nodes[child] = known_node(self.stack, ino, name, parent)?;
+        }
+        self.names.entry(ino).or_default().push(child);
+        Ok(())
+    }
+
+    fn add(&mut self) -> Result<()> {
+        for (path, name, ino) in std::mem::take(&mut self.absent) {
+            let Some(parent) = directory_node(&mut self.tree, self.stack, &path)? else {
+                continue;
+            };
+            let Err(place) = find_child(&self.tree, parent, &name) else {
+                continue;
+            };
+            let new = self.tree.nodes.len();
+            let node = known_node(self.stack, ino, name, parent)?;
+            self.tree.nodes.push(node);
+            add_child(&mut self.tree, parent, place, new);
+            self.names.entry(ino).or_default().push(new);
+        }
+        Ok(())
+    }
+
+    fn link(&mut self) {
+        for nodes in self.names.values() {
+            // The content is only at the first node of a group that there was before.
+            let is_first = |node: &&usize| self.tree.nodes[**node].link.is_none();
+            let Some(&first) = nodes.iter().filter(is_first).min() else {
+                continue;
+            };
+            for &node in nodes {
+                self.tree.nodes[node].link = (node != first).then_some(first);
+                self.tree.nodes[node].links = 1;
+            }
+            self.tree.nodes[first].links = nodes.len() as u32;
+        }
+    }
+}

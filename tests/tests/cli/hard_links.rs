@@ -1,0 +1,129 @@
+//! Hard links of a mount are saved as it shows them, whatever names were moved or removed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::programs::entries;
+use crate::support::{Commands, clean, machine, strict_json};
+
+/// What somebody does to a mount.
+type Change = (&'static str, fn(&Path));
+
+/// What a mount shows of files and their links: the paths of each file, and its content.
+pub(crate) fn files(root: &Path) -> Vec<(Vec<PathBuf>, Vec<u8>)> {
+    let mut found: BTreeMap<(u64, u64), Vec<PathBuf>> = BTreeMap::new();
+    for (path, metadata) in entries(root) {
+        if !metadata.is_dir() {
+            let inode = (metadata.dev(), metadata.ino());
+            found.entry(inode).or_default().push(path);
+        }
+    }
+    let content = |path: &Path| match fs::read_link(root.join(path)) {
+        Ok(target) => target.into_os_string().into_encoded_bytes(),
+        Err(_) => fs::read(root.join(path)).unwrap(),
+    };
+    let mut files: Vec<_> = found
+        .into_values()
+        .map(|paths| (paths.clone(), content(&paths[0])))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Changes that move, remove or replace some of the names of a file.
+fn changes() -> Vec<Change> {
+    vec![
+        ("a directory is renamed", |root| {
+            fs::rename(root.join("app"), root.join("app-2")).unwrap();
+        }),
+        ("two directories are renamed, one into a new one", |root| {
+            fs::create_dir(root.join("deep")).unwrap();
+            fs::rename(root.join("app"), root.join("deep/app")).unwrap();
+            fs::rename(root.join("store"), root.join("store-2")).unwrap();
+        }),
+        ("a directory is renamed there and back", |root| {
+            fs::rename(root.join("app"), root.join("away")).unwrap();
+            fs::rename(root.join("away"), root.join("app")).unwrap();
+        }),
+        ("a directory is renamed and names in it change", |root| {
+            fs::rename(root.join("app"), root.join("app-2")).unwrap();
+            fs::remove_file(root.join("app-2/1")).unwrap();
+            fs::write(root.join("app-2/2"), "written").unwrap();
+            fs::rename(root.join("app-2/3"), root.join("3")).unwrap();
+        }),
+        ("a name is removed", |root| {
+            fs::remove_file(root.join("store/1")).unwrap();
+        }),
+        ("all names but one are removed", |root| {
+            fs::remove_file(root.join("store/1")).unwrap();
+            fs::remove_dir_all(root.join("app")).unwrap();
+        }),
+        ("a name becomes a file of its own", |root| {
+            let private = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(root.join("store/1"), private).unwrap();
+            fs::remove_file(root.join("store/2")).unwrap();
+            fs::write(root.join("store/2"), "another").unwrap();
+        }),
+        (
+            "a name is replaced by a directory, a directory by a name",
+            |root| {
+                fs::remove_file(root.join("store/1")).unwrap();
+                fs::create_dir(root.join("store/1")).unwrap();
+                fs::remove_dir_all(root.join("app")).unwrap();
+                fs::hard_link(root.join("other/2"), root.join("app")).unwrap();
+            },
+        ),
+        ("a directory is made anew", |root| {
+            fs::rename(root.join("app"), root.join("app-2")).unwrap();
+            fs::create_dir(root.join("app")).unwrap();
+            fs::hard_link(root.join("store/3"), root.join("app/new")).unwrap();
+        }),
+        ("links of symbolic links move", |root| {
+            fs::rename(root.join("other"), root.join("other-2")).unwrap();
+            fs::remove_file(root.join("store/symbolic")).unwrap();
+        }),
+    ]
+}
+
+#[test]
+fn hard_links_are_saved_as_a_mount_shows_them_and_counted() {
+    let Some(machine) = machine() else { return };
+    let plain = machine.dir("plain");
+    for name in ["store", "app", "other"] {
+        fs::create_dir(plain.join(name)).unwrap();
+    }
+    for name in ["1", "2", "3", "symbolic"] {
+        let first = plain.join("store").join(name);
+        match name {
+            "symbolic" => symlink("target", &first).unwrap(),
+            _ => fs::write(&first, format!("content {name}")).unwrap(),
+        }
+        for directory in ["app", "other"] {
+            fs::hard_link(&first, plain.join(directory).join(name)).unwrap();
+        }
+    }
+    machine.saved("v1", &plain);
+    for (number, (what, change)) in changes().into_iter().enumerate() {
+        let mount = machine.dir("mount");
+        machine.restored("v1", &mount);
+        change(&mount);
+        let shown = files(&mount);
+        let key = format!("changed-{number}");
+        machine.saved(&key, &mount);
+        machine.umount(&mount);
+        machine.restored(&key, &mount);
+        assert_eq!(files(&mount), shown, "{what}");
+        let found = entries(&mount);
+        for (paths, _) in &shown {
+            let links = found[&paths[0]].nlink();
+            assert_eq!(links, paths.len() as u64, "{what}: {paths:?}");
+        }
+        machine.umount(&mount);
+        let copy = machine.dir(&format!("copy-{number}"));
+        let restore = strict_json(machine.restore(&key, &copy)).arg("--mode");
+        clean(restore.arg("copy").run().success());
+        assert_eq!(files(&copy), shown, "{what}, copied");
+    }
+}

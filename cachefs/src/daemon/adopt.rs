@@ -4,6 +4,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cachefs_store::stack::Numbering;
+
 use super::held::{Held, Item, view_of_name};
 use super::shared;
 use super::state::State;
@@ -31,7 +33,15 @@ pub(super) fn adopt(state: &Arc<State>, held: Held) {
             }
             return;
         }
-        (Some(number), Ok(Item::Mount { open, form, init })) => (number, (open, form, init)),
+        (
+            Some(number),
+            Ok(Item::Mount {
+                open,
+                form,
+                numbering,
+                init,
+            }),
+        ) => (number, (open, (form, numbering), init)),
         (None, Ok(Item::Mount { .. })) => {
             return give_up(state, held, "it is nothing that this version knows");
         }
@@ -58,14 +68,14 @@ pub(super) fn adopt(state: &Arc<State>, held: Held) {
 fn go_on(
     state: &Arc<State>,
     number: u64,
-    (mut open, form, init): (Open, Form, FuseInit),
+    (mut open, (form, numbering), init): (Open, (Form, Numbering), FuseInit),
     held: Held,
 ) {
     // What was read before is not known any more, and half of it is no help to later jobs.
     open.shown.trace = false;
     open.shown.form = form;
     let started = Instant::now();
-    while let Err(error) = state.open_as(number, open.clone()) {
+    while let Err(error) = state.open_as(number, numbering, open.clone()) {
         if started.elapsed() > PATIENCE {
             return give_up(state, held, &describe(&error));
         }

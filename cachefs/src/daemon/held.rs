@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use cachefs_store::stack::Numbering;
 use serde::{Deserialize, Serialize};
 
 use crate::rpc::Open;
@@ -37,6 +38,9 @@ pub(super) enum Item {
         open: Open,
         /// How.
         form: Form,
+        /// By which numbers its kernel knows the files.
+        #[serde(default)]
+        numbering: Numbering,
         /// How it began.
         init: FuseInit,
     },

@@ -11,7 +11,7 @@ use cachefs_store::index::Index;
 use cachefs_store::local::{LayerCache, PackCache};
 use cachefs_store::refs::{self, Found, LayerInfo, MatchKind, Resolved};
 use cachefs_store::remote::{DynRemote, Meter, TrafficMeter};
-use cachefs_store::stack::Stack;
+use cachefs_store::stack::{Numbering, Stack};
 use cachefs_store::trace::Recorder;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
@@ -141,7 +141,13 @@ impl State {
                 layers: layers.clone(),
                 shown: restore.shown.clone(),
             };
-            self.open_view(self.views.number(), &remote, stack, trace, open)
+            self.open_view(
+                self.views.number(),
+                Numbering::Dense,
+                &remote,
+                (stack, trace),
+                open,
+            )
         });
         self.count(&matched, &layers);
         Ok(Restored {
@@ -178,11 +184,16 @@ impl State {
     }
 
     pub(super) fn open(&self, open: Open) -> Result<OpenedView> {
-        self.open_as(self.views.number(), open)
+        self.open_as(self.views.number(), Numbering::Dense, open)
     }
 
     /// Makes a view that has its number already.
-    pub(super) fn open_as(&self, number: u64, open: Open) -> Result<OpenedView> {
+    pub(super) fn open_as(
+        &self,
+        number: u64,
+        numbering: Numbering,
+        open: Open,
+    ) -> Result<OpenedView> {
         let remote = self
             .remotes
             .get(&open.shown.remote, open.shown.deadline_ms, &self.cache)?;
@@ -191,7 +202,7 @@ impl State {
             let stack = self.stack(&remote.open.remote, &open.layers, open.shown.privileged);
             Ok::<_, Error>((stack.await?, trace))
         })?;
-        Ok(self.open_view(number, &remote, stack, trace, open))
+        Ok(self.open_view(number, numbering, &remote, (stack, trace), open))
     }
 
     async fn stack(
@@ -210,17 +221,18 @@ impl State {
     fn open_view(
         &self,
         number: u64,
+        numbering: Numbering,
         remote: &Arc<RemoteHandle>,
-        stack: Stack,
-        trace: Fetching,
+        (stack, trace): (Stack, Fetching),
         open: Open,
     ) -> OpenedView {
         let stack = stack.shown_as(open.shown.owner);
         // What lies on a local disk is at hand whatever the order.
         let is_noted = open.shown.trace && remote.reader.remote().local_dir().is_none();
         let view = View {
-            image: image_of(&stack, open.shown.form),
+            image: image_of(&stack, open.shown.form, numbering),
             stack,
+            numbering,
             reader: remote.reader.clone(),
             reads: Reads::default(),
             recorder: is_noted.then(Recorder::default),
@@ -280,11 +292,17 @@ impl State {
         let (view, open) = self.views.get(number).ok_or_else(|| unknown(number))?;
         let serve = || Error::io("serve", "the mount");
         let init = FuseInit::receive(fuse.as_fd()).map_err(serve())?;
+        let numbering = view.numbering;
         let ready = view::begin(view, form, &fuse, &init, self.runtime.handle()).map_err(serve())?;
         // Without it, or on a kernel that cannot ask anew, the mount dies with this worker.
         let is_held = init.resends() && {
             let open = Open::clone(&open);
-            let item = Item::Mount { open, form, init };
+            let item = Item::Mount {
+                open,
+                form,
+                numbering,
+                init,
+            };
             let name = name_of_view(number);
             self.keeper.hold(name, &item, fuse.as_fd()).is_ok()
         };
@@ -442,11 +460,11 @@ fn unknown(view: u64) -> Error {
 }
 
 /// The image of a stack, if one is wished for and it can have one.
-fn image_of(stack: &Stack, wished: Form) -> Option<Image> {
+fn image_of(stack: &Stack, wished: Form, numbering: Numbering) -> Option<Image> {
     if wished != Form::Image || !erofs::suits(stack) {
         return None;
     }
-    let image = Image::new(stack);
+    let image = Image::new(stack, numbering);
     let outcome = match &image {
         // Whether all attributes have a place in it shows when it is laid out.
         Ok(image) if stack.has_xattrs() => image.build(stack),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use cachefs_store::layer::mode;
-use cachefs_store::stack::{Attr, Ino, Stack};
+use cachefs_store::stack::{Attr, Ino, Numbering, Stack};
 use cachefs_store::{Error, Result};
 use zerocopy::IntoBytes;
 
@@ -39,7 +39,8 @@ pub(super) struct Extent {
 /// What a stack becomes.
 #[derive(Debug, Default)]
 pub(super) struct Built {
-    /// The blocks from 0 on: superblock, inodes, and what lies behind them.
+    /// The blocks from [`first_inodes`] on: inodes, and what lies behind them. While the root is
+    /// placed, the blocks from 0 on.
     pub(super) inodes: Vec<u8>,
     /// The blocks from [`DIRECTORIES`] on.
     pub(super) directories: Vec<u8>,
@@ -79,6 +80,7 @@ struct Pending {
 struct Builder<'a> {
     stack: &'a Stack,
     xattrs: bool,
+    first_inodes: u64,
     out: Built,
     heap: Vec<u8>,
     names: Vec<Name>,
@@ -88,19 +90,30 @@ struct Builder<'a> {
     linked: HashMap<Ino, u64>,
 }
 
-/// The first block: the superblock and the root's inode, which a mount reads. It takes no walk.
-pub(super) fn first_block(stack: &Stack, uuid: [u8; 16]) -> Result<Vec<u8>> {
+/// The first block of all inodes but the root's. An inode's number is its place in units of 32
+/// bytes, so this decides the numbers: see [`Numbering::Dense`]. They are from 2^28 to 2^30.
+pub(super) fn first_inodes(uuid: &[u8; 16], numbering: Numbering) -> u64 {
+    let [a, b, c, d, ..] = *uuid;
+    match numbering {
+        Numbering::ByLayer => 1,
+        Numbering::Dense => (1 << 21) + (u64::from(u32::from_le_bytes([a, b, c, d])) >> 10),
+    }
+}
+
+/// The superblock and the root's inode with its attributes, which a mount reads: one block, or more
+/// if the attributes are large. It takes no walk.
+pub(super) fn beginning(stack: &Stack, uuid: [u8; 16]) -> Result<Vec<u8>> {
     let mut builder = Builder::new(stack, uuid);
     builder.place_root()?;
-    builder.out.inodes.resize(BLOCK as usize, 0);
     Ok(builder.out.inodes)
 }
 
-/// Lays a whole stack out.
-pub(super) fn build(stack: &Stack, uuid: [u8; 16]) -> Result<Built> {
+/// Lays a whole stack out, with the inodes from this block on.
+pub(super) fn build(stack: &Stack, uuid: [u8; 16], first_inodes: u64) -> Result<Built> {
     let mut builder = Builder::new(stack, uuid);
     builder.place_root()?;
-    builder.out.inodes.resize(BLOCK as usize, 0);
+    builder.out.inodes.clear();
+    builder.first_inodes = first_inodes;
     while let Some(pending) = builder.pending.pop() {
         builder.place(&pending)?;
     }
@@ -145,6 +158,7 @@ impl<'a> Builder<'a> {
         Self {
             stack,
             xattrs: stack.has_xattrs(),
+            first_inodes: 0,
             out,
             heap: Vec::new(),
             names: Vec::with_capacity(room + 1),
@@ -162,7 +176,10 @@ impl<'a> Builder<'a> {
         let blocks = self.take_directory_blocks(size.div_ceil(BLOCK));
         let inode = (ROOT_OFFSET / SLOT) as u64;
         self.begin_directory(inode, inode, None, blocks);
-        self.write_inode(&attr, Layout::Plain, size, block_of(blocks), &xattrs, inode)
+        self.write_inode(&attr, Layout::Plain, size, block_of(blocks), &xattrs, inode)?;
+        let end = self.out.inodes.len().next_multiple_of(BLOCK as usize);
+        self.out.inodes.resize(end, 0);
+        Ok(())
     }
 
     fn xattrs(&self, ino: Ino) -> Result<Vec<u8>> {
@@ -237,7 +254,7 @@ impl<'a> Builder<'a> {
             offset = offset.next_multiple_of(BLOCK as usize);
         }
         inodes.resize(offset, 0);
-        (offset / SLOT) as u64
+        (self.first_inodes * BLOCK + offset as u64) / SLOT as u64
     }
 
     fn write_inode(
@@ -266,7 +283,7 @@ impl<'a> Builder<'a> {
         };
         self.out.inodes.extend_from_slice(inode.as_bytes());
         self.out.inodes.extend_from_slice(xattrs);
-        if self.out.inodes.len() as u64 > DIRECTORIES * BLOCK
+        if self.out.inodes.len() as u64 > (DIRECTORIES - self.first_inodes) * BLOCK
             || self.out.directories.len() as u64 > (FILES - DIRECTORIES) * BLOCK
         {
             return Err(too_large());

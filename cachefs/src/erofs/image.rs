@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use cachefs_store::id::StackId;
-use cachefs_store::stack::{Ino, Stack};
+use cachefs_store::stack::{Ino, Numbering, Stack};
 use cachefs_store::{Error, Result};
 
 use super::build::{self, BLOCKS, Built, DIRECTORIES, FILES};
@@ -25,22 +25,31 @@ pub(crate) enum Part<'a> {
 #[derive(Debug)]
 pub(crate) struct Image {
     uuid: [u8; 16],
-    first: Vec<u8>,
+    /// The first block of the other inodes.
+    first_inodes: u64,
+    /// The blocks that the superblock and the root's inode are in.
+    beginning: Vec<u8>,
     built: OnceLock<Result<Built>>,
 }
 
 impl Image {
-    /// Begins an image. Only its first block is made at once; the rest follows from the layers
-    /// when [`Self::build`] is called, or a byte of it is asked for.
-    pub(crate) fn new(stack: &Stack) -> Result<Self> {
+    /// Begins an image. Only the superblock and the root's inode are made at once; the rest follows
+    /// from the layers when [`Self::build`] is called, or a byte of it is asked for.
+    pub(crate) fn new(stack: &Stack, numbering: Numbering) -> Result<Self> {
         let layers: Vec<_> = stack.layers().iter().map(|layer| layer.id()).collect();
         let mut uuid = [0; 16];
         uuid.copy_from_slice(&StackId::of(&layers).0[..16]);
         Ok(Self {
             uuid,
-            first: build::first_block(stack, uuid)?,
+            first_inodes: build::first_inodes(&uuid, numbering),
+            beginning: build::beginning(stack, uuid)?,
             built: OnceLock::new(),
         })
+    }
+
+    /// Whether the root's attributes do not fit into the first block.
+    pub(crate) fn has_large_root(&self) -> bool {
+        self.beginning.len() as u64 > BLOCK
     }
 
     /// Length of the image in bytes. Nearly all of it is addresses that nothing is at.
@@ -53,31 +62,35 @@ impl Image {
 
     fn built(&self, stack: &Stack) -> Result<&Built, &Error> {
         self.built
-            .get_or_init(|| build::build(stack, self.uuid))
+            .get_or_init(|| build::build(stack, self.uuid, self.first_inodes))
             .as_ref()
     }
 
     /// Names and attributes, as ranges of the image: what the kernel reads before any file.
-    pub(crate) fn metadata(&self, stack: &Stack) -> Result<[(u64, &[u8]); 2], &Error> {
+    pub(crate) fn metadata(&self, stack: &Stack) -> Result<[(u64, &[u8]); 3], &Error> {
         let built = self.built(stack)?;
         Ok([
-            (0, &built.inodes),
+            (0, &self.beginning),
+            (self.first_inodes * BLOCK, &built.inodes),
             (DIRECTORIES * BLOCK, &built.directories),
         ])
     }
 
     /// What a range is made of; it must end within [`Self::LENGTH`].
     pub(crate) fn parts(&self, stack: &Stack, range: Range<u64>) -> Result<Vec<Part<'_>>, &Error> {
-        if range.end <= BLOCK {
-            let bytes = &self.first[range.start as usize..range.end as usize];
+        if range.end <= self.beginning.len() as u64 {
+            let bytes = &self.beginning[range.start as usize..range.end as usize];
             return Ok(vec![Part::Bytes(bytes)]);
         }
         let built = self.built(stack)?;
         let mut parts = Vec::new();
         let mut at = range.start;
         while at < range.end {
-            let (part, length) = if at < DIRECTORIES * BLOCK {
-                stored(&built.inodes, at, DIRECTORIES * BLOCK - at)
+            let inodes = self.first_inodes * BLOCK;
+            let (part, length) = if at < inodes {
+                stored(&self.beginning, at, inodes - at)
+            } else if at < DIRECTORIES * BLOCK {
+                stored(&built.inodes, at - inodes, DIRECTORIES * BLOCK - at)
             } else if at < FILES * BLOCK {
                 let offset = at - DIRECTORIES * BLOCK;
                 stored(&built.directories, offset, FILES * BLOCK - at)

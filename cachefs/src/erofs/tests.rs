@@ -9,7 +9,7 @@ use cachefs_store::layer::{
     Content, Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, Timestamp, Xattrs, mode,
 };
 use cachefs_store::pack::PackRef;
-use cachefs_store::stack::{Attr, Ino, Stack, Walk};
+use cachefs_store::stack::{Attr, Ino, Numbering, Stack, Walk};
 
 use super::build::{DIRECTORIES, FILES};
 use super::format::BLOCK;
@@ -53,8 +53,18 @@ fn pieces(size: u64) -> Vec<Content> {
 
 /// Builds a layer of one directory, `names` of its files with their sizes, and a few things more.
 fn stack(names: &[(String, u64)]) -> Stack {
-    let (file, directory) = (meta(mode::FILE), meta(mode::DIRECTORY));
-    let (link, tty) = (meta(mode::SYMLINK), meta(mode::CHARACTER));
+    stack_with(names, Xattrs::default())
+}
+
+/// The same, with attributes of the root and of two directories and a link in it.
+fn stack_with(names: &[(String, u64)], xattrs: Xattrs) -> Stack {
+    let file = meta(mode::FILE);
+    let with_xattrs = |kind| Meta {
+        xattrs: xattrs.clone(),
+        ..meta(kind)
+    };
+    let directory = with_xattrs(mode::DIRECTORY);
+    let (link, tty) = (with_xattrs(mode::SYMLINK), meta(mode::CHARACTER));
     let marked = Meta {
         xattrs: Xattrs::new(vec![
             (b"user.mark".to_vec(), b"yes".to_vec()),
@@ -236,6 +246,24 @@ impl Reader<'_> {
         entries
     }
 
+    /// The attributes behind an inode record: number of the prefix, rest of the name, and value.
+    fn xattrs(&self, record: &Record) -> Vec<(u8, Vec<u8>, Vec<u8>)> {
+        let bytes = self.bytes(record.offset + 64, record.xattr_bytes as u64);
+        let mut rest = bytes.get(12..).unwrap_or_default();
+        let mut found = Vec::new();
+        while !rest.is_empty() {
+            let length = usize::from(rest[0]);
+            let end = 4 + length + usize::from(u16::from_le_bytes(number(rest, 2)));
+            found.push((
+                rest[1],
+                rest[4..4 + length].to_vec(),
+                rest[4 + length..end].to_vec(),
+            ));
+            rest = &rest[end.next_multiple_of(4)..];
+        }
+        found
+    }
+
     /// Every path with its inode.
     fn walk(&self, inode: u64, parent: u64, path: &[u8], found: &mut BTreeMap<Vec<u8>, u64>) {
         found.insert(path.to_vec(), inode);
@@ -266,7 +294,7 @@ impl Reader<'_> {
 
 fn check(stack: &Stack) {
     assert!(suits(stack));
-    let image = Image::new(stack).unwrap();
+    let image = Image::new(stack, Numbering::Dense).unwrap();
     let reader = Reader {
         image: &image,
         stack,
@@ -286,6 +314,16 @@ fn check(stack: &Stack) {
     let mut inodes: BTreeMap<Ino, u64> = BTreeMap::new();
     for entry in entries {
         let inode = found[&entry.path];
+        let xattrs = stack.xattrs(entry.attr.ino).unwrap();
+        let values: Vec<_> = xattrs.iter().map(|(_, value)| value.to_vec()).collect();
+        let stored = reader.xattrs(&reader.inode(inode));
+        assert_eq!(
+            stored
+                .into_iter()
+                .map(|(.., value)| value)
+                .collect::<Vec<_>>(),
+            values
+        );
         assert_eq!(
             *inodes.entry(entry.attr.ino).or_insert(inode),
             inode,
@@ -349,15 +387,50 @@ fn names_that_fill_a_block_to_the_last_byte() {
     }
 }
 
+/// The root's inode begins 1,152 bytes into the first block: from 2,864 bytes on, its attributes
+/// reach into the second one, in which the other inodes must not begin then.
+#[test]
+fn attributes_of_any_length_are_behind_their_inode() {
+    let names = [("a".to_owned(), 10), ("b".to_owned(), 5000)];
+    let around = |edge: usize| edge - 70..edge + 30;
+    let sizes = around(2880)
+        .chain(around(4096))
+        .chain([6976, 20_000, 65_535]);
+    for size in sizes {
+        let value = (0..size).map(|byte| byte as u8).collect();
+        let xattrs = Xattrs::new(vec![(b"user.x".to_vec(), value)]).unwrap();
+        check(&stack_with(&names, xattrs));
+    }
+}
+
 #[test]
 fn an_empty_stack_is_an_empty_directory() {
     check(&Stack::new(Vec::new()).unwrap());
 }
 
+/// Kernels know the inodes of a mount by their place, also after another version has taken it over.
+#[test]
+fn inodes_of_older_mounts_are_where_they_were() {
+    let stack = stack(&[("a".to_owned(), 10)]);
+    let first = |numbering| {
+        let image = Image::new(&stack, numbering).unwrap();
+        let reader = Reader {
+            image: &image,
+            stack: &stack,
+        };
+        let mut found = BTreeMap::new();
+        reader.walk(36, 36, b"", &mut found);
+        found[&b"!first"[..]]
+    };
+    assert_eq!(first(Numbering::ByLayer), BLOCK / 32);
+    let dense = first(Numbering::Dense);
+    assert!((1 << 28..1 << 30).contains(&dense), "{dense}");
+}
+
 #[test]
 fn what_lies_between_files_is_zeros() {
     let stack = stack(&[("a".to_owned(), 10)]);
-    let image = Image::new(&stack).unwrap();
+    let image = Image::new(&stack, Numbering::Dense).unwrap();
     let start = FILES * BLOCK;
     let parts = image.parts(&stack, start..start + 4 * BLOCK).unwrap();
     let [

@@ -156,8 +156,13 @@ fn like_root(lower: &Path, upper: &Path) -> Result<()> {
     for (name, value) in
         xattr::of_directory(lower).map_err(Error::io("read attributes of", lower))?
     {
-        rustix::fs::setxattr(upper, &name, &value, rustix::fs::XattrFlags::empty())
-            .map_err(|errno| Error::io("change attributes of", upper)(errno.into()))?;
+        let set = rustix::fs::setxattr(upper, &name, &value, rustix::fs::XattrFlags::empty());
+        set.map_err(|errno| MountError::UpperAttribute {
+            path: upper.to_owned(),
+            name: name.to_string_lossy().into_owned(),
+            bytes: value.len(),
+            source: errno.into(),
+        })?;
     }
     let file = fs::File::open(upper).map_err(Error::io("open", upper))?;
     root.modified()

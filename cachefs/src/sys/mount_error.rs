@@ -63,6 +63,19 @@ pub enum MountError {
         /// What it lacks.
         reason: String,
     },
+    /// The filesystem of the upper does not take an extended attribute that the cached directory
+    /// itself has. Ext4 has 4 KiB for all attributes of a file, unless it was made with `ea_inode`.
+    #[error("the filesystem of {} does not take the extended attribute {name} of {bytes} bytes", path.display())]
+    UpperAttribute {
+        /// The upper directory.
+        path: PathBuf,
+        /// The attribute.
+        name: String,
+        /// Length of its value.
+        bytes: usize,
+        /// What the filesystem answered.
+        source: io::Error,
+    },
     /// Upper and work directory are not on one filesystem.
     #[error("the upper directory {} and the work directory {} are on different filesystems", upper.display(), work.display())]
     WorkElsewhere {
@@ -135,6 +148,9 @@ impl MountError {
             Self::UpperUnsuitable { .. } => {
                 "put the store on ext4, xfs, btrfs or tmpfs; network filesystems and FAT do not serve"
             }
+            Self::UpperAttribute { .. } => {
+                "put the store on XFS, Btrfs or tmpfs, or on ext4 made with -O ea_inode"
+            }
             Self::WorkElsewhere { .. } => "keep both in one directory of the store",
             Self::TooDeep(_) => "mount over a directory that is not on an overlay of an overlay",
             Self::Overlapping(_) => "keep the store outside of the directory that is mounted over",
@@ -163,6 +179,7 @@ impl MountError {
                 | Self::DeniedByPolicy { .. }
                 | Self::UpperOnOverlay(_)
                 | Self::UpperUnsuitable { .. }
+                | Self::UpperAttribute { .. }
                 | Self::TooDeep(_)
                 | Self::TooManyMounts(_)
         )

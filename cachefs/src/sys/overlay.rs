@@ -48,8 +48,6 @@ pub struct OverlayOptions {
     /// Marks live in `user.overlay.*` instead of `trusted.overlay.*`. The kernel then refuses
     /// `redirect_dir`.
     pub userxattr: bool,
-    /// All files have the overlay's device number. Needs inode numbers below 2^60 in the lowers.
-    pub xino: bool,
     /// A directory of a lower can be renamed (`rename(2)` answers EXDEV otherwise).
     pub redirect_dir: bool,
     /// Hard links stay together over copy-up. In a user namespace the kernel ignores it.
@@ -65,7 +63,6 @@ impl OverlayOptions {
         let initial = namespace::in_initial_user_namespace();
         Self {
             userxattr: !initial,
-            xino: true,
             redirect_dir: initial,
             index: false,
             volatile: false,
@@ -74,16 +71,18 @@ impl OverlayOptions {
 
     /// The `key=value` and flag options, in the order in which the kernel gets them.
     ///
-    /// As root every feature is named, on or off, because distributions build kernels with other
-    /// defaults; with `userxattr` they are off unless named. `metacopy` is never on: a differ would
-    /// find files without their bytes.
+    /// Distributions build kernels with other defaults, so root names every feature, on or off;
+    /// with `userxattr` all but `xino` are off unless named. `metacopy` is never on: a differ would
+    /// find files without their bytes. `xino` is never on: it sets bit 63 of the inode numbers of
+    /// lower files. Node rounds such numbers to one value and takes two files for one, and 32-bit
+    /// programs get EOVERFLOW from stat.
     fn settings(&self) -> Vec<(&'static str, Option<&'static str>)> {
         let mut settings = Vec::new();
         if self.userxattr {
             settings.push(("userxattr", None));
         }
+        settings.push(("xino", Some("off")));
         let features = [
-            ("xino", self.xino),
             ("redirect_dir", self.redirect_dir),
             ("index", self.index),
             ("metacopy", false),
@@ -404,7 +403,6 @@ mod tests {
     fn root_names_every_feature_and_a_user_namespace_only_what_is_on() {
         let mut options = OverlayOptions {
             userxattr: false,
-            xino: true,
             redirect_dir: true,
             index: false,
             volatile: true,
@@ -417,7 +415,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let as_root = [
-            ("xino", "on"),
+            ("xino", "off"),
             ("redirect_dir", "on"),
             ("index", "off"),
             ("metacopy", "off"),
@@ -428,7 +426,7 @@ mod tests {
         options.redirect_dir = false;
         assert_eq!(
             keys(&options),
-            [("userxattr", ""), ("xino", "on"), ("volatile", "")]
+            [("userxattr", ""), ("xino", "off"), ("volatile", "")]
         );
     }
 

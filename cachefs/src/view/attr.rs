@@ -31,10 +31,10 @@ fn system_time(time: Timestamp) -> SystemTime {
         .unwrap_or(UNIX_EPOCH)
 }
 
-pub(super) fn file_attr(attr: &Attr) -> FileAttr {
+pub(super) fn file_attr(attr: &Attr, ino: INodeNo) -> FileAttr {
     let time = system_time(attr.mtime);
     FileAttr {
-        ino: INodeNo(attr.ino.number()),
+        ino,
         size: attr.size,
         blocks: attr.blocks,
         // Layers keep one time; the others have no meaning after a restore.

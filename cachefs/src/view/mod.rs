@@ -15,7 +15,7 @@ mod tree_fs;
 use std::sync::Arc;
 
 use cachefs_store::local::FrameReader;
-use cachefs_store::stack::Stack;
+use cachefs_store::stack::{Numbering, Stack};
 use cachefs_store::trace::Recorder;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,8 @@ pub(crate) enum Form {
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) stack: Stack,
+    /// By which numbers its kernel knows the files.
+    pub(crate) numbering: Numbering,
     pub(crate) reader: FrameReader,
     /// Its image, if it can have one.
     pub(crate) image: Option<Image>,

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, mpsc};
 
+use cachefs_store::stack::Numbering;
 use fuser::{Config, Filesystem, Session, SessionACL};
 use tokio::runtime::Handle;
 
@@ -10,6 +11,7 @@ use super::hand_over;
 use super::image_fs::ImageFs;
 use super::tree_fs::TreeFs;
 use super::{Form, SharedView};
+use crate::erofs::Image;
 use crate::sys::fuse_init::{Connection, FuseInit, resend};
 
 /// Threads that answer one mount. One file's reads go on while another thread decodes a frame;
@@ -63,6 +65,9 @@ pub(crate) fn begin(
 
 /// Goes on with a connection that a worker before this one has served. What that one was asked and
 /// did not answer is answered now.
+///
+/// # Errors
+/// Also when the files of the mount are not where its kernel knows them to be.
 pub(crate) fn go_on(
     view: SharedView,
     form: Form,
@@ -78,6 +83,14 @@ pub(crate) fn go_on(
             run(open(filesystem, fuse, init, Connection::GoesOn)?, ended)?;
         }
         Form::Image => {
+            // Versions before dense numbers cut these attributes, and everything behind them was
+            // elsewhere: a dead mount is better than the wrong bytes.
+            let large_root = view.image.as_ref().is_some_and(Image::has_large_root);
+            if view.numbering == Numbering::ByLayer && large_root {
+                return Err(std::io::Error::other(
+                    "an older version mounted it, and placed its files elsewhere",
+                ));
+            }
             let filesystem = ImageFs::new(view, runtime.clone(), None);
             run(open(filesystem, fuse, init, Connection::GoesOn)?, ended)?;
         }

@@ -7,12 +7,12 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use cachefs_store::stack::Ino;
+use cachefs_store::stack::{Attr, Ino, Numbers};
 use cachefs_store::{Error, layer};
 use fuser::{
-    AccessFlags, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
+    AccessFlags, Errno, FileAttr, FileHandle, Filesystem, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 use tokio::runtime::Handle;
 
@@ -23,28 +23,39 @@ use super::{SharedView, read};
 pub(super) struct TreeFs {
     view: SharedView,
     runtime: Handle,
-    /// Whether any file has extended attributes; if not, the kernel is told once to stop asking.
+    numbers: Numbers,
+    /// Whether any file has extended attributes.
     xattrs: bool,
 }
 
 impl TreeFs {
     pub(super) fn new(view: SharedView, runtime: Handle) -> Self {
         let xattrs = view.stack.has_xattrs();
+        let numbers = Numbers::new(&view.stack, view.numbering);
         Self {
             view,
             runtime,
+            numbers,
             xattrs,
         }
     }
 
-    fn xattr(&self, ino: INodeNo) -> Result<Option<layer::Xattrs>, Errno> {
+    fn ino(&self, number: INodeNo) -> Ino {
+        self.numbers.ino(number.0)
+    }
+
+    fn file_attr(&self, attr: &Attr) -> FileAttr {
+        file_attr(attr, INodeNo(self.numbers.number(attr.ino)))
+    }
+
+    /// A file's attributes; none at all are an answer too. `ENOSYS` would spare later questions,
+    /// but the kernel turns it into `EOPNOTSUPP`, which `getfattr` and `tar` report as a failure.
+    fn xattr(&self, ino: INodeNo) -> Result<layer::Xattrs, Errno> {
         if !self.xattrs {
-            return Err(Errno::ENOSYS);
+            return Ok(layer::Xattrs::default());
         }
-        match self.view.stack.xattrs(Ino::from_number(ino.0)) {
-            Ok(xattrs) => Ok(Some(xattrs)),
-            Err(error) => Err(errno("reading attributes", &error)),
-        }
+        let xattrs = self.view.stack.xattrs(self.ino(ino));
+        xattrs.map_err(|error| errno("reading attributes", &error))
     }
 }
 
@@ -74,14 +85,14 @@ impl Filesystem for TreeFs {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let stack = &self.view.stack;
         let found = stack
-            .lookup(Ino::from_number(parent.0), name.as_bytes())
+            .lookup(self.ino(parent), name.as_bytes())
             .and_then(|ino| ino.map(|ino| stack.attr(ino)).transpose());
         match found {
-            Ok(Some(attr)) => reply.entry(&FOREVER, &file_attr(&attr), Generation(0)),
+            Ok(Some(attr)) => reply.entry(&FOREVER, &self.file_attr(&attr), Generation(0)),
             // Inode 0 is an answer that the kernel may keep, other than ENOENT.
             Ok(None) => match stack.attr(Ino::ROOT) {
                 Ok(root) => {
-                    let mut none = file_attr(&root);
+                    let mut none = self.file_attr(&root);
                     none.ino = INodeNo(0);
                     reply.entry(&FOREVER, &none, Generation(0));
                 }
@@ -94,14 +105,14 @@ impl Filesystem for TreeFs {
     fn forget(&self, _: &Request, _: INodeNo, _: u64) {}
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match self.view.stack.attr(Ino::from_number(ino.0)) {
-            Ok(attr) => reply.attr(&FOREVER, &file_attr(&attr)),
+        match self.view.stack.attr(self.ino(ino)) {
+            Ok(attr) => reply.attr(&FOREVER, &self.file_attr(&attr)),
             Err(error) => reply.error(errno("getattr", &error)),
         }
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.view.stack.symlink_target(Ino::from_number(ino.0)) {
+        match self.view.stack.symlink_target(self.ino(ino)) {
             Ok(target) => reply.data(target),
             Err(error) => reply.error(errno("readlink", &error)),
         }
@@ -126,7 +137,7 @@ impl Filesystem for TreeFs {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match read::Plan::of_file(&self.view, Ino::from_number(ino.0), offset, size) {
+        match read::Plan::of_file(&self.view, self.ino(ino), offset, size) {
             Ok(plan) => answer::read(&self.view, &self.runtime, plan, reply),
             Err(error) => reply.error(errno("read", &error)),
         }
@@ -164,12 +175,12 @@ impl Filesystem for TreeFs {
             }
         }
         let listed = stack.list(
-            Ino::from_number(ino.0),
+            self.ino(ino),
             offset.saturating_sub(2),
             |next, name, child| {
                 let kind = file_type(stack.attr(child)?.mode);
                 Ok(!reply.add(
-                    INodeNo(child.number()),
+                    INodeNo(self.numbers.number(child)),
                     next + 2,
                     kind,
                     OsStr::from_bytes(name),
@@ -191,8 +202,8 @@ impl Filesystem for TreeFs {
         mut reply: ReplyDirectoryPlus,
     ) {
         let stack = &self.view.stack;
-        let own = match stack.attr(Ino::from_number(ino.0)) {
-            Ok(attr) => file_attr(&attr),
+        let own = match stack.attr(self.ino(ino)) {
+            Ok(attr) => self.file_attr(&attr),
             Err(error) => return reply.error(errno("readdir", &error)),
         };
         for (number, name) in [(1, "."), (2, "..")] {
@@ -201,10 +212,10 @@ impl Filesystem for TreeFs {
             }
         }
         let listed = stack.list(
-            Ino::from_number(ino.0),
+            self.ino(ino),
             offset.saturating_sub(2),
             |next, name, child| {
-                let attr = file_attr(&stack.attr(child)?);
+                let attr = self.file_attr(&stack.attr(child)?);
                 Ok(!reply.add(
                     attr.ino,
                     next + 2,
@@ -223,11 +234,10 @@ impl Filesystem for TreeFs {
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         match self.xattr(ino) {
-            Ok(Some(xattrs)) => match xattrs.get(name.as_bytes()) {
+            Ok(xattrs) => match xattrs.get(name.as_bytes()) {
                 Some(value) => reply_bytes(value, size, reply),
                 None => reply.error(Errno::ENODATA),
             },
-            Ok(None) => reply.error(Errno::ENODATA),
             Err(errno) => reply.error(errno),
         }
     }
@@ -236,7 +246,7 @@ impl Filesystem for TreeFs {
         match self.xattr(ino) {
             Ok(xattrs) => {
                 let mut names = Vec::new();
-                for (name, _) in xattrs.iter().flat_map(layer::Xattrs::iter) {
+                for (name, _) in xattrs.iter() {
                     names.extend_from_slice(name);
                     names.push(0);
                 }
@@ -261,7 +271,7 @@ impl Filesystem for TreeFs {
         reply: ReplyLseek,
     ) {
         let stack = &self.view.stack;
-        let ino = Ino::from_number(ino.0);
+        let ino = self.ino(ino);
         let seek = || -> Result<Option<u64>, Error> {
             let size = stack.attr(ino)?.size;
             let Some(offset) = u64::try_from(offset).ok().filter(|&offset| offset < size) else {

@@ -127,7 +127,6 @@ fn removed_and_replaced_entries_with_user_attributes() {
     let lower = lower_tree(&temp);
     let options = OverlayOptions {
         userxattr: true,
-        xino: false,
         redirect_dir: false,
         index: false,
         volatile: false,

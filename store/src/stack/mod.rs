@@ -6,11 +6,13 @@
 //!
 //! Inode numbers are a pure function of the stack: the number of the layer (from the bottom) and
 //! the inode in it, of the topmost layer that has the entry. A process that takes over a mount
-//! finds the same files under the same numbers, without any state handed over.
+//! finds the same files under the same numbers, without any state handed over. Programs see other
+//! numbers, which are smaller: see [`Numbers`].
 
 mod compare;
 mod directory;
 mod merge;
+mod numbers;
 mod owner;
 mod privileges;
 mod squash;
@@ -20,6 +22,7 @@ mod tree;
 mod walk;
 
 pub use compare::{Change, Difference, compare};
+pub use numbers::{Numbering, Numbers};
 pub use owner::{NotAnOwner, Owner};
 pub use squash::{squash, squash_plan};
 pub use tree::{Attr, Stack};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::model::open;
 use crate::layer::{LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode};
-use crate::stack::{Ino, MAX_DEPTH, Stack, squash, squash_plan};
+use crate::stack::{Ino, MAX_DEPTH, Numbering, Numbers, Stack, squash, squash_plan};
 
 fn directory() -> Meta {
     Meta {
@@ -62,6 +62,35 @@ fn unknown_numbers_are_errors() {
             "{number}"
         );
     }
+}
+
+#[test]
+fn dense_numbers_have_no_gaps_and_lead_back() {
+    let layers = vec![linked(&["a"]), linked(&["b", "c"]), linked(&["d"])];
+    let stack = Stack::new(layers).unwrap();
+    let inodes = [&b""[..], b"a", b"b", b"c", b"d"].map(|name| stack.find(name).unwrap().unwrap());
+    let numbers = Numbers::new(&stack, Numbering::Dense);
+    let [root, first, ..] = inodes.map(|ino| numbers.number(ino));
+    assert_eq!(root, 1);
+    assert!(
+        ((1 << 30)..(1 << 32) - (1 << 30)).contains(&(first - 1)),
+        "{first}"
+    );
+    // Each layer has a root and one pipe.
+    let expected = [1, first, first + 2, first + 2, first + 4];
+    assert_eq!(inodes.map(|ino| numbers.number(ino)), expected);
+    for ino in inodes {
+        assert_eq!(numbers.ino(numbers.number(ino)), ino);
+    }
+    for number in [0, 2, first - 2, first + 5, 1 << 32, 1 << 33, u64::MAX] {
+        assert!(stack.attr(numbers.ino(number)).is_err(), "{number}");
+    }
+    let another = Stack::new(vec![linked(&["a"]), linked(&["b"])]).unwrap();
+    let another = Numbers::new(&another, Numbering::Dense);
+    assert!(another.number(inodes[1]).abs_diff(first) > 1000);
+    let by_layer = Numbers::new(&stack, Numbering::ByLayer);
+    assert_eq!(by_layer.number(inodes[4]), (2 << 32) + 2);
+    assert_eq!(by_layer.ino((2 << 32) + 2), inodes[4]);
 }
 
 #[test]

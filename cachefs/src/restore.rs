@@ -1,6 +1,7 @@
 //! Restoring: from keys to a path that shows the cache.
 
 mod empty;
+mod hides;
 mod look;
 mod parts;
 mod recover;
@@ -153,6 +154,9 @@ pub fn restore(
     };
     notes.append(&mut report.notes);
     report.notes = notes;
+    if matches!(report.outcome, Outcome::Mounted | Outcome::Remounted) {
+        report.notes.extend(hides::note(&report.path));
+    }
     report.elapsed = started.elapsed();
     Ok(report)
 }

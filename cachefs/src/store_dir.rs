@@ -144,6 +144,17 @@ impl StoreDir {
         self.path.join("mounts")
     }
 
+    /// Whether a directory looks like the local store of some cachefs.
+    ///
+    /// A search for a build's files must not enter one that lies in the workspace: the files of every
+    /// mounted cache are there once more.
+    pub fn is_at(directory: &Path) -> bool {
+        directory.join("format").is_file()
+            && ["mounts", "daemon.lock"]
+                .iter()
+                .any(|name| directory.join(name).exists())
+    }
+
     /// Whether a canonical path is one of the store's own directories that show a cache to
     /// containers: in `attached` and in `volumes`.
     pub fn shows_caches_at(&self, path: &Path) -> bool {

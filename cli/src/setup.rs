@@ -187,7 +187,7 @@ pub(crate) fn expand_in(
         env: &env,
         now: SystemTime::now(),
         allow_missing,
-        skip: &|path| own.as_ref().is_some_and(|own| own.holds(path)),
+        skip: &|path| own.as_ref().is_some_and(|own| own.holds(path)) || StoreDir::is_at(path),
     };
     Ok(keys::expand(template, &context)?)
 }

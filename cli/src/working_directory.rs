@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use cachefs::paths::real_path;
 
-use crate::caches::Saved;
+use crate::caches::{Restored, Saved};
 use crate::output;
 
 /// The path of the working directory when it leads to another directory by now.
@@ -19,6 +19,26 @@ pub(crate) fn covered() -> Option<PathBuf> {
     let is_here = fs::metadata(&path)
         .is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino()));
     (!is_here).then_some(path)
+}
+
+/// What the user's shell has to do after a restore, if the working directory is covered by it.
+pub(crate) fn note_to_enter(restored: &[Restored]) -> Option<String> {
+    let path = covered()?;
+    let reports = restored.iter().filter_map(|one| one.result.as_ref().ok());
+    let around = reports.filter(|report| path.starts_with(&report.path));
+    let nearest = around.max_by_key(|report| report.path.components().count())?;
+    Some(format!(
+        "the working directory is below the mount at {}: run `cd .` in this shell to enter the \
+         cache; until then the shell does not see it, and files written here are not saved",
+        output::path(&nearest.path)
+    ))
+}
+
+/// Tells the user to enter a mount that `exec` has left.
+pub(crate) fn tell_to_enter(restored: &[Restored]) {
+    if let Some(note) = note_to_enter(restored) {
+        output::complain("warning", &note, None);
+    }
 }
 
 /// Warns of what a shell has written below the mount that is saved: it is not in the cache.

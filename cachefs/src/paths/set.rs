@@ -79,7 +79,10 @@ impl PathSet {
                 // Not UTF-8, so it cannot be a pattern.
                 None => {
                     let shown = path.to_string_lossy();
-                    let path = places.start(&shown)?.join(path);
+                    let path = match path.is_absolute() {
+                        true => path.to_owned(),
+                        false => places.start(&shown)?.join(path),
+                    };
                     includes.push(Include::name(&shown, path, sight));
                 }
             }

@@ -8,11 +8,12 @@ use globset::GlobSet;
 
 use super::exclude::Exclusions;
 use crate::error::{Error, Result};
+use crate::store_dir::StoreDir;
 
 /// Adds the directories below `root`, and `root` itself, that match.
 ///
 /// A directory that matches is not looked into: it is cached as a whole. Nor is one that is left
-/// out, nor `.git`. Links are not followed, and directories that may not be read are passed over,
+/// out, nor `.git`, nor a local store. Links are not followed, and directories that may not be read are passed over,
 /// as a build that cannot read them did not fill them.
 pub(super) fn directories(
     root: &Path,
@@ -25,7 +26,7 @@ pub(super) fn directories(
     }
     let mut pending = vec![root.to_owned()];
     while let Some(directory) = pending.pop() {
-        if exclusions.covers(&directory) {
+        if exclusions.covers(&directory) || StoreDir::is_at(&directory) {
             continue;
         }
         if glob.is_match(&directory) {

@@ -24,7 +24,7 @@ use crate::ci::Scopes;
 use crate::exit;
 use crate::failure::{Failure, failure};
 use crate::progress::{Display, Handle};
-use crate::{output, setup, working_directory};
+use crate::{setup, working_directory};
 
 /// How many paths are restored at the same time. They wait for the network most of the time.
 const THREADS: usize = 8;
@@ -98,24 +98,19 @@ pub(crate) fn restore_around(
 /// Enters the working directory again when a cache was mounted over it, so that output files with
 /// relative names are where later steps look for them; returns what the user's shell has to do.
 fn enter_mount(restored: &mut [Restored]) -> Vec<String> {
-    let Some(path) = working_directory::covered() else {
+    let Some(note) = working_directory::note_to_enter(restored) else {
         return Vec::new();
     };
-    let reports = restored
+    if let Ok(path) = std::env::current_dir() {
+        // Where that fails, relative names lead where the shell is.
+        let _ = std::env::set_current_dir(path);
+    }
+    let mut reports = restored
         .iter_mut()
         .filter_map(|one| one.result.as_mut().ok());
-    let around = reports.filter(|report| path.starts_with(&report.path));
-    let Some(report) = around.max_by_key(|report| report.path.components().count()) else {
-        return Vec::new();
-    };
-    // Where that fails, relative names lead where the shell is.
-    let _ = std::env::set_current_dir(&path);
-    let note = format!(
-        "the working directory is below the mount at {}: run `cd .` in this shell to enter the \
-         cache; until then the shell does not see it, and files written here are not saved",
-        output::path(&report.path)
-    );
-    report.notes.push(note.clone());
+    if let Some(report) = reports.next() {
+        report.notes.push(note.clone());
+    }
     vec![format!("warning: {note}")]
 }
 

@@ -116,6 +116,9 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
     }
     args.unmount(global, &restored);
     drop(claim);
+    if args.keep_mounted {
+        working_directory::tell_to_enter(&restored);
+    }
     Ok(match ended.code() {
         exit::SUCCESS => caches::worst(codes),
         code => code,

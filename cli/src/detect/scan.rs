@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use cachefs::StoreDir;
 use globset::GlobSet;
 use ignore::WalkBuilder;
 
@@ -123,6 +124,7 @@ fn is_closed(dir: &Path) -> bool {
     let name = dir.file_name().unwrap_or_default();
     CLOSED.iter().any(|closed| name == *closed)
         || SEALS.iter().any(|seal| dir.join(seal).is_file())
+        || StoreDir::is_at(dir)
         // A common name, which only Elixir has for what it fetches.
         || (name == "deps" && dir.with_file_name("mix.exs").is_file())
 }

@@ -95,7 +95,9 @@ fn a_cache_that_a_later_mount_hides_is_neither_saved_nor_forgotten() {
     let inner = outer.join("inner");
     clean(machine.restore("k", &inner).run()).success();
     fs::write(inner.join("new"), "made").unwrap();
-    clean(machine.restore("k", &outer).run()).success();
+    clean(machine.restore("k", &outer).run())
+        .success()
+        .stderr_has("hides the caches at");
     fs::create_dir_all(&inner).unwrap();
     fs::write(inner.join("shown"), "by the outer one").unwrap();
     for command in ["save", "restore"] {
@@ -192,4 +194,43 @@ fn a_name_with_brackets_comes_back_where_nothing_is() {
         machine.umount(&directory);
         fs::remove_dir_all(machine.work().join("app")).unwrap();
     }
+}
+
+#[test]
+fn a_store_in_the_workspace_is_not_searched() {
+    let Some(machine) = machine() else { return };
+    let store = machine.work().join("ci/store");
+    let run = |words: &[&str]| {
+        let run = machine.command(words.iter().copied());
+        clean(run.env("CACHEFS_STORE", &store).run()).success()
+    };
+    let lock = machine.work().join("package-lock.json");
+    fs::write(&lock, "1").unwrap();
+    let modules = machine.work().join("web/node_modules");
+    fs::create_dir_all(modules.join("y")).unwrap();
+    fs::write(modules.join("y/package-lock.json"), "of y").unwrap();
+    let template = "hashFiles('**/package-lock.json')";
+    let key = |what: &str| {
+        let printed = run(&[
+            what,
+            "--key",
+            template,
+            "--path",
+            "**/node_modules",
+            "--format",
+            "json",
+        ]);
+        printed.json()["caches"][0]["key"].to_string()
+    };
+    let saved = key("save");
+    fs::remove_dir_all(&modules).unwrap();
+    assert_eq!(key("restore"), saved);
+    assert!(modules.join("y/package-lock.json").exists());
+    assert_eq!(
+        key("save"),
+        saved,
+        "the mounted cache is in the store as well"
+    );
+    run(&["umount", "--all"]);
+    run(&["daemon", "stop", "--force"]);
 }

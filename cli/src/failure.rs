@@ -1,6 +1,7 @@
 //! How an error is told, and what it means for the exit code.
 
 use cachefs_store::ErrorKind;
+use clap::error::ErrorKind as ArgumentErrorKind;
 
 use crate::config::ConfigError;
 use crate::keys::KeyError;
@@ -30,6 +31,15 @@ pub(crate) fn failure(error: &anyhow::Error, soft: bool) -> Failure {
     if let Some(error) = error.downcast_ref::<ConfigError>() {
         return pointed(error.to_string(), &error.pointer(), error.hint());
     }
+    if let Some(Absent { message, hint }) = error.downcast_ref::<Absent>() {
+        return Failure {
+            lines: output::complaint("error", message, hint.as_deref()),
+            message: message.clone(),
+            hint: hint.clone(),
+            code: exit::MISS,
+            kind: "not_found",
+        };
+    }
     let (kind, message, hint) = match error.downcast_ref::<cachefs::Error>() {
         Some(known) => (known.kind(), cachefs::describe(known), known.hint()),
         None => (ErrorKind::Local, format!("{error:#}"), None),
@@ -56,6 +66,47 @@ pub(crate) fn failure(error: &anyhow::Error, soft: bool) -> Failure {
         },
         kind: name(kind),
         lines,
+    }
+}
+
+/// A key, or another thing that was named, that is not there: exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Absent {
+    message: String,
+    hint: Option<String>,
+}
+
+/// The error of something that is not there; never turned into a warning.
+pub(crate) fn absent(message: impl Into<String>, hint: Option<&str>) -> anyhow::Error {
+    Absent {
+        message: message.into(),
+        hint: hint.map(str::to_owned),
+    }
+    .into()
+}
+
+/// What to make of arguments that cannot be parsed.
+pub(crate) fn of_arguments(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(|it| it.trim_end().to_owned());
+    let first = paragraphs.next().unwrap_or_default();
+    let message = match error.kind() {
+        ArgumentErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        | ArgumentErrorKind::MissingSubcommand => "a command is missing".to_owned(),
+        _ => {
+            let message = first.strip_prefix("error: ").unwrap_or(&first);
+            message.split_whitespace().collect::<Vec<_>>().join(" ")
+        }
+    };
+    let tip = paragraphs.find_map(|it| Some(it.trim().strip_prefix("tip: ")?.to_owned()));
+    let hint = tip.unwrap_or_else(|| "see --help".to_owned());
+    Failure {
+        lines: output::complaint("error", &message, Some(&hint)),
+        message,
+        hint: Some(hint),
+        code: exit::USAGE,
+        kind: "usage",
     }
 }
 

@@ -47,6 +47,19 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", style.render(text));
 }
 
+/// Whether lines are JSON.
+pub(crate) fn is_json() -> bool {
+    STYLE
+        .get()
+        .is_some_and(|style| style.format == LogFormat::Json)
+}
+
+/// Text for people in which nothing is a command to a terminal or to the CI system of this job.
+pub(crate) fn harmless(text: &str) -> String {
+    let style = STYLE.get().copied().unwrap_or_default();
+    style.annotations.harmless(text)
+}
+
 /// Prints a line as it is.
 pub(crate) fn raw(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
@@ -55,7 +68,7 @@ pub(crate) fn raw(line: &str) {
 impl Style {
     fn render(self, text: &str) -> String {
         if self.format == LogFormat::Text && self.annotations == Annotations::None {
-            return text.to_owned();
+            return self.annotations.harmless(text);
         }
         let lines = messages(text).into_iter().filter_map(|lines| {
             let (level, message) = level(&lines);

@@ -16,6 +16,7 @@ pub(crate) fn creator() -> Creator {
         version: cachefs::VERSION.to_owned(),
         job,
     }
+    .printable()
 }
 
 /// What caches made here may depend on.

@@ -17,6 +17,7 @@ mod listen;
 mod log;
 mod machine;
 mod named_file;
+mod object;
 mod output;
 mod outputs;
 mod plugin;
@@ -29,14 +30,18 @@ fn main() -> std::process::ExitCode {
     if let Some(plan) = plugin::asked() {
         return plugin::execute(plan);
     }
-    match config::parse(std::env::args_os().collect()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match config::parse(arguments.clone()) {
         Ok((cli, config)) => {
             output::start_log(&cli.global);
             commands::run(cli, &config)
         }
-        Err(error) => match error.downcast::<clap::Error>() {
-            Ok(error) => error.exit(),
-            Err(error) => commands::fail(&error, false),
-        },
+        Err(error) => {
+            output::configure_unparsed(&arguments);
+            match error.downcast::<clap::Error>() {
+                Ok(error) => commands::wrong_usage(&error),
+                Err(error) => commands::fail(&error, false),
+            }
+        }
     }
 }

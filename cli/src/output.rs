@@ -1,5 +1,6 @@
 //! What is printed: results on standard output, everything else on standard error.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,14 +8,27 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cachefs_store::remote::Traffic;
 use serde::Serialize;
 
-use crate::args::Global;
+use crate::args::{Format, Global};
 use crate::log::{self, LogFormat};
-
-/// The version of everything printed with `--format json`.
-pub(crate) const JSON_VERSION: u32 = 1;
+use crate::object;
+use crate::outputs::Annotations;
 
 /// What is said when a signal ended the work.
 pub(crate) const INTERRUPTED: &str = "interrupted: run it again to go on from here";
+
+/// Says how to print, from arguments that could not be parsed.
+pub(crate) fn configure_unparsed(arguments: &[OsString]) {
+    let is_json = |option: &str, variable: &str| match object::option(arguments, option) {
+        Some(format) => format == "json",
+        None => std::env::var_os(variable).is_some_and(|format| format == "json"),
+    };
+    object::configure(is_json("--format", "CACHEFS_FORMAT"));
+    let format = match is_json("--log-format", "CACHEFS_LOG_FORMAT") {
+        true => LogFormat::Json,
+        false => LogFormat::Text,
+    };
+    log::configure(format, Annotations::default());
+}
 
 /// Sends the library's log to standard error.
 pub(crate) fn start_log(global: &Global) {
@@ -26,6 +40,7 @@ pub(crate) fn start_log(global: &Global) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CACHEFS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    object::configure(global.format == Format::Json);
     log::configure(
         global.log_format,
         global.told(|name| std::env::var(name).ok()).annotations,
@@ -45,19 +60,18 @@ pub(crate) fn start_log(global: &Global) {
 
 pub(crate) use crate::log::{raw, say};
 
-/// Prints a line of results. A reader that has had enough (`| head`) is no error.
+pub(crate) use crate::object::print as print_json;
+
+/// Prints lines of results, in which nothing is a command to a terminal or a CI system.
 pub(crate) fn print(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    if !object::keep(text) {
+        write(&format!("{}\n", log::harmless(text)));
+    }
 }
 
-/// Prints one JSON object, with the version of the format.
-pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut value = serde_json::to_value(value)?;
-    if let Some(object) = value.as_object_mut() {
-        object.insert("version".to_owned(), JSON_VERSION.into());
-    }
-    print(&serde_json::to_string(&value)?);
-    Ok(())
+/// Writes text to standard output as it is. A reader that has had enough (`| head`) is no error.
+pub(crate) fn write(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// Prints an error with its hint.

@@ -12,7 +12,7 @@ use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
-use crate::{exit, output};
+use crate::{exit, object, output};
 
 /// The signals that ask the work to stop.
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
@@ -77,6 +77,7 @@ impl Display {
             if signals.forever().next().is_some() {
                 std::thread::sleep(PATIENCE);
                 output::say(output::INTERRUPTED);
+                object::ended(exit::INTERRUPTED);
                 std::process::exit(exit::INTERRUPTED.into());
             }
         };

@@ -24,9 +24,9 @@ mod told;
 pub(crate) use cache::{Cache, Layer};
 pub(crate) use options::{Common, ModeArg, RestoreHow, SaveHow};
 pub(crate) use restore::{Restored, restore_all, restore_around};
-pub(crate) use restore_output::print_json as print_restored;
+pub(crate) use restore_output::{print_json as print_restored, values as restored_values};
 pub(crate) use save::{Saved, save_all};
-pub(crate) use save_output::print_json as print_saved;
+pub(crate) use save_output::{print_json as print_saved, values as saved_values};
 pub(crate) use told::sought;
 
 use crate::exit;

@@ -19,6 +19,8 @@ struct Failed<'a> {
     error: &'a str,
     kind: &'static str,
     hint: Option<&'a str>,
+    /// What the failure means for the exit code: 0 when it was turned into a warning.
+    exit_code: u8,
 }
 
 /// What is printed of several caches.
@@ -53,24 +55,17 @@ pub(super) fn failed(
         error: &failure.message,
         kind: failure.kind,
         hint: failure.hint.as_deref(),
+        exit_code: failure.code,
     })
 }
 
 /// Prints one object: that of the only result if flags described its cache, otherwise a list.
-///
-/// A single result that is a failure prints nothing: the exit code and standard error tell it.
-pub(super) fn print<T>(
-    results: &[T],
-    alone: bool,
-    to_value: impl Fn(&T) -> serde_json::Result<Value>,
-    has_failed: impl Fn(&T) -> bool,
-) -> anyhow::Result<()> {
-    match results {
-        [one] if alone && has_failed(one) => Ok(()),
-        [one] if alone => output::print_json(&to_value(one)?),
-        _ => {
-            let caches = results.iter().map(to_value).collect::<Result<_, _>>()?;
-            output::print_json(&Several { caches })
+pub(super) fn print(mut results: Vec<Value>, alone: bool) -> anyhow::Result<()> {
+    match results.pop() {
+        Some(one) if alone && results.is_empty() => output::print_json(&one),
+        last => {
+            results.extend(last);
+            output::print_json(&Several { caches: results })
         }
     }
 }

@@ -3,6 +3,7 @@
 use cachefs::restore::{NoMount, Outcome, Report};
 use cachefs_store::refs::{MatchKind, Resolved, Scope};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Restored;
 use super::named;
@@ -34,14 +35,17 @@ struct Printed<'a> {
 /// Prints results as JSON: one object when flags described the cache and its one path, otherwise
 /// a list.
 pub(crate) fn print_json(restored: &[Restored]) -> anyhow::Result<()> {
+    let is_alone = |one: &Restored| one.cache.name.is_none() && !one.several;
+    named::print(values(restored)?, restored.iter().all(is_alone))
+}
+
+/// Each result as JSON.
+pub(crate) fn values(restored: &[Restored]) -> serde_json::Result<Vec<Value>> {
     let one = |one: &Restored| match &one.result {
         Ok(report) => serde_json::to_value(printed(one, report)),
         Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
     };
-    let failed = |one: &Restored| one.result.is_err();
-    let is_alone = |one: &Restored| one.cache.name.is_none() && !one.several;
-    let alone = restored.iter().all(is_alone);
-    named::print(restored, alone, one, failed)
+    restored.iter().map(one).collect()
 }
 
 fn key(restored: &Restored) -> &str {

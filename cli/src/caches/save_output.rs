@@ -3,6 +3,7 @@
 use cachefs::save::{Outcome, Report};
 use cachefs_store::refs::Part;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Saved;
 use super::named;
@@ -42,14 +43,17 @@ struct Printed<'a> {
 /// Prints results as JSON: one object when flags described the cache and its one path, otherwise
 /// a list.
 pub(crate) fn print_json(saved: &[Saved]) -> anyhow::Result<()> {
+    let is_alone = |one: &Saved| one.cache.name.is_none() && !one.several;
+    named::print(values(saved)?, saved.iter().all(is_alone))
+}
+
+/// Each result as JSON.
+pub(crate) fn values(saved: &[Saved]) -> serde_json::Result<Vec<Value>> {
     let one = |one: &Saved| match &one.result {
         Ok(report) => serde_json::to_value(printed(one, report)),
         Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
     };
-    let failed = |one: &Saved| one.result.is_err();
-    let is_alone = |one: &Saved| one.cache.name.is_none() && !one.several;
-    let alone = saved.iter().all(is_alone);
-    named::print(saved, alone, one, failed)
+    saved.iter().map(one).collect()
 }
 
 fn key(saved: &Saved) -> &str {

@@ -125,13 +125,17 @@ fn restore(global: &Global, args: &AttachArgs, key: &str, at: &Path) -> anyhow::
     drop(display);
     let code = caches::worst(restored.iter().map(|one| one.code));
     let report = restored.first().and_then(|one| one.result.as_ref().ok());
-    Ok(match report.map(|report| &report.outcome) {
+    let outcome = match report.map(|report| &report.outcome) {
         None | Some(Outcome::Found) => Restored::Ends(code),
         Some(_) if code != exit::SUCCESS => Restored::Ends(code),
         // What the build puts there can then be saved as after a hit.
         Some(Outcome::Miss | Outcome::Skipped) => Restored::There(false),
         Some(_) => Restored::There(true),
-    })
+    };
+    if let (Restored::Ends(_), Format::Json) = (&outcome, global.format) {
+        caches::print_restored(&restored)?;
+    }
+    Ok(outcome)
 }
 
 fn told(shown: &Attachment) -> String {
@@ -151,7 +155,9 @@ pub(super) fn named(container: &str, pid: u32) -> String {
     }
 }
 
-fn print(global: &Global, shown: &Attachment, restored: bool) -> anyhow::Result<u8> {
+/// Prints an attachment with `--format json`; `restored` says whether it shows a cache that was
+/// restored for it.
+pub(super) fn print(global: &Global, shown: &Attachment, restored: bool) -> anyhow::Result<u8> {
     if global.format == Format::Json {
         output::print_json(&Printed {
             container: &shown.container,

@@ -1,12 +1,13 @@
 //! `cachefs cdi`.
 
 use clap::Args;
+use serde_json::json;
 
 use crate::args::Global;
 use crate::config::{Config, Selection};
 use crate::hook::{self, Called};
 use crate::volumes::only_path;
-use crate::{exit, output};
+use crate::{exit, object, output};
 
 /// Options of `cdi`.
 #[derive(Debug, Args)]
@@ -24,6 +25,9 @@ pub(crate) fn run(global: &Global, args: &CdiArgs, config: &Config) -> anyhow::R
     }
     let names: Vec<String> = caches.into_iter().filter_map(|cache| cache.name).collect();
     let file = hook::devices(&Called::now(global, config, config.project_file())?, &names)?;
-    output::print(&serde_json::to_string_pretty(&file)?);
+    match object::is_wanted() {
+        true => output::print_json(&json!({ "spec": file }))?,
+        false => output::write(&format!("{}\n", serde_json::to_string_pretty(&file)?)),
+    }
     Ok(exit::SUCCESS)
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{Format, Global};
+use crate::failure::absent;
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -45,6 +46,17 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
         .block_on(async { check(&remote.remote, &options, &display.job()).await })
         .map_err(cachefs::Error::from)?;
     drop(display);
+    if report.keys == 0 && report.findings.is_empty() && !args.prefix.is_empty() {
+        return Err(absent(
+            match options.scopes.as_deref() {
+                Some([scope, ..]) => {
+                    format!("no key in scope {scope} begins with `{}`", args.prefix)
+                }
+                _ => format!("no key in any scope begins with `{}`", args.prefix),
+            },
+            Some("`cachefs list` shows the keys of a scope; --all-scopes checks every scope"),
+        ));
+    }
     let dropped = if args.repair {
         let repaired = runtime.block_on(repair(&remote.remote, &report));
         repaired.map_err(cachefs::Error::from)?
@@ -122,6 +134,7 @@ fn print(report: &CheckReport, args: &CheckArgs, dropped: &BTreeSet<RefName>) {
         output::count(report.layers, "layer"),
         output::count(report.packs, "pack"),
         match report.findings.len() {
+            0 if report.keys == 0 => "there is nothing to check".to_owned(),
             0 => "nothing is wrong".to_owned(),
             number => output::count(number as u64, "problem"),
         },

@@ -1,10 +1,9 @@
 //! `cachefs completions`.
 
-use std::io::Write as _;
-
 use clap::{Args, CommandFactory as _};
+use serde::Serialize;
 
-use crate::exit;
+use crate::{exit, object, output};
 
 /// Options of `completions`.
 #[derive(Debug, Args)]
@@ -13,11 +12,24 @@ pub(crate) struct CompletionsArgs {
     shell: clap_complete::Shell,
 }
 
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed {
+    shell: String,
+    script: String,
+}
+
 pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<u8> {
     let mut command = crate::args::Cli::command();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "cachefs", &mut script);
-    // A reader that has had enough (`| head`) is no error.
-    let _ = std::io::stdout().write_all(&script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    match object::is_wanted() {
+        true => output::print_json(&Printed {
+            shell: args.shell.to_string(),
+            script,
+        })?,
+        false => output::write(&script),
+    }
     Ok(exit::SUCCESS)
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use cachefs::daemon::{DaemonOptions, run as run_daemon, unreachable};
 use cachefs::sys::spawn::Readiness;
-use cachefs::{Client, Error, StoreDir};
+use cachefs::{Client, DaemonStats, Error, StoreDir};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
-use crate::args::Global;
+use crate::args::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `daemon`.
@@ -64,14 +65,66 @@ enum Action {
     Shares,
 }
 
+/// What is printed of the daemon with `--format json`.
+#[derive(Debug, Default, Serialize)]
+struct Printed {
+    running: bool,
+    /// What the command did, where it is more than a look: `started`, `upgraded`, `stopped` or
+    /// `not_running`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supervisor: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    daemon_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mounts: Option<usize>,
+    /// What the share is for that the options name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<String>,
+    /// Why a daemon that is there cannot be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreachable: Option<String>,
+}
+
+impl Printed {
+    fn running(stats: DaemonStats) -> Self {
+        Self {
+            running: true,
+            pid: Some(stats.pid),
+            supervisor: Some(stats.supervisor),
+            daemon_version: Some(stats.version),
+            mounts: Some(stats.views.len()),
+            ..Self::default()
+        }
+    }
+
+    fn not_running(result: &'static str) -> Self {
+        Self {
+            result: Some(result),
+            ..Self::default()
+        }
+    }
+
+    fn print(self, global: &Global) -> anyhow::Result<()> {
+        match global.format {
+            Format::Json => output::print_json(&self),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// How long the new daemon may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a daemon that was told to end may take.
 const ENDING: Duration = Duration::from_secs(5);
 
-fn upgrade(store: &StoreDir) -> anyhow::Result<u8> {
+fn upgrade(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
     let Some(mut client) = Client::connect_running(store)? else {
         output::say("the daemon does not run; the next command starts this version");
+        Printed::not_running("not_running").print(global)?;
         return Ok(exit::SUCCESS);
     };
     let before = client.upgrade(store.exe().to_owned())?;
@@ -94,6 +147,11 @@ fn upgrade(store: &StoreDir) -> anyhow::Result<u8> {
                     stats.pid,
                     stats.views.len()
                 ));
+                let printed = Printed {
+                    result: Some("upgraded"),
+                    ..Printed::running(stats)
+                };
+                printed.print(global)?;
                 return Ok(exit::SUCCESS);
             }
             Ok(stats) if stats.pid != before && stats.restarts > 0 => break,
@@ -137,13 +195,16 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
             let code = run_daemon(&store, &options, readiness)?;
             Ok(u8::try_from(code).unwrap_or(exit::LOCAL))
         }
-        Action::Upgrade => upgrade(&setup::store(global)?.with_own_daemon()),
+        Action::Upgrade => upgrade(global, &setup::store(global)?.with_own_daemon()),
         Action::Start => {
             let mut client = Client::connect(&setup::store(global)?.with_own_daemon())?;
-            output::say(&format!(
-                "the daemon runs as process {}",
-                client.stats()?.pid
-            ));
+            let stats = client.stats()?;
+            output::say(&format!("the daemon runs as process {}", stats.pid));
+            let printed = Printed {
+                result: Some("started"),
+                ..Printed::running(stats)
+            };
+            printed.print(global)?;
             Ok(exit::SUCCESS)
         }
         Action::Stop { force } => {
@@ -156,12 +217,14 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
                     return Err(error.into());
                 }
                 output::say("the daemon does not run");
+                Printed::not_running("not_running").print(global)?;
                 return Ok(exit::SUCCESS);
             };
             client.stop(*force)?;
             drop(client);
             if has_ended(&store) {
                 output::say("the daemon has ended");
+                Printed::not_running("stopped").print(global)?;
                 return Ok(exit::SUCCESS);
             }
             Err(Error::usage(
@@ -173,27 +236,45 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
         Action::Share(args) => shares::open(global, args),
         Action::Unshare { path } => shares::close(global, path),
         Action::Shares => shares::list(global),
-        Action::Status if global.daemon.is_some() => {
-            let allowed = Client::connect(&setup::store(global)?)?.allowed()?;
-            output::print(&format!("a share: {}", shares::purpose(&allowed)));
-            Ok(exit::SUCCESS)
-        }
-        Action::Status => match Client::connect_running(&setup::store(global)?)? {
-            Some(mut client) => {
-                let stats = client.stats()?;
-                output::print(&format!(
-                    "running as process {}, kept by process {}",
-                    stats.pid, stats.supervisor
-                ));
-                Ok(exit::SUCCESS)
-            }
-            None => {
-                match unreachable(&setup::store(global)?) {
-                    Some(error) => output::print(&error.to_string()),
-                    None => output::print("not running"),
-                }
-                Ok(exit::LOCAL)
-            }
-        },
+        Action::Status => status(global),
     }
+}
+
+fn status(global: &Global) -> anyhow::Result<u8> {
+    let store = setup::store(global)?;
+    if global.daemon.is_some() {
+        let allowed = Client::connect(&store)?.allowed()?;
+        let purpose = shares::purpose(&allowed);
+        if global.format != Format::Json {
+            output::print(&format!("a share: {purpose}"));
+        }
+        let printed = Printed {
+            running: true,
+            share: Some(purpose),
+            ..Printed::default()
+        };
+        printed.print(global)?;
+        return Ok(exit::SUCCESS);
+    }
+    let Some(mut client) = Client::connect_running(&store)? else {
+        let why = unreachable(&store).map(|error| error.to_string());
+        if global.format != Format::Json {
+            output::print(why.as_deref().unwrap_or("not running"));
+        }
+        let printed = Printed {
+            unreachable: why,
+            ..Printed::default()
+        };
+        printed.print(global)?;
+        return Ok(exit::LOCAL);
+    };
+    let stats = client.stats()?;
+    if global.format != Format::Json {
+        output::print(&format!(
+            "running as process {}, kept by process {}",
+            stats.pid, stats.supervisor
+        ));
+    }
+    Printed::running(stats).print(global)?;
+    Ok(exit::SUCCESS)
 }

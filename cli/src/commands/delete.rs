@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use cachefs_store::refs::{Key, delete_key, list_keys, list_parts};
 use clap::Args;
+use serde::Serialize;
 
-use crate::args::Global;
+use crate::args::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `delete`.
@@ -20,6 +21,22 @@ pub(crate) struct DeleteArgs {
     /// Only tell what would be deleted
     #[arg(long)]
     dry_run: bool,
+}
+
+/// A key in the output of `--format json`.
+#[derive(Debug, Serialize)]
+struct Entry {
+    key: String,
+    /// `deleted`, `would_delete` or `absent`.
+    result: &'static str,
+}
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed {
+    scope: String,
+    dry_run: bool,
+    keys: Vec<Entry>,
 }
 
 pub(crate) fn run(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
@@ -42,6 +59,7 @@ pub(crate) fn run(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
         output::say(&format!("no keys in scope {scope}: nothing to delete"));
     }
     let mut code = exit::SUCCESS;
+    let mut entries = Vec::new();
     for key in keys {
         let is_there = runtime
             .block_on(async {
@@ -54,16 +72,34 @@ pub(crate) fn run(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
             })
             .map_err(|error: cachefs_store::Error| cachefs::Error::from(error))?;
         let name = format!("{key} (scope {scope})");
-        match (is_there, args.dry_run) {
+        let result = match (is_there, args.dry_run) {
             (false, _) => {
                 output::complain("error", &format!("there is no key {name}"), None);
                 code = exit::MISS;
+                "absent"
             }
-            (true, true) => output::say(&format!("would delete {name}")),
-            (true, false) => output::say(&format!(
-                "deleted {name}; mounts of it go on, and `cachefs gc` removes its data in time"
-            )),
-        }
+            (true, true) => {
+                output::say(&format!("would delete {name}"));
+                "would_delete"
+            }
+            (true, false) => {
+                output::say(&format!(
+                    "deleted {name}; mounts of it go on, and `cachefs gc` removes its data in time"
+                ));
+                "deleted"
+            }
+        };
+        entries.push(Entry {
+            key: key.to_string(),
+            result,
+        });
+    }
+    if global.format == Format::Json {
+        output::print_json(&Printed {
+            scope: scope.to_string(),
+            dry_run: args.dry_run,
+            keys: entries,
+        })?;
     }
     Ok(code)
 }

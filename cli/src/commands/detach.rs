@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use cachefs::mounts::Attachments;
 use clap::Args;
 
-use super::attach::{attached, named};
+use super::attach::{attached, named, print};
 use crate::args::Global;
-use crate::{exit, output, setup};
+use crate::{output, setup};
 
 /// Options of `detach`.
 #[derive(Debug, Args)]
@@ -43,5 +43,5 @@ pub(crate) fn run(global: &Global, args: &DetachArgs) -> anyhow::Result<u8> {
         named(&shown.container, shown.pid),
         output::path(&shown.from)
     ));
-    Ok(exit::SUCCESS)
+    print(global, &shown, false)
 }

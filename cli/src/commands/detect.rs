@@ -4,10 +4,11 @@ use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::args::{Format, Global};
 use crate::detect::{self, Choice, Detection, Found, Learnt};
-use crate::{exit, output, setup};
+use crate::{exit, object, output, setup};
 
 /// Options of `detect`.
 #[derive(Debug, Args)]
@@ -95,7 +96,11 @@ fn write(workspace: &Path, caches: &[Expanded], notes: &[String]) -> anyhow::Res
     let keys = caches.iter().map(|cache| cache.durable_key(workspace));
     let keys: Vec<&str> = keys.collect();
     let found = caches.iter().map(|cache| &cache.found).zip(keys);
-    output::print(detect::written(found, &home).trim_end());
+    let file = detect::written(found, &home);
+    match object::is_wanted() {
+        true => output::print_json(&json!({ "toml": file, "notes": notes }))?,
+        false => output::print(file.trim_end()),
+    }
     say(notes);
     Ok(exit::SUCCESS)
 }

@@ -13,6 +13,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{Format, Global};
+use crate::failure::absent;
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -81,10 +82,10 @@ struct Printed {
 pub(crate) fn run(global: &Global, args: &DiffArgs) -> anyhow::Result<u8> {
     let (before, after, found) = match &args.after {
         None => of_path(global, Path::new(&args.before))?,
-        Some(after) => match keys(global, args, after)? {
-            Some(found) => (args.before.clone(), after.clone(), found),
-            None => return Ok(exit::MISS),
-        },
+        Some(after) => {
+            let found = keys(global, args, after)?;
+            (args.before.clone(), after.clone(), found)
+        }
     };
     let mut counts = Counts::default();
     for change in &found {
@@ -134,8 +135,8 @@ fn of_path(global: &Global, path: &Path) -> anyhow::Result<(String, String, Vec<
     Ok((changed.name.to_string(), output::path(path), changed.paths))
 }
 
-/// What differs between two keys; `None`, having said so, when one is not there.
-fn keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Option<Vec<PathChange>>> {
+/// What differs between two keys.
+fn keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Vec<PathChange>> {
     let after = setup::name(global, after)?;
     let mut before = setup::name(global, &args.before)?;
     if let Some(scope) = &args.before_scope {
@@ -175,15 +176,11 @@ fn keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Option<
     });
     let found: Result<_, cachefs_store::Error> = found;
     match found.map_err(cachefs::Error::from)? {
-        Ok(found) => Ok(Some(found)),
-        Err(name) => {
-            output::complain(
-                "error",
-                &format!("there is no key {name}"),
-                Some("`cachefs list` shows the keys that there are"),
-            );
-            Ok(None)
-        }
+        Ok(found) => Ok(found),
+        Err(name) => Err(absent(
+            format!("there is no key {name}"),
+            Some("`cachefs list` shows the keys that there are"),
+        )),
     }
 }
 

@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use cachefs::mounts::{Records, unmount};
 use cachefs::restore::Outcome;
 use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::auto;
-use crate::args::Global;
-use crate::caches::{self, Cache, Common, RestoreHow, Restored, SaveHow};
+use crate::args::{Format, Global};
+use crate::caches::{self, Cache, Common, RestoreHow, Restored, SaveHow, Saved};
 use crate::config::{Config, Selection};
 use crate::detect::Choice;
 use crate::exec::{Claim, Ended, Forwarding, run as run_command};
 use crate::failure::failure;
 use crate::progress::Display;
-use crate::{exit, output, setup, working_directory};
+use crate::{exit, object, output, setup, working_directory};
 
 /// Options of `exec`.
 #[derive(Debug, Args)]
@@ -68,19 +70,21 @@ enum SaveOn {
 pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::Result<u8> {
     let caches = args.caches(config)?;
     let forwarding = Forwarding::start()?;
+    let mut printed = Printed::default();
     let mut codes = Vec::new();
     let (restored, claim) = match restore(global, &caches) {
         Ok((restored, claim)) => (restored, Some(claim)),
         Err(error) => {
-            codes.push(tell(global, &error));
+            codes.push(printed.tell(global, &error));
             (Vec::new(), None)
         }
     };
+    printed.restored = caches::restored_values(&restored)?;
     codes.extend(restored.iter().map(|one| one.code));
     if codes.contains(&exit::INTERRUPTED) {
         output::say("interrupted: the command was not run");
         args.unmount(global, &restored);
-        return Ok(exit::INTERRUPTED);
+        return printed.end(global, "interrupted", exit::INTERRUPTED);
     }
 
     // We stay where we are, or we would keep the mount busy.
@@ -105,8 +109,11 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
     };
     if is_saved {
         match args.save(global, caches) {
-            Ok(saved) => codes.extend(saved),
-            Err(error) => codes.push(tell(global, &error)),
+            Ok(saved) => {
+                codes.extend(saved.iter().map(|one| one.code));
+                printed.saved = caches::saved_values(&saved)?;
+            }
+            Err(error) => codes.push(printed.tell(global, &error)),
         }
     } else if args.save_on == SaveOn::Success && !matches!(ended, Ended::NotStarted(_)) {
         output::say(&format!(
@@ -119,10 +126,48 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
     if args.keep_mounted {
         working_directory::tell_to_enter(&restored);
     }
-    Ok(match ended.code() {
+    let (result, command_code) = match &ended {
+        Ended::Code(code) => ("exited", Some(*code)),
+        Ended::Signal(_) => ("killed", None),
+        Ended::NotStarted(_) => ("not_started", None),
+    };
+    printed.command_exit_code = command_code;
+    let code = match ended.code() {
         exit::SUCCESS => caches::worst(codes),
         code => code,
-    })
+    };
+    printed.end(global, result, code)
+}
+
+/// What is printed with `--format json`.
+#[derive(Debug, Default, Serialize)]
+struct Printed {
+    /// How the command ended: `exited`, `killed`, `not_started`, or `interrupted` before it ran.
+    result: &'static str,
+    command_exit_code: Option<u8>,
+    restored: Vec<Value>,
+    saved: Vec<Value>,
+    /// Failures that are none of a cache's.
+    failures: Vec<Value>,
+    exit_code: u8,
+}
+
+impl Printed {
+    /// Reports an error of the cache; returns the exit code.
+    fn tell(&mut self, global: &Global, error: &anyhow::Error) -> u8 {
+        let failure = failure(error, !global.strict_errors);
+        failure.lines.iter().for_each(|line| output::say(line));
+        self.failures.push(object::of_failure(&failure));
+        failure.code
+    }
+
+    fn end(mut self, global: &Global, result: &'static str, code: u8) -> anyhow::Result<u8> {
+        (self.result, self.exit_code) = (result, code);
+        if global.format == Format::Json {
+            output::print_json(&self)?;
+        }
+        Ok(code)
+    }
 }
 
 impl ExecArgs {
@@ -150,14 +195,12 @@ impl ExecArgs {
         }])
     }
 
-    /// Saves; returns the exit codes.
-    fn save(&self, global: &Global, mut caches: Vec<Cache>) -> anyhow::Result<Vec<u8>> {
+    fn save(&self, global: &Global, mut caches: Vec<Cache>) -> anyhow::Result<Vec<Saved>> {
         if self.auto {
             auto::leave_empty(&mut caches);
         }
         let display = Display::start("saving")?;
-        let saved = caches::save_all(global, &caches, &display)?;
-        Ok(saved.iter().map(|one| one.code).collect())
+        caches::save_all(global, &caches, &display)
     }
 
     /// Unmounts what this command has mounted, the last first.
@@ -198,13 +241,6 @@ fn ours(restored: &[Restored]) -> impl Iterator<Item = &Path> {
         let is_ours = matches!(report.outcome, Outcome::Mounted | Outcome::Remounted);
         is_ours.then_some(report.path.as_path())
     })
-}
-
-/// Says what went wrong with the cache; returns the exit code.
-fn tell(global: &Global, error: &anyhow::Error) -> u8 {
-    let failure = failure(error, !global.strict_errors);
-    failure.lines.iter().for_each(|line| output::say(line));
-    failure.code
 }
 
 /// Restores, after taking away what a killed `exec` left.

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::args::{Format, Global};
+use crate::failure::absent;
 use crate::named_file::{NamedFile, Target};
 use crate::progress::Display;
 use crate::{exit, output, setup};
@@ -154,12 +155,10 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
     let exported = export(&store, &options, begin, &display.job());
     drop(display);
     let Some(report) = exported? else {
-        output::complain(
-            "error",
-            &format!("there is no key {} in scope {}", name.key, name.scope),
+        return Err(absent(
+            format!("there is no key {} in scope {}", name.key, name.scope),
             Some("`cachefs list` shows the keys that there are"),
-        );
-        return Ok(exit::MISS);
+        ));
     };
     if let Some(output) = output {
         output.commit().map_err(args.cannot("write"))?;

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::args::{Format, Global};
+use crate::failure::absent;
 use crate::{exit, output, setup};
 
 /// Options of `inspect`.
@@ -53,12 +54,10 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> anyhow::Result<u8> {
         .block_on(read(&remote.remote, &name))
         .map_err(cachefs::Error::from)?;
     if contents.is_empty() {
-        output::complain(
-            "error",
-            &format!("there is no key {name}"),
+        return Err(absent(
+            format!("there is no key {name}"),
             Some("`cachefs list` shows the keys that there are"),
-        );
-        return Ok(exit::MISS);
+        ));
     }
     if global.format == Format::Json {
         print_json(&name, &contents)?;

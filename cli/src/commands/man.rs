@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _};
+use serde_json::json;
 
-use crate::{exit, output};
+use crate::{exit, object, output};
 
 /// Options of `man`.
 #[derive(Debug, Args)]
@@ -20,13 +21,19 @@ pub(crate) fn run(args: &ManArgs) -> anyhow::Result<u8> {
     let Some(directory) = &args.directory else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;
-        // A reader that has had enough is no error.
-        let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), &page);
+        let page = String::from_utf8_lossy(&page);
+        match object::is_wanted() {
+            true => output::print_json(&json!({ "page": page }))?,
+            false => output::write(&page),
+        }
         return Ok(exit::SUCCESS);
     };
     std::fs::create_dir_all(directory).map_err(cachefs::Error::io("create", directory))?;
     clap_mangen::generate_to(command, directory)
         .map_err(cachefs::Error::io("write to", directory))?;
     output::say(&format!("wrote the pages to {}", output::path(directory)));
+    if object::is_wanted() {
+        output::print_json(&json!({ "directory": output::path(directory) }))?;
+    }
     Ok(exit::SUCCESS)
 }

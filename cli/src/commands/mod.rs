@@ -36,8 +36,9 @@ use std::process::ExitCode;
 
 use crate::args::{Cli, Command, Format, Global};
 use crate::config::Config;
-use crate::failure::failure;
-use crate::{exit, output};
+use crate::failure::{self, failure};
+use crate::log;
+use crate::{exit, object, output};
 
 /// Runs the command; everything it has to say has been said when it returns.
 pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
@@ -95,7 +96,10 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
 /// can live with.
 pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> ExitCode {
     match outcome {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => {
+            object::ended(code);
+            ExitCode::from(code)
+        }
         Err(error) => fail(&error, soft && !global.strict_errors),
     }
 }
@@ -109,6 +113,22 @@ pub(crate) fn fail(error: &anyhow::Error, soft: bool) -> ExitCode {
     if !failure.lines.is_empty() {
         output::say(&failure.lines.join("\n"));
     }
+    object::failed(&failure);
+    ExitCode::from(failure.code)
+}
+
+/// Reports arguments that are wrong; or prints the help or the version that they ask for.
+pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let failure = failure::of_arguments(error);
+    match log::is_json() {
+        true => output::say(&failure.lines.join("\n")),
+        // In colour, on a terminal.
+        false => drop(error.print()),
+    }
+    object::failed(&failure);
     ExitCode::from(failure.code)
 }
 

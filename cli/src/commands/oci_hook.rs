@@ -1,13 +1,14 @@
 //! `cachefs oci-hook`.
 
 use clap::Args;
+use serde_json::json;
 
 use crate::args::Global;
 use crate::caches::{Common, RestoreHow, SaveHow};
 use crate::config::{Config, Selection};
 use crate::hook::{self, Called, Hooked, State};
 use crate::volumes::Defaults;
-use crate::{exit, output, setup};
+use crate::{exit, object, output, setup};
 
 /// Options of `oci-hook`.
 #[derive(Debug, Args)]
@@ -30,7 +31,10 @@ pub(crate) struct OciHookArgs {
 pub(crate) fn run(global: &Global, args: &OciHookArgs, config: &Config) -> anyhow::Result<u8> {
     if args.print {
         let file = hook::hook(&Called::now(global, config, global.config.as_deref())?);
-        output::print(&serde_json::to_string_pretty(&file)?);
+        match object::is_wanted() {
+            true => output::print_json(&json!({ "hook": file }))?,
+            false => output::write(&format!("{}\n", serde_json::to_string_pretty(&file)?)),
+        }
         return Ok(exit::SUCCESS);
     }
     let state = State::read(std::io::stdin().lock())?;

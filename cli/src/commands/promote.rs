@@ -110,7 +110,11 @@ pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
                 output::say(&format!(
                     "{verb} {key} from {from} to {to} ({count}, no data moved)"
                 ));
-                ("promoted", layers.len())
+                let result = match args.dry_run {
+                    true => "would_promote",
+                    false => "promoted",
+                };
+                (result, layers.len())
             }
         };
         keys.push(Entry {

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use cachefs::mounts::{How, Records, unmount};
 use cachefs::sys::mountinfo::MountTable;
 use clap::Args;
+use serde::Serialize;
 
-use crate::args::Global;
+use crate::args::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `umount`.
@@ -24,6 +25,24 @@ pub(crate) struct UmountArgs {
     lazy: bool,
 }
 
+/// A path in the output of `--format json`.
+#[derive(Debug, Serialize)]
+struct Entry {
+    path: String,
+    key: String,
+    scope: String,
+    /// `unmounted`, or `forgotten` for a copy, which stays as a plain directory.
+    result: &'static str,
+    /// Whether changes were dropped that no save has taken up.
+    lost_changes: bool,
+}
+
+/// What is printed with `--format json`.
+#[derive(Debug, Serialize)]
+struct Printed {
+    paths: Vec<Entry>,
+}
+
 pub(crate) fn run(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
     let store = setup::store(global)?;
     let mut paths = match &args.path {
@@ -34,6 +53,7 @@ pub(crate) fn run(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
             .map(|record| record.path)
             .collect(),
     };
+    let mut entries = Vec::new();
     while let Some(path) = take_next(&mut paths)? {
         let done = unmount(&store, &path, args.lazy)?;
         let path = output::path(&done.record.path);
@@ -44,6 +64,19 @@ pub(crate) fn run(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
         if done.dropped_changes {
             output::say("note: changes made there were never saved and are gone");
         }
+        entries.push(Entry {
+            path,
+            key: done.record.name.key.to_string(),
+            scope: done.record.name.scope.to_string(),
+            result: match done.record.how {
+                How::Mount => "unmounted",
+                How::Copy => "forgotten",
+            },
+            lost_changes: done.dropped_changes,
+        });
+    }
+    if global.format == Format::Json {
+        output::print_json(&Printed { paths: entries })?;
     }
     Ok(exit::SUCCESS)
 }

@@ -10,6 +10,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
+use crate::object;
+
 /// What is passed on.
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 /// What a terminal sends to all processes of its foreground group at once.
@@ -66,6 +68,8 @@ impl Forwarding {
 
 /// Runs a command with our standard input, output and error, and passes signals on to it; in another
 /// directory than ours when one is named.
+///
+/// With `--format json` its output goes to standard error: ours is for the object alone.
 pub(crate) fn run(
     command: &[OsString],
     env: &[(&str, &str)],
@@ -84,6 +88,9 @@ pub(crate) fn run(
             return Ok(Ended::NotStarted(std::io::Error::other(reason)));
         }
         to_start.current_dir(directory);
+    }
+    if object::is_wanted() {
+        to_start.stdout(std::io::stderr());
     }
     let mut child = match to_start.spawn() {
         Ok(child) => child,

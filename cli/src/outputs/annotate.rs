@@ -1,5 +1,7 @@
 //! Warnings and errors where the CI system shows them, beside the log.
 
+use std::borrow::Cow;
+
 use super::azure;
 
 /// How important a line is.
@@ -31,6 +33,7 @@ impl Annotations {
             Level::Warning => "warning",
             Level::Error => "error",
         };
+        let message = &*visible(message);
         match self {
             Self::None => None,
             Self::GitHub => {
@@ -49,20 +52,56 @@ impl Annotations {
         }
     }
 
-    /// A line for people in which nothing is a command to the system: keys of other people's builds
-    /// are printed too.
-    pub(crate) fn harmless(self, line: &str) -> String {
+    /// Text for people in which nothing is a command to this system or to a terminal: keys and
+    /// records of other people's builds are printed too.
+    pub(crate) fn harmless(self, text: &str) -> String {
+        let text = visible(text);
         match self {
-            Self::None => line.to_owned(),
-            Self::GitHub | Self::Azure => line
+            Self::None => text.into_owned(),
+            Self::GitHub | Self::Azure => text
                 .split('\n')
                 .map(|line| match line.trim_start().strip_prefix("::") {
                     Some(rest) => format!(": :{rest}"),
-                    None => line.replace("##[", "# #[").replace("##vso[", "# #vso["),
+                    None => line.to_owned(),
                 })
+                .map(|line| line.replace("##[", "# #[").replace("##vso[", "# #vso["))
                 .collect::<Vec<_>>()
                 .join("\n"),
         }
+    }
+}
+
+/// Text with escapes in the place of characters that would move the cursor, hide text or turn it
+/// around. Line ends and tabs stay.
+fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_deceptive) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_deceptive(c) {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out.into()
+}
+
+/// Whether a character is a command to a terminal, ends a line for some reader, or shows nothing
+/// and changes how the text around it looks.
+fn is_deceptive(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        // Line and paragraph separators; marks and overrides of direction; joiners and spaces
+        // without width; tags.
+        '\u{2028}'..='\u{202e}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{61c}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}' => true,
+        c => c.is_control(),
     }
 }
 
@@ -98,5 +137,24 @@ mod tests {
             "{line}"
         );
         assert_eq!(Annotations::None.harmless("::x"), "::x");
+    }
+
+    #[test]
+    fn no_text_is_a_command_to_a_terminal_or_hides_another() {
+        for annotations in [Annotations::None, Annotations::GitHub, Annotations::Azure] {
+            let text =
+                "a\r::set-output name=x::y\x1b]0;t\x07\u{202e}\u{200b}\u{2028}b\u{85}c\u{e0041}";
+            let shown = annotations.harmless(text);
+            assert!(
+                shown.is_ascii() && !shown.contains(char::is_control),
+                "{shown:?}"
+            );
+            assert!(
+                shown.starts_with("a\\r::set-output name=x::y\\u{1b}]0;t"),
+                "{shown}"
+            );
+            let text = "hit k\n\tby Zoë 構築 👩";
+            assert_eq!(annotations.harmless(text), text);
+        }
     }
 }

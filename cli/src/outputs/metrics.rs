@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::result::{Action, CacheResult, Hit};
-use crate::output::{JSON_VERSION, Requests};
+use crate::object;
+use crate::output::Requests;
 
 #[derive(Serialize)]
 struct Metrics<'a> {
@@ -67,7 +68,7 @@ pub(super) fn json(results: &[CacheResult]) -> String {
         remark: result.remark.as_deref(),
     });
     encode(&Metrics {
-        version: JSON_VERSION,
+        version: object::VERSION,
         cachefs: cachefs::VERSION,
         caches: caches.collect(),
     })
@@ -76,7 +77,7 @@ pub(super) fn json(results: &[CacheResult]) -> String {
 /// JSON on one line.
 pub(super) fn encode(value: &impl Serialize) -> String {
     // Only maps with keys that are no strings, and what its own code refuses, cannot be encoded.
-    let mut text = serde_json::to_string(value).unwrap_or_default();
+    let mut text = object::line(serde_json::to_value(value).unwrap_or_default());
     text.push('\n');
     text
 }

@@ -112,7 +112,7 @@ impl Outputs {
         for line in lines {
             match self.json {
                 true => output::raw(line),
-                false => output::print(line),
+                false => output::write(&format!("{line}\n")),
             }
         }
     }

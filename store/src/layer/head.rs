@@ -28,6 +28,15 @@ pub struct Summary {
     pub sparse: bool,
 }
 
+/// What a whole tree adds up to, of however many layers it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Number of regular files (inodes, not names).
+    pub files: u64,
+    /// Sum of their sizes in bytes.
+    pub bytes: u64,
+}
+
 /// In the compatible features: some file has holes.
 const SPARSE: u32 = 1;
 

@@ -18,7 +18,7 @@ pub(crate) mod testing;
 mod xattr;
 
 pub use builder::{BuiltLayer, Content, LayerBuilder, Link, NewEntry, NewInode, NewKind};
-pub use head::{Head, Summary};
+pub use head::{Head, Summary, Totals};
 pub use reader::{ContentPiece, Layer};
 pub use record::{ChunkRec, DirentRec, FrameRec, InodeRec, NO_INODE, PackRec};
 pub use xattr::{MAX_XATTRS, Xattrs};

@@ -23,6 +23,7 @@ mod record;
 mod resolve;
 mod scopes;
 mod survey;
+mod text;
 mod unite;
 
 pub use find::{Found, find, list_parts};
@@ -36,4 +37,4 @@ pub use resolve::{
 };
 pub use scopes::{ScopeSummary, list_scopes};
 pub use survey::{Survey, read_newest, survey};
-pub use unite::{append, contained, stack, unite};
+pub use unite::{append, contained, stack, totals, unite};

@@ -66,6 +66,15 @@ pub async fn promote(
     let mut record = Record::new(target, stack, creator.clone(), newest.platform);
     record.supersedes = supersedes;
     record.parts = newest.parts;
+    record.saved_from = newest.saved_from;
+    if record
+        .layers
+        .iter()
+        .map(|layer| layer.id)
+        .eq(newest.layers.iter().map(|layer| layer.id))
+    {
+        record.tree = newest.tree;
+    }
     let stack = record.layers.clone();
     if !dry_run {
         publish(remote, &record).await?;

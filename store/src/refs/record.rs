@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{Key, RefName, Scope};
 use super::part::Part;
+use super::text;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
-use crate::layer::Summary;
+use crate::layer::{Summary, Totals};
 use crate::remote::ObjectKey;
 
 /// The version of the record's format that this code writes and the newest it reads.
@@ -91,6 +92,13 @@ pub struct Record {
     /// When it stops counting, in microseconds since 1970; never, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
+    /// What the tree of the stack adds up to, where the saver counted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Totals>,
+    /// Where the path lay that was saved, in the form of a part; of a key of one path, whose name
+    /// does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_from: Option<Part>,
     /// Who made it.
     pub creator: Creator,
     /// Where it was made.
@@ -118,6 +126,8 @@ impl Record {
             layers,
             supersedes: Vec::new(),
             expires: None,
+            tree: None,
+            saved_from: None,
             creator,
             platform,
             parts: serde_json::Value::Null,
@@ -171,6 +181,12 @@ impl Record {
                 detail: format!("format {}, features {:?}", version.format, version.requires),
             });
         }
-        serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))
+        let mut record: Self =
+            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        if let Some(name) = text::unprintable(&record) {
+            return Err(damaged(format!("a control character is in `{name}`")));
+        }
+        text::drop_unprintable(&mut record.parts);
+        Ok(record)
     }
 }

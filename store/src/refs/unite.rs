@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::record::{LayerInfo, Record};
 use super::resolve::{Resolved, Wanted};
 use crate::id::SaveId;
+use crate::layer::Totals;
 
 /// Puts the layers of `later` on top of `stack`, leaving out what is there already.
 ///
@@ -49,6 +50,30 @@ pub fn stack(wanted: &[Wanted], found: &[Option<Resolved>]) -> Vec<LayerInfo> {
         below.extend(wanted.role.as_deref());
     }
     stack
+}
+
+/// What the tree of a stack adds up to, as far as these records of it tell; `None` when none does.
+pub fn totals<'a>(
+    stack: &[LayerInfo],
+    records: impl IntoIterator<Item = &'a Record>,
+) -> Option<Totals> {
+    let is_of_stack = |record: &&Record| {
+        record.layers.len() == stack.len()
+            && record.layers.iter().zip(stack).all(|(a, b)| a.id == b.id)
+    };
+    let counted = records
+        .into_iter()
+        .filter(is_of_stack)
+        .find_map(|record| record.tree);
+    counted.or_else(|| match stack {
+        [] => Some(Totals::default()),
+        // It hides nothing and nothing hides it.
+        [only] => Some(Totals {
+            files: only.summary.files,
+            bytes: only.summary.bytes,
+        }),
+        _ => None,
+    })
 }
 
 /// The saves that a new save supersedes when it contains all of these records: the records, and
@@ -183,5 +208,28 @@ mod tests {
         let (stack, records) = unite(vec![record(2, &[1, 10], &[]), record(3, &[1, 20], &[2])]);
         assert_eq!(layers(&stack), [1, 20]);
         assert_eq!(records.len(), 1);
+    }
+    #[test]
+    fn the_size_of_a_tree_is_never_the_sum_of_its_layers() {
+        let tree = |files| {
+            Some(Totals {
+                files,
+                bytes: files,
+            })
+        };
+        let mut counted = record(1, &[1, 2], &[]);
+        counted.tree = tree(7);
+        let (stack, _) = unite(vec![counted.clone()]);
+        assert_eq!(totals(&stack, [&counted]), tree(7));
+        // What it is stacked on, or united with, is not in its count.
+        let (more, records) = unite(vec![counted.clone(), record(2, &[1, 3], &[])]);
+        assert_eq!(totals(&more, &records), None);
+        let (old, records) = unite(vec![record(1, &[1, 2], &[])]);
+        assert_eq!(totals(&old, &records), None);
+        let mut single = record(1, &[1], &[]);
+        single.layers[0].summary.files = 3;
+        single.layers[0].summary.bytes = 3;
+        assert_eq!(totals(&single.layers, [&single]), tree(3));
+        assert_eq!(totals(&[], []), tree(0));
     }
 }

@@ -18,6 +18,7 @@ mod privileges;
 mod squash;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod tree;
 mod walk;
 

@@ -25,6 +25,8 @@ mod migrate;
 #[cfg(test)]
 mod mounts;
 #[cfg(test)]
+mod objects;
+#[cfg(test)]
 mod output;
 #[cfg(test)]
 mod outputs;

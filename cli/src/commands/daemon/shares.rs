@@ -7,6 +7,7 @@ use cachefs::{Client, Error};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::args::{Format, Global};
 use crate::{exit, output, setup};
@@ -52,6 +53,12 @@ struct Printed {
     connections: usize,
 }
 
+/// What is printed of all shares.
+#[derive(Debug, Serialize)]
+struct All {
+    shares: Vec<Printed>,
+}
+
 impl From<&ShareInfo> for Printed {
     fn from(share: &ShareInfo) -> Self {
         Self {
@@ -89,12 +96,23 @@ pub(super) fn open(global: &Global, args: &ShareArgs) -> anyhow::Result<u8> {
         read_only: args.read_only,
     };
     let told = grant.allowed();
+    let (uid, read_only) = (grant.uid, grant.read_only);
     share(&store, &path, grant)?;
     output::say(&format!(
         "shared {}: {}",
         output::path(&path),
         purpose(&told)
     ));
+    if global.format == Format::Json {
+        output::print_json(&Printed {
+            path: output::path(&path),
+            remote: told.remote.url.clone(),
+            scopes: names(&told),
+            uid,
+            read_only,
+            connections: 0,
+        })?;
+    }
     Ok(exit::SUCCESS)
 }
 
@@ -108,6 +126,9 @@ pub(super) fn close(global: &Global, path: &Path) -> anyhow::Result<u8> {
     })?;
     client.unshare(path.clone())?;
     output::say(&format!("{} is no longer shared", output::path(&path)));
+    if global.format == Format::Json {
+        output::print_json(&json!({ "path": output::path(&path), "result": "unshared" }))?;
+    }
     Ok(exit::SUCCESS)
 }
 
@@ -118,7 +139,8 @@ pub(super) fn list(global: &Global) -> anyhow::Result<u8> {
     };
     match global.format {
         Format::Json => {
-            output::print_json(&shares.iter().map(Printed::from).collect::<Vec<_>>())?;
+            let shares = shares.iter().map(Printed::from).collect();
+            output::print_json(&All { shares })?;
         }
         _ if shares.is_empty() => output::say("nothing is shared"),
         _ => {

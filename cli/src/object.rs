@@ -1,0 +1,189 @@
+//! The one JSON object that every command prints with `--format json`.
+//!
+//! A command prints its object with [`print`]. When it ends without one, because it failed or has
+//! none, [`ended`] and [`failed`] print one instead: a script can always parse standard output.
+//! Nothing else reaches standard output meanwhile; [`keep`] takes plain lines of results, which
+//! become a member of that object.
+
+use std::ffi::OsStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
+use crate::{exit, output};
+
+/// The version of everything printed with `--format json`.
+pub(crate) const VERSION: u32 = 1;
+
+/// Decimals that are kept of a number: nanoseconds of a time, and a thousandth of a request's price.
+const DECIMALS: f64 = 1e9;
+
+static IS_WANTED: OnceLock<bool> = OnceLock::new();
+static IS_PRINTED: AtomicBool = AtomicBool::new(false);
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Says whether this process prints an object; the first call counts.
+pub(crate) fn configure(is_wanted: bool) {
+    let _ = IS_WANTED.set(is_wanted);
+}
+
+/// Whether this process prints an object.
+pub(crate) fn is_wanted() -> bool {
+    IS_WANTED.get().copied().unwrap_or_default()
+}
+
+/// Prints the object of this command, with the version of the format.
+///
+/// There is one for each process: when a command prints a second one, it is dropped.
+///
+/// # Errors
+///
+/// When the value cannot be written as JSON.
+pub(crate) fn print(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut object = match serde_json::to_value(value)? {
+        Value::Object(object) => object,
+        other => Map::from_iter([("result".to_owned(), other)]),
+    };
+    object.insert("version".to_owned(), VERSION.into());
+    if IS_PRINTED.swap(true, Relaxed) {
+        debug_assert!(false, "a second object: {object:?}");
+        return Ok(());
+    }
+    output::write(&format!("{}\n", line(object.into())));
+    Ok(())
+}
+
+/// Keeps a line of results for the object of a command that prints none of its own. Returns
+/// whether it was taken: it is to be printed otherwise.
+pub(crate) fn keep(text: &str) -> bool {
+    if is_wanted() {
+        LINES.lock().push(text.to_owned());
+    }
+    is_wanted()
+}
+
+/// A failure as JSON.
+pub(crate) fn of_failure(failure: &Failure) -> Value {
+    json!({
+        "result": "failed",
+        "error": failure.message,
+        "kind": failure.kind,
+        "hint": failure.hint,
+        "exit_code": failure.code,
+    })
+}
+
+/// Prints the object of a failure, unless the command has printed one.
+pub(crate) fn failed(failure: &Failure) {
+    rest(&of_failure(failure));
+}
+
+/// Prints the object of a command that ended, unless it has printed one.
+pub(crate) fn ended(code: u8) {
+    let result = match code {
+        exit::SUCCESS => "done",
+        exit::INTERRUPTED => "interrupted",
+        _ => "failed",
+    };
+    let mut object = json!({ "result": result, "exit_code": code });
+    let lines = std::mem::take(&mut *LINES.lock());
+    if !lines.is_empty() {
+        object["output"] = lines.into();
+    }
+    rest(&object);
+}
+
+fn rest(object: &Value) {
+    if is_wanted() && !IS_PRINTED.load(Relaxed) {
+        // A value that is JSON already can be written as JSON.
+        let _ = print(object);
+    }
+}
+
+/// JSON on one line. No text in it is a logging command of Azure Pipelines or GitHub, which look
+/// for theirs anywhere in a line.
+pub(crate) fn line(mut value: Value) -> String {
+    round(&mut value);
+    let text = value.to_string();
+    // Brackets in JSON's own syntax never follow a `#`, so this is inside of a string.
+    text.replace("##[", "\\u0023#[")
+        .replace("##vso[", "\\u0023#vso[")
+}
+
+/// Takes away the digits that binary fractions add, as in 4.587591000000001.
+fn round(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().map(|it| (it * DECIMALS).round() / DECIMALS);
+            if let Some(rounded) = float.and_then(serde_json::Number::from_f64) {
+                *number = rounded;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(round),
+        Value::Object(members) => members.values_mut().for_each(round),
+        _ => {}
+    }
+}
+
+/// What an option of these arguments says, which may not be a command line that can be parsed.
+pub(crate) fn option<'a, S: AsRef<OsStr>>(arguments: &'a [S], name: &str) -> Option<&'a str> {
+    let mut given = None;
+    let mut arguments = arguments
+        .iter()
+        .map(|it| it.as_ref().to_str().unwrap_or(""));
+    while let Some(argument) = arguments.next() {
+        match argument.strip_prefix(name) {
+            _ if argument == "--" => break,
+            Some("") => given = arguments.next().or(given),
+            Some(rest) => given = rest.strip_prefix('=').or(given),
+            None => {}
+        }
+    }
+    given
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_digits_that_were_measured() {
+        let printed = line(json!({ "ms": 4.587591000000001, "usd": [0.0000004], "n": 3 }));
+        assert_eq!(printed, r#"{"ms":4.587591,"n":3,"usd":[4e-7]}"#);
+    }
+
+    #[test]
+    fn no_text_is_a_command_to_a_pipeline() {
+        let texts = json!(["##vso[task.complete]x", "a ##[error]", "# #"]);
+        let printed = line(texts.clone());
+        assert!(
+            !printed.contains("##vso[") && !printed.contains("##["),
+            "{printed}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), texts);
+    }
+
+    #[test]
+    fn the_format_is_found_in_arguments_that_are_wrong() {
+        let format = |arguments: &[&str]| option(arguments, "--format").map(str::to_owned);
+        assert_eq!(
+            format(&["x", "--nonsense", "--format", "json"]).as_deref(),
+            Some("json")
+        );
+        assert_eq!(
+            format(&["x", "--format=json", "lst"]).as_deref(),
+            Some("json")
+        );
+        assert_eq!(
+            format(&["x", "--format=text", "--format=json"]).as_deref(),
+            Some("json")
+        );
+        assert_eq!(format(&["x", "--formatter", "json"]), None);
+        assert_eq!(format(&["x", "exec", "--", "y", "--format", "json"]), None);
+        assert_eq!(format(&["x", "--format"]), None);
+    }
+}

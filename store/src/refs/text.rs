@@ -1,0 +1,193 @@
+//! The free text of records: others wrote it, and commands print it.
+
+use super::record::{Creator, Platform, Record};
+
+/// The name of a member that no record has which this program writes: its text could move a
+/// terminal's cursor, or begin a line that a CI system takes for a command.
+pub(super) fn unprintable(record: &Record) -> Option<&'static str> {
+    let mut creators = vec![&record.creator];
+    creators.extend(record.layers.iter().map(|layer| &layer.creator));
+    let of_creators = creators.into_iter().find_map(of_creator);
+    let roles = record
+        .layers
+        .iter()
+        .filter_map(|layer| layer.role.as_deref());
+    of_creators
+        .or_else(|| of_platform(&record.platform))
+        .or_else(|| roles.into_iter().any(is_unprintable).then_some("role"))
+}
+
+fn of_creator(creator: &Creator) -> Option<&'static str> {
+    let members = [
+        ("creator.host", Some(&creator.host)),
+        ("creator.version", Some(&creator.version)),
+        ("creator.job", creator.job.as_ref()),
+    ];
+    first(members)
+}
+
+fn of_platform(platform: &Platform) -> Option<&'static str> {
+    let members = [
+        ("platform.os", Some(&platform.os)),
+        ("platform.arch", Some(&platform.arch)),
+        ("platform.libc", platform.libc.as_ref()),
+    ];
+    first(members)
+}
+
+fn first(members: [(&'static str, Option<&String>); 3]) -> Option<&'static str> {
+    let found = members
+        .into_iter()
+        .find(|(_, text)| text.is_some_and(|text| is_unprintable(text)));
+    found.map(|(name, _)| name)
+}
+
+/// Takes away what a key was made of when there is a control character in it. It only explains
+/// misses, and a file's name, which may have one, is no reason to refuse a cache.
+pub(super) fn drop_unprintable(parts: &mut serde_json::Value) {
+    let mut pending = vec![&*parts];
+    let mut is_bad = false;
+    while let Some(value) = pending.pop() {
+        match value {
+            serde_json::Value::String(text) => is_bad |= is_unprintable(text),
+            serde_json::Value::Array(values) => pending.extend(values),
+            serde_json::Value::Object(members) => {
+                is_bad |= members.keys().any(|name| is_unprintable(name));
+                pending.extend(members.values());
+            }
+            _ => {}
+        }
+    }
+    if is_bad {
+        *parts = serde_json::Value::Null;
+    }
+}
+
+/// Whether a text has a control character, or one of the separators that some readers take for the
+/// end of a line.
+fn is_unprintable(text: &str) -> bool {
+    let is_bad = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.contains(is_bad)
+}
+
+impl Creator {
+    /// The same without characters that [`Record::decode`] refuses.
+    #[must_use]
+    pub fn printable(self) -> Self {
+        Self {
+            host: printable(self.host),
+            version: printable(self.version),
+            job: self.job.map(printable),
+        }
+    }
+}
+
+fn printable(text: String) -> String {
+    match is_unprintable(&text) {
+        true => text
+            .chars()
+            .map(|c| {
+                if is_unprintable(c.encode_utf8(&mut [0; 4])) {
+                    ' '
+                } else {
+                    c
+                }
+            })
+            .collect(),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Key, LayerInfo, RefName, Scope};
+    use super::*;
+    use crate::error::Error;
+    use crate::id::LayerId;
+    use crate::layer::Summary;
+
+    fn record() -> Record {
+        let name = RefName::new(Scope::new("s").unwrap(), Key::new("k").unwrap());
+        let layer = LayerInfo {
+            id: LayerId([1; 32]),
+            length: 1,
+            summary: Summary::default(),
+            new_bytes: 1,
+            contains: Vec::new(),
+            created: 1,
+            key: Key::new("k").unwrap(),
+            role: None,
+            creator: Creator::default(),
+        };
+        Record::new(name, vec![layer], Creator::default(), Platform::default())
+    }
+
+    fn decoded(record: &Record) -> Result<Record, Error> {
+        Record::decode(&record.name().record(&record.id), &record.encode().unwrap())
+    }
+
+    #[test]
+    fn a_record_with_a_command_in_its_text_is_refused() {
+        for bad in [
+            "a\n##vso[task.complete]",
+            "b\r::stop-commands::x",
+            "\x1b[2K",
+            "a\u{85}b",
+            "\u{2028}",
+        ] {
+            let changes: [fn(&mut Record) -> &mut String; 7] = [
+                |it| &mut it.creator.host,
+                |it| &mut it.creator.version,
+                |it| it.creator.job.get_or_insert_default(),
+                |it| &mut it.platform.os,
+                |it| it.platform.libc.get_or_insert_default(),
+                |it| it.layers[0].role.get_or_insert_default(),
+                |it| &mut it.layers[0].creator.host,
+            ];
+            for change in changes {
+                let mut record = record();
+                *change(&mut record) = bad.to_owned();
+                assert!(
+                    matches!(decoded(&record), Err(Error::Damaged { .. })),
+                    "{record:?}"
+                );
+            }
+        }
+        let mut fine = record();
+        fine.creator.job = Some("build / Zoë 👩\u{200d}💻".to_owned());
+        assert_eq!(decoded(&fine).unwrap(), fine);
+    }
+
+    #[test]
+    fn parts_with_a_command_in_them_are_not_shown_and_stop_nothing() {
+        for parts in [
+            json!([{ "name": "x\n##vso[task.complete]" }]),
+            json!({ "a\rb": [1, 2] }),
+            json!([[["\x1b"]]]),
+        ] {
+            let mut record = record();
+            record.parts = parts;
+            assert!(decoded(&record).unwrap().parts.is_null());
+        }
+        let mut fine = record();
+        fine.parts = json!([{ "name": "m2-", "files": [] }]);
+        assert_eq!(decoded(&fine).unwrap(), fine);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let mut record = record();
+        record.creator = Creator {
+            host: "a\tb".to_owned(),
+            version: "1".to_owned(),
+            job: Some("x\r\ny".to_owned()),
+        }
+        .printable();
+        assert_eq!(
+            decoded(&record).unwrap().creator.job.as_deref(),
+            Some("x  y")
+        );
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cachefs_store::remote::{RemoteError, RemoteErrorKind, SpecError};
+use cachefs_store::remote::{RemoteError, RemoteErrorKind, SpecError, Traffic};
 use cachefs_store::{Error as StoreError, ErrorKind};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,19 @@ pub struct Failure {
     pub message: String,
     /// What the user could do.
     pub hint: Option<String>,
+    /// What was asked of the remote until it failed.
+    #[serde(default)]
+    pub traffic: Box<Traffic>,
+}
+
+impl Failure {
+    /// The failure of an operation that cost this.
+    pub(crate) fn after(error: &Error, traffic: Traffic) -> Self {
+        Self {
+            traffic: Box::new(traffic),
+            ..Self::from(error)
+        }
+    }
 }
 
 /// [`ErrorKind`] as it travels.
@@ -314,6 +327,10 @@ impl From<&Error> for Failure {
             kind,
             message: describe(error),
             hint: error.hint(),
+            traffic: match error {
+                Error::Daemon(failure) => failure.traffic.clone(),
+                _ => Box::default(),
+            },
         }
     }
 }

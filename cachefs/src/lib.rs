@@ -17,6 +17,7 @@ pub mod restore;
 mod rpc;
 pub mod save;
 pub mod shares;
+mod spending;
 mod store_dir;
 pub mod sys;
 mod view;
@@ -24,6 +25,7 @@ mod view;
 pub use error::{Error, Failure, FailureKind, Result, describe};
 pub use last_restore::{LastRestore, Sought};
 pub use rpc::{Client, DaemonStats, Prefetch, RestoreCounts, ViewStats};
+pub use spending::Spending;
 pub use store_dir::StoreDir;
 pub use view::{Frames, ReadReport};
 

@@ -9,6 +9,7 @@ mod target;
 mod usable;
 
 pub use look::look_up;
+pub(crate) use look::tree_of;
 pub(crate) use parts::find_parts;
 pub use parts::{FoundDirectories, find_directories};
 pub(crate) use usable::usable;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use cachefs_store::copy::{CopyOptions, CopyReport, copy_out};
 use cachefs_store::id::SaveId;
+use cachefs_store::layer::Totals;
 use cachefs_store::local::{FrameMemory, FrameReader, LayerCache, PackCache};
 use cachefs_store::refs::{Key, LayerInfo, Resolved, Scope, Wanted};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
@@ -30,9 +32,15 @@ use crate::error::{Error, Result};
 use crate::mounts::{How, Record, Records, attach};
 use crate::paths::refuse_overlap;
 use crate::rpc::{Client, Open, Prefetch, Restore, Restored, Shown};
+use crate::spending::Spending;
 use crate::store_dir::StoreDir;
 use crate::sys::erofs_mount::is_likely;
 use crate::view::Form;
+
+/// A tree of more entries is not counted on the way to a mount, which takes milliseconds.
+pub(crate) const COUNTED_QUICKLY: u64 = 1 << 16;
+/// A tree of more entries is not counted at all.
+pub(crate) const COUNTED: u64 = 1 << 19;
 
 /// How the path is to show the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,6 +88,8 @@ pub struct RestoreOptions {
     pub owner: Option<Owner>,
     /// How long one request to the remote may take.
     pub deadline: Option<Duration>,
+    /// Takes what the restore cost, also when it fails.
+    pub spent: Spending,
 }
 
 /// How a restore ended.
@@ -126,6 +136,9 @@ pub struct Report {
     pub matched: Vec<Option<Resolved>>,
     /// The stack.
     pub layers: Vec<LayerInfo>,
+    /// What the tree adds up to: not the sum of the layers, which hide parts of each other. `None`
+    /// when no record tells and counting would take long.
+    pub tree: Option<Totals>,
     /// What it cost until now.
     pub traffic: Traffic,
     /// Why keys that matched are not used, when the remote lost data of theirs: a miss.
@@ -212,11 +225,17 @@ impl RestoreOptions {
     }
 }
 
-fn request(options: &RestoreOptions) -> Restore {
-    Restore {
+/// Asks the daemon for the stack and a view of it.
+fn ask(client: &mut Client, options: &RestoreOptions) -> Result<Restored> {
+    let request = Restore {
         wanted: options.wanted.clone(),
         shown: options.shown(options.form()),
-    }
+    };
+    client.restore(request).inspect_err(|error| {
+        if let Error::Daemon(failure) = error {
+            options.spent.add(*failure.traffic);
+        }
+    })
 }
 
 fn fresh(
@@ -231,7 +250,7 @@ fn fresh(
     }
     let mut client = Client::connect(store)?;
     let asked_at = SaveId::now().micros;
-    let found = client.restore(request(options))?;
+    let found = ask(&mut client, options)?;
     let Some(view) = found.view else {
         return Ok(miss(path, found));
     };
@@ -239,14 +258,7 @@ fn fresh(
         client.close(view.view)?;
         return Err(cachefs_store::Error::Cancelled.into());
     }
-    let record = record(
-        &path,
-        How::Mount,
-        &found.matched,
-        &found.layers,
-        options,
-        asked_at,
-    )?;
+    let record = record(&path, How::Mount, &found, options, asked_at)?;
     records.remove(&path)?;
     // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
     // never a mount that nothing knows of.
@@ -260,6 +272,7 @@ fn fresh(
             path,
             matched: found.matched,
             layers: found.layers,
+            tree: found.tree,
             traffic: found.traffic,
             lost: None,
             notes: Vec::new(),
@@ -294,6 +307,7 @@ fn miss(path: PathBuf, found: Restored) -> Report {
         path,
         matched: found.matched,
         layers: found.layers,
+        tree: found.tree,
         traffic: found.traffic,
         lost: found.lost,
         notes: Vec::new(),
@@ -306,6 +320,7 @@ fn lost(path: PathBuf, found: Restored, why: String) -> Report {
     Report {
         matched: vec![None; found.matched.len()],
         layers: Vec::new(),
+        tree: None,
         lost: Some(why),
         ..miss(path, found)
     }
@@ -314,12 +329,12 @@ fn lost(path: PathBuf, found: Restored, why: String) -> Report {
 fn record(
     path: &Path,
     how: How,
-    matched: &[Option<Resolved>],
-    layers: &[LayerInfo],
+    found: &Restored,
     options: &RestoreOptions,
     restored: u64,
 ) -> Result<Record> {
-    let name = matched
+    let name = found
+        .matched
         .iter()
         .rev()
         .flatten()
@@ -336,10 +351,12 @@ fn record(
             .unwrap_or_else(|| name.scope.clone()),
         name,
         remote: options.remote.url.clone(),
-        layers: layers.to_vec(),
+        layers: found.layers.clone(),
         privileged: options.privileged,
         restored,
         owner: options.owner,
+        taken_up: 0,
+        tree: found.tree,
         saved: Vec::new(),
     })
 }
@@ -376,7 +393,8 @@ fn copy(
         .deadline
         .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
     let remote = open(&options.remote, policy)?;
-    let found = match found {
+    let _spent = options.spent.watch(&remote.meter);
+    let mut found = match found {
         Some(found) => found,
         None => runtime.block_on(look::resolve(&remote.remote, &options.wanted))?,
     };
@@ -401,6 +419,9 @@ fn copy(
             });
         }
     };
+    if found.tree.is_none() {
+        found.tree = stack.totals(COUNTED)?;
+    }
     let cache = Arc::new(PackCache::new(store.path(), store.cache_limit()));
     let reader = FrameReader::new(remote.remote.clone(), cache, FrameMemory::default());
     for layer in stack.layers() {
@@ -427,14 +448,7 @@ fn copy(
     };
     let recorded = records.put(&Record {
         owner,
-        ..record(
-            &path,
-            How::Copy,
-            &found.matched,
-            &found.layers,
-            options,
-            asked_at,
-        )?
+        ..record(&path, How::Copy, &found, options, asked_at)?
     });
     let mut notes = Vec::new();
     if let Err(error) = recorded {
@@ -453,6 +467,7 @@ fn copy(
         path,
         matched: found.matched,
         layers: found.layers,
+        tree: found.tree,
         traffic: remote.traffic(),
         lost: None,
         notes,

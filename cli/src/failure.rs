@@ -1,6 +1,9 @@
 //! How an error is told, and what it means for the exit code.
 
+use std::time::Duration;
+
 use cachefs_store::ErrorKind;
+use cachefs_store::remote::Traffic;
 use clap::error::ErrorKind as ArgumentErrorKind;
 
 use crate::config::ConfigError;
@@ -20,6 +23,33 @@ pub(crate) struct Failure {
     pub(crate) kind: &'static str,
     /// What to print, line by line; nothing for an interruption, which is told once for all.
     pub(crate) lines: Vec<String>,
+    /// How long it took until it failed.
+    pub(crate) elapsed: Duration,
+    /// What was asked of the remote until then.
+    pub(crate) traffic: Traffic,
+}
+
+impl Failure {
+    /// The same, of something that took this long and cost this.
+    pub(crate) fn after(self, elapsed: Duration, traffic: Traffic) -> Self {
+        Self {
+            elapsed,
+            traffic,
+            ..self
+        }
+    }
+
+    fn new(code: u8, kind: &'static str, message: String, hint: Option<String>) -> Self {
+        Self {
+            lines: output::complaint("error", &message, hint.as_deref()),
+            message,
+            hint,
+            code,
+            kind,
+            elapsed: Duration::ZERO,
+            traffic: Traffic::default(),
+        }
+    }
 }
 
 /// Finds out what to make of an error; `soft` says that the command passes over what a build can
@@ -32,13 +62,7 @@ pub(crate) fn failure(error: &anyhow::Error, soft: bool) -> Failure {
         return pointed(error.to_string(), &error.pointer(), error.hint());
     }
     if let Some(Absent { message, hint }) = error.downcast_ref::<Absent>() {
-        return Failure {
-            lines: output::complaint("error", message, hint.as_deref()),
-            message: message.clone(),
-            hint: hint.clone(),
-            code: exit::MISS,
-            kind: "not_found",
-        };
+        return Failure::new(exit::MISS, "not_found", message.clone(), hint.clone());
     }
     let (kind, message, hint) = match error.downcast_ref::<cachefs::Error>() {
         Some(known) => (known.kind(), cachefs::describe(known), known.hint()),
@@ -56,16 +80,13 @@ pub(crate) fn failure(error: &anyhow::Error, soft: bool) -> Failure {
     if kind == ErrorKind::Cancelled {
         lines.clear();
     }
+    let code = match passes {
+        true => exit::SUCCESS,
+        false => exit::code(kind),
+    };
     Failure {
-        message,
-        hint,
-        code: if passes {
-            exit::SUCCESS
-        } else {
-            exit::code(kind)
-        },
-        kind: name(kind),
         lines,
+        ..Failure::new(code, name(kind), message, hint)
     }
 }
 
@@ -101,13 +122,7 @@ pub(crate) fn of_arguments(error: &clap::Error) -> Failure {
     };
     let tip = paragraphs.find_map(|it| Some(it.trim().strip_prefix("tip: ")?.to_owned()));
     let hint = tip.unwrap_or_else(|| "see --help".to_owned());
-    Failure {
-        lines: output::complaint("error", &message, Some(&hint)),
-        message,
-        hint: Some(hint),
-        code: exit::USAGE,
-        kind: "usage",
-    }
+    Failure::new(exit::USAGE, "usage", message, Some(hint))
 }
 
 /// Wrong usage with a place to point at.
@@ -116,11 +131,8 @@ fn pointed(message: String, pointer: &str, hint: String) -> Failure {
     lines.extend(pointer.split('\n').map(str::to_owned));
     lines.extend([String::new(), format!("  hint: {hint}")]);
     Failure {
-        message,
-        hint: Some(hint),
-        code: exit::USAGE,
-        kind: "usage",
         lines,
+        ..Failure::new(exit::USAGE, "usage", message, Some(hint))
     }
 }
 

@@ -142,6 +142,23 @@ pub(crate) fn age(micros: u64) -> String {
     }
 }
 
+/// When a time in microseconds since 1970 is or was, such as `in 13 days (2023-11-14T22:13:20Z)` or
+/// `3 h ago (2023-11-14T22:13:20Z)`.
+pub(crate) fn until(micros: u64) -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let left = Duration::from_micros(micros).saturating_sub(now).as_secs();
+    let relative = match left {
+        0 => age(micros),
+        1..60 => format!("in {left} s"),
+        60..3600 => format!("in {} min", left / 60),
+        3600..172_800 => format!("in {} h", left / 3600),
+        _ => format!("in {} days", left / 86_400),
+    };
+    format!("{relative} ({})", utc(micros))
+}
+
 /// A time in microseconds since 1970 as RFC 3339 has it, such as `2023-11-14T22:13:20Z`.
 pub(crate) fn utc(micros: u64) -> String {
     let seconds = micros / 1_000_000;

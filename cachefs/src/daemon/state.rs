@@ -24,9 +24,9 @@ use super::tidy::Tidy;
 use super::traces::{self, Fetching};
 use super::views::{OpenView, Views};
 use crate::erofs::{self, Image};
-use crate::error::{Error, Result};
+use crate::error::{Error, Failure, Result};
 use crate::paths::PathSet;
-use crate::restore::{find_parts, usable};
+use crate::restore::{COUNTED_QUICKLY, find_parts, tree_of, usable};
 use crate::rpc::{DaemonStats, Find, Open, OpenedView, Prefetch, Restore, RestoreCounts, Restored};
 use crate::shares::Shares;
 use crate::store_dir::StoreDir;
@@ -113,7 +113,7 @@ impl State {
         let meter = Arc::new(TrafficMeter::default());
         let counted: DynRemote =
             Arc::new(Meter::new(remote.open.remote.clone(), Arc::clone(&meter)));
-        let (matched, layers, stack, lost) = self.runtime.block_on(async {
+        let found = self.runtime.block_on(async {
             let mut lookups = tokio::task::JoinSet::new();
             for (number, wanted) in restore.wanted.iter().cloned().enumerate() {
                 let remote = counted.clone();
@@ -135,7 +135,17 @@ impl State {
                 Ok(stack) => Ok((matched, layers, Some((stack, trace)), None)),
                 Err(why) => Ok((vec![None; matched.len()], Vec::new(), None, Some(why))),
             }
+        });
+        let found = found.map_err(|error| {
+            self.restores.lock().failed += 1;
+            Failure::after(&error, meter.traffic())
         })?;
+        let (matched, layers, stack, lost) = found;
+        let tree = tree_of(&layers, &matched).or_else(|| {
+            let (stack, _) = stack.as_ref()?;
+            // A tree that cannot be listed fails whoever reads it.
+            stack.totals(COUNTED_QUICKLY).ok().flatten()
+        });
         let view = stack.map(|(stack, trace)| {
             let open = Open {
                 layers: layers.clone(),
@@ -155,6 +165,7 @@ impl State {
             layers,
             view,
             lost,
+            tree,
             traffic: meter.traffic(),
         })
     }

@@ -6,11 +6,13 @@ mod reads;
 mod record;
 mod sweep;
 mod unmount;
+mod unsaved;
 
 pub use attachments::{Attachment, Attachments};
 pub use reads::{CacheUse, FileUse, Use, cache_use};
 pub use record::{How, Record, Records, Saved};
 pub use unmount::{Unmounted, unmount};
+pub use unsaved::has_unsaved_changes;
 
 pub(crate) use attach::{attach, detach};
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cachefs_store::id::{LayerId, SaveId};
+use cachefs_store::layer::Totals;
 use cachefs_store::refs::{Key, LayerInfo, RefName, Scope};
 use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
@@ -49,10 +50,29 @@ pub struct Record {
     /// Whom its entries are shown to belong to; `None` for those they were saved from.
     #[serde(default)]
     pub owner: Option<Owner>,
+    /// When the last save began that took up all changes, also one that found none, in
+    /// microseconds since 1970.
+    #[serde(default)]
+    pub taken_up: u64,
+    /// What the tree of the stack adds up to, where that is known.
+    #[serde(default)]
+    pub tree: Option<Totals>,
     /// What was saved from this path since, by key: the save and its topmost layer. A later save
     /// of the same path replaces it.
     #[serde(default)]
     pub saved: Vec<Saved>,
+}
+
+impl Record {
+    /// The time since when changes are unsaved, in microseconds since 1970; 0 when all are.
+    pub(super) fn taken_up(&self) -> u64 {
+        let saves = self.saved.iter().map(|saved| saved.save.micros);
+        match self.taken_up {
+            // Of a version that did not note it.
+            0 => saves.max().unwrap_or(0),
+            taken_up => taken_up,
+        }
+    }
 }
 
 /// A save made from a restored path.

@@ -1,12 +1,12 @@
 //! Taking a restored path down.
 
-use std::fs;
 use std::path::Path;
 
 use cachefs_store::id::StackId;
 
 use super::attach::detach;
 use super::record::{How, Record, Records};
+use super::unsaved::has_unsaved_changes;
 use crate::error::{Error, Result};
 use crate::paths::real_path;
 use crate::rpc::Client;
@@ -40,13 +40,11 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
             })?
         }
     };
+    let dropped_changes = has_unsaved_changes(&records, &record);
     if record.how == How::Mount {
         detach(&records, &record, lazy)?;
         publish_trace(store, &record);
     }
-    let changed =
-        fs::read_dir(records.upper(&record)).is_ok_and(|mut upper| upper.next().is_some());
-    let dropped_changes = record.how == How::Mount && changed && record.saved.is_empty();
     records.remove(&record.path)?;
     if record.how == How::Mount {
         records.attachments().tidy(&record.path);

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cachefs_store::refs::{self, Wanted};
+use cachefs_store::layer::Totals;
+use cachefs_store::refs::{self, LayerInfo, Resolved, Wanted};
 use cachefs_store::remote::{DynRemote, RetryPolicy, Traffic, open};
 use tokio::runtime::Runtime;
 
@@ -18,6 +19,7 @@ pub fn look_up(options: &RestoreOptions) -> Result<Report> {
         .deadline
         .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
     let remote = open(&options.remote, policy)?;
+    let _spent = options.spent.watch(&remote.meter);
     let found = runtime.block_on(resolve(&remote.remote, &options.wanted))?;
     let path = std::path::absolute(&options.path).map_err(Error::io("find", &options.path))?;
     let outcome = if found.layers.is_empty() {
@@ -42,6 +44,7 @@ impl Report {
             path,
             matched: vec![None; keys],
             layers: Vec::new(),
+            tree: None,
             traffic: Traffic::default(),
             lost: None,
             notes: Vec::new(),
@@ -50,14 +53,22 @@ impl Report {
     }
 }
 
+/// What the tree of a stack adds up to, as far as the records of what matched tell.
+pub(crate) fn tree_of(layers: &[LayerInfo], matched: &[Option<Resolved>]) -> Option<Totals> {
+    let matched = matched.iter().flatten();
+    refs::totals(layers, matched.flat_map(|resolved| &resolved.records))
+}
+
 /// Resolves every key, in this process.
 pub(super) async fn resolve(remote: &DynRemote, wanted: &[Wanted]) -> Result<Restored> {
     let mut matched = Vec::new();
     for wanted in wanted {
         matched.push(refs::resolve(remote, wanted).await?);
     }
+    let layers = refs::stack(wanted, &matched);
     Ok(Restored {
-        layers: refs::stack(wanted, &matched),
+        tree: tree_of(&layers, &matched),
+        layers,
         matched,
         view: None,
         lost: None,

@@ -36,6 +36,7 @@ pub fn find_directories(
             .deadline
             .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
         let remote = open(&options.remote, policy)?;
+        let _spent = options.spent.watch(&remote.meter);
         runtime.block_on(find_parts(&remote.remote, &options.wanted, paths, whole))?
     } else {
         Client::connect(store)?.find(Find {

@@ -1,8 +1,6 @@
 //! What an earlier restore left at a path, and what becomes of it.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +8,11 @@ use cachefs_store::id::SaveId;
 use cachefs_store::refs::LayerInfo;
 use cachefs_store::remote::Traffic;
 
-use super::{Outcome, Report, RestoreOptions, request};
+use super::{Outcome, Report, RestoreOptions, ask};
 use crate::error::{Error, Result};
-use crate::mounts::{How, Presence, Record, Records, attach, detach, presence};
+use crate::mounts::{
+    How, Presence, Record, Records, attach, detach, has_unsaved_changes, presence,
+};
 use crate::rpc::Client;
 use crate::store_dir::StoreDir;
 use crate::sys::overlay::clear_volatile_marker;
@@ -38,13 +38,14 @@ pub(super) fn recover(
         }
         // What an earlier job left must not become part of what this one sees and saves. A mount
         // that is in use stays: then this restore fails.
+        let unsaved = has_unsaved_changes(records, &record);
         detach(records, &record, false)?;
         notes.push(format!(
             "unmounted key {}, which an earlier restore had left at {}",
             record.name.key,
             path.display()
         ));
-        clear(store, records, &record, notes)?;
+        clear(store, records, &record, unsaved, notes)?;
         return Ok(None);
     }
     detach(records, &record, true)?;
@@ -60,7 +61,8 @@ pub(super) fn recover(
     // so to speak. A mount that is simply gone went with a reboot, which may have torn what was
     // not synced, or with a container, whose changes are not the next one's business.
     if !changed || presence != Presence::Dead || !options.asks_for(&record) {
-        clear(store, records, &record, notes)?;
+        let unsaved = has_unsaved_changes(records, &record);
+        clear(store, records, &record, unsaved, notes)?;
         return Ok(None);
     }
     let work = records.work(&record);
@@ -76,6 +78,7 @@ pub(super) fn recover(
         path: record.path,
         matched: Vec::new(),
         layers: record.layers,
+        tree: record.tree,
         traffic: Traffic::default(),
         lost: None,
         notes: Vec::new(),
@@ -88,12 +91,11 @@ fn clear(
     store: &StoreDir,
     records: &Records,
     record: &Record,
+    unsaved: bool,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    let upper = records.upper(record);
-    let saved = record.saved.iter().map(|saved| saved.save.micros).max();
-    if has_changes_since(&upper, saved.unwrap_or(0)) {
-        let aside = set_aside(store, &upper)?;
+    if unsaved {
+        let aside = set_aside(store, &records.upper(record))?;
         notes.push(format!(
             "changes that were made to {} under key {} and not saved are in {}",
             record.path.display(),
@@ -102,26 +104,6 @@ fn clear(
         ));
     }
     records.remove(&record.path)
-}
-
-/// Whether anything below a directory changed after a time, in microseconds since 1970. What cannot
-/// be looked at counts as changed.
-fn has_changes_since(directory: &Path, micros: u64) -> bool {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => return error.kind() != ErrorKind::NotFound,
-    };
-    entries.into_iter().any(|entry| {
-        let Some((entry, metadata)) = entry
-            .and_then(|entry| Ok((entry.path(), entry.metadata()?)))
-            .ok()
-        else {
-            return true;
-        };
-        let changed =
-            metadata.ctime() as i128 * 1_000_000 + i128::from(metadata.ctime_nsec() / 1000);
-        changed > i128::from(micros) || metadata.is_dir() && has_changes_since(&entry, micros)
-    })
 }
 
 /// Moves an upper directory to where people can look at it, in the same filesystem.
@@ -139,7 +121,7 @@ fn again(store: &StoreDir, record: &Record, options: &RestoreOptions) -> Result<
         return Ok(None);
     }
     let mut client = Client::connect(store)?;
-    let found = client.restore(request(options))?;
+    let found = ask(&mut client, options)?;
     if let Some(view) = found.view {
         client.close(view.view)?;
     }
@@ -155,6 +137,7 @@ fn again(store: &StoreDir, record: &Record, options: &RestoreOptions) -> Result<
         path: record.path.clone(),
         matched: found.matched,
         layers: found.layers,
+        tree: found.tree,
         traffic: found.traffic,
         lost: None,
         notes: Vec::new(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cachefs_store::id::{PackId, RepoId, StackId};
+use cachefs_store::layer::Totals;
 use cachefs_store::local::ReadStats;
 use cachefs_store::refs::{LayerInfo, Resolved, Wanted};
 use cachefs_store::remote::{RemoteSpec, Traffic};
@@ -97,6 +98,8 @@ pub(crate) struct Restored {
     /// Why the keys that matched are not used, if the remote lost data of theirs. Nothing matched then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lost: Option<String>,
+    /// What the tree adds up to, if that is known or quickly counted.
+    pub(crate) tree: Option<Totals>,
     /// What it cost.
     pub(crate) traffic: Traffic,
 }
@@ -130,6 +133,9 @@ pub struct RestoreCounts {
     pub partial: u64,
     /// Nothing was.
     pub missed: u64,
+    /// It could not be found out.
+    #[serde(default)]
+    pub failed: u64,
 }
 
 /// What the daemon has done since it started.

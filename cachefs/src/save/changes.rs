@@ -15,6 +15,7 @@ use super::file_list::FileList;
 use super::{Existing, Opened, SaveOptions, open_context, source};
 use crate::error::{Error, Result};
 use crate::mounts::Records;
+use crate::spending::Spending;
 use crate::store_dir::StoreDir;
 
 /// A path that is other than in the cache.
@@ -82,6 +83,8 @@ pub fn changes(
         strict_consistency: false,
         ignore_times: false,
         secrets: Arc::new(Scanner::off()),
+        saved_from: None,
+        spent: Spending::default(),
     };
     let Opened {
         mut context,

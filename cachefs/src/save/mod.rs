@@ -17,9 +17,9 @@ use std::time::{Duration, Instant, SystemTime};
 use cachefs_store::check::{find_missing, may_be_missing};
 use cachefs_store::gc::Condemned;
 use cachefs_store::id::{RepoId, StackId};
-use cachefs_store::layer::BuiltLayer;
+use cachefs_store::layer::{BuiltLayer, Totals};
 use cachefs_store::local::{LayerCache, LostPacks, PackCache};
-use cachefs_store::refs::{self, Creator, LayerInfo, Platform, Record as RefRecord, RefName};
+use cachefs_store::refs::{self, Creator, LayerInfo, Part, Platform, Record as RefRecord, RefName};
 use cachefs_store::remote::{
     DynRemote, OpenRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open,
 };
@@ -37,6 +37,7 @@ use crate::error::{Error, Result};
 use crate::mounts::Records;
 use crate::paths::refuse_overlap;
 use crate::rpc::{Client, IndexOverSocket};
+use crate::spending::{Spending, Watched};
 use crate::store_dir::StoreDir;
 pub use changes::{Changes, PathChange, changes};
 use file_list::FileList;
@@ -92,6 +93,11 @@ pub struct SaveOptions {
     pub strict_consistency: bool,
     /// What secrets are searched for, and what becomes of files that have some.
     pub secrets: Arc<Scanner>,
+    /// Where the path is, in a form that machines share, for restores to compare; `None` where it
+    /// has no such form, or the key's part tells.
+    pub saved_from: Option<Part>,
+    /// Takes what the save cost, also when it fails.
+    pub spent: Spending,
 }
 
 /// How a save ended.
@@ -120,6 +126,10 @@ pub struct Report {
     pub outcome: Outcome,
     /// The stack that the key names now.
     pub layers: Vec<LayerInfo>,
+    /// What the tree that the key names now adds up to, where that is known.
+    pub tree: Option<Totals>,
+    /// When the key expires, in microseconds since 1970.
+    pub expires: Option<u64>,
     /// Files scanned and their bytes.
     pub scanned: (u64, u64),
     /// Entries added, modified, removed.
@@ -149,6 +159,8 @@ impl Report {
         Self {
             outcome,
             layers,
+            tree: None,
+            expires: None,
             scanned: (0, 0),
             changes: (0, 0, 0),
             new_raw: 0,
@@ -177,6 +189,7 @@ struct Context<'a> {
     /// Whether to list what changed.
     list: bool,
     progress: &'a dyn Progress,
+    _spent: Watched,
 }
 
 /// What was found out about the path.
@@ -238,8 +251,13 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         }
     }
     let from = stack_id(&source.base);
+    let began = publish::now_micros();
     let change = context.change(&source)?;
-    let own = source.record.as_mut().map(|record| (&records, record));
+    let own = source.record.as_mut().map(|record| publish::Own {
+        records: &records,
+        record,
+        began,
+    });
     let mut report = publish::publish(&context, &source.base, own, existing, change)?;
     if !source.complete && !options.dry_run && context.remote.local_dir().is_none() {
         hand_trace_on(store, from, stack_id(&report.layers));
@@ -268,6 +286,7 @@ fn open_context<'a>(
         .deadline
         .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
     let remote = open(&options.remote, policy)?;
+    let spent = options.spent.watch(&remote.meter);
     let repository = Repository::new(remote.remote.clone());
     let (repo, existing, condemned) = runtime.block_on(async {
         tokio::join!(
@@ -294,6 +313,7 @@ fn open_context<'a>(
         lost: false,
         list: false,
         progress,
+        _spent: spent,
     };
     Ok(Opened {
         context,

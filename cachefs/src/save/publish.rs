@@ -3,14 +3,34 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use cachefs_store::layer;
+use cachefs_store::layer::{self, Totals};
 use cachefs_store::refs::{self, LayerInfo, Record as RefRecord};
 use cachefs_store::remote::{PutMode, RemoteErrorKind};
-use cachefs_store::stack::{squash, squash_plan};
+use cachefs_store::stack::{Stack, squash, squash_plan};
 
 use super::{Change, Context, Outcome, Report, collected};
 use crate::error::Result;
-use crate::mounts::{Record, Records, Saved};
+use crate::mounts::{How, Record, Records, Saved};
+use crate::restore::COUNTED;
+
+/// The path that a change was made at.
+pub(super) struct Own<'a> {
+    pub(super) records: &'a Records,
+    pub(super) record: &'a mut Record,
+    /// When the save began to look at it, in microseconds since 1970.
+    pub(super) began: u64,
+}
+
+impl Own<'_> {
+    /// Notes that all changes are saved.
+    fn took_up(&mut self) -> Result<()> {
+        if self.record.how == How::Copy {
+            return Ok(());
+        }
+        self.record.taken_up = self.began;
+        self.records.put(self.record)
+    }
+}
 
 /// Stores the layer, puts it on the stack that the key is to name, and publishes that.
 ///
@@ -18,13 +38,13 @@ use crate::mounts::{Record, Records, Saved};
 pub(super) fn publish(
     context: &Context<'_>,
     base: &[LayerInfo],
-    own: Option<(&Records, &mut Record)>,
+    mut own: Option<Own<'_>>,
     existing: Vec<RefRecord>,
     change: Change,
 ) -> Result<Report> {
     let previous = own
         .as_ref()
-        .and_then(|(_, record)| previous_save(record, context));
+        .and_then(|own| previous_save(own.record, context));
     let layer = change.layer.as_ref().map(|built| LayerInfo {
         id: built.id,
         length: built.bytes.len() as u64,
@@ -83,7 +103,8 @@ pub(super) fn publish(
     let expires = context
         .options
         .ttl
-        .map(|ttl| now_micros().saturating_add(ttl.as_micros() as u64));
+        .map(|ttl| u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX))
+        .map(|ttl| now_micros().saturating_add(ttl));
     let is_published = !context.lost
         && matches!(
             &contained[..],
@@ -91,6 +112,11 @@ pub(super) fn publish(
         );
     let mut report = Report {
         outcome: Outcome::Unchanged,
+        tree: refs::totals(&stack, &contained),
+        expires: match &contained[..] {
+            [record] if is_published => record.expires,
+            _ => expires,
+        },
         layers: stack,
         scanned: change.scanned,
         changes: (
@@ -118,13 +144,21 @@ pub(super) fn publish(
         return Ok(report);
     }
     if is_published && !context.options.always {
+        if let Some(own) = &mut own {
+            own.took_up()?;
+        }
         return Ok(report);
     }
+    report.expires = expires;
     if let Some(built) = &change.layer {
         put_layer(context, &built.id, built.bytes.clone())?;
     }
     squash_if_deep(context, &mut report)?;
-    let restored = own.as_ref().map(|(_, record)| record.restored);
+    report.tree = match report.tree {
+        Some(tree) => Some(tree),
+        None => count(context, &report.layers)?,
+    };
+    let restored = own.as_ref().map(|own| own.record.restored);
     let stack = &report.layers;
     collected::confirm_all(context, base, restored, &named, stack, &change.packed)?;
     let name = context.options.name.clone();
@@ -137,24 +171,40 @@ pub(super) fn publish(
     record.supersedes = supersedes;
     record.expires = expires;
     record.parts = context.options.parts.clone();
+    record.tree = report.tree;
+    record.saved_from = context.options.saved_from.clone();
     context
         .runtime
         .block_on(refs::publish(&context.remote, &record))?;
-    if let Some((records, own)) = own {
-        own.saved.retain(|saved| saved.name != name);
+    if let Some(own) = &mut own {
+        let saved = &mut own.record.saved;
+        saved.retain(|saved| saved.name != name);
         let id = layer.as_ref().map(|layer| layer.id);
-        own.saved.push(Saved {
+        saved.push(Saved {
             name,
             save: record.id,
             layer: id,
         });
-        records.put(own)?;
+        own.record.taken_up = own.began;
+        own.records.put(own.record)?;
     }
     report.outcome = match layer {
         Some(layer) => Outcome::Saved(Box::new(layer)),
         None => Outcome::Linked,
     };
     Ok(report)
+}
+
+/// Counts the tree of a stack, unless that would take long.
+fn count(context: &Context<'_>, layers: &[LayerInfo]) -> Result<Option<Totals>> {
+    let entries = layers.iter().map(|layer| layer.summary.entries);
+    if entries.sum::<u64>() > COUNTED {
+        return Ok(None);
+    }
+    let opened = context
+        .runtime
+        .block_on(context.layers.open(&context.remote, layers))?;
+    Ok(Stack::new(opened)?.totals(COUNTED)?)
 }
 
 fn previous_save(record: &Record, context: &Context<'_>) -> Option<Saved> {

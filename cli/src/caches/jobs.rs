@@ -56,6 +56,16 @@ impl About {
         }
     }
 
+    /// Where the directory of a key of one path is, in the form that machines share; `None` when it
+    /// has none, or the part tells.
+    pub(super) fn place(&self) -> Option<Part> {
+        if self.part.is_some() {
+            return None;
+        }
+        let paths = setup::path_set(&self.cache.workspace, &self.cache.paths).ok()?;
+        paths.places().part_of(&self.path).ok()
+    }
+
     /// One directory of a cache.
     pub(super) fn directory(prepared: &Prepared, keys: &Arc<Keys>, directory: Directory) -> Self {
         Self {

@@ -21,6 +21,9 @@ struct Failed<'a> {
     hint: Option<&'a str>,
     /// What the failure means for the exit code: 0 when it was turned into a warning.
     exit_code: u8,
+    milliseconds: f64,
+    requests: output::Requests,
+    retries: u64,
 }
 
 /// What is printed of several caches.
@@ -56,6 +59,9 @@ pub(super) fn failed(
         kind: failure.kind,
         hint: failure.hint.as_deref(),
         exit_code: failure.code,
+        milliseconds: failure.elapsed.as_secs_f64() * 1000.0,
+        requests: (&failure.traffic).into(),
+        retries: failure.traffic.retries,
     })
 }
 

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cachefs::restore::{
     FoundDirectories, Mode, Outcome, Report, RestoreOptions, find_directories, look_up, restore,
 };
 use cachefs::sys::namespace::only_ids;
-use cachefs::{Client, StoreDir};
+use cachefs::{Client, Spending, StoreDir};
 use cachefs_store::refs::{Part, Resolved, Scope, Wanted};
-use cachefs_store::remote::RemoteSpec;
+use cachefs_store::remote::{RemoteSpec, Traffic};
 use cachefs_store::stack::Owner;
 
 use super::cache::{Cache, Keys};
@@ -127,6 +127,7 @@ fn restore_and(
         remote: setup::remote_spec(global, &store)?,
         scopes: setup::scopes(global)?,
         store,
+        started: Instant::now(),
     };
     let (told_store, remote) = (run.store.clone(), run.remote.clone());
     let limit = Limit::longest(caches.iter().map(|cache| limit(cache)));
@@ -152,7 +153,8 @@ fn restore_and(
     };
     let mut restored = deadline::within(display, limit, work, unplanned, |about, allowed| {
         let error = late(&about, allowed).into();
-        let restored = restored(about, Err(failure(&error, !global.strict_errors)));
+        let failure = failure(&error, is_soft(global, &about));
+        let restored = restored(about, Err(failure.after(allowed, Traffic::default())));
         display.handle().say(&restore_output::lines(&restored));
         restored
     })?;
@@ -189,6 +191,7 @@ struct Run {
     store: StoreDir,
     remote: RemoteSpec,
     scopes: Scopes,
+    started: Instant,
 }
 
 /// What is to be done at a directory.
@@ -271,17 +274,23 @@ impl Run {
 
     fn restore(&self, job: &Job<Work>, handle: &Handle, limit: Limit) -> Restored {
         let about = job.about.clone();
+        let is_soft = is_soft(&self.global, &about);
         let result = match &job.work {
             Ok(Work::Skip) => Ok(nothing(Outcome::Skipped, &about)),
             Ok(Work::Miss) => Ok(nothing(Outcome::Miss, &about)),
-            Ok(Work::Restore(wanted)) => self.one(&about, wanted, handle).map_err(|error| {
-                let error = match deadline::is_cancellation(&error) && handle.is_late() {
-                    true => late(&about, limit.now(handle)).into(),
-                    false => error,
-                };
-                failure(&error, !self.global.strict_errors)
-            }),
-            Err(error) => Err(failure(error, !self.global.strict_errors)),
+            Ok(Work::Restore(wanted)) => {
+                let (started, spent) = (Instant::now(), Spending::default());
+                self.one(&about, wanted, &spent, handle).map_err(|error| {
+                    let error = match deadline::is_cancellation(&error) && handle.is_late() {
+                        true => late(&about, limit.now(handle)).into(),
+                        false => error,
+                    };
+                    failure(&error, is_soft).after(started.elapsed(), spent.traffic())
+                })
+            }
+            Err(error) => {
+                Err(failure(error, is_soft).after(self.started.elapsed(), Traffic::default()))
+            }
         };
         let mut restored = restored(about, result);
         let fallback = &restored.cache.restore.fallback_scope;
@@ -299,11 +308,18 @@ impl Run {
         restored
     }
 
-    fn one(&self, about: &About, wanted: &[Wanted], handle: &Handle) -> anyhow::Result<Report> {
+    fn one(
+        &self,
+        about: &About,
+        wanted: &[Wanted],
+        spent: &Spending,
+        handle: &Handle,
+    ) -> anyhow::Result<Report> {
         let keys = about.keys.clone().unwrap_or_default();
         let options = RestoreOptions {
             path: about.path.clone(),
             wanted: wanted.to_vec(),
+            spent: spent.clone(),
             ..self.options(&about.cache, &keys)?
         };
         Ok(if about.cache.restore.lookup_only {
@@ -327,6 +343,7 @@ impl Run {
             privileged: how.allow_privileged,
             owner: how.owner.or_else(only_owner),
             deadline: self.global.timeout,
+            spent: Spending::default(),
         })
     }
 }
@@ -334,6 +351,12 @@ impl Run {
 /// Whom a cache is to belong to in a user namespace that has nobody else.
 fn only_owner() -> Option<Owner> {
     only_ids().map(|(uid, gid)| Owner { uid, gid })
+}
+
+/// Whether a failure is turned into a warning: not for whoever wants to fail without the cache,
+/// whether it is not there or cannot be looked up.
+fn is_soft(global: &Global, about: &About) -> bool {
+    !global.strict_errors && !about.cache.restore.fail_on_cache_miss
 }
 
 fn nothing(outcome: Outcome, about: &About) -> Report {

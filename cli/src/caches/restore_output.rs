@@ -24,8 +24,9 @@ struct Printed<'a> {
     matched: &'static str,
     result: &'static str,
     layers: usize,
-    files: u64,
-    bytes: u64,
+    /// Of the tree; null when it is not known.
+    files: Option<u64>,
+    bytes: Option<u64>,
     milliseconds: f64,
     requests: output::Requests,
     bytes_received: u64,
@@ -72,8 +73,8 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
         },
         result: result(&report.outcome),
         layers: report.layers.len(),
-        files: report.layers.iter().map(|layer| layer.summary.files).sum(),
-        bytes: report.layers.iter().map(|layer| layer.summary.bytes).sum(),
+        files: report.tree.map(|tree| tree.files),
+        bytes: report.tree.map(|tree| tree.bytes),
         milliseconds: report.elapsed.as_secs_f64() * 1000.0,
         requests: (&report.traffic).into(),
         bytes_received: report.traffic.bytes_in,
@@ -163,11 +164,14 @@ fn summary(restored: &Restored, report: &Report) -> String {
     let path = output::path(&report.path);
     let took = output::span(report.elapsed);
     let layers = output::count(report.layers.len() as u64, "layer");
-    let files = output::count(
-        report.layers.iter().map(|layer| layer.summary.files).sum(),
-        "file",
-    );
-    let size = output::bytes(report.layers.iter().map(|layer| layer.summary.bytes).sum());
+    let size = match report.tree {
+        Some(tree) => format!(
+            "{layers}, {}, {}",
+            output::count(tree.files, "file"),
+            output::bytes(tree.bytes)
+        ),
+        None => layers.clone(),
+    };
     let traffic = output::traffic(&report.traffic);
     let matched = match main {
         Some(Resolved {
@@ -209,16 +213,16 @@ fn summary(restored: &Restored, report: &Report) -> String {
         Outcome::Miss | Outcome::Skipped => {
             format!("{matched}: {path} is unchanged ({took}; {traffic})")
         }
-        Outcome::Found => format!(
-            "{matched}: found for {path}, and not restored ({layers}, {files}, {size}{origin}; {traffic})"
-        ),
-        Outcome::Mounted => format!(
-            "{matched}: mounted at {path} in {took} ({layers}, {files}, {size}{origin}; {traffic})"
-        ),
-        Outcome::AlreadyMounted => {
-            format!("{matched}: mounted at {path} already ({layers}, {files}, {size}{origin})")
+        Outcome::Found => {
+            format!("{matched}: found for {path}, and not restored ({size}{origin}; {traffic})")
         }
-        Outcome::Remounted => format!("remounted at {path} in {took} ({layers}, {files}, {size})"),
+        Outcome::Mounted => {
+            format!("{matched}: mounted at {path} in {took} ({size}{origin}; {traffic})")
+        }
+        Outcome::AlreadyMounted => {
+            format!("{matched}: mounted at {path} already ({size}{origin})")
+        }
+        Outcome::Remounted => format!("remounted at {path} in {took} ({size})"),
         Outcome::Copied { report: copied, .. } => format!(
             "{matched}: copied to {path} in {took} ({layers}, {}, {}{origin}; {traffic})",
             output::count(copied.entries, "entry"),

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cachefs::StoreDir;
 use cachefs::mounts::Records;
 use cachefs::paths::real_path;
 use cachefs::save::{Outcome, Report, SaveOptions, save};
+use cachefs::{Spending, StoreDir};
 use cachefs_store::refs::{Key, Part, RefName, Scope};
-use cachefs_store::remote::RemoteSpec;
+use cachefs_store::remote::{RemoteSpec, Traffic};
 use cachefs_store::save::Exclude;
 
 use super::cache::{Cache, Keys};
@@ -106,7 +106,9 @@ pub(crate) fn save_all(
     };
     let saved = deadline::within(display, limit, work, unplanned, |about, allowed| {
         let error = late(&about, allowed).into();
-        let saved = saved(about, &scope, Err(failure(&error, !global.strict_errors)));
+        let failure = failure(&error, !global.strict_errors);
+        let failure = failure.after(allowed, Traffic::default());
+        let saved = saved(about, &scope, Err(failure));
         display.handle().say(&save_output::lines(&saved, verbose));
         saved
     })?;
@@ -200,13 +202,17 @@ impl Run {
         let about = job.about.clone();
         let result = match &job.work {
             Ok(Work::Skip) => Ok(Report::nothing(Outcome::Skipped, Vec::new())),
-            Ok(Work::Save(exclude)) => self.one(&about, exclude, handle).map_err(|error| {
-                let error = match deadline::is_cancellation(&error) && handle.is_late() {
-                    true => late(&about, limit.now(handle)).into(),
-                    false => error,
-                };
-                failure(&error, !self.global.strict_errors)
-            }),
+            Ok(Work::Save(exclude)) => {
+                let (started, spent) = (Instant::now(), Spending::default());
+                self.one(&about, exclude, &spent, handle).map_err(|error| {
+                    let error = match deadline::is_cancellation(&error) && handle.is_late() {
+                        true => late(&about, limit.now(handle)).into(),
+                        false => error,
+                    };
+                    let failure = failure(&error, !self.global.strict_errors);
+                    failure.after(started.elapsed(), spent.traffic())
+                })
+            }
             Err(error) => Err(failure(error, !self.global.strict_errors)),
         };
         saved(about, &self.scope, result)
@@ -216,6 +222,7 @@ impl Run {
         &self,
         about: &About,
         exclude: &Arc<dyn Exclude>,
+        spent: &Spending,
         handle: &Handle,
     ) -> anyhow::Result<Report> {
         let (key, expanded) = main(about.keys.as_deref())?;
@@ -249,6 +256,8 @@ impl Run {
             ignore_times: how.ignore_times,
             strict_consistency: how.strict_consistency,
             secrets: search.scanner,
+            saved_from: about.place(),
+            spent: spent.clone(),
         };
         Ok(save(&self.store, &options, &handle.job())?)
     }

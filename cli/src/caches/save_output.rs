@@ -1,6 +1,7 @@
 //! What is printed about a save.
 
 use cachefs::save::{Outcome, Report};
+use cachefs_store::layer::Totals;
 use cachefs_store::refs::Part;
 use serde::Serialize;
 use serde_json::Value;
@@ -34,6 +35,10 @@ struct Printed<'a> {
     secrets: Vec<secrets_output::Printed<'a>>,
     squashed: Option<usize>,
     united: usize,
+    /// What the key's tree adds up to; null when it is not known.
+    tree: Option<Totals>,
+    /// When the key expires; null for never.
+    expires_micros: Option<u64>,
     milliseconds: f64,
     requests: output::Requests,
     bytes_sent: u64,
@@ -84,6 +89,8 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
         secrets: secrets_output::printed(&report.findings),
         squashed: report.squashed,
         united: report.united,
+        tree: report.tree,
+        expires_micros: report.expires,
         milliseconds: report.elapsed.as_secs_f64() * 1000.0,
         requests: (&report.traffic).into(),
         bytes_sent: report.traffic.bytes_out,
@@ -186,6 +193,12 @@ fn summary(saved: &Saved, report: &Report) -> String {
 /// What else happened to the key.
 fn after(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
+    if let Some(expires) = report.expires {
+        lines.push(format!(
+            "note: the key expires {}, unless it is saved again",
+            output::until(expires)
+        ));
+    }
     if report.united > 0 {
         lines.push(format!(
             "note: {} of other jobs under this key became part of it",

@@ -10,6 +10,7 @@ use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
 use super::cache::{Cache, Keys};
 use super::{Restored, Saved};
 use crate::args::Global;
+use crate::failure::Failure;
 use crate::keys::KeyPart;
 use crate::outputs::{Action, CacheResult, Hit, estimate, tell};
 use crate::{explain, output};
@@ -107,12 +108,11 @@ fn restored(remote: &RemoteSpec, one: &Restored) -> CacheResult {
             .map(ToString::to_string)
             .unwrap_or_default(),
         path: output::path(&one.path),
-        hit: Some(Hit::Miss),
+        hit: None,
         matched_key: None,
         result: "failed",
         layers: 0,
-        files: 0,
-        bytes: 0,
+        tree: None,
         new_bytes: 0,
         elapsed: Default::default(),
         traffic: Traffic::default(),
@@ -120,7 +120,7 @@ fn restored(remote: &RemoteSpec, one: &Restored) -> CacheResult {
         remark: one.why.clone(),
     };
     match &one.result {
-        Err(failure) => result.remark = Some(failure.message.clone()),
+        Err(failure) => failed(&mut result, remote, failure),
         Ok(report) => {
             result.hit = Some(match one.main().map(|found| &found.kind) {
                 Some(MatchKind::Exact) => Hit::Exact,
@@ -133,14 +133,20 @@ fn restored(remote: &RemoteSpec, one: &Restored) -> CacheResult {
             result.matched_key = one.main().map(|found| found.name.key.to_string());
             result.result = super::restore_output::result(&report.outcome);
             result.layers = report.layers.len() as u64;
-            result.files = report.layers.iter().map(|it| it.summary.files).sum();
-            result.bytes = report.layers.iter().map(|it| it.summary.bytes).sum();
+            result.tree = report.tree;
             result.elapsed = report.elapsed;
             result.cost = cost(remote, &report.traffic);
             result.traffic = report.traffic;
         }
     }
     result
+}
+
+fn failed(result: &mut CacheResult, remote: &RemoteSpec, failure: &Failure) {
+    result.remark = Some(failure.message.clone());
+    result.elapsed = failure.elapsed;
+    result.cost = cost(remote, &failure.traffic);
+    result.traffic = failure.traffic;
 }
 
 fn saved(remote: &RemoteSpec, one: &Saved) -> CacheResult {
@@ -154,8 +160,7 @@ fn saved(remote: &RemoteSpec, one: &Saved) -> CacheResult {
         matched_key: None,
         result: "failed",
         layers: 0,
-        files: 0,
-        bytes: 0,
+        tree: None,
         new_bytes: 0,
         elapsed: Default::default(),
         traffic: Traffic::default(),
@@ -163,11 +168,11 @@ fn saved(remote: &RemoteSpec, one: &Saved) -> CacheResult {
         remark: None,
     };
     match &one.result {
-        Err(failure) => result.remark = Some(failure.message.clone()),
+        Err(failure) => failed(&mut result, remote, failure),
         Ok(report) => {
             result.result = super::save_output::result(&report.outcome);
             result.layers = report.layers.len() as u64;
-            (result.files, result.bytes) = report.scanned;
+            result.tree = report.tree;
             if let SaveOutcome::Saved(layer) = &report.outcome {
                 result.new_bytes = layer.new_bytes;
             }

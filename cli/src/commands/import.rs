@@ -135,6 +135,8 @@ pub(crate) fn run_import(
             ignore_times: false,
             strict_consistency: false,
             secrets: Arc::new(Scanner::off()),
+            saved_from: None,
+            spent: cachefs::Spending::default(),
         },
         read,
     };

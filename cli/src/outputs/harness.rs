@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::result::{CacheResult, Hit, identifier, overall};
+use super::result::{Action, CacheResult, Hit, identifier, overall};
 
 /// The lines for `$DRONE_OUTPUT`: names and values as in an environment file.
 pub(super) fn outputs(results: &[&CacheResult]) -> String {
@@ -76,10 +76,12 @@ struct Cached<'a> {
 pub(super) fn cache_intelligence(results: &[CacheResult]) -> String {
     let cached: Vec<_> = results
         .iter()
-        .filter(|result| result.is_found() || result.hit.is_none())
-        .map(|result| Cached {
-            cache_size_bytes: result.bytes,
-            dst_path: &result.path,
+        .filter(|result| result.is_found() || result.action == Action::Save)
+        .filter_map(|result| {
+            Some(Cached {
+                cache_size_bytes: result.tree?.bytes,
+                dst_path: &result.path,
+            })
         })
         .collect();
     super::metrics::encode(&cached)

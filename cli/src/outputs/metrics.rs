@@ -25,8 +25,8 @@ struct Cache<'a> {
     matched_key: Option<&'a str>,
     result: &'static str,
     layers: u64,
-    files: u64,
-    bytes: u64,
+    files: Option<u64>,
+    bytes: Option<u64>,
     new_bytes: u64,
     milliseconds: f64,
     requests: Requests,
@@ -56,8 +56,8 @@ pub(super) fn json(results: &[CacheResult]) -> String {
         matched_key: result.matched_key.as_deref(),
         result: result.result,
         layers: result.layers,
-        files: result.files,
-        bytes: result.bytes,
+        files: result.tree.map(|tree| tree.files),
+        bytes: result.tree.map(|tree| tree.bytes),
         new_bytes: result.new_bytes,
         milliseconds: result.elapsed.as_secs_f64() * 1000.0,
         requests: (&result.traffic).into(),
@@ -96,5 +96,22 @@ mod tests {
         assert_eq!(value["caches"][0]["requests"]["get"], 2);
         assert_eq!(value["caches"][1]["matched_key"], serde_json::Value::Null);
         assert_eq!(value["caches"][1]["milliseconds"], 12.0);
+    }
+
+    #[test]
+    fn a_failure_is_no_miss() {
+        let failed = CacheResult {
+            hit: None,
+            result: "failed",
+            tree: None,
+            ..restored("a", Hit::Miss)
+        };
+        let value: serde_json::Value = serde_json::from_str(&json(&[failed])).unwrap();
+        let cache = &value["caches"][0];
+        assert_eq!(cache["match"], serde_json::Value::Null);
+        assert_eq!(cache["result"], "failed");
+        assert_eq!(cache["milliseconds"], 12.0);
+        assert_eq!(cache["requests"]["get"], 2);
+        assert_eq!(cache["bytes"], serde_json::Value::Null);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cachefs_store::layer::Totals;
 use cachefs_store::remote::Traffic;
 
 /// What was done.
@@ -35,7 +36,7 @@ pub(crate) struct CacheResult {
     pub(crate) scope: String,
     /// The cached path.
     pub(crate) path: String,
-    /// How the key was matched; a save has none.
+    /// How the key was matched; a save has none, and neither has a restore that failed.
     pub(crate) hit: Option<Hit>,
     /// The key that was taken.
     pub(crate) matched_key: Option<String>,
@@ -43,10 +44,8 @@ pub(crate) struct CacheResult {
     pub(crate) result: &'static str,
     /// Number of layers.
     pub(crate) layers: u64,
-    /// Number of files.
-    pub(crate) files: u64,
-    /// Their size.
-    pub(crate) bytes: u64,
+    /// What the tree of the cache adds up to, where that is known.
+    pub(crate) tree: Option<Totals>,
     /// Bytes that a save had to store.
     pub(crate) new_bytes: u64,
     /// How long it took.
@@ -66,12 +65,12 @@ impl CacheResult {
     }
 }
 
-/// One answer for several restores: exact if all are, a miss if all are, partial otherwise.
+/// One answer for several restores: exact if all are, a miss if nothing was restored, partial
+/// otherwise. The outputs of CI systems have no other word for a failure than that of a miss.
 pub(crate) fn overall(results: &[&CacheResult]) -> Hit {
-    let all = |hit| results.iter().all(|result| result.hit == Some(hit));
-    if all(Hit::Exact) {
+    if results.iter().all(|result| result.hit == Some(Hit::Exact)) {
         Hit::Exact
-    } else if all(Hit::Miss) {
+    } else if !results.iter().any(|result| result.is_found()) {
         Hit::Miss
     } else {
         Hit::Partial

@@ -38,7 +38,7 @@ fn outcome(result: &CacheResult) -> String {
     match result.hit {
         Some(Hit::Exact) => "hit".to_owned(),
         Some(Hit::Partial) => "partial hit".to_owned(),
-        Some(Hit::Miss) if result.result == "failed" => "**failed**".to_owned(),
+        None if result.result == "failed" => "**failed**".to_owned(),
         Some(Hit::Miss) => "**miss**".to_owned(),
         None => cell(&result.result.replace('_', " ")),
     }
@@ -56,8 +56,17 @@ fn keys(result: &CacheResult) -> String {
 fn size(result: &CacheResult) -> String {
     match result.action {
         Action::Restore if !result.is_found() => String::new(),
-        Action::Restore => format!("{}, {}", count(result.files, "file"), bytes(result.bytes)),
-        Action::Save => format!("{}, {} new", bytes(result.bytes), bytes(result.new_bytes)),
+        Action::Restore => result.tree.map_or_else(String::new, |tree| {
+            format!("{}, {}", count(tree.files, "file"), bytes(tree.bytes))
+        }),
+        Action::Save => {
+            let whole = result.tree.map(|tree| bytes(tree.bytes) + ", ");
+            format!(
+                "{}{} new",
+                whole.unwrap_or_default(),
+                bytes(result.new_bytes)
+            )
+        }
     }
 }
 
@@ -115,6 +124,22 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("- <code>m2-2</code>: pom.xml has changed"));
+    }
+
+    #[test]
+    fn a_failure_is_no_miss() {
+        let failed = CacheResult {
+            hit: None,
+            result: "failed",
+            remark: Some("no bucket".to_owned()),
+            ..restored("m2-1", Hit::Miss)
+        };
+        let text = markdown(&[failed]);
+        assert!(
+            text.contains("| **failed** | <code>m2-1</code> |  | 12 ms | 3 |"),
+            "{text}"
+        );
+        assert!(!text.contains("miss"), "{text}");
     }
 
     #[test]

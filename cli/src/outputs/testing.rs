@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cachefs_store::layer::Totals;
 use cachefs_store::remote::Traffic;
 
 use super::{Action, CacheResult, Hit};
@@ -17,8 +18,10 @@ pub(super) fn restored(key: &str, hit: Hit) -> CacheResult {
         matched_key: (hit != Hit::Miss).then(|| key.to_owned()),
         result: if hit == Hit::Miss { "miss" } else { "mounted" },
         layers: 1,
-        files: 10,
-        bytes: 1000,
+        tree: Some(Totals {
+            files: 10,
+            bytes: 1000,
+        }),
         new_bytes: 0,
         elapsed: Duration::from_millis(12),
         traffic: Traffic {

@@ -151,8 +151,8 @@ fn print(stats: &Printed) {
             });
             let restores = &daemon.restores;
             output::print(&format!(
-                "restores {} hit, {} in part, {} missed",
-                restores.exact, restores.partial, restores.missed
+                "restores {} hit, {} in part, {} missed, {} failed",
+                restores.exact, restores.partial, restores.missed, restores.failed
             ));
         }
     }

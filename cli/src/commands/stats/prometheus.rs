@@ -70,6 +70,7 @@ pub(super) fn text(stats: &Printed) -> String {
             ("{match=\"exact\"}", restores.exact),
             ("{match=\"partial\"}", restores.partial),
             ("{match=\"miss\"}", restores.missed),
+            ("{match=\"failed\"}", restores.failed),
         ],
     );
     let reads = &daemon.reads;
@@ -149,6 +150,7 @@ mod tests {
                 exact: 3,
                 partial: 2,
                 missed: 1,
+                failed: 4,
             },
             traffic: Default::default(),
             cache_bytes: 5,

@@ -1,0 +1,249 @@
+//! Whether a mount has changes that no save has taken up.
+//!
+//! The notion of a change is that of a save: an entry that is added, gone or other than below, in
+//! content or metadata. A directory whose time of modification alone differs is none, and neither
+//! is a file that was opened for writing and then left as it was, which the kernel copies all the
+//! same.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::record::{How, Record, Records};
+use super::{Presence, presence};
+use crate::sys::namespace::in_initial_user_namespace;
+use crate::sys::upper::{MarkNamespace, SavedXattr, marks_at, saved_xattr};
+
+/// Whether a restored path has changes that no save has taken up; of a copy never, because nothing
+/// takes its files away.
+///
+/// Only the mount's own directories are looked at: this neither reads content nor asks the remote.
+/// What cannot be looked at counts as changed.
+pub fn has_unsaved_changes(records: &Records, record: &Record) -> bool {
+    if record.how == How::Copy {
+        return false;
+    }
+    let since = record.taken_up();
+    let upper = records.upper(record);
+    let lower = match presence(record, records) {
+        _ if since > 0 => None,
+        Ok(Presence::Alive) => Some(lower(records, record)),
+        _ => None,
+    };
+    match differs(&upper, lower.as_deref(), since) {
+        Ok(differs) => differs,
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
+}
+
+/// What the overlay lies on: the image, where there is one, or the view.
+fn lower(records: &Records, record: &Record) -> PathBuf {
+    let image = records.image(record);
+    let is_mounted = || -> io::Result<bool> {
+        let parent = image.parent().unwrap_or(&image);
+        Ok(fs::metadata(&image)?.dev() != fs::metadata(parent)?.dev())
+    };
+    match is_mounted() {
+        Ok(true) => image,
+        _ => records.view(record),
+    }
+}
+
+/// Whether anything in an upper directory is other than in the lower one; where that is not given,
+/// whether anything but a directory changed after `since`, in microseconds since 1970.
+fn differs(upper: &Path, lower: Option<&Path>, since: u64) -> io::Result<bool> {
+    let mut pending = vec![PathBuf::new()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(upper.join(&directory))? {
+            let path = directory.join(entry?.file_name());
+            let (above, metadata) = (upper.join(&path), fs::symlink_metadata(upper.join(&path))?);
+            if metadata.is_dir() {
+                if let Some(lower) = lower
+                    && is_other_directory(&above, &metadata, &lower.join(&path))?
+                {
+                    return Ok(true);
+                }
+                pending.push(path);
+                continue;
+            }
+            let is_change = match lower {
+                Some(lower) => is_other(&above, &metadata, &lower.join(&path))?,
+                None => changed(&metadata) > i128::from(since),
+            };
+            if is_change {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn changed(metadata: &Metadata) -> i128 {
+    i128::from(metadata.ctime()) * 1_000_000 + i128::from(metadata.ctime_nsec() / 1000)
+}
+
+fn absent_or(path: &Path) -> io::Result<Option<Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_other_directory(above: &Path, metadata: &Metadata, below: &Path) -> io::Result<bool> {
+    let Some(lower) = absent_or(below)?.filter(Metadata::is_dir) else {
+        return Ok(true);
+    };
+    let (parent, name) = (
+        above.parent().unwrap_or(above),
+        above.file_name().unwrap_or_default(),
+    );
+    let marks = marks_at(
+        fs::File::open(parent)?.as_fd(),
+        name.as_bytes(),
+        namespace(),
+    )?;
+    Ok(marks.opaque
+        || marks.redirect.is_some()
+        || rights(metadata) != rights(&lower)
+        || own_xattrs(above) != own_xattrs(below))
+}
+
+fn is_other(above: &Path, metadata: &Metadata, below: &Path) -> io::Result<bool> {
+    let lower = absent_or(below)?;
+    // A whiteout of something that another writer took away below, or that never was there.
+    if metadata.file_type().is_char_device() && metadata.rdev() == 0 {
+        return Ok(lower.is_some());
+    }
+    let Some(lower) = lower else { return Ok(true) };
+    let times = |it: &Metadata| (it.mtime(), it.mtime_nsec());
+    let is_same = rights(metadata) == rights(&lower)
+        && metadata.len() == lower.len()
+        && metadata.rdev() == lower.rdev()
+        && times(metadata) == times(&lower)
+        && (!metadata.is_symlink() || fs::read_link(above)? == fs::read_link(below)?)
+        && own_xattrs(above) == own_xattrs(below);
+    Ok(!is_same)
+}
+
+/// Type and permissions, and the owner.
+fn rights(metadata: &Metadata) -> (u32, u32, u32) {
+    (metadata.mode(), metadata.uid(), metadata.gid())
+}
+
+fn namespace() -> MarkNamespace {
+    match in_initial_user_namespace() {
+        true => MarkNamespace::Trusted,
+        false => MarkNamespace::User,
+    }
+}
+
+/// The attributes that are an entry's own; none where the filesystem has none to tell.
+fn own_xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut names = vec![0; 64 << 10];
+    let Ok(length) = rustix::fs::llistxattr(path, &mut names) else {
+        return BTreeMap::new();
+    };
+    let mut value = vec![0; 64 << 10];
+    let mut own = BTreeMap::new();
+    for name in names[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let kept = match saved_xattr(name, namespace()) {
+            SavedXattr::Keep => name.to_vec(),
+            SavedXattr::Rename(kept) => kept,
+            SavedXattr::Strip => continue,
+        };
+        if let Ok(text) = CString::new(name)
+            && let Ok(length) = rustix::fs::lgetxattr(path, &*text, &mut value)
+        {
+            own.insert(kept, value[..length].to_vec());
+        }
+    }
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    struct Pair {
+        _dir: tempfile::TempDir,
+        upper: PathBuf,
+        lower: PathBuf,
+    }
+
+    /// Two directories with the same file, link and directory.
+    fn pair() -> Pair {
+        let dir = tempfile::tempdir().unwrap();
+        let (upper, lower) = (dir.path().join("upper"), dir.path().join("lower"));
+        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        for side in [&upper, &lower] {
+            fs::create_dir_all(side.join("d")).unwrap();
+            fs::write(side.join("d/f"), "content").unwrap();
+            File::options()
+                .write(true)
+                .open(side.join("d/f"))
+                .unwrap()
+                .set_modified(then)
+                .unwrap();
+        }
+        fs::write(lower.join("only-below"), "x").unwrap();
+        Pair {
+            _dir: dir,
+            upper,
+            lower,
+        }
+    }
+
+    #[test]
+    fn what_was_only_copied_up_is_no_change() {
+        let Pair { upper, lower, _dir } = pair();
+        assert!(!differs(&upper, Some(&lower), 0).unwrap());
+        // A temporary file leaves the directory with another time.
+        fs::write(upper.join("d/temporary"), "").unwrap();
+        fs::remove_file(upper.join("d/temporary")).unwrap();
+        assert!(!differs(&upper, Some(&lower), 0).unwrap());
+    }
+
+    #[test]
+    fn whatever_a_save_would_take_up_is_one() {
+        let changes: [fn(&Path); 5] = [
+            |upper| fs::write(upper.join("d/new"), "").unwrap(),
+            |upper| fs::write(upper.join("d/f"), "changed").unwrap(),
+            |upper| fs::create_dir(upper.join("new-directory")).unwrap(),
+            |upper| symlink("x", upper.join("only-below")).unwrap(),
+            |upper| {
+                fs::set_permissions(upper.join("d/f"), fs::Permissions::from_mode(0o755)).unwrap()
+            },
+        ];
+        for change in changes {
+            let Pair { upper, lower, _dir } = pair();
+            change(&upper);
+            assert!(differs(&upper, Some(&lower), 0).unwrap());
+        }
+    }
+
+    #[test]
+    fn after_a_save_only_what_came_later_counts() {
+        let Pair { upper, _dir, .. } = pair();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap();
+        let later = now.as_micros() as u64 + 1_000_000;
+        assert!(!differs(&upper, None, later).unwrap());
+        assert!(differs(&upper, None, 1).unwrap());
+    }
+}

@@ -56,6 +56,7 @@ fn arguments(machine: &Cachefs, command: &str) -> Vec<String> {
         "key" => "m2-{{ os }}".replace(' ', ""),
         "daemon share" | "daemon unshare" => format!("{work}/share.sock"),
         "oci-hook" => "--print".to_owned(),
+        "cdi" => format!("--config {work}/ci.toml"),
         "completions" => "bash".to_owned(),
         _ => String::new(),
     };
@@ -82,6 +83,8 @@ fn every_command_prints_one_object() {
         .arg(machine.work().join("archive.tar"))
         .run()
         .success();
+    let caches = "[cache.m2]\nkey = 'm2'\npath = '/root/.m2'\n";
+    fs::write(machine.work().join("ci.toml"), caches).unwrap();
     fs::create_dir(machine.work().join("executed")).unwrap();
     let all = commands(&machine, &[]);
     assert!(all.len() > 35, "{all:?}");

@@ -56,7 +56,7 @@ fn the_shapes_of_json() {
     let dir = sample_dir(&machine);
     let saved = machine.saved("v1-{{ checksum \"pom.xml\" }}", &dir);
     let names = "key scope result layers files bytes added modified removed new_bytes new_raw_bytes \
-                 notes secrets skipped squashed united milliseconds bytes_sent bytes_received version";
+                 notes secrets skipped squashed united tree.files tree.bytes expires_micros milliseconds bytes_sent bytes_received version";
     assert_shape("save", &saved, &format!("{names} {REQUESTS}"));
     let mount = machine.dir("mount");
     let restored = machine.restored("v1-{{ checksum \"pom.xml\" }}", &mount);

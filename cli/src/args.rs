@@ -182,6 +182,16 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether the command is to fail when there is no cache: `--fail-on-cache-miss`.
+    pub(crate) fn fails_without_cache(&self) -> bool {
+        match self {
+            Self::Restore(args) | Self::Mount(args) => args.how.fail_on_cache_miss,
+            Self::Auto(args) => args.fails_without_cache(),
+            Self::Exec(args) => args.restore.fail_on_cache_miss,
+            _ => false,
+        }
+    }
+
     /// Whether configuration files count. The daemon is told all it needs by whoever starts it,
     /// and completions are made wherever a shell is set up.
     pub(crate) fn reads_config(&self) -> bool {
@@ -208,16 +218,32 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let seconds = match unit {
         "ms" => number / 1000.0,
         "" | "s" => number,
-        "m" | "min" => number * 60.0,
-        "h" => number * 3600.0,
-        "d" => number * 86_400.0,
-        "w" => number * 604_800.0,
+        "sec" | "secs" | "second" | "seconds" => number,
+        "m" | "min" | "mins" | "minute" | "minutes" => number * 60.0,
+        "h" | "hour" | "hours" => number * 3600.0,
+        "d" | "day" | "days" => number * 86_400.0,
+        "w" | "week" | "weeks" => number * 604_800.0,
         _ => return Err(error()),
     };
     Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|time| !time.is_zero())
         .ok_or_else(error)
+}
+
+/// Reads a time as [`parse_duration`] does, but not a number alone: what is kept for `14` is meant to
+/// be kept for days, and would be gone in seconds.
+pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
+    match text
+        .trim()
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
+        true => Err(format!(
+            "`{text}` has no unit: write {text}d for days, or {text}h for hours"
+        )),
+        false => parse_duration(text),
+    }
 }
 
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
@@ -258,6 +284,13 @@ mod tests {
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert!(parse_duration("0s").is_err());
         assert!(parse_duration("soon").is_err());
+        let two_weeks = Ok(Duration::from_secs(14 * 86_400));
+        for text in ["14d", "14days", "14 days", "2w", "2 weeks", "336h"] {
+            assert_eq!(parse_age(text), two_weeks, "{text}");
+        }
+        for text in ["14", " 14", "1.5", "0d", "14 moons", ""] {
+            assert!(parse_age(text).is_err(), "{text}");
+        }
         assert_eq!(parse_size("10G"), Ok(10 << 30));
         assert_eq!(parse_size("1.5KiB"), Ok(1536));
         assert!(parse_size("10X").is_err());

@@ -39,7 +39,7 @@ pub(super) fn recover(
         // What an earlier job left must not become part of what this one sees and saves. A mount
         // that is in use stays: then this restore fails.
         let unsaved = has_unsaved_changes(records, &record);
-        detach(records, &record, false)?;
+        detach(records, &record, false).map_err(|error| still_shows(&record, error))?;
         notes.push(format!(
             "unmounted key {}, which an earlier restore had left at {}",
             record.name.key,
@@ -84,6 +84,23 @@ pub(super) fn recover(
         notes: Vec::new(),
         elapsed: Duration::ZERO,
     }))
+}
+
+/// The error of a path at which an earlier restore's mount cannot be taken away: whoever goes on
+/// there builds on the wrong cache, so it is never turned into a warning.
+fn still_shows(record: &Record, error: Error) -> Error {
+    let Error::Unmount(error) = error else {
+        return error;
+    };
+    let path = record.path.display();
+    Error::usage(
+        format!(
+            "{path} still shows key {}, which an earlier restore had left: {}",
+            record.name.key,
+            crate::error::describe(&error)
+        ),
+        format!("end what uses it, or run `cachefs umount --lazy {path}`, and restore again"),
+    )
 }
 
 /// Forgets a path that is not mounted any more; changes that were not saved are kept elsewhere.

@@ -115,7 +115,9 @@ impl GraftError {
                 io::ErrorKind::NotADirectory => Some("name a directory, or one to be made"),
                 _ => None,
             },
-            Self::Busy { .. } => Some("end what uses it there, or take it away lazily"),
+            Self::Busy { .. } => {
+                Some("end what uses it there, or take it away with `cachefs detach --lazy`")
+            }
             Self::Io { .. } => None,
         }
     }

@@ -63,9 +63,11 @@ impl UnmountError {
             Self::NotMounted(_) | Self::Io { .. } => None,
             Self::Busy { holders, .. } if holders.is_empty() => Some(
                 "a process that this user or container cannot see holds it; look as root on the host, \
-                 or detach it lazily",
+                 or take it away with `cachefs umount --lazy`",
             ),
-            Self::Busy { .. } => Some("end these processes, or detach it lazily"),
+            Self::Busy { .. } => {
+                Some("end these processes, or take it away with `cachefs umount --lazy`")
+            }
             Self::NotPermitted { .. } => {
                 Some("unmount as the user, and in the namespace, that mounted it")
             }

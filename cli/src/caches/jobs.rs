@@ -56,14 +56,16 @@ impl About {
         }
     }
 
-    /// Where the directory of a key of one path is, in the form that machines share; `None` when it
-    /// has none, or the part tells.
+    /// Where the directory of a key of one path is, in the form that machines share; `None` when the
+    /// part tells, and outside of the workspace and the home directory, as where containers have
+    /// their caches.
     pub(super) fn place(&self) -> Option<Part> {
         if self.part.is_some() {
             return None;
         }
         let paths = setup::path_set(&self.cache.workspace, &self.cache.paths).ok()?;
-        paths.places().part_of(&self.path).ok()
+        let place = paths.places().part_of(&self.path).ok()?;
+        (!place.as_str().starts_with('/')).then_some(place)
     }
 
     /// One directory of a cache.

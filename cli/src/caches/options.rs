@@ -13,7 +13,7 @@ use cachefs_store::stack::Owner;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
-use crate::args::parse_duration;
+use crate::args::{parse_age, parse_duration};
 
 /// What restores and saves have in common.
 #[derive(Debug, Clone, Default, Args)]
@@ -73,7 +73,7 @@ pub(crate) struct RestoreHow {
     /// Only find out what would be restored
     #[arg(long)]
     pub(crate) lookup_only: bool,
-    /// Exit with code 3 when nothing matches
+    /// Fail without a cache: code 3 when nothing matches, 4 or 1 when it cannot be looked up or shown
     #[arg(long, env = "CACHEFS_FAIL_ON_CACHE_MISS", value_parser = BoolishValueParser::new())]
     pub(crate) fail_on_cache_miss: bool,
     /// Longest time for the whole, after which the build goes on without the cache [default: 2m, or
@@ -105,7 +105,7 @@ pub(crate) struct SaveHow {
     #[arg(long, value_name = "TIME", env = "CACHEFS_SAVE_TIMEOUT", value_parser = parse_duration)]
     pub(crate) save_timeout: Option<Duration>,
     /// Let the key expire this long after its last save, such as 14d; by default it never does
-    #[arg(long, value_name = "TIME", env = "CACHEFS_TTL", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", env = "CACHEFS_TTL", value_parser = parse_age)]
     pub(crate) ttl: Option<Duration>,
     /// Policy for files that hold secrets
     #[arg(

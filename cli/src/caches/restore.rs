@@ -45,6 +45,8 @@ pub(crate) struct Restored {
     pub(crate) part: Option<Part>,
     /// Whether the cache may have several directories.
     pub(crate) several: bool,
+    /// Where that is in the form that machines share, if it is below the workspace or at home.
+    pub(crate) place: Option<Part>,
     /// Its keys; `None` when they could not be expanded, which is the failure then.
     pub(crate) keys: Option<Arc<Keys>>,
     /// The scopes that were looked in, in their order; none when they have impossible names.
@@ -371,6 +373,7 @@ fn restored(about: About, result: Result<Report, Failure>) -> Restored {
         Err(failure) => failure.code,
     };
     Restored {
+        place: about.place(),
         cache: about.cache,
         path: about.path,
         part: about.part,

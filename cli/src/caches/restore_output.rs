@@ -110,6 +110,7 @@ pub(super) fn lines(restored: &Restored) -> Vec<String> {
             if let Some(why) = &restored.why {
                 lines.push(format!("  why: {why} (`cachefs explain` says more)"));
             }
+            lines.extend(saved_elsewhere(restored, report));
             lines.extend(layers_missing(restored, report));
             lines.extend(copy_issues(report));
         }
@@ -231,6 +232,20 @@ fn summary(restored: &Restored, report: &Report) -> String {
     }
 }
 
+/// That the key was saved from another path, so that a prefix has found another cache altogether
+/// perhaps.
+fn saved_elsewhere(restored: &Restored, report: &Report) -> Option<String> {
+    let record = restored.main()?.records.last()?;
+    let (from, to) = (record.saved_from.as_ref()?, restored.place.as_ref()?);
+    let is_shown = !matches!(report.outcome, Outcome::Miss | Outcome::Skipped);
+    (is_shown && from != to).then(|| {
+        format!(
+            "warning: key {} was saved from {from}, and is restored to {to}",
+            record.key
+        )
+    })
+}
+
 /// What a copy could not do, and why it is one.
 fn copy_issues(report: &Report) -> Vec<String> {
     let Outcome::Copied {
@@ -251,11 +266,12 @@ fn copy_issues(report: &Report) -> Vec<String> {
         ));
     }
     for issue in copied.issues.iter().take(10) {
-        lines.push(format!(
-            "warning: {}: {}",
-            output::path(&issue.path),
-            issue.detail
-        ));
+        // Of the root, whose path is empty, the place is told.
+        let path = match issue.path.as_os_str().is_empty() {
+            true => output::path(&report.path),
+            false => output::path(&issue.path),
+        };
+        lines.push(format!("warning: {path}: {}", issue.detail));
     }
     let total = copied.not_created + copied.attributes_lost;
     if total > 10 {

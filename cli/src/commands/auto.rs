@@ -45,6 +45,16 @@ struct SaveArgs {
     common: Common,
 }
 
+impl AutoArgs {
+    /// Whether the command is to fail when there is no cache.
+    pub(crate) fn fails_without_cache(&self) -> bool {
+        match &self.action {
+            Action::Restore(args) => args.how.fail_on_cache_miss,
+            Action::Save(_) => false,
+        }
+    }
+}
+
 pub(crate) fn run(global: &Global, args: &AutoArgs) -> anyhow::Result<u8> {
     match &args.action {
         Action::Restore(args) => restore(global, &args.choice, &args.common, &args.how),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::args::{Format, Global};
 use crate::config::{Config, Level, Origin, Value};
-use crate::{exit, output};
+use crate::{exit, output, setup};
 
 /// Options of `config`.
 #[derive(Debug, Args)]
@@ -15,6 +15,8 @@ pub(crate) struct ConfigArgs {}
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
 struct Printed {
+    /// The scopes that restores look in here, the one that saves go to first.
+    scopes: Vec<String>,
     files: Vec<PrintedFile>,
     settings: Vec<PrintedValue>,
     caches: Vec<PrintedCache>,
@@ -56,9 +58,14 @@ struct PrintedLayer {
 }
 
 pub(crate) fn run(global: &Global, _: &ConfigArgs, config: &Config) -> anyhow::Result<u8> {
+    let scopes = setup::scopes(global)?.all();
+    let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
     match global.format {
-        Format::Json => output::print_json(&printed(config))?,
-        _ => print(config),
+        Format::Json => output::print_json(&printed(config, scopes))?,
+        _ => {
+            print(config);
+            output::print(&format!("\nscopes in use: {}", scopes.join(", ")));
+        }
     }
     Ok(exit::SUCCESS)
 }
@@ -112,7 +119,7 @@ fn table(values: &[Value]) {
     }
 }
 
-fn printed(config: &Config) -> Printed {
+fn printed(config: &Config, scopes: Vec<String>) -> Printed {
     let files = config.files().iter().map(|file| PrintedFile {
         level: file.level,
         path: output::path(&file.path),
@@ -135,6 +142,7 @@ fn printed(config: &Config) -> Printed {
             .collect(),
     });
     Printed {
+        scopes,
         files: files.collect(),
         settings: config.values().into_iter().map(printed_value).collect(),
         caches: caches.collect(),

@@ -46,7 +46,7 @@ pub(crate) struct ExecArgs {
     #[command(flatten)]
     choice: Choice,
     #[command(flatten)]
-    restore: RestoreHow,
+    pub(crate) restore: RestoreHow,
     #[command(flatten)]
     save: SaveHow,
     #[command(flatten)]
@@ -75,7 +75,8 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
     let (restored, claim) = match restore(global, &caches) {
         Ok((restored, claim)) => (restored, Some(claim)),
         Err(error) => {
-            codes.push(printed.tell(global, &error));
+            let soft = !global.strict_errors && !args.restore.fail_on_cache_miss;
+            codes.push(printed.tell(&error, soft));
             (Vec::new(), None)
         }
     };
@@ -113,7 +114,7 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
                 codes.extend(saved.iter().map(|one| one.code));
                 printed.saved = caches::saved_values(&saved)?;
             }
-            Err(error) => codes.push(printed.tell(global, &error)),
+            Err(error) => codes.push(printed.tell(&error, !global.strict_errors)),
         }
     } else if args.save_on == SaveOn::Success && !matches!(ended, Ended::NotStarted(_)) {
         output::say(&format!(
@@ -154,8 +155,8 @@ struct Printed {
 
 impl Printed {
     /// Reports an error of the cache; returns the exit code.
-    fn tell(&mut self, global: &Global, error: &anyhow::Error) -> u8 {
-        let failure = failure(error, !global.strict_errors);
+    fn tell(&mut self, error: &anyhow::Error, soft: bool) -> u8 {
+        let failure = failure(error, soft);
         failure.lines.iter().for_each(|line| output::say(line));
         self.failures.push(object::of_failure(&failure));
         failure.code

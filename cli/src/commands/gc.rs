@@ -9,7 +9,7 @@ use cachefs_store::id::SaveId;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{Format, Global, parse_duration};
+use crate::args::{Format, Global, parse_age};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -23,7 +23,7 @@ pub(crate) struct GcArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_grace, default_value = "24h")]
     grace: Duration,
     /// Also drop keys, of all scopes, that were not saved for so long, such as 90d
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_age)]
     older_than: Option<Duration>,
 }
 
@@ -31,7 +31,7 @@ fn parse_grace(text: &str) -> Result<Duration, String> {
     if matches!(text, "0" | "0s") {
         return Ok(Duration::ZERO);
     }
-    let grace = parse_duration(text)?;
+    let grace = parse_age(text)?;
     if grace < MIN_GRACE {
         return Err(format!(
             "{text} is too short to be safe while jobs save: at least 2h, or 0 when none does; {}h is usual",

@@ -43,7 +43,7 @@ use crate::{exit, object, output};
 /// Runs the command; everything it has to say has been said when it returns.
 pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
     let global = cli.global;
-    let soft = matches!(
+    let uses_remote = matches!(
         cli.command,
         Command::Restore(_)
             | Command::Mount(_)
@@ -51,7 +51,11 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
             | Command::Auto(_)
             | Command::Exec(_)
     );
-    config.notes(soft).iter().for_each(|note| output::say(note));
+    let soft = uses_remote && !cli.command.fails_without_cache();
+    config
+        .notes(uses_remote)
+        .iter()
+        .for_each(|note| output::say(note));
     let outcome = match cli.command {
         command if global.format == Format::Prometheus && !matches!(command, Command::Stats(_)) => {
             Err(no_prometheus())

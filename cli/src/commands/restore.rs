@@ -31,7 +31,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "PATH")]
     path: Vec<PathBuf>,
     #[command(flatten)]
-    how: RestoreHow,
+    pub(crate) how: RestoreHow,
     #[command(flatten)]
     common: Common,
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use crate::args::{Format, Global, parse_duration};
+use crate::args::{Format, Global, parse_age};
 use crate::{exit, output, setup};
 
 /// Options of `scopes`.
@@ -19,7 +19,7 @@ pub(crate) struct ScopesArgs {
     #[arg(value_name = "PREFIX", default_value = "")]
     prefix: String,
     /// Only scopes that nothing was saved to for so long, such as 30d
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_age)]
     older_than: Option<Duration>,
     /// Delete all keys of the scopes that are listed
     #[arg(long, requires = "older_than")]

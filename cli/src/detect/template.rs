@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
+/// What the keys of detected caches begin with. A key that a pipeline chose for itself, such as
+/// `npm-…` for a `node_modules`, would otherwise pass for that of a tool's cache.
+const OWN: &str = "auto-";
+
 /// Directories that tools fill with files of the names that patterns look for.
 const FILLED: [&str; 4] = [".venv", "node_modules", "target", "vendor"];
 
 /// What a key begins with, up to its hash: the prefix of keys that will do instead.
 pub(super) fn start(prefix: &str, ident: &str, compiled: bool) -> String {
     let platform = if compiled { "{{ os }}-{{ arch }}-" } else { "" };
-    format!("{prefix}{ident}-{platform}")
+    format!("{prefix}{OWN}{ident}-{platform}")
 }
 
 /// The key over these files, in the order of their bytes.

@@ -121,7 +121,11 @@ impl Bench {
         format!(
             "{}{} {}{learnt}: {}",
             if found.optional.is_some() { "?" } else { "" },
-            found.restore_key.replace("{{ os }}-{{ arch }}", "P"),
+            found
+                .restore_key
+                .strip_prefix("auto-")
+                .unwrap()
+                .replace("{{ os }}-{{ arch }}", "P"),
             path.replace(self.home.path().to_str().unwrap(), "~"),
             files.join(" ")
         )

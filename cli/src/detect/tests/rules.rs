@@ -205,15 +205,15 @@ fn a_key_by_patterns_goes_with_new_files() {
     let found = bench.detect().caches.remove(0);
     assert_eq!(
         found.key,
-        "maven-{{ checksum \"core/pom.xml\" \"pom.xml\" }}"
+        "auto-maven-{{ checksum \"core/pom.xml\" \"pom.xml\" }}"
     );
     assert_eq!(
         found.key_by_patterns.unwrap(),
-        "maven-{{ hashFiles('**/pom.xml', '!**/.venv', '!**/node_modules', '!**/target', '!**/vendor') }}"
+        "auto-maven-{{ hashFiles('**/pom.xml', '!**/.venv', '!**/node_modules', '!**/target', '!**/vendor') }}"
     );
     assert_eq!(found.place.learnt, Learnt::Default);
     let one = Bench::new(&["package-lock.json"]).detect().caches.remove(0);
-    assert_eq!(one.key, "npm-{{ checksum \"package-lock.json\" }}");
+    assert_eq!(one.key, "auto-npm-{{ checksum \"package-lock.json\" }}");
     assert_eq!(one.key_by_patterns, None);
 }
 

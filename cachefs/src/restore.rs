@@ -2,6 +2,7 @@
 
 mod empty;
 mod hides;
+mod leftovers;
 mod look;
 mod parts;
 mod recover;
@@ -12,13 +13,14 @@ pub use look::look_up;
 pub(crate) use look::tree_of;
 pub(crate) use parts::find_parts;
 pub use parts::{FoundDirectories, find_directories};
+pub use target::MadeDirectories;
 pub(crate) use usable::usable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cachefs_store::copy::{CopyOptions, CopyReport, copy_out};
+use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind, copy_out};
 use cachefs_store::id::SaveId;
 use cachefs_store::layer::Totals;
 use cachefs_store::local::{FrameMemory, FrameReader, LayerCache, PackCache};
@@ -29,7 +31,7 @@ use cachefs_store::stack::{Owner, Stack};
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
-use crate::mounts::{How, Record, Records, attach};
+use crate::mounts::{How, Incomplete, Record, Records, attach};
 use crate::paths::refuse_overlap;
 use crate::rpc::{Client, Open, Prefetch, Restore, Restored, Shown};
 use crate::spending::Spending;
@@ -86,6 +88,9 @@ pub struct RestoreOptions {
     /// Whom everything is to belong to; `None` for those it was saved from, as far as this user may
     /// give files away.
     pub owner: Option<Owner>,
+    /// The user that directories belong to which the restore makes on the way to its path, if they do
+    /// not belong to `owner`; `None` for the user of this process.
+    pub caller: Option<Owner>,
     /// How long one request to the remote may take.
     pub deadline: Option<Duration>,
     /// Takes what the restore cost, also when it fails.
@@ -157,10 +162,11 @@ pub fn restore(
 ) -> Result<Report> {
     let started = Instant::now();
     refuse_overlap(store, &options.remote, &options.path)?;
-    let path = target::prepare(&options.path, options.owner)?;
+    let path = target::find(&options.path)?;
     let records = Records::new(store);
     records.sweep();
     let mut notes = Vec::new();
+    leftovers::clear(store, &records, &path, options, &mut notes)?;
     let mut report = match recover::recover(store, &records, &path, options, &mut notes)? {
         Some(report) => report,
         None => fresh(store, &records, path, options, progress)?,
@@ -258,6 +264,7 @@ fn fresh(
         client.close(view.view)?;
         return Err(cachefs_store::Error::Cancelled.into());
     }
+    let made = MadeDirectories::make(&path, options.owner.or(options.caller))?;
     let record = record(&path, How::Mount, &found, options, asked_at)?;
     records.remove(&path)?;
     // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
@@ -280,6 +287,7 @@ fn fresh(
         }),
         Err(Error::Mount(error)) if options.mode == Mode::Auto && error.is_environment() => {
             records.remove(&path)?;
+            made.remove();
             let why = NoMount {
                 why: crate::error::describe(&error),
                 hint: error.hint(),
@@ -296,6 +304,7 @@ fn fresh(
         }
         Err(error) => {
             records.remove(&path)?;
+            made.remove();
             Err(error)
         }
     }
@@ -312,6 +321,27 @@ fn miss(path: PathBuf, found: Restored) -> Report {
         lost: found.lost,
         notes: Vec::new(),
         elapsed: Duration::ZERO,
+    }
+}
+
+/// A copy that could not write all entries is not a hit.
+fn incomplete(path: &Path, record: &Record, report: &CopyReport) -> Error {
+    let first = report
+        .issues
+        .iter()
+        .find(|issue| issue.kind == IssueKind::NotCreated);
+    let first = first.map_or_else(String::new, |issue| {
+        format!(", such as {}: {}", issue.path.display(), issue.detail)
+    });
+    Error::State {
+        message: format!(
+            "{} of {} entries of key {} could not be copied to {}{first}",
+            report.not_created,
+            report.not_created + report.entries,
+            record.name.key,
+            path.display()
+        ),
+        hint: "remove the directory, or restore as the user who owns what is in it; nothing is saved from it until then",
     }
 }
 
@@ -358,6 +388,7 @@ fn record(
         taken_up: 0,
         tree: found.tree,
         saved: Vec::new(),
+        incomplete: None,
     })
 }
 
@@ -431,13 +462,49 @@ fn copy(
     if !options.privileged {
         stack = stack.without_privileges();
     }
+    let directories = MadeDirectories::make(&path, options.owner.or(options.caller))?;
     let started_empty = empty::is_empty(&path);
+    let whole = Record {
+        owner,
+        ..record(&path, How::Copy, &found, options, asked_at)?
+    };
+    let mut notes = Vec::new();
+    let before = records.get(&path)?.filter(|before| before.how == How::Copy);
+    let earlier = before.as_ref().and_then(|before| before.incomplete);
+    let is_mixed = earlier.is_some_and(|earlier| earlier.mixed && earlier.is_at(&path));
+    if let Some(before) = before.filter(|before| !before.same_layers(&whole)) {
+        // An earlier version of the key: entries that this one does not have must not come back.
+        let removed = leftovers::remove(store, &before, Some(&stack), options);
+        if let Err(error) = removed {
+            notes.push(format!(
+                "{} may have entries of an earlier version of the key: {}",
+                path.display(),
+                crate::error::describe(&error)
+            ));
+        }
+    }
+    // Until the copy is complete the path holds no key: this is what a process leaves that is killed.
+    let noted = records.put(&Record {
+        incomplete: Some(Incomplete::of(&path, is_mixed)?),
+        ..whole.clone()
+    });
     let copied = copy_out(&stack, &reader, runtime.handle(), &path, &how, progress);
+    let is_whole = copied.as_ref().is_ok_and(|report| report.not_created == 0);
     // Half of a cache is worse than none: a build takes it for the whole.
-    if copied.is_err() && started_empty {
+    if !is_whole && started_empty {
         empty::clear(&path);
+        directories.remove();
+    }
+    if !is_whole && (!path.exists() || empty::is_empty(&path)) {
+        records.remove(&path)?;
+    } else if !is_whole && noted.is_ok() {
+        records.put(&Record {
+            incomplete: Some(Incomplete::of(&path, true)?),
+            ..whole.clone()
+        })?;
     }
     let report = match copied {
+        Ok(report) if !is_whole => return Err(incomplete(&path, &whole, &report)),
         Err(error) if error.is_lost() && started_empty => {
             return Ok(Report {
                 traffic: remote.traffic(),
@@ -446,15 +513,15 @@ fn copy(
         }
         copied => copied?,
     };
-    let recorded = records.put(&Record {
-        owner,
-        ..record(&path, How::Copy, &found, options, asked_at)?
-    });
-    let mut notes = Vec::new();
-    if let Err(error) = recorded {
-        // The files are there, whatever the store can keep of it.
+    if is_mixed {
         notes.push(format!(
-            "{} holds the cache, but that is not noted: {}; a save of it will only add to the key",
+            "{} may still have files of another key, so nothing is saved from it",
+            path.display()
+        ));
+    } else if let Err(error) = noted.and_then(|()| records.put(&whole)) {
+        // The files are there, even if the store cannot be written to.
+        notes.push(format!(
+            "{} holds the cache, but the store cannot record that: {}; a save of it only adds to the key",
             path.display(),
             crate::error::describe(&error)
         ));

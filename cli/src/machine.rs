@@ -1,6 +1,7 @@
 //! Who and where this process is, for refs.
 
 use cachefs_store::refs::{Creator, Platform};
+use cachefs_store::stack::Owner;
 
 use crate::ci::{self, Ci, Fact};
 
@@ -17,6 +18,16 @@ pub(crate) fn creator() -> Creator {
         job,
     }
     .printable()
+}
+
+/// The user who called this command through `sudo`, if it runs as root: directories that it makes in
+/// passing are theirs.
+pub(crate) fn sudo_caller() -> Option<Owner> {
+    let id = |name| std::env::var(name).ok()?.parse().ok();
+    let (uid, gid) = (id("SUDO_UID")?, id("SUDO_GID")?);
+    rustix::process::geteuid()
+        .is_root()
+        .then_some(Owner { uid, gid })
 }
 
 /// What caches made here may depend on.

@@ -10,7 +10,7 @@ mod unsaved;
 
 pub use attachments::{Attachment, Attachments};
 pub use reads::{CacheUse, FileUse, Use, cache_use};
-pub use record::{How, Record, Records, Saved};
+pub use record::{How, Incomplete, Record, Records, Saved};
 pub use unmount::{Unmounted, unmount};
 pub use unsaved::has_unsaved_changes;
 

@@ -1,6 +1,7 @@
 //! The record of a restored path.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use cachefs_store::id::{LayerId, SaveId};
@@ -61,6 +62,51 @@ pub struct Record {
     /// of the same path replaces it.
     #[serde(default)]
     pub saved: Vec<Saved>,
+    /// Set while a copy is made, and when it failed: the directory does not hold the key, and nothing
+    /// is saved from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<Incomplete>,
+}
+
+impl Record {
+    /// Whether two records are of the same stack.
+    pub(crate) fn same_layers(&self, other: &Self) -> bool {
+        let ids =
+            |record: &Self| -> Vec<_> { record.layers.iter().map(|layer| layer.id).collect() };
+        ids(self) == ids(other)
+    }
+}
+
+/// A directory to which a copy was not finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incomplete {
+    /// The device of the directory.
+    pub device: u64,
+    /// Its inode: a directory that was removed and made anew is another one.
+    pub inode: u64,
+    /// Whether it may hold files of another key, too. Then copying once more does not help.
+    pub mixed: bool,
+}
+
+impl Incomplete {
+    /// Describes a directory as it is now.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub(crate) fn of(directory: &Path, mixed: bool) -> Result<Self> {
+        let metadata = fs::metadata(directory).map_err(Error::io("read", directory))?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            mixed,
+        })
+    }
+
+    /// Whether the directory is still the same one.
+    pub(crate) fn is_at(&self, directory: &Path) -> bool {
+        Self::of(directory, self.mixed).is_ok_and(|now| now == *self)
+    }
 }
 
 impl Record {
@@ -136,7 +182,6 @@ impl Records {
     /// The records of a store.
     pub fn new(store: &StoreDir) -> Self {
         {
-            use std::os::unix::fs::MetadataExt;
             let namespace =
                 fs::metadata("/proc/self/ns/mnt").map_or(0, |namespace| namespace.ino());
             Self {

@@ -81,6 +81,7 @@ pub fn changes(
         dry_run: true,
         ttl: None,
         strict_consistency: false,
+        allow_empty: true,
         ignore_times: false,
         secrets: Arc::new(Scanner::off()),
         saved_from: None,

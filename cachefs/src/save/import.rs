@@ -107,6 +107,7 @@ fn change<'a>(
             listed: Vec::new(),
             findings: Vec::new(),
             refused: false,
+            empty: false,
             scanned: read.tree.files(),
             delta,
             layer,

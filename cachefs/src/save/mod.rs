@@ -91,6 +91,8 @@ pub struct SaveOptions {
     /// Fails when a file of a plain directory changes while it is saved, instead of retrying. A save of
     /// a mount always does.
     pub strict_consistency: bool,
+    /// Saves a directory without any file, too. It is mostly a mistake: the build did not fill it.
+    pub allow_empty: bool,
     /// What secrets are searched for, and what becomes of files that have some.
     pub secrets: Arc<Scanner>,
     /// Where the path is, in a form that machines share, for restores to compare; `None` where it
@@ -109,6 +111,8 @@ pub enum Outcome {
     Skipped,
     /// The key exists, and was to be kept; the path was not looked at.
     Kept,
+    /// The path holds no file; nothing was written.
+    Empty,
     /// The content was there already, under this or another key; only a ref was written.
     Linked,
     /// A layer was written.
@@ -203,6 +207,8 @@ struct Change {
     findings: Vec<Finding>,
     /// Whether what was found fails the save.
     refused: bool,
+    /// Whether there is nothing to save.
+    empty: bool,
     scanned: (u64, u64),
 }
 
@@ -425,6 +431,19 @@ impl Context<'_> {
             let exclude = &*self.options.exclude;
             let mut scanned = scan(source.directory(), source.reading(), exclude, self.progress)?;
             let counts = scanned.tree.files();
+            if !self.options.allow_empty && source.is_empty(&scanned.tree) {
+                return Ok(Change {
+                    listed: Vec::new(),
+                    delta: Delta::default(),
+                    layer: None,
+                    packed: Packed::default(),
+                    skipped: scanned.skipped,
+                    findings: Vec::new(),
+                    refused: false,
+                    empty: true,
+                    scanned: counts,
+                });
+            }
             self.progress.total(counts.0, counts.1);
             let seen = self
                 .files
@@ -474,6 +493,7 @@ impl Context<'_> {
                     findings: take_findings(&mut packed),
                     packed,
                     refused: true,
+                    empty: false,
                     scanned: counts,
                 });
             }
@@ -507,6 +527,7 @@ impl Context<'_> {
                 packed,
                 skipped: scanned.skipped,
                 refused: false,
+                empty: false,
                 scanned: counts,
             });
         }

@@ -137,6 +137,10 @@ pub(super) fn publish(
         report.outcome = Outcome::Refused;
         return Ok(report);
     }
+    if change.empty {
+        report.outcome = Outcome::Empty;
+        return Ok(report);
+    }
     if context.options.dry_run {
         if !is_published {
             report.outcome = Outcome::WouldSave;

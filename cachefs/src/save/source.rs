@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use cachefs_store::refs::LayerInfo;
-use cachefs_store::save::{Deletions, PlainFiles, Reading};
+use cachefs_store::save::{Deletions, PlainFiles, Reading, Tree};
 use cachefs_store::stack::Owner;
 
 use super::upper::UpperFiles;
@@ -40,6 +40,16 @@ impl Source {
         &*self.reading
     }
 
+    /// Whether there is no file at the path, as far as it is saved; `tree` is what was scanned.
+    pub(super) fn is_empty(&self, tree: &Tree) -> bool {
+        match self.complete {
+            true => !tree.has_files(),
+            false => {
+                std::fs::read_dir(&self.shown).is_ok_and(|mut entries| entries.next().is_none())
+            }
+        }
+    }
+
     /// Whom the path shows everything to belong to, if not to those it was saved from.
     pub(super) fn owner(&self) -> Option<Owner> {
         self.record.as_ref()?.owner
@@ -70,6 +80,18 @@ pub(super) fn find(records: &Records, path: &Path) -> Result<Source> {
     let path = path.canonicalize().map_err(Error::io("find", path))?;
     match records.get(&path)? {
         Some(record) if record.how == How::Mount => mounted(records, record),
+        // Once the directory was removed and made anew, it holds what the build put there.
+        Some(record) if record.incomplete.is_some_and(|it| !it.is_at(&path)) => {
+            plain(&path, None, Vec::new(), Deletions::Ignore)
+        }
+        Some(record) if record.incomplete.is_some() => Err(Error::State {
+            message: format!(
+                "{} holds a mixture of files: a restore of key {} to it was incomplete",
+                path.display(),
+                record.name.key
+            ),
+            hint: "nothing was saved; remove the directory and fill it again, or forget the restore with `cachefs umount`",
+        }),
         Some(record) => {
             let base = record.layers.clone();
             plain(&path, Some(record), base, Deletions::Record)

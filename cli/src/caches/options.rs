@@ -94,6 +94,12 @@ pub(crate) struct SaveHow {
     /// Fail if a file changes while it is saved, instead of reading it again or leaving it out
     #[arg(long, env = "CACHEFS_STRICT_CONSISTENCY", value_parser = BoolishValueParser::new())]
     pub(crate) strict_consistency: bool,
+    /// Save a directory that holds no file, too
+    #[arg(long, env = "CACHEFS_ALLOW_EMPTY", value_parser = BoolishValueParser::new())]
+    pub(crate) allow_empty: bool,
+    /// Whether paths that are not there count as empty, rather than as an error: set by `exec`.
+    #[arg(skip)]
+    pub(crate) absent_is_empty: bool,
     /// When to save: always, if something changed, or only if the key does not exist yet
     #[arg(long, value_enum, value_name = "WHEN", env = "CACHEFS_SAVE_IF", default_value_t = SaveIfArg::Changed)]
     pub(crate) save_if: SaveIfArg,

@@ -23,6 +23,7 @@ use crate::args::Global;
 use crate::ci::Scopes;
 use crate::exit;
 use crate::failure::{Failure, failure};
+use crate::machine;
 use crate::progress::{Display, Handle};
 use crate::{setup, working_directory};
 
@@ -344,6 +345,7 @@ impl Run {
             trace: !how.no_trace && !cache.common.read_only,
             privileged: how.allow_privileged,
             owner: how.owner.or_else(only_owner),
+            caller: machine::sudo_caller(),
             deadline: self.global.timeout,
             spent: Spending::default(),
         })

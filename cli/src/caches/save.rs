@@ -136,6 +136,8 @@ fn late(about: &About, limit: Duration) -> cachefs::Error {
 enum Work {
     /// Nothing: the policy says so.
     Skip,
+    /// Nothing: none of the paths is there.
+    Nothing,
     /// It is saved, without these entries.
     Save(Arc<dyn Exclude>),
 }
@@ -171,6 +173,12 @@ fn directories(prepared: &Prepared, notes: &mut Vec<String>) -> anyhow::Result<V
         return Ok(Vec::new());
     };
     let found = paths.on_disk()?;
+    if found.directories.is_empty() && prepared.cache.save.absent_is_empty {
+        return Ok(vec![Job {
+            about: About::whole(&prepared.cache, prepared.keys()),
+            work: Ok(Work::Nothing),
+        }]);
+    }
     if found.directories.is_empty() {
         return Err(cachefs::Error::usage(
             format!("there is no directory for {}", found.absent.join(", ")),
@@ -202,6 +210,7 @@ impl Run {
         let about = job.about.clone();
         let result = match &job.work {
             Ok(Work::Skip) => Ok(Report::nothing(Outcome::Skipped, Vec::new())),
+            Ok(Work::Nothing) => Ok(Report::nothing(Outcome::Empty, Vec::new())),
             Ok(Work::Save(exclude)) => {
                 let (started, spent) = (Instant::now(), Spending::default());
                 self.one(&about, exclude, &spent, handle).map_err(|error| {
@@ -255,6 +264,7 @@ impl Run {
             ttl: how.ttl,
             ignore_times: how.ignore_times,
             strict_consistency: how.strict_consistency,
+            allow_empty: how.allow_empty,
             secrets: search.scanner,
             saved_from: about.place(),
             spent: spent.clone(),

@@ -104,6 +104,7 @@ pub(super) fn result(outcome: &Outcome) -> &'static str {
         Outcome::Unchanged => "unchanged",
         Outcome::Skipped => "skipped",
         Outcome::Kept => "kept",
+        Outcome::Empty => "empty",
         Outcome::Linked => "linked",
         Outcome::Saved(_) => "saved",
         Outcome::WouldSave => "would_save",
@@ -168,6 +169,10 @@ fn summary(saved: &Saved, report: &Report) -> String {
                 .common
                 .no_save()
                 .unwrap_or("nothing was asked for")
+        ),
+        Outcome::Empty => format!(
+            "not saved {key}: there are no files in {} (--allow-empty saves it all the same)",
+            output::path(&saved.path)
         ),
         Outcome::Kept => format!(
             "not saved {key}: it exists already, and --save-if missing keeps it ({took}; {traffic})"

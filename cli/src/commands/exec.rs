@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use cachefs::mounts::{Records, unmount};
-use cachefs::restore::Outcome;
+use cachefs::restore::{MadeDirectories, Outcome};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::detect::Choice;
 use crate::exec::{Claim, Ended, Forwarding, run as run_command};
 use crate::failure::failure;
 use crate::progress::Display;
-use crate::{exit, object, output, setup, working_directory};
+use crate::{exit, machine, object, output, setup, working_directory};
 
 /// Options of `exec`.
 #[derive(Debug, Args)]
@@ -90,6 +90,7 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
 
     // We stay where we are, or we would keep the mount busy.
     let directory = working_directory::covered();
+    let made = make_missing(&restored);
     let ended = run_command(
         &args.command,
         &environment(&caches),
@@ -123,6 +124,7 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
         ));
     }
     args.unmount(global, &restored);
+    made.iter().for_each(MadeDirectories::remove);
     drop(claim);
     if args.keep_mounted {
         working_directory::tell_to_enter(&restored);
@@ -200,6 +202,9 @@ impl ExecArgs {
         if self.auto {
             auto::leave_empty(&mut caches);
         }
+        for cache in &mut caches {
+            cache.save.absent_is_empty = true;
+        }
         let display = Display::start("saving")?;
         caches::save_all(global, &caches, &display)
     }
@@ -242,6 +247,21 @@ fn ours(restored: &[Restored]) -> impl Iterator<Item = &Path> {
         let is_ours = matches!(report.outcome, Outcome::Mounted | Outcome::Remounted);
         is_ours.then_some(report.path.as_path())
     })
+}
+
+/// Makes the directories of caches that missed, for commands that expect theirs to be there. Those that
+/// stay empty are removed in the end.
+fn make_missing(restored: &[Restored]) -> Vec<MadeDirectories> {
+    let missing = restored.iter().filter(|one| !one.several);
+    let missing = missing.filter(|one| one.main().is_none() && !one.path.exists());
+    missing
+        .filter_map(|one| {
+            let owner = one.cache.restore.owner.or_else(machine::sudo_caller);
+            let made = MadeDirectories::make(&one.path, owner);
+            made.inspect_err(|error| tracing::info!("{}", cachefs::describe(error)))
+                .ok()
+        })
+        .collect()
 }
 
 /// Restores, after taking away what a killed `exec` left.

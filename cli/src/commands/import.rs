@@ -134,6 +134,7 @@ pub(crate) fn run_import(
             dry_run: false,
             ignore_times: false,
             strict_consistency: false,
+            allow_empty: true,
             secrets: Arc::new(Scanner::off()),
             saved_from: None,
             spent: cachefs::Spending::default(),

@@ -9,12 +9,11 @@ use super::Copy;
 use super::attributes::Handle;
 use super::destination::{OpenDirectories, State};
 use super::report::IssueKind::{AttributeLost, NotCreated};
+use super::writable::{FILL, make_writable, set_permissions};
 use crate::beneath::open_beneath;
 use crate::error::Result;
 use crate::layer::mode;
 
-/// What the owner needs to fill a directory.
-const FILL: u32 = 0o700;
 /// New entries get the directory's group.
 const SET_GID: u32 = 0o2000;
 
@@ -27,6 +26,7 @@ impl Copy<'_> {
     /// Makes all directories.
     pub(super) fn make_directories(&self) -> Result<()> {
         let root = self.destination.root.as_fd();
+        self.open_up(0, root, b"");
         self.destination.set_state(0, self.found(root)?);
         for level in &self.plan.levels {
             self.each(level.clone(), |number, open| {
@@ -70,6 +70,7 @@ impl Copy<'_> {
                         rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
                         return make().map(|()| None);
                     }
+                    self.open_up(number, parent, name);
                     rustix::fs::openat(parent, name, OPEN_FLAGS, Mode::empty()).map(Some)
                 }
                 Err(errno) => Err(errno),
@@ -90,6 +91,32 @@ impl Copy<'_> {
         self.destination.set_state(number, state);
         self.reporter.created(0);
         Ok(())
+    }
+
+    /// Makes a directory that was there before writable, if the user owns it. That it cannot be is
+    /// told by what then cannot be created in it.
+    fn open_up(&self, number: usize, parent: BorrowedFd<'_>, name: &[u8]) {
+        if let Ok(Some(permissions)) = make_writable(parent, name) {
+            self.opened_up.lock().push((number, permissions));
+        }
+    }
+
+    /// Gives directories that were made writable their permissions back, after a copy that failed.
+    pub(super) fn restore_permissions(&self) {
+        // Those in them first: a directory may lose the right to be entered.
+        for (number, permissions) in self.opened_up.lock().drain(..).rev() {
+            let path = self.plan.path(&self.plan.directories[number].at);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            let opened = match number {
+                0 => self.destination.root.try_clone().map_err(|_| Errno::BADF),
+                _ => open_beneath(self.destination.root.as_fd(), &path, flags, Mode::empty()),
+            };
+            let restored =
+                opened.and_then(|directory| set_permissions(directory.as_fd(), permissions));
+            if let Err(errno) = restored {
+                tracing::warn!("{} stays writable: {errno}", path.display());
+            }
+        }
     }
 
     /// Gives all directories their attributes, now that nothing is created in them any more.

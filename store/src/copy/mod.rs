@@ -6,7 +6,8 @@
 //! write files while the frames of the next ones are fetched, links follow, and the directories
 //! get their attributes from the bottom up.
 //!
-//! What exists at a path is replaced, as `tar x` does; what the stack does not speak of stays. No
+//! What exists at a path is replaced, as `tar x` does; what the stack does not speak of stays. The
+//! user's own read-only directories are made writable for the time of the copy. No
 //! symbolic link below the target is ever followed, so no layer can write outside of it.
 
 mod attributes;
@@ -17,9 +18,11 @@ mod feed;
 mod large;
 mod leaf;
 mod plan;
+mod remove;
 mod report;
 #[cfg(test)]
 mod tests;
+mod writable;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -30,6 +33,7 @@ use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
 use tokio::runtime::Handle;
 
+pub use remove::{Removed, remove_unchanged};
 pub use report::{CopyReport, Issue, IssueKind};
 
 use crate::error::{Error, Result};
@@ -74,6 +78,8 @@ struct Copy<'a> {
     progress: &'a dyn Progress,
     large: LargeFiles,
     threads: usize,
+    /// Directories that were made writable, with the permissions that they had.
+    opened_up: Mutex<Vec<(usize, u32)>>,
     /// Set when something failed that makes the rest pointless.
     stop: AtomicBool,
     failed: Mutex<Option<Error>>,
@@ -110,12 +116,14 @@ pub fn copy_out(
         progress,
         large: LargeFiles::new(&plan),
         threads: options.threads.max(1),
+        opened_up: Mutex::default(),
         stop: AtomicBool::new(false),
         failed: Mutex::new(None),
     };
     let outcome = copy.run(reader, runtime);
     if outcome.is_err() {
         copy.large.remove_unfinished(&copy);
+        copy.restore_permissions();
     }
     outcome?;
     Ok(copy.reporter.finish())

@@ -126,6 +126,13 @@ impl Tree {
         counts
     }
 
+    /// Whether there is anything but directories.
+    pub fn has_files(&self) -> bool {
+        let is_file =
+            |node: &Node| !matches!(node.kind, NodeKind::Directory { .. } | NodeKind::Whiteout);
+        self.nodes.iter().any(is_file)
+    }
+
     /// Number of regular files that are still to be read, and the sum of their sizes.
     pub fn unread(&self) -> (u64, u64) {
         let mut counts = (0, 0);

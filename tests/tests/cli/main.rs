@@ -7,6 +7,8 @@ mod clouds;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod csi;
 #[cfg(test)]
 mod detect;

@@ -127,7 +127,7 @@ fn a_store_that_cannot_be_written_to_is_named() {
     let copy = reader.restore("v1", &dir).args(["--mode", "copy"]);
     let copy = clean(copy.arg("--strict-errors").run())
         .success()
-        .stderr_has("is not noted");
+        .stderr_has("cannot record that");
     drop(copy.stderr_has("Read-only"));
     assert_same(
         &machine.work().join("sample"),

@@ -1,0 +1,94 @@
+//! What an earlier restore copied to a path.
+//!
+//! A runner that lives on restores one key after another at the same path. A mount goes as a whole; of
+//! a copy, cachefs removes what is still as it was copied. Otherwise the next save would store the
+//! leftovers of another key.
+
+use std::path::Path;
+
+use cachefs_store::copy::remove_unchanged;
+use cachefs_store::local::LayerCache;
+use cachefs_store::remote::{RetryPolicy, open};
+use cachefs_store::stack::Stack;
+use tokio::runtime::Runtime;
+
+use super::RestoreOptions;
+use super::empty::is_empty;
+use crate::error::{Error, Result, describe};
+use crate::mounts::{How, Incomplete, Record, Records};
+use crate::store_dir::StoreDir;
+
+/// Removes the copy of another key from a path, as far as nobody changed it, and forgets it. A path that
+/// cannot be freed of it is noted as [incomplete](Record::incomplete), so that it is not saved.
+pub(super) fn clear(
+    store: &StoreDir,
+    records: &Records,
+    path: &Path,
+    options: &RestoreOptions,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let Some(record) = records.get(path)? else {
+        return Ok(());
+    };
+    if record.how != How::Copy || options.asks_for(&record) {
+        return Ok(());
+    }
+    match record.incomplete {
+        Some(incomplete) if !incomplete.is_at(path) => return records.remove(path),
+        Some(incomplete) if incomplete.mixed => return Ok(()),
+        _ => {}
+    }
+    let outcome = remove(store, &record, None, options);
+    // A copy that was killed may have left half a file, which looks like one that was changed.
+    let is_clean = outcome.is_ok() && (record.incomplete.is_none() || is_empty(path));
+    let key = &record.name.key;
+    match outcome {
+        Ok(0) => {}
+        Ok(removed) => notes.push(format!(
+            "removed {removed} unchanged entries of key {key}, which an earlier restore had copied to {}",
+            path.display()
+        )),
+        Err(error) => notes.push(format!(
+            "{} still has files of key {key}, which an earlier restore copied there: {}",
+            path.display(),
+            describe(&error)
+        )),
+    }
+    if is_clean || !path.exists() {
+        return records.remove(path);
+    }
+    records.put(&Record {
+        incomplete: Some(Incomplete::of(path, true)?),
+        ..record
+    })
+}
+
+/// Removes what an earlier copy left at a path and nobody changed, except for what `keep` has, too.
+/// Returns how many entries that were.
+pub(super) fn remove(
+    store: &StoreDir,
+    record: &Record,
+    keep: Option<&Stack>,
+    options: &RestoreOptions,
+) -> Result<u64> {
+    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
+    let policy = options
+        .deadline
+        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+    let remote = open(&options.remote, policy)?;
+    let layers = LayerCache::new(store.path());
+    let opened = runtime.block_on(layers.open(&remote.remote, &record.layers))?;
+    let mut stack = Stack::new(opened)?;
+    if !record.privileged {
+        stack = stack.without_privileges();
+    }
+    let removed = remove_unchanged(&stack, keep, &record.path)?;
+    match removed.failed {
+        None => Ok(removed.entries),
+        Some((path, errno)) => Err(Error::Io {
+            action: "remove",
+            path: record.path.join(path),
+            source: errno.into(),
+        }),
+    }
+}

@@ -1,5 +1,6 @@
 //! From the command line to what the library works with.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -177,17 +178,40 @@ pub(crate) fn expand_in(
     allow_missing: bool,
     paths: &[PathBuf],
 ) -> anyhow::Result<keys::Expanded> {
+    expand_of(
+        &keys::Author::User,
+        workspace,
+        template,
+        allow_missing,
+        paths,
+    )
+}
+
+/// Like [`expand_in`], with what the template's author may see.
+pub(crate) fn expand_of(
+    author: &keys::Author,
+    workspace: &Path,
+    template: &str,
+    allow_missing: bool,
+    paths: &[PathBuf],
+) -> anyhow::Result<keys::Expanded> {
+    let reach = author.reach(workspace);
+    let reach = reach.map_err(cachefs::Error::io("open", workspace))?;
     let own = match paths {
         [] => None,
         paths => Some(path_set(workspace, paths)?),
     };
-    let env = ci::environment();
+    let env = match author {
+        keys::Author::User => ci::environment(),
+        keys::Author::Tenant { .. } => BTreeMap::new(),
+    };
     let context = keys::Context {
         workspace,
         env: &env,
         now: SystemTime::now(),
         allow_missing,
         skip: &|path| own.as_ref().is_some_and(|own| own.holds(path)) || StoreDir::is_at(path),
+        reach: &reach,
     };
     Ok(keys::expand(template, &context)?)
 }

@@ -65,7 +65,14 @@ impl Cache {
     pub(crate) fn expand(&self) -> anyhow::Result<Keys> {
         let allow_missing = self.common.allow_missing;
         let expand = |template: &str| {
-            setup::expand_in(&self.workspace, template, allow_missing, &self.paths)
+            let author = &self.common.author;
+            setup::expand_of(
+                author,
+                &self.workspace,
+                template,
+                allow_missing,
+                &self.paths,
+            )
         };
         let key = |template: &str| setup::checked(expand(template)?);
         let prefixes = |templates: &[String]| {

@@ -14,6 +14,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::args::{parse_age, parse_duration};
+use crate::keys::Author;
 
 /// What restores and saves have in common.
 #[derive(Debug, Clone, Default, Args)]
@@ -27,6 +28,10 @@ pub(crate) struct Common {
     /// Accept missing files and unset variables in keys
     #[arg(long, env = "CACHEFS_ALLOW_MISSING", value_parser = BoolishValueParser::new())]
     pub(crate) allow_missing: bool,
+    /// Whose key it is, and so what its template sees. No option: the command that makes the cache
+    /// says so.
+    #[arg(skip)]
+    pub(crate) author: Author,
 }
 
 /// How to restore.

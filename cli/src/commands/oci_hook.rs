@@ -7,7 +7,7 @@ use crate::args::Global;
 use crate::caches::{Common, RestoreHow, SaveHow};
 use crate::config::{Config, Selection};
 use crate::hook::{self, Called, Hooked, State};
-use crate::volumes::Defaults;
+use crate::volumes::{Defaults, WorkspaceArgs};
 use crate::{exit, object, output, setup};
 
 /// Options of `oci-hook`.
@@ -21,6 +21,8 @@ pub(crate) struct OciHookArgs {
     #[arg(long, conflicts_with = "cache")]
     print: bool,
     #[command(flatten)]
+    workspaces: WorkspaceArgs,
+    #[command(flatten)]
     restore: RestoreHow,
     #[command(flatten)]
     save: SaveHow,
@@ -30,7 +32,8 @@ pub(crate) struct OciHookArgs {
 
 pub(crate) fn run(global: &Global, args: &OciHookArgs, config: &Config) -> anyhow::Result<u8> {
     if args.print {
-        let file = hook::hook(&Called::now(global, config, global.config.as_deref())?);
+        let called = Called::now(global, config, global.config.as_deref())?;
+        let file = hook::hook(&called, &args.workspaces.checked()?);
         match object::is_wanted() {
             true => output::print_json(&json!({ "hook": file }))?,
             false => output::write(&format!("{}\n", serde_json::to_string_pretty(&file)?)),
@@ -41,6 +44,7 @@ pub(crate) fn run(global: &Global, args: &OciHookArgs, config: &Config) -> anyho
     let hooked = match &args.cache[..] {
         [] => Hooked::Annotations(Box::new(Defaults {
             vocabulary: config.vocabulary(),
+            workspaces: args.workspaces.checked()?,
         })),
         names => Hooked::Caches(config.caches(&Selection { names, layer: None })?),
     };

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::args::{Global, parse_duration};
 use crate::config::Config;
-use crate::volumes::{Defaults, Manners, Socket, Volumes, default_socket, serve};
+use crate::volumes::{Defaults, Manners, Socket, Volumes, WorkspaceArgs, default_socket, serve};
 use crate::{exit, output, setup};
 
 /// Options of `volume-plugin`.
@@ -26,12 +26,15 @@ pub(crate) struct VolumePluginArgs {
     /// said a word about
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
     forget_after: Duration,
+    #[command(flatten)]
+    workspaces: WorkspaceArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &VolumePluginArgs, config: &Config) -> anyhow::Result<u8> {
     let store = setup::store(global)?;
     let defaults = Defaults {
         vocabulary: config.vocabulary(),
+        workspaces: args.workspaces.checked()?,
     };
     let volumes = Arc::new(Volumes::new(store, defaults)?);
     let path = args.socket.clone().unwrap_or_else(default_socket);

@@ -276,6 +276,7 @@ fn expand(name: &str, templates: &str) -> Result<String, Status> {
         now: SystemTime::now(),
         allow_missing: false,
         skip: &|_| true,
+        reach: &keys::Reach::Beneath(None),
     };
     let mut expanded = Vec::new();
     let lines: Vec<_> = match name {

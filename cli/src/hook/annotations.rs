@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use cachefs::Error;
 
+use crate::volumes::check_name;
+
 /// What comes before the name of a cache.
 pub(super) const PREFIX: &str = "io.cachefs.";
 
@@ -11,7 +13,8 @@ pub(super) const PREFIX: &str = "io.cachefs.";
 ///
 /// # Errors
 ///
-/// A usage error for an annotation with our prefix that names no option.
+/// A usage error for an annotation with our prefix that names no option, and for a name that could
+/// not be a directory: whoever may annotate a container must not choose a path of the host.
 pub(super) fn caches(
     annotations: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
@@ -29,6 +32,7 @@ pub(super) fn caches(
                     format!("write {PREFIX}NAME.OPTION, such as {PREFIX}m2.key=m2-main and {PREFIX}m2.path=/root/.m2"),
                 )
             })?;
+        check_name(name)?;
         caches
             .entry(name.to_owned())
             .or_default()
@@ -62,6 +66,28 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found["m2"]["restore-keys"], "m2-");
         assert_eq!(found["npm"]["path"], "/root/.npm");
+    }
+
+    #[test]
+    fn a_name_that_is_a_path_of_the_host_is_refused() {
+        let deep = "a/".repeat(2048);
+        for path in [
+            "/etc",
+            "/etc/cron",
+            "a/b",
+            "~",
+            "~root",
+            "\0",
+            "-",
+            "\n",
+            &deep,
+        ] {
+            let annotation = format!("io.cachefs.{path}.key");
+            assert!(read(&[(&annotation, "x")]).is_err(), "{path:?}");
+        }
+        // Only names without dots can be written.
+        assert!(read(&[("io.cachefs.../x.key", "x")]).is_err());
+        assert!(read(&[("io.cachefs./a.b/c.key", "x")]).is_err());
     }
 
     #[test]

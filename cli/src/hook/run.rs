@@ -12,7 +12,7 @@ use super::state::State;
 use crate::args::Global;
 use crate::caches::{self, Cache};
 use crate::failure::failure;
-use crate::volumes::{Cycle, Defaults, Purpose, Refusal, Request};
+use crate::volumes::{Cycle, Defaults, Purpose, Request, check_name};
 use crate::{exit, output};
 
 /// Which caches a hook is about.
@@ -84,6 +84,7 @@ impl Hook<'_> {
                 .iter()
                 .map(|cache| {
                     let name = cache.name.clone().unwrap_or_default();
+                    check_name(&name)?;
                     Ok(Request::of(global, cache, &self.folder.join(name))?)
                 })
                 .collect(),
@@ -150,16 +151,8 @@ impl Hook<'_> {
     }
 
     fn take_away(&self, request: &Request) {
-        let shown = &request.cache.paths[0];
         let name = request.cache.name.as_deref().unwrap_or_default();
-        let cleared = Cycle::new(self.store, request).clear();
-        let removed = cleared.and_then(|()| match fs::remove_dir(shown) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Refusal::from(Error::io("remove", shown)(error)))
-            }
-            _ => Ok(()),
-        });
-        if let Err(refusal) = removed {
+        if let Err(refusal) = Cycle::new(self.store, request).take_away() {
             refusal.say("warning", name);
         }
     }

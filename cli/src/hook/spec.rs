@@ -1,10 +1,13 @@
 //! The files that make engines call the hook.
 
+use std::path::PathBuf;
+
 use cachefs::Error;
 use serde_json::{Value, json};
 
 use super::annotations::PREFIX;
 use super::called::Called;
+use crate::volumes::check_name;
 
 /// The kind of devices that caches are.
 const KIND: &str = "cachefs.io/cache";
@@ -14,12 +17,15 @@ const CDI_VERSION: &str = "0.3.0";
 const STAGES: [&str; 2] = ["createRuntime", "poststop"];
 
 /// The file for a directory of hooks, such as podman's `--hooks-dir`: the hook is called for
-/// containers with our annotations.
-pub(crate) fn hook(called: &Called) -> Value {
+/// containers with our annotations, whose keys may read files below `workspaces`.
+pub(crate) fn hook(called: &Called, workspaces: &[PathBuf]) -> Value {
+    let allow = |path: &PathBuf| format!("--allow-workspace={}", path.display());
+    let allow: Vec<_> = workspaces.iter().map(allow).collect();
+    let args: Vec<_> = allow.iter().map(String::as_str).collect();
     let prefix = PREFIX.replace('.', "\\.");
     json!({
         "version": "1.0.0",
-        "hook": called.hook(&[]),
+        "hook": called.hook(&args),
         "when": { "annotations": { format!("^{prefix}.+$"): ".*" } },
         "stages": STAGES,
     })
@@ -48,20 +54,19 @@ pub(crate) fn devices(called: &Called, names: &[String]) -> Result<Value, Error>
     Ok(json!({ "cdiVersion": CDI_VERSION, "kind": KIND, "devices": devices }))
 }
 
-/// A device's name: letters, digits and `_-.:`, with a letter or digit at both ends.
+/// A device's name: one that can be a directory, with a letter or digit at both ends.
 fn check(name: &str) -> Result<(), Error> {
     let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
     if is_end(name.chars().next())
         && is_end(name.chars().next_back())
-        && name.chars().all(is_inner)
+        && check_name(name).is_ok()
         && name != "fuse"
     {
         return Ok(());
     }
     Err(Error::usage(
-        format!("the cache `{name}` cannot be a device"),
-        "rename it: letters, digits and `_-.:`, a letter or digit at both ends, and not `fuse`",
+        format!("the cache `{}` cannot be a device", name.escape_debug()),
+        "rename it: letters, digits and `_-.`, a letter or digit at both ends, and not `fuse`",
     ))
 }
 
@@ -79,12 +84,14 @@ mod tests {
 
     #[test]
     fn the_hook_is_for_annotated_containers() {
-        let file = hook(&called());
+        let file = hook(&called(), &[]);
         assert_eq!(file["hook"]["path"], "/usr/bin/cachefs");
         assert_eq!(
             file["hook"]["args"],
             json!(["cachefs", "--store=/s", "oci-hook"])
         );
+        let file = hook(&called(), &["/srv".into()]);
+        assert_eq!(file["hook"]["args"][3], "--allow-workspace=/srv");
         assert_eq!(file["hook"]["env"][0], "CACHEFS_REMOTE=file:///r");
         assert_eq!(file["when"]["annotations"]["^io\\.cachefs\\..+$"], ".*");
         assert_eq!(file["stages"], json!(["createRuntime", "poststop"]));
@@ -112,7 +119,7 @@ mod tests {
             hooks[0]["args"],
             json!(["cachefs", "--store=/s", "oci-hook", "--cache", "m2"])
         );
-        for bad in ["", "-m2", "a b", "m2.", "fuse", "ä"] {
+        for bad in ["", "-m2", "a b", "m2.", "fuse", "ä", "a/b", "..", "m2:1"] {
             assert!(devices(&called(), &[bad.to_owned()]).is_err(), "{bad}");
         }
     }

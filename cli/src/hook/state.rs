@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use cachefs::Error;
 use serde::Deserialize;
 
+use crate::volumes::check_name;
+
 /// No state is as long as this.
 const LONGEST: u64 = 16 << 20;
 
@@ -52,12 +54,7 @@ impl State {
             )
         })?;
         // It becomes a directory.
-        if state.id.is_empty() || state.id.starts_with('.') || state.id.contains('/') {
-            return Err(Error::usage(
-                format!("`{}` is no id of a container", state.id.escape_debug()),
-                "a runtime that gives such ids is not supported",
-            ));
-        }
+        check_name(&state.id)?;
         Ok(state)
     }
 
@@ -111,7 +108,10 @@ mod tests {
             .replace("creating", "stopped")
             .replace("\"pid\":7,", "");
         assert!(State::read(over.as_bytes()).unwrap().is_over());
-        assert!(State::read(text.replace("c1", "../x").as_bytes()).is_err());
+        for id in ["../x", "/x", "..", "", "a/b"] {
+            let text = text.replace("\"c1\"", &format!("{id:?}"));
+            assert!(State::read(text.as_bytes()).is_err(), "{id}");
+        }
         assert!(State::read(&b""[..]).is_err());
     }
 }

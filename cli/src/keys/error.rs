@@ -153,6 +153,12 @@ pub(crate) enum Problem {
         /// Why not.
         source: io::Error,
     },
+    /// A variable, in a template that must not see any.
+    #[error("`{0}` cannot be used here: the variables belong to the service that expands the key")]
+    Withheld(String),
+    /// A function that reads files, in a template that must not see any.
+    #[error("`{0}` cannot be used here: the files belong to the host that expands the key")]
+    NoFiles(String),
     /// A variable that the environment does not have.
     #[error("environment variable `{0}` is not set")]
     Unset(String),
@@ -219,6 +225,13 @@ impl KeyError {
             }
             Problem::Unreadable { .. } => {
                 "check the permissions of the file and its parents".into()
+            }
+            Problem::Withheld(_) => {
+                "put the value into the key; os, arch and epoch can be used everywhere".into()
+            }
+            Problem::NoFiles(_) => {
+                "put the hash into the key: `cachefs key '{{ checksum \"FILE\" }}'` prints it"
+                    .into()
             }
             Problem::Unset(_) => {
                 "set it for this step; --allow-missing accepts that it is not set".into()

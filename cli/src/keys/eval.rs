@@ -50,6 +50,19 @@ pub(super) fn reads_files(piece: &Piece) -> bool {
     matches!(name.as_str(), "checksum" | "hashFiles")
 }
 
+/// Whether evaluating a piece reads a variable. `runner.os` and `runner.arch` need none.
+pub(super) fn reads_variables(piece: &Piece) -> bool {
+    let Piece::Expression { expression, .. } = piece else {
+        return false;
+    };
+    match expression {
+        Expression::Call { name, .. } => name == "env",
+        Expression::Variable { path, .. } => {
+            !matches!(path.join(".").as_str(), "runner.os" | "runner.arch")
+        }
+    }
+}
+
 /// A part without the name it has in the template.
 struct Evaluated {
     kind: PartKind,
@@ -92,6 +105,9 @@ fn call(
     };
     match (name, arguments) {
         ("checksum" | "hashFiles", []) => wrong_count("one or more files"),
+        ("checksum" | "hashFiles", _) if context.reach.has_no_files() => {
+            Err(Fault::new(Problem::NoFiles(name.to_owned()), span))
+        }
         ("checksum", _) => {
             let (value, inputs) = files::checksum(arguments, context)?;
             Ok(Evaluated {
@@ -128,6 +144,9 @@ fn variable(
     context: &Context<'_>,
 ) -> Result<Evaluated, Fault> {
     let unknown = || Fault::new(Problem::UnknownVariable(path.to_owned()), span);
+    if dotted && context.reach.is_limited() {
+        return Err(Fault::new(Problem::Withheld(path.to_owned()), span));
+    }
     if dotted {
         if let Some(name) = path.strip_prefix("Environment.") {
             return from_environment(name, span, context);
@@ -154,7 +173,8 @@ fn variable(
         Some(("env", name)) if !name.contains('.') => from_environment(name, span, context),
         Some((root @ ("runner" | "github"), name)) if !name.contains('.') => {
             let variable = format!("{}_{}", root, name).to_uppercase();
-            match (context.env.get(&variable), path) {
+            let known = context.env.get(&variable);
+            match (known.filter(|_| !context.reach.is_limited()), path) {
                 (Some(value), _) => {
                     let kind = if root == "runner" {
                         PartKind::Platform
@@ -178,6 +198,9 @@ fn variable(
 }
 
 fn from_environment(name: &str, span: Span, context: &Context<'_>) -> Result<Evaluated, Fault> {
+    if context.reach.is_limited() {
+        return Err(Fault::new(Problem::Withheld(name.to_owned()), span));
+    }
     let value = match context.env.get(name) {
         Some(value) => value.clone(),
         None if context.allow_missing => String::new(),

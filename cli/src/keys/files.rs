@@ -5,7 +5,7 @@
 //! little-endian bytes, the path, and a byte 1 with the 32 bytes of its content's BLAKE3, or a
 //! byte 0 for a file accepted as missing. The key gets the first [`HASH_DIGITS`] hex digits.
 
-use std::fs::{self, File, FileType};
+use std::fs::{self, FileType};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path};
@@ -42,7 +42,7 @@ pub(super) fn checksum(
     let mut skipped = Vec::new();
     for argument in arguments {
         let (name, span) = argument;
-        if !pattern::is_pattern(name) || context.workspace.join(name).is_file() {
+        if !pattern::is_pattern(name) || context.is_file(Path::new(name)) {
             hashed.push(named_file(name, *span, context)?);
             continue;
         }
@@ -100,6 +100,9 @@ pub(super) fn hash_files(
 
 /// Hashes a file that the template names.
 fn named_file(name: &str, span: Span, context: &Context<'_>) -> Result<Hashed, Fault> {
+    if context.reach.is_limited() {
+        return tenants_file(name, span, context);
+    }
     let path = context.workspace.join(name);
     if path.is_relative() {
         pattern::existing(context.workspace).map_err(|source| {
@@ -153,23 +156,52 @@ fn named_file(name: &str, span: Span, context: &Context<'_>) -> Result<Hashed, F
             ));
         }
     }
-    hash(&path, name.as_bytes().to_vec(), name.to_owned()).map_err(unreadable)
+    hash(Path::new(name), name.as_bytes().to_vec(), context).map_err(unreadable)
+}
+
+/// Hashes a file that somebody else's template names: one beneath the workspace, whatever links
+/// and `..` say.
+fn tenants_file(name: &str, span: Span, context: &Context<'_>) -> Result<Hashed, Fault> {
+    let name_of = name.to_owned();
+    let leaves = || Problem::LeavesWorkspace { name: name_of };
+    if leaves_by_its_own_words(name) {
+        return Err(Fault::new(leaves(), span));
+    }
+    hash(Path::new(name), name.as_bytes().to_vec(), context).or_else(|source| {
+        let problem = match source
+            .raw_os_error()
+            .map(rustix::io::Errno::from_raw_os_error)
+        {
+            Some(rustix::io::Errno::XDEV) => leaves(),
+            _ if is_absence(&source) && context.allow_missing => return Ok(missing(name)),
+            _ if is_absence(&source) => Problem::MissingFile {
+                name: name.to_owned(),
+                dir: context.workspace.to_owned(),
+            },
+            _ => Problem::Unreadable {
+                path: context.workspace.join(name),
+                source,
+            },
+        };
+        Err(Fault::new(problem, span))
+    })
 }
 
 /// Hashes a file that a pattern found, `path` being relative to the workspace.
 fn found_file(path: &Path, span: Span, context: &Context<'_>) -> Result<Hashed, Fault> {
-    let full = context.workspace.join(path);
-    let shown = path.to_string_lossy().into_owned();
-    hash(&full, pattern::bytes(path).to_vec(), shown)
-        .map_err(|source| Fault::new(Problem::Unreadable { path: full, source }, span))
+    hash(path, pattern::bytes(path).to_vec(), context).map_err(|source| {
+        let path = context.workspace.join(path);
+        Fault::new(Problem::Unreadable { path, source }, span)
+    })
 }
 
-fn hash(path: &Path, name: Vec<u8>, shown: String) -> io::Result<Hashed> {
+/// Hashes a file of the workspace, which has this name in the hash.
+fn hash(path: &Path, name: Vec<u8>, context: &Context<'_>) -> io::Result<Hashed> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
+    hasher.update_reader(context.open(path)?)?;
     let hash = hasher.finalize();
     let input = FileInput {
-        path: shown,
+        path: path.to_string_lossy().into_owned(),
         blake3: Some(hash.to_hex().to_string()),
         bytes: hasher.count(),
     };

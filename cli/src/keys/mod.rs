@@ -23,6 +23,7 @@ mod files;
 mod lex;
 mod parse;
 mod pattern;
+mod reach;
 mod validate;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use error::KeyError;
+pub(crate) use reach::{Author, Reach};
 
 /// Everything outside the template that its expansion may depend on.
 pub(crate) struct Context<'a> {
@@ -54,6 +56,8 @@ pub(crate) struct Context<'a> {
     /// `**/package-lock.json` would otherwise see other files at save, when `node_modules` is
     /// full, than at restore, when it is empty, and the key would never be found again.
     pub(crate) skip: &'a dyn Fn(&Path) -> bool,
+    /// Whether the template sees the machine, or is somebody else's.
+    pub(crate) reach: &'a Reach,
 }
 
 /// A key and the parts it was put together from, in the template's order.
@@ -128,6 +132,16 @@ pub(crate) struct FileInput {
 pub(crate) fn reads_files(template: &str) -> Result<bool, KeyError> {
     let pieces = parse::parse(template).map_err(|fault| fault.in_template(template))?;
     Ok(pieces.iter().any(eval::reads_files))
+}
+
+/// Whether expanding `template` would read variables of the environment, or ask the CI system.
+///
+/// # Errors
+///
+/// A [`KeyError`] when the template does not parse.
+pub(crate) fn reads_variables(template: &str) -> Result<bool, KeyError> {
+    let pieces = parse::parse(template).map_err(|fault| fault.in_template(template))?;
+    Ok(pieces.iter().any(eval::reads_variables))
 }
 
 /// Expands `template` into a key.

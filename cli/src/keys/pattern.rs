@@ -205,9 +205,9 @@ impl Walk<'_> {
                 continue;
             };
             at.push(name);
-            match fs::symlink_metadata(self.workspace.join(&at)) {
-                Ok(meta) if at.as_path() == root => return self.visit(&at, meta.file_type()),
-                Ok(meta) if meta.is_dir() && !self.is_closed(&at) => {}
+            match self.context.kind(&at) {
+                Ok(kind) if at.as_path() == root => return self.visit(&at, kind),
+                Ok(kind) if kind.is_dir() && !self.is_closed(&at) => {}
                 // Directories behind links are not searched, nor what is not there.
                 _ => return Ok(()),
             }
@@ -221,24 +221,17 @@ impl Walk<'_> {
         while let Some(directory) = pending.pop() {
             let full = self.workspace.join(&directory);
             let fault = |source| unreadable(&full, source, self.span);
-            let mut entries = Vec::new();
-            let listing = match fs::read_dir(&full) {
+            let entries = match self.context.names(&self.workspace, &directory) {
                 // A build that cannot read a directory, such as one of a database in a container,
                 // is not made from it. One that a pattern names is another matter.
                 Err(error) if error.kind() == ErrorKind::PermissionDenied && directory != first => {
                     self.found.skipped.push(directory);
                     continue;
                 }
-                listing => listing.map_err(fault)?,
+                entries => entries.map_err(fault)?,
             };
-            for entry in listing {
-                let entry = entry.map_err(fault)?;
-                entries.push((
-                    directory.join(entry.file_name()),
-                    entry.file_type().map_err(fault)?,
-                ));
-            }
-            for (path, kind) in entries {
+            for (name, kind) in entries {
+                let path = directory.join(name);
                 if kind.is_dir() {
                     if !self.is_closed(&path) {
                         pending.push(path);
@@ -305,6 +298,9 @@ impl Walk<'_> {
     }
 
     fn links_to_file_inside(&self, path: &Path) -> bool {
+        if self.context.reach.is_limited() {
+            return self.context.is_file(path);
+        }
         fs::canonicalize(self.workspace.join(path))
             .is_ok_and(|target| target.starts_with(&self.workspace) && target.is_file())
     }

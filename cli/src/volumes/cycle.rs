@@ -6,11 +6,11 @@ use std::path::Path;
 
 use cachefs::mounts::{Presence, Records, presence, unmount};
 use cachefs::save::Outcome;
-use cachefs::sys::mountinfo::MountTable;
 use cachefs::{Error, StoreDir};
 use cachefs_store::ErrorKind;
 
 use super::options::Request;
+use super::place::Place;
 use crate::caches::{restore_all, save_all};
 use crate::detect::holds_something;
 use crate::exit;
@@ -54,6 +54,7 @@ impl<'a> Cycle<'a> {
     /// What is not soft, and a miss where that is to be an error.
     pub(crate) fn begin(&self) -> Result<String, Refusal> {
         let path = self.path();
+        Place::of(self.store, path)?;
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
         let display = Display::of_server("copying");
         let caches = std::slice::from_ref(&self.request.cache);
@@ -89,6 +90,7 @@ impl<'a> Cycle<'a> {
     }
 
     fn save(&self) -> Result<String, Refusal> {
+        Place::of(self.store, self.path())?;
         if self.is(Presence::Dead)? {
             // Its changes are still there, and can be saved once it is repaired.
             self.begin()?;
@@ -120,9 +122,19 @@ impl<'a> Cycle<'a> {
     ///
     /// # Errors
     ///
-    /// When something is left.
+    /// When something is left, and for a directory that is not the store's to empty.
     pub(crate) fn clear(&self) -> Result<(), Refusal> {
         clear(self.store, self.path())
+    }
+
+    /// Like [`Cycle::clear`]; the directory itself goes too.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn take_away(&self) -> Result<(), Refusal> {
+        self.clear()?;
+        Ok(Place::of(self.store, self.path())?.remove()?)
     }
 
     /// Whether the directory was restored as a mount, and that is in this state now.
@@ -137,8 +149,13 @@ impl<'a> Cycle<'a> {
     }
 }
 
-/// Takes a directory down and empties it.
+/// Takes a directory of the store's down and empties it.
+///
+/// # Errors
+///
+/// When something is left, and for a directory that is not the store's to empty.
 pub(super) fn clear(store: &StoreDir, path: &Path) -> Result<(), Refusal> {
+    let place = Place::of(store, path)?;
     match unmount(store, path, false) {
         Ok(_) => {}
         // It was never restored.
@@ -152,28 +169,7 @@ pub(super) fn clear(store: &StoreDir, path: &Path) -> Result<(), Refusal> {
             unmount(store, path, true)?;
         }
     }
-    let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
-    if table.topmost_at(path).is_some() {
-        return Err(Error::State {
-            message: format!("something else is mounted at {}", path.display()),
-            hint: "unmount it",
-        }
-        .into());
-    }
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("read", path)(error).into()),
-    };
-    for entry in entries {
-        let entry = entry.map_err(Error::io("read", path))?;
-        let removed = match entry.file_type() {
-            Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
-            _ => fs::remove_file(entry.path()),
-        };
-        removed.map_err(Error::io("remove", entry.path()))?;
-    }
-    Ok(())
+    Ok(place.empty()?)
 }
 
 impl Refusal {

@@ -13,8 +13,9 @@ use cachefs_store::id::SaveId;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::cycle::{Cycle, Refusal, clear};
+use super::name::check_name;
 use super::options::{Defaults, Purpose, Request};
-use super::record::{Holder, Records, Volume, boot, check_name};
+use super::record::{Holder, Records, Volume, boot};
 use super::work::Work;
 use crate::detect::holds_something;
 use crate::output;

@@ -13,7 +13,9 @@
 
 mod cycle;
 mod driver;
+mod name;
 mod options;
+mod place;
 mod protocol;
 mod record;
 mod server;
@@ -21,8 +23,9 @@ mod socket;
 mod sweep;
 mod work;
 
-pub(crate) use cycle::{Cycle, Refusal};
+pub(crate) use cycle::Cycle;
 pub(crate) use driver::Volumes;
-pub(crate) use options::{Defaults, Purpose, Request, only_path};
+pub(crate) use name::check_name;
+pub(crate) use options::{Defaults, Purpose, Request, WorkspaceArgs, only_path};
 pub(crate) use server::{Manners, serve};
 pub(crate) use socket::{Socket, default_socket};

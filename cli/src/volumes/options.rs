@@ -1,11 +1,14 @@
 //! From the options of a volume, or the annotations of a container, to a cache.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+use clap::Args;
 
 use crate::args::Global;
 use crate::caches::{Cache, RestoreHow};
 use crate::config::{Described, Vocabulary};
+use crate::keys::{self, Author};
 use crate::outputs::OutputArgs;
 
 /// The option that says where files in key templates are.
@@ -18,6 +21,37 @@ const PATH: &str = "path";
 pub(crate) struct Defaults {
     /// The options that there are.
     pub(crate) vocabulary: Vocabulary,
+    /// The directories of the host below which templates may read files.
+    pub(crate) workspaces: Vec<PathBuf>,
+}
+
+/// The option of services that says where templates may read files.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct WorkspaceArgs {
+    /// Let keys read files below this directory of the host, which a cache then names as its
+    /// `workspace` (repeatable) [default: keys read no files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) allow_workspace: Vec<PathBuf>,
+}
+
+impl WorkspaceArgs {
+    /// The directories, checked.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for a path that is not absolute or has `..` in it.
+    pub(crate) fn checked(&self) -> Result<Vec<PathBuf>, cachefs::Error> {
+        match self.allow_workspace.iter().find(|path| !is_plain(path)) {
+            None => Ok(self.allow_workspace.clone()),
+            Some(wrong) => Err(cachefs::Error::usage(
+                format!(
+                    "--allow-workspace {} is not an absolute path",
+                    wrong.display()
+                ),
+                "write the whole path, such as --allow-workspace /srv/builds",
+            )),
+        }
+    }
 }
 
 /// What a cache is described for.
@@ -59,10 +93,11 @@ impl Defaults {
             mut global,
             key,
             restore_keys,
-            common,
+            mut common,
             restore,
             save,
         } = self.vocabulary.describe(options, purpose.own())?;
+        self.is_for_tenants(options, &global)?;
         if purpose == Purpose::Container {
             self.is_for_containers(&global, &restore)?;
         }
@@ -76,17 +111,20 @@ impl Defaults {
             .into());
         }
         let workspace = options.get(WORKSPACE).map(PathBuf::from);
-        if workspace
-            .as_ref()
-            .is_some_and(|workspace| !workspace.is_absolute())
-        {
-            return Err(cachefs::Error::usage(
-                "`workspace` is not the whole path of a directory",
-                "write it as it is on the host, such as workspace=/srv/build",
-            )
-            .into());
-        }
+        let allowed = workspace.as_deref().map(|path| self.allowed(path));
+        common.author = Author::Tenant {
+            allowed: allowed.transpose()?,
+        };
         let has_workspace = workspace.is_some();
+        for template in key.iter().chain(&restore_keys) {
+            if keys::reads_variables(template).map_err(anyhow::Error::from)? {
+                return Err(cachefs::Error::usage(
+                    format!("the key `{}` reads variables", template.escape_debug()),
+                    "it is expanded by a service of the host, with its variables: put the value into the key; os, arch and epoch can be used",
+                )
+                .into());
+            }
+        }
         let cache = Cache {
             name: Some(name.to_owned()),
             workspace: workspace.unwrap_or_else(|| shown.to_owned()),
@@ -109,6 +147,49 @@ impl Defaults {
             cache,
             inside,
         })
+    }
+
+    /// Whether the options stay clear of the host's directories and variables: whoever writes them
+    /// need not be a user of the host.
+    fn is_for_tenants(
+        &self,
+        options: &BTreeMap<String, String>,
+        global: &Global,
+    ) -> Result<(), cachefs::Error> {
+        if let Some(name) = options.keys().find(|name| name.starts_with("secret-env")) {
+            return Err(cachefs::Error::usage(
+                format!("there is no option `{name}` here: it names variables of the service"),
+                "give --secret-env to the service itself, by the variable CACHEFS_SECRET_ENV",
+            ));
+        }
+        let remote = global.remote.remote.as_deref().map(str::trim);
+        let host = self.vocabulary.describe(&BTreeMap::new(), &[])?;
+        if remote.is_some_and(is_directory) && global.remote.remote != host.global.remote.remote {
+            return Err(cachefs::Error::usage(
+                "a directory of the host cannot be named as the remote here",
+                "use s3://, gs:// or az://, or give the directory to the service with --remote",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The allowed directory that a workspace is at or below.
+    ///
+    /// By the text alone: whether there is such a directory is told to nobody who may not use it.
+    fn allowed(&self, workspace: &Path) -> Result<PathBuf, cachefs::Error> {
+        let mut allowed = self.workspaces.iter();
+        let allowed = allowed.find(|allowed| workspace.starts_with(allowed));
+        match allowed.filter(|_| is_plain(workspace)) {
+            Some(allowed) => Ok(allowed.clone()),
+            None if !workspace.is_absolute() => Err(cachefs::Error::usage(
+                "`workspace` is not the whole path of a directory",
+                "write it as it is on the host, such as workspace=/srv/build",
+            )),
+            None => Err(cachefs::Error::usage(
+                format!("the workspace {} is not allowed", workspace.display()),
+                "the service says where keys may read files, with --allow-workspace DIR; or put the finished key into the option",
+            )),
+        }
     }
 
     /// Whether a cache has only what a container may say of itself. Its annotations may be those of
@@ -156,6 +237,19 @@ impl Request {
             inside: Some(inside),
         })
     }
+}
+
+/// Whether a path is absolute and leads where it says.
+fn is_plain(path: &Path) -> bool {
+    let mut parts = path.components();
+    path.is_absolute()
+        && parts.all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+}
+
+/// Whether the address of a remote is a directory of this machine, in any spelling.
+fn is_directory(url: &str) -> bool {
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+    scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("file"))
 }
 
 /// The one path of a cache of a file, as a container has it.
@@ -218,7 +312,7 @@ fn without_workspace(error: &anyhow::Error) -> anyhow::Error {
     cachefs::Error::usage(
         format!("the key cannot be expanded: {}", failure.message),
         format!(
-            "keys are expanded on the host, where the files of the container are not: name their directory on the host with workspace=/DIR, or expand the key before; {hint}"
+            "keys are expanded on the host, where the files of the container are not: put the finished key into the option, or name their directory on the host with workspace=/DIR, which --allow-workspace of the service allows; {hint}"
         ),
     )
     .into()
@@ -233,6 +327,7 @@ mod tests {
         let (_, config) = crate::config::parse(args.map(Into::into).to_vec()).unwrap();
         let defaults = Defaults {
             vocabulary: config.vocabulary(),
+            workspaces: vec!["/srv".into()],
         };
         let options = options
             .iter()
@@ -308,6 +403,41 @@ mod tests {
             "whole path",
         );
         read(Purpose::Volume, &[("key", "m2-{{ arch }}")]).unwrap();
+    }
+
+    #[test]
+    fn templates_and_options_stay_clear_of_the_host() {
+        for key in [
+            "k-{{ env \"AWS_SECRET_ACCESS_KEY\" }}",
+            "{{ .Environment.HOME }}",
+            "${{ env.HOME }}",
+            "{{ .Branch }}",
+        ] {
+            for more in [
+                &[][..],
+                &[("workspace", "/srv/x"), ("allow-missing", "true")],
+            ] {
+                let main: Vec<_> = more.iter().copied().chain([("key", key)]).collect();
+                refused(Purpose::Volume, &main, "reads variables");
+                let prefix = more.iter().copied();
+                let prefix = prefix.chain([("key", "k"), ("restore-keys", key)]);
+                // Between blanks, a list is torn into pieces; either way it is refused.
+                assert!(read(Purpose::Volume, &prefix.collect::<Vec<_>>()).is_err());
+            }
+        }
+        for workspace in ["/", "/etc", "/srv/../etc", "/srvx", "/srv/./../root"] {
+            let options = [("key", "{{ checksum \"x\" }}"), ("workspace", workspace)];
+            refused(Purpose::Volume, &options, "is not allowed");
+            let options = [options[0], options[1], ("path", "/x")];
+            refused(Purpose::Container, &options, "is not allowed");
+        }
+        for remote in ["file:///etc", "FILE:///etc", " file:///etc", "/etc"] {
+            let options = [("key", "k"), ("remote", remote)];
+            assert!(read(Purpose::Volume, &options).is_err(), "{remote}");
+        }
+        read(Purpose::Volume, &[("key", "k"), ("remote", "file:///r")]).unwrap();
+        let options = [("key", "k"), ("secret-env", "AWS_SECRET_ACCESS_KEY")];
+        refused(Purpose::Volume, &options, "variables of the service");
     }
 
     #[test]

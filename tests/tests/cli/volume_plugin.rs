@@ -133,7 +133,8 @@ fn the_first_mount_restores_and_the_last_unmount_saves() {
 #[test]
 fn what_is_wrong_is_said_with_a_way_out() {
     let Some(machine) = machine() else { return };
-    let plugin = start(&machine, &[]);
+    let work = machine.work().display().to_string();
+    let plugin = start(&machine, &["--allow-workspace", &work]);
     let refused = |request: &str, body: Value| {
         let answer = plugin.ask(&format!("VolumeDriver.{request}"), &body);
         answer.unwrap().unwrap_err()
@@ -142,9 +143,13 @@ fn what_is_wrong_is_said_with_a_way_out() {
         |name: &str, options: Value| refused("Create", json!({"Name": name, "Opts": options}));
     assert!(create("a", json!({"kye": "x"})).contains("the options are account, "));
     assert!(create("a", json!({})).contains("no option `key`"));
-    assert!(create("../a", json!({"key": "x"})).contains("not a name"));
+    assert!(create("../a", json!({"key": "x"})).contains("not a valid name"));
     let key = "{{ checksum \"pom.xml\" }}";
     assert!(create("a", json!({"key": key})).contains("workspace=/DIR"));
+    let elsewhere = json!({"key": key, "workspace": "/etc"});
+    assert!(create("a", elsewhere).contains("is not allowed"));
+    let variable = json!({"key": "{{ env \"HOME\" }}"});
+    assert!(create("a", variable).contains("reads variables"));
     assert!(refused("Mount", json!({"Name": "a", "ID": "1"})).contains("no volume a"));
     assert!(refused("Get", json!({"Name": "a"})).contains("no volume a"));
     fs::write(machine.work().join("pom.xml"), "<project/>").unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::UNIX_EPOCH;
 
-use super::super::{Context, Expanded, PartKind, expand};
+use super::super::{Context, Expanded, PartKind, Reach, expand};
 use super::{Bench, short, together};
 
 #[test]
@@ -315,6 +315,7 @@ fn a_missing_workspace_is_named() {
         now: UNIX_EPOCH,
         allow_missing: false,
         skip: &|_| false,
+        reach: &Reach::All,
     };
     let error = expand("hashFiles('x')", &context).unwrap_err();
     assert!(error.to_string().starts_with("cannot read"), "{error}");

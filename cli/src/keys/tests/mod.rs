@@ -2,6 +2,7 @@
 
 mod faults;
 mod files;
+mod tenants;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Context, Expanded, KeyError, expand};
+use super::{Context, Expanded, KeyError, Reach, expand};
 
 /// A workspace, an environment and the options of an expansion.
 struct Bench {
@@ -67,6 +68,7 @@ impl Bench {
             now: UNIX_EPOCH + Duration::from_millis(1_700_000_000_900),
             allow_missing: self.allow_missing,
             skip: &|path| self.skip.iter().any(|skip| skip == path),
+            reach: &Reach::All,
         };
         expand(template, &context)
     }

@@ -39,6 +39,18 @@ struct Pattern {
 
 /// Searches the workspace for the files that `patterns` select.
 pub(super) fn search(patterns: &[(String, Span)], context: &Context<'_>) -> Result<Found, Fault> {
+    if context.reach.is_limited()
+        && let Some((pattern, span)) = patterns
+            .iter()
+            .find(|(pattern, _)| pattern.trim_start_matches('!').starts_with(['/', '\\']))
+    {
+        // Whether it leads into the workspace depends on links of the host.
+        let problem = Problem::BadPattern {
+            pattern: pattern.clone(),
+            reason: "it starts outside the workspace".to_owned(),
+        };
+        return Err(Fault::new(problem, *span));
+    }
     let compiled = patterns
         .iter()
         .map(|(pattern, span)| compile(pattern, *span, context.workspace))

@@ -6,14 +6,14 @@ use std::path::Path;
 use cachefs::save::{PathChange, changes};
 use cachefs_store::layer::mode;
 use cachefs_store::local::LayerCache;
-use cachefs_store::refs::{Listed, Part, RefName, Scope, list_parts, read_records, unite};
+use cachefs_store::refs::{Listed, Part, RefName, read_records, unite};
 use cachefs_store::remote::DynRemote;
 use cachefs_store::stack::{Attr, Change, Difference, Stack, compare};
 use clap::Args;
 use serde::Serialize;
 
+use super::holder::{holder, missing};
 use crate::args::{Format, Global};
-use crate::failure::absent;
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -137,26 +137,32 @@ fn of_path(global: &Global, path: &Path) -> anyhow::Result<(String, String, Vec<
 
 /// What differs between two keys.
 fn keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Vec<PathChange>> {
-    let after = setup::name(global, after)?;
+    let mut after = setup::name(global, after)?;
+    let scopes = setup::scopes(global)?.all();
+    let mut scopes_before = scopes.clone();
     let mut before = setup::name(global, &args.before)?;
     if let Some(scope) = &args.before_scope {
-        before.scope = Scope::new(scope.clone()).map_err(cachefs::Error::from)?;
+        scopes_before = vec![setup::scope_named(scope)?];
     }
     let store = setup::store(global)?;
     let (runtime, remote) = setup::remote(global)?;
     let layers = LayerCache::new(store.path());
-    let found = runtime.block_on(async {
+    runtime.block_on(async {
         let remote = &remote.remote;
         let (old, new) = tokio::join!(
-            list_parts(remote, &before.scope, &before.key),
-            list_parts(remote, &after.scope, &after.key)
+            holder(remote, &scopes_before, &before.key),
+            holder(remote, &scopes, &after.key)
         );
-        let (old, new) = (old?, new?);
-        for (name, parts) in [(&before, &old), (&after, &new)] {
-            if parts.is_empty() {
-                return Ok(Err(name));
-            }
-        }
+        let old = old.map_err(cachefs::Error::from)?;
+        let new = new.map_err(cachefs::Error::from)?;
+        let Some((scope, old)) = old else {
+            return Err(missing(remote, &scopes_before, &before.key).await);
+        };
+        before.scope = scope;
+        let Some((scope, new)) = new else {
+            return Err(missing(remote, &scopes, &after.key).await);
+        };
+        after.scope = scope;
         let mut found = Vec::new();
         let part_of = |listed: &Listed| listed.name.part.clone();
         let parts: BTreeSet<Option<Part>> = old.iter().chain(&new).map(part_of).collect();
@@ -169,19 +175,16 @@ fn keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Vec<Pat
                 stack(remote, &layers, name(&before)),
                 stack(remote, &layers, name(&after))
             );
-            let of_part = compare(remote, &old?, &new?).await?;
+            let (old, new) = (
+                old.map_err(cachefs::Error::from)?,
+                new.map_err(cachefs::Error::from)?,
+            );
+            let of_part = compare(remote, &old, &new).await;
+            let of_part = of_part.map_err(cachefs::Error::from)?;
             found.extend(of_part.into_iter().map(|it| path_change(it, part.as_ref())));
         }
-        Ok(Ok(found))
-    });
-    let found: Result<_, cachefs_store::Error> = found;
-    match found.map_err(cachefs::Error::from)? {
-        Ok(found) => Ok(found),
-        Err(name) => Err(absent(
-            format!("there is no key {name}"),
-            Some("`cachefs list` shows the keys that there are"),
-        )),
-    }
+        Ok(found)
+    })
 }
 
 /// What a key, or a part of one, holds; an empty stack when it is not there.

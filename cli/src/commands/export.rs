@@ -10,8 +10,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::holder::missing;
 use crate::args::{Format, Global};
-use crate::failure::absent;
 use crate::named_file::{NamedFile, Target};
 use crate::progress::Display;
 use crate::{exit, output, setup};
@@ -155,10 +155,9 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
     let exported = export(&store, &options, begin, &display.job());
     drop(display);
     let Some(report) = exported? else {
-        return Err(absent(
-            format!("there is no key {} in scope {}", name.key, name.scope),
-            Some("`cachefs list` shows the keys that there are"),
-        ));
+        let (runtime, remote) = setup::remote(global)?;
+        let scopes = setup::scopes(global)?.all();
+        return Err(runtime.block_on(missing(&remote.remote, &scopes, &name.key)));
     };
     if let Some(output) = output {
         output.commit().map_err(args.cannot("write"))?;

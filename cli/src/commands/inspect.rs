@@ -1,14 +1,15 @@
 //! `cachefs inspect`.
 
+use cachefs_store::id::SaveId;
 use cachefs_store::refs::{
-    LayerInfo, Listed, Part, Record, RefName, list_parts, read_records, unite,
+    Creator, LayerInfo, Listed, Part, Platform, Record, RefName, read_records, totals, unite,
 };
 use cachefs_store::remote::DynRemote;
 use clap::Args;
 use serde::Serialize;
 
+use super::holder::{holder, missing};
 use crate::args::{Format, Global};
-use crate::failure::absent;
 use crate::{exit, output, setup};
 
 /// Options of `inspect`.
@@ -27,8 +28,25 @@ struct Printed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a str>,
     saves: usize,
-    layers: &'a [LayerInfo],
+    saved_micros: u64,
+    /// When it expires or expired; null for never.
+    expires_micros: Option<u64>,
+    expired: bool,
+    /// Of the tree; null when they are not known.
+    files: Option<u64>,
+    bytes: Option<u64>,
+    creator: &'a Creator,
+    platform: &'a Platform,
+    layers: Vec<PrintedLayer<'a>>,
     parts: &'a serde_json::Value,
+}
+
+#[derive(Debug, Serialize)]
+struct PrintedLayer<'a> {
+    #[serde(flatten)]
+    info: &'a LayerInfo,
+    /// As `created`, which it was called first.
+    saved_micros: u64,
 }
 
 /// What is printed of a key of several paths.
@@ -48,16 +66,21 @@ struct Contents {
 }
 
 pub(crate) fn run(global: &Global, args: &InspectArgs) -> anyhow::Result<u8> {
-    let name = setup::name(global, &args.key)?;
+    let mut name = setup::name(global, &args.key)?;
+    let scopes = setup::scopes(global)?.all();
     let (runtime, remote) = setup::remote(global)?;
-    let contents = runtime
-        .block_on(read(&remote.remote, &name))
-        .map_err(cachefs::Error::from)?;
+    let remote = &remote.remote;
+    let contents = runtime.block_on(async {
+        let found = holder(remote, &scopes, &name.key).await;
+        let Some((scope, listed)) = found.map_err(cachefs::Error::from)? else {
+            return Err(missing(remote, &scopes, &name.key).await);
+        };
+        name.scope = scope;
+        Ok(read(remote, listed).await.map_err(cachefs::Error::from)?)
+    })?;
     if contents.is_empty() {
-        return Err(absent(
-            format!("there is no key {name}"),
-            Some("`cachefs list` shows the keys that there are"),
-        ));
+        // It was deleted meanwhile.
+        return Err(runtime.block_on(missing(remote, &scopes, &name.key)));
     }
     if global.format == Format::Json {
         print_json(&name, &contents)?;
@@ -72,8 +95,7 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> anyhow::Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-async fn read(remote: &DynRemote, name: &RefName) -> cachefs_store::Result<Vec<Contents>> {
-    let mut listed = list_parts(remote, &name.scope, &name.key).await?;
+async fn read(remote: &DynRemote, mut listed: Vec<Listed>) -> cachefs_store::Result<Vec<Contents>> {
     listed.sort_by(|a, b| a.name.cmp(&b.name));
     let mut contents = Vec::with_capacity(listed.len());
     for Listed { name, .. } in listed {
@@ -102,13 +124,26 @@ fn print_json(name: &RefName, contents: &[Contents]) -> anyhow::Result<()> {
 }
 
 fn printed(contents: &Contents) -> Printed<'_> {
+    let newest = &contents.records[contents.records.len() - 1];
+    let tree = totals(&contents.layers, &contents.records);
+    let layers = contents.layers.iter().map(|info| PrintedLayer {
+        info,
+        saved_micros: info.created,
+    });
     Printed {
+        saved_micros: newest.id.micros,
+        expires_micros: newest.expires,
+        expired: newest.is_expired(SaveId::now().micros),
+        files: tree.map(|tree| tree.files),
+        bytes: tree.map(|tree| tree.bytes),
+        creator: &newest.creator,
+        platform: &newest.platform,
         key: contents.name.key.as_str(),
         scope: contents.name.scope.as_str(),
         path: contents.name.part.as_ref().map(Part::as_str),
         saves: contents.records.len(),
-        layers: &contents.layers,
-        parts: &contents.records[contents.records.len() - 1].parts,
+        layers: layers.collect(),
+        parts: &newest.parts,
     }
 }
 
@@ -135,6 +170,20 @@ fn print(contents: &Contents) {
         output::age(newest.id.micros),
         creator.host
     ));
+    if let Some(expires) = newest.expires {
+        let verb = match newest.is_expired(SaveId::now().micros) {
+            true => "expired ",
+            false => "expires ",
+        };
+        output::print(&format!("{verb} {}", output::until(expires)));
+    }
+    if let Some(tree) = totals(layers, records) {
+        output::print(&format!(
+            "tree     {}, {}",
+            output::count(tree.files, "file"),
+            output::bytes(tree.bytes)
+        ));
+    }
     let platform = &newest.platform;
     output::print(&format!("platform {} {}", platform.os, platform.arch));
     if records.len() > 1 {

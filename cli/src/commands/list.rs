@@ -1,11 +1,21 @@
 //! `cachefs list`.
 
-use cachefs_store::refs::{Listed, list_keys};
+use std::sync::Arc;
+
+use cachefs_store::id::SaveId;
+use cachefs_store::layer::Totals;
+use cachefs_store::refs::{Listed, Record, list_keys, read_newest, totals};
+use cachefs_store::remote::DynRemote;
 use clap::Args;
 use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::args::{Format, Global};
 use crate::{exit, output, setup};
+
+/// So many records are read at the same time.
+const READS: usize = 32;
 
 /// Options of `list`.
 #[derive(Debug, Args)]
@@ -22,6 +32,13 @@ struct Entry {
     scope: String,
     saved_micros: u64,
     saves: usize,
+    /// Of the tree of all its paths; null when they are not known.
+    files: Option<u64>,
+    bytes: Option<u64>,
+    /// When it expires or expired; null for never.
+    expires_micros: Option<u64>,
+    /// Whether it has expired: restores pass it over, and `cachefs gc` drops it.
+    expired: bool,
     /// Of a key of several paths: these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     paths: Vec<String>,
@@ -39,7 +56,8 @@ pub(crate) fn run(global: &Global, args: &ListArgs) -> anyhow::Result<u8> {
     let listed = runtime
         .block_on(async { list_keys(&remote.remote, &scope, &args.prefix).await })
         .map_err(cachefs::Error::from)?;
-    let keys = entries(&listed);
+    let records = runtime.block_on(newest(&remote.remote, &listed));
+    let keys = entries(&listed, &records);
     if global.format == Format::Json {
         output::print_json(&Printed { keys })?;
         return Ok(exit::SUCCESS);
@@ -53,15 +71,60 @@ pub(crate) fn run(global: &Global, args: &ListArgs) -> anyhow::Result<u8> {
             paths => format!("  ({})", output::count(paths as u64, "path")),
         };
         let age = output::age(key.saved_micros);
-        output::print(&format!("{}  {age}{paths}", key.key));
+        let size = match (key.files, key.bytes) {
+            (Some(files), Some(bytes)) => {
+                let files = output::count(files, "file");
+                format!("  {files}, {}", output::bytes(bytes))
+            }
+            _ => String::new(),
+        };
+        let end = match key.expires_micros {
+            Some(expires) if key.expired => format!("  expired {}", output::until(expires)),
+            Some(expires) => format!("  expires {}", output::until(expires)),
+            None => String::new(),
+        };
+        output::print(&format!("{}  {age}{paths}{size}{end}", key.key));
     }
     Ok(exit::SUCCESS)
 }
 
+/// The newest record of each; `None` for one that cannot be read, which `check` tells of.
+async fn newest(remote: &DynRemote, listed: &[Listed]) -> Vec<Option<Record>> {
+    let permits = Arc::new(Semaphore::new(READS));
+    let mut reads = JoinSet::new();
+    for (number, listed) in listed.iter().cloned().enumerate() {
+        let (remote, permits) = (remote.clone(), Arc::clone(&permits));
+        reads.spawn(async move {
+            // It is never closed; without a permit there are only more at once.
+            let _permit = permits.acquire().await;
+            (number, read_newest(&remote, &listed).await)
+        });
+    }
+    let mut records = vec![None; listed.len()];
+    while let Some(read) = reads.join_next().await {
+        match read {
+            Ok((number, Ok(record))) => records[number] = record,
+            Ok((_, Err(error))) => tracing::info!("a record is passed over: {error}"),
+            Err(_) => {}
+        }
+    }
+    records
+}
+
+/// What the tree of a key, or of one part, adds up to; not known of the union of several saves.
+fn tree(listed: &Listed, record: Option<&Record>) -> Option<Totals> {
+    let record = record.filter(|_| listed.saves.len() == 1)?;
+    totals(&record.layers, [record])
+}
+
 /// An entry for each key, with all its parts, the newest first.
-fn entries(listed: &[Listed]) -> Vec<Entry> {
+fn entries(listed: &[Listed], records: &[Option<Record>]) -> Vec<Entry> {
+    let now = SaveId::now().micros;
     let mut entries: Vec<Entry> = Vec::new();
-    for listed in listed {
+    for (listed, record) in listed.iter().zip(records) {
+        let tree = tree(listed, record.as_ref());
+        let expires = record.as_ref().and_then(|record| record.expires);
+        let expired = record.as_ref().is_some_and(|record| record.is_expired(now));
         let name = &listed.name;
         let known = entries.iter().position(|entry| {
             (&*entry.key, &*entry.scope) == (name.key.as_str(), name.scope.as_str())
@@ -74,6 +137,10 @@ fn entries(listed: &[Listed]) -> Vec<Entry> {
                     scope: name.scope.to_string(),
                     saved_micros: listed.saves.last().map_or(0, |save| save.micros),
                     saves: 0,
+                    files: Some(0),
+                    bytes: Some(0),
+                    expires_micros: expires,
+                    expired,
                     paths: Vec::new(),
                 });
                 let last = entries.len() - 1;
@@ -81,6 +148,15 @@ fn entries(listed: &[Listed]) -> Vec<Entry> {
             }
         };
         entry.saves += listed.saves.len();
+        let sum = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
+        entry.files = sum(entry.files, tree.map(|tree| tree.files));
+        entry.bytes = sum(entry.bytes, tree.map(|tree| tree.bytes));
+        // A key is there for as long as any of its paths.
+        entry.expired &= expired;
+        entry.expires_micros = match (entry.expires_micros, expires) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            _ => None,
+        };
         entry
             .paths
             .extend(name.part.as_ref().map(ToString::to_string));

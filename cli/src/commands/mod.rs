@@ -17,6 +17,7 @@ pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod gc;
+mod holder;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod key;

@@ -5,6 +5,7 @@ use cachefs_store::refs::{Promotion, RefName, list_keys, list_parts, promote};
 use clap::Args;
 use serde::Serialize;
 
+use super::holder::missing;
 use crate::args::{Format, Global};
 use crate::{exit, machine, output, setup};
 
@@ -92,7 +93,8 @@ pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
             // It went while all of them were gone through.
             Promotion::Absent if args.all => continue,
             Promotion::Absent => {
-                output::complain("error", &format!("there is no key {name}"), None);
+                let why = missing(remote, std::slice::from_ref(&from), key);
+                output::complain("error", &runtime.block_on(why).to_string(), None);
                 code = exit::MISS;
                 ("absent", 0)
             }

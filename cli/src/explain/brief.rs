@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cachefs_store::refs::{Creator, Record, Wanted, survey};
+use cachefs_store::id::SaveId;
+use cachefs_store::refs::{Creator, Record, Wanted, read_newest, survey};
 use cachefs_store::remote::DynRemote;
 
 use super::compare::{Comparison, Difference, compare};
@@ -61,15 +62,23 @@ async fn look(remote: &DynRemote, wanted: &Wanted, parts: &[KeyPart]) -> Option<
         }
     }
     let alike = without_platform(key);
-    if let Some(twin) = listed
-        .iter()
-        .find(|listed| without_platform(listed.name.key.as_str()) == alike)
-    {
+    let twins = || {
+        let mut twins = listed.iter();
+        let found = twins.find(|listed| listed.name.key.as_str() == key);
+        let mut others = listed.iter();
+        found.or_else(|| others.find(|listed| without_platform(listed.name.key.as_str()) == alike))
+    };
+    if let Some(twin) = twins() {
+        let record = read_newest(remote, twin).await.ok().flatten();
         let twin = twin.name.key.as_str();
+        let expired = record.and_then(|record| expired(&record));
         return Some(Brief {
-            line: match twin == key {
-                true => format!("there is {twin}, saved from other paths or from several"),
-                false => format!("there is {twin}, which differs only by case or platform"),
+            line: match (expired, twin == key) {
+                (Some(when), _) => format!("{twin} expired {when}"),
+                (None, true) => format!("there is {twin}, saved from other paths or from several"),
+                (None, false) => {
+                    format!("there is {twin}, which differs only by case or platform")
+                }
             },
         });
     }
@@ -95,6 +104,14 @@ async fn look(remote: &DynRemote, wanted: &Wanted, parts: &[KeyPart]) -> Option<
         _ => format!("the nearest is {since}"),
     };
     Some(Brief { line })
+}
+
+/// When a record stopped counting, if it has.
+pub(super) fn expired(record: &Record) -> Option<String> {
+    let expires = record.expires?;
+    record
+        .is_expired(SaveId::now().micros)
+        .then(|| output::until(expires))
 }
 
 /// The text that a key begins with whatever its inputs are.

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use cachefs_store::ErrorKind;
-use cachefs_store::refs::{Listed, MatchKind, RefName, Scope, Survey, Wanted, find, survey};
+use cachefs_store::id::SaveId;
+use cachefs_store::refs::{
+    Listed, MatchKind, RefName, Scope, Survey, Wanted, find, read_newest, survey,
+};
 use cachefs_store::remote::DynRemote;
 use serde::Serialize;
 
@@ -38,6 +41,10 @@ pub(crate) struct ScopeReport {
     pub(crate) matched_key: Option<String>,
     /// When that was saved last.
     pub(crate) saved_micros: Option<u64>,
+    /// When that expires or expired; null for never, and where it was not looked up.
+    pub(crate) expires_micros: Option<u64>,
+    /// Whether it has expired: a restore passes it over then.
+    pub(crate) expired: bool,
 }
 
 /// A key that is near to the one asked for.
@@ -48,6 +55,8 @@ pub(crate) struct Near {
     /// Whether a restore looks into that scope.
     pub(crate) looked_at: bool,
     pub(crate) saved_micros: u64,
+    /// Whether it has expired.
+    pub(crate) expired: bool,
     pub(crate) host: String,
     pub(crate) job: Option<String>,
     pub(crate) platform: String,
@@ -105,16 +114,31 @@ pub(crate) async fn explain(
             saved_micros: matched
                 .and_then(|it| it.saves.last())
                 .map(|save| save.micros),
+            expires_micros: None,
+            expired: false,
         }
     };
-    let looked_at: Vec<_> = wanted.scopes.iter().map(report).collect();
+    let mut looked_at: Vec<_> = wanted.scopes.iter().map(report).collect();
     let is_other = |scope: &&&Scope| !wanted.scopes.contains(scope);
-    let not_looked_at: Vec<_> = scopes
+    let mut not_looked_at: Vec<_> = scopes
         .keys()
         .filter(is_other)
         .map(|scope| report(scope))
         .filter(|report| report.matched_key.is_some())
         .collect();
+    let reports = looked_at.iter_mut().chain(&mut not_looked_at);
+    for report in reports.take(RECORDS) {
+        let scope = scopes
+            .iter()
+            .find(|(scope, _)| scope.as_str() == report.scope);
+        let matched = scope.and_then(|(_, keys)| best(keys, wanted));
+        let Some(matched) = matched else { continue };
+        // What cannot be read is told of when it is restored.
+        if let Ok(Some(record)) = read_newest(remote, matched).await {
+            report.expires_micros = record.expires;
+            report.expired = record.is_expired(SaveId::now().micros);
+        }
+    }
     let alike = without_platform(key);
     let is_twin =
         |name: &RefName| name.key.as_str() != key && without_platform(name.key.as_str()) == alike;
@@ -198,6 +222,7 @@ fn near(candidate: Candidate, scopes: &[Scope]) -> Near {
         looked_at: scopes.contains(&candidate.name.scope),
         scope: candidate.name.scope.to_string(),
         saved_micros: candidate.micros,
+        expired: candidate.expired,
         platform: format!("{} {}", platform.os, platform.arch),
         host: candidate.creator.host,
         job: candidate.creator.job,

@@ -1,5 +1,6 @@
 //! Which of the keys that exist are nearest to one that does not.
 
+use cachefs_store::id::SaveId;
 use cachefs_store::refs::{Creator, Listed, Platform, RefName, read_newest};
 use cachefs_store::remote::DynRemote;
 use tokio::task::JoinSet;
@@ -15,6 +16,8 @@ pub(crate) struct Candidate {
     pub(crate) name: RefName,
     /// When it was saved last, in microseconds since 1970.
     pub(crate) micros: u64,
+    /// Whether it has expired.
+    pub(crate) expired: bool,
     /// Who saved it.
     pub(crate) creator: Creator,
     /// Where.
@@ -54,6 +57,7 @@ pub(super) async fn nearest(
         candidates.push(Candidate {
             name: record.name(),
             micros: record.id.micros,
+            expired: record.is_expired(SaveId::now().micros),
             comparison: parts_of(&record.parts).map(|saved| compare(parts, &saved)),
             creator: record.creator,
             platform: record.platform,
@@ -102,6 +106,7 @@ mod tests {
         Candidate {
             name: RefName::new(Scope::new("main").unwrap(), Key::new(key).unwrap()),
             micros,
+            expired: false,
             creator: Creator::default(),
             platform: Platform::default(),
             comparison: nearness.map(|nearness| Comparison {

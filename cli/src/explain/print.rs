@@ -34,6 +34,9 @@ fn lines(it: &Explanation) -> Vec<String> {
     }
     for scope in &it.not_looked_at {
         lines.push(format!("not looked in {}", scope_line(scope)));
+        if scope.expired {
+            continue;
+        }
         lines.push(format!(
             "              --fallback-scope {} would find it, if this build may use it",
             scope.scope
@@ -68,7 +71,14 @@ fn scope_line(scope: &ScopeReport) -> String {
     match (&scope.matched_key, scope.saved_micros) {
         (Some(key), Some(micros)) => {
             let age = output::age(micros);
-            format!("{}: {keys}; has {key}, saved {age}", scope.scope)
+            let end = match scope.expires_micros {
+                Some(expires) if scope.expired => {
+                    format!(", expired {}", output::until(expires))
+                }
+                Some(expires) => format!(", expires {}", output::until(expires)),
+                None => String::new(),
+            };
+            format!("{}: {keys}; has {key}, saved {age}{end}", scope.scope)
         }
         _ => format!("{}: {keys}, none that matches", scope.scope),
     }
@@ -83,8 +93,9 @@ fn near_lines(number: usize, near: &Near) -> Vec<String> {
         true => format!("scope {}", near.scope),
         false => format!("scope {}, not looked in", near.scope),
     };
+    let expired = if near.expired { ", expired" } else { "" };
     let mut lines = vec![format!(
-        "{number}. {} ({scope}), saved {} by {by}",
+        "{number}. {} ({scope}), saved {} by {by}{expired}",
         near.key,
         output::age(near.saved_micros)
     )];

@@ -45,6 +45,8 @@ mod real_stores;
 #[cfg(test)]
 mod real_tools;
 #[cfg(test)]
+mod reported;
+#[cfg(test)]
 mod safety;
 #[cfg(test)]
 mod save;

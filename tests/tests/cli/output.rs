@@ -70,7 +70,8 @@ fn the_shapes_of_json() {
         &json(&machine, &["lookup", &key]),
         "key matched_key matched_scope match version",
     );
-    let names = "keys[].key keys[].scope keys[].saved_micros keys[].saves version";
+    let names = "keys[].key keys[].scope keys[].saved_micros keys[].saves \
+                 keys[].files keys[].bytes keys[].expires_micros keys[].expired version";
     assert_shape("list", &json(&machine, &["list"]), names);
     let inspected = json(&machine, &["inspect", &key]);
     for name in ["key", "scope", "saves", "version"] {

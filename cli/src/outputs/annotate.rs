@@ -33,7 +33,7 @@ impl Annotations {
             Level::Warning => "warning",
             Level::Error => "error",
         };
-        let message = &*visible(message);
+        let message = &*no_commands(&visible(message));
         match self {
             Self::None => None,
             Self::GitHub => {
@@ -64,11 +64,16 @@ impl Annotations {
                     Some(rest) => format!(": :{rest}"),
                     None => line.to_owned(),
                 })
-                .map(|line| line.replace("##[", "# #[").replace("##vso[", "# #vso["))
+                .map(|line| no_commands(&line))
                 .collect::<Vec<_>>()
                 .join("\n"),
         }
     }
+}
+
+/// Text without what both systems take for a command anywhere in a line.
+fn no_commands(text: &str) -> String {
+    text.replace("##[", "# #[").replace("##vso[", "# #vso[")
 }
 
 /// Text with escapes in the place of characters that would move the cursor, hide text or turn it
@@ -121,6 +126,8 @@ mod tests {
             line.as_deref(),
             Some("##vso[task.logissue type=error]cachefs: no bucket")
         );
+        let line = Annotations::Azure.line(Level::Warning, "key ##vso[task.complete]x");
+        assert_eq!(line.unwrap().matches("##vso[").count(), 1);
         assert_eq!(Annotations::GitHub.line(Level::Info, "hit"), None);
         assert_eq!(Annotations::None.line(Level::Error, "x"), None);
     }

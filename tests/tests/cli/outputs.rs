@@ -189,7 +189,9 @@ fn a_key_is_never_a_command_to_the_system() {
         .env("TF_BUILD", "True");
     let told = clean(restore.run().success());
     assert!(told.stderr().contains("hit # #vso["), "{told}");
-    assert!(!told.stderr().contains("##vso["), "{told}");
+    let issue = "##vso[task.logissue type=warning]";
+    let rest = told.stderr().replace(issue, "");
+    assert!(!rest.contains("##vso["), "{told}");
 }
 
 #[test]

@@ -90,6 +90,11 @@ fn a_stack_of_named_layers_is_counted_as_one_tree() {
     );
 }
 
+fn requests(result: &Value) -> u64 {
+    let counts = result["requests"].as_object().unwrap().values();
+    counts.filter_map(Value::as_u64).sum()
+}
+
 /// A remote that refuses connections.
 fn out_of_reach(invocation: Invocation) -> Invocation {
     invocation
@@ -116,12 +121,12 @@ fn a_failure_is_no_miss_and_took_time() {
         assert_eq!(failed["result"], "failed", "{failed}");
         assert!(failed.get("match").is_none(), "{failed}");
         assert!(failed["milliseconds"].as_f64().unwrap() > 100.0, "{failed}");
-        assert!(failed["requests"].to_string().contains('1'), "{failed}");
+        assert!(requests(&failed) > 0, "{failed}");
         let metrics: Value = serde_json::from_slice(&fs::read(metrics).unwrap()).unwrap();
         let cache = &metrics["caches"][0];
         assert_eq!(cache["match"], Value::Null, "{metrics}");
         assert!(cache["milliseconds"].as_f64().unwrap() > 100.0, "{metrics}");
-        assert!(cache["requests"].to_string().contains('1'), "{metrics}");
+        assert!(requests(cache) > 0, "{metrics}");
         let summary = fs::read_to_string(summary).unwrap();
         assert!(
             summary.contains("**failed**") && !summary.contains("| 0 ms |"),

@@ -208,7 +208,7 @@ fn a_share_is_listed_outlives_the_worker_and_ends() {
     it.share(&[]).run().success();
     let list = || {
         let shares = it.host.run(["daemon", "shares", "--format", "json"]);
-        shares.success().json()
+        shares.success().json()["shares"].clone()
     };
     assert_eq!(list()[0]["scopes"], json!(["pr/7", "branch/main"]));
     assert_eq!(list()[0]["path"], it.socket.to_str().unwrap());

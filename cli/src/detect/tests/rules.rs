@@ -232,7 +232,7 @@ fn a_prefix_is_put_before_every_key() {
         .remove(0);
     assert_eq!(
         (found.name.as_str(), found.restore_key.as_str()),
-        ("maven", "shop/maven-")
+        ("maven", "shop/auto-maven-")
     );
 }
 

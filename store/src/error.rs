@@ -125,7 +125,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Remote(error) => match error.kind() {
-                RemoteErrorKind::Damaged => ErrorKind::Integrity,
+                RemoteErrorKind::Damaged | RemoteErrorKind::TooLarge => ErrorKind::Integrity,
                 RemoteErrorKind::Invalid => ErrorKind::Usage,
                 _ => ErrorKind::Backend,
             },

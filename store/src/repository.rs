@@ -10,6 +10,8 @@ use crate::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
 
 /// The version of the repository's layout that this code writes and the newest it reads.
 const FORMAT: u32 = 1;
+/// The description is a line of JSON; nothing longer is read.
+const MAX: u64 = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Description {
@@ -102,7 +104,7 @@ impl Repository {
     }
 
     async fn read(&self) -> Result<Option<RepoId>> {
-        let bytes = match self.remote.get(&Self::object_key()).await {
+        let bytes = match self.remote.get(&Self::object_key(), MAX).await {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),

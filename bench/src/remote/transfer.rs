@@ -108,7 +108,9 @@ async fn down(spec: &RemoteSpec, mut stream: impl Write) -> Result<()> {
     let mut under_way = VecDeque::new();
     for number in 0..parts {
         let (remote, key) = (Arc::clone(&remote), key(number)?);
-        under_way.push_back(tokio::spawn(async move { remote.get(&key).await }));
+        under_way.push_back(tokio::spawn(
+            async move { remote.get(&key, u64::MAX).await },
+        ));
         while under_way.len() >= if number + 1 == parts { 1 } else { AT_A_TIME } {
             let Some(first) = under_way.pop_front() else {
                 break;

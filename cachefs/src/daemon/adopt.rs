@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use cachefs_store::stack::Numbering;
 
-use super::held::{Held, Item, view_of_name};
+use super::held::{Held, Item, Trust, view_of_name};
 use super::shared;
 use super::state::State;
 use crate::error::{Error, describe};
 use crate::rpc::Open;
+use crate::sys::busy;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::Form;
 
@@ -20,8 +21,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long until it is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Goes on with what was held, in a thread of its own.
-pub(super) fn adopt(state: &Arc<State>, held: Held) {
+/// How long a mount that a worker may have died of is served before the next such one. A reader that
+/// waits is answered long before, and so the worker dies of the right one.
+const PROBATION: Duration = Duration::from_secs(2);
+
+/// Goes on with all that was held, each in a thread of its own.
+pub(super) fn adopt_all(state: &Arc<State>, held: Vec<Held>) {
+    let (suspects, held): (Vec<_>, Vec<_>) = held
+        .into_iter()
+        .partition(|held| held.trust == Trust::Suspect);
+    for held in held {
+        adopt(state, held, Duration::ZERO);
+    }
+    for (held, number) in suspects.into_iter().zip(0..) {
+        adopt(state, held, PROBATION * number);
+    }
+}
+
+/// Goes on with what was held, after a while.
+fn adopt(state: &Arc<State>, held: Held, pause: Duration) {
     let (number, mount) = match (view_of_name(&held.name), serde_json::from_str(&held.item)) {
         (_, Ok(Item::Share(description))) => {
             let listener = held.fd.as_fd().try_clone_to_owned();
@@ -54,7 +72,11 @@ pub(super) fn adopt(state: &Arc<State>, held: Held) {
     let thread = std::thread::Builder::new()
         .name("adopt".to_owned())
         .spawn(move || {
-            go_on(&adopting, number, mount, held);
+            std::thread::sleep(pause);
+            match held.trust {
+                Trust::Quarantined => refuse(&adopting, number, &mount.2, held),
+                _ => go_on(&adopting, number, mount, held),
+            }
             adopting.arrived();
             adopting.activity.disconnected();
         });
@@ -75,6 +97,7 @@ fn go_on(
     open.shown.trace = false;
     open.shown.form = form;
     let started = Instant::now();
+    let _at_work = busy::note(number);
     while let Err(error) = state.open_as(number, numbering, open.clone()) {
         if started.elapsed() > PATIENCE {
             return give_up(state, held, &describe(&error));
@@ -84,6 +107,14 @@ fn go_on(
     }
     if let Err(error) = state.go_on(number, form, &held.fd, &init) {
         state.close(number);
+        give_up(state, held, &describe(&error));
+    }
+}
+
+/// Answers all that is asked of a mount with EIO: workers have died of answering.
+fn refuse(state: &Arc<State>, number: u64, init: &FuseInit, held: Held) {
+    tracing::error!("{} is not served: workers have died of it", held.name);
+    if let Err(error) = state.refuse(number, &held.fd, init) {
         give_up(state, held, &describe(&error));
     }
 }

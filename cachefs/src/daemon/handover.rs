@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
-use super::held::Held;
+use super::held::{Held, Trust};
 use super::supervisor::Estate;
 use crate::store_dir::StoreDir;
 use crate::sys::lock::LockFile;
@@ -119,6 +119,7 @@ pub(super) fn take(store: &StoreDir) -> io::Result<Option<Estate>> {
             name: entry.name,
             item: entry.item,
             fd: fd(entry.fd)?,
+            trust: Trust::default(),
         })
     });
     Ok(Some(Estate {

@@ -19,6 +19,20 @@ pub(super) struct Held {
     /// An [`Item`] as JSON, which the supervisor passes on unread: it may be older than the worker.
     pub(super) item: String,
     pub(super) fd: OwnedFd,
+    /// What workers before have died of.
+    pub(super) trust: Trust,
+}
+
+/// How far a worker may go with what is held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Like any other.
+    #[default]
+    Full,
+    /// A worker may have died of it: it is served after the others, and before the next such one.
+    Suspect,
+    /// Several have: it is not looked at.
+    Quarantined,
 }
 
 impl Held {

@@ -6,6 +6,7 @@
 //! connection and each view has threads of its own; requests to remotes run on a small tokio runtime.
 
 mod adopt;
+mod blame;
 mod connection;
 mod handover;
 mod held;

@@ -30,6 +30,7 @@ use crate::restore::{COUNTED_QUICKLY, find_parts, tree_of, usable};
 use crate::rpc::{DaemonStats, Find, Open, OpenedView, Prefetch, Restore, RestoreCounts, Restored};
 use crate::shares::Shares;
 use crate::store_dir::StoreDir;
+use crate::sys::busy;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::{self, Form, ReadReport, Reads, View};
 
@@ -240,7 +241,9 @@ impl State {
         let stack = stack.shown_as(open.shown.owner);
         // What lies on a local disk is at hand whatever the order.
         let is_noted = open.shown.trace && remote.reader.remote().local_dir().is_none();
+        let at_work = busy::note(number);
         let view = View {
+            number,
             image: image_of(&stack, open.shown.form, numbering),
             stack,
             numbering,
@@ -254,6 +257,7 @@ impl State {
                 // It is laid out while the client makes the mounts.
                 let view = Arc::clone(&view);
                 self.runtime.spawn_blocking(move || {
+                    let _at_work = busy::note(number);
                     if let Some(image) = &view.image {
                         // Whoever reads it is told of an error.
                         let _ = image.build(&view.stack);
@@ -263,6 +267,7 @@ impl State {
             }
             None => Form::Tree,
         };
+        drop(at_work);
         let prefetch = self.prefetch(&view, trace, open.shown.prefetch);
         self.activity.view_opened();
         let open = Arc::new(open);
@@ -338,6 +343,24 @@ impl State {
         let state = Arc::clone(self);
         let ended = move || state.ended(number, true);
         view::go_on(view, form, fuse, init, self.runtime.handle(), ended).map_err(serve())
+    }
+
+    /// Answers whatever is asked of a mount with EIO, until it is gone.
+    pub(super) fn refuse(
+        self: &Arc<Self>,
+        number: u64,
+        fuse: &OwnedFd,
+        init: &FuseInit,
+    ) -> Result<()> {
+        let state = Arc::clone(self);
+        let ended = move || {
+            state.let_go(name_of_view(number));
+            state.activity.view_closed();
+        };
+        self.activity.view_opened();
+        view::refuse(fuse, init, ended)
+            .inspect_err(|_| self.activity.view_closed())
+            .map_err(Error::io("serve", "the mount"))
     }
 
     /// A mount is gone.
@@ -503,7 +526,11 @@ async fn fetch_ahead(
         view.reader.stream(listed).await?;
     }
     let listing = Arc::clone(view);
-    let frames = tokio::task::spawn_blocking(move || frames(&listing))
+    let list = move || {
+        let _at_work = busy::note(listing.number);
+        frames(&listing)
+    };
+    let frames = tokio::task::spawn_blocking(list)
         .await
         .map_err(|_| cachefs_store::Error::Cancelled)??;
     let stored: u64 = frames.iter().map(|frame| u64::from(frame.stored)).sum();

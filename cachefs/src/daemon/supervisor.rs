@@ -16,10 +16,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{WaitOptions, WaitStatus, waitpid};
 
+use super::blame::Blame;
 use super::handover;
-use super::held::Held;
+use super::held::{Held, Trust};
 use super::keeper::{self, Keeper, Order};
 use crate::error::{Error, Result};
+use crate::sys::busy;
 use crate::sys::lock::LockFile;
 use crate::sys::socket::SocketFile;
 use crate::sys::spawn::Readiness;
@@ -74,6 +76,8 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
         return Err(Error::io("start", "the daemon's worker")(many));
     }
     let mut readiness = Some(readiness);
+    busy::prepare().map_err(Error::io("start", "the daemon's worker"))?;
+    let mut blame = Blame::new();
     let mut short_lives = 0;
     let mut restarts = 0;
     loop {
@@ -138,6 +142,18 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
                     );
                     return Ok(Side::Supervisor(1));
                 }
+                let views = busy::take();
+                if blame.is_crash(status)
+                    && let Some(name) = blame.crashed(&views, Instant::now())
+                {
+                    tracing::error!(
+                        "workers died of {name}, again and again: it is not served any more, and \
+                         reads of it fail; unmount it"
+                    );
+                    // It is not the mounts that stay which the next worker dies of.
+                    short_lives = 0;
+                }
+                sort(&mut estate.held, &blame);
                 let mounts = estate.held.iter().filter(|held| held.is_mount()).count();
                 tracing::warn!(
                     "the worker, process {worker}, {how}; another one goes on (mounts: {mounts})"
@@ -158,13 +174,30 @@ fn obey(
         Order::Hold { name } => match (String::from_utf8(frame.payload), frame.fds.pop()) {
             (Ok(item), Some(fd)) => {
                 held.retain(|held| held.name != name);
-                held.push(Held { name, item, fd });
+                held.push(Held {
+                    name,
+                    item,
+                    fd,
+                    trust: Trust::default(),
+                });
             }
             _ => tracing::error!("nothing came with {name}: it will not outlive the worker"),
         },
         Order::Release { name } => held.retain(|held| held.name != name),
         Order::Upgrade { exe } => *upgrade = Some(exe),
     }
+}
+
+/// Puts what workers may have died of behind the rest.
+fn sort(held: &mut [Held], blame: &Blame) {
+    for held in held.iter_mut() {
+        held.trust = match blame.of(&held.name) {
+            0 => Trust::Full,
+            _ if blame.is_quarantined(&held.name) => Trust::Quarantined,
+            _ => Trust::Suspect,
+        };
+    }
+    held.sort_by_key(|held| blame.order(&held.name));
 }
 
 fn describe(status: WaitStatus) -> String {

@@ -36,9 +36,7 @@ pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Resu
             );
             let state = Arc::new(state);
             // Before anybody connects, so that numbers are not given to others.
-            for held in held {
-                adopt::adopt(&state, held);
-            }
+            adopt::adopt_all(&state, held);
             accept(&state, listener)?;
             Ok(state)
         });

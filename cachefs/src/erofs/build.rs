@@ -110,6 +110,7 @@ pub(super) fn beginning(stack: &Stack, uuid: [u8; 16]) -> Result<Vec<u8>> {
 
 /// Lays a whole stack out, with the inodes from this block on.
 pub(super) fn build(stack: &Stack, uuid: [u8; 16], first_inodes: u64) -> Result<Built> {
+    stack.check_shares()?;
     let mut builder = Builder::new(stack, uuid);
     builder.place_root()?;
     builder.out.inodes.clear();

@@ -24,10 +24,18 @@ pub(crate) use image::{Image, Part};
 
 use cachefs_store::stack::Stack;
 
+/// An image has at most so many entries, which take about 180 bytes of memory each.
+const MAX_ENTRIES: u64 = 4_000_000;
+
 /// Whether a stack can be shown as an image without loss.
 ///
 /// A file with holes has no holes in an image (their blocks would be counted), so stacks with such
-/// files are served file by file.
+/// files are served file by file. So are stacks with more than [`MAX_ENTRIES`]: the whole image of
+/// names and attributes is in memory.
 pub(crate) fn suits(stack: &Stack) -> bool {
-    !stack.has_sparse_files()
+    let counts = stack
+        .layers()
+        .iter()
+        .map(|layer| u64::from(layer.entry_count()));
+    !stack.has_sparse_files() && counts.sum::<u64>() <= MAX_ENTRIES
 }

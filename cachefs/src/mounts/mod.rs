@@ -11,7 +11,7 @@ mod unsaved;
 pub use attachments::{Attachment, Attachments};
 pub use reads::{CacheUse, FileUse, Use, cache_use};
 pub use record::{How, Incomplete, Record, Records, Saved};
-pub use unmount::{Unmounted, unmount};
+pub use unmount::{Unmounted, set_aside, unmount};
 pub use unsaved::has_unsaved_changes;
 
 pub(crate) use attach::{attach, detach};

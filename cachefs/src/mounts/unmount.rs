@@ -1,6 +1,7 @@
 //! Taking a restored path down.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use cachefs_store::id::StackId;
 
@@ -53,6 +54,25 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
         record,
         dropped_changes,
     })
+}
+
+/// Takes a restored path away even while it is in use, and forgets it. Its changes are moved to the
+/// store's `unsaved/` without a look at them; returns where, if there are any.
+pub fn set_aside(store: &StoreDir, path: &Path) -> Result<Option<PathBuf>> {
+    let records = Records::new(store);
+    let Some(record) = records.get(path)? else {
+        return Ok(None);
+    };
+    let mut aside = None;
+    if record.how == How::Mount {
+        detach(&records, &record, true)?;
+        let upper = records.upper(&record);
+        if fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_some()) {
+            aside = Some(store.set_aside(&upper)?);
+        }
+    }
+    records.remove(&record.path)?;
+    Ok(aside)
 }
 
 /// Has the daemon publish what was read: the machine may be gone after this command.

@@ -1,10 +1,9 @@
 //! What an earlier restore left at a path, and what becomes of it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use cachefs_store::id::SaveId;
 use cachefs_store::refs::LayerInfo;
 use cachefs_store::remote::Traffic;
 
@@ -112,7 +111,7 @@ fn clear(
     notes: &mut Vec<String>,
 ) -> Result<()> {
     if unsaved {
-        let aside = set_aside(store, &records.upper(record))?;
+        let aside = store.set_aside(&records.upper(record))?;
         notes.push(format!(
             "changes that were made to {} under key {} and not saved are in {}",
             record.path.display(),
@@ -121,15 +120,6 @@ fn clear(
         ));
     }
     records.remove(&record.path)
-}
-
-/// Moves an upper directory to where people can look at it, in the same filesystem.
-fn set_aside(store: &StoreDir, upper: &Path) -> Result<PathBuf> {
-    let unsaved = store.unsaved();
-    fs::create_dir_all(&unsaved).map_err(Error::io("create", &unsaved))?;
-    let aside = unsaved.join(SaveId::now().to_string());
-    fs::rename(upper, &aside).map_err(Error::io("move", upper))?;
-    Ok(aside)
 }
 
 /// The path is mounted: fine if this job would mount the same there; `None` otherwise.

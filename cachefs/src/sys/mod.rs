@@ -5,6 +5,7 @@
 //! what to do. Which mounts cachefs makes from these blocks, and why with these options, is in
 //! `docs/mounting.md`.
 
+pub mod busy;
 pub mod erofs_mount;
 pub mod fdpass;
 pub mod filesystem;

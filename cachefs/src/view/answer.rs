@@ -8,6 +8,7 @@ use fuser::{Errno, InitFlags, KernelConfig, ReplyData, ReplyStatfs};
 use tokio::runtime::Handle;
 
 use super::{SharedView, View, read};
+use crate::sys::busy;
 
 /// How long the kernel may keep what it was told: a layer never changes.
 pub(super) const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -60,6 +61,7 @@ pub(super) fn read(view: &SharedView, runtime: &Handle, plan: read::Plan, reply:
             Ok(false) => {
                 let view = Arc::clone(view);
                 runtime.spawn(async move {
+                    let _at_work = busy::note(view.number);
                     match plan.read(&view).await {
                         Ok(bytes) => reply.data(&bytes),
                         Err(error) => {

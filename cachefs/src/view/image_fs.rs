@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use super::answer::{self, FOREVER};
 use super::{IMAGE, SharedView, read};
 use crate::erofs::Image;
+use crate::sys::busy;
 
 const ROOT: INodeNo = INodeNo(1);
 /// The image's inode.
@@ -101,6 +102,7 @@ impl Filesystem for ImageFs {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let _at_work = busy::note(self.view.number);
         if ino != IMAGE_INODE {
             return reply.error(Errno::EISDIR);
         }

@@ -7,6 +7,7 @@ mod answer;
 mod attr;
 mod hand_over;
 mod image_fs;
+mod no_fs;
 mod read;
 mod reads;
 mod session;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use reads::{Frames, ReadReport};
 pub(crate) use reads::{Reads, report};
-pub(crate) use session::{begin, go_on};
+pub(crate) use session::{begin, go_on, refuse};
 
 use crate::erofs::Image;
 
@@ -42,6 +43,8 @@ pub(crate) enum Form {
 /// A stack and the reader of its frames.
 #[derive(Debug)]
 pub(crate) struct View {
+    /// What the daemon knows it by.
+    pub(crate) number: u64,
     pub(crate) stack: Stack,
     /// By which numbers its kernel knows the files.
     pub(crate) numbering: Numbering,

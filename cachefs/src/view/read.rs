@@ -1,24 +1,33 @@
 //! Reading a range of a file of a view, or of its image.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use cachefs_store::frame::{ChunkLocation, FrameLocation};
+use cachefs_store::frame::FrameLocation;
+use cachefs_store::id::FrameHash;
 use cachefs_store::stack::Ino;
 use cachefs_store::{Error, Result};
+use tokio::task::JoinHandle;
 
 use super::View;
 use crate::erofs::Part;
 
-/// Where the bytes of a piece are.
+/// So many frames are fetched and decoded at a time for one read: what a read takes of memory must
+/// not depend on how many frames a layer spreads its bytes over.
+const FRAMES: usize = 8;
+
+/// Where the bytes of a piece are. Small: a layer may cut a file into pieces of one byte.
 enum Source {
-    /// From this offset of a decoded frame on.
-    Frame(ChunkLocation, u64),
-    Bytes(Vec<u8>),
+    /// In the frame of this number, from this offset of its decoded bytes on.
+    Frame(u32, u32),
+    /// In the bytes of the plan, from this offset on.
+    Bytes(u32),
     Zeros,
 }
 
 struct Piece {
-    length: usize,
+    length: u32,
     source: Source,
 }
 
@@ -26,6 +35,10 @@ struct Piece {
 #[derive(Default)]
 pub(super) struct Plan {
     pieces: Vec<Piece>,
+    /// The frames that it needs, each once.
+    frames: Vec<FrameLocation>,
+    numbers: HashMap<FrameHash, u32>,
+    bytes: Vec<u8>,
     /// The files that it is about, with so many bytes of each.
     files: Vec<(Ino, u64)>,
 }
@@ -45,15 +58,21 @@ impl Plan {
         let mut plan = Self::default();
         for part in parts {
             match part {
-                Part::Bytes(bytes) => plan.push(bytes.len(), Source::Bytes(bytes.to_vec())),
-                Part::Zeros(count) => plan.push(count as usize, Source::Zeros),
+                Part::Bytes(bytes) => {
+                    let source = Source::Bytes(plan.bytes.len() as u32);
+                    plan.bytes.extend_from_slice(bytes);
+                    plan.push(bytes.len() as u64, source);
+                }
+                Part::Zeros(count) => plan.push(count, Source::Zeros),
                 Part::File(ino, range) => plan.add_file(view, ino, range)?,
             }
         }
         Ok(plan)
     }
 
-    fn push(&mut self, length: usize, source: Source) {
+    /// `length` is at most that of the read, which is a `u32`.
+    fn push(&mut self, length: u64, source: Source) {
+        let length = length as u32;
         self.pieces.push(Piece { length, source });
     }
 
@@ -68,12 +87,14 @@ impl Plan {
             let (start, end) = (piece.start.max(at), piece.end.min(range.end));
             let source = match piece.location {
                 Some(location) => {
-                    let offset = u64::from(location.offset) + (start - piece.start);
-                    Source::Frame(location, offset)
+                    let number = self.number(location.frame);
+                    // Both lie within the frame.
+                    let offset = location.offset + (start - piece.start) as u32;
+                    Source::Frame(number, offset)
                 }
                 None => Source::Zeros,
             };
-            self.push((end - start) as usize, source);
+            self.push(end - start, source);
             at = end;
         }
         if at < range.end {
@@ -82,88 +103,119 @@ impl Plan {
         Ok(())
     }
 
+    fn number(&mut self, frame: FrameLocation) -> u32 {
+        match self.numbers.entry(frame.hash) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let number = self.frames.len() as u32;
+                self.frames.push(frame);
+                *new.insert(number)
+            }
+        }
+    }
+
     /// The files that it is about, with so many bytes of each.
     pub(super) fn files(&self) -> impl Iterator<Item = (Ino, u64)> {
         self.files.iter().copied()
     }
 
-    /// The frames that it needs, in order; neighbours in one frame give it twice.
+    /// The frames that it needs, in the order in which it first does.
     pub(super) fn frames(&self) -> impl Iterator<Item = &FrameLocation> {
-        self.pieces.iter().filter_map(|piece| match &piece.source {
-            Source::Frame(location, _) => Some(&location.frame),
+        self.frames.iter()
+    }
+
+    /// The number of a piece's frame.
+    fn frame_of(piece: &Piece) -> Option<u32> {
+        match piece.source {
+            Source::Frame(number, _) => Some(number),
             _ => None,
-        })
+        }
     }
 
     /// Reads the range if no byte of it needs the network; `false` otherwise.
     pub(super) fn read_local(&self, view: &View, out: &mut Vec<u8>) -> Result<bool> {
         // Neighbours are in one frame more often than not.
-        let mut last: Option<(ChunkLocation, Arc<Vec<u8>>)> = None;
+        let mut last: Option<(u32, Arc<Vec<u8>>)> = None;
         for piece in &self.pieces {
-            let frame = match &piece.source {
-                Source::Frame(location, _) => match &last {
-                    Some((before, frame)) if before.frame.hash == location.frame.hash => {
-                        Some(frame)
-                    }
-                    _ => match view.reader.local(&location.frame) {
-                        Some(frame) => Some(&last.insert((*location, frame)).1),
-                        None => return Ok(false),
-                    },
-                },
-                _ => None,
-            };
-            piece.append(frame, out)?;
+            if let Some(number) = Self::frame_of(piece)
+                && last.as_ref().is_none_or(|(last, _)| *last != number)
+            {
+                match view.reader.local(&self.frames[number as usize]) {
+                    Some(frame) => last = Some((number, frame)),
+                    None => return Ok(false),
+                }
+            }
+            self.append(piece, last.as_ref().map(|(_, frame)| &**frame), out)?;
         }
         Ok(true)
     }
 
     /// Reads the range, from the remote where it must be.
     pub(super) async fn read(&self, view: &View) -> Result<Vec<u8>> {
-        let mut frames = tokio::task::JoinSet::new();
-        let mut before = None;
-        for (number, piece) in self.pieces.iter().enumerate() {
-            if let Source::Frame(location, _) = piece.source {
-                if before == Some(location.frame.hash) {
-                    continue;
+        let mut numbers: Vec<u32> = self.pieces.iter().filter_map(Self::frame_of).collect();
+        numbers.dedup();
+        let mut reads = numbers.into_iter().map(|number| {
+            let (reader, frame) = (view.reader.clone(), self.frames[number as usize]);
+            let read = tokio::spawn(async move { reader.get_noting(&frame).await });
+            (number, read)
+        });
+        let mut ahead = Ahead(reads.by_ref().take(FRAMES).collect());
+        let length = self.pieces.iter().map(|piece| piece.length as usize).sum();
+        let mut out = Vec::with_capacity(length);
+        let mut last: Option<(u32, Arc<Vec<u8>>)> = None;
+        for piece in &self.pieces {
+            if let Some(number) = Self::frame_of(piece)
+                && last.as_ref().is_none_or(|(last, _)| *last != number)
+            {
+                // It is given up before the next one is waited for.
+                drop(last.take());
+                let Some((number, read)) = ahead.0.pop_front() else {
+                    return Err(Error::Cancelled);
+                };
+                let (raw, awaited) = read.await.map_err(|_| Error::Cancelled)??;
+                if awaited {
+                    view.reads.awaited(self.frames[number as usize].hash);
                 }
-                before = Some(location.frame.hash);
-                let reader = view.reader.clone();
-                frames.spawn(async move { (number, reader.get_noting(&location.frame).await) });
+                last = Some((number, raw));
+                ahead.0.extend(reads.next());
             }
-        }
-        let mut found = vec![None; self.pieces.len()];
-        while let Some(frame) = frames.join_next().await {
-            let (number, frame) = frame.map_err(|_| Error::Cancelled)?;
-            let (raw, awaited) = frame?;
-            if let (true, Source::Frame(location, _)) = (awaited, &self.pieces[number].source) {
-                view.reads.awaited(location.frame.hash);
-            }
-            found[number] = Some(raw);
-        }
-        let mut out = Vec::with_capacity(self.pieces.iter().map(|piece| piece.length).sum());
-        let mut last = None;
-        for (piece, frame) in self.pieces.iter().zip(found) {
-            last = frame.or(last);
-            piece.append(last.as_ref(), &mut out)?;
+            self.append(piece, last.as_ref().map(|(_, frame)| &**frame), &mut out)?;
         }
         Ok(out)
     }
-}
 
-impl Piece {
-    /// Appends its bytes; `frame` is the decoded frame that they are in, if they are in one.
-    fn append(&self, frame: Option<&Arc<Vec<u8>>>, out: &mut Vec<u8>) -> Result<()> {
-        match &self.source {
-            Source::Bytes(bytes) => out.extend_from_slice(bytes),
-            Source::Zeros => out.resize(out.len() + self.length, 0),
+    /// Appends a piece's bytes; `frame` is the decoded frame that they are in, if they are in one.
+    fn append(&self, piece: &Piece, frame: Option<&Vec<u8>>, out: &mut Vec<u8>) -> Result<()> {
+        let length = piece.length as usize;
+        match piece.source {
+            Source::Bytes(first) => {
+                let first = first as usize;
+                out.extend_from_slice(&self.bytes[first..first + length]);
+            }
+            Source::Zeros => out.resize(out.len() + length, 0),
             Source::Frame(_, offset) => {
-                let first = *offset as usize;
+                let first = offset as usize;
                 let bytes = frame
-                    .and_then(|frame| frame.get(first..first + self.length))
+                    .and_then(|frame| frame.get(first..first + length))
                     .ok_or_else(|| Error::damaged("a frame", "a chunk reaches beyond it"))?;
                 out.extend_from_slice(bytes);
             }
         }
         Ok(())
+    }
+}
+
+/// Frames that are being read, in the order in which they are needed. Those that nobody waits for
+/// any more are given up.
+struct Ahead(VecDeque<(u32, JoinHandle<Read>)>);
+
+/// A decoded frame, and whether it had to be waited for.
+type Read = Result<(Arc<Vec<u8>>, bool)>;
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        for (_, read) in &self.0 {
+            read.abort();
+        }
     }
 }

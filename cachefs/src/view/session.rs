@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::hand_over;
 use super::image_fs::ImageFs;
+use super::no_fs::NoFs;
 use super::tree_fs::TreeFs;
 use super::{Form, SharedView};
 use crate::erofs::Image;
@@ -95,6 +96,16 @@ pub(crate) fn go_on(
             run(open(filesystem, fuse, init, Connection::GoesOn)?, ended)?;
         }
     }
+    resend(fuse.as_fd())
+}
+
+/// Goes on with a connection, and answers everything with EIO.
+pub(crate) fn refuse(
+    fuse: &OwnedFd,
+    init: &FuseInit,
+    ended: impl FnOnce() + Send + 'static,
+) -> std::io::Result<()> {
+    run(open(NoFs, fuse, init, Connection::GoesOn)?, Box::new(ended))?;
     resend(fuse.as_fd())
 }
 

@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use super::answer::{self, FOREVER, errno};
 use super::attr::{file_attr, file_type};
 use super::{SharedView, read};
+use crate::sys::busy;
 
 pub(super) struct TreeFs {
     view: SharedView,
@@ -83,6 +84,7 @@ impl Filesystem for TreeFs {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _at_work = busy::note(self.view.number);
         let stack = &self.view.stack;
         let found = stack
             .lookup(self.ino(parent), name.as_bytes())
@@ -105,6 +107,7 @@ impl Filesystem for TreeFs {
     fn forget(&self, _: &Request, _: INodeNo, _: u64) {}
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let _at_work = busy::note(self.view.number);
         match self.view.stack.attr(self.ino(ino)) {
             Ok(attr) => reply.attr(&FOREVER, &self.file_attr(&attr)),
             Err(error) => reply.error(errno("getattr", &error)),
@@ -112,6 +115,7 @@ impl Filesystem for TreeFs {
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        let _at_work = busy::note(self.view.number);
         match self.view.stack.symlink_target(self.ino(ino)) {
             Ok(target) => reply.data(target),
             Err(error) => reply.error(errno("readlink", &error)),
@@ -137,6 +141,7 @@ impl Filesystem for TreeFs {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let _at_work = busy::note(self.view.number);
         match read::Plan::of_file(&self.view, self.ino(ino), offset, size) {
             Ok(plan) => answer::read(&self.view, &self.runtime, plan, reply),
             Err(error) => reply.error(errno("read", &error)),
@@ -168,6 +173,7 @@ impl Filesystem for TreeFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
+        let _at_work = busy::note(self.view.number);
         let stack = &self.view.stack;
         for (number, name) in [(1, "."), (2, "..")] {
             if offset < number && reply.add(ino, number, fuser::FileType::Directory, name) {
@@ -201,6 +207,7 @@ impl Filesystem for TreeFs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        let _at_work = busy::note(self.view.number);
         let stack = &self.view.stack;
         let own = match stack.attr(self.ino(ino)) {
             Ok(attr) => self.file_attr(&attr),
@@ -233,6 +240,7 @@ impl Filesystem for TreeFs {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let _at_work = busy::note(self.view.number);
         match self.xattr(ino) {
             Ok(xattrs) => match xattrs.get(name.as_bytes()) {
                 Some(value) => reply_bytes(value, size, reply),
@@ -243,6 +251,7 @@ impl Filesystem for TreeFs {
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let _at_work = busy::note(self.view.number);
         match self.xattr(ino) {
             Ok(xattrs) => {
                 let mut names = Vec::new();
@@ -270,6 +279,7 @@ impl Filesystem for TreeFs {
         whence: i32,
         reply: ReplyLseek,
     ) {
+        let _at_work = busy::note(self.view.number);
         let stack = &self.view.stack;
         let ino = self.ino(ino);
         let seek = || -> Result<Option<u64>, Error> {

@@ -163,6 +163,14 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
         output.commit().map_err(args.cannot("write"))?;
     }
     let written = &report.written;
+    if written.left_out > 0 {
+        let left_out = output::count(written.left_out, "entry");
+        output::complain(
+            "warning",
+            &format!("{left_out} left out of the archive, with all below: paths above 4095 bytes"),
+            None,
+        );
+    }
     let to = match to_stdout {
         true => "standard output".to_owned(),
         false => output::path(&args.output),

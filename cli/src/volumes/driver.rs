@@ -1,13 +1,12 @@
 //! What an engine asks of volumes, done.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use cachefs::mounts::Presence;
+use cachefs::mounts::{Presence, set_aside};
 use cachefs::{Error, StoreDir};
 use cachefs_store::id::SaveId;
 use parking_lot::{Mutex, MutexGuard};
@@ -19,6 +18,9 @@ use super::record::{Holder, Records, Volume, boot};
 use super::work::Work;
 use crate::detect::holds_something;
 use crate::output;
+
+/// After so many saves that ended the plugin a volume is given up.
+const BROKEN_SAVES: u32 = 2;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +101,7 @@ impl Volumes {
             shown: false,
             boot: boot(),
             last: None,
+            broken_saves: 0,
         })?)
     }
 
@@ -256,7 +259,16 @@ impl Volumes {
     /// Saves a volume that nobody holds, and takes it down.
     fn end(&self, mut volume: Volume) -> Result<(), Refusal> {
         let request = self.read(&volume.name, &volume.options)?;
-        match Cycle::new(&self.store, &request).end() {
+        if volume.broken_saves >= BROKEN_SAVES {
+            return self.give_up(volume);
+        }
+        // Written before: the save runs in this process, and a tree that is the end of it would be
+        // the end of each plugin after it.
+        volume.broken_saves += 1;
+        self.records.put(&volume)?;
+        let outcome = Cycle::new(&self.store, &request).end();
+        volume.broken_saves = 0;
+        match outcome {
             Ok(done) => {
                 volume.shown = false;
                 volume.last = Some(done);
@@ -276,6 +288,32 @@ impl Volumes {
                 }
             }
         }
+    }
+
+    /// Moves what containers have left in a volume to where people can look at it, without reading it.
+    fn give_up(&self, mut volume: Volume) -> Result<(), Refusal> {
+        let data = self.records.data(&volume.name);
+        let aside = match set_aside(&self.store, &data)? {
+            Some(upper) => Some(upper),
+            // A plain directory: nothing was mounted there.
+            None if holds_something(&data) => Some(self.store.set_aside(&data)?),
+            None => None,
+        };
+        let place = aside.map_or_else(String::new, |aside| {
+            format!(
+                "; what containers had left there is in {}",
+                output::path(&aside)
+            )
+        });
+        Refusal::new(
+            format!("the plugin ended {BROKEN_SAVES} times while it saved this volume; it is not saved{place}"),
+            "look for huge or deeply nested files there, and delete it when it is not needed",
+        )
+        .say("warning", &volume.name);
+        volume.shown = false;
+        volume.broken_saves = 0;
+        volume.last = Some("not saved: the plugin ended twice while saving it".to_owned());
+        Ok(self.records.put(&volume)?)
     }
 
     /// What there is to know of a volume.
@@ -348,10 +386,7 @@ impl Volumes {
         }
         let data = self.records.data(&volume.name);
         if volume.shown && holds_something(&data) {
-            let unsaved = self.store.unsaved();
-            fs::create_dir_all(&unsaved).map_err(Error::io("create", &unsaved))?;
-            let aside = unsaved.join(SaveId::now().to_string());
-            fs::rename(&data, &aside).map_err(Error::io("move", &data))?;
+            let aside = self.store.set_aside(&data)?;
             output::say(&format!(
                 "note: {}: what containers had left there when the machine went down is in {}",
                 volume.name,

@@ -196,6 +196,7 @@ mod tests {
             }
             Ok(Info {
                 volume: Volume {
+                    broken_saves: 0,
                     name: name.to_owned(),
                     options: BTreeMap::new(),
                     created: 1_700_000_000_000_000,

@@ -27,6 +27,9 @@ pub(crate) struct Volume {
     pub(crate) boot: String,
     /// What was last done, for people.
     pub(crate) last: Option<String>,
+    /// Saves that were begun and did not come to an end, as the plugin did before.
+    #[serde(default)]
+    pub(crate) broken_saves: u32,
 }
 
 /// One mount of a volume, by a container or by the engine itself.

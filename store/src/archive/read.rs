@@ -236,7 +236,15 @@ impl Reading<'_> {
 
     /// Reads the next segment of a file.
     fn fill_part(&mut self, open: &mut Open, buffer: &mut Vec<u8>) -> Result<Filled> {
-        let range = open.at..open.layout.size.min(open.at + SEGMENT);
+        let size = open.layout.size;
+        let data = open.layout.data.get(open.stretch);
+        let data = data.map_or(size, |data| data.start.max(open.at));
+        let range = match data - open.at > SEGMENT {
+            // Segments without data are one part, however many they are.
+            true if data == size => open.at..size,
+            true => open.at..data / SEGMENT * SEGMENT,
+            false => open.at..size.min(open.at + SEGMENT),
+        };
         let mut stretches = Vec::new();
         while open.at < range.end {
             let next = open.layout.data.get(open.stretch);

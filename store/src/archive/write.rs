@@ -45,6 +45,9 @@ pub struct Written {
     pub bytes: u64,
     /// Bytes of the archive before compression.
     pub archive: u64,
+    /// Entries that are left out, each with all below it: their paths are longer than
+    /// [`MAX_PATH`](crate::stack::MAX_PATH).
+    pub left_out: u64,
 }
 
 /// Writes everything in `stack` to `out` as a PAX archive, in the order of paths.
@@ -74,7 +77,7 @@ pub fn write(
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         outcome?;
-        fetched?;
+        writer.written.left_out = fetched?;
         writer.finish()
     })
 }
@@ -92,20 +95,21 @@ fn write_groups(
             let before = writer.written;
             writer.entry(&entry)?;
             let files = writer.written.files - before.files;
-            progress.done(files, writer.written.bytes - before.bytes);
+            progress.done(files, writer.written.bytes.saturating_sub(before.bytes));
         }
     }
     Ok(())
 }
 
-/// Walks the stack, and has what it finds in the local cache when it hands it on.
+/// Walks the stack, and has what it finds in the local cache when it hands it on. Returns the number
+/// of entries that the walk left out.
 fn fetch_ahead(
     stack: &Stack,
     reader: &FrameReader,
     runtime: &Handle,
     progress: &dyn Progress,
     send: &Sender<Vec<WalkEntry>>,
-) -> Result<()> {
+) -> Result<u64> {
     let is_local = reader.remote().local_dir().is_some();
     let mut walk = Walk::new(stack);
     let mut total = (0, 0);
@@ -117,8 +121,8 @@ fn fetch_ahead(
                 break;
             };
             if entry.attr.kind() == mode::FILE {
-                bytes += entry.attr.size;
-                total = (total.0 + 1, total.1 + entry.attr.size);
+                bytes = entry.attr.size.saturating_add(bytes);
+                total = (total.0 + 1, entry.attr.size.saturating_add(total.1));
                 progress.total(total.0, total.1);
                 if !is_local {
                     for piece in stack.pieces(entry.attr.ino, 0..entry.attr.size)? {
@@ -129,7 +133,7 @@ fn fetch_ahead(
             group.push(entry);
         }
         if group.is_empty() {
-            return Ok(());
+            return Ok(walk.left_out());
         }
         let before = reader.stats().prefetch_bytes;
         let frames: Vec<FrameLocation> = frames.into_iter().collect();
@@ -140,7 +144,7 @@ fn fetch_ahead(
         progress.transferred(reader.stats().prefetch_bytes.saturating_sub(before));
         // Nobody takes it when writing has failed, which is what is reported.
         if send.send(group).is_err() {
-            return Ok(());
+            return Ok(walk.left_out());
         }
     }
 }
@@ -240,7 +244,7 @@ impl Writer<'_> {
     ) -> Result<()> {
         let (ino, size) = (entry.attr.ino, entry.attr.size);
         self.written.files += 1;
-        self.written.bytes += size;
+        self.written.bytes = size.saturating_add(self.written.bytes);
         let data = self.data(ino, size)?;
         let stored: u64 = data.iter().map(|data| data.end - data.start).sum();
         if stored == size {

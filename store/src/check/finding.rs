@@ -102,7 +102,7 @@ pub(super) fn sort_out<T>(outcome: Result<T>) -> Result<Result<T, Fault>> {
         Error::Unsupported { .. } => FindingKind::Unsupported,
         Error::Remote(remote) => match remote.kind() {
             RemoteErrorKind::NotFound => FindingKind::Missing,
-            RemoteErrorKind::Damaged => FindingKind::Damaged,
+            RemoteErrorKind::Damaged | RemoteErrorKind::TooLarge => FindingKind::Damaged,
             RemoteErrorKind::Invalid => FindingKind::Unreadable,
             _ => return Err(error),
         },

@@ -71,7 +71,9 @@ pub(super) async fn check(
 }
 
 async fn read(remote: &DynRemote, id: LayerId, length: u64) -> Result<Contents> {
-    let object = remote.get(&layer::object_key(&id)).await?;
+    let object = remote
+        .get(&layer::object_key(&id), length.min(layer::MAX))
+        .await?;
     parallel::compute(move || {
         if object.len() as u64 != length {
             let found = object.len();

@@ -8,7 +8,7 @@ use super::{CheckOptions, CheckReport};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
 use crate::parallel;
-use crate::refs::{LayerInfo, Record, RefName, parse_listing};
+use crate::refs::{LayerInfo, MAX_RECORD, Record, RefName, parse_listing};
 use crate::remote::{DynRemote, ObjectKey};
 use crate::save::Progress;
 
@@ -113,7 +113,7 @@ pub(super) async fn check(
 }
 
 async fn read(remote: &DynRemote, job: Job) -> Result<(Job, Result<(Record, u64), Fault>)> {
-    let outcome = match remote.get(&job.object).await {
+    let outcome = match remote.get(&job.object, MAX_RECORD).await {
         Ok(bytes) => Record::decode(&job.object, &bytes).map(|record| (record, bytes.len() as u64)),
         Err(error) => Err(Error::from(error)),
     };

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::fs::AtFlags;
+use rustix::io::Errno;
 
 use super::Copy;
 use super::content::{self, Frames};
 use super::destination::OpenDirectories;
-use super::plan::{LARGE, Part, Plan};
+use super::plan::{LARGE, Leaf, Part, Plan};
 use super::report::IssueKind::NotCreated;
 use crate::error::Result;
 use crate::stack::Attr;
@@ -60,6 +61,23 @@ impl LargeFiles {
 }
 
 impl Copy<'_> {
+    /// Gives a new file its length at once: the parts with data may end before it does.
+    fn extend(
+        &self,
+        leaf: &Leaf,
+        file: OwnedFd,
+        open: &mut OpenDirectories<'_>,
+    ) -> Result<OwnedFd, Errno> {
+        rustix::fs::ftruncate(&file, leaf.size)
+            .map(|()| file)
+            .inspect_err(|_| {
+                if let Ok(parent) = open.get(leaf.at.directory) {
+                    // The failure to report is the other one.
+                    let _ = rustix::fs::unlinkat(parent, &*leaf.at.name, AtFlags::empty());
+                }
+            })
+    }
+
     /// Writes one part of a large file; the first creates it and the last finishes it.
     pub(super) fn write_large(
         &self,
@@ -80,7 +98,8 @@ impl Copy<'_> {
                 State::Untouched => {
                     let created = open
                         .get(leaf.at.directory)
-                        .and_then(|parent| self.create_file(leaf, attr, parent));
+                        .and_then(|parent| self.create_file(leaf, attr, parent))
+                        .and_then(|file| self.extend(leaf, file, open));
                     match created {
                         Ok(file) => {
                             let file = Arc::new(file);

@@ -25,7 +25,7 @@ impl Copy<'_> {
     ) -> Result<()> {
         let leaf = &self.plan.leaves[part.leaf];
         if !self.has_directory(&leaf.at) {
-            if part.range.start == 0 {
+            if part.is_first {
                 self.no_directory(&leaf.at);
             }
             return Ok(());

@@ -20,6 +20,7 @@ mod leaf;
 mod plan;
 mod remove;
 mod report;
+mod room;
 #[cfg(test)]
 mod tests;
 mod writable;
@@ -39,7 +40,7 @@ pub use report::{CopyReport, Issue, IssueKind};
 use crate::error::{Error, Result};
 use crate::local::FrameReader;
 use crate::save::Progress;
-use crate::stack::Stack;
+use crate::stack::{MAX_PATH, Stack};
 pub(crate) use content::Frames;
 use destination::{Destination, OpenDirectories};
 use large::LargeFiles;
@@ -107,6 +108,7 @@ pub fn copy_out(
         return Ok(CopyReport::default());
     }
     let plan = Plan::new(stack, progress)?;
+    room::check(&plan, &root, target)?;
     progress.total(plan.entries(), plan.bytes);
     let copy = Copy {
         stack,
@@ -131,6 +133,13 @@ pub fn copy_out(
 
 impl<'a> Copy<'a> {
     fn run(&self, reader: &FrameReader, runtime: &Handle) -> Result<()> {
+        for directory in &self.plan.cut {
+            let path = self
+                .plan
+                .path(&self.plan.directories[*directory as usize].at);
+            let detail = format!("paths in it are longer than {MAX_PATH} bytes");
+            self.reporter.issue(IssueKind::NotCreated, &path, detail);
+        }
         self.make_directories()?;
         let transferred = || reader.stats().demand_bytes + reader.stats().prefetch_bytes;
         let mut seen = transferred();
@@ -176,7 +185,7 @@ impl<'a> Copy<'a> {
             for part in &self.plan.parts[self.plan.tasks[task].clone()] {
                 self.check_cancelled()?;
                 self.write_part(part, &mut open, &mut frames)?;
-                entries += u64::from(part.range.start == 0);
+                entries += u64::from(part.is_first);
                 bytes += part.range.end - part.range.start;
             }
             self.progress.done(entries, bytes);

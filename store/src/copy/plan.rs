@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::layer::mode;
 use crate::save::Progress;
-use crate::stack::{Ino, Stack};
+use crate::stack::{Ino, MAX_PATH, Stack};
 
 /// Files larger than this are written in parts, by several threads.
 pub(super) const LARGE: u64 = 32 << 20;
@@ -43,8 +43,10 @@ pub(super) struct Name {
 pub(super) struct Leaf {
     pub(super) at: Name,
     pub(super) ino: Ino,
-    /// Number of bytes to write; 0 for all but regular files.
+    /// Length in bytes, holes included; 0 for all but regular files.
     pub(super) size: u64,
+    /// Number of bytes to write.
+    pub(super) data: u64,
     /// Where its content begins: pack, offset of the frame, offset in the frame.
     begins: Option<(PackId, u32, u32)>,
 }
@@ -61,6 +63,8 @@ pub(super) struct Link {
 pub(super) struct Part {
     pub(super) leaf: usize,
     pub(super) range: Range<u64>,
+    /// Whether it is the first of its leaf.
+    pub(super) is_first: bool,
 }
 
 /// Everything in a stack.
@@ -76,8 +80,11 @@ pub(super) struct Plan {
     pub(super) parts: Vec<Part>,
     /// Runs of parts that one thread does in one go.
     pub(super) tasks: Vec<Range<usize>>,
-    /// Sum of the sizes of all files.
+    /// Number of bytes of files to write: holes take none.
     pub(super) bytes: u64,
+    /// Directories with entries that are left out, because their paths are longer than
+    /// [`MAX_PATH`].
+    pub(super) cut: Vec<DirectoryNumber>,
 }
 
 impl Plan {
@@ -97,7 +104,9 @@ impl Plan {
             parts: Vec::new(),
             tasks: Vec::new(),
             bytes: 0,
+            cut: Vec::new(),
         };
+        stack.check_shares()?;
         let mut linked = HashMap::new();
         let mut level = 0..1;
         while !level.is_empty() {
@@ -110,7 +119,7 @@ impl Plan {
             level = level.end..plan.directories.len();
             plan.levels.push(level.clone());
         }
-        plan.arrange();
+        plan.arrange(stack)?;
         Ok(plan)
     }
 
@@ -124,7 +133,13 @@ impl Plan {
             what: "the number of directories",
             limit: "2^32".to_owned(),
         })?;
+        let length = self.path_length(directory);
+        let mut is_cut = false;
         stack.list(self.directories[number].ino, 0, |_, name, ino| {
+            if length + 1 + name.len() > MAX_PATH {
+                is_cut = true;
+                return Ok(true);
+            }
             let at = Name {
                 directory,
                 name: name.into(),
@@ -145,11 +160,13 @@ impl Plan {
                 at,
                 ino,
                 size: 0,
+                data: 0,
                 begins: None,
             };
             if attr.kind() == mode::FILE {
                 leaf.size = attr.size;
-                self.bytes = self.bytes.saturating_add(attr.size);
+                leaf.data = attr.size.min(attr.blocks.saturating_mul(512));
+                self.bytes = self.bytes.saturating_add(leaf.data);
                 for piece in stack.pieces(ino, 0..attr.size)? {
                     if let Some(at) = piece?.location {
                         leaf.begins = Some((at.frame.pack, at.frame.offset, at.offset));
@@ -159,39 +176,55 @@ impl Plan {
             }
             self.leaves.push(leaf);
             Ok(true)
-        })
+        })?;
+        if is_cut {
+            self.cut.push(directory);
+        }
+        Ok(())
+    }
+
+    /// Length of a directory's path, as far as it is of interest.
+    fn path_length(&self, directory: DirectoryNumber) -> usize {
+        let (mut length, mut directory) = (0, directory);
+        while directory != 0 && length <= MAX_PATH {
+            let at = &self.directories[directory as usize].at;
+            length += at.name.len() + usize::from(length > 0);
+            directory = at.directory;
+        }
+        length
     }
 
     /// Orders the leaves by their bytes and cuts them into tasks.
-    fn arrange(&mut self) {
+    fn arrange(&mut self, stack: &Stack) -> Result<()> {
         let mut order: Vec<usize> = (0..self.leaves.len()).collect();
         order.sort_by_key(|&leaf| self.leaves[leaf].begins);
         let (mut first, mut bytes) = (0, 0);
         for leaf in order {
-            let size = self.leaves[leaf].size;
-            let part = if size > LARGE { PART } else { size };
-            let mut start = 0;
-            loop {
-                let end = size.min(start + part);
+            let Leaf { ino, size, .. } = self.leaves[leaf];
+            let whole = 0..size;
+            let ranges = match size > LARGE {
+                true => parts_with_data(stack, ino, size)?,
+                false => vec![whole],
+            };
+            for (number, range) in ranges.into_iter().enumerate() {
+                let length = range.end - range.start;
                 let files = self.parts.len() - first;
-                if files > 0 && (bytes + (end - start) > TASK_BYTES || files >= TASK_FILES) {
+                if files > 0 && (bytes + length > TASK_BYTES || files >= TASK_FILES) {
                     self.tasks.push(first..self.parts.len());
                     (first, bytes) = (self.parts.len(), 0);
                 }
                 self.parts.push(Part {
                     leaf,
-                    range: start..end,
+                    range,
+                    is_first: number == 0,
                 });
-                bytes += end - start;
-                start = end;
-                if start == size {
-                    break;
-                }
+                bytes += length;
             }
         }
         if first < self.parts.len() {
             self.tasks.push(first..self.parts.len());
         }
+        Ok(())
     }
 
     /// Number of names, directories included, the root not.
@@ -211,4 +244,22 @@ impl Plan {
         names.reverse();
         PathBuf::from(OsStr::from_bytes(&names.join(&b'/')))
     }
+}
+
+/// The parts of a large file in which pieces of data begin; one of no bytes if there are none. So a
+/// file takes as many parts as it has data, however long its holes are.
+fn parts_with_data(stack: &Stack, ino: Ino, size: u64) -> Result<Vec<Range<u64>>> {
+    let mut parts: Vec<Range<u64>> = Vec::new();
+    for piece in stack.pieces(ino, 0..size)? {
+        let piece = piece?;
+        if piece.location.is_none() || parts.last().is_some_and(|last| piece.start < last.end) {
+            continue;
+        }
+        let start = piece.start / PART * PART;
+        parts.push(start..size.min(start + PART));
+    }
+    if parts.is_empty() {
+        parts.push(0..0);
+    }
+    Ok(parts)
 }

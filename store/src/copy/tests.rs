@@ -10,7 +10,7 @@ use super::{CopyOptions, CopyReport, copy_out};
 use crate::error::Result;
 use crate::layer::testing::rewritten;
 use crate::layer::{
-    Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, Xattrs, mode,
+    Content, Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, Xattrs, mode,
 };
 use crate::local::{FrameMemory, FrameReader, PackCache};
 use crate::remote::{RemoteSpec, RetryPolicy, open};
@@ -288,4 +288,79 @@ fn what_lends_rights_is_left_out_unless_asked_for() {
     );
     assert!(most.contains("security.capability") && most.contains("trusted.mine"));
     assert!(!most.contains("overlay"), "{most}");
+}
+
+/// A file of `size` bytes with a hole in it all.
+fn hole(size: u64) -> Arc<Layer> {
+    let file = meta(mode::FILE | 0o644);
+    let content = [Content::Hole(size)];
+    let mut builder = LayerBuilder::new(&meta(mode::DIRECTORY | 0o755), []).unwrap();
+    let entries = [NewEntry {
+        name: b"hole",
+        link: Link::New(NewInode {
+            meta: &file,
+            kind: NewKind::File {
+                size,
+                content: &content,
+            },
+        }),
+    }];
+    builder.fill(ROOT, &entries).unwrap();
+    Arc::new(opened(builder))
+}
+
+#[test]
+fn a_long_hole_takes_no_time_and_no_room() {
+    const SIZE: u64 = 1 << 40;
+    let dir = tempfile::tempdir().unwrap();
+    let plan = super::plan::Plan::new(&Stack::new(vec![hole(SIZE)]).unwrap(), &Silent).unwrap();
+    assert_eq!((plan.parts.len(), plan.bytes), (1, 0));
+    let report = copied(vec![hole(SIZE)], dir.path(), false).unwrap();
+    assert!(report.issues.is_empty(), "{:?}", report.issues);
+    let metadata = fs::metadata(dir.path().join("hole")).unwrap();
+    assert_eq!(metadata.size(), SIZE);
+    assert!(metadata.blocks() < 100);
+}
+
+/// No filesystem takes such a file: that is reported, and the rest is copied.
+#[test]
+fn a_file_that_is_too_long_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = copied(vec![hole(u64::MAX / 2 + 10)], dir.path(), false).unwrap();
+    assert_eq!(report.issues.len(), 1);
+    assert!(!dir.path().join("hole").exists());
+}
+
+#[test]
+fn a_cache_without_room_for_it_is_not_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let stack = Stack::new(vec![hole(5)]).unwrap();
+    let mut plan = super::plan::Plan::new(&stack, &Silent).unwrap();
+    let root = fs::File::open(dir.path()).unwrap().into();
+    super::room::check(&plan, &root, dir.path()).unwrap();
+    plan.bytes = 1 << 62;
+    let error = super::room::check(&plan, &root, dir.path()).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Local);
+}
+
+#[test]
+fn directories_deeper_than_paths_go_are_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = meta(mode::DIRECTORY | 0o755);
+    let mut builder = LayerBuilder::new(&directory, []).unwrap();
+    let mut inode = ROOT;
+    for _ in 0..300 {
+        let kind = NewKind::Directory { opaque: false };
+        let entry = NewEntry {
+            name: &[b'n'; 200],
+            link: Link::New(NewInode {
+                meta: &directory,
+                kind,
+            }),
+        };
+        inode = builder.fill(inode, &[entry]).unwrap()[0];
+    }
+    let report = copied(vec![Arc::new(opened(builder))], dir.path(), false).unwrap();
+    assert_eq!(report.issues.len(), 1);
+    assert_eq!(report.entries, 4095 / 201);
 }

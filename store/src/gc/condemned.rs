@@ -60,7 +60,7 @@ impl Condemned {
         // Taken before: what is condemned from here on stays for at least the shortest grace.
         let read = SaveId::now().micros;
         let since = Instant::now();
-        let mut condemned = match remote.get(&object_key()).await {
+        let mut condemned = match remote.get(&object_key(), MAX_LIST as u64).await {
             Ok(bytes) => Self::decode(&bytes)?,
             Err(error)
                 if matches!(

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LayerId, PackId, SaveId, StackId};
 use crate::layer::{self, Layer};
 use crate::parallel;
-use crate::refs::{Record, RefName, parse_listing, unite};
+use crate::refs::{MAX_RECORD, Record, RefName, parse_listing, unite};
 use crate::remote::{DynRemote, ObjectInfo, ObjectKey, RemoteErrorKind};
 use crate::save::Progress;
 use crate::trace;
@@ -213,7 +213,7 @@ async fn read_record(
     save: SaveId,
 ) -> Result<Option<(RefName, Record)>> {
     let object = name.record(&save);
-    match remote.get(&object).await {
+    match remote.get(&object, MAX_RECORD).await {
         Ok(bytes) => {
             let record = Record::decode(&object, &bytes)?;
             // Under another identity it would be looked for again and again.
@@ -237,7 +237,7 @@ async fn packs_of(
     id: LayerId,
     in_use: bool,
 ) -> Result<Option<BTreeSet<PackId>>> {
-    let object = match remote.get(&layer::object_key(&id)).await {
+    let object = match remote.get(&layer::object_key(&id), layer::MAX).await {
         Ok(object) => object,
         Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),

@@ -225,7 +225,7 @@ impl LayerBuilder {
             }
             NewKind::File { size, content } => {
                 self.summary.files += 1;
-                self.summary.bytes += size;
+                self.summary.bytes = self.summary.bytes.saturating_add(*size);
                 record.size = U64::new(*size);
                 record.first = U32::new(number(self.chunks.len(), "the number of chunks")?);
                 record.count = U32::new(number(content.len(), "the number of chunks")?);

@@ -37,6 +37,18 @@ pub struct Totals {
     pub bytes: u64,
 }
 
+/// Decoded pages may take this many times the bytes of the object, and [`SMALL_RAW`] on top: a
+/// page of equal records compresses thousands of times, and decoded pages are kept in memory. A
+/// million empty files with numbers for names reach 161.
+const MAX_EXPANSION: u64 = 256;
+/// See [`MAX_EXPANSION`]; small layers need no ratio.
+const SMALL_RAW: u64 = 16 << 20;
+/// A layer may have this many entries for each byte of its object, and [`SMALL_ENTRIES`] on top:
+/// readers keep far more than a page's 12 bytes for an entry. The same million files reach 2.1.
+const MAX_ENTRIES_PER_BYTE: u64 = 8;
+/// See [`MAX_ENTRIES_PER_BYTE`].
+const SMALL_ENTRIES: u64 = 1 << 16;
+
 /// In the compatible features: some file has holes.
 const SPARSE: u32 = 1;
 
@@ -154,6 +166,11 @@ impl Head {
         if next as usize != pages.len() || pages.iter().any(|page| page.raw.get() as usize > PAGE) {
             return Err(damaged("its pages do not add up to its tables"));
         }
+        check_places(pages, head.len() as u64, object.len() as u64).map_err(damaged)?;
+        let most = object.len() as u64 * MAX_ENTRIES_PER_BYTE + SMALL_ENTRIES;
+        if u64::from(records[Section::Dirents as usize]) > most {
+            return Err(damaged("it has more entries than its bytes can describe"));
+        }
         let (files, entries) = (fixed.files.get(), fixed.entries.get());
         let has = |section| u64::from(records[section as usize]);
         if files > has(Section::Inodes)
@@ -179,4 +196,25 @@ impl Head {
             first_page,
         })
     }
+}
+
+/// Pages lie behind the head, one behind the other, within the object: no stored byte is in two
+/// pages. So the work for a layer is bounded by the bytes of its object.
+fn check_places(pages: &[PageRec], head: u64, object: u64) -> Result<(), &'static str> {
+    let (mut end, mut raw) = (head, 0);
+    for page in pages {
+        let start = u64::from(page.offset.get());
+        if start < end {
+            return Err("its pages overlap");
+        }
+        end = start + u64::from(page.stored.get());
+        raw += u64::from(page.raw.get());
+    }
+    if end > object {
+        return Err("it is cut short");
+    }
+    if raw > object * MAX_EXPANSION + SMALL_RAW {
+        return Err("its pages decode to more than any tree needs");
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use super::record::{
     ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, OldPackRec, PackRec, Section, Version,
     XattrRec, inode_flags,
 };
-use super::{Meta, Timestamp, Xattrs, mode};
+use super::{MAX_XATTRS, Meta, Timestamp, Xattrs, mode};
 use crate::error::{Error, Result};
 use crate::frame::{self, ChunkLocation, Codec, FrameLocation};
 use crate::id::{LayerId, TrailerHash};
@@ -19,6 +19,15 @@ use crate::pack::PackRef;
 
 /// In a [`PackRec`]: the hash of the trailer is not known.
 const UNKNOWN: TrailerHash = TrailerHash([0; 32]);
+
+/// Link targets are no longer, as for the kernel.
+const MAX_TARGET: u32 = 4095;
+/// What all inodes name of attribute sets and link targets, each time counted, may take this many
+/// times the bytes of the object, and [`SMALL_SHARED`] on top. A security label of 40 bytes on each
+/// of a million files is 40 MB.
+const MAX_SHARED: u64 = 256;
+/// See [`MAX_SHARED`].
+const SMALL_SHARED: u64 = 64 << 20;
 
 /// A piece of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +49,8 @@ pub struct Layer {
     object: Bytes,
     head: Head,
     pages: Vec<OnceLock<Box<[u8]>>>,
+    /// Set when [`Self::check_shares`] has found nothing.
+    shares: OnceLock<()>,
 }
 
 impl std::fmt::Debug for Layer {
@@ -60,6 +71,7 @@ impl Layer {
             object,
             head,
             pages,
+            shares: OnceLock::new(),
         })
     }
 
@@ -182,9 +194,74 @@ impl Layer {
             .ok_or_else(|| self.damaged("a name or link crosses its page"))
     }
 
-    /// The inode record `inode`.
+    /// The inode record `inode`. Its mode has one of the seven types and nothing above them.
     pub fn inode(&self, inode: u32) -> Result<&InodeRec> {
-        self.record(Section::Inodes, inode)
+        let record: &InodeRec = self.record(Section::Inodes, inode)?;
+        let bits = record.mode.get();
+        let is_known = matches!(
+            bits & mode::TYPE,
+            mode::FILE
+                | mode::DIRECTORY
+                | mode::SYMLINK
+                | mode::CHARACTER
+                | mode::BLOCK
+                | mode::FIFO
+                | mode::SOCKET
+        );
+        if !is_known || bits > 0o177_777 {
+            return Err(self.damaged("an entry has an impossible mode"));
+        }
+        Ok(record)
+    }
+
+    /// Checks that every entry belongs to one directory and every piece to one file, that inodes
+    /// share attribute sets and link targets within reason, and that the sizes of files add up to no
+    /// more than the [summary](Self::summary) says.
+    ///
+    /// Ranges that many inodes name would make a walk of the tree as long as an attacker likes,
+    /// whatever the size of the layer. Takes some nanoseconds an inode, the first time.
+    pub fn check_shares(&self) -> Result<()> {
+        if self.shares.get().is_some() {
+            return Ok(());
+        }
+        let (mut entries, mut pieces, mut shared, mut bytes) = (0_u64, 0_u64, 0_u64, 0_u64);
+        for inode in 0..self.inode_count() {
+            let record = self.inode(inode)?;
+            let count = u64::from(record.count.get());
+            match record.mode.get() & mode::TYPE {
+                mode::DIRECTORY => entries += count,
+                mode::FILE => {
+                    pieces += count;
+                    bytes = bytes.saturating_add(record.size.get());
+                }
+                mode::SYMLINK => shared += count,
+                _ => {}
+            }
+            if let Some(index) = record.xattrs.get().checked_sub(1) {
+                let set: &XattrRec = self.record(Section::Xattrs, index)?;
+                shared += u64::from(set.length.get());
+            }
+        }
+        let has = |section| u64::from(self.head.records[section as usize]);
+        if entries > has(Section::Dirents) {
+            return Err(self.damaged("an entry is in two directories"));
+        }
+        if pieces > has(Section::Chunks) {
+            return Err(self.damaged("a piece is in two files"));
+        }
+        if bytes > self.head.summary.bytes {
+            return Err(self.damaged("its files are larger than it announces"));
+        }
+        if shared > self.object_len() * MAX_SHARED + SMALL_SHARED {
+            return Err(self.damaged("its inodes share more attributes than any tree needs"));
+        }
+        let _ = self.shares.set(());
+        Ok(())
+    }
+
+    /// Number of entries of all directories, whiteouts included.
+    pub fn entry_count(&self) -> u32 {
+        self.head.records[Section::Dirents as usize]
     }
 
     /// Number of inodes.
@@ -309,6 +386,9 @@ impl Layer {
             return Ok(Xattrs::default());
         };
         let record: &XattrRec = self.record(Section::Xattrs, index)?;
+        if record.length.get() as usize > MAX_XATTRS {
+            return Err(self.damaged("an attribute set is larger than any"));
+        }
         self.heap(Section::Blobs, record.offset.get(), record.length.get())
             .map(Xattrs::from_encoded)
     }
@@ -318,6 +398,9 @@ impl Layer {
         let record = self.inode(inode)?;
         if record.mode.get() & mode::TYPE != mode::SYMLINK {
             return Err(self.damaged("a link target was asked of something else"));
+        }
+        if record.count.get() > MAX_TARGET {
+            return Err(self.damaged("a link target is longer than any path"));
         }
         self.heap(Section::Blobs, record.first.get(), record.count.get())
     }

@@ -1,9 +1,12 @@
 //! Layers that no builder would make, for tests of what readers do with them.
 
+use bytes::Bytes;
+
 use super::BuiltLayer;
 use super::builder::assemble;
 use super::reader::Layer;
 use super::record::{ALL, SECTIONS};
+use crate::id::LayerId;
 
 /// Rebuilds a layer with changed tables; every hash in it is right.
 pub(crate) fn rewritten(
@@ -13,4 +16,15 @@ pub(crate) fn rewritten(
     let mut tables: [Vec<u8>; SECTIONS] = ALL.map(|section| layer.table(section));
     change(&mut tables);
     assemble(tables.each_ref().map(Vec::as_slice), layer.summary()).unwrap()
+}
+
+/// The layer with a page that lies where another one does; its head has the hash it should.
+pub(crate) fn overlapping(layer: &Layer) -> (LayerId, Bytes) {
+    const FIXED: usize = 88;
+    const PAGE: usize = 44;
+    let mut object = layer.object().to_vec();
+    let first = object[FIXED..FIXED + PAGE].to_vec();
+    object[FIXED + PAGE..FIXED + 2 * PAGE].copy_from_slice(&first);
+    let length = u32::from_le_bytes(object[8..12].try_into().unwrap()) as usize;
+    (LayerId::of(&object[..length]), object.into())
 }

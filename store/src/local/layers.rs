@@ -112,6 +112,11 @@ impl LayerCache {
 
     /// Opens all layers of a stack, fetching those that are missing at the same time.
     pub async fn open(&self, remote: &DynRemote, layers: &[LayerInfo]) -> Result<Vec<Arc<Layer>>> {
+        let bytes = layers.iter().map(|info| info.length);
+        if bytes.fold(0, u64::saturating_add) > layer::MAX {
+            // All are in memory at the same time.
+            return Err(Error::damaged("a stack", "its layers take more than 1 GiB"));
+        }
         let mut opened: Vec<Option<Arc<Layer>>> =
             layers.iter().map(|info| self.local(&info.id)).collect();
         let missing = layers
@@ -134,7 +139,17 @@ impl LayerCache {
             self.remember(&layer);
             *slot = Some(layer);
         }
-        Ok(opened.into_iter().flatten().collect())
+        let opened: Vec<_> = opened.into_iter().flatten().collect();
+        for (info, layer) in layers.iter().zip(&opened) {
+            // Users decide by these numbers whether a cache fits their disk.
+            if layer.summary().bytes > info.summary.bytes {
+                return Err(Error::damaged(
+                    format!("layer {}", info.id),
+                    "it is larger than its key's record announces",
+                ));
+            }
+        }
+        Ok(opened)
     }
 }
 
@@ -154,7 +169,7 @@ async fn fetch(remote: &DynRemote, info: &LayerInfo) -> Result<Layer> {
         ));
     }
     let object = layer::object_key(&id);
-    let bytes: Bytes = match remote.get(&object).await {
+    let bytes: Bytes = match remote.get(&object, info.length).await {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == RemoteErrorKind::NotFound => {
             return Err(Error::Lost {
@@ -178,6 +193,52 @@ mod tests {
         };
         let built = LayerBuilder::new(&root, []).unwrap().finish().unwrap();
         Arc::new(Layer::open(built.id, built.bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_layer_that_is_larger_than_its_record_says_is_refused() {
+        use crate::layer::{Content, Link, NewEntry, NewInode, NewKind, ROOT};
+        let dir = tempfile::tempdir().unwrap();
+        let [root, file] = [mode::DIRECTORY | 0o755, mode::FILE | 0o644].map(|mode| Meta {
+            mode,
+            ..Meta::default()
+        });
+        let content = [Content::Hole(1000)];
+        let kind = NewKind::File {
+            size: 1000,
+            content: &content,
+        };
+        let mut builder = LayerBuilder::new(&root, []).unwrap();
+        let entry = NewEntry {
+            name: b"f",
+            link: Link::New(NewInode { meta: &file, kind }),
+        };
+        builder.fill(ROOT, &[entry]).unwrap();
+        let built = builder.finish().unwrap();
+        let layers = LayerCache::new(dir.path());
+        layers.keep(&built.id, &built.bytes);
+        let remote: DynRemote = Arc::new(crate::remote::FileRemote::new("/nowhere"));
+        for (bytes, is_fine) in [(1000, true), (999, false)] {
+            let info = LayerInfo {
+                id: built.id,
+                length: built.bytes.len() as u64,
+                summary: crate::layer::Summary {
+                    bytes,
+                    ..built.summary
+                },
+                new_bytes: 0,
+                contains: Vec::new(),
+                created: 0,
+                key: crate::refs::Key::new("k").unwrap(),
+                role: None,
+                creator: crate::refs::Creator::default(),
+            };
+            assert_eq!(
+                layers.open(&remote, &[info]).await.is_ok(),
+                is_fine,
+                "{bytes}"
+            );
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
 pub use part::Part;
 pub use promote::{Promotion, promote};
 pub use publish::{delete, delete_key, publish, remove_saves};
+pub(crate) use record::MAX_RECORD;
 pub use record::{Creator, LayerInfo, Platform, Record};
 pub use resolve::{
     Chosen, Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve, unexpired,

@@ -14,7 +14,7 @@ use crate::remote::ObjectKey;
 const FORMAT: u32 = 1;
 
 /// No record is larger: bounds what a reader will parse.
-const MAX_RECORD: usize = 4 << 20;
+pub(crate) const MAX_RECORD: u64 = 4 << 20;
 
 /// A layer in a stack, with what users want to know of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ impl Record {
     pub fn encode(&self) -> Result<Vec<u8>> {
         let bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::damaged("a new ref", error.to_string()))?;
-        if bytes.len() > MAX_RECORD {
+        if bytes.len() as u64 > MAX_RECORD {
             return Err(Error::TooLarge {
                 what: "the ref",
                 limit: format!("{MAX_RECORD} bytes"),
@@ -170,7 +170,7 @@ impl Record {
             requires: Vec<String>,
         }
         let damaged = |detail: String| Error::damaged(format!("ref {object}"), detail);
-        if bytes.len() > MAX_RECORD {
+        if bytes.len() as u64 > MAX_RECORD {
             return Err(damaged("it is larger than any ref".to_owned()));
         }
         let version: Version =

@@ -1,17 +1,20 @@
 //! From the keys a user wants to the stack of layers that serves them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::name::{Key, RefName, Scope, listing_prefix, parse_listing};
-use super::record::{LayerInfo, Record};
+use super::record::{LayerInfo, MAX_RECORD, Record};
 use super::unite::unite;
 use crate::error::Result;
 use crate::id::SaveId;
 use crate::remote::{DynRemote, RemoteErrorKind};
-use crate::task::join_all;
+use crate::task::{WIDTH, join_all};
+
+/// All records of one key take at most so many bytes; a record takes some hundred for each layer.
+const MAX_RECORDS: u64 = 64 << 20;
 
 /// What is looked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -117,7 +120,7 @@ pub async fn read_records(remote: &DynRemote, name: &RefName) -> Result<Vec<Reco
 /// records that it is a copy of are read instead.
 async fn read_head(remote: &DynRemote, name: &RefName) -> Result<Option<Record>> {
     let object = name.head();
-    match remote.get(&object).await {
+    match remote.get(&object, MAX_RECORD).await {
         Ok(bytes) => Ok(Record::decode(&object, &bytes)
             .inspect_err(|error| tracing::warn!("a head is passed over: {error}"))
             .ok()),
@@ -145,36 +148,52 @@ async fn records_of(
 ) -> Result<Vec<Record>> {
     // A saver may supersede and delete what was just listed; then the list is read again.
     for _ in 0..16 {
+        let is_listed: HashSet<_> = listed.iter().copied().collect();
         let mut records: Vec<_> = head
             .iter()
-            .filter(|head| listed.contains(&head.id))
+            .filter(|head| is_listed.contains(&head.id))
             .cloned()
             .collect();
-        let covered: Vec<_> = records
+        let covered: HashSet<_> = records
             .iter()
-            .flat_map(|head| &head.supersedes)
+            .flat_map(|head| head.supersedes.iter().chain([&head.id]))
             .copied()
             .collect();
-        let missing = listed
+        let missing: Vec<_> = listed
             .iter()
-            .filter(|save| !covered.contains(save) && records.iter().all(|head| head.id != **save));
-        let reads = missing.map(|save| {
-            let (remote, object) = (remote.clone(), name.record(save));
-            async move { (remote.get(&object).await, object) }
-        });
+            .filter(|save| !covered.contains(save))
+            .map(|save| name.record(save))
+            .collect();
         let mut vanished = false;
-        for (bytes, object) in join_all(reads).await {
-            match bytes {
-                Ok(bytes) => records.push(Record::decode(&object, &bytes)?),
-                Err(error) if error.kind() == RemoteErrorKind::NotFound => vanished = true,
-                Err(error) => return Err(error.into()),
+        let mut bytes_read = 0;
+        // In runs, so that no more records than that are in memory twice.
+        for run in missing.chunks(WIDTH) {
+            let reads = run.iter().map(|object| {
+                let (remote, object) = (remote.clone(), object.clone());
+                async move { (remote.get(&object, MAX_RECORD).await, object) }
+            });
+            for (bytes, object) in join_all(reads).await {
+                match bytes {
+                    Ok(bytes) => {
+                        bytes_read += bytes.len() as u64;
+                        records.push(Record::decode(&object, &bytes)?);
+                    }
+                    Err(error) if error.kind() == RemoteErrorKind::NotFound => vanished = true,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if bytes_read > MAX_RECORDS {
+                return Err(crate::error::Error::damaged(
+                    format!("the key {name}"),
+                    format!("it has {} records, more than any key", listed.len()),
+                ));
             }
         }
         if !vanished {
             // What is not listed any more needs no mention; what still is must be superseded again
             // by whoever supersedes this record, or it would come back when the record goes.
             for record in &mut records {
-                record.supersedes.retain(|save| listed.contains(save));
+                record.supersedes.retain(|save| is_listed.contains(save));
             }
             return Ok(records);
         }

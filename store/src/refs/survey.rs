@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::name::{Scope, listing_prefix, parse_listing};
-use super::record::Record;
+use super::record::{MAX_RECORD, Record};
 use super::resolve::{Listed, group};
 use crate::error::Result;
 use crate::remote::{DynRemote, RemoteErrorKind};
@@ -53,7 +53,7 @@ pub async fn read_newest(remote: &DynRemote, listed: &Listed) -> Result<Option<R
         return Ok(None);
     };
     let object = listed.name.record(newest);
-    match remote.get(&object).await {
+    match remote.get(&object, MAX_RECORD).await {
         Ok(bytes) => Record::decode(&object, &bytes).map(Some),
         Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
@@ -22,14 +22,12 @@ use object_store::{
 use tokio::sync::OnceCell;
 
 use super::answer::Subject;
+use super::body::{Body, Wanted};
 use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
 pub use azure::AzureOptions;
 pub(super) use azure::ConnectionString;
 use errors::Vendor;
 pub use google::GoogleOptions;
-
-/// The most that is reserved for a body because the server says it is that long.
-const LARGEST_RESERVATION: u64 = 64 << 20;
 
 /// Which store, and how to reach it.
 #[derive(Debug)]
@@ -145,35 +143,26 @@ impl CloudRemote {
             .map_err(|error| RemoteError::new(RemoteErrorKind::Invalid, action).with_source(error))
     }
 
-    async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<Bytes, RemoteError> {
+    async fn read(&self, key: &ObjectKey, wanted: Wanted) -> Result<Bytes, RemoteError> {
         let action = format!("get {key}");
         let path = self.path(key, &action)?;
         let options = GetOptions {
-            range: range.clone().map(GetRange::Bounded),
+            range: wanted.range().cloned().map(GetRange::Bounded),
             ..GetOptions::default()
         };
         let objects = &self.client(&action).await?.objects;
         let result = objects.get_opts(&path, options).await;
         let result = result.map_err(|error| self.judge(&action, Subject::Object, error))?;
-        let damaged = || RemoteError::new(RemoteErrorKind::Damaged, &action);
         let promised = result.range.clone();
-        if range.is_some_and(|range| range != promised) {
-            return Err(damaged());
+        if wanted.range().is_some_and(|range| *range != promised) {
+            return Err(RemoteError::new(RemoteErrorKind::Damaged, action));
         }
-        let expected = promised.end - promised.start;
-        let mut bytes = BytesMut::with_capacity(expected.min(LARGEST_RESERVATION) as usize);
-        let mut body = result.into_stream();
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| self.judge(&action, Subject::Object, error))?;
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() as u64 > expected {
-                return Err(damaged());
-            }
+        let mut body = Body::new(&action, &wanted, Some(promised.end - promised.start))?;
+        let mut stream = result.into_stream();
+        while let Some(chunk) = stream.next().await {
+            body.push(&chunk.map_err(|error| self.judge(&action, Subject::Object, error))?)?;
         }
-        match bytes.len() as u64 == expected {
-            true => Ok(bytes.freeze()),
-            false => Err(damaged()),
-        }
+        body.finish()
     }
 
     /// Whether there is an object of exactly this name.
@@ -203,8 +192,8 @@ impl Remote for CloudRemote {
         &self.url
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
-        self.read(key, None).await
+    async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
+        self.read(key, Wanted::Whole { limit }).await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
@@ -214,7 +203,7 @@ impl Remote for CloudRemote {
                 format!("get {key}"),
             ));
         }
-        self.read(key, Some(range)).await
+        self.read(key, Wanted::Range(range)).await
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {

@@ -32,6 +32,9 @@ impl Default for Expectations {
     }
 }
 
+/// Larger than anything that the suite writes.
+const LIMIT: u64 = 16 << 20;
+
 /// A remote that does not do what it must.
 #[derive(Debug, thiserror::Error)]
 #[error("{check}: {detail}")]
@@ -135,7 +138,7 @@ impl Suite<'_> {
         let name = "ABCDEFGHIJKLMNOPQRSTUVWXYZ/abcdefghijklmnopqrstuvwxyz/0123456789/~._-/.x/~/-";
         check.ok(self.put(name, "characters").await)?;
         check.equal(
-            &check.ok(self.remote.get(&self.key(name)).await)?[..],
+            &check.ok(self.remote.get(&self.key(name), LIMIT).await)?[..],
             b"characters",
         )?;
         check.equal(self.list("ABC").await?, vec![(name.to_owned(), 10)])?;
@@ -148,7 +151,7 @@ impl Suite<'_> {
         let long = long.collect::<String>();
         check.ok(self.put(&long, "long").await)?;
         check.equal(
-            &check.ok(self.remote.get(&self.key(&long)).await)?[..],
+            &check.ok(self.remote.get(&self.key(&long), LIMIT).await)?[..],
             b"long",
         )
     }
@@ -181,14 +184,20 @@ impl Suite<'_> {
         // On an empty remote this write is also what makes the first reads meaningful.
         check.ok(self.put("present", "x").await)?;
         let key = self.key("absent");
-        check.fails(self.remote.get(&key).await, RemoteErrorKind::NotFound)?;
+        check.fails(
+            self.remote.get(&key, LIMIT).await,
+            RemoteErrorKind::NotFound,
+        )?;
         check.fails(
             self.remote.get_range(&key, 0..1).await,
             RemoteErrorKind::NotFound,
         )?;
         check.fails(self.remote.head(&key).await, RemoteErrorKind::NotFound)?;
         let below = self.key("present/below");
-        check.fails(self.remote.get(&below).await, RemoteErrorKind::NotFound)?;
+        check.fails(
+            self.remote.get(&below, LIMIT).await,
+            RemoteErrorKind::NotFound,
+        )?;
         check.equal(self.list("absent").await?, Vec::new())?;
         check.equal(self.list("absent/folder/").await?, Vec::new())
     }
@@ -202,8 +211,17 @@ impl Suite<'_> {
             ("read/large", large),
         ] {
             check.ok(self.put(name, body.clone()).await)?;
-            let read = check.ok(self.remote.get(&self.key(name)).await)?;
+            let read = check.ok(self.remote.get(&self.key(name), LIMIT).await)?;
             check.holds(read == body, || format!("`{name}` came back changed"))?;
+            let (key, length) = (self.key(name), body.len() as u64);
+            let whole = check.ok(self.remote.get(&key, length).await)?;
+            check.holds(whole == body, || {
+                format!("`{name}` is as long as it may be")
+            })?;
+            if let Some(limit) = length.checked_sub(1) {
+                let cut = self.remote.get(&key, limit).await;
+                check.fails(cut, RemoteErrorKind::TooLarge)?;
+            }
         }
         Ok(())
     }
@@ -252,7 +270,7 @@ impl Suite<'_> {
         let check = Check("overwriting");
         for body in ["the first, longer one", "second", ""] {
             check.ok(self.put("overwritten", body).await)?;
-            let read = check.ok(self.remote.get(&self.key("overwritten")).await)?;
+            let read = check.ok(self.remote.get(&self.key("overwritten"), LIMIT).await)?;
             check.equal(&read[..], body.as_bytes())?;
         }
         Ok(())
@@ -268,12 +286,15 @@ impl Suite<'_> {
         check.ok(put("first").await)?;
         if self.expectations.honours_if_absent {
             check.fails(put("second").await, RemoteErrorKind::Exists)?;
-            check.equal(&check.ok(self.remote.get(&key).await)?[..], b"first")?;
+            check.equal(&check.ok(self.remote.get(&key, LIMIT).await)?[..], b"first")?;
             check.ok(self.remote.delete(&key).await)?;
             check.ok(put("third").await)
         } else {
             check.ok(put("second").await)?;
-            check.equal(&check.ok(self.remote.get(&key).await)?[..], b"second")
+            check.equal(
+                &check.ok(self.remote.get(&key, LIMIT).await)?[..],
+                b"second",
+            )
         }
     }
 
@@ -293,7 +314,7 @@ impl Suite<'_> {
                 Err(gone) => check.holds(false, || gone.to_string())?,
             }
         }
-        let read = check.ok(self.remote.get(&key).await)?;
+        let read = check.ok(self.remote.get(&key, LIMIT).await)?;
         let written = winners.iter().any(|winner| body_of(*winner) == read);
         check.holds(written, || {
             "the object is not what any winner wrote".to_owned()
@@ -379,7 +400,10 @@ impl Suite<'_> {
         }
         check.equal(self.list("").await?, Vec::new())?;
         let key = self.key("present");
-        check.fails(self.remote.get(&key).await, RemoteErrorKind::NotFound)?;
+        check.fails(
+            self.remote.get(&key, LIMIT).await,
+            RemoteErrorKind::NotFound,
+        )?;
         check.ok(self.remote.delete(&key).await)?;
         check.ok(self.remote.delete(&self.key("never/was/there")).await)
     }

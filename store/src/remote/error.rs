@@ -20,6 +20,8 @@ pub enum RemoteErrorKind {
     Deadline,
     /// Fewer or other bytes than the remote promised.
     Damaged,
+    /// The object is larger than any of its kind may be; nothing was kept of it.
+    TooLarge,
     /// No space left where the object should go.
     Full,
     /// The request itself is wrong (400 and the like) or the configuration is.
@@ -52,6 +54,12 @@ impl RemoteError {
             hint: None,
             source: None,
         }
+    }
+
+    /// Builds the failure of a read that was to have `limit` bytes at most.
+    pub(crate) fn too_large(action: impl ToString, limit: u64) -> Self {
+        Self::new(RemoteErrorKind::TooLarge, action.to_string())
+            .with_source(format!("the limit is {limit} bytes"))
     }
 
     /// Attaches the underlying cause.
@@ -95,6 +103,7 @@ impl fmt::Display for RemoteError {
             RemoteErrorKind::Unavailable => "the remote is unavailable",
             RemoteErrorKind::Deadline => "no answer before the deadline",
             RemoteErrorKind::Damaged => "the answer was damaged or cut short",
+            RemoteErrorKind::TooLarge => "the object is larger than it may be",
             RemoteErrorKind::Full => "no space left",
             RemoteErrorKind::Invalid => "the request was refused as invalid",
         };

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::io::Errno;
 
+use super::body::Wanted;
 use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
 use errors::Action;
 use tree::Tree;
@@ -74,12 +75,18 @@ fn read(
     tree: &Tree,
     action: &Action,
     key: &ObjectKey,
-    range: Option<Range<u64>>,
+    wanted: Wanted,
 ) -> Result<Bytes, RemoteError> {
     let root = tree.root().map_err(|errno| action.root(errno))?;
     let (file, size) =
         tree::open_file(&root, path_of(action, key)?).map_err(|errno| action.read(errno))?;
-    let range = range.unwrap_or(0..size);
+    let range = match wanted {
+        Wanted::Whole { limit } if size > limit => {
+            return Err(RemoteError::too_large(action, limit));
+        }
+        Wanted::Whole { .. } => 0..size,
+        Wanted::Range(range) => range,
+    };
     if range.end > size || range.start > range.end {
         return Err(action.fail(RemoteErrorKind::Damaged));
     }
@@ -145,10 +152,10 @@ impl Remote for FileRemote {
         local.then_some(path)
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
+    async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
         let key = key.clone();
         self.blocking(Action::new("get", &key), move |tree, action| {
-            read(tree, action, &key, None)
+            read(tree, action, &key, Wanted::Whole { limit })
         })
         .await
     }
@@ -156,7 +163,7 @@ impl Remote for FileRemote {
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
         let key = key.clone();
         self.blocking(Action::new("get", &key), move |tree, action| {
-            read(tree, action, &key, Some(range))
+            read(tree, action, &key, Wanted::Range(range))
         })
         .await
     }

@@ -100,8 +100,8 @@ impl<R: Remote> Remote for Hedge<R> {
         self.inner.local_dir()
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
-        self.inner.get(key).await
+    async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
+        self.inner.get(key, limit).await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
@@ -153,7 +153,7 @@ mod tests {
             "uneven://"
         }
 
-        async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
+        async fn get(&self, key: &ObjectKey, _: u64) -> Result<Bytes, RemoteError> {
             self.get_range(key, 0..1).await
         }
 

@@ -222,9 +222,9 @@ impl<R: Remote> Remote for Meter<R> {
         self.inner.local_dir()
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
+    async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
         let attempt = self.meter.start(Operation::Get);
-        self.received(attempt.end(self.inner.get(key).await))
+        self.received(attempt.end(self.inner.get(key, limit).await))
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {

@@ -10,6 +10,7 @@
 //! read back.
 
 mod answer;
+mod body;
 mod cloud;
 mod error;
 mod file;
@@ -43,6 +44,9 @@ pub use retry::{Retry, RetryPolicy};
 pub use s3::{Role, S3Options, S3Remote, Storing};
 pub use spec::{Environment, RemoteSpec, SpecError, without_secrets};
 pub use stream::ObjectStream;
+
+/// No listing has more objects.
+const MAX_LISTED: usize = 10_000_000;
 
 /// What a `put` does when the object exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +92,12 @@ pub trait Remote: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// Reads a whole object.
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError>;
+    /// Reads a whole object of at most `limit` bytes.
+    ///
+    /// A larger one is [`RemoteErrorKind::TooLarge`], and no more than `limit` bytes and one
+    /// network buffer are held to find that out, whatever length the store announces: anyone who
+    /// can write to the remote chooses how long its objects are.
+    async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError>;
 
     /// Reads exactly the bytes of `range`, which is not empty.
     ///
@@ -108,13 +116,21 @@ pub trait Remote: Send + Sync + std::fmt::Debug {
     async fn list_page(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, RemoteError>;
 
     /// Lists all objects whose key starts with `prefix` (any string, not only whole folders), in
-    /// no particular order. No such object is an empty list.
+    /// no particular order. No such object is an empty list. More than ten million objects, or a page
+    /// that leads to itself, are [`RemoteErrorKind::TooLarge`].
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, RemoteError> {
         let mut page = self.list_page(prefix, None).await?;
         let mut objects = page.objects;
         while let Some(next) = page.next {
             page = self.list_page(prefix, Some(&next)).await?;
             objects.append(&mut page.objects);
+            // A store that never comes to an end would fill the memory.
+            if page.next.as_deref() == Some(&*next) || objects.len() > MAX_LISTED {
+                return Err(RemoteError::new(
+                    RemoteErrorKind::TooLarge,
+                    format!("list {prefix}"),
+                ));
+            }
         }
         Ok(objects)
     }

@@ -209,9 +209,9 @@ impl<R: Remote> Remote for Retry<R> {
         self.inner.local_dir()
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
+    async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
         self.operation(0, format!("get {key}"))
-            .run(|| self.inner.get(key))
+            .run(|| self.inner.get(key, limit))
             .await
     }
 
@@ -236,8 +236,13 @@ impl<R: Remote> Remote for Retry<R> {
                     && mode == PutMode::IfAbsent
                     && operation.failures > 0 =>
             {
-                let present = operation.run(|| self.inner.get(key)).await?;
-                if present == body { Ok(()) } else { Err(exists) }
+                // Another object may be larger than ours, which answers the question as well.
+                let limit = body.len() as u64;
+                match operation.run(|| self.inner.get(key, limit)).await {
+                    Ok(present) if present == body => Ok(()),
+                    Err(error) if error.kind() != RemoteErrorKind::TooLarge => Err(error),
+                    _ => Err(exists),
+                }
             }
             result => result,
         }

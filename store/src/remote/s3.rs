@@ -12,17 +12,15 @@ use std::ops::Range;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::answer::Subject;
+use super::body::{Body, Wanted};
 use super::spec::Environment;
 use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
 pub use storing::Storing;
 pub use sts::Role;
-
-/// The most that is reserved for a body because the server says it is that long.
-const LARGEST_RESERVATION: u64 = 64 << 20;
 
 /// Which bucket, and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -97,11 +95,11 @@ impl S3Remote {
         ObjectKey::from_listing(key)
     }
 
-    async fn read(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<Bytes, RemoteError> {
+    async fn read(&self, key: &ObjectKey, wanted: Wanted) -> Result<Bytes, RemoteError> {
         let action = format!("get {key}");
         let client = self.client(&action).await?;
-        let header = range
-            .as_ref()
+        let header = wanted
+            .range()
             .map(|range| format!("bytes={}-{}", range.start, range.end - 1));
         let output = client
             .get_object()
@@ -114,32 +112,14 @@ impl S3Remote {
         let promised = output
             .content_length
             .and_then(|length| u64::try_from(length).ok());
-        let expected = range.map(|range| range.end - range.start).or(promised);
-        if promised.is_some() && promised != expected {
-            return Err(RemoteError::new(RemoteErrorKind::Damaged, action));
+        let mut body = Body::new(&action, &wanted, promised)?;
+        let mut stream = output.body;
+        while let Some(chunk) = stream.next().await {
+            let damaged =
+                |error| RemoteError::new(RemoteErrorKind::Damaged, &action).with_source(error);
+            body.push(&chunk.map_err(damaged)?)?;
         }
-        collect(output.body, expected, &action).await
-    }
-}
-
-/// Reads a body, which must have the expected length.
-async fn collect(
-    mut body: ByteStream,
-    expected: Option<u64>,
-    action: &str,
-) -> Result<Bytes, RemoteError> {
-    let damaged = || RemoteError::new(RemoteErrorKind::Damaged, action);
-    let reserved = expected.unwrap_or(0).min(LARGEST_RESERVATION);
-    let mut bytes = BytesMut::with_capacity(reserved as usize);
-    while let Some(chunk) = body.next().await {
-        bytes.extend_from_slice(&chunk.map_err(|error| damaged().with_source(error))?);
-        if expected.is_some_and(|expected| bytes.len() as u64 > expected) {
-            return Err(damaged());
-        }
-    }
-    match expected {
-        Some(expected) if expected != bytes.len() as u64 => Err(damaged()),
-        _ => Ok(bytes.freeze()),
+        body.finish()
     }
 }
 
@@ -149,8 +129,8 @@ impl Remote for S3Remote {
         &self.url
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
-        self.read(key, None).await
+    async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
+        self.read(key, Wanted::Whole { limit }).await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
@@ -160,7 +140,7 @@ impl Remote for S3Remote {
                 format!("get {key}"),
             ));
         }
-        self.read(key, Some(range)).await
+        self.read(key, Wanted::Range(range)).await
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {

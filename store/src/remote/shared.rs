@@ -18,8 +18,8 @@ impl Remote for DynRemote {
         (**self).local_dir()
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
-        (**self).get(key).await
+    async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
+        (**self).get(key, limit).await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {

@@ -35,8 +35,20 @@ pub(super) struct Batch {
     pub(super) parts: Vec<Part>,
 }
 
+/// A file may have this many segments with data, 16 TiB: bounds the plan's memory on filesystems
+/// that cannot tell where a file has holes.
+const MAX_SEGMENTS: u64 = 1 << 20;
+
 /// Cuts the unread files of a tree into batches.
-pub(super) fn plan(tree: &Tree) -> Vec<Batch> {
+///
+/// A stretch of segments without data is one part, so that a file of exabytes which holds a few
+/// bytes takes a few parts.
+///
+/// # Errors
+///
+/// [`Error::TooLarge`] for a file with more than 16 TiB of data.
+pub(super) fn plan(root: BorrowedFd<'_>, tree: &Tree) -> Result<Vec<Batch>> {
+    let mut failed = None;
     let mut batches = Vec::new();
     let mut current = Batch::default();
     let mut bytes = 0;
@@ -61,13 +73,34 @@ pub(super) fn plan(tree: &Tree) -> Vec<Batch> {
             close(&mut current, &mut bytes);
         }
         let mut start = 0;
-        while size - start > SEGMENT {
+        let mut segments = 0;
+        // A file that cannot be opened any more is found out when it is to be read.
+        let sparse = (tree.nodes[node].sparse && size > SEGMENT)
+            .then(|| open_file(root, tree, node).ok())
+            .flatten();
+        while size - start > SEGMENT && failed.is_none() {
+            let end = match hole_end(sparse.as_ref(), start, size) {
+                Some(end) => end,
+                None => {
+                    segments += 1;
+                    start + SEGMENT
+                }
+            };
+            if segments > MAX_SEGMENTS {
+                failed = Some(Error::TooLarge {
+                    what: "the data of a file",
+                    limit: format!("{} TiB", (MAX_SEGMENTS * SEGMENT) >> 40),
+                });
+            }
             current.parts.push(Part {
                 node,
-                range: start..start + SEGMENT,
+                range: start..end,
             });
             close(&mut current, &mut bytes);
-            start += SEGMENT;
+            start = end;
+        }
+        if start == size && size > 0 {
+            return;
         }
         bytes += size - start;
         current.parts.push(Part {
@@ -76,7 +109,26 @@ pub(super) fn plan(tree: &Tree) -> Vec<Batch> {
         });
     });
     close(&mut current, &mut bytes);
-    batches
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(batches),
+    }
+}
+
+fn open_file(root: BorrowedFd<'_>, tree: &Tree, node: usize) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    open_beneath(root, &tree.os_path(node), flags, Mode::empty())
+}
+
+/// Where the segments end that begin at `start` and have no data; `None` if the first has some.
+fn hole_end(file: Option<&OwnedFd>, start: u64, size: u64) -> Option<u64> {
+    let data = next_data(file?, start, size).ok()?.start;
+    match data == size {
+        true => Some(size),
+        // Segments begin at multiples of their length, so that the same file is cut the same way
+        // however its holes change.
+        false => Some(data / SEGMENT * SEGMENT).filter(|end| *end > start),
+    }
 }
 
 /// A chunk in a [`ReadBatch`].
@@ -253,6 +305,10 @@ impl<'a> Reader<'a> {
                 });
             }
             let first = buffer.len();
+            // There was a hole here, or the part would not be as long.
+            if (first - start) as u64 + (data.end - data.start) > SEGMENT {
+                return Ok(None);
+            }
             if !append(&file, buffer, data.clone())? {
                 return Ok(None);
             }
@@ -326,4 +382,55 @@ fn append(file: &OwnedFd, buffer: &mut Vec<u8>, range: Range<u64>) -> Result<boo
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::save::{Everything, PlainFiles, Silent, scan};
+
+    fn parts_of(size: u64, data: &[u64]) -> Vec<Range<u64>> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::create(dir.path().join("sparse")).unwrap();
+        file.set_len(size).unwrap();
+        for at in data {
+            file.write_all_at(b"x", *at).unwrap();
+        }
+        let root = File::open(dir.path()).unwrap();
+        let scanned = scan(root.as_fd(), &PlainFiles, &Everything, &Silent);
+        let batches = plan(root.as_fd(), &scanned.unwrap().tree).unwrap();
+        let parts = batches.into_iter().flat_map(|batch| batch.parts);
+        parts.map(|part| part.range).collect()
+    }
+
+    #[test]
+    fn a_hole_is_one_part_however_long_it_is() {
+        const TIB: u64 = 1 << 40;
+        let parts = parts_of(8 * TIB, &[]);
+        assert_eq!((parts.len(), parts[0].clone()), (1, 0..8 * TIB));
+        let middle = 5 * TIB + 3;
+        assert_eq!(
+            parts_of(8 * TIB, &[middle]),
+            [
+                0..5 * TIB,
+                5 * TIB..5 * TIB + SEGMENT,
+                5 * TIB + SEGMENT..8 * TIB
+            ]
+        );
+    }
+
+    #[test]
+    fn segments_begin_at_multiples_of_their_length() {
+        for part in parts_of(10 * SEGMENT + 5, &[3 * SEGMENT + 7, 10 * SEGMENT + 2]) {
+            assert_eq!(part.start % SEGMENT, 0);
+        }
+    }
+
+    #[test]
+    fn an_empty_file_has_a_part() {
+        assert_eq!(parts_of(0, &[]).len(), 1);
+    }
 }

@@ -9,7 +9,7 @@ use super::tree::{FileContent, NodeKind, Tree};
 use crate::error::{Error, Result};
 use crate::frame::ChunkLocation;
 use crate::id::{ChunkId, PackId};
-use crate::layer::{Content, ContentPiece, Meta, mode};
+use crate::layer::{Content, Meta, mode};
 use crate::pack::{PackRef, PackSet};
 use crate::stack::{Ino, Stack};
 
@@ -128,29 +128,26 @@ impl<'a> Baseline<'a> {
         below: Ino,
         size: u64,
     ) -> Result<bool> {
-        let base = self
-            .stack
-            .pieces(below, 0..size)?
-            .collect::<Result<Vec<_>>>()?;
-        let length = |piece: &ContentPiece| piece.end - piece.start;
+        let base = self.stack.pieces(below, 0..size)?;
+        let base = base.map(|piece| piece.map(|it| (it.location, it.end - it.start)));
+        let base = joined(base.collect::<Result<Vec<_>>>()?);
         match content {
             FileContent::Unread | FileContent::LeftOut => Ok(false),
-            FileContent::Known(known) => Ok(known.len() == base.len()
-                && known
-                    .iter()
-                    .zip(&base)
-                    .all(|(known, base)| match (known, base.location) {
-                        (Content::Hole(hole), None) => *hole == length(base),
-                        (Content::Chunk(known), Some(at)) => *known == at,
-                        _ => false,
-                    })),
+            FileContent::Known(known) => {
+                let known = known.iter().map(|piece| match piece {
+                    Content::Hole(length) => (None, *length),
+                    Content::Chunk(at) => (Some(*at), u64::from(at.length)),
+                });
+                Ok(joined(known) == base)
+            }
             FileContent::Read(pieces) => {
+                let pieces = joined(pieces.iter().copied());
                 if pieces.len() != base.len() {
                     return Ok(false);
                 }
-                for ((id, piece_length), base) in pieces.iter().zip(&base) {
-                    let same = *piece_length == length(base)
-                        && match (id, &base.location) {
+                for ((id, length), (at, base_length)) in pieces.iter().zip(&base) {
+                    let same = length == base_length
+                        && match (id, at) {
                             (None, None) => true,
                             (Some(id), Some(at)) => self.is_chunk(id, packed.chunks.get(id), at)?,
                             _ => false,
@@ -163,6 +160,18 @@ impl<'a> Baseline<'a> {
             }
         }
     }
+}
+
+/// The pieces of a file with neighbouring holes as one: where a hole is divided says nothing.
+fn joined<T>(pieces: impl IntoIterator<Item = (Option<T>, u64)>) -> Vec<(Option<T>, u64)> {
+    let mut joined: Vec<(Option<T>, u64)> = Vec::new();
+    for (piece, length) in pieces {
+        match (joined.last_mut(), &piece) {
+            (Some((None, hole)), None) => *hole += length,
+            _ => joined.push((piece, length)),
+        }
+    }
+    joined
 }
 
 /// A pack's chunks by the offset of their frame and their offset in it.
@@ -202,7 +211,7 @@ pub fn diff(
         groups: HashMap::new(),
     };
     differ.link_groups()?;
-    differ.directory(0, Some(Ino::ROOT), complete)?;
+    differ.directories(complete)?;
     if !base.stack.layers().is_empty() {
         match differ.same_directory(&tree.nodes[0].meta, Ino::ROOT)? {
             Sameness::Same => {}
@@ -227,30 +236,47 @@ impl Differ<'_> {
         Ok(())
     }
 
-    /// Compares a directory's entries; returns whether any is part of the difference.
-    fn directory(&mut self, node: usize, below: Option<Ino>, complete: bool) -> Result<bool> {
-        let stack = self.base.stack;
+    /// Compares all directories, with a list of those still to do instead of recursion: how deeply
+    /// they are nested is up to the job whose tree this is.
+    fn directories(&mut self, complete: bool) -> Result<()> {
+        let mut pending = vec![(0, Some(Ino::ROOT), complete)];
+        while let Some((node, below, complete)) = pending.pop() {
+            self.directory(node, below, complete, &mut pending)?;
+        }
+        Ok(())
+    }
+
+    /// Compares a directory's entries; adds those that are directories to `pending`.
+    fn directory(
+        &mut self,
+        node: usize,
+        below: Option<Ino>,
+        complete: bool,
+        pending: &mut Vec<(usize, Option<Ino>, bool)>,
+    ) -> Result<()> {
+        let (stack, tree) = (self.base.stack, self.tree);
         let below = match below {
             Some(ino) if stack.attr(ino)?.kind() == mode::DIRECTORY => Some(ino),
             _ => None,
         };
-        let mut changed = false;
-        for &child in self.tree.children(node) {
+        for &child in tree.children(node) {
             let ino = match below {
-                Some(below) => stack.lookup(below, &self.tree.nodes[child].name)?,
+                Some(below) => stack.lookup(below, &tree.nodes[child].name)?,
                 None => None,
             };
-            changed |= self.entry(child, ino, complete)?;
+            self.entry(child, ino)?;
+            if let NodeKind::Directory { opaque, .. } = &tree.nodes[child].kind {
+                pending.push((child, ino, complete || *opaque));
+            }
         }
         if complete
             && self.deletions == Deletions::Record
             && let Some(below) = below
         {
-            let present: HashSet<&[u8]> = self
-                .tree
+            let present: HashSet<&[u8]> = tree
                 .children(node)
                 .iter()
-                .map(|&child| &*self.tree.nodes[child].name)
+                .map(|&child| &*tree.nodes[child].name)
                 .collect();
             let mut missing = Vec::new();
             stack.list(below, 0, |_, name, _| {
@@ -260,15 +286,25 @@ impl Differ<'_> {
                 Ok(true)
             })?;
             if !missing.is_empty() {
-                changed = true;
+                self.emit(node);
                 self.delta.removed += missing.len() as u64;
                 self.delta.missing.insert(node, missing);
             }
         }
-        Ok(changed)
+        Ok(())
     }
 
-    fn entry(&mut self, index: usize, below: Option<Ino>, complete: bool) -> Result<bool> {
+    /// Notes that a node is part of the difference, and that the directories on the way are, which
+    /// must be there for it to hang on.
+    fn emit(&mut self, mut node: usize) {
+        while node != 0 && !self.delta.emit[node] {
+            self.delta.emit[node] = true;
+            node = self.tree.nodes[node].parent;
+        }
+    }
+
+    /// Compares an entry; of a directory, not what is in it.
+    fn entry(&mut self, index: usize, below: Option<Ino>) -> Result<()> {
         let node = &self.tree.nodes[index];
         let emit = match &node.kind {
             NodeKind::Whiteout => {
@@ -276,8 +312,7 @@ impl Differ<'_> {
                 self.delta.removed += u64::from(emit);
                 emit
             }
-            NodeKind::Directory { opaque, .. } => {
-                let inside = self.directory(index, below, complete || *opaque)?;
+            NodeKind::Directory { .. } => {
                 match below
                     .map(|ino| self.same_directory(&node.meta, ino))
                     .transpose()?
@@ -286,7 +321,7 @@ impl Differ<'_> {
                         self.delta.added += 1;
                         true
                     }
-                    Some(Sameness::Same) => inside,
+                    Some(Sameness::Same) => false,
                     Some(Sameness::Touched) => {
                         self.delta.touched += 1;
                         true
@@ -312,16 +347,10 @@ impl Differ<'_> {
                 !same
             }
         };
-        self.delta.emit[index] = emit;
         if emit {
-            // The directories on the way must be there for it to hang on.
-            let mut parent = self.tree.nodes[index].parent;
-            while parent != 0 && !self.delta.emit[parent] {
-                self.delta.emit[parent] = true;
-                parent = self.tree.nodes[parent].parent;
-            }
+            self.emit(index);
         }
-        Ok(emit)
+        Ok(())
     }
 
     fn same_directory(&self, meta: &Meta, below: Ino) -> Result<Sameness> {

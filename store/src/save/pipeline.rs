@@ -182,7 +182,7 @@ pub fn pack_files(
     progress: &dyn Progress,
 ) -> Result<Packed> {
     let read = |tree: &Tree, known| {
-        let files = Files::new(root, tree, reading, guard, OnChange::Fail);
+        let files = Files::new(root, tree, reading, guard, OnChange::Fail)?;
         pack(&files, target, known, progress)
     };
     let (mut packed, parts) = read(tree, known)?;
@@ -203,7 +203,7 @@ pub fn pack_changing_files(
     progress: &dyn Progress,
 ) -> Result<(Packed, Vec<Skipped>)> {
     let read = |tree: &Tree, known, on_change| {
-        let files = Files::new(root, tree, reading, guard, on_change);
+        let files = Files::new(root, tree, reading, guard, on_change)?;
         pack(&files, target, known, progress)
     };
     let (mut packed, parts) = read(tree, known, OnChange::Mark)?;
@@ -250,15 +250,15 @@ impl<'a> Files<'a> {
         reading: &'a dyn Reading,
         guard: &'a Guard<'a>,
         on_change: OnChange,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             root,
             tree,
             reading,
-            batches: batch::plan(tree),
+            batches: batch::plan(root, tree)?,
             watch: Watch::new(guard, tree),
             on_change,
-        }
+        })
     }
 }
 
@@ -521,11 +521,13 @@ pub(crate) fn note(tree: &mut Tree, parts: Vec<ReadPart>, packed: &mut Packed) -
                 *content = FileContent::Read(Vec::new());
             }
             if let FileContent::Read(pieces) = content {
-                pieces.extend(
-                    part.pieces
-                        .into_iter()
-                        .map(|piece| (piece.id, piece.length)),
-                );
+                for piece in part.pieces {
+                    match (pieces.last_mut(), piece.id) {
+                        // A hole that reaches over the border of two parts.
+                        (Some((None, hole)), None) => *hole += piece.length,
+                        _ => pieces.push((piece.id, piece.length)),
+                    }
+                }
             }
         }
     }

@@ -17,6 +17,7 @@ use super::xattrs;
 use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
 use crate::layer::{Meta, Timestamp, Xattrs, mode};
+use crate::stack::MAX_PATH;
 
 /// What an entry of a directory means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,10 @@ impl Reading for PlainFiles {
     }
 }
 
+/// Why entries of a directory are not in the cache: no program can use their paths in one step, and
+/// a job that nests directories without end would keep the saver busy for as long.
+const TOO_LONG: &str = "paths in it are longer than 4095 bytes";
+
 /// An entry that can't be saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
@@ -98,6 +103,8 @@ struct Listed {
     xattrs: Xattrs,
     /// Sorted by name.
     entries: Vec<RawEntry>,
+    /// Whether it has entries that are left out because of [`MAX_PATH`].
+    is_cut: bool,
 }
 
 /// Directories still to be read, and how many are being read.
@@ -220,10 +227,15 @@ fn list(
     let mut buffer = Vec::with_capacity(64 << 10);
     let mut names = RawDir::new(&directory, buffer.spare_capacity_mut());
     let mut entries = Vec::new();
+    let mut is_cut = false;
     while let Some(entry) = names.next() {
         let entry = entry.map_err(|e| Error::io("read directory", shown)(e.into()))?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        if path.as_os_str().len() + 1 + name.to_bytes().len() > MAX_PATH {
+            is_cut = true;
             continue;
         }
         let at = || path.join(OsStr::from_bytes(name.to_bytes()));
@@ -238,7 +250,11 @@ fn list(
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let xattrs = xattrs::of_fd(directory.as_fd(), reading)
         .map_err(Error::io("read attributes of", shown))?;
-    Ok(Listed { xattrs, entries })
+    Ok(Listed {
+        xattrs,
+        entries,
+        is_cut,
+    })
 }
 
 fn read_entry(
@@ -318,9 +334,20 @@ fn assemble(mut listed: Vec<Option<Listed>>, root: Meta, stamp: Stamp) -> Scanne
     let mut first_names: HashMap<(u64, u64), usize> = HashMap::new();
     let mut pending = vec![(0, 0)];
     while let Some((node, number)) = pending.pop() {
-        let Some(Listed { xattrs, entries }) = listed[number].take() else {
+        let Some(directory) = listed[number].take() else {
             continue;
         };
+        let Listed {
+            xattrs,
+            entries,
+            is_cut,
+        } = directory;
+        if is_cut {
+            scanned.skipped.push(Skipped {
+                path: scanned.tree.os_path(node),
+                what: TOO_LONG,
+            });
+        }
         scanned.tree.nodes[node].meta.xattrs = xattrs;
         let mut children = Vec::new();
         let mut directories = Vec::new();

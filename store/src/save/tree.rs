@@ -115,12 +115,13 @@ impl Tree {
 
     /// Number of regular files, and the sum of their sizes; hard links count once.
     pub fn files(&self) -> (u64, u64) {
-        let mut counts = (0, 0);
+        let mut counts = (0_u64, 0_u64);
         for node in &self.nodes {
             if let NodeKind::File { size, .. } = node.kind
                 && node.link.is_none()
             {
-                counts = (counts.0 + 1, counts.1 + size);
+                // Sparse files may be of any size.
+                counts = (counts.0 + 1, counts.1.saturating_add(size));
             }
         }
         counts
@@ -135,7 +136,7 @@ impl Tree {
 
     /// Number of regular files that are still to be read, and the sum of their sizes.
     pub fn unread(&self) -> (u64, u64) {
-        let mut counts = (0, 0);
+        let mut counts = (0_u64, 0_u64);
         for node in &self.nodes {
             if let NodeKind::File {
                 size,
@@ -143,7 +144,7 @@ impl Tree {
             } = node.kind
                 && node.link.is_none()
             {
-                counts = (counts.0 + 1, counts.1 + size);
+                counts = (counts.0 + 1, counts.1.saturating_add(size));
             }
         }
         counts

@@ -3,13 +3,16 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-use super::{Attr, Ino, Stack};
-use crate::error::Result;
+use super::{Attr, Ino, MAX_PATH, Stack};
+use crate::error::{Error, Result};
 use crate::id::{ChunkId, PackId};
 use crate::layer::{ContentPiece, Meta, mode};
 use crate::pack::{self, PackSet};
 use crate::remote::DynRemote;
 use crate::task::join_all;
+
+/// The paths of all differences take at most so many bytes.
+const MAX_PATHS: usize = 256 << 20;
 
 /// How an entry differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,11 +53,15 @@ pub async fn compare(remote: &DynRemote, before: &Stack, after: &Stack) -> Resul
         after,
         found: Vec::new(),
         doubtful: Vec::new(),
+        pending: Vec::new(),
+        path_bytes: 0,
     };
-    walk.directory(&[], Ino::ROOT, Ino::ROOT)?;
+    before.check_shares()?;
+    after.check_shares()?;
+    walk.directories(Ino::ROOT, Ino::ROOT)?;
     if let Some(change) = walk.attributes(Ino::ROOT, Ino::ROOT)? {
         let (old, new) = (before.attr(Ino::ROOT)?, after.attr(Ino::ROOT)?);
-        walk.put(Vec::new(), change, Some(old), Some(new));
+        walk.put(Vec::new(), change, Some(old), Some(new))?;
     }
     let Walk {
         mut found,
@@ -80,11 +87,19 @@ struct Walk<'a> {
     after: &'a Stack,
     found: Vec<Difference>,
     doubtful: Vec<Doubtful>,
+    /// Directories of both stacks that are still to be compared.
+    pending: Vec<(Vec<u8>, Ino, Ino)>,
+    /// Bytes of the paths of all that differs.
+    path_bytes: usize,
 }
 
-fn entries(stack: &Stack, directory: Ino) -> Result<Vec<(Vec<u8>, Ino)>> {
+/// The entries of a directory, without those whose paths the kernel does not take.
+fn entries(stack: &Stack, path: &[u8], directory: Ino) -> Result<Vec<(Vec<u8>, Ino)>> {
     let mut entries = Vec::new();
     stack.list(directory, 0, |_, name, ino| {
+        if path.len() + 1 + name.len() > MAX_PATH {
+            return Ok(true);
+        }
         entries.push((name.to_vec(), ino));
         Ok(true)
     })?;
@@ -104,21 +119,43 @@ fn pieces(stack: &Stack, ino: Ino, size: u64) -> Result<Vec<ContentPiece>> {
 }
 
 impl Walk<'_> {
-    fn put(&mut self, path: Vec<u8>, change: Change, before: Option<Attr>, after: Option<Attr>) {
+    fn put(
+        &mut self,
+        path: Vec<u8>,
+        change: Change,
+        before: Option<Attr>,
+        after: Option<Attr>,
+    ) -> Result<()> {
+        self.path_bytes += path.len();
+        if self.path_bytes > MAX_PATHS {
+            return Err(Error::TooLarge {
+                what: "the list of differences",
+                limit: format!("{} MiB of paths", MAX_PATHS >> 20),
+            });
+        }
         self.found.push(Difference {
             path,
             change,
             before,
             after,
         });
+        Ok(())
+    }
+
+    fn directories(&mut self, before: Ino, after: Ino) -> Result<()> {
+        self.pending.push((Vec::new(), before, after));
+        while let Some((path, before, after)) = self.pending.pop() {
+            self.directory(&path, before, after)?;
+        }
+        Ok(())
     }
 
     fn directory(&mut self, path: &[u8], before: Ino, after: Ino) -> Result<()> {
         if self.before.origin(before)? == self.after.origin(after)? {
             return Ok(());
         }
-        let old = entries(self.before, before)?;
-        let new = entries(self.after, after)?;
+        let old = entries(self.before, path, before)?;
+        let new = entries(self.after, path, after)?;
         let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
         loop {
             let order = match (old.peek(), new.peek()) {
@@ -144,29 +181,39 @@ impl Walk<'_> {
             Change::Added => self.after,
             _ => self.before,
         };
+        // Directories only: their entries need no path before they are reported.
         let mut pending = vec![(path, ino)];
         while let Some((path, ino)) = pending.pop() {
             let attr = stack.attr(ino)?;
             if attr.kind() == mode::DIRECTORY {
-                for (name, child) in entries(stack, ino)? {
-                    pending.push((join(&path, &name), child));
+                for (name, child) in entries(stack, &path, ino)? {
+                    if stack.attr(child)?.kind() == mode::DIRECTORY {
+                        pending.push((join(&path, &name), child));
+                    } else {
+                        self.put_one(join(&path, &name), change, stack.attr(child)?)?;
+                    }
                 }
             }
-            match change {
-                Change::Added => self.put(path, change, None, Some(attr)),
-                _ => self.put(path, change, Some(attr), None),
-            }
+            self.put_one(path, change, attr)?;
         }
         Ok(())
+    }
+
+    fn put_one(&mut self, path: Vec<u8>, change: Change, attr: Attr) -> Result<()> {
+        match change {
+            Change::Added => self.put(path, change, None, Some(attr)),
+            _ => self.put(path, change, Some(attr), None),
+        }
     }
 
     fn both(&mut self, path: Vec<u8>, before: Ino, after: Ino) -> Result<()> {
         let (old, new) = (self.before.attr(before)?, self.after.attr(after)?);
         if old.kind() == mode::DIRECTORY && new.kind() == mode::DIRECTORY {
             if let Some(change) = self.attributes(before, after)? {
-                self.put(path.clone(), change, Some(old), Some(new));
+                self.put(path.clone(), change, Some(old), Some(new))?;
             }
-            return self.directory(&path, before, after);
+            self.pending.push((path, before, after));
+            return Ok(());
         }
         if old.kind() != new.kind() {
             // What was a directory, or becomes one, has entries of its own.
@@ -213,7 +260,7 @@ impl Walk<'_> {
             false => Some(Change::Modified),
         };
         if let Some(change) = change {
-            self.put(path, change, Some(old), Some(new));
+            self.put(path, change, Some(old), Some(new))?;
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ pub use numbers::{Numbering, Numbers};
 pub use owner::{NotAnOwner, Owner};
 pub use squash::{squash, squash_plan};
 pub use tree::{Attr, Stack};
-pub use walk::{Walk, WalkEntry};
+pub use walk::{MAX_PATH, Walk, WalkEntry};
 
 /// No stack is deeper: bounds the work of a lookup. Saves squash long before.
 pub const MAX_DEPTH: usize = 255;

@@ -40,6 +40,7 @@ pub fn squash_plan(entries: &[u64]) -> Option<Range<usize>> {
 pub fn squash(layers: &[Arc<Layer>], bottom: bool) -> Result<BuiltLayer> {
     let mut packs = Vec::new();
     for layer in layers {
+        layer.check_shares()?;
         packs.extend(layer.packs()?);
     }
     let roots = merge::roots(layers)?;

@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::layer::{ContentPiece, Layer, Meta, ROOT, Timestamp, Xattrs, mode};
 
+/// A directory whose path is longer than this, counted from the nearest one that is remembered, is
+/// remembered.
+const REMEMBER: usize = 64;
+
 /// Attributes of an inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attr {
@@ -156,13 +160,26 @@ impl Stack {
         }
         let place = self.record_place(ino);
         if let Some(directory) = self.directories.get(&place) {
-            return Ok(Listing::Merged(directory));
+            // One that only one layer has is remembered for its path; its entries keep the numbers
+            // that they have in the layer.
+            return Ok(match directory.sources.places.len() {
+                1 => Listing::Single(place),
+                _ => Listing::Merged(directory),
+            });
         }
         let sources = self.sources(place)?;
         if sources.places.len() == 1 {
             return Ok(Listing::Single(place));
         }
         Ok(Listing::Merged(self.directories.insert(sources)))
+    }
+
+    /// Checks what bounds the work of going through the whole tree; see [`Layer::check_shares`].
+    /// To be called before anything does.
+    pub fn check_shares(&self) -> Result<()> {
+        self.layers
+            .iter()
+            .try_for_each(|layer| layer.check_shares())
     }
 
     /// What an entry is made of: its place in each layer that has a part in it, the topmost first.
@@ -187,7 +204,14 @@ impl Stack {
         let layer = self.layer(place)?;
         let mut names = Vec::new();
         let mut inode = place.inode;
+        let mut known = None;
         while inode != ROOT {
+            // The path from the nearest directory that is known will do. In a tree that is nested
+            // deeply, the one from the root makes a walk take quadratic time.
+            known = self.directories.get(&Place { inode, ..place });
+            if known.is_some() {
+                break;
+            }
             let record = layer.inode(inode)?;
             if record.mode.get() & mode::TYPE != mode::DIRECTORY || record.parent.get() >= inode {
                 return Err(Error::damaged(
@@ -198,7 +222,11 @@ impl Stack {
             names.push(layer.entry_name(record.size.get() as u32)?);
             inode = record.parent.get();
         }
-        let mut sources = self.root.clone();
+        let mut sources = match &known {
+            Some(directory) => directory.sources.clone(),
+            None => self.root.clone(),
+        };
+        let is_far = names.len() > REMEMBER;
         for name in names.into_iter().rev() {
             sources = match self.merged(&sources, name)? {
                 Merged::Directory(sources) => sources,
@@ -209,6 +237,9 @@ impl Stack {
                     ));
                 }
             };
+        }
+        if is_far {
+            self.directories.insert(sources.clone());
         }
         Ok(sources)
     }
@@ -288,8 +319,22 @@ impl Stack {
                 let Some(range) = layer.children(place.inode)? else {
                     return Ok(());
                 };
+                let mut before = match skip.checked_sub(1) {
+                    Some(number) if skip < u64::from(range.end - range.start) => {
+                        Some(layer.entry_name(range.start + number as u32)?)
+                    }
+                    _ => None,
+                };
                 for number in skip..u64::from(range.end - range.start) {
                     let (name, inode) = layer.entry(place.inode, range.start + number as u32)?;
+                    // Otherwise lookups, listings and the image would show different trees.
+                    if before.is_some_and(|before| before >= name) {
+                        return Err(Error::damaged(
+                            format!("layer {}", layer.id()),
+                            "the entries of a directory are out of order",
+                        ));
+                    }
+                    before = Some(name);
                     let Some(inode) = inode else { continue };
                     let ino = Ino::new(Place { inode, ..place });
                     if self.shows(ino)? && !emit(number + 1, name, ino)? {

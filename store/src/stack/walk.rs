@@ -4,6 +4,11 @@ use super::{Attr, Ino, Stack};
 use crate::error::Result;
 use crate::layer::mode;
 
+/// The longest path in bytes that the kernel takes. Entries with longer ones are left out of walks
+/// and copies: a layer of some kilobytes can nest directories so deeply that the paths of its
+/// entries add up to gigabytes.
+pub const MAX_PATH: usize = 4095;
+
 /// An entry of a [`Walk`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WalkEntry {
@@ -13,11 +18,27 @@ pub struct WalkEntry {
     pub attr: Attr,
 }
 
+/// Something that was listed and is still to be visited.
+#[derive(Debug)]
+struct Pending {
+    /// Length of its directory's path.
+    above: usize,
+    name: Box<[u8]>,
+    ino: Ino,
+}
+
 /// Visits a tree depth first, directories before their entries, entries in the order of names.
+///
+/// Leaves out entries whose path is longer than [`MAX_PATH`].
 #[derive(Debug)]
 pub struct Walk<'a> {
     stack: &'a Stack,
-    pending: Vec<(Vec<u8>, Ino)>,
+    pending: Vec<Pending>,
+    /// The path of the entry that was visited last: it begins with the paths of all directories
+    /// that have entries pending.
+    path: Vec<u8>,
+    is_checked: bool,
+    left_out: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -25,25 +46,49 @@ impl<'a> Walk<'a> {
     pub fn new(stack: &'a Stack) -> Self {
         Self {
             stack,
-            pending: vec![(Vec::new(), Ino::ROOT)],
+            pending: vec![Pending {
+                above: 0,
+                name: Box::default(),
+                ino: Ino::ROOT,
+            }],
+            path: Vec::new(),
+            is_checked: false,
+            left_out: 0,
         }
     }
 
-    fn visit(&mut self, path: Vec<u8>, ino: Ino) -> Result<WalkEntry> {
+    /// Number of entries so far that were left out, each with all below it, because their paths
+    /// are too long.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    fn visit(&mut self, Pending { above, name, ino }: Pending) -> Result<WalkEntry> {
+        if !self.is_checked {
+            self.stack.check_shares()?;
+            self.is_checked = true;
+        }
+        self.path.truncate(above);
+        if above > 0 {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(&name);
         let attr = self.stack.attr(ino)?;
         if attr.kind() == mode::DIRECTORY {
             let first = self.pending.len();
+            let above = self.path.len();
             self.stack.list(ino, 0, |_, name, ino| {
-                let mut child = path.clone();
-                if !child.is_empty() {
-                    child.push(b'/');
+                if above + 1 + name.len() > MAX_PATH {
+                    self.left_out += 1;
+                    return Ok(true);
                 }
-                child.extend_from_slice(name);
-                self.pending.push((child, ino));
+                let name = name.into();
+                self.pending.push(Pending { above, name, ino });
                 Ok(true)
             })?;
             self.pending[first..].reverse();
         }
+        let path = self.path.clone();
         Ok(WalkEntry { path, attr })
     }
 }
@@ -52,7 +97,7 @@ impl Iterator for Walk<'_> {
     type Item = Result<WalkEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (path, ino) = self.pending.pop()?;
-        Some(self.visit(path, ino))
+        let pending = self.pending.pop()?;
+        Some(self.visit(pending))
     }
 }

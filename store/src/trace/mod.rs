@@ -27,6 +27,9 @@ pub const MAX_IDLE: u8 = 8;
 /// No trace lists more frames: bounds what a reader allocates.
 pub const MAX_FRAMES: usize = 1 << 17;
 
+/// No trace object is larger: its list and what it carries of frames.
+pub const MAX: u64 = 40 << 20;
+
 /// The object that holds the trace of a stack.
 pub fn object_key(stack: &StackId) -> ObjectKey {
     let hex = stack.to_string();

@@ -24,7 +24,7 @@ pub async fn fetch(
     let lengths = (1..=layers.len()).rev().take(ANCESTORS);
     for length in lengths {
         let key = object_key(&StackId::of(&layers[..length]));
-        match remote.get(&key).await {
+        match remote.get(&key, super::MAX).await {
             Ok(object) => return Trace::decode(&object, &mut bundled).map(Some),
             Err(error) if error.kind() == RemoteErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),

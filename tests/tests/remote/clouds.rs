@@ -62,7 +62,7 @@ async fn failures_of_google_are_told_apart_and_tried_again_by_us_alone() {
         server.faults().clear();
         server.faults().reset_counts();
         server.faults().inject(Rule::new(Fault::Status(status)));
-        let error = remote.get(&key()).await.unwrap_err();
+        let error = remote.get(&key(), 1 << 30).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{status}");
         assert_eq!(server.faults().counts().total(), 1, "{status}");
     }
@@ -75,7 +75,7 @@ async fn failures_of_google_are_told_apart_and_tried_again_by_us_alone() {
         server.faults().clear();
         server.faults().reset_counts();
         server.faults().inject(Rule::new(fault).times(2));
-        let read = remote.get(&key()).await.unwrap();
+        let read = remote.get(&key(), 1 << 30).await.unwrap();
         assert_eq!(&read[..], BODY, "{fault:?}");
         assert_eq!(server.faults().counts().total(), 3, "{fault:?}");
     }
@@ -86,7 +86,11 @@ async fn failures_of_google_are_told_apart_and_tried_again_by_us_alone() {
         attempt: Duration::from_millis(200),
         ..policy()
     };
-    let read = open(&spec, hasty).unwrap().remote.get(&key()).await;
+    let read = open(&spec, hasty)
+        .unwrap()
+        .remote
+        .get(&key(), 1 << 30)
+        .await;
     assert_eq!(&read.unwrap()[..], BODY);
 }
 
@@ -145,7 +149,7 @@ async fn an_azure_key_that_is_wrong_is_denied_and_not_shown() {
         let spec = server.spec("", [account, (variable, value)]);
         let remote = open(&spec, policy()).unwrap().remote;
         for error in [
-            remote.get(&key()).await.unwrap_err(),
+            remote.get(&key(), 1 << 30).await.unwrap_err(),
             remote.delete(&key()).await.unwrap_err(),
             remote.list("x").await.unwrap_err(),
         ] {
@@ -366,6 +370,6 @@ async fn refused_credentials_are_denied_and_a_silent_giver_is_an_outage() {
     let nobody = Nobody::new().unwrap();
     let hasty = RetryPolicy::with_deadline(Duration::from_millis(300));
     let remote = open(&at(&nobody.address()), hasty).unwrap().remote;
-    let error = remote.get(&key()).await.unwrap_err();
+    let error = remote.get(&key(), 1 << 30).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline, "{error:?}");
 }

@@ -69,7 +69,7 @@ async fn an_overloaded_server_is_asked_again() {
             .faults()
             .inject(Rule::new(Fault::Status(status)).times(1));
     }
-    assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
+    assert_eq!(opened.remote.get(&key(), 1 << 30).await.unwrap(), BODY);
     assert_eq!(
         (opened.traffic().retries, server.faults().counts().of("GET")),
         (3, 4)
@@ -82,7 +82,7 @@ async fn connections_that_close_are_made_again() {
     server
         .faults()
         .inject(Rule::new(Fault::Disconnect).times(2));
-    assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
+    assert_eq!(opened.remote.get(&key(), 1 << 30).await.unwrap(), BODY);
     assert_eq!(server.faults().counts().of("GET"), 3);
 }
 
@@ -98,7 +98,7 @@ async fn cut_answers_are_asked_for_again() {
     server
         .faults()
         .inject(Rule::new(Fault::Truncate(3)).times(1));
-    assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
+    assert_eq!(opened.remote.get(&key(), 1 << 30).await.unwrap(), BODY);
     assert_eq!(opened.traffic().retries, 3);
 }
 
@@ -106,7 +106,7 @@ async fn cut_answers_are_asked_for_again() {
 async fn damage_that_stays_is_reported_as_such_and_soon() {
     let (server, opened) = server().await;
     server.faults().inject(Rule::new(Fault::Truncate(5)));
-    let error = opened.remote.get(&key()).await.unwrap_err();
+    let error = opened.remote.get(&key(), 1 << 30).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Damaged);
     let tries = u64::from(RetryPolicy::default().damaged_attempts);
     assert_eq!(server.faults().counts().of("GET"), tries);
@@ -118,7 +118,7 @@ async fn a_flipped_bit_passes_because_only_the_caller_knows_the_hash() {
     server
         .faults()
         .inject(Rule::new(Fault::Corrupt(3)).times(1));
-    let read = opened.remote.get(&key()).await.unwrap();
+    let read = opened.remote.get(&key(), 1 << 30).await.unwrap();
     assert_eq!((read.len(), read[3] ^ 1), (BODY.len(), BODY[3]));
 }
 
@@ -133,7 +133,7 @@ async fn a_server_that_hangs_ends_with_the_deadline_and_the_cause() {
     };
     let opened = open(&server.spec("cache"), policy).unwrap();
     let started = Instant::now();
-    let error = opened.remote.get(&key()).await.unwrap_err();
+    let error = opened.remote.get(&key(), 1 << 30).await.unwrap_err();
     let took = started.elapsed();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline);
     assert!(
@@ -163,7 +163,7 @@ async fn one_attempt_that_hangs_is_given_up_for_another() {
         ..policy()
     };
     let opened = open(&server.spec("cache"), policy).unwrap();
-    assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
+    assert_eq!(opened.remote.get(&key(), 1 << 30).await.unwrap(), BODY);
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn the_deadline_error_keeps_the_last_cause() {
     let (server, _) = server().await;
     server.faults().inject(Rule::new(Fault::Status(503)));
     let opened = open_hasty(&server.spec("cache"), Duration::from_millis(300));
-    let error = opened.remote.get(&key()).await.unwrap_err();
+    let error = opened.remote.get(&key(), 1 << 30).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline);
     assert!(
         chain(&error).contains("503 SlowDown on purpose"),
@@ -192,7 +192,7 @@ async fn our_own_write_in_the_way_is_no_conflict() {
         .put(&new, Bytes::from_static(b"mine"), PutMode::IfAbsent)
         .await
         .unwrap();
-    assert_eq!(opened.remote.get(&new).await.unwrap(), "mine");
+    assert_eq!(opened.remote.get(&new, 1 << 30).await.unwrap(), "mine");
     assert_eq!(server.faults().counts().of("PUT"), 2);
 }
 
@@ -207,7 +207,7 @@ async fn another_writer_in_the_way_is_a_conflict_also_after_a_failure() {
         .put(&key(), Bytes::from_static(b"mine"), PutMode::IfAbsent)
         .await;
     assert_eq!(put.unwrap_err().kind(), RemoteErrorKind::Exists);
-    assert_eq!(opened.remote.get(&key()).await.unwrap(), BODY);
+    assert_eq!(opened.remote.get(&key(), 1 << 30).await.unwrap(), BODY);
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn answers_that_will_not_change_are_not_asked_for_again() {
         server.faults().clear();
         server.faults().inject(Rule::new(Fault::Status(status)));
         server.faults().reset_counts();
-        let error = opened.remote.get(&key()).await.unwrap_err();
+        let error = opened.remote.get(&key(), 1 << 30).await.unwrap_err();
         assert_eq!(error.kind(), kind, "GET {status}");
         let error = opened.remote.head(&key()).await.unwrap_err();
         // Without a body, 404 is about the object all the same.
@@ -282,7 +282,7 @@ async fn wrong_and_missing_credentials_are_denied_at_once() {
         let error = open(&spec, policy())
             .unwrap()
             .remote
-            .get(&key())
+            .get(&key(), 1 << 30)
             .await
             .unwrap_err();
         assert_eq!(error.kind(), RemoteErrorKind::Denied, "{}", chain(&error));
@@ -295,7 +295,7 @@ async fn wrong_and_missing_credentials_are_denied_at_once() {
     let error = open(&anonymous, policy())
         .unwrap()
         .remote
-        .get(&key())
+        .get(&key(), 1 << 30)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Denied, "{}", chain(&error));
@@ -315,7 +315,7 @@ async fn a_server_that_is_not_there_is_an_outage() {
         ..server.spec("cache")
     };
     let remote = open_hasty(&spec, Duration::from_millis(300)).remote;
-    let error = remote.get(&key()).await.unwrap_err();
+    let error = remote.get(&key(), 1 << 30).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline);
     let cause = error
         .source()
@@ -338,7 +338,7 @@ async fn without_a_region_or_an_endpoint_the_user_is_told() {
     let error = open(&spec, policy())
         .unwrap()
         .remote
-        .get(&key())
+        .get(&key(), 1 << 30)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Invalid);
@@ -358,7 +358,7 @@ async fn a_slow_line_is_slow_and_counted() {
         .put(&large, body.clone(), PutMode::Overwrite)
         .await
         .unwrap();
-    assert_eq!(opened.remote.get(&large).await.unwrap(), body);
+    assert_eq!(opened.remote.get(&large, 1 << 30).await.unwrap(), body);
     server.faults().set_bandwidth(None);
     assert!(
         started.elapsed() >= Duration::from_millis(400),

@@ -19,7 +19,10 @@ async fn put(remote: &FileRemote, name: &str, body: &'static str) -> Result<(), 
 }
 
 async fn get(remote: &FileRemote, name: &str) -> Result<Bytes, RemoteErrorKind> {
-    remote.get(&key(name)).await.map_err(|error| error.kind())
+    remote
+        .get(&key(name), 1 << 30)
+        .await
+        .map_err(|error| error.kind())
 }
 
 fn is_root() -> bool {

@@ -145,7 +145,10 @@ async fn a_role_that_is_refused_is_denied_and_a_silent_service_an_outage() {
     let nobody = Nobody::new().unwrap();
     let hasty = RetryPolicy::with_deadline(std::time::Duration::from_millis(300));
     let remote = open(&at(&nobody.endpoint()), hasty).unwrap().remote;
-    let error = remote.get(&ObjectKey::new("packs/one")).await.unwrap_err();
+    let error = remote
+        .get(&ObjectKey::new("packs/one"), 1 << 30)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline, "{error:?}");
 }
 

@@ -99,9 +99,9 @@ impl Remote for Bent {
         "bent:"
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
+    async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
         let flipped = self.ask(Ask::Get, key.as_str())?;
-        Ok(flip(self.inner.get(key).await?, flipped))
+        Ok(flip(self.inner.get(key, limit).await?, flipped))
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {

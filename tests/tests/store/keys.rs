@@ -126,7 +126,7 @@ impl Keys {
 
     fn bytes(&self, object: &str) -> Bytes {
         self.runtime
-            .block_on(self.remote.get(&ObjectKey::new(object)))
+            .block_on(self.remote.get(&ObjectKey::new(object), 4 << 20))
             .unwrap()
     }
 }

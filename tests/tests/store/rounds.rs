@@ -42,9 +42,9 @@ impl Remote for Together {
         self.inner.local_dir()
     }
 
-    async fn get(&self, key: &ObjectKey) -> Result<Bytes, RemoteError> {
+    async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
         self.wait().await;
-        self.inner.get(key).await
+        self.inner.get(key, limit).await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {

@@ -1,4 +1,6 @@
+mod bombs;
 mod compare;
+mod deep;
 mod hostile;
 mod model;
 mod numbers;

@@ -235,7 +235,7 @@ impl World {
             let object = self
                 .bench
                 .runtime
-                .block_on(self.bench.remote.get(&key))
+                .block_on(self.bench.remote.get(&key, layer::MAX))
                 .ok()?;
             Some(Arc::new(Layer::open(info.id, object).unwrap()))
         };

@@ -1,0 +1,58 @@
+//! Whether the disk has room for a copy, found out before anything is written.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::AtFlags;
+
+use super::plan::Plan;
+use crate::beneath::open_beneath;
+use crate::error::{Error, Result};
+
+/// Fails when the files of the plan have more bytes than the disk has room for.
+///
+/// A cache of some kilobytes may describe terabytes: its files can all be made of the same frame.
+/// Whoever copies it must not fill the disk that others use, too, to find that out.
+pub(super) fn check(plan: &Plan, root: &OwnedFd, target: &Path) -> Result<()> {
+    let Ok(disk) = rustix::fs::fstatvfs(root) else {
+        return Ok(());
+    };
+    let room = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // Files that are replaced make room, which is looked at only when it matters.
+    if plan.bytes <= room || plan.bytes <= room.saturating_add(replaced(plan, root)) {
+        return Ok(());
+    }
+    let detail = format!(
+        "the cache has {} bytes, there is room for {room}",
+        plan.bytes
+    );
+    let full = std::io::Error::new(std::io::ErrorKind::StorageFull, detail);
+    Err(Error::io("copy the cache to", target)(full))
+}
+
+/// Bytes on the disk of the files that the plan replaces.
+fn replaced(plan: &Plan, root: &OwnedFd) -> u64 {
+    let mut bytes = 0_u64;
+    let mut directory = None;
+    for leaf in &plan.leaves {
+        let number = leaf.at.directory;
+        if directory.as_ref().is_none_or(|(known, _)| *known != number) {
+            let at = &plan.directories[number as usize].at;
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
+            let opened = open_beneath(
+                root.as_fd(),
+                &plan.path(at),
+                flags,
+                rustix::fs::Mode::empty(),
+            );
+            directory = Some((number, opened));
+        }
+        if let Some((_, Ok(directory))) = &directory
+            && let Ok(stat) =
+                rustix::fs::statat(directory, &*leaf.at.name, AtFlags::SYMLINK_NOFOLLOW)
+        {
+            bytes = bytes.saturating_add((stat.st_blocks as u64).saturating_mul(512));
+        }
+    }
+    bytes
+}

@@ -1,0 +1,91 @@
+//! Directories nested more deeply than any path goes, on a small stack.
+
+use std::sync::Arc;
+
+use super::model::open;
+use crate::layer::{Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode};
+use crate::remote::{DynRemote, FileRemote};
+use crate::stack::{MAX_PATH, Stack, Walk, compare, squash};
+
+const DEPTH: usize = 20_000;
+
+/// Directories in directories, owned by `uid`.
+fn nested(uid: u32) -> Arc<Layer> {
+    let meta = Meta {
+        mode: mode::DIRECTORY | 0o755,
+        uid,
+        ..Meta::default()
+    };
+    let mut builder = LayerBuilder::new(&meta, []).unwrap();
+    let mut inode = ROOT;
+    for _ in 0..DEPTH {
+        let kind = NewKind::Directory { opaque: false };
+        let entry = NewEntry {
+            name: b"d",
+            link: Link::New(NewInode { meta: &meta, kind }),
+        };
+        inode = builder.fill(inode, &[entry]).unwrap()[0];
+    }
+    open(builder.finish().unwrap())
+}
+
+fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(256 << 10);
+    thread.spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
+fn deep_trees_are_walked_as_far_as_paths_go() {
+    on_a_small_stack(|| {
+        let stack = Stack::new(vec![nested(0)]).unwrap();
+        let mut walk = Walk::new(&stack);
+        let longest = walk.by_ref().map(|entry| entry.unwrap().path.len()).max();
+        assert_eq!(longest, Some(MAX_PATH));
+        assert_eq!(walk.left_out(), 1);
+    });
+}
+
+#[test]
+fn deep_trees_are_compared_and_squashed() {
+    on_a_small_stack(|| {
+        let (before, after) = (nested(0), nested(1));
+        let remote: DynRemote = Arc::new(FileRemote::new("/nowhere"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let stacks = [&before, &after].map(|layer| Stack::new(vec![layer.clone()]).unwrap());
+        let found = runtime.block_on(compare(&remote, &stacks[0], &stacks[1]));
+        // The root, and one directory for each two bytes of a path.
+        assert_eq!(found.unwrap().len(), 1 + MAX_PATH.div_ceil(2));
+        squash(&[before, after], true).unwrap();
+    });
+}
+
+/// Each listing must not look the whole path up again from the root.
+#[test]
+fn every_directory_of_a_deep_stack_can_be_listed() {
+    let other = {
+        let meta = Meta {
+            mode: mode::DIRECTORY | 0o755,
+            ..Meta::default()
+        };
+        open(LayerBuilder::new(&meta, []).unwrap().finish().unwrap())
+    };
+    let stack = Stack::new(vec![other, nested(0)]).unwrap();
+    let mut directory = crate::stack::Ino::ROOT;
+    let mut depth = 0;
+    loop {
+        let mut next = None;
+        let list = stack.list(directory, 0, |_, _, ino| {
+            next = Some(ino);
+            Ok(true)
+        });
+        list.unwrap();
+        match next {
+            Some(ino) => directory = ino,
+            None => break,
+        }
+        depth += 1;
+    }
+    assert_eq!(depth, DEPTH);
+}

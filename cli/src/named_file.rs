@@ -136,7 +136,11 @@ impl Staged {
         let content = match beside {
             Ok(file) => Content::Beside(file),
             Err(_) if old.is_some() => Content::Elsewhere(tempfile::tempfile()?),
-            Err(error) => return Err(error),
+            Err(error) => {
+                // The system's own words where there is no such directory.
+                fs::metadata(directory)?;
+                return Err(error);
+            }
         };
         Ok(Self {
             content,

@@ -130,24 +130,14 @@ fn compile(written: &str, span: Span, workspace: &Path) -> Result<Pattern, Fault
     // `app/[slug]/*.lock` is about the directory of that name, where it exists.
     let literal = literal_names(workspace, &parts, |path| path.symlink_metadata().is_ok());
     let pattern = glob_of(&parts, literal);
-    let mut globs = vec![pattern.clone()];
-    if exclude && literal > 0 {
-        // What is left out by mistake cannot make two builds share a key that they should not.
-        globs.push(glob_of(&parts, 0));
-    }
-    let compile = |globs: &[String]| {
+    let compile = |glob: &str| {
         let mut set = GlobSetBuilder::new();
-        for glob in globs {
-            for glob in [glob.clone(), format!("{glob}/**")] {
-                set.add(GlobBuilder::new(&glob).literal_separator(true).build()?);
-            }
+        for glob in [glob.to_owned(), format!("{glob}/**")] {
+            let glob = GlobBuilder::new(&glob).literal_separator(true).build();
+            set.add(glob.map_err(|error| bad(&error.kind().to_string()))?);
         }
-        set.build()
+        set.build().map_err(|error| bad(&error.kind().to_string()))
     };
-    let compile = |globs: &[String]| {
-        compile(globs).map_err(|error: globset::Error| bad(&error.kind().to_string()))
-    };
-    let closed: Vec<_> = globs.iter().map(|glob| without_content(glob)).collect();
     let plain = parts[literal..]
         .iter()
         // An alternation may hold a `/`: what follows its brace is not a plain name either.
@@ -155,8 +145,8 @@ fn compile(written: &str, span: Span, workspace: &Path) -> Result<Pattern, Fault
         .count();
     Ok(Pattern {
         exclude,
-        set: compile(&globs)?,
-        closed: compile(&closed)?,
+        set: compile(&pattern)?,
+        closed: compile(without_content(&pattern))?,
         root: parts[..literal + plain].iter().collect(),
     })
 }
@@ -178,12 +168,11 @@ fn below_workspace(pattern: &Path, workspace: &Path) -> Option<String> {
 }
 
 /// The directories whose whole content an exclusion covers: `a` for `a/**`, `a/*` and `a`.
-fn without_content(glob: &str) -> String {
-    let mut glob = glob;
+fn without_content(mut glob: &str) -> &str {
     while let Some(shorter) = glob.strip_suffix("/**").or_else(|| glob.strip_suffix("/*")) {
         glob = shorter;
     }
-    glob.to_owned()
+    glob
 }
 
 /// The directories or files to start from: none of them below another.

@@ -1,6 +1,7 @@
 //! What the functions that read files return, and refuse.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::UNIX_EPOCH;
 
 use super::super::{Context, Expanded, PartKind, Reach, expand};
@@ -319,4 +320,50 @@ fn a_missing_workspace_is_named() {
     };
     let error = expand("hashFiles('x')", &context).unwrap_err();
     assert!(error.to_string().starts_with("cannot read"), "{error}");
+}
+
+#[test]
+fn a_name_with_brackets_that_exists_is_that_name() {
+    let bench = Bench::new()
+        .file("app/[slug]/a.lock", "1")
+        .file("app/s/a.lock", "2")
+        .file("app/x/a.lock", "3");
+    let slug = ["app/[slug]/a.lock"];
+    assert_eq!(bench.inputs("hashFiles('app/[slug]/a.lock')"), slug);
+    assert_eq!(bench.inputs("hashFiles('app/[slug]/*.lock')"), slug);
+    assert_eq!(bench.inputs("hashFiles('app/[slug]')"), slug);
+    assert_eq!(bench.inputs("hashFiles('app/[sx]/*.lock')").len(), 2);
+    // Another file must not drop out of the key.
+    assert_eq!(
+        bench.inputs("hashFiles('app/**', '!app/[slug]/**')"),
+        ["app/s/a.lock", "app/x/a.lock"]
+    );
+}
+
+#[test]
+fn an_absolute_pattern_may_reach_the_workspace_through_a_link() {
+    let bench = Bench::new().file("a/x", "1");
+    symlink(bench.workspace(), bench.dir.path().join("logical")).unwrap();
+    let logical = bench.dir.path().join("logical");
+    let pattern = format!("hashFiles('{}/**/x')", logical.display());
+    assert_eq!(bench.inputs(&pattern), ["a/x"]);
+}
+
+#[test]
+fn a_directory_without_anything_to_select_is_not_opened() {
+    let bench = Bench::new().file("lock", "1").file("pgdata/x/lock", "2");
+    for exclusion in [
+        "!pgdata",
+        "!pgdata/",
+        "!pgdata/**",
+        "!pgdata/*",
+        "!**/pgdata/**/*",
+    ] {
+        let template = format!("hashFiles('**/lock', '{exclusion}')");
+        assert_eq!(bench.inputs(&template), ["lock"], "{exclusion}");
+    }
+    let taken_back = "hashFiles('!pgdata/**', '**/lock')";
+    assert_eq!(bench.inputs(taken_back), ["lock", "pgdata/x/lock"]);
+    let part = "hashFiles('**/lock', '!pgdata/y/**')";
+    assert_eq!(bench.inputs(part), ["lock", "pgdata/x/lock"]);
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cachefs_store::archive::{self, ReadOptions};
 use cachefs_store::refs;
-use cachefs_store::save::{Baseline, Deletions, Packed, Progress, build_layer, diff};
+use cachefs_store::save::{Baseline, Deletions, Moved, Packed, Progress, build_layer, diff_links};
 use cachefs_store::stack::Stack;
 
 use super::{Change, Context, Opened, Report, SaveOptions, open_context, publish};
@@ -97,11 +97,13 @@ fn change<'a>(
         if context.is_incomplete(target, &base, &read.packed)? {
             continue;
         }
-        let delta = diff(&read.tree, &base, &read.packed, true, Deletions::Ignore)?;
+        let (moved, deletions) = (Moved::default(), Deletions::Ignore);
+        let (delta, joined) = diff_links(&read.tree, &moved, &base, &read.packed, true, deletions)?;
+        let tree = joined.as_ref().unwrap_or(&read.tree);
         let layer = if delta.is_empty() && !is_first {
             None
         } else {
-            Some(build_layer(&read.tree, &delta, &read.packed, &base)?)
+            Some(build_layer(tree, &delta, &read.packed, &base)?)
         };
         let change = Change {
             listed: Vec::new(),

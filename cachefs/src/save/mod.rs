@@ -25,9 +25,9 @@ use cachefs_store::remote::{
 };
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Deletions, Delta, Exclude, Guard, Moved, NodeKind, Packed, Progress, Skipped,
-    StoreTarget, Target, Tree, build_layer, confirm_unchanged, diff, give_back, graft_redirects,
-    join_links, pack_changing_files, pack_files, remove_excluded, scan,
+    Baseline, Deletions, Delta, Exclude, Guard, Moved, Packed, Progress, Skipped, StoreTarget,
+    Target, Tree, build_layer, confirm_unchanged, diff_links, give_back, graft_redirects,
+    pack_changing_files, pack_files, remove_excluded, scan,
 };
 use cachefs_store::secrets::{Fate, Finding, Scanner};
 use cachefs_store::stack::Stack;
@@ -544,18 +544,7 @@ impl Context<'_> {
         packed: &Packed,
     ) -> Result<(Delta, Option<BuiltLayer>)> {
         let (complete, deletions) = (source.complete, source.deletions);
-        let diff = |tree| diff(tree, base, packed, complete, deletions);
-        let mut delta = diff(tree)?;
-        let joined = join_links(tree, &delta, moved, base.stack(), complete, deletions)?;
-        if let Some(joined) = &joined {
-            delta = diff(joined)?;
-            // Nobody changed the names that were added; they only follow.
-            let added = joined.nodes[tree.nodes.len()..].iter();
-            let emitted = added.zip(&delta.emit[tree.nodes.len()..]);
-            let following = emitted
-                .filter(|(node, emit)| **emit && !matches!(node.kind, NodeKind::Directory { .. }));
-            delta.modified -= following.count() as u64;
-        }
+        let (delta, joined) = diff_links(tree, moved, base, packed, complete, deletions)?;
         let tree = joined.as_ref().unwrap_or(tree);
         let layer = if delta.is_empty() && !source.base.is_empty() {
             None

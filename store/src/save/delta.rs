@@ -182,6 +182,7 @@ struct Differ<'a> {
     base: &'a Baseline<'a>,
     packed: &'a Packed,
     deletions: Deletions,
+    recounted: &'a HashSet<Ino>,
     delta: Delta,
     /// For each group of hard links in the tree: the inodes of the stack that its names lead to.
     groups: HashMap<usize, HashSet<Option<Ino>>>,
@@ -198,6 +199,18 @@ pub fn diff(
     complete: bool,
     deletions: Deletions,
 ) -> Result<Delta> {
+    diff_but(&HashSet::new(), tree, base, packed, complete, deletions)
+}
+
+/// The same, where files of `recounted` have as many names as the tree has of them.
+pub(super) fn diff_but(
+    recounted: &HashSet<Ino>,
+    tree: &Tree,
+    base: &Baseline<'_>,
+    packed: &Packed,
+    complete: bool,
+    deletions: Deletions,
+) -> Result<Delta> {
     let delta = Delta {
         emit: vec![false; tree.nodes.len()],
         ..Delta::default()
@@ -207,6 +220,7 @@ pub fn diff(
         base,
         packed,
         deletions,
+        recounted,
         delta,
         groups: HashMap::new(),
     };
@@ -385,6 +399,7 @@ impl Differ<'_> {
         }
         let same_links = match self.deletions {
             Deletions::Record => attr.links == node.links,
+            Deletions::Ignore if self.recounted.contains(&below) => attr.links == node.links,
             // The stack's other names stay, and lead to the same file.
             Deletions::Ignore => attr.links >= node.links,
         };

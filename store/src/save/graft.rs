@@ -15,7 +15,7 @@ use crate::stack::{Ino, Stack};
 /// `redirects` names, by node, where the lower part is: an absolute path, or a name next to the
 /// directory itself. Only metadata is copied, and not of what is left out at the new place.
 ///
-/// Returns the files with several names among what was added: [`super::join_links`] links them.
+/// Returns the files with several names among what was added: [`super::diff_links`] links them.
 pub fn graft_redirects(
     tree: &mut Tree,
     redirects: &HashMap<usize, Vec<u8>>,

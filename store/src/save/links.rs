@@ -7,9 +7,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::delta::{Deletions, Delta};
+use super::delta::{Baseline, Deletions, Delta, diff, diff_but};
 use super::exclude::{add_child, directory_node, find_child, join};
 use super::graft::known_node;
+use super::pipeline::Packed;
 use super::tree::{NodeKind, Tree};
 use crate::error::Result;
 use crate::layer::mode;
@@ -19,31 +20,33 @@ use crate::stack::{Ino, Stack};
 /// files with several names are noted.
 pub type Moved = HashMap<usize, Ino>;
 
-/// Adds to a tree every unchanged name of a file that another name of changed, and links the names
-/// of each such file with each other. Returns `None` when there is no such file.
+/// Compares a tree with the stack below it, as [`diff`], and keeps the names of its files together.
 ///
-/// `delta` is the difference of the tree as it is; the result needs a new one. Its additional nodes
-/// are behind those of `tree`: they are no changes that somebody made.
-pub fn join_links(
+/// Also returns the tree that the difference is one of, if it needs more nodes than `tree` has:
+/// unchanged names of files that another name of changed. They are behind the nodes of `tree`, and
+/// do not count as modified: nobody changed them.
+pub fn diff_links(
     tree: &Tree,
-    delta: &Delta,
     moved: &Moved,
-    stack: &Stack,
+    base: &Baseline<'_>,
+    packed: &Packed,
     complete: bool,
     deletions: Deletions,
-) -> Result<Option<Tree>> {
-    // Then the tree has all names there are.
+) -> Result<(Delta, Option<Tree>)> {
+    let delta = diff(tree, base, packed, complete, deletions)?;
+    let stack = base.stack();
+    // A complete tree has all names there are.
     let has_all = complete && deletions == Deletions::Record;
     if has_all || stack.layers().is_empty() {
-        return Ok(None);
+        return Ok((delta, None));
     }
-    let torn = torn(tree, delta, moved, stack)?;
+    let torn = torn(tree, &delta, moved, stack)?;
     if torn.is_empty() {
-        return Ok(None);
+        return Ok((delta, None));
     }
     let mut joiner = Joiner {
         tree: tree.clone(),
-        delta,
+        delta: &delta,
         stack,
         torn,
         names: HashMap::new(),
@@ -55,7 +58,15 @@ pub fn join_links(
     joiner.find()?;
     joiner.add()?;
     joiner.link();
-    Ok(Some(joiner.tree))
+    let Joiner {
+        tree: joined, torn, ..
+    } = joiner;
+    let mut delta = diff_but(&torn, &joined, base, packed, complete, deletions)?;
+    let added = joined.nodes.iter().zip(&delta.emit).skip(tree.nodes.len());
+    let followed =
+        added.filter(|(node, emit)| **emit && !matches!(node.kind, NodeKind::Directory { .. }));
+    delta.modified -= followed.count() as u64;
+    Ok((delta, Some(joined)))
 }
 
 /// The files of the stack that lose a name, or have got one elsewhere.

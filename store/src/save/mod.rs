@@ -33,7 +33,7 @@ pub use exclude::{Everything, Exclude, remove_excluded};
 pub use graft::graft_redirects;
 pub use guard::Guard;
 pub use layer::build_layer;
-pub use links::{Moved, join_links};
+pub use links::{Moved, diff_links};
 pub use owner::give_back;
 pub use pipeline::{Packed, pack_changing_files, pack_files};
 pub(crate) use pipeline::{ReadBatches, Supply, note, pack};

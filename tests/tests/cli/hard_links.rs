@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use cachefs_tests::harness::Cachefs;
+
 use crate::programs::entries;
-use crate::support::{Commands, clean, machine, strict_json};
+use crate::support::{Commands, can_mount, clean, machine, strict_json};
 
 /// What somebody does to a mount.
 type Change = (&'static str, fn(&Path));
@@ -125,5 +127,40 @@ fn hard_links_are_saved_as_a_mount_shows_them_and_counted() {
         let restore = strict_json(machine.restore(&key, &copy)).arg("--mode");
         clean(restore.arg("copy").run().success());
         assert_eq!(files(&copy), shown, "{what}, copied");
+    }
+}
+
+/// A directory that was not restored is compared with what its key holds, and removes nothing.
+#[test]
+fn a_name_that_only_the_key_has_is_counted_alone() {
+    let machine = Cachefs::new().unwrap();
+    let plain = machine.dir("plain");
+    fs::write(plain.join("a"), "first").unwrap();
+    for name in ["b", "c"] {
+        fs::hard_link(plain.join("a"), plain.join(name)).unwrap();
+    }
+    machine.saved("v1", &plain);
+    fs::remove_file(plain.join("c")).unwrap();
+    let unchanged = machine.saved("v1", &plain);
+    assert_eq!(unchanged["layers"], 1, "{unchanged}");
+    fs::write(plain.join("a"), "second, by both names").unwrap();
+    machine.saved("v1", &plain);
+    let copy = machine.dir("copy");
+    let restore = strict_json(machine.restore("v1", &copy)).arg("--mode");
+    clean(restore.arg("copy").run().success());
+    let shown: Vec<(Vec<PathBuf>, Vec<u8>)> = vec![
+        (
+            vec!["a".into(), "b".into()],
+            b"second, by both names".into(),
+        ),
+        (vec!["c".into()], b"first".into()),
+    ];
+    assert_eq!(files(&copy), shown);
+    if can_mount() {
+        let mount = machine.dir("mount");
+        machine.restored("v1", &mount);
+        let links = ["a", "b", "c"].map(|name| fs::metadata(mount.join(name)).unwrap().nlink());
+        assert_eq!(links, [2, 2, 1]);
+        machine.umount(&mount);
     }
 }

@@ -230,7 +230,7 @@ fn store_hint(error: &StoreError) -> Option<String> {
             Some("save again when nothing writes to the directory any more".to_owned())
         }
         StoreError::BeingCollected { .. } => Some(
-            "the key that the path was restored from was deleted meanwhile; `cachefs gc` once more, or restore another key, and save again"
+            "restore the key again, or another one if it was deleted, and save again; other keys are not affected"
                 .to_owned(),
         ),
         StoreError::Unsupported { .. } => Some("it was written by a newer cachefs; update this one".to_owned()),
@@ -240,6 +240,12 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::Lost { .. } => Some(
             "`cachefs check --repair` drops the keys that need it; if a lifecycle rule deletes objects of the bucket, remove the rule and run `cachefs gc` instead"
                 .to_owned(),
+        ),
+        StoreError::Torn { .. } => {
+            Some("a power cut or a full disk interrupted its write; save again to replace it".to_owned())
+        }
+        StoreError::TookTooLong { .. } => Some(
+            "nothing was removed; run it again nearer to the remote, or with a longer --grace".to_owned(),
         ),
         StoreError::Index(_) => {
             Some("see `daemon.log` in the store directory; nothing is lost if `index` there is removed".to_owned())

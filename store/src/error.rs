@@ -48,6 +48,13 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// An object is empty or ends early: a write that a power cut or a full disk interrupted. It
+    /// counts as absent, and the next write replaces it.
+    #[error("{what} is empty or cut short")]
+    Torn {
+        /// The object, as `ref refs/main/…`.
+        what: String,
+    },
     /// Bytes were written by a newer version that this one must not guess at.
     #[error("{what} has a format that this version does not understand ({detail})")]
     Unsupported {
@@ -94,6 +101,14 @@ pub enum Error {
     /// A failure that several readers were told of.
     #[error(transparent)]
     Shared(Arc<Error>),
+    /// The work took so long that what it began with no longer holds.
+    #[error("{what} took more than {} min and was given up", limit.as_secs() / 60)]
+    TookTooLong {
+        /// The work.
+        what: &'static str,
+        /// The time that it had.
+        limit: std::time::Duration,
+    },
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -129,10 +144,12 @@ impl Error {
                 RemoteErrorKind::Invalid => ErrorKind::Usage,
                 _ => ErrorKind::Backend,
             },
+            Self::TookTooLong { .. } => ErrorKind::Backend,
             Self::Io { .. } | Self::Index(_) => ErrorKind::Local,
-            Self::Damaged { .. } | Self::Unsupported { .. } | Self::Lost { .. } => {
-                ErrorKind::Integrity
-            }
+            Self::Damaged { .. }
+            | Self::Torn { .. }
+            | Self::Unsupported { .. }
+            | Self::Lost { .. } => ErrorKind::Integrity,
             Self::Changed { .. } | Self::BeingCollected { .. } => ErrorKind::Changed,
             Self::Archive(error) => error.kind(),
             Self::TooLarge { .. } | Self::InvalidName(_) => ErrorKind::Usage,

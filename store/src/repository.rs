@@ -86,14 +86,21 @@ impl Repository {
         };
         let bytes = serde_json::to_vec_pretty(&description)
             .map_err(|error| Error::damaged("a new repository", error.to_string()))?;
+        let bytes = Bytes::from(bytes);
         match self
             .remote
-            .put(&Self::object_key(), Bytes::from(bytes), PutMode::IfAbsent)
+            .put(&Self::object_key(), bytes.clone(), PutMode::IfAbsent)
             .await
         {
             Ok(()) => {}
             Err(error) if error.kind() == RemoteErrorKind::Exists => {}
             Err(error) => return Err(error.into()),
+        }
+        if self.read().await?.is_none() {
+            // A description that a power cut left: it says nothing, and is in the way.
+            self.remote
+                .put(&Self::object_key(), bytes, PutMode::Overwrite)
+                .await?;
         }
         self.read().await?.ok_or_else(|| {
             Error::damaged(
@@ -109,8 +116,17 @@ impl Repository {
             Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let description: Description = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::damaged("the repository's description", error.to_string()))?;
+        let description: Description = match serde_json::from_slice(&bytes) {
+            Ok(description) => description,
+            Err(error) if error.is_eof() || bytes.contains(&0) => {
+                tracing::warn!("the repository's description is empty or cut short: {error}");
+                return Ok(None);
+            }
+            Err(error) => {
+                let what = "the repository's description";
+                return Err(Error::damaged(what, error.to_string()));
+            }
+        };
         if description.format > FORMAT || !description.requires.is_empty() {
             return Err(Error::Unsupported {
                 what: "the repository".to_owned(),

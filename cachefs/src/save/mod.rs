@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cachefs_store::check::{find_missing, may_be_missing};
 use cachefs_store::gc::Condemned;
-use cachefs_store::id::{RepoId, StackId};
+use cachefs_store::id::{RepoId, SaveId, StackId};
 use cachefs_store::layer::{BuiltLayer, Totals};
 use cachefs_store::local::{LayerCache, LostPacks, PackCache};
 use cachefs_store::refs::{self, Creator, LayerInfo, Part, Platform, Record as RefRecord, RefName};
@@ -185,6 +185,8 @@ struct Context<'a> {
     runtime: Runtime,
     remote: DynRemote,
     layers: LayerCache,
+    /// Saves of the key that a power cut left unreadable; this one takes their place.
+    torn: Vec<SaveId>,
     target: StoreTarget,
     /// What earlier saves of the same directory read, if that may be used.
     files: Option<FileList>,
@@ -302,7 +304,9 @@ fn open_context<'a>(
         )
     });
     let (repo, existing, condemned) = (repo?, existing?, condemned?);
+    let refs::Saves { records, torn } = existing;
     let context = Context {
+        torn,
         options,
         remote: remote.remote.clone(),
         layers: LayerCache::new(store.path()),
@@ -324,7 +328,7 @@ fn open_context<'a>(
     Ok(Opened {
         context,
         remote,
-        existing,
+        existing: records,
     })
 }
 
@@ -357,12 +361,12 @@ async fn identify(repository: &Repository, dry_run: bool) -> cachefs_store::Resu
 }
 
 /// A remote that does not exist yet has no saves: the first one brings it into being.
-async fn read_existing(remote: &DynRemote, name: &RefName) -> Result<Vec<RefRecord>> {
-    match refs::read_records(remote, name).await {
+async fn read_existing(remote: &DynRemote, name: &RefName) -> Result<refs::Saves> {
+    match refs::read_saves(remote, name).await {
         Err(cachefs_store::Error::Remote(error))
             if error.kind() == RemoteErrorKind::NoRemote && remote.local_dir().is_some() =>
         {
-            Ok(Vec::new())
+            Ok(refs::Saves::default())
         }
         other => Ok(other?),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cachefs_store::layer::{self, Totals};
 use cachefs_store::refs::{self, LayerInfo, Record as RefRecord};
-use cachefs_store::remote::{PutMode, RemoteErrorKind};
+use cachefs_store::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
 use cachefs_store::stack::{Stack, squash, squash_plan};
 
 use super::{Change, Context, Outcome, Report, collected};
@@ -56,7 +56,8 @@ pub(super) fn publish(
         role: context.options.role.clone(),
         creator: context.options.creator.clone(),
     });
-    let supersedes = refs::contained(&existing);
+    let mut supersedes = refs::contained(&existing);
+    supersedes.extend(&context.torn);
     let named: HashSet<_> = existing
         .iter()
         .flat_map(|record| record.layers.iter().map(|layer| layer.id))
@@ -245,12 +246,35 @@ fn put_layer(
         .put(&object, bytes.clone(), PutMode::IfAbsent);
     match context.runtime.block_on(put) {
         Ok(()) => {}
-        // Layers are named by their content: what is there is the same.
-        Err(error) if error.kind() == RemoteErrorKind::Exists => {}
+        Err(error) if error.kind() == RemoteErrorKind::Exists => {
+            context
+                .runtime
+                .block_on(repair(&context.remote, &object, &bytes))?;
+        }
         Err(error) => return Err(cachefs_store::Error::from(error).into()),
     }
     if context.remote.local_dir().is_none() {
         context.layers.keep(id, &bytes);
+    }
+    Ok(())
+}
+
+/// Replaces a layer that is not what its name says: layers are named by their content, so other
+/// bytes are what a power cut or a bad disk left.
+async fn repair(
+    remote: &DynRemote,
+    object: &ObjectKey,
+    bytes: &bytes::Bytes,
+) -> cachefs_store::Result<()> {
+    let present = match remote.get(object, layer::MAX).await {
+        Err(error) if error.kind() == RemoteErrorKind::TooLarge => bytes::Bytes::new(),
+        present => present?,
+    };
+    if present != *bytes {
+        tracing::warn!("{object} is damaged and is written again");
+        remote
+            .put(object, bytes.clone(), PutMode::Overwrite)
+            .await?;
     }
     Ok(())
 }

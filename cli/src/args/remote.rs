@@ -55,6 +55,9 @@ pub(crate) struct RemoteArgs {
     /// Azure: storage account of the container
     #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_ACCOUNT")]
     pub(crate) account: Option<String>,
+    /// Directories: return before data is on the disk. A power cut can lose the newest saves
+    #[arg(long, global = true, env = "CACHEFS_NO_SYNC", value_parser = BoolishValueParser::new())]
+    pub(crate) no_sync: bool,
 }
 
 impl RemoteArgs {
@@ -80,6 +83,9 @@ impl RemoteArgs {
         if self.anonymous {
             variables.push(("CACHEFS_ANONYMOUS", true.to_string()));
         }
+        if self.no_sync {
+            variables.push(("CACHEFS_NO_SYNC", true.to_string()));
+        }
         variables
     }
 
@@ -98,6 +104,7 @@ impl RemoteArgs {
             sse: self.sse.clone(),
             acl: self.acl.clone(),
             storage_class: self.storage_class.clone(),
+            no_sync: self.no_sync,
             env,
         }
     }

@@ -64,6 +64,8 @@ struct Printed {
     pardoned: u64,
     kept: Garbage,
     missing_layers: u64,
+    unreadable_layers: u64,
+    unreadable_records: u64,
     requests: output::Requests,
 }
 
@@ -101,6 +103,8 @@ pub(crate) fn run(global: &Global, args: &GcArgs) -> anyhow::Result<u8> {
             pardoned: plan.pardoned,
             kept: plan.kept,
             missing_layers: report.missing,
+            unreadable_layers: report.opaque.len() as u64,
+            unreadable_records: report.unreadable.values().map(Vec::len).sum::<usize>() as u64,
             requests: (&remote.traffic()).into(),
         })?;
     }
@@ -128,6 +132,7 @@ fn print(report: &Report, options: &GcOptions) {
             output::count(report.missing, "layer")
         ));
     }
+    warn(report);
     let removed = plan.removal.garbage();
     let traces = match plan.removal.traces.len() as u64 {
         0 => String::new(),
@@ -167,6 +172,37 @@ fn print(report: &Report, options: &GcOptions) {
         garbage(&plan.kept),
         output::count(report.keys - plan.dropped.len() as u64, "key")
     ));
+}
+
+/// So many objects of one kind are named.
+const NAMED: usize = 10;
+
+/// Names what cannot be read, and so keeps other things from being collected.
+fn warn(report: &Report) {
+    for (name, records) in report.unreadable.iter().take(NAMED) {
+        for record in records.iter().take(NAMED) {
+            output::say(&format!("warning: {name}: {}", record.reason));
+        }
+    }
+    if !report.unreadable.is_empty() {
+        output::say(
+            "hint: the layers and packs that these records may name are kept; delete the keys, or \
+             collect with a newer version if that wrote them",
+        );
+    }
+    for (layer, names) in report.opaque.iter().take(NAMED) {
+        let names: Vec<_> = names.iter().take(NAMED).map(ToString::to_string).collect();
+        output::say(&format!(
+            "warning: layer {layer} of {} cannot be read",
+            names.join(", ")
+        ));
+    }
+    if !report.opaque.is_empty() {
+        output::say(
+            "hint: packs that only these layers may need are kept; delete the keys, or collect \
+             with a newer version if that wrote them",
+        );
+    }
 }
 
 fn garbage(garbage: &Garbage) -> String {

@@ -135,7 +135,7 @@ fn entries(listed: &[Listed], records: &[Option<Record>]) -> Vec<Entry> {
                 entries.push(Entry {
                     key: name.key.to_string(),
                     scope: name.scope.to_string(),
-                    saved_micros: listed.saves.last().map_or(0, |save| save.micros),
+                    saved_micros: listed.newest,
                     saves: 0,
                     files: Some(0),
                     bytes: Some(0),

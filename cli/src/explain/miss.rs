@@ -111,9 +111,7 @@ pub(crate) async fn explain(
             scope: scope.to_string(),
             keys: keys.len(),
             matched_key: matched.map(|listed| listed.name.key.to_string()),
-            saved_micros: matched
-                .and_then(|it| it.saves.last())
-                .map(|save| save.micros),
+            saved_micros: matched.map(|listed| listed.newest),
             expires_micros: None,
             expired: false,
         }

@@ -36,8 +36,8 @@ pub(super) async fn nearest(
     limit: usize,
 ) -> Vec<Candidate> {
     listed.sort_by_key(|listed| {
-        let newest = listed.saves.last().map_or(0, |save| save.micros);
-        std::cmp::Reverse((common_words(key, listed.name.key.as_str()), newest))
+        let words = common_words(key, listed.name.key.as_str());
+        std::cmp::Reverse((words, listed.newest))
     });
     let mut reads = JoinSet::new();
     for listed in listed.into_iter().take(limit) {

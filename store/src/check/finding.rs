@@ -96,9 +96,10 @@ pub(super) fn sort_out<T>(outcome: Result<T>) -> Result<Result<T, Fault>> {
         Err(error) => error,
     };
     let kind = match &error {
-        Error::Damaged { .. } | Error::TooLarge { .. } | Error::InvalidName(_) => {
-            FindingKind::Damaged
-        }
+        Error::Damaged { .. }
+        | Error::Torn { .. }
+        | Error::TooLarge { .. }
+        | Error::InvalidName(_) => FindingKind::Damaged,
         Error::Unsupported { .. } => FindingKind::Unsupported,
         Error::Remote(remote) => match remote.kind() {
             RemoteErrorKind::NotFound => FindingKind::Missing,
@@ -111,6 +112,7 @@ pub(super) fn sort_out<T>(outcome: Result<T>) -> Result<Result<T, Fault>> {
     let detail = match error {
         Error::Damaged { detail, .. } | Error::Unsupported { detail, .. } => detail,
         Error::Remote(remote) => remote.to_string(),
+        Error::Torn { .. } => "it is empty or cut short, and counts as absent".to_owned(),
         other => other.to_string(),
     };
     Ok(Err(Fault { kind, detail }))

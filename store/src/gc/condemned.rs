@@ -61,7 +61,14 @@ impl Condemned {
         let read = SaveId::now().micros;
         let since = Instant::now();
         let mut condemned = match remote.get(&object_key(), MAX_LIST as u64).await {
-            Ok(bytes) => Self::decode(&bytes)?,
+            Ok(bytes) => match Self::decode(&bytes) {
+                // A power cut left it. What it held is condemned again, with a whole grace.
+                Err(error @ Error::Torn { .. }) => {
+                    tracing::warn!("the list of condemned objects counts as empty: {error}");
+                    Self::default()
+                }
+                read => read?,
+            },
             Err(error)
                 if matches!(
                     error.kind(),
@@ -149,8 +156,14 @@ impl Condemned {
         if bytes.len() > MAX_LIST {
             return Err(damaged("it is larger than any such list".to_owned()));
         }
-        let list: List =
-            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let list: List = serde_json::from_slice(bytes).map_err(|error| {
+            match error.is_eof() || bytes.contains(&0) {
+                true => Error::Torn {
+                    what: object_key().to_string(),
+                },
+                false => damaged(error.to_string()),
+            }
+        })?;
         if list.format > FORMAT || !list.requires.is_empty() {
             return Err(Error::Unsupported {
                 what: object_key().to_string(),
@@ -205,6 +218,17 @@ mod tests {
             list.packs.insert(PackId([number; 16]), 7);
         }
         assert_eq!(Condemned::decode(&list.encode().unwrap()).unwrap(), list);
+    }
+
+    #[test]
+    fn a_list_that_a_power_cut_left_is_torn() {
+        let mut list = Condemned::default();
+        list.packs.insert(PackId([1; 16]), 7);
+        let whole = list.encode().unwrap();
+        for bytes in [&b""[..], &whole[..whole.len() / 2], &vec![0; whole.len()]] {
+            let error = Condemned::decode(bytes).unwrap_err();
+            assert!(matches!(error, Error::Torn { .. }), "{error}");
+        }
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! A run of the collector.
 
-use super::GcOptions;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
 use super::condemned::Condemned;
-use super::inventory::Inventory;
+use super::inventory::{Inventory, UnreadableRecord};
 use super::plan::{Plan, plan};
-use crate::error::Result;
+use super::{GcOptions, micros};
+use crate::error::{Error, Result};
+use crate::id::{LayerId, SaveId};
 use crate::layer;
 use crate::pack;
 use crate::parallel;
-use crate::refs;
+use crate::refs::{self, RefName};
 use crate::remote::{DynRemote, ObjectKey};
 use crate::save::Progress;
 
@@ -24,42 +28,83 @@ pub struct Report {
     pub keys: u64,
     /// Layers that keys name and that are not there: `check` says whose.
     pub missing: u64,
+    /// Layers that keys name and that cannot be read. As long as there are any, packs that no other
+    /// layer refers to are kept.
+    pub opaque: BTreeMap<LayerId, Vec<RefName>>,
+    /// Records that cannot be read. What they may name is kept.
+    pub unreadable: BTreeMap<RefName, Vec<UnreadableRecord>>,
 }
 
 /// Collects: condemns what has no use, and removes what was condemned long enough ago.
 ///
 /// Jobs may save, restore and delete meanwhile, other collectors may run, and it may be killed at
-/// any point: the next run goes on. Fails, and removes nothing, when a record or a layer in use
-/// can't be read or understood.
+/// any point: the next run goes on. Records and layers that cannot be read do not stop it; what
+/// they may lead to is kept.
+///
+/// # Errors
+///
+/// [`Error::TookTooLong`] when so much time has passed since it began that what it saw then is no
+/// base for what it would do.
 pub async fn collect(
     remote: &DynRemote,
     options: &GcOptions,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    let (started, wall) = (Instant::now(), SaveId::now().micros);
     let inventory = Inventory::take(remote, progress).await?;
-    let plan = plan(&inventory, options);
+    let mut plan = plan(&inventory, options);
     if !options.dry_run {
-        execute(remote, &inventory.condemned, &plan, progress).await?;
+        // The first of these clocks stands still while the machine sleeps, the other can be set.
+        let elapsed = micros(started.elapsed()).max(SaveId::now().micros.saturating_sub(wall));
+        let now = options.now.saturating_add(elapsed);
+        execute(remote, &inventory, &mut plan, options, now, progress).await?;
     }
+    let names: BTreeSet<_> = inventory
+        .saves
+        .keys()
+        .chain(inventory.unreadable.keys())
+        .collect();
     Ok(Report {
-        keys: inventory.saves.len() as u64,
+        keys: names.len() as u64,
         missing: inventory.missing.len() as u64,
+        opaque: inventory
+            .opaque
+            .iter()
+            .map(|id| (*id, inventory.keys_of(id)))
+            .collect(),
+        unreadable: inventory.unreadable,
         plan,
     })
 }
 
-/// Does what was planned of an inventory, whose list was `before`.
+/// Does what was planned of an inventory, at the time `now` in microseconds since 1970.
 ///
 /// The list first, so that nothing is removed that savers are not warned of; then keys, layers
-/// before their packs, and the list again.
+/// before their packs, and the list again. The grace of what is newly condemned counts from here,
+/// when savers can see it, and not from when the run began.
+///
+/// Another collector may have written the list since. What it put there stays, and what is not on
+/// the list any more as this run saw it is not removed now: `plan` then says what was done.
 pub async fn execute(
     remote: &DynRemote,
-    before: &Condemned,
-    plan: &Plan,
+    inventory: &Inventory,
+    plan: &mut Plan,
+    options: &GcOptions,
+    now: u64,
     progress: &dyn Progress,
 ) -> Result<()> {
+    if let Some(patience) = options.patience()
+        && now.saturating_sub(options.now) > micros(patience)
+    {
+        return Err(Error::TookTooLong {
+            what: "the run",
+            limit: patience,
+        });
+    }
+    let current = Condemned::read(remote).await?;
+    plan.bring_up_to_date(inventory, &current, options, now);
     let differs = |a: &Condemned, b: &Condemned| a.layers != b.layers || a.packs != b.packs;
-    if differs(before, &plan.list) {
+    if differs(&current, &plan.list) {
         plan.list.write(remote).await?;
     }
     for key in &plan.dropped {
@@ -71,9 +116,13 @@ pub async fn execute(
     let packs = removal.packs.iter().map(pack::object_key);
     let traces = removal.traces.iter().cloned();
     remove(remote, packs.chain(traces).collect(), progress).await?;
-    let afterwards = plan.list_afterwards();
-    if differs(&plan.list, &afterwards) {
-        afterwards.write(remote).await?;
+    if !removal.layers.is_empty() || !removal.packs.is_empty() {
+        // Removing may have taken long, and others may have added to the list.
+        let current = Condemned::read(remote).await?;
+        let afterwards = plan.without_removed(&current);
+        if differs(&current, &afterwards) {
+            afterwards.write(remote).await?;
+        }
     }
     Ok(())
 }

@@ -6,8 +6,9 @@ use super::condemned::Condemned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LayerId, PackId, SaveId, StackId};
 use crate::layer::{self, Layer};
+use crate::pack;
 use crate::parallel;
-use crate::refs::{MAX_RECORD, Record, RefName, parse_listing, unite};
+use crate::refs::{MAX_RECORD, Record, RefName, parse_listing, unite, written};
 use crate::remote::{DynRemote, ObjectInfo, ObjectKey, RemoteErrorKind};
 use crate::save::Progress;
 use crate::trace;
@@ -28,19 +29,42 @@ pub struct Referring {
     pub packs: BTreeSet<PackId>,
 }
 
+/// A record that is damaged, torn or of a newer format.
+///
+/// Records of every version name layers and packs as hexadecimal digits (`docs/format/ref.md`), so
+/// whatever such a record may lead to can be found in its text, and counts as in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableRecord {
+    /// The save.
+    pub save: SaveId,
+    /// Why it cannot be read.
+    pub reason: String,
+    /// The layers that its text may name.
+    pub layers: BTreeSet<LayerId>,
+    /// The packs that its text may name.
+    pub packs: BTreeSet<PackId>,
+}
+
 /// Everything in a repository that collection is about.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     /// The records of all keys.
     pub saves: BTreeMap<RefName, Vec<Record>>,
+    /// When the newest save of each key was made, in microseconds since 1970: see [`written`].
+    pub newest: BTreeMap<RefName, u64>,
+    /// Records that cannot be read.
+    pub unreadable: BTreeMap<RefName, Vec<UnreadableRecord>>,
     /// All layers.
     pub layers: BTreeMap<LayerId, Referring>,
     /// All packs, with their sizes.
     pub packs: BTreeMap<PackId, u64>,
     /// The traces of stacks that no key has by itself: stacks of several keys, or of none.
     pub traces: BTreeMap<ObjectKey, Referring>,
-    /// Layers that records name and that are not there.
+    /// Layers that records name and that are not there, or are cut short.
     pub missing: BTreeSet<LayerId>,
+    /// Layers in use that cannot be read, because they are damaged or of a newer format: which packs
+    /// they refer to is not known.
+    pub opaque: BTreeSet<LayerId>,
     /// What earlier runs have condemned.
     pub condemned: Condemned,
 }
@@ -49,8 +73,8 @@ impl Inventory {
     /// Reads what there is.
     ///
     /// Objects are listed before the records are, so that a record which is not seen was
-    /// published after everything that is. A record or a layer in use that can't be understood is
-    /// an error: what it leads to is not known.
+    /// published after everything that is. A record or a layer that cannot be understood does not
+    /// stop the run: what it may lead to counts as in use.
     pub async fn take(remote: &DynRemote, progress: &dyn Progress) -> Result<Self> {
         let mut inventory = Self {
             condemned: Condemned::read(remote).await?,
@@ -61,15 +85,16 @@ impl Inventory {
             remote.list("packs/"),
             remote.list("traces/")
         );
-        let layers: BTreeMap<LayerId, u64> = by_name(&layers?);
-        inventory.packs = by_name(&packs?);
+        let layers: BTreeMap<LayerId, u64> = by_name(&layers?, layer::object_key);
+        inventory.packs = by_name(&packs?, pack::object_key);
         inventory.read_saves(remote, progress).await?;
         inventory.read_layers(remote, layers, progress).await?;
         inventory.read_traces(remote, traces?, progress).await?;
         // Reading took a while. A listing may also have missed a record that superseded another
         // one just then.
         inventory.read_saves(remote, progress).await?;
-        inventory.missing = inventory.look_for_missing(remote).await?;
+        let missing = inventory.look_for_missing(remote).await?;
+        inventory.missing.extend(missing);
         Ok(inventory)
     }
 
@@ -77,11 +102,18 @@ impl Inventory {
     async fn read_saves(&mut self, remote: &DynRemote, progress: &dyn Progress) -> Result<()> {
         for _ in 0..ROUNDS {
             let listed = remote.list("refs/").await?;
-            let unknown: Vec<_> = listed
-                .iter()
-                .filter_map(|object| parse_listing(&object.key))
-                .filter(|(name, save)| !self.knows(name, save))
-                .collect();
+            let mut unknown = Vec::new();
+            for object in &listed {
+                let Some((name, save)) = parse_listing(&object.key) else {
+                    continue;
+                };
+                if self.knows(&name, &save) {
+                    continue;
+                }
+                let newest = self.newest.entry(name.clone()).or_default();
+                *newest = written(&save, object).max(*newest);
+                unknown.push((name, save));
+            }
             if unknown.is_empty() {
                 return Ok(());
             }
@@ -90,12 +122,14 @@ impl Inventory {
                 let remote = remote.clone();
                 async move { read_record(&remote, name, save).await }
             };
-            let saves = &mut self.saves;
+            let (saves, unreadable) = (&mut self.saves, &mut self.unreadable);
             parallel::for_each(RECORDS, unknown, progress, start, |read| {
                 progress.done(1, 0);
-                // One that is gone was superseded: its successor is in the next listing.
-                if let Some((name, record)) = read {
-                    saves.entry(name).or_default().push(record);
+                match read {
+                    // One that is gone was superseded: its successor is in the next listing.
+                    None => {}
+                    Some(Ok((name, record))) => saves.entry(name).or_default().push(record),
+                    Some(Err((name, record))) => unreadable.entry(name).or_default().push(record),
                 }
                 Ok(())
             })
@@ -109,7 +143,9 @@ impl Inventory {
 
     fn knows(&self, name: &RefName, save: &SaveId) -> bool {
         let saves = self.saves.get(name);
+        let unreadable = self.unreadable.get(name);
         saves.is_some_and(|saves| saves.iter().any(|record| record.id == *save))
+            || unreadable.is_some_and(|saves| saves.iter().any(|record| record.save == *save))
     }
 
     async fn read_layers(
@@ -119,20 +155,64 @@ impl Inventory {
         progress: &dyn Progress,
     ) -> Result<()> {
         let in_use: BTreeSet<_> = self.in_use().collect();
+        let guessed = self.unreadable.values().flatten();
+        let guessed = guessed.flat_map(|record| &record.layers);
+        let in_use: BTreeSet<_> = in_use.into_iter().chain(guessed.copied()).collect();
+        let lengths = self.lengths();
         progress.total(layers.len() as u64, 0);
         let start = |(id, size): (LayerId, u64)| {
             let (remote, in_use) = (remote.clone(), in_use.contains(&id));
-            async move { Ok((id, size, packs_of(&remote, id, in_use).await?)) }
+            async move { Ok((id, size, in_use, packs_of(&remote, id).await?)) }
         };
-        let known = &mut self.layers;
-        parallel::for_each(LAYERS, layers, progress, start, |(id, size, packs)| {
+        let (known, opaque, missing) = (&mut self.layers, &mut self.opaque, &mut self.missing);
+        parallel::for_each(LAYERS, layers, progress, start, |found| {
             progress.done(1, 0);
-            if let Some(packs) = packs {
-                known.insert(id, Referring { size, packs });
-            }
+            let (id, size, in_use, packs) = found;
+            let packs = match packs {
+                Packs::Gone => return Ok(()),
+                Packs::Known(packs) => packs,
+                // Cut short: nobody can read it, and nothing follows from it.
+                Packs::Unknown if lengths.get(&id).is_some_and(|length| size < *length) => {
+                    missing.insert(id);
+                    BTreeSet::new()
+                }
+                Packs::Unknown if in_use => {
+                    opaque.insert(id);
+                    BTreeSet::new()
+                }
+                // Garbage, or the layer of a save that is under way. Its packs are safe either
+                // way: the saver looks at them and at the list, as every saver does.
+                Packs::Unknown => BTreeSet::new(),
+            };
+            known.insert(id, Referring { size, packs });
             Ok(())
         })
         .await
+    }
+
+    /// The keys whose records name a layer, or may.
+    pub(super) fn keys_of(&self, id: &LayerId) -> Vec<RefName> {
+        let names = |record: &Record| record.layers.iter().any(|layer| layer.id == *id);
+        let readable = self.saves.iter().filter(|(_, it)| it.iter().any(names));
+        let guessed = |record: &UnreadableRecord| record.layers.contains(id);
+        let unreadable = self
+            .unreadable
+            .iter()
+            .filter(|(_, it)| it.iter().any(guessed));
+        let keys = readable
+            .map(|(name, _)| name)
+            .chain(unreadable.map(|(name, _)| name));
+        keys.cloned().collect()
+    }
+
+    /// The length of each layer, as records say; the least, if they differ.
+    fn lengths(&self) -> BTreeMap<LayerId, u64> {
+        let mut lengths = BTreeMap::new();
+        for layer in self.saves.values().flatten().flat_map(|it| &it.layers) {
+            let length = lengths.entry(layer.id).or_insert(layer.length);
+            *length = layer.length.min(*length);
+        }
+        lengths
     }
 
     /// The layers that records name.
@@ -198,48 +278,73 @@ impl Inventory {
     }
 }
 
-/// The objects of a listing whose names end in an identifier, with their sizes.
-fn by_name<T: std::str::FromStr + Ord>(listed: &[ObjectInfo]) -> BTreeMap<T, u64> {
+/// The objects of a listing that have the names of layers or packs, with their sizes.
+fn by_name<T: std::str::FromStr + Ord>(
+    listed: &[ObjectInfo],
+    object_key: impl Fn(&T) -> ObjectKey,
+) -> BTreeMap<T, u64> {
     let object = |info: &ObjectInfo| {
-        let name = info.key.as_str().rsplit('/').next()?;
-        Some((name.parse().ok()?, info.size))
+        let id = info.key.as_str().rsplit('/').next()?.parse().ok()?;
+        // Under another name it is not what a layer or a record leads to.
+        (object_key(&id) == info.key).then_some((id, info.size))
     };
     listed.iter().filter_map(object).collect()
 }
 
-async fn read_record(
-    remote: &DynRemote,
-    name: RefName,
-    save: SaveId,
-) -> Result<Option<(RefName, Record)>> {
-    let object = name.record(&save);
-    match remote.get(&object, MAX_RECORD).await {
-        Ok(bytes) => {
-            let record = Record::decode(&object, &bytes)?;
-            // Under another identity it would be looked for again and again.
-            if record.id != save {
-                let detail = "it is the record of another save";
-                return Err(Error::damaged(format!("ref {object}"), detail));
-            }
-            Ok(Some((name, record)))
+/// A record, or what is known of one that cannot be read.
+type Read = Result<(RefName, Record), (RefName, UnreadableRecord)>;
+
+async fn read_record(remote: &DynRemote, name: RefName, save: SaveId) -> Result<Option<Read>> {
+    let bytes = match remote.get(&name.record(&save), MAX_RECORD).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(None),
+        // No version writes such a record, so it names nothing.
+        Err(error) if error.kind() == RemoteErrorKind::TooLarge => {
+            let record = UnreadableRecord {
+                save,
+                reason: error.to_string(),
+                layers: BTreeSet::new(),
+                packs: BTreeSet::new(),
+            };
+            return Ok(Some(Err((name, record))));
         }
-        Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(match Record::decode_as(&name, &save, &bytes) {
+        Ok(record) => Ok((name, record)),
+        Err(error) => {
+            let record = UnreadableRecord {
+                save,
+                reason: error.to_string(),
+                layers: identifiers(&bytes),
+                packs: identifiers(&bytes),
+            };
+            Err((name, record))
+        }
+    }))
 }
 
-/// The packs that a layer refers to; `None` when the layer is gone.
-///
-/// A damaged layer that no key needs leads nowhere. One of a newer format may be somebody's save
-/// that is under way.
-async fn packs_of(
-    remote: &DynRemote,
-    id: LayerId,
-    in_use: bool,
-) -> Result<Option<BTreeSet<PackId>>> {
+/// The identifiers of one kind in a text: its runs of so many hexadecimal digits.
+fn identifiers<T: std::str::FromStr + Ord>(text: &[u8]) -> BTreeSet<T> {
+    text.split(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        .filter_map(|run| std::str::from_utf8(run).ok()?.parse().ok())
+        .collect()
+}
+
+/// The packs that a layer refers to.
+enum Packs {
+    Known(BTreeSet<PackId>),
+    /// The layer is damaged or of a newer format.
+    Unknown,
+    /// The layer is not there any more.
+    Gone,
+}
+
+async fn packs_of(remote: &DynRemote, id: LayerId) -> Result<Packs> {
     let object = match remote.get(&layer::object_key(&id), layer::MAX).await {
         Ok(object) => object,
-        Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(Packs::Gone),
+        Err(error) if error.kind() == RemoteErrorKind::TooLarge => return Ok(Packs::Unknown),
         Err(error) => return Err(error.into()),
     };
     let packs = parallel::compute(move || {
@@ -247,8 +352,36 @@ async fn packs_of(
         Ok(packs.into_iter().map(|pack| pack.id).collect())
     });
     match packs.await {
-        Err(error @ Error::Unsupported { .. }) => Err(error),
-        Err(error) if error.kind() == ErrorKind::Integrity && !in_use => Ok(Some(BTreeSet::new())),
-        other => other.map(Some),
+        Err(error) if error.kind() == ErrorKind::Integrity => Ok(Packs::Unknown),
+        packs => packs.map(Packs::Known),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_a_text_that_cannot_be_read() {
+        let (layer, pack) = (LayerId([0xab; 32]), PackId([0x12; 16]));
+        let text = format!("{{\"format\": 2, \"stack\": [\"{layer}\"], x: {pack}\0 {layer}0 abc");
+        assert_eq!(identifiers(text.as_bytes()), BTreeSet::from([layer]));
+        assert_eq!(identifiers(text.as_bytes()), BTreeSet::from([pack]));
+        assert_eq!(identifiers::<LayerId>(b"\xff\xfe"), BTreeSet::new());
+    }
+
+    #[test]
+    fn objects_under_other_names_are_not_layers() {
+        let id = LayerId([0xab; 32]);
+        let info = |key: ObjectKey| ObjectInfo {
+            key,
+            size: 1,
+            modified: None,
+        };
+        let own = info(layer::object_key(&id));
+        let other = info(ObjectKey::new(format!("layers/zz/{id}")));
+        let found = by_name(&[own, other.clone()], layer::object_key);
+        assert_eq!(found, BTreeMap::from([(id, 1)]));
+        assert_eq!(by_name(&[other], layer::object_key), BTreeMap::new());
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use condemned::{Condemned, object_key};
 pub use confirm::{Needs, confirm};
 pub use execute::{Report, collect, execute};
-pub use inventory::Inventory;
+pub use inventory::{Inventory, UnreadableRecord};
 pub use plan::{DropReason, DroppedKey, Garbage, Plan, Removal, plan};
 
 /// The longest time between a saver's look at what is there and its record. A saver that takes
@@ -45,8 +45,17 @@ pub struct GcOptions {
     pub older_than: Option<Duration>,
     /// Only finds out what a run would do.
     pub dry_run: bool,
-    /// The time, in microseconds since 1970.
+    /// When the run begins, in microseconds since 1970: before anything is read.
     pub now: u64,
+}
+
+impl GcOptions {
+    /// How long a run may take from its beginning until it writes its list. One that takes longer
+    /// is given up: another collector may meanwhile have condemned and removed what this one, by
+    /// what it saw then, would take off the list.
+    fn patience(&self) -> Option<Duration> {
+        (!self.grace.is_zero()).then(|| self.grace.saturating_sub(LEASE))
+    }
 }
 
 fn micros(time: Duration) -> u64 {

@@ -1,6 +1,6 @@
 //! What a run would do: a pure function of what there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -125,14 +125,24 @@ pub fn plan(inventory: &Inventory, options: &GcOptions) -> Plan {
             .flat_map(|layer| layer.packs.iter().copied())
             .collect()
     };
-    let needed = packs_of(&mut used_layers.iter());
+    let mut needed = packs_of(&mut used_layers.iter());
+    let unreadable = inventory.unreadable.values().flatten();
+    needed.extend(unreadable.flat_map(|record| record.packs.iter().copied()));
+    let has_opaque = inventory.opaque.iter().any(|id| used_layers.contains(id));
     let referred = {
         let stay = |layer: &&LayerId| !plan.removal.layers.contains(layer);
         packs_of(&mut inventory.layers.keys().filter(stay))
     };
     for (pack, size) in &inventory.packs {
         let stays = needed.contains(pack);
-        let mut fate = fate(stays, list.packs.get(pack).copied(), until, options.now);
+        let listed = list.packs.get(pack);
+        // A layer that cannot be read may need it. What is on the list is not needed: every
+        // saver, of newer versions too, looks there before it publishes.
+        if !stays && has_opaque && listed.is_none() {
+            plan.count(Fate::Kept { pardoned: false }, false, *size);
+            continue;
+        }
+        let mut fate = fate(stays, listed.copied(), until, options.now);
         if let Fate::Removed(until) = fate
             && referred.contains(pack)
         {
@@ -213,9 +223,63 @@ impl Plan {
         counted.bytes += size;
     }
 
+    /// Fits the plan to the list as it is now that it is to be executed.
+    pub(super) fn bring_up_to_date(
+        &mut self,
+        inventory: &Inventory,
+        current: &Condemned,
+        options: &GcOptions,
+        now: u64,
+    ) {
+        let until = now.saturating_add(micros(options.grace));
+        let seen = &inventory.condemned;
+        let at_once = options.grace.is_zero();
+        // What is gone from the list was invisible to savers for a while.
+        let layers = &mut self.removal.layers;
+        layers.retain(|id| at_once || current.layers.get(id) == self.list.layers.get(id));
+        merge(&mut self.list.layers, &seen.layers, &current.layers, until);
+        // Whoever finds a layer finds its packs.
+        let staying = inventory.layers.iter();
+        let staying = staying.filter(|(id, _)| !self.removal.layers.contains(id));
+        let referred: BTreeSet<_> = staying.flat_map(|(_, layer)| &layer.packs).collect();
+        let packs = &mut self.removal.packs;
+        packs.retain(|id| {
+            let as_seen = current.packs.get(id) == self.list.packs.get(id);
+            at_once || (as_seen && !referred.contains(id))
+        });
+        merge(&mut self.list.packs, &seen.packs, &current.packs, until);
+        let left = self.list_afterwards();
+        self.next = left
+            .layers
+            .values()
+            .chain(left.packs.values())
+            .min()
+            .copied();
+        let removal = &mut self.removal;
+        let layers = removal
+            .layers
+            .iter()
+            .filter_map(|id| inventory.layers.get(id));
+        let packs = removal
+            .packs
+            .iter()
+            .filter_map(|id| inventory.packs.get(id));
+        let traces = removal
+            .traces
+            .iter()
+            .filter_map(|key| inventory.traces.get(key));
+        let bytes = layers.chain(traces).map(|it| it.size).chain(packs.copied());
+        removal.bytes = bytes.sum();
+    }
+
     /// The list once the removal is done.
-    pub(super) fn list_afterwards(&self) -> Condemned {
-        let mut list = self.list.clone();
+    fn list_afterwards(&self) -> Condemned {
+        self.without_removed(&self.list)
+    }
+
+    /// A list without what this plan removes.
+    pub(super) fn without_removed(&self, list: &Condemned) -> Condemned {
+        let mut list = list.clone();
         list.layers
             .retain(|layer, _| !self.removal.layers.contains(layer));
         list.packs
@@ -224,13 +288,42 @@ impl Plan {
     }
 }
 
+/// Makes the planned list, of which `seen` was there when the run began, one that can replace
+/// `current`. What is new on it, or was lost from it, stays until `until` at least.
+fn merge<T: Ord + Copy>(
+    planned: &mut BTreeMap<T, u64>,
+    seen: &BTreeMap<T, u64>,
+    current: &BTreeMap<T, u64>,
+    until: u64,
+) {
+    for (id, planned) in planned.iter_mut() {
+        *planned = match current.get(id) {
+            Some(current) => (*planned).max(*current),
+            None => (*planned).max(until),
+        };
+    }
+    for (id, until) in current {
+        // Another collector put it there since this one looked: it is not this one's to pardon.
+        if seen.get(id) != Some(until) {
+            planned.entry(*id).or_insert(*until);
+        }
+    }
+}
+
 fn dropped(inventory: &Inventory, options: &GcOptions) -> Vec<DroppedKey> {
     let mut dropped = Vec::new();
-    for (name, records) in &inventory.saves {
-        let newest = records.iter().map(|record| record.id.micros).max();
-        let newest = newest.unwrap_or(0);
-        let (_, current) = unite(records.clone());
-        let is_expired = current.iter().all(|record| record.is_expired(options.now));
+    for (name, newest) in &inventory.newest {
+        let (newest, records) = (*newest, inventory.saves.get(name));
+        let records = records.map_or(&[][..], Vec::as_slice);
+        let unreadable = inventory.unreadable.get(name).into_iter().flatten();
+        let unreadable: Vec<_> = unreadable.map(|record| record.save).collect();
+        if records.is_empty() && unreadable.is_empty() {
+            continue;
+        }
+        let (_, current) = unite(records.to_vec());
+        // When a record that cannot be read expires is not known.
+        let is_expired =
+            unreadable.is_empty() && current.iter().all(|record| record.is_expired(options.now));
         let is_old = options
             .older_than
             .is_some_and(|age| newest.saturating_add(micros(age)) < options.now);
@@ -243,7 +336,7 @@ fn dropped(inventory: &Inventory, options: &GcOptions) -> Vec<DroppedKey> {
             name: name.clone(),
             reason,
             newest,
-            saves: contained(records),
+            saves: contained(records).into_iter().chain(unreadable).collect(),
         });
     }
     dropped
@@ -257,5 +350,13 @@ fn used_layers(inventory: &Inventory, without: &[DroppedKey]) -> BTreeSet<LayerI
         .filter(|(name, _)| !is_dropped(name))
         .flat_map(|(_, records)| records)
         .flat_map(|record| record.layers.iter().map(|layer| layer.id))
+        .chain(
+            inventory
+                .unreadable
+                .iter()
+                .filter(|(name, _)| !is_dropped(name))
+                .flat_map(|(_, records)| records)
+                .flat_map(|record| record.layers.iter().copied()),
+        )
         .collect()
 }

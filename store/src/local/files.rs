@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::id::PackId;
 use crate::pack;
+use crate::remote::open_object;
 
 /// So many packs are kept open.
 const OPEN_FILES: usize = 256;
@@ -39,8 +40,10 @@ impl PackFiles {
     }
 
     fn file(&self, pack: &PackId) -> io::Result<Arc<File>> {
-        self.open
-            .get_or_insert_with(pack, || File::open(self.path(pack)).map(Arc::new))
+        self.open.get_or_insert_with(pack, || {
+            // The directory may be one that other users can write to: a remote's own.
+            open_object(&self.root, &pack::object_key(pack)).map(Arc::new)
+        })
     }
 
     /// Reads exactly `length` bytes at `offset`; `None` when the file is missing or too short.

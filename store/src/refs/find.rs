@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::name::{Key, RefName, Scope, parse_listing, parts_prefix};
+use super::name::{Key, Scope, parts_prefix};
 use super::part::Part;
-use super::resolve::{Listed, MatchKind, Wanted, group, list_keys, read_records, unexpired};
+use super::resolve::{
+    Listed, MatchKind, Wanted, group, list_keys, read_candidate, read_records, unexpired,
+};
 use crate::error::Result;
 use crate::remote::DynRemote;
 use crate::task::join_all;
@@ -68,15 +70,24 @@ async fn best(
     kind: MatchKind,
     accepts: impl Fn(Option<&Part>) -> bool,
 ) -> Result<Option<Found>> {
-    let mut names: Vec<RefName> = listed.into_iter().map(|listed| listed.name).collect();
-    names.retain(|name| accepts(name.part.as_ref()));
-    while let Some(first) = names.first().cloned() {
-        let of_first = |name: &RefName| (&name.scope, &name.key) == (&first.scope, &first.key);
-        let (candidates, others): (Vec<_>, Vec<_>) = names.into_iter().partition(of_first);
-        names = others;
-        let reads = candidates.into_iter().map(|name| {
+    let is_exact = kind == MatchKind::Exact;
+    let mut left = listed;
+    left.retain(|listed| accepts(listed.name.part.as_ref()));
+    while let Some(first) = left.first().map(|listed| listed.name.clone()) {
+        let of_first =
+            |listed: &Listed| (&listed.name.scope, &listed.name.key) == (&first.scope, &first.key);
+        let (candidates, others): (Vec<_>, Vec<_>) = left.into_iter().partition(of_first);
+        left = others;
+        let reads = candidates.into_iter().map(|listed| {
             let remote = remote.clone();
-            async move { (read_records(&remote, &name).await, name.part) }
+            async move {
+                let part = listed.name.part.clone();
+                let records = match is_exact {
+                    true => read_records(&remote, &listed.name).await,
+                    false => read_candidate(&remote, listed).await,
+                };
+                (records, part)
+            }
         });
         let mut parts = Vec::new();
         for (records, part) in join_all(reads).await {
@@ -100,9 +111,7 @@ async fn best(
 /// Lists what one key has, the newest first: its parts, or the one cache of a key without any.
 pub async fn list_parts(remote: &DynRemote, scope: &Scope, key: &Key) -> Result<Vec<Listed>> {
     let objects = remote.list(&parts_prefix(scope, key)).await?;
-    let names = objects
-        .iter()
-        .filter_map(|object| parse_listing(&object.key))
-        .filter(|(name, _)| name.key == *key);
-    Ok(group(names))
+    let mut listed = group(&objects);
+    listed.retain(|listed| listed.name.key == *key);
+    Ok(listed)
 }

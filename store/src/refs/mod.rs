@@ -34,7 +34,8 @@ pub use publish::{delete, delete_key, publish, remove_saves};
 pub(crate) use record::MAX_RECORD;
 pub use record::{Creator, LayerInfo, Platform, Record};
 pub use resolve::{
-    Chosen, Listed, MatchKind, Resolved, Wanted, list_keys, read_records, resolve, unexpired,
+    Chosen, Listed, MatchKind, Resolved, Saves, Wanted, list_keys, read_records, read_saves,
+    resolve, unexpired, written,
 };
 pub use scopes::{ScopeSummary, list_scopes};
 pub use survey::{Survey, read_newest, survey};

@@ -242,8 +242,8 @@ pub(super) fn listing_prefix(scope: &Scope, prefix: &str) -> String {
 }
 
 /// Reads a record's name in a listing; `None` for heads and for what is not ours.
-pub fn parse_listing(name: &ObjectKey) -> Option<(RefName, SaveId)> {
-    let (scope, rest) = name.as_str().strip_prefix("refs/")?.split_once('/')?;
+pub fn parse_listing(listed: &ObjectKey) -> Option<(RefName, SaveId)> {
+    let (scope, rest) = listed.as_str().strip_prefix("refs/")?.split_once('/')?;
     let (name, save) = rest.rsplit_once("/~")?;
     let (key, part) = match name.split_once("/~p") {
         Some((key, part)) => (key, Some(part)),
@@ -257,7 +257,10 @@ pub fn parse_listing(name: &ObjectKey) -> Option<(RefName, SaveId)> {
             None => None,
         },
     };
-    Some((name, save.parse().ok()?))
+    let save = save.parse().ok()?;
+    // A name that no writer writes belongs to no key: its record would never be found where it is
+    // looked for, and two objects could pass for one save.
+    (format!("{}/~{save}", name.base()) == listed.as_str()).then_some((name, save))
 }
 
 #[cfg(test)]
@@ -301,6 +304,24 @@ mod tests {
         assert!(Key::new("k".repeat(MAX_KEY_CHARS)).is_ok());
         assert!(Key::new("k".repeat(MAX_KEY_CHARS + 1)).is_err());
         assert!(Key::new("ключ".repeat(128)).is_err());
+    }
+
+    #[test]
+    fn a_listed_name_is_the_one_that_would_be_written() {
+        let save = "r000643f2c0a1b2c3d4e5f60718293a4b";
+        let listed = |name: String| parse_listing(&ObjectKey::from_listing(&name).unwrap());
+        assert!(listed(format!("refs/pr~2F66/k1/~{save}")).is_some());
+        for other in [
+            format!("refs/pr~2F66/k~31/~{save}"),
+            format!("refs/pr~2f66/k1/~{save}"),
+            format!("refs/pr/66/k1/~{save}"),
+            format!("refs/pr~2F66/k/1/~{save}"),
+            format!("refs/pr~2F66/k1/~p~41/~{save}"),
+            format!("refs/pr~2F66/k1/~{}", save.to_uppercase().replace('R', "r")),
+            format!("refs/pr~2F66/{}/~{save}", "k".repeat(130)),
+        ] {
+            assert_eq!(listed(other.clone()), None, "{other}");
+        }
     }
 
     #[test]

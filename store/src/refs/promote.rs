@@ -3,8 +3,8 @@
 use super::name::{RefName, Scope};
 use super::publish::publish;
 use super::record::{Creator, LayerInfo, Record};
-use super::resolve::{read_records, unexpired};
-use super::unite::{append, contained, unite};
+use super::resolve::{read_records, read_saves, unexpired};
+use super::unite::{append, unite};
 use crate::error::{Error, Result};
 use crate::gc::Condemned;
 use crate::id::SaveId;
@@ -40,14 +40,14 @@ pub async fn promote(
         key: from.key.clone(),
         part: from.part.clone(),
     };
-    let (source, there) = tokio::join!(read_records(remote, from), read_records(remote, &target));
+    let (source, there) = tokio::join!(read_records(remote, from), read_saves(remote, &target));
     let source = unexpired(source?);
     let there = there?;
     let Some(newest) = source.iter().max_by_key(|record| record.id).cloned() else {
         return Ok(Promotion::Absent);
     };
-    let supersedes = contained(&there);
-    let (stack_there, live) = unite(unexpired(there));
+    let supersedes = there.contained();
+    let (stack_there, live) = unite(unexpired(there.records));
     let is_permanent = live.iter().all(|record| record.expires.is_none());
     let mut stack = stack_there.clone();
     append(&mut stack, &unite(source).0);

@@ -1,9 +1,10 @@
 //! Making a save visible, and taking a key away.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
-use super::find::list_parts;
-use super::name::{Key, RefName, Scope};
+use super::name::{Key, RefName, Scope, parse_listing, parts_prefix};
 use super::record::Record;
 use super::resolve::list_saves;
 use crate::error::Result;
@@ -54,9 +55,15 @@ pub async fn remove_saves(remote: &DynRemote, name: &RefName, saves: &[SaveId]) 
 
 /// Deletes a key with all its parts. Returns how many saves it had.
 pub async fn delete_key(remote: &DynRemote, scope: &Scope, key: &Key) -> Result<usize> {
+    // With the empty records that a power cut left, which no listing of keys shows.
+    let objects = remote.list(&parts_prefix(scope, key)).await?;
+    let names = objects
+        .iter()
+        .filter_map(|object| parse_listing(&object.key));
+    let names: BTreeSet<_> = names.map(|(name, _)| name).collect();
     let mut saves = 0;
-    for listed in list_parts(remote, scope, key).await? {
-        saves += delete(remote, &listed.name).await?;
+    for name in names.iter().filter(|name| name.key == *key) {
+        saves += delete(remote, name).await?;
     }
     Ok(saves)
 }

@@ -170,23 +170,89 @@ impl Record {
             requires: Vec<String>,
         }
         let damaged = |detail: String| Error::damaged(format!("ref {object}"), detail);
+        let unreadable = |error: serde_json::Error| match error.is_eof() || bytes.contains(&0) {
+            // Blocks that never reached the disk read as zeros; JSON has none.
+            true => Error::Torn {
+                what: format!("ref {object}"),
+            },
+            false => damaged(error.to_string()),
+        };
         if bytes.len() as u64 > MAX_RECORD {
             return Err(damaged("it is larger than any ref".to_owned()));
         }
-        let version: Version =
-            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let version: Version = serde_json::from_slice(bytes).map_err(unreadable)?;
         if version.format > FORMAT || !version.requires.is_empty() {
             return Err(Error::Unsupported {
                 what: format!("ref {object}"),
                 detail: format!("format {}, features {:?}", version.format, version.requires),
             });
         }
-        let mut record: Self =
-            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let mut record: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
         if let Some(name) = text::unprintable(&record) {
             return Err(damaged(format!("a control character is in `{name}`")));
         }
         text::drop_unprintable(&mut record.parts);
         Ok(record)
+    }
+
+    /// Decodes the record of one save of a key: [`Record::decode`], and it is that save's.
+    pub fn decode_as(name: &RefName, save: &SaveId, bytes: &[u8]) -> Result<Self> {
+        let object = name.record(save);
+        let record = Self::decode(&object, bytes)?;
+        if record.id != *save || record.name() != *name {
+            let detail = "it is the record of another save";
+            return Err(Error::damaged(format!("ref {object}"), detail));
+        }
+        Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let name = RefName::new(Scope::new("main").unwrap(), Key::new("k").unwrap());
+        Record::new(name, Vec::new(), Creator::default(), Platform::default())
+    }
+
+    #[test]
+    fn what_a_power_cut_leaves_is_torn_and_other_bytes_are_damaged() {
+        let record = record();
+        let object = record.name().record(&record.id);
+        let whole = record.encode().unwrap();
+        assert_eq!(Record::decode(&object, &whole).unwrap(), record);
+        let mut zeros_at_the_end = whole.clone();
+        zeros_at_the_end[whole.len() / 2..].fill(0);
+        let mut zeros_at_the_start = whole.clone();
+        zeros_at_the_start[..8].fill(0);
+        let torn: [&[u8]; 5] = [
+            b"",
+            &whole[..whole.len() / 2],
+            &vec![0; whole.len()],
+            &zeros_at_the_end,
+            &zeros_at_the_start,
+        ];
+        for bytes in torn {
+            let error = Record::decode(&object, bytes).unwrap_err();
+            assert!(matches!(error, Error::Torn { .. }), "{error}");
+        }
+        for bytes in [&b"zzz"[..], b"{}", b"[1]", b"{\"format\":1}"] {
+            let error = Record::decode(&object, bytes).unwrap_err();
+            assert!(matches!(error, Error::Damaged { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_record_under_another_name_is_damaged() {
+        let record = record();
+        let bytes = record.encode().unwrap();
+        let read = Record::decode_as(&record.name(), &record.id, &bytes);
+        assert_eq!(read.unwrap(), record);
+        let other = RefName::new(Scope::new("pr/1").unwrap(), Key::new("k").unwrap());
+        for (name, save) in [(other, record.id), (record.name(), SaveId::now())] {
+            let error = Record::decode_as(&name, &save, &bytes).unwrap_err();
+            assert!(matches!(error, Error::Damaged { .. }), "{error}");
+        }
     }
 }

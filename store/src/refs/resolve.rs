@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{Key, RefName, Scope, listing_prefix, parse_listing};
 use super::record::{LayerInfo, MAX_RECORD, Record};
-use super::unite::unite;
-use crate::error::Result;
+use super::unite::{contained, unite};
+use crate::error::{Error, Result};
 use crate::id::SaveId;
-use crate::remote::{DynRemote, RemoteErrorKind};
+use crate::remote::{DynRemote, ObjectInfo, RemoteErrorKind};
 use crate::task::{WIDTH, join_all};
 
 /// All records of one key take at most so many bytes; a record takes some hundred for each layer.
@@ -78,33 +78,68 @@ pub struct Listed {
     pub name: RefName,
     /// Its saves, oldest first.
     pub saves: Vec<SaveId>,
+    /// When the newest of them was made, in microseconds since 1970; see [`written`].
+    pub newest: u64,
+}
+
+/// When a listed save was made, in microseconds since 1970: the time in its name, which is by the
+/// saver's clock, but no later than the store received it, and not in the future.
+///
+/// So a saver whose clock is ahead makes the newest save of a prefix only until the next one.
+pub fn written(save: &SaveId, object: &ObjectInfo) -> u64 {
+    let received = object.modified.unwrap_or(u64::MAX);
+    save.micros.min(received).min(SaveId::now().micros)
 }
 
 /// Lists keys that start with `prefix`, the one with the newest save first. Each part of a key is
 /// an entry of its own.
 pub async fn list_keys(remote: &DynRemote, scope: &Scope, prefix: &str) -> Result<Vec<Listed>> {
-    let objects = remote.list(&listing_prefix(scope, prefix)).await?;
-    let names = objects
-        .iter()
-        .filter_map(|object| parse_listing(&object.key));
-    Ok(group(names))
+    Ok(group(&remote.list(&listing_prefix(scope, prefix)).await?))
 }
 
-/// Gathers the saves of each name, and sorts the names by their newest saves.
-pub(super) fn group(names: impl Iterator<Item = (RefName, SaveId)>) -> Vec<Listed> {
-    let mut keys: BTreeMap<RefName, Vec<SaveId>> = BTreeMap::new();
-    for (name, save) in names {
-        keys.entry(name).or_default().push(save);
+/// Gathers the saves of each name, and sorts the names by their newest saves. Empty objects are
+/// what a power cut left of records, and count as absent.
+pub(super) fn group(objects: &[ObjectInfo]) -> Vec<Listed> {
+    let mut keys: BTreeMap<RefName, Vec<(u64, SaveId)>> = BTreeMap::new();
+    for object in objects.iter().filter(|object| object.size > 0) {
+        if let Some((name, save)) = parse_listing(&object.key) {
+            let saves = keys.entry(name).or_default();
+            saves.push((written(&save, object), save));
+        }
     }
     let mut listed: Vec<_> = keys
         .into_iter()
         .map(|(name, mut saves)| {
             saves.sort();
-            Listed { name, saves }
+            Listed {
+                name,
+                newest: saves.last().map_or(0, |(written, _)| *written),
+                saves: saves.into_iter().map(|(_, save)| save).collect(),
+            }
         })
         .collect();
-    listed.sort_by_key(|listed| std::cmp::Reverse(listed.saves.last().copied()));
+    // Equal times are all capped by this clock: then the time in the name decides.
+    listed.sort_by_key(|listed| std::cmp::Reverse((listed.newest, listed.saves.last().copied())));
     listed
+}
+
+/// The saves of a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Saves {
+    /// The records of those that can be read.
+    pub records: Vec<Record>,
+    /// Those whose records a power cut left empty or cut short. They count as absent; the next
+    /// save supersedes them.
+    pub torn: Vec<SaveId>,
+}
+
+impl Saves {
+    /// The saves that a new save supersedes when it contains all of these.
+    pub fn contained(&self) -> Vec<SaveId> {
+        let mut saves = contained(&self.records);
+        saves.extend(&self.torn);
+        saves
+    }
 }
 
 /// Reads the records of one key: what the key means at this moment.
@@ -112,8 +147,39 @@ pub(super) fn group(names: impl Iterator<Item = (RefName, SaveId)>) -> Vec<Liste
 /// One round trip when the head is up to date, two otherwise. No record is an empty list. Of the
 /// saves that a record supersedes, only those that still exist are left in it.
 pub async fn read_records(remote: &DynRemote, name: &RefName) -> Result<Vec<Record>> {
-    let (head, listed) = tokio::join!(read_head(remote, name), list_saves(remote, name));
-    records_of(remote, name, listed?, head?).await
+    Ok(read_saves(remote, name).await?.records)
+}
+
+/// [`read_records`], and which saves are torn.
+///
+/// # Errors
+///
+/// [`Error::Damaged`] and [`Error::Unsupported`] for a record that cannot be read: the key may hold
+/// more than the others say.
+pub async fn read_saves(remote: &DynRemote, name: &RefName) -> Result<Saves> {
+    let (head, mut listed) = tokio::join!(read_head(remote, name), list_saves(remote, name));
+    let head = head?;
+    // The key may have got its next save while the list was made, so that it shows neither.
+    if head.is_some() && listed.as_ref().is_ok_and(Vec::is_empty) {
+        listed = list_saves(remote, name).await;
+    }
+    records_of(remote, name, listed?, head, Unreadable::Fail).await
+}
+
+/// What a record that is damaged or of a newer format means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// The key cannot be read: it was asked for by its name.
+    Fail,
+    /// The record is passed over with a warning: the key only matched a prefix, and others may too.
+    PassOver,
+}
+
+/// [`read_records`] of a key that matched a prefix: records that cannot be read are passed over.
+pub(super) async fn read_candidate(remote: &DynRemote, listed: Listed) -> Result<Vec<Record>> {
+    let Listed { name, saves, .. } = listed;
+    let read = records_of(remote, &name, saves, None, Unreadable::PassOver).await?;
+    Ok(read.records)
 }
 
 /// Reads the head. It is a hint: one that can't be understood is as good as none, because the
@@ -122,6 +188,13 @@ async fn read_head(remote: &DynRemote, name: &RefName) -> Result<Option<Record>>
     let object = name.head();
     match remote.get(&object, MAX_RECORD).await {
         Ok(bytes) => Ok(Record::decode(&object, &bytes)
+            .and_then(|head| match head.name() == *name {
+                true => Ok(head),
+                false => Err(Error::damaged(
+                    format!("ref {object}"),
+                    "it is of another key",
+                )),
+            })
             .inspect_err(|error| tracing::warn!("a head is passed over: {error}"))
             .ok()),
         Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
@@ -145,10 +218,12 @@ async fn records_of(
     name: &RefName,
     mut listed: Vec<SaveId>,
     head: Option<Record>,
-) -> Result<Vec<Record>> {
+    unreadable: Unreadable,
+) -> Result<Saves> {
     // A saver may supersede and delete what was just listed; then the list is read again.
     for _ in 0..16 {
         let is_listed: HashSet<_> = listed.iter().copied().collect();
+        let mut torn = Vec::new();
         let mut records: Vec<_> = head
             .iter()
             .filter(|head| is_listed.contains(&head.id))
@@ -162,28 +237,44 @@ async fn records_of(
         let missing: Vec<_> = listed
             .iter()
             .filter(|save| !covered.contains(save))
-            .map(|save| name.record(save))
+            .copied()
             .collect();
         let mut vanished = false;
         let mut bytes_read = 0;
         // In runs, so that no more records than that are in memory twice.
         for run in missing.chunks(WIDTH) {
-            let reads = run.iter().map(|object| {
-                let (remote, object) = (remote.clone(), object.clone());
-                async move { (remote.get(&object, MAX_RECORD).await, object) }
+            let reads = run.iter().map(|save| {
+                let (remote, object, save) = (remote.clone(), name.record(save), *save);
+                async move { (remote.get(&object, MAX_RECORD).await, save) }
             });
-            for (bytes, object) in join_all(reads).await {
+            for (bytes, save) in join_all(reads).await {
                 match bytes {
                     Ok(bytes) => {
                         bytes_read += bytes.len() as u64;
-                        records.push(Record::decode(&object, &bytes)?);
+                        match Record::decode_as(name, &save, &bytes) {
+                            Ok(record) => records.push(record),
+                            Err(error @ Error::Torn { .. }) => {
+                                tracing::warn!("a save counts as absent: {error}");
+                                torn.push(save);
+                            }
+                            Err(error) if unreadable == Unreadable::PassOver => {
+                                tracing::warn!("a save is passed over: {error}");
+                            }
+                            Err(error) => return Err(error),
+                        }
                     }
                     Err(error) if error.kind() == RemoteErrorKind::NotFound => vanished = true,
+                    Err(error)
+                        if error.kind() == RemoteErrorKind::TooLarge
+                            && unreadable == Unreadable::PassOver =>
+                    {
+                        tracing::warn!("a save is passed over: {error}");
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
             if bytes_read > MAX_RECORDS {
-                return Err(crate::error::Error::damaged(
+                return Err(Error::damaged(
                     format!("the key {name}"),
                     format!("it has {} records, more than any key", listed.len()),
                 ));
@@ -195,11 +286,11 @@ async fn records_of(
             for record in &mut records {
                 record.supersedes.retain(|save| is_listed.contains(save));
             }
-            return Ok(records);
+            return Ok(Saves { records, torn });
         }
         listed = list_saves(remote, name).await?;
     }
-    Err(crate::error::Error::damaged(
+    Err(Error::damaged(
         format!("the key {name}"),
         "its list of saves names records that do not exist",
     ))
@@ -242,14 +333,10 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
         for (listed, prefix) in prefixes {
             let of_one_path = |listed: &Listed| listed.name.part.is_none();
             for candidate in listed?.into_iter().filter(of_one_path) {
-                let records = records_of(remote, &candidate.name, candidate.saves, None).await?;
-                let records = unexpired(records);
+                let name = candidate.name.clone();
+                let records = unexpired(read_candidate(remote, candidate).await?);
                 if !records.is_empty() {
-                    return Ok(Some(resolved(
-                        candidate.name,
-                        MatchKind::Prefix(prefix),
-                        records,
-                    )));
+                    return Ok(Some(resolved(name, MatchKind::Prefix(prefix), records)));
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::name::{Key, Scope, parse_listing};
+use super::resolve::written;
 use crate::error::Result;
 use crate::remote::DynRemote;
 
@@ -24,7 +25,7 @@ pub async fn list_scopes(remote: &DynRemote) -> Result<Vec<ScopeSummary>> {
         if let Some((name, save)) = parse_listing(&object.key) {
             let (keys, newest) = found.entry(name.scope).or_default();
             keys.insert(name.key);
-            *newest = save.micros.max(*newest);
+            *newest = written(&save, &object).max(*newest);
         }
     }
     let summary = |(scope, (keys, newest)): (Scope, (BTreeSet<Key>, u64))| ScopeSummary {

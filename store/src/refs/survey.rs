@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::name::{Scope, listing_prefix, parse_listing};
+use super::name::{Scope, listing_prefix};
 use super::record::{MAX_RECORD, Record};
 use super::resolve::{Listed, group};
 use crate::error::Result;
@@ -34,14 +34,14 @@ pub async fn survey(
     let mut is_complete = false;
     for _ in 0..pages {
         let page = remote.list_page(&prefix, next.as_deref()).await?;
-        found.extend(page.objects.iter().filter_map(|it| parse_listing(&it.key)));
+        found.extend(page.objects);
         next = page.next;
         if next.is_none() {
             is_complete = true;
             break;
         }
     }
-    let mut keys = group(found.into_iter());
+    let mut keys = group(&found);
     let mut seen = HashSet::new();
     keys.retain(|listed| seen.insert((listed.name.scope.clone(), listed.name.key.clone())));
     Ok(Survey { keys, is_complete })

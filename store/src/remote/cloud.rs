@@ -17,7 +17,8 @@ use futures_util::StreamExt;
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    BackoffConfig, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutOptions, RetryConfig,
+    BackoffConfig, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutOptions,
+    RetryConfig,
 };
 use tokio::sync::OnceCell;
 
@@ -170,18 +171,18 @@ impl CloudRemote {
         let Some(key) = ObjectKey::from_listing(name) else {
             return Ok(None);
         };
-        match self.size(&key, action).await {
-            Ok(size) => Ok(Some(ObjectInfo { key, size })),
+        match self.info(&key, action).await {
+            Ok(info) => Ok(Some(info)),
             Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn size(&self, key: &ObjectKey, action: &str) -> Result<u64, RemoteError> {
+    async fn info(&self, key: &ObjectKey, action: &str) -> Result<ObjectInfo, RemoteError> {
         let path = self.path(key, action)?;
         let found = self.client(action).await?.objects.head(&path).await;
         found
-            .map(|meta| meta.size)
+            .map(|meta| described(key.clone(), &meta))
             .map_err(|error| self.judge(action, Subject::Object, error))
     }
 }
@@ -221,11 +222,7 @@ impl Remote for CloudRemote {
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
-        let size = self.size(key, &format!("head {key}")).await?;
-        Ok(ObjectInfo {
-            key: key.clone(),
-            size,
-        })
+        self.info(key, &format!("head {key}")).await
     }
 
     async fn list_page(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, RemoteError> {
@@ -252,10 +249,9 @@ impl Remote for CloudRemote {
         let objects = listed.result.objects.iter().filter_map(|object| {
             // Objects that can't be ours are left alone.
             let key = self.relative_key(object.location.as_ref())?;
-            key.as_str().starts_with(prefix).then_some(ObjectInfo {
-                key,
-                size: object.size,
-            })
+            key.as_str()
+                .starts_with(prefix)
+                .then(|| described(key, object))
         });
         Ok(ListPage {
             objects: exact.into_iter().chain(objects).collect(),
@@ -275,6 +271,14 @@ impl Remote for CloudRemote {
             Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(()),
             result => result,
         }
+    }
+}
+
+fn described(key: ObjectKey, meta: &ObjectMeta) -> ObjectInfo {
+    ObjectInfo {
+        key,
+        size: meta.size,
+        modified: u64::try_from(meta.last_modified.timestamp_micros()).ok(),
     }
 }
 

@@ -249,13 +249,7 @@ impl Suite<'_> {
             check.ok(self.put(name, pattern(size)).await)?;
             let key = self.key(name);
             let head = check.ok(self.remote.head(&key).await)?;
-            check.equal(
-                head,
-                ObjectInfo {
-                    key,
-                    size: size as u64,
-                },
-            )?;
+            check.equal((head.key, head.size), (key, size as u64))?;
         }
         let sizes = self
             .list("size/")

@@ -172,7 +172,11 @@ mod tests {
 
         async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
             let key = key.clone();
-            Ok(ObjectInfo { key, size: 1 })
+            Ok(ObjectInfo {
+                key,
+                size: 1,
+                modified: None,
+            })
         }
 
         async fn list_page(&self, _: &str, _: Option<&str>) -> Result<ListPage, RemoteError> {

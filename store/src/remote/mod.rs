@@ -36,6 +36,7 @@ use bytes::Bytes;
 pub use cloud::{AzureOptions, CloudRemote, GoogleOptions};
 pub use error::{RemoteError, RemoteErrorKind};
 pub use file::FileRemote;
+pub(crate) use file::open_object;
 pub use hedge::Hedge;
 pub use key::ObjectKey;
 pub use meter::{Meter, Operation, Traffic, TrafficMeter};
@@ -64,6 +65,9 @@ pub struct ObjectInfo {
     pub key: ObjectKey,
     /// Size in bytes.
     pub size: u64,
+    /// When it was written, in microseconds since 1970 by the store's own clock; `None` when the
+    /// store does not say.
+    pub modified: Option<u64>,
 }
 
 /// A part of a listing.

@@ -31,6 +31,11 @@ impl OpenRemote {
         let metered = Meter::new(remote, Arc::clone(&meter));
         let counting = Arc::clone(&meter);
         let remote: DynRemote = if metered.local_dir().is_some() {
+            // A busy disk can take long to sync, and a second attempt would only add to its work.
+            let policy = RetryPolicy {
+                attempt: policy.attempt.max(policy.deadline),
+                ..policy
+            };
             Arc::new(Retry::new(metered, policy).counting_in(counting))
         } else {
             Arc::new(Retry::new(Hedge::new(metered), policy).counting_in(counting))
@@ -55,7 +60,14 @@ pub fn open(spec: &RemoteSpec, policy: RetryPolicy) -> Result<OpenRemote, SpecEr
         });
     }
     Ok(match scheme {
-        "file" => OpenRemote::new(FileRemote::new(directory(&spec.url, rest)?), policy),
+        "file" => {
+            let remote = FileRemote::new(directory(&spec.url, rest)?);
+            let remote = match spec.no_sync {
+                true => remote.without_sync(),
+                false => remote,
+            };
+            OpenRemote::new(remote, policy)
+        }
         "s3" => OpenRemote::new(S3Remote::new(bucket(spec, rest)?), policy),
         "gs" => OpenRemote::new(CloudRemote::google(google(spec, rest)?), policy),
         "az" | "abfs" | "abfss" => {

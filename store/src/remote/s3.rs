@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_sdk_s3::primitives::{ByteStream, DateTime, SdkBody};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
@@ -177,6 +177,7 @@ impl Remote for S3Remote {
             Some(size) => Ok(ObjectInfo {
                 key: key.clone(),
                 size,
+                modified: output.last_modified.as_ref().and_then(micros),
             }),
             None => Err(RemoteError::new(RemoteErrorKind::Damaged, action)),
         }
@@ -205,6 +206,7 @@ impl Remote for S3Remote {
             page.objects.push(ObjectInfo {
                 key,
                 size: size.ok_or_else(damaged)?,
+                modified: object.last_modified().and_then(micros),
             });
         }
         if output.is_truncated() == Some(true) {
@@ -231,4 +233,8 @@ impl Remote for S3Remote {
             result => result.map(drop),
         }
     }
+}
+
+fn micros(time: &DateTime) -> Option<u64> {
+    u64::try_from(time.as_nanos() / 1000).ok()
 }

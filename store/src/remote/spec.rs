@@ -111,6 +111,9 @@ pub struct RemoteSpec {
     /// S3 only: the storage class of objects.
     #[serde(default)]
     pub storage_class: Option<String>,
+    /// Directories only: writes return before they are on the disk. Of no effect elsewhere.
+    #[serde(default)]
+    pub no_sync: bool,
     /// Where credentials are looked up.
     #[serde(default)]
     pub env: Environment,

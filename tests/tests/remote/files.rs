@@ -100,26 +100,111 @@ async fn temporary_files_are_no_objects_and_stale_ones_are_swept() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join(".tmp");
     fs::create_dir(&folder).unwrap();
-    let [old, young] = ["old", "young"].map(|name| folder.join(name));
+    let names = [
+        "0123456789abcdef",
+        "fedcba9876543210",
+        "somebody's",
+        "0123456789ABCDEF",
+    ];
+    let [old, young, theirs, capitals] = names.map(|name| folder.join(name));
     fs::write(&young, "").unwrap();
-    let file = fs::File::create(&old).unwrap();
     let two_days = std::time::Duration::from_secs(2 * 24 * 60 * 60);
-    file.set_modified(std::time::SystemTime::now() - two_days)
-        .unwrap();
+    for path in [&old, &theirs, &capitals] {
+        let file = fs::File::create(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - two_days)
+            .unwrap();
+    }
 
     let remote = FileRemote::new(dir.path());
     put(&remote, "a", "x").await.unwrap();
     assert!(young.exists() && !old.exists());
+    assert!(
+        theirs.exists() && capitals.exists(),
+        "no writer makes such names"
+    );
     assert_eq!(remote.list("").await.unwrap().len(), 1);
     assert_eq!(remote.list(".tmp/").await.unwrap(), []);
     assert_eq!(
-        get(&remote, ".tmp/young").await,
+        get(&remote, ".tmp/fedcba9876543210").await,
         Err(RemoteErrorKind::Invalid)
     );
     assert_eq!(
         put(&remote, ".tmp/b", "x").await,
         Err(RemoteErrorKind::Invalid)
     );
+}
+
+#[tokio::test]
+async fn stale_files_behind_a_link_are_not_swept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+    fs::create_dir_all(&root).unwrap();
+    fs::create_dir_all(&outside).unwrap();
+    let precious = outside.join("0123456789abcdef");
+    let file = fs::File::create(&precious).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
+    symlink("../outside", root.join(".tmp")).unwrap();
+    let remote = FileRemote::new(&root);
+    assert_eq!(put(&remote, "a", "x").await, Err(RemoteErrorKind::Invalid));
+    assert!(precious.exists());
+}
+
+#[tokio::test]
+async fn an_empty_object_is_replaced_by_one_of_racing_writers() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let name = format!("object{round}");
+        fs::write(dir.path().join(&name), "").unwrap();
+        let remote = std::sync::Arc::new(FileRemote::new(dir.path()).without_sync());
+        let writers = (0..8_u8).map(|writer| {
+            let (remote, key) = (remote.clone(), key(&name));
+            tokio::spawn(async move {
+                let body = Bytes::from(vec![b'0' + writer]);
+                let put = remote.put(&key, body.clone(), PutMode::IfAbsent).await;
+                put.map(|()| body).map_err(|error| error.kind())
+            })
+        });
+        let mut winners = Vec::new();
+        for writer in writers.collect::<Vec<_>>() {
+            match writer.await.unwrap() {
+                Ok(body) => winners.push(body),
+                Err(kind) => assert_eq!(kind, RemoteErrorKind::Exists),
+            }
+        }
+        assert_eq!(winners.len(), 1, "{winners:?}");
+        assert_eq!(get(&remote, &name).await.unwrap(), winners[0]);
+    }
+}
+
+#[test]
+fn packs_are_not_read_through_links_and_a_fifo_holds_nobody_up() {
+    use cachefs_store::id::PackId;
+    use cachefs_store::local::PackFiles;
+
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    let root = dir.path().join("root");
+    let packs = PackFiles::new(&root);
+    let [plain, linked, fifo] = [1, 2, 3].map(|number| PackId([number; 16]));
+    for pack in [&plain, &linked, &fifo] {
+        fs::create_dir_all(packs.path(pack).parent().unwrap()).unwrap();
+    }
+    fs::write(packs.path(&plain), "plain!").unwrap();
+    symlink(&secret, packs.path(&linked)).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, packs.path(&fifo), kind, mode, 0).unwrap();
+    assert_eq!(packs.read(&plain, 0, 6).unwrap().unwrap(), b"plain!");
+    assert!(packs.read(&linked, 0, 6).is_err());
+    assert!(packs.read(&fifo, 0, 6).is_err());
+    // Nor where a folder is a link.
+    let folder = packs.path(&plain).parent().unwrap().to_owned();
+    let packs = PackFiles::new(&root);
+    fs::rename(&folder, dir.path().join("elsewhere")).unwrap();
+    symlink(dir.path().join("elsewhere"), &folder).unwrap();
+    assert!(packs.read(&plain, 0, 6).is_err());
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ mod world;
 use std::fs::{self};
 use std::time::Duration;
 
-use cachefs_store::Error;
 use cachefs_store::gc::{self, Condemned, GcOptions, MIN_GRACE};
 use cachefs_store::refs::{self, Creator, Key, LayerInfo, Promotion, Scope};
 use cachefs_store::save::Silent;
@@ -163,20 +162,142 @@ fn a_mount_of_a_deleted_key_is_saved_while_its_layers_are_there() {
     world.assert_whole();
 }
 
+/// Puts a file where a record of a key in a pull request's scope would be.
+fn foreign_record(world: &World, bytes: &[u8]) {
+    let dir = world.bench.dir.path().join("remote/refs/pr~2F66/x");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("~r000643f2c0a1b2c3d4e5f60718293a4b"), bytes).unwrap();
+}
+
 #[test]
-fn nothing_goes_while_a_record_is_not_understood() {
+fn a_record_that_is_not_understood_stops_no_run_and_keeps_what_it_may_name() {
+    for bytes in [
+        &b"zzz"[..],
+        b"",
+        b"{}",
+        br#"{"format": 9}"#,
+        br#"{"format": 1, "requires": ["x"]}"#,
+        b"\xff\0",
+    ] {
+        let mut world = World::new();
+        world.save("a", 0);
+        world.delete("a");
+        foreign_record(&world, bytes);
+        let report = world.collect(Duration::ZERO);
+        assert_eq!(report.unreadable.len(), 1);
+        assert_eq!((world.count("packs/"), world.count("refs/")), (0, 1));
+    }
+    let mut world = World::new();
+    world.save("a", 0);
+    world.save("b", 2);
+    let remote = world.bench.remote.clone();
+    let kept = world.run(refs::read_records(&remote, &name("main", "a")));
+    for key in ["a", "b"] {
+        world.delete(key);
+    }
+    let newer = format!(r#"{{"format": 2, "stack": "{}"}}"#, kept[0].layers[0].id);
+    foreign_record(&world, newer.as_bytes());
+    world.collect(Duration::ZERO);
+    assert_eq!((world.count("layers/"), world.count("packs/")), (1, 1));
+    assert!(world.open(&kept[0].layers).is_some());
+    // It can be dropped as any other: the time is in its name.
+    let options = GcOptions {
+        older_than: Some(Duration::from_secs(1)),
+        ..world.options(Duration::ZERO)
+    };
+    world.run(gc::collect(&remote, &options, &Silent));
+    assert_eq!(world.count("refs/") + world.count("packs/"), 0);
+}
+
+#[test]
+fn a_layer_that_is_not_understood_stops_no_run_and_keeps_packs_only_while_it_is_in_use() {
     let mut world = World::new();
     world.save("a", 0);
     world.delete("a");
-    let dir = world.bench.dir.path().join("remote/refs/main/k");
-    fs::create_dir_all(&dir).unwrap();
-    let record = dir.join("~r000643f2c0a1b2c3d4e5f60718293a4b");
-    fs::write(&record, r#"{"format": 9}"#).unwrap();
-    let options = world.options(Duration::ZERO);
-    let outcome = gc::collect(&world.bench.remote, &options, &Silent);
-    let error = world.bench.runtime.block_on(outcome).unwrap_err();
-    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    let newer = "ab".repeat(32);
+    let folder = world.bench.dir.path().join("remote/layers/ab");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(&newer), b"CFSLAYR9 and more").unwrap();
+    // Somebody's save that is under way, or garbage: it has its grace as any other.
+    let report = world.collect(MIN_GRACE);
+    assert_eq!((report.plan.condemned.layers, report.opaque.len()), (2, 0));
+    foreign_record(
+        &world,
+        format!(r#"{{"format": 9, "x": "{newer}"}}"#).as_bytes(),
+    );
+    world.save("b", 2);
+    world.delete("b");
+    world.now += 121 * MINUTE;
+    let report = world.collect(MIN_GRACE);
+    assert_eq!(report.opaque.len(), 1);
+    // What was condemned before goes; nothing is condemned that the layer might need.
+    assert_eq!(report.plan.condemned.packs, 0);
     assert_eq!(world.count("packs/"), 1);
+    fs::remove_file(folder.join(&newer)).unwrap();
+    world.collect(MIN_GRACE);
+    world.now += 121 * MINUTE;
+    world.collect(MIN_GRACE);
+    assert_eq!(world.count("packs/"), 0);
+}
+
+#[test]
+fn the_grace_counts_from_the_list_and_a_run_that_takes_too_long_is_given_up() {
+    let mut world = World::new();
+    world.save("a", 0);
+    world.delete("a");
+    world.look();
+    world.now += 59 * MINUTE;
+    world.sweep();
+    let list = world.run(Condemned::read(&world.bench.remote));
+    let until = world.now + MIN_GRACE.as_micros() as u64;
+    assert!(list.layers.values().all(|at| *at == until), "{list:?}");
+    world.save("b", 2);
+    world.delete("b");
+    world.look();
+    world.now += 61 * MINUTE;
+    world.sweep();
+    let unchanged = world.run(Condemned::read(&world.bench.remote));
+    assert_eq!(unchanged.layers, list.layers);
+}
+
+#[test]
+fn a_collector_leaves_alone_what_another_one_put_on_the_list() {
+    let mut world = World::new();
+    world.save("a", 0);
+    world.look();
+    let first = world.collector.take();
+    world.delete("a");
+    world.collect(MIN_GRACE);
+    let list = world.run(Condemned::read(&world.bench.remote));
+    assert_eq!(list.layers.len(), 1);
+    world.collector = first;
+    world.sweep();
+    let after = world.run(Condemned::read(&world.bench.remote));
+    assert_eq!((after.layers, after.packs), (list.layers, list.packs));
+}
+
+#[test]
+fn a_saver_whose_clock_is_ahead_is_dropped_with_its_age() {
+    let mut world = World::new();
+    world.save("a", 0);
+    let remote = world.bench.remote.clone();
+    let mut ahead = world.run(refs::read_records(&remote, &name("main", "a")))[0].clone();
+    ahead.key = Key::new("b").unwrap();
+    let written = ahead.id.micros;
+    ahead.id.micros += 365 * 24 * 60 * MINUTE;
+    world.run(refs::publish(&remote, &ahead));
+    let listed = world.run(refs::list_keys(&remote, &Scope::new("main").unwrap(), ""));
+    assert!(
+        listed.iter().all(|key| key.newest < written + MINUTE),
+        "{listed:?}"
+    );
+    let options = GcOptions {
+        older_than: Some(Duration::from_secs(3600)),
+        now: written + 61 * MINUTE,
+        ..world.options(MIN_GRACE)
+    };
+    let report = world.run(gc::collect(&remote, &options, &Silent));
+    assert_eq!(report.plan.dropped.len(), 2);
 }
 
 #[test]

@@ -323,7 +323,7 @@ fn an_outage_is_never_a_miss() {
 }
 
 #[test]
-fn damaged_and_newer_records_are_told_apart() {
+fn torn_damaged_and_newer_records_are_told_apart() {
     let keys = Keys::new();
     let only = record("k", &[1], &[]);
     keys.publish(&only);
@@ -331,11 +331,23 @@ fn damaged_and_newer_records_are_told_apart() {
     let text = String::from_utf8(keys.bytes(&object).to_vec()).unwrap();
     std::fs::remove_file(keys.dir.path().join("remote").join(keys.head())).unwrap();
 
-    keys.put(&object, &text.as_bytes()[..text.len() / 2]);
+    // What a power cut leaves counts as absent; other damage does not pass for a miss.
+    for torn in [&b""[..], &text.as_bytes()[..text.len() / 2], &[0; 99]] {
+        keys.put(&object, torn);
+        assert!(keys.try_resolve("k", &[]).unwrap().is_none());
+    }
+    keys.put(&object, b"no record");
     assert!(matches!(
         keys.try_resolve("k", &[]),
         Err(Error::Damaged { .. })
     ));
+    // Met by a prefix, none of them stands in the way of another key.
+    keys.publish(&record("j", &[7], &[]));
+    for bytes in [&b"no record"[..], b"", br#"{"format": 2}"#] {
+        keys.put(&object, bytes);
+        let found = keys.try_resolve("z", &["k", "j"]).unwrap();
+        assert_eq!(found.unwrap().name.key.as_str(), "j");
+    }
     keys.put(
         &object,
         text.replace("\"format\": 1", "\"format\": 2").as_bytes(),

@@ -8,13 +8,19 @@ use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, linkat, mkdirat, openat,
-    openat2, renameat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat,
+    flock, linkat, mkdirat, openat, openat2, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::TEMPORARY;
+use super::durable::{sync_folder, sync_parents};
 use crate::remote::{ObjectInfo, ObjectKey};
+
+/// A folder that changes while it is listed is listed again, at most this many times.
+const LISTINGS: usize = 4;
+/// How long a writer waits for another one that is replacing the same empty object.
+const REPLACING: Duration = Duration::from_secs(1);
 
 /// How old a temporary file is when its writer is taken for dead.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,6 +33,8 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 #[derive(Debug)]
 pub(super) struct Tree {
     path: PathBuf,
+    /// Whether a write returns only when it survives a power cut.
+    pub(super) sync: bool,
     swept: Once,
 }
 
@@ -34,6 +42,7 @@ impl Tree {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
+            sync: true,
             swept: Once::new(),
         }
     }
@@ -51,7 +60,12 @@ impl Tree {
     pub(super) fn create_root(&self) -> io::Result<OwnedFd> {
         match self.root() {
             Err(Errno::NOENT) => {
+                let present = self.path.ancestors().find(|path| path.exists());
+                let present = present.map(Path::to_owned);
                 fs::create_dir_all(&self.path)?;
+                if self.sync {
+                    sync_parents(&self.path, present.as_deref())?;
+                }
                 Ok(self.root()?)
             }
             root => Ok(root?),
@@ -60,8 +74,8 @@ impl Tree {
 
     /// Creates an empty file that has no object's name yet.
     pub(super) fn temporary(&self, root: &OwnedFd) -> Result<Temporary, Errno> {
-        let folder = create_folder(root, TEMPORARY)?;
-        self.swept.call_once(|| sweep(&self.path.join(TEMPORARY)));
+        let folder = create_folder(root, TEMPORARY, &mut Vec::new())?;
+        self.swept.call_once(|| sweep(&folder));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         loop {
             let name = format!("{:016x}", fastrand::u64(..));
@@ -90,8 +104,14 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    pub(super) fn write(&self, body: &[u8]) -> io::Result<()> {
-        (&self.file).write_all(body)
+    /// Writes the body; with `sync` it is on the disk before the file gets its name. Otherwise a
+    /// power cut can leave the name with an empty file.
+    pub(super) fn write(&self, body: &[u8], sync: bool) -> io::Result<()> {
+        (&self.file).write_all(body)?;
+        if sync {
+            self.file.sync_data()?;
+        }
+        Ok(())
     }
 
     /// Gives the file its name, instead of what has it now.
@@ -102,7 +122,51 @@ impl Temporary {
     }
 
     /// Gives the file its name, or fails with `EXIST` when something has it.
+    ///
+    /// An empty file is what a power cut left of an object, so it counts as absent. Of several
+    /// writers that replace it, one succeeds.
     pub(super) fn add(mut self, folder: &OwnedFd, name: &str) -> Result<(), Errno> {
+        match self.add_new(folder, name) {
+            Err(Errno::EXIST) => self.replace_empty(folder, name),
+            done => done,
+        }
+    }
+
+    /// The lock on the empty file decides who replaces it: whoever gets it later finds another
+    /// file under the name.
+    fn replace_empty(&mut self, folder: &OwnedFd, name: &str) -> Result<(), Errno> {
+        let is_empty = |stat: &Stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0
+        };
+        if self.file.metadata().map_or(0, |metadata| metadata.len()) == 0 {
+            return Err(Errno::EXIST);
+        }
+        // NFS grants exclusive locks on files that are open for writing only.
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let present = open_below(folder, name, flags | OFlags::RDWR)
+            .or_else(|_| open_below(folder, name, flags | OFlags::RDONLY))
+            .map_err(|_| Errno::EXIST)?;
+        let found = rustix::fs::fstat(&present)?;
+        if !is_empty(&found) {
+            return Err(Errno::EXIST);
+        }
+        let started = std::time::Instant::now();
+        while let Err(errno) = flock(&present, FlockOperation::NonBlockingLockExclusive) {
+            if errno != Errno::WOULDBLOCK || started.elapsed() > REPLACING {
+                return Err(Errno::EXIST);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let now = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|_| Errno::EXIST)?;
+        if !is_empty(&now) || (now.st_dev, now.st_ino) != (found.st_dev, found.st_ino) {
+            return Err(Errno::EXIST);
+        }
+        renameat(&self.folder, &self.name, folder, name)?;
+        self.placed = true;
+        Ok(())
+    }
+
+    fn add_new(&mut self, folder: &OwnedFd, name: &str) -> Result<(), Errno> {
         let flags = RenameFlags::NOREPLACE;
         match renameat_with(&self.folder, &self.name, folder, name, flags) {
             Ok(()) => {
@@ -127,19 +191,38 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes what writers left that were killed. Failing to is harmless: the files are in the way of
-/// nothing, and another writer tries again.
-fn sweep(folder: &Path) {
-    let now = SystemTime::now();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = modified
-            .ok()
-            .and_then(|modified| now.duration_since(modified).ok());
-        if age.is_some_and(|age| age > STALE) {
-            let _ = fs::remove_file(entry.path());
+/// Removes the temporary files of killed writers. Failing to is harmless: the next writer tries
+/// again.
+///
+/// Everything goes through `folder`, the descriptor that this writer uses itself. In a shared
+/// directory another user can exchange `.tmp` for a link at any time, and a sweep by path would
+/// then delete that user's choice of files.
+fn sweep(folder: &OwnedFd) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(listed) = openat(folder, ".", flags, Mode::empty()).and_then(Dir::new) else {
+        return;
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs() as i64);
+    for entry in listed.flatten() {
+        let name = entry.file_name();
+        if !is_temporary(name.to_bytes()) {
+            continue;
+        }
+        let Ok(stat) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
+        let is_stale = now.saturating_sub(stat.st_mtime) > STALE.as_secs() as i64;
+        if is_stale && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            let _ = unlinkat(folder, name, AtFlags::empty());
         }
     }
+}
+
+/// Whether [`Tree::temporary`] makes names like this.
+fn is_temporary(name: &[u8]) -> bool {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    name.len() == 16 && name.iter().all(is_digit)
 }
 
 /// Opens a path below `root`; a symbolic link anywhere in it is `LOOP`.
@@ -166,8 +249,13 @@ fn open_stepwise(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<Owne
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Opens the folder `path`, creating what is missing of it.
-pub(super) fn create_folder(root: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
+/// Opens the folder `path`, creating what is missing of it; `parents` takes the folders that may
+/// have got a new one.
+pub(super) fn create_folder(
+    root: &OwnedFd,
+    path: &str,
+    parents: &mut Vec<OwnedFd>,
+) -> Result<OwnedFd, Errno> {
     match open_below(root, path, FOLDER) {
         Err(Errno::NOENT) => {}
         opened => return opened,
@@ -178,28 +266,47 @@ pub(super) fn create_folder(root: &OwnedFd, path: &str) -> Result<OwnedFd, Errno
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
-        folder = open_below(&folder, segment, FOLDER)?;
+        let next = open_below(&folder, segment, FOLDER)?;
+        parents.push(std::mem::replace(&mut folder, next));
     }
     Ok(folder)
 }
 
+/// Makes the new name in `folder`, and new folders on the way to it, survive a power cut.
+pub(super) fn sync_folders(folder: &OwnedFd, parents: &[OwnedFd]) -> Result<(), Errno> {
+    std::iter::once(folder)
+        .chain(parents)
+        .try_for_each(sync_folder)
+}
+
+/// Opens an object of the remote in `root` for reading, as [`Remote::get`](crate::remote::Remote)
+/// does: no link below the root is followed, and anything but a regular file is an error.
+pub(crate) fn open_object(root: &Path, key: &ObjectKey) -> io::Result<File> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, root, flags, Mode::empty())?;
+    Ok(open_file(&root, key.as_str())?.0)
+}
+
 /// Opens a regular file and reads its size.
 pub(super) fn open_file(root: &OwnedFd, path: &str) -> Result<(File, u64), Errno> {
-    // A fifo in an object's place must not block the reader.
+    // What is no regular file is not opened at all: opening a fifo can block, and opening a device
+    // can have effects.
+    regular(open_below(root, path, OFlags::PATH)?)?;
     let file = File::from(open_below(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?);
-    let size = regular_size(&file)?;
+    let size = regular(&file)?.st_size as u64;
     Ok((file, size))
 }
 
-/// Reads the size of a regular file.
-pub(super) fn file_size(root: &OwnedFd, path: &str) -> Result<u64, Errno> {
-    regular_size(&open_below(root, path, OFlags::PATH)?)
+/// The size of a regular file, and when it was written.
+pub(super) fn file_info(root: &OwnedFd, path: &str) -> Result<(u64, Option<u64>), Errno> {
+    let stat = regular(&open_below(root, path, OFlags::PATH)?)?;
+    Ok((stat.st_size as u64, modified(&stat)))
 }
 
-fn regular_size(file: impl AsFd) -> Result<u64, Errno> {
+fn regular(file: impl AsFd) -> Result<Stat, Errno> {
     let stat = rustix::fs::fstat(file)?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(stat.st_size as u64),
+        FileType::RegularFile => Ok(stat),
         // A folder of that name holds objects of longer names; there is no object of this one.
         FileType::Directory => Err(Errno::NOENT),
         FileType::Symlink => Err(Errno::LOOP),
@@ -232,7 +339,15 @@ pub(super) fn list(root: &OwnedFd, prefix: &str) -> Result<Vec<ObjectInfo>, Errn
     // Names, not open folders: there may be more of them than a process may have open.
     let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {
-        list_folder(root, &folder, start, &mut objects, &mut folders)?;
+        let (before, below) = (objects.len(), folders.len());
+        for listing in 1..=LISTINGS {
+            let changed = list_folder(root, &folder, start, &mut objects, &mut folders)?;
+            if !changed || listing == LISTINGS {
+                break;
+            }
+            objects.truncate(before);
+            folders.truncate(below);
+        }
         start = "";
     }
     Ok(objects)
@@ -243,18 +358,25 @@ fn holds_objects(folder: &str) -> bool {
 }
 
 /// Adds the objects directly in `folder` whose last segment begins with `start`, and its folders.
+///
+/// Returns whether the folder changed meanwhile, so that an object may be missing that was there
+/// all the time under one name or another: a record that supersedes another one is written before
+/// that one is deleted, and a listing that saw neither would show no key.
 fn list_folder(
     root: &OwnedFd,
     folder: &str,
     start: &str,
     objects: &mut Vec<ObjectInfo>,
     folders: &mut Vec<String>,
-) -> Result<(), Errno> {
+) -> Result<bool, Errno> {
     let path = folder.strip_suffix('/').unwrap_or(".");
     let opened = match open_below(root, path, OFlags::RDONLY | OFlags::DIRECTORY) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
         opened => opened?,
     };
+    let changed = || rustix::fs::fstat(&opened).map(|stat| (stat.st_mtime, stat.st_mtime_nsec));
+    let before = changed()?;
+    let mut vanished = false;
     for entry in Dir::read_from(&opened)? {
         let entry = entry?;
         let Ok(name) = entry.file_name().to_str() else {
@@ -271,18 +393,28 @@ fn list_folder(
             continue;
         }
         let stat = match statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) {
-            // Removed while we look.
-            Err(Errno::NOENT) => continue,
+            Err(Errno::NOENT) => {
+                vanished = true;
+                continue;
+            }
             stat => stat?,
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => objects.push(ObjectInfo {
                 key,
                 size: stat.st_size as u64,
+                modified: modified(&stat),
             }),
             FileType::Directory => folders.push(format!("{key}/")),
             _ => {}
         }
     }
-    Ok(())
+    Ok(vanished || changed()? != before)
+}
+
+/// When a file was written, in microseconds since 1970.
+fn modified(stat: &Stat) -> Option<u64> {
+    let seconds = u64::try_from(stat.st_mtime).ok()?;
+    let micros = stat.st_mtime_nsec / 1000;
+    Some(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }

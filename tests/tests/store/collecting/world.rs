@@ -36,7 +36,8 @@ pub(super) struct World {
     pub(super) trees: Vec<PathBuf>,
     pub(super) now: u64,
     pub(super) jobs: Vec<Job>,
-    pub(super) collector: Option<(Inventory, Plan)>,
+    /// What a collector has seen and will do, and when it looked.
+    pub(super) collector: Option<(Inventory, Plan, u64)>,
     /// Stacks that were restored and are mounted somewhere, with the time.
     pub(super) mounts: Vec<(Vec<LayerInfo>, u64)>,
 }
@@ -211,13 +212,21 @@ impl World {
     pub(super) fn look(&mut self) {
         let inventory = self.run(Inventory::take(&self.bench.remote, &Silent));
         let plan = gc::plan(&inventory, &self.options(MIN_GRACE));
-        self.collector = Some((inventory, plan));
+        self.collector = Some((inventory, plan, self.now));
     }
 
     pub(super) fn sweep(&mut self) {
-        if let Some((inventory, plan)) = self.collector.take() {
-            let before = &inventory.condemned;
-            self.run(gc::execute(&self.bench.remote, before, &plan, &Silent));
+        if let Some((inventory, mut plan, looked)) = self.collector.take() {
+            let options = GcOptions {
+                now: looked,
+                ..self.options(MIN_GRACE)
+            };
+            let remote = &self.bench.remote;
+            let swept = gc::execute(remote, &inventory, &mut plan, &options, self.now, &Silent);
+            match self.bench.runtime.block_on(swept) {
+                Ok(()) | Err(Error::TookTooLong { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
     }
 

@@ -27,6 +27,12 @@ pub struct Sought {
     /// The key that was taken.
     #[serde(default)]
     pub matched: Option<RefName>,
+    /// Number of unsaved changes of an earlier restore that were found at the path.
+    #[serde(default)]
+    pub unsaved_changes: u64,
+    /// Where they were moved, to be shown; `None` if they stayed.
+    #[serde(default)]
+    pub unsaved_moved_to: Option<String>,
 }
 
 /// What the last restore in a store looked for.

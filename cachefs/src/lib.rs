@@ -20,6 +20,7 @@ pub mod shares;
 mod spending;
 mod store_dir;
 pub mod sys;
+mod unsaved;
 mod view;
 
 pub use error::{Error, Failure, FailureKind, Result, describe};
@@ -27,6 +28,7 @@ pub use last_restore::{LastRestore, Sought};
 pub use rpc::{Client, DaemonStats, Prefetch, RestoreCounts, ViewStats};
 pub use spending::Spending;
 pub use store_dir::StoreDir;
+pub use unsaved::{Amount as UnsavedAmount, Unsaved};
 pub use view::{Frames, ReadReport};
 
 /// The version of this program; a command and its daemon must have the same.

@@ -16,6 +16,8 @@ pub use parts::{FoundDirectories, find_directories};
 pub use target::MadeDirectories;
 pub(crate) use usable::usable;
 
+use recover::Left;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +39,7 @@ use crate::rpc::{Client, Open, Prefetch, Restore, Restored, Shown};
 use crate::spending::Spending;
 use crate::store_dir::StoreDir;
 use crate::sys::erofs_mount::is_likely;
+use crate::unsaved::Unsaved;
 use crate::view::Form;
 
 /// A tree of more entries is not counted on the way to a mount, which takes milliseconds.
@@ -66,6 +69,28 @@ pub enum Lower {
     Fuse,
 }
 
+/// When unsaved changes of an earlier restore stay at the path, if that has the same stack and options.
+/// Otherwise they are moved to [`Unsaved`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeepChanges {
+    /// Never: each job begins with the cache as it was saved.
+    Never,
+    /// When the mount died, because its daemon was killed.
+    #[default]
+    AfterCrash,
+    /// Whenever the mount is still there.
+    Always,
+}
+
+/// Unsaved changes of an earlier restore that were found at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsavedChanges {
+    /// Number of entries that were added, changed or removed; a removed directory counts as one.
+    pub changes: u64,
+    /// Where they were moved; `None` if they are still at the path.
+    pub moved_to: Option<PathBuf>,
+}
+
 /// What to restore, and where.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
@@ -91,6 +116,8 @@ pub struct RestoreOptions {
     /// The user that directories belong to which the restore makes on the way to its path, if they do
     /// not belong to `owner`; `None` for the user of this process.
     pub caller: Option<Owner>,
+    /// Whether unsaved changes of an earlier restore of the same stack stay at the path.
+    pub keep_changes: KeepChanges,
     /// How long one request to the remote may take.
     pub deadline: Option<Duration>,
     /// Takes what the restore cost, also when it fails.
@@ -150,6 +177,8 @@ pub struct Report {
     pub lost: Option<String>,
     /// Something the user should know, that did not stop the restore.
     pub notes: Vec<String>,
+    /// Changes that an earlier restore of the path left and no save took up.
+    pub unsaved: Option<UnsavedChanges>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -165,14 +194,16 @@ pub fn restore(
     let path = target::find(&options.path)?;
     let records = Records::new(store);
     records.sweep();
-    let mut notes = Vec::new();
-    leftovers::clear(store, &records, &path, options, &mut notes)?;
-    let mut report = match recover::recover(store, &records, &path, options, &mut notes)? {
+    Unsaved::new(store).remove_old();
+    let mut left = Left::default();
+    leftovers::clear(store, &records, &path, options, &mut left.notes)?;
+    let mut report = match recover::recover(store, &records, &path, options, &mut left)? {
         Some(report) => report,
-        None => fresh(store, &records, path, options, progress)?,
+        None => fresh(store, &records, path, options, progress).inspect_err(|_| left.log())?,
     };
-    notes.append(&mut report.notes);
-    report.notes = notes;
+    left.notes.append(&mut report.notes);
+    report.notes = left.notes;
+    report.unsaved = left.unsaved;
     if matches!(report.outcome, Outcome::Mounted | Outcome::Remounted) {
         report.notes.extend(hides::note(&report.path));
     }
@@ -283,6 +314,7 @@ fn fresh(
             traffic: found.traffic,
             lost: None,
             notes: Vec::new(),
+            unsaved: None,
             elapsed: Duration::ZERO,
         }),
         Err(Error::Mount(error)) if options.mode == Mode::Auto && error.is_environment() => {
@@ -320,6 +352,7 @@ fn miss(path: PathBuf, found: Restored) -> Report {
         traffic: found.traffic,
         lost: found.lost,
         notes: Vec::new(),
+        unsaved: None,
         elapsed: Duration::ZERO,
     }
 }
@@ -538,6 +571,7 @@ fn copy(
         traffic: remote.traffic(),
         lost: None,
         notes,
+        unsaved: None,
         elapsed: Duration::ZERO,
     })
 }

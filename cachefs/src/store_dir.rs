@@ -5,8 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cachefs_store::id::SaveId;
-
 use crate::error::{Error, Result};
 use crate::sys::lock::LockFile;
 use crate::sys::ownership::{make_private_dir, others_can_add};
@@ -188,19 +186,6 @@ impl StoreDir {
     /// Where changes go that a mount lost, for people to look at.
     pub fn unsaved(&self) -> PathBuf {
         self.path.join("unsaved")
-    }
-
-    /// Moves a directory to [`Self::unsaved`], where people can look at it; returns where it is.
-    ///
-    /// # Errors
-    ///
-    /// When it is on another filesystem, or cannot be moved.
-    pub fn set_aside(&self, directory: &Path) -> Result<PathBuf> {
-        let unsaved = self.unsaved();
-        fs::create_dir_all(&unsaved).map_err(Error::io("create", &unsaved))?;
-        let aside = unsaved.join(SaveId::now().to_string());
-        fs::rename(directory, &aside).map_err(Error::io("move", directory))?;
-        Ok(aside)
     }
 
     /// Whether a daemon holds the store.

@@ -30,6 +30,13 @@ pub(crate) fn sudo_caller() -> Option<Owner> {
         .then_some(Owner { uid, gid })
 }
 
+/// Whether this process belongs to a job of a CI system.
+pub(crate) fn is_ci() -> bool {
+    let environment = ci::environment();
+    let is_set = |ci: &String| !matches!(&**ci, "" | "0" | "false");
+    environment.get("CI").is_some_and(is_set) || Ci::new(&environment).system().is_some()
+}
+
 /// What caches made here may depend on.
 pub(crate) fn platform() -> Platform {
     let musl = std::fs::read_dir("/lib").is_ok_and(|lib| {

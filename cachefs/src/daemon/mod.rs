@@ -133,6 +133,6 @@ fn held(store: &StoreDir, pid: Option<u32>) -> Error {
             "{holder} is the daemon of this store, but its socket {} is gone; {end}",
             socket.display()
         ),
-        "what it serves is mounted again, with the changes in it, by `cachefs restore` of its path",
+        "what it serves is mounted again, with the changes in it, by `cachefs restore --keep-changes` of its path",
     )
 }

@@ -13,6 +13,7 @@ use super::{DaemonOptions, adopt};
 use crate::error::{Error, Result};
 use crate::shares::Gate;
 use crate::store_dir::StoreDir;
+use crate::unsaved::Unsaved;
 
 /// Serves clients and mounts until told to stop or idle. Returns the exit code.
 pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Result<i32> {
@@ -51,6 +52,7 @@ pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Resu
         }
     };
     tracing::info!("serving {}", store.path().display());
+    tidy(store);
     if let Some(readiness) = readiness {
         let _ = readiness.ready();
     }
@@ -64,6 +66,17 @@ pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Resu
         socket.remove();
     }
     Ok(0)
+}
+
+/// Removes what nobody needs any more from the store, beside everything else.
+fn tidy(store: &StoreDir) {
+    let unsaved = Unsaved::new(store);
+    let spawned = std::thread::Builder::new()
+        .name("tidy".to_owned())
+        .spawn(move || unsaved.tidy());
+    if let Err(error) = spawned {
+        tracing::info!("old unsaved changes stay for now: {error}");
+    }
 }
 
 fn accept(state: &Arc<State>, listener: UnixListener) -> Result<()> {

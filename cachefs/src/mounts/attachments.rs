@@ -155,6 +155,11 @@ impl Attachments {
         }
     }
 
+    /// Whether a container shows a directory.
+    pub(crate) fn shows(&self, from: &Path) -> Result<bool> {
+        Ok(self.all()?.iter().any(|shown| shown.from == from))
+    }
+
     /// Takes a directory away from every container that shows it.
     pub(super) fn detach_all(&self, from: &Path, lazy: bool) -> Result<()> {
         for attachment in self.all()?.iter().filter(|shown| shown.from == from) {

@@ -12,7 +12,7 @@ pub use attachments::{Attachment, Attachments};
 pub use reads::{CacheUse, FileUse, Use, cache_use};
 pub use record::{How, Incomplete, Record, Records, Saved};
 pub use unmount::{Unmounted, set_aside, unmount};
-pub use unsaved::has_unsaved_changes;
+pub use unsaved::unsaved_changes;
 
 pub(crate) use attach::{attach, detach};
 

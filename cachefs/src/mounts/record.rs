@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::attachments::Attachments;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
+use crate::sys::remove_tree::remove_tree;
 
 /// How a path was restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -297,12 +298,7 @@ impl Records {
     /// Removes a record, with its upper and all.
     pub fn remove(&self, path: &Path) -> Result<()> {
         let folder = self.folder(path);
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", folder)(error))
-            }
-            _ => Ok(()),
-        }
+        remove_tree(&folder).map_err(Error::io("remove", folder))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Records;
 use crate::sys::mountinfo::MountTable;
+use crate::sys::remove_tree::remove_tree;
 
 /// The inode number of the machine's own PID namespace (`PROC_PID_INIT_INO` in the kernel).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -29,7 +30,7 @@ impl Records {
         let Some(living) = namespaces() else { return };
         for (name, namespace) in old {
             if !living.contains(&namespace)
-                && let Err(error) = fs::remove_dir_all(self.root().join(&name))
+                && let Err(error) = remove_tree(&self.root().join(&name))
             {
                 tracing::debug!("{name} of a container that has ended stays: {error}");
             }

@@ -1,5 +1,6 @@
 //! Taking a restored path down.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,11 +8,12 @@ use cachefs_store::id::StackId;
 
 use super::attach::detach;
 use super::record::{How, Record, Records};
-use super::unsaved::has_unsaved_changes;
+use super::unsaved::unsaved_changes;
 use crate::error::{Error, Result};
 use crate::paths::real_path;
 use crate::rpc::Client;
 use crate::store_dir::StoreDir;
+use crate::unsaved::Unsaved;
 
 /// What was unmounted.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
             })?
         }
     };
-    let dropped_changes = has_unsaved_changes(&records, &record);
+    let dropped_changes = unsaved_changes(&records, &record) > 0;
     if record.how == How::Mount {
         detach(&records, &record, lazy)?;
         publish_trace(store, &record);
@@ -68,7 +70,8 @@ pub fn set_aside(store: &StoreDir, path: &Path) -> Result<Option<PathBuf>> {
         detach(&records, &record, true)?;
         let upper = records.upper(&record);
         if fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_some()) {
-            aside = Some(store.set_aside(&upper)?);
+            let name = record.path.file_name().unwrap_or(OsStr::new("root"));
+            aside = Some(Unsaved::new(store).add(&upper, name)?);
         }
     }
     records.remove(&record.path)?;

@@ -1,4 +1,4 @@
-//! Whether a mount has changes that no save has taken up.
+//! The changes of a mount that no save has taken up.
 //!
 //! The notion of a change is that of a save: an entry that is added, gone or other than below, in
 //! content or metadata. A directory whose time of modification alone differs is none, and neither
@@ -19,26 +19,22 @@ use super::{Presence, presence};
 use crate::sys::namespace::in_initial_user_namespace;
 use crate::sys::upper::{MarkNamespace, SavedXattr, marks_at, saved_xattr};
 
-/// Whether a restored path has changes that no save has taken up; of a copy never, because nothing
-/// takes its files away.
+/// Counts the changes of a restored path that no save has taken up. A directory that was removed counts
+/// as one. A copy has none, because nothing takes its files away.
 ///
 /// Only the mount's own directories are looked at: this neither reads content nor asks the remote.
-/// What cannot be looked at counts as changed.
-pub fn has_unsaved_changes(records: &Records, record: &Record) -> bool {
+/// A directory that cannot be read counts as one change.
+pub fn unsaved_changes(records: &Records, record: &Record) -> u64 {
     if record.how == How::Copy {
-        return false;
+        return 0;
     }
     let since = record.taken_up();
-    let upper = records.upper(record);
     let lower = match presence(record, records) {
         _ if since > 0 => None,
         Ok(Presence::Alive) => Some(lower(records, record)),
         _ => None,
     };
-    match differs(&upper, lower.as_deref(), since) {
-        Ok(differs) => differs,
-        Err(error) => error.kind() != ErrorKind::NotFound,
-    }
+    count(&records.upper(record), lower.as_deref(), since)
 }
 
 /// What the overlay lies on: the image, where there is one, or the view.
@@ -54,33 +50,56 @@ fn lower(records: &Records, record: &Record) -> PathBuf {
     }
 }
 
-/// Whether anything in an upper directory is other than in the lower one; where that is not given,
-/// whether anything but a directory changed after `since`, in microseconds since 1970.
-fn differs(upper: &Path, lower: Option<&Path>, since: u64) -> io::Result<bool> {
+/// Counts the entries of an upper directory that are other than in the lower one; where that is not
+/// given, the entries but directories that changed after `since`, in microseconds since 1970.
+fn count(upper: &Path, lower: Option<&Path>, since: u64) -> u64 {
+    // The root of the upper was made like that of the lower, as far as this user may.
+    let permissions = |root: &Path| fs::metadata(root).map(|root| root.mode()).ok();
+    let is_root_changed =
+        lower.is_some_and(|lower| upper.exists() && permissions(upper) != permissions(lower));
+    let mut changes = u64::from(is_root_changed);
     let mut pending = vec![PathBuf::new()];
     while let Some(directory) = pending.pop() {
-        for entry in fs::read_dir(upper.join(&directory))? {
-            let path = directory.join(entry?.file_name());
-            let (above, metadata) = (upper.join(&path), fs::symlink_metadata(upper.join(&path))?);
-            if metadata.is_dir() {
-                if let Some(lower) = lower
-                    && is_other_directory(&above, &metadata, &lower.join(&path))?
-                {
-                    return Ok(true);
-                }
-                pending.push(path);
-                continue;
-            }
-            let is_change = match lower {
-                Some(lower) => is_other(&above, &metadata, &lower.join(&path))?,
-                None => changed(&metadata) > i128::from(since),
-            };
-            if is_change {
-                return Ok(true);
+        let before = pending.len();
+        match count_in(&directory, upper, lower, since, &mut pending) {
+            Ok(found) => changes += found,
+            Err(error)
+                if error.kind() == ErrorKind::NotFound && directory.as_os_str().is_empty() => {}
+            Err(_) => {
+                pending.truncate(before);
+                changes += 1;
             }
         }
     }
-    Ok(false)
+    changes
+}
+
+/// Counts those directly in one directory, and adds its directories to `pending`.
+fn count_in(
+    directory: &Path,
+    upper: &Path,
+    lower: Option<&Path>,
+    since: u64,
+    pending: &mut Vec<PathBuf>,
+) -> io::Result<u64> {
+    let mut changes = 0;
+    for entry in fs::read_dir(upper.join(directory))? {
+        let path = directory.join(entry?.file_name());
+        let above = upper.join(&path);
+        let metadata = fs::symlink_metadata(&above)?;
+        let is_change = match lower {
+            Some(lower) if metadata.is_dir() => {
+                is_other_directory(&above, &metadata, &lower.join(&path))?
+            }
+            Some(lower) => is_other(&above, &metadata, &lower.join(&path))?,
+            None => !metadata.is_dir() && changed(&metadata) > i128::from(since),
+        };
+        changes += u64::from(is_change);
+        if metadata.is_dir() {
+            pending.push(path);
+        }
+    }
+    Ok(changes)
 }
 
 fn changed(metadata: &Metadata) -> i128 {
@@ -211,11 +230,11 @@ mod tests {
     #[test]
     fn what_was_only_copied_up_is_no_change() {
         let Pair { upper, lower, _dir } = pair();
-        assert!(!differs(&upper, Some(&lower), 0).unwrap());
+        assert_eq!(count(&upper, Some(&lower), 0), 0);
         // A temporary file leaves the directory with another time.
         fs::write(upper.join("d/temporary"), "").unwrap();
         fs::remove_file(upper.join("d/temporary")).unwrap();
-        assert!(!differs(&upper, Some(&lower), 0).unwrap());
+        assert_eq!(count(&upper, Some(&lower), 0), 0);
     }
 
     #[test]
@@ -232,7 +251,7 @@ mod tests {
         for change in changes {
             let Pair { upper, lower, _dir } = pair();
             change(&upper);
-            assert!(differs(&upper, Some(&lower), 0).unwrap());
+            assert_eq!(count(&upper, Some(&lower), 0), 1);
         }
     }
 
@@ -243,7 +262,20 @@ mod tests {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap();
         let later = now.as_micros() as u64 + 1_000_000;
-        assert!(!differs(&upper, None, later).unwrap());
-        assert!(differs(&upper, None, 1).unwrap());
+        assert_eq!(count(&upper, None, later), 0);
+        assert_eq!(count(&upper, None, 1), 1);
+    }
+
+    #[test]
+    fn every_change_is_counted() {
+        let Pair { upper, lower, _dir } = pair();
+        fs::create_dir(upper.join("new")).unwrap();
+        fs::write(upper.join("new/file"), "").unwrap();
+        fs::write(upper.join("d/new"), "").unwrap();
+        fs::write(upper.join("only-below"), "changed").unwrap();
+        assert_eq!(count(&upper, Some(&lower), 0), 4);
+        fs::set_permissions(&upper, fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(count(&upper, Some(&lower), 0), 5);
+        assert_eq!(count(&upper.join("absent"), Some(&lower), 0), 0);
     }
 }

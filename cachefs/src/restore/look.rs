@@ -48,6 +48,7 @@ impl Report {
             traffic: Traffic::default(),
             lost: None,
             notes: Vec::new(),
+            unsaved: None,
             elapsed: Duration::ZERO,
         }
     }

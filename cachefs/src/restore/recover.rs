@@ -1,5 +1,6 @@
 //! What an earlier restore left at a path, and what becomes of it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -7,22 +8,65 @@ use std::time::Duration;
 use cachefs_store::refs::LayerInfo;
 use cachefs_store::remote::Traffic;
 
-use super::{Outcome, Report, RestoreOptions, ask};
+use super::{KeepChanges, Outcome, Report, RestoreOptions, UnsavedChanges, ask};
 use crate::error::{Error, Result};
 use crate::mounts::{
-    How, Presence, Record, Records, attach, detach, has_unsaved_changes, presence,
+    Attachments, How, Presence, Record, Records, attach, detach, presence, unsaved_changes,
 };
 use crate::rpc::Client;
 use crate::store_dir::StoreDir;
 use crate::sys::overlay::clear_volatile_marker;
+use crate::sys::unmount::UnmountError;
+use crate::unsaved::Unsaved;
 
-/// Deals with what an earlier restore left at the path; `None` when nothing is in the way.
+/// What a restore says about an earlier one at its path.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    pub(super) notes: Vec<String>,
+    pub(super) unsaved: Option<UnsavedChanges>,
+}
+
+impl Left {
+    /// Logs the notes of a restore that fails: nobody would hear where changes were moved.
+    pub(super) fn log(&self) {
+        for note in &self.notes {
+            tracing::warn!("{note}");
+        }
+    }
+
+    /// Notes that changes are still at the path.
+    fn stays(&mut self, record: &Record, changes: u64, why: &str) {
+        if changes == 0 {
+            return;
+        }
+        self.notes.push(format!(
+            "{} of an earlier restore of key {} {} still in {}{why}",
+            count(changes),
+            record.name.key,
+            if changes == 1 { "is" } else { "are" },
+            record.path.display(),
+        ));
+        self.unsaved = Some(UnsavedChanges {
+            changes,
+            moved_to: None,
+        });
+    }
+}
+
+fn count(changes: u64) -> String {
+    match changes {
+        1 => "1 unsaved change".to_owned(),
+        changes => format!("{changes} unsaved changes"),
+    }
+}
+
+/// Deals with an earlier restore of the path; `None` when nothing is in the way of a new one.
 pub(super) fn recover(
     store: &StoreDir,
     records: &Records,
     path: &Path,
     options: &RestoreOptions,
-    notes: &mut Vec<String>,
+    left: &mut Left,
 ) -> Result<Option<Report>> {
     let Some(record) = records.get(path)? else {
         return Ok(None);
@@ -31,37 +75,40 @@ pub(super) fn recover(
         return Ok(None);
     }
     let presence = presence(&record, records)?;
+    let changes = unsaved_changes(records, &record);
     if presence == Presence::Alive {
+        // What an earlier job left must not become part of what this one sees and saves.
         if let Some(report) = again(store, &record, options)? {
-            return Ok(Some(report));
+            if stays(store, records, &record, options, changes, left)? {
+                return Ok(Some(report));
+            }
+        } else {
+            // A mount that is in use stays: then this restore fails.
+            detach(records, &record, false).map_err(|error| still_shows(&record, error))?;
+            left.notes.push(format!(
+                "unmounted key {}, which an earlier restore had left at {}",
+                record.name.key,
+                path.display()
+            ));
         }
-        // What an earlier job left must not become part of what this one sees and saves. A mount
-        // that is in use stays: then this restore fails.
-        let unsaved = has_unsaved_changes(records, &record);
-        detach(records, &record, false).map_err(|error| still_shows(&record, error))?;
-        notes.push(format!(
-            "unmounted key {}, which an earlier restore had left at {}",
-            record.name.key,
-            path.display()
-        ));
-        clear(store, records, &record, unsaved, notes)?;
+        clear(store, records, &record, changes, left)?;
         return Ok(None);
     }
     detach(records, &record, true)?;
     let upper = records.upper(&record);
     let changed = fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_some());
     if presence == Presence::Dead {
-        notes.push(format!(
+        left.notes.push(format!(
             "found a dead mount at {} and repaired it",
             path.display()
         ));
     }
-    // Changes go back where they were only when their mount died under this very command's eyes,
-    // so to speak. A mount that is simply gone went with a reboot, which may have torn what was
-    // not synced, or with a container, whose changes are not the next one's business.
-    if !changed || presence != Presence::Dead || !options.asks_for(&record) {
-        let unsaved = has_unsaved_changes(records, &record);
-        clear(store, records, &record, unsaved, notes)?;
+    // Changes go back where they were only when their mount died and the same work goes on, which is
+    // not known of a job in CI. A mount that is simply gone went with a reboot, which may have torn
+    // what was not synced, or with a container, whose changes are not the next one's business.
+    let keeps = presence == Presence::Dead && options.keep_changes != KeepChanges::Never;
+    if !changed || !keeps || !options.asks_for(&record) {
+        clear(store, records, &record, changes, left)?;
         return Ok(None);
     }
     let work = records.work(&record);
@@ -71,7 +118,9 @@ pub(super) fn recover(
     attach(&mut client, records, &record, view, |client, form| {
         client.open(options.open(&record.layers, form))
     })?;
-    notes.push("kept the changes that were made to it before".to_owned());
+    // What only was copied up counts as changed without the view, so it is counted once more.
+    let changes = unsaved_changes(records, &record);
+    left.stays(&record, changes, ", as before its daemon ended");
     Ok(Some(Report {
         outcome: Outcome::Remounted,
         path: record.path,
@@ -81,6 +130,7 @@ pub(super) fn recover(
         traffic: Traffic::default(),
         lost: None,
         notes: Vec::new(),
+        unsaved: None,
         elapsed: Duration::ZERO,
     }))
 }
@@ -102,22 +152,56 @@ fn still_shows(record: &Record, error: Error) -> Error {
     )
 }
 
-/// Forgets a path that is not mounted any more; changes that were not saved are kept elsewhere.
+/// Whether a mount of the wanted stack stays as it is. Otherwise it is unmounted here.
+fn stays(
+    store: &StoreDir,
+    records: &Records,
+    record: &Record,
+    options: &RestoreOptions,
+    changes: u64,
+    left: &mut Left,
+) -> Result<bool> {
+    if changes == 0 || options.keep_changes == KeepChanges::Always {
+        left.stays(record, changes, ", as --keep-changes asks for");
+        return Ok(true);
+    }
+    if Attachments::new(store).shows(&record.path)? {
+        left.stays(record, changes, ", which a container shows");
+        return Ok(true);
+    }
+    match detach(records, record, false) {
+        Ok(()) => Ok(false),
+        Err(error @ Error::Unmount(UnmountError::Busy { .. })) => {
+            left.stays(record, changes, &format!(": {error}"));
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Forgets a path that is not mounted any more; unsaved changes are kept elsewhere.
 fn clear(
     store: &StoreDir,
     records: &Records,
     record: &Record,
-    unsaved: bool,
-    notes: &mut Vec<String>,
+    changes: u64,
+    left: &mut Left,
 ) -> Result<()> {
-    if unsaved {
-        let aside = store.set_aside(&records.upper(record))?;
-        notes.push(format!(
-            "changes that were made to {} under key {} and not saved are in {}",
-            record.path.display(),
+    if changes > 0 {
+        let name = record.path.file_name().unwrap_or(OsStr::new("root"));
+        let aside = Unsaved::new(store).add(&records.upper(record), name)?;
+        left.notes.push(format!(
+            "{} of an earlier restore of key {} to {} {} in {}",
+            count(changes),
             record.name.key,
+            record.path.display(),
+            if changes == 1 { "is" } else { "are" },
             aside.display()
         ));
+        left.unsaved = Some(UnsavedChanges {
+            changes,
+            moved_to: Some(aside),
+        });
     }
     records.remove(&record.path)
 }
@@ -131,6 +215,9 @@ fn again(store: &StoreDir, record: &Record, options: &RestoreOptions) -> Result<
     let found = ask(&mut client, options)?;
     if let Some(view) = found.view {
         client.close(view.view)?;
+    }
+    if found.lost.is_some() {
+        return Ok(None);
     }
     let same = |a: &LayerInfo, b: &LayerInfo| a.id == b.id;
     let is_same = found.layers.len() == record.layers.len()
@@ -148,6 +235,7 @@ fn again(store: &StoreDir, record: &Record, options: &RestoreOptions) -> Result<
         traffic: found.traffic,
         lost: None,
         notes: Vec::new(),
+        unsaved: None,
         elapsed: Duration::ZERO,
     }))
 }

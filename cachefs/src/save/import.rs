@@ -107,6 +107,7 @@ fn change<'a>(
         };
         let change = Change {
             listed: Vec::new(),
+            shrinkage: None,
             findings: Vec::new(),
             refused: false,
             empty: false,

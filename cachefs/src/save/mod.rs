@@ -6,6 +6,7 @@ mod dry;
 mod file_list;
 mod import;
 mod publish;
+mod shrinkage;
 mod source;
 mod upper;
 
@@ -41,6 +42,7 @@ use crate::spending::{Spending, Watched};
 use crate::store_dir::StoreDir;
 pub use changes::{Changes, PathChange, changes};
 use file_list::FileList;
+use shrinkage::{Shrinkage, shrinkage};
 use source::Source;
 
 pub use import::{ArchiveSource, ImportOptions, ImportReport, import};
@@ -150,6 +152,8 @@ pub struct Report {
     pub united: usize,
     /// Messages to the user about something that did not stop the save.
     pub notes: Vec<String>,
+    /// A message about something that may be a mistake: the save removes most of what there was.
+    pub warning: Option<String>,
     /// What it cost.
     pub traffic: Traffic,
     /// How long it took.
@@ -173,6 +177,7 @@ impl Report {
             squashed: None,
             united: 0,
             notes: Vec::new(),
+            warning: None,
             traffic: Traffic::default(),
             elapsed: Duration::ZERO,
         }
@@ -202,6 +207,8 @@ struct Context<'a> {
 struct Change {
     /// What changed, name by name, if that was asked for.
     listed: Vec<PathChange>,
+    /// How much is gone, if that is most of what there was.
+    shrinkage: Option<Shrinkage>,
     delta: Delta,
     layer: Option<BuiltLayer>,
     packed: Packed,
@@ -266,12 +273,20 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         record,
         began,
     });
+    let shrinkage = change.shrinkage;
     let mut report = publish::publish(&context, &source.base, own, existing, change)?;
     if !source.complete && !options.dry_run && context.remote.local_dir().is_none() {
         hand_trace_on(store, from, stack_id(&report.layers));
     }
     let replaced = lost.map(|why| format!("the earlier content of the key is replaced: {why}"));
     report.notes.extend(replaced);
+    if matches!(
+        report.outcome,
+        Outcome::Saved(_) | Outcome::Linked | Outcome::WouldSave
+    ) {
+        report.warning =
+            shrinkage.map(|shrinkage| shrinkage.warning(&options.name, options.dry_run));
+    }
     report.traffic = remote.traffic();
     report.elapsed = started.elapsed();
     Ok(report)
@@ -438,6 +453,7 @@ impl Context<'_> {
             if !self.options.allow_empty && source.is_empty(&scanned.tree) {
                 return Ok(Change {
                     listed: Vec::new(),
+                    shrinkage: None,
                     delta: Delta::default(),
                     layer: None,
                     packed: Packed::default(),
@@ -491,6 +507,7 @@ impl Context<'_> {
             if is_refused(&packed) {
                 return Ok(Change {
                     listed: Vec::new(),
+                    shrinkage: None,
                     delta: Delta::default(),
                     layer: None,
                     skipped: scanned.skipped,
@@ -525,6 +542,7 @@ impl Context<'_> {
             };
             return Ok(Change {
                 listed,
+                shrinkage: shrinkage(&scanned.tree, &delta, &stack)?,
                 delta,
                 layer,
                 findings: take_findings(&mut packed),

@@ -131,6 +131,7 @@ pub(super) fn publish(
         squashed: None,
         united: others,
         notes: Vec::new(),
+        warning: None,
         traffic: Default::default(),
         elapsed: Default::default(),
     };

@@ -171,6 +171,6 @@ fn mounted(records: &Records, record: Record) -> Result<Source> {
 fn dead(path: &Path) -> Error {
     Error::State {
         message: format!("the mount at {} is dead", path.display()),
-        hint: "`cachefs restore` the path again: that repairs it and keeps its changes",
+        hint: "`cachefs restore --keep-changes` the path again: that repairs it and keeps its changes",
     }
 }

@@ -24,6 +24,7 @@ pub mod ownership;
 pub mod page_cache;
 pub mod probe;
 pub mod read_ahead;
+pub mod remove_tree;
 pub mod seen_by;
 pub mod socket;
 pub mod spawn;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use cachefs::Prefetch;
-use cachefs::restore::{Lower, Mode};
+use cachefs::restore::{KeepChanges, Lower, Mode};
 use cachefs::save::Existing;
 use cachefs_store::secrets::Policy;
 use cachefs_store::stack::Owner;
@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 
 use crate::args::{parse_age, parse_duration};
 use crate::keys::Author;
+use crate::machine;
 
 /// What restores and saves have in common.
 #[derive(Debug, Clone, Default, Args)]
@@ -60,6 +61,10 @@ pub(crate) struct RestoreHow {
     /// Do not note what this job reads for the next one
     #[arg(long, env = "CACHEFS_NO_TRACE", value_parser = BoolishValueParser::new())]
     pub(crate) no_trace: bool,
+    /// Keep unsaved changes of an earlier restore of the same cache at the path, instead of moving
+    /// them to `unsaved/` in the store
+    #[arg(long, env = "CACHEFS_KEEP_CHANGES", value_parser = BoolishValueParser::new())]
+    pub(crate) keep_changes: bool,
     /// Show device nodes, setuid and setgid bits and file capabilities too; without this they are
     /// left out
     #[arg(long, env = "CACHEFS_ALLOW_PRIVILEGED", value_parser = BoolishValueParser::new())]
@@ -159,6 +164,18 @@ impl Common {
             Some("the policy is pull")
         } else {
             None
+        }
+    }
+}
+
+impl RestoreHow {
+    /// When unsaved changes of an earlier restore stay. A job in CI cannot tell its own from those of
+    /// the job before.
+    pub(crate) fn kept_changes(&self) -> KeepChanges {
+        match self.keep_changes {
+            true => KeepChanges::Always,
+            false if machine::is_ci() => KeepChanges::Never,
+            false => KeepChanges::AfterCrash,
         }
     }
 }

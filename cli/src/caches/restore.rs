@@ -346,6 +346,7 @@ impl Run {
             privileged: how.allow_privileged,
             owner: how.owner.or_else(only_owner),
             caller: machine::sudo_caller(),
+            keep_changes: how.kept_changes(),
             deadline: self.global.timeout,
             spent: Spending::default(),
         })

@@ -30,6 +30,10 @@ struct Printed<'a> {
     milliseconds: f64,
     requests: output::Requests,
     bytes_received: u64,
+    /// Of an earlier restore of the path.
+    unsaved_changes: u64,
+    /// Where they are now; null if they are still at the path, or there are none.
+    unsaved_moved_to: Option<String>,
     notes: &'a [String],
 }
 
@@ -78,6 +82,12 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
         milliseconds: report.elapsed.as_secs_f64() * 1000.0,
         requests: (&report.traffic).into(),
         bytes_received: report.traffic.bytes_in,
+        unsaved_changes: report.unsaved.as_ref().map_or(0, |unsaved| unsaved.changes),
+        unsaved_moved_to: report
+            .unsaved
+            .as_ref()
+            .and_then(|unsaved| unsaved.moved_to.as_deref())
+            .map(output::path),
         notes: &report.notes,
     }
 }

@@ -31,7 +31,7 @@ struct Printed<'a> {
     new_bytes: u64,
     new_raw_bytes: u64,
     skipped: Vec<String>,
-    notes: &'a [String],
+    notes: Vec<&'a str>,
     secrets: Vec<secrets_output::Printed<'a>>,
     squashed: Option<usize>,
     united: usize,
@@ -85,7 +85,12 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
             .iter()
             .map(|skipped| output::path(&skipped.path))
             .collect(),
-        notes: &report.notes,
+        notes: report
+            .warning
+            .iter()
+            .chain(&report.notes)
+            .map(String::as_str)
+            .collect(),
         secrets: secrets_output::printed(&report.findings),
         squashed: report.squashed,
         united: report.united,
@@ -128,6 +133,7 @@ pub(super) fn lines(saved: &Saved, verbose: bool) -> Vec<String> {
                 lines.push(format!("note: and {} more", report.skipped.len() - 10));
             }
             lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+            lines.extend(report.warning.as_ref().map(|it| format!("warning: {it}")));
             lines.extend(secrets_output::lines(report, verbose));
             lines.push(summary(saved, report));
             lines.extend(after(report));

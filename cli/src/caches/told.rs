@@ -59,6 +59,8 @@ pub(super) fn why(global: &Global, remote: &RemoteSpec, restored: &Restored) -> 
 pub(super) fn remember(store: &StoreDir, remote: &RemoteSpec, all: &[Restored]) {
     let caches = all.iter().filter_map(|one| {
         let (wanted, parts) = sought(&one.cache, one.keys.as_ref()?, &one.scopes)?;
+        let report = one.result.as_ref().ok();
+        let unsaved = report.and_then(|report| report.unsaved.as_ref());
         Some(Sought {
             name: one.cache.name.clone(),
             path: output::path(&one.path),
@@ -66,6 +68,10 @@ pub(super) fn remember(store: &StoreDir, remote: &RemoteSpec, all: &[Restored]) 
             wanted,
             parts: serde_json::to_value(parts).unwrap_or_default(),
             matched: one.main().map(|found| found.name.clone()),
+            unsaved_changes: unsaved.map_or(0, |unsaved| unsaved.changes),
+            unsaved_moved_to: unsaved
+                .and_then(|unsaved| unsaved.moved_to.as_deref())
+                .map(output::path),
         })
     });
     let last = LastRestore {
@@ -176,6 +182,7 @@ fn saved(remote: &RemoteSpec, one: &Saved) -> CacheResult {
             if let SaveOutcome::Saved(layer) = &report.outcome {
                 result.new_bytes = layer.new_bytes;
             }
+            result.remark = report.warning.clone();
             result.elapsed = report.elapsed;
             result.cost = cost(remote, &report.traffic);
             result.traffic = report.traffic;

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use cachefs::sys::probe::{Probe, Status, containers};
+use cachefs::{StoreDir, Unsaved};
 use cachefs_store::refs::list_keys;
 use clap::Args;
 use serde::Serialize;
 
+use super::stats;
 use crate::args::{Format, Global};
 use crate::{exit, output, setup};
 
@@ -58,6 +60,7 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<u8> {
             hint: finding.hint,
         })
         .collect();
+    findings.push(unsaved(&store));
     findings.push(remote(global)?);
     let broken = findings
         .iter()
@@ -82,6 +85,23 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<u8> {
 /// The directories that were named, absolute.
 fn paths(args: &DoctorArgs) -> std::io::Result<Vec<PathBuf>> {
     args.paths.iter().map(std::path::absolute).collect()
+}
+
+/// What cancelled jobs left in the store.
+fn unsaved(store: &StoreDir) -> Finding {
+    let amount = Unsaved::new(store).amount();
+    let directory = output::path(&store.unsaved());
+    Finding {
+        name: "unsaved changes".to_owned(),
+        status: "ok",
+        detail: match amount.directories {
+            0 => format!("none in {directory}"),
+            _ => format!("{} in {directory}", stats::unsaved(&amount)),
+        },
+        hint: (amount.directories > 0).then(|| {
+            "they are removed after 7 days; let jobs end with `cachefs umount --all` or run them with `cachefs exec`".to_owned()
+        }),
+    }
 }
 
 /// Tries the remote, in the way that a restore begins.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cachefs::Unsaved;
 use cachefs_store::gc::{
     DEFAULT_GRACE, DropReason, Garbage, GcOptions, MIN_GRACE, Report, collect,
 };
@@ -70,6 +71,9 @@ struct Printed {
 }
 
 pub(crate) fn run(global: &Global, args: &GcArgs) -> anyhow::Result<u8> {
+    if !args.dry_run {
+        Unsaved::new(&setup::store(global)?).tidy();
+    }
     let (runtime, remote) = setup::remote(global)?;
     let options = GcOptions {
         grace: args.grace,

@@ -57,7 +57,10 @@ impl<'a> Cycle<'a> {
         Place::of(self.store, path)?;
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
         let display = Display::of_server("copying");
-        let caches = std::slice::from_ref(&self.request.cache);
+        let mut cache = self.request.cache.clone();
+        // A dead mount has changes of containers that are still to be saved.
+        cache.restore.keep_changes |= self.is(Presence::Dead)?;
+        let caches = std::slice::from_ref(&cache);
         let mut restored = restore_all(&self.request.global, caches, &display)?;
         let Some(one) = restored.pop() else {
             return Ok("not restored".to_owned());

@@ -1,13 +1,14 @@
 //! What an engine asks of volumes, done.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use cachefs::mounts::{Presence, set_aside};
-use cachefs::{Error, StoreDir};
+use cachefs::{Error, StoreDir, Unsaved};
 use cachefs_store::id::SaveId;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -296,7 +297,9 @@ impl Volumes {
         let aside = match set_aside(&self.store, &data)? {
             Some(upper) => Some(upper),
             // A plain directory: nothing was mounted there.
-            None if holds_something(&data) => Some(self.store.set_aside(&data)?),
+            None if holds_something(&data) => {
+                Some(Unsaved::new(&self.store).add(&data, OsStr::new(&volume.name))?)
+            }
             None => None,
         };
         let place = aside.map_or_else(String::new, |aside| {
@@ -386,7 +389,7 @@ impl Volumes {
         }
         let data = self.records.data(&volume.name);
         if volume.shown && holds_something(&data) {
-            let aside = self.store.set_aside(&data)?;
+            let aside = Unsaved::new(&self.store).add(&data, OsStr::new(&volume.name))?;
             output::say(&format!(
                 "note: {}: what containers had left there when the machine went down is in {}",
                 volume.name,

@@ -63,6 +63,8 @@ mod traces;
 #[cfg(test)]
 mod unkillable;
 #[cfg(test)]
+mod unsaved;
+#[cfg(test)]
 mod volume_plugin;
 
 #[cfg(test)]

@@ -58,6 +58,9 @@ struct Explained {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<String>,
     path: String,
+    /// Of an earlier restore; found by the last one.
+    unsaved_changes: u64,
+    unsaved_moved_to: Option<String>,
     #[serde(flatten)]
     explanation: Explanation,
 }
@@ -127,6 +130,8 @@ fn of_last(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
         caches.push(Explained {
             cache: sought.name,
             path: sought.path,
+            unsaved_changes: sought.unsaved_changes,
+            unsaved_moved_to: sought.unsaved_moved_to,
             explanation: answer(global, store, sought.remote, &question)?,
         });
     }
@@ -158,6 +163,8 @@ fn of_caches(
         explained.push(Explained {
             cache: cache.name,
             path: paths.join(", "),
+            unsaved_changes: 0,
+            unsaved_moved_to: None,
             explanation: answer(global, store, url.clone(), &question)?,
         });
     }
@@ -172,6 +179,16 @@ fn show(global: &Global, caches: Vec<Explained>, when: &str) -> anyhow::Result<u
     for explained in &caches {
         let name = explained.cache.as_deref().unwrap_or("cache");
         output::print(&format!("{name} for {}{when}:", explained.path));
+        if explained.unsaved_changes > 0 {
+            let changes = output::count(explained.unsaved_changes, "unsaved change");
+            let place = match &explained.unsaved_moved_to {
+                Some(place) => format!("moved to {place}"),
+                None => "still there".to_owned(),
+            };
+            output::print(&format!(
+                "found         {changes} of an earlier restore, {place}"
+            ));
+        }
         print(&explained.explanation);
     }
     Ok(exit::SUCCESS)

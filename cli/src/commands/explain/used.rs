@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cachefs::mounts::{
-    CacheUse, FileUse, How, Presence, Record, Records, Use, cache_use, presence,
+    CacheUse, FileUse, How, Presence, Record, Records, Use, cache_use, presence, unsaved_changes,
 };
 use cachefs::paths::real_path;
 use cachefs::{Frames, StoreDir};
@@ -80,6 +80,8 @@ struct Printed<'a> {
     how: How,
     layers: &'a [LayerInfo],
     files: Amount,
+    /// Entries that were added, changed or removed since, and not saved.
+    unsaved_changes: u64,
     reads: Option<Reads>,
     #[serde(skip_serializing_if = "Option::is_none")]
     listed: Option<Vec<File>>,
@@ -106,6 +108,7 @@ pub(super) fn run(
         _ => None,
     };
     let files = files(&stack)?;
+    let changes = unsaved_changes(&records, &record);
     let reads = used.as_ref().map(reads);
     let listed = match (&used, list) {
         (Some(used), true) => Some(used.files.iter().map(file).collect::<Vec<_>>()),
@@ -119,6 +122,7 @@ pub(super) fn run(
             how: record.how,
             layers: &record.layers,
             files,
+            unsaved_changes: changes,
             reads,
             listed,
         })?;
@@ -136,6 +140,15 @@ pub(super) fn run(
         return Ok(exit::SUCCESS);
     }
     head(&record, files);
+    if record.how == How::Mount {
+        output::print(&format!(
+            "unsaved   {}",
+            match changes {
+                0 => "no changes".to_owned(),
+                changes => output::count(changes, "change"),
+            }
+        ));
+    }
     match (reads, record.how) {
         (Some(reads), _) => print(&reads, files),
         (None, How::Copy) => output::print(

@@ -3,7 +3,7 @@
 mod prometheus;
 
 use cachefs::mounts::{Attachment, Attachments, How, Presence, Records, presence};
-use cachefs::{Client, DaemonStats};
+use cachefs::{Client, DaemonStats, Unsaved, UnsavedAmount};
 use clap::Args;
 use serde::Serialize;
 
@@ -58,6 +58,8 @@ struct Printed {
     store: String,
     restored: Vec<Restored>,
     attached: Vec<Attached>,
+    /// Changes of earlier jobs that were not saved.
+    unsaved: UnsavedAmount,
     daemon: Option<DaemonStats>,
     /// The socket of the share that restores come through, if they do.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,6 +105,7 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
         store: output::path(store.path()),
         restored,
         attached: attached.map(Attached::from).collect(),
+        unsaved: Unsaved::new(&store).amount(),
         daemon,
         share: store.share().map(output::path),
     };
@@ -112,6 +115,19 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
         Format::Prometheus => output::print(prometheus::text(&printed).trim_end()),
     }
     Ok(exit::SUCCESS)
+}
+
+/// What earlier jobs left and nobody saved, in a few words.
+pub(crate) fn unsaved(amount: &UnsavedAmount) -> String {
+    let oldest = match amount.oldest_micros {
+        Some(micros) => format!(", the oldest set aside {}", output::age(micros)),
+        None => String::new(),
+    };
+    format!(
+        "changes of {}, {}{oldest}",
+        output::count(amount.directories, "earlier restore"),
+        output::bytes(amount.bytes)
+    )
 }
 
 fn print(stats: &Printed) {
@@ -155,6 +171,13 @@ fn print(stats: &Printed) {
                 restores.exact, restores.partial, restores.missed, restores.failed
             ));
         }
+    }
+    if stats.unsaved.directories > 0 {
+        output::print(&format!(
+            "unsaved  {} in {}/unsaved",
+            unsaved(&stats.unsaved),
+            stats.store
+        ));
     }
     for shown in &stats.attached {
         output::print(&format!(

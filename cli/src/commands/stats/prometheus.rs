@@ -44,6 +44,11 @@ pub(super) fn text(stats: &Printed) -> String {
             ("{state=\"directory\"}", state(super::DIRECTORY)),
         ],
     );
+    text.gauge(
+        "cachefs_unsaved_bytes",
+        "Bytes of changes of earlier jobs that were not saved.",
+        &[("", stats.unsaved.bytes)],
+    );
     let Some(daemon) = &stats.daemon else {
         return text.0;
     };
@@ -161,6 +166,7 @@ mod tests {
     fn stats(daemon: Option<DaemonStats>) -> Printed {
         Printed {
             attached: Vec::new(),
+            unsaved: Default::default(),
             store: "/store".to_owned(),
             restored: Vec::new(),
             daemon,

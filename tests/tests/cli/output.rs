@@ -61,7 +61,7 @@ fn the_shapes_of_json() {
     let mount = machine.dir("mount");
     let restored = machine.restored("v1-{{ checksum \"pom.xml\" }}", &mount);
     let names = "key path matched_key scope matched_scope match result layers files bytes \
-                 milliseconds bytes_received notes version";
+                 milliseconds bytes_received unsaved_changes unsaved_moved_to notes version";
     assert_shape("restore", &restored, &format!("{names} {REQUESTS}"));
     let key = restored["key"].as_str().unwrap().to_owned();
     assert!(key.starts_with("v1-") && key.len() > 20, "{key}");

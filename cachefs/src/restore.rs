@@ -412,6 +412,12 @@ fn record(
             .asked_in()
             .cloned()
             .unwrap_or_else(|| name.scope.clone()),
+        named_in: found
+            .matched
+            .iter()
+            .flatten()
+            .all(|resolved| resolved.name.scope == name.scope)
+            .then(|| name.scope.clone()),
         name,
         remote: options.remote.url.clone(),
         layers: found.layers.clone(),

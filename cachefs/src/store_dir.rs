@@ -119,6 +119,20 @@ impl StoreDir {
         &self.exe
     }
 
+    /// Removes the local copies and the index that versions before the division by remotes kept. They
+    /// are looked at by no one, and all of it can be had again.
+    pub(crate) fn remove_old_layout(&self) {
+        for name in ["packs", "layers", "index/rocksdb", "index/pending"] {
+            let path = self.path.join(name);
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!("{} can't be removed: {error}", path.display());
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The daemon's socket.
     pub fn socket(&self) -> PathBuf {
         self.path.join("daemon.sock")

@@ -116,6 +116,22 @@ id! {
 }
 
 id! {
+    /// Names where a remote is: the hash of its server, bucket and prefix, or of its directory.
+    PlaceId, 16
+}
+
+id! {
+    /// Names in whose name a remote is reached: the hash of credentials, or of what leads to them.
+    ClientId, 16
+}
+
+id! {
+    /// Names a part of the local index, for those who believe the same packs: a scope of a repository
+    /// in a remote, reached in somebody's name.
+    DomainId, 16
+}
+
+id! {
     /// Names one cachefs repository in a remote: 128 random bits made when it is first written.
     RepoId, 16
 }

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use cachefs_store::id::{StackId, TrailerHash};
+use cachefs_store::id::StackId;
 use cachefs_store::index::ChunkIndex;
 use cachefs_store::pack::{PackRef, Trailer};
 
@@ -147,35 +147,49 @@ fn answer(
             state.close(view);
             Reply::Done
         }
-        Request::Lookup { repo } => {
+        Request::Lookup { domains } => {
             let ids = decode_ids(&frame.payload)
                 .ok_or_else(|| Error::Conversation("the list of chunks is cut short".into()))?;
             return Ok((
                 Reply::Done,
-                encode_indexed(&state.index()?.lookup(&repo, &ids)?),
+                encode_indexed(&state.index()?.lookup(&domains, &ids)?),
             ));
         }
-        Request::HasPack { repo, pack } => Reply::Found {
-            found: state.index()?.has_pack(&repo, &pack)?,
-        },
-        Request::Insert {
-            repo,
+        Request::HasPack {
+            domains,
             pack,
             length,
             trailer,
+            hash,
         } => {
             let pack = PackRef {
                 id: pack,
                 length,
                 trailer,
-                hash: Some(TrailerHash::of(&frame.payload)),
+                hash: Some(hash),
+            };
+            let found = state.index()?.has_pack(&domains, &pack)?;
+            Reply::Found { found }
+        }
+        Request::Insert {
+            domain,
+            pack,
+            length,
+            trailer,
+            hash,
+        } => {
+            let pack = PackRef {
+                id: pack,
+                length,
+                trailer,
+                hash: Some(hash),
             };
             let trailer = Trailer::of(&pack, &frame.payload)?;
-            state.index()?.insert(&repo, &pack, &trailer)?;
+            state.index()?.insert(&domain, &pack, &trailer)?;
             Reply::Done
         }
-        Request::RemovePack { repo, pack } => {
-            state.index()?.remove(&repo, &pack)?;
+        Request::RemovePack { domains, pack } => {
+            state.index()?.remove(&domains, &pack)?;
             Reply::Done
         }
         Request::PublishTrace { from, to } => {

@@ -91,6 +91,11 @@ impl State {
         }
     }
 
+    /// Runs something that nobody waits for.
+    pub(super) fn beside(&self, work: impl FnOnce() + Send + 'static) {
+        self.runtime.spawn_blocking(work);
+    }
+
     pub(super) fn index(&self) -> Result<Arc<Index>> {
         if let Some(index) = self.index.get() {
             return Ok(Arc::clone(index));

@@ -53,6 +53,8 @@ pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Resu
     };
     tracing::info!("serving {}", store.path().display());
     tidy(store);
+    let old = store.clone();
+    state.beside(move || old.remove_old_layout());
     if let Some(readiness) = readiness {
         let _ = readiness.ready();
     }

@@ -49,6 +49,9 @@ pub struct Record {
     pub asked: Key,
     /// The scope that it was asked for in: that of the job, wherever the match is from.
     pub asked_in: Scope,
+    /// The scope whose keys named all layers of the stack; `None` when they were of several.
+    #[serde(default)]
+    pub named_in: Option<Scope>,
     /// Whom its entries are shown to belong to; `None` for those they were saved from.
     #[serde(default)]
     pub owner: Option<Owner>,

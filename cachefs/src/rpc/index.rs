@@ -1,7 +1,7 @@
 //! The index behind the socket.
 
 use cachefs_store::frame::{ChunkLocation, Codec, FrameLocation};
-use cachefs_store::id::{ChunkId, FrameHash, PackId, RepoId, TrailerHash};
+use cachefs_store::id::{ChunkId, DomainId, FrameHash, PackId, TrailerHash};
 use cachefs_store::index::{ChunkIndex, Indexed};
 use cachefs_store::pack::{PackRef, Trailer};
 use cachefs_store::{Error as StoreError, Result as StoreResult};
@@ -125,9 +125,14 @@ fn unexpected() -> StoreError {
 }
 
 impl ChunkIndex for IndexOverSocket {
-    fn lookup(&self, repo: &RepoId, chunks: &[ChunkId]) -> StoreResult<Vec<Option<Indexed>>> {
+    fn lookup(
+        &self,
+        domains: &[DomainId],
+        chunks: &[ChunkId],
+    ) -> StoreResult<Vec<Option<Indexed>>> {
         let payload: Vec<u8> = chunks.iter().flat_map(|id| id.0).collect();
-        let (_, found) = self.call(Request::Lookup { repo: *repo }, &payload)?;
+        let domains = domains.to_vec();
+        let (_, found) = self.call(Request::Lookup { domains }, &payload)?;
         let (records, rest) = found.as_chunks::<RECORD>();
         if records.len() != chunks.len() || !rest.is_empty() {
             return Err(unexpected());
@@ -135,49 +140,42 @@ impl ChunkIndex for IndexOverSocket {
         Ok(records.iter().map(decode_indexed).collect())
     }
 
-    fn has_pack(&self, repo: &RepoId, pack: &PackId) -> StoreResult<bool> {
-        match self.call(
-            Request::HasPack {
-                repo: *repo,
-                pack: *pack,
-            },
-            &[],
-        )? {
+    fn has_pack(&self, domains: &[DomainId], pack: &PackRef) -> StoreResult<bool> {
+        let Some(hash) = pack.hash else {
+            return Ok(false);
+        };
+        let request = Request::HasPack {
+            domains: domains.to_vec(),
+            pack: pack.id,
+            length: pack.length,
+            trailer: pack.trailer,
+            hash,
+        };
+        match self.call(request, &[])? {
             (Reply::Found { found }, _) => Ok(found),
             _ => Err(unexpected()),
         }
     }
 
-    fn insert(&self, repo: &RepoId, pack: &PackRef, trailer: &Trailer) -> StoreResult<()> {
+    fn insert(&self, domain: &DomainId, pack: &PackRef, trailer: &Trailer) -> StoreResult<()> {
         let mut payload = Vec::with_capacity(trailer.encoded_len());
         trailer.encode(&mut payload);
-        let PackRef {
-            id,
-            length,
-            trailer,
-            ..
-        } = *pack;
-        self.call(
-            Request::Insert {
-                repo: *repo,
-                pack: id,
-                length,
-                trailer,
-            },
-            &payload,
-        )
-        .map(drop)
+        let request = Request::Insert {
+            domain: *domain,
+            pack: pack.id,
+            length: pack.length,
+            trailer: pack.trailer,
+            hash: pack.hash.unwrap_or_else(|| TrailerHash::of(&payload)),
+        };
+        self.call(request, &payload).map(drop)
     }
 
-    fn remove(&self, repo: &RepoId, pack: &PackId) -> StoreResult<()> {
-        self.call(
-            Request::RemovePack {
-                repo: *repo,
-                pack: *pack,
-            },
-            &[],
-        )
-        .map(drop)
+    fn remove(&self, domains: &[DomainId], pack: &PackId) -> StoreResult<()> {
+        let request = Request::RemovePack {
+            domains: domains.to_vec(),
+            pack: *pack,
+        };
+        self.call(request, &[]).map(drop)
     }
 }
 

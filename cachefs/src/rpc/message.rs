@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cachefs_store::id::{PackId, RepoId, StackId};
+use cachefs_store::id::{DomainId, PackId, StackId, TrailerHash};
 use cachefs_store::layer::Totals;
 use cachefs_store::local::ReadStats;
 use cachefs_store::refs::{LayerInfo, Resolved, Wanted};
@@ -190,23 +190,28 @@ pub(crate) enum Request {
     Close {
         view: u64,
     },
-    /// Payload: chunk ids. The answer's payload: where they are.
+    /// Payload: chunk ids. The answer's payload: where they are, as far as these domains know.
     Lookup {
-        repo: RepoId,
+        domains: Vec<DomainId>,
     },
+    /// Whether one of the domains has just this pack.
     HasPack {
-        repo: RepoId,
-        pack: PackId,
-    },
-    /// Payload: the pack's trailer.
-    Insert {
-        repo: RepoId,
+        domains: Vec<DomainId>,
         pack: PackId,
         length: u32,
         trailer: u32,
+        hash: TrailerHash,
+    },
+    /// Payload: the pack's trailer, which must have the hash. The domain is that of the save.
+    Insert {
+        domain: DomainId,
+        pack: PackId,
+        length: u32,
+        trailer: u32,
+        hash: TrailerHash,
     },
     RemovePack {
-        repo: RepoId,
+        domains: Vec<DomainId>,
         pack: PackId,
     },
     /// Publishes what the views of one stack have read, as the trace of the stack that was saved

@@ -74,6 +74,7 @@ pub fn changes(
         creator: Creator::default(),
         platform: Platform::default(),
         parts: serde_json::Value::Null,
+        fallback: vec![record.asked_in.clone()],
         role: None,
         exclude: Arc::new(Everything),
         existing: Existing::default(),
@@ -91,11 +92,11 @@ pub fn changes(
         mut context,
         remote: opened,
         ..
-    } = open_context(store, options, progress)?;
+    } = open_context(store, options, source.named_in(), progress)?;
     context.list = true;
     context.files = source
         .complete
-        .then(|| FileList::new(store, context.target.repo, &source.path));
+        .then(|| FileList::new(store, context.target.domains.own(), &source.path));
     Ok(Changes {
         name: record.name.clone(),
         paths: context.change(&source)?.listed,

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cachefs_store::id::RepoId;
+use cachefs_store::id::DomainId;
 use cachefs_store::save::{Packed, Seen, Tree};
 use cachefs_store::secrets::Scanner;
 
@@ -15,27 +15,27 @@ use crate::store_dir::StoreDir;
 /// never seen again.
 const KEPT: usize = 64;
 
-/// The list of files of one directory.
+/// The list of files of one directory, and of one domain: it says where chunks are.
 pub(super) struct FileList {
     path: PathBuf,
-    repo: RepoId,
+    domain: DomainId,
 }
 
 impl FileList {
     /// The list of `directory`, an absolute path without links.
-    pub(super) fn new(store: &StoreDir, repo: RepoId, directory: &Path) -> Self {
+    pub(super) fn new(store: &StoreDir, domain: DomainId, directory: &Path) -> Self {
         let mut name = blake3::Hasher::new();
-        name.update(&repo.0)
+        name.update(&domain.0)
             .update(directory.as_os_str().as_bytes());
         let name = &name.finalize().to_hex()[..24];
         Self {
             path: store.path().join("seen").join(name),
-            repo,
+            domain,
         }
     }
 
     pub(super) fn read(&self) -> Option<Seen> {
-        Seen::read(&self.path, &self.repo)
+        Seen::read(&self.path, &self.domain)
     }
 
     /// Writes the list; failing to only means that files are read again.
@@ -50,7 +50,7 @@ impl FileList {
             return;
         };
         let written = fs::create_dir_all(folder)
-            .and_then(|()| Seen::write(&self.path, &self.repo, tree, packed, scanned, scanner));
+            .and_then(|()| Seen::write(&self.path, &self.domain, tree, packed, scanned, scanner));
         if let Err(error) = written {
             tracing::warn!("{} can't be written: {error}", self.path.display());
         }

@@ -51,7 +51,7 @@ pub fn import<'a>(
         context,
         remote,
         existing,
-    } = open_context(store, &options.save, progress)?;
+    } = open_context(store, &options.save, None, progress)?;
     let base = refs::unite(refs::unexpired(existing.clone())).0;
     let opened = context
         .runtime

@@ -18,9 +18,12 @@ use std::time::{Duration, Instant, SystemTime};
 use cachefs_store::check::{find_missing, may_be_missing};
 use cachefs_store::gc::Condemned;
 use cachefs_store::id::{RepoId, SaveId, StackId};
+use cachefs_store::index::Domains;
 use cachefs_store::layer::{BuiltLayer, Totals};
 use cachefs_store::local::{LayerCache, LostPacks, PackCache};
-use cachefs_store::refs::{self, Creator, LayerInfo, Part, Platform, Record as RefRecord, RefName};
+use cachefs_store::refs::{
+    self, Creator, LayerInfo, Part, Platform, Record as RefRecord, RefName, Scope,
+};
 use cachefs_store::remote::{
     DynRemote, OpenRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open,
 };
@@ -68,6 +71,9 @@ pub struct SaveOptions {
     pub exclude: Arc<dyn Exclude>,
     /// The key and its scope.
     pub name: RefName,
+    /// The scopes that a restore of the key looks in after its own, in order. Chunks are looked up in
+    /// what these have stored, too.
+    pub fallback: Vec<Scope>,
     /// The layer of a stack that the key is for, such as `base`; `None` for the top of one.
     pub role: Option<String>,
     /// The remote.
@@ -231,7 +237,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         mut context,
         remote,
         existing,
-    } = open_context(store, options, progress)?;
+    } = open_context(store, options, source.named_in(), progress)?;
     let held = refs::unite(refs::unexpired(existing.clone())).0;
     let lost = context.find_lost(&held)?;
     context.lost = lost.is_some();
@@ -257,7 +263,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     // The upper of a mount is as small as what changed, and lives no longer than the mount.
     context.files = source
         .complete
-        .then(|| FileList::new(store, context.target.repo, &source.path));
+        .then(|| FileList::new(store, context.target.domains.own(), &source.path));
     // A path that was never restored is compared with what the key holds.
     if source.base.is_empty() && !source.restored() && lost.is_none() {
         source.base = held;
@@ -299,9 +305,12 @@ struct Opened<'a> {
     existing: Vec<RefRecord>,
 }
 
+/// Opens the remote, the index and the local copies for a save. `named_in` is the scope whose keys
+/// named the layers that the path was restored from; the key's own when there is none.
 fn open_context<'a>(
     store: &StoreDir,
     options: &'a SaveOptions,
+    named_in: Option<&Scope>,
     progress: &'a dyn Progress,
 ) -> Result<Opened<'a>> {
     let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
@@ -320,6 +329,15 @@ fn open_context<'a>(
     });
     let (repo, existing, condemned) = (repo?, existing?, condemned?);
     let refs::Saves { records, torn } = existing;
+    let scope = &options.name.scope;
+    let domains = Domains::new(
+        &remote.remote.id(),
+        &repo,
+        scope,
+        named_in.unwrap_or(scope),
+        &options.fallback,
+    );
+    let cache = Arc::new(PackCache::new(store.path(), store.cache_limit()));
     let context = Context {
         torn,
         options,
@@ -329,10 +347,10 @@ fn open_context<'a>(
         target: StoreTarget {
             runtime: runtime.handle().clone(),
             remote: remote.remote.clone(),
-            repo,
+            domains,
             index: Arc::new(IndexOverSocket::connect(store.clone())?),
             condemned: Arc::new(condemned),
-            cache: Arc::new(PackCache::new(store.path(), store.cache_limit())),
+            cache: cache.of(remote.remote.id()),
         },
         runtime,
         lost: false,

@@ -255,7 +255,7 @@ fn put_layer(
         Err(error) => return Err(cachefs_store::Error::from(error).into()),
     }
     if context.remote.local_dir().is_none() {
-        context.layers.keep(id, &bytes);
+        context.layers.keep(context.remote.id(), id, &bytes);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use cachefs_store::refs::LayerInfo;
+use cachefs_store::refs::{LayerInfo, Scope};
 use cachefs_store::save::{Deletions, PlainFiles, Reading, Tree};
 use cachefs_store::stack::Owner;
 
@@ -53,6 +53,13 @@ impl Source {
     /// Whom the path shows everything to belong to, if not to those it was saved from.
     pub(super) fn owner(&self) -> Option<Owner> {
         self.record.as_ref()?.owner
+    }
+
+    /// The scope whose keys named the stack that was restored. Where several did, nobody knows which
+    /// layer is from which: what they say is then believed in the scope that the job restored for.
+    pub(super) fn named_in(&self) -> Option<&Scope> {
+        let record = self.record.as_ref()?;
+        Some(record.named_in.as_ref().unwrap_or(&record.asked_in))
     }
 
     /// Whether the path shows a stack that was restored, or started as one.

@@ -183,7 +183,7 @@ impl Allowed {
 
 #[cfg(test)]
 mod tests {
-    use cachefs_store::id::RepoId;
+    use cachefs_store::id::{DomainId, TrailerHash};
     use cachefs_store::refs::{Key, MatchKind, Part, RefName};
 
     use super::*;
@@ -308,7 +308,9 @@ mod tests {
 
     #[test]
     fn views_of_others_and_all_that_is_no_restore_are_refused() {
-        let repo = RepoId([1; 16]);
+        let domain = DomainId([1; 16]);
+        let hash = TrailerHash([1; 32]);
+        let domains = || vec![domain];
         let pack = cachefs_store::id::PackId([1; 16]);
         let stack = StackId::of([]);
         let form = Form::Tree;
@@ -318,15 +320,25 @@ mod tests {
         for request in [
             Request::Serve { view: 4, form },
             Request::Close { view: 4 },
-            Request::Lookup { repo },
-            Request::HasPack { repo, pack },
-            Request::Insert {
-                repo,
+            Request::Lookup { domains: domains() },
+            Request::HasPack {
+                domains: domains(),
                 pack,
                 length: 1,
                 trailer: 1,
+                hash,
             },
-            Request::RemovePack { repo, pack },
+            Request::Insert {
+                domain,
+                pack,
+                length: 1,
+                trailer: 1,
+                hash,
+            },
+            Request::RemovePack {
+                domains: domains(),
+                pack,
+            },
             Request::PublishTrace {
                 from: stack,
                 to: stack,

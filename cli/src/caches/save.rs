@@ -21,6 +21,7 @@ use super::options::SaveIfArg;
 use super::secrets;
 use super::{save_output, told};
 use crate::args::Global;
+use crate::ci::Scopes;
 use crate::exit;
 use crate::failure::{Failure, failure};
 use crate::progress::{Display, Handle};
@@ -76,11 +77,12 @@ pub(crate) fn save_all(
 ) -> anyhow::Result<Vec<Saved>> {
     let caches: Vec<_> = caches.iter().cloned().map(Arc::new).collect();
     let store = setup::store(global)?;
-    let scope = setup::scope(global)?;
+    let scopes = setup::scopes(global)?;
+    let scope = scopes.own.clone();
     let run = Run {
         global: global.clone(),
         remote: setup::remote_to_save_to(global, &store)?,
-        scope: scope.clone(),
+        scopes,
         store,
     };
     let remote = run.remote.clone();
@@ -202,7 +204,7 @@ struct Run {
     global: Global,
     store: StoreDir,
     remote: RemoteSpec,
-    scope: Scope,
+    scopes: Scopes,
 }
 
 impl Run {
@@ -224,7 +226,7 @@ impl Run {
             }
             Err(error) => Err(failure(error, !self.global.strict_errors)),
         };
-        saved(about, &self.scope, result)
+        saved(about, &self.scopes.own, result)
     }
 
     fn one(
@@ -238,7 +240,12 @@ impl Run {
         if let Some(layer) = &about.cache.only {
             self.is_restored_up_to(layer, about, key)?;
         }
-        let (scope, key) = (self.scope.clone(), key.clone());
+        let further = &about.cache.restore.fallback_scope;
+        let Scopes {
+            own: scope,
+            fallback,
+        } = self.scopes.with(further)?;
+        let key = key.clone();
         let how = &about.cache.save;
         let search = secrets::search(how)?;
         for name in &search.unset {
@@ -252,6 +259,7 @@ impl Run {
                 None => RefName::new(scope, key),
                 Some(part) => RefName::of_part(scope, key, part).map_err(cachefs::Error::from)?,
             },
+            fallback,
             role: about.cache.only.clone(),
             remote: self.remote.clone(),
             deadline: self.global.timeout,

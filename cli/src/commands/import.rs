@@ -121,6 +121,7 @@ pub(crate) fn run_import(
         save: SaveOptions {
             path: PathBuf::new(),
             name,
+            fallback: setup::scopes(global)?.fallback,
             remote: setup::remote_to_save_to(global, &store)?,
             deadline: global.timeout,
             creator: machine::creator(),

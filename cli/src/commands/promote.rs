@@ -1,5 +1,6 @@
 //! `cachefs promote`.
 
+use cachefs_store::ErrorKind;
 use cachefs_store::gc::Condemned;
 use cachefs_store::refs::{Promotion, RefName, list_keys, list_parts, promote};
 use clap::Args;
@@ -28,6 +29,10 @@ pub(crate) struct PromoteArgs {
     #[arg(long)]
     dry_run: bool,
 }
+
+/// What to do about a key that is refused.
+const REFUSED: &str = "nothing was written; whoever saved the key has stored something else than its \
+                       layers say: delete it, and save it again in a job that you trust";
 
 /// A key in the output of `--format json`.
 #[derive(Debug, Serialize)]
@@ -89,13 +94,32 @@ pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
             promote(remote, &name, &to, &creator, &condemned, args.dry_run).await
         });
         let key = &name.key;
-        let (result, layers) = match promoted.map_err(cachefs::Error::from)? {
+        let promoted = match promoted {
+            // One key that is not what it says does not keep the others back.
+            Err(error) if error.kind() == ErrorKind::Integrity => {
+                let error = cachefs::describe(&cachefs::Error::from(error));
+                output::complain(
+                    "error",
+                    &format!("{name} is not promoted: {error}"),
+                    Some(REFUSED),
+                );
+                code = exit::worse(code, exit::INTEGRITY);
+                keys.push(Entry {
+                    key: key.to_string(),
+                    result: "refused",
+                    layers: 0,
+                });
+                continue;
+            }
+            other => other.map_err(cachefs::Error::from)?,
+        };
+        let (result, layers) = match promoted {
             // It went while all of them were gone through.
             Promotion::Absent if args.all => continue,
             Promotion::Absent => {
                 let why = missing(remote, std::slice::from_ref(&from), key);
                 output::complain("error", &runtime.block_on(why).to_string(), None);
-                code = exit::MISS;
+                code = exit::worse(code, exit::MISS);
                 ("absent", 0)
             }
             Promotion::AlreadyThere => {

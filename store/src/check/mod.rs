@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use availability::{Missing, find_missing, may_be_missing};
 pub use finding::{Finding, FindingKind};
+pub(crate) use packs::verify_pack;
 pub use repair::repair;
 
 use crate::error::Result;

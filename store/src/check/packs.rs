@@ -111,6 +111,20 @@ async fn check_pack(
     Ok(outcome)
 }
 
+/// Reads a whole pack, and compares each chunk with the name that the trailer has for it.
+///
+/// # Errors
+/// [`Error::Damaged`] with the first thing that is wrong.
+pub(crate) async fn verify_pack(remote: &DynRemote, pack: &PackRef) -> Result<()> {
+    let trailer = read_trailer(remote, pack).await?;
+    let mut outcome = Outcome::default();
+    read_frames(remote, pack, &trailer, &mut outcome).await?;
+    match outcome.faults.into_iter().next() {
+        None => Ok(()),
+        Some(fault) => Err(Error::damaged(format!("pack {}", pack.id), fault.detail)),
+    }
+}
+
 async fn read_trailer(remote: &DynRemote, pack: &PackRef) -> Result<Trailer> {
     let damaged = |detail: String| Error::damaged(format!("pack {}", pack.id), detail);
     let range = pack.trailer_range();

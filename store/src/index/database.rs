@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, WriteBatch};
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
@@ -11,11 +13,15 @@ use super::Indexed;
 use super::value::{ChunkValue, PackValue, decode_pack, encode_pack, key};
 use crate::error::{Error, Result};
 use crate::frame::ChunkLocation;
-use crate::id::{ChunkId, PackId, RepoId};
+use crate::id::{ChunkId, DomainId, PackId};
 use crate::pack::{PackRef, Trailer};
 
 const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";
+const USED: &str = "used";
+/// So many domains are kept, those used last. Each pull request makes one, and so does each job whose
+/// credentials are made anew.
+const DOMAINS: usize = 128;
 /// Memory for blocks read from disk.
 const BLOCK_CACHE: usize = 16 << 20;
 /// Memory for rows not yet written to a table, per column family.
@@ -25,6 +31,8 @@ pub(super) struct Database {
     directory: PathBuf,
     /// `None` only while it is being replaced.
     db: Option<DB>,
+    /// Domains whose use this process has noted.
+    noted: Mutex<HashSet<DomainId>>,
 }
 
 fn failed(error: rocksdb::Error) -> Error {
@@ -50,7 +58,8 @@ fn options() -> (Options, Options) {
 
 fn open(path: &Path) -> Result<DB, rocksdb::Error> {
     let (db, family) = options();
-    let families = [CHUNKS, PACKS].map(|name| ColumnFamilyDescriptor::new(name, family.clone()));
+    let families =
+        [CHUNKS, PACKS, USED].map(|name| ColumnFamilyDescriptor::new(name, family.clone()));
     DB::open_cf_descriptors(&db, path, families)
 }
 
@@ -60,6 +69,7 @@ impl Database {
         let mut database = Self {
             directory: directory.to_owned(),
             db: None,
+            noted: Mutex::default(),
         };
         match open(&database.path()) {
             Ok(db) => database.db = Some(db),
@@ -72,6 +82,9 @@ impl Database {
                 database.reset()?;
             }
         }
+        if let Err(error) = database.forget_domains(DOMAINS) {
+            tracing::warn!("old parts of the local index stay: {error}");
+        }
         Ok(database)
     }
 
@@ -82,6 +95,7 @@ impl Database {
     /// Replaces the database by an empty one.
     pub(super) fn reset(&mut self) -> Result<()> {
         self.db = None;
+        self.noted.lock().clear();
         let path = self.path();
         match std::fs::remove_dir_all(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -104,13 +118,18 @@ impl Database {
             .ok_or_else(|| Error::Index(format!("it has no column family {name}")))
     }
 
-    pub(super) fn lookup(&self, repo: &RepoId, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
+    pub(super) fn lookup(
+        &self,
+        domain: &DomainId,
+        chunks: &[ChunkId],
+    ) -> Result<Vec<Option<Indexed>>> {
         let db = self.db()?;
+        self.note(db, domain)?;
         let family = self.family(db, CHUNKS)?;
         let mut keys: Vec<_> = chunks
             .iter()
             .enumerate()
-            .map(|(n, id)| (key(repo, &id.0), n))
+            .map(|(n, id)| (key(domain, &id.0), n))
             .collect();
         keys.sort_unstable();
         let values = db.batched_multi_get_cf(family, keys.iter().map(|(key, _)| key), true);
@@ -125,10 +144,11 @@ impl Database {
             let pack = match packs.entry(value.pack) {
                 std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
                 std::collections::hash_map::Entry::Vacant(new) => {
-                    new.insert(self.pack(db, repo, &value.pack)?)
+                    new.insert(self.pack(db, domain, &value.pack)?)
                 }
             };
-            found[*number] = pack.as_ref().and_then(|pack| {
+            let pack = pack.as_ref().filter(|pack| value.is_in(&pack.pack));
+            found[*number] = pack.and_then(|pack| {
                 let frame = *pack.frames.get(value.frame.get() as usize)?;
                 let (offset, length) = (value.offset.get(), value.length.get());
                 let location = ChunkLocation {
@@ -145,26 +165,64 @@ impl Database {
         Ok(found)
     }
 
-    /// The repositories that the database has packs of.
-    pub(super) fn repositories(&self) -> Result<HashSet<RepoId>> {
-        let db = self.db()?;
-        let family = self.family(db, PACKS)?;
-        let mut repositories = HashSet::new();
-        let mut packs = db.raw_iterator_cf(family);
-        packs.seek_to_first();
-        while let Some(repo) = packs.key().and_then(|key| key.first_chunk::<16>()) {
-            let repo = RepoId(*repo);
-            repositories.insert(repo);
-            // On to the first pack of the next one.
-            packs.seek(key(&repo, &[0xFF; 17]));
+    /// Notes that a domain is used, once in a process.
+    fn note(&self, db: &DB, domain: &DomainId) -> Result<()> {
+        if !self.noted.lock().insert(*domain) {
+            return Ok(());
         }
-        packs.status().map_err(failed)?;
-        Ok(repositories)
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = now.unwrap_or_default().as_secs().to_be_bytes();
+        db.put_cf(self.family(db, USED)?, domain.0, seconds)
+            .map_err(failed)
     }
 
-    fn pack(&self, db: &DB, repo: &RepoId, id: &PackId) -> Result<Option<PackValue>> {
+    /// Forgets domains that were not used for longest, but for so many.
+    fn forget_domains(&self, keep: usize) -> Result<()> {
+        let db = self.db()?;
+        let used = self.family(db, USED)?;
+        let mut domains = Vec::new();
+        for entry in db.iterator_cf(used, rocksdb::IteratorMode::Start) {
+            let (domain, seconds) = entry.map_err(failed)?;
+            if let Ok(domain) = <[u8; 16]>::try_from(&*domain) {
+                domains.push((seconds, DomainId(domain)));
+            }
+        }
+        domains.sort_unstable();
+        let excess = domains.len().saturating_sub(keep);
+        for (_, domain) in domains.drain(..excess) {
+            // Behind every name that a domain can have.
+            let end = key(&domain, &[0xFF; 33]);
+            for family in [CHUNKS, PACKS] {
+                db.delete_range_cf(self.family(db, family)?, &domain.0[..], &end[..])
+                    .map_err(failed)?;
+            }
+            db.delete_cf(used, domain.0).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The domains that the database has packs of.
+    pub(super) fn domains(&self) -> Result<HashSet<DomainId>> {
+        let db = self.db()?;
         let family = self.family(db, PACKS)?;
-        let value = db.get_pinned_cf(family, key(repo, &id.0)).map_err(failed)?;
+        let mut domains = HashSet::new();
+        let mut packs = db.raw_iterator_cf(family);
+        packs.seek_to_first();
+        while let Some(domain) = packs.key().and_then(|key| key.first_chunk::<16>()) {
+            let domain = DomainId(*domain);
+            domains.insert(domain);
+            // On to the first pack of the next one.
+            packs.seek(key(&domain, &[0xFF; 17]));
+        }
+        packs.status().map_err(failed)?;
+        Ok(domains)
+    }
+
+    fn pack(&self, db: &DB, domain: &DomainId, id: &PackId) -> Result<Option<PackValue>> {
+        let family = self.family(db, PACKS)?;
+        let value = db
+            .get_pinned_cf(family, key(domain, &id.0))
+            .map_err(failed)?;
         value
             .map(|value| {
                 decode_pack(id, &value)
@@ -173,21 +231,29 @@ impl Database {
             .transpose()
     }
 
-    pub(super) fn has_pack(&self, repo: &RepoId, pack: &PackId) -> Result<bool> {
-        Ok(self.pack(self.db()?, repo, pack)?.is_some())
+    pub(super) fn pack_ref(&self, domain: &DomainId, pack: &PackId) -> Result<Option<PackRef>> {
+        let value = self.pack(self.db()?, domain, pack)?;
+        Ok(value.map(|value| value.pack))
     }
 
-    pub(super) fn insert(&self, repo: &RepoId, pack: &PackRef, trailer: &Trailer) -> Result<()> {
+    pub(super) fn insert(
+        &self,
+        domain: &DomainId,
+        pack: &PackRef,
+        trailer: &Trailer,
+    ) -> Result<()> {
         let Some(hash) = &pack.hash else {
             return Err(Error::Index(format!(
                 "the trailer of pack {} has no hash",
                 pack.id
             )));
         };
+        let mut trailer_name = [0; 8];
+        trailer_name.copy_from_slice(&hash.0[..8]);
         let db = self.db()?;
         let (chunks, packs) = (self.family(db, CHUNKS)?, self.family(db, PACKS)?);
         let ids: Vec<_> = trailer.chunks.iter().map(|chunk| chunk.id).collect();
-        let known = self.lookup(repo, &ids)?;
+        let known = self.lookup(domain, &ids)?;
         let mut batch = WriteBatch::default();
         let mut listed = trailer.chunks.iter().zip(known);
         for (number, frame) in trailer.frames.iter().enumerate() {
@@ -198,28 +264,67 @@ impl Database {
                     frame: U32::new(number as u32),
                     offset: U32::new(offset),
                     length: chunk.length,
+                    trailer: trailer_name,
                 };
                 offset += chunk.length.get();
-                if known.is_none() {
-                    batch.put_cf(chunks, key(repo, &chunk.id.0), value.as_bytes());
+                // A place for another length is none: the save that stored this one refused it.
+                let has_length = |known: Indexed| known.location.length == chunk.length.get();
+                if !known.is_some_and(has_length) {
+                    batch.put_cf(chunks, key(domain, &chunk.id.0), value.as_bytes());
                 }
             }
         }
         batch.put_cf(
             packs,
-            key(repo, &pack.id.0),
+            key(domain, &pack.id.0),
             encode_pack(pack, hash, trailer),
         );
         db.write(batch).map_err(failed)
     }
 
-    pub(super) fn remove(&self, repo: &RepoId, pack: &PackId) -> Result<()> {
+    pub(super) fn remove(&self, domain: &DomainId, pack: &PackId) -> Result<()> {
         let db = self.db()?;
-        db.delete_cf(self.family(db, PACKS)?, key(repo, &pack.0))
+        db.delete_cf(self.family(db, PACKS)?, key(domain, &pack.0))
             .map_err(failed)
     }
 }
 
 fn is_locked(error: &rocksdb::Error) -> bool {
     error.to_string().contains("lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::FrameBuilder;
+    use crate::pack::PackWriter;
+
+    #[test]
+    fn domains_that_nobody_uses_are_forgotten_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut frames = FrameBuilder::new().unwrap();
+        frames.push(ChunkId::of(b"a"), b"a").unwrap();
+        let mut writer = PackWriter::new();
+        writer.push(&frames.finish().unwrap().unwrap());
+        let pack = writer.finish();
+        let domains = [0, 1, 0xFF].map(|byte| DomainId([byte; 16]));
+        let database = Database::open(dir.path()).unwrap();
+        for (age, domain) in domains.iter().enumerate() {
+            database.insert(domain, &pack.pack, &pack.trailer).unwrap();
+            let db = database.db().unwrap();
+            let seconds = (100 - age as u64).to_be_bytes();
+            let family = database.family(db, USED).unwrap();
+            db.put_cf(family, domain.0, seconds).unwrap();
+        }
+        database.forget_domains(2).unwrap();
+        let knows = |domain: &DomainId| {
+            let found = database.lookup(domain, &[ChunkId::of(b"a")]).unwrap()[0];
+            let pack = database.pack_ref(domain, &pack.pack.id).unwrap();
+            assert_eq!(found.is_some(), pack.is_some());
+            pack.is_some()
+        };
+        assert_eq!(domains.map(|domain| knows(&domain)), [true, true, false]);
+        let left = database.domains().unwrap();
+        assert_eq!(left, HashSet::from([domains[0], domains[1]]));
+    }
 }

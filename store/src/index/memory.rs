@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::pending::KnownPack;
-use crate::id::{PackId, RepoId};
+use crate::id::{DomainId, PackId};
 
 /// Packs that the database has too are kept while all packs together have so many chunks; beyond
 /// that, packs are written without waiting for a quiet moment. A chunk takes about 120 bytes.
@@ -17,8 +17,8 @@ const FULL: usize = 500_000;
 pub(super) struct Memory {
     written: VecDeque<Arc<KnownPack>>,
     waiting: VecDeque<Arc<KnownPack>>,
-    /// The repositories with packs that are in the database alone.
-    elsewhere: HashSet<RepoId>,
+    /// The domains with packs that are in the database alone.
+    elsewhere: HashSet<DomainId>,
     /// The pack that is being written; also one of those that wait.
     pub(super) writing: Option<Arc<KnownPack>>,
     pub(super) last_use: Instant,
@@ -30,8 +30,8 @@ fn chunks(packs: &VecDeque<Arc<KnownPack>>) -> usize {
 }
 
 impl Memory {
-    /// `elsewhere` names the repositories that the database has packs of.
-    pub(super) fn new(elsewhere: HashSet<RepoId>, waiting: Vec<Arc<KnownPack>>) -> Self {
+    /// `elsewhere` names the domains that the database has packs of.
+    pub(super) fn new(elsewhere: HashSet<DomainId>, waiting: Vec<Arc<KnownPack>>) -> Self {
         Self {
             written: VecDeque::new(),
             waiting: waiting.into(),
@@ -43,11 +43,11 @@ impl Memory {
     }
 
     /// The packs of a repository in memory, and whether they are all that are known of it.
-    pub(super) fn packs_of(&mut self, repo: &RepoId) -> (Vec<Arc<KnownPack>>, bool) {
+    pub(super) fn packs_of(&mut self, domain: &DomainId) -> (Vec<Arc<KnownPack>>, bool) {
         self.last_use = Instant::now();
         let packs = self.written.iter().chain(&self.waiting);
-        let packs = packs.filter(|pack| pack.repo == *repo).cloned();
-        (packs.collect(), !self.elsewhere.contains(repo))
+        let packs = packs.filter(|pack| pack.domain == *domain).cloned();
+        (packs.collect(), !self.elsewhere.contains(domain))
     }
 
     pub(super) fn add(&mut self, pack: Arc<KnownPack>) {
@@ -76,17 +76,17 @@ impl Memory {
         while chunks(&self.written) > ROOMY
             && let Some(pack) = self.written.pop_front()
         {
-            self.elsewhere.insert(pack.repo);
+            self.elsewhere.insert(pack.domain);
         }
     }
 
     /// Forgets a pack; returns those that were waiting.
-    pub(super) fn remove(&mut self, repo: &RepoId, pack: &PackId) -> Vec<Arc<KnownPack>> {
-        self.written.retain(|known| !known.is(repo, pack));
+    pub(super) fn remove(&mut self, domain: &DomainId, pack: &PackId) -> Vec<Arc<KnownPack>> {
+        self.written.retain(|known| !known.is(domain, pack));
         let (removed, kept): (Vec<_>, Vec<_>) = self
             .waiting
             .drain(..)
-            .partition(|waiting| waiting.is(repo, pack));
+            .partition(|waiting| waiting.is(domain, pack));
         self.waiting = kept.into();
         removed
     }

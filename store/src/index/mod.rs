@@ -10,6 +10,7 @@
 //! of a repository, the database is not asked either.
 
 mod database;
+mod domain;
 mod memory;
 mod pending;
 mod value;
@@ -22,11 +23,12 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::error::{Error, Result};
-use crate::frame::ChunkLocation;
-use crate::id::{ChunkId, PackId, RepoId};
+use crate::frame::{self, ChunkLocation};
+use crate::id::{ChunkId, DomainId, PackId, TrailerHash};
 use crate::pack::{PackRef, Trailer};
 
 use database::Database;
+pub use domain::Domains;
 use memory::Memory;
 use pending::{Journal, KnownPack};
 
@@ -42,16 +44,38 @@ pub struct Indexed {
     pub pack: PackRef,
 }
 
+impl Indexed {
+    /// Whether it can be the place of a chunk of so many bytes, in a frame that readers accept.
+    pub(crate) fn holds(&self, length: usize) -> bool {
+        let ChunkLocation {
+            frame,
+            offset,
+            length: held,
+        } = &self.location;
+        let end = u64::from(*offset) + u64::from(*held);
+        *held as usize == length
+            && end <= u64::from(frame.raw)
+            && (1..=frame::MAX_RAW).contains(&(frame.stored as usize))
+            && frame.raw as usize <= frame::MAX_RAW
+            && frame.range().end <= u64::from(self.pack.trailer)
+    }
+}
+
 /// What a save asks of an index. Calls block and may come from any thread.
 pub trait ChunkIndex: Send + Sync {
-    /// Looks chunks up; `None` for those that no known pack holds.
-    fn lookup(&self, repo: &RepoId, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>>;
-    /// Whether a pack's chunks are in the index.
-    fn has_pack(&self, repo: &RepoId, pack: &PackId) -> Result<bool>;
-    /// Adds a pack and its chunks. A chunk that is known already keeps its older place.
-    fn insert(&self, repo: &RepoId, pack: &PackRef, trailer: &Trailer) -> Result<()>;
-    /// Takes a pack out, because the remote no longer has it. Its chunks count as unknown.
-    fn remove(&self, repo: &RepoId, pack: &PackId) -> Result<()>;
+    /// Looks chunks up in these domains, the first one first; `None` for those that no pack holds
+    /// that is known there.
+    fn lookup(&self, domains: &[DomainId], chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>>;
+    /// Whether one of these domains has the chunks of just this pack: same length, same trailer.
+    fn has_pack(&self, domains: &[DomainId], pack: &PackRef) -> Result<bool>;
+    /// Adds a pack and its chunks to a domain. A chunk that is known already keeps its older place.
+    ///
+    /// # Errors
+    /// Also when the pack has no hash for its trailer, or the trailer is another.
+    fn insert(&self, domain: &DomainId, pack: &PackRef, trailer: &Trailer) -> Result<()>;
+    /// Takes a pack out of these domains, because the remote no longer has it. Its chunks count as
+    /// unknown.
+    fn remove(&self, domains: &[DomainId], pack: &PackId) -> Result<()>;
 }
 
 /// The index of one store directory. Dropping it waits until everything is in the database.
@@ -77,8 +101,8 @@ impl Index {
     /// Opens the index in `directory`, creating or rebuilding it when it must be.
     pub fn open(directory: &Path) -> Result<Self> {
         let mut database = Database::open(directory)?;
-        let repositories = match database.repositories() {
-            Ok(repositories) => repositories,
+        let domains = match database.domains() {
+            Ok(domains) => domains,
             Err(error) => {
                 tracing::warn!("the local index can't be read and is rebuilt: {error}");
                 database.reset()?;
@@ -87,7 +111,7 @@ impl Index {
         };
         let (journal, left) = Journal::open(directory.join("learnt"))?;
         let shared = Arc::new(Shared {
-            memory: Mutex::new(Memory::new(repositories, left)),
+            memory: Mutex::new(Memory::new(domains, left)),
             database: RwLock::new(database),
             journal,
             changed: Condvar::new(),
@@ -146,7 +170,7 @@ impl Shared {
             memory.writing = Some(Arc::clone(&pack));
             drop(memory);
             let written =
-                self.run(|database| database.insert(&pack.repo, &pack.pack, &pack.trailer));
+                self.run(|database| database.insert(&pack.domain, &pack.pack, &pack.trailer));
             if let Err(error) = written {
                 let id = pack.pack.id;
                 tracing::warn!("the local index does not take in pack {id}: {error}");
@@ -162,32 +186,43 @@ impl Shared {
 
 /// A database that fails is replaced by an empty one: chunks are then stored once more.
 impl ChunkIndex for Index {
-    fn lookup(&self, repo: &RepoId, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
-        // Memory first: what leaves it afterwards is in the database.
-        let (packs, complete) = self.shared.memory.lock().packs_of(repo);
-        let mut found = if complete {
-            vec![None; chunks.len()]
-        } else {
-            self.shared.run(|database| database.lookup(repo, chunks))?
-        };
-        for (chunk, found) in chunks.iter().zip(&mut found) {
-            if found.is_none() {
-                *found = packs.iter().find_map(|pack| pack.get(chunk));
+    fn lookup(&self, domains: &[DomainId], chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
+        let mut found = vec![None; chunks.len()];
+        for domain in domains {
+            let missing: Vec<usize> = (0..chunks.len()).filter(|n| found[*n].is_none()).collect();
+            if missing.is_empty() {
+                break;
+            }
+            let wanted: Vec<_> = missing.iter().map(|n| chunks[*n]).collect();
+            for (number, here) in missing
+                .into_iter()
+                .zip(self.shared.lookup(domain, &wanted)?)
+            {
+                found[number] = here;
             }
         }
         Ok(found)
     }
 
-    fn has_pack(&self, repo: &RepoId, pack: &PackId) -> Result<bool> {
-        let (packs, complete) = self.shared.memory.lock().packs_of(repo);
-        if packs.iter().any(|known| known.pack.id == *pack) {
-            return Ok(true);
+    fn has_pack(&self, domains: &[DomainId], pack: &PackRef) -> Result<bool> {
+        for domain in domains {
+            if self.shared.pack(domain, &pack.id)? == Some(*pack) {
+                return Ok(true);
+            }
         }
-        Ok(!complete && self.shared.run(|database| database.has_pack(repo, pack))?)
+        Ok(false)
     }
 
-    fn insert(&self, repo: &RepoId, pack: &PackRef, trailer: &Trailer) -> Result<()> {
-        let pack = Arc::new(KnownPack::new(*repo, *pack, trailer.clone()));
+    fn insert(&self, domain: &DomainId, pack: &PackRef, trailer: &Trailer) -> Result<()> {
+        let mut bytes = Vec::with_capacity(trailer.encoded_len());
+        trailer.encode(&mut bytes);
+        if pack.hash != Some(TrailerHash::of(&bytes)) {
+            return Err(Error::damaged(
+                format!("pack {}", pack.id),
+                "its trailer does not have the hash that a layer has for it",
+            ));
+        }
+        let pack = Arc::new(KnownPack::new(*domain, *pack, trailer.clone()));
         self.shared.journal.keep(&pack);
         let mut memory = self.shared.memory.lock();
         while memory.is_full() {
@@ -198,20 +233,56 @@ impl ChunkIndex for Index {
         Ok(())
     }
 
-    fn remove(&self, repo: &RepoId, pack: &PackId) -> Result<()> {
-        let mut memory = self.shared.memory.lock();
+    fn remove(&self, domains: &[DomainId], pack: &PackId) -> Result<()> {
+        for domain in domains {
+            self.shared.remove(domain, pack)?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lookup(&self, domain: &DomainId, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
+        // Memory first: what leaves it afterwards is in the database.
+        let (packs, complete) = self.memory.lock().packs_of(domain);
+        let mut found = if complete {
+            vec![None; chunks.len()]
+        } else {
+            self.run(|database| database.lookup(domain, chunks))?
+        };
+        for (chunk, found) in chunks.iter().zip(&mut found) {
+            if found.is_none() {
+                *found = packs.iter().find_map(|pack| pack.get(chunk));
+            }
+        }
+        Ok(found)
+    }
+
+    fn pack(&self, domain: &DomainId, pack: &PackId) -> Result<Option<PackRef>> {
+        let (packs, complete) = self.memory.lock().packs_of(domain);
+        if let Some(known) = packs.iter().find(|known| known.pack.id == *pack) {
+            return Ok(Some(known.pack));
+        }
+        match complete {
+            true => Ok(None),
+            false => self.run(|database| database.pack_ref(domain, pack)),
+        }
+    }
+
+    fn remove(&self, domain: &DomainId, pack: &PackId) -> Result<()> {
+        let mut memory = self.memory.lock();
         while memory
             .writing
             .as_ref()
-            .is_some_and(|writing| writing.is(repo, pack))
+            .is_some_and(|writing| writing.is(domain, pack))
         {
-            self.shared.changed.wait(&mut memory);
+            self.changed.wait(&mut memory);
         }
-        for removed in memory.remove(repo, pack) {
-            self.shared.journal.forget(&removed);
+        for removed in memory.remove(domain, pack) {
+            self.journal.forget(&removed);
         }
         drop(memory);
-        self.shared.run(|database| database.remove(repo, pack))
+        self.run(|database| database.remove(domain, pack))
     }
 }
 
@@ -220,6 +291,10 @@ mod tests {
     use super::*;
     use crate::frame::FrameBuilder;
     use crate::pack::{FinishedPack, PackWriter};
+
+    fn domain() -> DomainId {
+        DomainId(PackId::random().0)
+    }
 
     fn pack(chunks: &[&[u8]]) -> FinishedPack {
         let mut frames = FrameBuilder::new().unwrap();
@@ -235,12 +310,12 @@ mod tests {
     fn chunks_are_found_until_their_pack_goes() {
         let dir = tempfile::tempdir().unwrap();
         let index = Index::open(dir.path()).unwrap();
-        let (repo, other) = (RepoId::random(), RepoId::random());
+        let (domain, other) = (domain(), domain());
         let pack = pack(&[b"one", b"two"]);
-        index.insert(&repo, &pack.pack, &pack.trailer).unwrap();
+        index.insert(&domain, &pack.pack, &pack.trailer).unwrap();
         let wanted = [ChunkId::of(b"two"), ChunkId::of(b"three")];
 
-        let found = index.lookup(&repo, &wanted).unwrap();
+        let found = index.lookup(&[domain], &wanted).unwrap();
         let expected: Vec<_> = pack.trailer.chunk_locations(&pack.pack.id).collect();
         assert_eq!(
             found[0],
@@ -250,23 +325,25 @@ mod tests {
             })
         );
         assert_eq!(found[1], None);
-        assert_eq!(index.lookup(&other, &wanted).unwrap(), [None, None]);
+        assert_eq!(index.lookup(&[other], &wanted).unwrap(), [None, None]);
 
-        index.remove(&repo, &pack.pack.id).unwrap();
-        assert!(!index.has_pack(&repo, &pack.pack.id).unwrap());
-        assert_eq!(index.lookup(&repo, &wanted).unwrap(), [None, None]);
+        index.remove(&[domain], &pack.pack.id).unwrap();
+        assert!(!index.has_pack(&[domain], &pack.pack).unwrap());
+        assert_eq!(index.lookup(&[domain], &wanted).unwrap(), [None, None]);
     }
 
     #[test]
     fn the_first_place_of_a_chunk_stays() {
         let dir = tempfile::tempdir().unwrap();
         let index = Index::open(dir.path()).unwrap();
-        let repo = RepoId::random();
+        let domain = domain();
         let (first, second) = (pack(&[b"same"]), pack(&[b"same", b"new"]));
-        index.insert(&repo, &first.pack, &first.trailer).unwrap();
-        index.insert(&repo, &second.pack, &second.trailer).unwrap();
+        index.insert(&domain, &first.pack, &first.trailer).unwrap();
+        index
+            .insert(&domain, &second.pack, &second.trailer)
+            .unwrap();
         let found = index
-            .lookup(&repo, &[ChunkId::of(b"same"), ChunkId::of(b"new")])
+            .lookup(&[domain], &[ChunkId::of(b"same"), ChunkId::of(b"new")])
             .unwrap();
         let packs: Vec<_> = found.iter().map(|found| found.unwrap().pack.id).collect();
         assert_eq!(packs, [first.pack.id, second.pack.id]);
@@ -275,47 +352,97 @@ mod tests {
     #[test]
     fn a_damaged_database_is_rebuilt() {
         let dir = tempfile::tempdir().unwrap();
-        let repo = RepoId::random();
+        let domain = domain();
         let pack = pack(&[b"one"]);
         Index::open(dir.path())
             .unwrap()
-            .insert(&repo, &pack.pack, &pack.trailer)
+            .insert(&domain, &pack.pack, &pack.trailer)
             .unwrap();
         for file in std::fs::read_dir(dir.path().join("domains")).unwrap() {
             std::fs::write(file.unwrap().path(), b"not a database").unwrap();
         }
         let index = Index::open(dir.path()).unwrap();
-        assert_eq!(index.lookup(&repo, &[ChunkId::of(b"one")]).unwrap(), [None]);
-        index.insert(&repo, &pack.pack, &pack.trailer).unwrap();
-        assert!(index.lookup(&repo, &[ChunkId::of(b"one")]).unwrap()[0].is_some());
+        assert_eq!(
+            index.lookup(&[domain], &[ChunkId::of(b"one")]).unwrap(),
+            [None]
+        );
+        index.insert(&domain, &pack.pack, &pack.trailer).unwrap();
+        assert!(index.lookup(&[domain], &[ChunkId::of(b"one")]).unwrap()[0].is_some());
     }
 
     #[test]
     fn packs_that_wait_are_known_and_survive_the_process() {
         let dir = tempfile::tempdir().unwrap();
-        let (repo, other) = (RepoId::random(), RepoId::random());
+        let (domain, other) = (domain(), domain());
         let (kept, gone) = (pack(&[b"kept"]), pack(&[b"gone"]));
         let pending = dir.path().join("learnt");
         // As a process that was killed leaves it.
         let (journal, _) = Journal::open(pending.clone()).unwrap();
         for pack in [&kept, &gone] {
-            journal.keep(&KnownPack::new(repo, pack.pack, pack.trailer.clone()));
+            journal.keep(&KnownPack::new(domain, pack.pack, pack.trailer.clone()));
         }
         std::fs::write(pending.join(format!("{other}-{}", kept.pack.id)), b"torn").unwrap();
 
         let index = Index::open(dir.path()).unwrap();
-        assert!(index.has_pack(&repo, &kept.pack.id).unwrap());
-        assert!(!index.has_pack(&other, &kept.pack.id).unwrap());
-        index.remove(&repo, &gone.pack.id).unwrap();
+        assert!(index.has_pack(&[domain], &kept.pack).unwrap());
+        assert!(!index.has_pack(&[other], &kept.pack).unwrap());
+        index.remove(&[domain], &gone.pack.id).unwrap();
         let wanted = [ChunkId::of(b"kept"), ChunkId::of(b"gone")];
         for _ in 0..2 {
-            let found = index.lookup(&repo, &wanted).unwrap();
+            let found = index.lookup(&[domain], &wanted).unwrap();
             assert_eq!(found[0].unwrap().pack, kept.pack);
             assert_eq!(found[1], None);
         }
         drop(index);
         assert_eq!(std::fs::read_dir(&pending).unwrap().count(), 0);
-        let found = Index::open(dir.path()).unwrap().lookup(&repo, &wanted);
+        let found = Index::open(dir.path()).unwrap().lookup(&[domain], &wanted);
         assert_eq!(found.unwrap()[0].unwrap().pack, kept.pack);
+    }
+
+    #[test]
+    fn a_domain_knows_nothing_of_what_another_was_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::open(dir.path()).unwrap();
+        let (main, pull) = (domain(), domain());
+        let (ours, theirs) = (pack(&[b"tool 1.0"]), pack(&[b"tool 2.0", b"tool 1.0"]));
+        index.insert(&main, &ours.pack, &ours.trailer).unwrap();
+        index.insert(&pull, &theirs.pack, &theirs.trailer).unwrap();
+        let wanted = [ChunkId::of(b"tool 1.0"), ChunkId::of(b"tool 2.0")];
+        let packs = |domains: &[DomainId]| -> Vec<_> {
+            let found = index.lookup(domains, &wanted).unwrap();
+            found
+                .iter()
+                .map(|found| found.map(|found| found.pack.id))
+                .collect()
+        };
+        let (ours, theirs) = (Some(ours.pack.id), Some(theirs.pack.id));
+        for _ in 0..2 {
+            assert_eq!(packs(&[main]), [ours, None]);
+            assert_eq!(packs(&[pull]), [theirs, theirs]);
+            assert_eq!(packs(&[main, pull]), [ours, theirs]);
+            // From memory the first time, then from the database.
+            std::thread::sleep(QUIET * 2);
+        }
+    }
+
+    #[test]
+    fn a_pack_with_another_trailer_is_another_pack() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::open(dir.path()).unwrap();
+        let domain = domain();
+        let (honest, other) = (pack(&[b"one"]), pack(&[b"two"]));
+        index
+            .insert(&domain, &honest.pack, &honest.trailer)
+            .unwrap();
+        assert!(index.has_pack(&[domain], &honest.pack).unwrap());
+        for hash in [None, other.pack.hash] {
+            let pack = PackRef {
+                hash,
+                ..honest.pack
+            };
+            assert!(!index.has_pack(&[domain], &pack).unwrap());
+            let refused = index.insert(&domain, &pack, &honest.trailer);
+            assert!(matches!(refused, Err(Error::Damaged { .. })), "{hash:?}");
+        }
     }
 }

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use super::Indexed;
 use crate::error::{Error, Result};
 use crate::frame::{ChunkLocation, FrameLocation};
-use crate::id::{ChunkId, PackId, RepoId, TrailerHash};
+use crate::id::{ChunkId, DomainId, PackId, TrailerHash};
 use crate::pack::{PackRef, Trailer};
 
 /// A pack of a repository and where its chunks are.
 #[derive(Debug)]
 pub(super) struct KnownPack {
-    pub(super) repo: RepoId,
+    pub(super) domain: DomainId,
     pub(super) pack: PackRef,
     pub(super) trailer: Trailer,
     frames: Vec<FrameLocation>,
@@ -26,7 +26,7 @@ pub(super) struct KnownPack {
 }
 
 impl KnownPack {
-    pub(super) fn new(repo: RepoId, pack: PackRef, trailer: Trailer) -> Self {
+    pub(super) fn new(domain: DomainId, pack: PackRef, trailer: Trailer) -> Self {
         let mut chunks = HashMap::with_capacity(trailer.chunks.len());
         let mut listed = trailer.chunks.iter();
         for (number, frame) in trailer.frames.iter().enumerate() {
@@ -40,7 +40,7 @@ impl KnownPack {
             }
         }
         Self {
-            repo,
+            domain,
             pack,
             frames: trailer.frame_locations(&pack.id).collect(),
             trailer,
@@ -48,8 +48,8 @@ impl KnownPack {
         }
     }
 
-    pub(super) fn is(&self, repo: &RepoId, pack: &PackId) -> bool {
-        self.repo == *repo && self.pack.id == *pack
+    pub(super) fn is(&self, domain: &DomainId, pack: &PackId) -> bool {
+        self.domain == *domain && self.pack.id == *pack
     }
 
     pub(super) fn get(&self, chunk: &ChunkId) -> Option<Indexed> {
@@ -91,7 +91,7 @@ impl Journal {
 
     fn path(&self, pack: &KnownPack) -> PathBuf {
         self.directory
-            .join(format!("{}-{}", pack.repo, pack.pack.id))
+            .join(format!("{}-{}", pack.domain, pack.pack.id))
     }
 
     /// Keeps a pack. Failing to only means that it is forgotten when the process ends too early.
@@ -114,7 +114,7 @@ impl Journal {
 }
 
 fn read(path: &Path) -> Option<KnownPack> {
-    let (repo, id) = path.file_name()?.to_str()?.split_once('-')?;
+    let (domain, id) = path.file_name()?.to_str()?.split_once('-')?;
     let id: PackId = id.parse().ok()?;
     let bytes = fs::read(path).ok()?;
     let (length, rest) = bytes.split_first_chunk::<4>()?;
@@ -126,5 +126,5 @@ fn read(path: &Path) -> Option<KnownPack> {
         hash: Some(TrailerHash::of(rest)),
     };
     let trailer = Trailer::of(&pack, rest).ok()?;
-    Some(KnownPack::new(repo.parse().ok()?, pack, trailer))
+    Some(KnownPack::new(domain.parse().ok()?, pack, trailer))
 }

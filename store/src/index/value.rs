@@ -5,7 +5,7 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::frame::{Codec, FrameLocation};
-use crate::id::{PackId, RepoId, TrailerHash};
+use crate::id::{DomainId, PackId, TrailerHash};
 use crate::pack::{PackRef, Trailer, TrailerFrame};
 
 /// Where a chunk is.
@@ -17,11 +17,22 @@ pub(super) struct ChunkValue {
     pub(super) frame: U32,
     pub(super) offset: U32,
     pub(super) length: U32,
+    /// The beginning of the hash of the pack's trailer. The number of the frame means something in
+    /// that trailer only.
+    pub(super) trailer: [u8; 8],
 }
 
-/// The key of anything: the repository, then its name there.
-pub(super) fn key(repo: &RepoId, name: &[u8]) -> Vec<u8> {
-    [&repo.0[..], name].concat()
+impl ChunkValue {
+    /// Whether the frame's number is one of this pack as it is described.
+    pub(super) fn is_in(&self, pack: &PackRef) -> bool {
+        pack.hash
+            .is_some_and(|hash| hash.0.starts_with(&self.trailer))
+    }
+}
+
+/// The key of anything: the domain, then its name there.
+pub(super) fn key(domain: &DomainId, name: &[u8]) -> Vec<u8> {
+    [&domain.0[..], name].concat()
 }
 
 /// A pack's value: its length, the offset and the hash of its trailer, its frames.

@@ -1,6 +1,7 @@
 //! The bounded local cache of pack bytes.
 //!
-//! For each pack there is a sparse file of the same layout; a range that was fetched is written at
+//! Each remote has its own folder, so that a pack is only found by those who fetched it from the same
+//! remote in the same name. For each pack there is a sparse file of the same layout; a range that was fetched is written at
 //! its place. Nothing records which ranges are there: a frame is read and its hash decides. So a
 //! crash, a torn write or a damaged disk costs a fetch and can never give wrong bytes, and no
 //! write needs an fsync. When the cache outgrows its limit, whole packs go, those that were not
@@ -11,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -18,41 +20,132 @@ use parking_lot::Mutex;
 use super::files::PackFiles;
 use super::limit::{Usage, evict};
 use super::lost::LostPacks;
+use super::place::{entries, folder, remotes};
 use crate::id::PackId;
+use crate::pack;
+use crate::remote::RemoteId;
 
 /// A file's time of last use is written to the disk at most this often.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
-/// Packs on the local disk, as far as they were fetched.
+/// Packs of all remotes on the local disk, as far as they were fetched. The limit is for all of them.
 #[derive(Debug)]
 pub struct PackCache {
-    files: PackFiles,
+    root: PathBuf,
     lost: LostPacks,
     limit: u64,
     state: Mutex<State>,
 }
 
+/// A pack of a remote.
+type Held = (RemoteId, PackId);
+
 #[derive(Debug, Default)]
 struct State {
-    packs: HashMap<PackId, Usage>,
+    packs: HashMap<Held, Usage>,
     bytes: u64,
     /// Whether the directory has been scanned; until then `packs` holds only what this process
     /// has touched.
     scanned: bool,
+    /// The files of remotes that are in use.
+    remotes: HashMap<RemoteId, Weak<PackFiles>>,
+}
+
+/// The packs of one remote in a [`PackCache`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    cache: Arc<PackCache>,
+    remote: RemoteId,
+    files: Arc<PackFiles>,
 }
 
 impl PackCache {
-    /// Uses `root/packs`, up to `limit` bytes. Nothing is read until something is asked for.
+    /// Uses the store directory `root`, up to `limit` bytes. Nothing is read until something is asked
+    /// for.
     pub fn new(root: impl Into<PathBuf>, limit: u64) -> Self {
         let root = root.into();
         Self {
             lost: LostPacks::new(&root),
-            files: PackFiles::new(root),
+            root,
             limit,
             state: Mutex::default(),
         }
     }
 
+    /// The packs of one remote, and of no other.
+    pub fn of(self: &Arc<Self>, remote: RemoteId) -> Mirror {
+        let mut state = self.state.lock();
+        state.remotes.retain(|_, files| files.strong_count() > 0);
+        let opened = state.remotes.get(&remote).and_then(Weak::upgrade);
+        let files = opened.unwrap_or_else(|| Arc::new(PackFiles::new(folder(&self.root, &remote))));
+        state.remotes.insert(remote, Arc::downgrade(&files));
+        Mirror {
+            cache: Arc::clone(self),
+            remote,
+            files,
+        }
+    }
+
+    /// Counts what is on the disk, once, before the first eviction could need it.
+    fn scan(&self, state: &mut State) {
+        if std::mem::replace(&mut state.scanned, true) {
+            return;
+        }
+        for (remote, folder) in remotes(&self.root) {
+            for file in entries(&folder.join("packs")).flat_map(|folder| entries(&folder.path())) {
+                let Some(pack) = file.file_name().to_str().and_then(|name| name.parse().ok())
+                else {
+                    continue;
+                };
+                let Ok(metadata) = file.metadata() else {
+                    continue;
+                };
+                let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                state.packs.insert(
+                    (remote, pack),
+                    Usage {
+                        bytes: metadata.blocks() * 512,
+                        used,
+                    },
+                );
+            }
+        }
+        state.bytes = state.packs.values().map(|usage| usage.bytes).sum();
+    }
+
+    fn evict(&self, state: &mut State, keep: &Held) {
+        for held in evict(&state.packs, self.limit, keep) {
+            if let Some(usage) = state.packs.remove(&held) {
+                state.bytes = state.bytes.saturating_sub(usage.bytes);
+            }
+            let (remote, pack) = held;
+            let path = folder(&self.root, &remote).join(pack::object_key(&pack).as_str());
+            if let Err(error) = fs::remove_file(path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!("the local copy of pack {pack} can't be removed: {error}");
+            }
+            // Only now, or a reader could open the old file once more and keep it.
+            if let Some(files) = state.remotes.get(&remote).and_then(Weak::upgrade) {
+                files.forget(&pack);
+            }
+        }
+    }
+
+    /// Bytes on the disk.
+    pub fn bytes(&self) -> u64 {
+        let mut state = self.state.lock();
+        self.scan(&mut state);
+        state.bytes
+    }
+
+    /// The limit in bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
+impl Mirror {
     /// Reads a range, if it might be there. The caller verifies the bytes.
     ///
     /// A range that was never written reads as zeros, and is taken as missing without hashing it.
@@ -74,7 +167,7 @@ impl PackCache {
 
     /// Notes that the remote does not have a pack.
     pub(super) fn note_lost(&self, pack: &PackId) {
-        self.lost.add(pack);
+        self.cache.lost.add(pack);
     }
 
     /// Whether a range seems to be there, from its first bytes. It does not count as a use.
@@ -85,8 +178,8 @@ impl PackCache {
 
     fn touch(&self, pack: &PackId) {
         let now = SystemTime::now();
-        let mut state = self.state.lock();
-        let usage = state.packs.entry(*pack).or_insert(Usage {
+        let mut state = self.cache.state.lock();
+        let usage = state.packs.entry((self.remote, *pack)).or_insert(Usage {
             bytes: 0,
             used: SystemTime::UNIX_EPOCH,
         });
@@ -123,78 +216,20 @@ impl PackCache {
             other => other?,
         };
         file.write_all_at(bytes, u64::from(offset))?;
-        let mut state = self.state.lock();
-        self.scan(&mut state);
-        let usage = state.packs.entry(*pack).or_insert(Usage {
+        let held = (self.remote, *pack);
+        let mut state = self.cache.state.lock();
+        self.cache.scan(&mut state);
+        let usage = state.packs.entry(held).or_insert(Usage {
             bytes: 0,
             used: SystemTime::now(),
         });
         usage.bytes += bytes.len() as u64;
         usage.used = SystemTime::now();
         state.bytes += bytes.len() as u64;
-        if state.bytes > self.limit {
-            self.evict(&mut state, pack);
+        if state.bytes > self.cache.limit {
+            self.cache.evict(&mut state, &held);
         }
         Ok(())
-    }
-
-    /// Counts what is on the disk, once, before the first eviction could need it.
-    fn scan(&self, state: &mut State) {
-        if std::mem::replace(&mut state.scanned, true) {
-            return;
-        }
-        let Ok(folders) = fs::read_dir(self.files.root().join("packs")) else {
-            return;
-        };
-        for file in folders
-            .flatten()
-            .filter_map(|folder| fs::read_dir(folder.path()).ok())
-            .flatten()
-            .flatten()
-        {
-            let Some(pack) = file.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            let Ok(metadata) = file.metadata() else {
-                continue;
-            };
-            let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            state.packs.insert(
-                pack,
-                Usage {
-                    bytes: metadata.blocks() * 512,
-                    used,
-                },
-            );
-        }
-        state.bytes = state.packs.values().map(|usage| usage.bytes).sum();
-    }
-
-    fn evict(&self, state: &mut State, keep: &PackId) {
-        for pack in evict(&state.packs, self.limit, keep) {
-            if let Some(usage) = state.packs.remove(&pack) {
-                state.bytes = state.bytes.saturating_sub(usage.bytes);
-            }
-            if let Err(error) = fs::remove_file(self.files.path(&pack))
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                tracing::warn!("the local copy of pack {pack} can't be removed: {error}");
-            }
-            // Only now, or a reader could open the old file once more and keep it.
-            self.files.forget(&pack);
-        }
-    }
-
-    /// Bytes on the disk.
-    pub fn bytes(&self) -> u64 {
-        let mut state = self.state.lock();
-        self.scan(&mut state);
-        state.bytes
-    }
-
-    /// The limit in bytes.
-    pub fn limit(&self) -> u64 {
-        self.limit
     }
 }
 
@@ -202,10 +237,14 @@ impl PackCache {
 mod tests {
     use super::*;
 
+    fn here() -> RemoteId {
+        RemoteId::of_url("here:")
+    }
+
     #[test]
     fn ranges_are_kept_and_holes_are_missing() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = PackCache::new(dir.path(), 1 << 20);
+        let cache = Arc::new(PackCache::new(dir.path(), 1 << 20)).of(here());
         let pack = PackId::random();
         assert_eq!(cache.read(&pack, 0, 10), None);
         cache.write(&pack, 1000, b"some bytes").unwrap();
@@ -224,12 +263,34 @@ mod tests {
         let packs: Vec<_> = (0..10).map(|_| PackId::random()).collect();
         for pack in &packs {
             // A new cache each time: the bound must not depend on what one process remembers.
-            PackCache::new(dir.path(), 1 << 20)
+            Arc::new(PackCache::new(dir.path(), 1 << 20))
+                .of(here())
                 .write(pack, 0, &[1; 256 << 10])
                 .unwrap();
         }
-        let cache = PackCache::new(dir.path(), 1 << 20);
+        let cache = Arc::new(PackCache::new(dir.path(), 1 << 20));
         assert!(cache.bytes() <= 1 << 20, "{}", cache.bytes());
-        assert!(cache.read(&packs[9], 0, 1000).is_some());
+        assert!(cache.of(here()).read(&packs[9], 0, 1000).is_some());
+    }
+
+    #[test]
+    fn remotes_see_nothing_of_each_other_and_share_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Arc::new(PackCache::new(dir.path(), 1 << 20));
+        let (one, other) = (cache.of(here()), cache.of(RemoteId::of_url("other:")));
+        let pack = PackId::random();
+        one.write(&pack, 0, &[1; 1000]).unwrap();
+        assert!(one.read(&pack, 0, 1000).is_some());
+        assert!(!other.has(&pack, 0, 1000));
+        assert_eq!(other.read(&pack, 0, 1000), None);
+        other.write(&pack, 0, &[2; 1000]).unwrap();
+        assert_eq!(one.read(&pack, 0, 1000), Some(vec![1; 1000]));
+        // What one fetches makes the other's go, also what is open.
+        for _ in 0..8 {
+            let pack = PackId::random();
+            one.write(&pack, 0, &[3; 256 << 10]).unwrap();
+        }
+        assert!(cache.bytes() <= 1 << 20, "{}", cache.bytes());
+        assert_eq!(other.read(&pack, 0, 1000), None);
     }
 }

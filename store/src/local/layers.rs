@@ -8,11 +8,12 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::place::{folder, used};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::layer::{self, Layer};
 use crate::refs::LayerInfo;
-use crate::remote::{DynRemote, RemoteErrorKind};
+use crate::remote::{DynRemote, RemoteErrorKind, RemoteId};
 use crate::task::join_all;
 
 /// Layers that nobody uses any more stay open up to so many bytes, for the next restore.
@@ -24,25 +25,29 @@ const RECENT_LAYERS: usize = 32;
 #[derive(Debug, Clone)]
 struct Weight;
 
-impl quick_cache::Weighter<LayerId, Arc<Layer>> for Weight {
-    fn weight(&self, _: &LayerId, layer: &Arc<Layer>) -> u64 {
+/// A layer of a remote.
+type Held = (RemoteId, LayerId);
+
+impl quick_cache::Weighter<Held, Arc<Layer>> for Weight {
+    fn weight(&self, _: &Held, layer: &Arc<Layer>) -> u64 {
         layer.memory()
     }
 }
 
 /// Layers in the store directory, and those that are open in this process.
 ///
-/// A stored layer is only ever a copy: one that is damaged is fetched again.
+/// A stored layer is only ever a copy: one that is damaged is fetched again. Names of layers are no
+/// secret, so a layer is only found by those who fetched it from the same remote in the same name.
 #[derive(Debug)]
 pub struct LayerCache {
     root: PathBuf,
-    recent: quick_cache::sync::Cache<LayerId, Arc<Layer>, Weight>,
+    recent: quick_cache::sync::Cache<Held, Arc<Layer>, Weight>,
     /// All that are open, also those that are too large to stay when nobody uses them.
-    open: Mutex<HashMap<LayerId, Weak<Layer>>>,
+    open: Mutex<HashMap<Held, Weak<Layer>>>,
 }
 
 impl LayerCache {
-    /// Uses `root/layers`.
+    /// Uses the store directory `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self::keeping(root, RECENT_BYTES)
     }
@@ -60,35 +65,37 @@ impl LayerCache {
         &self.root
     }
 
-    fn path(&self, id: &LayerId) -> PathBuf {
-        self.root.join(layer::object_key(id).as_str())
+    fn path(&self, (remote, id): &Held) -> PathBuf {
+        folder(&self.root, remote).join(layer::object_key(id).as_str())
     }
 
-    fn opened(&self, id: &LayerId) -> Option<Arc<Layer>> {
+    fn opened(&self, id: &Held) -> Option<Arc<Layer>> {
         self.recent
             .get(id)
             .or_else(|| self.open.lock().get(id).and_then(Weak::upgrade))
     }
 
-    fn remember(&self, layer: &Arc<Layer>) {
-        self.recent.insert(layer.id(), Arc::clone(layer));
+    fn remember(&self, remote: RemoteId, layer: &Arc<Layer>) {
+        let held = (remote, layer.id());
+        self.recent.insert(held, Arc::clone(layer));
         let mut open = self.open.lock();
         open.retain(|_, layer| layer.strong_count() > 0);
-        open.insert(layer.id(), Arc::downgrade(layer));
+        open.insert(held, Arc::downgrade(layer));
     }
 
-    fn local(&self, id: &LayerId) -> Option<Arc<Layer>> {
-        if let Some(opened) = self.opened(id) {
+    fn local(&self, remote: RemoteId, id: &LayerId) -> Option<Arc<Layer>> {
+        let held = (remote, *id);
+        if let Some(opened) = self.opened(&held) {
             return Some(opened);
         }
-        let bytes = fs::read(self.path(id)).ok()?;
+        let bytes = fs::read(self.path(&held)).ok()?;
         // Every page, not only the head: a copy that is half written must not be found out later,
         // in the middle of a build. Hashing takes a fraction of a millisecond for 10,000 files.
         let layer = checked(*id, bytes.into());
         match layer {
             Ok(layer) => {
                 let layer = Arc::new(layer);
-                self.remember(&layer);
+                self.remember(remote, &layer);
                 Some(layer)
             }
             Err(error) => {
@@ -99,11 +106,10 @@ impl LayerCache {
     }
 
     /// Keeps a layer's bytes; failing to is only a missed chance.
-    pub fn keep(&self, id: &LayerId, bytes: &[u8]) {
-        let path = self.path(id);
-        let written = path
-            .parent()
-            .map_or(Ok(()), fs::create_dir_all)
+    pub fn keep(&self, remote: RemoteId, id: &LayerId, bytes: &[u8]) {
+        let path = self.path(&(remote, *id));
+        let written = used(&self.root, &remote)
+            .and_then(|()| path.parent().map_or(Ok(()), fs::create_dir_all))
             .and_then(|()| crate::local::replace(&path, bytes));
         if let Err(error) = written {
             tracing::warn!("layer {id} can't be kept in {}: {error}", path.display());
@@ -117,8 +123,13 @@ impl LayerCache {
             // All are in memory at the same time.
             return Err(Error::damaged("a stack", "its layers take more than 1 GiB"));
         }
+        let of = remote.id();
+        if remote.local_dir().is_none() {
+            // Only the order in which remotes are forgotten depends on it.
+            let _ = used(&self.root, &of);
+        }
         let mut opened: Vec<Option<Arc<Layer>>> =
-            layers.iter().map(|info| self.local(&info.id)).collect();
+            layers.iter().map(|info| self.local(of, &info.id)).collect();
         let missing = layers
             .iter()
             .zip(&opened)
@@ -134,9 +145,9 @@ impl LayerCache {
             let Some(layer) = fetched.next() else { break };
             let layer = Arc::new(layer?);
             if remote.local_dir().is_none() {
-                self.keep(&layer.id(), layer.object());
+                self.keep(of, &layer.id(), layer.object());
             }
-            self.remember(&layer);
+            self.remember(of, &layer);
             *slot = Some(layer);
         }
         let opened: Vec<_> = opened.into_iter().flatten().collect();
@@ -160,7 +171,8 @@ fn checked(id: LayerId, bytes: Bytes) -> Result<Layer> {
     Ok(layer)
 }
 
-async fn fetch(remote: &DynRemote, info: &LayerInfo) -> Result<Layer> {
+/// Reads a layer from the remote, and checks the hashes of all its pages.
+pub(crate) async fn fetch(remote: &DynRemote, info: &LayerInfo) -> Result<Layer> {
     let id = info.id;
     if info.length > layer::MAX {
         return Err(Error::damaged(
@@ -216,8 +228,8 @@ mod tests {
         builder.fill(ROOT, &[entry]).unwrap();
         let built = builder.finish().unwrap();
         let layers = LayerCache::new(dir.path());
-        layers.keep(&built.id, &built.bytes);
         let remote: DynRemote = Arc::new(crate::remote::FileRemote::new("/nowhere"));
+        layers.keep(remote.id(), &built.id, &built.bytes);
         for (bytes, is_fine) in [(1000, true), (999, false)] {
             let info = LayerInfo {
                 id: built.id,
@@ -245,12 +257,13 @@ mod tests {
     fn layers_that_nobody_uses_take_memory_up_to_a_limit() {
         let dir = tempfile::tempdir().unwrap();
         let layer = layer();
-        let id = layer.id();
+        let remote = RemoteId::of_url("here:");
+        let id = (remote, layer.id());
         assert!(layer.memory() > layer.object_len());
         for (limit, stays) in [(layer.memory() * 2, true), (layer.memory() - 1, false)] {
             let layers = LayerCache::keeping(dir.path(), limit);
-            let used = Arc::new(Layer::open(id, layer.object().clone()).unwrap());
-            layers.remember(&used);
+            let used = Arc::new(Layer::open(layer.id(), layer.object().clone()).unwrap());
+            layers.remember(remote, &used);
             // In use, it is one and the same whatever the limit.
             assert!(Arc::ptr_eq(&layers.opened(&id).unwrap(), &used));
             drop(used);

@@ -1,9 +1,8 @@
 //! What to evict.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::SystemTime;
-
-use crate::id::PackId;
 
 /// What one pack takes, and when it was last used.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +14,11 @@ pub(super) struct Usage {
 /// Names the packs to remove so that a tenth of the limit is free again, never `keep`.
 ///
 /// More than the bare minimum, so that not every write evicts.
-pub(super) fn evict(packs: &HashMap<PackId, Usage>, limit: u64, keep: &PackId) -> Vec<PackId> {
+pub(super) fn evict<K: Copy + Ord + Hash>(
+    packs: &HashMap<K, Usage>,
+    limit: u64,
+    keep: &K,
+) -> Vec<K> {
     let mut total: u64 = packs.values().map(|usage| usage.bytes).sum();
     let mut oldest: Vec<_> = packs.iter().filter(|(pack, _)| *pack != keep).collect();
     oldest.sort_by_key(|(pack, usage)| (usage.used, **pack));
@@ -34,6 +37,7 @@ pub(super) fn evict(packs: &HashMap<PackId, Usage>, limit: u64, keep: &PackId) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::PackId;
     use std::time::Duration;
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::frame;
 use crate::id::FrameHash;
+use crate::remote::RemoteId;
 
 /// What a process keeps unless told otherwise, in bytes.
 const LIMIT: u64 = 48 << 20;
@@ -13,17 +14,20 @@ const ENTRY: u64 = 128;
 #[derive(Clone)]
 struct Weight;
 
-impl quick_cache::Weighter<FrameHash, Arc<Vec<u8>>> for Weight {
-    fn weight(&self, _: &FrameHash, frame: &Arc<Vec<u8>>) -> u64 {
+/// A frame of a remote.
+type Held = (RemoteId, FrameHash);
+
+impl quick_cache::Weighter<Held, Arc<Vec<u8>>> for Weight {
+    fn weight(&self, _: &Held, frame: &Arc<Vec<u8>>) -> u64 {
         frame.len() as u64 + ENTRY
     }
 }
 
-/// The decoded frames that were read last, by the hash of their stored bytes. Cheap to clone; clones
-/// share everything, and readers of any number of remotes may share one: a frame is the same
-/// wherever it is from.
+/// The decoded frames that were read last, by remote and the hash of their stored bytes. Cheap to
+/// clone; clones share everything, and readers of any number of remotes may share one. A frame is
+/// only found by those who read it from the same remote in the same name.
 #[derive(Clone)]
-pub struct FrameMemory(Arc<quick_cache::sync::Cache<FrameHash, Arc<Vec<u8>>, Weight>>);
+pub struct FrameMemory(Arc<quick_cache::sync::Cache<Held, Arc<Vec<u8>>, Weight>>);
 
 impl std::fmt::Debug for FrameMemory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,13 +54,14 @@ impl FrameMemory {
     /// The frame; when it is not here, what `read` comes to, once for all who ask at that time.
     pub(super) fn get_or_read<E>(
         &self,
+        remote: RemoteId,
         hash: &FrameHash,
         read: impl FnOnce() -> Result<Arc<Vec<u8>>, E>,
     ) -> Result<Arc<Vec<u8>>, E> {
-        self.0.get_or_insert_with(hash, read)
+        self.0.get_or_insert_with(&(remote, *hash), read)
     }
 
-    pub(super) fn insert(&self, hash: FrameHash, frame: Arc<Vec<u8>>) {
-        self.0.insert(hash, frame);
+    pub(super) fn insert(&self, remote: RemoteId, hash: FrameHash, frame: Arc<Vec<u8>>) {
+        self.0.insert((remote, hash), frame);
     }
 }

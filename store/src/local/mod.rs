@@ -8,11 +8,13 @@ mod layers;
 mod limit;
 mod lost;
 mod memory;
+mod place;
 mod reader;
 
-pub use cache::PackCache;
+pub use cache::{Mirror, PackCache};
 pub use files::PackFiles;
 pub use layers::LayerCache;
+pub(crate) use layers::fetch as fetch_layer;
 pub use lost::LostPacks;
 pub use memory::FrameMemory;
 pub use reader::{FrameReader, ReadStats};

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::cache::PackCache;
+use super::cache::{Mirror, PackCache};
 use super::failures::Failures;
 use super::files::PackFiles;
 use super::memory::FrameMemory;
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::frame::{self, FrameLocation};
 use crate::id::{FrameHash, PackId};
 use crate::pack::{self, PackRef};
-use crate::remote::{DynRemote, RemoteErrorKind};
+use crate::remote::{DynRemote, RemoteErrorKind, RemoteId};
 
 /// A miss right behind the range fetched last doubles the range, up to this.
 const MAX_AHEAD: u64 = 8 << 20;
@@ -71,9 +71,11 @@ pub struct FrameReader {
 
 struct Inner {
     remote: DynRemote,
+    /// Which remote it is: nothing of another one is served.
+    id: RemoteId,
     /// The remote's own directory, when it is one on a local disk.
     in_place: Option<PackFiles>,
-    cache: Arc<PackCache>,
+    cache: Mirror,
     memory: FrameMemory,
     flights: Mutex<HashMap<PackId, Flights>>,
     /// Number of flights that have landed; changed under the lock of `flights`.
@@ -105,11 +107,13 @@ impl FrameReader {
     /// Reads frames of `remote`, keeping what is fetched in `cache`, and what is decoded in `memory`.
     pub fn new(remote: DynRemote, cache: Arc<PackCache>, memory: FrameMemory) -> Self {
         let in_place = remote.local_dir().map(PackFiles::new);
+        let id = remote.id();
         Self {
             inner: Arc::new(Inner {
                 remote,
+                id,
                 in_place,
-                cache,
+                cache: cache.of(id),
                 memory,
                 flights: Mutex::default(),
                 landed: AtomicU64::new(0),
@@ -148,7 +152,7 @@ impl FrameReader {
     pub fn local(&self, frame: &FrameLocation) -> Option<Arc<Vec<u8>>> {
         self.inner
             .memory
-            .get_or_read(&frame.hash, || self.inner.read_disk(frame))
+            .get_or_read(self.inner.id, &frame.hash, || self.inner.read_disk(frame))
             .ok()
     }
 
@@ -194,7 +198,9 @@ impl FrameReader {
 
     fn admit(&self, frame: &FrameLocation, stored: &[u8]) -> Result<Arc<Vec<u8>>> {
         let raw = Arc::new(frame::decode(stored, &frame.hash, frame.codec, frame.raw)?);
-        self.inner.memory.insert(frame.hash, raw.clone());
+        self.inner
+            .memory
+            .insert(self.inner.id, frame.hash, raw.clone());
         Ok(raw)
     }
 

@@ -25,6 +25,7 @@ mod scopes;
 mod survey;
 mod text;
 mod unite;
+mod vouched;
 
 pub use find::{Found, find, list_parts};
 pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};

@@ -5,6 +5,7 @@ use super::publish::publish;
 use super::record::{Creator, LayerInfo, Record};
 use super::resolve::{read_records, read_saves, unexpired};
 use super::unite::{append, unite};
+use super::vouched::verify_new;
 use crate::error::{Error, Result};
 use crate::gc::Condemned;
 use crate::id::SaveId;
@@ -24,9 +25,13 @@ pub enum Promotion {
 /// Makes the key of the same name in `to` the union of what it is and of what `from` is, which
 /// lies on top, as what is merged does.
 ///
-/// Only a record is written: layers and packs are shared. Doing it again changes nothing. With
-/// `dry_run` not even the record is written. `condemned` is the list of the collector, read just
+/// Only a record is written: layers and packs are shared. Packs that are new to `to` are read and
+/// verified, because savers there will build on them. Doing it again changes nothing. With `dry_run`
+/// not even the record is written. `condemned` is the list of the collector, read just
 /// now: a key whose layers are about to be removed can't be taken over any more.
+///
+/// # Errors
+/// [`Error::Damaged`] when a pack is not what its list says; nothing is written then.
 pub async fn promote(
     remote: &DynRemote,
     from: &RefName,
@@ -47,7 +52,7 @@ pub async fn promote(
         return Ok(Promotion::Absent);
     };
     let supersedes = there.contained();
-    let (stack_there, live) = unite(unexpired(there.records));
+    let (stack_there, live) = unite(unexpired(there.records.clone()));
     let is_permanent = live.iter().all(|record| record.expires.is_none());
     let mut stack = stack_there.clone();
     append(&mut stack, &unite(source).0);
@@ -63,6 +68,7 @@ pub async fn promote(
             what: format!("layer {layer} of {from}"),
         });
     }
+    verify_new(remote, &target, &there.records, &stack).await?;
     let mut record = Record::new(target, stack, creator.clone(), newest.platform);
     record.supersedes = supersedes;
     record.parts = newest.parts;

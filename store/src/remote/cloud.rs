@@ -24,7 +24,9 @@ use tokio::sync::OnceCell;
 
 use super::answer::Subject;
 use super::body::{Body, Wanted};
-use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
+use super::{
+    ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
+};
 pub use azure::AzureOptions;
 pub(super) use azure::ConnectionString;
 use errors::Vendor;
@@ -44,6 +46,7 @@ enum Options {
 #[derive(Debug)]
 pub struct CloudRemote {
     url: String,
+    id: RemoteId,
     prefix: String,
     options: Options,
     client: OnceCell<Client>,
@@ -82,6 +85,7 @@ impl CloudRemote {
     pub fn google(options: GoogleOptions) -> Self {
         Self {
             url: address("gs", &options.bucket, &options.prefix),
+            id: google::identity(&options),
             prefix: options.prefix.clone(),
             options: Options::Google(options),
             client: OnceCell::new(),
@@ -92,6 +96,7 @@ impl CloudRemote {
     pub fn azure(options: AzureOptions) -> Self {
         Self {
             url: address("az", &options.container, &options.prefix),
+            id: azure::identity(&options),
             prefix: options.prefix.clone(),
             options: Options::Azure(options),
             client: OnceCell::new(),
@@ -191,6 +196,10 @@ impl CloudRemote {
 impl Remote for CloudRemote {
     fn url(&self) -> &str {
         &self.url
+    }
+
+    fn id(&self) -> RemoteId {
+        self.id
     }
 
     async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {

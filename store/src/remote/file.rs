@@ -19,7 +19,9 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::body::Wanted;
-use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
+use super::{
+    ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
+};
 use errors::Action;
 use tree::Tree;
 pub(crate) use tree::open_object;
@@ -156,6 +158,10 @@ fn write(
 impl Remote for FileRemote {
     fn url(&self) -> &str {
         &self.url
+    }
+
+    fn id(&self) -> RemoteId {
+        RemoteId::of_url(&self.url)
     }
 
     fn local_dir(&self) -> Option<&Path> {

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError};
+use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteId};
 
 /// Reads of more bytes are bound by bandwidth, which a second request only divides.
 const LARGEST: u64 = 1 << 20;
@@ -96,6 +96,10 @@ impl<R: Remote> Remote for Hedge<R> {
         self.inner.url()
     }
 
+    fn id(&self) -> RemoteId {
+        self.inner.id()
+    }
+
     fn local_dir(&self) -> Option<&Path> {
         self.inner.local_dir()
     }
@@ -151,6 +155,10 @@ mod tests {
     impl Remote for Uneven {
         fn url(&self) -> &str {
             "uneven://"
+        }
+
+        fn id(&self) -> RemoteId {
+            RemoteId::of_url(self.url())
         }
 
         async fn get(&self, key: &ObjectKey, _: u64) -> Result<Bytes, RemoteError> {

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
+use super::{
+    ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
+};
 
 /// The kinds of request that stores count and bill apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -216,6 +218,10 @@ impl<R: Remote> Meter<R> {
 impl<R: Remote> Remote for Meter<R> {
     fn url(&self) -> &str {
         self.inner.url()
+    }
+
+    fn id(&self) -> RemoteId {
+        self.inner.id()
     }
 
     fn local_dir(&self) -> Option<&Path> {

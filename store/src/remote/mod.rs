@@ -15,6 +15,7 @@ mod cloud;
 mod error;
 mod file;
 mod hedge;
+mod identity;
 mod key;
 mod meter;
 mod open;
@@ -38,6 +39,7 @@ pub use error::{RemoteError, RemoteErrorKind};
 pub use file::FileRemote;
 pub(crate) use file::open_object;
 pub use hedge::Hedge;
+pub use identity::RemoteId;
 pub use key::ObjectKey;
 pub use meter::{Meter, Operation, Traffic, TrafficMeter};
 pub use open::{OpenRemote, open};
@@ -87,6 +89,10 @@ pub struct ListPage {
 pub trait Remote: Send + Sync + std::fmt::Debug {
     /// The address as the user would write it, without credentials.
     fn url(&self) -> &str;
+
+    /// Which remote this is, and in whose name it is reached: what is kept locally of it is kept
+    /// under this. Wrappers pass on the id of what they wrap.
+    fn id(&self) -> RemoteId;
 
     /// The directory on a local disk that holds the objects, when that is what this remote is.
     ///

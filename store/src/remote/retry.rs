@@ -11,7 +11,8 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, TrafficMeter,
+    ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
+    TrafficMeter,
 };
 
 /// How long to go on with a request, and how.
@@ -203,6 +204,10 @@ impl RetriedOperation<'_> {
 impl<R: Remote> Remote for Retry<R> {
     fn url(&self) -> &str {
         self.inner.url()
+    }
+
+    fn id(&self) -> RemoteId {
+        self.inner.id()
     }
 
     fn local_dir(&self) -> Option<&Path> {

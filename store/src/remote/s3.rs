@@ -17,8 +17,12 @@ use tokio::sync::OnceCell;
 
 use super::answer::Subject;
 use super::body::{Body, Wanted};
+use super::identity::Fields;
 use super::spec::Environment;
-use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind};
+use super::{
+    ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
+};
+use crate::id::PlaceId;
 pub use storing::Storing;
 pub use sts::Role;
 
@@ -52,8 +56,31 @@ pub struct S3Options {
 #[derive(Debug)]
 pub struct S3Remote {
     url: String,
+    id: RemoteId,
     options: S3Options,
     client: OnceCell<Client>,
+}
+
+/// Which bucket it is. Buckets of one name are different ones in different partitions of AWS, which
+/// the region tells apart.
+fn place(options: &S3Options) -> PlaceId {
+    let region = options.region.as_deref();
+    let from_env = || {
+        let env = &options.env;
+        env.get("AWS_REGION").or(env.get("AWS_DEFAULT_REGION"))
+    };
+    let region = match &options.endpoint {
+        Some(_) => None,
+        None => region.or_else(from_env),
+    };
+    Fields::place()
+        .text("store", "s3")
+        .option("endpoint", options.endpoint.as_deref())
+        .option("region", region)
+        .text("style", if options.path_style { "path" } else { "host" })
+        .text("bucket", &options.bucket)
+        .text("prefix", &options.prefix)
+        .into_place()
 }
 
 impl S3Remote {
@@ -63,6 +90,10 @@ impl S3Remote {
         let url = format!("s3://{}{separator}{}", options.bucket, options.prefix);
         Self {
             url,
+            id: RemoteId {
+                place: place(&options),
+                client: credentials::identity(&options),
+            },
             options,
             client: OnceCell::new(),
         }
@@ -127,6 +158,10 @@ impl S3Remote {
 impl Remote for S3Remote {
     fn url(&self) -> &str {
         &self.url
+    }
+
+    fn id(&self) -> RemoteId {
+        self.id
     }
 
     async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {

@@ -6,12 +6,16 @@ use std::path::Path;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{DynRemote, ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError};
+use super::{DynRemote, ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteId};
 
 #[async_trait]
 impl Remote for DynRemote {
     fn url(&self) -> &str {
         (**self).url()
+    }
+
+    fn id(&self) -> RemoteId {
+        (**self).id()
     }
 
     fn local_dir(&self) -> Option<&Path> {

@@ -395,7 +395,8 @@ fn process(
     let compress = Error::io("compress", "a frame");
     let mut built = Ok(());
     for ((id, bytes), known) in unique.into_iter().zip(known) {
-        match known {
+        // A chunk of that name and another length is not the chunk.
+        match known.filter(|known| known.holds(bytes.len())) {
             Some(indexed) => finished.found.push((id, indexed)),
             None => match frames.push(id, &read.buffer[bytes]) {
                 Ok(frame) => finished.frames.extend(frame),

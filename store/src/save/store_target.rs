@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::gc::Condemned;
-use crate::id::{ChunkId, PackId, RepoId};
-use crate::index::{ChunkIndex, Indexed};
-use crate::local::PackCache;
+use crate::id::{ChunkId, PackId};
+use crate::index::{ChunkIndex, Domains, Indexed};
+use crate::local::Mirror;
 use crate::pack::{self, FinishedPack, PackRef, Trailer};
 use crate::remote::{DynRemote, PutMode, RemoteErrorKind};
 use crate::task::join_all;
@@ -25,14 +25,14 @@ pub struct StoreTarget {
     pub runtime: Handle,
     /// Where packs go.
     pub remote: DynRemote,
-    /// Which repository that is.
-    pub repo: RepoId,
-    /// What is known of it.
+    /// Whom it believes what packs hold.
+    pub domains: Domains,
+    /// What is known of packs.
     pub index: Arc<dyn ChunkIndex>,
     /// What the collector is about to remove: nothing new is built upon that.
     pub condemned: Arc<Condemned>,
     /// Where new packs are kept, so that the next restore here reads them locally.
-    pub cache: Arc<PackCache>,
+    pub cache: Mirror,
 }
 
 impl StoreTarget {
@@ -50,13 +50,14 @@ impl StoreTarget {
         {
             tracing::warn!("a new pack can't be kept locally: {error}");
         }
-        self.index.insert(&self.repo, pack, trailer)
+        self.index.insert(&self.domains.own(), pack, trailer)
     }
 }
 
 impl Target for StoreTarget {
     fn lookup(&self, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
-        let mut found = self.index.lookup(&self.repo, chunks)?;
+        let domains = self.domains.looked_in();
+        let mut found = self.index.lookup(&domains, chunks)?;
         let mut condemned = BTreeSet::new();
         for known in &mut found {
             let taken = known.take_if(|known| self.is_condemned(&known.pack.id));
@@ -64,21 +65,22 @@ impl Target for StoreTarget {
         }
         // A chunk keeps the place that the index knows: it must forget this one to take another.
         for pack in condemned {
-            self.index.remove(&self.repo, &pack)?;
+            self.index.remove(&domains, &pack)?;
         }
         Ok(found)
     }
 
     fn learn(&self, packs: &[PackRef]) -> Result<()> {
+        let domains = self.domains.looked_in();
         let mut unknown = Vec::new();
         for pack in packs.iter().filter(|pack| pack.hash.is_some()) {
-            if !self.index.has_pack(&self.repo, &pack.id)? {
+            if !self.index.has_pack(&domains, pack)? {
                 unknown.push(pack::read_trailer(self.remote.clone(), *pack));
             }
         }
         for read in self.runtime.block_on(join_all(unknown)) {
             match read {
-                Ok((pack, trailer)) => self.index.insert(&self.repo, &pack, &trailer)?,
+                Ok((pack, trailer)) => self.index.insert(&self.domains.base(), &pack, &trailer)?,
                 // Its chunks are stored once more, which costs room and no bytes of the build.
                 Err(error @ Error::Damaged { .. }) => {
                     tracing::warn!("nothing is learnt from a pack: {error}");
@@ -116,7 +118,7 @@ impl Target for StoreTarget {
             }
         }
         for pack in &missing {
-            self.index.remove(&self.repo, &pack.id)?;
+            self.index.remove(&self.domains.looked_in(), &pack.id)?;
         }
         Ok(missing)
     }

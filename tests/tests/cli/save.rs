@@ -315,21 +315,32 @@ fn a_missing_key_over_layers_that_are_there_still_gives_the_layers() {
 fn data_is_shared_by_all_keys() {
     let Some(machine) = machine() else { return };
     let dir = sample_dir(&machine);
-    let first = machine.saved("one", &dir);
+    let save_in = |scope: &str, key: &str, dir: &Path| {
+        let save = machine.save(key, dir).arg("--scope").arg(scope);
+        strict_json(save).run().success().json()
+    };
+    let first = save_in("branch/main", "one", &dir);
     let stored = packs(&remote_dir(&machine));
-    let second = machine.saved("two", &dir);
+    let second = save_in("branch/main", "two", &dir);
     assert_eq!(number(&second, "new_raw_bytes"), 0, "{second}");
     assert!(
         number(&second, "new_bytes") * 50 < number(&first, "new_bytes"),
         "{second}"
     );
-    // The same data elsewhere, under other names, in another scope.
+    // The same data elsewhere, under other names, in a branch that falls back to main.
     let moved = machine.dir("moved/deeper");
     fs::rename(&dir, moved.join("renamed")).unwrap();
-    let third = machine.save("three", &moved).arg("--scope").arg("other");
+    let third = machine
+        .save("three", &moved)
+        .env("CACHEFS_BRANCH", "topic")
+        .env("CACHEFS_DEFAULT_BRANCH", "main");
     let third = strict_json(third).run().success().json();
+    assert_eq!(third["scope"], "branch/topic");
     assert_eq!(number(&third, "new_raw_bytes"), 0, "{third}");
     assert_eq!(packs(&remote_dir(&machine)), stored);
+    // A scope that does not restore from main takes nobody's word for what main has stored.
+    let other = save_in("other", "four", &moved);
+    assert!(number(&other, "new_raw_bytes") > 0, "{other}");
 }
 
 #[test]

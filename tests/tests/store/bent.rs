@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cachefs_store::remote::{
     DynRemote, ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind,
+    RemoteId,
 };
 use parking_lot::Mutex;
 
@@ -97,6 +98,10 @@ fn flip(bytes: Bytes, flipped: bool) -> Bytes {
 impl Remote for Bent {
     fn url(&self) -> &str {
         "bent:"
+    }
+
+    fn id(&self) -> RemoteId {
+        self.inner.id()
     }
 
     async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {

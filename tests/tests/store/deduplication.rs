@@ -9,7 +9,7 @@ use cachefs_store::pack::object_key;
 use cachefs_store::save::{Deletions, StoreTarget, Target};
 use cachefs_tests::tree::{CompareOptions, TreeSpec, assert_same};
 
-use super::workbench::{Workbench, stack};
+use super::workbench::{Workbench, domains, stack};
 
 fn some_files(seed: u64) -> TreeSpec {
     let mut spec = TreeSpec::default();
@@ -66,7 +66,7 @@ fn another_machine_learns_what_the_layers_hold() {
     }
     // Of another repository nothing is known.
     let elsewhere = StoreTarget {
-        repo: RepoId::random(),
+        domains: domains(&bench.remote, &RepoId::random(), "s", &[]),
         ..other
     };
     assert!(elsewhere.lookup(&ids).unwrap().iter().all(Option::is_none));

@@ -25,6 +25,8 @@ mod rounds;
 #[cfg(test)]
 mod seen;
 #[cfg(test)]
+mod trust;
+#[cfg(test)]
 mod workbench;
 #[cfg(test)]
 mod writers;

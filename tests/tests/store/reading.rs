@@ -13,7 +13,7 @@ use cachefs_store::{Error, ErrorKind};
 use tempfile::TempDir;
 
 use super::bent::{Answer, Ask, Bent};
-use super::workbench::{Saved, Workbench, info, stack};
+use super::workbench::{Saved, Workbench, info, kept_of, stack};
 
 struct Far {
     bench: Workbench,
@@ -57,7 +57,7 @@ impl Far {
 
     fn kept(&self, store: &str) -> PathBuf {
         let pack = object_key(&self.saved.packed.new_packs[0].id);
-        self.bench.dir.path().join(store).join(pack.as_str())
+        kept_of(&self.bench.remote, &self.bench.dir.path().join(store)).join(pack.as_str())
     }
 }
 
@@ -207,7 +207,8 @@ fn layers_are_kept_and_damaged_copies_fetched_again() {
     open().unwrap();
     assert!(far.bent.asked().is_empty());
 
-    let path = root.join(cachefs_store::layer::object_key(&far.saved.layer.id()).as_str());
+    let object = cachefs_store::layer::object_key(&far.saved.layer.id());
+    let path = kept_of(&far.bench.remote, &root).join(object.as_str());
     let mut bytes = fs::read(&path).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;

@@ -12,7 +12,7 @@ use cachefs_store::refs::{
     Creator, Key, Platform, Record, RefName, Scope, Wanted, publish, resolve,
 };
 use cachefs_store::remote::{
-    DynRemote, FileRemote, ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError,
+    DynRemote, FileRemote, ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteId,
 };
 use tempfile::TempDir;
 use tokio::sync::Barrier;
@@ -36,6 +36,10 @@ impl Together {
 impl Remote for Together {
     fn url(&self) -> &str {
         self.inner.url()
+    }
+
+    fn id(&self) -> RemoteId {
+        self.inner.id()
     }
 
     fn local_dir(&self) -> Option<&Path> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use cachefs_store::frame::{ChunkLocation, Codec, FrameLocation};
-use cachefs_store::id::{ChunkId, FrameHash, PackId, RepoId};
+use cachefs_store::id::{ChunkId, DomainId, FrameHash, PackId};
 use cachefs_store::pack::PackRef;
 use cachefs_store::save::{
     Everything, FileContent, NodeKind, Packed, PlainFiles, Seen, Silent, Tree, scan,
@@ -69,23 +69,23 @@ fn contents(tree: &Tree) -> Vec<&FileContent> {
 }
 
 /// Writes the list of a directory whose files were all read.
-fn write(list: &Path, repo: &RepoId, directory: &Path, packed: &Packed, at: SystemTime) {
+fn write(list: &Path, domain: &DomainId, directory: &Path, packed: &Packed, at: SystemTime) {
     let mut tree = scanned(directory);
     for node in &mut tree.nodes {
         if let NodeKind::File { content, .. } = &mut node.kind {
             *content = FileContent::Read(pieces());
         }
     }
-    Seen::write(list, repo, &tree, packed, at, &scanner()).unwrap();
+    Seen::write(list, domain, &tree, packed, at, &scanner()).unwrap();
 }
 
 #[test]
 fn only_what_did_not_change_is_known() {
     let dir = tempfile::tempdir().unwrap();
-    let (files, list, repo) = (
+    let (files, list, domain) = (
         dir.path().join("files"),
         dir.path().join("list"),
-        RepoId::random(),
+        DomainId(PackId::random().0),
     );
     fs::create_dir(&files).unwrap();
     for name in ["a", "b", "c"] {
@@ -93,7 +93,7 @@ fn only_what_did_not_change_is_known() {
     }
     let packed = packed();
     let later = SystemTime::now() + Duration::from_secs(10);
-    write(&list, &repo, &files, &packed, later);
+    write(&list, &domain, &files, &packed, later);
 
     // The same size and the same mtime, which anyone can set, but not the same ctime.
     let before = fs::metadata(files.join("b")).unwrap().modified().unwrap();
@@ -105,7 +105,7 @@ fn only_what_did_not_change_is_known() {
     fs::rename(files.join("c"), files.join("d")).unwrap();
     fs::write(files.join("c"), CONTENT).unwrap();
 
-    let seen = Seen::read(&list, &repo).unwrap();
+    let seen = Seen::read(&list, &domain).unwrap();
     let mut tree = scanned(&files);
     let known = seen.apply(&mut tree, &files);
     let read = FileContent::Read(pieces());
@@ -119,10 +119,10 @@ fn only_what_did_not_change_is_known() {
 #[test]
 fn what_was_just_written_is_not_listed() {
     let dir = tempfile::tempdir().unwrap();
-    let (files, list, repo) = (
+    let (files, list, domain) = (
         dir.path().join("files"),
         dir.path().join("list"),
-        RepoId::random(),
+        DomainId(PackId::random().0),
     );
     fs::create_dir(&files).unwrap();
     fs::write(files.join("new"), CONTENT).unwrap();
@@ -131,9 +131,9 @@ fn what_was_just_written_is_not_listed() {
     old.set_modified(SystemTime::now() - Duration::from_secs(3600))
         .unwrap();
     // Its mtime is old, its ctime is not: it may be written to again within the same tick.
-    write(&list, &repo, &files, &packed(), SystemTime::now());
+    write(&list, &domain, &files, &packed(), SystemTime::now());
     let mut tree = scanned(&files);
-    Seen::read(&list, &repo).unwrap().apply(&mut tree, &files);
+    Seen::read(&list, &domain).unwrap().apply(&mut tree, &files);
     assert!(
         contents(&tree)
             .iter()
@@ -144,37 +144,37 @@ fn what_was_just_written_is_not_listed() {
 #[test]
 fn a_list_that_is_damaged_or_of_another_repository_counts_as_none() {
     let dir = tempfile::tempdir().unwrap();
-    let (files, list, repo) = (
+    let (files, list, domain) = (
         dir.path().join("files"),
         dir.path().join("list"),
-        RepoId::random(),
+        DomainId(PackId::random().0),
     );
     fs::create_dir(&files).unwrap();
     fs::write(files.join("a"), CONTENT).unwrap();
     let later = SystemTime::now() + Duration::from_secs(10);
-    write(&list, &repo, &files, &packed(), later);
-    assert!(Seen::read(&list, &repo).is_some());
-    assert!(Seen::read(&list, &RepoId::random()).is_none());
+    write(&list, &domain, &files, &packed(), later);
+    assert!(Seen::read(&list, &domain).is_some());
+    assert!(Seen::read(&list, &DomainId(PackId::random().0)).is_none());
     let whole = fs::read(&list).unwrap();
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x10;
         fs::write(&list, &damaged).unwrap();
-        assert!(Seen::read(&list, &repo).is_none(), "byte {at}");
+        assert!(Seen::read(&list, &domain).is_none(), "byte {at}");
         fs::write(&list, &whole[..at]).unwrap();
-        assert!(Seen::read(&list, &repo).is_none(), "cut at {at}");
+        assert!(Seen::read(&list, &domain).is_none(), "cut at {at}");
     }
     fs::remove_file(&list).unwrap();
-    assert!(Seen::read(&list, &repo).is_none());
+    assert!(Seen::read(&list, &domain).is_none());
 }
 
 #[test]
 fn files_are_known_to_those_who_search_for_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let (files, list, repo) = (
+    let (files, list, domain) = (
         dir.path().join("files"),
         dir.path().join("list"),
-        RepoId::random(),
+        DomainId(PackId::random().0),
     );
     fs::create_dir(&files).unwrap();
     for name in [".npmrc", "found", "plain"] {
@@ -194,10 +194,10 @@ fn files_are_known_to_those_who_search_for_the_same() {
         replaces: false,
     };
     packed.findings.push((found.unwrap(), finding));
-    write(&list, &repo, &files, &packed, later);
+    write(&list, &domain, &files, &packed, later);
 
     // One with a finding is looked at by every save, and so is a place where secrets are kept.
-    let seen = Seen::read(&list, &repo).unwrap();
+    let seen = Seen::read(&list, &domain).unwrap();
     let mut tree = scanned(&files);
     seen.apply(&mut tree, &files);
     let (read, unread) = (FileContent::Read(pieces()), FileContent::Unread);
@@ -214,8 +214,8 @@ fn files_are_known_to_those_who_search_for_the_same() {
     assert!(!seen.is_searched_by(&other(Policy::Skip, "a value of a secret")));
 
     // What nobody searched is known to nobody who searches.
-    Seen::write(&list, &repo, &tree, &packed, later, &Scanner::off()).unwrap();
-    let seen = Seen::read(&list, &repo).unwrap();
+    Seen::write(&list, &domain, &tree, &packed, later, &Scanner::off()).unwrap();
+    let seen = Seen::read(&list, &domain).unwrap();
     assert!(seen.is_searched_by(&Scanner::off()));
     assert!(!seen.is_searched_by(&scanner()));
 }

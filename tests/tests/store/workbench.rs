@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cachefs_store::copy::{CopyOptions, CopyReport, copy_out};
-use cachefs_store::index::Index;
+use cachefs_store::id::RepoId;
+use cachefs_store::index::{Domains, Index};
 use cachefs_store::layer::{self, BuiltLayer, Layer};
 use cachefs_store::local::{FrameMemory, FrameReader, PackCache};
-use cachefs_store::refs::{Creator, Key, LayerInfo};
-use cachefs_store::remote::{DynRemote, FileRemote, PutMode};
+use cachefs_store::refs::{Creator, Key, LayerInfo, Scope};
+use cachefs_store::remote::{DynRemote, FileRemote, PutMode, Remote};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
     Baseline, Deletions, Delta, Everything, Guard, Packed, PlainFiles, Silent, StoreTarget,
@@ -28,9 +29,20 @@ const CACHE: u64 = 1 << 30;
 pub(crate) struct Workbench {
     pub(crate) runtime: Runtime,
     pub(crate) remote: DynRemote,
+    pub(crate) repo: RepoId,
     pub(crate) cache: Arc<PackCache>,
     pub(crate) target: StoreTarget,
     pub(crate) dir: TempDir,
+}
+
+/// What a save in a scope believes, which restores from others too.
+pub(crate) fn domains(remote: &DynRemote, repo: &RepoId, scope: &str, others: &[&str]) -> Domains {
+    let scope = Scope::new(scope).unwrap();
+    let others: Vec<_> = others
+        .iter()
+        .map(|name| Scope::new(*name).unwrap())
+        .collect();
+    Domains::new(&remote.id(), repo, &scope, &scope, &others)
 }
 
 /// What a save of a directory came to.
@@ -60,14 +72,15 @@ impl Workbench {
         let target = StoreTarget {
             runtime: runtime.handle().clone(),
             remote: remote.clone(),
-            repo,
+            domains: domains(&remote, &repo, "s", &[]),
             index: Arc::new(Index::open(&dir.path().join("index")).unwrap()),
-            cache: cache.clone(),
+            cache: cache.of(remote.id()),
             condemned: Arc::default(),
         };
         Self {
             runtime,
             remote,
+            repo,
             cache,
             target,
             dir,
@@ -151,6 +164,11 @@ impl Workbench {
         let report = copy_out(stack, &self.reader(), handle, &path, &options, &Silent).unwrap();
         (path, report)
     }
+}
+
+/// Where a store directory keeps what is from a remote.
+pub(crate) fn kept_of(remote: &DynRemote, store: &Path) -> PathBuf {
+    store.join("remotes").join(remote.id().to_string())
 }
 
 /// Layers as a stack, the bottom one first.

@@ -16,6 +16,8 @@ use object_store::client::{HttpClient, HttpRequestBody};
 use super::errors::CredentialError;
 use super::google::innermost;
 use super::http::Service;
+use crate::remote::RemoteId;
+use crate::remote::identity::Fields;
 use crate::remote::spec::Environment;
 
 /// Which container, and how to reach it.
@@ -65,6 +67,54 @@ pub(super) fn build(
         container: format!("{}/{}", options.endpoint, options.container),
     };
     Ok((store, deletions))
+}
+
+/// Which container it is, and in whose name it is reached, as [`find`] would look for it.
+pub(super) fn identity(options: &AzureOptions) -> RemoteId {
+    let place = Fields::place()
+        .text("store", "azure")
+        .text("endpoint", &options.endpoint)
+        .text("account", &options.account)
+        .text("container", &options.container)
+        .text("prefix", &options.prefix)
+        .into_place();
+    let client = Fields::client();
+    let client = match find(&options.env) {
+        _ if options.anonymous => client.text("kind", "anonymous"),
+        Ok(Credentials::Anonymous) | Err(_) => client.text("kind", "none"),
+        Ok(Credentials::Key { key, .. }) => client.text("key", &key),
+        Ok(Credentials::Sas { token, .. }) => client.text("signature", &token),
+        Ok(Credentials::Workload {
+            client: name,
+            tenant,
+            authority,
+            ..
+        }) => client
+            .text("workload", &name)
+            .text("tenant", &tenant)
+            .option("authority", authority.as_deref()),
+        Ok(Credentials::Secret {
+            client: name,
+            tenant,
+            authority,
+            secret,
+        }) => client
+            .text("client", &name)
+            .text("tenant", &tenant)
+            .option("authority", authority.as_deref())
+            .text("secret", &secret),
+        Ok(Credentials::Managed {
+            client: name,
+            endpoint,
+        }) => client
+            .text("kind", "machine")
+            .option("client", name.as_deref())
+            .option("endpoint", endpoint.as_deref()),
+    };
+    RemoteId {
+        place,
+        client: client.into_client(),
+    }
 }
 
 /// Deletes one blob with one request.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::errors::CredentialError;
 use super::token::{Token, TokenAnswer, TokenError, ask, read};
+use crate::remote::identity::Fields;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -67,6 +68,25 @@ struct Impersonated {
 }
 
 impl ExternalAccount {
+    /// In whose name its tokens are: the service account, where it names one. Where not, whoever the
+    /// other provider's token is for, and that token is another one in each job.
+    pub(super) fn identify(&self, client: Fields) -> Fields {
+        let client = client
+            .text("audience", &self.audience)
+            .text("tokens", &self.token_url);
+        if let Some(account) = &self.service_account_impersonation_url {
+            return client.text("account", account);
+        }
+        let source = &self.credential_source;
+        let headers = source.headers.iter();
+        headers.fold(
+            client
+                .option("file", source.file.as_deref())
+                .option("url", source.url.as_deref()),
+            |client, (name, value)| client.text(name, &value.0),
+        )
+    }
+
     /// Reads the file's text; the error says what is wrong with it.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let account: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;

@@ -15,6 +15,8 @@ use super::errors::CredentialError;
 use super::external_account::ExternalAccount;
 use super::http::Service;
 use super::token::{Source, Tokens};
+use crate::remote::RemoteId;
+use crate::remote::identity::Fields;
 use crate::remote::spec::Environment;
 
 /// Where Google Cloud Storage is.
@@ -86,6 +88,30 @@ pub(super) fn build(
         place,
         reason: innermost(&error),
     })
+}
+
+/// Which bucket it is, and in whose name it is reached, as [`find`] would look for it.
+pub(super) fn identity(options: &GoogleOptions) -> RemoteId {
+    let place = Fields::place()
+        .text("store", "google")
+        .option("endpoint", options.endpoint.as_deref())
+        .text("bucket", &options.bucket)
+        .text("prefix", &options.prefix)
+        .into_place();
+    let client = Fields::client();
+    let client = match find(&options.env) {
+        _ if options.anonymous => client.text("kind", "anonymous"),
+        Ok(Credentials::Anonymous) | Err(_) => client.text("kind", "none"),
+        Ok(Credentials::Token { token, .. }) => client.text("token", &token),
+        Ok(Credentials::Key(key)) => client.text("key", &key),
+        Ok(Credentials::File(path)) => client.file("file", Path::new(&path)),
+        Ok(Credentials::External(account)) => account.identify(client),
+        Ok(Credentials::Metadata { host }) => client.text("metadata", &host),
+    };
+    RemoteId {
+        place,
+        client: client.into_client(),
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

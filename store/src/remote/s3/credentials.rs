@@ -17,8 +17,11 @@ use aws_credential_types::provider::{
 };
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 
+use super::S3Options;
 use super::container::ContainerCredentials;
 use super::sts::{Role, Token, TokenService};
+use crate::id::ClientId;
+use crate::remote::identity::Fields;
 use crate::remote::spec::Environment;
 
 /// Finds who sends the requests: the chain, or a role that is assumed on top of it.
@@ -46,6 +49,56 @@ pub(super) fn provider(
             SharedCredentialsProvider::new(service.assume(role.clone(), base))
         }
     }
+}
+
+/// In whose name a bucket is reached, as [`provider`] would find it, without asking anyone.
+///
+/// A token that is exchanged for a role is not part of it: whoever has none for that role is sent
+/// away, and tokens are renewed all the time. Keys for one session, which others have exchanged, are
+/// as different as any: nothing says whose they are.
+pub(super) fn identity(options: &S3Options) -> ClientId {
+    let client = Fields::client();
+    if options.anonymous {
+        return client.text("kind", "anonymous").into_client();
+    }
+    let env = &options.env;
+    let client = match &options.role {
+        Some(role) => client
+            .text("assumed", &role.arn)
+            .option("external id", role.external_id.as_deref()),
+        None => client,
+    };
+    let client = match TokenService::endpoint(env) {
+        Some(endpoint) => client.text("tokens", endpoint),
+        None => client,
+    };
+    if StaticKeys(env.clone()).are_there() {
+        let names = [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+        ];
+        return client.variables(env, &names).into_client();
+    }
+    let has_token = Token::from_env(env).is_some();
+    if has_token && (options.role.is_some() || Role::from_env(env).is_some()) {
+        return client.variables(env, &["AWS_ROLE_ARN"]).into_client();
+    }
+    let names = [
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    ];
+    let mut client = client
+        .text("profile", &profile_name(env))
+        .variables(env, &names);
+    for (variable, name) in PROFILE_FILES {
+        if let Some(path) = profile_file(env, variable, name) {
+            client = client.file(variable, &path);
+        }
+    }
+    client.into_client()
 }
 
 /// Builds the chain: static keys, web identity, profile, container, instance metadata.
@@ -90,21 +143,23 @@ pub(super) fn profile_name(env: &Environment) -> String {
     env.get("AWS_PROFILE").unwrap_or("default").to_owned()
 }
 
+/// The variables that name the files that profiles are in, and the names that these have at home.
+const PROFILE_FILES: [(&str, &str); 2] = [
+    ("AWS_CONFIG_FILE", "config"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+];
+
+fn profile_file(env: &Environment, variable: &str, name: &str) -> Option<PathBuf> {
+    let named = env.get(variable).map(PathBuf::from);
+    named.or_else(|| Some(PathBuf::from(env.get("HOME")?).join(".aws").join(name)))
+}
+
 /// The files that profiles are in; a file that does not exist is as good as an empty one.
 pub(super) fn profile_files(env: &Environment) -> EnvConfigFiles {
-    let path = |variable, name| {
-        let named = env.get(variable).map(PathBuf::from);
-        named.or_else(|| Some(PathBuf::from(env.get("HOME")?).join(".aws").join(name)))
-    };
-    let files = [
-        (EnvConfigFileKind::Config, path("AWS_CONFIG_FILE", "config")),
-        (
-            EnvConfigFileKind::Credentials,
-            path("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
-        ),
-    ];
+    let kinds = [EnvConfigFileKind::Config, EnvConfigFileKind::Credentials];
     let mut builder = EnvConfigFiles::builder();
-    for (kind, path) in files {
+    for (kind, (variable, name)) in kinds.into_iter().zip(PROFILE_FILES) {
+        let path = profile_file(env, variable, name);
         builder = match path.filter(|path| path.exists()) {
             Some(path) => builder.with_file(kind, path),
             None => builder.with_contents(kind, ""),

@@ -5,7 +5,7 @@ use std::path::Path;
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::id::{ChunkId, FrameHash, PackId, RepoId, TrailerHash};
+use crate::id::{ChunkId, DomainId, FrameHash, PackId, TrailerHash};
 
 const MAGIC: [u8; 8] = *b"cfsseen3";
 
@@ -18,7 +18,7 @@ struct Header {
     magic: [u8; 8],
     /// BLAKE3 of everything behind this field.
     hash: [u8; 32],
-    repo: RepoId,
+    domain: DomainId,
     salt: [u8; 16],
     /// The fingerprint of the search for secrets; zero when there was none.
     searched: [u8; 32],
@@ -96,7 +96,7 @@ fn count<T>(list: &[T]) -> U32 {
 }
 
 impl Tables {
-    pub(super) fn encode(&self, repo: &RepoId) -> Vec<u8> {
+    pub(super) fn encode(&self, domain: &DomainId) -> Vec<u8> {
         let lists = [
             self.files.as_bytes(),
             self.pieces.as_bytes(),
@@ -106,7 +106,7 @@ impl Tables {
         let header = Header {
             magic: MAGIC,
             hash: [0; 32],
-            repo: *repo,
+            domain: *domain,
             salt: self.salt,
             searched: self.searched.unwrap_or_default(),
             files: count(&self.files),
@@ -120,12 +120,12 @@ impl Tables {
         bytes
     }
 
-    /// Reads a list; `None` when there is none, or none of `repo`, or it is damaged.
-    pub(super) fn read(path: &Path, repo: &RepoId) -> Option<Self> {
+    /// Reads a list; `None` when there is none, or none of `domain`, or it is damaged.
+    pub(super) fn read(path: &Path, domain: &DomainId) -> Option<Self> {
         let bytes = std::fs::read(path).ok()?;
         let (header, rest) = Header::ref_from_prefix(&bytes).ok()?;
         if header.magic != MAGIC
-            || header.repo != *repo
+            || header.domain != *domain
             || header.hash != *blake3::hash(&bytes[HASHED..]).as_bytes()
         {
             return None;

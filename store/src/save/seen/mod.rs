@@ -23,7 +23,7 @@ use super::guard::is_place_in;
 use super::pipeline::Packed;
 use super::tree::{FileContent, Node, NodeKind, Pieces, Stamp, Tree};
 use crate::frame::{ChunkLocation, Codec, FrameLocation};
-use crate::id::{ChunkId, PackId, RepoId, TrailerHash};
+use crate::id::{ChunkId, DomainId, PackId, TrailerHash};
 use crate::pack::PackRef;
 use crate::secrets::Scanner;
 use format::{File, Frame, HOLE, Pack, Piece, Tables};
@@ -41,10 +41,10 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub struct Seen(Tables);
 
 impl Seen {
-    /// Reads a list that [`Seen::write`] wrote for `repo`; `None` when there is none or it is not
+    /// Reads a list that [`Seen::write`] wrote for `domain`; `None` when there is none or it is not
     /// whole.
-    pub fn read(path: &Path, repo: &RepoId) -> Option<Self> {
-        Tables::read(path, repo).map(Self)
+    pub fn read(path: &Path, domain: &DomainId) -> Option<Self> {
+        Tables::read(path, domain).map(Self)
     }
 
     /// Whether the files of the list were searched for all that `scanner` searches for.
@@ -142,7 +142,7 @@ impl Seen {
     /// Fails when the list cannot be written; then the former one stays.
     pub fn write(
         path: &Path,
-        repo: &RepoId,
+        domain: &DomainId,
         tree: &Tree,
         packed: &Packed,
         scanned: SystemTime,
@@ -165,7 +165,7 @@ impl Seen {
                 let _ = writer.add(node);
             }
         }
-        crate::local::replace(path, &writer.finish().encode(repo))
+        crate::local::replace(path, &writer.finish().encode(domain))
     }
 }
 

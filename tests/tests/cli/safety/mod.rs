@@ -6,3 +6,4 @@ mod failures;
 mod mounts;
 mod privileges;
 mod shares;
+mod tenants;

@@ -1,0 +1,98 @@
+//! Where the store directory keeps what is from a remote.
+
+use std::fs::{self, DirEntry, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::remote::RemoteId;
+
+/// So many remotes are remembered, those used last. Credentials that are made anew for each job make a
+/// new one each time.
+const KEPT: usize = 64;
+/// The time of last use is written at most this often.
+const TOUCH_EVERY: Duration = Duration::from_secs(600);
+
+fn all(root: &Path) -> PathBuf {
+    root.join("remotes")
+}
+
+/// The folder of a remote.
+pub(super) fn folder(root: &Path, remote: &RemoteId) -> PathBuf {
+    all(root)
+        .join(remote.place.to_string())
+        .join(remote.client.to_string())
+}
+
+/// What is in a directory; nothing if it can't be read.
+pub(super) fn entries(directory: &Path) -> impl Iterator<Item = DirEntry> + use<> {
+    fs::read_dir(directory).into_iter().flatten().flatten()
+}
+
+/// All remotes that there is something of.
+pub(super) fn remotes(root: &Path) -> Vec<(RemoteId, PathBuf)> {
+    let mut found = Vec::new();
+    for place in entries(&all(root)) {
+        for client in entries(&place.path()) {
+            let (place, name) = (place.file_name(), client.file_name());
+            let place = place.to_str().and_then(|place| place.parse().ok());
+            let client_id = name.to_str().and_then(|client| client.parse().ok());
+            if let (Some(place), Some(client_id)) = (place, client_id) {
+                let remote = RemoteId {
+                    place,
+                    client: client_id,
+                };
+                found.push((remote, client.path()));
+            }
+        }
+    }
+    found
+}
+
+/// Notes that a remote is used, and forgets those that were not for longest when it is a new one.
+pub(super) fn used(root: &Path, remote: &RemoteId) -> std::io::Result<()> {
+    let folder = folder(root, remote);
+    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
+    if let Ok(last) = modified(&folder) {
+        let is_due = last.elapsed().is_ok_and(|age| age > TOUCH_EVERY);
+        return match is_due {
+            true => File::open(&folder)?.set_modified(SystemTime::now()),
+            false => Ok(()),
+        };
+    }
+    fs::create_dir_all(&folder)?;
+    let mut others: Vec<_> = remotes(root)
+        .into_iter()
+        .filter(|(other, _)| other != remote)
+        .filter_map(|(_, path)| Some((modified(&path).ok()?, path)))
+        .collect();
+    others.sort_unstable();
+    let excess = others.len().saturating_sub(KEPT - 1);
+    for (_, path) in others.drain(..excess) {
+        // Another process may be at it too. What is in use is made anew.
+        let _ = fs::remove_dir_all(path);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remotes_used_last_are_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let remote = |number: usize| RemoteId::of_url(&format!("remote:{number}"));
+        for number in 0..KEPT + 10 {
+            used(dir.path(), &remote(number)).unwrap();
+            let age = Duration::from_secs(10_000 - number as u64);
+            let folder = File::open(folder(dir.path(), &remote(number))).unwrap();
+            folder.set_modified(SystemTime::now() - age).unwrap();
+            // The first one is used all the time.
+            used(dir.path(), &remote(0)).unwrap();
+        }
+        let left = remotes(dir.path());
+        assert_eq!(left.len(), KEPT);
+        let has = |number| left.iter().any(|(left, _)| *left == remote(number));
+        assert!(has(0) && !has(1) && !has(10) && has(11) && has(KEPT + 9));
+    }
+}

@@ -1,0 +1,97 @@
+//! What a scope has vouched for, and what a key brings into it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::name::{Key, RefName};
+use super::record::{LayerInfo, Record};
+use super::resolve::read_records;
+use crate::check::verify_pack;
+use crate::error::Result;
+use crate::id::LayerId;
+use crate::local::fetch_layer;
+use crate::pack::PackRef;
+use crate::parallel;
+use crate::remote::DynRemote;
+use crate::save::Silent;
+use crate::task::join_all;
+
+/// So many packs are read at a time.
+const PACKS: usize = 4;
+
+/// Verifies the packs that a stack would bring into a scope.
+///
+/// Savers of the scope will deduplicate against them: a pack that lists a chunk under a name that it
+/// does not have would put its own bytes into what they save. So each pack that no layer of the scope
+/// describes in just the same way is read once, and every chunk in it is compared with its name.
+///
+/// `target` is the key in that scope, and `there` its records. Layers that another key of the scope
+/// brought in are looked for under the keys that they were first saved under; those that are not
+/// found there count as new, which costs their packs a read.
+///
+/// # Errors
+/// [`Error::Damaged`](crate::Error::Damaged) names the pack and what is wrong with it.
+pub(super) async fn verify_new(
+    remote: &DynRemote,
+    target: &RefName,
+    there: &[Record],
+    stack: &[LayerInfo],
+) -> Result<()> {
+    let mut vouched = layers_of(there);
+    let is_new =
+        |vouched: &HashMap<LayerId, LayerInfo>, layer: &LayerInfo| !vouched.contains_key(&layer.id);
+    let keys: BTreeSet<&Key> = stack
+        .iter()
+        .filter(|layer| is_new(&vouched, layer) && layer.key != target.key)
+        .map(|layer| &layer.key)
+        .collect();
+    let reads = keys.into_iter().map(|key| {
+        let name = RefName {
+            key: key.clone(),
+            ..target.clone()
+        };
+        let remote = remote.clone();
+        async move { read_records(&remote, &name).await }
+    });
+    for records in join_all(reads).await {
+        vouched.extend(layers_of(&records?));
+    }
+    let (new, known): (Vec<&LayerInfo>, Vec<_>) =
+        stack.iter().partition(|layer| is_new(&vouched, layer));
+    if new.is_empty() {
+        return Ok(());
+    }
+    let of_key = there.iter().flat_map(|record| &record.layers);
+    let known = packs(remote, known.into_iter().chain(of_key)).await?;
+    let new = packs(remote, new).await?;
+    let unknown: Vec<_> = new.difference(&known).copied().collect();
+    let start = |pack: PackRef| {
+        let remote = remote.clone();
+        async move { verify_pack(&remote, &pack).await }
+    };
+    parallel::for_each(PACKS, unknown, &Silent, start, Ok).await
+}
+
+fn layers_of(records: &[Record]) -> HashMap<LayerId, LayerInfo> {
+    let layers = records.iter().flat_map(|record| &record.layers);
+    layers.map(|layer| (layer.id, layer.clone())).collect()
+}
+
+/// The packs of layers, as these describe them.
+async fn packs(
+    remote: &DynRemote,
+    layers: impl IntoIterator<Item = &LayerInfo>,
+) -> Result<HashSet<PackRef>> {
+    let mut seen = HashSet::new();
+    let layers = layers.into_iter().filter(|layer| seen.insert(layer.id));
+    let reads: Vec<_> = layers
+        .map(|layer| {
+            let (remote, layer) = (remote.clone(), layer.clone());
+            async move { fetch_layer(&remote, &layer).await }
+        })
+        .collect();
+    let mut packs = HashSet::new();
+    for layer in join_all(reads).await {
+        packs.extend(layer?.packs()?);
+    }
+    Ok(packs)
+}

@@ -241,6 +241,17 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     let held = refs::unite(refs::unexpired(existing.clone())).0;
     let lost = context.find_lost(&held)?;
     context.lost = lost.is_some();
+    // Others may have squashed layers of the path since it was restored, and the collector removes
+    // the parts. A mount's changes are its own whatever lies below; a plain directory is compared,
+    // so with content of others in what it is compared with, nothing counts as deleted.
+    if let Some((followed, is_exact)) = refs::follow(&source.base, &held)
+        && (!source.complete || is_exact || context.find_lost(&source.base)?.is_some())
+    {
+        source.base = followed;
+        if source.complete && !is_exact {
+            source.deletions = Deletions::Ignore;
+        }
+    }
     if !source.base.is_empty() && context.find_lost(&source.base)?.is_some() {
         if !source.complete {
             return Err(Error::State {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use cachefs_store::gc;
 use cachefs_store::layer::{self, Totals};
 use cachefs_store::refs::{self, LayerInfo, Record as RefRecord};
 use cachefs_store::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
@@ -159,14 +160,15 @@ pub(super) fn publish(
     if let Some(built) = &change.layer {
         put_layer(context, &built.id, built.bytes.clone())?;
     }
-    squash_if_deep(context, &mut report)?;
+    let parts = squash_if_deep(context, &mut report)?;
     report.tree = match report.tree {
         Some(tree) => Some(tree),
         None => count(context, &report.layers)?,
     };
     let restored = own.as_ref().map(|own| own.record.restored);
-    let stack = &report.layers;
-    collected::confirm_all(context, base, restored, &named, stack, &change.packed)?;
+    let now = now_micros();
+    let (stack, packed, times) = (&report.layers, &change.packed, (restored, now));
+    let needs = collected::needs(stack, &parts, base, &named, times, packed);
     let name = context.options.name.clone();
     let mut record = RefRecord::new(
         name.clone(),
@@ -179,9 +181,13 @@ pub(super) fn publish(
     record.parts = context.options.parts.clone();
     record.tree = report.tree;
     record.saved_from = context.options.saved_from.clone();
-    context
-        .runtime
-        .block_on(refs::publish(&context.remote, &record))?;
+    context.runtime.block_on(gc::publish(
+        &context.remote,
+        &record,
+        &context.target.condemned,
+        &needs,
+        now,
+    ))?;
     if let Some(own) = &mut own {
         let saved = &mut own.record.saved;
         saved.retain(|saved| saved.name != name);
@@ -280,17 +286,18 @@ async fn repair(
     Ok(())
 }
 
-/// Keeps stacks shallow: rewrites layers as one when there are many. Only metadata is rewritten.
+/// Keeps stacks shallow: rewrites layers as one when there are many, and returns these. Only metadata
+/// is rewritten.
 ///
 /// The newest layer stays as it is, so that savers who squash the same stack at the same time make
 /// the same layer, and a later save of this path can still replace its own.
-fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<()> {
+fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<Vec<LayerInfo>> {
     let Some((_, below)) = report.layers.split_last() else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let entries: Vec<_> = below.iter().map(|layer| layer.summary.entries).collect();
     let Some(range) = squash_plan(&entries) else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let parts = &report.layers[range.clone()];
     let opened = context
@@ -313,8 +320,7 @@ fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<()> {
         creator: context.options.creator.clone(),
     };
     report.squashed = Some(range.len());
-    report.layers.splice(range, [squashed]);
-    Ok(())
+    Ok(report.layers.splice(range, [squashed]).collect())
 }
 
 /// The role that all layers have.

@@ -123,7 +123,11 @@ async fn absent(remote: &DynRemote, packs: Vec<PackId>) -> Result<HashSet<PackId
         let remote = remote.clone();
         async move {
             let head = remote.head(&pack::object_key(&id)).await;
-            let is_absent = head.is_err_and(|error| error.kind() == RemoteErrorKind::NotFound);
+            let is_absent = match head {
+                // An empty pack is what a power cut left of one.
+                Ok(info) => info.size == 0,
+                Err(error) => error.kind() == RemoteErrorKind::NotFound,
+            };
             Ok((id, is_absent))
         }
     };

@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use condemned::{Condemned, object_key};
-pub use confirm::{Needs, confirm};
+pub use confirm::{Needs, confirm, publish};
 pub use execute::{Report, collect, execute};
 pub use inventory::{Inventory, UnreadableRecord};
 pub use plan::{DropReason, DroppedKey, Garbage, Plan, Removal, plan};

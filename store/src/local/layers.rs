@@ -182,6 +182,12 @@ pub(crate) async fn fetch(remote: &DynRemote, info: &LayerInfo) -> Result<Layer>
     }
     let object = layer::object_key(&id);
     let bytes: Bytes = match remote.get(&object, info.length).await {
+        // What a power cut leaves of a layer is as good as none.
+        Ok(bytes) if (bytes.len() as u64) < info.length => {
+            return Err(Error::Lost {
+                what: format!("layer {id}"),
+            });
+        }
         Ok(bytes) => bytes,
         Err(error) if error.kind() == RemoteErrorKind::NotFound => {
             return Err(Error::Lost {

@@ -32,6 +32,7 @@ pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
 pub use part::Part;
 pub use promote::{Promotion, promote};
 pub use publish::{delete, delete_key, publish, remove_saves};
+pub(crate) use publish::{put_head, put_record, take_back};
 pub(crate) use record::MAX_RECORD;
 pub use record::{Creator, LayerInfo, Platform, Record};
 pub use resolve::{
@@ -40,4 +41,4 @@ pub use resolve::{
 };
 pub use scopes::{ScopeSummary, list_scopes};
 pub use survey::{Survey, read_newest, survey};
-pub use unite::{append, contained, stack, totals, unite};
+pub use unite::{append, contained, follow, stack, totals, unite};

@@ -1,13 +1,12 @@
 //! Taking a key over into another scope, as when a branch is merged.
 
 use super::name::{RefName, Scope};
-use super::publish::publish;
 use super::record::{Creator, LayerInfo, Record};
 use super::resolve::{read_records, read_saves, unexpired};
 use super::unite::{append, unite};
 use super::vouched::verify_new;
-use crate::error::{Error, Result};
-use crate::gc::Condemned;
+use crate::error::Result;
+use crate::gc::{self, Condemned, Needs};
 use crate::id::SaveId;
 use crate::remote::DynRemote;
 
@@ -62,13 +61,12 @@ pub async fn promote(
     if !adds && is_permanent {
         return Ok(Promotion::AlreadyThere);
     }
-    let layers = stack.iter().map(|layer| layer.id);
-    if let Some(layer) = condemned.layer_about_to_go(layers, SaveId::now().micros) {
-        return Err(Error::BeingCollected {
-            what: format!("layer {layer} of {from}"),
-        });
-    }
     verify_new(remote, &target, &there.records, &stack).await?;
+    let needs = Needs {
+        layers: stack.iter().map(|layer| layer.id).collect(),
+        ..Needs::default()
+    };
+    let now = SaveId::now().micros;
     let mut record = Record::new(target, stack, creator.clone(), newest.platform);
     record.supersedes = supersedes;
     record.parts = newest.parts;
@@ -82,8 +80,9 @@ pub async fn promote(
         record.tree = newest.tree;
     }
     let stack = record.layers.clone();
-    if !dry_run {
-        publish(remote, &record).await?;
+    match dry_run {
+        true => gc::confirm(remote, condemned, &needs, now).await?,
+        false => gc::publish(remote, &record, condemned, &needs, now).await?,
     }
     Ok(Promotion::Promoted(stack))
 }

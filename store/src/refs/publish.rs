@@ -18,19 +18,40 @@ use crate::task::join_all;
 /// that readers need one round trip; then the records that this one contains go away. A saver that
 /// dies in between, or may not overwrite or delete, leaves a key that reads the same, with a
 /// request more; so what fails after the record is only logged.
+///
+/// Asks nothing about the collector: [`gc::publish`](crate::gc::publish) does.
 pub async fn publish(remote: &DynRemote, record: &Record) -> Result<()> {
-    let name = record.name();
+    put_record(remote, record).await?;
+    put_head(remote, record).await;
+    Ok(())
+}
+
+/// The first half of [`publish`]: the save is visible.
+pub(crate) async fn put_record(remote: &DynRemote, record: &Record) -> Result<()> {
     let bytes = Bytes::from(record.encode()?);
-    remote
-        .put(&name.record(&record.id), bytes.clone(), PutMode::IfAbsent)
-        .await?;
-    if let Err(error) = remote.put(&name.head(), bytes, PutMode::Overwrite).await {
+    let object = record.name().record(&record.id);
+    Ok(remote.put(&object, bytes, PutMode::IfAbsent).await?)
+}
+
+/// Removes a record that was just published, before anything that it supersedes was.
+pub(crate) async fn take_back(remote: &DynRemote, record: &Record) -> Result<()> {
+    Ok(remote.delete(&record.name().record(&record.id)).await?)
+}
+
+/// The second half of [`publish`]: the head, and the end of what is superseded.
+pub(crate) async fn put_head(remote: &DynRemote, record: &Record) {
+    let name = record.name();
+    let put = async {
+        let bytes = Bytes::from(record.encode()?);
+        remote.put(&name.head(), bytes, PutMode::Overwrite).await?;
+        Ok::<_, crate::error::Error>(())
+    };
+    if let Err(error) = put.await {
         tracing::warn!("the head of {name} is out of date: {error}");
     }
     if let Err(error) = remove_records(remote, &name, &record.supersedes).await {
         tracing::warn!("older saves of {name} can't be removed: {error}");
     }
-    Ok(())
 }
 
 async fn remove_records(remote: &DynRemote, name: &RefName, saves: &[SaveId]) -> Result<()> {

@@ -30,6 +30,33 @@ pub fn append(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
     }
 }
 
+/// Replaces layers of `stack` that others have since squashed into a layer of `held`, what the key
+/// names now, by that layer: the collector may remove the parts.
+///
+/// Returns the stack, and whether it shows exactly what `stack` did: not when what was squashed has
+/// layers that `stack` lacks. `None` when nothing was squashed.
+pub fn follow(stack: &[LayerInfo], held: &[LayerInfo]) -> Option<(Vec<LayerInfo>, bool)> {
+    let own: HashSet<_> = stack
+        .iter()
+        .flat_map(|layer| layer.contains.iter().chain([&layer.id]))
+        .collect();
+    let mut followed: Vec<LayerInfo> = Vec::new();
+    let mut is_exact = true;
+    for layer in stack {
+        let squashed = held.iter().find(|held| held.contains.contains(&layer.id));
+        if let Some(squashed) = squashed {
+            is_exact &= squashed.contains.iter().all(|part| own.contains(part));
+        }
+        let layer = squashed.unwrap_or(layer);
+        if followed.iter().all(|present| present.id != layer.id) {
+            followed.push(layer.clone());
+        }
+    }
+    let same =
+        followed.len() == stack.len() && followed.iter().zip(stack).all(|(a, b)| a.id == b.id);
+    (!same).then_some((followed, is_exact))
+}
+
 /// The stack of what was found for several keys, the bottom one first.
 ///
 /// A key holds all layers that it was saved on top of, as they were then. Where the stack names
@@ -147,6 +174,26 @@ mod tests {
         let (stack, records) = unite(vec![record(3, &[1, 20], &[]), record(2, &[1, 10], &[])]);
         assert_eq!(layers(&stack), [1, 10, 20]);
         assert_eq!(records.len(), 2);
+    }
+
+    #[test]
+    fn a_stack_follows_its_layers_into_what_they_were_squashed_into() {
+        let squashed = |number: u8, parts: &[u8]| LayerInfo {
+            contains: parts.iter().map(|part| LayerId([*part; 32])).collect(),
+            ..layer(number)
+        };
+        let stack = [layer(1), layer(2), layer(3)];
+        assert_eq!(follow(&stack, &stack), None);
+        let (followed, exact) = follow(&stack, &[layer(1), squashed(9, &[2, 3])]).unwrap();
+        assert_eq!((layers(&followed), exact), (vec![1, 9], true));
+        // With a layer of somebody else's.
+        let (followed, exact) = follow(&stack, &[squashed(9, &[1, 2, 3, 4])]).unwrap();
+        assert_eq!((layers(&followed), exact), (vec![9], false));
+        // Squashed twice.
+        let stack = [squashed(9, &[1, 2]), layer(3)];
+        let held = [squashed(8, &[1, 2, 9, 3]), layer(5)];
+        let (followed, exact) = follow(&stack, &held).unwrap();
+        assert_eq!((layers(&followed), exact), (vec![8], true));
     }
 
     #[test]

@@ -5,7 +5,8 @@ mod world;
 use std::fs::{self};
 use std::time::Duration;
 
-use cachefs_store::gc::{self, Condemned, GcOptions, MIN_GRACE};
+use cachefs_store::Error;
+use cachefs_store::gc::{self, Condemned, GcOptions, MIN_GRACE, Needs};
 use cachefs_store::refs::{self, Creator, Key, LayerInfo, Promotion, Scope};
 use cachefs_store::save::Silent;
 use proptest::prelude::*;
@@ -160,6 +161,49 @@ fn a_mount_of_a_deleted_key_is_saved_while_its_layers_are_there() {
     world.now += 121 * MINUTE;
     world.collect(MIN_GRACE);
     world.assert_whole();
+}
+
+#[test]
+fn a_save_that_squashes_does_not_build_upon_layers_that_are_about_to_go() {
+    let mut world = World::new();
+    for tree in 0..2 {
+        world.save("a", tree);
+    }
+    world.restore("a");
+    world.delete("a");
+    world.collect(MIN_GRACE);
+    world.now += 121 * MINUTE;
+    // The collector has looked and is about to remove the layers; their packs go with them.
+    world.look();
+    world.begin("b", 2, Some(0));
+    world.store(0);
+    world.publish(0);
+    world.sweep();
+    world.assert_whole();
+    assert_eq!(world.count("refs/"), 0);
+}
+
+#[test]
+fn a_record_of_a_saver_that_slept_is_taken_back() {
+    let mut world = World::new();
+    world.save("a", 0);
+    let remote = world.bench.remote.clone();
+    let mut late = world.run(refs::read_records(&remote, &name("main", "a")))[0].clone();
+    late.key = Key::new("b").unwrap();
+    late.supersedes.clear();
+    let condemned = world.run(Condemned::read(&remote));
+    world.delete("a");
+    world.collect(Duration::ZERO);
+    // Its clocks stood still, so it has no reason to look before it publishes.
+    let needs = Needs {
+        layers: late.layers.iter().map(|layer| layer.id).collect(),
+        ..Needs::default()
+    };
+    let now = condemned.read;
+    let published = gc::publish(&remote, &late, &condemned, &needs, now);
+    let error = world.bench.runtime.block_on(published).unwrap_err();
+    assert!(matches!(error, Error::BeingCollected { .. }), "{error}");
+    assert_eq!(world.count("refs/"), 0);
 }
 
 /// Puts a file where a record of a key in a pull request's scope would be.

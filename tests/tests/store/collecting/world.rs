@@ -1,6 +1,6 @@
 //! A repository with jobs and collectors at work, each stopped between any two of its steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use cachefs_store::save::{
     build_layer, diff, pack_files, scan,
 };
 use cachefs_store::secrets::Scanner;
-use cachefs_store::stack::Stack;
+use cachefs_store::stack::{Stack, squash};
 use cachefs_store::{Error, layer, pack};
 use cachefs_tests::tree::TreeSpec;
 
@@ -158,10 +158,10 @@ impl World {
     /// Publishes a job's record, or has it end in vain.
     pub(super) fn publish(&mut self, number: usize) {
         let job = self.jobs.remove(number);
-        let Some((layer, mut needs)) = job.stored else {
+        let Some((layer, needs)) = job.stored else {
             return;
         };
-        let named: BTreeSet<LayerId> = job
+        let named: HashSet<LayerId> = job
             .existing
             .iter()
             .flat_map(|record| record.layers.iter().map(|layer| layer.id))
@@ -171,22 +171,35 @@ impl World {
         refs::append(&mut stack, &job.base);
         stack.retain(|present| present.id != layer.id());
         stack.push(info(&layer));
-        needs.layers = stack.iter().map(|layer| layer.id).collect();
-        let is_old = self.now - job.restored > LEASE.as_micros() as u64 / 2;
-        let base = job.base.iter().map(|layer| layer.id);
-        needs.doubtful = base
-            .filter(|layer| is_old && !named.contains(layer))
-            .collect();
-        let remote = &self.bench.remote;
-        let confirmed = gc::confirm(remote, &job.condemned, &needs, self.now);
-        match self.bench.runtime.block_on(confirmed) {
-            Ok(()) => {}
-            Err(Error::BeingCollected { .. }) => return,
-            Err(error) => panic!("{error}"),
+        let mut parts = Vec::new();
+        // Sooner than a real save, so that few steps come to it.
+        if stack.len() > 2 {
+            let below = stack.len() - 1;
+            let Some(opened) = self.open(&stack[..below]) else {
+                return;
+            };
+            let squashed = self
+                .bench
+                .put_layer(&squash(opened.layers(), true).unwrap());
+            let contained = stack[..below]
+                .iter()
+                .flat_map(|part| part.contains.iter().copied().chain([part.id]));
+            let squashed = LayerInfo {
+                contains: contained.collect(),
+                ..info(&squashed)
+            };
+            parts = stack.splice(..below, [squashed]).collect();
         }
+        let is_old = self.now - job.restored > LEASE.as_micros() as u64 / 2;
+        let needs = Needs::of(&stack, &parts, &job.base, &named, is_old, needs.packs);
+        let remote = &self.bench.remote;
         let mut record = Record::new(job.name, stack, Creator::default(), Platform::default());
         record.supersedes = supersedes;
-        self.run(refs::publish(remote, &record));
+        let published = gc::publish(remote, &record, &job.condemned, &needs, self.now);
+        match self.bench.runtime.block_on(published) {
+            Ok(()) | Err(Error::BeingCollected { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 
     pub(super) fn restore(&mut self, key: &str) {

@@ -40,10 +40,10 @@ impl Source {
         &*self.reading
     }
 
-    /// Whether there is no file at the path, as far as it is saved; `tree` is what was scanned.
+    /// Whether the path holds no file, not even one that is excluded; `tree` is what was scanned.
     pub(super) fn is_empty(&self, tree: &Tree) -> bool {
         match self.complete {
-            true => !tree.has_files(),
+            true => !tree.has_files() && has_only_directories(&self.path),
             false => {
                 std::fs::read_dir(&self.shown).is_ok_and(|mut entries| entries.next().is_none())
             }
@@ -66,6 +66,23 @@ impl Source {
     pub(super) fn restored(&self) -> bool {
         self.record.is_some()
     }
+}
+
+/// Whether nothing but directories is below a directory. One that cannot be read counts as a file.
+fn has_only_directories(directory: &Path) -> bool {
+    let mut pending = vec![directory.to_owned()];
+    while let Some(directory) = pending.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else {
+            return false;
+        };
+        for entry in entries {
+            match entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))) {
+                Ok((path, kind)) if kind.is_dir() => pending.push(path),
+                _ => return false,
+            }
+        }
+    }
+    true
 }
 
 /// Finds out what a path is.

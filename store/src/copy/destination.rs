@@ -10,8 +10,11 @@ use rustix::io::Errno;
 use super::plan::{DirectoryNumber, Plan};
 use crate::beneath::open_beneath;
 
-/// A thread keeps so many directories open.
+/// A thread keeps at most so many directories open.
 const OPEN: usize = 64;
+/// The directories of one thread take at most this part of the descriptors that the process may have:
+/// other threads, files and connections need some, too.
+const SHARE: u64 = 16;
 
 /// What is known of a directory at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(super) struct Destination<'a> {
     /// Mode bits that the kernel takes from what is created; `None` when that is not known.
     umask: Option<u32>,
     pub(super) owners: bool,
+    /// The number of directories that a thread may keep open.
+    open: usize,
     /// Who owns what this process creates.
     pub(super) uid: u32,
     pub(super) gid: u32,
@@ -48,6 +53,7 @@ impl<'a> Destination<'a> {
             states: plan.directories.iter().map(|_| AtomicU8::new(0)).collect(),
             umask: read_umask(),
             owners,
+            open: may_keep_open(),
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
         }
@@ -80,6 +86,12 @@ impl<'a> Destination<'a> {
             State::Absent | State::Found { inherits: true } => None,
         }
     }
+}
+
+fn may_keep_open() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let share = limit.map_or(u64::MAX, |limit| limit / SHARE);
+    usize::try_from(share).map_or(OPEN, |share| share.clamp(1, OPEN))
 }
 
 /// Reads the process's umask without changing it, which would affect other threads.
@@ -125,7 +137,7 @@ impl<'a> OpenDirectories<'a> {
                 Mode::empty(),
             )?,
         };
-        if self.open.len() >= OPEN {
+        if self.open.len() >= self.destination.open {
             self.open.clear();
         }
         Ok(&*self.open.entry(directory).or_insert(opened)).map(|fd| fd.as_fd())

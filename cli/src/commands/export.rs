@@ -167,7 +167,7 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
         let left_out = output::count(written.left_out, "entry");
         output::complain(
             "warning",
-            &format!("{left_out} left out of the archive, with all below: paths above 4095 bytes"),
+            &format!("{left_out} left out of the archive, with all below: paths above 16383 bytes"),
             None,
         );
     }

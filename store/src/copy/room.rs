@@ -17,6 +17,10 @@ pub(super) fn check(plan: &Plan, root: &OwnedFd, target: &Path) -> Result<()> {
     let Ok(disk) = rustix::fs::fstatvfs(root) else {
         return Ok(());
     };
+    if disk.f_blocks == 0 {
+        // It does not count them, as ramfs.
+        return Ok(());
+    }
     let room = disk.f_bavail.saturating_mul(disk.f_frsize);
     // Files that are replaced make room, which is looked at only when it matters.
     if plan.bytes <= room || plan.bytes <= room.saturating_add(replaced(plan, root)) {

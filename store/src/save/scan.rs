@@ -59,9 +59,9 @@ impl Reading for PlainFiles {
     }
 }
 
-/// Why entries of a directory are not in the cache: no program can use their paths in one step, and
-/// a job that nests directories without end would keep the saver busy for as long.
-const TOO_LONG: &str = "paths in it are longer than 4095 bytes";
+/// Why entries of a directory are not in the cache, see [`MAX_PATH`]: a job that nests directories
+/// without end would keep the saver busy for as long.
+const TOO_LONG: &str = "paths in it are longer than 16383 bytes";
 
 /// An entry that can't be saved.
 #[derive(Debug, Clone, PartialEq, Eq)]

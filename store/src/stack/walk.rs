@@ -4,10 +4,11 @@ use super::{Attr, Ino, Stack};
 use crate::error::Result;
 use crate::layer::mode;
 
-/// The longest path in bytes that the kernel takes. Entries with longer ones are left out of walks
-/// and copies: a layer of some kilobytes can nest directories so deeply that the paths of its
-/// entries add up to gigabytes.
-pub const MAX_PATH: usize = 4095;
+/// The longest path in bytes: four times what the kernel takes in one call, and programs that change
+/// into directories step by step do make such trees. Entries with longer paths are left out of
+/// saves, walks and copies, and reported: a layer of some kilobytes can nest directories so deeply
+/// that the paths of its entries add up to gigabytes.
+pub const MAX_PATH: usize = 16_383;
 
 /// An entry of a [`Walk`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cachefs_store::id::StackId;
 use cachefs_store::index::ChunkIndex;
@@ -17,8 +18,20 @@ use crate::sys::fdpass::{self, Frame};
 use crate::sys::fuse_mount::is_fuse_device;
 use crate::sys::socket;
 
-/// Answers a client until it hangs up.
+/// How long a client may leave an answer unread.
+const UNREAD: Duration = Duration::from_secs(30);
+
+/// Answers a client until it hangs up, on a thread of its own. One that may not come in is told so
+/// at once, and takes nothing more.
 pub(super) fn spawn(state: Arc<State>, gate: Gate, socket: UnixStream) {
+    let peer = socket::peer_credentials(&socket).map_err(Error::io("identify", "the client"));
+    if let Err(error) = peer.and_then(|peer| gate.welcome(&peer, &state.shares.quota())) {
+        return refuse(&socket, &error);
+    }
+    // Without a limit, a client that reads nothing keeps its thread for good.
+    if let Err(error) = socket.set_write_timeout(Some(UNREAD)) {
+        tracing::debug!("a client's connection: {error}");
+    }
     // One that hangs up is asked again, or its successor is.
     if !state.activity.came() {
         return;
@@ -44,22 +57,28 @@ pub(super) fn spawn(state: Arc<State>, gate: Gate, socket: UnixStream) {
     }
 }
 
+/// Answers a client before it has asked; it reads that instead of the answer to its request.
+fn refuse(socket: &UnixStream, error: &Error) {
+    let Ok(header) = serde_json::to_vec(&Answer::Failed(Failure::from(error))) else {
+        return;
+    };
+    // There is room for it in a new socket, so this never waits.
+    let _ = socket
+        .set_nonblocking(true)
+        .map_err(fdpass::FrameError::from)
+        .and_then(|()| fdpass::send(socket, &header, &[], &[]));
+}
+
 fn converse(
     state: &Arc<State>,
     gate: &Gate,
     socket: &UnixStream,
     unserved: &mut Vec<u64>,
 ) -> Result<()> {
-    let peer = socket::peer_credentials(socket).map_err(Error::io("identify", "the client"))?;
-    let max_payload = if gate.takes_payload() {
-        fdpass::MAX_PAYLOAD
-    } else {
-        0
-    };
-    while let Some(frame) = fdpass::recv_at_most(socket, max_payload)? {
-        let answer = gate
-            .welcome(&peer)
-            .and_then(|()| answer(state, gate, frame, unserved));
+    let mut is_first = true;
+    while let Some(frame) = fdpass::recv_within(socket, &gate.bounds(is_first))? {
+        is_first = false;
+        let answer = answer(state, gate, socket, frame, unserved);
         let (answer, payload) = match answer {
             Ok((reply, payload)) => (Answer::Ok(reply), payload),
             Err(error) => (Answer::Failed(Failure::from(&error)), Vec::new()),
@@ -85,6 +104,7 @@ fn converse(
 fn answer(
     state: &Arc<State>,
     gate: &Gate,
+    socket: &UnixStream,
     mut frame: Frame,
     unserved: &mut Vec<u64>,
 ) -> Result<(Reply, Vec<u8>)> {
@@ -101,10 +121,13 @@ fn answer(
             "have the daemon go on as this version with `cachefs daemon upgrade`",
         ));
     }
-    let request = gate.admit(envelope.request, unserved, |view| state.has_view(view))?;
+    let quota = state.shares.quota();
+    let is_open = |view| state.has_view(view);
+    let request = gate.admit(envelope.request, unserved, &quota, is_open)?;
+    let is_gone = || socket::has_hung_up(socket);
     let reply = match request {
         Request::Restore(restore) => {
-            let restored = state.restore(&restore)?;
+            let restored = state.restore(&restore, &is_gone)?;
             unserved.extend(restored.view.map(|view| view.view));
             if let Some(view) = &restored.view {
                 gate.gave(view);
@@ -117,7 +140,7 @@ fn answer(
             return Ok((Reply::Restored, payload));
         }
         Request::Find(find) => {
-            let payload = serde_json::to_vec(&state.find(&find)?)
+            let payload = serde_json::to_vec(&state.find(&find, &is_gone)?)
                 .map_err(|error| Error::Conversation(error.into()))?;
             return Ok((Reply::FoundParts, payload));
         }

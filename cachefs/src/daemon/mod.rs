@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
+use crate::sys::limits::raise_descriptors;
 use crate::sys::lock::{LockError, LockFile};
 use crate::sys::memory::set_up_allocator;
 use crate::sys::socket::{self, SocketFile};
@@ -69,6 +70,8 @@ fn acquire(store: &StoreDir) -> Result<LockFile, LockError> {
 /// when the last worker has ended; each ends with the exit code that it gets.
 pub fn run(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> Result<i32> {
     set_up_allocator();
+    // Before the fork: the supervisor holds what mounts live by.
+    raise_descriptors();
     let estate = match estate(store) {
         Ok(estate) => estate,
         Err(error) => {

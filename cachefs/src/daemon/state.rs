@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cachefs_store::frame::FrameLocation;
 use cachefs_store::id::StackId;
@@ -36,6 +36,9 @@ use crate::view::{self, Form, ReadReport, Reads, View};
 
 /// Caches whose frames take more than this are not streamed in the background unless asked for.
 const AUTO_PREFETCH: u64 = 1 << 30;
+
+/// How often it is looked whether a client still waits.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct State {
     store: StoreDir,
@@ -108,7 +111,12 @@ impl State {
         Ok(Arc::clone(self.index.get_or_init(|| index)))
     }
 
-    pub(super) fn restore(&self, restore: &Restore) -> Result<Restored> {
+    /// Finds and opens what a client wants, until `is_gone` says that nobody waits for it any more.
+    pub(super) fn restore(
+        &self,
+        restore: &Restore,
+        is_gone: &dyn Fn() -> bool,
+    ) -> Result<Restored> {
         let remote = self.remotes.get(
             &restore.shown.remote,
             restore.shown.deadline_ms,
@@ -119,7 +127,7 @@ impl State {
         let meter = Arc::new(TrafficMeter::default());
         let counted: DynRemote =
             Arc::new(Meter::new(remote.open.remote.clone(), Arc::clone(&meter)));
-        let found = self.runtime.block_on(async {
+        let found = self.runtime.block_on(unless_gone(is_gone, async {
             let mut lookups = tokio::task::JoinSet::new();
             for (number, wanted) in restore.wanted.iter().cloned().enumerate() {
                 let remote = counted.clone();
@@ -141,7 +149,7 @@ impl State {
                 Ok(stack) => Ok((matched, layers, Some((stack, trace)), None)),
                 Err(why) => Ok((vec![None; matched.len()], Vec::new(), None, Some(why))),
             }
-        });
+        }));
         let found = found.map_err(|error| {
             self.restores.lock().failed += 1;
             Failure::after(&error, meter.traffic())
@@ -187,17 +195,18 @@ impl State {
         }
     }
 
-    pub(super) fn find(&self, find: &Find) -> Result<Vec<Option<Found>>> {
+    /// Finds the parts of keys, until `is_gone` says that nobody waits for them any more.
+    pub(super) fn find(
+        &self,
+        find: &Find,
+        is_gone: &dyn Fn() -> bool,
+    ) -> Result<Vec<Option<Found>>> {
         let remote = self
             .remotes
             .get(&find.remote, find.deadline_ms, &self.cache)?;
         let paths = PathSet::of_names(&find.paths, find.places.clone())?;
-        self.runtime.block_on(find_parts(
-            &remote.open.remote,
-            &find.wanted,
-            &paths,
-            find.whole,
-        ))
+        let parts = find_parts(&remote.open.remote, &find.wanted, &paths, find.whole);
+        self.runtime.block_on(unless_gone(is_gone, parts))
     }
 
     pub(super) fn open(&self, open: Open) -> Result<OpenedView> {
@@ -491,6 +500,23 @@ impl State {
             cache_bytes: self.cache.bytes(),
             cache_limit: self.cache.limit(),
         }
+    }
+}
+
+/// Does work, and drops it when the client for whom it is has gone: requests under way end, and no
+/// more are made.
+async fn unless_gone<T>(
+    is_gone: &dyn Fn() -> bool,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let gone = async {
+        while !is_gone() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = gone => Err(cachefs_store::Error::Cancelled.into()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -11,7 +12,7 @@ use super::state::State;
 use super::supervisor::{Seat, UPGRADE};
 use super::{DaemonOptions, adopt};
 use crate::error::{Error, Result};
-use crate::shares::Gate;
+use crate::shares::{Gate, Owners};
 use crate::store_dir::StoreDir;
 use crate::unsaved::Unsaved;
 
@@ -86,8 +87,19 @@ fn accept(state: &Arc<State>, listener: UnixListener) -> Result<()> {
     std::thread::Builder::new()
         .name("accept".to_owned())
         .spawn(move || {
-            for socket in listener.incoming().flatten() {
-                connection::spawn(Arc::clone(&state), Gate::Owner, socket);
+            let owners = Arc::<Owners>::default();
+            for socket in listener.incoming() {
+                match socket {
+                    Ok(socket) => {
+                        let gate = Gate::of_owner(&owners);
+                        connection::spawn(Arc::clone(&state), gate, socket);
+                    }
+                    Err(error) => {
+                        tracing::warn!("a client was not accepted: {error}");
+                        // Out of descriptors, perhaps: not the time to be busy.
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                }
             }
         })
         .map_err(Error::io("start", "the daemon's threads"))?;

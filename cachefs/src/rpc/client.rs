@@ -138,7 +138,16 @@ impl Client {
     }
 
     fn exchange(&self, header: &[u8], call: &Call<'_>) -> Result<Frame> {
-        fdpass::send(&self.socket, header, call.payload, call.fd.as_slice())?;
+        match fdpass::send(&self.socket, header, call.payload, call.fd.as_slice()) {
+            // A daemon that does not let this client in has said so and hung up.
+            Err(fdpass::FrameError::PeerClosed) => {
+                if let Ok(Some(frame)) = fdpass::recv(&self.socket) {
+                    return Ok(frame);
+                }
+                return Err(fdpass::FrameError::PeerClosed.into());
+            }
+            sent => sent?,
+        }
         fdpass::recv(&self.socket)?
             .ok_or_else(|| Error::Conversation("it closed the connection".into()))
     }

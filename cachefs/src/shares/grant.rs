@@ -8,7 +8,7 @@ use cachefs_store::remote::{Environment, RemoteSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::rpc::{Find, Open, Request, Restore, Shown};
+use crate::rpc::{Find, Open, Prefetch, Request, Restore, Shown};
 
 /// What the clients of a share may have, and by whose credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,19 @@ pub struct Grant {
     pub uid: Option<u32>,
     /// Whether nothing of what the clients read is published for later jobs.
     pub read_only: bool,
+    /// Whether clients may have all of a large cache fetched, also what nobody reads.
+    #[serde(default)]
+    pub prefetch_all: bool,
 }
+
+/// The most keys, layers included, that one request may name.
+const MAX_KEYS: usize = 16;
+/// The most prefixes, and the most scopes, of one key.
+const MAX_PREFIXES: usize = 32;
+/// The longest prefix, in bytes; keys have at most 512 characters.
+const MAX_PREFIX: usize = 2048;
+/// The most bytes that all paths of a request may have.
+const MAX_PATHS: usize = 8 << 10;
 
 /// A grant as its clients are told of it: without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +90,9 @@ impl Grant {
                 wanted: self.wanted(asked.wanted)?,
                 shown: self.shown(asked.shown)?,
             })),
+            Request::Find(asked) if length(&asked) > MAX_PATHS => Err(self.refuse(format!(
+                "the paths have more than {MAX_PATHS} bytes together"
+            ))),
             Request::Find(asked) => Ok(Request::Find(Find {
                 remote: self.remote(&asked.remote)?,
                 deadline_ms: self.deadline_ms,
@@ -130,6 +145,10 @@ impl Grant {
             remote: self.remote(&asked.remote)?,
             deadline_ms: self.deadline_ms,
             trace: asked.trace && !self.read_only,
+            prefetch: match asked.prefetch {
+                Prefetch::All if !self.prefetch_all => Prefetch::Auto,
+                other => other,
+            },
             privileged: false,
             ..asked
         })
@@ -143,7 +162,26 @@ impl Grant {
         Ok(self.remote.clone())
     }
 
-    fn wanted(&self, asked: Vec<Wanted>) -> Result<Vec<Wanted>> {
+    fn wanted(&self, mut asked: Vec<Wanted>) -> Result<Vec<Wanted>> {
+        if asked.len() > MAX_KEYS {
+            return Err(self.refuse(format!("a request may name {MAX_KEYS} keys at most")));
+        }
+        for wanted in &mut asked {
+            // Each is a listing of the remote, and the same one twice finds nothing more.
+            deduplicate(&mut wanted.prefixes);
+            deduplicate(&mut wanted.scopes);
+            if wanted.prefixes.len() > MAX_PREFIXES || wanted.scopes.len() > MAX_PREFIXES {
+                let message = format!("a key may have {MAX_PREFIXES} prefixes and scopes at most");
+                return Err(self.refuse(message));
+            }
+            if wanted
+                .prefixes
+                .iter()
+                .any(|prefix| prefix.len() > MAX_PREFIX)
+            {
+                return Err(self.refuse(format!("a prefix has more than {MAX_PREFIX} bytes")));
+            }
+        }
         for wanted in &asked {
             let chosen = match &wanted.chosen {
                 Some(Chosen::Part { name, .. }) => Some(&name.scope),
@@ -170,6 +208,18 @@ impl Grant {
     }
 }
 
+/// The bytes of all paths of a request.
+fn length(find: &Find) -> usize {
+    let text = serde_json::to_vec(&(&find.paths, &find.places));
+    text.map_or(usize::MAX, |text| text.len())
+}
+
+/// Drops what is there twice; the first of each stays where it is.
+fn deduplicate<T: Clone + Eq + std::hash::Hash>(all: &mut Vec<T>) {
+    let mut seen = HashSet::new();
+    all.retain(|one| seen.insert(one.clone()));
+}
+
 impl Allowed {
     /// How the remote is reached from where the client is, with credentials from `env`. Only what
     /// the client does by itself, such as a save, uses them.
@@ -188,7 +238,6 @@ mod tests {
 
     use super::*;
     use crate::paths::Places;
-    use crate::rpc::Prefetch;
     use crate::view::Form;
 
     fn scope(name: &str) -> Scope {
@@ -215,6 +264,7 @@ mod tests {
             scopes: vec![scope("pr/7"), scope("branch/main")],
             uid: None,
             read_only: true,
+            prefetch_all: false,
         }
     }
 
@@ -272,6 +322,58 @@ mod tests {
         assert_eq!(admitted.shown.remote, grant().remote);
         assert_eq!(admitted.shown.deadline_ms, Some(5000));
         assert!(!admitted.shown.trace && !admitted.shown.privileged);
+        assert_eq!(admitted.shown.prefetch, Prefetch::Auto);
+        let grant = Grant {
+            prefetch_all: true,
+            ..grant()
+        };
+        let asked = restore("s3://cache/team", wanted(&[]));
+        let Ok(Request::Restore(admitted)) = grant.admit(asked, &[], &HashSet::new()) else {
+            panic!("refused");
+        };
+        assert_eq!(admitted.shown.prefetch, Prefetch::All);
+    }
+
+    #[test]
+    fn a_request_is_bounded_and_asks_for_nothing_twice() {
+        let url = "s3://cache/team";
+        let with = |prefixes: Vec<String>| Wanted {
+            prefixes,
+            ..wanted(&["pr/7", "branch/main", "pr/7"])
+        };
+        let several = |count: usize| (0..count).map(|n| format!("m2-{n}")).collect::<Vec<_>>();
+        let twice = vec![several(MAX_PREFIXES); 200].concat();
+        let Ok(Request::Restore(admitted)) = admit(restore(url, with(twice))) else {
+            panic!("refused");
+        };
+        assert_eq!(admitted.wanted[0].prefixes, several(MAX_PREFIXES));
+        assert_eq!(
+            admitted.wanted[0].scopes,
+            [scope("pr/7"), scope("branch/main")]
+        );
+        refused(restore(url, with(several(MAX_PREFIXES + 1))));
+        refused(restore(url, with(several(5000))));
+        refused(restore(url, with(vec!["x".repeat(MAX_PREFIX + 1)])));
+        let Request::Restore(mut many) = restore(url, wanted(&["pr/7"])) else {
+            unreachable!();
+        };
+        many.wanted = vec![wanted(&["pr/7"]); MAX_KEYS + 1];
+        refused(Request::Restore(many));
+        let find = |path: String| {
+            Request::Find(Find {
+                remote: grant().remote,
+                deadline_ms: None,
+                wanted: vec![wanted(&["pr/7"])],
+                paths: vec![path],
+                whole: false,
+                places: Places {
+                    workspace: "/work".into(),
+                    home: None,
+                },
+            })
+        };
+        assert!(admit(find("x".repeat(1000))).is_ok());
+        refused(find("x/".repeat(MAX_PATHS / 2)));
     }
 
     #[test]

@@ -12,5 +12,5 @@ mod table;
 
 pub use grant::{Allowed, Grant};
 pub use open::share;
-pub(crate) use table::{Gate, Share};
+pub(crate) use table::{Gate, Owners, Share};
 pub use table::{ShareDescription, ShareInfo, Shares};

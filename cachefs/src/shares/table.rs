@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use cachefs_store::id::StackId;
 use parking_lot::Mutex;
@@ -14,12 +15,25 @@ use serde::{Deserialize, Serialize};
 use super::grant::{Allowed, Grant};
 use crate::error::{Error, Result};
 use crate::rpc::{OpenedView, Request};
+use crate::sys::fdpass::Bounds;
+use crate::sys::limits::descriptors;
 use crate::sys::socket::{PeerCredentials, SocketFile};
+
+/// How long a client may take for its first request, and for the rest of one that it has begun.
+const FRAME: Duration = Duration::from_secs(5);
+/// How long the client of a share may be silent between requests: it makes its mounts meanwhile.
+const SILENCE: Duration = Duration::from_secs(120);
 
 /// So many clients of one share are served at the same time: each has a thread.
 const MAX_CONNECTIONS: usize = 64;
 /// So many views may the clients of one share have open. More than any job has paths.
 const MAX_VIEWS: usize = 256;
+/// So many clients of the daemon's own user are served at the same time.
+const MAX_OWNERS: usize = 4096;
+/// All clients of shares together have one in so many of the process's descriptors for their
+/// connections, and as many for their views, and so does the daemon's own user: what remains is
+/// for files and requests, so that no client keeps another's mount from being read.
+const PART: u64 = 4;
 /// So many stacks of a share are remembered.
 const MAX_STACKS: usize = 1024;
 
@@ -96,7 +110,17 @@ impl Share {
 #[derive(Debug, Default)]
 pub struct Shares(Mutex<BTreeMap<PathBuf, Arc<Share>>>);
 
+/// The clients of the daemon's own socket.
+#[derive(Debug, Default)]
+pub(crate) struct Owners(AtomicUsize);
+
 impl Shares {
+    /// How many clients, and how many views, each share may have now: an equal part for each, so
+    /// that one share's clients take nothing of another's.
+    pub(crate) fn quota(&self) -> Quota {
+        Quota::of(descriptors(), self.0.lock().len())
+    }
+
     /// Opens a share on a listening socket, its own or one that another process has left.
     ///
     /// # Errors
@@ -161,11 +185,29 @@ impl Shares {
     }
 }
 
+/// What the clients of one share may have at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quota {
+    connections: usize,
+    views: usize,
+}
+
+impl Quota {
+    fn of(descriptors: u64, shares: usize) -> Self {
+        let all = usize::try_from(descriptors / PART).unwrap_or(usize::MAX);
+        let each = all / shares.max(1);
+        Self {
+            connections: each.clamp(1, MAX_CONNECTIONS),
+            views: each.clamp(1, MAX_VIEWS),
+        }
+    }
+}
+
 /// What stands between a connection and the daemon's answers.
 #[derive(Debug)]
 pub(crate) enum Gate {
     /// The daemon's own socket: its user and root may ask for anything.
-    Owner,
+    Owner(Arc<Owners>),
     /// A share.
     Share(Arc<Share>),
 }
@@ -177,20 +219,50 @@ impl Gate {
         Self::Share(share)
     }
 
-    /// Whether a client brings chunks or trailers; others have no payload.
-    pub(crate) fn takes_payload(&self) -> bool {
-        matches!(self, Self::Owner)
+    /// A way in by the daemon's own socket; counts the client.
+    pub(crate) fn of_owner(owners: &Arc<Owners>) -> Self {
+        owners.0.fetch_add(1, Relaxed);
+        Self::Owner(Arc::clone(owners))
     }
 
-    /// Looks at who has connected.
+    /// What a client may send, and how soon. `is_first` for its first request.
+    pub(crate) fn bounds(&self, is_first: bool) -> Bounds {
+        let begin = is_first.then_some(FRAME);
+        match self {
+            // Chunks and trailers come with a payload.
+            Self::Owner(_) => Bounds {
+                begin,
+                finish: Some(FRAME * 12),
+                ..Bounds::default()
+            },
+            Self::Share(_) => Bounds {
+                payload: 0,
+                fds: 1,
+                begin: begin.or(Some(SILENCE)),
+                finish: Some(FRAME),
+            },
+        }
+    }
+
+    /// Looks at who has connected, and whether there is room.
     ///
     /// # Errors
-    /// A usage error for a user who may not.
-    pub(crate) fn welcome(&self, peer: &PeerCredentials) -> Result<()> {
+    /// A usage error for a user who may not, and for one client too many.
+    pub(crate) fn welcome(&self, peer: &PeerCredentials, quota: &Quota) -> Result<()> {
         let own = rustix::process::geteuid().as_raw();
         match self {
-            Self::Owner if peer.uid == 0 || peer.uid == own => Ok(()),
-            Self::Owner => Err(Error::usage(
+            Self::Owner(owners) if peer.uid == 0 || peer.uid == own => {
+                let all = usize::try_from(descriptors() / PART).unwrap_or(usize::MAX);
+                let most = all.clamp(1, MAX_OWNERS);
+                match owners.0.load(Relaxed) > most {
+                    false => Ok(()),
+                    true => Err(Error::usage(
+                        format!("the daemon has {most} clients already"),
+                        "try again, or raise the limit of open files (`ulimit -n`) and restart it",
+                    )),
+                }
+            }
+            Self::Owner(_) => Err(Error::usage(
                 "this store belongs to another user",
                 "use a store directory of your own with --store",
             )),
@@ -198,8 +270,8 @@ impl Gate {
                 let other = peer.uid != 0 && peer.uid != share.grant.uid.unwrap_or(own);
                 let message = if other {
                     format!("this socket is not for user {}", peer.uid)
-                } else if share.connections.load(Relaxed) > MAX_CONNECTIONS {
-                    format!("this socket has {MAX_CONNECTIONS} clients already")
+                } else if share.connections.load(Relaxed) > quota.connections {
+                    format!("this socket has {} clients already", quota.connections)
                 } else {
                     return Ok(());
                 };
@@ -217,6 +289,7 @@ impl Gate {
         &self,
         request: Request,
         own: &[u64],
+        quota: &Quota,
         is_open: impl Fn(u64) -> bool,
     ) -> Result<Request> {
         let Self::Share(share) = self else {
@@ -230,8 +303,9 @@ impl Gate {
         if matches!(request, Request::Restore(_) | Request::Open(_)) {
             let mut views = share.views.lock();
             views.retain(|view| is_open(*view));
-            if views.len() >= MAX_VIEWS {
-                let message = format!("the clients of this socket have {MAX_VIEWS} mounts already");
+            if views.len() >= quota.views {
+                let most = quota.views;
+                let message = format!("the clients of this socket have {most} mounts already");
                 return Err(Error::usage(message, "unmount some with `cachefs umount`"));
             }
         }
@@ -265,7 +339,7 @@ impl Gate {
     pub(crate) fn allowed(&self) -> Result<Allowed> {
         match self {
             Self::Share(share) => Ok(share.grant.allowed()),
-            Self::Owner => Err(Error::usage(
+            Self::Owner(_) => Err(Error::usage(
                 "this is the daemon's own socket, which is not shared",
                 "leave --daemon out, and name the store with --store",
             )),
@@ -275,9 +349,10 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        if let Self::Share(share) = self {
-            share.connections.fetch_sub(1, Relaxed);
-        }
+        match self {
+            Self::Owner(owners) => owners.0.fetch_sub(1, Relaxed),
+            Self::Share(share) => share.connections.fetch_sub(1, Relaxed),
+        };
     }
 }
 
@@ -301,6 +376,7 @@ mod tests {
                 scopes: vec![Scope::new("pr/1").unwrap()],
                 uid,
                 read_only: false,
+                prefetch_all: false,
             },
             stacks: vec![StackId([7; 32])],
         }
@@ -367,6 +443,8 @@ mod tests {
     fn users_are_told_apart() {
         let temp = tempfile::tempdir().unwrap();
         let own = rustix::process::geteuid().as_raw();
+        let quota = Quota::of(1 << 20, 1);
+        let owner = Gate::of_owner(&Arc::default());
         for (uid, allowed) in [(Some(12_345), 12_345), (None, own)] {
             let path = temp.path().join(format!("{allowed}.sock"));
             let listener = socket::listen(&path).unwrap();
@@ -374,17 +452,49 @@ mod tests {
                 .open(description(&path, uid), listener.into())
                 .unwrap();
             let gate = Gate::of_share(Arc::clone(&share));
-            assert!(gate.welcome(&peer(allowed)).is_ok());
-            assert!(gate.welcome(&peer(0)).is_ok());
-            assert!(gate.welcome(&peer(54_321)).is_err());
+            assert!(gate.welcome(&peer(allowed), &quota).is_ok());
+            assert!(gate.welcome(&peer(0), &quota).is_ok());
+            assert!(gate.welcome(&peer(54_321), &quota).is_err());
             let more: Vec<_> = (0..MAX_CONNECTIONS)
                 .map(|_| Gate::of_share(Arc::clone(&share)))
                 .collect();
-            assert!(gate.welcome(&peer(allowed)).is_err());
+            assert!(gate.welcome(&peer(allowed), &quota).is_err());
             drop(more);
-            assert!(gate.welcome(&peer(allowed)).is_ok());
+            assert!(gate.welcome(&peer(allowed), &quota).is_ok());
         }
-        assert!(Gate::Owner.welcome(&peer(own)).is_ok());
-        assert!(Gate::Owner.welcome(&peer(54_321)).is_err());
+        assert!(owner.welcome(&peer(own), &quota).is_ok());
+        assert!(owner.welcome(&peer(54_321), &quota).is_err());
+    }
+
+    #[test]
+    fn shares_have_equal_parts_and_the_daemon_keeps_half() {
+        for (descriptors, shares) in [(64, 1), (256, 3), (1024, 1), (1024, 20), (1 << 16, 100)] {
+            let quota = Quota::of(descriptors, shares);
+            let all = (quota.connections + quota.views) * shares;
+            assert!(
+                all as u64 <= descriptors / 2,
+                "{descriptors} {shares}: {all}"
+            );
+            assert!(quota.connections > 0 && quota.views > 0);
+        }
+        let most = Quota::of(u64::MAX, 1);
+        assert_eq!((most.connections, most.views), (MAX_CONNECTIONS, MAX_VIEWS));
+    }
+
+    #[test]
+    fn a_silent_client_has_seconds_and_no_descriptors_to_spare() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("share.sock");
+        let listener = socket::listen(&path).unwrap();
+        let share = Shares::default()
+            .open(description(&path, None), listener.into())
+            .unwrap();
+        let bounds = Gate::of_share(share).bounds(true);
+        assert_eq!((bounds.begin, bounds.finish), (Some(FRAME), Some(FRAME)));
+        assert_eq!((bounds.payload, bounds.fds), (0, 1));
+        assert_eq!(
+            Gate::of_owner(&Arc::default()).bounds(true).begin,
+            Some(FRAME)
+        );
     }
 }

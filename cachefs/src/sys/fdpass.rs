@@ -14,6 +14,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use rustix::cmsg_space;
 use rustix::io::Errno;
@@ -137,19 +138,58 @@ pub fn send(
 /// # Errors
 /// [`FrameError`].
 pub fn recv(socket: &UnixStream) -> Result<Option<Frame>, FrameError> {
-    recv_at_most(socket, MAX_PAYLOAD)
+    recv_within(socket, &Bounds::default())
 }
 
-/// As [`recv`], from a peer that has no business to send a payload larger than this.
+/// What a peer may send, and how long it may take. By default what all frames may have, and as
+/// long as the socket's read timeout allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The longest payload, in bytes; at most [`MAX_PAYLOAD`].
+    pub payload: usize,
+    /// The most descriptors; at most [`MAX_FDS`].
+    pub fds: usize,
+    /// How long the first byte may take; `None` for ever.
+    pub begin: Option<Duration>,
+    /// How long the rest of the frame may take after it; `None` for ever.
+    pub finish: Option<Duration>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            payload: MAX_PAYLOAD,
+            fds: MAX_FDS,
+            begin: None,
+            finish: None,
+        }
+    }
+}
+
+/// As [`recv`], from a peer that is not trusted to send little, or to send it soon.
+///
+/// The time is that of the whole frame, however many pieces it comes in. The socket's read timeout
+/// is changed.
 ///
 /// # Errors
-/// [`FrameError`].
-pub fn recv_at_most(socket: &UnixStream, max_payload: usize) -> Result<Option<Frame>, FrameError> {
+/// [`FrameError`]; [`FrameError::TimedOut`] when it takes too long.
+pub fn recv_within(socket: &UnixStream, bounds: &Bounds) -> Result<Option<Frame>, FrameError> {
     let mut prefix = [0u8; PREFIX];
     let mut filled = 0;
     let mut fds = Vec::new();
+    let mut timed = Timed {
+        socket,
+        deadline: bounds.begin.map(|time| Instant::now() + time),
+    };
+    let is_timed = bounds.begin.is_some() || bounds.finish.is_some();
     while filled < PREFIX {
-        let received = recv_some(socket, &mut prefix[filled..], &mut fds)?;
+        if is_timed {
+            timed.prepare()?;
+        }
+        let received = recv_some(socket, &mut prefix[filled..], &mut fds, bounds.fds)?;
+        if filled == 0 && received > 0 {
+            timed.deadline = bounds.finish.map(|time| Instant::now() + time);
+        }
         if received == 0 {
             return if filled == 0 {
                 Ok(None)
@@ -160,10 +200,18 @@ pub fn recv_at_most(socket: &UnixStream, max_payload: usize) -> Result<Option<Fr
         filled += received;
     }
     let (header_length, payload_length) = decode_prefix(prefix)?;
-    bounded("payload", payload_length, max_payload)?;
+    bounded("payload", payload_length, bounds.payload)?;
     // A plain read drops descriptors that come with later bytes, where none are allowed.
-    let header = read_exactly(socket, header_length)?;
-    let payload = read_exactly(socket, payload_length)?;
+    let (header, payload) = match is_timed {
+        true => (
+            read_exactly(&mut timed, header_length)?,
+            read_exactly(&mut timed, payload_length)?,
+        ),
+        false => (
+            read_exactly(&mut &*socket, header_length)?,
+            read_exactly(&mut &*socket, payload_length)?,
+        ),
+    };
     Ok(Some(Frame {
         header,
         payload,
@@ -171,13 +219,42 @@ pub fn recv_at_most(socket: &UnixStream, max_payload: usize) -> Result<Option<Fr
     }))
 }
 
+/// A socket that is read until a deadline.
+struct Timed<'a> {
+    socket: &'a UnixStream,
+    deadline: Option<Instant>,
+}
+
+impl Timed<'_> {
+    /// Has the next read wait no longer than the deadline.
+    fn prepare(&self) -> io::Result<()> {
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(Errno::AGAIN.into());
+        }
+        self.socket.set_read_timeout(left)
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.prepare()?;
+        let mut socket = self.socket;
+        socket.read(buffer)
+    }
+}
+
 fn recv_some(
     socket: &UnixStream,
     buffer: &mut [u8],
     fds: &mut Vec<OwnedFd>,
+    max_fds: usize,
 ) -> Result<usize, FrameError> {
     let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
     let mut control = RecvAncillaryBuffer::new(&mut space);
+    // Never more than eight: those of a peer that may send one are closed again below.
     let received = loop {
         let mut slices = [IoSliceMut::new(buffer)];
         match recvmsg(socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
@@ -191,13 +268,13 @@ fn recv_some(
         }
     }
     // What did not fit was closed by the kernel, what did fit is closed with `fds`.
-    if received.flags.contains(ReturnFlags::CTRUNC) || fds.len() > MAX_FDS {
+    if received.flags.contains(ReturnFlags::CTRUNC) || fds.len() > max_fds {
         return Err(FrameError::TooManyDescriptors);
     }
     Ok(received.bytes)
 }
 
-fn read_exactly(mut socket: &UnixStream, length: usize) -> Result<Vec<u8>, FrameError> {
+fn read_exactly(socket: &mut impl Read, length: usize) -> Result<Vec<u8>, FrameError> {
     let mut bytes = Vec::new();
     let read = socket
         .by_ref()
@@ -373,5 +450,50 @@ mod tests {
             send(&ours, b"x", b"", &[]),
             Err(FrameError::PeerClosed)
         ));
+    }
+
+    #[test]
+    fn a_peer_that_sends_slowly_or_nothing_is_given_up() {
+        let bounds = Bounds {
+            payload: 0,
+            fds: 1,
+            begin: Some(Duration::from_millis(50)),
+            finish: Some(Duration::from_millis(50)),
+        };
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let silent = recv_within(&ours, &bounds).unwrap_err();
+        assert!(matches!(silent, FrameError::TimedOut), "{silent}");
+        // A byte now and then does not make the time any longer.
+        let drip = std::thread::spawn(move || {
+            let prefix = encode_prefix(MAX_HEADER, 0).unwrap();
+            for byte in prefix.iter().chain([b'x'; 10_000].iter()) {
+                if io::Write::write_all(&mut &theirs, &[*byte]).is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let slow = recv_within(&ours, &bounds).unwrap_err();
+        assert!(matches!(slow, FrameError::TimedOut), "{slow}");
+        drop(ours);
+        drip.join().unwrap();
+    }
+
+    #[test]
+    fn a_peer_that_may_send_one_descriptor_sends_no_more() {
+        let bounds = Bounds {
+            fds: 1,
+            ..Bounds::default()
+        };
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let fd = theirs.as_fd();
+        send(&theirs, b"x", b"", &[fd]).unwrap();
+        assert_eq!(recv_within(&ours, &bounds).unwrap().unwrap().fds.len(), 1);
+        send(&theirs, b"x", b"", &[fd, fd]).unwrap();
+        let refused = recv_within(&ours, &bounds).unwrap_err();
+        assert!(
+            matches!(refused, FrameError::TooManyDescriptors),
+            "{refused}"
+        );
     }
 }

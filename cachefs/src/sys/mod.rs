@@ -14,6 +14,7 @@ pub mod fuse_mount;
 pub mod graft;
 pub mod holders;
 pub mod kernel;
+pub mod limits;
 pub mod lock;
 pub mod memory;
 pub mod mount_error;

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -163,6 +164,19 @@ pub fn peer_credentials(socket: &UnixStream) -> io::Result<PeerCredentials> {
     })
 }
 
+/// Whether the process at the other end has closed the connection, or has ended. Data that it sent
+/// before may still be there.
+pub fn has_hung_up(socket: &UnixStream) -> bool {
+    let mut polled = [PollFd::new(socket, PollFlags::RDHUP)];
+    let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    let now = rustix::time::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    rustix::event::poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
+        && polled[0].revents().intersects(gone)
+}
+
 /// A path that fits into a socket address, and what keeps it valid.
 struct ShortPath {
     path: PathBuf,
@@ -234,6 +248,9 @@ mod tests {
                 assert_eq!(peer.pid, Some(std::process::id()));
                 assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
             }
+            assert!(!has_hung_up(&server));
+            drop(client);
+            assert!(has_hung_up(&server));
         }
     }
 

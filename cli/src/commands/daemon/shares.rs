@@ -40,6 +40,9 @@ pub(super) struct ShareArgs {
     /// Do not publish what clients read for later jobs
     #[arg(long, env = "CACHEFS_READ_ONLY", value_parser = BoolishValueParser::new())]
     read_only: bool,
+    /// Let clients have all of a large cache fetched with --prefetch all; otherwise theirs means auto
+    #[arg(long)]
+    prefetch_all: bool,
 }
 
 /// What is printed of a share with `--format json`.
@@ -94,6 +97,7 @@ pub(super) fn open(global: &Global, args: &ShareArgs) -> anyhow::Result<u8> {
         scopes: setup::scopes(global)?.with(&args.fallback_scope)?.all(),
         uid: args.uid,
         read_only: args.read_only,
+        prefetch_all: args.prefetch_all,
     };
     let told = grant.allowed();
     let (uid, read_only) = (grant.uid, grant.read_only);

@@ -1,0 +1,52 @@
+//! Limits of this process.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// So many descriptors are asked for where the hard limit is lower and may be raised. A mount holds
+/// two or three, a connection one, and a few hundred files of packs are open while they are read.
+const DESCRIPTORS: u64 = 1 << 16;
+
+/// Raises the number of descriptors that this process may have, as far as it is permitted. Returns
+/// how many that is.
+///
+/// Shells and service managers start with 1,024, for programs that use `select`. Raising that to the
+/// hard limit takes no privilege.
+pub fn raise_descriptors() -> u64 {
+    let now = getrlimit(Resource::Nofile);
+    let hard = now.maximum.unwrap_or(u64::MAX);
+    let raised = |current: u64, maximum: u64| {
+        let limit = Rlimit {
+            current: Some(current),
+            maximum: Some(maximum),
+        };
+        setrlimit(Resource::Nofile, limit)
+            .is_ok()
+            .then_some(current)
+    };
+    let above = || (hard < DESCRIPTORS).then(|| raised(DESCRIPTORS, DESCRIPTORS))?;
+    let to_hard = || raised(hard.min(DESCRIPTORS), hard);
+    let soft = now.current.unwrap_or(u64::MAX);
+    match soft >= DESCRIPTORS {
+        true => soft,
+        false => above().or_else(to_hard).unwrap_or(soft),
+    }
+}
+
+/// How many descriptors this process may have.
+pub fn descriptors() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_raised_to_what_is_permitted() {
+        let raised = raise_descriptors();
+        let now = getrlimit(Resource::Nofile);
+        assert_eq!(raised, now.current.unwrap_or(u64::MAX));
+        assert!(raised >= now.maximum.unwrap_or(u64::MAX).min(DESCRIPTORS));
+        assert_eq!(descriptors(), raised);
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cachefs_tests::harness::{Cachefs, VolumePlugin};
 use serde_json::{Value, json};
 
-use crate::support::{machine, wait_for};
+use crate::support::{machine, remote_dir, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -233,13 +233,13 @@ fn a_container_that_went_without_a_word_is_found_out() {
 #[test]
 fn what_cannot_be_saved_stays_until_it_can() {
     let Some(machine) = machine() else { return };
-    let remote = machine.sandbox().dir("elsewhere").unwrap();
+    let remote = remote_dir(&machine);
     let mut plugin = start(&machine, &[]);
-    let url = format!("file://{}", remote.display());
-    plugin.create("m2", json!({"key": "m2", "remote": url}));
+    plugin.create("m2", json!({"key": "m2"}));
     let data = plugin.mount("m2", "a");
     fs::write(data.join("file"), "kept").unwrap();
-    fs::remove_dir_all(&remote).unwrap();
+    let _ = fs::remove_dir_all(&remote);
+    fs::create_dir_all(remote.parent().unwrap()).unwrap();
     fs::write(&remote, "in the way").unwrap();
     plugin.unmount("m2", "a");
     let status = plugin.status("m2");

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use cachefs_store::id::{LayerId, SaveId};
 use cachefs_store::layer::Totals;
@@ -86,8 +87,12 @@ impl Record {
 pub struct Incomplete {
     /// The device of the directory.
     pub device: u64,
-    /// Its inode: a directory that was removed and made anew is another one.
+    /// Its inode.
     pub inode: u64,
+    /// Its time of birth in nanoseconds since 1970, or 0 where the filesystem has none. A directory
+    /// that was removed and made anew is another one, and mostly gets the same inode.
+    #[serde(default)]
+    pub born: u64,
     /// Whether it may hold files of another key, too. Then copying once more does not help.
     pub mixed: bool,
 }
@@ -103,6 +108,11 @@ impl Incomplete {
         Ok(Self {
             device: metadata.dev(),
             inode: metadata.ino(),
+            born: metadata
+                .created()
+                .ok()
+                .and_then(|born| born.duration_since(UNIX_EPOCH).ok())
+                .map_or(0, |born| born.as_nanos() as u64),
             mixed,
         })
     }

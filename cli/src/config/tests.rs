@@ -81,7 +81,7 @@ fn faults_are_pointed_at() {
     fails(
         "zzz = 1\n",
         "/w/cachefs.toml:1:1: there is no setting `zzz` here",
-        "settings here are account, acl, allow-missing, allow-privileged, anonymous, cache,",
+        "settings here are account, acl, allow-empty, allow-missing, allow-privileged, anonymous,",
         "zzz",
     );
     fails(

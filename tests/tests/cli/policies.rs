@@ -233,7 +233,10 @@ fn every_exit_code() {
     let layer = objects(&remote)
         .into_keys()
         .find(|name| name.starts_with("layers/"));
-    fs::write(remote.join(layer.unwrap()), "damaged").unwrap();
+    let layer = remote.join(layer.unwrap());
+    let mut bytes = fs::read(&layer).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&layer, bytes).unwrap();
     let other = machine.second_machine().unwrap();
     let restore = other.restore("k", &other.dir("there"));
     code(restore.args(["--mode", "copy"]), 5);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use cachefs::containers::{self, Container};
 use cachefs::mounts::{Attachment, Attachments, unmount};
 use cachefs::restore::Outcome;
@@ -128,8 +129,12 @@ fn restore(global: &Global, args: &AttachArgs, key: &str, at: &Path) -> anyhow::
     let outcome = match report.map(|report| &report.outcome) {
         None | Some(Outcome::Found) => Restored::Ends(code),
         Some(_) if code != exit::SUCCESS => Restored::Ends(code),
-        // What the build puts there can then be saved as after a hit.
-        Some(Outcome::Miss | Outcome::Skipped) => Restored::There(false),
+        // The container fills a directory that can be saved afterwards.
+        Some(Outcome::Miss | Outcome::Skipped) => {
+            std::fs::create_dir_all(at)
+                .with_context(|| format!("cannot create {}", output::path(at)))?;
+            Restored::There(false)
+        }
         Some(_) => Restored::There(true),
     };
     if let (Restored::Ends(_), Format::Json) = (&outcome, global.format) {

@@ -170,12 +170,13 @@ impl StoreDir {
     }
 
     /// Whether a canonical path is one of the store's own directories that show a cache to
-    /// containers: in `attached` and in `volumes`.
+    /// containers: in `attached`, `containers` and `volumes`.
     pub fn shows_caches_at(&self, path: &Path) -> bool {
         path.strip_prefix(&self.path).is_ok_and(|inside| {
             let mut names = inside.iter();
             let folder = names.next();
-            folder.is_some_and(|name| name == "attached" || name == "volumes")
+            folder
+                .is_some_and(|name| name == "attached" || name == "containers" || name == "volumes")
                 && names.next().is_some()
         })
     }

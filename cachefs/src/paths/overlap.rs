@@ -116,6 +116,7 @@ mod tests {
             "srv/remote2",
             "home/.cache/cachefs/volumes/m2/data",
             "home/.cache/cachefs/attached/0123",
+            "home/.cache/cachefs/containers/0123/m2",
         ] {
             assert_eq!(refused(path), "", "{path}");
         }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::attachments::Attachments;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
+use crate::sys::mount_namespace::own_identity;
 use crate::sys::remove_tree::remove_tree;
 
 /// How a path was restored.
@@ -190,6 +191,8 @@ pub struct Records {
     root: PathBuf,
     /// The mount namespace of this process.
     namespace: u64,
+    /// Its identity, if it is one that can end.
+    identity: Option<String>,
 }
 
 impl Records {
@@ -201,6 +204,7 @@ impl Records {
             Self {
                 root: store.mounts(),
                 namespace,
+                identity: own_identity(),
             }
         }
     }
@@ -224,13 +228,20 @@ impl Records {
         let theirs = Self {
             root: self.root.clone(),
             namespace,
+            identity: None,
         }
         .folder(path);
         let ours = self.folder(path);
+        if theirs == ours && self.is_of_another(&ours) {
+            // The namespace has ended, and this one got its inode number.
+            self.mark(&ours)?;
+            return Ok(true);
+        }
         if theirs == ours || ours.exists() || !theirs.exists() {
             return Ok(false);
         }
         fs::rename(&theirs, &ours).map_err(Error::io("take over", theirs))?;
+        self.mark(&ours)?;
         Ok(true)
     }
 
@@ -273,7 +284,37 @@ impl Records {
 
     /// Reads the record of a path.
     pub fn get(&self, path: &Path) -> Result<Option<Record>> {
-        read(&self.file(path))
+        match self.is_of_another(&self.folder(path)) {
+            true => Ok(None),
+            false => read(&self.file(path)),
+        }
+    }
+
+    /// Whether a folder was left by a mount namespace that has ended, whose inode number this one got.
+    /// Folders of older versions do not say.
+    fn is_of_another(&self, folder: &Path) -> bool {
+        let Some(own) = &self.identity else {
+            return false;
+        };
+        let noted = fs::read_to_string(folder.join("namespace")).unwrap_or_default();
+        let noted = noted.trim();
+        !noted.is_empty() && noted != own
+    }
+
+    /// Moves the folder of a namespace that has ended out of the way; it is kept as long as what other
+    /// containers leave, under a number that no namespace has.
+    fn make_way(&self, folder: &Path) -> Result<()> {
+        let name = format!("{:x}-{}", u64::MAX, cachefs_store::id::PackId::random());
+        fs::rename(folder, self.root.join(name)).map_err(Error::io("move", folder))
+    }
+
+    /// Notes in a folder which mount namespace it belongs to.
+    fn mark(&self, folder: &Path) -> Result<()> {
+        let Some(identity) = &self.identity else {
+            return Ok(());
+        };
+        let file = folder.join("namespace");
+        fs::write(&file, format!("{identity}\n")).map_err(Error::io("write", file))
     }
 
     /// Reads all records of this mount namespace.
@@ -290,7 +331,9 @@ impl Records {
             .flatten()
             .filter(|folder| is_own(&folder.file_name()))
         {
-            records.extend(read(&folder.path().join("record.json"))?);
+            if !self.is_of_another(&folder.path()) {
+                records.extend(read(&folder.path().join("record.json"))?);
+            }
         }
         records.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(records)
@@ -299,7 +342,11 @@ impl Records {
     /// Writes a record.
     pub fn put(&self, record: &Record) -> Result<()> {
         let folder = self.folder(&record.path);
+        if self.is_of_another(&folder) {
+            self.make_way(&folder)?;
+        }
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        self.mark(&folder)?;
         let bytes =
             serde_json::to_vec_pretty(record).map_err(|error| Error::Conversation(error.into()))?;
         let (file, new) = (self.file(&record.path), folder.join("record.json.new"));

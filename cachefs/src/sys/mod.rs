@@ -18,6 +18,7 @@ pub mod limits;
 pub mod lock;
 pub mod memory;
 pub mod mount_error;
+pub(crate) mod mount_namespace;
 pub mod mountinfo;
 pub mod namespace;
 pub mod overlay;

@@ -282,3 +282,35 @@ fn a_directory_without_files_is_not_saved_unless_asked() {
     machine.umount(&mount);
     assert_eq!(held(&machine, "full"), ["a"]);
 }
+
+/// The kernel gives the inode number of a mount namespace that ended to the next one.
+#[test]
+fn a_namespace_that_has_ended_leaves_no_record_to_the_next_one() {
+    let Some(machine) = machine() else { return };
+    saved(&machine, "shared", &[("a", "a"), ("b", "b")]);
+    let path = machine.dir("path");
+    let in_namespace = |invocation: Invocation, script: &str| {
+        let script = format!("mount -t tmpfs none \"$P\" && {script} && exec \"$@\"");
+        invocation
+            .under(
+                "unshare",
+                [
+                    "--mount",
+                    "--propagation",
+                    "private",
+                    "sh",
+                    "-c",
+                    &script,
+                    "sh",
+                ],
+            )
+            .env("P", &path)
+            .run()
+            .success()
+    };
+    in_namespace(copy(&machine, "shared", &path), "true");
+    let save = strict_json(machine.save("shared", &path));
+    let added = in_namespace(save, "echo mine > \"$P/mine\"");
+    assert_eq!(added.json()["removed"], 0, "{added}");
+    assert_eq!(held(&machine, "shared"), ["a", "b", "mine"]);
+}

@@ -1,22 +1,20 @@
 //! The command line.
 
-mod remote;
+use clap::{Parser, Subcommand};
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use remote::RemoteArgs;
-
+#[cfg(feature = "csi")]
+use crate::commands::csi;
+#[cfg(feature = "volumes")]
+use crate::commands::volume_plugin;
 use crate::commands::{
-    attach, auto, cdi, check, completions, config, csi, daemon, delete, detach, detect, diff,
-    doctor, exec, explain, export, gc, import, inspect, key, list, lookup, man, oci_hook, promote,
-    restore, save, scopes, stats, umount, volume_plugin,
+    attach, auto, check, completions, config, daemon, delete, detach, detect, diff, doctor, exec,
+    explain, export, gc, import, inspect, key, list, lookup, man, promote, restore, save, scopes,
+    stats, umount,
 };
-use crate::log::LogFormat;
-use crate::outputs::{OutputArgs, Outputs};
+#[cfg(feature = "hook")]
+use crate::commands::{cdi, oci_hook};
+use crate::config::CommandLine;
+use crate::global::Global;
 
 /// Layered, content-addressed build caches, mounted on demand.
 ///
@@ -39,76 +37,6 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Options of every command.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Common options")]
-pub(crate) struct Global {
-    /// Local store directory [default: /var/lib/cachefs for root, else $XDG_CACHE_HOME/cachefs]
-    #[arg(long, global = true, value_name = "DIR", env = "CACHEFS_STORE")]
-    pub(crate) store: Option<PathBuf>,
-    /// Socket of a share of another store's daemon, which restores then come through
-    #[arg(long, global = true, value_name = "PATH", env = "CACHEFS_DAEMON")]
-    pub(crate) daemon: Option<PathBuf>,
-    /// Whose keys these are [default: in CI pr/N, tag/NAME or branch/NAME, else `default`]
-    #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_SCOPE")]
-    pub(crate) scope: Option<String>,
-    /// Longest time that one operation on the remote may take, such as 30s or 2m
-    #[arg(long, global = true, value_name = "TIME", env = "CACHEFS_TIMEOUT", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
-    /// Limit of the local cache of fetched data, such as 10G
-    #[arg(long, global = true, value_name = "SIZE", env = "CACHEFS_CACHE_LIMIT", value_parser = parse_size, default_value = "10G")]
-    pub(crate) cache_limit: u64,
-    /// The project's file [default: cachefs.toml here, or further up in the repository]
-    #[arg(long, global = true, value_name = "FILE", env = "CACHEFS_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-    /// Read no configuration files
-    #[arg(long, global = true, env = "CACHEFS_NO_CONFIG", value_parser = BoolishValueParser::new())]
-    pub(crate) no_config: bool,
-    /// How to print results
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "CACHEFS_FORMAT")]
-    pub(crate) format: Format,
-    /// How to print everything else, to standard error
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        default_value_t = LogFormat::Text,
-        env = "CACHEFS_LOG_FORMAT",
-        hide_short_help = true
-    )]
-    pub(crate) log_format: LogFormat,
-    #[command(flatten)]
-    pub(crate) outputs: OutputArgs,
-    /// Let errors of the cache fail `restore` and `save`
-    #[arg(long, global = true, env = "CACHEFS_STRICT_ERRORS", value_parser = BoolishValueParser::new())]
-    pub(crate) strict_errors: bool,
-    /// Say more; twice for even more
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
-    /// Where caches are kept.
-    #[command(flatten)]
-    pub(crate) remote: RemoteArgs,
-}
-
-impl Global {
-    /// Which CI systems are told of what happens, by the options and this environment.
-    pub(crate) fn told(&self, env: impl Fn(&str) -> Option<String>) -> Outputs {
-        Outputs::find(&self.outputs, self.format == Format::Json, env)
-    }
-}
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Text,
-    /// One JSON object on standard output.
-    Json,
-    /// Prometheus' text format; `stats` only.
-    Prometheus,
 }
 
 #[derive(Debug, Subcommand)]
@@ -168,12 +96,16 @@ pub(crate) enum Command {
     /// Run, stop or look for the daemon
     Daemon(daemon::DaemonArgs),
     /// Serve caches to docker and podman as volumes
+    #[cfg(feature = "volumes")]
     VolumePlugin(volume_plugin::VolumePluginArgs),
     /// Show caches in containers that a runtime starts, and save them afterwards
+    #[cfg(feature = "hook")]
     OciHook(oci_hook::OciHookArgs),
     /// Print the caches of cachefs.toml as devices of containers
+    #[cfg(feature = "hook")]
     Cdi(cdi::CdiArgs),
     /// Serve Kubernetes: caches as volumes of pods
+    #[cfg(feature = "csi")]
     Csi(csi::CsiArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
@@ -191,81 +123,21 @@ impl Command {
             _ => false,
         }
     }
+}
 
-    /// Whether configuration files count. The daemon is told all it needs by whoever starts it,
-    /// and completions are made wherever a shell is set up.
-    pub(crate) fn reads_config(&self) -> bool {
-        match self {
-            Self::Daemon(args) => !args.is_run(),
-            Self::Completions(_) => false,
+impl CommandLine for Cli {
+    fn global(&self) -> &Global {
+        &self.global
+    }
+
+    /// The daemon is told all it needs by whoever starts it, and completions are made wherever a
+    /// shell is set up.
+    fn reads_config(&self) -> bool {
+        match &self.command {
+            Command::Daemon(args) => !args.is_run(),
+            Command::Completions(_) => false,
             _ => true,
         }
-    }
-}
-
-fn number_and_unit(text: &str) -> Option<(f64, &str)> {
-    let split = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    Some((number.parse().ok()?, unit.trim()))
-}
-
-/// Reads a time such as `500ms`, `30s`, `2m`, `12h`, `14d` or `2w`; a number alone is seconds.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let error = || format!("`{text}` is not a time such as 500ms, 30s, 2m or 14d");
-    let (number, unit) = number_and_unit(text).ok_or_else(error)?;
-    let seconds = match unit {
-        "ms" => number / 1000.0,
-        "" | "s" => number,
-        "sec" | "secs" | "second" | "seconds" => number,
-        "m" | "min" | "mins" | "minute" | "minutes" => number * 60.0,
-        "h" | "hour" | "hours" => number * 3600.0,
-        "d" | "day" | "days" => number * 86_400.0,
-        "w" | "week" | "weeks" => number * 604_800.0,
-        _ => return Err(error()),
-    };
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| !time.is_zero())
-        .ok_or_else(error)
-}
-
-/// Reads a time as [`parse_duration`] does, but not a number alone: what is kept for `14` is meant to
-/// be kept for days, and would be gone in seconds.
-pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
-    match text
-        .trim()
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
-        true => Err(format!(
-            "`{text}` has no unit: write {text}d for days, or {text}h for hours"
-        )),
-        false => parse_duration(text),
-    }
-}
-
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let error = || format!("`{text}` is not a size such as 500M or 10G");
-    let (number, unit) = number_and_unit(text).ok_or_else(error)?;
-    let unit = unit
-        .trim_end_matches("iB")
-        .trim_end_matches('B')
-        .to_ascii_uppercase();
-    let shift = match unit.as_str() {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return Err(error()),
-    };
-    let bytes = number * f64::from(shift).exp2();
-    if bytes >= 0.0 && bytes < u64::MAX as f64 {
-        Ok(bytes as u64)
-    } else {
-        Err(error())
     }
 }
 
@@ -276,23 +148,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
-    }
-
-    #[test]
-    fn times_and_sizes() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        assert!(parse_duration("0s").is_err());
-        assert!(parse_duration("soon").is_err());
-        let two_weeks = Ok(Duration::from_secs(14 * 86_400));
-        for text in ["14d", "14days", "14 days", "2w", "2 weeks", "336h"] {
-            assert_eq!(parse_age(text), two_weeks, "{text}");
-        }
-        for text in ["14", " 14", "1.5", "0d", "14 moons", ""] {
-            assert!(parse_age(text).is_err(), "{text}");
-        }
-        assert_eq!(parse_size("10G"), Ok(10 << 30));
-        assert_eq!(parse_size("1.5KiB"), Ok(1536));
-        assert!(parse_size("10X").is_err());
     }
 }

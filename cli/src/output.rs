@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cachefs_store::remote::Traffic;
 use serde::Serialize;
 
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::log::{self, LogFormat};
 use crate::object;
 use crate::outputs::Annotations;

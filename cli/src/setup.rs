@@ -14,8 +14,8 @@ use cachefs_store::refs::{Key, RefName, Scope};
 use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, open};
 use tokio::runtime::Runtime;
 
-use crate::args::Global;
 use crate::ci::{self, Ci, Scopes};
+use crate::global::Global;
 use crate::keys;
 
 /// The store directory of root.

@@ -13,7 +13,7 @@ use cachefs_store::stack::Owner;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
-use crate::args::{parse_age, parse_duration};
+use crate::global::{parse_age, parse_duration};
 use crate::keys::Author;
 use crate::machine;
 

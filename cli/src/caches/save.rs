@@ -20,10 +20,10 @@ use super::named;
 use super::options::SaveIfArg;
 use super::secrets;
 use super::{save_output, told};
-use crate::args::Global;
 use crate::ci::Scopes;
 use crate::exit;
 use crate::failure::{Failure, failure};
+use crate::global::Global;
 use crate::progress::{Display, Handle};
 use crate::{keys, machine, setup};
 

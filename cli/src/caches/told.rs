@@ -9,8 +9,8 @@ use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
 
 use super::cache::{Cache, Keys};
 use super::{Restored, Saved};
-use crate::args::Global;
 use crate::failure::Failure;
+use crate::global::Global;
 use crate::keys::KeyPart;
 use crate::outputs::{Action, CacheResult, Hit, estimate, tell};
 use crate::{explain, output};

@@ -9,8 +9,8 @@ use cachefs::restore::Outcome;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{Format, Global};
 use crate::caches::{self, Cache, Common, RestoreHow};
+use crate::global::{Format, Global};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 

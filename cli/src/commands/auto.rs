@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use crate::args::{Format, Global};
 use crate::caches::{self, Cache, Common, RestoreHow, SaveHow};
 use crate::detect::{Choice, holds_something};
+use crate::global::{Format, Global};
 use crate::progress::Display;
 use crate::{exit, output, working_directory};
 

@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::args::Global;
 use crate::config::{Config, Selection};
-use crate::hook::{self, Called};
-use crate::volumes::only_path;
+use crate::global::Global;
+use crate::integrations::container_cache::only_path;
+use crate::integrations::hook::{self, Called};
 use crate::{exit, object, output};
 
 /// Options of `cdi`.

@@ -7,8 +7,8 @@ use cachefs_store::refs::RefName;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{Format, Global};
 use crate::failure::absent;
+use crate::global::{Format, Global};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 

@@ -1,6 +1,6 @@
 //! `cachefs completions`.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use serde::Serialize;
 
 use crate::{exit, object, output};
@@ -19,8 +19,7 @@ struct Printed {
     script: String,
 }
 
-pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<u8> {
-    let mut command = crate::args::Cli::command();
+pub(crate) fn run(args: &CompletionsArgs, mut command: Command) -> anyhow::Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "cachefs", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();

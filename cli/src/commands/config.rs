@@ -4,8 +4,8 @@ use cachefs_store::remote;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{Format, Global};
 use crate::config::{Config, Level, Origin, Value};
+use crate::global::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `config`.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{Args, Command};
 
-use crate::args::{Global, parse_duration};
-use crate::csi::{Endpoint, Service, serve};
 use crate::exit;
+use crate::global::{Global, parse_duration};
+use crate::integrations::csi::{Endpoint, Service, serve};
 
 /// Options of `csi`.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub(crate) struct CsiArgs {
     answer_within: Duration,
 }
 
-pub(crate) fn run(global: &Global, args: &CsiArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(global: &Global, args: &CsiArgs, parser: Command) -> anyhow::Result<u8> {
     let service = Service {
         endpoint: args.listen.clone(),
         node_id: args.node_id.clone(),
@@ -44,6 +44,7 @@ pub(crate) fn run(global: &Global, args: &CsiArgs) -> anyhow::Result<u8> {
         restore_timeout: args.restore_timeout,
         save_timeout: args.save_timeout,
         answer_within: args.answer_within,
+        parser,
     };
     serve(global, &service)?;
     Ok(exit::SUCCESS)

@@ -11,7 +11,7 @@ use cachefs::{Client, DaemonStats, Error, StoreDir};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `daemon`.

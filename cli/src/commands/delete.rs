@@ -6,7 +6,7 @@ use cachefs_store::refs::{Key, delete_key, list_keys, list_parts};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `delete`.

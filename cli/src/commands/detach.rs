@@ -6,7 +6,7 @@ use cachefs::mounts::Attachments;
 use clap::Args;
 
 use super::attach::{attached, named, print};
-use crate::args::Global;
+use crate::global::Global;
 use crate::{output, setup};
 
 /// Options of `detach`.

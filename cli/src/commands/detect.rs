@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::args::{Format, Global};
 use crate::detect::{self, Choice, Detection, Found, Learnt};
+use crate::global::{Format, Global};
 use crate::{exit, object, output, setup};
 
 /// Options of `detect`.

@@ -13,7 +13,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::holder::{holder, missing};
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::stats;
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `doctor`.

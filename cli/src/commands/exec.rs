@@ -10,12 +10,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::auto;
-use crate::args::{Format, Global};
 use crate::caches::{self, Cache, Common, RestoreHow, Restored, SaveHow, Saved};
 use crate::config::{Config, Selection};
 use crate::detect::Choice;
 use crate::exec::{Claim, Ended, Forwarding, run as run_command};
 use crate::failure::failure;
+use crate::global::{Format, Global};
 use crate::progress::Display;
 use crate::{exit, machine, object, output, setup, working_directory};
 

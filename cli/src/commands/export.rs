@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::holder::missing;
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::named_file::{NamedFile, Target};
 use crate::progress::Display;
 use crate::{exit, output, setup};

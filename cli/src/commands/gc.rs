@@ -10,7 +10,7 @@ use cachefs_store::id::SaveId;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{Format, Global, parse_age};
+use crate::global::{Format, Global, parse_age};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 

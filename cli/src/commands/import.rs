@@ -17,7 +17,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use crate::args::{Format, Global, parse_size};
+use crate::global::{Format, Global, parse_size};
 use crate::progress::Display;
 use crate::{exit, keys, machine, output, setup};
 

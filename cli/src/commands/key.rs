@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `key`.

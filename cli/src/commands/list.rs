@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::{exit, output, setup};
 
 /// So many records are read at the same time.

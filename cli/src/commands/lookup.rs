@@ -4,7 +4,7 @@ use cachefs_store::refs::{MatchKind, Wanted, find};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `lookup`.

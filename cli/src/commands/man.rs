@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use serde_json::json;
 
 use crate::{exit, object, output};
@@ -16,8 +16,7 @@ pub(crate) struct ManArgs {
     directory: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &ManArgs) -> anyhow::Result<u8> {
-    let command = crate::args::Cli::command();
+pub(crate) fn run(args: &ManArgs, command: Command) -> anyhow::Result<u8> {
     let Some(directory) = &args.directory else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;

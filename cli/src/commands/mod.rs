@@ -2,10 +2,12 @@
 
 pub(crate) mod attach;
 pub(crate) mod auto;
+#[cfg(feature = "hook")]
 pub(crate) mod cdi;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
+#[cfg(feature = "csi")]
 pub(crate) mod csi;
 pub(crate) mod daemon;
 pub(crate) mod delete;
@@ -24,6 +26,7 @@ pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod lookup;
 pub(crate) mod man;
+#[cfg(feature = "hook")]
 pub(crate) mod oci_hook;
 pub(crate) mod promote;
 pub(crate) mod restore;
@@ -31,15 +34,18 @@ pub(crate) mod save;
 pub(crate) mod scopes;
 pub(crate) mod stats;
 pub(crate) mod umount;
+#[cfg(feature = "volumes")]
 pub(crate) mod volume_plugin;
 
 use std::process::ExitCode;
 
-use crate::args::{Cli, Command, Format, Global};
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, Command};
+use crate::command_result::end;
 use crate::config::Config;
-use crate::failure::{self, failure};
-use crate::log;
-use crate::{exit, object, output};
+use crate::global::Format;
+use crate::output;
 
 /// Runs the command; everything it has to say has been said when it returns.
 pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
@@ -86,55 +92,19 @@ pub(crate) fn run(cli: Cli, config: &Config) -> ExitCode {
         Command::Detect(args) => detect::run(&global, &args),
         Command::Config(args) => config::run(&global, &args, config),
         Command::Doctor(args) => doctor::run(&global, &args),
-        Command::Csi(args) => csi::run(&global, &args),
+        #[cfg(feature = "csi")]
+        Command::Csi(args) => csi::run(&global, &args, Cli::command()),
         Command::Daemon(args) => daemon::run(&global, &args),
+        #[cfg(feature = "volumes")]
         Command::VolumePlugin(args) => volume_plugin::run(&global, &args, config),
+        #[cfg(feature = "hook")]
         Command::OciHook(args) => oci_hook::run(&global, &args, config),
+        #[cfg(feature = "hook")]
         Command::Cdi(args) => cdi::run(&global, &args, config),
-        Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     };
     end(&global, outcome, soft)
-}
-
-/// Says what went wrong, if something did; `soft` says that the command passes over what a build
-/// can live with.
-pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> ExitCode {
-    match outcome {
-        Ok(code) => {
-            object::ended(code);
-            ExitCode::from(code)
-        }
-        Err(error) => fail(&error, soft && !global.strict_errors),
-    }
-}
-
-/// Reports an error that ends the command.
-pub(crate) fn fail(error: &anyhow::Error, soft: bool) -> ExitCode {
-    let failure = failure(error, soft);
-    if failure.code == exit::INTERRUPTED {
-        output::say(output::INTERRUPTED);
-    }
-    if !failure.lines.is_empty() {
-        output::say(&failure.lines.join("\n"));
-    }
-    object::failed(&failure);
-    ExitCode::from(failure.code)
-}
-
-/// Reports arguments that are wrong; or prints the help or the version that they ask for.
-pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        error.exit();
-    }
-    let failure = failure::of_arguments(error);
-    match log::is_json() {
-        true => output::say(&failure.lines.join("\n")),
-        // In colour, on a terminal.
-        false => drop(error.print()),
-    }
-    object::failed(&failure);
-    ExitCode::from(failure.code)
 }
 
 fn no_prometheus() -> anyhow::Error {

@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::args::Global;
 use crate::caches::{Common, RestoreHow, SaveHow};
 use crate::config::{Config, Selection};
-use crate::hook::{self, Called, Hooked, State};
-use crate::volumes::{Defaults, WorkspaceArgs};
+use crate::global::Global;
+use crate::integrations::container_cache::{Defaults, WorkspaceArgs};
+use crate::integrations::hook::{self, Called, Hooked, State};
 use crate::{exit, object, output, setup};
 
 /// Options of `oci-hook`.

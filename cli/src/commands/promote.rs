@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::holder::missing;
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::{exit, machine, output, setup};
 
 /// Options of `promote`.

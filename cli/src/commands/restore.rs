@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::{Format, Global};
 use crate::caches::{self, Cache, Common, Layer, ModeArg, RestoreHow};
 use crate::config::{Config, Selection};
+use crate::global::{Format, Global};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 

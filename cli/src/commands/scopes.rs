@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use crate::args::{Format, Global, parse_age};
+use crate::global::{Format, Global, parse_age};
 use crate::{exit, output, setup};
 
 /// Options of `scopes`.

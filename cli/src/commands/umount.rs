@@ -8,7 +8,7 @@ use cachefs::sys::mountinfo::MountTable;
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `umount`.

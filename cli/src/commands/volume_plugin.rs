@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::args::{Global, parse_duration};
 use crate::config::Config;
-use crate::volumes::{Defaults, Manners, Socket, Volumes, WorkspaceArgs, default_socket, serve};
+use crate::global::{Global, parse_duration};
+use crate::integrations::container_cache::{Defaults, WorkspaceArgs};
+use crate::integrations::volumes::{Manners, Socket, Volumes, default_socket, serve};
 use crate::{exit, output, setup};
 
 /// Options of `volume-plugin`.

@@ -14,8 +14,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use super::error::{Problem, nearest};
 use super::known::{COMMANDS, Kind, Known, meant, names};
 use super::load::Config;
-use crate::args::Global;
 use crate::caches::{Common, RestoreHow, SaveHow};
+use crate::global::Global;
 
 /// Options of the process rather than of one of the caches that it is about.
 const OF_THE_PROCESS: [&str; 8] = [
@@ -269,7 +269,7 @@ mod tests {
 
     fn vocabulary(args: &[&str]) -> Vocabulary {
         let args = ["cachefs", "--no-config"].iter().chain(args);
-        let (_, config) = parse(args.map(OsString::from).collect()).unwrap();
+        let (_, config) = parse::<crate::args::Cli>(args.map(OsString::from).collect()).unwrap();
         config.vocabulary()
     }
 

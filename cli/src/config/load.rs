@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Command, Parser};
 
 use super::file::{self, CacheTable, File, Setting};
 use super::find::{Level, Looked, Surroundings};
 use super::known::{Known, OF_A_CACHE};
 use super::{ConfigError, trust};
-use crate::args::Cli;
+use crate::global::Global;
 use crate::output;
 
 /// What the files say, and the command line on top of it.
@@ -33,16 +33,25 @@ pub(crate) struct Config {
     passed_over: Vec<(&'static str, Setting)>,
 }
 
+/// The command line of the program, as far as files count for it.
+pub(crate) trait CommandLine: Parser {
+    /// The options of every command.
+    fn global(&self) -> &Global;
+
+    /// Whether configuration files count.
+    fn reads_config(&self) -> bool;
+}
+
 /// Parses the arguments, with files and the environment behind them.
 ///
 /// # Errors
 ///
 /// [`clap::Error`] for arguments that are wrong or ask for help, [`ConfigError`] for a file that
 /// cannot be used, and a usage error for one that cannot be read.
-pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<(Cli, Config)> {
-    let command = Cli::command();
+pub(crate) fn parse<C: CommandLine>(arguments: Vec<OsString>) -> anyhow::Result<(C, Config)> {
+    let command = C::command();
     let matches = command.clone().try_get_matches_from(&arguments)?;
-    let cli = Cli::from_arg_matches(&matches)?;
+    let cli = C::from_arg_matches(&matches)?;
     let mut config = Config {
         command,
         arguments,
@@ -52,11 +61,11 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<(Cli, Config)> {
         files: Vec::new(),
         passed_over: Vec::new(),
     };
-    if cli.global.no_config || !cli.command.reads_config() {
+    if cli.global().no_config || !cli.reads_config() {
         return Ok((cli, config));
     }
     let surroundings = Surroundings::here().map_err(cachefs::Error::io("find", "."))?;
-    config.read(surroundings.files(cli.global.config.as_deref()))?;
+    config.read(surroundings.files(cli.global().config.as_deref()))?;
     // Taking the arguments apart once more costs milliseconds, which a restore would notice.
     if config.settings.is_empty() {
         return Ok((cli, config));
@@ -66,7 +75,7 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<(Cli, Config)> {
         .command
         .clone()
         .try_get_matches_from(&config.arguments)?;
-    Ok((Cli::from_arg_matches(&config.matches)?, config))
+    Ok((C::from_arg_matches(&config.matches)?, config))
 }
 
 impl Config {

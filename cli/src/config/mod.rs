@@ -24,6 +24,6 @@ mod tests;
 pub(crate) use described::{Described, Vocabulary};
 pub(crate) use error::ConfigError;
 pub(crate) use find::Level;
-pub(crate) use load::{Config, parse};
+pub(crate) use load::{CommandLine, Config, parse};
 pub(crate) use origin::{Origin, Value};
 pub(crate) use resolve::Selection;

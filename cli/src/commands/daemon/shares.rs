@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::{exit, output, setup};
 
 /// Options of `daemon share`. The remote and the scope are those of every command.

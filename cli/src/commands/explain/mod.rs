@@ -10,10 +10,10 @@ use cachefs_store::remote::{RetryPolicy, open};
 use clap::Args;
 use serde::Serialize;
 
-use crate::args::{Format, Global};
 use crate::caches;
 use crate::config::{Config, Selection};
 use crate::explain::{Explanation, Question, explain, print};
+use crate::global::{Format, Global};
 use crate::keys::KeyPart;
 use crate::{exit, output, setup};
 

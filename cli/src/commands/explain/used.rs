@@ -14,7 +14,7 @@ use cachefs_store::remote::{RetryPolicy, open};
 use cachefs_store::stack::{Stack, Walk};
 use serde::Serialize;
 
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::{exit, output, setup};
 
 /// How many of the largest files are named.

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::attach::named;
-use crate::args::{Format, Global};
+use crate::global::{Format, Global};
 use crate::outputs::{dollars, estimate};
 use crate::{exit, output, setup};
 

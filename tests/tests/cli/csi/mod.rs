@@ -9,10 +9,10 @@ mod secrets;
 mod volumes;
 
 // The messages are the service's own; that their bytes are those of the interface is tested there.
-#[path = "../../../../cli/src/csi/codec.rs"]
+#[path = "../../../../cli/src/integrations/csi/codec.rs"]
 mod codec;
-#[path = "../../../../cli/src/csi/message.rs"]
+#[path = "../../../../cli/src/integrations/csi/message.rs"]
 mod message;
 #[allow(dead_code, reason = "some constants are for the service only")]
-#[path = "../../../../cli/src/csi/wire.rs"]
+#[path = "../../../../cli/src/integrations/csi/wire.rs"]
 mod wire;

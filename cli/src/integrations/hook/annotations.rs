@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cachefs::Error;
 
-use crate::volumes::check_name;
+use crate::integrations::container_cache::check_name;
 
 /// What comes before the name of a cache.
 pub(super) const PREFIX: &str = "io.cachefs.";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cachefs::Error;
 use serde::Deserialize;
 
-use crate::volumes::check_name;
+use crate::integrations::container_cache::check_name;
 
 /// No state is as long as this.
 const LONGEST: u64 = 16 << 20;

@@ -4,18 +4,14 @@
 //! the engine's requests; [`Volumes`] does what they ask for. A [`Volume`] is a file in the store
 //! that says what the volume is and which containers hold it, so that a plugin which was killed goes
 //! on where it was. The first container that mounts a volume has its cache restored, and when the
-//! last one lets go it is saved, as its options say ([`cycle`]).
+//! last one lets go it is saved, as its options say ([`Cycle`](super::container_cache::Cycle)).
 //!
 //! ```text
 //! STORE/volumes/NAME/volume.json    the record
 //! STORE/volumes/NAME/data/          where the cache is shown, and what the engine binds
 //! ```
 
-mod cycle;
 mod driver;
-mod name;
-mod options;
-mod place;
 mod protocol;
 mod record;
 mod server;
@@ -23,9 +19,6 @@ mod socket;
 mod sweep;
 mod work;
 
-pub(crate) use cycle::Cycle;
 pub(crate) use driver::Volumes;
-pub(crate) use name::check_name;
-pub(crate) use options::{Defaults, Purpose, Request, WorkspaceArgs, only_path};
 pub(crate) use server::{Manners, serve};
 pub(crate) use socket::{Socket, default_socket};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::annotations::PREFIX;
 use super::called::Called;
-use crate::volumes::check_name;
+use crate::integrations::container_cache::check_name;
 
 /// The kind of devices that caches are.
 const KIND: &str = "cachefs.io/cache";

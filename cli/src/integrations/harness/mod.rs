@@ -26,8 +26,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::Global;
-use crate::{commands, exit, output};
+use crate::global::Global;
+use crate::{command_result, exit, output};
 use plan::Plan;
 
 /// The options of every command, from the environment alone.
@@ -78,5 +78,5 @@ pub(crate) fn execute(plan: Result<Plan, cachefs::Error>) -> ExitCode {
     let outcome = plan
         .map_err(anyhow::Error::from)
         .and_then(|plan| run::run(&global, &plan));
-    commands::end(&global, outcome, true)
+    command_result::end(&global, outcome, true)
 }

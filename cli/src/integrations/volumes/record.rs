@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cachefs::{Error, StoreDir};
 use serde::{Deserialize, Serialize};
 
-use super::name::check_name;
+use crate::integrations::container_cache::check_name;
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

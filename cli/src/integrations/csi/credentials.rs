@@ -162,8 +162,11 @@ pub(super) fn environment(
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
-    use crate::csi::spec::Rules;
+    use crate::args::Cli;
+    use crate::integrations::csi::spec::Rules;
 
     fn spec(more: &[(&str, &str)]) -> Spec {
         let mut context = BTreeMap::from([
@@ -174,6 +177,7 @@ mod tests {
         let rules = Rules {
             scope: "default".to_owned(),
             namespaced: false,
+            parser: Cli::command(),
         };
         Spec::read(&context, false, &rules).unwrap()
     }

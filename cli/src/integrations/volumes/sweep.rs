@@ -12,9 +12,9 @@ use cachefs::mounts::Presence;
 use cachefs::sys::seen_by::seen_by;
 use cachefs_store::id::SaveId;
 
-use super::cycle::Cycle;
 use super::driver::Volumes;
 use super::record::{Holder, Volume};
+use crate::integrations::container_cache::Cycle;
 use crate::output;
 
 /// How often volumes are looked at, at most.

@@ -12,12 +12,12 @@ use cachefs::{Error, StoreDir, Unsaved};
 use cachefs_store::id::SaveId;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::cycle::{Cycle, Refusal, clear};
-use super::name::check_name;
-use super::options::{Defaults, Purpose, Request};
 use super::record::{Holder, Records, Volume, boot};
 use super::work::Work;
 use crate::detect::holds_something;
+use crate::integrations::container_cache::check_name;
+use crate::integrations::container_cache::{Cycle, Refusal, clear};
+use crate::integrations::container_cache::{Defaults, Purpose, Request};
 use crate::output;
 
 /// After so many saves that ended the plugin a volume is given up.

@@ -22,7 +22,7 @@ macro_rules! message {
         impl prost::Message for $name {
             fn encode_raw(&self, buffer: &mut impl prost::bytes::BufMut) {
                 let _ = &buffer;
-                $($crate::csi::message::field!(encode [$($sort)+] $tag, self.$field, buffer);)*
+                $(super::message::field!(encode [$($sort)+] $tag, self.$field, buffer);)*
             }
 
             fn merge_field(
@@ -33,7 +33,7 @@ macro_rules! message {
                 context: prost::encoding::DecodeContext,
             ) -> Result<(), prost::DecodeError> {
                 match tag {
-                    $($tag => $crate::csi::message::field!(
+                    $($tag => super::message::field!(
                         merge [$($sort)+] self.$field, wire_type, buffer, context
                     ),)*
                     _ => prost::encoding::skip_field(wire_type, tag, buffer, context),
@@ -41,7 +41,7 @@ macro_rules! message {
             }
 
             fn encoded_len(&self) -> usize {
-                0 $(+ $crate::csi::message::field!(length [$($sort)+] $tag, self.$field))*
+                0 $(+ super::message::field!(length [$($sort)+] $tag, self.$field))*
             }
 
             fn clear(&mut self) {
@@ -54,7 +54,7 @@ macro_rules! message {
 /// What a field of each sort does.
 macro_rules! field {
     (encode [plain $of:ident] $tag:literal, $value:expr, $buffer:ident) => {
-        if !$crate::csi::message::is_zero(&$value) {
+        if !super::message::is_zero(&$value) {
             prost::encoding::$of::encode($tag, &$value, $buffer);
         }
     };
@@ -98,7 +98,7 @@ macro_rules! field {
         )
     }};
     (length [plain $of:ident] $tag:literal, $value:expr) => {
-        if !$crate::csi::message::is_zero(&$value) {
+        if !super::message::is_zero(&$value) {
             prost::encoding::$of::encoded_len($tag, &$value)
         } else {
             0

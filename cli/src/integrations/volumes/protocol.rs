@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::cycle::Refusal;
 use super::driver::{Caller, Info, Volumes};
+use crate::integrations::container_cache::Refusal;
 use crate::output;
 
 /// What the driver under the protocol can do.

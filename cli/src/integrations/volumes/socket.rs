@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cachefs::Error;
 use cachefs::sys::socket::SocketFile;
 
-use crate::listen::listen;
+use crate::integrations::listen::listen;
 use crate::output;
 
 /// The descriptor of the first socket that a service manager hands over.

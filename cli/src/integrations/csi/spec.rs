@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use clap::Parser as _;
 use serde::{Deserialize, Serialize};
 use tonic::Status;
 
 use super::attributes::{self, FALLBACK_SCOPES, KEY, Of, REMOTE, RESTORE_KEYS, SCOPE, Takes};
-use crate::args::{Cli, parse_duration};
+use crate::global::parse_duration;
 use crate::keys;
 
 /// What Kubernetes adds to the attributes begins with this.
@@ -48,6 +47,8 @@ pub(super) struct Rules {
     pub(super) scope: String,
     /// Whether scopes belong to the namespace of the pod.
     pub(super) namespaced: bool,
+    /// The command line of this program, whose options the attributes become.
+    pub(super) parser: clap::Command,
 }
 
 /// What a volume is to be. Holds no secrets: it is written to disk.
@@ -118,7 +119,7 @@ impl Spec {
                 .zip(name)
                 .map(|(namespace, name)| format!("{namespace}/{name}")),
         };
-        spec.check_values()?;
+        spec.check_values(&rules.parser)?;
         Ok(spec)
     }
 
@@ -178,7 +179,7 @@ impl Spec {
     }
 
     /// Has the commands' own parser look at all values.
-    fn check_values(&self) -> Result<(), Status> {
+    fn check_values(&self, parser: &clap::Command) -> Result<(), Status> {
         for phase in [Phase::Restore, Phase::Save] {
             let parse = |attributes: &BTreeMap<String, String>| {
                 let words = ["cachefs", phase.command(), "--key=k", "--path=/"];
@@ -186,7 +187,8 @@ impl Spec {
                 let own = options
                     .into_iter()
                     .filter(|option| !option.starts_with("--key="));
-                Cli::try_parse_from(words.map(str::to_owned).into_iter().chain(own))
+                let words = words.map(str::to_owned).into_iter().chain(own);
+                parser.clone().try_get_matches_from(words)
             };
             if parse(&self.resolved).is_ok() {
                 continue;
@@ -307,7 +309,10 @@ fn invalid(message: &str) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::args::Cli;
 
     fn read(attributes: &[(&str, &str)], namespaced: bool) -> Result<Spec, Status> {
         let of_kubernetes = [
@@ -320,6 +325,7 @@ mod tests {
         let rules = Rules {
             scope: "default".to_owned(),
             namespaced,
+            parser: Cli::command(),
         };
         Spec::read(&context, false, &rules)
     }

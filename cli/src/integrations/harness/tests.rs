@@ -242,7 +242,7 @@ fn our_own_variables_count_for_more() {
 
 #[test]
 fn every_row_does_what_it_says_and_is_in_the_manual() {
-    let manual = include_str!("../../../docs/migrating.md");
+    let manual = include_str!("../../../../docs/migrating.md");
     for (name, meaning) in TABLE {
         assert!(
             manual.contains(&format!("`{name}`")),

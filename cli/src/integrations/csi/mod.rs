@@ -34,8 +34,8 @@ use tokio::sync::watch;
 
 pub(crate) use endpoint::Endpoint;
 
-use crate::args::Global;
-use crate::listen::listen;
+use crate::global::Global;
+use crate::integrations::listen::listen;
 use crate::{output, setup};
 use node::Node;
 use volumes::{Settings, Volumes};
@@ -58,6 +58,8 @@ pub(crate) struct Service {
     pub(crate) save_timeout: Duration,
     /// How long a call may wait for its answer.
     pub(crate) answer_within: Duration,
+    /// The command line of this program, which checks attributes.
+    pub(crate) parser: clap::Command,
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -75,6 +77,7 @@ pub(crate) fn serve(global: &Global, service: &Service) -> anyhow::Result<()> {
                 None => "default".to_owned(),
             },
             namespaced: service.namespaced,
+            parser: service.parser.clone(),
         },
         restore_timeout: service.restore_timeout,
         save_timeout: service.save_timeout,

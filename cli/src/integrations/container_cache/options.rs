@@ -5,9 +5,9 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 
-use crate::args::Global;
 use crate::caches::{Cache, RestoreHow};
 use crate::config::{Described, Vocabulary};
+use crate::global::Global;
 use crate::keys::{self, Author};
 use crate::outputs::OutputArgs;
 
@@ -324,7 +324,8 @@ mod tests {
 
     fn read(purpose: Purpose, options: &[(&str, &str)]) -> anyhow::Result<Request> {
         let args = ["cachefs", "--no-config", "--remote=file:///r", "stats"];
-        let (_, config) = crate::config::parse(args.map(Into::into).to_vec()).unwrap();
+        let (_, config) =
+            crate::config::parse::<crate::args::Cli>(args.map(Into::into).to_vec()).unwrap();
         let defaults = Defaults {
             vocabulary: config.vocabulary(),
             workspaces: vec!["/srv".into()],

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::args::Global;
 use crate::config::Config;
+use crate::global::Global;
 use crate::setup;
 
 /// How long a hook may take, in seconds: as long as a restore that copies, or a save, and then some.

@@ -9,10 +9,10 @@ use cachefs::{Error, StoreDir};
 use super::annotations;
 use super::place::in_root;
 use super::state::State;
-use crate::args::Global;
 use crate::caches::{self, Cache};
 use crate::failure::failure;
-use crate::volumes::{Cycle, Defaults, Purpose, Request, check_name};
+use crate::global::Global;
+use crate::integrations::container_cache::{Cycle, Defaults, Purpose, Request, check_name};
 use crate::{exit, output};
 
 /// Which caches a hook is about.

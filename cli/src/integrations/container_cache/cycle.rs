@@ -157,7 +157,7 @@ impl<'a> Cycle<'a> {
 /// # Errors
 ///
 /// When something is left, and for a directory that is not the store's to empty.
-pub(super) fn clear(store: &StoreDir, path: &Path) -> Result<(), Refusal> {
+pub(in crate::integrations) fn clear(store: &StoreDir, path: &Path) -> Result<(), Refusal> {
     let place = Place::of(store, path)?;
     match unmount(store, path, false) {
         Ok(_) => {}
@@ -177,7 +177,10 @@ pub(super) fn clear(store: &StoreDir, path: &Path) -> Result<(), Refusal> {
 
 impl Refusal {
     /// A refusal with a way out.
-    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(in crate::integrations) fn new(
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self {
             message: message.into(),
             hint: Some(hint.into()),

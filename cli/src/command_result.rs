@@ -1,0 +1,47 @@
+//! How a command ends: its exit code, and the report of what stopped it.
+
+use std::process::ExitCode;
+
+use crate::failure::{self, failure};
+use crate::global::Global;
+use crate::{exit, log, object, output};
+
+/// Says what went wrong, if something did; `soft` says that the command passes over what a build
+/// can live with.
+pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> ExitCode {
+    match outcome {
+        Ok(code) => {
+            object::ended(code);
+            ExitCode::from(code)
+        }
+        Err(error) => fail(&error, soft && !global.strict_errors),
+    }
+}
+
+/// Reports an error that ends the command.
+pub(crate) fn fail(error: &anyhow::Error, soft: bool) -> ExitCode {
+    let failure = failure(error, soft);
+    if failure.code == exit::INTERRUPTED {
+        output::say(output::INTERRUPTED);
+    }
+    if !failure.lines.is_empty() {
+        output::say(&failure.lines.join("\n"));
+    }
+    object::failed(&failure);
+    ExitCode::from(failure.code)
+}
+
+/// Reports arguments that are wrong; or prints the help or the version that they ask for.
+pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let failure = failure::of_arguments(error);
+    match log::is_json() {
+        true => output::say(&failure.lines.join("\n")),
+        // In colour, on a terminal.
+        false => drop(error.print()),
+    }
+    object::failed(&failure);
+    ExitCode::from(failure.code)
+}

@@ -1,0 +1,18 @@
+//! A cache in the life of a container, which the volume plugin and the OCI hook share.
+//!
+//! [`Defaults`] reads the options of a volume or the annotations of a container into a [`Request`]; a
+//! [`Cycle`] restores it into its directory in the store before the container starts, and saves it
+//! after the container has ended.
+
+mod cycle;
+mod name;
+mod options;
+mod place;
+
+pub(crate) use cycle::Cycle;
+#[cfg(feature = "volumes")]
+pub(in crate::integrations) use cycle::{Refusal, clear};
+pub(crate) use name::check_name;
+#[cfg(feature = "hook")]
+pub(crate) use options::only_path;
+pub(crate) use options::{Defaults, Purpose, Request, WorkspaceArgs};

@@ -1,0 +1,14 @@
+//! Services and hooks that other systems call: each a feature of this crate, on by default.
+
+#[cfg(any(feature = "volumes", feature = "hook"))]
+pub(crate) mod container_cache;
+#[cfg(feature = "csi")]
+pub(crate) mod csi;
+#[cfg(feature = "harness")]
+pub(crate) mod harness;
+#[cfg(feature = "hook")]
+pub(crate) mod hook;
+#[cfg(any(feature = "csi", feature = "volumes"))]
+pub(crate) mod listen;
+#[cfg(feature = "volumes")]
+pub(crate) mod volumes;

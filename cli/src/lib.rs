@@ -1,0 +1,68 @@
+//! All of the `cachefs` command but its `main`.
+//!
+//! `commands` has a file for each command. They stand on the rooms below them: `caches` restores and
+//! saves one cache or several, `config` reads cachefs.toml, `keys` expands templates, `ci` knows CI
+//! systems, `outputs` reports to them, `explain` finds the reason of a miss, `detect` finds the caches
+//! of tools. `global` has the options of every command. `integrations` has the services that other
+//! systems call; each is a cargo feature.
+
+// What the rooms have for integrations alone has no use without them.
+#![cfg_attr(
+    not(all(
+        feature = "csi",
+        feature = "volumes",
+        feature = "hook",
+        feature = "harness"
+    )),
+    allow(dead_code)
+)]
+
+mod args;
+mod caches;
+mod ci;
+mod command_result;
+mod commands;
+mod config;
+mod detect;
+mod exec;
+mod exit;
+mod explain;
+mod failure;
+mod global;
+mod integrations;
+mod keys;
+mod log;
+mod machine;
+mod named_file;
+mod object;
+mod output;
+mod outputs;
+mod progress;
+mod setup;
+mod working_directory;
+
+use std::process::ExitCode;
+
+use args::Cli;
+
+/// Runs the command that the arguments and the environment of this process ask for.
+pub fn run() -> ExitCode {
+    #[cfg(feature = "harness")]
+    if let Some(plan) = integrations::harness::asked() {
+        return integrations::harness::execute(plan);
+    }
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match config::parse::<Cli>(arguments.clone()) {
+        Ok((cli, config)) => {
+            output::start_log(&cli.global);
+            commands::run(cli, &config)
+        }
+        Err(error) => {
+            output::configure_unparsed(&arguments);
+            match error.downcast::<clap::Error>() {
+                Ok(error) => command_result::wrong_usage(&error),
+                Err(error) => command_result::fail(&error, false),
+            }
+        }
+    }
+}

@@ -226,6 +226,7 @@ fn seconds(time: &Duration) -> String {
 fn store_hint(error: &StoreError) -> Option<String> {
     match error {
         StoreError::Remote(error) => Some(remote_hint(error)),
+        StoreError::Spec(error) => Some(error.hint().to_owned()),
         StoreError::Changed { .. } => {
             Some("save again when nothing writes to the directory any more".to_owned())
         }

@@ -1,7 +1,7 @@
 //! Mounting caches: the daemon, its FUSE views, the overlays on top, and the commands' work.
 //!
 //! A command opens a [`StoreDir`] and calls [`restore`](restore::restore), [`save`](save::save),
-//! [`unmount`](mounts::unmount), [`import`](save::import) or [`export`](export::export). What needs the index or serves a mount happens in the
+//! [`unmount`](mounts::unmount) or [`import`](save::import). What needs the index or serves a mount happens in the
 //! [`daemon`], which is started when it is first needed; files are read, and mounts are made, in
 //! the command's own process, with its rights and in its mount namespace.
 
@@ -9,7 +9,6 @@ pub mod containers;
 pub mod daemon;
 mod erofs;
 mod error;
-pub mod export;
 mod last_restore;
 pub mod mounts;
 pub mod paths;
@@ -17,16 +16,15 @@ pub mod restore;
 mod rpc;
 pub mod save;
 pub mod shares;
-mod spending;
 mod store_dir;
 pub mod sys;
 mod unsaved;
 mod view;
 
+pub use cachefs_store::remote::Spending;
 pub use error::{Error, Failure, FailureKind, Result, describe};
 pub use last_restore::{LastRestore, Sought};
 pub use rpc::{Client, DaemonStats, Prefetch, RestoreCounts, ViewStats};
-pub use spending::Spending;
 pub use store_dir::StoreDir;
 pub use unsaved::{Amount as UnsavedAmount, Unsaved};
 pub use view::{Frames, ReadReport};

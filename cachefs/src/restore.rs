@@ -19,24 +19,21 @@ pub(crate) use usable::usable;
 use recover::Left;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind, copy_out};
 use cachefs_store::id::SaveId;
 use cachefs_store::layer::Totals;
-use cachefs_store::local::{FrameMemory, FrameReader, LayerCache, PackCache};
 use cachefs_store::refs::{Key, LayerInfo, Resolved, Scope, Wanted};
-use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
+use cachefs_store::remote::{RemoteSpec, Spending, Traffic};
 use cachefs_store::save::Progress;
-use cachefs_store::stack::{Owner, Stack};
-use tokio::runtime::Runtime;
+use cachefs_store::session::Session;
+use cachefs_store::stack::Owner;
 
 use crate::error::{Error, Result};
 use crate::mounts::{How, Incomplete, Record, Records, attach};
 use crate::paths::refuse_overlap;
 use crate::rpc::{Client, Open, Prefetch, Restore, Restored, Shown};
-use crate::spending::Spending;
 use crate::store_dir::StoreDir;
 use crate::sys::erofs_mount::is_likely;
 use crate::unsaved::Unsaved;
@@ -108,7 +105,7 @@ pub struct RestoreOptions {
     pub prefetch: Prefetch,
     /// Whether what is read is noted and published for later jobs.
     pub trace: bool,
-    /// Whether what could lend rights is shown too: see [`Stack::without_privileges`].
+    /// Whether what could lend rights is shown too: see [`Stack::without_privileges`](cachefs_store::stack::Stack::without_privileges).
     pub privileged: bool,
     /// Whom everything is to belong to; `None` for those it was saved from, as far as this user may
     /// give files away.
@@ -212,6 +209,12 @@ pub fn restore(
 }
 
 impl RestoreOptions {
+    /// Opens the remote for a restore in this process.
+    fn session(&self, store: &StoreDir) -> Result<Session> {
+        let session = Session::open(store.local(), &self.remote, self.deadline)?;
+        Ok(session.counted_in(&self.spent))
+    }
+
     fn deadline_ms(&self) -> Option<u64> {
         self.deadline.map(|deadline| deadline.as_millis() as u64)
     }
@@ -458,33 +461,29 @@ fn copy(
     let asked_at = SaveId::now().micros;
     let how = CopyOptions::default();
     let owner = owner_of_copies(options, &how)?;
-    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-    let policy = options
-        .deadline
-        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let remote = open(&options.remote, policy)?;
-    let _spent = options.spent.watch(&remote.meter);
+    let session = options.session(store)?;
     let mut found = match found {
         Some(found) => found,
-        None => runtime.block_on(look::resolve(&remote.remote, &options.wanted))?,
+        None => session.block_on(look::resolve(session.remote(), &options.wanted))?,
     };
     if found.layers.is_empty() {
         return Ok(Report {
-            traffic: remote.traffic(),
+            traffic: session.traffic(),
             ..miss(path, found)
         });
     }
-    let opened = runtime.block_on(async {
-        let layers = LayerCache::new(store.path());
-        let opened = layers.open(&remote.remote, &found.layers).await;
-        let opened = opened.and_then(Stack::new).map_err(Error::from);
-        usable(&remote.remote, &found.layers, opened, store.path()).await
-    })?;
+    let opened = session.open_stack(&found.layers).map_err(Error::from);
+    let opened = session.block_on(usable(
+        session.remote(),
+        &found.layers,
+        opened,
+        store.path(),
+    ))?;
     let stack = match opened {
         Ok(stack) => stack,
         Err(why) => {
             return Ok(Report {
-                traffic: remote.traffic(),
+                traffic: session.traffic(),
                 ..lost(path, found, why)
             });
         }
@@ -492,11 +491,7 @@ fn copy(
     if found.tree.is_none() {
         found.tree = stack.totals(COUNTED)?;
     }
-    let cache = Arc::new(PackCache::new(store.path(), store.cache_limit()));
-    let reader = FrameReader::new(remote.remote.clone(), cache, FrameMemory::default());
-    for layer in stack.layers() {
-        reader.describe(layer.packs()?);
-    }
+    let reader = session.frame_reader(&stack)?;
     let mut stack = stack.shown_as(owner);
     if !options.privileged {
         stack = stack.without_privileges();
@@ -527,7 +522,7 @@ fn copy(
         incomplete: Some(Incomplete::of(&path, is_mixed)?),
         ..whole.clone()
     });
-    let copied = copy_out(&stack, &reader, runtime.handle(), &path, &how, progress);
+    let copied = copy_out(&stack, &reader, session.handle(), &path, &how, progress);
     let is_whole = copied.as_ref().is_ok_and(|report| report.not_created == 0);
     // Half of a cache is worse than none: a build takes it for the whole.
     if !is_whole && started_empty {
@@ -546,7 +541,7 @@ fn copy(
         Ok(report) if !is_whole => return Err(incomplete(&path, &whole, &report)),
         Err(error) if error.is_lost() && started_empty => {
             return Ok(Report {
-                traffic: remote.traffic(),
+                traffic: session.traffic(),
                 ..lost(path, found, error.to_string())
             });
         }
@@ -574,7 +569,7 @@ fn copy(
         matched: found.matched,
         layers: found.layers,
         tree: found.tree,
-        traffic: remote.traffic(),
+        traffic: session.traffic(),
         lost: None,
         notes,
         unsaved: None,

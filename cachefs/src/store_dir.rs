@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cachefs_store::session::LocalStore;
+
 use crate::error::{Error, Result};
 use crate::sys::lock::LockFile;
 use crate::sys::ownership::{make_private_dir, others_can_add};
@@ -184,6 +186,14 @@ impl StoreDir {
     /// The limit of the local cache of frames, in bytes.
     pub fn cache_limit(&self) -> u64 {
         self.cache_limit
+    }
+
+    /// The parts of the directory that a [`Session`](cachefs_store::session::Session) uses.
+    pub fn local(&self) -> LocalStore {
+        LocalStore {
+            path: self.path.clone(),
+            cache_limit: self.cache_limit,
+        }
     }
 
     /// The remote that is used when none is named: a directory in the store, made here.

@@ -115,10 +115,11 @@ pub(crate) fn remote_to_save_to(global: &Global, store: &StoreDir) -> anyhow::Re
 /// Opens the remote in this process, with a runtime to run its requests.
 pub(crate) fn remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemote)> {
     let store = store(global)?;
-    let policy = global
-        .timeout
-        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let open = open(&remote_spec(global, &store)?, policy).map_err(cachefs::Error::from)?;
+    let open = open(
+        &remote_spec(global, &store)?,
+        RetryPolicy::within(global.timeout),
+    )
+    .map_err(cachefs::Error::from)?;
     Ok((
         Arc::new(Runtime::new().context("cannot start the network runtime")?),
         open,

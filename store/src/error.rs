@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::archive::ArchiveError;
-use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::remote::{RemoteError, RemoteErrorKind, SpecError};
 
 /// What a caller should make of an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +30,9 @@ pub enum Error {
     /// A request to the remote failed.
     #[error("remote request failed")]
     Remote(#[from] RemoteError),
+    /// The address or the options of the remote can't be used.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// A local file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -152,7 +155,7 @@ impl Error {
             | Self::Lost { .. } => ErrorKind::Integrity,
             Self::Changed { .. } | Self::BeingCollected { .. } => ErrorKind::Changed,
             Self::Archive(error) => error.kind(),
-            Self::TooLarge { .. } | Self::InvalidName(_) => ErrorKind::Usage,
+            Self::Spec(_) | Self::TooLarge { .. } | Self::InvalidName(_) => ErrorKind::Usage,
             Self::Shared(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
         }

@@ -16,6 +16,8 @@
 //! - [`save`]: from files to a published layer;
 //! - [`copy`]: from a stack to plain files;
 //! - [`archive`]: from a tar archive to a tree that is saved, and from a stack to one;
+//! - [`session`]: an open remote with the local copies, which all commands start from;
+//! - [`export`]: from a key to a tar archive;
 //! - [`check`]: whether everything that a key needs is there and intact;
 //! - [`gc`]: removing what no key needs any more.
 //!
@@ -27,6 +29,7 @@ pub mod check;
 pub mod chunk;
 pub mod copy;
 pub mod error;
+pub mod export;
 pub mod frame;
 pub mod gc;
 pub mod id;
@@ -40,6 +43,7 @@ pub mod remote;
 pub mod repository;
 pub mod save;
 pub mod secrets;
+pub mod session;
 pub mod stack;
 mod task;
 pub mod trace;

@@ -81,9 +81,7 @@ impl Remotes {
             handle.touch();
             return Ok(Arc::clone(handle));
         }
-        let policy = deadline_ms.map_or_else(RetryPolicy::default, |ms| {
-            RetryPolicy::with_deadline(Duration::from_millis(ms))
-        });
+        let policy = RetryPolicy::within(deadline_ms.map(Duration::from_millis));
         let open = open(spec, policy)?;
         let reader = FrameReader::new(open.remote.clone(), Arc::clone(cache), self.memory.clone());
         let handle = Arc::new(RemoteHandle {

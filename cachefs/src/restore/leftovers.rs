@@ -7,10 +7,8 @@
 use std::path::Path;
 
 use cachefs_store::copy::remove_unchanged;
-use cachefs_store::local::LayerCache;
-use cachefs_store::remote::{RetryPolicy, open};
+use cachefs_store::session::Session;
 use cachefs_store::stack::Stack;
-use tokio::runtime::Runtime;
 
 use super::RestoreOptions;
 use super::empty::is_empty;
@@ -71,14 +69,8 @@ pub(super) fn remove(
     keep: Option<&Stack>,
     options: &RestoreOptions,
 ) -> Result<u64> {
-    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-    let policy = options
-        .deadline
-        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let remote = open(&options.remote, policy)?;
-    let layers = LayerCache::new(store.path());
-    let opened = runtime.block_on(layers.open(&remote.remote, &record.layers))?;
-    let mut stack = Stack::new(opened)?;
+    let session = Session::open(store.local(), &options.remote, options.deadline)?;
+    let mut stack = session.open_stack(&record.layers)?;
     if !record.privileged {
         stack = stack.without_privileges();
     }

@@ -4,23 +4,18 @@ use std::time::{Duration, Instant};
 
 use cachefs_store::layer::Totals;
 use cachefs_store::refs::{self, LayerInfo, Resolved, Wanted};
-use cachefs_store::remote::{DynRemote, RetryPolicy, Traffic, open};
-use tokio::runtime::Runtime;
+use cachefs_store::remote::{DynRemote, Traffic};
 
 use super::{Outcome, Report, RestoreOptions, miss};
 use crate::error::{Error, Result};
 use crate::rpc::Restored;
+use crate::store_dir::StoreDir;
 
 /// Finds the stack that a restore with these options would show; touches nothing on this machine.
-pub fn look_up(options: &RestoreOptions) -> Result<Report> {
+pub fn look_up(store: &StoreDir, options: &RestoreOptions) -> Result<Report> {
     let started = Instant::now();
-    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-    let policy = options
-        .deadline
-        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let remote = open(&options.remote, policy)?;
-    let _spent = options.spent.watch(&remote.meter);
-    let found = runtime.block_on(resolve(&remote.remote, &options.wanted))?;
+    let session = options.session(store)?;
+    let found = session.block_on(resolve(session.remote(), &options.wanted))?;
     let path = std::path::absolute(&options.path).map_err(Error::io("find", &options.path))?;
     let outcome = if found.layers.is_empty() {
         Outcome::Miss
@@ -29,7 +24,7 @@ pub fn look_up(options: &RestoreOptions) -> Result<Report> {
     };
     Ok(Report {
         outcome,
-        traffic: remote.traffic(),
+        traffic: session.traffic(),
         elapsed: started.elapsed(),
         ..miss(path, found)
     })

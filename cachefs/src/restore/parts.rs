@@ -1,11 +1,10 @@
 //! Caches of several paths: which directories a restore has to show, and from which key.
 
 use cachefs_store::refs::{self, Chosen, Found, Part, RefName, Wanted};
-use cachefs_store::remote::{DynRemote, RetryPolicy, open};
-use tokio::runtime::Runtime;
+use cachefs_store::remote::DynRemote;
 
 use super::{Mode, RestoreOptions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::paths::{Directory, PathSet};
 use crate::rpc::{Client, Find};
 use crate::store_dir::StoreDir;
@@ -31,13 +30,8 @@ pub fn find_directories(
 ) -> Result<FoundDirectories> {
     let whole = paths.maybe_single().is_some();
     let found = if options.mode == Mode::Copy {
-        let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-        let policy = options
-            .deadline
-            .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-        let remote = open(&options.remote, policy)?;
-        let _spent = options.spent.watch(&remote.meter);
-        runtime.block_on(find_parts(&remote.remote, &options.wanted, paths, whole))?
+        let session = options.session(store)?;
+        session.block_on(find_parts(session.remote(), &options.wanted, paths, whole))?
     } else {
         Client::connect(store)?.find(Find {
             remote: options.remote.clone(),

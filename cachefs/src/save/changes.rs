@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cachefs_store::layer::{Meta, mode};
 use cachefs_store::refs::{Creator, Platform, RefName};
-use cachefs_store::remote::{RemoteSpec, Traffic};
+use cachefs_store::remote::{RemoteSpec, Spending, Traffic};
 use cachefs_store::save::{Baseline, Delta, Everything, Node, NodeKind, Packed, Progress, Tree};
 use cachefs_store::secrets::Scanner;
 use cachefs_store::stack::{Attr, Change, Ino, Stack};
@@ -15,7 +15,6 @@ use super::file_list::FileList;
 use super::{Existing, Opened, SaveOptions, open_context, source};
 use crate::error::{Error, Result};
 use crate::mounts::Records;
-use crate::spending::Spending;
 use crate::store_dir::StoreDir;
 
 /// A path that is other than in the cache.
@@ -88,11 +87,7 @@ pub fn changes(
         saved_from: None,
         spent: Spending::default(),
     };
-    let Opened {
-        mut context,
-        remote: opened,
-        ..
-    } = open_context(store, options, source.named_in(), progress)?;
+    let Opened { mut context, .. } = open_context(store, options, source.named_in(), progress)?;
     context.list = true;
     context.files = source
         .complete
@@ -100,7 +95,7 @@ pub fn changes(
     Ok(Changes {
         name: record.name.clone(),
         paths: context.change(&source)?.listed,
-        traffic: opened.traffic(),
+        traffic: context.session.traffic(),
     })
 }
 

@@ -47,19 +47,12 @@ pub fn import<'a>(
     progress: &dyn Progress,
 ) -> Result<ImportReport> {
     let started = Instant::now();
-    let Opened {
-        context,
-        remote,
-        existing,
-    } = open_context(store, &options.save, None, progress)?;
+    let Opened { context, existing } = open_context(store, &options.save, None, progress)?;
     let base = refs::unite(refs::unexpired(existing.clone())).0;
-    let opened = context
-        .runtime
-        .block_on(context.layers.open(&context.remote, &base))?;
-    let stack = Stack::new(opened)?;
+    let stack = context.session.open_stack(&base)?;
     let (change, outside, found) = change(&context, &stack, base.is_empty(), options, open)?;
     let mut save = publish::publish(&context, &base, None, existing, change)?;
-    save.traffic = remote.traffic();
+    save.traffic = context.session.traffic();
     save.elapsed = started.elapsed();
     Ok(ImportReport {
         save,

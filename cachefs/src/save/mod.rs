@@ -20,13 +20,11 @@ use cachefs_store::gc::Condemned;
 use cachefs_store::id::{RepoId, SaveId, StackId};
 use cachefs_store::index::Domains;
 use cachefs_store::layer::{BuiltLayer, Totals};
-use cachefs_store::local::{LayerCache, LostPacks, PackCache};
+use cachefs_store::local::LostPacks;
 use cachefs_store::refs::{
     self, Creator, LayerInfo, Part, Platform, Record as RefRecord, RefName, Scope,
 };
-use cachefs_store::remote::{
-    DynRemote, OpenRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, Traffic, open,
-};
+use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, Spending, Traffic};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
     Baseline, Deletions, Delta, Exclude, Guard, Moved, Packed, Progress, Skipped, StoreTarget,
@@ -34,14 +32,12 @@ use cachefs_store::save::{
     pack_changing_files, pack_files, remove_excluded, scan,
 };
 use cachefs_store::secrets::{Fate, Finding, Scanner};
-use cachefs_store::stack::Stack;
-use tokio::runtime::Runtime;
+use cachefs_store::session::Session;
 
 use crate::error::{Error, Result};
 use crate::mounts::Records;
 use crate::paths::refuse_overlap;
 use crate::rpc::{Client, IndexOverSocket};
-use crate::spending::{Spending, Watched};
 use crate::store_dir::StoreDir;
 pub use changes::{Changes, PathChange, changes};
 use file_list::FileList;
@@ -193,9 +189,7 @@ impl Report {
 /// What a save works with.
 struct Context<'a> {
     options: &'a SaveOptions,
-    runtime: Runtime,
-    remote: DynRemote,
-    layers: LayerCache,
+    session: Session,
     /// Saves of the key that a power cut left unreadable; this one takes their place.
     torn: Vec<SaveId>,
     target: StoreTarget,
@@ -206,7 +200,6 @@ struct Context<'a> {
     /// Whether to list what changed.
     list: bool,
     progress: &'a dyn Progress,
-    _spent: Watched,
 }
 
 /// What was found out about the path.
@@ -235,7 +228,6 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     let mut source = source::find(&records, &options.path)?;
     let Opened {
         mut context,
-        remote,
         existing,
     } = open_context(store, options, source.named_in(), progress)?;
     let held = refs::unite(refs::unexpired(existing.clone())).0;
@@ -266,7 +258,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     }
     if options.existing == Existing::Keep && lost.is_none() && !held.is_empty() {
         return Ok(Report {
-            traffic: remote.traffic(),
+            traffic: context.session.traffic(),
             elapsed: started.elapsed(),
             ..Report::nothing(Outcome::Kept, held)
         });
@@ -292,7 +284,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     });
     let shrinkage = change.shrinkage;
     let mut report = publish::publish(&context, &source.base, own, existing, change)?;
-    if !source.complete && !options.dry_run && context.remote.local_dir().is_none() {
+    if !source.complete && !options.dry_run && context.session.remote().local_dir().is_none() {
         hand_trace_on(store, from, stack_id(&report.layers));
     }
     let replaced = lost.map(|why| format!("the earlier content of the key is replaced: {why}"));
@@ -304,7 +296,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         report.warning =
             shrinkage.map(|shrinkage| shrinkage.warning(&options.name, options.dry_run));
     }
-    report.traffic = remote.traffic();
+    report.traffic = context.session.traffic();
     report.elapsed = started.elapsed();
     Ok(report)
 }
@@ -312,7 +304,6 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
 /// A key that is going to be saved, and what it holds so far.
 struct Opened<'a> {
     context: Context<'a>,
-    remote: OpenRemote,
     existing: Vec<RefRecord>,
 }
 
@@ -324,54 +315,46 @@ fn open_context<'a>(
     named_in: Option<&Scope>,
     progress: &'a dyn Progress,
 ) -> Result<Opened<'a>> {
-    let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-    let policy = options
-        .deadline
-        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let remote = open(&options.remote, policy)?;
-    let spent = options.spent.watch(&remote.meter);
-    let repository = Repository::new(remote.remote.clone());
-    let (repo, existing, condemned) = runtime.block_on(async {
+    let session = Session::open(store.local(), &options.remote, options.deadline)?;
+    let session = session.counted_in(&options.spent);
+    let remote = session.remote().clone();
+    let repository = Repository::new(remote.clone());
+    let (repo, existing, condemned) = session.block_on(async {
         tokio::join!(
             identify(&repository, options.dry_run),
-            read_existing(&remote.remote, &options.name),
-            Condemned::read(&remote.remote)
+            read_existing(&remote, &options.name),
+            Condemned::read(&remote)
         )
     });
     let (repo, existing, condemned) = (repo?, existing?, condemned?);
     let refs::Saves { records, torn } = existing;
     let scope = &options.name.scope;
     let domains = Domains::new(
-        &remote.remote.id(),
+        &remote.id(),
         &repo,
         scope,
         named_in.unwrap_or(scope),
         &options.fallback,
     );
-    let cache = Arc::new(PackCache::new(store.path(), store.cache_limit()));
     let context = Context {
         torn,
         options,
-        remote: remote.remote.clone(),
-        layers: LayerCache::new(store.path()),
         files: None,
         target: StoreTarget {
-            runtime: runtime.handle().clone(),
-            remote: remote.remote.clone(),
+            runtime: session.handle().clone(),
+            remote: remote.clone(),
             domains,
             index: Arc::new(IndexOverSocket::connect(store.clone())?),
             condemned: Arc::new(condemned),
-            cache: cache.of(remote.remote.id()),
+            cache: session.pack_cache().of(remote.id()),
         },
-        runtime,
+        session,
         lost: false,
         list: false,
         progress,
-        _spent: spent,
     };
     Ok(Opened {
         context,
-        remote,
         existing: records,
     })
 }
@@ -435,26 +418,23 @@ impl Context<'_> {
 
     /// What of a stack the remote lost, as far as [`find_missing`] tells.
     fn find_lost(&self, layers: &[LayerInfo]) -> Result<Option<String>> {
-        let noted = LostPacks::new(self.layers.root());
-        if layers.is_empty() || !may_be_missing(&self.remote, layers, &noted) {
+        let noted = LostPacks::new(self.session.layers().root());
+        if layers.is_empty() || !may_be_missing(self.session.remote(), layers, &noted) {
             return Ok(None);
         }
-        self.runtime.block_on(async {
-            let opened = match self.layers.open(&self.remote, layers).await {
-                Err(error) if error.is_lost() => return Ok(Some(error.to_string())),
-                opened => opened?,
-            };
-            let missing = find_missing(&self.remote, layers, &opened, &noted).await?;
-            Ok((!missing.is_empty()).then(|| missing.to_string()))
-        })
+        let opened = match self.session.open_layers(layers) {
+            Err(error) if error.is_lost() => return Ok(Some(error.to_string())),
+            opened => opened?,
+        };
+        let remote = self.session.remote();
+        let missing = find_missing(remote, layers, &opened, &noted);
+        let missing = self.session.block_on(missing)?;
+        Ok((!missing.is_empty()).then(|| missing.to_string()))
     }
 
     /// Finds what the path changes, and stores the chunks that are new.
     fn change(&self, source: &Source) -> Result<Change> {
-        let opened = self
-            .runtime
-            .block_on(self.layers.open(&self.remote, &source.base))?;
-        let mut stack = Stack::new(opened)?;
+        let mut stack = self.session.open_stack(&source.base)?;
         // What the path does not show is not missing from it.
         if source.record.as_ref().is_some_and(|it| !it.privileged) {
             stack = stack.without_privileges();

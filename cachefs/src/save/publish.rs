@@ -7,7 +7,7 @@ use cachefs_store::gc;
 use cachefs_store::layer::{self, Totals};
 use cachefs_store::refs::{self, LayerInfo, Record as RefRecord};
 use cachefs_store::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
-use cachefs_store::stack::{Stack, squash, squash_plan};
+use cachefs_store::stack::{squash, squash_plan};
 
 use super::{Change, Context, Outcome, Report, collected};
 use crate::error::Result;
@@ -181,8 +181,8 @@ pub(super) fn publish(
     record.parts = context.options.parts.clone();
     record.tree = report.tree;
     record.saved_from = context.options.saved_from.clone();
-    context.runtime.block_on(gc::publish(
-        &context.remote,
+    context.session.block_on(gc::publish(
+        context.session.remote(),
         &record,
         &context.target.condemned,
         &needs,
@@ -213,10 +213,7 @@ fn count(context: &Context<'_>, layers: &[LayerInfo]) -> Result<Option<Totals>> 
     if entries.sum::<u64>() > COUNTED {
         return Ok(None);
     }
-    let opened = context
-        .runtime
-        .block_on(context.layers.open(&context.remote, layers))?;
-    Ok(Stack::new(opened)?.totals(COUNTED)?)
+    Ok(context.session.open_stack(layers)?.totals(COUNTED)?)
 }
 
 fn previous_save(record: &Record, context: &Context<'_>) -> Option<Saved> {
@@ -248,20 +245,17 @@ fn put_layer(
     bytes: bytes::Bytes,
 ) -> Result<()> {
     let object = layer::object_key(id);
-    let put = context
-        .remote
-        .put(&object, bytes.clone(), PutMode::IfAbsent);
-    match context.runtime.block_on(put) {
+    let (session, remote) = (&context.session, context.session.remote());
+    let put = remote.put(&object, bytes.clone(), PutMode::IfAbsent);
+    match session.block_on(put) {
         Ok(()) => {}
         Err(error) if error.kind() == RemoteErrorKind::Exists => {
-            context
-                .runtime
-                .block_on(repair(&context.remote, &object, &bytes))?;
+            session.block_on(repair(remote, &object, &bytes))?;
         }
         Err(error) => return Err(cachefs_store::Error::from(error).into()),
     }
-    if context.remote.local_dir().is_none() {
-        context.layers.keep(context.remote.id(), id, &bytes);
+    if remote.local_dir().is_none() {
+        session.layers().keep(remote.id(), id, &bytes);
     }
     Ok(())
 }
@@ -300,9 +294,7 @@ fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<Vec<Laye
         return Ok(Vec::new());
     };
     let parts = &report.layers[range.clone()];
-    let opened = context
-        .runtime
-        .block_on(context.layers.open(&context.remote, parts))?;
+    let opened = context.session.open_layers(parts)?;
     let built = squash(&opened, range.start == 0)?;
     put_layer(context, &built.id, built.bytes.clone())?;
     let squashed = LayerInfo {

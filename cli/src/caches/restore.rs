@@ -307,7 +307,8 @@ impl Run {
             .as_ref()
             .ok()
             .and_then(|report| report.lost.clone());
-        restored.why = lost.or_else(|| told::why(&self.global, &self.remote, &restored));
+        restored.why =
+            lost.or_else(|| told::why(&self.global, &self.store, &self.remote, &restored));
         restored
     }
 
@@ -326,7 +327,7 @@ impl Run {
             ..self.options(&about.cache, &keys)?
         };
         Ok(if about.cache.restore.lookup_only {
-            look_up(&options)?
+            look_up(&self.store, &options)?
         } else {
             restore(&self.store, &options, &handle.job())?
         })

@@ -5,7 +5,8 @@ use cachefs::save::Outcome as SaveOutcome;
 use cachefs::{LastRestore, Sought, StoreDir};
 use cachefs_store::id::SaveId;
 use cachefs_store::refs::{MatchKind, Scope, Wanted};
-use cachefs_store::remote::{RemoteSpec, RetryPolicy, Traffic, open};
+use cachefs_store::remote::{RemoteSpec, Traffic};
+use cachefs_store::session::Session;
 
 use super::cache::{Cache, Keys};
 use super::{Restored, Saved};
@@ -29,7 +30,12 @@ pub(crate) fn sought(
 
 /// Why a restore did not find the very key, in a few words. A miss is worth some requests more; a
 /// partial hit is explained by the record that it came with.
-pub(super) fn why(global: &Global, remote: &RemoteSpec, restored: &Restored) -> Option<String> {
+pub(super) fn why(
+    global: &Global,
+    store: &StoreDir,
+    remote: &RemoteSpec,
+    restored: &Restored,
+) -> Option<String> {
     let (Ok(report), Some(keys)) = (&restored.result, &restored.keys) else {
         return None;
     };
@@ -44,12 +50,8 @@ pub(super) fn why(global: &Global, remote: &RemoteSpec, restored: &Restored) -> 
         // The credentials for it are the daemon's.
         None if global.daemon.is_some() => None,
         None => {
-            let policy = global
-                .timeout
-                .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-            let remote = open(remote, policy).ok()?;
-            let runtime = tokio::runtime::Runtime::new().ok()?;
-            runtime.block_on(explain::of_miss(&remote.remote, &wanted, &parts))
+            let session = Session::open(store.local(), remote, global.timeout).ok()?;
+            session.block_on(explain::of_miss(session.remote(), &wanted, &parts))
         }
     };
     brief.map(|brief| brief.line)

@@ -3,9 +3,10 @@
 use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-use cachefs::export::{ExportOptions, export};
 use cachefs_store::archive::{Compression, WriteOptions};
+use cachefs_store::export::ExportRequest;
 use cachefs_store::refs::Wanted;
+use cachefs_store::session::Session;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -124,8 +125,8 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
     }
     let store = setup::store(global)?;
     let name = setup::name(global, &args.key)?;
-    let options = ExportOptions {
-        remote: setup::remote_spec(global, &store)?,
+    let remote = setup::remote_spec(global, &store)?;
+    let request = ExportRequest {
         wanted: Wanted {
             scopes: setup::scopes(global)?.all(),
             key: name.key.clone(),
@@ -138,7 +139,6 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
             prefix: args.prefix.clone().into_bytes(),
         },
         privileged: args.allow_privileged,
-        deadline: global.timeout,
     };
     // The file appears when it is complete.
     let mut output = None;
@@ -152,12 +152,13 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
         Ok(Box::new(writer))
     };
     let display = Display::start("exporting")?;
-    let exported = export(&store, &options, begin, &display.job());
+    let session = Session::open(store.local(), &remote, global.timeout);
+    let session = session.map_err(cachefs::Error::from)?;
+    let exported = session.export(&request, begin, &display.job());
     drop(display);
     let Some(report) = exported? else {
-        let (runtime, remote) = setup::remote(global)?;
         let scopes = setup::scopes(global)?.all();
-        return Err(runtime.block_on(missing(&remote.remote, &scopes, &name.key)));
+        return Err(session.block_on(missing(session.remote(), &scopes, &name.key)));
     };
     if let Some(output) = output {
         output.commit().map_err(args.cannot("write"))?;

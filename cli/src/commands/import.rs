@@ -153,10 +153,7 @@ pub(crate) fn run_import(
                 Box::new(File::open(path).map_err(cachefs::Error::io("open", path))?)
             }
             Archive::Object(spec, object) => {
-                let policy = global
-                    .timeout
-                    .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-                let remote = open(spec, policy)?.remote;
+                let remote = open(spec, RetryPolicy::within(global.timeout))?.remote;
                 let stream = ObjectStream::open(remote, object.clone(), runtime.handle().clone())
                     .map_err(cachefs_store::Error::from)?;
                 Box::new(stream)

@@ -23,6 +23,7 @@ mod retry;
 mod s3;
 mod shared;
 mod spec;
+mod spending;
 mod stream;
 
 pub mod conformance;
@@ -46,6 +47,8 @@ pub use open::{OpenRemote, open};
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{Role, S3Options, S3Remote, Storing};
 pub use spec::{Environment, RemoteSpec, SpecError, without_secrets};
+pub use spending::Spending;
+pub(crate) use spending::WatchedMeter;
 pub use stream::ObjectStream;
 
 /// No listing has more objects.

@@ -56,6 +56,11 @@ impl RetryPolicy {
         }
     }
 
+    /// The default policy, with another deadline if there is one.
+    pub fn within(deadline: Option<Duration>) -> Self {
+        deadline.map_or_else(Self::default, Self::with_deadline)
+    }
+
     fn time_for(&self, bytes: u64) -> Duration {
         Duration::from_millis(bytes.saturating_mul(1000) / self.slowest.max(1))
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use cachefs::{LastRestore, StoreDir};
 use cachefs_store::refs::{Key, Scope, Wanted};
-use cachefs_store::remote::{RetryPolicy, open};
+use cachefs_store::session::Session;
 use clap::Args;
 use serde::Serialize;
 
@@ -203,11 +203,8 @@ fn answer(
 ) -> anyhow::Result<Explanation> {
     let mut spec = setup::remote_spec(global, store)?;
     spec.url = url;
-    let policy = global
-        .timeout
-        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let remote = open(&spec, policy).map_err(cachefs::Error::from)?;
-    let runtime = tokio::runtime::Runtime::new()?;
-    let answered = runtime.block_on(explain(&remote.remote, question));
+    let session = Session::open(store.local(), &spec, global.timeout);
+    let session = session.map_err(cachefs::Error::from)?;
+    let answered = session.block_on(explain(session.remote(), question));
     Ok(answered.map_err(cachefs::Error::from)?)
 }

@@ -8,9 +8,8 @@ use cachefs::mounts::{
 use cachefs::paths::real_path;
 use cachefs::{Frames, StoreDir};
 use cachefs_store::layer::mode;
-use cachefs_store::local::LayerCache;
 use cachefs_store::refs::LayerInfo;
-use cachefs_store::remote::{RetryPolicy, open};
+use cachefs_store::session::Session;
 use cachefs_store::stack::{Stack, Walk};
 use serde::Serialize;
 
@@ -165,16 +164,9 @@ pub(super) fn run(
 fn stack(global: &Global, store: &StoreDir, record: &Record) -> anyhow::Result<Stack> {
     let mut spec = setup::remote_spec(global, store)?;
     spec.url = record.remote.clone();
-    let policy = global
-        .timeout
-        .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
-    let remote = open(&spec, policy).map_err(cachefs::Error::from)?;
-    let runtime = tokio::runtime::Runtime::new()?;
-    let layers = LayerCache::new(store.path());
-    let opened = runtime
-        .block_on(layers.open(&remote.remote, &record.layers))
-        .map_err(cachefs::Error::from)?;
-    Ok(Stack::new(opened).map_err(cachefs::Error::from)?)
+    let stack = Session::open(store.local(), &spec, global.timeout)
+        .and_then(|session| session.open_stack(&record.layers));
+    Ok(stack.map_err(cachefs::Error::from)?)
 }
 
 /// Files with content, each once.

@@ -252,10 +252,7 @@ impl Work<'_> {
     }
 
     fn archives(&self) -> Result<Archives, cachefs::Error> {
-        let policy = self
-            .global
-            .timeout
-            .map_or_else(RetryPolicy::default, RetryPolicy::with_deadline);
+        let policy = RetryPolicy::within(self.global.timeout);
         Archives::new(&self.old_spec()?, policy, self.runtime.handle().clone())
     }
 

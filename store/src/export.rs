@@ -1,0 +1,99 @@
+//! Writing the tree of a key as a tar archive.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::archive::{self, Compression, WriteOptions, Written};
+use crate::error::{Error, Result};
+use crate::refs::{self, Resolved, Wanted};
+use crate::remote::Traffic;
+use crate::save::Progress;
+use crate::session::Session;
+
+/// The key to export, and the form of its archive.
+#[derive(Debug, Clone)]
+pub struct ExportRequest {
+    /// The key, and the scopes to look in.
+    pub wanted: Wanted,
+    /// The compression of the archive.
+    pub compression: Compression,
+    /// The prefix of all names in the archive.
+    pub write: WriteOptions,
+    /// Whether device nodes, setuid bits and file capabilities are written; see
+    /// [`Stack::without_privileges`](crate::stack::Stack::without_privileges).
+    pub privileged: bool,
+}
+
+/// The result of an export.
+#[derive(Debug)]
+pub struct ExportReport {
+    /// The key that was found.
+    pub matched: Resolved,
+    /// Counts of the archive.
+    pub written: Written,
+    /// The traffic of the export.
+    pub traffic: Traffic,
+    /// The time that the export took.
+    pub elapsed: Duration,
+}
+
+impl Session {
+    /// Writes the tree of a key to the output that `begin` opens. `None` when there is no such key;
+    /// `begin` is not called then, so that no empty file is left.
+    ///
+    /// Needs no index. The same tree gives the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the remote, of `begin`, and of writing to its output.
+    pub fn export<E: From<Error>>(
+        &self,
+        request: &ExportRequest,
+        begin: impl FnOnce() -> Result<Box<dyn Write>, E>,
+        progress: &dyn Progress,
+    ) -> Result<Option<ExportReport>, E> {
+        let started = Instant::now();
+        let found = self.block_on(refs::resolve(self.remote(), &request.wanted))?;
+        let Some(matched) = found else {
+            return Ok(None);
+        };
+        let mut stack = self.open_stack(&matched.layers)?;
+        let reader = self.frame_reader(&stack)?;
+        if !request.privileged {
+            stack = stack.without_privileges();
+        }
+        let written = archive::compress(request.compression, begin()?, |out| {
+            archive::write(
+                &stack,
+                &reader,
+                self.handle(),
+                out,
+                &request.write,
+                progress,
+            )
+            .map_err(ExportError::Store)
+        })
+        .map_err(|error| match error {
+            ExportError::Store(error) => error,
+            ExportError::Output(error) => Error::io("write", "the archive")(error),
+        })?;
+        Ok(Some(ExportReport {
+            matched,
+            written,
+            traffic: self.traffic(),
+            elapsed: started.elapsed(),
+        }))
+    }
+}
+
+/// A failure to read the tree, or to write to the output.
+enum ExportError {
+    Store(Error),
+    Output(std::io::Error),
+}
+
+impl From<std::io::Error> for ExportError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Output(error)
+    }
+}

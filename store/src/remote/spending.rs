@@ -1,0 +1,44 @@
+//! The traffic of an operation, counted also when the operation fails.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::meter::{Traffic, TrafficMeter};
+
+/// The traffic of one operation. Clones share one count.
+#[derive(Debug, Clone, Default)]
+pub struct Spending(Arc<Mutex<Traffic>>);
+
+impl Spending {
+    /// The traffic of the parts of the operation that have ended, with success or without.
+    pub fn traffic(&self) -> Traffic {
+        *self.0.lock()
+    }
+
+    /// Adds traffic.
+    pub fn add(&self, traffic: Traffic) {
+        *self.0.lock() += traffic;
+    }
+
+    /// Adds the counts of a meter when the result is dropped.
+    pub(crate) fn watch(&self, meter: &Arc<TrafficMeter>) -> WatchedMeter {
+        WatchedMeter {
+            meter: Arc::clone(meter),
+            spending: self.clone(),
+        }
+    }
+}
+
+/// A meter whose counts are added to a [`Spending`] on drop.
+#[derive(Debug)]
+pub(crate) struct WatchedMeter {
+    meter: Arc<TrafficMeter>,
+    spending: Spending,
+}
+
+impl Drop for WatchedMeter {
+    fn drop(&mut self) {
+        self.spending.add(self.meter.traffic());
+    }
+}

@@ -1,0 +1,121 @@
+//! An open remote and the local copies of its objects: what every operation starts from.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Handle, Runtime};
+
+use crate::error::{Error, Result};
+use crate::layer::Layer;
+use crate::local::{FrameMemory, FrameReader, LayerCache, PackCache};
+use crate::refs::LayerInfo;
+use crate::remote::{
+    DynRemote, OpenRemote, RemoteSpec, RetryPolicy, Spending, Traffic, WatchedMeter, open,
+};
+use crate::stack::Stack;
+
+/// Where this machine keeps copies of objects, and how much of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalStore {
+    /// The store directory.
+    pub path: PathBuf,
+    /// The limit of the local cache of frames, in bytes.
+    pub cache_limit: u64,
+}
+
+/// One process's way to a remote, for the time of one operation.
+///
+/// Its methods block, so call them from threads outside of its runtime.
+pub struct Session {
+    runtime: Runtime,
+    opened: OpenRemote,
+    local: LocalStore,
+    layers: LayerCache,
+    _spent: Option<WatchedMeter>,
+}
+
+impl Session {
+    /// Opens a remote. Nothing is requested yet, and nothing is written to the local store.
+    ///
+    /// `deadline` is the time that one request may take with all its retries; `None` is the default
+    /// of [`RetryPolicy`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spec`] when the address or the options can't be used.
+    pub fn open(local: LocalStore, spec: &RemoteSpec, deadline: Option<Duration>) -> Result<Self> {
+        let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
+        let opened = open(spec, RetryPolicy::within(deadline))?;
+        Ok(Self {
+            runtime,
+            opened,
+            layers: LayerCache::new(&local.path),
+            local,
+            _spent: None,
+        })
+    }
+
+    /// Adds the traffic of this session to `spent` when the session ends.
+    #[must_use]
+    pub fn counted_in(self, spent: &Spending) -> Self {
+        Self {
+            _spent: Some(spent.watch(&self.opened.meter)),
+            ..self
+        }
+    }
+
+    /// The remote, with retries and deadlines.
+    pub fn remote(&self) -> &DynRemote {
+        &self.opened.remote
+    }
+
+    /// The traffic since the session was opened.
+    pub fn traffic(&self) -> Traffic {
+        self.opened.traffic()
+    }
+
+    /// The runtime that requests run on.
+    pub fn handle(&self) -> &Handle {
+        self.runtime.handle()
+    }
+
+    /// Runs a future to its end.
+    pub fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.runtime.block_on(work)
+    }
+
+    /// The local copies of layers.
+    pub fn layers(&self) -> &LayerCache {
+        &self.layers
+    }
+
+    /// Opens layers, the bottom one first, from the local copies or the remote.
+    pub fn open_layers(&self, layers: &[LayerInfo]) -> Result<Vec<Arc<Layer>>> {
+        self.block_on(self.layers.open(self.remote(), layers))
+    }
+
+    /// Opens layers as one tree.
+    pub fn open_stack(&self, layers: &[LayerInfo]) -> Result<Stack> {
+        Stack::new(self.open_layers(layers)?)
+    }
+
+    /// A cache of packs in the local store.
+    pub fn pack_cache(&self) -> Arc<PackCache> {
+        Arc::new(PackCache::new(&self.local.path, self.local.cache_limit))
+    }
+
+    /// A reader that knows the packs of a stack and has nothing in memory yet.
+    pub fn frame_reader(&self, stack: &Stack) -> Result<FrameReader> {
+        let reader = FrameReader::new(
+            self.remote().clone(),
+            self.pack_cache(),
+            FrameMemory::default(),
+        );
+        for layer in stack.layers() {
+            reader.describe(layer.packs()?);
+        }
+        Ok(reader)
+    }
+}

@@ -240,6 +240,9 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         && (!source.complete || is_exact || context.find_lost(&source.base)?.is_some())
     {
         source.base = followed;
+        // The key's own records named the new layers, and `contains` is only their claim: the scope
+        // that the path was restored from does not vouch for them.
+        context.target.domains = context.target.domains.based_on_own();
         if source.complete && !is_exact {
             source.deletions = Deletions::Ignore;
         }

@@ -1,14 +1,15 @@
-//! Whose word the index takes for what a pack holds.
+//! Trust domains of the index: which scopes a save believes about the contents of packs.
 
 use crate::id::{DomainId, RepoId};
 use crate::refs::Scope;
 use crate::remote::RemoteId;
 
 impl DomainId {
-    /// The domain of a scope, in a repository of a remote that is reached in somebody's name.
+    /// Returns the domain of a scope, in a repository of a remote that is reached with certain
+    /// credentials.
     ///
-    /// The repository's identity is what the remote says it is. It only ever narrows the domain: a
-    /// remote that claims that of another has a part of its own, as its address is another.
+    /// The remote itself reports the repository's identity, so the identity can only narrow a domain:
+    /// a remote that claims the identity of another one still has its own address and its own domains.
     pub fn of(remote: &RemoteId, repo: &RepoId, scope: &Scope) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("cachefs index: domain");
         hasher
@@ -24,9 +25,10 @@ impl DomainId {
 
 /// The domains of a save.
 ///
-/// Chunks are found by name, and names of chunks are no secret: whoever makes a saver believe that a
-/// chunk is where it is not, chooses what is restored later. So a save only believes its own scope
-/// and those that it restores from, and only tells its own what it stores.
+/// Chunks are looked up by hash, and hashes of chunks are no secret: a tenant that makes a saver
+/// believe in a false location of a chunk chooses the bytes that are restored later. So a save
+/// believes its own scope and those that it restores from, and no save writes to the domain of
+/// another scope anything that a record of that scope does not vouch for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Domains {
     own: DomainId,
@@ -35,9 +37,9 @@ pub struct Domains {
 }
 
 impl Domains {
-    /// The domains of a save in `scope`, which also restores from `others`, in this order.
+    /// Returns the domains of a save in `scope`, which also restores from `others`, in this order.
     ///
-    /// `base` is the scope whose key led to the layers that the save builds on.
+    /// `base` is the scope whose record names the layers that the save builds on.
     pub fn new(
         remote: &RemoteId,
         repo: &RepoId,
@@ -60,18 +62,30 @@ impl Domains {
         }
     }
 
-    /// What the save stores becomes known here.
+    /// Returns the same domains for a save that builds on layers named by a record of its own scope,
+    /// such as a layer that claims to replace those of the base.
+    ///
+    /// Only the save's own scope vouches for these. To learn from them in the domain of the base would
+    /// let a pull request write to the domain of `main`.
+    pub fn based_on_own(self) -> Self {
+        Self {
+            base: self.own,
+            ..self
+        }
+    }
+
+    /// The domain that learns the packs that the save stores.
     pub fn own(&self) -> DomainId {
         self.own
     }
 
-    /// What the layers that the save builds on say of their packs becomes known here.
+    /// The domain that learns the packs of the layers that the save builds on.
     pub fn base(&self) -> DomainId {
         self.base
     }
 
-    /// Where chunks are looked up, in this order: the save's own, then the others.
-    pub fn looked_in(&self) -> Vec<DomainId> {
+    /// The domains in which chunks are looked up, in order: the save's own, then the others.
+    pub fn lookup_order(&self) -> Vec<DomainId> {
         [&[self.own], &self.others[..]].concat()
     }
 }
@@ -88,14 +102,18 @@ mod tests {
         let (pr, main) = (scope("pr/1"), scope("branch/main"));
         let others = [main.clone(), pr.clone()];
         let domains = Domains::new(&remote, &repo, &pr, &main, &others);
-        assert_eq!(domains.looked_in(), [of("pr/1"), of("branch/main")]);
+        assert_eq!(domains.lookup_order(), [of("pr/1"), of("branch/main")]);
         assert_eq!(
             (domains.own(), domains.base()),
             (of("pr/1"), of("branch/main"))
         );
+        // What its own records name in place of main's layers is not main's word.
+        let followed = domains.clone().based_on_own();
+        assert_eq!(followed.base(), of("pr/1"));
+        assert_eq!(followed.lookup_order(), domains.lookup_order());
         // Main does not look where a pull request writes.
         let domains = Domains::new(&remote, &repo, &main, &main, &[]);
-        assert_eq!(domains.looked_in(), [of("branch/main")]);
+        assert_eq!(domains.lookup_order(), [of("branch/main")]);
     }
 
     #[test]

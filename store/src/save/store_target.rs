@@ -25,7 +25,7 @@ pub struct StoreTarget {
     pub runtime: Handle,
     /// Where packs go.
     pub remote: DynRemote,
-    /// Whom it believes what packs hold.
+    /// Index domains that this save trusts.
     pub domains: Domains,
     /// What is known of packs.
     pub index: Arc<dyn ChunkIndex>,
@@ -56,7 +56,7 @@ impl StoreTarget {
 
 impl Target for StoreTarget {
     fn lookup(&self, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
-        let domains = self.domains.looked_in();
+        let domains = self.domains.lookup_order();
         let mut found = self.index.lookup(&domains, chunks)?;
         let mut condemned = BTreeSet::new();
         for known in &mut found {
@@ -71,7 +71,7 @@ impl Target for StoreTarget {
     }
 
     fn learn(&self, packs: &[PackRef]) -> Result<()> {
-        let domains = self.domains.looked_in();
+        let domains = self.domains.lookup_order();
         let mut unknown = Vec::new();
         for pack in packs.iter().filter(|pack| pack.hash.is_some()) {
             if !self.index.has_pack(&domains, pack)? {
@@ -118,7 +118,7 @@ impl Target for StoreTarget {
             }
         }
         for pack in &missing {
-            self.index.remove(&self.domains.looked_in(), &pack.id)?;
+            self.index.remove(&self.domains.lookup_order(), &pack.id)?;
         }
         Ok(missing)
     }

@@ -61,6 +61,8 @@ mod support;
 #[cfg(test)]
 mod traces;
 #[cfg(test)]
+mod trust;
+#[cfg(test)]
 mod unkillable;
 #[cfg(test)]
 mod unsaved;

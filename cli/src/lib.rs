@@ -38,6 +38,15 @@ mod object;
 mod output;
 mod outputs;
 mod progress;
+// The pages have the commands of every feature.
+#[cfg(test)]
+#[cfg(all(
+    feature = "csi",
+    feature = "volumes",
+    feature = "hook",
+    feature = "harness"
+))]
+mod reference;
 mod setup;
 mod working_directory;
 

@@ -291,7 +291,7 @@ fn detection() {
         r#"
         cachefs detect
         cachefs detect --toml
-        cachefs auto restore --mode copy
+        cachefs auto restore --mode copy --tool cargo-index
         cachefs auto save
         rm Cargo.toml Cargo.lock
         cachefs detect

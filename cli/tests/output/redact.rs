@@ -24,7 +24,7 @@ const VARYING: &[(&str, &str)] = &[
     (r"\bprocess \d+", "process [PID]"),
     (r"\((\d+)\): (has|working)", "([PID]): $2"),
     (r"\blinux \d+\.\d+\b", "linux [KERNEL]"),
-    (r"\b(x86_64|aarch64)\b", "[ARCH]"),
+    (r"\b(x86_64|aarch64|amd64|arm64)\b", "[ARCH]"),
     (r"(by|just now) +\[HOST\]", "$1 [HOST]"),
     (r"\bPATH=[!#-~]*", "PATH=[PATH]"),
     // The last column of a summary in Markdown: requests.

@@ -79,7 +79,10 @@ impl Session {
 
 /// The lines of a script, without indentation and empty lines.
 fn lines(script: &str) -> impl Iterator<Item = &str> {
-    script.lines().map(str::trim).filter(|line| !line.is_empty())
+    script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
 }
 
 /// Appends a line of shell and its output: standard output as it is, standard error after `2>`.

@@ -118,6 +118,12 @@ fn print(report: &CheckReport, args: &CheckArgs, dropped: &BTreeSet<RefName>) {
     for key in dropped {
         output::print(&format!("dropped {key}"));
     }
+    if args.repair && !report.is_complete && !report.damaged_packs.is_empty() {
+        output::print(&format!(
+            "note: {} with damaged data stay, because other keys may need intact parts of them, and saves on machines that know them may use them again; `cachefs check --all-scopes --read-data --repair` deletes them",
+            output::count(report.damaged_packs.len() as u64, "pack")
+        ));
+    }
     let data = if args.read_data {
         format!(
             "{} and {} of data verified",

@@ -74,13 +74,14 @@ pub async fn find_missing(
 ) -> Result<Missing> {
     let mut packs = Vec::new();
     let mut first = None;
+    // Of layers that disagree, one is wrong; the least length says only what is missing for all.
     for layer in layers {
         let own = layer.packs()?;
         first = first.or(own.first().map(|pack| pack.id));
-        packs.extend(own.into_iter().map(|pack| pack.id));
+        packs.extend(own.into_iter().map(|pack| (pack.id, pack.length)));
     }
     packs.sort_unstable();
-    packs.dedup();
+    packs.dedup_by_key(|(id, _)| *id);
     let needed = packs.len();
     let mut missing = Missing {
         packs: Vec::new(),
@@ -88,10 +89,11 @@ pub async fn find_missing(
     };
     if remote.local_dir().is_none() {
         let noted = lost.read();
-        let is_suspect = |id: &PackId| noted.contains(id) || (first == Some(*id) && is_old(infos));
+        let is_suspect =
+            |(id, _): &(PackId, u32)| noted.contains(id) || (first == Some(*id) && is_old(infos));
         let suspects: Vec<_> = packs.iter().copied().filter(is_suspect).collect();
         let gone = absent(remote, suspects.clone()).await?;
-        for back in suspects.iter().filter(|id| !gone.contains(id)) {
+        for (back, _) in suspects.iter().filter(|(id, _)| !gone.contains(id)) {
             lost.remove(back);
         }
         if gone.is_empty() {
@@ -116,16 +118,17 @@ fn is_old(infos: &[LayerInfo]) -> bool {
     bottom.is_some_and(|info| now.saturating_sub(info.created) > RULE_PERIOD)
 }
 
-/// The packs for which the remote answers that they are not there.
-async fn absent(remote: &DynRemote, packs: Vec<PackId>) -> Result<HashSet<PackId>> {
+/// The packs for which the remote answers that they are not there, or that they are shorter than
+/// their length in bytes, which goes with each.
+async fn absent(remote: &DynRemote, packs: Vec<(PackId, u32)>) -> Result<HashSet<PackId>> {
     let mut absent = HashSet::new();
-    let start = |id: PackId| {
+    let start = |(id, length): (PackId, u32)| {
         let remote = remote.clone();
         async move {
             let head = remote.head(&pack::object_key(&id)).await;
             let is_absent = match head {
-                // An empty pack is what a power cut left of one.
-                Ok(info) => info.size == 0,
+                // A power cut leaves an empty or a short pack.
+                Ok(info) => info.size < u64::from(length),
                 Err(error) => error.kind() == RemoteErrorKind::NotFound,
             };
             Ok((id, is_absent))

@@ -33,7 +33,7 @@ pub(super) async fn check(
         ..NeededPacks::default()
     };
     progress.total(needed.layers.len() as u64, 0);
-    let start = |(id, (length, keys)): (LayerId, (u64, KeyNumbers))| {
+    let start = |((id, length), keys): ((LayerId, u64), KeyNumbers)| {
         let remote = remote.clone();
         async move { Ok((id, keys, sort_out(read(&remote, id, length).await)?)) }
     };
@@ -49,12 +49,7 @@ pub(super) async fn check(
                 Ok(contents) => {
                     progress.transferred(contents.length);
                     report.bytes += contents.length;
-                    for pack in &contents.packs {
-                        packs.add(pack, &keys);
-                    }
-                    for (pack, frame) in contents.frames {
-                        packs.add_frame(&pack, frame);
-                    }
+                    packs.add_layer(&contents.packs, contents.frames, keys);
                 }
                 Err(fault) => {
                     let affected = packs.keys.named(&keys);

@@ -16,7 +16,7 @@ mod packs;
 mod repair;
 mod saves;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub use repair::repair;
 use crate::error::Result;
 use crate::id::SaveId;
 use crate::refs::{RefName, Scope};
-use crate::remote::DynRemote;
+use crate::remote::{DynRemote, ObjectKey};
 use crate::save::Progress;
 
 /// What is checked.
@@ -62,11 +62,18 @@ pub struct CheckReport {
     /// The saves that were read, for [`repair`].
     #[serde(skip)]
     pub read: BTreeMap<RefName, Vec<SaveId>>,
+    /// Packs with data that is not what their own trailer says, for [`repair`]. Savers on machines
+    /// that know such a pack would go on using it.
+    #[serde(skip)]
+    pub damaged_packs: BTreeSet<ObjectKey>,
+    /// Whether all keys of the repository were checked.
+    #[serde(skip)]
+    pub is_complete: bool,
 }
 
 /// Checks the keys of a repository.
 ///
-/// Memory is bounded by the number of frames (about 24 bytes for each 256 KiB of data), by four
+/// Memory is bounded by the number of frames (about 32 bytes for each 256 KiB of data of a layer), by four
 /// layers and by four ranges of packs at a time. A save that is published or superseded
 /// meanwhile is no finding. Fails when the remote does not answer or refuses, and when `progress`
 /// says to stop.
@@ -75,7 +82,10 @@ pub async fn check(
     options: &CheckOptions,
     progress: &dyn Progress,
 ) -> Result<CheckReport> {
-    let mut report = CheckReport::default();
+    let mut report = CheckReport {
+        is_complete: options.scopes.is_none() && options.prefix.is_empty(),
+        ..CheckReport::default()
+    };
     let saves = saves::check(remote, options, progress, &mut report).await?;
     let packs = layers::check(remote, saves, progress, &mut report).await?;
     packs::check(remote, packs, options.read_data, progress, &mut report).await?;

@@ -1,10 +1,11 @@
 //! Reading the trailer of every pack, and its frames on demand.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::CheckReport;
-use super::finding::{Fault, sort_out};
-use super::frames::{FrameDigest, NeededPack, NeededPacks, digest};
+use super::finding::{Fault, FindingKind, KeyNumbers, sort_out};
+use super::frames::{NeededPack, NeededPacks, digest};
 use crate::error::{Error, Result};
 use crate::frame::{self, ChunkLocation, FrameLocation};
 use crate::id::{ChunkId, PackId};
@@ -18,7 +19,7 @@ const PACKS: usize = 4;
 /// Frames are fetched in ranges of about this many bytes.
 const RANGE: u64 = 8 << 20;
 
-/// What was found out about a pack.
+/// What was found out about the data of a pack.
 #[derive(Default)]
 struct Outcome {
     faults: Vec<Fault>,
@@ -33,62 +34,80 @@ pub(super) async fn check(
     progress: &dyn Progress,
     report: &mut CheckReport,
 ) -> Result<()> {
-    let NeededPacks { keys, packs } = needed;
-    let lengths = |pack: &NeededPack| {
-        pack.descriptions
-            .iter()
+    let NeededPacks {
+        keys,
+        packs,
+        layers,
+    } = needed;
+    let length = |pack: &NeededPack| match read_data {
+        true => pack
+            .descriptions
+            .keys()
             .map(|(length, ..)| u64::from(*length))
-            .max()
+            .max(),
+        false => None,
     };
-    let bytes = if read_data {
-        packs.values().filter_map(lengths).sum()
-    } else {
-        0
-    };
+    let bytes = packs.values().filter_map(length).sum();
     progress.total(packs.len() as u64, bytes);
+    let layers = Arc::new(layers);
     let start = |(id, needed): (PackId, NeededPack)| {
-        let remote = remote.clone();
+        let (remote, layers) = (remote.clone(), Arc::clone(&layers));
+        let length = length(&needed).unwrap_or(0);
         async move {
-            let outcome = check_pack(&remote, id, &needed, read_data).await?;
-            Ok((id, needed, outcome))
+            let checked = check_pack(&remote, id, &needed, &layers, read_data).await?;
+            Ok((id, length, checked))
         }
     };
-    parallel::for_each(PACKS, packs, progress, start, |(id, needed, outcome)| {
-        progress.done(
-            1,
-            if read_data {
-                lengths(&needed).unwrap_or(0)
-            } else {
-                0
-            },
-        );
-        progress.transferred(outcome.bytes);
+    parallel::for_each(PACKS, packs, progress, start, |(id, length, checked)| {
+        progress.done(1, length);
+        progress.transferred(checked.bytes);
         report.packs += 1;
-        report.frames += outcome.frames;
-        report.bytes += outcome.bytes;
-        let findings = outcome
+        report.frames += checked.frames;
+        report.bytes += checked.bytes;
+        let object = pack::object_key(&id);
+        let findings = checked
             .faults
             .into_iter()
-            .map(|fault| fault.about(&pack::object_key(&id), keys.named(&needed.keys)));
+            .map(|(fault, needing)| fault.about(&object, keys.named(&needing)));
         report.findings.extend(findings);
+        if checked.is_damaged {
+            report.damaged_packs.insert(object);
+        }
         Ok(())
     })
     .await
+}
+
+/// What was found out about a pack and the layers that refer to it.
+#[derive(Default)]
+struct Checked {
+    /// What is wrong, and the keys that it is wrong for.
+    faults: Vec<(Fault, KeyNumbers)>,
+    /// Whether the data is not what the pack's own trailer says.
+    is_damaged: bool,
+    frames: u64,
+    bytes: u64,
+}
+
+impl Checked {
+    fn add(&mut self, fault: Fault, keys: &KeyNumbers) {
+        match self.faults.iter_mut().find(|(known, _)| *known == fault) {
+            Some((_, known)) => known.extend(keys),
+            None => self.faults.push((fault, keys.clone())),
+        }
+    }
 }
 
 async fn check_pack(
     remote: &DynRemote,
     id: PackId,
     needed: &NeededPack,
+    layers: &[KeyNumbers],
     read_data: bool,
-) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
-    if needed.descriptions.len() > 1 {
-        outcome.faults.push(Fault::damaged(
-            "layers disagree about its length and trailer",
-        ));
-    }
-    for (length, trailer, hash) in &needed.descriptions {
+) -> Result<Checked> {
+    let mut checked = Checked::default();
+    let mut is_read = false;
+    for ((length, trailer, hash), keys) in &needed.descriptions {
         let described = PackRef {
             id,
             length: *length,
@@ -98,17 +117,35 @@ async fn check_pack(
         let trailer = match sort_out(read_trailer(remote, &described).await)? {
             Ok(trailer) => trailer,
             Err(fault) => {
-                outcome.faults.push(fault);
+                checked.add(fault, keys);
                 continue;
             }
         };
-        outcome.bytes += trailer.encoded_len() as u64;
-        compare(&trailer, &id, &needed.frames, &mut outcome.faults);
+        checked.bytes += trailer.encoded_len() as u64;
+        // The pack has one trailer: descriptions that fit it differ in what they leave unsaid.
+        if std::mem::replace(&mut is_read, true) {
+            continue;
+        }
+        let held = trailer.frame_locations(&id).map(|frame| digest(&frame));
+        let (lacking, wrong) = needed.lacking(&held.collect());
+        if lacking > 0 {
+            let detail = format!("layers look for {lacking} frames that its trailer does not list");
+            let keys = wrong.iter().flat_map(|layer| &layers[*layer as usize]);
+            checked.add(Fault::damaged(detail), &keys.copied().collect());
+        }
         if read_data {
+            let mut outcome = Outcome::default();
             read_frames(remote, &described, &trailer, &mut outcome).await?;
+            checked.frames += outcome.frames;
+            checked.bytes += outcome.bytes;
+            let damaged = |fault: &Fault| fault.kind == FindingKind::Damaged;
+            checked.is_damaged |= outcome.faults.iter().any(damaged);
+            for fault in outcome.faults {
+                checked.add(fault, &needed.keys());
+            }
         }
     }
-    Ok(outcome)
+    Ok(checked)
 }
 
 /// Reads a whole pack, and compares each chunk with the name that the trailer has for it.
@@ -140,24 +177,6 @@ async fn read_trailer(remote: &DynRemote, pack: &PackRef) -> Result<Trailer> {
         )));
     }
     Trailer::of(pack, &remote.get_range(&object, range).await?)
-}
-
-/// Compares what layers look for with what the pack says it holds.
-fn compare(
-    trailer: &Trailer,
-    id: &PackId,
-    needed: &std::collections::BTreeSet<FrameDigest>,
-    faults: &mut Vec<Fault>,
-) {
-    let held: std::collections::BTreeSet<_> = trailer
-        .frame_locations(id)
-        .map(|frame| digest(&frame))
-        .collect();
-    let lacking = needed.difference(&held).count();
-    if lacking > 0 {
-        let detail = format!("layers look for {lacking} frames that its trailer does not list");
-        faults.push(Fault::damaged(detail));
-    }
 }
 
 async fn read_frames(

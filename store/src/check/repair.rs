@@ -14,6 +14,10 @@ use crate::remote::{DynRemote, ObjectKey};
 /// Only saves that the check has read are removed: a job that stored a key again meanwhile keeps it.
 /// Objects of a newer format are left alone. Returns the keys that lost saves.
 ///
+/// Packs with damaged data are deleted if all keys of the repository were checked. Otherwise savers on
+/// machines whose index has the pack would name it again. A pack has parts that are intact, too, and
+/// keys that were not checked may need those.
+///
 /// # Errors
 ///
 /// When the remote does not answer or refuses; what was removed by then stays removed.
@@ -36,6 +40,11 @@ pub async fn repair(remote: &DynRemote, report: &CheckReport) -> Result<BTreeSet
             if dropped.insert(name.clone()) {
                 remove_saves(remote, name, saves).await?;
             }
+        }
+    }
+    if report.is_complete {
+        for pack in &report.damaged_packs {
+            remote.delete(pack).await?;
         }
     }
     Ok(dropped)

@@ -19,8 +19,9 @@ const REQUESTS: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Needed {
     pub(super) keys: Keys,
-    /// The layers, with their lengths and the keys that need them.
-    pub(super) layers: BTreeMap<LayerId, (u64, KeyNumbers)>,
+    /// The layers with the lengths that records give them, and the keys of these records. A record
+    /// that is wrong about a layer says nothing about the keys of other records.
+    pub(super) layers: BTreeMap<(LayerId, u64), KeyNumbers>,
 }
 
 /// A ref to be read.
@@ -86,11 +87,8 @@ pub(super) async fn check(
                 if job.save.is_some() {
                     report.saves += 1;
                     for LayerInfo { id, length, .. } in record.layers {
-                        let known = needed
-                            .layers
-                            .entry(id)
-                            .or_insert((length, KeyNumbers::new()));
-                        known.1.insert(job.key);
+                        let keys = needed.layers.entry((id, length)).or_default();
+                        keys.insert(job.key);
                     }
                 }
             }

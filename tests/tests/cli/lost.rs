@@ -14,15 +14,20 @@ use crate::support::{
 
 const EIO: i32 = 5;
 
-/// Deletes every pack below a directory of objects.
-fn delete_packs(root: &Path) {
+/// Every pack below a directory of objects.
+fn packs(root: &Path) -> Vec<PathBuf> {
     let packs: Vec<PathBuf> = objects(root)
         .into_keys()
         .filter(|name| name.split('/').any(|part| part == "packs"))
         .map(|name| root.join(name))
         .collect();
     assert!(!packs.is_empty());
-    for pack in packs {
+    packs
+}
+
+/// Deletes every pack below a directory of objects.
+fn delete_packs(root: &Path) {
+    for pack in packs(root) {
         fs::remove_file(pack).unwrap();
     }
 }
@@ -186,4 +191,43 @@ fn check_repair_drops_the_keys_that_cannot_be_served() {
     machine.run(["lookup", "broken"]).expect_code(3);
     machine.run(["lookup", "whole"]).success();
     machine.run(["check"]).success();
+}
+
+#[test]
+fn a_key_whose_packs_are_cut_short_is_a_miss() {
+    let Some(machine) = machine() else { return };
+    let dir = sample_dir(&machine);
+    machine.saved("k", &dir);
+    for pack in packs(&remote_dir(&machine)) {
+        let file = fs::OpenOptions::new().write(true).open(pack).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    }
+    let other = machine.second_machine().unwrap();
+    is_lost(&other, "mount");
+    is_lost(&other, "copy");
+}
+
+#[test]
+fn a_machine_that_knows_a_damaged_pack_stores_the_key_whole_after_a_repair() {
+    let Some(machine) = machine() else { return };
+    let dir = machine.dir("data");
+    let random: Vec<u8> = (0..100_000_u32)
+        .flat_map(|n| n.wrapping_mul(n).to_le_bytes())
+        .collect();
+    fs::write(dir.join("file"), random).unwrap();
+    machine.saved("k", &dir);
+    for pack in packs(&remote_dir(&machine)) {
+        let mut bytes = fs::read(&pack).unwrap();
+        bytes[20] ^= 1;
+        fs::remove_file(&pack).unwrap();
+        fs::write(&pack, bytes).unwrap();
+    }
+    let repair = ["check", "--all-scopes", "--read-data", "--repair"];
+    machine.run(repair).success();
+    machine.saved("k", &dir);
+    let other = machine.second_machine().unwrap();
+    let target = other.dir("restored");
+    let copy = other.restore("k", &target).args(["--mode", "copy"]);
+    clean(copy.run().success());
+    same(&dir, &target);
 }

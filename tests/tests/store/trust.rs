@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cachefs_store::Error;
+use cachefs_store::check::{CheckOptions, check, repair};
 use cachefs_store::frame::FrameBuilder;
 use cachefs_store::gc::Condemned;
 use cachefs_store::id::{ChunkId, TrailerHash};
@@ -14,9 +15,11 @@ use cachefs_store::layer::{Content, Layer, LayerBuilder, Link, Meta, NewEntry, N
 use cachefs_store::layer::{ROOT, mode};
 use cachefs_store::local::{FrameMemory, FrameReader, LayerCache, PackCache};
 use cachefs_store::pack::{FinishedPack, PackRef, PackWriter, Trailer, object_key};
-use cachefs_store::refs::{self, Creator, Key, Platform, Promotion, Record, RefName, Scope};
+use cachefs_store::refs::{
+    self, Creator, Key, LayerInfo, Platform, Promotion, Record, RefName, Scope,
+};
 use cachefs_store::remote::{FileRemote, PutMode, Remote};
-use cachefs_store::save::{StoreTarget, Target};
+use cachefs_store::save::{Silent, StoreTarget, Target};
 use tempfile::TempDir;
 
 use super::bent::Bent;
@@ -414,4 +417,70 @@ fn an_index_is_not_told_a_trailer_that_its_pack_does_not_have() {
         .insert(&domain, &honest.pack, &evil.trailer);
     assert!(told.is_err());
     assert!(!finds(&bench.target, TOOL));
+}
+
+#[test]
+fn a_repair_drops_no_key_for_what_records_and_layers_of_others_say_of_its_objects() {
+    let bench = Workbench::new();
+    let honest = forged(TOOL, ChunkId::of(TOOL), TOOL.len() as u32);
+    put(&bench, &honest);
+    let layer = layer_on(&bench, &honest, honest.pack);
+    let longer = PackRef {
+        length: honest.pack.length + 1,
+        ..honest.pack
+    };
+    let evil = forged(EVIL, ChunkId::of(EVIL), EVIL.len() as u32);
+    let other_length = LayerInfo {
+        length: info(&layer).length + 1,
+        ..info(&layer)
+    };
+    let name =
+        |scope: &str, key: &str| RefName::new(Scope::new(scope).unwrap(), Key::new(key).unwrap());
+    let main = name("branch/main", "k");
+    for (name, layer) in [
+        // Both come before and after the honest one, wherever a list of keys begins.
+        (name("a", "layer"), other_length.clone()),
+        (main.clone(), info(&layer)),
+        (name("pr/66", "layer"), other_length),
+        (
+            name("pr/66", "length"),
+            info(&layer_on(&bench, &honest, longer)),
+        ),
+        (
+            name("pr/66", "frame"),
+            info(&layer_on(&bench, &evil, honest.pack)),
+        ),
+    ] {
+        let record = Record::new(name, vec![layer], Creator::default(), Platform::default());
+        let publish = refs::publish(&bench.remote, &record);
+        bench.runtime.block_on(publish).unwrap();
+    }
+    let options = CheckOptions {
+        read_data: true,
+        ..CheckOptions::default()
+    };
+    let check = |options| {
+        bench
+            .runtime
+            .block_on(check(&bench.remote, options, &Silent))
+    };
+    let report = check(&options).unwrap();
+    let found = |key: &str| {
+        let mut keys = report.findings.iter().flat_map(|finding| &finding.keys);
+        keys.any(|name| name.key.as_str() == key)
+    };
+    assert!(
+        found("layer") && found("length") && found("frame"),
+        "{report:#?}"
+    );
+    let repaired = bench
+        .runtime
+        .block_on(repair(&bench.remote, &report))
+        .unwrap();
+    assert!(!repaired.contains(&main), "{repaired:?}");
+    let report = check(&options).unwrap();
+    assert_eq!(
+        (report.keys, report.packs, report.findings.len()),
+        (1, 1, 0)
+    );
 }

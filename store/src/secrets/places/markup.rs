@@ -33,8 +33,7 @@ pub(super) fn xml(content: &[u8], ignore: Ignore) -> Vec<usize> {
             .split(|byte| byte.is_ascii_whitespace() || *byte == b'/')
             .next()
             .unwrap_or_default();
-        let end = position(content, at, b"<").unwrap_or(content.len());
-        let text = content[at..end].trim_ascii();
+        let text = text_at(content, at);
         let is_secret = match name {
             b"name" => {
                 in_secret_header = SECRET_HEADERS.contains(&&text.to_ascii_lowercase()[..]);
@@ -57,11 +56,34 @@ pub(super) fn xml(content: &[u8], ignore: Ignore) -> Vec<usize> {
     found
 }
 
+/// The text from here to the next tag, or the content of the CDATA section that begins here.
+fn text_at(content: &[u8], at: usize) -> &[u8] {
+    let rest = content[at..].trim_ascii_start();
+    let (rest, end): (&[u8], &[u8]) = match rest.strip_prefix(b"<![CDATA[") {
+        Some(section) => (section, b"]]>"),
+        None => (rest, b"<"),
+    };
+    let end = position(rest, 0, end).unwrap_or(rest.len());
+    rest[..end].trim_ascii()
+}
+
+/// The value of an attribute, in quotes of either kind and with blanks where XML allows them.
 fn attribute<'a>(tag: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let assignment = [b" ", name, b"=\""].concat();
-    let start = position(tag, 0, &assignment)? + assignment.len();
-    let end = position(tag, start, b"\"")?;
-    Some(&tag[start..end])
+    let mut at = 0;
+    while let Some(start) = position(tag, at, name) {
+        at = start + name.len();
+        let follows_blank = start > 0 && tag[start - 1].is_ascii_whitespace();
+        let Some(value) = tag[at..].trim_ascii_start().strip_prefix(b"=") else {
+            continue;
+        };
+        if let (true, [quote @ (b'"' | b'\''), value @ ..]) =
+            (follows_blank, value.trim_ascii_start())
+        {
+            let end = value.iter().position(|byte| byte == quote)?;
+            return Some(&value[..end]);
+        }
+    }
+    None
 }
 
 fn position(content: &[u8], from: usize, what: &[u8]) -> Option<usize> {
@@ -118,6 +140,9 @@ mod tests {
             0
         );
         assert_eq!(found("<!-- <password>repopwd</password> -->"), 0);
+        let section = "<password>\n  <![CDATA[a<b&17]]></password><username>u</username>";
+        assert_eq!(found(section), 1);
+        assert_eq!(found(&section.replace("a<b&17", "${env.PASSWORD}")), 0);
         assert_eq!(
             found(
                 "<settingsSecurity><master>{jSMOWnoPFgsHVpMvz5VrIt5kRbzGpI8u}</master></settingsSecurity>"
@@ -132,6 +157,8 @@ mod tests {
     #[test]
     fn sources_of_nuget() {
         let text = br#"<add key="Username" value="me" /> <add key="ClearTextPassword" value="hunter22" />"#;
+        assert_eq!(xml(text, is_reference).len(), 1);
+        let text = b"<add\n\tvalue = 'hunter22'\n\tkey='ClearTextPassword' />";
         assert_eq!(xml(text, is_reference).len(), 1);
     }
 

@@ -18,10 +18,11 @@ pub(crate) use usable::usable;
 
 use recover::Left;
 
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind, copy_out};
+use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind, copy_into};
 use cachefs_store::id::SaveId;
 use cachefs_store::layer::Totals;
 use cachefs_store::refs::{Key, LayerInfo, Resolved, Scope, Wanted};
@@ -497,7 +498,10 @@ fn copy(
         stack = stack.without_privileges();
     }
     let directories = MadeDirectories::make(&path, options.owner.or(options.caller))?;
-    let started_empty = empty::is_empty(&path);
+    let directory = directories.open().map_err(Error::io("open", &path))?;
+    // What is removed after a failure is removed there, wherever the path leads by then.
+    let here = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    let started_empty = empty::is_empty(&here);
     let whole = Record {
         owner,
         ..record(&path, How::Copy, &found, options, asked_at)?
@@ -522,11 +526,15 @@ fn copy(
         incomplete: Some(Incomplete::of(&path, is_mixed)?),
         ..whole.clone()
     });
-    let copied = copy_out(&stack, &reader, session.handle(), &path, &how, progress);
+    let into = (
+        directory.try_clone().map_err(Error::io("open", &path))?,
+        &*path,
+    );
+    let copied = copy_into(&stack, &reader, session.handle(), into, &how, progress);
     let is_whole = copied.as_ref().is_ok_and(|report| report.not_created == 0);
     // Half of a cache is worse than none: a build takes it for the whole.
     if !is_whole && started_empty {
-        empty::clear(&path);
+        empty::clear(&here);
         directories.remove();
     }
     if !is_whole && (!path.exists() || empty::is_empty(&path)) {

@@ -10,6 +10,19 @@ use rustix::io::Errno;
 /// Paths longer than this are opened in steps, because the kernel takes at most 4,095 bytes.
 const STEP: usize = 3000;
 
+/// Opens the directory at an absolute path that has been resolved before. A symbolic link anywhere on
+/// the way is an error: somebody has put it there since, to have another directory written to.
+///
+/// # Errors
+///
+/// `ELOOP` or `ENOTDIR` for a link, and whatever else opening the directory answers.
+pub fn open_real_directory(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let directory = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = rustix::fs::open("/", OFlags::PATH | directory, Mode::empty())?;
+    let below = path.strip_prefix("/").map_err(|_| Errno::INVAL)?;
+    open_beneath(root.as_fd(), below, flags | directory, Mode::empty())
+}
+
 /// Opens `path` below `root`; no symbolic link on the way is followed.
 ///
 /// An empty path or `.` opens `root` again.
@@ -90,5 +103,28 @@ fn step_by_step(
         Component::Normal(name) => rustix::fs::openat(from, name, flags | OFlags::NOFOLLOW, mode),
         Component::CurDir => rustix::fs::openat(from, ".", flags, mode),
         _ => Err(Errno::XDEV),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_behind_a_link_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("real/deep")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        std::fs::write(root.join("file"), "").unwrap();
+        let open = |path: &str, flags| open_real_directory(&root.join(path), flags);
+        for flags in [OFlags::RDONLY, OFlags::PATH] {
+            open("real/deep", flags).unwrap();
+            for path in ["link", "link/deep", "file", "real/../link"] {
+                assert!(open(path, flags).is_err(), "{path}");
+            }
+        }
+        assert!(open_real_directory(Path::new("real"), OFlags::PATH).is_err());
+        open_real_directory(Path::new("/"), OFlags::PATH).unwrap();
     }
 }

@@ -24,7 +24,7 @@
 //! Formats are documented in `docs/format/`.
 
 pub mod archive;
-mod beneath;
+pub mod beneath;
 pub mod check;
 pub mod chunk;
 pub mod copy;

@@ -15,7 +15,7 @@ use crate::sys::fuse_mount::{FuseMountOptions, mount_fuse};
 use crate::sys::mountinfo::MountTable;
 use crate::sys::overlay::{Lower, OverlayMount, OverlayOptions, mount_overlay};
 use crate::sys::read_ahead::set_read_ahead;
-use crate::sys::unmount::{UnmountError, UnmountOptions, unmount};
+use crate::sys::unmount::{UnmountError, UnmountOptions, unmount, unmount_entry};
 use crate::sys::xattr;
 use crate::view::{Form, IMAGE};
 
@@ -181,11 +181,10 @@ pub(crate) fn detach(records: &Records, record: &Record, lazy: bool) -> Result<(
     refuse_hidden(&table, &record.path)?;
     // A container that shows the overlay would go on writing into an upper that is gone.
     records.attachments().detach_all(&record.path, lazy)?;
-    if table
-        .topmost_at(&record.path)
-        .is_some_and(|mount| mount.is_cachefs_overlay())
+    if let Some(mount) = table.topmost_at(&record.path)
+        && mount.is_cachefs_overlay()
     {
-        unmount(&record.path, options)?;
+        unmount_entry(mount, options)?;
     }
     // The image keeps its view open for as long as any namespace has a copy of it, such as a
     // container that is starting. Nobody uses the view but through what is gone by now.

@@ -13,7 +13,7 @@ use super::record::path_bytes;
 use crate::containers::Container;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
-use crate::sys::graft::{self, Graft};
+use crate::sys::graft::{self, Graft, Root};
 
 /// How long something in a container may keep a directory busy.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,6 +30,9 @@ pub struct Attachment {
     pub pid: u32,
     /// The inode number of its mount namespace.
     pub namespace: u64,
+    /// Number and boot of that namespace, which are never used again; `None` from older versions.
+    #[serde(default)]
+    pub identity: Option<String>,
     /// The number of the mount there.
     pub mount: u64,
     /// Where it is shown, in the container.
@@ -45,6 +48,7 @@ impl Attachment {
         Graft {
             pid: self.pid,
             namespace: self.namespace,
+            identity: self.identity.clone(),
             path: self.path.clone(),
             mount: self.mount,
         }
@@ -79,6 +83,12 @@ impl Attachments {
         self.root.join(&hash.finalize().to_hex()[..12])
     }
 
+    /// Whether a directory is one that [`Attachments::place`] names.
+    pub fn is_place(&self, directory: &Path) -> bool {
+        let root = self.root.canonicalize();
+        directory.parent() == root.as_deref().ok().or(Some(&self.root))
+    }
+
     /// What a path of a container is called without the symbolic links there; as an [`Attachment`]
     /// has it.
     ///
@@ -96,11 +106,12 @@ impl Attachments {
     /// [`Error::Graft`], or when what was done cannot be written down; nothing is shown then.
     pub fn attach(&self, from: &Path, container: &Container, path: &Path) -> Result<Attachment> {
         let from = from.canonicalize().map_err(Error::io("find", from))?;
-        let shown = graft::graft(&from, container.pid, path)?;
+        let shown = graft::graft(&from, container.pid, Root::OfProcess, path)?;
         let attachment = Attachment {
             container: container.name.clone(),
             pid: shown.pid,
             namespace: shown.namespace,
+            identity: shown.identity.clone(),
             mount: shown.mount,
             path: shown.path.clone(),
             from,
@@ -137,6 +148,19 @@ impl Attachments {
         }
         found.sort_by(|a, b| (&a.container, &a.path).cmp(&(&b.container, &b.path)));
         Ok(found)
+    }
+
+    /// What is shown at a path of a container already, whatever the container was called then.
+    ///
+    /// # Errors
+    ///
+    /// When the store or the container cannot be read.
+    pub fn at(&self, container: &Container, path: &Path) -> Result<Option<Attachment>> {
+        let path = self.resolve(container, path)?;
+        let is_there = |shown: &Attachment| {
+            shown.path == path && graft::is_in_namespace_of(&shown.graft(), container.pid)
+        };
+        Ok(self.all()?.into_iter().find(is_there))
     }
 
     /// Takes a directory away from a container. `lazy` does so even while processes there use it.

@@ -219,29 +219,47 @@ impl Records {
         self.namespace
     }
 
+    /// What tells that namespace from later ones with its number; `None` for the machine's own, which
+    /// never ends.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
     /// Takes over what another mount namespace restored at a path, for a process that sees the same
     /// mount: a service whose container was replaced, and whose mounts go on in the host's namespace.
     ///
-    /// Returns whether there was anything. The changes go along, as they are in the record's folder;
-    /// what is known here of the path already stays.
-    pub fn adopt(&self, path: &Path, namespace: u64) -> Result<bool> {
+    /// `namespace` and `identity` are what [`Records::namespace`] and [`Records::identity`] were there;
+    /// an older version noted no identity. Returns whether there was anything: what a later namespace
+    /// with the same number left is not. The changes go along, as they are in the record's folder; what
+    /// is known here of the path already stays.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be moved or marked.
+    pub fn adopt(&self, path: &Path, namespace: u64, identity: Option<&str>) -> Result<bool> {
         let theirs = Self {
             root: self.root.clone(),
             namespace,
-            identity: None,
-        }
-        .folder(path);
-        let ours = self.folder(path);
-        if theirs == ours && self.is_of_another(&ours) {
-            // The namespace has ended, and this one got its inode number.
-            self.mark(&ours)?;
-            return Ok(true);
-        }
-        if theirs == ours || ours.exists() || !theirs.exists() {
+            identity: identity.map(str::to_owned),
+        };
+        let (from, to) = (theirs.folder(path), self.folder(path));
+        if !from.exists() || theirs.is_of_another(&from) {
             return Ok(false);
         }
-        fs::rename(&theirs, &ours).map_err(Error::io("take over", theirs))?;
-        self.mark(&ours)?;
+        let is_strange = self.is_of_another(&to);
+        match from == to {
+            // The namespace has ended, and this one got its inode number.
+            true if is_strange => {}
+            true => return Ok(false),
+            false if to.exists() && !is_strange => return Ok(false),
+            false => {
+                if is_strange {
+                    self.make_way(&to)?;
+                }
+                fs::rename(&from, &to).map_err(Error::io("take over", from))?;
+            }
+        }
+        self.mark(&to)?;
         Ok(true)
     }
 
@@ -292,13 +310,11 @@ impl Records {
 
     /// Whether a folder was left by a mount namespace that has ended, whose inode number this one got.
     /// Folders of older versions do not say.
-    fn is_of_another(&self, folder: &Path) -> bool {
-        let Some(own) = &self.identity else {
-            return false;
-        };
-        let noted = fs::read_to_string(folder.join("namespace")).unwrap_or_default();
-        let noted = noted.trim();
-        !noted.is_empty() && noted != own
+    pub(super) fn is_of_another(&self, folder: &Path) -> bool {
+        match (&self.identity, noted_identity(folder)) {
+            (Some(own), Some(noted)) => noted != *own,
+            _ => false,
+        }
     }
 
     /// Moves the folder of a namespace that has ended out of the way; it is kept as long as what other
@@ -362,6 +378,13 @@ impl Records {
     }
 }
 
+/// The identity of the mount namespace that a folder belongs to, where it says so.
+pub(super) fn noted_identity(folder: &Path) -> Option<String> {
+    let noted = fs::read_to_string(folder.join("namespace")).ok()?;
+    let noted = noted.trim();
+    (!noted.is_empty()).then(|| noted.to_owned())
+}
+
 fn read(file: &Path) -> Result<Option<Record>> {
     match fs::read(file) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
@@ -374,5 +397,73 @@ fn read(file: &Path) -> Result<Option<Record>> {
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", file)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(root: &Path, namespace: u64, identity: Option<&str>) -> Records {
+        Records {
+            root: root.to_owned(),
+            namespace,
+            identity: identity.map(str::to_owned),
+        }
+    }
+
+    fn leave(records: &Records, path: &Path) {
+        let folder = records.folder(path);
+        fs::create_dir_all(folder.join("upper")).unwrap();
+        fs::write(folder.join("upper/file"), "").unwrap();
+        records.mark(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_replaced_service_takes_over_its_own_and_nothing_of_a_later_namespace() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = Path::new("/pods/m2");
+        let (first, next) = (
+            of(temp.path(), 7, Some("70 boot")),
+            of(temp.path(), 8, Some("80 boot")),
+        );
+        leave(&first, path);
+        assert!(next.adopt(path, 7, Some("70 boot")).unwrap());
+        assert!(next.folder(path).join("upper/file").exists() && !first.folder(path).exists());
+        assert!(!next.adopt(path, 7, Some("70 boot")).unwrap());
+
+        // A container that came later has the number of the first one, and its own things there.
+        let stranger = of(temp.path(), 7, Some("90 boot"));
+        leave(&stranger, path);
+        let third = of(temp.path(), 9, Some("95 boot"));
+        assert!(!third.adopt(path, 7, Some("70 boot")).unwrap());
+        assert!(stranger.folder(path).join("upper/file").exists());
+
+        // The service itself has the number again.
+        let same = of(temp.path(), 8, Some("99 boot"));
+        assert!(same.is_of_another(&same.folder(path)));
+        assert!(!same.adopt(path, 8, Some("1 boot")).unwrap());
+        assert!(same.adopt(path, 8, Some("80 boot")).unwrap());
+        assert!(!same.is_of_another(&same.folder(path)));
+        assert!(same.folder(path).join("upper/file").exists());
+    }
+
+    #[test]
+    fn what_an_ended_namespace_left_makes_way_for_what_is_taken_over() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = Path::new("/pods/m2");
+        let (ended, theirs) = (
+            of(temp.path(), 8, Some("1 boot")),
+            of(temp.path(), 7, Some("2 boot")),
+        );
+        leave(&ended, path);
+        leave(&theirs, path);
+        let ours = of(temp.path(), 8, Some("3 boot"));
+        assert!(ours.adopt(path, 7, Some("2 boot")).unwrap());
+        assert_eq!(noted_identity(&ours.folder(path)).unwrap(), "3 boot");
+        // Folders of older versions say nothing, and are taken as before.
+        let old = of(temp.path(), 5, None);
+        leave(&old, Path::new("/x"));
+        assert!(ours.adopt(Path::new("/x"), 5, None).unwrap());
     }
 }

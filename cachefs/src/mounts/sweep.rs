@@ -1,12 +1,14 @@
 //! What containers that have ended left in a store directory.
 
-use std::collections::HashSet;
-use std::fs;
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::Records;
+use super::record::noted_identity;
+use crate::sys::mount_namespace::identity_in_boot;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::remove_tree::remove_tree;
 
@@ -27,9 +29,10 @@ impl Records {
         if old.is_empty() || !sees_all_processes() {
             return;
         }
-        let Some(living) = namespaces() else { return };
+        let Some(living) = Living::now() else { return };
         for (name, namespace) in old {
-            if !living.contains(&namespace)
+            let identity = noted_identity(&self.root().join(&name));
+            if !living.has(namespace, identity.as_deref())
                 && let Err(error) = remove_tree(&self.root().join(&name))
             {
                 tracing::debug!("{name} of a container that has ended stays: {error}");
@@ -49,7 +52,8 @@ impl Records {
                 let name = folder.file_name().into_string().ok()?;
                 let (namespace, _) = name.split_once('-')?;
                 let namespace = u64::from_str_radix(namespace, 16).ok()?;
-                let wanted = namespace != self.namespace() && old(&folder.path());
+                let is_own = namespace == self.namespace() && !self.is_of_another(&folder.path());
+                let wanted = !is_own && old(&folder.path());
                 wanted.then_some((name, namespace))
             })
             .collect()
@@ -63,26 +67,65 @@ fn sees_all_processes() -> bool {
 }
 
 /// The mount namespaces that there are: those of processes, and those that something keeps open by a
-/// mount of their file. `None` when that cannot be told.
-fn namespaces() -> Option<HashSet<u64>> {
-    let mut found = HashSet::new();
-    for process in fs::read_dir("/proc").ok()?.flatten() {
-        let name = process.file_name();
-        if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
-            continue;
+/// mount of their file.
+#[derive(Debug, Default)]
+struct Living {
+    /// The identities of those that processes are in, by inode number.
+    of_processes: HashMap<u64, HashSet<Option<String>>>,
+    /// The inode numbers of those whose file is mounted.
+    mounted: HashSet<u64>,
+}
+
+impl Living {
+    /// `None` when that cannot be told.
+    fn now() -> Option<Self> {
+        let mut found = Self::default();
+        for process in fs::read_dir("/proc").ok()?.flatten() {
+            let name = process.file_name();
+            if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+                continue;
+            }
+            if let Ok(namespace) = File::open(process.path().join("ns/mnt"))
+                && let Ok(metadata) = namespace.metadata()
+            {
+                let identities = found.of_processes.entry(metadata.ino()).or_default();
+                identities.insert(identity_in_boot(&namespace));
+            }
+            // A file of a namespace may be mounted in another.
+            let table = fs::read(process.path().join("mountinfo")).unwrap_or_default();
+            let table = MountTable::parse(&table).unwrap_or_default();
+            found
+                .mounted
+                .extend(table.entries().iter().filter_map(|mount| {
+                    let name = mount.root.to_str()?.strip_prefix("mnt:[")?;
+                    name.strip_suffix(']')?.parse::<u64>().ok()
+                }));
         }
-        if let Ok(namespace) = fs::metadata(process.path().join("ns/mnt")) {
-            found.insert(namespace.ino());
-        }
-        // A file of a namespace may be mounted in another.
-        let table = fs::read(process.path().join("mountinfo")).unwrap_or_default();
-        let table = MountTable::parse(&table).unwrap_or_default();
-        found.extend(table.entries().iter().filter_map(|mount| {
-            let name = mount.root.to_str()?.strip_prefix("mnt:[")?;
-            name.strip_suffix(']')?.parse::<u64>().ok()
-        }));
+        Some(found)
     }
-    Some(found)
+
+    /// Whether a namespace may still be there. One with the number of a folder that does not say which
+    /// namespace it is of may be that one.
+    fn has(&self, number: u64, identity: Option<&str>) -> bool {
+        let is_it = |living: &Option<String>| match (identity, living) {
+            (Some(noted), Some(living)) if names_namespace(noted) && names_namespace(living) => {
+                noted == living
+            }
+            (Some(noted), Some(living)) => boot_of(noted) == boot_of(living),
+            _ => true,
+        };
+        let of_processes = self.of_processes.get(&number);
+        self.mounted.contains(&number) || of_processes.is_some_and(|it| it.iter().any(is_it))
+    }
+}
+
+/// Whether an identity has the number that the kernel gives a namespace only once.
+fn names_namespace(identity: &str) -> bool {
+    identity.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn boot_of(identity: &str) -> Option<&str> {
+    identity.split(' ').next_back()
 }
 
 #[cfg(test)]
@@ -113,6 +156,34 @@ mod tests {
         let left = |name: &str| records.root().join(name).exists();
         assert!(left(&own) && left("2-new") && left("other"));
         assert_eq!(left("1-old"), !sees_all_processes());
-        assert!(namespaces().unwrap().contains(&records.namespace()));
+        let living = Living::now().unwrap();
+        assert!(living.has(records.namespace(), records.identity()));
+    }
+
+    #[test]
+    fn a_folder_goes_when_a_later_namespace_has_its_number() {
+        let of_processes = HashMap::from([(7, HashSet::from([Some("70 boot".to_owned())]))]);
+        let living = Living {
+            of_processes,
+            mounted: HashSet::from([8]),
+        };
+        for (number, identity, is_there) in [
+            (7, Some("70 boot"), true),
+            (7, Some("60 boot"), false),
+            (7, Some("70 before"), false),
+            // The number of the first process, from before Linux 6.11.
+            (7, Some("p1 boot"), true),
+            (7, Some("p1 before"), false),
+            (7, None, true),
+            (8, Some("60 boot"), true),
+            (9, Some("70 boot"), false),
+            (9, None, false),
+        ] {
+            assert_eq!(
+                living.has(number, identity),
+                is_there,
+                "{number} {identity:?}"
+            );
+        }
     }
 }

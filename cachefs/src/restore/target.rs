@@ -1,15 +1,18 @@
 //! The directory that a cache is restored to.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::chown;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use cachefs_store::beneath::open_real_directory;
 use cachefs_store::stack::Owner;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::paths::real_path;
+use crate::sys::in_root::{Links, Made, Missing, in_root};
 
 /// The canonical path, which is a directory or not there yet. Nothing is made: a miss leaves the path as
 /// it was, so that a save after it can tell that nothing was put there.
@@ -28,53 +31,74 @@ pub(super) fn find(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Directories that were made for a cache, and go again if nothing comes into them.
-#[derive(Debug, Default)]
-pub struct MadeDirectories(Vec<PathBuf>);
+/// The directory that a cache is restored to, held open, and those that were made for it, which go again
+/// if nothing comes into them.
+#[derive(Debug)]
+pub struct MadeDirectories {
+    directory: OwnedFd,
+    /// The outermost first.
+    made: Vec<Made>,
+}
 
 impl MadeDirectories {
     /// Makes what of a path is not there, and gives it to `owner`: a build that runs as that user
     /// writes next to its cache, too.
     ///
+    /// `path` is absolute and free of links. The directories above it may be another user's, who can
+    /// put a link there at any time; it is never followed, so root makes, writes and gives away nothing
+    /// elsewhere.
+    ///
     /// # Errors
     ///
-    /// When a directory cannot be made or given away; then none is left.
+    /// When a directory cannot be made or given away, and for a link on the way; then none is left.
     pub fn make(path: &Path, owner: Option<Owner>) -> Result<Self> {
-        let is_absent =
-            |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
-        let absent = path.ancestors().take_while(is_absent).map(Path::to_owned);
-        let made = Self(absent.collect());
-        let outcome = fs::create_dir_all(path).map_err(Error::io("create", path));
-        let outcome = outcome.and_then(|()| owner.map_or(Ok(()), |owner| made.give_to(owner)));
-        match outcome {
-            Ok(()) => Ok(made),
-            Err(error) => {
-                made.remove();
-                Err(error)
-            }
-        }
+        let owner = owner.map(|owner| (owner.uid, owner.gid));
+        let root = open_real_directory(Path::new("/"), OFlags::PATH)
+            .map_err(|errno| Error::io("open", "/")(errno.into()))?;
+        let found = in_root(root.as_fd(), path, Links::Refuse, Missing::MakeFor(owner));
+        let found = found.map_err(|error| match error.raw_os_error() {
+            Some(errno) if errno == Errno::LOOP.raw_os_error() => became_a_link(path),
+            _ => Error::io("create", path)(error),
+        })?;
+        let missing = || Error::io("create", path)(ErrorKind::NotFound.into());
+        Ok(Self {
+            directory: found.directory.ok_or_else(missing)?,
+            made: found.made,
+        })
     }
 
-    fn give_to(&self, Owner { uid, gid }: Owner) -> Result<()> {
-        for made in &self.0 {
-            match chown(made, Some(uid), Some(gid)) {
-                // A user who may not give directories away is told so at the files.
-                Err(error) if error.kind() != ErrorKind::PermissionDenied => {
-                    return Err(Error::io("give away", made)(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+    /// The directory, open for reading.
+    ///
+    /// # Errors
+    ///
+    /// What the system answers.
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(
+            &self.directory,
+            ".",
+            flags,
+            Mode::empty(),
+        )?)
     }
 
-    /// Removes the directories, as far as they are empty.
+    /// Removes the directories that were made, as far as they are empty.
     pub fn remove(&self) {
-        for made in &self.0 {
-            if fs::remove_dir(made).is_err() {
+        for made in self.made.iter().rev() {
+            if made.remove().is_err() {
                 return;
             }
         }
+    }
+}
+
+fn became_a_link(path: &Path) -> Error {
+    Error::State {
+        message: format!(
+            "a symbolic link was put on the way to {} while it was restored",
+            path.display()
+        ),
+        hint: "find out who changes the directories above it, and restore again",
     }
 }
 
@@ -117,5 +141,32 @@ mod tests {
         assert_eq!(owner_of(&dir.path().join("home")), (0, 0));
         made.remove();
         assert!(!dir.path().join("home/.m2").exists() && dir.path().join("home").exists());
+    }
+
+    #[test]
+    fn a_link_that_another_user_puts_on_the_way_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        fs::create_dir(&victim).unwrap();
+        let before = fs::metadata(&victim).unwrap().uid();
+        // The path was free of links when the restore began.
+        std::os::unix::fs::symlink(&victim, dir.path().join("build")).unwrap();
+        let owner = Owner { uid: 7, gid: 8 };
+        for path in ["build", "build/m2"] {
+            let refused = MadeDirectories::make(&dir.path().join(path), Some(owner)).unwrap_err();
+            assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        }
+        assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
+        assert_eq!(fs::metadata(&victim).unwrap().uid(), before);
+        // What is written later goes to the directory that was opened, wherever its name leads.
+        let place = dir.path().join("place");
+        let made = MadeDirectories::make(&place, None).unwrap();
+        fs::rename(&place, dir.path().join("moved")).unwrap();
+        std::os::unix::fs::symlink(&victim, &place).unwrap();
+        let opened = rustix::fs::fstat(made.open().unwrap()).unwrap();
+        assert_eq!(
+            opened.st_ino,
+            fs::metadata(dir.path().join("moved")).unwrap().ino()
+        );
     }
 }

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use cachefs_store::beneath::open_real_directory;
 use cachefs_store::refs::{LayerInfo, Scope};
 use cachefs_store::save::{Deletions, PlainFiles, Reading, Tree};
 use cachefs_store::stack::Owner;
+use rustix::fs::OFlags;
 
 use super::upper::UpperFiles;
 use crate::error::{Error, Result};
@@ -141,9 +143,11 @@ fn plain(
     base: Vec<LayerInfo>,
     deletions: Deletions,
 ) -> Result<Source> {
-    let directory = File::open(path).map_err(Error::io("open", path))?;
+    // The directories above may be another user's, who must not have root save other files.
+    let directory = open_real_directory(path, OFlags::RDONLY)
+        .map_err(|errno| Error::io("open", path)(errno.into()))?;
     Ok(Source {
-        directory,
+        directory: directory.into(),
         path: path.to_owned(),
         shown: path.to_owned(),
         reading: Box::new(PlainFiles),

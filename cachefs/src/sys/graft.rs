@@ -3,15 +3,20 @@
 //! `open_tree` makes a mount of the directory that is nowhere yet; a thread of this process then
 //! enters the other's mount namespace and root, and puts it there. The other process needs no
 //! privilege, no mount of its own and no propagation between the two. Nothing is run there.
+//!
+//! The other process can change its files at any time. So its path is followed once, within its root
+//! ([`in_root`]), and the mount goes onto the descriptor that was found.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use cachefs_store::beneath::open_real_directory;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount,
@@ -20,6 +25,9 @@ use rustix::mount::{
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use thiserror::Error;
 
+use super::in_root::{Links, Missing, in_root};
+use super::mount_id::MountIds;
+use super::mount_namespace::identity_in_boot;
 use super::mountinfo::MountTable;
 
 /// How often a busy mount is tried again while there is time.
@@ -32,6 +40,9 @@ pub struct Graft {
     pub pid: u32,
     /// The inode number of that process's mount namespace.
     pub namespace: u64,
+    /// Number and boot of that namespace, which are never used again; `None` when an older version
+    /// wrote it down, and then the inode number alone counts.
+    pub identity: Option<String>,
     /// Where it is there: absolute, without symbolic links.
     pub path: PathBuf,
     /// The mount's number, unique while it exists.
@@ -113,6 +124,9 @@ impl GraftError {
                     "make the directory in the image, or start the container with a tmpfs above it",
                 ),
                 io::ErrorKind::NotADirectory => Some("name a directory, or one to be made"),
+                io::ErrorKind::InvalidInput => {
+                    Some("name the directory itself, by a path of the container without /proc")
+                }
                 _ => None,
             },
             Self::Busy { .. } => {
@@ -123,82 +137,95 @@ impl GraftError {
     }
 }
 
-/// Shows the directory `source` at `path` in the mount namespace and root of process `pid`.
+/// The root directory below which a path of another process is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root<'a> {
+    /// That of the process.
+    OfProcess,
+    /// This directory, by its path in the process's mount namespace: the root of a container that has
+    /// not entered it yet. Only the engine may be able to change this path.
+    At(&'a Path),
+}
+
+/// Shows the directory `source` at `path` below `root` in the mount namespace of process `pid`.
 ///
-/// `path` is absolute there; symbolic links in it are followed within that root. What is missing of
-/// it is made, owned like the directory above. Whatever else is mounted below `source` does not come
-/// along. The mount is private: nothing that happens to it in one place happens in the other.
+/// `source` is absolute and free of links: one that somebody puts on the way is an error, so that no
+/// other directory of this machine is shown instead.
+///
+/// Symbolic links in `path` are followed within that root, once: whatever the process makes of its
+/// files meanwhile, nothing outside of the root is touched. What is missing is made, owned like the
+/// directory above it. Whatever else is mounted below `source` does not come along. The mount is
+/// private: nothing that happens to it in one place happens in the other.
 ///
 /// # Errors
 /// [`GraftError`]; nothing is shown then, but directories may have been made.
-pub fn graft(source: &Path, pid: u32, path: &Path) -> Result<Graft, GraftError> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD, source, flags).map_err(|errno| GraftError::Source {
-        path: source.to_owned(),
-        source: errno.into(),
-    })?;
+pub fn graft(source: &Path, pid: u32, root: Root<'_>, path: &Path) -> Result<Graft, GraftError> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_real_directory(source, OFlags::PATH)
+        .and_then(|source| open_tree(&source, "", flags))
+        .map_err(|errno| GraftError::Source {
+            path: source.to_owned(),
+            source: errno.into(),
+        })?;
     let there = Process::open(pid)?;
-    let path = there.inside(|| show(&tree, path).map_err(|source| place(pid, path, source)))?;
-    let mount = rustix::fs::statx(&tree, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
-        .map_err(doing("the new mount cannot be asked for its number"))?;
+    let path = there.inside(|| {
+        let shown = match root {
+            Root::OfProcess => show(&tree, &there.root, path),
+            Root::At(root) => open_directory(root).and_then(|root| show(&tree, &root, path)),
+        };
+        shown.map_err(|source| place(pid, path, source))
+    })?;
+    let mount = there.ids.of(&tree);
+    let mount = mount.map_err(doing("the new mount cannot be asked for its number"))?;
     Ok(Graft {
         pid,
         namespace: there.number,
-        path,
-        mount: mount.stx_mnt_id,
+        identity: identity_in_boot(&there.namespace),
+        path: match root {
+            Root::OfProcess => path,
+            Root::At(root) => root.join(path.strip_prefix("/").unwrap_or(&path)),
+        },
+        mount,
     })
 }
 
-/// What a path is called in the root of process `pid` without symbolic links, as far as it exists.
+/// What a path is called in the root of process `pid` without symbolic links, also as far as it is
+/// missing.
 ///
 /// # Errors
 /// [`GraftError::NoProcess`] or [`GraftError::NotPermitted`] when the process cannot be entered;
 /// [`GraftError::Place`] when the path cannot be followed.
 pub fn resolve(pid: u32, path: &Path) -> Result<PathBuf, GraftError> {
-    Process::open(pid)?.inside(|| follow(path).map_err(|source| place(pid, path, source)))
+    let there = Process::open(pid)?;
+    there.inside(|| {
+        in_root(there.root.as_fd(), path, Links::Follow, Missing::Leave)
+            .map(|found| found.path)
+            .map_err(|source| place(pid, path, source))
+    })
 }
 
-/// Like [`Path::canonicalize`], for paths whose end may be missing.
-fn follow(path: &Path) -> io::Result<PathBuf> {
-    match path.canonicalize() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
-                return Err(error);
-            };
-            Ok(follow(above)?.join(name))
-        }
-        followed => followed,
+/// Opens a directory of the calling thread's root as a path only.
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Mounts a tree at a path below a directory of the calling thread's namespace.
+fn show(tree: &OwnedFd, root: &OwnedFd, path: &Path) -> io::Result<PathBuf> {
+    let found = in_root(root.as_fd(), path, Links::Follow, Missing::MakeLikeParent)?;
+    let directory = found.directory.ok_or(io::ErrorKind::NotFound)?;
+    let by_descriptor =
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, "", &directory, "", by_descriptor)?;
+    // `mount(2)` takes paths only, and this one means the new mount wherever it is by now.
+    rustix::process::fchdir(tree)?;
+    if let Err(errno) = mount_change(".", MountPropagationFlags::PRIVATE) {
+        let _ = rustix::mount::unmount(".", UnmountFlags::DETACH);
+        return Err(errno.into());
     }
-}
-
-/// Mounts a tree at a path of the calling thread's namespace.
-fn show(tree: &OwnedFd, path: &Path) -> io::Result<PathBuf> {
-    make_directory(path)?;
-    let path = path.canonicalize()?;
-    move_mount(
-        tree,
-        "",
-        CWD,
-        &path,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )?;
-    mount_change(&path, MountPropagationFlags::PRIVATE)?;
-    Ok(path)
-}
-
-/// Makes a directory and those above it, owned like the one that was there.
-fn make_directory(path: &Path) -> io::Result<()> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => return Ok(()),
-        Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Err(_) => {}
-    }
-    let above = path.parent().ok_or(io::ErrorKind::NotFound)?;
-    make_directory(above)?;
-    let owner = fs::metadata(above)?;
-    fs::create_dir(path)?;
-    chown(path, Some(owner.uid()), Some(owner.gid()))
+    Ok(found.path)
 }
 
 /// Takes a directory away again; `false` when it is not there any more.
@@ -224,15 +251,38 @@ pub fn prune(graft: &Graft, lazy: bool, patience: Duration) -> Result<bool, Graf
     flags.set(UnmountFlags::DETACH, lazy);
     let deadline = Instant::now() + patience;
     there.inside(|| {
+        let refused = |source: io::Error| place(pid, &graft.path, source);
+        let name = enter_above(graft, &there).map_err(refused)?;
         loop {
-            match rustix::mount::unmount(&graft.path, flags) {
+            match rustix::mount::unmount(name, flags) {
                 Ok(()) => return Ok(true),
                 Err(Errno::BUSY) if Instant::now() < deadline => std::thread::sleep(RETRY_EVERY),
                 Err(Errno::BUSY) => return Err(busy()),
-                Err(errno) => return Err(place(pid, &graft.path, errno.into())),
+                Err(errno) => return Err(refused(errno.into())),
             }
         }
     })
+}
+
+/// Makes the directory above a graft the working directory of the calling thread; returns the graft's
+/// name in it. A name that mounts something cannot be renamed, so it means the graft from then on.
+///
+/// # Errors
+///
+/// When links are on the way by now, or something else is mounted there.
+fn enter_above<'a>(graft: &'a Graft, there: &Process) -> io::Result<&'a OsStr> {
+    let (Some(above), Some(name)) = (graft.path.parent(), graft.path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let found = in_root(there.root.as_fd(), above, Links::Refuse, Missing::Leave)?;
+    let above = found.directory.ok_or(io::ErrorKind::NotFound)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mounted = rustix::fs::openat(&above, name, flags, Mode::empty())?;
+    if there.ids.of(&mounted)? != graft.mount {
+        return Err(Errno::BUSY.into());
+    }
+    rustix::process::fchdir(&above)?;
+    Ok(name)
 }
 
 /// Tells whether a directory is still shown where it was put.
@@ -240,12 +290,18 @@ pub fn is_there(graft: &Graft) -> bool {
     Process::of(graft).is_some()
 }
 
-/// The number of a process's mount namespace; `None` when there is no such process, or it may not
-/// be looked at.
-fn namespace_of(pid: u32) -> Option<u64> {
-    fs::metadata(format!("/proc/{pid}/ns/mnt"))
-        .ok()
-        .map(|found| found.ino())
+/// Tells whether a process is in the mount namespace of a graft, rather than in a later one that got
+/// its inode number. `false` also when there is no such process, or it may not be looked at.
+pub fn is_in_namespace_of(graft: &Graft, pid: u32) -> bool {
+    let file = format!("/proc/{pid}/ns/mnt");
+    if fs::metadata(&file).map_or(0, |found| found.ino()) != graft.namespace {
+        return false;
+    }
+    match (&graft.identity, File::open(file)) {
+        (None, Ok(_)) => true,
+        (noted, Ok(namespace)) => *noted == identity_in_boot(&namespace),
+        (_, Err(_)) => false,
+    }
 }
 
 fn place(pid: u32, path: &Path, source: io::Error) -> GraftError {
@@ -269,6 +325,7 @@ struct Process {
     namespace: File,
     number: u64,
     root: OwnedFd,
+    ids: MountIds,
 }
 
 impl Process {
@@ -283,11 +340,13 @@ impl Process {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(of("root"), flags, Mode::empty())
             .map_err(|errno| refused(errno.into()))?;
+        let ids = MountIds::open().map_err(doing("the numbers of mounts cannot be read"))?;
         Ok(Self {
             pid,
             namespace,
             number,
             root,
+            ids,
         })
     }
 
@@ -297,7 +356,7 @@ impl Process {
         let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
         let others = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let sees = |pid| {
-            if namespace_of(pid) != Some(graft.namespace) {
+            if !is_in_namespace_of(graft, pid) {
                 return None;
             }
             let table = fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
@@ -405,7 +464,7 @@ mod tests {
         fs::create_dir(temp.path().join("deep")).unwrap();
 
         let resolved = resolve(other.0.id(), &link.join("place")).unwrap();
-        let shown = graft(&source, other.0.id(), &link.join("place")).unwrap();
+        let shown = graft(&source, other.0.id(), Root::OfProcess, &link.join("place")).unwrap();
         assert_eq!(shown.path, resolved);
         assert_eq!(shown.path, place.canonicalize().unwrap());
         assert!(is_there(&shown));
@@ -425,7 +484,12 @@ mod tests {
 
     #[test]
     fn what_stands_in_the_way_is_named() {
-        let missing = graft(Path::new("/proc"), u32::MAX >> 1, Path::new("/x"));
+        let missing = graft(
+            Path::new("/proc"),
+            u32::MAX >> 1,
+            Root::OfProcess,
+            Path::new("/x"),
+        );
         if let Err(GraftError::Source { .. }) = missing {
             return println!("skipped: mounting takes root");
         }
@@ -436,9 +500,15 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("file");
         fs::write(&file, "x").unwrap();
-        let refused = graft(temp.path(), other.0.id(), &file).unwrap_err();
+        let refused = graft(temp.path(), other.0.id(), Root::OfProcess, &file).unwrap_err();
         assert!(refused.hint().unwrap().contains("name a directory"));
-        let refused = graft(temp.path(), other.0.id(), Path::new("/proc/none")).unwrap_err();
+        let refused = graft(
+            temp.path(),
+            other.0.id(),
+            Root::OfProcess,
+            Path::new("/proc/none"),
+        )
+        .unwrap_err();
         assert!(matches!(refused, GraftError::Place { .. }), "{refused}");
     }
 
@@ -450,9 +520,114 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let source = temp.path().join("source");
         fs::create_dir(&source).unwrap();
-        let shown = graft(&source, other.0.id(), &temp.path().join("place")).unwrap();
+        let shown = graft(
+            &source,
+            other.0.id(),
+            Root::OfProcess,
+            &temp.path().join("place"),
+        )
+        .unwrap();
         drop(other);
         assert!(!is_there(&shown));
         assert!(!prune(&shown, false, Duration::ZERO).unwrap());
+    }
+
+    #[test]
+    fn neither_a_reused_number_nor_another_boot_is_taken_for_the_namespace() {
+        let Some(other) = Elsewhere::new() else {
+            return;
+        };
+        let temp = tempfile::tempdir().unwrap();
+        let source = temp.path().join("source");
+        fs::create_dir(&source).unwrap();
+        let place = temp.path().join("place");
+        let shown = graft(&source, other.0.id(), Root::OfProcess, &place).unwrap();
+        let noted = shown.identity.clone().unwrap();
+        let (number, boot) = noted.split_once(' ').unwrap();
+        let earlier_boot = format!("{number} 00000000-0000-0000-0000-000000000000");
+        let earlier_namespace = format!("1 {boot}");
+        for stale in [earlier_boot, earlier_namespace] {
+            let stale = Graft {
+                identity: Some(stale),
+                ..shown.clone()
+            };
+            assert!(!is_there(&stale), "{stale:?}");
+            assert!(!prune(&stale, true, Duration::ZERO).unwrap(), "{stale:?}");
+        }
+        // Older versions noted less.
+        let old = Graft {
+            identity: None,
+            ..shown.clone()
+        };
+        assert!(is_there(&old) && is_there(&shown));
+        assert!(prune(&old, false, Duration::from_secs(5)).unwrap());
+    }
+
+    #[test]
+    fn a_link_made_in_the_meantime_takes_no_other_mount_away() {
+        let Some(other) = Elsewhere::new() else {
+            return;
+        };
+        let temp = tempfile::tempdir().unwrap();
+        let source = temp.path().join("source");
+        fs::create_dir(&source).unwrap();
+        let at = |path: &str| temp.path().join(path);
+        let show = |path: &str| graft(&source, other.0.id(), Root::OfProcess, &at(path)).unwrap();
+        let (ours, theirs) = (show("a/place"), show("b/place"));
+        // As the container can: the way to the one place leads to the other by now.
+        fs::rename(at("a"), at("moved")).unwrap();
+        std::os::unix::fs::symlink(at("b"), at("a")).unwrap();
+        let there = Process::open(other.0.id()).unwrap();
+        let refused = there.inside(|| {
+            enter_above(&ours, &there)
+                .map(drop)
+                .map_err(|source| place(0, &ours.path, source))
+        });
+        assert!(
+            matches!(refused, Err(GraftError::Place { .. })),
+            "{refused:?}"
+        );
+        let _ = prune(&ours, true, Duration::ZERO);
+        assert!(is_there(&theirs));
+    }
+
+    #[test]
+    fn a_source_that_became_a_link_is_not_shown() {
+        let Some(other) = Elsewhere::new() else {
+            return;
+        };
+        let temp = tempfile::tempdir().unwrap();
+        let (secret, source) = (temp.path().join("secret"), temp.path().join("source"));
+        fs::create_dir_all(secret.join("source")).unwrap();
+        for (link, source) in [
+            ("source", source),
+            ("above", temp.path().join("above/source")),
+        ] {
+            std::os::unix::fs::symlink(&secret, temp.path().join(link)).unwrap();
+            let place = temp.path().join("place");
+            let refused = graft(&source, other.0.id(), Root::OfProcess, &place).unwrap_err();
+            assert!(matches!(refused, GraftError::Source { .. }), "{refused}");
+        }
+        assert!(!temp.path().join("place").exists());
+    }
+
+    #[test]
+    fn a_root_that_is_not_entered_yet_is_not_left() {
+        let Some(other) = Elsewhere::new() else {
+            return;
+        };
+        let temp = tempfile::tempdir().unwrap();
+        let (source, root) = (temp.path().join("source"), temp.path().join("rootfs"));
+        fs::create_dir_all(&root).unwrap();
+        fs::create_dir(&source).unwrap();
+        fs::create_dir(temp.path().join("victim")).unwrap();
+        let up = format!("../../../../..{}/victim", temp.path().display());
+        std::os::unix::fs::symlink(up, root.join("cache")).unwrap();
+        let inside = Path::new("/cache/deep");
+        let shown = graft(&source, other.0.id(), Root::At(&root), inside).unwrap();
+        assert!(shown.path.starts_with(&root), "{}", shown.path.display());
+        let victim = temp.path().join("victim");
+        assert_eq!(fs::read_dir(victim).unwrap().count(), 0);
+        assert!(prune(&shown, false, Duration::from_secs(5)).unwrap());
     }
 }

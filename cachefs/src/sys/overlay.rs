@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use cachefs_store::beneath::open_real_directory;
 use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -108,7 +109,8 @@ pub struct OverlayMount<'a> {
     pub upper: &'a Path,
     /// An empty directory for the kernel's own use, on the filesystem of `upper`.
     pub work: &'a Path,
-    /// What is mounted over.
+    /// What is mounted over: absolute and free of symbolic links. Somebody else may be able to change
+    /// the directories above it, so a link on the way is refused.
     pub target: &'a Path,
     /// The features asked for.
     pub options: &'a OverlayOptions,
@@ -165,7 +167,8 @@ pub fn clear_volatile_marker(work: &Path) -> io::Result<()> {
 }
 
 fn open_all(request: &OverlayMount<'_>) -> Result<Opened, MountError> {
-    let target = open_dir(request.target, "mount point")?;
+    let target = open_real_directory(request.target, OFlags::RDONLY)
+        .map_err(|errno| not_opened(request.target, "mount point", errno))?;
     let lowers = request
         .lowers
         .iter()
@@ -197,11 +200,16 @@ fn open_all(request: &OverlayMount<'_>) -> Result<Opened, MountError> {
 fn open_dir(path: &Path, role: &'static str) -> Result<OwnedFd, MountError> {
     // Not O_PATH: kernels before 6.15 do not take such a descriptor as a mount option.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|errno| MountError::Directory {
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(|errno| not_opened(path, role, errno))
+}
+
+fn not_opened(path: &Path, role: &'static str, errno: Errno) -> MountError {
+    MountError::Directory {
         role,
         path: path.to_owned(),
-        source: io::Error::from(errno),
-    })
+        source: errno.into(),
+    }
 }
 
 fn device(fd: BorrowedFd<'_>) -> Option<u64> {

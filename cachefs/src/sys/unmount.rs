@@ -1,15 +1,19 @@
 //! Unmounting, and what to say when it cannot be done.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use cachefs_store::beneath::open_real_directory;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use thiserror::Error;
 
 use super::holders::{Holder, holders_of};
-use super::mountinfo::MountTable;
+use super::mount_id::MountIds;
+use super::mountinfo::{MountEntry, MountTable};
 
 /// How often a busy mount is tried again while there is time.
 const RETRY_EVERY: Duration = Duration::from_millis(20);
@@ -97,15 +101,57 @@ fn list(holders: &[Holder]) -> String {
 /// # Errors
 /// [`UnmountError`]; the mount is unchanged then. With `lazy`, never [`UnmountError::Busy`].
 pub fn unmount(path: &Path, options: UnmountOptions) -> Result<(), UnmountError> {
-    let path = path.canonicalize().map_err(|source| UnmountError::Io {
+    let real = path.canonicalize().map_err(|source| UnmountError::Io {
         path: path.to_owned(),
         source,
     })?;
+    unmount_through(&real, &real, options)
+}
+
+/// Unmounts one mount, wherever the path of its mount point leads by now: the directories above it may be
+/// another user's.
+///
+/// # Errors
+/// Those of [`unmount`]; [`UnmountError::NotMounted`] when something else is at its mount point.
+pub fn unmount_entry(mount: &MountEntry, options: UnmountOptions) -> Result<(), UnmountError> {
+    let path = &mount.mount_point;
+    let failed = |source: io::Error| UnmountError::Io {
+        path: path.clone(),
+        source,
+    };
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+        return unmount_through(path, path, options);
+    };
+    let above = open_real_directory(above, OFlags::PATH).map_err(|errno| failed(errno.into()))?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mounted = rustix::fs::openat(&above, name, flags, Mode::empty());
+    let mounted = mounted.map_err(|errno| failed(errno.into()))?;
+    if MountIds::open()
+        .and_then(|ids| ids.of(&mounted))
+        .map_err(failed)?
+        != mount.id
+    {
+        return Err(UnmountError::NotMounted(path.clone()));
+    }
+    // It would keep the mount busy.
+    drop(mounted);
+    // A name that mounts something cannot be renamed, so it means this mount from now on.
+    let through = PathBuf::from(format!("/proc/self/fd/{}", above.as_raw_fd())).join(name);
+    unmount_through(&through, path, options)
+}
+
+/// Unmounts what is at `through`, which is another name of `path`.
+fn unmount_through(
+    through: &Path,
+    path: &Path,
+    options: UnmountOptions,
+) -> Result<(), UnmountError> {
+    let path = path.to_owned();
     let mut flags = UnmountFlags::NOFOLLOW;
     flags.set(UnmountFlags::DETACH, options.lazy);
     let deadline = Instant::now() + options.patience;
     loop {
-        let errno = match rustix::mount::unmount(&path, flags) {
+        let errno = match rustix::mount::unmount(through, flags) {
             Ok(()) => return Ok(()),
             Err(errno) => errno,
         };

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use cachefs::containers::{self, Container};
 use cachefs::mounts::{Attachment, Attachments, unmount};
-use cachefs::restore::Outcome;
+use cachefs::paths::real_path;
+use cachefs::restore::{MadeDirectories, Outcome};
 use clap::Args;
 use serde::Serialize;
 
@@ -63,12 +63,13 @@ pub(crate) fn run(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
         (None, None) => args.path.clone(),
     };
     // What is missing is restored, or reported, below.
-    let from = from.canonicalize().unwrap_or(from);
-    if let Some(shown) = attachments
-        .all()?
-        .into_iter()
-        .find(|shown| shown.path == path && shown.container == container.name && shown.from == from)
-    {
+    let from = real_path(&from);
+    if let Some(shown) = attachments.at(&container, &path)? {
+        // A container has several names, and so have the directories for it in the store.
+        let is_for_it = args.from.is_none() && args.key.is_some();
+        if shown.from != from && !(is_for_it && attachments.is_place(&shown.from)) {
+            return Err(occupied(&shown, &args.container).into());
+        }
         output::say(&format!("{} already", told(&shown)));
         return print(global, &shown, false);
     }
@@ -131,8 +132,7 @@ fn restore(global: &Global, args: &AttachArgs, key: &str, at: &Path) -> anyhow::
         Some(_) if code != exit::SUCCESS => Restored::Ends(code),
         // The container fills a directory that can be saved afterwards.
         Some(Outcome::Miss | Outcome::Skipped) => {
-            std::fs::create_dir_all(at)
-                .with_context(|| format!("cannot create {}", output::path(at)))?;
+            MadeDirectories::make(at, args.how.owner)?;
             Restored::There(false)
         }
         Some(_) => Restored::There(true),
@@ -192,6 +192,14 @@ pub(super) fn attached(
     Ok(all
         .into_iter()
         .find(|shown| of(shown) && shown.path == path))
+}
+
+fn occupied(shown: &Attachment, container: &str) -> cachefs::Error {
+    let path = shown.path.display();
+    cachefs::Error::usage(
+        format!("{} is attached at {path} already", shown.from.display()),
+        format!("take it away first: cachefs detach {container} {path}"),
+    )
 }
 
 fn relative(path: &Path) -> cachefs::Error {

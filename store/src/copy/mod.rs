@@ -7,8 +7,9 @@
 //! get their attributes from the bottom up.
 //!
 //! What exists at a path is replaced, as `tar x` does; what the stack does not speak of stays. The
-//! user's own read-only directories are made writable for the time of the copy. No
-//! symbolic link below the target is ever followed, so no layer can write outside of it.
+//! user's own read-only directories are made writable for the time of the copy. The target is opened
+//! once, and everything is written through descriptors below it. No symbolic link there is ever
+//! followed, so neither a layer nor another process can have anything written outside of it.
 
 mod attributes;
 mod content;
@@ -25,6 +26,7 @@ mod room;
 mod tests;
 mod writable;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -86,12 +88,12 @@ struct Copy<'a> {
     failed: Mutex<Option<Error>>,
 }
 
-/// Writes everything in `stack` below `target`, which is created if need be.
+/// Writes everything in `stack` below `target`, which is created if need be. The target itself may be a
+/// symbolic link.
 ///
-/// Blocks, and must be called from outside of `runtime`. An entry that can't be created where
-/// others can (a device without the privilege, say) is part of the report. A full disk, damaged
-/// data or a remote that fails ends the copy with an error, as does cancellation; then no file is
-/// left half written, but the tree is not complete and the attributes of directories are not set.
+/// # Errors
+///
+/// Those of [`copy_into`].
 pub fn copy_out(
     stack: &Stack,
     reader: &FrameReader,
@@ -104,6 +106,24 @@ pub fn copy_out(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(target, flags, Mode::empty())
         .map_err(|errno| Error::io("open directory", target)(errno.into()))?;
+    copy_into(stack, reader, runtime, (root, target), options, progress)
+}
+
+/// Writes everything in `stack` into a directory that is open for reading; `target` also has its path,
+/// for messages.
+///
+/// Blocks, and must be called from outside of `runtime`. An entry that can't be created where
+/// others can (a device without the privilege, say) is part of the report. A full disk, damaged
+/// data or a remote that fails ends the copy with an error, as does cancellation; then no file is
+/// left half written, but the tree is not complete and the attributes of directories are not set.
+pub fn copy_into(
+    stack: &Stack,
+    reader: &FrameReader,
+    runtime: &Handle,
+    (root, target): (OwnedFd, &Path),
+    options: &CopyOptions,
+    progress: &dyn Progress,
+) -> Result<CopyReport> {
     if stack.layers().is_empty() {
         return Ok(CopyReport::default());
     }

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::writable::make_writable;
-use crate::beneath::open_beneath;
+use crate::beneath::{open_beneath, open_real_directory};
 use crate::error::{Error, Result};
 use crate::layer::mode;
 use crate::stack::{Attr, Stack, Walk};
@@ -28,14 +28,14 @@ pub struct Removed {
 /// too, stay.
 ///
 /// A file counts as unchanged if its type, size and modification time are those of the stack, a
-/// symbolic link if its target is, and a directory if it is empty in the end. Links are not followed.
+/// symbolic link if its target is, and a directory if it is empty in the end. Links are not followed,
+/// neither below `target` nor on the way to it: it is the absolute path of a directory, without links.
 ///
 /// # Errors
 ///
 /// When the stack is damaged, or `target` cannot be opened.
 pub fn remove_unchanged(stack: &Stack, keep: Option<&Stack>, target: &Path) -> Result<Removed> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(target, flags, Mode::empty())
+    let root = open_real_directory(target, OFlags::RDONLY)
         .map_err(|errno| Error::io("open directory", target)(errno.into()))?;
     let mut removed = Removed::default();
     let mut directories = Vec::new();

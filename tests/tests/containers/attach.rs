@@ -185,9 +185,50 @@ fn links_are_what_they_point_to() {
     for (path, from) in [("/real/m2", &cache), ("/link/../real/m2", &link)] {
         attach(path, from).stderr_has("already");
     }
+    // A container has several names, and what it shows goes by none of them.
+    let pid = container.pid().unwrap().to_string();
+    for other in [&pid, &container.id()[..12]] {
+        let again = host.command(&["attach", other, "/link/m2", "--from"]);
+        again.arg(&cache).run().success().stderr_has("already");
+    }
+    let other = host.machine.sandbox().dir("other").unwrap();
+    let over = host.command(&["attach", &pid, "/real/m2", "--from"]);
+    let refused = over.arg(&other).run().expect_code(2);
+    refused.stderr_has("already").stderr_has("cachefs detach");
+    let mounts = container.exec("grep -c ' /real/m2 ' /proc/mounts");
+    assert_eq!(mounts.success().stdout(), "1\n");
     let detach = host.command(&["detach", container.id(), "/link/m2"]);
     detach.run().success();
     container.exec("ls /real/m2/pom").expect_code(1);
+}
+
+#[test]
+fn a_container_that_sees_the_hosts_processes_leads_nothing_to_the_host() {
+    let (Some(machine), Some(podman)) = (machine(), Podman::of_root().unwrap()) else {
+        return;
+    };
+    let container = podman.start(["--pid=host"], BUSYBOX).unwrap();
+    let victim = machine.sandbox().dir("victim").unwrap();
+    let link = format!(
+        "ln -s /proc/1/root{} /host; ln -s {} /plain",
+        victim.display(),
+        victim.display()
+    );
+    container.exec(&link).success();
+    let host = Host::podman(&machine, &podman);
+    let attach = |path: &str| {
+        let attach = host.command(&["attach", container.id(), path, "--key", KEY]);
+        attach.run()
+    };
+    let through = format!("/proc/1/root{}/deep", victim.display());
+    for path in ["/host/deep", "/host", &through] {
+        let refused = attach(path).expect_code(1);
+        refused.stderr_has("a link of /proc").stderr_has("hint: ");
+    }
+    // A link by text is one within the container's own root.
+    attach("/plain/deep").success();
+    container.exec("cat /plain/deep/pom").success();
+    assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
 }
 
 #[test]

@@ -51,6 +51,8 @@ impl Scratch {
     fn new(store: &Path) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // A mount point is named without links.
+        let store = store.canonicalize()?;
         let path = store.join(format!(".probe-{}-{count}", std::process::id()));
         fs::create_dir(&path)?;
         Ok(Self(path))

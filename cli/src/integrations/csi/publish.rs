@@ -45,6 +45,7 @@ pub(super) fn publish(volumes: &Volumes, asked: Publish) -> Result<(), Status> {
     let mut volume = Volume {
         with_secrets: !secrets.is_empty(),
         namespace: records.namespace(),
+        identity: records.identity().map(str::to_owned),
         is_published: known.as_ref().is_some_and(|known| known.is_published),
         // What a key with a time in it became when it was first asked for.
         spec: known.as_ref().map_or(spec, |known| known.spec.clone()),
@@ -54,7 +55,9 @@ pub(super) fn publish(volumes: &Volumes, asked: Publish) -> Result<(), Status> {
     place::make(&volume.target).map_err(told)?;
     let path = canonical(&volume.target)?;
     if let Some(known) = &known {
-        records.adopt(&path, known.namespace).map_err(told)?;
+        records
+            .adopt(&path, known.namespace, known.identity.as_deref())
+            .map_err(told)?;
     }
     remember(volumes, known.as_ref(), &volume)?;
     let found = place::look(&volumes.settings.store, &path).map_err(told)?;

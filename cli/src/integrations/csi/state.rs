@@ -24,6 +24,10 @@ pub(super) struct Volume {
     pub(super) with_secrets: bool,
     /// The mount namespace that it was restored in: its inode number.
     pub(super) namespace: u64,
+    /// What tells that namespace from later ones with its number; none for the machine's own, and from
+    /// older versions.
+    #[serde(default)]
+    pub(super) identity: Option<String>,
     /// Whether it was ever there for the pod; until then nothing in it is worth saving.
     pub(super) is_published: bool,
 }

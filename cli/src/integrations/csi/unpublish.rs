@@ -23,7 +23,8 @@ pub(super) fn unpublish(volumes: &Volumes, id: &str, target: &Path) -> Result<()
     };
     let store = &volumes.settings.store;
     let path = canonical(&volume.target).unwrap_or_else(|_| volume.target.clone());
-    let adopted = Records::new(store).adopt(&path, volume.namespace);
+    let records = Records::new(store);
+    let adopted = records.adopt(&path, volume.namespace, volume.identity.as_deref());
     if adopted.map_err(told)? {
         tracing::info!("{}: taken over from an earlier run", who(&volume));
     }

@@ -16,7 +16,6 @@
 
 mod annotations;
 mod called;
-mod place;
 mod run;
 mod spec;
 mod state;

@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cachefs::sys::graft::graft;
+use cachefs::sys::graft::{Root, graft};
 use cachefs::{Error, StoreDir};
 
 use super::annotations;
-use super::place::in_root;
 use super::state::State;
 use crate::caches::{self, Cache};
 use crate::failure::failure;
@@ -115,10 +114,11 @@ impl Hook<'_> {
     fn show(&self, request: &Request) -> Result<(), Error> {
         let (shown, inside) = (&request.cache.paths[0], request.inside.as_deref());
         let inside = inside.unwrap_or(Path::new("/"));
-        let seen = PathBuf::from(format!("/proc/{}/root", self.state.pid));
-        let place =
-            in_root(&seen, &self.state.root()?, inside).map_err(Error::io("find", inside))?;
-        graft(shown, self.state.pid, &place)?;
+        // The image made the links on the way, and none of them may lead out of its root.
+        let root = self.state.root()?;
+        // The way to the store may be a link of the administrator's.
+        let shown = shown.canonicalize().map_err(Error::io("find", shown))?;
+        graft(&shown, self.state.pid, Root::At(&root), inside)?;
         Ok(())
     }
 

@@ -46,7 +46,7 @@ pub use meter::{Meter, Operation, Traffic, TrafficMeter};
 pub use open::{OpenRemote, open};
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{Role, S3Options, S3Remote, Storing};
-pub use spec::{Environment, RemoteSpec, SpecError, without_secrets};
+pub use spec::{Environment, NO_MACHINE_IDENTITY, RemoteSpec, SpecError, without_secrets};
 pub use spending::Spending;
 pub(crate) use spending::WatchedMeter;
 pub use stream::ObjectStream;

@@ -7,8 +7,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The variable that keeps remotes from using what the machine itself may do: no metadata service is
+/// asked for credentials, whichever cloud the machine belongs to.
+pub const NO_MACHINE_IDENTITY: &str = "CACHEFS_NO_MACHINE_IDENTITY";
 /// Single variables that remotes look at.
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 5] = [
+    NO_MACHINE_IDENTITY,
     "HOME",
     "IDENTITY_ENDPOINT",
     "GCE_METADATA_HOST",
@@ -32,6 +36,11 @@ impl Environment {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// Whether the machine's own identity may be used.
+    pub(super) fn has_machine_identity(&self) -> bool {
+        !self.is_true(NO_MACHINE_IDENTITY)
     }
 
     pub(super) fn is_true(&self, name: &str) -> bool {

@@ -4,6 +4,7 @@
 //! [`Cycle`] restores it into its directory in the store before the container starts, and saves it
 //! after the container has ended.
 
+mod bounds;
 mod cycle;
 mod name;
 mod options;

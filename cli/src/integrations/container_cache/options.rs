@@ -5,7 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 
-use crate::caches::{Cache, RestoreHow};
+use super::bounds;
+use crate::caches::Cache;
 use crate::config::{Described, Vocabulary};
 use crate::global::Global;
 use crate::keys::{self, Author};
@@ -89,6 +90,15 @@ impl Defaults {
         shown: &Path,
     ) -> anyhow::Result<Request> {
         let inside = inside(purpose, options)?;
+        let told = self.vocabulary.describe(options, purpose.own())?;
+        if let Some(name) = options.keys().find(|name| name.starts_with("secret-env")) {
+            return Err(cachefs::Error::usage(
+                format!("there is no option `{name}` here: it names variables of the service"),
+                "give --secret-env to the service itself, by the variable CACHEFS_SECRET_ENV",
+            )
+            .into());
+        }
+        bounds::check(&self.vocabulary.describe(&BTreeMap::new(), &[])?, &told)?;
         let Described {
             mut global,
             key,
@@ -96,11 +106,7 @@ impl Defaults {
             mut common,
             restore,
             save,
-        } = self.vocabulary.describe(options, purpose.own())?;
-        self.is_for_tenants(options, &global)?;
-        if purpose == Purpose::Container {
-            self.is_for_containers(&global, &restore)?;
-        }
+        } = told;
         // What is told to CI systems is about their own steps.
         global.outputs = OutputArgs::default();
         if key.is_none() {
@@ -149,30 +155,6 @@ impl Defaults {
         })
     }
 
-    /// Whether the options stay clear of the host's directories and variables: whoever writes them
-    /// need not be a user of the host.
-    fn is_for_tenants(
-        &self,
-        options: &BTreeMap<String, String>,
-        global: &Global,
-    ) -> Result<(), cachefs::Error> {
-        if let Some(name) = options.keys().find(|name| name.starts_with("secret-env")) {
-            return Err(cachefs::Error::usage(
-                format!("there is no option `{name}` here: it names variables of the service"),
-                "give --secret-env to the service itself, by the variable CACHEFS_SECRET_ENV",
-            ));
-        }
-        let remote = global.remote.remote.as_deref().map(str::trim);
-        let host = self.vocabulary.describe(&BTreeMap::new(), &[])?;
-        if remote.is_some_and(is_directory) && global.remote.remote != host.global.remote.remote {
-            return Err(cachefs::Error::usage(
-                "a directory of the host cannot be named as the remote here",
-                "use s3://, gs:// or az://, or give the directory to the service with --remote",
-            ));
-        }
-        Ok(())
-    }
-
     /// The allowed directory that a workspace is at or below.
     ///
     /// By the text alone: whether there is such a directory is told to nobody who may not use it.
@@ -190,29 +172,6 @@ impl Defaults {
                 "the service says where keys may read files, with --allow-workspace DIR; or put the finished key into the option",
             )),
         }
-    }
-
-    /// Whether a cache has only what a container may say of itself. Its annotations may be those of
-    /// a pod, and its hook runs with the rights and credentials of the host.
-    fn is_for_containers(
-        &self,
-        global: &Global,
-        restore: &RestoreHow,
-    ) -> Result<(), cachefs::Error> {
-        let host = self.vocabulary.describe(&BTreeMap::new(), &[])?;
-        if global.remote != host.global.remote {
-            return Err(cachefs::Error::usage(
-                "annotations cannot say where caches are kept, or how that is reached",
-                "say it to the hook when it is made: `cachefs --remote URL oci-hook --print`",
-            ));
-        }
-        if restore.allow_privileged && !host.restore.allow_privileged {
-            return Err(cachefs::Error::usage(
-                "annotations cannot allow setuid files and devices",
-                "describe the cache in a file of the host's and use it as a device: `cachefs cdi`",
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -244,12 +203,6 @@ fn is_plain(path: &Path) -> bool {
     let mut parts = path.components();
     path.is_absolute()
         && parts.all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
-}
-
-/// Whether the address of a remote is a directory of this machine, in any spelling.
-fn is_directory(url: &str) -> bool {
-    let scheme = url.split_once(':').map(|(scheme, _)| scheme);
-    scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("file"))
 }
 
 /// The one path of a cache of a file, as a container has it.
@@ -339,7 +292,7 @@ mod tests {
     #[track_caller]
     fn refused(purpose: Purpose, options: &[(&str, &str)], why: &str) {
         let refused = read(purpose, options).unwrap_err().to_string();
-        assert!(refused.contains(why), "{refused}");
+        assert!(refused.contains(why), "{options:?}: {refused}");
     }
 
     #[test]
@@ -365,27 +318,35 @@ mod tests {
     }
 
     #[test]
-    fn annotations_do_not_speak_for_the_host() {
-        let own = [("key", "a"), ("path", "/x")];
+    fn volumes_and_annotations_do_not_speak_for_the_host() {
+        let kept = "where caches are kept";
         for (option, why) in [
-            (("remote", "s3://theirs"), "where caches are kept"),
-            (("endpoint", "https://theirs"), "where caches are kept"),
+            (("remote", "s3://theirs"), kept),
+            (("remote", "file:///r/refs"), kept),
+            (("endpoint", "https://theirs"), kept),
+            (("region", "theirs.example/"), kept),
+            (("account", "theirs"), kept),
+            (("role-arn", "arn:aws:iam::1:role/theirs"), kept),
+            (("external-id", "x"), kept),
+            (("role-session-name", "x"), kept),
+            (("path-style", "true"), kept),
+            (("anonymous", "true"), kept),
+            (("sse", "aws:kms:theirs"), kept),
+            (("acl", "public-read"), kept),
+            (("storage-class", "GLACIER"), kept),
+            (("no-sync", "true"), kept),
             (("allow-privileged", "true"), "setuid"),
+            (("mode", "copy"), "copied to the host"),
             (("daemon", "/run/theirs.sock"), "no option `daemon`"),
+            (("store", "/theirs"), "no option `store`"),
+            (("metrics-file", "/theirs"), "no option `metrics-file`"),
         ] {
-            let options: Vec<_> = own.into_iter().chain([option]).collect();
-            refused(Purpose::Container, &options, why);
+            refused(Purpose::Volume, &[("key", "a"), option], why);
+            let own = [("key", "a"), ("path", "/x"), option];
+            refused(Purpose::Container, &own, why);
         }
-        read(
-            Purpose::Container,
-            &[&own[..], &[("remote", "file:///r")]].concat(),
-        )
-        .unwrap();
-        read(
-            Purpose::Volume,
-            &[("key", "a"), ("remote", "s3://theirs/x")],
-        )
-        .unwrap();
+        let same = [("key", "a"), ("remote", "file:///r"), ("mode", "mount")];
+        read(Purpose::Volume, &same).unwrap();
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use cachefs_store::remote::NO_MACHINE_IDENTITY;
 use tonic::Status;
 
 use super::spec::Spec;
@@ -150,6 +151,7 @@ pub(super) fn environment(
     if !from_node {
         set("HOME", &nowhere.to_string_lossy());
         set("AWS_EC2_METADATA_DISABLED", "true");
+        set(NO_MACHINE_IDENTITY, "true");
     }
     for (name, value) in &secrets.0 {
         set(name, value);
@@ -210,6 +212,13 @@ mod tests {
         assert_eq!(value(&theirs, "CACHEFS_SSE"), None);
         assert_eq!(value(&theirs, "HOME").unwrap(), "/nowhere");
         assert_eq!(value(&theirs, "CACHEFS_ANONYMOUS").unwrap(), "true");
+        // Secrets that do not fit the remote leave the machine's identity out of it, too.
+        let incomplete = secrets(&[("AZURE_CLIENT_SECRET", "x")]).unwrap();
+        for spec in [spec(&[]), spec(&[("remote", "gs://pod")])] {
+            let variables = environment(&spec, &incomplete, &node, nowhere);
+            assert_eq!(value(&variables, NO_MACHINE_IDENTITY).unwrap(), "true");
+        }
+        assert_eq!(value(&own, NO_MACHINE_IDENTITY), None);
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::keys;
 /// What Kubernetes adds to the attributes begins with this.
 const OF_KUBERNETES: &str = "csi.storage.k8s.io/";
 
+/// No pod keeps a restore or a save going for longer: it takes a thread and a process of the node's.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
 /// One of the two commands that are run for a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -152,7 +155,7 @@ impl Spec {
         }
     }
 
-    /// How long a command may take.
+    /// How long a command may take, [`LONGEST`] at most where the pod says it.
     pub(super) fn limit(&self, phase: Phase, default: Duration) -> Duration {
         let name = match phase {
             Phase::Restore => "restoreTimeout",
@@ -161,7 +164,7 @@ impl Spec {
         let given = self.resolved.get(name);
         given
             .and_then(|time| parse_duration(time).ok())
-            .unwrap_or(default)
+            .map_or(default, |time| time.min(LONGEST.max(default)))
     }
 
     /// The arguments of a command for this volume, which may take `limit`.
@@ -247,6 +250,12 @@ fn check(asked: &BTreeMap<String, String>) -> Result<(), Status> {
                  to the node"
             )));
         }
+    }
+    if asked.get("mode").is_some_and(|mode| mode.trim() == "copy") {
+        return Err(invalid(
+            "attribute mode: a pod cannot have its cache copied to the node's disk: leave `mode` out, or \
+             restore with `--mode copy` in the pod, into an emptyDir with a sizeLimit",
+        ));
     }
     let is_local = |remote: &String| {
         remote
@@ -386,6 +395,20 @@ mod tests {
         ] {
             assert!(arguments.contains(&option.to_owned()), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn a_pod_has_nothing_copied_to_the_node_and_keeps_it_busy_for_an_hour_at_most() {
+        let refused = read(&[("key", "k"), ("mode", "copy")], false).unwrap_err();
+        assert!(refused.message().contains("disk"), "{refused}");
+        read(&[("key", "k"), ("mode", "mount")], false).unwrap();
+        let times = [("restoreTimeout", "100000h"), ("saveTimeout", "30m")];
+        let spec = read(&[&[("key", "k")], &times[..]].concat(), false).unwrap();
+        let node = Duration::from_secs(9);
+        assert_eq!(spec.limit(Phase::Restore, node), LONGEST);
+        assert_eq!(spec.limit(Phase::Save, node), Duration::from_secs(30 * 60));
+        let spec = read(&[("key", "k")], false).unwrap();
+        assert_eq!(spec.limit(Phase::Save, LONGEST * 2), LONGEST * 2);
     }
 
     #[test]

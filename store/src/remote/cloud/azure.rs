@@ -300,6 +300,9 @@ fn find(env: &Environment) -> Result<Credentials, CredentialError> {
             };
         }
     }
+    if !env.has_machine_identity() {
+        return Err(CredentialError::None);
+    }
     let endpoint = get("IDENTITY_ENDPOINT");
     if endpoint.is_some() || machine_is_azure() {
         let client = get("AZURE_CLIENT_ID");
@@ -403,6 +406,12 @@ mod tests {
             "managed",
         ];
         assert_eq!(order, expected);
+        let kept = environment(&[
+            ("AZURE_CLIENT_SECRET", "without a client"),
+            ("IDENTITY_ENDPOINT", "http://127.0.0.1/token"),
+            (crate::remote::NO_MACHINE_IDENTITY, "true"),
+        ]);
+        assert!(matches!(find(&kept), Err(CredentialError::None)));
         if !machine_is_azure() {
             assert_eq!(kind(all.len()), "none");
         }

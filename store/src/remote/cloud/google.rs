@@ -165,6 +165,9 @@ fn find(env: &Environment) -> Result<Credentials, CredentialError> {
     {
         return file(path);
     }
+    if !env.has_machine_identity() {
+        return Err(CredentialError::None);
+    }
     match env.get("GCE_METADATA_HOST") {
         Some(host) => Ok(Credentials::Metadata {
             host: host.to_owned(),
@@ -268,6 +271,14 @@ mod tests {
 
     #[test]
     fn the_metadata_server_is_only_asked_where_there_is_one() {
+        let kept = [
+            ("GCE_METADATA_HOST", "127.0.0.1:1"),
+            (crate::remote::NO_MACHINE_IDENTITY, "true"),
+        ];
+        assert!(matches!(
+            find(&environment(&kept)),
+            Err(CredentialError::None)
+        ));
         let named = environment(&[("GCE_METADATA_HOST", "127.0.0.1:1")]);
         let expected = Credentials::Metadata {
             host: "127.0.0.1:1".to_owned(),

@@ -131,7 +131,8 @@ fn chain(
     if let Some(container) = container {
         chain = chain.or_else("container", container);
     }
-    if !env.is_true("AWS_EC2_METADATA_DISABLED") && machine_is_ec2() {
+    let is_allowed = env.has_machine_identity() && !env.is_true("AWS_EC2_METADATA_DISABLED");
+    if is_allowed && machine_is_ec2() {
         let metadata = ImdsCredentialsProvider::builder().configure(config).build();
         chain = chain.or_else("instance metadata", metadata);
     }

@@ -2,6 +2,8 @@
 //! containers.
 
 use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -276,14 +278,14 @@ fn a_save_that_takes_long_goes_on_without_the_engine() {
 #[test]
 fn a_remote_that_is_away_is_an_empty_volume_unless_strict() {
     let Some(machine) = machine() else { return };
-    let plugin = start(&machine, &[]);
-    let options = |strict: &str| {
-        json!({
-            "key": "m2", "remote": "s3://bucket/caches", "endpoint": "http://127.0.0.1:1",
-            "region": "us-east-1", "anonymous": "true", "timeout": "500ms", "policy": "pull",
-            "strict-errors": strict,
-        })
-    };
+    let away = [
+        "--remote=s3://bucket/caches",
+        "--endpoint=http://127.0.0.1:1",
+        "--region=us-east-1",
+        "--anonymous",
+    ];
+    let plugin = start(&machine, &away);
+    let options = |strict: &str| json!({"key": "m2", "timeout": "500ms", "policy": "pull", "strict-errors": strict});
     plugin.create("soft", options("false"));
     let data = plugin.mount("soft", "a");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
@@ -318,4 +320,53 @@ fn a_plugin_that_is_asked_to_end_leaves_its_volumes() {
     plugin.restart().unwrap();
     plugin.unmount("m2", "a");
     assert_eq!(plugin.status("m2")["last"], "saved m2");
+}
+
+#[test]
+fn a_volume_cannot_send_the_credentials_of_the_plugin_elsewhere() {
+    let Some(machine) = machine() else { return };
+    let plugin = start(&machine, &["--scope=pr/7"]);
+    for options in [
+        json!({"key": "k", "remote": "s3://theirs/x"}),
+        json!({"key": "k", "endpoint": "http://127.0.0.1:1"}),
+        json!({"key": "k", "role-arn": "arn:aws:iam::1:role/x"}),
+        json!({"key": "k", "region": "x.example/"}),
+        json!({"key": "k", "account": "theirs"}),
+        json!({"key": "k", "scope": "branch/main"}),
+        json!({"key": "k", "fallback-scopes": "branch/main"}),
+        json!({"key": "k", "mode": "copy"}),
+        json!({"key": "k", "allow-privileged": "true"}),
+    ] {
+        let create = json!({"Name": "v", "Opts": options});
+        let refused = plugin.ask("VolumeDriver.Create", &create).unwrap();
+        assert!(refused.is_err(), "{options}");
+    }
+    plugin.create("v", json!({"key": "k", "scope": "pr/7/x"}));
+}
+
+#[test]
+fn silent_clients_keep_nobody_out() {
+    let Some(machine) = machine() else { return };
+    let plugin = start(&machine, &[]);
+    let socket = machine.sandbox().path().join("plugins/cachefs.sock");
+    let connect = || UnixStream::connect(&socket).unwrap();
+    let mut silent: Vec<_> = (0..100).map(|_| connect()).collect();
+    let mut half = connect();
+    half.write_all(b"POST /VolumeDriver.List HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        .unwrap();
+    plugin.create("v", json!({"key": "k"}));
+    // More than there is room for are turned away.
+    silent.extend((0..600).map(|_| connect()));
+    for mut client in silent.into_iter().chain([half]) {
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = Vec::new();
+        let ended = client.read_to_end(&mut answer);
+        let is_reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+        assert!(
+            ended.as_ref().is_ok_and(|length| *length == 0) || ended.is_err_and(|it| is_reset(&it)),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    plugin.create("w", json!({"key": "k"}));
 }

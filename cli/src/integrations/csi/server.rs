@@ -24,21 +24,30 @@ use tonic::{Request, Response, Status};
 use super::codec::Messages;
 use super::node::Node;
 use super::{identity, wire};
+use crate::integrations::clients::{Client, Clients};
 
 /// The largest message that is taken, in bytes. Those of a node service have a few kilobytes.
 const MAX_MESSAGE: usize = 1 << 20;
 /// How long calls under way may take when the service is to end, in all.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long a client may take for its first call. Sidecars connect before they have something to ask.
+const FIRST: Duration = Duration::from_secs(60);
+/// How long a silent client may take to hang up by itself.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Answers calls until `stop` is set; then those under way are answered, if they end soon.
 pub(super) async fn serve(listener: UnixListener, node: Arc<Node>, stop: watch::Receiver<bool>) {
+    let clients = Clients::new(FIRST);
     let mut connections = tokio::task::JoinSet::new();
     let mut stopping = stop.clone();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
-                    connections.spawn(converse(socket, Arc::clone(&node), stop.clone()));
+                    // One too many finds its connection closed, and connects again.
+                    if let Some(client) = clients.admit() {
+                        connections.spawn(converse(socket, client, Arc::clone(&node), stop.clone()));
+                    }
                 }
                 Err(error) => {
                     tracing::warn!("a connection is lost: {error}");
@@ -57,24 +66,49 @@ pub(super) async fn serve(listener: UnixListener, node: Arc<Node>, stop: watch::
     }
 }
 
+/// Why a connection ends.
+enum End {
+    /// It has ended.
+    Here(hyper::Result<()>),
+    /// The service is to end.
+    Stopping,
+    /// Its client has nothing to say.
+    Silent,
+}
+
 /// Serves one connection.
-async fn converse(socket: UnixStream, node: Arc<Node>, mut stop: watch::Receiver<bool>) {
-    let service = service_fn(move |request| {
+async fn converse(
+    socket: UnixStream,
+    client: Arc<Client>,
+    node: Arc<Node>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let asking = Arc::clone(&client);
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
         let node = Arc::clone(&node);
+        request.extensions_mut().insert(Arc::clone(&asking));
         async move { Ok::<_, Infallible>(answer(&node, request).await) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => Some(ended),
-        _ = stop.wait_for(|stop| *stop) => None,
+    let end = tokio::select! {
+        ended = &mut connection => End::Here(ended),
+        _ = stop.wait_for(|stop| *stop) => End::Stopping,
+        () = client.is_silent() => End::Silent,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
+    let ended = match end {
+        End::Here(ended) => ended,
+        End::Stopping => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        End::Silent => {
+            tracing::debug!("a silent connection is closed");
+            connection.as_mut().graceful_shutdown();
+            // A client that is well connects again for its next call; others do not answer.
+            let _ = tokio::time::timeout(FAREWELL, connection).await;
+            return;
         }
     };
     if let Err(error) = ended {
@@ -159,11 +193,14 @@ where
     type Future = Answering<Answer>;
 
     fn call(&mut self, request: Request<Asked>) -> Self::Future {
+        let client = request.extensions().get::<Arc<Client>>();
+        let answering = client.map(Client::answer);
         let answer = self
             .handler
             .take()
             .map(|handler| handler(request.into_inner()));
         Box::pin(async move {
+            let _answering = answering;
             match answer {
                 Some(answer) => answer.await.map(Response::new),
                 None => Err(Status::internal("one request was answered twice")),

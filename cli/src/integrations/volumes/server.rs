@@ -22,9 +22,12 @@ use super::driver::{Caller, Volumes};
 use super::protocol::{Answer, For, answer};
 use super::socket::Socket;
 use super::sweep;
+use crate::integrations::clients::{Client, Clients};
 
 /// No request is as long as this.
 const LONGEST: usize = 1 << 20;
+/// How long an engine may take for its first request, which it sends as soon as it is connected.
+const FIRST: Duration = Duration::from_secs(5);
 /// What answers of plugins say they are.
 const ANSWER_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 
@@ -91,6 +94,7 @@ async fn accept(
     mut stop: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let listener = UnixListener::from_std(listener).context("cannot use the socket")?;
+    let clients = Clients::new(FIRST);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -98,7 +102,10 @@ async fn accept(
         };
         match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(converse(stream, Arc::clone(&volumes), manners));
+                // One too many finds its connection closed, and tries again.
+                if let Some(client) = clients.admit() {
+                    tokio::spawn(converse(stream, client, Arc::clone(&volumes), manners));
+                }
             }
             Err(error) => {
                 // Too many descriptors, say: the next attempt may do better.
@@ -110,8 +117,14 @@ async fn accept(
 }
 
 /// Answers the requests of one connection.
-async fn converse(stream: UnixStream, volumes: Arc<Volumes>, manners: Manners) {
+async fn converse(
+    stream: UnixStream,
+    client: Arc<Client>,
+    volumes: Arc<Volumes>,
+    manners: Manners,
+) {
     let visible = is_visible(&stream);
+    let asking = Arc::clone(&client);
     let service = service_fn(move |request: Request<Incoming>| {
         // Of the two, docker alone says what it accepts.
         let own = match request.headers().contains_key(ACCEPT) {
@@ -125,21 +138,32 @@ async fn converse(stream: UnixStream, volumes: Arc<Volumes>, manners: Manners) {
                 visible,
             },
         };
-        async move { Ok::<_, Infallible>(respond(driver, request).await) }
+        let client = Arc::clone(&asking);
+        async move { Ok::<_, Infallible>(respond(driver, &client, request).await) }
     });
-    let served = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let served = tokio::select! {
+        served = connection => served,
+        () = client.is_silent() => return tracing::debug!("a silent connection is closed"),
+    };
     if let Err(error) = served {
         // An engine that gave up has closed the connection; it repeats the request or asks again.
         tracing::debug!("a connection ended early: {error}");
     }
 }
 
-async fn respond(driver: For, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(
+    driver: For,
+    client: &Arc<Client>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let (status, body) = match Limited::new(request.into_body(), LONGEST).collect().await {
-        Ok(body) => work(driver, path, body.to_bytes()).await,
+        Ok(body) => {
+            let _answering = client.answer();
+            work(driver, path, body.to_bytes()).await
+        }
         Err(error) => (
             400,
             json!({ "Err": format!("the request broke off: {error}") }),

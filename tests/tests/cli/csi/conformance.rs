@@ -1,7 +1,10 @@
 //! What any driver has to answer: the calls that the interface's own suite makes of nodes, and what it
 //! says of each error.
 
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use tonic::Code;
 
@@ -147,6 +150,8 @@ fn attributes_that_are_wrong_are_refused_with_what_would_be_right() {
     assert!(message.contains("true, false"), "{message}");
     let message = attributes(&[("key", "k"), ("endpoint", "http://127.0.0.1:1")]);
     assert!(message.contains("`remote`"), "{message}");
+    let message = attributes(&[("key", "k"), ("mode", "copy")]);
+    assert!(message.contains("the node's disk"), "{message}");
     // What is on the node is none of a pod's business.
     let message = attributes(&[("key", "k"), ("remote", "file:///etc")]);
     assert!(message.contains("directory of the node"), "{message}");
@@ -167,6 +172,28 @@ fn attributes_that_are_wrong_are_refused_with_what_would_be_right() {
         message.contains("unknown secret `AWS_CONFIG_FILE`"),
         "{message}"
     );
+}
+
+#[test]
+fn silent_clients_keep_nobody_out() {
+    let Some(node) = Node::new() else { return };
+    let service = node.start();
+    let _: Empty = service
+        .call("Identity/GetPluginCapabilities", Empty {})
+        .unwrap();
+    let connect = || UnixStream::connect(node.socket()).unwrap();
+    // More than there is room for: those at the end are turned away.
+    let mut silent: Vec<_> = (0..600).map(|_| connect()).collect();
+    let mut last = silent.pop().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let ended = last.read_to_end(&mut Vec::new());
+    let is_reset = |error: std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+    assert!(ended.as_ref().is_ok() || ended.is_err_and(is_reset));
+    let info: NodeGetInfoResponse = service.call("Node/NodeGetInfo", Empty {}).unwrap();
+    assert_eq!(info.node_id, "node-1");
+    drop(silent);
+    service.stop();
 }
 
 #[test]

@@ -22,7 +22,9 @@ mod secrets_output;
 mod told;
 
 pub(crate) use cache::{Cache, Layer};
-pub(crate) use options::{Common, ModeArg, PolicyArg, RestoreHow, SaveHow, SecretsArg};
+pub(crate) use options::{Common, ModeArg, RestoreHow, SaveHow};
+#[cfg(any(feature = "volumes", feature = "hook"))]
+pub(crate) use options::{PolicyArg, SecretsArg};
 pub(crate) use restore::{Restored, restore_all, restore_around};
 pub(crate) use restore_output::{print_json as print_restored, values as restored_values};
 pub(crate) use save::{Saved, save_all};

@@ -1,6 +1,6 @@
 //! The one JSON object that every command prints with `--format json`.
 //!
-//! A command prints its object with [`print`]. When it ends without one, because it failed or has
+//! A command prints its object with [`print()`]. When it ends without one, because it failed or has
 //! none, [`ended`] and [`failed`] print one instead: a script can always parse standard output.
 //! Nothing else reaches standard output meanwhile; [`keep`] takes plain lines of results, which
 //! become a member of that object.

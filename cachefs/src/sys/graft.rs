@@ -422,7 +422,7 @@ mod tests {
     impl Elsewhere {
         fn new() -> Option<Self> {
             if !rustix::process::geteuid().is_root() {
-                println!("skipped: another mount namespace takes root");
+                cachefs_skip::skip("root", "only root makes a mount namespace");
                 return None;
             }
             let child = Command::new("unshare")
@@ -491,7 +491,7 @@ mod tests {
             Path::new("/x"),
         );
         if let Err(GraftError::Source { .. }) = missing {
-            return println!("skipped: mounting takes root");
+            return cachefs_skip::skip("root", "only root mounts");
         }
         assert!(matches!(missing, Err(GraftError::NoProcess(_))));
         let Some(other) = Elsewhere::new() else {

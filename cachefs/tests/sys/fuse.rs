@@ -59,7 +59,8 @@ fn a_dead_server_is_told_from_a_hung_one() {
         mount_health(&view, LIMIT).unwrap(),
         MountHealth::Hung
     ));
-    assert!(asked.elapsed() < LIMIT * 4);
+    // Without the limit it would wait for the server, which hangs until further notice.
+    assert!(asked.elapsed() < LIMIT * 60);
     hang.store(false, Ordering::Relaxed);
 
     let dead = temp.dir("dead");
@@ -95,7 +96,7 @@ fn a_bad_mount_point_is_named() {
     for path in [Path::new("/nowhere/at/all"), &file] {
         match mount_fuse(path, &FuseMountOptions::default()) {
             Err(MountError::Directory { path: named, .. }) => assert_eq!(named, path),
-            Err(error) if error.is_environment() => println!("skipped: {error}"),
+            Err(error) if error.is_environment() => cachefs_skip::skip("mount", error),
             other => panic!("{other:?}"),
         }
     }

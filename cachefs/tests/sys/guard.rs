@@ -102,7 +102,7 @@ pub(crate) fn permitted<T>(result: Result<T, MountError>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(error) if error.is_environment() => {
-            println!("skipped: {error}");
+            cachefs_skip::skip("mount", error);
             None
         }
         Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),

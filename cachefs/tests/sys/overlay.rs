@@ -163,7 +163,7 @@ fn the_third_level_is_too_deep() {
             Ok(()) => assert!(level < 3),
             Err(MountError::TooDeep(path)) => assert!(level == 3 && path == target),
             Err(error) if level == 1 && error.is_environment() => {
-                return println!("skipped: {error}");
+                return cachefs_skip::skip("mount", error);
             }
             Err(error) => panic!("level {level}: {error}"),
         }
@@ -200,6 +200,12 @@ fn directories_that_do_not_fit_are_named() {
         assert!(matches!(result, Err(MountError::Directory { role: named, .. }) if named == role));
     }
     let overlapping = mount(&lower, &upper, &inside);
+    if let Err(error) = &overlapping
+        && error.is_environment()
+    {
+        // The kernel looks at the directories only for those who may mount.
+        return cachefs_skip::skip("mount", error);
+    }
     assert!(
         matches!(overlapping, Err(MountError::Overlapping(_))),
         "{overlapping:?}"

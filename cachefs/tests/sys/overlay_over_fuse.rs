@@ -18,7 +18,7 @@ fn view_behaviour() -> Behaviour {
 
 fn is_root(options: &OverlayOptions) -> bool {
     if options.userxattr {
-        println!("skipped: needs the machine's root");
+        cachefs_skip::skip("root", "needs root of the machine");
     }
     !options.userxattr
 }

@@ -118,12 +118,12 @@ fn patience_waits_for_a_straggler() {
         drop(file);
     });
     let patient = UnmountOptions {
-        patience: Duration::from_secs(20),
+        patience: Duration::from_secs(120),
         ..Default::default()
     };
     let begun = Instant::now();
     unmount(&view, patient).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(60));
     straggler.join().unwrap();
 }
 

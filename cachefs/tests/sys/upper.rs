@@ -87,7 +87,7 @@ fn removed_replaced_and_renamed_entries_as_root() {
         return;
     };
     if options.userxattr {
-        return println!("skipped: redirects need the machine's root");
+        return cachefs_skip::skip("root", "redirects need root of the machine");
     }
     change(&merged, true);
     let upper = temp.dir("upper");
@@ -155,7 +155,10 @@ fn attributes_of_an_overlay_in_an_overlay_get_their_names_back() {
     };
     let set = rustix::fs::setxattr(merged.join("moved"), name, b"y", XattrFlags::empty());
     if set == Err(rustix::io::Errno::OPNOTSUPP) {
-        return println!("skipped: the kernel does not nest overlay attributes");
+        return cachefs_skip::skip(
+            "nested-overlay",
+            "the kernel does not nest overlay attributes",
+        );
     }
     set.unwrap();
     let upper = temp.dir("upper").join("moved");

@@ -17,7 +17,7 @@ use crate::tinyfs::Behaviour;
 #[test]
 fn mounts_work_in_a_user_namespace() {
     if let Err(reason) = user_namespaces() {
-        return println!("skipped: no user namespaces: {reason}");
+        return cachefs_skip::skip("userns", reason);
     }
     let run = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount"])
@@ -27,7 +27,7 @@ fn mounts_work_in_a_user_namespace() {
         .output();
     let run = match run {
         Ok(run) => run,
-        Err(error) => return println!("skipped: no unshare command: {error}"),
+        Err(error) => return cachefs_skip::skip("userns", error),
     };
     let text = String::from_utf8_lossy(&run.stdout);
     println!("{text}{}", String::from_utf8_lossy(&run.stderr));

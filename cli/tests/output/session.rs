@@ -32,7 +32,7 @@ impl Session {
     pub(crate) fn that_mounts() -> Option<Self> {
         let can = rustix::process::geteuid().is_root() && Path::new("/dev/fuse").exists();
         if !can {
-            println!("skipped: it mounts, which needs root and /dev/fuse");
+            cachefs_skip::skip("mount", "mounting needs root and /dev/fuse");
         }
         can.then(Self::new)
     }

@@ -59,10 +59,10 @@ pub struct CheckReport {
     pub bytes: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
-    /// The saves that were read, for [`repair`].
+    /// The saves that were read, for [`repair()`].
     #[serde(skip)]
     pub read: BTreeMap<RefName, Vec<SaveId>>,
-    /// Packs with data that is not what their own trailer says, for [`repair`]. Savers on machines
+    /// Packs with data that is not what their own trailer says, for [`repair()`]. Savers on machines
     /// that know such a pack would go on using it.
     #[serde(skip)]
     pub damaged_packs: BTreeSet<ObjectKey>,

@@ -10,7 +10,7 @@
 //! agrees with the head, that was all: one round trip. The head is a hint; the list decides.
 //!
 //! A key that holds several paths has a ref for each, its [parts](Part). They are found by one
-//! listing, and [`find`] sees to it that all parts of a restore come from the same key.
+//! listing, and [`find()`] sees to it that all parts of a restore come from the same key.
 //!
 //! The object names and the record are documented in `docs/format/ref.md`.
 

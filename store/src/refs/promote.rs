@@ -30,7 +30,7 @@ pub enum Promotion {
 /// now: a key whose layers are about to be removed can't be taken over any more.
 ///
 /// # Errors
-/// [`Error::Damaged`] when a pack is not what its list says; nothing is written then.
+/// [`Error::Damaged`](crate::Error::Damaged) when a pack is not what its list says; nothing is written then.
 pub async fn promote(
     remote: &DynRemote,
     from: &RefName,

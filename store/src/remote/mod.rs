@@ -2,7 +2,7 @@
 //!
 //! One narrow trait, implemented once per kind of store and wrapped by behaviour that all share:
 //! [`Retry`] (deadlines and retries, the only place that has them) over [`Meter`] (requests and
-//! bytes by kind) over an implementation. [`open`] builds that stack from a [`RemoteSpec`]. An
+//! bytes by kind) over an implementation. [`open()`] builds that stack from a [`RemoteSpec`]. An
 //! implementation passes [`conformance`].
 //!
 //! Correctness never rests on conditional writes: some stores accept the condition and ignore it.

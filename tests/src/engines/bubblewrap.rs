@@ -8,7 +8,7 @@ use crate::harness::Invocation;
 /// installed.
 #[must_use]
 pub fn bubblewrap() -> Option<Invocation> {
-    installed(&["bwrap"]).then(|| {
+    installed("bubblewrap", &["bwrap"]).then(|| {
         let args = "--unshare-all --die-with-parent --ro-bind / / --dev /dev --proc /proc \
              --tmpfs /tmp --tmpfs /root";
         Invocation::new("bwrap", args.split_whitespace()).env("PATH", PATH)

@@ -21,7 +21,7 @@ impl Buildah {
     ///
     /// When an image cannot be made.
     pub fn new() -> Result<Option<Self>> {
-        if !is_root() || !installed(&["buildah", "runc", "busybox"]) {
+        if !is_root() || !installed("buildah", &["buildah", "runc", "busybox"]) {
             return Ok(None);
         }
         let sandbox = Sandbox::open_to_all()?;

@@ -30,7 +30,12 @@ impl Docker {
     ///
     /// When it does not start, or an image cannot be imported.
     pub fn start_daemon() -> Result<Option<Self>> {
-        if !is_root() || !installed(&["dockerd", "docker", "containerd", "runc", "busybox"]) {
+        if !is_root()
+            || !installed(
+                "docker",
+                &["dockerd", "docker", "containerd", "runc", "busybox"],
+            )
+        {
             return Ok(None);
         }
         let sandbox = Sandbox::open_to_all()?;

@@ -6,7 +6,7 @@
 //! - [`Podman`]: of root, or rootless of a [`User`];
 //! - [`Buildah`], which builds images from files of instructions;
 //! - [`Docker`]: a dockerd of the test's own;
-//! - [`bubblewrap`]: a command in a root directory, without an engine;
+//! - [`mod@bubblewrap`]: a command in a root directory, without an engine;
 //! - [`User`]: somebody without privileges, who may use `/dev/fuse` and make user namespaces.
 //!
 //! A constructor returns `None`, with a line that says which program is missing, only when that
@@ -34,8 +34,8 @@ pub use user::User;
 /// Where programs are found.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whether all these programs are installed; says which one is not.
-fn installed(programs: &[&str]) -> bool {
+/// Whether all programs that `need` takes, such as `docker`, are installed; skips the test if not.
+fn installed(need: &str, programs: &[&str]) -> bool {
     let is_there = |program: &str| {
         PATH.split(':')
             .any(|dir| std::path::Path::new(dir).join(program).is_file())
@@ -43,17 +43,17 @@ fn installed(programs: &[&str]) -> bool {
     match programs.iter().find(|program| !is_there(program)) {
         None => true,
         Some(program) => {
-            println!("skipped: {program} is not installed");
+            cachefs_skip::skip(need, format_args!("{program} is not installed"));
             false
         }
     }
 }
 
-/// Whether the tests run as root, without which there are no engines; says so if not.
+/// Whether the tests run as root, without which there are no engines; skips the test if not.
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        println!("skipped: container engines are started as root");
+        cachefs_skip::skip("root", "container engines are started as root");
     }
     root
 }

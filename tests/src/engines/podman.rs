@@ -50,14 +50,14 @@ impl<'a> Podman<'a> {
     ///
     /// When an image cannot be imported.
     pub fn of_user(user: &'a User) -> Result<Option<Self>> {
-        if !installed(&["newuidmap", "newgidmap"]) {
+        if !installed("podman", &["newuidmap", "newgidmap"]) {
             return Ok(None);
         }
         Self::new(Owner::User(user))
     }
 
     fn new(owner: Owner<'a>) -> Result<Option<Self>> {
-        if !installed(&["podman", "runc", "busybox"]) {
+        if !installed("podman", &["podman", "runc", "busybox"]) {
             return Ok(None);
         }
         let sandbox = Sandbox::open_to_all()?;

@@ -38,7 +38,7 @@ impl User {
     ///
     /// When the namespaces cannot be made.
     pub fn new() -> Result<Option<Self>> {
-        if !is_root() || !installed(&["unshare", "nsenter", "setpriv"]) {
+        if !is_root() || !installed("util-linux", &["unshare", "nsenter", "setpriv"]) {
             return Ok(None);
         }
         let sandbox = Sandbox::open_to_all()?;

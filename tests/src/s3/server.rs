@@ -31,7 +31,7 @@ const ANYTHING: &str = r#"{"Version": "2012-10-17",
 pub struct S3Options {
     /// Conditional writes are accepted and the condition ignored, as some stores do.
     pub ignore_conditions: bool,
-    /// Speaks the dialect of Google Cloud Storage, with [`TOKEN`](super::TOKEN) for credentials.
+    /// Speaks the dialect of Google Cloud Storage, with [`TOKEN`] for credentials.
     pub google: bool,
 }
 

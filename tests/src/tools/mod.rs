@@ -87,7 +87,7 @@ impl Tool {
         match recipe.lacks() {
             None => Some(Self { recipe }),
             Some(lack) => {
-                println!("skipped: {} needs {lack}", recipe.name());
+                cachefs_skip::skip(recipe.name(), format_args!("it needs {lack}"));
                 None
             }
         }

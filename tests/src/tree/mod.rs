@@ -3,7 +3,7 @@
 //! - [`TreeSpec`] describes a tree; [`TreeSpec::build`] makes it with ordinary system calls;
 //! - [`arbitrary`] generates specifications for property tests;
 //! - [`TreeMutation`] changes a tree in place, the same way in every tree that is equal;
-//! - [`compare`] lists the differences between two trees.
+//! - [`mod@compare`] lists the differences between two trees.
 
 pub mod acl;
 pub mod arbitrary;

@@ -62,7 +62,10 @@ fn azure() {
         return;
     }
     let Some(server) = Azurite::start().unwrap() else {
-        println!("skipped: azurite-blob is not installed (set CACHEFS_TEST_AZURITE)");
+        cachefs_skip::skip(
+            "azure",
+            "azurite-blob is not installed (or name it in CACHEFS_TEST_AZURITE)",
+        );
         return;
     };
     from_machine_to_machine(|| {

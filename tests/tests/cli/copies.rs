@@ -102,7 +102,7 @@ fn a_copy_that_could_not_write_everything_is_no_hit_and_is_never_saved() {
             .status()
     };
     if !immutable("+i").is_ok_and(|status| status.success()) {
-        println!("skipped: no immutable files here");
+        cachefs_skip::skip("immutable-files", "this filesystem has none");
         return;
     }
     let outputs = machine.work().join("outputs");

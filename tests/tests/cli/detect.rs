@@ -66,7 +66,7 @@ fn runs(program: &str) -> bool {
 fn all_run(programs: &[&str]) -> bool {
     let missing: Vec<_> = programs.iter().filter(|program| !runs(program)).collect();
     if !missing.is_empty() {
-        println!("skipped: needs {missing:?}");
+        cachefs_skip::skip(missing[0], "it is not installed");
     }
     missing.is_empty()
 }
@@ -352,7 +352,10 @@ fn maven_goes_round() {
         .join("org/apache/maven/plugins/maven-surefire-plugin")
         .is_dir()
     {
-        println!("skipped: needs Debian's artifacts of Maven's plugins");
+        cachefs_skip::skip(
+            "maven",
+            "Debian's artifacts of Maven's plugins are not installed",
+        );
         return;
     }
     let settings = "<settings><mirrors><mirror><id>debian</id><mirrorOf>*</mirrorOf><url>file:///usr/share/maven-repo</url></mirror></mirrors></settings>";

@@ -306,7 +306,7 @@ fn a_nasty_tree_survives_as_an_image() {
         return;
     };
     if !cachefs::sys::erofs_mount::is_likely() {
-        println!("skipped: this kernel mounts no image from a file");
+        cachefs_skip::skip("image", "this kernel mounts no image from a file");
         return;
     }
     let mut spec = nasty();

@@ -59,7 +59,7 @@ fn output_of(program: &str, arguments: &[&str], directory: &Path) -> Option<Stri
     let output = match output {
         Ok(output) => output,
         Err(error) => {
-            println!("skipped: there is no {program}: {error}");
+            cachefs_skip::skip(program, error);
             return None;
         }
     };
@@ -177,7 +177,7 @@ fn programs_of_32_bits_without_large_file_support_work() {
         .current_dir(machine.work())
         .output();
     if !compiled.is_ok_and(|output| output.status.success()) {
-        return println!("skipped: no 32-bit compiler (Debian's gcc-multilib)");
+        return cachefs_skip::skip("gcc-multilib", "no 32-bit compiler is installed");
     }
     saved_package(&machine);
     for lower in LOWERS {
@@ -315,7 +315,7 @@ fn large_attributes_of_the_root_are_shown() {
     let value: Vec<u8> = (0..3500).map(|byte| byte as u8).collect();
     match rustix::fs::setxattr(&plain, "user.large", &value, XattrFlags::empty()) {
         Ok(()) => {}
-        Err(error) => return println!("skipped: no large attributes here: {error}"),
+        Err(error) => return cachefs_skip::skip("large-xattrs", error),
     }
     machine.saved("v1", &plain);
     for lower in LOWERS {

@@ -15,7 +15,7 @@ fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
     if !found {
-        println!("skipped: {program} is not installed");
+        cachefs_skip::skip(program, "it is not installed");
     }
     found
 }

@@ -102,7 +102,7 @@ fn a_container_with_the_mount_bound_in() {
         .stdout(Stdio::null())
         .status();
     if !bubblewrap.is_ok_and(|status| status.success()) {
-        println!("skipped: needs bubblewrap");
+        cachefs_skip::skip("bubblewrap", "it is not installed");
         return;
     }
     let (Some(tool), Some(first)) = (tools::maven(), machine()) else {

@@ -36,7 +36,7 @@ pub(crate) fn trusting(machine: Cachefs) -> Cachefs {
 pub(crate) fn can_mount() -> bool {
     let can = rustix::process::geteuid().is_root() && Path::new("/dev/fuse").exists();
     if !can {
-        println!("skipped: it mounts, which needs root and /dev/fuse");
+        cachefs_skip::skip("mount", "mounting needs root and /dev/fuse");
     }
     can
 }

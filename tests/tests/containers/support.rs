@@ -21,7 +21,7 @@ pub(crate) const KEY: &str = "m2-v1";
 pub(crate) fn machine() -> Option<Cachefs> {
     let can = rustix::process::geteuid().is_root() && Path::new("/dev/fuse").exists();
     if !can {
-        println!("skipped: it mounts, which needs root and /dev/fuse");
+        cachefs_skip::skip("mount", "mounting needs root and /dev/fuse");
         return None;
     }
     let machine = Cachefs::new().unwrap();

@@ -137,7 +137,10 @@ async fn a_bucket_or_container_that_is_not_there_is_not_an_empty_cache() {
 #[tokio::test]
 async fn an_azure_key_that_is_wrong_is_denied_and_not_shown() {
     let Some(server) = Azurite::start().unwrap() else {
-        println!("skipped: azurite-blob is not installed (set CACHEFS_TEST_AZURITE)");
+        cachefs_skip::skip(
+            "azure",
+            "azurite-blob is not installed (or name it in CACHEFS_TEST_AZURITE)",
+        );
         return;
     };
     let account = Azurite::key()[0];

@@ -251,7 +251,7 @@ async fn a_directory_that_may_not_be_written_to() {
 #[tokio::test]
 async fn a_full_disk() {
     if !is_root() {
-        println!("skipped: mounting a small filesystem takes root");
+        cachefs_skip::skip("root", "only root mounts a small filesystem");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -188,7 +188,10 @@ async fn objects_are_written_as_asked() {
 #[tokio::test]
 async fn moto_gives_roles_and_takes_encryption() {
     let Some(server) = Moto::start().unwrap() else {
-        println!("skipped: moto_server is not installed (set CACHEFS_TEST_MOTO)");
+        cachefs_skip::skip(
+            "s3",
+            "moto_server is not installed (or name it in CACHEFS_TEST_MOTO)",
+        );
         return;
     };
     let base = server.spec("cache");

@@ -1,7 +1,5 @@
 //! The conformance suite on every kind of store.
 
-use std::time::Duration;
-
 use cachefs_store::remote::conformance::{Expectations, run};
 use cachefs_store::remote::{RemoteSpec, RetryPolicy, open};
 use cachefs_tests::clouds::Azurite;
@@ -81,7 +79,10 @@ async fn s3_that_ignores_conditions() {
 #[tokio::test]
 async fn moto() {
     let Some(server) = Moto::start().unwrap() else {
-        println!("skipped: moto_server is not installed (set CACHEFS_TEST_MOTO)");
+        cachefs_skip::skip(
+            "s3",
+            "moto_server is not installed (or name it in CACHEFS_TEST_MOTO)",
+        );
         return;
     };
     check(server.spec("cache"), Expectations::default()).await;
@@ -109,7 +110,10 @@ async fn google() {
 #[tokio::test]
 async fn azure() {
     let Some(server) = Azurite::start().unwrap() else {
-        println!("skipped: azurite-blob is not installed (set CACHEFS_TEST_AZURITE)");
+        cachefs_skip::skip(
+            "azure",
+            "azurite-blob is not installed (or name it in CACHEFS_TEST_AZURITE)",
+        );
         return;
     };
     // Longer listings have a test of their own, as it is slow.
@@ -122,14 +126,8 @@ async fn azure() {
 }
 
 #[tokio::test]
-async fn opening_an_s3_remote_is_cheap() {
+async fn opening_an_s3_remote_makes_no_request() {
     let server = S3Server::start().unwrap();
-    let started = std::time::Instant::now();
     open(&server.spec(""), RetryPolicy::default()).unwrap();
-    assert!(
-        started.elapsed() < Duration::from_millis(5),
-        "{:?}",
-        started.elapsed()
-    );
     assert_eq!(server.faults().counts().total(), 0);
 }

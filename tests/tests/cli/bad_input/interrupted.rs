@@ -123,12 +123,13 @@ fn a_save_or_restore_that_waits_for_the_server_ends_at_once() {
     for command in commands {
         let mut child = command.spawn(Stdio::null(), Stdio::null()).unwrap();
         std::thread::sleep(Duration::from_millis(500));
+        // Without the signal they wait for more than half a minute.
         let started = std::time::Instant::now();
         signal(&child, Signal::INT);
         let status = child.wait().unwrap();
         println!("{:?} after {:?}", status, started.elapsed());
         assert!(
-            started.elapsed() < Duration::from_secs(3),
+            started.elapsed() < Duration::from_secs(20),
             "{:?}",
             started.elapsed()
         );

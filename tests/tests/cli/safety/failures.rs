@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cachefs_tests::harness::Cachefs;
 use cachefs_tests::s3::{Fault, Rule, S3Server};
@@ -27,7 +27,7 @@ fn a_black_hole_holds_up_nobody_else() {
     let machine = first
         .second_machine()
         .unwrap()
-        .with_env("CACHEFS_TIMEOUT", "3s");
+        .with_env("CACHEFS_TIMEOUT", "10s");
     // What is read of one remote is at hand for all, so the other has other files.
     let (local, other) = (
         format!("file://{}", machine.dir("remote").display()),
@@ -46,7 +46,6 @@ fn a_black_hole_holds_up_nobody_else() {
     let here = fs::read(hung.join("settings.xml")).unwrap();
 
     server.faults().inject(Rule::new(Fault::Hang));
-    let started = Instant::now();
     std::thread::scope(|scope| {
         let waiting: Vec<_> = (0..16)
             .map(|number| {
@@ -62,11 +61,8 @@ fn a_black_hole_holds_up_nobody_else() {
             machine.stats()["daemon"]["views"].as_array().unwrap().len(),
             2
         );
-        assert!(
-            started.elapsed() < Duration::from_secs(3),
-            "{:?}",
-            started.elapsed()
-        );
+        // All of this was served before the first of the others gave up.
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
         for waiting in waiting {
             let error = waiting.join().unwrap().unwrap_err();
             assert_eq!(error.raw_os_error(), Some(EIO), "{error}");
@@ -156,7 +152,7 @@ fn a_target_that_cannot_be_written_to_can_be_mounted_over() {
 /// A machine whose clock is what the file says.
 fn with_clock(machine: &Cachefs, file: &Path) -> Option<Cachefs> {
     if !Path::new(FAKETIME).exists() {
-        println!("skipped: libfaketime is not installed");
+        cachefs_skip::skip("faketime", "libfaketime is not installed");
         return None;
     }
     let machine = machine.second_machine().unwrap();

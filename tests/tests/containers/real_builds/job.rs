@@ -27,7 +27,7 @@ impl Job {
     pub(crate) fn new(tool: Option<Tool>) -> Option<Self> {
         let can = rustix::process::geteuid().is_root() && Path::new("/dev/fuse").exists();
         if !can {
-            println!("skipped: it mounts, which needs root and /dev/fuse");
+            cachefs_skip::skip("mount", "mounting needs root and /dev/fuse");
             return None;
         }
         let first = Cachefs::new().unwrap();

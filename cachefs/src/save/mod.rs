@@ -461,6 +461,9 @@ impl Context<'_> {
             let started = SystemTime::now();
             let exclude = &*self.options.exclude;
             let mut scanned = scan(source.directory(), source.reading(), exclude, self.progress)?;
+            if !source.complete || self.options.strict_consistency {
+                scanned.refuse_vanished()?;
+            }
             let counts = scanned.tree.files();
             if !self.options.allow_empty && source.is_empty(&scanned.tree) {
                 return Ok(Change {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cachefs_store::check::{CheckOptions, CheckReport, FindingKind, check, repair};
+use cachefs_store::check::{CheckOptions, CheckReport, FindingKind, Repaired, check, repair};
 use cachefs_store::refs::RefName;
 use clap::Args;
 use serde::Serialize;
@@ -57,22 +57,22 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
             Some("`cachefs list` shows the keys of a scope; --all-scopes checks every scope"),
         ));
     }
-    let dropped = if args.repair {
+    let repaired = if args.repair {
         let repaired = runtime.block_on(repair(&remote.remote, &report));
         repaired.map_err(cachefs::Error::from)?
     } else {
-        BTreeSet::new()
+        Repaired::default()
     };
-    let remaining = match args.repair {
-        true => unrepaired(&report),
-        false => report.findings.len(),
-    };
+    let findings = report.findings.iter();
+    let remaining = findings.filter(|it| !(args.repair && it.is_repairable()));
+    let remaining = remaining.count();
     match global.format {
         Format::Json => output::print_json(&Printed {
             report: &report,
-            dropped: &dropped,
+            dropped: &repaired.dropped,
+            reduced: &repaired.reduced,
         })?,
-        _ => print(&report, args, &dropped),
+        _ => print(&report, args, &repaired),
     }
     Ok(match remaining {
         0 => exit::SUCCESS,
@@ -87,16 +87,11 @@ struct Printed<'a> {
     report: &'a CheckReport,
     /// The keys that `--repair` dropped.
     dropped: &'a BTreeSet<RefName>,
+    /// The keys that lost a damaged save and have intact ones.
+    reduced: &'a BTreeSet<RefName>,
 }
 
-/// The number of findings that `--repair` leaves alone.
-fn unrepaired(report: &CheckReport) -> usize {
-    let is_newer = |kind| kind == FindingKind::Unsupported;
-    let findings = report.findings.iter();
-    findings.filter(|finding| is_newer(finding.kind)).count()
-}
-
-fn print(report: &CheckReport, args: &CheckArgs, dropped: &BTreeSet<RefName>) {
+fn print(report: &CheckReport, args: &CheckArgs, repaired: &Repaired) {
     for finding in &report.findings {
         let kind = match finding.kind {
             FindingKind::Missing => "missing",
@@ -111,12 +106,17 @@ fn print(report: &CheckReport, args: &CheckArgs, dropped: &BTreeSet<RefName>) {
         if finding.keys.len() > 5 {
             output::print(&format!("  and by {} more", finding.keys.len() - 5));
         }
-        if !args.repair {
+        if !(args.repair && finding.is_repairable()) {
             output::print(&format!("  hint: {}", finding.hint));
         }
     }
-    for key in dropped {
+    for key in &repaired.dropped {
         output::print(&format!("dropped {key}"));
+    }
+    for key in &repaired.reduced {
+        output::print(&format!(
+            "removed a damaged save of {key}; intact ones remain"
+        ));
     }
     if args.repair && !report.is_complete && !report.damaged_packs.is_empty() {
         output::print(&format!(

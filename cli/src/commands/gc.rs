@@ -107,7 +107,7 @@ pub(crate) fn run(global: &Global, args: &GcArgs) -> anyhow::Result<u8> {
             pardoned: plan.pardoned,
             kept: plan.kept,
             missing_layers: report.missing,
-            unreadable_layers: report.opaque.len() as u64,
+            unreadable_layers: report.unreadable_layers.len() as u64,
             unreadable_records: report.unreadable.values().map(Vec::len).sum::<usize>() as u64,
             requests: (&remote.traffic()).into(),
         })?;
@@ -194,17 +194,22 @@ fn warn(report: &Report) {
              collect with a newer version if that wrote them",
         );
     }
-    for (layer, names) in report.opaque.iter().take(NAMED) {
-        let names: Vec<_> = names.iter().take(NAMED).map(ToString::to_string).collect();
-        output::say(&format!(
-            "warning: layer {layer} of {} cannot be read",
-            names.join(", ")
-        ));
+    for (layer, names) in report.unreadable_layers.iter().take(NAMED) {
+        output::say(&format!("warning: layer {layer} cannot be read"));
+        for name in names.iter().take(NAMED) {
+            let (scope, key) = (&name.scope, &name.key);
+            output::say(&format!(
+                "  needed by {name}: `cachefs delete {key} --scope {scope}` deletes it"
+            ));
+        }
+        if names.len() > NAMED {
+            output::say(&format!("  and by {} more", names.len() - NAMED));
+        }
     }
-    if !report.opaque.is_empty() {
+    if !report.unreadable_layers.is_empty() {
         output::say(
-            "hint: packs that only these layers may need are kept; delete the keys, or collect \
-             with a newer version if that wrote them",
+            "hint: no pack is removed while these layers are in use, because they may need any; \
+             collect with a newer version if that wrote them, or delete the keys",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with an object.
+//! Faults of objects, and what a check reports of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::id::SaveId;
 use crate::refs::RefName;
 use crate::remote::{ObjectKey, RemoteErrorKind};
 
@@ -15,13 +16,17 @@ use crate::remote::{ObjectKey, RemoteErrorKind};
 pub enum FindingKind {
     /// The remote answers that there is no such object.
     Missing,
-    /// The object is not what it should be.
+    /// The bytes that were received, or the length that the remote reports, are not the object's.
     Damaged,
-    /// The remote has something under this name that it can't read as an object.
+    /// The remote refuses to return the object, or its answers break off. That may be an outage or a
+    /// configuration error, such as a disabled encryption key, so nothing follows for the object.
     Unreadable,
     /// The object was written by a newer version.
     Unsupported,
 }
+
+/// A save, by the key that it is of.
+pub(super) type SaveName = (RefName, SaveId);
 
 /// Something that is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,21 +37,34 @@ pub struct Finding {
     pub object: String,
     /// How that shows.
     pub detail: String,
-    /// The keys that need the object.
+    /// The keys that need the object as it should be.
     pub keys: Vec<RefName>,
     /// What to do about it.
     pub hint: String,
+    /// The saves of these keys that cannot be served, for [`repair`](super::repair()). Only those whose
+    /// own description of the object is wrong: a save of another tenant may describe it falsely.
+    /// None if the object is the head of a key.
+    #[serde(skip)]
+    pub saves: Vec<(RefName, SaveId)>,
 }
 
-/// Keys that need an object, by their position in a list that all share.
-pub(super) type KeyNumbers = BTreeSet<u32>;
+impl Finding {
+    /// Whether [`repair`](super::repair()) acts on it: the fault was proven by bytes that were received,
+    /// or by the answer that there is no such object.
+    pub fn is_repairable(&self) -> bool {
+        matches!(self.kind, FindingKind::Missing | FindingKind::Damaged)
+    }
+}
 
-/// The keys that are checked.
+/// Saves, by their position in a list that all share.
+pub(super) type SaveNumbers = BTreeSet<u32>;
+
+/// The saves that are checked.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Keys(pub(super) Arc<Vec<RefName>>);
+pub(super) struct Saves(pub(super) Arc<Vec<SaveName>>);
 
-impl Keys {
-    pub(super) fn named(&self, numbers: &KeyNumbers) -> Vec<RefName> {
+impl Saves {
+    pub(super) fn named(&self, numbers: &SaveNumbers) -> Vec<SaveName> {
         numbers
             .iter()
             .filter_map(|number| self.0.get(*number as usize))
@@ -55,7 +73,7 @@ impl Keys {
     }
 }
 
-/// A [`Finding`] that does not know yet which keys it affects.
+/// A [`Finding`] that does not know yet which saves it affects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) kind: FindingKind,
@@ -70,10 +88,25 @@ impl Fault {
         }
     }
 
-    pub(super) fn about(self, object: &ObjectKey, keys: Vec<RefName>) -> Finding {
+    /// The finding about an object that these saves need.
+    pub(super) fn about(self, object: &ObjectKey, saves: Vec<SaveName>) -> Finding {
+        let keys: BTreeSet<_> = saves.iter().map(|(name, _)| name.clone()).collect();
+        Finding {
+            saves,
+            ..self.about_keys(object, keys.into_iter().collect())
+        }
+    }
+
+    /// The finding about an object that no save needs, such as the head of a key.
+    pub(super) fn about_keys(self, object: &ObjectKey, keys: Vec<RefName>) -> Finding {
         let hint = match self.kind {
             FindingKind::Unsupported => "use a newer version of cachefs to read it",
-            _ if object.as_str().starts_with("refs/") => "delete the key, or save it again",
+            FindingKind::Unreadable => {
+                "`--repair` leaves it alone; check the remote's configuration, then run the check again"
+            }
+            _ if object.as_str().starts_with("refs/") => {
+                "`cachefs check --repair` removes it; or delete the key, or save it again"
+            }
             _ => {
                 "`cachefs check --repair` drops the keys that need it, so that the next save stores them whole"
             }
@@ -84,12 +117,13 @@ impl Fault {
             detail: self.detail,
             keys,
             hint: hint.to_owned(),
+            saves: Vec::new(),
         }
     }
 }
 
-/// Tells what is wrong with an object from what is wrong with the remote: `Ok(Err)` is a fault of
-/// the object, `Err` a failure that says nothing of it.
+/// Separates faults of an object from failures of the remote: `Ok(Err)` is a fault of the object, and
+/// `Err` a failure from which nothing follows for it.
 pub(super) fn sort_out<T>(outcome: Result<T>) -> Result<Result<T, Fault>> {
     let error = match outcome {
         Ok(value) => return Ok(Ok(value)),
@@ -103,8 +137,9 @@ pub(super) fn sort_out<T>(outcome: Result<T>) -> Result<Result<T, Fault>> {
         Error::Unsupported { .. } => FindingKind::Unsupported,
         Error::Remote(remote) => match remote.kind() {
             RemoteErrorKind::NotFound => FindingKind::Missing,
-            RemoteErrorKind::Damaged | RemoteErrorKind::TooLarge => FindingKind::Damaged,
-            RemoteErrorKind::Invalid => FindingKind::Unreadable,
+            // Larger than any valid object of its kind, by the length that the remote reports.
+            RemoteErrorKind::TooLarge => FindingKind::Damaged,
+            RemoteErrorKind::Damaged | RemoteErrorKind::Invalid => FindingKind::Unreadable,
             _ => return Err(error),
         },
         _ => return Err(error),

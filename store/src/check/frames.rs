@@ -1,9 +1,9 @@
 //! The frames that layers look for in packs, in little memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::finding::{KeyNumbers, Keys};
+use super::finding::{SaveNumbers, Saves};
 use crate::frame::FrameLocation;
 use crate::id::{PackId, TrailerHash};
 use crate::pack::PackRef;
@@ -20,64 +20,104 @@ pub(super) fn digest(frame: &FrameLocation) -> FrameDigest {
 /// A pack's length, the offset of its trailer, and its trailer's hash where a layer has it.
 pub(super) type Description = (u32, u32, Option<TrailerHash>);
 
-/// A pack that layers refer to. A layer that is wrong about a pack says nothing about the keys of
-/// other layers, so everything is kept with the layers that say it.
+/// Layers, by their position in [`NeededPacks::layers`].
+pub(super) type LayerNumbers = BTreeSet<u32>;
+
+/// A set of layers, by its position in [`LayerSets`].
+pub(super) type SetNumber = u32;
+
+/// Distinct sets of layers. Most frames are looked for by one of a few sets, so that each costs a
+/// number instead of a set.
+#[derive(Debug, Default)]
+pub(super) struct LayerSets {
+    sets: Vec<LayerNumbers>,
+    /// The set that results when a layer is added to another one, or to none.
+    next: HashMap<(Option<SetNumber>, u32), SetNumber>,
+    numbers: HashMap<LayerNumbers, SetNumber>,
+}
+
+impl LayerSets {
+    /// Returns the number of a set with one more layer.
+    fn with(&mut self, set: Option<SetNumber>, layer: u32) -> SetNumber {
+        if let Some(known) = self.next.get(&(set, layer)) {
+            return *known;
+        }
+        let mut layers = set.map_or_else(LayerNumbers::new, |set| self.get(set).clone());
+        layers.insert(layer);
+        let sets = &mut self.sets;
+        let number = *self.numbers.entry(layers.clone()).or_insert_with(|| {
+            sets.push(layers);
+            (sets.len() - 1) as u32
+        });
+        self.next.insert((set, layer), number);
+        number
+    }
+
+    pub(super) fn get(&self, set: SetNumber) -> &LayerNumbers {
+        &self.sets[set as usize]
+    }
+}
+
+/// A pack that layers refer to.
+///
+/// Everything is kept by the layer that says it. A layer may lie about a pack of another tenant, and
+/// that must not count against those who describe it correctly.
 #[derive(Debug, Default)]
 pub(super) struct NeededPack {
-    /// What layers say of it, and the keys of those that say so; one thing, unless one of them is
-    /// wrong or of the old format.
-    pub(super) descriptions: BTreeMap<Description, KeyNumbers>,
-    /// The frames that are looked for, and the number of the layer that does.
-    frames: BTreeSet<(FrameDigest, u32)>,
+    pub(super) descriptions: BTreeMap<Description, LayerNumbers>,
+    /// The frames that layers look for, with the layers.
+    pub(super) frames: BTreeMap<FrameDigest, SetNumber>,
 }
 
 /// All packs.
 #[derive(Debug, Default)]
 pub(super) struct NeededPacks {
-    pub(super) keys: Keys,
+    pub(super) saves: Saves,
+    /// The saves that need each layer.
+    pub(super) layers: Vec<SaveNumbers>,
+    pub(super) sets: LayerSets,
     pub(super) packs: BTreeMap<PackId, NeededPack>,
-    /// The keys that need each layer.
-    pub(super) layers: Vec<KeyNumbers>,
 }
 
 impl NeededPacks {
-    /// Adds what a layer refers to, for the keys that need the layer.
+    /// Adds what a layer refers to.
     pub(super) fn add_layer(
         &mut self,
+        saves: SaveNumbers,
         packs: &[PackRef],
-        frames: Vec<(PackId, FrameDigest)>,
-        keys: KeyNumbers,
+        frames: &[(PackId, FrameDigest)],
     ) {
+        let layer = self.layers.len() as u32;
+        self.layers.push(saves);
         for pack in packs {
             let needed = self.packs.entry(pack.id).or_default();
             let description = (pack.length, pack.trailer, pack.hash);
-            let named = needed.descriptions.entry(description).or_default();
-            named.extend(&keys);
+            let layers = needed.descriptions.entry(description).or_default();
+            layers.insert(layer);
         }
-        let layer = self.layers.len() as u32;
-        self.layers.push(keys);
         for (pack, frame) in frames {
-            if let Some(needed) = self.packs.get_mut(&pack) {
-                needed.frames.insert((frame, layer));
+            if let Some(needed) = self.packs.get_mut(pack) {
+                let known = needed.frames.get(frame).copied();
+                let set = self.sets.with(known, layer);
+                needed.frames.insert(*frame, set);
             }
         }
     }
 }
 
-impl NeededPack {
-    /// The keys that need the pack.
-    pub(super) fn keys(&self) -> KeyNumbers {
-        self.descriptions.values().flatten().copied().collect()
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The number of frames that layers look for and that are not among `held`, and the numbers of
-    /// these layers.
-    pub(super) fn lacking(&self, held: &BTreeSet<FrameDigest>) -> (usize, BTreeSet<u32>) {
-        let lacking = self
-            .frames
-            .iter()
-            .filter(|(frame, _)| !held.contains(frame));
-        let frames: BTreeSet<_> = lacking.clone().map(|(frame, _)| frame).collect();
-        (frames.len(), lacking.map(|(_, layer)| *layer).collect())
+    #[test]
+    fn equal_sets_of_layers_are_kept_once() {
+        let mut sets = LayerSets::default();
+        let one = sets.with(None, 1);
+        let both = sets.with(Some(one), 2);
+        let two = sets.with(None, 2);
+        assert_eq!(sets.with(Some(two), 1), both);
+        assert_eq!(sets.with(Some(both), 1), both);
+        assert_eq!(sets.with(None, 1), one);
+        assert_eq!((sets.get(both).len(), sets.sets.len()), (2, 3));
     }
 }

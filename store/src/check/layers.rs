@@ -1,9 +1,9 @@
 //! Fetching every layer and looking at all that is in it.
 
 use super::CheckReport;
-use super::finding::{KeyNumbers, sort_out};
+use super::finding::{Fault, SaveNumbers, sort_out};
 use super::frames::{FrameDigest, NeededPacks, digest};
-use super::saves::Needed;
+use super::saves::{Claims, NeededLayers};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, PackId};
 use crate::layer::{self, Layer, ROOT, mode};
@@ -24,39 +24,55 @@ struct Contents {
 
 pub(super) async fn check(
     remote: &DynRemote,
-    needed: Needed,
+    needed: NeededLayers,
     progress: &dyn Progress,
     report: &mut CheckReport,
 ) -> Result<NeededPacks> {
     let mut packs = NeededPacks {
-        keys: needed.keys,
+        saves: needed.saves,
         ..NeededPacks::default()
     };
     progress.total(needed.layers.len() as u64, 0);
-    let start = |((id, length), keys): ((LayerId, u64), KeyNumbers)| {
+    let start = |(id, claims): (LayerId, Claims)| {
         let remote = remote.clone();
-        async move { Ok((id, keys, sort_out(read(&remote, id, length).await)?)) }
+        async move {
+            let length = claims.keys().last().copied().unwrap_or(0);
+            let mut outcome = sort_out(read(&remote, id, length).await)?;
+            if outcome.is_err() {
+                // It may have been damaged on the way only.
+                outcome = sort_out(read(&remote, id, length).await)?;
+            }
+            Ok((id, claims, outcome))
+        }
     };
     parallel::for_each(
         LAYERS,
         needed.layers,
         progress,
         start,
-        |(id, keys, outcome)| {
+        |(id, claims, outcome)| {
             progress.done(1, 0);
             report.layers += 1;
+            let all: SaveNumbers = claims.values().flatten().copied().collect();
+            let mut found = |fault: Fault, saves: &SaveNumbers| {
+                let affected = packs.saves.named(saves);
+                let finding = fault.about(&layer::object_key(&id), affected);
+                report.findings.push(finding);
+            };
             match outcome {
                 Ok(contents) => {
                     progress.transferred(contents.length);
                     report.bytes += contents.length;
-                    packs.add_layer(&contents.packs, contents.frames, keys);
+                    for (claimed, saves) in claims {
+                        if claimed != contents.length {
+                            let detail =
+                                format!("it has {} bytes instead of {claimed}", contents.length);
+                            found(Fault::damaged(detail), &saves);
+                        }
+                    }
+                    packs.add_layer(all, &contents.packs, &contents.frames);
                 }
-                Err(fault) => {
-                    let affected = packs.keys.named(&keys);
-                    report
-                        .findings
-                        .push(fault.about(&layer::object_key(&id), affected));
-                }
+                Err(fault) => found(fault, &all),
             }
             Ok(())
         },
@@ -65,18 +81,13 @@ pub(super) async fn check(
     Ok(packs)
 }
 
-async fn read(remote: &DynRemote, id: LayerId, length: u64) -> Result<Contents> {
+/// Reads a layer of at most `limit` bytes.
+async fn read(remote: &DynRemote, id: LayerId, limit: u64) -> Result<Contents> {
     let object = remote
-        .get(&layer::object_key(&id), length.min(layer::MAX))
+        .get(&layer::object_key(&id), limit.min(layer::MAX))
         .await?;
     parallel::compute(move || {
-        if object.len() as u64 != length {
-            let found = object.len();
-            return Err(damaged(
-                &id,
-                format!("it has {found} bytes instead of {length}"),
-            ));
-        }
+        let length = object.len() as u64;
         let layer = Layer::open(id, object)?;
         layer.verify()?;
         look_at_all(&layer)?;

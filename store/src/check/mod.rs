@@ -5,8 +5,9 @@
 //! must have the length and the trailer it should, and hold the frames that layers look for in
 //! it. On demand every frame is fetched, decoded and compared with the trailer, chunk by chunk.
 //!
-//! What is wrong with an object is a [`Finding`]. That the remote does not answer, or refuses, is
-//! an error: nothing follows from it for the cache.
+//! A fault of an object is a [`Finding`]. It counts against the saves whose own description of the
+//! object is wrong, not against all that name it: records and layers of one tenant may say anything of
+//! the objects of another. An outage, or a refusal of access, is an error: nothing follows from it.
 
 mod availability;
 mod finding;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use availability::{Missing, find_missing, may_be_missing};
 pub use finding::{Finding, FindingKind};
 pub(crate) use packs::verify_pack;
-pub use repair::repair;
+pub use repair::{Repaired, repair};
 
 use crate::error::Result;
 use crate::id::SaveId;
@@ -59,9 +60,9 @@ pub struct CheckReport {
     pub bytes: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
-    /// The saves that were read, for [`repair()`].
+    /// The saves that each save supersedes and that are still there, for [`repair()`].
     #[serde(skip)]
-    pub read: BTreeMap<RefName, Vec<SaveId>>,
+    pub superseded: BTreeMap<(RefName, SaveId), Vec<SaveId>>,
     /// Packs with data that is not what their own trailer says, for [`repair()`]. Savers on machines
     /// that know such a pack would go on using it.
     #[serde(skip)]
@@ -73,7 +74,7 @@ pub struct CheckReport {
 
 /// Checks the keys of a repository.
 ///
-/// Memory is bounded by the number of frames (about 32 bytes for each 256 KiB of data of a layer), by four
+/// Memory is bounded by the number of frames (about 32 bytes for each 256 KiB of data), by four
 /// layers and by four ranges of packs at a time. A save that is published or superseded
 /// meanwhile is no finding. Fails when the remote does not answer or refuses, and when `progress`
 /// says to stop.

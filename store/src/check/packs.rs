@@ -1,14 +1,15 @@
 //! Reading the trailer of every pack, and its frames on demand.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::CheckReport;
-use super::finding::{Fault, FindingKind, KeyNumbers, sort_out};
-use super::frames::{NeededPack, NeededPacks, digest};
+use super::finding::{Fault, FindingKind, sort_out};
+use super::frames::{LayerNumbers, LayerSets, NeededPack, NeededPacks, digest};
 use crate::error::{Error, Result};
 use crate::frame::{self, ChunkLocation, FrameLocation};
-use crate::id::{ChunkId, PackId};
+use crate::id::{ChunkId, PackId, TrailerHash};
 use crate::pack::{self, PackRef, Trailer};
 use crate::parallel;
 use crate::remote::DynRemote;
@@ -19,13 +20,19 @@ const PACKS: usize = 4;
 /// Frames are fetched in ranges of about this many bytes.
 const RANGE: u64 = 8 << 20;
 
-/// What was found out about the data of a pack.
+/// What was found out about a pack.
 #[derive(Default)]
 struct Outcome {
-    faults: Vec<Fault>,
+    /// Faults, with the layers whose word is wrong.
+    faults: Vec<(Fault, LayerNumbers)>,
+    /// Whether the data is not what the pack's own trailer says.
+    is_damaged: bool,
     frames: u64,
     bytes: u64,
 }
+
+/// The hashes that layers give for a trailer, each with the layers that do.
+type Hashes<'a> = Vec<(Option<TrailerHash>, &'a LayerNumbers)>;
 
 pub(super) async fn check(
     remote: &DynRemote,
@@ -35,117 +42,134 @@ pub(super) async fn check(
     report: &mut CheckReport,
 ) -> Result<()> {
     let NeededPacks {
-        keys,
-        packs,
+        saves,
         layers,
+        sets,
+        packs,
     } = needed;
-    let length = |pack: &NeededPack| match read_data {
-        true => pack
-            .descriptions
-            .keys()
-            .map(|(length, ..)| u64::from(*length))
-            .max(),
-        false => None,
+    let sets = Arc::new(sets);
+    let length = |pack: &NeededPack| {
+        let lengths = pack.descriptions.keys().map(|it| u64::from(it.0));
+        lengths.max().filter(|_| read_data).unwrap_or(0)
     };
-    let bytes = packs.values().filter_map(length).sum();
+    let bytes = packs.values().map(length).sum();
     progress.total(packs.len() as u64, bytes);
-    let layers = Arc::new(layers);
     let start = |(id, needed): (PackId, NeededPack)| {
-        let (remote, layers) = (remote.clone(), Arc::clone(&layers));
-        let length = length(&needed).unwrap_or(0);
+        let (remote, sets) = (remote.clone(), Arc::clone(&sets));
         async move {
-            let checked = check_pack(&remote, id, &needed, &layers, read_data).await?;
-            Ok((id, length, checked))
+            let mut outcome = check_pack(&remote, id, &needed, &sets, read_data).await?;
+            if !outcome.faults.is_empty() {
+                // It may have been damaged on the way only.
+                outcome = check_pack(&remote, id, &needed, &sets, read_data).await?;
+            }
+            Ok((id, needed, outcome))
         }
     };
-    parallel::for_each(PACKS, packs, progress, start, |(id, length, checked)| {
-        progress.done(1, length);
-        progress.transferred(checked.bytes);
+    parallel::for_each(PACKS, packs, progress, start, |(id, needed, outcome)| {
+        progress.done(1, length(&needed));
+        progress.transferred(outcome.bytes);
         report.packs += 1;
-        report.frames += checked.frames;
-        report.bytes += checked.bytes;
-        let object = pack::object_key(&id);
-        let findings = checked
-            .faults
-            .into_iter()
-            .map(|(fault, needing)| fault.about(&object, keys.named(&needing)));
-        report.findings.extend(findings);
-        if checked.is_damaged {
-            report.damaged_packs.insert(object);
+        report.frames += outcome.frames;
+        report.bytes += outcome.bytes;
+        if outcome.is_damaged {
+            report.damaged_packs.insert(pack::object_key(&id));
+        }
+        for (fault, wrong) in outcome.faults {
+            let affected = wrong.iter().flat_map(|layer| &layers[*layer as usize]);
+            let affected = saves.named(&affected.copied().collect());
+            let finding = fault.about(&pack::object_key(&id), affected);
+            report.findings.push(finding);
         }
         Ok(())
     })
     .await
 }
 
-/// What was found out about a pack and the layers that refer to it.
-#[derive(Default)]
-struct Checked {
-    /// What is wrong, and the keys that it is wrong for.
-    faults: Vec<(Fault, KeyNumbers)>,
-    /// Whether the data is not what the pack's own trailer says.
-    is_damaged: bool,
-    frames: u64,
-    bytes: u64,
-}
-
-impl Checked {
-    fn add(&mut self, fault: Fault, keys: &KeyNumbers) {
-        match self.faults.iter_mut().find(|(known, _)| *known == fault) {
-            Some((_, known)) => known.extend(keys),
-            None => self.faults.push((fault, keys.clone())),
-        }
-    }
-}
-
 async fn check_pack(
     remote: &DynRemote,
     id: PackId,
     needed: &NeededPack,
-    layers: &[KeyNumbers],
+    sets: &LayerSets,
     read_data: bool,
-) -> Result<Checked> {
-    let mut checked = Checked::default();
-    let mut is_read = false;
-    for ((length, trailer, hash), keys) in &needed.descriptions {
-        let described = PackRef {
+) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let object = pack::object_key(&id);
+    let head = remote.head(&object).await.map_err(Error::from);
+    let size = match sort_out(head)? {
+        Ok(info) => info.size,
+        Err(fault) => {
+            let all = needed.descriptions.values().flatten().copied();
+            outcome.faults.push((fault, all.collect()));
+            return Ok(outcome);
+        }
+    };
+    let mut places: BTreeMap<(u32, u32), Hashes<'_>> = BTreeMap::new();
+    for ((length, trailer, hash), layers) in &needed.descriptions {
+        let described = places.entry((*length, *trailer)).or_default();
+        described.push((*hash, layers));
+    }
+    for ((length, trailer), described) in places {
+        let place = PackRef {
             id,
-            length: *length,
-            trailer: *trailer,
-            hash: *hash,
+            length,
+            trailer,
+            hash: None,
         };
-        let trailer = match sort_out(read_trailer(remote, &described).await)? {
-            Ok(trailer) => trailer,
+        let all = || {
+            described
+                .iter()
+                .flat_map(|(_, layers)| layers.iter().copied())
+        };
+        if let Some(fault) = is_impossible(&place, size) {
+            outcome.faults.push((fault, all().collect()));
+            continue;
+        }
+        let read = remote.get_range(&object, place.trailer_range()).await;
+        let bytes = match sort_out(read.map_err(Error::from))? {
+            Ok(bytes) => bytes,
             Err(fault) => {
-                checked.add(fault, keys);
+                outcome.faults.push((fault, all().collect()));
                 continue;
             }
         };
-        checked.bytes += trailer.encoded_len() as u64;
-        // The pack has one trailer: descriptions that fit it differ in what they leave unsaid.
-        if std::mem::replace(&mut is_read, true) {
-            continue;
-        }
-        let held = trailer.frame_locations(&id).map(|frame| digest(&frame));
-        let (lacking, wrong) = needed.lacking(&held.collect());
-        if lacking > 0 {
-            let detail = format!("layers look for {lacking} frames that its trailer does not list");
-            let keys = wrong.iter().flat_map(|layer| &layers[*layer as usize]);
-            checked.add(Fault::damaged(detail), &keys.copied().collect());
-        }
-        if read_data {
-            let mut outcome = Outcome::default();
-            read_frames(remote, &described, &trailer, &mut outcome).await?;
-            checked.frames += outcome.frames;
-            checked.bytes += outcome.bytes;
-            let damaged = |fault: &Fault| fault.kind == FindingKind::Damaged;
-            checked.is_damaged |= outcome.faults.iter().any(damaged);
-            for fault in outcome.faults {
-                checked.add(fault, &needed.keys());
+        outcome.bytes += bytes.len() as u64;
+        let (mut right, mut trailer) = (LayerNumbers::new(), None);
+        for (hash, layers) in &described {
+            let pack = PackRef {
+                hash: *hash,
+                ..place
+            };
+            match sort_out(Trailer::of(&pack, &bytes))? {
+                Ok(read) => {
+                    right.extend(*layers);
+                    trailer = Some(read);
+                }
+                Err(fault) => outcome.faults.push((fault, (*layers).clone())),
             }
         }
+        let Some(trailer) = trailer else { continue };
+        outcome
+            .faults
+            .extend(compare(&trailer, &id, needed, sets, &right));
+        if read_data {
+            let faults = read_frames(remote, &place, &trailer, &mut outcome).await?;
+            let is_damaged = |fault: &Fault| fault.kind == FindingKind::Damaged;
+            outcome.is_damaged |= faults.iter().any(is_damaged);
+            let faults = faults.into_iter().map(|fault| (fault, right.clone()));
+            outcome.faults.extend(faults);
+        }
     }
-    Ok(checked)
+    Ok(outcome)
+}
+
+/// Why a pack that has `size` bytes cannot be as it is described, if that is so.
+fn is_impossible(described: &PackRef, size: u64) -> Option<Fault> {
+    let length = u64::from(described.length);
+    if described.trailer_range().is_empty() || length > pack::MAX as u64 {
+        return Some(Fault::damaged("a layer gives it an impossible length"));
+    }
+    let detail = format!("it has {size} bytes instead of {length}");
+    (size != length).then(|| Fault::damaged(detail))
 }
 
 /// Reads a whole pack, and compares each chunk with the name that the trailer has for it.
@@ -153,39 +177,54 @@ async fn check_pack(
 /// # Errors
 /// [`Error::Damaged`] with the first thing that is wrong.
 pub(crate) async fn verify_pack(remote: &DynRemote, pack: &PackRef) -> Result<()> {
-    let trailer = read_trailer(remote, pack).await?;
-    let mut outcome = Outcome::default();
-    read_frames(remote, pack, &trailer, &mut outcome).await?;
-    match outcome.faults.into_iter().next() {
+    let first = |fault: Option<Fault>| match fault {
         None => Ok(()),
         Some(fault) => Err(Error::damaged(format!("pack {}", pack.id), fault.detail)),
-    }
+    };
+    let size = remote.head(&pack::object_key(&pack.id)).await?.size;
+    first(is_impossible(pack, size))?;
+    let (_, trailer) = pack::read_trailer(remote.clone(), *pack).await?;
+    let faults = read_frames(remote, pack, &trailer, &mut Outcome::default()).await?;
+    first(faults.into_iter().next())
 }
 
-async fn read_trailer(remote: &DynRemote, pack: &PackRef) -> Result<Trailer> {
-    let damaged = |detail: String| Error::damaged(format!("pack {}", pack.id), detail);
-    let range = pack.trailer_range();
-    if range.is_empty() || u64::from(pack.length) > pack::MAX as u64 {
-        return Err(damaged("a layer gives it an impossible length".to_owned()));
+/// Compares the frames that `layers` look for with those that the pack lists. Frames that only other
+/// layers look for are not their fault.
+fn compare(
+    trailer: &Trailer,
+    id: &PackId,
+    needed: &NeededPack,
+    sets: &LayerSets,
+    layers: &LayerNumbers,
+) -> Option<(Fault, LayerNumbers)> {
+    let held: BTreeSet<_> = trailer
+        .frame_locations(id)
+        .map(|frame| digest(&frame))
+        .collect();
+    let (mut lacking, mut wrong) = (0, LayerNumbers::new());
+    let missing = needed
+        .frames
+        .iter()
+        .filter(|(frame, _)| !held.contains(frame));
+    for (_, set) in missing {
+        let looking = sets.get(*set).intersection(layers);
+        let looking: Vec<u32> = looking.copied().collect();
+        lacking += u64::from(!looking.is_empty());
+        wrong.extend(looking);
     }
-    let object = pack::object_key(&pack.id);
-    let size = remote.head(&object).await?.size;
-    if size != u64::from(pack.length) {
-        return Err(damaged(format!(
-            "it has {size} bytes instead of {}",
-            pack.length
-        )));
-    }
-    Trailer::of(pack, &remote.get_range(&object, range).await?)
+    let detail = format!("layers look for {lacking} frames that its trailer does not list");
+    (lacking > 0).then(|| (Fault::damaged(detail), wrong))
 }
 
+/// Reads all frames, and returns what is wrong with them.
 async fn read_frames(
     remote: &DynRemote,
     pack: &PackRef,
     trailer: &Trailer,
     outcome: &mut Outcome,
-) -> Result<()> {
+) -> Result<Vec<Fault>> {
     let object = pack::object_key(&pack.id);
+    let mut faults = Vec::new();
     let mut chunks = trailer.chunk_locations(&pack.id).peekable();
     let mut frames = trailer.frame_locations(&pack.id).peekable();
     while let Some(first) = frames.next() {
@@ -215,16 +254,15 @@ async fn read_frames(
         )? {
             Ok(bytes) => bytes,
             Err(fault) => {
-                outcome.faults.push(fault);
+                faults.push(fault);
                 continue;
             }
         };
         outcome.bytes += bytes.len() as u64;
         outcome.frames += batch.len() as u64;
-        let faults = parallel::compute(move || Ok(verify(&bytes, &range, &batch))).await?;
-        outcome.faults.extend(faults);
+        faults.extend(parallel::compute(move || Ok(verify(&bytes, &range, &batch))).await?);
     }
-    Ok(())
+    Ok(faults)
 }
 
 /// Decodes frames and hashes the chunks in them.

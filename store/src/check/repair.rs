@@ -1,18 +1,29 @@
 //! Dropping saves that cannot be served.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CheckReport, FindingKind};
+use super::CheckReport;
 use crate::error::Result;
+use crate::id::SaveId;
 use crate::refs::{RefName, remove_saves};
-use crate::remote::{DynRemote, ObjectKey};
+use crate::remote::DynRemote;
+
+/// What [`repair`] removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Keys that have no save left.
+    pub dropped: BTreeSet<RefName>,
+    /// Keys that lost a damaged save or a damaged head, and have intact saves.
+    pub reduced: BTreeSet<RefName>,
+}
 
 /// Removes the saves that `report` found to need a missing or damaged object, and records that are
-/// damaged themselves. A restore of their keys is a miss afterwards, and the next save stores them
-/// whole. Data of no use any more is left to the collector.
+/// damaged themselves. Once a key has no save left, a restore of it is a miss, and the next save stores
+/// it whole. Unreferenced data is left to the collector.
 ///
-/// Only saves that the check has read are removed: a job that stored a key again meanwhile keeps it.
-/// Objects of a newer format are left alone. Returns the keys that lost saves.
+/// Only saves that the check has read are removed, with those that they supersede: a job that stored a
+/// key again meanwhile keeps it. Findings that are not [repairable](super::Finding::is_repairable) are
+/// left alone: an outage must not cost a key.
 ///
 /// Packs with damaged data are deleted if all keys of the repository were checked. Otherwise savers on
 /// machines whose index has the pack would name it again. A pack has parts that are intact, too, and
@@ -21,25 +32,32 @@ use crate::remote::{DynRemote, ObjectKey};
 /// # Errors
 ///
 /// When the remote does not answer or refuses; what was removed by then stays removed.
-pub async fn repair(remote: &DynRemote, report: &CheckReport) -> Result<BTreeSet<RefName>> {
-    let mut dropped = BTreeSet::new();
-    let repairable = report
-        .findings
-        .iter()
-        .filter(|finding| finding.kind != FindingKind::Unsupported);
-    for finding in repairable {
-        if finding.object.starts_with("refs/") {
-            if let Some(object) = ObjectKey::from_listing(&finding.object) {
-                remote.delete(&object).await?;
-            }
-            dropped.extend(finding.keys.iter().cloned());
-            continue;
+pub async fn repair(remote: &DynRemote, report: &CheckReport) -> Result<Repaired> {
+    let mut broken: BTreeMap<&RefName, BTreeSet<SaveId>> = BTreeMap::new();
+    let mut heads = BTreeSet::new();
+    for finding in report.findings.iter().filter(|it| it.is_repairable()) {
+        for save in &finding.saves {
+            let superseded = report.superseded.get(save).into_iter().flatten();
+            let saves = broken.entry(&save.0).or_default();
+            saves.extend(superseded.chain([&save.1]));
         }
-        for name in &finding.keys {
-            let saves = report.read.get(name).map_or(&[][..], Vec::as_slice);
-            if dropped.insert(name.clone()) {
-                remove_saves(remote, name, saves).await?;
-            }
+        if finding.saves.is_empty() {
+            heads.extend(&finding.keys);
+        }
+    }
+    let mut repaired = Repaired::default();
+    for (name, saves) in broken {
+        let saves: Vec<_> = saves.into_iter().collect();
+        match remove_saves(remote, name, &saves).await? {
+            0 => repaired.dropped.insert(name.clone()),
+            _ => repaired.reduced.insert(name.clone()),
+        };
+    }
+    for name in heads {
+        // Only a copy of a record, for speed.
+        remote.delete(&name.head()).await?;
+        if !repaired.dropped.contains(name) {
+            repaired.reduced.insert(name.clone());
         }
     }
     if report.is_complete {
@@ -47,5 +65,5 @@ pub async fn repair(remote: &DynRemote, report: &CheckReport) -> Result<BTreeSet
             remote.delete(pack).await?;
         }
     }
-    Ok(dropped)
+    Ok(repaired)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::finding::{Fault, FindingKind, KeyNumbers, Keys, sort_out};
+use super::finding::{Fault, FindingKind, SaveNumbers, Saves, sort_out};
 use super::{CheckOptions, CheckReport};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
@@ -15,21 +15,21 @@ use crate::save::Progress;
 /// So many refs are read at a time.
 const REQUESTS: usize = 16;
 
+/// The lengths that records claim for a layer, with the saves that do.
+pub(super) type Claims = BTreeMap<u64, SaveNumbers>;
+
 /// What the saves need.
 #[derive(Debug, Default)]
-pub(super) struct Needed {
-    pub(super) keys: Keys,
-    /// The layers with the lengths that records give them, and the keys of these records. A record
-    /// that is wrong about a layer says nothing about the keys of other records.
-    pub(super) layers: BTreeMap<(LayerId, u64), KeyNumbers>,
+pub(super) struct NeededLayers {
+    pub(super) saves: Saves,
+    pub(super) layers: BTreeMap<LayerId, Claims>,
 }
 
 /// A ref to be read.
 struct Job {
-    key: u32,
     name: RefName,
-    /// `None` for the key's head.
-    save: Option<SaveId>,
+    /// The save and its number; `None` for the key's head.
+    save: Option<(u32, SaveId)>,
     object: ObjectKey,
 }
 
@@ -38,7 +38,7 @@ pub(super) async fn check(
     options: &CheckOptions,
     progress: &dyn Progress,
     report: &mut CheckReport,
-) -> Result<Needed> {
+) -> Result<NeededLayers> {
     let mut keys: BTreeMap<RefName, Vec<SaveId>> = BTreeMap::new();
     for object in remote.list("refs/").await? {
         if let Some((name, save)) = parse_listing(&object.key)
@@ -51,28 +51,27 @@ pub(super) async fn check(
             keys.entry(name).or_default().push(save);
         }
     }
-    let mut jobs = Vec::new();
-    for (key, (name, saves)) in keys.iter().enumerate() {
-        let head = Job {
-            key: key as u32,
+    report.keys = keys.len() as u64;
+    let (mut jobs, mut saves) = (Vec::new(), Vec::new());
+    for (name, listed) in &keys {
+        jobs.push(Job {
             name: name.clone(),
             save: None,
             object: name.head(),
-        };
-        jobs.push(head);
-        jobs.extend(saves.iter().map(|save| Job {
-            key: key as u32,
-            name: name.clone(),
-            save: Some(*save),
-            object: name.record(save),
-        }));
+        });
+        for save in listed {
+            jobs.push(Job {
+                name: name.clone(),
+                save: Some((saves.len() as u32, *save)),
+                object: name.record(save),
+            });
+            saves.push((name.clone(), *save));
+        }
     }
-    report.read = keys.clone();
-    let mut needed = Needed {
-        keys: Keys(Arc::new(keys.into_keys().collect())),
-        ..Needed::default()
+    let mut needed = NeededLayers {
+        saves: Saves(Arc::new(saves)),
+        ..NeededLayers::default()
     };
-    report.keys = needed.keys.0.len() as u64;
     progress.total(jobs.len() as u64, 0);
     let start = |job: Job| {
         let remote = remote.clone();
@@ -84,12 +83,16 @@ pub(super) async fn check(
             Ok((record, length)) => {
                 progress.transferred(length);
                 report.bytes += length;
-                if job.save.is_some() {
+                if let Some((number, save)) = job.save {
                     report.saves += 1;
                     for LayerInfo { id, length, .. } in record.layers {
-                        let keys = needed.layers.entry((id, length)).or_default();
-                        keys.insert(job.key);
+                        let claims = needed.layers.entry(id).or_default();
+                        claims.entry(length).or_default().insert(number);
                     }
+                    let listed = keys.get(&job.name).map_or(&[][..], Vec::as_slice);
+                    let superseded = record.supersedes.into_iter();
+                    let superseded = superseded.filter(|save| listed.contains(save)).collect();
+                    report.superseded.insert((job.name, save), superseded);
                 }
             }
             // Superseded since it was listed; or a key whose first saver has not come to its head.
@@ -99,9 +102,10 @@ pub(super) async fn check(
             }) => {}
             Err(fault) => {
                 report.saves += u64::from(job.save.is_some());
-                report
-                    .findings
-                    .push(fault.about(&job.object, vec![job.name]));
+                report.findings.push(match job.save {
+                    Some((_, save)) => fault.about(&job.object, vec![(job.name, save)]),
+                    None => fault.about_keys(&job.object, vec![job.name]),
+                });
             }
         }
         Ok(())
@@ -111,16 +115,22 @@ pub(super) async fn check(
 }
 
 async fn read(remote: &DynRemote, job: Job) -> Result<(Job, Result<(Record, u64), Fault>)> {
-    let outcome = match remote.get(&job.object, MAX_RECORD).await {
-        Ok(bytes) => Record::decode(&job.object, &bytes).map(|record| (record, bytes.len() as u64)),
-        Err(error) => Err(Error::from(error)),
-    };
-    let mut outcome = sort_out(outcome)?;
-    if let Ok((record, _)) = &outcome {
-        let is_other = job.save.is_some_and(|save| save != record.id);
-        if record.name() != job.name || is_other {
-            outcome = Err(Fault::damaged("it is the record of another save"));
-        }
+    let mut outcome = sort_out(read_record(remote, &job).await)?;
+    if outcome.is_err() {
+        // It may have been damaged on the way only.
+        outcome = sort_out(read_record(remote, &job).await)?;
     }
     Ok((job, outcome))
+}
+
+/// Reads a record, and returns how many bytes it has.
+async fn read_record(remote: &DynRemote, job: &Job) -> Result<(Record, u64)> {
+    let bytes = remote.get(&job.object, MAX_RECORD).await?;
+    let record = Record::decode(&job.object, &bytes)?;
+    let is_other = job.save.is_some_and(|(_, save)| save != record.id);
+    if record.name() != job.name || is_other {
+        let what = format!("ref {}", job.object);
+        return Err(Error::damaged(what, "it is the record of another save"));
+    }
+    Ok((record, bytes.len() as u64))
 }

@@ -29,6 +29,8 @@ pub struct Condemned {
     pub layers: BTreeMap<LayerId, u64>,
     /// Packs, likewise.
     pub packs: BTreeMap<PackId, u64>,
+    /// Whether the object is there and truncated, which counts as an empty list.
+    pub(super) is_torn: bool,
     /// When the list was read.
     pub read: u64,
     /// The same by a clock that nobody sets.
@@ -65,7 +67,10 @@ impl Condemned {
                 // A power cut left it. What it held is condemned again, with a whole grace.
                 Err(error @ Error::Torn { .. }) => {
                     tracing::warn!("the list of condemned objects counts as empty: {error}");
-                    Self::default()
+                    Self {
+                        is_torn: true,
+                        ..Self::default()
+                    }
                 }
                 read => read?,
             },

@@ -70,14 +70,17 @@ pub async fn publish(
     needs: &Needs,
     now: u64,
 ) -> Result<()> {
+    // Before the first look: this process may be stopped during that, too.
+    let (started, wall) = (Instant::now(), SaveId::now().micros);
     confirm(remote, condemned, needs, now).await?;
-    let started = Instant::now();
-    let wall = SaveId::now().micros;
     refs::put_record(remote, record).await?;
     let elapsed = micros(started.elapsed()).max(SaveId::now().micros.saturating_sub(wall));
     let confirmed = look_again(remote, condemned, needs, now.saturating_add(elapsed)).await;
     if let Err(error) = confirmed {
-        refs::take_back(remote, record).await?;
+        if let Err(failed) = refs::take_back(remote, record).await {
+            let name = record.name();
+            tracing::warn!("cannot remove an unconfirmed save of {name}: {failed}");
+        }
         return Err(error);
     }
     refs::put_head(remote, record).await;

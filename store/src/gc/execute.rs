@@ -28,9 +28,9 @@ pub struct Report {
     pub keys: u64,
     /// Layers that keys name and that are not there: `check` says whose.
     pub missing: u64,
-    /// Layers that keys name and that cannot be read. As long as there are any, packs that no other
-    /// layer refers to are kept.
-    pub opaque: BTreeMap<LayerId, Vec<RefName>>,
+    /// Layers that keys name and that cannot be read, with these keys. As long as there are any, packs
+    /// that no other layer refers to are kept.
+    pub unreadable_layers: BTreeMap<LayerId, Vec<RefName>>,
     /// Records that cannot be read. What they may name is kept.
     pub unreadable: BTreeMap<RefName, Vec<UnreadableRecord>>,
 }
@@ -67,10 +67,11 @@ pub async fn collect(
     Ok(Report {
         keys: names.len() as u64,
         missing: inventory.missing.len() as u64,
-        opaque: inventory
-            .opaque
+        unreadable_layers: inventory
+            .unreadable_layers
             .iter()
             .map(|id| (*id, inventory.keys_of(id)))
+            .filter(|(_, keys)| !keys.is_empty())
             .collect(),
         unreadable: inventory.unreadable,
         plan,
@@ -104,7 +105,8 @@ pub async fn execute(
     let current = Condemned::read(remote).await?;
     plan.bring_up_to_date(inventory, &current, options, now);
     let differs = |a: &Condemned, b: &Condemned| a.layers != b.layers || a.packs != b.packs;
-    if differs(&current, &plan.list) {
+    // A torn list warns every saver, so it is replaced even if there is nothing to put on it.
+    if current.is_torn || differs(&current, &plan.list) {
         plan.list.write(remote).await?;
     }
     for key in &plan.dropped {

@@ -62,9 +62,11 @@ pub struct Inventory {
     pub traces: BTreeMap<ObjectKey, Referring>,
     /// Layers that records name and that are not there, or are cut short.
     pub missing: BTreeSet<LayerId>,
-    /// Layers in use that cannot be read, because they are damaged or of a newer format: which packs
-    /// they refer to is not known.
-    pub opaque: BTreeSet<LayerId>,
+    /// Layers that cannot be read, because they are damaged or of a newer format, be they in use or
+    /// not: which packs they refer to is not known.
+    pub unreadable_layers: BTreeSet<LayerId>,
+    /// Those of them that are damaged.
+    damaged: BTreeSet<LayerId>,
     /// What earlier runs have condemned.
     pub condemned: Condemned,
 }
@@ -93,6 +95,7 @@ impl Inventory {
         // Reading took a while. A listing may also have missed a record that superseded another
         // one just then.
         inventory.read_saves(remote, progress).await?;
+        inventory.set_apart_truncated();
         let missing = inventory.look_for_missing(remote).await?;
         inventory.missing.extend(missing);
         Ok(inventory)
@@ -154,40 +157,48 @@ impl Inventory {
         layers: BTreeMap<LayerId, u64>,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let in_use: BTreeSet<_> = self.in_use().collect();
-        let guessed = self.unreadable.values().flatten();
-        let guessed = guessed.flat_map(|record| &record.layers);
-        let in_use: BTreeSet<_> = in_use.into_iter().chain(guessed.copied()).collect();
-        let lengths = self.lengths();
         progress.total(layers.len() as u64, 0);
         let start = |(id, size): (LayerId, u64)| {
-            let (remote, in_use) = (remote.clone(), in_use.contains(&id));
-            async move { Ok((id, size, in_use, packs_of(&remote, id).await?)) }
+            let remote = remote.clone();
+            async move { Ok((id, size, packs_of(&remote, id).await?)) }
         };
-        let (known, opaque, missing) = (&mut self.layers, &mut self.opaque, &mut self.missing);
+        let (known, damaged) = (&mut self.layers, &mut self.damaged);
+        let unreadable = &mut self.unreadable_layers;
         parallel::for_each(LAYERS, layers, progress, start, |found| {
             progress.done(1, 0);
-            let (id, size, in_use, packs) = found;
+            let (id, size, packs) = found;
             let packs = match packs {
                 Packs::Gone => return Ok(()),
                 Packs::Known(packs) => packs,
-                // Cut short: nobody can read it, and nothing follows from it.
-                Packs::Unknown if lengths.get(&id).is_some_and(|length| size < *length) => {
-                    missing.insert(id);
+                Packs::Unknown { is_damaged } => {
+                    unreadable.insert(id);
+                    if is_damaged {
+                        damaged.insert(id);
+                    }
                     BTreeSet::new()
                 }
-                Packs::Unknown if in_use => {
-                    opaque.insert(id);
-                    BTreeSet::new()
-                }
-                // Garbage, or the layer of a save that is under way. Its packs are safe either
-                // way: the saver looks at them and at the list, as every saver does.
-                Packs::Unknown => BTreeSet::new(),
             };
             known.insert(id, Referring { size, packs });
             Ok(())
         })
         .await
+    }
+
+    /// Counts damaged layers that are shorter than every record says as missing. A power cut left
+    /// them: nobody can read them, so nothing follows from them.
+    ///
+    /// Not those of a newer format: a record that this version cannot read may give their length.
+    fn set_apart_truncated(&mut self) {
+        let lengths = self.lengths();
+        let is_truncated = |id: &&LayerId| {
+            let size = self.layers.get(id).map_or(0, |layer| layer.size);
+            lengths.get(id).is_some_and(|length| size < *length)
+        };
+        let truncated: Vec<_> = self.damaged.iter().filter(is_truncated).copied().collect();
+        for id in truncated {
+            self.unreadable_layers.remove(&id);
+            self.missing.insert(id);
+        }
     }
 
     /// The keys whose records name a layer, or may.
@@ -335,7 +346,9 @@ fn identifiers<T: std::str::FromStr + Ord>(text: &[u8]) -> BTreeSet<T> {
 enum Packs {
     Known(BTreeSet<PackId>),
     /// The layer is damaged or of a newer format.
-    Unknown,
+    Unknown {
+        is_damaged: bool,
+    },
     /// The layer is not there any more.
     Gone,
 }
@@ -344,7 +357,9 @@ async fn packs_of(remote: &DynRemote, id: LayerId) -> Result<Packs> {
     let object = match remote.get(&layer::object_key(&id), layer::MAX).await {
         Ok(object) => object,
         Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(Packs::Gone),
-        Err(error) if error.kind() == RemoteErrorKind::TooLarge => return Ok(Packs::Unknown),
+        Err(error) if error.kind() == RemoteErrorKind::TooLarge => {
+            return Ok(Packs::Unknown { is_damaged: true });
+        }
         Err(error) => return Err(error.into()),
     };
     let packs = parallel::compute(move || {
@@ -352,7 +367,10 @@ async fn packs_of(remote: &DynRemote, id: LayerId) -> Result<Packs> {
         Ok(packs.into_iter().map(|pack| pack.id).collect())
     });
     match packs.await {
-        Err(error) if error.kind() == ErrorKind::Integrity => Ok(Packs::Unknown),
+        Err(Error::Unsupported { .. }) => Ok(Packs::Unknown { is_damaged: false }),
+        Err(error) if error.kind() == ErrorKind::Integrity => {
+            Ok(Packs::Unknown { is_damaged: true })
+        }
         packs => packs.map(Packs::Known),
     }
 }

@@ -128,26 +128,27 @@ pub fn plan(inventory: &Inventory, options: &GcOptions) -> Plan {
     let mut needed = packs_of(&mut used_layers.iter());
     let unreadable = inventory.unreadable.values().flatten();
     needed.extend(unreadable.flat_map(|record| record.packs.iter().copied()));
-    let has_opaque = inventory.opaque.iter().any(|id| used_layers.contains(id));
+    let is_used = |id: &LayerId| used_layers.contains(id);
+    let has_unreadable = inventory.unreadable_layers.iter().any(is_used);
     let referred = {
         let stay = |layer: &&LayerId| !plan.removal.layers.contains(layer);
         packs_of(&mut inventory.layers.keys().filter(stay))
     };
     for (pack, size) in &inventory.packs {
         let stays = needed.contains(pack);
-        let listed = list.packs.get(pack);
-        // A layer that cannot be read may need it. What is on the list is not needed: every
-        // saver, of newer versions too, looks there before it publishes.
-        if !stays && has_opaque && listed.is_none() {
-            plan.count(Fate::Kept { pardoned: false }, false, *size);
-            continue;
-        }
-        let mut fate = fate(stays, listed.copied(), until, options.now);
-        if let Fate::Removed(until) = fate
-            && referred.contains(pack)
-        {
-            fate = Fate::Waiting(until);
-        }
+        let listed = list.packs.get(pack).copied();
+        let fate = match fate(stays, listed, until, options.now) {
+            kept @ Fate::Kept { .. } => kept,
+            // A layer in use that cannot be read may need any pack, also one on the list: a saver
+            // may publish with a pack that was condemned after it had read the list, and only its
+            // layer tells.
+            _ if has_unreadable => match listed {
+                Some(until) => Fate::Waiting(until),
+                None => Fate::Kept { pardoned: false },
+            },
+            Fate::Removed(until) if referred.contains(pack) => Fate::Waiting(until),
+            fate => fate,
+        };
         plan.count(fate, false, *size);
         match fate {
             Fate::Kept { .. } => {}
@@ -235,17 +236,22 @@ impl Plan {
         let seen = &inventory.condemned;
         let at_once = options.grace.is_zero();
         // What is gone from the list was invisible to savers for a while.
+        let planned = self.removal.layers.clone();
         let layers = &mut self.removal.layers;
         layers.retain(|id| at_once || current.layers.get(id) == self.list.layers.get(id));
         merge(&mut self.list.layers, &seen.layers, &current.layers, until);
-        // Whoever finds a layer finds its packs.
+        // Every reader that finds a layer finds its packs.
         let staying = inventory.layers.iter();
         let staying = staying.filter(|(id, _)| !self.removal.layers.contains(id));
         let referred: BTreeSet<_> = staying.flat_map(|(_, layer)| &layer.packs).collect();
+        // The packs of a layer that cannot be read are not known, so they all wait for it if it was
+        // to go in this run, and with it its packs.
+        let spared = |id: &LayerId| planned.contains(id) && !self.removal.layers.contains(id);
+        let is_any_unreadable = inventory.unreadable_layers.iter().any(spared);
         let packs = &mut self.removal.packs;
         packs.retain(|id| {
             let as_seen = current.packs.get(id) == self.list.packs.get(id);
-            at_once || (as_seen && !referred.contains(id))
+            at_once || (as_seen && !referred.contains(id) && !is_any_unreadable)
         });
         merge(&mut self.list.packs, &seen.packs, &current.packs, until);
         let left = self.list_afterwards();

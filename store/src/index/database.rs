@@ -172,8 +172,13 @@ impl Database {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = now.unwrap_or_default().as_secs().to_be_bytes();
-        db.put_cf(self.family(db, USED)?, domain.0, seconds)
-            .map_err(failed)
+        // Only the order in which domains are forgotten depends on it. A full disk must not make a
+        // lookup fail, because a failed lookup drops the whole index.
+        if let Err(error) = db.put_cf(self.family(db, USED)?, domain.0, seconds) {
+            self.noted.lock().remove(domain);
+            tracing::warn!("cannot note the use of an index domain: {error}");
+        }
+        Ok(())
     }
 
     /// Forgets domains that were not used for longest, but for so many.

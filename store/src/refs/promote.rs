@@ -5,10 +5,11 @@ use super::record::{Creator, LayerInfo, Record};
 use super::resolve::{read_records, read_saves, unexpired};
 use super::unite::{append, unite};
 use super::vouched::verify_new;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gc::{self, Condemned, Needs};
 use crate::id::SaveId;
 use crate::remote::DynRemote;
+use crate::stack::MAX_DEPTH;
 
 /// What became of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,8 @@ pub enum Promotion {
 /// now: a key whose layers are about to be removed can't be taken over any more.
 ///
 /// # Errors
-/// [`Error::Damaged`](crate::Error::Damaged) when a pack is not what its list says; nothing is written then.
+/// [`Error::Damaged`] when a pack is not what its list says, and [`Error::TooLarge`] when the stack
+/// would have more layers than a reader opens; nothing is written then.
 pub async fn promote(
     remote: &DynRemote,
     from: &RefName,
@@ -60,6 +62,13 @@ pub async fn promote(
         || !stack.iter().zip(&stack_there).all(|(a, b)| same(a, b));
     if !adds && is_permanent {
         return Ok(Promotion::AlreadyThere);
+    }
+    if stack.len() > MAX_DEPTH {
+        // The key there would be superseded by one that nobody can open.
+        return Err(Error::TooLarge {
+            what: "a promoted key",
+            limit: format!("{MAX_DEPTH} layers"),
+        });
     }
     verify_new(remote, &target, &there.records, &stack).await?;
     let needs = Needs {

@@ -65,13 +65,14 @@ async fn remove_records(remote: &DynRemote, name: &RefName, saves: &[SaveId]) ->
     Ok(())
 }
 
-/// Removes these saves of a key, and its head unless saves are left that were published meanwhile.
-pub async fn remove_saves(remote: &DynRemote, name: &RefName, saves: &[SaveId]) -> Result<()> {
+/// Removes these saves of a key, and its head if none is left. Returns how many are left.
+pub async fn remove_saves(remote: &DynRemote, name: &RefName, saves: &[SaveId]) -> Result<usize> {
     remove_records(remote, name, saves).await?;
-    if list_saves(remote, name).await?.is_empty() {
+    let left = list_saves(remote, name).await?.len();
+    if left == 0 {
         remote.delete(&name.head()).await?;
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Deletes a key with all its parts. Returns how many saves it had.

@@ -178,7 +178,15 @@ pub(super) enum Unreadable {
 /// [`read_records`] of a key that matched a prefix: records that cannot be read are passed over.
 pub(super) async fn read_candidate(remote: &DynRemote, listed: Listed) -> Result<Vec<Record>> {
     let Listed { name, saves, .. } = listed;
-    let read = records_of(remote, &name, saves, None, Unreadable::PassOver).await?;
+    read_passing_over(remote, &name, saves).await
+}
+
+async fn read_passing_over(
+    remote: &DynRemote,
+    name: &RefName,
+    saves: Vec<SaveId>,
+) -> Result<Vec<Record>> {
+    let read = records_of(remote, name, saves, None, Unreadable::PassOver).await?;
     Ok(read.records)
 }
 
@@ -306,7 +314,15 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
         None => {}
         Some(Chosen::Nothing) => return Ok(None),
         Some(Chosen::Part { name, kind }) => {
-            let records = read_records(remote, name).await?;
+            let records = match kind {
+                MatchKind::Exact => read_records(remote, name).await?,
+                // As `find` did when it chose the key.
+                MatchKind::Prefix(_) => {
+                    let saves = list_saves(remote, name).await?;
+                    read_passing_over(remote, name, saves).await?
+                }
+            };
+            let records = unexpired(records);
             let found = !records.is_empty();
             return Ok(found.then(|| resolved(name.clone(), kind.clone(), records)));
         }

@@ -6,8 +6,9 @@ use super::name::{Key, RefName};
 use super::record::{LayerInfo, Record};
 use super::resolve::read_records;
 use crate::check::verify_pack;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::LayerId;
+use crate::layer;
 use crate::local::fetch_layer;
 use crate::pack::PackRef;
 use crate::parallel;
@@ -17,6 +18,8 @@ use crate::task::join_all;
 
 /// So many packs are read at a time.
 const PACKS: usize = 4;
+/// So many layers are fetched at a time.
+const LAYERS: usize = 2;
 
 /// Verifies the packs that a stack would bring into a scope.
 ///
@@ -60,6 +63,11 @@ pub(super) async fn verify_new(
     if new.is_empty() {
         return Ok(());
     }
+    let lengths = stack.iter().map(|layer| layer.length);
+    if lengths.fold(0, u64::saturating_add) > layer::MAX {
+        // As for every reader of the stack.
+        return Err(Error::damaged("a stack", "its layers take more than 1 GiB"));
+    }
     let of_key = there.iter().flat_map(|record| &record.layers);
     let known = packs(remote, known.into_iter().chain(of_key)).await?;
     let new = packs(remote, new).await?;
@@ -83,15 +91,16 @@ async fn packs(
 ) -> Result<HashSet<PackRef>> {
     let mut seen = HashSet::new();
     let layers = layers.into_iter().filter(|layer| seen.insert(layer.id));
-    let reads: Vec<_> = layers
-        .map(|layer| {
-            let (remote, layer) = (remote.clone(), layer.clone());
-            async move { fetch_layer(&remote, &layer).await }
-        })
-        .collect();
+    // A layer may take 1 GiB, and its list of packs is all that is kept of it.
+    let start = |layer: LayerInfo| {
+        let remote = remote.clone();
+        async move { fetch_layer(&remote, &layer).await?.packs() }
+    };
     let mut packs = HashSet::new();
-    for layer in join_all(reads).await {
-        packs.extend(layer?.packs()?);
-    }
+    parallel::for_each(LAYERS, layers.cloned(), &Silent, start, |of_layer| {
+        packs.extend(of_layer);
+        Ok(())
+    })
+    .await?;
     Ok(packs)
 }

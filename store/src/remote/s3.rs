@@ -146,9 +146,10 @@ impl S3Remote {
         let mut body = Body::new(&action, &wanted, promised)?;
         let mut stream = output.body;
         while let Some(chunk) = stream.next().await {
-            let damaged =
-                |error| RemoteError::new(RemoteErrorKind::Damaged, &action).with_source(error);
-            body.push(&chunk.map_err(damaged)?)?;
+            // The connection broke off, which says nothing of the object.
+            let broken =
+                |error| RemoteError::new(RemoteErrorKind::Unavailable, &action).with_source(error);
+            body.push(&chunk.map_err(broken)?)?;
         }
         body.finish()
     }

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use super::pipeline::Packed;
+use super::store_target::is_unusable;
 use super::target::Target;
 use super::tree::{FileContent, NodeKind, Tree};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::frame::ChunkLocation;
 use crate::id::{ChunkId, PackId};
 use crate::layer::{Content, Meta, mode};
@@ -108,8 +109,8 @@ impl<'a> Baseline<'a> {
                         .chunk_locations(&pack.id)
                         .map(|(id, at)| ((at.frame.offset, at.offset), id))
                         .collect(),
-                    Err(error @ Error::Damaged { .. }) => {
-                        tracing::warn!("what is in a pack counts as changed: {error}");
+                    Err(error) if is_unusable(&error) => {
+                        tracing::warn!("treating files in pack {} as changed: {error}", pack.id);
                         ChunksByPlace::new()
                     }
                     Err(error) => return Err(error),

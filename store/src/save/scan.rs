@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::exclude::Exclude;
 use super::progress::Progress;
+use super::settle::VANISHED;
 use super::tree::{FileContent, Node, NodeKind, Stamp, Tree};
 use super::xattrs;
 use crate::beneath::open_beneath;
@@ -83,6 +84,23 @@ pub struct Scanned {
     pub skipped: Vec<Skipped>,
 }
 
+impl Scanned {
+    /// Refuses a scan during which entries were removed or renamed: with its new name such an entry is
+    /// perhaps not in the tree.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] with the first of them.
+    pub fn refuse_vanished(&self) -> Result<()> {
+        match self.skipped.iter().find(|entry| entry.what == VANISHED) {
+            None => Ok(()),
+            Some(entry) => Err(Error::Changed {
+                path: entry.path.clone(),
+            }),
+        }
+    }
+}
+
 struct RawEntry {
     name: Box<[u8]>,
     stat: Stat,
@@ -105,6 +123,8 @@ struct Listed {
     entries: Vec<RawEntry>,
     /// Whether it has entries that are left out because of [`MAX_PATH`].
     is_cut: bool,
+    /// Entries that were gone when they were looked at.
+    vanished: Vec<PathBuf>,
 }
 
 /// Directories still to be read, and how many are being read.
@@ -189,7 +209,7 @@ fn work(
                 }
                 state.listed[number] = Some(directory);
             }
-            // The directory vanished after its parent was listed: as if it had gone before.
+            // The directory was removed or renamed after its parent was listed; `assemble` notes it.
             Err(Error::Changed { .. }) if number != 0 => {}
             Err(error) => state.failed = Some(error),
         }
@@ -228,6 +248,7 @@ fn list(
     let mut names = RawDir::new(&directory, buffer.spare_capacity_mut());
     let mut entries = Vec::new();
     let mut is_cut = false;
+    let mut vanished = Vec::new();
     while let Some(entry) = names.next() {
         let entry = entry.map_err(|e| Error::io("read directory", shown)(e.into()))?;
         let name = entry.file_name();
@@ -242,8 +263,8 @@ fn list(
         match read_entry(&directory, name, reading) {
             Ok(entry) if exclude.excludes(&at(), entry.is_directory()) => {}
             Ok(entry) => entries.push(entry),
-            // Gone between the listing and the look: as if it had gone before.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // It was removed or renamed. The new name is perhaps not in this listing.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => vanished.push(at()),
             Err(error) => return Err(Error::io("read", at())(error)),
         }
     }
@@ -254,6 +275,7 @@ fn list(
         xattrs,
         entries,
         is_cut,
+        vanished,
     })
 }
 
@@ -341,7 +363,13 @@ fn assemble(mut listed: Vec<Option<Listed>>, root: Meta, stamp: Stamp) -> Scanne
             xattrs,
             entries,
             is_cut,
+            vanished,
         } = directory;
+        let gone = vanished.into_iter().map(|path| Skipped {
+            path,
+            what: VANISHED,
+        });
+        scanned.skipped.extend(gone);
         if is_cut {
             scanned.skipped.push(Skipped {
                 path: scanned.tree.os_path(node),
@@ -356,6 +384,12 @@ fn assemble(mut listed: Vec<Option<Listed>>, root: Meta, stamp: Stamp) -> Scanne
                 .directory
                 .is_some_and(|number| listed[number].is_none())
             {
+                let path = scanned.tree.os_path(node);
+                let path = path.join(OsStr::from_bytes(&entry.name));
+                scanned.skipped.push(Skipped {
+                    path: path.strip_prefix(".").map(PathBuf::from).unwrap_or(path),
+                    what: VANISHED,
+                });
                 continue;
             }
             let index = scanned.tree.nodes.len();

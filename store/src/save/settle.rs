@@ -87,6 +87,10 @@ pub(super) fn look_again(
 /// Makes the second name of a file, if there is one, the first: `node` no longer leads to its inode.
 /// Returns the name that is to be read now.
 fn part_names(tree: &mut Tree, node: usize) -> Option<usize> {
+    // Most files have one name, and looking for others takes a pass over the tree.
+    if tree.nodes[node].links <= 1 {
+        return None;
+    }
     let names: Vec<_> = (0..tree.nodes.len())
         .filter(|&name| tree.nodes[name].link == Some(node))
         .collect();

@@ -54,6 +54,17 @@ impl StoreTarget {
     }
 }
 
+/// Whether a pack's trailer cannot be had although the remote answers: the pack is damaged, lost or cut
+/// short.
+pub(super) fn is_unusable(error: &Error) -> bool {
+    let is_gone = |kind| matches!(kind, RemoteErrorKind::Damaged | RemoteErrorKind::NotFound);
+    match error {
+        Error::Damaged { .. } | Error::Torn { .. } | Error::Lost { .. } => true,
+        Error::Remote(error) => is_gone(error.kind()),
+        _ => false,
+    }
+}
+
 impl Target for StoreTarget {
     fn lookup(&self, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
         let domains = self.domains.lookup_order();
@@ -82,8 +93,8 @@ impl Target for StoreTarget {
             match read {
                 Ok((pack, trailer)) => self.index.insert(&self.domains.base(), &pack, &trailer)?,
                 // Its chunks are stored once more, which costs room and no bytes of the build.
-                Err(error @ Error::Damaged { .. }) => {
-                    tracing::warn!("nothing is learnt from a pack: {error}");
+                Err(error) if is_unusable(&error) => {
+                    tracing::warn!("ignoring the chunk list of a pack: {error}");
                 }
                 Err(error) => return Err(error),
             }

@@ -4,9 +4,14 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use cachefs_store::check::{CheckOptions, Repaired, check, repair};
+use cachefs_store::gc::{self, Condemned, Needs};
+use cachefs_store::id::SaveId;
+use cachefs_store::refs::{Creator, Key, Platform, Record, RefName, Scope};
 use cachefs_store::remote::{
     ObjectKey, OpenRemote, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy, open,
 };
+use cachefs_store::save::Silent;
 use cachefs_tests::nobody::Nobody;
 use cachefs_tests::s3::{Fault, Rule, S3Server};
 
@@ -105,11 +110,53 @@ async fn cut_answers_are_asked_for_again() {
 #[tokio::test]
 async fn damage_that_stays_is_reported_as_such_and_soon() {
     let (server, opened) = server().await;
-    server.faults().inject(Rule::new(Fault::Truncate(5)));
-    let error = opened.remote.get(&key(), 1 << 30).await.unwrap_err();
+    server.faults().inject(Rule::new(Fault::Shorten(5)));
+    let error = opened.remote.get_range(&key(), 2..12).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Damaged);
     let tries = u64::from(RetryPolicy::default().damaged_attempts);
     assert_eq!(server.faults().counts().of("GET"), tries);
+}
+
+#[tokio::test]
+async fn a_connection_that_always_breaks_off_is_an_outage() {
+    let (server, _) = server().await;
+    server.faults().inject(Rule::new(Fault::Truncate(5)));
+    let opened = open_hasty(&server.spec("cache"), Duration::from_millis(300));
+    let error = opened.remote.get(&key(), 1 << 30).await.unwrap_err();
+    assert_eq!(error.kind(), RemoteErrorKind::Deadline);
+}
+
+#[tokio::test]
+async fn a_repair_during_an_outage_removes_no_key() {
+    let (server, opened) = server().await;
+    let name = RefName::new(Scope::new("main").unwrap(), Key::new("k").unwrap());
+    let record = Record::new(name, Vec::new(), Creator::default(), Platform::default());
+    let (none, needs, now) = (Condemned::default(), Needs::default(), SaveId::now().micros);
+    gc::publish(&opened.remote, &record, &none, &needs, now)
+        .await
+        .unwrap();
+    let listed = || async { opened.remote.list("refs/").await.unwrap().len() };
+    let before = listed().await;
+    // What S3 answers if the key that encrypts the bucket is disabled, in general; a redirect; and a
+    // proxy that cuts each answer.
+    for fault in [
+        Fault::Status(400),
+        Fault::Status(301),
+        Fault::Status(501),
+        Fault::Truncate(5),
+    ] {
+        server.faults().clear();
+        let is_ref = Rule::new(fault).method("GET").key("refs/");
+        server.faults().inject(is_ref);
+        let hasty = open_hasty(&server.spec("cache"), Duration::from_millis(300));
+        if let Ok(report) = check(&hasty.remote, &CheckOptions::default(), &Silent).await {
+            assert!(!report.findings.is_empty(), "{fault:?}");
+            let repaired = repair(&hasty.remote, &report).await.unwrap();
+            assert_eq!(repaired, Repaired::default(), "{fault:?}");
+        }
+        server.faults().clear();
+        assert_eq!(listed().await, before, "{fault:?}");
+    }
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use cachefs_store::check::{CheckOptions, CheckReport, FindingKind, check};
-use cachefs_store::refs::{self, Creator, Key, Platform, Record, RefName, Scope};
+use cachefs_store::check::{CheckOptions, CheckReport, FindingKind, Repaired, check, repair};
+use cachefs_store::id::{LayerId, SaveId};
+use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, Record, RefName, Scope};
 use cachefs_store::remote::{FileRemote, RemoteErrorKind};
 use cachefs_store::save::Silent;
 use cachefs_store::{Error, ErrorKind};
@@ -71,6 +72,33 @@ impl Repository {
             ..Default::default()
         })
         .unwrap()
+    }
+
+    fn repair(&self, report: &CheckReport) -> Repaired {
+        let repaired = repair(&self.bench.remote, report);
+        self.bench.runtime.block_on(repaired).unwrap()
+    }
+
+    /// Publishes one more save of a key, beside those that it has or instead of some.
+    fn publish(&self, name: &RefName, layers: Vec<LayerInfo>, supersedes: &[SaveId]) -> SaveId {
+        let (creator, platform) = (Creator::default(), Platform::default());
+        let mut record = Record::new(name.clone(), layers, creator, platform);
+        record.supersedes = supersedes.to_vec();
+        // Deleting what it supersedes fails, as for a saver that may not delete.
+        self.bent.rule(|ask, _| match ask {
+            Ask::Delete => Answer::Failed(RemoteErrorKind::Denied),
+            _ => Answer::Honest,
+        });
+        let publish = refs::publish(&self.bench.remote, &record);
+        self.bench.runtime.block_on(publish).unwrap();
+        self.bent.straighten();
+        record.id
+    }
+
+    fn saves(&self, name: &RefName) -> Vec<SaveId> {
+        let records = refs::read_records(&self.bench.remote, name);
+        let records = self.bench.runtime.block_on(records).unwrap();
+        records.iter().map(|record| record.id).collect()
     }
 
     /// The objects of a kind, the largest first.
@@ -297,4 +325,116 @@ fn a_save_that_is_superseded_meanwhile_is_no_finding() {
         Answer::Honest
     });
     assert!(repository.check(false).findings.is_empty());
+}
+
+/// A layer that no remote has.
+fn lost_layer(like: &LayerInfo) -> LayerInfo {
+    LayerInfo {
+        id: LayerId([7; 32]),
+        ..like.clone()
+    }
+}
+
+fn layer_of(repository: &Repository, name: &RefName) -> LayerInfo {
+    let records = refs::read_records(&repository.bench.remote, name);
+    let records = repository.bench.runtime.block_on(records).unwrap();
+    records[0].layers[0].clone()
+}
+
+#[test]
+fn a_repair_does_nothing_for_what_the_remote_refuses_or_breaks_off() {
+    let repository = repository();
+    let before = repository.objects("refs").len();
+    for kind in [RemoteErrorKind::Invalid, RemoteErrorKind::Damaged] {
+        for (ask, folder) in [
+            (Ask::Get, "refs/"),
+            (Ask::Get, "layers/"),
+            (Ask::Head, "packs/"),
+            (Ask::GetRange, "packs/"),
+        ] {
+            repository.bent.rule(
+                move |asked, key| match asked == ask && key.starts_with(folder) {
+                    true => Answer::Failed(kind),
+                    false => Answer::Honest,
+                },
+            );
+            let report = repository.check(true);
+            assert!(!report.findings.is_empty(), "{kind:?} of {folder}");
+            assert!(report.findings.iter().all(|it| !it.is_repairable()));
+            assert_eq!(repository.repair(&report), Repaired::default());
+            assert_eq!(repository.objects("refs").len(), before);
+            assert!(!repository.objects("packs").is_empty());
+        }
+    }
+    repository.bent.straighten();
+    assert!(repository.check(true).findings.is_empty());
+}
+
+#[test]
+fn bytes_that_are_damaged_on_the_way_once_are_no_finding() {
+    for (ask, folder) in [
+        (Ask::Get, "refs/"),
+        (Ask::Get, "layers/"),
+        (Ask::GetRange, "packs/"),
+    ] {
+        let repository = repository();
+        let seen = Mutex::new(BTreeSet::new());
+        repository.bent.rule(move |asked, key| {
+            let is_first = || seen.lock().unwrap().insert(key.to_owned());
+            match asked == ask && key.starts_with(folder) && is_first() {
+                true => Answer::Flipped,
+                false => Answer::Honest,
+            }
+        });
+        let report = repository.check(true);
+        assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    }
+}
+
+#[test]
+fn a_repair_removes_the_broken_one_of_two_saves() {
+    let repository = repository();
+    let name = name("other", "apart");
+    let intact = repository.saves(&name);
+    let layer = layer_of(&repository, &name);
+    repository.publish(&name, vec![lost_layer(&layer)], &[]);
+    let report = repository.check(false);
+    let repaired = repository.repair(&report);
+    assert!(repaired.dropped.is_empty(), "{repaired:?}");
+    assert_eq!(repaired.reduced, BTreeSet::from([name.clone()]));
+    assert_eq!(repository.saves(&name), intact);
+    assert!(repository.check(false).findings.is_empty());
+}
+
+#[test]
+fn a_repair_does_not_bring_a_superseded_save_back() {
+    let repository = repository();
+    let name = name("other", "apart");
+    let old = repository.saves(&name);
+    let layer = layer_of(&repository, &name);
+    repository.publish(&name, vec![lost_layer(&layer)], &old);
+    let repaired = repository.repair(&repository.check(false));
+    assert_eq!(repaired.dropped, BTreeSet::from([name.clone()]));
+    assert!(repository.saves(&name).is_empty());
+}
+
+#[test]
+fn a_key_with_an_empty_head_and_a_lost_pack_is_dropped() {
+    let repository = repository();
+    // What a power cut may leave.
+    for object in repository.objects("refs") {
+        if object.ends_with("~h") {
+            rewrite(&object, b"");
+        }
+    }
+    fs::remove_file(&repository.objects("packs")[0]).unwrap();
+    let repaired = repository.repair(&repository.check(false));
+    let keys = |keys: &BTreeSet<RefName>| -> Vec<String> {
+        keys.iter().map(|name| name.key.to_string()).collect()
+    };
+    assert_eq!(keys(&repaired.dropped), ["base", "branch"]);
+    assert_eq!(keys(&repaired.reduced), ["apart"]);
+    assert!(repository.saves(&name("main", "base")).is_empty());
+    assert_eq!(repository.saves(&name("other", "apart")).len(), 1);
+    assert!(repository.check(true).findings.is_empty());
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use cachefs_store::Error;
 use cachefs_store::gc::{self, Condemned, GcOptions, MIN_GRACE, Needs};
-use cachefs_store::refs::{self, Creator, Key, LayerInfo, Promotion, Scope};
+use cachefs_store::id::{LayerId, SaveId};
+use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, Promotion, Record, Scope};
+use cachefs_store::remote::{DynRemote, RemoteErrorKind};
 use cachefs_store::save::Silent;
 use proptest::prelude::*;
 
+use super::bent::{Answer, Ask, Bent};
 use world::{MINUTE, World, name};
 
 /// A step of someone, as the world runs.
@@ -264,7 +267,10 @@ fn a_layer_that_is_not_understood_stops_no_run_and_keeps_packs_only_while_it_is_
     fs::write(folder.join(&newer), b"CFSLAYR9 and more").unwrap();
     // Somebody's save that is under way, or garbage: it has its grace as any other.
     let report = world.collect(MIN_GRACE);
-    assert_eq!((report.plan.condemned.layers, report.opaque.len()), (2, 0));
+    assert_eq!(
+        (report.plan.condemned.layers, report.unreadable_layers.len()),
+        (2, 0)
+    );
     foreign_record(
         &world,
         format!(r#"{{"format": 9, "x": "{newer}"}}"#).as_bytes(),
@@ -273,15 +279,129 @@ fn a_layer_that_is_not_understood_stops_no_run_and_keeps_packs_only_while_it_is_
     world.delete("b");
     world.now += 121 * MINUTE;
     let report = world.collect(MIN_GRACE);
-    assert_eq!(report.opaque.len(), 1);
-    // What was condemned before goes; nothing is condemned that the layer might need.
-    assert_eq!(report.plan.condemned.packs, 0);
-    assert_eq!(world.count("packs/"), 1);
+    assert_eq!(report.unreadable_layers.len(), 1);
+    // The layer may need any pack, also one on the list whose time has come: a saver may have read the
+    // list before it was condemned, and published since.
+    assert_eq!(
+        (report.plan.condemned.packs, report.plan.waiting.packs),
+        (0, 1)
+    );
+    assert_eq!(world.count("packs/"), 2);
     fs::remove_file(folder.join(&newer)).unwrap();
     world.collect(MIN_GRACE);
     world.now += 121 * MINUTE;
     world.collect(MIN_GRACE);
     assert_eq!(world.count("packs/"), 0);
+}
+
+#[test]
+fn a_record_that_is_published_during_a_run_keeps_the_packs_of_a_layer_that_is_not_understood() {
+    let mut world = World::new();
+    world.save("a", 0);
+    world.delete("a");
+    let newer = "ab".repeat(32);
+    let remote = world.bench.dir.path().join("remote");
+    fs::create_dir_all(remote.join("layers/ab")).unwrap();
+    fs::write(remote.join("layers/ab").join(&newer), b"CFSLAYR9 and more").unwrap();
+    let bent = Bent::new(world.bench.remote.clone());
+    bent.rule(move |ask, key| {
+        if ask == Ask::Get && key.starts_with("layers/") {
+            let refs = remote.join("refs/pr~2F66/x");
+            fs::create_dir_all(&refs).unwrap();
+            let text = format!(r#"{{"format": 9, "x": "{newer}"}}"#);
+            fs::write(refs.join("~r000643f2c0a1b2c3d4e5f60718293a4b"), text).unwrap();
+        }
+        Answer::Honest
+    });
+    let bent: DynRemote = bent;
+    let report = world.run(gc::collect(&bent, &world.options(MIN_GRACE), &Silent));
+    assert_eq!(report.unreadable_layers.len(), 1);
+    assert_eq!(
+        (report.plan.condemned.packs, report.plan.kept.packs),
+        (0, 1)
+    );
+}
+
+#[test]
+fn a_record_of_another_tenant_does_not_make_a_newer_layer_count_as_truncated() {
+    let mut world = World::new();
+    world.save("a", 0);
+    let newer = LayerId([0xab; 32]);
+    let folder = world.bench.dir.path().join("remote/layers/ab");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(newer.to_string()), b"CFSLAYR9 and more").unwrap();
+    foreign_record(
+        &world,
+        format!(r#"{{"format": 9, "x": "{newer}"}}"#).as_bytes(),
+    );
+    let remote = world.bench.remote.clone();
+    let records = world.run(refs::read_records(&remote, &name("main", "a")));
+    let lie = LayerInfo {
+        id: newer,
+        length: 1 << 20,
+        ..records[0].layers[0].clone()
+    };
+    let (creator, platform) = (Creator::default(), Platform::default());
+    let record = Record::new(name("pr/7", "x"), vec![lie], creator, platform);
+    world.run(refs::publish(&remote, &record));
+    world.delete("a");
+    let report = world.collect(MIN_GRACE);
+    assert_eq!((report.missing, report.unreadable_layers.len()), (0, 1));
+    assert_eq!(report.plan.condemned.packs, 0);
+}
+
+#[test]
+fn a_saver_that_was_stopped_during_its_first_look_is_refused_as_well() {
+    let mut world = World::new();
+    world.save("a", 0);
+    let remote = world.bench.remote.clone();
+    let record = world.run(refs::read_records(&remote, &name("main", "a")))[0].clone();
+    let layer = record.layers[0].id;
+    // On the list, and just long enough for a saver that is not stopped.
+    let until = world.now + gc::LEASE.as_micros() as u64 + 20_000;
+    let list = format!(r#"{{"format":1,"batches":[{{"until":{until},"layers":["{layer}"]}}]}}"#);
+    world.bench.directory("remote/gc");
+    fs::write(
+        world.bench.dir.path().join("remote/gc/condemned.json"),
+        list,
+    )
+    .unwrap();
+    let bent = Bent::new(remote.clone());
+    bent.rule(|ask, key| {
+        if ask == Ask::Head && key.starts_with("layers/") {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        match ask {
+            // What made the save fail counts, not that it could not be taken back.
+            Ask::Delete => Answer::Failed(RemoteErrorKind::Unavailable),
+            _ => Answer::Honest,
+        }
+    });
+    let bent: DynRemote = bent;
+    let needs = Needs {
+        layers: vec![layer],
+        doubtful: vec![layer],
+        ..Needs::default()
+    };
+    let mut again = record.clone();
+    again.id = SaveId::now();
+    let condemned = Condemned {
+        read: world.now,
+        ..Condemned::default()
+    };
+    let publish = gc::publish(&bent, &again, &condemned, &needs, world.now);
+    let refused = world.bench.runtime.block_on(publish).unwrap_err();
+    assert!(matches!(refused, Error::BeingCollected { .. }), "{refused}");
+}
+
+#[test]
+fn a_torn_list_is_gone_after_a_run_that_condemns_nothing() {
+    let mut world = World::new();
+    world.save("a", 0);
+    world.bench.directory("remote/gc");
+    fs::write(world.bench.dir.path().join("remote/gc/condemned.json"), b"").unwrap();
+    world.collect(MIN_GRACE);
+    assert_eq!(world.count("gc/"), 0);
 }
 
 #[test]

@@ -459,3 +459,31 @@ fn all_parts_come_from_the_best_key_that_has_any() {
     assert_eq!(keys.runtime.block_on(deleted).unwrap(), 2);
     assert_eq!(find("k-1").0, "k-2");
 }
+
+#[test]
+fn a_part_that_was_found_by_prefix_is_read_as_it_was_found() {
+    let keys = Keys::new();
+    keys.publish(&record("deps-1", &[1], &[]));
+    let damaged = record("deps-1", &[2], &[]);
+    keys.publish(&damaged);
+    keys.put(&keys.object_of(&damaged.id), b"{\"format\": \"x\"}");
+    let mut expired = record("deps-1", &[3], &[]);
+    expired.expires = Some(1);
+    keys.publish(&expired);
+    let resolve = |kind| {
+        let wanted = Wanted {
+            scopes: vec![Scope::new("main").unwrap()],
+            key: Key::new("deps-2").unwrap(),
+            prefixes: vec!["deps-".to_owned()],
+            chosen: Some(refs::Chosen::Part {
+                name: name("deps-1"),
+                kind,
+            }),
+            role: None,
+        };
+        keys.runtime.block_on(refs::resolve(&keys.remote, &wanted))
+    };
+    let found = resolve(MatchKind::Prefix("deps-".to_owned())).unwrap();
+    assert_eq!(numbers(&found.unwrap()), [1]);
+    assert!(resolve(MatchKind::Exact).is_err());
+}

@@ -477,10 +477,53 @@ fn a_repair_drops_no_key_for_what_records_and_layers_of_others_say_of_its_object
         .runtime
         .block_on(repair(&bench.remote, &report))
         .unwrap();
-    assert!(!repaired.contains(&main), "{repaired:?}");
+    assert!(!repaired.dropped.contains(&main), "{repaired:?}");
+    assert!(!repaired.reduced.contains(&main), "{repaired:?}");
     let report = check(&options).unwrap();
     assert_eq!(
         (report.keys, report.packs, report.findings.len()),
         (1, 1, 0)
     );
+}
+
+#[test]
+fn a_base_pack_that_is_lost_or_cut_short_is_stored_again() {
+    for is_lost in [true, false] {
+        let mut bench = Workbench::new();
+        let target = bench.target.clone();
+        save_and_restore(&mut bench, target, &[]);
+        fs::remove_dir_all(bench.dir.path().join("restored")).unwrap();
+        let saved = bench.save(&bench.dir.path().join("source"), &stack(&[]));
+        let pack = saved.layer.packs().unwrap()[0];
+        let object = object_key(&pack.id);
+        let path = bench.dir.path().join("remote").join(object.as_str());
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        if !is_lost {
+            fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        }
+        let target = new_machine(&bench, "branch/main");
+        assert_eq!(save_and_restore(&mut bench, target, &[&saved.layer]), TOOL);
+    }
+}
+
+#[test]
+fn a_key_with_more_layers_than_a_reader_opens_is_not_promoted() {
+    let bench = Workbench::new();
+    let pack = forged(TOOL, ChunkId::of(TOOL), TOOL.len() as u32);
+    let layer = info(&layer_on(&bench, &pack, pack.pack));
+    let layers = (0..=cachefs_store::stack::MAX_DEPTH as u32).map(|number| {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        LayerInfo {
+            id: cachefs_store::id::LayerId(id),
+            ..layer.clone()
+        }
+    });
+    let (creator, platform) = (Creator::default(), Platform::default());
+    let record = Record::new(name("pr/66"), layers.collect(), creator, platform);
+    let publish = refs::publish(&bench.remote, &record);
+    bench.runtime.block_on(publish).unwrap();
+    let refused = promote(&bench, "pr/66").unwrap_err();
+    assert!(matches!(refused, Error::TooLarge { .. }), "{refused}");
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cachefs_store::layer::Layer;
 use cachefs_store::save::{
-    Baseline, Deletions, Everything, Guard, Packed, PlainFiles, Scanned, Silent, Skipped,
+    Baseline, Deletions, Everything, Exclude, Guard, Packed, PlainFiles, Scanned, Silent, Skipped,
     build_layer, diff, pack_changing_files, scan,
 };
 use cachefs_store::secrets::Scanner;
@@ -199,4 +199,33 @@ fn a_file_that_is_rewritten_in_place_is_never_saved_torn() {
         }
         Err(_) => assert_eq!(skipped[0].path, Path::new("busy")),
     }
+}
+
+/// Renames a directory after its parent was listed, and before it is itself.
+struct Renaming(PathBuf);
+
+impl Exclude for Renaming {
+    fn excludes(&self, path: &Path, _: bool) -> bool {
+        if path == Path::new("tmp") {
+            fs::rename(self.0.join("tmp"), self.0.join("a-pkg")).unwrap();
+        }
+        false
+    }
+}
+
+#[test]
+fn a_directory_that_is_renamed_during_the_scan_is_noted_and_refused_if_strict() {
+    let bench = Workbench::new();
+    let source = bench.directory("source");
+    fs::create_dir(source.join("tmp")).unwrap();
+    fs::write(source.join("tmp/file"), "x").unwrap();
+    fs::write(source.join("quiet"), "x").unwrap();
+    let root = File::open(&source).unwrap();
+    let renaming = Renaming(source.clone());
+    let scanned = scan(root.as_fd(), &PlainFiles, &renaming, &Silent).unwrap();
+    let skipped: Vec<_> = scanned.skipped.iter().map(|it| it.path.clone()).collect();
+    assert_eq!(skipped, [PathBuf::from("tmp")]);
+    assert!(scanned.refuse_vanished().is_err());
+    let quiet = scan(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap();
+    assert!(quiet.refuse_vanished().is_ok());
 }

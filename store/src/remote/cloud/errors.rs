@@ -205,7 +205,7 @@ fn from_failure(vendor: Vendor, action: &str, subject: Subject, failure: Failure
             _ => (RemoteErrorKind::Denied, Some(vendor.without_credentials())),
         },
         Failure::Unanswered(..) => (RemoteErrorKind::Unavailable, None),
-        Failure::Broken(_) => (RemoteErrorKind::Damaged, None),
+        Failure::Broken(_) => (RemoteErrorKind::Unavailable, None),
         Failure::Certificates(_) => (
             RemoteErrorKind::Invalid,
             Some("install the package `ca-certificates`, or name a file in SSL_CERT_FILE"),

@@ -127,6 +127,8 @@ fn kind_of(subject: Subject, status: u16, code: Option<&str>) -> RemoteErrorKind
         Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
             return RemoteErrorKind::Denied;
         }
+        // Status 400, too: the key that encrypts the bucket is disabled, deleted or not ours to use.
+        Some(code) if code.starts_with("KMS.") => return RemoteErrorKind::Denied,
         // Answers with status 400 that are about what got lost on the way.
         Some("RequestTimeout" | "IncompleteBody" | "BadDigest") => {
             return RemoteErrorKind::Unavailable;
@@ -141,6 +143,9 @@ fn hint(status: u16, code: Option<&str>) -> Option<&'static str> {
         (_, Some("NoSuchBucket")) => Some("create the bucket, or correct its name"),
         (_, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) => {
             Some("the session's credentials have expired; renew them")
+        }
+        (_, Some(code)) if code.starts_with("KMS.") => {
+            Some("enable the KMS key that encrypts the bucket, and let these credentials use it")
         }
         (_, Some("RequestTimeTooSkewed")) => Some("set the clock of this machine"),
         (301 | 307, _)
@@ -196,6 +201,8 @@ mod tests {
         for (status, code, kind) in [
             (400, "ExpiredToken", Denied),
             (400, "RequestTimeout", Unavailable),
+            (400, "KMS.DisabledException", Denied),
+            (400, "KMS.KMSInvalidStateException", Denied),
             (400, "AuthorizationHeaderMalformed", Invalid),
             (403, "RequestTimeTooSkewed", Denied),
             (404, "NoSuchBucket", NoRemote),

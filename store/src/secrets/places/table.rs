@@ -18,8 +18,9 @@ pub(in super::super) struct Place {
 /// Where a file of some name exists to hold credentials.
 enum Certain {
     Everywhere,
-    /// In a directory of this name only; elsewhere projects have files of that name.
-    In(&'static str),
+    /// Directly in a directory of one of these names only; elsewhere projects have files of that name,
+    /// such as samples and the data of tests.
+    In(&'static [&'static str]),
     Nowhere,
 }
 
@@ -29,7 +30,7 @@ impl Place {
     pub(in super::super) fn is_certain(&self, directory: &[u8]) -> bool {
         match self.certain {
             Certain::Everywhere => true,
-            Certain::In(name) => name.as_bytes() == directory,
+            Certain::In(names) => names.iter().any(|name| name.as_bytes() == directory),
             Certain::Nowhere => false,
         }
     }
@@ -103,7 +104,12 @@ const DOTENV: Kind = Kind::new("dotenv", "secret in an environment file");
 const URL: Kind = Kind::new("url-password", "password in a URL");
 
 static PLACES: &[Place] = &[
-    place(&["settings.xml", "settings-security.xml"], &[], MAVEN, Xml),
+    common(
+        &["settings.xml", "settings-security.xml"],
+        Certain::In(&[".m2", "conf"]),
+        MAVEN,
+        Xml,
+    ),
     place(
         &[".npmrc", "npmrc"],
         &[],
@@ -153,10 +159,15 @@ static PLACES: &[Place] = &[
         PYTHON,
         Lines(b"=:", |name| is_one_of(name, &["password", "token"])),
     ),
-    place(&["pip.conf", "pip.ini"], &[], PYTHON, Urls),
-    place(
+    common(
+        &["pip.conf", "pip.ini"],
+        Certain::In(&["pip", ".pip"]),
+        PYTHON,
+        Urls,
+    ),
+    common(
         &["credentials.toml"],
-        &[],
+        Certain::In(&[".cargo", "cargo"]),
         CARGO,
         Lines(b"=", |name| is_one_of(name, &["token", "secret-key"])),
     ),
@@ -168,7 +179,7 @@ static PLACES: &[Place] = &[
     ),
     common(
         &["gradle.properties"],
-        Certain::In(".gradle"),
+        Certain::In(&[".gradle"]),
         GRADLE,
         Lines(b"=:", is_secret_name),
     ),
@@ -184,9 +195,9 @@ static PLACES: &[Place] = &[
         }),
     ),
     place(&["config"], &[".kube"], KUBE, Lines(b":", is_kube_secret)),
-    place(
+    common(
         &["kubeconfig", "kubeconfig.yaml", "kubeconfig.yml"],
-        &[],
+        Certain::In(&[".kube"]),
         KUBE,
         Lines(b":", is_kube_secret),
     ),
@@ -212,9 +223,9 @@ static PLACES: &[Place] = &[
         AZURE,
         Json(&["accessToken", "refreshToken", "secret", "client_secret"]),
     ),
-    place(
+    common(
         &["nuget.config", "NuGet.Config", "NuGet.config"],
-        &[],
+        Certain::In(&["NuGet", ".nuget"]),
         NUGET,
         Xml,
     ),
@@ -326,5 +337,25 @@ mod tests {
         assert!(!certain(b"app", b".env"));
         assert!(!certain(b"", b"package-lock.json"));
         assert!(certain(b"app", b".npmrc"));
+        // Data of tests in the source of a package, and the file that a tool reads.
+        for (directory, name) in [
+            (&b".m2"[..], &b"settings.xml"[..]),
+            (b".cargo", b"credentials.toml"),
+            (b".kube", b"kubeconfig.yaml"),
+            (b"NuGet", b"NuGet.Config"),
+            (b"pip", b"pip.conf"),
+        ] {
+            assert!(certain(directory, name), "{name:?}");
+            assert!(find(b"testdata", name).is_some(), "{name:?}");
+            assert!(!certain(b"testdata", name), "{name:?}");
+        }
+        for (directory, name) in [
+            (&b"runner"[..], &b".npmrc"[..]),
+            (b"runner", b".netrc"),
+            (b".docker", b"config.json"),
+            (b".kube", b"config"),
+        ] {
+            assert!(certain(directory, name), "{name:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, WriteBatch};
@@ -22,6 +22,8 @@ const USED: &str = "used";
 /// So many domains are kept, those used last. Each pull request makes one, and so does each job whose
 /// credentials are made anew.
 const DOMAINS: usize = 128;
+/// How long a note of a domain's use counts: a daemon that runs for weeks notes it again.
+const NOTED: Duration = Duration::from_secs(3600);
 /// Memory for blocks read from disk.
 const BLOCK_CACHE: usize = 16 << 20;
 /// Memory for rows not yet written to a table, per column family.
@@ -31,8 +33,8 @@ pub(super) struct Database {
     directory: PathBuf,
     /// `None` only while it is being replaced.
     db: Option<DB>,
-    /// Domains whose use this process has noted.
-    noted: Mutex<HashSet<DomainId>>,
+    /// Domains whose use this process has noted, and when.
+    noted: Mutex<HashMap<DomainId, Instant>>,
 }
 
 fn failed(error: rocksdb::Error) -> Error {
@@ -83,7 +85,7 @@ impl Database {
             }
         }
         if let Err(error) = database.forget_domains(DOMAINS) {
-            tracing::warn!("old parts of the local index stay: {error}");
+            tracing::warn!("cannot remove old index domains: {error}");
         }
         Ok(database)
     }
@@ -165,9 +167,11 @@ impl Database {
         Ok(found)
     }
 
-    /// Notes that a domain is used, once in a process.
+    /// Notes that a domain is used, once in [`NOTED`].
     fn note(&self, db: &DB, domain: &DomainId) -> Result<()> {
-        if !self.noted.lock().insert(*domain) {
+        let known = self.noted.lock().insert(*domain, Instant::now());
+        if let Some(noted) = known.filter(|noted| noted.elapsed() < NOTED) {
+            self.noted.lock().insert(*domain, noted);
             return Ok(());
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -177,6 +181,11 @@ impl Database {
         if let Err(error) = db.put_cf(self.family(db, USED)?, domain.0, seconds) {
             self.noted.lock().remove(domain);
             tracing::warn!("cannot note the use of an index domain: {error}");
+        }
+        // A daemon lives for weeks, and each pull request brings a domain.
+        let is_new_here = known.is_none() && self.noted.lock().len() > DOMAINS;
+        if is_new_here && let Err(error) = self.forget_domains(DOMAINS) {
+            tracing::warn!("cannot remove old index domains: {error}");
         }
         Ok(())
     }
@@ -202,6 +211,7 @@ impl Database {
                     .map_err(failed)?;
             }
             db.delete_cf(used, domain.0).map_err(failed)?;
+            self.noted.lock().remove(&domain);
         }
         Ok(())
     }

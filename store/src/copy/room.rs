@@ -22,6 +22,7 @@ pub(super) fn check(plan: &Plan, root: &OwnedFd, target: &Path) -> Result<()> {
         return Ok(());
     }
     let room = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let room = room.saturating_mul(compression(root));
     // Files that are replaced make room, which is looked at only when it matters.
     if plan.bytes <= room || plan.bytes <= room.saturating_add(replaced(plan, root)) {
         return Ok(());
@@ -32,6 +33,20 @@ pub(super) fn check(plan: &Plan, root: &OwnedFd, target: &Path) -> Result<()> {
     );
     let full = std::io::Error::new(std::io::ErrorKind::StorageFull, detail);
     Err(Error::io("copy the cache to", target)(full))
+}
+
+/// How many times its free space a disk may hold: filesystems that compress report free space before
+/// compression. Only an expansion that no build has is refused there.
+fn compression(root: &OwnedFd) -> u64 {
+    const BCACHEFS: u64 = 0xca45_1a4e;
+    const BTRFS: u64 = 0x9123_683e;
+    const F2FS: u64 = 0xf2f5_2010;
+    const ZFS: u64 = 0x2fc1_2fc1;
+    let kind = rustix::fs::fstatfs(root).map_or(0, |disk| disk.f_type as u64 & 0xffff_ffff);
+    match kind {
+        BCACHEFS | BTRFS | F2FS | ZFS => 16,
+        _ => 1,
+    }
 }
 
 /// Bytes on the disk of the files that the plan replaces.

@@ -342,7 +342,11 @@ pub(super) fn list(root: &OwnedFd, prefix: &str) -> Result<Vec<ObjectInfo>, Errn
         let (before, below) = (objects.len(), folders.len());
         for listing in 1..=LISTINGS {
             let changed = list_folder(root, &folder, start, &mut objects, &mut folders)?;
-            if !changed || listing == LISTINGS {
+            if !changed {
+                break;
+            }
+            if listing == LISTINGS {
+                tracing::warn!("the listing of {folder} may lack objects: it changes all the time");
                 break;
             }
             objects.truncate(before);

@@ -329,7 +329,9 @@ fn a_record_of_another_tenant_does_not_make_a_newer_layer_count_as_truncated() {
     let newer = LayerId([0xab; 32]);
     let folder = world.bench.dir.path().join("remote/layers/ab");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join(newer.to_string()), b"CFSLAYR9 and more").unwrap();
+    let mut object = b"CFSLAYR9".to_vec();
+    object.resize(4096, 0);
+    fs::write(folder.join(newer.to_string()), object).unwrap();
     foreign_record(
         &world,
         format!(r#"{{"format": 9, "x": "{newer}"}}"#).as_bytes(),
@@ -385,10 +387,8 @@ fn a_saver_that_was_stopped_during_its_first_look_is_refused_as_well() {
     };
     let mut again = record.clone();
     again.id = SaveId::now();
-    let condemned = Condemned {
-        read: world.now,
-        ..Condemned::default()
-    };
+    // Read long ago, so that everything is looked at again.
+    let condemned = Condemned::default();
     let publish = gc::publish(&bent, &again, &condemned, &needs, world.now);
     let refused = world.bench.runtime.block_on(publish).unwrap_err();
     assert!(matches!(refused, Error::BeingCollected { .. }), "{refused}");

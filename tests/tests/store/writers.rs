@@ -202,6 +202,7 @@ fn a_file_that_is_rewritten_in_place_is_never_saved_torn() {
 }
 
 /// Renames a directory after its parent was listed, and before it is itself.
+#[derive(Debug)]
 struct Renaming(PathBuf);
 
 impl Exclude for Renaming {

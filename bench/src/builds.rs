@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::common::{Common, Output, Setup, step};
+use crate::common::{CommonArgs, Output, Setup, print_step};
 use crate::measure::Unit;
-use crate::recorder::{Quantity, Recorder};
-use crate::remote::Place;
-use crate::report::{Report, Section};
-use crate::tools::cachefs::{Mode, Store};
+use crate::recorder::{Quantity, RowRecorder};
+use crate::remote::RemotePrefix;
+use crate::report::{BenchReport, ReportSection};
+use crate::tools::cachefs::{RestoreForm, Store};
 use crate::tools::child::{self, OnSignal};
-use crate::tools::tar::{self, Archive, Compressor};
+use crate::tools::tar::{self, TarArchive, TarCompressor};
 use crate::work::find;
 use crate::workspace;
 
@@ -31,7 +31,7 @@ const KEY: &str = "bench-build";
 
 /// What to build with what.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct BuildsOptions {
     /// What is cached, such as a `node_modules`
     #[arg(long, value_name = "DIR")]
     v1: PathBuf,
@@ -49,7 +49,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SHELL COMMAND")]
     clean: Option<String>,
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
     #[command(flatten)]
     output: Output,
     /// The command, after `--`
@@ -58,45 +58,47 @@ pub(crate) struct Options {
 }
 
 /// Measures, and tells what came out on standard output.
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let programs = tar::versions()?;
+pub(crate) fn run_builds(options: &BuildsOptions) -> Result<()> {
+    let programs = tar::tar_versions()?;
     let setup = Setup::open(&options.common)?;
     let machine = setup.machine(programs)?;
-    let section = measure(&setup, options)?;
-    options.output.write(&Report::new(machine, vec![section]))
+    let section = measure_builds(&setup, options)?;
+    options
+        .output
+        .write(&BenchReport::new(machine, vec![section]))
 }
 
 /// A restored target, and what it took to have it and to use it.
 #[derive(Debug, Clone, Copy)]
-struct Times {
+struct BuildTimes {
     restore: Duration,
     command: Duration,
 }
 
-struct Bench<'a> {
+struct BuildsBench<'a> {
     setup: &'a Setup,
-    options: &'a Options,
-    target: Target,
-    place: Place<'a>,
+    options: &'a BuildsOptions,
+    target: BuildTarget,
+    place: RemotePrefix<'a>,
 }
 
-fn measure(setup: &Setup, options: &Options) -> Result<Section> {
+fn measure_builds(setup: &Setup, options: &BuildsOptions) -> Result<ReportSection> {
     let source = options.v1.canonicalize();
     let source = source.with_context(|| format!("{} cannot be used", options.v1.display()))?;
-    let bench = Bench {
+    let bench = BuildsBench {
         setup,
         options,
-        target: Target::claim(&options.target)?,
+        target: BuildTarget::claim(&options.target)?,
         place: setup.target.place("builds")?,
     };
-    let mut recorder = Recorder::new(&ORDER);
+    let mut recorder = RowRecorder::new(&ORDER);
     let archive = bench.save(&source)?;
     bench.train(&mut recorder)?;
     for number in 1..=setup.runs {
         eprintln!("builds: run {number} of {}", setup.runs);
         let theirs = bench.with_archive(&archive)?;
-        let ours = bench.with_cachefs("mount", Mode::Mount)?;
-        let copied = bench.with_cachefs("copy", Mode::Copy)?;
+        let ours = bench.with_cachefs("mount", RestoreForm::Mount)?;
+        let copied = bench.with_cachefs("copy", RestoreForm::Copy)?;
         let rows = [
             (tar::NAME, theirs),
             ("cachefs mount", ours),
@@ -109,7 +111,7 @@ fn measure(setup: &Setup, options: &Options) -> Result<Section> {
         }
     }
     let mut section = setup.section("a build with its cache");
-    let (_, totals) = find::find(&source)?;
+    let (_, totals) = find::find_tree(&source)?;
     let bytes = Unit::Bytes.show(totals.bytes as f64);
     let shown = format!("{}: {} files, {bytes}", source.display(), totals.files);
     section.fact("cache", shown);
@@ -120,15 +122,15 @@ fn measure(setup: &Setup, options: &Options) -> Result<Section> {
     Ok(section)
 }
 
-impl<'a> Bench<'a> {
+impl<'a> BuildsBench<'a> {
     /// Saves the same directory in both ways.
-    fn save(&self, source: &Path) -> Result<Archive<'a>> {
-        step("save")?;
+    fn save(&self, source: &Path) -> Result<TarArchive<'a>> {
+        print_step("save")?;
         let archive = if self.setup.target.is_bucket() {
-            Archive::remote(Compressor::Zstd, self.setup.target.place("archive")?)
+            TarArchive::remote(TarCompressor::Zstd, self.setup.target.place("archive")?)
         } else {
             let path = self.setup.workspace.path().join("archive");
-            Archive::file(Compressor::Zstd, path)
+            TarArchive::file(TarCompressor::Zstd, path)
         };
         archive.save(source)?;
         let store = self.store("saver")?;
@@ -138,9 +140,9 @@ impl<'a> Bench<'a> {
     }
 
     /// Lets cachefs see what the command reads.
-    fn train(&self, recorder: &mut Recorder) -> Result<()> {
+    fn train(&self, recorder: &mut RowRecorder) -> Result<()> {
         for number in 1..=self.options.train {
-            let times = self.with_cachefs("train", Mode::Mount)?;
+            let times = self.with_cachefs("train", RestoreForm::Mount)?;
             let label = format!("training run {number}");
             let total = times.restore + times.command;
             let quantity = Quantity::seconds("training, restore and command").apart();
@@ -149,19 +151,19 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn with_archive(&self, archive: &Archive<'_>) -> Result<Times> {
+    fn with_archive(&self, archive: &TarArchive<'_>) -> Result<BuildTimes> {
         self.clean()?;
-        step("tar: restore, command")?;
+        print_step("tar: restore, command")?;
         self.target.make()?;
         let restore = archive.restore(&self.target.path)?.wall;
         let command = self.command()?;
         self.target.clear()?;
-        Ok(Times { restore, command })
+        Ok(BuildTimes { restore, command })
     }
 
-    fn with_cachefs(&self, name: &str, mode: Mode) -> Result<Times> {
+    fn with_cachefs(&self, name: &str, mode: RestoreForm) -> Result<BuildTimes> {
         self.clean()?;
-        step(&format!("cachefs {name}: restore, command"))?;
+        print_step(&format!("cachefs {name}: restore, command"))?;
         self.target.make()?;
         let mut store = self.store(name)?;
         let restored = store.restore(KEY, &self.target.path, mode)?;
@@ -169,7 +171,7 @@ impl<'a> Bench<'a> {
         // The unmount is where what was read becomes known to others.
         store.close()?;
         self.target.clear()?;
-        Ok(Times {
+        Ok(BuildTimes {
             restore: restored.finished.wall,
             command: command?,
         })
@@ -185,14 +187,14 @@ impl<'a> Bench<'a> {
         let program = words.first().context("there is no command")?;
         let mut command = Command::new(program);
         command.args(&words[1..]).current_dir(self.directory());
-        Ok(child::run(&mut command, OnSignal::End)?.wall)
+        Ok(child::run_child(&mut command, OnSignal::End)?.wall)
     }
 
     fn clean(&self) -> Result<()> {
         if let Some(script) = &self.options.clean {
             let mut command = Command::new("sh");
             command.arg("-c").arg(script).current_dir(self.directory());
-            child::run(&mut command, OnSignal::End)?;
+            child::run_child(&mut command, OnSignal::End)?;
         }
         Ok(())
     }
@@ -206,11 +208,11 @@ impl<'a> Bench<'a> {
 
 /// The directory that the cache is put to, which nothing was in before.
 #[derive(Debug)]
-struct Target {
+struct BuildTarget {
     path: PathBuf,
 }
 
-impl Target {
+impl BuildTarget {
     fn claim(path: &Path) -> Result<Self> {
         let parent = path
             .parent()
@@ -232,11 +234,11 @@ impl Target {
     }
 
     fn clear(&self) -> Result<()> {
-        workspace::remove(&self.path)
+        workspace::remove_directory(&self.path)
     }
 }
 
-impl Drop for Target {
+impl Drop for BuildTarget {
     fn drop(&mut self) {
         if let Err(error) = self.clear() {
             eprintln!("cachefs-bench: could not clean up: {error:#}");
@@ -254,14 +256,14 @@ mod tests {
         let dir = temp.path().join("target");
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("precious"), "x").unwrap();
-        Target::claim(&dir).unwrap_err();
+        BuildTarget::claim(&dir).unwrap_err();
         assert!(dir.join("precious").exists());
         fs::remove_file(dir.join("precious")).unwrap();
-        let target = Target::claim(&dir).unwrap();
+        let target = BuildTarget::claim(&dir).unwrap();
         target.make().unwrap();
         fs::write(dir.join("ours"), "x").unwrap();
         drop(target);
         assert!(!dir.exists());
-        Target::claim(&temp.path().join("none/none")).unwrap_err();
+        BuildTarget::claim(&temp.path().join("none/none")).unwrap_err();
     }
 }

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::machine::{Directory, Machine};
-use crate::remote::{RemoteOptions, Target};
-use crate::report::{Report, Section};
-use crate::tools::cachefs::{Cachefs, Store};
+use crate::machine::{Machine, MachineDirectory};
+use crate::remote::{BenchRemote, RemoteOptions};
+use crate::report::{BenchReport, ReportSection};
+use crate::tools::cachefs::{CachefsProgram, Store};
 use crate::workspace::{self, Workspace};
 
 /// Where and how often to measure.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Common {
+pub(crate) struct CommonArgs {
     #[command(flatten)]
     pub(crate) remote: RemoteOptions,
     /// How often everything is done
@@ -42,7 +42,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// Writes a report wherever it is wanted.
-    pub(crate) fn write(&self, report: &Report) -> Result<()> {
+    pub(crate) fn write(&self, report: &BenchReport) -> Result<()> {
         if let Some(path) = &self.json {
             report.write_json(path)?;
         }
@@ -58,7 +58,7 @@ impl Output {
 pub(crate) struct Setup {
     // The order matters: what is dropped first needs what is dropped last.
     /// The remote.
-    pub(crate) target: Target,
+    pub(crate) target: BenchRemote,
     /// Where everything else is.
     pub(crate) workspace: Workspace,
     /// The program to measure.
@@ -69,10 +69,10 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// Finds the program, makes the work directory and opens the remote.
-    pub(crate) fn open(options: &Common) -> Result<Self> {
-        let program = Cachefs::find(options.cachefs.as_deref())?;
+    pub(crate) fn open(options: &CommonArgs) -> Result<Self> {
+        let program = CachefsProgram::find(options.cachefs.as_deref())?;
         let workspace = Workspace::create(options.work.as_deref())?;
-        let target = Target::open(&options.remote, &workspace)?;
+        let target = BenchRemote::open(&options.remote, &workspace)?;
         Ok(Self {
             target,
             workspace,
@@ -83,36 +83,36 @@ impl Setup {
 
     /// The facts of the machine, with the versions of these programs and of cachefs.
     pub(crate) fn machine(&self, mut programs: Vec<String>) -> Result<Machine> {
-        programs.push(Cachefs::version(&self.program)?);
-        let mut directories = vec![Directory::inspect("work", self.workspace.path())?];
+        programs.push(CachefsProgram::version(&self.program)?);
+        let mut directories = vec![MachineDirectory::inspect("work", self.workspace.path())?];
         if let Some(remote) = self.target.directory().and_then(Path::parent) {
             // The program makes it when it is first written to.
             fs::create_dir_all(remote)?;
-            directories.push(Directory::inspect("remote", remote)?);
+            directories.push(MachineDirectory::inspect("remote", remote)?);
         }
         Machine::inspect(directories, programs)
     }
 
     /// A section that says on what remote and how often it was measured.
-    pub(crate) fn section(&self, title: &str) -> Section {
-        let mut section = Section::new(title);
+    pub(crate) fn section(&self, title: &str) -> ReportSection {
+        let mut section = ReportSection::new(title);
         section.fact("remote", self.target.description());
         section.fact("runs", self.runs.to_string());
         section
     }
 
     /// A store directory that does not exist yet, over a place in the remote.
-    pub(crate) fn store(&self, cachefs: &Cachefs, name: &str) -> Result<Store> {
+    pub(crate) fn store(&self, cachefs: &CachefsProgram, name: &str) -> Result<Store> {
         let dir = self.workspace.path().join(format!("store-{name}"));
-        workspace::remove(&dir)?;
+        workspace::remove_directory(&dir)?;
         Ok(cachefs.store(dir))
     }
 }
 
 /// Says what comes next, and lets what was written before come to rest: writing that back must not
 /// slow down a later step.
-pub(crate) fn step(name: &str) -> Result<()> {
-    crate::interrupt::check()?;
+pub(crate) fn print_step(name: &str) -> Result<()> {
+    crate::interrupt::check_interrupt()?;
     eprintln!("  {name}");
     rustix::fs::sync();
     Ok(())

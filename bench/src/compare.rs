@@ -11,12 +11,12 @@ mod tar;
 
 use anyhow::Result;
 
-use crate::common::{Common, Output, Setup};
-use crate::recorder::Recorder;
-use crate::remote::Place;
-use crate::report::{Report, Section};
-use crate::subject::{Subject, Versions};
-use crate::tools::answer::Traffic;
+use crate::common::{CommonArgs, Output, Setup};
+use crate::recorder::RowRecorder;
+use crate::remote::RemotePrefix;
+use crate::report::{BenchReport, ReportSection};
+use crate::subject::{BenchSubject, Versions};
+use crate::tools::answer::AnswerTraffic;
 use crate::tools::cachefs::Store;
 use crate::tools::tar as tar_tool;
 
@@ -29,39 +29,41 @@ const TINY: &str = "bench-tiny";
 
 /// What to compare.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct CompareBenchOptions {
     #[command(flatten)]
     versions: Versions,
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
     #[command(flatten)]
     output: Output,
 }
 
 /// One run.
-struct Run<'a> {
+struct CompareRun<'a> {
     setup: &'a Setup,
-    subject: &'a Subject,
-    place: Place<'a>,
-    recorder: &'a mut Recorder,
+    subject: &'a BenchSubject,
+    place: RemotePrefix<'a>,
+    recorder: &'a mut RowRecorder,
 }
 
 /// Compares, and tells what came out on standard output.
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let programs = tar_tool::versions()?;
+pub(crate) fn run_compare(options: &CompareBenchOptions) -> Result<()> {
+    let programs = tar_tool::tar_versions()?;
     let setup = Setup::open(&options.common)?;
     let machine = setup.machine(programs)?;
-    let section = measure(&setup, &options.versions)?;
-    options.output.write(&Report::new(machine, vec![section]))
+    let section = measure_compare(&setup, &options.versions)?;
+    options
+        .output
+        .write(&BenchReport::new(machine, vec![section]))
 }
 
 /// Does everything as often as wanted.
-pub(crate) fn measure(setup: &Setup, versions: &Versions) -> Result<Section> {
-    let subject = Subject::prepare(&setup.workspace, versions)?;
-    let mut recorder = Recorder::new(&quantity::ORDER);
+pub(crate) fn measure_compare(setup: &Setup, versions: &Versions) -> Result<ReportSection> {
+    let subject = BenchSubject::prepare(&setup.workspace, versions)?;
+    let mut recorder = RowRecorder::new(&quantity::ORDER);
     for number in 1..=setup.runs {
         eprintln!("compare: run {number} of {}", setup.runs);
-        let mut run = Run {
+        let mut run = CompareRun {
             setup,
             subject: &subject,
             place: setup.target.place(&format!("run-{number}"))?,
@@ -75,7 +77,7 @@ pub(crate) fn measure(setup: &Setup, versions: &Versions) -> Result<Section> {
     Ok(section)
 }
 
-impl Run<'_> {
+impl CompareRun<'_> {
     fn everything(&mut self) -> Result<()> {
         let subject = self.subject;
         subject.bring_plain_to(false)?;
@@ -119,7 +121,7 @@ impl Run<'_> {
     fn with_traffic<T>(
         &mut self,
         label: &'static str,
-        step: impl FnOnce(&mut Self) -> Result<(T, Traffic)>,
+        step: impl FnOnce(&mut Self) -> Result<(T, AnswerTraffic)>,
     ) -> Result<T> {
         self.place.requests_served()?;
         let (value, traffic) = step(self)?;

@@ -6,12 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::common::{Common, Output, Setup, step};
+use crate::common::{CommonArgs, Output, Setup, print_step};
 use crate::measure::Unit;
-use crate::recorder::{Quantity, Recorder};
-use crate::report::{Report, Section};
+use crate::recorder::{Quantity, RowRecorder};
+use crate::report::{BenchReport, ReportSection};
 use crate::scale::trees::Shape;
-use crate::tools::cachefs::Mode;
+use crate::tools::cachefs::RestoreForm;
 use crate::tools::child::{self, OnSignal};
 
 const WRITE: Quantity = Quantity::seconds("write, and verify in the same mount");
@@ -34,34 +34,36 @@ const PATTERNS: [(&str, &[&str]); 3] = [
 
 /// How much to write where.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct FioOptions {
     /// Megabytes of each of the three files
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     megabytes: u32,
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
     #[command(flatten)]
     output: Output,
 }
 
 /// Runs it, and tells what came out on standard output; a byte that is not what was written is a
 /// failure.
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let version = child::run(Command::new("fio").arg("--version"), OnSignal::End)
+pub(crate) fn run_fio_bench(options: &FioOptions) -> Result<()> {
+    let version = child::run_child(Command::new("fio").arg("--version"), OnSignal::End)
         .context("fio does not run; it is a package of most distributions")?;
     let setup = Setup::open(&options.common)?;
     let machine = setup.machine(vec![version.stdout.trim().to_owned()])?;
-    let section = measure(&setup, options.megabytes)?;
-    options.output.write(&Report::new(machine, vec![section]))
+    let section = measure_fio(&setup, options.megabytes)?;
+    options
+        .output
+        .write(&BenchReport::new(machine, vec![section]))
 }
 
-fn measure(setup: &Setup, megabytes: u32) -> Result<Section> {
-    let mut recorder = Recorder::new(&ORDER);
+fn measure_fio(setup: &Setup, megabytes: u32) -> Result<ReportSection> {
+    let mut recorder = RowRecorder::new(&ORDER);
     for run in 0..setup.runs {
         let place = setup.target.place(&format!("fio-{run}"))?;
         let cachefs = place.cachefs(&setup.program);
         let mut store = setup.store(&cachefs, "here")?;
-        step("make a cache")?;
+        print_step("make a cache")?;
         let dir = setup.workspace.fresh("base")?;
         let shape = Shape {
             files: 1,
@@ -71,23 +73,23 @@ fn measure(setup: &Setup, megabytes: u32) -> Result<Section> {
         shape.write_file(&dir.join(COPIED_UP), 0)?;
         store.save("fio", &dir)?;
         let mount = setup.workspace.fresh("mount")?;
-        store.restore("fio", &mount, Mode::Mount)?;
+        store.restore("fio", &mount, RestoreForm::Mount)?;
         for (name, pattern) in PATTERNS {
-            step(&format!("write and verify: {name}"))?;
-            let wrote = fio(&mount, setup, name, pattern, megabytes, Task::Write)?;
+            print_step(&format!("write and verify: {name}"))?;
+            let wrote = run_fio(&mount, setup, name, pattern, megabytes, Task::Write)?;
             recorder.time(WRITE, name, wrote);
         }
-        step("save")?;
+        print_step("save")?;
         let saved = store.save("fio", &mount)?;
         recorder.time(SAVE, "cachefs", saved.finished.wall);
         store.close()?;
 
         let mut elsewhere = setup.store(&cachefs, "elsewhere")?;
         let mount = setup.workspace.fresh("mount")?;
-        elsewhere.restore("fio", &mount, Mode::Mount)?;
+        elsewhere.restore("fio", &mount, RestoreForm::Mount)?;
         for (name, pattern) in PATTERNS {
-            step(&format!("verify elsewhere: {name}"))?;
-            let verified = fio(&mount, setup, name, pattern, megabytes, Task::Verify)?;
+            print_step(&format!("verify elsewhere: {name}"))?;
+            let verified = run_fio(&mount, setup, name, pattern, megabytes, Task::Verify)?;
             recorder.time(VERIFY, name, verified);
         }
         elsewhere.close()?;
@@ -109,7 +111,7 @@ enum Task {
     Verify,
 }
 
-fn fio(
+fn run_fio(
     mount: &Path,
     setup: &Setup,
     name: &str,
@@ -134,7 +136,7 @@ fn fio(
     if task == Task::Verify {
         command.arg("--verify_only");
     }
-    let finished = child::run(&mut command, OnSignal::End);
+    let finished = child::run_child(&mut command, OnSignal::End);
     let place = match task {
         Task::Write => "where it was written",
         Task::Verify => "where it was restored",

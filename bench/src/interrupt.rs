@@ -19,13 +19,13 @@ static SEEN: AtomicBool = AtomicBool::new(false);
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Starts to listen for signals, for as long as the process lives.
-pub(crate) fn listen() -> Result<()> {
+pub(crate) fn listen_for_signals() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("no signal handler")?;
     let thread = move || {
         for _ in signals.forever() {
             SEEN.store(true, Ordering::SeqCst);
-            for &id in running().iter() {
-                end(id);
+            for &id in running_children().iter() {
+                end_child(id);
             }
         }
     };
@@ -36,21 +36,21 @@ pub(crate) fn listen() -> Result<()> {
 }
 
 /// Whether a signal has come.
-pub(crate) fn seen() -> bool {
+pub(crate) fn signal_seen() -> bool {
     SEEN.load(Ordering::SeqCst)
 }
 
 /// Fails once a signal has come.
-pub(crate) fn check() -> Result<()> {
-    if seen() {
+pub(crate) fn check_interrupt() -> Result<()> {
+    if signal_seen() {
         bail!("interrupted");
     }
     Ok(())
 }
 
-/// The same as [`check`] for code whose errors are those of files.
+/// The same as [`check_interrupt`] for code whose errors are those of files.
 pub(crate) fn check_io() -> io::Result<()> {
-    if seen() {
+    if signal_seen() {
         return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
     }
     Ok(())
@@ -65,11 +65,11 @@ impl Interruptible {
     /// Registers a process group by the id of the process that leads it.
     pub(crate) fn new(leader: u32) -> Self {
         let id = leader.cast_signed();
-        let mut running = running();
+        let mut running = running_children();
         running.insert(id);
         // It may have been started after the signal came.
-        if seen() {
-            end(id);
+        if signal_seen() {
+            end_child(id);
         }
         Self(id)
     }
@@ -77,16 +77,16 @@ impl Interruptible {
 
 impl Drop for Interruptible {
     fn drop(&mut self) {
-        running().remove(&self.0);
+        running_children().remove(&self.0);
     }
 }
 
-fn running() -> MutexGuard<'static, BTreeSet<i32>> {
+fn running_children() -> MutexGuard<'static, BTreeSet<i32>> {
     // The set is whole after every statement that changes it.
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn end(id: i32) {
+fn end_child(id: i32) {
     if let Some(group) = Pid::from_raw(id) {
         // It may have ended by itself.
         let _ = kill_process_group(group, Signal::TERM);

@@ -25,14 +25,14 @@ pub(crate) struct Machine {
     /// Processes that ran or waited to run, averaged over the minute before the start.
     pub(crate) load: f64,
     /// Directories by their role.
-    pub(crate) directories: Vec<Directory>,
+    pub(crate) directories: Vec<MachineDirectory>,
     /// The programs that were run, with their versions.
     pub(crate) programs: Vec<String>,
 }
 
 /// A directory that takes part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Directory {
+pub(crate) struct MachineDirectory {
     /// What it is for.
     pub(crate) role: String,
     /// Where it is.
@@ -45,17 +45,20 @@ pub(crate) struct Directory {
 
 impl Machine {
     /// Asks the kernel.
-    pub(crate) fn inspect(directories: Vec<Directory>, programs: Vec<String>) -> Result<Self> {
+    pub(crate) fn inspect(
+        directories: Vec<MachineDirectory>,
+        programs: Vec<String>,
+    ) -> Result<Self> {
         let load = fs::read_to_string("/proc/loadavg")?;
         let load = load.split(' ').next().and_then(|load| load.parse().ok());
         Ok(Self {
             cores: thread::available_parallelism()?.get(),
-            processor: processor(&fs::read_to_string("/proc/cpuinfo")?),
+            processor: processor_name(&fs::read_to_string("/proc/cpuinfo")?),
             kernel: rustix::system::uname()
                 .release()
                 .to_string_lossy()
                 .into_owned(),
-            memory: memory(&fs::read_to_string("/proc/meminfo")?, "MemTotal:").unwrap_or(0),
+            memory: memory_field(&fs::read_to_string("/proc/meminfo")?, "MemTotal:").unwrap_or(0),
             load: load.context("the load is not known")?,
             directories,
             programs,
@@ -63,13 +66,13 @@ impl Machine {
     }
 }
 
-impl Directory {
+impl MachineDirectory {
     /// Finds out what filesystem a directory is on.
     pub(crate) fn inspect(role: &str, path: &Path) -> Result<Self> {
         let real = path
             .canonicalize()
             .with_context(|| format!("{} cannot be used", path.display()))?;
-        let mount = mounts::of(&real)?;
+        let mount = mounts::mount_of(&real)?;
         let (filesystem, device) = mount.map_or_else(
             || ("unknown".to_owned(), "unknown".to_owned()),
             |mount| (mount.kind, mount.source),
@@ -94,7 +97,7 @@ impl fmt::Display for Machine {
             writeln!(f, "program   {program}")?;
         }
         for directory in &self.directories {
-            let Directory {
+            let MachineDirectory {
                 role,
                 path,
                 filesystem,
@@ -110,26 +113,26 @@ impl fmt::Display for Machine {
 pub(crate) fn peak_memory(process: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))
         .with_context(|| format!("process {process} is not there"))?;
-    memory(&status, "VmHWM:").with_context(|| format!("process {process} has no memory"))
+    memory_field(&status, "VmHWM:").with_context(|| format!("process {process} has no memory"))
 }
 
 /// What a process holds now.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Held {
+pub(crate) struct HeldResources {
     /// Resident bytes of its own: no pages of files, which the page cache has anyhow.
     pub(crate) memory: u64,
     /// Threads.
     pub(crate) threads: u64,
 }
 
-impl Held {
+impl HeldResources {
     /// Asks the kernel.
     pub(crate) fn by(process: u32) -> Result<Self> {
         let status = fs::read_to_string(format!("/proc/{process}/status"))
             .with_context(|| format!("process {process} is not there"))?;
         let of = |name| status.lines().find_map(|line| line.strip_prefix(name));
         let threads = of("Threads:").and_then(|number| number.trim().parse().ok());
-        let memory = memory(&status, "RssAnon:");
+        let memory = memory_field(&status, "RssAnon:");
         Ok(Self {
             memory: memory.with_context(|| format!("process {process} has no memory"))?,
             threads: threads.context("a process has threads")?,
@@ -138,7 +141,7 @@ impl Held {
 }
 
 /// The processes that a process has started, and those that these have.
-pub(crate) fn descendants(process: u32) -> Vec<u32> {
+pub(crate) fn descendant_processes(process: u32) -> Vec<u32> {
     let mut found = Vec::new();
     let mut pending = vec![process];
     while let Some(process) = pending.pop() {
@@ -157,13 +160,13 @@ pub(crate) fn descendants(process: u32) -> Vec<u32> {
 }
 
 /// A line `name: number kB` of a file of `/proc`, in bytes.
-fn memory(text: &str, name: &str) -> Option<u64> {
+fn memory_field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes << 10)
 }
 
-fn processor(cpuinfo: &str) -> String {
+fn processor_name(cpuinfo: &str) -> String {
     let names = cpuinfo.lines().filter_map(|line| {
         let (name, value) = line.split_once(':')?;
         (name.trim() == "model name").then(|| value.trim().to_owned())
@@ -182,32 +185,32 @@ mod tests {
     #[test]
     fn what_the_kernel_tells_is_understood() {
         let cpuinfo = "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\n\nmodel name\t: Other\n";
-        assert_eq!(processor(cpuinfo), "Some CPU @ 3 GHz");
-        assert_eq!(processor("processor : 0"), std::env::consts::ARCH);
+        assert_eq!(processor_name(cpuinfo), "Some CPU @ 3 GHz");
+        assert_eq!(processor_name("processor : 0"), std::env::consts::ARCH);
         let status = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t     12 kB\n";
-        assert_eq!(memory(status, "VmHWM:"), Some(12 << 10));
-        assert_eq!(memory(status, "VmSwap:"), None);
+        assert_eq!(memory_field(status, "VmHWM:"), Some(12 << 10));
+        assert_eq!(memory_field(status, "VmSwap:"), None);
     }
 
     #[test]
     fn this_machine_can_be_described() {
-        let temp = Directory::inspect("work", &std::env::temp_dir()).unwrap();
+        let temp = MachineDirectory::inspect("work", &std::env::temp_dir()).unwrap();
         assert_ne!(temp.filesystem, "unknown");
         let machine = Machine::inspect(vec![temp], vec![]).unwrap();
         assert!(machine.cores > 0 && machine.memory > 1 << 20);
         assert!(peak_memory(std::process::id()).unwrap() > 1 << 16);
-        let held = Held::by(std::process::id()).unwrap();
+        let held = HeldResources::by(std::process::id()).unwrap();
         assert!(held.memory > 1 << 16 && held.threads > 0);
         let mut child = std::process::Command::new("sleep")
             .arg("1000")
             .spawn()
             .unwrap();
         // The kernel may leave children out while another one, of another test, ends.
-        let mut listed = (0..100).map(|_| descendants(std::process::id()));
+        let mut listed = (0..100).map(|_| descendant_processes(std::process::id()));
         let is_listed = listed.any(|children| children.contains(&child.id()));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(is_listed);
-        Directory::inspect("none", Path::new("/no/such/directory")).unwrap_err();
+        MachineDirectory::inspect("none", Path::new("/no/such/directory")).unwrap_err();
     }
 }

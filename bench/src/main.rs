@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use report::Report;
+use report::BenchReport;
 
 /// What a shell gives a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -44,21 +44,21 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Save, restore and read two versions of a directory with cachefs and with tar and zstd.
-    Compare(Box<compare::Options>),
+    Compare(Box<compare::CompareBenchOptions>),
     /// Save, restore and read two versions of a directory with everything that can do so.
-    Peers(Box<peers::Options>),
+    Peers(Box<peers::PeersOptions>),
     /// Replay a history of jobs against schemes of keys and ways to keep caches.
-    HitRate(Box<hit_rate::Options>),
+    HitRate(Box<hit_rate::HitRateOptions>),
     /// Measure how costs grow with files, bytes, layers, keys and jobs.
-    Scale(Box<scale::Options>),
+    Scale(Box<scale::ScaleOptions>),
     /// Restore a cache and run a command on it, against the same with an archive.
-    Builds(Box<builds::Options>),
+    Builds(Box<builds::BuildsOptions>),
     /// Read from many mounts of one daemon for a long time, and look for leaks and wrong bytes.
-    Soak(Box<soak::Options>),
+    Soak(Box<soak::SoakOptions>),
     /// Have fio write to a mount and verify it, there and where it was saved to.
-    Fio(Box<fio::Options>),
+    Fio(Box<fio::FioOptions>),
     /// Compare, peers, hit-rate and scale in one go, and write the results as a page with charts.
-    Suite(Box<suite::Options>),
+    Suite(Box<suite::SuiteOptions>),
     /// Make the page with charts from results that were written earlier.
     Report(Render),
     /// Be the S3 server of `--remote s3-local`.
@@ -81,32 +81,36 @@ struct Render {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    match run_bench(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cachefs-bench: {error:#}");
-            ExitCode::from(if interrupt::seen() { INTERRUPTED } else { 1 })
+            ExitCode::from(if interrupt::signal_seen() {
+                INTERRUPTED
+            } else {
+                1
+            })
         }
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run_bench(cli: Cli) -> Result<()> {
     // The helpers end with their input.
     if !matches!(cli.command, Command::S3Server(_) | Command::Transfer(_)) {
-        interrupt::listen()?;
+        interrupt::listen_for_signals()?;
     }
     match cli.command {
-        Command::Compare(options) => compare::run(&options),
-        Command::Peers(options) => peers::run(&options),
-        Command::HitRate(options) => hit_rate::run(&options),
-        Command::Scale(options) => scale::run(&options),
-        Command::Builds(options) => builds::run(&options),
-        Command::Soak(options) => soak::run(&options),
-        Command::Fio(options) => fio::run(&options),
-        Command::Suite(options) => suite::run(&options),
-        Command::Report(Render { json, out }) => Report::read(&json)?.write_html(&out),
-        Command::S3Server(options) => remote::serve(&options),
-        Command::Transfer(options) => remote::transfer(&options),
+        Command::Compare(options) => compare::run_compare(&options),
+        Command::Peers(options) => peers::run_peers(&options),
+        Command::HitRate(options) => hit_rate::run_hit_rate(&options),
+        Command::Scale(options) => scale::run_scale(&options),
+        Command::Builds(options) => builds::run_builds(&options),
+        Command::Soak(options) => soak::run_soak(&options),
+        Command::Fio(options) => fio::run_fio_bench(&options),
+        Command::Suite(options) => suite::run_suite(&options),
+        Command::Report(Render { json, out }) => BenchReport::read(&json)?.write_html(&out),
+        Command::S3Server(options) => remote::serve_s3(&options),
+        Command::Transfer(options) => remote::run_transfer(&options),
     }
 }
 

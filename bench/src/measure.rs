@@ -52,7 +52,7 @@ pub(crate) struct Samples(Vec<f64>);
 
 /// The middle and the ends of some samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Summary {
+pub(crate) struct SampleSummary {
     /// The middle one, or the mean of the two in the middle.
     pub(crate) median: f64,
     /// The smallest.
@@ -73,7 +73,7 @@ impl Samples {
     }
 
     /// Sums them up; `None` when there are none.
-    pub(crate) fn summary(&self) -> Option<Summary> {
+    pub(crate) fn summary(&self) -> Option<SampleSummary> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
@@ -83,7 +83,7 @@ impl Samples {
         } else {
             f64::midpoint(sorted[middle - 1], sorted[middle])
         };
-        Some(Summary { median, min, max })
+        Some(SampleSummary { median, min, max })
     }
 }
 
@@ -93,7 +93,7 @@ impl FromIterator<f64> for Samples {
     }
 }
 
-impl Summary {
+impl SampleSummary {
     /// How many times the reference this is, by the medians; `None` of a reference of zero.
     pub(crate) fn ratio_to(&self, reference: &Self) -> Option<f64> {
         (reference.median > 0.0).then(|| self.median / reference.median)
@@ -113,7 +113,7 @@ pub(crate) fn show_ratio(ratio: f64) -> String {
 mod tests {
     use super::*;
 
-    fn summary(values: &[f64]) -> Summary {
+    fn summary(values: &[f64]) -> SampleSummary {
         let samples: Samples = values.iter().copied().collect();
         samples.summary().unwrap()
     }

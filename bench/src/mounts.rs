@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mount {
+pub(crate) struct ProcMount {
     /// Where.
     pub(crate) point: PathBuf,
     /// The type of the filesystem, as `ext4`.
@@ -18,23 +18,23 @@ pub(crate) struct Mount {
 }
 
 /// The mounts that this process sees, each after those it is mounted on.
-pub(crate) fn all() -> io::Result<Vec<Mount>> {
+pub(crate) fn all_mounts() -> io::Result<Vec<ProcMount>> {
     let table = fs::read("/proc/self/mountinfo")?;
     Ok(table
         .split(|&byte| byte == b'\n')
-        .filter_map(parse)
+        .filter_map(parse_mount)
         .collect())
 }
 
 /// The mounts at a directory and below it.
-pub(crate) fn below(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let points = all()?.into_iter().map(|mount| mount.point);
+pub(crate) fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let points = all_mounts()?.into_iter().map(|mount| mount.point);
     Ok(points.filter(|point| point.starts_with(dir)).collect())
 }
 
 /// The mount that a path without links is on.
-pub(crate) fn of(path: &Path) -> io::Result<Option<Mount>> {
-    let mounts = all()?
+pub(crate) fn mount_of(path: &Path) -> io::Result<Option<ProcMount>> {
+    let mounts = all_mounts()?
         .into_iter()
         .filter(|mount| path.starts_with(&mount.point));
     // Of several on one point the last is on top, which is what `max_by_key` takes.
@@ -42,26 +42,26 @@ pub(crate) fn of(path: &Path) -> io::Result<Option<Mount>> {
 }
 
 /// Reads `id parent device root point options... - type source options`.
-fn parse(line: &[u8]) -> Option<Mount> {
+fn parse_mount(line: &[u8]) -> Option<ProcMount> {
     let mut fields = line.split(|&byte| byte == b' ');
     let point = fields.nth(4)?;
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let kind = fields.next()?;
     let source = fields.next().unwrap_or_default();
-    Some(Mount {
-        point: PathBuf::from(OsString::from_vec(unescaped(point))),
+    Some(ProcMount {
+        point: PathBuf::from(OsString::from_vec(unescape_octal(point))),
         kind: String::from_utf8_lossy(kind).into_owned(),
-        source: String::from_utf8_lossy(&unescaped(source)).into_owned(),
+        source: String::from_utf8_lossy(&unescape_octal(source)).into_owned(),
     })
 }
 
 /// Replaces `\040` and the like by the byte they stand for.
-fn unescaped(text: &[u8]) -> Vec<u8> {
+fn unescape_octal(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {
         let octal = (first == b'\\')
-            .then(|| tail.get(..3).and_then(octal))
+            .then(|| tail.get(..3).and_then(parse_octal))
             .flatten();
         bytes.push(octal.unwrap_or(first));
         rest = if octal.is_some() { &tail[3..] } else { tail };
@@ -69,7 +69,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn octal(digits: &[u8]) -> Option<u8> {
+fn parse_octal(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()
 }
 
@@ -80,18 +80,25 @@ mod tests {
     #[test]
     fn lines_with_and_without_optional_fields_and_blanks_are_read() {
         let line = b"36 35 98:0 / /mnt/two\\040words rw,noatime master:1 - ext4 /dev/root rw";
-        let mount = parse(line).unwrap();
+        let mount = parse_mount(line).unwrap();
         assert_eq!(mount.point, Path::new("/mnt/two words"));
         assert_eq!((&*mount.kind, &*mount.source), ("ext4", "/dev/root"));
         let line = b"36 35 0:52 / /mnt rw - fuse.cachefs cachefs rw,user_id=0";
-        assert_eq!(parse(line).unwrap().kind, "fuse.cachefs");
-        assert_eq!(parse(b""), None);
+        assert_eq!(parse_mount(line).unwrap().kind, "fuse.cachefs");
+        assert_eq!(parse_mount(b""), None);
     }
 
     #[test]
     fn every_path_is_on_a_mount() {
-        assert!(of(Path::new("/")).unwrap().is_some());
-        assert_eq!(of(Path::new("/proc/self")).unwrap().unwrap().kind, "proc");
-        assert!(below(Path::new("/proc")).unwrap().contains(&"/proc".into()));
+        assert!(mount_of(Path::new("/")).unwrap().is_some());
+        assert_eq!(
+            mount_of(Path::new("/proc/self")).unwrap().unwrap().kind,
+            "proc"
+        );
+        assert!(
+            mounts_below(Path::new("/proc"))
+                .unwrap()
+                .contains(&"/proc".into())
+        );
     }
 }

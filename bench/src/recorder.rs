@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::measure::{Samples, Unit};
-use crate::report::{Group, Row, Section, Table};
-use crate::tools::answer::{Requests, Traffic};
+use crate::report::{ReportSection, Row, RowGroup, Table};
+use crate::tools::answer::{AnswerRequests, AnswerTraffic};
 
 /// What the rows of one group have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +47,13 @@ impl Quantity {
 /// The numbers so far. Groups come in the order given at the start, rows in the order in which they
 /// were recorded first.
 #[derive(Debug)]
-pub(crate) struct Recorder {
+pub(crate) struct RowRecorder {
     groups: Vec<(Quantity, Vec<(String, Samples)>)>,
-    traffic: Vec<(String, Vec<Traffic>)>,
+    traffic: Vec<(String, Vec<AnswerTraffic>)>,
     notes: BTreeSet<String>,
 }
 
-impl Recorder {
+impl RowRecorder {
     /// Nothing yet, of these quantities.
     pub(crate) fn new(order: &[Quantity]) -> Self {
         Self {
@@ -77,8 +77,8 @@ impl Recorder {
     }
 
     /// Adds what a step asked of the remote.
-    pub(crate) fn traffic(&mut self, label: &str, traffic: Traffic) {
-        entry(&mut self.traffic, label).push(traffic);
+    pub(crate) fn traffic(&mut self, label: &str, traffic: AnswerTraffic) {
+        labelled_entry(&mut self.traffic, label).push(traffic);
     }
 
     /// Adds something to tell the reader, once.
@@ -92,11 +92,11 @@ impl Recorder {
             self.groups.push((quantity, Vec::new()));
             self.groups.len() - 1
         });
-        entry(&mut self.groups[at].1, label).push(value);
+        labelled_entry(&mut self.groups[at].1, label).push(value);
     }
 
     /// Sums everything up.
-    pub(crate) fn finish(self, section: &mut Section) {
+    pub(crate) fn finish(self, section: &mut ReportSection) {
         let groups = self.groups.into_iter().filter(|(_, rows)| !rows.is_empty());
         let groups = groups.map(|(quantity, rows)| summed_up(quantity, rows));
         section.groups.extend(groups);
@@ -108,7 +108,7 @@ impl Recorder {
 }
 
 /// What has this label, made when it is new.
-fn entry<'a, T: Default>(rows: &'a mut Vec<(String, T)>, label: &str) -> &'a mut T {
+fn labelled_entry<'a, T: Default>(rows: &'a mut Vec<(String, T)>, label: &str) -> &'a mut T {
     let known = rows.iter().position(|(known, _)| known == label);
     let at = known.unwrap_or_else(|| {
         rows.push((label.to_owned(), T::default()));
@@ -117,7 +117,7 @@ fn entry<'a, T: Default>(rows: &'a mut Vec<(String, T)>, label: &str) -> &'a mut
     &mut rows[at].1
 }
 
-fn summed_up(quantity: Quantity, rows: Vec<(String, Samples)>) -> Group {
+fn summed_up(quantity: Quantity, rows: Vec<(String, Samples)>) -> RowGroup {
     let mut reference = None;
     let mut done = Vec::new();
     for (label, samples) in rows {
@@ -137,14 +137,14 @@ fn summed_up(quantity: Quantity, rows: Vec<(String, Samples)>) -> Group {
             ratio,
         });
     }
-    Group {
+    RowGroup {
         title: quantity.title.to_owned(),
         unit: quantity.unit,
         rows: done,
     }
 }
 
-fn traffic_table(traffic: &[(String, Vec<Traffic>)]) -> Table {
+fn traffic_table(traffic: &[(String, Vec<AnswerTraffic>)]) -> Table {
     let columns = [
         ("GET", Unit::Count),
         ("PUT", Unit::Count),
@@ -156,8 +156,8 @@ fn traffic_table(traffic: &[(String, Vec<Traffic>)]) -> Table {
     ];
     let mut table = Table::new("requests to the remote", &columns);
     for (label, runs) in traffic {
-        let middle = middle(runs);
-        let Requests {
+        let middle = median_traffic(runs);
+        let AnswerRequests {
             get,
             put,
             head,
@@ -179,15 +179,15 @@ fn traffic_table(traffic: &[(String, Vec<Traffic>)]) -> Table {
 }
 
 /// The median of each number by itself.
-fn middle(runs: &[Traffic]) -> Traffic {
-    let median = |number: fn(&Traffic) -> u64| {
+fn median_traffic(runs: &[AnswerTraffic]) -> AnswerTraffic {
+    let median = |number: fn(&AnswerTraffic) -> u64| {
         let samples: Samples = runs.iter().map(|run| number(run) as f64).collect();
         samples
             .summary()
             .map_or(0, |summary| summary.median.round() as u64)
     };
-    Traffic {
-        requests: Requests {
+    AnswerTraffic {
+        requests: AnswerRequests {
             get: median(|run| run.requests.get),
             put: median(|run| run.requests.put),
             head: median(|run| run.requests.head),
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn rows_keep_their_order_and_are_compared_with_the_first() {
-        let mut recorder = Recorder::new(&[SAVE, NEVER, MEMORY]);
+        let mut recorder = RowRecorder::new(&[SAVE, NEVER, MEMORY]);
         for run in [1, 2, 3] {
             recorder.bytes(MEMORY, "daemon", 100);
             recorder.bytes(MEMORY, "command", 50);
@@ -217,7 +217,7 @@ mod tests {
             recorder.time(SAVE, "cachefs", Duration::from_secs(run));
             recorder.note("once");
         }
-        let mut section = Section::new("x");
+        let mut section = ReportSection::new("x");
         recorder.finish(&mut section);
         let groups = section.groups;
         assert_eq!(groups.len(), 2);
@@ -233,16 +233,16 @@ mod tests {
 
     #[test]
     fn traffic_is_the_median_by_kind() {
-        let run = |get, bytes_received| Traffic {
-            requests: Requests {
+        let run = |get, bytes_received| AnswerTraffic {
+            requests: AnswerRequests {
                 get,
-                ..Requests::default()
+                ..AnswerRequests::default()
             },
             bytes_received,
-            ..Traffic::default()
+            ..AnswerTraffic::default()
         };
         let runs = [run(9, 10), run(3, 30), run(4, 20)];
-        assert_eq!(middle(&runs), run(4, 20));
+        assert_eq!(median_traffic(&runs), run(4, 20));
         let table = traffic_table(&[("step".into(), runs.to_vec())]);
         assert_eq!(table.lines[0].cells[0], Some(4.0));
         assert_eq!(table.lines[0].cells.len(), table.columns.len());

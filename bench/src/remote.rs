@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cachefs_store::remote::{
-    DynRemote, ObjectInfo, ObjectKey, RemoteErrorKind, RemoteSpec, RetryPolicy, open,
+    DynRemote, ObjectInfo, ObjectKey, RemoteErrorKind, RemoteSpec, RetryPolicy, open_remote,
 };
 use tokio::runtime::{self, Runtime};
 
-pub(crate) use server::{ServerOptions, serve};
-pub(crate) use transfer::{Direction, TransferOptions, transfer};
+pub(crate) use server::{ServerOptions, serve_s3};
+pub(crate) use transfer::{Direction, TransferOptions, run_transfer};
 
 use crate::measure::Unit;
-use crate::tools::cachefs::Cachefs;
+use crate::tools::cachefs::CachefsProgram;
 use crate::workspace::{self, Workspace};
 use server::LocalServer;
 
@@ -64,7 +64,7 @@ impl RemoteOptions {
 
 /// A remote that is ready for use.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct BenchRemote {
     spec: RemoteSpec,
     description: String,
     /// Whether the credentials are other than those of this process.
@@ -72,7 +72,7 @@ pub(crate) struct Target {
     server: Option<LocalServer>,
 }
 
-impl Target {
+impl BenchRemote {
     /// Opens the remote, and starts its server when that is what was asked for.
     pub(crate) fn open(options: &RemoteOptions, workspace: &Workspace) -> Result<Self> {
         let RemoteOptions { remote, server, .. } = options;
@@ -80,7 +80,10 @@ impl Target {
             let local = LocalServer::start(server, workspace.path())?;
             return Ok(Self {
                 spec: local.spec(),
-                description: format!("an S3 server on this machine{}", simulated(server)),
+                description: format!(
+                    "an S3 server on this machine{}",
+                    describe_simulation(server)
+                ),
                 own_credentials: true,
                 server: Some(local),
             });
@@ -124,17 +127,17 @@ impl Target {
     }
 
     /// A part of it in which nothing is yet.
-    pub(crate) fn place(&self, name: &str) -> Result<Place<'_>> {
+    pub(crate) fn place(&self, name: &str) -> Result<RemotePrefix<'_>> {
         self.place_at(format!("{}/{name}", self.spec.url))
     }
 
-    fn place_at(&self, url: String) -> Result<Place<'_>> {
+    fn place_at(&self, url: String) -> Result<RemotePrefix<'_>> {
         let spec = RemoteSpec {
             url,
             ..self.spec.clone()
         };
-        let opened = open(&spec, RetryPolicy::default())?;
-        Ok(Place {
+        let opened = open_remote(&spec, RetryPolicy::default())?;
+        Ok(RemotePrefix {
             target: self,
             spec,
             remote: opened.remote,
@@ -145,18 +148,18 @@ impl Target {
     }
 }
 
-impl Drop for Target {
+impl Drop for BenchRemote {
     fn drop(&mut self) {
         // Empty directories, once the places in it are cleared.
         if let Some(dir) = self.directory()
-            && let Err(error) = workspace::remove(dir)
+            && let Err(error) = workspace::remove_directory(dir)
         {
             eprintln!("cachefs-bench: could not clean up: {error:#}");
         }
     }
 }
 
-fn simulated(options: &ServerOptions) -> String {
+fn describe_simulation(options: &ServerOptions) -> String {
     let mut text = String::new();
     if options.latency_ms > 0 {
         let latency = Duration::from_millis(options.latency_ms);
@@ -170,8 +173,8 @@ fn simulated(options: &ServerOptions) -> String {
 
 /// A part of a remote, emptied when dropped.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
-    target: &'a Target,
+pub(crate) struct RemotePrefix<'a> {
+    target: &'a BenchRemote,
     spec: RemoteSpec,
     remote: DynRemote,
     runtime: Runtime,
@@ -195,14 +198,14 @@ pub(crate) enum Location {
     },
 }
 
-impl<'a> Place<'a> {
+impl<'a> RemotePrefix<'a> {
     /// A part of this place, emptied by itself.
-    pub(crate) fn below(&self, name: &str) -> Result<Place<'a>> {
+    pub(crate) fn below(&self, name: &str) -> Result<RemotePrefix<'a>> {
         self.target.place_at(format!("{}/{name}", self.spec.url))
     }
 
     /// The part of the same bucket or directory whose names begin with this.
-    pub(crate) fn at_root(&self, prefix: &str) -> Result<Place<'a>> {
+    pub(crate) fn at_root(&self, prefix: &str) -> Result<RemotePrefix<'a>> {
         let bucket = match self.location() {
             Location::Directory(dir) => format!("file://{}", dir.display()),
             Location::Bucket { bucket, .. } => format!("s3://{bucket}"),
@@ -227,7 +230,7 @@ impl<'a> Place<'a> {
     }
 
     /// The options by which programs are told to use this place; those of cachefs and of
-    /// [`transfer`] are the same.
+    /// [`run_transfer`] are the same.
     pub(crate) fn options(&self) -> Vec<OsString> {
         let RemoteSpec {
             url,
@@ -257,8 +260,8 @@ impl<'a> Place<'a> {
     }
 
     /// The program, told to use this place.
-    pub(crate) fn cachefs(&self, program: &Path) -> Cachefs {
-        Cachefs {
+    pub(crate) fn cachefs(&self, program: &Path) -> CachefsProgram {
+        CachefsProgram {
             program: program.to_owned(),
             remote: self.options(),
             variables: self.variables(),
@@ -309,7 +312,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for RemotePrefix<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.keep_only(&BTreeSet::new()) {
             eprintln!("cachefs-bench: could not clean up: {error:#}");
@@ -334,7 +337,7 @@ mod tests {
         }
     }
 
-    fn put(place: &Place<'_>, name: &str, size: usize) {
+    fn put(place: &RemotePrefix<'_>, name: &str, size: usize) {
         let key = ObjectKey::from_listing(name).unwrap();
         let body = Bytes::from(vec![0; size]);
         let put = place.remote.put(&key, body, PutMode::Overwrite);
@@ -344,7 +347,7 @@ mod tests {
     #[test]
     fn a_place_can_be_measured_brought_back_and_is_left_empty() {
         let workspace = Workspace::create(None).unwrap();
-        let target = Target::open(&options(""), &workspace).unwrap();
+        let target = BenchRemote::open(&options(""), &workspace).unwrap();
         let dir = target.directory().unwrap().to_owned();
         let place = target.place("run-1").unwrap();
         assert_eq!(place.contents().unwrap(), (BTreeSet::new(), 0));
@@ -369,7 +372,7 @@ mod tests {
         let mut options = options("s3://bucket/prefix/");
         options.endpoint = Some("http://127.0.0.1:1".into());
         options.path_style = true;
-        let mut target = Target::open(&options, &workspace).unwrap();
+        let mut target = BenchRemote::open(&options, &workspace).unwrap();
         target.spec.url = "s3://bucket/prefix/x".into();
         let place = std::mem::ManuallyDrop::new(target.place("run-1").unwrap());
         let cachefs = place.cachefs(Path::new("cachefs"));
@@ -385,6 +388,6 @@ mod tests {
         };
         assert_eq!(place.location(), wanted);
         options.server.latency_ms = 1;
-        Target::open(&options, &workspace).unwrap_err();
+        BenchRemote::open(&options, &workspace).unwrap_err();
     }
 }

@@ -5,28 +5,28 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::measure::Unit;
-use crate::report::Section;
-use crate::work::{Totals, find, sync};
+use crate::report::ReportSection;
+use crate::work::{WorkTotals, find, sync};
 use crate::workspace::Workspace;
 
 /// One version of the directory.
 #[derive(Debug, Clone)]
-pub(crate) struct Version {
+pub(crate) struct SubjectVersion {
     /// Where the user has it.
     origin: PathBuf,
     /// What is in it.
-    pub(crate) totals: Totals,
+    pub(crate) totals: WorkTotals,
 }
 
 /// Both versions, and the copy of one of them that is saved.
 #[derive(Debug)]
-pub(crate) struct Subject {
+pub(crate) struct BenchSubject {
     /// The directory that is saved: a copy of the one version or the other.
     pub(crate) plain: PathBuf,
     /// As it is cached first.
-    pub(crate) v1: Version,
+    pub(crate) v1: SubjectVersion,
     /// After some changes.
-    pub(crate) v2: Version,
+    pub(crate) v2: SubjectVersion,
     /// The file of the first version that is read alone.
     pub(crate) typical: PathBuf,
 }
@@ -42,14 +42,14 @@ pub(crate) struct Versions {
     pub(crate) v2: PathBuf,
 }
 
-impl Subject {
+impl BenchSubject {
     /// Looks at both versions, and sees that they can be copied.
     pub(crate) fn prepare(workspace: &Workspace, versions: &Versions) -> Result<Self> {
-        let version = |dir: &Path| -> Result<Version> {
+        let version = |dir: &Path| -> Result<SubjectVersion> {
             let origin = dir.canonicalize();
             let origin = origin.with_context(|| format!("{} cannot be used", dir.display()))?;
-            let (_, totals) = find::find(&origin)?;
-            Ok(Version { origin, totals })
+            let (_, totals) = find::find_tree(&origin)?;
+            Ok(SubjectVersion { origin, totals })
         };
         let (v1, v2) = (version(&versions.v1)?, version(&versions.v2)?);
         let typical = find::typical_file(&v1.origin)?;
@@ -63,7 +63,7 @@ impl Subject {
         // What cannot be copied is left out for all alike.
         for second in [true, false] {
             subject.bring_plain_to(second)?;
-            let (_, totals) = find::find(&subject.plain)?;
+            let (_, totals) = find::find_tree(&subject.plain)?;
             let version = if second {
                 &mut subject.v2
             } else {
@@ -80,15 +80,15 @@ impl Subject {
     }
 
     /// Makes the directory that is saved a copy of the first version or the second.
-    pub(crate) fn bring_plain_to(&self, second: bool) -> Result<sync::Changes> {
+    pub(crate) fn bring_plain_to(&self, second: bool) -> Result<sync::SyncChanges> {
         let version = if second { &self.v2 } else { &self.v1 };
-        sync::sync(&version.origin, &self.plain)
+        sync::sync_directory(&version.origin, &self.plain)
     }
 
     /// Says what the versions hold.
-    pub(crate) fn describe(&self, section: &mut Section) {
+    pub(crate) fn describe(&self, section: &mut ReportSection) {
         for (name, version) in [("v1", &self.v1), ("v2", &self.v2)] {
-            let Totals { files, bytes, .. } = version.totals;
+            let WorkTotals { files, bytes, .. } = version.totals;
             let bytes = Unit::Bytes.show(bytes as f64);
             let origin = version.origin.display();
             section.fact(name, format!("{origin}: {files} files, {bytes}"));
@@ -97,8 +97,8 @@ impl Subject {
 }
 
 /// Fails when a tree does not hold what was saved.
-pub(crate) fn verify(what: &str, found: Totals, wanted: Totals) -> Result<()> {
-    let show = |totals: Totals| {
+pub(crate) fn verify_totals(what: &str, found: WorkTotals, wanted: WorkTotals) -> Result<()> {
+    let show = |totals: WorkTotals| {
         let bytes = Unit::Bytes.show(totals.bytes as f64);
         format!("{} files with {} ({bytes})", totals.files, totals.bytes)
     };
@@ -113,7 +113,7 @@ pub(crate) fn verify(what: &str, found: Totals, wanted: Totals) -> Result<()> {
 
 /// Fails when two trees differ in content, modes or owners.
 pub(crate) fn verify_content(what: &str, wanted: &Path, restored: &Path) -> Result<()> {
-    let changes = sync::sync(wanted, restored)?;
+    let changes = sync::sync_directory(wanted, restored)?;
     ensure!(
         changes.is_empty(),
         "{what} differs from what was saved: {changes:?}"
@@ -127,25 +127,25 @@ mod tests {
 
     #[test]
     fn a_tree_that_lacks_something_is_told() {
-        let wanted = Totals {
+        let wanted = WorkTotals {
             entries: 9,
             files: 2,
             bytes: 10,
         };
-        verify(
+        verify_totals(
             "x",
-            Totals {
+            WorkTotals {
                 entries: 3,
                 ..wanted
             },
             wanted,
         )
         .unwrap();
-        let error = verify("x", Totals { bytes: 9, ..wanted }, wanted).unwrap_err();
+        let error = verify_totals("x", WorkTotals { bytes: 9, ..wanted }, wanted).unwrap_err();
         assert_eq!(
             error.to_string(),
             "x has 2 files with 9 (9 B) and should have 2 files with 10 (10 B)"
         );
-        verify("x", Totals { files: 1, ..wanted }, wanted).unwrap_err();
+        verify_totals("x", WorkTotals { files: 1, ..wanted }, wanted).unwrap_err();
     }
 }

@@ -35,7 +35,7 @@ impl Workspace {
     /// Makes an empty directory in it, in place of what had this name.
     pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
         let dir = self.0.join(name);
-        remove(&dir)?;
+        remove_directory(&dir)?;
         fs::create_dir(&dir)?;
         Ok(dir)
     }
@@ -43,16 +43,16 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.0) {
+        if let Err(error) = remove_directory(&self.0) {
             eprintln!("cachefs-bench: could not clean up: {error:#}");
         }
     }
 }
 
 /// Removes a directory, if it is there, after all mounts in it.
-pub(crate) fn remove(dir: &Path) -> Result<()> {
+pub(crate) fn remove_directory(dir: &Path) -> Result<()> {
     // Innermost first, which are the last. Nothing must be deleted through a mount.
-    for point in mounts::below(dir)?.iter().rev() {
+    for point in mounts::mounts_below(dir)?.iter().rev() {
         unmount(point, UnmountFlags::DETACH)
             .with_context(|| format!("could not unmount {}", point.display()))?;
     }
@@ -86,6 +86,6 @@ mod tests {
         assert_eq!(fs::read_dir(again).unwrap().count(), 0);
         drop(workspace);
         assert!(!path.exists());
-        remove(&path).unwrap();
+        remove_directory(&path).unwrap();
     }
 }

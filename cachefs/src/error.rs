@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cachefs_store::remote::{RemoteError, RemoteErrorKind, SpecError, Traffic};
+use cachefs_store::remote::{RemoteError, RemoteErrorKind, RemoteTraffic, SpecError};
 use cachefs_store::{Error as StoreError, ErrorKind};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::sys::unmount::UnmountError;
 /// A failure on the other side of the socket.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
-pub struct Failure {
+pub struct RemoteFailure {
     /// What to make of it.
     pub kind: FailureKind,
     /// The message with its causes.
@@ -26,12 +26,12 @@ pub struct Failure {
     pub hint: Option<String>,
     /// What was asked of the remote until it failed.
     #[serde(default)]
-    pub traffic: Box<Traffic>,
+    pub traffic: Box<RemoteTraffic>,
 }
 
-impl Failure {
+impl RemoteFailure {
     /// The failure of an operation that cost this.
-    pub(crate) fn after(error: &Error, traffic: Traffic) -> Self {
+    pub(crate) fn after(error: &Error, traffic: RemoteTraffic) -> Self {
         Self {
             traffic: Box::new(traffic),
             ..Self::from(error)
@@ -67,7 +67,7 @@ pub enum Error {
     Spec(#[from] SpecError),
     /// The daemon answered with a failure.
     #[error(transparent)]
-    Daemon(#[from] Failure),
+    Daemon(#[from] RemoteFailure),
     /// The daemon could not be started.
     #[error("the daemon could not be started")]
     Start(#[from] SpawnError),
@@ -113,7 +113,7 @@ pub enum Error {
         hint: &'static str,
     },
     /// A restore or save did not end in the time it had as a whole.
-    #[error("{what} took longer than {} and was given up", seconds(.limit))]
+    #[error("{what} took longer than {} and was given up", format_seconds(.limit))]
     TooLate {
         /// What took too long, as `the restore of /root/.m2`.
         what: String,
@@ -219,7 +219,7 @@ impl Error {
     }
 }
 
-fn seconds(time: &Duration) -> String {
+fn format_seconds(time: &Duration) -> String {
     format!("{} s", time.as_secs_f64())
 }
 
@@ -293,7 +293,7 @@ fn remote_hint(error: &RemoteError) -> String {
 }
 
 /// An error with all its causes, on one line.
-pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn describe_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = one_line(error);
     let mut last = text.clone();
     let mut source = error.source();
@@ -320,7 +320,7 @@ fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     lines.join(" ")
 }
 
-impl From<&Error> for Failure {
+impl From<&Error> for RemoteFailure {
     fn from(error: &Error) -> Self {
         let kind = match error.kind() {
             ErrorKind::Usage => FailureKind::Usage,
@@ -332,7 +332,7 @@ impl From<&Error> for Failure {
         };
         Self {
             kind,
-            message: describe(error),
+            message: describe_chain(error),
             hint: error.hint(),
             traffic: match error {
                 Error::Daemon(failure) => failure.traffic.clone(),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use cachefs_store::refs::{RefName, Wanted};
+use cachefs_store::refs::{KeyQuery, RefName};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ pub struct Sought {
     /// Where it was looked for, without credentials.
     pub remote: String,
     /// Scopes, key and prefixes.
-    pub wanted: Wanted,
+    pub wanted: KeyQuery,
     /// What the key was made of.
     #[serde(default)]
     pub parts: serde_json::Value,

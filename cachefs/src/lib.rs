@@ -22,12 +22,12 @@ mod unsaved;
 mod view;
 
 pub use cachefs_store::remote::Spending;
-pub use error::{Error, Failure, FailureKind, Result, describe};
+pub use error::{Error, FailureKind, RemoteFailure, Result, describe_chain};
 pub use last_restore::{LastRestore, Sought};
-pub use rpc::{Client, DaemonStats, Prefetch, RestoreCounts, ViewStats};
+pub use rpc::{DaemonClient, DaemonStats, Prefetch, RestoreCounts, ViewStats};
 pub use store_dir::StoreDir;
-pub use unsaved::{Amount as UnsavedAmount, Unsaved};
-pub use view::{Frames, ReadReport};
+pub use unsaved::{Unsaved, UnsavedAmount};
+pub use view::{FrameTotals, ReadReport};
 
 /// The version of this program; a command and its daemon must have the same.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -14,7 +14,7 @@ pub(crate) use look::tree_of;
 pub(crate) use parts::find_parts;
 pub use parts::{FoundDirectories, find_directories};
 pub use target::MadeDirectories;
-pub(crate) use usable::usable;
+pub(crate) use usable::check_usable;
 
 use recover::Left;
 
@@ -24,21 +24,21 @@ use std::time::{Duration, Instant};
 
 use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind, copy_into};
 use cachefs_store::id::SaveId;
-use cachefs_store::layer::Totals;
-use cachefs_store::refs::{Key, LayerInfo, Resolved, Scope, Wanted};
-use cachefs_store::remote::{RemoteSpec, Spending, Traffic};
+use cachefs_store::layer::TreeTotals;
+use cachefs_store::refs::{Key, KeyQuery, LayerInfo, Resolved, Scope};
+use cachefs_store::remote::{RemoteSpec, RemoteTraffic, Spending};
 use cachefs_store::save::Progress;
 use cachefs_store::session::Session;
 use cachefs_store::stack::Owner;
 
 use crate::error::{Error, Result};
-use crate::mounts::{How, Incomplete, Record, Records, attach};
+use crate::mounts::{How, Incomplete, MountRecord, MountRecords, attach_mount};
 use crate::paths::refuse_overlap;
-use crate::rpc::{Client, Open, Prefetch, Restore, Restored, Shown};
+use crate::rpc::{DaemonClient, OpenRequest, Prefetch, RestoreReply, RestoreRequest, ViewOrigin};
 use crate::store_dir::StoreDir;
 use crate::sys::erofs_mount::is_likely;
 use crate::unsaved::Unsaved;
-use crate::view::Form;
+use crate::view::ViewForm;
 
 /// A tree of more entries is not counted on the way to a mount, which takes milliseconds.
 pub(crate) const COUNTED_QUICKLY: u64 = 1 << 16;
@@ -47,7 +47,7 @@ pub(crate) const COUNTED: u64 = 1 << 19;
 
 /// How the path is to show the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
+pub enum RestoreMode {
     /// Mounted where that works, copied where it does not.
     #[default]
     Auto,
@@ -59,7 +59,7 @@ pub enum Mode {
 
 /// What the overlay of a mount lies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Lower {
+pub enum MountLower {
     /// An EROFS image where the kernel can mount one from a file, FUSE elsewhere.
     #[default]
     Auto,
@@ -97,11 +97,11 @@ pub struct RestoreOptions {
     /// The remote.
     pub remote: RemoteSpec,
     /// The keys, the bottom of the stack first.
-    pub wanted: Vec<Wanted>,
+    pub wanted: Vec<KeyQuery>,
     /// How.
-    pub mode: Mode,
+    pub mode: RestoreMode,
     /// On what, when it is mounted.
-    pub lower: Lower,
+    pub lower: MountLower,
     /// What to fetch ahead.
     pub prefetch: Prefetch,
     /// Whether what is read is noted and published for later jobs.
@@ -124,7 +124,7 @@ pub struct RestoreOptions {
 
 /// How a restore ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum RestoreOutcome {
     /// No key matched; the path is as it was.
     Miss,
     /// The caller's policy leaves restores out; nothing was looked at.
@@ -157,9 +157,9 @@ pub struct NoMount {
 
 /// What a restore did.
 #[derive(Debug)]
-pub struct Report {
+pub struct RestoreReport {
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RestoreOutcome,
     /// The path, canonical.
     pub path: PathBuf,
     /// Each key's match.
@@ -168,9 +168,9 @@ pub struct Report {
     pub layers: Vec<LayerInfo>,
     /// What the tree adds up to: not the sum of the layers, which hide parts of each other. `None`
     /// when no record tells and counting would take long.
-    pub tree: Option<Totals>,
+    pub tree: Option<TreeTotals>,
     /// What it cost until now.
-    pub traffic: Traffic,
+    pub traffic: RemoteTraffic,
     /// Why keys that matched are not used, when the remote lost data of theirs: a miss.
     pub lost: Option<String>,
     /// Something the user should know, that did not stop the restore.
@@ -182,28 +182,33 @@ pub struct Report {
 }
 
 /// Restores a path.
-pub fn restore(
+pub fn restore_path(
     store: &StoreDir,
     options: &RestoreOptions,
     progress: &dyn Progress,
-) -> Result<Report> {
+) -> Result<RestoreReport> {
     let started = Instant::now();
     refuse_overlap(store, &options.remote, &options.path)?;
-    let path = target::find(&options.path)?;
-    let records = Records::new(store);
+    let path = target::find_target(&options.path)?;
+    let records = MountRecords::new(store);
     records.sweep();
     Unsaved::new(store).remove_old();
     let mut left = Left::default();
-    leftovers::clear(store, &records, &path, options, &mut left.notes)?;
-    let mut report = match recover::recover(store, &records, &path, options, &mut left)? {
+    leftovers::clear_leftovers(store, &records, &path, options, &mut left.notes)?;
+    let mut report = match recover::recover_path(store, &records, &path, options, &mut left)? {
         Some(report) => report,
-        None => fresh(store, &records, path, options, progress).inspect_err(|_| left.log())?,
+        None => {
+            restore_fresh(store, &records, path, options, progress).inspect_err(|_| left.log())?
+        }
     };
     left.notes.append(&mut report.notes);
     report.notes = left.notes;
     report.unsaved = left.unsaved;
-    if matches!(report.outcome, Outcome::Mounted | Outcome::Remounted) {
-        report.notes.extend(hides::note(&report.path));
+    if matches!(
+        report.outcome,
+        RestoreOutcome::Mounted | RestoreOutcome::Remounted
+    ) {
+        report.notes.extend(hides::hidden_mounts_note(&report.path));
     }
     report.elapsed = started.elapsed();
     Ok(report)
@@ -221,16 +226,16 @@ impl RestoreOptions {
     }
 
     /// The form of view to ask for.
-    fn form(&self) -> Form {
+    fn form(&self) -> ViewForm {
         match self.lower {
-            Lower::Fuse => Form::Tree,
-            Lower::Auto if is_likely() => Form::Image,
-            Lower::Auto => Form::Tree,
+            MountLower::Fuse => ViewForm::Tree,
+            MountLower::Auto if is_likely() => ViewForm::Image,
+            MountLower::Auto => ViewForm::Tree,
         }
     }
 
-    fn shown(&self, form: Form) -> Shown {
-        Shown {
+    fn shown(&self, form: ViewForm) -> ViewOrigin {
+        ViewOrigin {
             remote: self.remote.clone(),
             deadline_ms: self.deadline_ms(),
             prefetch: self.prefetch,
@@ -241,8 +246,8 @@ impl RestoreOptions {
         }
     }
 
-    fn open(&self, layers: &[LayerInfo], form: Form) -> Open {
-        Open {
+    fn open(&self, layers: &[LayerInfo], form: ViewForm) -> OpenRequest {
+        OpenRequest {
             layers: layers.to_vec(),
             shown: self.shown(form),
         }
@@ -258,7 +263,7 @@ impl RestoreOptions {
         self.wanted.last().and_then(|wanted| wanted.scopes.first())
     }
 
-    fn asks_for(&self, record: &Record) -> bool {
+    fn asks_for(&self, record: &MountRecord) -> bool {
         self.asked() == Some(&record.asked)
             && self.asked_in() == Some(&record.asked_in)
             && self.privileged == record.privileged
@@ -267,8 +272,8 @@ impl RestoreOptions {
 }
 
 /// Asks the daemon for the stack and a view of it.
-fn ask(client: &mut Client, options: &RestoreOptions) -> Result<Restored> {
-    let request = Restore {
+fn request_view(client: &mut DaemonClient, options: &RestoreOptions) -> Result<RestoreReply> {
+    let request = RestoreRequest {
         wanted: options.wanted.clone(),
         shown: options.shown(options.form()),
     };
@@ -279,38 +284,38 @@ fn ask(client: &mut Client, options: &RestoreOptions) -> Result<Restored> {
     })
 }
 
-fn fresh(
+fn restore_fresh(
     store: &StoreDir,
-    records: &Records,
+    records: &MountRecords,
     path: PathBuf,
     options: &RestoreOptions,
     progress: &dyn Progress,
-) -> Result<Report> {
-    if options.mode == Mode::Copy {
-        return copy(store, records, path, options, None, None, progress);
+) -> Result<RestoreReport> {
+    if options.mode == RestoreMode::Copy {
+        return restore_copy(store, records, path, options, None, None, progress);
     }
-    let mut client = Client::connect(store)?;
+    let mut client = DaemonClient::connect(store)?;
     let asked_at = SaveId::now().micros;
-    let found = ask(&mut client, options)?;
+    let found = request_view(&mut client, options)?;
     let Some(view) = found.view else {
-        return Ok(miss(path, found));
+        return Ok(miss_report(path, found));
     };
     if progress.cancelled() {
         client.close(view.view)?;
         return Err(cachefs_store::Error::Cancelled.into());
     }
     let made = MadeDirectories::make(&path, options.owner.or(options.caller))?;
-    let record = record(&path, How::Mount, &found, options, asked_at)?;
+    let record = new_record(&path, How::Mount, &found, options, asked_at)?;
     records.remove(&path)?;
     // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
     // never a mount that nothing knows of.
     records.put(&record)?;
-    let attached = attach(&mut client, records, &record, view, |client, form| {
+    let attached = attach_mount(&mut client, records, &record, view, |client, form| {
         client.open(options.open(&record.layers, form))
     });
     match attached {
-        Ok(()) => Ok(Report {
-            outcome: Outcome::Mounted,
+        Ok(()) => Ok(RestoreReport {
+            outcome: RestoreOutcome::Mounted,
             path,
             matched: found.matched,
             layers: found.layers,
@@ -321,14 +326,14 @@ fn fresh(
             unsaved: None,
             elapsed: Duration::ZERO,
         }),
-        Err(Error::Mount(error)) if options.mode == Mode::Auto && error.is_environment() => {
+        Err(Error::Mount(error)) if options.mode == RestoreMode::Auto && error.is_environment() => {
             records.remove(&path)?;
             made.remove();
             let why = NoMount {
-                why: crate::error::describe(&error),
+                why: crate::error::describe_chain(&error),
                 hint: error.hint(),
             };
-            copy(
+            restore_copy(
                 store,
                 records,
                 path,
@@ -346,9 +351,9 @@ fn fresh(
     }
 }
 
-fn miss(path: PathBuf, found: Restored) -> Report {
-    Report {
-        outcome: Outcome::Miss,
+fn miss_report(path: PathBuf, found: RestoreReply) -> RestoreReport {
+    RestoreReport {
+        outcome: RestoreOutcome::Miss,
         path,
         matched: found.matched,
         layers: found.layers,
@@ -362,7 +367,7 @@ fn miss(path: PathBuf, found: Restored) -> Report {
 }
 
 /// A copy that could not write all entries is not a hit.
-fn incomplete(path: &Path, record: &Record, report: &CopyReport) -> Error {
+fn incomplete_copy(path: &Path, record: &MountRecord, report: &CopyReport) -> Error {
     let first = report
         .issues
         .iter()
@@ -383,23 +388,23 @@ fn incomplete(path: &Path, record: &Record, report: &CopyReport) -> Error {
 }
 
 /// A miss of keys that matched, because the remote lost a part of them.
-fn lost(path: PathBuf, found: Restored, why: String) -> Report {
-    Report {
+fn lost_report(path: PathBuf, found: RestoreReply, why: String) -> RestoreReport {
+    RestoreReport {
         matched: vec![None; found.matched.len()],
         layers: Vec::new(),
         tree: None,
         lost: Some(why),
-        ..miss(path, found)
+        ..miss_report(path, found)
     }
 }
 
-fn record(
+fn new_record(
     path: &Path,
     how: How,
-    found: &Restored,
+    found: &RestoreReply,
     options: &RestoreOptions,
     restored: u64,
-) -> Result<Record> {
+) -> Result<MountRecord> {
     let name = found
         .matched
         .iter()
@@ -408,7 +413,7 @@ fn record(
         .map(|resolved| resolved.name.clone())
         .next()
         .ok_or_else(|| Error::usage("no key matched", "save one first"))?;
-    Ok(Record {
+    Ok(MountRecord {
         path: path.to_owned(),
         how,
         asked: options.asked().cloned().unwrap_or_else(|| name.key.clone()),
@@ -450,31 +455,31 @@ fn owner_of_copies(options: &RestoreOptions, how: &CopyOptions) -> Result<Option
 }
 
 /// Restores as a plain directory. Needs no daemon, no FUSE and no overlayfs.
-fn copy(
+fn restore_copy(
     store: &StoreDir,
-    records: &Records,
+    records: &MountRecords,
     path: PathBuf,
     options: &RestoreOptions,
-    found: Option<Restored>,
+    found: Option<RestoreReply>,
     instead_of_mount: Option<NoMount>,
     progress: &dyn Progress,
-) -> Result<Report> {
+) -> Result<RestoreReport> {
     let asked_at = SaveId::now().micros;
     let how = CopyOptions::default();
     let owner = owner_of_copies(options, &how)?;
     let session = options.session(store)?;
     let mut found = match found {
         Some(found) => found,
-        None => session.block_on(look::resolve(session.remote(), &options.wanted))?,
+        None => session.block_on(look::resolve_keys(session.remote(), &options.wanted))?,
     };
     if found.layers.is_empty() {
-        return Ok(Report {
+        return Ok(RestoreReport {
             traffic: session.traffic(),
-            ..miss(path, found)
+            ..miss_report(path, found)
         });
     }
     let opened = session.open_stack(&found.layers).map_err(Error::from);
-    let opened = session.block_on(usable(
+    let opened = session.block_on(check_usable(
         session.remote(),
         &found.layers,
         opened,
@@ -483,9 +488,9 @@ fn copy(
     let stack = match opened {
         Ok(stack) => stack,
         Err(why) => {
-            return Ok(Report {
+            return Ok(RestoreReport {
                 traffic: session.traffic(),
-                ..lost(path, found, why)
+                ..lost_report(path, found, why)
             });
         }
     };
@@ -502,9 +507,9 @@ fn copy(
     // What is removed after a failure is removed there, wherever the path leads by then.
     let here = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     let started_empty = empty::is_empty(&here);
-    let whole = Record {
+    let whole = MountRecord {
         owner,
-        ..record(&path, How::Copy, &found, options, asked_at)?
+        ..new_record(&path, How::Copy, &found, options, asked_at)?
     };
     let mut notes = Vec::new();
     let before = records.get(&path)?.filter(|before| before.how == How::Copy);
@@ -512,17 +517,17 @@ fn copy(
     let is_mixed = earlier.is_some_and(|earlier| earlier.mixed && earlier.is_at(&path));
     if let Some(before) = before.filter(|before| !before.same_layers(&whole)) {
         // An earlier version of the key: entries that this one does not have must not come back.
-        let removed = leftovers::remove(store, &before, Some(&stack), options);
+        let removed = leftovers::remove_leftovers(store, &before, Some(&stack), options);
         if let Err(error) = removed {
             notes.push(format!(
                 "{} may have entries of an earlier version of the key: {}",
                 path.display(),
-                crate::error::describe(&error)
+                crate::error::describe_chain(&error)
             ));
         }
     }
     // Until the copy is complete the path holds no key: this is what a process leaves that is killed.
-    let noted = records.put(&Record {
+    let noted = records.put(&MountRecord {
         incomplete: Some(Incomplete::of(&path, is_mixed)?),
         ..whole.clone()
     });
@@ -534,23 +539,23 @@ fn copy(
     let is_whole = copied.as_ref().is_ok_and(|report| report.not_created == 0);
     // Half of a cache is worse than none: a build takes it for the whole.
     if !is_whole && started_empty {
-        empty::clear(&here);
+        empty::clear_directory(&here);
         directories.remove();
     }
     if !is_whole && (!path.exists() || empty::is_empty(&path)) {
         records.remove(&path)?;
     } else if !is_whole && noted.is_ok() {
-        records.put(&Record {
+        records.put(&MountRecord {
             incomplete: Some(Incomplete::of(&path, true)?),
             ..whole.clone()
         })?;
     }
     let report = match copied {
-        Ok(report) if !is_whole => return Err(incomplete(&path, &whole, &report)),
+        Ok(report) if !is_whole => return Err(incomplete_copy(&path, &whole, &report)),
         Err(error) if error.is_lost() && started_empty => {
-            return Ok(Report {
+            return Ok(RestoreReport {
                 traffic: session.traffic(),
-                ..lost(path, found, error.to_string())
+                ..lost_report(path, found, error.to_string())
             });
         }
         copied => copied?,
@@ -565,11 +570,11 @@ fn copy(
         notes.push(format!(
             "{} holds the cache, but the store cannot record that: {}; a save of it only adds to the key",
             path.display(),
-            crate::error::describe(&error)
+            crate::error::describe_chain(&error)
         ));
     }
-    Ok(Report {
-        outcome: Outcome::Copied {
+    Ok(RestoreReport {
+        outcome: RestoreOutcome::Copied {
             report,
             instead_of_mount,
         },

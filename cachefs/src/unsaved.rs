@@ -44,7 +44,7 @@ pub struct Unsaved {
 
 /// What there is in `unsaved/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-pub struct Amount {
+pub struct UnsavedAmount {
     /// Number of directories, one for each path and job.
     pub directories: u64,
     /// Bytes that they occupy on the disk.
@@ -55,7 +55,7 @@ pub struct Amount {
 
 /// One directory.
 #[derive(Debug)]
-struct Kept {
+struct KeptDirectory {
     path: PathBuf,
     since: SystemTime,
 }
@@ -78,8 +78,8 @@ impl Unsaved {
         fs::create_dir_all(&self.root).map_err(Error::io("create", &self.root))?;
         FIRST.get_or_init(SystemTime::now);
         // The age of a directory counts from its own time, as far as it can be set.
-        let new = match touch(directory) {
-            Ok(()) => format!("{}-{}", SaveId::now(), plain(name)),
+        let new = match touch_directory(directory) {
+            Ok(()) => format!("{}-{}", SaveId::now(), plain_name(name)),
             Err(_) => SaveId::now().to_string(),
         };
         let new = self.root.join(new);
@@ -93,7 +93,7 @@ impl Unsaved {
         let now = SystemTime::now();
         for kept in self.all() {
             if now.duration_since(kept.since).is_ok_and(|age| age > KEPT) {
-                remove(&kept.path);
+                remove_kept(&kept.path);
             }
         }
     }
@@ -104,12 +104,13 @@ impl Unsaved {
     }
 
     /// Measures all directories.
-    pub fn amount(&self) -> Amount {
+    pub fn amount(&self) -> UnsavedAmount {
         let all = self.all();
-        let since = |kept: &Kept| kept.since.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Amount {
+        let since =
+            |kept: &KeptDirectory| kept.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+        UnsavedAmount {
             directories: all.len() as u64,
-            bytes: all.iter().map(|kept| size(&kept.path)).sum(),
+            bytes: all.iter().map(|kept| disk_usage(&kept.path)).sum(),
             oldest_micros: all.first().map(|kept| since(kept).as_micros() as u64),
         }
     }
@@ -120,21 +121,21 @@ impl Unsaved {
         let mut left = 0;
         let now = SystemTime::now();
         for kept in self.all().into_iter().rev() {
-            left += size(&kept.path);
+            left += disk_usage(&kept.path);
             if left > limit && new != Some(&kept.path) && !kept.is_fresh(now) {
-                remove(&kept.path);
+                remove_kept(&kept.path);
             }
         }
     }
 
     /// All directories, the oldest first.
-    fn all(&self) -> Vec<Kept> {
+    fn all(&self) -> Vec<KeptDirectory> {
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
         let mut all: Vec<_> = entries
             .filter_map(|entry| {
                 let modified = entry.metadata().and_then(|entry| entry.modified()).ok()?;
-                Some(Kept {
-                    since: since(&entry.file_name(), modified),
+                Some(KeptDirectory {
+                    since: set_aside_time(&entry.file_name(), modified),
                     path: entry.path(),
                 })
             })
@@ -144,7 +145,7 @@ impl Unsaved {
     }
 }
 
-impl Kept {
+impl KeptDirectory {
     fn is_fresh(&self, now: SystemTime) -> bool {
         let is_ours = FIRST.get().is_some_and(|first| self.since >= *first);
         is_ours && now.duration_since(self.since).is_ok_and(|age| age < FRESH)
@@ -153,7 +154,7 @@ impl Kept {
 
 /// When a directory was set aside: its own time, or the one in its name if that is earlier. Earlier
 /// versions did not set its time, and named it by a time only.
-fn since(name: &OsStr, modified: SystemTime) -> SystemTime {
+fn set_aside_time(name: &OsStr, modified: SystemTime) -> SystemTime {
     let name = name.to_string_lossy();
     let (id, path) = match name.split_once('-') {
         Some((id, path)) => (id, Some(path)),
@@ -171,7 +172,7 @@ fn since(name: &OsStr, modified: SystemTime) -> SystemTime {
 }
 
 /// The last part of a path in letters that every shell takes as they are.
-fn plain(name: &OsStr) -> String {
+fn plain_name(name: &OsStr) -> String {
     let name = name.to_string_lossy();
     let letter = |letter: char| match letter {
         letter if letter.is_ascii_alphanumeric() || "._-".contains(letter) => letter,
@@ -180,7 +181,7 @@ fn plain(name: &OsStr) -> String {
     name.chars().map(letter).take(NAME).collect()
 }
 
-fn touch(directory: &Path) -> io::Result<()> {
+fn touch_directory(directory: &Path) -> io::Result<()> {
     let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
     let times = Timestamps {
         last_access: time(UTIME_OMIT),
@@ -207,7 +208,7 @@ fn move_to(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn remove(directory: &Path) {
+fn remove_kept(directory: &Path) {
     let removed = match fs::symlink_metadata(directory) {
         Ok(metadata) if metadata.is_dir() => remove_tree(directory),
         Ok(_) => fs::remove_file(directory),
@@ -222,7 +223,7 @@ fn remove(directory: &Path) {
 }
 
 /// The bytes that a directory and all below it occupy. What cannot be read counts as nothing.
-fn size(directory: &Path) -> u64 {
+fn disk_usage(directory: &Path) -> u64 {
     let mut bytes = 0;
     let mut linked = HashSet::new();
     let mut pending = vec![directory.to_owned()];
@@ -302,7 +303,7 @@ mod tests {
         let fixture = Fixture::new();
         let names = [3, 2, 1].map(|days| format!("{}-m", Fixture::id(days * DAY)));
         let [oldest, older, newest] = names.map(|name| fixture.with(&name, Duration::ZERO));
-        let one = size(&newest);
+        let one = disk_usage(&newest);
         assert!(one >= 64 << 10);
         fixture.unsaved.limit(None, 2 * one);
         assert!(!oldest.exists() && older.exists() && newest.exists());

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::failure::{self, failure};
+use crate::failure::{self, describe_failure};
 use crate::global::Global;
 use crate::{exit, log, object, output};
 
@@ -11,7 +11,7 @@ use crate::{exit, log, object, output};
 pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> ExitCode {
     match outcome {
         Ok(code) => {
-            object::ended(code);
+            object::print_end(code);
             ExitCode::from(code)
         }
         Err(error) => fail(&error, soft && !global.strict_errors),
@@ -20,14 +20,14 @@ pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> E
 
 /// Reports an error that ends the command.
 pub(crate) fn fail(error: &anyhow::Error, soft: bool) -> ExitCode {
-    let failure = failure(error, soft);
+    let failure = describe_failure(error, soft);
     if failure.code == exit::INTERRUPTED {
-        output::say(output::INTERRUPTED);
+        output::log_text(output::INTERRUPTED);
     }
     if !failure.lines.is_empty() {
-        output::say(&failure.lines.join("\n"));
+        output::log_text(&failure.lines.join("\n"));
     }
-    object::failed(&failure);
+    object::print_failure(&failure);
     ExitCode::from(failure.code)
 }
 
@@ -38,10 +38,10 @@ pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
     }
     let failure = failure::of_arguments(error);
     match log::is_json() {
-        true => output::say(&failure.lines.join("\n")),
+        true => output::log_text(&failure.lines.join("\n")),
         // In colour, on a terminal.
         false => drop(error.print()),
     }
-    object::failed(&failure);
+    object::print_failure(&failure);
     ExitCode::from(failure.code)
 }

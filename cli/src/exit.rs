@@ -18,7 +18,7 @@ pub(crate) const INTEGRITY: u8 = 5;
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// The code of an error.
-pub(crate) fn code(kind: ErrorKind) -> u8 {
+pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Usage => USAGE,
         ErrorKind::Backend => BACKEND,
@@ -39,7 +39,7 @@ pub(crate) fn is_soft(kind: ErrorKind) -> bool {
 
 /// The worse of two codes, for commands that do several things: what is wrong with the data or
 /// with the command counts more than an outage, and an outage more than a miss.
-pub(crate) fn worse(a: u8, b: u8) -> u8 {
+pub(crate) fn worse_code(a: u8, b: u8) -> u8 {
     let rank = |code: u8| {
         [SUCCESS, MISS, LOCAL, BACKEND, USAGE, INTEGRITY, INTERRUPTED]
             .iter()

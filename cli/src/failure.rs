@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cachefs_store::ErrorKind;
-use cachefs_store::remote::Traffic;
+use cachefs_store::remote::RemoteTraffic;
 use clap::error::ErrorKind as ArgumentErrorKind;
 
 use crate::config::ConfigError;
@@ -12,7 +12,7 @@ use crate::{exit, output};
 
 /// An error, in the words for people and for scripts.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct CommandFailure {
     /// What went wrong, on one line.
     pub(crate) message: String,
     /// What to do about it.
@@ -26,12 +26,12 @@ pub(crate) struct Failure {
     /// How long it took until it failed.
     pub(crate) elapsed: Duration,
     /// What was asked of the remote until then.
-    pub(crate) traffic: Traffic,
+    pub(crate) traffic: RemoteTraffic,
 }
 
-impl Failure {
+impl CommandFailure {
     /// The same, of something that took this long and cost this.
-    pub(crate) fn after(self, elapsed: Duration, traffic: Traffic) -> Self {
+    pub(crate) fn after(self, elapsed: Duration, traffic: RemoteTraffic) -> Self {
         Self {
             elapsed,
             traffic,
@@ -41,36 +41,36 @@ impl Failure {
 
     fn new(code: u8, kind: &'static str, message: String, hint: Option<String>) -> Self {
         Self {
-            lines: output::complaint("error", &message, hint.as_deref()),
+            lines: output::error_lines("error", &message, hint.as_deref()),
             message,
             hint,
             code,
             kind,
             elapsed: Duration::ZERO,
-            traffic: Traffic::default(),
+            traffic: RemoteTraffic::default(),
         }
     }
 }
 
 /// Finds out what to make of an error; `soft` says that the command passes over what a build can
 /// live with, and nobody asked for strictness.
-pub(crate) fn failure(error: &anyhow::Error, soft: bool) -> Failure {
+pub(crate) fn describe_failure(error: &anyhow::Error, soft: bool) -> CommandFailure {
     if let Some(error) = error.downcast_ref::<KeyError>() {
-        return pointed(error.to_string(), &error.pointer(), error.hint());
+        return usage_failure_at(error.to_string(), &error.pointer(), error.hint());
     }
     if let Some(error) = error.downcast_ref::<ConfigError>() {
-        return pointed(error.to_string(), &error.pointer(), error.hint());
+        return usage_failure_at(error.to_string(), &error.pointer(), error.hint());
     }
-    if let Some(Absent { message, hint }) = error.downcast_ref::<Absent>() {
-        return Failure::new(exit::MISS, "not_found", message.clone(), hint.clone());
+    if let Some(NotFound { message, hint }) = error.downcast_ref::<NotFound>() {
+        return CommandFailure::new(exit::MISS, "not_found", message.clone(), hint.clone());
     }
     let (kind, message, hint) = match error.downcast_ref::<cachefs::Error>() {
-        Some(known) => (known.kind(), cachefs::describe(known), known.hint()),
+        Some(known) => (known.kind(), cachefs::describe_chain(known), known.hint()),
         None => (ErrorKind::Local, format!("{error:#}"), None),
     };
     let passes = soft && exit::is_soft(kind);
     let severity = if passes { "warning" } else { "error" };
-    let mut lines = output::complaint(severity, &message, hint.as_deref());
+    let mut lines = output::error_lines(severity, &message, hint.as_deref());
     if passes {
         lines.push(
             "  CACHE NOT USED: the build goes on without the cache (--strict-errors stops it here)"
@@ -82,25 +82,25 @@ pub(crate) fn failure(error: &anyhow::Error, soft: bool) -> Failure {
     }
     let code = match passes {
         true => exit::SUCCESS,
-        false => exit::code(kind),
+        false => exit::exit_code(kind),
     };
-    Failure {
+    CommandFailure {
         lines,
-        ..Failure::new(code, name(kind), message, hint)
+        ..CommandFailure::new(code, kind_name(kind), message, hint)
     }
 }
 
 /// A key, or another thing that was named, that is not there: exit code 3.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub(crate) struct Absent {
+pub(crate) struct NotFound {
     message: String,
     hint: Option<String>,
 }
 
 /// The error of something that is not there; never turned into a warning.
-pub(crate) fn absent(message: impl Into<String>, hint: Option<&str>) -> anyhow::Error {
-    Absent {
+pub(crate) fn not_found_error(message: impl Into<String>, hint: Option<&str>) -> anyhow::Error {
+    NotFound {
         message: message.into(),
         hint: hint.map(str::to_owned),
     }
@@ -108,7 +108,7 @@ pub(crate) fn absent(message: impl Into<String>, hint: Option<&str>) -> anyhow::
 }
 
 /// What to make of arguments that cannot be parsed.
-pub(crate) fn of_arguments(error: &clap::Error) -> Failure {
+pub(crate) fn of_arguments(error: &clap::Error) -> CommandFailure {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n").map(|it| it.trim_end().to_owned());
     let first = paragraphs.next().unwrap_or_default();
@@ -122,21 +122,21 @@ pub(crate) fn of_arguments(error: &clap::Error) -> Failure {
     };
     let tip = paragraphs.find_map(|it| Some(it.trim().strip_prefix("tip: ")?.to_owned()));
     let hint = tip.unwrap_or_else(|| "see --help".to_owned());
-    Failure::new(exit::USAGE, "usage", message, Some(hint))
+    CommandFailure::new(exit::USAGE, "usage", message, Some(hint))
 }
 
 /// Wrong usage with a place to point at.
-fn pointed(message: String, pointer: &str, hint: String) -> Failure {
+fn usage_failure_at(message: String, pointer: &str, hint: String) -> CommandFailure {
     let mut lines = vec![format!("error: {message}"), String::new()];
     lines.extend(pointer.split('\n').map(str::to_owned));
     lines.extend([String::new(), format!("  hint: {hint}")]);
-    Failure {
+    CommandFailure {
         lines,
-        ..Failure::new(exit::USAGE, "usage", message, Some(hint))
+        ..CommandFailure::new(exit::USAGE, "usage", message, Some(hint))
     }
 }
 
-fn name(kind: ErrorKind) -> &'static str {
+fn kind_name(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Usage => "usage",
         ErrorKind::Backend => "backend",

@@ -41,8 +41,8 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "CACHEFS_NO_CONFIG", value_parser = BoolishValueParser::new())]
     pub(crate) no_config: bool,
     /// How to print results
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "CACHEFS_FORMAT")]
-    pub(crate) format: Format,
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text, env = "CACHEFS_FORMAT")]
+    pub(crate) format: OutputFormat,
     /// How to print everything else, to standard error
     #[arg(
         long,
@@ -70,13 +70,13 @@ pub(crate) struct Global {
 impl Global {
     /// Which CI systems are told of what happens, by the options and this environment.
     pub(crate) fn told(&self, env: impl Fn(&str) -> Option<String>) -> Outputs {
-        Outputs::find(&self.outputs, self.format == Format::Json, env)
+        Outputs::find(&self.outputs, self.format == OutputFormat::Json, env)
     }
 }
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum OutputFormat {
     /// For people.
     Text,
     /// One JSON object on standard output.

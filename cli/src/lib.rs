@@ -57,14 +57,14 @@ use args::Cli;
 /// Runs the command that the arguments and the environment of this process ask for.
 pub fn run() -> ExitCode {
     #[cfg(feature = "harness")]
-    if let Some(plan) = integrations::harness::asked() {
-        return integrations::harness::execute(plan);
+    if let Some(plan) = integrations::harness::plugin_plan() {
+        return integrations::harness::execute_plan(plan);
     }
     let arguments: Vec<_> = std::env::args_os().collect();
-    match config::parse::<Cli>(arguments.clone()) {
+    match config::parse_arguments::<Cli>(arguments.clone()) {
         Ok((cli, config)) => {
             output::start_log(&cli.global);
-            commands::run(cli, &config)
+            commands::run_command(cli, &config)
         }
         Err(error) => {
             output::configure_unparsed(&arguments);

@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::outputs::{Annotations, Level};
+use crate::outputs::{AnnotationLevel, Annotations};
 
 /// How lines on standard error look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -32,7 +32,7 @@ struct Style {
 static STYLE: OnceLock<Style> = OnceLock::new();
 
 /// Says how lines are to look; the first call counts.
-pub(crate) fn configure(format: LogFormat, annotations: Annotations) {
+pub(crate) fn configure_log(format: LogFormat, annotations: Annotations) {
     let _ = STYLE.set(Style {
         format,
         annotations,
@@ -42,7 +42,7 @@ pub(crate) fn configure(format: LogFormat, annotations: Annotations) {
 /// Prints what a command has to say, which may be several lines.
 ///
 /// A closed standard error is no reason to fail.
-pub(crate) fn say(text: &str) {
+pub(crate) fn log_text(text: &str) {
     let style = STYLE.get().copied().unwrap_or_default();
     let _ = writeln!(std::io::stderr().lock(), "{}", style.render(text));
 }
@@ -55,13 +55,13 @@ pub(crate) fn is_json() -> bool {
 }
 
 /// Text for people in which nothing is a command to a terminal or to the CI system of this job.
-pub(crate) fn harmless(text: &str) -> String {
+pub(crate) fn escape_controls(text: &str) -> String {
     let style = STYLE.get().copied().unwrap_or_default();
     style.annotations.harmless(text)
 }
 
 /// Prints a line as it is.
-pub(crate) fn raw(line: &str) {
+pub(crate) fn print_raw(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
@@ -70,11 +70,11 @@ impl Style {
         if self.format == LogFormat::Text && self.annotations == Annotations::None {
             return self.annotations.harmless(text);
         }
-        let lines = messages(text).into_iter().filter_map(|lines| {
-            let (level, message) = level(&lines);
+        let lines = split_messages(text).into_iter().filter_map(|lines| {
+            let (level, message) = message_level(&lines);
             match self.format {
                 LogFormat::Json if message.trim().is_empty() => None,
-                LogFormat::Json => Some(object(level.into(), &message, Map::new())),
+                LogFormat::Json => Some(log_object(level.into(), &message, Map::new())),
                 LogFormat::Text => Some(
                     self.annotations
                         .line(level, &message)
@@ -87,7 +87,7 @@ impl Style {
 }
 
 /// Messages of one or more lines: those that are indented belong to the one before.
-fn messages(text: &str) -> Vec<String> {
+fn split_messages(text: &str) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for line in text.split('\n') {
         match messages.last_mut() {
@@ -102,11 +102,14 @@ fn messages(text: &str) -> Vec<String> {
 }
 
 /// The level that a message states, and the message without it. The name of a cache may come first.
-fn level(message: &str) -> (Level, String) {
+fn message_level(message: &str) -> (AnnotationLevel, String) {
     let named = message
         .split_once(": ")
         .filter(|(name, _)| !name.contains(' '));
-    for (word, level) in [("warning: ", Level::Warning), ("error: ", Level::Error)] {
+    for (word, level) in [
+        ("warning: ", AnnotationLevel::Warning),
+        ("error: ", AnnotationLevel::Error),
+    ] {
         if let Some(rest) = message.strip_prefix(word) {
             return (level, rest.to_owned());
         }
@@ -117,20 +120,20 @@ fn level(message: &str) -> (Level, String) {
         }
     }
     let rest = message.strip_prefix("note: ").unwrap_or(message);
-    (Level::Info, rest.to_owned())
+    (AnnotationLevel::Info, rest.to_owned())
 }
 
-impl From<Level> for &'static str {
-    fn from(level: Level) -> Self {
+impl From<AnnotationLevel> for &'static str {
+    fn from(level: AnnotationLevel) -> Self {
         match level {
-            Level::Info => "info",
-            Level::Warning => "warn",
-            Level::Error => "error",
+            AnnotationLevel::Info => "info",
+            AnnotationLevel::Warning => "warn",
+            AnnotationLevel::Error => "error",
         }
     }
 }
 
-fn object(level: &str, message: &str, fields: Map<String, Value>) -> String {
+fn log_object(level: &str, message: &str, fields: Map<String, Value>) -> String {
     let mut time = String::new();
     // A String takes whatever is written to it.
     let _ = SystemTime.format_time(&mut Writer::new(&mut time));
@@ -156,20 +159,24 @@ where
         mut writer: Writer<'_>,
         event: &tracing::Event<'_>,
     ) -> std::fmt::Result {
-        let mut fields = Fields::default();
+        let mut fields = LogFields::default();
         event.record(&mut fields);
         let level = event.metadata().level().as_str().to_lowercase();
-        writeln!(writer, "{}", object(&level, &fields.message, fields.others))
+        writeln!(
+            writer,
+            "{}",
+            log_object(&level, &fields.message, fields.others)
+        )
     }
 }
 
 #[derive(Default)]
-struct Fields {
+struct LogFields {
     message: String,
     others: Map<String, Value>,
 }
 
-impl Visit for Fields {
+impl Visit for LogFields {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         let text = format!("{value:?}");
         match field.name() {

@@ -3,15 +3,15 @@
 use cachefs_store::refs::{Creator, Platform};
 use cachefs_store::stack::Owner;
 
-use crate::ci::{self, Ci, Fact};
+use crate::ci::{self, BuildFact, Ci};
 
 /// This process, as the creator of a save.
-pub(crate) fn creator() -> Creator {
+pub(crate) fn current_creator() -> Creator {
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned();
-    let job = Ci::new(&ci::environment()).get(Fact::Job);
+    let job = Ci::new(&ci::process_environment()).get(BuildFact::Job);
     Creator {
         host,
         version: cachefs::VERSION.to_owned(),
@@ -32,13 +32,13 @@ pub(crate) fn sudo_caller() -> Option<Owner> {
 
 /// Whether this process belongs to a job of a CI system.
 pub(crate) fn is_ci() -> bool {
-    let environment = ci::environment();
+    let environment = ci::process_environment();
     let is_set = |ci: &String| !matches!(&**ci, "" | "0" | "false");
     environment.get("CI").is_some_and(is_set) || Ci::new(&environment).system().is_some()
 }
 
 /// What caches made here may depend on.
-pub(crate) fn platform() -> Platform {
+pub(crate) fn current_platform() -> Platform {
     let musl = std::fs::read_dir("/lib").is_ok_and(|lib| {
         lib.flatten()
             .any(|entry| entry.file_name().to_string_lossy().starts_with("ld-musl-"))

@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 
 /// What a name stands for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum NamedTarget {
     /// An open descriptor of this process, as `/dev/stdout` and `/dev/fd/3` name them.
     Descriptor(i32),
     /// A device, a pipe or a socket.
@@ -40,28 +40,28 @@ enum To {
 /// The new content of a regular file.
 #[derive(Debug)]
 struct Staged {
-    content: Content,
+    content: NamedContent,
     target: PathBuf,
     /// The file that is there already.
     old: Option<Metadata>,
 }
 
 #[derive(Debug)]
-enum Content {
+enum NamedContent {
     /// Beside the target.
     Beside(NamedTempFile),
     /// Elsewhere, to be copied: the target's directory takes no new files, or it has other names.
     Elsewhere(File),
 }
 
-impl Target {
+impl NamedTarget {
     /// Finds out what a name stands for.
     ///
     /// # Errors
     ///
     /// When it cannot be looked at, or is a directory.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        if let Some(descriptor) = descriptor(path) {
+        if let Some(descriptor) = descriptor_of(path) {
             return Ok(Self::Descriptor(descriptor));
         }
         match fs::metadata(path) {
@@ -85,11 +85,11 @@ impl NamedFile {
     /// # Errors
     ///
     /// When it cannot be written to.
-    pub(crate) fn create(target: Target) -> io::Result<Self> {
+    pub(crate) fn create(target: NamedTarget) -> io::Result<Self> {
         let to = match target {
-            Target::Descriptor(number) => To::Stream(duplicate(number)?),
-            Target::Special(path) => To::Stream(OpenOptions::new().write(true).open(path)?),
-            Target::Regular(path) => To::Staged(Box::new(Staged::new(path)?)),
+            NamedTarget::Descriptor(number) => To::Stream(duplicate_descriptor(number)?),
+            NamedTarget::Special(path) => To::Stream(OpenOptions::new().write(true).open(path)?),
+            NamedTarget::Regular(path) => To::Staged(Box::new(Staged::new(path)?)),
         };
         Ok(Self { to })
     }
@@ -134,8 +134,8 @@ impl Staged {
             .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(directory);
         let content = match beside {
-            Ok(file) => Content::Beside(file),
-            Err(_) if old.is_some() => Content::Elsewhere(tempfile::tempfile()?),
+            Ok(file) => NamedContent::Beside(file),
+            Err(_) if old.is_some() => NamedContent::Elsewhere(tempfile::tempfile()?),
             Err(error) => {
                 // The system's own words where there is no such directory.
                 fs::metadata(directory)?;
@@ -151,8 +151,8 @@ impl Staged {
 
     fn file(&self) -> &File {
         match &self.content {
-            Content::Beside(file) => file.as_file(),
-            Content::Elsewhere(file) => file,
+            NamedContent::Beside(file) => file.as_file(),
+            NamedContent::Elsewhere(file) => file,
         }
     }
 
@@ -164,22 +164,24 @@ impl Staged {
         } = self;
         let has_other_names = old.as_ref().is_some_and(|old| old.nlink() > 1);
         match content {
-            Content::Beside(file) if !has_other_names && like(file.as_file(), old.as_ref()) => {
+            NamedContent::Beside(file)
+                if !has_other_names && copy_attributes(file.as_file(), old.as_ref()) =>
+            {
                 match file.persist(&target) {
                     Ok(_) => Ok(()),
                     // A file that is mounted into a container cannot be replaced.
-                    Err(failed) if old.is_some() => copy(failed.file.into_file(), &target),
+                    Err(failed) if old.is_some() => copy_into(failed.file.into_file(), &target),
                     Err(failed) => Err(failed.error),
                 }
             }
-            Content::Beside(file) => copy(file.into_file(), &target),
-            Content::Elsewhere(file) => copy(file, &target),
+            NamedContent::Beside(file) => copy_into(file.into_file(), &target),
+            NamedContent::Elsewhere(file) => copy_into(file, &target),
         }
     }
 }
 
 /// Gives a file the owner and permissions of the one that it replaces; false if that cannot be.
-fn like(file: &File, old: Option<&Metadata>) -> bool {
+fn copy_attributes(file: &File, old: Option<&Metadata>) -> bool {
     let Some(old) = old else { return true };
     let Ok(own) = file.metadata() else {
         return false;
@@ -189,14 +191,14 @@ fn like(file: &File, old: Option<&Metadata>) -> bool {
     is_theirs && file.set_permissions(old.permissions()).is_ok()
 }
 
-fn copy(mut from: File, to: &Path) -> io::Result<()> {
+fn copy_into(mut from: File, to: &Path) -> io::Result<()> {
     let mut to = OpenOptions::new().write(true).truncate(true).open(to)?;
     from.rewind()?;
     io::copy(&mut from, &mut to).map(drop)
 }
 
 /// The descriptor of this process that a path leads to, through links such as `/dev/stdout`.
-fn descriptor(path: &Path) -> Option<i32> {
+fn descriptor_of(path: &Path) -> Option<i32> {
     const MAX_LINKS: usize = 40;
     let own = real_path(Path::new("/proc/self"));
     let mut path = std::path::absolute(path).ok()?;
@@ -214,7 +216,7 @@ fn descriptor(path: &Path) -> Option<i32> {
 }
 
 /// The same open file under another number, which keeps its position and flags.
-fn duplicate(number: i32) -> io::Result<File> {
+fn duplicate_descriptor(number: i32) -> io::Result<File> {
     let owned = match number {
         1 => {
             io::stdout().flush()?;
@@ -237,18 +239,18 @@ fn duplicate(number: i32) -> io::Result<File> {
 }
 
 /// Appends to a file that other steps write to as well, with one write.
-pub(crate) fn append(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = match descriptor(path) {
-        Some(number) => duplicate(number)?,
+pub(crate) fn append_text(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = match descriptor_of(path) {
+        Some(number) => duplicate_descriptor(number)?,
         None => OpenOptions::new().create(true).append(true).open(path)?,
     };
     file.write_all(text.as_bytes())
 }
 
 /// Replaces the content of a file; its directories are made.
-pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let target = Target::of(path)?;
-    if let Target::Regular(path) = &target
+pub(crate) fn replace_text(path: &Path, text: &str) -> io::Result<()> {
+    let target = NamedTarget::of(path)?;
+    if let NamedTarget::Regular(path) = &target
         && let Some(parent) = path.parent()
     {
         fs::create_dir_all(parent)?;
@@ -259,9 +261,9 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// The text of a regular file; empty for everything else, which may have no end.
-pub(crate) fn text(path: &Path) -> io::Result<String> {
-    match Target::of(path)? {
-        Target::Regular(path) => match fs::read_to_string(path) {
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    match NamedTarget::of(path)? {
+        NamedTarget::Regular(path) => match fs::read_to_string(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
             text => text,
         },
@@ -283,12 +285,12 @@ mod tests {
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         symlink("real", &link).unwrap();
-        replace(&link, "new").unwrap();
+        replace_text(&link, "new").unwrap();
         assert!(link.is_symlink());
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
         symlink("sub/missing", dir.path().join("dangling")).unwrap();
-        replace(&dir.path().join("dangling"), "made").unwrap();
+        replace_text(&dir.path().join("dangling"), "made").unwrap();
         let made = fs::read_to_string(dir.path().join("sub/missing"));
         assert_eq!(made.unwrap(), "made");
         let names = fs::read_dir(dir.path()).unwrap().count();
@@ -301,7 +303,7 @@ mod tests {
         let (one, other) = (dir.path().join("one"), dir.path().join("other"));
         fs::write(&one, "a longer text").unwrap();
         fs::hard_link(&one, &other).unwrap();
-        replace(&one, "new").unwrap();
+        replace_text(&one, "new").unwrap();
         assert_eq!(fs::read_to_string(&other).unwrap(), "new");
     }
 
@@ -313,7 +315,7 @@ mod tests {
             if let Some(old) = old {
                 fs::write(&path, old).unwrap();
             }
-            let file = NamedFile::create(Target::of(&path).unwrap()).unwrap();
+            let file = NamedFile::create(NamedTarget::of(&path).unwrap()).unwrap();
             file.writer().unwrap().write_all(b"half").unwrap();
             drop(file);
             assert_eq!(fs::read_to_string(&path).ok().as_deref(), old);
@@ -328,12 +330,12 @@ mod tests {
         let path = dir.path().join("pipe");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
-        assert_eq!(text(&path).unwrap(), "");
+        assert_eq!(read_text(&path).unwrap(), "");
         let reader = {
             let path = path.clone();
             std::thread::spawn(move || fs::read_to_string(path).unwrap())
         };
-        replace(&path, "through the pipe").unwrap();
+        replace_text(&path, "through the pipe").unwrap();
         assert_eq!(reader.join().unwrap(), "through the pipe");
         assert!(fs::metadata(&path).unwrap().file_type().is_fifo());
     }
@@ -343,10 +345,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("null");
         symlink("/dev/null", &link).unwrap();
-        replace(&link, "gone").unwrap();
-        append(&link, "gone").unwrap();
+        replace_text(&link, "gone").unwrap();
+        append_text(&link, "gone").unwrap();
         assert!(link.is_symlink());
-        assert!(Target::of(&link).unwrap().is_stream());
+        assert!(NamedTarget::of(&link).unwrap().is_stream());
     }
 
     #[test]
@@ -356,16 +358,16 @@ mod tests {
         let link = dir.path().join("stdout");
         symlink("/proc/self/fd/1", &link).unwrap();
         for path in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
-            assert_eq!(descriptor(Path::new(path)), Some(1), "{path}");
+            assert_eq!(descriptor_of(Path::new(path)), Some(1), "{path}");
         }
-        assert_eq!(descriptor(&link), Some(1));
-        assert_eq!(descriptor(Path::new("/dev/null")), None);
+        assert_eq!(descriptor_of(&link), Some(1));
+        assert_eq!(descriptor_of(Path::new("/dev/null")), None);
         // A file that a shell has opened is written at the shell's position, not replaced.
         let path = dir.path().join("log");
         let mut shell = File::create(&path).unwrap();
         shell.write_all(b"before ").unwrap();
         let named = PathBuf::from(format!("/dev/fd/{}", shell.as_raw_fd()));
-        replace(&named, "written").unwrap();
+        replace_text(&named, "written").unwrap();
         shell.write_all(b" after").unwrap();
         let mut text = String::new();
         File::open(&path)

@@ -1,8 +1,8 @@
 //! The one JSON object that every command prints with `--format json`.
 //!
-//! A command prints its object with [`print()`]. When it ends without one, because it failed or has
-//! none, [`ended`] and [`failed`] print one instead: a script can always parse standard output.
-//! Nothing else reaches standard output meanwhile; [`keep`] takes plain lines of results, which
+//! A command prints its object with [`print_object()`]. When it ends without one, because it failed or has
+//! none, [`print_end`] and [`print_failure`] print one instead: a script can always parse standard output.
+//! Nothing else reaches standard output meanwhile; [`keep_line`] takes plain lines of results, which
 //! become a member of that object.
 
 use std::ffi::OsStr;
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::failure::Failure;
+use crate::failure::CommandFailure;
 use crate::{exit, output};
 
 /// The version of everything printed with `--format json`.
@@ -27,7 +27,7 @@ static IS_PRINTED: AtomicBool = AtomicBool::new(false);
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Says whether this process prints an object; the first call counts.
-pub(crate) fn configure(is_wanted: bool) {
+pub(crate) fn configure_object(is_wanted: bool) {
     let _ = IS_WANTED.set(is_wanted);
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn is_wanted() -> bool {
 /// # Errors
 ///
 /// When the value cannot be written as JSON.
-pub(crate) fn print(value: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn print_object(value: &impl Serialize) -> anyhow::Result<()> {
     let mut object = match serde_json::to_value(value)? {
         Value::Object(object) => object,
         other => Map::from_iter([("result".to_owned(), other)]),
@@ -53,13 +53,13 @@ pub(crate) fn print(value: &impl Serialize) -> anyhow::Result<()> {
         debug_assert!(false, "a second object: {object:?}");
         return Ok(());
     }
-    output::write(&format!("{}\n", line(object.into())));
+    output::write_stdout(&format!("{}\n", json_line(object.into())));
     Ok(())
 }
 
 /// Keeps a line of results for the object of a command that prints none of its own. Returns
 /// whether it was taken: it is to be printed otherwise.
-pub(crate) fn keep(text: &str) -> bool {
+pub(crate) fn keep_line(text: &str) -> bool {
     if is_wanted() {
         LINES.lock().push(text.to_owned());
     }
@@ -67,7 +67,7 @@ pub(crate) fn keep(text: &str) -> bool {
 }
 
 /// A failure as JSON.
-pub(crate) fn of_failure(failure: &Failure) -> Value {
+pub(crate) fn of_failure(failure: &CommandFailure) -> Value {
     json!({
         "result": "failed",
         "error": failure.message,
@@ -78,12 +78,12 @@ pub(crate) fn of_failure(failure: &Failure) -> Value {
 }
 
 /// Prints the object of a failure, unless the command has printed one.
-pub(crate) fn failed(failure: &Failure) {
-    rest(&of_failure(failure));
+pub(crate) fn print_failure(failure: &CommandFailure) {
+    print_rest(&of_failure(failure));
 }
 
 /// Prints the object of a command that ended, unless it has printed one.
-pub(crate) fn ended(code: u8) {
+pub(crate) fn print_end(code: u8) {
     let result = match code {
         exit::SUCCESS => "done",
         exit::INTERRUPTED => "interrupted",
@@ -94,20 +94,20 @@ pub(crate) fn ended(code: u8) {
     if !lines.is_empty() {
         object["output"] = lines.into();
     }
-    rest(&object);
+    print_rest(&object);
 }
 
-fn rest(object: &Value) {
+fn print_rest(object: &Value) {
     if is_wanted() && !IS_PRINTED.load(Relaxed) {
         // A value that is JSON already can be written as JSON.
-        let _ = print(object);
+        let _ = print_object(object);
     }
 }
 
 /// JSON on one line. No text in it is a logging command of Azure Pipelines or GitHub, which look
 /// for theirs anywhere in a line.
-pub(crate) fn line(mut value: Value) -> String {
-    round(&mut value);
+pub(crate) fn json_line(mut value: Value) -> String {
+    round_numbers(&mut value);
     let text = value.to_string();
     // Brackets in JSON's own syntax never follow a `#`, so this is inside of a string.
     text.replace("##[", "\\u0023#[")
@@ -115,7 +115,7 @@ pub(crate) fn line(mut value: Value) -> String {
 }
 
 /// Takes away the digits that binary fractions add, as in 4.587591000000001.
-fn round(value: &mut Value) {
+fn round_numbers(value: &mut Value) {
     match value {
         Value::Number(number) if number.is_f64() => {
             let float = number.as_f64().map(|it| (it * DECIMALS).round() / DECIMALS);
@@ -123,14 +123,14 @@ fn round(value: &mut Value) {
                 *number = rounded;
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(round),
-        Value::Object(members) => members.values_mut().for_each(round),
+        Value::Array(values) => values.iter_mut().for_each(round_numbers),
+        Value::Object(members) => members.values_mut().for_each(round_numbers),
         _ => {}
     }
 }
 
 /// What an option of these arguments says, which may not be a command line that can be parsed.
-pub(crate) fn option<'a, S: AsRef<OsStr>>(arguments: &'a [S], name: &str) -> Option<&'a str> {
+pub(crate) fn find_option<'a, S: AsRef<OsStr>>(arguments: &'a [S], name: &str) -> Option<&'a str> {
     let mut given = None;
     let mut arguments = arguments
         .iter()
@@ -152,14 +152,14 @@ mod tests {
 
     #[test]
     fn numbers_have_the_digits_that_were_measured() {
-        let printed = line(json!({ "ms": 4.587591000000001, "usd": [0.0000004], "n": 3 }));
+        let printed = json_line(json!({ "ms": 4.587591000000001, "usd": [0.0000004], "n": 3 }));
         assert_eq!(printed, r#"{"ms":4.587591,"n":3,"usd":[4e-7]}"#);
     }
 
     #[test]
     fn no_text_is_a_command_to_a_pipeline() {
         let texts = json!(["##vso[task.complete]x", "a ##[error]", "# #"]);
-        let printed = line(texts.clone());
+        let printed = json_line(texts.clone());
         assert!(
             !printed.contains("##vso[") && !printed.contains("##["),
             "{printed}"
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_format_is_found_in_arguments_that_are_wrong() {
-        let format = |arguments: &[&str]| option(arguments, "--format").map(str::to_owned);
+        let format = |arguments: &[&str]| find_option(arguments, "--format").map(str::to_owned);
         assert_eq!(
             format(&["x", "--nonsense", "--format", "json"]).as_deref(),
             Some("json")

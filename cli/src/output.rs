@@ -5,10 +5,10 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cachefs_store::remote::Traffic;
+use cachefs_store::remote::RemoteTraffic;
 use serde::Serialize;
 
-use crate::global::{Format, Global};
+use crate::global::{Global, OutputFormat};
 use crate::log::{self, LogFormat};
 use crate::object;
 use crate::outputs::Annotations;
@@ -18,16 +18,16 @@ pub(crate) const INTERRUPTED: &str = "interrupted: run it again to go on from he
 
 /// Says how to print, from arguments that could not be parsed.
 pub(crate) fn configure_unparsed(arguments: &[OsString]) {
-    let is_json = |option: &str, variable: &str| match object::option(arguments, option) {
+    let is_json = |option: &str, variable: &str| match object::find_option(arguments, option) {
         Some(format) => format == "json",
         None => std::env::var_os(variable).is_some_and(|format| format == "json"),
     };
-    object::configure(is_json("--format", "CACHEFS_FORMAT"));
+    object::configure_object(is_json("--format", "CACHEFS_FORMAT"));
     let format = match is_json("--log-format", "CACHEFS_LOG_FORMAT") {
         true => LogFormat::Json,
         false => LogFormat::Text,
     };
-    log::configure(format, Annotations::default());
+    log::configure_log(format, Annotations::default());
 }
 
 /// Sends the library's log to standard error.
@@ -40,8 +40,8 @@ pub(crate) fn start_log(global: &Global) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CACHEFS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    object::configure(global.format == Format::Json);
-    log::configure(
+    object::configure_object(global.format == OutputFormat::Json);
+    log::configure_log(
         global.log_format,
         global.told(|name| std::env::var(name).ok()).annotations,
     );
@@ -58,29 +58,29 @@ pub(crate) fn start_log(global: &Global) {
     }
 }
 
-pub(crate) use crate::log::{raw, say};
+pub(crate) use crate::log::{log_text, print_raw};
 
-pub(crate) use crate::object::print as print_json;
+pub(crate) use crate::object::print_object as print_json;
 
 /// Prints lines of results, in which nothing is a command to a terminal or a CI system.
-pub(crate) fn print(text: &str) {
-    if !object::keep(text) {
-        write(&format!("{}\n", log::harmless(text)));
+pub(crate) fn print_text(text: &str) {
+    if !object::keep_line(text) {
+        write_stdout(&format!("{}\n", log::escape_controls(text)));
     }
 }
 
 /// Writes text to standard output as it is. A reader that has had enough (`| head`) is no error.
-pub(crate) fn write(text: &str) {
+pub(crate) fn write_stdout(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// Prints an error with its hint.
-pub(crate) fn complain(severity: &str, message: &str, hint: Option<&str>) {
-    say(&complaint(severity, message, hint).join("\n"));
+pub(crate) fn print_error(severity: &str, message: &str, hint: Option<&str>) {
+    log_text(&error_lines(severity, message, hint).join("\n"));
 }
 
 /// An error with its hint, as lines to print.
-pub(crate) fn complaint(severity: &str, message: &str, hint: Option<&str>) -> Vec<String> {
+pub(crate) fn error_lines(severity: &str, message: &str, hint: Option<&str>) -> Vec<String> {
     let hint = hint.map(|hint| format!("  hint: {hint}"));
     std::iter::once(format!("{severity}: {message}"))
         .chain(hint)
@@ -88,7 +88,7 @@ pub(crate) fn complaint(severity: &str, message: &str, hint: Option<&str>) -> Ve
 }
 
 /// Bytes for people, such as `12.3 MB`.
-pub(crate) fn bytes(bytes: u64) -> String {
+pub(crate) fn format_bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";
     for next in ["kB", "MB", "GB", "TB"] {
@@ -107,7 +107,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 }
 
 /// `1 file`, `2 files`.
-pub(crate) fn count(number: u64, thing: &str) -> String {
+pub(crate) fn format_count(number: u64, thing: &str) -> String {
     let plural = match thing.strip_suffix('y') {
         Some(stem) if !stem.ends_with('e') => format!("{stem}ies"),
         _ => format!("{thing}s"),
@@ -120,7 +120,7 @@ pub(crate) fn count(number: u64, thing: &str) -> String {
 }
 
 /// A time span for people, such as `12 ms`.
-pub(crate) fn span(time: Duration) -> String {
+pub(crate) fn format_span(time: Duration) -> String {
     match time.as_secs() {
         0 => format!("{} ms", time.as_millis()),
         seconds if seconds < 60 => format!("{:.1} s", time.as_secs_f64()),
@@ -129,7 +129,7 @@ pub(crate) fn span(time: Duration) -> String {
 }
 
 /// How long ago a time in microseconds since 1970 was, such as `3 h ago`.
-pub(crate) fn age(micros: u64) -> String {
+pub(crate) fn format_age(micros: u64) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -144,23 +144,23 @@ pub(crate) fn age(micros: u64) -> String {
 
 /// When a time in microseconds since 1970 is or was, such as `in 13 days (2023-11-14T22:13:20Z)` or
 /// `3 h ago (2023-11-14T22:13:20Z)`.
-pub(crate) fn until(micros: u64) -> String {
+pub(crate) fn format_until(micros: u64) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let left = Duration::from_micros(micros).saturating_sub(now).as_secs();
     let relative = match left {
-        0 => age(micros),
+        0 => format_age(micros),
         1..60 => format!("in {left} s"),
         60..3600 => format!("in {} min", left / 60),
         3600..172_800 => format!("in {} h", left / 3600),
         _ => format!("in {} days", left / 86_400),
     };
-    format!("{relative} ({})", utc(micros))
+    format!("{relative} ({})", format_utc(micros))
 }
 
 /// A time in microseconds since 1970 as RFC 3339 has it, such as `2023-11-14T22:13:20Z`.
-pub(crate) fn utc(micros: u64) -> String {
+pub(crate) fn format_utc(micros: u64) -> String {
     let seconds = micros / 1_000_000;
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Years begin in March here, so that the day that leap years add is the last one. An era is the
@@ -185,22 +185,22 @@ pub(crate) fn utc(micros: u64) -> String {
 }
 
 /// Requests and bytes, such as `4 requests, 1.2 MB received`.
-pub(crate) fn traffic(traffic: &Traffic) -> String {
-    let mut text = count(traffic.total_requests(), "request");
+pub(crate) fn format_traffic(traffic: &RemoteTraffic) -> String {
+    let mut text = format_count(traffic.total_requests(), "request");
     if traffic.bytes_in > 0 {
-        text.push_str(&format!(", {} received", bytes(traffic.bytes_in)));
+        text.push_str(&format!(", {} received", format_bytes(traffic.bytes_in)));
     }
     if traffic.bytes_out > 0 {
-        text.push_str(&format!(", {} sent", bytes(traffic.bytes_out)));
+        text.push_str(&format!(", {} sent", format_bytes(traffic.bytes_out)));
     }
     if traffic.retries > 0 {
-        text.push_str(&format!(", {}", count(traffic.retries, "retry")));
+        text.push_str(&format!(", {}", format_count(traffic.retries, "retry")));
     }
     text
 }
 
 /// A path as it can be shown on one line.
-pub(crate) fn path(path: &Path) -> String {
+pub(crate) fn format_path(path: &Path) -> String {
     path.to_string_lossy()
         .escape_debug()
         .to_string()
@@ -210,7 +210,7 @@ pub(crate) fn path(path: &Path) -> String {
 
 /// Requests by kind, for JSON.
 #[derive(Debug, Serialize)]
-pub(crate) struct Requests {
+pub(crate) struct RequestCounts {
     get: u64,
     put: u64,
     head: u64,
@@ -218,8 +218,8 @@ pub(crate) struct Requests {
     delete: u64,
 }
 
-impl From<&Traffic> for Requests {
-    fn from(traffic: &Traffic) -> Self {
+impl From<&RemoteTraffic> for RequestCounts {
+    fn from(traffic: &RemoteTraffic) -> Self {
         Self {
             get: traffic.gets,
             put: traffic.puts,
@@ -236,21 +236,21 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(1_234_567), "1.23 MB");
-        assert_eq!(bytes(123_456_789), "123 MB");
-        assert_eq!(count(1, "file"), "1 file");
-        assert_eq!(count(2, "entry"), "2 entries");
-        assert_eq!(count(2, "key"), "2 keys");
-        assert_eq!(span(Duration::from_millis(12)), "12 ms");
+        assert_eq!(format_bytes(999), "999 B");
+        assert_eq!(format_bytes(1_234_567), "1.23 MB");
+        assert_eq!(format_bytes(123_456_789), "123 MB");
+        assert_eq!(format_count(1, "file"), "1 file");
+        assert_eq!(format_count(2, "entry"), "2 entries");
+        assert_eq!(format_count(2, "key"), "2 keys");
+        assert_eq!(format_span(Duration::from_millis(12)), "12 ms");
     }
 
     #[test]
     fn days_of_the_calendar() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
-        assert_eq!(utc(951_782_399_000_000), "2000-02-28T23:59:59Z");
-        assert_eq!(utc(951_782_400_000_000), "2000-02-29T00:00:00Z");
-        assert_eq!(utc(1_735_689_599_999_999), "2024-12-31T23:59:59Z");
-        assert_eq!(utc(4_107_542_400_000_000), "2100-03-01T00:00:00Z");
+        assert_eq!(format_utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(format_utc(951_782_399_000_000), "2000-02-28T23:59:59Z");
+        assert_eq!(format_utc(951_782_400_000_000), "2000-02-29T00:00:00Z");
+        assert_eq!(format_utc(1_735_689_599_999_999), "2024-12-31T23:59:59Z");
+        assert_eq!(format_utc(4_107_542_400_000_000), "2100-03-01T00:00:00Z");
     }
 }

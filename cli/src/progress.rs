@@ -24,7 +24,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows how far a command is, from its start until it is dropped.
 pub(crate) struct Display {
-    handle: Handle,
+    handle: ProgressHandle,
     /// Listens to signals, unless someone else does.
     signals: Option<SignalsHandle>,
     actions: Vec<SigId>,
@@ -32,10 +32,10 @@ pub(crate) struct Display {
 
 /// A [`Display`], for threads that may outlive the command's patience with them.
 #[derive(Clone)]
-pub(crate) struct Handle(Arc<Shared>);
+pub(crate) struct ProgressHandle(Arc<ProgressShared>);
 
 /// What the display and all that report to it share.
-struct Shared {
+struct ProgressShared {
     verb: &'static str,
     bar: Option<ProgressBar>,
     files: AtomicU64,
@@ -76,8 +76,8 @@ impl Display {
         let watch = move || {
             if signals.forever().next().is_some() {
                 std::thread::sleep(PATIENCE);
-                output::say(output::INTERRUPTED);
-                object::ended(exit::INTERRUPTED);
+                output::log_text(output::INTERRUPTED);
+                object::print_end(exit::INTERRUPTED);
                 std::process::exit(exit::INTERRUPTED.into());
             }
         };
@@ -95,7 +95,7 @@ impl Display {
             bar
         });
         Ok(Self {
-            handle: Handle(Arc::new(Shared::new(verb, bar, stop))),
+            handle: ProgressHandle(Arc::new(ProgressShared::new(verb, bar, stop))),
             signals: Some(signals_handle),
             actions,
         })
@@ -105,7 +105,7 @@ impl Display {
     /// only, and nothing asks the work to stop.
     pub(crate) fn of_server(verb: &'static str) -> Self {
         Self {
-            handle: Handle(Arc::new(Shared::new(verb, None, Arc::default()))),
+            handle: ProgressHandle(Arc::new(ProgressShared::new(verb, None, Arc::default()))),
             signals: None,
             actions: Vec::new(),
         }
@@ -123,20 +123,20 @@ impl Display {
     }
 
     /// One piece of the work, to be shown as part of the whole.
-    pub(crate) fn job(&self) -> Job {
+    pub(crate) fn job(&self) -> ProgressJob {
         self.handle.job()
     }
 
     /// For threads of the work.
-    pub(crate) fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> ProgressHandle {
         self.handle.clone()
     }
 }
 
-impl Handle {
+impl ProgressHandle {
     /// One piece of the work, to be shown as part of the whole.
-    pub(crate) fn job(&self) -> Job {
-        Job {
+    pub(crate) fn job(&self) -> ProgressJob {
+        ProgressJob {
             display: Arc::clone(&self.0),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -165,13 +165,13 @@ impl Handle {
         }
         let text = lines.join("\n");
         match &self.0.bar {
-            Some(bar) => bar.suspend(|| output::say(&text)),
-            None => output::say(&text),
+            Some(bar) => bar.suspend(|| output::log_text(&text)),
+            None => output::log_text(&text),
         }
     }
 }
 
-impl Shared {
+impl ProgressShared {
     fn new(verb: &'static str, bar: Option<ProgressBar>, stop: Arc<AtomicBool>) -> Self {
         Self {
             verb,
@@ -196,7 +196,10 @@ impl Shared {
         );
         let transferred = self.transferred.load(Relaxed);
         if transferred > 0 {
-            text.push_str(&format!(", {} transferred", output::bytes(transferred)));
+            text.push_str(&format!(
+                ", {} transferred",
+                output::format_bytes(transferred)
+            ));
         }
         text
     }
@@ -213,11 +216,11 @@ impl Shared {
         if printed.elapsed() >= LINE_EVERY {
             *printed = Instant::now();
             let (done, total) = (self.bytes.load(Relaxed), self.total_bytes.load(Relaxed));
-            output::say(&format!(
+            output::log_text(&format!(
                 "{}: {} of {}, {}",
                 self.verb,
-                output::bytes(done),
-                output::bytes(total),
+                output::format_bytes(done),
+                output::format_bytes(total),
                 self.message()
             ));
         }
@@ -233,19 +236,19 @@ impl Drop for Display {
 }
 
 /// One of the pieces of work that a [`Display`] shows as one.
-pub(crate) struct Job {
-    display: Arc<Shared>,
+pub(crate) struct ProgressJob {
+    display: Arc<ProgressShared>,
     files: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Progress for Job {
+impl Progress for ProgressJob {
     fn total(&self, files: u64, bytes: u64) {
         // A piece may count itself anew; the display shows the sum of all.
         let display = &self.display;
         display.busy.store(true, Relaxed);
-        replace(&display.total_files, &self.files, files);
-        replace(&display.total_bytes, &self.bytes, bytes);
+        replace_part(&display.total_files, &self.files, files);
+        replace_part(&display.total_bytes, &self.bytes, bytes);
         if let Some(bar) = &display.bar {
             bar.set_length(display.total_bytes.load(Relaxed));
         }
@@ -268,7 +271,7 @@ impl Progress for Job {
 }
 
 /// Sets a part of a sum, and the sum with it.
-fn replace(sum: &AtomicU64, part: &AtomicU64, value: u64) {
+fn replace_part(sum: &AtomicU64, part: &AtomicU64, value: u64) {
     let before = part.swap(value, Relaxed);
     sum.fetch_add(value.wrapping_sub(before), Relaxed);
 }

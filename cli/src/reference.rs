@@ -256,7 +256,7 @@ fn the_page_of_exit_codes_has_every_code() {
         ErrorKind::Changed,
         ErrorKind::Cancelled,
     ] {
-        let code = exit::code(kind);
+        let code = exit::exit_code(kind);
         let (_, by_default) = rows.iter().find(|(known, _)| *known == code).unwrap();
         assert_eq!(
             by_default.starts_with("0,"),

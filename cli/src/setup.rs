@@ -7,11 +7,11 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use cachefs::paths::{PathSet, Places, working_directory};
-use cachefs::shares::Allowed;
+use cachefs::shares::ClientGrant;
 use cachefs::sys::namespace::in_initial_user_namespace;
-use cachefs::{Client, StoreDir};
+use cachefs::{DaemonClient, StoreDir};
 use cachefs_store::refs::{Key, RefName, Scope};
-use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, open};
+use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, open_remote};
 use tokio::runtime::Runtime;
 
 use crate::ci::{self, Ci, Scopes};
@@ -52,7 +52,7 @@ pub(crate) fn store_path(global: &Global) -> anyhow::Result<PathBuf> {
 }
 
 /// Opens the store directory.
-pub(crate) fn store(global: &Global) -> anyhow::Result<StoreDir> {
+pub(crate) fn open_store(global: &Global) -> anyhow::Result<StoreDir> {
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
     let store = StoreDir::open(&store_path(global)?, exe, global.cache_limit)?;
     Ok(match &global.daemon {
@@ -62,18 +62,20 @@ pub(crate) fn store(global: &Global) -> anyhow::Result<StoreDir> {
 }
 
 /// What the share that the options name is for.
-fn allowed(global: &Global) -> anyhow::Result<Option<Allowed>> {
+fn share_grant(global: &Global) -> anyhow::Result<Option<ClientGrant>> {
     if global.daemon.is_none() {
         return Ok(None);
     }
-    Ok(Some(Client::connect(&store(global)?)?.allowed()?))
+    Ok(Some(
+        DaemonClient::connect(&open_store(global)?)?.allowed()?,
+    ))
 }
 
 /// The remote that the options name; that of the share, or a directory in the store, when they name
 /// none.
 pub(crate) fn remote_spec(global: &Global, store: &StoreDir) -> anyhow::Result<RemoteSpec> {
     if global.remote.remote.is_none()
-        && let Some(allowed) = allowed(global)?
+        && let Some(allowed) = share_grant(global)?
     {
         return Ok(allowed.reached_with(std::env::vars_os().collect()));
     }
@@ -113,9 +115,9 @@ pub(crate) fn remote_to_save_to(global: &Global, store: &StoreDir) -> anyhow::Re
 }
 
 /// Opens the remote in this process, with a runtime to run its requests.
-pub(crate) fn remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemote)> {
-    let store = store(global)?;
-    let open = open(
+pub(crate) fn connect_remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemote)> {
+    let store = open_store(global)?;
+    let open = open_remote(
         &remote_spec(global, &store)?,
         RetryPolicy::within(global.timeout),
     )
@@ -127,23 +129,26 @@ pub(crate) fn remote(global: &Global) -> anyhow::Result<(Arc<Runtime>, OpenRemot
 }
 
 /// The scope that the options name, else that of the build.
-pub(crate) fn scope(global: &Global) -> anyhow::Result<Scope> {
-    Ok(scopes(global)?.own)
+pub(crate) fn own_scope(global: &Global) -> anyhow::Result<Scope> {
+    Ok(lookup_scopes(global)?.own)
 }
 
 /// The scopes to look in: the one that the options name, else that of the build with its base
 /// and default branch behind it.
-pub(crate) fn scopes(global: &Global) -> anyhow::Result<Scopes> {
+pub(crate) fn lookup_scopes(global: &Global) -> anyhow::Result<Scopes> {
     Ok(match &global.scope {
         Some(name) => Scopes::only(scope_named(name)?),
         None if global.daemon.is_some() => scopes_of_share(global)?,
-        None => Scopes::of_build(&Ci::new(&ci::environment()), &workspace()?),
+        None => Scopes::of_build(
+            &Ci::new(&ci::process_environment()),
+            &workspace_directory()?,
+        ),
     })
 }
 
 /// The scopes of the share that the options name.
 fn scopes_of_share(global: &Global) -> anyhow::Result<Scopes> {
-    let scopes = allowed(global)?.map(|allowed| allowed.scopes);
+    let scopes = share_grant(global)?.map(|allowed| allowed.scopes);
     let mut scopes = scopes.unwrap_or_default().into_iter();
     let own = scopes.next().context("the daemon's share has no scope")?;
     Ok(Scopes {
@@ -159,7 +164,7 @@ pub(crate) fn scope_named(name: &str) -> anyhow::Result<Scope> {
 
 /// The directory that files and patterns in templates start from, unless something else is said;
 /// empty when it has been deleted.
-pub(crate) fn workspace() -> anyhow::Result<PathBuf> {
+pub(crate) fn workspace_directory() -> anyhow::Result<PathBuf> {
     working_directory().context("cannot tell the current directory")
 }
 
@@ -178,7 +183,7 @@ pub(crate) fn expand_in(
     template: &str,
     allow_missing: bool,
     paths: &[PathBuf],
-) -> anyhow::Result<keys::Expanded> {
+) -> anyhow::Result<keys::ExpandedKey> {
     expand_of(
         &keys::Author::User,
         workspace,
@@ -195,7 +200,7 @@ pub(crate) fn expand_of(
     template: &str,
     allow_missing: bool,
     paths: &[PathBuf],
-) -> anyhow::Result<keys::Expanded> {
+) -> anyhow::Result<keys::ExpandedKey> {
     let reach = author.reach(workspace);
     let reach = reach.map_err(cachefs::Error::io("open", workspace))?;
     let own = match paths {
@@ -203,10 +208,10 @@ pub(crate) fn expand_of(
         paths => Some(path_set(workspace, paths)?),
     };
     let env = match author {
-        keys::Author::User => ci::environment(),
+        keys::Author::User => ci::process_environment(),
         keys::Author::Tenant { .. } => BTreeMap::new(),
     };
-    let context = keys::Context {
+    let context = keys::KeyContext {
         workspace,
         env: &env,
         now: SystemTime::now(),
@@ -214,7 +219,7 @@ pub(crate) fn expand_of(
         skip: &|path| own.as_ref().is_some_and(|own| own.holds(path)) || StoreDir::is_at(path),
         reach: &reach,
     };
-    Ok(keys::expand(template, &context)?)
+    Ok(keys::expand_template(template, &context)?)
 }
 
 /// Expands a template in a given workspace, and checks that the result can be a key.
@@ -222,20 +227,20 @@ pub(crate) fn key_in(
     workspace: &Path,
     template: &str,
     paths: &[PathBuf],
-) -> anyhow::Result<(Key, keys::Expanded)> {
-    checked(expand_in(workspace, template, false, paths)?)
+) -> anyhow::Result<(Key, keys::ExpandedKey)> {
+    check_key(expand_in(workspace, template, false, paths)?)
 }
 
 /// Checks that an expanded template can be a key.
-pub(crate) fn checked(expanded: keys::Expanded) -> anyhow::Result<(Key, keys::Expanded)> {
+pub(crate) fn check_key(expanded: keys::ExpandedKey) -> anyhow::Result<(Key, keys::ExpandedKey)> {
     let key = Key::new(expanded.key.clone()).map_err(cachefs::Error::from)?;
     Ok((key, expanded))
 }
 
 /// A key in the scope that the options name.
-pub(crate) fn name(global: &Global, template: &str) -> anyhow::Result<RefName> {
+pub(crate) fn ref_name(global: &Global, template: &str) -> anyhow::Result<RefName> {
     Ok(RefName::new(
-        scope(global)?,
-        key_in(&workspace()?, template, &[])?.0,
+        own_scope(global)?,
+        key_in(&workspace_directory()?, template, &[])?.0,
     ))
 }

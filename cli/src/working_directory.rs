@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use cachefs::paths::real_path;
 
-use crate::caches::{Restored, Saved};
+use crate::caches::{RestoredDirectory, SavedDirectory};
 use crate::output;
 
 /// The path of the working directory when it leads to another directory by now.
 ///
 /// A process stays in the directory below such a mount, as does the shell that started it: there it
 /// sees nothing of the cache, and what it writes is not in the cache.
-pub(crate) fn covered() -> Option<PathBuf> {
+pub(crate) fn covered_directory() -> Option<PathBuf> {
     let path = std::env::current_dir().ok()?;
     let here = fs::metadata(".").ok()?;
     let is_here = fs::metadata(&path)
@@ -22,38 +22,40 @@ pub(crate) fn covered() -> Option<PathBuf> {
 }
 
 /// What the user's shell has to do after a restore, if the working directory is covered by it.
-pub(crate) fn note_to_enter(restored: &[Restored]) -> Option<String> {
-    let path = covered()?;
+pub(crate) fn note_to_enter(restored: &[RestoredDirectory]) -> Option<String> {
+    let path = covered_directory()?;
     let reports = restored.iter().filter_map(|one| one.result.as_ref().ok());
     let around = reports.filter(|report| path.starts_with(&report.path));
     let nearest = around.max_by_key(|report| report.path.components().count())?;
     Some(format!(
         "the working directory is below the mount at {}: run `cd .` in this shell to enter the \
          cache; until then the shell does not see it, and files written here are not saved",
-        output::path(&nearest.path)
+        output::format_path(&nearest.path)
     ))
 }
 
 /// Tells the user to enter a mount that `exec` has left.
-pub(crate) fn tell_to_enter(restored: &[Restored]) {
+pub(crate) fn tell_to_enter(restored: &[RestoredDirectory]) {
     if let Some(note) = note_to_enter(restored) {
-        output::complain("warning", &note, None);
+        output::print_error("warning", &note, None);
     }
 }
 
 /// Warns of what a shell has written below the mount that is saved: it is not in the cache.
-pub(crate) fn warn_of_save(saved: &[Saved]) {
-    let Some(path) = covered() else { return };
+pub(crate) fn warn_of_save(saved: &[SavedDirectory]) {
+    let Some(path) = covered_directory() else {
+        return;
+    };
     let around = saved
         .iter()
         .find(|one| path.starts_with(real_path(&one.path)));
     if let Some(one) = around {
-        output::complain(
+        output::print_error(
             "warning",
             &format!(
                 "the working directory is below the mount at {}: files that this shell wrote here \
                  by relative names are not in the cache",
-                output::path(&one.path)
+                output::format_path(&one.path)
             ),
             Some("run `cd .` after the restore to enter the mount"),
         );

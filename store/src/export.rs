@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::archive::{self, Compression, WriteOptions, Written};
 use crate::error::{Error, Result};
-use crate::refs::{self, Resolved, Wanted};
-use crate::remote::Traffic;
+use crate::refs::{self, KeyQuery, Resolved};
+use crate::remote::RemoteTraffic;
 use crate::save::Progress;
 use crate::session::Session;
 
@@ -14,7 +14,7 @@ use crate::session::Session;
 #[derive(Debug, Clone)]
 pub struct ExportRequest {
     /// The key, and the scopes to look in.
-    pub wanted: Wanted,
+    pub wanted: KeyQuery,
     /// The compression of the archive.
     pub compression: Compression,
     /// The prefix of all names in the archive.
@@ -32,7 +32,7 @@ pub struct ExportReport {
     /// Counts of the archive.
     pub written: Written,
     /// The traffic of the export.
-    pub traffic: Traffic,
+    pub traffic: RemoteTraffic,
     /// The time that the export took.
     pub elapsed: Duration,
 }
@@ -53,7 +53,7 @@ impl Session {
         progress: &dyn Progress,
     ) -> Result<Option<ExportReport>, E> {
         let started = Instant::now();
-        let found = self.block_on(refs::resolve(self.remote(), &request.wanted))?;
+        let found = self.block_on(refs::resolve_key(self.remote(), &request.wanted))?;
         let Some(matched) = found else {
             return Ok(None);
         };
@@ -62,8 +62,8 @@ impl Session {
         if !request.privileged {
             stack = stack.without_privileges();
         }
-        let written = archive::compress(request.compression, begin()?, |out| {
-            archive::write(
+        let written = archive::compress_stream(request.compression, begin()?, |out| {
+            archive::write_archive(
                 &stack,
                 &reader,
                 self.handle(),

@@ -175,7 +175,7 @@ impl TrailerHash {
     }
 }
 
-fn random<const N: usize>() -> [u8; N] {
+fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     let mut filled = 0;
     while filled < N {
@@ -191,14 +191,14 @@ fn random<const N: usize>() -> [u8; N] {
 impl PackId {
     /// Makes a new random name.
     pub fn random() -> Self {
-        Self(random())
+        Self(random_bytes())
     }
 }
 
 impl RepoId {
     /// Makes a new random name.
     pub fn random() -> Self {
-        Self(random())
+        Self(random_bytes())
     }
 }
 
@@ -223,7 +223,7 @@ impl SaveId {
             .unwrap_or_default();
         Self {
             micros: since_epoch.as_micros() as u64,
-            nonce: u64::from_le_bytes(random()),
+            nonce: u64::from_le_bytes(random_bytes()),
         }
     }
 }

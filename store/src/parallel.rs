@@ -34,21 +34,21 @@ where
         if progress.cancelled() {
             return Err(Error::Cancelled);
         }
-        finish(joined.unwrap_or_else(|error| propagate(error))?)?;
+        finish(joined.unwrap_or_else(|error| propagate_panic(error))?)?;
     }
 }
 
 /// Runs something that computes for a while beside the requests.
-pub(crate) async fn compute<T: Send + 'static>(
+pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| propagate(error))
+        .unwrap_or_else(|error| propagate_panic(error))
 }
 
 /// A task ends without a result when it panics, or when the runtime shuts down.
-fn propagate<T>(error: tokio::task::JoinError) -> Result<T> {
+fn propagate_panic<T>(error: tokio::task::JoinError) -> Result<T> {
     match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
         Err(_) => Err(Error::Cancelled),

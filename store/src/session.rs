@@ -12,7 +12,8 @@ use crate::layer::Layer;
 use crate::local::{FrameMemory, FrameReader, LayerCache, PackCache};
 use crate::refs::LayerInfo;
 use crate::remote::{
-    DynRemote, OpenRemote, RemoteSpec, RetryPolicy, Spending, Traffic, WatchedMeter, open,
+    DynRemote, OpenRemote, RemoteSpec, RemoteTraffic, RetryPolicy, Spending, WatchedMeter,
+    open_remote,
 };
 use crate::stack::Stack;
 
@@ -47,7 +48,7 @@ impl Session {
     /// [`Error::Spec`] when the address or the options can't be used.
     pub fn open(local: LocalStore, spec: &RemoteSpec, deadline: Option<Duration>) -> Result<Self> {
         let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
-        let opened = open(spec, RetryPolicy::within(deadline))?;
+        let opened = open_remote(spec, RetryPolicy::within(deadline))?;
         Ok(Self {
             runtime,
             opened,
@@ -72,7 +73,7 @@ impl Session {
     }
 
     /// The traffic since the session was opened.
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> RemoteTraffic {
         self.opened.traffic()
     }
 

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use anyhow::Result;
-use cachefs_store::frame::{self, Compressor};
+use cachefs_store::frame::{self, FrameCompressor};
 use cachefs_store::id::{ChunkId, FrameHash};
 use cachefs_store::{chunk, frame::Codec};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -25,7 +25,7 @@ fn cut(criterion: &mut Criterion) {
             BenchmarkId::from_parameter(bytes),
             &content,
             |bench, content| {
-                bench.iter(|| chunk::cut(black_box(content)).count());
+                bench.iter(|| chunk::cut_chunks(black_box(content)).count());
             },
         );
     }
@@ -51,7 +51,7 @@ fn hash(criterion: &mut Criterion) {
 
 fn codec(criterion: &mut Criterion) -> Result<()> {
     let raw = text(3, frame::TARGET);
-    let mut compressor = Compressor::new()?;
+    let mut compressor = FrameCompressor::new()?;
     let mut stored = Vec::new();
     let codec = compressor.encode(&raw, &mut stored)?;
     let hash = FrameHash::of(&stored);
@@ -68,10 +68,10 @@ fn codec(criterion: &mut Criterion) -> Result<()> {
         });
     });
     group.bench_function("decode, verified", |bench| {
-        bench.iter(|| frame::decode(black_box(&stored), &hash, codec, length));
+        bench.iter(|| frame::decode_frame(black_box(&stored), &hash, codec, length));
     });
     group.bench_function("decode what was not compressed, verified", |bench| {
-        bench.iter(|| frame::decode(black_box(&raw), &raw_hash, Codec::Raw, length));
+        bench.iter(|| frame::decode_frame(black_box(&raw), &raw_hash, Codec::Raw, length));
     });
     group.finish();
     Ok(())

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use cachefs_store::id::LayerId;
 use cachefs_store::layer::{
-    BuiltLayer, Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
+    BuiltLayer, EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
 };
-use cachefs_store::stack::{Ino, Stack, Walk};
+use cachefs_store::stack::{Ino, Stack, StackWalk};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 /// Directories of the bottom layer.
@@ -47,7 +47,7 @@ fn build(directories: std::ops::Range<usize>, files: std::ops::Range<usize>) -> 
     let names: Vec<_> = directories.map(name).collect();
     let entry = |name, meta, kind| NewEntry {
         name,
-        link: Link::New(NewInode { meta, kind }),
+        link: EntryTarget::New(NewInode { meta, kind }),
     };
     let folder = || NewKind::Directory { opaque: false };
     let entries: Vec<_> = names
@@ -94,7 +94,7 @@ fn stack(criterion: &mut Criterion, objects: &[(LayerId, Bytes)]) -> Result<()> 
     group.bench_function(id("merge and list the root, first time"), |bench| {
         bench.iter_batched(
             || open(objects),
-            |stack| anyhow::Ok(Walk::new(&stack?).take(DIRECTORIES).count()),
+            |stack| anyhow::Ok(StackWalk::new(&stack?).take(DIRECTORIES).count()),
             criterion::BatchSize::LargeInput,
         );
     });
@@ -107,10 +107,10 @@ fn stack(criterion: &mut Criterion, objects: &[(LayerId, Bytes)]) -> Result<()> 
     group.bench_function(id("lookup of nothing"), |bench| {
         bench.iter(|| warm.lookup(directory, black_box(b"package-99999")));
     });
-    group.throughput(Throughput::Elements(Walk::new(&warm).count() as u64));
+    group.throughput(Throughput::Elements(StackWalk::new(&warm).count() as u64));
     group.sample_size(20);
     group.bench_function(id("walk everything"), |bench| {
-        bench.iter(|| Walk::new(black_box(&warm)).count());
+        bench.iter(|| StackWalk::new(black_box(&warm)).count());
     });
     group.finish();
     Ok(())

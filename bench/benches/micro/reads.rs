@@ -9,7 +9,7 @@ use cachefs_store::frame::{FrameBuilder, FrameLocation, TARGET};
 use cachefs_store::id::ChunkId;
 use cachefs_store::local::{FrameMemory, FrameReader, PackCache};
 use cachefs_store::pack::{self, PackWriter};
-use cachefs_store::remote::{PutMode, RemoteSpec, RetryPolicy, open};
+use cachefs_store::remote::{PutMode, RemoteSpec, RetryPolicy, open_remote};
 use criterion::{Criterion, Throughput};
 
 use crate::text::text;
@@ -33,7 +33,7 @@ pub(crate) fn measure(criterion: &mut Criterion) -> Result<()> {
         url: format!("file://{}", temp.path().join("remote").display()),
         ..RemoteSpec::default()
     };
-    let remote = open(&spec, RetryPolicy::default())?.remote;
+    let remote = open_remote(&spec, RetryPolicy::default())?.remote;
     let key = pack::object_key(&finished.pack.id);
     let put = remote.put(&key, Bytes::from(finished.bytes), PutMode::Overwrite);
     tokio::runtime::Builder::new_current_thread()

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Run, TINY, V1, quantity};
-use crate::common::step;
-use crate::subject::{verify, verify_content};
-use crate::tools::cachefs::{Mode, Store};
+use super::{CompareRun, TINY, V1, quantity};
+use crate::common::print_step;
+use crate::subject::{verify_content, verify_totals};
+use crate::tools::cachefs::{RestoreForm, Store};
 use crate::work::{find, read};
 use crate::workspace;
 
@@ -36,14 +36,14 @@ const WITH_DAEMON: Labels = Labels {
     file: "first file, daemon running",
 };
 
-impl Run<'_> {
+impl CompareRun<'_> {
     /// Restores to plain files, and compares them with what was saved.
     pub(super) fn restore_copy(&mut self) -> Result<()> {
-        step("cachefs: restore to a plain directory")?;
+        print_step("cachefs: restore to a plain directory")?;
         let dir = self.setup.workspace.fresh("copied")?;
         let mut store = self.store("copy")?;
         let copied = self.with_traffic("restore --mode copy", |_| {
-            let copied = store.restore(V1, &dir, Mode::Copy)?;
+            let copied = store.restore(V1, &dir, RestoreForm::Copy)?;
             Ok((copied.finished, copied.answer.traffic))
         })?;
         self.recorder.time(
@@ -56,22 +56,22 @@ impl Run<'_> {
             "cachefs restore --mode copy, command",
             copied.peak_memory,
         );
-        let (_, totals) = find::find(&dir)?;
-        verify("the copy", totals, self.subject.v1.totals)?;
+        let (_, totals) = find::find_tree(&dir)?;
+        verify_totals("the copy", totals, self.subject.v1.totals)?;
         verify_content("the copy", &self.subject.plain, &dir)?;
         store.close()?;
-        workspace::remove(&dir)
+        workspace::remove_directory(&dir)
     }
 
     /// Restores with nothing there: neither store nor daemon. Then walks the tree twice.
     pub(super) fn restore_without_daemon(&mut self) -> Result<()> {
-        step("cachefs: restore without a daemon, list, read one file, find")?;
+        print_step("cachefs: restore without a daemon, list, read one file, find")?;
         let path = self.setup.workspace.fresh("mounted")?;
         let mut store = self.store("cold")?;
         self.restore_and_use(&mut store, &path, &WITHOUT_DAEMON)?;
-        let (cold, totals) = find::find(&path)?;
-        let (warm, _) = find::find(&path)?;
-        verify("the mount", totals, self.subject.v1.totals)?;
+        let (cold, totals) = find::find_tree(&path)?;
+        let (warm, _) = find::find_tree(&path)?;
+        verify_totals("the mount", totals, self.subject.v1.totals)?;
         self.recorder.time(quantity::FIND, "cachefs, first", cold);
         self.recorder.time(quantity::FIND, "cachefs, again", warm);
         self.daemon_memory("cachefs mount, daemon after find", &store)?;
@@ -80,22 +80,22 @@ impl Run<'_> {
 
     /// Restores with a daemon that runs, having mounted something else.
     pub(super) fn restore_with_daemon(&mut self) -> Result<()> {
-        step("cachefs: restore with a daemon, list, read one file")?;
+        print_step("cachefs: restore with a daemon, list, read one file")?;
         let tiny = self.setup.workspace.fresh("mounted-tiny")?;
         let path = self.setup.workspace.fresh("mounted")?;
         let mut store = self.store("warm")?;
-        store.restore(TINY, &tiny, Mode::Mount)?;
+        store.restore(TINY, &tiny, RestoreForm::Mount)?;
         self.restore_and_use(&mut store, &path, &WITH_DAEMON)?;
         store.close()
     }
 
     fn restore_and_use(&mut self, store: &mut Store, path: &Path, labels: &Labels) -> Result<()> {
         let ready = self.with_traffic(labels.requests, |_| {
-            let restored = store.restore(V1, path, Mode::Mount)?;
+            let restored = store.restore(V1, path, RestoreForm::Mount)?;
             Ok((restored.finished.wall, restored.answer.traffic))
         })?;
-        let list = find::list(path)?;
-        let file = read::file(&path.join(&self.subject.typical))?;
+        let list = find::list_directory(path)?;
+        let file = read::read_file(&path.join(&self.subject.typical))?;
         let recorder = &mut *self.recorder;
         recorder.time(quantity::READY, labels.ready, ready);
         recorder.time(quantity::READY, labels.ready_and_list, ready + list);

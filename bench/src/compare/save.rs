@@ -7,17 +7,17 @@ use std::path::Path;
 use anyhow::Result;
 use cachefs_store::remote::ObjectKey;
 
-use super::{Run, TINY, V1, V2, quantity};
-use crate::common::step;
-use crate::subject::{verify, verify_content};
+use super::{CompareRun, TINY, V1, V2, quantity};
+use crate::common::print_step;
+use crate::subject::{verify_content, verify_totals};
 use crate::tools::answer::Save;
-use crate::tools::cachefs::{Mode, Store, Timed};
+use crate::tools::cachefs::{RestoreForm, Store, TimedAnswer};
 use crate::work::{find, read, sync};
 
-impl Run<'_> {
+impl CompareRun<'_> {
     /// Saves the plain directory to an empty remote, with a store that does not exist yet.
     pub(super) fn save_first(&mut self) -> Result<Store> {
-        step("cachefs: save v1")?;
+        print_step("cachefs: save v1")?;
         let store = self.store("first")?;
         let saved = self.save("save v1", &store, V1, &self.subject.plain)?;
         let (_, bytes) = self.place.contents()?;
@@ -45,12 +45,12 @@ impl Run<'_> {
 
     /// Restores the first version, makes it the second in place, and saves that.
     pub(super) fn save_through_mount(&mut self, before: &BTreeSet<ObjectKey>) -> Result<()> {
-        step("cachefs: save v2 through the mount")?;
+        print_step("cachefs: save v2 through the mount")?;
         let label = "cachefs, through the mount";
         let path = self.setup.workspace.fresh("mounted")?;
         let mut store = self.store("mount")?;
-        store.restore(V1, &path, Mode::Mount)?;
-        let changes = sync::sync(&self.subject.plain, &path)?;
+        store.restore(V1, &path, RestoreForm::Mount)?;
+        let changes = sync::sync_directory(&self.subject.plain, &path)?;
         if changes.is_empty() {
             self.recorder.note("v1 and v2 are the same".to_owned());
         }
@@ -74,7 +74,7 @@ impl Run<'_> {
         store: &mut Store,
         before: &BTreeSet<ObjectKey>,
     ) -> Result<()> {
-        step("cachefs: save v2 from the plain directory")?;
+        print_step("cachefs: save v2 from the plain directory")?;
         let label = "cachefs, plain directory";
         let saved = self.save(
             "save v2 from a plain directory",
@@ -96,7 +96,7 @@ impl Run<'_> {
         store: &Store,
         key: &str,
         path: &Path,
-    ) -> Result<Timed<Save>> {
+    ) -> Result<TimedAnswer<Save>> {
         self.with_traffic(label, |_| {
             let saved = store.save(key, path)?;
             let traffic = saved.answer.traffic;
@@ -106,14 +106,14 @@ impl Run<'_> {
 
     /// Restores the second version with a new store, and compares it with the plain directory.
     fn check_second(&mut self, what: &str) -> Result<()> {
-        step(&format!("check {what}"))?;
+        print_step(&format!("check {what}"))?;
         let path = self.setup.workspace.fresh("mounted")?;
         let mut store = self.store("check")?;
-        store.restore(V2, &path, Mode::Mount)?;
-        let (_, found) = find::find(&path)?;
-        let (_, read) = read::all(&path, 2)?;
-        verify(what, found, self.subject.v2.totals)?;
-        verify(what, read, self.subject.v2.totals)?;
+        store.restore(V2, &path, RestoreForm::Mount)?;
+        let (_, found) = find::find_tree(&path)?;
+        let (_, read) = read::read_all_files(&path, 2)?;
+        verify_totals(what, found, self.subject.v2.totals)?;
+        verify_totals(what, read, self.subject.v2.totals)?;
         verify_content(what, &self.subject.plain, &path)?;
         store.close()
     }

@@ -2,23 +2,23 @@
 
 use anyhow::Result;
 
-use super::{Run, V1, quantity};
-use crate::common::step;
-use crate::subject::verify;
-use crate::tools::tar::{Archive, Compressor, NAME};
+use super::{CompareRun, V1, quantity};
+use crate::common::print_step;
+use crate::subject::verify_totals;
+use crate::tools::tar::{NAME, TarArchive, TarCompressor};
 use crate::work::{find, read};
 use crate::workspace;
 
-impl<'a> Run<'a> {
+impl<'a> CompareRun<'a> {
     /// Packs the plain directory, and notes time, bytes and memory.
-    pub(super) fn tar_save(&mut self, key: &str) -> Result<Archive<'a>> {
-        step(&format!("tar: save {key}"))?;
+    pub(super) fn tar_save(&mut self, key: &str) -> Result<TarArchive<'a>> {
+        print_step(&format!("tar: save {key}"))?;
         let target = &self.setup.target;
         let archive = if target.is_bucket() {
-            Archive::remote(Compressor::Zstd, target.place(&format!("tar-{key}"))?)
+            TarArchive::remote(TarCompressor::Zstd, target.place(&format!("tar-{key}"))?)
         } else {
             let path = self.setup.workspace.path().join(format!("{key}.tar.zst"));
-            Archive::file(Compressor::Zstd, path)
+            TarArchive::file(TarCompressor::Zstd, path)
         };
         let packed = archive.save(&self.subject.plain)?;
         let bytes = archive.bytes()?;
@@ -39,35 +39,35 @@ impl<'a> Run<'a> {
     }
 
     /// Unpacks the first version and reads all of it.
-    pub(super) fn tar_restore(&mut self, archive: Archive<'_>) -> Result<()> {
-        step("tar: restore, list, read one file, read all")?;
+    pub(super) fn tar_restore(&mut self, archive: TarArchive<'_>) -> Result<()> {
+        print_step("tar: restore, list, read one file, read all")?;
         let dir = self.setup.workspace.fresh("unpacked")?;
         let unpacked = archive.restore(&dir)?.wall;
-        let listed = find::list(&dir)?;
-        let one = read::file(&dir.join(&self.subject.typical))?;
-        let (all, totals) = read::all(&dir, 2)?;
-        let (all_one, _) = read::all(&dir, 1)?;
-        verify("what tar unpacked", totals, self.subject.v1.totals)?;
+        let listed = find::list_directory(&dir)?;
+        let one = read::read_file(&dir.join(&self.subject.typical))?;
+        let (all, totals) = read::read_all_files(&dir, 2)?;
+        let (all_one, _) = read::read_all_files(&dir, 1)?;
+        verify_totals("what tar unpacked", totals, self.subject.v1.totals)?;
         let recorder = &mut *self.recorder;
         recorder.time(quantity::READY, NAME, unpacked);
         recorder.time(quantity::FIRST_FILE, NAME, unpacked + listed + one);
         recorder.time(quantity::READ_COLD, NAME, unpacked + all);
         recorder.time(quantity::READ_COLD_ONE, NAME, unpacked + all_one);
         recorder.time(quantity::COPY, NAME, unpacked);
-        workspace::remove(&dir)
+        workspace::remove_directory(&dir)
     }
 
     /// Walks and reads the plain directory, which is in the page cache.
     pub(super) fn walk_plain(&mut self) -> Result<()> {
-        step("plain directory: find, read all")?;
+        print_step("plain directory: find, read all")?;
         let plain = &self.subject.plain;
         let wanted = self.subject.v1.totals;
-        read::all(plain, 2)?;
-        let (found, totals) = find::find(plain)?;
-        let (two, read) = read::all(plain, 2)?;
-        let (one, _) = read::all(plain, 1)?;
-        verify("the plain directory", totals, wanted)?;
-        verify("the plain directory", read, wanted)?;
+        read::read_all_files(plain, 2)?;
+        let (found, totals) = find::find_tree(plain)?;
+        let (two, read) = read::read_all_files(plain, 2)?;
+        let (one, _) = read::read_all_files(plain, 1)?;
+        verify_totals("the plain directory", totals, wanted)?;
+        verify_totals("the plain directory", read, wanted)?;
         let label = "plain directory, warm";
         self.recorder.time(quantity::FIND, label, found);
         self.recorder.time(quantity::READ_WARM, label, two);

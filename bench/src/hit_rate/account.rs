@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use super::caches::{Life, Match};
-use super::history::{Piece, State};
+use super::history::{HistoryPiece, HistoryState};
 
 /// Seconds of a month: a twelfth of a year.
 pub(super) const MONTH: f64 = 365.25 * 86_400.0 / 12.0;
 
 /// How a cache is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Policy {
+pub(super) enum RetentionPolicy {
     /// One archive for each key, fetched whole before the job and stored whole after it.
     Archive,
     /// Layers: an index is fetched first, data when it is read, and what the restored one lacks is
@@ -18,7 +18,7 @@ pub(super) enum Policy {
     Layers,
 }
 
-impl Policy {
+impl RetentionPolicy {
     pub(super) const ALL: [Self; 2] = [Self::Archive, Self::Layers];
 
     /// In the table.
@@ -138,10 +138,10 @@ impl Account {
     /// Adds what a job does at its start.
     pub(super) fn restore(
         &mut self,
-        policy: Policy,
+        policy: RetentionPolicy,
         assumed: &Assumptions,
-        (matched, found): (Match, Option<&State>),
-        wanted: &State,
+        (matched, found): (Match, Option<&HistoryState>),
+        wanted: &HistoryState,
     ) {
         self.jobs += 1.0;
         match matched {
@@ -156,15 +156,15 @@ impl Account {
         self.seconds += assumed.seconds(1.0, 0.0);
         let Some(found) = found else { return };
         let useful = || wanted.pieces_in(found, true);
-        self.restored += sum(useful(), |piece| piece.raw * piece.times);
+        self.restored += sum_pieces(useful(), |piece| piece.raw * piece.times);
         self.restored_files += wanted.files_in(found) as f64;
         let bytes = match policy {
-            Policy::Archive => found.archived() as f64,
-            Policy::Layers => {
+            RetentionPolicy::Archive => found.archived() as f64,
+            RetentionPolicy::Layers => {
                 let index = (found.file_count() * assumed.index_bytes) as f64;
                 self.fetch(assumed, index);
                 // A job cannot read what it does not need.
-                sum(useful(), |piece| piece.stored) * assumed.read_share
+                sum_pieces(useful(), |piece| piece.stored) * assumed.read_share
             }
         };
         self.fetch(assumed, bytes);
@@ -173,14 +173,14 @@ impl Account {
     /// Adds what a job does at its end, when it saves.
     pub(super) fn save(
         &mut self,
-        policy: Policy,
+        policy: RetentionPolicy,
         assumed: &Assumptions,
-        found: Option<&State>,
-        state: &State,
+        found: Option<&HistoryState>,
+        state: &HistoryState,
     ) {
         let bytes = match policy {
-            Policy::Archive => state.archived() as f64,
-            Policy::Layers => {
+            RetentionPolicy::Archive => state.archived() as f64,
+            RetentionPolicy::Layers => {
                 let new_files = found.map_or(0, |found| state.files_in(found));
                 let index = (state.file_count() - new_files) * assumed.index_bytes;
                 // The layer, its record and the head are objects of their own.
@@ -188,8 +188,8 @@ impl Account {
                 self.seconds += assumed.seconds(3.0, index as f64);
                 self.up += index as f64;
                 match found {
-                    Some(found) => sum(state.pieces_in(found, false), |piece| piece.stored),
-                    None => sum(state.pieces.iter(), |piece| piece.stored),
+                    Some(found) => sum_pieces(state.pieces_in(found, false), |piece| piece.stored),
+                    None => sum_pieces(state.pieces.iter(), |piece| piece.stored),
                 }
             }
         };
@@ -200,15 +200,15 @@ impl Account {
     }
 
     /// Adds what the remote kept of caches that are no more.
-    pub(super) fn keep(&mut self, policy: Policy, lives: &[Life]) {
+    pub(super) fn keep(&mut self, policy: RetentionPolicy, lives: &[Life]) {
         match policy {
-            Policy::Archive => {
+            RetentionPolicy::Archive => {
                 for life in lives {
                     self.kept += life.content.state.archived() as f64 * (life.until - life.from);
                 }
             }
             // A copy of a piece is kept while any cache has it.
-            Policy::Layers => {
+            RetentionPolicy::Layers => {
                 let mut spans: HashMap<u64, (u64, Vec<(f64, f64)>)> = HashMap::new();
                 for life in lives {
                     let content = &life.content;
@@ -218,7 +218,7 @@ impl Account {
                     }
                 }
                 for (stored, spans) in spans.into_values() {
-                    self.kept += stored as f64 * covered(spans);
+                    self.kept += stored as f64 * covered_length(spans);
                 }
             }
         }
@@ -242,12 +242,15 @@ impl Account {
     }
 }
 
-fn sum<'a>(pieces: impl Iterator<Item = &'a Piece>, of: impl Fn(&Piece) -> u64) -> f64 {
+fn sum_pieces<'a>(
+    pieces: impl Iterator<Item = &'a HistoryPiece>,
+    of: impl Fn(&HistoryPiece) -> u64,
+) -> f64 {
     pieces.map(of).sum::<u64>() as f64
 }
 
 /// The length of some spans together, what they share being counted once.
-fn covered(mut spans: Vec<(f64, f64)>) -> f64 {
+fn covered_length(mut spans: Vec<(f64, f64)>) -> f64 {
     spans.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut total = 0.0;
     let mut reached = f64::MIN;
@@ -286,7 +289,7 @@ pub(super) mod testing {
 mod tests {
     use std::rc::Rc;
 
-    use super::super::caches::Content;
+    use super::super::caches::ReplayedContent;
     use super::super::history::testing::state;
     use super::testing::assumed;
     use super::*;
@@ -296,7 +299,7 @@ mod tests {
         let (old, new) = (state(&[1, 2, 3, 4]), state(&[3, 4, 5]));
         let found = (Match::Prefix, Some(&*old));
         let mut archive = Account::default();
-        archive.restore(Policy::Archive, &assumed(), found, &new);
+        archive.restore(RetentionPolicy::Archive, &assumed(), found, &new);
         assert_eq!((archive.needed, archive.restored), (300.0, 200.0));
         assert_eq!((archive.needed_files, archive.restored_files), (3.0, 2.0));
         // The key, then the archive of 4 times 50 bytes: two round trips and 200 bytes at 100 a second.
@@ -304,14 +307,14 @@ mod tests {
             (archive.down, archive.reads, archive.seconds),
             (200.0, 2.0, 4.0)
         );
-        archive.save(Policy::Archive, &assumed(), Some(&old), &new);
+        archive.save(RetentionPolicy::Archive, &assumed(), Some(&old), &new);
         assert_eq!((archive.up, archive.writes), (150.0, 1.0));
 
         let mut layers = Account::default();
-        layers.restore(Policy::Layers, &assumed(), found, &new);
+        layers.restore(RetentionPolicy::Layers, &assumed(), found, &new);
         // The index of 4 files, and half of the two pieces that are needed.
         assert_eq!((layers.down, layers.reads), (40.0 + 50.0, 3.0));
-        layers.save(Policy::Layers, &assumed(), Some(&old), &new);
+        layers.save(RetentionPolicy::Layers, &assumed(), Some(&old), &new);
         // One new piece, one new file in the index; three small objects and a pack.
         assert_eq!((layers.up, layers.writes), (50.0 + 10.0, 4.0));
         assert_eq!((layers.prefix, layers.exact, layers.jobs), (1.0, 0.0, 1.0));
@@ -320,7 +323,7 @@ mod tests {
     #[test]
     fn what_caches_share_is_kept_once_by_layers() {
         let life = |ids: &[u64], copies: [u64; 2], from, until| Life {
-            content: Rc::new(Content {
+            content: Rc::new(ReplayedContent {
                 state: state(ids),
                 copies: copies.into(),
             }),
@@ -337,11 +340,17 @@ mod tests {
             account.kept
         };
         let archives = 100.0 * 10.0 + 100.0 * 15.0;
-        assert_eq!(kept(Policy::Archive, [2, 3]), archives);
-        assert_eq!(kept(Policy::Layers, [2, 3]), 50.0 * (10.0 + 20.0 + 15.0));
+        assert_eq!(kept(RetentionPolicy::Archive, [2, 3]), archives);
+        assert_eq!(
+            kept(RetentionPolicy::Layers, [2, 3]),
+            50.0 * (10.0 + 20.0 + 15.0)
+        );
         // One that was saved without finding the other shares nothing with it.
-        assert_eq!(kept(Policy::Layers, [3, 4]), archives);
-        assert_eq!(covered(vec![(5.0, 6.0), (0.0, 1.0), (0.5, 2.0)]), 3.0);
+        assert_eq!(kept(RetentionPolicy::Layers, [3, 4]), archives);
+        assert_eq!(
+            covered_length(vec![(5.0, 6.0), (0.0, 1.0), (0.5, 2.0)]),
+            3.0
+        );
     }
 
     #[test]

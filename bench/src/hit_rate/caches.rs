@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::history::{Job, MAIN, State};
+use super::history::{HistoryJob, HistoryState, MAIN};
 
 /// How a job's key is made, and what else will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +43,9 @@ pub(super) enum Match {
 
 /// What a cache holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Content {
+pub(super) struct ReplayedContent {
     /// The directory.
-    pub(super) state: Rc<State>,
+    pub(super) state: Rc<HistoryState>,
     /// For each of its pieces a number that is the same for caches that share the stored bytes: one
     /// that was saved over another shares what that had.
     pub(super) copies: Vec<u64>,
@@ -53,8 +53,8 @@ pub(super) struct Content {
 
 /// A cache that was saved.
 #[derive(Debug, Clone)]
-struct Cache {
-    content: Rc<Content>,
+struct ReplayedCache {
+    content: Rc<ReplayedContent>,
     saved: f64,
     used: f64,
 }
@@ -65,7 +65,7 @@ pub(super) struct Caches {
     scheme: Scheme,
     /// Seconds after its last use that a cache is removed.
     keep: f64,
-    known: HashMap<(Rc<str>, u64), Cache>,
+    known: HashMap<(Rc<str>, u64), ReplayedCache>,
     /// Copies of pieces that were stored so far.
     copies: u64,
 }
@@ -74,7 +74,7 @@ pub(super) struct Caches {
 #[derive(Debug)]
 pub(super) struct Life {
     /// What was in it.
-    pub(super) content: Rc<Content>,
+    pub(super) content: Rc<ReplayedContent>,
     /// When it was saved.
     pub(super) from: f64,
     /// When it was removed.
@@ -97,7 +97,7 @@ impl Caches {
         let gone = self
             .known
             .extract_if(|_, cache| cache.used + keep < now)
-            .map(|(_, cache)| life(cache, keep));
+            .map(|(_, cache)| cache_life(cache, keep));
         gone.collect()
     }
 
@@ -105,11 +105,11 @@ impl Caches {
     pub(super) fn end(self) -> Vec<Life> {
         let keep = self.keep;
         let left = self.known.into_values();
-        left.map(|cache| life(cache, keep)).collect()
+        left.map(|cache| cache_life(cache, keep)).collect()
     }
 
     /// What a job finds.
-    pub(super) fn find(&mut self, job: &Job) -> (Match, Option<Rc<Content>>) {
+    pub(super) fn find(&mut self, job: &HistoryJob) -> (Match, Option<Rc<ReplayedContent>>) {
         let main: Rc<str> = MAIN.into();
         let mut scopes = vec![Rc::clone(&job.branch), main];
         if self.scheme != Scheme::Branch {
@@ -140,7 +140,7 @@ impl Caches {
     }
 
     /// Saves what a job has at its end, over what it found; the same key is saved once.
-    pub(super) fn save(&mut self, job: &Job, found: Option<&Content>) {
+    pub(super) fn save(&mut self, job: &HistoryJob, found: Option<&ReplayedContent>) {
         let key = (self.scope(job), job.state.key);
         if self.known.contains_key(&key) {
             return;
@@ -153,11 +153,11 @@ impl Caches {
                     self.copies
                 })
         });
-        let content = Content {
+        let content = ReplayedContent {
             copies: copies.collect(),
             state: Rc::clone(&job.state),
         };
-        let cache = Cache {
+        let cache = ReplayedCache {
             content: Rc::new(content),
             saved: job.time,
             used: job.time,
@@ -165,7 +165,7 @@ impl Caches {
         self.known.insert(key, cache);
     }
 
-    fn scope(&self, job: &Job) -> Rc<str> {
+    fn scope(&self, job: &HistoryJob) -> Rc<str> {
         match self.scheme {
             Scheme::Branch => Rc::clone(&job.branch),
             Scheme::Exact | Scheme::Prefix => MAIN.into(),
@@ -173,7 +173,7 @@ impl Caches {
     }
 }
 
-impl Content {
+impl ReplayedContent {
     /// The copy of a piece that it has, if it has one.
     fn copy(&self, piece: u64) -> Option<u64> {
         let pieces = &self.state.pieces;
@@ -182,7 +182,7 @@ impl Content {
     }
 }
 
-fn life(cache: Cache, keep: f64) -> Life {
+fn cache_life(cache: ReplayedCache, keep: f64) -> Life {
     Life {
         content: cache.content,
         from: cache.saved,
@@ -197,9 +197,9 @@ mod tests {
 
     const DAY: f64 = 86_400.0;
 
-    fn run(scheme: Scheme, jobs: &[Job]) -> Vec<Match> {
+    fn run(scheme: Scheme, jobs: &[HistoryJob]) -> Vec<Match> {
         let mut caches = Caches::new(scheme, 7.0 * DAY);
-        let step = |job: &Job| {
+        let step = |job: &HistoryJob| {
             caches.expire(job.time);
             let (matched, found) = caches.find(job);
             if matched != Match::Exact {

@@ -11,17 +11,17 @@ use cachefs_store::chunk;
 use cachefs_store::frame::{BuiltFrame, FrameBuilder};
 use cachefs_store::id::ChunkId;
 
-use super::history::{History, Job, MAIN, Piece, State, number};
+use super::history::{History, HistoryJob, HistoryPiece, HistoryState, MAIN, hash_number};
 use crate::interrupt;
 
 /// One job for each directory, in the order given, `gap` seconds apart.
-pub(super) fn read(directories: &[PathBuf], gap: f64) -> Result<History> {
-    let mut reader = Reader::default();
+pub(super) fn read_directories(directories: &[PathBuf], gap: f64) -> Result<History> {
+    let mut reader = HistoryReader::default();
     let mut jobs = Vec::new();
     for (position, dir) in directories.iter().enumerate() {
         let state = reader.state(dir);
         let state = state.with_context(|| format!("could not read {}", dir.display()))?;
-        jobs.push(Job {
+        jobs.push(HistoryJob {
             time: gap * position as f64,
             branch: MAIN.into(),
             state: Rc::new(state),
@@ -45,25 +45,25 @@ pub(super) fn read(directories: &[PathBuf], gap: f64) -> Result<History> {
 /// Reads states one after the other; chunks are compressed with the neighbours that they have when
 /// they are new, as a save would do it.
 #[derive(Default)]
-struct Reader {
+struct HistoryReader {
     stored: HashMap<ChunkId, u64>,
 }
 
-impl Reader {
-    fn state(&mut self, dir: &Path) -> Result<State> {
+impl HistoryReader {
+    fn state(&mut self, dir: &Path) -> Result<HistoryState> {
         let mut paths = Vec::new();
-        files(dir, &mut paths)?;
+        list_files(dir, &mut paths)?;
         paths.sort();
         let mut builder = FrameBuilder::new()?;
         let mut chunks = Vec::new();
         let mut contents = Vec::new();
         for path in &paths {
-            interrupt::check()?;
+            interrupt::check_interrupt()?;
             let bytes = fs::read(path)?;
             let mut ids = Vec::new();
             for segment in bytes.chunks(chunk::SEGMENT as usize) {
                 let mut rest = segment;
-                for length in chunk::cut(segment) {
+                for length in chunk::cut_chunks(segment) {
                     let (piece, after) = rest.split_at(length);
                     rest = after;
                     let id = ChunkId::of(piece);
@@ -76,18 +76,18 @@ impl Reader {
                 }
             }
             let name = path.strip_prefix(dir)?;
-            contents.push((number(&(name, &ids)), 1));
+            contents.push((hash_number(&(name, &ids)), 1));
             chunks.extend(ids);
         }
         self.take(builder.finish()?);
-        let pieces = chunks.iter().map(|(id, length)| Piece {
-            id: number(id),
+        let pieces = chunks.iter().map(|(id, length)| HistoryPiece {
+            id: hash_number(id),
             raw: *length,
             stored: self.stored.get(id).copied().unwrap_or(0),
             times: 1,
         });
-        Ok(State::new(
-            number(&contents),
+        Ok(HistoryState::new(
+            hash_number(&contents),
             pieces,
             contents.iter().copied(),
         ))
@@ -105,12 +105,12 @@ impl Reader {
 }
 
 /// The regular files below a directory.
-fn files(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+fn list_files(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            files(&entry.path(), found)?;
+            list_files(&entry.path(), found)?;
         } else if kind.is_file() {
             found.push(entry.path());
         }
@@ -133,7 +133,7 @@ mod tests {
             fs::write(dir(name).join("sub/again"), &text).unwrap();
             fs::write(dir(name).join("changed"), changed).unwrap();
         }
-        let history = read(&[dir("one"), dir("two"), dir("one")], 60.0).unwrap();
+        let history = read_directories(&[dir("one"), dir("two"), dir("one")], 60.0).unwrap();
         let states: Vec<_> = history.jobs.iter().map(|job| &job.state).collect();
         assert_eq!(states[0], states[2]);
         assert_ne!(states[0].key, states[1].key);
@@ -152,6 +152,6 @@ mod tests {
             (2, 3)
         );
         assert_eq!(history.jobs[2].time, 120.0);
-        read(&[dir("none")], 1.0).unwrap_err();
+        read_directories(&[dir("none")], 1.0).unwrap_err();
     }
 }

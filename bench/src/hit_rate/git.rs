@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::history::{History, Job, MAIN, State};
+use super::history::{History, HistoryJob, HistoryState, MAIN};
 use super::lock::PackageModel;
 
 /// A commit as git tells it.
@@ -20,19 +20,23 @@ struct Commit {
 }
 
 /// Reads the history of the commit that is checked out: a job for each commit that has a lock file.
-pub(super) fn read(repository: &Path, files: &[String], model: &PackageModel) -> Result<History> {
+pub(super) fn read_repository(
+    repository: &Path,
+    files: &[String],
+    model: &PackageModel,
+) -> Result<History> {
     ensure!(
         !files.is_empty(),
         "name a lock file in the repository with --lock-path"
     );
-    let log = git(repository, &["log", "--format=%H %ct %P", "HEAD"], "")?;
+    let log = run_git(repository, &["log", "--format=%H %ct %P", "HEAD"], "")?;
     let commits = parse_log(&String::from_utf8_lossy(&log));
-    let branches = branches(&commits);
+    let branches = commit_branches(&commits);
     let mut blobs = Blobs::default();
     blobs.find(repository, &commits, files)?;
 
     let mut jobs = Vec::new();
-    let mut states: HashMap<Vec<String>, Rc<State>> = HashMap::new();
+    let mut states: HashMap<Vec<String>, Rc<HistoryState>> = HashMap::new();
     for commit in &commits {
         let found = blobs.of(&commit.id, files);
         if found.is_empty() {
@@ -48,7 +52,7 @@ pub(super) fn read(repository: &Path, files: &[String], model: &PackageModel) ->
             }
         };
         let branch = branches.get(&commit.id).map_or(MAIN, String::as_str);
-        jobs.push(Job {
+        jobs.push(HistoryJob {
             time: commit.time as f64,
             branch: branch.into(),
             state,
@@ -94,7 +98,7 @@ fn parse_log(log: &str) -> Vec<Commit> {
 
 /// The branch of each commit: the first parents of the newest are the main branch, and what a merge
 /// brought in is a branch with the name of the merge.
-fn branches(commits: &[Commit]) -> HashMap<String, String> {
+fn commit_branches(commits: &[Commit]) -> HashMap<String, String> {
     let by_id: HashMap<&str, &Commit> =
         commits.iter().map(|commit| (&*commit.id, commit)).collect();
     let mut named: HashMap<String, String> = HashMap::new();
@@ -130,7 +134,7 @@ impl Blobs {
         for commit in commits {
             asked.extend(files.iter().map(|file| format!("{}:{file}", commit.id)));
         }
-        let answers = git(
+        let answers = run_git(
             repository,
             &["cat-file", "--batch-check=%(objectname) %(objecttype)"],
             &(asked.join("\n") + "\n"),
@@ -157,13 +161,13 @@ impl Blobs {
         let mut seen = HashSet::new();
         let mut text = Vec::new();
         for id in ids.iter().filter(|id| seen.insert(*id)) {
-            text.extend(git(repository, &["cat-file", "blob", id], "")?);
+            text.extend(run_git(repository, &["cat-file", "blob", id], "")?);
         }
         Ok(text)
     }
 }
 
-fn git(repository: &Path, arguments: &[&str], input: &str) -> Result<Vec<u8>> {
+fn run_git(repository: &Path, arguments: &[&str], input: &str) -> Result<Vec<u8>> {
     let mut child = Command::new("git")
         .arg("-C")
         .arg(repository)
@@ -202,7 +206,7 @@ mod tests {
         let commits = parse_log(log);
         assert_eq!(commits.len(), 6);
         assert_eq!(commits[5].parents, Vec::<String>::new());
-        let branches = branches(&commits);
+        let branches = commit_branches(&commits);
         let on = |id: &str| branches[id].as_str();
         assert_eq!(["m2", "c1", "a1", "r"].map(on), [MAIN; 4]);
         assert_eq!(["b1", "b2"].map(on), ["merged-m2"; 2]);
@@ -213,7 +217,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path();
         let run = |arguments: &[&str]| {
-            git(dir, arguments, "").unwrap();
+            run_git(dir, arguments, "").unwrap();
         };
         run(&["init", "-q", "-b", "trunk"]);
         let commit = |lock: &str| {
@@ -235,12 +239,12 @@ mod tests {
         commit("one 1\n");
         commit("one 1\ntwo 2\n");
         let model = PackageModel::for_tests();
-        let history = read(dir, &["a.lock".into()], &model).unwrap();
+        let history = read_repository(dir, &["a.lock".into()], &model).unwrap();
         assert_eq!(history.jobs.len(), 3);
         let keys: HashSet<_> = history.jobs.iter().map(|job| job.state.key).collect();
         assert_eq!(keys.len(), 2);
         assert!(history.jobs.iter().all(|job| &*job.branch == MAIN));
-        read(dir, &["none.lock".into()], &model).unwrap_err();
-        read(&dir.join("none"), &["a.lock".into()], &model).unwrap_err();
+        read_repository(dir, &["none.lock".into()], &model).unwrap_err();
+        read_repository(&dir.join("none"), &["a.lock".into()], &model).unwrap_err();
     }
 }

@@ -10,7 +10,7 @@ pub(super) const MAIN: &str = "main";
 
 /// A part of a directory that is the same wherever its number is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct HistoryPiece {
     /// Names it.
     pub(super) id: u64,
     /// Its bytes in files.
@@ -23,11 +23,11 @@ pub(super) struct Piece {
 
 /// What a directory holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct HistoryState {
     /// What a key that is made of its lock file, or of all of its content, stands for.
     pub(super) key: u64,
     /// Its parts, each once, by their numbers.
-    pub(super) pieces: Vec<Piece>,
+    pub(super) pieces: Vec<HistoryPiece>,
     /// Its files, or groups of files that change together: a number that names content, and how many
     /// files it is. By number, each once.
     pub(super) files: Vec<(u64, u64)>,
@@ -35,34 +35,34 @@ pub(super) struct State {
 
 /// One job.
 #[derive(Debug, Clone)]
-pub(super) struct Job {
+pub(super) struct HistoryJob {
     /// When it starts, in seconds.
     pub(super) time: f64,
     /// On which branch.
     pub(super) branch: Rc<str>,
     /// What it needs.
-    pub(super) state: Rc<State>,
+    pub(super) state: Rc<HistoryState>,
 }
 
 /// Jobs in the order of their times.
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// The jobs.
-    pub(super) jobs: Vec<Job>,
+    pub(super) jobs: Vec<HistoryJob>,
     /// Where they come from and what is assumed about them: name and text.
     pub(super) facts: Vec<(&'static str, String)>,
     /// Whether the times are those of real jobs.
     pub(super) real_times: bool,
 }
 
-impl State {
+impl HistoryState {
     /// Puts a state together; equal numbers are added up.
     pub(super) fn new(
         key: u64,
-        pieces: impl IntoIterator<Item = Piece>,
+        pieces: impl IntoIterator<Item = HistoryPiece>,
         files: impl IntoIterator<Item = (u64, u64)>,
     ) -> Self {
-        let mut by_id: HashMap<u64, Piece> = HashMap::new();
+        let mut by_id: HashMap<u64, HistoryPiece> = HashMap::new();
         for piece in pieces {
             by_id
                 .entry(piece.id)
@@ -104,7 +104,7 @@ impl State {
         &'a self,
         other: &'a Self,
         had: bool,
-    ) -> impl Iterator<Item = &'a Piece> {
+    ) -> impl Iterator<Item = &'a HistoryPiece> {
         self.pieces.iter().filter(move |piece| {
             let found = other
                 .pieces
@@ -124,7 +124,7 @@ impl State {
 }
 
 /// A number for anything that can be told apart; the same in every run of a program.
-pub(super) fn number(of: &(impl Hash + ?Sized)) -> u64 {
+pub(super) fn hash_number(of: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
@@ -135,20 +135,20 @@ pub(super) mod testing {
     use super::*;
 
     /// A state of pieces with 100 bytes each, 50 after compression, one file each.
-    pub(crate) fn state(ids: &[u64]) -> Rc<State> {
-        let pieces = ids.iter().map(|&id| Piece {
+    pub(crate) fn state(ids: &[u64]) -> Rc<HistoryState> {
+        let pieces = ids.iter().map(|&id| HistoryPiece {
             id,
             raw: 100,
             stored: 50,
             times: 1,
         });
         let files = ids.iter().map(|&id| (id, 1));
-        Rc::new(State::new(number(ids), pieces, files))
+        Rc::new(HistoryState::new(hash_number(ids), pieces, files))
     }
 
     /// A job in a day.
-    pub(crate) fn job(day: f64, branch: &str, ids: &[u64]) -> Job {
-        Job {
+    pub(crate) fn job(day: f64, branch: &str, ids: &[u64]) -> HistoryJob {
+        HistoryJob {
             time: day * 86_400.0,
             branch: branch.into(),
             state: state(ids),
@@ -171,13 +171,13 @@ mod tests {
 
     #[test]
     fn an_archive_has_everything_as_often_as_the_directory() {
-        let piece = Piece {
+        let piece = HistoryPiece {
             id: 1,
             raw: 10,
             stored: 4,
             times: 1,
         };
-        let state = State::new(0, [piece, piece], [(9, 1), (9, 2)]);
+        let state = HistoryState::new(0, [piece, piece], [(9, 1), (9, 2)]);
         assert_eq!(state.pieces.len(), 1);
         assert_eq!(
             (state.raw(), state.archived(), state.file_count()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::history::{Piece, State, number};
+use super::history::{HistoryPiece, HistoryState, hash_number};
 
 /// What is assumed about every package, as lock files do not say how large they are.
 ///
@@ -23,8 +23,11 @@ pub(super) struct PackageModel {
 
 impl PackageModel {
     /// The directory that a lock file stands for, with a key that is its content.
-    pub(super) fn state(&self, text: &[u8]) -> State {
-        self.of_packages(number(text), packages(&String::from_utf8_lossy(text)))
+    pub(super) fn state(&self, text: &[u8]) -> HistoryState {
+        self.of_packages(
+            hash_number(text),
+            lock_packages(&String::from_utf8_lossy(text)),
+        )
     }
 
     /// The directory of some packages.
@@ -32,19 +35,19 @@ impl PackageModel {
         &self,
         key: u64,
         packages: impl IntoIterator<Item = T>,
-    ) -> State {
+    ) -> HistoryState {
         let ids: Vec<_> = packages
             .into_iter()
-            .map(|package| number(&package))
+            .map(|package| hash_number(&package))
             .collect();
-        let pieces = ids.iter().map(|&id| Piece {
+        let pieces = ids.iter().map(|&id| HistoryPiece {
             id,
             raw: self.package_bytes,
             stored: (self.package_bytes as f64 * self.compression) as u64,
             times: 1,
         });
         let files = ids.iter().map(|&id| (id, self.package_files));
-        State::new(key, pieces, files)
+        HistoryState::new(key, pieces, files)
     }
 
     /// The assumptions, in words.
@@ -60,13 +63,13 @@ impl PackageModel {
 ///
 /// `Cargo.lock` and `package-lock.json` are understood; of anything else each line that is neither empty
 /// nor a comment is a package, which suits `go.sum`, `requirements.txt`, `gradle.lockfile` and the like.
-fn packages(text: &str) -> BTreeSet<String> {
-    npm(text)
-        .or_else(|| cargo(text))
-        .unwrap_or_else(|| lines(text))
+fn lock_packages(text: &str) -> BTreeSet<String> {
+    npm_packages(text)
+        .or_else(|| cargo_packages(text))
+        .unwrap_or_else(|| line_packages(text))
 }
 
-fn npm(text: &str) -> Option<BTreeSet<String>> {
+fn npm_packages(text: &str) -> Option<BTreeSet<String>> {
     let json: serde_json::Value = serde_json::from_str(text).ok()?;
     // Version 2 and 3 have `packages` by path; version 1 has `dependencies`, which may be nested.
     let mut found = BTreeSet::new();
@@ -94,7 +97,7 @@ fn npm_nested(dependencies: &serde_json::Value, above: &str, found: &mut BTreeSe
     }
 }
 
-fn cargo(text: &str) -> Option<BTreeSet<String>> {
+fn cargo_packages(text: &str) -> Option<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for part in text.split("[[package]]").skip(1) {
         let value = |name: &str| {
@@ -109,7 +112,7 @@ fn cargo(text: &str) -> Option<BTreeSet<String>> {
     text.contains("[[package]]").then_some(found)
 }
 
-fn lines(text: &str) -> BTreeSet<String> {
+fn line_packages(text: &str) -> BTreeSet<String> {
     let lines = text.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(['#', '/']));
     lines.map(str::to_owned).collect()
@@ -132,7 +135,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Vec<String> {
-        packages(text).into_iter().collect()
+        lock_packages(text).into_iter().collect()
     }
 
     #[test]

@@ -21,16 +21,16 @@ use anyhow::{Context, Result, ensure};
 use crate::common::Output;
 use crate::machine::Machine;
 use crate::measure::Unit;
-use crate::report::{Report, Section, Table};
-use account::{Account, Assumptions, Policy};
+use crate::report::{BenchReport, ReportSection, Table};
+use account::{Account, Assumptions, RetentionPolicy};
 use caches::{Caches, Match, Scheme};
-use history::{History, Job, MAIN};
+use history::{History, HistoryJob, MAIN};
 use lock::PackageModel;
 use synthetic::Drift;
 
 /// Which history to replay, and where the results go.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct HitRateOptions {
     #[command(flatten)]
     replay: Replay,
     #[command(flatten)]
@@ -65,14 +65,16 @@ pub(crate) struct Replay {
 }
 
 /// Replays, and tells what came out on standard output.
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let section = measure(&options.replay)?;
+pub(crate) fn run_hit_rate(options: &HitRateOptions) -> Result<()> {
+    let section = measure_hit_rate(&options.replay)?;
     let machine = Machine::inspect(Vec::new(), Vec::new())?;
-    options.output.write(&Report::new(machine, vec![section]))
+    options
+        .output
+        .write(&BenchReport::new(machine, vec![section]))
 }
 
 /// Replays the history that the options name.
-pub(crate) fn measure(options: &Replay) -> Result<Section> {
+pub(crate) fn measure_hit_rate(options: &Replay) -> Result<ReportSection> {
     let assumed = &options.assumed;
     if !options.recorded.is_empty() {
         return recorded::sum_up(&options.recorded, assumed);
@@ -83,13 +85,13 @@ pub(crate) fn measure(options: &Replay) -> Result<Section> {
     );
     let gap = 86_400.0 / assumed.jobs_per_day;
     let history = if let Some(repository) = &options.git {
-        git::read(repository, &options.lock_path, &options.model)?
+        git::read_repository(repository, &options.lock_path, &options.model)?
     } else if !options.dir.is_empty() {
-        directories::read(&options.dir, gap)?
+        directories::read_directories(&options.dir, gap)?
     } else if !options.lock.is_empty() {
         lock_files(&options.lock, &options.model, gap)?
     } else {
-        synthetic::make(&options.drift, &options.model, gap)
+        synthetic::make_history(&options.drift, &options.model, gap)
     };
     Ok(replay_all(&history, assumed))
 }
@@ -98,7 +100,7 @@ fn lock_files(files: &[PathBuf], model: &PackageModel, gap: f64) -> Result<Histo
     let mut jobs = Vec::new();
     for (position, path) in files.iter().enumerate() {
         let text = fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
-        jobs.push(Job {
+        jobs.push(HistoryJob {
             time: gap * position as f64,
             branch: MAIN.into(),
             state: Rc::new(model.state(&text)),
@@ -118,8 +120,8 @@ fn lock_files(files: &[PathBuf], model: &PackageModel, gap: f64) -> Result<Histo
     })
 }
 
-fn replay_all(history: &History, assumed: &Assumptions) -> Section {
-    let mut section = Section::new("hit rate of a history");
+fn replay_all(history: &History, assumed: &Assumptions) -> ReportSection {
+    let mut section = ReportSection::new("hit rate of a history");
     for (name, value) in &history.facts {
         section.fact(name, value);
     }
@@ -144,10 +146,10 @@ fn replay_all(history: &History, assumed: &Assumptions) -> Section {
         ("cost a month", Unit::Dollars),
     ];
     let mut table = Table::new("by scheme of keys and way to keep caches", &columns);
-    let span = span(history, assumed);
+    let span = history_span(history, assumed);
     for scheme in Scheme::ALL {
-        for policy in Policy::ALL {
-            let account = replay(history, scheme, policy, assumed);
+        for policy in RetentionPolicy::ALL {
+            let account = replay_history(history, scheme, policy, assumed);
             let share = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);
             table.line(
                 format!("{}, {}", scheme.name(), policy.name()),
@@ -179,7 +181,7 @@ fn replay_all(history: &History, assumed: &Assumptions) -> Section {
 }
 
 /// The time over which the jobs came, in seconds: at least that of one job.
-fn span(history: &History, assumed: &Assumptions) -> f64 {
+fn history_span(history: &History, assumed: &Assumptions) -> f64 {
     let gap = 86_400.0 / assumed.jobs_per_day;
     match (history.jobs.first(), history.jobs.last()) {
         (Some(first), Some(last)) => (last.time - first.time + gap).max(gap),
@@ -188,7 +190,12 @@ fn span(history: &History, assumed: &Assumptions) -> f64 {
 }
 
 /// Runs every job against the caches that those before it left.
-fn replay(history: &History, scheme: Scheme, policy: Policy, assumed: &Assumptions) -> Account {
+fn replay_history(
+    history: &History,
+    scheme: Scheme,
+    policy: RetentionPolicy,
+    assumed: &Assumptions,
+) -> Account {
     let mut account = Account::default();
     let mut caches = Caches::new(scheme, assumed.keep_days * 86_400.0);
     let mut lives = Vec::new();
@@ -227,19 +234,34 @@ mod tests {
             jobs,
             ..History::default()
         };
-        let exact = replay(&history, Scheme::Exact, Policy::Archive, &assumed());
+        let exact = replay_history(
+            &history,
+            Scheme::Exact,
+            RetentionPolicy::Archive,
+            &assumed(),
+        );
         assert_eq!((exact.exact, exact.prefix, exact.miss), (1.0, 0.0, 3.0));
         assert_eq!((exact.restored, exact.needed), (200.0, 800.0));
         // One archive comes down, three go up: 2 pieces of 50 bytes each.
         assert_eq!((exact.down, exact.up), (100.0, 300.0));
 
-        let prefix = replay(&history, Scheme::Prefix, Policy::Archive, &assumed());
+        let prefix = replay_history(
+            &history,
+            Scheme::Prefix,
+            RetentionPolicy::Archive,
+            &assumed(),
+        );
         assert_eq!((prefix.exact, prefix.prefix, prefix.miss), (2.0, 1.0, 1.0));
         // The exact hits have 200 bytes each, the prefix hit one piece of 100.
         assert_eq!(prefix.restored, 500.0);
         assert_eq!((prefix.down, prefix.up), (300.0, 200.0));
 
-        let layers = replay(&history, Scheme::Prefix, Policy::Layers, &assumed());
+        let layers = replay_history(
+            &history,
+            Scheme::Prefix,
+            RetentionPolicy::Layers,
+            &assumed(),
+        );
         assert_eq!(layers.restored, prefix.restored);
         // Indexes of 2 files with 10 bytes three times; half of 2, 1 and 2 pieces.
         assert_eq!(layers.down, 3.0 * 20.0 + 50.0 + 25.0 + 50.0);

@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use super::account::Assumptions;
 use crate::measure::{Samples, Unit};
-use crate::report::{Section, Table};
+use crate::report::{ReportSection, Table};
 
 /// One answer of either command, as far as it is of use.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Answer {
+struct RecordedAnswer {
     /// Of `restore`.
     #[serde(rename = "match")]
     matched: Option<String>,
@@ -26,20 +26,20 @@ struct Answer {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Daemon {
-    reads: Reads,
-    traffic: Traffic,
+    reads: RecordedReads,
+    traffic: RecordedTraffic,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Reads {
+struct RecordedReads {
     demand_bytes: f64,
     prefetch_bytes: f64,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Traffic {
+struct RecordedTraffic {
     gets: f64,
     puts: f64,
     heads: f64,
@@ -49,16 +49,16 @@ struct Traffic {
 }
 
 /// Sums up files of answers, of which each may have any number.
-pub(super) fn sum_up(files: &[PathBuf], assumed: &Assumptions) -> Result<Section> {
+pub(super) fn sum_up(files: &[PathBuf], assumed: &Assumptions) -> Result<ReportSection> {
     let mut answers = Vec::new();
     for path in files {
-        let found = read(path);
+        let found = read_answers(path);
         answers.extend(found.with_context(|| format!("{} is not understood", path.display()))?);
     }
-    let mut section = Section::new("hit rate of recorded runs");
+    let mut section = ReportSection::new("hit rate of recorded runs");
     section.fact("recorded", format!("{} answers of cachefs", answers.len()));
-    restores(&answers, &mut section);
-    daemons(&answers, assumed, &mut section);
+    add_restores(&answers, &mut section);
+    add_daemons(&answers, assumed, &mut section);
     ensure!(
         !section.tables.is_empty(),
         "no answer is one of `cachefs restore` or of `cachefs stats` with a daemon"
@@ -72,13 +72,13 @@ pub(super) fn sum_up(files: &[PathBuf], assumed: &Assumptions) -> Result<Section
     Ok(section)
 }
 
-fn read(path: &Path) -> Result<Vec<Answer>> {
+fn read_answers(path: &Path) -> Result<Vec<RecordedAnswer>> {
     let text = fs::read_to_string(path)?;
     let answers = serde_json::Deserializer::from_str(&text).into_iter();
     Ok(answers.collect::<Result<_, _>>()?)
 }
 
-fn restores(answers: &[Answer], section: &mut Section) {
+fn add_restores(answers: &[RecordedAnswer], section: &mut ReportSection) {
     let restores: Vec<_> = answers
         .iter()
         .filter_map(|answer| Some((answer.matched.as_deref()?, answer)))
@@ -113,7 +113,7 @@ fn restores(answers: &[Answer], section: &mut Section) {
     section.tables.push(table);
 }
 
-fn daemons(answers: &[Answer], assumed: &Assumptions, section: &mut Section) {
+fn add_daemons(answers: &[RecordedAnswer], assumed: &Assumptions, section: &mut ReportSection) {
     let daemons: Vec<_> = answers
         .iter()
         .filter_map(|answer| answer.daemon.as_ref())

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::history::{History, Job, MAIN, State, number};
+use super::history::{History, HistoryJob, HistoryState, MAIN, hash_number};
 use super::lock::PackageModel;
 
 /// How a made-up history goes.
@@ -35,7 +35,7 @@ pub(super) struct Drift {
 #[derive(Debug, Clone)]
 struct Lock {
     versions: Vec<u32>,
-    state: Rc<State>,
+    state: Rc<HistoryState>,
 }
 
 /// A branch that is worked on.
@@ -57,7 +57,7 @@ struct Maker<'a> {
 }
 
 /// Makes one, with `gap` seconds from job to job.
-pub(super) fn make(drift: &Drift, model: &PackageModel, gap: f64) -> History {
+pub(super) fn make_history(drift: &Drift, model: &PackageModel, gap: f64) -> History {
     let mut maker = Maker {
         drift,
         model,
@@ -74,7 +74,7 @@ pub(super) fn make(drift: &Drift, model: &PackageModel, gap: f64) -> History {
     let mut started = 0;
     for number in 0..drift.jobs {
         let (branch, state) = maker.step(&mut main, &mut open, &mut started);
-        jobs.push(Job {
+        jobs.push(HistoryJob {
             time: gap * f64::from(number),
             branch,
             state,
@@ -113,7 +113,7 @@ impl Maker<'_> {
         main: &mut Lock,
         open: &mut Vec<Branch>,
         started: &mut u32,
-    ) -> (Rc<str>, Rc<State>) {
+    ) -> (Rc<str>, Rc<HistoryState>) {
         if self.drift.branches == 0 {
             self.maybe_change(main);
             return (MAIN.into(), Rc::clone(&main.state));
@@ -161,9 +161,9 @@ impl Maker<'_> {
         packages
     }
 
-    fn state(&self, versions: &[u32]) -> Rc<State> {
+    fn state(&self, versions: &[u32]) -> Rc<HistoryState> {
         let packages = versions.iter().enumerate();
-        Rc::new(self.model.of_packages(number(versions), packages))
+        Rc::new(self.model.of_packages(hash_number(versions), packages))
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_history_is_the_same_for_the_same_seed_only() {
         let keys = |drift: &Drift| -> Vec<u64> {
-            let history = make(drift, &PackageModel::for_tests(), 60.0);
+            let history = make_history(drift, &PackageModel::for_tests(), 60.0);
             history.jobs.iter().map(|job| job.state.key).collect()
         };
         assert_eq!(keys(&drift()), keys(&drift()));
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn branches_drift_and_come_back_to_main() {
-        let history = make(&drift(), &PackageModel::for_tests(), 60.0);
+        let history = make_history(&drift(), &PackageModel::for_tests(), 60.0);
         let names: HashSet<_> = history.jobs.iter().map(|job| &*job.branch).collect();
         assert!(names.len() > 50 && names.contains(MAIN), "{}", names.len());
         let on_main: Vec<_> = history
@@ -219,7 +219,7 @@ mod tests {
             change: 0.0,
             ..drift()
         };
-        let history = make(&still, &PackageModel::for_tests(), 60.0);
+        let history = make_history(&still, &PackageModel::for_tests(), 60.0);
         let keys: HashSet<_> = history.jobs.iter().map(|job| job.state.key).collect();
         assert_eq!(keys.len(), 1);
     }

@@ -7,28 +7,28 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::peer::{Peer, Restored, Seat, Version, run};
+use super::peer::{Peer, PeerRestore, PeerVersion, PeerWorkspace, run_program};
 use crate::remote::Location;
-use crate::tools::tar::{Archive, Compressor};
+use crate::tools::tar::{TarArchive, TarCompressor};
 use crate::workspace;
 
 /// `tar` with a compressor.
 pub(super) struct Tar<'a> {
-    compressor: Compressor,
-    kept: Vec<Archive<'a>>,
-    seat: Seat<'a>,
+    compressor: TarCompressor,
+    kept: Vec<TarArchive<'a>>,
+    seat: PeerWorkspace<'a>,
 }
 
 impl Tar<'_> {
-    pub(super) fn zstd(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
-        Tar::make(seat, Compressor::Zstd)
+    pub(super) fn zstd(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
+        Tar::make(seat, TarCompressor::Zstd)
     }
 
-    pub(super) fn gzip(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
-        Tar::make(seat, Compressor::Gzip)
+    pub(super) fn gzip(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
+        Tar::make(seat, TarCompressor::Gzip)
     }
 
-    fn make(seat: Seat<'_>, compressor: Compressor) -> Result<Box<dyn Peer + '_>> {
+    fn make(seat: PeerWorkspace<'_>, compressor: TarCompressor) -> Result<Box<dyn Peer + '_>> {
         Ok(Box::new(Tar {
             compressor,
             kept: Vec::new(),
@@ -38,15 +38,15 @@ impl Tar<'_> {
 }
 
 impl Peer for Tar<'_> {
-    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+    fn save(&mut self, version: PeerVersion, dir: &Path) -> Result<Duration> {
         let place = &self.seat.place;
         let archive = match place.location() {
             Location::Directory(dir) => {
                 fs::create_dir_all(&dir)?;
-                Archive::file(self.compressor, dir.join(version.name()))
+                TarArchive::file(self.compressor, dir.join(version.name()))
             }
             Location::Bucket { .. } => {
-                Archive::remote(self.compressor, place.below(version.name())?)
+                TarArchive::remote(self.compressor, place.below(version.name())?)
             }
         };
         let packed = archive.save(dir)?;
@@ -55,46 +55,46 @@ impl Peer for Tar<'_> {
     }
 
     fn stored(&self) -> Result<u64> {
-        self.kept.iter().map(Archive::bytes).sum()
+        self.kept.iter().map(TarArchive::bytes).sum()
     }
 
-    fn restore(&mut self) -> Result<Restored> {
+    fn restore(&mut self) -> Result<PeerRestore> {
         let path = self.seat.fresh("restored")?;
         let mut wall = Duration::ZERO;
         if let Some(first) = self.kept.first() {
             wall = first.restore(&path)?.wall;
         }
-        Ok(Restored { wall, path })
+        Ok(PeerRestore { wall, path })
     }
 
     fn release(&mut self) -> Result<()> {
-        workspace::remove(&self.seat.local.join("restored"))
+        workspace::remove_directory(&self.seat.local.join("restored"))
     }
 }
 
 /// `cp -a`.
-pub(super) struct Copy<'a> {
+pub(super) struct CopyPeer<'a> {
     dir: PathBuf,
-    seat: Seat<'a>,
+    seat: PeerWorkspace<'a>,
 }
 
-impl Copy<'_> {
-    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+impl CopyPeer<'_> {
+    pub(super) fn make(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
         let dir = match seat.place.location() {
             Location::Directory(dir) => dir,
             Location::Bucket { .. } => anyhow::bail!("cp cannot copy to a bucket"),
         };
         fs::create_dir_all(&dir)?;
-        Ok(Box::new(Copy { dir, seat }))
+        Ok(Box::new(CopyPeer { dir, seat }))
     }
 
     fn copy(from: &Path, to: &Path) -> Result<Duration> {
-        Ok(run(Command::new("cp").arg("-a").arg(from).arg(to))?.wall)
+        Ok(run_program(Command::new("cp").arg("-a").arg(from).arg(to))?.wall)
     }
 }
 
-impl Peer for Copy<'_> {
-    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+impl Peer for CopyPeer<'_> {
+    fn save(&mut self, version: PeerVersion, dir: &Path) -> Result<Duration> {
         Self::copy(dir, &self.dir.join(version.name()))
     }
 
@@ -102,13 +102,13 @@ impl Peer for Copy<'_> {
         self.seat.stored()
     }
 
-    fn restore(&mut self) -> Result<Restored> {
+    fn restore(&mut self) -> Result<PeerRestore> {
         let path = self.seat.local.join("restored");
-        let wall = Self::copy(&self.dir.join(Version::First.name()), &path)?;
-        Ok(Restored { wall, path })
+        let wall = Self::copy(&self.dir.join(PeerVersion::First.name()), &path)?;
+        Ok(PeerRestore { wall, path })
     }
 
     fn release(&mut self) -> Result<()> {
-        workspace::remove(&self.seat.local.join("restored"))
+        workspace::remove_directory(&self.seat.local.join("restored"))
     }
 }

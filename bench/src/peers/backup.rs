@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::peer::{Peer, Restored, Seat, Version, run};
+use super::peer::{Peer, PeerRestore, PeerVersion, PeerWorkspace, run_program};
 use super::rclone::Carried;
 use crate::remote::Location;
 use crate::workspace;
@@ -14,11 +14,11 @@ use crate::workspace;
 /// restic. It compresses since version 0.14, and always encrypts.
 pub(super) struct Restic<'a> {
     repository: String,
-    seat: Seat<'a>,
+    seat: PeerWorkspace<'a>,
 }
 
 impl Restic<'_> {
-    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+    pub(super) fn make(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
         let repository = match seat.place.location() {
             Location::Directory(dir) => dir.display().to_string(),
             Location::Bucket {
@@ -32,7 +32,7 @@ impl Restic<'_> {
             }
         };
         let restic = Restic { repository, seat };
-        run(restic.command("saver").arg("init"))?;
+        run_program(restic.command("saver").arg("init"))?;
         Ok(Box::new(restic))
     }
 
@@ -57,42 +57,42 @@ impl Restic<'_> {
 }
 
 impl Peer for Restic<'_> {
-    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+    fn save(&mut self, version: PeerVersion, dir: &Path) -> Result<Duration> {
         let mut command = self.command("saver");
         command.args(["backup", "--tag", version.name(), "."]);
-        Ok(run(command.current_dir(dir))?.wall)
+        Ok(run_program(command.current_dir(dir))?.wall)
     }
 
     fn stored(&self) -> Result<u64> {
         self.seat.stored()
     }
 
-    fn restore(&mut self) -> Result<Restored> {
+    fn restore(&mut self) -> Result<PeerRestore> {
         let path = self.seat.fresh("restored")?;
         let mut command = self.command("restorer");
-        command.args(["restore", "latest", "--tag", Version::First.name()]);
-        let wall = run(command.arg("--target").arg(&path))?.wall;
-        Ok(Restored { wall, path })
+        command.args(["restore", "latest", "--tag", PeerVersion::First.name()]);
+        let wall = run_program(command.arg("--target").arg(&path))?.wall;
+        Ok(PeerRestore { wall, path })
     }
 
     fn release(&mut self) -> Result<()> {
-        workspace::remove(&self.seat.local.join("restorer"))?;
-        workspace::remove(&self.seat.local.join("restored"))
+        workspace::remove_directory(&self.seat.local.join("restorer"))?;
+        workspace::remove_directory(&self.seat.local.join("restored"))
     }
 }
 
 /// borg, without encryption, with the compression of the others.
 pub(super) struct Borg<'a> {
     carried: Carried,
-    seat: Seat<'a>,
+    seat: PeerWorkspace<'a>,
 }
 
 impl Borg<'_> {
-    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+    pub(super) fn make(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
         let carried = Carried::new(&seat)?;
         let borg = Borg { carried, seat };
         let mut command = borg.command("saver", &borg.carried.dir);
-        run(command.args(["init", "--encryption", "none"]))?;
+        run_program(command.args(["init", "--encryption", "none"]))?;
         Ok(Box::new(borg))
     }
 
@@ -108,29 +108,29 @@ impl Borg<'_> {
 }
 
 impl Peer for Borg<'_> {
-    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+    fn save(&mut self, version: PeerVersion, dir: &Path) -> Result<Duration> {
         let mut command = self.command("saver", &self.carried.dir);
         command.args(["create", "--compression", "zstd,3"]);
         command.arg(format!("::{}", version.name())).arg(".");
-        Ok(run(command.current_dir(dir))?.wall + self.carried.up()?)
+        Ok(run_program(command.current_dir(dir))?.wall + self.carried.up()?)
     }
 
     fn stored(&self) -> Result<u64> {
         self.seat.stored()
     }
 
-    fn restore(&mut self) -> Result<Restored> {
+    fn restore(&mut self) -> Result<PeerRestore> {
         let path = self.seat.fresh("restored")?;
         let (repository, fetched) = self.carried.down(&self.seat)?;
         let mut command = self.command("restorer", &repository);
         command.arg("extract").arg("::v1").current_dir(&path);
-        let wall = fetched + run(&mut command)?.wall;
-        Ok(Restored { wall, path })
+        let wall = fetched + run_program(&mut command)?.wall;
+        Ok(PeerRestore { wall, path })
     }
 
     fn release(&mut self) -> Result<()> {
         for name in ["restorer", "fetched", "restored"] {
-            workspace::remove(&self.seat.local.join(name))?;
+            workspace::remove_directory(&self.seat.local.join(name))?;
         }
         Ok(())
     }
@@ -139,17 +139,17 @@ impl Peer for Borg<'_> {
 /// casync.
 pub(super) struct Casync<'a> {
     carried: Carried,
-    seat: Seat<'a>,
+    seat: PeerWorkspace<'a>,
 }
 
 impl Casync<'_> {
-    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+    pub(super) fn make(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
         let carried = Carried::new(&seat)?;
         Ok(Box::new(Casync { carried, seat }))
     }
 
     /// The program with a store of chunks and an index beside it.
-    fn command(verb: &str, files: &Path, version: Version) -> Command {
+    fn command(verb: &str, files: &Path, version: PeerVersion) -> Command {
         let mut command = Command::new("casync");
         command.arg(verb).arg("--store").arg(files.join("chunks"));
         command.arg(files.join(format!("{}.caidx", version.name())));
@@ -158,26 +158,26 @@ impl Casync<'_> {
 }
 
 impl Peer for Casync<'_> {
-    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+    fn save(&mut self, version: PeerVersion, dir: &Path) -> Result<Duration> {
         let mut command = Self::command("make", &self.carried.dir, version);
-        Ok(run(command.arg(dir))?.wall + self.carried.up()?)
+        Ok(run_program(command.arg(dir))?.wall + self.carried.up()?)
     }
 
     fn stored(&self) -> Result<u64> {
         self.seat.stored()
     }
 
-    fn restore(&mut self) -> Result<Restored> {
+    fn restore(&mut self) -> Result<PeerRestore> {
         let path = self.seat.fresh("restored")?;
         let (files, fetched) = self.carried.down(&self.seat)?;
-        let mut command = Self::command("extract", &files, Version::First);
-        let wall = fetched + run(command.arg(&path))?.wall;
-        Ok(Restored { wall, path })
+        let mut command = Self::command("extract", &files, PeerVersion::First);
+        let wall = fetched + run_program(command.arg(&path))?.wall;
+        Ok(PeerRestore { wall, path })
     }
 
     fn release(&mut self) -> Result<()> {
         for name in ["fetched", "restored"] {
-            workspace::remove(&self.seat.local.join(name))?;
+            workspace::remove_directory(&self.seat.local.join(name))?;
         }
         Ok(())
     }

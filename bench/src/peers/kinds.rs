@@ -4,16 +4,16 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-use super::archive::{Copy, Tar};
+use super::archive::{CopyPeer, Tar};
 use super::backup::{Borg, Casync, Restic};
 use super::mounted::{Juicefs, Squashfs};
-use super::ours::Cachefs;
-use super::peer::{Bucket, Kind, run};
+use super::ours::CachefsPeer;
+use super::peer::{Bucket, PeerKind, run_program};
 use super::rclone::Objects;
 
 /// The reference first, then those we are compared with, then we.
-pub(super) const ALL: [Kind; 11] = [
-    Kind {
+pub(super) const ALL: [PeerKind; 11] = [
+    PeerKind {
         name: "tar+zstd",
         about: "tar | zstd -T0 -3, as actions/cache does it; the archive is streamed to the remote \
                 and back in parts of 32 MiB, four at a time",
@@ -22,7 +22,7 @@ pub(super) const ALL: [Kind; 11] = [
         root: false,
         make: Tar::zstd,
     },
-    Kind {
+    PeerKind {
         name: "tar+gzip",
         about: "the same with gzip -6",
         programs: &["tar", "gzip"],
@@ -30,15 +30,15 @@ pub(super) const ALL: [Kind; 11] = [
         root: false,
         make: Tar::gzip,
     },
-    Kind {
+    PeerKind {
         name: "cp",
         about: "cp -a to a directory and back",
         programs: &["cp"],
         bucket: Bucket::Instead("rclone, which copies files one by one to a bucket"),
         root: false,
-        make: Copy::make,
+        make: CopyPeer::make,
     },
-    Kind {
+    PeerKind {
         name: "rclone",
         about: "rclone sync with 32 transfers, one object for each file; the second version goes \
                 over the first, so only one is kept",
@@ -47,7 +47,7 @@ pub(super) const ALL: [Kind; 11] = [
         root: false,
         make: Objects::make,
     },
-    Kind {
+    PeerKind {
         name: "restic",
         about: "restic backup and restore; compresses and encrypts; the repository is made before",
         programs: &["restic"],
@@ -55,7 +55,7 @@ pub(super) const ALL: [Kind; 11] = [
         root: false,
         make: Restic::make,
     },
-    Kind {
+    PeerKind {
         name: "borg",
         about: "borg create with zstd,3 and no encryption, and extract; the repository is made \
                 before",
@@ -64,7 +64,7 @@ pub(super) const ALL: [Kind; 11] = [
         root: false,
         make: Borg::make,
     },
-    Kind {
+    PeerKind {
         name: "casync",
         about: "casync make and extract of a directory, with an index and a store of chunks",
         programs: &["casync"],
@@ -72,7 +72,7 @@ pub(super) const ALL: [Kind; 11] = [
         root: false,
         make: Casync::make,
     },
-    Kind {
+    PeerKind {
         name: "squashfs",
         about: "mksquashfs with zstd level 3, and a read-only loop mount; the image of the second \
                 version is a whole one",
@@ -81,7 +81,7 @@ pub(super) const ALL: [Kind; 11] = [
         root: true,
         make: Squashfs::make,
     },
-    Kind {
+    PeerKind {
         name: "juicefs",
         about: "juicefs mount, rsync into it, umount; the second version starts as a juicefs clone \
                 of the first; metadata is in SQLite on this machine, which is not carried to the \
@@ -91,27 +91,27 @@ pub(super) const ALL: [Kind; 11] = [
         root: true,
         make: Juicefs::make,
     },
-    Kind {
+    PeerKind {
         name: "cachefs copy",
         about: "cachefs save, and restore --mode copy with a new store; the second version is saved \
                 from a plain directory by the store that saved the first",
         programs: &[],
         bucket: Bucket::Known,
         root: false,
-        make: Cachefs::copy,
+        make: CachefsPeer::copy,
     },
-    Kind {
+    PeerKind {
         name: "cachefs mount",
         about: "cachefs save, and restore --mode mount with a new store and no daemon; the second \
                 version is made and saved in a mount of the first",
         programs: &[],
         bucket: Bucket::Known,
         root: false,
-        make: Cachefs::mount,
+        make: CachefsPeer::mount,
     },
 ];
 
-impl Kind {
+impl PeerKind {
     /// Why it cannot take part here, if it cannot.
     pub(super) fn obstacle(&self, bucket: bool) -> Option<String> {
         if bucket && let Bucket::Instead(other) = self.bucket {
@@ -136,15 +136,17 @@ impl Kind {
 
     /// What its programs say about their versions.
     pub(super) fn versions(&self) -> impl Iterator<Item = String> {
-        self.programs.iter().filter_map(|program| version(program))
+        self.programs
+            .iter()
+            .filter_map(|program| program_version(program))
     }
 }
 
-fn version(program: &str) -> Option<String> {
+fn program_version(program: &str) -> Option<String> {
     // Each has one of these, and says something else to the others.
     let ways = ["--version", "version", "-version"];
     let said = ways.iter().find_map(|way| {
-        let asked = run(Command::new(program).arg(way)).ok()?;
+        let asked = run_program(Command::new(program).arg(way)).ok()?;
         let line = asked.stdout.lines().next()?.trim_matches(['*', ' ']);
         line.contains(|letter: char| letter.is_ascii_digit())
             .then(|| line.to_owned())
@@ -171,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let kind = |programs, bucket| Kind {
+        let kind = |programs, bucket| PeerKind {
             programs,
             bucket,
             ..ALL.into_iter().next().unwrap()

@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::common::{Common, Output, Setup, step};
+use crate::common::{CommonArgs, Output, Setup, print_step};
 use crate::interrupt;
-use crate::recorder::{Quantity, Recorder};
-use crate::report::{Report, Section};
-use crate::subject::{Subject, Versions, verify};
+use crate::recorder::{Quantity, RowRecorder};
+use crate::report::{BenchReport, ReportSection};
+use crate::subject::{BenchSubject, Versions, verify_totals};
 use crate::work::{find, read};
-use peer::{Kind, Peer, Seat, Version};
+use peer::{Peer, PeerKind, PeerVersion, PeerWorkspace};
 
 const SAVE_FIRST: Quantity = Quantity::seconds("save v1");
 const STORED: Quantity = Quantity::bytes("bytes stored by v1");
@@ -54,20 +54,20 @@ const COMPLAINT: usize = 300;
 
 /// What to compare.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct PeersOptions {
     #[command(flatten)]
     versions: Versions,
     #[command(flatten)]
-    choice: Choice,
+    choice: PeerChoice,
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
     #[command(flatten)]
     output: Output,
 }
 
 /// Who takes part, and how.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct Choice {
+pub(crate) struct PeerChoice {
     /// Take only these, such as `tar+zstd,restic,cachefs mount`; the first is the reference
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
@@ -81,27 +81,33 @@ pub(crate) struct Choice {
 }
 
 /// Compares, and tells what came out on standard output.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run_peers(options: &PeersOptions) -> Result<()> {
     let setup = Setup::open(&options.common)?;
-    let machine = setup.machine(versions(&setup, &options.choice)?)?;
-    let section = measure(&setup, &options.versions, &options.choice)?;
-    options.output.write(&Report::new(machine, vec![section]))
+    let machine = setup.machine(peer_versions(&setup, &options.choice)?)?;
+    let section = measure_peers(&setup, &options.versions, &options.choice)?;
+    options
+        .output
+        .write(&BenchReport::new(machine, vec![section]))
 }
 
 /// The versions of the programs that take part.
-pub(crate) fn versions(setup: &Setup, choice: &Choice) -> Result<Vec<String>> {
+pub(crate) fn peer_versions(setup: &Setup, choice: &PeerChoice) -> Result<Vec<String>> {
     let kinds = choice.kinds()?;
     let here = kinds
         .iter()
         .filter(|kind| kind.obstacle(setup.target.is_bucket()).is_none());
-    let versions: BTreeSet<_> = here.flat_map(Kind::versions).collect();
+    let versions: BTreeSet<_> = here.flat_map(PeerKind::versions).collect();
     Ok(versions.into_iter().collect())
 }
 
 /// Does everything as often as wanted.
-pub(crate) fn measure(setup: &Setup, versions: &Versions, choice: &Choice) -> Result<Section> {
+pub(crate) fn measure_peers(
+    setup: &Setup,
+    versions: &Versions,
+    choice: &PeerChoice,
+) -> Result<ReportSection> {
     let mut section = setup.section("every way to cache a directory");
-    let mut recorder = Recorder::new(&ORDER);
+    let mut recorder = RowRecorder::new(&ORDER);
     let mut kinds = Vec::new();
     for kind in choice.kinds()? {
         match kind.obstacle(setup.target.is_bucket()) {
@@ -109,17 +115,17 @@ pub(crate) fn measure(setup: &Setup, versions: &Versions, choice: &Choice) -> Re
             None => kinds.push(kind),
         }
     }
-    let subject = Subject::prepare(&setup.workspace, versions)?;
+    let subject = BenchSubject::prepare(&setup.workspace, versions)?;
     subject.describe(&mut section);
     if choice.drop_caches {
         section.fact("caches", "page cache emptied before each restore");
     }
     for kind in &kinds {
-        section.fact(kind.name, about(kind, setup.target.is_bucket()));
+        section.fact(kind.name, describe_kind(kind, setup.target.is_bucket()));
     }
     for number in 1..=setup.runs {
         eprintln!("peers: run {number} of {}", setup.runs);
-        let mut bench = Bench {
+        let mut bench = PeersBench {
             setup,
             subject: &subject,
             recorder: &mut recorder,
@@ -131,7 +137,7 @@ pub(crate) fn measure(setup: &Setup, versions: &Versions, choice: &Choice) -> Re
     Ok(section)
 }
 
-fn about(kind: &Kind, bucket: bool) -> String {
+fn describe_kind(kind: &PeerKind, bucket: bool) -> String {
     let carried = bucket && kind.bucket == peer::Bucket::Carried;
     let how = if carried {
         "; its files are carried to the bucket and back by rclone sync, which is counted"
@@ -141,8 +147,8 @@ fn about(kind: &Kind, bucket: bool) -> String {
     format!("{}{how}", kind.about)
 }
 
-impl Choice {
-    fn kinds(&self) -> Result<Vec<Kind>> {
+impl PeerChoice {
+    fn kinds(&self) -> Result<Vec<PeerKind>> {
         let mut kinds = Vec::from(kinds::ALL);
         for name in self.only.iter().chain(&self.skip) {
             ensure!(
@@ -152,7 +158,7 @@ impl Choice {
             );
         }
         if !self.only.is_empty() {
-            let wanted = |kind: &Kind| self.only.iter().position(|name| name == kind.name);
+            let wanted = |kind: &PeerKind| self.only.iter().position(|name| name == kind.name);
             kinds.retain(|kind| wanted(kind).is_some());
             kinds.sort_by_key(wanted);
         }
@@ -162,15 +168,15 @@ impl Choice {
 }
 
 /// One run.
-struct Bench<'a> {
+struct PeersBench<'a> {
     setup: &'a Setup,
-    subject: &'a Subject,
-    recorder: &'a mut Recorder,
+    subject: &'a BenchSubject,
+    recorder: &'a mut RowRecorder,
     drop_caches: bool,
 }
 
-impl<'a> Bench<'a> {
-    fn run(&mut self, number: u16, kinds: &mut Vec<Kind>) -> Result<()> {
+impl<'a> PeersBench<'a> {
+    fn run(&mut self, number: u16, kinds: &mut Vec<PeerKind>) -> Result<()> {
         self.subject.bring_plain_to(false)?;
         let mut peers = Vec::new();
         let mut here = Vec::new();
@@ -195,9 +201,9 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn seat(&self, number: u16, kind: &Kind) -> Result<Seat<'a>> {
+    fn seat(&self, number: u16, kind: &PeerKind) -> Result<PeerWorkspace<'a>> {
         let name = kind.name.replace(' ', "-");
-        Ok(Seat {
+        Ok(PeerWorkspace {
             setup: self.setup,
             local: self.setup.workspace.fresh(&format!("peer-{name}"))?,
             place: self.setup.target.place(&format!("run-{number}-{name}"))?,
@@ -206,7 +212,7 @@ impl<'a> Bench<'a> {
 
     /// Notes a failure, unless it is ours to stop.
     fn unless_failed<T>(&mut self, name: &str, result: Result<T>) -> Result<Option<T>> {
-        interrupt::check()?;
+        interrupt::check_interrupt()?;
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) => {
@@ -222,10 +228,10 @@ impl<'a> Bench<'a> {
 
     /// Saves the first version, and restores and reads it.
     fn first(&mut self, name: &str, peer: &mut dyn Peer) -> Result<()> {
-        step(&format!("{name}: save v1"))?;
-        let saved = peer.save(Version::First, &self.subject.plain)?;
+        print_step(&format!("{name}: save v1"))?;
+        let saved = peer.save(PeerVersion::First, &self.subject.plain)?;
         let stored = peer.stored()?;
-        step(&format!("{name}: restore, find, read all, again"))?;
+        print_step(&format!("{name}: restore, find, read all, again"))?;
         if self.drop_caches {
             fs::write("/proc/sys/vm/drop_caches", "3").context("could not empty the page cache")?;
         }
@@ -242,14 +248,14 @@ impl<'a> Bench<'a> {
     /// Uses a directory that was restored.
     fn used(&mut self, name: &str, path: &std::path::Path, ready: Duration) -> Result<()> {
         let wanted = self.subject.v1.totals;
-        let list = find::list(path)?;
-        let file = read::file(&path.join(&self.subject.typical))?;
-        let (find_cold, found) = find::find(path)?;
-        let (read_cold, read) = read::all(path, 2)?;
-        verify(name, found, wanted)?;
-        verify(name, read, wanted)?;
-        let (find_warm, _) = find::find(path)?;
-        let (read_warm, _) = read::all(path, 2)?;
+        let list = find::list_directory(path)?;
+        let file = read::read_file(&path.join(&self.subject.typical))?;
+        let (find_cold, found) = find::find_tree(path)?;
+        let (read_cold, read) = read::read_all_files(path, 2)?;
+        verify_totals(name, found, wanted)?;
+        verify_totals(name, read, wanted)?;
+        let (find_warm, _) = find::find_tree(path)?;
+        let (read_warm, _) = read::read_all_files(path, 2)?;
         let recorder = &mut *self.recorder;
         let first_file = ready + list + file;
         recorder.time(READY, name, ready);
@@ -263,9 +269,9 @@ impl<'a> Bench<'a> {
 
     /// Saves the second version.
     fn second(&mut self, name: &str, peer: &mut dyn Peer) -> Result<()> {
-        step(&format!("{name}: save v2"))?;
+        print_step(&format!("{name}: save v2"))?;
         let before = peer.stored()?;
-        let saved = peer.save(Version::Second, &self.subject.plain)?;
+        let saved = peer.save(PeerVersion::Second, &self.subject.plain)?;
         let added = peer.stored()?.saturating_sub(before);
         self.recorder.time(SAVE_SECOND, name, saved);
         self.recorder.bytes(ADDED, name, added);
@@ -281,7 +287,7 @@ mod tests {
     fn peers_can_be_chosen_and_the_first_named_is_the_reference() {
         let names = |only: &[&str], skip: &[&str]| -> Vec<&str> {
             let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-            let choice = Choice {
+            let choice = PeerChoice {
                 only: owned(only),
                 skip: owned(skip),
                 drop_caches: false,
@@ -296,9 +302,9 @@ mod tests {
         assert_eq!(names(&["cp", "tar+zstd"], &[]), ["cp", "tar+zstd"]);
         assert_eq!(names(&[], &[]).len(), kinds::ALL.len());
         assert!(!names(&[], &["borg"]).contains(&"borg"));
-        let wrong = Choice {
+        let wrong = PeerChoice {
             skip: vec!["rar".into()],
-            ..Choice::default()
+            ..PeerChoice::default()
         };
         assert!(
             wrong

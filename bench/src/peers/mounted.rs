@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::peer::{Peer, Restored, Seat, Version, run};
+use super::peer::{Peer, PeerRestore, PeerVersion, PeerWorkspace, run_program};
 use super::rclone::{Carried, Rclone};
 use crate::remote::Location;
 use crate::tools::child::{self, OnSignal};
@@ -16,43 +16,45 @@ use crate::workspace;
 /// A squashfs image, mounted read-only by the kernel.
 pub(super) struct Squashfs<'a> {
     carried: Carried,
-    seat: Seat<'a>,
+    seat: PeerWorkspace<'a>,
 }
 
 impl Squashfs<'_> {
-    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+    pub(super) fn make(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
         let carried = Carried::new(&seat)?;
         Ok(Box::new(Squashfs { carried, seat }))
     }
 }
 
 impl Peer for Squashfs<'_> {
-    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+    fn save(&mut self, version: PeerVersion, dir: &Path) -> Result<Duration> {
         let mut command = Command::new("mksquashfs");
         command.arg(dir).arg(self.carried.dir.join(version.name()));
         command.args(["-comp", "zstd", "-Xcompression-level", "3"]);
         command.args(["-no-progress", "-noappend", "-quiet"]);
-        Ok(run(&mut command)?.wall + self.carried.up()?)
+        Ok(run_program(&mut command)?.wall + self.carried.up()?)
     }
 
     fn stored(&self) -> Result<u64> {
         self.seat.stored()
     }
 
-    fn restore(&mut self) -> Result<Restored> {
+    fn restore(&mut self) -> Result<PeerRestore> {
         let path = self.seat.fresh("restored")?;
         let (files, fetched) = self.carried.down(&self.seat)?;
         let mut command = Command::new("mount");
         command.args(["-t", "squashfs", "-o", "loop,ro"]);
-        command.arg(files.join(Version::First.name())).arg(&path);
-        let wall = fetched + run(&mut command)?.wall;
-        Ok(Restored { wall, path })
+        command
+            .arg(files.join(PeerVersion::First.name()))
+            .arg(&path);
+        let wall = fetched + run_program(&mut command)?.wall;
+        Ok(PeerRestore { wall, path })
     }
 
     fn release(&mut self) -> Result<()> {
         // Mounts below are unmounted first, and the loop device goes with its mount.
         for name in ["restored", "fetched"] {
-            workspace::remove(&self.seat.local.join(name))?;
+            workspace::remove_directory(&self.seat.local.join(name))?;
         }
         Ok(())
     }
@@ -62,11 +64,11 @@ impl Peer for Squashfs<'_> {
 pub(super) struct Juicefs<'a> {
     volume: String,
     mounted: Option<PathBuf>,
-    seat: Seat<'a>,
+    seat: PeerWorkspace<'a>,
 }
 
 impl Juicefs<'_> {
-    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+    pub(super) fn make(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
         let juicefs = Juicefs {
             // A bucket has no prefix here but the name of the volume.
             volume: format!("cachefs-bench-{:08x}", fastrand::u32(..)),
@@ -88,7 +90,7 @@ impl Juicefs<'_> {
             }
         }
         command.args(["--compress", "zstd", "--trash-days", "0"]);
-        run(command.arg(juicefs.database()).arg(&juicefs.volume))?;
+        run_program(command.arg(juicefs.database()).arg(&juicefs.volume))?;
         Ok(Box::new(juicefs))
     }
 
@@ -113,7 +115,7 @@ impl Juicefs<'_> {
         command.arg(self.seat.fresh("cached")?);
         command.arg("--log").arg(self.seat.local.join("log"));
         self.mounted = Some(path.clone());
-        let wall = run(command.arg(self.database()).arg(&path))?.wall;
+        let wall = run_program(command.arg(self.database()).arg(&path))?.wall;
         Ok((path, wall))
     }
 
@@ -122,7 +124,7 @@ impl Juicefs<'_> {
         let Some(path) = &self.mounted else {
             return Ok(Duration::ZERO);
         };
-        let ended = child::run(
+        let ended = child::run_child(
             self.command("umount").arg("--flush").arg(path),
             OnSignal::Finish,
         )?;
@@ -133,38 +135,38 @@ impl Juicefs<'_> {
     fn destroy(&self) -> Result<()> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Status {
-            setting: Setting,
+        struct MountStatus {
+            setting: MountedSetting,
         }
         #[derive(Deserialize)]
-        struct Setting {
+        struct MountedSetting {
             #[serde(rename = "UUID")]
             uuid: String,
         }
-        let asked = child::run(
+        let asked = child::run_child(
             self.command("status").arg(self.database()),
             OnSignal::Finish,
         )?;
-        let status: Status = serde_json::from_str(&asked.stdout).context("juicefs status")?;
+        let status: MountStatus = serde_json::from_str(&asked.stdout).context("juicefs status")?;
         let mut command = self.command("destroy");
         command.args(["--yes", "--force"]).arg(self.database());
-        child::run(command.arg(status.setting.uuid), OnSignal::Finish).map(drop)
+        child::run_child(command.arg(status.setting.uuid), OnSignal::Finish).map(drop)
     }
 }
 
 impl Peer for Juicefs<'_> {
-    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
+    fn save(&mut self, version: PeerVersion, dir: &Path) -> Result<Duration> {
         let (path, mut wall) = self.mount()?;
         let to = path.join(version.name());
-        if version == Version::Second {
+        if version == PeerVersion::Second {
             // What did not change is shared with the first version.
             let mut command = self.command("clone");
             command.arg("--preserve");
-            wall += run(command.arg(path.join(Version::First.name())).arg(&to))?.wall;
+            wall += run_program(command.arg(path.join(PeerVersion::First.name())).arg(&to))?.wall;
         }
         let mut command = Command::new("rsync");
         command.args(["-a", "--delete", "--inplace"]);
-        wall += run(command.arg(dir.join("")).arg(to.join("")))?.wall;
+        wall += run_program(command.arg(dir.join("")).arg(to.join("")))?.wall;
         Ok(wall + self.umount()?)
     }
 
@@ -178,10 +180,10 @@ impl Peer for Juicefs<'_> {
         }
     }
 
-    fn restore(&mut self) -> Result<Restored> {
+    fn restore(&mut self) -> Result<PeerRestore> {
         let (path, wall) = self.mount()?;
-        let path = path.join(Version::First.name());
-        Ok(Restored { wall, path })
+        let path = path.join(PeerVersion::First.name());
+        Ok(PeerRestore { wall, path })
     }
 
     fn release(&mut self) -> Result<()> {

@@ -5,32 +5,32 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::peer::{Peer, Restored, Seat, Version};
-use crate::tools::cachefs::{Mode, Store};
+use super::peer::{Peer, PeerRestore, PeerVersion, PeerWorkspace};
+use crate::tools::cachefs::{RestoreForm, Store};
 use crate::work::sync;
 
 /// cachefs.
-pub(super) struct Cachefs<'a> {
-    mode: Mode,
+pub(super) struct CachefsPeer<'a> {
+    mode: RestoreForm,
     /// Of the machine that saves.
     saver: Store,
     /// Of the machine that restores.
     restorer: Option<Store>,
-    seat: Seat<'a>,
+    seat: PeerWorkspace<'a>,
 }
 
-impl Cachefs<'_> {
-    pub(super) fn mount(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
-        Cachefs::make(seat, Mode::Mount)
+impl CachefsPeer<'_> {
+    pub(super) fn mount(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
+        CachefsPeer::make(seat, RestoreForm::Mount)
     }
 
-    pub(super) fn copy(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
-        Cachefs::make(seat, Mode::Copy)
+    pub(super) fn copy(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
+        CachefsPeer::make(seat, RestoreForm::Copy)
     }
 
-    fn make(seat: Seat<'_>, mode: Mode) -> Result<Box<dyn Peer + '_>> {
+    fn make(seat: PeerWorkspace<'_>, mode: RestoreForm) -> Result<Box<dyn Peer + '_>> {
         let saver = Self::store(&seat, "saver");
-        Ok(Box::new(Cachefs {
+        Ok(Box::new(CachefsPeer {
             mode,
             saver,
             restorer: None,
@@ -38,17 +38,17 @@ impl Cachefs<'_> {
         }))
     }
 
-    fn store(seat: &Seat<'_>, machine: &str) -> Store {
+    fn store(seat: &PeerWorkspace<'_>, machine: &str) -> Store {
         let cachefs = seat.place.cachefs(&seat.setup.program);
         cachefs.store(seat.local.join(machine))
     }
 }
 
-impl Peer for Cachefs<'_> {
-    fn save(&mut self, version: Version, dir: &Path) -> Result<Duration> {
-        let saved = if version == Version::Second && self.mode == Mode::Mount {
+impl Peer for CachefsPeer<'_> {
+    fn save(&mut self, version: PeerVersion, dir: &Path) -> Result<Duration> {
+        let saved = if version == PeerVersion::Second && self.mode == RestoreForm::Mount {
             let restored = self.restore()?;
-            sync::sync(dir, &restored.path)?;
+            sync::sync_directory(dir, &restored.path)?;
             rustix::fs::sync();
             let store = self.restorer.as_ref().unwrap_or(&self.saver);
             let saved = store.save(version.name(), &restored.path)?;
@@ -66,19 +66,19 @@ impl Peer for Cachefs<'_> {
         Ok(self.seat.place.contents()?.1)
     }
 
-    fn restore(&mut self) -> Result<Restored> {
+    fn restore(&mut self) -> Result<PeerRestore> {
         let path = self.seat.fresh("restored")?;
         let mut store = Self::store(&self.seat, "restorer");
-        let restored = store.restore(Version::First.name(), &path, self.mode);
+        let restored = store.restore(PeerVersion::First.name(), &path, self.mode);
         self.restorer = Some(store);
         let wall = restored?.finished.wall;
-        Ok(Restored { wall, path })
+        Ok(PeerRestore { wall, path })
     }
 
     fn release(&mut self) -> Result<()> {
         if let Some(store) = self.restorer.take() {
             store.close()?;
         }
-        crate::workspace::remove(&self.seat.local.join("restored"))
+        crate::workspace::remove_directory(&self.seat.local.join("restored"))
     }
 }

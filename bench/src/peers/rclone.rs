@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::peer::{Peer, Restored, Seat, Version, run};
-use crate::remote::{Location, Place};
+use super::peer::{Peer, PeerRestore, PeerVersion, PeerWorkspace, run_program};
+use crate::remote::{Location, RemotePrefix};
 use crate::workspace;
 
 /// Files under way at a time. The default of 4 is for few large files.
@@ -25,7 +25,7 @@ pub(super) struct Rclone {
 
 impl Rclone {
     /// Names a place.
-    pub(super) fn new(place: &Place<'_>) -> Self {
+    pub(super) fn new(place: &RemotePrefix<'_>) -> Self {
         let mut variables = place.variables();
         // Whatever the user has configured is not meant for this.
         variables.push(("RCLONE_CONFIG".into(), "/dev/null".into()));
@@ -68,23 +68,23 @@ impl Rclone {
         let mut command = self.command("sync");
         command.args(["--links", "--metadata", "--create-empty-src-dirs"]);
         command.args(["--transfers", AT_A_TIME, "--checkers", AT_A_TIME]);
-        Ok(run(command.arg(from).arg(to))?.wall)
+        Ok(run_program(command.arg(from).arg(to))?.wall)
     }
 
     /// The bytes below a path.
     pub(super) fn size(&self, at: &OsString) -> Result<u64> {
         #[derive(Deserialize)]
-        struct Size {
+        struct RcloneSize {
             bytes: u64,
         }
-        let asked = run(self.command("size").arg("--json").arg(at))?;
-        let size: Size = serde_json::from_str(&asked.stdout).context("rclone size")?;
+        let asked = run_program(self.command("size").arg("--json").arg(at))?;
+        let size: RcloneSize = serde_json::from_str(&asked.stdout).context("rclone size")?;
         Ok(size.bytes)
     }
 
     /// Removes everything below a path.
     pub(super) fn purge(&self, at: &OsString) -> Result<()> {
-        run(self.command("purge").arg(at)).map(drop)
+        run_program(self.command("purge").arg(at)).map(drop)
     }
 
     fn command(&self, name: &str) -> Command {
@@ -111,7 +111,7 @@ pub(super) struct Carried {
 
 impl Carried {
     /// The place itself where it is a directory, else one that is carried to it.
-    pub(super) fn new(seat: &Seat<'_>) -> Result<Self> {
+    pub(super) fn new(seat: &PeerWorkspace<'_>) -> Result<Self> {
         Ok(match seat.place.location() {
             Location::Directory(dir) => {
                 std::fs::create_dir_all(&dir)?;
@@ -133,7 +133,7 @@ impl Carried {
     }
 
     /// Brings everything from the remote to a directory where nothing was; tells where.
-    pub(super) fn down(&self, seat: &Seat<'_>) -> Result<(PathBuf, Duration)> {
+    pub(super) fn down(&self, seat: &PeerWorkspace<'_>) -> Result<(PathBuf, Duration)> {
         let Some(rclone) = &self.bucket else {
             return Ok((self.dir.clone(), Duration::ZERO));
         };
@@ -146,18 +146,18 @@ impl Carried {
 /// The peer.
 pub(super) struct Objects<'a> {
     rclone: Rclone,
-    seat: Seat<'a>,
+    seat: PeerWorkspace<'a>,
 }
 
 impl Objects<'_> {
-    pub(super) fn make(seat: Seat<'_>) -> Result<Box<dyn Peer + '_>> {
+    pub(super) fn make(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
         let rclone = Rclone::new(&seat.place);
         Ok(Box::new(Objects { rclone, seat }))
     }
 }
 
 impl Peer for Objects<'_> {
-    fn save(&mut self, _: Version, dir: &Path) -> Result<Duration> {
+    fn save(&mut self, _: PeerVersion, dir: &Path) -> Result<Duration> {
         self.rclone.sync(&dir.into(), &self.rclone.at("tree"))
     }
 
@@ -165,15 +165,15 @@ impl Peer for Objects<'_> {
         self.rclone.size(&self.rclone.at("tree"))
     }
 
-    fn restore(&mut self) -> Result<Restored> {
+    fn restore(&mut self) -> Result<PeerRestore> {
         let path = self.seat.fresh("restored")?;
         let to = path.clone().into();
         let wall = self.rclone.sync(&self.rclone.at("tree"), &to)?;
-        Ok(Restored { wall, path })
+        Ok(PeerRestore { wall, path })
     }
 
     fn release(&mut self) -> Result<()> {
-        workspace::remove(&self.seat.local.join("restored"))
+        workspace::remove_directory(&self.seat.local.join("restored"))
     }
 }
 

@@ -49,7 +49,7 @@ struct Served {
 }
 
 /// Is the server, until the standard input ends.
-pub(crate) fn serve(options: &ServerOptions) -> Result<()> {
+pub(crate) fn serve_s3(options: &ServerOptions) -> Result<()> {
     let server = S3Server::start()?;
     let faults = server.faults();
     faults.set_latency(Duration::from_millis(options.latency_ms));
@@ -57,17 +57,17 @@ pub(crate) fn serve(options: &ServerOptions) -> Result<()> {
     let hello = Hello {
         endpoint: server.endpoint(),
     };
-    say(&hello)?;
+    print_line(&hello)?;
     for line in io::stdin().lines() {
         line?;
         let requests = faults.counts().total();
         faults.reset_counts();
-        say(&Served { requests })?;
+        print_line(&Served { requests })?;
     }
     Ok(())
 }
 
-fn say(message: &impl Serialize) -> Result<()> {
+fn print_line(message: &impl Serialize) -> Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", serde_json::to_string(message)?)?;
     Ok(stdout.flush()?)
@@ -78,11 +78,11 @@ fn say(message: &impl Serialize) -> Result<()> {
 pub(super) struct LocalServer {
     endpoint: String,
     child: Child,
-    line: Mutex<Line>,
+    line: Mutex<ServerLine>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct ServerLine {
     /// Closing it ends the server.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -106,7 +106,7 @@ impl LocalServer {
             .spawn();
         let mut child = child.context("could not start the S3 server")?;
         let output = child.stdout.take().context("the S3 server has no output")?;
-        let mut line = Line {
+        let mut line = ServerLine {
             input: child.stdin.take(),
             output: BufReader::new(output),
         };
@@ -144,7 +144,7 @@ impl LocalServer {
     }
 }
 
-impl Line {
+impl ServerLine {
     fn hear<T: for<'a> Deserialize<'a>>(&mut self) -> Result<T> {
         let mut text = String::new();
         self.output.read_line(&mut text)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use cachefs_store::remote::{ObjectKey, PutMode, RemoteSpec, RetryPolicy, open};
+use cachefs_store::remote::{ObjectKey, PutMode, RemoteSpec, RetryPolicy, open_remote};
 use clap::ValueEnum;
 use tokio::runtime;
 
@@ -48,7 +48,7 @@ impl Direction {
 }
 
 /// Is the program.
-pub(crate) fn transfer(options: &TransferOptions) -> Result<()> {
+pub(crate) fn run_transfer(options: &TransferOptions) -> Result<()> {
     let remote = &options.remote;
     let spec = RemoteSpec {
         url: remote.remote.clone().context("no remote is named")?,
@@ -63,21 +63,21 @@ pub(crate) fn transfer(options: &TransferOptions) -> Result<()> {
         .enable_all()
         .build()?;
     match options.direction {
-        Direction::Up => runtime.block_on(up(&spec, io::stdin().lock())),
-        Direction::Down => runtime.block_on(down(&spec, io::stdout().lock())),
+        Direction::Up => runtime.block_on(upload_stream(&spec, io::stdin().lock())),
+        Direction::Down => runtime.block_on(download_stream(&spec, io::stdout().lock())),
     }
 }
 
 /// Writes a stream to an empty place.
-async fn up(spec: &RemoteSpec, mut stream: impl Read) -> Result<()> {
-    let remote = open(spec, RetryPolicy::default())?.remote;
+async fn upload_stream(spec: &RemoteSpec, mut stream: impl Read) -> Result<()> {
+    let remote = open_remote(spec, RetryPolicy::default())?.remote;
     let mut under_way = VecDeque::new();
     for number in 0.. {
         let mut part = Vec::new();
         // Nobody else is on this thread; the parts under way have others.
         stream.by_ref().take(PART).read_to_end(&mut part)?;
         let last = (part.len() as u64) < PART;
-        let (remote, key) = (Arc::clone(&remote), key(number)?);
+        let (remote, key) = (Arc::clone(&remote), part_key(number)?);
         under_way.push_back(tokio::spawn(async move {
             remote
                 .put(&key, Bytes::from(part), PutMode::Overwrite)
@@ -96,9 +96,9 @@ async fn up(spec: &RemoteSpec, mut stream: impl Read) -> Result<()> {
     Ok(())
 }
 
-/// Reads back what [`up`] wrote.
-async fn down(spec: &RemoteSpec, mut stream: impl Write) -> Result<()> {
-    let remote = open(spec, RetryPolicy::default())?.remote;
+/// Reads back what [`upload_stream`] wrote.
+async fn download_stream(spec: &RemoteSpec, mut stream: impl Write) -> Result<()> {
+    let remote = open_remote(spec, RetryPolicy::default())?.remote;
     let parts = remote
         .list("")
         .await
@@ -107,7 +107,7 @@ async fn down(spec: &RemoteSpec, mut stream: impl Write) -> Result<()> {
     ensure!(parts > 0, "nothing was written to {}", spec.url);
     let mut under_way = VecDeque::new();
     for number in 0..parts {
-        let (remote, key) = (Arc::clone(&remote), key(number)?);
+        let (remote, key) = (Arc::clone(&remote), part_key(number)?);
         under_way.push_back(tokio::spawn(
             async move { remote.get(&key, u64::MAX).await },
         ));
@@ -122,7 +122,7 @@ async fn down(spec: &RemoteSpec, mut stream: impl Write) -> Result<()> {
     Ok(stream.flush()?)
 }
 
-fn key(number: usize) -> Result<ObjectKey> {
+fn part_key(number: usize) -> Result<ObjectKey> {
     ObjectKey::from_listing(&format!("part-{number:05}")).context("a name without an equal")
 }
 
@@ -144,10 +144,14 @@ mod tests {
                 ..RemoteSpec::default()
             };
             let stream: Vec<u8> = (0..size).map(|at| (at / 1000) as u8).collect();
-            runtime.block_on(down(&spec, io::sink())).unwrap_err();
-            runtime.block_on(up(&spec, stream.as_slice())).unwrap();
+            runtime
+                .block_on(download_stream(&spec, io::sink()))
+                .unwrap_err();
+            runtime
+                .block_on(upload_stream(&spec, stream.as_slice()))
+                .unwrap();
             let mut back = Vec::new();
-            runtime.block_on(down(&spec, &mut back)).unwrap();
+            runtime.block_on(download_stream(&spec, &mut back)).unwrap();
             assert!(back == stream, "{size} bytes");
         }
     }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::html::escaped;
-use super::{Group, Row};
+use super::html::escape_html;
+use super::{Row, RowGroup};
 use crate::measure::show_ratio;
 
 /// Height of a row, in the units of the drawing.
@@ -16,23 +16,23 @@ const LENGTH: f64 = 400.0;
 const WIDTH: f64 = 980.0;
 
 /// A drawing of a group, on a scale that starts at zero.
-pub(super) fn bars(group: &Group) -> String {
+pub(super) fn draw_bars(group: &RowGroup) -> String {
     let longest = group.rows.iter().map(|row| row.summary.max);
     let longest = longest.fold(0.0, f64::max);
     let scale = if longest > 0.0 { LENGTH / longest } else { 0.0 };
     let height = ROW * group.rows.len() as f64;
     let mut svg = format!(
         r#"<svg role="img" viewBox="0 0 {WIDTH} {height}" aria-label="{}">"#,
-        escaped(&group.title)
+        escape_html(&group.title)
     );
     for (number, row) in group.rows.iter().enumerate() {
-        bar(&mut svg, group, row, number as f64 * ROW, scale);
+        draw_bar(&mut svg, group, row, number as f64 * ROW, scale);
     }
     svg + "</svg>\n"
 }
 
-fn bar(svg: &mut String, group: &Group, row: &Row, top: f64, scale: f64) {
-    let class = standing(row.ratio);
+fn draw_bar(svg: &mut String, group: &RowGroup, row: &Row, top: f64, scale: f64) {
+    let class = ratio_class(row.ratio);
     let (text, middle) = (top + 16.0, top + ROW / 2.0);
     let length = row.summary.median * scale;
     let [least, most] = [row.summary.min, row.summary.max].map(|end| LEFT + end * scale);
@@ -48,13 +48,13 @@ fn bar(svg: &mut String, group: &Group, row: &Row, top: f64, scale: f64) {
 <text x="{after:.1}" y="{text}">{number} <tspan class="{class}">{ratio}</tspan></text>
 "#,
         LEFT - 10.0,
-        escaped(&row.label),
+        escape_html(&row.label),
         ROW - 8.0,
     );
 }
 
 /// How a row stands to the reference: less is better, and both sides look alike but for colour.
-pub(super) fn standing(ratio: Option<f64>) -> &'static str {
+pub(super) fn ratio_class(ratio: Option<f64>) -> &'static str {
     match ratio {
         None => "reference",
         Some(ratio) if ratio <= 0.95 => "less",
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_their_medians_and_losses_are_marked() {
-        let svg = bars(&report().sections[0].groups[0]);
+        let svg = draw_bars(&report().sections[0].groups[0]);
         // The longest row is 6 s: 400 units.
         assert!(
             svg.contains(r#"<rect class="reference" x="330" y="4" width="200.0""#),
@@ -85,13 +85,13 @@ mod tests {
             "{svg}"
         );
         assert!(svg.contains("slow &lt;&amp;&gt;") && svg.contains("2.00x"));
-        assert_eq!(standing(Some(1.0)), "even");
+        assert_eq!(ratio_class(Some(1.0)), "even");
     }
 
     #[test]
     fn a_group_of_nothing_is_drawn_too() {
         let mut group = report().sections.remove(0).groups.remove(0);
         group.rows = vec![crate::report::testing::row("none", &[0.0], None)];
-        assert!(bars(&group).contains(r#"width="0.0""#));
+        assert!(draw_bars(&group).contains(r#"width="0.0""#));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Curves;
-use super::html::{STYLE, escaped};
+use super::html::{STYLE, escape_html};
 
 /// Where the drawing is, in its own units: what is left of it names the scale.
 const LEFT: f64 = 90.0;
@@ -19,7 +19,7 @@ const LINE: f64 = 17.0;
 const COLOURS: usize = 4;
 
 /// A drawing on a scale that starts at zero.
-pub(super) fn drawing(curves: &Curves) -> String {
+pub(super) fn draw_curves(curves: &Curves) -> String {
     let end = curves.seconds.last().copied().unwrap_or(0.0).max(1.0);
     let values = curves.curves.iter().flat_map(|curve| &curve.values);
     let most = values.copied().fold(0.0, f64::max);
@@ -35,10 +35,10 @@ pub(super) fn drawing(curves: &Curves) -> String {
 <text x="{}" y="{BOTTOM}" text-anchor="end">0</text>
 <text x="{RIGHT}" y="{}" text-anchor="end">{end:.0} s</text>
 "#,
-        escaped(&curves.title),
+        escape_html(&curves.title),
         LEFT - 8.0,
         TOP + 10.0,
-        escaped(&curves.unit.show(most)),
+        escape_html(&curves.unit.show(most)),
         LEFT - 8.0,
         BOTTOM + LINE,
     );
@@ -58,15 +58,15 @@ pub(super) fn drawing(curves: &Curves) -> String {
 "#,
             RIGHT + 12.0,
             TOP + LINE * (number + 1) as f64,
-            escaped(&curve.label),
-            escaped(&curves.unit.show(last)),
+            escape_html(&curve.label),
+            escape_html(&curves.unit.show(last)),
         );
     }
     svg + "</svg>\n"
 }
 
 /// All of these below each other, as a picture that needs nothing else.
-pub(super) fn picture(all: &[Curves]) -> String {
+pub(super) fn draw_picture(all: &[Curves]) -> String {
     let each = LINE * 2.0 + HEIGHT;
     let whole = each * all.len() as f64;
     let mut svg = format!(
@@ -84,9 +84,9 @@ pub(super) fn picture(all: &[Curves]) -> String {
 {}</svg>
 "#,
             top + LINE,
-            escaped(&curves.title),
+            escape_html(&curves.title),
             top + LINE * 1.5,
-            drawing(curves),
+            draw_curves(curves),
         );
     }
     svg + "</svg>\n"
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn curves_fill_the_drawing_and_say_how_they_end() {
         let curves = report().sections.remove(0).curves.remove(0);
-        let svg = drawing(&curves);
+        let svg = draw_curves(&curves);
         // 2, 8 and 4 of at most 8, after 0, 30 and 60 s.
         assert!(
             svg.contains(r#"d="M90.0 145.0L435.0 10.0L780.0 100.0""#),
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_picture_has_all_of_them() {
         let curves = report().sections.remove(0).curves.remove(0);
-        let both = picture(&[curves.clone(), curves]);
+        let both = draw_picture(&[curves.clone(), curves]);
         assert_eq!(both.matches("class=\"title\"").count(), 2);
         assert_eq!(both.matches("<svg").count(), both.matches("</svg>").count());
         assert!(both.contains(r#"height="498""#), "{both}");
@@ -123,6 +123,6 @@ mod tests {
         let mut curves = report().sections.remove(0).curves.remove(0);
         curves.seconds.clear();
         curves.curves[0].values.clear();
-        assert!(drawing(&curves).contains(r#"d="""#));
+        assert!(draw_curves(&curves).contains(r#"d="""#));
     }
 }

@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use super::chart;
 use super::curves;
-use super::{Group, Report, Section, Table};
+use super::{BenchReport, ReportSection, RowGroup, Table};
 use crate::measure::{Unit, show_ratio};
 
 pub(super) const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
-pub(super) fn page(report: &Report) -> String {
+pub(super) fn html_page(report: &BenchReport) -> String {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
@@ -20,8 +20,8 @@ pub(super) fn page(report: &Report) -> String {
          is to the first row of its group: <span class=\"less\">less</span> is less time or fewer bytes \
          than that, <span class=\"more\">more</span> is more.</p>\n"
     );
-    machine(&mut page, report);
-    contents(&mut page, report);
+    add_machine(&mut page, report);
+    add_contents(&mut page, report);
     for (number, section) in report.sections.iter().enumerate() {
         one_section(&mut page, number, section);
     }
@@ -29,141 +29,144 @@ pub(super) fn page(report: &Report) -> String {
 }
 
 /// Writing to a string does not fail.
-fn add(page: &mut String, text: std::fmt::Arguments<'_>) {
+fn append_text(page: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = page.write_fmt(text);
 }
 
-fn machine(page: &mut String, report: &Report) {
-    add(
+fn add_machine(page: &mut String, report: &BenchReport) {
+    append_text(
         page,
         format_args!("<h2>The machine</h2>\n<table class=\"facts\">"),
     );
     // The text form has one fact a line: its name, blanks, its value.
     for line in report.machine.to_string().lines() {
         let (name, value) = line.split_once(' ').unwrap_or((line, ""));
-        fact(page, name, value.trim());
+        add_fact(page, name, value.trim());
     }
-    add(page, format_args!("</table>\n"));
+    append_text(page, format_args!("</table>\n"));
 }
 
-fn contents(page: &mut String, report: &Report) {
+fn add_contents(page: &mut String, report: &BenchReport) {
     if report.sections.len() < 2 {
         return;
     }
-    add(page, format_args!("<ul>"));
+    append_text(page, format_args!("<ul>"));
     for (number, section) in report.sections.iter().enumerate() {
-        let title = escaped(&section.title);
-        add(
+        let title = escape_html(&section.title);
+        append_text(
             page,
             format_args!("<li><a href=\"#s{number}\">{title}</a></li>"),
         );
     }
-    add(page, format_args!("</ul>\n"));
+    append_text(page, format_args!("</ul>\n"));
 }
 
-fn one_section(page: &mut String, number: usize, section: &Section) {
-    let title = escaped(&section.title);
-    add(
+fn one_section(page: &mut String, number: usize, section: &ReportSection) {
+    let title = escape_html(&section.title);
+    append_text(
         page,
         format_args!("<h2 id=\"s{number}\">{title}</h2>\n<table class=\"facts\">"),
     );
     for found in &section.facts {
-        fact(page, &found.name, &found.value);
+        add_fact(page, &found.name, &found.value);
     }
-    add(page, format_args!("</table>\n"));
+    append_text(page, format_args!("</table>\n"));
     for note in &section.notes {
-        add(
+        append_text(
             page,
-            format_args!("<p class=\"note\">{}</p>\n", escaped(note)),
+            format_args!("<p class=\"note\">{}</p>\n", escape_html(note)),
         );
     }
     for group in &section.groups {
-        let title = escaped(&group.title);
-        add(
+        let title = escape_html(&group.title);
+        append_text(
             page,
-            format_args!("<h3>{title}</h3>\n{}", chart::bars(group)),
+            format_args!("<h3>{title}</h3>\n{}", chart::draw_bars(group)),
         );
-        samples(page, group);
+        add_samples(page, group);
     }
     for drawn in &section.curves {
-        let title = escaped(&drawn.title);
-        add(
+        let title = escape_html(&drawn.title);
+        append_text(
             page,
-            format_args!("<h3>{title}</h3>\n{}", curves::drawing(drawn)),
+            format_args!("<h3>{title}</h3>\n{}", curves::draw_curves(drawn)),
         );
     }
     for found in &section.tables {
-        table(page, found);
+        add_table(page, found);
     }
 }
 
-fn fact(page: &mut String, name: &str, value: &str) {
-    let (name, value) = (escaped(name), escaped(value));
-    add(
+fn add_fact(page: &mut String, name: &str, value: &str) {
+    let (name, value) = (escape_html(name), escape_html(value));
+    append_text(
         page,
         format_args!("<tr><th>{name}</th><td>{value}</td></tr>\n"),
     );
 }
 
 /// The numbers behind a chart, folded away.
-fn samples(page: &mut String, group: &Group) {
-    add(
+fn add_samples(page: &mut String, group: &RowGroup) {
+    append_text(
         page,
         format_args!(
             "<details><summary>numbers</summary><table><tr><th></th><th>median</th><th>least</th>\
              <th>most</th><th>ratio</th><th>runs</th></tr>\n"
         ),
     );
-    let shown = |value| escaped(&group.unit.show(value));
+    let shown = |value| escape_html(&group.unit.show(value));
     for row in &group.rows {
-        add(
+        append_text(
             page,
             format_args!(
                 "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td class=\"{}\">{}</td><td>{}</td></tr>\n",
-                escaped(&row.label),
+                escape_html(&row.label),
                 shown(row.summary.median),
                 shown(row.summary.min),
                 shown(row.summary.max),
-                chart::standing(row.ratio),
+                chart::ratio_class(row.ratio),
                 row.ratio.map(show_ratio).unwrap_or_default(),
                 row.samples.len(),
             ),
         );
     }
-    add(page, format_args!("</table></details>\n"));
+    append_text(page, format_args!("</table></details>\n"));
 }
 
-fn table(page: &mut String, table: &Table) {
-    let title = escaped(&table.title);
-    add(page, format_args!("<h3>{title}</h3>\n<table><tr><th></th>"));
+fn add_table(page: &mut String, table: &Table) {
+    let title = escape_html(&table.title);
+    append_text(page, format_args!("<h3>{title}</h3>\n<table><tr><th></th>"));
     for column in &table.columns {
-        add(page, format_args!("<th>{}</th>", escaped(&column.name)));
+        append_text(page, format_args!("<th>{}</th>", escape_html(&column.name)));
     }
-    add(page, format_args!("</tr>\n"));
+    append_text(page, format_args!("</tr>\n"));
     for line in &table.lines {
-        add(page, format_args!("<tr><th>{}</th>", escaped(&line.label)));
+        append_text(
+            page,
+            format_args!("<tr><th>{}</th>", escape_html(&line.label)),
+        );
         for ((cell, value), column) in table.shown(line).zip(&line.cells).zip(&table.columns) {
-            let cell = escaped(&cell);
+            let cell = escape_html(&cell);
             match (column.unit, value) {
                 // A share is shown as a bar as well, behind its number.
                 (Unit::Share, Some(share)) => {
                     let percent = share.clamp(0.0, 1.0) * 100.0;
                     let style = format!("background-size:{percent:.1}% 100%");
-                    add(
+                    append_text(
                         page,
                         format_args!("<td class=\"share\" style=\"{style}\">{cell}</td>"),
                     );
                 }
-                _ => add(page, format_args!("<td>{cell}</td>")),
+                _ => append_text(page, format_args!("<td>{cell}</td>")),
             }
         }
-        add(page, format_args!("</tr>\n"));
+        append_text(page, format_args!("</tr>\n"));
     }
-    add(page, format_args!("</table>\n"));
+    append_text(page, format_args!("</table>\n"));
 }
 
 /// Text that means itself in HTML.
-pub(super) fn escaped(text: &str) -> String {
+pub(super) fn escape_html(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_page_has_everything_and_asks_for_nothing() {
-        let page = page(&report());
+        let page = html_page(&report());
         for wanted in [
             "a comparison",
             "3 files, 5.0 MB",
@@ -211,9 +214,9 @@ mod tests {
     #[test]
     fn names_from_outside_are_text() {
         assert_eq!(
-            escaped(r#"<a href="x">&"#),
+            escape_html(r#"<a href="x">&"#),
             "&lt;a href=&quot;x&quot;&gt;&amp;"
         );
-        assert!(!page(&report()).contains("slow <&>"));
+        assert!(!html_page(&report()).contains("slow <&>"));
     }
 }

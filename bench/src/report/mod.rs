@@ -12,30 +12,30 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
-use crate::measure::{Samples, Summary, Unit};
+use crate::measure::{SampleSummary, Samples, Unit};
 
 /// The version of the JSON form; higher when a field changes its meaning or goes away.
 const SCHEMA: u32 = 2;
 
 /// Everything that one command measured.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Report {
+pub(crate) struct BenchReport {
     schema: u32,
     /// Where it ran.
     pub(crate) machine: Machine,
     /// What was done, one after the other.
-    pub(crate) sections: Vec<Section>,
+    pub(crate) sections: Vec<ReportSection>,
 }
 
 /// One measurement with all its numbers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Section {
+pub(crate) struct ReportSection {
     /// What was measured.
     pub(crate) title: String,
     /// On what and how: what a reader needs to judge the numbers.
-    pub(crate) facts: Vec<Fact>,
+    pub(crate) facts: Vec<ReportFact>,
     /// How long things took, and how large they became.
-    pub(crate) groups: Vec<Group>,
+    pub(crate) groups: Vec<RowGroup>,
     /// How things went over time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) curves: Vec<Curves>,
@@ -47,7 +47,7 @@ pub(crate) struct Section {
 
 /// Something that stayed the same during a measurement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Fact {
+pub(crate) struct ReportFact {
     /// What.
     pub(crate) name: String,
     /// How it was.
@@ -56,7 +56,7 @@ pub(crate) struct Fact {
 
 /// Ways to the same end, or quantities of one kind.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Group {
+pub(crate) struct RowGroup {
     /// What the rows have in common.
     pub(crate) title: String,
     /// What all the numbers count.
@@ -74,7 +74,7 @@ pub(crate) struct Row {
     pub(crate) samples: Samples,
     /// The same, summed up.
     #[serde(flatten)]
-    pub(crate) summary: Summary,
+    pub(crate) summary: SampleSummary,
     /// The median as a multiple of that of the group's first row.
     pub(crate) ratio: Option<f64>,
 }
@@ -109,7 +109,7 @@ pub(crate) struct Table {
     /// What stands below each other.
     pub(crate) columns: Vec<Column>,
     /// The lines, in the order in which they are read.
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<ReportLine>,
 }
 
 /// One column of a table.
@@ -123,16 +123,16 @@ pub(crate) struct Column {
 
 /// One line of a table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Line {
+pub(crate) struct ReportLine {
     /// What the numbers are of.
     pub(crate) label: String,
     /// A number for each column, where there is one.
     pub(crate) cells: Vec<Option<f64>>,
 }
 
-impl Report {
+impl BenchReport {
     /// Puts the parts together.
-    pub(crate) fn new(machine: Machine, sections: Vec<Section>) -> Self {
+    pub(crate) fn new(machine: Machine, sections: Vec<ReportSection>) -> Self {
         Self {
             schema: SCHEMA,
             machine,
@@ -156,26 +156,29 @@ impl Report {
 
     /// Writes it for programs.
     pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
-        write(path, serde_json::to_string_pretty(self)? + "\n")
+        write_file(path, serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// Writes it as one page that needs nothing else.
     pub(crate) fn write_html(&self, path: &Path) -> Result<()> {
-        write(path, html::page(self))
+        write_file(path, html::html_page(self))
     }
 
     /// Writes its curves as one picture, for a document.
     pub(crate) fn write_curves(&self, path: &Path) -> Result<()> {
         let all = self.sections.iter().flat_map(|section| &section.curves);
-        write(path, curves::picture(&all.cloned().collect::<Vec<_>>()))
+        write_file(
+            path,
+            curves::draw_picture(&all.cloned().collect::<Vec<_>>()),
+        )
     }
 }
 
-fn write(path: &Path, text: String) -> Result<()> {
+fn write_file(path: &Path, text: String) -> Result<()> {
     fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
 }
 
-impl Section {
+impl ReportSection {
     /// An empty one.
     pub(crate) fn new(title: impl Into<String>) -> Self {
         Self {
@@ -186,7 +189,7 @@ impl Section {
 
     /// Adds a fact.
     pub(crate) fn fact(&mut self, name: &str, value: impl Into<String>) {
-        self.facts.push(Fact {
+        self.facts.push(ReportFact {
             name: name.to_owned(),
             value: value.into(),
         });
@@ -213,14 +216,14 @@ impl Table {
         label: impl Into<String>,
         cells: impl IntoIterator<Item = Option<f64>>,
     ) {
-        self.lines.push(Line {
+        self.lines.push(ReportLine {
             label: label.into(),
             cells: cells.into_iter().collect(),
         });
     }
 
     /// The cells of a line as people read them.
-    fn shown<'a>(&'a self, line: &'a Line) -> impl Iterator<Item = String> + 'a {
+    fn shown<'a>(&'a self, line: &'a ReportLine) -> impl Iterator<Item = String> + 'a {
         let cells = line.cells.iter().zip(&self.columns);
         cells.map(|(cell, column)| cell.map_or(String::new(), |value| column.unit.show(value)))
     }
@@ -240,7 +243,7 @@ pub(super) mod testing {
         }
     }
 
-    pub(crate) fn report() -> Report {
+    pub(crate) fn report() -> BenchReport {
         let machine = Machine {
             cores: 2,
             processor: "CPU".into(),
@@ -250,9 +253,9 @@ pub(super) mod testing {
             directories: vec![],
             programs: vec!["tar 1".into()],
         };
-        let mut section = Section::new("a comparison");
+        let mut section = ReportSection::new("a comparison");
         section.fact("v1", "3 files, 5.0 MB");
-        section.groups.push(Group {
+        section.groups.push(RowGroup {
             title: "save v1".into(),
             unit: Unit::Seconds,
             rows: vec![
@@ -279,7 +282,7 @@ pub(super) mod testing {
         table.line("save v2", [None, Some(6.0), Some(1.5e6)]);
         section.tables.push(table);
         section.notes.push("mind this".into());
-        Report::new(machine, vec![section])
+        BenchReport::new(machine, vec![section])
     }
 }
 
@@ -301,10 +304,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("report.json");
         report.write_json(&path).unwrap();
-        let back = Report::read(&path).unwrap();
+        let back = BenchReport::read(&path).unwrap();
         assert_eq!(serde_json::to_value(&back).unwrap(), json);
         let other = fs::read_to_string(&path).unwrap();
         fs::write(&path, other.replace("\"schema\": 2", "\"schema\": 1")).unwrap();
-        Report::read(&path).unwrap_err();
+        BenchReport::read(&path).unwrap_err();
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::{Curves, Report, Row, Section, Table};
-use crate::measure::{Samples, Summary, Unit, show_ratio};
+use super::{BenchReport, Curves, ReportSection, Row, Table};
+use crate::measure::{SampleSummary, Samples, Unit, show_ratio};
 
-impl fmt::Display for Report {
+impl fmt::Display for BenchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.machine)?;
         writeln!(
@@ -19,7 +19,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl fmt::Display for Section {
+impl fmt::Display for ReportSection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.facts.iter().map(|fact| fact.name.len());
         let width = names.max().unwrap_or(0).max(9);
@@ -41,7 +41,7 @@ impl fmt::Display for Section {
             }
         }
         for drawn in &self.curves {
-            ends(f, drawn, width)?;
+            print_ends(f, drawn, width)?;
         }
         for table in &self.tables {
             table.write(f, width)?;
@@ -54,11 +54,11 @@ impl fmt::Display for Section {
 }
 
 /// What is left of curves where there are no drawings: their ends.
-fn ends(f: &mut fmt::Formatter<'_>, drawn: &Curves, width: usize) -> fmt::Result {
+fn print_ends(f: &mut fmt::Formatter<'_>, drawn: &Curves, width: usize) -> fmt::Result {
     writeln!(f, "\n{}", drawn.title)?;
     for curve in &drawn.curves {
         let samples: Samples = curve.values.iter().copied().collect();
-        let Some(Summary { median, min, max }) = samples.summary() else {
+        let Some(SampleSummary { median, min, max }) = samples.summary() else {
             continue;
         };
         let last = curve.values.last().copied().unwrap_or_default();
@@ -74,7 +74,7 @@ fn ends(f: &mut fmt::Formatter<'_>, drawn: &Curves, width: usize) -> fmt::Result
 
 impl Row {
     fn line(&self, unit: Unit, width: usize) -> String {
-        let Summary { median, min, max } = self.summary;
+        let SampleSummary { median, min, max } = self.summary;
         let median = unit.show(median);
         let range = if self.samples.len() > 1 {
             format!("({} .. {})", unit.show(min), unit.show(max))

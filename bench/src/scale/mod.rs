@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::common::{Common, Output, Setup, step};
+use crate::common::{CommonArgs, Output, Setup, print_step};
 use crate::interrupt;
-use crate::recorder::{Quantity, Recorder};
-use crate::remote::Place;
-use crate::report::{Report, Section};
-use crate::tools::cachefs::{Mode, Store};
+use crate::recorder::{Quantity, RowRecorder};
+use crate::remote::RemotePrefix;
+use crate::report::{BenchReport, ReportSection};
+use crate::tools::cachefs::{RestoreForm, Store};
 use crate::work::read;
 use crate::workspace;
 use trees::Shape;
@@ -38,11 +38,11 @@ const KEY: &str = "scale";
 
 /// What to let grow.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct ScaleOptions {
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
     #[command(flatten)]
     output: Output,
 }
@@ -71,16 +71,18 @@ pub(crate) struct Limits {
 }
 
 /// Measures, and tells what came out on standard output.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run_scale(options: &ScaleOptions) -> Result<()> {
     let setup = Setup::open(&options.common)?;
     let machine = setup.machine(Vec::new())?;
-    let section = measure(&setup, &options.limits)?;
-    options.output.write(&Report::new(machine, vec![section]))
+    let section = measure_scale(&setup, &options.limits)?;
+    options
+        .output
+        .write(&BenchReport::new(machine, vec![section]))
 }
 
 /// Lets one thing after the other grow.
-pub(crate) fn measure(setup: &Setup, limits: &Limits) -> Result<Section> {
-    let mut recorder = Recorder::new(&ORDER);
+pub(crate) fn measure_scale(setup: &Setup, limits: &Limits) -> Result<ReportSection> {
+    let mut recorder = RowRecorder::new(&ORDER);
     let mut scale = Scale {
         setup,
         recorder: &mut recorder,
@@ -89,19 +91,24 @@ pub(crate) fn measure(setup: &Setup, limits: &Limits) -> Result<Section> {
     let mut files = limits.files.clone();
     files.extend(limits.million.then_some(1_000_000));
     for files in files {
-        let shape = shape(files, BYTES);
+        let shape = tree_shape(files, BYTES);
         scale.grown(&format!("files: {files}"), shape, 1, 1)?;
     }
     for &megabytes in &limits.megabytes {
         let bytes = megabytes * 1_000_000 / SMALL;
-        let shape = shape(SMALL, usize::try_from(bytes)?);
+        let shape = tree_shape(SMALL, usize::try_from(bytes)?);
         scale.grown(&format!("megabytes: {megabytes}"), shape, 1, 1)?;
     }
     for &layers in &limits.layers {
-        scale.grown(&format!("saves: {layers}"), shape(SMALL, BYTES), layers, 1)?;
+        scale.grown(
+            &format!("saves: {layers}"),
+            tree_shape(SMALL, BYTES),
+            layers,
+            1,
+        )?;
     }
     for &refs in &limits.refs {
-        scale.grown(&format!("keys: {refs}"), shape(SMALL, BYTES), 1, refs)?;
+        scale.grown(&format!("keys: {refs}"), tree_shape(SMALL, BYTES), 1, refs)?;
     }
     for &jobs in &limits.concurrent {
         scale.jobs(jobs)?;
@@ -118,7 +125,7 @@ pub(crate) fn measure(setup: &Setup, limits: &Limits) -> Result<Section> {
     Ok(section)
 }
 
-fn shape(files: u64, bytes: usize) -> Shape {
+fn tree_shape(files: u64, bytes: usize) -> Shape {
     Shape {
         files,
         bytes,
@@ -128,7 +135,7 @@ fn shape(files: u64, bytes: usize) -> Shape {
 
 struct Scale<'a> {
     setup: &'a Setup,
-    recorder: &'a mut Recorder,
+    recorder: &'a mut RowRecorder,
     tree: PathBuf,
 }
 
@@ -140,7 +147,7 @@ impl Scale<'_> {
         // With more saves or keys, the first save is no other.
         let saved_once = saves == 1 && keys == 1;
         for number in (0..self.setup.runs).filter(|_| saved_once) {
-            step(&format!("{label}: save"))?;
+            print_step(&format!("{label}: save"))?;
             // Only the first save of each run is one of everything, so each has a remote of its own.
             let other = self.setup.target.place(&format!("scale-save-{number}"))?;
             let store = self.store(&other, "saver")?;
@@ -148,10 +155,10 @@ impl Scale<'_> {
             self.recorder.time(SAVE, label, saved.finished.wall);
             store.close()?;
         }
-        step(&format!("{label}: prepare"))?;
+        print_step(&format!("{label}: prepare"))?;
         let layers = self.prepare(&place, shape, saves, keys)?;
         for _ in 0..self.setup.runs {
-            step(&format!("{label}: restore, read one file, save one"))?;
+            print_step(&format!("{label}: restore, read one file, save one"))?;
             self.restore(label, shape, &place)?;
         }
         if saves > 1 {
@@ -163,26 +170,32 @@ impl Scale<'_> {
     }
 
     /// Makes what is restored; tells how many layers it has.
-    fn prepare(&self, place: &Place<'_>, shape: Shape, saves: u64, keys: u64) -> Result<u64> {
+    fn prepare(
+        &self,
+        place: &RemotePrefix<'_>,
+        shape: Shape,
+        saves: u64,
+        keys: u64,
+    ) -> Result<u64> {
         let mut store = self.store(place, "prepare")?;
         for key in 1..keys {
-            interrupt::check()?;
+            interrupt::check_interrupt()?;
             store.save(&format!("{KEY}-{key}"), &self.tree)?;
         }
-        let mut layers = store.save(&key(1), &self.tree)?.answer.layers;
+        let mut layers = store.save(&scale_key(1), &self.tree)?.answer.layers;
         for number in 2..=saves {
-            interrupt::check()?;
+            interrupt::check_interrupt()?;
             let path = self.setup.workspace.fresh("layered")?;
-            store.restore(&key(number - 1), &path, Mode::Mount)?;
-            change(shape, &path, number)?;
-            layers = store.save(&key(number), &path)?.answer.layers;
+            store.restore(&scale_key(number - 1), &path, RestoreForm::Mount)?;
+            change_file(shape, &path, number)?;
+            layers = store.save(&scale_key(number), &path)?.answer.layers;
             store.unmount(&path)?;
         }
         // The last one has the name that is restored.
         if saves > 1 {
             let path = self.setup.workspace.fresh("layered")?;
-            store.restore(&key(saves), &path, Mode::Mount)?;
-            change(shape, &path, saves + 1)?;
+            store.restore(&scale_key(saves), &path, RestoreForm::Mount)?;
+            change_file(shape, &path, saves + 1)?;
             layers = store.save(KEY, &path)?.answer.layers;
             store.unmount(&path)?;
         } else {
@@ -193,12 +206,12 @@ impl Scale<'_> {
     }
 
     /// Restores with a new store and a daemon that has mounted another cache, and saves a change.
-    fn restore(&mut self, label: &str, shape: Shape, place: &Place<'_>) -> Result<()> {
+    fn restore(&mut self, label: &str, shape: Shape, place: &RemotePrefix<'_>) -> Result<()> {
         let mut store = self.warm(place)?;
         let path = self.setup.workspace.fresh("mounted")?;
-        let restored = store.restore(KEY, &path, Mode::Mount)?;
-        let file = read::file(&path.join(shape.path(shape.files / 2)))?;
-        change(shape, &path, 0)?;
+        let restored = store.restore(KEY, &path, RestoreForm::Mount)?;
+        let file = read::read_file(&path.join(shape.path(shape.files / 2)))?;
+        change_file(shape, &path, 0)?;
         let saved = store.save("scale-changed", &path)?;
         self.recorder.time(MOUNTED, label, restored.finished.wall);
         self.recorder.time(FIRST, label, file);
@@ -212,14 +225,14 @@ impl Scale<'_> {
     /// Restores the same cache to many paths at once.
     fn jobs(&mut self, jobs: usize) -> Result<()> {
         ensure!(jobs > 0, "no job at all takes no time");
-        self.make(shape(SMALL, BYTES))?;
+        self.make(tree_shape(SMALL, BYTES))?;
         let place = self.setup.target.place("scale-jobs")?;
         let saver = self.store(&place, "saver")?;
         saver.save(KEY, &self.tree)?;
         saver.close()?;
         let label = format!("jobs: {jobs}");
         for _ in 0..self.setup.runs {
-            step(&format!("{label}: restore"))?;
+            print_step(&format!("{label}: restore"))?;
             let mut store = self.warm(&place)?;
             let mut paths = Vec::new();
             for number in 0..jobs {
@@ -233,7 +246,7 @@ impl Scale<'_> {
     }
 
     /// A store with a daemon that knows the remote, and of the cache nothing.
-    fn warm(&self, place: &Place<'_>) -> Result<Store> {
+    fn warm(&self, place: &RemotePrefix<'_>) -> Result<Store> {
         let tiny = self.setup.workspace.fresh("tiny")?;
         std::fs::write(tiny.join("file"), "tiny")?;
         let saver = self.store(place, "tiny")?;
@@ -243,28 +256,28 @@ impl Scale<'_> {
         store.restore(
             "tiny",
             &self.setup.workspace.fresh("mounted-tiny")?,
-            Mode::Mount,
+            RestoreForm::Mount,
         )?;
         Ok(store)
     }
 
-    fn store(&self, place: &Place<'_>, name: &str) -> Result<Store> {
+    fn store(&self, place: &RemotePrefix<'_>, name: &str) -> Result<Store> {
         self.setup.store(&place.cachefs(&self.setup.program), name)
     }
 
     fn make(&self, shape: Shape) -> Result<()> {
-        workspace::remove(&self.tree)?;
+        workspace::remove_directory(&self.tree)?;
         std::fs::create_dir(&self.tree)?;
         shape.write(&self.tree)
     }
 }
 
-fn key(number: u64) -> String {
+fn scale_key(number: u64) -> String {
     format!("saves-{number}")
 }
 
 /// Changes one file of a tree to something that it never was.
-fn change(shape: Shape, root: &Path, number: u64) -> Result<()> {
+fn change_file(shape: Shape, root: &Path, number: u64) -> Result<()> {
     let file = (number * 7_919) % shape.files;
     let changed = Shape {
         seed: number + 2,

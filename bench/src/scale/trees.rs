@@ -28,7 +28,7 @@ impl Shape {
             let path = self.path(file);
             let path = root.join(path);
             if file % FANOUT == 0 {
-                interrupt::check()?;
+                interrupt::check_interrupt()?;
                 fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
             }
             self.write_file(&path, file)?;
@@ -38,7 +38,7 @@ impl Shape {
 
     /// Writes the content of one file.
     pub(crate) fn write_file(self, path: &Path, file: u64) -> Result<()> {
-        let content = content(self.seed ^ (file << 20), self.bytes);
+        let content = compressible_content(self.seed ^ (file << 20), self.bytes);
         fs::write(path, content).with_context(|| format!("could not write {}", path.display()))
     }
 
@@ -50,7 +50,7 @@ impl Shape {
 }
 
 /// Content of which compression leaves about a third: words in a random order.
-fn content(seed: u64, bytes: usize) -> Vec<u8> {
+fn compressible_content(seed: u64, bytes: usize) -> Vec<u8> {
     const WORDS: [&str; 16] = [
         "function ",
         "return ",
@@ -99,10 +99,10 @@ mod tests {
             shape.write(temp.path()).unwrap();
             temp
         });
-        let (_, totals) = find::find(one.path()).unwrap();
+        let (_, totals) = find::find_tree(one.path()).unwrap();
         assert_eq!((totals.files, totals.bytes), (205, 20_500));
-        let changes = crate::work::sync::sync(one.path(), two.path()).unwrap();
+        let changes = crate::work::sync::sync_directory(one.path(), two.path()).unwrap();
         assert!(changes.is_empty());
-        assert_ne!(content(1, 50), content(2, 50));
+        assert_ne!(compressible_content(1, 50), compressible_content(2, 50));
     }
 }

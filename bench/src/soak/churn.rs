@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use anyhow::{Context, Result};
 
 use super::readers::Tally;
-use super::slots::{Contents, Expected, Shown, Slot, Slots, key};
+use super::slots::{Expected, Slot, Slots, SoakContents, SoakMount, cache_key};
 use super::{CHURNERS, is_over};
 use crate::tools::cachefs::Store;
 
@@ -17,9 +17,9 @@ use crate::tools::cachefs::Store;
 const CHANGE: usize = 50_000;
 
 /// Treats one mount after the other, of every so many, until the time is over.
-pub(super) fn run(
+pub(super) fn run_churn(
     slots: &Slots,
-    contents: &Contents,
+    contents: &SoakContents,
     store: &Store,
     tally: &Tally,
     own: usize,
@@ -38,7 +38,7 @@ pub(super) fn run(
         let cache = random.usize(..);
         let base = Arc::clone(contents.of(cache));
         let name = format!("changed-{own}-{round}");
-        let done = show(slot, store, &key(cache), base, tally)
+        let done = show_key(slot, store, &cache_key(cache), base, tally)
             .and_then(|()| change_and_save(slot, store, &name, round, tally));
         // One that ended with the time is no failure.
         if let Err(error) = done.with_context(|| slot.path.display().to_string())
@@ -50,7 +50,7 @@ pub(super) fn run(
 }
 
 /// Mounts a key in place of what is there.
-fn show(
+fn show_key(
     slot: &Slot,
     store: &Store,
     key: &str,
@@ -59,15 +59,15 @@ fn show(
 ) -> Result<()> {
     // Waits until nobody reads there. What a panic left is replaced.
     let mut shown = slot.shown.write().unwrap_or_else(PoisonError::into_inner);
-    remount(&slot.path, store, key, tally)?;
-    *shown = Shown {
+    remount_key(&slot.path, store, key, tally)?;
+    *shown = SoakMount {
         base,
         changed: Vec::new(),
     };
     Ok(())
 }
 
-fn remount(path: &Path, store: &Store, key: &str, tally: &Tally) -> Result<()> {
+fn remount_key(path: &Path, store: &Store, key: &str, tally: &Tally) -> Result<()> {
     store.take_down(path)?;
     store.restore_expected(key, path)?;
     tally.remounts.fetch_add(1, Relaxed);
@@ -94,7 +94,7 @@ fn change_and_save(
     store.save(name, &slot.path)?;
     tally.saves.fetch_add(1, Relaxed);
     let shown = slot.shown.write().unwrap_or_else(PoisonError::into_inner);
-    remount(&slot.path, store, name, tally)?;
+    remount_key(&slot.path, store, name, tally)?;
     drop(shown);
     // The mount goes on, and the remote has no more keys in the end than in the beginning.
     store.delete(name)

@@ -40,13 +40,13 @@ impl Figures {
             descriptors: 0.0,
             files: 0.0,
             threads: 0.0,
-            mounts: mounts::below(dir)?.len() as f64,
+            mounts: mounts::mounts_below(dir)?.len() as f64,
         };
-        let own = add(daemon, &mut figures);
+        let own = add_process(daemon, &mut figures);
         own.with_context(|| format!("the daemon {daemon} is gone"))?;
-        for process in machine::descendants(daemon) {
+        for process in machine::descendant_processes(daemon) {
             // It may have ended meanwhile.
-            let _ = add(process, &mut figures);
+            let _ = add_process(process, &mut figures);
         }
         Ok(figures)
     }
@@ -68,8 +68,8 @@ impl Figures {
     }
 }
 
-fn add(process: u32, figures: &mut Figures) -> Result<()> {
-    let held = machine::Held::by(process)?;
+fn add_process(process: u32, figures: &mut Figures) -> Result<()> {
+    let held = machine::HeldResources::by(process)?;
     for descriptor in fs::read_dir(format!("/proc/{process}/fd"))? {
         // It may have been closed meanwhile.
         match descriptor.and_then(|descriptor| fs::read_link(descriptor.path())) {

@@ -15,7 +15,7 @@ use crate::machine;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Kills the only child of a daemon again and again.
-pub(super) fn run(daemon: u32, every: Duration, tally: &Tally, stop: &AtomicBool) {
+pub(super) fn run_kills(daemon: u32, every: Duration, tally: &Tally, stop: &AtomicBool) {
     let mut last = Instant::now();
     while !is_over(stop) {
         thread::sleep(LOOK);
@@ -23,7 +23,7 @@ pub(super) fn run(daemon: u32, every: Duration, tally: &Tally, stop: &AtomicBool
             continue;
         }
         last = Instant::now();
-        let worker = machine::descendants(daemon).into_iter().next();
+        let worker = machine::descendant_processes(daemon).into_iter().next();
         let worker = worker.and_then(|worker| Pid::from_raw(worker.cast_signed()));
         if worker.is_some_and(|worker| kill_process(worker, Signal::KILL).is_ok()) {
             tally.kills.fetch_add(1, Relaxed);

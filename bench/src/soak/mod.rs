@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::common::{Common, Output, Setup, step};
+use crate::common::{CommonArgs, Output, Setup, print_step};
 use crate::interrupt;
 use crate::remote::RemoteOptions;
-use crate::report::{Report, Section};
+use crate::report::{BenchReport, ReportSection};
 use figures::{Figures, Sampled};
 use readers::Tally;
-use slots::{Contents, Slots};
+use slots::{Slots, SoakContents};
 use verdict::Verdict;
 
 /// Threads that take mounts down and make them again.
@@ -36,7 +36,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// How many of what, for how long.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct SoakOptions {
     /// Mounts at a time
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     mounts: u16,
@@ -65,7 +65,7 @@ pub(crate) struct Options {
 }
 
 /// Runs it, tells what came out on standard output, and fails unless all was well.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run_soak(options: &SoakOptions) -> Result<()> {
     ensure!(
         options.minutes.is_finite() && options.minutes > 0.0,
         "--minutes is no time"
@@ -74,15 +74,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.kill_every.is_finite() && options.kill_every >= 0.0,
         "--kill-every is no time"
     );
-    let setup = Setup::open(&Common {
+    let setup = Setup::open(&CommonArgs {
         remote: options.remote.clone(),
         runs: 1,
         work: options.work.clone(),
         cachefs: options.cachefs.clone(),
     })?;
     let machine = setup.machine(Vec::new())?;
-    let (section, verdict) = measure(&setup, options)?;
-    let report = Report::new(machine, vec![section]);
+    let (section, verdict) = measure_soak(&setup, options)?;
+    let report = BenchReport::new(machine, vec![section]);
     if let Some(path) = &options.svg {
         report.write_curves(path)?;
     }
@@ -91,58 +91,58 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(setup: &Setup, options: &Options) -> Result<(Section, Verdict)> {
+fn measure_soak(setup: &Setup, options: &SoakOptions) -> Result<(ReportSection, Verdict)> {
     let duration = Duration::from_secs_f64(options.minutes * 60.0);
-    step("make and save what is mounted")?;
+    print_step("make and save what is mounted")?;
     let place = setup.target.place("soak")?;
     let cachefs = place.cachefs(&setup.program);
     let mut store = setup.store(&cachefs, "soak")?;
-    let contents = Contents::make(setup, &store)?;
-    step("mount")?;
+    let contents = SoakContents::make(setup, &store)?;
+    print_step("mount")?;
     let slots = Slots::mount(setup, &mut store, &contents, usize::from(options.mounts))?;
     let daemon = store.daemon().context("no daemon is running")?;
 
-    step(&format!("read for {} minutes", options.minutes))?;
+    print_step(&format!("read for {} minutes", options.minutes))?;
     let tally = Tally::default();
     let stop = AtomicBool::new(false);
     let sampled = thread::scope(|scope| {
         for number in 0..options.readers {
             let (slots, tally, stop) = (&slots, &tally, &stop);
-            scope.spawn(move || readers::read(slots, tally, u64::from(number), stop));
+            scope.spawn(move || readers::read_mounts(slots, tally, u64::from(number), stop));
         }
         for number in 0..CHURNERS {
             let (slots, tally, stop, store) = (&slots, &tally, &stop, &store);
             let contents = &contents;
-            scope.spawn(move || churn::run(slots, contents, store, tally, number, stop));
+            scope.spawn(move || churn::run_churn(slots, contents, store, tally, number, stop));
         }
         if options.kill_every > 0.0 {
             let (tally, stop) = (&tally, &stop);
             let every = Duration::from_secs_f64(options.kill_every);
-            scope.spawn(move || kills::run(daemon, every, tally, stop));
+            scope.spawn(move || kills::run_kills(daemon, every, tally, stop));
         }
-        let sampled = watch(daemon, setup, &tally, duration);
+        let sampled = watch_daemon(daemon, setup, &tally, duration);
         stop.store(true, Relaxed);
         sampled
     });
     let sampled = sampled?;
-    step("unmount")?;
+    print_step("unmount")?;
     slots.unmount(&store)?;
     let left = Figures::settled(daemon, setup.workspace.path())?;
     let is_same = store.daemon() == Some(daemon);
     let verdict = Verdict::of(&sampled, &left, &tally, is_same);
     Ok((
-        section(setup, options, &sampled, &left, &tally, &verdict),
+        soak_section(setup, options, &sampled, &left, &tally, &verdict),
         verdict,
     ))
 }
 
 /// Looks at the daemon until the time is over.
-fn watch(daemon: u32, setup: &Setup, tally: &Tally, duration: Duration) -> Result<Sampled> {
+fn watch_daemon(daemon: u32, setup: &Setup, tally: &Tally, duration: Duration) -> Result<Sampled> {
     let start = Instant::now();
     let every = (duration / SAMPLES).max(SHORTEST);
     let mut sampled = Sampled::default();
     while start.elapsed() < duration {
-        interrupt::check()?;
+        interrupt::check_interrupt()?;
         let figures = Figures::of(daemon, setup.workspace.path())?;
         sampled.add(start.elapsed(), figures, tally);
         thread::sleep(every);
@@ -150,20 +150,20 @@ fn watch(daemon: u32, setup: &Setup, tally: &Tally, duration: Duration) -> Resul
     Ok(sampled)
 }
 
-fn section(
+fn soak_section(
     setup: &Setup,
-    options: &Options,
+    options: &SoakOptions,
     sampled: &Sampled,
     left: &Figures,
     tally: &Tally,
     verdict: &Verdict,
-) -> Section {
-    let mut section = Section::new("soak");
+) -> ReportSection {
+    let mut section = ReportSection::new("soak");
     section.fact("remote", setup.target.description());
     section.fact("mounts", options.mounts.to_string());
     section.fact("readers", options.readers.to_string());
     section.fact("minutes", options.minutes.to_string());
-    section.fact("caches", Contents::describe());
+    section.fact("caches", SoakContents::describe());
     section.fact("verdict", verdict.to_string());
     tally.describe(&mut section);
     section.curves = sampled.curves();
@@ -174,5 +174,5 @@ fn section(
 
 /// Whether the time is over, or somebody wants it to be.
 fn is_over(stop: &AtomicBool) -> bool {
-    stop.load(Relaxed) || interrupt::seen()
+    stop.load(Relaxed) || interrupt::signal_seen()
 }

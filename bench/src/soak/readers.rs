@@ -13,9 +13,9 @@ use cachefs_store::id::ChunkId;
 use rustix::fs::{Advice, fadvise};
 
 use super::is_over;
-use super::slots::{Expected, Shown, Slots};
+use super::slots::{Expected, Slots, SoakMount};
 use crate::measure::Unit;
-use crate::report::Section;
+use crate::report::ReportSection;
 
 /// So many failures are told; the others are counted.
 const TOLD: usize = 5;
@@ -53,7 +53,7 @@ impl Tally {
     }
 
     /// Says how much was done.
-    pub(super) fn describe(&self, section: &mut Section) {
+    pub(super) fn describe(&self, section: &mut ReportSection) {
         let bytes = Unit::Bytes.show(self.bytes.load(Relaxed) as f64);
         let files = self.files.load(Relaxed);
         section.fact(
@@ -70,7 +70,7 @@ impl Tally {
 }
 
 /// Reads one file after the other, of any mount, until the time is over.
-pub(super) fn read(slots: &Slots, tally: &Tally, seed: u64, stop: &AtomicBool) {
+pub(super) fn read_mounts(slots: &Slots, tally: &Tally, seed: u64, stop: &AtomicBool) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut buffer = Vec::new();
     while !is_over(stop) {
@@ -80,10 +80,10 @@ pub(super) fn read(slots: &Slots, tally: &Tally, seed: u64, stop: &AtomicBool) {
             std::thread::yield_now();
             continue;
         };
-        let expected = pick(&shown, &mut random);
+        let expected = pick_file(&shown, &mut random);
         let forget = random.bool();
         let started = Instant::now();
-        let checked = check(&slot.path, expected, forget, &mut buffer);
+        let checked = check_file(&slot.path, expected, forget, &mut buffer);
         let took = started.elapsed().as_micros() as u64;
         tally.longest.fetch_max(took, Relaxed);
         match checked {
@@ -97,7 +97,7 @@ pub(super) fn read(slots: &Slots, tally: &Tally, seed: u64, stop: &AtomicBool) {
 }
 
 /// Any file; one that was changed every other time.
-fn pick<'a>(shown: &'a Shown, random: &mut fastrand::Rng) -> &'a Expected {
+fn pick_file<'a>(shown: &'a SoakMount, random: &mut fastrand::Rng) -> &'a Expected {
     let changed = &shown.changed;
     if !changed.is_empty() && random.bool() {
         return &changed[random.usize(..changed.len())];
@@ -108,7 +108,7 @@ fn pick<'a>(shown: &'a Shown, random: &mut fastrand::Rng) -> &'a Expected {
 }
 
 /// Reads a file and compares it; `forget` has the kernel read it anew next time.
-fn check(root: &Path, expected: &Expected, forget: bool, buffer: &mut Vec<u8>) -> Result<()> {
+fn check_file(root: &Path, expected: &Expected, forget: bool, buffer: &mut Vec<u8>) -> Result<()> {
     let path = root.join(&expected.path);
     let shown = || path.display().to_string();
     buffer.clear();

@@ -38,14 +38,14 @@ impl Expected {
 }
 
 /// The caches that were saved.
-pub(super) struct Contents(Vec<Arc<Vec<Expected>>>);
+pub(super) struct SoakContents(Vec<Arc<Vec<Expected>>>);
 
-impl Contents {
+impl SoakContents {
     /// Makes and saves them.
     pub(super) fn make(setup: &Setup, store: &Store) -> Result<Self> {
         let mut caches = Vec::new();
         for number in 0..CACHES {
-            interrupt::check()?;
+            interrupt::check_interrupt()?;
             let dir = setup.workspace.fresh("contents")?;
             let mut files = Vec::new();
             for (name, (count, bytes)) in [("small", SMALL), ("large", LARGE)] {
@@ -61,7 +61,7 @@ impl Contents {
                     files.push(Expected::new(path, &content));
                 }
             }
-            store.save(&key(number as usize), &dir)?;
+            store.save(&cache_key(number as usize), &dir)?;
             caches.push(Arc::new(files));
         }
         Ok(Self(caches))
@@ -84,13 +84,13 @@ impl Contents {
 }
 
 /// The key of a cache.
-pub(super) fn key(cache: usize) -> String {
+pub(super) fn cache_key(cache: usize) -> String {
     format!("soak-{}", cache % CACHES as usize)
 }
 
 /// What a mount shows.
 #[derive(Debug, Clone)]
-pub(super) struct Shown {
+pub(super) struct SoakMount {
     /// What was saved first.
     pub(super) base: Arc<Vec<Expected>>,
     /// What is other than that: it comes first.
@@ -101,7 +101,7 @@ pub(super) struct Shown {
 pub(super) struct Slot {
     pub(super) path: PathBuf,
     /// Held for reading while a file is read, for writing while the mount goes or changes.
-    pub(super) shown: RwLock<Shown>,
+    pub(super) shown: RwLock<SoakMount>,
 }
 
 /// All mount points.
@@ -112,7 +112,7 @@ impl Slots {
     pub(super) fn mount(
         setup: &Setup,
         store: &mut Store,
-        contents: &Contents,
+        contents: &SoakContents,
         count: usize,
     ) -> Result<Self> {
         let root = setup.workspace.fresh("mounts")?;
@@ -122,12 +122,12 @@ impl Slots {
         store.expect_mounts(&paths);
         let mut slots = Vec::new();
         for (number, path) in paths.into_iter().enumerate() {
-            interrupt::check()?;
+            interrupt::check_interrupt()?;
             fs::create_dir(&path)?;
             store
-                .restore_expected(&key(number), &path)
+                .restore_expected(&cache_key(number), &path)
                 .with_context(|| format!("mount {number}"))?;
-            let shown = Shown {
+            let shown = SoakMount {
                 base: Arc::clone(contents.of(number)),
                 changed: Vec::new(),
             };

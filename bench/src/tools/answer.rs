@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Requests to the remote by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Requests {
+pub(crate) struct AnswerRequests {
     /// Reads of objects or of parts of them.
     pub(crate) get: u64,
     /// Writes.
@@ -23,7 +23,7 @@ pub(crate) struct Requests {
     pub(crate) delete: u64,
 }
 
-impl Requests {
+impl AnswerRequests {
     /// All of them.
     pub(crate) fn total(&self) -> u64 {
         self.get + self.put + self.head + self.list + self.delete
@@ -33,9 +33,9 @@ impl Requests {
 /// What went over the line to the remote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Traffic {
+pub(crate) struct AnswerTraffic {
     /// How often it was asked.
-    pub(crate) requests: Requests,
+    pub(crate) requests: AnswerRequests,
     /// Bytes of objects written.
     pub(crate) bytes_sent: u64,
     /// Bytes of objects read.
@@ -52,19 +52,19 @@ pub(crate) struct Save {
     pub(crate) layers: u64,
     /// What it took.
     #[serde(flatten)]
-    pub(crate) traffic: Traffic,
+    pub(crate) traffic: AnswerTraffic,
 }
 
 /// The answer of `restore`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub(crate) struct Restore {
+pub(crate) struct RestoreAnswer {
     /// How the key was found: `exact`, `prefix` or `miss`.
     #[serde(rename = "match")]
     pub(crate) matched: String,
     /// What it took until the directory was there.
     #[serde(flatten)]
-    pub(crate) traffic: Traffic,
+    pub(crate) traffic: AnswerTraffic,
 }
 
 /// The answer of `stats`.
@@ -72,20 +72,20 @@ pub(crate) struct Restore {
 #[serde(default)]
 pub(crate) struct Stats {
     /// What the daemon did since it was started, if one is running.
-    pub(crate) daemon: Option<DaemonStats>,
+    pub(crate) daemon: Option<AnswerDaemonStats>,
 }
 
 /// What a daemon did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub(crate) struct DaemonStats {
+pub(crate) struct AnswerDaemonStats {
     /// What it asked of remotes.
     #[serde(deserialize_with = "by_plurals")]
-    pub(crate) traffic: Traffic,
+    pub(crate) traffic: AnswerTraffic,
 }
 
 /// Reads traffic in the form that daemons give it.
-fn by_plurals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Traffic, D::Error> {
+fn by_plurals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AnswerTraffic, D::Error> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Plurals {
@@ -98,8 +98,8 @@ fn by_plurals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Traffic, D::
         bytes_out: u64,
     }
     let counts = Plurals::deserialize(deserializer)?;
-    Ok(Traffic {
-        requests: Requests {
+    Ok(AnswerTraffic {
+        requests: AnswerRequests {
             get: counts.gets,
             put: counts.puts,
             head: counts.heads,
@@ -112,7 +112,7 @@ fn by_plurals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Traffic, D::
 }
 
 /// Reads the one object that a command wrote.
-pub(crate) fn parse<T: DeserializeOwned>(stdout: &str) -> anyhow::Result<T> {
+pub(crate) fn parse_answer<T: DeserializeOwned>(stdout: &str) -> anyhow::Result<T> {
     serde_json::from_str(stdout)
         .with_context(|| format!("the answer is not understood: {}", stdout.trim()))
 }
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn answers_are_read_whatever_else_is_in_them() {
-        let save: Save = parse(
+        let save: Save = parse_answer(
             r#"{"key":"k","layers":2,"new_bytes":7,"milliseconds":1.5,"bytes_sent":9,
                 "requests":{"get":1,"put":3,"patch":4},"later":{"more":[]}}"#,
         )
@@ -134,20 +134,24 @@ mod tests {
             (save.traffic.bytes_sent, save.traffic.bytes_received),
             (9, 0)
         );
-        let restore: Restore = parse(r#"{"match":"exact","matched_key":null}"#).unwrap();
+        let restore: RestoreAnswer =
+            parse_answer(r#"{"match":"exact","matched_key":null}"#).unwrap();
         assert_eq!(restore.matched, "exact");
-        assert_eq!(restore.traffic, Traffic::default());
-        parse::<Save>("saved k").unwrap_err();
+        assert_eq!(restore.traffic, AnswerTraffic::default());
+        parse_answer::<Save>("saved k").unwrap_err();
     }
 
     #[test]
     fn the_counts_of_a_daemon_are_read_by_their_plurals() {
-        let stats: Stats = parse(
+        let stats: Stats = parse_answer(
             r#"{"store":"/s","daemon":{"pid":7,"traffic":{"gets":3,"bytes_in":10,"errors":1}}}"#,
         )
         .unwrap();
         let traffic = stats.daemon.unwrap().traffic;
         assert_eq!((traffic.requests.get, traffic.bytes_received), (3, 10));
-        assert_eq!(parse::<Stats>(r#"{"daemon":null}"#).unwrap().daemon, None);
+        assert_eq!(
+            parse_answer::<Stats>(r#"{"daemon":null}"#).unwrap().daemon,
+            None
+        );
     }
 }

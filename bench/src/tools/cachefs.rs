@@ -13,8 +13,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 
-use super::answer::{self, Restore, Save, Stats, Traffic};
-use super::child::{self, Finished, OnSignal};
+use super::answer::{self, AnswerTraffic, RestoreAnswer, Save, Stats};
+use super::child::{self, FinishedChild, OnSignal};
 use crate::{machine, workspace};
 
 /// How long a daemon may take to end before it is no longer asked.
@@ -24,7 +24,7 @@ const NOT_INHERITED: [&str; 4] = ["CACHEFS_", "PLUGIN_", "GITHUB_", "DRONE_"];
 
 /// The program, and the remote it works with.
 #[derive(Debug, Clone)]
-pub(crate) struct Cachefs {
+pub(crate) struct CachefsProgram {
     /// Where the program is.
     pub(crate) program: PathBuf,
     /// The options that name the remote.
@@ -35,7 +35,7 @@ pub(crate) struct Cachefs {
 
 /// In which form a restored directory comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum RestoreForm {
     /// Mounted, its data being read when it is needed.
     Mount,
     /// Plain files.
@@ -44,14 +44,14 @@ pub(crate) enum Mode {
 
 /// An answer, and what it took to get it.
 #[derive(Debug)]
-pub(crate) struct Timed<T> {
+pub(crate) struct TimedAnswer<T> {
     /// What the program answered.
     pub(crate) answer: T,
     /// How long it ran and how large it became.
-    pub(crate) finished: Finished,
+    pub(crate) finished: FinishedChild,
 }
 
-impl Cachefs {
+impl CachefsProgram {
     /// Finds the program: the one named, else the one beside this program, else that of `PATH`.
     pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
         let beside = env::current_exe()?.with_file_name("cachefs");
@@ -65,7 +65,7 @@ impl Cachefs {
 
     /// What the program says about its version.
     pub(crate) fn version(program: &Path) -> Result<String> {
-        let asked = child::run(Command::new(program).arg("--version"), OnSignal::End)
+        let asked = child::run_child(Command::new(program).arg("--version"), OnSignal::End)
             .context("cachefs does not run; build it, or name it with --cachefs")?;
         Ok(asked.stdout.trim().to_owned())
     }
@@ -84,17 +84,17 @@ impl Cachefs {
 /// are gone when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Store {
-    cachefs: Cachefs,
+    cachefs: CachefsProgram,
     dir: PathBuf,
     mounts: Vec<PathBuf>,
 }
 
 impl Store {
     /// Saves a directory under a key.
-    pub(crate) fn save(&self, key: &str, path: &Path) -> Result<Timed<Save>> {
+    pub(crate) fn save(&self, key: &str, path: &Path) -> Result<TimedAnswer<Save>> {
         let mut command = self.command("save");
         command.args(["--key", key, "--path"]).arg(path);
-        let saved: Timed<Save> = answered(&mut command)?;
+        let saved: TimedAnswer<Save> = run_answered(&mut command)?;
         let answer = &saved.answer;
         ensure!(
             answer.key == key && answer.layers > 0,
@@ -105,8 +105,13 @@ impl Store {
     }
 
     /// Restores what a key names to a path, and checks that it is there in the form asked for.
-    pub(crate) fn restore(&mut self, key: &str, path: &Path, mode: Mode) -> Result<Timed<Restore>> {
-        if mode == Mode::Mount {
+    pub(crate) fn restore(
+        &mut self,
+        key: &str,
+        path: &Path,
+        mode: RestoreForm,
+    ) -> Result<TimedAnswer<RestoreAnswer>> {
+        if mode == RestoreForm::Mount {
             self.expect_mounts(&[path.to_owned()]);
         }
         self.restore_as(key, path, mode)
@@ -119,22 +124,38 @@ impl Store {
     }
 
     /// Mounts what a key names at a path of which note was taken; several may do so at a time.
-    pub(crate) fn restore_expected(&self, key: &str, path: &Path) -> Result<Timed<Restore>> {
-        self.restore_as(key, path, Mode::Mount)
+    pub(crate) fn restore_expected(
+        &self,
+        key: &str,
+        path: &Path,
+    ) -> Result<TimedAnswer<RestoreAnswer>> {
+        self.restore_as(key, path, RestoreForm::Mount)
     }
 
-    fn restore_as(&self, key: &str, path: &Path, mode: Mode) -> Result<Timed<Restore>> {
+    fn restore_as(
+        &self,
+        key: &str,
+        path: &Path,
+        mode: RestoreForm,
+    ) -> Result<TimedAnswer<RestoreAnswer>> {
         let mut command = self.command("restore");
         command.args(["--key", key, "--path"]).arg(path);
-        command.args(["--mode", if mode == Mode::Mount { "mount" } else { "copy" }]);
-        let restored: Timed<Restore> = answered(&mut command)?;
+        command.args([
+            "--mode",
+            if mode == RestoreForm::Mount {
+                "mount"
+            } else {
+                "copy"
+            },
+        ]);
+        let restored: TimedAnswer<RestoreAnswer> = run_answered(&mut command)?;
         ensure!(
             restored.answer.matched == "exact",
             "{key} was not restored: {}",
             restored.finished.stdout.trim()
         );
         ensure!(
-            is_mounted(path)? == (mode == Mode::Mount),
+            is_mounted(path)? == (mode == RestoreForm::Mount),
             "{key} was restored as something else than a {mode:?}"
         );
         Ok(restored)
@@ -152,7 +173,7 @@ impl Store {
     pub(crate) fn take_down(&self, path: &Path) -> Result<()> {
         if is_mounted(path)? {
             let mut command = self.command("umount");
-            child::run(command.arg(path), OnSignal::Finish)?;
+            child::run_child(command.arg(path), OnSignal::Finish)?;
             ensure!(!is_mounted(path)?, "{} is still mounted", path.display());
         }
         Ok(())
@@ -160,12 +181,12 @@ impl Store {
 
     /// Deletes a key.
     pub(crate) fn delete(&self, key: &str) -> Result<()> {
-        child::run(self.command("delete").arg(key), OnSignal::End).map(drop)
+        child::run_child(self.command("delete").arg(key), OnSignal::End).map(drop)
     }
 
     /// What the daemon asked of the remote so far.
-    pub(crate) fn daemon_traffic(&self) -> Result<Traffic> {
-        let stats: Timed<Stats> = answered(&mut self.command("stats"))?;
+    pub(crate) fn daemon_traffic(&self) -> Result<AnswerTraffic> {
+        let stats: TimedAnswer<Stats> = run_answered(&mut self.command("stats"))?;
         let daemon = stats.answer.daemon.context("no daemon is running")?;
         Ok(daemon.traffic)
     }
@@ -177,7 +198,7 @@ impl Store {
             return Ok(None);
         };
         let mut peak = machine::peak_memory(daemon)?;
-        for process in machine::descendants(daemon) {
+        for process in machine::descendant_processes(daemon) {
             // One that has ended since it was listed, waited for or not, has none.
             peak += machine::peak_memory(process).unwrap_or(0);
         }
@@ -192,15 +213,15 @@ impl Store {
         let Some(daemon) = self.daemon() else {
             return Ok(());
         };
-        child::run(self.command("daemon").arg("stop"), OnSignal::Finish)?;
-        ensure!(ended(daemon), "the daemon {daemon} does not end");
+        child::run_child(self.command("daemon").arg("stop"), OnSignal::Finish)?;
+        ensure!(wait_for_end(daemon), "the daemon {daemon} does not end");
         Ok(())
     }
 
     /// Ends everything and removes the store.
     pub(crate) fn close(mut self) -> Result<()> {
         self.stop()?;
-        workspace::remove(&self.dir)
+        workspace::remove_directory(&self.dir)
     }
 
     fn command(&self, name: &str) -> Command {
@@ -243,7 +264,7 @@ impl Store {
         for signal in [Signal::TERM, Signal::KILL] {
             // It may have ended in between.
             let _ = kill_process(process, signal);
-            if ended(daemon) {
+            if wait_for_end(daemon) {
                 return;
             }
         }
@@ -260,16 +281,16 @@ impl Drop for Store {
             }
             self.kill();
         }
-        if let Err(error) = workspace::remove(&self.dir) {
+        if let Err(error) = workspace::remove_directory(&self.dir) {
             eprintln!("cachefs-bench: could not clean up: {error:#}");
         }
     }
 }
 
-fn answered<T: DeserializeOwned>(command: &mut Command) -> Result<Timed<T>> {
-    let finished = child::run(command, OnSignal::End)?;
-    Ok(Timed {
-        answer: answer::parse(&finished.stdout)?,
+fn run_answered<T: DeserializeOwned>(command: &mut Command) -> Result<TimedAnswer<T>> {
+    let finished = child::run_child(command, OnSignal::End)?;
+    Ok(TimedAnswer {
+        answer: answer::parse_answer(&finished.stdout)?,
         finished,
     })
 }
@@ -287,7 +308,7 @@ fn is_mounted(path: &Path) -> Result<bool> {
 }
 
 /// Waits for a process, which is not a child of this one, to end.
-fn ended(process: u32) -> bool {
+fn wait_for_end(process: u32) -> bool {
     let start = Instant::now();
     while fs::exists(format!("/proc/{process}")).unwrap_or(true) {
         if start.elapsed() > PATIENCE {
@@ -308,7 +329,7 @@ mod tests {
     fn a_process_is_a_daemon_of_ours_only_when_it_runs_our_program() {
         let temp = tempfile::tempdir().unwrap();
         let store = |program: PathBuf| {
-            let cachefs = Cachefs {
+            let cachefs = CachefsProgram {
                 program,
                 remote: vec![],
                 variables: vec![],

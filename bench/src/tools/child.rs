@@ -16,7 +16,7 @@ const COMPLAINT: usize = 2000;
 
 /// A program, or several joined by pipes, that ended well.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) struct FinishedChild {
     /// From before the first was started until the last had ended.
     pub(crate) wall: Duration,
     /// Peak resident memory in bytes, added up over the programs of a pipe.
@@ -35,7 +35,7 @@ pub(crate) enum OnSignal {
 }
 
 /// Runs one program and keeps what it writes.
-pub(crate) fn run(command: &mut Command, on_signal: OnSignal) -> Result<Finished> {
+pub(crate) fn run_child(command: &mut Command, on_signal: OnSignal) -> Result<FinishedChild> {
     // Files, not pipes: a daemon that keeps its parent's output open must not delay the end.
     let mut stdout = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(stdout.try_clone()?);
@@ -43,21 +43,24 @@ pub(crate) fn run(command: &mut Command, on_signal: OnSignal) -> Result<Finished
     let child = Running::start(command, on_signal)?;
     let peak_memory = child.wait()?;
     let wall = start.elapsed();
-    Ok(Finished {
+    Ok(FinishedChild {
         wall,
         peak_memory,
-        stdout: contents(&mut stdout)?,
+        stdout: read_contents(&mut stdout)?,
     })
 }
 
 /// Runs programs at once, the output of each being the input of the next. That of the last is
 /// thrown away.
-pub(crate) fn pipe<const N: usize>(commands: [Command; N]) -> Result<Finished> {
+pub(crate) fn run_pipe<const N: usize>(commands: [Command; N]) -> Result<FinishedChild> {
     pipe_to(commands, Stdio::null())
 }
 
 /// The same with the output of the last going somewhere.
-pub(crate) fn pipe_to<const N: usize>(commands: [Command; N], output: Stdio) -> Result<Finished> {
+pub(crate) fn pipe_to<const N: usize>(
+    commands: [Command; N],
+    output: Stdio,
+) -> Result<FinishedChild> {
     let start = Instant::now();
     let running = start_all(commands, output);
     let (running, failure) = match running {
@@ -75,7 +78,7 @@ pub(crate) fn pipe_to<const N: usize>(commands: [Command; N], output: Stdio) -> 
     for ended in ended.into_iter().rev() {
         peak_memory += ended?;
     }
-    Ok(Finished {
+    Ok(FinishedChild {
         wall,
         peak_memory,
         stdout: String::new(),
@@ -119,7 +122,7 @@ struct Running {
 impl Running {
     fn start(command: &mut Command, on_signal: OnSignal) -> Result<Self> {
         if on_signal == OnSignal::End {
-            interrupt::check()?;
+            interrupt::check_interrupt()?;
         }
         let name = command.get_program().to_string_lossy().into_owned();
         let complaints = tempfile::tempfile()?;
@@ -144,8 +147,8 @@ impl Running {
         let used = used.with_context(|| format!("could not wait for {}", self.name))?;
         if !used.status.success() {
             // Having been told to end is no failure of its own.
-            interrupt::check()?;
-            let text = contents(&mut self.complaints)?;
+            interrupt::check_interrupt()?;
+            let text = read_contents(&mut self.complaints)?;
             bail!(
                 "{} failed with {}: {}",
                 self.name,
@@ -157,7 +160,7 @@ impl Running {
     }
 }
 
-fn contents(file: &mut File) -> Result<String> {
+fn read_contents(file: &mut File) -> Result<String> {
     let mut bytes = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
@@ -182,7 +185,7 @@ mod tests {
 
     #[test]
     fn output_time_and_memory_are_those_of_the_program() {
-        let ended = run(
+        let ended = run_child(
             &mut shell("sleep 0.05; echo out; echo err >&2"),
             OnSignal::End,
         )
@@ -194,13 +197,14 @@ mod tests {
 
     #[test]
     fn a_process_left_behind_does_not_delay_the_end() {
-        let ended = run(&mut shell("sleep 3 & echo out"), OnSignal::End).unwrap();
+        let ended = run_child(&mut shell("sleep 3 & echo out"), OnSignal::End).unwrap();
         assert!(ended.wall < Duration::from_secs(2), "{:?}", ended.wall);
     }
 
     #[test]
     fn a_failure_repeats_what_the_program_said() {
-        let error = run(&mut shell("echo no such luck >&2; exit 3"), OnSignal::End).unwrap_err();
+        let error =
+            run_child(&mut shell("echo no such luck >&2; exit 3"), OnSignal::End).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("no such luck") && text.contains('3'),
@@ -210,10 +214,10 @@ mod tests {
 
     #[test]
     fn a_pipe_fails_when_either_end_does() {
-        pipe([shell("echo a"), shell("grep -q a")]).unwrap();
-        pipe([shell("echo a; exit 1"), shell("grep -q a")]).unwrap_err();
-        pipe([shell("echo a"), shell("cat >/dev/null; exit 1")]).unwrap_err();
-        pipe([shell("yes"), shell("exit 1")]).unwrap_err();
-        pipe([shell("yes"), Command::new("/no/such/program")]).unwrap_err();
+        run_pipe([shell("echo a"), shell("grep -q a")]).unwrap();
+        run_pipe([shell("echo a; exit 1"), shell("grep -q a")]).unwrap_err();
+        run_pipe([shell("echo a"), shell("cat >/dev/null; exit 1")]).unwrap_err();
+        run_pipe([shell("yes"), shell("exit 1")]).unwrap_err();
+        run_pipe([shell("yes"), Command::new("/no/such/program")]).unwrap_err();
     }
 }

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::child::{self, Finished, OnSignal};
-use crate::remote::{Direction, Place};
+use super::child::{self, FinishedChild, OnSignal};
+use crate::remote::{Direction, RemotePrefix};
 use crate::workspace;
 
 /// How the table calls the one with zstd.
@@ -15,111 +15,115 @@ pub(crate) const NAME: &str = "tar | zstd -T0 -3";
 
 /// What makes the stream smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compressor {
+pub(crate) enum TarCompressor {
     /// `zstd -T0 -3`.
     Zstd,
     /// `gzip -6`.
     Gzip,
 }
 
-impl Compressor {
+impl TarCompressor {
     /// From standard input to standard output.
     fn pack(self) -> Command {
         match self {
-            Self::Zstd => command("zstd", &["-T0", "-3", "-q", "-c"]),
-            Self::Gzip => command("gzip", &["-6", "-c"]),
+            Self::Zstd => new_command("zstd", &["-T0", "-3", "-q", "-c"]),
+            Self::Gzip => new_command("gzip", &["-6", "-c"]),
         }
     }
 
     /// Back.
     fn unpack(self) -> Command {
         match self {
-            Self::Zstd => command("zstd", &["-q", "-dc"]),
-            Self::Gzip => command("gzip", &["-dc"]),
+            Self::Zstd => new_command("zstd", &["-q", "-dc"]),
+            Self::Gzip => new_command("gzip", &["-dc"]),
         }
     }
 }
 
-fn command(program: &str, arguments: &[&str]) -> Command {
+fn new_command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments);
     command
 }
 
 /// An archive that is made by a compressor and kept somewhere.
-pub(crate) struct Archive<'a> {
-    compressor: Compressor,
-    kept: Kept<'a>,
+pub(crate) struct TarArchive<'a> {
+    compressor: TarCompressor,
+    kept: ArchiveLocation<'a>,
 }
 
 /// Where an archive is kept.
-enum Kept<'a> {
+enum ArchiveLocation<'a> {
     /// In a file.
     File(PathBuf),
     /// In a place of its own of a remote that is no directory.
-    Remote(Box<Place<'a>>),
+    Remote(Box<RemotePrefix<'a>>),
 }
 
-impl<'a> Archive<'a> {
+impl<'a> TarArchive<'a> {
     /// One in a file.
-    pub(crate) fn file(compressor: Compressor, path: PathBuf) -> Self {
+    pub(crate) fn file(compressor: TarCompressor, path: PathBuf) -> Self {
         Self {
             compressor,
-            kept: Kept::File(path),
+            kept: ArchiveLocation::File(path),
         }
     }
 
     /// One in a place of a remote, in which nothing else is.
-    pub(crate) fn remote(compressor: Compressor, place: Place<'a>) -> Self {
+    pub(crate) fn remote(compressor: TarCompressor, place: RemotePrefix<'a>) -> Self {
         Self {
             compressor,
-            kept: Kept::Remote(Box::new(place)),
+            kept: ArchiveLocation::Remote(Box::new(place)),
         }
     }
 
     /// Whether it is a file.
     pub(crate) fn is_file(&self) -> bool {
-        matches!(self.kept, Kept::File(_))
+        matches!(self.kept, ArchiveLocation::File(_))
     }
 
     /// Packs a directory: `tar -C DIR -cf - . | zstd -T0 -3`.
-    pub(crate) fn save(&self, dir: &Path) -> Result<Finished> {
+    pub(crate) fn save(&self, dir: &Path) -> Result<FinishedChild> {
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(dir).args(["-cf", "-", "."]);
         let pack = self.compressor.pack();
         match &self.kept {
-            Kept::File(path) => child::pipe_to([tar, pack], File::create(path)?.into()),
-            Kept::Remote(place) => child::pipe([tar, pack, transfer(place, Direction::Up)?]),
+            ArchiveLocation::File(path) => child::pipe_to([tar, pack], File::create(path)?.into()),
+            ArchiveLocation::Remote(place) => {
+                child::run_pipe([tar, pack, transfer_command(place, Direction::Up)?])
+            }
         }
     }
 
     /// Unpacks it into a directory that exists: `zstd -dc | tar -x`.
-    pub(crate) fn restore(&self, dir: &Path) -> Result<Finished> {
+    pub(crate) fn restore(&self, dir: &Path) -> Result<FinishedChild> {
         let mut unpack = self.compressor.unpack();
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(dir).args(["-xf", "-"]);
         match &self.kept {
-            Kept::File(path) => {
+            ArchiveLocation::File(path) => {
                 unpack.arg(path);
-                child::pipe([unpack, tar])
+                child::run_pipe([unpack, tar])
             }
-            Kept::Remote(place) => child::pipe([transfer(place, Direction::Down)?, unpack, tar]),
+            ArchiveLocation::Remote(place) => {
+                child::run_pipe([transfer_command(place, Direction::Down)?, unpack, tar])
+            }
         }
     }
 
     /// Its size in bytes.
     pub(crate) fn bytes(&self) -> Result<u64> {
         match &self.kept {
-            Kept::File(path) => Ok(fs::metadata(path)?.len()),
-            Kept::Remote(place) => Ok(place.contents()?.1),
+            ArchiveLocation::File(path) => Ok(fs::metadata(path)?.len()),
+            ArchiveLocation::Remote(place) => Ok(place.contents()?.1),
         }
     }
 }
 
-impl Drop for Archive<'_> {
+impl Drop for TarArchive<'_> {
     fn drop(&mut self) {
         // A place empties itself.
-        if let Kept::File(path) = &self.kept
+        if let ArchiveLocation::File(path) = &self.kept
             && let Err(error) = workspace::remove_file(path)
         {
             eprintln!("cachefs-bench: could not clean up: {error}");
@@ -128,7 +132,7 @@ impl Drop for Archive<'_> {
 }
 
 /// This program as one that carries a stream.
-fn transfer(place: &Place<'_>, direction: Direction) -> Result<Command> {
+fn transfer_command(place: &RemotePrefix<'_>, direction: Direction) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["transfer", direction.argument()]);
     command.args(place.options()).envs(place.variables());
@@ -136,9 +140,9 @@ fn transfer(place: &Place<'_>, direction: Direction) -> Result<Command> {
 }
 
 /// The versions of both programs, one line each; fails when one is not installed.
-pub(crate) fn versions() -> Result<Vec<String>> {
+pub(crate) fn tar_versions() -> Result<Vec<String>> {
     let first_line = |program: &str| -> Result<String> {
-        let asked = child::run(Command::new(program).arg("--version"), OnSignal::End)?;
+        let asked = child::run_child(Command::new(program).arg("--version"), OnSignal::End)?;
         let line = asked.stdout.lines().next().unwrap_or_default();
         Ok(line.trim_matches(['*', ' ']).to_owned())
     };
@@ -155,11 +159,11 @@ mod tests {
         let (from, to) = (temp.path().join("from"), temp.path().join("to"));
         fs::create_dir_all(from.join("sub")).unwrap();
         fs::write(from.join("sub/file"), "text").unwrap();
-        for compressor in [Compressor::Zstd, Compressor::Gzip] {
-            workspace::remove(&to).unwrap();
+        for compressor in [TarCompressor::Zstd, TarCompressor::Gzip] {
+            workspace::remove_directory(&to).unwrap();
             fs::create_dir(&to).unwrap();
             let path = temp.path().join("archive.gz");
-            let archive = Archive::file(compressor, path.clone());
+            let archive = TarArchive::file(compressor, path.clone());
             archive.save(&from).unwrap();
             assert_eq!(archive.bytes().unwrap(), fs::metadata(&path).unwrap().len());
             archive.restore(&to).unwrap();
@@ -167,7 +171,7 @@ mod tests {
             drop(archive);
             assert!(!path.exists());
         }
-        let none = Archive::file(Compressor::Zstd, from.join("none"));
+        let none = TarArchive::file(TarCompressor::Zstd, from.join("none"));
         none.restore(&to).unwrap_err();
     }
 }

@@ -12,16 +12,16 @@ use rustix::path::Arg;
 
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Entry {
+pub(crate) struct WorkEntry {
     /// Its name.
     pub(crate) name: CString,
     /// Its kind as the directory tells it, which may be [`FileType::Unknown`].
-    pub(crate) kind: Kind,
+    pub(crate) kind: WorkEntryKind,
 }
 
 /// The kinds of entry that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum WorkEntryKind {
     /// A directory.
     Directory,
     /// A regular file.
@@ -32,7 +32,7 @@ pub(crate) enum Kind {
     Special,
 }
 
-impl Kind {
+impl WorkEntryKind {
     /// The kind in a mode.
     pub(crate) fn of(kind: FileType) -> Self {
         match kind {
@@ -57,7 +57,7 @@ impl Lister {
     }
 
     /// The entries of a directory in its own order, without `.` and `..`.
-    pub(crate) fn list(&mut self, dir: impl AsFd) -> io::Result<Vec<Entry>> {
+    pub(crate) fn list(&mut self, dir: impl AsFd) -> io::Result<Vec<WorkEntry>> {
         let mut raw = RawDir::new(dir.as_fd(), &mut self.0);
         let mut entries = Vec::new();
         let mut unknown = Vec::new();
@@ -70,15 +70,15 @@ impl Lister {
             if entry.file_type() == FileType::Unknown {
                 unknown.push(entries.len());
             }
-            entries.push(Entry {
+            entries.push(WorkEntry {
                 name: name.to_owned(),
-                kind: Kind::of(entry.file_type()),
+                kind: WorkEntryKind::of(entry.file_type()),
             });
         }
         for at in unknown {
-            let entry: &mut Entry = &mut entries[at];
+            let entry: &mut WorkEntry = &mut entries[at];
             let stat = fs::statat(&dir, &entry.name, AtFlags::SYMLINK_NOFOLLOW)?;
-            entry.kind = Kind::of(FileType::from_raw_mode(stat.st_mode));
+            entry.kind = WorkEntryKind::of(FileType::from_raw_mode(stat.st_mode));
         }
         Ok(entries)
     }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{AtFlags, FileType, statat};
 
-use super::Totals;
-use super::dir::{Kind, Lister, open_dir, open_root};
+use super::WorkTotals;
+use super::dir::{Lister, WorkEntryKind, open_dir, open_root};
 use crate::interrupt;
 
 /// Lists one directory, names only, as `ls` does.
-pub(crate) fn list(dir: &Path) -> Result<Duration> {
+pub(crate) fn list_directory(dir: &Path) -> Result<Duration> {
     let start = Instant::now();
     let listed = open_root(dir)
         .map_err(Into::into)
@@ -24,36 +24,40 @@ pub(crate) fn list(dir: &Path) -> Result<Duration> {
 }
 
 /// Lists every directory of a tree and looks at every entry with `lstat`, as `find` does.
-pub(crate) fn find(root: &Path) -> Result<(Duration, Totals)> {
+pub(crate) fn find_tree(root: &Path) -> Result<(Duration, WorkTotals)> {
     let start = Instant::now();
-    let mut totals = Totals::default();
+    let mut totals = WorkTotals::default();
     let walked = walk_root(root, &mut totals);
     let wall = start.elapsed();
     walked.with_context(|| format!("could not walk {}", root.display()))?;
     Ok((wall, totals))
 }
 
-fn walk_root(root: &Path, totals: &mut Totals) -> std::io::Result<()> {
-    walk(open_root(root)?.as_fd(), &mut Lister::new(), totals)
+fn walk_root(root: &Path, totals: &mut WorkTotals) -> std::io::Result<()> {
+    walk_directory(open_root(root)?.as_fd(), &mut Lister::new(), totals)
 }
 
-fn walk(dir: BorrowedFd<'_>, lister: &mut Lister, totals: &mut Totals) -> std::io::Result<()> {
+fn walk_directory(
+    dir: BorrowedFd<'_>,
+    lister: &mut Lister,
+    totals: &mut WorkTotals,
+) -> std::io::Result<()> {
     interrupt::check_io()?;
     let mut below = Vec::new();
     for entry in lister.list(dir)? {
         let stat = statat(dir, &entry.name, AtFlags::SYMLINK_NOFOLLOW)?;
         totals.entries += 1;
-        match Kind::of(FileType::from_raw_mode(stat.st_mode)) {
-            Kind::Directory => below.push(entry.name),
-            Kind::File => {
+        match WorkEntryKind::of(FileType::from_raw_mode(stat.st_mode)) {
+            WorkEntryKind::Directory => below.push(entry.name),
+            WorkEntryKind::File => {
                 totals.files += 1;
                 totals.bytes += stat.st_size.cast_unsigned();
             }
-            Kind::Symlink | Kind::Special => {}
+            WorkEntryKind::Symlink | WorkEntryKind::Special => {}
         }
     }
     for name in below {
-        walk(open_dir(dir, &name)?.as_fd(), lister, totals)?;
+        walk_directory(open_dir(dir, &name)?.as_fd(), lister, totals)?;
     }
     Ok(())
 }
@@ -99,8 +103,8 @@ mod tests {
         fs::write(root.join("a/b/three"), "333").unwrap();
         fs::write(root.join("a/empty"), "").unwrap();
         symlink("a", root.join("link")).unwrap();
-        let (_, totals) = find(root).unwrap();
-        let wanted = Totals {
+        let (_, totals) = find_tree(root).unwrap();
+        let wanted = WorkTotals {
             entries: 6,
             files: 3,
             bytes: 4,
@@ -108,7 +112,7 @@ mod tests {
         assert_eq!(totals, wanted);
         let typical = typical_file(root).unwrap().unwrap();
         assert_eq!(typical, Path::new("a/one"));
-        find(&root.join("none")).unwrap_err();
+        find_tree(&root.join("none")).unwrap_err();
     }
 
     #[test]
@@ -121,12 +125,12 @@ mod tests {
             )
             .unwrap();
         }
-        let (_, totals) = find(temp.path()).unwrap();
+        let (_, totals) = find_tree(temp.path()).unwrap();
         assert_eq!(
             (totals.entries, totals.files, totals.bytes),
             (3000, 3000, 0)
         );
-        list(temp.path()).unwrap();
-        list(&tempfile::tempdir().unwrap().path().join("none")).unwrap_err();
+        list_directory(temp.path()).unwrap();
+        list_directory(&tempfile::tempdir().unwrap().path().join("none")).unwrap_err();
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// What a tree holds; its root is not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Totals {
+pub(crate) struct WorkTotals {
     /// Entries of all kinds.
     pub(crate) entries: u64,
     /// Regular files.

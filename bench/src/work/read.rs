@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags, openat};
 
-use super::Totals;
-use super::dir::{Kind, Lister, open_dir, open_root};
+use super::WorkTotals;
+use super::dir::{Lister, WorkEntryKind, open_dir, open_root};
 use crate::interrupt;
 
 /// Bytes asked for by one `read`, as `cat` and `cp` do it.
 const READ: usize = 128 << 10;
 
 /// Opens a file by its path and reads it to its end.
-pub(crate) fn file(path: &Path) -> Result<Duration> {
+pub(crate) fn read_file(path: &Path) -> Result<Duration> {
     let mut buffer = vec![0; READ];
     let start = Instant::now();
     let read = read_at(rustix::fs::CWD, path, &mut buffer);
@@ -32,7 +32,7 @@ pub(crate) fn file(path: &Path) -> Result<Duration> {
 /// Walks a tree and reads every regular file to its end, each thread taking a directory at a time.
 ///
 /// The bytes in the result are those that were read.
-pub(crate) fn all(root: &Path, threads: usize) -> Result<(Duration, Totals)> {
+pub(crate) fn read_all_files(root: &Path, threads: usize) -> Result<(Duration, WorkTotals)> {
     let start = Instant::now();
     let read = read_tree(root, threads);
     let wall = start.elapsed();
@@ -40,9 +40,9 @@ pub(crate) fn all(root: &Path, threads: usize) -> Result<(Duration, Totals)> {
     Ok((wall, totals))
 }
 
-fn read_tree(root: &Path, threads: usize) -> io::Result<Totals> {
+fn read_tree(root: &Path, threads: usize) -> io::Result<WorkTotals> {
     let root = open_root(root)?;
-    let queue = Queue::new();
+    let queue = ReadQueue::new();
     let worker = || {
         let result = read_directories(&root, &queue);
         if result.is_err() {
@@ -54,7 +54,7 @@ fn read_tree(root: &Path, threads: usize) -> io::Result<Totals> {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().map(|worker| worker.join()).collect()
     });
-    let mut totals = Totals::default();
+    let mut totals = WorkTotals::default();
     for result in results {
         let part = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         totals.entries += part.entries;
@@ -65,8 +65,8 @@ fn read_tree(root: &Path, threads: usize) -> io::Result<Totals> {
 }
 
 /// What one thread does: directory after directory, until none is left.
-fn read_directories(root: &OwnedFd, queue: &Queue) -> io::Result<Totals> {
-    let mut totals = Totals::default();
+fn read_directories(root: &OwnedFd, queue: &ReadQueue) -> io::Result<WorkTotals> {
+    let mut totals = WorkTotals::default();
     let mut lister = Lister::new();
     let mut buffer = vec![0; READ];
     while let Some(path) = queue.take() {
@@ -80,14 +80,14 @@ fn read_directories(root: &OwnedFd, queue: &Queue) -> io::Result<Totals> {
         for entry in lister.list(&dir)? {
             totals.entries += 1;
             match entry.kind {
-                Kind::Directory => {
+                WorkEntryKind::Directory => {
                     below.push(path.join(OsStr::from_bytes(entry.name.to_bytes())));
                 }
-                Kind::File => {
+                WorkEntryKind::File => {
                     totals.files += 1;
                     totals.bytes += read_at(&dir, &entry.name, &mut buffer)?;
                 }
-                Kind::Symlink | Kind::Special => {}
+                WorkEntryKind::Symlink | WorkEntryKind::Special => {}
             }
         }
         queue.done(below);
@@ -108,21 +108,21 @@ fn read_at(dir: impl AsFd, name: impl rustix::path::Arg, buffer: &mut [u8]) -> i
 }
 
 /// The directories that are still to be read.
-struct Queue {
-    state: Mutex<State>,
+struct ReadQueue {
+    state: Mutex<ReadQueueState>,
     changed: Condvar,
 }
 
-struct State {
+struct ReadQueueState {
     /// Paths relative to the root; the last is taken first, so that the list stays short.
     waiting: Vec<PathBuf>,
     /// Waiting or being read; none means the end.
     open: usize,
 }
 
-impl Queue {
+impl ReadQueue {
     fn new() -> Self {
-        let state = State {
+        let state = ReadQueueState {
             waiting: vec![PathBuf::new()],
             open: 1,
         };
@@ -135,7 +135,7 @@ impl Queue {
     /// Waits for a directory; `None` when there will be no more.
     fn take(&self) -> Option<PathBuf> {
         let state = self.lock();
-        let empty = |state: &mut State| state.waiting.is_empty() && state.open > 0;
+        let empty = |state: &mut ReadQueueState| state.waiting.is_empty() && state.open > 0;
         let waited = self.changed.wait_while(state, empty);
         waited.unwrap_or_else(PoisonError::into_inner).waiting.pop()
     }
@@ -157,7 +157,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReadQueueState> {
         // No statement above can panic halfway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,10 +181,10 @@ mod tests {
             fs::write(dir.join("file"), vec![b'x'; number * 10_000]).unwrap();
         }
         symlink("/dev/zero", root.join("endless")).unwrap();
-        let (_, wanted) = find::find(root).unwrap();
+        let (_, wanted) = find::find_tree(root).unwrap();
         assert_eq!(wanted.bytes, 10_000 * (0..40).sum::<u64>());
         for threads in [1, 2, 5] {
-            assert_eq!(all(root, threads).unwrap().1, wanted);
+            assert_eq!(read_all_files(root, threads).unwrap().1, wanted);
         }
     }
 
@@ -194,10 +194,10 @@ mod tests {
         for number in 0..10 {
             fs::create_dir_all(temp.path().join(format!("{number}/below"))).unwrap();
         }
-        let queue = Queue::new();
+        let queue = ReadQueue::new();
         queue.give_up();
         assert_eq!(queue.take(), None);
-        all(&temp.path().join("none"), 3).unwrap_err();
-        file(&temp.path().join("none")).unwrap_err();
+        read_all_files(&temp.path().join("none"), 3).unwrap_err();
+        read_file(&temp.path().join("none")).unwrap_err();
     }
 }

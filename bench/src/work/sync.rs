@@ -17,12 +17,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Stat, linkat, readlinkat, statat};
 
-use super::dir::{Kind, Lister, open_dir, open_root};
+use super::dir::{Lister, WorkEntryKind, open_dir, open_root};
 use crate::interrupt;
 
 /// What a sync did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
+pub(crate) struct SyncChanges {
     /// Entries that were not there before.
     pub(crate) created: u64,
     /// Files and links that had another content.
@@ -35,7 +35,7 @@ pub(crate) struct Changes {
     pub(crate) skipped: u64,
 }
 
-impl Changes {
+impl SyncChanges {
     /// Whether the trees were the same before.
     pub(crate) fn is_empty(&self) -> bool {
         let Self {
@@ -50,7 +50,7 @@ impl Changes {
 }
 
 /// Makes `target` equal to `source`. Both are directories that exist.
-pub(crate) fn sync(source: &Path, target: &Path) -> Result<Changes> {
+pub(crate) fn sync_directory(source: &Path, target: &Path) -> Result<SyncChanges> {
     Sync::run(source, target).with_context(|| {
         let (source, target) = (source.display(), target.display());
         format!("could not bring {target} to the state of {source}")
@@ -74,17 +74,17 @@ struct Sync {
     /// Where, below the target's root, a file of the source with several names is already, by its
     /// device and inode.
     linked: HashMap<(u64, u64), PathBuf>,
-    changes: Changes,
+    changes: SyncChanges,
 }
 
 impl Sync {
-    fn run(source: &Path, target: &Path) -> io::Result<Changes> {
+    fn run(source: &Path, target: &Path) -> io::Result<SyncChanges> {
         let (from, to) = (open_root(source)?, open_root(target)?);
         let mut sync = Self {
             target: to.try_clone()?,
             lister: Lister::new(),
             linked: HashMap::new(),
-            changes: Changes::default(),
+            changes: SyncChanges::default(),
         };
         sync.directory(from.as_fd(), to.as_fd(), Path::new(""))?;
         Ok(sync.changes)
@@ -102,14 +102,14 @@ impl Sync {
         let before = self.changes;
         for (name, &kind) in &there {
             let stays = wanted.get(name).is_some_and(|&wanted| wanted == kind);
-            if !stays && kind != Kind::Special {
-                write::remove(&mut self.lister, to, name, kind)?;
+            if !stays && kind != WorkEntryKind::Special {
+                write::remove_entry(&mut self.lister, to, name, kind)?;
                 self.changes.removed += 1;
             }
         }
         let mut made = self.changes != before;
         for (name, &kind) in &wanted {
-            if kind == Kind::Special {
+            if kind == WorkEntryKind::Special {
                 self.changes.skipped += 1;
                 continue;
             }
@@ -126,10 +126,10 @@ impl Sync {
                 target,
             };
             made |= match kind {
-                Kind::Directory => self.subdirectory(&pair)?,
-                Kind::File => self.file(&pair)?,
-                Kind::Symlink => self.symlink(&pair)?,
-                Kind::Special => false,
+                WorkEntryKind::Directory => self.subdirectory(&pair)?,
+                WorkEntryKind::File => self.file(&pair)?,
+                WorkEntryKind::Symlink => self.symlink(&pair)?,
+                WorkEntryKind::Special => false,
             };
         }
         if made {
@@ -138,7 +138,7 @@ impl Sync {
         Ok(())
     }
 
-    fn by_name(&mut self, dir: BorrowedFd<'_>) -> io::Result<BTreeMap<CString, Kind>> {
+    fn by_name(&mut self, dir: BorrowedFd<'_>) -> io::Result<BTreeMap<CString, WorkEntryKind>> {
         let entries = self.lister.list(dir)?;
         Ok(entries
             .into_iter()
@@ -150,7 +150,7 @@ impl Sync {
     fn subdirectory(&mut self, pair: &Pair<'_>) -> io::Result<bool> {
         let made = pair.target.is_none();
         if made {
-            write::directory(pair.to, pair.name)?;
+            write::make_directory(pair.to, pair.name)?;
         }
         let from = open_dir(pair.from, pair.name)?;
         let to = open_dir(pair.to, pair.name)?;
@@ -158,7 +158,7 @@ impl Sync {
         if made {
             self.changes.created += 1;
             // Last: the mode may forbid to write, and the entries changed the times.
-            write::attributes(pair.to, pair.name, &pair.source)?;
+            write::copy_attributes(pair.to, pair.name, &pair.source)?;
             write::set_directory_times(to.as_fd(), &pair.source)?;
         } else {
             self.attributes(pair)?;
@@ -184,11 +184,11 @@ impl Sync {
         match self.linked.get(&inode) {
             Some(first) if has_names => {
                 if pair.target.is_some() {
-                    write::remove(&mut self.lister, pair.to, pair.name, Kind::File)?;
+                    write::remove_entry(&mut self.lister, pair.to, pair.name, WorkEntryKind::File)?;
                 }
                 linkat(&self.target, first, pair.to, pair.name, AtFlags::empty())?;
             }
-            _ => write::file(pair.from, pair.to, pair.name, &pair.source)?,
+            _ => write::write_file(pair.from, pair.to, pair.name, &pair.source)?,
         }
         if has_names {
             self.linked.insert(inode, pair.path.clone());
@@ -204,9 +204,9 @@ impl Sync {
                 self.attributes(pair)?;
                 return Ok(false);
             }
-            write::remove(&mut self.lister, pair.to, pair.name, Kind::Symlink)?;
+            write::remove_entry(&mut self.lister, pair.to, pair.name, WorkEntryKind::Symlink)?;
         }
-        write::symlink(pair.to, pair.name, &goal, &pair.source)?;
+        write::write_symlink(pair.to, pair.name, &goal, &pair.source)?;
         self.count_written(pair);
         Ok(true)
     }
@@ -225,7 +225,7 @@ impl Sync {
         };
         let of = |stat: &Stat| (stat.st_mode, stat.st_uid, stat.st_gid);
         if of(target) != of(&pair.source) {
-            write::attributes(pair.to, pair.name, &pair.source)?;
+            write::copy_attributes(pair.to, pair.name, &pair.source)?;
             self.changes.attributes += 1;
         }
         Ok(())

@@ -19,7 +19,7 @@ pub struct Container {
 #[non_exhaustive]
 pub enum FindError {
     /// No engine knows it.
-    #[error("no container is called {name}{}", said(.asked))]
+    #[error("no container is called {name}{}", join_reasons(.asked))]
     Unknown {
         /// What was looked for.
         name: String,
@@ -60,7 +60,7 @@ impl FindError {
     }
 }
 
-fn said(asked: &[(&str, Option<String>)]) -> String {
+fn join_reasons(asked: &[(&str, Option<String>)]) -> String {
     let words = asked.iter().map(|(engine, why)| match why {
         Some(why) => format!("{engine} cannot tell: {why}"),
         None => format!("{engine} does not know it"),
@@ -78,7 +78,7 @@ const CTR: &str = "ctr";
 const CTR_PATIENCE: [&str; 2] = ["--connect-timeout", "2s"];
 
 /// What an engine says of a container.
-enum Answer {
+enum InspectedContainer {
     /// It has a process.
     Runs(u32),
     /// It is there and has none.
@@ -96,7 +96,7 @@ enum Answer {
 ///
 /// # Errors
 /// [`FindError`].
-pub fn find(name: &str) -> Result<Container, FindError> {
+pub fn find_container(name: &str) -> Result<Container, FindError> {
     let found = |pid| Container {
         name: name.to_owned(),
         pid,
@@ -108,20 +108,20 @@ pub fn find(name: &str) -> Result<Container, FindError> {
     for engine in ["podman", "docker", CTR] {
         let answer = match engine {
             CTR => ask_containerd(name),
-            engine => ask(engine, name),
+            engine => inspect_container(engine, name),
         };
         match answer {
-            Answer::Runs(pid) => return Ok(found(pid)),
-            Answer::Rests(status) => {
+            InspectedContainer::Runs(pid) => return Ok(found(pid)),
+            InspectedContainer::Rests(status) => {
                 return Err(FindError::NotRunning {
                     name: name.to_owned(),
                     engine,
                     status,
                 });
             }
-            Answer::Unknown => asked.push((engine, None)),
-            Answer::Failed(why) => asked.push((engine, Some(why))),
-            Answer::NoEngine => {}
+            InspectedContainer::Unknown => asked.push((engine, None)),
+            InspectedContainer::Failed(why) => asked.push((engine, Some(why))),
+            InspectedContainer::NoEngine => {}
         }
     }
     Err(FindError::Unknown {
@@ -131,72 +131,72 @@ pub fn find(name: &str) -> Result<Container, FindError> {
 }
 
 /// Runs a command of an engine's.
-fn run(engine: &str, args: &[&str]) -> Result<Output, Answer> {
+fn run_engine(engine: &str, args: &[&str]) -> Result<Output, InspectedContainer> {
     let output = Command::new(engine)
         .args(args)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Answer::NoEngine,
-            _ => Answer::Failed(error.to_string()),
+            io::ErrorKind::NotFound => InspectedContainer::NoEngine,
+            _ => InspectedContainer::Failed(error.to_string()),
         })?;
     if output.status.success() {
         return Ok(output);
     }
     let told = String::from_utf8_lossy(&output.stderr);
     if told.to_ascii_lowercase().contains("no such") {
-        return Err(Answer::Unknown);
+        return Err(InspectedContainer::Unknown);
     }
     let last = told.trim().lines().last().unwrap_or("it failed");
-    Err(Answer::Failed(reason(last).to_owned()))
+    Err(InspectedContainer::Failed(first_words(last).to_owned()))
 }
 
 /// The beginning of a line of an engine's, which can be long: what failed, and not in which calls.
-fn reason(line: &str) -> &str {
+fn first_words(line: &str) -> &str {
     let line = line.split(": connection error:").next().unwrap_or(line);
     line.split(" Is the docker daemon").next().unwrap_or(line)
 }
 
 /// Asks podman or docker, which have the same command for it.
-fn ask(engine: &str, name: &str) -> Answer {
+fn inspect_container(engine: &str, name: &str) -> InspectedContainer {
     let format = "{{.State.Pid}} {{.State.Status}}";
     let args = ["container", "inspect", "--format", format, "--", name];
-    match run(engine, &args) {
+    match run_engine(engine, &args) {
         Ok(output) => parse_state(&String::from_utf8_lossy(&output.stdout)),
         Err(answer) => answer,
     }
 }
 
 /// Reads `4711 running`; a process number of 0 is none.
-fn parse_state(text: &str) -> Answer {
+fn parse_state(text: &str) -> InspectedContainer {
     let (pid, status) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     match pid.parse() {
-        Ok(0) => Answer::Rests(status.to_owned()),
-        Ok(pid) => Answer::Runs(pid),
-        Err(_) => Answer::Failed(format!("it answered {:?}", text.trim())),
+        Ok(0) => InspectedContainer::Rests(status.to_owned()),
+        Ok(pid) => InspectedContainer::Runs(pid),
+        Err(_) => InspectedContainer::Failed(format!("it answered {:?}", text.trim())),
     }
 }
 
 /// Asks containerd, in every one of its namespaces.
-fn ask_containerd(name: &str) -> Answer {
+fn ask_containerd(name: &str) -> InspectedContainer {
     let [option, limit] = CTR_PATIENCE;
-    let namespaces = match run(CTR, &[option, limit, "namespaces", "list", "--quiet"]) {
+    let namespaces = match run_engine(CTR, &[option, limit, "namespaces", "list", "--quiet"]) {
         Ok(output) => output.stdout,
         Err(answer) => return answer,
     };
     for namespace in String::from_utf8_lossy(&namespaces).split_whitespace() {
         let args = [option, limit, "--namespace", namespace, "tasks", "list"];
-        if let Ok(output) = run(CTR, &args)
+        if let Ok(output) = run_engine(CTR, &args)
             && let Some(answer) = parse_tasks(&String::from_utf8_lossy(&output.stdout), name)
         {
             return answer;
         }
     }
-    Answer::Unknown
+    InspectedContainer::Unknown
 }
 
 /// Looks for a container in a table of name or id, process and status.
-fn parse_tasks(table: &str, name: &str) -> Option<Answer> {
+fn parse_tasks(table: &str, name: &str) -> Option<InspectedContainer> {
     table.lines().find_map(|line| {
         let mut fields = line.split_whitespace();
         // Ids are long; people give their beginning.
@@ -206,8 +206,8 @@ fn parse_tasks(table: &str, name: &str) -> Option<Answer> {
         }
         let pid = fields.next()?.parse().ok()?;
         match fields.next()? {
-            "RUNNING" => Some(Answer::Runs(pid)),
-            status => Some(Answer::Rests(status.to_lowercase())),
+            "RUNNING" => Some(InspectedContainer::Runs(pid)),
+            status => Some(InspectedContainer::Rests(status.to_lowercase())),
         }
     })
 }
@@ -218,22 +218,34 @@ mod tests {
 
     #[test]
     fn a_number_is_a_process() {
-        assert_eq!(find("4711").unwrap().pid, 4711);
+        assert_eq!(find_container("4711").unwrap().pid, 4711);
     }
 
     #[test]
     fn states_are_told_apart() {
-        assert!(matches!(parse_state("12 running\n"), Answer::Runs(12)));
-        assert!(matches!(parse_state("0 exited\n"), Answer::Rests(s) if s == "exited"));
-        assert!(matches!(parse_state("<no value>"), Answer::Failed(_)));
+        assert!(matches!(
+            parse_state("12 running\n"),
+            InspectedContainer::Runs(12)
+        ));
+        assert!(matches!(parse_state("0 exited\n"), InspectedContainer::Rests(s) if s == "exited"));
+        assert!(matches!(
+            parse_state("<no value>"),
+            InspectedContainer::Failed(_)
+        ));
     }
 
     #[test]
     fn tasks_of_containerd_are_found() {
         let table =
             "TASK    PID     STATUS    \nweb     77      RUNNING\nold     78      STOPPED\n";
-        assert!(matches!(parse_tasks(table, "web"), Some(Answer::Runs(77))));
-        assert!(matches!(parse_tasks(table, "old"), Some(Answer::Rests(_))));
+        assert!(matches!(
+            parse_tasks(table, "web"),
+            Some(InspectedContainer::Runs(77))
+        ));
+        assert!(matches!(
+            parse_tasks(table, "old"),
+            Some(InspectedContainer::Rests(_))
+        ));
         assert!(parse_tasks(table, "we").is_none());
     }
 

@@ -2,4 +2,4 @@
 
 mod find;
 
-pub use find::{Container, FindError, find};
+pub use find::{Container, FindError, find_container};

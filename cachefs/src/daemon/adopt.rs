@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use cachefs_store::stack::Numbering;
 
-use super::held::{Held, Item, Trust, view_of_name};
+use super::held::{HeldDescriptor, Item, Trust, view_of_name};
 use super::shared;
-use super::state::State;
-use crate::error::{Error, describe};
-use crate::rpc::Open;
+use super::state::DaemonState;
+use crate::error::{Error, describe_chain};
+use crate::rpc::OpenRequest;
 use crate::sys::busy;
 use crate::sys::fuse_init::FuseInit;
-use crate::view::Form;
+use crate::view::ViewForm;
 
 /// How long a mount may take until it can be served again: its remote may be away just now. Its
 /// readers wait; after this they are told that the mount is dead.
@@ -26,28 +26,28 @@ const PAUSE: Duration = Duration::from_millis(500);
 const PROBATION: Duration = Duration::from_secs(2);
 
 /// Goes on with all that was held, each in a thread of its own.
-pub(super) fn adopt_all(state: &Arc<State>, held: Vec<Held>) {
+pub(super) fn adopt_all(state: &Arc<DaemonState>, held: Vec<HeldDescriptor>) {
     let (suspects, held): (Vec<_>, Vec<_>) = held
         .into_iter()
         .partition(|held| held.trust == Trust::Suspect);
     for held in held {
-        adopt(state, held, Duration::ZERO);
+        adopt_view(state, held, Duration::ZERO);
     }
     for (held, number) in suspects.into_iter().zip(0..) {
-        adopt(state, held, PROBATION * number);
+        adopt_view(state, held, PROBATION * number);
     }
 }
 
 /// Goes on with what was held, after a while.
-fn adopt(state: &Arc<State>, held: Held, pause: Duration) {
+fn adopt_view(state: &Arc<DaemonState>, held: HeldDescriptor, pause: Duration) {
     let (number, mount) = match (view_of_name(&held.name), serde_json::from_str(&held.item)) {
         (_, Ok(Item::Share(description))) => {
             let listener = held.fd.as_fd().try_clone_to_owned();
             let adopted = listener
                 .map_err(Error::io("take over", &description.path))
-                .and_then(|listener| shared::adopt(state, description, listener));
+                .and_then(|listener| shared::adopt_share(state, description, listener));
             if let Err(error) = adopted {
-                give_up(state, held, &describe(&error));
+                give_up(state, held, &describe_chain(&error));
             }
             return;
         }
@@ -74,7 +74,7 @@ fn adopt(state: &Arc<State>, held: Held, pause: Duration) {
         .spawn(move || {
             std::thread::sleep(pause);
             match held.trust {
-                Trust::Quarantined => refuse(&adopting, number, &mount.2, held),
+                Trust::Quarantined => refuse_requests(&adopting, number, &mount.2, held),
                 _ => go_on(&adopting, number, mount, held),
             }
             adopting.arrived();
@@ -88,39 +88,39 @@ fn adopt(state: &Arc<State>, held: Held, pause: Duration) {
 }
 
 fn go_on(
-    state: &Arc<State>,
+    state: &Arc<DaemonState>,
     number: u64,
-    (mut open, (form, numbering), init): (Open, (Form, Numbering), FuseInit),
-    held: Held,
+    (mut open, (form, numbering), init): (OpenRequest, (ViewForm, Numbering), FuseInit),
+    held: HeldDescriptor,
 ) {
     // What was read before is not known any more, and half of it is no help to later jobs.
     open.shown.trace = false;
     open.shown.form = form;
     let started = Instant::now();
-    let _at_work = busy::note(number);
+    let _at_work = busy::note_work(number);
     while let Err(error) = state.open_as(number, numbering, open.clone()) {
         if started.elapsed() > PATIENCE {
-            return give_up(state, held, &describe(&error));
+            return give_up(state, held, &describe_chain(&error));
         }
-        tracing::warn!("a mount waits: {}", describe(&error));
+        tracing::warn!("a mount waits: {}", describe_chain(&error));
         std::thread::sleep(PAUSE);
     }
     if let Err(error) = state.go_on(number, form, &held.fd, &init) {
         state.close(number);
-        give_up(state, held, &describe(&error));
+        give_up(state, held, &describe_chain(&error));
     }
 }
 
 /// Answers all that is asked of a mount with EIO: workers have died of answering.
-fn refuse(state: &Arc<State>, number: u64, init: &FuseInit, held: Held) {
+fn refuse_requests(state: &Arc<DaemonState>, number: u64, init: &FuseInit, held: HeldDescriptor) {
     tracing::error!("{} is not served: workers have died of it", held.name);
     if let Err(error) = state.refuse(number, &held.fd, init) {
-        give_up(state, held, &describe(&error));
+        give_up(state, held, &describe_chain(&error));
     }
 }
 
 /// Lets a mount die: whoever uses it gets an error, which is better than no answer.
-fn give_up(state: &State, held: Held, why: &str) {
+fn give_up(state: &DaemonState, held: HeldDescriptor, why: &str) {
     tracing::error!("{} cannot be gone on with, and is dead: {why}", held.name);
     state.let_go(held.name);
 }

@@ -10,11 +10,11 @@ use cachefs_store::pack::{PackRef, Trailer};
 
 use super::idle::End;
 use super::shared;
-use super::state::State;
-use crate::error::{Error, Failure, Result};
-use crate::rpc::{Answer, Envelope, Reply, Request, Restored, decode_ids, encode_indexed};
+use super::state::DaemonState;
+use crate::error::{Error, RemoteFailure, Result};
+use crate::rpc::{Envelope, Reply, RestoreReply, RpcReply, RpcRequest, decode_ids, encode_indexed};
 use crate::shares::Gate;
-use crate::sys::fdpass::{self, Frame};
+use crate::sys::fdpass::{self, SocketFrame};
 use crate::sys::fuse_mount::is_fuse_device;
 use crate::sys::socket;
 
@@ -23,10 +23,10 @@ const UNREAD: Duration = Duration::from_secs(30);
 
 /// Answers a client until it hangs up, on a thread of its own. One that may not come in is told so
 /// at once, and takes nothing more.
-pub(super) fn spawn(state: Arc<State>, gate: Gate, socket: UnixStream) {
+pub(super) fn spawn_connection(state: Arc<DaemonState>, gate: Gate, socket: UnixStream) {
     let peer = socket::peer_credentials(&socket).map_err(Error::io("identify", "the client"));
     if let Err(error) = peer.and_then(|peer| gate.welcome(&peer, &state.shares.quota())) {
-        return refuse(&socket, &error);
+        return refuse_client(&socket, &error);
     }
     // Without a limit, a client that reads nothing keeps its thread for good.
     if let Err(error) = socket.set_write_timeout(Some(UNREAD)) {
@@ -41,7 +41,7 @@ pub(super) fn spawn(state: Arc<State>, gate: Gate, socket: UnixStream) {
         .name("client".to_owned())
         .spawn(move || {
             let mut unserved = Vec::new();
-            if let Err(error) = converse(&running, &gate, &socket, &mut unserved) {
+            if let Err(error) = serve_client(&running, &gate, &socket, &mut unserved) {
                 tracing::debug!("a client's connection ended: {error}");
             }
             // A client that died before it mounted a view will not come back for it.
@@ -58,19 +58,19 @@ pub(super) fn spawn(state: Arc<State>, gate: Gate, socket: UnixStream) {
 }
 
 /// Answers a client before it has asked; it reads that instead of the answer to its request.
-fn refuse(socket: &UnixStream, error: &Error) {
-    let Ok(header) = serde_json::to_vec(&Answer::Failed(Failure::from(error))) else {
+fn refuse_client(socket: &UnixStream, error: &Error) {
+    let Ok(header) = serde_json::to_vec(&RpcReply::Failed(RemoteFailure::from(error))) else {
         return;
     };
     // There is room for it in a new socket, so this never waits.
     let _ = socket
         .set_nonblocking(true)
         .map_err(fdpass::FrameError::from)
-        .and_then(|()| fdpass::send(socket, &header, &[], &[]));
+        .and_then(|()| fdpass::send_frame(socket, &header, &[], &[]));
 }
 
-fn converse(
-    state: &Arc<State>,
+fn serve_client(
+    state: &Arc<DaemonState>,
     gate: &Gate,
     socket: &UnixStream,
     unserved: &mut Vec<u64>,
@@ -78,21 +78,21 @@ fn converse(
     let mut is_first = true;
     while let Some(frame) = fdpass::recv_within(socket, &gate.bounds(is_first))? {
         is_first = false;
-        let answer = answer(state, gate, socket, frame, unserved);
+        let answer = answer_request(state, gate, socket, frame, unserved);
         let (answer, payload) = match answer {
-            Ok((reply, payload)) => (Answer::Ok(reply), payload),
-            Err(error) => (Answer::Failed(Failure::from(&error)), Vec::new()),
+            Ok((reply, payload)) => (RpcReply::Ok(reply), payload),
+            Err(error) => (RpcReply::Failed(RemoteFailure::from(&error)), Vec::new()),
         };
         let header =
             serde_json::to_vec(&answer).map_err(|error| Error::Conversation(error.into()))?;
-        let sent = fdpass::send(socket, &header, &payload, &[]);
+        let sent = fdpass::send_frame(socket, &header, &payload, &[]);
         // The answer goes out first: the process ends as soon as it is told to.
         match answer {
-            Answer::Ok(Reply::Ending) => {
+            RpcReply::Ok(Reply::Ending) => {
                 state.shares.close_all();
                 state.activity.end(End::Daemon);
             }
-            Answer::Ok(Reply::Upgrading { .. }) => state.activity.end(End::Upgrade),
+            RpcReply::Ok(Reply::Upgrading { .. }) => state.activity.end(End::Upgrade),
             _ => {}
         }
         sent?;
@@ -101,16 +101,16 @@ fn converse(
 }
 
 /// `unserved` lists the views that this client has opened and not yet had served.
-fn answer(
-    state: &Arc<State>,
+fn answer_request(
+    state: &Arc<DaemonState>,
     gate: &Gate,
     socket: &UnixStream,
-    mut frame: Frame,
+    mut frame: SocketFrame,
     unserved: &mut Vec<u64>,
 ) -> Result<(Reply, Vec<u8>)> {
     let envelope: Envelope =
         serde_json::from_slice(&frame.header).map_err(|error| Error::Conversation(error.into()))?;
-    let is_upgrade = matches!(envelope.request, Request::Upgrade { .. });
+    let is_upgrade = matches!(envelope.request, RpcRequest::Upgrade { .. });
     if envelope.version != crate::VERSION && !is_upgrade {
         return Err(Error::usage(
             format!(
@@ -126,31 +126,31 @@ fn answer(
     let request = gate.admit(envelope.request, unserved, &quota, is_open)?;
     let is_gone = || socket::has_hung_up(socket);
     let reply = match request {
-        Request::Restore(restore) => {
+        RpcRequest::Restore(restore) => {
             let restored = state.restore(&restore, &is_gone)?;
             unserved.extend(restored.view.map(|view| view.view));
             if let Some(view) = &restored.view {
                 gate.gave(view);
-                if let Some(share) = gate.gave_stack(stack(&restored)) {
-                    shared::keep(state, share);
+                if let Some(share) = gate.gave_stack(restored_stack(&restored)) {
+                    shared::keep_share(state, share);
                 }
             }
             let payload =
                 serde_json::to_vec(&restored).map_err(|error| Error::Conversation(error.into()))?;
             return Ok((Reply::Restored, payload));
         }
-        Request::Find(find) => {
+        RpcRequest::Find(find) => {
             let payload = serde_json::to_vec(&state.find(&find, &is_gone)?)
                 .map_err(|error| Error::Conversation(error.into()))?;
             return Ok((Reply::FoundParts, payload));
         }
-        Request::Open(open) => {
+        RpcRequest::Open(open) => {
             let view = state.open(open)?;
             unserved.push(view.view);
             gate.gave(&view);
             Reply::Opened(view)
         }
-        Request::Serve { view, form } => {
+        RpcRequest::Serve { view, form } => {
             let fuse = frame
                 .fds
                 .pop()
@@ -165,12 +165,12 @@ fn answer(
             unserved.retain(|unserved| *unserved != view);
             Reply::Done
         }
-        Request::Close { view } => {
+        RpcRequest::Close { view } => {
             unserved.retain(|unserved| *unserved != view);
             state.close(view);
             Reply::Done
         }
-        Request::Lookup { domains } => {
+        RpcRequest::Lookup { domains } => {
             let ids = decode_ids(&frame.payload)
                 .ok_or_else(|| Error::Conversation("the list of chunks is cut short".into()))?;
             return Ok((
@@ -178,7 +178,7 @@ fn answer(
                 encode_indexed(&state.index()?.lookup(&domains, &ids)?),
             ));
         }
-        Request::HasPack {
+        RpcRequest::HasPack {
             domains,
             pack,
             length,
@@ -194,7 +194,7 @@ fn answer(
             let found = state.index()?.has_pack(&domains, &pack)?;
             Reply::Found { found }
         }
-        Request::Insert {
+        RpcRequest::Insert {
             domain,
             pack,
             length,
@@ -211,15 +211,15 @@ fn answer(
             state.index()?.insert(&domain, &pack, &trailer)?;
             Reply::Done
         }
-        Request::RemovePack { domains, pack } => {
+        RpcRequest::RemovePack { domains, pack } => {
             state.index()?.remove(&domains, &pack)?;
             Reply::Done
         }
-        Request::PublishTrace { from, to } => {
+        RpcRequest::PublishTrace { from, to } => {
             state.publish_trace(&from, &to)?;
             Reply::Done
         }
-        Request::Reads { stack } => {
+        RpcRequest::Reads { stack } => {
             let payload = match state.reads(&stack)? {
                 Some(report) => serde_json::to_vec(&report)
                     .map_err(|error| Error::Conversation(error.into()))?,
@@ -227,30 +227,30 @@ fn answer(
             };
             return Ok((Reply::Reads, payload));
         }
-        Request::Allowed => Reply::Allowed(Box::new(gate.allowed()?)),
-        Request::Share(description) => {
+        RpcRequest::Allowed => Reply::Allowed(Box::new(gate.allowed()?)),
+        RpcRequest::Share(description) => {
             let listener = frame
                 .fds
                 .pop()
                 .ok_or_else(|| Error::Conversation("no socket came with the request".into()))?;
-            shared::open(state, *description, listener)?;
+            shared::open_share(state, *description, listener)?;
             Reply::Done
         }
-        Request::Unshare { path } => {
-            shared::close(state, &path)?;
+        RpcRequest::Unshare { path } => {
+            shared::close_share(state, &path)?;
             Reply::Done
         }
-        Request::Shares => {
+        RpcRequest::Shares => {
             let payload = serde_json::to_vec(&state.shares.list())
                 .map_err(|error| Error::Conversation(error.into()))?;
             return Ok((Reply::Shares, payload));
         }
-        Request::Stats => Reply::Stats(Box::new(state.stats())),
-        Request::Stop { force } => {
+        RpcRequest::Stats => Reply::Stats(Box::new(state.stats())),
+        RpcRequest::Stop { force } => {
             state.may_stop(force)?;
             Reply::Ending
         }
-        Request::Upgrade { exe } => {
+        RpcRequest::Upgrade { exe } => {
             state.upgrade(exe)?;
             Reply::Upgrading {
                 pid: std::process::id(),
@@ -260,6 +260,6 @@ fn answer(
     Ok((reply, Vec::new()))
 }
 
-fn stack(restored: &Restored) -> StackId {
+fn restored_stack(restored: &RestoreReply) -> StackId {
     StackId::of(restored.layers.iter().map(|layer| &layer.id))
 }

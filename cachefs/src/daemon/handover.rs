@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
-use super::held::{Held, Trust};
+use super::held::{HeldDescriptor, Trust};
 use super::supervisor::Estate;
 use crate::store_dir::StoreDir;
 use crate::sys::lock::LockFile;
@@ -29,23 +29,23 @@ const HANDOVER_FD: &str = "CACHEFS_HANDOVER_FD";
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct List {
+struct HandoverList {
     version: u32,
     lock: RawFd,
     listener: RawFd,
-    held: Vec<Entry>,
+    held: Vec<HandoverEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct HandoverEntry {
     name: String,
     item: String,
     fd: RawFd,
 }
 
 /// Executes another program in the place of this one; returns only if that fails.
-pub(super) fn execute(estate: &Estate, exe: &Path) -> io::Error {
-    let prepared = prepare(estate);
+pub(super) fn exec_successor(estate: &Estate, exe: &Path) -> io::Error {
+    let prepared = write_handover(estate);
     match prepared {
         Ok(list) => {
             let error = Command::new(exe)
@@ -54,22 +54,22 @@ pub(super) fn execute(estate: &Estate, exe: &Path) -> io::Error {
                 // Its number may be another descriptor's by now.
                 .env_remove(READY_FD)
                 .exec();
-            let _ = inherit(estate, FdFlags::CLOEXEC);
+            let _ = set_inheritance(estate, FdFlags::CLOEXEC);
             error
         }
         Err(error) => error,
     }
 }
 
-fn prepare(estate: &Estate) -> io::Result<File> {
-    let list = List {
+fn write_handover(estate: &Estate) -> io::Result<File> {
+    let list = HandoverList {
         version: VERSION,
         lock: estate.lock.as_fd().as_raw_fd(),
         listener: estate.listener.as_raw_fd(),
         held: estate
             .held
             .iter()
-            .map(|held| Entry {
+            .map(|held| HandoverEntry {
                 name: held.name.clone(),
                 item: held.item.clone(),
                 fd: held.fd.as_raw_fd(),
@@ -80,11 +80,11 @@ fn prepare(estate: &Estate) -> io::Result<File> {
     let mut file = File::from(memfd_create(c"cachefs-handover", MemfdFlags::empty())?);
     serde_json::to_writer(&mut file, &list)?;
     file.seek(SeekFrom::Start(0))?;
-    inherit(estate, FdFlags::empty())?;
+    set_inheritance(estate, FdFlags::empty())?;
     Ok(file)
 }
 
-fn inherit(estate: &Estate, flags: FdFlags) -> io::Result<()> {
+fn set_inheritance(estate: &Estate, flags: FdFlags) -> io::Result<()> {
     fcntl_setfd(estate.lock.as_fd(), flags)?;
     fcntl_setfd(&estate.listener, flags)?;
     for held in &estate.held {
@@ -97,25 +97,26 @@ fn inherit(estate: &Estate, flags: FdFlags) -> io::Result<()> {
 ///
 /// # Errors
 /// When there is a list that this program does not understand.
-pub(super) fn take(store: &StoreDir) -> io::Result<Option<Estate>> {
+pub(super) fn take_handover(store: &StoreDir) -> io::Result<Option<Estate>> {
     let Some(number) = std::env::var_os(HANDOVER_FD) else {
         return Ok(None);
     };
     let number = number.to_str().and_then(|text| text.parse().ok());
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let Some(file) = number.and_then(inherited) else {
+    let Some(file) = number.and_then(inherited_descriptor) else {
         // The variable was passed on by accident.
         return Ok(None);
     };
     let mut text = String::new();
     File::from(file).read_to_string(&mut text)?;
-    let list: List = serde_json::from_str(&text)?;
+    let list: HandoverList = serde_json::from_str(&text)?;
     if list.version != VERSION {
         return Err(invalid("the last version of the program left another list"));
     }
-    let fd = |number| inherited(number).ok_or_else(|| invalid("a descriptor is not there"));
+    let fd =
+        |number| inherited_descriptor(number).ok_or_else(|| invalid("a descriptor is not there"));
     let held = list.held.into_iter().map(|entry| {
-        Ok(Held {
+        Ok(HeldDescriptor {
             name: entry.name,
             item: entry.item,
             fd: fd(entry.fd)?,
@@ -131,7 +132,7 @@ pub(super) fn take(store: &StoreDir) -> io::Result<Option<Estate>> {
 }
 
 /// A descriptor that came through `exec`: it is open and not yet close-on-exec.
-fn inherited(number: RawFd) -> Option<OwnedFd> {
+fn inherited_descriptor(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: fcntl looks at the number only, and fails where nothing is open.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
     if number <= 2 || flags < 0 || flags & libc::FD_CLOEXEC != 0 {

@@ -6,14 +6,14 @@ use std::path::Path;
 use cachefs_store::stack::Numbering;
 use serde::{Deserialize, Serialize};
 
-use crate::rpc::Open;
+use crate::rpc::OpenRequest;
 use crate::shares::ShareDescription;
 use crate::sys::fuse_init::FuseInit;
-use crate::view::Form;
+use crate::view::ViewForm;
 
 /// A descriptor that the supervisor keeps open, and what a worker must know to go on with it.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldDescriptor {
     /// Names it: see [`name_of_view`] and [`name_of_share`].
     pub(super) name: String,
     /// An [`Item`] as JSON, which the supervisor passes on unread: it may be older than the worker.
@@ -35,7 +35,7 @@ pub(super) enum Trust {
     Quarantined,
 }
 
-impl Held {
+impl HeldDescriptor {
     /// Whether it is a mount's.
     pub(super) fn is_mount(&self) -> bool {
         view_of_name(&self.name).is_some()
@@ -49,9 +49,9 @@ pub(super) enum Item {
     /// A FUSE connection.
     Mount {
         /// What it shows.
-        open: Open,
+        open: OpenRequest,
         /// How.
-        form: Form,
+        form: ViewForm,
         /// By which numbers its kernel knows the files.
         #[serde(default)]
         numbering: Numbering,

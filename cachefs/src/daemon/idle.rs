@@ -23,12 +23,12 @@ pub(super) enum End {
 /// Counts what keeps the daemon alive.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    state: Mutex<Counts>,
+    state: Mutex<ActivityCounts>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct ActivityCounts {
     connections: usize,
     views: usize,
     publishing: usize,
@@ -40,7 +40,7 @@ struct Counts {
 }
 
 impl Activity {
-    fn change(&self, change: impl FnOnce(&mut Counts)) {
+    fn change(&self, change: impl FnOnce(&mut ActivityCounts)) {
         let mut counts = self.state.lock();
         change(&mut counts);
         let busy = counts.connections + counts.views + counts.publishing > 0;

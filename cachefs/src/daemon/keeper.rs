@@ -69,8 +69,8 @@ impl Keeper {
         let header =
             serde_json::to_vec(order).map_err(|error| Error::Conversation(error.into()))?;
         let socket = self.socket.lock();
-        let answered =
-            fdpass::send(&socket, &header, payload, fds).and_then(|()| fdpass::recv(&socket));
+        let answered = fdpass::send_frame(&socket, &header, payload, fds)
+            .and_then(|()| fdpass::receive_frame(&socket));
         match answered {
             Ok(Some(answer)) if answer.header == DONE => Ok(()),
             other => {
@@ -90,9 +90,9 @@ impl Keeper {
 }
 
 /// Receives one order; `None` when the worker has ended.
-pub(super) fn receive(socket: &UnixStream) -> Option<(Order, fdpass::Frame)> {
+pub(super) fn receive_order(socket: &UnixStream) -> Option<(Order, fdpass::SocketFrame)> {
     // A worker that was killed in the middle of an order is as gone as any other.
-    let frame = fdpass::recv(socket).ok().flatten()?;
+    let frame = fdpass::receive_frame(socket).ok().flatten()?;
     match serde_json::from_slice(&frame.header) {
         Ok(order) => Some((order, frame)),
         Err(error) => {
@@ -103,7 +103,7 @@ pub(super) fn receive(socket: &UnixStream) -> Option<(Order, fdpass::Frame)> {
 }
 
 /// Answers an order.
-pub(super) fn answer(socket: &UnixStream) {
+pub(super) fn acknowledge_order(socket: &UnixStream) {
     // A worker that is gone does not wait for it.
-    let _ = fdpass::send(socket, DONE, &[], &[]);
+    let _ = fdpass::send_frame(socket, DONE, &[], &[]);
 }

@@ -31,7 +31,7 @@ use crate::sys::memory::set_up_allocator;
 use crate::sys::socket::{self, SocketFile};
 use crate::sys::spawn::Readiness;
 
-use supervisor::{Estate, Side, supervise};
+use supervisor::{Estate, Side, supervise_workers};
 
 /// Settings of a daemon.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ impl Default for DaemonOptions {
 }
 
 /// Another command that only looks whether there is a daemon may hold the lock for an instant.
-fn acquire(store: &StoreDir) -> Result<LockFile, LockError> {
+fn acquire_lock(store: &StoreDir) -> Result<LockFile, LockError> {
     let started = Instant::now();
     loop {
         match LockFile::try_acquire(&store.lock()) {
@@ -68,32 +68,32 @@ fn acquire(store: &StoreDir) -> Result<LockFile, LockError> {
 ///
 /// The process must have one thread: it forks. This returns in the worker, and in the supervisor
 /// when the last worker has ended; each ends with the exit code that it gets.
-pub fn run(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> Result<i32> {
+pub fn run_daemon(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> Result<i32> {
     set_up_allocator();
     // Before the fork: the supervisor holds what mounts live by.
     raise_descriptors();
-    let estate = match estate(store) {
+    let estate = match open_estate(store) {
         Ok(estate) => estate,
         Err(error) => {
-            let _ = readiness.failed(&crate::error::describe(&error));
+            let _ = readiness.failed(&crate::error::describe_chain(&error));
             return Err(error);
         }
     };
-    match supervise(estate, readiness)? {
-        Side::Worker(seat) => worker::run(store, options, seat),
+    match supervise_workers(estate, readiness)? {
+        Side::Worker(seat) => worker::run_worker(store, options, seat),
         Side::Supervisor(code) => Ok(code),
     }
 }
 
-fn estate(store: &StoreDir) -> Result<Estate> {
-    let inherited =
-        handover::take(store).map_err(Error::io("take over", "what the last version has left"))?;
+fn open_estate(store: &StoreDir) -> Result<Estate> {
+    let inherited = handover::take_handover(store)
+        .map_err(Error::io("take over", "what the last version has left"))?;
     if let Some(estate) = inherited {
         tracing::info!("going on as version {}", crate::VERSION);
         return Ok(estate);
     }
-    let lock = acquire(store).map_err(|error| match error {
-        LockError::Held { pid, .. } => held(store, pid),
+    let lock = acquire_lock(store).map_err(|error| match error {
+        LockError::Held { pid, .. } => lock_held_error(store, pid),
         LockError::Io { path, source } => Error::Io {
             action: "lock",
             path,
@@ -101,7 +101,7 @@ fn estate(store: &StoreDir) -> Result<Estate> {
         },
     })?;
     let listener =
-        socket::listen(&store.socket()).map_err(Error::io("listen on", store.socket()))?;
+        socket::listen_private(&store.socket()).map_err(Error::io("listen on", store.socket()))?;
     let socket = SocketFile::of(&store.socket()).map_err(Error::io("open", store.socket()))?;
     Ok(Estate {
         lock,
@@ -112,13 +112,13 @@ fn estate(store: &StoreDir) -> Result<Estate> {
 }
 
 /// Why a daemon that holds the store cannot be reached; `None` when none does.
-pub fn unreachable(store: &StoreDir) -> Option<Error> {
+pub fn why_unreachable(store: &StoreDir) -> Option<Error> {
     let is_held = store.daemon_is_locked();
-    is_held.then(|| held(store, LockFile::holder(&store.lock())))
+    is_held.then(|| lock_held_error(store, LockFile::holder(&store.lock())))
 }
 
 /// Another process has the lock.
-fn held(store: &StoreDir, pid: Option<u32>) -> Error {
+fn lock_held_error(store: &StoreDir, pid: Option<u32>) -> Error {
     let holder = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
     let socket = store.socket();
     if socket.exists() {

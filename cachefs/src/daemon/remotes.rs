@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cachefs_store::local::{FrameMemory, FrameReader, PackCache, ReadStats};
-use cachefs_store::remote::{OpenRemote, RemoteSpec, RetryPolicy, Traffic, open};
+use cachefs_store::remote::{OpenRemote, RemoteSpec, RemoteTraffic, RetryPolicy, open_remote};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
@@ -41,15 +41,15 @@ impl RemoteHandle {
 /// another client's.
 #[derive(Debug, Default)]
 pub(super) struct Remotes {
-    open: Mutex<Open>,
+    open: Mutex<DaemonRemote>,
     memory: FrameMemory,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct DaemonRemote {
     handles: HashMap<Reach, Arc<RemoteHandle>>,
     /// What was done with those that are gone.
-    past: (Traffic, ReadStats),
+    past: (RemoteTraffic, ReadStats),
 }
 
 /// How a remote is reached, and how long one request to it may take, in milliseconds.
@@ -82,7 +82,7 @@ impl Remotes {
             return Ok(Arc::clone(handle));
         }
         let policy = RetryPolicy::within(deadline_ms.map(Duration::from_millis));
-        let open = open(spec, policy)?;
+        let open = open_remote(spec, policy)?;
         let reader = FrameReader::new(open.remote.clone(), Arc::clone(cache), self.memory.clone());
         let handle = Arc::new(RemoteHandle {
             open,
@@ -96,31 +96,31 @@ impl Remotes {
     }
 
     /// What was done with all of them.
-    pub(super) fn stats(&self) -> (Traffic, ReadStats) {
+    pub(super) fn stats(&self) -> (RemoteTraffic, ReadStats) {
         let remotes = self.open.lock();
         let mut stats = remotes.past;
         for handle in remotes.handles.values() {
-            add(&mut stats, handle);
+            add_stats(&mut stats, handle);
         }
         stats
     }
 }
 
-impl Open {
+impl DaemonRemote {
     /// Forgets those that nobody holds and that were not used for so long.
     fn drop_idle(&mut self, limit: Duration) {
         let past = &mut self.past;
         self.handles.retain(|_, handle| {
             let stays = Arc::strong_count(handle) > 1 || handle.idle() <= limit;
             if !stays {
-                add(past, handle);
+                add_stats(past, handle);
             }
             stays
         });
     }
 }
 
-fn add((traffic, reads): &mut (Traffic, ReadStats), handle: &RemoteHandle) {
+fn add_stats((traffic, reads): &mut (RemoteTraffic, ReadStats), handle: &RemoteHandle) {
     *traffic += handle.open.traffic();
     let stats = handle.reader.stats();
     reads.local_frames += stats.local_frames;
@@ -167,7 +167,7 @@ mod tests {
         let listed = runtime.block_on(handle.open.remote.list("refs/"));
         drop((listed, handle));
         let before = remotes.stats();
-        assert!(before.0 != Traffic::default());
+        assert!(before.0 != RemoteTraffic::default());
         remotes.open.lock().drop_idle(Duration::ZERO);
         assert_eq!(remotes.open.lock().handles.len(), 0);
         assert_eq!(remotes.stats(), before);

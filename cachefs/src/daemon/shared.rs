@@ -7,52 +7,55 @@ use std::time::Duration;
 
 use super::connection;
 use super::held::{Item, name_of_share};
-use super::state::State;
-use crate::error::{Result, describe};
+use super::state::DaemonState;
+use crate::error::{Result, describe_chain};
 use crate::shares::{Gate, Share, ShareDescription};
 
 /// Opens a share, which from now on outlives this worker.
-pub(super) fn open(
-    state: &Arc<State>,
+pub(super) fn open_share(
+    state: &Arc<DaemonState>,
     description: ShareDescription,
     listener: OwnedFd,
 ) -> Result<()> {
     let share = state.shares.open(description, listener)?;
-    keep(state, &share);
-    accept(Arc::clone(state), share);
+    keep_share(state, &share);
+    accept_clients(Arc::clone(state), share);
     Ok(())
 }
 
 /// Goes on with a share of the worker before this one.
-pub(super) fn adopt(
-    state: &Arc<State>,
+pub(super) fn adopt_share(
+    state: &Arc<DaemonState>,
     description: ShareDescription,
     listener: OwnedFd,
 ) -> Result<()> {
     let share = state.shares.open(description, listener)?;
-    accept(Arc::clone(state), share);
+    accept_clients(Arc::clone(state), share);
     Ok(())
 }
 
 /// Ends a share.
-pub(super) fn close(state: &State, path: &Path) -> Result<()> {
+pub(super) fn close_share(state: &DaemonState, path: &Path) -> Result<()> {
     state.shares.close(path)?;
     state.let_go(name_of_share(path));
     Ok(())
 }
 
 /// Has the supervisor keep a share as it is now.
-pub(super) fn keep(state: &State, share: &Share) {
+pub(super) fn keep_share(state: &DaemonState, share: &Share) {
     let description = share.description();
     let name = name_of_share(&description.path);
     let item = Item::Share(description);
     if let Err(error) = state.hold(name, &item, share.listener().as_fd()) {
-        tracing::warn!("a share will not outlive this worker: {}", describe(&error));
+        tracing::warn!(
+            "a share will not outlive this worker: {}",
+            describe_chain(&error)
+        );
     }
 }
 
 /// Answers the clients of a share until it is ended.
-fn accept(state: Arc<State>, share: Arc<Share>) {
+fn accept_clients(state: Arc<DaemonState>, share: Arc<Share>) {
     // What is shared stays shared, whether or not anybody is connected.
     state.activity.connected();
     let running = Arc::clone(&state);
@@ -63,7 +66,7 @@ fn accept(state: Arc<State>, share: Arc<Share>) {
                 match share.listener().accept() {
                     Ok((socket, _)) => {
                         let gate = Gate::of_share(Arc::clone(&share));
-                        connection::spawn(Arc::clone(&running), gate, socket);
+                        connection::spawn_connection(Arc::clone(&running), gate, socket);
                     }
                     Err(error) => {
                         tracing::debug!("a share's socket: {error}");

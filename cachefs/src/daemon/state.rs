@@ -9,10 +9,10 @@ use cachefs_store::frame::FrameLocation;
 use cachefs_store::id::StackId;
 use cachefs_store::index::Index;
 use cachefs_store::local::{LayerCache, PackCache};
-use cachefs_store::refs::{self, Found, LayerInfo, MatchKind, Resolved};
+use cachefs_store::refs::{self, FoundKey, LayerInfo, MatchKind, Resolved};
 use cachefs_store::remote::{DynRemote, Meter, TrafficMeter};
 use cachefs_store::stack::{Numbering, Stack};
-use cachefs_store::trace::Recorder;
+use cachefs_store::trace::TraceRecorder;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
@@ -24,15 +24,18 @@ use super::tidy::Tidy;
 use super::traces::{self, Fetching};
 use super::views::{OpenView, Views};
 use crate::erofs::{self, Image};
-use crate::error::{Error, Failure, Result};
+use crate::error::{Error, RemoteFailure, Result};
 use crate::paths::PathSet;
-use crate::restore::{COUNTED_QUICKLY, find_parts, tree_of, usable};
-use crate::rpc::{DaemonStats, Find, Open, OpenedView, Prefetch, Restore, RestoreCounts, Restored};
+use crate::restore::{COUNTED_QUICKLY, check_usable, find_parts, tree_of};
+use crate::rpc::{
+    DaemonStats, Find, OpenRequest, OpenedView, Prefetch, RestoreCounts, RestoreReply,
+    RestoreRequest,
+};
 use crate::shares::Shares;
 use crate::store_dir::StoreDir;
 use crate::sys::busy;
 use crate::sys::fuse_init::FuseInit;
-use crate::view::{self, Form, ReadReport, Reads, View};
+use crate::view::{self, ReadNotes, ReadReport, View, ViewForm};
 
 /// Caches whose frames take more than this are not streamed in the background unless asked for.
 const AUTO_PREFETCH: u64 = 1 << 30;
@@ -40,7 +43,7 @@ const AUTO_PREFETCH: u64 = 1 << 30;
 /// How often it is looked whether a client still waits.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-pub(super) struct State {
+pub(super) struct DaemonState {
     store: StoreDir,
     runtime: Runtime,
     cache: Arc<PackCache>,
@@ -62,7 +65,7 @@ pub(super) struct State {
     started: Instant,
 }
 
-impl State {
+impl DaemonState {
     pub(super) fn new(
         store: StoreDir,
         cache_limit: u64,
@@ -114,9 +117,9 @@ impl State {
     /// Finds and opens what a client wants, until `is_gone` says that nobody waits for it any more.
     pub(super) fn restore(
         &self,
-        restore: &Restore,
+        restore: &RestoreRequest,
         is_gone: &dyn Fn() -> bool,
-    ) -> Result<Restored> {
+    ) -> Result<RestoreReply> {
         let remote = self.remotes.get(
             &restore.shown.remote,
             restore.shown.deadline_ms,
@@ -131,28 +134,28 @@ impl State {
             let mut lookups = tokio::task::JoinSet::new();
             for (number, wanted) in restore.wanted.iter().cloned().enumerate() {
                 let remote = counted.clone();
-                lookups.spawn(async move { (number, refs::resolve(&remote, &wanted).await) });
+                lookups.spawn(async move { (number, refs::resolve_key(&remote, &wanted).await) });
             }
             let mut matched = vec![None; restore.wanted.len()];
             while let Some(found) = lookups.join_next().await {
                 let (number, found) = found.map_err(|_| cachefs_store::Error::Cancelled)?;
                 matched[number] = found?;
             }
-            let layers = refs::stack(&restore.wanted, &matched);
+            let layers = refs::build_stack(&restore.wanted, &matched);
             if layers.is_empty() {
                 return Ok::<_, Error>((matched, layers, None, None));
             }
             // What earlier jobs read is fetched beside the layers, and not waited for.
-            let trace = traces::fetch(&remote.reader, &layers, restore.shown.prefetch);
+            let trace = traces::fetch_trace(&remote.reader, &layers, restore.shown.prefetch);
             let stack = self.stack(&counted, &layers, restore.shown.privileged);
-            match usable(&counted, &layers, stack.await, self.store.path()).await? {
+            match check_usable(&counted, &layers, stack.await, self.store.path()).await? {
                 Ok(stack) => Ok((matched, layers, Some((stack, trace)), None)),
                 Err(why) => Ok((vec![None; matched.len()], Vec::new(), None, Some(why))),
             }
         }));
         let found = found.map_err(|error| {
             self.restores.lock().failed += 1;
-            Failure::after(&error, meter.traffic())
+            RemoteFailure::after(&error, meter.traffic())
         })?;
         let (matched, layers, stack, lost) = found;
         let tree = tree_of(&layers, &matched).or_else(|| {
@@ -161,7 +164,7 @@ impl State {
             stack.totals(COUNTED_QUICKLY).ok().flatten()
         });
         let view = stack.map(|(stack, trace)| {
-            let open = Open {
+            let open = OpenRequest {
                 layers: layers.clone(),
                 shown: restore.shown.clone(),
             };
@@ -174,7 +177,7 @@ impl State {
             )
         });
         self.count(&matched, &layers);
-        Ok(Restored {
+        Ok(RestoreReply {
             matched,
             layers,
             view,
@@ -200,7 +203,7 @@ impl State {
         &self,
         find: &Find,
         is_gone: &dyn Fn() -> bool,
-    ) -> Result<Vec<Option<Found>>> {
+    ) -> Result<Vec<Option<FoundKey>>> {
         let remote = self
             .remotes
             .get(&find.remote, find.deadline_ms, &self.cache)?;
@@ -209,7 +212,7 @@ impl State {
         self.runtime.block_on(unless_gone(is_gone, parts))
     }
 
-    pub(super) fn open(&self, open: Open) -> Result<OpenedView> {
+    pub(super) fn open(&self, open: OpenRequest) -> Result<OpenedView> {
         self.open_as(self.views.number(), Numbering::Dense, open)
     }
 
@@ -218,13 +221,13 @@ impl State {
         &self,
         number: u64,
         numbering: Numbering,
-        open: Open,
+        open: OpenRequest,
     ) -> Result<OpenedView> {
         let remote = self
             .remotes
             .get(&open.shown.remote, open.shown.deadline_ms, &self.cache)?;
         let (stack, trace) = self.runtime.block_on(async {
-            let trace = traces::fetch(&remote.reader, &open.layers, open.shown.prefetch);
+            let trace = traces::fetch_trace(&remote.reader, &open.layers, open.shown.prefetch);
             let stack = self.stack(&remote.open.remote, &open.layers, open.shown.privileged);
             Ok::<_, Error>((stack.await?, trace))
         })?;
@@ -250,20 +253,20 @@ impl State {
         numbering: Numbering,
         remote: &Arc<RemoteHandle>,
         (stack, trace): (Stack, Fetching),
-        open: Open,
+        open: OpenRequest,
     ) -> OpenedView {
         let stack = stack.shown_as(open.shown.owner);
         // What lies on a local disk is at hand whatever the order.
         let is_noted = open.shown.trace && remote.reader.remote().local_dir().is_none();
-        let at_work = busy::note(number);
+        let at_work = busy::note_work(number);
         let view = View {
             number,
             image: image_of(&stack, open.shown.form, numbering),
             stack,
             numbering,
             reader: remote.reader.clone(),
-            reads: Reads::default(),
-            recorder: is_noted.then(Recorder::default),
+            reads: ReadNotes::default(),
+            recorder: is_noted.then(TraceRecorder::default),
         };
         let view = Arc::new(view);
         let form = match &view.image {
@@ -271,15 +274,15 @@ impl State {
                 // It is laid out while the client makes the mounts.
                 let view = Arc::clone(&view);
                 self.runtime.spawn_blocking(move || {
-                    let _at_work = busy::note(number);
+                    let _at_work = busy::note_work(number);
                     if let Some(image) = &view.image {
                         // Whoever reads it is told of an error.
                         let _ = image.build(&view.stack);
                     }
                 });
-                Form::Image
+                ViewForm::Image
             }
-            None => Form::Tree,
+            None => ViewForm::Tree,
         };
         drop(at_work);
         let prefetch = self.prefetch(&view, trace, open.shown.prefetch);
@@ -312,21 +315,30 @@ impl State {
         let view = Arc::clone(view);
         let task = self.runtime.spawn(async move {
             if let Err(error) = fetch_ahead(&view, trace, prefetch).await {
-                tracing::warn!("prefetching stopped: {}", crate::error::describe(&error));
+                tracing::warn!(
+                    "prefetching stopped: {}",
+                    crate::error::describe_chain(&error)
+                );
             }
         });
         Some(task.abort_handle())
     }
 
-    pub(super) fn serve(self: &Arc<Self>, number: u64, form: Form, fuse: OwnedFd) -> Result<()> {
-        let (view, open) = self.views.get(number).ok_or_else(|| unknown(number))?;
+    pub(super) fn serve(
+        self: &Arc<Self>,
+        number: u64,
+        form: ViewForm,
+        fuse: OwnedFd,
+    ) -> Result<()> {
+        let (view, open) = self.views.get(number).ok_or_else(|| unknown_view(number))?;
         let serve = || Error::io("serve", "the mount");
         let init = FuseInit::receive(fuse.as_fd()).map_err(serve())?;
         let numbering = view.numbering;
-        let ready = view::begin(view, form, &fuse, &init, self.runtime.handle()).map_err(serve())?;
+        let ready =
+            view::begin_session(view, form, &fuse, &init, self.runtime.handle()).map_err(serve())?;
         // Without it, or on a kernel that cannot ask anew, the mount dies with this worker.
         let is_held = init.resends() && {
-            let open = Open::clone(&open);
+            let open = OpenRequest::clone(&open);
             let item = Item::Mount {
                 open,
                 form,
@@ -346,11 +358,11 @@ impl State {
     pub(super) fn go_on(
         self: &Arc<Self>,
         number: u64,
-        form: Form,
+        form: ViewForm,
         fuse: &OwnedFd,
         init: &FuseInit,
     ) -> Result<()> {
-        let (view, _) = self.views.get(number).ok_or_else(|| unknown(number))?;
+        let (view, _) = self.views.get(number).ok_or_else(|| unknown_view(number))?;
         let serve = || Error::io("serve", "the mount");
         self.views
             .mounted(number, fuse.try_clone().map_err(serve())?);
@@ -372,7 +384,7 @@ impl State {
             state.activity.view_closed();
         };
         self.activity.view_opened();
-        view::refuse(fuse, init, ended)
+        view::refuse_all(fuse, init, ended)
             .inspect_err(|_| self.activity.view_closed())
             .map_err(Error::io("serve", "the mount"))
     }
@@ -407,7 +419,7 @@ impl State {
         if let Err(error) = self.keeper.release(name) {
             tracing::debug!(
                 "a descriptor stays open: {}",
-                crate::error::describe(&error)
+                crate::error::describe_chain(&error)
             );
         }
     }
@@ -432,7 +444,7 @@ impl State {
         self.activity.view_closed();
         if let Err(error) = self.runtime.block_on(traces::publish_news(&view.view)) {
             // Later jobs know less, that is all; a job that may only read comes here every time.
-            let error = crate::error::describe(&error);
+            let error = crate::error::describe_chain(&error);
             tracing::info!("what was read is not published: {error}");
         }
         drop(view);
@@ -463,7 +475,7 @@ impl State {
 
     /// What was read of a stack, through all views of it.
     pub(super) fn reads(&self, stack: &StackId) -> Result<Option<ReadReport>> {
-        Ok(view::report(&self.views.of_stack(stack))?)
+        Ok(view::report_reads(&self.views.of_stack(stack))?)
     }
 
     /// Whether the daemon may end now.
@@ -520,13 +532,13 @@ async fn unless_gone<T>(
     }
 }
 
-fn unknown(view: u64) -> Error {
+fn unknown_view(view: u64) -> Error {
     Error::usage(format!("the daemon has no view {view}"), "restore again")
 }
 
 /// The image of a stack, if one is wished for and it can have one.
-fn image_of(stack: &Stack, wished: Form, numbering: Numbering) -> Option<Image> {
-    if wished != Form::Image || !erofs::suits(stack) {
+fn image_of(stack: &Stack, wished: ViewForm, numbering: Numbering) -> Option<Image> {
+    if wished != ViewForm::Image || !erofs::suits_image(stack) {
         return None;
     }
     let image = Image::new(stack, numbering);
@@ -558,8 +570,8 @@ async fn fetch_ahead(
     }
     let listing = Arc::clone(view);
     let list = move || {
-        let _at_work = busy::note(listing.number);
-        frames(&listing)
+        let _at_work = busy::note_work(listing.number);
+        view_frames(&listing)
     };
     let frames = tokio::task::spawn_blocking(list)
         .await
@@ -577,7 +589,7 @@ async fn fetch_ahead(
 }
 
 /// All frames of a view's layers. Tells the reader where packs end, too.
-fn frames(view: &View) -> cachefs_store::Result<Vec<FrameLocation>> {
+fn view_frames(view: &View) -> cachefs_store::Result<Vec<FrameLocation>> {
     let mut frames = Vec::new();
     for layer in view.stack.layers() {
         view.reader.describe(layer.packs()?);

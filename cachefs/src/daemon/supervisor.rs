@@ -18,7 +18,7 @@ use rustix::process::{WaitOptions, WaitStatus, waitpid};
 
 use super::blame::Blame;
 use super::handover;
-use super::held::{Held, Trust};
+use super::held::{HeldDescriptor, Trust};
 use super::keeper::{self, Keeper, Order};
 use crate::error::{Error, Result};
 use crate::sys::busy;
@@ -42,25 +42,25 @@ pub(super) struct Estate {
     pub(super) listener: UnixListener,
     /// The file of the listener; `None` when it was gone already as this program took over.
     pub(super) socket: Option<SocketFile>,
-    pub(super) held: Vec<Held>,
+    pub(super) held: Vec<HeldDescriptor>,
 }
 
 /// Which process this is.
 pub(super) enum Side {
     /// The worker.
-    Worker(Seat),
+    Worker(WorkerInit),
     /// The supervisor, when all is over; with the exit code.
     Supervisor(i32),
 }
 
 /// What a worker begins with.
-pub(super) struct Seat {
+pub(super) struct WorkerInit {
     pub(super) listener: UnixListener,
     /// As in [`Estate`].
     pub(super) socket: Option<SocketFile>,
     pub(super) keeper: Keeper,
     /// What the worker before it has left.
-    pub(super) held: Vec<Held>,
+    pub(super) held: Vec<HeldDescriptor>,
     /// Who waits to hear that the daemon serves; only at the beginning.
     pub(super) readiness: Option<Readiness>,
     /// How many workers there were before.
@@ -69,14 +69,14 @@ pub(super) struct Seat {
 
 /// Forks a worker, and another one when it dies. Returns in each worker, and in the supervisor when
 /// the last worker has ended by itself.
-pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side> {
+pub(super) fn supervise_workers(mut estate: Estate, readiness: Readiness) -> Result<Side> {
     let alone = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if alone != 1 {
         let many = io::Error::other("the process has threads already");
         return Err(Error::io("start", "the daemon's worker")(many));
     }
     let mut readiness = Some(readiness);
-    busy::prepare().map_err(Error::io("start", "the daemon's worker"))?;
+    busy::prepare_notes().map_err(Error::io("start", "the daemon's worker"))?;
     let mut blame = Blame::new();
     let mut short_lives = 0;
     let mut restarts = 0;
@@ -85,7 +85,7 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
         let supervisor = std::process::id();
         let (ours, theirs) =
             UnixStream::pair().map_err(Error::io("start", "the daemon's worker"))?;
-        let worker = match fork().map_err(Error::io("start", "the daemon's worker"))? {
+        let worker = match fork_worker().map_err(Error::io("start", "the daemon's worker"))? {
             None => {
                 drop(ours);
                 let Estate {
@@ -96,7 +96,7 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
                 } = estate;
                 // It is the supervisor's: giving it up here would give it up there.
                 std::mem::forget(lock);
-                return Ok(Side::Worker(Seat {
+                return Ok(Side::Worker(WorkerInit {
                     listener,
                     socket,
                     keeper: Keeper::new(theirs, supervisor),
@@ -111,15 +111,16 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
         // The worker alone says whether it serves: when it dies before, nobody does.
         readiness = None;
         let mut exe = None;
-        while let Some((order, frame)) = keeper::receive(&ours) {
-            obey(order, frame, &mut estate.held, &mut exe);
-            keeper::answer(&ours);
+        while let Some((order, frame)) = keeper::receive_order(&ours) {
+            execute_order(order, frame, &mut estate.held, &mut exe);
+            keeper::acknowledge_order(&ours);
         }
-        let status = wait(worker).map_err(Error::io("wait for", "the daemon's worker"))?;
+        let status =
+            wait_for_worker(worker).map_err(Error::io("wait for", "the daemon's worker"))?;
         match (status.exit_status(), exe) {
             (Some(UPGRADE), Some(exe)) => {
                 // Returns only if the program cannot be executed; then this one goes on.
-                let error = handover::execute(&estate, &exe);
+                let error = handover::exec_successor(&estate, &exe);
                 tracing::error!("{} cannot go on as the daemon: {error}", exe.display());
             }
             (Some(code), _) if code == 0 || estate.held.is_empty() => {
@@ -130,7 +131,7 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
                 return Ok(Side::Supervisor(128 + libc::SIGTERM));
             }
             _ => {
-                let how = describe(status);
+                let how = describe_status(status);
                 short_lives = match born.elapsed() < SHORT_LIFE {
                     true => short_lives + 1,
                     false => 0,
@@ -142,7 +143,7 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
                     );
                     return Ok(Side::Supervisor(1));
                 }
-                let views = busy::take();
+                let views = busy::take_notes();
                 if blame.is_crash(status)
                     && let Some(name) = blame.crashed(&views, Instant::now())
                 {
@@ -153,7 +154,7 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
                     // It is not the mounts that stay which the next worker dies of.
                     short_lives = 0;
                 }
-                sort(&mut estate.held, &blame);
+                sort_held(&mut estate.held, &blame);
                 let mounts = estate.held.iter().filter(|held| held.is_mount()).count();
                 tracing::warn!(
                     "the worker, process {worker}, {how}; another one goes on (mounts: {mounts})"
@@ -164,17 +165,17 @@ pub(super) fn supervise(mut estate: Estate, readiness: Readiness) -> Result<Side
     }
 }
 
-fn obey(
+fn execute_order(
     order: Order,
-    mut frame: crate::sys::fdpass::Frame,
-    held: &mut Vec<Held>,
+    mut frame: crate::sys::fdpass::SocketFrame,
+    held: &mut Vec<HeldDescriptor>,
     upgrade: &mut Option<std::path::PathBuf>,
 ) {
     match order {
         Order::Hold { name } => match (String::from_utf8(frame.payload), frame.fds.pop()) {
             (Ok(item), Some(fd)) => {
                 held.retain(|held| held.name != name);
-                held.push(Held {
+                held.push(HeldDescriptor {
                     name,
                     item,
                     fd,
@@ -189,7 +190,7 @@ fn obey(
 }
 
 /// Puts what workers may have died of behind the rest.
-fn sort(held: &mut [Held], blame: &Blame) {
+fn sort_held(held: &mut [HeldDescriptor], blame: &Blame) {
     for held in held.iter_mut() {
         held.trust = match blame.of(&held.name) {
             0 => Trust::Full,
@@ -200,7 +201,7 @@ fn sort(held: &mut [Held], blame: &Blame) {
     held.sort_by_key(|held| blame.order(&held.name));
 }
 
-fn describe(status: WaitStatus) -> String {
+fn describe_status(status: WaitStatus) -> String {
     match (status.terminating_signal(), status.exit_status()) {
         (Some(signal), _) => format!("was ended by signal {signal}"),
         (None, Some(code)) => format!("ended with exit code {code}"),
@@ -212,7 +213,7 @@ fn describe(status: WaitStatus) -> String {
 static WORKER: AtomicI32 = AtomicI32::new(0);
 
 /// Forks; `None` in the child. Must be called in a process that has one thread.
-fn fork() -> io::Result<Option<i32>> {
+fn fork_worker() -> io::Result<Option<i32>> {
     // SAFETY: there is one thread, so no lock is held by another that the child does not have.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
@@ -242,7 +243,7 @@ extern "C" fn end_both(signal: libc::c_int) {
     }
 }
 
-fn wait(worker: i32) -> io::Result<WaitStatus> {
+fn wait_for_worker(worker: i32) -> io::Result<WaitStatus> {
     loop {
         match waitpid(rustix::process::Pid::from_raw(worker), WaitOptions::empty()) {
             Ok(Some((_, status))) => return Ok(status),

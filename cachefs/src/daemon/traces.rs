@@ -20,7 +20,11 @@ pub(super) type Fetching = Pin<Box<dyn Future<Output = Option<Trace>> + Send>>;
 
 /// Begins to fetch the trace of a stack; what comes with it goes into the local cache. Must be
 /// called within the runtime.
-pub(super) fn fetch(reader: &FrameReader, layers: &[LayerInfo], prefetch: Prefetch) -> Fetching {
+pub(super) fn fetch_trace(
+    reader: &FrameReader,
+    layers: &[LayerInfo],
+    prefetch: Prefetch,
+) -> Fetching {
     if prefetch == Prefetch::None || reader.remote().local_dir().is_some() {
         return Box::pin(async { None });
     }
@@ -28,10 +32,10 @@ pub(super) fn fetch(reader: &FrameReader, layers: &[LayerInfo], prefetch: Prefet
     let layers: Vec<LayerId> = layers.iter().map(|layer| layer.id).collect();
     let task = tokio::spawn(async move {
         let kept = |frame: &_, bytes: bytes::Bytes| reader.keep_frame(frame, &bytes);
-        match trace::fetch(reader.remote(), &layers, kept).await {
+        match trace::fetch_trace(reader.remote(), &layers, kept).await {
             Ok(found) => found,
             Err(error) => {
-                let error = crate::error::describe(&error);
+                let error = crate::error::describe_chain(&error);
                 tracing::warn!("what earlier jobs read is not known: {error}");
                 None
             }
@@ -40,7 +44,7 @@ pub(super) fn fetch(reader: &FrameReader, layers: &[LayerInfo], prefetch: Prefet
     Box::pin(async { task.await.ok().flatten() })
 }
 
-fn stack(view: &View) -> StackId {
+fn view_stack(view: &View) -> StackId {
     let layers: Vec<_> = view.stack.layers().iter().map(|layer| layer.id()).collect();
     StackId::of(&layers)
 }
@@ -51,7 +55,7 @@ pub(super) async fn publish_news(view: &View) -> Result<()> {
         return Ok(());
     };
     match recorder.news() {
-        Some(news) => publish(view, &stack(view), &news).await,
+        Some(news) => publish_trace(view, &view_stack(view), &news).await,
         None => Ok(()),
     }
 }
@@ -59,7 +63,9 @@ pub(super) async fn publish_news(view: &View) -> Result<()> {
 /// Publishes what was read of a view as the trace of another stack.
 pub(super) async fn publish_as(view: &View, to: &StackId) -> Result<()> {
     match &view.recorder {
-        Some(recorder) if stack(view) != *to => publish(view, to, &recorder.trace()).await,
+        Some(recorder) if view_stack(view) != *to => {
+            publish_trace(view, to, &recorder.trace()).await
+        }
         _ => Ok(()),
     }
 }
@@ -75,7 +81,7 @@ fn stored_bytes(view: &View) -> Result<u64> {
     Ok(bytes)
 }
 
-async fn publish(view: &View, stack: &StackId, trace: &Trace) -> Result<()> {
+async fn publish_trace(view: &View, stack: &StackId, trace: &Trace) -> Result<()> {
     if trace.entries.is_empty() {
         return Ok(());
     }
@@ -87,7 +93,7 @@ async fn publish(view: &View, stack: &StackId, trace: &Trace) -> Result<()> {
         .sum();
     let is_little = read <= stored_bytes(view)? / MUCH;
     let stored = |frame: &_| is_little.then(|| view.reader.stored(frame)).flatten();
-    let bytes = trace::publish(view.reader.remote(), stack, trace, stored).await?;
+    let bytes = trace::publish_trace(view.reader.remote(), stack, trace, stored).await?;
     if let Some(recorder) = &view.recorder {
         recorder.published(trace.clone());
     }
@@ -98,5 +104,5 @@ async fn publish(view: &View, stack: &StackId, trace: &Trace) -> Result<()> {
 
 /// The name of the stack that a view shows.
 pub(super) fn is_of(view: &View, of: &StackId) -> bool {
-    stack(view) == *of
+    view_stack(view) == *of
 }

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::remotes::RemoteHandle;
 use super::traces;
-use crate::rpc::{Open, ViewStats};
+use crate::rpc::{OpenRequest, ViewStats};
 use crate::view::SharedView;
 
 /// A view and the background work for it.
@@ -20,7 +20,7 @@ use crate::view::SharedView;
 pub(super) struct OpenView {
     pub(super) view: SharedView,
     /// What it was made from, and can be made from again.
-    pub(super) open: Arc<Open>,
+    pub(super) open: Arc<OpenRequest>,
     pub(super) remote: Arc<RemoteHandle>,
     pub(super) prefetch: Option<AbortHandle>,
     /// The connection of the mount that shows it, once there is one.
@@ -71,7 +71,7 @@ impl Views {
         self.open.lock().insert(number, view);
     }
 
-    pub(super) fn get(&self, number: u64) -> Option<(SharedView, Arc<Open>)> {
+    pub(super) fn get(&self, number: u64) -> Option<(SharedView, Arc<OpenRequest>)> {
         let open = self.open.lock();
         let view = open.get(&number)?;
         Some((view.view.clone(), Arc::clone(&view.open)))

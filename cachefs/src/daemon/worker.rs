@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 
 use super::connection;
 use super::idle::End;
-use super::state::State;
-use super::supervisor::{Seat, UPGRADE};
+use super::state::DaemonState;
+use super::supervisor::{UPGRADE, WorkerInit};
 use super::{DaemonOptions, adopt};
 use crate::error::{Error, Result};
 use crate::shares::{Gate, Owners};
@@ -17,8 +17,12 @@ use crate::store_dir::StoreDir;
 use crate::unsaved::Unsaved;
 
 /// Serves clients and mounts until told to stop or idle. Returns the exit code.
-pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Result<i32> {
-    let Seat {
+pub(super) fn run_worker(
+    store: &StoreDir,
+    options: &DaemonOptions,
+    seat: WorkerInit,
+) -> Result<i32> {
+    let WorkerInit {
         listener,
         socket,
         keeper,
@@ -29,7 +33,7 @@ pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Resu
     let started = Runtime::new()
         .map_err(Error::io("start", "the daemon's runtime"))
         .and_then(|runtime| {
-            let state = State::new(
+            let state = DaemonState::new(
                 store.clone(),
                 options.cache_limit,
                 runtime,
@@ -39,7 +43,7 @@ pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Resu
             let state = Arc::new(state);
             // Before anybody connects, so that numbers are not given to others.
             adopt::adopt_all(&state, held);
-            accept(&state, listener)?;
+            accept_connections(&state, listener)?;
             Ok(state)
         });
     let state = match started {
@@ -47,13 +51,13 @@ pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Resu
         Err(error) => {
             // Whoever waits for the daemon learns why; if nobody does, the error is the caller's.
             if let Some(readiness) = readiness {
-                let _ = readiness.failed(&crate::error::describe(&error));
+                let _ = readiness.failed(&crate::error::describe_chain(&error));
             }
             return Err(error);
         }
     };
     tracing::info!("serving {}", store.path().display());
-    tidy(store);
+    tidy_store(store);
     let old = store.clone();
     state.beside(move || old.remove_old_layout());
     if let Some(readiness) = readiness {
@@ -72,7 +76,7 @@ pub(super) fn run(store: &StoreDir, options: &DaemonOptions, seat: Seat) -> Resu
 }
 
 /// Removes what nobody needs any more from the store, beside everything else.
-fn tidy(store: &StoreDir) {
+fn tidy_store(store: &StoreDir) {
     let unsaved = Unsaved::new(store);
     let spawned = std::thread::Builder::new()
         .name("tidy".to_owned())
@@ -82,7 +86,7 @@ fn tidy(store: &StoreDir) {
     }
 }
 
-fn accept(state: &Arc<State>, listener: UnixListener) -> Result<()> {
+fn accept_connections(state: &Arc<DaemonState>, listener: UnixListener) -> Result<()> {
     let state = Arc::clone(state);
     std::thread::Builder::new()
         .name("accept".to_owned())
@@ -92,7 +96,7 @@ fn accept(state: &Arc<State>, listener: UnixListener) -> Result<()> {
                 match socket {
                     Ok(socket) => {
                         let gate = Gate::of_owner(&owners);
-                        connection::spawn(Arc::clone(&state), gate, socket);
+                        connection::spawn_connection(Arc::clone(&state), gate, socket);
                     }
                     Err(error) => {
                         tracing::warn!("a client was not accepted: {error}");

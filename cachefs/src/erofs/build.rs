@@ -8,9 +8,9 @@ use cachefs_store::stack::{Attr, Ino, Numbering, Stack};
 use cachefs_store::{Error, Result};
 use zerocopy::IntoBytes;
 
-use super::directory::{self, Entry};
+use super::directory::{self, ErofsDirent};
 use super::format::{
-    BLOCK, INODE, Inode, Layout, SLOT, SUPERBLOCK, Superblock, device, entry_kind,
+    BLOCK, INODE, Inode, InodeLayout, SLOT, SUPERBLOCK, Superblock, encode_device, entry_kind,
 };
 use super::xattr;
 
@@ -51,7 +51,7 @@ pub(super) struct Built {
 }
 
 /// An entry of a directory, before and after its inode is known.
-struct Name {
+struct ImageName {
     offset: u32,
     length: u8,
     kind: u8,
@@ -59,7 +59,7 @@ struct Name {
 }
 
 /// A directory whose content is still to be written.
-struct Directory {
+struct PendingDirectory {
     inode: u64,
     parent: u64,
     entries: Range<usize>,
@@ -70,7 +70,7 @@ struct Directory {
 }
 
 /// Something that was listed and not yet given a place.
-struct Pending {
+struct PendingInode {
     ino: Ino,
     /// Its entry in the directory; none for the root.
     entry: Option<usize>,
@@ -83,9 +83,9 @@ struct Builder<'a> {
     first_inodes: u64,
     out: Built,
     heap: Vec<u8>,
-    names: Vec<Name>,
-    listed: Vec<Directory>,
-    pending: Vec<Pending>,
+    names: Vec<ImageName>,
+    listed: Vec<PendingDirectory>,
+    pending: Vec<PendingInode>,
     /// Files with several names that have a place already.
     linked: HashMap<Ino, u64>,
 }
@@ -102,14 +102,14 @@ pub(super) fn first_inodes(uuid: &[u8; 16], numbering: Numbering) -> u64 {
 
 /// The superblock and the root's inode with its attributes, which a mount reads: one block, or more
 /// if the attributes are large. It takes no walk.
-pub(super) fn beginning(stack: &Stack, uuid: [u8; 16]) -> Result<Vec<u8>> {
+pub(super) fn build_beginning(stack: &Stack, uuid: [u8; 16]) -> Result<Vec<u8>> {
     let mut builder = Builder::new(stack, uuid);
     builder.place_root()?;
     Ok(builder.out.inodes)
 }
 
 /// Lays a whole stack out, with the inodes from this block on.
-pub(super) fn build(stack: &Stack, uuid: [u8; 16], first_inodes: u64) -> Result<Built> {
+pub(super) fn build_image(stack: &Stack, uuid: [u8; 16], first_inodes: u64) -> Result<Built> {
     stack.check_shares()?;
     let mut builder = Builder::new(stack, uuid);
     builder.place_root()?;
@@ -130,12 +130,12 @@ fn too_large() -> Error {
 }
 
 /// How content that may lie behind its inode is laid out: the bytes there, and whole blocks.
-fn split(size: u64, record: usize) -> (Layout, usize, u64) {
+fn split_content(size: u64, record: usize) -> (InodeLayout, usize, u64) {
     let tail = (size % BLOCK) as usize;
     if tail > 0 && record + tail <= BLOCK as usize {
-        (Layout::Inline, tail, size / BLOCK)
+        (InodeLayout::Inline, tail, size / BLOCK)
     } else {
-        (Layout::Plain, 0, size.div_ceil(BLOCK))
+        (InodeLayout::Plain, 0, size.div_ceil(BLOCK))
     }
 }
 
@@ -177,7 +177,14 @@ impl<'a> Builder<'a> {
         let blocks = self.take_directory_blocks(size.div_ceil(BLOCK));
         let inode = (ROOT_OFFSET / SLOT) as u64;
         self.begin_directory(inode, inode, None, blocks);
-        self.write_inode(&attr, Layout::Plain, size, block_of(blocks), &xattrs, inode)?;
+        self.write_inode(
+            &attr,
+            InodeLayout::Plain,
+            size,
+            block_of(blocks),
+            &xattrs,
+            inode,
+        )?;
         let end = self.out.inodes.len().next_multiple_of(BLOCK as usize);
         self.out.inodes.resize(end, 0);
         Ok(())
@@ -187,12 +194,12 @@ impl<'a> Builder<'a> {
         if !self.xattrs {
             return Ok(Vec::new());
         }
-        xattr::encode(&self.stack.xattrs(ino)?)
+        xattr::encode_xattrs(&self.stack.xattrs(ino)?)
     }
 
     /// Lists a directory's names; its entries are the last ones then. Returns its size.
     fn list(&mut self, ino: Ino) -> Result<u64> {
-        let mut size = directory::Size::default();
+        let mut size = directory::DirectorySize::default();
         let (heap, names, pending) = (&mut self.heap, &mut self.names, &mut self.pending);
         let first = pending.len();
         let mut dots = [&b"."[..], b".."].into_iter().peekable();
@@ -201,12 +208,12 @@ impl<'a> Builder<'a> {
                 size.add(dot);
             }
             size.add(name);
-            pending.push(Pending {
+            pending.push(PendingInode {
                 ino: child,
                 entry: Some(names.len()),
                 parent: 0,
             });
-            names.push(Name {
+            names.push(ImageName {
                 offset: u32::try_from(heap.len()).map_err(|_| too_large())?,
                 length: name.len() as u8,
                 kind: 0,
@@ -228,7 +235,7 @@ impl<'a> Builder<'a> {
         for child in &mut self.pending[pending..] {
             child.parent = inode;
         }
-        self.listed.push(Directory {
+        self.listed.push(PendingDirectory {
             inode,
             parent,
             entries: first..self.names.len(),
@@ -261,7 +268,7 @@ impl<'a> Builder<'a> {
     fn write_inode(
         &mut self,
         attr: &Attr,
-        layout: Layout,
+        layout: InodeLayout,
         size: u64,
         start: u32,
         xattrs: &[u8],
@@ -269,7 +276,7 @@ impl<'a> Builder<'a> {
     ) -> Result<()> {
         let inode = Inode {
             format: Inode::format(layout),
-            xattr_count: (xattr::count(xattrs) as u16).into(),
+            xattr_count: (xattr::inode_xattr_count(xattrs) as u16).into(),
             mode: (attr.mode as u16).into(),
             reserved: 0.into(),
             size: size.into(),
@@ -293,8 +300,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Gives an entry its inode.
-    fn place(&mut self, pending: &Pending) -> Result<()> {
-        let Pending { ino, entry, parent } = *pending;
+    fn place(&mut self, pending: &PendingInode) -> Result<()> {
+        let PendingInode { ino, entry, parent } = *pending;
         let known = self.linked.get(&ino).copied();
         let attr = self.stack.attr(ino)?;
         let inode = match known {
@@ -317,7 +324,7 @@ impl<'a> Builder<'a> {
         match attr.kind() {
             mode::DIRECTORY => {
                 let size = self.list(ino)?;
-                let (layout, tail, blocks) = split(size, record);
+                let (layout, tail, blocks) = split_content(size, record);
                 let inode = self.seek(record, tail);
                 let blocks = self.take_directory_blocks(blocks);
                 let at = self.out.inodes.len() + record;
@@ -328,12 +335,12 @@ impl<'a> Builder<'a> {
             }
             mode::SYMLINK => {
                 let target = self.stack.symlink_target(ino)?;
-                let (layout, tail, blocks) = split(target.len() as u64, record);
+                let (layout, tail, blocks) = split_content(target.len() as u64, record);
                 let inode = self.seek(record, tail);
                 let blocks = self.take_directory_blocks(blocks);
                 let size = target.len() as u64;
                 self.write_inode(attr, layout, size, block_of(blocks), &xattrs, inode)?;
-                if layout == Layout::Inline {
+                if layout == InodeLayout::Inline {
                     self.out.inodes.extend_from_slice(target);
                 } else {
                     self.out.directories[blocks..blocks + target.len()].copy_from_slice(target);
@@ -343,13 +350,13 @@ impl<'a> Builder<'a> {
             mode::FILE => {
                 let inode = self.seek(record, 0);
                 let start = self.take_blocks(ino, attr.size)?;
-                self.write_inode(attr, Layout::Plain, attr.size, start, &xattrs, inode)?;
+                self.write_inode(attr, InodeLayout::Plain, attr.size, start, &xattrs, inode)?;
                 Ok(inode)
             }
             _ => {
                 let inode = self.seek(record, 0);
-                let number = device(attr.rdev);
-                self.write_inode(attr, Layout::Plain, 0, number, &xattrs, inode)?;
+                let number = encode_device(attr.rdev);
+                self.write_inode(attr, InodeLayout::Plain, 0, number, &xattrs, inode)?;
                 Ok(inode)
             }
         }
@@ -373,7 +380,7 @@ impl<'a> Builder<'a> {
         for directory in &self.listed {
             content.clear();
             let names = &self.names[directory.entries.clone()];
-            directory::write(&with_dots(directory, names, &self.heap), &mut content);
+            directory::write_directory(&with_dots(directory, names, &self.heap), &mut content);
             let blocks = match directory.tail {
                 Some(at) => {
                     let whole = content.len() / BLOCK as usize * BLOCK as usize;
@@ -395,9 +402,13 @@ fn block_of(offset: usize) -> u32 {
 }
 
 /// A directory's entries with `.` and `..` at their places.
-fn with_dots<'a>(directory: &Directory, names: &'a [Name], heap: &'a [u8]) -> Vec<Entry<'a>> {
+fn with_dots<'a>(
+    directory: &PendingDirectory,
+    names: &'a [ImageName],
+    heap: &'a [u8],
+) -> Vec<ErofsDirent<'a>> {
     let directory_kind = entry_kind(mode::DIRECTORY);
-    let dot = |name, inode| Entry {
+    let dot = |name, inode| ErofsDirent {
         name,
         inode,
         kind: directory_kind,
@@ -415,7 +426,7 @@ fn with_dots<'a>(directory: &Directory, names: &'a [Name], heap: &'a [u8]) -> Ve
         while let Some(dot) = dots.next_if(|dot| dot.name < text) {
             entries.push(dot);
         }
-        entries.push(Entry {
+        entries.push(ErofsDirent {
             name: text,
             inode: name.inode,
             kind: name.kind,

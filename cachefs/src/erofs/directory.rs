@@ -5,7 +5,7 @@ use zerocopy::IntoBytes;
 use super::format::{BLOCK, DIRENT, Dirent};
 
 /// One entry as it is to be written.
-pub(super) struct Entry<'a> {
+pub(super) struct ErofsDirent<'a> {
     pub(super) name: &'a [u8],
     pub(super) inode: u64,
     pub(super) kind: u8,
@@ -13,12 +13,12 @@ pub(super) struct Entry<'a> {
 
 /// Adds up how long a directory's content is, name by name.
 #[derive(Debug, Default)]
-pub(super) struct Size {
+pub(super) struct DirectorySize {
     full: u64,
     last: u64,
 }
 
-impl Size {
+impl DirectorySize {
     pub(super) fn add(&mut self, name: &[u8]) {
         let bytes = (DIRENT + name.len()) as u64;
         if self.last + bytes > BLOCK {
@@ -36,7 +36,7 @@ impl Size {
 
 /// Appends a directory's content to `out`: full blocks padded with zeros, the last one as long as
 /// it is. The entries are in the order of their names, `.` and `..` among them.
-pub(super) fn write(entries: &[Entry<'_>], out: &mut Vec<u8>) {
+pub(super) fn write_directory(entries: &[ErofsDirent<'_>], out: &mut Vec<u8>) {
     let mut rest = entries;
     loop {
         let start = out.len();

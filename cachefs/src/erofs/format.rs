@@ -69,7 +69,7 @@ impl Superblock {
 /// How an inode's content is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
-pub(super) enum Layout {
+pub(super) enum InodeLayout {
     /// Whole blocks.
     Plain = 0,
     /// Whole blocks, and the rest behind the inode record, in the record's own block.
@@ -97,7 +97,7 @@ pub(super) struct Inode {
 }
 
 impl Inode {
-    pub(super) fn format(layout: Layout) -> U16 {
+    pub(super) fn format(layout: InodeLayout) -> U16 {
         (EXTENDED | (layout as u16) << 1).into()
     }
 }
@@ -130,7 +130,7 @@ pub(super) fn entry_kind(mode_bits: u32) -> u8 {
 }
 
 /// A device number as the kernel stores it (`new_encode_dev`).
-pub(super) fn device(rdev: u64) -> u32 {
+pub(super) fn encode_device(rdev: u64) -> u32 {
     let (major, minor) = (rustix::fs::major(rdev), rustix::fs::minor(rdev));
     minor & 0xff | major << 8 | (minor & !0xff) << 12
 }

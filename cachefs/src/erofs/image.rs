@@ -12,7 +12,7 @@ use super::format::BLOCK;
 
 /// What a range of the image is made of.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Part<'a> {
+pub(crate) enum ImageRange<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
     /// This range of a file of the stack.
@@ -34,7 +34,7 @@ pub(crate) struct Image {
 
 impl Image {
     /// Begins an image. Only the superblock and the root's inode are made at once; the rest follows
-    /// from the layers when [`Self::build`] is called, or a byte of it is asked for.
+    /// from the layers when [`Self::build_image`] is called, or a byte of it is asked for.
     pub(crate) fn new(stack: &Stack, numbering: Numbering) -> Result<Self> {
         let layers: Vec<_> = stack.layers().iter().map(|layer| layer.id()).collect();
         let mut uuid = [0; 16];
@@ -42,7 +42,7 @@ impl Image {
         Ok(Self {
             uuid,
             first_inodes: build::first_inodes(&uuid, numbering),
-            beginning: build::beginning(stack, uuid)?,
+            beginning: build::build_beginning(stack, uuid)?,
             built: OnceLock::new(),
         })
     }
@@ -62,7 +62,7 @@ impl Image {
 
     fn built(&self, stack: &Stack) -> Result<&Built, &Error> {
         self.built
-            .get_or_init(|| build::build(stack, self.uuid, self.first_inodes))
+            .get_or_init(|| build::build_image(stack, self.uuid, self.first_inodes))
             .as_ref()
     }
 
@@ -77,10 +77,14 @@ impl Image {
     }
 
     /// What a range is made of; it must end within [`Self::LENGTH`].
-    pub(crate) fn parts(&self, stack: &Stack, range: Range<u64>) -> Result<Vec<Part<'_>>, &Error> {
+    pub(crate) fn parts(
+        &self,
+        stack: &Stack,
+        range: Range<u64>,
+    ) -> Result<Vec<ImageRange<'_>>, &Error> {
         if range.end <= self.beginning.len() as u64 {
             let bytes = &self.beginning[range.start as usize..range.end as usize];
-            return Ok(vec![Part::Bytes(bytes)]);
+            return Ok(vec![ImageRange::Bytes(bytes)]);
         }
         let built = self.built(stack)?;
         let mut parts = Vec::new();
@@ -88,14 +92,14 @@ impl Image {
         while at < range.end {
             let inodes = self.first_inodes * BLOCK;
             let (part, length) = if at < inodes {
-                stored(&self.beginning, at, inodes - at)
+                stored_range(&self.beginning, at, inodes - at)
             } else if at < DIRECTORIES * BLOCK {
-                stored(&built.inodes, at - inodes, DIRECTORIES * BLOCK - at)
+                stored_range(&built.inodes, at - inodes, DIRECTORIES * BLOCK - at)
             } else if at < FILES * BLOCK {
                 let offset = at - DIRECTORIES * BLOCK;
-                stored(&built.directories, offset, FILES * BLOCK - at)
+                stored_range(&built.directories, offset, FILES * BLOCK - at)
             } else {
-                file(built, stack, at)
+                file_range(built, stack, at)
             };
             let wanted = range.end - at;
             parts.push(part.cut(wanted));
@@ -105,7 +109,7 @@ impl Image {
     }
 }
 
-impl Part<'_> {
+impl ImageRange<'_> {
     /// The part without what is behind its first `length` bytes.
     fn cut(self, length: u64) -> Self {
         match self {
@@ -119,15 +123,15 @@ impl Part<'_> {
 }
 
 /// What is at an offset of a region that begins with `bytes` and goes on for `room` bytes.
-fn stored(bytes: &[u8], offset: u64, room: u64) -> (Part<'_>, u64) {
+fn stored_range(bytes: &[u8], offset: u64, room: u64) -> (ImageRange<'_>, u64) {
     match bytes.get(offset as usize..) {
-        Some(rest) if !rest.is_empty() => (Part::Bytes(rest), rest.len() as u64),
-        _ => (Part::Zeros(room), room),
+        Some(rest) if !rest.is_empty() => (ImageRange::Bytes(rest), rest.len() as u64),
+        _ => (ImageRange::Zeros(room), room),
     }
 }
 
 /// What is at an offset of the files' region.
-fn file<'a>(built: &Built, stack: &Stack, at: u64) -> (Part<'a>, u64) {
+fn file_range<'a>(built: &Built, stack: &Stack, at: u64) -> (ImageRange<'a>, u64) {
     let block = at / BLOCK;
     let next = built
         .extents
@@ -137,14 +141,14 @@ fn file<'a>(built: &Built, stack: &Stack, at: u64) -> (Part<'a>, u64) {
         .get(next)
         .map_or(Image::LENGTH, |next| u64::from(next.block) * BLOCK);
     let Some(extent) = next.checked_sub(1).map(|index| built.extents[index]) else {
-        return (Part::Zeros(end - at), end - at);
+        return (ImageRange::Zeros(end - at), end - at);
     };
     let offset = at - u64::from(extent.block) * BLOCK;
     // It was read when the image was laid out, and what a layer has decoded stays.
     let size = stack.attr(extent.ino).map_or(0, |attr| attr.size);
     if offset < size {
-        (Part::File(extent.ino, offset..size), size - offset)
+        (ImageRange::File(extent.ino, offset..size), size - offset)
     } else {
-        (Part::Zeros(end - at), end - at)
+        (ImageRange::Zeros(end - at), end - at)
     }
 }

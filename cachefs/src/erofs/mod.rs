@@ -20,7 +20,7 @@ mod image;
 mod tests;
 mod xattr;
 
-pub(crate) use image::{Image, Part};
+pub(crate) use image::{Image, ImageRange};
 
 use cachefs_store::stack::Stack;
 
@@ -32,7 +32,7 @@ const MAX_ENTRIES: u64 = 4_000_000;
 /// A file with holes has no holes in an image (their blocks would be counted), so stacks with such
 /// files are served file by file. So are stacks with more than [`MAX_ENTRIES`]: the whole image of
 /// names and attributes is in memory.
-pub(crate) fn suits(stack: &Stack) -> bool {
+pub(crate) fn suits_image(stack: &Stack) -> bool {
     let counts = stack
         .layers()
         .iter()

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use cachefs_store::frame::{ChunkLocation, Codec, FrameLocation};
 use cachefs_store::id::{FrameHash, PackId};
 use cachefs_store::layer::{
-    Content, Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, Timestamp, Xattrs, mode,
+    EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewFilePiece, NewInode, NewKind, Timestamp,
+    Xattrs, mode,
 };
 use cachefs_store::pack::PackRef;
-use cachefs_store::stack::{Attr, Ino, Numbering, Stack, Walk};
+use cachefs_store::stack::{Attr, Ino, Numbering, Stack, StackWalk};
 
 use super::build::{DIRECTORIES, FILES};
 use super::format::BLOCK;
-use super::{Image, Part, suits};
+use super::{Image, ImageRange, suits_image};
 
 const PACK: PackId = PackId([7; 16]);
 
@@ -30,7 +31,7 @@ fn meta(kind: u32) -> Meta {
     }
 }
 
-fn pieces(size: u64) -> Vec<Content> {
+fn pieces(size: u64) -> Vec<NewFilePiece> {
     let frame = FrameLocation {
         pack: PACK,
         offset: 0,
@@ -47,7 +48,7 @@ fn pieces(size: u64) -> Vec<Content> {
     if size == 0 {
         Vec::new()
     } else {
-        vec![Content::Chunk(chunk)]
+        vec![NewFilePiece::Chunk(chunk)]
     }
 }
 
@@ -75,7 +76,7 @@ fn stack_with(names: &[(String, u64)], xattrs: Xattrs) -> Stack {
     };
     let new = |name, meta, kind| NewEntry {
         name,
-        link: Link::New(NewInode { meta, kind }),
+        link: EntryTarget::New(NewInode { meta, kind }),
     };
     let pack = PackRef {
         id: PACK,
@@ -100,7 +101,7 @@ fn stack_with(names: &[(String, u64)], xattrs: Xattrs) -> Stack {
                 ),
                 NewEntry {
                     name: b"-again",
-                    link: Link::SameAs(0),
+                    link: EntryTarget::SameAs(0),
                 },
                 new(b"empty", &directory, NewKind::Directory { opaque }),
                 new(b"files", &directory, NewKind::Directory { opaque }),
@@ -173,9 +174,9 @@ impl Reader<'_> {
             .unwrap()
         {
             match part {
-                Part::Bytes(bytes) => out.extend_from_slice(bytes),
-                Part::Zeros(count) => out.resize(out.len() + count as usize, 0),
-                Part::File(..) => panic!("{offset} is metadata"),
+                ImageRange::Bytes(bytes) => out.extend_from_slice(bytes),
+                ImageRange::Zeros(count) => out.resize(out.len() + count as usize, 0),
+                ImageRange::File(..) => panic!("{offset} is metadata"),
             }
         }
         assert_eq!(out.len() as u64, length);
@@ -293,7 +294,7 @@ impl Reader<'_> {
 }
 
 fn check(stack: &Stack) {
-    assert!(suits(stack));
+    assert!(suits_image(stack));
     let image = Image::new(stack, Numbering::Dense).unwrap();
     let reader = Reader {
         image: &image,
@@ -309,7 +310,7 @@ fn check(stack: &Stack) {
 
     let mut found = BTreeMap::new();
     reader.walk(36, 36, b"", &mut found);
-    let entries: Vec<_> = Walk::new(stack).map(Result::unwrap).collect();
+    let entries: Vec<_> = StackWalk::new(stack).map(Result::unwrap).collect();
     assert_eq!(found.len(), entries.len());
     let mut inodes: BTreeMap<Ino, u64> = BTreeMap::new();
     for entry in entries {
@@ -352,8 +353,11 @@ fn same(reader: &Reader<'_>, record: &Record, attr: &Attr) {
                         start..start + attr.size.next_multiple_of(BLOCK),
                     )
                     .unwrap();
-                assert_eq!(parts[0], Part::File(attr.ino, 0..attr.size));
-                assert!(matches!(parts[1..], [] | [Part::Zeros(_)]), "{parts:?}");
+                assert_eq!(parts[0], ImageRange::File(attr.ino, 0..attr.size));
+                assert!(
+                    matches!(parts[1..], [] | [ImageRange::Zeros(_)]),
+                    "{parts:?}"
+                );
             }
         }
         mode::SYMLINK => assert_eq!(
@@ -434,10 +438,10 @@ fn what_lies_between_files_is_zeros() {
     let start = FILES * BLOCK;
     let parts = image.parts(&stack, start..start + 4 * BLOCK).unwrap();
     let [
-        Part::File(first, a),
-        Part::Zeros(gap),
-        Part::File(second, b),
-        Part::Zeros(rest),
+        ImageRange::File(first, a),
+        ImageRange::Zeros(gap),
+        ImageRange::File(second, b),
+        ImageRange::Zeros(rest),
     ] = &parts[..]
     else {
         panic!("{parts:?}");
@@ -456,9 +460,9 @@ fn what_lies_between_files_is_zeros() {
         let total: u64 = parts
             .iter()
             .map(|part| match part {
-                Part::Bytes(bytes) => bytes.len() as u64,
-                Part::Zeros(count) => *count,
-                Part::File(_, range) => range.end - range.start,
+                ImageRange::Bytes(bytes) => bytes.len() as u64,
+                ImageRange::Zeros(count) => *count,
+                ImageRange::File(_, range) => range.end - range.start,
             })
             .sum();
         assert_eq!(total, length);
@@ -469,9 +473,12 @@ fn what_lies_between_files_is_zeros() {
 fn attributes_without_a_place_are_refused() {
     let encode = |name: &[u8], length| {
         let xattrs = Xattrs::new(vec![(name.to_vec(), vec![1; length])]).unwrap();
-        super::xattr::encode(&xattrs)
+        super::xattr::encode_xattrs(&xattrs)
     };
-    assert_eq!(super::xattr::count(&encode(b"user.a", 3).unwrap()), 3);
+    assert_eq!(
+        super::xattr::inode_xattr_count(&encode(b"user.a", 3).unwrap()),
+        3
+    );
     assert!(encode(b"user.a", 65_535).is_ok());
     assert!(encode(b"user.a", 65_536).is_err());
     assert!(encode(b"os2.a", 1).is_err());

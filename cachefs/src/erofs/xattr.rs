@@ -21,7 +21,7 @@ const PREFIXES: [(&[u8], u8); 5] = [
 ///
 /// # Errors
 /// [`Error::Unsupported`] for attributes that the format has no room or no number for.
-pub(super) fn encode(xattrs: &Xattrs) -> Result<Vec<u8>> {
+pub(super) fn encode_xattrs(xattrs: &Xattrs) -> Result<Vec<u8>> {
     if xattrs.is_empty() {
         return Ok(Vec::new());
     }
@@ -30,30 +30,30 @@ pub(super) fn encode(xattrs: &Xattrs) -> Result<Vec<u8>> {
         let (number, rest) = PREFIXES
             .iter()
             .find_map(|(prefix, number)| Some((*number, name.strip_prefix(*prefix)?)))
-            .ok_or_else(|| unsupported(name))?;
-        let length = u8::try_from(rest.len()).map_err(|_| unsupported(name))?;
-        let size = u16::try_from(value.len()).map_err(|_| unsupported(name))?;
+            .ok_or_else(|| unsupported_xattr(name))?;
+        let length = u8::try_from(rest.len()).map_err(|_| unsupported_xattr(name))?;
+        let size = u16::try_from(value.len()).map_err(|_| unsupported_xattr(name))?;
         out.extend_from_slice(&[length, number]);
         out.extend_from_slice(&size.to_le_bytes());
         out.extend_from_slice(rest);
         out.extend_from_slice(value);
         out.resize(out.len().next_multiple_of(UNIT), 0);
     }
-    if u16::try_from(count(&out)).is_err() {
-        return Err(unsupported(b"all of them"));
+    if u16::try_from(inode_xattr_count(&out)).is_err() {
+        return Err(unsupported_xattr(b"all of them"));
     }
     Ok(out)
 }
 
 /// What the inode record says of attributes encoded so.
-pub(super) fn count(encoded: &[u8]) -> usize {
+pub(super) fn inode_xattr_count(encoded: &[u8]) -> usize {
     match encoded.len() {
         0 => 0,
         length => (length - HEADER) / UNIT + 1,
     }
 }
 
-fn unsupported(name: &[u8]) -> Error {
+fn unsupported_xattr(name: &[u8]) -> Error {
     Error::Unsupported {
         what: "an image of the cache".to_owned(),
         detail: format!(

@@ -5,19 +5,19 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use super::record::{Record, Records};
+use super::record::{MountRecord, MountRecords};
 use super::refuse_hidden;
-use crate::error::{Error, Result, describe};
-use crate::rpc::{Client, OpenedView};
+use crate::error::{Error, Result, describe_chain};
+use crate::rpc::{DaemonClient, OpenedView};
 use crate::sys::MountError;
 use crate::sys::erofs_mount::{EROFS_TYPE, mount_erofs};
 use crate::sys::fuse_mount::{FuseMountOptions, mount_fuse};
 use crate::sys::mountinfo::MountTable;
-use crate::sys::overlay::{Lower, OverlayMount, OverlayOptions, mount_overlay};
+use crate::sys::overlay::{OverlayLower, OverlayMount, OverlayOptions, mount_overlay};
 use crate::sys::read_ahead::set_read_ahead;
-use crate::sys::unmount::{UnmountError, UnmountOptions, unmount, unmount_entry};
+use crate::sys::unmount::{UnmountError, UnmountOptions, unmount_entry, unmount_top};
 use crate::sys::xattr;
-use crate::view::{Form, IMAGE};
+use crate::view::{IMAGE, ViewForm};
 
 /// How much the kernel reads ahead: as many frames as the daemon decodes while one is read.
 const READ_AHEAD: u32 = 1 << 20;
@@ -26,12 +26,12 @@ const READ_AHEAD: u32 = 1 << 20;
 ///
 /// `open` opens the view again: as a tree when the kernel does not take an image after all, and as
 /// it was when the daemon's worker died before it served it.
-pub(crate) fn attach(
-    client: &mut Client,
-    records: &Records,
-    record: &Record,
+pub(crate) fn attach_mount(
+    client: &mut DaemonClient,
+    records: &MountRecords,
+    record: &MountRecord,
     view: OpenedView,
-    open: impl Fn(&mut Client, Form) -> Result<OpenedView>,
+    open: impl Fn(&mut DaemonClient, ViewForm) -> Result<OpenedView>,
 ) -> Result<()> {
     let mut outcome = attach_form(client, records, record, view);
     if let Err(Error::Conversation(error)) = &outcome {
@@ -40,9 +40,12 @@ pub(crate) fn attach(
         outcome = attach_form(client, records, record, view);
     }
     match outcome {
-        Err(Error::Mount(error)) if view.form == Form::Image && is_about_erofs(&error) => {
-            tracing::info!("the view is served file by file: {}", describe(&error));
-            let view = open(client, Form::Tree)?;
+        Err(Error::Mount(error)) if view.form == ViewForm::Image && is_about_erofs(&error) => {
+            tracing::info!(
+                "the view is served file by file: {}",
+                describe_chain(&error)
+            );
+            let view = open(client, ViewForm::Tree)?;
             attach_form(client, records, record, view)
         }
         other => other,
@@ -60,9 +63,9 @@ fn is_about_erofs(error: &MountError) -> bool {
 }
 
 fn attach_form(
-    client: &mut Client,
-    records: &Records,
-    record: &Record,
+    client: &mut DaemonClient,
+    records: &MountRecords,
+    record: &MountRecord,
     view: OpenedView,
 ) -> Result<()> {
     let (seen, image) = (records.view(record), records.image(record));
@@ -79,15 +82,15 @@ fn attach_form(
     let mounted = client
         .serve(view.view, view.form, &fuse)
         .and_then(|()| match view.form {
-            Form::Tree => {
+            ViewForm::Tree => {
                 read_ahead(&seen);
-                overlay(records, record, &seen)
+                attach_overlay(records, record, &seen)
             }
-            Form::Image => {
+            ViewForm::Image => {
                 read_ahead(&seen);
                 mount_erofs(&seen.join(IMAGE), &image)?;
                 read_ahead(&image);
-                overlay(records, record, &image)
+                attach_overlay(records, record, &image)
             }
         });
     if mounted.is_err() {
@@ -96,7 +99,7 @@ fn attach_form(
             patience: Duration::ZERO,
         };
         for path in [&image, &seen] {
-            let _ = unmount(path, lazy);
+            let _ = unmount_top(path, lazy);
         }
     }
     mounted
@@ -108,7 +111,7 @@ fn read_ahead(path: &Path) {
     }
 }
 
-fn overlay(records: &Records, record: &Record, lower: &Path) -> Result<()> {
+fn attach_overlay(records: &MountRecords, record: &MountRecord, lower: &Path) -> Result<()> {
     let (upper, work) = (records.upper(record), records.work(record));
     like_root(lower, &upper)?;
     let has_files = fs::read_dir(&record.path)
@@ -117,10 +120,10 @@ fn overlay(records: &Records, record: &Record, lower: &Path) -> Result<()> {
         .is_some();
     // What is in the directory already stays visible, below the cache: a settings file in ~/.m2
     // must not vanish because the cache is mounted there.
-    let lowers: &[Lower<'_>] = if has_files {
-        &[Lower::Dir(lower), Lower::Target]
+    let lowers: &[OverlayLower<'_>] = if has_files {
+        &[OverlayLower::Dir(lower), OverlayLower::Target]
     } else {
-        &[Lower::Dir(lower)]
+        &[OverlayLower::Dir(lower)]
     };
     let options = OverlayOptions {
         volatile: true,
@@ -172,7 +175,7 @@ fn like_root(lower: &Path, upper: &Path) -> Result<()> {
 
 /// Unmounts the overlay and the view of a record, as far as they are mounted here, and takes them
 /// away from containers that they were attached to.
-pub(crate) fn detach(records: &Records, record: &Record, lazy: bool) -> Result<()> {
+pub(crate) fn detach_mount(records: &MountRecords, record: &MountRecord, lazy: bool) -> Result<()> {
     let options = UnmountOptions {
         lazy,
         patience: Duration::from_secs(1),
@@ -196,7 +199,7 @@ pub(crate) fn detach(records: &Records, record: &Record, lazy: bool) -> Result<(
         (records.image(record), options),
         (records.view(record), detached),
     ] {
-        match unmount(&path, options) {
+        match unmount_top(&path, options) {
             Ok(()) | Err(UnmountError::NotMounted(_)) => {}
             Err(error) => return Err(error.into()),
         }

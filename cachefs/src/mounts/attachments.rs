@@ -96,7 +96,7 @@ impl Attachments {
     ///
     /// [`Error::Graft`], also when the container cannot be entered.
     pub fn resolve(&self, container: &Container, path: &Path) -> Result<PathBuf> {
-        Ok(graft::resolve(container.pid, path)?)
+        Ok(graft::resolve_in_container(container.pid, path)?)
     }
 
     /// Shows a directory of this machine at a path of a container, which is made if need be.
@@ -106,7 +106,7 @@ impl Attachments {
     /// [`Error::Graft`], or when what was done cannot be written down; nothing is shown then.
     pub fn attach(&self, from: &Path, container: &Container, path: &Path) -> Result<Attachment> {
         let from = from.canonicalize().map_err(Error::io("find", from))?;
-        let shown = graft::graft(&from, container.pid, Root::OfProcess, path)?;
+        let shown = graft::graft_directory(&from, container.pid, Root::OfProcess, path)?;
         let attachment = Attachment {
             container: container.name.clone(),
             pid: shown.pid,
@@ -117,7 +117,7 @@ impl Attachments {
             from,
         };
         self.put(&attachment)
-            .inspect_err(|_| drop(graft::prune(&shown, true, Duration::ZERO)))?;
+            .inspect_err(|_| drop(graft::remove_graft(&shown, true, Duration::ZERO)))?;
         Ok(attachment)
     }
 
@@ -169,7 +169,7 @@ impl Attachments {
     ///
     /// [`Error::Graft`]; it is shown as before then.
     pub fn detach(&self, attachment: &Attachment, lazy: bool) -> Result<()> {
-        graft::prune(&attachment.graft(), lazy, PATIENCE)?;
+        graft::remove_graft(&attachment.graft(), lazy, PATIENCE)?;
         let file = self.file(attachment);
         match fs::remove_file(&file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

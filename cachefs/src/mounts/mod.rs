@@ -10,11 +10,11 @@ mod unsaved;
 
 pub use attachments::{Attachment, Attachments};
 pub use reads::{CacheUse, FileUse, Use, cache_use};
-pub use record::{How, Incomplete, Record, Records, Saved};
-pub use unmount::{Unmounted, set_aside, unmount};
+pub use record::{How, Incomplete, MountRecord, MountRecords, RecordedSave};
+pub use unmount::{Unmounted, set_aside, unmount_path};
 pub use unsaved::unsaved_changes;
 
-pub(crate) use attach::{attach, detach};
+pub(crate) use attach::{attach_mount, detach_mount};
 
 use std::path::Path;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub enum Presence {
 }
 
 /// Looks whether a restored path is mounted, and alive.
-pub fn presence(record: &Record, records: &Records) -> Result<Presence> {
+pub fn check_presence(record: &MountRecord, records: &MountRecords) -> Result<Presence> {
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
     if table.hiding(&record.path).is_some() {
         return Ok(Presence::Hidden);
@@ -54,9 +54,9 @@ pub fn presence(record: &Record, records: &Records) -> Result<Presence> {
     let view = records.view(record);
     if table.topmost_at(&view).is_none() {
         // The view is in another mount namespace, or gone; the overlay itself must tell.
-        return health(&record.path);
+        return check_health(&record.path);
     }
-    health(&view)
+    check_health(&view)
 }
 
 /// Refuses to work with a cache that another mount hides: the path shows other files than the cache
@@ -79,7 +79,7 @@ pub(crate) fn refuse_hidden(table: &MountTable, path: &Path) -> Result<()> {
     }
 }
 
-fn health(path: &Path) -> Result<Presence> {
+fn check_health(path: &Path) -> Result<Presence> {
     match mount_health(path, PATIENCE).map_err(Error::io("look at", path))? {
         MountHealth::Alive => Ok(Presence::Alive),
         MountHealth::Dead(_) | MountHealth::Hung => Ok(Presence::Dead),

@@ -10,11 +10,11 @@ use std::path::Path;
 
 use cachefs_store::id::StackId;
 use cachefs_store::layer::mode;
-use cachefs_store::stack::{Stack, Walk};
+use cachefs_store::stack::{Stack, StackWalk};
 
-use super::{Record, Records};
+use super::{MountRecord, MountRecords};
 use crate::error::{Error, Result};
-use crate::rpc::Client;
+use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::page_cache::has_pages;
@@ -59,8 +59,12 @@ pub struct CacheUse {
 ///
 /// The daemon knows what the kernel asked it for. Of an image, whose files lie one behind the
 /// other, that is more than was read; so the kernel is asked which files it holds pages of.
-pub fn cache_use(store: &StoreDir, record: &Record, stack: &Stack) -> Result<Option<CacheUse>> {
-    let Some(mut client) = Client::connect_running(store)? else {
+pub fn cache_use(
+    store: &StoreDir,
+    record: &MountRecord,
+    stack: &Stack,
+) -> Result<Option<CacheUse>> {
+    let Some(mut client) = DaemonClient::connect_running(store)? else {
         return Ok(None);
     };
     let name = StackId::of(record.layers.iter().map(|layer| &layer.id));
@@ -68,7 +72,7 @@ pub fn cache_use(store: &StoreDir, record: &Record, stack: &Stack) -> Result<Opt
         return Ok(None);
     };
     let asked: HashMap<u64, u64> = report.files.iter().copied().collect();
-    let records = Records::new(store);
+    let records = MountRecords::new(store);
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
     let image = records.image(record);
     let root = match table.topmost_at(&image) {
@@ -78,7 +82,7 @@ pub fn cache_use(store: &StoreDir, record: &Record, stack: &Stack) -> Result<Opt
     let mut told_apart = true;
     let mut seen = HashSet::new();
     let mut files = Vec::new();
-    for entry in Walk::new(stack) {
+    for entry in StackWalk::new(stack) {
         let entry = entry?;
         let attr = &entry.attr;
         let counts = attr.kind() == mode::FILE && attr.size > 0;

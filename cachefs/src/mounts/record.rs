@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use cachefs_store::id::{LayerId, SaveId};
-use cachefs_store::layer::Totals;
+use cachefs_store::layer::TreeTotals;
 use cachefs_store::refs::{Key, LayerInfo, RefName, Scope};
 use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub enum How {
 
 /// What is known of a restored path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct MountRecord {
     /// The path, canonical.
     #[serde(with = "path_bytes")]
     pub path: PathBuf,
@@ -63,18 +63,18 @@ pub struct Record {
     pub taken_up: u64,
     /// What the tree of the stack adds up to, where that is known.
     #[serde(default)]
-    pub tree: Option<Totals>,
+    pub tree: Option<TreeTotals>,
     /// What was saved from this path since, by key: the save and its topmost layer. A later save
     /// of the same path replaces it.
     #[serde(default)]
-    pub saved: Vec<Saved>,
+    pub saved: Vec<RecordedSave>,
     /// Set while a copy is made, and when it failed: the directory does not hold the key, and nothing
     /// is saved from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incomplete: Option<Incomplete>,
 }
 
-impl Record {
+impl MountRecord {
     /// Whether two records are of the same stack.
     pub(crate) fn same_layers(&self, other: &Self) -> bool {
         let ids =
@@ -124,7 +124,7 @@ impl Incomplete {
     }
 }
 
-impl Record {
+impl MountRecord {
     /// The time since when changes are unsaved, in microseconds since 1970; 0 when all are.
     pub(super) fn taken_up(&self) -> u64 {
         let saves = self.saved.iter().map(|saved| saved.save.micros);
@@ -138,7 +138,7 @@ impl Record {
 
 /// A save made from a restored path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saved {
+pub struct RecordedSave {
     /// The key.
     pub name: RefName,
     /// The save.
@@ -157,7 +157,7 @@ pub(super) mod path_bytes {
 
     #[derive(Serialize, Deserialize)]
     #[serde(untagged)]
-    enum Form {
+    enum RecordedForm {
         Text(String),
         Bytes(Vec<u8>),
     }
@@ -167,8 +167,8 @@ pub(super) mod path_bytes {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         match path.to_str() {
-            Some(text) => Form::Text(text.to_owned()),
-            None => Form::Bytes(path.as_os_str().as_bytes().to_vec()),
+            Some(text) => RecordedForm::Text(text.to_owned()),
+            None => RecordedForm::Bytes(path.as_os_str().as_bytes().to_vec()),
         }
         .serialize(serializer)
     }
@@ -176,9 +176,9 @@ pub(super) mod path_bytes {
     pub(in crate::mounts) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<PathBuf, D::Error> {
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Text(text) => text.into(),
-            Form::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        Ok(match RecordedForm::deserialize(deserializer)? {
+            RecordedForm::Text(text) => text.into(),
+            RecordedForm::Bytes(bytes) => OsString::from_vec(bytes).into(),
         })
     }
 }
@@ -187,7 +187,7 @@ pub(super) mod path_bytes {
 ///
 /// Containers that share a store directory have paths of the same name that are not the same.
 #[derive(Debug, Clone)]
-pub struct Records {
+pub struct MountRecords {
     root: PathBuf,
     /// The mount namespace of this process.
     namespace: u64,
@@ -195,7 +195,7 @@ pub struct Records {
     identity: Option<String>,
 }
 
-impl Records {
+impl MountRecords {
     /// The records of a store.
     pub fn new(store: &StoreDir) -> Self {
         {
@@ -228,7 +228,7 @@ impl Records {
     /// Takes over what another mount namespace restored at a path, for a process that sees the same
     /// mount: a service whose container was replaced, and whose mounts go on in the host's namespace.
     ///
-    /// `namespace` and `identity` are what [`Records::namespace`] and [`Records::identity`] were there;
+    /// `namespace` and `identity` are what [`MountRecords::namespace`] and [`MountRecords::identity`] were there;
     /// an older version noted no identity. Returns whether there was anything: what a later namespace
     /// with the same number left is not. The changes go along, as they are in the record's folder; what
     /// is known here of the path already stays.
@@ -276,22 +276,22 @@ impl Records {
     }
 
     /// Where the view of a mount is.
-    pub fn view(&self, record: &Record) -> PathBuf {
+    pub fn view(&self, record: &MountRecord) -> PathBuf {
         self.folder(&record.path).join("view")
     }
 
     /// Where the image of a view is mounted, if the view is one.
-    pub fn image(&self, record: &Record) -> PathBuf {
+    pub fn image(&self, record: &MountRecord) -> PathBuf {
         self.folder(&record.path).join("lower")
     }
 
     /// Where the changes to a mount are.
-    pub fn upper(&self, record: &Record) -> PathBuf {
+    pub fn upper(&self, record: &MountRecord) -> PathBuf {
         self.folder(&record.path).join("upper")
     }
 
     /// The overlay's own directory.
-    pub fn work(&self, record: &Record) -> PathBuf {
+    pub fn work(&self, record: &MountRecord) -> PathBuf {
         self.folder(&record.path).join("work")
     }
 
@@ -301,10 +301,10 @@ impl Records {
     }
 
     /// Reads the record of a path.
-    pub fn get(&self, path: &Path) -> Result<Option<Record>> {
+    pub fn get(&self, path: &Path) -> Result<Option<MountRecord>> {
         match self.is_of_another(&self.folder(path)) {
             true => Ok(None),
-            false => read(&self.file(path)),
+            false => read_record(&self.file(path)),
         }
     }
 
@@ -334,7 +334,7 @@ impl Records {
     }
 
     /// Reads all records of this mount namespace.
-    pub fn all(&self) -> Result<Vec<Record>> {
+    pub fn all(&self) -> Result<Vec<MountRecord>> {
         let folders = match fs::read_dir(&self.root) {
             Ok(folders) => folders,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -348,7 +348,7 @@ impl Records {
             .filter(|folder| is_own(&folder.file_name()))
         {
             if !self.is_of_another(&folder.path()) {
-                records.extend(read(&folder.path().join("record.json"))?);
+                records.extend(read_record(&folder.path().join("record.json"))?);
             }
         }
         records.sort_by(|a, b| a.path.cmp(&b.path));
@@ -356,7 +356,7 @@ impl Records {
     }
 
     /// Writes a record.
-    pub fn put(&self, record: &Record) -> Result<()> {
+    pub fn put(&self, record: &MountRecord) -> Result<()> {
         let folder = self.folder(&record.path);
         if self.is_of_another(&folder) {
             self.make_way(&folder)?;
@@ -385,7 +385,7 @@ pub(super) fn noted_identity(folder: &Path) -> Option<String> {
     (!noted.is_empty()).then(|| noted.to_owned())
 }
 
-fn read(file: &Path) -> Result<Option<Record>> {
+fn read_record(file: &Path) -> Result<Option<MountRecord>> {
     match fs::read(file) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(record) => Ok(Some(record)),
@@ -404,15 +404,15 @@ fn read(file: &Path) -> Result<Option<Record>> {
 mod tests {
     use super::*;
 
-    fn of(root: &Path, namespace: u64, identity: Option<&str>) -> Records {
-        Records {
+    fn of(root: &Path, namespace: u64, identity: Option<&str>) -> MountRecords {
+        MountRecords {
             root: root.to_owned(),
             namespace,
             identity: identity.map(str::to_owned),
         }
     }
 
-    fn leave(records: &Records, path: &Path) {
+    fn leave(records: &MountRecords, path: &Path) {
         let folder = records.folder(path);
         fs::create_dir_all(folder.join("upper")).unwrap();
         fs::write(folder.join("upper/file"), "").unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::Records;
+use super::MountRecords;
 use super::record::noted_identity;
 use crate::sys::mount_namespace::identity_in_boot;
 use crate::sys::mountinfo::MountTable;
@@ -18,7 +18,7 @@ const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// How long the changes of a container that has ended are kept for people to look at.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-impl Records {
+impl MountRecords {
     /// Removes the folders of mount namespaces that are gone, with the changes that were made there.
     ///
     /// A container that restores into a shared store directory ends without an `umount`, and its
@@ -132,7 +132,7 @@ fn boot_of(identity: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn folder(records: &Records, name: &str, age: Duration) {
+    fn folder(records: &MountRecords, name: &str, age: Duration) {
         let folder = records.root().join(name);
         fs::create_dir_all(folder.join("upper")).unwrap();
         let record = fs::File::create(folder.join("record.json")).unwrap();
@@ -143,7 +143,7 @@ mod tests {
     fn what_ended_containers_left_goes_and_everything_else_stays() {
         let temp = tempfile::tempdir().unwrap();
         let store = crate::StoreDir::open(temp.path(), "unused".into(), 0).unwrap();
-        let records = Records::new(&store);
+        let records = MountRecords::new(&store);
         let day = Duration::from_secs(24 * 60 * 60);
         let own = format!("{:x}-own", records.namespace());
         folder(&records, &own, day * 9);

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use cachefs_store::id::StackId;
 
-use super::attach::detach;
-use super::record::{How, Record, Records};
+use super::attach::detach_mount;
+use super::record::{How, MountRecord, MountRecords};
 use super::unsaved::unsaved_changes;
 use crate::error::{Error, Result};
 use crate::paths::real_path;
-use crate::rpc::Client;
+use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::unsaved::Unsaved;
 
@@ -19,7 +19,7 @@ use crate::unsaved::Unsaved;
 #[derive(Debug)]
 pub struct Unmounted {
     /// The path's record.
-    pub record: Record,
+    pub record: MountRecord,
     /// Whether changes that no save has taken up were dropped.
     pub dropped_changes: bool,
 }
@@ -27,8 +27,8 @@ pub struct Unmounted {
 /// Unmounts a restored path and forgets it. Changes that were not saved are dropped.
 ///
 /// `lazy` takes the mount away even while processes use it; they keep what they have open.
-pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
-    let records = Records::new(store);
+pub fn unmount_path(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
+    let records = MountRecords::new(store);
     let path = std::path::absolute(path).map_err(Error::io("find", path))?;
     // The path of a dead mount can't be resolved, so it is first tried as it was given.
     let record = match records.get(&path)? {
@@ -45,7 +45,7 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
     };
     let dropped_changes = unsaved_changes(&records, &record) > 0;
     if record.how == How::Mount {
-        detach(&records, &record, lazy)?;
+        detach_mount(&records, &record, lazy)?;
         publish_trace(store, &record);
     }
     records.remove(&record.path)?;
@@ -61,13 +61,13 @@ pub fn unmount(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
 /// Takes a restored path away even while it is in use, and forgets it. Its changes are moved to the
 /// store's `unsaved/` without a look at them; returns where, if there are any.
 pub fn set_aside(store: &StoreDir, path: &Path) -> Result<Option<PathBuf>> {
-    let records = Records::new(store);
+    let records = MountRecords::new(store);
     let Some(record) = records.get(path)? else {
         return Ok(None);
     };
     let mut aside = None;
     if record.how == How::Mount {
-        detach(&records, &record, true)?;
+        detach_mount(&records, &record, true)?;
         let upper = records.upper(&record);
         if fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_some()) {
             let name = record.path.file_name().unwrap_or(OsStr::new("root"));
@@ -79,9 +79,9 @@ pub fn set_aside(store: &StoreDir, path: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Has the daemon publish what was read: the machine may be gone after this command.
-fn publish_trace(store: &StoreDir, record: &Record) {
+fn publish_trace(store: &StoreDir, record: &MountRecord) {
     let stack = StackId::of(record.layers.iter().map(|layer| &layer.id));
-    let done = Client::connect_running(store)
+    let done = DaemonClient::connect_running(store)
         .and_then(|client| client.map_or(Ok(()), |mut client| client.publish_trace(stack, stack)));
     if let Err(error) = done {
         tracing::debug!("what was read may not be published: {error}");

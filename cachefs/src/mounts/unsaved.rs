@@ -14,8 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::record::{How, Record, Records};
-use super::{Presence, presence};
+use super::record::{How, MountRecord, MountRecords};
+use super::{Presence, check_presence};
 use crate::sys::namespace::in_initial_user_namespace;
 use crate::sys::upper::{MarkNamespace, SavedXattr, marks_at, saved_xattr};
 
@@ -24,21 +24,21 @@ use crate::sys::upper::{MarkNamespace, SavedXattr, marks_at, saved_xattr};
 ///
 /// Only the mount's own directories are looked at: this neither reads content nor asks the remote.
 /// A directory that cannot be read counts as one change.
-pub fn unsaved_changes(records: &Records, record: &Record) -> u64 {
+pub fn unsaved_changes(records: &MountRecords, record: &MountRecord) -> u64 {
     if record.how == How::Copy {
         return 0;
     }
     let since = record.taken_up();
-    let lower = match presence(record, records) {
+    let lower = match check_presence(record, records) {
         _ if since > 0 => None,
-        Ok(Presence::Alive) => Some(lower(records, record)),
+        Ok(Presence::Alive) => Some(lower_directory(records, record)),
         _ => None,
     };
-    count(&records.upper(record), lower.as_deref(), since)
+    count_changes(&records.upper(record), lower.as_deref(), since)
 }
 
 /// What the overlay lies on: the image, where there is one, or the view.
-fn lower(records: &Records, record: &Record) -> PathBuf {
+fn lower_directory(records: &MountRecords, record: &MountRecord) -> PathBuf {
     let image = records.image(record);
     let is_mounted = || -> io::Result<bool> {
         let parent = image.parent().unwrap_or(&image);
@@ -52,7 +52,7 @@ fn lower(records: &Records, record: &Record) -> PathBuf {
 
 /// Counts the entries of an upper directory that are other than in the lower one; where that is not
 /// given, the entries but directories that changed after `since`, in microseconds since 1970.
-fn count(upper: &Path, lower: Option<&Path>, since: u64) -> u64 {
+fn count_changes(upper: &Path, lower: Option<&Path>, since: u64) -> u64 {
     // The root of the upper was made like that of the lower, as far as this user may.
     let permissions = |root: &Path| fs::metadata(root).map(|root| root.mode()).ok();
     let is_root_changed =
@@ -92,7 +92,7 @@ fn count_in(
                 is_other_directory(&above, &metadata, &lower.join(&path))?
             }
             Some(lower) => is_other(&above, &metadata, &lower.join(&path))?,
-            None => !metadata.is_dir() && changed(&metadata) > i128::from(since),
+            None => !metadata.is_dir() && change_time(&metadata) > i128::from(since),
         };
         changes += u64::from(is_change);
         if metadata.is_dir() {
@@ -102,7 +102,7 @@ fn count_in(
     Ok(changes)
 }
 
-fn changed(metadata: &Metadata) -> i128 {
+fn change_time(metadata: &Metadata) -> i128 {
     i128::from(metadata.ctime()) * 1_000_000 + i128::from(metadata.ctime_nsec() / 1000)
 }
 
@@ -127,11 +127,11 @@ fn is_other_directory(above: &Path, metadata: &Metadata, below: &Path) -> io::Re
     let marks = marks_at(
         fs::File::open(parent)?.as_fd(),
         name.as_bytes(),
-        namespace(),
+        mark_namespace(),
     )?;
     Ok(marks.opaque
         || marks.redirect.is_some()
-        || rights(metadata) != rights(&lower)
+        || mode_and_owner(metadata) != mode_and_owner(&lower)
         || own_xattrs(above) != own_xattrs(below))
 }
 
@@ -143,7 +143,7 @@ fn is_other(above: &Path, metadata: &Metadata, below: &Path) -> io::Result<bool>
     }
     let Some(lower) = lower else { return Ok(true) };
     let times = |it: &Metadata| (it.mtime(), it.mtime_nsec());
-    let is_same = rights(metadata) == rights(&lower)
+    let is_same = mode_and_owner(metadata) == mode_and_owner(&lower)
         && metadata.len() == lower.len()
         && metadata.rdev() == lower.rdev()
         && times(metadata) == times(&lower)
@@ -153,11 +153,11 @@ fn is_other(above: &Path, metadata: &Metadata, below: &Path) -> io::Result<bool>
 }
 
 /// Type and permissions, and the owner.
-fn rights(metadata: &Metadata) -> (u32, u32, u32) {
+fn mode_and_owner(metadata: &Metadata) -> (u32, u32, u32) {
     (metadata.mode(), metadata.uid(), metadata.gid())
 }
 
-fn namespace() -> MarkNamespace {
+fn mark_namespace() -> MarkNamespace {
     match in_initial_user_namespace() {
         true => MarkNamespace::Trusted,
         false => MarkNamespace::User,
@@ -176,7 +176,7 @@ fn own_xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
         .split(|byte| *byte == 0)
         .filter(|name| !name.is_empty())
     {
-        let kept = match saved_xattr(name, namespace()) {
+        let kept = match saved_xattr(name, mark_namespace()) {
             SavedXattr::Keep => name.to_vec(),
             SavedXattr::Rename(kept) => kept,
             SavedXattr::Strip => continue,
@@ -230,11 +230,11 @@ mod tests {
     #[test]
     fn what_was_only_copied_up_is_no_change() {
         let Pair { upper, lower, _dir } = pair();
-        assert_eq!(count(&upper, Some(&lower), 0), 0);
+        assert_eq!(count_changes(&upper, Some(&lower), 0), 0);
         // A temporary file leaves the directory with another time.
         fs::write(upper.join("d/temporary"), "").unwrap();
         fs::remove_file(upper.join("d/temporary")).unwrap();
-        assert_eq!(count(&upper, Some(&lower), 0), 0);
+        assert_eq!(count_changes(&upper, Some(&lower), 0), 0);
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
         for change in changes {
             let Pair { upper, lower, _dir } = pair();
             change(&upper);
-            assert_eq!(count(&upper, Some(&lower), 0), 1);
+            assert_eq!(count_changes(&upper, Some(&lower), 0), 1);
         }
     }
 
@@ -262,8 +262,8 @@ mod tests {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap();
         let later = now.as_micros() as u64 + 1_000_000;
-        assert_eq!(count(&upper, None, later), 0);
-        assert_eq!(count(&upper, None, 1), 1);
+        assert_eq!(count_changes(&upper, None, later), 0);
+        assert_eq!(count_changes(&upper, None, 1), 1);
     }
 
     #[test]
@@ -273,9 +273,9 @@ mod tests {
         fs::write(upper.join("new/file"), "").unwrap();
         fs::write(upper.join("d/new"), "").unwrap();
         fs::write(upper.join("only-below"), "changed").unwrap();
-        assert_eq!(count(&upper, Some(&lower), 0), 4);
+        assert_eq!(count_changes(&upper, Some(&lower), 0), 4);
         fs::set_permissions(&upper, fs::Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(count(&upper, Some(&lower), 0), 5);
-        assert_eq!(count(&upper.join("absent"), Some(&lower), 0), 0);
+        assert_eq!(count_changes(&upper, Some(&lower), 0), 5);
+        assert_eq!(count_changes(&upper.join("absent"), Some(&lower), 0), 0);
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Exclusions(Arc<Vec<Exclusion>>);
 
 /// The exclusions, as the save of one directory sees them.
 #[derive(Debug)]
-struct Below {
+struct ExclusionsBelow {
     root: PathBuf,
     /// The root without links.
     real: PathBuf,
@@ -38,7 +38,7 @@ struct Below {
 }
 
 /// Compiles a pattern in which `*` stops at `/`.
-pub(super) fn compile(written: &str, globs: &[String]) -> Result<GlobSet> {
+pub(super) fn compile_pattern(written: &str, globs: &[String]) -> Result<GlobSet> {
     let bad = |error: globset::Error| {
         Error::usage(
             format!("bad pattern `{written}`: {}", error.kind()),
@@ -54,7 +54,7 @@ pub(super) fn compile(written: &str, globs: &[String]) -> Result<GlobSet> {
 }
 
 /// A pattern below a directory whose own name is no pattern.
-pub(super) fn below(base: &Path, pattern: &str) -> String {
+pub(super) fn escape_base(base: &Path, pattern: &str) -> String {
     let base = globset::escape(&base.to_string_lossy());
     format!("{}/{pattern}", base.trim_end_matches('/'))
 }
@@ -85,7 +85,7 @@ impl Exclusions {
 
     /// The exclusions for the save of one directory; `real` is its path without links.
     pub(super) fn below(&self, root: &Path, real: PathBuf) -> Arc<dyn Exclude> {
-        Arc::new(Below {
+        Arc::new(ExclusionsBelow {
             root: root.to_owned(),
             real,
             exclusions: self.clone(),
@@ -118,13 +118,16 @@ impl Exclusion {
         let plain = names.iter().take_while(|name| !has_special(name)).count();
         let leading: PathBuf = base.join(names[..plain].join("/"));
         let real = sight.real(&leading);
-        let mut absolute: Vec<_> = readings.iter().map(|rest| below(&base, rest)).collect();
+        let mut absolute: Vec<_> = readings
+            .iter()
+            .map(|rest| escape_base(&base, rest))
+            .collect();
         if real != leading {
             let rest = names[plain..].join("/");
             let readings = [rest.clone(), with_literal_brackets(&rest)];
             absolute.extend(readings.iter().map(|rest| match rest.is_empty() {
                 true => globset::escape(&real.to_string_lossy()),
-                false => below(&real, rest),
+                false => escape_base(&real, rest),
             }));
         }
         let relative = match from_workspace {
@@ -133,8 +136,8 @@ impl Exclusion {
         };
         Ok(Self {
             written: written.to_owned(),
-            absolute: compile(written, &absolute)?,
-            relative: compile(written, &relative)?,
+            absolute: compile_pattern(written, &absolute)?,
+            relative: compile_pattern(written, &relative)?,
             only_directories,
         })
     }
@@ -153,7 +156,7 @@ fn with_literal_brackets(pattern: &str) -> String {
     names.join("/")
 }
 
-impl Exclude for Below {
+impl Exclude for ExclusionsBelow {
     fn excludes(&self, path: &Path, directory: bool) -> bool {
         let (absolute, real) = (self.root.join(path), self.real.join(path));
         self.exclusions.0.iter().any(|exclusion| {

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet};
 
-use super::exclude::{below, compile};
-use super::literal::{glob_of, has_special, literal_names, may_be_names, readings};
+use super::exclude::{compile_pattern, escape_base};
+use super::literal::{glob_of, has_special, literal_names, literal_readings, may_be_names};
 use super::places::Places;
 use super::real::real_path;
-use super::set::Directory;
+use super::set::CacheDirectory;
 use crate::error::{Error, Result};
 
 /// Where the meaning of a path is looked up.
@@ -42,7 +42,7 @@ pub(super) struct Include {
     /// The same without links and `..`.
     pub(super) real: PathBuf,
     /// The path as a pattern; `None` for a name.
-    pub(super) pattern: Option<Pattern>,
+    pub(super) pattern: Option<IncludePattern>,
     /// Globs of absolute paths: every way to read and to spell it.
     pub(super) globs: Vec<String>,
     readings: GlobSet,
@@ -50,7 +50,7 @@ pub(super) struct Include {
 
 /// A path that is read as a pattern here and now.
 #[derive(Debug, Clone)]
-pub(super) struct Pattern {
+pub(super) struct IncludePattern {
     /// The directory below which everything that can match lies.
     pub(super) root: PathBuf,
     /// Matches absolute paths.
@@ -80,7 +80,7 @@ impl Include {
             .filter(|name| !matches!(*name, "" | "."))
             .collect();
         let literal = literal_names(&base, &names, |path| sight.is_dir(path));
-        let mut globs = globs(&base, &names);
+        let mut globs = absolute_globs(&base, &names);
         if !names[literal..].iter().any(|name| has_special(name)) {
             let path = base.components().collect::<PathBuf>();
             let path = names.iter().fold(path, |path, name| path.join(name));
@@ -97,7 +97,7 @@ impl Include {
                 "write it from the workspace, from `~` or in full",
             ));
         }
-        let glob = compile(written, &[below(&base, &glob_of(&names, literal))])?;
+        let glob = compile_pattern(written, &[escape_base(&base, &glob_of(&names, literal))])?;
         // The plain names before the pattern may lead through links.
         let plain = |name: &&&str| !name.contains(['*', '?', '[', ']', '{', '}', ',', '\\']);
         let leading = names.iter().take_while(plain).count();
@@ -108,7 +108,7 @@ impl Include {
         };
         let real = sight.real(&path(leading));
         if real != path(leading) {
-            globs.extend(self::globs(&real, &names[leading..]));
+            globs.extend(self::absolute_globs(&real, &names[leading..]));
         }
         let readings = compile_valid(&globs);
         for path in places.dangerous(sight) {
@@ -121,7 +121,7 @@ impl Include {
             written: written.to_owned(),
             real: sight.real(&path(names.len())),
             path: path(names.len()),
-            pattern: Some(Pattern {
+            pattern: Some(IncludePattern {
                 root: path(literal),
                 glob,
                 may_be_name: may_be_names(&names),
@@ -150,8 +150,8 @@ impl Include {
     }
 
     /// The directory when it is all that a key holds.
-    pub(super) fn whole(&self) -> Directory {
-        Directory {
+    pub(super) fn whole(&self) -> CacheDirectory {
+        CacheDirectory {
             path: self.path.clone(),
             part: None,
         }
@@ -163,10 +163,10 @@ impl Include {
 }
 
 /// The globs of absolute paths by which names below a directory can be read.
-fn globs(base: &Path, names: &[&str]) -> Vec<String> {
-    readings(names)
+fn absolute_globs(base: &Path, names: &[&str]) -> Vec<String> {
+    literal_readings(names)
         .iter()
-        .map(|reading| below(base, reading))
+        .map(|reading| escape_base(base, reading))
         .collect()
 }
 
@@ -183,5 +183,5 @@ fn compile_valid(globs: &[String]) -> GlobSet {
         .cloned()
         .collect();
     // Each of them was compiled a moment ago; only their sum can be too large.
-    compile("", &valid).unwrap_or_else(|_| GlobSet::empty())
+    compile_pattern("", &valid).unwrap_or_else(|_| GlobSet::empty())
 }

@@ -48,7 +48,7 @@ pub fn glob_of(names: &[&str], literal: usize) -> String {
 }
 
 /// The globs of all readings, the pure pattern first.
-pub(super) fn readings(names: &[&str]) -> Vec<String> {
+pub(super) fn literal_readings(names: &[&str]) -> Vec<String> {
     let special = (0..names.len()).filter(|&number| has_special(names[number]));
     std::iter::once(0)
         .chain(special.map(|number| number + 1))
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(count(&["app", "[id]", "{x}"]), 0);
         assert_eq!(count(&["app", "cache"]), 0);
         assert_eq!(glob_of(&["app", "[slug]", "*"], 2), "app/[[]slug[]]/*");
-        assert_eq!(readings(&["a", "*"]), ["a/*", "a/[*]"]);
+        assert_eq!(literal_readings(&["a", "*"]), ["a/*", "a/[*]"]);
         assert!(may_be_names(&["app", "[[...all]]", "{x}"]));
         assert!(!may_be_names(&["[a]", "*"]) && !may_be_names(&["{a,b}"]));
     }

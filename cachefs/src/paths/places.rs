@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use cachefs_store::refs::Part;
+use cachefs_store::refs::CachePart;
 use serde::{Deserialize, Serialize};
 
 use super::include::Sight;
@@ -68,7 +68,7 @@ impl Places {
     }
 
     /// The part that a directory is saved as; it must not depend on this machine.
-    pub fn part_of(&self, path: &Path) -> Result<Part> {
+    pub fn part_of(&self, path: &Path) -> Result<CachePart> {
         let text = |path: &Path| {
             path.to_str().map(str::to_owned).ok_or_else(|| {
                 Error::usage(
@@ -109,7 +109,7 @@ impl Places {
             (_, Some(rest), _) => text(rest)?,
             _ => text(path)?,
         };
-        Ok(Part::new(name)?)
+        Ok(CachePart::new(name)?)
     }
 
     /// The path below the workspace or home directory of a directory that is in one of them by its
@@ -123,7 +123,7 @@ impl Places {
     }
 
     /// The directory that a part belongs at, on this machine.
-    pub fn path_of(&self, part: &Part) -> Result<PathBuf> {
+    pub fn path_of(&self, part: &CachePart) -> Result<PathBuf> {
         self.resolve(part.as_str())
     }
 

@@ -18,7 +18,7 @@ pub fn real_path(path: &Path) -> PathBuf {
         // Only a relative path fails: the working directory has been deleted.
         return path.to_owned();
     };
-    let mut pending = steps(&written);
+    let mut pending = path_steps(&written);
     let mut real = PathBuf::from("/");
     let mut links = 0;
     while let Some(step) = pending.pop_front() {
@@ -38,14 +38,14 @@ pub fn real_path(path: &Path) -> PathBuf {
         if target.is_absolute() {
             real = PathBuf::from("/");
         }
-        let rest = std::mem::replace(&mut pending, steps(&target));
+        let rest = std::mem::replace(&mut pending, path_steps(&target));
         pending.extend(rest);
     }
     real
 }
 
 /// The names and `..` of a path.
-fn steps(path: &Path) -> VecDeque<OsString> {
+fn path_steps(path: &Path) -> VecDeque<OsString> {
     path.components()
         .filter_map(|component| match component {
             Component::Normal(name) => Some(name.to_owned()),

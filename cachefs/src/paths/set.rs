@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cachefs_store::refs::Part;
+use cachefs_store::refs::CachePart;
 use cachefs_store::save::Exclude;
 
 use super::exclude::Exclusions;
@@ -24,18 +24,18 @@ pub struct PathSet {
 
 /// One of the directories of a cache.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Directory {
+pub struct CacheDirectory {
     /// Where it is.
     pub path: PathBuf,
     /// What it is called under the key; `None` when it is all that the key holds.
-    pub part: Option<Part>,
+    pub part: Option<CachePart>,
 }
 
 /// What is there of a cache's paths.
 #[derive(Debug, Default)]
 pub struct OnDisk {
     /// The directories, none of them in another.
-    pub directories: Vec<Directory>,
+    pub directories: Vec<CacheDirectory>,
     /// Paths and patterns, as they were written, that nothing is there for.
     pub absent: Vec<String>,
 }
@@ -145,7 +145,7 @@ impl PathSet {
     }
 
     /// The directory of a cache that has one plain path, and so no parts.
-    pub fn single(&self) -> Option<Directory> {
+    pub fn single(&self) -> Option<CacheDirectory> {
         match &self.includes[..] {
             [include] if include.pattern.is_none() => Some(include.whole()),
             _ => None,
@@ -154,7 +154,7 @@ impl PathSet {
 
     /// The directory of a cache whose one path looks like a pattern, and may be the name of a
     /// directory that does not exist yet: `app/[slug]`.
-    pub fn maybe_single(&self) -> Option<Directory> {
+    pub fn maybe_single(&self) -> Option<CacheDirectory> {
         match &self.includes[..] {
             [include] if include.pattern.as_ref()?.may_be_name => Some(include.whole()),
             _ => None,
@@ -183,7 +183,12 @@ impl PathSet {
                     }
                 }
                 Some(pattern) => {
-                    walk::directories(&pattern.root, &pattern.glob, &self.exclusions, &mut paths)?;
+                    walk::find_directories(
+                        &pattern.root,
+                        &pattern.glob,
+                        &self.exclusions,
+                        &mut paths,
+                    )?;
                 }
             }
             if paths.len() == before {
@@ -194,13 +199,13 @@ impl PathSet {
         let directories = paths
             .into_iter()
             .map(|path| {
-                Ok(Directory {
+                Ok(CacheDirectory {
                     part: Some(self.places.part_of(&path)?),
                     path,
                 })
             })
             .collect::<Result<_>>()?;
-        let directories = outermost(directories);
+        let directories = retain_outermost(directories);
         Ok(OnDisk {
             directories,
             absent,
@@ -213,7 +218,7 @@ impl PathSet {
 
     /// Whether a part of a key belongs to this cache: what a restore takes, whether or not
     /// anything is there on disk.
-    pub fn accepts(&self, part: &Part) -> bool {
+    pub fn accepts(&self, part: &CachePart) -> bool {
         self.places.path_of(part).is_ok_and(|path| {
             (self.holds(&path) || self.sight == Sight::Disk && self.holds(&real_path(&path)))
                 && self
@@ -232,23 +237,23 @@ impl PathSet {
     /// When a part begins at the home directory and there is none.
     pub fn directories(
         &self,
-        parts: impl IntoIterator<Item = Option<Part>>,
-    ) -> Result<Vec<Directory>> {
+        parts: impl IntoIterator<Item = Option<CachePart>>,
+    ) -> Result<Vec<CacheDirectory>> {
         let mut directories = Vec::new();
         for part in parts {
             match part {
                 None => directories.extend(self.maybe_single()),
-                Some(part) => directories.push(Directory {
+                Some(part) => directories.push(CacheDirectory {
                     path: self.places.path_of(&part)?,
                     part: Some(part),
                 }),
             }
         }
-        Ok(outermost(directories))
+        Ok(retain_outermost(directories))
     }
 
     /// What a save of one of the directories leaves out.
-    pub fn exclude(&self, directory: &Directory) -> Arc<dyn Exclude> {
+    pub fn exclude(&self, directory: &CacheDirectory) -> Arc<dyn Exclude> {
         self.exclusions
             .below(&directory.path, self.sight.real(&directory.path))
     }
@@ -268,7 +273,7 @@ impl PathSet {
 }
 
 /// Sorts, and leaves out what lies in another: a directory is saved as a whole.
-fn outermost(directories: Vec<Directory>) -> Vec<Directory> {
+fn retain_outermost(directories: Vec<CacheDirectory>) -> Vec<CacheDirectory> {
     let mut directories: Vec<_> = directories
         .into_iter()
         .map(|directory| (real_path(&directory.path), directory))

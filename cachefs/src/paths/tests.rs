@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cachefs_store::refs::Part;
+use cachefs_store::refs::CachePart;
 use tempfile::TempDir;
 
 use super::{OnDisk, PathSet, Places};
@@ -50,7 +50,7 @@ fn parts(found: &OnDisk) -> Vec<&str> {
     found
         .directories
         .iter()
-        .map(|directory| directory.part.as_ref().map_or("", Part::as_str))
+        .map(|directory| directory.part.as_ref().map_or("", CachePart::as_str))
         .collect()
 }
 
@@ -153,7 +153,7 @@ fn patterns_find_whole_directories() {
 fn what_is_stored_decides_what_is_restored() {
     let bench = Bench::new(&[]);
     let set = bench.set(&["packages/*/node_modules", "~/.npm", "!packages/old"]);
-    let part = |text: &str| Part::new(text).unwrap();
+    let part = |text: &str| CachePart::new(text).unwrap();
     assert!(set.accepts(&part("packages/new/node_modules")));
     assert!(set.accepts(&part("~/.npm")));
     for other in [
@@ -288,7 +288,7 @@ fn a_pattern_below_a_name_with_brackets_is_a_pattern() {
 #[test]
 fn a_name_that_does_not_exist_yet_is_found_by_what_was_stored() {
     let bench = Bench::new(&[]);
-    let part = |text: &str| Part::new(text).unwrap();
+    let part = |text: &str| CachePart::new(text).unwrap();
     let set = bench.set(&["app/[slug]", "x"]);
     assert!(set.accepts(&part("app/[slug]")) && set.accepts(&part("app/s")));
     assert!(set.maybe_single().is_none());
@@ -344,9 +344,15 @@ fn a_path_means_the_directory_however_it_is_spelled() {
                 assert!(set.holds(&real), "{spelling}");
             }
             let set = bench.set(&[spelling, "other"]);
-            assert!(set.accepts(&Part::new("web/nm").unwrap()), "{spelling}");
+            assert!(
+                set.accepts(&CachePart::new("web/nm").unwrap()),
+                "{spelling}"
+            );
             let names = PathSet::of_names(&set.spellings(), bench.places()).unwrap();
-            assert!(names.accepts(&Part::new("web/nm").unwrap()), "{spelling}");
+            assert!(
+                names.accepts(&CachePart::new("web/nm").unwrap()),
+                "{spelling}"
+            );
         }
         if !exists {
             fs::create_dir(bench.path("work/web/nm")).unwrap();
@@ -373,7 +379,7 @@ fn a_deleted_working_directory_matters_only_to_relative_paths() {
         home: Some("/home/u".into()),
     };
     let set = PathSet::new(&["/var/cache/x", "~/.m2"], places.clone()).unwrap();
-    assert!(set.accepts(&Part::new("/var/cache/x").unwrap()));
+    assert!(set.accepts(&CachePart::new("/var/cache/x").unwrap()));
     let parts: Vec<_> = ["/var/cache/x", "/home/u/.m2"]
         .iter()
         .map(|path| places.part_of(Path::new(path)).unwrap().to_string())

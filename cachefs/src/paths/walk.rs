@@ -15,7 +15,7 @@ use crate::store_dir::StoreDir;
 /// A directory that matches is not looked into: it is cached as a whole. Nor is one that is left
 /// out, nor `.git`, nor a local store. Links are not followed, and directories that may not be read are passed over,
 /// as a build that cannot read them did not fill them.
-pub(super) fn directories(
+pub(super) fn find_directories(
     root: &Path,
     glob: &GlobSet,
     exclusions: &Exclusions,

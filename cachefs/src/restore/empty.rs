@@ -12,7 +12,7 @@ pub(super) fn is_empty(directory: &Path) -> bool {
 
 /// Removes everything in a directory that was empty before, also from directories that the copy has made
 /// read-only. What cannot be removed stays: the failure that led here is the one to report.
-pub(super) fn clear(directory: &Path) {
+pub(super) fn clear_directory(directory: &Path) {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries {
         let path = entry.path();

@@ -6,7 +6,7 @@ use crate::sys::mountinfo::MountTable;
 
 /// Says which mounted caches a new mount at a path hides: nobody can reach or save them as long as
 /// it is there.
-pub(super) fn note(path: &Path) -> Option<String> {
+pub(super) fn hidden_mounts_note(path: &Path) -> Option<String> {
     note_from(&MountTable::read().ok()?, path)
 }
 

@@ -12,15 +12,15 @@ use cachefs_store::stack::Stack;
 
 use super::RestoreOptions;
 use super::empty::is_empty;
-use crate::error::{Error, Result, describe};
-use crate::mounts::{How, Incomplete, Record, Records};
+use crate::error::{Error, Result, describe_chain};
+use crate::mounts::{How, Incomplete, MountRecord, MountRecords};
 use crate::store_dir::StoreDir;
 
 /// Removes the copy of another key from a path, as far as nobody changed it, and forgets it. A path that
 /// cannot be freed of it is noted as [incomplete](Record::incomplete), so that it is not saved.
-pub(super) fn clear(
+pub(super) fn clear_leftovers(
     store: &StoreDir,
-    records: &Records,
+    records: &MountRecords,
     path: &Path,
     options: &RestoreOptions,
     notes: &mut Vec<String>,
@@ -36,7 +36,7 @@ pub(super) fn clear(
         Some(incomplete) if incomplete.mixed => return Ok(()),
         _ => {}
     }
-    let outcome = remove(store, &record, None, options);
+    let outcome = remove_leftovers(store, &record, None, options);
     // A copy that was killed may have left half a file, which looks like one that was changed.
     let is_clean = outcome.is_ok() && (record.incomplete.is_none() || is_empty(path));
     let key = &record.name.key;
@@ -49,13 +49,13 @@ pub(super) fn clear(
         Err(error) => notes.push(format!(
             "{} still has files of key {key}, which an earlier restore copied there: {}",
             path.display(),
-            describe(&error)
+            describe_chain(&error)
         )),
     }
     if is_clean || !path.exists() {
         return records.remove(path);
     }
-    records.put(&Record {
+    records.put(&MountRecord {
         incomplete: Some(Incomplete::of(path, true)?),
         ..record
     })
@@ -63,9 +63,9 @@ pub(super) fn clear(
 
 /// Removes what an earlier copy left at a path and nobody changed, except for what `keep` has, too.
 /// Returns how many entries that were.
-pub(super) fn remove(
+pub(super) fn remove_leftovers(
     store: &StoreDir,
-    record: &Record,
+    record: &MountRecord,
     keep: Option<&Stack>,
     options: &RestoreOptions,
 ) -> Result<u64> {

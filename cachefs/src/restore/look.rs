@@ -2,45 +2,45 @@
 
 use std::time::{Duration, Instant};
 
-use cachefs_store::layer::Totals;
-use cachefs_store::refs::{self, LayerInfo, Resolved, Wanted};
-use cachefs_store::remote::{DynRemote, Traffic};
+use cachefs_store::layer::TreeTotals;
+use cachefs_store::refs::{self, KeyQuery, LayerInfo, Resolved};
+use cachefs_store::remote::{DynRemote, RemoteTraffic};
 
-use super::{Outcome, Report, RestoreOptions, miss};
+use super::{RestoreOptions, RestoreOutcome, RestoreReport, miss_report};
 use crate::error::{Error, Result};
-use crate::rpc::Restored;
+use crate::rpc::RestoreReply;
 use crate::store_dir::StoreDir;
 
 /// Finds the stack that a restore with these options would show; touches nothing on this machine.
-pub fn look_up(store: &StoreDir, options: &RestoreOptions) -> Result<Report> {
+pub fn look_up(store: &StoreDir, options: &RestoreOptions) -> Result<RestoreReport> {
     let started = Instant::now();
     let session = options.session(store)?;
-    let found = session.block_on(resolve(session.remote(), &options.wanted))?;
+    let found = session.block_on(resolve_keys(session.remote(), &options.wanted))?;
     let path = std::path::absolute(&options.path).map_err(Error::io("find", &options.path))?;
     let outcome = if found.layers.is_empty() {
-        Outcome::Miss
+        RestoreOutcome::Miss
     } else {
-        Outcome::Found
+        RestoreOutcome::Found
     };
-    Ok(Report {
+    Ok(RestoreReport {
         outcome,
         traffic: session.traffic(),
         elapsed: started.elapsed(),
-        ..miss(path, found)
+        ..miss_report(path, found)
     })
 }
 
-impl Report {
-    /// A restore that did nothing: [`Outcome::Miss`] when no key has any of a cache's several paths,
-    /// or [`Outcome::Skipped`].
-    pub fn nothing(outcome: Outcome, path: std::path::PathBuf, keys: usize) -> Self {
+impl RestoreReport {
+    /// A restore that did nothing: [`RestoreOutcome::Miss`] when no key has any of a cache's several paths,
+    /// or [`RestoreOutcome::Skipped`].
+    pub fn nothing(outcome: RestoreOutcome, path: std::path::PathBuf, keys: usize) -> Self {
         Self {
             outcome,
             path,
             matched: vec![None; keys],
             layers: Vec::new(),
             tree: None,
-            traffic: Traffic::default(),
+            traffic: RemoteTraffic::default(),
             lost: None,
             notes: Vec::new(),
             unsaved: None,
@@ -50,24 +50,24 @@ impl Report {
 }
 
 /// What the tree of a stack adds up to, as far as the records of what matched tell.
-pub(crate) fn tree_of(layers: &[LayerInfo], matched: &[Option<Resolved>]) -> Option<Totals> {
+pub(crate) fn tree_of(layers: &[LayerInfo], matched: &[Option<Resolved>]) -> Option<TreeTotals> {
     let matched = matched.iter().flatten();
-    refs::totals(layers, matched.flat_map(|resolved| &resolved.records))
+    refs::tree_totals(layers, matched.flat_map(|resolved| &resolved.records))
 }
 
 /// Resolves every key, in this process.
-pub(super) async fn resolve(remote: &DynRemote, wanted: &[Wanted]) -> Result<Restored> {
+pub(super) async fn resolve_keys(remote: &DynRemote, wanted: &[KeyQuery]) -> Result<RestoreReply> {
     let mut matched = Vec::new();
     for wanted in wanted {
-        matched.push(refs::resolve(remote, wanted).await?);
+        matched.push(refs::resolve_key(remote, wanted).await?);
     }
-    let layers = refs::stack(wanted, &matched);
-    Ok(Restored {
+    let layers = refs::build_stack(wanted, &matched);
+    Ok(RestoreReply {
         tree: tree_of(&layers, &matched),
         layers,
         matched,
         view: None,
         lost: None,
-        traffic: Traffic::default(),
+        traffic: RemoteTraffic::default(),
     })
 }

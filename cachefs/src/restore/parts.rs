@@ -1,22 +1,22 @@
 //! Caches of several paths: which directories a restore has to show, and from which key.
 
-use cachefs_store::refs::{self, Chosen, Found, Part, RefName, Wanted};
+use cachefs_store::refs::{self, CachePart, Chosen, FoundKey, KeyQuery, RefName};
 use cachefs_store::remote::DynRemote;
 
-use super::{Mode, RestoreOptions};
+use super::{RestoreMode, RestoreOptions};
 use crate::error::Result;
-use crate::paths::{Directory, PathSet};
-use crate::rpc::{Client, Find};
+use crate::paths::{CacheDirectory, PathSet};
+use crate::rpc::{DaemonClient, Find};
 use crate::store_dir::StoreDir;
 
 /// What the keys hold of a cache's paths.
 #[derive(Debug, Default)]
 pub struct FoundDirectories {
     /// For each key, what was found.
-    pub found: Vec<Option<Found>>,
+    pub found: Vec<Option<FoundKey>>,
     /// The directories to restore, none of them in another, with what [`RestoreOptions::wanted`] is
     /// to say for each. All of them come from the keys in `found`.
-    pub directories: Vec<(Directory, Vec<Wanted>)>,
+    pub directories: Vec<(CacheDirectory, Vec<KeyQuery>)>,
 }
 
 /// Finds out what to restore for a cache of several paths.
@@ -29,11 +29,11 @@ pub fn find_directories(
     paths: &PathSet,
 ) -> Result<FoundDirectories> {
     let whole = paths.maybe_single().is_some();
-    let found = if options.mode == Mode::Copy {
+    let found = if options.mode == RestoreMode::Copy {
         let session = options.session(store)?;
         session.block_on(find_parts(session.remote(), &options.wanted, paths, whole))?
     } else {
-        Client::connect(store)?.find(Find {
+        DaemonClient::connect(store)?.find(Find {
             remote: options.remote.clone(),
             deadline_ms: options.deadline_ms(),
             wanted: options.wanted.clone(),
@@ -47,7 +47,7 @@ pub fn find_directories(
         .directories(parts.cloned())?
         .into_iter()
         .map(|directory| {
-            let wanted = choose(&options.wanted, &found, &directory)?;
+            let wanted = choose_parts(&options.wanted, &found, &directory)?;
             Ok((directory, wanted))
         })
         .collect::<Result<_>>()?;
@@ -55,11 +55,11 @@ pub fn find_directories(
 }
 
 /// Binds each key to what was found for it.
-fn choose(
-    wanted: &[Wanted],
-    found: &[Option<Found>],
-    directory: &Directory,
-) -> Result<Vec<Wanted>> {
+fn choose_parts(
+    wanted: &[KeyQuery],
+    found: &[Option<FoundKey>],
+    directory: &CacheDirectory,
+) -> Result<Vec<KeyQuery>> {
     wanted
         .iter()
         .zip(found)
@@ -77,7 +77,7 @@ fn choose(
                 }
                 _ => Chosen::Nothing,
             };
-            Ok(Wanted {
+            Ok(KeyQuery {
                 chosen: Some(chosen),
                 ..wanted.clone()
             })
@@ -89,16 +89,16 @@ fn choose(
 /// says whether a key of one path matches.
 pub(crate) async fn find_parts(
     remote: &DynRemote,
-    wanted: &[Wanted],
+    wanted: &[KeyQuery],
     paths: &PathSet,
     whole: bool,
-) -> Result<Vec<Option<Found>>> {
+) -> Result<Vec<Option<FoundKey>>> {
     let mut lookups = tokio::task::JoinSet::new();
     for (number, wanted) in wanted.iter().cloned().enumerate() {
         let (remote, paths) = (remote.clone(), paths.clone());
         lookups.spawn(async move {
-            let accepts = |part: Option<&Part>| part.map_or(whole, |part| paths.accepts(part));
-            (number, refs::find(&remote, &wanted, accepts).await)
+            let accepts = |part: Option<&CachePart>| part.map_or(whole, |part| paths.accepts(part));
+            (number, refs::find_key(&remote, &wanted, accepts).await)
         });
     }
     let mut found = vec![None; wanted.len()];

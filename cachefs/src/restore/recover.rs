@@ -6,14 +6,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use cachefs_store::refs::LayerInfo;
-use cachefs_store::remote::Traffic;
+use cachefs_store::remote::RemoteTraffic;
 
-use super::{KeepChanges, Outcome, Report, RestoreOptions, UnsavedChanges, ask};
+use super::{
+    KeepChanges, RestoreOptions, RestoreOutcome, RestoreReport, UnsavedChanges, request_view,
+};
 use crate::error::{Error, Result};
 use crate::mounts::{
-    Attachments, How, Presence, Record, Records, attach, detach, presence, unsaved_changes,
+    Attachments, How, MountRecord, MountRecords, Presence, attach_mount, check_presence,
+    detach_mount, unsaved_changes,
 };
-use crate::rpc::Client;
+use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::sys::overlay::clear_volatile_marker;
 use crate::sys::unmount::UnmountError;
@@ -35,13 +38,13 @@ impl Left {
     }
 
     /// Notes that changes are still at the path.
-    fn stays(&mut self, record: &Record, changes: u64, why: &str) {
+    fn stays(&mut self, record: &MountRecord, changes: u64, why: &str) {
         if changes == 0 {
             return;
         }
         self.notes.push(format!(
             "{} of an earlier restore of key {} {} still in {}{why}",
-            count(changes),
+            count_text(changes),
             record.name.key,
             if changes == 1 { "is" } else { "are" },
             record.path.display(),
@@ -53,7 +56,7 @@ impl Left {
     }
 }
 
-fn count(changes: u64) -> String {
+fn count_text(changes: u64) -> String {
     match changes {
         1 => "1 unsaved change".to_owned(),
         changes => format!("{changes} unsaved changes"),
@@ -61,40 +64,40 @@ fn count(changes: u64) -> String {
 }
 
 /// Deals with an earlier restore of the path; `None` when nothing is in the way of a new one.
-pub(super) fn recover(
+pub(super) fn recover_path(
     store: &StoreDir,
-    records: &Records,
+    records: &MountRecords,
     path: &Path,
     options: &RestoreOptions,
     left: &mut Left,
-) -> Result<Option<Report>> {
+) -> Result<Option<RestoreReport>> {
     let Some(record) = records.get(path)? else {
         return Ok(None);
     };
     if record.how == How::Copy {
         return Ok(None);
     }
-    let presence = presence(&record, records)?;
+    let presence = check_presence(&record, records)?;
     let changes = unsaved_changes(records, &record);
     if presence == Presence::Alive {
         // What an earlier job left must not become part of what this one sees and saves.
-        if let Some(report) = again(store, &record, options)? {
-            if stays(store, records, &record, options, changes, left)? {
+        if let Some(report) = restore_mounted(store, &record, options)? {
+            if keep_mount(store, records, &record, options, changes, left)? {
                 return Ok(Some(report));
             }
         } else {
             // A mount that is in use stays: then this restore fails.
-            detach(records, &record, false).map_err(|error| still_shows(&record, error))?;
+            detach_mount(records, &record, false).map_err(|error| still_shows(&record, error))?;
             left.notes.push(format!(
                 "unmounted key {}, which an earlier restore had left at {}",
                 record.name.key,
                 path.display()
             ));
         }
-        clear(store, records, &record, changes, left)?;
+        clear_unmounted(store, records, &record, changes, left)?;
         return Ok(None);
     }
-    detach(records, &record, true)?;
+    detach_mount(records, &record, true)?;
     let upper = records.upper(&record);
     let changed = fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_some());
     if presence == Presence::Dead {
@@ -108,26 +111,26 @@ pub(super) fn recover(
     // what was not synced, or with a container, whose changes are not the next one's business.
     let keeps = presence == Presence::Dead && options.keep_changes != KeepChanges::Never;
     if !changed || !keeps || !options.asks_for(&record) {
-        clear(store, records, &record, changes, left)?;
+        clear_unmounted(store, records, &record, changes, left)?;
         return Ok(None);
     }
     let work = records.work(&record);
     clear_volatile_marker(&work).map_err(Error::io("clean", &work))?;
-    let mut client = Client::connect(store)?;
+    let mut client = DaemonClient::connect(store)?;
     let view = client.open(options.open(&record.layers, options.form()))?;
-    attach(&mut client, records, &record, view, |client, form| {
+    attach_mount(&mut client, records, &record, view, |client, form| {
         client.open(options.open(&record.layers, form))
     })?;
     // What only was copied up counts as changed without the view, so it is counted once more.
     let changes = unsaved_changes(records, &record);
     left.stays(&record, changes, ", as before its daemon ended");
-    Ok(Some(Report {
-        outcome: Outcome::Remounted,
+    Ok(Some(RestoreReport {
+        outcome: RestoreOutcome::Remounted,
         path: record.path,
         matched: Vec::new(),
         layers: record.layers,
         tree: record.tree,
-        traffic: Traffic::default(),
+        traffic: RemoteTraffic::default(),
         lost: None,
         notes: Vec::new(),
         unsaved: None,
@@ -137,7 +140,7 @@ pub(super) fn recover(
 
 /// The error of a path at which an earlier restore's mount cannot be taken away: whoever goes on
 /// there builds on the wrong cache, so it is never turned into a warning.
-fn still_shows(record: &Record, error: Error) -> Error {
+fn still_shows(record: &MountRecord, error: Error) -> Error {
     let Error::Unmount(error) = error else {
         return error;
     };
@@ -146,17 +149,17 @@ fn still_shows(record: &Record, error: Error) -> Error {
         format!(
             "{path} still shows key {}, which an earlier restore had left: {}",
             record.name.key,
-            crate::error::describe(&error)
+            crate::error::describe_chain(&error)
         ),
         format!("end what uses it, or run `cachefs umount --lazy {path}`, and restore again"),
     )
 }
 
 /// Whether a mount of the wanted stack stays as it is. Otherwise it is unmounted here.
-fn stays(
+fn keep_mount(
     store: &StoreDir,
-    records: &Records,
-    record: &Record,
+    records: &MountRecords,
+    record: &MountRecord,
     options: &RestoreOptions,
     changes: u64,
     left: &mut Left,
@@ -169,7 +172,7 @@ fn stays(
         left.stays(record, changes, ", which a container shows");
         return Ok(true);
     }
-    match detach(records, record, false) {
+    match detach_mount(records, record, false) {
         Ok(()) => Ok(false),
         Err(error @ Error::Unmount(UnmountError::Busy { .. })) => {
             left.stays(record, changes, &format!(": {error}"));
@@ -180,10 +183,10 @@ fn stays(
 }
 
 /// Forgets a path that is not mounted any more; unsaved changes are kept elsewhere.
-fn clear(
+fn clear_unmounted(
     store: &StoreDir,
-    records: &Records,
-    record: &Record,
+    records: &MountRecords,
+    record: &MountRecord,
     changes: u64,
     left: &mut Left,
 ) -> Result<()> {
@@ -192,7 +195,7 @@ fn clear(
         let aside = Unsaved::new(store).add(&records.upper(record), name)?;
         left.notes.push(format!(
             "{} of an earlier restore of key {} to {} {} in {}",
-            count(changes),
+            count_text(changes),
             record.name.key,
             record.path.display(),
             if changes == 1 { "is" } else { "are" },
@@ -207,12 +210,16 @@ fn clear(
 }
 
 /// The path is mounted: fine if this job would mount the same there; `None` otherwise.
-fn again(store: &StoreDir, record: &Record, options: &RestoreOptions) -> Result<Option<Report>> {
+fn restore_mounted(
+    store: &StoreDir,
+    record: &MountRecord,
+    options: &RestoreOptions,
+) -> Result<Option<RestoreReport>> {
     if !options.asks_for(record) {
         return Ok(None);
     }
-    let mut client = Client::connect(store)?;
-    let found = ask(&mut client, options)?;
+    let mut client = DaemonClient::connect(store)?;
+    let found = request_view(&mut client, options)?;
     if let Some(view) = found.view {
         client.close(view.view)?;
     }
@@ -226,8 +233,8 @@ fn again(store: &StoreDir, record: &Record, options: &RestoreOptions) -> Result<
             .iter()
             .zip(&record.layers)
             .all(|(a, b)| same(a, b));
-    Ok(is_same.then(|| Report {
-        outcome: Outcome::AlreadyMounted,
+    Ok(is_same.then(|| RestoreReport {
+        outcome: RestoreOutcome::AlreadyMounted,
         path: record.path.clone(),
         matched: found.matched,
         layers: found.layers,

@@ -16,7 +16,7 @@ use crate::sys::in_root::{Links, Made, Missing, in_root};
 
 /// The canonical path, which is a directory or not there yet. Nothing is made: a miss leaves the path as
 /// it was, so that a save after it can tell that nothing was put there.
-pub(super) fn find(path: &Path) -> Result<PathBuf> {
+pub(super) fn find_target(path: &Path) -> Result<PathBuf> {
     let path = real_path(path);
     match fs::metadata(&path) {
         Ok(metadata) if !metadata.is_dir() => Err(Error::usage(
@@ -113,12 +113,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         std::os::unix::fs::symlink("data/m2", root.join(".m2")).unwrap();
-        let made = find(&root.join("./x/../.m2/repository/")).unwrap();
+        let made = find_target(&root.join("./x/../.m2/repository/")).unwrap();
         MadeDirectories::make(&made, None).unwrap();
         assert_eq!(made, root.join("data/m2/repository"));
         assert!(made.is_dir() && !root.join("x").exists());
         std::os::unix::fs::symlink("loop", root.join("loop")).unwrap();
-        assert!(find(&root.join("loop")).is_err());
+        assert!(find_target(&root.join("loop")).is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// # Errors
 ///
 /// Those of opening the stack, other than that a layer is lost.
-pub(crate) async fn usable(
+pub(crate) async fn check_usable(
     remote: &DynRemote,
     layers: &[LayerInfo],
     opened: Result<Stack>,

@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cachefs_store::id::StackId;
-use cachefs_store::refs::Found;
+use cachefs_store::refs::FoundKey;
 use cachefs_store::remote::RemoteSpec;
 
 use super::message::{
-    Answer, Call, DaemonStats, Envelope, Find, Open, OpenedView, Reply, Request, Restore, Restored,
+    Call, DaemonStats, Envelope, Find, OpenRequest, OpenedView, Reply, RestoreReply,
+    RestoreRequest, RpcReply, RpcRequest,
 };
 use crate::error::{Error, Result};
-use crate::shares::{Allowed, ShareDescription, ShareInfo};
+use crate::shares::{ClientGrant, ShareDescription, ShareInfo};
 use crate::store_dir::StoreDir;
-use crate::sys::fdpass::{self, Frame};
+use crate::sys::fdpass::{self, SocketFrame};
 use crate::sys::{socket, spawn};
-use crate::view::{Form, ReadReport};
+use crate::view::{ReadReport, ViewForm};
 
 /// How long a daemon may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -30,7 +31,7 @@ const ATTEMPTS: u32 = 10;
 
 /// A connection to the daemon of a store directory.
 #[derive(Debug)]
-pub struct Client {
+pub struct DaemonClient {
     socket: UnixStream,
     /// Where to connect again when the daemon hangs up: it was about to end when this connection
     /// came, or its worker was killed and there is another one.
@@ -39,14 +40,14 @@ pub struct Client {
     is_guest: bool,
 }
 
-impl Client {
+impl DaemonClient {
     /// Connects to a daemon that is running; `None` when there is none.
     pub fn connect_running(store: &StoreDir) -> Result<Option<Self>> {
         use std::io::ErrorKind::{ConnectionRefused, NotFound};
         if let Some(share) = store.share() {
             return Self::connect_share(share).map(Some);
         }
-        match socket::connect(&store.socket()) {
+        match socket::connect_private(&store.socket()) {
             Ok(socket) => {
                 check_server(store, &socket)?;
                 Ok(Some(Self {
@@ -62,7 +63,7 @@ impl Client {
 
     /// Connects to a share of another store's daemon.
     fn connect_share(share: &Path) -> Result<Self> {
-        match socket::connect(share) {
+        match socket::connect_private(share) {
             Ok(socket) => Ok(Self {
                 socket,
                 again: None,
@@ -131,28 +132,28 @@ impl Client {
             }
         };
         match serde_json::from_slice(&frame.header) {
-            Ok(Answer::Ok(reply)) => Ok((reply, frame.payload)),
-            Ok(Answer::Failed(failure)) => Err(failure.into()),
+            Ok(RpcReply::Ok(reply)) => Ok((reply, frame.payload)),
+            Ok(RpcReply::Failed(failure)) => Err(failure.into()),
             Err(error) => Err(Error::Conversation(error.into())),
         }
     }
 
-    fn exchange(&self, header: &[u8], call: &Call<'_>) -> Result<Frame> {
-        match fdpass::send(&self.socket, header, call.payload, call.fd.as_slice()) {
+    fn exchange(&self, header: &[u8], call: &Call<'_>) -> Result<SocketFrame> {
+        match fdpass::send_frame(&self.socket, header, call.payload, call.fd.as_slice()) {
             // A daemon that does not let this client in has said so and hung up.
             Err(fdpass::FrameError::PeerClosed) => {
-                if let Ok(Some(frame)) = fdpass::recv(&self.socket) {
+                if let Ok(Some(frame)) = fdpass::receive_frame(&self.socket) {
                     return Ok(frame);
                 }
                 return Err(fdpass::FrameError::PeerClosed.into());
             }
             sent => sent?,
         }
-        fdpass::recv(&self.socket)?
+        fdpass::receive_frame(&self.socket)?
             .ok_or_else(|| Error::Conversation("it closed the connection".into()))
     }
 
-    fn ask(&mut self, request: Request) -> Result<Reply> {
+    fn ask(&mut self, request: RpcRequest) -> Result<Reply> {
         self.call(Call {
             request,
             payload: &[],
@@ -177,10 +178,10 @@ impl Client {
     }
 
     /// Finds a stack and makes a view of it.
-    pub(crate) fn restore(&mut self, mut restore: Restore) -> Result<Restored> {
+    pub(crate) fn restore(&mut self, mut restore: RestoreRequest) -> Result<RestoreReply> {
         restore.shown.remote = self.told(restore.shown.remote);
         let call = Call {
-            request: Request::Restore(restore),
+            request: RpcRequest::Restore(restore),
             payload: &[],
             fd: None,
         };
@@ -193,13 +194,13 @@ impl Client {
     }
 
     /// Finds the keys that hold parts of a cache of several paths.
-    pub(crate) fn find(&mut self, find: Find) -> Result<Vec<Option<Found>>> {
+    pub(crate) fn find(&mut self, find: Find) -> Result<Vec<Option<FoundKey>>> {
         let find = Find {
             remote: self.told(find.remote),
             ..find
         };
         let call = Call {
-            request: Request::Find(find),
+            request: RpcRequest::Find(find),
             payload: &[],
             fd: None,
         };
@@ -212,18 +213,18 @@ impl Client {
     }
 
     /// Makes a view of a stack that is known.
-    pub(crate) fn open(&mut self, mut open: Open) -> Result<OpenedView> {
+    pub(crate) fn open(&mut self, mut open: OpenRequest) -> Result<OpenedView> {
         open.shown.remote = self.told(open.shown.remote);
-        match self.ask(Request::Open(open))? {
+        match self.ask(RpcRequest::Open(open))? {
             Reply::Opened(view) => Ok(view),
             other => Err(Self::unexpected(&other)),
         }
     }
 
     /// Has a view served on a descriptor of `/dev/fuse`.
-    pub(crate) fn serve(&mut self, view: u64, form: Form, fuse: &OwnedFd) -> Result<()> {
+    pub(crate) fn serve(&mut self, view: u64, form: ViewForm, fuse: &OwnedFd) -> Result<()> {
         let call = Call {
-            request: Request::Serve { view, form },
+            request: RpcRequest::Serve { view, form },
             payload: &[],
             fd: Some(fuse.as_fd()),
         };
@@ -235,7 +236,7 @@ impl Client {
 
     /// Gives up a view that was not served.
     pub(crate) fn close(&mut self, view: u64) -> Result<()> {
-        self.ask(Request::Close { view }).map(drop)
+        self.ask(RpcRequest::Close { view }).map(drop)
     }
 
     /// Publishes what was read of a stack as the trace of the one that was saved from it.
@@ -244,12 +245,12 @@ impl Client {
             // The daemon does so by itself when a mount ends.
             return Ok(());
         }
-        self.ask(Request::PublishTrace { from, to }).map(drop)
+        self.ask(RpcRequest::PublishTrace { from, to }).map(drop)
     }
 
     /// What the daemon has done.
     pub fn stats(&mut self) -> Result<DaemonStats> {
-        match self.ask(Request::Stats)? {
+        match self.ask(RpcRequest::Stats)? {
             Reply::Stats(stats) => Ok(*stats),
             other => Err(Self::unexpected(&other)),
         }
@@ -258,7 +259,7 @@ impl Client {
     /// What was read of a stack until now, through all mounts of it; `None` when it has none.
     pub fn reads(&mut self, stack: StackId) -> Result<Option<ReadReport>> {
         let call = Call {
-            request: Request::Reads { stack },
+            request: RpcRequest::Reads { stack },
             payload: &[],
             fd: None,
         };
@@ -274,15 +275,15 @@ impl Client {
     /// Has a program go on in the place of the daemon, which may be of another version. Returns the
     /// process that did the daemon's work until now.
     pub fn upgrade(&mut self, exe: PathBuf) -> Result<u32> {
-        match self.ask(Request::Upgrade { exe })? {
+        match self.ask(RpcRequest::Upgrade { exe })? {
             Reply::Upgrading { pid } => Ok(pid),
             other => Err(Self::unexpected(&other)),
         }
     }
 
     /// What this socket is for, when it is one of a share.
-    pub fn allowed(&mut self) -> Result<Allowed> {
-        match self.ask(Request::Allowed)? {
+    pub fn allowed(&mut self) -> Result<ClientGrant> {
+        match self.ask(RpcRequest::Allowed)? {
             Reply::Allowed(allowed) => Ok(*allowed),
             other => Err(Self::unexpected(&other)),
         }
@@ -295,7 +296,7 @@ impl Client {
         listener: BorrowedFd<'_>,
     ) -> Result<()> {
         let call = Call {
-            request: Request::Share(Box::new(description)),
+            request: RpcRequest::Share(Box::new(description)),
             payload: &[],
             fd: Some(listener),
         };
@@ -307,13 +308,13 @@ impl Client {
 
     /// Ends a share.
     pub fn unshare(&mut self, path: PathBuf) -> Result<()> {
-        self.ask(Request::Unshare { path }).map(drop)
+        self.ask(RpcRequest::Unshare { path }).map(drop)
     }
 
     /// The shares of the daemon.
     pub fn shares(&mut self) -> Result<Vec<ShareInfo>> {
         let call = Call {
-            request: Request::Shares,
+            request: RpcRequest::Shares,
             payload: &[],
             fd: None,
         };
@@ -327,7 +328,7 @@ impl Client {
 
     /// Ends the daemon.
     pub fn stop(&mut self, force: bool) -> Result<()> {
-        self.ask(Request::Stop { force }).map(drop)
+        self.ask(RpcRequest::Stop { force }).map(drop)
     }
 }
 

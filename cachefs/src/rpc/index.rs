@@ -7,9 +7,9 @@ use cachefs_store::pack::{PackRef, Trailer};
 use cachefs_store::{Error as StoreError, Result as StoreResult};
 use parking_lot::Mutex;
 
-use super::Client;
-use super::message::{Call, Reply, Request};
-use crate::error::{Result, describe};
+use super::DaemonClient;
+use super::message::{Call, Reply, RpcRequest};
+use crate::error::{Result, describe_chain};
 use crate::store_dir::StoreDir;
 
 /// Length of one answer to a lookup.
@@ -86,7 +86,7 @@ fn decode_indexed(record: &[u8; RECORD]) -> Option<Indexed> {
 /// The daemon's index, for saves in other processes. Each thread borrows a connection.
 pub(crate) struct IndexOverSocket {
     store: StoreDir,
-    idle: Mutex<Vec<Client>>,
+    idle: Mutex<Vec<DaemonClient>>,
 }
 
 impl IndexOverSocket {
@@ -94,19 +94,19 @@ impl IndexOverSocket {
     pub(crate) fn connect(store: StoreDir) -> Result<Self> {
         // No share lets anyone ask what other repositories hold.
         let store = store.with_own_daemon();
-        let first = Client::connect(&store)?;
+        let first = DaemonClient::connect(&store)?;
         Ok(Self {
             store,
             idle: Mutex::new(vec![first]),
         })
     }
 
-    fn call(&self, request: Request, payload: &[u8]) -> StoreResult<(Reply, Vec<u8>)> {
+    fn call(&self, request: RpcRequest, payload: &[u8]) -> StoreResult<(Reply, Vec<u8>)> {
         let run = || -> Result<_> {
             let idle = self.idle.lock().pop();
             let mut client = match idle {
                 Some(client) => client,
-                None => Client::connect(&self.store)?,
+                None => DaemonClient::connect(&self.store)?,
             };
             let answer = client.call(Call {
                 request,
@@ -116,11 +116,11 @@ impl IndexOverSocket {
             self.idle.lock().push(client);
             Ok(answer)
         };
-        run().map_err(|error| StoreError::Index(describe(&error)))
+        run().map_err(|error| StoreError::Index(describe_chain(&error)))
     }
 }
 
-fn unexpected() -> StoreError {
+fn unexpected_reply() -> StoreError {
     StoreError::Index("the daemon answered something else".to_owned())
 }
 
@@ -132,10 +132,10 @@ impl ChunkIndex for IndexOverSocket {
     ) -> StoreResult<Vec<Option<Indexed>>> {
         let payload: Vec<u8> = chunks.iter().flat_map(|id| id.0).collect();
         let domains = domains.to_vec();
-        let (_, found) = self.call(Request::Lookup { domains }, &payload)?;
+        let (_, found) = self.call(RpcRequest::Lookup { domains }, &payload)?;
         let (records, rest) = found.as_chunks::<RECORD>();
         if records.len() != chunks.len() || !rest.is_empty() {
-            return Err(unexpected());
+            return Err(unexpected_reply());
         }
         Ok(records.iter().map(decode_indexed).collect())
     }
@@ -144,7 +144,7 @@ impl ChunkIndex for IndexOverSocket {
         let Some(hash) = pack.hash else {
             return Ok(false);
         };
-        let request = Request::HasPack {
+        let request = RpcRequest::HasPack {
             domains: domains.to_vec(),
             pack: pack.id,
             length: pack.length,
@@ -153,14 +153,14 @@ impl ChunkIndex for IndexOverSocket {
         };
         match self.call(request, &[])? {
             (Reply::Found { found }, _) => Ok(found),
-            _ => Err(unexpected()),
+            _ => Err(unexpected_reply()),
         }
     }
 
     fn insert(&self, domain: &DomainId, pack: &PackRef, trailer: &Trailer) -> StoreResult<()> {
         let mut payload = Vec::with_capacity(trailer.encoded_len());
         trailer.encode(&mut payload);
-        let request = Request::Insert {
+        let request = RpcRequest::Insert {
             domain: *domain,
             pack: pack.id,
             length: pack.length,
@@ -171,7 +171,7 @@ impl ChunkIndex for IndexOverSocket {
     }
 
     fn remove(&self, domains: &[DomainId], pack: &PackId) -> StoreResult<()> {
-        let request = Request::RemovePack {
+        let request = RpcRequest::RemovePack {
             domains: domains.to_vec(),
             pack: *pack,
         };

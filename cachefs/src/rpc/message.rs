@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 
 use cachefs_store::id::{DomainId, PackId, StackId, TrailerHash};
-use cachefs_store::layer::Totals;
+use cachefs_store::layer::TreeTotals;
 use cachefs_store::local::ReadStats;
-use cachefs_store::refs::{LayerInfo, Resolved, Wanted};
-use cachefs_store::remote::{RemoteSpec, Traffic};
+use cachefs_store::refs::{KeyQuery, LayerInfo, Resolved};
+use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
 use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Failure;
+use crate::error::RemoteFailure;
 use crate::paths::Places;
-use crate::shares::{Allowed, ShareDescription};
-use crate::view::Form;
+use crate::shares::{ClientGrant, ShareDescription};
+use crate::view::ViewForm;
 
 /// What is fetched before it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub enum Prefetch {
 
 /// Where a view is from, and what it shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Shown {
+pub(crate) struct ViewOrigin {
     /// Where its layers are.
     pub(crate) remote: RemoteSpec,
     /// How long one request to the remote may take, in milliseconds.
@@ -40,7 +40,7 @@ pub(crate) struct Shown {
     /// What to fetch ahead.
     pub(crate) prefetch: Prefetch,
     /// The form that the client would like to mount.
-    pub(crate) form: Form,
+    pub(crate) form: ViewForm,
     /// Whether what is read is noted and published for later jobs.
     pub(crate) trace: bool,
     /// Whether the view shows what could lend rights.
@@ -51,12 +51,12 @@ pub(crate) struct Shown {
 
 /// A request to find a stack and make a view of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Restore {
+pub(crate) struct RestoreRequest {
     /// The keys, the bottom of the stack first.
-    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) wanted: Vec<KeyQuery>,
     /// Where they are looked for, and how what is found is shown.
     #[serde(flatten)]
-    pub(crate) shown: Shown,
+    pub(crate) shown: ViewOrigin,
 }
 
 /// A request to find the keys that hold parts of a cache of several paths.
@@ -67,7 +67,7 @@ pub(crate) struct Find {
     /// How long one request to the remote may take, in milliseconds.
     pub(crate) deadline_ms: Option<u64>,
     /// The keys.
-    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) wanted: Vec<KeyQuery>,
     /// The paths as absolute globs, and the exclusions as the user wrote them.
     pub(crate) paths: Vec<String>,
     /// Whether a key of one path counts, too: a path that looks like a pattern may be a name.
@@ -78,17 +78,17 @@ pub(crate) struct Find {
 
 /// A request to make a view of a stack that is known already.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Open {
+pub(crate) struct OpenRequest {
     /// The stack, the bottom layer first.
     pub(crate) layers: Vec<LayerInfo>,
     /// Where it is, and how it is shown.
     #[serde(flatten)]
-    pub(crate) shown: Shown,
+    pub(crate) shown: ViewOrigin,
 }
 
 /// What was found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Restored {
+pub(crate) struct RestoreReply {
     /// Each key's match.
     pub(crate) matched: Vec<Option<Resolved>>,
     /// The whole stack, the bottom layer first.
@@ -99,9 +99,9 @@ pub(crate) struct Restored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lost: Option<String>,
     /// What the tree adds up to, if that is known or quickly counted.
-    pub(crate) tree: Option<Totals>,
+    pub(crate) tree: Option<TreeTotals>,
     /// What it cost.
-    pub(crate) traffic: Traffic,
+    pub(crate) traffic: RemoteTraffic,
 }
 
 /// A view that can be served.
@@ -110,7 +110,7 @@ pub(crate) struct OpenedView {
     /// Its number.
     pub(crate) view: u64,
     /// The form that suits it: an image only if the client wished for one.
-    pub(crate) form: Form,
+    pub(crate) form: ViewForm,
 }
 
 /// A view that is being served.
@@ -160,7 +160,7 @@ pub struct DaemonStats {
     /// Restores, without those that copied from the beginning.
     pub restores: RestoreCounts,
     /// Requests to remotes.
-    pub traffic: Traffic,
+    pub traffic: RemoteTraffic,
     /// Bytes in the local cache of frames.
     pub cache_bytes: u64,
     /// Its limit.
@@ -169,7 +169,7 @@ pub struct DaemonStats {
 
 /// Every message to the daemon.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Envelope<R = Request> {
+pub(crate) struct Envelope<R = RpcRequest> {
     /// The sender's version: both must be the same program.
     pub(crate) version: String,
     pub(crate) request: R,
@@ -177,14 +177,14 @@ pub(crate) struct Envelope<R = Request> {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
-pub(crate) enum Request {
-    Restore(Restore),
+pub(crate) enum RpcRequest {
+    Restore(RestoreRequest),
     Find(Find),
-    Open(Open),
+    Open(OpenRequest),
     /// Serves a view on the descriptor that comes with the message.
     Serve {
         view: u64,
-        form: Form,
+        form: ViewForm,
     },
     /// Forgets a view that was never served.
     Close {
@@ -245,7 +245,7 @@ pub(crate) enum Request {
     },
 }
 
-impl Request {
+impl RpcRequest {
     /// Whether it can be asked of another worker when the first one dies. Views that are not served
     /// yet die with their worker.
     pub(crate) fn may_repeat(&self) -> bool {
@@ -274,7 +274,7 @@ impl Request {
 
 /// A request with what travels beside it.
 pub(crate) struct Call<'a> {
-    pub(crate) request: Request,
+    pub(crate) request: RpcRequest,
     pub(crate) payload: &'a [u8],
     pub(crate) fd: Option<std::os::fd::BorrowedFd<'a>>,
 }
@@ -289,7 +289,7 @@ pub(crate) enum Reply {
     Upgrading {
         pid: u32,
     },
-    /// Payload: a [`Restored`] as JSON, which can be larger than a header may be.
+    /// Payload: a [`RestoreReply`] as JSON, which can be larger than a header may be.
     Restored,
     /// Payload: for each key a [`Found`](cachefs_store::refs::Found) or nothing, as JSON.
     FoundParts,
@@ -298,7 +298,7 @@ pub(crate) enum Reply {
         found: bool,
     },
     Stats(Box<DaemonStats>),
-    Allowed(Box<Allowed>),
+    Allowed(Box<ClientGrant>),
     /// Payload: a list of [`ShareInfo`](crate::shares::ShareInfo) as JSON.
     Shares,
     /// Payload: a [`ReadReport`](crate::ReadReport) as JSON; none when no view shows the stack.
@@ -307,7 +307,7 @@ pub(crate) enum Reply {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Answer {
+pub(crate) enum RpcReply {
     Ok(Reply),
-    Failed(Failure),
+    Failed(RemoteFailure),
 }

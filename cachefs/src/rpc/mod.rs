@@ -7,9 +7,10 @@ mod client;
 mod index;
 mod message;
 
-pub use client::Client;
+pub use client::DaemonClient;
 pub(crate) use index::{IndexOverSocket, decode_ids, encode_indexed};
-pub(crate) use message::{
-    Answer, Envelope, Find, Open, OpenedView, Reply, Request, Restore, Restored, Shown,
-};
 pub use message::{DaemonStats, Prefetch, RestoreCounts, ViewStats};
+pub(crate) use message::{
+    Envelope, Find, OpenRequest, OpenedView, Reply, RestoreReply, RestoreRequest, RpcReply,
+    RpcRequest, ViewOrigin,
+};

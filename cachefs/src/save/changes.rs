@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use cachefs_store::layer::{Meta, mode};
 use cachefs_store::refs::{Creator, Platform, RefName};
-use cachefs_store::remote::{RemoteSpec, Spending, Traffic};
-use cachefs_store::save::{Baseline, Delta, Everything, Node, NodeKind, Packed, Progress, Tree};
+use cachefs_store::remote::{RemoteSpec, RemoteTraffic, Spending};
+use cachefs_store::save::{
+    Baseline, Delta, Everything, FileNode, FileTree, NodeKind, Packed, Progress,
+};
 use cachefs_store::secrets::Scanner;
-use cachefs_store::stack::{Attr, Change, Ino, Stack};
+use cachefs_store::stack::{Attr, EntryChange, Ino, Stack};
 
 use super::file_list::FileList;
-use super::{Existing, Opened, SaveOptions, open_context, source};
+use super::{Existing, OpenedKey, SaveOptions, open_context, source};
 use crate::error::{Error, Result};
-use crate::mounts::Records;
+use crate::mounts::MountRecords;
 use crate::store_dir::StoreDir;
 
 /// A path that is other than in the cache.
@@ -23,7 +25,7 @@ pub struct PathChange {
     /// Path from the cache's root, without a leading slash; empty for the root itself.
     pub path: Vec<u8>,
     /// How it differs.
-    pub change: Change,
+    pub change: EntryChange,
     /// Whether it is, or was, a directory.
     pub directory: bool,
     /// Size of the file it was in bytes, unless it was added or no file.
@@ -34,13 +36,13 @@ pub struct PathChange {
 
 /// What a path has changed.
 #[derive(Debug)]
-pub struct Changes {
+pub struct PathChanges {
     /// The key that was restored there.
     pub name: RefName,
     /// The paths, in order.
     pub paths: Vec<PathChange>,
     /// What it cost.
-    pub traffic: Traffic,
+    pub traffic: RemoteTraffic,
 }
 
 /// Lists what a restored path has changed since. Writes nothing; of a mount, only what was written
@@ -48,14 +50,14 @@ pub struct Changes {
 ///
 /// The remote is the one that the path was restored from, with the options and credentials of
 /// `remote`.
-pub fn changes(
+pub fn list_path_changes(
     store: &StoreDir,
     path: &Path,
     remote: &RemoteSpec,
     deadline: Option<Duration>,
     progress: &dyn Progress,
-) -> Result<Changes> {
-    let source = source::find(&Records::new(store), path)?;
+) -> Result<PathChanges> {
+    let source = source::find_source(&MountRecords::new(store), path)?;
     let Some(record) = &source.record else {
         return Err(Error::usage(
             format!("no cache was restored to {}", path.display()),
@@ -87,12 +89,12 @@ pub fn changes(
         saved_from: None,
         spent: Spending::default(),
     };
-    let Opened { mut context, .. } = open_context(store, options, source.named_in(), progress)?;
+    let OpenedKey { mut context, .. } = open_context(store, options, source.named_in(), progress)?;
     context.list = true;
     context.files = source
         .complete
         .then(|| FileList::new(store, context.target.domains.own(), &source.path));
-    Ok(Changes {
+    Ok(PathChanges {
         name: record.name.clone(),
         paths: context.change(&source)?.listed,
         traffic: context.session.traffic(),
@@ -100,8 +102,8 @@ pub fn changes(
 }
 
 /// Lists a difference between a tree and the stack below it, in the order of paths.
-pub(super) fn list(
-    tree: &Tree,
+pub(super) fn list_changes(
+    tree: &FileTree,
     delta: &Delta,
     packed: &Packed,
     base: &Baseline<'_>,
@@ -111,13 +113,13 @@ pub(super) fn list(
     for (index, node) in tree.nodes.iter().enumerate() {
         let path = tree.path(index);
         for name in delta.missing.get(&index).into_iter().flatten() {
-            removed(stack, join(&path, name), &mut changes)?;
+            add_removed(stack, join_path(&path, name), &mut changes)?;
         }
         if !delta.emit.get(index).is_some_and(|emit| *emit) {
             continue;
         }
         if matches!(node.kind, NodeKind::Whiteout) {
-            removed(stack, path, &mut changes)?;
+            add_removed(stack, path, &mut changes)?;
             continue;
         }
         let directory = matches!(node.kind, NodeKind::Directory { .. });
@@ -138,13 +140,13 @@ pub(super) fn list(
                 let Some(change) = kind_of(first, packed, base, stack, &attr)? else {
                     continue;
                 };
-                (change, size(&attr))
+                (change, file_size(&attr))
             }
             Some(_) => {
-                removed(stack, path.clone(), &mut changes)?;
-                (Change::Added, None)
+                add_removed(stack, path.clone(), &mut changes)?;
+                (EntryChange::Added, None)
             }
-            None => (Change::Added, None),
+            None => (EntryChange::Added, None),
         };
         changes.push(PathChange {
             path,
@@ -161,12 +163,12 @@ pub(super) fn list(
 /// How a node of the difference differs from the entry below it; `None` for a directory that is
 /// only on the way to what does.
 fn kind_of(
-    node: &Node,
+    node: &FileNode,
     packed: &Packed,
     base: &Baseline<'_>,
     stack: &Stack,
     attr: &Attr,
-) -> cachefs_store::Result<Option<Change>> {
+) -> cachefs_store::Result<Option<EntryChange>> {
     let same_content = match &node.kind {
         NodeKind::Directory { .. } => true,
         NodeKind::File { size, content } => {
@@ -181,7 +183,7 @@ fn kind_of(
         NodeKind::Whiteout => false,
     };
     if !same_content {
-        return Ok(Some(Change::Modified));
+        return Ok(Some(EntryChange::Modified));
     }
     let meta = stack.meta(attr.ino)?;
     let but_for_time = Meta {
@@ -191,17 +193,17 @@ fn kind_of(
     Ok(match (node.meta == meta, but_for_time == meta) {
         (true, _) if matches!(node.kind, NodeKind::Directory { .. }) => None,
         // A hard link that leads elsewhere than before.
-        (true, _) => Some(Change::Attributes),
-        (false, true) => Some(Change::Times),
-        (false, false) => Some(Change::Attributes),
+        (true, _) => Some(EntryChange::Attributes),
+        (false, true) => Some(EntryChange::Times),
+        (false, false) => Some(EntryChange::Attributes),
     })
 }
 
-fn size(attr: &Attr) -> Option<u64> {
+fn file_size(attr: &Attr) -> Option<u64> {
     (attr.kind() == mode::FILE).then_some(attr.size)
 }
 
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+fn join_path(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match directory {
         [] => name.to_vec(),
         _ => [directory, b"/", name].concat(),
@@ -209,7 +211,7 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 /// A path of the stack that is gone, with all below it.
-fn removed(
+fn add_removed(
     stack: &Stack,
     path: Vec<u8>,
     changes: &mut Vec<PathChange>,
@@ -223,15 +225,15 @@ fn removed(
         let directory = attr.kind() == mode::DIRECTORY;
         if directory {
             stack.list(ino, 0, |_, name, child| {
-                pending.push((join(&path, name), child));
+                pending.push((join_path(&path, name), child));
                 Ok(true)
             })?;
         }
         changes.push(PathChange {
             path,
-            change: Change::Removed,
+            change: EntryChange::Removed,
             directory,
-            before: size(&attr),
+            before: file_size(&attr),
             after: None,
         });
     }

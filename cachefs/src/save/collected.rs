@@ -11,7 +11,7 @@ use cachefs_store::save::Packed;
 
 /// What a save of a path needs that was restored with `base` at `restored`, in microseconds since
 /// 1970, if it was at all. See [`Needs::of`].
-pub(super) fn needs(
+pub(super) fn save_needs(
     stack: &[LayerInfo],
     parts: &[LayerInfo],
     base: &[LayerInfo],

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cachefs_store::id::DomainId;
-use cachefs_store::save::{Packed, Seen, Tree};
+use cachefs_store::save::{FileTree, Packed, Seen};
 use cachefs_store::secrets::Scanner;
 
 use crate::store_dir::StoreDir;
@@ -41,7 +41,7 @@ impl FileList {
     /// Writes the list; failing to only means that files are read again.
     pub(super) fn write(
         &self,
-        tree: &Tree,
+        tree: &FileTree,
         packed: &Packed,
         scanned: SystemTime,
         scanner: &Scanner,
@@ -54,12 +54,12 @@ impl FileList {
         if let Err(error) = written {
             tracing::warn!("{} can't be written: {error}", self.path.display());
         }
-        prune(folder);
+        prune_lists(folder);
     }
 }
 
 /// Removes the oldest lists. What cannot be removed now is tried again by the next save.
-fn prune(folder: &Path) {
+fn prune_lists(folder: &Path) {
     let lists = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut lists: Vec<_> = lists
         .filter_map(|list| Some((list.metadata().ok()?.modified().ok()?, list.path())))

@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use cachefs_store::archive::{self, ReadOptions};
 use cachefs_store::refs;
-use cachefs_store::save::{Baseline, Deletions, Moved, Packed, Progress, build_layer, diff_links};
+use cachefs_store::save::{
+    Baseline, MissingEntries, Moved, Packed, Progress, build_layer, diff_links,
+};
 use cachefs_store::stack::Stack;
 
-use super::{Change, Context, Opened, Report, SaveOptions, open_context, publish};
+use super::{FoundChange, OpenedKey, SaveContext, SaveOptions, SaveReport, open_context, publish};
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 
@@ -25,7 +27,7 @@ pub struct ImportOptions {
 #[derive(Debug)]
 pub struct ImportReport {
     /// What was saved.
-    pub save: Report,
+    pub save: SaveReport,
     /// Number of members that are not below the directory.
     pub outside: u64,
     /// What the archive calls the directory, when that was found out.
@@ -40,18 +42,19 @@ pub type ArchiveSource<'a> = Box<dyn Read + Send + 'a>;
 /// `open` gives the archive from its beginning. It is called a second time when the index named
 /// packs that the remote no longer has, and may then answer `None` if the source can't be read
 /// again.
-pub fn import<'a>(
+pub fn import_archive<'a>(
     store: &StoreDir,
     options: &ImportOptions,
     open: &mut dyn FnMut() -> Result<Option<ArchiveSource<'a>>>,
     progress: &dyn Progress,
 ) -> Result<ImportReport> {
     let started = Instant::now();
-    let Opened { context, existing } = open_context(store, &options.save, None, progress)?;
-    let base = refs::unite(refs::unexpired(existing.clone())).0;
+    let OpenedKey { context, existing } = open_context(store, &options.save, None, progress)?;
+    let base = refs::unite_records(refs::retain_unexpired(existing.clone())).0;
     let stack = context.session.open_stack(&base)?;
-    let (change, outside, found) = change(&context, &stack, base.is_empty(), options, open)?;
-    let mut save = publish::publish(&context, &base, None, existing, change)?;
+    let (change, outside, found) =
+        change_from_archive(&context, &stack, base.is_empty(), options, open)?;
+    let mut save = publish::publish_save(&context, &base, None, existing, change)?;
     save.traffic = context.session.traffic();
     save.elapsed = started.elapsed();
     Ok(ImportReport {
@@ -61,13 +64,13 @@ pub fn import<'a>(
     })
 }
 
-fn change<'a>(
-    context: &Context<'_>,
+fn change_from_archive<'a>(
+    context: &SaveContext<'_>,
     stack: &Stack,
     is_first: bool,
     options: &ImportOptions,
     open: &mut dyn FnMut() -> Result<Option<ArchiveSource<'a>>>,
-) -> Result<(Change, u64, Option<String>)> {
+) -> Result<(FoundChange, u64, Option<String>)> {
     let target = &context.target;
     let base = Baseline::new(stack, target)?;
     cachefs_store::save::Target::learn(target, &base.packs())?;
@@ -80,7 +83,7 @@ fn change<'a>(
                 hint: "import it again: they are stored anew",
             });
         };
-        let read = archive::read(
+        let read = archive::read_archive(
             source,
             &options.read,
             target,
@@ -90,7 +93,7 @@ fn change<'a>(
         if context.is_incomplete(target, &base, &read.packed)? {
             continue;
         }
-        let (moved, deletions) = (Moved::default(), Deletions::Ignore);
+        let (moved, deletions) = (Moved::default(), MissingEntries::Ignore);
         let (delta, joined) = diff_links(&read.tree, &moved, &base, &read.packed, true, deletions)?;
         let tree = joined.as_ref().unwrap_or(&read.tree);
         let layer = if delta.is_empty() && !is_first {
@@ -98,7 +101,7 @@ fn change<'a>(
         } else {
             Some(build_layer(tree, &delta, &read.packed, &base)?)
         };
-        let change = Change {
+        let change = FoundChange {
             listed: Vec::new(),
             shrinkage: None,
             findings: Vec::new(),

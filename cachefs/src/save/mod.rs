@@ -19,32 +19,32 @@ use cachefs_store::check::{find_missing, may_be_missing};
 use cachefs_store::gc::Condemned;
 use cachefs_store::id::{RepoId, SaveId, StackId};
 use cachefs_store::index::Domains;
-use cachefs_store::layer::{BuiltLayer, Totals};
+use cachefs_store::layer::{BuiltLayer, TreeTotals};
 use cachefs_store::local::LostPacks;
 use cachefs_store::refs::{
-    self, Creator, LayerInfo, Part, Platform, Record as RefRecord, RefName, Scope,
+    self, CachePart, Creator, LayerInfo, Platform, RefName, RefRecord, Scope,
 };
-use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, Spending, Traffic};
+use cachefs_store::remote::{DynRemote, RemoteErrorKind, RemoteSpec, RemoteTraffic, Spending};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Deletions, Delta, Exclude, Guard, Moved, Packed, Progress, Skipped, StoreTarget,
-    Target, Tree, build_layer, confirm_unchanged, diff_links, give_back, graft_redirects,
-    pack_changing_files, pack_files, remove_excluded, scan,
+    Baseline, Delta, Exclude, FileTree, Guard, MissingEntries, Moved, Packed, Progress, Skipped,
+    StoreTarget, Target, build_layer, confirm_unchanged, diff_links, give_back, graft_redirects,
+    pack_changing_files, pack_files, remove_excluded, scan_tree,
 };
-use cachefs_store::secrets::{Fate, Finding, Scanner};
+use cachefs_store::secrets::{Scanner, SecretFinding, SecretHandling};
 use cachefs_store::session::Session;
 
 use crate::error::{Error, Result};
-use crate::mounts::Records;
+use crate::mounts::MountRecords;
 use crate::paths::refuse_overlap;
-use crate::rpc::{Client, IndexOverSocket};
+use crate::rpc::{DaemonClient, IndexOverSocket};
 use crate::store_dir::StoreDir;
-pub use changes::{Changes, PathChange, changes};
+pub use changes::{PathChange, PathChanges, list_path_changes};
 use file_list::FileList;
-use shrinkage::{Shrinkage, shrinkage};
-use source::Source;
+use shrinkage::{Shrinkage, measure_shrinkage};
+use source::SaveSource;
 
-pub use import::{ArchiveSource, ImportOptions, ImportReport, import};
+pub use import::{ArchiveSource, ImportOptions, ImportReport, import_archive};
 
 /// What becomes of what the key holds already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,14 +101,14 @@ pub struct SaveOptions {
     pub secrets: Arc<Scanner>,
     /// Where the path is, in a form that machines share, for restores to compare; `None` where it
     /// has no such form, or the key's part tells.
-    pub saved_from: Option<Part>,
+    pub saved_from: Option<CachePart>,
     /// Takes what the save cost, also when it fails.
     pub spent: Spending,
 }
 
 /// How a save ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum SaveOutcome {
     /// The key holds this very content already; nothing was written.
     Unchanged,
     /// The caller's policy leaves saves out; nothing was looked at.
@@ -129,13 +129,13 @@ pub enum Outcome {
 
 /// What a save did.
 #[derive(Debug)]
-pub struct Report {
+pub struct SaveReport {
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: SaveOutcome,
     /// The stack that the key names now.
     pub layers: Vec<LayerInfo>,
     /// What the tree that the key names now adds up to, where that is known.
-    pub tree: Option<Totals>,
+    pub tree: Option<TreeTotals>,
     /// When the key expires, in microseconds since 1970.
     pub expires: Option<u64>,
     /// Files scanned and their bytes.
@@ -147,7 +147,7 @@ pub struct Report {
     /// What was left out.
     pub skipped: Vec<Skipped>,
     /// The secrets that were found, in path order.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<SecretFinding>,
     /// How many layers were squashed into one.
     pub squashed: Option<usize>,
     /// Saves of other jobs that this one took in.
@@ -157,15 +157,15 @@ pub struct Report {
     /// A message about something that may be a mistake: the save removes most of what there was.
     pub warning: Option<String>,
     /// What it cost.
-    pub traffic: Traffic,
+    pub traffic: RemoteTraffic,
     /// How long it took.
     pub elapsed: Duration,
 }
 
-impl Report {
-    /// A save that wrote nothing: [`Outcome::Kept`] or [`Outcome::Skipped`]; `layers` are what the
+impl SaveReport {
+    /// A save that wrote nothing: [`SaveOutcome::Kept`] or [`SaveOutcome::Skipped`]; `layers` are what the
     /// key names.
-    pub fn nothing(outcome: Outcome, layers: Vec<LayerInfo>) -> Self {
+    pub fn nothing(outcome: SaveOutcome, layers: Vec<LayerInfo>) -> Self {
         Self {
             outcome,
             layers,
@@ -180,14 +180,14 @@ impl Report {
             united: 0,
             notes: Vec::new(),
             warning: None,
-            traffic: Traffic::default(),
+            traffic: RemoteTraffic::default(),
             elapsed: Duration::ZERO,
         }
     }
 }
 
 /// What a save works with.
-struct Context<'a> {
+struct SaveContext<'a> {
     options: &'a SaveOptions,
     session: Session,
     /// Saves of the key that a power cut left unreadable; this one takes their place.
@@ -203,7 +203,7 @@ struct Context<'a> {
 }
 
 /// What was found out about the path.
-struct Change {
+struct FoundChange {
     /// What changed, name by name, if that was asked for.
     listed: Vec<PathChange>,
     /// How much is gone, if that is most of what there was.
@@ -212,7 +212,7 @@ struct Change {
     layer: Option<BuiltLayer>,
     packed: Packed,
     skipped: Vec<Skipped>,
-    findings: Vec<Finding>,
+    findings: Vec<SecretFinding>,
     /// Whether what was found fails the save.
     refused: bool,
     /// Whether there is nothing to save.
@@ -221,22 +221,26 @@ struct Change {
 }
 
 /// Saves a directory under a key.
-pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) -> Result<Report> {
+pub fn save_path(
+    store: &StoreDir,
+    options: &SaveOptions,
+    progress: &dyn Progress,
+) -> Result<SaveReport> {
     let started = Instant::now();
-    let records = Records::new(store);
+    let records = MountRecords::new(store);
     refuse_overlap(store, &options.remote, &options.path)?;
-    let mut source = source::find(&records, &options.path)?;
-    let Opened {
+    let mut source = source::find_source(&records, &options.path)?;
+    let OpenedKey {
         mut context,
         existing,
     } = open_context(store, options, source.named_in(), progress)?;
-    let held = refs::unite(refs::unexpired(existing.clone())).0;
+    let held = refs::unite_records(refs::retain_unexpired(existing.clone())).0;
     let lost = context.find_lost(&held)?;
     context.lost = lost.is_some();
     // Others may have squashed layers of the path since it was restored, and the collector removes
     // the parts. A mount's changes are its own whatever lies below; a plain directory is compared,
     // so with content of others in what it is compared with, nothing counts as deleted.
-    if let Some((followed, is_exact)) = refs::follow(&source.base, &held)
+    if let Some((followed, is_exact)) = refs::follow_squashes(&source.base, &held)
         && (!source.complete || is_exact || context.find_lost(&source.base)?.is_some())
     {
         source.base = followed;
@@ -244,7 +248,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         // that the path was restored from does not vouch for them.
         context.target.domains = context.target.domains.based_on_own();
         if source.complete && !is_exact {
-            source.deletions = Deletions::Ignore;
+            source.deletions = MissingEntries::Ignore;
         }
     }
     if !source.base.is_empty() && context.find_lost(&source.base)?.is_some() {
@@ -260,10 +264,10 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         source.base.clear();
     }
     if options.existing == Existing::Keep && lost.is_none() && !held.is_empty() {
-        return Ok(Report {
+        return Ok(SaveReport {
             traffic: context.session.traffic(),
             elapsed: started.elapsed(),
-            ..Report::nothing(Outcome::Kept, held)
+            ..SaveReport::nothing(SaveOutcome::Kept, held)
         });
     }
     // The upper of a mount is as small as what changed, and lives no longer than the mount.
@@ -274,7 +278,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     if source.base.is_empty() && !source.restored() && lost.is_none() {
         source.base = held;
         if options.existing == Existing::Replace {
-            source.deletions = Deletions::Record;
+            source.deletions = MissingEntries::Record;
         }
     }
     let from = stack_id(&source.base);
@@ -286,7 +290,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
         began,
     });
     let shrinkage = change.shrinkage;
-    let mut report = publish::publish(&context, &source.base, own, existing, change)?;
+    let mut report = publish::publish_save(&context, &source.base, own, existing, change)?;
     if !source.complete && !options.dry_run && context.session.remote().local_dir().is_none() {
         hand_trace_on(store, from, stack_id(&report.layers));
     }
@@ -294,7 +298,7 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
     report.notes.extend(replaced);
     if matches!(
         report.outcome,
-        Outcome::Saved(_) | Outcome::Linked | Outcome::WouldSave
+        SaveOutcome::Saved(_) | SaveOutcome::Linked | SaveOutcome::WouldSave
     ) {
         report.warning =
             shrinkage.map(|shrinkage| shrinkage.warning(&options.name, options.dry_run));
@@ -305,8 +309,8 @@ pub fn save(store: &StoreDir, options: &SaveOptions, progress: &dyn Progress) ->
 }
 
 /// A key that is going to be saved, and what it holds so far.
-struct Opened<'a> {
-    context: Context<'a>,
+struct OpenedKey<'a> {
+    context: SaveContext<'a>,
     existing: Vec<RefRecord>,
 }
 
@@ -317,14 +321,14 @@ fn open_context<'a>(
     options: &'a SaveOptions,
     named_in: Option<&Scope>,
     progress: &'a dyn Progress,
-) -> Result<Opened<'a>> {
+) -> Result<OpenedKey<'a>> {
     let session = Session::open(store.local(), &options.remote, options.deadline)?;
     let session = session.counted_in(&options.spent);
     let remote = session.remote().clone();
     let repository = Repository::new(remote.clone());
     let (repo, existing, condemned) = session.block_on(async {
         tokio::join!(
-            identify(&repository, options.dry_run),
+            identify_repository(&repository, options.dry_run),
             read_existing(&remote, &options.name),
             Condemned::read(&remote)
         )
@@ -339,7 +343,7 @@ fn open_context<'a>(
         named_in.unwrap_or(scope),
         &options.fallback,
     );
-    let context = Context {
+    let context = SaveContext {
         torn,
         options,
         files: None,
@@ -356,7 +360,7 @@ fn open_context<'a>(
         list: false,
         progress,
     };
-    Ok(Opened {
+    Ok(OpenedKey {
         context,
         existing: records,
     })
@@ -369,18 +373,21 @@ fn stack_id(layers: &[LayerInfo]) -> StackId {
 /// Has the daemon publish what the job has read of the old stack, for those who restore the new
 /// one. The save has landed, so a failure is no more than a note.
 fn hand_trace_on(store: &StoreDir, from: StackId, to: StackId) {
-    let done = Client::connect_running(store)
+    let done = DaemonClient::connect_running(store)
         .and_then(|client| client.map_or(Ok(()), |mut client| client.publish_trace(from, to)));
     if let Err(error) = done {
         tracing::info!(
             "what the job has read is not published: {}",
-            crate::error::describe(&error)
+            crate::error::describe_chain(&error)
         );
     }
 }
 
 /// The repository's identity; a dry run makes none, and an unknown one has nothing in the index.
-async fn identify(repository: &Repository, dry_run: bool) -> cachefs_store::Result<RepoId> {
+async fn identify_repository(
+    repository: &Repository,
+    dry_run: bool,
+) -> cachefs_store::Result<RepoId> {
     if dry_run {
         return Ok(repository
             .existing_id()
@@ -405,15 +412,15 @@ async fn read_existing(remote: &DynRemote, name: &RefName) -> Result<refs::Saves
 /// Whether what was found fails the save.
 fn is_refused(packed: &Packed) -> bool {
     let mut findings = packed.findings.iter();
-    findings.any(|(_, found)| found.fate == Fate::Refused)
+    findings.any(|(_, found)| found.fate == SecretHandling::Refused)
 }
 
-fn take_findings(packed: &mut Packed) -> Vec<Finding> {
+fn take_findings(packed: &mut Packed) -> Vec<SecretFinding> {
     let findings = std::mem::take(&mut packed.findings);
     findings.into_iter().map(|(_, finding)| finding).collect()
 }
 
-impl Context<'_> {
+impl SaveContext<'_> {
     /// Whether what the key holds is superseded, rather than united with this save.
     fn replaces(&self) -> bool {
         self.lost || self.options.existing == Existing::Replace
@@ -436,7 +443,7 @@ impl Context<'_> {
     }
 
     /// Finds what the path changes, and stores the chunks that are new.
-    fn change(&self, source: &Source) -> Result<Change> {
+    fn change(&self, source: &SaveSource) -> Result<FoundChange> {
         let mut stack = self.session.open_stack(&source.base)?;
         // What the path does not show is not missing from it.
         if source.record.as_ref().is_some_and(|it| !it.privileged) {
@@ -460,13 +467,14 @@ impl Context<'_> {
         for round in 0..2 {
             let started = SystemTime::now();
             let exclude = &*self.options.exclude;
-            let mut scanned = scan(source.directory(), source.reading(), exclude, self.progress)?;
+            let mut scanned =
+                scan_tree(source.directory(), source.reading(), exclude, self.progress)?;
             if !source.complete || self.options.strict_consistency {
                 scanned.refuse_vanished()?;
             }
             let counts = scanned.tree.files();
             if !self.options.allow_empty && source.is_empty(&scanned.tree) {
-                return Ok(Change {
+                return Ok(FoundChange {
                     listed: Vec::new(),
                     shrinkage: None,
                     delta: Delta::default(),
@@ -498,7 +506,7 @@ impl Context<'_> {
                 give_back(&mut scanned.tree, &scanned.redirects, &stack, owner)?;
             }
             let moved = graft_redirects(&mut scanned.tree, &scanned.redirects, &stack, exclude)?;
-            if !(source.complete && source.deletions == Deletions::Record) {
+            if !(source.complete && source.deletions == MissingEntries::Record) {
                 remove_excluded(&mut scanned.tree, &stack, exclude)?;
             }
             let (directory, reading) = (source.directory(), source.reading());
@@ -520,7 +528,7 @@ impl Context<'_> {
                 pack_files(directory, tree, reading, target, known, &guard, progress)?
             };
             if is_refused(&packed) {
-                return Ok(Change {
+                return Ok(FoundChange {
                     listed: Vec::new(),
                     shrinkage: None,
                     delta: Delta::default(),
@@ -552,12 +560,12 @@ impl Context<'_> {
                 self.compare(source, &base, (&scanned.tree, &moved), &packed)
             })?;
             let listed = match self.list {
-                true => changes::list(&scanned.tree, &delta, &packed, &base, &stack)?,
+                true => changes::list_changes(&scanned.tree, &delta, &packed, &base, &stack)?,
                 false => Vec::new(),
             };
-            return Ok(Change {
+            return Ok(FoundChange {
                 listed,
-                shrinkage: shrinkage(&scanned.tree, &delta, &stack)?,
+                shrinkage: measure_shrinkage(&scanned.tree, &delta, &stack)?,
                 delta,
                 layer,
                 findings: take_findings(&mut packed),
@@ -575,9 +583,9 @@ impl Context<'_> {
     /// The difference to the stack, and the layer that makes it.
     fn compare(
         &self,
-        source: &Source,
+        source: &SaveSource,
         base: &Baseline<'_>,
-        (tree, moved): (&Tree, &Moved),
+        (tree, moved): (&FileTree, &Moved),
         packed: &Packed,
     ) -> Result<(Delta, Option<BuiltLayer>)> {
         let (complete, deletions) = (source.complete, source.deletions);

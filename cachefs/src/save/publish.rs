@@ -4,20 +4,20 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use cachefs_store::gc;
-use cachefs_store::layer::{self, Totals};
-use cachefs_store::refs::{self, LayerInfo, Record as RefRecord};
+use cachefs_store::layer::{self, TreeTotals};
+use cachefs_store::refs::{self, LayerInfo, RefRecord};
 use cachefs_store::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
-use cachefs_store::stack::{squash, squash_plan};
+use cachefs_store::stack::{squash_layers, squash_plan};
 
-use super::{Change, Context, Outcome, Report, collected};
+use super::{FoundChange, SaveContext, SaveOutcome, SaveReport, collected};
 use crate::error::Result;
-use crate::mounts::{How, Record, Records, Saved};
+use crate::mounts::{How, MountRecord, MountRecords, RecordedSave};
 use crate::restore::COUNTED;
 
 /// The path that a change was made at.
 pub(super) struct Own<'a> {
-    pub(super) records: &'a Records,
-    pub(super) record: &'a mut Record,
+    pub(super) records: &'a MountRecords,
+    pub(super) record: &'a mut MountRecord,
     /// When the save began to look at it, in microseconds since 1970.
     pub(super) began: u64,
 }
@@ -36,13 +36,13 @@ impl Own<'_> {
 /// Stores the layer, puts it on the stack that the key is to name, and publishes that.
 ///
 /// `base` is what the change is one of, and `own` the record of the path that it was made at.
-pub(super) fn publish(
-    context: &Context<'_>,
+pub(super) fn publish_save(
+    context: &SaveContext<'_>,
     base: &[LayerInfo],
     mut own: Option<Own<'_>>,
     existing: Vec<RefRecord>,
-    change: Change,
-) -> Result<Report> {
+    change: FoundChange,
+) -> Result<SaveReport> {
     let previous = own
         .as_ref()
         .and_then(|own| previous_save(own.record, context));
@@ -57,20 +57,20 @@ pub(super) fn publish(
         role: context.options.role.clone(),
         creator: context.options.creator.clone(),
     });
-    let mut supersedes = refs::contained(&existing);
+    let mut supersedes = refs::superseded_saves(&existing);
     supersedes.extend(&context.torn);
     let named: HashSet<_> = existing
         .iter()
         .flat_map(|record| record.layers.iter().map(|layer| layer.id))
         .collect();
-    let (mut stack, contained) = refs::unite(refs::unexpired(existing));
+    let (mut stack, contained) = refs::unite_records(refs::retain_unexpired(existing));
     let replaces = context.replaces();
     if replaces {
         // Superseded all the same; but of their layers only those that the path started from.
         stack.clear();
     }
     // What this path saved before is contained in what it saves now.
-    if let Some(Saved {
+    if let Some(RecordedSave {
         layer: Some(replaced),
         ..
     }) = &previous
@@ -92,7 +92,7 @@ pub(super) fn publish(
                 .any(|layer| !base.iter().any(|base| base.id == layer.id))
         })
         .count();
-    refs::append(&mut stack, base);
+    refs::append_layers(&mut stack, base);
     if let Some(layer) = &layer {
         // A layer of the same content may lie further down; on top is where it counts.
         stack.retain(|present| present.id != layer.id);
@@ -110,11 +110,11 @@ pub(super) fn publish(
     let is_published = !context.lost
         && matches!(
             &contained[..],
-            [record] if names_the_same(record) && lasts(record, expires, context.options.ttl)
+            [record] if names_the_same(record) && lasts_as_long(record, expires, context.options.ttl)
         );
-    let mut report = Report {
-        outcome: Outcome::Unchanged,
-        tree: refs::totals(&stack, &contained),
+    let mut report = SaveReport {
+        outcome: SaveOutcome::Unchanged,
+        tree: refs::tree_totals(&stack, &contained),
         expires: match &contained[..] {
             [record] if is_published => record.expires,
             _ => expires,
@@ -137,16 +137,16 @@ pub(super) fn publish(
         elapsed: Default::default(),
     };
     if change.refused {
-        report.outcome = Outcome::Refused;
+        report.outcome = SaveOutcome::Refused;
         return Ok(report);
     }
     if change.empty {
-        report.outcome = Outcome::Empty;
+        report.outcome = SaveOutcome::Empty;
         return Ok(report);
     }
     if context.options.dry_run {
         if !is_published {
-            report.outcome = Outcome::WouldSave;
+            report.outcome = SaveOutcome::WouldSave;
         }
         return Ok(report);
     }
@@ -163,12 +163,12 @@ pub(super) fn publish(
     let parts = squash_if_deep(context, &mut report)?;
     report.tree = match report.tree {
         Some(tree) => Some(tree),
-        None => count(context, &report.layers)?,
+        None => count_tree(context, &report.layers)?,
     };
     let restored = own.as_ref().map(|own| own.record.restored);
     let now = now_micros();
     let (stack, packed, times) = (&report.layers, &change.packed, (restored, now));
-    let needs = collected::needs(stack, &parts, base, &named, times, packed);
+    let needs = collected::save_needs(stack, &parts, base, &named, times, packed);
     let name = context.options.name.clone();
     let mut record = RefRecord::new(
         name.clone(),
@@ -181,7 +181,7 @@ pub(super) fn publish(
     record.parts = context.options.parts.clone();
     record.tree = report.tree;
     record.saved_from = context.options.saved_from.clone();
-    context.session.block_on(gc::publish(
+    context.session.block_on(gc::publish_confirmed(
         context.session.remote(),
         &record,
         &context.target.condemned,
@@ -192,7 +192,7 @@ pub(super) fn publish(
         let saved = &mut own.record.saved;
         saved.retain(|saved| saved.name != name);
         let id = layer.as_ref().map(|layer| layer.id);
-        saved.push(Saved {
+        saved.push(RecordedSave {
             name,
             save: record.id,
             layer: id,
@@ -201,14 +201,14 @@ pub(super) fn publish(
         own.records.put(own.record)?;
     }
     report.outcome = match layer {
-        Some(layer) => Outcome::Saved(Box::new(layer)),
-        None => Outcome::Linked,
+        Some(layer) => SaveOutcome::Saved(Box::new(layer)),
+        None => SaveOutcome::Linked,
     };
     Ok(report)
 }
 
 /// Counts the tree of a stack, unless that would take long.
-fn count(context: &Context<'_>, layers: &[LayerInfo]) -> Result<Option<Totals>> {
+fn count_tree(context: &SaveContext<'_>, layers: &[LayerInfo]) -> Result<Option<TreeTotals>> {
     let entries = layers.iter().map(|layer| layer.summary.entries);
     if entries.sum::<u64>() > COUNTED {
         return Ok(None);
@@ -216,7 +216,7 @@ fn count(context: &Context<'_>, layers: &[LayerInfo]) -> Result<Option<Totals>> 
     Ok(context.session.open_stack(layers)?.totals(COUNTED)?)
 }
 
-fn previous_save(record: &Record, context: &Context<'_>) -> Option<Saved> {
+fn previous_save(record: &MountRecord, context: &SaveContext<'_>) -> Option<RecordedSave> {
     record
         .saved
         .iter()
@@ -226,7 +226,7 @@ fn previous_save(record: &Record, context: &Context<'_>) -> Option<Saved> {
 
 /// Whether a record lasts as long as one that were written now: a save that changes nothing puts
 /// the end off, but not every time.
-fn lasts(record: &RefRecord, expires: Option<u64>, ttl: Option<Duration>) -> bool {
+fn lasts_as_long(record: &RefRecord, expires: Option<u64>, ttl: Option<Duration>) -> bool {
     match (record.expires, expires, ttl) {
         (Some(old), Some(new), Some(ttl)) => {
             new.abs_diff(old) <= u64::try_from(ttl.as_micros() / 10).unwrap_or(u64::MAX)
@@ -240,7 +240,7 @@ pub(super) fn now_micros() -> u64 {
 }
 
 fn put_layer(
-    context: &Context<'_>,
+    context: &SaveContext<'_>,
     id: &cachefs_store::id::LayerId,
     bytes: bytes::Bytes,
 ) -> Result<()> {
@@ -250,7 +250,7 @@ fn put_layer(
     match session.block_on(put) {
         Ok(()) => {}
         Err(error) if error.kind() == RemoteErrorKind::Exists => {
-            session.block_on(repair(remote, &object, &bytes))?;
+            session.block_on(repair_layer(remote, &object, &bytes))?;
         }
         Err(error) => return Err(cachefs_store::Error::from(error).into()),
     }
@@ -262,7 +262,7 @@ fn put_layer(
 
 /// Replaces a layer that is not what its name says: layers are named by their content, so other
 /// bytes are what a power cut or a bad disk left.
-async fn repair(
+async fn repair_layer(
     remote: &DynRemote,
     object: &ObjectKey,
     bytes: &bytes::Bytes,
@@ -285,7 +285,7 @@ async fn repair(
 ///
 /// The newest layer stays as it is, so that savers who squash the same stack at the same time make
 /// the same layer, and a later save of this path can still replace its own.
-fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<Vec<LayerInfo>> {
+fn squash_if_deep(context: &SaveContext<'_>, report: &mut SaveReport) -> Result<Vec<LayerInfo>> {
     let Some((_, below)) = report.layers.split_last() else {
         return Ok(Vec::new());
     };
@@ -295,7 +295,7 @@ fn squash_if_deep(context: &Context<'_>, report: &mut Report) -> Result<Vec<Laye
     };
     let parts = &report.layers[range.clone()];
     let opened = context.session.open_layers(parts)?;
-    let built = squash(&opened, range.start == 0)?;
+    let built = squash_layers(&opened, range.start == 0)?;
     put_layer(context, &built.id, built.bytes.clone())?;
     let squashed = LayerInfo {
         id: built.id,

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use cachefs_store::Result;
 use cachefs_store::layer::mode;
 use cachefs_store::refs::RefName;
-use cachefs_store::save::{Delta, NodeKind, Tree};
-use cachefs_store::stack::{Ino, Stack, Walk};
+use cachefs_store::save::{Delta, FileTree, NodeKind};
+use cachefs_store::stack::{Ino, Stack, StackWalk};
 
 /// Caches that lose fewer entries are not worth a warning.
 const FEW: u64 = 3;
@@ -43,23 +43,27 @@ impl Shrinkage {
 /// # Errors
 ///
 /// When the stack is damaged.
-pub(super) fn shrinkage(tree: &Tree, delta: &Delta, stack: &Stack) -> Result<Option<Shrinkage>> {
+pub(super) fn measure_shrinkage(
+    tree: &FileTree,
+    delta: &Delta,
+    stack: &Stack,
+) -> Result<Option<Shrinkage>> {
     if delta.removed == 0 {
         return Ok(None);
     }
-    let removed = removed(tree, delta, stack)?;
+    let removed = count_removed(tree, delta, stack)?;
     let lost = removed.saturating_sub(delta.added);
     if removed < FEW || lost == 0 {
         return Ok(None);
     }
     // The root is an entry of the walk, too.
     let most = 2 * lost;
-    let entries = count(Walk::new(stack), most + 1)?.saturating_sub(1);
+    let entries = count_up_to(StackWalk::new(stack), most + 1)?.saturating_sub(1);
     Ok((entries < most).then_some(Shrinkage { removed, entries }))
 }
 
 /// Counts the entries of the stack that are gone, up to [`COUNTED`].
-fn removed(tree: &Tree, delta: &Delta, stack: &Stack) -> Result<u64> {
+fn count_removed(tree: &FileTree, delta: &Delta, stack: &Stack) -> Result<u64> {
     let mut removed = 0;
     let mut paths = Paths::default();
     for (index, node) in tree.nodes.iter().enumerate() {
@@ -70,7 +74,7 @@ fn removed(tree: &Tree, delta: &Delta, stack: &Stack) -> Result<u64> {
             if let Some(directory) = paths.find(tree, stack, index)?
                 && let Some(ino) = stack.lookup(directory, name)?
             {
-                removed += below(stack, ino)?;
+                removed += count_below(stack, ino)?;
             }
         }
         let is_emitted = delta.emit.get(index).is_some_and(|emit| *emit);
@@ -79,7 +83,7 @@ fn removed(tree: &Tree, delta: &Delta, stack: &Stack) -> Result<u64> {
             && let Some(directory) = paths.find(tree, stack, node.parent)?
             && let Some(ino) = stack.lookup(directory, &node.name)?
         {
-            removed += below(stack, ino)?;
+            removed += count_below(stack, ino)?;
         }
     }
     Ok(removed)
@@ -90,7 +94,7 @@ fn removed(tree: &Tree, delta: &Delta, stack: &Stack) -> Result<u64> {
 struct Paths(HashMap<usize, Option<Ino>>);
 
 impl Paths {
-    fn find(&mut self, tree: &Tree, stack: &Stack, index: usize) -> Result<Option<Ino>> {
+    fn find(&mut self, tree: &FileTree, stack: &Stack, index: usize) -> Result<Option<Ino>> {
         if let Some(found) = self.0.get(&index) {
             return Ok(*found);
         }
@@ -104,7 +108,7 @@ impl Paths {
 }
 
 /// Counts an entry with all below it, up to [`COUNTED`].
-fn below(stack: &Stack, ino: Ino) -> Result<u64> {
+fn count_below(stack: &Stack, ino: Ino) -> Result<u64> {
     let mut entries = 0;
     let mut pending = vec![ino];
     while let Some(ino) = pending.pop() {
@@ -122,7 +126,7 @@ fn below(stack: &Stack, ino: Ino) -> Result<u64> {
     Ok(entries)
 }
 
-fn count<T>(walk: impl Iterator<Item = Result<T>>, limit: u64) -> Result<u64> {
+fn count_up_to<T>(walk: impl Iterator<Item = Result<T>>, limit: u64) -> Result<u64> {
     let mut entries = 0;
     for entry in walk {
         entry?;

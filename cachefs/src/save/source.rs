@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use cachefs_store::beneath::open_real_directory;
 use cachefs_store::refs::{LayerInfo, Scope};
-use cachefs_store::save::{Deletions, PlainFiles, Reading, Tree};
+use cachefs_store::save::{FileTree, MissingEntries, PlainFiles, Reading};
 use cachefs_store::stack::Owner;
 use rustix::fs::OFlags;
 
 use super::upper::UpperFiles;
 use crate::error::{Error, Result};
-use crate::mounts::{How, Presence, Record, Records, presence, refuse_hidden};
+use crate::mounts::{How, MountRecord, MountRecords, Presence, check_presence, refuse_hidden};
 use crate::sys::mountinfo::MountTable;
 
 /// Where the files of a save come from, and what they are a change of.
-pub(super) struct Source {
+pub(super) struct SaveSource {
     directory: File,
     /// The directory, absolute and without links.
     pub(super) path: PathBuf,
@@ -24,16 +24,16 @@ pub(super) struct Source {
     pub(super) shown: PathBuf,
     reading: Box<dyn Reading>,
     /// The path's record, when it was restored from this store.
-    pub(super) record: Option<Record>,
+    pub(super) record: Option<MountRecord>,
     /// The stack that the files are compared with.
     pub(super) base: Vec<LayerInfo>,
     /// Whether the directory lists everything, rather than what changed.
     pub(super) complete: bool,
     /// What a missing entry means.
-    pub(super) deletions: Deletions,
+    pub(super) deletions: MissingEntries,
 }
 
-impl Source {
+impl SaveSource {
     pub(super) fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
@@ -43,7 +43,7 @@ impl Source {
     }
 
     /// Whether the path holds no file, not even one that is excluded; `tree` is what was scanned.
-    pub(super) fn is_empty(&self, tree: &Tree) -> bool {
+    pub(super) fn is_empty(&self, tree: &FileTree) -> bool {
         match self.complete {
             true => !tree.has_files() && has_only_directories(&self.path),
             false => {
@@ -88,13 +88,13 @@ fn has_only_directories(directory: &Path) -> bool {
 }
 
 /// Finds out what a path is.
-pub(super) fn find(records: &Records, path: &Path) -> Result<Source> {
+pub(super) fn find_source(records: &MountRecords, path: &Path) -> Result<SaveSource> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::usage(
             format!("{} does not exist", path.display()),
             "name the directory that the build filled; nothing was saved",
         ),
-        std::io::ErrorKind::NotConnected => dead(path),
+        std::io::ErrorKind::NotConnected => dead_mount_error(path),
         _ => Error::io("open", path)(error),
     })?;
     if !metadata.is_dir() {
@@ -105,10 +105,10 @@ pub(super) fn find(records: &Records, path: &Path) -> Result<Source> {
     }
     let path = path.canonicalize().map_err(Error::io("find", path))?;
     match records.get(&path)? {
-        Some(record) if record.how == How::Mount => mounted(records, record),
+        Some(record) if record.how == How::Mount => mounted_source(records, record),
         // Once the directory was removed and made anew, it holds what the build put there.
         Some(record) if record.incomplete.is_some_and(|it| !it.is_at(&path)) => {
-            plain(&path, None, Vec::new(), Deletions::Ignore)
+            plain_source(&path, None, Vec::new(), MissingEntries::Ignore)
         }
         Some(record) if record.incomplete.is_some() => Err(Error::State {
             message: format!(
@@ -120,13 +120,13 @@ pub(super) fn find(records: &Records, path: &Path) -> Result<Source> {
         }),
         Some(record) => {
             let base = record.layers.clone();
-            plain(&path, Some(record), base, Deletions::Record)
+            plain_source(&path, Some(record), base, MissingEntries::Record)
         }
         None if is_foreign_mount(&path)? => Err(Error::usage(
             format!("{} is a mount of another store", path.display()),
             "name the --store that it was restored with",
         )),
-        None => plain(&path, None, Vec::new(), Deletions::Ignore),
+        None => plain_source(&path, None, Vec::new(), MissingEntries::Ignore),
     }
 }
 
@@ -137,16 +137,16 @@ fn is_foreign_mount(path: &Path) -> Result<bool> {
         .is_some_and(|mount| mount.is_cachefs_overlay()))
 }
 
-fn plain(
+fn plain_source(
     path: &Path,
-    record: Option<Record>,
+    record: Option<MountRecord>,
     base: Vec<LayerInfo>,
-    deletions: Deletions,
-) -> Result<Source> {
+    deletions: MissingEntries,
+) -> Result<SaveSource> {
     // The directories above may be another user's, who must not have root save other files.
     let directory = open_real_directory(path, OFlags::RDONLY)
         .map_err(|errno| Error::io("open", path)(errno.into()))?;
-    Ok(Source {
+    Ok(SaveSource {
         directory: directory.into(),
         path: path.to_owned(),
         shown: path.to_owned(),
@@ -158,8 +158,8 @@ fn plain(
     })
 }
 
-fn mounted(records: &Records, record: Record) -> Result<Source> {
-    match presence(&record, records)? {
+fn mounted_source(records: &MountRecords, record: MountRecord) -> Result<SaveSource> {
+    match check_presence(&record, records)? {
         Presence::Alive => {}
         Presence::Hidden => {
             let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
@@ -170,7 +170,7 @@ fn mounted(records: &Records, record: Record) -> Result<Source> {
             })?;
         }
         Presence::Dead => {
-            return Err(dead(&record.path));
+            return Err(dead_mount_error(&record.path));
         }
         Presence::Absent => {
             return Err(Error::State {
@@ -184,7 +184,7 @@ fn mounted(records: &Records, record: Record) -> Result<Source> {
     }
     let upper = records.upper(&record);
     let directory = File::open(&upper).map_err(Error::io("open", &upper))?;
-    Ok(Source {
+    Ok(SaveSource {
         directory,
         path: upper,
         shown: record.path.clone(),
@@ -192,11 +192,11 @@ fn mounted(records: &Records, record: Record) -> Result<Source> {
         base: record.layers.clone(),
         record: Some(record),
         complete: false,
-        deletions: Deletions::Record,
+        deletions: MissingEntries::Record,
     })
 }
 
-fn dead(path: &Path) -> Error {
+fn dead_mount_error(path: &Path) -> Error {
     Error::State {
         message: format!("the mount at {} is dead", path.display()),
         hint: "`cachefs restore --keep-changes` the path again: that repairs it and keeps its changes",

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use cachefs_store::id::StackId;
-use cachefs_store::refs::{Chosen, LayerInfo, Scope, Wanted};
+use cachefs_store::refs::{Chosen, KeyQuery, LayerInfo, Scope};
 use cachefs_store::remote::{Environment, RemoteSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::rpc::{Find, Open, Prefetch, Request, Restore, Shown};
+use crate::rpc::{Find, OpenRequest, Prefetch, RestoreRequest, RpcRequest, ViewOrigin};
 
 /// What the clients of a share may have, and by whose credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ const MAX_PATHS: usize = 8 << 10;
 
 /// A grant as its clients are told of it: without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Allowed {
+pub struct ClientGrant {
     /// The remote.
     pub remote: RemoteSpec,
     /// The scopes, the clients' own first.
@@ -50,7 +50,7 @@ pub struct Allowed {
 
 impl Grant {
     /// What clients are told.
-    pub fn allowed(&self) -> Allowed {
+    pub fn allowed(&self) -> ClientGrant {
         let RemoteSpec {
             url,
             endpoint,
@@ -59,7 +59,7 @@ impl Grant {
             account,
             ..
         } = self.remote.clone();
-        Allowed {
+        ClientGrant {
             remote: RemoteSpec {
                 url,
                 endpoint,
@@ -81,47 +81,49 @@ impl Grant {
     /// [`Error::Usage`], which names what is allowed and nothing else.
     pub(crate) fn admit(
         &self,
-        request: Request,
+        request: RpcRequest,
         own: &[u64],
         known: &HashSet<StackId>,
-    ) -> Result<Request> {
+    ) -> Result<RpcRequest> {
         match request {
-            Request::Restore(asked) => Ok(Request::Restore(Restore {
+            RpcRequest::Restore(asked) => Ok(RpcRequest::Restore(RestoreRequest {
                 wanted: self.wanted(asked.wanted)?,
                 shown: self.shown(asked.shown)?,
             })),
-            Request::Find(asked) if length(&asked) > MAX_PATHS => Err(self.refuse(format!(
-                "the paths have more than {MAX_PATHS} bytes together"
-            ))),
-            Request::Find(asked) => Ok(Request::Find(Find {
+            RpcRequest::Find(asked) if request_length(&asked) > MAX_PATHS => Err(self.refuse(
+                format!("the paths have more than {MAX_PATHS} bytes together"),
+            )),
+            RpcRequest::Find(asked) => Ok(RpcRequest::Find(Find {
                 remote: self.remote(&asked.remote)?,
                 deadline_ms: self.deadline_ms,
                 wanted: self.wanted(asked.wanted)?,
                 ..asked
             })),
-            Request::Open(asked) => {
+            RpcRequest::Open(asked) => {
                 self.check_stack(&asked.layers, known)?;
-                Ok(Request::Open(Open {
+                Ok(RpcRequest::Open(OpenRequest {
                     layers: asked.layers,
                     shown: self.shown(asked.shown)?,
                 }))
             }
-            Request::Serve { view, .. } | Request::Close { view } if !own.contains(&view) => {
+            RpcRequest::Serve { view, .. } | RpcRequest::Close { view } if !own.contains(&view) => {
                 Err(self.refuse(format!("view {view} was not opened by this client")))
             }
-            Request::Serve { .. } | Request::Close { .. } | Request::Allowed => Ok(request),
-            Request::Lookup { .. }
-            | Request::HasPack { .. }
-            | Request::Insert { .. }
-            | Request::RemovePack { .. }
-            | Request::PublishTrace { .. }
-            | Request::Stats
-            | Request::Reads { .. }
-            | Request::Share { .. }
-            | Request::Unshare { .. }
-            | Request::Shares
-            | Request::Stop { .. }
-            | Request::Upgrade { .. } => {
+            RpcRequest::Serve { .. } | RpcRequest::Close { .. } | RpcRequest::Allowed => {
+                Ok(request)
+            }
+            RpcRequest::Lookup { .. }
+            | RpcRequest::HasPack { .. }
+            | RpcRequest::Insert { .. }
+            | RpcRequest::RemovePack { .. }
+            | RpcRequest::PublishTrace { .. }
+            | RpcRequest::Stats
+            | RpcRequest::Reads { .. }
+            | RpcRequest::Share { .. }
+            | RpcRequest::Unshare { .. }
+            | RpcRequest::Shares
+            | RpcRequest::Stop { .. }
+            | RpcRequest::Upgrade { .. } => {
                 Err(self.refuse("this socket is for restores only".to_owned()))
             }
         }
@@ -140,8 +142,8 @@ impl Grant {
     }
 
     /// The same, and nothing beyond the grant.
-    fn shown(&self, asked: Shown) -> Result<Shown> {
-        Ok(Shown {
+    fn shown(&self, asked: ViewOrigin) -> Result<ViewOrigin> {
+        Ok(ViewOrigin {
             remote: self.remote(&asked.remote)?,
             deadline_ms: self.deadline_ms,
             trace: asked.trace && !self.read_only,
@@ -162,14 +164,14 @@ impl Grant {
         Ok(self.remote.clone())
     }
 
-    fn wanted(&self, mut asked: Vec<Wanted>) -> Result<Vec<Wanted>> {
+    fn wanted(&self, mut asked: Vec<KeyQuery>) -> Result<Vec<KeyQuery>> {
         if asked.len() > MAX_KEYS {
             return Err(self.refuse(format!("a request may name {MAX_KEYS} keys at most")));
         }
         for wanted in &mut asked {
             // Each is a listing of the remote, and the same one twice finds nothing more.
-            deduplicate(&mut wanted.prefixes);
-            deduplicate(&mut wanted.scopes);
+            remove_duplicates(&mut wanted.prefixes);
+            remove_duplicates(&mut wanted.scopes);
             if wanted.prefixes.len() > MAX_PREFIXES || wanted.scopes.len() > MAX_PREFIXES {
                 let message = format!("a key may have {MAX_PREFIXES} prefixes and scopes at most");
                 return Err(self.refuse(message));
@@ -209,18 +211,18 @@ impl Grant {
 }
 
 /// The bytes of all paths of a request.
-fn length(find: &Find) -> usize {
+fn request_length(find: &Find) -> usize {
     let text = serde_json::to_vec(&(&find.paths, &find.places));
     text.map_or(usize::MAX, |text| text.len())
 }
 
 /// Drops what is there twice; the first of each stays where it is.
-fn deduplicate<T: Clone + Eq + std::hash::Hash>(all: &mut Vec<T>) {
+fn remove_duplicates<T: Clone + Eq + std::hash::Hash>(all: &mut Vec<T>) {
     let mut seen = HashSet::new();
     all.retain(|one| seen.insert(one.clone()));
 }
 
-impl Allowed {
+impl ClientGrant {
     /// How the remote is reached from where the client is, with credentials from `env`. Only what
     /// the client does by itself, such as a save, uses them.
     pub fn reached_with(&self, env: Environment) -> RemoteSpec {
@@ -234,11 +236,11 @@ impl Allowed {
 #[cfg(test)]
 mod tests {
     use cachefs_store::id::{DomainId, TrailerHash};
-    use cachefs_store::refs::{Key, MatchKind, Part, RefName};
+    use cachefs_store::refs::{CachePart, Key, MatchKind, RefName};
 
     use super::*;
     use crate::paths::Places;
-    use crate::view::Form;
+    use crate::view::ViewForm;
 
     fn scope(name: &str) -> Scope {
         Scope::new(name).unwrap()
@@ -268,8 +270,8 @@ mod tests {
         }
     }
 
-    fn wanted(scopes: &[&str]) -> Wanted {
-        Wanted {
+    fn wanted(scopes: &[&str]) -> KeyQuery {
+        KeyQuery {
             scopes: scopes.iter().map(|name| scope(name)).collect(),
             key: Key::new("m2".to_owned()).unwrap(),
             prefixes: Vec::new(),
@@ -278,10 +280,10 @@ mod tests {
         }
     }
 
-    fn restore(url: &str, wanted: Wanted) -> Request {
-        Request::Restore(Restore {
+    fn restore(url: &str, wanted: KeyQuery) -> RpcRequest {
+        RpcRequest::Restore(RestoreRequest {
             wanted: vec![wanted],
-            shown: Shown {
+            shown: ViewOrigin {
                 remote: RemoteSpec {
                     url: url.to_owned(),
                     endpoint: Some("https://elsewhere.example".to_owned()),
@@ -289,7 +291,7 @@ mod tests {
                 },
                 deadline_ms: Some(1),
                 prefetch: Prefetch::All,
-                form: Form::Image,
+                form: ViewForm::Image,
                 trace: true,
                 privileged: true,
                 owner: None,
@@ -297,12 +299,12 @@ mod tests {
         })
     }
 
-    fn admit(request: Request) -> Result<Request> {
+    fn admit(request: RpcRequest) -> Result<RpcRequest> {
         grant().admit(request, &[3], &HashSet::new())
     }
 
     #[track_caller]
-    fn refused(request: Request) -> String {
+    fn refused(request: RpcRequest) -> String {
         let error = admit(request).unwrap_err();
         let text = format!("{error}; {}", error.hint().unwrap());
         assert!(!text.contains("hunter"), "{text}");
@@ -316,7 +318,7 @@ mod tests {
     #[test]
     fn the_grant_decides_how_the_remote_is_reached() {
         let asked = restore("s3://cache/team/", wanted(&["branch/main"]));
-        let Request::Restore(admitted) = admit(asked).unwrap() else {
+        let RpcRequest::Restore(admitted) = admit(asked).unwrap() else {
             panic!("another request");
         };
         assert_eq!(admitted.shown.remote, grant().remote);
@@ -328,7 +330,7 @@ mod tests {
             ..grant()
         };
         let asked = restore("s3://cache/team", wanted(&[]));
-        let Ok(Request::Restore(admitted)) = grant.admit(asked, &[], &HashSet::new()) else {
+        let Ok(RpcRequest::Restore(admitted)) = grant.admit(asked, &[], &HashSet::new()) else {
             panic!("refused");
         };
         assert_eq!(admitted.shown.prefetch, Prefetch::All);
@@ -337,13 +339,13 @@ mod tests {
     #[test]
     fn a_request_is_bounded_and_asks_for_nothing_twice() {
         let url = "s3://cache/team";
-        let with = |prefixes: Vec<String>| Wanted {
+        let with = |prefixes: Vec<String>| KeyQuery {
             prefixes,
             ..wanted(&["pr/7", "branch/main", "pr/7"])
         };
         let several = |count: usize| (0..count).map(|n| format!("m2-{n}")).collect::<Vec<_>>();
         let twice = vec![several(MAX_PREFIXES); 200].concat();
-        let Ok(Request::Restore(admitted)) = admit(restore(url, with(twice))) else {
+        let Ok(RpcRequest::Restore(admitted)) = admit(restore(url, with(twice))) else {
             panic!("refused");
         };
         assert_eq!(admitted.wanted[0].prefixes, several(MAX_PREFIXES));
@@ -354,13 +356,13 @@ mod tests {
         refused(restore(url, with(several(MAX_PREFIXES + 1))));
         refused(restore(url, with(several(5000))));
         refused(restore(url, with(vec!["x".repeat(MAX_PREFIX + 1)])));
-        let Request::Restore(mut many) = restore(url, wanted(&["pr/7"])) else {
+        let RpcRequest::Restore(mut many) = restore(url, wanted(&["pr/7"])) else {
             unreachable!();
         };
         many.wanted = vec![wanted(&["pr/7"]); MAX_KEYS + 1];
-        refused(Request::Restore(many));
+        refused(RpcRequest::Restore(many));
         let find = |path: String| {
-            Request::Find(Find {
+            RpcRequest::Find(Find {
                 remote: grant().remote,
                 deadline_ms: None,
                 wanted: vec![wanted(&["pr/7"])],
@@ -384,9 +386,9 @@ mod tests {
         let other = RefName::of_part(
             scope("branch/secret"),
             Key::new("m2".to_owned()).unwrap(),
-            Part::new("~/.m2").unwrap(),
+            CachePart::new("~/.m2").unwrap(),
         );
-        let chosen = Wanted {
+        let chosen = KeyQuery {
             chosen: Some(Chosen::Part {
                 name: other.unwrap(),
                 kind: MatchKind::Exact,
@@ -394,7 +396,7 @@ mod tests {
             ..wanted(&["pr/7"])
         };
         assert!(refused(restore("s3://cache/team", chosen)).contains("branch/secret"));
-        let find = Request::Find(Find {
+        let find = RpcRequest::Find(Find {
             remote: grant().remote,
             deadline_ms: None,
             wanted: vec![wanted(&["tag/1"])],
@@ -415,44 +417,44 @@ mod tests {
         let domains = || vec![domain];
         let pack = cachefs_store::id::PackId([1; 16]);
         let stack = StackId::of([]);
-        let form = Form::Tree;
-        assert!(admit(Request::Serve { view: 3, form }).is_ok());
-        assert!(admit(Request::Close { view: 3 }).is_ok());
-        assert!(admit(Request::Allowed).is_ok());
+        let form = ViewForm::Tree;
+        assert!(admit(RpcRequest::Serve { view: 3, form }).is_ok());
+        assert!(admit(RpcRequest::Close { view: 3 }).is_ok());
+        assert!(admit(RpcRequest::Allowed).is_ok());
         for request in [
-            Request::Serve { view: 4, form },
-            Request::Close { view: 4 },
-            Request::Lookup { domains: domains() },
-            Request::HasPack {
+            RpcRequest::Serve { view: 4, form },
+            RpcRequest::Close { view: 4 },
+            RpcRequest::Lookup { domains: domains() },
+            RpcRequest::HasPack {
                 domains: domains(),
                 pack,
                 length: 1,
                 trailer: 1,
                 hash,
             },
-            Request::Insert {
+            RpcRequest::Insert {
                 domain,
                 pack,
                 length: 1,
                 trailer: 1,
                 hash,
             },
-            Request::RemovePack {
+            RpcRequest::RemovePack {
                 domains: domains(),
                 pack,
             },
-            Request::PublishTrace {
+            RpcRequest::PublishTrace {
                 from: stack,
                 to: stack,
             },
-            Request::Stats,
-            Request::Reads { stack },
-            Request::Shares,
-            Request::Unshare {
+            RpcRequest::Stats,
+            RpcRequest::Reads { stack },
+            RpcRequest::Shares,
+            RpcRequest::Unshare {
                 path: "/run/s".into(),
             },
-            Request::Stop { force: true },
-            Request::Upgrade {
+            RpcRequest::Stop { force: true },
+            RpcRequest::Upgrade {
                 exe: "/tmp/evil".into(),
             },
         ] {
@@ -464,13 +466,13 @@ mod tests {
     fn only_stacks_that_were_given_out_are_opened() {
         let stack = StackId::of([]);
         let open = || {
-            Request::Open(Open {
+            RpcRequest::Open(OpenRequest {
                 layers: Vec::new(),
-                shown: Shown {
+                shown: ViewOrigin {
                     remote: grant().remote,
                     deadline_ms: None,
                     prefetch: Prefetch::None,
-                    form: Form::Tree,
+                    form: ViewForm::Tree,
                     trace: true,
                     privileged: true,
                     owner: None,
@@ -478,7 +480,7 @@ mod tests {
             })
         };
         assert!(admit(open()).is_err());
-        let Request::Open(opened) = grant().admit(open(), &[], &HashSet::from([stack])).unwrap()
+        let RpcRequest::Open(opened) = grant().admit(open(), &[], &HashSet::from([stack])).unwrap()
         else {
             panic!("another request");
         };

@@ -10,7 +10,7 @@ mod grant;
 mod open;
 mod table;
 
-pub use grant::{Allowed, Grant};
-pub use open::share;
+pub use grant::{ClientGrant, Grant};
+pub use open::open_share;
 pub(crate) use table::{Gate, Owners, Share};
 pub use table::{ShareDescription, ShareInfo, Shares};

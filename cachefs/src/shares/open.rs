@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{Grant, ShareDescription};
 use crate::error::{Error, Result};
-use crate::rpc::Client;
+use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::sys::socket::SocketFile;
 use crate::sys::{ownership, socket};
@@ -19,7 +19,7 @@ use crate::sys::{ownership, socket};
 ///
 /// # Errors
 /// A usage error when something else is at the path or others could put something else there.
-pub fn share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
+pub fn open_share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     if ownership::others_can_replace(parent).map_err(Error::io("open", parent))? {
         return Err(Error::usage(
@@ -31,7 +31,7 @@ pub fn share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
         ));
     }
     // The daemon first: whoever meets the socket is answered.
-    let mut client = Client::connect(store)?;
+    let mut client = DaemonClient::connect(store)?;
     let listener = socket::listen_unless_taken(path).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Error::usage(
             format!("a process listens at {} already", path.display()),
@@ -39,8 +39,8 @@ pub fn share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
         ),
         _ => Error::io("listen on", path)(error),
     })?;
-    let opened =
-        describe(path, grant).and_then(|description| client.share(description, listener.as_fd()));
+    let opened = describe_share(path, grant)
+        .and_then(|description| client.share(description, listener.as_fd()));
     if opened.is_err() {
         // The error is the one to report; a socket nobody listens on is replaced the next time.
         let _ = std::fs::remove_file(path);
@@ -48,7 +48,7 @@ pub fn share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
     opened
 }
 
-fn describe(path: &Path, grant: Grant) -> Result<ShareDescription> {
+fn describe_share(path: &Path, grant: Grant) -> Result<ShareDescription> {
     if let Some(uid) = grant.uid
         && std::os::unix::fs::chown(path, Some(uid), None).is_err()
     {

@@ -12,11 +12,11 @@ use cachefs_store::id::StackId;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::grant::{Allowed, Grant};
+use super::grant::{ClientGrant, Grant};
 use crate::error::{Error, Result};
-use crate::rpc::{OpenedView, Request};
+use crate::rpc::{OpenedView, RpcRequest};
 use crate::sys::fdpass::Bounds;
-use crate::sys::limits::descriptors;
+use crate::sys::limits::descriptor_limit;
 use crate::sys::socket::{PeerCredentials, SocketFile};
 
 /// How long a client may take for its first request, and for the rest of one that it has begun.
@@ -57,7 +57,7 @@ pub struct ShareInfo {
     /// Where its socket is.
     pub path: PathBuf,
     /// What its clients may have.
-    pub allowed: Allowed,
+    pub allowed: ClientGrant,
     /// The only user besides root who may connect; the daemon's own when `None`.
     pub uid: Option<u32>,
     /// Number of connections now.
@@ -118,7 +118,7 @@ impl Shares {
     /// How many clients, and how many views, each share may have now: an equal part for each, so
     /// that one share's clients take nothing of another's.
     pub(crate) fn quota(&self) -> Quota {
-        Quota::of(descriptors(), self.0.lock().len())
+        Quota::of(descriptor_limit(), self.0.lock().len())
     }
 
     /// Opens a share on a listening socket, its own or one that another process has left.
@@ -252,7 +252,7 @@ impl Gate {
         let own = rustix::process::geteuid().as_raw();
         match self {
             Self::Owner(owners) if peer.uid == 0 || peer.uid == own => {
-                let all = usize::try_from(descriptors() / PART).unwrap_or(usize::MAX);
+                let all = usize::try_from(descriptor_limit() / PART).unwrap_or(usize::MAX);
                 let most = all.clamp(1, MAX_OWNERS);
                 match owners.0.load(Relaxed) > most {
                     false => Ok(()),
@@ -287,11 +287,11 @@ impl Gate {
     /// A usage error for what goes beyond the grant.
     pub(crate) fn admit(
         &self,
-        request: Request,
+        request: RpcRequest,
         own: &[u64],
         quota: &Quota,
         is_open: impl Fn(u64) -> bool,
-    ) -> Result<Request> {
+    ) -> Result<RpcRequest> {
         let Self::Share(share) = self else {
             return Ok(request);
         };
@@ -300,7 +300,7 @@ impl Gate {
             return Err(Error::usage("this socket is no longer shared", ended));
         }
         let request = share.grant.admit(request, own, &share.stacks.lock())?;
-        if matches!(request, Request::Restore(_) | Request::Open(_)) {
+        if matches!(request, RpcRequest::Restore(_) | RpcRequest::Open(_)) {
             let mut views = share.views.lock();
             views.retain(|view| is_open(*view));
             if views.len() >= quota.views {
@@ -336,7 +336,7 @@ impl Gate {
     ///
     /// # Errors
     /// A usage error on the daemon's own socket.
-    pub(crate) fn allowed(&self) -> Result<Allowed> {
+    pub(crate) fn allowed(&self) -> Result<ClientGrant> {
         match self {
             Self::Share(share) => Ok(share.grant.allowed()),
             Self::Owner(_) => Err(Error::usage(
@@ -394,7 +394,7 @@ mod tests {
     fn shares_are_opened_listed_handed_over_and_ended() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("share.sock");
-        let listener = socket::listen(&path).unwrap();
+        let listener = socket::listen_private(&path).unwrap();
         let shares = Shares::default();
         let first = shares
             .open(description(&path, None), listener.into())
@@ -411,7 +411,7 @@ mod tests {
             .open(serde_json::from_str(&text).unwrap(), listener())
             .unwrap();
         drop((shares, first));
-        let client = socket::connect(&path).unwrap();
+        let client = socket::connect_private(&path).unwrap();
         let (served, _) = share.listener().accept().unwrap();
         drop((client, served));
         assert_eq!(share.description(), told);
@@ -428,7 +428,7 @@ mod tests {
     fn a_file_that_took_the_place_of_a_socket_stays() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("share.sock");
-        let listener = socket::listen(&path).unwrap();
+        let listener = socket::listen_private(&path).unwrap();
         let shares = Shares::default();
         shares
             .open(description(&path, None), listener.into())
@@ -447,7 +447,7 @@ mod tests {
         let owner = Gate::of_owner(&Arc::default());
         for (uid, allowed) in [(Some(12_345), 12_345), (None, own)] {
             let path = temp.path().join(format!("{allowed}.sock"));
-            let listener = socket::listen(&path).unwrap();
+            let listener = socket::listen_private(&path).unwrap();
             let share = Shares::default()
                 .open(description(&path, uid), listener.into())
                 .unwrap();
@@ -485,7 +485,7 @@ mod tests {
     fn a_silent_client_has_seconds_and_no_descriptors_to_spare() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("share.sock");
-        let listener = socket::listen(&path).unwrap();
+        let listener = socket::listen_private(&path).unwrap();
         let share = Shares::default()
             .open(description(&path, None), listener.into())
             .unwrap();

@@ -16,7 +16,7 @@ const SLOTS: usize = 512;
 static PAGE: OnceLock<&'static [AtomicU64; SLOTS]> = OnceLock::new();
 
 /// Makes the page. To be called before the fork.
-pub fn prepare() -> io::Result<()> {
+pub fn prepare_notes() -> io::Result<()> {
     let length = size_of::<[AtomicU64; SLOTS]>();
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
     // SAFETY: a new mapping of nothing that exists.
@@ -33,7 +33,7 @@ pub fn prepare() -> io::Result<()> {
 pub struct Note(Option<usize>);
 
 /// Notes that this process is at work on something; `number` is not zero.
-pub fn note(number: u64) -> Note {
+pub fn note_work(number: u64) -> Note {
     let slots = PAGE.get().into_iter().flat_map(|page| page.iter());
     let mut slots = slots.enumerate();
     let taken = slots.find(|(_, slot)| slot.compare_exchange(0, number, Relaxed, Relaxed).is_ok());
@@ -49,7 +49,7 @@ impl Drop for Note {
 }
 
 /// Takes all notes that a process which is gone has left.
-pub fn take() -> BTreeSet<u64> {
+pub fn take_notes() -> BTreeSet<u64> {
     let slots = PAGE.get().into_iter().flat_map(|page| page.iter());
     slots
         .map(|slot| slot.swap(0, Relaxed))
@@ -63,13 +63,13 @@ mod tests {
 
     #[test]
     fn what_is_done_is_not_noted_any_more() {
-        prepare().unwrap();
-        let first = note(7);
-        drop(note(8));
-        let second = note(7);
+        prepare_notes().unwrap();
+        let first = note_work(7);
+        drop(note_work(8));
+        let second = note_work(7);
         drop(first);
-        assert_eq!(take(), BTreeSet::from([7]));
+        assert_eq!(take_notes(), BTreeSet::from([7]));
         drop(second);
-        assert_eq!(take(), BTreeSet::new());
+        assert_eq!(take_notes(), BTreeSet::new());
     }
 }

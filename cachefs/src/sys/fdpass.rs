@@ -38,7 +38,7 @@ const CONTROL_SPACE: usize = cmsg_space!(ScmRights(MAX_FDS));
 
 /// A received frame.
 #[derive(Debug)]
-pub struct Frame {
+pub struct SocketFrame {
     /// What the peer put in front.
     pub header: Vec<u8>,
     /// The bytes behind it.
@@ -100,7 +100,7 @@ impl From<io::Error> for FrameError {
 ///
 /// # Errors
 /// [`FrameError`]. A peer that closed gives [`FrameError::PeerClosed`], never a signal.
-pub fn send(
+pub fn send_frame(
     socket: &UnixStream,
     header: &[u8],
     payload: &[u8],
@@ -125,7 +125,7 @@ pub fn send(
         };
         // Some bytes went out, and the descriptors with the first of them.
         control.clear();
-        skip(&mut parts, sent);
+        skip_sent(&mut parts, sent);
     }
     Ok(())
 }
@@ -137,7 +137,7 @@ pub fn send(
 ///
 /// # Errors
 /// [`FrameError`].
-pub fn recv(socket: &UnixStream) -> Result<Option<Frame>, FrameError> {
+pub fn receive_frame(socket: &UnixStream) -> Result<Option<SocketFrame>, FrameError> {
     recv_within(socket, &Bounds::default())
 }
 
@@ -166,18 +166,21 @@ impl Default for Bounds {
     }
 }
 
-/// As [`recv`], from a peer that is not trusted to send little, or to send it soon.
+/// As [`receive_frame`], from a peer that is not trusted to send little, or to send it soon.
 ///
 /// The time is that of the whole frame, however many pieces it comes in. The socket's read timeout
 /// is changed.
 ///
 /// # Errors
 /// [`FrameError`]; [`FrameError::TimedOut`] when it takes too long.
-pub fn recv_within(socket: &UnixStream, bounds: &Bounds) -> Result<Option<Frame>, FrameError> {
+pub fn recv_within(
+    socket: &UnixStream,
+    bounds: &Bounds,
+) -> Result<Option<SocketFrame>, FrameError> {
     let mut prefix = [0u8; PREFIX];
     let mut filled = 0;
     let mut fds = Vec::new();
-    let mut timed = Timed {
+    let mut timed = DeadlineSocket {
         socket,
         deadline: bounds.begin.map(|time| Instant::now() + time),
     };
@@ -200,7 +203,7 @@ pub fn recv_within(socket: &UnixStream, bounds: &Bounds) -> Result<Option<Frame>
         filled += received;
     }
     let (header_length, payload_length) = decode_prefix(prefix)?;
-    bounded("payload", payload_length, bounds.payload)?;
+    check_length("payload", payload_length, bounds.payload)?;
     // A plain read drops descriptors that come with later bytes, where none are allowed.
     let (header, payload) = match is_timed {
         true => (
@@ -212,7 +215,7 @@ pub fn recv_within(socket: &UnixStream, bounds: &Bounds) -> Result<Option<Frame>
             read_exactly(&mut &*socket, payload_length)?,
         ),
     };
-    Ok(Some(Frame {
+    Ok(Some(SocketFrame {
         header,
         payload,
         fds,
@@ -220,12 +223,12 @@ pub fn recv_within(socket: &UnixStream, bounds: &Bounds) -> Result<Option<Frame>
 }
 
 /// A socket that is read until a deadline.
-struct Timed<'a> {
+struct DeadlineSocket<'a> {
     socket: &'a UnixStream,
     deadline: Option<Instant>,
 }
 
-impl Timed<'_> {
+impl DeadlineSocket<'_> {
     /// Has the next read wait no longer than the deadline.
     fn prepare(&self) -> io::Result<()> {
         let left = self
@@ -238,7 +241,7 @@ impl Timed<'_> {
     }
 }
 
-impl Read for Timed<'_> {
+impl Read for DeadlineSocket<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.prepare()?;
         let mut socket = self.socket;
@@ -288,8 +291,8 @@ fn read_exactly(socket: &mut impl Read, length: usize) -> Result<Vec<u8>, FrameE
 }
 
 fn encode_prefix(header: usize, payload: usize) -> Result<[u8; PREFIX], FrameError> {
-    let header = bounded("header", header, MAX_HEADER)? as u32;
-    let payload = bounded("payload", payload, MAX_PAYLOAD)? as u32;
+    let header = check_length("header", header, MAX_HEADER)? as u32;
+    let payload = check_length("payload", payload, MAX_PAYLOAD)? as u32;
     let mut prefix = [0; PREFIX];
     prefix[..4].copy_from_slice(&header.to_le_bytes());
     prefix[4..].copy_from_slice(&payload.to_le_bytes());
@@ -301,12 +304,12 @@ fn decode_prefix(prefix: [u8; PREFIX]) -> Result<(usize, usize), FrameError> {
     let header = u32::from_le_bytes([a, b, c, d]) as usize;
     let payload = u32::from_le_bytes([e, f, g, h]) as usize;
     Ok((
-        bounded("header", header, MAX_HEADER)?,
-        bounded("payload", payload, MAX_PAYLOAD)?,
+        check_length("header", header, MAX_HEADER)?,
+        check_length("payload", payload, MAX_PAYLOAD)?,
     ))
 }
 
-fn bounded(part: &'static str, length: usize, limit: usize) -> Result<usize, FrameError> {
+fn check_length(part: &'static str, length: usize, limit: usize) -> Result<usize, FrameError> {
     if length > limit {
         Err(FrameError::TooLarge {
             part,
@@ -318,7 +321,7 @@ fn bounded(part: &'static str, length: usize, limit: usize) -> Result<usize, Fra
     }
 }
 
-fn skip(parts: &mut [&[u8]], mut count: usize) {
+fn skip_sent(parts: &mut [&[u8]], mut count: usize) {
     for part in parts {
         let step = count.min(part.len());
         *part = &part[step..];
@@ -347,17 +350,17 @@ mod tests {
             let file = tempfile::tempfile().unwrap();
             (&file).write_all(b"through the socket").unwrap();
             let (reader, _writer) = std::io::pipe().unwrap();
-            send(
+            send_frame(
                 &ours,
                 b"{\"a\":1}",
                 &payload,
                 &[file.as_fd(), reader.as_fd()],
             )
             .unwrap();
-            send(&ours, b"", b"", &[]).unwrap();
-            send(&ours, b"h", b"", &[reader.as_fd()]).unwrap();
+            send_frame(&ours, b"", b"", &[]).unwrap();
+            send_frame(&ours, b"h", b"", &[reader.as_fd()]).unwrap();
         });
-        let first = recv(&theirs).unwrap().unwrap();
+        let first = receive_frame(&theirs).unwrap().unwrap();
         assert_eq!(first.header, b"{\"a\":1}");
         assert!(first.payload.len() == 3 << 20 && first.payload.iter().all(|&byte| byte == 7));
         assert_eq!(first.fds.len(), 2);
@@ -368,11 +371,11 @@ mod tests {
             let flags = rustix::io::fcntl_getfd(fd).unwrap();
             assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
         }
-        let second = recv(&theirs).unwrap().unwrap();
+        let second = receive_frame(&theirs).unwrap().unwrap();
         assert!(second.header.is_empty() && second.payload.is_empty() && second.fds.is_empty());
-        assert_eq!(recv(&theirs).unwrap().unwrap().fds.len(), 1);
+        assert_eq!(receive_frame(&theirs).unwrap().unwrap().fds.len(), 1);
         sender.join().unwrap();
-        assert!(recv(&theirs).unwrap().is_none());
+        assert!(receive_frame(&theirs).unwrap().is_none());
     }
 
     #[test]
@@ -384,7 +387,7 @@ mod tests {
             ours.write_all(&frame[..cut]).unwrap();
             drop(ours);
             assert!(
-                matches!(recv(&theirs), Err(FrameError::PeerClosed)),
+                matches!(receive_frame(&theirs), Err(FrameError::PeerClosed)),
                 "cut at {cut}"
             );
         }
@@ -396,17 +399,20 @@ mod tests {
             let (mut ours, theirs) = pair();
             ours.write_all(&[header.to_le_bytes(), payload.to_le_bytes()].concat())
                 .unwrap();
-            assert!(matches!(recv(&theirs), Err(FrameError::TooLarge { .. })));
+            assert!(matches!(
+                receive_frame(&theirs),
+                Err(FrameError::TooLarge { .. })
+            ));
         }
         let (ours, theirs) = pair();
         let long = vec![0; MAX_HEADER + 1];
         assert!(matches!(
-            send(&ours, &long, b"", &[]),
+            send_frame(&ours, &long, b"", &[]),
             Err(FrameError::TooLarge { .. })
         ));
         // Nothing of a refused frame went out.
-        send(&ours, b"x", b"", &[]).unwrap();
-        assert_eq!(recv(&theirs).unwrap().unwrap().header, b"x");
+        send_frame(&ours, b"x", b"", &[]).unwrap();
+        assert_eq!(receive_frame(&theirs).unwrap().unwrap().header, b"x");
     }
 
     #[test]
@@ -415,11 +421,11 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let nine = [file.as_fd(); MAX_FDS + 1];
         assert!(matches!(
-            send(&ours, b"", b"", &nine),
+            send_frame(&ours, b"", b"", &nine),
             Err(FrameError::TooManyDescriptors)
         ));
-        send(&ours, b"", b"", &nine[1..]).unwrap();
-        assert_eq!(recv(&theirs).unwrap().unwrap().fds.len(), MAX_FDS);
+        send_frame(&ours, b"", b"", &nine[1..]).unwrap();
+        assert_eq!(receive_frame(&theirs).unwrap().unwrap().fds.len(), MAX_FDS);
         // A peer that does not keep the rule:
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(64))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -433,7 +439,10 @@ mod tests {
             SendFlags::empty(),
         )
         .unwrap();
-        assert!(matches!(recv(&theirs), Err(FrameError::TooManyDescriptors)));
+        assert!(matches!(
+            receive_frame(&theirs),
+            Err(FrameError::TooManyDescriptors)
+        ));
     }
 
     #[test]
@@ -442,12 +451,12 @@ mod tests {
         theirs
             .set_read_timeout(Some(Duration::from_millis(20)))
             .unwrap();
-        assert!(matches!(recv(&theirs), Err(FrameError::TimedOut)));
+        assert!(matches!(receive_frame(&theirs), Err(FrameError::TimedOut)));
         // Closing alone would leave it open while a child that another test has forked has not yet
         // executed its program.
         theirs.shutdown(Shutdown::Both).unwrap();
         assert!(matches!(
-            send(&ours, b"x", b"", &[]),
+            send_frame(&ours, b"x", b"", &[]),
             Err(FrameError::PeerClosed)
         ));
     }
@@ -487,9 +496,9 @@ mod tests {
         };
         let (ours, theirs) = UnixStream::pair().unwrap();
         let fd = theirs.as_fd();
-        send(&theirs, b"x", b"", &[fd]).unwrap();
+        send_frame(&theirs, b"x", b"", &[fd]).unwrap();
         assert_eq!(recv_within(&ours, &bounds).unwrap().unwrap().fds.len(), 1);
-        send(&theirs, b"x", b"", &[fd, fd]).unwrap();
+        send_frame(&theirs, b"x", b"", &[fd, fd]).unwrap();
         let refused = recv_within(&ours, &bounds).unwrap_err();
         assert!(
             matches!(refused, FrameError::TooManyDescriptors),

@@ -8,7 +8,7 @@
 //! the kernel, which for a connection that goes on has it already.
 //!
 //! What the kernel had sent to a server that is gone, and was never answered, it sends anew when
-//! asked to ([`resend`]; Linux 6.9). Source: `include/uapi/linux/fuse.h` and `fs/fuse/dev.c`.
+//! asked to ([`resend_requests`]; Linux 6.9). Source: `include/uapi/linux/fuse.h` and `fs/fuse/dev.c`.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -107,7 +107,7 @@ impl FuseInit {
         let session = Session::from_fd(filesystem, theirs, SessionACL::All, config)?;
         let mut answer = vec![0; BUFFER];
         let length = ours.read(&mut answer)?;
-        replace(session.as_fd(), fuse)?;
+        replace_descriptor(session.as_fd(), fuse)?;
         if connection == Connection::New {
             rustix::io::write(fuse, &answer[..length])?;
         }
@@ -116,7 +116,7 @@ impl FuseInit {
 }
 
 /// Puts another open file behind a descriptor.
-fn replace(place: BorrowedFd<'_>, with: BorrowedFd<'_>) -> io::Result<()> {
+fn replace_descriptor(place: BorrowedFd<'_>, with: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: both are open. The number of `place` stays open and its owner's, who only reads from
     // and writes to whatever is behind it.
     let done = unsafe { libc::dup3(with.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) };
@@ -130,7 +130,7 @@ fn replace(place: BorrowedFd<'_>, with: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// # Errors
 /// `EINVAL` on kernels before 6.9.
-pub fn resend(fuse: BorrowedFd<'_>) -> io::Result<()> {
+pub fn resend_requests(fuse: BorrowedFd<'_>) -> io::Result<()> {
     let mut notice = [0; 16];
     notice[..4].copy_from_slice(&16_u32.to_ne_bytes());
     notice[4..8].copy_from_slice(&NOTIFY_RESEND.to_ne_bytes());

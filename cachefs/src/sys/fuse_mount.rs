@@ -90,14 +90,14 @@ pub fn mount_fuse(mountpoint: &Path, options: &FuseMountOptions) -> Result<Owned
         mountpoint,
         FUSE_TYPE,
         flags,
-        Some(data(device.as_raw_fd(), options).as_c_str()),
+        Some(mount_data(device.as_raw_fd(), options).as_c_str()),
     )
     .map_err(|errno| MountError::from_mount("fuse", mountpoint.to_owned(), String::new(), errno))?;
     Ok(device)
 }
 
 /// Writes the option string that the kernel's FUSE parses.
-fn data(fd: i32, options: &FuseMountOptions) -> std::ffi::CString {
+fn mount_data(fd: i32, options: &FuseMountOptions) -> std::ffi::CString {
     let mut text = format!(
         "fd={fd},rootmode=40000,user_id={},group_id={}",
         geteuid().as_raw(),

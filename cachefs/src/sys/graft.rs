@@ -159,7 +159,12 @@ pub enum Root<'a> {
 ///
 /// # Errors
 /// [`GraftError`]; nothing is shown then, but directories may have been made.
-pub fn graft(source: &Path, pid: u32, root: Root<'_>, path: &Path) -> Result<Graft, GraftError> {
+pub fn graft_directory(
+    source: &Path,
+    pid: u32,
+    root: Root<'_>,
+    path: &Path,
+) -> Result<Graft, GraftError> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
@@ -172,13 +177,13 @@ pub fn graft(source: &Path, pid: u32, root: Root<'_>, path: &Path) -> Result<Gra
     let there = Process::open(pid)?;
     let path = there.inside(|| {
         let shown = match root {
-            Root::OfProcess => show(&tree, &there.root, path),
-            Root::At(root) => open_directory(root).and_then(|root| show(&tree, &root, path)),
+            Root::OfProcess => mount_tree(&tree, &there.root, path),
+            Root::At(root) => open_directory(root).and_then(|root| mount_tree(&tree, &root, path)),
         };
-        shown.map_err(|source| place(pid, path, source))
+        shown.map_err(|source| place_error(pid, path, source))
     })?;
     let mount = there.ids.of(&tree);
-    let mount = mount.map_err(doing("the new mount cannot be asked for its number"))?;
+    let mount = mount.map_err(name_step("the new mount cannot be asked for its number"))?;
     Ok(Graft {
         pid,
         namespace: there.number,
@@ -197,12 +202,12 @@ pub fn graft(source: &Path, pid: u32, root: Root<'_>, path: &Path) -> Result<Gra
 /// # Errors
 /// [`GraftError::NoProcess`] or [`GraftError::NotPermitted`] when the process cannot be entered;
 /// [`GraftError::Place`] when the path cannot be followed.
-pub fn resolve(pid: u32, path: &Path) -> Result<PathBuf, GraftError> {
+pub fn resolve_in_container(pid: u32, path: &Path) -> Result<PathBuf, GraftError> {
     let there = Process::open(pid)?;
     there.inside(|| {
         in_root(there.root.as_fd(), path, Links::Follow, Missing::Leave)
             .map(|found| found.path)
-            .map_err(|source| place(pid, path, source))
+            .map_err(|source| place_error(pid, path, source))
     })
 }
 
@@ -213,7 +218,7 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Mounts a tree at a path below a directory of the calling thread's namespace.
-fn show(tree: &OwnedFd, root: &OwnedFd, path: &Path) -> io::Result<PathBuf> {
+fn mount_tree(tree: &OwnedFd, root: &OwnedFd, path: &Path) -> io::Result<PathBuf> {
     let found = in_root(root.as_fd(), path, Links::Follow, Missing::MakeLikeParent)?;
     let directory = found.directory.ok_or(io::ErrorKind::NotFound)?;
     let by_descriptor =
@@ -232,7 +237,7 @@ fn show(tree: &OwnedFd, root: &OwnedFd, path: &Path) -> io::Result<PathBuf> {
 ///
 /// # Errors
 /// [`GraftError`]; it is shown as before then. With `lazy`, never [`GraftError::Busy`].
-pub fn prune(graft: &Graft, lazy: bool, patience: Duration) -> Result<bool, GraftError> {
+pub fn remove_graft(graft: &Graft, lazy: bool, patience: Duration) -> Result<bool, GraftError> {
     let Some((there, table)) = Process::of(graft) else {
         return Ok(false);
     };
@@ -251,7 +256,7 @@ pub fn prune(graft: &Graft, lazy: bool, patience: Duration) -> Result<bool, Graf
     flags.set(UnmountFlags::DETACH, lazy);
     let deadline = Instant::now() + patience;
     there.inside(|| {
-        let refused = |source: io::Error| place(pid, &graft.path, source);
+        let refused = |source: io::Error| place_error(pid, &graft.path, source);
         let name = enter_above(graft, &there).map_err(refused)?;
         loop {
             match rustix::mount::unmount(name, flags) {
@@ -304,7 +309,7 @@ pub fn is_in_namespace_of(graft: &Graft, pid: u32) -> bool {
     }
 }
 
-fn place(pid: u32, path: &Path, source: io::Error) -> GraftError {
+fn place_error(pid: u32, path: &Path, source: io::Error) -> GraftError {
     GraftError::Place {
         pid,
         path: path.to_owned(),
@@ -312,7 +317,7 @@ fn place(pid: u32, path: &Path, source: io::Error) -> GraftError {
     }
 }
 
-fn doing<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> GraftError {
+fn name_step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> GraftError {
     move |error| GraftError::Io {
         what,
         source: error.into(),
@@ -340,7 +345,7 @@ impl Process {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(of("root"), flags, Mode::empty())
             .map_err(|errno| refused(errno.into()))?;
-        let ids = MountIds::open().map_err(doing("the numbers of mounts cannot be read"))?;
+        let ids = MountIds::open().map_err(name_step("the numbers of mounts cannot be read"))?;
         Ok(Self {
             pid,
             namespace,
@@ -384,7 +389,7 @@ impl Process {
                     })?;
                     work()
                 })
-                .map_err(doing("a thread cannot be started"))?;
+                .map_err(name_step("a thread cannot be started"))?;
             thread.join().unwrap_or_else(|_| {
                 Err(GraftError::Io {
                     what: "the thread in the other namespace panicked",
@@ -463,8 +468,9 @@ mod tests {
         std::os::unix::fs::symlink(temp.path().join("deep"), &link).unwrap();
         fs::create_dir(temp.path().join("deep")).unwrap();
 
-        let resolved = resolve(other.0.id(), &link.join("place")).unwrap();
-        let shown = graft(&source, other.0.id(), Root::OfProcess, &link.join("place")).unwrap();
+        let resolved = resolve_in_container(other.0.id(), &link.join("place")).unwrap();
+        let shown =
+            graft_directory(&source, other.0.id(), Root::OfProcess, &link.join("place")).unwrap();
         assert_eq!(shown.path, resolved);
         assert_eq!(shown.path, place.canonicalize().unwrap());
         assert!(is_there(&shown));
@@ -474,17 +480,17 @@ mod tests {
         assert!(source.join("back").exists());
 
         let busy = File::open(other.seen(&place.join("file"))).unwrap();
-        let refused = prune(&shown, false, Duration::ZERO).unwrap_err();
+        let refused = remove_graft(&shown, false, Duration::ZERO).unwrap_err();
         assert!(matches!(refused, GraftError::Busy { .. }), "{refused}");
         drop(busy);
-        assert!(prune(&shown, false, Duration::from_secs(5)).unwrap());
-        assert!(!is_there(&shown) && !prune(&shown, false, Duration::ZERO).unwrap());
+        assert!(remove_graft(&shown, false, Duration::from_secs(5)).unwrap());
+        assert!(!is_there(&shown) && !remove_graft(&shown, false, Duration::ZERO).unwrap());
         assert!(!other.seen(&place.join("file")).exists());
     }
 
     #[test]
     fn what_stands_in_the_way_is_named() {
-        let missing = graft(
+        let missing = graft_directory(
             Path::new("/proc"),
             u32::MAX >> 1,
             Root::OfProcess,
@@ -500,9 +506,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("file");
         fs::write(&file, "x").unwrap();
-        let refused = graft(temp.path(), other.0.id(), Root::OfProcess, &file).unwrap_err();
+        let refused =
+            graft_directory(temp.path(), other.0.id(), Root::OfProcess, &file).unwrap_err();
         assert!(refused.hint().unwrap().contains("name a directory"));
-        let refused = graft(
+        let refused = graft_directory(
             temp.path(),
             other.0.id(),
             Root::OfProcess,
@@ -520,7 +527,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let source = temp.path().join("source");
         fs::create_dir(&source).unwrap();
-        let shown = graft(
+        let shown = graft_directory(
             &source,
             other.0.id(),
             Root::OfProcess,
@@ -529,7 +536,7 @@ mod tests {
         .unwrap();
         drop(other);
         assert!(!is_there(&shown));
-        assert!(!prune(&shown, false, Duration::ZERO).unwrap());
+        assert!(!remove_graft(&shown, false, Duration::ZERO).unwrap());
     }
 
     #[test]
@@ -541,7 +548,7 @@ mod tests {
         let source = temp.path().join("source");
         fs::create_dir(&source).unwrap();
         let place = temp.path().join("place");
-        let shown = graft(&source, other.0.id(), Root::OfProcess, &place).unwrap();
+        let shown = graft_directory(&source, other.0.id(), Root::OfProcess, &place).unwrap();
         let noted = shown.identity.clone().unwrap();
         let (number, boot) = noted.split_once(' ').unwrap();
         let earlier_boot = format!("{number} 00000000-0000-0000-0000-000000000000");
@@ -552,7 +559,10 @@ mod tests {
                 ..shown.clone()
             };
             assert!(!is_there(&stale), "{stale:?}");
-            assert!(!prune(&stale, true, Duration::ZERO).unwrap(), "{stale:?}");
+            assert!(
+                !remove_graft(&stale, true, Duration::ZERO).unwrap(),
+                "{stale:?}"
+            );
         }
         // Older versions noted less.
         let old = Graft {
@@ -560,7 +570,7 @@ mod tests {
             ..shown.clone()
         };
         assert!(is_there(&old) && is_there(&shown));
-        assert!(prune(&old, false, Duration::from_secs(5)).unwrap());
+        assert!(remove_graft(&old, false, Duration::from_secs(5)).unwrap());
     }
 
     #[test]
@@ -572,7 +582,9 @@ mod tests {
         let source = temp.path().join("source");
         fs::create_dir(&source).unwrap();
         let at = |path: &str| temp.path().join(path);
-        let show = |path: &str| graft(&source, other.0.id(), Root::OfProcess, &at(path)).unwrap();
+        let show = |path: &str| {
+            graft_directory(&source, other.0.id(), Root::OfProcess, &at(path)).unwrap()
+        };
         let (ours, theirs) = (show("a/place"), show("b/place"));
         // As the container can: the way to the one place leads to the other by now.
         fs::rename(at("a"), at("moved")).unwrap();
@@ -581,13 +593,13 @@ mod tests {
         let refused = there.inside(|| {
             enter_above(&ours, &there)
                 .map(drop)
-                .map_err(|source| place(0, &ours.path, source))
+                .map_err(|source| place_error(0, &ours.path, source))
         });
         assert!(
             matches!(refused, Err(GraftError::Place { .. })),
             "{refused:?}"
         );
-        let _ = prune(&ours, true, Duration::ZERO);
+        let _ = remove_graft(&ours, true, Duration::ZERO);
         assert!(is_there(&theirs));
     }
 
@@ -605,7 +617,8 @@ mod tests {
         ] {
             std::os::unix::fs::symlink(&secret, temp.path().join(link)).unwrap();
             let place = temp.path().join("place");
-            let refused = graft(&source, other.0.id(), Root::OfProcess, &place).unwrap_err();
+            let refused =
+                graft_directory(&source, other.0.id(), Root::OfProcess, &place).unwrap_err();
             assert!(matches!(refused, GraftError::Source { .. }), "{refused}");
         }
         assert!(!temp.path().join("place").exists());
@@ -624,10 +637,10 @@ mod tests {
         let up = format!("../../../../..{}/victim", temp.path().display());
         std::os::unix::fs::symlink(up, root.join("cache")).unwrap();
         let inside = Path::new("/cache/deep");
-        let shown = graft(&source, other.0.id(), Root::At(&root), inside).unwrap();
+        let shown = graft_directory(&source, other.0.id(), Root::At(&root), inside).unwrap();
         assert!(shown.path.starts_with(&root), "{}", shown.path.display());
         let victim = temp.path().join("victim");
         assert_eq!(fs::read_dir(victim).unwrap().count(), 0);
-        assert!(prune(&shown, false, Duration::from_secs(5)).unwrap());
+        assert!(remove_graft(&shown, false, Duration::from_secs(5)).unwrap());
     }
 }

@@ -35,7 +35,7 @@ pub enum HeldBy {
 
 /// One reason why a mount is busy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
+pub struct MountHolder {
     /// The process, in this PID namespace; `None` for a mount inside.
     pub pid: Option<u32>,
     /// The process's name, cut to 15 bytes by the kernel; empty for a mount inside.
@@ -44,7 +44,7 @@ pub struct Holder {
     pub what: HeldBy,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for MountHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(pid) = self.pid {
             write!(f, "{} ({pid}): ", self.command)?;
@@ -61,10 +61,10 @@ impl fmt::Display for Holder {
 }
 
 /// Finds what holds `mount`, by process id; processes that may not be looked into are passed over.
-pub fn holders_of(mount: &MountEntry, table: &MountTable) -> Vec<Holder> {
-    let mut holders: Vec<Holder> = table
+pub fn holders_of(mount: &MountEntry, table: &MountTable) -> Vec<MountHolder> {
+    let mut holders: Vec<MountHolder> = table
         .children(mount.id)
-        .map(|child| Holder {
+        .map(|child| MountHolder {
             pid: None,
             command: String::new(),
             what: HeldBy::Mount(child.mount_point.clone()),
@@ -83,7 +83,7 @@ pub fn holders_of(mount: &MountEntry, table: &MountTable) -> Vec<Holder> {
         }
         let command = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
         let command = String::from_utf8_lossy(command.trim_ascii_end()).into_owned();
-        holders.extend(reasons.into_iter().map(|what| Holder {
+        holders.extend(reasons.into_iter().map(|what| MountHolder {
             pid: Some(pid),
             command: command.clone(),
             what,

@@ -33,7 +33,7 @@ pub fn raise_descriptors() -> u64 {
 }
 
 /// How many descriptors this process may have.
-pub fn descriptors() -> u64 {
+pub fn descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
@@ -47,6 +47,6 @@ mod tests {
         let now = getrlimit(Resource::Nofile);
         assert_eq!(raised, now.current.unwrap_or(u64::MAX));
         assert!(raised >= now.maximum.unwrap_or(u64::MAX).min(DESCRIPTORS));
-        assert_eq!(descriptors(), raised);
+        assert_eq!(descriptor_limit(), raised);
     }
 }

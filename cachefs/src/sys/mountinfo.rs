@@ -57,7 +57,7 @@ impl MountEntry {
             .split(|&byte| byte == b',')
             .filter_map(move |option| {
                 let value = option.strip_prefix(key.as_bytes())?.strip_prefix(b"=")?;
-                Some(unescape(value))
+                Some(unescape_octal(value))
             })
     }
 }
@@ -182,15 +182,15 @@ impl MountTable {
 /// Parses `36 35 98:0 /root /mnt rw,noatime shared:1 - ext3 /dev/root rw,errors=continue`.
 fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|&byte| byte == b' ');
-    let id = number(fields.next()?)?;
-    let parent = number(fields.next()?)?;
+    let id = parse_number(fields.next()?)?;
+    let parent = parse_number(fields.next()?)?;
     let mut device = fields.next()?.split(|&byte| byte == b':');
     let device = (
-        number(device.next()?)? as u32,
-        number(device.next()?)? as u32,
+        parse_number(device.next()?)? as u32,
+        parse_number(device.next()?)? as u32,
     );
-    let root = unescape(fields.next()?).into();
-    let mount_point = unescape(fields.next()?).into();
+    let root = unescape_octal(fields.next()?).into();
+    let mount_point = unescape_octal(fields.next()?).into();
     let read_only = fields
         .next()?
         .split(|&byte| byte == b',')
@@ -200,15 +200,15 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
         match fields.next()? {
             b"-" => break,
             field => {
-                let group = |name: &[u8]| field.strip_prefix(name).and_then(number);
+                let group = |name: &[u8]| field.strip_prefix(name).and_then(parse_number);
                 shared = shared.or(group(b"shared:"));
                 master = master.or(group(b"master:"));
             }
         }
     }
-    let fs_type = unescape(fields.next()?);
+    let fs_type = unescape_octal(fields.next()?);
     // Some filesystems show an empty source: two spaces in a row, and so an empty field.
-    let source = unescape(fields.next()?);
+    let source = unescape_octal(fields.next()?);
     let options = fields.next().unwrap_or_default().to_vec();
     Some(MountEntry {
         id,
@@ -225,12 +225,12 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
     })
 }
 
-fn number(text: &[u8]) -> Option<u64> {
+fn parse_number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Decodes the kernel's `\ooo` escapes.
-fn unescape(text: &[u8]) -> OsString {
+fn unescape_octal(text: &[u8]) -> OsString {
     if !text.contains(&b'\\') {
         return OsStr::from_bytes(text).to_owned();
     }

@@ -35,7 +35,7 @@ const LOWERDIR_PLUS: KernelVersion = KernelVersion { major: 6, minor: 5 };
 
 /// One lower layer.
 #[derive(Debug, Clone, Copy)]
-pub enum Lower<'a> {
+pub enum OverlayLower<'a> {
     /// This directory.
     Dir(&'a Path),
     /// The directory that is mounted over, with what it holds now.
@@ -104,7 +104,7 @@ impl OverlayOptions {
 #[derive(Debug, Clone, Copy)]
 pub struct OverlayMount<'a> {
     /// The lower layers, topmost first; at least one.
-    pub lowers: &'a [Lower<'a>],
+    pub lowers: &'a [OverlayLower<'a>],
     /// Where changes go.
     pub upper: &'a Path,
     /// An empty directory for the kernel's own use, on the filesystem of `upper`.
@@ -117,7 +117,7 @@ pub struct OverlayMount<'a> {
 }
 
 /// The directories of a mount, opened: from here on no path is resolved again.
-struct Opened {
+struct OpenedOverlay {
     lowers: Vec<OwnedFd>,
     upper: OwnedFd,
     work: OwnedFd,
@@ -136,13 +136,13 @@ pub fn mount_overlay(request: &OverlayMount<'_>) -> Result<(), MountError> {
     refuse_busy_upper(request, &opened)?;
     let refused = match mount_by_context(request, &opened) {
         Ok(()) => return Ok(()),
-        Err(Attempt::Unsupported) => match mount_by_string(request, &opened) {
+        Err(MountAttempt::Unsupported) => match mount_by_string(request, &opened) {
             Ok(()) => return Ok(()),
             Err(errno) => (errno, String::new()),
         },
-        Err(Attempt::Failed(errno, log)) => (errno, log),
+        Err(MountAttempt::Failed(errno, log)) => (errno, log),
     };
-    Err(classify(request, &opened, refused.0, refused.1))
+    Err(classify_refusal(request, &opened, refused.0, refused.1))
 }
 
 /// Tells whether the upper belonging to this work directory was written by a `volatile` mount.
@@ -166,15 +166,15 @@ pub fn clear_volatile_marker(work: &Path) -> io::Result<()> {
     }
 }
 
-fn open_all(request: &OverlayMount<'_>) -> Result<Opened, MountError> {
+fn open_all(request: &OverlayMount<'_>) -> Result<OpenedOverlay, MountError> {
     let target = open_real_directory(request.target, OFlags::RDONLY)
         .map_err(|errno| not_opened(request.target, "mount point", errno))?;
     let lowers = request
         .lowers
         .iter()
         .map(|lower| match lower {
-            Lower::Dir(path) => open_dir(path, "lower directory"),
-            Lower::Target => target.try_clone().map_err(|source| MountError::Directory {
+            OverlayLower::Dir(path) => open_dir(path, "lower directory"),
+            OverlayLower::Target => target.try_clone().map_err(|source| MountError::Directory {
                 role: "mount point",
                 path: request.target.to_owned(),
                 source,
@@ -183,13 +183,13 @@ fn open_all(request: &OverlayMount<'_>) -> Result<Opened, MountError> {
         .collect::<Result<Vec<_>, _>>()?;
     let upper = open_dir(request.upper, "upper directory")?;
     let work = open_dir(request.work, "work directory")?;
-    if device(upper.as_fd()) != device(work.as_fd()) {
+    if device_of(upper.as_fd()) != device_of(work.as_fd()) {
         return Err(MountError::WorkElsewhere {
             upper: request.upper.to_owned(),
             work: request.work.to_owned(),
         });
     }
-    Ok(Opened {
+    Ok(OpenedOverlay {
         lowers,
         upper,
         work,
@@ -212,14 +212,14 @@ fn not_opened(path: &Path, role: &'static str, errno: Errno) -> MountError {
     }
 }
 
-fn device(fd: BorrowedFd<'_>) -> Option<u64> {
+fn device_of(fd: BorrowedFd<'_>) -> Option<u64> {
     rustix::fs::fstat(fd).ok().map(|stat| stat.st_dev)
 }
 
 /// Refuses an upper that another overlay of this namespace has.
 ///
 /// Without `index=on` the kernel only logs a warning and lets both mounts damage each other.
-fn refuse_busy_upper(request: &OverlayMount<'_>, opened: &Opened) -> Result<(), MountError> {
+fn refuse_busy_upper(request: &OverlayMount<'_>, opened: &OpenedOverlay) -> Result<(), MountError> {
     let (Ok(table), Ok(wanted)) = (MountTable::read(), rustix::fs::fstat(&opened.upper)) else {
         return Ok(()); // without /proc there is nothing to compare with; the kernel has its say
     };
@@ -248,25 +248,28 @@ fn refuse_busy_upper(request: &OverlayMount<'_>, opened: &Opened) -> Result<(), 
 }
 
 /// How an attempt through a mount context ended.
-enum Attempt {
+enum MountAttempt {
     /// The kernel lacks the calls or the options: try `mount(2)`.
     Unsupported,
     /// The kernel has them and refuses; with what it said.
     Failed(Errno, String),
 }
 
-fn mount_by_context(request: &OverlayMount<'_>, opened: &Opened) -> Result<(), Attempt> {
+fn mount_by_context(
+    request: &OverlayMount<'_>,
+    opened: &OpenedOverlay,
+) -> Result<(), MountAttempt> {
     // Before 6.5 a context takes 256 bytes a value and no `lowerdir+`.
     if KernelVersion::running() < LOWERDIR_PLUS {
-        return Err(Attempt::Unsupported);
+        return Err(MountAttempt::Unsupported);
     }
     let context = match fsopen(OVERLAY_TYPE, FsOpenFlags::FSOPEN_CLOEXEC) {
         Ok(context) => context,
         // A seccomp filter may refuse the newer call alone; mount(2) has the last word.
-        Err(Errno::NOSYS | Errno::PERM) => return Err(Attempt::Unsupported),
-        Err(errno) => return Err(Attempt::Failed(errno, String::new())),
+        Err(Errno::NOSYS | Errno::PERM) => return Err(MountAttempt::Unsupported),
+        Err(errno) => return Err(MountAttempt::Failed(errno, String::new())),
     };
-    let failed = |errno| Attempt::Failed(errno, kernel_log(&context));
+    let failed = |errno| MountAttempt::Failed(errno, kernel_log(&context));
     fsconfig_set_string(&context, "source", OVERLAY_SOURCE).map_err(failed)?;
     for lower in &opened.lowers {
         set_dir(&context, "lowerdir+", lower).map_err(failed)?;
@@ -301,7 +304,7 @@ fn descriptor_path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-fn mount_by_string(request: &OverlayMount<'_>, opened: &Opened) -> Result<(), Errno> {
+fn mount_by_string(request: &OverlayMount<'_>, opened: &OpenedOverlay) -> Result<(), Errno> {
     let lowers: Vec<_> = opened.lowers.iter().map(descriptor_path).collect();
     let mut data = format!(
         "lowerdir={},upperdir={},workdir={}",
@@ -343,7 +346,12 @@ fn kernel_log(context: &OwnedFd) -> String {
 }
 
 /// Finds the reason for a refusal, asking the filesystems where the errno alone does not tell.
-fn classify(request: &OverlayMount<'_>, opened: &Opened, errno: Errno, log: String) -> MountError {
+fn classify_refusal(
+    request: &OverlayMount<'_>,
+    opened: &OpenedOverlay,
+    errno: Errno,
+    log: String,
+) -> MountError {
     let upper = || request.upper.to_owned();
     let target = || request.target.to_owned();
     match errno {
@@ -357,7 +365,9 @@ fn classify(request: &OverlayMount<'_>, opened: &Opened, errno: Errno, log: Stri
             path: upper(),
             reason: "it is mounted read-only".to_owned(),
         },
-        Errno::INVAL | Errno::OPNOTSUPP | Errno::REMOTE => invalid(request, opened, errno, log),
+        Errno::INVAL | Errno::OPNOTSUPP | Errno::REMOTE => {
+            classify_invalid(request, opened, errno, log)
+        }
         errno => MountError::from_mount(OVERLAY_TYPE, target(), log, errno),
     }
 }
@@ -365,7 +375,12 @@ fn classify(request: &OverlayMount<'_>, opened: &Opened, errno: Errno, log: Stri
 /// Finds out what is meant by "invalid argument", most certain reason first.
 ///
 /// The kernel explains itself to its log only, which few may read.
-fn invalid(request: &OverlayMount<'_>, opened: &Opened, errno: Errno, log: String) -> MountError {
+fn classify_invalid(
+    request: &OverlayMount<'_>,
+    opened: &OpenedOverlay,
+    errno: Errno,
+    log: String,
+) -> MountError {
     let (upper, target) = (|| request.upper.to_owned(), || request.target.to_owned());
     let unsuitable = |reason: &str| MountError::UpperUnsuitable {
         path: upper(),
@@ -451,14 +466,15 @@ mod tests {
         std::fs::write(lower.join("cached"), "cache").unwrap();
         std::fs::write(target.join("here"), "before").unwrap();
         let request = OverlayMount {
-            lowers: &[Lower::Dir(&lower), Lower::Target],
+            lowers: &[OverlayLower::Dir(&lower), OverlayLower::Target],
             upper: &upper,
             work: &work,
             target: &target,
             options: &OverlayOptions::for_caller(),
         };
         if let Err(errno) = mount_by_string(&request, &open_all(&request).unwrap()) {
-            let error = classify(&request, &open_all(&request).unwrap(), errno, String::new());
+            let error =
+                classify_refusal(&request, &open_all(&request).unwrap(), errno, String::new());
             assert!(error.is_environment(), "{error}");
             return cachefs_skip::skip("mount", error);
         }

@@ -12,7 +12,7 @@ use super::mountinfo::{MountEntry, MountTable};
 
 /// A directory as every mount table names it: the device of its filesystem, and where it is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct DeviceInode {
     device: (u32, u32),
     root: PathBuf,
 }
@@ -26,7 +26,7 @@ struct Place {
 ///
 /// When the mount table of this process cannot be read.
 pub fn seen_by(directory: &Path) -> io::Result<usize> {
-    let Some(place) = Place::of(directory, &MountTable::read()?) else {
+    let Some(place) = DeviceInode::of(directory, &MountTable::read()?) else {
         return Ok(0);
     };
     let mut looked_at = HashSet::new();
@@ -49,7 +49,7 @@ pub fn seen_by(directory: &Path) -> io::Result<usize> {
     Ok(sees.count())
 }
 
-impl Place {
+impl DeviceInode {
     fn of(directory: &Path, table: &MountTable) -> Option<Self> {
         let mount = mount_of(directory, table)?;
         let below = directory.strip_prefix(&mount.mount_point).ok()?;
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_directory_has_one_place_whatever_it_is_on() {
         let host = table(HOST);
-        let place = |path: &str| Place::of(Path::new(path), &host).unwrap();
+        let place = |path: &str| DeviceInode::of(Path::new(path), &host).unwrap();
         let (overlay, plain) = (
             place("/store/volumes/m2/data"),
             place("/store/volumes/n/data"),
@@ -116,12 +116,12 @@ mod tests {
               32 30 8:1 /store/volumes/n/data/sub /cache rw - ext4 /dev/sda1 rw\n",
         );
         for volume in ["/store/volumes/m2/data", "/store/volumes/n/data"] {
-            let place = Place::of(Path::new(volume), &host).unwrap();
+            let place = DeviceInode::of(Path::new(volume), &host).unwrap();
             assert!(place.is_mounted_apart_from(Path::new(volume), &container));
             assert!(!place.is_mounted_apart_from(Path::new(volume), &host));
         }
         let other = Path::new("/store/volumes/other/data");
-        let place = Place::of(other, &host).unwrap();
+        let place = DeviceInode::of(other, &host).unwrap();
         assert!(!place.is_mounted_apart_from(other, &container));
     }
 }

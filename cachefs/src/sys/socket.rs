@@ -36,7 +36,7 @@ pub struct PeerCredentials {
 ///
 /// # Errors
 /// `AlreadyExists` when something other than a socket is at `path`; else what the system answers.
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
+pub fn listen_private(path: &Path) -> io::Result<UnixListener> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
         Ok(_) => {
@@ -62,16 +62,16 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(UnixListener::from(socket))
 }
 
-/// Listens at `path` like [`listen`], for a service without a lock: in place of a socket that an
+/// Listens at `path` like [`listen_private`], for a service without a lock: in place of a socket that an
 /// earlier run has left, never of one where somebody answers.
 ///
 /// # Errors
-/// `AddrInUse` when a process listens there; else as [`listen`].
+/// `AddrInUse` when a process listens there; else as [`listen_private`].
 pub fn listen_unless_taken(path: &Path) -> io::Result<UnixListener> {
-    match connect(path) {
+    match connect_private(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => listen(path),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => listen_private(path),
             // Such as one of another user, who may be listening.
             _ => Err(error),
         },
@@ -129,7 +129,7 @@ impl SocketFile {
 ///
 /// # Errors
 /// `NotFound` when there is none, `ConnectionRefused` when its process is gone.
-pub fn connect(path: &Path) -> io::Result<UnixStream> {
+pub fn connect_private(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(&ShortPath::of(path)?.path)
 }
 
@@ -225,7 +225,7 @@ mod tests {
         std::fs::rename(&path, temp.path().join("moved")).unwrap();
         let _second = listen_unless_taken(&path).unwrap();
         file.remove();
-        connect(&path).unwrap();
+        connect_private(&path).unwrap();
         SocketFile::of(&path).unwrap().remove();
         assert!(!path.exists());
         drop(first);
@@ -237,11 +237,14 @@ mod tests {
         let deep = temp.path().join("d".repeat(120)).join("e".repeat(120));
         std::fs::create_dir_all(&deep).unwrap();
         for path in [temp.path().join("s"), deep.join("daemon.socket")] {
-            assert_eq!(connect(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
-            let listener = listen(&path).unwrap();
+            assert_eq!(
+                connect_private(&path).unwrap_err().kind(),
+                io::ErrorKind::NotFound
+            );
+            let listener = listen_private(&path).unwrap();
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0, "others may connect: {mode:o}");
-            let client = connect(&path).unwrap();
+            let client = connect_private(&path).unwrap();
             let (server, _) = listener.accept().unwrap();
             for end in [&client, &server] {
                 let peer = peer_credentials(end).unwrap();
@@ -258,18 +261,18 @@ mod tests {
     fn a_socket_left_behind_is_replaced_and_a_file_is_not() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("socket");
-        drop(listen(&path).unwrap());
+        drop(listen_private(&path).unwrap());
         assert_eq!(
-            connect(&path).unwrap_err().kind(),
+            connect_private(&path).unwrap_err().kind(),
             io::ErrorKind::ConnectionRefused
         );
-        let _listener = listen(&path).unwrap();
-        connect(&path).unwrap();
+        let _listener = listen_private(&path).unwrap();
+        connect_private(&path).unwrap();
 
         let file = temp.path().join("file");
         std::fs::write(&file, "precious").unwrap();
         assert_eq!(
-            listen(&file).unwrap_err().kind(),
+            listen_private(&file).unwrap_err().kind(),
             io::ErrorKind::AlreadyExists
         );
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");

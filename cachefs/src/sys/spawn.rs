@@ -79,13 +79,13 @@ pub enum SpawnError {
     #[error("{0}")]
     Reported(String),
     /// The daemon ended without a word on the pipe.
-    #[error("the daemon ended while starting{}", shown(log_tail))]
+    #[error("the daemon ended while starting{}", log_tail_text(log_tail))]
     Died {
         /// The end of what it wrote to its log.
         log_tail: String,
     },
     /// The daemon is not ready in time; when it reports at last, it learns that nobody waits.
-    #[error("the daemon is not ready after {} s{}", patience.as_secs_f32(), shown(log_tail))]
+    #[error("the daemon is not ready after {} s{}", patience.as_secs_f32(), log_tail_text(log_tail))]
     TimedOut {
         /// How long was waited.
         patience: Duration,
@@ -94,7 +94,7 @@ pub enum SpawnError {
     },
 }
 
-fn shown(log_tail: &str) -> String {
+fn log_tail_text(log_tail: &str) -> String {
     if log_tail.is_empty() {
         String::new()
     } else {
@@ -126,7 +126,7 @@ pub fn spawn_detached(command: &DetachedCommand) -> Result<(), SpawnError> {
     child.current_dir("/").stdin(Stdio::null());
     child.stdout(log.try_clone().map_err(start)?).stderr(log);
     // SAFETY: `detach` makes system calls only and touches no memory but its own stack.
-    unsafe { child.pre_exec(move || detach(ready_fd)) };
+    unsafe { child.pre_exec(move || detach_child(ready_fd)) };
     // What is spawned is a process that ends at once, once the daemon is its child and so init's.
     let mut first = child.spawn().map_err(start)?;
     drop(writer);
@@ -273,7 +273,7 @@ fn read_report(pipe: &mut io::PipeReader, deadline: Instant) -> io::Result<Optio
 }
 
 /// Runs in the forked child, before exec: nothing here may allocate or lock.
-fn detach(ready_fd: RawFd) -> io::Result<()> {
+fn detach_child(ready_fd: RawFd) -> io::Result<()> {
     // SAFETY: plain system calls on the child's own state. The raw clone is a fork without the
     // handlers of the C library, which are not safe in a child of a process with threads.
     unsafe {

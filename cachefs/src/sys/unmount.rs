@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use thiserror::Error;
 
-use super::holders::{Holder, holders_of};
+use super::holders::{MountHolder, holders_of};
 use super::mount_id::MountIds;
 use super::mountinfo::{MountEntry, MountTable};
 
@@ -35,12 +35,12 @@ pub enum UnmountError {
     #[error("nothing is mounted at {}", .0.display())]
     NotMounted(PathBuf),
     /// Processes or other mounts hold it.
-    #[error("{} is in use{}", path.display(), list(holders))]
+    #[error("{} is in use{}", path.display(), list_holders(holders))]
     Busy {
         /// The mount point.
         path: PathBuf,
         /// Who holds it, as far as this process may see.
-        holders: Vec<Holder>,
+        holders: Vec<MountHolder>,
     },
     /// The process may not unmount here.
     #[error("unmounting {} is not permitted", path.display())]
@@ -79,7 +79,7 @@ impl UnmountError {
     }
 }
 
-fn list(holders: &[Holder]) -> String {
+fn list_holders(holders: &[MountHolder]) -> String {
     const SHOWN: usize = 5;
     if holders.is_empty() {
         return " by a process that cannot be seen from here".to_owned();
@@ -100,7 +100,7 @@ fn list(holders: &[Holder]) -> String {
 ///
 /// # Errors
 /// [`UnmountError`]; the mount is unchanged then. With `lazy`, never [`UnmountError::Busy`].
-pub fn unmount(path: &Path, options: UnmountOptions) -> Result<(), UnmountError> {
+pub fn unmount_top(path: &Path, options: UnmountOptions) -> Result<(), UnmountError> {
     let real = path.canonicalize().map_err(|source| UnmountError::Io {
         path: path.to_owned(),
         source,
@@ -112,7 +112,7 @@ pub fn unmount(path: &Path, options: UnmountOptions) -> Result<(), UnmountError>
 /// another user's.
 ///
 /// # Errors
-/// Those of [`unmount`]; [`UnmountError::NotMounted`] when something else is at its mount point.
+/// Those of [`unmount_top`]; [`UnmountError::NotMounted`] when something else is at its mount point.
 pub fn unmount_entry(mount: &MountEntry, options: UnmountOptions) -> Result<(), UnmountError> {
     let path = &mount.mount_point;
     let failed = |source: io::Error| UnmountError::Io {
@@ -186,7 +186,7 @@ fn is_mounted(path: &Path) -> bool {
     MountTable::read().is_ok_and(|table| table.topmost_at(path).is_some())
 }
 
-fn find_holders(path: &Path) -> Vec<Holder> {
+fn find_holders(path: &Path) -> Vec<MountHolder> {
     let Ok(table) = MountTable::read() else {
         return Vec::new();
     };

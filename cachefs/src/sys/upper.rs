@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, Stat};
 
-use super::xattr::Entry;
+use super::xattr::XattrTarget;
 
 /// Where an overlay keeps its marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub fn is_xattr_whiteout(stat: &Stat, marks: &Marks, directory: &Marks) -> bool 
 /// # Errors
 /// What reading attributes answers; `InvalidData` for a redirect that leads nowhere sane.
 pub fn directory_marks(dir: BorrowedFd<'_>, namespace: MarkNamespace) -> io::Result<Marks> {
-    read_marks(&Entry::directory(dir), namespace)
+    read_marks(&XattrTarget::directory(dir), namespace)
 }
 
 /// Reads the marks of the entry `name` of a directory, of any type.
@@ -84,10 +84,10 @@ pub fn directory_marks(dir: BorrowedFd<'_>, namespace: MarkNamespace) -> io::Res
 /// # Errors
 /// As [`directory_marks`].
 pub fn marks_at(dir: BorrowedFd<'_>, name: &[u8], namespace: MarkNamespace) -> io::Result<Marks> {
-    read_marks(&Entry::at(dir, name)?, namespace)
+    read_marks(&XattrTarget::at(dir, name)?, namespace)
 }
 
-fn read_marks(entry: &Entry, namespace: MarkNamespace) -> io::Result<Marks> {
+fn read_marks(entry: &XattrTarget, namespace: MarkNamespace) -> io::Result<Marks> {
     let mut marks = Marks::default();
     // Most entries have no mark, or `origin` alone: one call tells.
     for name in entry.list()? {

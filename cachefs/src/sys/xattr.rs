@@ -13,9 +13,9 @@ use rustix::io::Errno;
 const MAX_XATTR: usize = 64 << 10;
 
 /// An entry whose attributes are read: a name in a directory, or an open file itself.
-pub(super) struct Entry(CString);
+pub(super) struct XattrTarget(CString);
 
-impl Entry {
+impl XattrTarget {
     /// The entry `name` of `dir`. A name with a slash or NUL is `InvalidInput`.
     pub(super) fn at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Self> {
         if name.is_empty() || name.contains(&b'/') || name == b"." || name == b".." {
@@ -34,7 +34,7 @@ impl Entry {
 
     /// The names of all attributes; none where the filesystem has no attributes.
     pub(super) fn list(&self) -> io::Result<Vec<CString>> {
-        let bytes = read(256, |buffer| rustix::fs::llistxattr(&self.0, buffer))?;
+        let bytes = read_with_growth(256, |buffer| rustix::fs::llistxattr(&self.0, buffer))?;
         let names = bytes.unwrap_or_default();
         let names = names.split_inclusive(|&byte| byte == 0);
         Ok(names
@@ -44,12 +44,12 @@ impl Entry {
 
     /// The value of an attribute; `None` where it is not there.
     pub(super) fn get(&self, name: &CStr) -> io::Result<Option<Vec<u8>>> {
-        read(256, |buffer| rustix::fs::lgetxattr(&self.0, name, buffer))
+        read_with_growth(256, |buffer| rustix::fs::lgetxattr(&self.0, name, buffer))
     }
 }
 
 /// Calls with a small buffer first, and with the largest that can be needed if that is too small.
-fn read(
+fn read_with_growth(
     expected: usize,
     call: impl Fn(&mut [u8]) -> Result<usize, Errno>,
 ) -> io::Result<Option<Vec<u8>>> {
@@ -74,7 +74,7 @@ fn read(
 /// What opening it or reading them answers; a filesystem without attributes gives none.
 pub(crate) fn of_directory(path: &std::path::Path) -> io::Result<Vec<(CString, Vec<u8>)>> {
     let directory = std::fs::File::open(path)?;
-    let entry = Entry::directory(std::os::fd::AsFd::as_fd(&directory));
+    let entry = XattrTarget::directory(std::os::fd::AsFd::as_fd(&directory));
     let mut attributes = Vec::new();
     for name in entry.list()? {
         if let Some(value) = entry.get(&name)? {

@@ -22,7 +22,7 @@ thread_local! {
 }
 
 /// Agrees on the protocol.
-pub(super) fn init(config: &mut KernelConfig, wanted: InitFlags) {
+pub(super) fn negotiate_protocol(config: &mut KernelConfig, wanted: InitFlags) {
     let wanted = wanted | InitFlags::FUSE_ASYNC_READ;
     // Older kernels lack some; everything works without them, only slower.
     let _ = config.add_capabilities(wanted & config.capabilities());
@@ -35,7 +35,7 @@ pub(super) fn init(config: &mut KernelConfig, wanted: InitFlags) {
 /// What the kernel is told of a failure, and the log of its cause.
 ///
 /// An outage is EIO and never "not found": a build would take a missing file for an answer.
-pub(super) fn errno(what: &str, error: &Error) -> Errno {
+pub(super) fn errno_of(what: &str, error: &Error) -> Errno {
     use std::error::Error as _;
     let mut causes = error.to_string();
     let mut source = error.source();
@@ -49,7 +49,12 @@ pub(super) fn errno(what: &str, error: &Error) -> Errno {
 }
 
 /// Answers a read: at once from local data, later from the remote.
-pub(super) fn read(view: &SharedView, runtime: &Handle, plan: read::Plan, reply: ReplyData) {
+pub(super) fn answer_read(
+    view: &SharedView,
+    runtime: &Handle,
+    plan: read::ReadPlan,
+    reply: ReplyData,
+) {
     if let Some(recorder) = &view.recorder {
         recorder.read(plan.frames());
     }
@@ -61,22 +66,22 @@ pub(super) fn read(view: &SharedView, runtime: &Handle, plan: read::Plan, reply:
             Ok(false) => {
                 let view = Arc::clone(view);
                 runtime.spawn(async move {
-                    let _at_work = busy::note(view.number);
+                    let _at_work = busy::note_work(view.number);
                     match plan.read(&view).await {
                         Ok(bytes) => reply.data(&bytes),
                         Err(error) => {
                             let what = format!("a read from {}", view.reader.remote().url());
-                            reply.error(errno(&what, &error));
+                            reply.error(errno_of(&what, &error));
                         }
                     }
                 });
             }
-            Err(error) => reply.error(errno("read", &error)),
+            Err(error) => reply.error(errno_of("read", &error)),
         }
     });
 }
 
-pub(super) fn statfs(view: &View, reply: ReplyStatfs) {
+pub(super) fn answer_statfs(view: &View, reply: ReplyStatfs) {
     let layers = view.stack.layers();
     let summaries = layers.iter().map(|layer| layer.summary());
     let (bytes, files) = summaries.fold((0_u64, 0_u64), |(bytes, files), summary| {

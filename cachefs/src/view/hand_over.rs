@@ -24,7 +24,7 @@ const METADATA: usize = 64 << 20;
 const PIECE: usize = 1 << 20;
 
 /// Hands names and attributes over as soon as the kernel knows the image.
-pub(super) fn run(view: &View, known: &Receiver<()>, notifier: &Notifier) {
+pub(super) fn push_metadata(view: &View, known: &Receiver<()>, notifier: &Notifier) {
     // An error means that the mount is gone before anything was read.
     let (Some(image), Ok(())) = (&view.image, known.recv()) else {
         return;

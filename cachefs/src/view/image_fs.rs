@@ -28,7 +28,7 @@ pub(super) struct ImageFs {
     known: Option<SyncSender<()>>,
 }
 
-fn attr(ino: INodeNo) -> Option<FileAttr> {
+fn image_attr(ino: INodeNo) -> Option<FileAttr> {
     let (kind, perm, size) = match ino {
         ROOT => (FileType::Directory, 0o755, 0),
         IMAGE_INODE => (FileType::RegularFile, 0o400, Image::LENGTH),
@@ -65,12 +65,12 @@ impl ImageFs {
 
 impl Filesystem for ImageFs {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        answer::init(config, InitFlags::FUSE_NO_OPEN_SUPPORT);
+        answer::negotiate_protocol(config, InitFlags::FUSE_NO_OPEN_SUPPORT);
         Ok(())
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match attr(IMAGE_INODE) {
+        match image_attr(IMAGE_INODE) {
             Some(attr) if parent == ROOT && name == IMAGE => {
                 reply.entry(&FOREVER, &attr, Generation(0));
             }
@@ -81,7 +81,7 @@ impl Filesystem for ImageFs {
     fn forget(&self, _: &Request, _: INodeNo, _: u64) {}
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match attr(ino) {
+        match image_attr(ino) {
             Some(attr) => reply.attr(&FOREVER, &attr),
             None => reply.error(Errno::ENOENT),
         }
@@ -102,7 +102,7 @@ impl Filesystem for ImageFs {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let _at_work = busy::note(self.view.number);
+        let _at_work = busy::note_work(self.view.number);
         if ino != IMAGE_INODE {
             return reply.error(Errno::EISDIR);
         }
@@ -115,12 +115,12 @@ impl Filesystem for ImageFs {
             return reply.error(Errno::EIO);
         };
         let plan = match image.parts(&self.view.stack, range) {
-            Ok(parts) => read::Plan::of_image(&self.view, parts),
-            Err(error) => return reply.error(answer::errno("laying out the image", error)),
+            Ok(parts) => read::ReadPlan::of_image(&self.view, parts),
+            Err(error) => return reply.error(answer::errno_of("laying out the image", error)),
         };
         match plan {
-            Ok(plan) => answer::read(&self.view, &self.runtime, plan, reply),
-            Err(error) => reply.error(answer::errno("read", &error)),
+            Ok(plan) => answer::answer_read(&self.view, &self.runtime, plan, reply),
+            Err(error) => reply.error(answer::errno_of("read", &error)),
         }
     }
 
@@ -146,6 +146,6 @@ impl Filesystem for ImageFs {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        answer::statfs(&self.view, reply);
+        answer::answer_statfs(&self.view, reply);
     }
 }

@@ -1,7 +1,7 @@
 //! Views: stacks served to the kernel as read-only FUSE filesystems.
 //!
 //! A view has one of two forms. As an image it has one file, which the kernel mounts as EROFS; as
-//! a tree it has the stack's own files. See [`Form`].
+//! a tree it has the stack's own files. See [`ViewForm`].
 
 mod answer;
 mod attr;
@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use cachefs_store::local::FrameReader;
 use cachefs_store::stack::{Numbering, Stack};
-use cachefs_store::trace::Recorder;
+use cachefs_store::trace::TraceRecorder;
 use serde::{Deserialize, Serialize};
 
-pub use reads::{Frames, ReadReport};
-pub(crate) use reads::{Reads, report};
-pub(crate) use session::{begin, go_on, refuse};
+pub use reads::{FrameTotals, ReadReport};
+pub(crate) use reads::{ReadNotes, report_reads};
+pub(crate) use session::{begin_session, go_on, refuse_all};
 
 use crate::erofs::Image;
 
@@ -32,7 +32,7 @@ pub(crate) const IMAGE: &str = "image";
 /// What a view looks like to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Form {
+pub(crate) enum ViewForm {
     /// The stack's files. Works wherever FUSE works.
     Tree,
     /// The image of the stack, to be mounted as EROFS: for the root of the machine, on Linux 6.12
@@ -52,9 +52,9 @@ pub(crate) struct View {
     /// Its image, if it can have one.
     pub(crate) image: Option<Image>,
     /// Notes what is read, for those who ask.
-    pub(crate) reads: Reads,
+    pub(crate) reads: ReadNotes,
     /// Notes what is read, if that is to be published.
-    pub(crate) recorder: Option<Recorder>,
+    pub(crate) recorder: Option<TraceRecorder>,
 }
 
 /// A view as its users share it.

@@ -11,14 +11,14 @@ use cachefs_store::{Error, Result};
 use tokio::task::JoinHandle;
 
 use super::View;
-use crate::erofs::Part;
+use crate::erofs::ImageRange;
 
 /// So many frames are fetched and decoded at a time for one read: what a read takes of memory must
 /// not depend on how many frames a layer spreads its bytes over.
 const FRAMES: usize = 8;
 
 /// Where the bytes of a piece are. Small: a layer may cut a file into pieces of one byte.
-enum Source {
+enum PieceSource {
     /// In the frame of this number, from this offset of its decoded bytes on.
     Frame(u32, u32),
     /// In the bytes of the plan, from this offset on.
@@ -26,15 +26,15 @@ enum Source {
     Zeros,
 }
 
-struct Piece {
+struct ReadPiece {
     length: u32,
-    source: Source,
+    source: PieceSource,
 }
 
 /// A range, cut into pieces of frames and what needs no frame.
 #[derive(Default)]
-pub(super) struct Plan {
-    pieces: Vec<Piece>,
+pub(super) struct ReadPlan {
+    pieces: Vec<ReadPiece>,
     /// The frames that it needs, each once.
     frames: Vec<FrameLocation>,
     numbers: HashMap<FrameHash, u32>,
@@ -43,7 +43,7 @@ pub(super) struct Plan {
     files: Vec<(Ino, u64)>,
 }
 
-impl Plan {
+impl ReadPlan {
     /// Finds where a range of a file is; it is clipped to the file.
     pub(super) fn of_file(view: &View, ino: Ino, offset: u64, size: u32) -> Result<Self> {
         let length = view.stack.attr(ino)?.size;
@@ -54,26 +54,26 @@ impl Plan {
     }
 
     /// Finds where the parts of an image are.
-    pub(super) fn of_image(view: &View, parts: Vec<Part<'_>>) -> Result<Self> {
+    pub(super) fn of_image(view: &View, parts: Vec<ImageRange<'_>>) -> Result<Self> {
         let mut plan = Self::default();
         for part in parts {
             match part {
-                Part::Bytes(bytes) => {
-                    let source = Source::Bytes(plan.bytes.len() as u32);
+                ImageRange::Bytes(bytes) => {
+                    let source = PieceSource::Bytes(plan.bytes.len() as u32);
                     plan.bytes.extend_from_slice(bytes);
                     plan.push(bytes.len() as u64, source);
                 }
-                Part::Zeros(count) => plan.push(count, Source::Zeros),
-                Part::File(ino, range) => plan.add_file(view, ino, range)?,
+                ImageRange::Zeros(count) => plan.push(count, PieceSource::Zeros),
+                ImageRange::File(ino, range) => plan.add_file(view, ino, range)?,
             }
         }
         Ok(plan)
     }
 
     /// `length` is at most that of the read, which is a `u32`.
-    fn push(&mut self, length: u64, source: Source) {
+    fn push(&mut self, length: u64, source: PieceSource) {
         let length = length as u32;
-        self.pieces.push(Piece { length, source });
+        self.pieces.push(ReadPiece { length, source });
     }
 
     fn add_file(&mut self, view: &View, ino: Ino, range: std::ops::Range<u64>) -> Result<()> {
@@ -90,9 +90,9 @@ impl Plan {
                     let number = self.number(location.frame);
                     // Both lie within the frame.
                     let offset = location.offset + (start - piece.start) as u32;
-                    Source::Frame(number, offset)
+                    PieceSource::Frame(number, offset)
                 }
-                None => Source::Zeros,
+                None => PieceSource::Zeros,
             };
             self.push(end - start, source);
             at = end;
@@ -125,9 +125,9 @@ impl Plan {
     }
 
     /// The number of a piece's frame.
-    fn frame_of(piece: &Piece) -> Option<u32> {
+    fn frame_of(piece: &ReadPiece) -> Option<u32> {
         match piece.source {
-            Source::Frame(number, _) => Some(number),
+            PieceSource::Frame(number, _) => Some(number),
             _ => None,
         }
     }
@@ -159,7 +159,7 @@ impl Plan {
             let read = tokio::spawn(async move { reader.get_noting(&frame).await });
             (number, read)
         });
-        let mut ahead = Ahead(reads.by_ref().take(FRAMES).collect());
+        let mut ahead = InFlightFrames(reads.by_ref().take(FRAMES).collect());
         let length = self.pieces.iter().map(|piece| piece.length as usize).sum();
         let mut out = Vec::with_capacity(length);
         let mut last: Option<(u32, Arc<Vec<u8>>)> = None;
@@ -185,15 +185,15 @@ impl Plan {
     }
 
     /// Appends a piece's bytes; `frame` is the decoded frame that they are in, if they are in one.
-    fn append(&self, piece: &Piece, frame: Option<&Vec<u8>>, out: &mut Vec<u8>) -> Result<()> {
+    fn append(&self, piece: &ReadPiece, frame: Option<&Vec<u8>>, out: &mut Vec<u8>) -> Result<()> {
         let length = piece.length as usize;
         match piece.source {
-            Source::Bytes(first) => {
+            PieceSource::Bytes(first) => {
                 let first = first as usize;
                 out.extend_from_slice(&self.bytes[first..first + length]);
             }
-            Source::Zeros => out.resize(out.len() + length, 0),
-            Source::Frame(_, offset) => {
+            PieceSource::Zeros => out.resize(out.len() + length, 0),
+            PieceSource::Frame(_, offset) => {
                 let first = offset as usize;
                 let bytes = frame
                     .and_then(|frame| frame.get(first..first + length))
@@ -207,12 +207,12 @@ impl Plan {
 
 /// Frames that are being read, in the order in which they are needed. Those that nobody waits for
 /// any more are given up.
-struct Ahead(VecDeque<(u32, JoinHandle<Read>)>);
+struct InFlightFrames(VecDeque<(u32, JoinHandle<Read>)>);
 
 /// A decoded frame, and whether it had to be waited for.
 type Read = Result<(Arc<Vec<u8>>, bool)>;
 
-impl Drop for Ahead {
+impl Drop for InFlightFrames {
     fn drop(&mut self) {
         for (_, read) in &self.0 {
             read.abort();

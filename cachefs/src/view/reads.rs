@@ -16,16 +16,16 @@ use super::SharedView;
 /// The kernel keeps what it has read, so it asks once, and in whole pages, with more than was
 /// wanted: what it reads ahead of a tree stays within a file, of an image it does not.
 #[derive(Debug, Default)]
-pub(crate) struct Reads(Mutex<State>);
+pub(crate) struct ReadNotes(Mutex<ReadNotesState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct ReadNotesState {
     files: HashMap<Ino, u64>,
     frames: HashSet<FrameHash>,
     awaited: HashSet<FrameHash>,
 }
 
-impl Reads {
+impl ReadNotes {
     /// Notes a read: the frames and the files, with so many bytes of each.
     pub(super) fn read<'a>(
         &self,
@@ -47,14 +47,14 @@ impl Reads {
 
 /// Frames and the bytes they take in packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Frames {
+pub struct FrameTotals {
     /// How many.
     pub count: u64,
     /// Their stored bytes.
     pub bytes: u64,
 }
 
-impl Frames {
+impl FrameTotals {
     fn add(&mut self, frame: &FrameLocation) {
         self.count += 1;
         self.bytes += u64::from(frame.stored);
@@ -71,22 +71,22 @@ pub struct ReadReport {
     /// The inode number of each file that the kernel asked for, and how many bytes of it.
     pub files: Vec<(u64, u64)>,
     /// Frames that were read.
-    pub read: Frames,
+    pub read: FrameTotals,
     /// Those of them that a read had to wait for.
-    pub awaited: Frames,
+    pub awaited: FrameTotals,
     /// Frames that are on this machine and that nothing has read: fetched ahead, or left by an
     /// earlier job.
-    pub idle: Frames,
+    pub idle: FrameTotals,
     /// Frames that are not on this machine.
-    pub absent: Frames,
+    pub absent: FrameTotals,
 }
 
 /// What was read of a stack through these views of it; `None` when there are none.
-pub(crate) fn report(views: &[SharedView]) -> Result<Option<ReadReport>> {
+pub(crate) fn report_reads(views: &[SharedView]) -> Result<Option<ReadReport>> {
     let Some(first) = views.first() else {
         return Ok(None);
     };
-    let mut read = State::default();
+    let mut read = ReadNotesState::default();
     for view in views {
         let state = view.reads.0.lock();
         for (ino, bytes) in &state.files {

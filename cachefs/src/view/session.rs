@@ -11,9 +11,9 @@ use super::hand_over;
 use super::image_fs::ImageFs;
 use super::no_fs::NoFs;
 use super::tree_fs::TreeFs;
-use super::{Form, SharedView};
+use super::{SharedView, ViewForm};
 use crate::erofs::Image;
-use crate::sys::fuse_init::{Connection, FuseInit, resend};
+use crate::sys::fuse_init::{Connection, FuseInit, resend_requests};
 
 /// Threads that answer one mount. One file's reads go on while another thread decodes a frame;
 /// more than two gain nothing, and each has a buffer.
@@ -35,29 +35,29 @@ impl Ready {
 }
 
 /// Agrees on the protocol of a connection that has just been mounted.
-pub(crate) fn begin(
+pub(crate) fn begin_session(
     view: SharedView,
-    form: Form,
+    form: ViewForm,
     fuse: &OwnedFd,
     init: &FuseInit,
     runtime: &Handle,
 ) -> std::io::Result<Ready> {
     let start: Box<dyn FnOnce(Ended) -> _ + Send> = match form {
-        Form::Tree => {
+        ViewForm::Tree => {
             let filesystem = TreeFs::new(view, runtime.clone());
-            let session = open(filesystem, fuse, init, Connection::New)?;
-            Box::new(|ended| run(session, ended))
+            let session = open_session(filesystem, fuse, init, Connection::New)?;
+            Box::new(|ended| run_session(session, ended))
         }
-        Form::Image => {
+        ViewForm::Image => {
             let (sender, known) = mpsc::sync_channel(1);
             let filesystem = ImageFs::new(Arc::clone(&view), runtime.clone(), Some(sender));
-            let session = open(filesystem, fuse, init, Connection::New)?;
+            let session = open_session(filesystem, fuse, init, Connection::New)?;
             let notifier = session.notifier();
             Box::new(move |ended| {
                 std::thread::Builder::new()
                     .name("image".to_owned())
-                    .spawn(move || hand_over::run(&view, &known, &notifier))?;
-                run(session, ended)
+                    .spawn(move || hand_over::push_metadata(&view, &known, &notifier))?;
+                run_session(session, ended)
             })
         }
     };
@@ -71,7 +71,7 @@ pub(crate) fn begin(
 /// Also when the files of the mount are not where its kernel knows them to be.
 pub(crate) fn go_on(
     view: SharedView,
-    form: Form,
+    form: ViewForm,
     fuse: &OwnedFd,
     init: &FuseInit,
     runtime: &Handle,
@@ -79,11 +79,14 @@ pub(crate) fn go_on(
 ) -> std::io::Result<()> {
     let ended: Ended = Box::new(ended);
     match form {
-        Form::Tree => {
+        ViewForm::Tree => {
             let filesystem = TreeFs::new(view, runtime.clone());
-            run(open(filesystem, fuse, init, Connection::GoesOn)?, ended)?;
+            run_session(
+                open_session(filesystem, fuse, init, Connection::GoesOn)?,
+                ended,
+            )?;
         }
-        Form::Image => {
+        ViewForm::Image => {
             // Versions before dense numbers cut these attributes, and everything behind them was
             // elsewhere: a dead mount is better than the wrong bytes.
             let large_root = view.image.as_ref().is_some_and(Image::has_large_root);
@@ -93,23 +96,29 @@ pub(crate) fn go_on(
                 ));
             }
             let filesystem = ImageFs::new(view, runtime.clone(), None);
-            run(open(filesystem, fuse, init, Connection::GoesOn)?, ended)?;
+            run_session(
+                open_session(filesystem, fuse, init, Connection::GoesOn)?,
+                ended,
+            )?;
         }
     }
-    resend(fuse.as_fd())
+    resend_requests(fuse.as_fd())
 }
 
 /// Goes on with a connection, and answers everything with EIO.
-pub(crate) fn refuse(
+pub(crate) fn refuse_all(
     fuse: &OwnedFd,
     init: &FuseInit,
     ended: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<()> {
-    run(open(NoFs, fuse, init, Connection::GoesOn)?, Box::new(ended))?;
-    resend(fuse.as_fd())
+    run_session(
+        open_session(NoFs, fuse, init, Connection::GoesOn)?,
+        Box::new(ended),
+    )?;
+    resend_requests(fuse.as_fd())
 }
 
-fn open<F: Filesystem>(
+fn open_session<F: Filesystem>(
     filesystem: F,
     fuse: &OwnedFd,
     init: &FuseInit,
@@ -121,7 +130,10 @@ fn open<F: Filesystem>(
     init.open(filesystem, fuse.as_fd(), connection, config)
 }
 
-fn run<F: Filesystem + Send + 'static>(session: Session<F>, ended: Ended) -> std::io::Result<()> {
+fn run_session<F: Filesystem + Send + 'static>(
+    session: Session<F>,
+    ended: Ended,
+) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("view".to_owned())
         .spawn(move || {

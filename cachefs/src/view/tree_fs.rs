@@ -16,7 +16,7 @@ use fuser::{
 };
 use tokio::runtime::Handle;
 
-use super::answer::{self, FOREVER, errno};
+use super::answer::{self, FOREVER, errno_of};
 use super::attr::{file_attr, file_type};
 use super::{SharedView, read};
 use crate::sys::busy;
@@ -56,7 +56,7 @@ impl TreeFs {
             return Ok(layer::Xattrs::default());
         }
         let xattrs = self.view.stack.xattrs(self.ino(ino));
-        xattrs.map_err(|error| errno("reading attributes", &error))
+        xattrs.map_err(|error| errno_of("reading attributes", &error))
     }
 }
 
@@ -79,12 +79,12 @@ impl Filesystem for TreeFs {
         if self.xattrs {
             wanted |= InitFlags::FUSE_POSIX_ACL;
         }
-        answer::init(config, wanted);
+        answer::negotiate_protocol(config, wanted);
         Ok(())
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let _at_work = busy::note(self.view.number);
+        let _at_work = busy::note_work(self.view.number);
         let stack = &self.view.stack;
         let found = stack
             .lookup(self.ino(parent), name.as_bytes())
@@ -98,27 +98,27 @@ impl Filesystem for TreeFs {
                     none.ino = INodeNo(0);
                     reply.entry(&FOREVER, &none, Generation(0));
                 }
-                Err(error) => reply.error(errno("lookup", &error)),
+                Err(error) => reply.error(errno_of("lookup", &error)),
             },
-            Err(error) => reply.error(errno("lookup", &error)),
+            Err(error) => reply.error(errno_of("lookup", &error)),
         }
     }
 
     fn forget(&self, _: &Request, _: INodeNo, _: u64) {}
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let _at_work = busy::note(self.view.number);
+        let _at_work = busy::note_work(self.view.number);
         match self.view.stack.attr(self.ino(ino)) {
             Ok(attr) => reply.attr(&FOREVER, &self.file_attr(&attr)),
-            Err(error) => reply.error(errno("getattr", &error)),
+            Err(error) => reply.error(errno_of("getattr", &error)),
         }
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        let _at_work = busy::note(self.view.number);
+        let _at_work = busy::note_work(self.view.number);
         match self.view.stack.symlink_target(self.ino(ino)) {
             Ok(target) => reply.data(target),
-            Err(error) => reply.error(errno("readlink", &error)),
+            Err(error) => reply.error(errno_of("readlink", &error)),
         }
     }
 
@@ -141,10 +141,10 @@ impl Filesystem for TreeFs {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let _at_work = busy::note(self.view.number);
-        match read::Plan::of_file(&self.view, self.ino(ino), offset, size) {
-            Ok(plan) => answer::read(&self.view, &self.runtime, plan, reply),
-            Err(error) => reply.error(errno("read", &error)),
+        let _at_work = busy::note_work(self.view.number);
+        match read::ReadPlan::of_file(&self.view, self.ino(ino), offset, size) {
+            Ok(plan) => answer::answer_read(&self.view, &self.runtime, plan, reply),
+            Err(error) => reply.error(errno_of("read", &error)),
         }
     }
 
@@ -173,7 +173,7 @@ impl Filesystem for TreeFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let _at_work = busy::note(self.view.number);
+        let _at_work = busy::note_work(self.view.number);
         let stack = &self.view.stack;
         for (number, name) in [(1, "."), (2, "..")] {
             if offset < number && reply.add(ino, number, fuser::FileType::Directory, name) {
@@ -195,7 +195,7 @@ impl Filesystem for TreeFs {
         );
         match listed {
             Ok(()) => reply.ok(),
-            Err(error) => reply.error(errno("readdir", &error)),
+            Err(error) => reply.error(errno_of("readdir", &error)),
         }
     }
 
@@ -207,11 +207,11 @@ impl Filesystem for TreeFs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let _at_work = busy::note(self.view.number);
+        let _at_work = busy::note_work(self.view.number);
         let stack = &self.view.stack;
         let own = match stack.attr(self.ino(ino)) {
             Ok(attr) => self.file_attr(&attr),
-            Err(error) => return reply.error(errno("readdir", &error)),
+            Err(error) => return reply.error(errno_of("readdir", &error)),
         };
         for (number, name) in [(1, "."), (2, "..")] {
             if offset < number && reply.add(ino, number, name, &FOREVER, &own, Generation(0)) {
@@ -235,12 +235,12 @@ impl Filesystem for TreeFs {
         );
         match listed {
             Ok(()) => reply.ok(),
-            Err(error) => reply.error(errno("readdir", &error)),
+            Err(error) => reply.error(errno_of("readdir", &error)),
         }
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let _at_work = busy::note(self.view.number);
+        let _at_work = busy::note_work(self.view.number);
         match self.xattr(ino) {
             Ok(xattrs) => match xattrs.get(name.as_bytes()) {
                 Some(value) => reply_bytes(value, size, reply),
@@ -251,7 +251,7 @@ impl Filesystem for TreeFs {
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let _at_work = busy::note(self.view.number);
+        let _at_work = busy::note_work(self.view.number);
         match self.xattr(ino) {
             Ok(xattrs) => {
                 let mut names = Vec::new();
@@ -279,7 +279,7 @@ impl Filesystem for TreeFs {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let _at_work = busy::note(self.view.number);
+        let _at_work = busy::note_work(self.view.number);
         let stack = &self.view.stack;
         let ino = self.ino(ino);
         let seek = || -> Result<Option<u64>, Error> {
@@ -300,11 +300,11 @@ impl Filesystem for TreeFs {
         match seek() {
             Ok(Some(offset)) => reply.offset(offset as i64),
             Ok(None) => reply.error(Errno::ENXIO),
-            Err(error) => reply.error(errno("lseek", &error)),
+            Err(error) => reply.error(errno_of("lseek", &error)),
         }
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        answer::statfs(&self.view, reply);
+        answer::answer_statfs(&self.view, reply);
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use cachefs::sys::MountError;
 use cachefs::sys::fuse_mount::{FuseMountOptions, mount_fuse};
 use cachefs::sys::mountinfo::MountTable;
-use cachefs::sys::overlay::{Lower, OverlayMount, OverlayOptions, mount_overlay};
-use cachefs::sys::unmount::{UnmountOptions, unmount};
+use cachefs::sys::overlay::{OverlayLower, OverlayMount, OverlayOptions, mount_overlay};
+use cachefs::sys::unmount::{UnmountOptions, unmount_top};
 use rustix::mount::UnmountFlags;
 
 use crate::tinyfs::{Behaviour, serve};
@@ -45,7 +45,7 @@ impl MountDir {
     /// Mounts an overlay at `merged` with the directories `upper` and `work`.
     pub(crate) fn overlay(
         &self,
-        lowers: &[Lower<'_>],
+        lowers: &[OverlayLower<'_>],
         options: &OverlayOptions,
     ) -> Result<PathBuf, MountError> {
         let (upper, work, target) = (self.dir("upper"), self.dir("work"), self.dir("merged"));
@@ -87,7 +87,7 @@ impl Drop for MountDir {
 /// its fork and its exec.
 pub(crate) fn down(path: &Path) {
     let patience = std::time::Duration::from_secs(10);
-    unmount(
+    unmount_top(
         path,
         UnmountOptions {
             lazy: false,

@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use cachefs::sys::MountError;
 use cachefs::sys::mountinfo::MountTable;
 use cachefs::sys::overlay::{
-    Lower, OverlayMount, OverlayOptions, clear_volatile_marker, has_volatile_marker, mount_overlay,
+    OverlayLower, OverlayMount, OverlayOptions, clear_volatile_marker, has_volatile_marker,
+    mount_overlay,
 };
 
 use crate::guard::{MountDir, down, options_here, permitted};
@@ -19,7 +20,7 @@ fn what_was_at_the_target_stays_visible_below() {
     fs::write(cache.join("both"), "cache").unwrap();
     fs::write(target.join("here"), "before").unwrap();
     fs::write(target.join("both"), "before").unwrap();
-    let lowers = [Lower::Dir(&cache), Lower::Target];
+    let lowers = [OverlayLower::Dir(&cache), OverlayLower::Target];
     let Some(merged) = permitted(temp.overlay(&lowers, &options_here())) else {
         return;
     };
@@ -44,7 +45,7 @@ fn names_that_are_separators_elsewhere() {
     let (upper, work, target) = (temp.dir("up,per:1"), temp.dir("wo,rk:1"), temp.dir("m,e:r"));
     fs::write(lower.join("x"), "x").unwrap();
     let request = OverlayMount {
-        lowers: &[Lower::Dir(&lower)],
+        lowers: &[OverlayLower::Dir(&lower)],
         upper: &upper,
         work: &work,
         target: &target,
@@ -74,7 +75,7 @@ fn many_lowers() {
         fs::write(dir.join(format!("file-{n}")), "x").unwrap();
         fs::write(dir.join("top"), n.to_string()).unwrap();
     }
-    let lowers: Vec<_> = dirs.iter().map(|dir| Lower::Dir(dir)).collect();
+    let lowers: Vec<_> = dirs.iter().map(|dir| OverlayLower::Dir(dir)).collect();
     let Some(merged) = permitted(temp.overlay(&lowers, &options_here())) else {
         return;
     };
@@ -87,7 +88,8 @@ fn inode_numbers_stay_over_copy_up() {
     let temp = MountDir::new();
     let lower = temp.dir("lower");
     fs::write(lower.join("x"), "x").unwrap();
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options_here())) else {
+    let Some(merged) = permitted(temp.overlay(&[OverlayLower::Dir(&lower)], &options_here()))
+    else {
         return;
     };
     let before = fs::metadata(merged.join("x")).unwrap();
@@ -101,12 +103,13 @@ fn inode_numbers_stay_over_copy_up() {
 fn one_upper_serves_one_overlay() {
     let temp = MountDir::new();
     let (lower, other) = (temp.dir("lower"), temp.dir("other"));
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options_here())) else {
+    let Some(merged) = permitted(temp.overlay(&[OverlayLower::Dir(&lower)], &options_here()))
+    else {
         return;
     };
     let (upper, work) = (temp.dir("upper"), temp.dir("work"));
     let again = OverlayMount {
-        lowers: &[Lower::Dir(&lower)],
+        lowers: &[OverlayLower::Dir(&lower)],
         upper: &upper,
         work: &work,
         target: &other,
@@ -124,14 +127,15 @@ fn one_upper_serves_one_overlay() {
 fn an_upper_on_an_overlay_is_refused_by_name() {
     let temp = MountDir::new();
     let (lower, other) = (temp.dir("lower"), temp.dir("other"));
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options_here())) else {
+    let Some(merged) = permitted(temp.overlay(&[OverlayLower::Dir(&lower)], &options_here()))
+    else {
         return;
     };
     let (upper, work) = (merged.join("u"), merged.join("w"));
     fs::create_dir(&upper).unwrap();
     fs::create_dir(&work).unwrap();
     let nested = OverlayMount {
-        lowers: &[Lower::Dir(&lower)],
+        lowers: &[OverlayLower::Dir(&lower)],
         upper: &upper,
         work: &work,
         target: &other,
@@ -153,7 +157,7 @@ fn the_third_level_is_too_deep() {
         let dir = |name: &str| temp.dir(&format!("{name}-{level}"));
         let (upper, work, target) = (dir("upper"), dir("work"), dir("merged"));
         let request = OverlayMount {
-            lowers: &[Lower::Dir(&lower)],
+            lowers: &[OverlayLower::Dir(&lower)],
             upper: &upper,
             work: &work,
             target: &target,
@@ -182,7 +186,7 @@ fn directories_that_do_not_fit_are_named() {
     );
     let options = options_here();
     let mount = |lower, upper, work| {
-        let lowers = [Lower::Dir(lower)];
+        let lowers = [OverlayLower::Dir(lower)];
         mount_overlay(&OverlayMount {
             lowers: &lowers,
             upper,
@@ -226,7 +230,7 @@ fn a_volatile_upper_is_refused_until_cleared() {
         volatile: true,
         ..options_here()
     };
-    let lowers = [Lower::Dir(&lower)];
+    let lowers = [OverlayLower::Dir(&lower)];
     let Some(merged) = permitted(temp.overlay(&lowers, &options)) else {
         return;
     };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use cachefs::sys::overlay::{Lower, OverlayOptions};
+use cachefs::sys::overlay::{OverlayLower, OverlayOptions};
 use cachefs::sys::upper::is_whiteout;
 
 use crate::guard::{MountDir, down, options_here, permitted};
@@ -30,7 +30,8 @@ fn changes_go_to_the_upper_and_renames_work() {
     let Some(view) = temp.view("view", view_behaviour()) else {
         return;
     };
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&view), Lower::Target], &options))
+    let Some(merged) =
+        permitted(temp.overlay(&[OverlayLower::Dir(&view), OverlayLower::Target], &options))
     else {
         return;
     };
@@ -67,7 +68,7 @@ fn inode_numbers_are_the_views_own_and_stay_over_copy_up() {
         ) else {
             return;
         };
-        let lowers = [Lower::Dir(&view), Lower::Target];
+        let lowers = [OverlayLower::Dir(&view), OverlayLower::Target];
         let Some(merged) = permitted(temp.overlay(&lowers, &options)) else {
             return;
         };
@@ -101,7 +102,7 @@ fn an_upper_survives_a_new_mount_of_the_same_view() {
             let Some(view) = temp.view("view", view_behaviour()) else {
                 return;
             };
-            let lowers = [Lower::Dir(&view), Lower::Target];
+            let lowers = [OverlayLower::Dir(&view), OverlayLower::Target];
             let mounted = temp.overlay(&lowers, &options);
             println!("index {index}, round {round}: {mounted:?}");
             let Some(merged) = permitted(mounted) else {

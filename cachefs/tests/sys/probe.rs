@@ -1,7 +1,7 @@
 //! The probe says what the tests of the mounts find.
 
 use cachefs::sys::mountinfo::MountTable;
-use cachefs::sys::probe::{Probe, Status};
+use cachefs::sys::probe::{Probe, ProbeStatus};
 
 use crate::guard::{MountDir, down, options_here, permitted};
 
@@ -22,7 +22,7 @@ fn the_probe_agrees_with_real_mounts_and_leaves_nothing() {
     print(&probe);
     let lower = temp.dir("lower");
     let overlay = temp.overlay(
-        &[cachefs::sys::overlay::Lower::Dir(&lower)],
+        &[cachefs::sys::overlay::OverlayLower::Dir(&lower)],
         &options_here(),
     );
     let finding = probe
@@ -30,7 +30,7 @@ fn the_probe_agrees_with_real_mounts_and_leaves_nothing() {
         .iter()
         .find(|finding| finding.name == "overlay-mount")
         .unwrap();
-    assert_eq!(overlay.is_ok(), finding.status == Status::Ok);
+    assert_eq!(overlay.is_ok(), finding.status == ProbeStatus::Ok);
     assert_eq!(std::fs::read_dir(&store).unwrap().count(), 0);
     let table = MountTable::read().unwrap();
     assert!(
@@ -48,7 +48,7 @@ fn the_probe_agrees_with_real_mounts_and_leaves_nothing() {
 fn a_store_on_an_overlay_is_an_obstacle() {
     let temp = MountDir::new();
     let lower = temp.dir("lower");
-    let lowers = [cachefs::sys::overlay::Lower::Dir(&lower)];
+    let lowers = [cachefs::sys::overlay::OverlayLower::Dir(&lower)];
     let Some(merged) = permitted(temp.overlay(&lowers, &options_here())) else {
         return;
     };
@@ -62,5 +62,5 @@ fn a_store_on_an_overlay_is_an_obstacle() {
         .iter()
         .find(|finding| finding.name == "overlay-mount")
         .unwrap();
-    assert_eq!(trial.status, Status::Fail);
+    assert_eq!(trial.status, ProbeStatus::Fail);
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use cachefs::sys::holders::HeldBy;
 use cachefs::sys::mountinfo::MountTable;
-use cachefs::sys::overlay::Lower;
-use cachefs::sys::unmount::{UnmountError, UnmountOptions, unmount};
+use cachefs::sys::overlay::OverlayLower;
+use cachefs::sys::unmount::{UnmountError, UnmountOptions, unmount_top};
 
 use crate::guard::{MountDir, down, options_here, permitted};
 use crate::tinyfs::Behaviour;
@@ -38,7 +38,8 @@ fn every_kind_of_holder_is_named() {
     let lower = temp.dir("lower");
     fs::create_dir(lower.join("inner")).unwrap();
     fs::copy("/bin/sleep", lower.join("sleeper")).unwrap();
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options_here())) else {
+    let Some(merged) = permitted(temp.overlay(&[OverlayLower::Dir(&lower)], &options_here()))
+    else {
         return;
     };
     let now = UnmountOptions::default();
@@ -64,7 +65,7 @@ fn every_kind_of_holder_is_named() {
     );
     rustix::mount::mount_bind(&lower, merged.join("inner")).unwrap();
 
-    let holders = busy(unmount(&merged, now));
+    let holders = busy(unmount_top(&merged, now));
     let mine = std::process::id();
     for expected in [
         (None, HeldBy::Mount(merged.join("inner"))),
@@ -87,7 +88,7 @@ fn every_kind_of_holder_is_named() {
         !holders.iter().any(|holder| holder.0 == Some(mine)),
         "{holders:?}"
     );
-    let text = unmount(&merged, now).unwrap_err().to_string();
+    let text = unmount_top(&merged, now).unwrap_err().to_string();
     assert!(
         text.contains("sleep (") && text.contains("working directory"),
         "{text}"
@@ -105,7 +106,7 @@ fn patience_waits_for_a_straggler() {
         return;
     };
     let file = File::open(view.join("file")).unwrap();
-    let holders = busy(unmount(&view, UnmountOptions::default()));
+    let holders = busy(unmount_top(&view, UnmountOptions::default()));
     assert_eq!(
         holders,
         [(
@@ -122,7 +123,7 @@ fn patience_waits_for_a_straggler() {
         ..Default::default()
     };
     let begun = Instant::now();
-    unmount(&view, patient).unwrap();
+    unmount_top(&view, patient).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(60));
     straggler.join().unwrap();
 }
@@ -134,7 +135,7 @@ fn a_busy_mount_is_detached_lazily_and_a_missing_one_is_said() {
         return;
     };
     let file = File::open(view.join("file")).unwrap();
-    unmount(
+    unmount_top(
         &view,
         UnmountOptions {
             lazy: true,
@@ -144,9 +145,9 @@ fn a_busy_mount_is_detached_lazily_and_a_missing_one_is_said() {
     .unwrap();
     assert!(MountTable::read().unwrap().topmost_at(&view).is_none());
     assert_eq!(std::io::read_to_string(&file).unwrap(), "from the view");
-    let again = unmount(&view, UnmountOptions::default());
+    let again = unmount_top(&view, UnmountOptions::default());
     assert!(matches!(again, Err(UnmountError::NotMounted(path)) if path == view));
-    let nowhere = unmount(&temp.path().join("no/where"), UnmountOptions::default());
+    let nowhere = unmount_top(&temp.path().join("no/where"), UnmountOptions::default());
     assert!(matches!(nowhere, Err(UnmountError::Io { .. })));
 }
 
@@ -157,7 +158,7 @@ fn a_stack_is_taken_down_from_the_top() {
     let Some(merged) = temp.view("merged", Behaviour::default()) else {
         return;
     };
-    let lowers = [Lower::Dir(&lower), Lower::Target];
+    let lowers = [OverlayLower::Dir(&lower), OverlayLower::Target];
     let Some(_) = permitted(temp.overlay(&lowers, &options_here())) else {
         return;
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use cachefs::sys::overlay::{Lower, OverlayOptions};
+use cachefs::sys::overlay::{OverlayLower, OverlayOptions};
 use cachefs::sys::upper::{
     MarkNamespace, Marks, Redirect, SavedXattr, directory_marks, is_whiteout, is_xattr_whiteout,
     marks_at, saved_xattr,
@@ -83,7 +83,7 @@ fn removed_replaced_and_renamed_entries_as_root() {
     let temp = MountDir::new();
     let lower = lower_tree(&temp);
     let options = options_here();
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options)) else {
+    let Some(merged) = permitted(temp.overlay(&[OverlayLower::Dir(&lower)], &options)) else {
         return;
     };
     if options.userxattr {
@@ -131,7 +131,7 @@ fn removed_and_replaced_entries_with_user_attributes() {
         index: false,
         volatile: false,
     };
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options)) else {
+    let Some(merged) = permitted(temp.overlay(&[OverlayLower::Dir(&lower)], &options)) else {
         return;
     };
     change(&merged, false);
@@ -145,7 +145,7 @@ fn attributes_of_an_overlay_in_an_overlay_get_their_names_back() {
     let temp = MountDir::new();
     let lower = lower_tree(&temp);
     let options = options_here();
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&lower)], &options)) else {
+    let Some(merged) = permitted(temp.overlay(&[OverlayLower::Dir(&lower)], &options)) else {
         return;
     };
     let (name, namespace) = if options.userxattr {

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use cachefs::sys::namespace::{has_sys_admin, in_initial_user_namespace};
-use cachefs::sys::overlay::{Lower, OverlayOptions};
-use cachefs::sys::probe::{Probe, Status, user_namespaces};
+use cachefs::sys::overlay::{OverlayLower, OverlayOptions};
+use cachefs::sys::probe::{Probe, ProbeStatus, user_namespaces};
 use cachefs::sys::upper::is_whiteout;
 
 use crate::children::{ROLE, only, role, this_binary};
@@ -54,7 +54,8 @@ fn inside() {
         return;
     };
     assert_eq!(fs::read(view.join("file")).unwrap(), b"from the view");
-    let Some(merged) = permitted(temp.overlay(&[Lower::Dir(&view), Lower::Target], &options))
+    let Some(merged) =
+        permitted(temp.overlay(&[OverlayLower::Dir(&view), OverlayLower::Target], &options))
     else {
         return;
     };
@@ -79,6 +80,6 @@ fn inside() {
         probe
             .findings
             .iter()
-            .all(|finding| finding.status != Status::Fail)
+            .all(|finding| finding.status != ProbeStatus::Fail)
     );
 }

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use cachefs_store::refs::{Key, Scope, Wanted};
+use cachefs_store::refs::{Key, KeyQuery, Scope};
 
-use super::options::{Common, RestoreHow, SaveHow};
+use super::options::{CommonOptions, RestoreHow, SaveHow};
 use crate::{keys, setup};
 
 /// One cache, resolved from flags or a file.
 #[derive(Debug, Clone)]
-pub(crate) struct Cache {
+pub(crate) struct ResolvedCache {
     /// Its name in the file, which all its output carries; `None` when flags describe it.
     pub(crate) name: Option<String>,
     /// The directory that files and patterns in key templates start from; absolute.
@@ -22,11 +22,11 @@ pub(crate) struct Cache {
     /// Where it belongs: paths, patterns and exclusions as they were written.
     pub(crate) paths: Vec<PathBuf>,
     /// The caches that are stacked below the key's, the bottom one first.
-    pub(crate) layers: Vec<Layer>,
+    pub(crate) layers: Vec<CacheLayer>,
     /// The layer that stands for the whole: the key is its, and `layers` are those below it.
     pub(crate) only: Option<String>,
     /// Whether it is restored and saved at all.
-    pub(crate) common: Common,
+    pub(crate) common: CommonOptions,
     /// How to restore it.
     pub(crate) restore: RestoreHow,
     /// How to save it.
@@ -35,7 +35,7 @@ pub(crate) struct Cache {
 
 /// A cache that lies below others in a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Layer {
+pub(crate) struct CacheLayer {
     /// What people call it, such as `base`.
     pub(crate) name: String,
     /// The template of its key.
@@ -46,23 +46,23 @@ pub(crate) struct Layer {
 
 /// The expanded templates of a cache.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Keys {
+pub(crate) struct ExpandedKeys {
     /// The key with its parts; `None` when the cache is layers alone.
-    pub(crate) main: Option<(Key, keys::Expanded)>,
+    pub(crate) main: Option<(Key, keys::ExpandedKey)>,
     /// The expanded prefixes, best first.
     pub(crate) prefixes: Vec<String>,
-    /// The key of each layer with its parts and its prefixes, in the order of [`Cache::layers`].
-    pub(crate) layers: Vec<(Key, keys::Expanded, Vec<String>)>,
+    /// The key of each layer with its parts and its prefixes, in the order of [`ResolvedCache::layers`].
+    pub(crate) layers: Vec<(Key, keys::ExpandedKey, Vec<String>)>,
 }
 
-impl Cache {
+impl ResolvedCache {
     /// Expands the templates.
     ///
     /// # Errors
     ///
     /// [`keys::KeyError`] for a template that gives no key, and a usage error for a key that the
     /// store refuses.
-    pub(crate) fn expand(&self) -> anyhow::Result<Keys> {
+    pub(crate) fn expand(&self) -> anyhow::Result<ExpandedKeys> {
         let allow_missing = self.common.allow_missing;
         let expand = |template: &str| {
             let author = &self.common.author;
@@ -74,7 +74,7 @@ impl Cache {
                 &self.paths,
             )
         };
-        let key = |template: &str| setup::checked(expand(template)?);
+        let key = |template: &str| setup::check_key(expand(template)?);
         let prefixes = |templates: &[String]| {
             if self.restore.strict_key {
                 return Ok(Vec::new());
@@ -84,7 +84,7 @@ impl Cache {
                 .map(|template| expand(template).map(|expanded| expanded.key))
                 .collect::<anyhow::Result<Vec<_>>>()
         };
-        Ok(Keys {
+        Ok(ExpandedKeys {
             layers: self
                 .layers
                 .iter()
@@ -99,7 +99,7 @@ impl Cache {
     }
 }
 
-impl Keys {
+impl ExpandedKeys {
     /// The key that lies on top: the cache's own, or that of the last layer.
     pub(crate) fn top(&self) -> Option<&Key> {
         let layer = self.layers.last().map(|(key, ..)| key);
@@ -112,8 +112,8 @@ impl Keys {
     }
 
     /// What a restore of their cache looks for, the bottom of the stack first, in these scopes.
-    pub(crate) fn wanted(&self, cache: &Cache, scopes: &[Scope]) -> Vec<Wanted> {
-        let wanted = |key: &Key, prefixes: &[String], role: Option<&String>| Wanted {
+    pub(crate) fn wanted(&self, cache: &ResolvedCache, scopes: &[Scope]) -> Vec<KeyQuery> {
+        let wanted = |key: &Key, prefixes: &[String], role: Option<&String>| KeyQuery {
             scopes: scopes.to_vec(),
             key: key.clone(),
             prefixes: prefixes.to_vec(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cachefs_store::ErrorKind;
 
-use crate::progress::{Display, Handle};
+use crate::progress::{Display, ProgressHandle};
 
 /// How long the work may take to stop when its time is over.
 const GRACE: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ impl Limit {
     }
 
     /// How much it is by now.
-    pub(super) fn now(&self, display: &Handle) -> Duration {
+    pub(super) fn now(&self, display: &ProgressHandle) -> Duration {
         if display.is_busy() {
             self.with_files
         } else {
@@ -72,10 +72,10 @@ pub(super) enum News<A, T> {
 /// # Errors
 ///
 /// What the work fails with before it has a plan.
-pub(super) fn within<A: Send + 'static, T: Send + 'static>(
+pub(super) fn run_within<A: Send + 'static, T: Send + 'static>(
     display: &Display,
     limit: Limit,
-    work: impl FnOnce(&Handle, &Sender<News<A, T>>) -> anyhow::Result<()> + Send + 'static,
+    work: impl FnOnce(&ProgressHandle, &Sender<News<A, T>>) -> anyhow::Result<()> + Send + 'static,
     unplanned: impl FnOnce() -> Vec<A>,
     late: impl Fn(A, Duration) -> T,
 ) -> anyhow::Result<Vec<T>> {
@@ -89,13 +89,13 @@ pub(super) fn within<A: Send + 'static, T: Send + 'static>(
             let _ = sender.send(News::Over(outcome));
         }
     })?;
-    let mut state = State {
+    let mut state = DeadlineState {
         plan: None,
         done: Vec::new(),
     };
     let allowed = match state.collect(&news, limit, &handle)? {
-        Some(Ended::InTime) => return Ok(state.finish(|_| None)),
-        Some(Ended::Panicked) => match thread.join() {
+        Some(DeadlineOutcome::InTime) => return Ok(state.finish(|_| None)),
+        Some(DeadlineOutcome::Panicked) => match thread.join() {
             Err(panic) => std::panic::resume_unwind(panic),
             Ok(()) => return Ok(state.finish(|_| None)),
         },
@@ -105,25 +105,25 @@ pub(super) fn within<A: Send + 'static, T: Send + 'static>(
     Ok(state.finish(|about| Some(late(about, allowed))))
 }
 
-struct State<A, T> {
+struct DeadlineState<A, T> {
     plan: Option<Vec<A>>,
     done: Vec<(usize, T)>,
 }
 
-enum Ended {
+enum DeadlineOutcome {
     InTime,
     /// The thread is gone without a word.
     Panicked,
 }
 
-impl<A, T> State<A, T> {
+impl<A, T> DeadlineState<A, T> {
     /// Takes in news until all is done; `None` when the time was over before.
     fn collect(
         &mut self,
         news: &Receiver<News<A, T>>,
         limit: Limit,
-        handle: &Handle,
-    ) -> anyhow::Result<Option<Ended>> {
+        handle: &ProgressHandle,
+    ) -> anyhow::Result<Option<DeadlineOutcome>> {
         let started = Instant::now();
         let mut asked_to_stop = None;
         loop {
@@ -136,9 +136,9 @@ impl<A, T> State<A, T> {
                 Ok(News::Done(number, result)) => self.done.push((number, result)),
                 Ok(News::Over(outcome)) => {
                     outcome?;
-                    return Ok(Some(Ended::InTime));
+                    return Ok(Some(DeadlineOutcome::InTime));
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(Some(Ended::Panicked)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Some(DeadlineOutcome::Panicked)),
                 Err(RecvTimeoutError::Timeout) => {
                     // It may have got to the files meanwhile, which gives it more time.
                     if asked_to_stop.is_none() && started + limit.now(handle) > Instant::now() {

@@ -2,7 +2,7 @@
 
 use super::jobs::Prepared;
 use super::named;
-use crate::keys::{Expanded, FileInput};
+use crate::keys::{ExpandedKey, FileInput};
 use crate::output;
 
 /// So many files are named; `cachefs key` names them all.
@@ -11,19 +11,19 @@ const NAMED: usize = 4;
 const DIGITS: usize = 8;
 
 /// A line for each cache whose key depends on files or variables.
-pub(super) fn lines(prepared: &[Prepared]) -> Vec<String> {
+pub(super) fn evidence_lines(prepared: &[Prepared]) -> Vec<String> {
     let mut lines = Vec::new();
     for prepared in prepared {
         let keys = prepared.keys();
         let main = keys.as_ref().and_then(|keys| keys.main.as_ref());
-        let line = main.and_then(|(_, expanded)| line(expanded));
+        let line = main.and_then(|(_, expanded)| evidence_line(expanded));
         let name = prepared.cache.name.as_deref();
-        lines.extend(named::lines(name, line.into_iter().collect()));
+        lines.extend(named::prefix_lines(name, line.into_iter().collect()));
     }
     lines
 }
 
-fn line(expanded: &Expanded) -> Option<String> {
+fn evidence_line(expanded: &ExpandedKey) -> Option<String> {
     let files: Vec<_> = expanded.parts.iter().flat_map(|part| &part.files).collect();
     let mut sources: Vec<_> = files
         .iter()
@@ -31,7 +31,7 @@ fn line(expanded: &Expanded) -> Option<String> {
         .map(|file| named_file(file))
         .collect();
     if files.len() > NAMED {
-        let more = output::count((files.len() - NAMED) as u64, "more file");
+        let more = output::format_count((files.len() - NAMED) as u64, "more file");
         sources.push(format!("{more} (`cachefs key` lists them)"));
     }
     let variables = expanded
@@ -75,7 +75,7 @@ mod tests {
     fn files_and_variables_are_named_and_nothing_else() {
         let line = |parts| {
             let key = "k-1".to_owned();
-            line(&Expanded { key, parts })
+            evidence_line(&ExpandedKey { key, parts })
         };
         assert_eq!(line(vec![part(0, None)]), None);
         assert_eq!(

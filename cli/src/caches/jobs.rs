@@ -3,28 +3,28 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cachefs::paths::{Directory, PathSet};
-use cachefs_store::refs::Part;
+use cachefs::paths::{CacheDirectory, PathSet};
+use cachefs_store::refs::CachePart;
 
-use super::cache::{Cache, Keys};
+use super::cache::{ExpandedKeys, ResolvedCache};
 use super::parallel;
 use crate::setup;
 
 /// A cache with its templates expanded and its paths understood.
 pub(super) struct Prepared {
-    pub(super) cache: Arc<Cache>,
-    pub(super) ready: Result<(Arc<Keys>, PathSet), Arc<anyhow::Error>>,
+    pub(super) cache: Arc<ResolvedCache>,
+    pub(super) ready: Result<(Arc<ExpandedKeys>, PathSet), Arc<anyhow::Error>>,
 }
 
 impl Prepared {
     /// The keys, if they could be expanded.
-    pub(super) fn keys(&self) -> Option<Arc<Keys>> {
+    pub(super) fn keys(&self) -> Option<Arc<ExpandedKeys>> {
         self.ready.as_ref().ok().map(|(keys, _)| Arc::clone(keys))
     }
 }
 
 /// One directory of one cache: what is run on a thread of its own.
-pub(super) struct Job<W> {
+pub(super) struct DirectoryJob<W> {
     pub(super) about: About,
     /// What to do with it; or why nothing can be done.
     pub(super) work: Result<W, Arc<anyhow::Error>>,
@@ -33,20 +33,20 @@ pub(super) struct Job<W> {
 /// What a job is about.
 #[derive(Debug, Clone)]
 pub(super) struct About {
-    pub(super) cache: Arc<Cache>,
+    pub(super) cache: Arc<ResolvedCache>,
     /// The directory; of a cache that got no further, its first path as it was written.
     pub(super) path: PathBuf,
     /// Which part of the key it is, if the cache has several paths.
-    pub(super) part: Option<Part>,
+    pub(super) part: Option<CachePart>,
     /// Whether the cache may have several directories.
     pub(super) several: bool,
     /// The keys, if they could be expanded.
-    pub(super) keys: Option<Arc<Keys>>,
+    pub(super) keys: Option<Arc<ExpandedKeys>>,
 }
 
 impl About {
     /// A cache of which no directory is known.
-    pub(super) fn whole(cache: &Arc<Cache>, keys: Option<Arc<Keys>>) -> Self {
+    pub(super) fn whole(cache: &Arc<ResolvedCache>, keys: Option<Arc<ExpandedKeys>>) -> Self {
         Self {
             cache: Arc::clone(cache),
             path: cache.paths.first().cloned().unwrap_or_default(),
@@ -59,7 +59,7 @@ impl About {
     /// Where the directory of a key of one path is, in the form that machines share; `None` when the
     /// part tells, and outside of the workspace and the home directory, as where containers have
     /// their caches.
-    pub(super) fn place(&self) -> Option<Part> {
+    pub(super) fn place(&self) -> Option<CachePart> {
         if self.part.is_some() {
             return None;
         }
@@ -69,7 +69,11 @@ impl About {
     }
 
     /// One directory of a cache.
-    pub(super) fn directory(prepared: &Prepared, keys: &Arc<Keys>, directory: Directory) -> Self {
+    pub(super) fn directory(
+        prepared: &Prepared,
+        keys: &Arc<ExpandedKeys>,
+        directory: CacheDirectory,
+    ) -> Self {
         Self {
             cache: Arc::clone(&prepared.cache),
             several: directory.part.is_some(),
@@ -81,9 +85,9 @@ impl About {
 }
 
 /// Expands the templates and reads the paths of all caches.
-pub(super) fn prepare(caches: &[Arc<Cache>]) -> Vec<Prepared> {
+pub(super) fn prepare_caches(caches: &[Arc<ResolvedCache>]) -> Vec<Prepared> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    parallel::map(cores, caches, |cache| {
+    parallel::map_parallel(cores, caches, |cache| {
         let ready = || -> anyhow::Result<_> {
             let paths = setup::path_set(&cache.workspace, &cache.paths)?;
             Ok((Arc::new(cache.expand()?), paths))
@@ -100,9 +104,9 @@ pub(super) fn prepare(caches: &[Arc<Cache>]) -> Vec<Prepared> {
 /// # Errors
 ///
 /// A usage error when two are.
-pub(super) fn check<W>(jobs: &[Job<W>]) -> anyhow::Result<()> {
-    let paths = paths(jobs);
-    let Some(path) = parallel::twice(&paths) else {
+pub(super) fn check_jobs<W>(jobs: &[DirectoryJob<W>]) -> anyhow::Result<()> {
+    let paths = job_paths(jobs);
+    let Some(path) = parallel::find_duplicate(&paths) else {
         return Ok(());
     };
     Err(cachefs::Error::usage(
@@ -113,12 +117,16 @@ pub(super) fn check<W>(jobs: &[Job<W>]) -> anyhow::Result<()> {
 }
 
 /// Runs jobs at the same time, those at outer paths before those at inner ones.
-pub(super) fn run<W: Sync>(jobs: &[Job<W>], threads: usize, work: impl Fn(usize) + Sync) {
-    for wave in parallel::waves(&paths(jobs)) {
-        parallel::map(threads, &wave, |number| work(*number));
+pub(super) fn run_jobs<W: Sync>(
+    jobs: &[DirectoryJob<W>],
+    threads: usize,
+    work: impl Fn(usize) + Sync,
+) {
+    for wave in parallel::group_waves(&job_paths(jobs)) {
+        parallel::map_parallel(threads, &wave, |number| work(*number));
     }
 }
 
-fn paths<W>(jobs: &[Job<W>]) -> Vec<PathBuf> {
+fn job_paths<W>(jobs: &[DirectoryJob<W>]) -> Vec<PathBuf> {
     jobs.iter().map(|job| job.about.path.clone()).collect()
 }

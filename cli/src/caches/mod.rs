@@ -1,8 +1,8 @@
 //! Caches as commands work with them: what to restore and save, one or many at the same time.
 //!
-//! A [`Cache`] comes from flags or from a file, and nothing here knows which. [`restore_all`] and
+//! A [`ResolvedCache`] comes from flags or from a file, and nothing here knows which. [`restore_all`] and
 //! [`save_all`] run any number of them, print what happened to each as soon as it is known, and
-//! return one [`Restored`] or [`Saved`] for each directory of each cache, with all there is to know:
+//! return one [`RestoredDirectory`] or [`SavedDirectory`] for each directory of each cache, with all there is to know:
 //! the keys with their parts, and the library's report or the error. Neither ever takes longer than
 //! it may as a whole ([`deadline`]).
 
@@ -21,15 +21,15 @@ mod secrets;
 mod secrets_output;
 mod told;
 
-pub(crate) use cache::{Cache, Layer};
-pub(crate) use options::{Common, ModeArg, RestoreHow, SaveHow};
+pub(crate) use cache::{CacheLayer, ResolvedCache};
+pub(crate) use options::{CommonOptions, ModeArg, RestoreHow, SaveHow};
 #[cfg(any(feature = "volumes", feature = "hook"))]
 pub(crate) use options::{PolicyArg, SecretsArg};
-pub(crate) use restore::{Restored, restore_all, restore_around};
-pub(crate) use restore_output::{print_json as print_restored, values as restored_values};
-pub(crate) use save::{Saved, save_all};
-pub(crate) use save_output::{print_json as print_saved, values as saved_values};
-pub(crate) use told::sought;
+pub(crate) use restore::{RestoredDirectory, restore_all, restore_around};
+pub(crate) use restore_output::{print_json as print_restored, restore_values as restored_values};
+pub(crate) use save::{SavedDirectory, save_all};
+pub(crate) use save_output::{print_json as print_saved, save_values as saved_values};
+pub(crate) use told::key_query;
 
 use crate::exit;
 
@@ -50,6 +50,6 @@ pub(crate) fn no_key() -> cachefs::Error {
 }
 
 /// The exit code of several, each with its own: the worst.
-pub(crate) fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
-    codes.into_iter().fold(exit::SUCCESS, exit::worse)
+pub(crate) fn worst_code(codes: impl IntoIterator<Item = u8>) -> u8 {
+    codes.into_iter().fold(exit::SUCCESS, exit::worse_code)
 }

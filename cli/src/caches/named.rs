@@ -5,12 +5,12 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::failure::CommandFailure;
 use crate::output;
 
 /// What is printed of a cache that failed, with `--format json`.
 #[derive(Debug, Serialize)]
-struct Failed<'a> {
+struct PrintedFailure<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'a str>,
     key: &'a str,
@@ -22,18 +22,18 @@ struct Failed<'a> {
     /// What the failure means for the exit code: 0 when it was turned into a warning.
     exit_code: u8,
     milliseconds: f64,
-    requests: output::Requests,
+    requests: output::RequestCounts,
     retries: u64,
 }
 
 /// What is printed of several caches.
 #[derive(Debug, Serialize)]
-struct Several {
+struct PrintedCaches {
     caches: Vec<Value>,
 }
 
 /// The lines, with the cache's name before each of them, if it has one.
-pub(super) fn lines(name: Option<&str>, lines: Vec<String>) -> Vec<String> {
+pub(super) fn prefix_lines(name: Option<&str>, lines: Vec<String>) -> Vec<String> {
     match name {
         Some(name) => lines
             .into_iter()
@@ -44,16 +44,16 @@ pub(super) fn lines(name: Option<&str>, lines: Vec<String>) -> Vec<String> {
 }
 
 /// A cache that failed, as JSON.
-pub(super) fn failed(
+pub(super) fn failed_value(
     cache: Option<&str>,
     key: &str,
     path: &Path,
-    failure: &Failure,
+    failure: &CommandFailure,
 ) -> serde_json::Result<Value> {
-    serde_json::to_value(Failed {
+    serde_json::to_value(PrintedFailure {
         cache,
         key,
-        path: output::path(path),
+        path: output::format_path(path),
         result: "failed",
         error: &failure.message,
         kind: failure.kind,
@@ -66,12 +66,12 @@ pub(super) fn failed(
 }
 
 /// Prints one object: that of the only result if flags described its cache, otherwise a list.
-pub(super) fn print(mut results: Vec<Value>, alone: bool) -> anyhow::Result<()> {
+pub(super) fn print_results(mut results: Vec<Value>, alone: bool) -> anyhow::Result<()> {
     match results.pop() {
         Some(one) if alone && results.is_empty() => output::print_json(&one),
         last => {
             results.extend(last);
-            output::print_json(&Several { caches: results })
+            output::print_json(&PrintedCaches { caches: results })
         }
     }
 }

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use cachefs::Prefetch;
-use cachefs::restore::{KeepChanges, Lower, Mode};
+use cachefs::restore::{KeepChanges, MountLower, RestoreMode};
 use cachefs::save::Existing;
-use cachefs_store::secrets::Policy;
+use cachefs_store::secrets::SecretPolicy;
 use cachefs_store::stack::Owner;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
@@ -19,7 +19,7 @@ use crate::machine;
 
 /// What restores and saves have in common.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Common {
+pub(crate) struct CommonOptions {
     /// Restore only, save only, or both; the other of the two then does nothing
     #[arg(long, value_enum, value_name = "WHAT", env = "CACHEFS_POLICY", default_value_t = PolicyArg::PullPush)]
     pub(crate) policy: PolicyArg,
@@ -150,7 +150,7 @@ pub(crate) struct SaveHow {
     pub(crate) secret_env: Vec<String>,
 }
 
-impl Common {
+impl CommonOptions {
     /// Why nothing is restored, if nothing is.
     pub(crate) fn no_restore(&self) -> Option<&'static str> {
         (self.policy == PolicyArg::Push).then_some("the policy is push")
@@ -239,7 +239,7 @@ pub(crate) enum SecretsArg {
     Off,
 }
 
-impl From<SecretsArg> for Policy {
+impl From<SecretsArg> for SecretPolicy {
     fn from(policy: SecretsArg) -> Self {
         match policy {
             SecretsArg::Credentials => Self::Credentials,
@@ -278,7 +278,7 @@ pub(crate) enum PrefetchArg {
     All,
 }
 
-impl From<ModeArg> for Mode {
+impl From<ModeArg> for RestoreMode {
     fn from(mode: ModeArg) -> Self {
         match mode {
             ModeArg::Auto => Self::Auto,
@@ -288,7 +288,7 @@ impl From<ModeArg> for Mode {
     }
 }
 
-impl From<LowerArg> for Lower {
+impl From<LowerArg> for MountLower {
     fn from(lower: LowerArg) -> Self {
         match lower {
             LowerArg::Auto => Self::Auto,

@@ -7,7 +7,7 @@ use cachefs::paths::real_path;
 use parking_lot::Mutex;
 
 /// Runs `work` on every item, on at most `threads` threads; the results are in the items' order.
-pub(super) fn map<I: Sync, T: Send>(
+pub(super) fn map_parallel<I: Sync, T: Send>(
     threads: usize,
     items: &[I],
     work: impl Fn(&I) -> T + Sync,
@@ -20,7 +20,7 @@ pub(super) fn map<I: Sync, T: Send>(
     std::thread::scope(|scope| {
         for _ in 0..threads.min(items.len()) {
             scope.spawn(|| {
-                while let Some((number, item)) = take(items, &next) {
+                while let Some((number, item)) = take_next(items, &next) {
                     let result = work(item);
                     done.lock().push((number, result));
                 }
@@ -32,15 +32,15 @@ pub(super) fn map<I: Sync, T: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-fn take<'a, I>(items: &'a [I], next: &AtomicUsize) -> Option<(usize, &'a I)> {
+fn take_next<'a, I>(items: &'a [I], next: &AtomicUsize) -> Option<(usize, &'a I)> {
     let number = next.fetch_add(1, Relaxed);
     items.get(number).map(|item| (number, item))
 }
 
 /// Groups the numbers of paths so that a path comes in a later group than every other that it lies
 /// in: a mount inside of another must be made after it, or would be hidden by it.
-pub(super) fn waves(paths: &[PathBuf]) -> Vec<Vec<usize>> {
-    let paths: Vec<_> = paths.iter().map(|path| absolute(path)).collect();
+pub(super) fn group_waves(paths: &[PathBuf]) -> Vec<Vec<usize>> {
+    let paths: Vec<_> = paths.iter().map(|path| absolute_path(path)).collect();
     let mut waves: Vec<Vec<usize>> = Vec::new();
     for (number, path) in paths.iter().enumerate() {
         let around = |other: &&PathBuf| *other != path && path.starts_with(other);
@@ -55,14 +55,14 @@ pub(super) fn waves(paths: &[PathBuf]) -> Vec<Vec<usize>> {
 }
 
 /// The first path that is in the list twice.
-pub(super) fn twice(paths: &[PathBuf]) -> Option<&Path> {
-    let all: Vec<_> = paths.iter().map(|path| absolute(path)).collect();
+pub(super) fn find_duplicate(paths: &[PathBuf]) -> Option<&Path> {
+    let all: Vec<_> = paths.iter().map(|path| absolute_path(path)).collect();
     let at = (1..all.len()).find(|&number| all[..number].contains(&all[number]))?;
     Some(&paths[at])
 }
 
 /// The path as it will be, links resolved as far as it exists.
-fn absolute(path: &Path) -> PathBuf {
+fn absolute_path(path: &Path) -> PathBuf {
     real_path(path)
 }
 
@@ -75,7 +75,7 @@ mod tests {
         let items: Vec<u32> = (0..100).collect();
         // All four must be at work at once, or the barrier holds them for ever.
         let barrier = std::sync::Barrier::new(4);
-        let results = map(4, &items, |item| {
+        let results = map_parallel(4, &items, |item| {
             if *item < 4 {
                 barrier.wait();
             }
@@ -87,9 +87,9 @@ mod tests {
     #[test]
     fn a_path_waits_for_those_around_it() {
         let paths = ["/x/a/b", "/x/a", "/x/ab", "/x/a/b/c/d"].map(PathBuf::from);
-        assert_eq!(waves(&paths), [vec![1, 2], vec![0], vec![3]]);
-        assert_eq!(twice(&paths), None);
+        assert_eq!(group_waves(&paths), [vec![1, 2], vec![0], vec![3]]);
+        assert_eq!(find_duplicate(&paths), None);
         let paths = ["/x/a", "/x/b", "/x/./a"].map(PathBuf::from);
-        assert_eq!(twice(&paths), Some(Path::new("/x/./a")));
+        assert_eq!(find_duplicate(&paths), Some(Path::new("/x/./a")));
     }
 }

@@ -5,26 +5,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cachefs::restore::{
-    FoundDirectories, Mode, Outcome, Report, RestoreOptions, find_directories, look_up, restore,
+    FoundDirectories, RestoreMode, RestoreOptions, RestoreOutcome, RestoreReport, find_directories,
+    look_up, restore_path,
 };
 use cachefs::sys::namespace::only_ids;
-use cachefs::{Client, Spending, StoreDir};
-use cachefs_store::refs::{Part, Resolved, Scope, Wanted};
-use cachefs_store::remote::{RemoteSpec, Traffic};
+use cachefs::{DaemonClient, Spending, StoreDir};
+use cachefs_store::refs::{CachePart, KeyQuery, Resolved, Scope};
+use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
 use cachefs_store::stack::Owner;
 
-use super::cache::{Cache, Keys};
+use super::cache::{ExpandedKeys, ResolvedCache};
 use super::deadline::{self, Limit, News};
 use super::evidence;
-use super::jobs::{self, About, Job, Prepared};
+use super::jobs::{self, About, DirectoryJob, Prepared};
 use super::parallel;
 use super::{restore_output, told};
 use crate::ci::Scopes;
 use crate::exit;
-use crate::failure::{Failure, failure};
+use crate::failure::{CommandFailure, describe_failure};
 use crate::global::Global;
 use crate::machine;
-use crate::progress::{Display, Handle};
+use crate::progress::{Display, ProgressHandle};
 use crate::{setup, working_directory};
 
 /// How many paths are restored at the same time. They wait for the network most of the time.
@@ -37,30 +38,30 @@ const LIMIT_COPYING: Duration = Duration::from_secs(30 * 60);
 
 /// What became of one directory of one cache.
 #[derive(Debug)]
-pub(crate) struct Restored {
+pub(crate) struct RestoredDirectory {
     /// The cache.
-    pub(crate) cache: Arc<Cache>,
+    pub(crate) cache: Arc<ResolvedCache>,
     /// Which of its directories; of a cache that got no further, its first path as it was written.
     pub(crate) path: PathBuf,
     /// Which part of the key that is, if the cache has several paths.
-    pub(crate) part: Option<Part>,
+    pub(crate) part: Option<CachePart>,
     /// Whether the cache may have several directories.
     pub(crate) several: bool,
     /// Where that is in the form that machines share, if it is below the workspace or at home.
-    pub(crate) place: Option<Part>,
+    pub(crate) place: Option<CachePart>,
     /// Its keys; `None` when they could not be expanded, which is the failure then.
-    pub(crate) keys: Option<Arc<Keys>>,
+    pub(crate) keys: Option<Arc<ExpandedKeys>>,
     /// The scopes that were looked in, in their order; none when they have impossible names.
     pub(crate) scopes: Vec<Scope>,
     /// What the library reports, or what went wrong.
-    pub(crate) result: Result<Report, Failure>,
+    pub(crate) result: Result<RestoreReport, CommandFailure>,
     /// Why it is not the very key that was found, in a few words.
     pub(crate) why: Option<String>,
     /// What it means for the exit code.
     pub(crate) code: u8,
 }
 
-impl Restored {
+impl RestoredDirectory {
     /// The match of the cache's own key.
     pub(crate) fn main(&self) -> Option<&Resolved> {
         self.result.as_ref().ok()?.matched.last()?.as_ref()
@@ -79,9 +80,9 @@ impl Restored {
 /// Only when nothing could be tried: the store cannot be opened, or a path is named twice.
 pub(crate) fn restore_all(
     global: &Global,
-    caches: &[Cache],
+    caches: &[ResolvedCache],
     display: &Display,
-) -> anyhow::Result<Vec<Restored>> {
+) -> anyhow::Result<Vec<RestoredDirectory>> {
     restore_and(global, caches, display, |restored| {
         let note = enter_mount(restored);
         display.handle().say(&note);
@@ -92,15 +93,15 @@ pub(crate) fn restore_all(
 /// also when that is below a mount now.
 pub(crate) fn restore_around(
     global: &Global,
-    caches: &[Cache],
+    caches: &[ResolvedCache],
     display: &Display,
-) -> anyhow::Result<Vec<Restored>> {
+) -> anyhow::Result<Vec<RestoredDirectory>> {
     restore_and(global, caches, display, |_| {})
 }
 
 /// Enters the working directory again when a cache was mounted over it, so that output files with
 /// relative names are where later steps look for them; returns what the user's shell has to do.
-fn enter_mount(restored: &mut [Restored]) -> Vec<String> {
+fn enter_mount(restored: &mut [RestoredDirectory]) -> Vec<String> {
     let Some(note) = working_directory::note_to_enter(restored) else {
         return Vec::new();
     };
@@ -119,33 +120,33 @@ fn enter_mount(restored: &mut [Restored]) -> Vec<String> {
 
 fn restore_and(
     global: &Global,
-    caches: &[Cache],
+    caches: &[ResolvedCache],
     display: &Display,
-    then: impl FnOnce(&mut [Restored]),
-) -> anyhow::Result<Vec<Restored>> {
+    then: impl FnOnce(&mut [RestoredDirectory]),
+) -> anyhow::Result<Vec<RestoredDirectory>> {
     let caches: Vec<_> = caches.iter().cloned().map(Arc::new).collect();
-    let store = setup::store(global)?;
-    let run = Run {
+    let store = setup::open_store(global)?;
+    let run = RestoreRun {
         global: global.clone(),
         remote: setup::remote_spec(global, &store)?,
-        scopes: setup::scopes(global)?,
+        scopes: setup::lookup_scopes(global)?,
         store,
         started: Instant::now(),
     };
     let (told_store, remote) = (run.store.clone(), run.remote.clone());
-    let limit = Limit::longest(caches.iter().map(|cache| limit(cache)));
+    let limit = Limit::longest(caches.iter().map(|cache| restore_limit(cache)));
     let wholes = caches.clone();
-    let work = move |handle: &Handle, news: &std::sync::mpsc::Sender<_>| {
-        let prepared = jobs::prepare(&caches);
-        handle.say(&evidence::lines(&prepared));
+    let work = move |handle: &ProgressHandle, news: &std::sync::mpsc::Sender<_>| {
+        let prepared = jobs::prepare_caches(&caches);
+        handle.say(&evidence::evidence_lines(&prepared));
         let jobs = run.plan(&prepared);
-        jobs::check(&jobs)?;
+        jobs::check_jobs(&jobs)?;
         let abouts = jobs.iter().map(|job| job.about.clone()).collect();
         let _ = news.send(News::Planned(abouts));
         run.start_daemon(&jobs);
-        jobs::run(&jobs, THREADS, |number| {
+        jobs::run_jobs(&jobs, THREADS, |number| {
             let restored = run.restore(&jobs[number], handle, limit);
-            handle.say(&restore_output::lines(&restored));
+            handle.say(&restore_output::restore_lines(&restored));
             let _ = news.send(News::Done(number, restored));
         });
         Ok(())
@@ -154,20 +155,22 @@ fn restore_and(
         let whole = |cache| About::whole(cache, None);
         wholes.iter().map(whole).collect()
     };
-    let mut restored = deadline::within(display, limit, work, unplanned, |about, allowed| {
-        let error = late(&about, allowed).into();
-        let failure = failure(&error, is_soft(global, &about));
-        let restored = restored(about, Err(failure.after(allowed, Traffic::default())));
-        display.handle().say(&restore_output::lines(&restored));
+    let mut restored = deadline::run_within(display, limit, work, unplanned, |about, allowed| {
+        let error = late_error(&about, allowed).into();
+        let failure = describe_failure(&error, is_soft(global, &about));
+        let restored = into_restored(about, Err(failure.after(allowed, RemoteTraffic::default())));
+        display
+            .handle()
+            .say(&restore_output::restore_lines(&restored));
         restored
     })?;
     then(&mut restored);
-    told::remember(&told_store, &remote, &restored);
+    told::remember_restores(&told_store, &remote, &restored);
     told::tell_restored(global, &remote, &restored);
     Ok(restored)
 }
 
-fn limit(cache: &Cache) -> Limit {
+fn restore_limit(cache: &ResolvedCache) -> Limit {
     match cache.restore.restore_timeout {
         Some(time) => Limit {
             whole: time,
@@ -180,7 +183,7 @@ fn limit(cache: &Cache) -> Limit {
     }
 }
 
-fn late(about: &About, limit: Duration) -> cachefs::Error {
+fn late_error(about: &About, limit: Duration) -> cachefs::Error {
     cachefs::Error::TooLate {
         what: format!("the restore of {}", about.path.display()),
         limit,
@@ -189,7 +192,7 @@ fn late(about: &About, limit: Duration) -> cachefs::Error {
 }
 
 /// What all restores of a command share.
-struct Run {
+struct RestoreRun {
     global: Global,
     store: StoreDir,
     remote: RemoteSpec,
@@ -198,30 +201,30 @@ struct Run {
 }
 
 /// What is to be done at a directory.
-enum Work {
+enum RestoreWork {
     /// Nothing: the policy says so.
     Skip,
     /// Nothing: no key has any of the cache's paths.
     Miss,
     /// These keys are to be shown.
-    Restore(Vec<Wanted>),
+    Restore(Vec<KeyQuery>),
 }
 
-impl Run {
+impl RestoreRun {
     /// The jobs for all caches. Those of several paths are looked for at the same time.
-    fn plan(&self, prepared: &[Prepared]) -> Vec<Job<Work>> {
-        let planned = parallel::map(THREADS, prepared, |prepared| match &prepared.ready {
-            Ok(_) if prepared.cache.common.no_restore().is_some() => vec![Job {
+    fn plan(&self, prepared: &[Prepared]) -> Vec<DirectoryJob<RestoreWork>> {
+        let planned = parallel::map_parallel(THREADS, prepared, |prepared| match &prepared.ready {
+            Ok(_) if prepared.cache.common.no_restore().is_some() => vec![DirectoryJob {
                 about: About::whole(&prepared.cache, prepared.keys()),
-                work: Ok(Work::Skip),
+                work: Ok(RestoreWork::Skip),
             }],
             Ok(_) => self.directories(prepared).unwrap_or_else(|error| {
-                vec![Job {
+                vec![DirectoryJob {
                     about: About::whole(&prepared.cache, prepared.keys()),
                     work: Err(Arc::new(error)),
                 }]
             }),
-            Err(error) => vec![Job {
+            Err(error) => vec![DirectoryJob {
                 about: About::whole(&prepared.cache, None),
                 work: Err(Arc::clone(error)),
             }],
@@ -230,13 +233,13 @@ impl Run {
     }
 
     /// The jobs of one cache: one for each directory that its keys hold.
-    fn directories(&self, prepared: &Prepared) -> anyhow::Result<Vec<Job<Work>>> {
+    fn directories(&self, prepared: &Prepared) -> anyhow::Result<Vec<DirectoryJob<RestoreWork>>> {
         let Ok((keys, paths)) = &prepared.ready else {
             return Ok(Vec::new());
         };
-        let job = |directory, wanted| Job {
+        let job = |directory, wanted| DirectoryJob {
             about: About::directory(prepared, keys, directory),
-            work: Ok(Work::Restore(wanted)),
+            work: Ok(RestoreWork::Restore(wanted)),
         };
         let mut options = self.options(&prepared.cache, keys)?;
         if let Some(single) = paths.single() {
@@ -244,16 +247,16 @@ impl Run {
         }
         if prepared.cache.restore.lookup_only {
             // Without a daemon.
-            options.mode = Mode::Copy;
+            options.mode = RestoreMode::Copy;
         }
         let FoundDirectories { directories, .. } = find_directories(&self.store, &options, paths)?;
         if directories.is_empty() {
-            return Ok(vec![Job {
+            return Ok(vec![DirectoryJob {
                 about: About {
                     several: true,
                     ..About::whole(&prepared.cache, prepared.keys())
                 },
-                work: Ok(Work::Miss),
+                work: Ok(RestoreWork::Miss),
             }]);
         }
         let jobs = directories.into_iter();
@@ -264,38 +267,42 @@ impl Run {
 
     /// Starts the daemon if several are to be mounted, or each would, and all but one in vain. What
     /// fails here fails there.
-    fn start_daemon(&self, jobs: &[Job<Work>]) {
+    fn start_daemon(&self, jobs: &[DirectoryJob<RestoreWork>]) {
         let mounting = jobs
             .iter()
-            .filter(|job| matches!(job.work, Ok(Work::Restore(_))))
+            .filter(|job| matches!(job.work, Ok(RestoreWork::Restore(_))))
             .filter(|job| !job.about.cache.restore.lookup_only)
-            .filter(|job| Mode::from(job.about.cache.restore.mode) != Mode::Copy);
+            .filter(|job| RestoreMode::from(job.about.cache.restore.mode) != RestoreMode::Copy);
         if mounting.count() > 1 {
-            let _ = Client::connect(&self.store);
+            let _ = DaemonClient::connect(&self.store);
         }
     }
 
-    fn restore(&self, job: &Job<Work>, handle: &Handle, limit: Limit) -> Restored {
+    fn restore(
+        &self,
+        job: &DirectoryJob<RestoreWork>,
+        handle: &ProgressHandle,
+        limit: Limit,
+    ) -> RestoredDirectory {
         let about = job.about.clone();
         let is_soft = is_soft(&self.global, &about);
         let result = match &job.work {
-            Ok(Work::Skip) => Ok(nothing(Outcome::Skipped, &about)),
-            Ok(Work::Miss) => Ok(nothing(Outcome::Miss, &about)),
-            Ok(Work::Restore(wanted)) => {
+            Ok(RestoreWork::Skip) => Ok(empty_report(RestoreOutcome::Skipped, &about)),
+            Ok(RestoreWork::Miss) => Ok(empty_report(RestoreOutcome::Miss, &about)),
+            Ok(RestoreWork::Restore(wanted)) => {
                 let (started, spent) = (Instant::now(), Spending::default());
                 self.one(&about, wanted, &spent, handle).map_err(|error| {
                     let error = match deadline::is_cancellation(&error) && handle.is_late() {
-                        true => late(&about, limit.now(handle)).into(),
+                        true => late_error(&about, limit.now(handle)).into(),
                         false => error,
                     };
-                    failure(&error, is_soft).after(started.elapsed(), spent.traffic())
+                    describe_failure(&error, is_soft).after(started.elapsed(), spent.traffic())
                 })
             }
-            Err(error) => {
-                Err(failure(error, is_soft).after(self.started.elapsed(), Traffic::default()))
-            }
+            Err(error) => Err(describe_failure(error, is_soft)
+                .after(self.started.elapsed(), RemoteTraffic::default())),
         };
-        let mut restored = restored(about, result);
+        let mut restored = into_restored(about, result);
         let fallback = &restored.cache.restore.fallback_scope;
         restored.scopes = self
             .scopes
@@ -308,17 +315,17 @@ impl Run {
             .ok()
             .and_then(|report| report.lost.clone());
         restored.why =
-            lost.or_else(|| told::why(&self.global, &self.store, &self.remote, &restored));
+            lost.or_else(|| told::explain_miss(&self.global, &self.store, &self.remote, &restored));
         restored
     }
 
     fn one(
         &self,
         about: &About,
-        wanted: &[Wanted],
+        wanted: &[KeyQuery],
         spent: &Spending,
-        handle: &Handle,
-    ) -> anyhow::Result<Report> {
+        handle: &ProgressHandle,
+    ) -> anyhow::Result<RestoreReport> {
         let keys = about.keys.clone().unwrap_or_default();
         let options = RestoreOptions {
             path: about.path.clone(),
@@ -329,12 +336,16 @@ impl Run {
         Ok(if about.cache.restore.lookup_only {
             look_up(&self.store, &options)?
         } else {
-            restore(&self.store, &options, &handle.job())?
+            restore_path(&self.store, &options, &handle.job())?
         })
     }
 
     /// How a cache is restored; the path is still to be named.
-    fn options(&self, cache: &Cache, keys: &Keys) -> anyhow::Result<RestoreOptions> {
+    fn options(
+        &self,
+        cache: &ResolvedCache,
+        keys: &ExpandedKeys,
+    ) -> anyhow::Result<RestoreOptions> {
         let how = &cache.restore;
         Ok(RestoreOptions {
             path: PathBuf::new(),
@@ -365,18 +376,18 @@ fn is_soft(global: &Global, about: &About) -> bool {
     !global.strict_errors && !about.cache.restore.fail_on_cache_miss
 }
 
-fn nothing(outcome: Outcome, about: &About) -> Report {
+fn empty_report(outcome: RestoreOutcome, about: &About) -> RestoreReport {
     let keys = about.keys.as_ref().map_or(0, |keys| keys.count());
-    Report::nothing(outcome, about.path.clone(), keys)
+    RestoreReport::nothing(outcome, about.path.clone(), keys)
 }
 
-fn restored(about: About, result: Result<Report, Failure>) -> Restored {
+fn into_restored(about: About, result: Result<RestoreReport, CommandFailure>) -> RestoredDirectory {
     let code = match &result {
         Ok(report) if about.cache.restore.fail_on_cache_miss && is_miss(report) => exit::MISS,
         Ok(_) => exit::SUCCESS,
         Err(failure) => failure.code,
     };
-    Restored {
+    RestoredDirectory {
         place: about.place(),
         cache: about.cache,
         path: about.path,
@@ -391,9 +402,9 @@ fn restored(about: About, result: Result<Report, Failure>) -> Restored {
 }
 
 /// Whether the top of the stack is not there, whichever key it might have come from.
-fn is_miss(report: &Report) -> bool {
+fn is_miss(report: &RestoreReport) -> bool {
     match report.outcome {
-        Outcome::Remounted | Outcome::Skipped => false,
+        RestoreOutcome::Remounted | RestoreOutcome::Skipped => false,
         _ => report.matched.last().is_none_or(Option::is_none),
     }
 }

@@ -1,18 +1,18 @@
 //! What is printed about a restore.
 
-use cachefs::restore::{NoMount, Outcome, Report};
+use cachefs::restore::{NoMount, RestoreOutcome, RestoreReport};
 use cachefs_store::refs::{MatchKind, Resolved, Scope};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Restored;
+use super::RestoredDirectory;
 use super::named;
-use crate::failure::Failure;
+use crate::failure::CommandFailure;
 use crate::{machine, output};
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed<'a> {
+struct PrintedRestore<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'a str>,
     key: &'a str,
@@ -28,7 +28,7 @@ struct Printed<'a> {
     files: Option<u64>,
     bytes: Option<u64>,
     milliseconds: f64,
-    requests: output::Requests,
+    requests: output::RequestCounts,
     bytes_received: u64,
     /// Of an earlier restore of the path.
     unsaved_changes: u64,
@@ -39,32 +39,40 @@ struct Printed<'a> {
 
 /// Prints results as JSON: one object when flags described the cache and its one path, otherwise
 /// a list.
-pub(crate) fn print_json(restored: &[Restored]) -> anyhow::Result<()> {
-    let is_alone = |one: &Restored| one.cache.name.is_none() && !one.several;
-    named::print(values(restored)?, restored.iter().all(is_alone))
+pub(crate) fn print_json(restored: &[RestoredDirectory]) -> anyhow::Result<()> {
+    let is_alone = |one: &RestoredDirectory| one.cache.name.is_none() && !one.several;
+    named::print_results(restore_values(restored)?, restored.iter().all(is_alone))
 }
 
 /// Each result as JSON.
-pub(crate) fn values(restored: &[Restored]) -> serde_json::Result<Vec<Value>> {
-    let one = |one: &Restored| match &one.result {
-        Ok(report) => serde_json::to_value(printed(one, report)),
-        Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
+pub(crate) fn restore_values(restored: &[RestoredDirectory]) -> serde_json::Result<Vec<Value>> {
+    let one = |one: &RestoredDirectory| match &one.result {
+        Ok(report) => serde_json::to_value(printed_restore(one, report)),
+        Err(failure) => named::failed_value(
+            one.cache.name.as_deref(),
+            wanted_key(one),
+            &one.path,
+            failure,
+        ),
     };
     restored.iter().map(one).collect()
 }
 
-fn key(restored: &Restored) -> &str {
+fn wanted_key(restored: &RestoredDirectory) -> &str {
     let keys = restored.keys.as_ref();
     keys.and_then(|keys| keys.top())
         .map_or("", |key| key.as_str())
 }
 
-fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
+fn printed_restore<'a>(
+    restored: &'a RestoredDirectory,
+    report: &'a RestoreReport,
+) -> PrintedRestore<'a> {
     let main = restored.main();
-    Printed {
+    PrintedRestore {
         cache: restored.cache.name.as_deref(),
-        key: key(restored),
-        path: output::path(&report.path),
+        key: wanted_key(restored),
+        path: output::format_path(&report.path),
         matched_key: main.map(|resolved| resolved.name.key.as_str()),
         scope: restored.scopes.first().map_or("", Scope::as_str),
         matched_scope: main.map(|resolved| resolved.name.scope.as_str()),
@@ -72,10 +80,10 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
             Some(MatchKind::Exact) => "exact",
             Some(MatchKind::Prefix(_)) => "prefix",
             // It was put back for the very key that it was restored for.
-            None if matches!(report.outcome, Outcome::Remounted) => "exact",
+            None if matches!(report.outcome, RestoreOutcome::Remounted) => "exact",
             None => "miss",
         },
-        result: result(&report.outcome),
+        result: outcome_word(&report.outcome),
         layers: report.layers.len(),
         files: report.tree.map(|tree| tree.files),
         bytes: report.tree.map(|tree| tree.bytes),
@@ -87,35 +95,37 @@ fn printed<'a>(restored: &'a Restored, report: &'a Report) -> Printed<'a> {
             .unsaved
             .as_ref()
             .and_then(|unsaved| unsaved.moved_to.as_deref())
-            .map(output::path),
+            .map(output::format_path),
         notes: &report.notes,
     }
 }
 
 /// What came of it, in a word.
-pub(super) fn result(outcome: &Outcome) -> &'static str {
+pub(super) fn outcome_word(outcome: &RestoreOutcome) -> &'static str {
     match outcome {
-        Outcome::Miss => "miss",
-        Outcome::Skipped => "skipped",
-        Outcome::Found => "found",
-        Outcome::Mounted => "mounted",
-        Outcome::AlreadyMounted => "already_mounted",
-        Outcome::Remounted => "remounted",
-        Outcome::Copied { .. } => "copied",
+        RestoreOutcome::Miss => "miss",
+        RestoreOutcome::Skipped => "skipped",
+        RestoreOutcome::Found => "found",
+        RestoreOutcome::Mounted => "mounted",
+        RestoreOutcome::AlreadyMounted => "already_mounted",
+        RestoreOutcome::Remounted => "remounted",
+        RestoreOutcome::Copied { .. } => "copied",
     }
 }
 
 /// What people are told about a restore, line by line.
-pub(super) fn lines(restored: &Restored) -> Vec<String> {
+pub(super) fn restore_lines(restored: &RestoredDirectory) -> Vec<String> {
     let mut lines = Vec::new();
     match &restored.result {
         Ok(report) => {
             lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
             lines.extend(platform_warning(report));
             lines.push(match report.outcome {
-                Outcome::Skipped => skipped(restored),
-                Outcome::Miss if restored.several && restored.part.is_none() => missed(restored),
-                _ => summary(restored, report),
+                RestoreOutcome::Skipped => skipped_line(restored),
+                RestoreOutcome::Miss if restored.several && restored.part.is_none() => {
+                    missed_line(restored)
+                }
+                _ => summary_line(restored, report),
             });
             if let Some(why) = &restored.why {
                 lines.push(format!("  why: {why} (`cachefs explain` says more)"));
@@ -124,33 +134,37 @@ pub(super) fn lines(restored: &Restored) -> Vec<String> {
             lines.extend(layers_missing(restored, report));
             lines.extend(copy_issues(report));
         }
-        Err(Failure { lines: told, .. }) => lines.extend(told.iter().cloned()),
+        Err(CommandFailure { lines: told, .. }) => lines.extend(told.iter().cloned()),
     }
-    named::lines(restored.cache.name.as_deref(), lines)
+    named::prefix_lines(restored.cache.name.as_deref(), lines)
 }
 
 /// A miss of a cache of several paths, of which none is known.
-fn missed(restored: &Restored) -> String {
-    let paths = restored.cache.paths.iter().map(|path| output::path(path));
+fn missed_line(restored: &RestoredDirectory) -> String {
+    let paths = restored
+        .cache
+        .paths
+        .iter()
+        .map(|path| output::format_path(path));
     let paths: Vec<_> = paths.filter(|path| !path.starts_with('!')).collect();
     format!(
         "miss {}: no key has any of {}",
-        key(restored),
+        wanted_key(restored),
         paths.join(", ")
     )
 }
 
-fn skipped(restored: &Restored) -> String {
+fn skipped_line(restored: &RestoredDirectory) -> String {
     let why = restored.cache.common.no_restore();
     format!(
         "not restored {}: {}",
-        key(restored),
+        wanted_key(restored),
         why.unwrap_or("nothing was asked for")
     )
 }
 
-fn platform_warning(report: &Report) -> Option<String> {
-    let here = machine::platform();
+fn platform_warning(report: &RestoreReport) -> Option<String> {
+    let here = machine::current_platform();
     let records = report
         .matched
         .iter()
@@ -170,20 +184,20 @@ fn platform_warning(report: &Report) -> Option<String> {
     ))
 }
 
-fn summary(restored: &Restored, report: &Report) -> String {
-    let (key, main) = (key(restored), restored.main());
-    let path = output::path(&report.path);
-    let took = output::span(report.elapsed);
-    let layers = output::count(report.layers.len() as u64, "layer");
+fn summary_line(restored: &RestoredDirectory, report: &RestoreReport) -> String {
+    let (key, main) = (wanted_key(restored), restored.main());
+    let path = output::format_path(&report.path);
+    let took = output::format_span(report.elapsed);
+    let layers = output::format_count(report.layers.len() as u64, "layer");
     let size = match report.tree {
         Some(tree) => format!(
             "{layers}, {}, {}",
-            output::count(tree.files, "file"),
-            output::bytes(tree.bytes)
+            output::format_count(tree.files, "file"),
+            output::format_bytes(tree.bytes)
         ),
         None => layers.clone(),
     };
-    let traffic = output::traffic(&report.traffic);
+    let traffic = output::format_traffic(&report.traffic);
     let matched = match main {
         Some(Resolved {
             kind: MatchKind::Exact,
@@ -217,37 +231,40 @@ fn summary(restored: &Restored, report: &Report) -> String {
                 .job
                 .as_deref()
                 .unwrap_or(&record.creator.host);
-            format!(", saved {} by {by}", output::age(record.id.micros))
+            format!(", saved {} by {by}", output::format_age(record.id.micros))
         })
         .unwrap_or_default();
     match &report.outcome {
-        Outcome::Miss | Outcome::Skipped => {
+        RestoreOutcome::Miss | RestoreOutcome::Skipped => {
             format!("{matched}: {path} is unchanged ({took}; {traffic})")
         }
-        Outcome::Found => {
+        RestoreOutcome::Found => {
             format!("{matched}: found for {path}, and not restored ({size}{origin}; {traffic})")
         }
-        Outcome::Mounted => {
+        RestoreOutcome::Mounted => {
             format!("{matched}: mounted at {path} in {took} ({size}{origin}; {traffic})")
         }
-        Outcome::AlreadyMounted => {
+        RestoreOutcome::AlreadyMounted => {
             format!("{matched}: mounted at {path} already ({size}{origin})")
         }
-        Outcome::Remounted => format!("remounted at {path} in {took} ({size})"),
-        Outcome::Copied { report: copied, .. } => format!(
+        RestoreOutcome::Remounted => format!("remounted at {path} in {took} ({size})"),
+        RestoreOutcome::Copied { report: copied, .. } => format!(
             "{matched}: copied to {path} in {took} ({layers}, {}, {}{origin}; {traffic})",
-            output::count(copied.entries, "entry"),
-            output::bytes(copied.bytes),
+            output::format_count(copied.entries, "entry"),
+            output::format_bytes(copied.bytes),
         ),
     }
 }
 
 /// That the key was saved from another path, so that a prefix has found another cache altogether
 /// perhaps.
-fn saved_elsewhere(restored: &Restored, report: &Report) -> Option<String> {
+fn saved_elsewhere(restored: &RestoredDirectory, report: &RestoreReport) -> Option<String> {
     let record = restored.main()?.records.last()?;
     let (from, to) = (record.saved_from.as_ref()?, restored.place.as_ref()?);
-    let is_shown = !matches!(report.outcome, Outcome::Miss | Outcome::Skipped);
+    let is_shown = !matches!(
+        report.outcome,
+        RestoreOutcome::Miss | RestoreOutcome::Skipped
+    );
     (is_shown && from != to).then(|| {
         format!(
             "warning: key {} was saved from {from}, and is restored to {to}",
@@ -257,8 +274,8 @@ fn saved_elsewhere(restored: &Restored, report: &Report) -> Option<String> {
 }
 
 /// What a copy could not do, and why it is one.
-fn copy_issues(report: &Report) -> Vec<String> {
-    let Outcome::Copied {
+fn copy_issues(report: &RestoreReport) -> Vec<String> {
+    let RestoreOutcome::Copied {
         report: copied,
         instead_of_mount,
     } = &report.outcome
@@ -278,8 +295,8 @@ fn copy_issues(report: &Report) -> Vec<String> {
     for issue in copied.issues.iter().take(10) {
         // Of the root, whose path is empty, the place is told.
         let path = match issue.path.as_os_str().is_empty() {
-            true => output::path(&report.path),
-            false => output::path(&issue.path),
+            true => output::format_path(&report.path),
+            false => output::format_path(&issue.path),
         };
         lines.push(format!("warning: {path}: {}", issue.detail));
     }
@@ -291,7 +308,7 @@ fn copy_issues(report: &Report) -> Vec<String> {
 }
 
 /// Which layers of the stack were not found, when others were.
-fn layers_missing(restored: &Restored, report: &Report) -> Vec<String> {
+fn layers_missing(restored: &RestoredDirectory, report: &RestoreReport) -> Vec<String> {
     let (Some(keys), false) = (&restored.keys, report.layers.is_empty()) else {
         return Vec::new();
     };

@@ -4,27 +4,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cachefs::mounts::Records;
+use cachefs::mounts::MountRecords;
 use cachefs::paths::real_path;
-use cachefs::save::{Outcome, Report, SaveOptions, save};
+use cachefs::save::{SaveOptions, SaveOutcome, SaveReport, save_path};
 use cachefs::{Spending, StoreDir};
-use cachefs_store::refs::{Key, Part, RefName, Scope};
-use cachefs_store::remote::{RemoteSpec, Traffic};
+use cachefs_store::refs::{CachePart, Key, RefName, Scope};
+use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
 use cachefs_store::save::Exclude;
 
-use super::cache::{Cache, Keys};
+use super::cache::{ExpandedKeys, ResolvedCache};
 use super::deadline::{self, Limit, News};
 use super::evidence;
-use super::jobs::{self, About, Job, Prepared};
+use super::jobs::{self, About, DirectoryJob, Prepared};
 use super::named;
 use super::options::SaveIfArg;
 use super::secrets;
 use super::{save_output, told};
 use crate::ci::Scopes;
 use crate::exit;
-use crate::failure::{Failure, failure};
+use crate::failure::{CommandFailure, describe_failure};
 use crate::global::Global;
-use crate::progress::{Display, Handle};
+use crate::progress::{Display, ProgressHandle};
 use crate::{keys, machine, setup};
 
 /// How many paths are saved at the same time. Each uses all cores when it has much to do, and
@@ -36,26 +36,26 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// What became of one directory of one cache.
 #[derive(Debug)]
-pub(crate) struct Saved {
+pub(crate) struct SavedDirectory {
     /// The cache.
-    pub(crate) cache: Arc<Cache>,
+    pub(crate) cache: Arc<ResolvedCache>,
     /// Which of its directories; of a cache that got no further, its first path as it was written.
     pub(crate) path: PathBuf,
     /// Which part of the key that is, if the cache has several paths.
-    pub(crate) part: Option<Part>,
+    pub(crate) part: Option<CachePart>,
     /// Whether the cache may have several directories.
     pub(crate) several: bool,
     /// The scope that was saved to.
     pub(crate) scope: Scope,
     /// Its keys; `None` when they could not be expanded, which is the failure then.
-    pub(crate) keys: Option<Arc<Keys>>,
+    pub(crate) keys: Option<Arc<ExpandedKeys>>,
     /// What the library reports, or what went wrong.
-    pub(crate) result: Result<Report, Failure>,
+    pub(crate) result: Result<SaveReport, CommandFailure>,
     /// What it means for the exit code.
     pub(crate) code: u8,
 }
 
-impl Saved {
+impl SavedDirectory {
     /// The key that was saved, if the templates gave one.
     pub(crate) fn key(&self) -> Option<&Key> {
         self.keys.as_ref()?.main.as_ref().map(|(key, _)| key)
@@ -72,14 +72,14 @@ impl Saved {
 /// Only when nothing could be tried: the store cannot be opened, or a path is named twice.
 pub(crate) fn save_all(
     global: &Global,
-    caches: &[Cache],
+    caches: &[ResolvedCache],
     display: &Display,
-) -> anyhow::Result<Vec<Saved>> {
+) -> anyhow::Result<Vec<SavedDirectory>> {
     let caches: Vec<_> = caches.iter().cloned().map(Arc::new).collect();
-    let store = setup::store(global)?;
-    let scopes = setup::scopes(global)?;
+    let store = setup::open_store(global)?;
+    let scopes = setup::lookup_scopes(global)?;
     let scope = scopes.own.clone();
-    let run = Run {
+    let run = SaveRun {
         global: global.clone(),
         remote: setup::remote_to_save_to(global, &store)?,
         scopes,
@@ -87,17 +87,17 @@ pub(crate) fn save_all(
     };
     let remote = run.remote.clone();
     let verbose = global.verbose > 0;
-    let limit = Limit::longest(caches.iter().map(|cache| limit(cache)));
+    let limit = Limit::longest(caches.iter().map(|cache| save_limit(cache)));
     let wholes = caches.clone();
-    let work = move |handle: &Handle, news: &std::sync::mpsc::Sender<_>| {
-        let (jobs, notes) = plan(&caches);
-        jobs::check(&jobs)?;
+    let work = move |handle: &ProgressHandle, news: &std::sync::mpsc::Sender<_>| {
+        let (jobs, notes) = plan_saves(&caches);
+        jobs::check_jobs(&jobs)?;
         let abouts = jobs.iter().map(|job| job.about.clone()).collect();
         let _ = news.send(News::Planned(abouts));
         handle.say(&notes);
-        jobs::run(&jobs, THREADS, |number| {
+        jobs::run_jobs(&jobs, THREADS, |number| {
             let saved = run.save(&jobs[number], handle, limit);
-            handle.say(&save_output::lines(&saved, verbose));
+            handle.say(&save_output::save_lines(&saved, verbose));
             let _ = news.send(News::Done(number, saved));
         });
         Ok(())
@@ -106,19 +106,21 @@ pub(crate) fn save_all(
         let whole = |cache| About::whole(cache, None);
         wholes.iter().map(whole).collect()
     };
-    let saved = deadline::within(display, limit, work, unplanned, |about, allowed| {
-        let error = late(&about, allowed).into();
-        let failure = failure(&error, !global.strict_errors);
-        let failure = failure.after(allowed, Traffic::default());
-        let saved = saved(about, &scope, Err(failure));
-        display.handle().say(&save_output::lines(&saved, verbose));
+    let saved = deadline::run_within(display, limit, work, unplanned, |about, allowed| {
+        let error = late_error(&about, allowed).into();
+        let failure = describe_failure(&error, !global.strict_errors);
+        let failure = failure.after(allowed, RemoteTraffic::default());
+        let saved = into_saved(about, &scope, Err(failure));
+        display
+            .handle()
+            .say(&save_output::save_lines(&saved, verbose));
         saved
     })?;
     told::tell_saved(global, &remote, &saved);
     Ok(saved)
 }
 
-fn limit(cache: &Cache) -> Limit {
+fn save_limit(cache: &ResolvedCache) -> Limit {
     let time = cache.save.save_timeout.unwrap_or(LIMIT);
     Limit {
         whole: time,
@@ -126,7 +128,7 @@ fn limit(cache: &Cache) -> Limit {
     }
 }
 
-fn late(about: &About, limit: Duration) -> cachefs::Error {
+fn late_error(about: &About, limit: Duration) -> cachefs::Error {
     cachefs::Error::TooLate {
         what: format!("the save of {}", about.path.display()),
         limit,
@@ -135,7 +137,7 @@ fn late(about: &About, limit: Duration) -> cachefs::Error {
 }
 
 /// What is to be done with a directory.
-enum Work {
+enum SaveWork {
     /// Nothing: the policy says so.
     Skip,
     /// Nothing: none of the paths is there.
@@ -145,22 +147,22 @@ enum Work {
 }
 
 /// The jobs for all caches, and what there is to say about paths that are not there.
-fn plan(caches: &[Arc<Cache>]) -> (Vec<Job<Work>>, Vec<String>) {
+fn plan_saves(caches: &[Arc<ResolvedCache>]) -> (Vec<DirectoryJob<SaveWork>>, Vec<String>) {
     let mut jobs = Vec::new();
     let mut notes = Vec::new();
-    let all = jobs::prepare(caches);
-    notes.extend(evidence::lines(&all));
+    let all = jobs::prepare_caches(caches);
+    notes.extend(evidence::evidence_lines(&all));
     for prepared in all {
         let planned = match &prepared.ready {
-            Ok(_) if prepared.cache.common.no_save().is_some() => Ok(vec![Job {
+            Ok(_) if prepared.cache.common.no_save().is_some() => Ok(vec![DirectoryJob {
                 about: About::whole(&prepared.cache, prepared.keys()),
-                work: Ok(Work::Skip),
+                work: Ok(SaveWork::Skip),
             }]),
-            Ok(_) => directories(&prepared, &mut notes).map_err(Arc::new),
+            Ok(_) => plan_directories(&prepared, &mut notes).map_err(Arc::new),
             Err(error) => Err(Arc::clone(error)),
         };
         jobs.extend(planned.unwrap_or_else(|error| {
-            vec![Job {
+            vec![DirectoryJob {
                 about: About::whole(&prepared.cache, prepared.keys()),
                 work: Err(error),
             }]
@@ -170,15 +172,18 @@ fn plan(caches: &[Arc<Cache>]) -> (Vec<Job<Work>>, Vec<String>) {
 }
 
 /// The jobs of one cache: one for each directory that is there.
-fn directories(prepared: &Prepared, notes: &mut Vec<String>) -> anyhow::Result<Vec<Job<Work>>> {
+fn plan_directories(
+    prepared: &Prepared,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Vec<DirectoryJob<SaveWork>>> {
     let Ok((keys, paths)) = &prepared.ready else {
         return Ok(Vec::new());
     };
     let found = paths.on_disk()?;
     if found.directories.is_empty() && prepared.cache.save.absent_is_empty {
-        return Ok(vec![Job {
+        return Ok(vec![DirectoryJob {
             about: About::whole(&prepared.cache, prepared.keys()),
-            work: Ok(Work::Nothing),
+            work: Ok(SaveWork::Nothing),
         }]);
     }
     if found.directories.is_empty() {
@@ -191,42 +196,47 @@ fn directories(prepared: &Prepared, notes: &mut Vec<String>) -> anyhow::Result<V
     let name = prepared.cache.name.as_deref();
     let note = |path| format!("note: there is nothing at {path}, which is left out");
     let absent = found.absent.iter().map(note).collect();
-    notes.extend(super::named::lines(name, absent));
-    let jobs = found.directories.into_iter().map(|directory| Job {
-        work: Ok(Work::Save(paths.exclude(&directory))),
+    notes.extend(super::named::prefix_lines(name, absent));
+    let jobs = found.directories.into_iter().map(|directory| DirectoryJob {
+        work: Ok(SaveWork::Save(paths.exclude(&directory))),
         about: About::directory(prepared, keys, directory),
     });
     Ok(jobs.collect())
 }
 
 /// What all saves of a command share.
-struct Run {
+struct SaveRun {
     global: Global,
     store: StoreDir,
     remote: RemoteSpec,
     scopes: Scopes,
 }
 
-impl Run {
-    fn save(&self, job: &Job<Work>, handle: &Handle, limit: Limit) -> Saved {
+impl SaveRun {
+    fn save(
+        &self,
+        job: &DirectoryJob<SaveWork>,
+        handle: &ProgressHandle,
+        limit: Limit,
+    ) -> SavedDirectory {
         let about = job.about.clone();
         let result = match &job.work {
-            Ok(Work::Skip) => Ok(Report::nothing(Outcome::Skipped, Vec::new())),
-            Ok(Work::Nothing) => Ok(Report::nothing(Outcome::Empty, Vec::new())),
-            Ok(Work::Save(exclude)) => {
+            Ok(SaveWork::Skip) => Ok(SaveReport::nothing(SaveOutcome::Skipped, Vec::new())),
+            Ok(SaveWork::Nothing) => Ok(SaveReport::nothing(SaveOutcome::Empty, Vec::new())),
+            Ok(SaveWork::Save(exclude)) => {
                 let (started, spent) = (Instant::now(), Spending::default());
                 self.one(&about, exclude, &spent, handle).map_err(|error| {
                     let error = match deadline::is_cancellation(&error) && handle.is_late() {
-                        true => late(&about, limit.now(handle)).into(),
+                        true => late_error(&about, limit.now(handle)).into(),
                         false => error,
                     };
-                    let failure = failure(&error, !self.global.strict_errors);
+                    let failure = describe_failure(&error, !self.global.strict_errors);
                     failure.after(started.elapsed(), spent.traffic())
                 })
             }
-            Err(error) => Err(failure(error, !self.global.strict_errors)),
+            Err(error) => Err(describe_failure(error, !self.global.strict_errors)),
         };
-        saved(about, &self.scopes.own, result)
+        into_saved(about, &self.scopes.own, result)
     }
 
     fn one(
@@ -234,8 +244,8 @@ impl Run {
         about: &About,
         exclude: &Arc<dyn Exclude>,
         spent: &Spending,
-        handle: &Handle,
-    ) -> anyhow::Result<Report> {
+        handle: &ProgressHandle,
+    ) -> anyhow::Result<SaveReport> {
         let (key, expanded) = main(about.keys.as_deref())?;
         if let Some(layer) = &about.cache.only {
             self.is_restored_up_to(layer, about, key)?;
@@ -247,10 +257,13 @@ impl Run {
         } = self.scopes.with(further)?;
         let key = key.clone();
         let how = &about.cache.save;
-        let search = secrets::search(how)?;
+        let search = secrets::prepare_search(how)?;
         for name in &search.unset {
             let unset = format!("note: {name} is not set, so its value is not searched for");
-            handle.say(&named::lines(about.cache.name.as_deref(), vec![unset]));
+            handle.say(&named::prefix_lines(
+                about.cache.name.as_deref(),
+                vec![unset],
+            ));
         }
         let options = SaveOptions {
             path: about.path.clone(),
@@ -263,8 +276,8 @@ impl Run {
             role: about.cache.only.clone(),
             remote: self.remote.clone(),
             deadline: self.global.timeout,
-            creator: machine::creator(),
-            platform: machine::platform(),
+            creator: machine::current_creator(),
+            platform: machine::current_platform(),
             parts: serde_json::to_value(&expanded.parts)?,
             existing: how.existing()?,
             always: how.save_if == SaveIfArg::Always,
@@ -277,16 +290,16 @@ impl Run {
             saved_from: about.place(),
             spent: spent.clone(),
         };
-        Ok(save(&self.store, &options, &handle.job())?)
+        Ok(save_path(&self.store, &options, &handle.job())?)
     }
 }
 
-impl Run {
+impl SaveRun {
     /// Refuses to save as a layer what was restored with others above it: they would become a
     /// part of the layer, and of everything that is stacked on it.
     fn is_restored_up_to(&self, layer: &str, about: &About, key: &Key) -> anyhow::Result<()> {
         let path = real_path(&about.path);
-        match Records::new(&self.store).get(&path)? {
+        match MountRecords::new(&self.store).get(&path)? {
             Some(record) if record.asked != *key => {
                 let how = match &about.cache.name {
                     Some(name) => format!("`cachefs restore {name} --layer {layer}`"),
@@ -309,7 +322,7 @@ impl Run {
     }
 }
 
-fn main(keys: Option<&Keys>) -> Result<&(Key, keys::Expanded), cachefs::Error> {
+fn main(keys: Option<&ExpandedKeys>) -> Result<&(Key, keys::ExpandedKey), cachefs::Error> {
     keys.and_then(|keys| keys.main.as_ref()).ok_or_else(|| {
         cachefs::Error::usage(
             "there is no key to save under",
@@ -318,8 +331,12 @@ fn main(keys: Option<&Keys>) -> Result<&(Key, keys::Expanded), cachefs::Error> {
     })
 }
 
-fn saved(about: About, scope: &Scope, result: Result<Report, Failure>) -> Saved {
-    Saved {
+fn into_saved(
+    about: About,
+    scope: &Scope,
+    result: Result<SaveReport, CommandFailure>,
+) -> SavedDirectory {
+    SavedDirectory {
         cache: about.cache,
         path: about.path,
         part: about.part,
@@ -327,7 +344,7 @@ fn saved(about: About, scope: &Scope, result: Result<Report, Failure>) -> Saved 
         scope: scope.clone(),
         keys: about.keys,
         code: match &result {
-            Ok(report) if matches!(report.outcome, Outcome::Refused) => exit::INTEGRITY,
+            Ok(report) if matches!(report.outcome, SaveOutcome::Refused) => exit::INTEGRITY,
             Ok(_) => exit::SUCCESS,
             Err(failure) => failure.code,
         },

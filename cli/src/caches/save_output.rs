@@ -1,20 +1,20 @@
 //! What is printed about a save.
 
-use cachefs::save::{Outcome, Report};
-use cachefs_store::layer::Totals;
-use cachefs_store::refs::Part;
+use cachefs::save::{SaveOutcome, SaveReport};
+use cachefs_store::layer::TreeTotals;
+use cachefs_store::refs::CachePart;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Saved;
+use super::SavedDirectory;
 use super::named;
 use super::secrets_output;
-use crate::failure::Failure;
+use crate::failure::CommandFailure;
 use crate::output;
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed<'a> {
+struct PrintedSave<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'a str>,
     key: &'a str,
@@ -32,46 +32,51 @@ struct Printed<'a> {
     new_raw_bytes: u64,
     skipped: Vec<String>,
     notes: Vec<&'a str>,
-    secrets: Vec<secrets_output::Printed<'a>>,
+    secrets: Vec<secrets_output::PrintedSecret<'a>>,
     squashed: Option<usize>,
     united: usize,
     /// What the key's tree adds up to; null when it is not known.
-    tree: Option<Totals>,
+    tree: Option<TreeTotals>,
     /// When the key expires; null for never.
     expires_micros: Option<u64>,
     milliseconds: f64,
-    requests: output::Requests,
+    requests: output::RequestCounts,
     bytes_sent: u64,
     bytes_received: u64,
 }
 
 /// Prints results as JSON: one object when flags described the cache and its one path, otherwise
 /// a list.
-pub(crate) fn print_json(saved: &[Saved]) -> anyhow::Result<()> {
-    let is_alone = |one: &Saved| one.cache.name.is_none() && !one.several;
-    named::print(values(saved)?, saved.iter().all(is_alone))
+pub(crate) fn print_json(saved: &[SavedDirectory]) -> anyhow::Result<()> {
+    let is_alone = |one: &SavedDirectory| one.cache.name.is_none() && !one.several;
+    named::print_results(save_values(saved)?, saved.iter().all(is_alone))
 }
 
 /// Each result as JSON.
-pub(crate) fn values(saved: &[Saved]) -> serde_json::Result<Vec<Value>> {
-    let one = |one: &Saved| match &one.result {
-        Ok(report) => serde_json::to_value(printed(one, report)),
-        Err(failure) => named::failed(one.cache.name.as_deref(), key(one), &one.path, failure),
+pub(crate) fn save_values(saved: &[SavedDirectory]) -> serde_json::Result<Vec<Value>> {
+    let one = |one: &SavedDirectory| match &one.result {
+        Ok(report) => serde_json::to_value(printed_save(one, report)),
+        Err(failure) => named::failed_value(
+            one.cache.name.as_deref(),
+            saved_key(one),
+            &one.path,
+            failure,
+        ),
     };
     saved.iter().map(one).collect()
 }
 
-fn key(saved: &Saved) -> &str {
+fn saved_key(saved: &SavedDirectory) -> &str {
     saved.key().map_or("", |key| key.as_str())
 }
 
-fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
-    Printed {
+fn printed_save<'a>(saved: &'a SavedDirectory, report: &'a SaveReport) -> PrintedSave<'a> {
+    PrintedSave {
         cache: saved.cache.name.as_deref(),
-        key: key(saved),
-        path: saved.part.as_ref().map(Part::as_str),
+        key: saved_key(saved),
+        path: saved.part.as_ref().map(CachePart::as_str),
         scope: saved.scope.as_str(),
-        result: result(&report.outcome),
+        result: outcome_word(&report.outcome),
         layers: report.layers.len(),
         files: report.scanned.0,
         bytes: report.scanned.1,
@@ -83,7 +88,7 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
         skipped: report
             .skipped
             .iter()
-            .map(|skipped| output::path(&skipped.path))
+            .map(|skipped| output::format_path(&skipped.path))
             .collect(),
         notes: report
             .warning
@@ -91,7 +96,7 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
             .chain(&report.notes)
             .map(String::as_str)
             .collect(),
-        secrets: secrets_output::printed(&report.findings),
+        secrets: secrets_output::printed_secrets(&report.findings),
         squashed: report.squashed,
         united: report.united,
         tree: report.tree,
@@ -104,28 +109,28 @@ fn printed<'a>(saved: &'a Saved, report: &'a Report) -> Printed<'a> {
 }
 
 /// What came of it, in a word.
-pub(super) fn result(outcome: &Outcome) -> &'static str {
+pub(super) fn outcome_word(outcome: &SaveOutcome) -> &'static str {
     match outcome {
-        Outcome::Unchanged => "unchanged",
-        Outcome::Skipped => "skipped",
-        Outcome::Kept => "kept",
-        Outcome::Empty => "empty",
-        Outcome::Linked => "linked",
-        Outcome::Saved(_) => "saved",
-        Outcome::WouldSave => "would_save",
-        Outcome::Refused => "refused",
+        SaveOutcome::Unchanged => "unchanged",
+        SaveOutcome::Skipped => "skipped",
+        SaveOutcome::Kept => "kept",
+        SaveOutcome::Empty => "empty",
+        SaveOutcome::Linked => "linked",
+        SaveOutcome::Saved(_) => "saved",
+        SaveOutcome::WouldSave => "would_save",
+        SaveOutcome::Refused => "refused",
     }
 }
 
 /// What people are told about a save, line by line.
-pub(super) fn lines(saved: &Saved, verbose: bool) -> Vec<String> {
+pub(super) fn save_lines(saved: &SavedDirectory, verbose: bool) -> Vec<String> {
     let mut lines = Vec::new();
     match &saved.result {
         Ok(report) => {
             for skipped in report.skipped.iter().take(10) {
                 lines.push(format!(
                     "note: skipped {} ({})",
-                    output::path(&skipped.path),
+                    output::format_path(&skipped.path),
                     skipped.what
                 ));
             }
@@ -134,41 +139,41 @@ pub(super) fn lines(saved: &Saved, verbose: bool) -> Vec<String> {
             }
             lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
             lines.extend(report.warning.as_ref().map(|it| format!("warning: {it}")));
-            lines.extend(secrets_output::lines(report, verbose));
-            lines.push(summary(saved, report));
-            lines.extend(after(report));
+            lines.extend(secrets_output::secret_lines(report, verbose));
+            lines.push(summary_line(saved, report));
+            lines.extend(key_lines(report));
         }
-        Err(Failure { lines: told, .. }) => lines.extend(told.iter().cloned()),
+        Err(CommandFailure { lines: told, .. }) => lines.extend(told.iter().cloned()),
     }
-    named::lines(saved.cache.name.as_deref(), lines)
+    named::prefix_lines(saved.cache.name.as_deref(), lines)
 }
 
-fn new_bytes(report: &Report) -> u64 {
+fn new_bytes(report: &SaveReport) -> u64 {
     match &report.outcome {
-        Outcome::Saved(layer) => layer.new_bytes,
+        SaveOutcome::Saved(layer) => layer.new_bytes,
         _ => 0,
     }
 }
 
-fn summary(saved: &Saved, report: &Report) -> String {
+fn summary_line(saved: &SavedDirectory, report: &SaveReport) -> String {
     let key = match &saved.part {
-        None => key(saved).to_owned(),
-        Some(part) => format!("{} ({part})", key(saved)),
+        None => saved_key(saved).to_owned(),
+        Some(part) => format!("{} ({part})", saved_key(saved)),
     };
-    let took = output::span(report.elapsed);
-    let traffic = output::traffic(&report.traffic);
+    let took = output::format_span(report.elapsed);
+    let traffic = output::format_traffic(&report.traffic);
     let (added, modified, removed) = report.changes;
     let changes = format!("{added} added, {modified} modified, {removed} removed");
     let looked_at = format!(
         "{}, {}",
-        output::count(report.scanned.0, "file"),
-        output::bytes(report.scanned.1)
+        output::format_count(report.scanned.0, "file"),
+        output::format_bytes(report.scanned.1)
     );
     match &report.outcome {
-        Outcome::Unchanged => {
+        SaveOutcome::Unchanged => {
             format!("unchanged {key}: nothing to save ({looked_at} looked at in {took}; {traffic})")
         }
-        Outcome::Skipped => format!(
+        SaveOutcome::Skipped => format!(
             "not saved {key}: {}",
             saved
                 .cache
@@ -176,44 +181,44 @@ fn summary(saved: &Saved, report: &Report) -> String {
                 .no_save()
                 .unwrap_or("nothing was asked for")
         ),
-        Outcome::Empty => format!(
+        SaveOutcome::Empty => format!(
             "not saved {key}: there are no files in {} (--allow-empty saves it all the same)",
-            output::path(&saved.path)
+            output::format_path(&saved.path)
         ),
-        Outcome::Kept => format!(
+        SaveOutcome::Kept => format!(
             "not saved {key}: it exists already, and --save-if missing keeps it ({took}; {traffic})"
         ),
-        Outcome::Linked => format!(
+        SaveOutcome::Linked => format!(
             "saved {key}: its content is there already, nothing to store ({took}; {traffic})"
         ),
-        Outcome::WouldSave => format!(
+        SaveOutcome::WouldSave => format!(
             "would save {key}: {changes}; {} of new data before compression ({looked_at} looked at in {took})",
-            output::bytes(report.new_raw)
+            output::format_bytes(report.new_raw)
         ),
-        Outcome::Refused => format!(
+        SaveOutcome::Refused => format!(
             "not saved {key}: --secrets is `fail` ({looked_at} looked at in {took}; {traffic})"
         ),
-        Outcome::Saved(layer) => format!(
+        SaveOutcome::Saved(layer) => format!(
             "saved {key}: {changes}, {} new as layer {} ({looked_at} looked at in {took}; {traffic})",
-            output::bytes(layer.new_bytes),
+            output::format_bytes(layer.new_bytes),
             report.layers.len(),
         ),
     }
 }
 
 /// What else happened to the key.
-fn after(report: &Report) -> Vec<String> {
+fn key_lines(report: &SaveReport) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(expires) = report.expires {
         lines.push(format!(
             "note: the key expires {}, unless it is saved again",
-            output::until(expires)
+            output::format_until(expires)
         ));
     }
     if report.united > 0 {
         lines.push(format!(
             "note: {} of other jobs under this key became part of it",
-            output::count(report.united as u64, "save")
+            output::format_count(report.united as u64, "save")
         ));
     }
     if let Some(layers) = report.squashed {

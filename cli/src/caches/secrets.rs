@@ -19,7 +19,7 @@ pub(super) struct Search {
 /// # Errors
 ///
 /// A usage error for a value that is too short and for a pattern that is none.
-pub(super) fn search(how: &SaveHow) -> Result<Search, cachefs::Error> {
+pub(super) fn prepare_search(how: &SaveHow) -> Result<Search, cachefs::Error> {
     let mut variables = Vec::new();
     let mut unset = Vec::new();
     for name in &how.secret_env {
@@ -33,12 +33,12 @@ pub(super) fn search(how: &SaveHow) -> Result<Search, cachefs::Error> {
     }
     let scanner = Scanner::new(how.secrets.into(), variables, &how.secrets_allow);
     Ok(Search {
-        scanner: Arc::new(scanner.map_err(usage)?),
+        scanner: Arc::new(scanner.map_err(usage_error)?),
         unset,
     })
 }
 
-fn usage(error: SetupError) -> cachefs::Error {
+fn usage_error(error: SetupError) -> cachefs::Error {
     let hint = match &error {
         SetupError::Short { name } => format!("do not name {name} with --secret-env"),
         SetupError::TooMuch => "name fewer variables with --secret-env".to_owned(),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cachefs::save::{Outcome, Report};
-use cachefs_store::secrets::{Fate, Finding};
+use cachefs::save::{SaveOutcome, SaveReport};
+use cachefs_store::secrets::{SecretFinding, SecretHandling};
 use serde::Serialize;
 
 use crate::output;
@@ -13,7 +13,7 @@ const LISTED: usize = 20;
 
 /// A finding with `--format json`.
 #[derive(Debug, Serialize)]
-pub(super) struct Printed<'a> {
+pub(super) struct PrintedSecret<'a> {
     path: String,
     line: Option<u64>,
     kind: &'static str,
@@ -27,23 +27,23 @@ pub(super) struct Printed<'a> {
     replaces: bool,
 }
 
-pub(super) fn printed(findings: &[Finding]) -> Vec<Printed<'_>> {
-    findings.iter().map(Printed::from).collect()
+pub(super) fn printed_secrets(findings: &[SecretFinding]) -> Vec<PrintedSecret<'_>> {
+    findings.iter().map(PrintedSecret::from).collect()
 }
 
-impl<'a> From<&'a Finding> for Printed<'a> {
-    fn from(finding: &'a Finding) -> Self {
+impl<'a> From<&'a SecretFinding> for PrintedSecret<'a> {
+    fn from(finding: &'a SecretFinding) -> Self {
         Self {
-            path: output::path(&finding.path),
+            path: output::format_path(&finding.path),
             line: finding.line,
             kind: finding.kind.id,
             variable: finding.variable.as_deref(),
             certain: finding.certain,
             file: match finding.fate {
-                Fate::LeftOut => "left_out",
-                Fate::Refused => "refused",
-                Fate::Saved => "saved",
-                Fate::Allowed => "allowed",
+                SecretHandling::LeftOut => "left_out",
+                SecretHandling::Refused => "refused",
+                SecretHandling::Saved => "saved",
+                SecretHandling::Allowed => "allowed",
             },
             replaces: finding.replaces,
         }
@@ -51,79 +51,79 @@ impl<'a> From<&'a Finding> for Printed<'a> {
 }
 
 /// The messages about the findings of a save.
-pub(super) fn lines(report: &Report, verbose: bool) -> Vec<String> {
-    let of = |fate| -> Vec<&Finding> {
+pub(super) fn secret_lines(report: &SaveReport, verbose: bool) -> Vec<String> {
+    let of = |fate| -> Vec<&SecretFinding> {
         let findings = report.findings.iter();
         findings.filter(|finding| finding.fate == fate).collect()
     };
     let mut lines = Vec::new();
-    let refused = of(Fate::Refused);
+    let refused = of(SecretHandling::Refused);
     if !refused.is_empty() {
         lines.push(format!(
             "error: nothing is saved, because secrets were found in {}:",
-            files(&refused)
+            files_text(&refused)
         ));
-        list(&mut lines, &refused, verbose);
-        lines.push(hint(&refused));
+        list_findings(&mut lines, &refused, verbose);
+        lines.push(findings_hint(&refused));
     }
-    let left_out = of(Fate::LeftOut);
+    let left_out = of(SecretHandling::LeftOut);
     if !left_out.is_empty() {
         let would_be = match report.outcome {
-            Outcome::WouldSave => "would be ",
+            SaveOutcome::WouldSave => "would be ",
             _ => "",
         };
         lines.push(format!(
             "warning: {} {would_be}left out of the cache, because secrets were found:",
-            files(&left_out)
+            files_text(&left_out)
         ));
-        list(&mut lines, &left_out, verbose);
-        lines.push(hint(&left_out));
+        list_findings(&mut lines, &left_out, verbose);
+        lines.push(findings_hint(&left_out));
     }
-    let (certain, saved): (Vec<_>, Vec<_>) = of(Fate::Saved)
+    let (certain, saved): (Vec<_>, Vec<_>) = of(SecretHandling::Saved)
         .into_iter()
         .partition(|finding| finding.certain);
     if !certain.is_empty() {
         lines.push(format!(
             "warning: secrets were found in {}; anyone who restores the cache can read them:",
-            files(&certain)
+            files_text(&certain)
         ));
-        list(&mut lines, &certain, verbose);
+        list_findings(&mut lines, &certain, verbose);
     }
     if !saved.is_empty() {
         lines.push(format!(
             "note: {} found and saved, as packages contain many test keys; -v lists {}, and \
              --secrets skip leaves such files out",
-            kinds(&saved),
+            kinds_text(&saved),
             if saved.len() == 1 { "it" } else { "them" },
         ));
         if verbose {
-            list(&mut lines, &saved, verbose);
+            list_findings(&mut lines, &saved, verbose);
         }
     }
-    let allowed = of(Fate::Allowed);
+    let allowed = of(SecretHandling::Allowed);
     if !allowed.is_empty() {
         let more = if verbose { ":" } else { "; -v lists them" };
         lines.push(format!(
             "note: {} in files that --secrets-allow names{more}",
-            kinds(&allowed)
+            kinds_text(&allowed)
         ));
         if verbose {
-            list(&mut lines, &allowed, verbose);
+            list_findings(&mut lines, &allowed, verbose);
         }
     }
     lines
 }
 
 /// `2 files`.
-fn files(findings: &[&Finding]) -> String {
+fn files_text(findings: &[&SecretFinding]) -> String {
     let mut paths: Vec<_> = findings.iter().map(|finding| &finding.path).collect();
     paths.sort_unstable();
     paths.dedup();
-    output::count(paths.len() as u64, "file")
+    output::format_count(paths.len() as u64, "file")
 }
 
 /// `14 × private key, 1 × npm token`.
-fn kinds(findings: &[&Finding]) -> String {
+fn kinds_text(findings: &[&SecretFinding]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for finding in findings {
         *counts.entry(finding.kind.name).or_default() += 1;
@@ -134,10 +134,10 @@ fn kinds(findings: &[&Finding]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-fn list(lines: &mut Vec<String>, findings: &[&Finding], verbose: bool) {
+fn list_findings(lines: &mut Vec<String>, findings: &[&SecretFinding], verbose: bool) {
     let listed = if verbose { findings.len() } else { LISTED };
     for finding in findings.iter().take(listed) {
-        let path = output::path(&finding.path);
+        let path = output::format_path(&finding.path);
         let line = finding
             .line
             .map_or_else(String::new, |line| format!(":{line}"));
@@ -145,7 +145,7 @@ fn list(lines: &mut Vec<String>, findings: &[&Finding], verbose: bool) {
             Some(name) => format!("value of ${name}"),
             None => finding.kind.name.to_owned(),
         };
-        let stays = if finding.replaces && finding.fate == Fate::LeftOut {
+        let stays = if finding.replaces && finding.fate == SecretHandling::LeftOut {
             " (the cache keeps the older version that it has)"
         } else {
             ""
@@ -160,11 +160,11 @@ fn list(lines: &mut Vec<String>, findings: &[&Finding], verbose: bool) {
     }
 }
 
-fn hint(findings: &[&Finding]) -> String {
+fn findings_hint(findings: &[&SecretFinding]) -> String {
     match findings.iter().find(|finding| finding.variable.is_none()) {
         Some(finding) => format!(
             "  hint: keep credentials out of cached directories, or save the file with --secrets-allow '/{}'",
-            output::path(&finding.path)
+            output::format_path(&finding.path)
         ),
         None => {
             "  hint: keep the build from writing the value, or do not give it with --secret-env"

@@ -1,27 +1,27 @@
 //! What is told of results beyond what is printed: to CI systems, and to a later `explain`.
 
-use cachefs::restore::Outcome;
-use cachefs::save::Outcome as SaveOutcome;
+use cachefs::restore::RestoreOutcome;
+use cachefs::save::SaveOutcome;
 use cachefs::{LastRestore, Sought, StoreDir};
 use cachefs_store::id::SaveId;
-use cachefs_store::refs::{MatchKind, Scope, Wanted};
-use cachefs_store::remote::{RemoteSpec, Traffic};
+use cachefs_store::refs::{KeyQuery, MatchKind, Scope};
+use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
 use cachefs_store::session::Session;
 
-use super::cache::{Cache, Keys};
-use super::{Restored, Saved};
-use crate::failure::Failure;
+use super::cache::{ExpandedKeys, ResolvedCache};
+use super::{RestoredDirectory, SavedDirectory};
+use crate::failure::CommandFailure;
 use crate::global::Global;
 use crate::keys::KeyPart;
-use crate::outputs::{Action, CacheResult, Hit, estimate, tell};
+use crate::outputs::{CacheAction, CacheResult, KeyMatch, estimate_request_cost, write_outputs};
 use crate::{explain, output};
 
 /// The key on top of a cache's stack as it is looked for, and what it is made of.
-pub(crate) fn sought(
-    cache: &Cache,
-    keys: &Keys,
+pub(crate) fn key_query(
+    cache: &ResolvedCache,
+    keys: &ExpandedKeys,
     scopes: &[Scope],
-) -> Option<(Wanted, Vec<KeyPart>)> {
+) -> Option<(KeyQuery, Vec<KeyPart>)> {
     let wanted = keys.wanted(cache, scopes).pop()?;
     let layer = keys.layers.last().map(|(_, expanded, _)| expanded);
     let expanded = keys.main.as_ref().map(|(_, expanded)| expanded).or(layer)?;
@@ -30,20 +30,23 @@ pub(crate) fn sought(
 
 /// Why a restore did not find the very key, in a few words. A miss is worth some requests more; a
 /// partial hit is explained by the record that it came with.
-pub(super) fn why(
+pub(super) fn explain_miss(
     global: &Global,
     store: &StoreDir,
     remote: &RemoteSpec,
-    restored: &Restored,
+    restored: &RestoredDirectory,
 ) -> Option<String> {
     let (Ok(report), Some(keys)) = (&restored.result, &restored.keys) else {
         return None;
     };
-    if matches!(report.outcome, Outcome::Remounted | Outcome::Skipped) {
+    if matches!(
+        report.outcome,
+        RestoreOutcome::Remounted | RestoreOutcome::Skipped
+    ) {
         return None;
     }
     let (cache, scopes) = (&restored.cache, &restored.scopes);
-    let (wanted, parts) = sought(cache, keys, scopes)?;
+    let (wanted, parts) = key_query(cache, keys, scopes)?;
     let brief = match report.matched.last().and_then(Option::as_ref) {
         Some(found) if found.kind == MatchKind::Exact => None,
         Some(found) => explain::of_match(&parts, found.records.last()?),
@@ -58,14 +61,14 @@ pub(super) fn why(
 }
 
 /// Remembers what was looked for, for `explain`. Failing to is worth a note in the log.
-pub(super) fn remember(store: &StoreDir, remote: &RemoteSpec, all: &[Restored]) {
+pub(super) fn remember_restores(store: &StoreDir, remote: &RemoteSpec, all: &[RestoredDirectory]) {
     let caches = all.iter().filter_map(|one| {
-        let (wanted, parts) = sought(&one.cache, one.keys.as_ref()?, &one.scopes)?;
+        let (wanted, parts) = key_query(&one.cache, one.keys.as_ref()?, &one.scopes)?;
         let report = one.result.as_ref().ok();
         let unsaved = report.and_then(|report| report.unsaved.as_ref());
         Some(Sought {
             name: one.cache.name.clone(),
-            path: output::path(&one.path),
+            path: output::format_path(&one.path),
             remote: remote.url.clone(),
             wanted,
             parts: serde_json::to_value(parts).unwrap_or_default(),
@@ -73,7 +76,7 @@ pub(super) fn remember(store: &StoreDir, remote: &RemoteSpec, all: &[Restored]) 
             unsaved_changes: unsaved.map_or(0, |unsaved| unsaved.changes),
             unsaved_moved_to: unsaved
                 .and_then(|unsaved| unsaved.moved_to.as_deref())
-                .map(output::path),
+                .map(output::format_path),
         })
     });
     let last = LastRestore {
@@ -81,30 +84,30 @@ pub(super) fn remember(store: &StoreDir, remote: &RemoteSpec, all: &[Restored]) 
         caches: caches.collect(),
     };
     if let Err(error) = last.write(store) {
-        tracing::info!("{}", cachefs::describe(&error));
+        tracing::info!("{}", cachefs::describe_chain(&error));
     }
 }
 
 /// Tells CI systems of restores.
-pub(super) fn tell_restored(global: &Global, remote: &RemoteSpec, all: &[Restored]) {
-    let results: Vec<_> = all.iter().map(|one| restored(remote, one)).collect();
-    tell(&global.told(|name| std::env::var(name).ok()), &results);
+pub(super) fn tell_restored(global: &Global, remote: &RemoteSpec, all: &[RestoredDirectory]) {
+    let results: Vec<_> = all.iter().map(|one| restore_result(remote, one)).collect();
+    write_outputs(&global.told(|name| std::env::var(name).ok()), &results);
 }
 
 /// Tells CI systems of saves.
-pub(super) fn tell_saved(global: &Global, remote: &RemoteSpec, all: &[Saved]) {
-    let results: Vec<_> = all.iter().map(|one| saved(remote, one)).collect();
-    tell(&global.told(|name| std::env::var(name).ok()), &results);
+pub(super) fn tell_saved(global: &Global, remote: &RemoteSpec, all: &[SavedDirectory]) {
+    let results: Vec<_> = all.iter().map(|one| save_result(remote, one)).collect();
+    write_outputs(&global.told(|name| std::env::var(name).ok()), &results);
 }
 
-fn cost(remote: &RemoteSpec, traffic: &Traffic) -> Option<f64> {
-    estimate(&remote.url, remote.endpoint.as_deref(), traffic)
+fn estimate_cost(remote: &RemoteSpec, traffic: &RemoteTraffic) -> Option<f64> {
+    estimate_request_cost(&remote.url, remote.endpoint.as_deref(), traffic)
 }
 
-fn restored(remote: &RemoteSpec, one: &Restored) -> CacheResult {
+fn restore_result(remote: &RemoteSpec, one: &RestoredDirectory) -> CacheResult {
     let keys = one.keys.as_ref();
     let mut result = CacheResult {
-        action: Action::Restore,
+        action: CacheAction::Restore,
         name: one.cache.name.clone(),
         key: keys
             .and_then(|keys| keys.top())
@@ -115,7 +118,7 @@ fn restored(remote: &RemoteSpec, one: &Restored) -> CacheResult {
             .first()
             .map(ToString::to_string)
             .unwrap_or_default(),
-        path: output::path(&one.path),
+        path: output::format_path(&one.path),
         hit: None,
         matched_key: None,
         result: "failed",
@@ -123,47 +126,47 @@ fn restored(remote: &RemoteSpec, one: &Restored) -> CacheResult {
         tree: None,
         new_bytes: 0,
         elapsed: Default::default(),
-        traffic: Traffic::default(),
+        traffic: RemoteTraffic::default(),
         cost: None,
         remark: one.why.clone(),
     };
     match &one.result {
-        Err(failure) => failed(&mut result, remote, failure),
+        Err(failure) => failed_result(&mut result, remote, failure),
         Ok(report) => {
             result.hit = Some(match one.main().map(|found| &found.kind) {
-                Some(MatchKind::Exact) => Hit::Exact,
-                Some(MatchKind::Prefix(_)) => Hit::Partial,
+                Some(MatchKind::Exact) => KeyMatch::Exact,
+                Some(MatchKind::Prefix(_)) => KeyMatch::Partial,
                 // It was put back for the very key that it was restored for.
-                None if matches!(report.outcome, Outcome::Remounted) => Hit::Exact,
-                None if report.layers.is_empty() => Hit::Miss,
-                None => Hit::Partial,
+                None if matches!(report.outcome, RestoreOutcome::Remounted) => KeyMatch::Exact,
+                None if report.layers.is_empty() => KeyMatch::Miss,
+                None => KeyMatch::Partial,
             });
             result.matched_key = one.main().map(|found| found.name.key.to_string());
-            result.result = super::restore_output::result(&report.outcome);
+            result.result = super::restore_output::outcome_word(&report.outcome);
             result.layers = report.layers.len() as u64;
             result.tree = report.tree;
             result.elapsed = report.elapsed;
-            result.cost = cost(remote, &report.traffic);
+            result.cost = estimate_cost(remote, &report.traffic);
             result.traffic = report.traffic;
         }
     }
     result
 }
 
-fn failed(result: &mut CacheResult, remote: &RemoteSpec, failure: &Failure) {
+fn failed_result(result: &mut CacheResult, remote: &RemoteSpec, failure: &CommandFailure) {
     result.remark = Some(failure.message.clone());
     result.elapsed = failure.elapsed;
-    result.cost = cost(remote, &failure.traffic);
+    result.cost = estimate_cost(remote, &failure.traffic);
     result.traffic = failure.traffic;
 }
 
-fn saved(remote: &RemoteSpec, one: &Saved) -> CacheResult {
+fn save_result(remote: &RemoteSpec, one: &SavedDirectory) -> CacheResult {
     let mut result = CacheResult {
-        action: Action::Save,
+        action: CacheAction::Save,
         name: one.cache.name.clone(),
         key: one.key().map(ToString::to_string).unwrap_or_default(),
         scope: one.scope.to_string(),
-        path: output::path(&one.path),
+        path: output::format_path(&one.path),
         hit: None,
         matched_key: None,
         result: "failed",
@@ -171,14 +174,14 @@ fn saved(remote: &RemoteSpec, one: &Saved) -> CacheResult {
         tree: None,
         new_bytes: 0,
         elapsed: Default::default(),
-        traffic: Traffic::default(),
+        traffic: RemoteTraffic::default(),
         cost: None,
         remark: None,
     };
     match &one.result {
-        Err(failure) => failed(&mut result, remote, failure),
+        Err(failure) => failed_result(&mut result, remote, failure),
         Ok(report) => {
-            result.result = super::save_output::result(&report.outcome);
+            result.result = super::save_output::outcome_word(&report.outcome);
             result.layers = report.layers.len() as u64;
             result.tree = report.tree;
             if let SaveOutcome::Saved(layer) = &report.outcome {
@@ -186,7 +189,7 @@ fn saved(remote: &RemoteSpec, one: &Saved) -> CacheResult {
             }
             result.remark = report.warning.clone();
             result.elapsed = report.elapsed;
-            result.cost = cost(remote, &report.traffic);
+            result.cost = estimate_cost(remote, &report.traffic);
             result.traffic = report.traffic;
         }
     }

@@ -13,7 +13,7 @@ pub(super) const VARIABLE: &str = "GITHUB_EVENT_PATH";
 const MAX_EVENT: u64 = 32 << 20;
 
 /// Reads the description; without one, or when it is no JSON, nothing is known from it.
-pub(super) fn read(env: &BTreeMap<String, String>) -> Value {
+pub(super) fn read_event(env: &BTreeMap<String, String>) -> Value {
     let read = || {
         let file = File::open(env.get(VARIABLE)?).ok()?;
         let mut bytes = Vec::new();
@@ -24,7 +24,7 @@ pub(super) fn read(env: &BTreeMap<String, String>) -> Value {
 }
 
 /// What the description has at `pointer`, as text.
-pub(super) fn text(event: &Value, pointer: &str) -> Option<String> {
+pub(super) fn event_text(event: &Value, pointer: &str) -> Option<String> {
     match event.pointer(pointer)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

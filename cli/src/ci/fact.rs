@@ -2,7 +2,7 @@
 
 /// Something about a build that CI systems report, each under a name of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fact {
+pub(crate) enum BuildFact {
     /// The branch; on a pull request the one that is proposed.
     Branch,
     /// The branch that a pull request is proposed to.
@@ -38,24 +38,24 @@ pub(crate) enum Fact {
 }
 
 /// The template variables that stand for facts, without their leading dot.
-const VARIABLES: &[(&str, Fact)] = &[
-    ("Branch", Fact::Branch),
-    ("Revision", Fact::Revision),
-    ("BuildNum", Fact::BuildNumber),
-    ("BaseBranch", Fact::BaseBranch),
-    ("PullRequest", Fact::PullRequest),
-    ("Tag", Fact::Tag),
-    ("Job", Fact::Job),
-    ("Repo.Name", Fact::RepoName),
-    ("Repo.Owner", Fact::RepoOwner),
-    ("Repo.Namespace", Fact::RepoOwner),
-    ("Repo.Branch", Fact::DefaultBranch),
-    ("Commit.Branch", Fact::Branch),
-    ("Commit.Sha", Fact::Revision),
-    ("Commit.Ref", Fact::Ref),
-    ("Commit.Author.Name", Fact::Author),
-    ("Build.Number", Fact::BuildNumber),
-    ("Build.Event", Fact::Event),
+const VARIABLES: &[(&str, BuildFact)] = &[
+    ("Branch", BuildFact::Branch),
+    ("Revision", BuildFact::Revision),
+    ("BuildNum", BuildFact::BuildNumber),
+    ("BaseBranch", BuildFact::BaseBranch),
+    ("PullRequest", BuildFact::PullRequest),
+    ("Tag", BuildFact::Tag),
+    ("Job", BuildFact::Job),
+    ("Repo.Name", BuildFact::RepoName),
+    ("Repo.Owner", BuildFact::RepoOwner),
+    ("Repo.Namespace", BuildFact::RepoOwner),
+    ("Repo.Branch", BuildFact::DefaultBranch),
+    ("Commit.Branch", BuildFact::Branch),
+    ("Commit.Sha", BuildFact::Revision),
+    ("Commit.Ref", BuildFact::Ref),
+    ("Commit.Author.Name", BuildFact::Author),
+    ("Build.Number", BuildFact::BuildNumber),
+    ("Build.Event", BuildFact::Event),
 ];
 
 /// Every template variable that stands for a fact, joined for a hint.
@@ -67,7 +67,7 @@ pub(crate) fn variable_names() -> String {
     names.join(", ")
 }
 
-impl Fact {
+impl BuildFact {
     /// The fact that a template variable stands for, its leading dot left off.
     pub(crate) fn of_variable(name: &str) -> Option<Self> {
         VARIABLES

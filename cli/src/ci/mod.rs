@@ -17,7 +17,7 @@ mod systems;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fact::{Fact, variable_names};
+pub(crate) use fact::{BuildFact, variable_names};
 pub(crate) use report::Ci;
 pub(crate) use scope::Scopes;
 
@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 /// The environment of this process. A variable that is not UTF-8 can be part of no name here, so
 /// it counts as not set.
-pub(crate) fn environment() -> BTreeMap<String, String> {
+pub(crate) fn process_environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()

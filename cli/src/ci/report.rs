@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::event;
-use super::fact::Fact;
-use super::systems::{SYSTEMS, System};
+use super::fact::BuildFact;
+use super::systems::{CiSystem, SYSTEMS};
 
 /// A fact's value and the variable it was taken from.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,15 +31,19 @@ pub(crate) struct Unreported {
 #[derive(Debug)]
 pub(crate) struct Ci<'a> {
     env: &'a BTreeMap<String, String>,
-    system: Option<&'static System>,
+    system: Option<&'static CiSystem>,
     event: OnceCell<Value>,
 }
 
 impl<'a> Ci<'a> {
     /// Recognises the system; nothing is read yet.
     pub(crate) fn new(env: &'a BTreeMap<String, String>) -> Self {
-        let is_marked =
-            |system: &&System| system.markers.iter().any(|name| set(env, name).is_some());
+        let is_marked = |system: &&CiSystem| {
+            system
+                .markers
+                .iter()
+                .any(|name| set_variable(env, name).is_some())
+        };
         Self {
             env,
             system: SYSTEMS.iter().find(is_marked),
@@ -53,33 +57,38 @@ impl<'a> Ci<'a> {
     }
 
     /// A fact, or `None` when nobody reports it.
-    pub(crate) fn get(&self, fact: Fact) -> Option<String> {
+    pub(crate) fn get(&self, fact: BuildFact) -> Option<String> {
         self.report(fact).ok().map(|reported| reported.value)
     }
 
     /// Whether the build is of a pull request from another repository, as far as is known.
     pub(crate) fn is_fork(&self) -> bool {
-        self.get(Fact::Fork).is_some()
-            || match (self.get(Fact::SourceRepository), self.get(Fact::Repository)) {
+        self.get(BuildFact::Fork).is_some()
+            || match (
+                self.get(BuildFact::SourceRepository),
+                self.get(BuildFact::Repository),
+            ) {
                 (Some(source), Some(own)) => !source.eq_ignore_ascii_case(&own),
                 _ => false,
             }
     }
 
     /// A fact with its origin, or where it was looked for in vain.
-    pub(crate) fn report(&self, fact: Fact) -> Result<Reported, Unreported> {
+    pub(crate) fn report(&self, fact: BuildFact) -> Result<Reported, Unreported> {
         let own = fact.own_variable();
-        let sources = self.system.map_or(&[][..], |system| sources(system, fact));
+        let sources = self
+            .system
+            .map_or(&[][..], |system| fact_sources(system, fact));
         let sources = std::iter::once(own).chain(sources.iter().copied());
         let reported = sources.clone().find_map(|source| {
             let told = if source.starts_with('/') {
-                event::text(self.event(), source)?
+                event::event_text(self.event(), source)?
             } else {
-                set(self.env, source)?.to_owned()
+                set_variable(self.env, source)?.to_owned()
             };
             Some(Reported {
-                value: clean(fact, source, &told)?,
-                variable: variable(source),
+                value: clean_value(fact, source, &told)?,
+                variable: source_variable(source),
             })
         });
         reported.ok_or_else(|| Unreported {
@@ -87,17 +96,17 @@ impl<'a> Ci<'a> {
                 || "outside of a CI system that is recognised".to_owned(),
                 |name| format!("in {name}"),
             ),
-            variables: sources.map(variable).collect(),
+            variables: sources.map(source_variable).collect(),
         })
     }
 
     fn event(&self) -> &Value {
-        self.event.get_or_init(|| event::read(self.env))
+        self.event.get_or_init(|| event::read_event(self.env))
     }
 }
 
 /// The variable behind a source.
-fn variable(source: &'static str) -> &'static str {
+fn source_variable(source: &'static str) -> &'static str {
     if source.starts_with('/') {
         event::VARIABLE
     } else {
@@ -106,7 +115,7 @@ fn variable(source: &'static str) -> &'static str {
 }
 
 /// Where a system tells a fact, best first.
-fn sources(system: &System, fact: Fact) -> &'static [&'static str] {
+fn fact_sources(system: &CiSystem, fact: BuildFact) -> &'static [&'static str] {
     system
         .facts
         .iter()
@@ -115,43 +124,43 @@ fn sources(system: &System, fact: Fact) -> &'static [&'static str] {
 }
 
 /// A variable's value, unless it is empty: systems leave what does not apply empty.
-fn set<'a>(env: &'a BTreeMap<String, String>, variable: &str) -> Option<&'a str> {
+fn set_variable<'a>(env: &'a BTreeMap<String, String>, variable: &str) -> Option<&'a str> {
     env.get(variable)
         .map(String::as_str)
         .filter(|value| !value.is_empty())
 }
 
 /// Reduces a value to what all systems agree on, or to nothing when it states an absence.
-fn clean(fact: Fact, source: &str, value: &str) -> Option<String> {
+fn clean_value(fact: BuildFact, source: &str, value: &str) -> Option<String> {
     let value = match fact {
-        Fact::Branch | Fact::BaseBranch | Fact::DefaultBranch => {
+        BuildFact::Branch | BuildFact::BaseBranch | BuildFact::DefaultBranch => {
             let name = value.strip_prefix("refs/heads/").unwrap_or(value);
             match source {
                 "GIT_BRANCH" => name.strip_prefix("origin/").unwrap_or(name),
                 _ => name,
             }
         }
-        Fact::Tag if matches!(source, "GITHUB_REF" | "BUILD_SOURCEBRANCH") => {
+        BuildFact::Tag if matches!(source, "GITHUB_REF" | "BUILD_SOURCEBRANCH") => {
             value.strip_prefix("refs/tags/")?
         }
-        Fact::PullRequest if source == "GITHUB_REF" => {
+        BuildFact::PullRequest if source == "GITHUB_REF" => {
             value.strip_prefix("refs/pull/")?.split('/').next()?
         }
         // `false` where there is none; an address where there is one, in CircleCI.
-        Fact::PullRequest if value == "false" => return None,
-        Fact::PullRequest => value.rsplit('/').next()?,
-        Fact::Fork if value.eq_ignore_ascii_case("false") => return None,
-        Fact::Fork => "true",
-        Fact::Repository | Fact::SourceRepository => return repository(value),
-        Fact::RepoName => value.rsplit('/').next()?,
-        Fact::RepoOwner => value.rsplit_once('/').map_or(value, |(owner, _)| owner),
+        BuildFact::PullRequest if value == "false" => return None,
+        BuildFact::PullRequest => value.rsplit('/').next()?,
+        BuildFact::Fork if value.eq_ignore_ascii_case("false") => return None,
+        BuildFact::Fork => "true",
+        BuildFact::Repository | BuildFact::SourceRepository => return repository_name(value),
+        BuildFact::RepoName => value.rsplit('/').next()?,
+        BuildFact::RepoOwner => value.rsplit_once('/').map_or(value, |(owner, _)| owner),
         _ => value,
     };
     (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// `octo/app`, also from the addresses that git takes: the path without `.git`.
-fn repository(value: &str) -> Option<String> {
+fn repository_name(value: &str) -> Option<String> {
     let path = match value.split_once("://") {
         Some((_, rest)) => rest.split_once('/')?.1,
         // git@host:octo/app.git

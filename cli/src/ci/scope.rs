@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cachefs_store::refs::Scope;
 
-use super::fact::Fact;
+use super::fact::BuildFact;
 use super::git;
 use super::report::Ci;
 
@@ -40,21 +40,21 @@ impl Scopes {
     /// in afterwards are the base branch and the default branch. Outside of CI there is `default`
     /// and nothing else.
     pub(crate) fn of_build(ci: &Ci<'_>, workspace: &Path) -> Self {
-        let branch = ci.get(Fact::Branch);
-        let base = ci.get(Fact::BaseBranch);
-        let own = if let Some(number) = ci.get(Fact::PullRequest) {
-            fit(format!("pr/{number}"))
+        let branch = ci.get(BuildFact::Branch);
+        let base = ci.get(BuildFact::BaseBranch);
+        let own = if let Some(number) = ci.get(BuildFact::PullRequest) {
+            fit_scope(format!("pr/{number}"))
         } else if let Some(branch) = branch.as_ref().filter(|_| is_proposal(ci)) {
-            fit(format!("pr/{branch}"))
-        } else if let Some(tag) = ci.get(Fact::Tag) {
-            fit(format!("tag/{tag}"))
+            fit_scope(format!("pr/{branch}"))
+        } else if let Some(tag) = ci.get(BuildFact::Tag) {
+            fit_scope(format!("tag/{tag}"))
         } else if let Some(branch) = &branch {
-            fit(format!("branch/{branch}"))
+            fit_scope(format!("branch/{branch}"))
         } else {
-            return Self::only(fit(OUTSIDE.to_owned()));
+            return Self::only(fit_scope(OUTSIDE.to_owned()));
         };
         let default = ci
-            .get(Fact::DefaultBranch)
+            .get(BuildFact::DefaultBranch)
             .or_else(|| git::default_branch(workspace));
         let default = match default {
             Some(branch) => vec![branch],
@@ -62,7 +62,7 @@ impl Scopes {
         };
         let mut scopes = Self::only(own);
         for branch in base.into_iter().chain(default) {
-            scopes.add(fit(format!("branch/{branch}")));
+            scopes.add(fit_scope(format!("branch/{branch}")));
         }
         scopes
     }
@@ -99,12 +99,12 @@ impl Scopes {
 fn is_proposal(ci: &Ci<'_>) -> bool {
     ci.is_fork()
         || ci
-            .get(Fact::Event)
+            .get(BuildFact::Event)
             .is_some_and(|event| event.contains("pull_request") || event.contains("merge_request"))
 }
 
 /// A scope of this name. What is too long for one is cut, and told apart by its hash.
-fn fit(whole: String) -> Scope {
+fn fit_scope(whole: String) -> Scope {
     if let Ok(scope) = Scope::new(whole.clone()) {
         return scope;
     }

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use cachefs::containers::{self, Container};
-use cachefs::mounts::{Attachment, Attachments, unmount};
+use cachefs::mounts::{Attachment, Attachments, unmount_path};
 use cachefs::paths::real_path;
-use cachefs::restore::{MadeDirectories, Outcome};
+use cachefs::restore::{MadeDirectories, RestoreOutcome};
 use clap::Args;
 use serde::Serialize;
 
-use crate::caches::{self, Cache, Common, RestoreHow};
-use crate::global::{Format, Global};
+use crate::caches::{self, CommonOptions, ResolvedCache, RestoreHow};
+use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -36,12 +36,12 @@ pub(crate) struct AttachArgs {
     #[command(flatten)]
     how: RestoreHow,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed<'a> {
+struct PrintedAttach<'a> {
     container: &'a str,
     pid: u32,
     path: String,
@@ -49,12 +49,12 @@ struct Printed<'a> {
     restored: bool,
 }
 
-pub(crate) fn run(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
+pub(crate) fn run_attach(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
     if !args.path.is_absolute() {
-        return Err(relative(&args.path).into());
+        return Err(relative_path_error(&args.path).into());
     }
-    let container = containers::find(&args.container).map_err(cachefs::Error::from)?;
-    let store = setup::store(global)?;
+    let container = containers::find_container(&args.container).map_err(cachefs::Error::from)?;
+    let store = setup::open_store(global)?;
     let attachments = Attachments::new(&store);
     let path = attachments.resolve(&container, &args.path)?;
     let from = match (&args.from, &args.key) {
@@ -70,14 +70,14 @@ pub(crate) fn run(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
         if shown.from != from && !(is_for_it && attachments.is_place(&shown.from)) {
             return Err(occupied(&shown, &args.container).into());
         }
-        output::say(&format!("{} already", told(&shown)));
-        return print(global, &shown, false);
+        output::log_text(&format!("{} already", attached_line(&shown)));
+        return print_attachment(global, &shown, false);
     }
     let restored = match &args.key {
         None => false,
-        Some(key) => match restore(global, args, key, &from)? {
-            Restored::There(restored) => restored,
-            Restored::Ends(code) => return Ok(code),
+        Some(key) => match restore_for_attach(global, args, key, &from)? {
+            AttachSource::There(restored) => restored,
+            AttachSource::Ends(code) => return Ok(code),
         },
     };
     if !from.is_dir() {
@@ -88,31 +88,36 @@ pub(crate) fn run(global: &Global, args: &AttachArgs) -> anyhow::Result<u8> {
         .inspect_err(|_| {
             if restored && args.from.is_none() {
                 // Nobody would find it there; the error to tell is the one that led here.
-                let _ = unmount(&store, &from, false);
+                let _ = unmount_path(&store, &from, false);
             }
         })?;
-    output::say(&told(&shown));
+    output::log_text(&attached_line(&shown));
     if let Some(key) = &args.key {
-        output::say(&format!(
+        output::log_text(&format!(
             "  to save it: cachefs save --key '{key}' --path {}",
-            output::path(&shown.from)
+            output::format_path(&shown.from)
         ));
     }
-    print(global, &shown, restored)
+    print_attachment(global, &shown, restored)
 }
 
 /// What came of a restore before something is attached.
-enum Restored {
+enum AttachSource {
     /// The directory is there, and is a cache or, after a miss, is not.
     There(bool),
     /// Nothing is to be attached; with this exit code.
     Ends(u8),
 }
 
-fn restore(global: &Global, args: &AttachArgs, key: &str, at: &Path) -> anyhow::Result<Restored> {
-    let cache = Cache {
+fn restore_for_attach(
+    global: &Global,
+    args: &AttachArgs,
+    key: &str,
+    at: &Path,
+) -> anyhow::Result<AttachSource> {
+    let cache = ResolvedCache {
         name: None,
-        workspace: setup::workspace()?,
+        workspace: setup::workspace_directory()?,
         key: Some(key.to_owned()),
         restore_keys: args.restore_key.clone(),
         paths: vec![at.to_owned()],
@@ -125,35 +130,35 @@ fn restore(global: &Global, args: &AttachArgs, key: &str, at: &Path) -> anyhow::
     let display = Display::start("copying")?;
     let restored = caches::restore_all(global, &[cache], &display)?;
     drop(display);
-    let code = caches::worst(restored.iter().map(|one| one.code));
+    let code = caches::worst_code(restored.iter().map(|one| one.code));
     let report = restored.first().and_then(|one| one.result.as_ref().ok());
     let outcome = match report.map(|report| &report.outcome) {
-        None | Some(Outcome::Found) => Restored::Ends(code),
-        Some(_) if code != exit::SUCCESS => Restored::Ends(code),
+        None | Some(RestoreOutcome::Found) => AttachSource::Ends(code),
+        Some(_) if code != exit::SUCCESS => AttachSource::Ends(code),
         // The container fills a directory that can be saved afterwards.
-        Some(Outcome::Miss | Outcome::Skipped) => {
+        Some(RestoreOutcome::Miss | RestoreOutcome::Skipped) => {
             MadeDirectories::make(at, args.how.owner)?;
-            Restored::There(false)
+            AttachSource::There(false)
         }
-        Some(_) => Restored::There(true),
+        Some(_) => AttachSource::There(true),
     };
-    if let (Restored::Ends(_), Format::Json) = (&outcome, global.format) {
+    if let (AttachSource::Ends(_), OutputFormat::Json) = (&outcome, global.format) {
         caches::print_restored(&restored)?;
     }
     Ok(outcome)
 }
 
-fn told(shown: &Attachment) -> String {
+fn attached_line(shown: &Attachment) -> String {
     format!(
         "attached {} at {} in {}",
-        output::path(&shown.from),
-        output::path(&shown.path),
-        named(&shown.container, shown.pid)
+        output::format_path(&shown.from),
+        output::format_path(&shown.path),
+        container_name(&shown.container, shown.pid)
     )
 }
 
 /// A container as people know it.
-pub(super) fn named(container: &str, pid: u32) -> String {
+pub(super) fn container_name(container: &str, pid: u32) -> String {
     match container.parse::<u32>() {
         Ok(_) => format!("process {pid}"),
         Err(_) => format!("container {container} (process {pid})"),
@@ -162,13 +167,17 @@ pub(super) fn named(container: &str, pid: u32) -> String {
 
 /// Prints an attachment with `--format json`; `restored` says whether it shows a cache that was
 /// restored for it.
-pub(super) fn print(global: &Global, shown: &Attachment, restored: bool) -> anyhow::Result<u8> {
-    if global.format == Format::Json {
-        output::print_json(&Printed {
+pub(super) fn print_attachment(
+    global: &Global,
+    shown: &Attachment,
+    restored: bool,
+) -> anyhow::Result<u8> {
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedAttach {
             container: &shown.container,
             pid: shown.pid,
-            path: output::path(&shown.path),
-            from: output::path(&shown.from),
+            path: output::format_path(&shown.path),
+            from: output::format_path(&shown.from),
             restored,
         })?;
     }
@@ -176,12 +185,12 @@ pub(super) fn print(global: &Global, shown: &Attachment, restored: bool) -> anyh
 }
 
 /// The attachment of a container, which may have ended, at a path.
-pub(super) fn attached(
+pub(super) fn find_attachment(
     attachments: &Attachments,
     container: &str,
     path: &Path,
 ) -> anyhow::Result<Option<Attachment>> {
-    let found = containers::find(container).ok();
+    let found = containers::find_container(container).ok();
     let resolved = found
         .as_ref()
         .and_then(|found| attachments.resolve(found, path).ok());
@@ -202,7 +211,7 @@ fn occupied(shown: &Attachment, container: &str) -> cachefs::Error {
     )
 }
 
-fn relative(path: &Path) -> cachefs::Error {
+fn relative_path_error(path: &Path) -> cachefs::Error {
     cachefs::Error::usage(
         format!("{} is not an absolute path", path.display()),
         "name where the container sees it, such as /root/.m2",

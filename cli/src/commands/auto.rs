@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use crate::caches::{self, Cache, Common, RestoreHow, SaveHow};
-use crate::detect::{Choice, holds_something};
-use crate::global::{Format, Global};
+use crate::caches::{self, CommonOptions, ResolvedCache, RestoreHow, SaveHow};
+use crate::detect::{CacheChoice, holds_something};
+use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
 use crate::{exit, output, working_directory};
 
@@ -12,96 +12,96 @@ use crate::{exit, output, working_directory};
 #[derive(Debug, Args)]
 pub(crate) struct AutoArgs {
     #[command(subcommand)]
-    action: Action,
+    action: AutoAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum AutoAction {
     /// Restore the caches of the tools that the workspace uses
-    Restore(RestoreArgs),
+    Restore(AutoRestoreArgs),
     /// Save the caches of the tools that the workspace uses
-    Save(SaveArgs),
+    Save(AutoSaveArgs),
 }
 
 /// Options of `auto restore`.
 #[derive(Debug, Args)]
-struct RestoreArgs {
+struct AutoRestoreArgs {
     #[command(flatten)]
-    choice: Choice,
+    choice: CacheChoice,
     #[command(flatten)]
     how: RestoreHow,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 /// Options of `auto save`.
 #[derive(Debug, Args)]
-struct SaveArgs {
+struct AutoSaveArgs {
     #[command(flatten)]
-    choice: Choice,
+    choice: CacheChoice,
     #[command(flatten)]
     how: SaveHow,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 impl AutoArgs {
     /// Whether the command is to fail when there is no cache.
     pub(crate) fn fails_without_cache(&self) -> bool {
         match &self.action {
-            Action::Restore(args) => args.how.fail_on_cache_miss,
-            Action::Save(_) => false,
+            AutoAction::Restore(args) => args.how.fail_on_cache_miss,
+            AutoAction::Save(_) => false,
         }
     }
 }
 
-pub(crate) fn run(global: &Global, args: &AutoArgs) -> anyhow::Result<u8> {
+pub(crate) fn run_auto(global: &Global, args: &AutoArgs) -> anyhow::Result<u8> {
     match &args.action {
-        Action::Restore(args) => restore(global, &args.choice, &args.common, &args.how),
-        Action::Save(args) => save(global, &args.choice, &args.common, &args.how),
+        AutoAction::Restore(args) => auto_restore(global, &args.choice, &args.common, &args.how),
+        AutoAction::Save(args) => auto_save(global, &args.choice, &args.common, &args.how),
     }
 }
 
 /// Restores the caches that are found.
-pub(crate) fn restore(
+pub(crate) fn auto_restore(
     global: &Global,
-    choice: &Choice,
-    common: &Common,
+    choice: &CacheChoice,
+    common: &CommonOptions,
     how: &RestoreHow,
 ) -> anyhow::Result<u8> {
-    let caches = found(choice, common, how, &SaveHow::default())?;
+    let caches = find_caches(choice, common, how, &SaveHow::default())?;
     let display = Display::start("copying")?;
     let restored = caches::restore_all(global, &caches, &display)?;
     drop(display);
-    if global.format == Format::Json {
+    if global.format == OutputFormat::Json {
         caches::print_restored(&restored)?;
     }
-    Ok(ended(restored.iter().map(|one| one.code)))
+    Ok(worst_end(restored.iter().map(|one| one.code)))
 }
 
 /// Saves the caches that are found and hold something.
-pub(crate) fn save(
+pub(crate) fn auto_save(
     global: &Global,
-    choice: &Choice,
-    common: &Common,
+    choice: &CacheChoice,
+    common: &CommonOptions,
     how: &SaveHow,
 ) -> anyhow::Result<u8> {
-    let mut caches = found(choice, common, &RestoreHow::default(), how)?;
+    let mut caches = find_caches(choice, common, &RestoreHow::default(), how)?;
     leave_empty(&mut caches);
     let display = Display::start("saving")?;
     let saved = caches::save_all(global, &caches, &display)?;
     drop(display);
     working_directory::warn_of_save(&saved);
-    if global.format == Format::Json {
+    if global.format == OutputFormat::Json {
         caches::print_saved(&saved)?;
     }
-    Ok(ended(saved.iter().map(|one| one.code)))
+    Ok(worst_end(saved.iter().map(|one| one.code)))
 }
 
-fn ended(codes: impl Iterator<Item = u8>) -> u8 {
-    let code = caches::worst(codes);
+fn worst_end(codes: impl Iterator<Item = u8>) -> u8 {
+    let code = caches::worst_code(codes);
     if code == exit::INTERRUPTED {
-        output::say(output::INTERRUPTED);
+        output::log_text(output::INTERRUPTED);
     }
     code
 }
@@ -110,39 +110,39 @@ fn ended(codes: impl Iterator<Item = u8>) -> u8 {
 ///
 /// # Errors
 ///
-/// Those of [`Choice::detect`].
-pub(crate) fn found(
-    choice: &Choice,
-    common: &Common,
+/// Those of [`CacheChoice::detect`].
+pub(crate) fn find_caches(
+    choice: &CacheChoice,
+    common: &CommonOptions,
     restore: &RestoreHow,
     save: &SaveHow,
-) -> anyhow::Result<Vec<Cache>> {
+) -> anyhow::Result<Vec<ResolvedCache>> {
     let workspace = choice.workspace()?;
     let detection = choice.detect()?;
     for note in &detection.notes {
-        output::say(&format!("note: {note}"));
+        output::log_text(&format!("note: {note}"));
     }
-    let caches: Vec<Cache> = detection
+    let caches: Vec<ResolvedCache> = detection
         .caches
         .iter()
         .filter(|found| found.optional.is_none())
         .map(|found| found.cache(&workspace, common, restore, save))
         .collect();
     if caches.is_empty() {
-        output::say(&format!(
+        output::log_text(&format!(
             "note: found no tool in {} whose cache is known, so there is nothing to do",
-            output::path(&workspace)
+            output::format_path(&workspace)
         ));
     }
     Ok(caches)
 }
 
 /// Takes out the caches that hold nothing, and says so.
-pub(crate) fn leave_empty(caches: &mut Vec<Cache>) {
+pub(crate) fn leave_empty(caches: &mut Vec<ResolvedCache>) {
     caches.retain(|cache| {
         let is_filled = cache.paths.iter().any(|path| holds_something(path));
         if !is_filled && let Some(name) = &cache.name {
-            output::say(&format!(
+            output::log_text(&format!(
                 "{name}: nothing to save, its directory is empty or not there"
             ));
         }

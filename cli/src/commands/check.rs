@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use cachefs_store::check::{CheckOptions, CheckReport, FindingKind, Repaired, check, repair};
+use cachefs_store::check::{
+    CheckOptions, CheckReport, FindingKind, Repaired, check_repository, repair_keys,
+};
 use cachefs_store::refs::RefName;
 use clap::Args;
 use serde::Serialize;
 
-use crate::failure::absent;
-use crate::global::{Format, Global};
+use crate::failure::not_found_error;
+use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -29,25 +31,25 @@ pub(crate) struct CheckArgs {
     repair: bool,
 }
 
-pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
+pub(crate) fn run_check(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
     let scopes = if args.all_scopes {
         None
     } else {
-        Some(vec![setup::scope(global)?])
+        Some(vec![setup::own_scope(global)?])
     };
     let options = CheckOptions {
         scopes,
         prefix: args.prefix.clone(),
         read_data: args.read_data,
     };
-    let (runtime, remote) = setup::remote(global)?;
+    let (runtime, remote) = setup::connect_remote(global)?;
     let display = Display::start("checking")?;
     let report = runtime
-        .block_on(async { check(&remote.remote, &options, &display.job()).await })
+        .block_on(async { check_repository(&remote.remote, &options, &display.job()).await })
         .map_err(cachefs::Error::from)?;
     drop(display);
     if report.keys == 0 && report.findings.is_empty() && !args.prefix.is_empty() {
-        return Err(absent(
+        return Err(not_found_error(
             match options.scopes.as_deref() {
                 Some([scope, ..]) => {
                     format!("no key in scope {scope} begins with `{}`", args.prefix)
@@ -58,7 +60,7 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
         ));
     }
     let repaired = if args.repair {
-        let repaired = runtime.block_on(repair(&remote.remote, &report));
+        let repaired = runtime.block_on(repair_keys(&remote.remote, &report));
         repaired.map_err(cachefs::Error::from)?
     } else {
         Repaired::default()
@@ -67,12 +69,12 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
     let remaining = findings.filter(|it| !(args.repair && it.is_repairable()));
     let remaining = remaining.count();
     match global.format {
-        Format::Json => output::print_json(&Printed {
+        OutputFormat::Json => output::print_json(&PrintedCheck {
             report: &report,
             dropped: &repaired.dropped,
             reduced: &repaired.reduced,
         })?,
-        _ => print(&report, args, &repaired),
+        _ => print_check(&report, args, &repaired),
     }
     Ok(match remaining {
         0 => exit::SUCCESS,
@@ -82,7 +84,7 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<u8> {
 
 /// The report as JSON.
 #[derive(Serialize)]
-struct Printed<'a> {
+struct PrintedCheck<'a> {
     #[serde(flatten)]
     report: &'a CheckReport,
     /// The keys that `--repair` dropped.
@@ -91,7 +93,7 @@ struct Printed<'a> {
     reduced: &'a BTreeSet<RefName>,
 }
 
-fn print(report: &CheckReport, args: &CheckArgs, repaired: &Repaired) {
+fn print_check(report: &CheckReport, args: &CheckArgs, repaired: &Repaired) {
     for finding in &report.findings {
         let kind = match finding.kind {
             FindingKind::Missing => "missing",
@@ -99,50 +101,50 @@ fn print(report: &CheckReport, args: &CheckArgs, repaired: &Repaired) {
             FindingKind::Unreadable => "unreadable",
             FindingKind::Unsupported => "newer format",
         };
-        output::print(&format!("{kind}: {}: {}", finding.object, finding.detail));
+        output::print_text(&format!("{kind}: {}: {}", finding.object, finding.detail));
         for key in finding.keys.iter().take(5) {
-            output::print(&format!("  needed by {key}"));
+            output::print_text(&format!("  needed by {key}"));
         }
         if finding.keys.len() > 5 {
-            output::print(&format!("  and by {} more", finding.keys.len() - 5));
+            output::print_text(&format!("  and by {} more", finding.keys.len() - 5));
         }
         if !(args.repair && finding.is_repairable()) {
-            output::print(&format!("  hint: {}", finding.hint));
+            output::print_text(&format!("  hint: {}", finding.hint));
         }
     }
     for key in &repaired.dropped {
-        output::print(&format!("dropped {key}"));
+        output::print_text(&format!("dropped {key}"));
     }
     for key in &repaired.reduced {
-        output::print(&format!(
+        output::print_text(&format!(
             "removed a damaged save of {key}; intact ones remain"
         ));
     }
     if args.repair && !report.is_complete && !report.damaged_packs.is_empty() {
-        output::print(&format!(
+        output::print_text(&format!(
             "note: {} with damaged data stay, because other keys may need intact parts of them, and saves on machines that know them may use them again; `cachefs check --all-scopes --read-data --repair` deletes them",
-            output::count(report.damaged_packs.len() as u64, "pack")
+            output::format_count(report.damaged_packs.len() as u64, "pack")
         ));
     }
     let data = if args.read_data {
         format!(
             "{} and {} of data verified",
-            output::count(report.frames, "frame"),
-            output::bytes(report.bytes)
+            output::format_count(report.frames, "frame"),
+            output::format_bytes(report.bytes)
         )
     } else {
         "structure only; --read-data verifies the data too".to_owned()
     };
-    output::say(&format!(
+    output::log_text(&format!(
         "checked {}, {}, {}, {}: {} ({data})",
-        output::count(report.keys, "key"),
-        output::count(report.saves, "save"),
-        output::count(report.layers, "layer"),
-        output::count(report.packs, "pack"),
+        output::format_count(report.keys, "key"),
+        output::format_count(report.saves, "save"),
+        output::format_count(report.layers, "layer"),
+        output::format_count(report.packs, "pack"),
         match report.findings.len() {
             0 if report.keys == 0 => "there is nothing to check".to_owned(),
             0 => "nothing is wrong".to_owned(),
-            number => output::count(number as u64, "problem"),
+            number => output::format_count(number as u64, "problem"),
         },
     ));
 }

@@ -14,21 +14,21 @@ pub(crate) struct CompletionsArgs {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedCompletions {
     shell: String,
     script: String,
 }
 
-pub(crate) fn run(args: &CompletionsArgs, mut command: Command) -> anyhow::Result<u8> {
+pub(crate) fn run_completions(args: &CompletionsArgs, mut command: Command) -> anyhow::Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "cachefs", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();
     match object::is_wanted() {
-        true => output::print_json(&Printed {
+        true => output::print_json(&PrintedCompletions {
             shell: args.shell.to_string(),
             script,
         })?,
-        false => output::write(&script),
+        false => output::write_stdout(&script),
     }
     Ok(exit::SUCCESS)
 }

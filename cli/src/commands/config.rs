@@ -4,8 +4,8 @@ use cachefs_store::remote;
 use clap::Args;
 use serde::Serialize;
 
-use crate::config::{Config, Level, Origin, Value};
-use crate::global::{Format, Global};
+use crate::config::{ConfigLevel, LoadedConfig, Origin, SettingValue};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// Options of `config`.
@@ -14,17 +14,17 @@ pub(crate) struct ConfigArgs {}
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedConfig {
     /// The scopes that restores look in here, the one that saves go to first.
     scopes: Vec<String>,
     files: Vec<PrintedFile>,
     settings: Vec<PrintedValue>,
-    caches: Vec<PrintedCache>,
+    caches: Vec<ConfiguredCache>,
 }
 
 #[derive(Debug, Serialize)]
 struct PrintedFile {
-    level: Level,
+    level: ConfigLevel,
     path: String,
     found: bool,
 }
@@ -41,54 +41,58 @@ struct PrintedValue {
 }
 
 #[derive(Debug, Serialize)]
-struct PrintedCache {
+struct ConfiguredCache {
     name: String,
     file: String,
     line: usize,
     settings: Vec<PrintedValue>,
-    layers: Vec<PrintedLayer>,
+    layers: Vec<ConfiguredLayer>,
 }
 
 #[derive(Debug, Serialize)]
-struct PrintedLayer {
+struct ConfiguredLayer {
     name: String,
     key: String,
     restore_keys: Vec<String>,
     line: usize,
 }
 
-pub(crate) fn run(global: &Global, _: &ConfigArgs, config: &Config) -> anyhow::Result<u8> {
-    let scopes = setup::scopes(global)?.all();
+pub(crate) fn run_config(
+    global: &Global,
+    _: &ConfigArgs,
+    config: &LoadedConfig,
+) -> anyhow::Result<u8> {
+    let scopes = setup::lookup_scopes(global)?.all();
     let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
     match global.format {
-        Format::Json => output::print_json(&printed(config, scopes))?,
+        OutputFormat::Json => output::print_json(&printed_config(config, scopes))?,
         _ => {
-            print(config);
-            output::print(&format!("\nscopes in use: {}", scopes.join(", ")));
+            print_config(config);
+            output::print_text(&format!("\nscopes in use: {}", scopes.join(", ")));
         }
     }
     Ok(exit::SUCCESS)
 }
 
-fn print(config: &Config) {
+fn print_config(config: &LoadedConfig) {
     for file in config.files() {
         let found = if file.found { "read" } else { "not there" };
-        output::print(&format!("{}  {found}", output::path(&file.path)));
+        output::print_text(&format!("{}  {found}", output::format_path(&file.path)));
     }
     if config.files().is_empty() {
-        output::print("no files are read");
+        output::print_text("no files are read");
     }
-    output::print("");
-    table(&config.values());
+    output::print_text("");
+    print_table(&config.values());
     for cache in config.caches_said() {
-        output::print(&format!("\n[cache.{}]  {}", cache.name, cache.place));
-        table(&cache.values);
+        output::print_text(&format!("\n[cache.{}]  {}", cache.name, cache.place));
+        print_table(&cache.values);
         for (number, (layer, place)) in cache.layers.iter().enumerate() {
             let prefixes = match layer.restore_keys.is_empty() {
                 true => String::new(),
                 false => format!(", or {}", layer.restore_keys.join(", ")),
             };
-            output::print(&format!(
+            output::print_text(&format!(
                 "layer {}: {}  {}{prefixes}  {place}",
                 number + 1,
                 layer.name,
@@ -99,8 +103,8 @@ fn print(config: &Config) {
 }
 
 /// Prints values in columns: name, value, origin.
-fn table(values: &[Value]) {
-    let shown = |value: &Value| match value.values.is_empty() {
+fn print_table(values: &[SettingValue]) {
+    let shown = |value: &SettingValue| match value.values.is_empty() {
         true => "-".to_owned(),
         false => without_secrets(value).join(", "),
     };
@@ -110,7 +114,7 @@ fn table(values: &[Value]) {
     let widths = values.iter().map(|value| shown(value).chars().count());
     let widest = width(&mut widths.filter(|width| *width <= 48));
     for value in values {
-        output::print(&format!(
+        output::print_text(&format!(
             "{:names$}  {:widest$}  {}",
             value.name,
             shown(value),
@@ -119,29 +123,32 @@ fn table(values: &[Value]) {
     }
 }
 
-fn printed(config: &Config, scopes: Vec<String>) -> Printed {
+fn printed_config(config: &LoadedConfig, scopes: Vec<String>) -> PrintedConfig {
     let files = config.files().iter().map(|file| PrintedFile {
         level: file.level,
-        path: output::path(&file.path),
+        path: output::format_path(&file.path),
         found: file.found,
     });
-    let caches = config.caches_said().into_iter().map(|cache| PrintedCache {
-        name: cache.name,
-        file: output::path(&cache.place.file),
-        line: cache.place.line,
-        settings: cache.values.into_iter().map(printed_value).collect(),
-        layers: cache
-            .layers
-            .into_iter()
-            .map(|(layer, place)| PrintedLayer {
-                name: layer.name,
-                key: layer.key,
-                restore_keys: layer.restore_keys,
-                line: place.line,
-            })
-            .collect(),
-    });
-    Printed {
+    let caches = config
+        .caches_said()
+        .into_iter()
+        .map(|cache| ConfiguredCache {
+            name: cache.name,
+            file: output::format_path(&cache.place.file),
+            line: cache.place.line,
+            settings: cache.values.into_iter().map(printed_value).collect(),
+            layers: cache
+                .layers
+                .into_iter()
+                .map(|(layer, place)| ConfiguredLayer {
+                    name: layer.name,
+                    key: layer.key,
+                    restore_keys: layer.restore_keys,
+                    line: place.line,
+                })
+                .collect(),
+        });
+    PrintedConfig {
         scopes,
         files: files.collect(),
         settings: config.values().into_iter().map(printed_value).collect(),
@@ -150,14 +157,14 @@ fn printed(config: &Config, scopes: Vec<String>) -> Printed {
 }
 
 /// The values as they may be printed.
-fn without_secrets(value: &Value) -> Vec<String> {
+fn without_secrets(value: &SettingValue) -> Vec<String> {
     let values = value.values.iter();
     values
         .map(|value| remote::without_secrets(value).into_owned())
         .collect()
 }
 
-fn printed_value(value: Value) -> PrintedValue {
+fn printed_value(value: SettingValue) -> PrintedValue {
     let values = without_secrets(&value);
     let (origin, place, variable) = match value.origin {
         Origin::Default => ("default", None, None),
@@ -169,7 +176,7 @@ fn printed_value(value: Value) -> PrintedValue {
         name: value.name,
         values,
         origin,
-        file: place.as_ref().map(|place| output::path(&place.file)),
+        file: place.as_ref().map(|place| output::format_path(&place.file)),
         line: place.map(|place| place.line),
         variable,
     }

@@ -7,7 +7,7 @@ use clap::{Args, Command};
 
 use crate::exit;
 use crate::global::{Global, parse_duration};
-use crate::integrations::csi::{Endpoint, Service, serve};
+use crate::integrations::csi::{CsiService, Endpoint, serve_csi};
 
 /// Options of `csi`.
 #[derive(Debug, Args)]
@@ -36,8 +36,8 @@ pub(crate) struct CsiArgs {
     answer_within: Duration,
 }
 
-pub(crate) fn run(global: &Global, args: &CsiArgs, parser: Command) -> anyhow::Result<u8> {
-    let service = Service {
+pub(crate) fn run_csi(global: &Global, args: &CsiArgs, parser: Command) -> anyhow::Result<u8> {
+    let service = CsiService {
         endpoint: args.listen.clone(),
         node_id: args.node_id.clone(),
         namespaced: args.namespaced,
@@ -46,6 +46,6 @@ pub(crate) fn run(global: &Global, args: &CsiArgs, parser: Command) -> anyhow::R
         answer_within: args.answer_within,
         parser,
     };
-    serve(global, &service)?;
+    serve_csi(global, &service)?;
     Ok(exit::SUCCESS)
 }

@@ -5,31 +5,31 @@ mod shares;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cachefs::daemon::{DaemonOptions, run as run_daemon, unreachable};
+use cachefs::daemon::{DaemonOptions, run_daemon, why_unreachable};
 use cachefs::sys::spawn::Readiness;
-use cachefs::{Client, DaemonStats, Error, StoreDir};
+use cachefs::{DaemonClient, DaemonStats, Error, StoreDir};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::global::{Format, Global};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// Options of `daemon`.
 #[derive(Debug, Args)]
 pub(crate) struct DaemonArgs {
     #[command(subcommand)]
-    action: Action,
+    action: DaemonAction,
 }
 
 impl DaemonArgs {
     /// Whether this process is to be the daemon.
     pub(crate) fn is_run(&self) -> bool {
-        matches!(self.action, Action::Run { .. })
+        matches!(self.action, DaemonAction::Run { .. })
     }
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum DaemonAction {
     /// Serve the store in the foreground; other commands start this by themselves
     Run {
         /// End after this many seconds without mounts and connections
@@ -67,7 +67,7 @@ enum Action {
 
 /// What is printed of the daemon with `--format json`.
 #[derive(Debug, Default, Serialize)]
-struct Printed {
+struct PrintedDaemon {
     running: bool,
     /// What the command did, where it is more than a look: `started`, `upgraded`, `stopped` or
     /// `not_running`.
@@ -89,7 +89,7 @@ struct Printed {
     unreachable: Option<String>,
 }
 
-impl Printed {
+impl PrintedDaemon {
     fn running(stats: DaemonStats) -> Self {
         Self {
             running: true,
@@ -110,7 +110,7 @@ impl Printed {
 
     fn print(self, global: &Global) -> anyhow::Result<()> {
         match global.format {
-            Format::Json => output::print_json(&self),
+            OutputFormat::Json => output::print_json(&self),
             _ => Ok(()),
         }
     }
@@ -121,17 +121,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a daemon that was told to end may take.
 const ENDING: Duration = Duration::from_secs(5);
 
-fn upgrade(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
-    let Some(mut client) = Client::connect_running(store)? else {
-        output::say("the daemon does not run; the next command starts this version");
-        Printed::not_running("not_running").print(global)?;
+fn upgrade_daemon(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
+    let Some(mut client) = DaemonClient::connect_running(store)? else {
+        output::log_text("the daemon does not run; the next command starts this version");
+        PrintedDaemon::not_running("not_running").print(global)?;
         return Ok(exit::SUCCESS);
     };
     let before = client.upgrade(store.exe().to_owned())?;
     drop(client);
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
-        let Some(mut client) = Client::connect_running(store)? else {
+        let Some(mut client) = DaemonClient::connect_running(store)? else {
             return Err(Error::usage(
                 "the daemon ended instead of going on",
                 "see `daemon.log` in the store; the next restore repairs its mounts",
@@ -141,15 +141,15 @@ fn upgrade(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
         // One that is about to end hangs up, or answers once more.
         match client.stats() {
             Ok(stats) if stats.pid != before && stats.restarts == 0 && stats.waiting == 0 => {
-                output::say(&format!(
+                output::log_text(&format!(
                     "version {} goes on as process {}, with {} mounts",
                     stats.version,
                     stats.pid,
                     stats.views.len()
                 ));
-                let printed = Printed {
+                let printed = PrintedDaemon {
                     result: Some("upgraded"),
-                    ..Printed::running(stats)
+                    ..PrintedDaemon::running(stats)
                 };
                 printed.print(global)?;
                 return Ok(exit::SUCCESS);
@@ -177,11 +177,11 @@ fn has_ended(store: &StoreDir) -> bool {
     true
 }
 
-pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
+pub(crate) fn run_daemon_command(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
     match &args.action {
-        Action::Run { idle } => {
+        DaemonAction::Run { idle } => {
             let readiness = Readiness::from_env();
-            let store = match setup::store(global) {
+            let store = match setup::open_store(global) {
                 Ok(store) => store,
                 Err(error) => {
                     let _ = readiness.failed(&format!("{error:#}"));
@@ -195,36 +195,38 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
             let code = run_daemon(&store, &options, readiness)?;
             Ok(u8::try_from(code).unwrap_or(exit::LOCAL))
         }
-        Action::Upgrade => upgrade(global, &setup::store(global)?.with_own_daemon()),
-        Action::Start => {
-            let mut client = Client::connect(&setup::store(global)?.with_own_daemon())?;
+        DaemonAction::Upgrade => {
+            upgrade_daemon(global, &setup::open_store(global)?.with_own_daemon())
+        }
+        DaemonAction::Start => {
+            let mut client = DaemonClient::connect(&setup::open_store(global)?.with_own_daemon())?;
             let stats = client.stats()?;
-            output::say(&format!("the daemon runs as process {}", stats.pid));
-            let printed = Printed {
+            output::log_text(&format!("the daemon runs as process {}", stats.pid));
+            let printed = PrintedDaemon {
                 result: Some("started"),
-                ..Printed::running(stats)
+                ..PrintedDaemon::running(stats)
             };
             printed.print(global)?;
             Ok(exit::SUCCESS)
         }
-        Action::Stop { force } => {
-            let store = setup::store(global)?.with_own_daemon();
-            let Some(mut client) = Client::connect_running(&store)? else {
+        DaemonAction::Stop { force } => {
+            let store = setup::open_store(global)?.with_own_daemon();
+            let Some(mut client) = DaemonClient::connect_running(&store)? else {
                 // It may be about to end.
                 if !has_ended(&store)
-                    && let Some(error) = unreachable(&store)
+                    && let Some(error) = why_unreachable(&store)
                 {
                     return Err(error.into());
                 }
-                output::say("the daemon does not run");
-                Printed::not_running("not_running").print(global)?;
+                output::log_text("the daemon does not run");
+                PrintedDaemon::not_running("not_running").print(global)?;
                 return Ok(exit::SUCCESS);
             };
             client.stop(*force)?;
             drop(client);
             if has_ended(&store) {
-                output::say("the daemon has ended");
-                Printed::not_running("stopped").print(global)?;
+                output::log_text("the daemon has ended");
+                PrintedDaemon::not_running("stopped").print(global)?;
                 return Ok(exit::SUCCESS);
             }
             Err(Error::usage(
@@ -233,48 +235,48 @@ pub(crate) fn run(global: &Global, args: &DaemonArgs) -> anyhow::Result<u8> {
             )
             .into())
         }
-        Action::Share(args) => shares::open(global, args),
-        Action::Unshare { path } => shares::close(global, path),
-        Action::Shares => shares::list(global),
-        Action::Status => status(global),
+        DaemonAction::Share(args) => shares::run_open_share(global, args),
+        DaemonAction::Unshare { path } => shares::run_close_share(global, path),
+        DaemonAction::Shares => shares::list_shares(global),
+        DaemonAction::Status => print_status(global),
     }
 }
 
-fn status(global: &Global) -> anyhow::Result<u8> {
-    let store = setup::store(global)?;
+fn print_status(global: &Global) -> anyhow::Result<u8> {
+    let store = setup::open_store(global)?;
     if global.daemon.is_some() {
-        let allowed = Client::connect(&store)?.allowed()?;
-        let purpose = shares::purpose(&allowed);
-        if global.format != Format::Json {
-            output::print(&format!("a share: {purpose}"));
+        let allowed = DaemonClient::connect(&store)?.allowed()?;
+        let purpose = shares::purpose_text(&allowed);
+        if global.format != OutputFormat::Json {
+            output::print_text(&format!("a share: {purpose}"));
         }
-        let printed = Printed {
+        let printed = PrintedDaemon {
             running: true,
             share: Some(purpose),
-            ..Printed::default()
+            ..PrintedDaemon::default()
         };
         printed.print(global)?;
         return Ok(exit::SUCCESS);
     }
-    let Some(mut client) = Client::connect_running(&store)? else {
-        let why = unreachable(&store).map(|error| error.to_string());
-        if global.format != Format::Json {
-            output::print(why.as_deref().unwrap_or("not running"));
+    let Some(mut client) = DaemonClient::connect_running(&store)? else {
+        let why = why_unreachable(&store).map(|error| error.to_string());
+        if global.format != OutputFormat::Json {
+            output::print_text(why.as_deref().unwrap_or("not running"));
         }
-        let printed = Printed {
+        let printed = PrintedDaemon {
             unreachable: why,
-            ..Printed::default()
+            ..PrintedDaemon::default()
         };
         printed.print(global)?;
         return Ok(exit::LOCAL);
     };
     let stats = client.stats()?;
-    if global.format != Format::Json {
-        output::print(&format!(
+    if global.format != OutputFormat::Json {
+        output::print_text(&format!(
             "running as process {}, kept by process {}",
             stats.pid, stats.supervisor
         ));
     }
-    Printed::running(stats).print(global)?;
+    PrintedDaemon::running(stats).print(global)?;
     Ok(exit::SUCCESS)
 }

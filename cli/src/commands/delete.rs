@@ -6,7 +6,7 @@ use cachefs_store::refs::{Key, delete_key, list_keys, list_parts};
 use clap::Args;
 use serde::Serialize;
 
-use crate::global::{Format, Global};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// Options of `delete`.
@@ -25,7 +25,7 @@ pub(crate) struct DeleteArgs {
 
 /// A key in the output of `--format json`.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct DeletedKey {
     key: String,
     /// `deleted`, `would_delete` or `absent`.
     result: &'static str,
@@ -33,15 +33,15 @@ struct Entry {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedDelete {
     scope: String,
     dry_run: bool,
-    keys: Vec<Entry>,
+    keys: Vec<DeletedKey>,
 }
 
-pub(crate) fn run(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
-    let scope = setup::scope(global)?;
-    let (runtime, remote) = setup::remote(global)?;
+pub(crate) fn run_delete(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
+    let scope = setup::own_scope(global)?;
+    let (runtime, remote) = setup::connect_remote(global)?;
     let keys: BTreeSet<Key> = if args.all {
         runtime
             .block_on(async { list_keys(&remote.remote, &scope, "").await })
@@ -50,13 +50,13 @@ pub(crate) fn run(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
             .map(|listed| listed.name.key)
             .collect()
     } else {
-        let names = args.keys.iter().map(|key| setup::name(global, key));
+        let names = args.keys.iter().map(|key| setup::ref_name(global, key));
         names
             .map(|name| name.map(|name| name.key))
             .collect::<anyhow::Result<_>>()?
     };
     if keys.is_empty() {
-        output::say(&format!("no keys in scope {scope}: nothing to delete"));
+        output::log_text(&format!("no keys in scope {scope}: nothing to delete"));
     }
     let mut code = exit::SUCCESS;
     let mut entries = Vec::new();
@@ -74,28 +74,28 @@ pub(crate) fn run(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
         let name = format!("{key} (scope {scope})");
         let result = match (is_there, args.dry_run) {
             (false, _) => {
-                output::complain("error", &format!("there is no key {name}"), None);
+                output::print_error("error", &format!("there is no key {name}"), None);
                 code = exit::MISS;
                 "absent"
             }
             (true, true) => {
-                output::say(&format!("would delete {name}"));
+                output::log_text(&format!("would delete {name}"));
                 "would_delete"
             }
             (true, false) => {
-                output::say(&format!(
+                output::log_text(&format!(
                     "deleted {name}; mounts of it go on, and `cachefs gc` removes its data in time"
                 ));
                 "deleted"
             }
         };
-        entries.push(Entry {
+        entries.push(DeletedKey {
             key: key.to_string(),
             result,
         });
     }
-    if global.format == Format::Json {
-        output::print_json(&Printed {
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedDelete {
             scope: scope.to_string(),
             dry_run: args.dry_run,
             keys: entries,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cachefs::mounts::Attachments;
 use clap::Args;
 
-use super::attach::{attached, named, print};
+use super::attach::{container_name, find_attachment, print_attachment};
 use crate::global::Global;
 use crate::{output, setup};
 
@@ -23,9 +23,9 @@ pub(crate) struct DetachArgs {
     lazy: bool,
 }
 
-pub(crate) fn run(global: &Global, args: &DetachArgs) -> anyhow::Result<u8> {
-    let attachments = Attachments::new(&setup::store(global)?);
-    let Some(shown) = attached(&attachments, &args.container, &args.path)? else {
+pub(crate) fn run_detach(global: &Global, args: &DetachArgs) -> anyhow::Result<u8> {
+    let attachments = Attachments::new(&setup::open_store(global)?);
+    let Some(shown) = find_attachment(&attachments, &args.container, &args.path)? else {
         return Err(cachefs::Error::usage(
             format!(
                 "nothing is attached at {} in {}",
@@ -37,11 +37,11 @@ pub(crate) fn run(global: &Global, args: &DetachArgs) -> anyhow::Result<u8> {
         .into());
     };
     attachments.detach(&shown, args.lazy)?;
-    output::say(&format!(
+    output::log_text(&format!(
         "detached {} from {}; it stays at {}",
-        output::path(&shown.path),
-        named(&shown.container, shown.pid),
-        output::path(&shown.from)
+        output::format_path(&shown.path),
+        container_name(&shown.container, shown.pid),
+        output::format_path(&shown.from)
     ));
-    print(global, &shown, false)
+    print_attachment(global, &shown, false)
 }

@@ -6,36 +6,36 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::detect::{self, Choice, Detection, Found, Learnt};
-use crate::global::{Format, Global};
+use crate::detect::{self, CacheChoice, DetectedCache, Detection, Learnt};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, object, output, setup};
 
 /// Options of `detect`.
 #[derive(Debug, Args)]
 pub(crate) struct DetectArgs {
     #[command(flatten)]
-    choice: Choice,
+    choice: CacheChoice,
     /// Print a `cachefs.toml` with these caches
     #[arg(long)]
     toml: bool,
 }
 
 /// A cache with its key expanded.
-struct Expanded {
-    found: Found,
+struct DetectedKey {
+    found: DetectedCache,
     key: String,
     restore_key: String,
 }
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed<'a> {
-    caches: Vec<PrintedCache<'a>>,
+struct PrintedDetect<'a> {
+    caches: Vec<PrintedDetectedCache<'a>>,
     notes: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
-struct PrintedCache<'a> {
+struct PrintedDetectedCache<'a> {
     name: &'a str,
     tool: &'a str,
     projects: Vec<String>,
@@ -50,19 +50,19 @@ struct PrintedCache<'a> {
     left_alone: Option<&'static str>,
 }
 
-pub(crate) fn run(global: &Global, args: &DetectArgs) -> anyhow::Result<u8> {
+pub(crate) fn run_detect(global: &Global, args: &DetectArgs) -> anyhow::Result<u8> {
     let workspace = args.choice.workspace()?;
     let Detection { caches, notes } = args.choice.detect()?;
     let caches = caches
         .into_iter()
-        .map(|found| expand(&workspace, found))
+        .map(|found| expand_key(&workspace, found))
         .collect::<anyhow::Result<Vec<_>>>()?;
     if args.toml {
-        return write(&workspace, &caches, &notes);
+        return write_file(&workspace, &caches, &notes);
     }
-    if global.format == Format::Json {
-        output::print_json(&Printed {
-            caches: caches.iter().map(Expanded::printed).collect(),
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedDetect {
+            caches: caches.iter().map(DetectedKey::printed).collect(),
             notes: &notes,
         })?;
         return Ok(exit::SUCCESS);
@@ -70,28 +70,28 @@ pub(crate) fn run(global: &Global, args: &DetectArgs) -> anyhow::Result<u8> {
     for cache in &caches {
         cache.print();
     }
-    say(&notes);
+    print_notes(&notes);
     if caches.is_empty() {
-        output::say(&format!(
+        output::log_text(&format!(
             "found no tool in {} whose cache is known",
-            output::path(&workspace)
+            output::format_path(&workspace)
         ));
     } else {
-        output::say(
+        output::log_text(
             "`cachefs auto restore` and `cachefs auto save` use these; `cachefs detect --toml` writes them as a file to change",
         );
     }
     Ok(exit::SUCCESS)
 }
 
-fn say(notes: &[String]) {
+fn print_notes(notes: &[String]) {
     for note in notes {
-        output::say(&format!("note: {note}"));
+        output::log_text(&format!("note: {note}"));
     }
 }
 
 /// Prints the caches as a file.
-fn write(workspace: &Path, caches: &[Expanded], notes: &[String]) -> anyhow::Result<u8> {
+fn write_file(workspace: &Path, caches: &[DetectedKey], notes: &[String]) -> anyhow::Result<u8> {
     let home = std::env::home_dir().unwrap_or_default();
     let keys = caches.iter().map(|cache| cache.durable_key(workspace));
     let keys: Vec<&str> = keys.collect();
@@ -99,17 +99,17 @@ fn write(workspace: &Path, caches: &[Expanded], notes: &[String]) -> anyhow::Res
     let file = detect::written(found, &home);
     match object::is_wanted() {
         true => output::print_json(&json!({ "toml": file, "notes": notes }))?,
-        false => output::print(file.trim_end()),
+        false => output::print_text(file.trim_end()),
     }
-    say(notes);
+    print_notes(notes);
     Ok(exit::SUCCESS)
 }
 
-fn expand(workspace: &Path, found: Found) -> anyhow::Result<Expanded> {
+fn expand_key(workspace: &Path, found: DetectedCache) -> anyhow::Result<DetectedKey> {
     let key = |template: &str| {
         setup::expand_in(workspace, template, false, &[]).map(|expanded| expanded.key)
     };
-    Ok(Expanded {
+    Ok(DetectedKey {
         key: key(&found.key)?,
         restore_key: key(&found.restore_key)?,
         found,
@@ -117,7 +117,7 @@ fn expand(workspace: &Path, found: Found) -> anyhow::Result<Expanded> {
 }
 
 /// The first of many.
-fn some(all: &[String], most: usize) -> String {
+fn list_some(all: &[String], most: usize) -> String {
     let mut text = all
         .iter()
         .take(most)
@@ -130,7 +130,7 @@ fn some(all: &[String], most: usize) -> String {
     text
 }
 
-impl Expanded {
+impl DetectedKey {
     /// The template that goes with files that are added, where it gives the same key today: it
     /// does not where the repository ignores files that the patterns find.
     fn durable_key(&self, workspace: &Path) -> &str {
@@ -143,45 +143,53 @@ impl Expanded {
 
     fn print(&self) {
         let found = &self.found;
-        let files: Vec<String> = found.inputs.iter().map(|file| output::path(file)).collect();
-        output::print(&format!(
+        let files: Vec<String> = found
+            .inputs
+            .iter()
+            .map(|file| output::format_path(file))
+            .collect();
+        output::print_text(&format!(
             "{}: {} in {}",
             found.name,
             found.title,
-            some(&found.project_names(), 5)
+            list_some(&found.project_names(), 5)
         ));
-        output::print(&format!(
+        output::print_text(&format!(
             "  path   {} ({})",
-            output::path(&found.place.path),
+            output::format_path(&found.place.path),
             found.place.learnt.describe()
         ));
-        output::print(&format!("  key    {}", self.key));
-        output::print(&format!("         or the newest {}*", self.restore_key));
-        output::print(&format!("  files  {}", some(&files, 8)));
+        output::print_text(&format!("  key    {}", self.key));
+        output::print_text(&format!("         or the newest {}*", self.restore_key));
+        output::print_text(&format!("  files  {}", list_some(&files, 8)));
         for note in &found.notes {
-            output::print(&format!("  note   {note}"));
+            output::print_text(&format!("  note   {note}"));
         }
         if let Some(why) = found.optional {
-            output::print(&format!(
+            output::print_text(&format!(
                 "  left alone, unless with --all or --tool {}: {why}",
                 found.name
             ));
         }
     }
 
-    fn printed(&self) -> PrintedCache<'_> {
+    fn printed(&self) -> PrintedDetectedCache<'_> {
         let found = &self.found;
-        PrintedCache {
+        PrintedDetectedCache {
             name: &found.name,
             tool: found.tool,
             projects: found.project_names(),
-            path: output::path(&found.place.path),
+            path: output::format_path(&found.place.path),
             learnt: &found.place.learnt,
             key: &self.key,
             key_template: &found.key,
             restore_key: &self.restore_key,
             restore_key_template: &found.restore_key,
-            files: found.inputs.iter().map(|file| output::path(file)).collect(),
+            files: found
+                .inputs
+                .iter()
+                .map(|file| output::format_path(file))
+                .collect(),
             notes: &found.notes,
             left_alone: found.optional,
         }

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cachefs::save::{PathChange, changes};
+use cachefs::save::{PathChange, list_path_changes};
 use cachefs_store::layer::mode;
 use cachefs_store::local::LayerCache;
-use cachefs_store::refs::{Listed, Part, RefName, read_records, unite};
+use cachefs_store::refs::{CachePart, ListedKey, RefName, read_records, unite_records};
 use cachefs_store::remote::DynRemote;
-use cachefs_store::stack::{Attr, Change, Difference, Stack, compare};
+use cachefs_store::stack::{Attr, EntryChange, EntryDifference, Stack, compare_stacks};
 use clap::Args;
 use serde::Serialize;
 
-use super::holder::{holder, missing};
-use crate::global::{Format, Global};
+use super::holder::{find_holder, missing_key_error};
+use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -48,7 +48,7 @@ pub(crate) struct DiffArgs {
 
 /// A difference in the output of `--format json`.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct PrintedDifference {
     path: String,
     change: &'static str,
     directory: bool,
@@ -58,7 +58,7 @@ struct Entry {
 
 /// What the differences add up to.
 #[derive(Debug, Default, Serialize)]
-struct Counts {
+struct DiffCounts {
     added: u64,
     removed: u64,
     modified: u64,
@@ -70,48 +70,53 @@ struct Counts {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedDiff {
     before: String,
     after: String,
     #[serde(flatten)]
-    counts: Counts,
+    counts: DiffCounts,
     #[serde(skip_serializing_if = "Option::is_none")]
-    entries: Option<Vec<Entry>>,
+    entries: Option<Vec<PrintedDifference>>,
 }
 
-pub(crate) fn run(global: &Global, args: &DiffArgs) -> anyhow::Result<u8> {
+pub(crate) fn run_diff(global: &Global, args: &DiffArgs) -> anyhow::Result<u8> {
     let (before, after, found) = match &args.after {
         None => of_path(global, Path::new(&args.before))?,
         Some(after) => {
-            let found = keys(global, args, after)?;
+            let found = diff_keys(global, args, after)?;
             (args.before.clone(), after.clone(), found)
         }
     };
-    let mut counts = Counts::default();
+    let mut counts = DiffCounts::default();
     for change in &found {
-        count(change, &mut counts);
+        count_change(change, &mut counts);
     }
     let shown: Vec<_> = found
         .iter()
-        .filter(|change| args.times || change.change != Change::Times)
+        .filter(|change| args.times || change.change != EntryChange::Times)
         .collect();
     let is_different = !shown.is_empty();
-    if global.format == Format::Json {
-        let entries = (!args.stat).then(|| shown.iter().map(|change| entry(change)).collect());
-        output::print_json(&Printed {
+    if global.format == OutputFormat::Json {
+        let entries = (!args.stat).then(|| {
+            shown
+                .iter()
+                .map(|change| printed_difference(change))
+                .collect()
+        });
+        output::print_json(&PrintedDiff {
             before,
             after,
             counts,
             entries,
         })?;
     } else if args.stat {
-        output::print(&total(&counts));
+        output::print_text(&total_line(&counts));
     } else {
         for change in shown {
-            output::print(&line(change, args.name_only));
+            output::print_text(&change_line(change, args.name_only));
         }
         if !args.name_only {
-            output::say(&total(&counts));
+            output::log_text(&total_line(&counts));
         }
     }
     Ok(match args.exit_code && is_different {
@@ -122,64 +127,68 @@ pub(crate) fn run(global: &Global, args: &DiffArgs) -> anyhow::Result<u8> {
 
 /// What a restored path has changed of its cache.
 fn of_path(global: &Global, path: &Path) -> anyhow::Result<(String, String, Vec<PathChange>)> {
-    let store = setup::store(global)?;
+    let store = setup::open_store(global)?;
     let remote = setup::remote_spec(global, &store)?;
     let display = Display::start("comparing")?;
-    let changed = changes(
+    let changed = list_path_changes(
         &store,
         path,
         &remote,
         global.timeout,
         &display.handle().job(),
     )?;
-    Ok((changed.name.to_string(), output::path(path), changed.paths))
+    Ok((
+        changed.name.to_string(),
+        output::format_path(path),
+        changed.paths,
+    ))
 }
 
 /// What differs between two keys.
-fn keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Vec<PathChange>> {
-    let mut after = setup::name(global, after)?;
-    let scopes = setup::scopes(global)?.all();
+fn diff_keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Vec<PathChange>> {
+    let mut after = setup::ref_name(global, after)?;
+    let scopes = setup::lookup_scopes(global)?.all();
     let mut scopes_before = scopes.clone();
-    let mut before = setup::name(global, &args.before)?;
+    let mut before = setup::ref_name(global, &args.before)?;
     if let Some(scope) = &args.before_scope {
         scopes_before = vec![setup::scope_named(scope)?];
     }
-    let store = setup::store(global)?;
-    let (runtime, remote) = setup::remote(global)?;
+    let store = setup::open_store(global)?;
+    let (runtime, remote) = setup::connect_remote(global)?;
     let layers = LayerCache::new(store.path());
     runtime.block_on(async {
         let remote = &remote.remote;
         let (old, new) = tokio::join!(
-            holder(remote, &scopes_before, &before.key),
-            holder(remote, &scopes, &after.key)
+            find_holder(remote, &scopes_before, &before.key),
+            find_holder(remote, &scopes, &after.key)
         );
         let old = old.map_err(cachefs::Error::from)?;
         let new = new.map_err(cachefs::Error::from)?;
         let Some((scope, old)) = old else {
-            return Err(missing(remote, &scopes_before, &before.key).await);
+            return Err(missing_key_error(remote, &scopes_before, &before.key).await);
         };
         before.scope = scope;
         let Some((scope, new)) = new else {
-            return Err(missing(remote, &scopes, &after.key).await);
+            return Err(missing_key_error(remote, &scopes, &after.key).await);
         };
         after.scope = scope;
         let mut found = Vec::new();
-        let part_of = |listed: &Listed| listed.name.part.clone();
-        let parts: BTreeSet<Option<Part>> = old.iter().chain(&new).map(part_of).collect();
+        let part_of = |listed: &ListedKey| listed.name.part.clone();
+        let parts: BTreeSet<Option<CachePart>> = old.iter().chain(&new).map(part_of).collect();
         for part in parts {
             let name = |key: &RefName| RefName {
                 part: part.clone(),
                 ..key.clone()
             };
             let (old, new) = tokio::join!(
-                stack(remote, &layers, name(&before)),
-                stack(remote, &layers, name(&after))
+                key_stack(remote, &layers, name(&before)),
+                key_stack(remote, &layers, name(&after))
             );
             let (old, new) = (
                 old.map_err(cachefs::Error::from)?,
                 new.map_err(cachefs::Error::from)?,
             );
-            let of_part = compare(remote, &old, &new).await;
+            let of_part = compare_stacks(remote, &old, &new).await;
             let of_part = of_part.map_err(cachefs::Error::from)?;
             found.extend(of_part.into_iter().map(|it| path_change(it, part.as_ref())));
         }
@@ -188,17 +197,17 @@ fn keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Vec<Pat
 }
 
 /// What a key, or a part of one, holds; an empty stack when it is not there.
-async fn stack(
+async fn key_stack(
     remote: &DynRemote,
     layers: &LayerCache,
     name: RefName,
 ) -> cachefs_store::Result<Stack> {
-    let (infos, _) = unite(read_records(remote, &name).await?);
+    let (infos, _) = unite_records(read_records(remote, &name).await?);
     Stack::new(layers.open(remote, &infos).await?)
 }
 
 /// `part` is where the paths of a key of several paths begin.
-fn path_change(difference: Difference, part: Option<&Part>) -> PathChange {
+fn path_change(difference: EntryDifference, part: Option<&CachePart>) -> PathChange {
     let size = |attr: Option<Attr>| {
         let file = attr.filter(|attr| attr.kind() == mode::FILE);
         file.map(|attr| attr.size)
@@ -217,27 +226,27 @@ fn path_change(difference: Difference, part: Option<&Part>) -> PathChange {
     }
 }
 
-fn count(change: &PathChange, counts: &mut Counts) {
+fn count_change(change: &PathChange, counts: &mut DiffCounts) {
     let (before, after) = (change.before.unwrap_or(0), change.after.unwrap_or(0));
     match change.change {
-        Change::Added => counts.added += 1,
-        Change::Removed => counts.removed += 1,
-        Change::Modified => counts.modified += 1,
-        Change::Attributes => counts.attributes += 1,
-        Change::Times => counts.times += 1,
+        EntryChange::Added => counts.added += 1,
+        EntryChange::Removed => counts.removed += 1,
+        EntryChange::Modified => counts.modified += 1,
+        EntryChange::Attributes => counts.attributes += 1,
+        EntryChange::Times => counts.times += 1,
     }
     counts.bytes_added += after.saturating_sub(before);
     counts.bytes_removed += before.saturating_sub(after);
 }
 
-fn total(counts: &Counts) -> String {
+fn total_line(counts: &DiffCounts) -> String {
     let mut text = format!(
         "{} added, {} removed, {} modified; {} more, {} less",
         counts.added,
         counts.removed,
         counts.modified,
-        output::bytes(counts.bytes_added),
-        output::bytes(counts.bytes_removed),
+        output::format_bytes(counts.bytes_added),
+        output::format_bytes(counts.bytes_removed),
     );
     if counts.attributes > 0 {
         text.push_str(&format!(
@@ -253,7 +262,7 @@ fn total(counts: &Counts) -> String {
 
 fn shown_path(change: &PathChange) -> String {
     let path = String::from_utf8_lossy(&change.path);
-    let mut path = output::path(Path::new(&*path));
+    let mut path = output::format_path(Path::new(&*path));
     if path.is_empty() {
         path.push('.');
     }
@@ -263,40 +272,40 @@ fn shown_path(change: &PathChange) -> String {
     path
 }
 
-fn line(change: &PathChange, name_only: bool) -> String {
+fn change_line(change: &PathChange, name_only: bool) -> String {
     let path = shown_path(change);
     if name_only {
         return path;
     }
     let letter = match change.change {
-        Change::Added => 'A',
-        Change::Removed => 'D',
-        Change::Modified => 'M',
-        Change::Attributes => 'P',
-        Change::Times => 'T',
+        EntryChange::Added => 'A',
+        EntryChange::Removed => 'D',
+        EntryChange::Modified => 'M',
+        EntryChange::Attributes => 'P',
+        EntryChange::Times => 'T',
     };
     match (change.before, change.after) {
         (Some(before), Some(after)) if before != after => format!(
             "{letter}  {path}  {} -> {}",
-            output::bytes(before),
-            output::bytes(after)
+            output::format_bytes(before),
+            output::format_bytes(after)
         ),
         (Some(size), _) | (None, Some(size)) => {
-            format!("{letter}  {path}  {}", output::bytes(size))
+            format!("{letter}  {path}  {}", output::format_bytes(size))
         }
         (None, None) => format!("{letter}  {path}"),
     }
 }
 
-fn entry(change: &PathChange) -> Entry {
-    Entry {
+fn printed_difference(change: &PathChange) -> PrintedDifference {
+    PrintedDifference {
         path: String::from_utf8_lossy(&change.path).into_owned(),
         change: match change.change {
-            Change::Added => "added",
-            Change::Removed => "removed",
-            Change::Modified => "modified",
-            Change::Attributes => "attributes",
-            Change::Times => "times",
+            EntryChange::Added => "added",
+            EntryChange::Removed => "removed",
+            EntryChange::Modified => "modified",
+            EntryChange::Attributes => "attributes",
+            EntryChange::Times => "times",
         },
         directory: change.directory,
         bytes_before: change.before,

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use cachefs::sys::probe::{Probe, Status, containers};
+use cachefs::sys::probe::{Probe, ProbeStatus, probe_containers};
 use cachefs::{StoreDir, Unsaved};
 use cachefs_store::refs::list_keys;
 use clap::Args;
 use serde::Serialize;
 
 use super::stats;
-use crate::global::{Format, Global};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// Options of `doctor`.
@@ -23,7 +23,7 @@ pub(crate) struct DoctorArgs {
 
 /// A finding in the output of `--format json`.
 #[derive(Debug, Serialize)]
-struct Finding {
+struct PrintedFinding {
     name: String,
     status: &'static str,
     detail: String,
@@ -32,13 +32,13 @@ struct Finding {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedDoctor {
     mode: &'static str,
-    findings: Vec<Finding>,
+    findings: Vec<PrintedFinding>,
 }
 
-pub(crate) fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<u8> {
-    let store = setup::store(global)?;
+pub(crate) fn run_doctor(global: &Global, args: &DoctorArgs) -> anyhow::Result<u8> {
+    let store = setup::open_store(global)?;
     let probe = Probe::run(store.path());
     let mode = if probe.obstacle().is_none() {
         "mount"
@@ -48,55 +48,55 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<u8> {
     let mut findings: Vec<_> = probe
         .findings
         .into_iter()
-        .chain(containers(&paths(args)?))
-        .map(|finding| Finding {
+        .chain(probe_containers(&probed_paths(args)?))
+        .map(|finding| PrintedFinding {
             name: finding.name.to_owned(),
             status: match finding.status {
-                Status::Ok => "ok",
-                Status::Warn => "warn",
-                Status::Fail => "fail",
+                ProbeStatus::Ok => "ok",
+                ProbeStatus::Warn => "warn",
+                ProbeStatus::Fail => "fail",
             },
             detail: finding.detail,
             hint: finding.hint,
         })
         .collect();
-    findings.push(unsaved(&store));
-    findings.push(remote(global)?);
+    findings.push(check_unsaved(&store));
+    findings.push(check_remote(global)?);
     let broken = findings
         .iter()
         .any(|finding| finding.name == "remote" && finding.status == "fail");
-    if global.format == Format::Json {
-        output::print_json(&Printed { mode, findings })?;
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedDoctor { mode, findings })?;
     } else {
         for finding in findings {
-            output::print(&format!(
+            output::print_text(&format!(
                 "{:4}  {:18}  {}",
                 finding.status, finding.name, finding.detail
             ));
             if let Some(hint) = finding.hint {
-                output::print(&format!("{:26}{hint}", ""));
+                output::print_text(&format!("{:26}{hint}", ""));
             }
         }
-        output::print(&format!("\n`cachefs restore` will {mode} caches here"));
+        output::print_text(&format!("\n`cachefs restore` will {mode} caches here"));
     }
     Ok(if broken { exit::BACKEND } else { exit::SUCCESS })
 }
 
 /// The directories that were named, absolute.
-fn paths(args: &DoctorArgs) -> std::io::Result<Vec<PathBuf>> {
+fn probed_paths(args: &DoctorArgs) -> std::io::Result<Vec<PathBuf>> {
     args.paths.iter().map(std::path::absolute).collect()
 }
 
 /// What cancelled jobs left in the store.
-fn unsaved(store: &StoreDir) -> Finding {
+fn check_unsaved(store: &StoreDir) -> PrintedFinding {
     let amount = Unsaved::new(store).amount();
-    let directory = output::path(&store.unsaved());
-    Finding {
+    let directory = output::format_path(&store.unsaved());
+    PrintedFinding {
         name: "unsaved changes".to_owned(),
         status: "ok",
         detail: match amount.directories {
             0 => format!("none in {directory}"),
-            _ => format!("{} in {directory}", stats::unsaved(&amount)),
+            _ => format!("{} in {directory}", stats::unsaved_text(&amount)),
         },
         hint: (amount.directories > 0).then(|| {
             "they are removed after 7 days; let jobs end with `cachefs umount --all` or run them with `cachefs exec`".to_owned()
@@ -105,27 +105,27 @@ fn unsaved(store: &StoreDir) -> Finding {
 }
 
 /// Tries the remote, in the way that a restore begins.
-fn remote(global: &Global) -> anyhow::Result<Finding> {
-    let (runtime, remote) = setup::remote(global)?;
-    let scope = setup::scope(global)?;
+fn check_remote(global: &Global) -> anyhow::Result<PrintedFinding> {
+    let (runtime, remote) = setup::connect_remote(global)?;
+    let scope = setup::own_scope(global)?;
     let started = std::time::Instant::now();
     let listed = runtime.block_on(async { list_keys(&remote.remote, &scope, "").await });
     let url = remote.remote.url().to_owned();
     Ok(match listed.map_err(cachefs::Error::from) {
-        Ok(keys) => Finding {
+        Ok(keys) => PrintedFinding {
             name: "remote".to_owned(),
             status: "ok",
             detail: format!(
                 "{url} answered in {} and has {} in scope {scope}",
-                output::span(started.elapsed()),
-                output::count(keys.len() as u64, "key")
+                output::format_span(started.elapsed()),
+                output::format_count(keys.len() as u64, "key")
             ),
             hint: None,
         },
-        Err(error) => Finding {
+        Err(error) => PrintedFinding {
             name: "remote".to_owned(),
             status: if is_new(&error) { "warn" } else { "fail" },
-            detail: format!("{url}: {}", cachefs::describe(&error)),
+            detail: format!("{url}: {}", cachefs::describe_chain(&error)),
             hint: error.hint(),
         },
     })

@@ -3,19 +3,21 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use cachefs::mounts::{Records, unmount};
-use cachefs::restore::{MadeDirectories, Outcome};
+use cachefs::mounts::{MountRecords, unmount_path};
+use cachefs::restore::{MadeDirectories, RestoreOutcome};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::auto;
-use crate::caches::{self, Cache, Common, RestoreHow, Restored, SaveHow, Saved};
-use crate::config::{Config, Selection};
-use crate::detect::Choice;
-use crate::exec::{Claim, Ended, Forwarding, run as run_command};
-use crate::failure::failure;
-use crate::global::{Format, Global};
+use crate::caches::{
+    self, CommonOptions, ResolvedCache, RestoreHow, RestoredDirectory, SaveHow, SavedDirectory,
+};
+use crate::config::{LoadedConfig, Selection};
+use crate::detect::CacheChoice;
+use crate::exec::{ChildEnd, Claim, Forwarding, run_child as run_command};
+use crate::failure::describe_failure;
+use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
 use crate::{exit, machine, object, output, setup, working_directory};
 
@@ -44,13 +46,13 @@ pub(crate) struct ExecArgs {
     #[arg(long)]
     keep_mounted: bool,
     #[command(flatten)]
-    choice: Choice,
+    choice: CacheChoice,
     #[command(flatten)]
     pub(crate) restore: RestoreHow,
     #[command(flatten)]
     save: SaveHow,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
     /// The command and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -67,12 +69,16 @@ enum SaveOn {
 ///
 /// The exit code is the command's, unless that is 0 and the cache's is not: a failure that is not
 /// soft, or a miss with `--fail-on-cache-miss`.
-pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::Result<u8> {
+pub(crate) fn run_exec(
+    global: &Global,
+    args: &ExecArgs,
+    config: &LoadedConfig,
+) -> anyhow::Result<u8> {
     let caches = args.caches(config)?;
     let forwarding = Forwarding::start()?;
-    let mut printed = Printed::default();
+    let mut printed = PrintedExec::default();
     let mut codes = Vec::new();
-    let (restored, claim) = match restore(global, &caches) {
+    let (restored, claim) = match restore_for_exec(global, &caches) {
         Ok((restored, claim)) => (restored, Some(claim)),
         Err(error) => {
             let soft = !global.strict_errors && !args.restore.fail_on_cache_miss;
@@ -83,29 +89,29 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
     printed.restored = caches::restored_values(&restored)?;
     codes.extend(restored.iter().map(|one| one.code));
     if codes.contains(&exit::INTERRUPTED) {
-        output::say("interrupted: the command was not run");
+        output::log_text("interrupted: the command was not run");
         args.unmount(global, &restored);
         return printed.end(global, "interrupted", exit::INTERRUPTED);
     }
 
     // We stay where we are, or we would keep the mount busy.
-    let directory = working_directory::covered();
+    let directory = working_directory::covered_directory();
     let made = make_missing(&restored);
     let ended = run_command(
         &args.command,
-        &environment(&caches),
+        &command_environment(&caches),
         directory.as_deref(),
         forwarding,
     )
-    .unwrap_or_else(Ended::NotStarted);
-    if let Ended::NotStarted(_) = ended {
+    .unwrap_or_else(ChildEnd::NotStarted);
+    if let ChildEnd::NotStarted(_) = ended {
         let program = args.command.first().cloned().unwrap_or_default();
         let message = format!("`{}` {}", program.display(), ended.describe());
-        output::complain("error", &message, None);
+        output::print_error("error", &message, None);
     }
 
     let is_saved = match args.save_on {
-        SaveOn::Always => !matches!(ended, Ended::NotStarted(_)),
+        SaveOn::Always => !matches!(ended, ChildEnd::NotStarted(_)),
         SaveOn::Success => ended.code() == exit::SUCCESS,
         SaveOn::Never => false,
     };
@@ -117,8 +123,8 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
             }
             Err(error) => codes.push(printed.tell(&error, !global.strict_errors)),
         }
-    } else if args.save_on == SaveOn::Success && !matches!(ended, Ended::NotStarted(_)) {
-        output::say(&format!(
+    } else if args.save_on == SaveOn::Success && !matches!(ended, ChildEnd::NotStarted(_)) {
+        output::log_text(&format!(
             "not saved: the command {} (--save-on always saves all the same)",
             ended.describe()
         ));
@@ -130,13 +136,13 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
         working_directory::tell_to_enter(&restored);
     }
     let (result, command_code) = match &ended {
-        Ended::Code(code) => ("exited", Some(*code)),
-        Ended::Signal(_) => ("killed", None),
-        Ended::NotStarted(_) => ("not_started", None),
+        ChildEnd::Code(code) => ("exited", Some(*code)),
+        ChildEnd::Signal(_) => ("killed", None),
+        ChildEnd::NotStarted(_) => ("not_started", None),
     };
     printed.command_exit_code = command_code;
     let code = match ended.code() {
-        exit::SUCCESS => caches::worst(codes),
+        exit::SUCCESS => caches::worst_code(codes),
         code => code,
     };
     printed.end(global, result, code)
@@ -144,7 +150,7 @@ pub(crate) fn run(global: &Global, args: &ExecArgs, config: &Config) -> anyhow::
 
 /// What is printed with `--format json`.
 #[derive(Debug, Default, Serialize)]
-struct Printed {
+struct PrintedExec {
     /// How the command ended: `exited`, `killed`, `not_started`, or `interrupted` before it ran.
     result: &'static str,
     command_exit_code: Option<u8>,
@@ -155,18 +161,18 @@ struct Printed {
     exit_code: u8,
 }
 
-impl Printed {
+impl PrintedExec {
     /// Reports an error of the cache; returns the exit code.
     fn tell(&mut self, error: &anyhow::Error, soft: bool) -> u8 {
-        let failure = failure(error, soft);
-        failure.lines.iter().for_each(|line| output::say(line));
+        let failure = describe_failure(error, soft);
+        failure.lines.iter().for_each(|line| output::log_text(line));
         self.failures.push(object::of_failure(&failure));
         failure.code
     }
 
     fn end(mut self, global: &Global, result: &'static str, code: u8) -> anyhow::Result<u8> {
         (self.result, self.exit_code) = (result, code);
-        if global.format == Format::Json {
+        if global.format == OutputFormat::Json {
             output::print_json(&self)?;
         }
         Ok(code)
@@ -174,9 +180,9 @@ impl Printed {
 }
 
 impl ExecArgs {
-    fn caches(&self, config: &Config) -> anyhow::Result<Vec<Cache>> {
+    fn caches(&self, config: &LoadedConfig) -> anyhow::Result<Vec<ResolvedCache>> {
         if self.auto {
-            return auto::found(&self.choice, &self.common, &self.restore, &self.save);
+            return auto::find_caches(&self.choice, &self.common, &self.restore, &self.save);
         }
         if self.key.is_none() {
             return config.caches(&Selection {
@@ -184,9 +190,9 @@ impl ExecArgs {
                 layer: None,
             });
         }
-        Ok(vec![Cache {
+        Ok(vec![ResolvedCache {
             name: None,
-            workspace: setup::workspace()?,
+            workspace: setup::workspace_directory()?,
             key: self.key.clone(),
             restore_keys: self.restore_key.clone(),
             paths: self.path.clone(),
@@ -198,7 +204,11 @@ impl ExecArgs {
         }])
     }
 
-    fn save(&self, global: &Global, mut caches: Vec<Cache>) -> anyhow::Result<Vec<Saved>> {
+    fn save(
+        &self,
+        global: &Global,
+        mut caches: Vec<ResolvedCache>,
+    ) -> anyhow::Result<Vec<SavedDirectory>> {
         if self.auto {
             auto::leave_empty(&mut caches);
         }
@@ -210,29 +220,29 @@ impl ExecArgs {
     }
 
     /// Unmounts what this command has mounted, the last first.
-    fn unmount(&self, global: &Global, restored: &[Restored]) {
+    fn unmount(&self, global: &Global, restored: &[RestoredDirectory]) {
         if self.keep_mounted {
             return;
         }
-        let Ok(store) = setup::store(global) else {
+        let Ok(store) = setup::open_store(global) else {
             // What is mounted was mounted from it, so it could be opened a moment ago.
             return;
         };
-        let mut paths: Vec<&Path> = ours(restored).collect();
+        let mut paths: Vec<&Path> = mounted_paths(restored).collect();
         // Those within others first.
         paths.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
         for path in paths {
-            if unmount(&store, path, false).is_ok() {
+            if unmount_path(&store, path, false).is_ok() {
                 continue;
             }
-            match unmount(&store, path, true) {
-                Ok(_) => output::say(&format!(
+            match unmount_path(&store, path, true) {
+                Ok(_) => output::log_text(&format!(
                     "note: {} was still in use when it was unmounted, by something that the command left running",
-                    output::path(path)
+                    output::format_path(path)
                 )),
-                Err(error) => output::complain(
+                Err(error) => output::print_error(
                     "warning",
-                    &cachefs::describe(&error),
+                    &cachefs::describe_chain(&error),
                     error.hint().as_deref(),
                 ),
             }
@@ -241,39 +251,45 @@ impl ExecArgs {
 }
 
 /// The paths that this command has mounted.
-fn ours(restored: &[Restored]) -> impl Iterator<Item = &Path> {
+fn mounted_paths(restored: &[RestoredDirectory]) -> impl Iterator<Item = &Path> {
     restored.iter().filter_map(|one| {
         let report = one.result.as_ref().ok()?;
-        let is_ours = matches!(report.outcome, Outcome::Mounted | Outcome::Remounted);
+        let is_ours = matches!(
+            report.outcome,
+            RestoreOutcome::Mounted | RestoreOutcome::Remounted
+        );
         is_ours.then_some(report.path.as_path())
     })
 }
 
 /// Makes the directories of caches that missed, for commands that expect theirs to be there. Those that
 /// stay empty are removed in the end.
-fn make_missing(restored: &[Restored]) -> Vec<MadeDirectories> {
+fn make_missing(restored: &[RestoredDirectory]) -> Vec<MadeDirectories> {
     let missing = restored.iter().filter(|one| !one.several);
     let missing = missing.filter(|one| one.main().is_none() && !one.path.exists());
     missing
         .filter_map(|one| {
             let owner = one.cache.restore.owner.or_else(machine::sudo_caller);
             let made = MadeDirectories::make(&one.path, owner);
-            made.inspect_err(|error| tracing::info!("{}", cachefs::describe(error)))
+            made.inspect_err(|error| tracing::info!("{}", cachefs::describe_chain(error)))
                 .ok()
         })
         .collect()
 }
 
 /// Restores, after taking away what a killed `exec` left.
-fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<(Vec<Restored>, Claim)> {
-    let store = setup::store(global)?;
+fn restore_for_exec(
+    global: &Global,
+    caches: &[ResolvedCache],
+) -> anyhow::Result<(Vec<RestoredDirectory>, Claim)> {
+    let store = setup::open_store(global)?;
     for path in Claim::clear(&store) {
-        output::say(&format!(
+        output::log_text(&format!(
             "note: unmounted {}, which an earlier `cachefs exec` left when it was killed",
-            output::path(&path)
+            output::format_path(&path)
         ));
     }
-    let records = Records::new(&store);
+    let records = MountRecords::new(&store);
     let mut paths = Vec::new();
     for cache in caches {
         // The restore reports what is wrong with the paths.
@@ -293,7 +309,7 @@ fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<(Vec<Restored>, 
     display.release();
     let restored = restored?;
     // What patterns stand for is known only now.
-    if let Err(error) = claim.add(ours(&restored)) {
+    if let Err(error) = claim.add(mounted_paths(&restored)) {
         // It matters only if this process is killed, so it is no reason to go without the mounts.
         tracing::info!("{error:#}");
     }
@@ -301,12 +317,12 @@ fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<(Vec<Restored>, 
 }
 
 /// Variables for the command that make tools at home on mounts, unless they are set.
-fn environment(caches: &[Cache]) -> Vec<(&'static str, &'static str)> {
+fn command_environment(caches: &[ResolvedCache]) -> Vec<(&'static str, &'static str)> {
     let is_uv = caches
         .iter()
         .any(|cache| cache.name.as_deref() == Some("uv"));
     if is_uv && std::env::var_os("UV_LINK_MODE").is_none() {
-        output::say(
+        output::log_text(
             "note: UV_LINK_MODE=copy is set for the command, as hard links do not cross mounts",
         );
         return vec![("UV_LINK_MODE", "copy")];

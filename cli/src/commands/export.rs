@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use cachefs_store::archive::{Compression, WriteOptions};
 use cachefs_store::export::ExportRequest;
-use cachefs_store::refs::Wanted;
+use cachefs_store::refs::KeyQuery;
 use cachefs_store::session::Session;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::holder::missing;
-use crate::global::{Format, Global};
-use crate::named_file::{NamedFile, Target};
+use super::holder::missing_key_error;
+use crate::global::{Global, OutputFormat};
+use crate::named_file::{NamedFile, NamedTarget};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -51,7 +51,7 @@ enum CompressionArg {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed<'a> {
+struct PrintedExport<'a> {
     key: &'a str,
     output: String,
     entries: u64,
@@ -59,7 +59,7 @@ struct Printed<'a> {
     bytes: u64,
     archive_bytes: u64,
     milliseconds: f64,
-    requests: output::Requests,
+    requests: output::RequestCounts,
     bytes_received: u64,
 }
 
@@ -79,10 +79,10 @@ fn by_name(path: &Path) -> Option<Compression> {
 }
 
 impl ExportArgs {
-    fn target(&self) -> Result<Target, cachefs::Error> {
+    fn target(&self) -> Result<NamedTarget, cachefs::Error> {
         match self.output == Path::new("-") {
-            true => Ok(Target::Descriptor(1)),
-            false => Target::of(&self.output).map_err(self.cannot("write")),
+            true => Ok(NamedTarget::Descriptor(1)),
+            false => NamedTarget::of(&self.output).map_err(self.cannot("write")),
         }
     }
 
@@ -90,7 +90,7 @@ impl ExportArgs {
         cachefs::Error::io(action, &self.output)
     }
 
-    fn compression(&self, target: &Target) -> Result<Compression, cachefs::Error> {
+    fn compression(&self, target: &NamedTarget) -> Result<Compression, cachefs::Error> {
         match self.compression {
             Some(CompressionArg::None) => Ok(Compression::None),
             Some(CompressionArg::Gzip) => Ok(Compression::Gzip),
@@ -101,7 +101,7 @@ impl ExportArgs {
                     cachefs::Error::usage(
                         format!(
                             "the name {} does not say how to compress it",
-                            output::path(&self.output)
+                            output::format_path(&self.output)
                         ),
                         "end it in .tar, .tar.gz or .tar.zst, or use --compression",
                     )
@@ -110,25 +110,25 @@ impl ExportArgs {
     }
 }
 
-pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
+pub(crate) fn run_export(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
     let target = args.target()?;
-    let to_stdout = target == Target::Descriptor(1);
+    let to_stdout = target == NamedTarget::Descriptor(1);
     if to_stdout && std::io::stdout().is_terminal() {
         return Err(to_terminal().into());
     }
-    if to_stdout && global.format == Format::Json {
+    if to_stdout && global.format == OutputFormat::Json {
         return Err(cachefs::Error::usage(
             "standard output cannot hold the archive and JSON",
             "write the archive to a file with --output",
         )
         .into());
     }
-    let store = setup::store(global)?;
-    let name = setup::name(global, &args.key)?;
+    let store = setup::open_store(global)?;
+    let name = setup::ref_name(global, &args.key)?;
     let remote = setup::remote_spec(global, &store)?;
     let request = ExportRequest {
-        wanted: Wanted {
-            scopes: setup::scopes(global)?.all(),
+        wanted: KeyQuery {
+            scopes: setup::lookup_scopes(global)?.all(),
             key: name.key.clone(),
             prefixes: Vec::new(),
             chosen: None,
@@ -157,16 +157,16 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
     let exported = session.export(&request, begin, &display.job());
     drop(display);
     let Some(report) = exported? else {
-        let scopes = setup::scopes(global)?.all();
-        return Err(session.block_on(missing(session.remote(), &scopes, &name.key)));
+        let scopes = setup::lookup_scopes(global)?.all();
+        return Err(session.block_on(missing_key_error(session.remote(), &scopes, &name.key)));
     };
     if let Some(output) = output {
         output.commit().map_err(args.cannot("write"))?;
     }
     let written = &report.written;
     if written.left_out > 0 {
-        let left_out = output::count(written.left_out, "entry");
-        output::complain(
+        let left_out = output::format_count(written.left_out, "entry");
+        output::print_error(
             "warning",
             &format!("{left_out} left out of the archive, with all below: paths above 16383 bytes"),
             None,
@@ -174,18 +174,18 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<u8> {
     }
     let to = match to_stdout {
         true => "standard output".to_owned(),
-        false => output::path(&args.output),
+        false => output::format_path(&args.output),
     };
-    output::say(&format!(
+    output::log_text(&format!(
         "exported {} to {to}: {}, {} ({}; {})",
         name.key,
-        output::count(written.files, "file"),
-        output::bytes(written.bytes),
-        output::span(report.elapsed),
-        output::traffic(&report.traffic),
+        output::format_count(written.files, "file"),
+        output::format_bytes(written.bytes),
+        output::format_span(report.elapsed),
+        output::format_traffic(&report.traffic),
     ));
-    if global.format == Format::Json {
-        output::print_json(&Printed {
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedExport {
             key: name.key.as_str(),
             output: to,
             entries: written.entries,

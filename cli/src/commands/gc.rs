@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use cachefs::Unsaved;
 use cachefs_store::gc::{
-    DEFAULT_GRACE, DropReason, Garbage, GcOptions, MIN_GRACE, Report, collect,
+    DEFAULT_GRACE, DropReason, Garbage, GcOptions, GcReport, MIN_GRACE, collect_garbage,
 };
 use cachefs_store::id::SaveId;
 use clap::Args;
 use serde::Serialize;
 
-use crate::global::{Format, Global, parse_age};
+use crate::global::{Global, OutputFormat, parse_age};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -53,7 +53,7 @@ struct Dropped {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedGc {
     dry_run: bool,
     keys: u64,
     dropped: Vec<Dropped>,
@@ -67,14 +67,14 @@ struct Printed {
     missing_layers: u64,
     unreadable_layers: u64,
     unreadable_records: u64,
-    requests: output::Requests,
+    requests: output::RequestCounts,
 }
 
-pub(crate) fn run(global: &Global, args: &GcArgs) -> anyhow::Result<u8> {
+pub(crate) fn run_gc(global: &Global, args: &GcArgs) -> anyhow::Result<u8> {
     if !args.dry_run {
-        Unsaved::new(&setup::store(global)?).tidy();
+        Unsaved::new(&setup::open_store(global)?).tidy();
     }
-    let (runtime, remote) = setup::remote(global)?;
+    let (runtime, remote) = setup::connect_remote(global)?;
     let options = GcOptions {
         grace: args.grace,
         older_than: args.older_than,
@@ -83,11 +83,11 @@ pub(crate) fn run(global: &Global, args: &GcArgs) -> anyhow::Result<u8> {
     };
     let display = Display::start("collecting")?;
     let report = runtime
-        .block_on(async { collect(&remote.remote, &options, &display.job()).await })
+        .block_on(async { collect_garbage(&remote.remote, &options, &display.job()).await })
         .map_err(cachefs::Error::from)?;
     drop(display);
-    print(&report, &options);
-    if global.format == Format::Json {
+    print_gc(&report, &options);
+    if global.format == OutputFormat::Json {
         let plan = &report.plan;
         let dropped = plan.dropped.iter().map(|key| Dropped {
             key: key.name.key.to_string(),
@@ -95,7 +95,7 @@ pub(crate) fn run(global: &Global, args: &GcArgs) -> anyhow::Result<u8> {
             reason: key.reason,
             saved_micros: key.newest,
         });
-        output::print_json(&Printed {
+        output::print_json(&PrintedGc {
             dry_run: options.dry_run,
             keys: report.keys,
             dropped: dropped.collect(),
@@ -115,7 +115,7 @@ pub(crate) fn run(global: &Global, args: &GcArgs) -> anyhow::Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-fn print(report: &Report, options: &GcOptions) {
+fn print_gc(report: &GcReport, options: &GcOptions) {
     let plan = &report.plan;
     let would = |done: &str, doing: &str| match options.dry_run {
         true => format!("would {doing}"),
@@ -127,54 +127,54 @@ fn print(report: &Report, options: &GcOptions) {
             DropReason::Expired => "expired",
             DropReason::Old => "not saved for long",
         };
-        let saved = output::age(key.newest);
-        output::say(&format!("{drop} {}: {why}, last saved {saved}", key.name));
+        let saved = output::format_age(key.newest);
+        output::log_text(&format!("{drop} {}: {why}, last saved {saved}", key.name));
     }
     if report.missing > 0 {
-        output::say(&format!(
+        output::log_text(&format!(
             "warning: {} that keys name are not there; `cachefs check --all-scopes` says whose",
-            output::count(report.missing, "layer")
+            output::format_count(report.missing, "layer")
         ));
     }
-    warn(report);
+    warn_unreadable(report);
     let removed = plan.removal.garbage();
     let traces = match plan.removal.traces.len() as u64 {
         0 => String::new(),
-        traces => format!(" and {}", output::count(traces, "trace")),
+        traces => format!(" and {}", output::format_count(traces, "trace")),
     };
-    output::say(&format!(
+    output::log_text(&format!(
         "{} {}{traces}",
         would("removed", "remove"),
-        garbage(&removed)
+        garbage_text(&removed)
     ));
     if plan.condemned != Garbage::default() {
-        output::say(&format!(
+        output::log_text(&format!(
             "{} {}: nothing needs them, and they go with a run in {} if that stays so",
             would("condemned", "condemn"),
-            garbage(&plan.condemned),
-            wait(options.grace.as_secs())
+            garbage_text(&plan.condemned),
+            wait_text(options.grace.as_secs())
         ));
     }
     if plan.waiting != Garbage::default() {
         let next = plan.next.unwrap_or(options.now);
         let left = Duration::from_micros(next.saturating_sub(options.now));
-        output::say(&format!(
+        output::log_text(&format!(
             "waiting: {}, condemned by earlier runs, the first of them for {} more",
-            garbage(&plan.waiting),
-            wait(left.as_secs())
+            garbage_text(&plan.waiting),
+            wait_text(left.as_secs())
         ));
     }
     if plan.pardoned > 0 {
-        output::say(&format!(
+        output::log_text(&format!(
             "{} {} of earlier runs: keys need them again",
             would("pardoned", "pardon"),
-            output::count(plan.pardoned, "object")
+            output::format_count(plan.pardoned, "object")
         ));
     }
-    output::say(&format!(
+    output::log_text(&format!(
         "kept {} of {}",
-        garbage(&plan.kept),
-        output::count(report.keys - plan.dropped.len() as u64, "key")
+        garbage_text(&plan.kept),
+        output::format_count(report.keys - plan.dropped.len() as u64, "key")
     ));
 }
 
@@ -182,49 +182,49 @@ fn print(report: &Report, options: &GcOptions) {
 const NAMED: usize = 10;
 
 /// Names what cannot be read, and so keeps other things from being collected.
-fn warn(report: &Report) {
+fn warn_unreadable(report: &GcReport) {
     for (name, records) in report.unreadable.iter().take(NAMED) {
         for record in records.iter().take(NAMED) {
-            output::say(&format!("warning: {name}: {}", record.reason));
+            output::log_text(&format!("warning: {name}: {}", record.reason));
         }
     }
     if !report.unreadable.is_empty() {
-        output::say(
+        output::log_text(
             "hint: the layers and packs that these records may name are kept; delete the keys, or \
              collect with a newer version if that wrote them",
         );
     }
     for (layer, names) in report.unreadable_layers.iter().take(NAMED) {
-        output::say(&format!("warning: layer {layer} cannot be read"));
+        output::log_text(&format!("warning: layer {layer} cannot be read"));
         for name in names.iter().take(NAMED) {
             let (scope, key) = (&name.scope, &name.key);
-            output::say(&format!(
+            output::log_text(&format!(
                 "  needed by {name}: `cachefs delete {key} --scope {scope}` deletes it"
             ));
         }
         if names.len() > NAMED {
-            output::say(&format!("  and by {} more", names.len() - NAMED));
+            output::log_text(&format!("  and by {} more", names.len() - NAMED));
         }
     }
     if !report.unreadable_layers.is_empty() {
-        output::say(
+        output::log_text(
             "hint: no pack is removed while these layers are in use, because they may need any; \
              collect with a newer version if that wrote them, or delete the keys",
         );
     }
 }
 
-fn garbage(garbage: &Garbage) -> String {
+fn garbage_text(garbage: &Garbage) -> String {
     format!(
         "{} and {} ({})",
-        output::count(garbage.layers, "layer"),
-        output::count(garbage.packs, "pack"),
-        output::bytes(garbage.bytes)
+        output::format_count(garbage.layers, "layer"),
+        output::format_count(garbage.packs, "pack"),
+        output::format_bytes(garbage.bytes)
     )
 }
 
 /// A time to wait, rounded up to minutes or hours.
-fn wait(seconds: u64) -> String {
+fn wait_text(seconds: u64) -> String {
     match seconds {
         0..7200 => format!("{} min", seconds.div_ceil(60)),
         _ => format!("{} h", seconds.div_ceil(3600)),

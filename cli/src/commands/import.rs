@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use cachefs::save::{
-    ArchiveSource, Existing, ImportOptions, ImportReport, Outcome, SaveOptions, import,
+    ArchiveSource, Existing, ImportOptions, ImportReport, SaveOptions, SaveOutcome, import_archive,
 };
 use cachefs_store::archive::{Names, ReadOptions};
 use cachefs_store::refs::RefName;
-use cachefs_store::remote::{ObjectKey, ObjectStream, RemoteSpec, RetryPolicy, open};
+use cachefs_store::remote::{ObjectKey, ObjectStream, RemoteSpec, RetryPolicy, open_remote};
 use cachefs_store::save::Everything;
 use cachefs_store::secrets::Scanner;
 use clap::Args;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use crate::global::{Format, Global, parse_size};
+use crate::global::{Global, OutputFormat, parse_size};
 use crate::progress::Display;
 use crate::{exit, keys, machine, output, setup};
 
@@ -52,7 +52,7 @@ pub(crate) struct ImportArgs {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed<'a> {
+struct PrintedImport<'a> {
     key: &'a str,
     scope: &'a str,
     result: &'static str,
@@ -64,13 +64,13 @@ struct Printed<'a> {
     path_in_archive: Option<&'a str>,
     skipped: Vec<String>,
     milliseconds: f64,
-    requests: output::Requests,
+    requests: output::RequestCounts,
     bytes_sent: u64,
     bytes_received: u64,
 }
 
 /// Where an archive is read.
-pub(crate) enum Archive {
+pub(crate) enum ImportSource {
     /// Standard input, which can be read once.
     Stdin,
     /// A file.
@@ -79,7 +79,7 @@ pub(crate) enum Archive {
     Object(Box<RemoteSpec>, ObjectKey),
 }
 
-impl Archive {
+impl ImportSource {
     /// Takes a name as the command line has it apart; objects are reached as the remote is.
     fn new(name: &str, remote: &RemoteSpec) -> anyhow::Result<Self> {
         if name == "-" {
@@ -111,21 +111,21 @@ impl Archive {
 /// Imports an archive, which must be below the directory that `names` say.
 pub(crate) fn run_import(
     global: &Global,
-    archive: &Archive,
-    (name, expanded): (RefName, &keys::Expanded),
+    archive: &ImportSource,
+    (name, expanded): (RefName, &keys::ExpandedKey),
     read: ReadOptions,
     display: &Display,
 ) -> anyhow::Result<ImportReport> {
-    let store = setup::store(global)?;
+    let store = setup::open_store(global)?;
     let options = ImportOptions {
         save: SaveOptions {
             path: PathBuf::new(),
             name,
-            fallback: setup::scopes(global)?.fallback,
+            fallback: setup::lookup_scopes(global)?.fallback,
             remote: setup::remote_to_save_to(global, &store)?,
             deadline: global.timeout,
-            creator: machine::creator(),
-            platform: machine::platform(),
+            creator: machine::current_creator(),
+            platform: machine::current_platform(),
             parts: serde_json::to_value(&expanded.parts)?,
             role: None,
             exclude: Arc::new(Everything),
@@ -147,20 +147,25 @@ pub(crate) fn run_import(
     let mut begin = || -> cachefs::Result<Option<ArchiveSource<'static>>> {
         rounds += 1;
         Ok(Some(match archive {
-            Archive::Stdin if rounds > 1 => return Ok(None),
-            Archive::Stdin => Box::new(std::io::stdin()),
-            Archive::File(path) => {
+            ImportSource::Stdin if rounds > 1 => return Ok(None),
+            ImportSource::Stdin => Box::new(std::io::stdin()),
+            ImportSource::File(path) => {
                 Box::new(File::open(path).map_err(cachefs::Error::io("open", path))?)
             }
-            Archive::Object(spec, object) => {
-                let remote = open(spec, RetryPolicy::within(global.timeout))?.remote;
+            ImportSource::Object(spec, object) => {
+                let remote = open_remote(spec, RetryPolicy::within(global.timeout))?.remote;
                 let stream = ObjectStream::open(remote, object.clone(), runtime.handle().clone())
                     .map_err(cachefs_store::Error::from)?;
                 Box::new(stream)
             }
         }))
     };
-    Ok(import(&store, &options, &mut begin, &display.job())?)
+    Ok(import_archive(
+        &store,
+        &options,
+        &mut begin,
+        &display.job(),
+    )?)
 }
 
 impl ImportArgs {
@@ -176,13 +181,13 @@ impl ImportArgs {
     }
 }
 
-pub(crate) fn run(global: &Global, args: &ImportArgs) -> anyhow::Result<u8> {
-    let workspace = setup::workspace()?;
+pub(crate) fn run_import_command(global: &Global, args: &ImportArgs) -> anyhow::Result<u8> {
+    let workspace = setup::workspace_directory()?;
     let paths: Vec<PathBuf> = args.path.iter().cloned().collect();
     let (key, expanded) = setup::key_in(&workspace, &args.key, &paths)?;
-    let name = RefName::new(setup::scope(global)?, key);
-    let store = setup::store(global)?;
-    let archive = Archive::new(&args.file, &setup::remote_spec(global, &store)?)?;
+    let name = RefName::new(setup::own_scope(global)?, key);
+    let store = setup::open_store(global)?;
+    let archive = ImportSource::new(&args.file, &setup::remote_spec(global, &store)?)?;
     let read = ReadOptions {
         names: args.names(&workspace)?,
         limit: args.max_size,
@@ -190,17 +195,17 @@ pub(crate) fn run(global: &Global, args: &ImportArgs) -> anyhow::Result<u8> {
     let display = Display::start("importing")?;
     let report = run_import(global, &archive, (name.clone(), &expanded), read, &display)?;
     drop(display);
-    for line in lines(&name, &args.file, &report) {
-        output::say(&line);
+    for line in import_lines(&name, &args.file, &report) {
+        output::log_text(&line);
     }
-    if global.format == Format::Json {
-        print(&name, &report)?;
+    if global.format == OutputFormat::Json {
+        print_import(&name, &report)?;
     }
     Ok(exit::SUCCESS)
 }
 
 /// What is said of an import.
-pub(crate) fn lines(name: &RefName, from: &str, report: &ImportReport) -> Vec<String> {
+pub(crate) fn import_lines(name: &RefName, from: &str, report: &ImportReport) -> Vec<String> {
     let save = &report.save;
     let mut lines = Vec::new();
     if let Some(found) = &report.found {
@@ -209,13 +214,13 @@ pub(crate) fn lines(name: &RefName, from: &str, report: &ImportReport) -> Vec<St
         ));
     }
     if report.outside > 0 {
-        let outside = output::count(report.outside, "entry");
+        let outside = output::format_count(report.outside, "entry");
         lines.push(format!("note: left out {outside} elsewhere in the archive"));
     }
     for skipped in save.skipped.iter().take(10) {
         lines.push(format!(
             "note: skipped {} ({})",
-            output::path(&skipped.path),
+            output::format_path(&skipped.path),
             skipped.what
         ));
     }
@@ -224,16 +229,16 @@ pub(crate) fn lines(name: &RefName, from: &str, report: &ImportReport) -> Vec<St
     }
     let size = format!(
         "{}, {}",
-        output::count(save.scanned.0, "file"),
-        output::bytes(save.scanned.1)
+        output::format_count(save.scanned.0, "file"),
+        output::format_bytes(save.scanned.1)
     );
-    let took = output::span(save.elapsed);
-    let traffic = output::traffic(&save.traffic);
+    let took = output::format_span(save.elapsed);
+    let traffic = output::format_traffic(&save.traffic);
     lines.push(match &save.outcome {
-        Outcome::Saved(layer) => format!(
+        SaveOutcome::Saved(layer) => format!(
             "imported {} from {from}: {size}, {} new as layer {} ({took}; {traffic})",
             name.key,
-            output::bytes(layer.new_bytes),
+            output::format_bytes(layer.new_bytes),
             save.layers.len(),
         ),
         // What is left of the outcomes needs options that an import does not have.
@@ -245,20 +250,20 @@ pub(crate) fn lines(name: &RefName, from: &str, report: &ImportReport) -> Vec<St
     lines
 }
 
-fn print(name: &RefName, report: &ImportReport) -> anyhow::Result<()> {
+fn print_import(name: &RefName, report: &ImportReport) -> anyhow::Result<()> {
     let save = &report.save;
-    output::print_json(&Printed {
+    output::print_json(&PrintedImport {
         key: name.key.as_str(),
         scope: name.scope.as_str(),
         result: match save.outcome {
-            Outcome::Saved(_) => "imported",
+            SaveOutcome::Saved(_) => "imported",
             _ => "unchanged",
         },
         layers: save.layers.len(),
         files: save.scanned.0,
         bytes: save.scanned.1,
         new_bytes: match &save.outcome {
-            Outcome::Saved(layer) => layer.new_bytes,
+            SaveOutcome::Saved(layer) => layer.new_bytes,
             _ => 0,
         },
         outside: report.outside,
@@ -266,7 +271,7 @@ fn print(name: &RefName, report: &ImportReport) -> anyhow::Result<()> {
         skipped: save
             .skipped
             .iter()
-            .map(|skipped| output::path(&skipped.path))
+            .map(|skipped| output::format_path(&skipped.path))
             .collect(),
         milliseconds: save.elapsed.as_secs_f64() * 1000.0,
         requests: (&save.traffic).into(),
@@ -286,17 +291,18 @@ mod tests {
             region: Some("eu-west-1".to_owned()),
             ..RemoteSpec::default()
         };
-        let archive = |name: &str| Archive::new(name, &spec);
-        assert!(matches!(archive("-").unwrap(), Archive::Stdin));
+        let archive = |name: &str| ImportSource::new(name, &spec);
+        assert!(matches!(archive("-").unwrap(), ImportSource::Stdin));
         for name in ["a.tar", "/a/b.tgz"] {
             assert!(
-                matches!(archive(name).unwrap(), Archive::File(path) if path == Path::new(name))
+                matches!(archive(name).unwrap(), ImportSource::File(path) if path == Path::new(name))
             );
         }
         assert!(
-            matches!(archive("file:///a.tar").unwrap(), Archive::File(path) if path == Path::new("/a.tar"))
+            matches!(archive("file:///a.tar").unwrap(), ImportSource::File(path) if path == Path::new("/a.tar"))
         );
-        let Archive::Object(spec, object) = archive("s3://bucket/app/key/root/.m2").unwrap() else {
+        let ImportSource::Object(spec, object) = archive("s3://bucket/app/key/root/.m2").unwrap()
+        else {
             panic!("it is an object");
         };
         assert_eq!(

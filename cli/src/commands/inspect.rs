@@ -2,14 +2,15 @@
 
 use cachefs_store::id::SaveId;
 use cachefs_store::refs::{
-    Creator, LayerInfo, Listed, Part, Platform, Record, RefName, read_records, totals, unite,
+    CachePart, Creator, LayerInfo, ListedKey, Platform, RefName, RefRecord, read_records,
+    tree_totals, unite_records,
 };
 use cachefs_store::remote::DynRemote;
 use clap::Args;
 use serde::Serialize;
 
-use super::holder::{holder, missing};
-use crate::global::{Format, Global};
+use super::holder::{find_holder, missing_key_error};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// Options of `inspect`.
@@ -22,7 +23,7 @@ pub(crate) struct InspectArgs {
 
 /// What is printed with `--format json`: a key of one path, or one of its paths.
 #[derive(Debug, Serialize)]
-struct Printed<'a> {
+struct PrintedInspect<'a> {
     key: &'a str,
     scope: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,12 +38,12 @@ struct Printed<'a> {
     bytes: Option<u64>,
     creator: &'a Creator,
     platform: &'a Platform,
-    layers: Vec<PrintedLayer<'a>>,
+    layers: Vec<InspectedLayer<'a>>,
     parts: &'a serde_json::Value,
 }
 
 #[derive(Debug, Serialize)]
-struct PrintedLayer<'a> {
+struct InspectedLayer<'a> {
     #[serde(flatten)]
     info: &'a LayerInfo,
     /// As `created`, which it was called first.
@@ -51,58 +52,63 @@ struct PrintedLayer<'a> {
 
 /// What is printed of a key of several paths.
 #[derive(Debug, Serialize)]
-struct Several<'a> {
+struct InspectedParts<'a> {
     key: &'a str,
     scope: &'a str,
-    paths: Vec<Printed<'a>>,
+    paths: Vec<PrintedInspect<'a>>,
 }
 
 /// What one path of a key holds.
-struct Contents {
+struct InspectedContents {
     name: RefName,
     layers: Vec<LayerInfo>,
     /// Never empty; the newest last.
-    records: Vec<Record>,
+    records: Vec<RefRecord>,
 }
 
-pub(crate) fn run(global: &Global, args: &InspectArgs) -> anyhow::Result<u8> {
-    let mut name = setup::name(global, &args.key)?;
-    let scopes = setup::scopes(global)?.all();
-    let (runtime, remote) = setup::remote(global)?;
+pub(crate) fn run_inspect(global: &Global, args: &InspectArgs) -> anyhow::Result<u8> {
+    let mut name = setup::ref_name(global, &args.key)?;
+    let scopes = setup::lookup_scopes(global)?.all();
+    let (runtime, remote) = setup::connect_remote(global)?;
     let remote = &remote.remote;
     let contents = runtime.block_on(async {
-        let found = holder(remote, &scopes, &name.key).await;
+        let found = find_holder(remote, &scopes, &name.key).await;
         let Some((scope, listed)) = found.map_err(cachefs::Error::from)? else {
-            return Err(missing(remote, &scopes, &name.key).await);
+            return Err(missing_key_error(remote, &scopes, &name.key).await);
         };
         name.scope = scope;
-        Ok(read(remote, listed).await.map_err(cachefs::Error::from)?)
+        Ok(read_contents(remote, listed)
+            .await
+            .map_err(cachefs::Error::from)?)
     })?;
     if contents.is_empty() {
         // It was deleted meanwhile.
-        return Err(runtime.block_on(missing(remote, &scopes, &name.key)));
+        return Err(runtime.block_on(missing_key_error(remote, &scopes, &name.key)));
     }
-    if global.format == Format::Json {
+    if global.format == OutputFormat::Json {
         print_json(&name, &contents)?;
         return Ok(exit::SUCCESS);
     }
     for (number, contents) in contents.iter().enumerate() {
         if number > 0 {
-            output::print("");
+            output::print_text("");
         }
-        print(contents);
+        print_contents(contents);
     }
     Ok(exit::SUCCESS)
 }
 
-async fn read(remote: &DynRemote, mut listed: Vec<Listed>) -> cachefs_store::Result<Vec<Contents>> {
+async fn read_contents(
+    remote: &DynRemote,
+    mut listed: Vec<ListedKey>,
+) -> cachefs_store::Result<Vec<InspectedContents>> {
     listed.sort_by(|a, b| a.name.cmp(&b.name));
     let mut contents = Vec::with_capacity(listed.len());
-    for Listed { name, .. } in listed {
-        let (layers, records) = unite(read_records(remote, &name).await?);
+    for ListedKey { name, .. } in listed {
+        let (layers, records) = unite_records(read_records(remote, &name).await?);
         // Deleted meanwhile, if it is empty.
         if !records.is_empty() {
-            contents.push(Contents {
+            contents.push(InspectedContents {
                 name,
                 layers,
                 records,
@@ -112,25 +118,25 @@ async fn read(remote: &DynRemote, mut listed: Vec<Listed>) -> cachefs_store::Res
     Ok(contents)
 }
 
-fn print_json(name: &RefName, contents: &[Contents]) -> anyhow::Result<()> {
+fn print_json(name: &RefName, contents: &[InspectedContents]) -> anyhow::Result<()> {
     match contents {
-        [one] if one.name.part.is_none() => output::print_json(&printed(one)),
-        several => output::print_json(&Several {
+        [one] if one.name.part.is_none() => output::print_json(&printed_inspect(one)),
+        several => output::print_json(&InspectedParts {
             key: name.key.as_str(),
             scope: name.scope.as_str(),
-            paths: several.iter().map(printed).collect(),
+            paths: several.iter().map(printed_inspect).collect(),
         }),
     }
 }
 
-fn printed(contents: &Contents) -> Printed<'_> {
+fn printed_inspect(contents: &InspectedContents) -> PrintedInspect<'_> {
     let newest = &contents.records[contents.records.len() - 1];
-    let tree = totals(&contents.layers, &contents.records);
-    let layers = contents.layers.iter().map(|info| PrintedLayer {
+    let tree = tree_totals(&contents.layers, &contents.records);
+    let layers = contents.layers.iter().map(|info| InspectedLayer {
         info,
         saved_micros: info.created,
     });
-    Printed {
+    PrintedInspect {
         saved_micros: newest.id.micros,
         expires_micros: newest.expires,
         expired: newest.is_expired(SaveId::now().micros),
@@ -140,24 +146,24 @@ fn printed(contents: &Contents) -> Printed<'_> {
         platform: &newest.platform,
         key: contents.name.key.as_str(),
         scope: contents.name.scope.as_str(),
-        path: contents.name.part.as_ref().map(Part::as_str),
+        path: contents.name.part.as_ref().map(CachePart::as_str),
         saves: contents.records.len(),
         layers: layers.collect(),
         parts: &newest.parts,
     }
 }
 
-fn print(contents: &Contents) {
-    let Contents {
+fn print_contents(contents: &InspectedContents) {
+    let InspectedContents {
         name,
         layers,
         records,
     } = contents;
     let newest = &records[records.len() - 1];
-    output::print(&format!("key      {}", name.key));
-    output::print(&format!("scope    {}", name.scope));
+    output::print_text(&format!("key      {}", name.key));
+    output::print_text(&format!("scope    {}", name.scope));
     if let Some(part) = &name.part {
-        output::print(&format!("path     {part}"));
+        output::print_text(&format!("path     {part}"));
     }
     let creator = &newest.creator;
     let job = creator
@@ -165,9 +171,9 @@ fn print(contents: &Contents) {
         .as_deref()
         .map(|job| format!(" ({job})"))
         .unwrap_or_default();
-    output::print(&format!(
+    output::print_text(&format!(
         "saved    {} by {}{job}",
-        output::age(newest.id.micros),
+        output::format_age(newest.id.micros),
         creator.host
     ));
     if let Some(expires) = newest.expires {
@@ -175,38 +181,38 @@ fn print(contents: &Contents) {
             true => "expired ",
             false => "expires ",
         };
-        output::print(&format!("{verb} {}", output::until(expires)));
+        output::print_text(&format!("{verb} {}", output::format_until(expires)));
     }
-    if let Some(tree) = totals(layers, records) {
-        output::print(&format!(
+    if let Some(tree) = tree_totals(layers, records) {
+        output::print_text(&format!(
             "tree     {}, {}",
-            output::count(tree.files, "file"),
-            output::bytes(tree.bytes)
+            output::format_count(tree.files, "file"),
+            output::format_bytes(tree.bytes)
         ));
     }
     let platform = &newest.platform;
-    output::print(&format!("platform {} {}", platform.os, platform.arch));
+    output::print_text(&format!("platform {} {}", platform.os, platform.arch));
     if records.len() > 1 {
-        output::print(&format!(
+        output::print_text(&format!(
             "saves    {} jobs saved at the same time; this is their union",
             records.len()
         ));
     }
-    output::print("");
-    output::print(&format!(
+    output::print_text("");
+    output::print_text(&format!(
         "{:>3}  {:14}  {:>8}  {:>9}  {:>9}  {:>7}  {:14}  {:12}  key",
         "#", "layer", "files", "bytes", "new", "removed", "saved", "by"
     ));
     for (number, layer) in layers.iter().enumerate().rev() {
-        output::print(&format!(
+        output::print_text(&format!(
             "{:>3}  {:14}  {:>8}  {:>9}  {:>9}  {:>7}  {:14}  {:12}  {}",
             number + 1,
             &layer.id.to_string()[..14],
             layer.summary.files,
-            output::bytes(layer.summary.bytes),
-            output::bytes(layer.new_bytes),
+            output::format_bytes(layer.summary.bytes),
+            output::format_bytes(layer.new_bytes),
             layer.summary.whiteouts,
-            output::age(layer.created),
+            output::format_age(layer.created),
             layer.creator.host,
             layer.key,
         ));

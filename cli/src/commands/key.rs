@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::global::{Format, Global};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// Options of `key`.
@@ -20,28 +20,28 @@ pub(crate) struct KeyArgs {
     allow_missing: bool,
 }
 
-pub(crate) fn run(global: &Global, args: &KeyArgs) -> anyhow::Result<u8> {
-    let current = setup::workspace()?;
+pub(crate) fn run_key(global: &Global, args: &KeyArgs) -> anyhow::Result<u8> {
+    let current = setup::workspace_directory()?;
     let workspace = args
         .workspace
         .as_ref()
         .map_or(current.clone(), |dir| current.join(dir));
     let expanded = setup::expand_in(&workspace, &args.template, args.allow_missing, &[])?;
-    if global.format == Format::Json {
+    if global.format == OutputFormat::Json {
         output::print_json(&expanded)?;
         return Ok(exit::SUCCESS);
     }
-    output::print(&expanded.key);
+    output::print_text(&expanded.key);
     for part in &expanded.parts {
         for file in &part.files {
             let hash = file.blake3.as_deref().unwrap_or("missing");
-            output::print(&format!("  {hash}  {:>10}  {}", file.bytes, file.path));
+            output::print_text(&format!("  {hash}  {:>10}  {}", file.bytes, file.path));
         }
         if let Some(variable) = &part.variable {
-            output::print(&format!("  ${variable} = {}", part.value.escape_debug()));
+            output::print_text(&format!("  ${variable} = {}", part.value.escape_debug()));
         }
         for path in &part.skipped {
-            output::print(&format!("  passed over: {path}"));
+            output::print_text(&format!("  passed over: {path}"));
         }
     }
     Ok(exit::SUCCESS)

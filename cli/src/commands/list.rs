@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use cachefs_store::id::SaveId;
-use cachefs_store::layer::Totals;
-use cachefs_store::refs::{Listed, Record, list_keys, read_newest, totals};
+use cachefs_store::layer::TreeTotals;
+use cachefs_store::refs::{ListedKey, RefRecord, list_keys, read_newest, tree_totals};
 use cachefs_store::remote::DynRemote;
 use clap::Args;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::global::{Format, Global};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// So many records are read at the same time.
@@ -27,7 +27,7 @@ pub(crate) struct ListArgs {
 
 /// A key in the output of `--format json`.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct PrintedKey {
     key: String,
     scope: String,
     saved_micros: u64,
@@ -46,50 +46,50 @@ struct Entry {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
-    keys: Vec<Entry>,
+struct PrintedList {
+    keys: Vec<PrintedKey>,
 }
 
-pub(crate) fn run(global: &Global, args: &ListArgs) -> anyhow::Result<u8> {
-    let scope = setup::scope(global)?;
-    let (runtime, remote) = setup::remote(global)?;
+pub(crate) fn run_list(global: &Global, args: &ListArgs) -> anyhow::Result<u8> {
+    let scope = setup::own_scope(global)?;
+    let (runtime, remote) = setup::connect_remote(global)?;
     let listed = runtime
         .block_on(async { list_keys(&remote.remote, &scope, &args.prefix).await })
         .map_err(cachefs::Error::from)?;
-    let records = runtime.block_on(newest(&remote.remote, &listed));
-    let keys = entries(&listed, &records);
-    if global.format == Format::Json {
-        output::print_json(&Printed { keys })?;
+    let records = runtime.block_on(newest_records(&remote.remote, &listed));
+    let keys = printed_keys(&listed, &records);
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedList { keys })?;
         return Ok(exit::SUCCESS);
     }
     if keys.is_empty() {
-        output::say(&format!("no keys in scope {scope}"));
+        output::log_text(&format!("no keys in scope {scope}"));
     }
     for key in keys {
         let paths = match key.paths.len() {
             0 => String::new(),
-            paths => format!("  ({})", output::count(paths as u64, "path")),
+            paths => format!("  ({})", output::format_count(paths as u64, "path")),
         };
-        let age = output::age(key.saved_micros);
+        let age = output::format_age(key.saved_micros);
         let size = match (key.files, key.bytes) {
             (Some(files), Some(bytes)) => {
-                let files = output::count(files, "file");
-                format!("  {files}, {}", output::bytes(bytes))
+                let files = output::format_count(files, "file");
+                format!("  {files}, {}", output::format_bytes(bytes))
             }
             _ => String::new(),
         };
         let end = match key.expires_micros {
-            Some(expires) if key.expired => format!("  expired {}", output::until(expires)),
-            Some(expires) => format!("  expires {}", output::until(expires)),
+            Some(expires) if key.expired => format!("  expired {}", output::format_until(expires)),
+            Some(expires) => format!("  expires {}", output::format_until(expires)),
             None => String::new(),
         };
-        output::print(&format!("{}  {age}{paths}{size}{end}", key.key));
+        output::print_text(&format!("{}  {age}{paths}{size}{end}", key.key));
     }
     Ok(exit::SUCCESS)
 }
 
 /// The newest record of each; `None` for one that cannot be read, which `check` tells of.
-async fn newest(remote: &DynRemote, listed: &[Listed]) -> Vec<Option<Record>> {
+async fn newest_records(remote: &DynRemote, listed: &[ListedKey]) -> Vec<Option<RefRecord>> {
     let permits = Arc::new(Semaphore::new(READS));
     let mut reads = JoinSet::new();
     for (number, listed) in listed.iter().cloned().enumerate() {
@@ -112,17 +112,17 @@ async fn newest(remote: &DynRemote, listed: &[Listed]) -> Vec<Option<Record>> {
 }
 
 /// What the tree of a key, or of one part, adds up to; not known of the union of several saves.
-fn tree(listed: &Listed, record: Option<&Record>) -> Option<Totals> {
+fn listed_totals(listed: &ListedKey, record: Option<&RefRecord>) -> Option<TreeTotals> {
     let record = record.filter(|_| listed.saves.len() == 1)?;
-    totals(&record.layers, [record])
+    tree_totals(&record.layers, [record])
 }
 
 /// An entry for each key, with all its parts, the newest first.
-fn entries(listed: &[Listed], records: &[Option<Record>]) -> Vec<Entry> {
+fn printed_keys(listed: &[ListedKey], records: &[Option<RefRecord>]) -> Vec<PrintedKey> {
     let now = SaveId::now().micros;
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<PrintedKey> = Vec::new();
     for (listed, record) in listed.iter().zip(records) {
-        let tree = tree(listed, record.as_ref());
+        let tree = listed_totals(listed, record.as_ref());
         let expires = record.as_ref().and_then(|record| record.expires);
         let expired = record.as_ref().is_some_and(|record| record.is_expired(now));
         let name = &listed.name;
@@ -132,7 +132,7 @@ fn entries(listed: &[Listed], records: &[Option<Record>]) -> Vec<Entry> {
         let entry = match known {
             Some(known) => &mut entries[known],
             None => {
-                entries.push(Entry {
+                entries.push(PrintedKey {
                     key: name.key.to_string(),
                     scope: name.scope.to_string(),
                     saved_micros: listed.newest,

@@ -1,10 +1,10 @@
 //! `cachefs lookup`.
 
-use cachefs_store::refs::{MatchKind, Wanted, find};
+use cachefs_store::refs::{KeyQuery, MatchKind, find_key};
 use clap::Args;
 use serde::Serialize;
 
-use crate::global::{Format, Global};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// Options of `lookup`.
@@ -28,7 +28,7 @@ pub(crate) struct LookupArgs {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedLookup {
     key: String,
     matched_key: Option<String>,
     matched_scope: Option<String>,
@@ -39,24 +39,26 @@ struct Printed {
     paths: Vec<String>,
 }
 
-pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
-    let name = setup::name(global, &args.key)?;
-    let workspace = setup::workspace()?;
+pub(crate) fn run_lookup(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
+    let name = setup::ref_name(global, &args.key)?;
+    let workspace = setup::workspace_directory()?;
     let prefixes = args
         .restore_key
         .iter()
         .map(|prefix| setup::expand_in(&workspace, prefix, false, &[]).map(|expanded| expanded.key))
         .collect::<anyhow::Result<_>>()?;
-    let (runtime, remote) = setup::remote(global)?;
-    let wanted = Wanted {
-        scopes: setup::scopes(global)?.with(&args.fallback_scope)?.all(),
+    let (runtime, remote) = setup::connect_remote(global)?;
+    let wanted = KeyQuery {
+        scopes: setup::lookup_scopes(global)?
+            .with(&args.fallback_scope)?
+            .all(),
         key: name.key.clone(),
         prefixes,
         chosen: None,
         role: None,
     };
     let found = runtime
-        .block_on(async { find(&remote.remote, &wanted, |_| true).await })
+        .block_on(async { find_key(&remote.remote, &wanted, |_| true).await })
         .map_err(cachefs::Error::from)?;
     let matched = match found.as_ref().map(|found| &found.kind) {
         Some(MatchKind::Exact) => "exact",
@@ -68,9 +70,9 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
     let parts = found.iter().flat_map(|found| &found.parts).flatten();
     let paths = parts.map(ToString::to_string).collect();
     match (&matched_key, global.format) {
-        (_, Format::Json) => {
+        (_, OutputFormat::Json) => {
             let key = name.key.to_string();
-            output::print_json(&Printed {
+            output::print_json(&PrintedLookup {
                 key,
                 matched_key: matched_key.clone(),
                 matched_scope,
@@ -78,8 +80,8 @@ pub(crate) fn run(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
                 paths,
             })?;
         }
-        (Some(key), _) => output::print(key),
-        (None, _) => output::say(&format!("no key matches {}", name.key)),
+        (Some(key), _) => output::print_text(key),
+        (None, _) => output::log_text(&format!("no key matches {}", name.key)),
     }
     Ok(if matched_key.is_some() {
         exit::SUCCESS

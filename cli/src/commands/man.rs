@@ -16,23 +16,26 @@ pub(crate) struct ManArgs {
     directory: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &ManArgs, command: Command) -> anyhow::Result<u8> {
+pub(crate) fn run_man(args: &ManArgs, command: Command) -> anyhow::Result<u8> {
     let Some(directory) = &args.directory else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;
         let page = String::from_utf8_lossy(&page);
         match object::is_wanted() {
             true => output::print_json(&json!({ "page": page }))?,
-            false => output::write(&page),
+            false => output::write_stdout(&page),
         }
         return Ok(exit::SUCCESS);
     };
     std::fs::create_dir_all(directory).map_err(cachefs::Error::io("create", directory))?;
     clap_mangen::generate_to(command, directory)
         .map_err(cachefs::Error::io("write to", directory))?;
-    output::say(&format!("wrote the pages to {}", output::path(directory)));
+    output::log_text(&format!(
+        "wrote the pages to {}",
+        output::format_path(directory)
+    ));
     if object::is_wanted() {
-        output::print_json(&json!({ "directory": output::path(directory) }))?;
+        output::print_json(&json!({ "directory": output::format_path(directory) }))?;
     }
     Ok(exit::SUCCESS)
 }

@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::caches::{Common, RestoreHow, SaveHow};
-use crate::config::{Config, Selection};
+use crate::caches::{CommonOptions, RestoreHow, SaveHow};
+use crate::config::{LoadedConfig, Selection};
 use crate::global::Global;
 use crate::integrations::container_cache::{Defaults, WorkspaceArgs};
-use crate::integrations::hook::{self, Called, Hooked, State};
+use crate::integrations::hook::{self, Called, ContainerState, Hooked};
 use crate::{exit, object, output, setup};
 
 /// Options of `oci-hook`.
@@ -27,20 +27,24 @@ pub(crate) struct OciHookArgs {
     #[command(flatten)]
     save: SaveHow,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
-pub(crate) fn run(global: &Global, args: &OciHookArgs, config: &Config) -> anyhow::Result<u8> {
+pub(crate) fn run_oci_hook(
+    global: &Global,
+    args: &OciHookArgs,
+    config: &LoadedConfig,
+) -> anyhow::Result<u8> {
     if args.print {
         let called = Called::now(global, config, global.config.as_deref())?;
-        let file = hook::hook(&called, &args.workspaces.checked()?);
+        let file = hook::hook_file(&called, &args.workspaces.checked()?);
         match object::is_wanted() {
             true => output::print_json(&json!({ "hook": file }))?,
-            false => output::write(&format!("{}\n", serde_json::to_string_pretty(&file)?)),
+            false => output::write_stdout(&format!("{}\n", serde_json::to_string_pretty(&file)?)),
         }
         return Ok(exit::SUCCESS);
     }
-    let state = State::read(std::io::stdin().lock())?;
+    let state = ContainerState::read(std::io::stdin().lock())?;
     let hooked = match &args.cache[..] {
         [] => Hooked::Annotations(Box::new(Defaults {
             vocabulary: config.vocabulary(),
@@ -48,5 +52,5 @@ pub(crate) fn run(global: &Global, args: &OciHookArgs, config: &Config) -> anyho
         })),
         names => Hooked::Caches(config.caches(&Selection { names, layer: None })?),
     };
-    hook::run(global, &setup::store(global)?, &state, &hooked)
+    hook::run_stage(global, &setup::open_store(global)?, &state, &hooked)
 }

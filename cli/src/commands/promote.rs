@@ -2,12 +2,12 @@
 
 use cachefs_store::ErrorKind;
 use cachefs_store::gc::Condemned;
-use cachefs_store::refs::{Promotion, RefName, list_keys, list_parts, promote};
+use cachefs_store::refs::{Promotion, RefName, list_keys, list_parts, promote_key};
 use clap::Args;
 use serde::Serialize;
 
-use super::holder::missing;
-use crate::global::{Format, Global};
+use super::holder::missing_key_error;
+use crate::global::{Global, OutputFormat};
 use crate::{exit, machine, output, setup};
 
 /// Options of `promote`.
@@ -36,7 +36,7 @@ const REFUSED: &str = "nothing was written; whoever saved the key has stored som
 
 /// A key in the output of `--format json`.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct PromotedKey {
     key: String,
     result: &'static str,
     layers: usize,
@@ -44,13 +44,13 @@ struct Entry {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed<'a> {
+struct PrintedPromote<'a> {
     from: &'a str,
     to: &'a str,
-    keys: Vec<Entry>,
+    keys: Vec<PromotedKey>,
 }
 
-pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
+pub(crate) fn run_promote(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
     let (from, to) = (
         setup::scope_named(&args.from)?,
         setup::scope_named(&args.to)?,
@@ -62,14 +62,14 @@ pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
         )
         .into());
     }
-    let (runtime, remote) = setup::remote(global)?;
+    let (runtime, remote) = setup::connect_remote(global)?;
     let remote = &remote.remote;
     let names: Vec<RefName> = if args.all {
         let listed = runtime.block_on(async { list_keys(remote, &from, "").await });
         let listed = listed.map_err(cachefs::Error::from)?;
         listed.into_iter().map(|listed| listed.name).collect()
     } else {
-        let workspace = setup::workspace()?;
+        let workspace = setup::workspace_directory()?;
         let mut names = Vec::new();
         for key in &args.keys {
             let (key, _) = setup::key_in(&workspace, key, &[])?;
@@ -83,28 +83,28 @@ pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
         names
     };
     if names.is_empty() {
-        output::say(&format!("no keys in scope {from}: nothing to promote"));
+        output::log_text(&format!("no keys in scope {from}: nothing to promote"));
     }
-    let creator = machine::creator();
+    let creator = machine::current_creator();
     let mut code = exit::SUCCESS;
     let mut keys = Vec::new();
     for name in names {
         let promoted = runtime.block_on(async {
             let condemned = Condemned::read(remote).await?;
-            promote(remote, &name, &to, &creator, &condemned, args.dry_run).await
+            promote_key(remote, &name, &to, &creator, &condemned, args.dry_run).await
         });
         let key = &name.key;
         let promoted = match promoted {
             // One key that is not what it says does not keep the others back.
             Err(error) if error.kind() == ErrorKind::Integrity => {
-                let error = cachefs::describe(&cachefs::Error::from(error));
-                output::complain(
+                let error = cachefs::describe_chain(&cachefs::Error::from(error));
+                output::print_error(
                     "error",
                     &format!("{name} is not promoted: {error}"),
                     Some(REFUSED),
                 );
-                code = exit::worse(code, exit::INTEGRITY);
-                keys.push(Entry {
+                code = exit::worse_code(code, exit::INTEGRITY);
+                keys.push(PromotedKey {
                     key: key.to_string(),
                     result: "refused",
                     layers: 0,
@@ -117,13 +117,13 @@ pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
             // It went while all of them were gone through.
             Promotion::Absent if args.all => continue,
             Promotion::Absent => {
-                let why = missing(remote, std::slice::from_ref(&from), key);
-                output::complain("error", &runtime.block_on(why).to_string(), None);
-                code = exit::worse(code, exit::MISS);
+                let why = missing_key_error(remote, std::slice::from_ref(&from), key);
+                output::print_error("error", &runtime.block_on(why).to_string(), None);
+                code = exit::worse_code(code, exit::MISS);
                 ("absent", 0)
             }
             Promotion::AlreadyThere => {
-                output::say(&format!("{key}: scope {to} has all of it"));
+                output::log_text(&format!("{key}: scope {to} has all of it"));
                 ("already_there", 0)
             }
             Promotion::Promoted(layers) => {
@@ -132,8 +132,8 @@ pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
                 } else {
                     "promoted"
                 };
-                let count = output::count(layers.len() as u64, "layer");
-                output::say(&format!(
+                let count = output::format_count(layers.len() as u64, "layer");
+                output::log_text(&format!(
                     "{verb} {key} from {from} to {to} ({count}, no data moved)"
                 ));
                 let result = match args.dry_run {
@@ -143,14 +143,14 @@ pub(crate) fn run(global: &Global, args: &PromoteArgs) -> anyhow::Result<u8> {
                 (result, layers.len())
             }
         };
-        keys.push(Entry {
+        keys.push(PromotedKey {
             key: key.to_string(),
             result,
             layers,
         });
     }
-    if global.format == Format::Json {
-        output::print_json(&Printed {
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedPromote {
             from: from.as_str(),
             to: to.as_str(),
             keys,

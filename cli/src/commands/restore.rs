@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::caches::{self, Cache, Common, Layer, ModeArg, RestoreHow};
-use crate::config::{Config, Selection};
-use crate::global::{Format, Global};
+use crate::caches::{self, CacheLayer, CommonOptions, ModeArg, ResolvedCache, RestoreHow};
+use crate::config::{LoadedConfig, Selection};
+use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -33,11 +33,11 @@ pub(crate) struct RestoreArgs {
     #[command(flatten)]
     pub(crate) how: RestoreHow,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 impl RestoreArgs {
-    fn caches(&self, config: &Config) -> anyhow::Result<Vec<Cache>> {
+    fn caches(&self, config: &LoadedConfig) -> anyhow::Result<Vec<ResolvedCache>> {
         if self.key.is_some() || !self.path.is_empty() {
             return Ok(vec![self.cache()?]);
         }
@@ -59,17 +59,17 @@ impl RestoreArgs {
     }
 
     /// The cache that the flags describe.
-    fn cache(&self) -> anyhow::Result<Cache> {
+    fn cache(&self) -> anyhow::Result<ResolvedCache> {
         if self.path.is_empty() {
             return Err(caches::no_path().into());
         }
         if self.key.is_none() && self.layer.is_empty() {
             return Err(caches::no_key().into());
         }
-        let layers = self.layer.iter().map(|layer| self::layer(layer));
-        Ok(Cache {
+        let layers = self.layer.iter().map(|layer| self::parse_layer(layer));
+        Ok(ResolvedCache {
             name: None,
-            workspace: setup::workspace()?,
+            workspace: setup::workspace_directory()?,
             key: self.key.clone(),
             restore_keys: self.restore_key.clone(),
             paths: self.path.clone(),
@@ -82,25 +82,25 @@ impl RestoreArgs {
     }
 }
 
-fn layer(text: &str) -> anyhow::Result<Layer> {
+fn parse_layer(text: &str) -> anyhow::Result<CacheLayer> {
     let (name, key) = text.split_once('=').ok_or_else(|| {
         cachefs::Error::usage(
             format!("`{text}` is not NAME=KEY"),
             "for example --layer base=m2-main",
         )
     })?;
-    Ok(Layer {
+    Ok(CacheLayer {
         name: name.to_owned(),
         key: key.to_owned(),
         restore_keys: Vec::new(),
     })
 }
 
-/// `cachefs mount`: as [`run`], but a mount or nothing.
+/// `cachefs mount`: as [`run_restore`], but a mount or nothing.
 pub(crate) fn run_mount(
     global: &Global,
     args: &RestoreArgs,
-    config: &Config,
+    config: &LoadedConfig,
 ) -> anyhow::Result<u8> {
     let mut caches = args.caches(config)?;
     for cache in &mut caches {
@@ -113,22 +113,26 @@ pub(crate) fn run_mount(
         }
         cache.restore.mode = ModeArg::Mount;
     }
-    restore(global, &caches)
+    restore_and_print(global, &caches)
 }
 
-pub(crate) fn run(global: &Global, args: &RestoreArgs, config: &Config) -> anyhow::Result<u8> {
-    restore(global, &args.caches(config)?)
+pub(crate) fn run_restore(
+    global: &Global,
+    args: &RestoreArgs,
+    config: &LoadedConfig,
+) -> anyhow::Result<u8> {
+    restore_and_print(global, &args.caches(config)?)
 }
 
-fn restore(global: &Global, caches: &[Cache]) -> anyhow::Result<u8> {
+fn restore_and_print(global: &Global, caches: &[ResolvedCache]) -> anyhow::Result<u8> {
     let display = Display::start("copying")?;
     let restored = caches::restore_all(global, caches, &display)?;
     drop(display);
-    let code = caches::worst(restored.iter().map(|one| one.code));
+    let code = caches::worst_code(restored.iter().map(|one| one.code));
     if code == exit::INTERRUPTED {
-        output::say(output::INTERRUPTED);
+        output::log_text(output::INTERRUPTED);
     }
-    if global.format == Format::Json {
+    if global.format == OutputFormat::Json {
         caches::print_restored(&restored)?;
     }
     Ok(code)

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::caches::{self, Cache, Common, SaveHow};
-use crate::config::{Config, Selection};
-use crate::global::{Format, Global};
+use crate::caches::{self, CommonOptions, ResolvedCache, SaveHow};
+use crate::config::{LoadedConfig, Selection};
+use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
 use crate::{exit, output, setup, working_directory};
 
@@ -29,15 +29,15 @@ pub(crate) struct SaveArgs {
     #[command(flatten)]
     how: SaveHow,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 impl SaveArgs {
-    fn caches(&self, config: &Config) -> anyhow::Result<Vec<Cache>> {
+    fn caches(&self, config: &LoadedConfig) -> anyhow::Result<Vec<ResolvedCache>> {
         match (&self.key, !self.path.is_empty()) {
-            (Some(key), true) => Ok(vec![Cache {
+            (Some(key), true) => Ok(vec![ResolvedCache {
                 name: None,
-                workspace: setup::workspace()?,
+                workspace: setup::workspace_directory()?,
                 key: Some(key.clone()),
                 restore_keys: Vec::new(),
                 paths: self.path.clone(),
@@ -57,17 +57,21 @@ impl SaveArgs {
     }
 }
 
-pub(crate) fn run(global: &Global, args: &SaveArgs, config: &Config) -> anyhow::Result<u8> {
+pub(crate) fn run_save(
+    global: &Global,
+    args: &SaveArgs,
+    config: &LoadedConfig,
+) -> anyhow::Result<u8> {
     let caches = args.caches(config)?;
     let display = Display::start("saving")?;
     let saved = caches::save_all(global, &caches, &display)?;
     drop(display);
     working_directory::warn_of_save(&saved);
-    let code = caches::worst(saved.iter().map(|one| one.code));
+    let code = caches::worst_code(saved.iter().map(|one| one.code));
     if code == exit::INTERRUPTED {
-        output::say(output::INTERRUPTED);
+        output::log_text(output::INTERRUPTED);
     }
-    if global.format == Format::Json {
+    if global.format == OutputFormat::Json {
         caches::print_saved(&saved)?;
     }
     Ok(code)

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use cachefs_store::id::SaveId;
-use cachefs_store::refs::{ScopeSummary, delete, list_keys, list_scopes};
+use cachefs_store::refs::{ScopeSummary, delete_name, list_keys, list_scopes};
 use cachefs_store::remote::DynRemote;
 use clap::Args;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use crate::global::{Format, Global, parse_age};
+use crate::global::{Global, OutputFormat, parse_age};
 use crate::{exit, output, setup};
 
 /// Options of `scopes`.
@@ -31,7 +31,7 @@ pub(crate) struct ScopesArgs {
 
 /// A scope in the output of `--format json`.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct PrintedScope {
     scope: String,
     keys: usize,
     saved_micros: u64,
@@ -41,14 +41,14 @@ struct Entry {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedScopes {
     own: String,
-    scopes: Vec<Entry>,
+    scopes: Vec<PrintedScope>,
 }
 
-pub(crate) fn run(global: &Global, args: &ScopesArgs) -> anyhow::Result<u8> {
-    let own = setup::scope(global)?;
-    let (runtime, remote) = setup::remote(global)?;
+pub(crate) fn run_scopes(global: &Global, args: &ScopesArgs) -> anyhow::Result<u8> {
+    let own = setup::own_scope(global)?;
+    let (runtime, remote) = setup::connect_remote(global)?;
     let remote = &remote.remote;
     let listed = runtime
         .block_on(async { list_scopes(remote).await })
@@ -65,20 +65,20 @@ pub(crate) fn run(global: &Global, args: &ScopesArgs) -> anyhow::Result<u8> {
         if deletes {
             delete_all(&runtime, remote, summary)?;
         }
-        print(global, args, summary, summary.scope == own);
+        print_scope(global, args, summary, summary.scope == own);
     }
     if listed.is_empty() {
-        output::say("no such scopes");
+        output::log_text("no such scopes");
     }
-    if global.format == Format::Json {
-        let entry = |summary: &&ScopeSummary| Entry {
+    if global.format == OutputFormat::Json {
+        let entry = |summary: &&ScopeSummary| PrintedScope {
             scope: summary.scope.to_string(),
             keys: summary.keys,
             saved_micros: summary.newest,
             is_own: summary.scope == own,
             deleted: deletes,
         };
-        output::print_json(&Printed {
+        output::print_json(&PrintedScopes {
             own: own.to_string(),
             scopes: listed.iter().map(entry).collect(),
         })?;
@@ -86,22 +86,22 @@ pub(crate) fn run(global: &Global, args: &ScopesArgs) -> anyhow::Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-fn print(global: &Global, args: &ScopesArgs, summary: &ScopeSummary, is_own: bool) {
-    let keys = output::count(summary.keys as u64, "key");
-    let saved = output::age(summary.newest);
+fn print_scope(global: &Global, args: &ScopesArgs, summary: &ScopeSummary, is_own: bool) {
+    let keys = output::format_count(summary.keys as u64, "key");
+    let saved = output::format_age(summary.newest);
     if args.delete {
         let verb = if args.dry_run {
             "would delete"
         } else {
             "deleted"
         };
-        output::say(&format!(
+        output::log_text(&format!(
             "{verb} {}: {keys}, last saved {saved}",
             summary.scope
         ));
-    } else if global.format == Format::Text {
+    } else if global.format == OutputFormat::Text {
         let own = if is_own { "  (own)" } else { "" };
-        output::print(&format!(
+        output::print_text(&format!(
             "{}  {keys}, last saved {saved}{own}",
             summary.scope
         ));
@@ -112,7 +112,7 @@ fn delete_all(runtime: &Runtime, remote: &DynRemote, summary: &ScopeSummary) -> 
     runtime
         .block_on(async {
             for listed in list_keys(remote, &summary.scope, "").await? {
-                delete(remote, &listed.name).await?;
+                delete_name(remote, &listed.name).await?;
             }
             Ok::<_, cachefs_store::Error>(())
         })

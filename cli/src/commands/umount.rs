@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
-use cachefs::mounts::{How, Records, unmount};
+use cachefs::mounts::{How, MountRecords, unmount_path};
 use cachefs::sys::mountinfo::MountTable;
 use clap::Args;
 use serde::Serialize;
 
-use crate::global::{Format, Global};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// Options of `umount`.
@@ -27,7 +27,7 @@ pub(crate) struct UmountArgs {
 
 /// A path in the output of `--format json`.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct UnmountedPath {
     path: String,
     key: String,
     scope: String,
@@ -39,15 +39,15 @@ struct Entry {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
-    paths: Vec<Entry>,
+struct PrintedUmount {
+    paths: Vec<UnmountedPath>,
 }
 
-pub(crate) fn run(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
-    let store = setup::store(global)?;
+pub(crate) fn run_umount(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
+    let store = setup::open_store(global)?;
     let mut paths = match &args.path {
         Some(path) => vec![path.clone()],
-        None => Records::new(&store)
+        None => MountRecords::new(&store)
             .all()?
             .into_iter()
             .map(|record| record.path)
@@ -55,16 +55,18 @@ pub(crate) fn run(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
     };
     let mut entries = Vec::new();
     while let Some(path) = take_next(&mut paths)? {
-        let done = unmount(&store, &path, args.lazy)?;
-        let path = output::path(&done.record.path);
+        let done = unmount_path(&store, &path, args.lazy)?;
+        let path = output::format_path(&done.record.path);
         match done.record.how {
-            How::Mount => output::say(&format!("unmounted {path}")),
-            How::Copy => output::say(&format!("forgot {path}: it is a plain directory and stays")),
+            How::Mount => output::log_text(&format!("unmounted {path}")),
+            How::Copy => {
+                output::log_text(&format!("forgot {path}: it is a plain directory and stays"))
+            }
         }
         if done.dropped_changes {
-            output::say("note: changes made there were never saved and are gone");
+            output::log_text("note: changes made there were never saved and are gone");
         }
-        entries.push(Entry {
+        entries.push(UnmountedPath {
             path,
             key: done.record.name.key.to_string(),
             scope: done.record.name.scope.to_string(),
@@ -75,8 +77,8 @@ pub(crate) fn run(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
             lost_changes: done.dropped_changes,
         });
     }
-    if global.format == Format::Json {
-        output::print_json(&Printed { paths: entries })?;
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedUmount { paths: entries })?;
     }
     Ok(exit::SUCCESS)
 }

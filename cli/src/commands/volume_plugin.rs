@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::Config;
+use crate::config::LoadedConfig;
 use crate::global::{Global, parse_duration};
 use crate::integrations::container_cache::{Defaults, WorkspaceArgs};
-use crate::integrations::volumes::{Manners, Socket, Volumes, default_socket, serve};
+use crate::integrations::volumes::{Manners, Socket, VolumeDriver, default_socket, serve_plugin};
 use crate::{exit, output, setup};
 
 /// Options of `volume-plugin`.
@@ -31,20 +31,24 @@ pub(crate) struct VolumePluginArgs {
     workspaces: WorkspaceArgs,
 }
 
-pub(crate) fn run(global: &Global, args: &VolumePluginArgs, config: &Config) -> anyhow::Result<u8> {
-    let store = setup::store(global)?;
+pub(crate) fn run_volume_plugin(
+    global: &Global,
+    args: &VolumePluginArgs,
+    config: &LoadedConfig,
+) -> anyhow::Result<u8> {
+    let store = setup::open_store(global)?;
     let defaults = Defaults {
         vocabulary: config.vocabulary(),
         workspaces: args.workspaces.checked()?,
     };
-    let volumes = Arc::new(Volumes::new(store, defaults)?);
+    let volumes = Arc::new(VolumeDriver::new(store, defaults)?);
     let path = args.socket.clone().unwrap_or_else(default_socket);
     let socket = Socket::open(&path)?;
-    output::say(&format!("listening for engines at {}", socket.describe()));
+    output::log_text(&format!("listening for engines at {}", socket.describe()));
     let manners = Manners {
         answer_within: args.answer_within,
         forget_after: args.forget_after,
     };
-    serve(socket, volumes, manners)?;
+    serve_plugin(socket, volumes, manners)?;
     Ok(exit::SUCCESS)
 }

@@ -11,10 +11,10 @@ use clap::builder::ValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
-use super::error::{Problem, nearest};
-use super::known::{COMMANDS, Kind, Known, meant, names};
-use super::load::Config;
-use crate::caches::{Common, RestoreHow, SaveHow};
+use super::error::{ConfigProblem, nearest_name};
+use super::known::{COMMANDS, Known, SettingKind, find_setting, proposed_names};
+use super::load::LoadedConfig;
+use crate::caches::{CommonOptions, RestoreHow, SaveHow};
 use crate::global::Global;
 
 /// Options of the process rather than of one of the caches that it is about.
@@ -38,12 +38,12 @@ pub(crate) struct Vocabulary {
     command: Command,
     /// What the command line says about all commands, as flags; switches have no value.
     flags: Vec<(String, Option<OsString>)>,
-    known: BTreeMap<String, Kind>,
+    known: BTreeMap<String, SettingKind>,
 }
 
 /// A cache as names and values describe it; whatever they leave open is as for every command.
 #[derive(Debug, Clone)]
-pub(crate) struct Described {
+pub(crate) struct DescribedCache {
     /// The common options, where the cache has none of its own.
     pub(crate) global: Global,
     /// The template of the key.
@@ -51,21 +51,22 @@ pub(crate) struct Described {
     /// The templates of the prefixes, best first.
     pub(crate) restore_keys: Vec<String>,
     /// Whether to restore and to save.
-    pub(crate) common: Common,
+    pub(crate) common: CommonOptions,
     /// How to restore.
     pub(crate) restore: RestoreHow,
     /// How to save.
     pub(crate) save: SaveHow,
 }
 
-impl Config {
+impl LoadedConfig {
     /// What names and values may say, and what this process already says.
     pub(crate) fn vocabulary(&self) -> Vocabulary {
         let Known {
             settings,
             of_caches,
         } = Known::of(&self.command);
-        let mut known: BTreeMap<String, Kind> = settings.into_iter().chain(of_caches).collect();
+        let mut known: BTreeMap<String, SettingKind> =
+            settings.into_iter().chain(of_caches).collect();
         known.retain(|name, _| {
             !OF_THE_PROCESS.contains(&name.as_str()) && !LEFT_OUT.contains(&name.as_str())
         });
@@ -107,20 +108,21 @@ impl Vocabulary {
         &self,
         options: &BTreeMap<String, String>,
         own: &[&str],
-    ) -> Result<Described, cachefs::Error> {
+    ) -> Result<DescribedCache, cachefs::Error> {
         let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (name, value) in options
             .iter()
             .filter(|(name, _)| !own.contains(&name.as_str()))
         {
-            let (name, kind) = meant(&self.known, name).ok_or_else(|| self.unknown(name, own))?;
+            let (name, kind) =
+                find_setting(&self.known, name).ok_or_else(|| self.unknown(name, own))?;
             let several = match kind.is_list {
-                true => split(value),
+                true => split_list(value),
                 false if kind.is_switch && value.is_empty() => vec!["true".to_owned()],
                 false => vec![value.clone()],
             };
             for value in several.iter().filter(|_| !kind.is_switch) {
-                kind.check(name, value).map_err(wrong)?;
+                kind.check(name, value).map_err(config_error)?;
             }
             if values.insert(name, several).is_some() {
                 return Err(cachefs::Error::usage(
@@ -133,13 +135,13 @@ impl Vocabulary {
         let restored = self.matches(restore, &values)?;
         let saved = self.matches(save, &values)?;
         let mut said = |name: &str| values.remove(name).unwrap_or_default();
-        Ok(Described {
+        Ok(DescribedCache {
             key: said("key").into_iter().next(),
             restore_keys: said("restore-key"),
-            global: of(&restored)?,
-            common: of(sub(&restored))?,
-            restore: of(sub(&restored))?,
-            save: of(sub(&saved))?,
+            global: parse_matches(&restored)?,
+            common: parse_matches(subcommand_matches(&restored))?,
+            restore: parse_matches(subcommand_matches(&restored))?,
+            save: parse_matches(subcommand_matches(&saved))?,
         })
     }
 
@@ -157,11 +159,11 @@ impl Vocabulary {
     }
 
     fn unknown(&self, name: &str, own: &[&str]) -> cachefs::Error {
-        let mut known = names(&self.known);
+        let mut known = proposed_names(&self.known);
         known.extend(own.iter().map(|own| (*own).to_owned()));
         known.sort();
         let list = format!("the options are {}", known.join(", "));
-        let hint = match nearest(name, &known) {
+        let hint = match nearest_name(name, &known) {
             Some(nearest) => format!("did you mean `{nearest}`? {list}"),
             None => list,
         };
@@ -229,7 +231,7 @@ fn with_values(command: Command) -> Command {
 }
 
 /// The values of a list: between commas or white space.
-fn split(value: &str) -> Vec<String> {
+fn split_list(value: &str) -> Vec<String> {
     value
         .split(|c: char| c == ',' || c.is_whitespace())
         .filter(|value| !value.is_empty())
@@ -237,11 +239,11 @@ fn split(value: &str) -> Vec<String> {
         .collect()
 }
 
-fn sub(matches: &ArgMatches) -> &ArgMatches {
+fn subcommand_matches(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, matches)| matches)
 }
 
-fn of<T: FromArgMatches>(matches: &ArgMatches) -> Result<T, cachefs::Error> {
+fn parse_matches<T: FromArgMatches>(matches: &ArgMatches) -> Result<T, cachefs::Error> {
     T::from_arg_matches(matches).map_err(|error| not_accepted(&error))
 }
 
@@ -255,9 +257,9 @@ fn not_accepted(error: &clap::Error) -> cachefs::Error {
     )
 }
 
-fn wrong(problem: Problem) -> cachefs::Error {
+fn config_error(problem: ConfigProblem) -> cachefs::Error {
     match problem {
-        Problem::Value { message, hint } => cachefs::Error::usage(message, hint),
+        ConfigProblem::Value { message, hint } => cachefs::Error::usage(message, hint),
         other => cachefs::Error::usage(other.to_string(), "correct the value"),
     }
 }
@@ -265,11 +267,12 @@ fn wrong(problem: Problem) -> cachefs::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse;
+    use crate::config::parse_arguments;
 
     fn vocabulary(args: &[&str]) -> Vocabulary {
         let args = ["cachefs", "--no-config"].iter().chain(args);
-        let (_, config) = parse::<crate::args::Cli>(args.map(OsString::from).collect()).unwrap();
+        let (_, config) =
+            parse_arguments::<crate::args::Cli>(args.map(OsString::from).collect()).unwrap();
         config.vocabulary()
     }
 

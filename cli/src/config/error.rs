@@ -8,7 +8,7 @@ use super::find::PROJECT_FILE;
 
 /// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct FilePosition {
     /// The file.
     pub(crate) file: PathBuf,
     /// The line, from 1.
@@ -17,7 +17,7 @@ pub(crate) struct Place {
     pub(crate) column: usize,
 }
 
-impl Place {
+impl FilePosition {
     /// The place of a byte offset in a file's text.
     pub(super) fn at(file: &Path, text: &str, offset: usize) -> Self {
         let before = &text[..text.floor_char_boundary(offset)];
@@ -30,7 +30,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FilePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
@@ -42,17 +42,17 @@ impl fmt::Display for Place {
 /// [`ConfigError::hint`] the way out.
 #[derive(Debug)]
 pub(crate) struct ConfigError {
-    place: Place,
+    place: FilePosition,
     /// The line of the place.
     line: String,
     /// How many characters of the line are marked.
     width: usize,
-    problem: Box<Problem>,
+    problem: Box<ConfigProblem>,
 }
 
 /// The kinds of fault a file can have.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub(super) enum ConfigProblem {
     /// Not TOML.
     #[error("{0}")]
     Syntax(String),
@@ -110,8 +110,8 @@ pub(super) enum Problem {
 
 impl ConfigError {
     /// Attaches a problem to the text that it was found in.
-    pub(super) fn new(problem: Problem, file: &Path, text: &str, span: Range<usize>) -> Self {
-        let place = Place::at(file, text, span.start);
+    pub(super) fn new(problem: ConfigProblem, file: &Path, text: &str, span: Range<usize>) -> Self {
+        let place = FilePosition::at(file, text, span.start);
         let line = text.lines().nth(place.line - 1).unwrap_or_default();
         let rest = line.chars().count().saturating_sub(place.column - 1);
         let marked = text.get(span).map_or(1, |text| text.chars().count());
@@ -137,28 +137,28 @@ impl ConfigError {
     /// What to do about it, as a sentence without a full stop.
     pub(crate) fn hint(&self) -> String {
         match &*self.problem {
-            Problem::Syntax(_) => {
+            ConfigProblem::Syntax(_) => {
                 "the file is TOML: strings need quotes, tables are `[cache.NAME]`".into()
             }
-            Problem::NotText => "save the file as UTF-8".into(),
-            Problem::Unknown { name, known, .. } => match nearest(name, known) {
+            ConfigProblem::NotText => "save the file as UTF-8".into(),
+            ConfigProblem::Unknown { name, known, .. } => match nearest_name(name, known) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
                 None => format!("settings here are {}", known.join(", ")),
             },
-            Problem::Type { name, wanted, .. } => match *wanted {
+            ConfigProblem::Type { name, wanted, .. } => match *wanted {
                 "true or false" => format!("write {name} = true"),
                 "a string" | "a string or a number" => format!("write {name} = \"...\""),
                 wanted if wanted.contains("list") => format!("write {name}s = [\"...\"]"),
                 _ => "see docs/configuration.md for an example".into(),
             },
-            Problem::Value { hint, .. } => hint.clone(),
-            Problem::Twice(_) => "keep one of them".into(),
-            Problem::Missing { example, .. } => format!("for example {example}"),
-            Problem::NotForProjects(name) => format!(
+            ConfigProblem::Value { hint, .. } => hint.clone(),
+            ConfigProblem::Twice(_) => "keep one of them".into(),
+            ConfigProblem::Missing { example, .. } => format!("for example {example}"),
+            ConfigProblem::NotForProjects(name) => format!(
                 "anyone who proposes a change can edit this file: set it with --{name}, in the \
                  environment, or in the user's or the system's config.toml"
             ),
-            Problem::CachesOutside => {
+            ConfigProblem::CachesOutside => {
                 format!("put it into {PROJECT_FILE} at the top of the project")
             }
         }
@@ -174,7 +174,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// The known name that is most like another, if one is like enough to be meant.
-pub(super) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+pub(super) fn nearest_name<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let name = name.replace('_', "-").to_lowercase();
     known
         .iter()

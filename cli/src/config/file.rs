@@ -7,21 +7,21 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Place, Problem};
-use super::find::Level;
-use super::known::{Kind, Known, anchored, meant, names};
+use super::error::{ConfigError, ConfigProblem, FilePosition};
+use super::find::ConfigLevel;
+use super::known::{Known, SettingKind, anchor_path, find_setting, proposed_names};
 use super::trust;
-use crate::caches::Layer;
+use crate::caches::CacheLayer;
 
 /// What a file says about one option.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Setting {
+pub(crate) struct FileSetting {
     /// The values, as the option's parser takes them.
     pub(crate) values: Vec<String>,
     /// Where the file says it.
-    pub(crate) place: Place,
+    pub(crate) place: FilePosition,
     /// Whose file it is.
-    pub(crate) level: Level,
+    pub(crate) level: ConfigLevel,
 }
 
 /// A cache that a file describes.
@@ -30,29 +30,29 @@ pub(crate) struct CacheTable {
     /// Its name.
     pub(crate) name: String,
     /// Where it is described.
-    pub(crate) place: Place,
+    pub(crate) place: FilePosition,
     /// Its layers, the bottom one first, and where each is described.
-    pub(crate) layers: Vec<(Layer, Place)>,
+    pub(crate) layers: Vec<(CacheLayer, FilePosition)>,
     /// Everything else, by the option's name.
-    pub(crate) settings: BTreeMap<String, Setting>,
+    pub(crate) settings: BTreeMap<String, FileSetting>,
 }
 
 /// What a file says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct File {
-    pub(super) settings: BTreeMap<String, Setting>,
+pub(super) struct ConfigFile {
+    pub(super) settings: BTreeMap<String, FileSetting>,
     /// In the file's order.
     pub(super) caches: Vec<CacheTable>,
 }
 
 /// Reads a file's text.
-pub(super) fn read(
+pub(super) fn read_config(
     path: &Path,
-    level: Level,
+    level: ConfigLevel,
     text: &str,
     known: &Known,
-) -> Result<File, ConfigError> {
-    let reader = Reader {
+) -> Result<ConfigFile, ConfigError> {
+    let reader = ConfigReader {
         path,
         level,
         text,
@@ -60,7 +60,7 @@ pub(super) fn read(
     };
     let table = DeTable::parse(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
-        reader.error(Problem::Syntax(error.message().to_owned()), span)
+        reader.error(ConfigProblem::Syntax(error.message().to_owned()), span)
     })?;
     reader.file(table.get_ref())
 }
@@ -68,24 +68,24 @@ pub(super) fn read(
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
 type Value<'a> = Spanned<DeValue<'a>>;
 
-struct Reader<'a> {
+struct ConfigReader<'a> {
     path: &'a Path,
-    level: Level,
+    level: ConfigLevel,
     text: &'a str,
     known: &'a Known,
 }
 
-impl Reader<'_> {
-    fn error(&self, problem: Problem, span: Range<usize>) -> ConfigError {
+impl ConfigReader<'_> {
+    fn error(&self, problem: ConfigProblem, span: Range<usize>) -> ConfigError {
         ConfigError::new(problem, self.path, self.text, span)
     }
 
-    fn place(&self, span: &Range<usize>) -> Place {
-        Place::at(self.path, self.text, span.start)
+    fn place(&self, span: &Range<usize>) -> FilePosition {
+        FilePosition::at(self.path, self.text, span.start)
     }
 
     fn wrong_type(&self, name: &str, wanted: &'static str, value: &Value<'_>) -> ConfigError {
-        let problem = Problem::Type {
+        let problem = ConfigProblem::Type {
             name: name.to_owned(),
             wanted,
             found: type_of(value.get_ref()),
@@ -93,20 +93,20 @@ impl Reader<'_> {
         self.error(problem, value.span())
     }
 
-    fn file(&self, table: &DeTable<'_>) -> Result<File, ConfigError> {
-        let mut file = File::default();
+    fn file(&self, table: &DeTable<'_>) -> Result<ConfigFile, ConfigError> {
+        let mut file = ConfigFile::default();
         for (key, value) in in_order(table) {
             if key.get_ref() == "cache" {
                 file.caches = self.caches(key, value)?;
                 continue;
             }
-            let Some((name, kind)) = meant(&self.known.settings, key.get_ref()) else {
-                let mut known = names(&self.known.settings);
+            let Some((name, kind)) = find_setting(&self.known.settings, key.get_ref()) else {
+                let mut known = proposed_names(&self.known.settings);
                 known.push("cache".to_owned());
                 return Err(self.unknown(key, " here", known));
             };
-            if self.level == Level::Project && !trust::may_be_set_by_project(name, kind) {
-                return Err(self.error(Problem::NotForProjects(name.to_owned()), key.span()));
+            if self.level == ConfigLevel::Project && !trust::may_be_set_by_project(name, kind) {
+                return Err(self.error(ConfigProblem::NotForProjects(name.to_owned()), key.span()));
             }
             self.insert(&mut file.settings, key, name, kind, value)?;
         }
@@ -116,24 +116,24 @@ impl Reader<'_> {
     fn unknown(&self, key: &Key<'_>, place: &'static str, mut known: Vec<String>) -> ConfigError {
         known.sort();
         let name = key.get_ref().to_string();
-        self.error(Problem::Unknown { name, place, known }, key.span())
+        self.error(ConfigProblem::Unknown { name, place, known }, key.span())
     }
 
     fn insert(
         &self,
-        settings: &mut BTreeMap<String, Setting>,
+        settings: &mut BTreeMap<String, FileSetting>,
         key: &Key<'_>,
         name: &str,
-        kind: &Kind,
+        kind: &SettingKind,
         value: &Value<'_>,
     ) -> Result<(), ConfigError> {
-        let setting = Setting {
+        let setting = FileSetting {
             values: self.values(name, kind, value)?,
             place: self.place(&key.span()),
             level: self.level,
         };
         if settings.insert(name.to_owned(), setting).is_some() {
-            return Err(self.error(Problem::Twice(name.to_owned()), key.span()));
+            return Err(self.error(ConfigProblem::Twice(name.to_owned()), key.span()));
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Reader<'_> {
     fn values(
         &self,
         name: &str,
-        kind: &Kind,
+        kind: &SettingKind,
         value: &Value<'_>,
     ) -> Result<Vec<String>, ConfigError> {
         if let (true, DeValue::Array(items)) = (kind.is_list, value.get_ref()) {
@@ -153,7 +153,12 @@ impl Reader<'_> {
         Ok(vec![self.value(name, kind, value)?])
     }
 
-    fn value(&self, name: &str, kind: &Kind, value: &Value<'_>) -> Result<String, ConfigError> {
+    fn value(
+        &self,
+        name: &str,
+        kind: &SettingKind,
+        value: &Value<'_>,
+    ) -> Result<String, ConfigError> {
         let text = match value.get_ref() {
             DeValue::Boolean(value) if kind.is_switch => return Ok(value.to_string()),
             _ if kind.is_switch => None,
@@ -169,14 +174,14 @@ impl Reader<'_> {
             .map_err(|problem| self.error(problem, value.span()))?;
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         Ok(match kind.is_path || name == "path" {
-            true => anchored(&text, directory),
+            true => anchor_path(&text, directory),
             false => text,
         })
     }
 
     fn caches(&self, key: &Key<'_>, value: &Value<'_>) -> Result<Vec<CacheTable>, ConfigError> {
-        if self.level != Level::Project {
-            return Err(self.error(Problem::CachesOutside, key.span()));
+        if self.level != ConfigLevel::Project {
+            return Err(self.error(ConfigProblem::CachesOutside, key.span()));
         }
         let tables = "tables such as [cache.maven]";
         let DeValue::Table(caches) = value.get_ref() else {
@@ -203,16 +208,16 @@ impl Reader<'_> {
                 cache.layers = self.layers(value)?;
                 continue;
             }
-            match meant(&self.known.of_caches, key.get_ref()) {
+            match find_setting(&self.known.of_caches, key.get_ref()) {
                 Some((name, kind)) if name != "layer" => {
                     if !trust::may_be_set_by_project(name, kind) {
-                        let problem = Problem::NotForProjects(name.to_owned());
+                        let problem = ConfigProblem::NotForProjects(name.to_owned());
                         return Err(self.error(problem, key.span()));
                     }
                     self.insert(&mut cache.settings, key, name, kind, value)?;
                 }
                 _ => {
-                    let mut known = names(&self.known.of_caches);
+                    let mut known = proposed_names(&self.known.of_caches);
                     known.retain(|name| name != "layers");
                     known.push("layer".to_owned());
                     return Err(self.unknown(key, " of a cache", known));
@@ -225,7 +230,7 @@ impl Reader<'_> {
         ];
         for (needed, example) in needed {
             if !cache.settings.contains_key(needed) {
-                let problem = Problem::Missing {
+                let problem = ConfigProblem::Missing {
                     owner: format!("cache `{}`", cache.name),
                     name: needed,
                     example,
@@ -236,12 +241,12 @@ impl Reader<'_> {
         Ok(cache)
     }
 
-    fn layers(&self, value: &Value<'_>) -> Result<Vec<(Layer, Place)>, ConfigError> {
+    fn layers(&self, value: &Value<'_>) -> Result<Vec<(CacheLayer, FilePosition)>, ConfigError> {
         let tables = "tables such as [[cache.maven.layer]]";
         let DeValue::Array(layers) = value.get_ref() else {
             return Err(self.wrong_type("layer", tables, value));
         };
-        let mut found: Vec<(Layer, Place)> = Vec::new();
+        let mut found: Vec<(CacheLayer, FilePosition)> = Vec::new();
         for layer in layers.iter() {
             let DeValue::Table(table) = layer.get_ref() else {
                 return Err(self.wrong_type("layer", tables, layer));
@@ -249,7 +254,7 @@ impl Reader<'_> {
             let span = layer.span();
             let layer = self.layer(table, span.clone())?;
             if found.iter().any(|(other, _)| other.name == layer.name) {
-                let problem = Problem::Value {
+                let problem = ConfigProblem::Value {
                     message: format!("there are two layers `{}`", layer.name),
                     hint: "give each layer of a cache a name of its own".to_owned(),
                 };
@@ -260,7 +265,7 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    fn layer(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<Layer, ConfigError> {
+    fn layer(&self, table: &DeTable<'_>, span: Range<usize>) -> Result<CacheLayer, ConfigError> {
         // `restore` has both, or this would not be the command that it is.
         let text = &self.known.of_caches["key"];
         let list = &self.known.of_caches["restore-key"];
@@ -285,7 +290,7 @@ impl Reader<'_> {
             value.ok_or_else(|| {
                 let owner = "this layer".to_owned();
                 self.error(
-                    Problem::Missing {
+                    ConfigProblem::Missing {
                         owner,
                         name,
                         example,
@@ -299,7 +304,7 @@ impl Reader<'_> {
             one("key", "key = \"m2-base\"")?,
         );
         let restore_keys = settings.remove("restore-key").map(|setting| setting.values);
-        Ok(Layer {
+        Ok(CacheLayer {
             name,
             key,
             restore_keys: restore_keys.unwrap_or_default(),

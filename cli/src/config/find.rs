@@ -13,7 +13,7 @@ const SYSTEM_FILE: &str = "/etc/cachefs/config.toml";
 /// Whose file it is. A later one wins over those before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Level {
+pub(crate) enum ConfigLevel {
     /// The machine's.
     System,
     /// The user's.
@@ -26,7 +26,7 @@ pub(crate) enum Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Looked {
     /// Whose it is.
-    pub(crate) level: Level,
+    pub(crate) level: ConfigLevel,
     /// Where it is, or would be.
     pub(crate) path: PathBuf,
     /// Whether it is there.
@@ -74,15 +74,15 @@ impl Surroundings {
             found: path.exists(),
             path,
         };
-        let mut files = vec![look(Level::System, self.system.clone())];
-        files.extend(user.map(|path| look(Level::User, path)));
+        let mut files = vec![look(ConfigLevel::System, self.system.clone())];
+        files.extend(user.map(|path| look(ConfigLevel::User, path)));
         match named {
             Some(path) => files.push(Looked {
-                level: Level::Project,
+                level: ConfigLevel::Project,
                 path: self.current.join(path),
                 found: true,
             }),
-            None => files.extend(self.project().map(|path| look(Level::Project, path))),
+            None => files.extend(self.project().map(|path| look(ConfigLevel::Project, path))),
         }
         files
     }

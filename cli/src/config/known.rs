@@ -7,7 +7,7 @@ use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
-use super::error::Problem;
+use super::error::ConfigProblem;
 
 /// Options that are about one run and so are no settings.
 const OF_ONE_RUN: [&str; 7] = [
@@ -28,14 +28,14 @@ pub(super) const COMMANDS: [&str; 2] = ["restore", "save"];
 #[derive(Debug)]
 pub(super) struct Known {
     /// Those of every command, and defaults for all caches.
-    pub(super) settings: BTreeMap<String, Kind>,
+    pub(super) settings: BTreeMap<String, SettingKind>,
     /// Those of a cache.
-    pub(super) of_caches: BTreeMap<String, Kind>,
+    pub(super) of_caches: BTreeMap<String, SettingKind>,
 }
 
 /// What a setting takes.
 #[derive(Debug, Clone)]
-pub(super) struct Kind {
+pub(super) struct SettingKind {
     /// Whether it takes several values.
     pub(super) is_list: bool,
     /// Whether it is `true` or `false`.
@@ -50,10 +50,10 @@ pub(super) struct Kind {
 impl Known {
     /// The settings of a command.
     pub(super) fn of(command: &Command) -> Self {
-        let own = |command: &Command| -> BTreeMap<String, Kind> {
+        let own = |command: &Command| -> BTreeMap<String, SettingKind> {
             command
                 .get_arguments()
-                .filter_map(|arg| Some((arg.get_long()?.to_owned(), Kind::of(arg))))
+                .filter_map(|arg| Some((arg.get_long()?.to_owned(), SettingKind::of(arg))))
                 .filter(|(name, _)| !OF_ONE_RUN.contains(&name.as_str()))
                 .collect()
         };
@@ -74,7 +74,7 @@ impl Known {
     }
 }
 
-impl Kind {
+impl SettingKind {
     fn of(arg: &Arg) -> Self {
         let parser = arg.get_value_parser().clone();
         let switch = matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse);
@@ -105,7 +105,7 @@ impl Kind {
     }
 
     /// Has the option's own parser look at a value.
-    pub(super) fn check(&self, name: &str, value: &str) -> Result<(), Problem> {
+    pub(super) fn check(&self, name: &str, value: &str) -> Result<(), ConfigProblem> {
         let arg = Arg::new("value")
             .long("value")
             .allow_hyphen_values(true)
@@ -120,7 +120,7 @@ impl Kind {
             _ => String::new(),
         };
         let why = std::error::Error::source(&error).map(ToString::to_string);
-        Err(Problem::Value {
+        Err(ConfigProblem::Value {
             message: match why {
                 Some(why) if error.kind() == ErrorKind::ValueValidation => {
                     format!("`{name}` is wrong: {why}")
@@ -137,10 +137,10 @@ impl Kind {
 }
 
 /// The setting that a name in a file means: lists may be named in the plural, `restore-keys`.
-pub(super) fn meant<'a>(
-    settings: &'a BTreeMap<String, Kind>,
+pub(super) fn find_setting<'a>(
+    settings: &'a BTreeMap<String, SettingKind>,
     name: &str,
-) -> Option<(&'a str, &'a Kind)> {
+) -> Option<(&'a str, &'a SettingKind)> {
     let singular = name.strip_suffix('s').unwrap_or_default();
     settings
         .get_key_value(name)
@@ -156,7 +156,7 @@ pub(super) fn meant<'a>(
 const NO_PLURAL: [&str; 1] = ["secrets-allow"];
 
 /// The names to propose, lists in the plural.
-pub(super) fn names(settings: &BTreeMap<String, Kind>) -> Vec<String> {
+pub(super) fn proposed_names(settings: &BTreeMap<String, SettingKind>) -> Vec<String> {
     settings
         .iter()
         .map(|(name, kind)| {
@@ -172,7 +172,7 @@ pub(super) fn names(settings: &BTreeMap<String, Kind>) -> Vec<String> {
 /// Makes a path of a file absolute: `~` is the home directory, anything else starts from the
 /// directory of the file. What starts with `!` stays: where an exclusion counts depends on how it
 /// is written.
-pub(super) fn anchored(path: &str, directory: &std::path::Path) -> String {
+pub(super) fn anchor_path(path: &str, directory: &std::path::Path) -> String {
     if path.starts_with('!') {
         return path.to_owned();
     }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, Parser};
 
-use super::file::{self, CacheTable, File, Setting};
-use super::find::{Level, Looked, Surroundings};
+use super::file::{self, CacheTable, ConfigFile, FileSetting};
+use super::find::{ConfigLevel, Looked, Surroundings};
 use super::known::{Known, OF_A_CACHE};
 use super::{ConfigError, trust};
 use crate::global::Global;
@@ -16,7 +16,7 @@ use crate::output;
 
 /// What the files say, and the command line on top of it.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub(crate) struct LoadedConfig {
     /// The command, with the files' settings as its defaults.
     pub(super) command: Command,
     /// The arguments of this process, the program's name first.
@@ -24,13 +24,13 @@ pub(crate) struct Config {
     /// What they come to.
     pub(super) matches: ArgMatches,
     /// The settings of all files; of several, the one that counts.
-    pub(super) settings: BTreeMap<String, Setting>,
+    pub(super) settings: BTreeMap<String, FileSetting>,
     /// The caches of the project's file, in its order.
     pub(super) caches: Vec<CacheTable>,
     /// The files that were looked for, the one that counts least first.
     files: Vec<Looked>,
     /// Settings that do not count, though the project's file has them.
-    passed_over: Vec<(&'static str, Setting)>,
+    passed_over: Vec<(&'static str, FileSetting)>,
 }
 
 /// The command line of the program, as far as files count for it.
@@ -48,11 +48,13 @@ pub(crate) trait CommandLine: Parser {
 ///
 /// [`clap::Error`] for arguments that are wrong or ask for help, [`ConfigError`] for a file that
 /// cannot be used, and a usage error for one that cannot be read.
-pub(crate) fn parse<C: CommandLine>(arguments: Vec<OsString>) -> anyhow::Result<(C, Config)> {
+pub(crate) fn parse_arguments<C: CommandLine>(
+    arguments: Vec<OsString>,
+) -> anyhow::Result<(C, LoadedConfig)> {
     let command = C::command();
     let matches = command.clone().try_get_matches_from(&arguments)?;
     let cli = C::from_arg_matches(&matches)?;
-    let mut config = Config {
+    let mut config = LoadedConfig {
         command,
         arguments,
         matches,
@@ -78,7 +80,7 @@ pub(crate) fn parse<C: CommandLine>(arguments: Vec<OsString>) -> anyhow::Result<
     Ok((C::from_arg_matches(&config.matches)?, config))
 }
 
-impl Config {
+impl LoadedConfig {
     fn read(&mut self, files: Vec<Looked>) -> anyhow::Result<()> {
         if files.iter().all(|looked| !looked.found) {
             self.files = files;
@@ -87,7 +89,7 @@ impl Config {
         let known = Known::of(&self.command);
         for looked in files.iter().filter(|looked| looked.found) {
             let mut file = read_file(looked, &known)?;
-            if looked.level == Level::Project {
+            if looked.level == ConfigLevel::Project {
                 let given = self.is_given("remote");
                 self.passed_over = trust::take_servers(&mut file.settings, given);
                 self.caches = file.caches;
@@ -111,7 +113,7 @@ impl Config {
     pub(crate) fn notes(&self, uses_remote: bool) -> Vec<String> {
         let mut notes = Vec::new();
         for (name, setting) in &self.passed_over {
-            notes.extend(output::complaint(
+            notes.extend(output::error_lines(
                 "warning",
                 &format!(
                     "`{name}` at {} is not used: a project may set it for its own remote only, and that is not the one in use",
@@ -121,7 +123,7 @@ impl Config {
             ));
         }
         let remote = self.settings.get("remote");
-        let remote = remote.filter(|remote| remote.level == Level::Project);
+        let remote = remote.filter(|remote| remote.level == ConfigLevel::Project);
         if let (true, false, Some(remote)) = (uses_remote, self.is_given("remote"), remote) {
             notes.push(format!(
                 "note: the remote is {}, as {} says",
@@ -139,7 +141,7 @@ impl Config {
 
     /// The project's file, if there is one.
     pub(crate) fn project_file(&self) -> Option<&Path> {
-        let project = |looked: &&Looked| looked.level == Level::Project && looked.found;
+        let project = |looked: &&Looked| looked.level == ConfigLevel::Project && looked.found;
         Some(&self.files.iter().find(project)?.path)
     }
 
@@ -149,7 +151,7 @@ impl Config {
     }
 }
 
-fn read_file(looked: &Looked, known: &Known) -> anyhow::Result<File> {
+fn read_file(looked: &Looked, known: &Known) -> anyhow::Result<ConfigFile> {
     let path: &PathBuf = &looked.path;
     let bytes = std::fs::read(path).map_err(|error| {
         cachefs::Error::usage(
@@ -161,18 +163,18 @@ fn read_file(looked: &Looked, known: &Known) -> anyhow::Result<File> {
         let valid = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
         ConfigError::new(
-            super::error::Problem::NotText,
+            super::error::ConfigProblem::NotText,
             path,
             &text,
             valid..valid + 1,
         )
     })?;
-    Ok(file::read(path, looked.level, &text, known)?)
+    Ok(file::read_config(path, looked.level, &text, known)?)
 }
 
 /// Makes settings the defaults of the options that they are named after, in every command; what a
 /// cache is does not go by the options of the same name.
-pub(super) fn with_defaults(command: Command, settings: &BTreeMap<String, Setting>) -> Command {
+pub(super) fn with_defaults(command: Command, settings: &BTreeMap<String, FileSetting>) -> Command {
     let setting = |arg: &Arg| {
         let name = arg.get_long().filter(|name| !OF_A_CACHE.contains(name))?;
         settings.get(name)

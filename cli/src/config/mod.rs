@@ -21,9 +21,9 @@ mod trust;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use described::{Described, Vocabulary};
+pub(crate) use described::{DescribedCache, Vocabulary};
 pub(crate) use error::ConfigError;
-pub(crate) use find::Level;
-pub(crate) use load::{CommandLine, Config, parse};
-pub(crate) use origin::{Origin, Value};
+pub(crate) use find::ConfigLevel;
+pub(crate) use load::{CommandLine, LoadedConfig, parse_arguments};
+pub(crate) use origin::{Origin, SettingValue};
 pub(crate) use resolve::Selection;

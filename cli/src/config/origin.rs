@@ -6,11 +6,11 @@ use std::fmt;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-use super::error::Place;
-use super::file::{CacheTable, Setting};
+use super::error::FilePosition;
+use super::file::{CacheTable, FileSetting};
 use super::known::{COMMANDS, Known, OF_A_CACHE};
-use super::load::{Config, with_defaults};
-use crate::caches::Layer;
+use super::load::{LoadedConfig, with_defaults};
+use crate::caches::CacheLayer;
 
 /// Who said it, from the one who counts least.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Origin {
     /// Nobody.
     Default,
     /// A file.
-    File(Place),
+    File(FilePosition),
     /// A variable of the environment.
     Environment(String),
     /// A flag of this command.
@@ -38,7 +38,7 @@ impl fmt::Display for Origin {
 
 /// A setting's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Value {
+pub(crate) struct SettingValue {
     /// The setting.
     pub(crate) name: String,
     /// Its values; none when it is not set and has no default.
@@ -47,9 +47,9 @@ pub(crate) struct Value {
     pub(crate) origin: Origin,
 }
 
-impl Config {
+impl LoadedConfig {
     /// Every setting, by name.
-    pub(crate) fn values(&self) -> Vec<Value> {
+    pub(crate) fn values(&self) -> Vec<SettingValue> {
         let known = Known::of(&self.command).settings;
         let mut values = BTreeMap::new();
         for value in values_of(&self.command, &self.matches, &self.settings) {
@@ -71,12 +71,12 @@ impl Config {
 
     fn said(&self, table: &CacheTable) -> Said {
         let command = with_defaults(self.command.clone(), &table.settings);
-        let as_said = |(name, setting): (&String, &Setting)| Value {
+        let as_said = |(name, setting): (&String, &FileSetting)| SettingValue {
             name: name.clone(),
             values: setting.values.clone(),
             origin: Origin::File(setting.place.clone()),
         };
-        let mut values: Vec<Value> = table.settings.iter().map(as_said).collect();
+        let mut values: Vec<SettingValue> = table.settings.iter().map(as_said).collect();
         for name in COMMANDS {
             for counts in command_values(&command, name, &table.settings) {
                 if OF_A_CACHE.contains(&counts.name.as_str()) {
@@ -102,19 +102,19 @@ pub(crate) struct Said {
     /// The cache's name.
     pub(crate) name: String,
     /// Where it is described.
-    pub(crate) place: Place,
+    pub(crate) place: FilePosition,
     /// Its settings.
-    pub(crate) values: Vec<Value>,
+    pub(crate) values: Vec<SettingValue>,
     /// Its layers, the bottom one first, and where each is described.
-    pub(crate) layers: Vec<(Layer, Place)>,
+    pub(crate) layers: Vec<(CacheLayer, FilePosition)>,
 }
 
 /// The values of a command's own options when it is given no flags.
 fn command_values(
     command: &Command,
     name: &str,
-    settings: &BTreeMap<String, Setting>,
-) -> Vec<Value> {
+    settings: &BTreeMap<String, FileSetting>,
+) -> Vec<SettingValue> {
     let matches = command.clone().try_get_matches_from(["cachefs", name]);
     let (Ok(matches), Some(command)) = (matches, command.find_subcommand(name)) else {
         return Vec::new();
@@ -126,8 +126,8 @@ fn command_values(
 fn values_of(
     command: &Command,
     matches: &ArgMatches,
-    settings: &BTreeMap<String, Setting>,
-) -> Vec<Value> {
+    settings: &BTreeMap<String, FileSetting>,
+) -> Vec<SettingValue> {
     let value = |arg: &Arg| {
         let name = arg.get_long()?;
         let id = arg.get_id().as_str();
@@ -148,7 +148,7 @@ fn values_of(
                 None => Origin::Default,
             },
         };
-        Some(Value {
+        Some(SettingValue {
             name: name.to_owned(),
             values: values.unwrap_or_default(),
             origin,

@@ -4,8 +4,8 @@ use clap::FromArgMatches;
 
 use super::file::CacheTable;
 use super::find::PROJECT_FILE;
-use super::load::{Config, with_defaults};
-use crate::caches::{Cache, Common, Layer, RestoreHow, SaveHow};
+use super::load::{LoadedConfig, with_defaults};
+use crate::caches::{CacheLayer, CommonOptions, ResolvedCache, RestoreHow, SaveHow};
 
 /// Which of a file's caches a command is about.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Selection<'a> {
     pub(crate) layer: Option<&'a str>,
 }
 
-impl Config {
+impl LoadedConfig {
     /// The caches of the project's file that are selected, in the file's order.
     ///
     /// Options of the command that runs count before what the file says of a cache.
@@ -24,14 +24,14 @@ impl Config {
     /// # Errors
     ///
     /// A usage error when there is no such cache or layer, or no cache at all.
-    pub(crate) fn caches(&self, selection: &Selection<'_>) -> anyhow::Result<Vec<Cache>> {
+    pub(crate) fn caches(&self, selection: &Selection<'_>) -> anyhow::Result<Vec<ResolvedCache>> {
         if self.caches.is_empty() {
             return Err(self.no_caches().into());
         }
         let names: Vec<String> = self.caches.iter().map(|table| table.name.clone()).collect();
         for name in selection.names {
             if !names.contains(name) {
-                let hint = match super::error::nearest(name, &names) {
+                let hint = match super::error::nearest_name(name, &names) {
                     Some(nearest) => format!("did you mean `{nearest}`?"),
                     None => format!("the caches there are {}", names.join(", ")),
                 };
@@ -47,7 +47,7 @@ impl Config {
             }
             match selection.layer {
                 None => caches.push(self.cache(table)?),
-                Some(layer) => match only(self.cache(table)?, layer) {
+                Some(layer) => match stack_up_to(self.cache(table)?, layer) {
                     Some(cache) => caches.push(cache),
                     None if is_named => return Err(no_layer(table, layer).into()),
                     None => {}
@@ -64,7 +64,7 @@ impl Config {
         }
     }
 
-    fn cache(&self, table: &CacheTable) -> anyhow::Result<Cache> {
+    fn cache(&self, table: &CacheTable) -> anyhow::Result<ResolvedCache> {
         let command = with_defaults(self.command.clone(), &table.settings);
         let matches = command.clone().try_get_matches_from(&self.arguments)?;
         let said = |name: &str| {
@@ -73,7 +73,7 @@ impl Config {
                 .map(|setting| setting.values.clone())
                 .unwrap_or_default()
         };
-        let mut cache = Cache {
+        let mut cache = ResolvedCache {
             name: Some(table.name.clone()),
             workspace: self.project().map(Into::into).unwrap_or_default(),
             key: said("key").into_iter().next(),
@@ -85,7 +85,7 @@ impl Config {
                 .map(|(layer, _)| layer.clone())
                 .collect(),
             only: None,
-            common: Common::default(),
+            common: CommonOptions::default(),
             restore: RestoreHow::default(),
             save: SaveHow::default(),
         };
@@ -100,7 +100,7 @@ impl Config {
             };
             // A command has all options of a set or none.
             if has("policy") {
-                cache.common = Common::from_arg_matches(matches)?;
+                cache.common = CommonOptions::from_arg_matches(matches)?;
             }
             if has("prefetch") {
                 cache.restore = RestoreHow::from_arg_matches(matches)?;
@@ -136,9 +136,9 @@ impl Config {
 }
 
 /// The cache as the stack up to a layer, if it has that layer.
-fn only(mut cache: Cache, layer: &str) -> Option<Cache> {
+fn stack_up_to(mut cache: ResolvedCache, layer: &str) -> Option<ResolvedCache> {
     let at = cache.layers.iter().position(|known| known.name == layer)?;
-    let Layer {
+    let CacheLayer {
         name,
         key,
         restore_keys,

@@ -5,15 +5,20 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 
-use super::file::{File, read};
-use super::find::{Level, Surroundings};
-use super::known::{Known, anchored};
+use super::file::{ConfigFile, read_config};
+use super::find::{ConfigLevel, Surroundings};
+use super::known::{Known, anchor_path};
 use super::{ConfigError, trust};
 use crate::args::Cli;
 
-fn project(text: &str) -> Result<File, ConfigError> {
+fn project(text: &str) -> Result<ConfigFile, ConfigError> {
     let known = Known::of(&Cli::command());
-    read(Path::new("/w/cachefs.toml"), Level::Project, text, &known)
+    read_config(
+        Path::new("/w/cachefs.toml"),
+        ConfigLevel::Project,
+        text,
+        &known,
+    )
 }
 
 #[track_caller]
@@ -165,17 +170,17 @@ fn a_project_does_not_choose_directories_of_the_machine() {
         "store",
     );
     let known = Known::of(&Cli::command());
-    let user = read(
+    let user = read_config(
         Path::new("/u/config.toml"),
-        Level::User,
+        ConfigLevel::User,
         "store = 'x'\n",
         &known,
     )
     .unwrap();
     assert_eq!(user.settings["store"].values, ["/u/x"]);
-    let caches = read(
+    let caches = read_config(
         Path::new("/u/config.toml"),
-        Level::User,
+        ConfigLevel::User,
         "[cache.m]\n",
         &known,
     );
@@ -217,7 +222,7 @@ fn paths_start_from_the_file_or_the_home_directory() {
         ("~", home.to_owned()),
         ("~other", "/w/~other".to_owned()),
     ] {
-        assert_eq!(anchored(path, Path::new("/w")), expected, "{path}");
+        assert_eq!(anchor_path(path, Path::new("/w")), expected, "{path}");
     }
 }
 

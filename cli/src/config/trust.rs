@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::file::Setting;
-use super::known::Kind;
+use super::file::FileSetting;
+use super::known::SettingKind;
 
 /// As whom requests are made, and who may read what they store. No setting names a program to
 /// run, in any file.
@@ -14,7 +14,7 @@ const SERVERS: [&str; 2] = ["endpoint", "account"];
 
 /// Whether a project's file may have a setting: neither those of whoever runs the job, nor files
 /// and directories of the machine other than the cached paths.
-pub(super) fn may_be_set_by_project(name: &str, kind: &Kind) -> bool {
+pub(super) fn may_be_set_by_project(name: &str, kind: &SettingKind) -> bool {
     !NOT_FOR_PROJECTS.contains(&name) && (name == "path" || !kind.is_path)
 }
 
@@ -24,9 +24,9 @@ pub(super) fn may_be_set_by_project(name: &str, kind: &Kind) -> bool {
 /// `project` is what the project's file says, and `given` tells that a flag or the environment
 /// names the remote. Returns what was taken away.
 pub(super) fn take_servers(
-    project: &mut BTreeMap<String, Setting>,
+    project: &mut BTreeMap<String, FileSetting>,
     given: bool,
-) -> Vec<(&'static str, Setting)> {
+) -> Vec<(&'static str, FileSetting)> {
     if project.contains_key("remote") && !given {
         return Vec::new();
     }

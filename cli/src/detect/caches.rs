@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Found;
-use crate::caches::{Cache, Common, RestoreHow, SaveHow};
+use super::DetectedCache;
+use crate::caches::{CommonOptions, ResolvedCache, RestoreHow, SaveHow};
 use crate::output;
 
-impl Found {
+impl DetectedCache {
     /// Where the cache is.
     pub(crate) fn path(&self, workspace: &Path) -> PathBuf {
         workspace.join(&self.place.path)
@@ -17,7 +17,7 @@ impl Found {
     pub(crate) fn project_names(&self) -> Vec<String> {
         let shown = |dir: &PathBuf| match dir.as_os_str().is_empty() {
             true => ".".to_owned(),
-            false => output::path(dir),
+            false => output::format_path(dir),
         };
         self.projects.iter().map(shown).collect()
     }
@@ -26,11 +26,11 @@ impl Found {
     pub(crate) fn cache(
         &self,
         workspace: &Path,
-        common: &Common,
+        common: &CommonOptions,
         restore: &RestoreHow,
         save: &SaveHow,
-    ) -> Cache {
-        Cache {
+    ) -> ResolvedCache {
+        ResolvedCache {
             name: Some(self.name.clone()),
             workspace: workspace.to_owned(),
             key: Some(self.key.clone()),

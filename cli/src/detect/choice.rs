@@ -9,11 +9,14 @@ use clap::Args;
 use super::host::account_home;
 use crate::setup;
 
-use super::{Ask, Detection, Found, Host, Installed, Nobody, Tree, detect, is_tool, tool_names};
+use super::{
+    Ask, DetectedCache, Detection, Host, Installed, Nobody, WorkspaceTree, detect_caches, is_tool,
+    tool_names,
+};
 
 /// Which caches to take.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Choice {
+pub(crate) struct CacheChoice {
     /// Only this tool, or this one of its caches, by the name that `detect` shows (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) tool: Vec<String>,
@@ -40,14 +43,14 @@ pub(crate) struct Choice {
     pub(crate) key_prefix: String,
 }
 
-impl Choice {
+impl CacheChoice {
     /// The workspace, absolute and without links.
     ///
     /// # Errors
     ///
     /// When it is not there.
     pub(crate) fn workspace(&self) -> anyhow::Result<PathBuf> {
-        let current = setup::workspace()?;
+        let current = setup::workspace_directory()?;
         let workspace = match &self.workspace {
             Some(dir) => current.join(dir),
             None => current,
@@ -81,14 +84,15 @@ impl Choice {
             env: &env,
             ask,
         };
-        let mut detection = detect(&Tree::scan(&workspace), &host, &self.key_prefix);
+        let mut detection =
+            detect_caches(&WorkspaceTree::scan(&workspace), &host, &self.key_prefix);
         self.mark(&mut detection)?;
         Ok(detection)
     }
 
     /// Applies the names.
     fn mark(&self, detection: &mut Detection) -> anyhow::Result<()> {
-        let named = |names: &[String], found: &Found| {
+        let named = |names: &[String], found: &DetectedCache| {
             names
                 .iter()
                 .any(|name| *name == found.name || name == found.tool)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::ask::Ask;
-use super::place::{Learnt, Place};
+use super::place::{DetectedDirectory, Learnt};
 
 /// The machine that is asked.
 pub(crate) struct Host<'a> {
@@ -32,61 +32,72 @@ impl Host<'_> {
     }
 
     /// The directory that the first variable of these names, where one is set.
-    pub(super) fn variable(&self, names: &[&str]) -> Option<Place> {
+    pub(super) fn variable(&self, names: &[&str]) -> Option<DetectedDirectory> {
         names.iter().find_map(|name| {
             let path = self.resolve(Path::new("/"), self.var(name)?)?;
-            Some(Place::new(path, Learnt::Variable((*name).to_owned())))
+            Some(DetectedDirectory::new(
+                path,
+                Learnt::Variable((*name).to_owned()),
+            ))
         })
     }
 
     /// The answer of an installed tool, when it is the path of a directory.
-    pub(super) fn asked(&self, program: &str, args: &[&str]) -> Option<Place> {
+    pub(super) fn asked(&self, program: &str, args: &[&str]) -> Option<DetectedDirectory> {
         let answer = self.ask.ask(program, args)?;
         let path = PathBuf::from(answer.trim());
         let is_path = path.is_absolute() && !answer.trim().contains('\n');
         is_path.then(|| {
             let question = format!("{program} {}", args.join(" "));
-            Place::new(path, Learnt::Asked(question))
+            DetectedDirectory::new(path, Learnt::Asked(question))
         })
     }
 
     /// A directory in the home: the tool's own default.
-    pub(super) fn home(&self, below: &str) -> Place {
-        Place::new(self.home.join(below), Learnt::Default)
+    pub(super) fn home(&self, below: &str) -> DetectedDirectory {
+        DetectedDirectory::new(self.home.join(below), Learnt::Default)
     }
 
     /// A directory in the home that Java programs see: what `-Duser.home` in one of these
     /// variables says, or the account's.
-    pub(super) fn java_home(&self, variables: &[&str], below: &str) -> Place {
+    pub(super) fn java_home(&self, variables: &[&str], below: &str) -> DetectedDirectory {
         let option = "-Duser.home=";
         let named = variables
             .iter()
             .chain(&["JAVA_TOOL_OPTIONS"])
             .find_map(|name| self.option(name, option, Path::new("/")));
         named
-            .unwrap_or_else(|| Place::new(self.account.clone(), Learnt::Default))
+            .unwrap_or_else(|| DetectedDirectory::new(self.account.clone(), Learnt::Default))
             .join(below)
     }
 
     /// The directory that an option in a variable names, read in the directory `base`.
-    pub(super) fn option(&self, variable: &str, option: &str, base: &Path) -> Option<Place> {
+    pub(super) fn option(
+        &self,
+        variable: &str,
+        option: &str,
+        base: &Path,
+    ) -> Option<DetectedDirectory> {
         let value = option_of(self.var(variable)?, option)?;
         let path = self.resolve(base, value)?;
-        Some(Place::new(path, Learnt::Variable(variable.to_owned())))
+        Some(DetectedDirectory::new(
+            path,
+            Learnt::Variable(variable.to_owned()),
+        ))
     }
 
     /// A directory where tools keep caches: below `XDG_CACHE_HOME`, or `~/.cache`.
-    pub(super) fn cache(&self, below: &str) -> Place {
+    pub(super) fn cache(&self, below: &str) -> DetectedDirectory {
         self.xdg("XDG_CACHE_HOME", ".cache", below)
     }
 
     /// A directory where tools keep data: below `XDG_DATA_HOME`, or `~/.local/share`.
-    pub(super) fn data(&self, below: &str) -> Place {
+    pub(super) fn data(&self, below: &str) -> DetectedDirectory {
         self.xdg("XDG_DATA_HOME", ".local/share", below)
     }
 
     /// A directory below a base directory of the desktop's conventions.
-    pub(super) fn xdg(&self, variable: &str, default: &str, below: &str) -> Place {
+    pub(super) fn xdg(&self, variable: &str, default: &str, below: &str) -> DetectedDirectory {
         self.variable(&[variable])
             .unwrap_or_else(|| self.home(default))
             .join(below)
@@ -121,7 +132,7 @@ impl Host<'_> {
             }
         }
         text.push_str(rest);
-        (!text.is_empty()).then(|| normal(&base.join(text)))
+        (!text.is_empty()).then(|| normal_path(&base.join(text)))
     }
 
     fn substitute(&self, name: &str) -> Option<String> {
@@ -163,7 +174,7 @@ fn home_in(table: &str, user: u32) -> Option<PathBuf> {
 }
 
 /// A path without `.` and `..`, as far as its words alone tell.
-fn normal(path: &Path) -> PathBuf {
+fn normal_path(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

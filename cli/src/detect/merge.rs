@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::host::Host;
-use super::place::Place;
-use super::scan::Tree;
+use super::place::DetectedDirectory;
+use super::scan::WorkspaceTree;
 use super::tool::{Draft, Tool};
 use super::{Detection, Project, set_of, template};
 
 /// A cache of the workspace.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct DetectedCache {
     /// The name, unique in the workspace.
     pub(crate) name: String,
     pub(crate) tool: &'static str,
@@ -19,7 +19,7 @@ pub(crate) struct Found {
     /// The directories, relative to the workspace, of the projects that share it; empty for the
     /// workspace itself.
     pub(crate) projects: Vec<PathBuf>,
-    pub(crate) place: Place,
+    pub(crate) place: DetectedDirectory,
     /// The files that the key depends on, relative to the workspace, in the order of their bytes.
     pub(crate) inputs: Vec<PathBuf>,
     /// The template of the key, over these very files.
@@ -36,7 +36,7 @@ pub(crate) struct Found {
 }
 
 /// Projects that name the same directory.
-struct Group {
+struct ProjectGroup {
     tool: &'static Tool,
     draft: Draft,
     dirs: Vec<PathBuf>,
@@ -45,14 +45,14 @@ struct Group {
 }
 
 /// Makes one cache of those that several projects share, and gives names and keys.
-pub(super) fn merge(
-    tree: &Tree,
+pub(super) fn merge_projects(
+    tree: &WorkspaceTree,
     host: &Host<'_>,
     projects: impl Iterator<Item = Project>,
     prefix: &str,
 ) -> Detection {
     let mut detection = Detection::default();
-    let mut groups: Vec<Group> = Vec::new();
+    let mut groups: Vec<ProjectGroup> = Vec::new();
     for project in projects {
         for draft in project.drafts {
             if !is_fit(&draft.place.path, tree, host) {
@@ -64,23 +64,23 @@ pub(super) fn merge(
                 ));
                 continue;
             }
-            let patterns = patterns(project.tool, &draft, tree, &project.dir);
-            let inputs = matching(tree, &project.dir, &patterns);
-            let same = |group: &&mut Group| {
+            let patterns = key_patterns(project.tool, &draft, tree, &project.dir);
+            let inputs = matching_files(tree, &project.dir, &patterns);
+            let same = |group: &&mut ProjectGroup| {
                 std::ptr::eq(group.tool, project.tool)
                     && group.draft.what == draft.what
                     && group.draft.place.path == draft.place.path
             };
             let patterns = patterns
                 .iter()
-                .map(|pattern| template::join(&project.dir, pattern));
+                .map(|pattern| template::join_pattern(&project.dir, pattern));
             match groups.iter_mut().find(same) {
                 Some(group) => {
                     group.inputs.extend(inputs);
                     group.patterns.extend(patterns);
                     group.dirs.push(project.dir.clone());
                 }
-                None => groups.push(Group {
+                None => groups.push(ProjectGroup {
                     tool: project.tool,
                     draft,
                     dirs: vec![project.dir.clone()],
@@ -92,22 +92,22 @@ pub(super) fn merge(
     }
     let mut named: Vec<String> = Vec::new();
     for group in groups {
-        let ident = ident(&group, &named);
+        let ident = cache_ident(&group, &named);
         named.push(ident.clone());
-        detection.caches.push(found(group, &ident, prefix));
+        detection.caches.push(into_detected(group, &ident, prefix));
     }
     detection
 }
 
 /// Whether a directory can be a cache: not the home, nor the workspace or what holds it.
-fn is_fit(path: &Path, tree: &Tree, host: &Host<'_>) -> bool {
+fn is_fit(path: &Path, tree: &WorkspaceTree, host: &Host<'_>) -> bool {
     let path = tree.root.join(path);
     !tree.root.starts_with(&path) && !host.home.starts_with(&path)
 }
 
 /// What distinguishes a cache in the workspace: its tool, what it is there, and whose it is where
 /// it belongs to a project below the root or another one has the name.
-fn ident(group: &Group, taken: &[String]) -> String {
+fn cache_ident(group: &ProjectGroup, taken: &[String]) -> String {
     let mut ident = group.tool.name.to_owned();
     if !group.draft.what.is_empty() {
         ident.push('/');
@@ -123,14 +123,14 @@ fn ident(group: &Group, taken: &[String]) -> String {
     }
 }
 
-fn found(group: Group, ident: &str, prefix: &str) -> Found {
+fn into_detected(group: ProjectGroup, ident: &str, prefix: &str) -> DetectedCache {
     let inputs: Vec<String> = group
         .inputs
         .iter()
         .map(|path| String::from_utf8_lossy(path).into_owned())
         .collect();
-    let start = template::start(prefix, ident, group.draft.compiled);
-    Found {
+    let start = template::template_start(prefix, ident, group.draft.compiled);
+    DetectedCache {
         name: ident.replace(['/', '@'], "-"),
         tool: group.tool.name,
         title: group.tool.title,
@@ -146,7 +146,7 @@ fn found(group: Group, ident: &str, prefix: &str) -> Found {
 }
 
 /// What the key of a project's cache depends on, as patterns of paths in the project.
-fn patterns(tool: &Tool, draft: &Draft, tree: &Tree, dir: &Path) -> Vec<String> {
+fn key_patterns(tool: &Tool, draft: &Draft, tree: &WorkspaceTree, dir: &Path) -> Vec<String> {
     if let Some(inputs) = draft.inputs {
         return inputs.iter().map(|input| (*input).to_owned()).collect();
     }
@@ -169,7 +169,7 @@ fn patterns(tool: &Tool, draft: &Draft, tree: &Tree, dir: &Path) -> Vec<String> 
 }
 
 /// The files of a project that match.
-fn matching(tree: &Tree, dir: &Path, patterns: &[String]) -> Vec<Vec<u8>> {
+fn matching_files(tree: &WorkspaceTree, dir: &Path, patterns: &[String]) -> Vec<Vec<u8>> {
     let set = set_of(patterns.iter().cloned());
     tree.paths()
         .filter(|path| {

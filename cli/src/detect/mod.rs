@@ -1,8 +1,8 @@
 //! Finding out what a workspace caches: which tools it uses, where they keep their caches on this
 //! machine, and what the keys depend on.
 //!
-//! [`Tree::scan`](scan::Tree::scan) looks for files that mark projects; [`detect`] holds them
-//! against the [table](tools), which names caches; [`merge`] makes one of those that several
+//! [`WorkspaceTree::scan`](scan::Tree::scan) looks for files that mark projects; [`detect_caches`] holds them
+//! against the [table](tools), which names caches; [`merge_projects`] makes one of those that several
 //! projects share. Nothing is written, no code of the workspace is run, and what is found before
 //! a build is found after it, so that a save comes to the key of the restore.
 
@@ -28,12 +28,12 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 pub(crate) use ask::{Ask, Installed, Nobody};
 pub(crate) use caches::holds_something;
-pub(crate) use choice::Choice;
+pub(crate) use choice::CacheChoice;
 pub(crate) use host::Host;
-pub(crate) use merge::Found;
+pub(crate) use merge::DetectedCache;
 pub(crate) use place::Learnt;
-pub(crate) use scan::Tree;
-pub(crate) use written::file as written;
+pub(crate) use scan::WorkspaceTree;
+pub(crate) use written::config_text as written;
 
 use site::Site;
 use tool::{Draft, Tool};
@@ -43,7 +43,7 @@ use tools::TOOLS;
 #[derive(Debug, Default)]
 pub(crate) struct Detection {
     /// The caches, in the order of the table.
-    pub(crate) caches: Vec<Found>,
+    pub(crate) caches: Vec<DetectedCache>,
     /// What the user should know about the search itself.
     pub(crate) notes: Vec<String>,
 }
@@ -56,12 +56,12 @@ struct Project {
 }
 
 /// Finds the caches of a workspace; `prefix` is put before every key.
-pub(crate) fn detect(tree: &Tree, host: &Host<'_>, prefix: &str) -> Detection {
+pub(crate) fn detect_caches(tree: &WorkspaceTree, host: &Host<'_>, prefix: &str) -> Detection {
     // Tools are asked on threads of their own: some take a while to answer.
     let projects: Vec<Vec<Project>> = std::thread::scope(|scope| {
         let threads: Vec<_> = TOOLS
             .iter()
-            .map(|tool| (tool, sites(tool, tree, host)))
+            .map(|tool| (tool, tool_sites(tool, tree, host)))
             .filter(|(_, sites)| !sites.is_empty())
             .map(|(tool, sites)| {
                 scope.spawn(move || {
@@ -81,7 +81,7 @@ pub(crate) fn detect(tree: &Tree, host: &Host<'_>, prefix: &str) -> Detection {
         });
         joined.collect()
     });
-    let mut detection = merge::merge(tree, host, projects.into_iter().flatten(), prefix);
+    let mut detection = merge::merge_projects(tree, host, projects.into_iter().flatten(), prefix);
     if tree.cut_short {
         detection.notes.push(format!(
             "only the first {} files and directories were looked at",
@@ -102,7 +102,7 @@ pub(crate) fn tool_names() -> Vec<&'static str> {
 }
 
 /// The projects of a tool.
-fn sites<'a>(tool: &Tool, tree: &'a Tree, host: &'a Host<'a>) -> Vec<Site<'a>> {
+fn tool_sites<'a>(tool: &Tool, tree: &'a WorkspaceTree, host: &'a Host<'a>) -> Vec<Site<'a>> {
     let locks = set_of(tool.locks.iter().map(|name| (*name).to_owned()));
     let manifests = set_of(tool.manifests.iter().map(|name| (*name).to_owned()));
     let site = |dir: &Path| {
@@ -113,8 +113,11 @@ fn sites<'a>(tool: &Tool, tree: &'a Tree, host: &'a Host<'a>) -> Vec<Site<'a>> {
         };
         (tool.is_project)(&site).then_some(site)
     };
-    let mut sites: Vec<Site<'_>> = dirs(tree, &locks).into_iter().filter_map(site).collect();
-    for dir in dirs(tree, &manifests) {
+    let mut sites: Vec<Site<'_>> = matching_dirs(tree, &locks)
+        .into_iter()
+        .filter_map(site)
+        .collect();
+    for dir in matching_dirs(tree, &manifests) {
         if !sites.iter().any(|known| dir.starts_with(&known.dir)) {
             sites.extend(site(dir));
         }
@@ -124,7 +127,7 @@ fn sites<'a>(tool: &Tool, tree: &'a Tree, host: &'a Host<'a>) -> Vec<Site<'a>> {
 }
 
 /// The directories of files whose names match, those above before those below.
-fn dirs<'a>(tree: &'a Tree, names: &GlobSet) -> Vec<&'a Path> {
+fn matching_dirs<'a>(tree: &'a WorkspaceTree, names: &GlobSet) -> Vec<&'a Path> {
     let mut dirs: Vec<&Path> = tree
         .paths()
         .filter(|path| path.file_name().is_some_and(|name| names.is_match(name)))

@@ -32,14 +32,14 @@ impl Learnt {
 
 /// A directory of a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct DetectedDirectory {
     /// Absolute, or relative to the workspace for what belongs to a project.
     pub(crate) path: PathBuf,
     /// How it was learnt.
     pub(crate) learnt: Learnt,
 }
 
-impl Place {
+impl DetectedDirectory {
     pub(super) fn new(path: PathBuf, learnt: Learnt) -> Self {
         Self { path, learnt }
     }

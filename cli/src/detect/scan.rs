@@ -47,7 +47,7 @@ const SEALS: &[&str] = &["CACHEDIR.TAG", "pyvenv.cfg"];
 
 /// The files of a workspace that any row of the table may care for.
 #[derive(Debug, Default)]
-pub(crate) struct Tree {
+pub(crate) struct WorkspaceTree {
     /// The workspace, absolute.
     pub(super) root: PathBuf,
     /// Paths relative to it, in the order of their bytes.
@@ -56,7 +56,7 @@ pub(crate) struct Tree {
     pub(super) cut_short: bool,
 }
 
-impl Tree {
+impl WorkspaceTree {
     /// Searches a workspace.
     ///
     /// What the repository ignores is not seen, and so not part of keys: it may be there after a
@@ -66,7 +66,7 @@ impl Tree {
     }
 
     pub(super) fn scan_at_most(root: &Path, limit: usize) -> Self {
-        let wanted = names();
+        let wanted = marker_names();
         let mut tree = Self {
             root: root.to_owned(),
             ..Self::default()
@@ -130,7 +130,7 @@ fn is_closed(dir: &Path) -> bool {
 }
 
 /// The names of all files that any tool looks for.
-fn names() -> GlobSet {
+fn marker_names() -> GlobSet {
     let patterns = TOOLS.iter().flat_map(|tool| {
         let lists = [tool.locks, tool.manifests, tool.inputs];
         lists.into_iter().flatten()

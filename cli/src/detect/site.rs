@@ -5,8 +5,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::host::Host;
-use super::place::{Learnt, Place};
-use super::scan::Tree;
+use super::place::{DetectedDirectory, Learnt};
+use super::scan::WorkspaceTree;
 
 /// How much of a file is read to find a setting in it.
 const READ_LIMIT: u64 = 1 << 20;
@@ -14,7 +14,7 @@ const READ_LIMIT: u64 = 1 << 20;
 /// A directory that may be a project.
 pub(crate) struct Site<'a> {
     pub(super) host: &'a Host<'a>,
-    pub(super) tree: &'a Tree,
+    pub(super) tree: &'a WorkspaceTree,
     /// Relative to the workspace; empty for the workspace itself.
     pub(super) dir: PathBuf,
 }
@@ -34,7 +34,7 @@ impl Site<'_> {
 
     /// The start of a file in the directory, as far as it is text.
     pub(super) fn read(&self, name: &str) -> Option<String> {
-        read(&self.tree.root.join(&self.dir).join(name))
+        read_start(&self.tree.root.join(&self.dir).join(name))
     }
 
     /// Whether a file in the directory contains one of these words.
@@ -45,38 +45,41 @@ impl Site<'_> {
 
     /// The directory that a setting in one of the project's files names: `file` in this directory
     /// or, the nearest first, one above it.
-    pub(super) fn setting(&self, file: &str, names: &[&str]) -> Option<Place> {
+    pub(super) fn setting(&self, file: &str, names: &[&str]) -> Option<DetectedDirectory> {
         self.dir.ancestors().find_map(|dir| {
             let path = self.tree.root.join(dir).join(file);
-            let value = setting(&read(&path)?, names)?;
+            let value = find_setting_line(&read_start(&path)?, names)?;
             let path = self.host.resolve(&self.tree.root.join(dir), &value)?;
-            Some(Place::new(
+            Some(DetectedDirectory::new(
                 self.relative(path),
-                Learnt::File(shown(&dir.join(file))),
+                Learnt::File(display_path(&dir.join(file))),
             ))
         })
     }
 
     /// The directory that a setting in a file of the home names.
-    pub(super) fn home_setting(&self, file: &str, names: &[&str]) -> Option<Place> {
-        let text = read(&self.host.home.join(file))?;
-        let value = setting(&text, names)?;
+    pub(super) fn home_setting(&self, file: &str, names: &[&str]) -> Option<DetectedDirectory> {
+        let text = read_start(&self.host.home.join(file))?;
+        let value = find_setting_line(&text, names)?;
         let path = self.host.resolve(&self.host.home, &value)?;
-        Some(Place::new(path, Learnt::File(format!("~/{file}"))))
+        Some(DetectedDirectory::new(
+            path,
+            Learnt::File(format!("~/{file}")),
+        ))
     }
 
     /// A directory of the project, at its place.
-    pub(super) fn own(&self, below: &str) -> Place {
-        Place::new(self.dir.join(below), Learnt::Default)
+    pub(super) fn own(&self, below: &str) -> DetectedDirectory {
+        DetectedDirectory::new(self.dir.join(below), Learnt::Default)
     }
 
     /// A directory that a file of the project names, in the project's own terms.
-    pub(super) fn named(&self, file: &str, value: &str) -> Option<Place> {
+    pub(super) fn named(&self, file: &str, value: &str) -> Option<DetectedDirectory> {
         let base = self.tree.root.join(&self.dir);
         let path = self.host.resolve(&base, value)?;
-        Some(Place::new(
+        Some(DetectedDirectory::new(
             self.relative(path),
-            Learnt::File(shown(&self.dir.join(file))),
+            Learnt::File(display_path(&self.dir.join(file))),
         ))
     }
 
@@ -89,12 +92,12 @@ impl Site<'_> {
     }
 }
 
-fn shown(path: &Path) -> String {
+fn display_path(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
 /// The start of a file, as far as it is text.
-pub(super) fn read(path: &Path) -> Option<String> {
+pub(super) fn read_start(path: &Path) -> Option<String> {
     if !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return None;
     }
@@ -107,7 +110,7 @@ pub(super) fn read(path: &Path) -> Option<String> {
 
 /// The value of the first line that sets one of `names`, in any of the spellings that the
 /// configuration files of tools have: `name = value`, `name: value`, `name value`, quoted or not.
-pub(super) fn setting(text: &str, names: &[&str]) -> Option<String> {
+pub(super) fn find_setting_line(text: &str, names: &[&str]) -> Option<String> {
     text.lines().find_map(|line| {
         let line = line.trim().trim_start_matches(['"', '\'']);
         let rest = names.iter().find_map(|name| line.strip_prefix(name))?;
@@ -135,7 +138,7 @@ mod tests {
 
     #[test]
     fn settings_in_the_spellings_of_tools() {
-        let found = |text, name| setting(text, &[name]);
+        let found = |text, name| find_setting_line(text, &[name]);
         assert_eq!(found("a=1\ncache = /c\n", "cache"), Some("/c".into()));
         assert_eq!(
             found("cacheFolder: \"./x y\"", "cacheFolder"),

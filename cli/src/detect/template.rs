@@ -10,7 +10,7 @@ const OWN: &str = "auto-";
 const FILLED: [&str; 4] = [".venv", "node_modules", "target", "vendor"];
 
 /// What a key begins with, up to its hash: the prefix of keys that will do instead.
-pub(super) fn start(prefix: &str, ident: &str, compiled: bool) -> String {
+pub(super) fn template_start(prefix: &str, ident: &str, compiled: bool) -> String {
     let platform = if compiled { "{{ os }}-{{ arch }}-" } else { "" };
     format!("{prefix}{OWN}{ident}-{platform}")
 }
@@ -52,7 +52,7 @@ pub(super) fn by_patterns(
 }
 
 /// A pattern of a project as one of the workspace.
-pub(super) fn join(dir: &Path, pattern: &str) -> String {
+pub(super) fn join_pattern(dir: &Path, pattern: &str) -> String {
     match dir.to_str() {
         Some("") | None => pattern.to_owned(),
         Some(dir) => format!("{}/{pattern}", globset::escape(dir)),

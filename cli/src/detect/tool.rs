@@ -1,6 +1,6 @@
 //! A row of the table: what marks a project, what its cache depends on, where the cache is.
 
-use super::place::Place;
+use super::place::DetectedDirectory;
 use super::site::Site;
 
 /// A tool that caches.
@@ -28,7 +28,7 @@ pub(crate) struct Tool {
 }
 
 /// What most tools need for [`Tool::is_project`]: the files are enough.
-pub(super) fn always(_: &Site<'_>) -> bool {
+pub(super) fn any_project(_: &Site<'_>) -> bool {
     true
 }
 
@@ -37,7 +37,7 @@ pub(super) fn always(_: &Site<'_>) -> bool {
 pub(crate) struct Draft {
     /// What it is among the tool's caches; empty for the main one.
     pub(super) what: &'static str,
-    pub(super) place: Place,
+    pub(super) place: DetectedDirectory,
     /// Whether it works only where the operating system and the processor are the same.
     pub(super) compiled: bool,
     /// What the key depends on instead of the tool's files.
@@ -49,7 +49,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(super) fn new(what: &'static str, place: Place) -> Self {
+    pub(super) fn new(what: &'static str, place: DetectedDirectory) -> Self {
         Self {
             what,
             place,
@@ -61,7 +61,7 @@ impl Draft {
     }
 
     /// The tool's main cache.
-    pub(super) fn main(place: Place) -> Self {
+    pub(super) fn main(place: DetectedDirectory) -> Self {
         Self::new("", place)
     }
 

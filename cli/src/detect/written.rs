@@ -2,20 +2,23 @@
 
 use std::path::Path;
 
-use super::Found;
+use super::DetectedCache;
 
 /// The text of a file.
-pub(crate) fn file<'a>(caches: impl Iterator<Item = (&'a Found, &'a str)>, home: &Path) -> String {
+pub(crate) fn config_text<'a>(
+    caches: impl Iterator<Item = (&'a DetectedCache, &'a str)>,
+    home: &Path,
+) -> String {
     let mut text = String::from("# Written by `cachefs detect --toml`. Yours to change.\n");
     for (found, key) in caches {
         text.push('\n');
-        cache(&mut text, found, key, home);
+        write_cache(&mut text, found, key, home);
     }
     text
 }
 
 /// One cache; commented out where it is left alone.
-fn cache(text: &mut String, found: &Found, key: &str, home: &Path) {
+fn write_cache(text: &mut String, found: &DetectedCache, key: &str, home: &Path) {
     let path = match found.place.path.strip_prefix(home) {
         Ok(below) if found.place.path.is_absolute() => format!("~/{}", below.display()),
         _ => found.place.path.display().to_string(),
@@ -36,26 +39,26 @@ fn cache(text: &mut String, found: &Found, key: &str, home: &Path) {
         }
         None => "",
     };
-    text.push_str(&format!("{off}[cache.{}]\n", bare(&found.name)));
-    text.push_str(&format!("{off}key = {}\n", string(key)));
+    text.push_str(&format!("{off}[cache.{}]\n", toml_key(&found.name)));
+    text.push_str(&format!("{off}key = {}\n", toml_string(key)));
     text.push_str(&format!(
         "{off}restore-keys = [{}]\n",
-        string(&found.restore_key)
+        toml_string(&found.restore_key)
     ));
-    text.push_str(&format!("{off}path = {}\n", string(&path)));
+    text.push_str(&format!("{off}path = {}\n", toml_string(&path)));
 }
 
 /// A name as a key of TOML.
-fn bare(name: &str) -> String {
+fn toml_key(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     match name.chars().all(is_plain) {
         true => name.to_owned(),
-        false => string(name),
+        false => toml_string(name),
     }
 }
 
 /// A string of TOML: literal where it can be, as templates have quotes of their own.
-fn string(text: &str) -> String {
+fn toml_string(text: &str) -> String {
     if text.contains('\'') || text.chars().any(char::is_control) {
         // What JSON escapes, TOML reads alike.
         return serde_json::Value::from(text).to_string();
@@ -70,12 +73,15 @@ mod tests {
     #[test]
     fn strings_of_toml() {
         assert_eq!(
-            string("m2-{{ checksum \"pom.xml\" }}"),
+            toml_string("m2-{{ checksum \"pom.xml\" }}"),
             "'m2-{{ checksum \"pom.xml\" }}'"
         );
-        assert_eq!(string("{{ hashFiles('a') }}"), "\"{{ hashFiles('a') }}\"");
-        assert_eq!(string("it's \"so\"\\"), r#""it's \"so\"\\""#);
-        assert_eq!(bare("npm-web_1"), "npm-web_1");
-        assert_eq!(bare("npm-a.b"), "'npm-a.b'");
+        assert_eq!(
+            toml_string("{{ hashFiles('a') }}"),
+            "\"{{ hashFiles('a') }}\""
+        );
+        assert_eq!(toml_string("it's \"so\"\\"), r#""it's \"so\"\\""#);
+        assert_eq!(toml_key("npm-web_1"), "npm-web_1");
+        assert_eq!(toml_key("npm-a.b"), "'npm-a.b'");
     }
 }

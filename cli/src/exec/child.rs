@@ -19,7 +19,7 @@ const FROM_TERMINAL: [i32; 2] = [SIGINT, SIGQUIT];
 
 /// How a command ended.
 #[derive(Debug)]
-pub(crate) enum Ended {
+pub(crate) enum ChildEnd {
     /// By itself, with this exit code.
     Code(u8),
     /// By this signal.
@@ -28,7 +28,7 @@ pub(crate) enum Ended {
     NotStarted(std::io::Error),
 }
 
-impl Ended {
+impl ChildEnd {
     /// The exit code for whoever called us: as shells have it.
     pub(crate) fn code(&self) -> u8 {
         match self {
@@ -70,14 +70,14 @@ impl Forwarding {
 /// directory than ours when one is named.
 ///
 /// With `--format json` its output goes to standard error: ours is for the object alone.
-pub(crate) fn run(
+pub(crate) fn run_child(
     command: &[OsString],
     env: &[(&str, &str)],
     directory: Option<&Path>,
     forwarding: Forwarding,
-) -> std::io::Result<Ended> {
+) -> std::io::Result<ChildEnd> {
     let Some((program, args)) = command.split_first() else {
-        return Ok(Ended::NotStarted(ErrorKind::NotFound.into()));
+        return Ok(ChildEnd::NotStarted(ErrorKind::NotFound.into()));
     };
     let mut to_start = Command::new(program);
     to_start.args(args).envs(env.iter().copied());
@@ -85,7 +85,7 @@ pub(crate) fn run(
         if let Err(error) = std::fs::metadata(directory) {
             // Otherwise it would look as if there were no such program.
             let reason = format!("cannot enter {}: {error}", directory.display());
-            return Ok(Ended::NotStarted(std::io::Error::other(reason)));
+            return Ok(ChildEnd::NotStarted(std::io::Error::other(reason)));
         }
         to_start.current_dir(directory);
     }
@@ -94,12 +94,12 @@ pub(crate) fn run(
     }
     let mut child = match to_start.spawn() {
         Ok(child) => child,
-        Err(error) => return Ok(Ended::NotStarted(error)),
+        Err(error) => return Ok(ChildEnd::NotStarted(error)),
     };
-    wait(&mut child, forwarding)
+    wait_for_child(&mut child, forwarding)
 }
 
-fn wait(child: &mut Child, forwarding: Forwarding) -> std::io::Result<Ended> {
+fn wait_for_child(child: &mut Child, forwarding: Forwarding) -> std::io::Result<ChildEnd> {
     let pid = Pid::from_child(child);
     let mut signals = forwarding.signals;
     let handle = signals.handle();
@@ -134,9 +134,9 @@ fn wait(child: &mut Child, forwarding: Forwarding) -> std::io::Result<Ended> {
     ended?;
     let status = child.wait()?;
     Ok(match (status.code(), status.signal()) {
-        (Some(code), _) => Ended::Code(u8::try_from(code).unwrap_or(u8::MAX)),
-        (None, Some(signal)) => Ended::Signal(signal),
-        (None, None) => Ended::Code(u8::MAX),
+        (Some(code), _) => ChildEnd::Code(u8::try_from(code).unwrap_or(u8::MAX)),
+        (None, Some(signal)) => ChildEnd::Signal(signal),
+        (None, None) => ChildEnd::Code(u8::MAX),
     })
 }
 
@@ -158,10 +158,10 @@ fn is_in_foreground() -> bool {
 mod tests {
     use super::*;
 
-    fn ended(words: &[&str]) -> Ended {
+    fn ended(words: &[&str]) -> ChildEnd {
         let words: Vec<OsString> = words.iter().map(Into::into).collect();
         let forwarding = Forwarding::start().unwrap();
-        run(&words, &[("ADDED", "7")], None, forwarding).unwrap()
+        run_child(&words, &[("ADDED", "7")], None, forwarding).unwrap()
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let words = ["sh", "-c", "echo here > it"].map(OsString::from);
         let run = |directory: &Path| {
-            run(&words, &[], Some(directory), Forwarding::start().unwrap()).unwrap()
+            run_child(&words, &[], Some(directory), Forwarding::start().unwrap()).unwrap()
         };
         assert_eq!(run(dir.path()).code(), 0);
         assert!(dir.path().join("it").exists());

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cachefs::StoreDir;
-use cachefs::mounts::unmount;
+use cachefs::mounts::unmount_path;
 use cachefs_store::id::SaveId;
 
 /// The paths of one `exec`, while it runs.
@@ -24,11 +24,11 @@ pub(crate) struct Claim {
 impl Claim {
     /// Claims paths for this process.
     pub(crate) fn new(store: &StoreDir, paths: &[PathBuf]) -> anyhow::Result<Self> {
-        let dir = dir(store);
+        let dir = claims_directory(store);
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let name = SaveId::now().to_string();
         let path = dir.join(&name);
-        let list = list(paths.iter().map(PathBuf::as_path));
+        let list = claim_bytes(paths.iter().map(PathBuf::as_path));
         // It has its name once it is locked: before, it would look abandoned.
         let hidden = dir.join(format!(".{name}"));
         let write = || -> std::io::Result<File> {
@@ -45,7 +45,7 @@ impl Claim {
     /// Claims more.
     pub(crate) fn add<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) -> anyhow::Result<()> {
         self.file
-            .write_all(&list(paths))
+            .write_all(&claim_bytes(paths))
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
@@ -53,19 +53,22 @@ impl Claim {
     ///
     /// A path that is in use, by a command that outlived its `exec`, stays as it is.
     pub(crate) fn clear(store: &StoreDir) -> Vec<PathBuf> {
-        let files = fs::read_dir(dir(store)).into_iter().flatten().flatten();
+        let files = fs::read_dir(claims_directory(store))
+            .into_iter()
+            .flatten()
+            .flatten();
         let mut cleared = Vec::new();
         for file in files {
             if file.file_name().as_bytes().starts_with(b".") {
                 continue;
             }
-            let Some(paths) = abandoned(&file.path()) else {
+            let Some(paths) = abandoned_paths(&file.path()) else {
                 continue;
             };
             let mut is_clear = true;
             // Inner mounts first.
             for path in paths.into_iter().rev() {
-                match unmount(store, &path, false) {
+                match unmount_path(store, &path, false) {
                     Ok(_) => cleared.push(path),
                     // Never mounted, or unmounted since.
                     Err(error) if error.kind() == cachefs_store::ErrorKind::Usage => {}
@@ -89,7 +92,7 @@ impl Drop for Claim {
 }
 
 /// Paths as a claim lists them.
-fn list<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<u8> {
+fn claim_bytes<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<u8> {
     let mut list = Vec::new();
     for path in paths {
         list.extend_from_slice(path.as_os_str().as_bytes());
@@ -98,12 +101,12 @@ fn list<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<u8> {
     list
 }
 
-fn dir(store: &StoreDir) -> PathBuf {
+fn claims_directory(store: &StoreDir) -> PathBuf {
     store.path().join("exec")
 }
 
 /// The paths of a claim whose process is gone.
-fn abandoned(file: &Path) -> Option<Vec<PathBuf>> {
+fn abandoned_paths(file: &Path) -> Option<Vec<PathBuf>> {
     let mut file = File::open(file).ok()?;
     file.try_lock().ok()?;
     let mut bytes = Vec::new();

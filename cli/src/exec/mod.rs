@@ -3,5 +3,5 @@
 mod child;
 mod leftovers;
 
-pub(crate) use child::{Ended, Forwarding, run};
+pub(crate) use child::{ChildEnd, Forwarding, run_child};
 pub(crate) use leftovers::Claim;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use cachefs_store::id::SaveId;
-use cachefs_store::refs::{Creator, Record, Wanted, read_newest, survey};
+use cachefs_store::refs::{Creator, KeyQuery, RefRecord, read_newest, survey_keys};
 use cachefs_store::remote::DynRemote;
 
-use super::compare::{Comparison, Difference, compare};
-use super::nearest::{nearest, parts_of};
+use super::compare::{Comparison, InputDifference, compare_inputs};
+use super::nearest::{parts_of, read_nearest};
 use super::similar::without_platform;
 use crate::keys::{KeyPart, PartKind};
 use crate::output;
@@ -29,14 +29,14 @@ pub(crate) struct Brief {
 }
 
 /// Why a key with a prefix was taken instead of the very key: what differs, from its record alone.
-pub(crate) fn of_match(parts: &[KeyPart], record: &Record) -> Option<Brief> {
-    let compared = compare(parts, &parts_of(&record.parts)?);
+pub(crate) fn of_match(parts: &[KeyPart], record: &RefRecord) -> Option<Brief> {
+    let compared = compare_inputs(parts, &parts_of(&record.parts)?);
     if compared.differences.is_empty() {
         return None;
     }
-    let since = since(record.key.as_str(), record.id.micros, &record.creator);
+    let since = saved_text(record.key.as_str(), record.id.micros, &record.creator);
     Some(Brief {
-        line: format!("{} since {since}", differences(&compared)),
+        line: format!("{} since {since}", differences_text(&compared)),
     })
 }
 
@@ -44,19 +44,23 @@ pub(crate) fn of_match(parts: &[KeyPart], record: &Record) -> Option<Brief> {
 /// few requests, and no longer than a moment; what fails is not worth a word on the way.
 pub(crate) async fn of_miss(
     remote: &DynRemote,
-    wanted: &Wanted,
+    wanted: &KeyQuery,
     parts: &[KeyPart],
 ) -> Option<Brief> {
-    let found = tokio::time::timeout(PATIENCE, look(remote, wanted, parts)).await;
+    let found = tokio::time::timeout(PATIENCE, explain_briefly(remote, wanted, parts)).await;
     found.ok().flatten()
 }
 
-async fn look(remote: &DynRemote, wanted: &Wanted, parts: &[KeyPart]) -> Option<Brief> {
+async fn explain_briefly(
+    remote: &DynRemote,
+    wanted: &KeyQuery,
+    parts: &[KeyPart],
+) -> Option<Brief> {
     let key = wanted.key.as_str();
     let prefix = literal_prefix(parts);
     let mut listed = Vec::new();
     for scope in &wanted.scopes {
-        match survey(remote, Some((scope, prefix)), PAGES).await {
+        match survey_keys(remote, Some((scope, prefix)), PAGES).await {
             Ok(survey) => listed.extend(survey.keys),
             Err(error) => tracing::debug!("scope {scope} is passed over: {error}"),
         }
@@ -71,7 +75,7 @@ async fn look(remote: &DynRemote, wanted: &Wanted, parts: &[KeyPart]) -> Option<
     if let Some(twin) = twins() {
         let record = read_newest(remote, twin).await.ok().flatten();
         let twin = twin.name.key.as_str();
-        let expired = record.and_then(|record| expired(&record));
+        let expired = record.and_then(|record| expired_text(&record));
         return Some(Brief {
             line: match (expired, twin == key) {
                 (Some(when), _) => format!("{twin} expired {when}"),
@@ -94,12 +98,12 @@ async fn look(remote: &DynRemote, wanted: &Wanted, parts: &[KeyPart]) -> Option<
             },
         });
     }
-    let candidates = nearest(remote, key, parts, listed, RECORDS).await;
+    let candidates = read_nearest(remote, key, parts, listed, RECORDS).await;
     let first = candidates.first()?;
-    let since = since(first.name.key.as_str(), first.micros, &first.creator);
+    let since = saved_text(first.name.key.as_str(), first.micros, &first.creator);
     let line = match &first.comparison {
         Some(compared) if !compared.differences.is_empty() => {
-            format!("{} since {since}", differences(compared))
+            format!("{} since {since}", differences_text(compared))
         }
         _ => format!("the nearest is {since}"),
     };
@@ -107,11 +111,11 @@ async fn look(remote: &DynRemote, wanted: &Wanted, parts: &[KeyPart]) -> Option<
 }
 
 /// When a record stopped counting, if it has.
-pub(super) fn expired(record: &Record) -> Option<String> {
+pub(super) fn expired_text(record: &RefRecord) -> Option<String> {
     let expires = record.expires?;
     record
         .is_expired(SaveId::now().micros)
-        .then(|| output::until(expires))
+        .then(|| output::format_until(expires))
 }
 
 /// The text that a key begins with whatever its inputs are.
@@ -123,17 +127,17 @@ pub(super) fn literal_prefix(parts: &[KeyPart]) -> &str {
 }
 
 /// `m2-ab12 was saved 3 h ago by build`.
-fn since(key: &str, micros: u64, creator: &Creator) -> String {
+fn saved_text(key: &str, micros: u64, creator: &Creator) -> String {
     let by = match &creator.job {
         Some(job) => format!("job {job}"),
         None => creator.host.clone(),
     };
-    format!("{key} was saved {} by {by}", output::age(micros))
+    format!("{key} was saved {} by {by}", output::format_age(micros))
 }
 
-fn differences(compared: &Comparison) -> String {
+fn differences_text(compared: &Comparison) -> String {
     let all = &compared.differences;
-    let mut words: Vec<_> = all.iter().take(NAMED).map(Difference::words).collect();
+    let mut words: Vec<_> = all.iter().take(NAMED).map(InputDifference::words).collect();
     if all.len() > NAMED {
         words.push(format!("{} more differ", all.len() - NAMED));
     }

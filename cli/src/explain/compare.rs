@@ -10,7 +10,7 @@ use crate::keys::{FileInput, KeyPart, PartKind};
 /// exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
-pub(crate) enum Difference {
+pub(crate) enum InputDifference {
     /// A file has another content.
     FileChanged {
         path: String,
@@ -40,7 +40,7 @@ pub(crate) enum Difference {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Comparison {
     /// What differs, in the template's order.
-    pub(crate) differences: Vec<Difference>,
+    pub(crate) differences: Vec<InputDifference>,
     /// How many expressions of the template give the same value, and of how many.
     pub(crate) agree: (usize, usize),
     /// How near the two are: 1 when everything agrees. Files count by their share.
@@ -51,11 +51,11 @@ pub(crate) struct Comparison {
 const SAME_TEMPLATE: f64 = 0.1;
 
 /// Compares the inputs of the key that is asked for with those of one that exists.
-pub(crate) fn compare(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison {
+pub(crate) fn compare_inputs(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison {
     let mut differences = Vec::new();
     let (mut agree, mut inputs) = (0, 0);
     let (mut near, mut weight) = (0.0, 0.0);
-    for (ours, saved) in pair(ours, saved) {
+    for (ours, saved) in pair_parts(ours, saved) {
         let is_text = |part: &KeyPart| part.kind == PartKind::Text;
         let counts = !ours.or(saved).is_none_or(is_text);
         inputs += usize::from(counts);
@@ -66,8 +66,8 @@ pub(crate) fn compare(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison {
                 agree += usize::from(counts);
                 near += 1.0;
             }
-            (Some(ours), Some(saved)) => near += differ(ours, saved, &mut differences),
-            (ours, saved) => differences.push(Difference::Template {
+            (Some(ours), Some(saved)) => near += compare_parts(ours, saved, &mut differences),
+            (ours, saved) => differences.push(InputDifference::Template {
                 text: ours.map(|part| part.name.clone()),
                 text_saved: saved.map(|part| part.name.clone()),
             }),
@@ -76,7 +76,7 @@ pub(crate) fn compare(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison {
     let same_template = text_of(ours) == text_of(saved);
     if near == 0.0 && !same_template {
         // Nothing in common: part by part it would only be long.
-        differences = vec![Difference::Template {
+        differences = vec![InputDifference::Template {
             text: Some(text_of(ours)),
             text_saved: Some(text_of(saved)),
         }];
@@ -112,7 +112,7 @@ fn begins_otherwise(ours: &[KeyPart], saved: &[KeyPart]) -> bool {
 
 /// Pairs the parts of two templates: by position where the templates are alike, otherwise in order
 /// as far as they are the same expression.
-fn pair<'a>(
+fn pair_parts<'a>(
     ours: &'a [KeyPart],
     saved: &'a [KeyPart],
 ) -> Vec<(Option<&'a KeyPart>, Option<&'a KeyPart>)> {
@@ -139,14 +139,14 @@ fn pair<'a>(
 }
 
 /// Says how two parts with different values differ, and returns how near they are.
-fn differ(ours: &KeyPart, saved: &KeyPart, out: &mut Vec<Difference>) -> f64 {
+fn compare_parts(ours: &KeyPart, saved: &KeyPart, out: &mut Vec<InputDifference>) -> f64 {
     if ours.kind == PartKind::Text {
-        out.push(template(ours, saved));
+        out.push(template_difference(ours, saved));
         return 0.0;
     }
     if ours.files.is_empty() && saved.files.is_empty() {
         let name = ours.variable.as_ref().unwrap_or(&ours.name);
-        out.push(Difference::Value {
+        out.push(InputDifference::Value {
             name: name.clone(),
             value: ours.value.clone(),
             value_saved: saved.value.clone(),
@@ -154,24 +154,28 @@ fn differ(ours: &KeyPart, saved: &KeyPart, out: &mut Vec<Difference>) -> f64 {
         return 0.0;
     }
     let before = out.len();
-    let (same, all) = files(&ours.files, &saved.files, out);
+    let (same, all) = compare_files(&ours.files, &saved.files, out);
     if out.len() == before || ours.name != saved.name {
         // The same files give another hash when the expression that hashes them is another.
-        out.insert(before, template(ours, saved));
+        out.insert(before, template_difference(ours, saved));
     }
     // Not quite 1 when all files agree: the values differ.
     same as f64 / (all as f64 + 1.0)
 }
 
-fn template(ours: &KeyPart, saved: &KeyPart) -> Difference {
-    Difference::Template {
+fn template_difference(ours: &KeyPart, saved: &KeyPart) -> InputDifference {
+    InputDifference::Template {
         text: Some(ours.name.clone()),
         text_saved: Some(saved.name.clone()),
     }
 }
 
 /// Compares lists of files; returns how many agree, and of how many.
-fn files(ours: &[FileInput], saved: &[FileInput], out: &mut Vec<Difference>) -> (usize, usize) {
+fn compare_files(
+    ours: &[FileInput],
+    saved: &[FileInput],
+    out: &mut Vec<InputDifference>,
+) -> (usize, usize) {
     let mut both: BTreeMap<&str, (Option<&FileInput>, Option<&FileInput>)> = BTreeMap::new();
     for file in ours {
         both.entry(&file.path).or_default().0 = Some(file);
@@ -185,18 +189,18 @@ fn files(ours: &[FileInput], saved: &[FileInput], out: &mut Vec<Difference>) -> 
         let path = path.to_owned();
         match sides {
             (Some(is), Some(was)) if is.blake3 == was.blake3 => same += 1,
-            (Some(is), Some(was)) => out.push(Difference::FileChanged {
+            (Some(is), Some(was)) => out.push(InputDifference::FileChanged {
                 path,
                 blake3: is.blake3.clone(),
                 blake3_saved: was.blake3.clone(),
                 bytes: is.bytes,
                 bytes_saved: was.bytes,
             }),
-            (Some(is), None) => out.push(Difference::FileAdded {
+            (Some(is), None) => out.push(InputDifference::FileAdded {
                 path,
                 bytes: is.bytes,
             }),
-            (None, Some(was)) => out.push(Difference::FileRemoved {
+            (None, Some(was)) => out.push(InputDifference::FileRemoved {
                 path,
                 bytes_saved: was.bytes,
             }),
@@ -206,7 +210,7 @@ fn files(ours: &[FileInput], saved: &[FileInput], out: &mut Vec<Difference>) -> 
     (same, all)
 }
 
-impl Difference {
+impl InputDifference {
     /// It in a few words, as part of a sentence; `saved` is when the other key was.
     pub(crate) fn words(&self) -> String {
         match self {
@@ -267,7 +271,7 @@ mod tests {
         comparison
             .differences
             .iter()
-            .map(Difference::words)
+            .map(InputDifference::words)
             .collect()
     }
 
@@ -283,7 +287,7 @@ mod tests {
             "h",
             &[("pom.xml", "1"), ("a/pom.xml", "3"), ("b/pom.xml", "5")],
         );
-        let compared = compare(
+        let compared = compare_inputs(
             &[text.clone(), os.clone(), ours],
             &[text.clone(), os.clone(), saved],
         );
@@ -292,7 +296,7 @@ mod tests {
             ["a/pom.xml changed", "b/pom.xml is gone", "c/pom.xml is new"]
         );
         assert_eq!(compared.agree, (1, 2));
-        let all = compare(&[text.clone(), os.clone()], &[text, os]);
+        let all = compare_inputs(&[text.clone(), os.clone()], &[text, os]);
         assert!(all.differences.is_empty() && all.nearness == 1.0);
         assert!(compared.nearness < 1.0 && compared.nearness > 0.66);
     }
@@ -306,7 +310,7 @@ mod tests {
             ..ours.clone()
         };
         assert_eq!(
-            words(&compare(&[ours], &[saved])),
+            words(&compare_inputs(&[ours], &[saved])),
             ["NODE is `22` instead of `20`"]
         );
     }
@@ -317,7 +321,7 @@ mod tests {
         let os = part(PartKind::Platform, "{{ os }}", "linux");
         let file = hashed("h", &[("pom.xml", "1")]);
         let ours = [text("m2-"), os, text("-"), file.clone()];
-        let compared = compare(&ours, &[text("m2-"), file.clone()]);
+        let compared = compare_inputs(&ours, &[text("m2-"), file.clone()]);
         assert_eq!(
             words(&compared),
             [
@@ -325,13 +329,13 @@ mod tests {
                 "the template has `-` now"
             ]
         );
-        let compared = compare(&[text("v2-"), file.clone()], &[text("v1-"), file.clone()]);
+        let compared = compare_inputs(&[text("v2-"), file.clone()], &[text("v1-"), file.clone()]);
         assert_eq!(
             words(&compared),
             ["the template has `v2-` instead of `v1-`"]
         );
         // Nothing in common.
-        let compared = compare(&[text("a")], &[text("m2-"), file.clone()]);
+        let compared = compare_inputs(&[text("a")], &[text("m2-"), file.clone()]);
         assert_eq!(words(&compared), ["the template has `a` instead of `m2-h`"]);
         // The same files under another expression.
         let other = KeyPart {
@@ -340,7 +344,7 @@ mod tests {
             ..file.clone()
         };
         assert_eq!(
-            words(&compare(&[file], &[other])),
+            words(&compare_inputs(&[file], &[other])),
             ["the template has `h` instead of `other`"]
         );
     }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use cachefs_store::ErrorKind;
 use cachefs_store::id::SaveId;
 use cachefs_store::refs::{
-    Listed, MatchKind, RefName, Scope, Survey, Wanted, find, read_newest, survey,
+    KeyQuery, ListedKey, MatchKind, RefName, Scope, Survey, find_key, read_newest, survey_keys,
 };
 use cachefs_store::remote::DynRemote;
 use serde::Serialize;
 
-use super::compare::Difference;
-use super::nearest::{Candidate, nearest};
+use super::compare::InputDifference;
+use super::nearest::{Candidate, read_nearest};
 use super::similar::without_platform;
 use crate::keys::KeyPart;
 
@@ -26,7 +26,7 @@ const TOLD: usize = 5;
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
     /// What was or would be looked for.
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: KeyQuery,
     /// What the key is made of.
     pub(crate) parts: Vec<KeyPart>,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Near {
     /// How many inputs have the same value; absent when its record does not tell.
     pub(crate) inputs_agree: Option<usize>,
     pub(crate) inputs: Option<usize>,
-    pub(crate) differences: Vec<Difference>,
+    pub(crate) differences: Vec<InputDifference>,
 }
 
 /// The answer.
@@ -91,22 +91,24 @@ pub(crate) struct Explanation {
 }
 
 /// Explains what a restore would find, and what keeps it from finding the key itself.
-pub(crate) async fn explain(
+pub(crate) async fn explain_restore(
     remote: &DynRemote,
     question: &Question,
 ) -> cachefs_store::Result<Explanation> {
     let wanted = &question.wanted;
-    let (found, listed) =
-        tokio::join!(find(remote, wanted, |_| true), list(remote, &wanted.scopes));
+    let (found, listed) = tokio::join!(
+        find_key(remote, wanted, |_| true),
+        list_keys(remote, &wanted.scopes)
+    );
     let (found, (listed, others_unknown)) = (found?, listed?);
     let key = wanted.key.as_str();
-    let mut scopes: BTreeMap<&Scope, Vec<&Listed>> = BTreeMap::new();
+    let mut scopes: BTreeMap<&Scope, Vec<&ListedKey>> = BTreeMap::new();
     for listed in &listed.keys {
         scopes.entry(&listed.name.scope).or_default().push(listed);
     }
     let report = |scope: &Scope| {
         let keys = scopes.get(scope).map_or(&[][..], Vec::as_slice);
-        let matched = best(keys, wanted);
+        let matched = best_key(keys, wanted);
         ScopeReport {
             scope: scope.to_string(),
             keys: keys.len(),
@@ -129,7 +131,7 @@ pub(crate) async fn explain(
         let scope = scopes
             .iter()
             .find(|(scope, _)| scope.as_str() == report.scope);
-        let matched = scope.and_then(|(_, keys)| best(keys, wanted));
+        let matched = scope.and_then(|(_, keys)| best_key(keys, wanted));
         let Some(matched) = matched else { continue };
         // What cannot be read is told of when it is restored.
         if let Ok(Some(record)) = read_newest(remote, matched).await {
@@ -147,9 +149,9 @@ pub(crate) async fn explain(
         .map(|listed| listed.name.to_string())
         .collect();
     other_platform.truncate(TOLD);
-    let is_candidate = |listed: &&Listed| listed.name.key.as_str() != key;
+    let is_candidate = |listed: &&ListedKey| listed.name.key.as_str() != key;
     let candidates: Vec<_> = listed.keys.iter().filter(is_candidate).cloned().collect();
-    let nearest = nearest(remote, key, &question.parts, candidates, RECORDS).await;
+    let nearest = read_nearest(remote, key, &question.parts, candidates, RECORDS).await;
     let (matched, name) = match found {
         None => ("miss", None),
         Some(found) => match found.kind {
@@ -171,17 +173,17 @@ pub(crate) async fn explain(
         nearest: nearest
             .into_iter()
             .take(TOLD)
-            .map(|candidate| near(candidate, &wanted.scopes))
+            .map(|candidate| near_key(candidate, &wanted.scopes))
             .collect(),
     })
 }
 
 /// All keys that may be listed, and why others may not.
-async fn list(
+async fn list_keys(
     remote: &DynRemote,
     scopes: &[Scope],
 ) -> cachefs_store::Result<(Survey, Option<String>)> {
-    match survey(remote, None, PAGES).await {
+    match survey_keys(remote, None, PAGES).await {
         Ok(listed) => Ok((listed, None)),
         // Credentials may be good for some scopes only.
         Err(error) if error.kind() == ErrorKind::Backend && !scopes.is_empty() => {
@@ -190,18 +192,19 @@ async fn list(
                 ..Survey::default()
             };
             for scope in scopes {
-                let part = survey(remote, Some((scope, "")), PAGES / scopes.len().max(1)).await?;
+                let part =
+                    survey_keys(remote, Some((scope, "")), PAGES / scopes.len().max(1)).await?;
                 all.is_complete &= part.is_complete;
                 all.keys.extend(part.keys);
             }
-            Ok((all, Some(cachefs::describe(&error))))
+            Ok((all, Some(cachefs::describe_chain(&error))))
         }
         Err(error) => Err(error),
     }
 }
 
 /// What a restore would take of these keys, newest first, of one scope.
-fn best<'a>(keys: &[&'a Listed], wanted: &Wanted) -> Option<&'a Listed> {
+fn best_key<'a>(keys: &[&'a ListedKey], wanted: &KeyQuery) -> Option<&'a ListedKey> {
     let exact = keys.iter().find(|listed| listed.name.key == wanted.key);
     let by_prefix = || {
         wanted.prefixes.iter().find_map(|prefix| {
@@ -212,7 +215,7 @@ fn best<'a>(keys: &[&'a Listed], wanted: &Wanted) -> Option<&'a Listed> {
     exact.or_else(by_prefix).copied()
 }
 
-fn near(candidate: Candidate, scopes: &[Scope]) -> Near {
+fn near_key(candidate: Candidate, scopes: &[Scope]) -> Near {
     let platform = &candidate.platform;
     let agree = candidate.comparison.as_ref().map(|it| it.agree);
     Near {

@@ -13,5 +13,5 @@ mod print;
 mod similar;
 
 pub(crate) use brief::{of_match, of_miss};
-pub(crate) use miss::{Explanation, Question, explain};
-pub(crate) use print::print;
+pub(crate) use miss::{Explanation, Question, explain_restore};
+pub(crate) use print::print_explanation;

@@ -1,11 +1,11 @@
 //! Which of the keys that exist are nearest to one that does not.
 
 use cachefs_store::id::SaveId;
-use cachefs_store::refs::{Creator, Listed, Platform, RefName, read_newest};
+use cachefs_store::refs::{Creator, ListedKey, Platform, RefName, read_newest};
 use cachefs_store::remote::DynRemote;
 use tokio::task::JoinSet;
 
-use super::compare::{Comparison, compare};
+use super::compare::{Comparison, compare_inputs};
 use super::similar::common_words;
 use crate::keys::KeyPart;
 
@@ -28,11 +28,11 @@ pub(crate) struct Candidate {
 
 /// Reads the records of the keys that look nearest, at most `limit` of them at the same time, and
 /// ranks them: by what agrees, then by age. A record that cannot be read is left out.
-pub(super) async fn nearest(
+pub(super) async fn read_nearest(
     remote: &DynRemote,
     key: &str,
     parts: &[KeyPart],
-    mut listed: Vec<Listed>,
+    mut listed: Vec<ListedKey>,
     limit: usize,
 ) -> Vec<Candidate> {
     listed.sort_by_key(|listed| {
@@ -58,18 +58,18 @@ pub(super) async fn nearest(
             name: record.name(),
             micros: record.id.micros,
             expired: record.is_expired(SaveId::now().micros),
-            comparison: parts_of(&record.parts).map(|saved| compare(parts, &saved)),
+            comparison: parts_of(&record.parts).map(|saved| compare_inputs(parts, &saved)),
             creator: record.creator,
             platform: record.platform,
         });
     }
-    rank(key, &mut candidates);
-    related(key, candidates)
+    rank_candidates(key, &mut candidates);
+    retain_related(key, candidates)
 }
 
 /// Leaves out what is another cache altogether: what has nothing in common with the key, or less
 /// than half of what the nearest has.
-fn related(key: &str, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+fn retain_related(key: &str, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     let nearness = |it: &Candidate| it.comparison.as_ref().map(|it| it.nearness);
     let best = candidates.iter().find_map(nearness).unwrap_or(0.0);
     candidates.retain(|candidate| match nearness(candidate) {
@@ -85,7 +85,7 @@ pub(super) fn parts_of(parts: &serde_json::Value) -> Option<Vec<KeyPart>> {
     (!parts.is_empty()).then_some(parts)
 }
 
-fn rank(key: &str, candidates: &mut [Candidate]) {
+fn rank_candidates(key: &str, candidates: &mut [Candidate]) {
     candidates.sort_by(|a, b| {
         let near = |it: &Candidate| it.comparison.as_ref().map_or(0.0, |c| c.nearness);
         let text = |it: &Candidate| common_words(key, it.name.key.as_str());
@@ -126,7 +126,7 @@ mod tests {
             candidate("npm-x", 10, Some(0.1)),
             candidate("other", 10, None),
         ];
-        rank("m2-a", &mut candidates);
+        rank_candidates("m2-a", &mut candidates);
         let keys = |candidates: &[Candidate]| -> Vec<String> {
             candidates
                 .iter()
@@ -137,7 +137,7 @@ mod tests {
             keys(&candidates),
             ["m2-new", "m2-old", "npm-x", "m2-b", "other"]
         );
-        let related = related("m2-a", candidates.to_vec());
+        let related = retain_related("m2-a", candidates.to_vec());
         assert_eq!(keys(&related), ["m2-new", "m2-old", "m2-b"]);
     }
 }

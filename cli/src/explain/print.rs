@@ -1,6 +1,6 @@
 //! An explanation in words.
 
-use super::compare::Difference;
+use super::compare::InputDifference;
 use super::miss::{Explanation, Near, ScopeReport};
 use crate::output;
 
@@ -8,13 +8,13 @@ use crate::output;
 const DIGITS: usize = 12;
 
 /// Prints an explanation to standard output.
-pub(crate) fn print(explanation: &Explanation) {
-    for line in lines(explanation) {
-        output::print(&line);
+pub(crate) fn print_explanation(explanation: &Explanation) {
+    for line in explanation_lines(explanation) {
+        output::print_text(&line);
     }
 }
 
-fn lines(it: &Explanation) -> Vec<String> {
+fn explanation_lines(it: &Explanation) -> Vec<String> {
     let mut lines = Vec::new();
     match (it.matched, &it.matched_key, &it.matched_scope) {
         ("exact", _, Some(scope)) => {
@@ -67,15 +67,15 @@ fn lines(it: &Explanation) -> Vec<String> {
 }
 
 fn scope_line(scope: &ScopeReport) -> String {
-    let keys = output::count(scope.keys as u64, "key");
+    let keys = output::format_count(scope.keys as u64, "key");
     match (&scope.matched_key, scope.saved_micros) {
         (Some(key), Some(micros)) => {
-            let age = output::age(micros);
+            let age = output::format_age(micros);
             let end = match scope.expires_micros {
                 Some(expires) if scope.expired => {
-                    format!(", expired {}", output::until(expires))
+                    format!(", expired {}", output::format_until(expires))
                 }
-                Some(expires) => format!(", expires {}", output::until(expires)),
+                Some(expires) => format!(", expires {}", output::format_until(expires)),
                 None => String::new(),
             };
             format!("{}: {keys}; has {key}, saved {age}{end}", scope.scope)
@@ -97,20 +97,20 @@ fn near_lines(number: usize, near: &Near) -> Vec<String> {
     let mut lines = vec![format!(
         "{number}. {} ({scope}), saved {} by {by}{expired}",
         near.key,
-        output::age(near.saved_micros)
+        output::format_age(near.saved_micros)
     )];
     match (near.inputs_agree, near.inputs) {
         (Some(agree), Some(inputs)) if inputs > 0 => {
             lines.push(format!(
                 "   {agree} of {} agree",
-                output::count(inputs as u64, "input")
+                output::format_count(inputs as u64, "input")
             ));
         }
         (Some(_), _) => {}
         _ => lines.push("   what it was made of is not recorded".to_owned()),
     }
     for difference in near.differences.iter().take(20) {
-        lines.push(format!("   {}", detail(difference)));
+        lines.push(format!("   {}", difference_detail(difference)));
     }
     if near.differences.len() > 20 {
         lines.push(format!("   and {} more", near.differences.len() - 20));
@@ -118,10 +118,10 @@ fn near_lines(number: usize, near: &Near) -> Vec<String> {
     lines
 }
 
-fn detail(difference: &Difference) -> String {
+fn difference_detail(difference: &InputDifference) -> String {
     let words = difference.words();
     match difference {
-        Difference::FileChanged {
+        InputDifference::FileChanged {
             blake3: Some(is),
             blake3_saved: Some(was),
             bytes,
@@ -129,19 +129,21 @@ fn detail(difference: &Difference) -> String {
             ..
         } => format!(
             "{words}: {} ({}) then, {} ({}) now",
-            short(was),
-            output::bytes(*bytes_saved),
-            short(is),
-            output::bytes(*bytes),
+            shorten_hash(was),
+            output::format_bytes(*bytes_saved),
+            shorten_hash(is),
+            output::format_bytes(*bytes),
         ),
-        Difference::FileAdded { bytes, .. } => format!("{words} ({})", output::bytes(*bytes)),
-        Difference::FileRemoved { bytes_saved, .. } => {
-            format!("{words} ({})", output::bytes(*bytes_saved))
+        InputDifference::FileAdded { bytes, .. } => {
+            format!("{words} ({})", output::format_bytes(*bytes))
+        }
+        InputDifference::FileRemoved { bytes_saved, .. } => {
+            format!("{words} ({})", output::format_bytes(*bytes_saved))
         }
         _ => words,
     }
 }
 
-fn short(hash: &str) -> &str {
+fn shorten_hash(hash: &str) -> &str {
     hash.get(..DIGITS).unwrap_or(hash)
 }

@@ -16,7 +16,7 @@ const SYNONYMS: &[(&str, &[&str])] = &[
 ];
 
 /// Cuts a key where words end.
-fn words(key: &str) -> impl Iterator<Item = &str> {
+fn key_words(key: &str) -> impl Iterator<Item = &str> {
     key.split(['-', '.', '/', ':', ' ', '+', '@', '='])
 }
 
@@ -24,7 +24,7 @@ fn words(key: &str) -> impl Iterator<Item = &str> {
 /// system and for every architecture.
 pub(super) fn without_platform(key: &str) -> String {
     let lower = key.to_lowercase();
-    let words = words(&lower).map(|word| {
+    let words = key_words(&lower).map(|word| {
         let names = SYNONYMS.iter().find(|(_, names)| names.contains(&word));
         names.map_or(word, |(kind, _)| kind)
     });
@@ -33,7 +33,7 @@ pub(super) fn without_platform(key: &str) -> String {
 
 /// How many words two keys have in common at their beginning and at their end.
 pub(super) fn common_words(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<_>, Vec<_>) = (words(a).collect(), words(b).collect());
+    let (a, b): (Vec<_>, Vec<_>) = (key_words(a).collect(), key_words(b).collect());
     let same = |(a, b): &(&&str, &&str)| a == b;
     let front = a.iter().zip(&b).take_while(same).count();
     let least = a.len().min(b.len());

@@ -14,7 +14,7 @@ use cachefs::sys::socket::{self, SocketFile};
 /// # Errors
 ///
 /// A usage error when another process listens there, or when something else is there.
-pub(crate) fn listen(path: &Path, option: &str) -> Result<(UnixListener, SocketFile), Error> {
+pub(crate) fn listen_on(path: &Path, option: &str) -> Result<(UnixListener, SocketFile), Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
@@ -46,11 +46,11 @@ mod tests {
         let path = dir.path().join("plugins/cachefs.sock");
         fs::create_dir(dir.path().join("plugins")).unwrap();
         drop(UnixListener::bind(&path).unwrap());
-        let (_listener, file) = listen(&path, "--socket").unwrap();
+        let (_listener, file) = listen_on(&path, "--socket").unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         UnixStream::connect(&path).unwrap();
-        let taken = listen(&path, "--socket").unwrap_err();
+        let taken = listen_on(&path, "--socket").unwrap_err();
         assert!(taken.to_string().contains("another process"), "{taken}");
         file.remove();
         assert!(!path.exists());
@@ -61,7 +61,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "precious").unwrap();
-        let refused = listen(&path, "--socket").unwrap_err();
+        let refused = listen_on(&path, "--socket").unwrap_err();
         assert!(refused.to_string().contains("is not a socket"), "{refused}");
         assert_eq!(fs::read(&path).unwrap(), b"precious");
     }

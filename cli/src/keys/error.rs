@@ -22,16 +22,16 @@ impl Span {
     }
 }
 
-/// A [`Problem`] and the place it was found at, before the template is attached.
+/// A [`TemplateProblem`] and the place it was found at, before the template is attached.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) problem: Problem,
+pub(super) struct TemplateFault {
+    pub(super) problem: TemplateProblem,
     pub(super) span: Span,
 }
 
-impl Fault {
+impl TemplateFault {
     /// Makes a fault.
-    pub(super) fn new(problem: Problem, span: Span) -> Self {
+    pub(super) fn new(problem: TemplateProblem, span: Span) -> Self {
         Self { problem, span }
     }
 
@@ -51,14 +51,14 @@ impl Fault {
 /// the way out.
 #[derive(Debug)]
 pub(crate) struct KeyError {
-    problem: Problem,
+    problem: TemplateProblem,
     template: String,
     span: Span,
 }
 
 /// The kinds of fault a template can have.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Problem {
+pub(crate) enum TemplateProblem {
     /// The end of the template came inside an expression.
     #[error("`{open}` is never closed")]
     Unclosed {
@@ -190,56 +190,62 @@ impl KeyError {
     /// What to do about it, as a sentence without a full stop.
     pub(crate) fn hint(&self) -> String {
         match &self.problem {
-            Problem::Unclosed { .. } => "every `{{` needs a `}}`, every `(` a `)`".into(),
-            Problem::StrayClose => "open the expression with `{{`, or drop the braces".into(),
-            Problem::UnclosedString { .. } => "close the string before the expression ends".into(),
-            Problem::BadEscape(_) => {
+            TemplateProblem::Unclosed { .. } => "every `{{` needs a `}}`, every `(` a `)`".into(),
+            TemplateProblem::StrayClose => {
+                "open the expression with `{{`, or drop the braces".into()
+            }
+            TemplateProblem::UnclosedString { .. } => {
+                "close the string before the expression ends".into()
+            }
+            TemplateProblem::BadEscape(_) => {
                 "`\\\\`, `\\\"`, `\\n` and `\\t` exist; backquotes take text as it is".into()
             }
-            Problem::UnexpectedChar('\u{201c}' | '\u{201d}' | '\u{2018}' | '\u{2019}') => {
+            TemplateProblem::UnexpectedChar('\u{201c}' | '\u{201d}' | '\u{2018}' | '\u{2019}') => {
                 "use straight quotes".into()
             }
-            Problem::UnexpectedChar(_) | Problem::Unexpected { .. } => {
+            TemplateProblem::UnexpectedChar(_) | TemplateProblem::Unexpected { .. } => {
                 "an expression is `{{ function \"argument\" }}` or `{{ .Variable }}`".into()
             }
-            Problem::EmptyExpression | Problem::UnknownFunction(_) => {
+            TemplateProblem::EmptyExpression | TemplateProblem::UnknownFunction(_) => {
                 format!("functions are {FUNCTIONS}")
             }
-            Problem::UnknownVariable(name) => unknown_variable_hint(name),
-            Problem::Arguments { name, .. } => match name.as_str() {
+            TemplateProblem::UnknownVariable(name) => unknown_variable_hint(name),
+            TemplateProblem::Arguments { name, .. } => match name.as_str() {
                 "checksum" | "hashFiles" => format!("name the files: `{name} \"file\"`"),
                 "env" => "write `env \"NAME\"`".into(),
                 _ => format!("write `{{{{ {name} }}}}`"),
             },
-            Problem::MissingFile { .. } | Problem::NoMatch { .. } => {
+            TemplateProblem::MissingFile { .. } | TemplateProblem::NoMatch { .. } => {
                 "run this in the directory that the files are in, or correct the name; \
                  --allow-missing accepts that it is missing"
                     .into()
             }
-            Problem::NotAFile { name, .. } => {
+            TemplateProblem::NotAFile { name, .. } => {
                 format!("use `hashFiles('{name}/**')` for what is in a directory")
             }
-            Problem::LeavesWorkspace { .. } => "name the link's target instead".into(),
-            Problem::BadPattern { .. } => {
+            TemplateProblem::LeavesWorkspace { .. } => "name the link's target instead".into(),
+            TemplateProblem::BadPattern { .. } => {
                 "patterns know `*`, `**`, `?`, `[a-z]`, `{a,b}` and a leading `!`".into()
             }
-            Problem::Unreadable { .. } => {
+            TemplateProblem::Unreadable { .. } => {
                 "check the permissions of the file and its parents".into()
             }
-            Problem::Withheld(_) => {
+            TemplateProblem::Withheld(_) => {
                 "put the value into the key; os, arch and epoch can be used everywhere".into()
             }
-            Problem::NoFiles(_) => {
+            TemplateProblem::NoFiles(_) => {
                 "put the hash into the key: `cachefs key '{{ checksum \"FILE\" }}'` prints it"
                     .into()
             }
-            Problem::Unset(_) => {
+            TemplateProblem::Unset(_) => {
                 "set it for this step; --allow-missing accepts that it is not set".into()
             }
-            Problem::UnknownHere { variables, .. } => format!("set one of {variables}"),
-            Problem::Empty => "add fixed text, such as the name of the tool".into(),
-            Problem::TooLong(_) => "put what is long into a file and use its checksum".into(),
-            Problem::Control(_) => "check the value for line breaks".into(),
+            TemplateProblem::UnknownHere { variables, .. } => format!("set one of {variables}"),
+            TemplateProblem::Empty => "add fixed text, such as the name of the tool".into(),
+            TemplateProblem::TooLong(_) => {
+                "put what is long into a file and use its checksum".into()
+            }
+            TemplateProblem::Control(_) => "check the value for line breaks".into(),
         }
     }
 

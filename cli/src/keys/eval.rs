@@ -2,29 +2,29 @@
 
 use std::time::UNIX_EPOCH;
 
-use super::error::{Fault, Problem, Span};
-use super::parse::{Expression, Piece};
-use super::{Context, KeyPart, PartKind, files};
-use crate::ci::{Ci, Fact};
+use super::error::{Span, TemplateFault, TemplateProblem};
+use super::parse::{Expression, TemplatePiece};
+use super::{KeyContext, KeyPart, PartKind, files};
+use crate::ci::{BuildFact, Ci};
 
 /// Evaluates one piece of `template`.
-pub(super) fn evaluate(
+pub(super) fn evaluate_piece(
     template: &str,
-    piece: &Piece,
-    context: &Context<'_>,
-) -> Result<KeyPart, Fault> {
+    piece: &TemplatePiece,
+    context: &KeyContext<'_>,
+) -> Result<KeyPart, TemplateFault> {
     let span = piece.span();
     let source = &template[span.start..span.end];
     let evaluated = match piece {
-        Piece::Text(_) => Evaluated::plain(PartKind::Text, source.to_owned()),
-        Piece::Expression { expression, .. } => match expression {
+        TemplatePiece::Text(_) => Evaluated::plain(PartKind::Text, source.to_owned()),
+        TemplatePiece::Expression { expression, .. } => match expression {
             Expression::Call {
                 name,
                 span,
                 arguments,
-            } => call(name, *span, arguments, context)?,
+            } => call_function(name, *span, arguments, context)?,
             Expression::Variable { path, dotted, span } => {
-                variable(&path.join("."), *dotted, *span, context)?
+                evaluate_variable(&path.join("."), *dotted, *span, context)?
             }
         },
     };
@@ -39,8 +39,8 @@ pub(super) fn evaluate(
 }
 
 /// Whether evaluating a piece reads files.
-pub(super) fn reads_files(piece: &Piece) -> bool {
-    let Piece::Expression {
+pub(super) fn reads_files(piece: &TemplatePiece) -> bool {
+    let TemplatePiece::Expression {
         expression: Expression::Call { name, .. },
         ..
     } = piece
@@ -51,8 +51,8 @@ pub(super) fn reads_files(piece: &Piece) -> bool {
 }
 
 /// Whether evaluating a piece reads a variable. `runner.os` and `runner.arch` need none.
-pub(super) fn reads_variables(piece: &Piece) -> bool {
-    let Piece::Expression { expression, .. } = piece else {
+pub(super) fn reads_variables(piece: &TemplatePiece) -> bool {
+    let TemplatePiece::Expression { expression, .. } = piece else {
         return false;
     };
     match expression {
@@ -89,27 +89,28 @@ impl Evaluated {
     }
 }
 
-fn call(
+fn call_function(
     name: &str,
     span: Span,
     arguments: &[(String, Span)],
-    context: &Context<'_>,
-) -> Result<Evaluated, Fault> {
+    context: &KeyContext<'_>,
+) -> Result<Evaluated, TemplateFault> {
     let wrong_count = |wanted| {
-        let problem = Problem::Arguments {
+        let problem = TemplateProblem::Arguments {
             name: name.to_owned(),
             wanted,
             got: arguments.len(),
         };
-        Err(Fault::new(problem, span))
+        Err(TemplateFault::new(problem, span))
     };
     match (name, arguments) {
         ("checksum" | "hashFiles", []) => wrong_count("one or more files"),
-        ("checksum" | "hashFiles", _) if context.reach.has_no_files() => {
-            Err(Fault::new(Problem::NoFiles(name.to_owned()), span))
-        }
+        ("checksum" | "hashFiles", _) if context.reach.has_no_files() => Err(TemplateFault::new(
+            TemplateProblem::NoFiles(name.to_owned()),
+            span,
+        )),
         ("checksum", _) => {
-            let (value, inputs) = files::checksum(arguments, context)?;
+            let (value, inputs) = files::evaluate_checksum(arguments, context)?;
             Ok(Evaluated {
                 kind: PartKind::Checksum,
                 value,
@@ -130,28 +131,37 @@ fn call(
         ("env", _) => wrong_count("the name of one variable"),
         ("arch", []) => Ok(Evaluated::plain(PartKind::Platform, go_arch().to_owned())),
         ("os", []) => Ok(Evaluated::plain(PartKind::Platform, go_os().to_owned())),
-        ("epoch", []) => Ok(Evaluated::plain(PartKind::Time, epoch(context).to_string())),
+        ("epoch", []) => Ok(Evaluated::plain(
+            PartKind::Time,
+            epoch_seconds(context).to_string(),
+        )),
         ("arch" | "os" | "epoch", _) => wrong_count("no argument"),
-        _ => Err(Fault::new(Problem::UnknownFunction(name.to_owned()), span)),
+        _ => Err(TemplateFault::new(
+            TemplateProblem::UnknownFunction(name.to_owned()),
+            span,
+        )),
     }
 }
 
 /// Evaluates a variable, `path` being its names joined by dots.
-fn variable(
+fn evaluate_variable(
     path: &str,
     dotted: bool,
     span: Span,
-    context: &Context<'_>,
-) -> Result<Evaluated, Fault> {
-    let unknown = || Fault::new(Problem::UnknownVariable(path.to_owned()), span);
+    context: &KeyContext<'_>,
+) -> Result<Evaluated, TemplateFault> {
+    let unknown = || TemplateFault::new(TemplateProblem::UnknownVariable(path.to_owned()), span);
     if dotted && context.reach.is_limited() {
-        return Err(Fault::new(Problem::Withheld(path.to_owned()), span));
+        return Err(TemplateFault::new(
+            TemplateProblem::Withheld(path.to_owned()),
+            span,
+        ));
     }
     if dotted {
         if let Some(name) = path.strip_prefix("Environment.") {
             return from_environment(name, span, context);
         }
-        let fact = Fact::of_variable(path).ok_or_else(unknown)?;
+        let fact = BuildFact::of_variable(path).ok_or_else(unknown)?;
         return match Ci::new(context.env).report(fact) {
             Ok(found) => Ok(Evaluated::from_variable(
                 PartKind::Build,
@@ -160,12 +170,12 @@ fn variable(
             )),
             Err(_) if context.allow_missing => Ok(Evaluated::plain(PartKind::Build, String::new())),
             Err(missing) => {
-                let problem = Problem::UnknownHere {
+                let problem = TemplateProblem::UnknownHere {
                     name: format!(".{path}"),
                     place: missing.place,
                     variables: missing.variables.join(", "),
                 };
-                Err(Fault::new(problem, span))
+                Err(TemplateFault::new(problem, span))
             }
         };
     }
@@ -197,14 +207,26 @@ fn variable(
     }
 }
 
-fn from_environment(name: &str, span: Span, context: &Context<'_>) -> Result<Evaluated, Fault> {
+fn from_environment(
+    name: &str,
+    span: Span,
+    context: &KeyContext<'_>,
+) -> Result<Evaluated, TemplateFault> {
     if context.reach.is_limited() {
-        return Err(Fault::new(Problem::Withheld(name.to_owned()), span));
+        return Err(TemplateFault::new(
+            TemplateProblem::Withheld(name.to_owned()),
+            span,
+        ));
     }
     let value = match context.env.get(name) {
         Some(value) => value.clone(),
         None if context.allow_missing => String::new(),
-        None => return Err(Fault::new(Problem::Unset(name.to_owned()), span)),
+        None => {
+            return Err(TemplateFault::new(
+                TemplateProblem::Unset(name.to_owned()),
+                span,
+            ));
+        }
     };
     Ok(Evaluated::from_variable(
         PartKind::Environment,
@@ -214,7 +236,7 @@ fn from_environment(name: &str, span: Span, context: &Context<'_>) -> Result<Eva
 }
 
 /// Seconds since 1970; 0 for a clock before it.
-fn epoch(context: &Context<'_>) -> u64 {
+fn epoch_seconds(context: &KeyContext<'_>) -> u64 {
     context
         .now
         .duration_since(UNIX_EPOCH)

@@ -10,8 +10,8 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path};
 
-use super::error::{Fault, Problem, Span};
-use super::{Context, FileInput, pattern};
+use super::error::{Span, TemplateFault, TemplateProblem};
+use super::{FileInput, KeyContext, pattern};
 
 /// Hex digits of a hash that go into a key: 128 bits, which no accident makes collide.
 pub(super) const HASH_DIGITS: usize = 32;
@@ -34,10 +34,10 @@ struct Hashed {
 }
 
 /// Evaluates `checksum`: files in the order given, a pattern standing for what it finds.
-pub(super) fn checksum(
+pub(super) fn evaluate_checksum(
     arguments: &[(String, Span)],
-    context: &Context<'_>,
-) -> Result<(String, Inputs), Fault> {
+    context: &KeyContext<'_>,
+) -> Result<(String, Inputs), TemplateFault> {
     let mut hashed = Vec::new();
     let mut skipped = Vec::new();
     for argument in arguments {
@@ -47,7 +47,7 @@ pub(super) fn checksum(
             continue;
         }
         let one = std::slice::from_ref(argument);
-        let found = pattern::search(one, context)?;
+        let found = pattern::search_files(one, context)?;
         skipped.extend(
             found
                 .skipped
@@ -58,7 +58,7 @@ pub(super) fn checksum(
             if !context.allow_missing {
                 return Err(no_match(one, context));
             }
-            hashed.push(missing(name));
+            hashed.push(missing_file(name));
         }
         for path in &found.files {
             hashed.push(found_file(path, *span, context)?);
@@ -66,24 +66,24 @@ pub(super) fn checksum(
     }
     let value = match hashed.as_slice() {
         [one] if !pattern::is_pattern(&arguments[0].0) => match one.hash {
-            Some(hash) => digits(hash),
+            Some(hash) => hash_digits(hash),
             None => MISSING.to_owned(),
         },
-        all => combined(all),
+        all => combine_hashes(all),
     };
-    Ok((value, inputs(hashed, skipped)))
+    Ok((value, file_inputs(hashed, skipped)))
 }
 
 /// Evaluates `hashFiles`: every file that the patterns together select, in the order of paths.
 pub(super) fn hash_files(
     arguments: &[(String, Span)],
-    context: &Context<'_>,
-) -> Result<(String, Inputs), Fault> {
-    let found = pattern::search(arguments, context)?;
+    context: &KeyContext<'_>,
+) -> Result<(String, Inputs), TemplateFault> {
+    let found = pattern::search_files(arguments, context)?;
     if found.files.is_empty() && !context.allow_missing {
         return Err(no_match(arguments, context));
     }
-    let span = pattern::whole(arguments);
+    let span = pattern::whole_span(arguments);
     let hashed = found
         .files
         .iter()
@@ -94,25 +94,25 @@ pub(super) fn hash_files(
         .iter()
         .map(|path| path.to_string_lossy().into_owned())
         .collect();
-    let value = combined(&hashed);
-    Ok((value, inputs(hashed, skipped)))
+    let value = combine_hashes(&hashed);
+    Ok((value, file_inputs(hashed, skipped)))
 }
 
 /// Hashes a file that the template names.
-fn named_file(name: &str, span: Span, context: &Context<'_>) -> Result<Hashed, Fault> {
+fn named_file(name: &str, span: Span, context: &KeyContext<'_>) -> Result<Hashed, TemplateFault> {
     if context.reach.is_limited() {
         return tenants_file(name, span, context);
     }
     let path = context.workspace.join(name);
     if path.is_relative() {
-        pattern::existing(context.workspace).map_err(|source| {
+        pattern::existing_workspace(context.workspace).map_err(|source| {
             let path = path.clone();
-            Fault::new(Problem::Unreadable { path, source }, span)
+            TemplateFault::new(TemplateProblem::Unreadable { path, source }, span)
         })?;
     }
     let unreadable = |source| {
-        Fault::new(
-            Problem::Unreadable {
+        TemplateFault::new(
+            TemplateProblem::Unreadable {
                 path: path.clone(),
                 source,
             },
@@ -123,21 +123,21 @@ fn named_file(name: &str, span: Span, context: &Context<'_>) -> Result<Hashed, F
         Ok(meta) => meta,
         Err(error) if is_absence(&error) => {
             if context.allow_missing {
-                return Ok(missing(name));
+                return Ok(missing_file(name));
             }
-            let problem = Problem::MissingFile {
+            let problem = TemplateProblem::MissingFile {
                 name: name.to_owned(),
                 dir: context.workspace.to_owned(),
             };
-            return Err(Fault::new(problem, span));
+            return Err(TemplateFault::new(problem, span));
         }
         Err(error) => return Err(unreadable(error)),
     };
     // Opening a pipe would wait for a writer, reading a device might never end.
     if !meta.is_file() {
-        let what = describe(meta.file_type());
-        return Err(Fault::new(
-            Problem::NotAFile {
+        let what = describe_kind(meta.file_type());
+        return Err(TemplateFault::new(
+            TemplateProblem::NotAFile {
                 name: name.to_owned(),
                 what,
             },
@@ -148,55 +148,55 @@ fn named_file(name: &str, span: Span, context: &Context<'_>) -> Result<Hashed, F
         let workspace = fs::canonicalize(context.workspace).map_err(unreadable)?;
         let target = fs::canonicalize(&path).map_err(unreadable)?;
         if !target.starts_with(&workspace) {
-            return Err(Fault::new(
-                Problem::LeavesWorkspace {
+            return Err(TemplateFault::new(
+                TemplateProblem::LeavesWorkspace {
                     name: name.to_owned(),
                 },
                 span,
             ));
         }
     }
-    hash(Path::new(name), name.as_bytes().to_vec(), context).map_err(unreadable)
+    hash_file(Path::new(name), name.as_bytes().to_vec(), context).map_err(unreadable)
 }
 
 /// Hashes a file that somebody else's template names: one beneath the workspace, whatever links
 /// and `..` say.
-fn tenants_file(name: &str, span: Span, context: &Context<'_>) -> Result<Hashed, Fault> {
+fn tenants_file(name: &str, span: Span, context: &KeyContext<'_>) -> Result<Hashed, TemplateFault> {
     let name_of = name.to_owned();
-    let leaves = || Problem::LeavesWorkspace { name: name_of };
+    let leaves = || TemplateProblem::LeavesWorkspace { name: name_of };
     if leaves_by_its_own_words(name) {
-        return Err(Fault::new(leaves(), span));
+        return Err(TemplateFault::new(leaves(), span));
     }
-    hash(Path::new(name), name.as_bytes().to_vec(), context).or_else(|source| {
+    hash_file(Path::new(name), name.as_bytes().to_vec(), context).or_else(|source| {
         let problem = match source
             .raw_os_error()
             .map(rustix::io::Errno::from_raw_os_error)
         {
             Some(rustix::io::Errno::XDEV) => leaves(),
-            _ if is_absence(&source) && context.allow_missing => return Ok(missing(name)),
-            _ if is_absence(&source) => Problem::MissingFile {
+            _ if is_absence(&source) && context.allow_missing => return Ok(missing_file(name)),
+            _ if is_absence(&source) => TemplateProblem::MissingFile {
                 name: name.to_owned(),
                 dir: context.workspace.to_owned(),
             },
-            _ => Problem::Unreadable {
+            _ => TemplateProblem::Unreadable {
                 path: context.workspace.join(name),
                 source,
             },
         };
-        Err(Fault::new(problem, span))
+        Err(TemplateFault::new(problem, span))
     })
 }
 
 /// Hashes a file that a pattern found, `path` being relative to the workspace.
-fn found_file(path: &Path, span: Span, context: &Context<'_>) -> Result<Hashed, Fault> {
-    hash(path, pattern::bytes(path).to_vec(), context).map_err(|source| {
+fn found_file(path: &Path, span: Span, context: &KeyContext<'_>) -> Result<Hashed, TemplateFault> {
+    hash_file(path, pattern::path_bytes(path).to_vec(), context).map_err(|source| {
         let path = context.workspace.join(path);
-        Fault::new(Problem::Unreadable { path, source }, span)
+        TemplateFault::new(TemplateProblem::Unreadable { path, source }, span)
     })
 }
 
 /// Hashes a file of the workspace, which has this name in the hash.
-fn hash(path: &Path, name: Vec<u8>, context: &Context<'_>) -> io::Result<Hashed> {
+fn hash_file(path: &Path, name: Vec<u8>, context: &KeyContext<'_>) -> io::Result<Hashed> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(context.open(path)?)?;
     let hash = hasher.finalize();
@@ -212,7 +212,7 @@ fn hash(path: &Path, name: Vec<u8>, context: &Context<'_>) -> io::Result<Hashed>
     })
 }
 
-fn missing(name: &str) -> Hashed {
+fn missing_file(name: &str) -> Hashed {
     let input = FileInput {
         path: name.to_owned(),
         blake3: None,
@@ -226,7 +226,7 @@ fn missing(name: &str) -> Hashed {
 }
 
 /// The value for several files; [`MISSING`] when none of them is there.
-fn combined(files: &[Hashed]) -> String {
+fn combine_hashes(files: &[Hashed]) -> String {
     if files.iter().all(|file| file.hash.is_none()) {
         return MISSING.to_owned();
     }
@@ -239,30 +239,30 @@ fn combined(files: &[Hashed]) -> String {
             None => hasher.update(&[0]),
         };
     }
-    digits(hasher.finalize())
+    hash_digits(hasher.finalize())
 }
 
-fn digits(hash: blake3::Hash) -> String {
+fn hash_digits(hash: blake3::Hash) -> String {
     hash.to_hex()[..HASH_DIGITS].to_owned()
 }
 
-fn inputs(hashed: Vec<Hashed>, skipped: Vec<String>) -> Inputs {
+fn file_inputs(hashed: Vec<Hashed>, skipped: Vec<String>) -> Inputs {
     Inputs {
         files: hashed.into_iter().map(|file| file.input).collect(),
         skipped,
     }
 }
 
-fn no_match(patterns: &[(String, Span)], context: &Context<'_>) -> Fault {
+fn no_match(patterns: &[(String, Span)], context: &KeyContext<'_>) -> TemplateFault {
     let quoted: Vec<String> = patterns
         .iter()
         .map(|(text, _)| format!("`{text}`"))
         .collect();
-    let problem = Problem::NoMatch {
+    let problem = TemplateProblem::NoMatch {
         patterns: quoted.join(", "),
         dir: context.workspace.to_owned(),
     };
-    Fault::new(problem, pattern::whole(patterns))
+    TemplateFault::new(problem, pattern::whole_span(patterns))
 }
 
 /// Whether the template itself points outside the workspace, rather than a link found there.
@@ -285,7 +285,7 @@ fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-fn describe(kind: FileType) -> &'static str {
+fn describe_kind(kind: FileType) -> &'static str {
     if kind.is_dir() {
         "a directory"
     } else if kind.is_fifo() {

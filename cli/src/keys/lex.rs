@@ -1,10 +1,10 @@
 //! Tokens of an expression, with their places.
 
-use super::error::{Fault, Problem, Span};
+use super::error::{Span, TemplateFault, TemplateProblem};
 
 /// One token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(super) enum TemplateToken {
     /// A name: a letter or `_`, then letters, digits, `_` and `-`.
     Name(String),
     /// A quoted string, its escapes resolved.
@@ -21,7 +21,7 @@ pub(super) enum Token {
     End,
 }
 
-impl Token {
+impl TemplateToken {
     /// The token as an error message calls it.
     pub(super) fn describe(&self) -> String {
         match self {
@@ -55,7 +55,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The next token with its place, or `None` at the end of the template.
-    pub(super) fn next(&mut self) -> Result<Option<(Token, Span)>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Option<(TemplateToken, Span)>, TemplateFault> {
         let rest = self.template[self.at..].trim_start();
         let start = self.template.len() - rest.len();
         self.at = start;
@@ -63,31 +63,34 @@ impl<'a> Lexer<'a> {
             return Ok(None);
         };
         let token = match first {
-            '.' => self.take(1, Token::Dot),
-            ',' => self.take(1, Token::Comma),
-            '(' => self.take(1, Token::Open),
-            ')' => self.take(1, Token::Close),
-            '}' if rest.starts_with("}}") => self.take(2, Token::End),
+            '.' => self.take(1, TemplateToken::Dot),
+            ',' => self.take(1, TemplateToken::Comma),
+            '(' => self.take(1, TemplateToken::Open),
+            ')' => self.take(1, TemplateToken::Close),
+            '}' if rest.starts_with("}}") => self.take(2, TemplateToken::End),
             '"' | '\'' | '`' => self.string(first)?,
             c if c.is_ascii_alphabetic() || c == '_' => {
                 let length = name_length(rest);
-                self.take(length, Token::Name(rest[..length].to_owned()))
+                self.take(length, TemplateToken::Name(rest[..length].to_owned()))
             }
             other => {
                 let span = Span::new(start, start + other.len_utf8());
-                return Err(Fault::new(Problem::UnexpectedChar(other), span));
+                return Err(TemplateFault::new(
+                    TemplateProblem::UnexpectedChar(other),
+                    span,
+                ));
             }
         };
         Ok(Some((token, Span::new(start, self.at))))
     }
 
-    fn take(&mut self, bytes: usize, token: Token) -> Token {
+    fn take(&mut self, bytes: usize, token: TemplateToken) -> TemplateToken {
         self.at += bytes;
         token
     }
 
     /// Reads a string: `"` with backslash escapes, `'` with a doubled quote, `` ` `` verbatim.
-    fn string(&mut self, quote: char) -> Result<Token, Fault> {
+    fn string(&mut self, quote: char) -> Result<TemplateToken, TemplateFault> {
         let start = self.at;
         let mut text = String::new();
         let mut chars = self.template[start + 1..].char_indices().peekable();
@@ -100,7 +103,7 @@ impl<'a> Lexer<'a> {
                 }
                 _ if c == quote => {
                     self.at = here + 1;
-                    return Ok(Token::Text(text));
+                    return Ok(TemplateToken::Text(text));
                 }
                 '\\' if quote == '"' => match chars.next() {
                     Some((_, escaped @ ('"' | '\\' | '\''))) => text.push(escaped),
@@ -108,7 +111,7 @@ impl<'a> Lexer<'a> {
                     Some((_, 't')) => text.push('\t'),
                     Some((_, other)) => {
                         let span = Span::new(here, here + 1 + other.len_utf8());
-                        return Err(Fault::new(Problem::BadEscape(other), span));
+                        return Err(TemplateFault::new(TemplateProblem::BadEscape(other), span));
                     }
                     None => break,
                 },
@@ -116,7 +119,10 @@ impl<'a> Lexer<'a> {
             }
         }
         let span = Span::new(start, start + 1);
-        Err(Fault::new(Problem::UnclosedString { quote }, span))
+        Err(TemplateFault::new(
+            TemplateProblem::UnclosedString { quote },
+            span,
+        ))
     }
 }
 

@@ -12,8 +12,8 @@
 //! | `{{ env "X" }}`, `{{ .Environment.X }}`, `${{ env.X }}`, `${{ github.ref_name }}` | the environment |
 //! | `{{ .Branch }}`, `{{ .Revision }}`, `{{ .BuildNum }}`, `{{ .Repo.Name }}`, ... | what the CI system says ([`crate::ci`]) |
 //!
-//! [`expand`] is pure but for reading the files a template names: the workspace, the environment
-//! and the clock come in through [`Context`], and nothing is printed. What cannot be expanded is
+//! [`expand_template`] is pure but for reading the files a template names: the workspace, the environment
+//! and the clock come in through [`KeyContext`], and nothing is printed. What cannot be expanded is
 //! an error that points at the character ([`KeyError`]), because a key that quietly lost a part
 //! is a key that unrelated builds share.
 
@@ -39,7 +39,7 @@ pub(crate) use error::KeyError;
 pub(crate) use reach::{Author, Reach};
 
 /// Everything outside the template that its expansion may depend on.
-pub(crate) struct Context<'a> {
+pub(crate) struct KeyContext<'a> {
     /// The directory that relative paths and patterns start from; absolute.
     pub(crate) workspace: &'a Path,
     /// The environment that variables are looked up in.
@@ -62,7 +62,7 @@ pub(crate) struct Context<'a> {
 
 /// A key and the parts it was put together from, in the template's order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Expanded {
+pub(crate) struct ExpandedKey {
     /// The key: valid by the rules of [`validate`].
     pub(crate) key: String,
     /// What each piece of the template contributed.
@@ -130,7 +130,7 @@ pub(crate) struct FileInput {
 ///
 /// A [`KeyError`] when the template does not parse.
 pub(crate) fn reads_files(template: &str) -> Result<bool, KeyError> {
-    let pieces = parse::parse(template).map_err(|fault| fault.in_template(template))?;
+    let pieces = parse::parse_template(template).map_err(|fault| fault.in_template(template))?;
     Ok(pieces.iter().any(eval::reads_files))
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn reads_files(template: &str) -> Result<bool, KeyError> {
 ///
 /// A [`KeyError`] when the template does not parse.
 pub(crate) fn reads_variables(template: &str) -> Result<bool, KeyError> {
-    let pieces = parse::parse(template).map_err(|fault| fault.in_template(template))?;
+    let pieces = parse::parse_template(template).map_err(|fault| fault.in_template(template))?;
     Ok(pieces.iter().any(eval::reads_variables))
 }
 
@@ -150,21 +150,24 @@ pub(crate) fn reads_variables(template: &str) -> Result<bool, KeyError> {
 ///
 /// A [`KeyError`] with its position when the template does not parse, names something unknown or
 /// missing, or gives a key that breaks the rules of [`validate`].
-pub(crate) fn expand(template: &str, context: &Context<'_>) -> Result<Expanded, KeyError> {
-    let pieces = parse::parse(template).map_err(|fault| fault.in_template(template))?;
+pub(crate) fn expand_template(
+    template: &str,
+    context: &KeyContext<'_>,
+) -> Result<ExpandedKey, KeyError> {
+    let pieces = parse::parse_template(template).map_err(|fault| fault.in_template(template))?;
     let parts = pieces
         .iter()
-        .map(|piece| eval::evaluate(template, piece, context))
+        .map(|piece| eval::evaluate_piece(template, piece, context))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|fault| fault.in_template(template))?;
     let values = pieces
         .iter()
         .zip(&parts)
-        .map(|(piece, part)| validate::Value {
+        .map(|(piece, part)| validate::KeyValue {
             text: &part.value,
             span: piece.span(),
             verbatim: part.kind == PartKind::Text,
         });
-    let key = validate::key(values).map_err(|fault| fault.in_template(template))?;
-    Ok(Expanded { key, parts })
+    let key = validate::join_key(values).map_err(|fault| fault.in_template(template))?;
+    Ok(ExpandedKey { key, parts })
 }

@@ -11,15 +11,15 @@
 //!
 //! Both kinds of braces take both styles of call: users mix them, and neither is ambiguous.
 
-use super::error::{Fault, Problem, Span};
-use super::lex::{Lexer, Token};
+use super::error::{Span, TemplateFault, TemplateProblem};
+use super::lex::{Lexer, TemplateToken};
 
 /// The function that is recognised in plain text, as GitHub's users write it.
 const BARE_FUNCTION: &str = "hashFiles";
 
 /// A stretch of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum TemplatePiece {
     /// Text that goes into the key as it is.
     Text(Span),
     /// Something to evaluate.
@@ -31,7 +31,7 @@ pub(super) enum Piece {
     },
 }
 
-impl Piece {
+impl TemplatePiece {
     /// Where the piece stands in the template.
     pub(super) fn span(&self) -> Span {
         match self {
@@ -64,19 +64,22 @@ pub(super) enum Expression {
 }
 
 /// Splits a template into pieces.
-pub(super) fn parse(template: &str) -> Result<Vec<Piece>, Fault> {
+pub(super) fn parse_template(template: &str) -> Result<Vec<TemplatePiece>, TemplateFault> {
     let mut pieces = Vec::new();
     let mut text_start = 0;
     let mut at = 0;
     while let Some(opening) = next_opening(template, at)? {
         if text_start < opening.span.start {
-            pieces.push(Piece::Text(Span::new(text_start, opening.span.start)));
+            pieces.push(TemplatePiece::Text(Span::new(
+                text_start,
+                opening.span.start,
+            )));
         }
         let (expression, end) = match opening.kind {
             OpeningKind::Braces => in_braces(template, &opening)?,
             OpeningKind::Bare => bare_call(template, &opening)?,
         };
-        pieces.push(Piece::Expression {
+        pieces.push(TemplatePiece::Expression {
             expression,
             span: Span::new(opening.span.start, end),
         });
@@ -84,7 +87,7 @@ pub(super) fn parse(template: &str) -> Result<Vec<Piece>, Fault> {
         at = end;
     }
     if text_start < template.len() {
-        pieces.push(Piece::Text(Span::new(text_start, template.len())));
+        pieces.push(TemplatePiece::Text(Span::new(text_start, template.len())));
     }
     Ok(pieces)
 }
@@ -105,7 +108,7 @@ struct Opening {
 }
 
 /// Finds the first expression at or behind `from`.
-fn next_opening(template: &str, from: usize) -> Result<Option<Opening>, Fault> {
+fn next_opening(template: &str, from: usize) -> Result<Option<Opening>, TemplateFault> {
     let mut previous: Option<char> = None;
     for (offset, c) in template[from..].char_indices() {
         let at = from + offset;
@@ -127,7 +130,10 @@ fn next_opening(template: &str, from: usize) -> Result<Option<Opening>, Fault> {
             }));
         }
         if rest.starts_with("}}") {
-            return Err(Fault::new(Problem::StrayClose, Span::new(at, at + 2)));
+            return Err(TemplateFault::new(
+                TemplateProblem::StrayClose,
+                Span::new(at, at + 2),
+            ));
         }
         let in_word = previous.is_some_and(|p| p.is_alphanumeric() || p == '_');
         if !in_word
@@ -148,18 +154,18 @@ fn next_opening(template: &str, from: usize) -> Result<Option<Opening>, Fault> {
 }
 
 /// Parses what follows an opening of braces; returns the offset behind the closing ones.
-fn in_braces(template: &str, opening: &Opening) -> Result<(Expression, usize), Fault> {
+fn in_braces(template: &str, opening: &Opening) -> Result<(Expression, usize), TemplateFault> {
     let mut parser = Parser::new(template, opening)?;
     let expression = parser.expression()?;
     match parser.token.take() {
-        Some((Token::End, span)) => Ok((expression, span.end)),
-        Some((token, span)) => Err(unexpected("`}}`", &token, span)),
+        Some((TemplateToken::End, span)) => Ok((expression, span.end)),
+        Some((token, span)) => Err(unexpected_token("`}}`", &token, span)),
         None => Err(parser.unclosed()),
     }
 }
 
 /// Parses a call in plain text; returns the offset behind its closing parenthesis.
-fn bare_call(template: &str, opening: &Opening) -> Result<(Expression, usize), Fault> {
+fn bare_call(template: &str, opening: &Opening) -> Result<(Expression, usize), TemplateFault> {
     let mut parser = Parser::new(template, opening)?;
     let (arguments, end) = parser.parenthesised()?;
     let call = Expression::Call {
@@ -173,12 +179,12 @@ fn bare_call(template: &str, opening: &Opening) -> Result<(Expression, usize), F
 /// A recursive-descent parser with one token of look-ahead.
 struct Parser<'a> {
     lexer: Lexer<'a>,
-    token: Option<(Token, Span)>,
+    token: Option<(TemplateToken, Span)>,
     opening: &'a Opening,
 }
 
 impl<'a> Parser<'a> {
-    fn new(template: &'a str, opening: &'a Opening) -> Result<Self, Fault> {
+    fn new(template: &'a str, opening: &'a Opening) -> Result<Self, TemplateFault> {
         let mut lexer = Lexer::new(template, opening.span.end);
         let token = lexer.next()?;
         Ok(Self {
@@ -188,24 +194,24 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn advance(&mut self) -> Result<(), Fault> {
+    fn advance(&mut self) -> Result<(), TemplateFault> {
         self.token = self.lexer.next()?;
         Ok(())
     }
 
-    fn unclosed(&self) -> Fault {
+    fn unclosed(&self) -> TemplateFault {
         let open = self.opening.name;
-        Fault::new(Problem::Unclosed { open }, self.opening.span)
+        TemplateFault::new(TemplateProblem::Unclosed { open }, self.opening.span)
     }
 
-    fn expression(&mut self) -> Result<Expression, Fault> {
+    fn expression(&mut self) -> Result<Expression, TemplateFault> {
         match self.token.clone() {
-            Some((Token::Dot, span)) => self.variable(Vec::new(), span.start),
-            Some((Token::Name(name), span)) => {
+            Some((TemplateToken::Dot, span)) => self.variable(Vec::new(), span.start),
+            Some((TemplateToken::Name(name), span)) => {
                 self.advance()?;
                 match &self.token {
-                    Some((Token::Dot, _)) => self.variable(vec![name], span.start),
-                    Some((Token::Open, _)) => {
+                    Some((TemplateToken::Dot, _)) => self.variable(vec![name], span.start),
+                    Some((TemplateToken::Open, _)) => {
                         let (arguments, _) = self.parenthesised()?;
                         self.advance()?;
                         Ok(Expression::Call {
@@ -224,24 +230,30 @@ impl<'a> Parser<'a> {
                     }
                 }
             }
-            Some((Token::End, span)) => Err(Fault::new(Problem::EmptyExpression, span)),
-            Some((token, span)) => Err(unexpected("a function or a variable", &token, span)),
+            Some((TemplateToken::End, span)) => {
+                Err(TemplateFault::new(TemplateProblem::EmptyExpression, span))
+            }
+            Some((token, span)) => Err(unexpected_token("a function or a variable", &token, span)),
             None => Err(self.unclosed()),
         }
     }
 
     /// Parses `.name.name`, the look-ahead being the first dot.
-    fn variable(&mut self, mut path: Vec<String>, start: usize) -> Result<Expression, Fault> {
+    fn variable(
+        &mut self,
+        mut path: Vec<String>,
+        start: usize,
+    ) -> Result<Expression, TemplateFault> {
         let dotted = path.is_empty();
         let mut end = start;
-        while let Some((Token::Dot, _)) = self.token {
+        while let Some((TemplateToken::Dot, _)) = self.token {
             self.advance()?;
             match self.token.take() {
-                Some((Token::Name(name), span)) => {
+                Some((TemplateToken::Name(name), span)) => {
                     end = span.end;
                     path.push(name);
                 }
-                Some((token, span)) => return Err(unexpected("a name", &token, span)),
+                Some((token, span)) => return Err(unexpected_token("a name", &token, span)),
                 None => return Err(self.unclosed()),
             }
             self.advance()?;
@@ -254,9 +266,9 @@ impl<'a> Parser<'a> {
     }
 
     /// Parses strings side by side, as Go templates pass arguments.
-    fn listed(&mut self) -> Result<Vec<(String, Span)>, Fault> {
+    fn listed(&mut self) -> Result<Vec<(String, Span)>, TemplateFault> {
         let mut arguments = Vec::new();
-        while let Some((Token::Text(text), span)) = self.token.clone() {
+        while let Some((TemplateToken::Text(text), span)) = self.token.clone() {
             arguments.push((text, span));
             self.advance()?;
         }
@@ -267,30 +279,32 @@ impl<'a> Parser<'a> {
     ///
     /// Leaves the look-ahead on `)`: behind a call in plain text there may be anything, which
     /// must not be read as a token.
-    fn parenthesised(&mut self) -> Result<(Vec<(String, Span)>, usize), Fault> {
+    fn parenthesised(&mut self) -> Result<(Vec<(String, Span)>, usize), TemplateFault> {
         let mut arguments = Vec::new();
         self.advance()?;
-        if let Some((Token::Close, _)) = self.token {
+        if let Some((TemplateToken::Close, _)) = self.token {
             return Ok((arguments, self.lexer.position()));
         }
         loop {
             match self.token.take() {
-                Some((Token::Text(text), span)) => arguments.push((text, span)),
-                Some((token, span)) => return Err(unexpected("a quoted string", &token, span)),
+                Some((TemplateToken::Text(text), span)) => arguments.push((text, span)),
+                Some((token, span)) => {
+                    return Err(unexpected_token("a quoted string", &token, span));
+                }
                 None => return Err(self.unclosed()),
             }
             self.advance()?;
             match &self.token {
-                Some((Token::Comma, _)) => self.advance()?,
-                Some((Token::Close, _)) => return Ok((arguments, self.lexer.position())),
-                Some((token, span)) => return Err(unexpected("`,` or `)`", token, *span)),
+                Some((TemplateToken::Comma, _)) => self.advance()?,
+                Some((TemplateToken::Close, _)) => return Ok((arguments, self.lexer.position())),
+                Some((token, span)) => return Err(unexpected_token("`,` or `)`", token, *span)),
                 None => return Err(self.unclosed()),
             }
         }
     }
 }
 
-fn unexpected(wanted: &'static str, token: &Token, span: Span) -> Fault {
+fn unexpected_token(wanted: &'static str, token: &TemplateToken, span: Span) -> TemplateFault {
     let found = token.describe();
-    Fault::new(Problem::Unexpected { wanted, found }, span)
+    TemplateFault::new(TemplateProblem::Unexpected { wanted, found }, span)
 }

@@ -14,12 +14,12 @@ use std::path::{Component, Path, PathBuf};
 use cachefs::paths::{glob_of, has_special, literal_names, real_path};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::Context;
-use super::error::{Fault, Problem, Span};
+use super::KeyContext;
+use super::error::{Span, TemplateFault, TemplateProblem};
 
 /// What a search found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundFiles {
     /// Paths of regular files relative to the workspace, sorted by their bytes.
     pub(super) files: Vec<PathBuf>,
     /// Links that matched and do not end at a file inside the workspace, and directories that this
@@ -28,7 +28,7 @@ pub(super) struct Found {
 }
 
 /// One compiled pattern.
-struct Pattern {
+struct FilePattern {
     exclude: bool,
     set: GlobSet,
     /// Of an exclusion, matches directories in which nothing can be selected.
@@ -38,45 +38,51 @@ struct Pattern {
 }
 
 /// Searches the workspace for the files that `patterns` select.
-pub(super) fn search(patterns: &[(String, Span)], context: &Context<'_>) -> Result<Found, Fault> {
+pub(super) fn search_files(
+    patterns: &[(String, Span)],
+    context: &KeyContext<'_>,
+) -> Result<FoundFiles, TemplateFault> {
     if context.reach.is_limited()
         && let Some((pattern, span)) = patterns
             .iter()
             .find(|(pattern, _)| pattern.trim_start_matches('!').starts_with(['/', '\\']))
     {
         // Whether it leads into the workspace depends on links of the host.
-        let problem = Problem::BadPattern {
+        let problem = TemplateProblem::BadPattern {
             pattern: pattern.clone(),
             reason: "it starts outside the workspace".to_owned(),
         };
-        return Err(Fault::new(problem, *span));
+        return Err(TemplateFault::new(problem, *span));
     }
     let compiled = patterns
         .iter()
-        .map(|(pattern, span)| compile(pattern, *span, context.workspace))
+        .map(|(pattern, span)| compile_pattern(pattern, *span, context.workspace))
         .collect::<Result<Vec<_>, _>>()?;
-    let workspace = existing(context.workspace)
-        .map_err(|source| unreadable(&context.workspace.join("."), source, whole(patterns)))?;
-    let mut walk = Walk {
+    let workspace = existing_workspace(context.workspace).map_err(|source| {
+        unreadable_fault(&context.workspace.join("."), source, whole_span(patterns))
+    })?;
+    let mut walk = PatternWalk {
         patterns: &compiled,
         workspace,
         context,
         enters_git: patterns.iter().any(|(pattern, _)| pattern.contains(".git")),
-        span: whole(patterns),
-        found: Found::default(),
+        span: whole_span(patterns),
+        found: FoundFiles::default(),
     };
-    for root in roots(&compiled) {
+    for root in search_roots(&compiled) {
         walk.start(&root)?;
     }
     let mut found = walk.found;
     // By bytes, not by component: the order is part of what the hash covers.
-    found.files.sort_unstable_by(|a, b| bytes(a).cmp(bytes(b)));
+    found
+        .files
+        .sort_unstable_by(|a, b| path_bytes(a).cmp(path_bytes(b)));
     found.skipped.sort_unstable();
     Ok(found)
 }
 
 /// The workspace with its links resolved.
-pub(super) fn existing(workspace: &Path) -> std::io::Result<PathBuf> {
+pub(super) fn existing_workspace(workspace: &Path) -> std::io::Result<PathBuf> {
     if workspace.as_os_str().is_empty() {
         return Err(std::io::Error::new(
             ErrorKind::NotFound,
@@ -92,20 +98,24 @@ pub(super) fn is_pattern(text: &str) -> bool {
 }
 
 /// The place of a whole list of arguments.
-pub(super) fn whole(arguments: &[(String, Span)]) -> Span {
+pub(super) fn whole_span(arguments: &[(String, Span)]) -> Span {
     match (arguments.first(), arguments.last()) {
         (Some((_, first)), Some((_, last))) => Span::new(first.start, last.end),
         _ => Span::new(0, 0),
     }
 }
 
-fn compile(written: &str, span: Span, workspace: &Path) -> Result<Pattern, Fault> {
+fn compile_pattern(
+    written: &str,
+    span: Span,
+    workspace: &Path,
+) -> Result<FilePattern, TemplateFault> {
     let bad = |reason: &str| {
-        let problem = Problem::BadPattern {
+        let problem = TemplateProblem::BadPattern {
             pattern: written.to_owned(),
             reason: reason.to_owned(),
         };
-        Fault::new(problem, span)
+        TemplateFault::new(problem, span)
     };
     let (exclude, body) = match written.strip_prefix('!') {
         Some(rest) => (true, rest),
@@ -143,7 +153,7 @@ fn compile(written: &str, span: Span, workspace: &Path) -> Result<Pattern, Fault
         // An alternation may hold a `/`: what follows its brace is not a plain name either.
         .take_while(|part| !part.contains(['*', '?', '[', ']', '{', '}', ',']))
         .count();
-    Ok(Pattern {
+    Ok(FilePattern {
         exclude,
         set: compile(&pattern)?,
         closed: compile(without_content(&pattern))?,
@@ -176,7 +186,7 @@ fn without_content(mut glob: &str) -> &str {
 }
 
 /// The directories or files to start from: none of them below another.
-fn roots(patterns: &[Pattern]) -> Vec<PathBuf> {
+fn search_roots(patterns: &[FilePattern]) -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = patterns
         .iter()
         .filter(|pattern| !pattern.exclude)
@@ -187,19 +197,19 @@ fn roots(patterns: &[Pattern]) -> Vec<PathBuf> {
     roots
 }
 
-struct Walk<'a> {
-    patterns: &'a [Pattern],
+struct PatternWalk<'a> {
+    patterns: &'a [FilePattern],
     /// The workspace with its links resolved.
     workspace: PathBuf,
-    context: &'a Context<'a>,
+    context: &'a KeyContext<'a>,
     enters_git: bool,
     span: Span,
-    found: Found,
+    found: FoundFiles,
 }
 
-impl Walk<'_> {
+impl PatternWalk<'_> {
     /// Begins at a path relative to the workspace, which may not exist.
-    fn start(&mut self, root: &Path) -> Result<(), Fault> {
+    fn start(&mut self, root: &Path) -> Result<(), TemplateFault> {
         let mut at = PathBuf::new();
         for component in root.components() {
             let Component::Normal(name) = component else {
@@ -216,12 +226,12 @@ impl Walk<'_> {
         self.directory(Path::new(""))
     }
 
-    fn directory(&mut self, first: &Path) -> Result<(), Fault> {
+    fn directory(&mut self, first: &Path) -> Result<(), TemplateFault> {
         // A stack of our own: a tree may be deeper than the thread's.
         let mut pending = vec![first.to_owned()];
         while let Some(directory) = pending.pop() {
             let full = self.workspace.join(&directory);
-            let fault = |source| unreadable(&full, source, self.span);
+            let fault = |source| unreadable_fault(&full, source, self.span);
             let entries = match self.context.names(&self.workspace, &directory) {
                 // A build that cannot read a directory, such as one of a database in a container,
                 // is not made from it. One that a pattern names is another matter.
@@ -245,7 +255,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn visit(&mut self, path: &Path, kind: fs::FileType) -> Result<(), Fault> {
+    fn visit(&mut self, path: &Path, kind: fs::FileType) -> Result<(), TemplateFault> {
         if kind.is_dir() {
             if self.is_closed(path) {
                 Ok(())
@@ -308,13 +318,13 @@ impl Walk<'_> {
 }
 
 /// The bytes of a path.
-pub(super) fn bytes(path: &Path) -> &[u8] {
+pub(super) fn path_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
 }
 
-fn unreadable(path: &Path, source: std::io::Error, span: Span) -> Fault {
-    Fault::new(
-        Problem::Unreadable {
+fn unreadable_fault(path: &Path, source: std::io::Error, span: Span) -> TemplateFault {
+    TemplateFault::new(
+        TemplateProblem::Unreadable {
             path: path.to_owned(),
             source,
         },

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
-use super::Context;
+use super::KeyContext;
 
 /// Whose templates these are.
 ///
@@ -80,7 +80,7 @@ impl Reach {
 
 /// The files of the workspace, by paths relative to it. Of a tenant's template, no link and no `..`
 /// leads out, also while somebody changes the workspace.
-impl Context<'_> {
+impl KeyContext<'_> {
     /// Opens a regular file. Never waits, as a pipe would have it.
     pub(super) fn open(&self, path: &Path) -> io::Result<File> {
         match self.reach {

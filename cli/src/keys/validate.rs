@@ -3,13 +3,13 @@
 //! A key is trimmed of white space at both ends, has `/` for every `\`, is not empty, has at most
 //! [`MAX_KEY_CHARS`] characters and no control character.
 
-use super::error::{Fault, Problem, Span};
+use super::error::{Span, TemplateFault, TemplateProblem};
 
 /// The longest key, in characters; the limit other CI caches have.
 pub(crate) const MAX_KEY_CHARS: usize = 512;
 
 /// One piece's contribution to a key, and where a fault in it is to be shown.
-pub(super) struct Value<'a> {
+pub(super) struct KeyValue<'a> {
     pub(super) text: &'a str,
     pub(super) span: Span,
     /// The text is the template's own, so places in it are places in the template.
@@ -17,7 +17,9 @@ pub(super) struct Value<'a> {
 }
 
 /// Joins the values into a key.
-pub(super) fn key<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<String, Fault> {
+pub(super) fn join_key<'a>(
+    values: impl Iterator<Item = KeyValue<'a>>,
+) -> Result<String, TemplateFault> {
     let mut joined = String::new();
     // For each value: where it starts in `joined`.
     let mut starts = Vec::new();
@@ -32,7 +34,7 @@ pub(super) fn key<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<String,
 
     let trimmed = joined.trim();
     if trimmed.is_empty() {
-        return Err(Fault::new(Problem::Empty, whole));
+        return Err(TemplateFault::new(TemplateProblem::Empty, whole));
     }
     let cut = joined.len() - joined.trim_start().len();
     if let Some((offset, control)) = trimmed.char_indices().find(|(_, c)| c.is_control()) {
@@ -49,11 +51,11 @@ pub(super) fn key<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<String,
                     *span
                 }
             });
-        return Err(Fault::new(Problem::Control(control), span));
+        return Err(TemplateFault::new(TemplateProblem::Control(control), span));
     }
     let length = trimmed.chars().count();
     if length > MAX_KEY_CHARS {
-        return Err(Fault::new(Problem::TooLong(length), whole));
+        return Err(TemplateFault::new(TemplateProblem::TooLong(length), whole));
     }
     Ok(trimmed.replace('\\', "/"))
 }

@@ -6,7 +6,7 @@ use super::azure;
 
 /// How important a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
+pub(crate) enum AnnotationLevel {
     Info,
     Warning,
     Error,
@@ -27,13 +27,13 @@ pub(crate) enum Annotations {
 impl Annotations {
     /// The line that makes an annotation of a message; `None` for what is no warning or error, or
     /// where nobody takes annotations.
-    pub(crate) fn line(self, level: Level, message: &str) -> Option<String> {
+    pub(crate) fn line(self, level: AnnotationLevel, message: &str) -> Option<String> {
         let severity = match level {
-            Level::Info => return None,
-            Level::Warning => "warning",
-            Level::Error => "error",
+            AnnotationLevel::Info => return None,
+            AnnotationLevel::Warning => "warning",
+            AnnotationLevel::Error => "error",
         };
-        let message = &*no_commands(&visible(message));
+        let message = &*no_commands(&escape_controls(message));
         match self {
             Self::None => None,
             Self::GitHub => {
@@ -44,7 +44,7 @@ impl Annotations {
                 Some(format!("::{severity} title=cachefs::{message}"))
             }
             Self::Azure => {
-                let message = azure::escape(message);
+                let message = azure::escape_command(message);
                 Some(format!(
                     "##vso[task.logissue type={severity}]cachefs: {message}"
                 ))
@@ -55,7 +55,7 @@ impl Annotations {
     /// Text for people in which nothing is a command to this system or to a terminal: keys and
     /// records of other people's builds are printed too.
     pub(crate) fn harmless(self, text: &str) -> String {
-        let text = visible(text);
+        let text = escape_controls(text);
         match self {
             Self::None => text.into_owned(),
             Self::GitHub | Self::Azure => text
@@ -78,7 +78,7 @@ fn no_commands(text: &str) -> String {
 
 /// Text with escapes in the place of characters that would move the cursor, hide text or turn it
 /// around. Line ends and tabs stay.
-fn visible(text: &str) -> Cow<'_, str> {
+fn escape_controls(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_deceptive) {
         return text.into();
     }
@@ -116,20 +116,21 @@ mod tests {
 
     #[test]
     fn annotations_are_one_line_each() {
-        let line = Annotations::GitHub.line(Level::Warning, "100% lost\n  hint: try again");
+        let line =
+            Annotations::GitHub.line(AnnotationLevel::Warning, "100% lost\n  hint: try again");
         assert_eq!(
             line.as_deref(),
             Some("::warning title=cachefs::100%25 lost%0A  hint: try again")
         );
-        let line = Annotations::Azure.line(Level::Error, "no bucket");
+        let line = Annotations::Azure.line(AnnotationLevel::Error, "no bucket");
         assert_eq!(
             line.as_deref(),
             Some("##vso[task.logissue type=error]cachefs: no bucket")
         );
-        let line = Annotations::Azure.line(Level::Warning, "key ##vso[task.complete]x");
+        let line = Annotations::Azure.line(AnnotationLevel::Warning, "key ##vso[task.complete]x");
         assert_eq!(line.unwrap().matches("##vso[").count(), 1);
-        assert_eq!(Annotations::GitHub.line(Level::Info, "hit"), None);
-        assert_eq!(Annotations::None.line(Level::Error, "x"), None);
+        assert_eq!(Annotations::GitHub.line(AnnotationLevel::Info, "hit"), None);
+        assert_eq!(Annotations::None.line(AnnotationLevel::Error, "x"), None);
     }
 
     #[test]

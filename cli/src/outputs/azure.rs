@@ -1,19 +1,19 @@
 //! Variables of an Azure Pipelines job.
 
-use super::result::{CacheResult, Hit, identifier, overall};
+use super::result::{CacheResult, KeyMatch, cache_identifier, overall_match};
 
 /// The logging commands that set the variables. Each is set twice: for the steps that follow in the
 /// job, and as an output of the step for other jobs.
-pub(super) fn variables(results: &[&CacheResult]) -> Vec<String> {
+pub(super) fn azure_variables(results: &[&CacheResult]) -> Vec<String> {
     let mut commands = Vec::new();
     let mut put = |name: &str, value: &str| {
-        let value = escape(value);
+        let value = escape_command(value);
         commands.push(format!("##vso[task.setvariable variable={name}]{value}"));
         commands.push(format!(
             "##vso[task.setvariable variable={name};isOutput=true]{value}"
         ));
     };
-    put("CACHE_HIT", word(overall(results)));
+    put("CACHE_HIT", azure_word(overall_match(results)));
     if let [result] = results {
         put("CACHE_PRIMARY_KEY", &result.key);
         put(
@@ -23,9 +23,9 @@ pub(super) fn variables(results: &[&CacheResult]) -> Vec<String> {
     }
     for result in results {
         let Some(name) = &result.name else { continue };
-        let name = identifier(name, '_').to_uppercase();
-        let hit = result.hit.unwrap_or(Hit::Miss);
-        put(&format!("CACHE_HIT_{name}"), word(hit));
+        let name = cache_identifier(name, '_').to_uppercase();
+        let hit = result.hit.unwrap_or(KeyMatch::Miss);
+        put(&format!("CACHE_HIT_{name}"), azure_word(hit));
         put(&format!("CACHE_PRIMARY_KEY_{name}"), &result.key);
         let matched = result.matched_key.as_deref().unwrap_or("");
         put(&format!("CACHE_MATCHED_KEY_{name}"), matched);
@@ -34,16 +34,16 @@ pub(super) fn variables(results: &[&CacheResult]) -> Vec<String> {
 }
 
 /// The words of the `Cache@2` task.
-fn word(hit: Hit) -> &'static str {
+fn azure_word(hit: KeyMatch) -> &'static str {
     match hit {
-        Hit::Exact => "true",
-        Hit::Partial => "inexact",
-        Hit::Miss => "false",
+        KeyMatch::Exact => "true",
+        KeyMatch::Partial => "inexact",
+        KeyMatch::Miss => "false",
     }
 }
 
 /// Text behind the bracket of a logging command.
-pub(super) fn escape(text: &str) -> String {
+pub(super) fn escape_command(text: &str) -> String {
     text.replace('%', "%AZP25")
         .replace('\r', "%0D")
         .replace('\n', "%0A")
@@ -51,12 +51,12 @@ pub(super) fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::restored;
+    use super::super::testing::restored_result;
     use super::*;
 
     #[test]
     fn variables_for_the_job_and_for_others() {
-        let commands = variables(&[&restored("m2\n##vso[x]100%", Hit::Partial)]);
+        let commands = azure_variables(&[&restored_result("m2\n##vso[x]100%", KeyMatch::Partial)]);
         assert_eq!(
             commands[0],
             "##vso[task.setvariable variable=CACHE_HIT]inexact"

@@ -1,6 +1,6 @@
 //! What requests cost, where a price is known.
 
-use cachefs_store::remote::Traffic;
+use cachefs_store::remote::RemoteTraffic;
 
 /// The list price of a kind of store, in US dollars for 1,000 requests.
 struct Price {
@@ -22,7 +22,11 @@ const PRICES: [Price; 1] = [Price {
 
 /// The estimated cost of requests to a remote, in US dollars; `None` where no price is known, as
 /// for a directory or an S3 server other than AWS.
-pub(crate) fn estimate(url: &str, endpoint: Option<&str>, traffic: &Traffic) -> Option<f64> {
+pub(crate) fn estimate_request_cost(
+    url: &str,
+    endpoint: Option<&str>,
+    traffic: &RemoteTraffic,
+) -> Option<f64> {
     if endpoint.is_some() {
         return None;
     }
@@ -33,7 +37,7 @@ pub(crate) fn estimate(url: &str, endpoint: Option<&str>, traffic: &Traffic) -> 
 }
 
 /// An amount for people, such as `$0.0054`.
-pub(crate) fn dollars(amount: f64) -> String {
+pub(crate) fn format_dollars(amount: f64) -> String {
     if amount > 0.0 && amount < 0.0001 {
         "< $0.0001".to_owned()
     } else {
@@ -47,20 +51,23 @@ mod tests {
 
     #[test]
     fn requests_of_both_classes_count_and_deletions_do_not() {
-        let traffic = Traffic {
+        let traffic = RemoteTraffic {
             gets: 900,
             heads: 100,
             puts: 600,
             lists: 400,
             deletes: 1000,
-            ..Traffic::default()
+            ..RemoteTraffic::default()
         };
-        let cost = estimate("s3://bucket/ci", None, &traffic).unwrap();
+        let cost = estimate_request_cost("s3://bucket/ci", None, &traffic).unwrap();
         assert!((cost - 0.0054).abs() < 1e-9, "{cost}");
-        assert_eq!(dollars(cost), "$0.0054");
-        assert_eq!(dollars(0.000_01), "< $0.0001");
-        assert_eq!(dollars(0.0), "$0.0000");
-        assert_eq!(estimate("file:///cache", None, &traffic), None);
-        assert_eq!(estimate("s3://b", Some("http://localhost"), &traffic), None);
+        assert_eq!(format_dollars(cost), "$0.0054");
+        assert_eq!(format_dollars(0.000_01), "< $0.0001");
+        assert_eq!(format_dollars(0.0), "$0.0000");
+        assert_eq!(estimate_request_cost("file:///cache", None, &traffic), None);
+        assert_eq!(
+            estimate_request_cost("s3://b", Some("http://localhost"), &traffic),
+            None
+        );
     }
 }

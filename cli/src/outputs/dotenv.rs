@@ -3,18 +3,18 @@
 use std::io;
 use std::path::Path;
 
-use super::result::{CacheResult, Hit, identifier, overall};
+use super::result::{CacheResult, KeyMatch, cache_identifier, overall_match};
 use crate::named_file;
 
 /// Puts the results into the file. Lines that other commands wrote stay, those of the same names
 /// are replaced: GitLab takes no name twice.
-pub(super) fn update(path: &Path, results: &[&CacheResult]) -> io::Result<()> {
-    let old = named_file::text(path)?;
-    named_file::replace(path, &merged(&old, results))
+pub(super) fn update_dotenv(path: &Path, results: &[&CacheResult]) -> io::Result<()> {
+    let old = named_file::read_text(path)?;
+    named_file::replace_text(path, &merge_lines(&old, results))
 }
 
-fn merged(old: &str, results: &[&CacheResult]) -> String {
-    let new = variables(results);
+fn merge_lines(old: &str, results: &[&CacheResult]) -> String {
+    let new = dotenv_variables(results);
     let is_replaced = |line: &&str| {
         let name = line.split('=').next().unwrap_or("").trim();
         new.iter().any(|(given, _)| given == name)
@@ -33,10 +33,10 @@ fn merged(old: &str, results: &[&CacheResult]) -> String {
 }
 
 /// Names and values, as this file and Azure Pipelines have them.
-fn variables(results: &[&CacheResult]) -> Vec<(String, String)> {
+fn dotenv_variables(results: &[&CacheResult]) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     let mut put = |suffix: &str, hit, key: &str, matched: Option<&str>| {
-        variables.push((format!("CACHE_HIT{suffix}"), word(hit).to_owned()));
+        variables.push((format!("CACHE_HIT{suffix}"), dotenv_word(hit).to_owned()));
         variables.push((format!("CACHE_PRIMARY_KEY{suffix}"), key.to_owned()));
         variables.push((
             format!("CACHE_MATCHED_KEY{suffix}"),
@@ -46,49 +46,49 @@ fn variables(results: &[&CacheResult]) -> Vec<(String, String)> {
     let first = |part: fn(&CacheResult) -> Option<&str>| results.iter().find_map(|it| part(it));
     let key = first(|result| Some(&result.key)).unwrap_or("");
     let matched = first(|result| result.matched_key.as_deref());
-    put("", overall(results), key, matched);
+    put("", overall_match(results), key, matched);
     for result in results {
         if let Some(name) = &result.name {
-            let suffix = format!("_{}", identifier(name, '_').to_uppercase());
-            let hit = result.hit.unwrap_or(Hit::Miss);
+            let suffix = format!("_{}", cache_identifier(name, '_').to_uppercase());
+            let hit = result.hit.unwrap_or(KeyMatch::Miss);
             put(&suffix, hit, &result.key, result.matched_key.as_deref());
         }
     }
     variables
 }
 
-fn word(hit: Hit) -> &'static str {
+fn dotenv_word(hit: KeyMatch) -> &'static str {
     match hit {
-        Hit::Exact => "true",
-        Hit::Partial => "partial",
-        Hit::Miss => "false",
+        KeyMatch::Exact => "true",
+        KeyMatch::Partial => "partial",
+        KeyMatch::Miss => "false",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::restored;
+    use super::super::testing::restored_result;
     use super::*;
 
     #[test]
     fn own_lines_are_replaced_and_others_stay() {
         let old = "VERSION=1.2\nCACHE_HIT=false\nCACHE_HITS=7\n";
-        let text = merged(old, &[&restored("m2-1", Hit::Exact)]);
+        let text = merge_lines(old, &[&restored_result("m2-1", KeyMatch::Exact)]);
         assert_eq!(
             text,
             "VERSION=1.2\nCACHE_HITS=7\nCACHE_HIT=true\nCACHE_PRIMARY_KEY=m2-1\n\
              CACHE_MATCHED_KEY=m2-1\n"
         );
-        let again = merged(&text, &[&restored("m2-2", Hit::Miss)]);
+        let again = merge_lines(&text, &[&restored_result("m2-2", KeyMatch::Miss)]);
         assert!(again.contains("CACHE_HIT=false\n") && again.contains("CACHE_MATCHED_KEY=\n"));
         assert_eq!(again.lines().count(), text.lines().count());
     }
 
     #[test]
     fn a_name_makes_a_suffix_and_no_value_a_line() {
-        let mut result = restored("a\nPATH=/tmp", Hit::Partial);
+        let mut result = restored_result("a\nPATH=/tmp", KeyMatch::Partial);
         result.name = Some("my cache".to_owned());
-        let text = merged("", &[&result]);
+        let text = merge_lines("", &[&result]);
         assert!(text.contains("CACHE_HIT_MY_CACHE=partial\n"), "{text}");
         assert!(text.contains("CACHE_PRIMARY_KEY=aPATH=/tmp\n"), "{text}");
         assert!(!text.lines().any(|line| line.starts_with("PATH=")));

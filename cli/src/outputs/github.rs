@@ -2,14 +2,14 @@
 
 use std::io::{self, Read as _};
 
-use super::result::{CacheResult, Hit, identifier, overall};
+use super::result::{CacheResult, KeyMatch, cache_identifier, overall_match};
 
 /// The lines for `$GITHUB_OUTPUT`.
 ///
 /// # Errors
 /// When the machine has no random numbers: a delimiter that could be guessed would let a key define
 /// outputs.
-pub(super) fn outputs(results: &[&CacheResult]) -> io::Result<String> {
+pub(super) fn github_outputs(results: &[&CacheResult]) -> io::Result<String> {
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     let random: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -25,7 +25,7 @@ fn with_delimiter(results: &[&CacheResult], delimiter: &str) -> String {
         let parts: Vec<_> = results.iter().filter_map(|result| part(result)).collect();
         parts.join("\n")
     };
-    put("cache-hit", word(overall(results)));
+    put("cache-hit", github_word(overall_match(results)));
     put("cache-primary-key", &joined(|result| Some(&result.key)));
     put(
         "cache-matched-key",
@@ -33,8 +33,11 @@ fn with_delimiter(results: &[&CacheResult], delimiter: &str) -> String {
     );
     for result in results {
         let Some(name) = &result.name else { continue };
-        let name = identifier(name, '-');
-        put(&format!("{name}-cache-hit"), result.hit.map_or("", word));
+        let name = cache_identifier(name, '-');
+        put(
+            &format!("{name}-cache-hit"),
+            result.hit.map_or("", github_word),
+        );
         put(&format!("{name}-cache-primary-key"), &result.key);
         let matched = result.matched_key.as_deref().unwrap_or("");
         put(&format!("{name}-cache-matched-key"), matched);
@@ -43,17 +46,17 @@ fn with_delimiter(results: &[&CacheResult], delimiter: &str) -> String {
 }
 
 /// `actions/cache` leaves the output empty on a miss, and pipelines test for that.
-fn word(hit: Hit) -> &'static str {
+fn github_word(hit: KeyMatch) -> &'static str {
     match hit {
-        Hit::Exact => "true",
-        Hit::Partial => "false",
-        Hit::Miss => "",
+        KeyMatch::Exact => "true",
+        KeyMatch::Partial => "false",
+        KeyMatch::Miss => "",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::restored;
+    use super::super::testing::restored_result;
     use super::*;
 
     /// Reads outputs as the runner does: `name<<D`, lines, `D`.
@@ -79,36 +82,36 @@ mod tests {
     #[test]
     fn hits_as_actions_cache_has_them() {
         for (hit, word) in [
-            (Hit::Exact, "true"),
-            (Hit::Partial, "false"),
-            (Hit::Miss, ""),
+            (KeyMatch::Exact, "true"),
+            (KeyMatch::Partial, "false"),
+            (KeyMatch::Miss, ""),
         ] {
-            let text = outputs(&[&restored("m2-1", hit)]).unwrap();
+            let text = github_outputs(&[&restored_result("m2-1", hit)]).unwrap();
             assert_eq!(value(&text, "cache-hit"), word);
             assert_eq!(value(&text, "cache-primary-key"), "m2-1");
-            let matched = if hit == Hit::Miss { "" } else { "m2-1" };
+            let matched = if hit == KeyMatch::Miss { "" } else { "m2-1" };
             assert_eq!(value(&text, "cache-matched-key"), matched);
         }
     }
 
     #[test]
     fn no_value_can_define_another_output() {
-        let mut result = restored("a", Hit::Exact);
+        let mut result = restored_result("a", KeyMatch::Exact);
         result.key = "x\ncachefs_0\ncache-hit<<D\nfalse\nD".to_owned();
-        let text = outputs(&[&result]).unwrap();
+        let text = github_outputs(&[&result]).unwrap();
         assert_eq!(read(&text).len(), 3, "{text}");
         assert_eq!(value(&text, "cache-primary-key"), result.key);
-        let other = outputs(&[&result]).unwrap();
+        let other = github_outputs(&[&result]).unwrap();
         assert_ne!(text, other, "the delimiter is not random");
     }
 
     #[test]
     fn several_caches_have_outputs_of_their_own() {
-        let mut maven = restored("m2-1", Hit::Exact);
+        let mut maven = restored_result("m2-1", KeyMatch::Exact);
         maven.name = Some("maven repo".to_owned());
-        let mut npm = restored("npm-1", Hit::Miss);
+        let mut npm = restored_result("npm-1", KeyMatch::Miss);
         npm.name = Some("npm".to_owned());
-        let text = outputs(&[&maven, &npm]).unwrap();
+        let text = github_outputs(&[&maven, &npm]).unwrap();
         assert_eq!(value(&text, "cache-hit"), "false");
         assert_eq!(value(&text, "cache-primary-key"), "m2-1\nnpm-1");
         assert_eq!(value(&text, "cache-matched-key"), "m2-1");

@@ -2,19 +2,19 @@
 
 use serde::Serialize;
 
-use super::result::{Action, CacheResult, Hit};
+use super::result::{CacheAction, CacheResult, KeyMatch};
 use crate::object;
-use crate::output::Requests;
+use crate::output::RequestCounts;
 
 #[derive(Serialize)]
 struct Metrics<'a> {
     version: u32,
     cachefs: &'static str,
-    caches: Vec<Cache<'a>>,
+    caches: Vec<CacheMetrics<'a>>,
 }
 
 #[derive(Serialize)]
-struct Cache<'a> {
+struct CacheMetrics<'a> {
     action: &'static str,
     name: Option<&'a str>,
     key: &'a str,
@@ -29,7 +29,7 @@ struct Cache<'a> {
     bytes: Option<u64>,
     new_bytes: u64,
     milliseconds: f64,
-    requests: Requests,
+    requests: RequestCounts,
     retries: u64,
     bytes_received: u64,
     bytes_sent: u64,
@@ -38,20 +38,20 @@ struct Cache<'a> {
 }
 
 /// The file's text.
-pub(super) fn json(results: &[CacheResult]) -> String {
-    let caches = results.iter().map(|result| Cache {
+pub(super) fn metrics_json(results: &[CacheResult]) -> String {
+    let caches = results.iter().map(|result| CacheMetrics {
         action: match result.action {
-            Action::Restore => "restore",
-            Action::Save => "save",
+            CacheAction::Restore => "restore",
+            CacheAction::Save => "save",
         },
         name: result.name.as_deref(),
         key: &result.key,
         scope: &result.scope,
         path: &result.path,
         matched: result.hit.map(|hit| match hit {
-            Hit::Exact => "exact",
-            Hit::Partial => "prefix",
-            Hit::Miss => "miss",
+            KeyMatch::Exact => "exact",
+            KeyMatch::Partial => "prefix",
+            KeyMatch::Miss => "miss",
         }),
         matched_key: result.matched_key.as_deref(),
         result: result.result,
@@ -67,7 +67,7 @@ pub(super) fn json(results: &[CacheResult]) -> String {
         estimated_cost_usd: result.cost,
         remark: result.remark.as_deref(),
     });
-    encode(&Metrics {
+    json_line(&Metrics {
         version: object::VERSION,
         cachefs: cachefs::VERSION,
         caches: caches.collect(),
@@ -75,21 +75,24 @@ pub(super) fn json(results: &[CacheResult]) -> String {
 }
 
 /// JSON on one line.
-pub(super) fn encode(value: &impl Serialize) -> String {
+pub(super) fn json_line(value: &impl Serialize) -> String {
     // Only maps with keys that are no strings, and what its own code refuses, cannot be encoded.
-    let mut text = object::line(serde_json::to_value(value).unwrap_or_default());
+    let mut text = object::json_line(serde_json::to_value(value).unwrap_or_default());
     text.push('\n');
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::restored;
+    use super::super::testing::restored_result;
     use super::*;
 
     #[test]
     fn figures_of_every_cache() {
-        let text = json(&[restored("a", Hit::Exact), restored("b", Hit::Miss)]);
+        let text = metrics_json(&[
+            restored_result("a", KeyMatch::Exact),
+            restored_result("b", KeyMatch::Miss),
+        ]);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["version"], 1);
         assert_eq!(value["caches"][0]["match"], "exact");
@@ -104,9 +107,9 @@ mod tests {
             hit: None,
             result: "failed",
             tree: None,
-            ..restored("a", Hit::Miss)
+            ..restored_result("a", KeyMatch::Miss)
         };
-        let value: serde_json::Value = serde_json::from_str(&json(&[failed])).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&metrics_json(&[failed])).unwrap();
         let cache = &value["caches"][0];
         assert_eq!(cache["match"], serde_json::Value::Null);
         assert_eq!(cache["result"], "failed");

@@ -19,9 +19,9 @@ mod summary;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use annotate::{Annotations, Level};
-pub(crate) use cost::{dollars, estimate};
-pub(crate) use result::{Action, CacheResult, Hit};
+pub(crate) use annotate::{AnnotationLevel, Annotations};
+pub(crate) use cost::{estimate_request_cost, format_dollars};
+pub(crate) use result::{CacheAction, CacheResult, KeyMatch};
 pub(crate) use select::{OutputArgs, Outputs};
 
 use std::path::Path;
@@ -29,48 +29,57 @@ use std::path::Path;
 use crate::{named_file, output};
 
 /// Tells everybody who is to be told. `results` are those of one command.
-pub(crate) fn tell(outputs: &Outputs, results: &[CacheResult]) {
+pub(crate) fn write_outputs(outputs: &Outputs, results: &[CacheResult]) {
     if results.is_empty() {
         return;
     }
     let restored: Vec<_> = results
         .iter()
-        .filter(|result| result.action == Action::Restore)
+        .filter(|result| result.action == CacheAction::Restore)
         .collect();
     if let (Some(file), false) = (&outputs.github_output, restored.is_empty()) {
-        attempt(
+        warn_unwritten(
             file,
-            github::outputs(&restored).and_then(|text| named_file::append(file, &text)),
+            github::github_outputs(&restored).and_then(|text| named_file::append_text(file, &text)),
         );
     }
     if let Some(file) = &outputs.github_summary {
-        attempt(file, named_file::append(file, &summary::markdown(results)));
+        warn_unwritten(
+            file,
+            named_file::append_text(file, &summary::markdown_table(results)),
+        );
     }
     if let (Some(file), false) = (&outputs.drone_output, restored.is_empty()) {
-        attempt(file, named_file::append(file, &harness::outputs(&restored)));
+        warn_unwritten(
+            file,
+            named_file::append_text(file, &harness::harness_outputs(&restored)),
+        );
     }
     if let Some(file) = &outputs.cache_intelligence {
-        attempt(
+        warn_unwritten(
             file,
-            named_file::replace(file, &harness::cache_intelligence(results)),
+            named_file::replace_text(file, &harness::cache_intelligence(results)),
         );
     }
     if outputs.azure && !restored.is_empty() {
-        outputs.command(&azure::variables(&restored));
+        outputs.command(&azure::azure_variables(&restored));
     }
     if let (Some(file), false) = (&outputs.dotenv, restored.is_empty()) {
-        attempt(file, dotenv::update(file, &restored));
+        warn_unwritten(file, dotenv::update_dotenv(file, &restored));
     }
     if let Some(file) = &outputs.metrics {
-        attempt(file, named_file::replace(file, &metrics::json(results)));
+        warn_unwritten(
+            file,
+            named_file::replace_text(file, &metrics::metrics_json(results)),
+        );
     }
 }
 
-fn attempt(file: &Path, outcome: std::io::Result<()>) {
+fn warn_unwritten(file: &Path, outcome: std::io::Result<()>) {
     if let Err(error) = outcome {
-        output::complain(
+        output::print_error(
             "warning",
-            &format!("cannot write {}: {error}", output::path(file)),
+            &format!("cannot write {}: {error}", output::format_path(file)),
             Some("the cache itself is not concerned; --outputs none turns these files off"),
         );
     }

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use cachefs_store::layer::Totals;
-use cachefs_store::remote::Traffic;
+use cachefs_store::layer::TreeTotals;
+use cachefs_store::remote::RemoteTraffic;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum CacheAction {
     Restore,
     Save,
 }
 
 /// How a restore's key was matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hit {
+pub(crate) enum KeyMatch {
     /// The very key.
     Exact,
     /// A key with one of the prefixes, or only layers below the key's own.
@@ -27,7 +27,7 @@ pub(crate) enum Hit {
 #[derive(Debug, Clone)]
 pub(crate) struct CacheResult {
     /// Restored or saved.
-    pub(crate) action: Action,
+    pub(crate) action: CacheAction,
     /// The cache's name, where a command deals with several.
     pub(crate) name: Option<String>,
     /// The key that was asked for or saved.
@@ -37,7 +37,7 @@ pub(crate) struct CacheResult {
     /// The cached path.
     pub(crate) path: String,
     /// How the key was matched; a save has none, and neither has a restore that failed.
-    pub(crate) hit: Option<Hit>,
+    pub(crate) hit: Option<KeyMatch>,
     /// The key that was taken.
     pub(crate) matched_key: Option<String>,
     /// What came of it in a word, as in the JSON that the command prints.
@@ -45,13 +45,13 @@ pub(crate) struct CacheResult {
     /// Number of layers.
     pub(crate) layers: u64,
     /// What the tree of the cache adds up to, where that is known.
-    pub(crate) tree: Option<Totals>,
+    pub(crate) tree: Option<TreeTotals>,
     /// Bytes that a save had to store.
     pub(crate) new_bytes: u64,
     /// How long it took.
     pub(crate) elapsed: Duration,
     /// Requests and bytes so far.
-    pub(crate) traffic: Traffic,
+    pub(crate) traffic: RemoteTraffic,
     /// Estimated cost of the requests in US dollars, where a price is known.
     pub(crate) cost: Option<f64>,
     /// What a miss is most likely due to, or why it failed.
@@ -61,24 +61,27 @@ pub(crate) struct CacheResult {
 impl CacheResult {
     /// Whether there is anything at the path that comes from a cache.
     pub(crate) fn is_found(&self) -> bool {
-        matches!(self.hit, Some(Hit::Exact | Hit::Partial))
+        matches!(self.hit, Some(KeyMatch::Exact | KeyMatch::Partial))
     }
 }
 
 /// One answer for several restores: exact if all are, a miss if nothing was restored, partial
 /// otherwise. The outputs of CI systems have no other word for a failure than that of a miss.
-pub(crate) fn overall(results: &[&CacheResult]) -> Hit {
-    if results.iter().all(|result| result.hit == Some(Hit::Exact)) {
-        Hit::Exact
+pub(crate) fn overall_match(results: &[&CacheResult]) -> KeyMatch {
+    if results
+        .iter()
+        .all(|result| result.hit == Some(KeyMatch::Exact))
+    {
+        KeyMatch::Exact
     } else if !results.iter().any(|result| result.is_found()) {
-        Hit::Miss
+        KeyMatch::Miss
     } else {
-        Hit::Partial
+        KeyMatch::Partial
     }
 }
 
 /// The name of a cache, with `separator` for everything that names of outputs may not have.
-pub(crate) fn identifier(name: &str, separator: char) -> String {
+pub(crate) fn cache_identifier(name: &str, separator: char) -> String {
     name.chars()
         .map(|c| {
             if c.is_ascii_alphanumeric() {

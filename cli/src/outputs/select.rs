@@ -22,7 +22,7 @@ pub(crate) struct OutputArgs {
         default_value = "auto",
         hide_short_help = true
     )]
-    outputs: Vec<System>,
+    outputs: Vec<OutputSystem>,
     /// Write figures of this restore or save to a file, as JSON
     #[arg(
         long,
@@ -45,7 +45,7 @@ pub(crate) struct OutputArgs {
 
 /// A value of `--outputs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum System {
+enum OutputSystem {
     Auto,
     None,
     Github,
@@ -79,16 +79,16 @@ impl Outputs {
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
         let is = |system, recognised: bool| {
             let has = |value| args.outputs.contains(&value);
-            !has(System::None) && (has(system) || (has(System::Auto) && recognised))
+            !has(OutputSystem::None) && (has(system) || (has(OutputSystem::Auto) && recognised))
         };
         let file = |wanted: bool, name: &str| set(name).filter(|_| wanted).map(PathBuf::from);
         let github = is(
-            System::Github,
+            OutputSystem::Github,
             set("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
         );
-        let azure = is(System::Azure, set("TF_BUILD").is_some());
+        let azure = is(OutputSystem::Azure, set("TF_BUILD").is_some());
         // Both files are known to nobody else, so that they are named is what is to be recognised.
-        let harness = is(System::Harness, true);
+        let harness = is(OutputSystem::Harness, true);
         Self {
             github_output: file(github, "GITHUB_OUTPUT"),
             github_summary: file(github, "GITHUB_STEP_SUMMARY"),
@@ -111,8 +111,8 @@ impl Outputs {
     pub(super) fn command(&self, lines: &[String]) {
         for line in lines {
             match self.json {
-                true => output::raw(line),
-                false => output::write(&format!("{line}\n")),
+                true => output::print_raw(line),
+                false => output::write_stdout(&format!("{line}\n")),
             }
         }
     }

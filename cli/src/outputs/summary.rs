@@ -1,13 +1,13 @@
 //! The summary of a step, in Markdown.
 
-use super::cost::dollars;
-use super::result::{Action, CacheResult, Hit};
-use crate::output::{bytes, count, span};
+use super::cost::format_dollars;
+use super::result::{CacheAction, CacheResult, KeyMatch};
+use crate::output::{format_bytes, format_count, format_span};
 
 /// A table with a row for each cache.
-pub(super) fn markdown(results: &[CacheResult]) -> String {
+pub(super) fn markdown_table(results: &[CacheResult]) -> String {
     let verb = match results.first().map(|result| result.action) {
-        Some(Action::Save) => "save",
+        Some(CacheAction::Save) => "save",
         _ => "restore",
     };
     let mut text = format!("### cachefs {verb}\n\n");
@@ -15,71 +15,83 @@ pub(super) fn markdown(results: &[CacheResult]) -> String {
     text.push_str("| --- | --- | --- | ---: | ---: | ---: |\n");
     for result in results {
         let cells = [
-            cell(result.name.as_deref().unwrap_or(&result.path)),
-            outcome(result),
-            keys(result),
-            size(result),
-            span(result.elapsed),
-            requests(result),
+            escape_cell(result.name.as_deref().unwrap_or(&result.path)),
+            outcome_cell(result),
+            keys_cell(result),
+            size_cell(result),
+            format_span(result.elapsed),
+            requests_cell(result),
         ];
         text.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     text.push('\n');
     for result in results {
         if let Some(remark) = &result.remark {
-            text.push_str(&format!("- {}: {}\n", code(&result.key), cell(remark)));
+            text.push_str(&format!(
+                "- {}: {}\n",
+                code_cell(&result.key),
+                escape_cell(remark)
+            ));
         }
     }
     text.push('\n');
     text
 }
 
-fn outcome(result: &CacheResult) -> String {
+fn outcome_cell(result: &CacheResult) -> String {
     match result.hit {
-        Some(Hit::Exact) => "hit".to_owned(),
-        Some(Hit::Partial) => "partial hit".to_owned(),
+        Some(KeyMatch::Exact) => "hit".to_owned(),
+        Some(KeyMatch::Partial) => "partial hit".to_owned(),
         None if result.result == "failed" => "**failed**".to_owned(),
-        Some(Hit::Miss) => "**miss**".to_owned(),
-        None => cell(&result.result.replace('_', " ")),
+        Some(KeyMatch::Miss) => "**miss**".to_owned(),
+        None => escape_cell(&result.result.replace('_', " ")),
     }
 }
 
-fn keys(result: &CacheResult) -> String {
+fn keys_cell(result: &CacheResult) -> String {
     match &result.matched_key {
         Some(matched) if *matched != result.key => {
-            format!("{} instead of {}", code(matched), code(&result.key))
+            format!(
+                "{} instead of {}",
+                code_cell(matched),
+                code_cell(&result.key)
+            )
         }
-        _ => code(&result.key),
+        _ => code_cell(&result.key),
     }
 }
 
-fn size(result: &CacheResult) -> String {
+fn size_cell(result: &CacheResult) -> String {
     match result.action {
-        Action::Restore if !result.is_found() => String::new(),
-        Action::Restore => result.tree.map_or_else(String::new, |tree| {
-            format!("{}, {}", count(tree.files, "file"), bytes(tree.bytes))
+        CacheAction::Restore if !result.is_found() => String::new(),
+        CacheAction::Restore => result.tree.map_or_else(String::new, |tree| {
+            format!(
+                "{}, {}",
+                format_count(tree.files, "file"),
+                format_bytes(tree.bytes)
+            )
         }),
-        Action::Save => {
-            let whole = result.tree.map(|tree| bytes(tree.bytes) + ", ");
+        CacheAction::Save => {
+            let whole = result.tree.map(|tree| format_bytes(tree.bytes) + ", ");
             format!(
                 "{}{} new",
                 whole.unwrap_or_default(),
-                bytes(result.new_bytes)
+                format_bytes(result.new_bytes)
             )
         }
     }
 }
 
-fn requests(result: &CacheResult) -> String {
+fn requests_cell(result: &CacheResult) -> String {
     let mut text = result.traffic.total_requests().to_string();
     if let Some(cost) = result.cost {
-        text.push_str(&format!(" ({})", dollars(cost)));
+        text.push_str(&format!(" ({})", format_dollars(cost)));
     }
     text
 }
 
 /// Text in a cell: nothing in it is Markdown or HTML.
-fn cell(text: &str) -> String {
+fn escape_cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -96,22 +108,22 @@ fn cell(text: &str) -> String {
     out
 }
 
-fn code(text: &str) -> String {
-    format!("<code>{}</code>", cell(text))
+fn code_cell(text: &str) -> String {
+    format!("<code>{}</code>", escape_cell(text))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::restored;
+    use super::super::testing::restored_result;
     use super::*;
 
     #[test]
     fn a_row_for_each_cache() {
-        let mut partial = restored("m2-2", Hit::Partial);
+        let mut partial = restored_result("m2-2", KeyMatch::Partial);
         partial.matched_key = Some("m2-1".to_owned());
         partial.remark = Some("pom.xml has changed".to_owned());
         partial.cost = Some(0.0012);
-        let text = markdown(&[partial, restored("npm", Hit::Miss)]);
+        let text = markdown_table(&[partial, restored_result("npm", KeyMatch::Miss)]);
         let rows: Vec<_> = text.lines().filter(|line| line.starts_with('|')).collect();
         assert_eq!(rows.len(), 4, "{text}");
         assert_eq!(
@@ -132,9 +144,9 @@ mod tests {
             hit: None,
             result: "failed",
             remark: Some("no bucket".to_owned()),
-            ..restored("m2-1", Hit::Miss)
+            ..restored_result("m2-1", KeyMatch::Miss)
         };
-        let text = markdown(&[failed]);
+        let text = markdown_table(&[failed]);
         assert!(
             text.contains("| **failed** | <code>m2-1</code> |  | 12 ms | 3 |"),
             "{text}"
@@ -144,7 +156,10 @@ mod tests {
 
     #[test]
     fn keys_are_no_markdown() {
-        let text = markdown(&[restored("a|b`<img src=x>`[l](u)\n| x |", Hit::Exact)]);
+        let text = markdown_table(&[restored_result(
+            "a|b`<img src=x>`[l](u)\n| x |",
+            KeyMatch::Exact,
+        )]);
         let rows = text.lines().filter(|line| line.starts_with('|')).count();
         assert_eq!(rows, 3, "{text}");
         assert!(!text.contains("<img") && !text.contains("[l]"), "{text}");

@@ -2,32 +2,36 @@
 
 use std::time::Duration;
 
-use cachefs_store::layer::Totals;
-use cachefs_store::remote::Traffic;
+use cachefs_store::layer::TreeTotals;
+use cachefs_store::remote::RemoteTraffic;
 
-use super::{Action, CacheResult, Hit};
+use super::{CacheAction, CacheResult, KeyMatch};
 
-pub(super) fn restored(key: &str, hit: Hit) -> CacheResult {
+pub(super) fn restored_result(key: &str, hit: KeyMatch) -> CacheResult {
     CacheResult {
-        action: Action::Restore,
+        action: CacheAction::Restore,
         name: None,
         key: key.to_owned(),
         scope: "main".to_owned(),
         path: format!("/builds/{key}"),
         hit: Some(hit),
-        matched_key: (hit != Hit::Miss).then(|| key.to_owned()),
-        result: if hit == Hit::Miss { "miss" } else { "mounted" },
+        matched_key: (hit != KeyMatch::Miss).then(|| key.to_owned()),
+        result: if hit == KeyMatch::Miss {
+            "miss"
+        } else {
+            "mounted"
+        },
         layers: 1,
-        tree: Some(Totals {
+        tree: Some(TreeTotals {
             files: 10,
             bytes: 1000,
         }),
         new_bytes: 0,
         elapsed: Duration::from_millis(12),
-        traffic: Traffic {
+        traffic: RemoteTraffic {
             gets: 2,
             lists: 1,
-            ..Traffic::default()
+            ..RemoteTraffic::default()
         },
         cost: None,
         remark: None,

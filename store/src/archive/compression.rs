@@ -21,7 +21,7 @@ const LARGEST_WINDOW: u32 = 31;
 const ZSTD_LEVEL: i32 = 3;
 
 /// Decompresses what `source` gives, by what it begins with.
-pub fn decompress<'a>(
+pub fn decompress_stream<'a>(
     source: impl Read + Send + 'a,
 ) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
     let mut source = BufReader::with_capacity(BUFFER, source);
@@ -41,7 +41,7 @@ pub fn decompress<'a>(
 }
 
 /// Hands `write` a writer whose bytes reach `out` compressed, always the same for the same bytes.
-pub fn compress<T, E: From<io::Error>>(
+pub fn compress_stream<T, E: From<io::Error>>(
     compression: Compression,
     mut out: impl Write,
     write: impl FnOnce(&mut dyn Write) -> Result<T, E>,

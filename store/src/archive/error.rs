@@ -74,7 +74,7 @@ impl ArchiveError {
 
     pub(super) fn refused(name: &[u8], what: impl Into<String>) -> Error {
         Self::Refused {
-            name: shown(name),
+            name: display_name(name),
             what: what.into(),
         }
         .into()
@@ -86,7 +86,7 @@ impl ArchiveError {
 }
 
 /// A name as it can be shown on one line.
-pub(super) fn shown(name: &[u8]) -> String {
+pub(super) fn display_name(name: &[u8]) -> String {
     const LONGEST: usize = 200;
     let text = String::from_utf8_lossy(name);
     let start: String = text.chars().take(LONGEST).collect();
@@ -97,7 +97,7 @@ pub(super) fn shown(name: &[u8]) -> String {
 }
 
 /// A failure to read the archive's bytes: of the disk, of the remote, or of the bytes themselves.
-pub(super) fn unreadable(error: std::io::Error) -> Error {
+pub(super) fn read_error(error: std::io::Error) -> Error {
     if error.raw_os_error().is_some() {
         return Error::io("read", "the archive")(error);
     }

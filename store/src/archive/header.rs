@@ -3,7 +3,7 @@
 use tar::Header;
 
 use super::error::ArchiveError;
-use super::pax::{self, Records};
+use super::pax::{self, PaxRecords};
 use crate::error::Result;
 use crate::layer::{Meta, Timestamp, Xattrs, mode};
 
@@ -11,7 +11,7 @@ use crate::layer::{Meta, Timestamp, Xattrs, mode};
 pub(super) const BLOCK: usize = 512;
 
 /// Takes a block as a header; `None` for the zeros that end an archive.
-pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Option<Header>> {
+pub(super) fn parse_header(block: &[u8; BLOCK]) -> Result<Option<Header>> {
     if block.iter().all(|byte| *byte == 0) {
         return Ok(None);
     }
@@ -33,7 +33,7 @@ pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Option<Header>> {
 }
 
 /// The attributes that a header and its records give, with the type bits `kind`.
-pub(super) fn meta(header: &Header, records: &Records, kind: u32) -> Result<Meta> {
+pub(super) fn member_meta(header: &Header, records: &PaxRecords, kind: u32) -> Result<Meta> {
     let wrong = |what: &str| ArchiveError::damaged(format!("a header's {what} is no number"));
     let id = |key: &str, own: std::io::Result<u64>| -> Result<u32> {
         let id = match records.number(key)? {
@@ -43,7 +43,7 @@ pub(super) fn meta(header: &Header, records: &Records, kind: u32) -> Result<Meta
         u32::try_from(id).map_err(|_| wrong(key))
     };
     let mtime = match records.get("mtime") {
-        Some(text) => pax::timestamp(text).ok_or_else(|| wrong("mtime"))?,
+        Some(text) => pax::parse_timestamp(text).ok_or_else(|| wrong("mtime"))?,
         None => Timestamp {
             // A number before 1970 is stored as what a signed one is.
             seconds: header.mtime().map_err(|_| wrong("mtime"))? as i64,
@@ -56,14 +56,14 @@ pub(super) fn meta(header: &Header, records: &Records, kind: u32) -> Result<Meta
         uid: id("uid", header.uid())?,
         gid: id("gid", header.gid())?,
         mtime,
-        xattrs: xattrs(records)?,
+        xattrs: member_xattrs(records)?,
     })
 }
 
 /// The prefix under which tools keep extended attributes.
 pub(super) const XATTR: &str = "SCHILY.xattr.";
 
-fn xattrs(records: &Records) -> Result<Xattrs> {
+fn member_xattrs(records: &PaxRecords) -> Result<Xattrs> {
     let mut attributes = std::collections::BTreeMap::new();
     for (key, value) in records.iter() {
         let Some(name) = key.strip_prefix(XATTR.as_bytes()) else {
@@ -74,14 +74,14 @@ fn xattrs(records: &Records) -> Result<Xattrs> {
             name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
         let has_space = name.split(|byte| *byte == b'.').count() > 1 && !name.contains(&0);
         if has_space && name.len() <= 255 && !of_overlay {
-            attributes.insert(decoded(name), value.to_vec());
+            attributes.insert(decode_keyword(name), value.to_vec());
         }
     }
     Xattrs::new(attributes.into_iter().collect())
 }
 
 /// Undoes what GNU tar does to the two characters that a keyword cannot have.
-fn decoded(name: &[u8]) -> Vec<u8> {
+fn decode_keyword(name: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(name.len());
     let mut rest = name;
     while let Some((&byte, after)) = rest.split_first() {
@@ -103,8 +103,8 @@ fn decoded(name: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Does what [`decoded`] undoes.
-pub(super) fn encoded(name: &[u8]) -> Vec<u8> {
+/// Does what [`decode_keyword`] undoes.
+pub(super) fn encode_keyword(name: &[u8]) -> Vec<u8> {
     let mut keyword = Vec::with_capacity(name.len());
     for &byte in name {
         match byte {
@@ -122,7 +122,7 @@ pub(super) fn is_device(kind: u8) -> bool {
 }
 
 /// The type bits of a member, by its type flag; `None` for what is no file.
-pub(super) fn kind(flag: u8) -> Option<u32> {
+pub(super) fn type_bits(flag: u8) -> Option<u32> {
     Some(match flag {
         b'0' | 0 | b'7' | b'S' => mode::FILE,
         b'2' => mode::SYMLINK,

@@ -4,10 +4,10 @@ use std::io::Read;
 
 use tar::Header;
 
-use super::error::{ArchiveError, unreadable};
+use super::error::{ArchiveError, read_error};
 use super::header::{self, BLOCK};
-use super::pax::{self, Records};
-use super::sparse::{Layout, Map};
+use super::pax::{self, PaxRecords};
+use super::sparse::{Map, SparseLayout};
 use crate::error::Result;
 use crate::layer::{Meta, mode};
 
@@ -18,10 +18,10 @@ const FILLING: u64 = 16 << 20;
 
 /// What a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MemberKind {
     Directory,
     /// A file; its bytes are what [`Members::read`] gives next.
-    File(Layout),
+    File(SparseLayout),
     Symlink(Vec<u8>),
     /// Another name of an earlier member.
     HardLink(Vec<u8>),
@@ -38,22 +38,22 @@ pub(super) struct Member {
     /// The name as it is stored.
     pub(super) name: Vec<u8>,
     pub(super) meta: Meta,
-    pub(super) kind: Kind,
+    pub(super) kind: MemberKind,
 }
 
 /// Headers that come before the one they speak of.
 #[derive(Default)]
-struct Ahead {
+struct PrecedingHeaders {
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    records: Records,
+    records: PaxRecords,
 }
 
 /// Reads members.
 pub(super) struct Members<R> {
     source: R,
     /// Records that hold for all members that follow.
-    global: Records,
+    global: PaxRecords,
     /// Bytes of the member's data that are still to be read.
     left: u64,
     /// Bytes that fill its last block.
@@ -65,7 +65,7 @@ impl<R: Read> Members<R> {
     pub(super) fn new(source: R) -> Self {
         Self {
             source,
-            global: Records::default(),
+            global: PaxRecords::default(),
             left: 0,
             filling: 0,
             ended: false,
@@ -74,10 +74,10 @@ impl<R: Read> Members<R> {
 
     /// Reads the next member's header; what is left of the one before is passed over.
     pub(super) fn next(&mut self) -> Result<Option<Member>> {
-        let mut ahead = Ahead::default();
+        let mut ahead = PrecedingHeaders::default();
         while !self.ended {
             self.skip_rest()?;
-            let Some(header) = header::parse(&self.block()?)? else {
+            let Some(header) = header::parse_header(&self.block()?)? else {
                 self.ended = true;
                 self.read_filling()?;
                 break;
@@ -87,10 +87,10 @@ impl<R: Read> Members<R> {
                 .map_err(|_| ArchiveError::damaged("a header's size is no number"))?;
             match header.entry_type().as_byte() {
                 b'g' => {
-                    let records = Records::read(&self.small(size, pax::LARGEST)?)?;
+                    let records = PaxRecords::read(&self.small(size, pax::LARGEST)?)?;
                     self.global = self.global.overlaid(records);
                 }
-                b'x' => ahead.records = Records::read(&self.small(size, pax::LARGEST)?)?,
+                b'x' => ahead.records = PaxRecords::read(&self.small(size, pax::LARGEST)?)?,
                 b'L' => ahead.name = Some(self.long_name(size)?),
                 b'K' => ahead.link = Some(self.long_name(size)?),
                 _ => return self.member(&header, size, ahead).map(Some),
@@ -99,7 +99,7 @@ impl<R: Read> Members<R> {
         Ok(None)
     }
 
-    fn member(&mut self, header: &Header, size: u64, ahead: Ahead) -> Result<Member> {
+    fn member(&mut self, header: &Header, size: u64, ahead: PrecedingHeaders) -> Result<Member> {
         let records = self.global.overlaid(ahead.records);
         self.data(records.number("size")?.unwrap_or(size))?;
         let name = records
@@ -123,20 +123,24 @@ impl<R: Read> Members<R> {
             flag => flag,
         };
         let kind = match flag {
-            0 | b'0' | b'7' | b'S' => Kind::File(self.layout(header, &records, flag)?),
-            b'1' => Kind::HardLink(target()),
-            b'2' => Kind::Symlink(target()),
-            b'5' => Kind::Directory,
-            b'6' => Kind::Fifo,
-            flag if header::is_device(flag) => Kind::Device,
-            flag => Kind::Unknown(flag),
+            0 | b'0' | b'7' | b'S' => MemberKind::File(self.layout(header, &records, flag)?),
+            b'1' => MemberKind::HardLink(target()),
+            b'2' => MemberKind::Symlink(target()),
+            b'5' => MemberKind::Directory,
+            b'6' => MemberKind::Fifo,
+            flag if header::is_device(flag) => MemberKind::Device,
+            flag => MemberKind::Unknown(flag),
         };
-        let meta = header::meta(header, &records, header::kind(flag).unwrap_or(mode::FILE))?;
+        let meta = header::member_meta(
+            header,
+            &records,
+            header::type_bits(flag).unwrap_or(mode::FILE),
+        )?;
         Ok(Member { name, meta, kind })
     }
 
     /// Where the member's data is in the file, when they are not the same.
-    fn layout(&mut self, header: &Header, records: &Records, flag: u8) -> Result<Layout> {
+    fn layout(&mut self, header: &Header, records: &PaxRecords, flag: u8) -> Result<SparseLayout> {
         if flag == b'S' {
             return self.gnu_layout(header);
         }
@@ -145,7 +149,7 @@ impl<R: Read> Members<R> {
             None => records.number("GNU.sparse.size")?,
         };
         let Some(size) = size else {
-            return Ok(Layout::dense(self.left));
+            return Ok(SparseLayout::dense(self.left));
         };
         if records.get("GNU.sparse.major") == Some(b"1") {
             let mut map = Map::default();
@@ -154,17 +158,17 @@ impl<R: Read> Members<R> {
                 self.read(&mut block)?;
                 Ok(block)
             })?;
-            return Layout::new(size, &map.0, self.left);
+            return SparseLayout::new(size, &map.0, self.left);
         }
         match Map::pax(records)? {
-            Some(map) => Layout::new(size, &map.0, self.left),
+            Some(map) => SparseLayout::new(size, &map.0, self.left),
             None => Err(ArchiveError::damaged("a sparse file has no map")),
         }
     }
 
     /// The old GNU form: the map begins in the header and goes on in blocks behind it, which the
     /// member's size does not count.
-    fn gnu_layout(&mut self, header: &Header) -> Result<Layout> {
+    fn gnu_layout(&mut self, header: &Header) -> Result<SparseLayout> {
         let wrong = || ArchiveError::damaged("the header of a sparse file is not complete");
         let gnu = header.as_gnu().ok_or_else(wrong)?;
         let mut map = Map::default();
@@ -175,7 +179,7 @@ impl<R: Read> Members<R> {
             more = map.gnu_extension(&block)?;
         }
         let size = gnu.real_size().map_err(|_| wrong())?;
-        Layout::new(size, &map.0, self.left)
+        SparseLayout::new(size, &map.0, self.left)
     }
 
     /// Reads the next bytes of the member's data; there must be as many.
@@ -184,14 +188,14 @@ impl<R: Read> Members<R> {
         if length > self.left {
             return Err(ArchiveError::damaged("a member ends too early"));
         }
-        self.source.read_exact(buffer).map_err(unreadable)?;
+        self.source.read_exact(buffer).map_err(read_error)?;
         self.left -= length;
         Ok(())
     }
 
     fn block(&mut self) -> Result<[u8; BLOCK]> {
         let mut block = [0; BLOCK];
-        self.source.read_exact(&mut block).map_err(unreadable)?;
+        self.source.read_exact(&mut block).map_err(read_error)?;
         Ok(block)
     }
 
@@ -231,7 +235,7 @@ impl<R: Read> Members<R> {
     fn skip_rest(&mut self) -> Result<()> {
         let rest = std::mem::take(&mut self.left) + std::mem::take(&mut self.filling);
         let skipped = std::io::copy(&mut (&mut self.source).take(rest), &mut std::io::sink())
-            .map_err(unreadable)?;
+            .map_err(read_error)?;
         if skipped < rest {
             return Err(ArchiveError::damaged("it is cut short"));
         }
@@ -242,6 +246,6 @@ impl<R: Read> Members<R> {
     fn read_filling(&mut self) -> Result<()> {
         std::io::copy(&mut (&mut self.source).take(FILLING), &mut std::io::sink())
             .map(drop)
-            .map_err(unreadable)
+            .map_err(read_error)
     }
 }

@@ -23,8 +23,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use compression::{Compression, compress, decompress};
+pub use compression::{Compression, compress_stream, decompress_stream};
 pub use error::ArchiveError;
 pub use names::Names;
-pub use read::{ReadArchive, ReadOptions, first_name, read};
-pub use write::{WriteOptions, Written, write};
+pub use read::{ReadArchive, ReadOptions, first_name, read_archive};
+pub use write::{WriteOptions, Written, write_archive};

@@ -24,11 +24,11 @@ const LONGEST_NAME: usize = 255;
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     strip: usize,
-    below: Below,
+    below: MemberPath,
 }
 
 #[derive(Debug, Clone, Default)]
-enum Below {
+enum MemberPath {
     /// The archive is the directory.
     #[default]
     All,
@@ -134,7 +134,7 @@ impl Names {
     /// What lies below a directory that the archive calls `name`.
     pub fn below_name(name: &[u8]) -> Result<Self> {
         Ok(Self {
-            below: Below::Name(Parts::new(name)?),
+            below: MemberPath::Name(Parts::new(name)?),
             ..Self::default()
         })
     }
@@ -142,7 +142,7 @@ impl Names {
     /// What lies below the first member, as in archives that hold one directory each.
     pub fn below_first() -> Self {
         Self {
-            below: Below::First(None),
+            below: MemberPath::First(None),
             ..Self::default()
         }
     }
@@ -151,9 +151,9 @@ impl Names {
     /// absolute, without links looked at.
     pub fn below_path(path: &Path, workspace: &Path) -> Self {
         Self {
-            below: Below::Path {
-                path: normal(path),
-                workspace: normal(workspace),
+            below: MemberPath::Path {
+                path: normal_components(path),
+                workspace: normal_components(workspace),
                 found: None,
             },
             ..Self::default()
@@ -169,10 +169,10 @@ impl Names {
     /// How the archive calls the directory, once a name fitted.
     pub fn found(&self) -> Option<String> {
         match &self.below {
-            Below::Path {
+            MemberPath::Path {
                 found: Some(found), ..
             }
-            | Below::First(Some(found)) => Some(found.show()),
+            | MemberPath::First(Some(found)) => Some(found.show()),
             _ => None,
         }
     }
@@ -180,10 +180,10 @@ impl Names {
     /// Where names are looked for, to be shown.
     pub(super) fn wanted(&self) -> String {
         match &self.below {
-            Below::All => "its root".to_owned(),
-            Below::Name(name) => name.show(),
-            Below::First(_) => "its first member".to_owned(),
-            Below::Path { path, .. } => {
+            MemberPath::All => "its root".to_owned(),
+            MemberPath::Name(name) => name.show(),
+            MemberPath::First(_) => "its first member".to_owned(),
+            MemberPath::Path { path, .. } => {
                 format!("/{}", String::from_utf8_lossy(&path.join(&b'/')))
             }
         }
@@ -194,22 +194,22 @@ impl Names {
             return Ok(Mapped::Outside);
         };
         let inside = match &mut self.below {
-            Below::All if parts.absolute || parts.up > 0 => {
+            MemberPath::All if parts.absolute || parts.up > 0 => {
                 return Err(ArchiveError::Outside {
-                    name: super::error::shown(name),
+                    name: super::error::display_name(name),
                 }
                 .into());
             }
-            Below::All => Some(parts.down),
-            Below::Name(start) => parts.after(start),
-            Below::First(found) => parts.after(found.get_or_insert_with(|| parts.clone())),
-            Below::Path {
+            MemberPath::All => Some(parts.down),
+            MemberPath::Name(start) => parts.after(start),
+            MemberPath::First(found) => parts.after(found.get_or_insert_with(|| parts.clone())),
+            MemberPath::Path {
                 path,
                 workspace,
                 found,
             } => {
                 if found.is_none() {
-                    *found = called(&parts, path, workspace);
+                    *found = name_in_archive(&parts, path, workspace);
                 }
                 found.as_ref().and_then(|start| parts.after(start))
             }
@@ -219,7 +219,7 @@ impl Names {
 }
 
 /// What the archive calls the directory at `path`, judged by a name that may lie in it.
-fn called(name: &Parts, path: &[Vec<u8>], workspace: &[Vec<u8>]) -> Option<Parts> {
+fn name_in_archive(name: &Parts, path: &[Vec<u8>], workspace: &[Vec<u8>]) -> Option<Parts> {
     let fits = |up: usize, down: &[Vec<u8>]| {
         name.down.starts_with(down).then(|| Parts {
             absolute: name.absolute,
@@ -238,7 +238,7 @@ fn called(name: &Parts, path: &[Vec<u8>], workspace: &[Vec<u8>]) -> Option<Parts
     (0..path.len()).find_map(|from| fits(name.up, &path[from..]))
 }
 
-fn normal(path: &Path) -> Vec<Vec<u8>> {
+fn normal_components(path: &Path) -> Vec<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     let mut parts = Vec::new();
     for component in path.components() {

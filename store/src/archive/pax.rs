@@ -9,9 +9,9 @@ pub(super) const LARGEST: u64 = 2 << 20;
 
 /// Records in the order in which they came; the last of a key counts.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Records(Vec<(Vec<u8>, Vec<u8>)>);
+pub(super) struct PaxRecords(Vec<(Vec<u8>, Vec<u8>)>);
 
-impl Records {
+impl PaxRecords {
     /// Reads a header's records.
     pub(super) fn read(mut bytes: &[u8]) -> Result<Self> {
         let wrong = || ArchiveError::damaged("a PAX header is not made of records");
@@ -22,7 +22,7 @@ impl Records {
                 .take(20)
                 .position(|byte| *byte == b' ')
                 .ok_or_else(wrong)?;
-            let length: usize = number(&bytes[..blank]).ok_or_else(wrong)?;
+            let length: usize = parse_decimal(&bytes[..blank]).ok_or_else(wrong)?;
             let record = bytes
                 .get(blank + 1..length)
                 .and_then(|record| record.strip_suffix(b"\n"))
@@ -58,7 +58,7 @@ impl Records {
     pub(super) fn number(&self, key: &str) -> Result<Option<u64>> {
         let wrong = || ArchiveError::damaged(format!("`{key}` in a PAX header is no number"));
         self.get(key)
-            .map(|value| number(value).ok_or_else(wrong))
+            .map(|value| parse_decimal(value).ok_or_else(wrong))
             .transpose()
     }
 
@@ -69,7 +69,7 @@ impl Records {
 }
 
 /// A decimal number.
-pub(super) fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
+pub(super) fn parse_decimal<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
     if !digits.first()?.is_ascii_digit() {
         return None;
     }
@@ -77,7 +77,7 @@ pub(super) fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
 }
 
 /// Reads a time such as `1700000000.123456789`; digits beyond nanoseconds are cut off.
-pub(super) fn timestamp(text: &[u8]) -> Option<Timestamp> {
+pub(super) fn parse_timestamp(text: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(text).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -95,7 +95,7 @@ pub(super) fn timestamp(text: &[u8]) -> Option<Timestamp> {
     Some(Timestamp { seconds, nanos })
 }
 
-/// Writes a time as [`timestamp`] reads it.
+/// Writes a time as [`parse_timestamp`] reads it.
 pub(super) fn timestamp_text(time: Timestamp) -> String {
     let Timestamp { seconds, nanos } = time;
     let (sign, seconds, nanos) = if seconds < 0 && nanos > 0 {
@@ -111,7 +111,7 @@ pub(super) fn timestamp_text(time: Timestamp) -> String {
 }
 
 /// Appends a record.
-pub(super) fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub(super) fn push_record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     // The length counts its own digits.
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
@@ -134,10 +134,10 @@ mod tests {
     fn records_are_read_as_they_are_written() {
         let mut bytes = Vec::new();
         for length in [0, 1, 85, 86, 87, 88, 89, 90, 91, 985, 986, 990, 5000] {
-            push(&mut bytes, b"key", &vec![b'\n'; length]);
+            push_record(&mut bytes, b"key", &vec![b'\n'; length]);
         }
-        push(&mut bytes, b"SCHILY.xattr.user.a=b", b"=\0=");
-        let records = Records::read(&bytes).unwrap();
+        push_record(&mut bytes, b"SCHILY.xattr.user.a=b", b"=\0=");
+        let records = PaxRecords::read(&bytes).unwrap();
         assert_eq!(records.0.len(), 14);
         assert_eq!(records.get("key").unwrap().len(), 5000);
         // Attribute names with an equals sign cannot be told apart; the first one ends the key.
@@ -155,7 +155,7 @@ mod tests {
             b"5 ab\n",
             b"a=b\n",
         ] {
-            assert!(Records::read(bytes).is_err(), "{bytes:?}");
+            assert!(PaxRecords::read(bytes).is_err(), "{bytes:?}");
         }
     }
 
@@ -169,12 +169,12 @@ mod tests {
             ("-3", -3, 0),
         ] {
             let time = Timestamp { seconds, nanos };
-            assert_eq!(timestamp(text.as_bytes()), Some(time), "{text}");
+            assert_eq!(parse_timestamp(text.as_bytes()), Some(time), "{text}");
             assert_eq!(timestamp_text(time), text);
         }
-        assert_eq!(timestamp(b"1.0000000019").unwrap().nanos, 1);
+        assert_eq!(parse_timestamp(b"1.0000000019").unwrap().nanos, 1);
         for text in ["", "x", "1.x", "1.-5", ".5", "99999999999999999999"] {
-            assert_eq!(timestamp(text.as_bytes()), None, "{text}");
+            assert_eq!(parse_timestamp(text.as_bytes()), None, "{text}");
         }
     }
 }

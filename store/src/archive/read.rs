@@ -6,18 +6,19 @@ use std::path::PathBuf;
 
 use parking_lot::Mutex;
 
-use super::compression::decompress;
-use super::error::{ArchiveError, shown, unreadable};
-use super::members::{Kind, Member, Members};
+use super::compression::decompress_stream;
+use super::error::{ArchiveError, display_name, read_error};
+use super::members::{Member, MemberKind, Members};
 use super::names::{Mapped, Names};
-use super::sparse::Layout;
-use super::tree::{GrowingTree, directory, file};
+use super::sparse::SparseLayout;
+use super::tree::{GrowingTree, directory_node, pending_file_node};
 use crate::chunk::SEGMENT;
 use crate::error::Result;
 use crate::layer::{Xattrs, mode};
 use crate::save::{
-    BATCH_BYTES, BATCH_FILES, NodeKind, Packed, Part, Piece, Progress, ReadBatch, ReadBatches,
-    ReadPart, Skipped, Supply, Target, Tree, cut, note, pack,
+    BATCH_BYTES, BATCH_FILES, BatchChunk, BatchPart, FileTree, NodeKind, Packed, Progress,
+    ReadBatch, ReadBatches, ReadPart, Skipped, Supply, Target, cut_stretch, note_parts,
+    pack_supply,
 };
 
 /// How an archive is read.
@@ -33,7 +34,7 @@ pub struct ReadOptions {
 #[derive(Debug)]
 pub struct ReadArchive {
     /// Its tree, all of whose files are read.
-    pub tree: Tree,
+    pub tree: FileTree,
     /// Where their chunks are.
     pub packed: Packed,
     /// What it holds that is not taken: devices, and what is no file.
@@ -48,15 +49,15 @@ pub struct ReadArchive {
 ///
 /// Reads `source` once, in order, from several threads that take turns. Fails without a trace but
 /// packs that nothing names when the archive is damaged, or is one that no honest tool writes.
-pub fn read(
+pub fn read_archive(
     source: impl Read + Send,
     options: &ReadOptions,
     target: &dyn Target,
     known: Packed,
     progress: &dyn Progress,
 ) -> Result<ReadArchive> {
-    let (_, plain) = decompress(source).map_err(unreadable)?;
-    let supply = Archive(Mutex::new(Reading {
+    let (_, plain) = decompress_stream(source).map_err(read_error)?;
+    let supply = ArchiveReader(Mutex::new(Reading {
         members: Members::new(plain),
         names: options.names.clone(),
         left: options.limit,
@@ -72,16 +73,16 @@ pub fn read(
         ended: false,
         progress,
     }));
-    let (mut packed, parts) = pack(&supply, target, known, progress)?;
+    let (mut packed, parts) = pack_supply(&supply, target, known, progress)?;
     let mut reading = supply.0.into_inner();
     if reading.taken == 0 {
         return Err(ArchiveError::Nothing {
             wanted: reading.names.wanted(),
-            seen: reading.seen.as_deref().map(shown),
+            seen: reading.seen.as_deref().map(display_name),
         }
         .into());
     }
-    note(&mut reading.tree.nodes, parts, &mut packed);
+    note_parts(&mut reading.tree.nodes, parts, &mut packed);
     Ok(ReadArchive {
         tree: reading.tree.finish(),
         packed,
@@ -93,13 +94,13 @@ pub fn read(
 
 /// The name of an archive's first member, as it is stored; `None` when it has none.
 pub fn first_name(source: impl Read + Send) -> Result<Option<Vec<u8>>> {
-    let (_, plain) = decompress(source).map_err(unreadable)?;
+    let (_, plain) = decompress_stream(source).map_err(read_error)?;
     let first = Members::new(plain).next()?;
     Ok(first.map(|member| member.name))
 }
 
 /// An archive that workers read in turn.
-struct Archive<'a>(Mutex<Reading<'a>>);
+struct ArchiveReader<'a>(Mutex<Reading<'a>>);
 
 struct Reading<'a> {
     members: Members<Box<dyn Read + Send + 'a>>,
@@ -109,7 +110,7 @@ struct Reading<'a> {
     limit: u64,
     tree: GrowingTree,
     /// A file of which not all is read.
-    open: Option<Open>,
+    open: Option<OpenMember>,
     skipped: Vec<Skipped>,
     outside: u64,
     /// A name that was not below the directory.
@@ -124,9 +125,9 @@ struct Reading<'a> {
 }
 
 /// A file between two batches.
-struct Open {
+struct OpenMember {
     node: usize,
-    layout: Layout,
+    layout: SparseLayout,
     /// Up to where it is read.
     at: u64,
     /// The stretch of data that is next.
@@ -136,13 +137,13 @@ struct Open {
 
 /// A part of a file, its data in the batch's buffer.
 struct Filled {
-    part: Part,
+    part: BatchPart,
     xattrs: Xattrs,
     /// Bytes of the buffer, or a hole, with its length in the file.
     stretches: Vec<(Option<Range<usize>>, u64)>,
 }
 
-impl Supply for Archive<'_> {
+impl Supply for ArchiveReader<'_> {
     fn at_most(&self) -> usize {
         usize::MAX
     }
@@ -157,7 +158,7 @@ impl Supply for Archive<'_> {
     }
 }
 
-impl ReadBatches for &Archive<'_> {
+impl ReadBatches for &ArchiveReader<'_> {
     fn next(
         &mut self,
         turn: &dyn Fn() -> Option<usize>,
@@ -190,8 +191,8 @@ impl Filled {
         let mut pieces = Vec::new();
         for (bytes, length) in self.stretches {
             match bytes {
-                Some(bytes) => cut(buffer, bytes, &mut pieces),
-                None => pieces.push(Piece {
+                Some(bytes) => cut_stretch(buffer, bytes, &mut pieces),
+                None => pieces.push(BatchChunk {
                     id: None,
                     length,
                     bytes: 0..0,
@@ -235,7 +236,7 @@ impl Reading<'_> {
     }
 
     /// Reads the next segment of a file.
-    fn fill_part(&mut self, open: &mut Open, buffer: &mut Vec<u8>) -> Result<Filled> {
+    fn fill_part(&mut self, open: &mut OpenMember, buffer: &mut Vec<u8>) -> Result<Filled> {
         let size = open.layout.size;
         let data = open.layout.data.get(open.stretch);
         let data = data.map_or(size, |data| data.start.max(open.at));
@@ -272,7 +273,7 @@ impl Reading<'_> {
             Xattrs::default()
         };
         Ok(Filled {
-            part: Part {
+            part: BatchPart {
                 node: open.node,
                 range,
             },
@@ -287,7 +288,7 @@ impl Reading<'_> {
             if self.progress.cancelled() {
                 return Err(crate::Error::Cancelled);
             }
-            if matches!(member.kind, Kind::Unknown(b'V')) {
+            if matches!(member.kind, MemberKind::Unknown(b'V')) {
                 // The label of a volume is no file; its name is free text.
                 continue;
             }
@@ -311,8 +312,8 @@ impl Reading<'_> {
             kind,
         } = member;
         let kind = match kind {
-            Kind::Directory => directory(),
-            Kind::File(layout) => {
+            MemberKind::Directory => directory_node(),
+            MemberKind::File(layout) => {
                 self.left =
                     self.left
                         .checked_sub(layout.size)
@@ -321,10 +322,10 @@ impl Reading<'_> {
                         })?;
                 let xattrs = meta.xattrs.clone();
                 let size = layout.size;
-                let node = self.tree.put(path, meta, file(size))?;
+                let node = self.tree.put(path, meta, pending_file_node(size))?;
                 self.total = (self.total.0 + 1, self.total.1 + size);
                 self.progress.total(self.total.0, self.total.1);
-                self.open = Some(Open {
+                self.open = Some(OpenMember {
                     node,
                     layout,
                     at: 0,
@@ -334,7 +335,7 @@ impl Reading<'_> {
                 self.taken += 1;
                 return Ok(());
             }
-            Kind::Symlink(target) => {
+            MemberKind::Symlink(target) => {
                 if target.is_empty() || target.len() > 4095 || target.contains(&0) {
                     return Err(ArchiveError::refused(
                         &name,
@@ -344,7 +345,7 @@ impl Reading<'_> {
                 meta.mode = mode::SYMLINK | 0o777;
                 NodeKind::Symlink(target.into())
             }
-            Kind::HardLink(target) => {
+            MemberKind::HardLink(target) => {
                 return match self.names.map(&target)? {
                     Mapped::Inside(target) => {
                         self.taken += 1;
@@ -352,16 +353,19 @@ impl Reading<'_> {
                     }
                     Mapped::Outside => Err(ArchiveError::refused(
                         &name,
-                        format!("is a hard link to `{}`, which is not taken", shown(&target)),
+                        format!(
+                            "is a hard link to `{}`, which is not taken",
+                            display_name(&target)
+                        ),
                     )),
                 };
             }
-            Kind::Fifo => NodeKind::Special(0),
-            Kind::Device => {
+            MemberKind::Fifo => NodeKind::Special(0),
+            MemberKind::Device => {
                 self.skip(path, "device");
                 return Ok(());
             }
-            Kind::Unknown(_) => {
+            MemberKind::Unknown(_) => {
                 self.skip(path, "entry of an unknown type");
                 return Ok(());
             }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use tar::{GnuExtSparseHeader, GnuSparseHeader};
 
 use super::error::ArchiveError;
-use super::pax::{Records, number};
+use super::pax::{PaxRecords, parse_decimal};
 use crate::error::{Error, Result};
 
 /// A file may have this many stretches of data.
@@ -13,12 +13,12 @@ const MOST: usize = 1 << 20;
 
 /// A file's size and the stretches of it that have bytes, in order; the rest are holes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct SparseLayout {
     pub(super) size: u64,
     pub(super) data: Vec<Range<u64>>,
 }
 
-impl Layout {
+impl SparseLayout {
     /// A file without holes.
     pub(super) fn dense(size: u64) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Layout {
         for &(offset, length) in map {
             let stop = offset.checked_add(length).filter(|stop| *stop <= size);
             let (Some(stop), true) = (stop, offset >= end) else {
-                return Err(wrong());
+                return Err(sparse_error());
             };
             end = stop;
             sum += length;
@@ -43,13 +43,13 @@ impl Layout {
             }
         }
         if sum != stored {
-            return Err(wrong());
+            return Err(sparse_error());
         }
         Ok(Self { size, data })
     }
 }
 
-fn wrong() -> Error {
+fn sparse_error() -> Error {
     ArchiveError::damaged("the map of a sparse file does not fit the file")
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Map(pub(super) Vec<(u64, u64)>);
 impl Map {
     fn push(&mut self, offset: u64, length: u64) -> Result<()> {
         if self.0.len() == MOST {
-            return Err(wrong());
+            return Err(sparse_error());
         }
         self.0.push((offset, length));
         Ok(())
@@ -70,7 +70,7 @@ impl Map {
     pub(super) fn gnu(&mut self, entries: &[GnuSparseHeader]) -> Result<()> {
         for entry in entries.iter().filter(|entry| !entry.is_empty()) {
             let (Ok(offset), Ok(length)) = (entry.offset(), entry.length()) else {
-                return Err(wrong());
+                return Err(sparse_error());
             };
             self.push(offset, length)?;
         }
@@ -86,17 +86,17 @@ impl Map {
     }
 
     /// Takes the map of the PAX forms 0.0 and 0.1; `None` when the records have none.
-    pub(super) fn pax(records: &Records) -> Result<Option<Self>> {
+    pub(super) fn pax(records: &PaxRecords) -> Result<Option<Self>> {
         let mut map = Self::default();
         if let Some(list) = records.get("GNU.sparse.map") {
             let numbers = list
                 .split(|byte| *byte == b',')
-                .map(number)
+                .map(parse_decimal)
                 .collect::<Option<Vec<u64>>>()
-                .ok_or_else(wrong)?;
+                .ok_or_else(sparse_error)?;
             for pair in numbers.chunks(2) {
                 let &[offset, length] = pair else {
-                    return Err(wrong());
+                    return Err(sparse_error());
                 };
                 map.push(offset, length)?;
             }
@@ -106,11 +106,13 @@ impl Map {
         let mut found = false;
         for (key, value) in records.iter() {
             match key {
-                b"GNU.sparse.offset" => offset = Some(number(value).ok_or_else(wrong)?),
+                b"GNU.sparse.offset" => {
+                    offset = Some(parse_decimal(value).ok_or_else(sparse_error)?)
+                }
                 b"GNU.sparse.numbytes" => {
                     found = true;
-                    let offset = offset.take().ok_or_else(wrong)?;
-                    map.push(offset, number(value).ok_or_else(wrong)?)?;
+                    let offset = offset.take().ok_or_else(sparse_error)?;
+                    map.push(offset, parse_decimal(value).ok_or_else(sparse_error)?)?;
                 }
                 _ => {}
             }
@@ -133,16 +135,16 @@ impl Map {
                 if byte != b'\n' {
                     digits.push(byte);
                     if digits.len() > 20 {
-                        return Err(wrong());
+                        return Err(sparse_error());
                     }
                     continue;
                 }
-                let value: u64 = number(&digits).ok_or_else(wrong)?;
+                let value: u64 = parse_decimal(&digits).ok_or_else(sparse_error)?;
                 digits.clear();
                 match (wanted, offset.take()) {
                     (None, _) => {
                         if value > MOST as u64 {
-                            return Err(wrong());
+                            return Err(sparse_error());
                         }
                         wanted = Some(value as usize);
                     }
@@ -164,8 +166,8 @@ mod tests {
     #[test]
     fn maps_that_overlap_or_reach_out_are_refused() {
         assert_eq!(
-            Layout::new(100, &[(0, 10), (50, 0), (90, 10)], 20).unwrap(),
-            Layout {
+            SparseLayout::new(100, &[(0, 10), (50, 0), (90, 10)], 20).unwrap(),
+            SparseLayout {
                 size: 100,
                 data: vec![0..10, 90..100],
             }
@@ -177,7 +179,7 @@ mod tests {
             (100, &[(50, 10), (0, 10)], 20),
             (100, &[(0, 10)], 11),
         ] {
-            assert!(Layout::new(size, map, stored).is_err(), "{map:?}");
+            assert!(SparseLayout::new(size, map, stored).is_err(), "{map:?}");
         }
     }
 

@@ -33,7 +33,7 @@ impl Target for Nowhere {
 
 fn read_as(names: Names, limit: u64, bytes: &[u8]) -> Result<ReadArchive> {
     let options = ReadOptions { names, limit };
-    read(bytes, &options, &Nowhere, Packed::default(), &Silent)
+    read_archive(bytes, &options, &Nowhere, Packed::default(), &Silent)
 }
 
 fn read_all(bytes: &[u8]) -> Result<ReadArchive> {
@@ -69,7 +69,7 @@ impl Maker {
     fn records(&mut self, records: &[(&str, &str)]) -> &mut Self {
         let mut bytes = Vec::new();
         for (key, value) in records {
-            pax::push(&mut bytes, key.as_bytes(), value.as_bytes());
+            pax::push_record(&mut bytes, key.as_bytes(), value.as_bytes());
         }
         self.member(b'x', "PaxHeaders/x", "", &bytes)
     }
@@ -275,7 +275,7 @@ fn compressed_archives_are_read_to_their_end() {
     let plain = Maker::default().member(b'0', "a", "", &[1; 9999]).end();
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
         let mut bytes = Vec::new();
-        compress(compression, &mut bytes, |out| out.write_all(&plain)).unwrap();
+        compress_stream(compression, &mut bytes, |out| out.write_all(&plain)).unwrap();
         let archive = read_all(&bytes).unwrap();
         assert_eq!(archive.tree.files(), (1, 9999), "{compression:?}");
         for cut in [bytes.len() / 2, 600.min(bytes.len() - 12)] {

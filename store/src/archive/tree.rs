@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::error::ArchiveError;
 use crate::error::Result;
 use crate::layer::{Meta, mode};
-use crate::save::{FileContent, Node, NodeKind, Stamp, Tree};
+use crate::save::{FileContent, FileNode, FileTree, NodeKind, Stamp};
 
 /// No cache has more entries; bounds what a hostile archive makes us remember.
 const MOST_ENTRIES: usize = 1 << 24;
@@ -18,26 +18,26 @@ const IMPLIED_MODE: u32 = mode::DIRECTORY | 0o755;
 /// another name was linked to.
 pub(super) struct GrowingTree {
     /// The nodes; their `children` are not filled in.
-    pub(super) nodes: Tree,
+    pub(super) nodes: FileTree,
     names: HashMap<usize, BTreeMap<Box<[u8]>, usize>>,
 }
 
 impl GrowingTree {
     pub(super) fn new() -> Self {
         let mut tree = Self {
-            nodes: Tree::default(),
+            nodes: FileTree::default(),
             names: HashMap::new(),
         };
         let meta = Meta {
             mode: IMPLIED_MODE,
             ..Meta::default()
         };
-        tree.push(0, b"", meta, directory());
+        tree.push(0, b"", meta, directory_node());
         tree
     }
 
     fn push(&mut self, parent: usize, name: &[u8], meta: Meta, kind: NodeKind) -> usize {
-        self.nodes.nodes.push(Node {
+        self.nodes.nodes.push(FileNode {
             name: name.into(),
             parent,
             meta,
@@ -86,7 +86,7 @@ impl GrowingTree {
                         xattrs: Default::default(),
                         ..meta.clone()
                     };
-                    self.name(parent, name, meta, directory())
+                    self.name(parent, name, meta, directory_node())
                 }
             };
         }
@@ -125,17 +125,17 @@ impl GrowingTree {
             return refused("is a hard link to a directory");
         }
         first = self.nodes.nodes[first].link.unwrap_or(first);
-        let Node { meta, kind, .. } = self.nodes.nodes[first].clone();
+        let FileNode { meta, kind, .. } = self.nodes.nodes[first].clone();
         let node = self.put(path, meta, kind)?;
         self.nodes.nodes[node].link = Some(first);
         Ok(())
     }
 
     /// The tree of what is named, with its entries in order.
-    pub(super) fn finish(self) -> Tree {
+    pub(super) fn finish(self) -> FileTree {
         let Self { nodes, names } = self;
         let nodes = nodes.nodes;
-        let mut tree = Tree::default();
+        let mut tree = FileTree::default();
         // Of each group of names, by the node that holds its content: the first in the new tree.
         let mut groups: HashMap<usize, usize> = HashMap::new();
         let mut pending = vec![(0, 0)];
@@ -146,7 +146,7 @@ impl GrowingTree {
             let entries = names.get(&old).into_iter().flatten();
             for (at, (_, &child)) in entries.enumerate() {
                 let holder = nodes[child].link.unwrap_or(child);
-                let mut node = Node {
+                let mut node = FileNode {
                     name: nodes[child].name.clone(),
                     parent: new,
                     link: None,
@@ -176,7 +176,7 @@ impl GrowingTree {
     }
 }
 
-pub(super) fn directory() -> NodeKind {
+pub(super) fn directory_node() -> NodeKind {
     NodeKind::Directory {
         children: Vec::new(),
         opaque: false,
@@ -184,7 +184,7 @@ pub(super) fn directory() -> NodeKind {
 }
 
 /// A file whose bytes are on their way.
-pub(super) fn file(size: u64) -> NodeKind {
+pub(super) fn pending_file_node(size: u64) -> NodeKind {
     NodeKind::File {
         size,
         content: FileContent::Read(Vec::new()),

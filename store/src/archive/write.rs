@@ -8,15 +8,15 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tar::{EntryType, Header};
 use tokio::runtime::Handle;
 
-use super::header::{BLOCK, XATTR, encoded};
+use super::header::{BLOCK, XATTR, encode_keyword};
 use super::pax;
-use crate::copy::Frames;
+use crate::copy::FrameCursor;
 use crate::error::{Error, Result};
 use crate::frame::FrameLocation;
 use crate::layer::mode;
 use crate::local::FrameReader;
 use crate::save::Progress;
-use crate::stack::{Ino, Stack, Walk, WalkEntry};
+use crate::stack::{Ino, Stack, StackWalk, WalkEntry};
 
 /// What is fetched ahead, in groups of about this many bytes of files.
 const GROUP_BYTES: u64 = 16 << 20;
@@ -53,7 +53,7 @@ pub struct Written {
 /// Writes everything in `stack` to `out` as a PAX archive, in the order of paths.
 ///
 /// The same stack gives the same bytes. Blocks, and must be called from outside of `runtime`.
-pub fn write(
+pub fn write_archive(
     stack: &Stack,
     reader: &FrameReader,
     runtime: &Handle,
@@ -64,9 +64,9 @@ pub fn write(
     let (send, groups) = bounded(GROUPS_AHEAD);
     std::thread::scope(|scope| {
         let ahead = scope.spawn(move || fetch_ahead(stack, reader, runtime, progress, &send));
-        let mut writer = Writer {
+        let mut writer = ArchiveWriter {
             stack,
-            frames: Frames::new(reader, runtime),
+            frames: FrameCursor::new(reader, runtime),
             out,
             prefix: &options.prefix,
             linked: HashMap::new(),
@@ -83,7 +83,7 @@ pub fn write(
 }
 
 fn write_groups(
-    writer: &mut Writer<'_>,
+    writer: &mut ArchiveWriter<'_>,
     groups: Receiver<Vec<WalkEntry>>,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -111,7 +111,7 @@ fn fetch_ahead(
     send: &Sender<Vec<WalkEntry>>,
 ) -> Result<u64> {
     let is_local = reader.remote().local_dir().is_some();
-    let mut walk = Walk::new(stack);
+    let mut walk = StackWalk::new(stack);
     let mut total = (0, 0);
     loop {
         let (mut group, mut bytes) = (Vec::new(), 0);
@@ -149,9 +149,9 @@ fn fetch_ahead(
     }
 }
 
-struct Writer<'a> {
+struct ArchiveWriter<'a> {
     stack: &'a Stack,
-    frames: Frames<'a>,
+    frames: FrameCursor<'a>,
     out: &'a mut dyn Write,
     prefix: &'a [u8],
     /// The name under which an inode with several was written.
@@ -159,9 +159,9 @@ struct Writer<'a> {
     written: Written,
 }
 
-impl Writer<'_> {
+impl ArchiveWriter<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out.write_all(bytes).map_err(unwritten)?;
+        self.out.write_all(bytes).map_err(write_error)?;
         self.written.archive += bytes.len() as u64;
         Ok(())
     }
@@ -225,8 +225,8 @@ impl Writer<'_> {
         });
         if matches!(attr.kind(), mode::CHARACTER | mode::BLOCK) {
             let parts = (rustix::fs::major(attr.rdev), rustix::fs::minor(attr.rdev));
-            header.set_device_major(parts.0).map_err(unwritten)?;
-            header.set_device_minor(parts.1).map_err(unwritten)?;
+            header.set_device_major(parts.0).map_err(write_error)?;
+            header.set_device_minor(parts.1).map_err(write_error)?;
         }
         if attr.kind() == mode::FILE {
             return self.file(entry, header, records, name);
@@ -252,10 +252,10 @@ impl Writer<'_> {
             self.header(header, &records, size, &name)?;
         } else {
             let map = sparse_map(&data, size);
-            pax::push(&mut records, b"GNU.sparse.major", b"1");
-            pax::push(&mut records, b"GNU.sparse.minor", b"0");
-            pax::push(&mut records, b"GNU.sparse.name", &name);
-            pax::push(
+            pax::push_record(&mut records, b"GNU.sparse.major", b"1");
+            pax::push_record(&mut records, b"GNU.sparse.minor", b"0");
+            pax::push_record(&mut records, b"GNU.sparse.name", &name);
+            pax::push_record(
                 &mut records,
                 b"GNU.sparse.realsize",
                 size.to_string().as_bytes(),
@@ -319,7 +319,7 @@ impl Writer<'_> {
         header.set_mode(attr.mode & 0o7777);
         for (key, id) in [(&b"uid"[..], attr.uid), (b"gid", attr.gid)] {
             if id > LARGEST_ID {
-                pax::push(records, key, id.to_string().as_bytes());
+                pax::push_record(records, key, id.to_string().as_bytes());
             }
         }
         header.set_uid(u64::from(attr.uid.min(LARGEST_ID)));
@@ -327,7 +327,7 @@ impl Writer<'_> {
         header.set_mtime(attr.mtime.seconds.clamp(0, LATEST) as u64);
         if attr.mtime.nanos != 0 || !(0..=LATEST).contains(&attr.mtime.seconds) {
             let text = pax::timestamp_text(attr.mtime);
-            pax::push(records, b"mtime", text.as_bytes());
+            pax::push_record(records, b"mtime", text.as_bytes());
         }
         let fields = header.as_old_mut();
         for (key, field, text) in [
@@ -338,12 +338,12 @@ impl Writer<'_> {
             let length = text.len().min(field.len());
             field[..length].copy_from_slice(&text[..length]);
             if !fits || !text.is_ascii() {
-                pax::push(records, key, text);
+                pax::push_record(records, key, text);
             }
         }
         for (name, value) in self.stack.xattrs(attr.ino)?.iter() {
-            let key = [XATTR.as_bytes(), &encoded(name)].concat();
-            pax::push(records, &key, value);
+            let key = [XATTR.as_bytes(), &encode_keyword(name)].concat();
+            pax::push_record(records, &key, value);
         }
         Ok(())
     }
@@ -352,7 +352,7 @@ impl Writer<'_> {
         const LARGEST: u64 = 0o77_777_777_777;
         let mut records = records.to_vec();
         if size > LARGEST {
-            pax::push(&mut records, b"size", size.to_string().as_bytes());
+            pax::push_record(&mut records, b"size", size.to_string().as_bytes());
         }
         if !records.is_empty() {
             let mut ahead = Header::new_ustar();
@@ -408,6 +408,6 @@ fn sparse_map(data: &[Range<u64>], size: u64) -> Vec<u8> {
     map
 }
 
-fn unwritten(error: io::Error) -> Error {
+fn write_error(error: io::Error) -> Error {
     Error::io("write", "the archive")(error)
 }

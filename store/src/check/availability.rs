@@ -92,7 +92,7 @@ pub async fn find_missing(
         let is_suspect =
             |(id, _): &(PackId, u32)| noted.contains(id) || (first == Some(*id) && is_old(infos));
         let suspects: Vec<_> = packs.iter().copied().filter(is_suspect).collect();
-        let gone = absent(remote, suspects.clone()).await?;
+        let gone = find_absent_packs(remote, suspects.clone()).await?;
         for (back, _) in suspects.iter().filter(|(id, _)| !gone.contains(id)) {
             lost.remove(back);
         }
@@ -100,7 +100,10 @@ pub async fn find_missing(
             return Ok(missing);
         }
     }
-    missing.packs = absent(remote, packs).await?.into_iter().collect();
+    missing.packs = find_absent_packs(remote, packs)
+        .await?
+        .into_iter()
+        .collect();
     missing.packs.sort_unstable();
     Ok(missing)
 }
@@ -120,7 +123,10 @@ fn is_old(infos: &[LayerInfo]) -> bool {
 
 /// The packs for which the remote answers that they are not there, or that they are shorter than
 /// their length in bytes, which goes with each.
-async fn absent(remote: &DynRemote, packs: Vec<(PackId, u32)>) -> Result<HashSet<PackId>> {
+async fn find_absent_packs(
+    remote: &DynRemote,
+    packs: Vec<(PackId, u32)>,
+) -> Result<HashSet<PackId>> {
     let mut absent = HashSet::new();
     let start = |(id, length): (PackId, u32)| {
         let remote = remote.clone();

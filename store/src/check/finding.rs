@@ -30,7 +30,7 @@ pub(super) type SaveName = (RefName, SaveId);
 
 /// Something that is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct ObjectFinding {
     /// What is wrong.
     pub kind: FindingKind,
     /// The object's name in the remote.
@@ -48,7 +48,7 @@ pub struct Finding {
     pub saves: Vec<(RefName, SaveId)>,
 }
 
-impl Finding {
+impl ObjectFinding {
     /// Whether [`repair`](super::repair()) acts on it: the fault was proven by bytes that were received,
     /// or by the answer that there is no such object.
     pub fn is_repairable(&self) -> bool {
@@ -73,14 +73,14 @@ impl Saves {
     }
 }
 
-/// A [`Finding`] that does not know yet which saves it affects.
+/// A [`ObjectFinding`] that does not know yet which saves it affects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct ObjectFault {
     pub(super) kind: FindingKind,
     pub(super) detail: String,
 }
 
-impl Fault {
+impl ObjectFault {
     pub(super) fn damaged(detail: impl Into<String>) -> Self {
         Self {
             kind: FindingKind::Damaged,
@@ -89,16 +89,16 @@ impl Fault {
     }
 
     /// The finding about an object that these saves need.
-    pub(super) fn about(self, object: &ObjectKey, saves: Vec<SaveName>) -> Finding {
+    pub(super) fn about(self, object: &ObjectKey, saves: Vec<SaveName>) -> ObjectFinding {
         let keys: BTreeSet<_> = saves.iter().map(|(name, _)| name.clone()).collect();
-        Finding {
+        ObjectFinding {
             saves,
             ..self.about_keys(object, keys.into_iter().collect())
         }
     }
 
     /// The finding about an object that no save needs, such as the head of a key.
-    pub(super) fn about_keys(self, object: &ObjectKey, keys: Vec<RefName>) -> Finding {
+    pub(super) fn about_keys(self, object: &ObjectKey, keys: Vec<RefName>) -> ObjectFinding {
         let hint = match self.kind {
             FindingKind::Unsupported => "use a newer version of cachefs to read it",
             FindingKind::Unreadable => {
@@ -111,7 +111,7 @@ impl Fault {
                 "`cachefs check --repair` drops the keys that need it, so that the next save stores them whole"
             }
         };
-        Finding {
+        ObjectFinding {
             kind: self.kind,
             object: object.to_string(),
             detail: self.detail,
@@ -124,7 +124,7 @@ impl Fault {
 
 /// Separates faults of an object from failures of the remote: `Ok(Err)` is a fault of the object, and
 /// `Err` a failure from which nothing follows for it.
-pub(super) fn sort_out<T>(outcome: Result<T>) -> Result<Result<T, Fault>> {
+pub(super) fn sort_out<T>(outcome: Result<T>) -> Result<Result<T, ObjectFault>> {
     let error = match outcome {
         Ok(value) => return Ok(Ok(value)),
         Err(error) => error,
@@ -150,5 +150,5 @@ pub(super) fn sort_out<T>(outcome: Result<T>) -> Result<Result<T, Fault>> {
         Error::Torn { .. } => "it is empty or cut short, and counts as absent".to_owned(),
         other => other.to_string(),
     };
-    Ok(Err(Fault { kind, detail }))
+    Ok(Err(ObjectFault { kind, detail }))
 }

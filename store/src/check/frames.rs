@@ -11,7 +11,7 @@ use crate::pack::PackRef;
 /// A frame's offset, and a short hash of all that is said of it.
 pub(super) type FrameDigest = (u32, u64);
 
-pub(super) fn digest(frame: &FrameLocation) -> FrameDigest {
+pub(super) fn digest_frame(frame: &FrameLocation) -> FrameDigest {
     let mut hasher = DefaultHasher::new();
     frame.hash(&mut hasher);
     (frame.offset, hasher.finish())

@@ -1,8 +1,8 @@
 //! Fetching every layer and looking at all that is in it.
 
 use super::CheckReport;
-use super::finding::{Fault, SaveNumbers, sort_out};
-use super::frames::{FrameDigest, NeededPacks, digest};
+use super::finding::{ObjectFault, SaveNumbers, sort_out};
+use super::frames::{FrameDigest, NeededPacks, digest_frame};
 use super::saves::{Claims, NeededLayers};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, PackId};
@@ -16,13 +16,13 @@ use crate::save::Progress;
 const LAYERS: usize = 4;
 
 /// What a layer refers to.
-struct Contents {
+struct LayerContents {
     length: u64,
     packs: Vec<PackRef>,
     frames: Vec<(PackId, FrameDigest)>,
 }
 
-pub(super) async fn check(
+pub(super) async fn check_layers(
     remote: &DynRemote,
     needed: NeededLayers,
     progress: &dyn Progress,
@@ -37,10 +37,10 @@ pub(super) async fn check(
         let remote = remote.clone();
         async move {
             let length = claims.keys().last().copied().unwrap_or(0);
-            let mut outcome = sort_out(read(&remote, id, length).await)?;
+            let mut outcome = sort_out(read_layer(&remote, id, length).await)?;
             if outcome.is_err() {
                 // It may have been damaged on the way only.
-                outcome = sort_out(read(&remote, id, length).await)?;
+                outcome = sort_out(read_layer(&remote, id, length).await)?;
             }
             Ok((id, claims, outcome))
         }
@@ -54,7 +54,7 @@ pub(super) async fn check(
             progress.done(1, 0);
             report.layers += 1;
             let all: SaveNumbers = claims.values().flatten().copied().collect();
-            let mut found = |fault: Fault, saves: &SaveNumbers| {
+            let mut found = |fault: ObjectFault, saves: &SaveNumbers| {
                 let affected = packs.saves.named(saves);
                 let finding = fault.about(&layer::object_key(&id), affected);
                 report.findings.push(finding);
@@ -67,7 +67,7 @@ pub(super) async fn check(
                         if claimed != contents.length {
                             let detail =
                                 format!("it has {} bytes instead of {claimed}", contents.length);
-                            found(Fault::damaged(detail), &saves);
+                            found(ObjectFault::damaged(detail), &saves);
                         }
                     }
                     packs.add_layer(all, &contents.packs, &contents.frames);
@@ -82,11 +82,11 @@ pub(super) async fn check(
 }
 
 /// Reads a layer of at most `limit` bytes.
-async fn read(remote: &DynRemote, id: LayerId, limit: u64) -> Result<Contents> {
+async fn read_layer(remote: &DynRemote, id: LayerId, limit: u64) -> Result<LayerContents> {
     let object = remote
         .get(&layer::object_key(&id), limit.min(layer::MAX))
         .await?;
-    parallel::compute(move || {
+    parallel::run_blocking(move || {
         let length = object.len() as u64;
         let layer = Layer::open(id, object)?;
         layer.verify()?;
@@ -95,10 +95,10 @@ async fn read(remote: &DynRemote, id: LayerId, limit: u64) -> Result<Contents> {
             .map(|number| {
                 layer
                     .frame(number)
-                    .map(|frame| (frame.pack, digest(&frame)))
+                    .map(|frame| (frame.pack, digest_frame(&frame)))
             })
             .collect::<Result<_>>()?;
-        Ok(Contents {
+        Ok(LayerContents {
             length,
             packs: layer.packs()?,
             frames,
@@ -107,14 +107,14 @@ async fn read(remote: &DynRemote, id: LayerId, limit: u64) -> Result<Contents> {
     .await
 }
 
-fn damaged(id: &LayerId, detail: impl Into<String>) -> Error {
+fn damaged_layer(id: &LayerId, detail: impl Into<String>) -> Error {
     Error::damaged(format!("layer {id}"), detail)
 }
 
 /// Reads every record as a reader of files would.
 fn look_at_all(layer: &Layer) -> Result<()> {
     if layer.children(ROOT)?.is_none() {
-        return Err(damaged(&layer.id(), "its root is no directory"));
+        return Err(damaged_layer(&layer.id(), "its root is no directory"));
     }
     for inode in 0..layer.inode_count() {
         let record = layer.inode(inode)?;
@@ -126,7 +126,7 @@ fn look_at_all(layer: &Layer) -> Result<()> {
                     let (name, child) = layer.entry(inode, dirent)?;
                     child.map(|child| layer.inode(child)).transpose()?;
                     if last.is_some_and(|last| last >= name) {
-                        return Err(damaged(
+                        return Err(damaged_layer(
                             &layer.id(),
                             "the entries of a directory are out of order",
                         ));
@@ -140,7 +140,7 @@ fn look_at_all(layer: &Layer) -> Result<()> {
                     end = piece?.end;
                 }
                 if end != size {
-                    return Err(damaged(
+                    return Err(damaged_layer(
                         &layer.id(),
                         "the pieces of a file do not add up to it",
                     ));

@@ -5,7 +5,7 @@
 //! must have the length and the trailer it should, and hold the frames that layers look for in
 //! it. On demand every frame is fetched, decoded and compared with the trailer, chunk by chunk.
 //!
-//! A fault of an object is a [`Finding`]. It counts against the saves whose own description of the
+//! A fault of an object is a [`ObjectFinding`]. It counts against the saves whose own description of the
 //! object is wrong, not against all that name it: records and layers of one tenant may say anything of
 //! the objects of another. An outage, or a refusal of access, is an error: nothing follows from it.
 
@@ -22,9 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use availability::{Missing, find_missing, may_be_missing};
-pub use finding::{Finding, FindingKind};
+pub use finding::{FindingKind, ObjectFinding};
 pub(crate) use packs::verify_pack;
-pub use repair::{Repaired, repair};
+pub use repair::{Repaired, repair_keys};
 
 use crate::error::Result;
 use crate::id::SaveId;
@@ -59,11 +59,11 @@ pub struct CheckReport {
     /// Number of bytes that were fetched.
     pub bytes: u64,
     /// What is wrong.
-    pub findings: Vec<Finding>,
-    /// The saves that each save supersedes and that are still there, for [`repair()`].
+    pub findings: Vec<ObjectFinding>,
+    /// The saves that each save supersedes and that are still there, for [`repair_keys()`].
     #[serde(skip)]
     pub superseded: BTreeMap<(RefName, SaveId), Vec<SaveId>>,
-    /// Packs with data that is not what their own trailer says, for [`repair()`]. Savers on machines
+    /// Packs with data that is not what their own trailer says, for [`repair_keys()`]. Savers on machines
     /// that know such a pack would go on using it.
     #[serde(skip)]
     pub damaged_packs: BTreeSet<ObjectKey>,
@@ -78,7 +78,7 @@ pub struct CheckReport {
 /// layers and by four ranges of packs at a time. A save that is published or superseded
 /// meanwhile is no finding. Fails when the remote does not answer or refuses, and when `progress`
 /// says to stop.
-pub async fn check(
+pub async fn check_repository(
     remote: &DynRemote,
     options: &CheckOptions,
     progress: &dyn Progress,
@@ -87,9 +87,9 @@ pub async fn check(
         is_complete: options.scopes.is_none() && options.prefix.is_empty(),
         ..CheckReport::default()
     };
-    let saves = saves::check(remote, options, progress, &mut report).await?;
-    let packs = layers::check(remote, saves, progress, &mut report).await?;
-    packs::check(remote, packs, options.read_data, progress, &mut report).await?;
+    let saves = saves::check_saves(remote, options, progress, &mut report).await?;
+    let packs = layers::check_layers(remote, saves, progress, &mut report).await?;
+    packs::check_packs(remote, packs, options.read_data, progress, &mut report).await?;
     report
         .findings
         .sort_by(|a, b| (&a.object, a.kind, &a.detail).cmp(&(&b.object, b.kind, &b.detail)));

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::CheckReport;
-use super::finding::{Fault, FindingKind, sort_out};
-use super::frames::{LayerNumbers, LayerSets, NeededPack, NeededPacks, digest};
+use super::finding::{FindingKind, ObjectFault, sort_out};
+use super::frames::{LayerNumbers, LayerSets, NeededPack, NeededPacks, digest_frame};
 use crate::error::{Error, Result};
 use crate::frame::{self, ChunkLocation, FrameLocation};
 use crate::id::{ChunkId, PackId, TrailerHash};
@@ -22,9 +22,9 @@ const RANGE: u64 = 8 << 20;
 
 /// What was found out about a pack.
 #[derive(Default)]
-struct Outcome {
+struct PackOutcome {
     /// Faults, with the layers whose word is wrong.
-    faults: Vec<(Fault, LayerNumbers)>,
+    faults: Vec<(ObjectFault, LayerNumbers)>,
     /// Whether the data is not what the pack's own trailer says.
     is_damaged: bool,
     frames: u64,
@@ -34,7 +34,7 @@ struct Outcome {
 /// The hashes that layers give for a trailer, each with the layers that do.
 type Hashes<'a> = Vec<(Option<TrailerHash>, &'a LayerNumbers)>;
 
-pub(super) async fn check(
+pub(super) async fn check_packs(
     remote: &DynRemote,
     needed: NeededPacks,
     read_data: bool,
@@ -91,8 +91,8 @@ async fn check_pack(
     needed: &NeededPack,
     sets: &LayerSets,
     read_data: bool,
-) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
+) -> Result<PackOutcome> {
+    let mut outcome = PackOutcome::default();
     let object = pack::object_key(&id);
     let head = remote.head(&object).await.map_err(Error::from);
     let size = match sort_out(head)? {
@@ -150,10 +150,10 @@ async fn check_pack(
         let Some(trailer) = trailer else { continue };
         outcome
             .faults
-            .extend(compare(&trailer, &id, needed, sets, &right));
+            .extend(compare_trailer(&trailer, &id, needed, sets, &right));
         if read_data {
             let faults = read_frames(remote, &place, &trailer, &mut outcome).await?;
-            let is_damaged = |fault: &Fault| fault.kind == FindingKind::Damaged;
+            let is_damaged = |fault: &ObjectFault| fault.kind == FindingKind::Damaged;
             outcome.is_damaged |= faults.iter().any(is_damaged);
             let faults = faults.into_iter().map(|fault| (fault, right.clone()));
             outcome.faults.extend(faults);
@@ -163,13 +163,15 @@ async fn check_pack(
 }
 
 /// Why a pack that has `size` bytes cannot be as it is described, if that is so.
-fn is_impossible(described: &PackRef, size: u64) -> Option<Fault> {
+fn is_impossible(described: &PackRef, size: u64) -> Option<ObjectFault> {
     let length = u64::from(described.length);
     if described.trailer_range().is_empty() || length > pack::MAX as u64 {
-        return Some(Fault::damaged("a layer gives it an impossible length"));
+        return Some(ObjectFault::damaged(
+            "a layer gives it an impossible length",
+        ));
     }
     let detail = format!("it has {size} bytes instead of {length}");
-    (size != length).then(|| Fault::damaged(detail))
+    (size != length).then(|| ObjectFault::damaged(detail))
 }
 
 /// Reads a whole pack, and compares each chunk with the name that the trailer has for it.
@@ -177,29 +179,29 @@ fn is_impossible(described: &PackRef, size: u64) -> Option<Fault> {
 /// # Errors
 /// [`Error::Damaged`] with the first thing that is wrong.
 pub(crate) async fn verify_pack(remote: &DynRemote, pack: &PackRef) -> Result<()> {
-    let first = |fault: Option<Fault>| match fault {
+    let first = |fault: Option<ObjectFault>| match fault {
         None => Ok(()),
         Some(fault) => Err(Error::damaged(format!("pack {}", pack.id), fault.detail)),
     };
     let size = remote.head(&pack::object_key(&pack.id)).await?.size;
     first(is_impossible(pack, size))?;
     let (_, trailer) = pack::read_trailer(remote.clone(), *pack).await?;
-    let faults = read_frames(remote, pack, &trailer, &mut Outcome::default()).await?;
+    let faults = read_frames(remote, pack, &trailer, &mut PackOutcome::default()).await?;
     first(faults.into_iter().next())
 }
 
 /// Compares the frames that `layers` look for with those that the pack lists. Frames that only other
 /// layers look for are not their fault.
-fn compare(
+fn compare_trailer(
     trailer: &Trailer,
     id: &PackId,
     needed: &NeededPack,
     sets: &LayerSets,
     layers: &LayerNumbers,
-) -> Option<(Fault, LayerNumbers)> {
+) -> Option<(ObjectFault, LayerNumbers)> {
     let held: BTreeSet<_> = trailer
         .frame_locations(id)
-        .map(|frame| digest(&frame))
+        .map(|frame| digest_frame(&frame))
         .collect();
     let (mut lacking, mut wrong) = (0, LayerNumbers::new());
     let missing = needed
@@ -213,7 +215,7 @@ fn compare(
         wrong.extend(looking);
     }
     let detail = format!("layers look for {lacking} frames that its trailer does not list");
-    (lacking > 0).then(|| (Fault::damaged(detail), wrong))
+    (lacking > 0).then(|| (ObjectFault::damaged(detail), wrong))
 }
 
 /// Reads all frames, and returns what is wrong with them.
@@ -221,8 +223,8 @@ async fn read_frames(
     remote: &DynRemote,
     pack: &PackRef,
     trailer: &Trailer,
-    outcome: &mut Outcome,
-) -> Result<Vec<Fault>> {
+    outcome: &mut PackOutcome,
+) -> Result<Vec<ObjectFault>> {
     let object = pack::object_key(&pack.id);
     let mut faults = Vec::new();
     let mut chunks = trailer.chunk_locations(&pack.id).peekable();
@@ -260,26 +262,28 @@ async fn read_frames(
         };
         outcome.bytes += bytes.len() as u64;
         outcome.frames += batch.len() as u64;
-        faults.extend(parallel::compute(move || Ok(verify(&bytes, &range, &batch))).await?);
+        faults.extend(
+            parallel::run_blocking(move || Ok(verify_frames(&bytes, &range, &batch))).await?,
+        );
     }
     Ok(faults)
 }
 
 /// Decodes frames and hashes the chunks in them.
-fn verify(
+fn verify_frames(
     bytes: &[u8],
     range: &Range<u64>,
     batch: &[(FrameLocation, Vec<(ChunkId, ChunkLocation)>)],
-) -> Vec<Fault> {
+) -> Vec<ObjectFault> {
     let mut faults = Vec::new();
     for (frame, chunks) in batch {
         let start = (frame.range().start - range.start) as usize;
         let stored = bytes
             .get(start..start + frame.stored as usize)
             .unwrap_or_default();
-        match frame::decode(stored, &frame.hash, frame.codec, frame.raw) {
+        match frame::decode_frame(stored, &frame.hash, frame.codec, frame.raw) {
             Err(error) => {
-                faults.push(Fault::damaged(format!(
+                faults.push(ObjectFault::damaged(format!(
                     "at offset {}: {error}",
                     frame.offset
                 )));
@@ -294,7 +298,7 @@ fn verify(
                     let at = frame.offset;
                     let detail =
                         format!("at offset {at}: {wrong} chunks are not what the trailer says");
-                    faults.push(Fault::damaged(detail));
+                    faults.push(ObjectFault::damaged(detail));
                 }
             }
         }

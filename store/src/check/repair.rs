@@ -8,7 +8,7 @@ use crate::id::SaveId;
 use crate::refs::{RefName, remove_saves};
 use crate::remote::DynRemote;
 
-/// What [`repair`] removed.
+/// What [`repair_keys`] removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repaired {
     /// Keys that have no save left.
@@ -32,7 +32,7 @@ pub struct Repaired {
 /// # Errors
 ///
 /// When the remote does not answer or refuses; what was removed by then stays removed.
-pub async fn repair(remote: &DynRemote, report: &CheckReport) -> Result<Repaired> {
+pub async fn repair_keys(remote: &DynRemote, report: &CheckReport) -> Result<Repaired> {
     let mut broken: BTreeMap<&RefName, BTreeSet<SaveId>> = BTreeMap::new();
     let mut heads = BTreeSet::new();
     for finding in report.findings.iter().filter(|it| it.is_repairable()) {

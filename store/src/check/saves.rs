@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::finding::{Fault, FindingKind, SaveNumbers, Saves, sort_out};
+use super::finding::{FindingKind, ObjectFault, SaveNumbers, Saves, sort_out};
 use super::{CheckOptions, CheckReport};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
 use crate::parallel;
-use crate::refs::{LayerInfo, MAX_RECORD, Record, RefName, parse_listing};
+use crate::refs::{LayerInfo, MAX_RECORD, RefName, RefRecord, parse_listing};
 use crate::remote::{DynRemote, ObjectKey};
 use crate::save::Progress;
 
@@ -26,14 +26,14 @@ pub(super) struct NeededLayers {
 }
 
 /// A ref to be read.
-struct Job {
+struct RefJob {
     name: RefName,
     /// The save and its number; `None` for the key's head.
     save: Option<(u32, SaveId)>,
     object: ObjectKey,
 }
 
-pub(super) async fn check(
+pub(super) async fn check_saves(
     remote: &DynRemote,
     options: &CheckOptions,
     progress: &dyn Progress,
@@ -54,13 +54,13 @@ pub(super) async fn check(
     report.keys = keys.len() as u64;
     let (mut jobs, mut saves) = (Vec::new(), Vec::new());
     for (name, listed) in &keys {
-        jobs.push(Job {
+        jobs.push(RefJob {
             name: name.clone(),
             save: None,
             object: name.head(),
         });
         for save in listed {
-            jobs.push(Job {
+            jobs.push(RefJob {
                 name: name.clone(),
                 save: Some((saves.len() as u32, *save)),
                 object: name.record(save),
@@ -73,9 +73,9 @@ pub(super) async fn check(
         ..NeededLayers::default()
     };
     progress.total(jobs.len() as u64, 0);
-    let start = |job: Job| {
+    let start = |job: RefJob| {
         let remote = remote.clone();
-        async move { read(&remote, job).await }
+        async move { read_save(&remote, job).await }
     };
     parallel::for_each(REQUESTS, jobs, progress, start, |(job, outcome)| {
         progress.done(1, 0);
@@ -96,7 +96,7 @@ pub(super) async fn check(
                 }
             }
             // Superseded since it was listed; or a key whose first saver has not come to its head.
-            Err(Fault {
+            Err(ObjectFault {
                 kind: FindingKind::Missing,
                 ..
             }) => {}
@@ -114,7 +114,10 @@ pub(super) async fn check(
     Ok(needed)
 }
 
-async fn read(remote: &DynRemote, job: Job) -> Result<(Job, Result<(Record, u64), Fault>)> {
+async fn read_save(
+    remote: &DynRemote,
+    job: RefJob,
+) -> Result<(RefJob, Result<(RefRecord, u64), ObjectFault>)> {
     let mut outcome = sort_out(read_record(remote, &job).await)?;
     if outcome.is_err() {
         // It may have been damaged on the way only.
@@ -124,9 +127,9 @@ async fn read(remote: &DynRemote, job: Job) -> Result<(Job, Result<(Record, u64)
 }
 
 /// Reads a record, and returns how many bytes it has.
-async fn read_record(remote: &DynRemote, job: &Job) -> Result<(Record, u64)> {
+async fn read_record(remote: &DynRemote, job: &RefJob) -> Result<(RefRecord, u64)> {
     let bytes = remote.get(&job.object, MAX_RECORD).await?;
-    let record = Record::decode(&job.object, &bytes)?;
+    let record = RefRecord::decode(&job.object, &bytes)?;
     let is_other = job.save.is_some_and(|(_, save)| save != record.id);
     if record.name() != job.name || is_other {
         let what = format!("ref {}", job.object);

@@ -17,7 +17,7 @@ const MIN_ENTRY: usize = 4 << 10;
 /// entry that grows moves all that follow. Headers are looked for, not followed: their lengths are
 /// unknown where an archive was streamed, and the list at the archive's end may lie in another
 /// segment. One that is found by chance does no harm.
-pub(super) fn boundaries(bytes: &[u8]) -> Vec<usize> {
+pub(super) fn entry_boundaries(bytes: &[u8]) -> Vec<usize> {
     let mut boundaries = Vec::new();
     let mut data = None;
     let headers = memmem::find_iter(bytes, SIGNATURE)
@@ -73,7 +73,7 @@ mod tests {
         ]
         .concat();
         assert_eq!(
-            boundaries(&archive),
+            entry_boundaries(&archive),
             [31, 5031, 5031 + 135 + 31, archive.len()]
         );
     }
@@ -86,9 +86,9 @@ mod tests {
         method[8] = 77;
         for chance in [&long[..], &method, &SIGNATURE.repeat(9)] {
             let bytes = [&[7; 5000], chance, &[7; 5000]].concat();
-            assert_eq!(boundaries(&bytes), [0usize; 0], "{chance:?}");
+            assert_eq!(entry_boundaries(&bytes), [0usize; 0], "{chance:?}");
         }
         let cut_short = [&[7; 5000], &entry("a", 1, &[])[..30]].concat();
-        assert_eq!(boundaries(&cut_short), [0usize; 0]);
+        assert_eq!(entry_boundaries(&cut_short), [0usize; 0]);
     }
 }

@@ -32,25 +32,25 @@ pub const SEGMENT: u64 = 16 << 20;
 /// Lengths of the chunks of one file (or of one segment of a file).
 ///
 /// The lengths add up to `bytes.len()`; an empty input has no chunks.
-pub fn cut(bytes: &[u8]) -> impl Iterator<Item = usize> {
+pub fn cut_chunks(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let mut start = 0;
-    landmarks(bytes)
+    find_landmarks(bytes)
         .into_iter()
         .chain([bytes.len()])
-        .flat_map(move |end| Piece::of(&bytes[std::mem::replace(&mut start, end)..end]))
+        .flat_map(move |end| ChunkSpan::of(&bytes[std::mem::replace(&mut start, end)..end]))
 }
 
 /// Where the format of the content says that something begins or ends.
-fn landmarks(bytes: &[u8]) -> Vec<usize> {
-    match header::length(bytes) {
-        0 if bytes.len() > WHOLE_FILE_LIMIT => archive::boundaries(bytes),
+fn find_landmarks(bytes: &[u8]) -> Vec<usize> {
+    match header::header_length(bytes) {
+        0 if bytes.len() > WHOLE_FILE_LIMIT => archive::entry_boundaries(bytes),
         0 => Vec::new(),
         header => vec![header],
     }
 }
 
 /// What lies between two landmarks.
-enum Piece<'a> {
+enum ChunkSpan<'a> {
     /// Nothing is left of it.
     Done,
     /// One chunk is all there is.
@@ -59,7 +59,7 @@ enum Piece<'a> {
     Content(Box<FastCDC<'a>>),
 }
 
-impl<'a> Piece<'a> {
+impl<'a> ChunkSpan<'a> {
     fn of(bytes: &'a [u8]) -> Self {
         match bytes.len() {
             0 => Self::Done,
@@ -74,7 +74,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-impl Iterator for Piece<'_> {
+impl Iterator for ChunkSpan<'_> {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
@@ -110,10 +110,10 @@ mod tests {
 
     #[test]
     fn small_files_are_one_chunk() {
-        assert_eq!(cut(&[]).count(), 0);
-        assert_eq!(cut(&[1]).collect::<Vec<_>>(), [1]);
+        assert_eq!(cut_chunks(&[]).count(), 0);
+        assert_eq!(cut_chunks(&[1]).collect::<Vec<_>>(), [1]);
         assert_eq!(
-            cut(&vec![7; WHOLE_FILE_LIMIT]).collect::<Vec<_>>(),
+            cut_chunks(&vec![7; WHOLE_FILE_LIMIT]).collect::<Vec<_>>(),
             [WHOLE_FILE_LIMIT]
         );
     }
@@ -127,18 +127,18 @@ mod tests {
             [&header[..], &[0xE3], body].concat()
         };
         let small = module(1, &noise(3, 999));
-        assert_eq!(cut(&small).collect::<Vec<_>>(), [16, 1000]);
+        assert_eq!(cut_chunks(&small).collect::<Vec<_>>(), [16, 1000]);
         let body = noise(3, 1 << 20);
         let (one, other) = (module(1, &body), module(2, &body));
-        let lengths: Vec<_> = cut(&one).collect();
-        assert_eq!(lengths, cut(&other).collect::<Vec<_>>());
+        let lengths: Vec<_> = cut_chunks(&one).collect();
+        assert_eq!(lengths, cut_chunks(&other).collect::<Vec<_>>());
         assert_eq!(lengths.iter().sum::<usize>(), one.len());
-        assert_eq!(lengths[1..], cut(&one[16..]).collect::<Vec<_>>());
+        assert_eq!(lengths[1..], cut_chunks(&one[16..]).collect::<Vec<_>>());
         // A header alone, or one that only looks like it.
-        assert_eq!(cut(&small[..16]).collect::<Vec<_>>(), [16]);
+        assert_eq!(cut_chunks(&small[..16]).collect::<Vec<_>>(), [16]);
         let mut text = small;
         text[4] = b'x';
-        assert_eq!(cut(&text).collect::<Vec<_>>(), [1016]);
+        assert_eq!(cut_chunks(&text).collect::<Vec<_>>(), [1016]);
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
         };
         let chunks = |bytes: &[u8]| {
             let mut offset = 0;
-            cut(bytes)
+            cut_chunks(bytes)
                 .map(|length| {
                     offset += length;
                     (
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn chunks_cover_the_input_within_bounds() {
         let bytes = noise(1, 3 << 20);
-        let lengths: Vec<_> = cut(&bytes).collect();
+        let lengths: Vec<_> = cut_chunks(&bytes).collect();
         assert_eq!(lengths.iter().sum::<usize>(), bytes.len());
         assert!(lengths.iter().all(|&length| length <= MAX_CHUNK));
         assert!(
@@ -199,7 +199,7 @@ mod tests {
         after.splice(1_000_000..1_000_000, *b"inserted");
         let ids = |bytes: &[u8]| {
             let mut offset = 0;
-            cut(bytes)
+            cut_chunks(bytes)
                 .map(|length| {
                     offset += length;
                     crate::id::ChunkId::of(&bytes[offset - length..offset])
@@ -214,7 +214,7 @@ mod tests {
     /// stop deduplicating without a word. Don't update the numbers; pin the old chunker.
     #[test]
     fn golden_cut_points() {
-        let lengths: Vec<_> = cut(&noise(0x5EED, 1 << 20)).collect();
+        let lengths: Vec<_> = cut_chunks(&noise(0x5EED, 1 << 20)).collect();
         assert_eq!(lengths, GOLDEN);
     }
     const GOLDEN: [usize; 14] = [

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::Copy;
+use super::CopyContext;
 use super::report::IssueKind::AttributeLost;
 use crate::error::Result;
 use crate::layer::{Xattrs, mode};
@@ -23,14 +23,14 @@ const SET_IDS: u32 = 0o6000;
 /// The system calls that reach an entry: by its descriptor, or by its name where opening it has
 /// effects or is impossible.
 #[derive(Clone, Copy)]
-pub(super) enum Handle<'a> {
+pub(super) enum AttributeTarget<'a> {
     /// A file or directory that is open.
     Open(BorrowedFd<'a>),
     /// A symbolic link or special file: its directory and its name there.
     Name(BorrowedFd<'a>, &'a [u8]),
 }
 
-impl Handle<'_> {
+impl AttributeTarget<'_> {
     /// A path for calls that take neither a descriptor nor a directory and a name.
     fn proc_path(self) -> Vec<u8> {
         match self {
@@ -88,13 +88,13 @@ impl Handle<'_> {
     }
 }
 
-impl Copy<'_> {
+impl CopyContext<'_> {
     /// Gives an entry its owner, extended attributes, mode and time, in the order in which none
     /// undoes another. `created_mode` is the mode it has now, when it is known and when it also is
     /// known to have no ACL and to belong to this process.
     pub(super) fn set_attributes(
         &self,
-        handle: Handle<'_>,
+        handle: AttributeTarget<'_>,
         attr: &Attr,
         created_mode: Option<u32>,
         path: impl Fn() -> PathBuf,
@@ -162,7 +162,7 @@ impl Copy<'_> {
 
     fn set_xattrs(
         &self,
-        handle: Handle<'_>,
+        handle: AttributeTarget<'_>,
         xattrs: &Xattrs,
         path: &impl Fn() -> PathBuf,
     ) -> Result<()> {

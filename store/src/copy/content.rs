@@ -14,13 +14,13 @@ use crate::local::FrameReader;
 use crate::stack::{Ino, Stack};
 
 /// Frames as one thread reads them: files that follow each other mostly lie in the same one.
-pub(crate) struct Frames<'a> {
+pub(crate) struct FrameCursor<'a> {
     reader: &'a FrameReader,
     runtime: &'a Handle,
     last: Option<(FrameHash, Arc<Vec<u8>>)>,
 }
 
-impl<'a> Frames<'a> {
+impl<'a> FrameCursor<'a> {
     pub(crate) fn new(reader: &'a FrameReader, runtime: &'a Handle) -> Self {
         Self {
             reader,
@@ -62,15 +62,15 @@ impl From<Error> for ContentError {
 /// Writes the pieces of a file that begin in `range` to a new, empty file; holes stay holes.
 ///
 /// `size` is that of the whole file. `go_on` is asked before each frame.
-pub(super) fn write(
+pub(super) fn write_content(
     file: BorrowedFd<'_>,
     stack: &Stack,
     (ino, size): (Ino, u64),
     range: Range<u64>,
-    frames: &mut Frames<'_>,
+    frames: &mut FrameCursor<'_>,
     go_on: impl Fn() -> Result<()>,
 ) -> Result<(), ContentError> {
-    let mut run: Option<Run> = None;
+    let mut run: Option<FrameRun> = None;
     let (mut end, mut written) = (range.start, range.start);
     for piece in stack.pieces(ino, range.clone())? {
         let piece = piece?;
@@ -78,7 +78,7 @@ pub(super) fn write(
         if piece.start >= range.start
             && let Some(at) = piece.location
         {
-            let next = Run {
+            let next = FrameRun {
                 at: piece.start,
                 frame: at.frame,
                 bytes: at.offset..at.offset + at.length,
@@ -107,20 +107,24 @@ pub(super) fn write(
 }
 
 /// Bytes that lie side by side in the file and in a frame.
-struct Run {
+struct FrameRun {
     at: u64,
     frame: FrameLocation,
     bytes: Range<u32>,
 }
 
-impl Run {
+impl FrameRun {
     fn is_followed_by(&self, next: &Self) -> bool {
         self.frame == next.frame
             && self.bytes.end == next.bytes.start
             && self.at + u64::from(self.bytes.end - self.bytes.start) == next.at
     }
 
-    fn write(&self, file: BorrowedFd<'_>, frames: &mut Frames<'_>) -> Result<(), ContentError> {
+    fn write(
+        &self,
+        file: BorrowedFd<'_>,
+        frames: &mut FrameCursor<'_>,
+    ) -> Result<(), ContentError> {
         let raw = frames.get(&self.frame)?;
         let mut rest = raw
             .get(self.bytes.start as usize..self.bytes.end as usize)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::plan::{DirectoryNumber, Plan};
+use super::plan::{CopyPlan, DirectoryNumber};
 use crate::beneath::open_beneath;
 
 /// A thread keeps at most so many directories open.
@@ -18,7 +18,7 @@ const SHARE: u64 = 16;
 
 /// What is known of a directory at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum DirectoryState {
     /// It could not be made, or not yet.
     Absent,
     /// This copy has made it, and what is made in it has the mode and owner that were asked for.
@@ -33,7 +33,7 @@ pub(super) enum State {
 /// The target directory of a copy.
 pub(super) struct Destination<'a> {
     pub(super) root: OwnedFd,
-    pub(super) plan: &'a Plan,
+    pub(super) plan: &'a CopyPlan,
     states: Vec<AtomicU8>,
     /// Mode bits that the kernel takes from what is created; `None` when that is not known.
     umask: Option<u32>,
@@ -46,7 +46,7 @@ pub(super) struct Destination<'a> {
 }
 
 impl<'a> Destination<'a> {
-    pub(super) fn new(root: OwnedFd, plan: &'a Plan, owners: bool) -> Self {
+    pub(super) fn new(root: OwnedFd, plan: &'a CopyPlan, owners: bool) -> Self {
         Self {
             root,
             plan,
@@ -59,21 +59,21 @@ impl<'a> Destination<'a> {
         }
     }
 
-    pub(super) fn state(&self, directory: DirectoryNumber) -> State {
+    pub(super) fn state(&self, directory: DirectoryNumber) -> DirectoryState {
         match self.states[directory as usize].load(Relaxed) {
-            0 => State::Absent,
-            1 => State::New,
-            2 => State::Found { inherits: false },
-            _ => State::Found { inherits: true },
+            0 => DirectoryState::Absent,
+            1 => DirectoryState::New,
+            2 => DirectoryState::Found { inherits: false },
+            _ => DirectoryState::Found { inherits: true },
         }
     }
 
-    pub(super) fn set_state(&self, directory: usize, state: State) {
+    pub(super) fn set_state(&self, directory: usize, state: DirectoryState) {
         let state = match state {
-            State::Absent => 0,
-            State::New => 1,
-            State::Found { inherits: false } => 2,
-            State::Found { inherits: true } => 3,
+            DirectoryState::Absent => 0,
+            DirectoryState::New => 1,
+            DirectoryState::Found { inherits: false } => 2,
+            DirectoryState::Found { inherits: true } => 3,
         };
         self.states[directory].store(state, Relaxed);
     }
@@ -82,8 +82,10 @@ impl<'a> Destination<'a> {
     /// this process as its owner; `None` when that can't be told.
     pub(super) fn created_mode(&self, directory: DirectoryNumber, requested: u32) -> Option<u32> {
         match self.state(directory) {
-            State::New | State::Found { inherits: false } => Some(requested & !self.umask?),
-            State::Absent | State::Found { inherits: true } => None,
+            DirectoryState::New | DirectoryState::Found { inherits: false } => {
+                Some(requested & !self.umask?)
+            }
+            DirectoryState::Absent | DirectoryState::Found { inherits: true } => None,
         }
     }
 }
@@ -146,21 +148,21 @@ impl<'a> OpenDirectories<'a> {
 
 /// Creates an entry; one that is in the way is removed first, unless it is a directory with
 /// entries.
-pub(super) fn replacing<T>(
+pub(super) fn create_replacing<T>(
     parent: BorrowedFd<'_>,
     name: &[u8],
     create: impl Fn() -> Result<T, Errno>,
 ) -> Result<T, Errno> {
     match create() {
         Err(Errno::EXIST) => {
-            remove(parent, name)?;
+            remove_entry(parent, name)?;
             create()
         }
         outcome => outcome,
     }
 }
 
-fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+fn remove_entry(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Err(Errno::ISDIR) => rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR),
         outcome => outcome,

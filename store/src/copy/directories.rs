@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Copy;
-use super::attributes::Handle;
-use super::destination::{OpenDirectories, State};
+use super::CopyContext;
+use super::attributes::AttributeTarget;
+use super::destination::{DirectoryState, OpenDirectories};
 use super::report::IssueKind::{AttributeLost, NotCreated};
 use super::writable::{FILL, make_writable, set_permissions};
 use crate::beneath::open_beneath;
@@ -22,7 +22,7 @@ const OPEN_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-impl Copy<'_> {
+impl CopyContext<'_> {
     /// Makes all directories.
     pub(super) fn make_directories(&self) -> Result<()> {
         let root = self.destination.root.as_fd();
@@ -38,21 +38,21 @@ impl Copy<'_> {
     }
 
     /// What a directory that was there before means for its new entries.
-    fn found(&self, directory: BorrowedFd<'_>) -> Result<State> {
+    fn found(&self, directory: BorrowedFd<'_>) -> Result<DirectoryState> {
         let stat = rustix::fs::fstat(directory).map_err(|errno| {
             crate::error::Error::io("read", self.plan.path(&self.plan.directories[0].at))(
                 errno.into(),
             )
         })?;
         let inherits = self.clear_acls(directory) || stat.st_mode & SET_GID != 0;
-        Ok(State::Found { inherits })
+        Ok(DirectoryState::Found { inherits })
     }
 
     fn make_directory(&self, number: usize, open: &mut OpenDirectories<'_>) -> Result<()> {
         let directory = &self.plan.directories[number];
         let path = || self.plan.path(&directory.at);
         let above = self.destination.state(directory.at.directory);
-        if above == State::Absent {
+        if above == DirectoryState::Absent {
             self.reporter
                 .issue(NotCreated, &path(), "its directory is not there".to_owned());
             return Ok(());
@@ -78,8 +78,8 @@ impl Copy<'_> {
         });
         let state = match made {
             Ok(None) => match above {
-                State::Found { inherits: true } => above,
-                _ => State::New,
+                DirectoryState::Found { inherits: true } => above,
+                _ => DirectoryState::New,
             },
             Ok(Some(found)) => self.found(found.as_fd())?,
             Err(errno) => {
@@ -139,19 +139,21 @@ impl Copy<'_> {
         let path = self.plan.path(&directory.at);
         let attr = self.stack.attr(directory.ino)?;
         let created = match self.destination.state(number as u32) {
-            State::Absent => return Ok(()),
-            State::New => self
+            DirectoryState::Absent => return Ok(()),
+            DirectoryState::New => self
                 .destination
                 .created_mode(directory.at.directory, attr.mode & 0o777 | FILL),
-            State::Found { .. } => None,
+            DirectoryState::Found { .. } => None,
         };
         let root = self.destination.root.as_fd();
         if number == 0 {
-            return self.set_attributes(Handle::Open(root), &attr, None, || path.clone());
+            return self.set_attributes(AttributeTarget::Open(root), &attr, None, || path.clone());
         }
         match open_beneath(root, &path, OPEN_FLAGS, Mode::empty()) {
             Ok(fd) => {
-                self.set_attributes(Handle::Open(fd.as_fd()), &attr, created, || path.clone())
+                self.set_attributes(AttributeTarget::Open(fd.as_fd()), &attr, created, || {
+                    path.clone()
+                })
             }
             Err(errno) => self
                 .reporter

@@ -9,7 +9,7 @@ use std::thread::Scope;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::runtime::Handle;
 
-use super::Copy;
+use super::CopyContext;
 use crate::error::Result;
 use crate::frame::FrameLocation;
 use crate::layer::mode;
@@ -24,8 +24,8 @@ const GROUPS: usize = 3;
 ///
 /// Frames that must be fetched are fetched a few groups ahead of the threads that write, into the
 /// local cache. What fails there is asked for again, and reported, by the thread that needs it.
-pub(super) fn start<'scope, 'env>(
-    copy: &'env Copy<'env>,
+pub(super) fn start_feed<'scope, 'env>(
+    copy: &'env CopyContext<'env>,
     reader: &'env FrameReader,
     runtime: &'env Handle,
     scope: &'scope Scope<'scope, 'env>,
@@ -40,7 +40,7 @@ pub(super) fn start<'scope, 'env>(
         return receiver;
     }
     let (sender, receiver) = bounded(copy.threads);
-    let groups = Arc::new(groups(copy));
+    let groups = Arc::new(group_tasks(copy));
     let next = Arc::new(AtomicUsize::new(0));
     for _ in 0..GROUPS.min(groups.len()) {
         let (sender, groups, next) = (sender.clone(), groups.clone(), next.clone());
@@ -58,7 +58,7 @@ pub(super) fn start<'scope, 'env>(
 }
 
 /// Joins tasks into groups.
-fn groups(copy: &Copy<'_>) -> Vec<Range<usize>> {
+fn group_tasks(copy: &CopyContext<'_>) -> Vec<Range<usize>> {
     let mut groups = Vec::new();
     let (mut first, mut bytes) = (0, 0);
     for (number, task) in copy.plan.tasks.iter().enumerate() {
@@ -80,13 +80,14 @@ fn groups(copy: &Copy<'_>) -> Vec<Range<usize>> {
 
 /// Fetches what a group needs, then hands out its tasks; `false` when nobody takes them any more.
 fn hand_out(
-    copy: &Copy<'_>,
+    copy: &CopyContext<'_>,
     reader: &FrameReader,
     runtime: &Handle,
     group: &Range<usize>,
     tasks: &Sender<usize>,
 ) -> bool {
-    let fetched = frames(copy, group).and_then(|frames| runtime.block_on(reader.stream(frames)));
+    let fetched =
+        group_frames(copy, group).and_then(|frames| runtime.block_on(reader.stream(frames)));
     if let Err(error) = fetched {
         tracing::debug!("fetching ahead failed: {error}");
     }
@@ -94,7 +95,7 @@ fn hand_out(
 }
 
 /// The frames that the tasks of a group need.
-fn frames(copy: &Copy<'_>, group: &Range<usize>) -> Result<Vec<FrameLocation>> {
+fn group_frames(copy: &CopyContext<'_>, group: &Range<usize>) -> Result<Vec<FrameLocation>> {
     let mut frames = HashSet::new();
     for task in group.clone() {
         for part in &copy.plan.parts[copy.plan.tasks[task].clone()] {

@@ -8,17 +8,17 @@ use parking_lot::Mutex;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::Copy;
-use super::content::{self, Frames};
+use super::CopyContext;
+use super::content::{self, FrameCursor};
 use super::destination::OpenDirectories;
-use super::plan::{LARGE, Leaf, Part, Plan};
+use super::plan::{CopyPiece, CopyPlan, LARGE, Leaf};
 use super::report::IssueKind::NotCreated;
 use crate::error::Result;
 use crate::stack::Attr;
 
 /// A large file under way.
 #[derive(Debug)]
-enum State {
+enum LargeFileState {
     /// No thread has come to it yet.
     Untouched,
     /// It exists; so many of its parts are not written yet.
@@ -31,25 +31,25 @@ enum State {
 
 /// The large files of a plan.
 #[derive(Debug)]
-pub(super) struct LargeFiles(HashMap<usize, (usize, Mutex<State>)>);
+pub(super) struct LargeFiles(HashMap<usize, (usize, Mutex<LargeFileState>)>);
 
 impl LargeFiles {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &CopyPlan) -> Self {
         let mut parts: HashMap<usize, usize> = HashMap::new();
         for part in &plan.parts {
             if plan.leaves[part.leaf].size > LARGE {
                 *parts.entry(part.leaf).or_default() += 1;
             }
         }
-        let untouched = |(leaf, parts)| (leaf, (parts, Mutex::new(State::Untouched)));
+        let untouched = |(leaf, parts)| (leaf, (parts, Mutex::new(LargeFileState::Untouched)));
         Self(parts.into_iter().map(untouched).collect())
     }
 
     /// Removes the files that have only some of their bytes, after a failure.
-    pub(super) fn remove_unfinished(&self, copy: &Copy<'_>) {
+    pub(super) fn remove_unfinished(&self, copy: &CopyContext<'_>) {
         let mut open = OpenDirectories::new(&copy.destination);
         for (leaf, (_, state)) in &self.0 {
-            if matches!(*state.lock(), State::Open(..)) {
+            if matches!(*state.lock(), LargeFileState::Open(..)) {
                 let at = &copy.plan.leaves[*leaf].at;
                 if let Ok(parent) = open.get(at.directory) {
                     // The failure that led here is the one to report.
@@ -60,7 +60,7 @@ impl LargeFiles {
     }
 }
 
-impl Copy<'_> {
+impl CopyContext<'_> {
     /// Gives a new file its length at once: the parts with data may end before it does.
     fn extend(
         &self,
@@ -81,10 +81,10 @@ impl Copy<'_> {
     /// Writes one part of a large file; the first creates it and the last finishes it.
     pub(super) fn write_large(
         &self,
-        part: &Part,
+        part: &CopyPiece,
         attr: &Attr,
         open: &mut OpenDirectories<'_>,
-        frames: &mut Frames<'_>,
+        frames: &mut FrameCursor<'_>,
     ) -> Result<()> {
         let leaf = &self.plan.leaves[part.leaf];
         let Some((parts, state)) = self.large.0.get(&part.leaf) else {
@@ -93,9 +93,9 @@ impl Copy<'_> {
         let file = {
             let mut state = state.lock();
             match &*state {
-                State::Open(file, _) => file.clone(),
-                State::Done | State::Failed => return Ok(()),
-                State::Untouched => {
+                LargeFileState::Open(file, _) => file.clone(),
+                LargeFileState::Done | LargeFileState::Failed => return Ok(()),
+                LargeFileState::Untouched => {
                     let created = open
                         .get(leaf.at.directory)
                         .and_then(|parent| self.create_file(leaf, attr, parent))
@@ -103,11 +103,11 @@ impl Copy<'_> {
                     match created {
                         Ok(file) => {
                             let file = Arc::new(file);
-                            *state = State::Open(file.clone(), *parts);
+                            *state = LargeFileState::Open(file.clone(), *parts);
                             file
                         }
                         Err(errno) => {
-                            *state = State::Failed;
+                            *state = LargeFileState::Failed;
                             let path = self.plan.path(&leaf.at);
                             return self.reporter.failed(
                                 NotCreated,
@@ -123,10 +123,13 @@ impl Copy<'_> {
         let go_on = || self.check_cancelled();
         let which = (leaf.ino, leaf.size);
         let range = part.range.clone();
-        if let Err(error) = content::write(file.as_fd(), self.stack, which, range, frames, go_on) {
+        if let Err(error) =
+            content::write_content(file.as_fd(), self.stack, which, range, frames, go_on)
+        {
             // When this ends the copy, the state says that the file is to be removed.
             self.content_failed(leaf, error)?;
-            if let State::Open(..) = std::mem::replace(&mut *state.lock(), State::Failed)
+            if let LargeFileState::Open(..) =
+                std::mem::replace(&mut *state.lock(), LargeFileState::Failed)
                 && let Ok(parent) = open.get(leaf.at.directory)
             {
                 let _ = rustix::fs::unlinkat(parent, &*leaf.at.name, AtFlags::empty());
@@ -134,10 +137,10 @@ impl Copy<'_> {
             return Ok(());
         }
         let mut state = state.lock();
-        if let State::Open(_, left) = &mut *state {
+        if let LargeFileState::Open(_, left) = &mut *state {
             *left -= 1;
             if *left == 0 {
-                *state = State::Done;
+                *state = LargeFileState::Done;
                 drop(state);
                 return self.finish_file(leaf, attr, file.as_fd());
             }

@@ -5,23 +5,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Copy;
-use super::attributes::Handle;
-use super::content::{self, ContentError, Frames};
-use super::destination::{OpenDirectories, State, replacing};
-use super::plan::{LARGE, Leaf, Name, Part};
+use super::CopyContext;
+use super::attributes::AttributeTarget;
+use super::content::{self, ContentError, FrameCursor};
+use super::destination::{DirectoryState, OpenDirectories, create_replacing};
+use super::plan::{CopyPiece, LARGE, Leaf, PlannedName};
 use super::report::IssueKind::NotCreated;
 use crate::error::Result;
 use crate::layer::mode;
 use crate::stack::Attr;
 
-impl Copy<'_> {
+impl CopyContext<'_> {
     /// Creates a leaf, or writes a part of a large one.
     pub(super) fn write_part(
         &self,
-        part: &Part,
+        part: &CopyPiece,
         open: &mut OpenDirectories<'_>,
-        frames: &mut Frames<'_>,
+        frames: &mut FrameCursor<'_>,
     ) -> Result<()> {
         let leaf = &self.plan.leaves[part.leaf];
         if !self.has_directory(&leaf.at) {
@@ -64,16 +64,16 @@ impl Copy<'_> {
         }
     }
 
-    fn has_directory(&self, at: &Name) -> bool {
-        self.destination.state(at.directory) != State::Absent
+    fn has_directory(&self, at: &PlannedName) -> bool {
+        self.destination.state(at.directory) != DirectoryState::Absent
     }
 
-    fn no_directory(&self, at: &Name) {
+    fn no_directory(&self, at: &PlannedName) {
         let detail = "its directory is not there".to_owned();
         self.reporter.issue(NotCreated, &self.plan.path(at), detail);
     }
 
-    fn not_created(&self, at: &Name, action: &'static str, errno: Errno) -> Result<()> {
+    fn not_created(&self, at: &PlannedName, action: &'static str, errno: Errno) -> Result<()> {
         self.reporter
             .failed(NotCreated, &self.plan.path(at), action, errno)
     }
@@ -88,7 +88,7 @@ impl Copy<'_> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (name, bits) = (&*leaf.at.name, Mode::from_raw_mode(attr.mode & 0o777));
-        replacing(parent, name, || {
+        create_replacing(parent, name, || {
             rustix::fs::openat(parent, name, flags, bits)
         })
     }
@@ -98,7 +98,7 @@ impl Copy<'_> {
         leaf: &Leaf,
         attr: &Attr,
         parent: BorrowedFd<'_>,
-        frames: &mut Frames<'_>,
+        frames: &mut FrameCursor<'_>,
     ) -> Result<()> {
         let file = match self.create_file(leaf, attr, parent) {
             Ok(file) => file,
@@ -107,7 +107,7 @@ impl Copy<'_> {
         let go_on = || self.check_cancelled();
         let written = match leaf.size {
             0 => Ok(()),
-            size => content::write(
+            size => content::write_content(
                 file.as_fd(),
                 self.stack,
                 (leaf.ino, size),
@@ -129,7 +129,7 @@ impl Copy<'_> {
         let created = self
             .destination
             .created_mode(leaf.at.directory, attr.mode & 0o777);
-        self.set_attributes(Handle::Open(file), attr, created, || {
+        self.set_attributes(AttributeTarget::Open(file), attr, created, || {
             self.plan.path(&leaf.at)
         })?;
         self.reporter.created(leaf.size);
@@ -154,10 +154,10 @@ impl Copy<'_> {
         make: impl Fn() -> Result<(), Errno>,
     ) -> Result<()> {
         let name = &*leaf.at.name;
-        if let Err(errno) = replacing(parent, name, make) {
+        if let Err(errno) = create_replacing(parent, name, make) {
             return self.not_created(&leaf.at, action, errno);
         }
-        let handle = Handle::Name(parent, name);
+        let handle = AttributeTarget::Name(parent, name);
         self.set_attributes(handle, attr, created_mode, || self.plan.path(&leaf.at))?;
         self.reporter.created(0);
         Ok(())
@@ -178,7 +178,7 @@ impl Copy<'_> {
             .and_then(|from| {
                 let to = open.get(link.at.directory)?;
                 let (old, new) = (&*leaf.at.name, &*link.at.name);
-                replacing(to, new, || {
+                create_replacing(to, new, || {
                     rustix::fs::linkat(&from, old, to, new, AtFlags::empty())
                 })
             });

@@ -43,10 +43,10 @@ use crate::error::{Error, Result};
 use crate::local::FrameReader;
 use crate::save::Progress;
 use crate::stack::{MAX_PATH, Stack};
-pub(crate) use content::Frames;
+pub(crate) use content::FrameCursor;
 use destination::{Destination, OpenDirectories};
 use large::LargeFiles;
-use plan::Plan;
+use plan::CopyPlan;
 use report::Reporter;
 
 /// What was fetched is told to the caller's progress this often.
@@ -73,9 +73,9 @@ impl Default for CopyOptions {
 }
 
 /// What all threads of one copy share.
-struct Copy<'a> {
+struct CopyContext<'a> {
     stack: &'a Stack,
-    plan: &'a Plan,
+    plan: &'a CopyPlan,
     destination: Destination<'a>,
     reporter: Reporter<'a>,
     progress: &'a dyn Progress,
@@ -127,10 +127,10 @@ pub fn copy_into(
     if stack.layers().is_empty() {
         return Ok(CopyReport::default());
     }
-    let plan = Plan::new(stack, progress)?;
-    room::check(&plan, &root, target)?;
+    let plan = CopyPlan::new(stack, progress)?;
+    room::check_room(&plan, &root, target)?;
     progress.total(plan.entries(), plan.bytes);
-    let copy = Copy {
+    let copy = CopyContext {
         stack,
         plan: &plan,
         destination: Destination::new(root, &plan, options.owners),
@@ -151,7 +151,7 @@ pub fn copy_into(
     Ok(copy.reporter.finish())
 }
 
-impl<'a> Copy<'a> {
+impl<'a> CopyContext<'a> {
     fn run(&self, reader: &FrameReader, runtime: &Handle) -> Result<()> {
         for directory in &self.plan.cut {
             let path = self
@@ -164,12 +164,12 @@ impl<'a> Copy<'a> {
         let transferred = || reader.stats().demand_bytes + reader.stats().prefetch_bytes;
         let mut seen = transferred();
         std::thread::scope(|scope| {
-            let tasks = feed::start(self, reader, runtime, scope);
+            let tasks = feed::start_feed(self, reader, runtime, scope);
             // Nothing is ever sent: the channel ends when the last worker does.
             let (working, worked) = crossbeam_channel::bounded::<()>(0);
             for _ in 0..self.threads {
                 let (tasks, working) = (tasks.clone(), working.clone());
-                let frames = Frames::new(reader, runtime);
+                let frames = FrameCursor::new(reader, runtime);
                 scope.spawn(move || {
                     self.guard(self.write(&tasks, frames));
                     drop(working);
@@ -197,7 +197,7 @@ impl<'a> Copy<'a> {
     fn write(
         &self,
         tasks: &crossbeam_channel::Receiver<usize>,
-        mut frames: Frames<'_>,
+        mut frames: FrameCursor<'_>,
     ) -> Result<()> {
         let mut open = OpenDirectories::new(&self.destination);
         for task in tasks {

@@ -21,19 +21,19 @@ const TASK_BYTES: u64 = 4 << 20;
 /// A task holds at most so many files.
 const TASK_FILES: usize = 512;
 
-/// The number of a directory in a [`Plan`]; 0 is the root.
+/// The number of a directory in a [`CopyPlan`]; 0 is the root.
 pub(super) type DirectoryNumber = u32;
 
 /// A directory.
 #[derive(Debug)]
-pub(super) struct Directory {
-    pub(super) at: Name,
+pub(super) struct PlannedDirectory {
+    pub(super) at: PlannedName,
     pub(super) ino: Ino,
 }
 
 /// A name in a directory.
 #[derive(Debug)]
-pub(super) struct Name {
+pub(super) struct PlannedName {
     pub(super) directory: DirectoryNumber,
     pub(super) name: Box<[u8]>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Name {
 /// Anything but a directory, under the first of its names.
 #[derive(Debug)]
 pub(super) struct Leaf {
-    pub(super) at: Name,
+    pub(super) at: PlannedName,
     pub(super) ino: Ino,
     /// Length in bytes, holes included; 0 for all but regular files.
     pub(super) size: u64,
@@ -53,14 +53,14 @@ pub(super) struct Leaf {
 
 /// Another name of a leaf.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) at: Name,
+pub(super) struct PlannedLink {
+    pub(super) at: PlannedName,
     pub(super) leaf: usize,
 }
 
 /// A leaf, or a piece of a large one.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct CopyPiece {
     pub(super) leaf: usize,
     pub(super) range: Range<u64>,
     /// Whether it is the first of its leaf.
@@ -69,15 +69,15 @@ pub(super) struct Part {
 
 /// Everything in a stack.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct CopyPlan {
     /// Parents before their children, level by level.
-    pub(super) directories: Vec<Directory>,
+    pub(super) directories: Vec<PlannedDirectory>,
     /// The directories of each level below the root.
     pub(super) levels: Vec<Range<usize>>,
     pub(super) leaves: Vec<Leaf>,
-    pub(super) links: Vec<Link>,
+    pub(super) links: Vec<PlannedLink>,
     /// In the order of their bytes in the packs.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<CopyPiece>,
     /// Runs of parts that one thread does in one go.
     pub(super) tasks: Vec<Range<usize>>,
     /// Number of bytes of files to write: holes take none.
@@ -87,14 +87,14 @@ pub(super) struct Plan {
     pub(super) cut: Vec<DirectoryNumber>,
 }
 
-impl Plan {
+impl CopyPlan {
     pub(super) fn new(stack: &Stack, progress: &dyn Progress) -> Result<Self> {
-        let root = Name {
+        let root = PlannedName {
             directory: 0,
             name: Box::default(),
         };
         let mut plan = Self {
-            directories: vec![Directory {
+            directories: vec![PlannedDirectory {
                 at: root,
                 ino: Ino::ROOT,
             }],
@@ -140,18 +140,18 @@ impl Plan {
                 is_cut = true;
                 return Ok(true);
             }
-            let at = Name {
+            let at = PlannedName {
                 directory,
                 name: name.into(),
             };
             let attr = stack.attr(ino)?;
             if attr.kind() == mode::DIRECTORY {
-                self.directories.push(Directory { at, ino });
+                self.directories.push(PlannedDirectory { at, ino });
                 return Ok(true);
             }
             if attr.links > 1 {
                 if let Some(&leaf) = linked.get(&ino) {
-                    self.links.push(Link { at, leaf });
+                    self.links.push(PlannedLink { at, leaf });
                     return Ok(true);
                 }
                 linked.insert(ino, self.leaves.len());
@@ -213,7 +213,7 @@ impl Plan {
                     self.tasks.push(first..self.parts.len());
                     (first, bytes) = (self.parts.len(), 0);
                 }
-                self.parts.push(Part {
+                self.parts.push(CopyPiece {
                     leaf,
                     range,
                     is_first: number == 0,
@@ -233,7 +233,7 @@ impl Plan {
     }
 
     /// The path of a name, relative to the root.
-    pub(super) fn path(&self, at: &Name) -> PathBuf {
+    pub(super) fn path(&self, at: &PlannedName) -> PathBuf {
         let mut names = vec![&*at.name];
         let mut directory = at.directory;
         while directory != 0 {

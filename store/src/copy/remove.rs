@@ -12,7 +12,7 @@ use super::writable::make_writable;
 use crate::beneath::{open_beneath, open_real_directory};
 use crate::error::{Error, Result};
 use crate::layer::mode;
-use crate::stack::{Attr, Stack, Walk};
+use crate::stack::{Attr, Stack, StackWalk};
 
 /// What [`remove_unchanged`] did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,7 +43,7 @@ pub fn remove_unchanged(stack: &Stack, keep: Option<&Stack>, target: &Path) -> R
         root: root.as_fd(),
         open: None,
     };
-    for entry in Walk::new(stack) {
+    for entry in StackWalk::new(stack) {
         let entry = entry?;
         if entry.path.is_empty() || is_kept(keep, &entry.path, &entry.attr)? {
             continue;
@@ -52,20 +52,20 @@ pub fn remove_unchanged(stack: &Stack, keep: Option<&Stack>, target: &Path) -> R
             directories.push(entry.path);
             continue;
         }
-        let (directory, name) = split(&entry.path);
+        let (directory, name) = split_path(&entry.path);
         let outcome = parent.get(directory).and_then(|directory| {
             match is_unchanged(directory, name, stack, &entry.attr)? {
-                true => unlink(directory, name, AtFlags::empty()).map(|()| true),
+                true => unlink_entry(directory, name, AtFlags::empty()).map(|()| true),
                 false => Ok(false),
             }
         });
         removed.note(&entry.path, outcome);
     }
     for path in directories.iter().rev() {
-        let (directory, name) = split(path);
+        let (directory, name) = split_path(path);
         let outcome = parent
             .get(directory)
-            .and_then(|directory| unlink(directory, name, AtFlags::REMOVEDIR))
+            .and_then(|directory| unlink_entry(directory, name, AtFlags::REMOVEDIR))
             .map(|()| true);
         removed.note(path, outcome);
     }
@@ -113,7 +113,7 @@ impl Parent<'_> {
     }
 }
 
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (b"", path),
@@ -152,7 +152,7 @@ fn is_unchanged(
     })
 }
 
-fn unlink(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<(), Errno> {
+fn unlink_entry(directory: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<(), Errno> {
     match rustix::fs::unlinkat(directory, name, flags) {
         Err(Errno::ACCESS) if make_writable(directory, b"")?.is_some() => {
             rustix::fs::unlinkat(directory, name, flags)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::AtFlags;
 
-use super::plan::Plan;
+use super::plan::CopyPlan;
 use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 ///
 /// A cache of some kilobytes may describe terabytes: its files can all be made of the same frame.
 /// Whoever copies it must not fill the disk that others use, too, to find that out.
-pub(super) fn check(plan: &Plan, root: &OwnedFd, target: &Path) -> Result<()> {
+pub(super) fn check_room(plan: &CopyPlan, root: &OwnedFd, target: &Path) -> Result<()> {
     let Ok(disk) = rustix::fs::fstatvfs(root) else {
         return Ok(());
     };
@@ -24,7 +24,7 @@ pub(super) fn check(plan: &Plan, root: &OwnedFd, target: &Path) -> Result<()> {
     let room = disk.f_bavail.saturating_mul(disk.f_frsize);
     let room = room.saturating_mul(compression(root));
     // Files that are replaced make room, which is looked at only when it matters.
-    if plan.bytes <= room || plan.bytes <= room.saturating_add(replaced(plan, root)) {
+    if plan.bytes <= room || plan.bytes <= room.saturating_add(count_replaced_bytes(plan, root)) {
         return Ok(());
     }
     let detail = format!(
@@ -50,7 +50,7 @@ fn compression(root: &OwnedFd) -> u64 {
 }
 
 /// Bytes on the disk of the files that the plan replaces.
-fn replaced(plan: &Plan, root: &OwnedFd) -> u64 {
+fn count_replaced_bytes(plan: &CopyPlan, root: &OwnedFd) -> u64 {
     let mut bytes = 0_u64;
     let mut directory = None;
     for leaf in &plan.leaves {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use super::{CopyOptions, CopyReport, copy_out};
 use crate::error::Result;
-use crate::layer::testing::rewritten;
+use crate::layer::testing::rewrite_layer;
 use crate::layer::{
-    Content, Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, Xattrs, mode,
+    EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewFilePiece, NewInode, NewKind, ROOT,
+    Xattrs, mode,
 };
 use crate::local::{FrameMemory, FrameReader, PackCache};
-use crate::remote::{RemoteSpec, RetryPolicy, open};
+use crate::remote::{RemoteSpec, RetryPolicy, open_remote};
 use crate::save::Silent;
 use crate::stack::Stack;
 
@@ -39,7 +40,7 @@ fn layer(target: &Path) -> Layer {
         meta(mode::FILE | 0o644),
         meta(mode::SYMLINK | 0o777),
     );
-    let new = |meta, kind| Link::New(NewInode { meta, kind });
+    let new = |meta, kind| EntryTarget::New(NewInode { meta, kind });
     let empty = NewKind::File {
         size: 0,
         content: &[],
@@ -57,7 +58,7 @@ fn layer(target: &Path) -> Layer {
         },
         NewEntry {
             name: b"h2",
-            link: Link::SameAs(1),
+            link: EntryTarget::SameAs(1),
         },
         NewEntry {
             name: b"l1",
@@ -75,7 +76,7 @@ fn layer(target: &Path) -> Layer {
 
 /// The layer with other names, of the same length.
 fn renamed(layer: &Layer, names: &[(&[u8; 2], &[u8; 2])]) -> Arc<Layer> {
-    let built = rewritten(layer, |tables| {
+    let built = rewrite_layer(layer, |tables| {
         for (from, to) in names {
             let table = &mut tables[NAMES];
             let at = table.windows(2).position(|name| name == *from).unwrap();
@@ -106,7 +107,7 @@ fn copied(layers: Vec<Arc<Layer>>, target: &Path, withheld: bool) -> Result<Copy
         url: format!("file://{}", store.path().display()),
         ..RemoteSpec::default()
     };
-    let remote = open(&spec, RetryPolicy::default()).unwrap().remote;
+    let remote = open_remote(&spec, RetryPolicy::default()).unwrap().remote;
     let cache = Arc::new(PackCache::new(store.path(), 1 << 20));
     let reader = FrameReader::new(remote, cache, FrameMemory::default());
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -241,7 +242,7 @@ fn what_lends_rights_is_left_out_unless_asked_for() {
     ];
     let entries = kinds.map(|(name, meta, kind)| NewEntry {
         name,
-        link: Link::New(NewInode { meta, kind }),
+        link: EntryTarget::New(NewInode { meta, kind }),
     });
     let mut builder = LayerBuilder::new(&root, []).unwrap();
     builder.fill(ROOT, &entries).unwrap();
@@ -293,11 +294,11 @@ fn what_lends_rights_is_left_out_unless_asked_for() {
 /// A file of `size` bytes with a hole in it all.
 fn hole(size: u64) -> Arc<Layer> {
     let file = meta(mode::FILE | 0o644);
-    let content = [Content::Hole(size)];
+    let content = [NewFilePiece::Hole(size)];
     let mut builder = LayerBuilder::new(&meta(mode::DIRECTORY | 0o755), []).unwrap();
     let entries = [NewEntry {
         name: b"hole",
-        link: Link::New(NewInode {
+        link: EntryTarget::New(NewInode {
             meta: &file,
             kind: NewKind::File {
                 size,
@@ -313,7 +314,7 @@ fn hole(size: u64) -> Arc<Layer> {
 fn a_long_hole_takes_no_time_and_no_room() {
     const SIZE: u64 = 1 << 40;
     let dir = tempfile::tempdir().unwrap();
-    let plan = super::plan::Plan::new(&Stack::new(vec![hole(SIZE)]).unwrap(), &Silent).unwrap();
+    let plan = super::plan::CopyPlan::new(&Stack::new(vec![hole(SIZE)]).unwrap(), &Silent).unwrap();
     assert_eq!((plan.parts.len(), plan.bytes), (1, 0));
     let report = copied(vec![hole(SIZE)], dir.path(), false).unwrap();
     assert!(report.issues.is_empty(), "{:?}", report.issues);
@@ -335,11 +336,11 @@ fn a_file_that_is_too_long_is_reported() {
 fn a_cache_without_room_for_it_is_not_begun() {
     let dir = tempfile::tempdir().unwrap();
     let stack = Stack::new(vec![hole(5)]).unwrap();
-    let mut plan = super::plan::Plan::new(&stack, &Silent).unwrap();
+    let mut plan = super::plan::CopyPlan::new(&stack, &Silent).unwrap();
     let root = fs::File::open(dir.path()).unwrap().into();
-    super::room::check(&plan, &root, dir.path()).unwrap();
+    super::room::check_room(&plan, &root, dir.path()).unwrap();
     plan.bytes = 1 << 62;
-    let error = super::room::check(&plan, &root, dir.path()).unwrap_err();
+    let error = super::room::check_room(&plan, &root, dir.path()).unwrap_err();
     assert_eq!(error.kind(), crate::ErrorKind::Local);
 }
 
@@ -353,7 +354,7 @@ fn directories_deeper_than_paths_go_are_reported() {
         let kind = NewKind::Directory { opaque: false };
         let entry = NewEntry {
             name: &[b'n'; 200],
-            link: Link::New(NewInode {
+            link: EntryTarget::New(NewInode {
                 meta: &directory,
                 kind,
             }),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Codec, Compressor, TARGET};
+use super::{Codec, FrameCompressor, TARGET};
 use crate::id::{ChunkId, FrameHash};
 
 /// A compressed frame that has no place in a pack yet.
@@ -22,7 +22,7 @@ pub struct BuiltFrame {
 
 /// Fills frames with chunks.
 pub struct FrameBuilder {
-    compressor: Compressor,
+    compressor: FrameCompressor,
     raw: Vec<u8>,
     chunks: Vec<(ChunkId, u32)>,
 }
@@ -31,7 +31,7 @@ impl FrameBuilder {
     /// Makes an empty builder.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            compressor: Compressor::new()?,
+            compressor: FrameCompressor::new()?,
             raw: Vec::new(),
             chunks: Vec::new(),
         })

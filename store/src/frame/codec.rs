@@ -32,12 +32,12 @@ impl Codec {
 }
 
 /// Compresses frames; keeps its working memory (about 1 MiB) between them.
-pub struct Compressor {
+pub struct FrameCompressor {
     zstd: zstd::bulk::Compressor<'static>,
     buffer: Vec<u8>,
 }
 
-impl Compressor {
+impl FrameCompressor {
     /// Makes a compressor for one thread.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
@@ -71,7 +71,12 @@ thread_local! {
 /// Checks stored bytes against their hash and decodes them.
 ///
 /// Fails with [`Error::Damaged`] when the bytes are not the ones that were stored.
-pub fn decode(stored: &[u8], hash: &FrameHash, codec: Codec, raw_length: u32) -> Result<Vec<u8>> {
+pub fn decode_frame(
+    stored: &[u8],
+    hash: &FrameHash,
+    codec: Codec,
+    raw_length: u32,
+) -> Result<Vec<u8>> {
     let damaged = |detail: &str| Error::damaged(format!("frame {hash}"), detail);
     if FrameHash::of(stored) != *hash {
         return Err(damaged("its bytes do not have the hash they should"));
@@ -104,24 +109,24 @@ mod tests {
 
     #[test]
     fn frames_round_trip_and_damage_is_found() {
-        let mut compressor = Compressor::new().unwrap();
+        let mut compressor = FrameCompressor::new().unwrap();
         let raw = b"cache ".repeat(5000);
         let mut stored = Vec::new();
         let codec = compressor.encode(&raw, &mut stored).unwrap();
         assert_eq!(codec, Codec::Zstd);
         let hash = FrameHash::of(&stored);
         assert_eq!(
-            decode(&stored, &hash, codec, raw.len() as u32).unwrap(),
+            decode_frame(&stored, &hash, codec, raw.len() as u32).unwrap(),
             raw
         );
-        assert!(decode(&stored, &hash, codec, raw.len() as u32 - 1).is_err());
+        assert!(decode_frame(&stored, &hash, codec, raw.len() as u32 - 1).is_err());
         stored[10] ^= 1;
-        assert!(decode(&stored, &hash, codec, raw.len() as u32).is_err());
+        assert!(decode_frame(&stored, &hash, codec, raw.len() as u32).is_err());
     }
 
     #[test]
     fn what_does_not_shrink_is_stored_raw() {
-        let mut compressor = Compressor::new().unwrap();
+        let mut compressor = FrameCompressor::new().unwrap();
         let mut noise = vec![0; 100_000];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
         let mut stored = Vec::new();

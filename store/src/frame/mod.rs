@@ -9,7 +9,7 @@ mod builder;
 mod codec;
 
 pub use builder::{BuiltFrame, FrameBuilder};
-pub use codec::{Codec, Compressor, decode};
+pub use codec::{Codec, FrameCompressor, decode_frame};
 
 use crate::chunk::MAX_CHUNK;
 use crate::id::{FrameHash, PackId};

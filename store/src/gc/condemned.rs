@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{LEASE, micros};
+use super::{LEASE, duration_micros};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, PackId, SaveId};
 use crate::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
@@ -38,17 +38,17 @@ pub struct Condemned {
 }
 
 #[derive(Serialize, Deserialize)]
-struct List {
+struct CondemnedList {
     format: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     requires: Vec<String>,
     #[serde(default)]
-    batches: Vec<Batch>,
+    batches: Vec<CondemnedBatch>,
 }
 
 /// What was condemned together.
 #[derive(Default, Serialize, Deserialize)]
-struct Batch {
+struct CondemnedBatch {
     until: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     layers: Vec<LayerId>,
@@ -110,7 +110,7 @@ impl Condemned {
     /// was set back since.
     pub fn is_stale(&self, now: u64) -> bool {
         let age = now.checked_sub(self.read);
-        age.is_none_or(|age| age > micros(LEASE) / 2)
+        age.is_none_or(|age| age > duration_micros(LEASE) / 2)
             || self.since.is_some_and(|since| since.elapsed() > LEASE / 2)
     }
 
@@ -133,10 +133,10 @@ impl Condemned {
     }
 
     fn encode(&self) -> Result<Bytes> {
-        let mut batches: BTreeMap<u64, Batch> = BTreeMap::new();
-        let batch = |until: &u64| Batch {
+        let mut batches: BTreeMap<u64, CondemnedBatch> = BTreeMap::new();
+        let batch = |until: &u64| CondemnedBatch {
             until: *until,
-            ..Batch::default()
+            ..CondemnedBatch::default()
         };
         for (layer, until) in &self.layers {
             let into = batches.entry(*until).or_insert_with(|| batch(until));
@@ -146,7 +146,7 @@ impl Condemned {
             let into = batches.entry(*until).or_insert_with(|| batch(until));
             into.packs.push(*pack);
         }
-        let list = List {
+        let list = CondemnedList {
             format: FORMAT,
             requires: Vec::new(),
             batches: batches.into_values().collect(),
@@ -161,7 +161,7 @@ impl Condemned {
         if bytes.len() > MAX_LIST {
             return Err(damaged("it is larger than any such list".to_owned()));
         }
-        let list: List = serde_json::from_slice(bytes).map_err(|error| {
+        let list: CondemnedList = serde_json::from_slice(bytes).map_err(|error| {
             match error.is_eof() || bytes.contains(&0) {
                 true => Error::Torn {
                     what: object_key().to_string(),
@@ -191,7 +191,7 @@ fn about_to_go<T: Ord>(
     objects: impl IntoIterator<Item = T>,
     now: u64,
 ) -> Option<T> {
-    let safe = now.saturating_add(micros(LEASE));
+    let safe = now.saturating_add(duration_micros(LEASE));
     let goes = |object: &T| listed.get(object).is_some_and(|until| *until < safe);
     objects.into_iter().find(goes)
 }
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_list_is_stale_after_half_a_lease_and_when_the_clock_was_set_back() {
-        let half = micros(LEASE) / 2;
+        let half = duration_micros(LEASE) / 2;
         let mut list = Condemned {
             read: 10 * half,
             ..Condemned::default()
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_layer_is_built_upon_only_while_there_is_time() {
-        let (layer, hour) = (LayerId([1; 32]), micros(LEASE));
+        let (layer, hour) = (LayerId([1; 32]), duration_micros(LEASE));
         let list = Condemned {
             layers: BTreeMap::from([(layer, 3 * hour)]),
             ..Condemned::default()

@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
 use super::condemned::Condemned;
-use super::micros;
+use super::duration_micros;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
 use crate::layer;
 use crate::pack::{self, PackRef};
-use crate::refs::{self, LayerInfo, Record};
+use crate::refs::{self, LayerInfo, RefRecord};
 use crate::remote::{DynRemote, ObjectKey, RemoteErrorKind};
 use crate::task::join_all;
 
@@ -63,18 +63,18 @@ impl Needs {
 /// # Errors
 ///
 /// [`Error::BeingCollected`] names what is gone; nothing is published then.
-pub async fn publish(
+pub async fn publish_confirmed(
     remote: &DynRemote,
-    record: &Record,
+    record: &RefRecord,
     condemned: &Condemned,
     needs: &Needs,
     now: u64,
 ) -> Result<()> {
     // Before the first look: this process may be stopped during that, too.
     let (started, wall) = (Instant::now(), SaveId::now().micros);
-    confirm(remote, condemned, needs, now).await?;
+    confirm_needs(remote, condemned, needs, now).await?;
     refs::put_record(remote, record).await?;
-    let elapsed = micros(started.elapsed()).max(SaveId::now().micros.saturating_sub(wall));
+    let elapsed = duration_micros(started.elapsed()).max(SaveId::now().micros.saturating_sub(wall));
     let confirmed = look_again(remote, condemned, needs, now.saturating_add(elapsed)).await;
     if let Err(error) = confirmed {
         if let Err(failed) = refs::take_back(remote, record).await {
@@ -105,7 +105,7 @@ async fn look_again(remote: &DynRemote, before: &Condemned, needs: &Needs, now: 
 /// # Errors
 ///
 /// [`Error::BeingCollected`] names what is not; the save can be tried again.
-pub async fn confirm(
+pub async fn confirm_needs(
     remote: &DynRemote,
     condemned: &Condemned,
     needs: &Needs,
@@ -138,16 +138,16 @@ pub async fn confirm(
 
 fn refuse_condemned(condemned: &Condemned, needs: &Needs, now: u64) -> Result<()> {
     if let Some(layer) = condemned.layer_about_to_go(needs.layers.iter().copied(), now) {
-        return collected(format!("layer {layer}"));
+        return being_collected(format!("layer {layer}"));
     }
     let packs = needs.packs.iter().map(|pack| pack.id);
     if let Some(pack) = condemned.pack_about_to_go(packs, now) {
-        return collected(format!("pack {pack}"));
+        return being_collected(format!("pack {pack}"));
     }
     Ok(())
 }
 
-fn collected(what: String) -> Result<()> {
+fn being_collected(what: String) -> Result<()> {
     Err(Error::BeingCollected { what })
 }
 
@@ -161,7 +161,7 @@ async fn look_at(remote: &DynRemote, objects: BTreeSet<ObjectKey>) -> Result<()>
         match head {
             Ok(_) => {}
             Err(error) if error.kind() == RemoteErrorKind::NotFound => {
-                return collected(object.to_string());
+                return being_collected(object.to_string());
             }
             Err(error) => return Err(error.into()),
         }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::condemned::Condemned;
 use super::inventory::{Inventory, UnreadableRecord};
-use super::plan::{Plan, plan};
-use super::{GcOptions, micros};
+use super::plan::{GcPlan, plan_collection};
+use super::{GcOptions, duration_micros};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
 use crate::layer;
@@ -21,9 +21,9 @@ const REMOVALS: usize = 16;
 
 /// What a run found and did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct GcReport {
     /// The plan; it was executed unless it was a dry run.
-    pub plan: Plan,
+    pub plan: GcPlan,
     /// Number of keys.
     pub keys: u64,
     /// Layers that keys name and that are not there: `check` says whose.
@@ -45,26 +45,27 @@ pub struct Report {
 ///
 /// [`Error::TookTooLong`] when so much time has passed since it began that what it saw then is no
 /// base for what it would do.
-pub async fn collect(
+pub async fn collect_garbage(
     remote: &DynRemote,
     options: &GcOptions,
     progress: &dyn Progress,
-) -> Result<Report> {
+) -> Result<GcReport> {
     let (started, wall) = (Instant::now(), SaveId::now().micros);
     let inventory = Inventory::take(remote, progress).await?;
-    let mut plan = plan(&inventory, options);
+    let mut plan = plan_collection(&inventory, options);
     if !options.dry_run {
         // The first of these clocks stands still while the machine sleeps, the other can be set.
-        let elapsed = micros(started.elapsed()).max(SaveId::now().micros.saturating_sub(wall));
+        let elapsed =
+            duration_micros(started.elapsed()).max(SaveId::now().micros.saturating_sub(wall));
         let now = options.now.saturating_add(elapsed);
-        execute(remote, &inventory, &mut plan, options, now, progress).await?;
+        execute_plan(remote, &inventory, &mut plan, options, now, progress).await?;
     }
     let names: BTreeSet<_> = inventory
         .saves
         .keys()
         .chain(inventory.unreadable.keys())
         .collect();
-    Ok(Report {
+    Ok(GcReport {
         keys: names.len() as u64,
         missing: inventory.missing.len() as u64,
         unreadable_layers: inventory
@@ -86,16 +87,16 @@ pub async fn collect(
 ///
 /// Another collector may have written the list since. What it put there stays, and what is not on
 /// the list any more as this run saw it is not removed now: `plan` then says what was done.
-pub async fn execute(
+pub async fn execute_plan(
     remote: &DynRemote,
     inventory: &Inventory,
-    plan: &mut Plan,
+    plan: &mut GcPlan,
     options: &GcOptions,
     now: u64,
     progress: &dyn Progress,
 ) -> Result<()> {
     if let Some(patience) = options.patience()
-        && now.saturating_sub(options.now) > micros(patience)
+        && now.saturating_sub(options.now) > duration_micros(patience)
     {
         return Err(Error::TookTooLong {
             what: "the run",
@@ -114,10 +115,10 @@ pub async fn execute(
     }
     let removal = &plan.removal;
     let layers = removal.layers.iter().map(layer::object_key);
-    remove(remote, layers.collect(), progress).await?;
+    remove_objects(remote, layers.collect(), progress).await?;
     let packs = removal.packs.iter().map(pack::object_key);
     let traces = removal.traces.iter().cloned();
-    remove(remote, packs.chain(traces).collect(), progress).await?;
+    remove_objects(remote, packs.chain(traces).collect(), progress).await?;
     if !removal.layers.is_empty() || !removal.packs.is_empty() {
         // Removing may have taken long, and others may have added to the list.
         let current = Condemned::read(remote).await?;
@@ -129,7 +130,7 @@ pub async fn execute(
     Ok(())
 }
 
-async fn remove(
+async fn remove_objects(
     remote: &DynRemote,
     objects: Vec<ObjectKey>,
     progress: &dyn Progress,

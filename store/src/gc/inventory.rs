@@ -8,7 +8,7 @@ use crate::id::{LayerId, PackId, SaveId, StackId};
 use crate::layer::{self, Layer};
 use crate::pack;
 use crate::parallel;
-use crate::refs::{MAX_RECORD, Record, RefName, parse_listing, unite, written};
+use crate::refs::{MAX_RECORD, RefName, RefRecord, parse_listing, saved_micros, unite_records};
 use crate::remote::{DynRemote, ObjectInfo, ObjectKey, RemoteErrorKind};
 use crate::save::Progress;
 use crate::trace;
@@ -49,8 +49,8 @@ pub struct UnreadableRecord {
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     /// The records of all keys.
-    pub saves: BTreeMap<RefName, Vec<Record>>,
-    /// When the newest save of each key was made, in microseconds since 1970: see [`written`].
+    pub saves: BTreeMap<RefName, Vec<RefRecord>>,
+    /// When the newest save of each key was made, in microseconds since 1970: see [`saved_micros`].
     pub newest: BTreeMap<RefName, u64>,
     /// Records that cannot be read.
     pub unreadable: BTreeMap<RefName, Vec<UnreadableRecord>>,
@@ -114,7 +114,7 @@ impl Inventory {
                     continue;
                 }
                 let newest = self.newest.entry(name.clone()).or_default();
-                *newest = written(&save, object).max(*newest);
+                *newest = saved_micros(&save, object).max(*newest);
                 unknown.push((name, save));
             }
             if unknown.is_empty() {
@@ -203,7 +203,7 @@ impl Inventory {
 
     /// The keys whose records name a layer, or may.
     pub(super) fn keys_of(&self, id: &LayerId) -> Vec<RefName> {
-        let names = |record: &Record| record.layers.iter().any(|layer| layer.id == *id);
+        let names = |record: &RefRecord| record.layers.iter().any(|layer| layer.id == *id);
         let readable = self.saves.iter().filter(|(_, it)| it.iter().any(names));
         let guessed = |record: &UnreadableRecord| record.layers.contains(id);
         let unreadable = self
@@ -259,7 +259,7 @@ impl Inventory {
         let start = |info: ObjectInfo| {
             let remote = remote.clone();
             async move {
-                let packs = trace::packs(&remote, &info.key).await?;
+                let packs = trace::trace_packs(&remote, &info.key).await?;
                 Ok((info, packs))
             }
         };
@@ -276,7 +276,7 @@ impl Inventory {
     fn traces_of_keys(&self) -> BTreeSet<ObjectKey> {
         let mut keys = BTreeSet::new();
         for records in self.saves.values() {
-            let (united, _) = unite(records.clone());
+            let (united, _) = unite_records(records.clone());
             let stacks = records.iter().map(|record| &record.layers).chain([&united]);
             for stack in stacks {
                 for length in 1..=stack.len() {
@@ -303,7 +303,7 @@ fn by_name<T: std::str::FromStr + Ord>(
 }
 
 /// A record, or what is known of one that cannot be read.
-type Read = Result<(RefName, Record), (RefName, UnreadableRecord)>;
+type Read = Result<(RefName, RefRecord), (RefName, UnreadableRecord)>;
 
 async fn read_record(remote: &DynRemote, name: RefName, save: SaveId) -> Result<Option<Read>> {
     let bytes = match remote.get(&name.record(&save), MAX_RECORD).await {
@@ -321,14 +321,14 @@ async fn read_record(remote: &DynRemote, name: RefName, save: SaveId) -> Result<
         }
         Err(error) => return Err(error.into()),
     };
-    Ok(Some(match Record::decode_as(&name, &save, &bytes) {
+    Ok(Some(match RefRecord::decode_as(&name, &save, &bytes) {
         Ok(record) => Ok((name, record)),
         Err(error) => {
             let record = UnreadableRecord {
                 save,
                 reason: error.to_string(),
-                layers: identifiers(&bytes),
-                packs: identifiers(&bytes),
+                layers: find_identifiers(&bytes),
+                packs: find_identifiers(&bytes),
             };
             Err((name, record))
         }
@@ -336,7 +336,7 @@ async fn read_record(remote: &DynRemote, name: RefName, save: SaveId) -> Result<
 }
 
 /// The identifiers of one kind in a text: its runs of so many hexadecimal digits.
-fn identifiers<T: std::str::FromStr + Ord>(text: &[u8]) -> BTreeSet<T> {
+fn find_identifiers<T: std::str::FromStr + Ord>(text: &[u8]) -> BTreeSet<T> {
     text.split(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         .filter_map(|run| std::str::from_utf8(run).ok()?.parse().ok())
         .collect()
@@ -362,7 +362,7 @@ async fn packs_of(remote: &DynRemote, id: LayerId) -> Result<Packs> {
         }
         Err(error) => return Err(error.into()),
     };
-    let packs = parallel::compute(move || {
+    let packs = parallel::run_blocking(move || {
         let packs = Layer::open(id, object)?.packs()?;
         Ok(packs.into_iter().map(|pack| pack.id).collect())
     });
@@ -383,9 +383,9 @@ mod tests {
     fn names_are_found_in_a_text_that_cannot_be_read() {
         let (layer, pack) = (LayerId([0xab; 32]), PackId([0x12; 16]));
         let text = format!("{{\"format\": 2, \"stack\": [\"{layer}\"], x: {pack}\0 {layer}0 abc");
-        assert_eq!(identifiers(text.as_bytes()), BTreeSet::from([layer]));
-        assert_eq!(identifiers(text.as_bytes()), BTreeSet::from([pack]));
-        assert_eq!(identifiers::<LayerId>(b"\xff\xfe"), BTreeSet::new());
+        assert_eq!(find_identifiers(text.as_bytes()), BTreeSet::from([layer]));
+        assert_eq!(find_identifiers(text.as_bytes()), BTreeSet::from([pack]));
+        assert_eq!(find_identifiers::<LayerId>(b"\xff\xfe"), BTreeSet::new());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! upon, or only while there is time. So no lock is needed; why that is enough is told in
 //! `docs/gc.md`.
 //!
-//! A run takes an [`Inventory`] of the remote, makes a [`Plan`] of it, which is a pure function,
+//! A run takes an [`Inventory`] of the remote, makes a [`GcPlan`] of it, which is a pure function,
 //! and executes it.
 
 mod condemned;
@@ -20,10 +20,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use condemned::{Condemned, object_key};
-pub use confirm::{Needs, confirm, publish};
-pub use execute::{Report, collect, execute};
+pub use confirm::{Needs, confirm_needs, publish_confirmed};
+pub use execute::{GcReport, collect_garbage, execute_plan};
 pub use inventory::{Inventory, UnreadableRecord};
-pub use plan::{DropReason, DroppedKey, Garbage, Plan, Removal, plan};
+pub use plan::{DropReason, DroppedKey, Garbage, GcPlan, Removal, plan_collection};
 
 /// The longest time between a saver's look at what is there and its record. A saver that takes
 /// longer looks again before it publishes.
@@ -58,6 +58,6 @@ impl GcOptions {
     }
 }
 
-fn micros(time: Duration) -> u64 {
+fn duration_micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::condemned::Condemned;
 use super::inventory::Inventory;
-use super::{GcOptions, micros};
+use super::{GcOptions, duration_micros};
 use crate::id::{LayerId, PackId, SaveId};
-use crate::refs::{RefName, contained, unite};
+use crate::refs::{RefName, superseded_saves, unite_records};
 use crate::remote::ObjectKey;
 
 /// Why a key is dropped.
@@ -71,7 +71,7 @@ impl Removal {
 
 /// What a run would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
+pub struct GcPlan {
     /// Keys that are dropped. What they need counts as needed in this run.
     pub dropped: Vec<DroppedKey>,
     /// What was found to be without use by this run.
@@ -95,25 +95,25 @@ pub struct Plan {
 /// What goes now was condemned by an earlier run, its time has come, and nothing leads to it. A
 /// pack has use as long as any layer that stays refers to it, be the layer needed itself or not:
 /// so whoever finds a layer finds its packs. With a grace of zero, what is found goes at once.
-pub fn plan(inventory: &Inventory, options: &GcOptions) -> Plan {
-    let mut plan = Plan {
-        dropped: dropped(inventory, options),
-        ..Plan::default()
+pub fn plan_collection(inventory: &Inventory, options: &GcOptions) -> GcPlan {
+    let mut plan = GcPlan {
+        dropped: find_dropped_keys(inventory, options),
+        ..GcPlan::default()
     };
     let at_once = options.grace.is_zero();
-    let until = options.now.saturating_add(micros(options.grace));
+    let until = options.now.saturating_add(duration_micros(options.grace));
     let used_layers = used_layers(inventory, if at_once { &plan.dropped } else { &[] });
     let list = &inventory.condemned;
     for (layer, referring) in &inventory.layers {
         let stays = used_layers.contains(layer);
-        let fate = fate(stays, list.layers.get(layer).copied(), until, options.now);
+        let fate = object_fate(stays, list.layers.get(layer).copied(), until, options.now);
         plan.count(fate, true, referring.size);
         match fate {
-            Fate::Kept { .. } => {}
-            Fate::Condemned(until) | Fate::Waiting(until) => {
+            ObjectFate::Kept { .. } => {}
+            ObjectFate::Condemned(until) | ObjectFate::Waiting(until) => {
                 plan.list.layers.insert(*layer, until);
             }
-            Fate::Removed(until) => {
+            ObjectFate::Removed(until) => {
                 plan.list.layers.insert(*layer, until);
                 plan.removal.layers.insert(*layer);
             }
@@ -137,25 +137,25 @@ pub fn plan(inventory: &Inventory, options: &GcOptions) -> Plan {
     for (pack, size) in &inventory.packs {
         let stays = needed.contains(pack);
         let listed = list.packs.get(pack).copied();
-        let fate = match fate(stays, listed, until, options.now) {
-            kept @ Fate::Kept { .. } => kept,
+        let fate = match object_fate(stays, listed, until, options.now) {
+            kept @ ObjectFate::Kept { .. } => kept,
             // A layer in use that cannot be read may need any pack, also one on the list: a saver
             // may publish with a pack that was condemned after it had read the list, and only its
             // layer tells.
             _ if has_unreadable => match listed {
-                Some(until) => Fate::Waiting(until),
-                None => Fate::Kept { pardoned: false },
+                Some(until) => ObjectFate::Waiting(until),
+                None => ObjectFate::Kept { pardoned: false },
             },
-            Fate::Removed(until) if referred.contains(pack) => Fate::Waiting(until),
+            ObjectFate::Removed(until) if referred.contains(pack) => ObjectFate::Waiting(until),
             fate => fate,
         };
         plan.count(fate, false, *size);
         match fate {
-            Fate::Kept { .. } => {}
-            Fate::Condemned(until) | Fate::Waiting(until) => {
+            ObjectFate::Kept { .. } => {}
+            ObjectFate::Condemned(until) | ObjectFate::Waiting(until) => {
                 plan.list.packs.insert(*pack, until);
             }
-            Fate::Removed(until) => {
+            ObjectFate::Removed(until) => {
                 plan.list.packs.insert(*pack, until);
                 plan.removal.packs.insert(*pack);
             }
@@ -182,36 +182,36 @@ pub fn plan(inventory: &Inventory, options: &GcOptions) -> Plan {
 
 /// What becomes of an object; times are until when it stays.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+enum ObjectFate {
     Kept { pardoned: bool },
     Condemned(u64),
     Waiting(u64),
     Removed(u64),
 }
 
-fn fate(is_used: bool, listed: Option<u64>, until: u64, now: u64) -> Fate {
+fn object_fate(is_used: bool, listed: Option<u64>, until: u64, now: u64) -> ObjectFate {
     match listed {
-        _ if is_used => Fate::Kept {
+        _ if is_used => ObjectFate::Kept {
             pardoned: listed.is_some(),
         },
         // A grace of zero removes at once what waits, too.
-        _ if until <= now => Fate::Removed(now),
-        None => Fate::Condemned(until),
-        Some(until) if until > now => Fate::Waiting(until),
-        Some(until) => Fate::Removed(until),
+        _ if until <= now => ObjectFate::Removed(now),
+        None => ObjectFate::Condemned(until),
+        Some(until) if until > now => ObjectFate::Waiting(until),
+        Some(until) => ObjectFate::Removed(until),
     }
 }
 
-impl Plan {
-    fn count(&mut self, fate: Fate, is_layer: bool, size: u64) {
+impl GcPlan {
+    fn count(&mut self, fate: ObjectFate, is_layer: bool, size: u64) {
         let counted = match fate {
-            Fate::Kept { pardoned } => {
+            ObjectFate::Kept { pardoned } => {
                 self.pardoned += u64::from(pardoned);
                 &mut self.kept
             }
-            Fate::Condemned(_) => &mut self.condemned,
-            Fate::Waiting(_) => &mut self.waiting,
-            Fate::Removed(_) => {
+            ObjectFate::Condemned(_) => &mut self.condemned,
+            ObjectFate::Waiting(_) => &mut self.waiting,
+            ObjectFate::Removed(_) => {
                 self.removal.bytes += size;
                 return;
             }
@@ -232,14 +232,14 @@ impl Plan {
         options: &GcOptions,
         now: u64,
     ) {
-        let until = now.saturating_add(micros(options.grace));
+        let until = now.saturating_add(duration_micros(options.grace));
         let seen = &inventory.condemned;
         let at_once = options.grace.is_zero();
         // What is gone from the list was invisible to savers for a while.
         let planned = self.removal.layers.clone();
         let layers = &mut self.removal.layers;
         layers.retain(|id| at_once || current.layers.get(id) == self.list.layers.get(id));
-        merge(&mut self.list.layers, &seen.layers, &current.layers, until);
+        merge_condemned(&mut self.list.layers, &seen.layers, &current.layers, until);
         // Every reader that finds a layer finds its packs.
         let staying = inventory.layers.iter();
         let staying = staying.filter(|(id, _)| !self.removal.layers.contains(id));
@@ -253,7 +253,7 @@ impl Plan {
             let as_seen = current.packs.get(id) == self.list.packs.get(id);
             at_once || (as_seen && !referred.contains(id) && !is_any_unreadable)
         });
-        merge(&mut self.list.packs, &seen.packs, &current.packs, until);
+        merge_condemned(&mut self.list.packs, &seen.packs, &current.packs, until);
         let left = self.list_afterwards();
         self.next = left
             .layers
@@ -296,7 +296,7 @@ impl Plan {
 
 /// Makes the planned list, of which `seen` was there when the run began, one that can replace
 /// `current`. What is new on it, or was lost from it, stays until `until` at least.
-fn merge<T: Ord + Copy>(
+fn merge_condemned<T: Ord + Copy>(
     planned: &mut BTreeMap<T, u64>,
     seen: &BTreeMap<T, u64>,
     current: &BTreeMap<T, u64>,
@@ -316,7 +316,7 @@ fn merge<T: Ord + Copy>(
     }
 }
 
-fn dropped(inventory: &Inventory, options: &GcOptions) -> Vec<DroppedKey> {
+fn find_dropped_keys(inventory: &Inventory, options: &GcOptions) -> Vec<DroppedKey> {
     let mut dropped = Vec::new();
     for (name, newest) in &inventory.newest {
         let (newest, records) = (*newest, inventory.saves.get(name));
@@ -326,13 +326,13 @@ fn dropped(inventory: &Inventory, options: &GcOptions) -> Vec<DroppedKey> {
         if records.is_empty() && unreadable.is_empty() {
             continue;
         }
-        let (_, current) = unite(records.to_vec());
+        let (_, current) = unite_records(records.to_vec());
         // When a record that cannot be read expires is not known.
         let is_expired =
             unreadable.is_empty() && current.iter().all(|record| record.is_expired(options.now));
         let is_old = options
             .older_than
-            .is_some_and(|age| newest.saturating_add(micros(age)) < options.now);
+            .is_some_and(|age| newest.saturating_add(duration_micros(age)) < options.now);
         let reason = match (is_expired, is_old) {
             (true, _) => DropReason::Expired,
             (false, true) => DropReason::Old,
@@ -342,7 +342,10 @@ fn dropped(inventory: &Inventory, options: &GcOptions) -> Vec<DroppedKey> {
             name: name.clone(),
             reason,
             newest,
-            saves: contained(records).into_iter().chain(unreadable).collect(),
+            saves: superseded_saves(records)
+                .into_iter()
+                .chain(unreadable)
+                .collect(),
         });
     }
     dropped

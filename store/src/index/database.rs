@@ -10,7 +10,7 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::Indexed;
-use super::value::{ChunkValue, PackValue, decode_pack, encode_pack, key};
+use super::value::{ChunkValue, PackValue, decode_pack, domain_key, encode_pack};
 use crate::error::{Error, Result};
 use crate::frame::ChunkLocation;
 use crate::id::{ChunkId, DomainId, PackId};
@@ -37,11 +37,11 @@ pub(super) struct Database {
     noted: Mutex<HashMap<DomainId, Instant>>,
 }
 
-fn failed(error: rocksdb::Error) -> Error {
+fn database_error(error: rocksdb::Error) -> Error {
     Error::Index(error.into_string())
 }
 
-fn options() -> (Options, Options) {
+fn database_options() -> (Options, Options) {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE));
     table.set_bloom_filter(10.0, false);
@@ -58,8 +58,8 @@ fn options() -> (Options, Options) {
     (db, family)
 }
 
-fn open(path: &Path) -> Result<DB, rocksdb::Error> {
-    let (db, family) = options();
+fn open_database(path: &Path) -> Result<DB, rocksdb::Error> {
+    let (db, family) = database_options();
     let families =
         [CHUNKS, PACKS, USED].map(|name| ColumnFamilyDescriptor::new(name, family.clone()));
     DB::open_cf_descriptors(&db, path, families)
@@ -73,11 +73,11 @@ impl Database {
             db: None,
             noted: Mutex::default(),
         };
-        match open(&database.path()) {
+        match open_database(&database.path()) {
             Ok(db) => database.db = Some(db),
             // Another process has it: replacing it would pull it from under that process.
             Err(error) if error.kind() == rocksdb::ErrorKind::IOError && is_locked(&error) => {
-                return Err(failed(error));
+                return Err(database_error(error));
             }
             Err(error) => {
                 tracing::warn!("the local index can't be opened and is rebuilt: {error}");
@@ -105,7 +105,7 @@ impl Database {
             }
             _ => {}
         }
-        self.db = Some(open(&path).map_err(failed)?);
+        self.db = Some(open_database(&path).map_err(database_error)?);
         Ok(())
     }
 
@@ -131,14 +131,14 @@ impl Database {
         let mut keys: Vec<_> = chunks
             .iter()
             .enumerate()
-            .map(|(n, id)| (key(domain, &id.0), n))
+            .map(|(n, id)| (domain_key(domain, &id.0), n))
             .collect();
         keys.sort_unstable();
         let values = db.batched_multi_get_cf(family, keys.iter().map(|(key, _)| key), true);
         let mut packs = HashMap::new();
         let mut found = vec![None; chunks.len()];
         for ((_, number), value) in keys.iter().zip(values) {
-            let Some(value) = value.map_err(failed)? else {
+            let Some(value) = value.map_err(database_error)? else {
                 continue;
             };
             let value = ChunkValue::read_from_bytes(&value)
@@ -196,7 +196,7 @@ impl Database {
         let used = self.family(db, USED)?;
         let mut domains = Vec::new();
         for entry in db.iterator_cf(used, rocksdb::IteratorMode::Start) {
-            let (domain, seconds) = entry.map_err(failed)?;
+            let (domain, seconds) = entry.map_err(database_error)?;
             if let Ok(domain) = <[u8; 16]>::try_from(&*domain) {
                 domains.push((seconds, DomainId(domain)));
             }
@@ -205,12 +205,12 @@ impl Database {
         let excess = domains.len().saturating_sub(keep);
         for (_, domain) in domains.drain(..excess) {
             // Behind every name that a domain can have.
-            let end = key(&domain, &[0xFF; 33]);
+            let end = domain_key(&domain, &[0xFF; 33]);
             for family in [CHUNKS, PACKS] {
                 db.delete_range_cf(self.family(db, family)?, &domain.0[..], &end[..])
-                    .map_err(failed)?;
+                    .map_err(database_error)?;
             }
-            db.delete_cf(used, domain.0).map_err(failed)?;
+            db.delete_cf(used, domain.0).map_err(database_error)?;
             self.noted.lock().remove(&domain);
         }
         Ok(())
@@ -227,17 +227,17 @@ impl Database {
             let domain = DomainId(*domain);
             domains.insert(domain);
             // On to the first pack of the next one.
-            packs.seek(key(&domain, &[0xFF; 17]));
+            packs.seek(domain_key(&domain, &[0xFF; 17]));
         }
-        packs.status().map_err(failed)?;
+        packs.status().map_err(database_error)?;
         Ok(domains)
     }
 
     fn pack(&self, db: &DB, domain: &DomainId, id: &PackId) -> Result<Option<PackValue>> {
         let family = self.family(db, PACKS)?;
         let value = db
-            .get_pinned_cf(family, key(domain, &id.0))
-            .map_err(failed)?;
+            .get_pinned_cf(family, domain_key(domain, &id.0))
+            .map_err(database_error)?;
         value
             .map(|value| {
                 decode_pack(id, &value)
@@ -285,22 +285,22 @@ impl Database {
                 // A place for another length is none: the save that stored this one refused it.
                 let has_length = |known: Indexed| known.location.length == chunk.length.get();
                 if !known.is_some_and(has_length) {
-                    batch.put_cf(chunks, key(domain, &chunk.id.0), value.as_bytes());
+                    batch.put_cf(chunks, domain_key(domain, &chunk.id.0), value.as_bytes());
                 }
             }
         }
         batch.put_cf(
             packs,
-            key(domain, &pack.id.0),
+            domain_key(domain, &pack.id.0),
             encode_pack(pack, hash, trailer),
         );
-        db.write(batch).map_err(failed)
+        db.write(batch).map_err(database_error)
     }
 
     pub(super) fn remove(&self, domain: &DomainId, pack: &PackId) -> Result<()> {
         let db = self.db()?;
-        db.delete_cf(self.family(db, PACKS)?, key(domain, &pack.0))
-            .map_err(failed)
+        db.delete_cf(self.family(db, PACKS)?, domain_key(domain, &pack.0))
+            .map_err(database_error)
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Memory {
     pub(super) ending: bool,
 }
 
-fn chunks(packs: &VecDeque<Arc<KnownPack>>) -> usize {
+fn count_chunks(packs: &VecDeque<Arc<KnownPack>>) -> usize {
     packs.iter().map(|pack| pack.trailer.chunks.len()).sum()
 }
 
@@ -61,19 +61,19 @@ impl Memory {
 
     /// Whether packs are to be written even while the index is in use.
     pub(super) fn is_crowded(&self) -> bool {
-        chunks(&self.waiting) > ROOMY
+        count_chunks(&self.waiting) > ROOMY
     }
 
     /// Whether no pack may be added.
     pub(super) fn is_full(&self) -> bool {
-        chunks(&self.waiting) > FULL
+        count_chunks(&self.waiting) > FULL
     }
 
     /// Notes that the database has a pack.
     pub(super) fn written(&mut self, pack: &Arc<KnownPack>) {
         self.waiting.retain(|waiting| !Arc::ptr_eq(waiting, pack));
         self.written.push_back(Arc::clone(pack));
-        while chunks(&self.written) > ROOMY
+        while count_chunks(&self.written) > ROOMY
             && let Some(pack) = self.written.pop_front()
         {
             self.elsewhere.insert(pack.domain);

@@ -80,11 +80,11 @@ pub trait ChunkIndex: Send + Sync {
 
 /// The index of one store directory. Dropping it waits until everything is in the database.
 pub struct Index {
-    shared: Arc<Shared>,
+    shared: Arc<IndexShared>,
     writer: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+struct IndexShared {
     database: RwLock<Database>,
     journal: Journal,
     memory: Mutex<Memory>,
@@ -110,7 +110,7 @@ impl Index {
             }
         };
         let (journal, left) = Journal::open(directory.join("learnt"))?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(IndexShared {
             memory: Mutex::new(Memory::new(domains, left)),
             database: RwLock::new(database),
             journal,
@@ -138,7 +138,7 @@ impl Drop for Index {
     }
 }
 
-impl Shared {
+impl IndexShared {
     /// Runs something on the database; one that fails is replaced by an empty one first.
     fn run<T>(&self, work: impl Fn(&Database) -> Result<T>) -> Result<T> {
         let failed = match work(&self.database.read()) {
@@ -241,7 +241,7 @@ impl ChunkIndex for Index {
     }
 }
 
-impl Shared {
+impl IndexShared {
     fn lookup(&self, domain: &DomainId, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
         // Memory first: what leaves it afterwards is in the database.
         let (packs, complete) = self.memory.lock().packs_of(domain);

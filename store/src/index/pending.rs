@@ -80,7 +80,7 @@ impl Journal {
             .map_err(Error::io("read", &directory))?
             .flatten()
         {
-            match read(&file.path()) {
+            match read_pending(&file.path()) {
                 Some(pack) => left.push(Arc::new(pack)),
                 // Half written, so whoever wrote it was not told that the pack is known.
                 None => drop(fs::remove_file(file.path())),
@@ -113,7 +113,7 @@ impl Journal {
     }
 }
 
-fn read(path: &Path) -> Option<KnownPack> {
+fn read_pending(path: &Path) -> Option<KnownPack> {
     let (domain, id) = path.file_name()?.to_str()?.split_once('-')?;
     let id: PackId = id.parse().ok()?;
     let bytes = fs::read(path).ok()?;

@@ -31,7 +31,7 @@ impl ChunkValue {
 }
 
 /// The key of anything: the domain, then its name there.
-pub(super) fn key(domain: &DomainId, name: &[u8]) -> Vec<u8> {
+pub(super) fn domain_key(domain: &DomainId, name: &[u8]) -> Vec<u8> {
     [&domain.0[..], name].concat()
 }
 

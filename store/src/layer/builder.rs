@@ -6,11 +6,11 @@ use bytes::Bytes;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{I64, U16, U32, U64};
 
-use super::head::{Head, PageRec, Summary};
+use super::head::{LayerHead, LayerSummary, PageRec};
 use super::page::{self, PAGE};
 use super::record::{
-    ALL, ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, PackRec, SECTIONS, Section,
-    Version, XattrRec, inode_flags,
+    ALL, ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, LayerSection, LayerVersion, NO_INODE,
+    PackRec, SECTIONS, XattrRec, inode_flags,
 };
 use super::{Meta, ROOT, Xattrs, mode};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use crate::pack::{PackRef, PackSet};
 
 /// A piece of a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
+pub enum NewFilePiece {
     /// Bytes in a frame.
     Chunk(ChunkLocation),
     /// So many zero bytes that take no space.
@@ -40,7 +40,7 @@ pub enum NewKind<'a> {
         /// Size in bytes; the pieces add up to it.
         size: u64,
         /// The pieces.
-        content: &'a [Content],
+        content: &'a [NewFilePiece],
     },
     /// A symbolic link.
     Symlink(&'a [u8]),
@@ -59,7 +59,7 @@ pub struct NewInode<'a> {
 
 /// What a name in a directory leads to.
 #[derive(Debug, Clone)]
-pub enum Link<'a> {
+pub enum EntryTarget<'a> {
     /// A new inode.
     New(NewInode<'a>),
     /// An inode that an earlier entry made: a hard link.
@@ -76,7 +76,7 @@ pub struct NewEntry<'a> {
     /// Its name: 1 to 255 bytes without `/` and NUL.
     pub name: &'a [u8],
     /// What it leads to.
-    pub link: Link<'a>,
+    pub link: EntryTarget<'a>,
 }
 
 /// A finished layer.
@@ -87,7 +87,7 @@ pub struct BuiltLayer {
     /// The whole object.
     pub bytes: Bytes,
     /// What it adds up to.
-    pub summary: Summary,
+    pub summary: LayerSummary,
 }
 
 /// Builds a layer, directory by directory.
@@ -108,21 +108,21 @@ pub struct LayerBuilder {
     pack_numbers: HashMap<PackId, u32>,
     xattr_numbers: HashMap<Xattrs, u32>,
     known_packs: PackSet,
-    summary: Summary,
+    summary: LayerSummary,
 }
 
-fn limit(what: &'static str) -> Error {
+fn limit_error(what: &'static str) -> Error {
     Error::TooLarge {
         what,
         limit: "2^32 - 1 records".to_owned(),
     }
 }
 
-fn number(length: usize, what: &'static str) -> Result<u32> {
+fn table_index(length: usize, what: &'static str) -> Result<u32> {
     u32::try_from(length)
         .ok()
         .filter(|&n| n < u32::MAX)
-        .ok_or_else(|| limit(what))
+        .ok_or_else(|| limit_error(what))
 }
 
 impl LayerBuilder {
@@ -144,7 +144,7 @@ impl LayerBuilder {
             pack_numbers: HashMap::new(),
             xattr_numbers: HashMap::new(),
             known_packs: packs.into_iter().collect(),
-            summary: Summary::default(),
+            summary: LayerSummary::default(),
         };
         let kind = NewKind::Directory { opaque: false };
         builder.add_inode(ROOT, &NewInode { meta: root, kind })?;
@@ -155,7 +155,7 @@ impl LayerBuilder {
     ///
     /// # Panics
     ///
-    /// When [`Link::SameAs`] names a position that is not before its own.
+    /// When [`EntryTarget::SameAs`] names a position that is not before its own.
     pub fn fill(&mut self, directory: u32, entries: &[NewEntry<'_>]) -> Result<Vec<u32>> {
         // The entries may come from layers that are squashed, and those from anywhere.
         if !entries.is_sorted_by(|a, b| a.name < b.name) {
@@ -164,21 +164,21 @@ impl LayerBuilder {
                 "its entries are out of order",
             ));
         }
-        let first = number(self.dirents.len(), "the number of entries")?;
-        number(self.dirents.len() + entries.len(), "the number of entries")?;
+        let first = table_index(self.dirents.len(), "the number of entries")?;
+        table_index(self.dirents.len() + entries.len(), "the number of entries")?;
         let mut inodes: Vec<u32> = Vec::with_capacity(entries.len());
         for entry in entries {
             let inode = match &entry.link {
-                Link::New(new) => self.add_inode(directory, new)?,
-                Link::Existing(inode) => self.link(*inode),
-                Link::SameAs(position) => self.link(inodes[*position]),
-                Link::Whiteout => {
+                EntryTarget::New(new) => self.add_inode(directory, new)?,
+                EntryTarget::Existing(inode) => self.link(*inode),
+                EntryTarget::SameAs(position) => self.link(inodes[*position]),
+                EntryTarget::Whiteout => {
                     self.summary.whiteouts += 1;
                     NO_INODE
                 }
             };
             self.summary.entries += 1;
-            let name = append(&mut self.names, entry.name)?;
+            let name = append_item(&mut self.names, entry.name)?;
             self.dirents.push(DirentRec {
                 name: U32::new(name),
                 inode: U32::new(inode),
@@ -200,7 +200,7 @@ impl LayerBuilder {
     }
 
     fn add_inode(&mut self, parent: u32, new: &NewInode<'_>) -> Result<u32> {
-        let inode = number(self.inodes.len(), "the number of files")?;
+        let inode = table_index(self.inodes.len(), "the number of files")?;
         let mut record = InodeRec {
             mode: U32::new(new.meta.mode),
             uid: U32::new(new.meta.uid),
@@ -227,11 +227,11 @@ impl LayerBuilder {
                 self.summary.files += 1;
                 self.summary.bytes = self.summary.bytes.saturating_add(*size);
                 record.size = U64::new(*size);
-                record.first = U32::new(number(self.chunks.len(), "the number of chunks")?);
-                record.count = U32::new(number(content.len(), "the number of chunks")?);
+                record.first = U32::new(table_index(self.chunks.len(), "the number of chunks")?);
+                record.count = U32::new(table_index(content.len(), "the number of chunks")?);
                 if content
                     .iter()
-                    .any(|piece| matches!(piece, Content::Hole(_)))
+                    .any(|piece| matches!(piece, NewFilePiece::Hole(_)))
                 {
                     record.flags = U32::new(inode_flags::SPARSE);
                     self.summary.sparse = true;
@@ -247,7 +247,7 @@ impl LayerBuilder {
                 }
             }
             NewKind::Symlink(target) => {
-                record.first = U32::new(append(&mut self.blobs, target)?);
+                record.first = U32::new(append_item(&mut self.blobs, target)?);
                 record.count = U32::new(target.len() as u32);
                 record.size = U64::new(target.len() as u64);
             }
@@ -257,13 +257,13 @@ impl LayerBuilder {
         Ok(inode)
     }
 
-    fn chunk_record(&mut self, end: &mut u64, piece: &Content) -> Result<ChunkRec> {
+    fn chunk_record(&mut self, end: &mut u64, piece: &NewFilePiece) -> Result<ChunkRec> {
         let (frame, offset) = match piece {
-            Content::Hole(length) => {
+            NewFilePiece::Hole(length) => {
                 *end += length;
                 (HOLE, 0)
             }
-            Content::Chunk(location) => {
+            NewFilePiece::Chunk(location) => {
                 *end += u64::from(location.length);
                 (self.frame_number(&location.frame)?, location.offset)
             }
@@ -284,7 +284,7 @@ impl LayerBuilder {
         let frame_number = match self.frame_numbers.get(frame) {
             Some(number) => *number,
             None => {
-                let next = number(self.frames.len(), "the number of frames")?;
+                let next = table_index(self.frames.len(), "the number of frames")?;
                 let pack = self.pack_number(&frame.pack)?;
                 self.frames.push(FrameRec {
                     hash: frame.hash,
@@ -331,12 +331,12 @@ impl LayerBuilder {
         if let Some(number) = self.xattr_numbers.get(xattrs) {
             return Ok(*number);
         }
-        let offset = append(&mut self.blobs, xattrs.encoded())?;
+        let offset = append_item(&mut self.blobs, xattrs.encoded())?;
         self.xattrs.push(XattrRec {
             offset: U32::new(offset),
             length: U32::new(xattrs.encoded().len() as u32),
         });
-        let next = number(self.xattrs.len(), "the number of attribute sets")?;
+        let next = table_index(self.xattrs.len(), "the number of attribute sets")?;
         self.xattr_numbers.insert(xattrs.clone(), next);
         Ok(next)
     }
@@ -353,23 +353,29 @@ impl LayerBuilder {
             self.xattrs.as_bytes(),
             &self.blobs,
         ];
-        assemble(tables, &self.summary)
+        assemble_layer(tables, &self.summary)
     }
 }
 
 /// Puts tables of whole records together as a layer object.
-pub(super) fn assemble(tables: [&[u8]; SECTIONS], summary: &Summary) -> Result<BuiltLayer> {
+pub(super) fn assemble_layer(
+    tables: [&[u8]; SECTIONS],
+    summary: &LayerSummary,
+) -> Result<BuiltLayer> {
     let mut records = [0; SECTIONS];
     let mut pages = Vec::new();
     let mut body = Vec::new();
     for section in ALL {
-        let (table, record) = (tables[section as usize], section.record_size(Version::Two));
-        records[section as usize] = number(table.len() / record, "a table of the layer")?;
-        for raw in table.chunks(record << section.page_shift(Version::Two)) {
-            let stored =
-                page::encode(raw, record).map_err(Error::io("compress", "a page of the layer"))?;
+        let (table, record) = (
+            tables[section as usize],
+            section.record_size(LayerVersion::Two),
+        );
+        records[section as usize] = table_index(table.len() / record, "a table of the layer")?;
+        for raw in table.chunks(record << section.page_shift(LayerVersion::Two)) {
+            let stored = page::encode_page(raw, record)
+                .map_err(Error::io("compress", "a page of the layer"))?;
             pages.push(PageRec {
-                offset: U32::new(number(body.len(), "the layer")?),
+                offset: U32::new(table_index(body.len(), "the layer")?),
                 stored: U32::new(stored.len() as u32),
                 raw: U32::new(raw.len() as u32),
                 hash: *blake3::hash(&stored).as_bytes(),
@@ -377,16 +383,16 @@ pub(super) fn assemble(tables: [&[u8]; SECTIONS], summary: &Summary) -> Result<B
             body.extend_from_slice(&stored);
         }
     }
-    let head_length = Head::encoded_len(pages.len());
-    number(head_length + body.len(), "the layer")?;
+    let head_length = LayerHead::encoded_len(pages.len());
+    table_index(head_length + body.len(), "the layer")?;
     for page in &mut pages {
         page.offset += U32::new(head_length as u32);
     }
-    let mut bytes = Head::encode(summary, records, &pages);
+    let mut bytes = LayerHead::encode(summary, records, &pages);
     let id = LayerId::of(&bytes);
     bytes.extend_from_slice(&body);
-    let summary = Summary {
-        xattrs: records[Section::Xattrs as usize] > 0,
+    let summary = LayerSummary {
+        xattrs: records[LayerSection::Xattrs as usize] > 0,
         ..*summary
     };
     Ok(BuiltLayer {
@@ -397,12 +403,12 @@ pub(super) fn assemble(tables: [&[u8]; SECTIONS], summary: &Summary) -> Result<B
 }
 
 /// Appends an item to a heap so that it does not cross a page boundary; returns its offset.
-fn append(heap: &mut Vec<u8>, item: &[u8]) -> Result<u32> {
+fn append_item(heap: &mut Vec<u8>, item: &[u8]) -> Result<u32> {
     let room = PAGE - heap.len() % PAGE;
     if item.len() > room {
         heap.resize(heap.len() + room, 0);
     }
-    let offset = number(heap.len(), "the bytes of names or links")?;
+    let offset = table_index(heap.len(), "the bytes of names or links")?;
     heap.extend_from_slice(item);
     Ok(offset)
 }

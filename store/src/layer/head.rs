@@ -6,13 +6,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::MAGIC;
 use super::page::PAGE;
-use super::record::{ALL, SECTIONS, Section, Version};
+use super::record::{ALL, LayerSection, LayerVersion, SECTIONS};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 
 /// What a layer adds up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Summary {
+pub struct LayerSummary {
     /// Number of regular files (inodes, not names).
     pub files: u64,
     /// Number of entries of any kind, whiteouts included.
@@ -30,7 +30,7 @@ pub struct Summary {
 
 /// What a whole tree adds up to, of however many layers it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Totals {
+pub struct TreeTotals {
     /// Number of regular files (inodes, not names).
     pub files: u64,
     /// Sum of their sizes in bytes.
@@ -88,20 +88,20 @@ pub(super) struct PageRec {
 
 /// A parsed head.
 #[derive(Debug, Clone)]
-pub struct Head {
+pub struct LayerHead {
     /// What the layer adds up to.
-    pub summary: Summary,
-    pub(super) version: Version,
+    pub summary: LayerSummary,
+    pub(super) version: LayerVersion,
     pub(super) records: [u32; SECTIONS],
     pub(super) pages: Vec<PageRec>,
     /// Index of each section's first page.
     pub(super) first_page: [u32; SECTIONS],
 }
 
-impl Head {
+impl LayerHead {
     /// Encodes a head; the pages' offsets must already count the head itself.
     pub(super) fn encode(
-        summary: &Summary,
+        summary: &LayerSummary,
         records: [u32; SECTIONS],
         pages: &[PageRec],
     ) -> Vec<u8> {
@@ -135,7 +135,7 @@ impl Head {
         if fixed.magic[..7] != MAGIC[..7] {
             return Err(damaged("it does not begin as a layer does"));
         }
-        let version = Version::of(&fixed.magic).filter(|_| fixed.incompatible == U32::ZERO);
+        let version = LayerVersion::of(&fixed.magic).filter(|_| fixed.incompatible == U32::ZERO);
         let Some(version) = version else {
             return Err(Error::Unsupported {
                 what: format!("layer {id}"),
@@ -168,24 +168,24 @@ impl Head {
         }
         check_places(pages, head.len() as u64, object.len() as u64).map_err(damaged)?;
         let most = object.len() as u64 * MAX_ENTRIES_PER_BYTE + SMALL_ENTRIES;
-        if u64::from(records[Section::Dirents as usize]) > most {
+        if u64::from(records[LayerSection::Dirents as usize]) > most {
             return Err(damaged("it has more entries than its bytes can describe"));
         }
         let (files, entries) = (fixed.files.get(), fixed.entries.get());
         let has = |section| u64::from(records[section as usize]);
-        if files > has(Section::Inodes)
-            || entries > has(Section::Dirents)
+        if files > has(LayerSection::Inodes)
+            || entries > has(LayerSection::Dirents)
             || fixed.whiteouts.get() > entries
         {
             // Readers make room for so many.
             return Err(damaged("it counts more entries than it has"));
         }
-        let summary = Summary {
+        let summary = LayerSummary {
             files,
             entries,
             whiteouts: fixed.whiteouts.get(),
             bytes: fixed.bytes.get(),
-            xattrs: records[Section::Xattrs as usize] > 0,
+            xattrs: records[LayerSection::Xattrs as usize] > 0,
             sparse: fixed.compatible.get() & SPARSE != 0,
         };
         Ok(Self {

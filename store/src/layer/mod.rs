@@ -17,8 +17,10 @@ mod record;
 pub(crate) mod testing;
 mod xattr;
 
-pub use builder::{BuiltLayer, Content, LayerBuilder, Link, NewEntry, NewInode, NewKind};
-pub use head::{Head, Summary, Totals};
+pub use builder::{
+    BuiltLayer, EntryTarget, LayerBuilder, NewEntry, NewFilePiece, NewInode, NewKind,
+};
+pub use head::{LayerHead, LayerSummary, TreeTotals};
 pub use reader::{ContentPiece, Layer};
 pub use record::{ChunkRec, DirentRec, FrameRec, InodeRec, NO_INODE, PackRec};
 pub use xattr::{MAX_XATTRS, Xattrs};

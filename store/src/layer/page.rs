@@ -11,7 +11,7 @@ const LEVEL: i32 = 6;
 
 /// Puts the first bytes of all records side by side, then the second bytes, and so on: columns of
 /// equal or slowly changing bytes, which compress far better than records.
-fn shuffle(raw: &[u8], record: usize) -> Vec<u8> {
+fn shuffle_columns(raw: &[u8], record: usize) -> Vec<u8> {
     let count = raw.len() / record;
     let mut out = vec![0; raw.len()];
     for (row, bytes) in raw.chunks_exact(record).enumerate() {
@@ -22,7 +22,7 @@ fn shuffle(raw: &[u8], record: usize) -> Vec<u8> {
     out
 }
 
-fn unshuffle(columns: &[u8], record: usize) -> Vec<u8> {
+fn unshuffle_columns(columns: &[u8], record: usize) -> Vec<u8> {
     let count = columns.len() / record;
     let mut out = vec![0; columns.len()];
     for (column, bytes) in columns.chunks_exact(count.max(1)).enumerate() {
@@ -34,15 +34,15 @@ fn unshuffle(columns: &[u8], record: usize) -> Vec<u8> {
 }
 
 /// Encodes a page of whole records.
-pub(super) fn encode(raw: &[u8], record: usize) -> std::io::Result<Vec<u8>> {
+pub(super) fn encode_page(raw: &[u8], record: usize) -> std::io::Result<Vec<u8>> {
     if record == 1 {
         return zstd::bulk::compress(raw, LEVEL);
     }
-    zstd::bulk::compress(&shuffle(raw, record), LEVEL)
+    zstd::bulk::compress(&shuffle_columns(raw, record), LEVEL)
 }
 
 /// Checks and decodes a page.
-pub(super) fn decode(
+pub(super) fn decode_page(
     stored: &[u8],
     hash: &[u8; 32],
     raw_length: usize,
@@ -62,7 +62,7 @@ pub(super) fn decode(
     Ok(if record == 1 {
         raw
     } else {
-        unshuffle(&raw, record)
+        unshuffle_columns(&raw, record)
     })
 }
 
@@ -74,11 +74,11 @@ mod tests {
     fn pages_round_trip() {
         for record in [1, 12, 56] {
             let raw: Vec<u8> = (0..record * 1000).map(|n| (n * 7 % 251) as u8).collect();
-            let stored = encode(&raw, record).unwrap();
+            let stored = encode_page(&raw, record).unwrap();
             let hash = *blake3::hash(&stored).as_bytes();
-            assert_eq!(decode(&stored, &hash, raw.len(), record).unwrap(), raw);
-            assert!(decode(&stored, &[0; 32], raw.len(), record).is_err());
-            assert!(decode(&stored, &hash, raw.len() + record, record).is_err());
+            assert_eq!(decode_page(&stored, &hash, raw.len(), record).unwrap(), raw);
+            assert!(decode_page(&stored, &[0; 32], raw.len(), record).is_err());
+            assert!(decode_page(&stored, &hash, raw.len() + record, record).is_err());
         }
     }
 }

@@ -5,11 +5,11 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::head::{Head, Summary};
+use super::head::{LayerHead, LayerSummary};
 use super::page;
 use super::record::{
-    ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, NO_INODE, OldPackRec, PackRec, Section, Version,
-    XattrRec, inode_flags,
+    ChunkRec, DirentRec, FrameRec, HOLE, InodeRec, LayerSection, LayerVersion, NO_INODE,
+    OldPackRec, PackRec, XattrRec, inode_flags,
 };
 use super::{MAX_XATTRS, Meta, Timestamp, Xattrs, mode};
 use crate::error::{Error, Result};
@@ -47,7 +47,7 @@ pub struct ContentPiece {
 pub struct Layer {
     id: LayerId,
     object: Bytes,
-    head: Head,
+    head: LayerHead,
     pages: Vec<OnceLock<Box<[u8]>>>,
     /// Set when [`Self::check_shares`] has found nothing.
     shares: OnceLock<()>,
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Layer {
 impl Layer {
     /// Opens a layer object.
     pub fn open(id: LayerId, object: Bytes) -> Result<Self> {
-        let head = Head::decode(&id, &object)?;
+        let head = LayerHead::decode(&id, &object)?;
         let pages = head.pages.iter().map(|_| OnceLock::new()).collect();
         Ok(Self {
             id,
@@ -81,7 +81,7 @@ impl Layer {
     }
 
     /// What it adds up to.
-    pub fn summary(&self) -> &Summary {
+    pub fn summary(&self) -> &LayerSummary {
         &self.head.summary
     }
 
@@ -132,7 +132,7 @@ impl Layer {
 
     /// The raw bytes of a whole table.
     #[cfg(test)]
-    pub(super) fn table(&self, section: Section) -> Vec<u8> {
+    pub(super) fn table(&self, section: LayerSection) -> Vec<u8> {
         let first = self.head.first_page[section as usize];
         let pages = self.head.records[section as usize]
             .div_ceil(1 << section.page_shift(self.head.version));
@@ -140,7 +140,7 @@ impl Layer {
         pages.flatten().copied().collect()
     }
 
-    fn page(&self, section: Section, index: usize) -> Result<&[u8]> {
+    fn page(&self, section: LayerSection, index: usize) -> Result<&[u8]> {
         if let Some(page) = self.pages[index].get() {
             return Ok(page);
         }
@@ -150,7 +150,7 @@ impl Layer {
             .object
             .get(start..start + place.stored.get() as usize)
             .ok_or_else(|| self.damaged("it is cut short"))?;
-        let raw = page::decode(
+        let raw = page::decode_page(
             stored,
             &place.hash,
             place.raw.get() as usize,
@@ -160,7 +160,7 @@ impl Layer {
     }
 
     /// The page that holds record `index`, and the record's place in it.
-    fn locate(&self, section: Section, index: u32) -> Result<(&[u8], usize)> {
+    fn locate(&self, section: LayerSection, index: u32) -> Result<(&[u8], usize)> {
         if index >= self.head.records[section as usize] {
             return Err(self.damaged(format!("there is no record {index} in its {section:?}")));
         }
@@ -175,7 +175,7 @@ impl Layer {
 
     fn record<T: FromBytes + KnownLayout + Immutable>(
         &self,
-        section: Section,
+        section: LayerSection,
         index: u32,
     ) -> Result<&T> {
         let (page, offset) = self.locate(section, index)?;
@@ -185,7 +185,7 @@ impl Layer {
             .ok_or_else(|| self.damaged("a page is shorter than its table"))
     }
 
-    fn heap(&self, section: Section, offset: u32, length: u32) -> Result<&[u8]> {
+    fn heap(&self, section: LayerSection, offset: u32, length: u32) -> Result<&[u8]> {
         if length == 0 {
             return Ok(&[]);
         }
@@ -196,7 +196,7 @@ impl Layer {
 
     /// The inode record `inode`. Its mode has one of the seven types and nothing above them.
     pub fn inode(&self, inode: u32) -> Result<&InodeRec> {
-        let record: &InodeRec = self.record(Section::Inodes, inode)?;
+        let record: &InodeRec = self.record(LayerSection::Inodes, inode)?;
         let bits = record.mode.get();
         let is_known = matches!(
             bits & mode::TYPE,
@@ -238,15 +238,15 @@ impl Layer {
                 _ => {}
             }
             if let Some(index) = record.xattrs.get().checked_sub(1) {
-                let set: &XattrRec = self.record(Section::Xattrs, index)?;
+                let set: &XattrRec = self.record(LayerSection::Xattrs, index)?;
                 shared += u64::from(set.length.get());
             }
         }
         let has = |section| u64::from(self.head.records[section as usize]);
-        if entries > has(Section::Dirents) {
+        if entries > has(LayerSection::Dirents) {
             return Err(self.damaged("an entry is in two directories"));
         }
-        if pieces > has(Section::Chunks) {
+        if pieces > has(LayerSection::Chunks) {
             return Err(self.damaged("a piece is in two files"));
         }
         if bytes > self.head.summary.bytes {
@@ -261,12 +261,12 @@ impl Layer {
 
     /// Number of entries of all directories, whiteouts included.
     pub fn entry_count(&self) -> u32 {
-        self.head.records[Section::Dirents as usize]
+        self.head.records[LayerSection::Dirents as usize]
     }
 
     /// Number of inodes.
     pub fn inode_count(&self) -> u32 {
-        self.head.records[Section::Inodes as usize]
+        self.head.records[LayerSection::Inodes as usize]
     }
 
     /// A directory's dirents, as a range of indexes; `None` when `inode` is no directory.
@@ -278,7 +278,7 @@ impl Layer {
         let first = record.first.get();
         let end = first
             .checked_add(record.count.get())
-            .filter(|&end| end <= self.head.records[Section::Dirents as usize])
+            .filter(|&end| end <= self.head.records[LayerSection::Dirents as usize])
             .ok_or_else(|| self.damaged("a directory reaches beyond its table"))?;
         Ok(Some(first..end))
     }
@@ -289,7 +289,7 @@ impl Layer {
     /// layer where it does not is refused. So no walk can run in circles, or come to a directory
     /// by two ways and take forever.
     pub fn entry(&self, directory: u32, dirent: u32) -> Result<(&[u8], Option<u32>)> {
-        let record: &DirentRec = self.record(Section::Dirents, dirent)?;
+        let record: &DirentRec = self.record(LayerSection::Dirents, dirent)?;
         let name = self.name(record)?;
         let inode = record.inode.get();
         if inode == NO_INODE {
@@ -307,7 +307,7 @@ impl Layer {
 
     fn name(&self, record: &DirentRec) -> Result<&[u8]> {
         let name = self.heap(
-            Section::Names,
+            LayerSection::Names,
             record.name.get(),
             u32::from(record.length.get()),
         )?;
@@ -323,7 +323,7 @@ impl Layer {
 
     /// A dirent's name.
     pub fn entry_name(&self, dirent: u32) -> Result<&[u8]> {
-        self.name(self.record(Section::Dirents, dirent)?)
+        self.name(self.record(LayerSection::Dirents, dirent)?)
     }
 
     /// Finds a name in a directory by binary search; the inode is `None` for a whiteout.
@@ -385,12 +385,16 @@ impl Layer {
         let Some(index) = self.inode(inode)?.xattrs.get().checked_sub(1) else {
             return Ok(Xattrs::default());
         };
-        let record: &XattrRec = self.record(Section::Xattrs, index)?;
+        let record: &XattrRec = self.record(LayerSection::Xattrs, index)?;
         if record.length.get() as usize > MAX_XATTRS {
             return Err(self.damaged("an attribute set is larger than any"));
         }
-        self.heap(Section::Blobs, record.offset.get(), record.length.get())
-            .map(Xattrs::from_encoded)
+        self.heap(
+            LayerSection::Blobs,
+            record.offset.get(),
+            record.length.get(),
+        )
+        .map(Xattrs::from_encoded)
     }
 
     /// A symbolic link's target.
@@ -402,7 +406,7 @@ impl Layer {
         if record.count.get() > MAX_TARGET {
             return Err(self.damaged("a link target is longer than any path"));
         }
-        self.heap(Section::Blobs, record.first.get(), record.count.get())
+        self.heap(LayerSection::Blobs, record.first.get(), record.count.get())
     }
 
     /// The piece `index` (from 0) of a file.
@@ -411,11 +415,11 @@ impl Layer {
         let position = first
             .checked_add(index)
             .ok_or_else(|| self.damaged("a file reaches beyond its table"))?;
-        let record: &ChunkRec = self.record(Section::Chunks, position)?;
+        let record: &ChunkRec = self.record(LayerSection::Chunks, position)?;
         let start = match index {
             0 => 0,
             _ => self
-                .record::<ChunkRec>(Section::Chunks, position - 1)?
+                .record::<ChunkRec>(LayerSection::Chunks, position - 1)?
                 .end
                 .get(),
         };
@@ -474,7 +478,7 @@ impl Layer {
 
     /// The frame with this number.
     pub fn frame(&self, number: u32) -> Result<FrameLocation> {
-        let record: &FrameRec = self.record(Section::Frames, number)?;
+        let record: &FrameRec = self.record(LayerSection::Frames, number)?;
         let codec = Codec::from_number(record.codec)
             .ok_or_else(|| self.damaged("a frame has an unknown encoding"))?;
         let (stored, raw) = (record.stored.get(), record.raw.get());
@@ -496,12 +500,12 @@ impl Layer {
 
     /// Number of frames that the layer refers to.
     pub fn frame_count(&self) -> u32 {
-        self.head.records[Section::Frames as usize]
+        self.head.records[LayerSection::Frames as usize]
     }
 
     fn pack(&self, number: u32) -> Result<PackRef> {
-        if self.head.version == Version::One {
-            let record: &OldPackRec = self.record(Section::Packs, number)?;
+        if self.head.version == LayerVersion::One {
+            let record: &OldPackRec = self.record(LayerSection::Packs, number)?;
             return Ok(PackRef {
                 id: record.id,
                 length: record.length.get(),
@@ -509,7 +513,7 @@ impl Layer {
                 hash: None,
             });
         }
-        let record: &PackRec = self.record(Section::Packs, number)?;
+        let record: &PackRec = self.record(LayerSection::Packs, number)?;
         Ok(PackRef {
             id: record.id,
             length: record.length.get(),
@@ -520,7 +524,7 @@ impl Layer {
 
     /// The packs that the layer refers to.
     pub fn packs(&self) -> Result<Vec<PackRef>> {
-        (0..self.head.records[Section::Packs as usize])
+        (0..self.head.records[LayerSection::Packs as usize])
             .map(|number| self.pack(number))
             .collect()
     }

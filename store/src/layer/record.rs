@@ -122,14 +122,14 @@ pub struct PackRec {
 
 /// A version of the layer format: the last byte of its magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub(super) enum LayerVersion {
     /// Packs are described without the hash of their trailer.
     One = b'1' as isize,
     /// What is written now.
     Two = b'2' as isize,
 }
 
-impl Version {
+impl LayerVersion {
     /// The version that a magic names; `None` when this code does not know it.
     pub(super) fn of(magic: &[u8; 8]) -> Option<Self> {
         match magic[7] {
@@ -153,7 +153,7 @@ pub(super) struct XattrRec {
 /// The tables of a layer, in file order. The numbers are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
-pub(super) enum Section {
+pub(super) enum LayerSection {
     /// [`InodeRec`]s.
     Inodes = 0,
     /// [`DirentRec`]s.
@@ -172,26 +172,26 @@ pub(super) enum Section {
     Blobs = 7,
 }
 
-/// Number of [`Section`]s.
+/// Number of [`LayerSection`]s.
 pub(super) const SECTIONS: usize = 8;
 
 /// The sections in file order.
-pub(super) const ALL: [Section; SECTIONS] = [
-    Section::Inodes,
-    Section::Dirents,
-    Section::Names,
-    Section::Chunks,
-    Section::Frames,
-    Section::Packs,
-    Section::Xattrs,
-    Section::Blobs,
+pub(super) const ALL: [LayerSection; SECTIONS] = [
+    LayerSection::Inodes,
+    LayerSection::Dirents,
+    LayerSection::Names,
+    LayerSection::Chunks,
+    LayerSection::Frames,
+    LayerSection::Packs,
+    LayerSection::Xattrs,
+    LayerSection::Blobs,
 ];
 
-impl Section {
+impl LayerSection {
     /// Size of one record in bytes.
-    pub(super) const fn record_size(self, version: Version) -> usize {
+    pub(super) const fn record_size(self, version: LayerVersion) -> usize {
         match self {
-            Self::Packs if matches!(version, Version::One) => size_of::<OldPackRec>(),
+            Self::Packs if matches!(version, LayerVersion::One) => size_of::<OldPackRec>(),
             Self::Inodes => size_of::<InodeRec>(),
             Self::Dirents => size_of::<DirentRec>(),
             Self::Names | Self::Blobs => 1,
@@ -203,7 +203,7 @@ impl Section {
     }
 
     /// Base-2 logarithm of the number of records in a page: as many as fit 256 KiB.
-    pub(super) const fn page_shift(self, version: Version) -> u32 {
+    pub(super) const fn page_shift(self, version: LayerVersion) -> u32 {
         (super::page::PAGE / self.record_size(version)).ilog2()
     }
 }

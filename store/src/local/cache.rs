@@ -18,9 +18,9 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 
 use super::files::PackFiles;
-use super::limit::{Usage, evict};
+use super::limit::{Usage, choose_evictions};
 use super::lost::LostPacks;
-use super::place::{entries, folder, remotes};
+use super::place::{directory_entries, list_remotes, remote_folder};
 use crate::id::PackId;
 use crate::pack;
 use crate::remote::RemoteId;
@@ -34,14 +34,14 @@ pub struct PackCache {
     root: PathBuf,
     lost: LostPacks,
     limit: u64,
-    state: Mutex<State>,
+    state: Mutex<PackCacheState>,
 }
 
 /// A pack of a remote.
 type Held = (RemoteId, PackId);
 
 #[derive(Debug, Default)]
-struct State {
+struct PackCacheState {
     packs: HashMap<Held, Usage>,
     bytes: u64,
     /// Whether the directory has been scanned; until then `packs` holds only what this process
@@ -77,7 +77,8 @@ impl PackCache {
         let mut state = self.state.lock();
         state.remotes.retain(|_, files| files.strong_count() > 0);
         let opened = state.remotes.get(&remote).and_then(Weak::upgrade);
-        let files = opened.unwrap_or_else(|| Arc::new(PackFiles::new(folder(&self.root, &remote))));
+        let files =
+            opened.unwrap_or_else(|| Arc::new(PackFiles::new(remote_folder(&self.root, &remote))));
         state.remotes.insert(remote, Arc::downgrade(&files));
         Mirror {
             cache: Arc::clone(self),
@@ -87,12 +88,14 @@ impl PackCache {
     }
 
     /// Counts what is on the disk, once, before the first eviction could need it.
-    fn scan(&self, state: &mut State) {
+    fn scan(&self, state: &mut PackCacheState) {
         if std::mem::replace(&mut state.scanned, true) {
             return;
         }
-        for (remote, folder) in remotes(&self.root) {
-            for file in entries(&folder.join("packs")).flat_map(|folder| entries(&folder.path())) {
+        for (remote, folder) in list_remotes(&self.root) {
+            for file in directory_entries(&folder.join("packs"))
+                .flat_map(|folder| directory_entries(&folder.path()))
+            {
                 let Some(pack) = file.file_name().to_str().and_then(|name| name.parse().ok())
                 else {
                     continue;
@@ -113,13 +116,13 @@ impl PackCache {
         state.bytes = state.packs.values().map(|usage| usage.bytes).sum();
     }
 
-    fn evict(&self, state: &mut State, keep: &Held) {
-        for held in evict(&state.packs, self.limit, keep) {
+    fn evict(&self, state: &mut PackCacheState, keep: &Held) {
+        for held in choose_evictions(&state.packs, self.limit, keep) {
             if let Some(usage) = state.packs.remove(&held) {
                 state.bytes = state.bytes.saturating_sub(usage.bytes);
             }
             let (remote, pack) = held;
-            let path = folder(&self.root, &remote).join(pack::object_key(&pack).as_str());
+            let path = remote_folder(&self.root, &remote).join(pack::object_key(&pack).as_str());
             if let Err(error) = fs::remove_file(path)
                 && error.kind() != io::ErrorKind::NotFound
             {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::place::{folder, used};
+use super::place::{note_remote_use, remote_folder};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::layer::{self, Layer};
@@ -23,12 +23,12 @@ const RECENT_BYTES: u64 = 64 << 20;
 const RECENT_LAYERS: usize = 32;
 
 #[derive(Debug, Clone)]
-struct Weight;
+struct LayerWeight;
 
 /// A layer of a remote.
 type Held = (RemoteId, LayerId);
 
-impl quick_cache::Weighter<Held, Arc<Layer>> for Weight {
+impl quick_cache::Weighter<Held, Arc<Layer>> for LayerWeight {
     fn weight(&self, _: &Held, layer: &Arc<Layer>) -> u64 {
         layer.memory()
     }
@@ -41,7 +41,7 @@ impl quick_cache::Weighter<Held, Arc<Layer>> for Weight {
 #[derive(Debug)]
 pub struct LayerCache {
     root: PathBuf,
-    recent: quick_cache::sync::Cache<Held, Arc<Layer>, Weight>,
+    recent: quick_cache::sync::Cache<Held, Arc<Layer>, LayerWeight>,
     /// All that are open, also those that are too large to stay when nobody uses them.
     open: Mutex<HashMap<Held, Weak<Layer>>>,
 }
@@ -55,7 +55,7 @@ impl LayerCache {
     fn keeping(root: impl Into<PathBuf>, recent: u64) -> Self {
         Self {
             root: root.into(),
-            recent: quick_cache::sync::Cache::with_weighter(RECENT_LAYERS, recent, Weight),
+            recent: quick_cache::sync::Cache::with_weighter(RECENT_LAYERS, recent, LayerWeight),
             open: Mutex::default(),
         }
     }
@@ -66,7 +66,7 @@ impl LayerCache {
     }
 
     fn path(&self, (remote, id): &Held) -> PathBuf {
-        folder(&self.root, remote).join(layer::object_key(id).as_str())
+        remote_folder(&self.root, remote).join(layer::object_key(id).as_str())
     }
 
     fn opened(&self, id: &Held) -> Option<Arc<Layer>> {
@@ -91,7 +91,7 @@ impl LayerCache {
         let bytes = fs::read(self.path(&held)).ok()?;
         // Every page, not only the head: a copy that is half written must not be found out later,
         // in the middle of a build. Hashing takes a fraction of a millisecond for 10,000 files.
-        let layer = checked(*id, bytes.into());
+        let layer = open_verified(*id, bytes.into());
         match layer {
             Ok(layer) => {
                 let layer = Arc::new(layer);
@@ -108,9 +108,9 @@ impl LayerCache {
     /// Keeps a layer's bytes; failing to is only a missed chance.
     pub fn keep(&self, remote: RemoteId, id: &LayerId, bytes: &[u8]) {
         let path = self.path(&(remote, *id));
-        let written = used(&self.root, &remote)
+        let written = note_remote_use(&self.root, &remote)
             .and_then(|()| path.parent().map_or(Ok(()), fs::create_dir_all))
-            .and_then(|()| crate::local::replace(&path, bytes));
+            .and_then(|()| crate::local::replace_file(&path, bytes));
         if let Err(error) = written {
             tracing::warn!("layer {id} can't be kept in {}: {error}", path.display());
         }
@@ -126,7 +126,7 @@ impl LayerCache {
         let of = remote.id();
         if remote.local_dir().is_none() {
             // Only the order in which remotes are forgotten depends on it.
-            let _ = used(&self.root, &of);
+            let _ = note_remote_use(&self.root, &of);
         }
         let mut opened: Vec<Option<Arc<Layer>>> =
             layers.iter().map(|info| self.local(of, &info.id)).collect();
@@ -137,7 +137,7 @@ impl LayerCache {
         let fetches: Vec<_> = missing
             .map(|(info, _)| {
                 let (remote, info) = (remote.clone(), info.clone());
-                async move { fetch(&remote, &info).await }
+                async move { fetch_layer(&remote, &info).await }
             })
             .collect();
         let mut fetched = join_all(fetches).await.into_iter();
@@ -165,14 +165,14 @@ impl LayerCache {
 }
 
 /// Opens a layer and checks the hashes of all its pages.
-fn checked(id: LayerId, bytes: Bytes) -> Result<Layer> {
+fn open_verified(id: LayerId, bytes: Bytes) -> Result<Layer> {
     let layer = Layer::open(id, bytes)?;
     layer.check_hashes()?;
     Ok(layer)
 }
 
 /// Reads a layer from the remote, and checks the hashes of all its pages.
-pub(crate) async fn fetch(remote: &DynRemote, info: &LayerInfo) -> Result<Layer> {
+pub(crate) async fn fetch_layer(remote: &DynRemote, info: &LayerInfo) -> Result<Layer> {
     let id = info.id;
     if info.length > layer::MAX {
         return Err(Error::damaged(
@@ -196,7 +196,7 @@ pub(crate) async fn fetch(remote: &DynRemote, info: &LayerInfo) -> Result<Layer>
         }
         Err(error) => return Err(error.into()),
     };
-    checked(id, bytes)
+    open_verified(id, bytes)
 }
 
 #[cfg(test)]
@@ -215,13 +215,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_layer_that_is_larger_than_its_record_says_is_refused() {
-        use crate::layer::{Content, Link, NewEntry, NewInode, NewKind, ROOT};
+        use crate::layer::{EntryTarget, NewEntry, NewFilePiece, NewInode, NewKind, ROOT};
         let dir = tempfile::tempdir().unwrap();
         let [root, file] = [mode::DIRECTORY | 0o755, mode::FILE | 0o644].map(|mode| Meta {
             mode,
             ..Meta::default()
         });
-        let content = [Content::Hole(1000)];
+        let content = [NewFilePiece::Hole(1000)];
         let kind = NewKind::File {
             size: 1000,
             content: &content,
@@ -229,7 +229,7 @@ mod tests {
         let mut builder = LayerBuilder::new(&root, []).unwrap();
         let entry = NewEntry {
             name: b"f",
-            link: Link::New(NewInode { meta: &file, kind }),
+            link: EntryTarget::New(NewInode { meta: &file, kind }),
         };
         builder.fill(ROOT, &[entry]).unwrap();
         let built = builder.finish().unwrap();
@@ -240,7 +240,7 @@ mod tests {
             let info = LayerInfo {
                 id: built.id,
                 length: built.bytes.len() as u64,
-                summary: crate::layer::Summary {
+                summary: crate::layer::LayerSummary {
                     bytes,
                     ..built.summary
                 },

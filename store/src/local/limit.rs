@@ -14,7 +14,7 @@ pub(super) struct Usage {
 /// Names the packs to remove so that a tenth of the limit is free again, never `keep`.
 ///
 /// More than the bare minimum, so that not every write evicts.
-pub(super) fn evict<K: Copy + Ord + Hash>(
+pub(super) fn choose_evictions<K: Copy + Ord + Hash>(
     packs: &HashMap<K, Usage>,
     limit: u64,
     keep: &K,
@@ -49,7 +49,7 @@ mod tests {
                 (pack(number), Usage { bytes: 100, used })
             })
             .collect();
-        assert_eq!(evict(&packs, 900, &pack(0)), [pack(1), pack(2)]);
-        assert!(evict(&packs, 2000, &pack(0)).is_empty());
+        assert_eq!(choose_evictions(&packs, 900, &pack(0)), [pack(1), pack(2)]);
+        assert!(choose_evictions(&packs, 2000, &pack(0)).is_empty());
     }
 }

@@ -12,12 +12,12 @@ const LIMIT: u64 = 48 << 20;
 const ENTRY: u64 = 128;
 
 #[derive(Clone)]
-struct Weight;
+struct FrameWeight;
 
 /// A frame of a remote.
 type Held = (RemoteId, FrameHash);
 
-impl quick_cache::Weighter<Held, Arc<Vec<u8>>> for Weight {
+impl quick_cache::Weighter<Held, Arc<Vec<u8>>> for FrameWeight {
     fn weight(&self, _: &Held, frame: &Arc<Vec<u8>>) -> u64 {
         frame.len() as u64 + ENTRY
     }
@@ -27,7 +27,7 @@ impl quick_cache::Weighter<Held, Arc<Vec<u8>>> for Weight {
 /// clone; clones share everything, and readers of any number of remotes may share one. A frame is
 /// only found by those who read it from the same remote in the same name.
 #[derive(Clone)]
-pub struct FrameMemory(Arc<quick_cache::sync::Cache<Held, Arc<Vec<u8>>, Weight>>);
+pub struct FrameMemory(Arc<quick_cache::sync::Cache<Held, Arc<Vec<u8>>, FrameWeight>>);
 
 impl std::fmt::Debug for FrameMemory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -47,7 +47,7 @@ impl FrameMemory {
     /// Keeps up to so many bytes.
     pub fn new(limit: u64) -> Self {
         let frames = (limit / frame::TARGET as u64).max(16) as usize;
-        let cache = quick_cache::sync::Cache::with_weighter(frames, limit, Weight);
+        let cache = quick_cache::sync::Cache::with_weighter(frames, limit, FrameWeight);
         Self(Arc::new(cache))
     }
 

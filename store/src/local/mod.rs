@@ -14,7 +14,7 @@ mod reader;
 pub use cache::{Mirror, PackCache};
 pub use files::PackFiles;
 pub use layers::LayerCache;
-pub(crate) use layers::fetch as fetch_layer;
+pub(crate) use layers::fetch_layer;
 pub use lost::LostPacks;
 pub use memory::FrameMemory;
 pub use reader::{FrameReader, ReadStats};
@@ -23,7 +23,7 @@ pub use reader::{FrameReader, ReadStats};
 ///
 /// Without fsync: everything kept here is verified when it is read, so a torn file after a power
 /// failure is found and fetched again.
-pub(crate) fn replace(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn replace_file(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}", crate::id::PackId::random()));
     let temporary = std::path::PathBuf::from(name);

@@ -12,27 +12,27 @@ const KEPT: usize = 64;
 /// The time of last use is written at most this often.
 const TOUCH_EVERY: Duration = Duration::from_secs(600);
 
-fn all(root: &Path) -> PathBuf {
+fn remotes_folder(root: &Path) -> PathBuf {
     root.join("remotes")
 }
 
 /// The folder of a remote.
-pub(super) fn folder(root: &Path, remote: &RemoteId) -> PathBuf {
-    all(root)
+pub(super) fn remote_folder(root: &Path, remote: &RemoteId) -> PathBuf {
+    remotes_folder(root)
         .join(remote.place.to_string())
         .join(remote.client.to_string())
 }
 
 /// What is in a directory; nothing if it can't be read.
-pub(super) fn entries(directory: &Path) -> impl Iterator<Item = DirEntry> + use<> {
+pub(super) fn directory_entries(directory: &Path) -> impl Iterator<Item = DirEntry> + use<> {
     fs::read_dir(directory).into_iter().flatten().flatten()
 }
 
 /// All remotes that there is something of.
-pub(super) fn remotes(root: &Path) -> Vec<(RemoteId, PathBuf)> {
+pub(super) fn list_remotes(root: &Path) -> Vec<(RemoteId, PathBuf)> {
     let mut found = Vec::new();
-    for place in entries(&all(root)) {
-        for client in entries(&place.path()) {
+    for place in directory_entries(&remotes_folder(root)) {
+        for client in directory_entries(&place.path()) {
             let (place, name) = (place.file_name(), client.file_name());
             let place = place.to_str().and_then(|place| place.parse().ok());
             let client_id = name.to_str().and_then(|client| client.parse().ok());
@@ -49,8 +49,8 @@ pub(super) fn remotes(root: &Path) -> Vec<(RemoteId, PathBuf)> {
 }
 
 /// Notes that a remote is used, and forgets those that were not for longest when it is a new one.
-pub(super) fn used(root: &Path, remote: &RemoteId) -> std::io::Result<()> {
-    let folder = folder(root, remote);
+pub(super) fn note_remote_use(root: &Path, remote: &RemoteId) -> std::io::Result<()> {
+    let folder = remote_folder(root, remote);
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
     if let Ok(last) = modified(&folder) {
         let is_due = last.elapsed().is_ok_and(|age| age > TOUCH_EVERY);
@@ -60,7 +60,7 @@ pub(super) fn used(root: &Path, remote: &RemoteId) -> std::io::Result<()> {
         };
     }
     fs::create_dir_all(&folder)?;
-    let mut others: Vec<_> = remotes(root)
+    let mut others: Vec<_> = list_remotes(root)
         .into_iter()
         .filter(|(other, _)| other != remote)
         .filter_map(|(_, path)| Some((modified(&path).ok()?, path)))
@@ -83,14 +83,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let remote = |number: usize| RemoteId::of_url(&format!("remote:{number}"));
         for number in 0..KEPT + 10 {
-            used(dir.path(), &remote(number)).unwrap();
+            note_remote_use(dir.path(), &remote(number)).unwrap();
             let age = Duration::from_secs(10_000 - number as u64);
-            let folder = File::open(folder(dir.path(), &remote(number))).unwrap();
+            let folder = File::open(remote_folder(dir.path(), &remote(number))).unwrap();
             folder.set_modified(SystemTime::now() - age).unwrap();
             // The first one is used all the time.
-            used(dir.path(), &remote(0)).unwrap();
+            note_remote_use(dir.path(), &remote(0)).unwrap();
         }
-        let left = remotes(dir.path());
+        let left = list_remotes(dir.path());
         assert_eq!(left.len(), KEPT);
         let has = |number| left.iter().any(|(left, _)| *left == remote(number));
         assert!(has(0) && !has(1) && !has(10) && has(11) && has(KEPT + 9));

@@ -98,7 +98,7 @@ impl std::fmt::Debug for FrameReader {
 }
 
 /// Why a frame is not there yet.
-enum Absent {
+enum AbsentFrame {
     Missing,
     Damaged(Error),
 }
@@ -197,7 +197,12 @@ impl FrameReader {
     }
 
     fn admit(&self, frame: &FrameLocation, stored: &[u8]) -> Result<Arc<Vec<u8>>> {
-        let raw = Arc::new(frame::decode(stored, &frame.hash, frame.codec, frame.raw)?);
+        let raw = Arc::new(frame::decode_frame(
+            stored,
+            &frame.hash,
+            frame.codec,
+            frame.raw,
+        )?);
         self.inner
             .memory
             .insert(self.inner.id, frame.hash, raw.clone());
@@ -371,7 +376,7 @@ impl FrameReader {
             return Ok(());
         }
         let mut flights = tokio::task::JoinSet::new();
-        for frames in coalesce(frames) {
+        for frames in coalesce_ranges(frames) {
             loop {
                 let width = match self.inner.waiting.load(Relaxed) {
                     0 => STREAMS,
@@ -380,10 +385,10 @@ impl FrameReader {
                 if flights.len() < width {
                     break;
                 }
-                landed(flights.join_next().await)?;
+                stream_outcome(flights.join_next().await)?;
             }
             let reader = self.clone();
-            let missing = move || missing(&reader, &frames);
+            let missing = move || missing_range(&reader, &frames);
             let Some((pack, range)) = tokio::task::spawn_blocking(missing)
                 .await
                 .map_err(|_| Error::Cancelled)?
@@ -399,7 +404,7 @@ impl FrameReader {
             });
         }
         while let Some(finished) = flights.join_next().await {
-            landed(Some(finished))?;
+            stream_outcome(Some(finished))?;
         }
         Ok(())
     }
@@ -415,12 +420,14 @@ impl FrameReader {
 }
 
 /// What became of a range that was streamed.
-fn landed(finished: Option<std::result::Result<Result<()>, tokio::task::JoinError>>) -> Result<()> {
+fn stream_outcome(
+    finished: Option<std::result::Result<Result<()>, tokio::task::JoinError>>,
+) -> Result<()> {
     finished.map_or(Ok(()), |finished| finished.map_err(|_| Error::Cancelled)?)
 }
 
 /// The range of those frames of one pack, in order, that are not on the local disk.
-fn missing(reader: &FrameReader, frames: &[FrameLocation]) -> Option<(PackId, Range<u64>)> {
+fn missing_range(reader: &FrameReader, frames: &[FrameLocation]) -> Option<(PackId, Range<u64>)> {
     let is_missing = |frame: &&FrameLocation| reader.stored(frame).is_none();
     let first = frames.iter().find(is_missing)?;
     let last = frames.iter().rev().find(is_missing)?;
@@ -428,7 +435,7 @@ fn missing(reader: &FrameReader, frames: &[FrameLocation]) -> Option<(PackId, Ra
 }
 
 impl Inner {
-    fn read_disk(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>, Absent> {
+    fn read_disk(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>, AbsentFrame> {
         let stored = match &self.in_place {
             Some(files) => match files.read(&frame.pack, frame.offset, frame.stored) {
                 Ok(stored) => stored,
@@ -439,10 +446,10 @@ impl Inner {
             },
             None => self.cache.read(&frame.pack, frame.offset, frame.stored),
         };
-        let stored = stored.ok_or(Absent::Missing)?;
-        let raw =
-            frame::decode(&stored, &frame.hash, frame.codec, frame.raw).map_err(Absent::Damaged);
-        if let Err(Absent::Damaged(error)) = &raw {
+        let stored = stored.ok_or(AbsentFrame::Missing)?;
+        let raw = frame::decode_frame(&stored, &frame.hash, frame.codec, frame.raw)
+            .map_err(AbsentFrame::Damaged);
+        if let Err(AbsentFrame::Damaged(error)) = &raw {
             tracing::debug!("a local copy is not used: {error}");
         }
         self.counters.local_frames.fetch_add(1, Relaxed);
@@ -451,7 +458,7 @@ impl Inner {
 }
 
 /// Groups frames into ranges of about [`STREAM`] bytes, over gaps smaller than a frame.
-fn coalesce(mut frames: Vec<FrameLocation>) -> Vec<Vec<FrameLocation>> {
+fn coalesce_ranges(mut frames: Vec<FrameLocation>) -> Vec<Vec<FrameLocation>> {
     frames.sort_by_key(|frame| (frame.pack, frame.offset));
     let mut ranges: Vec<Vec<FrameLocation>> = Vec::new();
     for frame in frames {

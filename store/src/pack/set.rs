@@ -12,10 +12,10 @@ use crate::id::PackId;
 /// layers lies, and nothing says which. Its frames can be read all the same, as they have hashes of
 /// their own.
 #[derive(Debug, Clone, Default)]
-pub struct PackSet(HashMap<PackId, Described>);
+pub struct PackSet(HashMap<PackId, DescribedPack>);
 
 #[derive(Debug, Clone)]
-struct Described {
+struct DescribedPack {
     pack: PackRef,
     is_contradicted: bool,
 }
@@ -32,7 +32,7 @@ impl PackSet {
     }
 }
 
-impl Described {
+impl DescribedPack {
     fn add(&mut self, other: &PackRef) {
         let known = &mut self.pack;
         let is_same_place = known.length == other.length && known.trailer == other.trailer;
@@ -55,7 +55,7 @@ impl Extend<PackRef> for PackSet {
             self.0
                 .entry(pack.id)
                 .and_modify(|known| known.add(&pack))
-                .or_insert(Described {
+                .or_insert(DescribedPack {
                     pack,
                     is_contradicted: false,
                 });

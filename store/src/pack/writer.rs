@@ -134,7 +134,8 @@ mod tests {
             let range = location.frame.offset as usize..;
             let stored = &pack.bytes[range][..location.frame.stored as usize];
             let frame = location.frame;
-            let raw = crate::frame::decode(stored, &frame.hash, frame.codec, frame.raw).unwrap();
+            let raw =
+                crate::frame::decode_frame(stored, &frame.hash, frame.codec, frame.raw).unwrap();
             assert_eq!(id, ChunkId::of(chunk));
             assert_eq!(
                 &raw[location.offset as usize..][..location.length as usize],

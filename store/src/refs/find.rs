@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::name::{Key, Scope, parts_prefix};
-use super::part::Part;
+use super::part::CachePart;
 use super::resolve::{
-    Listed, MatchKind, Wanted, group, list_keys, read_candidate, read_records, unexpired,
+    KeyQuery, ListedKey, MatchKind, group_saves, list_keys, read_candidate, read_records,
+    retain_unexpired,
 };
 use crate::error::Result;
 use crate::remote::DynRemote;
@@ -15,7 +16,7 @@ use crate::task::join_all;
 
 /// A key that has at least one wanted part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct FoundKey {
     /// Whose it is.
     pub scope: Scope,
     /// The key.
@@ -23,7 +24,7 @@ pub struct Found {
     /// How it matched.
     pub kind: MatchKind,
     /// Those of its parts that are wanted, sorted; `None` stands for a key of one path.
-    pub parts: Vec<Option<Part>>,
+    pub parts: Vec<Option<CachePart>>,
 }
 
 /// Finds the best key that has any part that `accepts` takes, and which of them it has.
@@ -32,11 +33,11 @@ pub struct Found {
 /// keys the newest; then the next scope. All of it is asked for at once, in one round of
 /// listings; a second round looks whether what was found has expired. A key that has only some of the wanted parts is taken all the same: what is missing
 /// is not filled in from another key, because the parts of a build belong together.
-pub async fn find(
+pub async fn find_key(
     remote: &DynRemote,
-    wanted: &Wanted,
-    accepts: impl Fn(Option<&Part>) -> bool,
-) -> Result<Option<Found>> {
+    wanted: &KeyQuery,
+    accepts: impl Fn(Option<&CachePart>) -> bool,
+) -> Result<Option<FoundKey>> {
     let wanted = Arc::new(wanted.clone());
     let in_scopes = wanted.scopes.iter().cloned().map(|scope| {
         let (remote, wanted) = (remote.clone(), Arc::clone(&wanted));
@@ -50,12 +51,12 @@ pub async fn find(
         }
     });
     for (exact, prefixes) in join_all(in_scopes).await {
-        if let Some(found) = best(remote, exact?, MatchKind::Exact, &accepts).await? {
+        if let Some(found) = best_match(remote, exact?, MatchKind::Exact, &accepts).await? {
             return Ok(Some(found));
         }
         for (listed, prefix) in prefixes {
             let kind = MatchKind::Prefix(prefix);
-            if let Some(found) = best(remote, listed?, kind, &accepts).await? {
+            if let Some(found) = best_match(remote, listed?, kind, &accepts).await? {
                 return Ok(Some(found));
             }
         }
@@ -64,18 +65,19 @@ pub async fn find(
 }
 
 /// The first key of a list, newest first, that has a wanted part which has not expired.
-async fn best(
+async fn best_match(
     remote: &DynRemote,
-    listed: Vec<Listed>,
+    listed: Vec<ListedKey>,
     kind: MatchKind,
-    accepts: impl Fn(Option<&Part>) -> bool,
-) -> Result<Option<Found>> {
+    accepts: impl Fn(Option<&CachePart>) -> bool,
+) -> Result<Option<FoundKey>> {
     let is_exact = kind == MatchKind::Exact;
     let mut left = listed;
     left.retain(|listed| accepts(listed.name.part.as_ref()));
     while let Some(first) = left.first().map(|listed| listed.name.clone()) {
-        let of_first =
-            |listed: &Listed| (&listed.name.scope, &listed.name.key) == (&first.scope, &first.key);
+        let of_first = |listed: &ListedKey| {
+            (&listed.name.scope, &listed.name.key) == (&first.scope, &first.key)
+        };
         let (candidates, others): (Vec<_>, Vec<_>) = left.into_iter().partition(of_first);
         left = others;
         let reads = candidates.into_iter().map(|listed| {
@@ -91,13 +93,13 @@ async fn best(
         });
         let mut parts = Vec::new();
         for (records, part) in join_all(reads).await {
-            if !unexpired(records?).is_empty() {
+            if !retain_unexpired(records?).is_empty() {
                 parts.push(part);
             }
         }
         if !parts.is_empty() {
             parts.sort();
-            return Ok(Some(Found {
+            return Ok(Some(FoundKey {
                 scope: first.scope,
                 key: first.key,
                 kind,
@@ -109,9 +111,9 @@ async fn best(
 }
 
 /// Lists what one key has, the newest first: its parts, or the one cache of a key without any.
-pub async fn list_parts(remote: &DynRemote, scope: &Scope, key: &Key) -> Result<Vec<Listed>> {
+pub async fn list_parts(remote: &DynRemote, scope: &Scope, key: &Key) -> Result<Vec<ListedKey>> {
     let objects = remote.list(&parts_prefix(scope, key)).await?;
-    let mut listed = group(&objects);
+    let mut listed = group_saves(&objects);
     listed.retain(|listed| listed.name.key == *key);
     Ok(listed)
 }

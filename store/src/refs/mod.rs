@@ -10,7 +10,7 @@
 //! agrees with the head, that was all: one round trip. The head is a hint; the list decides.
 //!
 //! A key that holds several paths has a ref for each, its [parts](Part). They are found by one
-//! listing, and [`find()`] sees to it that all parts of a restore come from the same key.
+//! listing, and [`find_key()`] sees to it that all parts of a restore come from the same key.
 //!
 //! The object names and the record are documented in `docs/format/ref.md`.
 
@@ -27,18 +27,20 @@ mod text;
 mod unite;
 mod vouched;
 
-pub use find::{Found, find, list_parts};
+pub use find::{FoundKey, find_key, list_parts};
 pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
-pub use part::Part;
-pub use promote::{Promotion, promote};
-pub use publish::{delete, delete_key, publish, remove_saves};
+pub use part::CachePart;
+pub use promote::{Promotion, promote_key};
+pub use publish::{delete_key, delete_name, publish_record, remove_saves};
 pub(crate) use publish::{put_head, put_record, take_back};
 pub(crate) use record::MAX_RECORD;
-pub use record::{Creator, LayerInfo, Platform, Record};
+pub use record::{Creator, LayerInfo, Platform, RefRecord};
 pub use resolve::{
-    Chosen, Listed, MatchKind, Resolved, Saves, Wanted, list_keys, read_records, read_saves,
-    resolve, unexpired, written,
+    Chosen, KeyQuery, ListedKey, MatchKind, Resolved, Saves, list_keys, read_records, read_saves,
+    resolve_key, retain_unexpired, saved_micros,
 };
 pub use scopes::{ScopeSummary, list_scopes};
-pub use survey::{Survey, read_newest, survey};
-pub use unite::{append, contained, follow, stack, totals, unite};
+pub use survey::{Survey, read_newest, survey_keys};
+pub use unite::{
+    append_layers, build_stack, follow_squashes, superseded_saves, tree_totals, unite_records,
+};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::part::Part;
+use super::part::CachePart;
 use crate::error::{Error, Result};
 use crate::id::SaveId;
 use crate::remote::ObjectKey;
@@ -30,7 +30,7 @@ pub struct Key(String);
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(String);
 
-fn check(what: &str, text: &str) -> Result<()> {
+fn check_name(what: &str, text: &str) -> Result<()> {
     let problem = if text.is_empty() {
         "is empty".to_owned()
     } else if text.chars().count() > MAX_KEY_CHARS {
@@ -50,8 +50,8 @@ impl Key {
     /// Checks a key: not empty, at most 512 characters, no control characters.
     pub fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
-        check("key", &text)?;
-        if encode(&text).len() > MAX_ENCODED_KEY {
+        check_name("key", &text)?;
+        if encode_segments(&text).len() > MAX_ENCODED_KEY {
             return Err(Error::InvalidName(format!(
                 "the key takes more than {MAX_ENCODED_KEY} bytes once written as an object name; \
                  use a checksum for its longest part"
@@ -70,8 +70,8 @@ impl Scope {
     /// Checks a scope name.
     pub fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
-        check("scope", &text)?;
-        if encode(&text).len() > MAX_ENCODED_SCOPE {
+        check_name("scope", &text)?;
+        if encode_segments(&text).len() > MAX_ENCODED_SCOPE {
             return Err(Error::InvalidName(format!(
                 "the scope takes more than {MAX_ENCODED_SCOPE} bytes once written as an object name"
             )));
@@ -112,7 +112,7 @@ text_type!(Scope);
 ///
 /// Letters, digits, `_`, `-` and `.` stand for themselves; other bytes are `~` and two uppercase
 /// hexadecimal digits, as is a `.` at the start of a segment.
-pub(super) fn encode(text: &str) -> String {
+pub(super) fn encode_segments(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let mut segment = 0;
     for byte in text.bytes() {
@@ -136,7 +136,7 @@ pub(super) fn encode(text: &str) -> String {
     out
 }
 
-fn decode(encoded: &str) -> Option<String> {
+fn decode_segments(encoded: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.bytes().filter(|byte| *byte != b'/');
     while let Some(byte) = rest.next() {
@@ -159,7 +159,7 @@ pub struct RefName {
     pub key: Key,
     /// Which of the key's caches; `None` for a key of one path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub part: Option<Part>,
+    pub part: Option<CachePart>,
 }
 
 impl RefName {
@@ -173,8 +173,8 @@ impl RefName {
     }
 
     /// One part of a key. Fails when both together are too long for an object's name.
-    pub fn of_part(scope: Scope, key: Key, part: Part) -> Result<Self> {
-        let length = encode(key.as_str()).len() + encode(part.as_str()).len();
+    pub fn of_part(scope: Scope, key: Key, part: CachePart) -> Result<Self> {
+        let length = encode_segments(key.as_str()).len() + encode_segments(part.as_str()).len();
         if length > MAX_ENCODED_KEY {
             return Err(Error::InvalidName(format!(
                 "the key and the path `{part}` take more than {MAX_ENCODED_KEY} bytes once written as an \
@@ -192,7 +192,7 @@ impl RefName {
         let key = key_base(&self.scope, &self.key);
         match &self.part {
             None => key,
-            Some(part) => format!("{key}/~p{}", encode(part.as_str())),
+            Some(part) => format!("{key}/~p{}", encode_segments(part.as_str())),
         }
     }
 
@@ -223,11 +223,11 @@ impl fmt::Display for RefName {
 
 fn scope_prefix(scope: &Scope) -> String {
     // A scope is one segment: its encoding is never long enough to be split.
-    format!("refs/{}/", encode(scope.as_str()).replace('/', ""))
+    format!("refs/{}/", encode_segments(scope.as_str()).replace('/', ""))
 }
 
 fn key_base(scope: &Scope, key: &Key) -> String {
-    format!("{}{}", scope_prefix(scope), encode(key.as_str()))
+    format!("{}{}", scope_prefix(scope), encode_segments(key.as_str()))
 }
 
 /// What the names of all heads and records of a key and its parts start with. Those of a longer
@@ -238,7 +238,7 @@ pub(super) fn parts_prefix(scope: &Scope, key: &Key) -> String {
 
 /// What the names of all records whose keys start with `prefix` start with.
 pub(super) fn listing_prefix(scope: &Scope, prefix: &str) -> String {
-    format!("{}{}", scope_prefix(scope), encode(prefix))
+    format!("{}{}", scope_prefix(scope), encode_segments(prefix))
 }
 
 /// Reads a record's name in a listing; `None` for heads and for what is not ours.
@@ -250,10 +250,10 @@ pub fn parse_listing(listed: &ObjectKey) -> Option<(RefName, SaveId)> {
         None => (name, None),
     };
     let name = RefName {
-        scope: Scope::new(decode(scope)?).ok()?,
-        key: Key::new(decode(key)?).ok()?,
+        scope: Scope::new(decode_segments(scope)?).ok()?,
+        key: Key::new(decode_segments(key)?).ok()?,
         part: match part {
-            Some(part) => Some(Part::new(decode(part)?).ok()?),
+            Some(part) => Some(CachePart::new(decode_segments(part)?).ok()?),
             None => None,
         },
     };
@@ -278,7 +278,7 @@ mod tests {
             let (scope, key) = (Scope::new(scope)?, Key::new(key)?);
             let name = match part {
                 None => RefName::new(scope, key),
-                Some(part) => RefName::of_part(scope, key, Part::new(part)?)?,
+                Some(part) => RefName::of_part(scope, key, CachePart::new(part)?)?,
             };
             let save = SaveId::now();
             prop_assert!(name.head().as_str().starts_with(&parts_prefix(&name.scope, &name.key)));
@@ -339,7 +339,7 @@ mod tests {
         let scope = Scope::new("main").unwrap();
         let key = Key::new("m2-1").unwrap();
         let part = |part: &str| {
-            RefName::of_part(scope.clone(), key.clone(), Part::new(part).unwrap()).unwrap()
+            RefName::of_part(scope.clone(), key.clone(), CachePart::new(part).unwrap()).unwrap()
         };
         let save = SaveId::now();
         let record = part("~/.m2").record(&save);
@@ -354,7 +354,7 @@ mod tests {
         ] {
             assert!(!record.as_str().starts_with(&other.records()), "{other}");
         }
-        let long = Part::new("y".repeat(400)).unwrap();
+        let long = CachePart::new("y".repeat(400)).unwrap();
         assert!(RefName::of_part(scope, Key::new("x".repeat(401)).unwrap(), long).is_err());
     }
 }

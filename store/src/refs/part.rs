@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::name::encode;
+use super::name::encode_segments;
 use crate::error::{Error, Result};
 
 /// The encoded part has at most this many bytes.
@@ -17,9 +17,9 @@ const MAX_ENCODED: usize = 600;
 /// in it, no empty name and no control character. A key of one path has no part.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Part(String);
+pub struct CachePart(String);
 
-impl Part {
+impl CachePart {
     /// Checks a part.
     pub fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
@@ -33,7 +33,7 @@ impl Part {
             "has empty names, `.` or `..` in it".to_owned()
         } else if let Some(bad) = text.chars().find(|c| c.is_control()) {
             format!("has the control character {bad:?}")
-        } else if encode(&text).len() > MAX_ENCODED {
+        } else if encode_segments(&text).len() > MAX_ENCODED {
             format!("takes more than {MAX_ENCODED} bytes once written as an object name")
         } else {
             return Ok(Self(text));
@@ -47,21 +47,21 @@ impl Part {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for CachePart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl TryFrom<String> for Part {
+impl TryFrom<String> for CachePart {
     type Error = Error;
     fn try_from(text: String) -> Result<Self> {
         Self::new(text)
     }
 }
 
-impl From<Part> for String {
-    fn from(part: Part) -> Self {
+impl From<CachePart> for String {
+    fn from(part: CachePart) -> Self {
         part.0
     }
 }
@@ -73,15 +73,15 @@ mod tests {
     #[test]
     fn parts_are_normal_paths() {
         for good in [".", "~", "/", "a", "a/b", "~/.m2", "/var/cache/x", "a b/ü"] {
-            assert!(Part::new(good).is_ok(), "{good}");
+            assert!(CachePart::new(good).is_ok(), "{good}");
         }
         for bad in [
             "", "..", "a/..", "~/../x", "/a//b", "a/", "~/", "a/./b", "a\nb",
         ] {
-            assert!(Part::new(bad).is_err(), "{bad:?}");
+            assert!(CachePart::new(bad).is_err(), "{bad:?}");
         }
         // A `/` every 128 bytes counts.
-        assert!(Part::new("x".repeat(596)).is_ok());
-        assert!(Part::new("x".repeat(597)).is_err());
+        assert!(CachePart::new("x".repeat(596)).is_ok());
+        assert!(CachePart::new("x".repeat(597)).is_err());
     }
 }

@@ -1,9 +1,9 @@
 //! Taking a key over into another scope, as when a branch is merged.
 
 use super::name::{RefName, Scope};
-use super::record::{Creator, LayerInfo, Record};
-use super::resolve::{read_records, read_saves, unexpired};
-use super::unite::{append, unite};
+use super::record::{Creator, LayerInfo, RefRecord};
+use super::resolve::{read_records, read_saves, retain_unexpired};
+use super::unite::{append_layers, unite_records};
 use super::vouched::verify_new;
 use crate::error::{Error, Result};
 use crate::gc::{self, Condemned, Needs};
@@ -33,7 +33,7 @@ pub enum Promotion {
 /// # Errors
 /// [`Error::Damaged`] when a pack is not what its list says, and [`Error::TooLarge`] when the stack
 /// would have more layers than a reader opens; nothing is written then.
-pub async fn promote(
+pub async fn promote_key(
     remote: &DynRemote,
     from: &RefName,
     to: &Scope,
@@ -47,16 +47,16 @@ pub async fn promote(
         part: from.part.clone(),
     };
     let (source, there) = tokio::join!(read_records(remote, from), read_saves(remote, &target));
-    let source = unexpired(source?);
+    let source = retain_unexpired(source?);
     let there = there?;
     let Some(newest) = source.iter().max_by_key(|record| record.id).cloned() else {
         return Ok(Promotion::Absent);
     };
     let supersedes = there.contained();
-    let (stack_there, live) = unite(unexpired(there.records.clone()));
+    let (stack_there, live) = unite_records(retain_unexpired(there.records.clone()));
     let is_permanent = live.iter().all(|record| record.expires.is_none());
     let mut stack = stack_there.clone();
-    append(&mut stack, &unite(source).0);
+    append_layers(&mut stack, &unite_records(source).0);
     let same = |a: &LayerInfo, b: &LayerInfo| a.id == b.id;
     let adds = stack.len() != stack_there.len()
         || !stack.iter().zip(&stack_there).all(|(a, b)| same(a, b));
@@ -76,7 +76,7 @@ pub async fn promote(
         ..Needs::default()
     };
     let now = SaveId::now().micros;
-    let mut record = Record::new(target, stack, creator.clone(), newest.platform);
+    let mut record = RefRecord::new(target, stack, creator.clone(), newest.platform);
     record.supersedes = supersedes;
     record.parts = newest.parts;
     record.saved_from = newest.saved_from;
@@ -90,8 +90,8 @@ pub async fn promote(
     }
     let stack = record.layers.clone();
     match dry_run {
-        true => gc::confirm(remote, condemned, &needs, now).await?,
-        false => gc::publish(remote, &record, condemned, &needs, now).await?,
+        true => gc::confirm_needs(remote, condemned, &needs, now).await?,
+        false => gc::publish_confirmed(remote, &record, condemned, &needs, now).await?,
     }
     Ok(Promotion::Promoted(stack))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::name::{Key, RefName, Scope, parse_listing, parts_prefix};
-use super::record::Record;
+use super::record::RefRecord;
 use super::resolve::list_saves;
 use crate::error::Result;
 use crate::id::SaveId;
@@ -19,27 +19,27 @@ use crate::task::join_all;
 /// dies in between, or may not overwrite or delete, leaves a key that reads the same, with a
 /// request more; so what fails after the record is only logged.
 ///
-/// Asks nothing about the collector: [`gc::publish`](crate::gc::publish) does.
-pub async fn publish(remote: &DynRemote, record: &Record) -> Result<()> {
+/// Asks nothing about the collector: [`gc::publish_record`](crate::gc::publish) does.
+pub async fn publish_record(remote: &DynRemote, record: &RefRecord) -> Result<()> {
     put_record(remote, record).await?;
     put_head(remote, record).await;
     Ok(())
 }
 
-/// The first half of [`publish`]: the save is visible.
-pub(crate) async fn put_record(remote: &DynRemote, record: &Record) -> Result<()> {
+/// The first half of [`publish_record`]: the save is visible.
+pub(crate) async fn put_record(remote: &DynRemote, record: &RefRecord) -> Result<()> {
     let bytes = Bytes::from(record.encode()?);
     let object = record.name().record(&record.id);
     Ok(remote.put(&object, bytes, PutMode::IfAbsent).await?)
 }
 
 /// Removes a record that was just published, before anything that it supersedes was.
-pub(crate) async fn take_back(remote: &DynRemote, record: &Record) -> Result<()> {
+pub(crate) async fn take_back(remote: &DynRemote, record: &RefRecord) -> Result<()> {
     Ok(remote.delete(&record.name().record(&record.id)).await?)
 }
 
-/// The second half of [`publish`]: the head, and the end of what is superseded.
-pub(crate) async fn put_head(remote: &DynRemote, record: &Record) {
+/// The second half of [`publish_record`]: the head, and the end of what is superseded.
+pub(crate) async fn put_head(remote: &DynRemote, record: &RefRecord) {
     let name = record.name();
     let put = async {
         let bytes = Bytes::from(record.encode()?);
@@ -85,14 +85,14 @@ pub async fn delete_key(remote: &DynRemote, scope: &Scope, key: &Key) -> Result<
     let names: BTreeSet<_> = names.map(|(name, _)| name).collect();
     let mut saves = 0;
     for name in names.iter().filter(|name| name.key == *key) {
-        saves += delete(remote, name).await?;
+        saves += delete_name(remote, name).await?;
     }
     Ok(saves)
 }
 
 /// Deletes a key of one path, or one part of a key: all its records, then its head. Returns how
 /// many saves it had.
-pub async fn delete(remote: &DynRemote, name: &RefName) -> Result<usize> {
+pub async fn delete_name(remote: &DynRemote, name: &RefName) -> Result<usize> {
     let saves = list_saves(remote, name).await?;
     remove_records(remote, name, &saves).await?;
     remote.delete(&name.head()).await?;

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::name::{Key, RefName, Scope};
-use super::part::Part;
+use super::part::CachePart;
 use super::text;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
-use crate::layer::{Summary, Totals};
+use crate::layer::{LayerSummary, TreeTotals};
 use crate::remote::ObjectKey;
 
 /// The version of the record's format that this code writes and the newest it reads.
@@ -25,7 +25,7 @@ pub struct LayerInfo {
     pub length: u64,
     /// What the layer adds up to.
     #[serde(flatten)]
-    pub summary: Summary,
+    pub summary: LayerSummary,
     /// Bytes this save had to store: new packs and the layer itself.
     pub new_bytes: u64,
     /// The layers that were squashed into this one, the bottom one first.
@@ -69,7 +69,7 @@ pub struct Platform {
 
 /// One save of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct RefRecord {
     /// Version of this format.
     pub format: u32,
     /// Features that a reader must know; none exist yet.
@@ -83,7 +83,7 @@ pub struct Record {
     pub key: Key,
     /// Which of the key's caches, where it has several.
     #[serde(default, rename = "path", skip_serializing_if = "Option::is_none")]
-    pub part: Option<Part>,
+    pub part: Option<CachePart>,
     /// The stack, the bottom layer first.
     pub layers: Vec<LayerInfo>,
     /// Saves of this key that are contained in this one.
@@ -94,11 +94,11 @@ pub struct Record {
     pub expires: Option<u64>,
     /// What the tree of the stack adds up to, where the saver counted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tree: Option<Totals>,
+    pub tree: Option<TreeTotals>,
     /// Where the path lay that was saved, in the form of a part; of a key of one path, whose name
     /// does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub saved_from: Option<Part>,
+    pub saved_from: Option<CachePart>,
     /// Who made it.
     pub creator: Creator,
     /// Where it was made.
@@ -108,7 +108,7 @@ pub struct Record {
     pub parts: serde_json::Value,
 }
 
-impl Record {
+impl RefRecord {
     /// Makes a record of a save that happens now.
     pub fn new(
         name: RefName,
@@ -164,7 +164,7 @@ impl Record {
     /// Decodes and checks a record that was read from `object`.
     pub fn decode(object: &ObjectKey, bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
-        struct Version {
+        struct RefVersion {
             format: u32,
             #[serde(default)]
             requires: Vec<String>,
@@ -180,7 +180,7 @@ impl Record {
         if bytes.len() as u64 > MAX_RECORD {
             return Err(damaged("it is larger than any ref".to_owned()));
         }
-        let version: Version = serde_json::from_slice(bytes).map_err(unreadable)?;
+        let version: RefVersion = serde_json::from_slice(bytes).map_err(unreadable)?;
         if version.format > FORMAT || !version.requires.is_empty() {
             return Err(Error::Unsupported {
                 what: format!("ref {object}"),
@@ -188,14 +188,14 @@ impl Record {
             });
         }
         let mut record: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
-        if let Some(name) = text::unprintable(&record) {
+        if let Some(name) = text::find_unprintable(&record) {
             return Err(damaged(format!("a control character is in `{name}`")));
         }
         text::drop_unprintable(&mut record.parts);
         Ok(record)
     }
 
-    /// Decodes the record of one save of a key: [`Record::decode`], and it is that save's.
+    /// Decodes the record of one save of a key: [`RefRecord::decode`], and it is that save's.
     pub fn decode_as(name: &RefName, save: &SaveId, bytes: &[u8]) -> Result<Self> {
         let object = name.record(save);
         let record = Self::decode(&object, bytes)?;
@@ -211,9 +211,9 @@ impl Record {
 mod tests {
     use super::*;
 
-    fn record() -> Record {
+    fn record() -> RefRecord {
         let name = RefName::new(Scope::new("main").unwrap(), Key::new("k").unwrap());
-        Record::new(name, Vec::new(), Creator::default(), Platform::default())
+        RefRecord::new(name, Vec::new(), Creator::default(), Platform::default())
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         let record = record();
         let object = record.name().record(&record.id);
         let whole = record.encode().unwrap();
-        assert_eq!(Record::decode(&object, &whole).unwrap(), record);
+        assert_eq!(RefRecord::decode(&object, &whole).unwrap(), record);
         let mut zeros_at_the_end = whole.clone();
         zeros_at_the_end[whole.len() / 2..].fill(0);
         let mut zeros_at_the_start = whole.clone();
@@ -234,11 +234,11 @@ mod tests {
             &zeros_at_the_start,
         ];
         for bytes in torn {
-            let error = Record::decode(&object, bytes).unwrap_err();
+            let error = RefRecord::decode(&object, bytes).unwrap_err();
             assert!(matches!(error, Error::Torn { .. }), "{error}");
         }
         for bytes in [&b"zzz"[..], b"{}", b"[1]", b"{\"format\":1}"] {
-            let error = Record::decode(&object, bytes).unwrap_err();
+            let error = RefRecord::decode(&object, bytes).unwrap_err();
             assert!(matches!(error, Error::Damaged { .. }), "{error}");
         }
     }
@@ -247,11 +247,11 @@ mod tests {
     fn a_record_under_another_name_is_damaged() {
         let record = record();
         let bytes = record.encode().unwrap();
-        let read = Record::decode_as(&record.name(), &record.id, &bytes);
+        let read = RefRecord::decode_as(&record.name(), &record.id, &bytes);
         assert_eq!(read.unwrap(), record);
         let other = RefName::new(Scope::new("pr/1").unwrap(), Key::new("k").unwrap());
         for (name, save) in [(other, record.id), (record.name(), SaveId::now())] {
-            let error = Record::decode_as(&name, &save, &bytes).unwrap_err();
+            let error = RefRecord::decode_as(&name, &save, &bytes).unwrap_err();
             assert!(matches!(error, Error::Damaged { .. }), "{error}");
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::name::{Key, RefName, Scope, listing_prefix, parse_listing};
-use super::record::{LayerInfo, MAX_RECORD, Record};
-use super::unite::{contained, unite};
+use super::record::{LayerInfo, MAX_RECORD, RefRecord};
+use super::unite::{superseded_saves, unite_records};
 use crate::error::{Error, Result};
 use crate::id::SaveId;
 use crate::remote::{DynRemote, ObjectInfo, RemoteErrorKind};
@@ -18,7 +18,7 @@ const MAX_RECORDS: u64 = 64 << 20;
 
 /// What is looked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct KeyQuery {
     /// Where to look, best first.
     pub scopes: Vec<Scope>,
     /// The key itself.
@@ -68,17 +68,17 @@ pub struct Resolved {
     /// The stack, the bottom layer first.
     pub layers: Vec<LayerInfo>,
     /// The saves it is made of, oldest first; more than one when jobs saved at the same time.
-    pub records: Vec<Record>,
+    pub records: Vec<RefRecord>,
 }
 
 /// A key in a listing, or one of its parts, with its saves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedKey {
     /// The key.
     pub name: RefName,
     /// Its saves, oldest first.
     pub saves: Vec<SaveId>,
-    /// When the newest of them was made, in microseconds since 1970; see [`written`].
+    /// When the newest of them was made, in microseconds since 1970; see [`saved_micros`].
     pub newest: u64,
 }
 
@@ -86,32 +86,34 @@ pub struct Listed {
 /// saver's clock, but no later than the store received it, and not in the future.
 ///
 /// So a saver whose clock is ahead makes the newest save of a prefix only until the next one.
-pub fn written(save: &SaveId, object: &ObjectInfo) -> u64 {
+pub fn saved_micros(save: &SaveId, object: &ObjectInfo) -> u64 {
     let received = object.modified.unwrap_or(u64::MAX);
     save.micros.min(received).min(SaveId::now().micros)
 }
 
 /// Lists keys that start with `prefix`, the one with the newest save first. Each part of a key is
 /// an entry of its own.
-pub async fn list_keys(remote: &DynRemote, scope: &Scope, prefix: &str) -> Result<Vec<Listed>> {
-    Ok(group(&remote.list(&listing_prefix(scope, prefix)).await?))
+pub async fn list_keys(remote: &DynRemote, scope: &Scope, prefix: &str) -> Result<Vec<ListedKey>> {
+    Ok(group_saves(
+        &remote.list(&listing_prefix(scope, prefix)).await?,
+    ))
 }
 
 /// Gathers the saves of each name, and sorts the names by their newest saves. Empty objects are
 /// what a power cut left of records, and count as absent.
-pub(super) fn group(objects: &[ObjectInfo]) -> Vec<Listed> {
+pub(super) fn group_saves(objects: &[ObjectInfo]) -> Vec<ListedKey> {
     let mut keys: BTreeMap<RefName, Vec<(u64, SaveId)>> = BTreeMap::new();
     for object in objects.iter().filter(|object| object.size > 0) {
         if let Some((name, save)) = parse_listing(&object.key) {
             let saves = keys.entry(name).or_default();
-            saves.push((written(&save, object), save));
+            saves.push((saved_micros(&save, object), save));
         }
     }
     let mut listed: Vec<_> = keys
         .into_iter()
         .map(|(name, mut saves)| {
             saves.sort();
-            Listed {
+            ListedKey {
                 name,
                 newest: saves.last().map_or(0, |(written, _)| *written),
                 saves: saves.into_iter().map(|(_, save)| save).collect(),
@@ -127,7 +129,7 @@ pub(super) fn group(objects: &[ObjectInfo]) -> Vec<Listed> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Saves {
     /// The records of those that can be read.
-    pub records: Vec<Record>,
+    pub records: Vec<RefRecord>,
     /// Those whose records a power cut left empty or cut short. They count as absent; the next
     /// save supersedes them.
     pub torn: Vec<SaveId>,
@@ -136,7 +138,7 @@ pub struct Saves {
 impl Saves {
     /// The saves that a new save supersedes when it contains all of these.
     pub fn contained(&self) -> Vec<SaveId> {
-        let mut saves = contained(&self.records);
+        let mut saves = superseded_saves(&self.records);
         saves.extend(&self.torn);
         saves
     }
@@ -146,7 +148,7 @@ impl Saves {
 ///
 /// One round trip when the head is up to date, two otherwise. No record is an empty list. Of the
 /// saves that a record supersedes, only those that still exist are left in it.
-pub async fn read_records(remote: &DynRemote, name: &RefName) -> Result<Vec<Record>> {
+pub async fn read_records(remote: &DynRemote, name: &RefName) -> Result<Vec<RefRecord>> {
     Ok(read_saves(remote, name).await?.records)
 }
 
@@ -176,8 +178,11 @@ pub(super) enum Unreadable {
 }
 
 /// [`read_records`] of a key that matched a prefix: records that cannot be read are passed over.
-pub(super) async fn read_candidate(remote: &DynRemote, listed: Listed) -> Result<Vec<Record>> {
-    let Listed { name, saves, .. } = listed;
+pub(super) async fn read_candidate(
+    remote: &DynRemote,
+    listed: ListedKey,
+) -> Result<Vec<RefRecord>> {
+    let ListedKey { name, saves, .. } = listed;
     read_passing_over(remote, &name, saves).await
 }
 
@@ -185,17 +190,17 @@ async fn read_passing_over(
     remote: &DynRemote,
     name: &RefName,
     saves: Vec<SaveId>,
-) -> Result<Vec<Record>> {
+) -> Result<Vec<RefRecord>> {
     let read = records_of(remote, name, saves, None, Unreadable::PassOver).await?;
     Ok(read.records)
 }
 
 /// Reads the head. It is a hint: one that can't be understood is as good as none, because the
 /// records that it is a copy of are read instead.
-async fn read_head(remote: &DynRemote, name: &RefName) -> Result<Option<Record>> {
+async fn read_head(remote: &DynRemote, name: &RefName) -> Result<Option<RefRecord>> {
     let object = name.head();
     match remote.get(&object, MAX_RECORD).await {
-        Ok(bytes) => Ok(Record::decode(&object, &bytes)
+        Ok(bytes) => Ok(RefRecord::decode(&object, &bytes)
             .and_then(|head| match head.name() == *name {
                 true => Ok(head),
                 false => Err(Error::damaged(
@@ -225,7 +230,7 @@ async fn records_of(
     remote: &DynRemote,
     name: &RefName,
     mut listed: Vec<SaveId>,
-    head: Option<Record>,
+    head: Option<RefRecord>,
     unreadable: Unreadable,
 ) -> Result<Saves> {
     // A saver may supersede and delete what was just listed; then the list is read again.
@@ -259,7 +264,7 @@ async fn records_of(
                 match bytes {
                     Ok(bytes) => {
                         bytes_read += bytes.len() as u64;
-                        match Record::decode_as(name, &save, &bytes) {
+                        match RefRecord::decode_as(name, &save, &bytes) {
                             Ok(record) => records.push(record),
                             Err(error @ Error::Torn { .. }) => {
                                 tracing::warn!("a save counts as absent: {error}");
@@ -309,7 +314,7 @@ async fn records_of(
 /// Everything that could match is asked for at once: the head and the records of the key in each
 /// scope, and the keys with each prefix. Within a scope the exact key comes first, then the
 /// prefixes in order; then the next scope.
-pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resolved>> {
+pub async fn resolve_key(remote: &DynRemote, wanted: &KeyQuery) -> Result<Option<Resolved>> {
     match &wanted.chosen {
         None => {}
         Some(Chosen::Nothing) => return Ok(None),
@@ -322,9 +327,9 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
                     read_passing_over(remote, name, saves).await?
                 }
             };
-            let records = unexpired(records);
+            let records = retain_unexpired(records);
             let found = !records.is_empty();
-            return Ok(found.then(|| resolved(name.clone(), kind.clone(), records)));
+            return Ok(found.then(|| into_resolved(name.clone(), kind.clone(), records)));
         }
     }
     let wanted = Arc::new(wanted.clone());
@@ -342,17 +347,21 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
         }
     });
     for (name, exact, prefixes) in join_all(in_scopes).await {
-        let records = unexpired(exact?);
+        let records = retain_unexpired(exact?);
         if !records.is_empty() {
-            return Ok(Some(resolved(name, MatchKind::Exact, records)));
+            return Ok(Some(into_resolved(name, MatchKind::Exact, records)));
         }
         for (listed, prefix) in prefixes {
-            let of_one_path = |listed: &Listed| listed.name.part.is_none();
+            let of_one_path = |listed: &ListedKey| listed.name.part.is_none();
             for candidate in listed?.into_iter().filter(of_one_path) {
                 let name = candidate.name.clone();
-                let records = unexpired(read_candidate(remote, candidate).await?);
+                let records = retain_unexpired(read_candidate(remote, candidate).await?);
                 if !records.is_empty() {
-                    return Ok(Some(resolved(name, MatchKind::Prefix(prefix), records)));
+                    return Ok(Some(into_resolved(
+                        name,
+                        MatchKind::Prefix(prefix),
+                        records,
+                    )));
                 }
             }
         }
@@ -361,14 +370,14 @@ pub async fn resolve(remote: &DynRemote, wanted: &Wanted) -> Result<Option<Resol
 }
 
 /// The records that still count at this moment.
-pub fn unexpired(mut records: Vec<Record>) -> Vec<Record> {
+pub fn retain_unexpired(mut records: Vec<RefRecord>) -> Vec<RefRecord> {
     let now = SaveId::now().micros;
     records.retain(|record| !record.is_expired(now));
     records
 }
 
-fn resolved(name: RefName, kind: MatchKind, records: Vec<Record>) -> Resolved {
-    let (layers, records) = unite(records);
+fn into_resolved(name: RefName, kind: MatchKind, records: Vec<RefRecord>) -> Resolved {
+    let (layers, records) = unite_records(records);
     Resolved {
         name,
         kind,

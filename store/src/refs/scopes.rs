@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::name::{Key, Scope, parse_listing};
-use super::resolve::written;
+use super::resolve::saved_micros;
 use crate::error::Result;
 use crate::remote::DynRemote;
 
@@ -25,7 +25,7 @@ pub async fn list_scopes(remote: &DynRemote) -> Result<Vec<ScopeSummary>> {
         if let Some((name, save)) = parse_listing(&object.key) {
             let (keys, newest) = found.entry(name.scope).or_default();
             keys.insert(name.key);
-            *newest = written(&save, &object).max(*newest);
+            *newest = saved_micros(&save, &object).max(*newest);
         }
     }
     let summary = |(scope, (keys, newest)): (Scope, (BTreeSet<Key>, u64))| ScopeSummary {

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::name::{Scope, listing_prefix};
-use super::record::{MAX_RECORD, Record};
-use super::resolve::{Listed, group};
+use super::record::{MAX_RECORD, RefRecord};
+use super::resolve::{ListedKey, group_saves};
 use crate::error::Result;
 use crate::remote::{DynRemote, RemoteErrorKind};
 
@@ -13,14 +13,14 @@ use crate::remote::{DynRemote, RemoteErrorKind};
 pub struct Survey {
     /// The keys, the one with the newest save first; of a key of several parts, the part with the
     /// newest save.
-    pub keys: Vec<Listed>,
+    pub keys: Vec<ListedKey>,
     /// Whether the listing came to its end.
     pub is_complete: bool,
 }
 
 /// Lists keys that start with `prefix` in one scope, or all keys of all scopes, with at most
 /// `pages` requests.
-pub async fn survey(
+pub async fn survey_keys(
     remote: &DynRemote,
     within: Option<(&Scope, &str)>,
     pages: usize,
@@ -41,20 +41,20 @@ pub async fn survey(
             break;
         }
     }
-    let mut keys = group(&found);
+    let mut keys = group_saves(&found);
     let mut seen = HashSet::new();
     keys.retain(|listed| seen.insert((listed.name.scope.clone(), listed.name.key.clone())));
     Ok(Survey { keys, is_complete })
 }
 
 /// Reads the newest record of a key that was just listed, with one request; `None` if it is gone.
-pub async fn read_newest(remote: &DynRemote, listed: &Listed) -> Result<Option<Record>> {
+pub async fn read_newest(remote: &DynRemote, listed: &ListedKey) -> Result<Option<RefRecord>> {
     let Some(newest) = listed.saves.last() else {
         return Ok(None);
     };
     let object = listed.name.record(newest);
     match remote.get(&object, MAX_RECORD).await {
-        Ok(bytes) => Record::decode(&object, &bytes).map(Some),
+        Ok(bytes) => RefRecord::decode(&object, &bytes).map(Some),
         Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }

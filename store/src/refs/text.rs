@@ -1,10 +1,10 @@
 //! The free text of records: others wrote it, and commands print it.
 
-use super::record::{Creator, Platform, Record};
+use super::record::{Creator, Platform, RefRecord};
 
 /// The name of a member that no record has which this program writes: its text could move a
 /// terminal's cursor, or begin a line that a CI system takes for a command.
-pub(super) fn unprintable(record: &Record) -> Option<&'static str> {
+pub(super) fn find_unprintable(record: &RefRecord) -> Option<&'static str> {
     let mut creators = vec![&record.creator];
     creators.extend(record.layers.iter().map(|layer| &layer.creator));
     let of_creators = creators.into_iter().find_map(of_creator);
@@ -23,7 +23,7 @@ fn of_creator(creator: &Creator) -> Option<&'static str> {
         ("creator.version", Some(&creator.version)),
         ("creator.job", creator.job.as_ref()),
     ];
-    first(members)
+    first_unprintable(members)
 }
 
 fn of_platform(platform: &Platform) -> Option<&'static str> {
@@ -32,10 +32,10 @@ fn of_platform(platform: &Platform) -> Option<&'static str> {
         ("platform.arch", Some(&platform.arch)),
         ("platform.libc", platform.libc.as_ref()),
     ];
-    first(members)
+    first_unprintable(members)
 }
 
-fn first(members: [(&'static str, Option<&String>); 3]) -> Option<&'static str> {
+fn first_unprintable(members: [(&'static str, Option<&String>); 3]) -> Option<&'static str> {
     let found = members
         .into_iter()
         .find(|(_, text)| text.is_some_and(|text| is_unprintable(text)));
@@ -71,18 +71,18 @@ fn is_unprintable(text: &str) -> bool {
 }
 
 impl Creator {
-    /// The same without characters that [`Record::decode`] refuses.
+    /// The same without characters that [`RefRecord::decode`] refuses.
     #[must_use]
     pub fn printable(self) -> Self {
         Self {
-            host: printable(self.host),
-            version: printable(self.version),
-            job: self.job.map(printable),
+            host: escape_unprintable(self.host),
+            version: escape_unprintable(self.version),
+            job: self.job.map(escape_unprintable),
         }
     }
 }
 
-fn printable(text: String) -> String {
+fn escape_unprintable(text: String) -> String {
     match is_unprintable(&text) {
         true => text
             .chars()
@@ -106,14 +106,14 @@ mod tests {
     use super::*;
     use crate::error::Error;
     use crate::id::LayerId;
-    use crate::layer::Summary;
+    use crate::layer::LayerSummary;
 
-    fn record() -> Record {
+    fn record() -> RefRecord {
         let name = RefName::new(Scope::new("s").unwrap(), Key::new("k").unwrap());
         let layer = LayerInfo {
             id: LayerId([1; 32]),
             length: 1,
-            summary: Summary::default(),
+            summary: LayerSummary::default(),
             new_bytes: 1,
             contains: Vec::new(),
             created: 1,
@@ -121,11 +121,11 @@ mod tests {
             role: None,
             creator: Creator::default(),
         };
-        Record::new(name, vec![layer], Creator::default(), Platform::default())
+        RefRecord::new(name, vec![layer], Creator::default(), Platform::default())
     }
 
-    fn decoded(record: &Record) -> Result<Record, Error> {
-        Record::decode(&record.name().record(&record.id), &record.encode().unwrap())
+    fn decoded(record: &RefRecord) -> Result<RefRecord, Error> {
+        RefRecord::decode(&record.name().record(&record.id), &record.encode().unwrap())
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
             "a\u{85}b",
             "\u{2028}",
         ] {
-            let changes: [fn(&mut Record) -> &mut String; 7] = [
+            let changes: [fn(&mut RefRecord) -> &mut String; 7] = [
                 |it| &mut it.creator.host,
                 |it| &mut it.creator.version,
                 |it| it.creator.job.get_or_insert_default(),

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::record::{LayerInfo, Record};
-use super::resolve::{Resolved, Wanted};
+use super::record::{LayerInfo, RefRecord};
+use super::resolve::{KeyQuery, Resolved};
 use crate::id::SaveId;
-use crate::layer::Totals;
+use crate::layer::TreeTotals;
 
 /// Puts the layers of `later` on top of `stack`, leaving out what is there already.
 ///
 /// A later save's layers win path by path, and nothing that an earlier save added is lost. A layer
 /// that was squashed from others stands for them, on either side: laying it on top of its own
 /// parts, or of what another save put on them, would bring old contents back.
-pub fn append(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
+pub fn append_layers(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
     for layer in later {
         let is_present =
             |present: &LayerInfo| present.id == layer.id || present.contains.contains(&layer.id);
@@ -35,7 +35,7 @@ pub fn append(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
 ///
 /// Returns the stack, and whether it shows exactly what `stack` did: not when what was squashed has
 /// layers that `stack` lacks. `None` when nothing was squashed.
-pub fn follow(stack: &[LayerInfo], held: &[LayerInfo]) -> Option<(Vec<LayerInfo>, bool)> {
+pub fn follow_squashes(stack: &[LayerInfo], held: &[LayerInfo]) -> Option<(Vec<LayerInfo>, bool)> {
     let own: HashSet<_> = stack
         .iter()
         .flat_map(|layer| layer.contains.iter().chain([&layer.id]))
@@ -63,7 +63,7 @@ pub fn follow(stack: &[LayerInfo], held: &[LayerInfo]) -> Option<(Vec<LayerInfo>
 /// such a layer itself, what that one's own key holds now counts, and the old one drops out: a base
 /// that was built anew is not hidden by the one that the layers above were made with. When its key
 /// is missing, the old one stays.
-pub fn stack(wanted: &[Wanted], found: &[Option<Resolved>]) -> Vec<LayerInfo> {
+pub fn build_stack(wanted: &[KeyQuery], found: &[Option<Resolved>]) -> Vec<LayerInfo> {
     let mut stack = Vec::new();
     let mut below: Vec<&str> = Vec::new();
     for (wanted, found) in wanted.iter().zip(found) {
@@ -73,18 +73,18 @@ pub fn stack(wanted: &[Wanted], found: &[Option<Resolved>]) -> Vec<LayerInfo> {
             role.is_none_or(|role| !below.contains(&role))
         };
         let own: Vec<_> = found.layers.iter().filter(is_own).cloned().collect();
-        append(&mut stack, &own);
+        append_layers(&mut stack, &own);
         below.extend(wanted.role.as_deref());
     }
     stack
 }
 
 /// What the tree of a stack adds up to, as far as these records of it tell; `None` when none does.
-pub fn totals<'a>(
+pub fn tree_totals<'a>(
     stack: &[LayerInfo],
-    records: impl IntoIterator<Item = &'a Record>,
-) -> Option<Totals> {
-    let is_of_stack = |record: &&Record| {
+    records: impl IntoIterator<Item = &'a RefRecord>,
+) -> Option<TreeTotals> {
+    let is_of_stack = |record: &&RefRecord| {
         record.layers.len() == stack.len()
             && record.layers.iter().zip(stack).all(|(a, b)| a.id == b.id)
     };
@@ -93,9 +93,9 @@ pub fn totals<'a>(
         .filter(is_of_stack)
         .find_map(|record| record.tree);
     counted.or_else(|| match stack {
-        [] => Some(Totals::default()),
+        [] => Some(TreeTotals::default()),
         // It hides nothing and nothing hides it.
-        [only] => Some(Totals {
+        [only] => Some(TreeTotals {
             files: only.summary.files,
             bytes: only.summary.bytes,
         }),
@@ -105,7 +105,7 @@ pub fn totals<'a>(
 
 /// The saves that a new save supersedes when it contains all of these records: the records, and
 /// those that they supersede but that were not deleted yet.
-pub fn contained(records: &[Record]) -> Vec<SaveId> {
+pub fn superseded_saves(records: &[RefRecord]) -> Vec<SaveId> {
     let ids = records.iter().map(|record| record.id);
     let older = records
         .iter()
@@ -115,7 +115,7 @@ pub fn contained(records: &[Record]) -> Vec<SaveId> {
 }
 
 /// Unites records: those that others supersede drop out, the rest are stacked by time.
-pub fn unite(mut records: Vec<Record>) -> (Vec<LayerInfo>, Vec<Record>) {
+pub fn unite_records(mut records: Vec<RefRecord>) -> (Vec<LayerInfo>, Vec<RefRecord>) {
     let superseded: HashSet<_> = records
         .iter()
         .flat_map(|record| record.supersedes.iter().copied())
@@ -124,7 +124,7 @@ pub fn unite(mut records: Vec<Record>) -> (Vec<LayerInfo>, Vec<Record>) {
     records.sort_by_key(|record| record.id);
     let mut stack = Vec::new();
     for record in &records {
-        append(&mut stack, &record.layers);
+        append_layers(&mut stack, &record.layers);
     }
     (stack, records)
 }
@@ -134,13 +134,13 @@ mod tests {
     use super::super::{Creator, Key, Platform, RefName, Scope};
     use super::*;
     use crate::id::{LayerId, SaveId};
-    use crate::layer::Summary;
+    use crate::layer::LayerSummary;
 
     fn layer(number: u8) -> LayerInfo {
         LayerInfo {
             id: LayerId([number; 32]),
             length: 1,
-            summary: Summary::default(),
+            summary: LayerSummary::default(),
             new_bytes: 1,
             contains: Vec::new(),
             created: 1,
@@ -150,10 +150,10 @@ mod tests {
         }
     }
 
-    fn record(time: u64, layers: &[u8], supersedes: &[u64]) -> Record {
+    fn record(time: u64, layers: &[u8], supersedes: &[u64]) -> RefRecord {
         let name = RefName::new(Scope::new("s").unwrap(), Key::new("k").unwrap());
         let layers = layers.iter().copied().map(layer).collect();
-        let mut record = Record::new(name, layers, Creator::default(), Platform::default());
+        let mut record = RefRecord::new(name, layers, Creator::default(), Platform::default());
         record.id = SaveId {
             micros: time,
             nonce: 0,
@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn siblings_share_their_base_and_the_later_lies_on_top() {
-        let (stack, records) = unite(vec![record(3, &[1, 20], &[]), record(2, &[1, 10], &[])]);
+        let (stack, records) =
+            unite_records(vec![record(3, &[1, 20], &[]), record(2, &[1, 10], &[])]);
         assert_eq!(layers(&stack), [1, 10, 20]);
         assert_eq!(records.len(), 2);
     }
@@ -183,16 +184,16 @@ mod tests {
             ..layer(number)
         };
         let stack = [layer(1), layer(2), layer(3)];
-        assert_eq!(follow(&stack, &stack), None);
-        let (followed, exact) = follow(&stack, &[layer(1), squashed(9, &[2, 3])]).unwrap();
+        assert_eq!(follow_squashes(&stack, &stack), None);
+        let (followed, exact) = follow_squashes(&stack, &[layer(1), squashed(9, &[2, 3])]).unwrap();
         assert_eq!((layers(&followed), exact), (vec![1, 9], true));
         // With a layer of somebody else's.
-        let (followed, exact) = follow(&stack, &[squashed(9, &[1, 2, 3, 4])]).unwrap();
+        let (followed, exact) = follow_squashes(&stack, &[squashed(9, &[1, 2, 3, 4])]).unwrap();
         assert_eq!((layers(&followed), exact), (vec![9], false));
         // Squashed twice.
         let stack = [squashed(9, &[1, 2]), layer(3)];
         let held = [squashed(8, &[1, 2, 9, 3]), layer(5)];
-        let (followed, exact) = follow(&stack, &held).unwrap();
+        let (followed, exact) = follow_squashes(&stack, &held).unwrap();
         assert_eq!((layers(&followed), exact), (vec![8], true));
     }
 
@@ -201,10 +202,10 @@ mod tests {
         let mut squashed = record(3, &[9, 20], &[]);
         squashed.layers[0].contains = vec![LayerId([1; 32]), LayerId([2; 32])];
         let plain = record(2, &[1, 2, 10], &[]);
-        let (stack, _) = unite(vec![squashed.clone(), plain.clone()]);
+        let (stack, _) = unite_records(vec![squashed.clone(), plain.clone()]);
         assert_eq!(layers(&stack), [9, 10, 20]);
         squashed.id.micros = 1;
-        let (stack, _) = unite(vec![squashed, plain]);
+        let (stack, _) = unite_records(vec![squashed, plain]);
         assert_eq!(layers(&stack), [9, 20, 10]);
     }
 
@@ -223,8 +224,8 @@ mod tests {
         })
     }
 
-    fn wanted(role: Option<&str>) -> Wanted {
-        Wanted {
+    fn wanted(role: Option<&str>) -> KeyQuery {
+        KeyQuery {
             scopes: Vec::new(),
             key: Key::new("k").unwrap(),
             prefixes: Vec::new(),
@@ -240,43 +241,44 @@ mod tests {
         let found_deps = found(&[(1, base), (2, deps), (3, deps)]);
         let found_top = found(&[(1, base), (2, deps), (4, top)]);
         let all = [found(&[(9, base)]), found_deps.clone(), found_top.clone()];
-        assert_eq!(layers(&stack(&asked, &all)), [9, 2, 3, 4]);
+        assert_eq!(layers(&build_stack(&asked, &all)), [9, 2, 3, 4]);
         // Without a base of its own, the one that the others were made with is there.
         let all = [None, found_deps.clone(), found_top.clone()];
-        assert_eq!(layers(&stack(&asked, &all)), [1, 2, 3, 4]);
+        assert_eq!(layers(&build_stack(&asked, &all)), [1, 2, 3, 4]);
         let all = [found(&[(9, base)]), None, found_top.clone()];
-        assert_eq!(layers(&stack(&asked, &all)), [9, 2, 4]);
+        assert_eq!(layers(&build_stack(&asked, &all)), [9, 2, 4]);
         // A key that is restored by itself is what was saved.
-        assert_eq!(layers(&stack(&asked[2..], &[found_top])), [1, 2, 4]);
+        assert_eq!(layers(&build_stack(&asked[2..], &[found_top])), [1, 2, 4]);
     }
 
     #[test]
     fn superseded_saves_drop_out() {
-        let (stack, records) = unite(vec![record(2, &[1, 10], &[]), record(3, &[1, 20], &[2])]);
+        let (stack, records) =
+            unite_records(vec![record(2, &[1, 10], &[]), record(3, &[1, 20], &[2])]);
         assert_eq!(layers(&stack), [1, 20]);
         assert_eq!(records.len(), 1);
     }
     #[test]
     fn the_size_of_a_tree_is_never_the_sum_of_its_layers() {
         let tree = |files| {
-            Some(Totals {
+            Some(TreeTotals {
                 files,
                 bytes: files,
             })
         };
         let mut counted = record(1, &[1, 2], &[]);
         counted.tree = tree(7);
-        let (stack, _) = unite(vec![counted.clone()]);
-        assert_eq!(totals(&stack, [&counted]), tree(7));
+        let (stack, _) = unite_records(vec![counted.clone()]);
+        assert_eq!(tree_totals(&stack, [&counted]), tree(7));
         // What it is stacked on, or united with, is not in its count.
-        let (more, records) = unite(vec![counted.clone(), record(2, &[1, 3], &[])]);
-        assert_eq!(totals(&more, &records), None);
-        let (old, records) = unite(vec![record(1, &[1, 2], &[])]);
-        assert_eq!(totals(&old, &records), None);
+        let (more, records) = unite_records(vec![counted.clone(), record(2, &[1, 3], &[])]);
+        assert_eq!(tree_totals(&more, &records), None);
+        let (old, records) = unite_records(vec![record(1, &[1, 2], &[])]);
+        assert_eq!(tree_totals(&old, &records), None);
         let mut single = record(1, &[1], &[]);
         single.layers[0].summary.files = 3;
         single.layers[0].summary.bytes = 3;
-        assert_eq!(totals(&single.layers, [&single]), tree(3));
-        assert_eq!(totals(&[], []), tree(0));
+        assert_eq!(tree_totals(&single.layers, [&single]), tree(3));
+        assert_eq!(tree_totals(&[], []), tree(0));
     }
 }

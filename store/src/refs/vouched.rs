@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::name::{Key, RefName};
-use super::record::{LayerInfo, Record};
+use super::record::{LayerInfo, RefRecord};
 use super::resolve::read_records;
 use crate::check::verify_pack;
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ const LAYERS: usize = 2;
 pub(super) async fn verify_new(
     remote: &DynRemote,
     target: &RefName,
-    there: &[Record],
+    there: &[RefRecord],
     stack: &[LayerInfo],
 ) -> Result<()> {
     let mut vouched = layers_of(there);
@@ -69,8 +69,8 @@ pub(super) async fn verify_new(
         return Err(Error::damaged("a stack", "its layers take more than 1 GiB"));
     }
     let of_key = there.iter().flat_map(|record| &record.layers);
-    let known = packs(remote, known.into_iter().chain(of_key)).await?;
-    let new = packs(remote, new).await?;
+    let known = described_packs(remote, known.into_iter().chain(of_key)).await?;
+    let new = described_packs(remote, new).await?;
     let unknown: Vec<_> = new.difference(&known).copied().collect();
     let start = |pack: PackRef| {
         let remote = remote.clone();
@@ -79,13 +79,13 @@ pub(super) async fn verify_new(
     parallel::for_each(PACKS, unknown, &Silent, start, Ok).await
 }
 
-fn layers_of(records: &[Record]) -> HashMap<LayerId, LayerInfo> {
+fn layers_of(records: &[RefRecord]) -> HashMap<LayerId, LayerInfo> {
     let layers = records.iter().flat_map(|record| &record.layers);
     layers.map(|layer| (layer.id, layer.clone())).collect()
 }
 
 /// The packs of layers, as these describe them.
-async fn packs(
+async fn described_packs(
     remote: &DynRemote,
     layers: impl IntoIterator<Item = &LayerInfo>,
 ) -> Result<HashSet<PackRef>> {

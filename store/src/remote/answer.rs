@@ -6,7 +6,7 @@ use super::RemoteErrorKind;
 
 /// What a "404" without a telling code would be about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(super) enum NotFoundSubject {
     /// The request asked for one object.
     Object,
     /// The request needs only the bucket or container to be there.
@@ -14,10 +14,10 @@ pub(super) enum Subject {
 }
 
 /// What a status means that no code says more about.
-pub(super) fn kind_of_status(subject: Subject, status: u16) -> RemoteErrorKind {
+pub(super) fn kind_of_status(subject: NotFoundSubject, status: u16) -> RemoteErrorKind {
     match status {
         401 | 403 => RemoteErrorKind::Denied,
-        404 if subject == Subject::Object => RemoteErrorKind::NotFound,
+        404 if subject == NotFoundSubject::Object => RemoteErrorKind::NotFound,
         404 => RemoteErrorKind::NoRemote,
         412 => RemoteErrorKind::Exists,
         416 => RemoteErrorKind::Damaged,
@@ -33,7 +33,9 @@ pub(super) fn kind_of_status(subject: Subject, status: u16) -> RemoteErrorKind {
 }
 
 /// The error itself or the first of its causes that is a `T`.
-pub(super) fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub(super) fn find_cause<'a, T: Error + 'static>(
+    error: &'a (dyn Error + 'static),
+) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref() {
@@ -67,8 +69,16 @@ mod tests {
             (504, Unavailable, Unavailable),
             (507, Full, Full),
         ] {
-            assert_eq!(kind_of_status(Subject::Object, status), object, "{status}");
-            assert_eq!(kind_of_status(Subject::Bucket, status), bucket, "{status}");
+            assert_eq!(
+                kind_of_status(NotFoundSubject::Object, status),
+                object,
+                "{status}"
+            );
+            assert_eq!(
+                kind_of_status(NotFoundSubject::Bucket, status),
+                bucket,
+                "{status}"
+            );
         }
     }
 }

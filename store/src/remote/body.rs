@@ -11,14 +11,14 @@ const LARGEST_RESERVATION: u64 = 64 << 20;
 
 /// Which bytes of an object a request is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum RequestedBytes {
     /// All of them, unless there are more than `limit`.
     Whole { limit: u64 },
     /// These, which are not none.
     Range(Range<u64>),
 }
 
-impl Wanted {
+impl RequestedBytes {
     /// The range to request; `None` for the whole object.
     pub(super) fn range(&self) -> Option<&Range<u64>> {
         match self {
@@ -43,12 +43,12 @@ impl<'a> Body<'a> {
     /// Prepares for a body of which the server says that it has `promised` bytes.
     pub(super) fn new(
         action: &'a str,
-        wanted: &Wanted,
+        wanted: &RequestedBytes,
         promised: Option<u64>,
     ) -> Result<Self, RemoteError> {
         let (expected, limit) = match wanted {
-            Wanted::Whole { limit } => (promised, Some(*limit)),
-            Wanted::Range(range) => {
+            RequestedBytes::Whole { limit } => (promised, Some(*limit)),
+            RequestedBytes::Range(range) => {
                 let length = range.end.saturating_sub(range.start);
                 if promised.is_some_and(|promised| promised != length) {
                     return Err(RemoteError::new(RemoteErrorKind::Damaged, action));
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn an_endless_body_ends_at_the_limit() {
-        let wanted = Wanted::Whole { limit: 1000 };
+        let wanted = RequestedBytes::Whole { limit: 1000 };
         let mut body = Body::new("get refs/x", &wanted, None).unwrap();
         let chunk = [7; 300];
         let failed = (0..).find_map(|_| body.push(&chunk).err()).unwrap();
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_promise_above_the_limit_is_not_waited_for() {
-        let wanted = Wanted::Whole { limit: 1000 };
+        let wanted = RequestedBytes::Whole { limit: 1000 };
         assert!(Body::new("get refs/x", &wanted, Some(1000)).is_ok());
         let error = Body::new("get refs/x", &wanted, Some(1001)).unwrap_err();
         assert_eq!(error.kind(), RemoteErrorKind::TooLarge);
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_body_is_as_long_as_promised_or_damaged() {
-        let wanted = Wanted::Whole { limit: 1000 };
+        let wanted = RequestedBytes::Whole { limit: 1000 };
         let mut body = Body::new("get packs/x", &wanted, Some(10)).unwrap();
         body.push(&[1; 9]).unwrap();
         assert_eq!(
@@ -129,7 +129,7 @@ mod tests {
             RemoteErrorKind::Damaged
         );
         assert_eq!(body.finish().unwrap_err().kind(), RemoteErrorKind::Damaged);
-        let error = Body::new("get packs/x", &Wanted::Range(5..9), Some(5)).unwrap_err();
+        let error = Body::new("get packs/x", &RequestedBytes::Range(5..9), Some(5)).unwrap_err();
         assert_eq!(error.kind(), RemoteErrorKind::Damaged);
     }
 }

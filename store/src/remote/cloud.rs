@@ -22,8 +22,8 @@ use object_store::{
 };
 use tokio::sync::OnceCell;
 
-use super::answer::Subject;
-use super::body::{Body, Wanted};
+use super::answer::NotFoundSubject;
+use super::body::{Body, RequestedBytes};
 use super::{
     ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
 };
@@ -34,7 +34,7 @@ pub use google::GoogleOptions;
 
 /// Which store, and how to reach it.
 #[derive(Debug)]
-enum Options {
+enum CloudOptions {
     Google(GoogleOptions),
     Azure(AzureOptions),
 }
@@ -48,28 +48,28 @@ pub struct CloudRemote {
     url: String,
     id: RemoteId,
     prefix: String,
-    options: Options,
-    client: OnceCell<Client>,
+    options: CloudOptions,
+    client: OnceCell<CloudClients>,
 }
 
 /// Views of one client.
-struct Client {
+struct CloudClients {
     objects: Arc<dyn ObjectStore>,
     listing: Arc<dyn PaginatedListStore>,
     /// What deletes in the place of `objects`.
-    deletions: Option<azure::Deletions>,
+    deletions: Option<azure::AzureDeleter>,
 }
 
-impl std::fmt::Debug for Client {
+impl std::fmt::Debug for CloudClients {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Client({})", self.objects)
     }
 }
 
-impl Client {
+impl CloudClients {
     fn new(
         store: impl ObjectStore + PaginatedListStore,
-        deletions: Option<azure::Deletions>,
+        deletions: Option<azure::AzureDeleter>,
     ) -> Self {
         let store = Arc::new(store);
         Self {
@@ -84,10 +84,10 @@ impl CloudRemote {
     /// Describes a bucket; the client is built, and credentials are sought, with the first request.
     pub fn google(options: GoogleOptions) -> Self {
         Self {
-            url: address("gs", &options.bucket, &options.prefix),
-            id: google::identity(&options),
+            url: remote_address("gs", &options.bucket, &options.prefix),
+            id: google::google_identity(&options),
             prefix: options.prefix.clone(),
-            options: Options::Google(options),
+            options: CloudOptions::Google(options),
             client: OnceCell::new(),
         }
     }
@@ -95,37 +95,41 @@ impl CloudRemote {
     /// Describes a container, likewise.
     pub fn azure(options: AzureOptions) -> Self {
         Self {
-            url: address("az", &options.container, &options.prefix),
-            id: azure::identity(&options),
+            url: remote_address("az", &options.container, &options.prefix),
+            id: azure::azure_identity(&options),
             prefix: options.prefix.clone(),
-            options: Options::Azure(options),
+            options: CloudOptions::Azure(options),
             client: OnceCell::new(),
         }
     }
 
     fn vendor(&self) -> Vendor {
         match self.options {
-            Options::Google(_) => Vendor::Google,
-            Options::Azure(_) => Vendor::Azure,
+            CloudOptions::Google(_) => Vendor::Google,
+            CloudOptions::Azure(_) => Vendor::Azure,
         }
     }
 
-    async fn client(&self, action: &str) -> Result<&Client, RemoteError> {
+    async fn client(&self, action: &str) -> Result<&CloudClients, RemoteError> {
         let build = || async {
             match &self.options {
-                Options::Google(options) => {
-                    google::build(options, no_retries()).map(|store| Client::new(store, None))
-                }
-                Options::Azure(options) => azure::build(options, no_retries())
-                    .map(|(store, deletions)| Client::new(store, Some(deletions))),
+                CloudOptions::Google(options) => google::build_google(options, no_retries())
+                    .map(|store| CloudClients::new(store, None)),
+                CloudOptions::Azure(options) => azure::build_azure(options, no_retries())
+                    .map(|(store, deletions)| CloudClients::new(store, Some(deletions))),
             }
         };
         let client = self.client.get_or_try_init(build).await;
         client.map_err(|error| errors::from_credentials(self.vendor(), action, error))
     }
 
-    fn judge(&self, action: &str, subject: Subject, error: object_store::Error) -> RemoteError {
-        errors::judge(self.vendor(), action, subject, error)
+    fn judge(
+        &self,
+        action: &str,
+        subject: NotFoundSubject,
+        error: object_store::Error,
+    ) -> RemoteError {
+        errors::classify_failure(self.vendor(), action, subject, error)
     }
 
     fn full_key(&self, key: &str) -> String {
@@ -149,7 +153,7 @@ impl CloudRemote {
             .map_err(|error| RemoteError::new(RemoteErrorKind::Invalid, action).with_source(error))
     }
 
-    async fn read(&self, key: &ObjectKey, wanted: Wanted) -> Result<Bytes, RemoteError> {
+    async fn read(&self, key: &ObjectKey, wanted: RequestedBytes) -> Result<Bytes, RemoteError> {
         let action = format!("get {key}");
         let path = self.path(key, &action)?;
         let options = GetOptions {
@@ -158,7 +162,7 @@ impl CloudRemote {
         };
         let objects = &self.client(&action).await?.objects;
         let result = objects.get_opts(&path, options).await;
-        let result = result.map_err(|error| self.judge(&action, Subject::Object, error))?;
+        let result = result.map_err(|error| self.judge(&action, NotFoundSubject::Object, error))?;
         let promised = result.range.clone();
         if wanted.range().is_some_and(|range| *range != promised) {
             return Err(RemoteError::new(RemoteErrorKind::Damaged, action));
@@ -166,7 +170,9 @@ impl CloudRemote {
         let mut body = Body::new(&action, &wanted, Some(promised.end - promised.start))?;
         let mut stream = result.into_stream();
         while let Some(chunk) = stream.next().await {
-            body.push(&chunk.map_err(|error| self.judge(&action, Subject::Object, error))?)?;
+            body.push(
+                &chunk.map_err(|error| self.judge(&action, NotFoundSubject::Object, error))?,
+            )?;
         }
         body.finish()
     }
@@ -187,8 +193,8 @@ impl CloudRemote {
         let path = self.path(key, action)?;
         let found = self.client(action).await?.objects.head(&path).await;
         found
-            .map(|meta| described(key.clone(), &meta))
-            .map_err(|error| self.judge(action, Subject::Object, error))
+            .map(|meta| object_info(key.clone(), &meta))
+            .map_err(|error| self.judge(action, NotFoundSubject::Object, error))
     }
 }
 
@@ -203,7 +209,7 @@ impl Remote for CloudRemote {
     }
 
     async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
-        self.read(key, Wanted::Whole { limit }).await
+        self.read(key, RequestedBytes::Whole { limit }).await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
@@ -213,7 +219,7 @@ impl Remote for CloudRemote {
                 format!("get {key}"),
             ));
         }
-        self.read(key, Wanted::Range(range)).await
+        self.read(key, RequestedBytes::Range(range)).await
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {
@@ -227,7 +233,7 @@ impl Remote for CloudRemote {
         let result = objects.put_opts(&path, body.into(), options).await;
         result
             .map(drop)
-            .map_err(|error| self.judge(&action, Subject::Bucket, error))
+            .map_err(|error| self.judge(&action, NotFoundSubject::Bucket, error))
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
@@ -244,7 +250,7 @@ impl Remote for CloudRemote {
         };
         let listed = async {
             let listed = listing.list_paginated(Some(&full), options).await;
-            listed.map_err(|error| self.judge(&action, Subject::Bucket, error))
+            listed.map_err(|error| self.judge(&action, NotFoundSubject::Bucket, error))
         };
         // For Azure `object_store` leaves out the object whose name is the prefix itself. Beside a
         // listing that could have it, it is looked for.
@@ -260,7 +266,7 @@ impl Remote for CloudRemote {
             let key = self.relative_key(object.location.as_ref())?;
             key.as_str()
                 .starts_with(prefix)
-                .then(|| described(key, object))
+                .then(|| object_info(key, object))
         });
         Ok(ListPage {
             objects: exact.into_iter().chain(objects).collect(),
@@ -276,14 +282,14 @@ impl Remote for CloudRemote {
             Some(deletions) => deletions.delete(path.as_ref()).await,
             None => client.objects.delete(&path).await,
         };
-        match result.map_err(|error| self.judge(&action, Subject::Object, error)) {
+        match result.map_err(|error| self.judge(&action, NotFoundSubject::Object, error)) {
             Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(()),
             result => result,
         }
     }
 }
 
-fn described(key: ObjectKey, meta: &ObjectMeta) -> ObjectInfo {
+fn object_info(key: ObjectKey, meta: &ObjectMeta) -> ObjectInfo {
     ObjectInfo {
         key,
         size: meta.size,
@@ -291,7 +297,7 @@ fn described(key: ObjectKey, meta: &ObjectMeta) -> ObjectInfo {
     }
 }
 
-fn address(scheme: &str, bucket: &str, prefix: &str) -> String {
+fn remote_address(scheme: &str, bucket: &str, prefix: &str) -> String {
     let separator = if prefix.is_empty() { "" } else { "/" };
     format!("{scheme}://{bucket}{separator}{prefix}")
 }

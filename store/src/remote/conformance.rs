@@ -38,19 +38,19 @@ const LIMIT: u64 = 16 << 20;
 /// A remote that does not do what it must.
 #[derive(Debug, thiserror::Error)]
 #[error("{check}: {detail}")]
-pub struct Failure {
+pub struct ConformanceFailure {
     check: &'static str,
     detail: String,
     #[source]
     source: Option<RemoteError>,
 }
 
-type Outcome = Result<(), Failure>;
+type Outcome = Result<(), ConformanceFailure>;
 
 /// Runs the whole suite; the first failure ends it.
 ///
 /// What it wrote is removed after a run that went well.
-pub async fn run(remote: &DynRemote, expectations: Expectations) -> Outcome {
+pub async fn run_conformance(remote: &DynRemote, expectations: Expectations) -> Outcome {
     let folder = format!("conformance-{:016x}", fastrand::u64(..));
     let suite = Suite {
         remote,
@@ -77,11 +77,11 @@ struct Suite<'a> {
 }
 
 /// Names the check that failed and what was asked.
-struct Check(&'static str);
+struct ConformanceCheck(&'static str);
 
-impl Check {
-    fn ok<T>(&self, result: Result<T, RemoteError>) -> Result<T, Failure> {
-        result.map_err(|error| Failure {
+impl ConformanceCheck {
+    fn ok<T>(&self, result: Result<T, RemoteError>) -> Result<T, ConformanceFailure> {
+        result.map_err(|error| ConformanceFailure {
             check: self.0,
             detail: error.to_string(),
             source: Some(error),
@@ -97,7 +97,7 @@ impl Check {
     fn holds(&self, condition: bool, detail: impl FnOnce() -> String) -> Outcome {
         match condition {
             true => Ok(()),
-            false => Err(Failure {
+            false => Err(ConformanceFailure {
                 check: self.0,
                 detail: detail(),
                 source: None,
@@ -108,12 +108,12 @@ impl Check {
     fn fails<T>(&self, result: Result<T, RemoteError>, expected: RemoteErrorKind) -> Outcome {
         match result {
             Err(error) if error.kind() == expected => Ok(()),
-            Err(error) => Err(Failure {
+            Err(error) => Err(ConformanceFailure {
                 check: self.0,
                 detail: format!("{:?} instead of {expected:?}", error.kind()),
                 source: Some(error),
             }),
-            Ok(_) => Err(Failure {
+            Ok(_) => Err(ConformanceFailure {
                 check: self.0,
                 detail: format!("it went well instead of {expected:?}"),
                 source: None,
@@ -134,7 +134,7 @@ impl Suite<'_> {
     }
 
     async fn names(&self) -> Outcome {
-        let check = Check("every character that keys use");
+        let check = ConformanceCheck("every character that keys use");
         let name = "ABCDEFGHIJKLMNOPQRSTUVWXYZ/abcdefghijklmnopqrstuvwxyz/0123456789/~._-/.x/~/-";
         check.ok(self.put(name, "characters").await)?;
         check.equal(
@@ -157,8 +157,8 @@ impl Suite<'_> {
     }
 
     /// Lists below a prefix in the suite's folder, sorted, with the folder taken off.
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, Failure> {
-        let check = Check("listing");
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, ConformanceFailure> {
+        let check = ConformanceCheck("listing");
         let listed = check.ok(self.remote.list(&format!("{}/{prefix}", self.folder)).await)?;
         let relative = |object: ObjectInfo| {
             let name = object
@@ -172,7 +172,7 @@ impl Suite<'_> {
         if let Some(names) = &mut names {
             names.sort();
         }
-        names.ok_or_else(|| Failure {
+        names.ok_or_else(|| ConformanceFailure {
             check: check.0,
             detail: "an object that does not start with the prefix".to_owned(),
             source: None,
@@ -180,7 +180,7 @@ impl Suite<'_> {
     }
 
     async fn absence(&self) -> Outcome {
-        let check = Check("an object that is not there");
+        let check = ConformanceCheck("an object that is not there");
         // On an empty remote this write is also what makes the first reads meaningful.
         check.ok(self.put("present", "x").await)?;
         let key = self.key("absent");
@@ -203,8 +203,8 @@ impl Suite<'_> {
     }
 
     async fn reads(&self) -> Outcome {
-        let check = Check("whole reads");
-        let large = pattern(8 << 20);
+        let check = ConformanceCheck("whole reads");
+        let large = test_pattern(8 << 20);
         for (name, body) in [
             ("read/empty", Bytes::new()),
             ("read/small", Bytes::from_static(b"small")),
@@ -227,8 +227,8 @@ impl Suite<'_> {
     }
 
     async fn ranges(&self) -> Outcome {
-        let check = Check("ranged reads");
-        let body = pattern(100_000);
+        let check = ConformanceCheck("ranged reads");
+        let body = test_pattern(100_000);
         let key = self.key("range");
         check.ok(self.put("range", body.clone()).await)?;
         for range in [0..1, 0..100_000, 1..2, 65_535..65_537, 99_999..100_000] {
@@ -244,9 +244,9 @@ impl Suite<'_> {
     }
 
     async fn sizes(&self) -> Outcome {
-        let check = Check("sizes");
+        let check = ConformanceCheck("sizes");
         for (name, size) in [("size/0", 0), ("size/1", 1), ("size/70000", 70_000)] {
-            check.ok(self.put(name, pattern(size)).await)?;
+            check.ok(self.put(name, test_pattern(size)).await)?;
             let key = self.key(name);
             let head = check.ok(self.remote.head(&key).await)?;
             check.equal((head.key, head.size), (key, size as u64))?;
@@ -261,7 +261,7 @@ impl Suite<'_> {
     }
 
     async fn overwrites(&self) -> Outcome {
-        let check = Check("overwriting");
+        let check = ConformanceCheck("overwriting");
         for body in ["the first, longer one", "second", ""] {
             check.ok(self.put("overwritten", body).await)?;
             let read = check.ok(self.remote.get(&self.key("overwritten"), LIMIT).await)?;
@@ -271,7 +271,7 @@ impl Suite<'_> {
     }
 
     async fn conditions(&self) -> Outcome {
-        let check = Check("writing if absent");
+        let check = ConformanceCheck("writing if absent");
         let key = self.key("condition");
         let put = |body: &'static str| {
             self.remote
@@ -293,7 +293,7 @@ impl Suite<'_> {
     }
 
     async fn races(&self) -> Outcome {
-        let check = Check("racing writers");
+        let check = ConformanceCheck("racing writers");
         let key = self.key("race");
         let racers = (0..self.expectations.racers).map(|racer| {
             let (remote, key) = (self.remote.clone(), key.clone());
@@ -322,7 +322,7 @@ impl Suite<'_> {
     }
 
     async fn prefixes(&self) -> Outcome {
-        let check = Check("listing by prefix");
+        let check = ConformanceCheck("listing by prefix");
         let all = [
             "list/a",
             "list/ab/c",
@@ -356,7 +356,7 @@ impl Suite<'_> {
     }
 
     async fn long_listing(&self) -> Outcome {
-        let check = Check("a listing of many objects");
+        let check = ConformanceCheck("a listing of many objects");
         let names = (0..self.expectations.listed_objects).map(|n| format!("many/{}/{n:06}", n % 3));
         let mut names = names.collect::<Vec<_>>();
         for batch in names.chunks(16) {
@@ -388,7 +388,7 @@ impl Suite<'_> {
     }
 
     async fn deletion(&self) -> Outcome {
-        let check = Check("deleting");
+        let check = ConformanceCheck("deleting");
         for object in check.ok(self.remote.list(&format!("{}/", self.folder)).await)? {
             check.ok(self.remote.delete(&object.key).await)?;
         }
@@ -404,7 +404,7 @@ impl Suite<'_> {
 }
 
 /// Bytes that differ from their neighbours, so that a shifted read shows.
-fn pattern(length: usize) -> Bytes {
+fn test_pattern(length: usize) -> Bytes {
     (0..length)
         .map(|at| (at.wrapping_mul(31) ^ (at >> 8)) as u8)
         .collect()

@@ -18,12 +18,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use super::body::Wanted;
+use super::body::RequestedBytes;
 use super::{
     ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
 };
-use errors::Action;
-use tree::Tree;
+use errors::FileAction;
+use tree::RemoteTree;
 pub(crate) use tree::open_object;
 
 /// The folder of the root that holds files being written. No object can be in it.
@@ -33,7 +33,7 @@ const TEMPORARY: &str = ".tmp";
 #[derive(Debug)]
 pub struct FileRemote {
     url: String,
-    tree: Arc<Tree>,
+    tree: Arc<RemoteTree>,
     local: OnceLock<bool>,
 }
 
@@ -45,7 +45,7 @@ impl FileRemote {
         let root = root.into();
         Self {
             url: format!("file://{}", root.display()),
-            tree: Arc::new(Tree::new(root)),
+            tree: Arc::new(RemoteTree::new(root)),
             local: OnceLock::new(),
         }
     }
@@ -61,8 +61,8 @@ impl FileRemote {
 
     async fn blocking<T: Send + 'static>(
         &self,
-        action: Action,
-        work: impl FnOnce(&Tree, &Action) -> Result<T, RemoteError> + Send + 'static,
+        action: FileAction,
+        work: impl FnOnce(&RemoteTree, &FileAction) -> Result<T, RemoteError> + Send + 'static,
     ) -> Result<T, RemoteError> {
         let tree = Arc::clone(&self.tree);
         let name = action.to_string();
@@ -77,7 +77,7 @@ impl FileRemote {
 }
 
 /// Refuses keys that would be in the folder of temporary files.
-fn path_of<'a>(action: &Action, key: &'a ObjectKey) -> Result<&'a str, RemoteError> {
+fn path_of<'a>(action: &FileAction, key: &'a ObjectKey) -> Result<&'a str, RemoteError> {
     let name = key.as_str();
     match name.split('/').next() {
         Some(TEMPORARY) => Err(action.fail(RemoteErrorKind::Invalid)),
@@ -85,21 +85,21 @@ fn path_of<'a>(action: &Action, key: &'a ObjectKey) -> Result<&'a str, RemoteErr
     }
 }
 
-fn read(
-    tree: &Tree,
-    action: &Action,
+fn read_object(
+    tree: &RemoteTree,
+    action: &FileAction,
     key: &ObjectKey,
-    wanted: Wanted,
+    wanted: RequestedBytes,
 ) -> Result<Bytes, RemoteError> {
     let root = tree.root().map_err(|errno| action.root(errno))?;
     let (file, size) =
         tree::open_file(&root, path_of(action, key)?).map_err(|errno| action.read(errno))?;
     let range = match wanted {
-        Wanted::Whole { limit } if size > limit => {
+        RequestedBytes::Whole { limit } if size > limit => {
             return Err(RemoteError::too_large(action, limit));
         }
-        Wanted::Whole { .. } => 0..size,
-        Wanted::Range(range) => range,
+        RequestedBytes::Whole { .. } => 0..size,
+        RequestedBytes::Range(range) => range,
     };
     if range.end > size || range.start > range.end {
         return Err(action.fail(RemoteErrorKind::Damaged));
@@ -117,9 +117,9 @@ fn read(
     }
 }
 
-fn write(
-    tree: &Tree,
-    action: &Action,
+fn write_object(
+    tree: &RemoteTree,
+    action: &FileAction,
     key: &ObjectKey,
     body: &[u8],
     mode: PutMode,
@@ -182,31 +182,31 @@ impl Remote for FileRemote {
 
     async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
         let key = key.clone();
-        self.blocking(Action::new("get", &key), move |tree, action| {
-            read(tree, action, &key, Wanted::Whole { limit })
+        self.blocking(FileAction::new("get", &key), move |tree, action| {
+            read_object(tree, action, &key, RequestedBytes::Whole { limit })
         })
         .await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
         let key = key.clone();
-        self.blocking(Action::new("get", &key), move |tree, action| {
-            read(tree, action, &key, Wanted::Range(range))
+        self.blocking(FileAction::new("get", &key), move |tree, action| {
+            read_object(tree, action, &key, RequestedBytes::Range(range))
         })
         .await
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {
         let key = key.clone();
-        self.blocking(Action::new("put", &key), move |tree, action| {
-            write(tree, action, &key, &body, mode)
+        self.blocking(FileAction::new("put", &key), move |tree, action| {
+            write_object(tree, action, &key, &body, mode)
         })
         .await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
         let key = key.clone();
-        self.blocking(Action::new("head", &key), move |tree, action| {
+        self.blocking(FileAction::new("head", &key), move |tree, action| {
             let root = tree.root().map_err(|errno| action.root(errno))?;
             let name = path_of(action, &key)?;
             let (size, modified) =
@@ -222,9 +222,9 @@ impl Remote for FileRemote {
 
     async fn list_page(&self, prefix: &str, _next: Option<&str>) -> Result<ListPage, RemoteError> {
         let prefix = prefix.to_owned();
-        self.blocking(Action::new("list", &prefix), move |tree, action| {
+        self.blocking(FileAction::new("list", &prefix), move |tree, action| {
             let root = tree.root().map_err(|errno| action.root(errno))?;
-            let objects = tree::list(&root, &prefix).map_err(|errno| action.list(errno))?;
+            let objects = tree::list_objects(&root, &prefix).map_err(|errno| action.list(errno))?;
             Ok(ListPage {
                 objects,
                 next: None,
@@ -235,7 +235,7 @@ impl Remote for FileRemote {
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError> {
         let key = key.clone();
-        self.blocking(Action::new("delete", &key), move |tree, action| {
+        self.blocking(FileAction::new("delete", &key), move |tree, action| {
             let root = tree.root().map_err(|errno| action.root(errno))?;
             match tree::remove_file(&root, path_of(action, &key)?) {
                 Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),

@@ -27,12 +27,12 @@ const SOONEST: Duration = Duration::from_millis(5);
 
 /// Times of the latest reads.
 #[derive(Debug, Default)]
-struct Times {
+struct ReadTimes {
     latest: Vec<Duration>,
     next: usize,
 }
 
-impl Times {
+impl ReadTimes {
     fn add(&mut self, time: Duration) {
         if self.latest.len() < SAMPLES {
             self.latest.push(time);
@@ -58,7 +58,7 @@ impl Times {
 #[derive(Debug)]
 pub struct Hedge<R> {
     inner: R,
-    times: Mutex<Times>,
+    times: Mutex<ReadTimes>,
 }
 
 impl<R: Remote> Hedge<R> {
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_is_usual_follows_the_latest_reads() {
-        let mut times = Times::default();
+        let mut times = ReadTimes::default();
         for _ in 0..ENOUGH - 1 {
             times.add(Duration::from_millis(10));
         }

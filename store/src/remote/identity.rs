@@ -30,16 +30,16 @@ impl RemoteId {
     /// Names a remote that anyone reaches in the same way: a directory, or one in a test.
     pub fn of_url(url: &str) -> Self {
         Self {
-            place: Fields::place().text("url", url).into_place(),
-            client: Fields::client().into_client(),
+            place: IdentityFields::place().text("url", url).into_place(),
+            client: IdentityFields::client().into_client(),
         }
     }
 }
 
 /// What tells one remote, or one client, from another. Secrets only go into the hash.
-pub(super) struct Fields(blake3::Hasher);
+pub(super) struct IdentityFields(blake3::Hasher);
 
-impl Fields {
+impl IdentityFields {
     pub(super) fn place() -> Self {
         Self(blake3::Hasher::new_derive_key("cachefs remote: place"))
     }
@@ -117,7 +117,7 @@ fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{RemoteSpec, RetryPolicy, open};
+    use super::super::{RemoteSpec, RetryPolicy, open_remote};
     use super::*;
 
     fn id_of(url: &str, endpoint: Option<&str>, env: &[(&str, &str)]) -> RemoteId {
@@ -130,7 +130,10 @@ mod tests {
                 .collect(),
             ..RemoteSpec::default()
         };
-        open(&spec, RetryPolicy::default()).unwrap().remote.id()
+        open_remote(&spec, RetryPolicy::default())
+            .unwrap()
+            .remote
+            .id()
     }
 
     const KEYS: [(&str, &str); 2] = [

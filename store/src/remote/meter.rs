@@ -44,7 +44,7 @@ impl Operation {
 
 /// Requests and bytes up to some moment, or between two when subtracted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traffic {
+pub struct RemoteTraffic {
     /// Reads, every attempt counted.
     pub gets: u64,
     /// Writes, every attempt counted.
@@ -65,7 +65,7 @@ pub struct Traffic {
     pub retries: u64,
 }
 
-impl Traffic {
+impl RemoteTraffic {
     /// The requests of one kind.
     pub fn requests(&self, operation: Operation) -> u64 {
         match operation {
@@ -83,7 +83,7 @@ impl Traffic {
     }
 }
 
-impl std::ops::AddAssign for Traffic {
+impl std::ops::AddAssign for RemoteTraffic {
     fn add_assign(&mut self, other: Self) {
         self.gets += other.gets;
         self.puts += other.puts;
@@ -97,7 +97,7 @@ impl std::ops::AddAssign for Traffic {
     }
 }
 
-impl Sub for Traffic {
+impl Sub for RemoteTraffic {
     type Output = Self;
 
     /// What happened since `earlier`; zero where `earlier` is in fact the later one.
@@ -128,28 +128,28 @@ pub struct TrafficMeter {
 
 impl TrafficMeter {
     /// The counts so far.
-    pub fn traffic(&self) -> Traffic {
-        let requests = |operation: Operation| load(&self.requests[operation.slot()]);
-        Traffic {
+    pub fn traffic(&self) -> RemoteTraffic {
+        let requests = |operation: Operation| load_counter(&self.requests[operation.slot()]);
+        RemoteTraffic {
             gets: requests(Operation::Get),
             puts: requests(Operation::Put),
             heads: requests(Operation::Head),
             lists: requests(Operation::List),
             deletes: requests(Operation::Delete),
-            bytes_in: load(&self.bytes_in),
-            bytes_out: load(&self.bytes_out),
-            errors: load(&self.errors),
-            retries: load(&self.retries),
+            bytes_in: load_counter(&self.bytes_in),
+            bytes_out: load_counter(&self.bytes_out),
+            errors: load_counter(&self.errors),
+            retries: load_counter(&self.retries),
         }
     }
 
     pub(super) fn count_retry(&self) {
-        add(&self.retries, 1);
+        add_to_counter(&self.retries, 1);
     }
 
-    fn start(&self, operation: Operation) -> Attempt<'_> {
-        add(&self.requests[operation.slot()], 1);
-        Attempt {
+    fn start(&self, operation: Operation) -> MeteredAttempt<'_> {
+        add_to_counter(&self.requests[operation.slot()], 1);
+        MeteredAttempt {
             meter: self,
             failed: true,
         }
@@ -157,22 +157,22 @@ impl TrafficMeter {
 }
 
 // The counts are independent statistics, so nothing is ordered by them.
-fn load(counter: &AtomicU64) -> u64 {
+fn load_counter(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-fn add(counter: &AtomicU64, amount: u64) {
+fn add_to_counter(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Ordering::Relaxed);
 }
 
 /// A request under way. It counts as an error unless it is seen to end well, so that a request
 /// whose future is dropped by a deadline is counted too.
-struct Attempt<'a> {
+struct MeteredAttempt<'a> {
     meter: &'a TrafficMeter,
     failed: bool,
 }
 
-impl Attempt<'_> {
+impl MeteredAttempt<'_> {
     fn end<T>(mut self, result: Result<T, RemoteError>) -> Result<T, RemoteError> {
         self.failed = match &result {
             Ok(_) => false,
@@ -185,10 +185,10 @@ impl Attempt<'_> {
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for MeteredAttempt<'_> {
     fn drop(&mut self) {
         if self.failed {
-            add(&self.meter.errors, 1);
+            add_to_counter(&self.meter.errors, 1);
         }
     }
 }
@@ -208,7 +208,7 @@ impl<R: Remote> Meter<R> {
 
     fn received(&self, result: Result<Bytes, RemoteError>) -> Result<Bytes, RemoteError> {
         if let Ok(body) = &result {
-            add(&self.meter.bytes_in, body.len() as u64);
+            add_to_counter(&self.meter.bytes_in, body.len() as u64);
         }
         result
     }
@@ -240,7 +240,7 @@ impl<R: Remote> Remote for Meter<R> {
 
     async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {
         let attempt = self.meter.start(Operation::Put);
-        add(&self.meter.bytes_out, body.len() as u64);
+        add_to_counter(&self.meter.bytes_out, body.len() as u64);
         attempt.end(self.inner.put(key, body, mode).await)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! One narrow trait, implemented once per kind of store and wrapped by behaviour that all share:
 //! [`Retry`] (deadlines and retries, the only place that has them) over [`Meter`] (requests and
-//! bytes by kind) over an implementation. [`open()`] builds that stack from a [`RemoteSpec`]. An
+//! bytes by kind) over an implementation. [`open_remote()`] builds that stack from a [`RemoteSpec`]. An
 //! implementation passes [`conformance`].
 //!
 //! Correctness never rests on conditional writes: some stores accept the condition and ignore it.
@@ -42,8 +42,8 @@ pub(crate) use file::open_object;
 pub use hedge::Hedge;
 pub use identity::RemoteId;
 pub use key::ObjectKey;
-pub use meter::{Meter, Operation, Traffic, TrafficMeter};
-pub use open::{OpenRemote, open};
+pub use meter::{Meter, Operation, RemoteTraffic, TrafficMeter};
+pub use open::{OpenRemote, open_remote};
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{Role, S3Options, S3Remote, Storing};
 pub use spec::{Environment, NO_MACHINE_IDENTITY, RemoteSpec, SpecError, without_secrets};

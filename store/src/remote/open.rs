@@ -7,8 +7,8 @@ use super::cloud::{AzureOptions, CloudRemote, ConnectionString, GoogleOptions};
 use super::s3::{Role, S3Options, Storing};
 use super::spec::{RemoteSpec, SpecError, without_secrets};
 use super::{
-    DynRemote, FileRemote, Hedge, Meter, ObjectKey, Remote, Retry, RetryPolicy, S3Remote, Traffic,
-    TrafficMeter,
+    DynRemote, FileRemote, Hedge, Meter, ObjectKey, Remote, RemoteTraffic, Retry, RetryPolicy,
+    S3Remote, TrafficMeter,
 };
 
 /// A remote ready for use, with its counters.
@@ -22,7 +22,7 @@ pub struct OpenRemote {
 
 impl OpenRemote {
     /// The traffic so far; subtract two to know what happened between them.
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> RemoteTraffic {
         self.meter.traffic()
     }
 
@@ -45,7 +45,7 @@ impl OpenRemote {
 }
 
 /// Opens a remote: checks the spec only. Whether anything is there shows with the first request.
-pub fn open(spec: &RemoteSpec, policy: RetryPolicy) -> Result<OpenRemote, SpecError> {
+pub fn open_remote(spec: &RemoteSpec, policy: RetryPolicy) -> Result<OpenRemote, SpecError> {
     spec.check_no_secrets()?;
     let (scheme, rest) = match spec.url.split_once("://") {
         Some((scheme, rest)) if !scheme.is_empty() => (scheme, rest),
@@ -61,18 +61,19 @@ pub fn open(spec: &RemoteSpec, policy: RetryPolicy) -> Result<OpenRemote, SpecEr
     }
     Ok(match scheme {
         "file" => {
-            let remote = FileRemote::new(directory(&spec.url, rest)?);
+            let remote = FileRemote::new(parse_directory(&spec.url, rest)?);
             let remote = match spec.no_sync {
                 true => remote.without_sync(),
                 false => remote,
             };
             OpenRemote::new(remote, policy)
         }
-        "s3" => OpenRemote::new(S3Remote::new(bucket(spec, rest)?), policy),
-        "gs" => OpenRemote::new(CloudRemote::google(google(spec, rest)?), policy),
-        "az" | "abfs" | "abfss" => {
-            OpenRemote::new(CloudRemote::azure(azure(spec, scheme, rest)?), policy)
-        }
+        "s3" => OpenRemote::new(S3Remote::new(s3_options(spec, rest)?), policy),
+        "gs" => OpenRemote::new(CloudRemote::google(google_options(spec, rest)?), policy),
+        "az" | "abfs" | "abfss" => OpenRemote::new(
+            CloudRemote::azure(azure_options(spec, scheme, rest)?),
+            policy,
+        ),
         _ => {
             return Err(SpecError::Unsupported {
                 scheme: scheme.to_owned(),
@@ -81,7 +82,7 @@ pub fn open(spec: &RemoteSpec, policy: RetryPolicy) -> Result<OpenRemote, SpecEr
     })
 }
 
-fn directory<'a>(url: &str, path: &'a str) -> Result<&'a str, SpecError> {
+fn parse_directory<'a>(url: &str, path: &'a str) -> Result<&'a str, SpecError> {
     if !path.starts_with('/') || path.contains('\0') {
         return Err(SpecError::RelativePath(url.to_owned()));
     }
@@ -99,14 +100,14 @@ fn directory<'a>(url: &str, path: &'a str) -> Result<&'a str, SpecError> {
     Ok(path.trim_end_matches('/'))
 }
 
-fn bucket(spec: &RemoteSpec, rest: &str) -> Result<S3Options, SpecError> {
+fn s3_options(spec: &RemoteSpec, rest: &str) -> Result<S3Options, SpecError> {
     let (bucket, prefix) = bucket_and_prefix(spec, rest)?;
     let from_env = || {
         spec.env
             .get("AWS_ENDPOINT_URL_S3")
             .or(spec.env.get("AWS_ENDPOINT_URL"))
     };
-    let endpoint = endpoint(spec.endpoint.as_deref().or_else(from_env))?;
+    let endpoint = parse_endpoint(spec.endpoint.as_deref().or_else(from_env))?;
     let role = spec.role_arn.as_ref().map(|arn| Role {
         arn: arn.clone(),
         external_id: spec.external_id.clone(),
@@ -128,7 +129,7 @@ fn bucket(spec: &RemoteSpec, rest: &str) -> Result<S3Options, SpecError> {
     })
 }
 
-fn google(spec: &RemoteSpec, rest: &str) -> Result<GoogleOptions, SpecError> {
+fn google_options(spec: &RemoteSpec, rest: &str) -> Result<GoogleOptions, SpecError> {
     let (bucket, prefix) = bucket_and_prefix(spec, rest)?;
     // Tools of Google take this for a server that wants no credentials.
     let emulator = spec
@@ -142,14 +143,14 @@ fn google(spec: &RemoteSpec, rest: &str) -> Result<GoogleOptions, SpecError> {
     Ok(GoogleOptions {
         bucket,
         prefix,
-        endpoint: endpoint(spec.endpoint.as_deref().or(emulator.as_deref()))?,
+        endpoint: parse_endpoint(spec.endpoint.as_deref().or(emulator.as_deref()))?,
         anonymous: spec.anonymous || is_emulator,
         env: spec.env.clone(),
     })
 }
 
 /// `az://container/prefix`, or `abfss://container@account.dfs.core.windows.net/prefix`.
-fn azure(spec: &RemoteSpec, scheme: &str, rest: &str) -> Result<AzureOptions, SpecError> {
+fn azure_options(spec: &RemoteSpec, scheme: &str, rest: &str) -> Result<AzureOptions, SpecError> {
     let no_container = || SpecError::NoBucket(spec.url.clone());
     let (place, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let (container, account, host) = if scheme == "az" {
@@ -188,7 +189,7 @@ fn azure(spec: &RemoteSpec, scheme: &str, rest: &str) -> Result<AzureOptions, Sp
     Ok(AzureOptions {
         container: container.to_owned(),
         prefix: checked_prefix(spec, prefix)?,
-        endpoint: endpoint(found.as_deref())?.unwrap_or(usual),
+        endpoint: parse_endpoint(found.as_deref())?.unwrap_or(usual),
         account,
         anonymous: spec.anonymous,
         env: spec.env.clone(),
@@ -214,7 +215,7 @@ fn checked_prefix(spec: &RemoteSpec, prefix: &str) -> Result<String, SpecError> 
 }
 
 /// Checks an address and takes the slashes off its end.
-fn endpoint(address: Option<&str>) -> Result<Option<String>, SpecError> {
+fn parse_endpoint(address: Option<&str>) -> Result<Option<String>, SpecError> {
     match address {
         Some(address) if !is_http_address(address) => Err(SpecError::BadEndpoint(
             without_secrets(address).into_owned(),
@@ -247,7 +248,7 @@ mod tests {
     }
 
     fn error(url: &str) -> SpecError {
-        open(&spec(url), RetryPolicy::default()).unwrap_err()
+        open_remote(&spec(url), RetryPolicy::default()).unwrap_err()
     }
 
     #[test]
@@ -260,7 +261,7 @@ mod tests {
             ("gs://bucket/a/", "gs://bucket/a"),
             ("abfss://cache@acme.dfs.core.windows.net/a/", "az://cache/a"),
         ] {
-            let opened = open(&spec(url), RetryPolicy::default()).unwrap();
+            let opened = open_remote(&spec(url), RetryPolicy::default()).unwrap();
             assert_eq!(opened.remote.url(), shown);
         }
     }
@@ -310,16 +311,16 @@ mod tests {
     #[test]
     fn an_endpoint_is_checked_and_makes_the_bucket_go_into_the_path() {
         let mut spec = spec("s3://bucket");
-        assert!(!bucket(&spec, "bucket").unwrap().path_style);
+        assert!(!s3_options(&spec, "bucket").unwrap().path_style);
         spec.env = [("AWS_ENDPOINT_URL".to_owned(), "http://host:9000".to_owned())]
             .into_iter()
             .collect();
-        assert!(bucket(&spec, "bucket").unwrap().path_style);
+        assert!(s3_options(&spec, "bucket").unwrap().path_style);
         spec.path_style = Some(false);
-        assert!(!bucket(&spec, "bucket").unwrap().path_style);
+        assert!(!s3_options(&spec, "bucket").unwrap().path_style);
         for endpoint in ["host:9000", "http://", "ftp://host"] {
             spec.endpoint = Some(endpoint.to_owned());
-            let error = open(&spec, RetryPolicy::default()).unwrap_err();
+            let error = open_remote(&spec, RetryPolicy::default()).unwrap_err();
             assert_eq!(error, SpecError::BadEndpoint(endpoint.into()));
         }
     }
@@ -347,7 +348,7 @@ mod tests {
                 ..spec(url)
             };
             let (scheme, rest) = url.split_once("://").unwrap();
-            let options = azure(&spec, scheme, rest).unwrap();
+            let options = azure_options(&spec, scheme, rest).unwrap();
             (options.account, options.endpoint)
         };
         let usual = |account: &str| {
@@ -379,7 +380,7 @@ mod tests {
             env: env(&[("STORAGE_EMULATOR_HOST", "127.0.0.1:4443")]),
             ..spec("gs://bucket")
         };
-        let options = google(&spec, "bucket").unwrap();
+        let options = google_options(&spec, "bucket").unwrap();
         assert_eq!(options.endpoint.as_deref(), Some("http://127.0.0.1:4443"));
         assert!(options.anonymous);
     }
@@ -391,7 +392,7 @@ mod tests {
                 sse: Some("AES256".into()),
                 ..spec(url)
             };
-            let error = open(&spec, RetryPolicy::default()).unwrap_err();
+            let error = open_remote(&spec, RetryPolicy::default()).unwrap_err();
             let scheme = url.split("://").next().unwrap().to_owned();
             assert_eq!(
                 error,
@@ -405,7 +406,7 @@ mod tests {
             external_id: Some("x".into()),
             ..spec("s3://bucket")
         };
-        let error = open(&no_role, RetryPolicy::default()).unwrap_err();
+        let error = open_remote(&no_role, RetryPolicy::default()).unwrap_err();
         assert_eq!(error, SpecError::NoRole);
     }
 }

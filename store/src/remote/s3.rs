@@ -15,9 +15,9 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime, SdkBody};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::answer::Subject;
-use super::body::{Body, Wanted};
-use super::identity::Fields;
+use super::answer::NotFoundSubject;
+use super::body::{Body, RequestedBytes};
+use super::identity::IdentityFields;
 use super::spec::Environment;
 use super::{
     ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
@@ -63,7 +63,7 @@ pub struct S3Remote {
 
 /// Which bucket it is. Buckets of one name are different ones in different partitions of AWS, which
 /// the region tells apart.
-fn place(options: &S3Options) -> PlaceId {
+fn place_id(options: &S3Options) -> PlaceId {
     let region = options.region.as_deref();
     let from_env = || {
         let env = &options.env;
@@ -73,7 +73,7 @@ fn place(options: &S3Options) -> PlaceId {
         Some(_) => None,
         None => region.or_else(from_env),
     };
-    Fields::place()
+    IdentityFields::place()
         .text("store", "s3")
         .option("endpoint", options.endpoint.as_deref())
         .option("region", region)
@@ -91,8 +91,8 @@ impl S3Remote {
         Self {
             url,
             id: RemoteId {
-                place: place(&options),
-                client: credentials::identity(&options),
+                place: place_id(&options),
+                client: credentials::s3_identity(&options),
             },
             options,
             client: OnceCell::new(),
@@ -101,7 +101,7 @@ impl S3Remote {
 
     async fn client(&self, action: &str) -> Result<&Client, RemoteError> {
         self.client
-            .get_or_try_init(|| client::build(&self.options))
+            .get_or_try_init(|| client::build_client(&self.options))
             .await
             .map_err(|error| {
                 let hint = error.hint();
@@ -126,7 +126,7 @@ impl S3Remote {
         ObjectKey::from_listing(key)
     }
 
-    async fn read(&self, key: &ObjectKey, wanted: Wanted) -> Result<Bytes, RemoteError> {
+    async fn read(&self, key: &ObjectKey, wanted: RequestedBytes) -> Result<Bytes, RemoteError> {
         let action = format!("get {key}");
         let client = self.client(&action).await?;
         let header = wanted
@@ -139,7 +139,7 @@ impl S3Remote {
             .set_range(header)
             .send()
             .await
-            .map_err(|error| errors::from_sdk(&action, Subject::Object, error))?;
+            .map_err(|error| errors::from_sdk(&action, NotFoundSubject::Object, error))?;
         let promised = output
             .content_length
             .and_then(|length| u64::try_from(length).ok());
@@ -166,7 +166,7 @@ impl Remote for S3Remote {
     }
 
     async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError> {
-        self.read(key, Wanted::Whole { limit }).await
+        self.read(key, RequestedBytes::Whole { limit }).await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, RemoteError> {
@@ -176,7 +176,7 @@ impl Remote for S3Remote {
                 format!("get {key}"),
             ));
         }
-        self.read(key, Wanted::Range(range)).await
+        self.read(key, RequestedBytes::Range(range)).await
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, mode: PutMode) -> Result<(), RemoteError> {
@@ -192,7 +192,7 @@ impl Remote for S3Remote {
             .send()
             .await
             .map(drop)
-            .map_err(|error| errors::from_sdk(&action, Subject::Bucket, error))
+            .map_err(|error| errors::from_sdk(&action, NotFoundSubject::Bucket, error))
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, RemoteError> {
@@ -205,7 +205,7 @@ impl Remote for S3Remote {
             .key(self.full_key(key.as_str()))
             .send()
             .await
-            .map_err(|error| errors::from_sdk(&action, Subject::Object, error))?;
+            .map_err(|error| errors::from_sdk(&action, NotFoundSubject::Object, error))?;
         match output
             .content_length
             .and_then(|length| u64::try_from(length).ok())
@@ -213,7 +213,7 @@ impl Remote for S3Remote {
             Some(size) => Ok(ObjectInfo {
                 key: key.clone(),
                 size,
-                modified: output.last_modified.as_ref().and_then(micros),
+                modified: output.last_modified.as_ref().and_then(time_micros),
             }),
             None => Err(RemoteError::new(RemoteErrorKind::Damaged, action)),
         }
@@ -230,7 +230,7 @@ impl Remote for S3Remote {
             .set_continuation_token(next.map(str::to_owned))
             .send()
             .await
-            .map_err(|error| errors::from_sdk(&action, Subject::Bucket, error))?;
+            .map_err(|error| errors::from_sdk(&action, NotFoundSubject::Bucket, error))?;
         let damaged = || RemoteError::new(RemoteErrorKind::Damaged, &action);
         let mut page = ListPage::default();
         for object in output.contents() {
@@ -242,7 +242,7 @@ impl Remote for S3Remote {
             page.objects.push(ObjectInfo {
                 key,
                 size: size.ok_or_else(damaged)?,
-                modified: object.last_modified().and_then(micros),
+                modified: object.last_modified().and_then(time_micros),
             });
         }
         if output.is_truncated() == Some(true) {
@@ -262,7 +262,7 @@ impl Remote for S3Remote {
             .key(self.full_key(key.as_str()))
             .send()
             .await
-            .map_err(|error| errors::from_sdk(&action, Subject::Object, error));
+            .map_err(|error| errors::from_sdk(&action, NotFoundSubject::Object, error));
         match result {
             // Some servers say so, S3 itself never does.
             Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(()),
@@ -271,6 +271,6 @@ impl Remote for S3Remote {
     }
 }
 
-fn micros(time: &DateTime) -> Option<u64> {
+fn time_micros(time: &DateTime) -> Option<u64> {
     u64::try_from(time.as_nanos() / 1000).ok()
 }

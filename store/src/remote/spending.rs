@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::meter::{Traffic, TrafficMeter};
+use super::meter::{RemoteTraffic, TrafficMeter};
 
 /// The traffic of one operation. Clones share one count.
 #[derive(Debug, Clone, Default)]
-pub struct Spending(Arc<Mutex<Traffic>>);
+pub struct Spending(Arc<Mutex<RemoteTraffic>>);
 
 impl Spending {
     /// The traffic of the parts of the operation that have ended, with success or without.
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> RemoteTraffic {
         *self.0.lock()
     }
 
     /// Adds traffic.
-    pub fn add(&self, traffic: Traffic) {
+    pub fn add(&self, traffic: RemoteTraffic) {
         *self.0.lock() += traffic;
     }
 

@@ -8,14 +8,14 @@ use rustix::io::Errno;
 
 use super::guard::Watch;
 use super::scan::{Reading, stamp_of};
-use super::tree::{FileContent, Node, NodeKind, Tree};
+use super::tree::{FileContent, FileNode, FileTree, NodeKind};
 use super::xattrs;
 use crate::beneath::open_beneath;
 use crate::chunk::{self, SEGMENT};
 use crate::error::{Error, Result};
 use crate::id::ChunkId;
 use crate::layer::Xattrs;
-use crate::secrets::{Fate, Finding};
+use crate::secrets::{SecretFinding, SecretHandling};
 
 /// A batch holds about this many bytes of small files, or one segment of a large one.
 pub(crate) const BATCH_BYTES: u64 = 4 << 20;
@@ -24,15 +24,15 @@ pub(crate) const BATCH_FILES: usize = 1024;
 
 /// A run of bytes of one file.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
+pub(crate) struct BatchPart {
     pub(crate) node: usize,
     pub(crate) range: Range<u64>,
 }
 
 /// A run of files in path order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Batch {
-    pub(super) parts: Vec<Part>,
+pub(super) struct FileBatch {
+    pub(super) parts: Vec<BatchPart>,
 }
 
 /// A file may have this many segments with data, 16 TiB: bounds the plan's memory on filesystems
@@ -47,12 +47,12 @@ const MAX_SEGMENTS: u64 = 1 << 20;
 /// # Errors
 ///
 /// [`Error::TooLarge`] for a file with more than 16 TiB of data.
-pub(super) fn plan(root: BorrowedFd<'_>, tree: &Tree) -> Result<Vec<Batch>> {
+pub(super) fn plan_batches(root: BorrowedFd<'_>, tree: &FileTree) -> Result<Vec<FileBatch>> {
     let mut failed = None;
     let mut batches = Vec::new();
-    let mut current = Batch::default();
+    let mut current = FileBatch::default();
     let mut bytes = 0;
-    let mut close = |current: &mut Batch, bytes: &mut u64| {
+    let mut close = |current: &mut FileBatch, bytes: &mut u64| {
         *bytes = 0;
         if !current.parts.is_empty() {
             batches.push(std::mem::take(current));
@@ -92,7 +92,7 @@ pub(super) fn plan(root: BorrowedFd<'_>, tree: &Tree) -> Result<Vec<Batch>> {
                     limit: format!("{} TiB", (MAX_SEGMENTS * SEGMENT) >> 40),
                 });
             }
-            current.parts.push(Part {
+            current.parts.push(BatchPart {
                 node,
                 range: start..end,
             });
@@ -103,7 +103,7 @@ pub(super) fn plan(root: BorrowedFd<'_>, tree: &Tree) -> Result<Vec<Batch>> {
             return;
         }
         bytes += size - start;
-        current.parts.push(Part {
+        current.parts.push(BatchPart {
             node,
             range: start..size,
         });
@@ -115,7 +115,7 @@ pub(super) fn plan(root: BorrowedFd<'_>, tree: &Tree) -> Result<Vec<Batch>> {
     }
 }
 
-fn open_file(root: BorrowedFd<'_>, tree: &Tree, node: usize) -> Result<OwnedFd, Errno> {
+fn open_file(root: BorrowedFd<'_>, tree: &FileTree, node: usize) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     open_beneath(root, &tree.os_path(node), flags, Mode::empty())
 }
@@ -133,7 +133,7 @@ fn hole_end(file: Option<&OwnedFd>, start: u64, size: u64) -> Option<u64> {
 
 /// A chunk in a [`ReadBatch`].
 #[derive(Debug, Clone)]
-pub(crate) struct Piece {
+pub(crate) struct BatchChunk {
     /// `None` for a hole.
     pub(crate) id: Option<ChunkId>,
     pub(crate) length: u64,
@@ -144,11 +144,11 @@ pub(crate) struct Piece {
 /// A part that has been read.
 #[derive(Debug)]
 pub(crate) struct ReadPart {
-    pub(crate) part: Part,
-    pub(crate) pieces: Vec<Piece>,
+    pub(crate) part: BatchPart,
+    pub(crate) pieces: Vec<BatchChunk>,
     pub(crate) xattrs: Xattrs,
     /// What a search found in it.
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Vec<SecretFinding>,
     /// Whether the file changed while it was read. Then there are no pieces.
     pub(crate) changed: bool,
 }
@@ -162,7 +162,7 @@ impl ReadPart {
     /// Whether nothing is to be stored because of it.
     pub(super) fn is_refused(&self) -> bool {
         let mut findings = self.findings.iter();
-        findings.any(|found| found.fate == Fate::Refused)
+        findings.any(|found| found.fate == SecretHandling::Refused)
     }
 }
 
@@ -186,9 +186,9 @@ pub(crate) struct ReadBatch {
 }
 
 /// Reads batches, and searches them for secrets, with descriptors and memory that are used again.
-pub(super) struct Reader<'a> {
+pub(super) struct BatchReader<'a> {
     root: BorrowedFd<'a>,
-    tree: &'a Tree,
+    tree: &'a FileTree,
     reading: &'a dyn Reading,
     watch: &'a Watch<'a>,
     on_change: OnChange,
@@ -196,10 +196,10 @@ pub(super) struct Reader<'a> {
     directory: Option<(usize, OwnedFd)>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BatchReader<'a> {
     pub(super) fn new(
         root: BorrowedFd<'a>,
-        tree: &'a Tree,
+        tree: &'a FileTree,
         reading: &'a dyn Reading,
         watch: &'a Watch<'a>,
         on_change: OnChange,
@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a batch. `buffer` is reused memory.
-    pub(super) fn read(&mut self, batch: &Batch, buffer: Vec<u8>) -> Result<ReadBatch> {
+    pub(super) fn read(&mut self, batch: &FileBatch, buffer: Vec<u8>) -> Result<ReadBatch> {
         let mut read = ReadBatch {
             buffer,
             parts: Vec::with_capacity(batch.parts.len()),
@@ -248,7 +248,7 @@ impl<'a> Reader<'a> {
     }
 
     fn open(&mut self, node: usize) -> Result<OwnedFd, Errno> {
-        let Node { name, parent, .. } = &self.tree.nodes[node];
+        let FileNode { name, parent, .. } = &self.tree.nodes[node];
         let directory = match self.directory.take() {
             Some((last, directory)) if last == *parent => directory,
             _ => {
@@ -267,7 +267,11 @@ impl<'a> Reader<'a> {
     ///
     /// That is found out afterwards only: a file that has the same times as when it was scanned was
     /// not written to in between.
-    fn read_part(&mut self, part: &Part, buffer: &mut Vec<u8>) -> Result<Option<ReadPart>, Errno> {
+    fn read_part(
+        &mut self,
+        part: &BatchPart,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<ReadPart>, Errno> {
         let file = self.open(part.node)?;
         let node = &self.tree.nodes[part.node];
         let xattrs = match part.range.start {
@@ -283,7 +287,7 @@ impl<'a> Reader<'a> {
             let before = part.range.start.saturating_sub(margin)..part.range.start;
             let behind = part.range.end..size.min(part.range.end + margin);
             for (edge, range) in edges.iter_mut().zip([before, behind]) {
-                if !append(&file, edge, range)? {
+                if !append_range(&file, edge, range)? {
                     return Ok(None);
                 }
             }
@@ -298,7 +302,7 @@ impl<'a> Reader<'a> {
             };
             if data.start > at {
                 let hole = data.start - at;
-                pieces.push(Piece {
+                pieces.push(BatchChunk {
                     id: None,
                     length: hole,
                     bytes: 0..0,
@@ -309,10 +313,10 @@ impl<'a> Reader<'a> {
             if (first - start) as u64 + (data.end - data.start) > SEGMENT {
                 return Ok(None);
             }
-            if !append(&file, buffer, data.clone())? {
+            if !append_range(&file, buffer, data.clone())? {
                 return Ok(None);
             }
-            cut(buffer, first..buffer.len(), &mut pieces);
+            cut_stretch(buffer, first..buffer.len(), &mut pieces);
             at = data.end;
         }
         let now = stamp_of(&rustix::fs::fstat(&file)?);
@@ -329,12 +333,12 @@ impl<'a> Reader<'a> {
 }
 
 /// Cuts a stretch of a file that lies in a buffer, and hashes what it is cut into.
-pub(crate) fn cut(buffer: &[u8], stretch: Range<usize>, pieces: &mut Vec<Piece>) {
+pub(crate) fn cut_stretch(buffer: &[u8], stretch: Range<usize>, pieces: &mut Vec<BatchChunk>) {
     let mut from = stretch.start;
-    for length in chunk::cut(&buffer[stretch]) {
+    for length in chunk::cut_chunks(&buffer[stretch]) {
         let bytes = from..from + length;
         from = bytes.end;
-        pieces.push(Piece {
+        pieces.push(BatchChunk {
             id: Some(ChunkId::of(&buffer[bytes.clone()])),
             length: length as u64,
             bytes,
@@ -363,7 +367,7 @@ pub(super) fn next_data(file: &OwnedFd, at: u64, end: u64) -> Result<Range<u64>,
 }
 
 /// Appends a range of a file to `buffer`; `false` when the file is shorter.
-fn append(file: &OwnedFd, buffer: &mut Vec<u8>, range: Range<u64>) -> Result<bool, Errno> {
+fn append_range(file: &OwnedFd, buffer: &mut Vec<u8>, range: Range<u64>) -> Result<bool, Errno> {
     let length = (range.end - range.start) as usize;
     let first = buffer.len();
     buffer.reserve(length);
@@ -390,7 +394,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::save::{Everything, PlainFiles, Silent, scan};
+    use crate::save::{Everything, PlainFiles, Silent, scan_tree};
 
     fn parts_of(size: u64, data: &[u64]) -> Vec<Range<u64>> {
         let dir = tempfile::tempdir().unwrap();
@@ -400,8 +404,8 @@ mod tests {
             file.write_all_at(b"x", *at).unwrap();
         }
         let root = File::open(dir.path()).unwrap();
-        let scanned = scan(root.as_fd(), &PlainFiles, &Everything, &Silent);
-        let batches = plan(root.as_fd(), &scanned.unwrap().tree).unwrap();
+        let scanned = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent);
+        let batches = plan_batches(root.as_fd(), &scanned.unwrap().tree).unwrap();
         let parts = batches.into_iter().flat_map(|batch| batch.parts);
         parts.map(|part| part.range).collect()
     }

@@ -6,17 +6,17 @@ use std::collections::{HashMap, HashSet};
 use super::pipeline::Packed;
 use super::store_target::is_unusable;
 use super::target::Target;
-use super::tree::{FileContent, NodeKind, Tree};
+use super::tree::{FileContent, FileTree, NodeKind};
 use crate::error::Result;
 use crate::frame::ChunkLocation;
 use crate::id::{ChunkId, PackId};
-use crate::layer::{Content, Meta, mode};
+use crate::layer::{Meta, NewFilePiece, mode};
 use crate::pack::{PackRef, PackSet};
 use crate::stack::{Ino, Stack};
 
 /// What it means when a complete directory lacks an entry that the stack has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deletions {
+pub enum MissingEntries {
     /// The entry was deleted: the stack is what the tree started from.
     Record,
     /// Nothing: the stack is only something to compare with, saved by another job perhaps.
@@ -131,18 +131,18 @@ impl<'a> Baseline<'a> {
     ) -> Result<bool> {
         let base = self.stack.pieces(below, 0..size)?;
         let base = base.map(|piece| piece.map(|it| (it.location, it.end - it.start)));
-        let base = joined(base.collect::<Result<Vec<_>>>()?);
+        let base = join_holes(base.collect::<Result<Vec<_>>>()?);
         match content {
             FileContent::Unread | FileContent::LeftOut => Ok(false),
             FileContent::Known(known) => {
                 let known = known.iter().map(|piece| match piece {
-                    Content::Hole(length) => (None, *length),
-                    Content::Chunk(at) => (Some(*at), u64::from(at.length)),
+                    NewFilePiece::Hole(length) => (None, *length),
+                    NewFilePiece::Chunk(at) => (Some(*at), u64::from(at.length)),
                 });
-                Ok(joined(known) == base)
+                Ok(join_holes(known) == base)
             }
             FileContent::Read(pieces) => {
-                let pieces = joined(pieces.iter().copied());
+                let pieces = join_holes(pieces.iter().copied());
                 if pieces.len() != base.len() {
                     return Ok(false);
                 }
@@ -164,7 +164,7 @@ impl<'a> Baseline<'a> {
 }
 
 /// The pieces of a file with neighbouring holes as one: where a hole is divided says nothing.
-fn joined<T>(pieces: impl IntoIterator<Item = (Option<T>, u64)>) -> Vec<(Option<T>, u64)> {
+fn join_holes<T>(pieces: impl IntoIterator<Item = (Option<T>, u64)>) -> Vec<(Option<T>, u64)> {
     let mut joined: Vec<(Option<T>, u64)> = Vec::new();
     for (piece, length) in pieces {
         match (joined.last_mut(), &piece) {
@@ -179,10 +179,10 @@ fn joined<T>(pieces: impl IntoIterator<Item = (Option<T>, u64)>) -> Vec<(Option<
 type ChunksByPlace = HashMap<(u32, u32), ChunkId>;
 
 struct Differ<'a> {
-    tree: &'a Tree,
+    tree: &'a FileTree,
     base: &'a Baseline<'a>,
     packed: &'a Packed,
-    deletions: Deletions,
+    deletions: MissingEntries,
     recounted: &'a HashSet<Ino>,
     delta: Delta,
     /// For each group of hard links in the tree: the inodes of the stack that its names lead to.
@@ -193,12 +193,12 @@ struct Differ<'a> {
 ///
 /// `complete` says that the root lists everything there is; the upper directory of an overlay
 /// lists only what changed, except below directories that are marked opaque.
-pub fn diff(
-    tree: &Tree,
+pub fn diff_tree(
+    tree: &FileTree,
     base: &Baseline<'_>,
     packed: &Packed,
     complete: bool,
-    deletions: Deletions,
+    deletions: MissingEntries,
 ) -> Result<Delta> {
     diff_but(&HashSet::new(), tree, base, packed, complete, deletions)
 }
@@ -206,11 +206,11 @@ pub fn diff(
 /// The same, where files of `recounted` have as many names as the tree has of them.
 pub(super) fn diff_but(
     recounted: &HashSet<Ino>,
-    tree: &Tree,
+    tree: &FileTree,
     base: &Baseline<'_>,
     packed: &Packed,
     complete: bool,
-    deletions: Deletions,
+    deletions: MissingEntries,
 ) -> Result<Delta> {
     let delta = Delta {
         emit: vec![false; tree.nodes.len()],
@@ -285,7 +285,7 @@ impl Differ<'_> {
             }
         }
         if complete
-            && self.deletions == Deletions::Record
+            && self.deletions == MissingEntries::Record
             && let Some(below) = below
         {
             let present: HashSet<&[u8]> = tree
@@ -399,10 +399,10 @@ impl Differ<'_> {
             return Ok(false);
         }
         let same_links = match self.deletions {
-            Deletions::Record => attr.links == node.links,
-            Deletions::Ignore if self.recounted.contains(&below) => attr.links == node.links,
+            MissingEntries::Record => attr.links == node.links,
+            MissingEntries::Ignore if self.recounted.contains(&below) => attr.links == node.links,
             // The stack's other names stay, and lead to the same file.
-            Deletions::Ignore => attr.links >= node.links,
+            MissingEntries::Ignore => attr.links >= node.links,
         };
         if !same_links {
             return Ok(false);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::tree::{Node, NodeKind, Stamp, Tree};
+use super::tree::{FileNode, FileTree, NodeKind, Stamp};
 use crate::error::Result;
 use crate::layer::mode;
 use crate::stack::{Ino, Stack};
@@ -38,7 +38,7 @@ impl Exclude for Everything {
 /// upper of a mount does not mention it, and a path that was never restored removes nothing. For
 /// those two only: a tree whose missing entries count as deleted needs no mention of them.
 /// Reads the directories of the stack, and nothing at all when nothing is excluded.
-pub fn remove_excluded(tree: &mut Tree, stack: &Stack, exclude: &dyn Exclude) -> Result<()> {
+pub fn remove_excluded(tree: &mut FileTree, stack: &Stack, exclude: &dyn Exclude) -> Result<()> {
     if exclude.is_empty() || stack.layers().is_empty() {
         return Ok(());
     }
@@ -53,7 +53,7 @@ pub fn remove_excluded(tree: &mut Tree, stack: &Stack, exclude: &dyn Exclude) ->
         })?;
         for (name, ino) in children {
             let is_directory = stack.attr(ino)?.kind() == mode::DIRECTORY;
-            let below = join(&path, &name);
+            let below = join_path(&path, &name);
             if exclude.excludes(as_path(&below), is_directory) {
                 removals.push((path.clone(), name));
             } else if is_directory {
@@ -63,14 +63,14 @@ pub fn remove_excluded(tree: &mut Tree, stack: &Stack, exclude: &dyn Exclude) ->
     }
     for (parent, name) in removals {
         if let Some(parent) = directory_node(tree, stack, &parent)? {
-            insert(tree, parent, name);
+            insert_removal(tree, parent, name);
         }
     }
     Ok(())
 }
 
 /// A path and a name in it.
-pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn join_path(path: &[u8], name: &[u8]) -> Vec<u8> {
     match path {
         [] => name.to_vec(),
         _ => [path, b"/", name].concat(),
@@ -85,7 +85,11 @@ pub(super) fn as_path(bytes: &[u8]) -> &Path {
 
 /// The tree's node for a directory of the stack, added if need be with all above it; `None` where
 /// the tree hides what the stack has there.
-pub(super) fn directory_node(tree: &mut Tree, stack: &Stack, path: &[u8]) -> Result<Option<usize>> {
+pub(super) fn directory_node(
+    tree: &mut FileTree,
+    stack: &Stack,
+    path: &[u8],
+) -> Result<Option<usize>> {
     let mut node = 0;
     let mut ino = Ino::ROOT;
     for name in path.split(|byte| *byte == b'/').filter(|n| !n.is_empty()) {
@@ -101,7 +105,7 @@ pub(super) fn directory_node(tree: &mut Tree, stack: &Stack, path: &[u8]) -> Res
             },
             Err(place) => {
                 let new = tree.nodes.len();
-                tree.nodes.push(Node {
+                tree.nodes.push(FileNode {
                     name: name.into(),
                     parent: node,
                     meta: stack.meta(ino)?,
@@ -123,12 +127,12 @@ pub(super) fn directory_node(tree: &mut Tree, stack: &Stack, path: &[u8]) -> Res
 }
 
 /// Adds a removal, unless the directory has an entry of that name.
-fn insert(tree: &mut Tree, parent: usize, name: Box<[u8]>) {
+fn insert_removal(tree: &mut FileTree, parent: usize, name: Box<[u8]>) {
     let Err(place) = find_child(tree, parent, &name) else {
         return;
     };
     let new = tree.nodes.len();
-    tree.nodes.push(Node {
+    tree.nodes.push(FileNode {
         name,
         parent,
         meta: tree.nodes[parent].meta.clone(),
@@ -142,12 +146,12 @@ fn insert(tree: &mut Tree, parent: usize, name: Box<[u8]>) {
 }
 
 /// Where a name is among a directory's children, or where it would be.
-pub(super) fn find_child(tree: &Tree, node: usize, name: &[u8]) -> Result<usize, usize> {
+pub(super) fn find_child(tree: &FileTree, node: usize, name: &[u8]) -> Result<usize, usize> {
     tree.children(node)
         .binary_search_by(|&child| (*tree.nodes[child].name).cmp(name))
 }
 
-pub(super) fn add_child(tree: &mut Tree, node: usize, place: usize, child: usize) {
+pub(super) fn add_child(tree: &mut FileTree, node: usize, place: usize, child: usize) {
     if let NodeKind::Directory { children, .. } = &mut tree.nodes[node].kind {
         children.insert(place, child);
     }

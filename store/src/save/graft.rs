@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::exclude::{Exclude, as_path, join};
+use super::exclude::{Exclude, as_path, join_path};
 use super::links::Moved;
-use super::tree::{FileContent, Node, NodeKind, Stamp, Tree};
+use super::tree::{FileContent, FileNode, FileTree, NodeKind, Stamp};
 use crate::error::Result;
-use crate::layer::{Content, mode};
+use crate::layer::{NewFilePiece, mode};
 use crate::stack::{Ino, Stack};
 
 /// Turns directories that an overlay has renamed into what they are: new directories that contain
@@ -17,7 +17,7 @@ use crate::stack::{Ino, Stack};
 ///
 /// Returns the files with several names among what was added: [`super::diff_links`] links them.
 pub fn graft_redirects(
-    tree: &mut Tree,
+    tree: &mut FileTree,
     redirects: &HashMap<usize, Vec<u8>>,
     stack: &Stack,
     exclude: &dyn Exclude,
@@ -38,13 +38,13 @@ pub fn graft_redirects(
             }
         };
         lower.insert(node, origin);
-        graft(tree, node, origin, (redirects, &mut moved), stack, exclude)?;
+        graft_directory(tree, node, origin, (redirects, &mut moved), stack, exclude)?;
     }
     Ok(moved)
 }
 
 fn lower_of(
-    tree: &Tree,
+    tree: &FileTree,
     lower: &mut HashMap<usize, Option<Ino>>,
     stack: &Stack,
     node: usize,
@@ -61,8 +61,8 @@ fn lower_of(
 }
 
 /// Adds to a directory of the tree what `origin` has and the tree neither has nor removes.
-fn graft(
-    tree: &mut Tree,
+fn graft_directory(
+    tree: &mut FileTree,
     node: usize,
     origin: Option<Ino>,
     (redirects, moved): (&HashMap<usize, Vec<u8>>, &mut Moved),
@@ -129,7 +129,7 @@ fn graft(
 
 /// Whether an entry of the stack is left out at its place in the tree.
 fn is_excluded(
-    tree: &Tree,
+    tree: &FileTree,
     parent: usize,
     name: &[u8],
     stack: &Stack,
@@ -140,12 +140,17 @@ fn is_excluded(
         return Ok(false);
     }
     let directory = stack.attr(ino)?.kind() == mode::DIRECTORY;
-    let path = join(&tree.path(parent), name);
+    let path = join_path(&tree.path(parent), name);
     Ok(exclude.excludes(as_path(&path), directory))
 }
 
 /// A node for an entry of the stack.
-pub(super) fn known_node(stack: &Stack, ino: Ino, name: Box<[u8]>, parent: usize) -> Result<Node> {
+pub(super) fn known_node(
+    stack: &Stack,
+    ino: Ino,
+    name: Box<[u8]>,
+    parent: usize,
+) -> Result<FileNode> {
     let attr = stack.attr(ino)?;
     let kind = match attr.kind() {
         mode::DIRECTORY => NodeKind::Directory {
@@ -158,8 +163,8 @@ pub(super) fn known_node(stack: &Stack, ino: Ino, name: Box<[u8]>, parent: usize
                 .map(|piece| {
                     let piece = piece?;
                     Ok(match piece.location {
-                        Some(location) => Content::Chunk(location),
-                        None => Content::Hole(piece.end - piece.start),
+                        Some(location) => NewFilePiece::Chunk(location),
+                        None => NewFilePiece::Hole(piece.end - piece.start),
                     })
                 })
                 .collect::<Result<_>>()?;
@@ -171,7 +176,7 @@ pub(super) fn known_node(stack: &Stack, ino: Ino, name: Box<[u8]>, parent: usize
         mode::SYMLINK => NodeKind::Symlink(stack.symlink_target(ino)?.into()),
         _ => NodeKind::Special(attr.rdev),
     };
-    Ok(Node {
+    Ok(FileNode {
         name,
         parent,
         meta: stack.whole_meta(ino)?,

@@ -5,9 +5,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::batch::Part;
-use super::tree::{NodeKind, Tree};
-use crate::secrets::{self, Fate, Finding, Policy, Scanner, is_place};
+use super::batch::BatchPart;
+use super::tree::{FileTree, NodeKind};
+use crate::secrets::{self, Scanner, SecretFinding, SecretHandling, SecretPolicy, is_place};
 use crate::stack::Stack;
 
 /// How a save looks for secrets.
@@ -24,20 +24,20 @@ pub struct Guard<'a> {
 /// A guard at work on one tree.
 pub(super) struct Watch<'a> {
     guard: &'a Guard<'a>,
-    tree: &'a Tree,
+    tree: &'a FileTree,
     /// The further names of files that have several.
     links: HashMap<usize, Vec<usize>>,
 }
 
 /// Whether a file's place alone makes it worth a look, even if it did not change: a directory above may
 /// have got a new name.
-pub(super) fn is_place_in(tree: &Tree, root: &Path, node: usize) -> bool {
+pub(super) fn is_place_in(tree: &FileTree, root: &Path, node: usize) -> bool {
     let (directory, name) = names_of(tree, root, node);
     is_place(directory, name)
 }
 
 /// The name of a node, and that of the directory that holds it.
-fn names_of<'a>(tree: &'a Tree, root: &'a Path, node: usize) -> (&'a [u8], &'a [u8]) {
+fn names_of<'a>(tree: &'a FileTree, root: &'a Path, node: usize) -> (&'a [u8], &'a [u8]) {
     let parent = tree.nodes[node].parent;
     let directory = match parent {
         0 => root.file_name().unwrap_or_default().as_bytes(),
@@ -47,7 +47,7 @@ fn names_of<'a>(tree: &'a Tree, root: &'a Path, node: usize) -> (&'a [u8], &'a [
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(guard: &'a Guard<'a>, tree: &'a Tree) -> Self {
+    pub(super) fn new(guard: &'a Guard<'a>, tree: &'a FileTree) -> Self {
         let mut links: HashMap<usize, Vec<usize>> = HashMap::new();
         for (index, node) in tree.nodes.iter().enumerate() {
             if let Some(first) = node.link {
@@ -66,10 +66,10 @@ impl<'a> Watch<'a> {
     /// and behind it, as far as [`Watch::margin`] asks for it.
     pub(super) fn inspect(
         &self,
-        part: &Part,
+        part: &BatchPart,
         content: &[u8],
         edges: &[Vec<u8>; 2],
-    ) -> Vec<Finding> {
+    ) -> Vec<SecretFinding> {
         let node = part.node;
         let NodeKind::File { size, .. } = self.tree.nodes[node].kind else {
             return Vec::new();
@@ -77,7 +77,7 @@ impl<'a> Watch<'a> {
         let mut names = vec![names_of(self.tree, self.guard.root, node)];
         let links = self.links.get(&node).into_iter().flatten();
         names.extend(links.map(|&link| names_of(self.tree, self.guard.root, link)));
-        let hits = self.guard.scanner.search(&secrets::Part {
+        let hits = self.guard.scanner.search(&secrets::SearchWindow {
             names: &names,
             content,
             whole: part.range == (0..size),
@@ -91,16 +91,16 @@ impl<'a> Watch<'a> {
         let allowed = self.guard.scanner.is_allowed(&path);
         // An unreadable stack fails the save elsewhere.
         let replaces = matches!(self.guard.below.find(&bytes), Ok(Some(_)));
-        let fate = |hit: &secrets::Hit| match self.guard.scanner.policy() {
-            Policy::Allow | Policy::Off => Fate::Saved,
-            Policy::Credentials if !hit.certain => Fate::Saved,
+        let fate = |hit: &secrets::SecretMatch| match self.guard.scanner.policy() {
+            SecretPolicy::Allow | SecretPolicy::Off => SecretHandling::Saved,
+            SecretPolicy::Credentials if !hit.certain => SecretHandling::Saved,
             // A value named by --secret-env must never be saved, even in an allowed path.
-            _ if allowed && hit.variable.is_none() => Fate::Allowed,
-            Policy::Credentials | Policy::Skip => Fate::LeftOut,
-            Policy::Fail => Fate::Refused,
+            _ if allowed && hit.variable.is_none() => SecretHandling::Allowed,
+            SecretPolicy::Credentials | SecretPolicy::Skip => SecretHandling::LeftOut,
+            SecretPolicy::Fail => SecretHandling::Refused,
         };
         hits.into_iter()
-            .map(|hit| Finding {
+            .map(|hit| SecretFinding {
                 path: path.clone(),
                 line: hit.line,
                 fate: fate(&hit),

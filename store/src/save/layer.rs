@@ -4,21 +4,23 @@ use std::collections::HashMap;
 
 use super::delta::{Baseline, Delta};
 use super::pipeline::Packed;
-use super::tree::{FileContent, Node, NodeKind, Tree};
+use super::tree::{FileContent, FileNode, FileTree, NodeKind};
 use crate::error::{Error, Result};
-use crate::layer::{BuiltLayer, Content, LayerBuilder, Link, NewEntry, NewInode, NewKind, ROOT};
+use crate::layer::{
+    BuiltLayer, EntryTarget, LayerBuilder, NewEntry, NewFilePiece, NewInode, NewKind, ROOT,
+};
 
 /// What a name of a directory becomes.
 struct Planned<'a> {
     name: &'a [u8],
     /// `None` for a removal.
     node: Option<usize>,
-    content: Vec<Content>,
+    content: Vec<NewFilePiece>,
 }
 
 /// Builds the layer that has the effect of `delta`.
 pub fn build_layer(
-    tree: &Tree,
+    tree: &FileTree,
     delta: &Delta,
     packed: &Packed,
     base: &Baseline<'_>,
@@ -34,22 +36,22 @@ pub fn build_layer(
     let mut linked: HashMap<usize, u32> = HashMap::new();
     let mut pending = vec![(0, ROOT)];
     while let Some((node, inode)) = pending.pop() {
-        let planned = plan(tree, delta, packed, node)?;
+        let planned = plan_entry(tree, delta, packed, node)?;
         let mut entries = Vec::with_capacity(planned.len());
         let mut linked_here: HashMap<usize, usize> = HashMap::new();
         for (position, plan) in planned.iter().enumerate() {
             let link = match plan.node {
-                None => Link::Whiteout,
+                None => EntryTarget::Whiteout,
                 Some(index) => {
                     let first = tree.nodes[index].link.unwrap_or(index);
                     match (linked.get(&first), linked_here.get(&first)) {
-                        (Some(inode), _) => Link::Existing(*inode),
-                        (None, Some(position)) => Link::SameAs(*position),
+                        (Some(inode), _) => EntryTarget::Existing(*inode),
+                        (None, Some(position)) => EntryTarget::SameAs(*position),
                         (None, None) => {
                             if tree.nodes[first].links > 1 {
                                 linked_here.insert(first, position);
                             }
-                            Link::New(new_inode(&tree.nodes[first], &plan.content)?)
+                            EntryTarget::New(new_inode(&tree.nodes[first], &plan.content)?)
                         }
                     }
                 }
@@ -76,8 +78,8 @@ pub fn build_layer(
     builder.finish()
 }
 
-fn plan<'a>(
-    tree: &'a Tree,
+fn plan_entry<'a>(
+    tree: &'a FileTree,
     delta: &'a Delta,
     packed: &Packed,
     node: usize,
@@ -94,7 +96,7 @@ fn plan<'a>(
             _ => {
                 let first = entry.link.unwrap_or(child);
                 if let NodeKind::File { content: read, .. } = &tree.nodes[first].kind {
-                    content = locate(tree, first, read, packed)?;
+                    content = locate_content(tree, first, read, packed)?;
                 }
                 Some(child)
             }
@@ -116,12 +118,12 @@ fn plan<'a>(
     Ok(planned)
 }
 
-fn locate(
-    tree: &Tree,
+fn locate_content(
+    tree: &FileTree,
     node: usize,
     content: &FileContent,
     packed: &Packed,
-) -> Result<Vec<Content>> {
+) -> Result<Vec<NewFilePiece>> {
     match content {
         FileContent::Known(known) => Ok(known.clone()),
         FileContent::Unread => Err(Error::Changed {
@@ -134,11 +136,11 @@ fn locate(
         FileContent::Read(pieces) => pieces
             .iter()
             .map(|(id, length)| match id {
-                None => Ok(Content::Hole(*length)),
+                None => Ok(NewFilePiece::Hole(*length)),
                 Some(id) => packed
                     .chunks
                     .get(id)
-                    .map(|at| Content::Chunk(*at))
+                    .map(|at| NewFilePiece::Chunk(*at))
                     .ok_or_else(|| {
                         Error::damaged(
                             format!("chunk {id}"),
@@ -150,7 +152,7 @@ fn locate(
     }
 }
 
-fn new_inode<'a>(node: &'a Node, content: &'a [Content]) -> Result<NewInode<'a>> {
+fn new_inode<'a>(node: &'a FileNode, content: &'a [NewFilePiece]) -> Result<NewInode<'a>> {
     let kind = match &node.kind {
         // Removals were found name by name, so nothing below has to be hidden wholesale; what
         // another job adds to the directory at the same time stays visible.

@@ -7,11 +7,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::delta::{Baseline, Deletions, Delta, diff, diff_but};
-use super::exclude::{add_child, directory_node, find_child, join};
+use super::delta::{Baseline, Delta, MissingEntries, diff_but, diff_tree};
+use super::exclude::{add_child, directory_node, find_child, join_path};
 use super::graft::known_node;
 use super::pipeline::Packed;
-use super::tree::{NodeKind, Tree};
+use super::tree::{FileTree, NodeKind};
 use crate::error::Result;
 use crate::layer::mode;
 use crate::stack::{Ino, Stack};
@@ -20,27 +20,27 @@ use crate::stack::{Ino, Stack};
 /// files with several names are noted.
 pub type Moved = HashMap<usize, Ino>;
 
-/// Compares a tree with the stack below it, as [`diff`], and keeps the names of its files together.
+/// Compares a tree with the stack below it, as [`diff_tree`], and keeps the names of its files together.
 ///
 /// Also returns the tree that the difference is one of, if it needs more nodes than `tree` has:
 /// unchanged names of files that another name of changed. They are behind the nodes of `tree`, and
 /// do not count as modified: nobody changed them.
 pub fn diff_links(
-    tree: &Tree,
+    tree: &FileTree,
     moved: &Moved,
     base: &Baseline<'_>,
     packed: &Packed,
     complete: bool,
-    deletions: Deletions,
-) -> Result<(Delta, Option<Tree>)> {
-    let delta = diff(tree, base, packed, complete, deletions)?;
+    deletions: MissingEntries,
+) -> Result<(Delta, Option<FileTree>)> {
+    let delta = diff_tree(tree, base, packed, complete, deletions)?;
     let stack = base.stack();
     // A complete tree has all names there are.
-    let has_all = complete && deletions == Deletions::Record;
+    let has_all = complete && deletions == MissingEntries::Record;
     if has_all || stack.layers().is_empty() {
         return Ok((delta, None));
     }
-    let torn = torn(tree, &delta, moved, stack)?;
+    let torn = find_split_links(tree, &delta, moved, stack)?;
     if torn.is_empty() {
         return Ok((delta, None));
     }
@@ -70,7 +70,12 @@ pub fn diff_links(
 }
 
 /// The files of the stack that lose a name, or have got one elsewhere.
-fn torn(tree: &Tree, delta: &Delta, moved: &Moved, stack: &Stack) -> Result<HashSet<Ino>> {
+fn find_split_links(
+    tree: &FileTree,
+    delta: &Delta,
+    moved: &Moved,
+    stack: &Stack,
+) -> Result<HashSet<Ino>> {
     let mut gone = Vec::new();
     for (index, node) in tree.nodes.iter().enumerate().skip(1) {
         if !delta.emit[index] {
@@ -88,7 +93,7 @@ fn torn(tree: &Tree, delta: &Delta, moved: &Moved, stack: &Stack) -> Result<Hash
     for (directory, names) in &delta.missing {
         let path = tree.path(*directory);
         for name in names {
-            gone.extend(stack.find(&join(&path, name))?);
+            gone.extend(stack.find(&join_path(&path, name))?);
         }
     }
     let mut torn: HashSet<Ino> = moved.values().copied().collect();
@@ -107,7 +112,7 @@ fn torn(tree: &Tree, delta: &Delta, moved: &Moved, stack: &Stack) -> Result<Hash
 }
 
 struct Joiner<'a> {
-    tree: Tree,
+    tree: FileTree,
     delta: &'a Delta,
     stack: &'a Stack,
     torn: HashSet<Ino>,
@@ -140,12 +145,12 @@ impl Joiner<'_> {
                 });
                 match child {
                     _ if missing.contains(&*name) => {}
-                    None if is_directory => pending.push((ino, join(&path, &name), None)),
+                    None if is_directory => pending.push((ino, join_path(&path, &name), None)),
                     None if self.torn.contains(&ino) => {
                         self.absent.push((path.clone(), name, ino));
                     }
                     Some(child) if is_directory && child_is_directory => {
-                        pending.push((ino, join(&path, &name), Some(child)));
+                        pending.push((ino, join_path(&path, &name), Some(child)));
                     }
                     Some(child) if !self.delta.emit[child] && self.torn.contains(&ino) => {
                         self.keep(child, ino)?;

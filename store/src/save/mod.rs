@@ -27,8 +27,10 @@ mod target;
 mod tree;
 mod xattrs;
 
-pub(crate) use batch::{BATCH_BYTES, BATCH_FILES, Part, Piece, ReadBatch, ReadPart, cut};
-pub use delta::{Baseline, Deletions, Delta, diff};
+pub(crate) use batch::{
+    BATCH_BYTES, BATCH_FILES, BatchChunk, BatchPart, ReadBatch, ReadPart, cut_stretch,
+};
+pub use delta::{Baseline, Delta, MissingEntries, diff_tree};
 pub use exclude::{Everything, Exclude, remove_excluded};
 pub use graft::graft_redirects;
 pub use guard::Guard;
@@ -36,10 +38,10 @@ pub use layer::build_layer;
 pub use links::{Moved, diff_links};
 pub use owner::give_back;
 pub use pipeline::{Packed, pack_changing_files, pack_files};
-pub(crate) use pipeline::{ReadBatches, Supply, note, pack};
+pub(crate) use pipeline::{ReadBatches, Supply, note_parts, pack_supply};
 pub use progress::{Progress, Silent};
-pub use scan::{Mark, PlainFiles, Reading, Scanned, Skipped, confirm_unchanged, scan};
+pub use scan::{Mark, PlainFiles, Reading, Scanned, Skipped, confirm_unchanged, scan_tree};
 pub use seen::Seen;
 pub use store_target::StoreTarget;
 pub use target::Target;
-pub use tree::{FileContent, Node, NodeKind, Pieces, Stamp, Tree};
+pub use tree::{FileContent, FileNode, FileTree, NodeKind, Pieces, Stamp};

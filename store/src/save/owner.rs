@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::tree::Tree;
+use super::tree::FileTree;
 use crate::error::Result;
 use crate::layer::mode;
 use crate::stack::{Ino, Owner, Stack};
@@ -16,7 +16,7 @@ use crate::stack::{Ino, Owner, Stack};
 /// `redirects` are those of the scan. An entry that was renamed counts as new, unless it is a
 /// directory with such a note.
 pub fn give_back(
-    tree: &mut Tree,
+    tree: &mut FileTree,
     redirects: &HashMap<usize, Vec<u8>>,
     stack: &Stack,
     owner: Owner,
@@ -29,8 +29,8 @@ pub fn give_back(
         below[index] = match (index, redirects.get(&index)) {
             (0, _) => Some(Ino::ROOT),
             (_, Some(path)) if path.starts_with(b"/") => stack.find(path)?,
-            (_, Some(name)) => lookup(stack, directory, name)?,
-            (_, None) => lookup(stack, directory, &node.name)?,
+            (_, Some(name)) => lookup_entry(stack, directory, name)?,
+            (_, None) => lookup_entry(stack, directory, &node.name)?,
         };
         if let (Some(ino), true) = (below[index], node.links > 1 || node.link.is_some()) {
             linked.entry(node.link.unwrap_or(index)).or_insert(ino);
@@ -53,7 +53,7 @@ pub fn give_back(
     Ok(())
 }
 
-fn lookup(stack: &Stack, directory: Option<Ino>, name: &[u8]) -> Result<Option<Ino>> {
+fn lookup_entry(stack: &Stack, directory: Option<Ino>, name: &[u8]) -> Result<Option<Ino>> {
     match directory {
         Some(ino) if stack.attr(ino)?.kind() == mode::DIRECTORY => stack.lookup(ino, name),
         _ => Ok(None),

@@ -12,19 +12,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
-use super::batch::{self, Batch, OnChange, ReadBatch, ReadPart};
+use super::batch::{self, FileBatch, OnChange, ReadBatch, ReadPart};
 use super::guard::{Guard, Watch};
 use super::progress::Progress;
 use super::scan::{Reading, Skipped};
 use super::settle;
 use super::target::Target;
-use super::tree::{FileContent, NodeKind, Tree};
+use super::tree::{FileContent, FileTree, NodeKind};
 use crate::error::{Error, Result};
 use crate::frame::{BuiltFrame, ChunkLocation, FrameBuilder};
 use crate::id::{ChunkId, PackId};
 use crate::index::Indexed;
 use crate::pack::{FinishedPack, PackRef, PackWriter};
-use crate::secrets::Finding;
+use crate::secrets::SecretFinding;
 
 /// So many packs are stored at the same time.
 const UPLOADS: usize = 4;
@@ -43,7 +43,7 @@ pub struct Packed {
     /// Raw bytes of the chunks that were new.
     pub new_raw: u64,
     /// The secrets that were found in the files that were read, by node, in path order.
-    pub findings: Vec<(usize, Finding)>,
+    pub findings: Vec<(usize, SecretFinding)>,
 }
 
 impl Packed {
@@ -57,7 +57,7 @@ impl Packed {
 }
 
 /// What a worker makes of a batch.
-struct Finished {
+struct FinishedBatch {
     frames: Vec<BuiltFrame>,
     found: Vec<(ChunkId, Indexed)>,
     parts: Vec<ReadPart>,
@@ -98,9 +98,9 @@ pub(crate) trait ReadBatches {
 /// The unread files of a tree.
 struct Files<'a> {
     root: BorrowedFd<'a>,
-    tree: &'a Tree,
+    tree: &'a FileTree,
     reading: &'a dyn Reading,
-    batches: Vec<Batch>,
+    batches: Vec<FileBatch>,
     watch: Watch<'a>,
     on_change: OnChange,
 }
@@ -111,7 +111,7 @@ impl Supply for Files<'_> {
     }
 
     fn reader(&self) -> Box<dyn ReadBatches + '_> {
-        let reader = batch::Reader::new(
+        let reader = batch::BatchReader::new(
             self.root,
             self.tree,
             self.reading,
@@ -130,8 +130,8 @@ impl Supply for Files<'_> {
 }
 
 struct FilesReader<'a> {
-    batches: &'a [Batch],
-    reader: batch::Reader<'a>,
+    batches: &'a [FileBatch],
+    reader: batch::BatchReader<'a>,
 }
 
 impl ReadBatches for FilesReader<'_> {
@@ -148,7 +148,7 @@ impl ReadBatches for FilesReader<'_> {
     }
 }
 
-struct Shared<'a> {
+struct PipelineShared<'a> {
     supply: &'a dyn Supply,
     target: &'a dyn Target,
     progress: &'a dyn Progress,
@@ -174,19 +174,19 @@ struct Shared<'a> {
 /// [`Error::Changed`] when a file changes while it is read, and those of the target.
 pub fn pack_files(
     root: BorrowedFd<'_>,
-    tree: &mut Tree,
+    tree: &mut FileTree,
     reading: &dyn Reading,
     target: &dyn Target,
     known: Packed,
     guard: &Guard<'_>,
     progress: &dyn Progress,
 ) -> Result<Packed> {
-    let read = |tree: &Tree, known| {
+    let read = |tree: &FileTree, known| {
         let files = Files::new(root, tree, reading, guard, OnChange::Fail)?;
-        pack(&files, target, known, progress)
+        pack_supply(&files, target, known, progress)
     };
     let (mut packed, parts) = read(tree, known)?;
-    note(tree, parts, &mut packed);
+    note_parts(tree, parts, &mut packed);
     Ok(packed)
 }
 
@@ -195,19 +195,19 @@ pub fn pack_files(
 /// reads, is left out. Returns those that are left out, too.
 pub fn pack_changing_files(
     root: BorrowedFd<'_>,
-    tree: &mut Tree,
+    tree: &mut FileTree,
     reading: &dyn Reading,
     target: &dyn Target,
     known: Packed,
     guard: &Guard<'_>,
     progress: &dyn Progress,
 ) -> Result<(Packed, Vec<Skipped>)> {
-    let read = |tree: &Tree, known, on_change| {
+    let read = |tree: &FileTree, known, on_change| {
         let files = Files::new(root, tree, reading, guard, on_change)?;
-        pack(&files, target, known, progress)
+        pack_supply(&files, target, known, progress)
     };
     let (mut packed, parts) = read(tree, known, OnChange::Mark)?;
-    let mut changed = note(tree, parts, &mut packed);
+    let mut changed = note_parts(tree, parts, &mut packed);
     let mut skipped = Vec::new();
     for (attempt, pause) in settle::PAUSES.iter().enumerate() {
         if changed.is_empty() {
@@ -224,7 +224,7 @@ pub fn pack_changing_files(
         };
         let (more, parts) = read(tree, packed, on_change)?;
         packed = more;
-        changed = note(tree, parts, &mut packed);
+        changed = note_parts(tree, parts, &mut packed);
         if is_last {
             let differs =
                 |node: &usize| !tree.is_left_out(*node) && !settle::is_same(root, tree, *node);
@@ -246,7 +246,7 @@ pub fn pack_changing_files(
 impl<'a> Files<'a> {
     fn new(
         root: BorrowedFd<'a>,
-        tree: &'a Tree,
+        tree: &'a FileTree,
         reading: &'a dyn Reading,
         guard: &'a Guard<'a>,
         on_change: OnChange,
@@ -255,7 +255,7 @@ impl<'a> Files<'a> {
             root,
             tree,
             reading,
-            batches: batch::plan(root, tree)?,
+            batches: batch::plan_batches(root, tree)?,
             watch: Watch::new(guard, tree),
             on_change,
         })
@@ -264,14 +264,14 @@ impl<'a> Files<'a> {
 
 /// Stores the chunks of a supply that are new; returns where all are, and what the parts of files
 /// are made of, in their order.
-pub(crate) fn pack(
+pub(crate) fn pack_supply(
     supply: &dyn Supply,
     target: &dyn Target,
     known: Packed,
     progress: &dyn Progress,
 ) -> Result<(Packed, Vec<ReadPart>)> {
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let shared = Shared {
+    let shared = PipelineShared {
         supply,
         target,
         progress,
@@ -290,17 +290,17 @@ pub(crate) fn pack(
     std::thread::scope(|scope| {
         for _ in 0..workers.min(supply.at_most()) {
             let finished = finished.clone();
-            scope.spawn(|| work(&shared, finished));
+            scope.spawn(|| process_batches(&shared, finished));
         }
         drop(finished);
         let uploads: Vec<_> = (0..UPLOADS)
             .map(|_| {
                 let to_upload = to_upload.clone();
-                scope.spawn(|| upload(&shared, to_upload))
+                scope.spawn(|| upload_packs(&shared, to_upload))
             })
             .collect();
         drop(to_upload);
-        let placed = place(&shared, known, from_workers, full);
+        let placed = place_batches(&shared, known, from_workers, full);
         shared.feed.lock().stop = true;
         shared.fed.notify_all();
         let mut outcome = placed;
@@ -317,7 +317,7 @@ pub(crate) fn pack(
     })
 }
 
-impl Shared<'_> {
+impl PipelineShared<'_> {
     /// The number of the next batch, when there may be one.
     fn turn(&self) -> Option<usize> {
         let mut feed = self.feed.lock();
@@ -334,7 +334,7 @@ impl Shared<'_> {
     }
 }
 
-fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
+fn process_batches(shared: &PipelineShared<'_>, finished: Sender<Result<(usize, FinishedBatch)>>) {
     let mut batches = shared.supply.reader();
     let mut buffer = Vec::new();
     let mut frames = match FrameBuilder::new() {
@@ -347,9 +347,8 @@ fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
     loop {
         let outcome = match batches.next(&|| shared.turn(), std::mem::take(&mut buffer)) {
             Ok(None) => return,
-            Ok(Some((number, read))) => {
-                process(shared, read, &mut buffer, &mut frames).map(|finished| (number, finished))
-            }
+            Ok(Some((number, read))) => process_batch(shared, read, &mut buffer, &mut frames)
+                .map(|finished| (number, finished)),
             Err(error) => Err(error),
         };
         let failed = outcome.is_err();
@@ -360,12 +359,12 @@ fn work(shared: &Shared<'_>, finished: Sender<Result<(usize, Finished)>>) {
     }
 }
 
-fn process(
-    shared: &Shared<'_>,
+fn process_batch(
+    shared: &PipelineShared<'_>,
     read: ReadBatch,
     buffer: &mut Vec<u8>,
     frames: &mut FrameBuilder,
-) -> Result<Finished> {
+) -> Result<FinishedBatch> {
     if read.parts.iter().any(ReadPart::is_refused) {
         shared.refused.store(true, Ordering::Relaxed);
     }
@@ -387,7 +386,7 @@ fn process(
     } else {
         shared.target.lookup(&ids)?
     };
-    let mut finished = Finished {
+    let mut finished = FinishedBatch {
         frames: Vec::new(),
         found: Vec::new(),
         parts: Vec::new(),
@@ -425,10 +424,10 @@ fn process(
 }
 
 /// Lays finished batches into packs, in path order.
-fn place(
-    shared: &Shared<'_>,
+fn place_batches(
+    shared: &PipelineShared<'_>,
     mut packed: Packed,
-    finished: Receiver<Result<(usize, Finished)>>,
+    finished: Receiver<Result<(usize, FinishedBatch)>>,
     full: Sender<FinishedPack>,
 ) -> Result<(Packed, Vec<ReadPart>)> {
     let mut parts = Vec::new();
@@ -480,7 +479,7 @@ fn place(
     Ok((packed, parts))
 }
 
-fn upload(shared: &Shared<'_>, packs: Receiver<FinishedPack>) -> Result<()> {
+fn upload_packs(shared: &PipelineShared<'_>, packs: Receiver<FinishedPack>) -> Result<()> {
     for pack in packs {
         let bytes = pack.bytes.len() as u64;
         if let Err(error) = shared.target.put_pack(pack) {
@@ -495,7 +494,11 @@ fn upload(shared: &Shared<'_>, packs: Receiver<FinishedPack>) -> Result<()> {
 
 /// Notes in the tree what its files are made of, and in `packed` what was found in them. Files that
 /// changed while they were read stay unread, and are returned.
-pub(crate) fn note(tree: &mut Tree, parts: Vec<ReadPart>, packed: &mut Packed) -> Vec<usize> {
+pub(crate) fn note_parts(
+    tree: &mut FileTree,
+    parts: Vec<ReadPart>,
+    packed: &mut Packed,
+) -> Vec<usize> {
     let changed: BTreeSet<usize> = parts
         .iter()
         .filter(|part| part.changed)

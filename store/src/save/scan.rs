@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::exclude::Exclude;
 use super::progress::Progress;
 use super::settle::VANISHED;
-use super::tree::{FileContent, Node, NodeKind, Stamp, Tree};
+use super::tree::{FileContent, FileNode, FileTree, NodeKind, Stamp};
 use super::xattrs;
 use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
@@ -77,7 +77,7 @@ pub struct Skipped {
 #[derive(Debug, Default)]
 pub struct Scanned {
     /// The tree; the content of its files is unread.
-    pub tree: Tree,
+    pub tree: FileTree,
     /// Where the lower part of a directory really is, by node.
     pub redirects: HashMap<usize, Vec<u8>>,
     /// What was left out.
@@ -117,7 +117,7 @@ impl RawEntry {
 }
 
 /// A directory that was read.
-struct Listed {
+struct ScannedDirectory {
     xattrs: Xattrs,
     /// Sorted by name.
     entries: Vec<RawEntry>,
@@ -128,21 +128,21 @@ struct Listed {
 }
 
 /// Directories still to be read, and how many are being read.
-struct Queue {
+struct ScanQueue {
     pending: Vec<(usize, PathBuf)>,
     active: usize,
-    listed: Vec<Option<Listed>>,
+    listed: Vec<Option<ScannedDirectory>>,
     failed: Option<Error>,
 }
 
 /// Scans everything below `root` that is not left out.
-pub fn scan(
+pub fn scan_tree(
     root: BorrowedFd<'_>,
     reading: &dyn Reading,
     exclude: &dyn Exclude,
     progress: &dyn Progress,
 ) -> Result<Scanned> {
-    let queue = Mutex::new(Queue {
+    let queue = Mutex::new(ScanQueue {
         pending: vec![(0, PathBuf::new())],
         active: 0,
         listed: vec![None],
@@ -152,7 +152,7 @@ pub fn scan(
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(root, (reading, exclude), progress, &queue, &changed));
+            scope.spawn(|| scan_directories(root, (reading, exclude), progress, &queue, &changed));
         }
     });
     let queue = queue.into_inner();
@@ -163,14 +163,14 @@ pub fn scan(
         return Err(Error::Cancelled);
     }
     let stat = rustix::fs::fstat(root).map_err(|e| Error::io("read", ".")(e.into()))?;
-    Ok(assemble(queue.listed, meta_of(&stat), stamp_of(&stat)))
+    Ok(assemble_tree(queue.listed, meta_of(&stat), stamp_of(&stat)))
 }
 
-fn work(
+fn scan_directories(
     root: BorrowedFd<'_>,
     how: (&dyn Reading, &dyn Exclude),
     progress: &dyn Progress,
-    queue: &Mutex<Queue>,
+    queue: &Mutex<ScanQueue>,
     changed: &Condvar,
 ) {
     loop {
@@ -191,7 +191,7 @@ fn work(
         };
         state.active += 1;
         drop(state);
-        let listed = list(root, &path, how);
+        let listed = list_directory(root, &path, how);
         let mut state = queue.lock();
         state.active -= 1;
         let before = state.pending.len();
@@ -222,11 +222,11 @@ fn work(
 }
 
 /// Reads one directory.
-fn list(
+fn list_directory(
     root: BorrowedFd<'_>,
     path: &std::path::Path,
     (reading, exclude): (&dyn Reading, &dyn Exclude),
-) -> Result<Listed> {
+) -> Result<ScannedDirectory> {
     let shown = if path.as_os_str().is_empty() {
         std::path::Path::new(".")
     } else {
@@ -271,7 +271,7 @@ fn list(
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let xattrs = xattrs::of_fd(directory.as_fd(), reading)
         .map_err(Error::io("read attributes of", shown))?;
-    Ok(Listed {
+    Ok(ScannedDirectory {
         xattrs,
         entries,
         is_cut,
@@ -337,13 +337,13 @@ pub(super) fn stamp_of(stat: &Stat) -> Stamp {
 }
 
 /// Puts the directories together, depth first, and finds the hard links.
-fn assemble(mut listed: Vec<Option<Listed>>, root: Meta, stamp: Stamp) -> Scanned {
+fn assemble_tree(mut listed: Vec<Option<ScannedDirectory>>, root: Meta, stamp: Stamp) -> Scanned {
     let mut scanned = Scanned::default();
     let directory = NodeKind::Directory {
         children: Vec::new(),
         opaque: false,
     };
-    scanned.tree.nodes.push(Node {
+    scanned.tree.nodes.push(FileNode {
         name: Box::default(),
         parent: 0,
         meta: root,
@@ -359,7 +359,7 @@ fn assemble(mut listed: Vec<Option<Listed>>, root: Meta, stamp: Stamp) -> Scanne
         let Some(directory) = listed[number].take() else {
             continue;
         };
-        let Listed {
+        let ScannedDirectory {
             xattrs,
             entries,
             is_cut,
@@ -445,7 +445,7 @@ fn assemble(mut listed: Vec<Option<Listed>>, root: Meta, stamp: Stamp) -> Scanne
 }
 
 /// The node, and the number of names its inode has anywhere.
-fn into_node(entry: RawEntry, parent: usize) -> (Node, u64) {
+fn into_node(entry: RawEntry, parent: usize) -> (FileNode, u64) {
     let stat = &entry.stat;
     let kind = match (&entry.mark, stat.st_mode & mode::TYPE) {
         (Mark::Whiteout, _) => NodeKind::Whiteout,
@@ -461,7 +461,7 @@ fn into_node(entry: RawEntry, parent: usize) -> (Node, u64) {
         (_, mode::CHARACTER | mode::BLOCK) => NodeKind::Special(stat.st_rdev),
         _ => NodeKind::Special(0),
     };
-    let node = Node {
+    let node = FileNode {
         name: entry.name,
         parent,
         meta: entry.meta,
@@ -476,7 +476,7 @@ fn into_node(entry: RawEntry, parent: usize) -> (Node, u64) {
 
 /// Looks at everything in the tree again; fails with [`Error::Changed`] when something was written
 /// to, added or removed since it was scanned.
-pub fn confirm_unchanged(root: BorrowedFd<'_>, tree: &Tree) -> Result<()> {
+pub fn confirm_unchanged(root: BorrowedFd<'_>, tree: &FileTree) -> Result<()> {
     for (index, node) in tree.nodes.iter().enumerate() {
         if node.stamp == Stamp::default() {
             continue;

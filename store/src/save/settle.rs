@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::scan::{Skipped, meta_of, stamp_of};
-use super::tree::{FileContent, NodeKind, Stamp, Tree};
+use super::tree::{FileContent, FileTree, NodeKind, Stamp};
 use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
 use crate::id::ChunkId;
@@ -40,7 +40,7 @@ pub(super) const UNSTABLE: &str = "it kept changing while it was saved";
 /// replaced are among them.
 pub(super) fn look_again(
     root: BorrowedFd<'_>,
-    tree: &mut Tree,
+    tree: &mut FileTree,
     changed: &[usize],
 ) -> Result<(Vec<usize>, Vec<Skipped>)> {
     let mut pending = changed.to_vec();
@@ -61,7 +61,7 @@ pub(super) fn look_again(
             pending.extend(part_names(tree, node));
         }
         let Some(stat) = stat else {
-            remove(tree, node);
+            remove_node(tree, node);
             gone.push(Skipped {
                 path,
                 what: VANISHED,
@@ -86,7 +86,7 @@ pub(super) fn look_again(
 
 /// Makes the second name of a file, if there is one, the first: `node` no longer leads to its inode.
 /// Returns the name that is to be read now.
-fn part_names(tree: &mut Tree, node: usize) -> Option<usize> {
+fn part_names(tree: &mut FileTree, node: usize) -> Option<usize> {
     // Most files have one name, and looking for others takes a pass over the tree.
     if tree.nodes[node].links <= 1 {
         return None;
@@ -104,7 +104,7 @@ fn part_names(tree: &mut Tree, node: usize) -> Option<usize> {
     Some(first)
 }
 
-fn remove(tree: &mut Tree, node: usize) {
+fn remove_node(tree: &mut FileTree, node: usize) {
     let parent = tree.nodes[node].parent;
     if let NodeKind::Directory { children, .. } = &mut tree.nodes[parent].kind {
         children.retain(|&child| child != node);
@@ -112,7 +112,7 @@ fn remove(tree: &mut Tree, node: usize) {
 }
 
 /// Whether a file that was read still has the content that was found, at least at its front.
-pub(super) fn is_same(root: BorrowedFd<'_>, tree: &Tree, node: usize) -> bool {
+pub(super) fn is_same(root: BorrowedFd<'_>, tree: &FileTree, node: usize) -> bool {
     let NodeKind::File {
         content: FileContent::Read(pieces),
         ..

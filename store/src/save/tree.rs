@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::id::ChunkId;
-use crate::layer::{Content, Meta};
+use crate::layer::{Meta, NewFilePiece};
 
 /// What a file that was read is made of: its pieces, each a chunk with its length or a hole
 /// (`None`).
@@ -19,7 +19,7 @@ pub enum FileContent {
     /// Read, now or by an earlier save.
     Read(Pieces),
     /// Known from a lower layer, because the file was only moved.
-    Known(Vec<Content>),
+    Known(Vec<NewFilePiece>),
     /// Read, and must not be stored. The file counts as if it had not been looked at: what lies
     /// below it stays.
     LeftOut,
@@ -67,7 +67,7 @@ pub struct Stamp {
 
 /// An entry of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct FileNode {
     /// Its name; empty for the root.
     pub name: Box<[u8]>,
     /// The directory that holds it; the root is its own.
@@ -88,12 +88,12 @@ pub struct Node {
 
 /// A tree; node 0 is the root directory, parents come before their children.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tree {
+pub struct FileTree {
     /// The nodes.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<FileNode>,
 }
 
-impl Tree {
+impl FileTree {
     /// The path of a node from the root, without a leading slash.
     pub fn path(&self, mut node: usize) -> Vec<u8> {
         let mut names = Vec::new();
@@ -130,7 +130,7 @@ impl Tree {
     /// Whether there is anything but directories.
     pub fn has_files(&self) -> bool {
         let is_file =
-            |node: &Node| !matches!(node.kind, NodeKind::Directory { .. } | NodeKind::Whiteout);
+            |node: &FileNode| !matches!(node.kind, NodeKind::Directory { .. } | NodeKind::Whiteout);
         self.nodes.iter().any(is_file)
     }
 

@@ -11,7 +11,7 @@ use crate::layer::Xattrs;
 
 /// Attributes of an open file.
 pub(super) fn of_fd(fd: BorrowedFd<'_>, reading: &dyn Reading) -> io::Result<Xattrs> {
-    read(
+    read_xattrs(
         reading,
         |buffer| rustix::fs::flistxattr(fd, buffer),
         |name, buffer| rustix::fs::fgetxattr(fd, name, buffer),
@@ -26,7 +26,7 @@ pub(super) fn of_entry(
 ) -> io::Result<Xattrs> {
     let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.to_bytes());
-    read(
+    read_xattrs(
         reading,
         |buffer| rustix::fs::llistxattr(&path[..], buffer),
         |name, buffer| rustix::fs::lgetxattr(&path[..], name, buffer),
@@ -34,7 +34,7 @@ pub(super) fn of_entry(
 }
 
 /// Calls until the buffer is large enough; attributes may grow between two calls.
-fn fill(
+fn fill_buffer(
     mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>,
     buffer: &mut Vec<u8>,
 ) -> Result<(), Errno> {
@@ -50,7 +50,7 @@ fn fill(
     }
 }
 
-fn read(
+fn read_xattrs(
     reading: &dyn Reading,
     list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
     get: impl Fn(&CStr, &mut [u8]) -> Result<usize, Errno>,
@@ -61,7 +61,7 @@ fn read(
         Ok(length) => names[..length].to_vec(),
         Err(Errno::RANGE) => {
             let mut names = vec![0; 4096];
-            fill(&list, &mut names)?;
+            fill_buffer(&list, &mut names)?;
             names
         }
         // No attributes to be had here (a filesystem without them), so none to save.
@@ -77,7 +77,7 @@ fn read(
             continue;
         }
         let mut value = vec![0; 1024];
-        match fill(|buffer| get(name, buffer), &mut value) {
+        match fill_buffer(|buffer| get(name, buffer), &mut value) {
             Ok(()) => attributes.push((name.to_bytes().to_vec(), value)),
             // Removed meanwhile, or listed without being readable by this user.
             Err(Errno::NODATA | Errno::NOTSUP | Errno::ACCESS | Errno::PERM) => {}

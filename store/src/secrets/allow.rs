@@ -6,9 +6,9 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// Patterns of paths, relative to what is saved.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Allowed(GlobSet);
+pub(super) struct AllowedPaths(GlobSet);
 
-impl Allowed {
+impl AllowedPaths {
     /// A pattern without `/` means a name in any directory; one that matches a directory means all
     /// below it. Fails with the pattern that is none.
     pub(super) fn new(patterns: &[String]) -> Result<Self, String> {
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn names_paths_and_directories() {
         let matches = |pattern: &str, path: &str| {
-            Allowed::new(&[pattern.to_owned()])
+            AllowedPaths::new(&[pattern.to_owned()])
                 .unwrap()
                 .matches(Path::new(path))
         };
@@ -54,7 +54,7 @@ mod tests {
         assert!(!matches("/key.pem", "a/key.pem"));
         assert!(!matches("test/*.pem", "a/test/key.pem"));
         assert_eq!(
-            Allowed::new(&["a[".to_owned()]).err().as_deref(),
+            AllowedPaths::new(&["a[".to_owned()]).err().as_deref(),
             Some("a[")
         );
     }

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::kind::Kind;
+use super::kind::SecretKind;
 
 /// A probable secret in some bytes of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hit {
+pub struct SecretMatch {
     /// The line, from 1; `None` in binary files and in parts of large files.
     pub line: Option<u64>,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: SecretKind,
     /// The variable whose value it is.
     pub variable: Option<String>,
     /// Whether it is the value of a named variable, or in a file that exists to hold credentials.
@@ -20,7 +20,7 @@ pub struct Hit {
 
 /// What a save did with a file because of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum SecretHandling {
     /// It is not in the cache.
     LeftOut,
     /// It failed the whole save.
@@ -31,7 +31,7 @@ pub enum Fate {
     Allowed,
 }
 
-impl Fate {
+impl SecretHandling {
     /// Whether the file may be stored.
     pub(crate) fn is_stored(self) -> bool {
         match self {
@@ -43,19 +43,19 @@ impl Fate {
 
 /// A secret in a file of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct SecretFinding {
     /// The file, relative to the root of the tree.
     pub path: PathBuf,
     /// The line, from 1; `None` in files that are not text, and in very large ones.
     pub line: Option<u64>,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: SecretKind,
     /// The variable whose value it is.
     pub variable: Option<String>,
-    /// As in [`Hit::certain`].
+    /// As in [`SecretMatch::certain`].
     pub certain: bool,
     /// What the save did with the file.
-    pub fate: Fate,
+    pub fate: SecretHandling,
     /// Whether the cache has an earlier version of the file, which stays when this one is left out.
     pub replaces: bool,
 }

@@ -2,14 +2,14 @@
 
 /// A kind of secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Kind {
+pub struct SecretKind {
     /// A stable identifier for JSON, such as `github-token`.
     pub id: &'static str,
     /// The name in messages, without an article, such as `GitHub token`.
     pub name: &'static str,
 }
 
-impl Kind {
+impl SecretKind {
     pub(super) const fn new(id: &'static str, name: &'static str) -> Self {
         Self { id, name }
     }

@@ -10,8 +10,8 @@
 //! The first two are certain. The third also finds test keys in packages and in the stores of package
 //! managers, so by default its findings are reported, and the files saved.
 //!
-//! Everything here is pure: names and bytes in, [`Hit`]s out. [`crate::save`] applies the policy.
-//! A [`Hit`] holds a place and a kind, never a part of the secret.
+//! Everything here is pure: names and bytes in, [`SecretMatch`]s out. [`crate::save`] applies the policy.
+//! A [`SecretMatch`] holds a place and a kind, never a part of the secret.
 
 mod allow;
 mod finding;
@@ -22,8 +22,8 @@ mod places;
 mod scanner;
 mod text;
 
-pub use finding::{Fate, Finding, Hit};
-pub use kind::Kind;
+pub use finding::{SecretFinding, SecretHandling, SecretMatch};
+pub use kind::SecretKind;
 pub use named::Variable;
 pub use places::is_place;
-pub use scanner::{Part, Policy, Scanner, SetupError};
+pub use scanner::{Scanner, SearchWindow, SecretPolicy, SetupError};

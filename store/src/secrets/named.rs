@@ -47,7 +47,8 @@ impl Named {
             if value.len() < SHORTEST {
                 return Err(Some(variable.name.clone()));
             }
-            for form in std::iter::once(value.to_vec()).chain(encoded(variable.value.trim_ascii()))
+            for form in
+                std::iter::once(value.to_vec()).chain(base64_cores(variable.value.trim_ascii()))
             {
                 if !patterns.contains(&form) {
                     patterns.push(form);
@@ -90,7 +91,7 @@ fn longest_line(value: &[u8]) -> &[u8] {
 
 /// What of a value's base64 does not depend on what lies before and behind it, for each way it can
 /// lie in groups of three bytes.
-fn encoded(value: &[u8]) -> Vec<Vec<u8>> {
+fn base64_cores(value: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     for before in 0..3 {
         let padded = [&[0; 2][..before], value].concat();

@@ -1,6 +1,6 @@
 //! Tokens, private keys and signed URLs, recognised by their format.
 //!
-//! One Aho-Corasick pass over a file finds every [`Pattern::prefix`]; the [`Check`] then looks at
+//! One Aho-Corasick pass over a file finds every [`SecretPattern::prefix`]; the [`BoundaryCheck`] then looks at
 //! the bytes around each hit. Prefixes have at least four characters: with shorter ones that pass
 //! takes twice the time.
 
@@ -9,18 +9,18 @@ use std::sync::OnceLock;
 
 use regex::bytes::Regex;
 
-use super::kind::Kind;
-use super::text::{is_alnum, is_base64, is_hex, is_random, is_word, run};
+use super::kind::SecretKind;
+use super::text::{is_alnum, is_base64, is_hex, is_random, is_word, leading_run};
 
-/// Bytes before a hit that a [`Check::Around`] can see: an AWS secret may precede its identifier,
+/// Bytes before a hit that a [`BoundaryCheck::Around`] can see: an AWS secret may precede its identifier,
 /// and the rest of a signed URL its signature.
 const BEFORE: usize = 1024;
-/// Bytes behind a hit that a [`Check::Around`] can see: the first line of a key follows its header
+/// Bytes behind a hit that a [`BoundaryCheck::Around`] can see: the first line of a key follows its header
 /// after at most a few attributes.
 const BEHIND: usize = 2048;
 
 /// How the surroundings of a prefix are checked.
-enum Check {
+enum BoundaryCheck {
     /// So many characters of a class follow, and the prefix does not start within a word.
     Body(fn(u8) -> bool, RangeInclusive<usize>),
     /// `here` matches a stretch that covers the prefix, and `near` something close to it. The
@@ -32,25 +32,25 @@ enum Check {
 }
 
 /// A format of secret.
-pub(super) struct Pattern {
+pub(super) struct SecretPattern {
     pub(super) prefix: &'static str,
-    pub(super) kind: Kind,
-    check: Check,
-    /// The expressions of [`Check::Around`], compiled when the prefix is first met: compiling all of
+    pub(super) kind: SecretKind,
+    check: BoundaryCheck,
+    /// The expressions of [`BoundaryCheck::Around`], compiled when the prefix is first met: compiling all of
     /// them would cost each save some milliseconds.
     compiled: OnceLock<Option<[Regex; 2]>>,
 }
 
-impl Pattern {
+impl SecretPattern {
     /// Whether a secret of this format lies where the prefix was found.
     pub(super) fn is_at(&self, content: &[u8], at: Range<usize>) -> bool {
         match &self.check {
-            Check::Body(class, length) => {
-                let body = run(&content[at.end..], *class, length.end() + 1);
+            BoundaryCheck::Body(class, length) => {
+                let body = leading_run(&content[at.end..], *class, length.end() + 1);
                 let within_word = at.start > 0 && is_alnum(content[at.start - 1]);
                 length.contains(&body.len()) && !within_word && is_random(body)
             }
-            Check::Around { here, near } => {
+            BoundaryCheck::Around { here, near } => {
                 let compiled = self.compiled.get_or_init(|| {
                     let compile = |text: &str| Regex::new(&format!("(?-u){text}"));
                     Some([compile(here).ok()?, compile(near).ok()?])
@@ -74,28 +74,32 @@ impl Pattern {
     }
 }
 
-const AWS: Kind = Kind::new("aws-key", "AWS access key with its secret");
-const PRIVATE_KEY: Kind = Kind::new("private-key", "private key");
-const GITHUB: Kind = Kind::new("github-token", "GitHub token");
-const GITLAB: Kind = Kind::new("gitlab-token", "GitLab token");
-const NPM: Kind = Kind::new("npm-token", "npm token");
-const SLACK: Kind = Kind::new("slack-token", "Slack token");
-const GOOGLE_API: Kind = Kind::new("google-api-key", "Google API key");
-const GOOGLE_OAUTH: Kind = Kind::new("google-token", "Google access token");
-const PYPI: Kind = Kind::new("pypi-token", "PyPI token");
-const STRIPE: Kind = Kind::new("stripe-key", "Stripe live key");
-const VAULT: Kind = Kind::new("vault-token", "HashiCorp Vault token");
-const DOCKER: Kind = Kind::new("docker-token", "Docker Hub token");
-const ANTHROPIC: Kind = Kind::new("anthropic-key", "Anthropic API key");
-const OPENAI: Kind = Kind::new("openai-key", "OpenAI API key");
-const DIGITALOCEAN: Kind = Kind::new("digitalocean-token", "DigitalOcean token");
-const SHOPIFY: Kind = Kind::new("shopify-token", "Shopify token");
-const RUBYGEMS: Kind = Kind::new("rubygems-key", "RubyGems API key");
-const AZURE_KEY: Kind = Kind::new("azure-storage-key", "Azure storage account key");
-const SIGNED_URL: Kind = Kind::new("signed-url", "signed URL");
+const AWS: SecretKind = SecretKind::new("aws-key", "AWS access key with its secret");
+const PRIVATE_KEY: SecretKind = SecretKind::new("private-key", "private key");
+const GITHUB: SecretKind = SecretKind::new("github-token", "GitHub token");
+const GITLAB: SecretKind = SecretKind::new("gitlab-token", "GitLab token");
+const NPM: SecretKind = SecretKind::new("npm-token", "npm token");
+const SLACK: SecretKind = SecretKind::new("slack-token", "Slack token");
+const GOOGLE_API: SecretKind = SecretKind::new("google-api-key", "Google API key");
+const GOOGLE_OAUTH: SecretKind = SecretKind::new("google-token", "Google access token");
+const PYPI: SecretKind = SecretKind::new("pypi-token", "PyPI token");
+const STRIPE: SecretKind = SecretKind::new("stripe-key", "Stripe live key");
+const VAULT: SecretKind = SecretKind::new("vault-token", "HashiCorp Vault token");
+const DOCKER: SecretKind = SecretKind::new("docker-token", "Docker Hub token");
+const ANTHROPIC: SecretKind = SecretKind::new("anthropic-key", "Anthropic API key");
+const OPENAI: SecretKind = SecretKind::new("openai-key", "OpenAI API key");
+const DIGITALOCEAN: SecretKind = SecretKind::new("digitalocean-token", "DigitalOcean token");
+const SHOPIFY: SecretKind = SecretKind::new("shopify-token", "Shopify token");
+const RUBYGEMS: SecretKind = SecretKind::new("rubygems-key", "RubyGems API key");
+const AZURE_KEY: SecretKind = SecretKind::new("azure-storage-key", "Azure storage account key");
+const SIGNED_URL: SecretKind = SecretKind::new("signed-url", "signed URL");
 
-const fn pattern(prefix: &'static str, kind: Kind, check: Check) -> Pattern {
-    Pattern {
+const fn prefix_pattern(
+    prefix: &'static str,
+    kind: SecretKind,
+    check: BoundaryCheck,
+) -> SecretPattern {
+    SecretPattern {
         prefix,
         kind,
         check,
@@ -103,22 +107,22 @@ const fn pattern(prefix: &'static str, kind: Kind, check: Check) -> Pattern {
     }
 }
 
-const fn body(
+const fn body_pattern(
     prefix: &'static str,
-    kind: Kind,
+    kind: SecretKind,
     class: fn(u8) -> bool,
     length: RangeInclusive<usize>,
-) -> Pattern {
-    pattern(prefix, kind, Check::Body(class, length))
+) -> SecretPattern {
+    prefix_pattern(prefix, kind, BoundaryCheck::Body(class, length))
 }
 
-const fn around(
+const fn keyword_pattern(
     prefix: &'static str,
-    kind: Kind,
+    kind: SecretKind,
     here: &'static str,
     near: &'static str,
-) -> Pattern {
-    pattern(prefix, kind, Check::Around { here, near })
+) -> SecretPattern {
+    prefix_pattern(prefix, kind, BoundaryCheck::Around { here, near })
 }
 
 fn has_both_cases(text: &[u8]) -> bool {
@@ -142,74 +146,74 @@ const PUTTY: &str =
     r"PuTTY-User-Key-File-[0-9](?s:.){0,1500}?Private-Lines: [0-9]+\s+([0-9A-Za-z+/]{24,})";
 
 /// All formats that are searched for.
-pub(super) static PATTERNS: [Pattern; 42] = [
-    around("PRIVATE KEY", PRIVATE_KEY, PEM, ""),
-    around("PuTTY-User-Key-File-", PRIVATE_KEY, PUTTY, ""),
-    around(
+pub(super) static PATTERNS: [SecretPattern; 42] = [
+    keyword_pattern("PRIVATE KEY", PRIVATE_KEY, PEM, ""),
+    keyword_pattern("PuTTY-User-Key-File-", PRIVATE_KEY, PUTTY, ""),
+    keyword_pattern(
         "AGE-SECRET-KEY-1",
         PRIVATE_KEY,
         r"\bAGE-SECRET-KEY-1([0-9A-Z]{58})\b",
         "",
     ),
-    around("AKIA", AWS, AWS_ID, AWS_SECRET),
-    around("ASIA", AWS, AWS_ID, AWS_SECRET),
-    body("ghp_", GITHUB, is_alnum, 36..=36),
-    body("gho_", GITHUB, is_alnum, 36..=36),
-    body("ghu_", GITHUB, is_alnum, 36..=36),
-    body("ghs_", GITHUB, is_alnum, 36..=36),
-    body("ghr_", GITHUB, is_alnum, 36..=76),
-    body("github_pat_", GITHUB, is_word, 82..=82),
-    body("glpat-", GITLAB, is_word, 20..=64),
-    body("gldt-", GITLAB, is_word, 20..=64),
-    body("glrt-", GITLAB, is_word, 20..=64),
-    body("glcbt-", GITLAB, is_word, 20..=64),
-    body("glptt-", GITLAB, is_hex, 40..=40),
-    body("npm_", NPM, is_alnum, 36..=36),
-    body("xoxb-", SLACK, is_word, 24..=120),
-    body("xoxp-", SLACK, is_word, 24..=120),
-    body("xoxa-", SLACK, is_word, 24..=120),
-    body("xoxr-", SLACK, is_word, 24..=120),
-    body("xoxs-", SLACK, is_word, 24..=120),
-    body("xapp-", SLACK, is_word, 40..=140),
-    around(
+    keyword_pattern("AKIA", AWS, AWS_ID, AWS_SECRET),
+    keyword_pattern("ASIA", AWS, AWS_ID, AWS_SECRET),
+    body_pattern("ghp_", GITHUB, is_alnum, 36..=36),
+    body_pattern("gho_", GITHUB, is_alnum, 36..=36),
+    body_pattern("ghu_", GITHUB, is_alnum, 36..=36),
+    body_pattern("ghs_", GITHUB, is_alnum, 36..=36),
+    body_pattern("ghr_", GITHUB, is_alnum, 36..=76),
+    body_pattern("github_pat_", GITHUB, is_word, 82..=82),
+    body_pattern("glpat-", GITLAB, is_word, 20..=64),
+    body_pattern("gldt-", GITLAB, is_word, 20..=64),
+    body_pattern("glrt-", GITLAB, is_word, 20..=64),
+    body_pattern("glcbt-", GITLAB, is_word, 20..=64),
+    body_pattern("glptt-", GITLAB, is_hex, 40..=40),
+    body_pattern("npm_", NPM, is_alnum, 36..=36),
+    body_pattern("xoxb-", SLACK, is_word, 24..=120),
+    body_pattern("xoxp-", SLACK, is_word, 24..=120),
+    body_pattern("xoxa-", SLACK, is_word, 24..=120),
+    body_pattern("xoxr-", SLACK, is_word, 24..=120),
+    body_pattern("xoxs-", SLACK, is_word, 24..=120),
+    body_pattern("xapp-", SLACK, is_word, 40..=140),
+    keyword_pattern(
         "hooks.slack.com/services/",
         SLACK,
         r"hooks\.slack\.com/services/T\w+/B\w+/(\w{20,})",
         "",
     ),
-    body("AIza", GOOGLE_API, is_word, 35..=35),
-    body("ya29.", GOOGLE_OAUTH, is_word, 40..=2048),
-    body("pypi-AgE", PYPI, is_word, 50..=1024),
-    body("sk_live_", STRIPE, is_alnum, 20..=128),
-    body("rk_live_", STRIPE, is_alnum, 20..=128),
-    body("hvs.", VAULT, is_word, 24..=512),
-    body("hvb.", VAULT, is_word, 100..=512),
-    body("dckr_pat_", DOCKER, is_word, 20..=64),
-    body("dckr_oat_", DOCKER, is_word, 20..=64),
-    body("sk-ant-", ANTHROPIC, is_word, 60..=200),
-    around(
+    body_pattern("AIza", GOOGLE_API, is_word, 35..=35),
+    body_pattern("ya29.", GOOGLE_OAUTH, is_word, 40..=2048),
+    body_pattern("pypi-AgE", PYPI, is_word, 50..=1024),
+    body_pattern("sk_live_", STRIPE, is_alnum, 20..=128),
+    body_pattern("rk_live_", STRIPE, is_alnum, 20..=128),
+    body_pattern("hvs.", VAULT, is_word, 24..=512),
+    body_pattern("hvb.", VAULT, is_word, 100..=512),
+    body_pattern("dckr_pat_", DOCKER, is_word, 20..=64),
+    body_pattern("dckr_oat_", DOCKER, is_word, 20..=64),
+    body_pattern("sk-ant-", ANTHROPIC, is_word, 60..=200),
+    keyword_pattern(
         "T3BlbkFJ",
         OPENAI,
         r"\bsk-[\w-]{20,100}T3BlbkFJ([\w-]{20,100})",
         "",
     ),
-    body("dop_v1_", DIGITALOCEAN, is_hex, 64..=64),
-    body("shpat_", SHOPIFY, is_hex, 32..=32),
-    body("rubygems_", RUBYGEMS, is_hex, 48..=48),
-    body("AccountKey=", AZURE_KEY, is_padded_base64, 88..=88),
-    around(
+    body_pattern("dop_v1_", DIGITALOCEAN, is_hex, 64..=64),
+    body_pattern("shpat_", SHOPIFY, is_hex, 32..=32),
+    body_pattern("rubygems_", RUBYGEMS, is_hex, 48..=48),
+    body_pattern("AccountKey=", AZURE_KEY, is_padded_base64, 88..=88),
+    keyword_pattern(
         "sig=",
         SIGNED_URL,
         r"\bsig=([0-9A-Za-z%+/]{43,})(?:%3D|=)",
         r"[?&]se=[^\s]*|[?&]sv=[^\s]*",
     ),
-    around(
+    keyword_pattern(
         "X-Amz-Signature=",
         SIGNED_URL,
         r"X-Amz-Signature=([0-9a-f]{64})",
         "X-Amz-Credential=",
     ),
-    around(
+    keyword_pattern(
         "X-Goog-Signature=",
         SIGNED_URL,
         r"X-Goog-Signature=([0-9a-f]{64,})",
@@ -265,7 +269,7 @@ mod tests {
     #[test]
     fn every_expression_compiles() {
         for pattern in &PATTERNS {
-            if let Check::Around { here, near } = pattern.check {
+            if let BoundaryCheck::Around { here, near } = pattern.check {
                 Regex::new(&format!("(?-u){here}")).unwrap();
                 Regex::new(&format!("(?-u){near}")).unwrap();
             }

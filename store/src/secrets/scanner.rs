@@ -5,9 +5,9 @@ use std::path::Path;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use super::allow::Allowed;
-use super::finding::Hit;
-use super::kind::Kind;
+use super::allow::AllowedPaths;
+use super::finding::SecretMatch;
+use super::kind::SecretKind;
 use super::named::{self, Named, Variable};
 use super::patterns::PATTERNS;
 use super::places;
@@ -19,7 +19,7 @@ const RULES: u32 = 2;
 
 /// What a save does with files that hold secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Policy {
+pub enum SecretPolicy {
     /// Leaves out credential files and files with a named value, and reports findings by format: a
     /// package store that lacks one file with a test key is a broken cache.
     #[default]
@@ -59,7 +59,7 @@ pub enum SetupError {
 
 /// Bytes of a file that are searched.
 #[derive(Debug, Clone, Copy)]
-pub struct Part<'a> {
+pub struct SearchWindow<'a> {
     /// The names of the file and of the directory that holds it; several when it is linked.
     pub names: &'a [(&'a [u8], &'a [u8])],
     /// The bytes.
@@ -72,8 +72,8 @@ pub struct Part<'a> {
 
 /// A search for secrets.
 pub struct Scanner {
-    policy: Policy,
-    allowed: Allowed,
+    policy: SecretPolicy,
+    allowed: AllowedPaths,
     variables: Vec<Variable>,
     forms: Option<AhoCorasick>,
     named: Option<Named>,
@@ -92,7 +92,7 @@ impl fmt::Debug for Scanner {
 impl Scanner {
     /// Prepares a search. `allowed` are patterns of paths whose findings change nothing.
     pub fn new(
-        policy: Policy,
+        policy: SecretPolicy,
         variables: Vec<Variable>,
         allowed: &[String],
     ) -> Result<Self, SetupError> {
@@ -109,9 +109,10 @@ impl Scanner {
             .map_err(|_| SetupError::TooMuch)?;
         Ok(Self {
             policy,
-            allowed: Allowed::new(allowed).map_err(|pattern| SetupError::Pattern { pattern })?,
-            named: named.filter(|_| policy != Policy::Off),
-            forms: Some(forms).filter(|_| policy != Policy::Off),
+            allowed: AllowedPaths::new(allowed)
+                .map_err(|pattern| SetupError::Pattern { pattern })?,
+            named: named.filter(|_| policy != SecretPolicy::Off),
+            forms: Some(forms).filter(|_| policy != SecretPolicy::Off),
             variables,
         })
     }
@@ -119,8 +120,8 @@ impl Scanner {
     /// Looks for nothing.
     pub fn off() -> Self {
         Self {
-            policy: Policy::Off,
-            allowed: Allowed::default(),
+            policy: SecretPolicy::Off,
+            allowed: AllowedPaths::default(),
             variables: Vec::new(),
             forms: None,
             named: None,
@@ -128,7 +129,7 @@ impl Scanner {
     }
 
     /// What becomes of files with secrets.
-    pub fn policy(&self) -> Policy {
+    pub fn policy(&self) -> SecretPolicy {
         self.policy
     }
 
@@ -148,7 +149,7 @@ impl Scanner {
     /// What becomes of findings is no part of it. The salt keeps values from being looked up in
     /// a table.
     pub(crate) fn fingerprint(&self, salt: &[u8; 16]) -> Option<[u8; 32]> {
-        if self.policy == Policy::Off {
+        if self.policy == SecretPolicy::Off {
             return None;
         }
         let mut hasher = blake3::Hasher::new_derive_key("cachefs 2026 secrets searched for");
@@ -169,7 +170,7 @@ impl Scanner {
     }
 
     /// Searches some bytes of a file. At most one hit for each line.
-    pub fn search(&self, part: &Part<'_>) -> Vec<Hit> {
+    pub fn search(&self, part: &SearchWindow<'_>) -> Vec<SecretMatch> {
         let mut hits = Vec::new();
         let Some(forms) = &self.forms else {
             return hits;
@@ -181,14 +182,14 @@ impl Scanner {
         }
         if part.whole {
             let place = part.names.iter().find_map(|(directory, name)| {
-                places::find(directory, name).map(|place| (place, *directory))
+                places::find_credential_file(directory, name).map(|place| (place, *directory))
             });
             if let Some((place, directory)) = place {
                 for at in place.read(directory, part.content) {
                     let (kind, certain) = (place.kind, place.is_certain(directory));
-                    add(
+                    add_match(
                         &mut hits,
-                        Hit {
+                        SecretMatch {
                             line: line(at),
                             kind,
                             variable: None,
@@ -203,9 +204,9 @@ impl Scanner {
                 let pattern = &PATTERNS[found.pattern().as_usize()];
                 if pattern.is_at(part.content, found.range()) {
                     let (line, kind) = (line(found.start()), pattern.kind);
-                    add(
+                    add_match(
                         &mut hits,
-                        Hit {
+                        SecretMatch {
                             line,
                             kind,
                             variable: None,
@@ -221,18 +222,18 @@ impl Scanner {
     fn search_named(
         &self,
         named: &Named,
-        part: &Part<'_>,
+        part: &SearchWindow<'_>,
         line: &dyn Fn(usize) -> Option<u64>,
-        hits: &mut Vec<Hit>,
+        hits: &mut Vec<SecretMatch>,
     ) {
-        let hit = |line, name: &str| Hit {
+        let hit = |line, name: &str| SecretMatch {
             line,
-            kind: Kind::NAMED,
+            kind: SecretKind::NAMED,
             variable: Some(name.to_owned()),
             certain: true,
         };
         for (at, name) in named.find(part.content) {
-            add(hits, hit(line(at), name));
+            add_match(hits, hit(line(at), name));
         }
         let margin = self.margin().min(part.content.len());
         let [before, behind] = part.edges;
@@ -244,7 +245,7 @@ impl Scanner {
             // Without a neighbour there is nothing across.
             if !before.is_empty() || !behind.is_empty() {
                 for (_, name) in named.find(&across.concat()) {
-                    add(hits, hit(None, name));
+                    add_match(hits, hit(None, name));
                 }
             }
         }
@@ -252,8 +253,8 @@ impl Scanner {
 }
 
 /// The first thing that is found in a line tells enough.
-fn add(hits: &mut Vec<Hit>, hit: Hit) {
-    let is_known = |known: &Hit| {
+fn add_match(hits: &mut Vec<SecretMatch>, hit: SecretMatch) {
+    let is_known = |known: &SecretMatch| {
         known.line == hit.line
             && (hit.line.is_some() || known.kind == hit.kind && known.variable == hit.variable)
     };
@@ -271,11 +272,11 @@ mod tests {
             name: "TOKEN".to_owned(),
             value: value.as_bytes().to_vec(),
         });
-        Scanner::new(Policy::Skip, variables.collect(), &[]).unwrap()
+        Scanner::new(SecretPolicy::Skip, variables.collect(), &[]).unwrap()
     }
 
-    fn part<'a>(names: &'a [(&'a [u8], &'a [u8])], content: &'a [u8]) -> Part<'a> {
-        Part {
+    fn part<'a>(names: &'a [(&'a [u8], &'a [u8])], content: &'a [u8]) -> SearchWindow<'a> {
+        SearchWindow {
             names,
             content,
             whole: true,
@@ -306,14 +307,14 @@ mod tests {
         let binary = b"\0\0\0s3cr3t-of-this-job";
         let hits = scanner.search(&part(&[(b"", b"x")], binary));
         assert_eq!((hits.len(), hits[0].line), (1, None));
-        let across = Part {
+        let across = SearchWindow {
             names: &[],
             content: b"of-this-job and more",
             whole: false,
             edges: [b"xx s3cr3t-", b""],
         };
         assert_eq!(scanner.search(&across).len(), 1);
-        let across = Part {
+        let across = SearchWindow {
             names: &[],
             content: b"xxx s3cr3t-",
             whole: false,
@@ -333,7 +334,7 @@ mod tests {
             scanner(&["s3cr3t-of-this-job"]).fingerprint(&[2; 16])
         );
         assert_eq!(of(&Scanner::off()), None);
-        let lenient = Scanner::new(Policy::Allow, Vec::new(), &["*.pem".to_owned()]).unwrap();
+        let lenient = Scanner::new(SecretPolicy::Allow, Vec::new(), &["*.pem".to_owned()]).unwrap();
         assert_eq!(of(&scanner(&[])), of(&lenient));
     }
 }

@@ -33,13 +33,13 @@ pub(super) fn is_base64(byte: u8) -> bool {
 }
 
 /// The bytes at the front of `bytes` that are of a class, `limit` at most.
-pub(super) fn run(bytes: &[u8], class: fn(u8) -> bool, limit: usize) -> &[u8] {
+pub(super) fn leading_run(bytes: &[u8], class: fn(u8) -> bool, limit: usize) -> &[u8] {
     let bytes = &bytes[..bytes.len().min(limit)];
     let length = bytes.iter().position(|byte| !class(*byte));
     &bytes[..length.unwrap_or(bytes.len())]
 }
 
-fn contains(content: &[u8], wanted: &[u8]) -> bool {
+fn contains_bytes(content: &[u8], wanted: &[u8]) -> bool {
     content.windows(wanted.len()).any(|window| window == wanted)
 }
 
@@ -68,7 +68,7 @@ const STAND_INS: &[&[u8]] = &[
 
 fn has_stand_in(value: &[u8]) -> bool {
     let lower = value.to_ascii_lowercase();
-    STAND_INS.iter().any(|word| contains(&lower, word))
+    STAND_INS.iter().any(|word| contains_bytes(&lower, word))
 }
 
 /// Whether a token's variable part could have been drawn at random.
@@ -106,7 +106,7 @@ pub(super) fn is_reference(value: &[u8]) -> bool {
     let value = value.trim_ascii();
     let refers = [&b"${"[..], b"{{", b"$(", b"%(", b"<%"]
         .iter()
-        .any(|mark| contains(value, mark));
+        .any(|mark| contains_bytes(value, mark));
     let brackets = matches!(
         (value.first(), value.last()),
         (Some(b'<'), Some(b'>')) | (Some(b'%'), Some(b'%'))

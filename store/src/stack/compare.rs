@@ -16,7 +16,7 @@ const MAX_PATHS: usize = 256 << 20;
 
 /// How an entry differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Change {
+pub enum EntryChange {
     /// Only the later stack has it.
     Added,
     /// Only the earlier stack has it.
@@ -31,11 +31,11 @@ pub enum Change {
 
 /// An entry that is not the same in both stacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct EntryDifference {
     /// Path from the root, without a leading slash; empty for the root itself.
     pub path: Vec<u8>,
     /// How it differs.
-    pub change: Change,
+    pub change: EntryChange,
     /// What it was, unless it was added.
     pub before: Option<Attr>,
     /// What it is, unless it was removed.
@@ -47,8 +47,12 @@ pub struct Difference {
 /// Directories that both stacks take from the same layers are passed over without a look. No
 /// content is read: files whose bytes lie in different places are told apart by the names of their
 /// chunks, which stand in the trailers of their packs, and those are fetched once each.
-pub async fn compare(remote: &DynRemote, before: &Stack, after: &Stack) -> Result<Vec<Difference>> {
-    let mut walk = Walk {
+pub async fn compare_stacks(
+    remote: &DynRemote,
+    before: &Stack,
+    after: &Stack,
+) -> Result<Vec<EntryDifference>> {
+    let mut walk = StackComparison {
         before,
         after,
         found: Vec::new(),
@@ -63,12 +67,12 @@ pub async fn compare(remote: &DynRemote, before: &Stack, after: &Stack) -> Resul
         let (old, new) = (before.attr(Ino::ROOT)?, after.attr(Ino::ROOT)?);
         walk.put(Vec::new(), change, Some(old), Some(new))?;
     }
-    let Walk {
+    let StackComparison {
         mut found,
         doubtful,
         ..
     } = walk;
-    settle(remote, before, after, &mut found, doubtful).await?;
+    settle_doubtful(remote, before, after, &mut found, doubtful).await?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
@@ -79,13 +83,13 @@ struct Doubtful {
     before: Ino,
     after: Ino,
     /// What differs if the content does not.
-    otherwise: Option<Change>,
+    otherwise: Option<EntryChange>,
 }
 
-struct Walk<'a> {
+struct StackComparison<'a> {
     before: &'a Stack,
     after: &'a Stack,
-    found: Vec<Difference>,
+    found: Vec<EntryDifference>,
     doubtful: Vec<Doubtful>,
     /// Directories of both stacks that are still to be compared.
     pending: Vec<(Vec<u8>, Ino, Ino)>,
@@ -94,7 +98,7 @@ struct Walk<'a> {
 }
 
 /// The entries of a directory, without those whose paths the kernel does not take.
-fn entries(stack: &Stack, path: &[u8], directory: Ino) -> Result<Vec<(Vec<u8>, Ino)>> {
+fn visible_entries(stack: &Stack, path: &[u8], directory: Ino) -> Result<Vec<(Vec<u8>, Ino)>> {
     let mut entries = Vec::new();
     stack.list(directory, 0, |_, name, ino| {
         if path.len() + 1 + name.len() > MAX_PATH {
@@ -106,7 +110,7 @@ fn entries(stack: &Stack, path: &[u8], directory: Ino) -> Result<Vec<(Vec<u8>, I
     Ok(entries)
 }
 
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+fn join_path(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() {
         name.to_vec()
     } else {
@@ -114,15 +118,15 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
-fn pieces(stack: &Stack, ino: Ino, size: u64) -> Result<Vec<ContentPiece>> {
+fn content_pieces(stack: &Stack, ino: Ino, size: u64) -> Result<Vec<ContentPiece>> {
     stack.pieces(ino, 0..size)?.collect()
 }
 
-impl Walk<'_> {
+impl StackComparison<'_> {
     fn put(
         &mut self,
         path: Vec<u8>,
-        change: Change,
+        change: EntryChange,
         before: Option<Attr>,
         after: Option<Attr>,
     ) -> Result<()> {
@@ -133,7 +137,7 @@ impl Walk<'_> {
                 limit: format!("{} MiB of paths", MAX_PATHS >> 20),
             });
         }
-        self.found.push(Difference {
+        self.found.push(EntryDifference {
             path,
             change,
             before,
@@ -154,8 +158,8 @@ impl Walk<'_> {
         if self.before.origin(before)? == self.after.origin(after)? {
             return Ok(());
         }
-        let old = entries(self.before, path, before)?;
-        let new = entries(self.after, path, after)?;
+        let old = visible_entries(self.before, path, before)?;
+        let new = visible_entries(self.after, path, after)?;
         let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
         loop {
             let order = match (old.peek(), new.peek()) {
@@ -167,18 +171,24 @@ impl Walk<'_> {
             let was = old.next_if(|_| order.is_le());
             let is = new.next_if(|_| order.is_ge());
             match (was, is) {
-                (Some((name, was)), Some((_, is))) => self.both(join(path, name), *was, *is)?,
-                (Some((name, was)), None) => self.one(join(path, name), *was, Change::Removed)?,
-                (None, Some((name, is))) => self.one(join(path, name), *is, Change::Added)?,
+                (Some((name, was)), Some((_, is))) => {
+                    self.both(join_path(path, name), *was, *is)?
+                }
+                (Some((name, was)), None) => {
+                    self.one(join_path(path, name), *was, EntryChange::Removed)?
+                }
+                (None, Some((name, is))) => {
+                    self.one(join_path(path, name), *is, EntryChange::Added)?
+                }
                 (None, None) => return Ok(()),
             }
         }
     }
 
     /// An entry that only one stack has, with all below it.
-    fn one(&mut self, path: Vec<u8>, ino: Ino, change: Change) -> Result<()> {
+    fn one(&mut self, path: Vec<u8>, ino: Ino, change: EntryChange) -> Result<()> {
         let stack = match change {
-            Change::Added => self.after,
+            EntryChange::Added => self.after,
             _ => self.before,
         };
         // Directories only: their entries need no path before they are reported.
@@ -186,11 +196,11 @@ impl Walk<'_> {
         while let Some((path, ino)) = pending.pop() {
             let attr = stack.attr(ino)?;
             if attr.kind() == mode::DIRECTORY {
-                for (name, child) in entries(stack, &path, ino)? {
+                for (name, child) in visible_entries(stack, &path, ino)? {
                     if stack.attr(child)?.kind() == mode::DIRECTORY {
-                        pending.push((join(&path, &name), child));
+                        pending.push((join_path(&path, &name), child));
                     } else {
-                        self.put_one(join(&path, &name), change, stack.attr(child)?)?;
+                        self.put_one(join_path(&path, &name), change, stack.attr(child)?)?;
                     }
                 }
             }
@@ -199,9 +209,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn put_one(&mut self, path: Vec<u8>, change: Change, attr: Attr) -> Result<()> {
+    fn put_one(&mut self, path: Vec<u8>, change: EntryChange, attr: Attr) -> Result<()> {
         match change {
-            Change::Added => self.put(path, change, None, Some(attr)),
+            EntryChange::Added => self.put(path, change, None, Some(attr)),
             _ => self.put(path, change, Some(attr), None),
         }
     }
@@ -217,8 +227,8 @@ impl Walk<'_> {
         }
         if old.kind() != new.kind() {
             // What was a directory, or becomes one, has entries of its own.
-            self.one(path.clone(), before, Change::Removed)?;
-            return self.one(path, after, Change::Added);
+            self.one(path.clone(), before, EntryChange::Removed)?;
+            return self.one(path, after, EntryChange::Added);
         }
         if self.before.origin(before)? == self.after.origin(after)? {
             return Ok(());
@@ -226,8 +236,8 @@ impl Walk<'_> {
         let is_same = match old.kind() {
             mode::FILE if old.size == new.size => {
                 let (was, is) = (
-                    pieces(self.before, before, old.size)?,
-                    pieces(self.after, after, new.size)?,
+                    content_pieces(self.before, before, old.size)?,
+                    content_pieces(self.after, after, new.size)?,
                 );
                 let in_place = was.len() == is.len()
                     && was.iter().zip(&is).all(|(was, is)| {
@@ -257,7 +267,7 @@ impl Walk<'_> {
         };
         let change = match is_same {
             true => self.attributes(before, after)?,
-            false => Some(Change::Modified),
+            false => Some(EntryChange::Modified),
         };
         if let Some(change) = change {
             self.put(path, change, Some(old), Some(new))?;
@@ -265,7 +275,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn attributes(&self, before: Ino, after: Ino) -> Result<Option<Change>> {
+    fn attributes(&self, before: Ino, after: Ino) -> Result<Option<EntryChange>> {
         let (old, new) = (self.before.meta(before)?, self.after.meta(after)?);
         if old == new {
             return Ok(None);
@@ -275,8 +285,8 @@ impl Walk<'_> {
             ..new
         };
         Ok(Some(match but_for_time == old {
-            true => Change::Times,
-            false => Change::Attributes,
+            true => EntryChange::Times,
+            false => EntryChange::Attributes,
         }))
     }
 }
@@ -285,16 +295,16 @@ impl Walk<'_> {
 type Place = (PackId, u32, u32);
 
 /// Decides which of the doubtful files differ, by the names of their chunks.
-async fn settle(
+async fn settle_doubtful(
     remote: &DynRemote,
     before: &Stack,
     after: &Stack,
-    found: &mut Vec<Difference>,
+    found: &mut Vec<EntryDifference>,
     doubtful: Vec<Doubtful>,
 ) -> Result<()> {
     let chunks = name_chunks(remote, before, after, &doubtful).await?;
     let names = |stack: &Stack, ino, size| -> Result<Vec<(u64, Option<Option<ChunkId>>)>> {
-        let named = pieces(stack, ino, size)?.into_iter().map(|piece| {
+        let named = content_pieces(stack, ino, size)?.into_iter().map(|piece| {
             let name = piece.location.map(|at| {
                 let place = (at.frame.pack, at.frame.offset, at.offset);
                 chunks.get(&place).copied()
@@ -311,10 +321,10 @@ async fn settle(
         let is_same = is_known && was == names(after, file.after, new.size)?;
         let change = match is_same {
             true => file.otherwise,
-            false => Some(Change::Modified),
+            false => Some(EntryChange::Modified),
         };
         if let Some(change) = change {
-            found.push(Difference {
+            found.push(EntryDifference {
                 path: file.path,
                 change,
                 before: Some(old),
@@ -340,7 +350,7 @@ async fn name_chunks(
     for file in doubtful {
         for (stack, ino) in [(before, file.before), (after, file.after)] {
             let size = stack.attr(ino)?.size;
-            let located = pieces(stack, ino, size)?;
+            let located = content_pieces(stack, ino, size)?;
             wanted.extend(
                 located
                     .iter()

@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::RwLock;
 
 use super::merge::{self, Merged, Sources};
-use super::{Ino, Place};
+use super::{Ino, InodeRef};
 use crate::error::Result;
 use crate::layer::Layer;
 
 /// A merged directory's entry: where its name is, and what it leads to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct StackEntry {
     /// The layer whose dirent holds the name.
     pub(super) layer: u32,
     /// The dirent.
@@ -23,12 +23,12 @@ pub(super) struct Entry {
 
 /// A directory that more than one layer has.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(super) struct MergedDirectory {
     pub(super) sources: Sources,
-    entries: OnceLock<Box<[Entry]>>,
+    entries: OnceLock<Box<[StackEntry]>>,
 }
 
-impl Directory {
+impl MergedDirectory {
     pub(super) fn new(sources: Sources) -> Self {
         Self {
             sources,
@@ -37,18 +37,18 @@ impl Directory {
     }
 
     /// The merged listing, made when it is first asked for.
-    pub(super) fn entries(&self, layers: &[Arc<Layer>]) -> Result<&[Entry]> {
+    pub(super) fn entries(&self, layers: &[Arc<Layer>]) -> Result<&[StackEntry]> {
         if let Some(entries) = self.entries.get() {
             return Ok(entries);
         }
         let mut entries = Vec::new();
-        merge::list(layers, &self.sources, |_, place, dirent, merged| {
+        merge::list_merged(layers, &self.sources, |_, place, dirent, merged| {
             let top = match &merged {
                 Merged::Absent | Merged::Whiteout => return Ok(()),
                 Merged::Leaf(place) => *place,
                 Merged::Directory(sources) => sources.places[0],
             };
-            entries.push(Entry {
+            entries.push(StackEntry {
                 layer: place.layer as u32,
                 dirent,
                 ino: Ino::new(top),
@@ -63,19 +63,19 @@ impl Directory {
 ///
 /// Only a memory: everything in it follows from the layers.
 #[derive(Debug, Default)]
-pub(super) struct Directories(RwLock<HashMap<Place, Arc<Directory>>>);
+pub(super) struct Directories(RwLock<HashMap<InodeRef, Arc<MergedDirectory>>>);
 
 impl Directories {
-    pub(super) fn get(&self, place: &Place) -> Option<Arc<Directory>> {
+    pub(super) fn get(&self, place: &InodeRef) -> Option<Arc<MergedDirectory>> {
         self.0.read().get(place).cloned()
     }
 
-    pub(super) fn insert(&self, sources: Sources) -> Arc<Directory> {
+    pub(super) fn insert(&self, sources: Sources) -> Arc<MergedDirectory> {
         let place = sources.places[0];
         self.0
             .write()
             .entry(place)
-            .or_insert_with(|| Arc::new(Directory::new(sources)))
+            .or_insert_with(|| Arc::new(MergedDirectory::new(sources)))
             .clone()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Place;
+use super::InodeRef;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, ROOT, mode};
 
@@ -10,7 +10,7 @@ use crate::layer::{Layer, ROOT, mode};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sources {
     /// At least one.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<InodeRef>,
     /// Whether anything below these layers is hidden.
     pub(crate) closed: bool,
 }
@@ -23,7 +23,7 @@ pub(crate) enum Merged {
     /// The topmost layer that speaks of it removes it.
     Whiteout,
     /// Anything but a directory.
-    Leaf(Place),
+    Leaf(InodeRef),
     /// A directory.
     Directory(Sources),
 }
@@ -33,7 +33,7 @@ fn is_directory(layer: &Layer, inode: u32) -> Result<bool> {
 }
 
 /// The roots of all layers.
-pub(crate) fn roots(layers: &[Arc<Layer>]) -> Result<Sources> {
+pub(crate) fn root_sources(layers: &[Arc<Layer>]) -> Result<Sources> {
     let mut sources = Sources {
         places: Vec::with_capacity(layers.len()),
         closed: false,
@@ -45,7 +45,7 @@ pub(crate) fn roots(layers: &[Arc<Layer>]) -> Result<Sources> {
                 "its root is no directory",
             ));
         }
-        sources.places.push(Place {
+        sources.places.push(InodeRef {
             layer: number,
             inode: ROOT,
         });
@@ -61,10 +61,10 @@ pub(crate) fn roots(layers: &[Arc<Layer>]) -> Result<Sources> {
 ///
 /// `find` looks the name up in one source: `None` when that source does not speak of it,
 /// `Some(None)` for a whiteout.
-pub(crate) fn resolve(
+pub(crate) fn resolve_name(
     layers: &[Arc<Layer>],
     sources: &Sources,
-    mut find: impl FnMut(&Place) -> Result<Option<Option<u32>>>,
+    mut find: impl FnMut(&InodeRef) -> Result<Option<Option<u32>>>,
 ) -> Result<Merged> {
     let mut directory: Option<Sources> = None;
     for place in &sources.places {
@@ -73,7 +73,7 @@ pub(crate) fn resolve(
         match (found, &mut directory) {
             (None, None) => return Ok(Merged::Whiteout),
             (Some(inode), open) if is_directory(layer, inode)? => {
-                let here = Place {
+                let here = InodeRef {
                     layer: place.layer,
                     inode,
                 };
@@ -88,7 +88,7 @@ pub(crate) fn resolve(
                 }
             }
             (Some(inode), None) => {
-                return Ok(Merged::Leaf(Place {
+                return Ok(Merged::Leaf(InodeRef {
                     layer: place.layer,
                     inode,
                 }));
@@ -110,13 +110,13 @@ pub(crate) fn resolve(
 }
 
 /// Merges the listings of a directory's sources; calls `emit` for each name in order.
-pub(crate) fn list(
+pub(crate) fn list_merged(
     layers: &[Arc<Layer>],
     sources: &Sources,
-    mut emit: impl FnMut(&[u8], Place, u32, Merged) -> Result<()>,
+    mut emit: impl FnMut(&[u8], InodeRef, u32, Merged) -> Result<()>,
 ) -> Result<()> {
     struct Cursor<'a> {
-        place: Place,
+        place: InodeRef,
         layer: &'a Layer,
         next: u32,
         end: u32,
@@ -135,7 +135,7 @@ pub(crate) fn list(
     }
     let mut last: Option<&[u8]> = None;
     loop {
-        let mut least: Option<(&[u8], Place, u32)> = None;
+        let mut least: Option<(&[u8], InodeRef, u32)> = None;
         for cursor in cursors.iter().filter(|cursor| cursor.next < cursor.end) {
             let name = cursor.layer.entry_name(cursor.next)?;
             if least.is_none_or(|(least, ..)| name < least) {
@@ -161,7 +161,7 @@ pub(crate) fn list(
             }
         }
         let mut hits = hits.into_iter().peekable();
-        let merged = resolve(layers, sources, |place| {
+        let merged = resolve_name(layers, sources, |place| {
             Ok(hits
                 .next_if(|(candidate, _)| candidate == place)
                 .map(|(_, inode)| inode))

@@ -22,12 +22,12 @@ mod totals;
 mod tree;
 mod walk;
 
-pub use compare::{Change, Difference, compare};
+pub use compare::{EntryChange, EntryDifference, compare_stacks};
 pub use numbers::{Numbering, Numbers};
 pub use owner::{NotAnOwner, Owner};
-pub use squash::{squash, squash_plan};
+pub use squash::{squash_layers, squash_plan};
 pub use tree::{Attr, Stack};
-pub use walk::{MAX_PATH, Walk, WalkEntry};
+pub use walk::{MAX_PATH, StackWalk, WalkEntry};
 
 /// No stack is deeper: bounds the work of a lookup. Saves squash long before.
 pub const MAX_DEPTH: usize = 255;
@@ -40,7 +40,7 @@ impl Ino {
     /// The root directory.
     pub const ROOT: Self = Self(1);
 
-    pub(crate) fn new(place: Place) -> Self {
+    pub(crate) fn new(place: InodeRef) -> Self {
         if place.inode == crate::layer::ROOT {
             return Self::ROOT;
         }
@@ -57,9 +57,9 @@ impl Ino {
         self.0
     }
 
-    fn place(self) -> Place {
+    fn place(self) -> InodeRef {
         let number = self.0.wrapping_sub(1);
-        Place {
+        InodeRef {
             layer: (number >> 32) as usize,
             inode: number as u32,
         }
@@ -68,7 +68,7 @@ impl Ino {
 
 /// An inode of one layer of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
+pub(crate) struct InodeRef {
     /// Number of the layer, from 0 at the bottom.
     pub(crate) layer: usize,
     /// Inode in that layer.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ino, Place, Stack};
+use super::{Ino, InodeRef, Stack};
 use crate::id::StackId;
 
 /// How inodes are numbered. A kernel knows the files of a mount by their numbers, so whoever
@@ -43,7 +43,8 @@ impl Numbers {
             Numbering::ByLayer => Vec::new(),
             Numbering::Dense => {
                 let layers = stack.layers().iter();
-                let mut next = start(&StackId::of(&layers.map(|it| it.id()).collect::<Vec<_>>()));
+                let mut next =
+                    first_number(&StackId::of(&layers.map(|it| it.id()).collect::<Vec<_>>()));
                 let first = stack.layers().iter().map(|layer| {
                     let first = next;
                     next += u64::from(layer.inode_count());
@@ -73,14 +74,14 @@ impl Numbers {
         let layers = self.first.partition_point(|first| *first <= number);
         let place = layers.checked_sub(1).and_then(|layer| {
             let inode = u32::try_from(number - self.first[layer]).ok()?;
-            Some(Place { layer, inode })
+            Some(InodeRef { layer, inode })
         });
         place.map_or(Ino::from_number(u64::MAX), Ino::new)
     }
 }
 
 /// Where the numbers of a stack begin.
-fn start(stack: &StackId) -> u64 {
+fn first_number(stack: &StackId) -> u64 {
     let [a, b, c, d, ..] = stack.0;
     (1 << 30) + u64::from(u32::from_le_bytes([a, b, c, d]) >> 1)
 }

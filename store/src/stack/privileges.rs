@@ -32,7 +32,7 @@ pub(super) fn harmless_mode(mode_bits: u32) -> u32 {
 
 /// The attributes that may be shown: all but those of overlayfs, or, where privileges are
 /// `withheld`, only those of users and access lists.
-pub(super) fn shown(xattrs: Xattrs, withheld: bool) -> Xattrs {
+pub(super) fn visible_xattrs(xattrs: Xattrs, withheld: bool) -> Xattrs {
     let shows = |name: &[u8]| {
         let is_overlay = OVERLAY.iter().any(|prefix| name.starts_with(prefix));
         let is_harmless = name.starts_with(b"user.") || ACLS.contains(&name);
@@ -67,11 +67,11 @@ mod tests {
         let xattrs = all.map(|name| (name.as_bytes().to_vec(), b"v".to_vec()));
         let xattrs = Xattrs::new(xattrs.into()).unwrap();
         assert_eq!(
-            names(&shown(xattrs.clone(), true)),
+            names(&visible_xattrs(xattrs.clone(), true)),
             ["system.posix_acl_access", "user.mine"]
         );
         assert_eq!(
-            names(&shown(xattrs, false)),
+            names(&visible_xattrs(xattrs, false)),
             [all[0], all[1], all[2], all[3], all[5], all[6]]
         );
     }

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Place;
+use super::InodeRef;
 use super::merge::{self, Merged, Sources};
 use crate::error::Result;
 use crate::layer::{
-    BuiltLayer, Content, Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
+    BuiltLayer, EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewFilePiece, NewInode, NewKind,
+    ROOT, mode,
 };
 
 /// Saves squash when a stack would become deeper than this.
@@ -37,37 +38,42 @@ pub fn squash_plan(entries: &[u64]) -> Option<Range<usize>> {
 /// Rewrites `layers` as one layer that has the same effect.
 ///
 /// `bottom` says that nothing lies below them, so that marks which only hide lower layers can go.
-pub fn squash(layers: &[Arc<Layer>], bottom: bool) -> Result<BuiltLayer> {
+pub fn squash_layers(layers: &[Arc<Layer>], bottom: bool) -> Result<BuiltLayer> {
     let mut packs = Vec::new();
     for layer in layers {
         layer.check_shares()?;
         packs.extend(layer.packs()?);
     }
-    let roots = merge::roots(layers)?;
+    let roots = merge::root_sources(layers)?;
     let top = roots.places[0];
     let mut builder = LayerBuilder::new(&layers[top.layer].meta(top.inode)?, packs)?;
     let mut links = HashMap::new();
     let mut pending = vec![(ROOT, roots)];
     while let Some((inode, sources)) = pending.pop() {
-        let entries = entries(layers, &sources, bottom)?;
-        let directories = fill(&mut builder, inode, &entries, layers, bottom, &mut links)?;
+        let entries = squash_entries(layers, &sources, bottom)?;
+        let directories =
+            fill_directory(&mut builder, inode, &entries, layers, bottom, &mut links)?;
         pending.extend(directories.into_iter().rev());
     }
     builder.finish()
 }
 
-struct Entry {
+struct SquashEntry {
     name: Vec<u8>,
     merged: Merged,
     meta: Meta,
     links: u32,
-    content: Vec<Content>,
+    content: Vec<NewFilePiece>,
     size: u64,
 }
 
-fn entries(layers: &[Arc<Layer>], sources: &Sources, bottom: bool) -> Result<Vec<Entry>> {
+fn squash_entries(
+    layers: &[Arc<Layer>],
+    sources: &Sources,
+    bottom: bool,
+) -> Result<Vec<SquashEntry>> {
     let mut entries = Vec::new();
-    merge::list(layers, sources, |name, _, _, merged| {
+    merge::list_merged(layers, sources, |name, _, _, merged| {
         let place = match &merged {
             Merged::Absent => return Ok(()),
             Merged::Whiteout if bottom || sources.closed => return Ok(()),
@@ -75,7 +81,7 @@ fn entries(layers: &[Arc<Layer>], sources: &Sources, bottom: bool) -> Result<Vec
             Merged::Leaf(place) => Some(*place),
             Merged::Directory(sources) => Some(sources.places[0]),
         };
-        let mut entry = Entry {
+        let mut entry = SquashEntry {
             name: name.to_vec(),
             merged,
             meta: Meta::default(),
@@ -90,7 +96,7 @@ fn entries(layers: &[Arc<Layer>], sources: &Sources, bottom: bool) -> Result<Vec
             entry.links = record.links.get();
             entry.size = record.size.get();
             if record.mode.get() & mode::TYPE == mode::FILE {
-                entry.content = content(layer, place.inode, record.size.get())?;
+                entry.content = layer_content(layer, place.inode, record.size.get())?;
             }
         }
         entries.push(entry);
@@ -100,44 +106,44 @@ fn entries(layers: &[Arc<Layer>], sources: &Sources, bottom: bool) -> Result<Vec
 }
 
 /// A file's pieces in the form in which layers are built.
-pub(crate) fn content(layer: &Layer, inode: u32, size: u64) -> Result<Vec<Content>> {
+pub(crate) fn layer_content(layer: &Layer, inode: u32, size: u64) -> Result<Vec<NewFilePiece>> {
     layer
         .pieces(inode, 0..size)?
         .map(|piece| {
             let piece = piece?;
             Ok(match piece.location {
-                Some(location) => Content::Chunk(location),
-                None => Content::Hole(piece.end - piece.start),
+                Some(location) => NewFilePiece::Chunk(location),
+                None => NewFilePiece::Hole(piece.end - piece.start),
             })
         })
         .collect()
 }
 
 /// Adds one directory's entries; returns its subdirectories and what they are made of.
-fn fill(
+fn fill_directory(
     builder: &mut LayerBuilder,
     directory: u32,
-    entries: &[Entry],
+    entries: &[SquashEntry],
     layers: &[Arc<Layer>],
     bottom: bool,
-    links: &mut HashMap<Place, u32>,
+    links: &mut HashMap<InodeRef, u32>,
 ) -> Result<Vec<(u32, Sources)>> {
     let mut new = Vec::with_capacity(entries.len());
-    let mut linked_here: HashMap<Place, usize> = HashMap::new();
+    let mut linked_here: HashMap<InodeRef, usize> = HashMap::new();
     for (position, entry) in entries.iter().enumerate() {
         let link = match &entry.merged {
-            Merged::Absent | Merged::Whiteout => Link::Whiteout,
-            Merged::Directory(sources) => Link::New(entry.inode(NewKind::Directory {
+            Merged::Absent | Merged::Whiteout => EntryTarget::Whiteout,
+            Merged::Directory(sources) => EntryTarget::New(entry.inode(NewKind::Directory {
                 opaque: sources.closed && !bottom,
             })),
             Merged::Leaf(place) => match (links.get(place), linked_here.get(place)) {
-                (Some(inode), _) => Link::Existing(*inode),
-                (None, Some(position)) => Link::SameAs(*position),
+                (Some(inode), _) => EntryTarget::Existing(*inode),
+                (None, Some(position)) => EntryTarget::SameAs(*position),
                 (None, None) => {
                     if entry.links > 1 {
                         linked_here.insert(*place, position);
                     }
-                    Link::New(entry.inode(match entry.meta.mode & mode::TYPE {
+                    EntryTarget::New(entry.inode(match entry.meta.mode & mode::TYPE {
                         mode::FILE => NewKind::File {
                             size: entry.size,
                             content: &entry.content,
@@ -170,7 +176,7 @@ fn fill(
     Ok(directories)
 }
 
-impl Entry {
+impl SquashEntry {
     fn inode<'a>(&'a self, kind: NewKind<'a>) -> NewInode<'a> {
         NewInode {
             meta: &self.meta,

@@ -4,15 +4,15 @@ use std::collections::HashSet;
 
 use super::{Ino, Stack};
 use crate::error::Result;
-use crate::layer::{Totals, mode};
+use crate::layer::{TreeTotals, mode};
 
 impl Stack {
     /// Counts the regular files of the merged tree and their sizes, each inode once; `None` when
     /// the tree has more than `limit` entries.
     ///
     /// This is not the sum of the layers: what a layer hides or replaces is not counted.
-    pub fn totals(&self, limit: u64) -> Result<Option<Totals>> {
-        let mut totals = Totals::default();
+    pub fn totals(&self, limit: u64) -> Result<Option<TreeTotals>> {
+        let mut totals = TreeTotals::default();
         let mut entries = 0;
         let mut linked = HashSet::new();
         let mut directories = vec![Ino::ROOT];

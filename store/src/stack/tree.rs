@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::directory::{Directories, Directory};
+use super::directory::{Directories, MergedDirectory};
 use super::merge::{self, Merged, Sources};
-use super::{Ino, MAX_DEPTH, Owner, Place, privileges};
+use super::{Ino, InodeRef, MAX_DEPTH, Owner, privileges};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::layer::{ContentPiece, Layer, Meta, ROOT, Timestamp, Xattrs, mode};
@@ -57,8 +57,8 @@ pub struct Stack {
 
 /// A directory of the stack: one layer's own, or merged.
 enum Listing {
-    Single(Place),
-    Merged(Arc<Directory>),
+    Single(InodeRef),
+    Merged(Arc<MergedDirectory>),
 }
 
 impl Stack {
@@ -70,7 +70,7 @@ impl Stack {
                 limit: format!("{MAX_DEPTH} layers"),
             });
         }
-        let root = merge::roots(&layers)?;
+        let root = merge::root_sources(&layers)?;
         Ok(Self {
             layers,
             root,
@@ -130,7 +130,7 @@ impl Stack {
         self.layers.iter().any(|layer| layer.summary().sparse)
     }
 
-    fn layer(&self, place: Place) -> Result<&Layer> {
+    fn layer(&self, place: InodeRef) -> Result<&Layer> {
         self.layers
             .get(place.layer)
             .map(|layer| &**layer)
@@ -143,9 +143,9 @@ impl Stack {
     }
 
     /// The place whose record describes an inode: for the root, that of the topmost layer.
-    fn record_place(&self, ino: Ino) -> Place {
+    fn record_place(&self, ino: Ino) -> InodeRef {
         if ino == Ino::ROOT {
-            Place {
+            InodeRef {
                 layer: self.layers.len().saturating_sub(1),
                 inode: ROOT,
             }
@@ -188,7 +188,7 @@ impl Stack {
         if self.layers.is_empty() {
             return Ok(Vec::new());
         }
-        let named = |place: &Place| self.layer(*place).map(|layer| (layer.id(), place.inode));
+        let named = |place: &InodeRef| self.layer(*place).map(|layer| (layer.id(), place.inode));
         let place = self.record_place(ino);
         if self.layer(place)?.inode(place.inode)?.mode.get() & mode::TYPE != mode::DIRECTORY {
             return Ok(vec![named(&place)?]);
@@ -200,7 +200,7 @@ impl Stack {
     }
 
     /// Finds what makes up a directory, from its path.
-    fn sources(&self, place: Place) -> Result<Sources> {
+    fn sources(&self, place: InodeRef) -> Result<Sources> {
         let layer = self.layer(place)?;
         let mut names = Vec::new();
         let mut inode = place.inode;
@@ -208,7 +208,7 @@ impl Stack {
         while inode != ROOT {
             // The path from the nearest directory that is known will do. In a tree that is nested
             // deeply, the one from the root makes a walk take quadratic time.
-            known = self.directories.get(&Place { inode, ..place });
+            known = self.directories.get(&InodeRef { inode, ..place });
             if known.is_some() {
                 break;
             }
@@ -245,7 +245,7 @@ impl Stack {
     }
 
     fn merged(&self, sources: &Sources, name: &[u8]) -> Result<Merged> {
-        merge::resolve(&self.layers, sources, |place| {
+        merge::resolve_name(&self.layers, sources, |place| {
             self.layers[place.layer].find(place.inode, name)
         })
     }
@@ -265,7 +265,7 @@ impl Stack {
         match self.listing(directory)? {
             Listing::Single(place) => {
                 let found = self.layer(place)?.find(place.inode, name)?.flatten();
-                Ok(found.map(|inode| Ino::new(Place { inode, ..place })))
+                Ok(found.map(|inode| Ino::new(InodeRef { inode, ..place })))
             }
             Listing::Merged(directory) => match self.merged(&directory.sources, name)? {
                 Merged::Absent | Merged::Whiteout => Ok(None),
@@ -336,7 +336,7 @@ impl Stack {
                     }
                     before = Some(name);
                     let Some(inode) = inode else { continue };
-                    let ino = Ino::new(Place { inode, ..place });
+                    let ino = Ino::new(InodeRef { inode, ..place });
                     if self.shows(ino)? && !emit(number + 1, name, ino)? {
                         break;
                     }
@@ -433,7 +433,7 @@ impl Stack {
         let meta = self.whole_meta(ino)?;
         Ok(Meta {
             mode: self.shown_mode(meta.mode),
-            xattrs: privileges::shown(meta.xattrs, self.withheld),
+            xattrs: privileges::visible_xattrs(meta.xattrs, self.withheld),
             ..meta
         })
     }
@@ -451,7 +451,7 @@ impl Stack {
         }
         let place = self.record_place(ino);
         let xattrs = self.layer(place)?.xattrs(place.inode)?;
-        Ok(privileges::shown(xattrs, self.withheld))
+        Ok(privileges::visible_xattrs(xattrs, self.withheld))
     }
 
     /// The pieces of a file that overlap `range`.

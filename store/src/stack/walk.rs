@@ -10,7 +10,7 @@ use crate::layer::mode;
 /// that the paths of its entries add up to gigabytes.
 pub const MAX_PATH: usize = 16_383;
 
-/// An entry of a [`Walk`].
+/// An entry of a [`StackWalk`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WalkEntry {
     /// Path from the root, without a leading slash; empty for the root itself.
@@ -21,7 +21,7 @@ pub struct WalkEntry {
 
 /// Something that was listed and is still to be visited.
 #[derive(Debug)]
-struct Pending {
+struct PendingVisit {
     /// Length of its directory's path.
     above: usize,
     name: Box<[u8]>,
@@ -32,9 +32,9 @@ struct Pending {
 ///
 /// Leaves out entries whose path is longer than [`MAX_PATH`].
 #[derive(Debug)]
-pub struct Walk<'a> {
+pub struct StackWalk<'a> {
     stack: &'a Stack,
-    pending: Vec<Pending>,
+    pending: Vec<PendingVisit>,
     /// The path of the entry that was visited last: it begins with the paths of all directories
     /// that have entries pending.
     path: Vec<u8>,
@@ -42,12 +42,12 @@ pub struct Walk<'a> {
     left_out: u64,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> StackWalk<'a> {
     /// Starts at the root.
     pub fn new(stack: &'a Stack) -> Self {
         Self {
             stack,
-            pending: vec![Pending {
+            pending: vec![PendingVisit {
                 above: 0,
                 name: Box::default(),
                 ino: Ino::ROOT,
@@ -64,7 +64,7 @@ impl<'a> Walk<'a> {
         self.left_out
     }
 
-    fn visit(&mut self, Pending { above, name, ino }: Pending) -> Result<WalkEntry> {
+    fn visit(&mut self, PendingVisit { above, name, ino }: PendingVisit) -> Result<WalkEntry> {
         if !self.is_checked {
             self.stack.check_shares()?;
             self.is_checked = true;
@@ -84,7 +84,7 @@ impl<'a> Walk<'a> {
                     return Ok(true);
                 }
                 let name = name.into();
-                self.pending.push(Pending { above, name, ino });
+                self.pending.push(PendingVisit { above, name, ino });
                 Ok(true)
             })?;
             self.pending[first..].reverse();
@@ -94,7 +94,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Iterator for Walk<'_> {
+impl Iterator for StackWalk<'_> {
     type Item = Result<WalkEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -15,7 +15,7 @@ const MAGIC: [u8; 8] = *b"CFSTRAC1";
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct Head {
+struct TraceHead {
     magic: [u8; 8],
     frames: U32,
     reserved: U32,
@@ -23,7 +23,7 @@ struct Head {
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct Record {
+struct TraceRecord {
     hash: FrameHash,
     pack: PackId,
     offset: U32,
@@ -37,7 +37,7 @@ struct Record {
 
 /// A frame of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct TraceEntry {
     /// The frame.
     pub frame: FrameLocation,
     /// How many published runs in a row have not read it.
@@ -48,10 +48,10 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trace {
     /// No frame twice.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<TraceEntry>,
 }
 
-fn damaged(detail: &str) -> Error {
+fn damaged_trace(detail: &str) -> Error {
     Error::damaged("a trace", detail)
 }
 
@@ -62,7 +62,7 @@ impl Trace {
         let mut entries: Vec<_> = run
             .iter()
             .filter(|frame| seen.insert(frame.hash))
-            .map(|frame| Entry {
+            .map(|frame| TraceEntry {
                 frame: *frame,
                 idle: 0,
             })
@@ -71,7 +71,7 @@ impl Trace {
             let idle = entry.idle + 1;
             if idle <= MAX_IDLE && seen.insert(entry.frame.hash) {
                 let frame = entry.frame;
-                entries.push(Entry { frame, idle });
+                entries.push(TraceEntry { frame, idle });
             }
         }
         entries.truncate(MAX_FRAMES);
@@ -80,7 +80,7 @@ impl Trace {
 
     /// Encodes the trace and the frames' stored bytes, as far as `stored` has them.
     pub fn encode(&self, mut stored: impl FnMut(&FrameLocation) -> Option<Vec<u8>>) -> Bytes {
-        let head = Head {
+        let head = TraceHead {
             magic: MAGIC,
             frames: U32::new(self.entries.len() as u32),
             reserved: U32::ZERO,
@@ -91,7 +91,7 @@ impl Trace {
             let frame = &entry.frame;
             let has_room = bundle.len() as u64 + u64::from(frame.stored) <= MAX_BUNDLE;
             let bytes = if has_room { stored(frame) } else { None };
-            let record = Record {
+            let record = TraceRecord {
                 hash: frame.hash,
                 pack: frame.pack,
                 offset: U32::new(frame.offset),
@@ -112,7 +112,7 @@ impl Trace {
     /// Decodes a trace, and hands over the stored bytes of each frame that comes with it. Frames
     /// whose bytes do not have their hash are passed over.
     pub fn decode(object: &Bytes, mut bundled: impl FnMut(&FrameLocation, Bytes)) -> Result<Self> {
-        let (records, bundle) = records(object)?;
+        let (records, bundle) = frame_records(object)?;
         let mut at = object.len() - bundle.len();
         let mut entries = Vec::with_capacity(records.len());
         for record in records {
@@ -120,7 +120,7 @@ impl Trace {
             let codec = Codec::from_number(record.codec)
                 .filter(|_| stored > 0 && raw > 0)
                 .filter(|_| stored.max(raw) as usize <= frame::MAX_RAW)
-                .ok_or_else(|| damaged("it lists an impossible frame"))?;
+                .ok_or_else(|| damaged_trace("it lists an impossible frame"))?;
             let frame = FrameLocation {
                 pack: record.pack,
                 offset: record.offset.get(),
@@ -129,14 +129,14 @@ impl Trace {
                 codec,
                 hash: record.hash,
             };
-            entries.push(Entry {
+            entries.push(TraceEntry {
                 frame,
                 idle: record.idle,
             });
             if record.bundled != 0 {
                 let end = at + stored as usize;
                 if end > object.len() {
-                    return Err(damaged("its frames are cut short"));
+                    return Err(damaged_trace("its frames are cut short"));
                 }
                 let bytes = object.slice(at..end);
                 if FrameHash::of(&bytes) == frame.hash {
@@ -150,38 +150,38 @@ impl Trace {
 }
 
 /// The number of frames that a trace says it has.
-fn count(head: &Head) -> Result<usize> {
+fn frame_count(head: &TraceHead) -> Result<usize> {
     if head.magic != MAGIC {
-        return Err(damaged("it does not begin as a trace does"));
+        return Err(damaged_trace("it does not begin as a trace does"));
     }
     let count = head.frames.get() as usize;
     if count > MAX_FRAMES {
-        return Err(damaged("it lists too many frames"));
+        return Err(damaged_trace("it lists too many frames"));
     }
     Ok(count)
 }
 
 /// The list of frames, and what follows it.
-fn records(object: &[u8]) -> Result<(&[Record], &[u8])> {
-    let (head, rest) =
-        Head::ref_from_prefix(object).map_err(|_| damaged("it is shorter than its head"))?;
-    <[Record]>::ref_from_prefix_with_elems(rest, count(head)?)
-        .map_err(|_| damaged("its list is cut short"))
+fn frame_records(object: &[u8]) -> Result<(&[TraceRecord], &[u8])> {
+    let (head, rest) = TraceHead::ref_from_prefix(object)
+        .map_err(|_| damaged_trace("it is shorter than its head"))?;
+    <[TraceRecord]>::ref_from_prefix_with_elems(rest, frame_count(head)?)
+        .map_err(|_| damaged_trace("its list is cut short"))
 }
 
 /// Length of a trace's head.
-pub(super) const HEAD: u64 = size_of::<Head>() as u64;
+pub(super) const HEAD: u64 = size_of::<TraceHead>() as u64;
 
 /// Length of a trace's head and list, by its head.
 pub(super) fn list_length(head: &[u8]) -> Result<u64> {
-    let (head, _) =
-        Head::ref_from_prefix(head).map_err(|_| damaged("it is shorter than its head"))?;
-    Ok(HEAD + (count(head)? * size_of::<Record>()) as u64)
+    let (head, _) = TraceHead::ref_from_prefix(head)
+        .map_err(|_| damaged_trace("it is shorter than its head"))?;
+    Ok(HEAD + (frame_count(head)? * size_of::<TraceRecord>()) as u64)
 }
 
 /// The packs that the frames of a trace's list are in.
-pub(super) fn packs(list: &[u8]) -> Result<BTreeSet<PackId>> {
-    let (records, _) = records(list)?;
+pub(super) fn list_packs(list: &[u8]) -> Result<BTreeSet<PackId>> {
+    let (records, _) = frame_records(list)?;
     Ok(records.iter().map(|record| record.pack).collect())
 }
 
@@ -216,7 +216,7 @@ mod tests {
         let decoded = Trace::decode(&object, |frame, bytes| bundled.push((*frame, bytes))).unwrap();
         assert_eq!(decoded, trace);
         let length = list_length(&object[..HEAD as usize]).unwrap() as usize;
-        let listed = packs(&object[..length]).unwrap();
+        let listed = list_packs(&object[..length]).unwrap();
         assert_eq!(Vec::from_iter(listed), [PackId([1; 16]), PackId([2; 16])]);
         assert_eq!(bundled, [(frame(1, b"one"), Bytes::from_static(b"one"))]);
     }

@@ -11,9 +11,9 @@ mod format;
 mod recorder;
 mod remote;
 
-pub use format::{Entry, Trace};
-pub use recorder::Recorder;
-pub use remote::{fetch, packs, publish};
+pub use format::{Trace, TraceEntry};
+pub use recorder::TraceRecorder;
+pub use remote::{fetch_trace, publish_trace, trace_packs};
 
 use crate::id::StackId;
 use crate::remote::ObjectKey;

@@ -10,12 +10,12 @@ use crate::id::FrameHash;
 
 /// Notes the order of first reads of one view.
 #[derive(Debug, Default)]
-pub struct Recorder {
-    state: Mutex<State>,
+pub struct TraceRecorder {
+    state: Mutex<RecorderState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RecorderState {
     seen: HashSet<FrameHash>,
     order: Vec<FrameLocation>,
     /// What earlier runs read, once that is known.
@@ -23,7 +23,7 @@ struct State {
     known: HashSet<FrameHash>,
 }
 
-impl Recorder {
+impl TraceRecorder {
     /// Notes frames that are read now.
     pub fn read<'a>(&self, frames: impl IntoIterator<Item = &'a FrameLocation>) {
         let mut state = self.state.lock();

@@ -16,7 +16,7 @@ const ANCESTORS: usize = 3;
 
 /// Gets the trace of a stack, or of the nearest one that it grew from. `bundled` takes the frames
 /// that come with it.
-pub async fn fetch(
+pub async fn fetch_trace(
     remote: &DynRemote,
     layers: &[LayerId],
     mut bundled: impl FnMut(&FrameLocation, Bytes),
@@ -34,7 +34,7 @@ pub async fn fetch(
 }
 
 /// Publishes the trace of a stack, with the frames that `stored` has.
-pub async fn publish(
+pub async fn publish_trace(
     remote: &DynRemote,
     stack: &StackId,
     trace: &Trace,
@@ -50,11 +50,11 @@ pub async fn publish(
 
 /// The packs that a trace names, without the frames that come with it. None when it can't be
 /// read: such a trace is of no use.
-pub async fn packs(remote: &DynRemote, key: &ObjectKey) -> Result<BTreeSet<PackId>> {
+pub async fn trace_packs(remote: &DynRemote, key: &ObjectKey) -> Result<BTreeSet<PackId>> {
     let read = async {
         let head = remote.get_range(key, 0..format::HEAD).await?;
         let length = format::list_length(&head)?;
-        format::packs(&remote.get_range(key, 0..length).await?)
+        format::list_packs(&remote.get_range(key, 0..length).await?)
     };
     match read.await {
         Err(error) if error.is_not_found() || error.kind() == ErrorKind::Integrity => {

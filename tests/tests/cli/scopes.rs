@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use cachefs_store::remote::{ObjectKey, PutMode, RemoteErrorKind, RemoteSpec, RetryPolicy, open};
+use cachefs_store::remote::{
+    ObjectKey, PutMode, RemoteErrorKind, RemoteSpec, RetryPolicy, open_remote,
+};
 use cachefs_tests::harness::{Cachefs, Invocation, Output};
 use cachefs_tests::s3::{BUCKET, S3Server, User};
 use serde_json::Value;
@@ -419,7 +421,7 @@ fn who_may_add_packs_may_not_replace_any() {
         ..guarded.server.spec("caches")
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let remote = open(&spec, RetryPolicy::default()).unwrap().remote;
+    let remote = open_remote(&spec, RetryPolicy::default()).unwrap().remote;
     let put = |mode| {
         let error = runtime
             .block_on(remote.put(&pack, "x".into(), mode))

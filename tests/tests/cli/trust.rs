@@ -6,11 +6,12 @@ use cachefs_store::frame::FrameBuilder;
 use cachefs_store::gc::{self, Condemned, Needs};
 use cachefs_store::id::{ChunkId, LayerId, SaveId};
 use cachefs_store::layer::{
-    self, BuiltLayer, Content, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
+    self, BuiltLayer, EntryTarget, LayerBuilder, Meta, NewEntry, NewFilePiece, NewInode, NewKind,
+    ROOT, mode,
 };
 use cachefs_store::pack::{self, FinishedPack, PackWriter};
-use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, Record, RefName, Scope};
-use cachefs_store::remote::{DynRemote, PutMode, RemoteSpec, RetryPolicy, open};
+use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, RefName, RefRecord, Scope};
+use cachefs_store::remote::{DynRemote, PutMode, RemoteSpec, RetryPolicy, open_remote};
 use cachefs_tests::harness::Cachefs;
 use tokio::runtime::Runtime;
 
@@ -46,12 +47,12 @@ fn forged() -> (FinishedPack, BuiltLayer) {
         ..Meta::default()
     };
     let (directory, file) = (meta(mode::DIRECTORY), meta(mode::FILE));
-    let content = [Content::Chunk(location)];
+    let content = [NewFilePiece::Chunk(location)];
     let kind = NewKind::File {
         size: location.length.into(),
         content: &content,
     };
-    let link = Link::New(NewInode { meta: &file, kind });
+    let link = EntryTarget::New(NewInode { meta: &file, kind });
     let name = b"notes";
     let mut builder = LayerBuilder::new(&directory, [pack.pack]).unwrap();
     builder.fill(ROOT, &[NewEntry { name, link }]).unwrap();
@@ -74,7 +75,7 @@ async fn publish_forged(remote: &DynRemote, replaced: Vec<LayerId>) {
         creator: Creator::default(),
     };
     let name = RefName::new(Scope::new("pr/66").unwrap(), Key::new("k").unwrap());
-    let record = Record::new(name, vec![info], Creator::default(), Platform::default());
+    let record = RefRecord::new(name, vec![info], Creator::default(), Platform::default());
     for (object, bytes) in [
         (pack::object_key(&pack.pack.id), pack.bytes.into()),
         (layer::object_key(&built.id), built.bytes),
@@ -83,7 +84,7 @@ async fn publish_forged(remote: &DynRemote, replaced: Vec<LayerId>) {
     }
     let (none, needs) = (Condemned::default(), Needs::default());
     let now = SaveId::now().micros;
-    gc::publish(remote, &record, &none, &needs, now)
+    gc::publish_confirmed(remote, &record, &none, &needs, now)
         .await
         .unwrap();
 }
@@ -120,7 +121,7 @@ fn a_layer_that_claims_to_replace_those_of_main_teaches_main_nothing() {
     };
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
-        let remote = open(&spec, RetryPolicy::default()).unwrap().remote;
+        let remote = open_remote(&spec, RetryPolicy::default()).unwrap().remote;
         let replaced = layers_of_main(&remote).await;
         publish_forged(&remote, replaced).await;
     });

@@ -344,7 +344,9 @@ fn a_program_that_cannot_be_executed_changes_nothing() {
     machine.restored("v1", &mount);
     let daemon = machine.daemon().unwrap();
     let store = cachefs::StoreDir::open(&machine.store(), "/nonexistent".into(), 1 << 30).unwrap();
-    let mut client = cachefs::Client::connect_running(&store).unwrap().unwrap();
+    let mut client = cachefs::DaemonClient::connect_running(&store)
+        .unwrap()
+        .unwrap();
     let before = client.upgrade(store.exe().to_owned()).unwrap();
     wait_for("another worker", Duration::from_secs(10), || {
         machine.worker().is_some_and(|worker| worker != before)

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cachefs_store::remote::{
-    Environment, ObjectKey, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy, open,
+    Environment, ObjectKey, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy,
+    open_remote,
 };
 use cachefs_tests::clouds::{Azurite, Stub};
 use cachefs_tests::nobody::Nobody;
@@ -27,7 +28,7 @@ fn key() -> ObjectKey {
 }
 
 async fn write(spec: &RemoteSpec) -> Result<(), RemoteError> {
-    let remote = open(spec, policy()).unwrap().remote;
+    let remote = open_remote(spec, policy()).unwrap().remote;
     let body = Bytes::from_static(BODY);
     remote.put(&key(), body, PutMode::Overwrite).await
 }
@@ -52,7 +53,7 @@ async fn failures_of_google_are_told_apart_and_tried_again_by_us_alone() {
     let server = google();
     let spec = server.google_spec("cache");
     write(&spec).await.unwrap();
-    let remote = open(&spec, policy()).unwrap().remote;
+    let remote = open_remote(&spec, policy()).unwrap().remote;
     for (status, kind) in [
         (401, RemoteErrorKind::Denied),
         (403, RemoteErrorKind::Denied),
@@ -86,7 +87,7 @@ async fn failures_of_google_are_told_apart_and_tried_again_by_us_alone() {
         attempt: Duration::from_millis(200),
         ..policy()
     };
-    let read = open(&spec, hasty)
+    let read = open_remote(&spec, hasty)
         .unwrap()
         .remote
         .get(&key(), 1 << 30)
@@ -97,7 +98,9 @@ async fn failures_of_google_are_told_apart_and_tried_again_by_us_alone() {
 #[tokio::test]
 async fn a_lost_answer_to_a_conditional_write_is_looked_into() {
     let server = google();
-    let remote = open(&server.google_spec(""), policy()).unwrap().remote;
+    let remote = open_remote(&server.google_spec(""), policy())
+        .unwrap()
+        .remote;
     server
         .faults()
         .inject(Rule::new(Fault::LoseAnswer).method("PUT").times(1));
@@ -122,7 +125,7 @@ async fn a_bucket_or_container_that_is_not_there_is_not_an_empty_cache() {
         None => println!("skipped in part: azurite-blob is not installed"),
     }
     for spec in specs {
-        let remote = open(&spec, policy()).unwrap().remote;
+        let remote = open_remote(&spec, policy()).unwrap().remote;
         let put = write(&spec).await.unwrap_err();
         let list = remote.list("refs/a").await.unwrap_err();
         for error in [put, list] {
@@ -150,7 +153,7 @@ async fn an_azure_key_that_is_wrong_is_denied_and_not_shown() {
         ("AZURE_STORAGE_SAS_TOKEN", "sv=2021-12-02&sig=hunter2"),
     ] {
         let spec = server.spec("", [account, (variable, value)]);
-        let remote = open(&spec, policy()).unwrap().remote;
+        let remote = open_remote(&spec, policy()).unwrap().remote;
         for error in [
             remote.get(&key(), 1 << 30).await.unwrap_err(),
             remote.delete(&key()).await.unwrap_err(),
@@ -204,7 +207,7 @@ async fn listings_of_azure_go_on_after_a_page() {
         ]),
         ..RemoteSpec::default()
     };
-    let remote = open(&spec, policy()).unwrap().remote;
+    let remote = open_remote(&spec, policy()).unwrap().remote;
     let listed = remote.list("refs/").await.unwrap();
     let names = listed
         .iter()
@@ -239,7 +242,7 @@ async fn googles_metadata_server_gives_a_token_once() {
         env: env(&[("GCE_METADATA_HOST", &metadata.address())]),
         ..server.google_spec("")
     };
-    let remote = open(&spec, policy()).unwrap().remote;
+    let remote = open_remote(&spec, policy()).unwrap().remote;
     let puts = (0..8).map(|_| {
         let remote = remote.clone();
         let body = Bytes::from_static(BODY);
@@ -372,7 +375,7 @@ async fn refused_credentials_are_denied_and_a_silent_giver_is_an_outage() {
 
     let nobody = Nobody::new().unwrap();
     let hasty = RetryPolicy::with_deadline(Duration::from_millis(300));
-    let remote = open(&at(&nobody.address()), hasty).unwrap().remote;
+    let remote = open_remote(&at(&nobody.address()), hasty).unwrap().remote;
     let error = remote.get(&key(), 1 << 30).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline, "{error:?}");
 }

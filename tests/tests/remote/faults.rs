@@ -4,12 +4,13 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cachefs_store::check::{CheckOptions, Repaired, check, repair};
+use cachefs_store::check::{CheckOptions, Repaired, check_repository, repair_keys};
 use cachefs_store::gc::{self, Condemned, Needs};
 use cachefs_store::id::SaveId;
-use cachefs_store::refs::{Creator, Key, Platform, Record, RefName, Scope};
+use cachefs_store::refs::{Creator, Key, Platform, RefName, RefRecord, Scope};
 use cachefs_store::remote::{
-    ObjectKey, OpenRemote, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy, open,
+    ObjectKey, OpenRemote, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy,
+    open_remote,
 };
 use cachefs_store::save::Silent;
 use cachefs_tests::nobody::Nobody;
@@ -34,7 +35,7 @@ fn key() -> ObjectKey {
 /// A server with one object, no requests counted yet.
 async fn server() -> (S3Server, OpenRemote) {
     let server = S3Server::start().unwrap();
-    let opened = open(&server.spec("cache"), policy()).unwrap();
+    let opened = open_remote(&server.spec("cache"), policy()).unwrap();
     opened
         .remote
         .put(&key(), Bytes::from_static(BODY), PutMode::Overwrite)
@@ -45,7 +46,7 @@ async fn server() -> (S3Server, OpenRemote) {
 }
 
 fn open_hasty(spec: &RemoteSpec, deadline: Duration) -> OpenRemote {
-    open(
+    open_remote(
         spec,
         RetryPolicy {
             deadline,
@@ -130,9 +131,9 @@ async fn a_connection_that_always_breaks_off_is_an_outage() {
 async fn a_repair_during_an_outage_removes_no_key() {
     let (server, opened) = server().await;
     let name = RefName::new(Scope::new("main").unwrap(), Key::new("k").unwrap());
-    let record = Record::new(name, Vec::new(), Creator::default(), Platform::default());
+    let record = RefRecord::new(name, Vec::new(), Creator::default(), Platform::default());
     let (none, needs, now) = (Condemned::default(), Needs::default(), SaveId::now().micros);
-    gc::publish(&opened.remote, &record, &none, &needs, now)
+    gc::publish_confirmed(&opened.remote, &record, &none, &needs, now)
         .await
         .unwrap();
     let listed = || async { opened.remote.list("refs/").await.unwrap().len() };
@@ -149,9 +150,10 @@ async fn a_repair_during_an_outage_removes_no_key() {
         let is_ref = Rule::new(fault).method("GET").key("refs/");
         server.faults().inject(is_ref);
         let hasty = open_hasty(&server.spec("cache"), Duration::from_millis(300));
-        if let Ok(report) = check(&hasty.remote, &CheckOptions::default(), &Silent).await {
+        if let Ok(report) = check_repository(&hasty.remote, &CheckOptions::default(), &Silent).await
+        {
             assert!(!report.findings.is_empty(), "{fault:?}");
-            let repaired = repair(&hasty.remote, &report).await.unwrap();
+            let repaired = repair_keys(&hasty.remote, &report).await.unwrap();
             assert_eq!(repaired, Repaired::default(), "{fault:?}");
         }
         server.faults().clear();
@@ -178,7 +180,7 @@ async fn a_server_that_hangs_ends_with_the_deadline_and_the_cause() {
         attempt: Duration::from_millis(200),
         ..policy()
     };
-    let opened = open(&server.spec("cache"), policy).unwrap();
+    let opened = open_remote(&server.spec("cache"), policy).unwrap();
     let error = opened.remote.get(&key(), 1 << 30).await.unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Deadline);
     assert!(
@@ -203,7 +205,7 @@ async fn one_attempt_that_hangs_is_given_up_for_another() {
         attempt: Duration::from_millis(200),
         ..policy()
     };
-    let opened = open(&server.spec("cache"), policy).unwrap();
+    let opened = open_remote(&server.spec("cache"), policy).unwrap();
     assert_eq!(opened.remote.get(&key(), 1 << 30).await.unwrap(), BODY);
 }
 
@@ -296,7 +298,7 @@ async fn a_bucket_that_is_not_there_is_not_an_empty_cache() {
         url: "s3://absent/cache".into(),
         ..server.spec("")
     };
-    let remote = open(&spec, policy()).unwrap().remote;
+    let remote = open_remote(&spec, policy()).unwrap().remote;
     let put = remote
         .put(&key(), Bytes::new(), PutMode::Overwrite)
         .await
@@ -320,7 +322,7 @@ async fn wrong_and_missing_credentials_are_denied_at_once() {
             env,
             ..server.spec("cache")
         };
-        let error = open(&spec, policy())
+        let error = open_remote(&spec, policy())
             .unwrap()
             .remote
             .get(&key(), 1 << 30)
@@ -333,7 +335,7 @@ async fn wrong_and_missing_credentials_are_denied_at_once() {
         env: Default::default(),
         ..server.spec("cache")
     };
-    let error = open(&anonymous, policy())
+    let error = open_remote(&anonymous, policy())
         .unwrap()
         .remote
         .get(&key(), 1 << 30)
@@ -376,7 +378,7 @@ async fn without_a_region_or_an_endpoint_the_user_is_told() {
         url: "s3://bucket".into(),
         ..RemoteSpec::default()
     };
-    let error = open(&spec, policy())
+    let error = open_remote(&spec, policy())
         .unwrap()
         .remote
         .get(&key(), 1 << 30)

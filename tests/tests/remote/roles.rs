@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use cachefs_store::remote::{
-    Environment, ObjectKey, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy, open,
+    Environment, ObjectKey, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy,
+    open_remote,
 };
 use cachefs_tests::clouds::Stub;
 use cachefs_tests::nobody::Nobody;
@@ -11,7 +12,7 @@ use cachefs_tests::s3::{ACCESS_KEY, Moto, S3Server, SECRET_KEY};
 const ARN: &str = "arn:aws:iam::123456789012:role/ci";
 
 async fn write(spec: &RemoteSpec) -> Result<(), RemoteError> {
-    let remote = open(spec, RetryPolicy::default()).unwrap().remote;
+    let remote = open_remote(spec, RetryPolicy::default()).unwrap().remote;
     let body = Bytes::from_static(b"body");
     let key = ObjectKey::new("packs/one");
     remote.put(&key, body, PutMode::Overwrite).await
@@ -144,7 +145,7 @@ async fn a_role_that_is_refused_is_denied_and_a_silent_service_an_outage() {
 
     let nobody = Nobody::new().unwrap();
     let hasty = RetryPolicy::with_deadline(std::time::Duration::from_millis(300));
-    let remote = open(&at(&nobody.endpoint()), hasty).unwrap().remote;
+    let remote = open_remote(&at(&nobody.endpoint()), hasty).unwrap().remote;
     let error = remote
         .get(&ObjectKey::new("packs/one"), 1 << 30)
         .await

@@ -1,13 +1,13 @@
 //! The conformance suite on every kind of store.
 
-use cachefs_store::remote::conformance::{Expectations, run};
-use cachefs_store::remote::{RemoteSpec, RetryPolicy, open};
+use cachefs_store::remote::conformance::{Expectations, run_conformance};
+use cachefs_store::remote::{RemoteSpec, RetryPolicy, open_remote};
 use cachefs_tests::clouds::Azurite;
 use cachefs_tests::s3::{Moto, S3Options, S3Server};
 
 async fn check(spec: RemoteSpec, expectations: Expectations) {
-    let opened = open(&spec, RetryPolicy::default()).unwrap();
-    if let Err(failure) = run(&opened.remote, expectations).await {
+    let opened = open_remote(&spec, RetryPolicy::default()).unwrap();
+    if let Err(failure) = run_conformance(&opened.remote, expectations).await {
         panic!("{}: {failure:?}", spec.url);
     }
     let traffic = opened.traffic();
@@ -128,6 +128,6 @@ async fn azure() {
 #[tokio::test]
 async fn opening_an_s3_remote_makes_no_request() {
     let server = S3Server::start().unwrap();
-    open(&server.spec(""), RetryPolicy::default()).unwrap();
+    open_remote(&server.spec(""), RetryPolicy::default()).unwrap();
     assert_eq!(server.faults().counts().total(), 0);
 }

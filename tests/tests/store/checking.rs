@@ -5,9 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use cachefs_store::check::{CheckOptions, CheckReport, FindingKind, Repaired, check, repair};
+use cachefs_store::check::{
+    CheckOptions, CheckReport, FindingKind, Repaired, check_repository, repair_keys,
+};
 use cachefs_store::id::{LayerId, SaveId};
-use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, Record, RefName, Scope};
+use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, RefName, RefRecord, Scope};
 use cachefs_store::remote::{FileRemote, RemoteErrorKind};
 use cachefs_store::save::Silent;
 use cachefs_store::{Error, ErrorKind};
@@ -50,10 +52,10 @@ fn repository() -> Repository {
     ] {
         let layers = layers.into_iter().map(|layer| info(layer)).collect();
         let (creator, platform) = (Creator::default(), Platform::default());
-        let record = Record::new(name(scope, key), layers, creator, platform);
+        let record = RefRecord::new(name(scope, key), layers, creator, platform);
         bench
             .runtime
-            .block_on(refs::publish(&bench.remote, &record))
+            .block_on(refs::publish_record(&bench.remote, &record))
             .unwrap();
     }
     Repository { bench, bent }
@@ -63,7 +65,7 @@ impl Repository {
     fn try_check(&self, options: &CheckOptions) -> Result<CheckReport, Error> {
         self.bench
             .runtime
-            .block_on(check(&self.bench.remote, options, &Silent))
+            .block_on(check_repository(&self.bench.remote, options, &Silent))
     }
 
     fn check(&self, read_data: bool) -> CheckReport {
@@ -75,21 +77,21 @@ impl Repository {
     }
 
     fn repair(&self, report: &CheckReport) -> Repaired {
-        let repaired = repair(&self.bench.remote, report);
+        let repaired = repair_keys(&self.bench.remote, report);
         self.bench.runtime.block_on(repaired).unwrap()
     }
 
     /// Publishes one more save of a key, beside those that it has or instead of some.
     fn publish(&self, name: &RefName, layers: Vec<LayerInfo>, supersedes: &[SaveId]) -> SaveId {
         let (creator, platform) = (Creator::default(), Platform::default());
-        let mut record = Record::new(name.clone(), layers, creator, platform);
+        let mut record = RefRecord::new(name.clone(), layers, creator, platform);
         record.supersedes = supersedes.to_vec();
         // Deleting what it supersedes fails, as for a saver that may not delete.
         self.bent.rule(|ask, _| match ask {
             Ask::Delete => Answer::Failed(RemoteErrorKind::Denied),
             _ => Answer::Honest,
         });
-        let publish = refs::publish(&self.bench.remote, &record);
+        let publish = refs::publish_record(&self.bench.remote, &record);
         self.bench.runtime.block_on(publish).unwrap();
         self.bent.straighten();
         record.id

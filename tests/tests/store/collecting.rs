@@ -8,7 +8,7 @@ use std::time::Duration;
 use cachefs_store::Error;
 use cachefs_store::gc::{self, Condemned, GcOptions, MIN_GRACE, Needs};
 use cachefs_store::id::{LayerId, SaveId};
-use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, Promotion, Record, Scope};
+use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, Promotion, RefRecord, Scope};
 use cachefs_store::remote::{DynRemote, RemoteErrorKind};
 use cachefs_store::save::Silent;
 use proptest::prelude::*;
@@ -203,7 +203,7 @@ fn a_record_of_a_saver_that_slept_is_taken_back() {
         ..Needs::default()
     };
     let now = condemned.read;
-    let published = gc::publish(&remote, &late, &condemned, &needs, now);
+    let published = gc::publish_confirmed(&remote, &late, &condemned, &needs, now);
     let error = world.bench.runtime.block_on(published).unwrap_err();
     assert!(matches!(error, Error::BeingCollected { .. }), "{error}");
     assert_eq!(world.count("refs/"), 0);
@@ -252,7 +252,7 @@ fn a_record_that_is_not_understood_stops_no_run_and_keeps_what_it_may_name() {
         older_than: Some(Duration::from_secs(1)),
         ..world.options(Duration::ZERO)
     };
-    world.run(gc::collect(&remote, &options, &Silent));
+    world.run(gc::collect_garbage(&remote, &options, &Silent));
     assert_eq!(world.count("refs/") + world.count("packs/"), 0);
 }
 
@@ -314,7 +314,11 @@ fn a_record_that_is_published_during_a_run_keeps_the_packs_of_a_layer_that_is_no
         Answer::Honest
     });
     let bent: DynRemote = bent;
-    let report = world.run(gc::collect(&bent, &world.options(MIN_GRACE), &Silent));
+    let report = world.run(gc::collect_garbage(
+        &bent,
+        &world.options(MIN_GRACE),
+        &Silent,
+    ));
     assert_eq!(report.unreadable_layers.len(), 1);
     assert_eq!(
         (report.plan.condemned.packs, report.plan.kept.packs),
@@ -344,8 +348,8 @@ fn a_record_of_another_tenant_does_not_make_a_newer_layer_count_as_truncated() {
         ..records[0].layers[0].clone()
     };
     let (creator, platform) = (Creator::default(), Platform::default());
-    let record = Record::new(name("pr/7", "x"), vec![lie], creator, platform);
-    world.run(refs::publish(&remote, &record));
+    let record = RefRecord::new(name("pr/7", "x"), vec![lie], creator, platform);
+    world.run(refs::publish_record(&remote, &record));
     world.delete("a");
     let report = world.collect(MIN_GRACE);
     assert_eq!((report.missing, report.unreadable_layers.len()), (0, 1));
@@ -389,7 +393,7 @@ fn a_saver_that_was_stopped_during_its_first_look_is_refused_as_well() {
     again.id = SaveId::now();
     // Read long ago, so that everything is looked at again.
     let condemned = Condemned::default();
-    let publish = gc::publish(&bent, &again, &condemned, &needs, world.now);
+    let publish = gc::publish_confirmed(&bent, &again, &condemned, &needs, world.now);
     let refused = world.bench.runtime.block_on(publish).unwrap_err();
     assert!(matches!(refused, Error::BeingCollected { .. }), "{refused}");
 }
@@ -449,7 +453,7 @@ fn a_saver_whose_clock_is_ahead_is_dropped_with_its_age() {
     ahead.key = Key::new("b").unwrap();
     let written = ahead.id.micros;
     ahead.id.micros += 365 * 24 * 60 * MINUTE;
-    world.run(refs::publish(&remote, &ahead));
+    world.run(refs::publish_record(&remote, &ahead));
     let listed = world.run(refs::list_keys(&remote, &Scope::new("main").unwrap(), ""));
     assert!(
         listed.iter().all(|key| key.newest < written + MINUTE),
@@ -460,7 +464,7 @@ fn a_saver_whose_clock_is_ahead_is_dropped_with_its_age() {
         now: written + 61 * MINUTE,
         ..world.options(MIN_GRACE)
     };
-    let report = world.run(gc::collect(&remote, &options, &Silent));
+    let report = world.run(gc::collect_garbage(&remote, &options, &Silent));
     assert_eq!(report.plan.dropped.len(), 2);
 }
 
@@ -473,7 +477,7 @@ fn expired_and_old_keys_are_dropped() {
     let mut expiring = kept[0].clone();
     expiring.key = Key::new("b").unwrap();
     expiring.expires = Some(world.now + MINUTE);
-    world.run(refs::publish(&remote, &expiring));
+    world.run(refs::publish_record(&remote, &expiring));
     assert!(world.collect(MIN_GRACE).plan.dropped.is_empty());
     world.now += 2 * MINUTE;
     let report = world.collect(MIN_GRACE);
@@ -489,7 +493,7 @@ fn expired_and_old_keys_are_dropped() {
         now: kept[0].id.micros + 2_000_000,
         ..world.options(Duration::ZERO)
     };
-    world.run(gc::collect(&remote, &options, &Silent));
+    world.run(gc::collect_garbage(&remote, &options, &Silent));
     assert_eq!(
         world.count("refs/") + world.count("layers/") + world.count("packs/"),
         0
@@ -507,12 +511,12 @@ fn traces_go_with_the_packs_that_they_name() {
     let remote = world.bench.remote.clone();
     let publish = |key: &str, below: &[LayerInfo]| {
         let records = world.run(refs::read_records(&remote, &name("main", key)));
-        let layers = refs::unite(records).0;
+        let layers = refs::unite_records(records).0;
         let stack = world.open(&layers).unwrap();
         let trace = Trace::default().after(&[stack.layers()[0].frame(0).unwrap()]);
         let ids = below.iter().chain(&layers).map(|layer| &layer.id);
         let id = StackId::of(ids);
-        world.run(trace::publish(&remote, &id, &trace, |_| None));
+        world.run(trace::publish_trace(&remote, &id, &trace, |_| None));
         layers
     };
     let a = publish("a", &[]);
@@ -538,7 +542,7 @@ fn promoting_unites_and_does_nothing_twice() {
     let from = name("main", "k");
     let promote = |world: &World, dry_run| {
         let none = Condemned::default();
-        world.run(refs::promote(
+        world.run(refs::promote_key(
             &remote, &from, &main, &creator, &none, dry_run,
         ))
     };

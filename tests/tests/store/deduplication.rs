@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cachefs_store::id::RepoId;
 use cachefs_store::index::Index;
 use cachefs_store::pack::object_key;
-use cachefs_store::save::{Deletions, StoreTarget, Target};
+use cachefs_store::save::{MissingEntries, StoreTarget, Target};
 use cachefs_tests::tree::{CompareOptions, TreeSpec, assert_same};
 
 use super::workbench::{Workbench, domains, stack};
@@ -173,7 +173,7 @@ fn without_a_common_start_nothing_counts_as_removed() {
     fs::write(one.join("a"), "a").unwrap();
     fs::write(two.join("b"), "b").unwrap();
     let first = bench.save(&one, &stack(&[]));
-    let second = bench.save_with(&two, &stack(&[&first.layer]), Deletions::Ignore);
+    let second = bench.save_with(&two, &stack(&[&first.layer]), MissingEntries::Ignore);
     assert_eq!(second.delta.removed, 0);
     let (both, _) = bench.copy(&stack(&[&first.layer, &second.layer]), "both");
     assert!(both.join("a").exists() && both.join("b").exists());

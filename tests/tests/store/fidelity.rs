@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cachefs_store::stack::{Stack, squash};
+use cachefs_store::stack::{Stack, squash_layers};
 use cachefs_tests::tree::arbitrary::{TreeOptions, trees};
 use cachefs_tests::tree::mutate::mutations;
 use cachefs_tests::tree::{CompareOptions, TreeMutation, TreeSpec, assert_same};
@@ -71,7 +71,7 @@ fn round_trip(spec: &TreeSpec, changes: &[Vec<TreeMutation>]) {
         assert!(again.delta.is_empty(), "saved again: {:?}", again.delta);
     }
 
-    let all = bench.put_layer(&squash(&layers, true).unwrap());
+    let all = bench.put_layer(&squash_layers(&layers, true).unwrap());
     same(
         &source,
         &bench.copy(&stack(&[&all]), "squashed").0,
@@ -81,7 +81,7 @@ fn round_trip(spec: &TreeSpec, changes: &[Vec<TreeMutation>]) {
     let again = bench.save(&source, &stack(&[&all]));
     assert!(again.delta.is_empty(), "after squashing: {:?}", again.delta);
 
-    let upper = bench.put_layer(&squash(&layers[1..], false).unwrap());
+    let upper = bench.put_layer(&squash_layers(&layers[1..], false).unwrap());
     same(
         &source,
         &bench
@@ -90,7 +90,7 @@ fn round_trip(spec: &TreeSpec, changes: &[Vec<TreeMutation>]) {
         &skipped,
     );
     let middle: Vec<_> = layers[..layers.len() - 1].to_vec();
-    let middle = bench.put_layer(&squash(&middle, true).unwrap());
+    let middle = bench.put_layer(&squash_layers(&middle, true).unwrap());
     let top = &layers[layers.len() - 1];
     same(
         &source,
@@ -109,7 +109,7 @@ fn numbers_stay(layers: &[Arc<cachefs_store::layer::Layer>]) {
             Arc::new(layer.unwrap())
         });
         let stack = Stack::new(reopened.collect()).unwrap();
-        let mut paths: Vec<_> = cachefs_store::stack::Walk::new(&stack)
+        let mut paths: Vec<_> = cachefs_store::stack::StackWalk::new(&stack)
             .map(|entry| entry.map(|entry| entry.path))
             .collect::<Result<_, _>>()
             .unwrap();

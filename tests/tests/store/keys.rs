@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use cachefs_store::id::{LayerId, SaveId};
-use cachefs_store::layer::Summary;
+use cachefs_store::layer::LayerSummary;
 use cachefs_store::refs::{
-    self, Creator, Key, LayerInfo, MatchKind, Part, Platform, Record, RefName, Resolved, Scope,
-    Wanted,
+    self, CachePart, Creator, Key, KeyQuery, LayerInfo, MatchKind, Platform, RefName, RefRecord,
+    Resolved, Scope,
 };
 use cachefs_store::remote::{DynRemote, FileRemote, ObjectKey, PutMode, RemoteErrorKind};
 use cachefs_store::{Error, ErrorKind};
@@ -33,7 +33,7 @@ fn layer(number: u8) -> LayerInfo {
     LayerInfo {
         id: LayerId([number; 32]),
         length: 1,
-        summary: Summary::default(),
+        summary: LayerSummary::default(),
         new_bytes: 1,
         contains: Vec::new(),
         created: 1,
@@ -43,9 +43,9 @@ fn layer(number: u8) -> LayerInfo {
     }
 }
 
-fn record(key: &str, layers: &[u8], supersedes: &[SaveId]) -> Record {
+fn record(key: &str, layers: &[u8], supersedes: &[SaveId]) -> RefRecord {
     let layers = layers.iter().copied().map(layer).collect();
-    let mut record = Record::new(name(key), layers, Creator::default(), Platform::default());
+    let mut record = RefRecord::new(name(key), layers, Creator::default(), Platform::default());
     record.supersedes = supersedes.to_vec();
     record
 }
@@ -76,27 +76,28 @@ impl Keys {
             .unwrap();
     }
 
-    fn publish(&self, record: &Record) {
+    fn publish(&self, record: &RefRecord) {
         self.runtime
-            .block_on(refs::publish(&self.remote, record))
+            .block_on(refs::publish_record(&self.remote, record))
             .unwrap();
     }
 
-    fn read(&self, key: &str) -> Vec<Record> {
+    fn read(&self, key: &str) -> Vec<RefRecord> {
         self.runtime
             .block_on(refs::read_records(&self.remote, &name(key)))
             .unwrap()
     }
 
     fn try_resolve(&self, key: &str, prefixes: &[&str]) -> Result<Option<Resolved>, Error> {
-        let wanted = Wanted {
+        let wanted = KeyQuery {
             scopes: vec![Scope::new("main").unwrap()],
             key: Key::new(key).unwrap(),
             prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
             chosen: None,
             role: None,
         };
-        self.runtime.block_on(refs::resolve(&self.remote, &wanted))
+        self.runtime
+            .block_on(refs::resolve_key(&self.remote, &wanted))
     }
 
     fn resolve(&self, key: &str) -> Vec<u8> {
@@ -134,12 +135,12 @@ impl Keys {
 /// What a saver does: what it found goes below what it adds, and is superseded.
 async fn save(remote: &DynRemote, added: u8) {
     let found = refs::read_records(remote, &name("k")).await.unwrap();
-    let supersedes = refs::contained(&found);
-    let (mut layers, _) = refs::unite(found);
+    let supersedes = refs::superseded_saves(&found);
+    let (mut layers, _) = refs::unite_records(found);
     layers.push(layer(added));
-    let mut record = Record::new(name("k"), layers, Creator::default(), Platform::default());
+    let mut record = RefRecord::new(name("k"), layers, Creator::default(), Platform::default());
     record.supersedes = supersedes;
-    refs::publish(remote, &record).await.unwrap();
+    refs::publish_record(remote, &record).await.unwrap();
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn nothing_of_racing_savers_is_lost() {
             let mut most = 0;
             while reading.load(Relaxed) {
                 let records = refs::read_records(&remote, &name("k")).await.unwrap();
-                let (layers, _) = refs::unite(records);
+                let (layers, _) = refs::unite_records(records);
                 assert!(layers.len() >= most, "{} after {most}", layers.len());
                 most = layers.len();
             }
@@ -407,7 +408,7 @@ fn a_deleted_key_is_gone() {
     keys.publish(&record("kk", &[3], &[]));
     let deleted = keys
         .runtime
-        .block_on(refs::delete(&keys.remote, &name("k")))
+        .block_on(refs::delete_name(&keys.remote, &name("k")))
         .unwrap();
     assert_eq!(deleted, 2);
     assert!(keys.try_resolve("k", &[]).unwrap().is_none());
@@ -420,7 +421,7 @@ fn all_parts_come_from_the_best_key_that_has_any() {
     let keys = Keys::new();
     let publish = |key: &str, part: &str, at: u64| {
         let mut record = record(key, &[1], &[]);
-        record.part = Some(Part::new(part).unwrap());
+        record.part = Some(CachePart::new(part).unwrap());
         record.id.micros = at;
         keys.publish(&record);
     };
@@ -431,17 +432,17 @@ fn all_parts_come_from_the_best_key_that_has_any() {
     // One path: neither a part of a key, nor found as one.
     keys.publish(&record("k-4", &[1], &[]));
     let find = |key: &str| {
-        let wanted = Wanted {
+        let wanted = KeyQuery {
             scopes: vec![Scope::new("main").unwrap()],
             key: Key::new(key).unwrap(),
             prefixes: vec!["k-".to_owned()],
             chosen: None,
             role: None,
         };
-        let accepts = |part: Option<&Part>| part.is_some_and(|part| part.as_str() != "c");
-        let found = refs::find(&keys.remote, &wanted, accepts);
+        let accepts = |part: Option<&CachePart>| part.is_some_and(|part| part.as_str() != "c");
+        let found = refs::find_key(&keys.remote, &wanted, accepts);
         let found = keys.runtime.block_on(found).unwrap().unwrap();
-        let parts = found.parts.iter().flatten().map(Part::to_string);
+        let parts = found.parts.iter().flatten().map(CachePart::to_string);
         (found.key.to_string(), found.kind, parts.collect::<Vec<_>>())
     };
     let prefix = MatchKind::Prefix("k-".to_owned());
@@ -471,7 +472,7 @@ fn a_part_that_was_found_by_prefix_is_read_as_it_was_found() {
     expired.expires = Some(1);
     keys.publish(&expired);
     let resolve = |kind| {
-        let wanted = Wanted {
+        let wanted = KeyQuery {
             scopes: vec![Scope::new("main").unwrap()],
             key: Key::new("deps-2").unwrap(),
             prefixes: vec!["deps-".to_owned()],
@@ -481,7 +482,8 @@ fn a_part_that_was_found_by_prefix_is_read_as_it_was_found() {
             }),
             role: None,
         };
-        keys.runtime.block_on(refs::resolve(&keys.remote, &wanted))
+        keys.runtime
+            .block_on(refs::resolve_key(&keys.remote, &wanted))
     };
     let found = resolve(MatchKind::Prefix("deps-".to_owned())).unwrap();
     assert_eq!(numbers(&found.unwrap()), [1]);

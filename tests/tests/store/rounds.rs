@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cachefs_store::refs::{
-    Creator, Key, Platform, Record, RefName, Scope, Wanted, publish, resolve,
+    Creator, Key, KeyQuery, Platform, RefName, RefRecord, Scope, publish_record, resolve_key,
 };
 use cachefs_store::remote::{
     DynRemote, FileRemote, ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteId,
@@ -89,7 +89,7 @@ fn found_in_the_last(scopes: &[&str], prefixes: &[&str]) {
         all: Barrier::new(requests),
         requests: AtomicUsize::new(0),
     });
-    let wanted = Wanted {
+    let wanted = KeyQuery {
         scopes: scopes.iter().copied().map(scope).collect(),
         key: Key::new("k").unwrap(),
         prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
@@ -97,7 +97,7 @@ fn found_in_the_last(scopes: &[&str], prefixes: &[&str]) {
         role: None,
     };
     let last = RefName::new(scope(scopes[scopes.len() - 1]), wanted.key.clone());
-    let record = Record::new(
+    let record = RefRecord::new(
         last.clone(),
         Vec::new(),
         Creator::default(),
@@ -107,9 +107,9 @@ fn found_in_the_last(scopes: &[&str], prefixes: &[&str]) {
     let found = runtime.block_on(async {
         let counted = Arc::clone(&remote);
         let remote: DynRemote = remote;
-        publish(&remote, &record).await.unwrap();
+        publish_record(&remote, &record).await.unwrap();
         // Requests that come one after the other wait for ever.
-        let found = tokio::time::timeout(Duration::from_secs(30), resolve(&remote, &wanted));
+        let found = tokio::time::timeout(Duration::from_secs(30), resolve_key(&remote, &wanted));
         let found = found.await.expect("requests wait for others").unwrap();
         assert_eq!(counted.requests.load(Ordering::Relaxed), requests);
         found.unwrap()

@@ -9,22 +9,24 @@ use cachefs_store::frame::{ChunkLocation, Codec, FrameLocation};
 use cachefs_store::id::{ChunkId, DomainId, FrameHash, PackId};
 use cachefs_store::pack::PackRef;
 use cachefs_store::save::{
-    Everything, FileContent, NodeKind, Packed, PlainFiles, Seen, Silent, Tree, scan,
+    Everything, FileContent, FileTree, NodeKind, Packed, PlainFiles, Seen, Silent, scan_tree,
 };
-use cachefs_store::secrets::{Fate, Finding, Kind, Policy, Scanner, Variable};
+use cachefs_store::secrets::{
+    Scanner, SecretFinding, SecretHandling, SecretKind, SecretPolicy, Variable,
+};
 
 const CONTENT: &[u8] = b"content";
 
-fn scanned(directory: &Path) -> Tree {
+fn scanned(directory: &Path) -> FileTree {
     let root = File::open(directory).unwrap();
-    scan(root.as_fd(), &PlainFiles, &Everything, &Silent)
+    scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent)
         .unwrap()
         .tree
 }
 
 /// Searches for nothing but what tells by itself.
 fn scanner() -> Scanner {
-    Scanner::new(Policy::Skip, Vec::new(), &[]).unwrap()
+    Scanner::new(SecretPolicy::Skip, Vec::new(), &[]).unwrap()
 }
 
 /// What every file in these tests is made of.
@@ -58,7 +60,7 @@ fn packed() -> Packed {
     packed
 }
 
-fn contents(tree: &Tree) -> Vec<&FileContent> {
+fn contents(tree: &FileTree) -> Vec<&FileContent> {
     tree.nodes
         .iter()
         .filter_map(|node| match &node.kind {
@@ -184,13 +186,13 @@ fn files_are_known_to_those_who_search_for_the_same() {
     let mut packed = packed();
     let tree = scanned(&files);
     let found = tree.nodes.iter().position(|node| &*node.name == b"found");
-    let finding = Finding {
+    let finding = SecretFinding {
         path: "found".into(),
         line: None,
-        kind: Kind::NAMED,
+        kind: SecretKind::NAMED,
         variable: None,
         certain: true,
-        fate: Fate::Allowed,
+        fate: SecretHandling::Allowed,
         replaces: false,
     };
     packed.findings.push((found.unwrap(), finding));
@@ -209,9 +211,9 @@ fn files_are_known_to_those_who_search_for_the_same() {
     };
     let other = |policy, value| Scanner::new(policy, vec![variable(value)], &[]).unwrap();
     assert!(seen.is_searched_by(&scanner()));
-    assert!(seen.is_searched_by(&Scanner::new(Policy::Allow, Vec::new(), &[]).unwrap()));
+    assert!(seen.is_searched_by(&Scanner::new(SecretPolicy::Allow, Vec::new(), &[]).unwrap()));
     assert!(seen.is_searched_by(&Scanner::off()));
-    assert!(!seen.is_searched_by(&other(Policy::Skip, "a value of a secret")));
+    assert!(!seen.is_searched_by(&other(SecretPolicy::Skip, "a value of a secret")));
 
     // What nobody searched is known to nobody who searches.
     Seen::write(&list, &domain, &tree, &packed, later, &Scanner::off()).unwrap();

@@ -6,17 +6,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cachefs_store::Error;
-use cachefs_store::check::{CheckOptions, check, repair};
+use cachefs_store::check::{CheckOptions, check_repository, repair_keys};
 use cachefs_store::frame::FrameBuilder;
 use cachefs_store::gc::Condemned;
 use cachefs_store::id::{ChunkId, TrailerHash};
 use cachefs_store::index::Index;
-use cachefs_store::layer::{Content, Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind};
+use cachefs_store::layer::{
+    EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewFilePiece, NewInode, NewKind,
+};
 use cachefs_store::layer::{ROOT, mode};
 use cachefs_store::local::{FrameMemory, FrameReader, LayerCache, PackCache};
 use cachefs_store::pack::{FinishedPack, PackRef, PackWriter, Trailer, object_key};
 use cachefs_store::refs::{
-    self, Creator, Key, LayerInfo, Platform, Promotion, Record, RefName, Scope,
+    self, Creator, Key, LayerInfo, Platform, Promotion, RefName, RefRecord, Scope,
 };
 use cachefs_store::remote::{FileRemote, PutMode, Remote};
 use cachefs_store::save::{Silent, StoreTarget, Target};
@@ -64,13 +66,13 @@ fn layer_on(bench: &Workbench, pack: &FinishedPack, described: PackRef) -> Arc<L
         .next()
         .unwrap()
         .1;
-    let content = [Content::Chunk(location)];
+    let content = [NewFilePiece::Chunk(location)];
     let mut builder = LayerBuilder::new(&directory, [described]).unwrap();
     let kind = NewKind::File {
         size: location.length.into(),
         content: &content,
     };
-    let link = Link::New(NewInode { meta: &file, kind });
+    let link = EntryTarget::New(NewInode { meta: &file, kind });
     let name = b"notes";
     builder.fill(ROOT, &[NewEntry { name, link }]).unwrap();
     bench.put_layer(&builder.finish().unwrap())
@@ -272,17 +274,17 @@ fn name(scope: &str) -> RefName {
 
 fn publish(bench: &Workbench, scope: &str, layers: &[&Layer]) {
     let layers = layers.iter().map(|layer| info(layer)).collect();
-    let record = Record::new(name(scope), layers, Creator::default(), Platform::default());
+    let record = RefRecord::new(name(scope), layers, Creator::default(), Platform::default());
     bench
         .runtime
-        .block_on(refs::publish(&bench.remote, &record))
+        .block_on(refs::publish_record(&bench.remote, &record))
         .unwrap();
 }
 
 fn promote(bench: &Workbench, scope: &str) -> Result<Promotion, Error> {
     let (main, none) = (Scope::new("branch/main").unwrap(), Condemned::default());
     let (creator, from) = (Creator::default(), name(scope));
-    let promoted = refs::promote(&bench.remote, &from, &main, &creator, &none, false);
+    let promoted = refs::promote_key(&bench.remote, &from, &main, &creator, &none, false);
     bench.runtime.block_on(promoted)
 }
 
@@ -451,8 +453,8 @@ fn a_repair_drops_no_key_for_what_records_and_layers_of_others_say_of_its_object
             info(&layer_on(&bench, &evil, honest.pack)),
         ),
     ] {
-        let record = Record::new(name, vec![layer], Creator::default(), Platform::default());
-        let publish = refs::publish(&bench.remote, &record);
+        let record = RefRecord::new(name, vec![layer], Creator::default(), Platform::default());
+        let publish = refs::publish_record(&bench.remote, &record);
         bench.runtime.block_on(publish).unwrap();
     }
     let options = CheckOptions {
@@ -462,7 +464,7 @@ fn a_repair_drops_no_key_for_what_records_and_layers_of_others_say_of_its_object
     let check = |options| {
         bench
             .runtime
-            .block_on(check(&bench.remote, options, &Silent))
+            .block_on(check_repository(&bench.remote, options, &Silent))
     };
     let report = check(&options).unwrap();
     let found = |key: &str| {
@@ -475,7 +477,7 @@ fn a_repair_drops_no_key_for_what_records_and_layers_of_others_say_of_its_object
     );
     let repaired = bench
         .runtime
-        .block_on(repair(&bench.remote, &report))
+        .block_on(repair_keys(&bench.remote, &report))
         .unwrap();
     assert!(!repaired.dropped.contains(&main), "{repaired:?}");
     assert!(!repaired.reduced.contains(&main), "{repaired:?}");
@@ -521,8 +523,8 @@ fn a_key_with_more_layers_than_a_reader_opens_is_not_promoted() {
         }
     });
     let (creator, platform) = (Creator::default(), Platform::default());
-    let record = Record::new(name("pr/66"), layers.collect(), creator, platform);
-    let publish = refs::publish(&bench.remote, &record);
+    let record = RefRecord::new(name("pr/66"), layers.collect(), creator, platform);
+    let publish = refs::publish_record(&bench.remote, &record);
     bench.runtime.block_on(publish).unwrap();
     let refused = promote(&bench, "pr/66").unwrap_err();
     assert!(matches!(refused, Error::TooLarge { .. }), "{refused}");

@@ -14,8 +14,8 @@ use cachefs_store::refs::{Creator, Key, LayerInfo, Scope};
 use cachefs_store::remote::{DynRemote, FileRemote, PutMode, Remote};
 use cachefs_store::repository::Repository;
 use cachefs_store::save::{
-    Baseline, Deletions, Delta, Everything, Guard, Packed, PlainFiles, Silent, StoreTarget,
-    build_layer, confirm_unchanged, diff, pack_files, scan,
+    Baseline, Delta, Everything, Guard, MissingEntries, Packed, PlainFiles, Silent, StoreTarget,
+    build_layer, confirm_unchanged, diff_tree, pack_files, scan_tree,
 };
 use cachefs_store::secrets::Scanner;
 use cachefs_store::stack::Stack;
@@ -96,12 +96,17 @@ impl Workbench {
 
     /// Saves a whole directory as a change of `base`; removals count.
     pub(crate) fn save(&self, directory: &Path, base: &Stack) -> Saved {
-        self.save_with(directory, base, Deletions::Record)
+        self.save_with(directory, base, MissingEntries::Record)
     }
 
-    pub(crate) fn save_with(&self, directory: &Path, base: &Stack, deletions: Deletions) -> Saved {
+    pub(crate) fn save_with(
+        &self,
+        directory: &Path,
+        base: &Stack,
+        deletions: MissingEntries,
+    ) -> Saved {
         let root = File::open(directory).unwrap();
-        let mut scanned = scan(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap();
+        let mut scanned = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap();
         let packed = pack_files(
             root.as_fd(),
             &mut scanned.tree,
@@ -117,7 +122,7 @@ impl Workbench {
         )
         .unwrap();
         let baseline = Baseline::new(base, &self.target).unwrap();
-        let delta = diff(&scanned.tree, &baseline, &packed, true, deletions).unwrap();
+        let delta = diff_tree(&scanned.tree, &baseline, &packed, true, deletions).unwrap();
         confirm_unchanged(root.as_fd(), &scanned.tree).unwrap();
         let built = build_layer(&scanned.tree, &delta, &packed, &baseline).unwrap();
         let layer = self.put_layer(&built);

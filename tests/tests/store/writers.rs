@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cachefs_store::layer::Layer;
 use cachefs_store::save::{
-    Baseline, Deletions, Everything, Exclude, Guard, Packed, PlainFiles, Scanned, Silent, Skipped,
-    build_layer, diff, pack_changing_files, scan,
+    Baseline, Everything, Exclude, Guard, MissingEntries, Packed, PlainFiles, Scanned, Silent,
+    Skipped, build_layer, diff_tree, pack_changing_files, scan_tree,
 };
 use cachefs_store::secrets::Scanner;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::workbench::{Workbench, stack};
 
 fn scanned(directory: &Path) -> Scanned {
     let root = File::open(directory).unwrap();
-    scan(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap()
+    scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap()
 }
 
 /// Saves a directory that was scanned before.
@@ -41,7 +41,14 @@ fn save(bench: &Workbench, directory: &Path, mut scanned: Scanned) -> (Arc<Layer
     )
     .unwrap();
     let baseline = Baseline::new(&base, &bench.target).unwrap();
-    let delta = diff(&scanned.tree, &baseline, &packed, true, Deletions::Record).unwrap();
+    let delta = diff_tree(
+        &scanned.tree,
+        &baseline,
+        &packed,
+        true,
+        MissingEntries::Record,
+    )
+    .unwrap();
     let built = build_layer(&scanned.tree, &delta, &packed, &baseline).unwrap();
     (bench.put_layer(&built), skipped)
 }
@@ -223,10 +230,10 @@ fn a_directory_that_is_renamed_during_the_scan_is_noted_and_refused_if_strict() 
     fs::write(source.join("quiet"), "x").unwrap();
     let root = File::open(&source).unwrap();
     let renaming = Renaming(source.clone());
-    let scanned = scan(root.as_fd(), &PlainFiles, &renaming, &Silent).unwrap();
+    let scanned = scan_tree(root.as_fd(), &PlainFiles, &renaming, &Silent).unwrap();
     let skipped: Vec<_> = scanned.skipped.iter().map(|it| it.path.clone()).collect();
     assert_eq!(skipped, [PathBuf::from("tmp")]);
     assert!(scanned.refuse_vanished().is_err());
-    let quiet = scan(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap();
+    let quiet = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap();
     assert!(quiet.refuse_vanished().is_ok());
 }

@@ -30,8 +30,8 @@ fn set_times(path: &Path, nanoseconds: u64) {
     fs::File::open(path).unwrap().set_modified(time).unwrap();
 }
 
-fn run(temp: &TempDir) -> Changes {
-    sync(&temp.path().join("source"), &temp.path().join("target")).unwrap()
+fn run(temp: &TempDir) -> SyncChanges {
+    sync_directory(&temp.path().join("source"), &temp.path().join("target")).unwrap()
 }
 
 fn nanoseconds(path: &Path) -> (i64, i64) {
@@ -77,9 +77,9 @@ fn only_what_differs_is_touched() {
     let before = ["dir/below/large", "dir/file", "dir/below"]
         .map(|path| fs::metadata(target.join(path)).unwrap());
     let changes = run(&temp);
-    let wanted = Changes {
+    let wanted = SyncChanges {
         rewritten: 1,
-        ..Changes::default()
+        ..SyncChanges::default()
     };
     assert_eq!(changes, wanted);
     let after = ["dir/below/large", "dir/file", "dir/below"]

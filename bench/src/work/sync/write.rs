@@ -10,7 +10,7 @@ use rustix::fs::{
     fchmod, fchown, futimens, mkdirat, openat, renameat, symlinkat, unlinkat, utimensat,
 };
 
-use crate::work::dir::{Kind, Lister, open_dir};
+use crate::work::dir::{Lister, WorkEntryKind, open_dir};
 
 /// The name of a file until it is whole.
 const PART: &CStr = c".cachefs-bench-part";
@@ -23,7 +23,7 @@ pub(super) fn same_content(
     to: BorrowedFd<'_>,
     name: &CStr,
 ) -> io::Result<bool> {
-    let (mut from, mut to) = (open(from, name)?, open(to, name)?);
+    let (mut from, mut to) = (open_new(from, name)?, open_new(to, name)?);
     let mut blocks = (vec![0; BLOCK], vec![0; BLOCK]);
     loop {
         let length = read_block(&mut from, &mut blocks.0)?;
@@ -49,26 +49,26 @@ fn read_block(file: &mut File, block: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-fn open(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<File> {
+fn open_new(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(dir, name, flags, Mode::empty())?.into())
 }
 
 /// Writes a file beside the old one, if any, and puts it in its place.
-pub(super) fn file(
+pub(super) fn write_file(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     name: &CStr,
     source: &Stat,
 ) -> io::Result<()> {
-    let mut content = open(from, name)?;
+    let mut content = open_new(from, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mut part: File = openat(to, PART, flags, Mode::RUSR | Mode::WUSR)?.into();
     let written = io::copy(&mut content, &mut part).and_then(|_| {
-        fchown(&part, Some(owner(source)), Some(group(source)))?;
+        fchown(&part, Some(stat_owner(source)), Some(stat_group(source)))?;
         // After the owner, whose change takes away setuid.
-        fchmod(&part, mode(source))?;
-        futimens(&part, &times(source))?;
+        fchmod(&part, stat_mode(source))?;
+        futimens(&part, &stat_times(source))?;
         Ok(renameat(to, PART, to, name)?)
     });
     if written.is_err() {
@@ -79,73 +79,73 @@ pub(super) fn file(
 }
 
 /// Makes a symbolic link.
-pub(super) fn symlink(
+pub(super) fn write_symlink(
     to: BorrowedFd<'_>,
     name: &CStr,
     goal: &CStr,
     source: &Stat,
 ) -> io::Result<()> {
     symlinkat(goal, to, name)?;
-    let (user, group) = (owner(source), group(source));
+    let (user, group) = (stat_owner(source), stat_group(source));
     chownat(to, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(utimensat(
         to,
         name,
-        &times(source),
+        &stat_times(source),
         AtFlags::SYMLINK_NOFOLLOW,
     )?)
 }
 
 /// Makes a directory that can be filled.
-pub(super) fn directory(to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+pub(super) fn make_directory(to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     Ok(mkdirat(to, name, Mode::RWXU)?)
 }
 
 /// Gives a file, link or directory the owner and the mode of the source.
-pub(super) fn attributes(to: BorrowedFd<'_>, name: &CStr, source: &Stat) -> io::Result<()> {
-    let (user, group) = (owner(source), group(source));
+pub(super) fn copy_attributes(to: BorrowedFd<'_>, name: &CStr, source: &Stat) -> io::Result<()> {
+    let (user, group) = (stat_owner(source), stat_group(source));
     chownat(to, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(source.st_mode) != FileType::Symlink {
-        chmodat(to, name, mode(source), AtFlags::empty())?;
+        chmodat(to, name, stat_mode(source), AtFlags::empty())?;
     }
     Ok(())
 }
 
 /// Gives a directory the times of the source.
 pub(super) fn set_directory_times(dir: BorrowedFd<'_>, source: &Stat) -> io::Result<()> {
-    Ok(futimens(dir, &times(source))?)
+    Ok(futimens(dir, &stat_times(source))?)
 }
 
 /// Removes an entry, and what is below it.
-pub(super) fn remove(
+pub(super) fn remove_entry(
     lister: &mut Lister,
     dir: BorrowedFd<'_>,
     name: &CStr,
-    kind: Kind,
+    kind: WorkEntryKind,
 ) -> io::Result<()> {
-    if kind != Kind::Directory {
+    if kind != WorkEntryKind::Directory {
         return Ok(unlinkat(dir, name, AtFlags::empty())?);
     }
     let below = open_dir(dir, name)?;
     for entry in lister.list(&below)? {
-        remove(lister, below.as_fd(), &entry.name, entry.kind)?;
+        remove_entry(lister, below.as_fd(), &entry.name, entry.kind)?;
     }
     Ok(unlinkat(dir, name, AtFlags::REMOVEDIR)?)
 }
 
-fn owner(stat: &Stat) -> Uid {
+fn stat_owner(stat: &Stat) -> Uid {
     Uid::from_raw(stat.st_uid)
 }
 
-fn group(stat: &Stat) -> Gid {
+fn stat_group(stat: &Stat) -> Gid {
     Gid::from_raw(stat.st_gid)
 }
 
-fn mode(stat: &Stat) -> Mode {
+fn stat_mode(stat: &Stat) -> Mode {
     Mode::from_raw_mode(stat.st_mode)
 }
 
-fn times(stat: &Stat) -> Timestamps {
+fn stat_times(stat: &Stat) -> Timestamps {
     let time = |seconds: i64, nanoseconds: u64| Timespec {
         tv_sec: seconds,
         // Below a thousand million by definition.

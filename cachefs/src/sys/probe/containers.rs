@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Finding, user_namespaces};
+use super::{ProbeFinding, user_namespaces};
 use crate::sys::mountinfo::{MountEntry, MountTable};
 
 /// The programs that run or build containers, as far as cachefs knows ways into theirs.
@@ -19,37 +19,37 @@ const PAUSE_FILE: &str = "libpod/tmp/pause.pid";
 
 /// Looks at what matters to containers; `paths` are those in which caches are to be mounted.
 ///
-/// None of the findings stands in the way of mounting, so none is [`super::Status::Fail`].
-pub fn containers(paths: &[PathBuf]) -> Vec<Finding> {
-    let mut findings = vec![engines(), namespaces()];
+/// None of the findings stands in the way of mounting, so none is [`super::ProbeStatus::Fail`].
+pub fn probe_containers(paths: &[PathBuf]) -> Vec<ProbeFinding> {
+    let mut findings = vec![probe_engines(), probe_namespaces()];
     let Ok(table) = MountTable::read() else {
         return findings; // without /proc nothing can be said about mounts
     };
-    findings.extend(paths.iter().map(|path| propagation(path, &table)));
-    findings.extend(pauses().iter().map(|pause| trap(pause, &table)));
+    findings.extend(paths.iter().map(|path| probe_propagation(path, &table)));
+    findings.extend(find_pauses().iter().map(|pause| probe_pause(pause, &table)));
     findings
 }
 
-fn engines() -> Finding {
+fn probe_engines() -> ProbeFinding {
     const NAME: &str = "container-engines";
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs: Vec<_> = std::env::split_paths(&path).collect();
     let is_there = |program: &&str| dirs.iter().any(|dir| dir.join(program).is_file());
     let found: Vec<_> = ENGINES.iter().copied().filter(is_there).collect();
     match found.is_empty() {
-        true => Finding::ok(NAME, "none is installed"),
-        false => Finding::ok(NAME, found.join(", ")),
+        true => ProbeFinding::ok(NAME, "none is installed"),
+        false => ProbeFinding::ok(NAME, found.join(", ")),
     }
 }
 
-fn namespaces() -> Finding {
+fn probe_namespaces() -> ProbeFinding {
     const NAME: &str = "user-namespaces";
     match user_namespaces() {
-        Ok(()) => Finding::ok(
+        Ok(()) => ProbeFinding::ok(
             NAME,
             "can be made, so caches can be mounted without privileges",
         ),
-        Err(reason) => Finding::warn(
+        Err(reason) => ProbeFinding::warn(
             NAME,
             format!("cannot be made: {reason}"),
             "without root or CAP_SYS_ADMIN, caches are copied",
@@ -58,19 +58,19 @@ fn namespaces() -> Finding {
 }
 
 /// Whether a mount made at a path reaches containers that were started before.
-fn propagation(path: &Path, table: &MountTable) -> Finding {
+fn probe_propagation(path: &Path, table: &MountTable) -> ProbeFinding {
     const NAME: &str = "propagation";
     let shown = path.display();
     let resolved = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     match table.covering(&resolved) {
-        Some(mount) if mount.shared.is_some() => Finding::ok(
+        Some(mount) if mount.shared.is_some() => ProbeFinding::ok(
             NAME,
             format!(
                 "{shown}: a cache that is mounted here reaches running containers that were started \
                  with -v {shown}:...:rslave"
             ),
         ),
-        _ => Finding::warn(
+        _ => ProbeFinding::warn(
             NAME,
             format!(
                 "{shown}: a cache that is mounted here does not reach containers that run already \
@@ -96,7 +96,7 @@ struct Pause {
 }
 
 /// Those of this user; for root, those of everybody.
-fn pauses() -> Vec<Pause> {
+fn find_pauses() -> Vec<Pause> {
     let mut files = Vec::new();
     if let Some(dir) = std::env::var_os("XDG_RUNTIME_DIR") {
         files.push(PathBuf::from(dir).join(PAUSE_FILE));
@@ -112,10 +112,10 @@ fn pauses() -> Vec<Pause> {
     }
     files.sort();
     files.dedup();
-    files.iter().filter_map(|file| pause(file)).collect()
+    files.iter().filter_map(|file| read_pause(file)).collect()
 }
 
-fn pause(file: &Path) -> Option<Pause> {
+fn read_pause(file: &Path) -> Option<Pause> {
     let pid = fs::read_to_string(file).ok()?.trim().parse().ok()?;
     let process = PathBuf::from(format!("/proc/{pid}"));
     let command = fs::read(process.join("comm")).ok()?;
@@ -132,11 +132,11 @@ fn pause(file: &Path) -> Option<Pause> {
 
 /// Rootless podman starts containers from the mounts of its pause process: what was mounted since is
 /// an empty directory to them, without an error.
-fn trap(pause: &Pause, table: &MountTable) -> Finding {
+fn probe_pause(pause: &Pause, table: &MountTable) -> ProbeFinding {
     const NAME: &str = "rootless-podman";
     let Pause { pid, uid, mounts } = pause;
     if same_namespace(*pid) {
-        return Finding::ok(NAME, "this is where containers of rootless podman begin");
+        return ProbeFinding::ok(NAME, "this is where containers of rootless podman begin");
     }
     let sees = |mount: &MountEntry| {
         let same = |other: &&MountEntry| other.device == mount.device;
@@ -151,7 +151,7 @@ fn trap(pause: &Pause, table: &MountTable) -> Finding {
         .map(|mount| mount.mount_point.display().to_string())
         .collect();
     if !unseen.is_empty() {
-        return Finding::warn(
+        return ProbeFinding::warn(
             NAME,
             format!(
                 "containers of user {uid} see empty directories instead of these caches, which were \
@@ -165,11 +165,11 @@ fn trap(pause: &Pause, table: &MountTable) -> Finding {
         .covering(Path::new("/"))
         .is_some_and(|root| root.master.is_some());
     match follows {
-        true => Finding::ok(
+        true => ProbeFinding::ok(
             NAME,
             format!("containers of user {uid} see what is mounted"),
         ),
-        false => Finding::warn(
+        false => ProbeFinding::warn(
             NAME,
             format!(
                 "containers of user {uid} will not see caches that are mounted from now on, as \
@@ -188,7 +188,7 @@ fn same_namespace(pid: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Status;
+    use super::super::ProbeStatus;
     use super::*;
 
     const HOST: &[u8] = b"\
@@ -207,23 +207,23 @@ mod tests {
     #[test]
     fn a_shared_mount_lets_later_ones_through() {
         let table = MountTable::parse(HOST).unwrap();
-        let shared = propagation(Path::new("/srv/shared/none/such"), &table);
-        assert_eq!(shared.status, Status::Ok);
-        let private = propagation(Path::new("/srv/other"), &table);
-        assert_eq!(private.status, Status::Warn);
+        let shared = probe_propagation(Path::new("/srv/shared/none/such"), &table);
+        assert_eq!(shared.status, ProbeStatus::Ok);
+        let private = probe_propagation(Path::new("/srv/other"), &table);
+        assert_eq!(private.status, ProbeStatus::Warn);
         assert!(private.detail.ends_with("(/ is private)"));
     }
 
     #[test]
     fn a_pause_process_that_is_older_than_a_mount_is_a_trap() {
         let table = MountTable::parse(HOST).unwrap();
-        let older = trap(&pause(b"90 1 8:1 / / rw - ext4 /dev/sda1 rw\n"), &table);
+        let older = probe_pause(&pause(b"90 1 8:1 / / rw - ext4 /dev/sda1 rw\n"), &table);
         assert!(older.detail.contains("/home/u/.m2") && older.detail.contains("1000"));
         assert!(older.hint.unwrap().contains("podman system migrate"));
         let own = b"90 1 8:1 / / rw - ext4 /dev/sda1 rw\n91 90 0:41 / /home/u/.m2 rw - overlay cachefs rw\n";
-        let own = trap(&pause(own), &table);
-        assert!(own.status == Status::Warn && own.detail.contains("from now on"));
+        let own = probe_pause(&pause(own), &table);
+        assert!(own.status == ProbeStatus::Warn && own.detail.contains("from now on"));
         let follows = b"90 1 8:1 / / rw master:1 - ext4 /dev/sda1 rw\n91 90 0:41 / /home/u/.m2 rw - overlay cachefs rw\n";
-        assert_eq!(trap(&pause(follows), &table).status, Status::Ok);
+        assert_eq!(probe_pause(&pause(follows), &table).status, ProbeStatus::Ok);
     }
 }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 /// Names the kind of container that the process runs in, if there are signs of one.
 ///
 /// Signs can be missing: `None` proves nothing, and decisions must rest on trying.
-pub fn container() -> Option<String> {
+pub fn container_kind() -> Option<String> {
     if let Some(kind) = std::env::var_os("container").filter(|kind| !kind.is_empty()) {
         return Some(kind.to_string_lossy().into_owned());
     }

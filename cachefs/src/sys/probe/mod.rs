@@ -15,12 +15,12 @@ use super::fuse_mount::open_fuse_device;
 use super::kernel::KernelVersion;
 use super::{MountError, namespace};
 
-pub use containers::containers;
-pub use machine::{container, user_namespaces};
+pub use containers::probe_containers;
+pub use machine::{container_kind, user_namespaces};
 
 /// How good a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum ProbeStatus {
     /// As it should be.
     Ok,
     /// It works, with a disadvantage.
@@ -31,22 +31,22 @@ pub enum Status {
 
 /// One thing that was found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct ProbeFinding {
     /// A short stable name, such as `fuse-mount`.
     pub name: &'static str,
     /// How good it is.
-    pub status: Status,
+    pub status: ProbeStatus,
     /// What was found, as a lowercase fragment.
     pub detail: String,
     /// What to do about it.
     pub hint: Option<String>,
 }
 
-impl Finding {
+impl ProbeFinding {
     fn ok(name: &'static str, detail: impl Into<String>) -> Self {
         Self {
             name,
-            status: Status::Ok,
+            status: ProbeStatus::Ok,
             detail: detail.into(),
             hint: None,
         }
@@ -55,7 +55,7 @@ impl Finding {
     fn warn(name: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             name,
-            status: Status::Warn,
+            status: ProbeStatus::Warn,
             detail: detail.into(),
             hint: Some(hint.into()),
         }
@@ -65,7 +65,7 @@ impl Finding {
         let hint = hint.map(str::to_owned);
         Self {
             name,
-            status: Status::Fail,
+            status: ProbeStatus::Fail,
             detail: detail.into(),
             hint,
         }
@@ -84,7 +84,7 @@ impl Finding {
 #[derive(Debug, Clone, Default)]
 pub struct Probe {
     /// In the order in which they are worth reading.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ProbeFinding>,
 }
 
 impl Probe {
@@ -93,37 +93,44 @@ impl Probe {
     /// Takes a few milliseconds. To decide for one mount, rather mount and ask
     /// [`MountError::is_environment`].
     pub fn run(store: &Path) -> Self {
-        let mut findings = vec![kernel(), privilege(), surroundings(), fuse_device()];
-        findings.push(match trial::in_private_namespace(store, trial::fuse) {
-            Ok(()) => Finding::ok("fuse-mount", "a fuse filesystem can be mounted"),
+        let mut findings = vec![
+            probe_kernel(),
+            probe_privilege(),
+            probe_environment(),
+            fuse_device(),
+        ];
+        findings.push(match trial::in_private_namespace(store, trial::try_fuse) {
+            Ok(()) => ProbeFinding::ok("fuse-mount", "a fuse filesystem can be mounted"),
             Err(error) => trial_failed("fuse-mount", &error),
         });
         findings.push(trial::store_filesystem(store));
-        findings.push(match trial::in_private_namespace(store, trial::overlay) {
-            Ok(()) => Finding::ok(
-                "overlay-mount",
-                "an overlay with its upper in the store can be mounted, and keeps its marks",
-            ),
-            Err(error) => trial_failed("overlay-mount", &error),
-        });
-        findings.push(image());
+        findings.push(
+            match trial::in_private_namespace(store, trial::try_overlay) {
+                Ok(()) => ProbeFinding::ok(
+                    "overlay-mount",
+                    "an overlay with its upper in the store can be mounted, and keeps its marks",
+                ),
+                Err(error) => trial_failed("overlay-mount", &error),
+            },
+        );
+        findings.push(probe_image());
         Self { findings }
     }
 
     /// The first finding that stands in the way of mounting, if any.
-    pub fn obstacle(&self) -> Option<&Finding> {
+    pub fn obstacle(&self) -> Option<&ProbeFinding> {
         self.findings
             .iter()
-            .find(|finding| finding.status == Status::Fail)
+            .find(|finding| finding.status == ProbeStatus::Fail)
     }
 }
 
 /// What a mount is made of.
-fn image() -> Finding {
+fn probe_image() -> ProbeFinding {
     if erofs_mount::is_likely() {
-        Finding::ok("image-mount", "the kernel walks caches by itself (EROFS)")
+        ProbeFinding::ok("image-mount", "the kernel walks caches by itself (EROFS)")
     } else {
-        Finding::warn(
+        ProbeFinding::warn(
             "image-mount",
             "caches are served file by file; reading many small files takes longer",
             "images need root outside of user namespaces, Linux 6.12, and EROFS (modprobe erofs)",
@@ -131,13 +138,13 @@ fn image() -> Finding {
     }
 }
 
-fn trial_failed(name: &'static str, error: &trial::TrialError) -> Finding {
+fn trial_failed(name: &'static str, error: &trial::TrialError) -> ProbeFinding {
     match error {
-        trial::TrialError::Mount(error) => Finding::failed_mount(name, error),
+        trial::TrialError::Mount(error) => ProbeFinding::failed_mount(name, error),
         trial::TrialError::Io { what, source } => {
-            Finding::fail(name, format!("{what}: {source}"), None)
+            ProbeFinding::fail(name, format!("{what}: {source}"), None)
         }
-        trial::TrialError::Marks(lost) => Finding::fail(
+        trial::TrialError::Marks(lost) => ProbeFinding::fail(
             name,
             format!("the store's filesystem loses what an overlay must remember: {lost}"),
             Some("put the store on ext4, xfs, btrfs or tmpfs (Linux 6.6 or later without root)"),
@@ -153,27 +160,27 @@ const OVERLAY_IN_USER_NAMESPACE: KernelVersion = KernelVersion {
     minor: 11,
 };
 
-fn kernel() -> Finding {
+fn probe_kernel() -> ProbeFinding {
     let running = KernelVersion::running();
     let detail = format!("linux {running}");
     if running < OVERLAY_IN_USER_NAMESPACE && !namespace::in_initial_user_namespace() {
-        Finding::fail(
+        ProbeFinding::fail(
             "kernel",
             format!("{detail}: overlays in a user namespace need {OVERLAY_IN_USER_NAMESPACE}"),
             Some("run as the machine's root, or use a newer kernel"),
         )
     } else if running < RESEND {
-        Finding::warn(
+        ProbeFinding::warn(
             "kernel",
             format!("{detail}: reads that are under way when the daemon restarts do not go on"),
             format!("linux {RESEND} or later repeats them"),
         )
     } else {
-        Finding::ok("kernel", detail)
+        ProbeFinding::ok("kernel", detail)
     }
 }
 
-fn privilege() -> Finding {
+fn probe_privilege() -> ProbeFinding {
     const NAME: &str = "privilege";
     let uid = rustix::process::geteuid().as_raw();
     let initial = namespace::in_initial_user_namespace();
@@ -183,16 +190,16 @@ fn privilege() -> Finding {
         "a user namespace"
     };
     if namespace::has_sys_admin() {
-        return Finding::ok(NAME, format!("uid {uid} with CAP_SYS_ADMIN in {place}"));
+        return ProbeFinding::ok(NAME, format!("uid {uid} with CAP_SYS_ADMIN in {place}"));
     }
     let detail = format!("uid {uid} without CAP_SYS_ADMIN in {place}");
     match user_namespaces() {
-        Ok(()) => Finding::fail(
+        Ok(()) => ProbeFinding::fail(
             NAME,
             format!("{detail}; user namespaces can be made"),
             Some("run the job in one (unshare -Urm COMMAND), or run as root"),
         ),
-        Err(reason) => Finding::fail(
+        Err(reason) => ProbeFinding::fail(
             NAME,
             format!("{detail}; user namespaces cannot be made: {reason}"),
             Some("run as root, or with --cap-add SYS_ADMIN in a container"),
@@ -200,17 +207,17 @@ fn privilege() -> Finding {
     }
 }
 
-fn surroundings() -> Finding {
-    match container() {
-        Some(kind) => Finding::ok("container", format!("runs in a container ({kind})")),
-        None => Finding::ok(
+fn probe_environment() -> ProbeFinding {
+    match container_kind() {
+        Some(kind) => ProbeFinding::ok("container", format!("runs in a container ({kind})")),
+        None => ProbeFinding::ok(
             "container",
             "runs on the machine itself, as far as can be seen",
         ),
     }
 }
 
-fn fuse_device() -> Finding {
+fn fuse_device() -> ProbeFinding {
     match open_fuse_device() {
         Ok(device) => {
             let mode = rustix::fs::fstat(&device).map_or(0, |stat| stat.st_mode & 0o777);
@@ -220,8 +227,8 @@ fn fuse_device() -> Finding {
                 "not by everybody: ordinary users need chmod 0666"
             };
             let detail = format!("/dev/fuse can be opened, with mode {mode:04o} {whose}");
-            Finding::ok("fuse-device", detail)
+            ProbeFinding::ok("fuse-device", detail)
         }
-        Err(error) => Finding::failed_mount("fuse-device", &error),
+        Err(error) => ProbeFinding::failed_mount("fuse-device", &error),
     }
 }

@@ -10,11 +10,11 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
 
-use super::Finding;
+use super::ProbeFinding;
 use crate::sys::MountError;
 use crate::sys::filesystem::FilesystemKind;
 use crate::sys::fuse_mount::{FuseMountOptions, mount_fuse};
-use crate::sys::overlay::{Lower, OverlayMount, OverlayOptions, mount_overlay};
+use crate::sys::overlay::{OverlayLower, OverlayMount, OverlayOptions, mount_overlay};
 use crate::sys::upper::{MarkNamespace, Redirect, directory_marks, is_whiteout, marks_at};
 
 /// Why a trial did not succeed.
@@ -37,7 +37,7 @@ impl From<MountError> for TrialError {
 }
 
 /// Names what was being done when it failed.
-fn doing<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> TrialError {
+fn name_trial_step<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> TrialError {
     move |error| TrialError::Io {
         what,
         source: error.into(),
@@ -71,7 +71,8 @@ pub(super) fn in_private_namespace(
     store: &Path,
     trial: fn(&Path) -> Result<(), TrialError>,
 ) -> Result<(), TrialError> {
-    let scratch = Scratch::new(store).map_err(doing("a directory in the store cannot be made"))?;
+    let scratch =
+        Scratch::new(store).map_err(name_trial_step("a directory in the store cannot be made"))?;
     let dir = &scratch.0;
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
@@ -87,11 +88,12 @@ pub(super) fn in_private_namespace(
                     },
                 )?;
                 let quiet = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-                rustix::mount::mount_change("/", quiet)
-                    .map_err(doing("the mount namespace cannot be made private"))?;
+                rustix::mount::mount_change("/", quiet).map_err(name_trial_step(
+                    "the mount namespace cannot be made private",
+                ))?;
                 trial(dir)
             })
-            .map_err(doing("a thread cannot be started"))?;
+            .map_err(name_trial_step("a thread cannot be started"))?;
         thread.join().unwrap_or(Err(TrialError::Io {
             what: "the trial panicked",
             source: io::Error::from(io::ErrorKind::Other),
@@ -100,15 +102,15 @@ pub(super) fn in_private_namespace(
 }
 
 /// Mounts and unmounts a FUSE filesystem that nobody serves.
-pub(super) fn fuse(dir: &Path) -> Result<(), TrialError> {
+pub(super) fn try_fuse(dir: &Path) -> Result<(), TrialError> {
     let device = mount_fuse(dir, &FuseMountOptions::default())?;
     drop(device);
     rustix::mount::unmount(dir, UnmountFlags::DETACH)
-        .map_err(doing("the trial mount cannot be unmounted"))
+        .map_err(name_trial_step("the trial mount cannot be unmounted"))
 }
 
 /// Mounts an overlay, changes something of each kind, and looks for the marks in its upper.
-pub(super) fn overlay(dir: &Path) -> Result<(), TrialError> {
+pub(super) fn try_overlay(dir: &Path) -> Result<(), TrialError> {
     let part = |name: &str| dir.join(name);
     let (lower, upper, merged) = (part("lower"), part("upper"), part("merged"));
     for path in [
@@ -119,26 +121,26 @@ pub(super) fn overlay(dir: &Path) -> Result<(), TrialError> {
         &lower.join("replaced"),
         &lower.join("moved"),
     ] {
-        fs::create_dir(path).map_err(doing("a directory in the store cannot be made"))?;
+        fs::create_dir(path).map_err(name_trial_step("a directory in the store cannot be made"))?;
     }
     fs::write(lower.join("removed"), b"x")
-        .map_err(doing("a file in the store cannot be written"))?;
+        .map_err(name_trial_step("a file in the store cannot be written"))?;
     let options = OverlayOptions::for_caller();
     mount_overlay(&OverlayMount {
-        lowers: &[Lower::Dir(&lower)],
+        lowers: &[OverlayLower::Dir(&lower)],
         upper: &upper,
         work: &part("work"),
         target: &merged,
         options: &options,
     })?;
-    let changed = change(&merged, options.redirect_dir);
+    let changed = change_overlay(&merged, options.redirect_dir);
     rustix::mount::unmount(&merged, UnmountFlags::DETACH)
-        .map_err(doing("the trial mount cannot be unmounted"))?;
-    changed.map_err(doing("the trial overlay cannot be changed"))?;
+        .map_err(name_trial_step("the trial mount cannot be unmounted"))?;
+    changed.map_err(name_trial_step("the trial overlay cannot be changed"))?;
     check_marks(&upper, &options)
 }
 
-fn change(merged: &Path, rename: bool) -> io::Result<()> {
+fn change_overlay(merged: &Path, rename: bool) -> io::Result<()> {
     fs::remove_file(merged.join("removed"))?;
     fs::remove_dir(merged.join("replaced"))?;
     fs::create_dir(merged.join("replaced"))?;
@@ -156,54 +158,57 @@ fn check_marks(upper: &Path, options: &OverlayOptions) -> Result<(), TrialError>
         MarkNamespace::Trusted
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::openat(CWD, upper, flags, Mode::empty()).map_err(doing(unreadable))?;
-    let removed = rustix::fs::lstat(upper.join("removed")).map_err(doing(unreadable))?;
+    let dir = rustix::fs::openat(CWD, upper, flags, Mode::empty())
+        .map_err(name_trial_step(unreadable))?;
+    let removed = rustix::fs::lstat(upper.join("removed")).map_err(name_trial_step(unreadable))?;
     if !is_whiteout(&removed) {
         return Err(TrialError::Marks("removed files"));
     }
-    let replaced = marks_at(dir.as_fd(), b"replaced", namespace).map_err(doing(unreadable))?;
+    let replaced =
+        marks_at(dir.as_fd(), b"replaced", namespace).map_err(name_trial_step(unreadable))?;
     if !replaced.opaque {
         return Err(TrialError::Marks("replaced directories"));
     }
     if options.redirect_dir {
-        let renamed = marks_at(dir.as_fd(), b"renamed", namespace).map_err(doing(unreadable))?;
+        let renamed =
+            marks_at(dir.as_fd(), b"renamed", namespace).map_err(name_trial_step(unreadable))?;
         if renamed.redirect != Some(Redirect::Sibling(b"moved".to_vec())) {
             return Err(TrialError::Marks("renamed directories"));
         }
     }
-    directory_marks(dir.as_fd(), namespace).map_err(doing(unreadable))?;
+    directory_marks(dir.as_fd(), namespace).map_err(name_trial_step(unreadable))?;
     Ok(())
 }
 
 /// Names the filesystem of the store, as far as it decides whether uppers can lie there.
-pub(super) fn store_filesystem(store: &Path) -> Finding {
+pub(super) fn store_filesystem(store: &Path) -> ProbeFinding {
     const NAME: &str = "store-filesystem";
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let kind = rustix::fs::openat(CWD, store, flags, Mode::empty())
         .and_then(|dir| FilesystemKind::of(dir.as_fd()));
     match kind {
-        Err(errno) => Finding::fail(
+        Err(errno) => ProbeFinding::fail(
             NAME,
             format!("{} cannot be read: {errno}", store.display()),
             None,
         ),
         Ok(FilesystemKind::Overlay) => {
-            Finding::failed_mount(NAME, &MountError::UpperOnOverlay(store.to_owned()))
+            ProbeFinding::failed_mount(NAME, &MountError::UpperOnOverlay(store.to_owned()))
         }
-        Ok(FilesystemKind::Tmpfs) => Finding::warn(
+        Ok(FilesystemKind::Tmpfs) => ProbeFinding::warn(
             NAME,
             "the store is in memory",
             "what is cached here takes memory and is gone after a reboot",
         ),
         Ok(kind) => match kind.unfit_for_upper() {
-            Some(reason) => Finding::failed_mount(
+            Some(reason) => ProbeFinding::failed_mount(
                 NAME,
                 &MountError::UpperUnsuitable {
                     path: store.to_owned(),
                     reason: reason.to_owned(),
                 },
             ),
-            None => Finding::ok(NAME, "the store is on a local filesystem"),
+            None => ProbeFinding::ok(NAME, "the store is on a local filesystem"),
         },
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::environment;
-use crate::ci::{Ci, Fact};
+use crate::ci::{BuildFact, Ci};
 
 #[test]
 fn the_event_says_what_no_variable_does() {
@@ -27,16 +27,16 @@ fn the_event_says_what_no_variable_does() {
     ]);
     let ci = Ci::new(&env);
     assert_eq!(ci.system(), Some("GitHub Actions"));
-    assert_eq!(ci.get(Fact::DefaultBranch).as_deref(), Some("trunk"));
-    assert_eq!(ci.get(Fact::PullRequest).as_deref(), Some("12"));
+    assert_eq!(ci.get(BuildFact::DefaultBranch).as_deref(), Some("trunk"));
+    assert_eq!(ci.get(BuildFact::PullRequest).as_deref(), Some("12"));
     assert_eq!(
-        ci.report(Fact::PullRequest).unwrap().variable,
+        ci.report(BuildFact::PullRequest).unwrap().variable,
         "GITHUB_EVENT_PATH"
     );
     assert!(ci.is_fork());
     fs::write(&path, "no JSON").unwrap();
     let ci = Ci::new(&env);
-    assert_eq!(ci.get(Fact::DefaultBranch), None);
+    assert_eq!(ci.get(BuildFact::DefaultBranch), None);
     assert!(!ci.is_fork());
 }
 
@@ -83,7 +83,7 @@ fn forks_are_recognised_however_systems_say_it() {
 #[test]
 fn a_ref_that_is_no_tag_is_none() {
     let of = |name| environment(&[("GITHUB_ACTIONS", "true"), ("GITHUB_REF", name)]);
-    let tag = |name| Ci::new(&of(name)).get(Fact::Tag);
+    let tag = |name| Ci::new(&of(name)).get(BuildFact::Tag);
     assert_eq!(tag("refs/tags/v1.0").as_deref(), Some("v1.0"));
     assert_eq!(tag("refs/heads/v1.0"), None);
 }

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use cachefs::shares::{Allowed, Grant, ShareInfo, share};
-use cachefs::{Client, Error};
+use cachefs::shares::{ClientGrant, Grant, ShareInfo, open_share};
+use cachefs::{DaemonClient, Error};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::global::{Format, Global};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// Options of `daemon share`. The remote and the scope are those of every command.
@@ -47,7 +47,7 @@ pub(super) struct ShareArgs {
 
 /// What is printed of a share with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedShare {
     path: String,
     remote: String,
     scopes: Vec<String>,
@@ -59,15 +59,15 @@ struct Printed {
 /// What is printed of all shares.
 #[derive(Debug, Serialize)]
 struct All {
-    shares: Vec<Printed>,
+    shares: Vec<PrintedShare>,
 }
 
-impl From<&ShareInfo> for Printed {
+impl From<&ShareInfo> for PrintedShare {
     fn from(share: &ShareInfo) -> Self {
         Self {
-            path: output::path(&share.path),
+            path: output::format_path(&share.path),
             remote: share.allowed.remote.url.clone(),
-            scopes: names(&share.allowed),
+            scopes: key_names(&share.allowed),
             uid: share.uid,
             read_only: share.allowed.read_only,
             connections: share.connections,
@@ -75,43 +75,45 @@ impl From<&ShareInfo> for Printed {
     }
 }
 
-fn names(allowed: &Allowed) -> Vec<String> {
+fn key_names(allowed: &ClientGrant) -> Vec<String> {
     allowed.scopes.iter().map(ToString::to_string).collect()
 }
 
 /// What a share is for, in words.
-pub(super) fn purpose(allowed: &Allowed) -> String {
+pub(super) fn purpose_text(allowed: &ClientGrant) -> String {
     format!(
         "restores from scope {} of {}",
-        names(allowed).join(" and "),
+        key_names(allowed).join(" and "),
         allowed.remote.url
     )
 }
 
-pub(super) fn open(global: &Global, args: &ShareArgs) -> anyhow::Result<u8> {
-    let store = setup::store(global)?.with_own_daemon();
-    let path = absolute(&args.path)?;
+pub(super) fn run_open_share(global: &Global, args: &ShareArgs) -> anyhow::Result<u8> {
+    let store = setup::open_store(global)?.with_own_daemon();
+    let path = absolute_path(&args.path)?;
     let grant = Grant {
         remote: setup::remote_spec(global, &store)?,
         deadline_ms: global.timeout.map(|timeout| timeout.as_millis() as u64),
-        scopes: setup::scopes(global)?.with(&args.fallback_scope)?.all(),
+        scopes: setup::lookup_scopes(global)?
+            .with(&args.fallback_scope)?
+            .all(),
         uid: args.uid,
         read_only: args.read_only,
         prefetch_all: args.prefetch_all,
     };
     let told = grant.allowed();
     let (uid, read_only) = (grant.uid, grant.read_only);
-    share(&store, &path, grant)?;
-    output::say(&format!(
+    open_share(&store, &path, grant)?;
+    output::log_text(&format!(
         "shared {}: {}",
-        output::path(&path),
-        purpose(&told)
+        output::format_path(&path),
+        purpose_text(&told)
     ));
-    if global.format == Format::Json {
-        output::print_json(&Printed {
-            path: output::path(&path),
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedShare {
+            path: output::format_path(&path),
             remote: told.remote.url.clone(),
-            scopes: names(&told),
+            scopes: key_names(&told),
             uid,
             read_only,
             connections: 0,
@@ -120,40 +122,43 @@ pub(super) fn open(global: &Global, args: &ShareArgs) -> anyhow::Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-pub(super) fn close(global: &Global, path: &Path) -> anyhow::Result<u8> {
-    let path = absolute(path)?;
-    let mut client = running(global)?.ok_or_else(|| {
+pub(super) fn run_close_share(global: &Global, path: &Path) -> anyhow::Result<u8> {
+    let path = absolute_path(path)?;
+    let mut client = running_daemon(global)?.ok_or_else(|| {
         Error::usage(
             format!("{} is not shared", path.display()),
             "the daemon does not run; name its --store",
         )
     })?;
     client.unshare(path.clone())?;
-    output::say(&format!("{} is no longer shared", output::path(&path)));
-    if global.format == Format::Json {
-        output::print_json(&json!({ "path": output::path(&path), "result": "unshared" }))?;
+    output::log_text(&format!(
+        "{} is no longer shared",
+        output::format_path(&path)
+    ));
+    if global.format == OutputFormat::Json {
+        output::print_json(&json!({ "path": output::format_path(&path), "result": "unshared" }))?;
     }
     Ok(exit::SUCCESS)
 }
 
-pub(super) fn list(global: &Global) -> anyhow::Result<u8> {
-    let shares = match running(global)? {
+pub(super) fn list_shares(global: &Global) -> anyhow::Result<u8> {
+    let shares = match running_daemon(global)? {
         Some(mut client) => client.shares()?,
         None => Vec::new(),
     };
     match global.format {
-        Format::Json => {
-            let shares = shares.iter().map(Printed::from).collect();
+        OutputFormat::Json => {
+            let shares = shares.iter().map(PrintedShare::from).collect();
             output::print_json(&All { shares })?;
         }
-        _ if shares.is_empty() => output::say("nothing is shared"),
+        _ if shares.is_empty() => output::log_text("nothing is shared"),
         _ => {
             for share in &shares {
                 let user = share.uid.map(|uid| format!(", for user {uid}"));
-                output::print(&format!(
+                output::print_text(&format!(
                     "{}  {}{}",
-                    output::path(&share.path),
-                    purpose(&share.allowed),
+                    output::format_path(&share.path),
+                    purpose_text(&share.allowed),
                     user.unwrap_or_default()
                 ));
             }
@@ -162,16 +167,16 @@ pub(super) fn list(global: &Global) -> anyhow::Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-fn running(global: &Global) -> anyhow::Result<Option<Client>> {
-    let store = setup::store(global)?.with_own_daemon();
-    Ok(Client::connect_running(&store)?)
+fn running_daemon(global: &Global) -> anyhow::Result<Option<DaemonClient>> {
+    let store = setup::open_store(global)?.with_own_daemon();
+    Ok(DaemonClient::connect_running(&store)?)
 }
 
 /// The path as the daemon knows the share by.
-fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+fn absolute_path(path: &Path) -> anyhow::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     if path.to_str().is_none() {
-        let message = format!("the name {} is not UTF-8", output::path(&path));
+        let message = format!("the name {} is not UTF-8", output::format_path(&path));
         return Err(Error::usage(message, "choose another").into());
     }
     Ok(path)

@@ -5,15 +5,15 @@ mod used;
 use std::path::PathBuf;
 
 use cachefs::{LastRestore, StoreDir};
-use cachefs_store::refs::{Key, Scope, Wanted};
+use cachefs_store::refs::{Key, KeyQuery, Scope};
 use cachefs_store::session::Session;
 use clap::Args;
 use serde::Serialize;
 
 use crate::caches;
-use crate::config::{Config, Selection};
-use crate::explain::{Explanation, Question, explain, print};
-use crate::global::{Format, Global};
+use crate::config::{LoadedConfig, Selection};
+use crate::explain::{Explanation, Question, explain_restore, print_explanation};
+use crate::global::{Global, OutputFormat};
 use crate::keys::KeyPart;
 use crate::{exit, output, setup};
 
@@ -48,7 +48,7 @@ pub(crate) struct ExplainArgs {
 
 /// What is printed of several keys with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedExplain {
     caches: Vec<Explained>,
 }
 
@@ -65,10 +65,14 @@ struct Explained {
     explanation: Explanation,
 }
 
-pub(crate) fn run(global: &Global, args: &ExplainArgs, config: &Config) -> anyhow::Result<u8> {
-    let store = setup::store(global)?;
+pub(crate) fn run_explain(
+    global: &Global,
+    args: &ExplainArgs,
+    config: &LoadedConfig,
+) -> anyhow::Result<u8> {
+    let store = setup::open_store(global)?;
     match (&args.path, &args.key, &args.cache[..]) {
-        (Some(path), ..) => used::run(global, &store, path, args.files),
+        (Some(path), ..) => used::run_explain_path(global, &store, path, args.files),
         (None, Some(key), _) => of_key(global, &store, args, key),
         (None, None, []) => of_last(global, &store),
         (None, None, names) => of_caches(global, &store, args, config, names),
@@ -76,8 +80,10 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs, config: &Config) -> anyho
 }
 
 /// The scopes that a restore looks in.
-fn scopes(global: &Global, args: &ExplainArgs) -> anyhow::Result<Vec<Scope>> {
-    Ok(setup::scopes(global)?.with(&args.fallback_scope)?.all())
+fn explained_scopes(global: &Global, args: &ExplainArgs) -> anyhow::Result<Vec<Scope>> {
+    Ok(setup::lookup_scopes(global)?
+        .with(&args.fallback_scope)?
+        .all())
 }
 
 fn of_key(
@@ -86,14 +92,14 @@ fn of_key(
     args: &ExplainArgs,
     template: &str,
 ) -> anyhow::Result<u8> {
-    let workspace = setup::workspace()?;
+    let workspace = setup::workspace_directory()?;
     let expanded = setup::expand_in(&workspace, template, false, &[])?;
     let prefixes = args.restore_key.iter().map(|prefix| {
         setup::expand_in(&workspace, prefix, false, &[]).map(|expanded| expanded.key)
     });
     let question = Question {
-        wanted: Wanted {
-            scopes: scopes(global, args)?,
+        wanted: KeyQuery {
+            scopes: explained_scopes(global, args)?,
             key: Key::new(expanded.key).map_err(cachefs::Error::from)?,
             prefixes: prefixes.collect::<anyhow::Result<_>>()?,
             role: None,
@@ -102,11 +108,11 @@ fn of_key(
         parts: expanded.parts,
     };
     let url = setup::remote_spec(global, store)?.url;
-    let explanation = answer(global, store, url, &question)?;
-    if global.format == Format::Json {
+    let explanation = answer_question(global, store, url, &question)?;
+    if global.format == OutputFormat::Json {
         output::print_json(&explanation)?;
     } else {
-        print(&explanation);
+        print_explanation(&explanation);
     }
     Ok(exit::SUCCESS)
 }
@@ -132,13 +138,13 @@ fn of_last(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
             path: sought.path,
             unsaved_changes: sought.unsaved_changes,
             unsaved_moved_to: sought.unsaved_moved_to,
-            explanation: answer(global, store, sought.remote, &question)?,
+            explanation: answer_question(global, store, sought.remote, &question)?,
         });
     }
-    show(
+    show_explained(
         global,
         caches,
-        &format!(", restored {}", output::age(last.micros)),
+        &format!(", restored {}", output::format_age(last.micros)),
     )
 }
 
@@ -146,56 +152,60 @@ fn of_caches(
     global: &Global,
     store: &StoreDir,
     args: &ExplainArgs,
-    config: &Config,
+    config: &LoadedConfig,
     names: &[String],
 ) -> anyhow::Result<u8> {
     let selection = Selection { names, layer: None };
     let url = setup::remote_spec(global, store)?.url;
-    let scopes = scopes(global, args)?;
+    let scopes = explained_scopes(global, args)?;
     let mut explained = Vec::new();
     for cache in config.caches(&selection)? {
         let keys = cache.expand()?;
-        let Some((wanted, parts)) = caches::sought(&cache, &keys, &scopes) else {
+        let Some((wanted, parts)) = caches::key_query(&cache, &keys, &scopes) else {
             continue;
         };
         let question = Question { wanted, parts };
-        let paths: Vec<_> = cache.paths.iter().map(|path| output::path(path)).collect();
+        let paths: Vec<_> = cache
+            .paths
+            .iter()
+            .map(|path| output::format_path(path))
+            .collect();
         explained.push(Explained {
             cache: cache.name,
             path: paths.join(", "),
             unsaved_changes: 0,
             unsaved_moved_to: None,
-            explanation: answer(global, store, url.clone(), &question)?,
+            explanation: answer_question(global, store, url.clone(), &question)?,
         });
     }
-    show(global, explained, "")
+    show_explained(global, explained, "")
 }
 
-fn show(global: &Global, caches: Vec<Explained>, when: &str) -> anyhow::Result<u8> {
-    if global.format == Format::Json {
-        output::print_json(&Printed { caches })?;
+fn show_explained(global: &Global, caches: Vec<Explained>, when: &str) -> anyhow::Result<u8> {
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedExplain { caches })?;
         return Ok(exit::SUCCESS);
     }
     for explained in &caches {
         let name = explained.cache.as_deref().unwrap_or("cache");
-        output::print(&format!("{name} for {}{when}:", explained.path));
+        output::print_text(&format!("{name} for {}{when}:", explained.path));
         if explained.unsaved_changes > 0 {
-            let changes = output::count(explained.unsaved_changes, "unsaved change");
+            let changes = output::format_count(explained.unsaved_changes, "unsaved change");
             let place = match &explained.unsaved_moved_to {
                 Some(place) => format!("moved to {place}"),
                 None => "still there".to_owned(),
             };
-            output::print(&format!(
+            output::print_text(&format!(
                 "found         {changes} of an earlier restore, {place}"
             ));
         }
-        print(&explained.explanation);
+        print_explanation(&explained.explanation);
     }
     Ok(exit::SUCCESS)
 }
 
 /// Asks the remote at `url`, with the options and credentials that this command has.
-fn answer(
+fn answer_question(
     global: &Global,
     store: &StoreDir,
     url: String,
@@ -205,6 +215,6 @@ fn answer(
     spec.url = url;
     let session = Session::open(store.local(), &spec, global.timeout);
     let session = session.map_err(cachefs::Error::from)?;
-    let answered = session.block_on(explain(session.remote(), question));
+    let answered = session.block_on(explain_restore(session.remote(), question));
     Ok(answered.map_err(cachefs::Error::from)?)
 }

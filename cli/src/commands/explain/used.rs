@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use cachefs::mounts::{
-    CacheUse, FileUse, How, Presence, Record, Records, Use, cache_use, presence, unsaved_changes,
+    CacheUse, FileUse, How, MountRecord, MountRecords, Presence, Use, cache_use, check_presence,
+    unsaved_changes,
 };
 use cachefs::paths::real_path;
-use cachefs::{Frames, StoreDir};
+use cachefs::{FrameTotals, StoreDir};
 use cachefs_store::layer::mode;
 use cachefs_store::refs::LayerInfo;
 use cachefs_store::session::Session;
-use cachefs_store::stack::{Stack, Walk};
+use cachefs_store::stack::{Stack, StackWalk};
 use serde::Serialize;
 
-use crate::global::{Format, Global};
+use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
 /// How many of the largest files are named.
@@ -21,20 +22,20 @@ const LARGEST: usize = 5;
 
 /// A number of files or frames and their bytes.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-struct Amount {
+struct UsedAmount {
     count: u64,
     bytes: u64,
 }
 
-impl Amount {
+impl UsedAmount {
     fn add(&mut self, bytes: u64) {
         self.count += 1;
         self.bytes += bytes;
     }
 }
 
-impl From<Frames> for Amount {
-    fn from(frames: Frames) -> Self {
+impl From<FrameTotals> for UsedAmount {
+    fn from(frames: FrameTotals) -> Self {
         Self {
             count: frames.count,
             bytes: frames.bytes,
@@ -43,7 +44,7 @@ impl From<Frames> for Amount {
 }
 
 #[derive(Debug, Serialize)]
-struct File {
+struct UsedFile {
     path: String,
     bytes: u64,
     #[serde(rename = "use")]
@@ -52,47 +53,47 @@ struct File {
 
 /// What was read of a mount.
 #[derive(Debug, Serialize)]
-struct Reads {
+struct UsedReads {
     /// `files` when the figures are of files that were read, `pages` when they include what the
     /// kernel read ahead.
     exact_to: &'static str,
-    read: Amount,
-    passed_over: Amount,
-    never_read: Amount,
+    read: UsedAmount,
+    passed_over: UsedAmount,
+    never_read: UsedAmount,
     /// Frames: compressed pieces of the cache.
-    frames_read: Amount,
-    fetched_on_demand: Amount,
-    fetched_in_vain: Amount,
-    not_fetched: Amount,
+    frames_read: UsedAmount,
+    fetched_on_demand: UsedAmount,
+    fetched_in_vain: UsedAmount,
+    not_fetched: UsedAmount,
     /// Whether the remote is a local directory, of which nothing is fetched.
     in_place: bool,
-    largest_read: Vec<File>,
-    largest_never_read: Vec<File>,
+    largest_read: Vec<UsedFile>,
+    largest_never_read: Vec<UsedFile>,
 }
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed<'a> {
+struct PrintedUse<'a> {
     path: String,
     key: &'a str,
     scope: &'a str,
     how: How,
     layers: &'a [LayerInfo],
-    files: Amount,
+    files: UsedAmount,
     /// Entries that were added, changed or removed since, and not saved.
     unsaved_changes: u64,
-    reads: Option<Reads>,
+    reads: Option<UsedReads>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    listed: Option<Vec<File>>,
+    listed: Option<Vec<UsedFile>>,
 }
 
-pub(super) fn run(
+pub(super) fn run_explain_path(
     global: &Global,
     store: &StoreDir,
     path: &Path,
     list: bool,
 ) -> anyhow::Result<u8> {
-    let records = Records::new(store);
+    let records = MountRecords::new(store);
     let path = real_path(path);
     let Some(record) = records.get(&path)? else {
         return Err(cachefs::Error::usage(
@@ -101,21 +102,21 @@ pub(super) fn run(
         )
         .into());
     };
-    let stack = stack(global, store, &record)?;
-    let used = match (record.how, presence(&record, &records)?) {
+    let stack = restored_stack(global, store, &record)?;
+    let used = match (record.how, check_presence(&record, &records)?) {
         (How::Mount, Presence::Alive) => cache_use(store, &record, &stack)?,
         _ => None,
     };
-    let files = files(&stack)?;
+    let files = count_files(&stack)?;
     let changes = unsaved_changes(&records, &record);
-    let reads = used.as_ref().map(reads);
+    let reads = used.as_ref().map(used_reads);
     let listed = match (&used, list) {
         (Some(used), true) => Some(used.files.iter().map(file).collect::<Vec<_>>()),
         _ => None,
     };
-    if global.format == Format::Json {
-        output::print_json(&Printed {
-            path: output::path(&record.path),
+    if global.format == OutputFormat::Json {
+        output::print_json(&PrintedUse {
+            path: output::format_path(&record.path),
             key: record.name.key.as_str(),
             scope: record.name.scope.as_str(),
             how: record.how,
@@ -129,39 +130,43 @@ pub(super) fn run(
     }
     if let Some(listed) = listed {
         for file in listed {
-            output::print(&format!(
+            output::print_text(&format!(
                 "{:11}  {:>9}  {}",
                 file.used,
-                output::bytes(file.bytes),
+                output::format_bytes(file.bytes),
                 file.path
             ));
         }
         return Ok(exit::SUCCESS);
     }
-    head(&record, files);
+    print_head(&record, files);
     if record.how == How::Mount {
-        output::print(&format!(
+        output::print_text(&format!(
             "unsaved   {}",
             match changes {
                 0 => "no changes".to_owned(),
-                changes => output::count(changes, "change"),
+                changes => output::format_count(changes, "change"),
             }
         ));
     }
     match (reads, record.how) {
-        (Some(reads), _) => print(&reads, files),
-        (None, How::Copy) => output::print(
+        (Some(reads), _) => print_reads(&reads, files),
+        (None, How::Copy) => output::print_text(
             "read      not known: a copy is a plain directory, of which all files were fetched",
         ),
         (None, How::Mount) => {
-            output::print("read      not known: it is not mounted, or its daemon is gone");
+            output::print_text("read      not known: it is not mounted, or its daemon is gone");
         }
     }
     Ok(exit::SUCCESS)
 }
 
 /// The stack of a restored path, from the local copies of its layers as far as they are there.
-fn stack(global: &Global, store: &StoreDir, record: &Record) -> anyhow::Result<Stack> {
+fn restored_stack(
+    global: &Global,
+    store: &StoreDir,
+    record: &MountRecord,
+) -> anyhow::Result<Stack> {
     let mut spec = setup::remote_spec(global, store)?;
     spec.url = record.remote.clone();
     let stack = Session::open(store.local(), &spec, global.timeout)
@@ -170,10 +175,10 @@ fn stack(global: &Global, store: &StoreDir, record: &Record) -> anyhow::Result<S
 }
 
 /// Files with content, each once.
-fn files(stack: &Stack) -> anyhow::Result<Amount> {
-    let mut files = Amount::default();
+fn count_files(stack: &Stack) -> anyhow::Result<UsedAmount> {
+    let mut files = UsedAmount::default();
     let mut seen = std::collections::HashSet::new();
-    for entry in Walk::new(stack) {
+    for entry in StackWalk::new(stack) {
         let attr = entry.map_err(cachefs::Error::from)?.attr;
         let is_file = attr.kind() == mode::FILE && attr.size > 0;
         if is_file && (attr.links < 2 || seen.insert(attr.ino)) {
@@ -183,7 +188,7 @@ fn files(stack: &Stack) -> anyhow::Result<Amount> {
     Ok(files)
 }
 
-fn word(used: Use) -> &'static str {
+fn use_word(used: Use) -> &'static str {
     match used {
         Use::Read => "read",
         Use::Passed => "passed over",
@@ -191,18 +196,18 @@ fn word(used: Use) -> &'static str {
     }
 }
 
-fn file(file: &FileUse) -> File {
+fn file(file: &FileUse) -> UsedFile {
     let path = String::from_utf8_lossy(&file.path);
-    File {
-        path: output::path(Path::new(&*path)),
+    UsedFile {
+        path: output::format_path(Path::new(&*path)),
         bytes: file.size,
-        used: word(file.used),
+        used: use_word(file.used),
     }
 }
 
-fn reads(used: &CacheUse) -> Reads {
+fn used_reads(used: &CacheUse) -> UsedReads {
     let sum = |wanted: Use| {
-        let mut amount = Amount::default();
+        let mut amount = UsedAmount::default();
         let files = used.files.iter().filter(|file| file.used == wanted);
         files.for_each(|file| amount.add(file.size));
         amount
@@ -213,7 +218,7 @@ fn reads(used: &CacheUse) -> Reads {
         files.into_iter().take(LARGEST).map(file).collect()
     };
     let report = &used.report;
-    Reads {
+    UsedReads {
         exact_to: match used.told_apart {
             true => "files",
             false => "pages",
@@ -231,75 +236,78 @@ fn reads(used: &CacheUse) -> Reads {
     }
 }
 
-fn head(record: &Record, files: Amount) {
-    output::print(&format!("path      {}", output::path(&record.path)));
-    output::print(&format!("key       {}", record.name));
+fn print_head(record: &MountRecord, files: UsedAmount) {
+    output::print_text(&format!("path      {}", output::format_path(&record.path)));
+    output::print_text(&format!("key       {}", record.name));
     let total = format!(
         "{}, {}",
-        output::count(files.count, "file"),
-        output::bytes(files.bytes)
+        output::format_count(files.count, "file"),
+        output::format_bytes(files.bytes)
     );
-    let layers = output::count(record.layers.len() as u64, "layer");
-    output::print(&format!("cache     {layers}, {total} with content"));
+    let layers = output::format_count(record.layers.len() as u64, "layer");
+    output::print_text(&format!("cache     {layers}, {total} with content"));
     for layer in record.layers.iter().rev() {
         let by = match &layer.creator.job {
             Some(job) => format!("job {job} on {}", layer.creator.host),
             None => layer.creator.host.clone(),
         };
-        output::print(&format!(
+        output::print_text(&format!(
             "layer     {}  {}, {} from {}, saved {} by {by}",
             &layer.id.to_string()[..14],
-            output::count(layer.summary.files, "file"),
-            output::bytes(layer.summary.bytes),
+            output::format_count(layer.summary.files, "file"),
+            output::format_bytes(layer.summary.bytes),
             layer.key,
-            output::age(layer.created),
+            output::format_age(layer.created),
         ));
     }
 }
 
-fn share(part: Amount, whole: Amount) -> String {
+fn share_text(part: UsedAmount, whole: UsedAmount) -> String {
     let percent = |part: u64, whole: u64| match whole {
         0 => 0.0,
         whole => part as f64 * 100.0 / whole as f64,
     };
     format!(
         "{}, {} ({:.1} % of the files, {:.1} % of the bytes)",
-        output::count(part.count, "file"),
-        output::bytes(part.bytes),
+        output::format_count(part.count, "file"),
+        output::format_bytes(part.bytes),
         percent(part.count, whole.count),
         percent(part.bytes, whole.bytes),
     )
 }
 
-fn print(reads: &Reads, files: Amount) {
-    output::print(&format!("read      {}", share(reads.read, files)));
+fn print_reads(reads: &UsedReads, files: UsedAmount) {
+    output::print_text(&format!("read      {}", share_text(reads.read, files)));
     if reads.passed_over.count > 0 {
-        output::print(&format!(
+        output::print_text(&format!(
             "passed    {}: fetched by the kernel beside what was read",
-            share(reads.passed_over, files)
+            share_text(reads.passed_over, files)
         ));
     }
-    output::print(&format!("never     {}", share(reads.never_read, files)));
+    output::print_text(&format!(
+        "never     {}",
+        share_text(reads.never_read, files)
+    ));
     if reads.exact_to == "pages" {
-        output::print(
+        output::print_text(
             "          the kernel does not tell what it read ahead (that takes Linux 6.5 and rights to the files), so `read` includes that",
         );
     }
-    let frames = |amount: Amount| {
+    let frames = |amount: UsedAmount| {
         format!(
             "{} in {}",
-            output::bytes(amount.bytes),
-            output::count(amount.count, "frame")
+            output::format_bytes(amount.bytes),
+            output::format_count(amount.count, "frame")
         )
     };
-    output::print(&format!(
+    output::print_text(&format!(
         "needed    {} (compressed)",
         frames(reads.frames_read)
     ));
     if reads.in_place {
-        output::print("fetched   nothing: the remote is a directory on this machine");
+        output::print_text("fetched   nothing: the remote is a directory on this machine");
     } else {
-        output::print(&format!(
+        output::print_text(&format!(
             "fetched   {} while a read waited; {} ahead and not read so far; {} not at all",
             frames(reads.fetched_on_demand),
             frames(reads.fetched_in_vain),
@@ -313,11 +321,11 @@ fn print(reads: &Reads, files: Amount) {
         if files.is_empty() {
             continue;
         }
-        output::print(&format!("{title}:"));
+        output::print_text(&format!("{title}:"));
         for file in files {
-            output::print(&format!(
+            output::print_text(&format!(
                 "  {:>9}  {}",
-                output::bytes(file.bytes),
+                output::format_bytes(file.bytes),
                 file.path
             ));
         }

@@ -2,14 +2,14 @@
 
 mod prometheus;
 
-use cachefs::mounts::{Attachment, Attachments, How, Presence, Records, presence};
-use cachefs::{Client, DaemonStats, Unsaved, UnsavedAmount};
+use cachefs::mounts::{Attachment, Attachments, How, MountRecords, Presence, check_presence};
+use cachefs::{DaemonClient, DaemonStats, Unsaved, UnsavedAmount};
 use clap::Args;
 use serde::Serialize;
 
-use super::attach::named;
-use crate::global::{Format, Global};
-use crate::outputs::{dollars, estimate};
+use super::attach::container_name;
+use crate::global::{Global, OutputFormat};
+use crate::outputs::{estimate_request_cost, format_dollars};
 use crate::{exit, output, setup};
 
 /// States of restored paths, as they are printed.
@@ -23,7 +23,7 @@ pub(crate) struct StatsArgs {}
 
 /// A restored path in the output of `--format json`.
 #[derive(Debug, Serialize)]
-struct Restored {
+struct RestoredPath {
     path: String,
     key: String,
     scope: String,
@@ -44,8 +44,8 @@ struct Attached {
 impl From<Attachment> for Attached {
     fn from(shown: Attachment) -> Self {
         Self {
-            path: output::path(&shown.path),
-            from: output::path(&shown.from),
+            path: output::format_path(&shown.path),
+            from: output::format_path(&shown.from),
             container: shown.container,
             pid: shown.pid,
         }
@@ -54,9 +54,9 @@ impl From<Attachment> for Attached {
 
 /// What is printed with `--format json`.
 #[derive(Debug, Serialize)]
-struct Printed {
+struct PrintedStats {
     store: String,
-    restored: Vec<Restored>,
+    restored: Vec<RestoredPath>,
     attached: Vec<Attached>,
     /// Changes of earlier jobs that were not saved.
     unsaved: UnsavedAmount,
@@ -68,26 +68,26 @@ struct Printed {
     estimated_cost_usd: Option<f64>,
 }
 
-pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
-    let store = setup::store(global)?;
-    let records = Records::new(&store);
+pub(crate) fn run_stats(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
+    let store = setup::open_store(global)?;
+    let records = MountRecords::new(&store);
     // What a daemon has done for others is not told to the clients of a share.
     let running = match store.share() {
         Some(_) => None,
-        None => Client::connect_running(&store)?,
+        None => DaemonClient::connect_running(&store)?,
     };
     let daemon = running.map(|mut client| client.stats()).transpose()?;
     let mut restored = Vec::new();
     for record in records.all()? {
-        let state = match (record.how, presence(&record, &records)?) {
+        let state = match (record.how, check_presence(&record, &records)?) {
             (How::Copy, _) => DIRECTORY,
             (How::Mount, Presence::Alive) => MOUNTED,
             (How::Mount, Presence::Dead) => DEAD,
             (How::Mount, Presence::Absent) => "not mounted here",
             (How::Mount, Presence::Hidden) => "hidden by a later mount",
         };
-        restored.push(Restored {
-            path: output::path(&record.path),
+        restored.push(RestoredPath {
+            path: output::format_path(&record.path),
             key: record.name.key.to_string(),
             scope: record.name.scope.to_string(),
             how: record.how,
@@ -97,103 +97,105 @@ pub(crate) fn run(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
     }
     let attached = Attachments::new(&store).all()?.into_iter();
     let remote = setup::remote_spec(global, &store)?;
-    let cost = daemon
-        .as_ref()
-        .and_then(|daemon| estimate(&remote.url, remote.endpoint.as_deref(), &daemon.traffic));
-    let printed = Printed {
+    let cost = daemon.as_ref().and_then(|daemon| {
+        estimate_request_cost(&remote.url, remote.endpoint.as_deref(), &daemon.traffic)
+    });
+    let printed = PrintedStats {
         estimated_cost_usd: cost,
-        store: output::path(store.path()),
+        store: output::format_path(store.path()),
         restored,
         attached: attached.map(Attached::from).collect(),
         unsaved: Unsaved::new(&store).amount(),
         daemon,
-        share: store.share().map(output::path),
+        share: store.share().map(output::format_path),
     };
     match global.format {
-        Format::Json => output::print_json(&printed)?,
-        Format::Text => print(&printed),
-        Format::Prometheus => output::print(prometheus::text(&printed).trim_end()),
+        OutputFormat::Json => output::print_json(&printed)?,
+        OutputFormat::Text => print_stats(&printed),
+        OutputFormat::Prometheus => {
+            output::print_text(prometheus::prometheus_text(&printed).trim_end())
+        }
     }
     Ok(exit::SUCCESS)
 }
 
 /// What earlier jobs left and nobody saved, in a few words.
-pub(crate) fn unsaved(amount: &UnsavedAmount) -> String {
+pub(crate) fn unsaved_text(amount: &UnsavedAmount) -> String {
     let oldest = match amount.oldest_micros {
-        Some(micros) => format!(", the oldest set aside {}", output::age(micros)),
+        Some(micros) => format!(", the oldest set aside {}", output::format_age(micros)),
         None => String::new(),
     };
     format!(
         "changes of {}, {}{oldest}",
-        output::count(amount.directories, "earlier restore"),
-        output::bytes(amount.bytes)
+        output::format_count(amount.directories, "earlier restore"),
+        output::format_bytes(amount.bytes)
     )
 }
 
-fn print(stats: &Printed) {
-    output::print(&format!("store    {}", stats.store));
+fn print_stats(stats: &PrintedStats) {
+    output::print_text(&format!("store    {}", stats.store));
     match &stats.daemon {
-        None => output::print(&match &stats.share {
+        None => output::print_text(&match &stats.share {
             Some(share) => format!("daemon   another store's, through {share}"),
             None => "daemon   not running".to_owned(),
         }),
         Some(daemon) => {
-            output::print(&format!(
+            output::print_text(&format!(
                 "daemon   process {}, {} s, {}{}",
                 daemon.pid,
                 daemon.uptime_seconds,
-                output::count(daemon.views.len() as u64, "view"),
+                output::format_count(daemon.views.len() as u64, "view"),
                 match daemon.restarts {
                     0 => String::new(),
-                    restarts => format!(", restarted {}", output::count(restarts, "time")),
+                    restarts => format!(", restarted {}", output::format_count(restarts, "time")),
                 }
             ));
-            output::print(&format!(
+            output::print_text(&format!(
                 "cache    {} of {}",
-                output::bytes(daemon.cache_bytes),
-                output::bytes(daemon.cache_limit)
+                output::format_bytes(daemon.cache_bytes),
+                output::format_bytes(daemon.cache_limit)
             ));
-            output::print(&format!(
+            output::print_text(&format!(
                 "reads    {} from local data; {} fetched on demand, {} ahead",
-                output::count(daemon.reads.local_frames, "frame"),
-                output::bytes(daemon.reads.demand_bytes),
-                output::bytes(daemon.reads.prefetch_bytes)
+                output::format_count(daemon.reads.local_frames, "frame"),
+                output::format_bytes(daemon.reads.demand_bytes),
+                output::format_bytes(daemon.reads.prefetch_bytes)
             ));
-            let traffic = output::traffic(&daemon.traffic);
-            let cost = stats.estimated_cost_usd.map(dollars);
-            output::print(&match cost {
+            let traffic = output::format_traffic(&daemon.traffic);
+            let cost = stats.estimated_cost_usd.map(format_dollars);
+            output::print_text(&match cost {
                 Some(cost) => format!("remote   {traffic}; estimated cost {cost}"),
                 None => format!("remote   {traffic}"),
             });
             let restores = &daemon.restores;
-            output::print(&format!(
+            output::print_text(&format!(
                 "restores {} hit, {} in part, {} missed, {} failed",
                 restores.exact, restores.partial, restores.missed, restores.failed
             ));
         }
     }
     if stats.unsaved.directories > 0 {
-        output::print(&format!(
+        output::print_text(&format!(
             "unsaved  {} in {}/unsaved",
-            unsaved(&stats.unsaved),
+            unsaved_text(&stats.unsaved),
             stats.store
         ));
     }
     for shown in &stats.attached {
-        output::print(&format!(
+        output::print_text(&format!(
             "attached {}  at {} in {}",
             shown.from,
             shown.path,
-            named(&shown.container, shown.pid)
+            container_name(&shown.container, shown.pid)
         ));
     }
     for restored in &stats.restored {
-        output::print(&format!(
+        output::print_text(&format!(
             "path     {}  {}  {} ({})",
             restored.path,
             restored.key,
             restored.state,
-            output::count(restored.layers as u64, "layer")
+            output::format_count(restored.layers as u64, "layer")
         ));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Printed;
+use super::PrintedStats;
 
 /// Metrics, each with its help and its type before its samples.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Text {
 }
 
 /// The whole text. Without a daemon there are only the paths, and that it is down.
-pub(super) fn text(stats: &Printed) -> String {
+pub(super) fn prometheus_text(stats: &PrintedStats) -> String {
     let mut text = Text::default();
     let state = |wanted: &str| {
         let paths = stats.restored.iter();
@@ -163,8 +163,8 @@ mod tests {
         }
     }
 
-    fn stats(daemon: Option<DaemonStats>) -> Printed {
-        Printed {
+    fn stats(daemon: Option<DaemonStats>) -> PrintedStats {
+        PrintedStats {
             attached: Vec::new(),
             unsaved: Default::default(),
             store: "/store".to_owned(),
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn every_sample_has_help_and_type_and_comes_once() {
-        let text = text(&stats(Some(daemon())));
+        let text = prometheus_text(&stats(Some(daemon())));
         let mut seen = std::collections::HashSet::new();
         let mut metric = "";
         for line in text.lines() {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn no_daemon_is_a_figure_too() {
-        let text = text(&stats(None));
+        let text = prometheus_text(&stats(None));
         assert!(text.contains("cachefs_daemon_up 0\n"));
         assert!(!text.contains("_total"));
     }

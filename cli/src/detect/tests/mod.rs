@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Ask, Detection, Found, Host, Tree, detect};
+use super::{Ask, DetectedCache, Detection, Host, WorkspaceTree, detect_caches};
 
 /// A workspace and a home, with an environment and tools that answer.
 struct Bench {
@@ -92,7 +92,7 @@ impl Bench {
             is_root: self.is_root,
             ask: &self.answers,
         };
-        detect(&Tree::scan(&root), &host, "")
+        detect_caches(&WorkspaceTree::scan(&root), &host, "")
     }
 
     /// One line for each cache: the start of its key with `P` for the platform, its path, how
@@ -107,7 +107,7 @@ impl Bench {
             .collect()
     }
 
-    fn line(&self, found: &Found) -> String {
+    fn line(&self, found: &DetectedCache) -> String {
         let path = found.place.path.to_str().unwrap();
         let learnt = match found.place.learnt.describe().as_str() {
             "the default" => String::new(),

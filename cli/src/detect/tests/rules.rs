@@ -1,6 +1,6 @@
 //! How projects are told apart, what is not searched, and what wins.
 
-use super::super::{Host, Learnt, Tree, detect};
+use super::super::{Host, Learnt, WorkspaceTree, detect_caches};
 use super::Bench;
 
 #[test]
@@ -130,7 +130,7 @@ fn links_are_not_followed() {
 #[test]
 fn the_search_ends_and_says_so() {
     let bench = Bench::new(&["a/pom.xml", "b/pom.xml", "c/pom.xml"]);
-    let tree = Tree::scan_at_most(bench.root.path(), 2);
+    let tree = WorkspaceTree::scan_at_most(bench.root.path(), 2);
     assert!(tree.cut_short);
     let host = Host {
         home: bench.home.path().to_owned(),
@@ -139,12 +139,12 @@ fn the_search_ends_and_says_so() {
         is_root: false,
         ask: &bench.answers,
     };
-    let notes = detect(&tree, &host, "").notes;
+    let notes = detect_caches(&tree, &host, "").notes;
     assert!(
         notes.iter().any(|note| note.contains("only the first")),
         "{notes:?}"
     );
-    assert!(!Tree::scan(bench.root.path()).cut_short);
+    assert!(!WorkspaceTree::scan(bench.root.path()).cut_short);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_prefix_is_put_before_every_key() {
         is_root: false,
         ask: &bench.answers,
     };
-    let found = detect(&Tree::scan(bench.root.path()), &host, "shop/")
+    let found = detect_caches(&WorkspaceTree::scan(bench.root.path()), &host, "shop/")
         .caches
         .remove(0);
     assert_eq!(

@@ -24,7 +24,7 @@ const MANIFESTS: &[&str] = &[
 
 /// Whether the project itself names one of these packages; its lock would name them too where
 /// they came in by another package.
-fn names(site: &Site<'_>, packages: &[&str]) -> bool {
+fn names_package(site: &Site<'_>, packages: &[&str]) -> bool {
     [
         "package.json",
         "requirements.txt",
@@ -42,7 +42,7 @@ pub(super) static PLAYWRIGHT: Tool = Tool {
     locks: LOCKS,
     manifests: MANIFESTS,
     inputs: &[],
-    is_project: |site| names(site, &["playwright"]),
+    is_project: |site| names_package(site, &["playwright"]),
     caches: |site| {
         let browsers = site
             .host

@@ -1,6 +1,6 @@
 //! Caches of compilers, and package managers of C and C++.
 
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static CCACHE: Tool = Tool {
     name: "ccache",
@@ -73,7 +73,7 @@ pub(super) static CONAN: Tool = Tool {
     locks: &["conan.lock"],
     manifests: &["conanfile.txt", "conanfile.py"],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let host = site.host;
         let packages = host
@@ -90,7 +90,7 @@ pub(super) static VCPKG: Tool = Tool {
     locks: &[],
     manifests: &["vcpkg.json"],
     inputs: &["vcpkg-configuration.json"],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let archives = site
             .host

@@ -1,8 +1,8 @@
 //! .NET: the packages that NuGet has unpacked.
 
-use crate::detect::place::Place;
+use crate::detect::place::DetectedDirectory;
 use crate::detect::site::Site;
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 const CONFIGS: &[&str] = &["nuget.config", "NuGet.config", "NuGet.Config"];
 
@@ -19,18 +19,18 @@ pub(super) static DOTNET: Tool = Tool {
         "**/Directory.Packages.props",
         "global.json",
     ],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let packages = site
             .host
             .variable(&["NUGET_PACKAGES"])
-            .or_else(|| configured(site))
+            .or_else(|| configured_packages(site))
             .unwrap_or_else(|| site.host.home(".nuget/packages"));
         vec![Draft::main(packages)]
     },
 };
 
-fn configured(site: &Site<'_>) -> Option<Place> {
+fn configured_packages(site: &Site<'_>) -> Option<DetectedDirectory> {
     CONFIGS.iter().find_map(|file| {
         let text = site.read(file)?;
         let (_, rest) = text.split_once("\"globalPackagesFolder\"")?;

@@ -1,6 +1,6 @@
 //! Elixir: packages of Hex, and what Mix builds.
 
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static MIX: Tool = Tool {
     name: "mix",
@@ -8,7 +8,7 @@ pub(super) static MIX: Tool = Tool {
     locks: &["mix.lock"],
     manifests: &["mix.exs"],
     inputs: &[".tool-versions"],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let host = site.host;
         let hex = host

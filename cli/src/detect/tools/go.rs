@@ -1,6 +1,6 @@
 //! Go, and golangci-lint.
 
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static GO: Tool = Tool {
     name: "go",
@@ -8,7 +8,7 @@ pub(super) static GO: Tool = Tool {
     locks: &["go.sum"],
     manifests: &["go.mod", "go.work"],
     inputs: &["go.work", "go.work.sum"],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let host = site.host;
         let modules = host
@@ -35,7 +35,7 @@ pub(super) static GOLANGCI_LINT: Tool = Tool {
         ".golangci.json",
     ],
     inputs: &["go.sum", "go.mod"],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let cache = site
             .host

@@ -1,6 +1,6 @@
 //! Haskell: cabal and Stack.
 
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static CABAL: Tool = Tool {
     name: "cabal",
@@ -31,7 +31,7 @@ pub(super) static STACK: Tool = Tool {
     locks: &["stack.yaml.lock"],
     manifests: &["stack.yaml"],
     inputs: &["stack.yaml", "**/package.yaml", "**/*.cabal"],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let root = site
             .host

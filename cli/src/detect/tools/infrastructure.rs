@@ -1,6 +1,6 @@
 //! Terraform and Helm.
 
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static TERRAFORM: Tool = Tool {
     name: "terraform",
@@ -8,7 +8,7 @@ pub(super) static TERRAFORM: Tool = Tool {
     locks: &[".terraform.lock.hcl"],
     manifests: &["*.tf"],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let host = site.host;
         let named = host
@@ -31,7 +31,7 @@ pub(super) static HELM: Tool = Tool {
     locks: &["Chart.lock"],
     manifests: &["Chart.yaml"],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let cache = site
             .host

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::detect::place::{Learnt, Place};
+use crate::detect::place::{DetectedDirectory, Learnt};
 use crate::detect::site::Site;
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 const NPM_LOCKS: &[&str] = &["package-lock.json", "npm-shrinkwrap.json"];
 /// The locks of all tools that read `package.json`.
@@ -26,10 +26,10 @@ pub(super) static NPM: Tool = Tool {
     is_project: |site| {
         NPM_LOCKS.iter().any(|lock| site.has(lock)) || is_without_lock(site, &["npm", ""])
     },
-    caches: npm,
+    caches: npm_caches,
 };
 
-fn npm(site: &Site<'_>) -> Vec<Draft> {
+fn npm_caches(site: &Site<'_>) -> Vec<Draft> {
     let host = site.host;
     let cache = host
         .variable(&["npm_config_cache", "NPM_CONFIG_CACHE"])
@@ -40,7 +40,7 @@ fn npm(site: &Site<'_>) -> Vec<Draft> {
     vec![
         // Not the logs beside it, which would make every save one with changes.
         Draft::main(cache.join("_cacache")),
-        modules(site)
+        node_modules_cache(site)
             .optional("`npm ci` empties it first; restore it for `npm install`, or to run `npm ci` only after a miss"),
     ]
 }
@@ -52,10 +52,10 @@ pub(super) static PNPM: Tool = Tool {
     manifests: &["package.json"],
     inputs: &[],
     is_project: |site| site.has("pnpm-lock.yaml") || is_without_lock(site, &["pnpm"]),
-    caches: pnpm,
+    caches: pnpm_caches,
 };
 
-fn pnpm(site: &Site<'_>) -> Vec<Draft> {
+fn pnpm_caches(site: &Site<'_>) -> Vec<Draft> {
     let host = site.host;
     let store = host
         .variable(&[
@@ -73,7 +73,7 @@ fn pnpm(site: &Site<'_>) -> Vec<Draft> {
         Draft::main(store).note(
             "hard links do not cross mounts: pnpm copies from the store; package-import-method=copy in .npmrc spares it the attempts",
         ),
-        modules(site).optional("it is made from the store, and where the two are mounted apart from copies"),
+        node_modules_cache(site).optional("it is made from the store, and where the two are mounted apart from copies"),
     ]
 }
 
@@ -87,10 +87,10 @@ pub(super) static YARN: Tool = Tool {
         true => berry_lock(site).is_none() && !site.has(".yarnrc.yml"),
         false => is_without_lock(site, &["yarn@1"]),
     },
-    caches: yarn,
+    caches: yarn_caches,
 };
 
-fn yarn(site: &Site<'_>) -> Vec<Draft> {
+fn yarn_caches(site: &Site<'_>) -> Vec<Draft> {
     let host = site.host;
     let cache = host
         .variable(&["YARN_CACHE_FOLDER", "npm_config_yarn_cache_folder"])
@@ -100,13 +100,13 @@ fn yarn(site: &Site<'_>) -> Vec<Draft> {
         .unwrap_or_else(|| match host.var("XDG_CACHE_HOME") {
             // Yarn 1 takes this for the home of root.
             None if host.is_root => {
-                Place::new("/usr/local/share/.cache/yarn".into(), Learnt::Default)
+                DetectedDirectory::new("/usr/local/share/.cache/yarn".into(), Learnt::Default)
             }
             _ => host.cache("yarn"),
         });
     vec![
         Draft::main(cache),
-        modules(site).optional("`yarn install` makes it from the cache"),
+        node_modules_cache(site).optional("`yarn install` makes it from the cache"),
     ]
 }
 
@@ -120,15 +120,15 @@ pub(super) static BERRY: Tool = Tool {
         true => berry_lock(site).is_some() || site.has(".yarnrc.yml"),
         false => is_without_lock(site, &["yarn"]) && !is_without_lock(site, &["yarn@1"]),
     },
-    caches: berry,
+    caches: yarn_berry_caches,
 };
 
-fn berry(site: &Site<'_>) -> Vec<Draft> {
+fn yarn_berry_caches(site: &Site<'_>) -> Vec<Draft> {
     let host = site.host;
     // A project's own Yarn is code of the project, so nobody is asked.
     let is_local = match site
         .read(".yarnrc.yml")
-        .and_then(|text| crate::detect::site::setting(&text, &["enableGlobalCache"]))
+        .and_then(|text| crate::detect::site::find_setting_line(&text, &["enableGlobalCache"]))
     {
         Some(value) => value == "false",
         // Yarn 4 writes locks of version 8, and is the first to share its cache by default.
@@ -147,7 +147,7 @@ fn berry(site: &Site<'_>) -> Vec<Draft> {
         });
     vec![
         Draft::main(cache),
-        modules(site).optional("`yarn install` makes it from the cache"),
+        node_modules_cache(site).optional("`yarn install` makes it from the cache"),
     ]
 }
 
@@ -173,7 +173,7 @@ pub(super) static BUN: Tool = Tool {
             Draft::main(cache).note(
                 "hard links do not cross mounts: `bun install --backend=copyfile` spares Bun the attempts",
             ),
-            modules(site).optional("`bun install` makes it from the cache"),
+            node_modules_cache(site).optional("`bun install` makes it from the cache"),
         ]
     },
 };
@@ -184,7 +184,7 @@ pub(super) static DENO: Tool = Tool {
     locks: &["deno.lock"],
     manifests: &["deno.json", "deno.jsonc"],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let cache = site
             .host
@@ -194,7 +194,7 @@ pub(super) static DENO: Tool = Tool {
     },
 };
 
-fn modules(site: &Site<'_>) -> Draft {
+fn node_modules_cache(site: &Site<'_>) -> Draft {
     Draft::new("node_modules", site.own("node_modules")).compiled()
 }
 
@@ -221,21 +221,21 @@ fn is_without_lock(site: &Site<'_>, tools: &[&str]) -> bool {
 fn berry_lock(site: &Site<'_>) -> Option<u32> {
     let text = site.read("yarn.lock")?;
     let (_, rest) = text.split_once("__metadata:")?;
-    crate::detect::site::setting(rest, &["version"])?
+    crate::detect::site::find_setting_line(rest, &["version"])?
         .parse()
         .ok()
 }
 
 /// Takes off the version of the layout that a tool appends: another version of the tool, or a
 /// machine where it cannot be asked, must come to the same path.
-fn without_version(place: Place) -> Place {
+fn without_version(place: DetectedDirectory) -> DetectedDirectory {
     let is_version = |name: &str| {
         name.strip_prefix('v')
             .is_some_and(|digits| digits.parse::<u32>().is_ok())
     };
     let name = place.path.file_name().and_then(|name| name.to_str());
     match (name.is_some_and(is_version), place.path.parent()) {
-        (true, Some(parent)) => Place::new(Path::to_owned(parent), place.learnt),
+        (true, Some(parent)) => DetectedDirectory::new(Path::to_owned(parent), place.learnt),
         _ => place,
     }
 }

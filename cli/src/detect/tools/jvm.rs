@@ -1,8 +1,8 @@
 //! Gradle, sbt and Bazel.
 
-use crate::detect::place::Place;
+use crate::detect::place::DetectedDirectory;
 use crate::detect::site::Site;
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 const WRAPPER: &str = "gradle/wrapper/gradle-wrapper.properties";
 
@@ -24,15 +24,15 @@ pub(super) static GRADLE: Tool = Tool {
         "gradle/*.versions.toml",
         WRAPPER,
     ],
-    is_project: always,
-    caches: gradle,
+    is_project: any_project,
+    caches: gradle_caches,
 };
 
-fn gradle(site: &Site<'_>) -> Vec<Draft> {
+fn gradle_caches(site: &Site<'_>) -> Vec<Draft> {
     let host = site.host;
     let home = host
         .variable(&["GRADLE_USER_HOME"])
-        .or_else(|| option(site, &["GRADLE_OPTS", "JAVA_OPTS"], "-Dgradle.user.home="))
+        .or_else(|| option_directory(site, &["GRADLE_OPTS", "JAVA_OPTS"], "-Dgradle.user.home="))
         .unwrap_or_else(|| host.java_home(&["GRADLE_OPTS", "JAVA_OPTS"], ".gradle"));
     let caches = Draft::main(home.join("caches"))
         .compiled()
@@ -50,17 +50,17 @@ pub(super) static SBT: Tool = Tool {
     locks: &[],
     manifests: &["build.sbt"],
     inputs: &["**/*.sbt", "project/*.scala", "project/build.properties"],
-    is_project: always,
-    caches: sbt,
+    is_project: any_project,
+    caches: sbt_caches,
 };
 
-fn sbt(site: &Site<'_>) -> Vec<Draft> {
+fn sbt_caches(site: &Site<'_>) -> Vec<Draft> {
     let host = site.host;
     let options = ["SBT_OPTS", "JAVA_OPTS"];
     let coursier = host
         .variable(&["COURSIER_CACHE"])
         .unwrap_or_else(|| host.cache("coursier/v1"));
-    let boot = option(site, &options, "-Dsbt.boot.directory=")
+    let boot = option_directory(site, &options, "-Dsbt.boot.directory=")
         .unwrap_or_else(|| host.java_home(&options, ".sbt/boot"));
     vec![Draft::main(coursier), Draft::new("boot", boot)]
 }
@@ -71,12 +71,12 @@ pub(super) static BAZEL: Tool = Tool {
     locks: &[],
     manifests: &["MODULE.bazel", "WORKSPACE", "WORKSPACE.bazel"],
     inputs: &["MODULE.bazel.lock", ".bazelversion", ".bazelrc"],
-    is_project: always,
-    caches: bazel,
+    is_project: any_project,
+    caches: bazel_caches,
 };
 
-fn bazel(site: &Site<'_>) -> Vec<Draft> {
-    let repositories = flag(site, "--repository_cache").unwrap_or_else(|| {
+fn bazel_caches(site: &Site<'_>) -> Vec<Draft> {
+    let repositories = bazelrc_flag(site, "--repository_cache").unwrap_or_else(|| {
         let user = site.host.var("USER").unwrap_or("root");
         site.host
             .cache(&format!("bazel/_bazel_{user}/cache/repos/v1"))
@@ -84,7 +84,7 @@ fn bazel(site: &Site<'_>) -> Vec<Draft> {
     let mut drafts = vec![Draft::main(repositories).note(
         "the output user root is not cached: its links lead out of it, and Bazel holds it open",
     )];
-    match flag(site, "--disk_cache") {
+    match bazelrc_flag(site, "--disk_cache") {
         Some(disk) => drafts.push(Draft::new("disk", disk).compiled()),
         None => {
             if let Some(main) = drafts.first_mut() {
@@ -108,7 +108,7 @@ fn bazel(site: &Site<'_>) -> Vec<Draft> {
 }
 
 /// The value of a flag in `.bazelrc`.
-fn flag(site: &Site<'_>, flag: &str) -> Option<Place> {
+fn bazelrc_flag(site: &Site<'_>, flag: &str) -> Option<DetectedDirectory> {
     let text = site.read(".bazelrc")?;
     let words: Vec<&str> = text
         .lines()
@@ -129,7 +129,11 @@ fn flag(site: &Site<'_>, flag: &str) -> Option<Place> {
 }
 
 /// A directory that an option in one of these variables names.
-fn option(site: &Site<'_>, variables: &[&str], option: &str) -> Option<Place> {
+fn option_directory(
+    site: &Site<'_>,
+    variables: &[&str],
+    option: &str,
+) -> Option<DetectedDirectory> {
     let base = site.tree.root.join(&site.dir);
     variables
         .iter()

@@ -1,9 +1,9 @@
 //! Maven, and its wrapper.
 
 use crate::detect::host::option_of;
-use crate::detect::place::{Learnt, Place};
-use crate::detect::site::{Site, read};
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::place::{DetectedDirectory, Learnt};
+use crate::detect::site::{Site, read_start};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 const OPTION: &str = "-Dmaven.repo.local=";
 /// Variables with options for the JVM or for Maven.
@@ -16,12 +16,12 @@ pub(super) static MAVEN: Tool = Tool {
     locks: &[],
     manifests: &["pom.xml"],
     inputs: &[".mvn/extensions.xml", WRAPPER],
-    is_project: always,
+    is_project: any_project,
     caches,
 };
 
 fn caches(site: &Site<'_>) -> Vec<Draft> {
-    let mut drafts = vec![Draft::main(repository(site))];
+    let mut drafts = vec![Draft::main(local_repository(site))];
     if site.has(WRAPPER) {
         let home = site
             .host
@@ -34,7 +34,7 @@ fn caches(site: &Site<'_>) -> Vec<Draft> {
 
 /// The local repository: options of the project come before those of the environment, as Maven
 /// has it, and the settings last.
-fn repository(site: &Site<'_>) -> Place {
+fn local_repository(site: &Site<'_>) -> DetectedDirectory {
     let project = [".mvn/maven.config", ".mvn/jvm.config"];
     project
         .iter()
@@ -62,12 +62,15 @@ fn repository(site: &Site<'_>) -> Place {
         .unwrap_or_else(|| site.host.java_home(&OPTIONS, ".m2/repository"))
 }
 
-fn from_settings(site: &Site<'_>) -> Option<Place> {
+fn from_settings(site: &Site<'_>) -> Option<DetectedDirectory> {
     let file = ".m2/settings.xml";
     let home = site.host.java_home(&OPTIONS, "").path;
-    let text = read(&home.join(file))?;
+    let text = read_start(&home.join(file))?;
     let (_, rest) = text.split_once("<localRepository>")?;
     let (value, _) = rest.split_once("</localRepository>")?;
     let path = site.host.resolve(&home, value)?;
-    Some(Place::new(path, Learnt::File(format!("~/{file}"))))
+    Some(DetectedDirectory::new(
+        path,
+        Learnt::File(format!("~/{file}")),
+    ))
 }

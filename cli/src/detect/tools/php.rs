@@ -1,6 +1,6 @@
 //! PHP: what Composer downloads.
 
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static COMPOSER: Tool = Tool {
     name: "composer",
@@ -8,7 +8,7 @@ pub(super) static COMPOSER: Tool = Tool {
     locks: &["composer.lock"],
     manifests: &["composer.json"],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let host = site.host;
         let question = ["config", "--global", "--no-plugins", "cache-dir"];

@@ -1,8 +1,8 @@
 //! pip, pipenv, Poetry, uv, PDM, and what Python programs download: models and hooks.
 
-use crate::detect::place::Place;
+use crate::detect::place::DetectedDirectory;
 use crate::detect::site::Site;
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 /// Files of the tools that are not pip.
 const OTHERS: &[&str] = &[
@@ -36,7 +36,7 @@ pub(super) static PIP: Tool = Tool {
             .or_else(|| host.asked("pip", &["cache", "dir"]))
             .or_else(|| host.asked("python3", &["-m", "pip", "cache", "dir"]))
             .unwrap_or_else(|| host.cache("pip"));
-        vec![Draft::main(cache).compiled(), venv(site)]
+        vec![Draft::main(cache).compiled(), venv_cache(site)]
     },
 };
 
@@ -50,7 +50,7 @@ pub(super) static PIPENV: Tool = Tool {
     locks: &["Pipfile.lock"],
     manifests: &["Pipfile"],
     inputs: &[VERSION],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let host = site.host;
         let cache = host
@@ -109,7 +109,7 @@ fn in_project(site: &Site<'_>) -> bool {
         Some(value) => is_true(value),
         None => site
             .read("poetry.toml")
-            .and_then(|text| crate::detect::site::setting(&text, &["in-project"]))
+            .and_then(|text| crate::detect::site::find_setting_line(&text, &["in-project"]))
             .is_some_and(|value| is_true(&value)),
     }
 }
@@ -132,7 +132,7 @@ pub(super) static UV: Tool = Tool {
         let main = Draft::main(cache).compiled().note(
             "hard links do not cross mounts: set UV_LINK_MODE=copy, or uv warns before it copies (`cachefs exec` sets it)",
         );
-        vec![main, venv(site)]
+        vec![main, venv_cache(site)]
     },
 };
 
@@ -148,15 +148,15 @@ pub(super) static PDM: Tool = Tool {
             .host
             .variable(&["PDM_CACHE_DIR"])
             .unwrap_or_else(|| site.host.cache("pdm"));
-        vec![Draft::main(cache).compiled(), venv(site)]
+        vec![Draft::main(cache).compiled(), venv_cache(site)]
     },
 };
 
 const OPTIONAL_VENV: &str =
     "an environment works only at its path and with the Python that made it";
 
-fn venv(site: &Site<'_>) -> Draft {
-    let place: Place = match site.host.var("UV_PROJECT_ENVIRONMENT") {
+fn venv_cache(site: &Site<'_>) -> Draft {
+    let place: DetectedDirectory = match site.host.var("UV_PROJECT_ENVIRONMENT") {
         Some(_) => site
             .host
             .variable(&["UV_PROJECT_ENVIRONMENT"])
@@ -200,7 +200,7 @@ pub(super) static PRE_COMMIT: Tool = Tool {
     locks: &[],
     manifests: &[".pre-commit-config.yaml"],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let cache = site
             .host

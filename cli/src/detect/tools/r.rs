@@ -1,6 +1,6 @@
 //! R: the packages that renv has installed.
 
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static RENV: Tool = Tool {
     name: "renv",
@@ -8,7 +8,7 @@ pub(super) static RENV: Tool = Tool {
     locks: &["renv.lock"],
     manifests: &[],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let host = site.host;
         let cache = host

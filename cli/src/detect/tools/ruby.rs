@@ -1,7 +1,7 @@
 //! Ruby: gems, where Bundler installs them.
 
 use crate::detect::site::Site;
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static BUNDLER: Tool = Tool {
     name: "bundler",
@@ -9,11 +9,11 @@ pub(super) static BUNDLER: Tool = Tool {
     locks: &["Gemfile.lock", "gems.locked"],
     manifests: &["Gemfile", "gems.rb"],
     inputs: &[".ruby-version"],
-    is_project: always,
-    caches: gems,
+    is_project: any_project,
+    caches: gem_caches,
 };
 
-fn gems(site: &Site<'_>) -> Vec<Draft> {
+fn gem_caches(site: &Site<'_>) -> Vec<Draft> {
     let host = site.host;
     let named = host
         .variable(&["BUNDLE_PATH"])

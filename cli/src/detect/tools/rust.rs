@@ -1,8 +1,8 @@
 //! Rust: what cargo downloads, and what it builds.
 
-use crate::detect::place::Place;
-use crate::detect::site::{Site, setting};
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::place::DetectedDirectory;
+use crate::detect::site::{Site, find_setting_line};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static CARGO: Tool = Tool {
     name: "cargo",
@@ -14,7 +14,7 @@ pub(super) static CARGO: Tool = Tool {
         "rust-toolchain.toml",
         ".cargo/config.toml",
     ],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let home = site
             .host
@@ -28,15 +28,15 @@ pub(super) static CARGO: Tool = Tool {
         if site.mentions("Cargo.lock", &["\"git+"]) || site.mentions("Cargo.toml", &["git ="]) {
             drafts.push(Draft::new("git", home.join("git/db")));
         }
-        drafts.push(Draft::new("target", target(site)).compiled());
+        drafts.push(Draft::new("target", target_directory(site)).compiled());
         drafts
     },
 };
 
-fn target(site: &Site<'_>) -> Place {
+fn target_directory(site: &Site<'_>) -> DetectedDirectory {
     let configured = || {
         let file = ".cargo/config.toml";
-        let value = setting(&site.read(file)?, &["target-dir"])?;
+        let value = find_setting_line(&site.read(file)?, &["target-dir"])?;
         site.named(file, &value)
     };
     site.host

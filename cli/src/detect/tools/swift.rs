@@ -1,6 +1,6 @@
 //! CocoaPods, the Swift Package Manager, and Dart.
 
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static COCOAPODS: Tool = Tool {
     name: "cocoapods",
@@ -8,7 +8,7 @@ pub(super) static COCOAPODS: Tool = Tool {
     locks: &["Podfile.lock"],
     manifests: &["Podfile"],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let host = site.host;
         let downloads = host
@@ -27,7 +27,7 @@ pub(super) static SWIFTPM: Tool = Tool {
     locks: &["Package.resolved"],
     manifests: &["Package.swift"],
     inputs: &[".swift-version"],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         vec![
             Draft::main(site.host.cache("org.swift.swiftpm")),
@@ -42,7 +42,7 @@ pub(super) static DART: Tool = Tool {
     locks: &["pubspec.lock"],
     manifests: &["pubspec.yaml"],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         let cache = site
             .host

@@ -1,7 +1,7 @@
 //! Nix, and the packages of Debian.
 
-use crate::detect::place::{Learnt, Place};
-use crate::detect::tool::{Draft, Tool, always};
+use crate::detect::place::{DetectedDirectory, Learnt};
+use crate::detect::tool::{Draft, Tool, any_project};
 
 pub(super) static NIX: Tool = Tool {
     name: "nix",
@@ -9,7 +9,7 @@ pub(super) static NIX: Tool = Tool {
     locks: &["flake.lock"],
     manifests: &["flake.nix", "shell.nix", "default.nix"],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |site| {
         vec![Draft::main(site.host.cache("nix")).note(
             "this is what Nix fetches and evaluates; /nix/store has a database beside it, and is the business of a binary cache",
@@ -23,9 +23,9 @@ pub(super) static APT: Tool = Tool {
     locks: &[],
     manifests: &["Aptfile", "apt.txt", "apt-packages.txt"],
     inputs: &[],
-    is_project: always,
+    is_project: any_project,
     caches: |_| {
-        let archives = Place::new("/var/cache/apt/archives".into(), Learnt::Default);
+        let archives = DetectedDirectory::new("/var/cache/apt/archives".into(), Learnt::Default);
         vec![Draft::main(archives).compiled().note(
             "container images often delete packages after each install: remove /etc/apt/apt.conf.d/docker-clean",
         )]

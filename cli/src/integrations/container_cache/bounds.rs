@@ -10,14 +10,14 @@ use cachefs::Error;
 use cachefs_store::refs::Scope;
 
 use crate::caches::{ModeArg, PolicyArg, SaveHow, SecretsArg};
-use crate::config::Described;
+use crate::config::DescribedCache;
 
 /// Checks options (`told`) against what the service has configured (`host`).
 ///
 /// # Errors
 ///
 /// A usage error that names what only the service may say.
-pub(super) fn check(host: &Described, told: &Described) -> Result<(), Error> {
+pub(super) fn check(host: &DescribedCache, told: &DescribedCache) -> Result<(), Error> {
     if told.global.remote != host.global.remote {
         return Err(Error::usage(
             "options of a cache cannot say where caches are kept, or how that is reached: it is done with the credentials of the service",
@@ -62,7 +62,7 @@ pub(super) fn check(host: &Described, told: &Described) -> Result<(), Error> {
 }
 
 /// A scope that the service names is the one that its tenants stay in; without one they choose theirs.
-fn check_scopes(host: &Described, told: &Described) -> Result<(), Error> {
+fn check_scopes(host: &DescribedCache, told: &DescribedCache) -> Result<(), Error> {
     let Some(own) = &host.global.scope else {
         return Ok(());
     };
@@ -134,7 +134,7 @@ mod tests {
     fn checked(service: &[&str], options: &[(&str, &str)]) -> Result<(), Error> {
         let args = ["cachefs", "--no-config", "--remote=file:///r"];
         let args = args.iter().chain(service).map(Into::into).collect();
-        let (_, config) = crate::config::parse::<crate::args::Cli>(args).unwrap();
+        let (_, config) = crate::config::parse_arguments::<crate::args::Cli>(args).unwrap();
         let vocabulary = config.vocabulary();
         let options = options
             .iter()
@@ -173,7 +173,7 @@ mod tests {
     fn what_the_service_forbids_stays_forbidden() {
         let described = |options: &[(&str, &str)]| {
             let args = ["cachefs", "--no-config", "stats"].map(Into::into).to_vec();
-            let (_, config) = crate::config::parse::<crate::args::Cli>(args).unwrap();
+            let (_, config) = crate::config::parse_arguments::<crate::args::Cli>(args).unwrap();
             let options = options
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

@@ -4,17 +4,17 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use cachefs::mounts::{Presence, Records, presence, unmount};
-use cachefs::save::Outcome;
+use cachefs::mounts::{MountRecords, Presence, check_presence, unmount_path};
+use cachefs::save::SaveOutcome;
 use cachefs::{Error, StoreDir};
 use cachefs_store::ErrorKind;
 
-use super::options::Request;
-use super::place::Place;
+use super::options::VolumeOptions;
+use super::place::VolumeDirectory;
 use crate::caches::{restore_all, save_all};
 use crate::detect::holds_something;
 use crate::exit;
-use crate::failure::{Failure, failure};
+use crate::failure::{CommandFailure, describe_failure};
 use crate::output;
 use crate::progress::Display;
 
@@ -31,12 +31,12 @@ pub(crate) struct Refusal {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cycle<'a> {
     store: &'a StoreDir,
-    request: &'a Request,
+    request: &'a VolumeOptions,
 }
 
 impl<'a> Cycle<'a> {
     /// A cache, in a store.
-    pub(crate) fn new(store: &'a StoreDir, request: &'a Request) -> Self {
+    pub(crate) fn new(store: &'a StoreDir, request: &'a VolumeOptions) -> Self {
         Self { store, request }
     }
 
@@ -54,7 +54,7 @@ impl<'a> Cycle<'a> {
     /// What is not soft, and a miss where that is to be an error.
     pub(crate) fn begin(&self) -> Result<String, Refusal> {
         let path = self.path();
-        Place::of(self.store, path)?;
+        VolumeDirectory::of(self.store, path)?;
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
         let display = Display::of_server("copying");
         let mut cache = self.request.cache.clone();
@@ -93,7 +93,7 @@ impl<'a> Cycle<'a> {
     }
 
     fn save(&self) -> Result<String, Refusal> {
-        Place::of(self.store, self.path())?;
+        VolumeDirectory::of(self.store, self.path())?;
         if self.is(Presence::Dead)? {
             // Its changes are still there, and can be saved once it is repaired.
             self.begin()?;
@@ -111,11 +111,11 @@ impl<'a> Cycle<'a> {
         match &one.result {
             Err(failed) => Err(failed.into()),
             Ok(report) => match report.outcome {
-                Outcome::Refused => Err(Refusal {
+                SaveOutcome::Refused => Err(Refusal {
                     message: format!("nothing was saved under {key}: files hold secrets"),
                     hint: Some("the log names them; docs/secrets.md has the ways out".to_owned()),
                 }),
-                Outcome::Saved(_) => Ok(format!("saved {key}")),
+                SaveOutcome::Saved(_) => Ok(format!("saved {key}")),
                 _ => Ok(format!("nothing new for {key}")),
             },
         }
@@ -127,25 +127,25 @@ impl<'a> Cycle<'a> {
     ///
     /// When something is left, and for a directory that is not the store's to empty.
     pub(crate) fn clear(&self) -> Result<(), Refusal> {
-        clear(self.store, self.path())
+        clear_directory(self.store, self.path())
     }
 
-    /// Like [`Cycle::clear`]; the directory itself goes too.
+    /// Like [`Cycle::clear_directory`]; the directory itself goes too.
     ///
     /// # Errors
     ///
     /// As there.
     pub(crate) fn take_away(&self) -> Result<(), Refusal> {
         self.clear()?;
-        Ok(Place::of(self.store, self.path())?.remove()?)
+        Ok(VolumeDirectory::of(self.store, self.path())?.remove()?)
     }
 
     /// Whether the directory was restored as a mount, and that is in this state now.
     pub(crate) fn is(&self, wanted: Presence) -> Result<bool, Refusal> {
-        let records = Records::new(self.store);
+        let records = MountRecords::new(self.store);
         Ok(match records.get(self.path())? {
             Some(record) if record.how == cachefs::mounts::How::Mount => {
-                presence(&record, &records)? == wanted
+                check_presence(&record, &records)? == wanted
             }
             _ => false,
         })
@@ -157,19 +157,22 @@ impl<'a> Cycle<'a> {
 /// # Errors
 ///
 /// When something is left, and for a directory that is not the store's to empty.
-pub(in crate::integrations) fn clear(store: &StoreDir, path: &Path) -> Result<(), Refusal> {
-    let place = Place::of(store, path)?;
-    match unmount(store, path, false) {
+pub(in crate::integrations) fn clear_directory(
+    store: &StoreDir,
+    path: &Path,
+) -> Result<(), Refusal> {
+    let place = VolumeDirectory::of(store, path)?;
+    match unmount_path(store, path, false) {
         Ok(_) => {}
         // It was never restored.
         Err(error) if error.kind() == ErrorKind::Usage => {}
         Err(error) => {
-            output::say(&format!(
+            output::log_text(&format!(
                 "note: {} is still in use and is taken away all the same: {}",
-                output::path(path),
-                cachefs::describe(&error)
+                output::format_path(path),
+                cachefs::describe_chain(&error)
             ));
-            unmount(store, path, true)?;
+            unmount_path(store, path, true)?;
         }
     }
     Ok(place.empty()?)
@@ -189,12 +192,12 @@ impl Refusal {
 
     /// Prints it, about a volume or a container.
     pub(crate) fn say(&self, severity: &str, about: &str) {
-        let lines = output::complaint(
+        let lines = output::error_lines(
             severity,
             &format!("{about}: {}", self.message),
             self.hint.as_deref(),
         );
-        output::say(&lines.join("\n"));
+        output::log_text(&lines.join("\n"));
     }
 }
 
@@ -207,8 +210,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl From<&Failure> for Refusal {
-    fn from(failure: &Failure) -> Self {
+impl From<&CommandFailure> for Refusal {
+    fn from(failure: &CommandFailure) -> Self {
         Self {
             message: failure.message.clone(),
             hint: failure.hint.clone(),
@@ -218,7 +221,7 @@ impl From<&Failure> for Refusal {
 
 impl From<anyhow::Error> for Refusal {
     fn from(error: anyhow::Error) -> Self {
-        (&failure(&error, false)).into()
+        (&describe_failure(&error, false)).into()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A cache in the life of a container, which the volume plugin and the OCI hook share.
 //!
-//! [`Defaults`] reads the options of a volume or the annotations of a container into a [`Request`]; a
+//! [`Defaults`] reads the options of a volume or the annotations of a container into a [`VolumeOptions`]; a
 //! [`Cycle`] restores it into its directory in the store before the container starts, and saves it
 //! after the container has ended.
 
@@ -12,8 +12,8 @@ mod place;
 
 pub(crate) use cycle::Cycle;
 #[cfg(feature = "volumes")]
-pub(in crate::integrations) use cycle::{Refusal, clear};
+pub(in crate::integrations) use cycle::{Refusal, clear_directory};
 pub(crate) use name::check_name;
 #[cfg(feature = "hook")]
 pub(crate) use options::only_path;
-pub(crate) use options::{Defaults, Purpose, Request, WorkspaceArgs};
+pub(crate) use options::{Defaults, Purpose, VolumeOptions, WorkspaceArgs};

@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use clap::Args;
 
 use super::bounds;
-use crate::caches::Cache;
-use crate::config::{Described, Vocabulary};
+use crate::caches::ResolvedCache;
+use crate::config::{DescribedCache, Vocabulary};
 use crate::global::Global;
 use crate::keys::{self, Author};
 use crate::outputs::OutputArgs;
@@ -66,11 +66,11 @@ pub(crate) enum Purpose {
 
 /// A cache, with the options of every command as they are for it.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
+pub(crate) struct VolumeOptions {
     /// Its remote, scope and the like.
     pub(crate) global: Global,
     /// The cache; its only path is where it is shown on the host.
-    pub(crate) cache: Cache,
+    pub(crate) cache: ResolvedCache,
     /// Where it belongs in the container; of a [`Purpose::Container`] only.
     pub(crate) inside: Option<PathBuf>,
 }
@@ -88,8 +88,8 @@ impl Defaults {
         name: &str,
         options: &BTreeMap<String, String>,
         shown: &Path,
-    ) -> anyhow::Result<Request> {
-        let inside = inside(purpose, options)?;
+    ) -> anyhow::Result<VolumeOptions> {
+        let inside = container_path(purpose, options)?;
         let told = self.vocabulary.describe(options, purpose.own())?;
         if let Some(name) = options.keys().find(|name| name.starts_with("secret-env")) {
             return Err(cachefs::Error::usage(
@@ -99,7 +99,7 @@ impl Defaults {
             .into());
         }
         bounds::check(&self.vocabulary.describe(&BTreeMap::new(), &[])?, &told)?;
-        let Described {
+        let DescribedCache {
             mut global,
             key,
             restore_keys,
@@ -131,7 +131,7 @@ impl Defaults {
                 .into());
             }
         }
-        let cache = Cache {
+        let cache = ResolvedCache {
             name: Some(name.to_owned()),
             workspace: workspace.unwrap_or_else(|| shown.to_owned()),
             key,
@@ -148,7 +148,7 @@ impl Defaults {
             cache.expand().map_err(|error| without_workspace(&error))?;
         }
         cache.save.existing()?;
-        Ok(Request {
+        Ok(VolumeOptions {
             global,
             cache,
             inside,
@@ -175,18 +175,22 @@ impl Defaults {
     }
 }
 
-impl Request {
+impl VolumeOptions {
     /// A cache that a file describes, to be shown at `shown` on the host; its own path is the one in
     /// the container.
     ///
     /// # Errors
     ///
     /// Those of [`only_path`].
-    pub(crate) fn of(global: &Global, cache: &Cache, shown: &Path) -> Result<Self, cachefs::Error> {
+    pub(crate) fn of(
+        global: &Global,
+        cache: &ResolvedCache,
+        shown: &Path,
+    ) -> Result<Self, cachefs::Error> {
         let inside = only_path(cache)?;
         let mut global = global.clone();
         global.outputs = OutputArgs::default();
-        let cache = Cache {
+        let cache = ResolvedCache {
             paths: vec![shown.to_owned()],
             ..cache.clone()
         };
@@ -210,7 +214,7 @@ fn is_plain(path: &Path) -> bool {
 /// # Errors
 ///
 /// A usage error for several paths, patterns and exclusions.
-pub(crate) fn only_path(cache: &Cache) -> Result<PathBuf, cachefs::Error> {
+pub(crate) fn only_path(cache: &ResolvedCache) -> Result<PathBuf, cachefs::Error> {
     match &cache.paths[..] {
         [path] if path.is_absolute() && !path.to_string_lossy().contains(['*', '?', '[', '{']) => {
             Ok(path.clone())
@@ -236,7 +240,7 @@ impl Purpose {
 }
 
 /// Where the cache belongs in the container.
-fn inside(
+fn container_path(
     purpose: Purpose,
     options: &BTreeMap<String, String>,
 ) -> Result<Option<PathBuf>, cachefs::Error> {
@@ -260,7 +264,7 @@ fn inside(
 
 /// A key that cannot be expanded, told to someone who may expect the container's files to count.
 fn without_workspace(error: &anyhow::Error) -> anyhow::Error {
-    let failure = crate::failure::failure(error, false);
+    let failure = crate::failure::describe_failure(error, false);
     let hint = failure.hint.unwrap_or_default();
     cachefs::Error::usage(
         format!("the key cannot be expanded: {}", failure.message),
@@ -275,10 +279,11 @@ fn without_workspace(error: &anyhow::Error) -> anyhow::Error {
 mod tests {
     use super::*;
 
-    fn read(purpose: Purpose, options: &[(&str, &str)]) -> anyhow::Result<Request> {
+    fn read(purpose: Purpose, options: &[(&str, &str)]) -> anyhow::Result<VolumeOptions> {
         let args = ["cachefs", "--no-config", "--remote=file:///r", "stats"];
         let (_, config) =
-            crate::config::parse::<crate::args::Cli>(args.map(Into::into).to_vec()).unwrap();
+            crate::config::parse_arguments::<crate::args::Cli>(args.map(Into::into).to_vec())
+                .unwrap();
         let defaults = Defaults {
             vocabulary: config.vocabulary(),
             workspaces: vec!["/srv".into()],

@@ -21,14 +21,14 @@ const FOLDERS: [&str; 2] = ["volumes", "containers"];
 
 /// A directory below one of [`FOLDERS`].
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct VolumeDirectory {
     /// The directory above it; no link below the folder leads there.
     above: OwnedFd,
     name: OsString,
     path: PathBuf,
 }
 
-impl Place {
+impl VolumeDirectory {
     /// The place at `path`; the directories above it are made.
     ///
     /// The folder itself may be a link, to another disk for example; nothing below it may.
@@ -38,11 +38,11 @@ impl Place {
     /// A state error when `path` is not below the store's folders, is one of them, has a component
     /// that is not a [name](check_name), or leads over a symbolic link.
     pub(super) fn of(store: &StoreDir, path: &Path) -> Result<Self, Error> {
-        let (folder, names) = split(store, path).ok_or_else(|| outside(path))?;
-        let (last, above) = names.split_last().ok_or_else(|| outside(path))?;
+        let (folder, names) = split_folder(store, path).ok_or_else(|| outside_error(path))?;
+        let (last, above) = names.split_last().ok_or_else(|| outside_error(path))?;
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let failed = |errno: Errno| match errno {
-            Errno::LOOP | Errno::XDEV | Errno::NOTDIR => outside(path),
+            Errno::LOOP | Errno::XDEV | Errno::NOTDIR => outside_error(path),
             errno => Error::io("open", path)(errno.into()),
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -58,7 +58,7 @@ impl Place {
         // What cannot be looked at is a mount whose daemon is gone, and no link.
         let found = rustix::fs::statat(&at, *last, AtFlags::SYMLINK_NOFOLLOW);
         if found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink) {
-            return Err(outside(path));
+            return Err(outside_error(path));
         }
         Ok(Self {
             above: at,
@@ -122,7 +122,7 @@ impl Place {
 }
 
 /// The folder that `path` is below, and the names that lead there.
-fn split<'a>(store: &StoreDir, path: &'a Path) -> Option<(PathBuf, Vec<&'a OsStr>)> {
+fn split_folder<'a>(store: &StoreDir, path: &'a Path) -> Option<(PathBuf, Vec<&'a OsStr>)> {
     let folders = FOLDERS.iter().map(|folder| store.path().join(folder));
     folders.into_iter().find_map(|folder| {
         let below = path.strip_prefix(&folder).ok()?;
@@ -134,7 +134,7 @@ fn split<'a>(store: &StoreDir, path: &'a Path) -> Option<(PathBuf, Vec<&'a OsStr
     })
 }
 
-fn outside(path: &Path) -> Error {
+fn outside_error(path: &Path) -> Error {
     Error::State {
         message: format!(
             "{} is not a directory for volumes or containers in the store",
@@ -185,7 +185,11 @@ mod tests {
             inside("v/data/sub"),
             inside("/etc"),
         ] {
-            assert!(Place::of(&store, &path).is_err(), "{}", path.display());
+            assert!(
+                VolumeDirectory::of(&store, &path).is_err(),
+                "{}",
+                path.display()
+            );
         }
         assert_eq!(fs::read(host.join("sub/file")).unwrap(), b"keep");
     }
@@ -201,7 +205,7 @@ mod tests {
         fs::create_dir(&disk).unwrap();
         symlink(&disk, store.path().join("containers")).unwrap();
         let path = store.path().join("containers/c1/m2");
-        let place = Place::of(&store, &path).unwrap();
+        let place = VolumeDirectory::of(&store, &path).unwrap();
         fs::create_dir_all(path.join("deep/er")).unwrap();
         fs::write(path.join("deep/file"), "x").unwrap();
         symlink(&host, path.join("link")).unwrap();

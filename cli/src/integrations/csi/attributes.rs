@@ -42,7 +42,7 @@ pub(super) enum Takes {
     Switch,
 }
 
-const fn attribute(name: &'static str, flag: &'static str, of: Of, takes: Takes) -> Attribute {
+const fn new_attribute(name: &'static str, flag: &'static str, of: Of, takes: Takes) -> Attribute {
     Attribute {
         name,
         flag,
@@ -64,75 +64,75 @@ pub(super) const REMOTE: &str = "remote";
 
 /// All attributes.
 pub(crate) const ATTRIBUTES: &[Attribute] = &[
-    attribute(KEY, "--key", Of::Both, Takes::Text),
-    attribute(RESTORE_KEYS, "--restore-key", Of::Restore, Takes::List),
-    attribute(SCOPE, "--scope", Of::Both, Takes::Text),
-    attribute(
+    new_attribute(KEY, "--key", Of::Both, Takes::Text),
+    new_attribute(RESTORE_KEYS, "--restore-key", Of::Restore, Takes::List),
+    new_attribute(SCOPE, "--scope", Of::Both, Takes::Text),
+    new_attribute(
         FALLBACK_SCOPES,
         "--fallback-scope",
         Of::Restore,
         Takes::List,
     ),
-    attribute(REMOTE, "--remote", Of::Remote, Takes::Text),
-    attribute("endpoint", "--endpoint", Of::Remote, Takes::Text),
-    attribute("region", "--region", Of::Remote, Takes::Text),
-    attribute("pathStyle", "--path-style", Of::Remote, Takes::Switch),
-    attribute("anonymous", "--anonymous", Of::Remote, Takes::Switch),
-    attribute("account", "--account", Of::Remote, Takes::Text),
-    attribute("policy", "--policy", Of::Both, Takes::Text),
-    attribute("readOnly", "--read-only", Of::Both, Takes::Switch),
-    attribute("timeout", "--timeout", Of::Both, Takes::Text),
-    attribute("mode", "--mode", Of::Restore, Takes::Text),
-    attribute("owner", "--owner", Of::Restore, Takes::Text),
-    attribute("lower", "--lower", Of::Restore, Takes::Text),
-    attribute("prefetch", "--prefetch", Of::Restore, Takes::Text),
-    attribute("noTrace", "--no-trace", Of::Restore, Takes::Switch),
-    attribute("strictKey", "--strict-key", Of::Restore, Takes::Switch),
-    attribute(
+    new_attribute(REMOTE, "--remote", Of::Remote, Takes::Text),
+    new_attribute("endpoint", "--endpoint", Of::Remote, Takes::Text),
+    new_attribute("region", "--region", Of::Remote, Takes::Text),
+    new_attribute("pathStyle", "--path-style", Of::Remote, Takes::Switch),
+    new_attribute("anonymous", "--anonymous", Of::Remote, Takes::Switch),
+    new_attribute("account", "--account", Of::Remote, Takes::Text),
+    new_attribute("policy", "--policy", Of::Both, Takes::Text),
+    new_attribute("readOnly", "--read-only", Of::Both, Takes::Switch),
+    new_attribute("timeout", "--timeout", Of::Both, Takes::Text),
+    new_attribute("mode", "--mode", Of::Restore, Takes::Text),
+    new_attribute("owner", "--owner", Of::Restore, Takes::Text),
+    new_attribute("lower", "--lower", Of::Restore, Takes::Text),
+    new_attribute("prefetch", "--prefetch", Of::Restore, Takes::Text),
+    new_attribute("noTrace", "--no-trace", Of::Restore, Takes::Switch),
+    new_attribute("strictKey", "--strict-key", Of::Restore, Takes::Switch),
+    new_attribute(
         "failOnCacheMiss",
         "--fail-on-cache-miss",
         Of::Restore,
         Takes::Switch,
     ),
-    attribute(
+    new_attribute(
         "strictErrors",
         "--strict-errors",
         Of::Restore,
         Takes::Switch,
     ),
-    attribute(
+    new_attribute(
         "restoreTimeout",
         "--restore-timeout",
         Of::Restore,
         Takes::Text,
     ),
-    attribute("saveIf", "--save-if", Of::Save, Takes::Text),
-    attribute("override", "--override", Of::Save, Takes::Switch),
-    attribute("ttl", "--ttl", Of::Save, Takes::Text),
-    attribute("saveTimeout", "--save-timeout", Of::Save, Takes::Text),
-    attribute("secrets", "--secrets", Of::Save, Takes::Text),
-    attribute("secretsAllow", "--secrets-allow", Of::Save, Takes::List),
+    new_attribute("saveIf", "--save-if", Of::Save, Takes::Text),
+    new_attribute("override", "--override", Of::Save, Takes::Switch),
+    new_attribute("ttl", "--ttl", Of::Save, Takes::Text),
+    new_attribute("saveTimeout", "--save-timeout", Of::Save, Takes::Text),
+    new_attribute("secrets", "--secrets", Of::Save, Takes::Text),
+    new_attribute("secretsAllow", "--secrets-allow", Of::Save, Takes::List),
 ];
 
 /// The attribute of a name.
-pub(super) fn find(name: &str) -> Option<&'static Attribute> {
+pub(super) fn find_attribute(name: &str) -> Option<&'static Attribute> {
     ATTRIBUTES.iter().find(|known| known.name == name)
 }
 
 /// The names of all attributes, for a message.
-pub(super) fn names() -> String {
+pub(super) fn attribute_names() -> String {
     let names: Vec<_> = ATTRIBUTES.iter().map(|known| known.name).collect();
     names.join(", ")
 }
 
 /// The items of a list.
-pub(super) fn items(value: &str) -> impl Iterator<Item = &str> {
+pub(super) fn list_items(value: &str) -> impl Iterator<Item = &str> {
     let items = value.split(['\n', ',']).map(str::trim);
     items.filter(|item| !item.is_empty())
 }
 
 /// The value of a switch.
-pub(super) fn switch(value: &str) -> Option<bool> {
+pub(super) fn parse_switch(value: &str) -> Option<bool> {
     match value {
         "true" => Some(true),
         "false" => Some(false),
@@ -142,7 +142,7 @@ pub(super) fn switch(value: &str) -> Option<bool> {
 
 /// The options that attributes come to in one of the commands. A value is never an argument of its
 /// own, so none can be taken for another option.
-pub(super) fn options(attributes: &BTreeMap<String, String>, phase: Phase) -> Vec<String> {
+pub(super) fn command_options(attributes: &BTreeMap<String, String>, phase: Phase) -> Vec<String> {
     let mut options = Vec::new();
     for known in ATTRIBUTES {
         let Some(value) = attributes.get(known.name).filter(|_| phase.takes(known.of)) else {
@@ -151,8 +151,8 @@ pub(super) fn options(attributes: &BTreeMap<String, String>, phase: Phase) -> Ve
         let flag = known.flag;
         match known.takes {
             Takes::Text => options.push(format!("{flag}={value}")),
-            Takes::List => options.extend(items(value).map(|item| format!("{flag}={item}"))),
-            Takes::Switch if switch(value) == Some(true) => options.push(flag.to_owned()),
+            Takes::List => options.extend(list_items(value).map(|item| format!("{flag}={item}"))),
+            Takes::Switch if parse_switch(value) == Some(true) => options.push(flag.to_owned()),
             Takes::Switch => {}
         }
     }

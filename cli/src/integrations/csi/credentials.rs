@@ -126,7 +126,7 @@ impl Secrets {
 
 /// The environment of a run for a volume. `node` are the node's own settings of its remote, and
 /// `nowhere` is an empty directory.
-pub(super) fn environment(
+pub(super) fn run_environment(
     spec: &Spec,
     secrets: &Secrets,
     node: &[(&'static str, String)],
@@ -204,10 +204,10 @@ mod tests {
         ];
         let nowhere = Path::new("/nowhere");
         let none = Secrets::default();
-        let own = environment(&spec(&[]), &none, &node, nowhere);
+        let own = run_environment(&spec(&[]), &none, &node, nowhere);
         assert_eq!(value(&own, "CACHEFS_REMOTE").unwrap(), "s3://node");
         assert_eq!(value(&own, "HOME"), std::env::var("HOME").ok());
-        let theirs = environment(&spec(&[("remote", "s3://pod")]), &none, &node, nowhere);
+        let theirs = run_environment(&spec(&[("remote", "s3://pod")]), &none, &node, nowhere);
         assert_eq!(value(&theirs, "CACHEFS_REMOTE"), None);
         assert_eq!(value(&theirs, "CACHEFS_SSE"), None);
         assert_eq!(value(&theirs, "HOME").unwrap(), "/nowhere");
@@ -215,7 +215,7 @@ mod tests {
         // Secrets that do not fit the remote leave the machine's identity out of it, too.
         let incomplete = secrets(&[("AZURE_CLIENT_SECRET", "x")]).unwrap();
         for spec in [spec(&[]), spec(&[("remote", "gs://pod")])] {
-            let variables = environment(&spec, &incomplete, &node, nowhere);
+            let variables = run_environment(&spec, &incomplete, &node, nowhere);
             assert_eq!(value(&variables, NO_MACHINE_IDENTITY).unwrap(), "true");
         }
         assert_eq!(value(&own, NO_MACHINE_IDENTITY), None);
@@ -232,7 +232,7 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", "hunter22"),
         ]);
         let secrets = secrets.unwrap();
-        let variables = environment(&spec(&[]), &secrets, &node, Path::new("/nowhere"));
+        let variables = run_environment(&spec(&[]), &secrets, &node, Path::new("/nowhere"));
         assert_eq!(value(&variables, "CACHEFS_REMOTE").unwrap(), "s3://node");
         assert_eq!(
             value(&variables, "AWS_SECRET_ACCESS_KEY").unwrap(),

@@ -2,14 +2,14 @@
 
 use tonic::Status;
 
-use super::volumes::Volumes;
+use super::volumes::CsiVolumes;
 use super::wire::{BoolValue, GetPluginInfoResponse, ProbeResponse};
 
 /// The name that `CSIDriver`, pods and kubelet know this driver by.
 pub(crate) const DRIVER: &str = "csi.cachefs.io";
 
 /// Name and version.
-pub(super) fn info() -> GetPluginInfoResponse {
+pub(super) fn plugin_info() -> GetPluginInfoResponse {
     GetPluginInfoResponse {
         name: DRIVER.to_owned(),
         vendor_version: cachefs::VERSION.to_owned(),
@@ -20,7 +20,7 @@ pub(super) fn info() -> GetPluginInfoResponse {
 ///
 /// The remote is not asked. A restart, which is what kubelet does about a probe that fails, would not
 /// bring it back.
-pub(super) fn probe(volumes: &Volumes) -> Result<ProbeResponse, Status> {
+pub(super) fn probe_state(volumes: &CsiVolumes) -> Result<ProbeResponse, Status> {
     match volumes.all() {
         Ok(_) => Ok(ProbeResponse {
             ready: Some(BoolValue { value: true }),

@@ -35,17 +35,17 @@ use tokio::sync::watch;
 pub(crate) use endpoint::Endpoint;
 
 use crate::global::Global;
-use crate::integrations::listen::listen;
+use crate::integrations::listen::listen_on;
 use crate::{output, setup};
-use node::Node;
-use volumes::{Settings, Volumes};
+use node::NodeService;
+use volumes::{CsiVolumes, Settings};
 
 /// How long work that no call waits for may take when the service ends, before it is interrupted.
 const LEFTOVERS: Duration = Duration::from_secs(1);
 
 /// How the service is run.
 #[derive(Debug)]
-pub(crate) struct Service {
+pub(crate) struct CsiService {
     /// Where kubelet calls.
     pub(crate) endpoint: Endpoint,
     /// What Kubernetes calls this node.
@@ -67,9 +67,9 @@ pub(crate) struct Service {
 /// # Errors
 ///
 /// When it cannot listen, or the store cannot be opened.
-pub(crate) fn serve(global: &Global, service: &Service) -> anyhow::Result<()> {
-    let volumes = Volumes::open(Settings {
-        store: setup::store(global)?,
+pub(crate) fn serve_csi(global: &Global, service: &CsiService) -> anyhow::Result<()> {
+    let volumes = CsiVolumes::open(Settings {
+        store: setup::open_store(global)?,
         node: node_variables(global),
         rules: spec::Rules {
             scope: match &global.scope {
@@ -83,12 +83,12 @@ pub(crate) fn serve(global: &Global, service: &Service) -> anyhow::Result<()> {
         save_timeout: service.save_timeout,
         answer_within: service.answer_within,
     })?;
-    let node = Arc::new(Node::new(&service.node_id, volumes)?);
+    let node = Arc::new(NodeService::new(&service.node_id, volumes)?);
     let (stop, stopping) = watch::channel(false);
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the network runtime")?;
     // Kubelet and the sidecars are root; the secrets of pods come through here.
-    let (listener, file) = listen(service.endpoint.path(), "--listen")?;
+    let (listener, file) = listen_on(service.endpoint.path(), "--listen")?;
     let listener = {
         listener
             .set_nonblocking(true)
@@ -104,14 +104,14 @@ pub(crate) fn serve(global: &Global, service: &Service) -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(wait)?;
-    output::say(&format!(
+    output::log_text(&format!(
         "{} {} serves node {} at {}",
         identity::DRIVER,
         cachefs::VERSION,
         service.node_id,
-        output::path(service.endpoint.path())
+        output::format_path(service.endpoint.path())
     ));
-    runtime.block_on(server::serve(listener, node, stopping));
+    runtime.block_on(server::serve_calls(listener, node, stopping));
     file.remove();
     runtime.shutdown_timeout(LEFTOVERS);
     Ok(())

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::credentials::Secrets;
-use super::publish::{Publish, canonical, publish};
+use super::publish::{Publish, canonical_target, publish_volume};
 use super::spec::Spec;
-use super::unpublish::unpublish;
-use super::volumes::{Action, Volumes};
+use super::unpublish::unpublish_volume;
+use super::volumes::{CsiVolumes, VolumeAction};
 use super::wire::{self, mode, rpc};
 use super::{stats, volumes};
 
@@ -19,18 +19,18 @@ const MAX_NAME: usize = 256;
 const SPECIAL: [char; 9] = ['*', '?', '[', ']', '{', '}', '!', '\n', '\0'];
 
 /// The service.
-pub(super) struct Node {
+pub(super) struct NodeService {
     id: String,
-    volumes: Arc<Volumes>,
+    volumes: Arc<CsiVolumes>,
 }
 
-impl Node {
+impl NodeService {
     /// The service of a node of this name.
     ///
     /// # Errors
     ///
     /// A usage error for a name that kubelet would not take.
-    pub(super) fn new(id: &str, volumes: Volumes) -> Result<Self, cachefs::Error> {
+    pub(super) fn new(id: &str, volumes: CsiVolumes) -> Result<Self, cachefs::Error> {
         if id.is_empty() || id.len() > MAX_NAME || id.chars().any(char::is_control) {
             return Err(cachefs::Error::usage(
                 "the name of the node has to have 1 to 256 characters",
@@ -44,7 +44,7 @@ impl Node {
     }
 
     /// All volumes.
-    pub(super) fn volumes(&self) -> &Volumes {
+    pub(super) fn volumes(&self) -> &CsiVolumes {
         &self.volumes
     }
 
@@ -76,8 +76,8 @@ impl Node {
         asked: wire::NodePublishVolumeRequest,
     ) -> Result<wire::Empty, Status> {
         let id = volume_id(asked.volume_id)?;
-        let target = path("target_path", &asked.target_path)?;
-        let reads_only = capability(asked.volume_capability.as_ref())?;
+        let target = parse_path("target_path", &asked.target_path)?;
+        let reads_only = check_capability(asked.volume_capability.as_ref())?;
         let read_only = asked.readonly || reads_only;
         let rules = &self.volumes.settings.rules;
         let spec = Spec::read(&asked.volume_context, read_only, rules)?;
@@ -88,8 +88,8 @@ impl Node {
             spec,
             secrets,
         };
-        let work = |volumes: &Volumes| publish(volumes, asked);
-        self.volumes.act(&id, Action::Publish, work).await?;
+        let work = |volumes: &CsiVolumes| publish_volume(volumes, asked);
+        self.volumes.act(&id, VolumeAction::Publish, work).await?;
         Ok(wire::Empty {})
     }
 
@@ -99,10 +99,10 @@ impl Node {
         asked: wire::NodeUnpublishVolumeRequest,
     ) -> Result<wire::Empty, Status> {
         let id = volume_id(asked.volume_id)?;
-        let target = path("target_path", &asked.target_path)?;
+        let target = parse_path("target_path", &asked.target_path)?;
         let of = id.clone();
-        let work = move |volumes: &Volumes| unpublish(volumes, &of, &target);
-        self.volumes.act(&id, Action::Unpublish, work).await?;
+        let work = move |volumes: &CsiVolumes| unpublish_volume(volumes, &of, &target);
+        self.volumes.act(&id, VolumeAction::Unpublish, work).await?;
         Ok(wire::Empty {})
     }
 
@@ -112,13 +112,14 @@ impl Node {
         asked: wire::NodeGetVolumeStatsRequest,
     ) -> Result<wire::NodeGetVolumeStatsResponse, Status> {
         let id = volume_id(asked.volume_id)?;
-        let target = path("volume_path", &asked.volume_path)?;
-        let known = self.volumes.state.get(&id).map_err(volumes::told)?;
+        let target = parse_path("volume_path", &asked.volume_path)?;
+        let known = self.volumes.state.get(&id).map_err(volumes::error_status)?;
         if known.is_none_or(|volume| volume.target != target || !volume.is_published) {
             return Err(Status::not_found("no such volume is published there"));
         }
         let volumes = Arc::clone(&self.volumes);
-        let look = move || stats::of(&volumes.settings.store, &canonical(&target)?);
+        let look =
+            move || stats::volume_stats(&volumes.settings.store, &canonical_target(&target)?);
         tokio::task::spawn_blocking(look)
             .await
             .unwrap_or_else(|_| Err(Status::internal("this is a fault in cachefs")))
@@ -134,7 +135,7 @@ fn volume_id(id: String) -> Result<String, Status> {
 }
 
 /// A path of kubelet's. One that means something else as the path of a cache is refused.
-fn path(field: &str, text: &str) -> Result<PathBuf, Status> {
+fn parse_path(field: &str, text: &str) -> Result<PathBuf, Status> {
     if text.is_empty() {
         return Err(Status::invalid_argument(format!("{field} is missing")));
     }
@@ -154,7 +155,7 @@ fn path(field: &str, text: &str) -> Result<PathBuf, Status> {
 }
 
 /// Checks how the volume is to be seen; returns whether it is only read.
-fn capability(capability: Option<&wire::VolumeCapability>) -> Result<bool, Status> {
+fn check_capability(capability: Option<&wire::VolumeCapability>) -> Result<bool, Status> {
     let invalid = |message: &str| Err(Status::invalid_argument(message));
     let Some(capability) = capability else {
         return invalid("volume_capability is missing");

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use cachefs::mounts::{How, Presence, Records, presence, unmount};
+use cachefs::mounts::{How, MountRecords, Presence, check_presence, unmount_path};
 use cachefs::sys::mountinfo::MountTable;
 use cachefs::{Error, StoreDir};
 use rustix::mount::{
@@ -16,7 +16,7 @@ use crate::output;
 
 /// What is at the place of a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum TargetState {
     /// A mount of a cache that answers.
     Mounted,
     /// A mount whose daemon is gone.
@@ -30,27 +30,27 @@ pub(super) enum Found {
 }
 
 /// Looks at a place. Waits a few seconds at most for a mount that hangs.
-pub(super) fn look(store: &StoreDir, target: &Path) -> cachefs::Result<Found> {
-    let records = Records::new(store);
+pub(super) fn inspect_target(store: &StoreDir, target: &Path) -> cachefs::Result<TargetState> {
+    let records = MountRecords::new(store);
     if let Some(record) = records.get(target)?
         && record.how == How::Mount
     {
-        return Ok(match presence(&record, &records)? {
-            Presence::Alive => Found::Mounted,
-            Presence::Dead => Found::Dead,
-            Presence::Absent | Presence::Hidden => Found::Gone,
+        return Ok(match check_presence(&record, &records)? {
+            Presence::Alive => TargetState::Mounted,
+            Presence::Dead => TargetState::Dead,
+            Presence::Absent | Presence::Hidden => TargetState::Gone,
         });
     }
     match fs::symlink_metadata(target) {
-        Ok(_) => Ok(Found::Plain),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Nothing),
+        Ok(_) => Ok(TargetState::Plain),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(TargetState::Nothing),
         Err(error) => Err(Error::io("look at", target)(error)),
     }
 }
 
 /// Makes the directory, open to every user of the pod as an `emptyDir` is. Nobody else gets there:
 /// the directories above are kubelet's.
-pub(super) fn make(target: &Path) -> cachefs::Result<()> {
+pub(super) fn make_target(target: &Path) -> cachefs::Result<()> {
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
@@ -66,7 +66,7 @@ pub(super) fn make(target: &Path) -> cachefs::Result<()> {
 ///
 /// A mount is what it is when it comes to other namespaces, and a change made later stays here. So
 /// it is bound and changed at `aside`, a directory of ours, and only then bound over the place.
-pub(super) fn protect(target: &Path, aside: &Path) -> cachefs::Result<()> {
+pub(super) fn protect_target(target: &Path, aside: &Path) -> cachefs::Result<()> {
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
     if table.topmost_at(target).is_some_and(|it| it.read_only) {
         return Ok(());
@@ -89,21 +89,21 @@ pub(super) fn protect(target: &Path, aside: &Path) -> cachefs::Result<()> {
 /// # Errors
 ///
 /// When a mount cannot be taken away. Nothing below a mount is ever removed.
-pub(super) fn clear(store: &StoreDir, target: &Path) -> cachefs::Result<()> {
-    unprotect(target)?;
-    let records = Records::new(store);
+pub(super) fn clear_target(store: &StoreDir, target: &Path) -> cachefs::Result<()> {
+    unprotect_target(target)?;
+    let records = MountRecords::new(store);
     if records.get(target)?.is_some() {
-        let done = match unmount(store, target, false) {
+        let done = match unmount_path(store, target, false) {
             // The pod is gone; what still looks at it is a namespace that is ending.
             Err(Error::Unmount(error)) => {
-                tracing::info!("{}", cachefs::describe(&error));
-                unmount(store, target, true)?
+                tracing::info!("{}", cachefs::describe_chain(&error));
+                unmount_path(store, target, true)?
             }
             done => done?,
         };
         if done.dropped_changes {
-            let path = output::path(target);
-            output::say(&format!(
+            let path = output::format_path(target);
+            output::log_text(&format!(
                 "note: changes at {path} were not saved and are gone"
             ));
         }
@@ -128,7 +128,7 @@ pub(super) fn clear(store: &StoreDir, target: &Path) -> cachefs::Result<()> {
 }
 
 /// Takes away read-only mounts over the place.
-pub(super) fn unprotect(target: &Path) -> cachefs::Result<()> {
+pub(super) fn unprotect_target(target: &Path) -> cachefs::Result<()> {
     loop {
         let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
         if !table.topmost_at(target).is_some_and(|it| it.read_only) {

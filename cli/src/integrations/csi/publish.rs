@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use cachefs::mounts::Records;
+use cachefs::mounts::MountRecords;
 use tonic::Status;
 
 use super::credentials::Secrets;
-use super::place::{self, Found};
+use super::place::{self, TargetState};
 use super::spec::{Phase, Spec};
-use super::state::Volume;
-use super::volumes::{Volumes, told, who};
+use super::state::CsiVolume;
+use super::volumes::{CsiVolumes, error_status, volume_label};
 use crate::output;
 
 /// What kubelet asks for.
@@ -27,10 +27,10 @@ pub(super) struct Publish {
 /// `ALREADY_EXISTS` when the volume was published and was to be something else;
 /// `FAILED_PRECONDITION` when it is somewhere else, or its place is another's. A cache that is out of
 /// reach is no error, unless the pod says so.
-pub(super) fn publish(volumes: &Volumes, asked: Publish) -> Result<(), Status> {
-    let known = volumes.state.get(&asked.id).map_err(told)?;
+pub(super) fn publish_volume(volumes: &CsiVolumes, asked: Publish) -> Result<(), Status> {
+    let known = volumes.state.get(&asked.id).map_err(error_status)?;
     if let Some(known) = &known {
-        agrees(known, &asked)?;
+        check_agreement(known, &asked)?;
     } else {
         is_free(volumes, &asked)?;
     }
@@ -41,8 +41,8 @@ pub(super) fn publish(volumes: &Volumes, asked: Publish) -> Result<(), Status> {
         secrets,
     } = asked;
     volumes.learn(&id, secrets.clone());
-    let records = Records::new(&volumes.settings.store);
-    let mut volume = Volume {
+    let records = MountRecords::new(&volumes.settings.store);
+    let mut volume = CsiVolume {
         with_secrets: !secrets.is_empty(),
         namespace: records.namespace(),
         identity: records.identity().map(str::to_owned),
@@ -52,39 +52,44 @@ pub(super) fn publish(volumes: &Volumes, asked: Publish) -> Result<(), Status> {
         id,
         target,
     };
-    place::make(&volume.target).map_err(told)?;
-    let path = canonical(&volume.target)?;
+    place::make_target(&volume.target).map_err(error_status)?;
+    let path = canonical_target(&volume.target)?;
     if let Some(known) = &known {
         records
             .adopt(&path, known.namespace, known.identity.as_deref())
-            .map_err(told)?;
+            .map_err(error_status)?;
     }
-    remember(volumes, known.as_ref(), &volume)?;
-    let found = place::look(&volumes.settings.store, &path).map_err(told)?;
-    let is_there = matches!(found, Found::Mounted | Found::Plain) && volume.is_published;
-    if !is_there && let Err(status) = restore(volumes, &volume, &path, &secrets) {
+    record_volume(volumes, known.as_ref(), &volume)?;
+    let found = place::inspect_target(&volumes.settings.store, &path).map_err(error_status)?;
+    let is_there =
+        matches!(found, TargetState::Mounted | TargetState::Plain) && volume.is_published;
+    if !is_there && let Err(status) = restore_volume(volumes, &volume, &path, &secrets) {
         if !volume.is_published {
-            abandon(volumes, &volume, &path);
+            abandon_volume(volumes, &volume, &path);
         }
         return Err(status);
     }
     if volume.spec.read_only {
-        place::protect(&path, &volumes.aside(&volume.id)).map_err(told)?;
+        place::protect_target(&path, &volumes.aside(&volume.id)).map_err(error_status)?;
     }
     volume.is_published = true;
-    remember(volumes, known.as_ref(), &volume)
+    record_volume(volumes, known.as_ref(), &volume)
 }
 
 /// Writes what is known of a volume, unless that is what is there: kubelet asks again all the time.
-fn remember(volumes: &Volumes, known: Option<&Volume>, volume: &Volume) -> Result<(), Status> {
+fn record_volume(
+    volumes: &CsiVolumes,
+    known: Option<&CsiVolume>,
+    volume: &CsiVolume,
+) -> Result<(), Status> {
     if known == Some(volume) {
         return Ok(());
     }
-    volumes.state.put(volume).map_err(told)
+    volumes.state.put(volume).map_err(error_status)
 }
 
 /// Whether a volume that is known is the one that is asked for.
-fn agrees(known: &Volume, asked: &Publish) -> Result<(), Status> {
+fn check_agreement(known: &CsiVolume, asked: &Publish) -> Result<(), Status> {
     if known.target != asked.target {
         return Err(Status::failed_precondition(format!(
             "the volume is published at {}, and can be at one place only",
@@ -101,8 +106,8 @@ fn agrees(known: &Volume, asked: &Publish) -> Result<(), Status> {
 }
 
 /// Whether no other volume is at the place.
-fn is_free(volumes: &Volumes, asked: &Publish) -> Result<(), Status> {
-    let all = volumes.all().map_err(told)?;
+fn is_free(volumes: &CsiVolumes, asked: &Publish) -> Result<(), Status> {
+    let all = volumes.all().map_err(error_status)?;
     match all.iter().find(|other| other.target == asked.target) {
         Some(other) => Err(Status::failed_precondition(format!(
             "another volume is published there: {}",
@@ -112,15 +117,15 @@ fn is_free(volumes: &Volumes, asked: &Publish) -> Result<(), Status> {
     }
 }
 
-fn restore(
-    volumes: &Volumes,
-    volume: &Volume,
+fn restore_volume(
+    volumes: &CsiVolumes,
+    volume: &CsiVolume,
     path: &Path,
     secrets: &Secrets,
 ) -> Result<(), Status> {
     if volume.spec.read_only {
         // Of a mount that died, what is over it has to go first.
-        place::unprotect(path).map_err(told)?;
+        place::unprotect_target(path).map_err(error_status)?;
     }
     match volumes.run(volume, Phase::Restore, path, secrets) {
         Ok(ran) => match ran.refusal() {
@@ -129,9 +134,9 @@ fn restore(
         },
         Err(status) if volume.spec.is_on("strictErrors") => Err(status),
         Err(status) => {
-            output::say(&format!(
+            output::log_text(&format!(
                 "{}: warning: {}: the pod starts without its cache",
-                who(volume),
+                volume_label(volume),
                 status.message()
             ));
             Ok(())
@@ -140,21 +145,25 @@ fn restore(
 }
 
 /// Leaves nothing of a volume that was never there for its pod.
-fn abandon(volumes: &Volumes, volume: &Volume, path: &Path) {
+fn abandon_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) {
     volumes.forget(&volume.id);
-    let cleared =
-        place::clear(&volumes.settings.store, path).and_then(|()| volumes.state.remove(&volume.id));
+    let cleared = place::clear_target(&volumes.settings.store, path)
+        .and_then(|()| volumes.state.remove(&volume.id));
     if let Err(error) = cleared {
         // Kubelet asks for it to be taken down, or for it again; both find what is left.
-        tracing::warn!("{}: {}", who(volume), cachefs::describe(&error));
+        tracing::warn!(
+            "{}: {}",
+            volume_label(volume),
+            cachefs::describe_chain(&error)
+        );
     }
 }
 
 /// The path without links, as records have it. Works for a mount that is dead.
-pub(super) fn canonical(target: &Path) -> Result<std::path::PathBuf, Status> {
+pub(super) fn canonical_target(target: &Path) -> Result<std::path::PathBuf, Status> {
     let resolved = match (target.parent(), target.file_name()) {
         (Some(parent), Some(name)) => parent.canonicalize().map(|parent| parent.join(name)),
         _ => target.canonicalize(),
     };
-    resolved.map_err(|error| told(cachefs::Error::io("find", target)(error)))
+    resolved.map_err(|error| error_status(cachefs::Error::io("find", target)(error)))
 }

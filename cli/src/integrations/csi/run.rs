@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(5);
 const SHOWN: usize = 6;
 
 /// What to run.
-pub(super) struct Run<'a> {
+pub(super) struct CsiServer<'a> {
     pub(super) arguments: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
     /// Hidden from what is logged.
@@ -65,7 +65,7 @@ impl Ran {
     }
 }
 
-impl Run<'_> {
+impl CsiServer<'_> {
     /// Runs it to its end, or ends it when its time is long over.
     ///
     /// # Errors
@@ -87,9 +87,12 @@ impl Run<'_> {
         let mut child = command.spawn()?;
         let secrets = self.secrets.clone();
         let who = self.who.to_owned();
-        let said = child.stderr.take().map(|pipe| listen(pipe, secrets, who));
+        let said = child
+            .stderr
+            .take()
+            .map(|pipe| collect_output(pipe, secrets, who));
         let said = said.transpose()?;
-        let status = wait(&mut child, Instant::now() + self.limit + GRACE)?;
+        let status = wait_until(&mut child, Instant::now() + self.limit + GRACE)?;
         Ok(Ran {
             code: status.code().and_then(|code| u8::try_from(code).ok()),
             // It has no reason to panic.
@@ -109,7 +112,7 @@ fn end_with_parent(command: &mut Command) {
     }
 }
 
-fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<std::process::ExitStatus> {
+fn wait_until(child: &mut Child, deadline: Instant) -> std::io::Result<std::process::ExitStatus> {
     let mut asked = None;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -132,7 +135,7 @@ fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<std::process::E
 }
 
 /// Logs what a run says, and keeps the last of it.
-fn listen(
+fn collect_output(
     pipe: impl Read + Send + 'static,
     secrets: Secrets,
     who: String,
@@ -142,8 +145,8 @@ fn listen(
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             let line = secrets.mask(&line);
             match line.starts_with("  ") {
-                true => output::say(&line),
-                false => output::say(&format!("{who}: {line}")),
+                true => output::log_text(&line),
+                false => output::log_text(&format!("{who}: {line}")),
             }
             last.push(line);
             if last.len() > SHOWN {

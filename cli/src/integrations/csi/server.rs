@@ -22,7 +22,7 @@ use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
 
 use super::codec::Messages;
-use super::node::Node;
+use super::node::NodeService;
 use super::{identity, wire};
 use crate::integrations::clients::{Client, Clients};
 
@@ -36,7 +36,11 @@ const FIRST: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Answers calls until `stop` is set; then those under way are answered, if they end soon.
-pub(super) async fn serve(listener: UnixListener, node: Arc<Node>, stop: watch::Receiver<bool>) {
+pub(super) async fn serve_calls(
+    listener: UnixListener,
+    node: Arc<NodeService>,
+    stop: watch::Receiver<bool>,
+) {
     let clients = Clients::new(FIRST);
     let mut connections = tokio::task::JoinSet::new();
     let mut stopping = stop.clone();
@@ -46,7 +50,7 @@ pub(super) async fn serve(listener: UnixListener, node: Arc<Node>, stop: watch::
                 Ok((socket, _)) => {
                     // One too many finds its connection closed, and connects again.
                     if let Some(client) = clients.admit() {
-                        connections.spawn(converse(socket, client, Arc::clone(&node), stop.clone()));
+                        connections.spawn(serve_connection(socket, client, Arc::clone(&node), stop.clone()));
                     }
                 }
                 Err(error) => {
@@ -77,17 +81,17 @@ enum End {
 }
 
 /// Serves one connection.
-async fn converse(
+async fn serve_connection(
     socket: UnixStream,
     client: Arc<Client>,
-    node: Arc<Node>,
+    node: Arc<NodeService>,
     mut stop: watch::Receiver<bool>,
 ) {
     let asking = Arc::clone(&client);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         let node = Arc::clone(&node);
         request.extensions_mut().insert(Arc::clone(&asking));
-        async move { Ok::<_, Infallible>(answer(&node, request).await) }
+        async move { Ok::<_, Infallible>(dispatch_call(&node, request).await) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(socket), service);
@@ -117,34 +121,43 @@ async fn converse(
 }
 
 /// The table of calls.
-async fn answer(node: &Arc<Node>, request: http::Request<Incoming>) -> http::Response<Body> {
+async fn dispatch_call(
+    node: &Arc<NodeService>,
+    request: http::Request<Incoming>,
+) -> http::Response<Body> {
     let node = Arc::clone(node);
     match request.uri().path() {
         "/csi.v1.Identity/GetPluginInfo" => {
-            unary(request, |_: wire::Empty| async { Ok(identity::info()) }).await
+            answer_unary(request, |_: wire::Empty| async {
+                Ok(identity::plugin_info())
+            })
+            .await
         }
         "/csi.v1.Identity/GetPluginCapabilities" => {
             // None of what could be said applies: there is no controller, and no topology.
-            unary(request, |_: wire::Empty| async { Ok(wire::Empty {}) }).await
+            answer_unary(request, |_: wire::Empty| async { Ok(wire::Empty {}) }).await
         }
         "/csi.v1.Identity/Probe" => {
-            let probe = |_: wire::Empty| async move { identity::probe(node.volumes()) };
-            unary(request, probe).await
+            let probe = |_: wire::Empty| async move { identity::probe_state(node.volumes()) };
+            answer_unary(request, probe).await
         }
         "/csi.v1.Node/NodeGetCapabilities" => {
-            unary(request, |_: wire::Empty| async { Ok(Node::capabilities()) }).await
+            answer_unary(request, |_: wire::Empty| async {
+                Ok(NodeService::capabilities())
+            })
+            .await
         }
         "/csi.v1.Node/NodeGetInfo" => {
-            unary(request, |_: wire::Empty| async move { Ok(node.info()) }).await
+            answer_unary(request, |_: wire::Empty| async move { Ok(node.info()) }).await
         }
         "/csi.v1.Node/NodePublishVolume" => {
-            unary(request, |asked| async move { node.publish(asked).await }).await
+            answer_unary(request, |asked| async move { node.publish(asked).await }).await
         }
         "/csi.v1.Node/NodeUnpublishVolume" => {
-            unary(request, |asked| async move { node.unpublish(asked).await }).await
+            answer_unary(request, |asked| async move { node.unpublish(asked).await }).await
         }
         "/csi.v1.Node/NodeGetVolumeStats" => {
-            unary(request, |asked| async move { node.stats(asked).await }).await
+            answer_unary(request, |asked| async move { node.stats(asked).await }).await
         }
         other => {
             let call = other.rsplit('/').next().unwrap_or_default();
@@ -155,7 +168,7 @@ async fn answer(node: &Arc<Node>, request: http::Request<Incoming>) -> http::Res
 }
 
 /// Has one call answered, with the frames and trailers of gRPC around it.
-async fn unary<Asked, Answer, F, A>(
+async fn answer_unary<Asked, Answer, F, A>(
     request: http::Request<Incoming>,
     handler: F,
 ) -> http::Response<Body>

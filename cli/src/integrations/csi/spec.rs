@@ -80,7 +80,7 @@ impl Spec {
     ) -> Result<Self, Status> {
         let of_kubernetes = |name: &str| context.get(&format!("{OF_KUBERNETES}{name}"));
         if of_kubernetes("ephemeral").is_none_or(|value| value != "true") {
-            return Err(invalid(
+            return Err(invalid_argument(
                 "caches are inline volumes of pods only: write `csi:` with this driver among the \
                  pod's volumes, and set podInfoOnMount in the CSIDriver object",
             ));
@@ -92,11 +92,11 @@ impl Spec {
             .filter(|(name, _)| !name.starts_with(OF_KUBERNETES))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        check(&asked)?;
+        check_attributes(&asked)?;
         let mut resolved = asked.clone();
         for name in [KEY, RESTORE_KEYS] {
             if let Some(value) = resolved.get_mut(name) {
-                *value = expand(name, value)?;
+                *value = expand_templates(name, value)?;
             }
         }
         resolved
@@ -104,7 +104,7 @@ impl Spec {
             .or_insert_with(|| rules.scope.clone());
         if rules.namespaced {
             let namespace = namespace.ok_or_else(|| {
-                invalid(
+                invalid_argument(
                     "the pod's namespace is not known: set podInfoOnMount in the CSIDriver object",
                 )
             })?;
@@ -139,7 +139,7 @@ impl Spec {
     /// Whether a switch is on.
     pub(super) fn is_on(&self, name: &str) -> bool {
         let value = self.resolved.get(name);
-        value.and_then(|value| attributes::switch(value)) == Some(true)
+        value.and_then(|value| attributes::parse_switch(value)) == Some(true)
     }
 
     /// Why nothing is saved, if nothing is.
@@ -177,7 +177,7 @@ impl Spec {
         };
         let mut arguments = vec![phase.command().to_owned(), "--no-config".to_owned()];
         arguments.push(format!("--path={}", path.display()));
-        arguments.extend(attributes::options(&resolved, phase));
+        arguments.extend(attributes::command_options(&resolved, phase));
         arguments
     }
 
@@ -186,7 +186,7 @@ impl Spec {
         for phase in [Phase::Restore, Phase::Save] {
             let parse = |attributes: &BTreeMap<String, String>| {
                 let words = ["cachefs", phase.command(), "--key=k", "--path=/"];
-                let options = attributes::options(attributes, phase);
+                let options = attributes::command_options(attributes, phase);
                 let own = options
                     .into_iter()
                     .filter(|option| !option.starts_with("--key="));
@@ -199,9 +199,9 @@ impl Spec {
             for (name, value) in &self.asked {
                 let alone = BTreeMap::from([(name.clone(), value.clone())]);
                 if let Err(error) = parse(&alone) {
-                    return Err(invalid(&format!(
+                    return Err(invalid_argument(&format!(
                         "attribute {name}: `{value}` is no value of it{}",
-                        possible(&error)
+                        possible_values(&error)
                     )));
                 }
             }
@@ -211,7 +211,7 @@ impl Spec {
 }
 
 /// The values that there are, if the parser knows them.
-fn possible(error: &clap::Error) -> String {
+fn possible_values(error: &clap::Error) -> String {
     use clap::error::{ContextKind, ContextValue};
     match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(values)) if !values.is_empty() => {
@@ -224,35 +224,38 @@ fn possible(error: &clap::Error) -> String {
 }
 
 /// Checks names, and what only a pod must not say.
-fn check(asked: &BTreeMap<String, String>) -> Result<(), Status> {
-    if let Some(unknown) = asked.keys().find(|name| attributes::find(name).is_none()) {
-        return Err(invalid(&format!(
+fn check_attributes(asked: &BTreeMap<String, String>) -> Result<(), Status> {
+    if let Some(unknown) = asked
+        .keys()
+        .find(|name| attributes::find_attribute(name).is_none())
+    {
+        return Err(invalid_argument(&format!(
             "unknown attribute `{unknown}`; there are: {}",
-            attributes::names()
+            attributes::attribute_names()
         )));
     }
     if asked.get(KEY).is_none_or(|key| key.trim().is_empty()) {
-        return Err(invalid(
+        return Err(invalid_argument(
             "the attribute `key` is missing: name the cache, such as m2-main",
         ));
     }
     for (name, value) in asked {
-        let known = attributes::find(name);
+        let known = attributes::find_attribute(name);
         let takes = known.map(|known| known.takes);
-        if takes == Some(Takes::Switch) && attributes::switch(value).is_none() {
-            return Err(invalid(&format!(
+        if takes == Some(Takes::Switch) && attributes::parse_switch(value).is_none() {
+            return Err(invalid_argument(&format!(
                 "attribute {name}: `{value}` is no value of it: it takes true, false"
             )));
         }
         if known.is_some_and(|known| known.of == Of::Remote) && !asked.contains_key(REMOTE) {
-            return Err(invalid(&format!(
+            return Err(invalid_argument(&format!(
                 "attribute {name} says how a remote is reached: name it with `remote`, or leave both \
                  to the node"
             )));
         }
     }
     if asked.get("mode").is_some_and(|mode| mode.trim() == "copy") {
-        return Err(invalid(
+        return Err(invalid_argument(
             "attribute mode: a pod cannot have its cache copied to the node's disk: leave `mode` out, or \
              restore with `--mode copy` in the pod, into an emptyDir with a sizeLimit",
         ));
@@ -264,7 +267,7 @@ fn check(asked: &BTreeMap<String, String>) -> Result<(), Status> {
             .starts_with("file:")
     };
     if asked.get(REMOTE).is_some_and(is_local) {
-        return Err(invalid(
+        return Err(invalid_argument(
             "a pod cannot name a directory of the node as its remote: use s3://, gs:// or az://",
         ));
     }
@@ -273,15 +276,15 @@ fn check(asked: &BTreeMap<String, String>) -> Result<(), Status> {
 
 /// Expands the templates of an attribute, each on a line. What is on the node is none of the pod's
 /// business, so there are no files and no variables.
-fn expand(name: &str, templates: &str) -> Result<String, Status> {
+fn expand_templates(name: &str, templates: &str) -> Result<String, Status> {
     let refused = |error: keys::KeyError| {
-        invalid(&format!(
+        invalid_argument(&format!(
             "attribute {name}: {error}; hint: {}",
             error.hint()
         ))
     };
     let nothing = BTreeMap::new();
-    let context = keys::Context {
+    let context = keys::KeyContext {
         workspace: Path::new("/"),
         env: &nothing,
         now: SystemTime::now(),
@@ -291,28 +294,32 @@ fn expand(name: &str, templates: &str) -> Result<String, Status> {
     };
     let mut expanded = Vec::new();
     let lines: Vec<_> = match name {
-        RESTORE_KEYS => attributes::items(templates).collect(),
+        RESTORE_KEYS => attributes::list_items(templates).collect(),
         _ => vec![templates.trim()],
     };
     for template in lines {
         if keys::reads_files(template).map_err(refused)? {
-            return Err(invalid(&format!(
+            return Err(invalid_argument(&format!(
                 "attribute {name}: `{template}` names files, and the pod's are not there yet: \
                  put the hash into the pod's manifest when it is made"
             )));
         }
-        expanded.push(keys::expand(template, &context).map_err(refused)?.key);
+        expanded.push(
+            keys::expand_template(template, &context)
+                .map_err(refused)?
+                .key,
+        );
     }
     Ok(expanded.join("\n"))
 }
 
 /// Scopes below that of a namespace.
 fn own_scopes(namespace: &str, scopes: &str) -> String {
-    let own = attributes::items(scopes).map(|scope| format!("namespace/{namespace}/{scope}"));
+    let own = attributes::list_items(scopes).map(|scope| format!("namespace/{namespace}/{scope}"));
     own.collect::<Vec<_>>().join("\n")
 }
 
-fn invalid(message: &str) -> Status {
+fn invalid_argument(message: &str) -> Status {
     Status::invalid_argument(message)
 }
 

@@ -13,7 +13,7 @@ use super::spec::Spec;
 
 /// A volume that was published, or was to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Volume {
+pub(super) struct CsiVolume {
     /// What kubelet calls it.
     pub(super) id: String,
     /// Where it was published, as kubelet wrote it.
@@ -34,11 +34,11 @@ pub(super) struct Volume {
 
 /// The files.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct CsiState {
     directory: PathBuf,
 }
 
-impl State {
+impl CsiState {
     /// Opens the directory, and makes it if need be.
     pub(super) fn open(directory: PathBuf) -> cachefs::Result<Self> {
         fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
@@ -51,22 +51,22 @@ impl State {
     }
 
     /// What is known of a volume.
-    pub(super) fn get(&self, id: &str) -> cachefs::Result<Option<Volume>> {
-        Ok(read(&self.file(id))?.filter(|volume| volume.id == id))
+    pub(super) fn get(&self, id: &str) -> cachefs::Result<Option<CsiVolume>> {
+        Ok(read_volume(&self.file(id))?.filter(|volume| volume.id == id))
     }
 
     /// All volumes.
-    pub(super) fn all(&self) -> cachefs::Result<Vec<Volume>> {
+    pub(super) fn all(&self) -> cachefs::Result<Vec<CsiVolume>> {
         let entries = fs::read_dir(&self.directory);
         let entries = entries.map_err(Error::io("read", &self.directory))?;
         let files = entries.flatten().map(|entry| entry.path());
         let is_volume = |file: &PathBuf| file.extension().is_some_and(|it| it == "json");
-        let volumes = files.filter(is_volume).map(|file| read(&file));
+        let volumes = files.filter(is_volume).map(|file| read_volume(&file));
         volumes.filter_map(Result::transpose).collect()
     }
 
     /// Remembers a volume.
-    pub(super) fn put(&self, volume: &Volume) -> cachefs::Result<()> {
+    pub(super) fn put(&self, volume: &CsiVolume) -> cachefs::Result<()> {
         let file = self.file(&volume.id);
         let new = file.with_extension("new");
         let bytes = serde_json::to_vec_pretty(volume)
@@ -89,7 +89,7 @@ impl State {
     }
 }
 
-fn read(file: &Path) -> cachefs::Result<Option<Volume>> {
+fn read_volume(file: &Path) -> cachefs::Result<Option<CsiVolume>> {
     match fs::read(file) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)
             // Torn by a crash of the machine: kubelet takes such a volume down and sees it gone.

@@ -5,36 +5,39 @@ use std::path::Path;
 use cachefs::StoreDir;
 use tonic::Status;
 
-use super::place::{self, Found};
-use super::volumes::told;
+use super::place::{self, TargetState};
+use super::volumes::error_status;
 use super::wire::{NodeGetVolumeStatsResponse, VolumeCondition, VolumeUsage, unit};
 
 /// Looks at a volume. Its figures are those of the disk that changes are kept on.
-pub(super) fn of(store: &StoreDir, path: &Path) -> Result<NodeGetVolumeStatsResponse, Status> {
+pub(super) fn volume_stats(
+    store: &StoreDir,
+    path: &Path,
+) -> Result<NodeGetVolumeStatsResponse, Status> {
     let condition = |abnormal, message: &str| {
         Some(VolumeCondition {
             abnormal,
             message: message.to_owned(),
         })
     };
-    match place::look(store, path).map_err(told)? {
-        Found::Mounted | Found::Plain => {}
-        Found::Dead => {
+    match place::inspect_target(store, path).map_err(error_status)? {
+        TargetState::Mounted | TargetState::Plain => {}
+        TargetState::Dead => {
             return Ok(NodeGetVolumeStatsResponse {
                 usage: Vec::new(),
                 volume_condition: condition(true, "the daemon behind the mount is gone"),
             });
         }
-        Found::Gone | Found::Nothing => {
+        TargetState::Gone | TargetState::Nothing => {
             return Err(Status::not_found("nothing is there any more"));
         }
     }
     let disk = rustix::fs::statvfs(path)
-        .map_err(|errno| told(cachefs::Error::io("look at", path)(errno.into())))?;
+        .map_err(|errno| error_status(cachefs::Error::io("look at", path)(errno.into())))?;
     let usage = |unit: i32, size: u64, total: u64, free: u64, available: u64| VolumeUsage {
-        available: signed(available.saturating_mul(size)),
-        total: signed(total.saturating_mul(size)),
-        used: signed(total.saturating_sub(free).saturating_mul(size)),
+        available: to_signed(available.saturating_mul(size)),
+        total: to_signed(total.saturating_mul(size)),
+        used: to_signed(total.saturating_sub(free).saturating_mul(size)),
         unit,
     };
     Ok(NodeGetVolumeStatsResponse {
@@ -52,6 +55,6 @@ pub(super) fn of(store: &StoreDir, path: &Path) -> Result<NodeGetVolumeStatsResp
     })
 }
 
-fn signed(value: u64) -> i64 {
+fn to_signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

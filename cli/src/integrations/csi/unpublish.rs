@@ -2,43 +2,47 @@
 
 use std::path::Path;
 
-use cachefs::mounts::Records;
+use cachefs::mounts::MountRecords;
 use tonic::Status;
 
-use super::place::{self, Found};
-use super::publish::canonical;
+use super::place::{self, TargetState};
+use super::publish::canonical_target;
 use super::spec::Phase;
-use super::state::Volume;
-use super::volumes::{Volumes, told, who};
+use super::state::CsiVolume;
+use super::volumes::{CsiVolumes, error_status, volume_label};
 use crate::output;
 
 /// Saves and takes down what is published at a place; a volume that is not there is no error.
 ///
 /// A save that fails is told of in the log and keeps nothing: the pod is gone, and so is what it could do
 /// about it. Only mounts that cannot be taken away are an error, and kubelet tries again.
-pub(super) fn unpublish(volumes: &Volumes, id: &str, target: &Path) -> Result<(), Status> {
-    let known = volumes.state.get(id).map_err(told)?;
+pub(super) fn unpublish_volume(
+    volumes: &CsiVolumes,
+    id: &str,
+    target: &Path,
+) -> Result<(), Status> {
+    let known = volumes.state.get(id).map_err(error_status)?;
     let Some(volume) = known.filter(|volume| volume.target == target) else {
         return leave_nothing(target);
     };
     let store = &volumes.settings.store;
-    let path = canonical(&volume.target).unwrap_or_else(|_| volume.target.clone());
-    let records = Records::new(store);
+    let path = canonical_target(&volume.target).unwrap_or_else(|_| volume.target.clone());
+    let records = MountRecords::new(store);
     let adopted = records.adopt(&path, volume.namespace, volume.identity.as_deref());
-    if adopted.map_err(told)? {
-        tracing::info!("{}: taken over from an earlier run", who(&volume));
+    if adopted.map_err(error_status)? {
+        tracing::info!("{}: taken over from an earlier run", volume_label(&volume));
     }
-    if let Some(why) = save(volumes, &volume, &path) {
-        output::say(&format!("{}: {why}", who(&volume)));
+    if let Some(why) = save_volume(volumes, &volume, &path) {
+        output::log_text(&format!("{}: {why}", volume_label(&volume)));
     }
-    place::clear(store, &path).map_err(told)?;
-    volumes.state.remove(id).map_err(told)?;
+    place::clear_target(store, &path).map_err(error_status)?;
+    volumes.state.remove(id).map_err(error_status)?;
     volumes.forget(id);
     Ok(())
 }
 
 /// Saves a volume if there is anything to save. Returns what there is to say beyond what the save says itself.
-fn save(volumes: &Volumes, volume: &Volume, path: &Path) -> Option<String> {
+fn save_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) -> Option<String> {
     if !volume.is_published {
         return None;
     }
@@ -56,26 +60,26 @@ fn save(volumes: &Volumes, volume: &Volume, path: &Path) -> Option<String> {
         }
         None => Default::default(),
     };
-    match place::look(&volumes.settings.store, path) {
-        Ok(Found::Mounted) => {}
-        Ok(Found::Dead) => {
+    match place::inspect_target(&volumes.settings.store, path) {
+        Ok(TargetState::Mounted) => {}
+        Ok(TargetState::Dead) => {
             // A restore repairs the mount and keeps what the job changed.
             let repaired = volumes.run(volume, Phase::Restore, path, &secrets);
             if let Err(status) = repaired {
                 return lost(status.message());
             }
         }
-        Ok(Found::Plain) if is_empty(path) => {
+        Ok(TargetState::Plain) if is_empty(path) => {
             return Some(format!(
                 "not saved {}: the job left nothing there",
                 volume.spec.key()
             ));
         }
-        Ok(Found::Plain) => {}
-        Ok(Found::Gone | Found::Nothing) => {
+        Ok(TargetState::Plain) => {}
+        Ok(TargetState::Gone | TargetState::Nothing) => {
             return lost("it is gone: the node has been started anew since");
         }
-        Err(error) => return lost(&cachefs::describe(&error)),
+        Err(error) => return lost(&cachefs::describe_chain(&error)),
     }
     match volumes.run(volume, Phase::Save, path, &secrets) {
         // What came of it is in the log, in its own words.

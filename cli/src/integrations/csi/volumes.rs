@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachefs::{Client, StoreDir};
+use cachefs::{DaemonClient, StoreDir};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tonic::Status;
 
 use super::credentials::{self, Secrets};
-use super::run::{Ran, Run};
+use super::run::{CsiServer, Ran};
 use super::spec::{Phase, Rules};
-use super::state::{State, Volume};
+use super::state::{CsiState, CsiVolume};
 
 /// How the service works, by the node's administrator.
 #[derive(Debug)]
@@ -37,29 +37,29 @@ pub(super) struct Settings {
 
 /// What is done to a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum VolumeAction {
     Publish,
     Unpublish,
 }
 
 /// Something that is being done; the outcome is there when it is over.
-struct Pending {
-    action: Action,
+struct PendingAction {
+    action: VolumeAction,
     done: watch::Receiver<Option<Result<(), Status>>>,
 }
 
 /// All volumes.
-pub(super) struct Volumes {
+pub(super) struct CsiVolumes {
     pub(super) settings: Settings,
-    pub(super) state: State,
-    pending: Mutex<HashMap<String, Pending>>,
+    pub(super) state: CsiState,
+    pending: Mutex<HashMap<String, PendingAction>>,
     /// By volume; only what was brought since this process began.
     secrets: Mutex<HashMap<String, Secrets>>,
     /// An empty directory: where runs are started, and the home of those with other credentials.
     nowhere: PathBuf,
 }
 
-impl Volumes {
+impl CsiVolumes {
     /// Opens what is known on this node.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Volumes {
         let nowhere = own.join("nowhere");
         std::fs::create_dir_all(&nowhere).map_err(cachefs::Error::io("create", &nowhere))?;
         Ok(Self {
-            state: State::open(own.join("volumes"))?,
+            state: CsiState::open(own.join("volumes"))?,
             pending: Mutex::default(),
             secrets: Mutex::default(),
             settings,
@@ -79,7 +79,7 @@ impl Volumes {
     }
 
     /// What is known of all volumes.
-    pub(super) fn all(&self) -> cachefs::Result<Vec<Volume>> {
+    pub(super) fn all(&self) -> cachefs::Result<Vec<CsiVolume>> {
         self.state.all()
     }
 
@@ -113,7 +113,7 @@ impl Volumes {
     pub(super) async fn act(
         self: &Arc<Self>,
         id: &str,
-        action: Action,
+        action: VolumeAction,
         work: impl FnOnce(&Self) -> Result<(), Status> + Send + 'static,
     ) -> Result<(), Status> {
         let mut done = self.begin(id, action, work)?;
@@ -122,8 +122,8 @@ impl Volumes {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or(Ok(())),
             Ok(Err(_)) => Err(Status::internal("the work ended without an outcome")),
             Err(_) => Err(Status::aborted(match action {
-                Action::Publish => "the cache is still being restored; ask again",
-                Action::Unpublish => "the cache is still being saved; ask again",
+                VolumeAction::Publish => "the cache is still being restored; ask again",
+                VolumeAction::Unpublish => "the cache is still being saved; ask again",
             })),
         }
     }
@@ -131,22 +131,24 @@ impl Volumes {
     fn begin(
         self: &Arc<Self>,
         id: &str,
-        action: Action,
+        action: VolumeAction,
         work: impl FnOnce(&Self) -> Result<(), Status> + Send + 'static,
     ) -> Result<watch::Receiver<Option<Result<(), Status>>>, Status> {
         let mut pending = self.pending.lock();
         if let Some(under_way) = pending.get(id) {
             return match (under_way.action, action) {
                 // Both calls are for the same, and it is the same that they get.
-                (Action::Unpublish, Action::Unpublish) => Ok(under_way.done.clone()),
-                (Action::Publish, _) => Err(Status::aborted("the volume is being published")),
-                (Action::Unpublish, _) => Err(Status::aborted("the volume is being taken down")),
+                (VolumeAction::Unpublish, VolumeAction::Unpublish) => Ok(under_way.done.clone()),
+                (VolumeAction::Publish, _) => Err(Status::aborted("the volume is being published")),
+                (VolumeAction::Unpublish, _) => {
+                    Err(Status::aborted("the volume is being taken down"))
+                }
             };
         }
         let (tell, done) = watch::channel(None);
         pending.insert(
             id.to_owned(),
-            Pending {
+            PendingAction {
                 action,
                 done: done.clone(),
             },
@@ -169,21 +171,21 @@ impl Volumes {
     /// When it, or the daemon, cannot be started; how it ended is in the result.
     pub(super) fn run(
         &self,
-        volume: &Volume,
+        volume: &CsiVolume,
         phase: Phase,
         path: &Path,
         secrets: &Secrets,
     ) -> Result<Ran, Status> {
         let settings = &self.settings;
         // Whoever starts the daemon hands it an environment, and that must not be one with secrets.
-        Client::connect(&settings.store).map_err(told)?;
+        DaemonClient::connect(&settings.store).map_err(error_status)?;
         let default = match phase {
             Phase::Restore => settings.restore_timeout,
             Phase::Save => settings.save_timeout,
         };
         let limit = volume.spec.limit(phase, default);
         let mut environment =
-            credentials::environment(&volume.spec, secrets, &settings.node, &self.nowhere);
+            credentials::run_environment(&volume.spec, secrets, &settings.node, &self.nowhere);
         environment.extend([
             (
                 "CACHEFS_STORE".to_owned(),
@@ -194,13 +196,13 @@ impl Volumes {
                 settings.store.cache_limit().to_string(),
             ),
         ]);
-        let run = Run {
+        let run = CsiServer {
             arguments: volume.spec.arguments(phase, path, limit),
             environment,
             secrets,
             directory: &self.nowhere,
             limit,
-            who: &who(volume),
+            who: &volume_label(volume),
         };
         run.run()
             .map_err(|error| Status::internal(format!("cachefs cannot be started: {error}")))
@@ -208,15 +210,15 @@ impl Volumes {
 }
 
 /// What a volume is called in the log: its pod, or what kubelet calls it.
-pub(super) fn who(volume: &Volume) -> String {
+pub(super) fn volume_label(volume: &CsiVolume) -> String {
     volume.spec.pod.clone().unwrap_or_else(|| volume.id.clone())
 }
 
 /// An error as kubelet is told of it.
-pub(super) fn told(error: cachefs::Error) -> Status {
+pub(super) fn error_status(error: cachefs::Error) -> Status {
     let message = match error.hint() {
-        Some(hint) => format!("{}; hint: {hint}", cachefs::describe(&error)),
-        None => cachefs::describe(&error),
+        Some(hint) => format!("{}; hint: {hint}", cachefs::describe_chain(&error)),
+        None => cachefs::describe_chain(&error),
     };
     Status::internal(message)
 }

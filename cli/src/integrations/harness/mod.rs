@@ -1,8 +1,8 @@
 //! `cachefs` in the place of the drone and Harness cache plugins.
 //!
 //! With the variables of the plugin set (`PLUGIN_RESTORE`, `PLUGIN_MOUNT`, ...) the command alone
-//! does what the plugin does, so that a pipeline migrates by changing an image. [`plan`] turns the
-//! environment into a [`Plan`] and touches nothing; [`run`] carries it out through the same code
+//! does what the plugin does, so that a pipeline migrates by changing an image. [`plan_from_environment`] turns the
+//! environment into a [`PluginPlan`] and touches nothing; [`run_plan`] carries it out through the same code
 //! as `restore` and `save`.
 //!
 //! | of the plugin | here |
@@ -28,7 +28,7 @@ use clap::Parser as _;
 
 use crate::global::Global;
 use crate::{command_result, exit, output};
-use plan::Plan;
+use plan::PluginPlan;
 
 /// The options of every command, from the environment alone.
 #[derive(clap::Parser)]
@@ -40,7 +40,7 @@ struct Bare {
 /// What to do when the command is called without arguments, if the plugin's variables are set.
 ///
 /// Sets variables of this process, so it must be called before there is any other thread.
-pub(crate) fn asked() -> Option<Result<Plan, cachefs::Error>> {
+pub(crate) fn plugin_plan() -> Option<Result<PluginPlan, cachefs::Error>> {
     if std::env::args_os().len() > 1 {
         return None;
     }
@@ -50,7 +50,7 @@ pub(crate) fn asked() -> Option<Result<Plan, cachefs::Error>> {
     if !environment.keys().any(|name| table::tells_what_to_do(name)) {
         return None;
     }
-    let plan = plan::plan(&environment);
+    let plan = plan::plan_from_environment(&environment);
     if let Ok(plan) = &plan {
         for (name, value) in plan.variables.iter() {
             // SAFETY: the caller promises that no other thread is there to read the environment.
@@ -66,17 +66,17 @@ pub(crate) fn asked() -> Option<Result<Plan, cachefs::Error>> {
 }
 
 /// Does what the plugin's variables ask for.
-pub(crate) fn execute(plan: Result<Plan, cachefs::Error>) -> ExitCode {
+pub(crate) fn execute_plan(plan: Result<PluginPlan, cachefs::Error>) -> ExitCode {
     let global = match Bare::try_parse_from(["cachefs"]) {
         Ok(bare) => bare.global,
         Err(error) => {
-            output::say(&error.to_string());
+            output::log_text(&error.to_string());
             return ExitCode::from(exit::USAGE);
         }
     };
     output::start_log(&global);
     let outcome = plan
         .map_err(anyhow::Error::from)
-        .and_then(|plan| run::run(&global, &plan));
+        .and_then(|plan| run::run_plan(&global, &plan));
     command_result::end(&global, outcome, true)
 }

@@ -7,7 +7,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 /// A path that is cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mount {
+pub(super) struct PluginMount {
     /// What it is called in the key: relative to the workspace where it lies in it, otherwise
     /// absolute.
     pub(super) name: String,
@@ -17,22 +17,22 @@ pub(super) struct Mount {
 
 /// Where paths start.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct MountBase {
     /// Absolute.
     pub(super) workspace: PathBuf,
     pub(super) home: Option<PathBuf>,
 }
 
-impl Place {
+impl MountBase {
     /// A mount as a pipeline names it.
-    pub(super) fn mount(&self, text: &str) -> Mount {
+    pub(super) fn mount(&self, text: &str) -> PluginMount {
         let path = match (text.strip_prefix('~'), &self.home) {
             (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
                 home.join(rest.trim_start_matches('/'))
             }
             _ => self.workspace.join(text),
         };
-        let path = normal(&path);
+        let path = normal_path(&path);
         let inside = path.strip_prefix(&self.workspace).map(Path::to_owned);
         // The workspace may have another name, through a link.
         let name = inside.or_else(|_| {
@@ -41,7 +41,7 @@ impl Place {
             inside.map(Path::to_owned)
         });
         let name = name.as_deref().unwrap_or(&path);
-        Mount {
+        PluginMount {
             name: match name.to_string_lossy() {
                 name if name.is_empty() => ".".to_owned(),
                 name => name.into_owned(),
@@ -52,7 +52,7 @@ impl Place {
 }
 
 /// Removes `.` and `..`, without a look at links.
-fn normal(path: &Path) -> PathBuf {
+fn normal_path(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
         match component {
@@ -67,16 +67,16 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 /// Whether a mount stands for all that match it, rather than for a directory of that very name.
-pub(super) fn is_pattern(text: &str, place: &Place) -> bool {
+pub(super) fn is_pattern(text: &str, place: &MountBase) -> bool {
     has_special(text) && !place.mount(text).path.is_dir()
 }
 
 /// The names that a pattern matches; `*` does not match a slash.
-pub(super) fn matcher(pattern: &Mount) -> Result<GlobMatcher, cachefs::Error> {
-    compile(&pattern.name)
+pub(super) fn mount_matcher(pattern: &PluginMount) -> Result<GlobMatcher, cachefs::Error> {
+    compile_glob(&pattern.name)
 }
 
-fn compile(glob: &str) -> Result<GlobMatcher, cachefs::Error> {
+fn compile_glob(glob: &str) -> Result<GlobMatcher, cachefs::Error> {
     let glob = GlobBuilder::new(glob)
         .literal_separator(true)
         .build()
@@ -90,7 +90,10 @@ fn compile(glob: &str) -> Result<GlobMatcher, cachefs::Error> {
 }
 
 /// The directories on the disk that a pattern matches, in the order of paths.
-pub(super) fn found(pattern: &Mount, place: &Place) -> Result<Vec<Mount>, cachefs::Error> {
+pub(super) fn find_mounts(
+    pattern: &PluginMount,
+    place: &MountBase,
+) -> Result<Vec<PluginMount>, cachefs::Error> {
     let base = match pattern.name.starts_with('/') {
         true => Path::new("/"),
         false => &place.workspace,
@@ -101,7 +104,7 @@ pub(super) fn found(pattern: &Mount, place: &Place) -> Result<Vec<Mount>, cachef
         true => "/",
         false => "",
     };
-    let matcher = compile(&format!("{root}{}", glob_of(&names, literal)))?;
+    let matcher = compile_glob(&format!("{root}{}", glob_of(&names, literal)))?;
     // Everything before the first part with a special character is there or not.
     let plain = names[literal..]
         .iter()
@@ -135,8 +138,8 @@ pub(super) fn found(pattern: &Mount, place: &Place) -> Result<Vec<Mount>, cachef
 mod tests {
     use super::*;
 
-    fn place(workspace: &Path) -> Place {
-        Place {
+    fn place(workspace: &Path) -> MountBase {
+        MountBase {
             workspace: workspace.to_owned(),
             home: Some(PathBuf::from("/root")),
         }
@@ -177,7 +180,7 @@ mod tests {
         std::fs::write(root.join("target"), "a file").unwrap();
         let place = place(&root);
         let names = |pattern: &str| -> Vec<String> {
-            let found = found(&place.mount(pattern), &place).unwrap();
+            let found = find_mounts(&place.mount(pattern), &place).unwrap();
             found.into_iter().map(|mount| mount.name).collect()
         };
         assert_eq!(names("*/target"), ["a/target", "b/target"]);
@@ -198,7 +201,7 @@ mod tests {
         }
         let place = place(&root);
         assert!(!is_pattern("app/[slug]", &place) && is_pattern("app/[s]", &place));
-        let found = found(&place.mount("app/[slug]/*/gen"), &place).unwrap();
+        let found = find_mounts(&place.mount("app/[slug]/*/gen"), &place).unwrap();
         let names: Vec<_> = found.into_iter().map(|mount| mount.name).collect();
         assert_eq!(names, ["app/[slug]/a/gen"]);
         std::os::unix::fs::symlink(&root, dir.path().join("link")).unwrap();

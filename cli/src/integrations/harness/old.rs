@@ -4,37 +4,38 @@ use std::path::Path;
 
 use cachefs_store::archive::first_name;
 use cachefs_store::remote::{
-    DynRemote, ObjectKey, ObjectStream, OpenRemote, RemoteErrorKind, RemoteSpec, RetryPolicy, open,
+    DynRemote, ObjectKey, ObjectStream, OpenRemote, RemoteErrorKind, RemoteSpec, RetryPolicy,
+    open_remote,
 };
 use md5::{Digest as _, Md5};
 use tokio::runtime::Handle;
 
-use super::mounts::{Mount, Place};
-use crate::keys::{Expanded, PartKind};
+use super::mounts::{MountBase, PluginMount};
+use crate::keys::{ExpandedKey, PartKind};
 
 /// The key as the plugin makes it of the same template: checksums are MD5 there.
 ///
 /// `by_branch` says that there was no template: then it is the MD5 of the branch.
-pub(super) fn key(expanded: &Expanded, workspace: &Path, by_branch: bool) -> String {
+pub(super) fn old_key(expanded: &ExpandedKey, workspace: &Path, by_branch: bool) -> String {
     if by_branch {
-        return hex(expanded.key.as_bytes());
+        return hex_digits(expanded.key.as_bytes());
     }
     let value = |part: &crate::keys::KeyPart| match (&part.kind, &part.files[..]) {
         (PartKind::Checksum, [file]) => std::fs::read(workspace.join(&file.path))
-            .map(|bytes| hex(&bytes))
+            .map(|bytes| hex_digits(&bytes))
             .unwrap_or_default(),
         _ => part.value.clone(),
     };
     expanded.parts.iter().map(value).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
+fn hex_digits(bytes: &[u8]) -> String {
     let digest = Md5::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The names that an archive of a mount may have, likeliest first.
-pub(super) fn names(roots: &[String], key: &str, mount: &Mount) -> Vec<String> {
+pub(super) fn archive_names(roots: &[String], key: &str, mount: &PluginMount) -> Vec<String> {
     let mut mounts = vec![mount.name.trim_start_matches('/').to_owned()];
     // A relative mount is stored as it was written, which may have been the whole path.
     mounts.push(
@@ -47,11 +48,15 @@ pub(super) fn names(roots: &[String], key: &str, mount: &Mount) -> Vec<String> {
     mounts.dedup();
     roots
         .iter()
-        .flat_map(|root| mounts.iter().map(move |mount| joined(&[root, key, mount])))
+        .flat_map(|root| {
+            mounts
+                .iter()
+                .map(move |mount| join_parts(&[root, key, mount]))
+        })
         .collect()
 }
 
-fn joined(parts: &[&str]) -> String {
+fn join_parts(parts: &[&str]) -> String {
     let parts = parts.iter().filter(|part| !part.is_empty());
     parts.copied().collect::<Vec<_>>().join("/")
 }
@@ -68,7 +73,7 @@ impl Archives {
         policy: RetryPolicy,
         runtime: Handle,
     ) -> Result<Self, cachefs::Error> {
-        let OpenRemote { remote, .. } = open(spec, policy)?;
+        let OpenRemote { remote, .. } = open_remote(spec, policy)?;
         Ok(Self { remote, runtime })
     }
 
@@ -97,11 +102,11 @@ impl Archives {
         &self,
         roots: &[String],
         key: &str,
-        place: &Place,
-    ) -> Result<Vec<(ObjectKey, Mount)>, cachefs::Error> {
+        place: &MountBase,
+    ) -> Result<Vec<(ObjectKey, PluginMount)>, cachefs::Error> {
         let mut all = Vec::new();
         for root in roots {
-            let prefix = format!("{}/", joined(&[root, key]));
+            let prefix = format!("{}/", join_parts(&[root, key]));
             let listed = match self.runtime.block_on(self.remote.list(&prefix)) {
                 Ok(listed) => listed,
                 Err(error) if error.kind() == RemoteErrorKind::NoRemote => continue,
@@ -125,8 +130,8 @@ impl Archives {
         &self,
         object: &ObjectKey,
         name: &str,
-        place: &Place,
-    ) -> Result<Mount, cachefs::Error> {
+        place: &MountBase,
+    ) -> Result<PluginMount, cachefs::Error> {
         let stream = ObjectStream::open(self.remote.clone(), object.clone(), self.runtime.clone())
             .map_err(cachefs_store::Error::from)?;
         let first = first_name(stream)?.unwrap_or_default();
@@ -159,7 +164,7 @@ mod tests {
             blake3: Some("of no interest".to_owned()),
             bytes: 9,
         };
-        let expanded = Expanded {
+        let expanded = ExpandedKey {
             key: "main".to_owned(),
             parts: vec![
                 part(PartKind::Text, "go-", Vec::new()),
@@ -167,30 +172,30 @@ mod tests {
             ],
         };
         assert_eq!(
-            key(&expanded, dir.path(), false),
-            format!("go-{}", hex(b"module x\n"))
+            old_key(&expanded, dir.path(), false),
+            format!("go-{}", hex_digits(b"module x\n"))
         );
-        assert_eq!(hex(b"module x\n").len(), 32);
-        assert_eq!(hex(b""), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(hex_digits(b"module x\n").len(), 32);
+        assert_eq!(hex_digits(b""), "d41d8cd98f00b204e9800998ecf8427e");
         assert_eq!(
-            key(&expanded, dir.path(), true),
+            old_key(&expanded, dir.path(), true),
             "fad58de7366495db4650cfefac2fcd61"
         );
     }
 
     #[test]
     fn names_with_and_without_a_repository() {
-        let mount = |name: &str, path: &str| Mount {
+        let mount = |name: &str, path: &str| PluginMount {
             name: name.to_owned(),
             path: path.into(),
         };
         let roots = ["app".to_owned(), String::new()];
         assert_eq!(
-            names(&roots, "k", &mount("/root/.m2", "/root/.m2")),
+            archive_names(&roots, "k", &mount("/root/.m2", "/root/.m2")),
             ["app/k/root/.m2", "k/root/.m2"]
         );
         assert_eq!(
-            names(&roots, "k", &mount("vendor", "/drone/src/vendor")),
+            archive_names(&roots, "k", &mount("vendor", "/drone/src/vendor")),
             [
                 "app/k/vendor",
                 "app/k/drone/src/vendor",

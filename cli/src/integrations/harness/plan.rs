@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use cachefs::Error;
 
 use super::table::{self, Meaning, TABLE};
-use super::values::{Values, Variables, duration};
+use super::values::{Values, Variables, parse_go_duration};
 use crate::caches::ModeArg;
 
 /// The part of a bucket that is ours; the plugin's archives lie beside it.
@@ -16,15 +16,15 @@ const FILESYSTEM_ROOT: &str = "/tmp/cache";
 
 /// Which of the two the plugin does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum PluginAction {
     Restore,
     Rebuild,
 }
 
 /// What the plugin's environment asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Plan {
-    pub(super) action: Action,
+pub(crate) struct PluginPlan {
+    pub(super) action: PluginAction,
     /// The template of the key, without what comes before and after it.
     pub(super) key: String,
     /// What separates repositories: comes before the key.
@@ -59,7 +59,9 @@ pub(crate) struct Plan {
 ///
 /// A usage error when it asks for nothing, for two things at once, or for something that there is
 /// not. No value of a variable is part of a message, because it can be secret.
-pub(super) fn plan(environment: &BTreeMap<String, String>) -> Result<Plan, Error> {
+pub(super) fn plan_from_environment(
+    environment: &BTreeMap<String, String>,
+) -> Result<PluginPlan, Error> {
     let values = Values(environment);
     let mut notes = Vec::new();
     read_table(environment, &mut notes)?;
@@ -67,8 +69,8 @@ pub(super) fn plan(environment: &BTreeMap<String, String>) -> Result<Plan, Error
         values.is_true("PLUGIN_RESTORE", false)?,
         values.is_true("PLUGIN_REBUILD", false)?,
     ) {
-        (true, false) => Action::Restore,
-        (false, true) => Action::Rebuild,
+        (true, false) => PluginAction::Restore,
+        (false, true) => PluginAction::Rebuild,
         (true, true) => {
             return Err(Error::usage(
                 "PLUGIN_RESTORE and PLUGIN_REBUILD are both true",
@@ -86,15 +88,15 @@ pub(super) fn plan(environment: &BTreeMap<String, String>) -> Result<Plan, Error
     let is_auto = values.is_true("PLUGIN_AUTO_CACHE", false)?
         || values.is_true("PLUGIN_AUTO_DETECT", false)?;
     let detects = is_auto && mounts.is_empty();
-    if mounts.is_empty() && !detects && action == Action::Rebuild {
+    if mounts.is_empty() && !detects && action == PluginAction::Rebuild {
         return Err(Error::usage(
             "PLUGIN_MOUNT names no path",
             "name what to cache, as `mount: [ .m2/repository ]`, or let it be found: `auto_cache: true`",
         ));
     }
     let mut variables = Variables::default();
-    let old_remote = remote(&values, &mut variables)?;
-    options(&values, &mut variables)?;
+    let old_remote = plan_remote(&values, &mut variables)?;
+    plan_options(&values, &mut variables)?;
     // The plugin reads the variables of drone wherever it runs; we do where this one is set.
     if values.get(&["DRONE"]).is_none() && environment.keys().any(|name| name.starts_with("DRONE_"))
     {
@@ -120,7 +122,7 @@ pub(super) fn plan(environment: &BTreeMap<String, String>) -> Result<Plan, Error
     for candidate in [root.clone(), repository, Some(String::new())] {
         old_roots.extend(candidate.filter(|candidate| !old_roots.contains(candidate)));
     }
-    Ok(Plan {
+    Ok(PluginPlan {
         action,
         key: values
             .get(&["PLUGIN_CACHE_KEY"])
@@ -159,7 +161,7 @@ fn read_table(
 ) -> Result<(), Error> {
     let set = |name: &&String| name.starts_with("PLUGIN_") && !environment[*name].is_empty();
     for name in environment.keys().filter(set) {
-        match table::meaning(name) {
+        match table::variable_meaning(name) {
             Some(Meaning::Used) => {}
             Some(Meaning::Idle(why)) => {
                 notes.push(format!("{name} has no meaning here: {why}"));
@@ -182,7 +184,7 @@ fn read_table(
 }
 
 /// Where the cache is; returns where the plugin's archives are.
-fn remote(values: &Values<'_>, variables: &mut Variables) -> Result<String, Error> {
+fn plan_remote(values: &Values<'_>, variables: &mut Variables) -> Result<String, Error> {
     let bucket = |scheme: &str, names: &[&str]| {
         let name = values.get(names).ok_or_else(|| {
             Error::usage(
@@ -201,7 +203,7 @@ fn remote(values: &Values<'_>, variables: &mut Variables) -> Result<String, Erro
             if let Some(key) = values.get(&["PLUGIN_JSON_KEY", "GCS_CACHE_JSON_KEY"]) {
                 variables.set("GOOGLE_SERVICE_ACCOUNT_KEY", key);
             }
-            endpoint(values, &["PLUGIN_ENDPOINT", "GCS_ENDPOINT"], variables);
+            plan_endpoint(values, &["PLUGIN_ENDPOINT", "GCS_ENDPOINT"], variables);
             bucket("gs", &["PLUGIN_BUCKET", "GCS_BUCKET"])?
         }
         "azure" => {
@@ -250,7 +252,7 @@ fn remote(values: &Values<'_>, variables: &mut Variables) -> Result<String, Erro
     Ok(old)
 }
 
-fn endpoint(values: &Values<'_>, names: &[&str], variables: &mut Variables) {
+fn plan_endpoint(values: &Values<'_>, names: &[&str], variables: &mut Variables) {
     if let Some(endpoint) = values.get(names) {
         let has_scheme = endpoint.contains("://");
         let scheme = if has_scheme { "" } else { "https://" };
@@ -259,7 +261,7 @@ fn endpoint(values: &Values<'_>, names: &[&str], variables: &mut Variables) {
 }
 
 fn s3(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> {
-    endpoint(values, &["PLUGIN_ENDPOINT", "S3_ENDPOINT"], variables);
+    plan_endpoint(values, &["PLUGIN_ENDPOINT", "S3_ENDPOINT"], variables);
     for (name, names) in [
         ("CACHEFS_REGION", &["PLUGIN_REGION", "S3_REGION"][..]),
         ("CACHEFS_ACL", &["PLUGIN_ACL", "AWS_ACL"]),
@@ -331,13 +333,13 @@ fn s3(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> {
 }
 
 /// Options of every command.
-fn options(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> {
+fn plan_options(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> {
     let timeout = values.get(&[
         "PLUGIN_BACKEND_OPERATION_TIMEOUT",
         "BACKEND_OPERATION_TIMEOUT",
     ]);
     if let Some(text) = timeout {
-        let time = duration(text).ok_or_else(|| {
+        let time = parse_go_duration(text).ok_or_else(|| {
             Error::usage(
                 "PLUGIN_BACKEND_OPERATION_TIMEOUT is not a time",
                 "write it as 30s, 3m or 1h30m",

@@ -4,22 +4,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use cachefs::restore::Outcome;
+use cachefs::restore::RestoreOutcome;
 use cachefs_store::archive::{Names, ReadOptions};
-use cachefs_store::refs::{RefName, list_keys, resolve};
+use cachefs_store::refs::{RefName, list_keys, resolve_key};
 use cachefs_store::remote::{ObjectKey, OpenRemote, RemoteSpec, RetryPolicy};
 use tokio::runtime::Runtime;
 
-use super::mounts::{self, Mount, Place};
+use super::mounts::{self, MountBase, PluginMount};
 use super::old::{self, Archives};
-use super::plan::{Action, Plan};
-use crate::caches::{self, Cache, Common, RestoreHow, Restored, SaveHow};
+use super::plan::{PluginAction, PluginPlan};
+use crate::caches::{self, CommonOptions, ResolvedCache, RestoreHow, RestoredDirectory, SaveHow};
 use crate::commands::auto;
-use crate::commands::import::{Archive, lines, run_import};
-use crate::detect::Choice;
-use crate::failure::failure;
-use crate::global::{Format, Global};
-use crate::keys::Expanded;
+use crate::commands::import::{ImportSource, import_lines, run_import};
+use crate::detect::CacheChoice;
+use crate::failure::describe_failure;
+use crate::global::{Global, OutputFormat};
+use crate::keys::ExpandedKey;
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -27,34 +27,34 @@ use crate::{exit, output, setup};
 const LARGEST_ARCHIVE: u64 = 1 << 40;
 
 /// What a plan is carried out with.
-struct Work<'a> {
+struct PluginRun<'a> {
     global: &'a Global,
-    plan: &'a Plan,
-    place: Place,
+    plan: &'a PluginPlan,
+    place: MountBase,
     /// The key without its mount, expanded.
-    expanded: Expanded,
+    expanded: ExpandedKey,
     runtime: Arc<Runtime>,
     remote: OpenRemote,
     display: Display,
 }
 
-pub(super) fn run(global: &Global, plan: &Plan) -> anyhow::Result<u8> {
+pub(super) fn run_plan(global: &Global, plan: &PluginPlan) -> anyhow::Result<u8> {
     for note in &plan.notes {
-        output::say(&format!("note: {note}"));
+        output::log_text(&format!("note: {note}"));
     }
     let workspace = match &plan.local_root {
         Some(root) => std::path::absolute(root).context("cannot tell the current directory")?,
-        None => setup::workspace()?,
+        None => setup::workspace_directory()?,
     };
     if plan.detects {
-        return detected(global, plan, workspace);
+        return run_detected(global, plan, workspace);
     }
     let expanded = setup::expand_in(&workspace, &plan.key, false, &[])?;
-    let (runtime, remote) = setup::remote(global)?;
-    let work = Work {
+    let (runtime, remote) = setup::connect_remote(global)?;
+    let work = PluginRun {
         global,
         plan,
-        place: Place {
+        place: MountBase {
             workspace,
             home: std::env::home_dir(),
         },
@@ -62,41 +62,41 @@ pub(super) fn run(global: &Global, plan: &Plan) -> anyhow::Result<u8> {
         runtime,
         remote,
         display: Display::start(match plan.action {
-            Action::Restore => "restoring",
-            Action::Rebuild => "saving",
+            PluginAction::Restore => "restoring",
+            PluginAction::Rebuild => "saving",
         })?,
     };
     match plan.action {
-        Action::Restore => work.restore(),
-        Action::Rebuild => work.rebuild(),
+        PluginAction::Restore => work.restore(),
+        PluginAction::Rebuild => work.rebuild(),
     }
 }
 
 /// Restores or saves what the tools of the workspace are found to keep; the keys are those of
 /// `cachefs auto`, below the repository or the account.
-fn detected(global: &Global, plan: &Plan, workspace: PathBuf) -> anyhow::Result<u8> {
+fn run_detected(global: &Global, plan: &PluginPlan, workspace: PathBuf) -> anyhow::Result<u8> {
     let root = plan.root.as_deref().filter(|root| !root.is_empty());
-    let choice = Choice {
+    let choice = CacheChoice {
         workspace: Some(workspace),
         key_prefix: root.map(|root| format!("{root}/")).unwrap_or_default(),
-        ..Choice::default()
+        ..CacheChoice::default()
     };
-    let common = Common::default();
+    let common = CommonOptions::default();
     match plan.action {
-        Action::Restore => {
+        PluginAction::Restore => {
             let how = RestoreHow {
                 mode: plan.mode,
                 strict_key: plan.strict_key,
                 fail_on_cache_miss: plan.fail_on_miss,
                 ..RestoreHow::default()
             };
-            auto::restore(global, &choice, &common, &how)
+            auto::auto_restore(global, &choice, &common, &how)
         }
-        Action::Rebuild => auto::save(global, &choice, &common, &SaveHow::default()),
+        PluginAction::Rebuild => auto::auto_save(global, &choice, &common, &SaveHow::default()),
     }
 }
 
-impl Work<'_> {
+impl PluginRun<'_> {
     /// Puts the repository before a key, and nothing else before it.
     fn rooted(&self, key: &str) -> String {
         match &self.plan.root {
@@ -105,14 +105,14 @@ impl Work<'_> {
         }
     }
 
-    fn cache(&self, mount: &Mount) -> Cache {
-        Cache {
+    fn cache(&self, mount: &PluginMount) -> ResolvedCache {
+        ResolvedCache {
             name: None,
             workspace: self.place.workspace.clone(),
             key: Some(self.rooted(&format!("{}/{}", self.plan.key, mount.name))),
             restore_keys: Vec::new(),
             paths: vec![mount.path.clone()],
-            common: Common::default(),
+            common: CommonOptions::default(),
             layers: Vec::new(),
             only: None,
             restore: RestoreHow {
@@ -125,9 +125,9 @@ impl Work<'_> {
 
     fn restore(&self) -> anyhow::Result<u8> {
         let mounts = self.wanted()?;
-        let caches: Vec<Cache> = mounts.iter().map(|mount| self.cache(mount)).collect();
+        let caches: Vec<ResolvedCache> = mounts.iter().map(|mount| self.cache(mount)).collect();
         if caches.is_empty() {
-            output::say(&format!(
+            output::log_text(&format!(
                 "miss {}: nothing was saved under this key, and no archive of the plugin is there",
                 self.rooted(&self.expanded.key)
             ));
@@ -145,23 +145,23 @@ impl Work<'_> {
         }
         let mut codes: Vec<u8> = restored.iter().map(|one| one.code).collect();
         if self.plan.fail_on_miss && (restored.is_empty() || restored.iter().any(is_miss)) {
-            output::complain(
+            output::print_error(
                 "error",
                 "a key is not there, and PLUGIN_FAIL_RESTORE_IF_KEY_NOT_PRESENT is true",
                 Some("rebuild the cache once without it"),
             );
             codes.push(exit::MISS);
         }
-        if self.global.format == Format::Json {
+        if self.global.format == OutputFormat::Json {
             caches::print_restored(&restored)?;
         }
-        Ok(caches::worst(codes))
+        Ok(caches::worst_code(codes))
     }
 
     /// The mounts to restore: those that are named, and those in the remote that a pattern, or the
     /// absence of any name, asks for.
-    fn wanted(&self) -> anyhow::Result<Vec<Mount>> {
-        let given: Vec<(bool, Mount)> = self
+    fn wanted(&self) -> anyhow::Result<Vec<PluginMount>> {
+        let given: Vec<(bool, PluginMount)> = self
             .plan
             .mounts
             .iter()
@@ -177,13 +177,14 @@ impl Work<'_> {
         if given.is_empty() {
             return Ok(there);
         }
-        let mut wanted: Vec<Mount> = Vec::new();
+        let mut wanted: Vec<PluginMount> = Vec::new();
         for (is_pattern, mount) in given {
             if is_pattern {
-                let matcher = mounts::matcher(&mount)?;
+                let matcher = mounts::mount_matcher(&mount)?;
                 // A name with brackets may be that of a directory that is not there yet.
-                let is_match =
-                    |there: &&Mount| matcher.is_match(&there.name) || there.name == mount.name;
+                let is_match = |there: &&PluginMount| {
+                    matcher.is_match(&there.name) || there.name == mount.name
+                };
                 let matching = there.iter().filter(is_match);
                 wanted.extend(matching.cloned());
             } else {
@@ -195,7 +196,7 @@ impl Work<'_> {
     }
 
     /// The mounts that were saved under the key, or that the plugin left archives of.
-    fn there(&self) -> anyhow::Result<Vec<Mount>> {
+    fn there(&self) -> anyhow::Result<Vec<PluginMount>> {
         let base = self.rooted(&self.expanded.key);
         let prefix = if self.plan.strict_key {
             format!("{base}/")
@@ -203,7 +204,7 @@ impl Work<'_> {
             base.clone()
         };
         let mut listed = Vec::new();
-        for scope in setup::scopes(self.global)?.all() {
+        for scope in setup::lookup_scopes(self.global)?.all() {
             let there = self
                 .runtime
                 .block_on(async { list_keys(&self.remote.remote, &scope, &prefix).await });
@@ -213,7 +214,7 @@ impl Work<'_> {
                 Err(error) => return Err(cachefs::Error::from(error).into()),
             }
         }
-        let mut mounts: Vec<Mount> = Vec::new();
+        let mut mounts: Vec<PluginMount> = Vec::new();
         for listed in listed {
             // After a longer key comes its end first.
             let rest = &listed.name.key.as_str()[base.len()..];
@@ -239,11 +240,11 @@ impl Work<'_> {
 
     fn old_key(&self) -> String {
         let by_branch = std::env::var_os("PLUGIN_CACHE_KEY").is_none_or(|key| key.is_empty());
-        old::key(&self.expanded, &self.place.workspace, by_branch)
+        old::old_key(&self.expanded, &self.place.workspace, by_branch)
     }
 
     fn old_spec(&self) -> Result<RemoteSpec, cachefs::Error> {
-        let store = setup::store(self.global).map_err(into_known)?;
+        let store = setup::open_store(self.global).map_err(into_known)?;
         let spec = setup::remote_spec(self.global, &store).map_err(into_known)?;
         Ok(RemoteSpec {
             url: self.plan.old_remote.clone(),
@@ -259,7 +260,7 @@ impl Work<'_> {
     /// Imports the plugin's archive of a mount, if there is one; whether it is there now.
     ///
     /// That it fails is said, and no more: then the build does without, as after a miss.
-    fn import(&self, mount: &Mount) -> anyhow::Result<bool> {
+    fn import(&self, mount: &PluginMount) -> anyhow::Result<bool> {
         let imported = self.find(mount).and_then(|found| match found {
             Some(object) => self.import_object(mount, object).map(|()| true),
             None => Ok(false),
@@ -270,8 +271,8 @@ impl Work<'_> {
         }))
     }
 
-    fn find(&self, mount: &Mount) -> anyhow::Result<Option<ObjectKey>> {
-        let names = old::names(&self.plan.old_roots, &self.old_key(), mount);
+    fn find(&self, mount: &PluginMount) -> anyhow::Result<Option<ObjectKey>> {
+        let names = old::archive_names(&self.plan.old_roots, &self.old_key(), mount);
         if let Some(found) = self.archives()?.find(&names)? {
             return Ok(Some(found));
         }
@@ -283,11 +284,11 @@ impl Work<'_> {
         Ok(own.map(|(object, _)| object))
     }
 
-    fn import_object(&self, mount: &Mount, object: ObjectKey) -> anyhow::Result<()> {
+    fn import_object(&self, mount: &PluginMount, object: ObjectKey) -> anyhow::Result<()> {
         let cache = self.cache(mount);
         let keys = cache.expand()?;
         let (key, expanded) = keys.main.context("a cache of the plugin has a key")?;
-        let name = RefName::new(setup::scope(self.global)?, key);
+        let name = RefName::new(setup::own_scope(self.global)?, key);
         let from = format!("{}/{object}", self.plan.old_remote);
         self.display.handle().say(&[format!(
             "note: the plugin left an archive of it: {from} is imported, so that this job starts warm"
@@ -296,7 +297,7 @@ impl Work<'_> {
             names: Names::below_first(),
             limit: LARGEST_ARCHIVE,
         };
-        let archive = Archive::Object(Box::new(self.old_spec()?), object);
+        let archive = ImportSource::Object(Box::new(self.old_spec()?), object);
         let report = run_import(
             self.global,
             &archive,
@@ -304,12 +305,14 @@ impl Work<'_> {
             read,
             &self.display,
         )?;
-        self.display.handle().say(&lines(&name, &from, &report));
+        self.display
+            .handle()
+            .say(&import_lines(&name, &from, &report));
         Ok(())
     }
 
     fn warn(&self, error: &anyhow::Error) {
-        let failure = failure(error, !self.global.strict_errors);
+        let failure = describe_failure(error, !self.global.strict_errors);
         self.display.handle().say(&failure.lines);
     }
 
@@ -319,7 +322,7 @@ impl Work<'_> {
         for text in &self.plan.mounts {
             let mount = self.place.mount(text);
             let found = match mounts::is_pattern(text, &self.place) {
-                true => mounts::found(&mount, &self.place)?,
+                true => mounts::find_mounts(&mount, &self.place)?,
                 false => vec![mount],
             };
             if found.is_empty() {
@@ -329,9 +332,9 @@ impl Work<'_> {
             }
             for mount in found {
                 if !mount.path.exists() {
-                    self.display.handle().say(&output::complaint(
+                    self.display.handle().say(&output::error_lines(
                         if self.plan.strict { "error" } else { "warning" },
-                        &format!("{} does not exist", output::path(&mount.path)),
+                        &format!("{} does not exist", output::format_path(&mount.path)),
                         Some("correct PLUGIN_MOUNT, or see why the build did not make it; the other paths are saved"),
                     ));
                     codes.extend(self.plan.strict.then_some(exit::LOCAL));
@@ -342,22 +345,22 @@ impl Work<'_> {
         }
         let saved = caches::save_all(self.global, &caches, &self.display)?;
         codes.extend(saved.iter().map(|one| one.code));
-        if self.global.format == Format::Json {
+        if self.global.format == OutputFormat::Json {
             caches::print_saved(&saved)?;
         }
-        Ok(caches::worst(codes))
+        Ok(caches::worst_code(codes))
     }
 
     /// Whether a mount's key is there; then it is said that it stays as it is.
-    fn exists(&self, mount: &Mount) -> anyhow::Result<bool> {
-        let scope = setup::scope(self.global)?;
+    fn exists(&self, mount: &PluginMount) -> anyhow::Result<bool> {
+        let scope = setup::own_scope(self.global)?;
         let cache = self.cache(mount);
         let keys = cache.expand()?;
         let Some(wanted) = keys.wanted(&cache, &[scope]).pop() else {
             return Ok(false);
         };
         let remote = &self.remote.remote;
-        let found = match self.runtime.block_on(resolve(remote, &wanted)) {
+        let found = match self.runtime.block_on(resolve_key(remote, &wanted)) {
             Ok(found) => found.is_some(),
             Err(cachefs_store::Error::Remote(error)) if is_new(&error) => false,
             Err(error) => return Err(cachefs::Error::from(error).into()),
@@ -388,7 +391,7 @@ fn into_known(error: anyhow::Error) -> cachefs::Error {
     }
 }
 
-fn is_miss(restored: &Restored) -> bool {
+fn is_miss(restored: &RestoredDirectory) -> bool {
     let outcome = restored.result.as_ref().map(|report| &report.outcome);
-    matches!(outcome, Ok(Outcome::Miss))
+    matches!(outcome, Ok(RestoreOutcome::Miss))
 }

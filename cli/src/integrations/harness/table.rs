@@ -133,7 +133,7 @@ pub(super) fn tells_what_to_do(name: &str) -> bool {
 }
 
 /// What a variable means; `None` for one that the plugin does not know either.
-pub(super) fn meaning(name: &str) -> Option<Meaning> {
+pub(super) fn variable_meaning(name: &str) -> Option<Meaning> {
     let row = TABLE.iter().find(|(known, _)| *known == name);
     row.map(|(_, meaning)| *meaning)
 }

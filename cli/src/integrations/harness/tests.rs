@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{Action, Plan, plan};
+use super::plan::{PluginAction, PluginPlan, plan_from_environment};
 use super::table::{Meaning, TABLE};
 use crate::caches::ModeArg;
 
@@ -12,16 +12,16 @@ const LEAST: [(&str, &str); 3] = [
     ("PLUGIN_MOUNT", "vendor"),
 ];
 
-fn with(more: &[(&str, &str)]) -> Result<Plan, cachefs::Error> {
+fn with(more: &[(&str, &str)]) -> Result<PluginPlan, cachefs::Error> {
     let environment: BTreeMap<String, String> = LEAST
         .iter()
         .chain(more)
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect();
-    plan(&environment)
+    plan_from_environment(&environment)
 }
 
-fn planned(more: &[(&str, &str)]) -> Plan {
+fn planned(more: &[(&str, &str)]) -> PluginPlan {
     with(more).unwrap()
 }
 
@@ -42,9 +42,9 @@ fn sets(more: &[(&str, &str)], name: &str, value: &str) {
 
 #[test]
 fn the_action() {
-    assert_eq!(planned(&[]).action, Action::Restore);
+    assert_eq!(planned(&[]).action, PluginAction::Restore);
     let rebuild = [("PLUGIN_RESTORE", "false"), ("PLUGIN_REBUILD", "true")];
-    assert_eq!(planned(&rebuild).action, Action::Rebuild);
+    assert_eq!(planned(&rebuild).action, PluginAction::Rebuild);
     assert!(with(&[("PLUGIN_REBUILD", "true")]).is_err());
     assert!(with(&[("PLUGIN_RESTORE", "false")]).is_err());
     assert!(with(&[("PLUGIN_RESTORE", "yes")]).is_err());

@@ -69,7 +69,7 @@ impl Values<'_> {
 }
 
 /// Reads a time as Go writes it: `300ms`, `1m30s`, `1.5h`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_go_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut seconds = 0.0;
     while !rest.is_empty() {
@@ -109,13 +109,13 @@ mod tests {
             ("1.5m", 90.0),
         ] {
             assert_eq!(
-                duration(text),
+                parse_go_duration(text),
                 Some(Duration::from_secs_f64(seconds)),
                 "{text}"
             );
         }
         for text in ["", "30", "s", "1x", "-1s", "0s", "1s "] {
-            assert_eq!(duration(text), None, "{text}");
+            assert_eq!(parse_go_duration(text), None, "{text}");
         }
     }
 

@@ -15,7 +15,7 @@ pub(super) const PREFIX: &str = "io.cachefs.";
 ///
 /// A usage error for an annotation with our prefix that names no option, and for a name that could
 /// not be a directory: whoever may annotate a container must not choose a path of the host.
-pub(super) fn caches(
+pub(super) fn annotated_caches(
     annotations: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
     let mut caches: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
@@ -47,7 +47,7 @@ mod tests {
 
     fn read(text: &[(&str, &str)]) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
         let text = text.iter();
-        caches(
+        annotated_caches(
             &text
                 .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
                 .collect(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::LoadedConfig;
 use crate::global::Global;
 use crate::setup;
 
@@ -31,7 +31,7 @@ impl Called {
     /// When this program's own file or the store is not known.
     pub(crate) fn now(
         global: &Global,
-        config: &Config,
+        config: &LoadedConfig,
         file: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let mut flags = config.vocabulary().flags();

@@ -1,6 +1,6 @@
 //! Caches of containers whose runtime calls us: `cachefs oci-hook`, and what has it called.
 //!
-//! A runtime runs its hooks with the container's [`State`] on their standard input. Before the
+//! A runtime runs its hooks with the container's [`ContainerState`] on their standard input. Before the
 //! container's program starts, each cache is restored into the store and shown in the container
 //! (stage `createRuntime`); after the container is gone, it is saved (`poststop`). Both happen in the
 //! runtime's own namespaces: the network is the host's, whatever the container has, and the container
@@ -21,6 +21,6 @@ mod spec;
 mod state;
 
 pub(crate) use called::Called;
-pub(crate) use run::{Hooked, run};
-pub(crate) use spec::{devices, hook};
-pub(crate) use state::State;
+pub(crate) use run::{Hooked, run_stage};
+pub(crate) use spec::{device_file, hook_file};
+pub(crate) use state::ContainerState;

@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cachefs::sys::graft::{Root, graft};
+use cachefs::sys::graft::{Root, graft_directory};
 use cachefs::{Error, StoreDir};
 
 use super::annotations;
-use super::state::State;
-use crate::caches::{self, Cache};
-use crate::failure::failure;
+use super::state::ContainerState;
+use crate::caches::{self, ResolvedCache};
+use crate::failure::describe_failure;
 use crate::global::Global;
-use crate::integrations::container_cache::{Cycle, Defaults, Purpose, Request, check_name};
+use crate::integrations::container_cache::{Cycle, Defaults, Purpose, VolumeOptions, check_name};
 use crate::{exit, output};
 
 /// Which caches a hook is about.
@@ -20,13 +20,13 @@ pub(crate) enum Hooked {
     /// Those that the container's annotations describe.
     Annotations(Box<Defaults>),
     /// These, each with the path that it has in the container.
-    Caches(Vec<Cache>),
+    Caches(Vec<ResolvedCache>),
 }
 
 /// What the caches of a container need.
 struct Hook<'a> {
     store: &'a StoreDir,
-    state: &'a State,
+    state: &'a ContainerState,
     /// Where the caches of the container are shown on the host.
     folder: PathBuf,
 }
@@ -37,10 +37,10 @@ struct Hook<'a> {
 /// # Errors
 ///
 /// When nothing could be tried: caches that are described wrongly, a bundle that cannot be read.
-pub(crate) fn run(
+pub(crate) fn run_stage(
     global: &Global,
     store: &StoreDir,
-    state: &State,
+    state: &ContainerState,
     hooked: &Hooked,
 ) -> anyhow::Result<u8> {
     let hook = Hook {
@@ -53,7 +53,7 @@ pub(crate) fn run(
         let codes: Vec<u8> = requests.iter().map(|request| hook.end(request)).collect();
         // Other hooks of the container may have theirs in it.
         let _ = fs::remove_dir(&hook.folder);
-        return Ok(caches::worst(codes));
+        return Ok(caches::worst_code(codes));
     }
     let mut codes = Vec::new();
     for request in &requests {
@@ -66,32 +66,34 @@ pub(crate) fn run(
             break;
         }
     }
-    Ok(caches::worst(codes))
+    Ok(caches::worst_code(codes))
 }
 
 impl Hook<'_> {
-    fn requests(&self, global: &Global, hooked: &Hooked) -> anyhow::Result<Vec<Request>> {
+    fn requests(&self, global: &Global, hooked: &Hooked) -> anyhow::Result<Vec<VolumeOptions>> {
         match hooked {
-            Hooked::Annotations(defaults) => annotations::caches(&self.state.annotations)?
-                .iter()
-                .map(|(name, options)| {
-                    let shown = self.folder.join(name);
-                    defaults.read(Purpose::Container, name, options, &shown)
-                })
-                .collect(),
+            Hooked::Annotations(defaults) => {
+                annotations::annotated_caches(&self.state.annotations)?
+                    .iter()
+                    .map(|(name, options)| {
+                        let shown = self.folder.join(name);
+                        defaults.read(Purpose::Container, name, options, &shown)
+                    })
+                    .collect()
+            }
             Hooked::Caches(caches) => caches
                 .iter()
                 .map(|cache| {
                     let name = cache.name.clone().unwrap_or_default();
                     check_name(&name)?;
-                    Ok(Request::of(global, cache, &self.folder.join(name))?)
+                    Ok(VolumeOptions::of(global, cache, &self.folder.join(name))?)
                 })
                 .collect(),
         }
     }
 
     /// Restores a cache and shows it in the container.
-    fn begin(&self, request: &Request) -> u8 {
+    fn begin(&self, request: &VolumeOptions) -> u8 {
         let name = request.cache.name.as_deref().unwrap_or_default();
         match Cycle::new(self.store, request).begin() {
             Ok(done) => tracing::info!("{name}: {done}"),
@@ -105,25 +107,25 @@ impl Hook<'_> {
             Err(error) => error,
         };
         // The build does without, unless it is not to.
-        let failure = failure(&error.into(), !request.global.strict_errors);
-        failure.lines.iter().for_each(|line| output::say(line));
+        let failure = describe_failure(&error.into(), !request.global.strict_errors);
+        failure.lines.iter().for_each(|line| output::log_text(line));
         self.take_away(request);
         failure.code
     }
 
-    fn show(&self, request: &Request) -> Result<(), Error> {
+    fn show(&self, request: &VolumeOptions) -> Result<(), Error> {
         let (shown, inside) = (&request.cache.paths[0], request.inside.as_deref());
         let inside = inside.unwrap_or(Path::new("/"));
         // The image made the links on the way, and none of them may lead out of its root.
         let root = self.state.root()?;
         // The way to the store may be a link of the administrator's.
         let shown = shown.canonicalize().map_err(Error::io("find", shown))?;
-        graft(&shown, self.state.pid, Root::At(&root), inside)?;
+        graft_directory(&shown, self.state.pid, Root::At(&root), inside)?;
         Ok(())
     }
 
     /// Saves a cache and takes it down. What could not be saved is gone with the container.
-    fn end(&self, request: &Request) -> u8 {
+    fn end(&self, request: &VolumeOptions) -> u8 {
         let name = request.cache.name.as_deref().unwrap_or_default();
         if !request.cache.paths[0].exists() {
             // It could not be shown.
@@ -131,7 +133,7 @@ impl Hook<'_> {
         }
         let code = match Cycle::new(self.store, request).end() {
             Ok(done) => {
-                output::say(&format!("{name}: {done}"));
+                output::log_text(&format!("{name}: {done}"));
                 exit::SUCCESS
             }
             Err(refusal) => {
@@ -150,7 +152,7 @@ impl Hook<'_> {
         }
     }
 
-    fn take_away(&self, request: &Request) {
+    fn take_away(&self, request: &VolumeOptions) {
         let name = request.cache.name.as_deref().unwrap_or_default();
         if let Err(refusal) = Cycle::new(self.store, request).take_away() {
             refusal.say("warning", name);

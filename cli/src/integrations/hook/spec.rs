@@ -18,7 +18,7 @@ const STAGES: [&str; 2] = ["createRuntime", "poststop"];
 
 /// The file for a directory of hooks, such as podman's `--hooks-dir`: the hook is called for
 /// containers with our annotations, whose keys may read files below `workspaces`.
-pub(crate) fn hook(called: &Called, workspaces: &[PathBuf]) -> Value {
+pub(crate) fn hook_file(called: &Called, workspaces: &[PathBuf]) -> Value {
     let allow = |path: &PathBuf| format!("--allow-workspace={}", path.display());
     let allow: Vec<_> = workspaces.iter().map(allow).collect();
     let args: Vec<_> = allow.iter().map(String::as_str).collect();
@@ -37,13 +37,13 @@ pub(crate) fn hook(called: &Called, workspaces: &[PathBuf]) -> Value {
 /// # Errors
 ///
 /// A usage error for a name that no device can have.
-pub(crate) fn devices(called: &Called, names: &[String]) -> Result<Value, Error> {
+pub(crate) fn device_file(called: &Called, names: &[String]) -> Result<Value, Error> {
     let mut devices = vec![json!({
         "name": "fuse",
         "containerEdits": { "deviceNodes": [{ "path": "/dev/fuse" }] },
     })];
     for name in names {
-        check(name)?;
+        check_device_name(name)?;
         let hooks = STAGES.map(|stage| {
             let mut hook = called.hook(&["--cache", name]);
             hook["hookName"] = stage.into();
@@ -55,7 +55,7 @@ pub(crate) fn devices(called: &Called, names: &[String]) -> Result<Value, Error>
 }
 
 /// A device's name: one that can be a directory, with a letter or digit at both ends.
-fn check(name: &str) -> Result<(), Error> {
+fn check_device_name(name: &str) -> Result<(), Error> {
     let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     if is_end(name.chars().next())
         && is_end(name.chars().next_back())
@@ -84,13 +84,13 @@ mod tests {
 
     #[test]
     fn the_hook_is_for_annotated_containers() {
-        let file = hook(&called(), &[]);
+        let file = hook_file(&called(), &[]);
         assert_eq!(file["hook"]["path"], "/usr/bin/cachefs");
         assert_eq!(
             file["hook"]["args"],
             json!(["cachefs", "--store=/s", "oci-hook"])
         );
-        let file = hook(&called(), &["/srv".into()]);
+        let file = hook_file(&called(), &["/srv".into()]);
         assert_eq!(file["hook"]["args"][3], "--allow-workspace=/srv");
         assert_eq!(file["hook"]["env"][0], "CACHEFS_REMOTE=file:///r");
         assert_eq!(file["when"]["annotations"]["^io\\.cachefs\\..+$"], ".*");
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn devices_follow_the_rules_of_the_specification() {
-        let file = devices(&called(), &["m2".to_owned()]).unwrap();
+        let file = device_file(&called(), &["m2".to_owned()]).unwrap();
         assert_eq!(file["kind"], "cachefs.io/cache");
         assert_eq!(
             file["devices"][0]["containerEdits"]["deviceNodes"][0]["path"],
@@ -120,7 +120,7 @@ mod tests {
             json!(["cachefs", "--store=/s", "oci-hook", "--cache", "m2"])
         );
         for bad in ["", "-m2", "a b", "m2.", "fuse", "ä", "a/b", "..", "m2:1"] {
-            assert!(devices(&called(), &[bad.to_owned()]).is_err(), "{bad}");
+            assert!(device_file(&called(), &[bad.to_owned()]).is_err(), "{bad}");
         }
     }
 }

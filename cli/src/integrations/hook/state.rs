@@ -14,7 +14,7 @@ const LONGEST: u64 = 16 << 20;
 
 /// The state of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct State {
+pub(crate) struct ContainerState {
     /// Its name for the runtime.
     pub(super) id: String,
     /// `creating` or `created` before its program runs, `stopped` after it is gone.
@@ -31,7 +31,7 @@ pub(crate) struct State {
 
 /// What of the container's configuration matters here.
 #[derive(Debug, Deserialize)]
-struct Config {
+struct ContainerConfig {
     root: Root,
 }
 
@@ -40,7 +40,7 @@ struct Root {
     path: PathBuf,
 }
 
-impl State {
+impl ContainerState {
     /// Reads the state, as a hook finds it on its standard input.
     ///
     /// # Errors
@@ -71,13 +71,13 @@ impl State {
     pub(super) fn root(&self) -> Result<PathBuf, Error> {
         let file = self.bundle.join("config.json");
         let bytes = std::fs::read(&file).map_err(Error::io("read", &file))?;
-        let config: Config = serde_json::from_slice(&bytes)
+        let config: ContainerConfig = serde_json::from_slice(&bytes)
             .map_err(|error| Error::io("read", &file)(error.into()))?;
-        Ok(absolute(&self.bundle, &config.root.path))
+        Ok(absolute_root(&self.bundle, &config.root.path))
     }
 }
 
-fn absolute(bundle: &Path, root: &Path) -> PathBuf {
+fn absolute_root(bundle: &Path, root: &Path) -> PathBuf {
     let path = bundle.join(root);
     path.canonicalize().unwrap_or(path)
 }
@@ -100,18 +100,18 @@ mod tests {
                "annotations":{{"io.cachefs.m2.key":"a"}}}}"#,
             bundle.path()
         );
-        let state = State::read(text.as_bytes()).unwrap();
+        let state = ContainerState::read(text.as_bytes()).unwrap();
         assert!(!state.is_over());
         assert_eq!(state.annotations["io.cachefs.m2.key"], "a");
         assert!(state.root().unwrap().ends_with("rootfs"));
         let over = text
             .replace("creating", "stopped")
             .replace("\"pid\":7,", "");
-        assert!(State::read(over.as_bytes()).unwrap().is_over());
+        assert!(ContainerState::read(over.as_bytes()).unwrap().is_over());
         for id in ["../x", "/x", "..", "", "a/b"] {
             let text = text.replace("\"c1\"", &format!("{id:?}"));
-            assert!(State::read(text.as_bytes()).is_err(), "{id}");
+            assert!(ContainerState::read(text.as_bytes()).is_err(), "{id}");
         }
-        assert!(State::read(&b""[..]).is_err());
+        assert!(ContainerState::read(&b""[..]).is_err());
     }
 }

@@ -12,12 +12,12 @@ use cachefs::{Error, StoreDir, Unsaved};
 use cachefs_store::id::SaveId;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::record::{Holder, Records, Volume, boot};
-use super::work::Work;
+use super::record::{VolumeHolder, VolumeRecord, VolumeRecords, boot_id};
+use super::work::PendingWork;
 use crate::detect::holds_something;
 use crate::integrations::container_cache::check_name;
-use crate::integrations::container_cache::{Cycle, Refusal, clear};
-use crate::integrations::container_cache::{Defaults, Purpose, Request};
+use crate::integrations::container_cache::{Cycle, Refusal, clear_directory};
+use crate::integrations::container_cache::{Defaults, Purpose, VolumeOptions};
 use crate::output;
 
 /// After so many saves that ended the plugin a volume is given up.
@@ -34,24 +34,24 @@ pub(crate) struct Caller {
 }
 
 /// The volumes of a store.
-pub(crate) struct Volumes {
+pub(crate) struct VolumeDriver {
     store: StoreDir,
     defaults: Defaults,
-    records: Records,
+    records: VolumeRecords,
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
-    work: Arc<Work>,
+    work: Arc<PendingWork>,
 }
 
 /// What is told of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Info {
     /// Its record.
-    pub(crate) volume: Volume,
+    pub(crate) volume: VolumeRecord,
     /// Where its files are, while it is mounted.
     pub(crate) mountpoint: Option<PathBuf>,
 }
 
-impl Volumes {
+impl VolumeDriver {
     /// The volumes of a store.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Volumes {
     /// When another plugin serves them, and when their folder cannot be made.
     pub(crate) fn new(store: StoreDir, defaults: Defaults) -> Result<Self, Error> {
         Ok(Self {
-            records: Records::new(&store)?,
+            records: VolumeRecords::new(&store)?,
             store,
             defaults,
             locks: Mutex::default(),
@@ -94,13 +94,13 @@ impl Volumes {
                 ));
             }
         }
-        Ok(self.records.put(&Volume {
+        Ok(self.records.put(&VolumeRecord {
             name: name.to_owned(),
             options,
             created: SaveId::now().micros,
             holders: Vec::new(),
             shown: false,
-            boot: boot(),
+            boot: boot_id(),
             last: None,
             broken_saves: 0,
         })?)
@@ -121,17 +121,17 @@ impl Volumes {
             return Err(Refusal::new(
                 format!(
                     "the volume {name} is in use by {}",
-                    output::count(volume.holders.len() as u64, "container")
+                    output::format_count(volume.holders.len() as u64, "container")
                 ),
                 "stop them first",
             ));
         }
         if volume.shown {
-            output::say(&format!(
+            output::log_text(&format!(
                 "warning: {name}: removed with changes that were not saved"
             ));
         }
-        clear(&self.store, &self.records.data(name))?;
+        clear_directory(&self.store, &self.records.data(name))?;
         self.records.remove(name)?;
         // Volumes without a name of their own come and go, each with another one. Whoever waits for
         // this lock must find the same one that others take after this.
@@ -165,18 +165,18 @@ impl Volumes {
         } else if cycle.is(Presence::Dead)? {
             volume.last = Some(cycle.begin()?);
             if !volume.holders.is_empty() {
-                output::say(&format!(
+                output::log_text(&format!(
                     "warning: {name}: the mount was dead and is repaired for new containers; those that run keep the dead one: start them again"
                 ));
             }
         } else if volume.holders.is_empty() {
-            output::say(&format!(
+            output::log_text(&format!(
                 "note: {name}: goes on with what earlier containers have left, as it could not be saved"
             ));
         }
         volume.shown = true;
         if volume.holders.iter().all(|holder| holder.id != id) {
-            volume.holders.push(Holder {
+            volume.holders.push(VolumeHolder {
                 id: id.to_owned(),
                 since: SaveId::now().micros,
                 visible: caller.visible,
@@ -226,7 +226,7 @@ impl Volumes {
     pub(super) fn release(
         &self,
         name: &str,
-        gone: impl Fn(&Holder) -> bool,
+        gone: impl Fn(&VolumeHolder) -> bool,
     ) -> Result<(), Refusal> {
         let _busy = self.work.begin();
         let lock = self.locks_of(name);
@@ -258,7 +258,7 @@ impl Volumes {
     }
 
     /// Saves a volume that nobody holds, and takes it down.
-    fn end(&self, mut volume: Volume) -> Result<(), Refusal> {
+    fn end(&self, mut volume: VolumeRecord) -> Result<(), Refusal> {
         let request = self.read(&volume.name, &volume.options)?;
         if volume.broken_saves >= BROKEN_SAVES {
             return self.give_up(volume);
@@ -292,7 +292,7 @@ impl Volumes {
     }
 
     /// Moves what containers have left in a volume to where people can look at it, without reading it.
-    fn give_up(&self, mut volume: Volume) -> Result<(), Refusal> {
+    fn give_up(&self, mut volume: VolumeRecord) -> Result<(), Refusal> {
         let data = self.records.data(&volume.name);
         let aside = match set_aside(&self.store, &data)? {
             Some(upper) => Some(upper),
@@ -305,7 +305,7 @@ impl Volumes {
         let place = aside.map_or_else(String::new, |aside| {
             format!(
                 "; what containers had left there is in {}",
-                output::path(&aside)
+                output::format_path(&aside)
             )
         });
         Refusal::new(
@@ -353,8 +353,8 @@ impl Volumes {
         self.records.data(name)
     }
 
-    fn info(&self, volume: Volume) -> Info {
-        let is_held = !volume.holders.is_empty() && volume.boot == boot();
+    fn info(&self, volume: VolumeRecord) -> Info {
+        let is_held = !volume.holders.is_empty() && volume.boot == boot_id();
         Info {
             mountpoint: is_held.then(|| self.records.data(&volume.name)),
             volume,
@@ -366,12 +366,12 @@ impl Volumes {
         &self,
         name: &str,
         options: &BTreeMap<String, String>,
-    ) -> Result<Request, Refusal> {
+    ) -> Result<VolumeOptions, Refusal> {
         let shown = self.records.data(name);
         Ok(self.defaults.read(Purpose::Volume, name, options, &shown)?)
     }
 
-    fn get_volume(&self, name: &str) -> Result<Volume, Refusal> {
+    fn get_volume(&self, name: &str) -> Result<VolumeRecord, Refusal> {
         check_name(name)?;
         self.records.get(name)?.ok_or_else(|| {
             Refusal::new(
@@ -383,22 +383,22 @@ impl Volumes {
 
     /// Forgets holders and mounts that went with an earlier boot of the machine. What was not saved
     /// may be torn, so it is moved aside.
-    fn forget_other_boots(&self, volume: &mut Volume) -> Result<(), Refusal> {
-        if volume.boot == boot() {
+    fn forget_other_boots(&self, volume: &mut VolumeRecord) -> Result<(), Refusal> {
+        if volume.boot == boot_id() {
             return Ok(());
         }
         let data = self.records.data(&volume.name);
         if volume.shown && holds_something(&data) {
             let aside = Unsaved::new(&self.store).add(&data, OsStr::new(&volume.name))?;
-            output::say(&format!(
+            output::log_text(&format!(
                 "note: {}: what containers had left there when the machine went down is in {}",
                 volume.name,
-                output::path(&aside)
+                output::format_path(&aside)
             ));
         }
         volume.holders.clear();
         volume.shown = false;
-        volume.boot = boot();
+        volume.boot = boot_id();
         Ok(self.records.put(volume)?)
     }
 

@@ -1,7 +1,7 @@
 //! Caches as volumes of containers: `cachefs volume-plugin`.
 //!
 //! [`server`] listens where a container engine looks for plugins and speaks HTTP; [`protocol`] knows
-//! the engine's requests; [`Volumes`] does what they ask for. A `Volume` is a file in the store
+//! the engine's requests; [`VolumeDriver`] does what they ask for. A `Volume` is a file in the store
 //! that says what the volume is and which containers hold it, so that a plugin which was killed goes
 //! on where it was. The first container that mounts a volume has its cache restored, and when the
 //! last one lets go it is saved, as its options say ([`Cycle`](super::container_cache::Cycle)).
@@ -19,6 +19,6 @@ mod socket;
 mod sweep;
 mod work;
 
-pub(crate) use driver::Volumes;
-pub(crate) use server::{Manners, serve};
+pub(crate) use driver::VolumeDriver;
+pub(crate) use server::{Manners, serve_plugin};
 pub(crate) use socket::{Socket, default_socket};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::driver::{Caller, Info, Volumes};
+use super::driver::{Caller, Info, VolumeDriver};
 use crate::integrations::container_cache::Refusal;
 use crate::output;
 
@@ -35,7 +35,7 @@ pub(super) trait Driver {
 #[derive(Clone)]
 pub(super) struct For {
     /// The volumes.
-    pub(super) volumes: Arc<Volumes>,
+    pub(super) volumes: Arc<VolumeDriver>,
     /// The engine.
     pub(super) caller: Caller,
 }
@@ -69,7 +69,7 @@ impl Driver for For {
 /// What a request says. Every request has some of it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Request {
+struct PluginRequest {
     name: String,
     #[serde(rename = "ID")]
     id: String,
@@ -80,7 +80,7 @@ struct Request {
 /// A volume, as engines show it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Shown {
+struct PluginVolume {
     name: String,
     mountpoint: String,
     created_at: String,
@@ -91,10 +91,10 @@ struct Shown {
 pub(super) type Answer = (u16, Value);
 
 /// Answers a request.
-pub(super) fn answer(driver: &impl Driver, path: &str, body: &[u8]) -> Answer {
+pub(super) fn answer_request(driver: &impl Driver, path: &str, body: &[u8]) -> Answer {
     let request = match body {
         // Some requests have nothing to say.
-        [] => Ok(Request::default()),
+        [] => Ok(PluginRequest::default()),
         body => serde_json::from_slice(body),
     };
     let request = match request {
@@ -121,12 +121,12 @@ pub(super) fn answer(driver: &impl Driver, path: &str, body: &[u8]) -> Answer {
             .map(|()| json!({})),
         "/VolumeDriver.Path" => driver
             .get(&request.name)
-            .map(|info| json!({ "Mountpoint": shown(info).mountpoint })),
+            .map(|info| json!({ "Mountpoint": plugin_volume(info).mountpoint })),
         "/VolumeDriver.Get" => driver
             .get(&request.name)
-            .map(|info| json!({ "Volume": shown(info) })),
+            .map(|info| json!({ "Volume": plugin_volume(info) })),
         "/VolumeDriver.List" => driver.list().map(|all| {
-            let all: Vec<_> = all.into_iter().map(shown).collect();
+            let all: Vec<_> = all.into_iter().map(plugin_volume).collect();
             json!({ "Volumes": all })
         }),
         other => {
@@ -142,12 +142,12 @@ pub(super) fn answer(driver: &impl Driver, path: &str, body: &[u8]) -> Answer {
     }
 }
 
-fn shown(info: Info) -> Shown {
+fn plugin_volume(info: Info) -> PluginVolume {
     let volume = info.volume;
     let mountpoint = info.mountpoint.unwrap_or_default();
-    Shown {
+    PluginVolume {
         mountpoint: mountpoint.to_string_lossy().into_owned(),
-        created_at: output::utc(volume.created),
+        created_at: output::format_utc(volume.created),
         status: json!({
             "options": volume.options,
             "containers": volume.holders.len(),
@@ -162,7 +162,7 @@ fn shown(info: Info) -> Shown {
 mod tests {
     use std::cell::RefCell;
 
-    use super::super::record::Volume;
+    use super::super::record::VolumeRecord;
     use super::*;
 
     /// Notes what it is asked for, and knows one volume.
@@ -195,7 +195,7 @@ mod tests {
                 return Err(Refusal::new("no such volume", "create it"));
             }
             Ok(Info {
-                volume: Volume {
+                volume: VolumeRecord {
                     broken_saves: 0,
                     name: name.to_owned(),
                     options: BTreeMap::new(),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn ask(path: &str, body: &str) -> Answer {
-        answer(&Fake::default(), path, body.as_bytes())
+        answer_request(&Fake::default(), path, body.as_bytes())
     }
 
     #[test]
@@ -237,7 +237,8 @@ mod tests {
             ("Unmount", r#"{"Name":"m2","ID":"7"}"#),
             ("Remove", r#"{"Name":"m2"}"#),
         ] {
-            let (status, _) = answer(&fake, &format!("/VolumeDriver.{path}"), body.as_bytes());
+            let (status, _) =
+                answer_request(&fake, &format!("/VolumeDriver.{path}"), body.as_bytes());
             assert_eq!(status, 200);
         }
         assert_eq!(

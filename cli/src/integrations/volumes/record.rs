@@ -12,7 +12,7 @@ use crate::integrations::container_cache::check_name;
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Volume {
+pub(crate) struct VolumeRecord {
     /// Its name.
     pub(crate) name: String,
     /// The options that it was created with.
@@ -20,7 +20,7 @@ pub(crate) struct Volume {
     /// When that was, in microseconds since 1970.
     pub(crate) created: u64,
     /// Who has mounted it.
-    pub(crate) holders: Vec<Holder>,
+    pub(crate) holders: Vec<VolumeHolder>,
     /// Whether its directory shows the cache, or what containers have left there and is not saved.
     pub(crate) shown: bool,
     /// The boot of the machine that holders and mounts are of.
@@ -34,7 +34,7 @@ pub(crate) struct Volume {
 
 /// One mount of a volume, by a container or by the engine itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Holder {
+pub(crate) struct VolumeHolder {
     /// The engine's name for it.
     pub(crate) id: String,
     /// When it was mounted, in microseconds since 1970.
@@ -46,13 +46,13 @@ pub(crate) struct Holder {
 
 /// The volumes of a store.
 #[derive(Debug)]
-pub(crate) struct Records {
+pub(crate) struct VolumeRecords {
     root: PathBuf,
     /// Locked, so that one plugin alone changes them; the kernel unlocks it however the plugin ends.
     _lock: File,
 }
 
-impl Records {
+impl VolumeRecords {
     /// The records of a store, for this process alone; their folder is made.
     ///
     /// # Errors
@@ -91,8 +91,8 @@ impl Records {
     /// # Errors
     ///
     /// When it is there and cannot be read.
-    pub(crate) fn get(&self, name: &str) -> Result<Option<Volume>, Error> {
-        read(&self.folder(name).join("volume.json"))
+    pub(crate) fn get(&self, name: &str) -> Result<Option<VolumeRecord>, Error> {
+        read_record(&self.folder(name).join("volume.json"))
     }
 
     /// Reads all records, by name. One that cannot be read is passed over, and that is logged.
@@ -100,7 +100,7 @@ impl Records {
     /// # Errors
     ///
     /// When their folder cannot be listed.
-    pub(crate) fn all(&self) -> Result<Vec<Volume>, Error> {
+    pub(crate) fn all(&self) -> Result<Vec<VolumeRecord>, Error> {
         let folders = fs::read_dir(&self.root).map_err(Error::io("read", &self.root))?;
         let mut all = Vec::new();
         for folder in folders.flatten() {
@@ -108,17 +108,17 @@ impl Records {
             if folder.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            match read(&folder.path().join("volume.json")) {
+            match read_record(&folder.path().join("volume.json")) {
                 // Its name leads to its folder, so a record that names another is damaged.
                 Ok(Some(volume)) if folder.file_name() != volume.name.as_str() => tracing::warn!(
                     "{} is the record of another volume and is ignored",
                     folder.path().display()
                 ),
                 Ok(volume) => all.extend(volume),
-                Err(error) => tracing::warn!("{}", cachefs::describe(&error)),
+                Err(error) => tracing::warn!("{}", cachefs::describe_chain(&error)),
             }
         }
-        all.sort_by(|a: &Volume, b| a.name.cmp(&b.name));
+        all.sort_by(|a: &VolumeRecord, b| a.name.cmp(&b.name));
         Ok(all)
     }
 
@@ -128,7 +128,7 @@ impl Records {
     /// # Errors
     ///
     /// When it cannot be written; the one before is still there then.
-    pub(crate) fn put(&self, volume: &Volume) -> Result<(), Error> {
+    pub(crate) fn put(&self, volume: &VolumeRecord) -> Result<(), Error> {
         let folder = self.folder(&volume.name);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let (file, new) = (folder.join("volume.json"), folder.join("volume.json.new"));
@@ -156,7 +156,7 @@ impl Records {
     }
 }
 
-fn read(file: &Path) -> Result<Option<Volume>, Error> {
+fn read_record(file: &Path) -> Result<Option<VolumeRecord>, Error> {
     match fs::read(file) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
@@ -167,7 +167,7 @@ fn read(file: &Path) -> Result<Option<Volume>, Error> {
 }
 
 /// The present boot of this machine: nothing that was mounted in another one still is.
-pub(crate) fn boot() -> String {
+pub(crate) fn boot_id() -> String {
     let file = "/proc/sys/kernel/random/boot_id";
     fs::read_to_string(file).map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }

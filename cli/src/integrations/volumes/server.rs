@@ -18,8 +18,8 @@ use signal_hook::iterator::Signals;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
-use super::driver::{Caller, Volumes};
-use super::protocol::{Answer, For, answer};
+use super::driver::{Caller, VolumeDriver};
+use super::protocol::{Answer, For, answer_request};
 use super::socket::Socket;
 use super::sweep;
 use crate::integrations::clients::{Client, Clients};
@@ -51,8 +51,12 @@ pub(crate) struct Manners {
 /// # Errors
 ///
 /// When the server cannot be started.
-pub(crate) fn serve(socket: Socket, volumes: Arc<Volumes>, manners: Manners) -> anyhow::Result<()> {
-    let stop = stop()?;
+pub(crate) fn serve_plugin(
+    socket: Socket,
+    volumes: Arc<VolumeDriver>,
+    manners: Manners,
+) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the server")?;
     let listener = socket
         .listener
@@ -61,9 +65,14 @@ pub(crate) fn serve(socket: Socket, volumes: Arc<Volumes>, manners: Manners) -> 
     listener
         .set_nonblocking(true)
         .context("cannot use the socket")?;
-    sweep::start(Arc::clone(&volumes), manners.forget_after)
+    sweep::start_sweeping(Arc::clone(&volumes), manners.forget_after)
         .context("cannot look after the volumes")?;
-    runtime.block_on(accept(listener, Arc::clone(&volumes), manners, stop))?;
+    runtime.block_on(accept_connections(
+        listener,
+        Arc::clone(&volumes),
+        manners,
+        stop,
+    ))?;
     // Whoever connects from now on meets the next plugin.
     drop(socket);
     volumes.wait_until_idle();
@@ -72,7 +81,7 @@ pub(crate) fn serve(socket: Socket, volumes: Arc<Volumes>, manners: Manners) -> 
 }
 
 /// Becomes ready with the first signal that asks the plugin to end.
-fn stop() -> anyhow::Result<oneshot::Receiver<()>> {
+fn stop_signal() -> anyhow::Result<oneshot::Receiver<()>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let (sender, stop) = oneshot::channel();
     let wait = move || {
@@ -87,9 +96,9 @@ fn stop() -> anyhow::Result<oneshot::Receiver<()>> {
     Ok(stop)
 }
 
-async fn accept(
+async fn accept_connections(
     listener: std::os::unix::net::UnixListener,
-    volumes: Arc<Volumes>,
+    volumes: Arc<VolumeDriver>,
     manners: Manners,
     mut stop: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
@@ -104,7 +113,12 @@ async fn accept(
             Ok((stream, _)) => {
                 // One too many finds its connection closed, and tries again.
                 if let Some(client) = clients.admit() {
-                    tokio::spawn(converse(stream, client, Arc::clone(&volumes), manners));
+                    tokio::spawn(serve_connection(
+                        stream,
+                        client,
+                        Arc::clone(&volumes),
+                        manners,
+                    ));
                 }
             }
             Err(error) => {
@@ -117,10 +131,10 @@ async fn accept(
 }
 
 /// Answers the requests of one connection.
-async fn converse(
+async fn serve_connection(
     stream: UnixStream,
     client: Arc<Client>,
-    volumes: Arc<Volumes>,
+    volumes: Arc<VolumeDriver>,
     manners: Manners,
 ) {
     let visible = is_visible(&stream);
@@ -139,7 +153,7 @@ async fn converse(
             },
         };
         let client = Arc::clone(&asking);
-        async move { Ok::<_, Infallible>(respond(driver, &client, request).await) }
+        async move { Ok::<_, Infallible>(respond_to(driver, &client, request).await) }
     });
     let connection =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -153,7 +167,7 @@ async fn converse(
     }
 }
 
-async fn respond(
+async fn respond_to(
     driver: For,
     client: &Arc<Client>,
     request: Request<Incoming>,
@@ -162,7 +176,7 @@ async fn respond(
     let (status, body) = match Limited::new(request.into_body(), LONGEST).collect().await {
         Ok(body) => {
             let _answering = client.answer();
-            work(driver, path, body.to_bytes()).await
+            run_request(driver, path, body.to_bytes()).await
         }
         Err(error) => (
             400,
@@ -178,9 +192,9 @@ async fn respond(
 }
 
 /// Does what is asked on a thread that may wait, to its end even when the engine does not.
-async fn work(driver: For, path: String, body: Bytes) -> Answer {
+async fn run_request(driver: For, path: String, body: Bytes) -> Answer {
     let asked = path.clone();
-    let work = move || answer(&driver, &path, &body);
+    let work = move || answer_request(&driver, &path, &body);
     let (status, body) = tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cachefs::Error;
 use cachefs::sys::socket::SocketFile;
 
-use crate::integrations::listen::listen;
+use crate::integrations::listen::listen_on;
 use crate::output;
 
 /// The descriptor of the first socket that a service manager hands over.
@@ -34,7 +34,7 @@ impl Socket {
         let (listener, file) = match handed_over() {
             Some(listener) => (listener, None),
             None => {
-                let (listener, file) = listen(path, "--socket")?;
+                let (listener, file) = listen_on(path, "--socket")?;
                 (listener, Some(file))
             }
         };
@@ -44,7 +44,7 @@ impl Socket {
     /// Where it listens, for people.
     pub(crate) fn describe(&self) -> String {
         match &self.file {
-            Some(file) => output::path(file.path()),
+            Some(file) => output::format_path(file.path()),
             None => "the socket of the service manager".to_owned(),
         }
     }

@@ -12,8 +12,8 @@ use cachefs::mounts::Presence;
 use cachefs::sys::seen_by::seen_by;
 use cachefs_store::id::SaveId;
 
-use super::driver::Volumes;
-use super::record::{Holder, Volume};
+use super::driver::VolumeDriver;
+use super::record::{VolumeHolder, VolumeRecord};
 use crate::integrations::container_cache::Cycle;
 use crate::output;
 
@@ -25,13 +25,16 @@ const EVERY: Duration = Duration::from_secs(20);
 /// # Errors
 ///
 /// When the thread cannot be started.
-pub(super) fn start(volumes: Arc<Volumes>, patience: Duration) -> std::io::Result<()> {
+pub(super) fn start_sweeping(
+    volumes: Arc<VolumeDriver>,
+    patience: Duration,
+) -> std::io::Result<()> {
     let run = move || {
-        resume(&volumes);
+        resume_volumes(&volumes);
         let mut suspects = HashSet::new();
         loop {
             std::thread::sleep(patience.min(EVERY));
-            suspects = sweep(&volumes, patience, &suspects);
+            suspects = sweep_holders(&volumes, patience, &suspects);
         }
     };
     std::thread::Builder::new()
@@ -41,15 +44,15 @@ pub(super) fn start(volumes: Arc<Volumes>, patience: Duration) -> std::io::Resul
 }
 
 /// Saves what is not saved, and tells of mounts that have died.
-fn resume(volumes: &Volumes) {
+fn resume_volumes(volumes: &VolumeDriver) {
     for info in volumes.list().unwrap_or_default() {
         let name = &info.volume.name;
         if let Err(refusal) = volumes.finish(name) {
             refusal.say("warning", name);
         }
         if !info.volume.holders.is_empty() && volumes.is_dead(&info.volume) {
-            output::say(
-                &output::complaint(
+            output::log_text(
+                &output::error_lines(
                     "warning",
                     &format!("{name}: its mount is dead, and containers use it"),
                     Some("start them again: the next one repairs it and keeps its changes"),
@@ -62,11 +65,15 @@ fn resume(volumes: &Volumes) {
 
 /// Takes away the holders of volumes that nobody sees, now and when it was last looked; returns
 /// those that nobody sees now.
-fn sweep(volumes: &Volumes, patience: Duration, suspects: &HashSet<String>) -> HashSet<String> {
+fn sweep_holders(
+    volumes: &VolumeDriver,
+    patience: Duration,
+    suspects: &HashSet<String>,
+) -> HashSet<String> {
     let before = SaveId::now()
         .micros
         .saturating_sub(patience.as_micros() as u64);
-    let is_old = |holder: &Holder| holder.visible && holder.since <= before;
+    let is_old = |holder: &VolumeHolder| holder.visible && holder.since <= before;
     let mut unseen = HashSet::new();
     for info in volumes.list().unwrap_or_default() {
         let volume = info.volume;
@@ -86,7 +93,7 @@ fn sweep(volumes: &Volumes, patience: Duration, suspects: &HashSet<String>) -> H
             unseen.insert(volume.name);
             continue;
         }
-        output::say(&format!(
+        output::log_text(&format!(
             "note: {}: no container uses it any more, and nobody has said so",
             volume.name
         ));
@@ -97,9 +104,9 @@ fn sweep(volumes: &Volumes, patience: Duration, suspects: &HashSet<String>) -> H
     unseen
 }
 
-impl Volumes {
+impl VolumeDriver {
     /// Whether a volume's mount has lost its server.
-    fn is_dead(&self, volume: &Volume) -> bool {
+    fn is_dead(&self, volume: &VolumeRecord) -> bool {
         let request = self.read(&volume.name, &volume.options);
         request.is_ok_and(|request| {
             Cycle::new(self.store(), &request)

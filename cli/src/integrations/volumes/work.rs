@@ -6,7 +6,7 @@ use parking_lot::{Condvar, Mutex};
 
 /// The things that are being done.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub(super) struct PendingWork {
     count: Mutex<usize>,
     /// Told when there are none left.
     idle: Condvar,
@@ -14,9 +14,9 @@ pub(super) struct Work {
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<Work>);
+pub(super) struct Busy(Arc<PendingWork>);
 
-impl Work {
+impl PendingWork {
     /// Begins one thing.
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
         *self.count.lock() += 1;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::UNIX_EPOCH;
 
-use super::super::{Context, Expanded, PartKind, Reach, expand};
+use super::super::{ExpandedKey, KeyContext, PartKind, Reach, expand_template};
 use super::{Bench, short, together};
 
 #[test]
@@ -241,7 +241,10 @@ fn parts_tell_which_files_with_which_hashes() {
     assert_eq!(expanded.parts[1].name, "hashFiles('*.lock')");
     assert_eq!(expanded.parts[3].variable.as_deref(), Some("CI_X"));
     let json = serde_json::to_string(&expanded).unwrap();
-    assert_eq!(serde_json::from_str::<Expanded>(&json).unwrap(), expanded);
+    assert_eq!(
+        serde_json::from_str::<ExpandedKey>(&json).unwrap(),
+        expanded
+    );
 }
 
 #[test]
@@ -310,7 +313,7 @@ fn what_is_no_file_is_refused_without_opening_it() {
 fn a_missing_workspace_is_named() {
     let bench = Bench::new();
     let gone = bench.workspace().join("gone");
-    let context = Context {
+    let context = KeyContext {
         workspace: &gone,
         env: &bench.env,
         now: UNIX_EPOCH,
@@ -318,7 +321,7 @@ fn a_missing_workspace_is_named() {
         skip: &|_| false,
         reach: &Reach::All,
     };
-    let error = expand("hashFiles('x')", &context).unwrap_err();
+    let error = expand_template("hashFiles('x')", &context).unwrap_err();
     assert!(error.to_string().starts_with("cannot read"), "{error}");
 }
 

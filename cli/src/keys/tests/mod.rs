@@ -11,7 +11,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Context, Expanded, KeyError, Reach, expand};
+use super::{ExpandedKey, KeyContext, KeyError, Reach, expand_template};
 
 /// A workspace, an environment and the options of an expansion.
 struct Bench {
@@ -59,10 +59,10 @@ impl Bench {
         self
     }
 
-    fn expand(&self, template: &str) -> Result<Expanded, KeyError> {
+    fn expand(&self, template: &str) -> Result<ExpandedKey, KeyError> {
         let workspace = self.workspace();
         fs::create_dir_all(&workspace).unwrap();
-        let context = Context {
+        let context = KeyContext {
             workspace: &workspace,
             env: &self.env,
             now: UNIX_EPOCH + Duration::from_millis(1_700_000_000_900),
@@ -70,7 +70,7 @@ impl Bench {
             skip: &|path| self.skip.iter().any(|skip| skip == path),
             reach: &Reach::All,
         };
-        expand(template, &context)
+        expand_template(template, &context)
     }
 
     #[track_caller]

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use super::super::{Author, Context, KeyError, Reach, expand, reads_variables};
+use super::super::{Author, KeyContext, KeyError, Reach, expand_template, reads_variables};
 
 fn expand_with(template: &str, workspace: &Path, reach: &Reach) -> Result<String, KeyError> {
     // As if a caller forgot to leave the variables out.
@@ -14,7 +14,7 @@ fn expand_with(template: &str, workspace: &Path, reach: &Reach) -> Result<String
         ["TOKEN", "GITHUB_REF_NAME", "RUNNER_OS", "CIRCLE_BRANCH"]
             .map(|name| (name.to_owned(), "hunter2".to_owned())),
     );
-    let context = Context {
+    let context = KeyContext {
         workspace,
         env: &env,
         now: UNIX_EPOCH,
@@ -22,7 +22,7 @@ fn expand_with(template: &str, workspace: &Path, reach: &Reach) -> Result<String
         skip: &|_| false,
         reach,
     };
-    expand(template, &context).map(|expanded| expanded.key)
+    expand_template(template, &context).map(|expanded| expanded.key)
 }
 
 #[test]

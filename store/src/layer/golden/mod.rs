@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{Layer, ROOT};
 use crate::id::LayerId;
-use crate::stack::squash;
+use crate::stack::squash_layers;
 
 const VERSION_1: (&str, &[u8]) = (
     "d3d0d25c8dfca430b70e994aef091c881d809db0896dd268179a36915c12d7e7",
@@ -21,7 +21,7 @@ const VERSION_2: (&str, &[u8]) = (
     include_bytes!("version-2.layer"),
 );
 
-fn open((id, object): (&str, &'static [u8])) -> Layer {
+fn open_golden((id, object): (&str, &'static [u8])) -> Layer {
     let id: LayerId = id.parse().unwrap();
     let layer = Layer::open(id, Bytes::from_static(object)).unwrap();
     layer.verify().unwrap();
@@ -58,7 +58,7 @@ fn check_tree(layer: &Layer) {
 
 #[test]
 fn version_1_is_read_and_vouches_for_no_trailer() {
-    let layer = open(VERSION_1);
+    let layer = open_golden(VERSION_1);
     check_tree(&layer);
     let packs = layer.packs().unwrap();
     assert_eq!(packs.len(), 1);
@@ -68,7 +68,7 @@ fn version_1_is_read_and_vouches_for_no_trailer() {
 
 #[test]
 fn version_2_has_the_hash_of_each_trailer() {
-    let layer = open(VERSION_2);
+    let layer = open_golden(VERSION_2);
     check_tree(&layer);
     let packs = layer.packs().unwrap();
     assert_eq!(packs.len(), 1);
@@ -91,18 +91,18 @@ fn a_version_that_is_not_known_is_not_damage() {
 
 #[test]
 fn squashing_carries_hashes_along_and_invents_none() {
-    let layers: Vec<_> = [VERSION_1, VERSION_2].map(open).map(Arc::new).into();
+    let layers: Vec<_> = [VERSION_1, VERSION_2].map(open_golden).map(Arc::new).into();
     for (parts, expected) in [
         (&layers[..1], None),
         (&layers[1..], layers[1].packs().unwrap()[0].hash),
     ] {
-        let built = squash(parts, true).unwrap();
+        let built = squash_layers(parts, true).unwrap();
         let squashed = Layer::open(built.id, built.bytes).unwrap();
         check_tree(&squashed);
         assert_eq!(squashed.packs().unwrap()[0].hash, expected);
     }
     // Both together: the upper one's files are left, and its pack.
-    let built = squash(&layers, true).unwrap();
+    let built = squash_layers(&layers, true).unwrap();
     let squashed = Layer::open(built.id, built.bytes).unwrap();
     assert_eq!(squashed.packs().unwrap(), layers[1].packs().unwrap());
 }

@@ -14,10 +14,10 @@ use object_store::azure::{
 use object_store::client::{HttpClient, HttpRequestBody};
 
 use super::errors::CredentialError;
-use super::google::innermost;
-use super::http::Service;
+use super::google::innermost_cause;
+use super::http::CloudHttpService;
 use crate::remote::RemoteId;
-use crate::remote::identity::Fields;
+use crate::remote::identity::IdentityFields;
 use crate::remote::spec::Environment;
 
 /// Which container, and how to reach it.
@@ -38,11 +38,11 @@ pub struct AzureOptions {
 }
 
 /// Builds the client: no network, no files.
-pub(super) fn build(
+pub(super) fn build_azure(
     options: &AzureOptions,
     retry: RetryConfig,
-) -> Result<(MicrosoftAzure, Deletions), CredentialError> {
-    let service = Service::new(&options.endpoint);
+) -> Result<(MicrosoftAzure, AzureDeleter), CredentialError> {
+    let service = CloudHttpService::new(&options.endpoint);
     let builder = MicrosoftAzureBuilder::new()
         .with_account(&options.account)
         .with_container_name(&options.container)
@@ -51,16 +51,16 @@ pub(super) fn build(
         .with_retry(retry)
         .with_http_connector(service.clone());
     let credentials = match options.anonymous {
-        true => Credentials::Anonymous,
-        false => find(&options.env)?,
+        true => AzureCredentials::Anonymous,
+        false => find_azure_credentials(&options.env)?,
     };
     let (builder, place) = credentials.give_to(builder);
     // Address and names have been checked: what is left to be wrong are the credentials.
     let store = builder.build().map_err(|error| CredentialError::Unusable {
         place: place.to_owned(),
-        reason: innermost(&error),
+        reason: innermost_cause(&error),
     })?;
-    let deletions = Deletions {
+    let deletions = AzureDeleter {
         http: service.client(),
         credentials: (!options.anonymous).then(|| Arc::clone(store.credentials())),
         account: options.account.clone(),
@@ -69,22 +69,22 @@ pub(super) fn build(
     Ok((store, deletions))
 }
 
-/// Which container it is, and in whose name it is reached, as [`find`] would look for it.
-pub(super) fn identity(options: &AzureOptions) -> RemoteId {
-    let place = Fields::place()
+/// Which container it is, and in whose name it is reached, as [`find_azure_credentials`] would look for it.
+pub(super) fn azure_identity(options: &AzureOptions) -> RemoteId {
+    let place = IdentityFields::place()
         .text("store", "azure")
         .text("endpoint", &options.endpoint)
         .text("account", &options.account)
         .text("container", &options.container)
         .text("prefix", &options.prefix)
         .into_place();
-    let client = Fields::client();
-    let client = match find(&options.env) {
+    let client = IdentityFields::client();
+    let client = match find_azure_credentials(&options.env) {
         _ if options.anonymous => client.text("kind", "anonymous"),
-        Ok(Credentials::Anonymous) | Err(_) => client.text("kind", "none"),
-        Ok(Credentials::Key { key, .. }) => client.text("key", &key),
-        Ok(Credentials::Sas { token, .. }) => client.text("signature", &token),
-        Ok(Credentials::Workload {
+        Ok(AzureCredentials::Anonymous) | Err(_) => client.text("kind", "none"),
+        Ok(AzureCredentials::Key { key, .. }) => client.text("key", &key),
+        Ok(AzureCredentials::Sas { token, .. }) => client.text("signature", &token),
+        Ok(AzureCredentials::Workload {
             client: name,
             tenant,
             authority,
@@ -93,7 +93,7 @@ pub(super) fn identity(options: &AzureOptions) -> RemoteId {
             .text("workload", &name)
             .text("tenant", &tenant)
             .option("authority", authority.as_deref()),
-        Ok(Credentials::Secret {
+        Ok(AzureCredentials::Secret {
             client: name,
             tenant,
             authority,
@@ -103,7 +103,7 @@ pub(super) fn identity(options: &AzureOptions) -> RemoteId {
             .text("tenant", &tenant)
             .option("authority", authority.as_deref())
             .text("secret", &secret),
-        Ok(Credentials::Managed {
+        Ok(AzureCredentials::Managed {
             client: name,
             endpoint,
         }) => client
@@ -122,7 +122,7 @@ pub(super) fn identity(options: &AzureOptions) -> RemoteId {
 /// `object_store` sends even a single deletion as a batch, which accounts with a hierarchical
 /// namespace do not take.
 #[derive(Debug, Clone)]
-pub(super) struct Deletions {
+pub(super) struct AzureDeleter {
     http: HttpClient,
     credentials: Option<AzureCredentialProvider>,
     account: String,
@@ -130,14 +130,14 @@ pub(super) struct Deletions {
     container: String,
 }
 
-impl Deletions {
+impl AzureDeleter {
     /// Deletes a blob.
     pub(super) async fn delete(&self, name: &str) -> object_store::Result<()> {
         let generic = |source| object_store::Error::Generic {
             store: "Azure",
             source,
         };
-        let uri = format!("{}/{}", self.container, encoded(name));
+        let uri = format!("{}/{}", self.container, encode_blob_name(name));
         let request = Request::delete(uri).body(HttpRequestBody::empty());
         let mut request = request.map_err(|error| generic(error.into()))?;
         if let Some(credentials) = &self.credentials {
@@ -150,7 +150,7 @@ impl Deletions {
 }
 
 /// A blob's name as it is in an address.
-fn encoded(name: &str) -> String {
+fn encode_blob_name(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for byte in name.bytes() {
         match byte {
@@ -165,7 +165,7 @@ fn encoded(name: &str) -> String {
 
 /// What the environment says; each variant has what it takes.
 #[derive(PartialEq, Eq)]
-enum Credentials {
+enum AzureCredentials {
     Anonymous,
     Key {
         place: &'static str,
@@ -194,7 +194,7 @@ enum Credentials {
     },
 }
 
-impl Credentials {
+impl AzureCredentials {
     /// Configures these and none else; returns where they come from, too.
     fn give_to(self, builder: MicrosoftAzureBuilder) -> (MicrosoftAzureBuilder, &'static str) {
         match self {
@@ -214,7 +214,10 @@ impl Credentials {
                     .with_client_id(client)
                     .with_tenant_id(tenant)
                     .with_federated_token_file(token_file);
-                (at(builder, authority), "AZURE_FEDERATED_TOKEN_FILE")
+                (
+                    with_authority(builder, authority),
+                    "AZURE_FEDERATED_TOKEN_FILE",
+                )
             }
             Self::Secret {
                 client,
@@ -226,7 +229,7 @@ impl Credentials {
                     .with_client_id(client)
                     .with_tenant_id(tenant)
                     .with_client_secret(secret);
-                (at(builder, authority), "AZURE_CLIENT_SECRET")
+                (with_authority(builder, authority), "AZURE_CLIENT_SECRET")
             }
             Self::Managed { client, endpoint } => {
                 let builder = match client {
@@ -243,7 +246,10 @@ impl Credentials {
     }
 }
 
-fn at(builder: MicrosoftAzureBuilder, authority: Option<String>) -> MicrosoftAzureBuilder {
+fn with_authority(
+    builder: MicrosoftAzureBuilder,
+    authority: Option<String>,
+) -> MicrosoftAzureBuilder {
     match authority {
         // Tools write it with a slash at its end, which `object_store` would double.
         Some(host) => builder.with_authority_host(host.trim_end_matches('/')),
@@ -254,30 +260,30 @@ fn at(builder: MicrosoftAzureBuilder, authority: Option<String>) -> MicrosoftAzu
 /// Looks for credentials: those of the account, of a service principal, of the machine.
 ///
 /// A source that is not configured is passed over; one that is and fails ends the search.
-fn find(env: &Environment) -> Result<Credentials, CredentialError> {
+fn find_azure_credentials(env: &Environment) -> Result<AzureCredentials, CredentialError> {
     let get = |name| env.get(name).map(str::to_owned);
     for place in ["AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY"] {
         if let Some(key) = get(place) {
-            return Ok(Credentials::Key { place, key });
+            return Ok(AzureCredentials::Key { place, key });
         }
     }
     if let Some(token) = get("AZURE_STORAGE_SAS_TOKEN") {
         let place = "AZURE_STORAGE_SAS_TOKEN";
-        return Ok(Credentials::Sas { place, token });
+        return Ok(AzureCredentials::Sas { place, token });
     }
     if let Some(string) = ConnectionString::from_env(env) {
         let place = "AZURE_STORAGE_CONNECTION_STRING";
         if let Some(key) = string.key {
-            return Ok(Credentials::Key { place, key });
+            return Ok(AzureCredentials::Key { place, key });
         }
         if let Some(token) = string.sas {
-            return Ok(Credentials::Sas { place, token });
+            return Ok(AzureCredentials::Sas { place, token });
         }
     }
     let authority = get("AZURE_AUTHORITY_HOST");
     if let (Some(client), Some(tenant)) = (get("AZURE_CLIENT_ID"), get("AZURE_TENANT_ID")) {
         if let Some(secret) = get("AZURE_CLIENT_SECRET") {
-            return Ok(Credentials::Secret {
+            return Ok(AzureCredentials::Secret {
                 client,
                 tenant,
                 authority,
@@ -287,7 +293,7 @@ fn find(env: &Environment) -> Result<Credentials, CredentialError> {
         if let Some(token_file) = get("AZURE_FEDERATED_TOKEN_FILE") {
             // Looked at here, because later failures do not tell the file's name.
             return match fs::metadata(&token_file) {
-                Ok(_) => Ok(Credentials::Workload {
+                Ok(_) => Ok(AzureCredentials::Workload {
                     client,
                     tenant,
                     authority,
@@ -306,7 +312,7 @@ fn find(env: &Environment) -> Result<Credentials, CredentialError> {
     let endpoint = get("IDENTITY_ENDPOINT");
     if endpoint.is_some() || machine_is_azure() {
         let client = get("AZURE_CLIENT_ID");
-        return Ok(Credentials::Managed { client, endpoint });
+        return Ok(AzureCredentials::Managed { client, endpoint });
     }
     Err(CredentialError::None)
 }
@@ -387,12 +393,14 @@ mod tests {
         let principal = [("AZURE_CLIENT_ID", "client"), ("AZURE_TENANT_ID", "tenant")];
         let kind = |from: usize| {
             let variables = [&principal[..], &all[from..]].concat();
-            match find(&environment(&variables)) {
-                Ok(Credentials::Anonymous) => "anonymous",
-                Ok(Credentials::Key { place, .. } | Credentials::Sas { place, .. }) => place,
-                Ok(Credentials::Secret { .. }) => "secret",
-                Ok(Credentials::Workload { .. }) => "workload",
-                Ok(Credentials::Managed { .. }) => "managed",
+            match find_azure_credentials(&environment(&variables)) {
+                Ok(AzureCredentials::Anonymous) => "anonymous",
+                Ok(AzureCredentials::Key { place, .. } | AzureCredentials::Sas { place, .. }) => {
+                    place
+                }
+                Ok(AzureCredentials::Secret { .. }) => "secret",
+                Ok(AzureCredentials::Workload { .. }) => "workload",
+                Ok(AzureCredentials::Managed { .. }) => "managed",
                 Err(_) => "none",
             }
         };
@@ -411,7 +419,10 @@ mod tests {
             ("IDENTITY_ENDPOINT", "http://127.0.0.1/token"),
             (crate::remote::NO_MACHINE_IDENTITY, "true"),
         ]);
-        assert!(matches!(find(&kept), Err(CredentialError::None)));
+        assert!(matches!(
+            find_azure_credentials(&kept),
+            Err(CredentialError::None)
+        ));
         if !machine_is_azure() {
             assert_eq!(kind(all.len()), "none");
         }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::remote::answer::{Subject, cause, kind_of_status};
+use crate::remote::answer::{NotFoundSubject, find_cause, kind_of_status};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// Whose answer it is.
@@ -27,9 +27,9 @@ impl fmt::Display for Asked {
 
 /// A request that did not succeed. It is found again in the chain of `object_store`'s own errors.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum CloudFailure {
     #[error("{0} answered {1}")]
-    Answered(Asked, Answered),
+    Answered(Asked, CloudResponse),
     #[error("{0} could not be reached")]
     Unanswered(Asked, #[source] Arc<dyn Error + Send + Sync>),
     #[error("the answer broke off")]
@@ -40,13 +40,13 @@ pub(super) enum Failure {
 
 /// What the server said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answered {
+pub(super) struct CloudResponse {
     status: u16,
     code: Option<String>,
     message: Option<String>,
 }
 
-impl Answered {
+impl CloudResponse {
     /// Reads code and message from a body in XML, as stores write it, or in JSON, as those do who
     /// give credentials.
     pub(super) fn new(status: u16, code: Option<&str>, body: &[u8]) -> Self {
@@ -58,10 +58,10 @@ impl Answered {
         };
         let code = code.map(str::to_owned);
         let code = code
-            .or_else(|| element(&text, "Code"))
+            .or_else(|| xml_element(&text, "Code"))
             .or_else(|| field("/error"))
             .or_else(|| field("/error/status"));
-        let message = element(&text, "Message")
+        let message = xml_element(&text, "Message")
             .or_else(|| field("/error_description"))
             .or_else(|| field("/error/message"));
         Self {
@@ -73,7 +73,7 @@ impl Answered {
     }
 }
 
-impl fmt::Display for Answered {
+impl fmt::Display for CloudResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
         for text in [&self.code, &self.message].into_iter().flatten() {
@@ -84,7 +84,7 @@ impl fmt::Display for Answered {
 }
 
 /// The text of the first element of a name.
-fn element(xml: &str, name: &str) -> Option<String> {
+fn xml_element(xml: &str, name: &str) -> Option<String> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once('<')?;
     Some(text.to_owned())
@@ -159,16 +159,16 @@ impl Vendor {
 }
 
 /// Translates a failure of `object_store`.
-pub(super) fn judge(
+pub(super) fn classify_failure(
     vendor: Vendor,
     action: &str,
-    subject: Subject,
+    subject: NotFoundSubject,
     error: object_store::Error,
 ) -> RemoteError {
-    if let Some(failure) = cause::<Failure>(&error) {
+    if let Some(failure) = find_cause::<CloudFailure>(&error) {
         return from_failure(vendor, action, subject, failure.clone());
     }
-    if let Some(cause) = cause::<CredentialError>(&error) {
+    if let Some(cause) = find_cause::<CredentialError>(&error) {
         return from_credentials(vendor, action, cause.clone());
     }
     let kind = match &error {
@@ -193,20 +193,25 @@ pub(super) fn from_credentials(
         .with_hint(vendor.without_credentials())
 }
 
-fn from_failure(vendor: Vendor, action: &str, subject: Subject, failure: Failure) -> RemoteError {
+fn from_failure(
+    vendor: Vendor,
+    action: &str,
+    subject: NotFoundSubject,
+    failure: CloudFailure,
+) -> RemoteError {
     let (kind, hint) = match &failure {
-        Failure::Answered(Asked::Store, answered) => {
+        CloudFailure::Answered(Asked::Store, answered) => {
             let code = answered.code.as_deref();
             let kind = kind_of(subject, answered.status, code);
             (kind, vendor.hint(answered.status, code))
         }
-        Failure::Answered(Asked::Credentials, answered) => match answered.status {
+        CloudFailure::Answered(Asked::Credentials, answered) => match answered.status {
             408 | 425 | 429 | 500.. => (RemoteErrorKind::Unavailable, None),
             _ => (RemoteErrorKind::Denied, Some(vendor.without_credentials())),
         },
-        Failure::Unanswered(..) => (RemoteErrorKind::Unavailable, None),
-        Failure::Broken(_) => (RemoteErrorKind::Unavailable, None),
-        Failure::Certificates(_) => (
+        CloudFailure::Unanswered(..) => (RemoteErrorKind::Unavailable, None),
+        CloudFailure::Broken(_) => (RemoteErrorKind::Unavailable, None),
+        CloudFailure::Certificates(_) => (
             RemoteErrorKind::Invalid,
             Some("install the package `ca-certificates`, or name a file in SSL_CERT_FILE"),
         ),
@@ -218,7 +223,7 @@ fn from_failure(vendor: Vendor, action: &str, subject: Subject, failure: Failure
     }
 }
 
-fn kind_of(subject: Subject, status: u16, code: Option<&str>) -> RemoteErrorKind {
+fn kind_of(subject: NotFoundSubject, status: u16, code: Option<&str>) -> RemoteErrorKind {
     // The code says more than the status, where there is one; answers to HEAD may have none.
     match code {
         Some("NoSuchBucket" | "ContainerNotFound" | "ContainerBeingDeleted") => {
@@ -259,7 +264,11 @@ mod tests {
             (503, "ServerBusy", Unavailable),
             (403, "AuthorizationPermissionMismatch", Denied),
         ] {
-            assert_eq!(kind_of(Subject::Object, status, Some(code)), kind, "{code}");
+            assert_eq!(
+                kind_of(NotFoundSubject::Object, status, Some(code)),
+                kind,
+                "{code}"
+            );
         }
     }
 
@@ -267,16 +276,19 @@ mod tests {
     fn answers_are_read_in_xml_and_json() {
         let xml = b"<?xml version='1.0'?><Error><Code>NoSuchBucket</Code>\
             <Message>It is not there.\nRequestId:1\nTime:2</Message></Error>";
-        let answered = Answered::new(404, None, xml);
+        let answered = CloudResponse::new(404, None, xml);
         assert_eq!(answered.to_string(), "404 NoSuchBucket It is not there.");
         let json = br#"{"error":"invalid_grant","error_description":"Bad token"}"#;
-        let answered = Answered::new(400, None, json);
+        let answered = CloudResponse::new(400, None, json);
         assert_eq!(answered.to_string(), "400 invalid_grant Bad token");
         let json = br#"{"error":{"code":403,"message":"No access","status":"PERMISSION_DENIED"}}"#;
-        let answered = Answered::new(403, None, json);
+        let answered = CloudResponse::new(403, None, json);
         assert_eq!(answered.to_string(), "403 PERMISSION_DENIED No access");
-        let header = Answered::new(404, Some("BlobNotFound"), b"");
+        let header = CloudResponse::new(404, Some("BlobNotFound"), b"");
         assert_eq!(header.to_string(), "404 BlobNotFound");
-        assert_eq!(Answered::new(502, None, b"\xff<html>").to_string(), "502");
+        assert_eq!(
+            CloudResponse::new(502, None, b"\xff<html>").to_string(),
+            "502"
+        );
     }
 }

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::errors::CredentialError;
-use super::token::{Token, TokenAnswer, TokenError, ask, read};
-use crate::remote::identity::Fields;
+use super::token::{AccessToken, TokenAnswer, TokenError, request_bytes, request_json};
+use crate::remote::identity::IdentityFields;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -42,7 +42,7 @@ struct CredentialSource {
     #[serde(default)]
     headers: BTreeMap<String, Secret>,
     #[serde(default)]
-    format: Format,
+    format: SubjectTokenFormat,
 }
 
 /// A header's value, which may be a token.
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Secret {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-struct Format {
+struct SubjectTokenFormat {
     subject_token_field_name: Option<String>,
 }
 
@@ -70,7 +70,7 @@ struct Impersonated {
 impl ExternalAccount {
     /// In whose name its tokens are: the service account, where it names one. Where not, whoever the
     /// other provider's token is for, and that token is another one in each job.
-    pub(super) fn identify(&self, client: Fields) -> Fields {
+    pub(super) fn identify(&self, client: IdentityFields) -> IdentityFields {
         let client = client
             .text("audience", &self.audience)
             .text("tokens", &self.token_url);
@@ -114,7 +114,7 @@ impl ExternalAccount {
     }
 
     /// Gets an access token: that of the pool, or of the service account it may speak for.
-    pub(super) async fn token(&self, client: &HttpClient) -> Result<Token, TokenError> {
+    pub(super) async fn token(&self, client: &HttpClient) -> Result<AccessToken, TokenError> {
         let subject = self.subject_token(client).await?;
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", GRANT)
@@ -128,8 +128,8 @@ impl ExternalAccount {
             .method(Method::POST)
             .uri(&self.token_url)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let pool: TokenAnswer = ask(client, request, form.into()).await?;
-        let pool = Token::from(pool);
+        let pool: TokenAnswer = request_json(client, request, form.into()).await?;
+        let pool = AccessToken::from(pool);
         let Some(url) = &self.service_account_impersonation_url else {
             return Ok(pool);
         };
@@ -142,8 +142,8 @@ impl ExternalAccount {
             .uri(url)
             .header(AUTHORIZATION, format!("Bearer {}", pool.bearer))
             .header(CONTENT_TYPE, "application/json");
-        let answer: Impersonated = ask(client, request, body.to_string().into()).await?;
-        Ok(Token {
+        let answer: Impersonated = request_json(client, request, body.to_string().into()).await?;
+        Ok(AccessToken {
             bearer: answer.access_token,
             lifetime: LIFETIME,
         })
@@ -166,7 +166,7 @@ impl ExternalAccount {
                 for (name, value) in &source.headers {
                     request = request.header(name, &value.0);
                 }
-                read(client, request, HttpRequestBody::empty())
+                request_bytes(client, request, HttpRequestBody::empty())
                     .await?
                     .to_vec()
             }

@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use super::errors::CredentialError;
 use super::external_account::ExternalAccount;
-use super::http::Service;
-use super::token::{Source, Tokens};
+use super::http::CloudHttpService;
+use super::token::{TokenSource, Tokens};
 use crate::remote::RemoteId;
-use crate::remote::identity::Fields;
+use crate::remote::identity::IdentityFields;
 use crate::remote::spec::Environment;
 
 /// Where Google Cloud Storage is.
@@ -42,23 +42,23 @@ pub struct GoogleOptions {
 }
 
 /// Builds the client: no network, no more files than that of the credentials.
-pub(super) fn build(
+pub(super) fn build_google(
     options: &GoogleOptions,
     retry: RetryConfig,
 ) -> Result<GoogleCloudStorage, CredentialError> {
     let endpoint = options.endpoint.as_deref().unwrap_or(ENDPOINT);
-    let service = Service::new(endpoint);
+    let service = CloudHttpService::new(endpoint);
     let builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(&options.bucket)
         .with_base_url(endpoint)
         .with_retry(retry)
         .with_http_connector(service.clone());
     let source = match options.anonymous {
-        true => Credentials::Anonymous,
-        false => find(&options.env)?,
+        true => GoogleCredentials::Anonymous,
+        false => find_google_credentials(&options.env)?,
     };
     let (builder, place) = match source {
-        Credentials::Anonymous => {
+        GoogleCredentials::Anonymous => {
             let none = GcpCredential {
                 bearer: String::new(),
             };
@@ -66,47 +66,47 @@ pub(super) fn build(
             let builder = builder.with_skip_signature(true).with_credentials(none);
             (builder, String::new())
         }
-        Credentials::Token { variable, token } => {
+        GoogleCredentials::Token { variable, token } => {
             (builder.with_bearer_token(token), variable.to_owned())
         }
-        Credentials::Key(key) => (builder.with_service_account_key(key), KEY.to_owned()),
-        Credentials::File(path) => (
+        GoogleCredentials::Key(key) => (builder.with_service_account_key(key), KEY.to_owned()),
+        GoogleCredentials::File(path) => (
             builder.with_application_credentials(path.clone()),
             format!("`{path}`"),
         ),
-        Credentials::External(account) => {
-            let tokens = Tokens::new(Source::External(account), service.client());
+        GoogleCredentials::External(account) => {
+            let tokens = Tokens::new(TokenSource::External(account), service.client());
             (builder.with_credentials(Arc::new(tokens)), String::new())
         }
-        Credentials::Metadata { host } => {
-            let tokens = Tokens::new(Source::Metadata { host }, service.client());
+        GoogleCredentials::Metadata { host } => {
+            let tokens = Tokens::new(TokenSource::Metadata { host }, service.client());
             (builder.with_credentials(Arc::new(tokens)), String::new())
         }
     };
     // Address and bucket have been checked: what is left to be wrong are the credentials.
     builder.build().map_err(|error| CredentialError::Unusable {
         place,
-        reason: innermost(&error),
+        reason: innermost_cause(&error),
     })
 }
 
-/// Which bucket it is, and in whose name it is reached, as [`find`] would look for it.
-pub(super) fn identity(options: &GoogleOptions) -> RemoteId {
-    let place = Fields::place()
+/// Which bucket it is, and in whose name it is reached, as [`find_google_credentials`] would look for it.
+pub(super) fn google_identity(options: &GoogleOptions) -> RemoteId {
+    let place = IdentityFields::place()
         .text("store", "google")
         .option("endpoint", options.endpoint.as_deref())
         .text("bucket", &options.bucket)
         .text("prefix", &options.prefix)
         .into_place();
-    let client = Fields::client();
-    let client = match find(&options.env) {
+    let client = IdentityFields::client();
+    let client = match find_google_credentials(&options.env) {
         _ if options.anonymous => client.text("kind", "anonymous"),
-        Ok(Credentials::Anonymous) | Err(_) => client.text("kind", "none"),
-        Ok(Credentials::Token { token, .. }) => client.text("token", &token),
-        Ok(Credentials::Key(key)) => client.text("key", &key),
-        Ok(Credentials::File(path)) => client.file("file", Path::new(&path)),
-        Ok(Credentials::External(account)) => account.identify(client),
-        Ok(Credentials::Metadata { host }) => client.text("metadata", &host),
+        Ok(GoogleCredentials::Anonymous) | Err(_) => client.text("kind", "none"),
+        Ok(GoogleCredentials::Token { token, .. }) => client.text("token", &token),
+        Ok(GoogleCredentials::Key(key)) => client.text("key", &key),
+        Ok(GoogleCredentials::File(path)) => client.file("file", Path::new(&path)),
+        Ok(GoogleCredentials::External(account)) => account.identify(client),
+        Ok(GoogleCredentials::Metadata { host }) => client.text("metadata", &host),
     };
     RemoteId {
         place,
@@ -115,7 +115,7 @@ pub(super) fn identity(options: &GoogleOptions) -> RemoteId {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Credentials {
+enum GoogleCredentials {
     Anonymous,
     Token {
         variable: &'static str,
@@ -139,18 +139,18 @@ struct FileType {
 /// Looks for credentials: a token, a key, the named file, the file of `gcloud`, the metadata server.
 ///
 /// A source that is not configured is passed over; one that is and fails ends the search.
-fn find(env: &Environment) -> Result<Credentials, CredentialError> {
+fn find_google_credentials(env: &Environment) -> Result<GoogleCredentials, CredentialError> {
     for variable in ["CLOUDSDK_AUTH_ACCESS_TOKEN", "GOOGLE_OAUTH_ACCESS_TOKEN"] {
         if let Some(token) = env.get(variable) {
             let token = token.to_owned();
-            return Ok(Credentials::Token { variable, token });
+            return Ok(GoogleCredentials::Token { variable, token });
         }
     }
     if let Some(key) = env.get(KEY) {
-        return Ok(Credentials::Key(key.to_owned()));
+        return Ok(GoogleCredentials::Key(key.to_owned()));
     }
     if let Some(path) = env.get("GOOGLE_APPLICATION_CREDENTIALS") {
-        return file(path);
+        return credentials_file(path);
     }
     let gcloud = match env.get("CLOUDSDK_CONFIG") {
         Some(dir) => Some(PathBuf::from(dir)),
@@ -163,23 +163,23 @@ fn find(env: &Environment) -> Result<Credentials, CredentialError> {
     if let Some(path) = gcloud.as_ref().filter(|path| path.exists())
         && let Some(path) = path.to_str()
     {
-        return file(path);
+        return credentials_file(path);
     }
     if !env.has_machine_identity() {
         return Err(CredentialError::None);
     }
     match env.get("GCE_METADATA_HOST") {
-        Some(host) => Ok(Credentials::Metadata {
+        Some(host) => Ok(GoogleCredentials::Metadata {
             host: host.to_owned(),
         }),
-        None if machine_is_google() => Ok(Credentials::Metadata {
+        None if machine_is_google() => Ok(GoogleCredentials::Metadata {
             host: METADATA_HOST.to_owned(),
         }),
         None => Err(CredentialError::None),
     }
 }
 
-fn file(path: &str) -> Result<Credentials, CredentialError> {
+fn credentials_file(path: &str) -> Result<GoogleCredentials, CredentialError> {
     let text = fs::read(path).map_err(|source| CredentialError::Unreadable {
         path: path.to_owned(),
         source: Arc::new(source),
@@ -191,9 +191,9 @@ fn file(path: &str) -> Result<Credentials, CredentialError> {
     let kind: FileType =
         serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
     match kind.r#type.as_str() {
-        "service_account" | "authorized_user" => Ok(Credentials::File(path.to_owned())),
+        "service_account" | "authorized_user" => Ok(GoogleCredentials::File(path.to_owned())),
         "external_account" => ExternalAccount::parse(&text)
-            .map(Credentials::External)
+            .map(GoogleCredentials::External)
             .map_err(unusable),
         other => Err(unusable(format!("the type `{other}` is not supported"))),
     }
@@ -207,7 +207,7 @@ fn machine_is_google() -> bool {
 }
 
 /// The cause at the end of the chain, which says what is wrong in fewer words than those above it.
-pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn innermost_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -241,28 +241,33 @@ mod tests {
             ("GOOGLE_APPLICATION_CREDENTIALS", named),
             gcloud_dir,
         ];
-        let found = find(&environment(&all)).unwrap();
-        assert!(matches!(found, Credentials::Token { .. }), "{found:?}");
-        let found = find(&environment(&all[1..])).unwrap();
-        assert_eq!(found, Credentials::File(named.to_owned()));
-        let found = find(&environment(&all[2..])).unwrap();
+        let found = find_google_credentials(&environment(&all)).unwrap();
+        assert!(
+            matches!(found, GoogleCredentials::Token { .. }),
+            "{found:?}"
+        );
+        let found = find_google_credentials(&environment(&all[1..])).unwrap();
+        assert_eq!(found, GoogleCredentials::File(named.to_owned()));
+        let found = find_google_credentials(&environment(&all[2..])).unwrap();
         assert_eq!(
             found,
-            Credentials::File(gcloud.to_str().unwrap().to_owned())
+            GoogleCredentials::File(gcloud.to_str().unwrap().to_owned())
         );
     }
 
     #[test]
     fn a_named_file_that_is_missing_or_of_another_kind_ends_the_search() {
         let absent = [("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")];
-        let error = find(&environment(&absent)).unwrap_err();
+        let error = find_google_credentials(&environment(&absent)).unwrap_err();
         assert_eq!(error.to_string(), "could not read `/nowhere/key.json`");
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key.json");
         fs::write(&path, r#"{"type":"gdch_service_account"}"#).unwrap();
         let named = [("GOOGLE_APPLICATION_CREDENTIALS", path.to_str().unwrap())];
-        let error = find(&environment(&named)).unwrap_err().to_string();
+        let error = find_google_credentials(&environment(&named))
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("`gdch_service_account` is not supported"),
             "{error}"
@@ -276,16 +281,16 @@ mod tests {
             (crate::remote::NO_MACHINE_IDENTITY, "true"),
         ];
         assert!(matches!(
-            find(&environment(&kept)),
+            find_google_credentials(&environment(&kept)),
             Err(CredentialError::None)
         ));
         let named = environment(&[("GCE_METADATA_HOST", "127.0.0.1:1")]);
-        let expected = Credentials::Metadata {
+        let expected = GoogleCredentials::Metadata {
             host: "127.0.0.1:1".to_owned(),
         };
-        assert_eq!(find(&named).unwrap(), expected);
+        assert_eq!(find_google_credentials(&named).unwrap(), expected);
         if !machine_is_google() {
-            let none = find(&environment(&[])).unwrap_err();
+            let none = find_google_credentials(&environment(&[])).unwrap_err();
             assert!(matches!(none, CredentialError::None), "{none:?}");
         }
     }
@@ -305,7 +310,7 @@ mod tests {
             anonymous: false,
             env: environment(&[("GOOGLE_APPLICATION_CREDENTIALS", path)]),
         };
-        let error = build(&options, RetryConfig::default()).unwrap_err();
+        let error = build_google(&options, RetryConfig::default()).unwrap_err();
         let text = format!("{error} {error:?}");
         assert!(text.contains(path) && !text.contains("hunter2"), "{text}");
     }

@@ -18,7 +18,7 @@ use object_store::client::{
     HttpResponse, HttpResponseBody, HttpService,
 };
 
-use super::errors::{Answered, Asked, Failure};
+use super::errors::{Asked, CloudFailure, CloudResponse};
 
 /// How long a connection may take to come about, as with S3.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,20 +31,20 @@ type Tls = Client<HttpsConnector<TcpConnector>, HttpRequestBody>;
 
 /// Sends requests to a store, and to whoever gives the credentials for it.
 ///
-/// Every answer that is not a success comes back as an error with a [`Failure`] in its chain, so
+/// Every answer that is not a success comes back as an error with a [`CloudFailure`] in its chain, so
 /// that its status and code reach the one place that judges them. Clones share connections.
 #[derive(Debug, Clone)]
-pub(super) struct Service(Arc<Shared>);
+pub(super) struct CloudHttpService(Arc<SharedHttpService>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedHttpService {
     /// The store's `host:port`; any other is asked for credentials.
     store: String,
     plain: Plain,
     tls: OnceLock<Tls>,
 }
 
-impl Service {
+impl CloudHttpService {
     /// `endpoint` is the store's address, as `https://host:port/path`.
     pub(super) fn new(endpoint: &str) -> Self {
         let host = endpoint
@@ -53,9 +53,9 @@ impl Service {
             .split('/')
             .next()
             .unwrap_or_default();
-        Self(Arc::new(Shared {
+        Self(Arc::new(SharedHttpService {
             store: host.to_owned(),
-            plain: builder().build(tcp()),
+            plain: client_builder().build(tcp_connector()),
             tls: OnceLock::new(),
         }))
     }
@@ -67,24 +67,24 @@ impl Service {
 
     /// The client for `https`. Hundreds of certificates are read for it: with the first request
     /// that needs it, and never for a plain endpoint.
-    fn tls(&self) -> Result<&Tls, Failure> {
+    fn tls(&self) -> Result<&Tls, CloudFailure> {
         if let Some(tls) = self.0.tls.get() {
             return Ok(tls);
         }
-        let mut tcp = tcp();
+        let mut tcp = tcp_connector();
         tcp.enforce_http(false);
         // One connection for each request under way: shared by HTTP/2, they would share one
         // window too, which is what large ranges in parallel are to get around.
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| Failure::Certificates(Arc::new(error)))?
+            .map_err(|error| CloudFailure::Certificates(Arc::new(error)))?
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(self.0.tls.get_or_init(|| builder().build(connector)))
+        Ok(self.0.tls.get_or_init(|| client_builder().build(connector)))
     }
 
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, CloudFailure> {
         let asked = match request.uri().authority() {
             Some(authority) if authority.as_str() != self.0.store => Asked::Credentials,
             _ => Asked::Store,
@@ -94,11 +94,14 @@ impl Service {
         } else {
             self.0.plain.request(request).await
         };
-        let response = result.map_err(|error| Failure::Unanswered(asked, Arc::new(error)))?;
+        let response = result.map_err(|error| CloudFailure::Unanswered(asked, Arc::new(error)))?;
         let (parts, body) = response.into_parts();
         if parts.status.is_success() {
             let body = body.map_err(|error| {
-                HttpError::new(HttpErrorKind::Unknown, Failure::Broken(Arc::new(error)))
+                HttpError::new(
+                    HttpErrorKind::Unknown,
+                    CloudFailure::Broken(Arc::new(error)),
+                )
             });
             return Ok(Response::from_parts(parts, HttpResponseBody::new(body)));
         }
@@ -107,13 +110,13 @@ impl Service {
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
         let header = parts.headers.get("x-ms-error-code");
         let code = header.and_then(|code| code.to_str().ok());
-        let answered = Answered::new(parts.status.as_u16(), code, &body);
-        Err(Failure::Answered(asked, answered))
+        let answered = CloudResponse::new(parts.status.as_u16(), code, &body);
+        Err(CloudFailure::Answered(asked, answered))
     }
 }
 
 #[async_trait]
-impl HttpService for Service {
+impl HttpService for CloudHttpService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         // Not a kind that would be tried again: retries have a place of their own.
         self.send(request)
@@ -122,14 +125,14 @@ impl HttpService for Service {
     }
 }
 
-impl HttpConnector for Service {
+impl HttpConnector for CloudHttpService {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(self.client())
     }
 }
 
 /// The whole body of an answer to a request of our own.
-pub(super) async fn body(response: HttpResponse) -> Result<Bytes, HttpError> {
+pub(super) async fn response_body(response: HttpResponse) -> Result<Bytes, HttpError> {
     let body = Limited::new(response.into_body(), LONGEST_REFUSAL);
     match body.collect().await {
         Ok(body) => Ok(body.to_bytes()),
@@ -137,14 +140,14 @@ pub(super) async fn body(response: HttpResponse) -> Result<Bytes, HttpError> {
     }
 }
 
-fn tcp() -> TcpConnector {
+fn tcp_connector() -> TcpConnector {
     let mut tcp = TcpConnector::new();
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp
 }
 
-fn builder() -> hyper_util::client::legacy::Builder {
+fn client_builder() -> hyper_util::client::legacy::Builder {
     let mut builder = Client::builder(TokioExecutor::new());
     builder.pool_timer(TokioTimer::new());
     builder

@@ -13,14 +13,14 @@ use tokio::sync::Mutex;
 
 use super::errors::CredentialError;
 use super::external_account::ExternalAccount;
-use super::http::body as body_of;
+use super::http::response_body as body_of;
 
 /// How long before its end a token is replaced: longer than any request takes.
 const MARGIN: Duration = Duration::from_secs(4 * 60);
 
 /// Who gives tokens.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum TokenSource {
     /// The metadata server of one of Google's machines, as `host` or `host:port`.
     Metadata { host: String },
     /// Another identity that Google trusts.
@@ -28,7 +28,7 @@ pub(super) enum Source {
 }
 
 /// An access token and how long it is good for.
-pub(super) struct Token {
+pub(super) struct AccessToken {
     pub(super) bearer: String,
     pub(super) lifetime: Duration,
 }
@@ -36,13 +36,13 @@ pub(super) struct Token {
 /// Keeps a token while it is valid and gets the next one.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    source: Source,
+    source: TokenSource,
     client: HttpClient,
     current: Mutex<Option<(Arc<GcpCredential>, Instant)>>,
 }
 
 impl Tokens {
-    pub(super) fn new(source: Source, client: HttpClient) -> Self {
+    pub(super) fn new(source: TokenSource, client: HttpClient) -> Self {
         Self {
             source,
             client,
@@ -65,8 +65,8 @@ impl CredentialProvider for Tokens {
         }
         let asked = Instant::now();
         let token = match &self.source {
-            Source::Metadata { host } => metadata(&self.client, host).await,
-            Source::External(account) => account.token(&self.client).await,
+            TokenSource::Metadata { host } => metadata_token(&self.client, host).await,
+            TokenSource::External(account) => account.token(&self.client).await,
         };
         let token = token.map_err(|source| object_store::Error::Unauthenticated {
             path: String::new(),
@@ -90,7 +90,7 @@ pub(super) struct TokenAnswer {
     expires_in: u64,
 }
 
-impl From<TokenAnswer> for Token {
+impl From<TokenAnswer> for AccessToken {
     fn from(answer: TokenAnswer) -> Self {
         Self {
             bearer: answer.access_token,
@@ -99,30 +99,30 @@ impl From<TokenAnswer> for Token {
     }
 }
 
-async fn metadata(client: &HttpClient, host: &str) -> Result<Token, TokenError> {
+async fn metadata_token(client: &HttpClient, host: &str) -> Result<AccessToken, TokenError> {
     let request = Request::builder()
         .method(Method::GET)
         .uri(format!(
             "http://{host}/computeMetadata/v1/instance/service-accounts/default/token"
         ))
         .header("Metadata-Flavor", "Google");
-    let answer: TokenAnswer = ask(client, request, HttpRequestBody::empty()).await?;
+    let answer: TokenAnswer = request_json(client, request, HttpRequestBody::empty()).await?;
     Ok(answer.into())
 }
 
 /// Sends a request and reads the answer as JSON.
-pub(super) async fn ask<T: for<'a> Deserialize<'a>>(
+pub(super) async fn request_json<T: for<'a> Deserialize<'a>>(
     client: &HttpClient,
     request: http::request::Builder,
     body: HttpRequestBody,
 ) -> Result<T, TokenError> {
-    let body = read(client, request, body).await?;
+    let body = request_bytes(client, request, body).await?;
     // The cause could quote what is secret.
     Ok(serde_json::from_slice(&body).map_err(|_| CredentialError::Answer)?)
 }
 
 /// Sends a request and reads the answer.
-pub(super) async fn read(
+pub(super) async fn request_bytes(
     client: &HttpClient,
     request: http::request::Builder,
     body: HttpRequestBody,

@@ -9,9 +9,9 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// What is being done to which object, as error messages name it.
 #[derive(Debug)]
-pub(super) struct Action(String);
+pub(super) struct FileAction(String);
 
-impl Action {
+impl FileAction {
     pub(super) fn new(verb: &str, object: &impl fmt::Display) -> Self {
         Self(format!("{verb} {object}"))
     }
@@ -68,7 +68,7 @@ impl Action {
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for FileAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

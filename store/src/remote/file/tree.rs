@@ -31,14 +31,14 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 
 /// The directory of a remote.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(super) struct RemoteTree {
     path: PathBuf,
     /// Whether a write returns only when it survives a power cut.
     pub(super) sync: bool,
     swept: Once,
 }
 
-impl Tree {
+impl RemoteTree {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -75,7 +75,7 @@ impl Tree {
     /// Creates an empty file that has no object's name yet.
     pub(super) fn temporary(&self, root: &OwnedFd) -> Result<Temporary, Errno> {
         let folder = create_folder(root, TEMPORARY, &mut Vec::new())?;
-        self.swept.call_once(|| sweep(&folder));
+        self.swept.call_once(|| sweep_temporaries(&folder));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         loop {
             let name = format!("{:016x}", fastrand::u64(..));
@@ -197,7 +197,7 @@ impl Drop for Temporary {
 /// Everything goes through `folder`, the descriptor that this writer uses itself. In a shared
 /// directory another user can exchange `.tmp` for a link at any time, and a sweep by path would
 /// then delete that user's choice of files.
-fn sweep(folder: &OwnedFd) {
+fn sweep_temporaries(folder: &OwnedFd) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(listed) = openat(folder, ".", flags, Mode::empty()).and_then(Dir::new) else {
         return;
@@ -219,7 +219,7 @@ fn sweep(folder: &OwnedFd) {
     }
 }
 
-/// Whether [`Tree::temporary`] makes names like this.
+/// Whether [`RemoteTree::temporary`] makes names like this.
 fn is_temporary(name: &[u8]) -> bool {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     name.len() == 16 && name.iter().all(is_digit)
@@ -291,19 +291,19 @@ pub(crate) fn open_object(root: &Path, key: &ObjectKey) -> io::Result<File> {
 pub(super) fn open_file(root: &OwnedFd, path: &str) -> Result<(File, u64), Errno> {
     // What is no regular file is not opened at all: opening a fifo can block, and opening a device
     // can have effects.
-    regular(open_below(root, path, OFlags::PATH)?)?;
+    stat_regular(open_below(root, path, OFlags::PATH)?)?;
     let file = File::from(open_below(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?);
-    let size = regular(&file)?.st_size as u64;
+    let size = stat_regular(&file)?.st_size as u64;
     Ok((file, size))
 }
 
 /// The size of a regular file, and when it was written.
 pub(super) fn file_info(root: &OwnedFd, path: &str) -> Result<(u64, Option<u64>), Errno> {
-    let stat = regular(&open_below(root, path, OFlags::PATH)?)?;
-    Ok((stat.st_size as u64, modified(&stat)))
+    let stat = stat_regular(&open_below(root, path, OFlags::PATH)?)?;
+    Ok((stat.st_size as u64, modified_micros(&stat)))
 }
 
-fn regular(file: impl AsFd) -> Result<Stat, Errno> {
+fn stat_regular(file: impl AsFd) -> Result<Stat, Errno> {
     let stat = rustix::fs::fstat(file)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(stat),
@@ -328,7 +328,7 @@ pub(super) fn remove_file(root: &OwnedFd, path: &str) -> Result<(), Errno> {
 }
 
 /// Lists the objects whose name starts with `prefix`, from the deepest folder that holds them all.
-pub(super) fn list(root: &OwnedFd, prefix: &str) -> Result<Vec<ObjectInfo>, Errno> {
+pub(super) fn list_objects(root: &OwnedFd, prefix: &str) -> Result<Vec<ObjectInfo>, Errno> {
     let (folder, mut start) = match prefix.rsplit_once('/') {
         // No object can be in such a folder, and its name is not one to open.
         Some((folder, _)) if !holds_objects(folder) => return Ok(Vec::new()),
@@ -407,7 +407,7 @@ fn list_folder(
             FileType::RegularFile => objects.push(ObjectInfo {
                 key,
                 size: stat.st_size as u64,
-                modified: modified(&stat),
+                modified: modified_micros(&stat),
             }),
             FileType::Directory => folders.push(format!("{key}/")),
             _ => {}
@@ -417,7 +417,7 @@ fn list_folder(
 }
 
 /// When a file was written, in microseconds since 1970.
-fn modified(stat: &Stat) -> Option<u64> {
+fn modified_micros(stat: &Stat) -> Option<u64> {
     let seconds = u64::try_from(stat.st_mtime).ok()?;
     let micros = stat.st_mtime_nsec / 1000;
     Some(seconds.saturating_mul(1_000_000).saturating_add(micros))

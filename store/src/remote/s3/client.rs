@@ -53,7 +53,7 @@ impl ClientError {
     }
 }
 
-pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
+pub(super) async fn build_client(options: &S3Options) -> Result<Client, ClientError> {
     let plain = options
         .endpoint
         .as_deref()
@@ -74,8 +74,8 @@ pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
         .with_behavior_version(Some(BehaviorVersion::latest()))
         .with_http_client(tls.clone())
         .with_retry_config(RetryConfig::disabled())
-        .with_timeout_config(timeouts());
-    let region = region(options, &providers).await?;
+        .with_timeout_config(client_timeouts());
+    let region = find_region(options, &providers).await?;
     let providers = providers.with_region(Some(region.clone()));
     let service = TokenService {
         http: tls.clone(),
@@ -90,7 +90,7 @@ pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
         .region(region)
         .force_path_style(options.path_style)
         .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts())
+        .timeout_config(client_timeouts())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         // Every frame carries a hash of its own, and many servers know no S3 checksums.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -101,7 +101,7 @@ pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
     config = if options.anonymous {
         config.allow_no_auth()
     } else {
-        config.credentials_provider(credentials::provider(
+        config.credentials_provider(credentials::credential_provider(
             options.role.as_ref(),
             &service,
             &providers,
@@ -110,13 +110,16 @@ pub(super) async fn build(options: &S3Options) -> Result<Client, ClientError> {
     Ok(Client::from_conf(config.build()))
 }
 
-pub(super) fn timeouts() -> TimeoutConfig {
+pub(super) fn client_timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .build()
 }
 
-async fn region(options: &S3Options, providers: &ProviderConfig) -> Result<Region, ClientError> {
+async fn find_region(
+    options: &S3Options,
+    providers: &ProviderConfig,
+) -> Result<Region, ClientError> {
     let env = &options.env;
     let explicit = options.region.as_deref();
     let named = explicit

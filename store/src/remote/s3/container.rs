@@ -33,7 +33,7 @@ pub(super) struct ContainerCredentials {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct ContainerCredentialsResponse {
     access_key_id: String,
     secret_access_key: String,
     token: Option<String>,
@@ -99,12 +99,13 @@ impl ContainerCredentials {
             )));
         }
         let body = ByteStream::new(response.into_body()).collect().await;
-        parse(&body.map_err(CredentialsError::provider_error)?.into_bytes())
+        parse_credentials(&body.map_err(CredentialsError::provider_error)?.into_bytes())
     }
 }
 
-fn parse(body: &[u8]) -> CredentialsResult {
-    let answer: Answer = serde_json::from_slice(body).map_err(CredentialsError::unhandled)?;
+fn parse_credentials(body: &[u8]) -> CredentialsResult {
+    let answer: ContainerCredentialsResponse =
+        serde_json::from_slice(body).map_err(CredentialsError::unhandled)?;
     let expiration = match answer.expiration {
         Some(text) => {
             let time = DateTime::from_str(&text, DateTimeFormat::DateTimeWithOffset);

@@ -19,15 +19,15 @@ use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 
 use super::S3Options;
 use super::container::ContainerCredentials;
-use super::sts::{Role, Token, TokenService};
+use super::sts::{Role, TokenService, WebIdentityToken};
 use crate::id::ClientId;
-use crate::remote::identity::Fields;
+use crate::remote::identity::IdentityFields;
 use crate::remote::spec::Environment;
 
 /// Finds who sends the requests: the chain, or a role that is assumed on top of it.
 ///
 /// With a token and no role of the token's own, it is the asked-for role that the token is for.
-pub(super) fn provider(
+pub(super) fn credential_provider(
     role: Option<&Role>,
     service: &TokenService,
     config: &ProviderConfig,
@@ -36,28 +36,33 @@ pub(super) fn provider(
     let own = Role::from_env(env);
     let has_keys = StaticKeys(env.clone()).are_there();
     match role {
-        None => SharedCredentialsProvider::new(chain(own, service, config)),
-        Some(role) if Token::from_env(env).is_some() && !has_keys => match own {
+        None => SharedCredentialsProvider::new(credential_chain(own, service, config)),
+        Some(role) if WebIdentityToken::from_env(env).is_some() && !has_keys => match own {
             Some(own) if own.arn != role.arn => {
-                let base = SharedCredentialsProvider::new(chain(Some(own), service, config));
+                let base =
+                    SharedCredentialsProvider::new(credential_chain(Some(own), service, config));
                 SharedCredentialsProvider::new(service.assume(role.clone(), base))
             }
-            _ => SharedCredentialsProvider::new(chain(Some(role.clone()), service, config)),
+            _ => SharedCredentialsProvider::new(credential_chain(
+                Some(role.clone()),
+                service,
+                config,
+            )),
         },
         Some(role) => {
-            let base = SharedCredentialsProvider::new(chain(own, service, config));
+            let base = SharedCredentialsProvider::new(credential_chain(own, service, config));
             SharedCredentialsProvider::new(service.assume(role.clone(), base))
         }
     }
 }
 
-/// In whose name a bucket is reached, as [`provider`] would find it, without asking anyone.
+/// In whose name a bucket is reached, as [`credential_provider`] would find it, without asking anyone.
 ///
 /// A token that is exchanged for a role is not part of it: whoever has none for that role is sent
 /// away, and tokens are renewed all the time. Keys for one session, which others have exchanged, are
 /// as different as any: nothing says whose they are.
-pub(super) fn identity(options: &S3Options) -> ClientId {
-    let client = Fields::client();
+pub(super) fn s3_identity(options: &S3Options) -> ClientId {
+    let client = IdentityFields::client();
     if options.anonymous {
         return client.text("kind", "anonymous").into_client();
     }
@@ -80,7 +85,7 @@ pub(super) fn identity(options: &S3Options) -> ClientId {
         ];
         return client.variables(env, &names).into_client();
     }
-    let has_token = Token::from_env(env).is_some();
+    let has_token = WebIdentityToken::from_env(env).is_some();
     if has_token && (options.role.is_some() || Role::from_env(env).is_some()) {
         return client.variables(env, &["AWS_ROLE_ARN"]).into_client();
     }
@@ -106,7 +111,7 @@ pub(super) fn identity(options: &S3Options) -> ClientId {
 /// A source that is not configured is left out or passed over; one that is and fails ends the
 /// search, so that a mistake in it shows instead of another identity being used. A token, if there
 /// is one, is for `own`.
-fn chain(
+fn credential_chain(
     own: Option<Role>,
     service: &TokenService,
     config: &ProviderConfig,
@@ -115,7 +120,7 @@ fn chain(
     let keys = StaticKeys(env.clone());
     let container = ContainerCredentials::from_env(env);
     let mut chain = CredentialsProviderChain::first_try("environment", keys.clone());
-    if let (Some(role), Some(token)) = (own, Token::from_env(env)) {
+    if let (Some(role), Some(token)) = (own, WebIdentityToken::from_env(env)) {
         chain = chain.or_else("web identity", service.exchange(role, token));
     }
     let mut profile = ProfileFileCredentialsProvider::builder()
@@ -239,7 +244,7 @@ mod tests {
             region: Region::from_static("us-east-1"),
             env: environment(variables),
         };
-        provider(None, &service, &config)
+        credential_provider(None, &service, &config)
             .provide_credentials()
             .await
     }

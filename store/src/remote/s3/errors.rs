@@ -5,7 +5,7 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
-use crate::remote::answer::{Subject, cause, kind_of_status};
+use crate::remote::answer::{NotFoundSubject, find_cause, kind_of_status};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// No source of credentials is configured.
@@ -16,7 +16,7 @@ struct NoCredentials;
 /// What the server said.
 #[derive(Debug, thiserror::Error)]
 #[error("the server answered {status}{}{}", Spaced(.code), Spaced(.message))]
-struct Answered {
+struct S3Response {
     status: u16,
     code: Option<String>,
     message: Option<String>,
@@ -32,7 +32,7 @@ impl std::fmt::Display for Spaced<'_> {
 }
 
 /// Translates a failure of the SDK.
-pub(super) fn from_sdk<E>(action: &str, subject: Subject, error: SdkError<E>) -> RemoteError
+pub(super) fn from_sdk<E>(action: &str, subject: NotFoundSubject, error: SdkError<E>) -> RemoteError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
@@ -57,7 +57,7 @@ where
         error => match credentials_error(&error) {
             Some(kind) => {
                 let failure = RemoteError::new(kind, action);
-                let failure = match cause(&error) {
+                let failure = match find_cause(&error) {
                     // What it wraps is how the SDK's search is built, not what a user could change.
                     Some(CredentialsError::CredentialsNotLoaded(_)) => {
                         failure.with_source(NoCredentials)
@@ -69,25 +69,25 @@ where
                      command runs",
                 )
             }
-            None => RemoteError::new(unanswered(&error), action).with_source(error),
+            None => RemoteError::new(classify_unanswered(&error), action).with_source(error),
         },
     }
 }
 
 fn from_answer(
     action: &str,
-    subject: Subject,
+    subject: NotFoundSubject,
     status: u16,
     code: Option<&str>,
     message: Option<&str>,
 ) -> RemoteError {
-    let answered = Answered {
+    let answered = S3Response {
         status,
         code: code.map(str::to_owned),
         message: message.map(str::to_owned),
     };
     let error = RemoteError::new(kind_of(subject, status, code), action).with_source(answered);
-    match hint(status, code)
+    match status_hint(status, code)
         .map(str::to_owned)
         .or_else(|| missing_permission(action, status, code))
     {
@@ -115,7 +115,7 @@ fn missing_permission(action: &str, status: u16, code: Option<&str>) -> Option<S
     ))
 }
 
-fn kind_of(subject: Subject, status: u16, code: Option<&str>) -> RemoteErrorKind {
+fn kind_of(subject: NotFoundSubject, status: u16, code: Option<&str>) -> RemoteErrorKind {
     // The code says more than the status, where there is one; answers to HEAD have none.
     match code {
         Some("NoSuchBucket") => return RemoteErrorKind::NoRemote,
@@ -138,7 +138,7 @@ fn kind_of(subject: Subject, status: u16, code: Option<&str>) -> RemoteErrorKind
     kind_of_status(subject, status)
 }
 
-fn hint(status: u16, code: Option<&str>) -> Option<&'static str> {
+fn status_hint(status: u16, code: Option<&str>) -> Option<&'static str> {
     match (status, code) {
         (_, Some("NoSuchBucket")) => Some("create the bucket, or correct its name"),
         (_, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) => {
@@ -163,7 +163,7 @@ fn hint(status: u16, code: Option<&str>) -> Option<&'static str> {
 }
 
 /// What a request meant that never got an answer.
-fn unanswered<E>(error: &SdkError<E>) -> RemoteErrorKind {
+fn classify_unanswered<E>(error: &SdkError<E>) -> RemoteErrorKind {
     match error {
         SdkError::ConstructionFailure(_) => RemoteErrorKind::Invalid,
         SdkError::DispatchFailure(failure) if failure.is_user() => RemoteErrorKind::Invalid,
@@ -212,7 +212,11 @@ mod tests {
             (503, "SlowDown", Unavailable),
             (507, "XMinioStorageFull", Full),
         ] {
-            assert_eq!(kind_of(Subject::Object, status, Some(code)), kind, "{code}");
+            assert_eq!(
+                kind_of(NotFoundSubject::Object, status, Some(code)),
+                kind,
+                "{code}"
+            );
         }
     }
 }

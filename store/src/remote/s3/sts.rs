@@ -12,7 +12,7 @@ use aws_sdk_sts::Client;
 use aws_sdk_sts::config::{BehaviorVersion, Config, Region, SharedHttpClient};
 use aws_smithy_types::retry::RetryConfig;
 
-use super::client::timeouts;
+use super::client::client_timeouts;
 use crate::remote::spec::Environment;
 
 /// What an assumed role's session is called when nobody gives it a name.
@@ -42,7 +42,7 @@ impl Role {
 
 /// The token of another identity provider that a role is assumed with.
 #[derive(Debug, Clone)]
-pub(super) enum Token {
+pub(super) enum WebIdentityToken {
     /// A file, read each time because whoever writes it renews it.
     File(String),
     /// The token itself is in the environment.
@@ -51,7 +51,7 @@ pub(super) enum Token {
 
 const TOKEN_VARIABLE: &str = "AWS_WEB_IDENTITY_TOKEN";
 
-impl Token {
+impl WebIdentityToken {
     /// `None` when the environment names no token.
     pub(super) fn from_env(env: &Environment) -> Option<Self> {
         match env.get("AWS_WEB_IDENTITY_TOKEN_FILE") {
@@ -95,7 +95,7 @@ impl TokenService {
             .http_client(self.http.clone())
             .region(self.region.clone())
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts());
+            .timeout_config(client_timeouts());
         if let Some(endpoint) = Self::endpoint(&self.env) {
             config = config.endpoint_url(endpoint);
         }
@@ -119,7 +119,7 @@ impl TokenService {
     }
 
     /// Assumes a role with a token.
-    pub(super) fn exchange(&self, role: Role, token: Token) -> AssumedRole {
+    pub(super) fn exchange(&self, role: Role, token: WebIdentityToken) -> AssumedRole {
         AssumedRole {
             client: Client::from_conf(self.config().allow_no_auth().build()),
             session_name: self.session_name(&role),
@@ -135,7 +135,7 @@ pub(super) struct AssumedRole {
     client: Client,
     role: Role,
     session_name: String,
-    token: Option<Token>,
+    token: Option<WebIdentityToken>,
 }
 
 impl AssumedRole {

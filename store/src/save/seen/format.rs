@@ -9,7 +9,7 @@ use crate::id::{ChunkId, DomainId, FrameHash, PackId, TrailerHash};
 
 const MAGIC: [u8; 8] = *b"cfsseen3";
 
-/// In [`Piece::frame`]: the piece is a hole.
+/// In [`SeenPiece::frame`]: the piece is a hole.
 pub(super) const HOLE: u32 = u32::MAX;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -33,7 +33,7 @@ const HASHED: usize = 40;
 
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-pub(super) struct File {
+pub(super) struct SeenFile {
     pub(super) device: U64,
     pub(super) inode: U64,
     pub(super) size: U64,
@@ -48,7 +48,7 @@ pub(super) struct File {
 
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-pub(super) struct Piece {
+pub(super) struct SeenPiece {
     pub(super) chunk: ChunkId,
     pub(super) length: U64,
     /// Number of the frame that holds it, or [`HOLE`].
@@ -58,7 +58,7 @@ pub(super) struct Piece {
 
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-pub(super) struct Frame {
+pub(super) struct SeenFrame {
     pub(super) hash: FrameHash,
     /// Number of its pack.
     pub(super) pack: U32,
@@ -85,13 +85,13 @@ pub(super) struct Tables {
     pub(super) salt: [u8; 16],
     pub(super) searched: Option<[u8; 32]>,
     /// By device and inode.
-    pub(super) files: Vec<File>,
-    pub(super) pieces: Vec<Piece>,
-    pub(super) frames: Vec<Frame>,
+    pub(super) files: Vec<SeenFile>,
+    pub(super) pieces: Vec<SeenPiece>,
+    pub(super) frames: Vec<SeenFrame>,
     pub(super) packs: Vec<Pack>,
 }
 
-fn count<T>(list: &[T]) -> U32 {
+fn list_count<T>(list: &[T]) -> U32 {
     U32::new(list.len() as u32)
 }
 
@@ -109,10 +109,10 @@ impl Tables {
             domain: *domain,
             salt: self.salt,
             searched: self.searched.unwrap_or_default(),
-            files: count(&self.files),
-            pieces: count(&self.pieces),
-            frames: count(&self.frames),
-            packs: count(&self.packs),
+            files: list_count(&self.files),
+            pieces: list_count(&self.pieces),
+            frames: list_count(&self.frames),
+            packs: list_count(&self.packs),
         };
         let mut bytes = [&[header.as_bytes()], &lists[..]].concat().concat();
         let hash = blake3::hash(&bytes[HASHED..]);
@@ -132,11 +132,11 @@ impl Tables {
         }
         let number = |count: U32| count.get() as usize;
         let (files, rest) =
-            <[File]>::ref_from_prefix_with_elems(rest, number(header.files)).ok()?;
+            <[SeenFile]>::ref_from_prefix_with_elems(rest, number(header.files)).ok()?;
         let (pieces, rest) =
-            <[Piece]>::ref_from_prefix_with_elems(rest, number(header.pieces)).ok()?;
+            <[SeenPiece]>::ref_from_prefix_with_elems(rest, number(header.pieces)).ok()?;
         let (frames, rest) =
-            <[Frame]>::ref_from_prefix_with_elems(rest, number(header.frames)).ok()?;
+            <[SeenFrame]>::ref_from_prefix_with_elems(rest, number(header.frames)).ok()?;
         let packs = <[Pack]>::ref_from_bytes_with_elems(rest, number(header.packs)).ok()?;
         Some(Self {
             salt: header.salt,

@@ -21,12 +21,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::guard::is_place_in;
 use super::pipeline::Packed;
-use super::tree::{FileContent, Node, NodeKind, Pieces, Stamp, Tree};
+use super::tree::{FileContent, FileNode, FileTree, NodeKind, Pieces, Stamp};
 use crate::frame::{ChunkLocation, Codec, FrameLocation};
 use crate::id::{ChunkId, DomainId, PackId, TrailerHash};
 use crate::pack::PackRef;
 use crate::secrets::Scanner;
-use format::{File, Frame, HOLE, Pack, Piece, Tables};
+use format::{HOLE, Pack, SeenFile, SeenFrame, SeenPiece, Tables};
 use zerocopy::little_endian::{I64, U32, U64};
 
 /// In a [`Pack`]: the hash of the trailer is not known.
@@ -58,7 +58,7 @@ impl Seen {
     ///
     /// Returns the chunks of these files and their packs. Whether the remote still has the packs is
     /// not known.
-    pub fn apply(&self, tree: &mut Tree, root: &Path) -> Packed {
+    pub fn apply(&self, tree: &mut FileTree, root: &Path) -> Packed {
         let mut known = Packed::default();
         let mut in_places = HashSet::new();
         for (index, node) in tree.nodes.iter().enumerate() {
@@ -111,7 +111,7 @@ impl Seen {
         Some(content)
     }
 
-    fn locate(&self, piece: &Piece) -> Option<(ChunkLocation, PackRef)> {
+    fn locate(&self, piece: &SeenPiece) -> Option<(ChunkLocation, PackRef)> {
         let frame = self.0.frames.get(piece.frame.get() as usize)?;
         let pack = self.0.packs.get(frame.pack.get() as usize)?;
         let location = ChunkLocation {
@@ -143,13 +143,13 @@ impl Seen {
     pub fn write(
         path: &Path,
         domain: &DomainId,
-        tree: &Tree,
+        tree: &FileTree,
         packed: &Packed,
         scanned: SystemTime,
         scanner: &Scanner,
     ) -> std::io::Result<()> {
-        let settled = settled(scanned);
-        let mut writer = Writer::new(packed);
+        let settled = settled_before(scanned);
+        let mut writer = SeenListWriter::new(packed);
         writer.tables.salt = PackId::random().0;
         writer.tables.searched = scanner.fingerprint(&writer.tables.salt);
         let found: HashSet<_> = packed.findings.iter().map(|(node, _)| *node).collect();
@@ -165,12 +165,12 @@ impl Seen {
                 let _ = writer.add(node);
             }
         }
-        crate::local::replace(path, &writer.finish().encode(domain))
+        crate::local::replace_file(path, &writer.finish().encode(domain))
     }
 }
 
 /// The last moment at which a file may have been touched.
-fn settled(scanned: SystemTime) -> (i64, i64) {
+fn settled_before(scanned: SystemTime) -> (i64, i64) {
     let since = scanned
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
@@ -178,7 +178,7 @@ fn settled(scanned: SystemTime) -> (i64, i64) {
     (since.as_secs() as i64, i64::from(since.subsec_nanos()))
 }
 
-fn stamp_of(file: &File) -> Stamp {
+fn stamp_of(file: &SeenFile) -> Stamp {
     Stamp {
         device: file.device.get(),
         inode: file.inode.get(),
@@ -189,14 +189,14 @@ fn stamp_of(file: &File) -> Stamp {
 }
 
 /// Makes the lists.
-struct Writer<'a> {
+struct SeenListWriter<'a> {
     packed: &'a Packed,
     tables: Tables,
     packs: HashMap<PackId, u32>,
     frames: HashMap<(u32, u32), u32>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> SeenListWriter<'a> {
     fn new(packed: &'a Packed) -> Self {
         let mut writer = Self {
             packed,
@@ -217,7 +217,7 @@ impl<'a> Writer<'a> {
         writer
     }
 
-    fn add(&mut self, node: &Node) -> Option<()> {
+    fn add(&mut self, node: &FileNode) -> Option<()> {
         let NodeKind::File {
             content: FileContent::Read(pieces),
             ..
@@ -235,7 +235,7 @@ impl<'a> Writer<'a> {
             self.tables.pieces.push(piece);
         }
         let stamp = &node.stamp;
-        self.tables.files.push(File {
+        self.tables.files.push(SeenFile {
             device: U64::new(stamp.device),
             inode: U64::new(stamp.inode),
             size: U64::new(stamp.size),
@@ -249,9 +249,9 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    fn piece(&mut self, id: Option<&ChunkId>, length: u64) -> Option<Piece> {
+    fn piece(&mut self, id: Option<&ChunkId>, length: u64) -> Option<SeenPiece> {
         let Some(id) = id else {
-            return Some(Piece {
+            return Some(SeenPiece {
                 chunk: ChunkId([0; 32]),
                 length: U64::new(length),
                 frame: U32::new(HOLE),
@@ -264,7 +264,7 @@ impl<'a> Writer<'a> {
         let next = self.tables.frames.len() as u32;
         let number = *self.frames.entry((pack, frame.offset)).or_insert(next);
         if number == next {
-            self.tables.frames.push(Frame {
+            self.tables.frames.push(SeenFrame {
                 hash: frame.hash,
                 pack: U32::new(pack),
                 offset: U32::new(frame.offset),
@@ -274,7 +274,7 @@ impl<'a> Writer<'a> {
                 reserved: [0; 3],
             });
         }
-        Some(Piece {
+        Some(SeenPiece {
             chunk: *id,
             length: U64::new(length),
             frame: U32::new(number),

@@ -31,7 +31,7 @@ pub(super) fn is_secret_name(name: &[u8]) -> bool {
 }
 
 /// Where secret values begin, in files whose settings are one a line.
-pub(super) fn read(
+pub(super) fn find_line_secrets(
     content: &[u8],
     separators: &[u8],
     is_secret: fn(&[u8]) -> bool,
@@ -51,7 +51,10 @@ pub(super) fn read(
         let Some(split) = line.iter().position(|byte| separators.contains(byte)) else {
             continue;
         };
-        let (name, value) = (unquoted(&line[..split]), unquoted(&line[split + 1..]));
+        let (name, value) = (
+            strip_quotes(&line[..split]),
+            strip_quotes(&line[split + 1..]),
+        );
         if is_secret(name) && !ignore(value) {
             found.push(at);
         }
@@ -59,7 +62,7 @@ pub(super) fn read(
     found
 }
 
-fn unquoted(text: &[u8]) -> &[u8] {
+fn strip_quotes(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii();
     match text {
         [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => inner,
@@ -68,7 +71,7 @@ fn unquoted(text: &[u8]) -> &[u8] {
 }
 
 /// Where lines with a password begin.
-pub(super) fn netrc(content: &[u8], ignore: Ignore) -> Vec<usize> {
+pub(super) fn find_netrc_passwords(content: &[u8], ignore: Ignore) -> Vec<usize> {
     let mut found = Vec::new();
     let mut expects = false;
     let mut start = 0;
@@ -91,11 +94,11 @@ pub(super) fn netrc(content: &[u8], ignore: Ignore) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::find;
+    use super::super::find_credential_file;
 
     /// The lines with a finding.
     fn lines(directory: &str, name: &str, text: &str) -> Vec<u64> {
-        let place = find(directory.as_bytes(), name.as_bytes()).unwrap();
+        let place = find_credential_file(directory.as_bytes(), name.as_bytes()).unwrap();
         let found = place.read(directory.as_bytes(), text.as_bytes());
         found
             .into_iter()

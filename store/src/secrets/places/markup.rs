@@ -15,16 +15,16 @@ const SECRET_HEADERS: &[&[u8]] = &[
 
 /// Where passwords begin in settings of Maven and NuGet. Those that Maven encrypted count: the key is a
 /// file next to them, and how that is encrypted is known to everybody.
-pub(super) fn xml(content: &[u8], ignore: Ignore) -> Vec<usize> {
+pub(super) fn find_xml_passwords(content: &[u8], ignore: Ignore) -> Vec<usize> {
     let mut found = Vec::new();
     let mut at = 0;
     let mut in_secret_header = false;
-    while let Some(open) = position(content, at, b"<") {
+    while let Some(open) = find_from(content, at, b"<") {
         if content[open..].starts_with(b"<!--") {
-            at = position(content, open, b"-->").map_or(content.len(), |end| end + 3);
+            at = find_from(content, open, b"-->").map_or(content.len(), |end| end + 3);
             continue;
         }
-        let Some(close) = position(content, open, b">") else {
+        let Some(close) = find_from(content, open, b">") else {
             break;
         };
         let tag = &content[open + 1..close];
@@ -41,11 +41,11 @@ pub(super) fn xml(content: &[u8], ignore: Ignore) -> Vec<usize> {
             }
             b"value" => std::mem::take(&mut in_secret_header) && !ignore(text),
             b"add" => {
-                let key = attribute(tag, b"key")
+                let key = tag_attribute(tag, b"key")
                     .unwrap_or_default()
                     .to_ascii_lowercase();
                 key.ends_with(b"password")
-                    && attribute(tag, b"value").is_some_and(|value| !ignore(value))
+                    && tag_attribute(tag, b"value").is_some_and(|value| !ignore(value))
             }
             _ => SECRET.contains(&name) && !ignore(text),
         };
@@ -63,14 +63,14 @@ fn text_at(content: &[u8], at: usize) -> &[u8] {
         Some(section) => (section, b"]]>"),
         None => (rest, b"<"),
     };
-    let end = position(rest, 0, end).unwrap_or(rest.len());
+    let end = find_from(rest, 0, end).unwrap_or(rest.len());
     rest[..end].trim_ascii()
 }
 
 /// The value of an attribute, in quotes of either kind and with blanks where XML allows them.
-fn attribute<'a>(tag: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+fn tag_attribute<'a>(tag: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut at = 0;
-    while let Some(start) = position(tag, at, name) {
+    while let Some(start) = find_from(tag, at, name) {
         at = start + name.len();
         let follows_blank = start > 0 && tag[start - 1].is_ascii_whitespace();
         let Some(value) = tag[at..].trim_ascii_start().strip_prefix(b"=") else {
@@ -86,7 +86,7 @@ fn attribute<'a>(tag: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     None
 }
 
-fn position(content: &[u8], from: usize, what: &[u8]) -> Option<usize> {
+fn find_from(content: &[u8], from: usize, what: &[u8]) -> Option<usize> {
     let found = content
         .get(from..)?
         .windows(what.len())
@@ -95,12 +95,12 @@ fn position(content: &[u8], from: usize, what: &[u8]) -> Option<usize> {
 }
 
 /// Where strings begin that are the value of one of these names.
-pub(super) fn json(content: &[u8], names: &[&str], ignore: Ignore) -> Vec<usize> {
+pub(super) fn find_json_secrets(content: &[u8], names: &[&str], ignore: Ignore) -> Vec<usize> {
     let mut found = Vec::new();
     for name in names {
         let quoted = format!("\"{name}\"");
         let mut at = 0;
-        while let Some(start) = position(content, at, quoted.as_bytes()) {
+        while let Some(start) = find_from(content, at, quoted.as_bytes()) {
             at = start + quoted.len();
             let rest = content[at..].trim_ascii_start();
             let Some(rest) = rest.strip_prefix(b":") else {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn settings_of_maven() {
-        let found = |text: &str| xml(text.as_bytes(), is_reference).len();
+        let found = |text: &str| find_xml_passwords(text.as_bytes(), is_reference).len();
         assert_eq!(
             found("<server><username>u</username><password>hunter22</password></server>"),
             1
@@ -157,17 +157,17 @@ mod tests {
     #[test]
     fn sources_of_nuget() {
         let text = br#"<add key="Username" value="me" /> <add key="ClearTextPassword" value="hunter22" />"#;
-        assert_eq!(xml(text, is_reference).len(), 1);
+        assert_eq!(find_xml_passwords(text, is_reference).len(), 1);
         let text = b"<add\n\tvalue = 'hunter22'\n\tkey='ClearTextPassword' />";
-        assert_eq!(xml(text, is_reference).len(), 1);
+        assert_eq!(find_xml_passwords(text, is_reference).len(), 1);
     }
 
     #[test]
     fn values_in_json() {
         let text = br#"{"auths": {"r.test": {"auth": "bWU6aHVudGVy"}, "s.test": {"auth": ""}}}"#;
-        assert_eq!(json(text, &["auth"], is_reference).len(), 1);
+        assert_eq!(find_json_secrets(text, &["auth"], is_reference).len(), 1);
         assert_eq!(
-            json(br#"{"credsStore": "pass"}"#, &["auth"], is_reference).len(),
+            find_json_secrets(br#"{"credsStore": "pass"}"#, &["auth"], is_reference).len(),
             0
         );
     }

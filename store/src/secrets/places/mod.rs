@@ -9,18 +9,18 @@ mod table;
 mod urls;
 
 use super::text::{is_placeholder, is_reference};
-pub(super) use table::{Place, find};
+pub(super) use table::{CredentialFile, find_credential_file};
 
 /// Whether a file of this name, in a directory of that name, may hold credentials.
 pub fn is_place(directory: &[u8], name: &[u8]) -> bool {
-    find(directory, name).is_some()
+    find_credential_file(directory, name).is_some()
 }
 
 /// Tells values that are not credentials.
 pub(super) type Ignore = fn(&[u8]) -> bool;
 
 /// How the credentials in a file are found.
-pub(super) enum Reader {
+pub(super) enum CredentialReader {
     /// Settings, one a line: the separators of name and value, and which names are secret.
     Lines(&'static [u8], fn(&[u8]) -> bool),
     /// `password WORD`, anywhere.
@@ -35,7 +35,7 @@ pub(super) enum Reader {
     Whole,
 }
 
-impl Place {
+impl CredentialFile {
     /// The offsets at which credentials start, for a file in a directory of this name.
     pub(super) fn read(&self, directory: &[u8], content: &[u8]) -> Vec<usize> {
         let ignore: Ignore = match self.is_certain(directory) {
@@ -43,15 +43,15 @@ impl Place {
             false => is_placeholder,
         };
         match &self.reader {
-            Reader::Lines(separators, is_secret) => {
-                lines::read(content, separators, *is_secret, ignore)
+            CredentialReader::Lines(separators, is_secret) => {
+                lines::find_line_secrets(content, separators, *is_secret, ignore)
             }
-            Reader::Netrc => lines::netrc(content, ignore),
-            Reader::Json(names) => markup::json(content, names, ignore),
-            Reader::Xml => markup::xml(content, ignore),
-            Reader::Urls => urls::read(content, ignore),
-            Reader::Whole if content.trim_ascii().is_empty() => Vec::new(),
-            Reader::Whole => vec![0],
+            CredentialReader::Netrc => lines::find_netrc_passwords(content, ignore),
+            CredentialReader::Json(names) => markup::find_json_secrets(content, names, ignore),
+            CredentialReader::Xml => markup::find_xml_passwords(content, ignore),
+            CredentialReader::Urls => urls::find_url_passwords(content, ignore),
+            CredentialReader::Whole if content.trim_ascii().is_empty() => Vec::new(),
+            CredentialReader::Whole => vec![0],
         }
     }
 }

@@ -1,18 +1,18 @@
 //! The table of credential files.
 
-use super::super::kind::Kind;
-use super::Reader;
-use super::Reader::{Json, Lines, Netrc, Urls, Whole, Xml};
+use super::super::kind::SecretKind;
+use super::CredentialReader;
+use super::CredentialReader::{Json, Lines, Netrc, Urls, Whole, Xml};
 use super::lines::{is_one_of, is_secret_name};
 
 /// A file that is known to hold secrets.
-pub(in super::super) struct Place {
+pub(in super::super) struct CredentialFile {
     names: &'static [&'static str],
     /// The directory it must be in; any when empty.
     directories: &'static [&'static str],
-    pub(in super::super) kind: Kind,
+    pub(in super::super) kind: SecretKind,
     certain: Certain,
-    pub(super) reader: Reader,
+    pub(super) reader: CredentialReader,
 }
 
 /// Where a file of some name exists to hold credentials.
@@ -24,7 +24,7 @@ enum Certain {
     Nowhere,
 }
 
-impl Place {
+impl CredentialFile {
     /// Whether a finding in a file in a directory of this name is a credential for certain, rather
     /// than a setting of a project whose name suggests one.
     pub(in super::super) fn is_certain(&self, directory: &[u8]) -> bool {
@@ -37,7 +37,10 @@ impl Place {
 }
 
 /// The place that a file is, if it is one.
-pub(in super::super) fn find(directory: &[u8], name: &[u8]) -> Option<&'static Place> {
+pub(in super::super) fn find_credential_file(
+    directory: &[u8],
+    name: &[u8],
+) -> Option<&'static CredentialFile> {
     // Nearly every file is told apart by a look at its first letter and length.
     PLACES.iter().find(|place| {
         place.names.iter().any(|known| known.as_bytes() == name)
@@ -49,13 +52,13 @@ pub(in super::super) fn find(directory: &[u8], name: &[u8]) -> Option<&'static P
     })
 }
 
-const fn place(
+const fn credential_file(
     names: &'static [&'static str],
     directories: &'static [&'static str],
-    kind: Kind,
-    reader: Reader,
-) -> Place {
-    Place {
+    kind: SecretKind,
+    reader: CredentialReader,
+) -> CredentialFile {
+    CredentialFile {
         names,
         directories,
         kind,
@@ -65,13 +68,13 @@ const fn place(
 }
 
 /// A file that projects and packages have too, as a build setting, a sample or a lock file.
-const fn common(
+const fn common_file(
     names: &'static [&'static str],
     certain: Certain,
-    kind: Kind,
-    reader: Reader,
-) -> Place {
-    Place {
+    kind: SecretKind,
+    reader: CredentialReader,
+) -> CredentialFile {
+    CredentialFile {
         names,
         directories: &[],
         kind,
@@ -80,37 +83,37 @@ const fn common(
     }
 }
 
-const MAVEN: Kind = Kind::new("maven-password", "password in Maven settings");
-const NPM: Kind = Kind::new("npmrc", "npm credential");
-const YARN: Kind = Kind::new("yarnrc", "Yarn credential");
-const NETRC: Kind = Kind::new("netrc", "password in .netrc");
-const DOCKER: Kind = Kind::new("registry-auth", "container registry credential");
-const COMPOSER: Kind = Kind::new("composer-auth", "Composer credential");
-const PYTHON: Kind = Kind::new("python-index", "Python index password");
-const CARGO: Kind = Kind::new("cargo-token", "cargo registry token");
-const GRADLE: Kind = Kind::new("gradle-properties", "Gradle password or token");
-const GIT: Kind = Kind::new("git-credentials", "git credential");
-const AWS: Kind = Kind::new("aws-credentials", "AWS credential");
-const KUBE: Kind = Kind::new("kubeconfig", "Kubernetes credential");
-const GOOGLE: Kind = Kind::new("gcloud-credentials", "Google Cloud credential");
-const AZURE: Kind = Kind::new("azure-credentials", "Azure credential");
-const NUGET: Kind = Kind::new("nuget-password", "NuGet source password");
-const GEM: Kind = Kind::new("gem-credentials", "RubyGems credential");
-const SBT: Kind = Kind::new("sbt-credentials", "sbt password");
-const TOOL: Kind = Kind::new("tool-token", "command-line tool token");
-const DATABASE: Kind = Kind::new("database-password", "database password");
-const STORAGE: Kind = Kind::new("storage-credentials", "object store credential");
-const DOTENV: Kind = Kind::new("dotenv", "secret in an environment file");
-const URL: Kind = Kind::new("url-password", "password in a URL");
+const MAVEN: SecretKind = SecretKind::new("maven-password", "password in Maven settings");
+const NPM: SecretKind = SecretKind::new("npmrc", "npm credential");
+const YARN: SecretKind = SecretKind::new("yarnrc", "Yarn credential");
+const NETRC: SecretKind = SecretKind::new("netrc", "password in .netrc");
+const DOCKER: SecretKind = SecretKind::new("registry-auth", "container registry credential");
+const COMPOSER: SecretKind = SecretKind::new("composer-auth", "Composer credential");
+const PYTHON: SecretKind = SecretKind::new("python-index", "Python index password");
+const CARGO: SecretKind = SecretKind::new("cargo-token", "cargo registry token");
+const GRADLE: SecretKind = SecretKind::new("gradle-properties", "Gradle password or token");
+const GIT: SecretKind = SecretKind::new("git-credentials", "git credential");
+const AWS: SecretKind = SecretKind::new("aws-credentials", "AWS credential");
+const KUBE: SecretKind = SecretKind::new("kubeconfig", "Kubernetes credential");
+const GOOGLE: SecretKind = SecretKind::new("gcloud-credentials", "Google Cloud credential");
+const AZURE: SecretKind = SecretKind::new("azure-credentials", "Azure credential");
+const NUGET: SecretKind = SecretKind::new("nuget-password", "NuGet source password");
+const GEM: SecretKind = SecretKind::new("gem-credentials", "RubyGems credential");
+const SBT: SecretKind = SecretKind::new("sbt-credentials", "sbt password");
+const TOOL: SecretKind = SecretKind::new("tool-token", "command-line tool token");
+const DATABASE: SecretKind = SecretKind::new("database-password", "database password");
+const STORAGE: SecretKind = SecretKind::new("storage-credentials", "object store credential");
+const DOTENV: SecretKind = SecretKind::new("dotenv", "secret in an environment file");
+const URL: SecretKind = SecretKind::new("url-password", "password in a URL");
 
-static PLACES: &[Place] = &[
-    common(
+static PLACES: &[CredentialFile] = &[
+    common_file(
         &["settings.xml", "settings-security.xml"],
         Certain::In(&[".m2", "conf"]),
         MAVEN,
         Xml,
     ),
-    place(
+    credential_file(
         &[".npmrc", "npmrc"],
         &[],
         NPM,
@@ -120,7 +123,7 @@ static PLACES: &[Place] = &[
                 .any(|end| name.ends_with(end))
         }),
     ),
-    place(
+    credential_file(
         &[".yarnrc.yml"],
         &[],
         YARN,
@@ -128,65 +131,65 @@ static PLACES: &[Place] = &[
             is_one_of(name, &["npmAuthToken", "npmAuthIdent"])
         }),
     ),
-    place(&[".netrc", "_netrc"], &[], NETRC, Netrc),
-    place(
+    credential_file(&[".netrc", "_netrc"], &[], NETRC, Netrc),
+    credential_file(
         &["config.json"],
         &[".docker"],
         DOCKER,
         Json(&["auth", "identitytoken", "registrytoken", "password"]),
     ),
-    place(
+    credential_file(
         &[".dockercfg", ".dockerconfigjson"],
         &[],
         DOCKER,
         Json(&["auth", "identitytoken", "password"]),
     ),
-    place(
+    credential_file(
         &["auth.json"],
         &["containers"],
         DOCKER,
         Json(&["auth", "identitytoken", "password"]),
     ),
-    place(
+    credential_file(
         &["auth.json"],
         &[".composer", "composer"],
         COMPOSER,
         Json(&["password", "token", "github.com", "gitlab.com"]),
     ),
-    place(
+    credential_file(
         &[".pypirc"],
         &[],
         PYTHON,
         Lines(b"=:", |name| is_one_of(name, &["password", "token"])),
     ),
-    common(
+    common_file(
         &["pip.conf", "pip.ini"],
         Certain::In(&["pip", ".pip"]),
         PYTHON,
         Urls,
     ),
-    common(
+    common_file(
         &["credentials.toml"],
         Certain::In(&[".cargo", "cargo"]),
         CARGO,
         Lines(b"=", |name| is_one_of(name, &["token", "secret-key"])),
     ),
-    place(
+    credential_file(
         &["credentials"],
         &[".cargo"],
         CARGO,
         Lines(b"=", |name| is_one_of(name, &["token"])),
     ),
-    common(
+    common_file(
         &["gradle.properties"],
         Certain::In(&[".gradle"]),
         GRADLE,
         Lines(b"=:", is_secret_name),
     ),
-    place(&[".git-credentials"], &[], GIT, Urls),
-    place(&[".gitconfig"], &[], GIT, Urls),
-    place(&["config"], &[".git"], GIT, Urls),
-    place(
+    credential_file(&[".git-credentials"], &[], GIT, Urls),
+    credential_file(&[".gitconfig"], &[], GIT, Urls),
+    credential_file(&["config"], &[".git"], GIT, Urls),
+    credential_file(
         &["credentials", "config"],
         &[".aws"],
         AWS,
@@ -194,26 +197,26 @@ static PLACES: &[Place] = &[
             is_one_of(name, &["aws_secret_access_key", "aws_session_token"])
         }),
     ),
-    place(&["config"], &[".kube"], KUBE, Lines(b":", is_kube_secret)),
-    common(
+    credential_file(&["config"], &[".kube"], KUBE, Lines(b":", is_kube_secret)),
+    common_file(
         &["kubeconfig", "kubeconfig.yaml", "kubeconfig.yml"],
         Certain::In(&[".kube"]),
         KUBE,
         Lines(b":", is_kube_secret),
     ),
-    place(
+    credential_file(
         &["application_default_credentials.json"],
         &[],
         GOOGLE,
         Json(&["refresh_token", "client_secret", "private_key"]),
     ),
-    place(
+    credential_file(
         &["credentials.db", "access_tokens.db"],
         &["gcloud"],
         GOOGLE,
         Whole,
     ),
-    place(
+    credential_file(
         &[
             "accessTokens.json",
             "msal_token_cache.json",
@@ -223,41 +226,41 @@ static PLACES: &[Place] = &[
         AZURE,
         Json(&["accessToken", "refreshToken", "secret", "client_secret"]),
     ),
-    common(
+    common_file(
         &["nuget.config", "NuGet.Config", "NuGet.config"],
         Certain::In(&["NuGet", ".nuget"]),
         NUGET,
         Xml,
     ),
-    place(
+    credential_file(
         &["credentials"],
         &[".gem", "gem"],
         GEM,
         Lines(b" ", |name| name.ends_with(b":")),
     ),
-    place(
+    credential_file(
         &[".credentials", "credentials"],
         &[".sbt", ".ivy2"],
         SBT,
         Lines(b"=", |name| is_one_of(name, &["password"])),
     ),
-    place(&["credentials.tfrc.json"], &[], TOOL, Json(&["token"])),
-    place(&[".vault-token"], &[], TOOL, Whole),
-    place(
+    credential_file(&["credentials.tfrc.json"], &[], TOOL, Json(&["token"])),
+    credential_file(&[".vault-token"], &[], TOOL, Whole),
+    credential_file(
         &["hosts.yml"],
         &["gh"],
         TOOL,
         Lines(b":", |name| is_one_of(name, &["oauth_token"])),
     ),
-    place(&["token"], &["huggingface"], TOOL, Whole),
-    place(&[".pgpass"], &[], DATABASE, Whole),
-    place(
+    credential_file(&["token"], &["huggingface"], TOOL, Whole),
+    credential_file(&[".pgpass"], &[], DATABASE, Whole),
+    credential_file(
         &[".my.cnf"],
         &[],
         DATABASE,
         Lines(b"=", |name| is_one_of(name, &["password"])),
     ),
-    place(
+    credential_file(
         &[".s3cfg", "rclone.conf"],
         &[],
         STORAGE,
@@ -274,7 +277,7 @@ static PLACES: &[Place] = &[
             )
         }),
     ),
-    common(
+    common_file(
         &[
             ".env",
             ".env.local",
@@ -287,7 +290,7 @@ static PLACES: &[Place] = &[
         DOTENV,
         Lines(b"=", is_secret_name),
     ),
-    common(
+    common_file(
         &[
             "package-lock.json",
             ".package-lock.json",
@@ -319,18 +322,26 @@ mod tests {
 
     #[test]
     fn a_name_may_need_its_directory() {
-        assert!(find(b".m2", b"settings.xml").is_some());
-        assert!(find(b".docker", b"config.json").is_some());
-        assert!(find(b"src", b"config.json").is_none());
-        assert_eq!(find(b".cargo", b"credentials").unwrap().kind, CARGO);
-        assert_eq!(find(b".aws", b"credentials").unwrap().kind, AWS);
-        assert!(find(b"src", b"credentials").is_none());
+        assert!(find_credential_file(b".m2", b"settings.xml").is_some());
+        assert!(find_credential_file(b".docker", b"config.json").is_some());
+        assert!(find_credential_file(b"src", b"config.json").is_none());
+        assert_eq!(
+            find_credential_file(b".cargo", b"credentials")
+                .unwrap()
+                .kind,
+            CARGO
+        );
+        assert_eq!(
+            find_credential_file(b".aws", b"credentials").unwrap().kind,
+            AWS
+        );
+        assert!(find_credential_file(b"src", b"credentials").is_none());
     }
 
     #[test]
     fn files_that_projects_have_too_are_not_certain() {
         let certain = |directory: &[u8], name: &[u8]| {
-            find(directory, name).is_some_and(|place| place.is_certain(directory))
+            find_credential_file(directory, name).is_some_and(|place| place.is_certain(directory))
         };
         assert!(certain(b".gradle", b"gradle.properties"));
         assert!(!certain(b"android", b"gradle.properties"));
@@ -346,7 +357,10 @@ mod tests {
             (b"pip", b"pip.conf"),
         ] {
             assert!(certain(directory, name), "{name:?}");
-            assert!(find(b"testdata", name).is_some(), "{name:?}");
+            assert!(
+                find_credential_file(b"testdata", name).is_some(),
+                "{name:?}"
+            );
             assert!(!certain(b"testdata", name), "{name:?}");
         }
         for (directory, name) in [

@@ -6,7 +6,7 @@ use super::Ignore;
 const TOKEN: usize = 20;
 
 /// Where URLs with a password begin, and headers that git sends.
-pub(super) fn read(content: &[u8], ignore: Ignore) -> Vec<usize> {
+pub(super) fn find_url_passwords(content: &[u8], ignore: Ignore) -> Vec<usize> {
     let mut found = Vec::new();
     let mut start = 0;
     for line in content.split_inclusive(|byte| *byte == b'\n') {
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn passwords_and_tokens_before_the_host() {
-        let found = |text: &str| read(text.as_bytes(), is_reference).len();
+        let found = |text: &str| find_url_passwords(text.as_bytes(), is_reference).len();
         assert_eq!(found("https://me:hunter22@git.test\n"), 1);
         assert_eq!(
             found("[global]\nindex-url = https://me:hunter22@pypi.test/simple\n"),

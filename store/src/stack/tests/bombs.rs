@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::model::open;
-use crate::layer::testing::{overlapping, rewritten};
-use crate::layer::{Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode};
-use crate::stack::{Ino, Stack, Walk, squash};
+use crate::layer::testing::{overlap_pages, rewrite_layer};
+use crate::layer::{
+    EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
+};
+use crate::stack::{Ino, Stack, StackWalk, squash_layers};
 
 /// Numbers of tables.
 const INODES: usize = 0;
@@ -26,7 +28,7 @@ fn meta(mode_bits: u32) -> Meta {
 /// Two directories `a` and `b`, with a link in each.
 fn honest() -> Arc<Layer> {
     let (directory, link) = (meta(mode::DIRECTORY | 0o755), meta(mode::SYMLINK | 0o777));
-    let new = |meta, kind| Link::New(NewInode { meta, kind });
+    let new = |meta, kind| EntryTarget::New(NewInode { meta, kind });
     let kind = NewKind::Directory { opaque: false };
     let mut builder = LayerBuilder::new(&directory, []).unwrap();
     let entries = [b"a", b"b"].map(|name| NewEntry {
@@ -49,7 +51,7 @@ fn put(table: &mut [u8], at: usize, value: u32) {
 
 #[test]
 fn a_page_that_is_listed_twice_is_refused() {
-    let built = overlapping(&honest());
+    let built = overlap_pages(&honest());
     let error = Layer::open(built.0, built.1).unwrap_err();
     assert!(error.to_string().contains("overlap"), "{error}");
 }
@@ -57,11 +59,11 @@ fn a_page_that_is_listed_twice_is_refused() {
 #[test]
 fn tables_that_compress_too_well_are_refused() {
     // 64 MiB of one byte take some kilobytes.
-    let built = rewritten(&honest(), |tables| tables[NAMES].resize(64 << 20, b'a'));
+    let built = rewrite_layer(&honest(), |tables| tables[NAMES].resize(64 << 20, b'a'));
     assert!(built.bytes.len() < 64 << 10);
     let error = Layer::open(built.id, built.bytes).unwrap_err();
     assert!(error.to_string().contains("decode to more"), "{error}");
-    let built = rewritten(&honest(), |tables| tables[DIRENTS].resize(12 << 20, 0));
+    let built = rewrite_layer(&honest(), |tables| tables[DIRENTS].resize(12 << 20, 0));
     let error = Layer::open(built.id, built.bytes).unwrap_err();
     assert!(error.to_string().contains("more entries"), "{error}");
 }
@@ -69,7 +71,7 @@ fn tables_that_compress_too_well_are_refused() {
 /// A thousand directories that name the same thousand entries would be a million.
 #[test]
 fn directories_cannot_share_their_entries() {
-    let built = rewritten(&honest(), |tables| {
+    let built = rewrite_layer(&honest(), |tables| {
         let inodes = &mut tables[INODES];
         let first = u32::from_le_bytes(inodes[INODE + FIRST..][..4].try_into().unwrap());
         // `b` has the entries of `a`, and those behind them.
@@ -79,14 +81,14 @@ fn directories_cannot_share_their_entries() {
     let layer = Arc::new(Layer::open(built.id, built.bytes).unwrap());
     assert!(layer.check_shares().is_err());
     let stack = Stack::new(vec![layer.clone()]).unwrap();
-    assert!(Walk::new(&stack).any(|entry| entry.is_err()));
-    assert!(squash(&[layer], true).is_err());
+    assert!(StackWalk::new(&stack).any(|entry| entry.is_err()));
+    assert!(squash_layers(&[layer], true).is_err());
 }
 
 #[test]
 fn entries_out_of_order_are_refused_when_listed() {
     for names in [b"ba", b"aa"] {
-        let built = rewritten(&honest(), |tables| {
+        let built = rewrite_layer(&honest(), |tables| {
             tables[NAMES][..2].copy_from_slice(names)
         });
         let layer = Arc::new(Layer::open(built.id, built.bytes).unwrap());
@@ -100,7 +102,7 @@ fn entries_out_of_order_are_refused_when_listed() {
 #[test]
 fn modes_without_a_known_type_are_refused() {
     for bits in [0, 0o030_644, 0o150_644, 0o170_644, 0o1_040_755] {
-        let built = rewritten(&honest(), |tables| put(&mut tables[INODES], INODE, bits));
+        let built = rewrite_layer(&honest(), |tables| put(&mut tables[INODES], INODE, bits));
         let layer = Layer::open(built.id, built.bytes).unwrap();
         assert!(layer.inode(1).is_err(), "{bits:o}");
         assert!(layer.check_shares().is_err(), "{bits:o}");

@@ -9,38 +9,40 @@ use proptest::prelude::*;
 use super::model::{build, entries};
 use crate::layer::Layer;
 use crate::remote::FileRemote;
-use crate::stack::{Change, Stack, Walk, compare};
+use crate::stack::{EntryChange, Stack, StackWalk, compare_stacks};
 
 /// Every entry's kind and owner. The root counts like any other.
 fn listed(stack: &Stack) -> BTreeMap<Vec<u8>, (u32, u32)> {
-    Walk::new(stack)
+    StackWalk::new(stack)
         .map(|entry| entry.unwrap())
         .map(|entry| (entry.path, (entry.attr.kind(), entry.attr.uid)))
         .collect()
 }
 
-fn differences(before: &Stack, after: &Stack) -> Vec<(Vec<u8>, Change)> {
+fn differences(before: &Stack, after: &Stack) -> Vec<(Vec<u8>, EntryChange)> {
     // Trees without files need no chunk's name, so nothing is asked of the remote.
     let remote: crate::remote::DynRemote = Arc::new(FileRemote::new("/nowhere"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let found = runtime.block_on(compare(&remote, before, after)).unwrap();
+    let found = runtime
+        .block_on(compare_stacks(&remote, before, after))
+        .unwrap();
     for difference in &found {
         assert_eq!(
             difference.before.is_none(),
-            difference.change == Change::Added
+            difference.change == EntryChange::Added
         );
         assert_eq!(
             difference.after.is_none(),
-            difference.change == Change::Removed
+            difference.change == EntryChange::Removed
         );
     }
     let found = found.into_iter();
     found.map(|it| (it.path, it.change)).collect()
 }
 
-fn expected(before: &Stack, after: &Stack) -> Vec<(Vec<u8>, Change)> {
+fn expected(before: &Stack, after: &Stack) -> Vec<(Vec<u8>, EntryChange)> {
     let (before, after) = (listed(before), listed(after));
     let mut paths: Vec<_> = before.keys().chain(after.keys()).collect();
     paths.sort();
@@ -48,14 +50,14 @@ fn expected(before: &Stack, after: &Stack) -> Vec<(Vec<u8>, Change)> {
     let mut found = Vec::new();
     for path in paths {
         match (before.get(path), after.get(path)) {
-            (Some(_), None) => found.push((path.clone(), Change::Removed)),
-            (None, Some(_)) => found.push((path.clone(), Change::Added)),
+            (Some(_), None) => found.push((path.clone(), EntryChange::Removed)),
+            (None, Some(_)) => found.push((path.clone(), EntryChange::Added)),
             (Some((old, _)), Some((new, _))) if old != new => {
-                found.push((path.clone(), Change::Removed));
-                found.push((path.clone(), Change::Added));
+                found.push((path.clone(), EntryChange::Removed));
+                found.push((path.clone(), EntryChange::Added));
             }
             (Some(old), Some(new)) if old != new => {
-                found.push((path.clone(), Change::Attributes));
+                found.push((path.clone(), EntryChange::Attributes));
             }
             _ => {}
         }
@@ -63,7 +65,7 @@ fn expected(before: &Stack, after: &Stack) -> Vec<(Vec<u8>, Change)> {
     found
 }
 
-fn sorted(mut found: Vec<(Vec<u8>, Change)>) -> Vec<(Vec<u8>, Change)> {
+fn sorted(mut found: Vec<(Vec<u8>, EntryChange)>) -> Vec<(Vec<u8>, EntryChange)> {
     found.sort();
     found
 }

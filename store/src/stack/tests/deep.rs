@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::model::open;
-use crate::layer::{Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode};
+use crate::layer::{
+    EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
+};
 use crate::remote::{DynRemote, FileRemote};
-use crate::stack::{MAX_PATH, Stack, Walk, compare, squash};
+use crate::stack::{MAX_PATH, Stack, StackWalk, compare_stacks, squash_layers};
 
 const DEPTH: usize = 20_000;
 
@@ -22,7 +24,7 @@ fn nested(uid: u32) -> Arc<Layer> {
         let kind = NewKind::Directory { opaque: false };
         let entry = NewEntry {
             name: b"d",
-            link: Link::New(NewInode { meta: &meta, kind }),
+            link: EntryTarget::New(NewInode { meta: &meta, kind }),
         };
         inode = builder.fill(inode, &[entry]).unwrap()[0];
     }
@@ -38,7 +40,7 @@ fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
 fn deep_trees_are_walked_as_far_as_paths_go() {
     on_a_small_stack(|| {
         let stack = Stack::new(vec![nested(0)]).unwrap();
-        let mut walk = Walk::new(&stack);
+        let mut walk = StackWalk::new(&stack);
         let longest = walk.by_ref().map(|entry| entry.unwrap().path.len()).max();
         assert_eq!(longest, Some(MAX_PATH));
         assert_eq!(walk.left_out(), 1);
@@ -54,10 +56,10 @@ fn deep_trees_are_compared_and_squashed() {
             .build()
             .unwrap();
         let stacks = [&before, &after].map(|layer| Stack::new(vec![layer.clone()]).unwrap());
-        let found = runtime.block_on(compare(&remote, &stacks[0], &stacks[1]));
+        let found = runtime.block_on(compare_stacks(&remote, &stacks[0], &stacks[1]));
         // The root, and one directory for each two bytes of a path.
         assert_eq!(found.unwrap().len(), 1 + MAX_PATH.div_ceil(2));
-        squash(&[before, after], true).unwrap();
+        squash_layers(&[before, after], true).unwrap();
     });
 }
 

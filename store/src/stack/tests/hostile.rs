@@ -10,12 +10,13 @@ use proptest::sample::{Index, select};
 use super::model::open;
 use crate::frame::{ChunkLocation, Codec, FrameLocation};
 use crate::id::{FrameHash, PackId};
-use crate::layer::testing::rewritten;
+use crate::layer::testing::rewrite_layer;
 use crate::layer::{
-    Content, Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, Xattrs, mode,
+    EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewFilePiece, NewInode, NewKind, ROOT,
+    Xattrs, mode,
 };
 use crate::pack::PackRef;
-use crate::stack::{Ino, Stack, Walk, squash};
+use crate::stack::{Ino, Stack, StackWalk, squash_layers};
 
 /// A walk that takes more steps than this has lost its way.
 const STEPS: usize = 10_000;
@@ -38,7 +39,7 @@ fn honest() -> Arc<Layer> {
             codec: Codec::Zstd,
             hash,
         };
-        Content::Chunk(ChunkLocation {
+        NewFilePiece::Chunk(ChunkLocation {
             frame,
             offset,
             length,
@@ -58,8 +59,8 @@ fn honest() -> Arc<Layer> {
         xattrs,
         ..plain(mode::DIRECTORY)
     };
-    let content = [chunk(0, 300), Content::Hole(4096), chunk(300, 700)];
-    let new = |meta, kind| Link::New(NewInode { meta, kind });
+    let content = [chunk(0, 300), NewFilePiece::Hole(4096), chunk(300, 700)];
+    let new = |meta, kind| EntryTarget::New(NewInode { meta, kind });
     let mut builder = LayerBuilder::new(&directory, [pack]).unwrap();
     let mut level = vec![ROOT];
     for depth in 0..3 {
@@ -87,11 +88,11 @@ fn honest() -> Arc<Layer> {
                 },
                 NewEntry {
                     name: b"gone",
-                    link: Link::Whiteout,
+                    link: EntryTarget::Whiteout,
                 },
                 NewEntry {
                     name: b"hard",
-                    link: Link::SameAs(2),
+                    link: EntryTarget::SameAs(2),
                 },
                 NewEntry {
                     name: b"link",
@@ -143,7 +144,7 @@ fn tamper() -> impl Strategy<Value = Tamper> {
 }
 
 fn apply(layer: &Layer, tampers: &[Tamper]) -> Arc<Layer> {
-    let built = rewritten(layer, |tables| {
+    let built = rewrite_layer(layer, |tables| {
         for tamper in tampers {
             let table = &mut tables[tamper.section];
             if table.len() < 4 {
@@ -164,7 +165,7 @@ fn explore(layers: Vec<Arc<Layer>>) {
     let Ok(stack) = Stack::new(layers.clone()) else {
         return;
     };
-    for (step, entry) in Walk::new(&stack).enumerate() {
+    for (step, entry) in StackWalk::new(&stack).enumerate() {
         assert!(step < STEPS, "the walk goes on for ever");
         let Ok(entry) = entry else { break };
         for name in entry
@@ -183,8 +184,8 @@ fn explore(layers: Vec<Arc<Layer>>) {
             visit(&stack, ino);
         }
     }
-    let _ = squash(&layers, true);
-    let _ = squash(&layers, false);
+    let _ = squash_layers(&layers, true);
+    let _ = squash_layers(&layers, false);
 }
 
 fn visit(stack: &Stack, ino: Ino) {
@@ -249,10 +250,10 @@ proptest! {
 
 #[test]
 fn a_root_is_a_directory() {
-    let built = rewritten(&honest(), |tables| tables[0][1] = 0x80);
+    let built = rewrite_layer(&honest(), |tables| tables[0][1] = 0x80);
     let layer = Arc::new(Layer::open(built.id, built.bytes).unwrap());
     assert!(Stack::new(vec![layer.clone()]).is_err());
-    assert!(squash(&[layer], true).is_err());
+    assert!(squash_layers(&[layer], true).is_err());
 }
 
 /// Two ways into each of thirty levels would be a thousand million paths.
@@ -269,14 +270,14 @@ fn a_directory_has_one_place() {
         let entries = [
             NewEntry {
                 name: b"a",
-                link: Link::New(NewInode {
+                link: EntryTarget::New(NewInode {
                     meta: &directory,
                     kind: kind.clone(),
                 }),
             },
             NewEntry {
                 name: b"b",
-                link: Link::SameAs(0),
+                link: EntryTarget::SameAs(0),
             },
         ];
         inode = builder.fill(inode, &entries).unwrap()[0];

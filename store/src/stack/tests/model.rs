@@ -6,8 +6,10 @@ use std::sync::Arc;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use crate::layer::{Layer, LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode};
-use crate::stack::{Ino, Stack, squash};
+use crate::layer::{
+    EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
+};
+use crate::stack::{Ino, Stack, squash_layers};
 
 /// What a layer says of a name.
 #[derive(Debug, Clone)]
@@ -90,14 +92,14 @@ pub(super) fn build(number: usize, entries: &Entries) -> Arc<Layer> {
             .map(|(name, spec)| NewEntry {
                 name,
                 link: match spec {
-                    Spec::Whiteout => Link::Whiteout,
-                    Spec::Link => Link::New(NewInode {
+                    Spec::Whiteout => EntryTarget::Whiteout,
+                    Spec::Link => EntryTarget::New(NewInode {
                         meta: &link,
                         kind: NewKind::Symlink(b"t"),
                     }),
                     Spec::Directory { opaque, .. } => {
                         let kind = NewKind::Directory { opaque: *opaque };
-                        Link::New(NewInode {
+                        EntryTarget::New(NewInode {
                             meta: &directory,
                             kind,
                         })
@@ -187,12 +189,12 @@ proptest! {
         for start in 0..layers.len() {
             for end in start + 1..=layers.len() {
                 let mut squashed = layers.clone();
-                let built = squash(&layers[start..end], start == 0).unwrap();
+                let built = squash_layers(&layers[start..end], start == 0).unwrap();
                 squashed.splice(start..end, [open(built)]);
                 check(squashed, &expected, &format!("{start}..{end} squashed"));
             }
         }
-        let bottom = squash(&layers, true).unwrap();
+        let bottom = squash_layers(&layers, true).unwrap();
         prop_assert_eq!(bottom.summary.whiteouts, 0);
     }
 
@@ -201,7 +203,7 @@ proptest! {
     fn any_directory_can_be_entered_first(specs in vec(entries(), 1..6)) {
         let layers: Vec<_> = specs.iter().enumerate().map(|(n, spec)| build(n, spec)).collect();
         let stack = Stack::new(layers.clone()).unwrap();
-        for entry in crate::stack::Walk::new(&stack) {
+        for entry in crate::stack::StackWalk::new(&stack) {
             let entry = entry.unwrap();
             if entry.attr.kind() == mode::DIRECTORY {
                 let fresh = Stack::new(layers.clone()).unwrap();

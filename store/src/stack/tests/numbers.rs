@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::model::open;
-use crate::layer::{LayerBuilder, Link, Meta, NewEntry, NewInode, NewKind, ROOT, mode};
-use crate::stack::{Ino, MAX_DEPTH, Numbering, Numbers, Stack, squash, squash_plan};
+use crate::layer::{EntryTarget, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT, mode};
+use crate::stack::{Ino, MAX_DEPTH, Numbering, Numbers, Stack, squash_layers, squash_plan};
 
 fn directory() -> Meta {
     Meta {
@@ -23,11 +23,11 @@ fn linked(names: &[&str]) -> Arc<crate::layer::Layer> {
     let entry = |(position, name): (usize, &&'static str)| NewEntry {
         name: name.as_bytes(),
         link: match position {
-            0 => Link::New(NewInode {
+            0 => EntryTarget::New(NewInode {
                 meta: &pipe,
                 kind: NewKind::Special(0),
             }),
-            _ => Link::SameAs(0),
+            _ => EntryTarget::SameAs(0),
         },
     };
     let names: Vec<&'static str> = names.iter().map(|name| &*name.to_string().leak()).collect();
@@ -102,11 +102,11 @@ fn squashing_counts_links_afresh() {
             ROOT,
             &[NewEntry {
                 name: b"b",
-                link: Link::Whiteout,
+                link: EntryTarget::Whiteout,
             }],
         )
         .unwrap();
-    let squashed = squash(&[lower, open(builder.finish().unwrap())], true).unwrap();
+    let squashed = squash_layers(&[lower, open(builder.finish().unwrap())], true).unwrap();
     let stack = Stack::new(vec![open(squashed)]).unwrap();
     let (a, c) = (
         stack.find(b"a").unwrap().unwrap(),

@@ -80,10 +80,10 @@ impl Host {
 
 /// Sends a request as a client that makes its own rules would.
 fn raw(socket: &Path, request: &Value) -> Value {
-    let stream = socket::connect(socket).unwrap();
+    let stream = socket::connect_private(socket).unwrap();
     let envelope = json!({ "version": cachefs::VERSION, "request": request });
-    fdpass::send(&stream, &serde_json::to_vec(&envelope).unwrap(), &[], &[]).unwrap();
-    let answer = fdpass::recv(&stream).unwrap().expect("an answer");
+    fdpass::send_frame(&stream, &serde_json::to_vec(&envelope).unwrap(), &[], &[]).unwrap();
+    let answer = fdpass::receive_frame(&stream).unwrap().expect("an answer");
     serde_json::from_slice(&answer.header).unwrap()
 }
 

@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachefs_store::gc::{self, Condemned, GcOptions, Inventory, LEASE, MIN_GRACE, Needs, Plan};
+use cachefs_store::gc::{self, Condemned, GcOptions, GcPlan, Inventory, LEASE, MIN_GRACE, Needs};
 use cachefs_store::id::LayerId;
 use cachefs_store::layer::Layer;
-use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, Record, RefName, Scope};
+use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, RefName, RefRecord, Scope};
 use cachefs_store::save::{
-    Baseline, Deletions, Everything, Guard, PlainFiles, Silent, StoreTarget, Target as _,
-    build_layer, diff, pack_files, scan,
+    Baseline, Everything, Guard, MissingEntries, PlainFiles, Silent, StoreTarget, Target as _,
+    build_layer, diff_tree, pack_files, scan_tree,
 };
 use cachefs_store::secrets::Scanner;
-use cachefs_store::stack::{Stack, squash};
+use cachefs_store::stack::{Stack, squash_layers};
 use cachefs_store::{Error, layer, pack};
 use cachefs_tests::tree::TreeSpec;
 
@@ -37,7 +37,7 @@ pub(super) struct World {
     pub(super) now: u64,
     pub(super) jobs: Vec<Job>,
     /// What a collector has seen and will do, and when it looked.
-    pub(super) collector: Option<(Inventory, Plan, u64)>,
+    pub(super) collector: Option<(Inventory, GcPlan, u64)>,
     /// Stacks that were restored and are mounted somewhere, with the time.
     pub(super) mounts: Vec<(Vec<LayerInfo>, u64)>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Job {
     pub(super) base: Vec<LayerInfo>,
     pub(super) restored: u64,
     pub(super) condemned: Arc<Condemned>,
-    pub(super) existing: Vec<Record>,
+    pub(super) existing: Vec<RefRecord>,
     pub(super) stored: Option<(Arc<Layer>, Needs)>,
 }
 
@@ -89,7 +89,8 @@ impl World {
         condemned.read = self.now;
         let existing = self.run(refs::read_records(remote, &name));
         let mount = mount.and_then(|number| self.mounts.get(number).cloned());
-        let (base, restored) = mount.unwrap_or_else(|| (refs::unite(existing.clone()).0, self.now));
+        let (base, restored) =
+            mount.unwrap_or_else(|| (refs::unite_records(existing.clone()).0, self.now));
         self.jobs.push(Job {
             name,
             tree,
@@ -115,7 +116,7 @@ impl World {
         let root = File::open(&self.trees[job.tree]).unwrap();
         for _ in 0..2 {
             let baseline = Baseline::new(&base, &target).unwrap();
-            let mut tree = scan(root.as_fd(), &PlainFiles, &Everything, &Silent)
+            let mut tree = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent)
                 .unwrap()
                 .tree;
             if target.learn(&baseline.packs()).is_err() {
@@ -141,7 +142,7 @@ impl World {
             if !target.confirm(&foreign).unwrap().is_empty() {
                 continue;
             }
-            let delta = diff(&tree, &baseline, &packed, true, Deletions::Record).unwrap();
+            let delta = diff_tree(&tree, &baseline, &packed, true, MissingEntries::Record).unwrap();
             let built = build_layer(&tree, &delta, &packed, &baseline).unwrap();
             let layer = self.bench.put_layer(&built);
             let packs = packed.new_packs.iter().chain(packed.known_packs.values());
@@ -166,9 +167,9 @@ impl World {
             .iter()
             .flat_map(|record| record.layers.iter().map(|layer| layer.id))
             .collect();
-        let supersedes = refs::contained(&job.existing);
-        let (mut stack, _) = refs::unite(job.existing);
-        refs::append(&mut stack, &job.base);
+        let supersedes = refs::superseded_saves(&job.existing);
+        let (mut stack, _) = refs::unite_records(job.existing);
+        refs::append_layers(&mut stack, &job.base);
         stack.retain(|present| present.id != layer.id());
         stack.push(info(&layer));
         let mut parts = Vec::new();
@@ -180,7 +181,7 @@ impl World {
             };
             let squashed = self
                 .bench
-                .put_layer(&squash(opened.layers(), true).unwrap());
+                .put_layer(&squash_layers(opened.layers(), true).unwrap());
             let contained = stack[..below]
                 .iter()
                 .flat_map(|part| part.contains.iter().copied().chain([part.id]));
@@ -193,9 +194,9 @@ impl World {
         let is_old = self.now - job.restored > LEASE.as_micros() as u64 / 2;
         let needs = Needs::of(&stack, &parts, &job.base, &named, is_old, needs.packs);
         let remote = &self.bench.remote;
-        let mut record = Record::new(job.name, stack, Creator::default(), Platform::default());
+        let mut record = RefRecord::new(job.name, stack, Creator::default(), Platform::default());
         record.supersedes = supersedes;
-        let published = gc::publish(remote, &record, &job.condemned, &needs, self.now);
+        let published = gc::publish_confirmed(remote, &record, &job.condemned, &needs, self.now);
         match self.bench.runtime.block_on(published) {
             Ok(()) | Err(Error::BeingCollected { .. }) => {}
             Err(error) => panic!("{error}"),
@@ -205,12 +206,12 @@ impl World {
     pub(super) fn restore(&mut self, key: &str) {
         let records = self.run(refs::read_records(&self.bench.remote, &name("main", key)));
         if !records.is_empty() {
-            self.mounts.push((refs::unite(records).0, self.now));
+            self.mounts.push((refs::unite_records(records).0, self.now));
         }
     }
 
     pub(super) fn delete(&mut self, key: &str) {
-        self.run(refs::delete(&self.bench.remote, &name("main", key)));
+        self.run(refs::delete_name(&self.bench.remote, &name("main", key)));
     }
 
     pub(super) fn options(&self, grace: Duration) -> GcOptions {
@@ -224,7 +225,7 @@ impl World {
 
     pub(super) fn look(&mut self) {
         let inventory = self.run(Inventory::take(&self.bench.remote, &Silent));
-        let plan = gc::plan(&inventory, &self.options(MIN_GRACE));
+        let plan = gc::plan_collection(&inventory, &self.options(MIN_GRACE));
         self.collector = Some((inventory, plan, self.now));
     }
 
@@ -235,7 +236,8 @@ impl World {
                 ..self.options(MIN_GRACE)
             };
             let remote = &self.bench.remote;
-            let swept = gc::execute(remote, &inventory, &mut plan, &options, self.now, &Silent);
+            let swept =
+                gc::execute_plan(remote, &inventory, &mut plan, &options, self.now, &Silent);
             match self.bench.runtime.block_on(swept) {
                 Ok(()) | Err(Error::TookTooLong { .. }) => {}
                 Err(error) => panic!("{error}"),
@@ -243,8 +245,8 @@ impl World {
         }
     }
 
-    pub(super) fn collect(&self, grace: Duration) -> gc::Report {
-        self.run(gc::collect(
+    pub(super) fn collect(&self, grace: Duration) -> gc::GcReport {
+        self.run(gc::collect_garbage(
             &self.bench.remote,
             &self.options(grace),
             &Silent,

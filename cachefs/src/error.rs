@@ -211,6 +211,9 @@ impl Error {
             Self::Start(SpawnError::Log { source, .. }) if io_hint(source).is_some() => {
                 io_hint(source)
             }
+            Self::Start(SpawnError::Reported {
+                hint: Some(hint), ..
+            }) => Some(hint.clone()),
             Self::Start(_) | Self::Conversation(_) => Some(
                 "see `daemon.log` in the store directory; `cachefs doctor` checks this machine"
                     .to_owned(),
@@ -236,7 +239,7 @@ fn store_hint(error: &StoreError) -> Option<String> {
         ),
         StoreError::Unsupported { .. } => Some("it was written by a newer cachefs; update this one".to_owned()),
         StoreError::Damaged { .. } => {
-            Some("`cachefs check --read-data` shows what else is damaged; deleting the key and saving again repairs it".to_owned())
+            Some("`cachefs check --read-data --repair` drops the keys that need it, so that the next save stores them whole; with `--all-scopes` it deletes damaged packs, too".to_owned())
         }
         StoreError::Lost { .. } => Some(
             "`cachefs check --repair` drops the keys that need it; if a lifecycle rule deletes objects of the bucket, remove the rule and run `cachefs gc` instead"
@@ -253,6 +256,9 @@ fn store_hint(error: &StoreError) -> Option<String> {
         }
         StoreError::InvalidName(_) => {
             Some("use letters, digits and `-`; put what is long or odd into a checksum".to_owned())
+        }
+        StoreError::PathTooLong { .. } => {
+            Some("remove the directory, or leave it out with an exclusion such as --path '!NAME'".to_owned())
         }
         StoreError::Archive(error) => Some(error.hint()),
         StoreError::Io { source, .. } => io_hint(source),

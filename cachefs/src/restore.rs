@@ -22,7 +22,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind, copy_into};
+use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind, check_room, copy_into};
 use cachefs_store::id::SaveId;
 use cachefs_store::layer::TreeTotals;
 use cachefs_store::refs::{Key, KeyQuery, LayerInfo, Resolved, Scope};
@@ -37,6 +37,7 @@ use crate::paths::refuse_overlap;
 use crate::rpc::{DaemonClient, OpenRequest, Prefetch, RestoreReply, RestoreRequest, ViewOrigin};
 use crate::store_dir::StoreDir;
 use crate::sys::erofs_mount::is_likely;
+use crate::sys::spawn::SpawnError;
 use crate::unsaved::Unsaved;
 use crate::view::ViewForm;
 
@@ -152,7 +153,16 @@ pub struct NoMount {
     /// What stands in the way.
     pub why: String,
     /// What would help, where something is known to.
-    pub hint: Option<&'static str>,
+    pub hint: Option<String>,
+}
+
+impl NoMount {
+    fn because(error: &Error) -> Self {
+        Self {
+            why: crate::error::describe_chain(error),
+            hint: error.hint(),
+        }
+    }
 }
 
 /// What a restore did.
@@ -294,7 +304,16 @@ fn restore_fresh(
     if options.mode == RestoreMode::Copy {
         return restore_copy(store, records, path, options, None, None, progress);
     }
-    let mut client = DaemonClient::connect(store)?;
+    let mut client = match DaemonClient::connect(store) {
+        // A copy needs no daemon.
+        Err(error @ Error::Start(SpawnError::Reported { .. }))
+            if options.mode == RestoreMode::Auto =>
+        {
+            let why = NoMount::because(&error);
+            return restore_copy(store, records, path, options, None, Some(why), progress);
+        }
+        connected => connected?,
+    };
     let asked_at = SaveId::now().micros;
     let found = request_view(&mut client, options)?;
     let Some(view) = found.view else {
@@ -329,10 +348,7 @@ fn restore_fresh(
         Err(Error::Mount(error)) if options.mode == RestoreMode::Auto && error.is_environment() => {
             records.remove(&path)?;
             made.remove();
-            let why = NoMount {
-                why: crate::error::describe_chain(&error),
-                hint: error.hint(),
-            };
+            let why = NoMount::because(&Error::Mount(error));
             restore_copy(
                 store,
                 records,
@@ -516,6 +532,9 @@ fn restore_copy(
     let earlier = before.as_ref().and_then(|before| before.incomplete);
     let is_mixed = earlier.is_some_and(|earlier| earlier.mixed && earlier.is_at(&path));
     if let Some(before) = before.filter(|before| !before.same_layers(&whole)) {
+        // Before anything of the earlier version goes, which makes some room.
+        let freed = before.tree.map_or(u64::MAX, |tree| tree.bytes);
+        check_room(&stack, &path, freed, progress)?;
         // An earlier version of the key: entries that this one does not have must not come back.
         let removed = leftovers::remove_leftovers(store, &before, Some(&stack), options);
         if let Err(error) = removed {
@@ -562,9 +581,16 @@ fn restore_copy(
     };
     if is_mixed {
         notes.push(format!(
-            "{} may still have files of another key, so nothing is saved from it",
+            "{} may still have files of another key, so nothing is saved from it; remove the directory and restore again",
             path.display()
         ));
+        records.put(&MountRecord {
+            incomplete: Some(Incomplete {
+                copied: true,
+                ..Incomplete::of(&path, true)?
+            }),
+            ..whole
+        })?;
     } else if let Err(error) = noted.and_then(|()| records.put(&whole)) {
         // The files are there, even if the store cannot be written to.
         notes.push(format!(

@@ -12,9 +12,29 @@ pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> E
     match outcome {
         Ok(code) => {
             object::print_end(code);
-            ExitCode::from(code)
+            ExitCode::from(code_of_output(code))
         }
         Err(error) => fail(&error, soft && !global.strict_errors),
+    }
+}
+
+/// Reports results that could not be written, such as to a full disk: a script must not take what there
+/// is for all of it.
+fn code_of_output(code: u8) -> u8 {
+    match output::write_failure() {
+        None => code,
+        Some(error) => {
+            output::print_error(
+                "error",
+                &format!("cannot write the results to standard output: {error}"),
+                Some("free some space, or send standard output elsewhere"),
+            );
+            if code == exit::SUCCESS {
+                exit::LOCAL
+            } else {
+                code
+            }
+        }
     }
 }
 

@@ -7,10 +7,13 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal as _, Seek as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use cachefs::paths::real_path;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use tempfile::NamedTempFile;
 
@@ -242,18 +245,71 @@ fn duplicate_descriptor(number: i32) -> io::Result<File> {
 pub(crate) fn append_text(path: &Path, text: &str) -> io::Result<()> {
     let mut file = match descriptor_of(path) {
         Some(number) => duplicate_descriptor(number)?,
+        None if NamedTarget::of(path)?.is_stream() => {
+            let file = open_soon(path, PIPE_PATIENCE)?;
+            return write_soon(file, text.as_bytes(), PIPE_PATIENCE);
+        }
         None => OpenOptions::new().create(true).append(true).open(path)?,
     };
     file.write_all(text.as_bytes())
 }
 
-/// Replaces the content of a file; its directories are made.
+/// The time that a report waits for somebody to read the pipe that it goes to.
+const PIPE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens a device or a pipe for a report, which must not hold up the build if nobody reads it.
+fn open_soon(path: &Path, patience: Duration) -> io::Result<File> {
+    let started = Instant::now();
+    loop {
+        let opened = OpenOptions::new()
+            .write(true)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32)
+            .open(path);
+        match opened {
+            Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {}
+            opened => return opened,
+        }
+        if started.elapsed() >= patience {
+            return Err(io::Error::new(
+                ErrorKind::TimedOut,
+                format!("nobody reads from it for {} s", patience.as_secs()),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Writes to a pipe that does not block, as long as its reader goes on reading.
+fn write_soon(mut file: File, mut text: &[u8], patience: Duration) -> io::Result<()> {
+    let mut since = Instant::now();
+    while !text.is_empty() {
+        match file.write(text) {
+            Ok(written) => {
+                text = &text[written..];
+                since = Instant::now();
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock && since.elapsed() < patience => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the content of a file; its directories are made. A pipe that nobody reads from is given up
+/// after some seconds.
 pub(crate) fn replace_text(path: &Path, text: &str) -> io::Result<()> {
     let target = NamedTarget::of(path)?;
     if let NamedTarget::Regular(path) = &target
         && let Some(parent) = path.parent()
     {
         fs::create_dir_all(parent)?;
+    }
+    if let NamedTarget::Special(path) = &target {
+        let file = open_soon(path, PIPE_PATIENCE)?;
+        return write_soon(file, text.as_bytes(), PIPE_PATIENCE);
     }
     let file = NamedFile::create(target)?;
     file.writer()?.write_all(text.as_bytes())?;
@@ -375,5 +431,29 @@ mod tests {
             .read_to_string(&mut text)
             .unwrap();
         assert_eq!(text, "before written after");
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
+        let error = open_soon(&pipe, Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        // More than a pipe holds: its reader takes all of it.
+        let text = "x".repeat(200_000);
+        let read = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| fs::read_to_string(&pipe));
+            replace_text(&pipe, &text).unwrap();
+            reader.join().unwrap().unwrap()
+        });
+        assert_eq!(read, text);
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cachefs_store::remote::RemoteTraffic;
@@ -69,9 +70,24 @@ pub(crate) fn print_text(text: &str) {
     }
 }
 
-/// Writes text to standard output as it is. A reader that has had enough (`| head`) is no error.
+/// The first failure to write results.
+static FAILED: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes text to standard output as it is. A reader that has had enough (`| head`) is no error; any
+/// other failure is reported when the command ends.
 pub(crate) fn write_stdout(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes());
+    if let Err(error) = written.and_then(|()| stdout.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = FAILED.set(error);
+    }
+}
+
+/// Why results could not be written, if they could not.
+pub(crate) fn write_failure() -> Option<&'static std::io::Error> {
+    FAILED.get()
 }
 
 /// Prints an error with its hint.

@@ -244,3 +244,12 @@ pub(crate) fn ref_name(global: &Global, template: &str) -> anyhow::Result<RefNam
         key_in(&workspace_directory()?, template, &[])?.0,
     ))
 }
+
+/// A path of the command line, in which `~` is the home directory as it is in `--path` and in a
+/// configuration: a shell leaves `'~/x'` and `--option=~/x` as they are.
+pub(crate) fn expand_home(path: &Path) -> cachefs::Result<PathBuf> {
+    match path.to_str() {
+        Some(text) if text == "~" || text.starts_with("~/") => Places::current()?.resolve(text),
+        _ => Ok(path.to_owned()),
+    }
+}

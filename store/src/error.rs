@@ -1,10 +1,11 @@
 //! The error of this crate, by what a caller can do about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::ArchiveError;
 use crate::remote::{RemoteError, RemoteErrorKind, SpecError};
+use crate::stack::MAX_PATH;
 
 /// What a caller should make of an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +84,12 @@ pub enum Error {
         /// The limit, with its unit.
         limit: String,
     },
+    /// Directories are nested so deeply that paths are longer than [`MAX_PATH`].
+    #[error("paths in {} are longer than {MAX_PATH} bytes", start_of(directory))]
+    PathTooLong {
+        /// The directory whose entries have such paths, relative to the root.
+        directory: PathBuf,
+    },
     /// An archive can't be taken.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -155,7 +162,10 @@ impl Error {
             | Self::Lost { .. } => ErrorKind::Integrity,
             Self::Changed { .. } | Self::BeingCollected { .. } => ErrorKind::Changed,
             Self::Archive(error) => error.kind(),
-            Self::Spec(_) | Self::TooLarge { .. } | Self::InvalidName(_) => ErrorKind::Usage,
+            Self::Spec(_)
+            | Self::TooLarge { .. }
+            | Self::PathTooLong { .. }
+            | Self::InvalidName(_) => ErrorKind::Usage,
             Self::Shared(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
         }
@@ -170,6 +180,16 @@ impl Error {
         }
     }
 
+    /// Whether the remote has an object whose bytes are not those that were stored.
+    pub fn is_damaged(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Remote(error) => error.kind() == RemoteErrorKind::Damaged,
+            Self::Shared(error) => error.is_damaged(),
+            _ => false,
+        }
+    }
+
     /// Whether the remote answered that an object is not there.
     pub fn is_not_found(&self) -> bool {
         match self {
@@ -178,6 +198,16 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// The first parts of a path that is too long to be shown.
+fn start_of(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let mut start: String = text.chars().take(100).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start
 }
 
 /// The result of most of this crate.

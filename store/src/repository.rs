@@ -13,12 +13,34 @@ const FORMAT: u32 = 1;
 /// The description is a line of JSON; nothing longer is read.
 const MAX: u64 = 1 << 20;
 
+/// What every version of the description has, whatever else changes.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+    #[serde(default)]
+    requires: Vec<String>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Description {
     format: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     requires: Vec<String>,
     id: RepoId,
+}
+
+/// Refuses a repository of a newer format, in which this version must not write or delete anything:
+/// its rules for what is in use may be others.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`], and those of the remote. A repository without a description, or with a
+/// damaged one, passes.
+pub async fn refuse_newer_format(remote: &DynRemote) -> Result<()> {
+    match Repository::new(remote.clone()).existing_id().await {
+        Ok(_) | Err(Error::Damaged { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A remote, and which repository it is.
@@ -116,6 +138,14 @@ impl Repository {
             Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        if let Ok(version) = serde_json::from_slice::<Version>(&bytes)
+            && (version.format > FORMAT || !version.requires.is_empty())
+        {
+            return Err(Error::Unsupported {
+                what: "the repository".to_owned(),
+                detail: format!("format {}, features {:?}", version.format, version.requires),
+            });
+        }
         let description: Description = match serde_json::from_slice(&bytes) {
             Ok(description) => description,
             Err(error) if error.is_eof() || bytes.contains(&0) => {
@@ -127,15 +157,6 @@ impl Repository {
                 return Err(Error::damaged(what, error.to_string()));
             }
         };
-        if description.format > FORMAT || !description.requires.is_empty() {
-            return Err(Error::Unsupported {
-                what: "the repository".to_owned(),
-                detail: format!(
-                    "format {}, features {:?}",
-                    description.format, description.requires
-                ),
-            });
-        }
         Ok(Some(description.id))
     }
 }

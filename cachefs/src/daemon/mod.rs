@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
-use crate::sys::limits::raise_descriptors;
+use crate::sys::limits::{MIN_DESCRIPTORS, raise_descriptors};
 use crate::sys::lock::{LockError, LockFile};
 use crate::sys::memory::set_up_allocator;
 use crate::sys::socket::{self, SocketFile};
@@ -71,17 +71,33 @@ fn acquire_lock(store: &StoreDir) -> Result<LockFile, LockError> {
 pub fn run_daemon(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> Result<i32> {
     set_up_allocator();
     // Before the fork: the supervisor holds what mounts live by.
-    raise_descriptors();
-    let estate = match open_estate(store) {
+    let descriptors = raise_descriptors();
+    let estate = match enough(descriptors).and_then(|()| open_estate(store)) {
         Ok(estate) => estate,
         Err(error) => {
-            let _ = readiness.failed(&crate::error::describe_chain(&error));
+            let _ = readiness.failed(
+                &crate::error::describe_chain(&error),
+                error.hint().as_deref(),
+            );
             return Err(error);
         }
     };
     match supervise_workers(estate, readiness)? {
         Side::Worker(seat) => worker::run_worker(store, options, seat),
         Side::Supervisor(code) => Ok(code),
+    }
+}
+
+/// Refuses to run with so few descriptors that mounts would fail with I/O errors.
+fn enough(descriptors: u64) -> Result<()> {
+    match descriptors {
+        MIN_DESCRIPTORS.. => Ok(()),
+        _ => Err(Error::usage(
+            format!(
+                "the daemon needs at least {MIN_DESCRIPTORS} file descriptors, and its limit is {descriptors}"
+            ),
+            "raise the hard limit (`ulimit -Hn`, `LimitNOFILE=` of a service, `--ulimit nofile=` of a container), or restore with --mode copy",
+        )),
     }
 }
 

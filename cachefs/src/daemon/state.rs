@@ -208,7 +208,7 @@ impl DaemonState {
             .remotes
             .get(&find.remote, find.deadline_ms, &self.cache)?;
         let paths = PathSet::of_names(&find.paths, find.places.clone())?;
-        let parts = find_parts(&remote.open.remote, &find.wanted, &paths, find.whole);
+        let parts = find_parts(&remote.open.remote, &find.wanted, &paths, &find.whole_from);
         self.runtime.block_on(unless_gone(is_gone, parts))
     }
 

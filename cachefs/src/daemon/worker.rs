@@ -51,7 +51,10 @@ pub(super) fn run_worker(
         Err(error) => {
             // Whoever waits for the daemon learns why; if nobody does, the error is the caller's.
             if let Some(readiness) = readiness {
-                let _ = readiness.failed(&crate::error::describe_chain(&error));
+                let _ = readiness.failed(
+                    &crate::error::describe_chain(&error),
+                    error.hint().as_deref(),
+                );
             }
             return Err(error);
         }

@@ -96,6 +96,9 @@ pub struct Incomplete {
     pub born: u64,
     /// Whether it may hold files of another key, too. Then copying once more does not help.
     pub mixed: bool,
+    /// Whether the whole key was copied, beside files of another one that could not be removed.
+    #[serde(default)]
+    pub copied: bool,
 }
 
 impl Incomplete {
@@ -115,12 +118,19 @@ impl Incomplete {
                 .and_then(|born| born.duration_since(UNIX_EPOCH).ok())
                 .map_or(0, |born| born.as_nanos() as u64),
             mixed,
+            copied: false,
         })
     }
 
     /// Whether the directory is still the same one.
     pub(crate) fn is_at(&self, directory: &Path) -> bool {
-        Self::of(directory, self.mixed).is_ok_and(|now| now == *self)
+        Self::of(directory, self.mixed).is_ok_and(|now| {
+            let now = Self {
+                copied: self.copied,
+                ..now
+            };
+            now == *self
+        })
     }
 }
 

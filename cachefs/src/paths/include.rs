@@ -81,7 +81,13 @@ impl Include {
             .collect();
         let literal = literal_names(&base, &names, |path| sight.is_dir(path));
         let mut globs = absolute_globs(&base, &names);
-        if !names[literal..].iter().any(|name| has_special(name)) {
+        let is_name = !names[literal..].iter().any(|name| has_special(name));
+        // `a/[b` is no pattern, so it can only be a name.
+        let is_unclosed = || {
+            let glob = glob_of(&names, literal);
+            !glob.contains(['*', '?']) && compile_valid(&[glob]).is_empty()
+        };
+        if is_name || is_unclosed() {
             let path = base.components().collect::<PathBuf>();
             let path = names.iter().fold(path, |path, name| path.join(name));
             // A restore before the directory existed has read it as a pattern.

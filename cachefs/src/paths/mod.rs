@@ -28,4 +28,4 @@ pub use literal::{glob_of, has_special, literal_names};
 pub use overlap::refuse_overlap;
 pub use places::{Places, working_directory};
 pub use real::real_path;
-pub use set::{CacheDirectory, OnDisk, PathSet};
+pub use set::{CacheDirectory, OnDisk, PathSet, Whole};

@@ -59,7 +59,11 @@ impl Places {
 
     /// The absolute path that a plain path means. `..` is left as it is: what it means depends on
     /// links.
-    pub(super) fn resolve(&self, written: &str) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    ///
+    /// A usage error where the path starts at a directory that there is none of.
+    pub fn resolve(&self, written: &str) -> Result<PathBuf> {
         let (base, rest) = self.split(written)?;
         let names = Path::new(rest)
             .components()
@@ -141,13 +145,29 @@ impl Places {
         } else if self.dangerous(sight).any(|home| home == path) {
             "the home directory"
         } else {
-            return Ok(());
+            return refuse_kernel(written, path, sight);
         };
         Err(Error::usage(
             format!("`{written}` means {what} itself, which cannot be a cache"),
             "name the directories in it that the build fills, such as ~/.m2",
         ))
     }
+}
+
+/// Refuses directories in which the kernel shows itself, and that of the devices: a mount there would
+/// hide what every program needs.
+fn refuse_kernel(written: &str, path: &Path, sight: Sight) -> Result<()> {
+    let real = sight.real(path);
+    let place = ["/proc", "/sys", "/dev/pts", "/dev/mqueue", "/dev/hugepages"]
+        .into_iter()
+        .find(|place| real.starts_with(place))
+        .or((real == Path::new("/dev")).then_some("/dev"));
+    place.map_or(Ok(()), |place| {
+        Err(Error::usage(
+            format!("`{written}` is in {place}, which the kernel fills"),
+            "name a directory of files that a build made, such as target or ~/.m2",
+        ))
+    })
 }
 
 /// The working directory; empty when it has been deleted, which matters only to relative paths.

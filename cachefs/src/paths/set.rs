@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cachefs_store::refs::CachePart;
 use cachefs_store::save::Exclude;
+use serde::{Deserialize, Serialize};
 
 use super::exclude::Exclusions;
 use super::include::{Include, Sight};
@@ -29,6 +30,21 @@ pub struct CacheDirectory {
     pub path: PathBuf,
     /// What it is called under the key; `None` when it is all that the key holds.
     pub part: Option<CachePart>,
+}
+
+/// Which keys of one path a restore takes for a cache whose path looks like a pattern.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whole {
+    /// None.
+    #[default]
+    No,
+    /// Any: the path is most likely a name, such as `app/[slug]`.
+    Any,
+    /// Those that were saved from the directory of that very name, such as `st*r`. Others belong to
+    /// another path, from before the pattern was written. `None` is a directory that has no name
+    /// which machines share.
+    SavedFrom(Option<CachePart>),
 }
 
 /// What is there of a cache's paths.
@@ -66,7 +82,9 @@ impl PathSet {
         // A directory that is called `!x` can be named alone: there is nothing to exclude it from.
         let are_exclusions = |path: &Path| path.to_str().is_some_and(|path| path.starts_with('!'));
         let has_include = written.iter().any(|path| !are_exclusions(path.as_ref()));
-        let is_name = |text: &str| !has_include && sight.is_dir(&places.workspace.join(text));
+        let is_name = |text: &str| {
+            !has_include && (written.len() == 1 || sight.is_dir(&places.workspace.join(text)))
+        };
         let mut excluded = Vec::new();
         let mut includes = Vec::new();
         for path in written {
@@ -152,13 +170,26 @@ impl PathSet {
         }
     }
 
-    /// The directory of a cache whose one path looks like a pattern, and may be the name of a
-    /// directory that does not exist yet: `app/[slug]`.
-    pub fn maybe_single(&self) -> Option<CacheDirectory> {
+    /// The directory of that very name, of a cache whose one path is read as a pattern here and now.
+    fn literal(&self) -> Option<CacheDirectory> {
         match &self.includes[..] {
-            [include] if include.pattern.as_ref()?.may_be_name => Some(include.whole()),
+            [include] if include.pattern.is_some() => Some(include.whole()),
             _ => None,
         }
+    }
+
+    /// Which keys of one path a restore takes: the directory may not exist yet, but have existed where
+    /// it was saved.
+    pub fn whole(&self) -> Whole {
+        let Some(CacheDirectory { path, .. }) = self.literal() else {
+            return Whole::No;
+        };
+        let pattern = self.includes[0].pattern.as_ref();
+        if pattern.is_some_and(|pattern| pattern.may_be_name) {
+            return Whole::Any;
+        }
+        let place = self.places.part_of(&path).ok();
+        Whole::SavedFrom(place.filter(|place| !place.as_str().starts_with('/')))
     }
 
     /// The directories that are there now: what a save saves.
@@ -230,7 +261,7 @@ impl PathSet {
     }
 
     /// The directories that parts belong at, none of them in another; `None` is the whole of a key,
-    /// which belongs at [`PathSet::maybe_single`].
+    /// which belongs at the directory of the very name that was written.
     ///
     /// # Errors
     ///
@@ -242,7 +273,7 @@ impl PathSet {
         let mut directories = Vec::new();
         for part in parts {
             match part {
-                None => directories.extend(self.maybe_single()),
+                None => directories.extend(self.literal()),
                 Some(part) => directories.push(CacheDirectory {
                     path: self.places.path_of(&part)?,
                     part: Some(part),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cachefs_store::refs::CachePart;
 use tempfile::TempDir;
 
-use super::{OnDisk, PathSet, Places};
+use super::{OnDisk, PathSet, Places, Whole};
 
 /// A workspace and a home directory beside it.
 struct Bench {
@@ -221,9 +221,23 @@ fn what_cannot_be_a_cache_is_refused() {
     let beside = format!("{}/*", bench.dir.path().display());
     assert!(bench.error(&[&beside]).contains("the home directory"));
     assert!(bench.error(&["/**"]).contains("itself"));
-    assert_eq!(bench.error(&["!x"]), "no path is named");
+    for written in [
+        "/proc",
+        "/proc/self",
+        "/sys/fs",
+        "/dev",
+        "/dev/",
+        "/usr/../dev",
+    ] {
+        assert!(
+            bench.error(&[written]).contains("the kernel fills"),
+            "{written}"
+        );
+    }
+    bench.set(&["/dev/shm/cache"]);
+    assert_eq!(bench.error(&["!x", "!y"]), "no path is named");
     assert_eq!(bench.error(&[""]), "a path is empty");
-    assert!(bench.error(&["a/[b"]).starts_with("bad pattern"));
+    assert!(bench.error(&["a/[b/*"]).starts_with("bad pattern"));
     assert!(bench.error(&["a/../*"]).contains("`..`"));
     assert!(bench.error(&["a", "../b"]).contains("`..`"));
     assert!(bench.error(&["a", "!../b"]).contains("`..`"));
@@ -291,14 +305,21 @@ fn a_name_that_does_not_exist_yet_is_found_by_what_was_stored() {
     let part = |text: &str| CachePart::new(text).unwrap();
     let set = bench.set(&["app/[slug]", "x"]);
     assert!(set.accepts(&part("app/[slug]")) && set.accepts(&part("app/s")));
-    assert!(set.maybe_single().is_none());
-    let whole = bench.set(&["app/[slug]"]).maybe_single().unwrap();
-    assert_eq!(whole.path, bench.path("work/app/[slug]"));
+    assert_eq!(set.whole(), Whole::No);
+    assert_eq!(bench.set(&["app/[slug]"]).whole(), Whole::Any);
     for pattern in ["packages/*/x", "a?", "packages/{a,b}"] {
-        assert!(bench.set(&[pattern]).maybe_single().is_none(), "{pattern}");
+        let whole = Whole::SavedFrom(Some(part(pattern)));
+        assert_eq!(bench.set(&[pattern]).whole(), whole);
     }
-    let directories = bench.set(&["app/[slug]"]).directories([None]).unwrap();
-    assert_eq!(directories, [whole]);
+    for name in ["app/[slug]", "a?"] {
+        let directories = bench.set(&[name]).directories([None]).unwrap();
+        let paths: Vec<_> = directories.into_iter().map(|it| it.path).collect();
+        assert_eq!(paths, [bench.path("work").join(name)]);
+    }
+    for name in ["[", "a/[b", "{a", "!x"] {
+        let single = bench.set(&[name]).single().unwrap();
+        assert_eq!(single.path, bench.path("work").join(name));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use cachefs_store::remote::DynRemote;
 
 use super::{RestoreMode, RestoreOptions};
 use crate::error::Result;
-use crate::paths::{CacheDirectory, PathSet};
+use crate::paths::{CacheDirectory, PathSet, Whole};
 use crate::rpc::{DaemonClient, Find};
 use crate::store_dir::StoreDir;
 
@@ -28,17 +28,17 @@ pub fn find_directories(
     options: &RestoreOptions,
     paths: &PathSet,
 ) -> Result<FoundDirectories> {
-    let whole = paths.maybe_single().is_some();
+    let whole = paths.whole();
     let found = if options.mode == RestoreMode::Copy {
         let session = options.session(store)?;
-        session.block_on(find_parts(session.remote(), &options.wanted, paths, whole))?
+        session.block_on(find_parts(session.remote(), &options.wanted, paths, &whole))?
     } else {
         DaemonClient::connect(store)?.find(Find {
             remote: options.remote.clone(),
             deadline_ms: options.deadline_ms(),
             wanted: options.wanted.clone(),
             paths: paths.spellings(),
-            whole,
+            whole_from: whole,
             places: paths.places().clone(),
         })?
     };
@@ -86,19 +86,29 @@ fn choose_parts(
 }
 
 /// Finds, for each key, the best match that holds any of the paths; all at the same time. `whole`
-/// says whether a key of one path matches.
+/// says which keys of one path match.
 pub(crate) async fn find_parts(
     remote: &DynRemote,
     wanted: &[KeyQuery],
     paths: &PathSet,
-    whole: bool,
+    whole: &Whole,
 ) -> Result<Vec<Option<FoundKey>>> {
     let mut lookups = tokio::task::JoinSet::new();
     for (number, wanted) in wanted.iter().cloned().enumerate() {
-        let (remote, paths) = (remote.clone(), paths.clone());
+        let (remote, paths, whole) = (remote.clone(), paths.clone(), whole.clone());
         lookups.spawn(async move {
-            let accepts = |part: Option<&CachePart>| part.map_or(whole, |part| paths.accepts(part));
-            (number, refs::find_key(&remote, &wanted, accepts).await)
+            let takes_whole = whole != Whole::No;
+            let accepts =
+                |part: Option<&CachePart>| part.map_or(takes_whole, |part| paths.accepts(part));
+            let is_whole = |record: &refs::RefRecord| match &whole {
+                Whole::No => false,
+                Whole::Any => true,
+                Whole::SavedFrom(place) => record.saved_from == *place,
+            };
+            (
+                number,
+                refs::find_key(&remote, &wanted, accepts, is_whole).await,
+            )
         });
     }
     let mut found = vec![None; wanted.len()];

@@ -11,7 +11,7 @@ use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RemoteFailure;
-use crate::paths::Places;
+use crate::paths::{Places, Whole};
 use crate::shares::{ClientGrant, ShareDescription};
 use crate::view::ViewForm;
 
@@ -70,8 +70,9 @@ pub(crate) struct Find {
     pub(crate) wanted: Vec<KeyQuery>,
     /// The paths as absolute globs, and the exclusions as the user wrote them.
     pub(crate) paths: Vec<String>,
-    /// Whether a key of one path counts, too: a path that looks like a pattern may be a name.
-    pub(crate) whole: bool,
+    /// Which keys of one path count, too: a path that looks like a pattern may be a name.
+    #[serde(default)]
+    pub(crate) whole_from: Whole,
     /// Where they lead.
     pub(crate) places: Places,
 }

@@ -29,7 +29,7 @@ use cachefs_store::repository::Repository;
 use cachefs_store::save::{
     Baseline, Delta, Exclude, FileTree, Guard, MissingEntries, Moved, Packed, Progress, Skipped,
     StoreTarget, Target, build_layer, confirm_unchanged, diff_links, give_back, graft_redirects,
-    pack_changing_files, pack_files, remove_excluded, scan_tree,
+    pack_changing_files, pack_files, remove_excluded, scan_settled, scan_tree,
 };
 use cachefs_store::secrets::{Scanner, SecretFinding, SecretHandling};
 use cachefs_store::session::Session;
@@ -92,8 +92,7 @@ pub struct SaveOptions {
     pub ttl: Option<Duration>,
     /// Reads every file, also those that are as they were when an earlier save read them.
     pub ignore_times: bool,
-    /// Fails when a file of a plain directory changes while it is saved, instead of retrying. A save of
-    /// a mount always does.
+    /// Fails when a file changes while it is saved, instead of reading it again.
     pub strict_consistency: bool,
     /// Saves a directory without any file, too. It is mostly a mistake: the build did not fill it.
     pub allow_empty: bool,
@@ -467,6 +466,11 @@ impl SaveContext<'_> {
         for round in 0..2 {
             let started = SystemTime::now();
             let exclude = &*self.options.exclude;
+            let scan = if source.complete {
+                scan_tree
+            } else {
+                scan_settled
+            };
             let mut scanned =
                 scan_tree(source.directory(), source.reading(), exclude, self.progress)?;
             if !source.complete || self.options.strict_consistency {
@@ -511,7 +515,7 @@ impl SaveContext<'_> {
             }
             let (directory, reading) = (source.directory(), source.reading());
             let tree = &mut scanned.tree;
-            let mut packed = if source.complete && !self.options.strict_consistency {
+            let mut packed = if !self.options.strict_consistency {
                 let (packed, skipped) = pack_changing_files(
                     directory,
                     tree,
@@ -541,9 +545,9 @@ impl SaveContext<'_> {
                     scanned: counts,
                 });
             }
-            // Each file was checked while it was read. On a mount, where a build may still be
-            // running, also check that nothing was added or removed meanwhile.
-            if !source.complete {
+            // Each file was checked while it was read. On a mount, also check that nothing was added
+            // or removed meanwhile.
+            if !source.complete && self.options.strict_consistency {
                 confirm_unchanged(source.directory(), &scanned.tree)?;
             }
             if self.is_incomplete(target, &base, &packed)? {

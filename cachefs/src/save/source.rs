@@ -110,6 +110,14 @@ pub(super) fn find_source(records: &MountRecords, path: &Path) -> Result<SaveSou
         Some(record) if record.incomplete.is_some_and(|it| !it.is_at(&path)) => {
             plain_source(&path, None, Vec::new(), MissingEntries::Ignore)
         }
+        Some(record) if record.incomplete.is_some_and(|it| it.copied) => Err(Error::State {
+            message: format!(
+                "{} may still have files of another key, which the restore of key {} could not remove",
+                path.display(),
+                record.name.key
+            ),
+            hint: "nothing was saved; remove the directory, restore or fill it again, and save it; a filesystem that is mounted inside must be unmounted first",
+        }),
         Some(record) if record.incomplete.is_some() => Err(Error::State {
             message: format!(
                 "{} holds a mixture of files: a restore of key {} to it was incomplete",

@@ -57,4 +57,8 @@ impl Reading for UpperFiles {
     fn keep_xattr(&self, name: &[u8]) -> bool {
         saved_xattr(name, self.0) == SavedXattr::Keep
     }
+
+    fn has_lower_layers(&self) -> bool {
+        true
+    }
 }

@@ -239,7 +239,7 @@ mod tests {
     use cachefs_store::refs::{CachePart, Key, MatchKind, RefName};
 
     use super::*;
-    use crate::paths::Places;
+    use crate::paths::{Places, Whole};
     use crate::view::ViewForm;
 
     fn scope(name: &str) -> Scope {
@@ -367,7 +367,7 @@ mod tests {
                 deadline_ms: None,
                 wanted: vec![wanted(&["pr/7"])],
                 paths: vec![path],
-                whole: false,
+                whole_from: Whole::No,
                 places: Places {
                     workspace: "/work".into(),
                     home: None,
@@ -401,7 +401,7 @@ mod tests {
             deadline_ms: None,
             wanted: vec![wanted(&["tag/1"])],
             paths: Vec::new(),
-            whole: false,
+            whole_from: Whole::No,
             places: Places {
                 workspace: "/work".into(),
                 home: None,

@@ -6,6 +6,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// two or three, a connection one, and a few hundred files of packs are open while they are read.
 const DESCRIPTORS: u64 = 1 << 16;
 
+/// A daemon with fewer does not start: its own sockets, pipes and database take about 50, and each mount
+/// needs two or three.
+pub const MIN_DESCRIPTORS: u64 = 64;
+
 /// Raises the number of descriptors that this process may have, as far as it is permitted. Returns
 /// how many that is.
 ///

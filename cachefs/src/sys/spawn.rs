@@ -23,6 +23,9 @@ pub(crate) const READY_FD: &str = "CACHEFS_READY_FD";
 /// What a ready child writes; anything else it writes is the reason why it is not.
 const READY: &[u8] = b"ok\n";
 
+/// Separates the reason from the hint in a report.
+const HINT: char = '\t';
+
 /// Marks by which CI runners find, and end, what a step has left behind.
 const RUNNER_MARKS: [&str; 4] = [
     "RUNNER_TRACKING_ID",
@@ -76,8 +79,13 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// The daemon says why it cannot run.
-    #[error("{0}")]
-    Reported(String),
+    #[error("{message}")]
+    Reported {
+        /// Why.
+        message: String,
+        /// How to fix it, if the daemon knows.
+        hint: Option<String>,
+    },
     /// The daemon ended without a word on the pipe.
     #[error("the daemon ended while starting{}", log_tail_text(log_tail))]
     Died {
@@ -136,9 +144,17 @@ pub fn spawn_detached(command: &DetachedCommand) -> Result<(), SpawnError> {
     match read_report(&mut reader, Instant::now() + command.patience) {
         Ok(Some(report)) if report == READY => Ok(()),
         Ok(Some(report)) if report.is_empty() => Err(SpawnError::Died { log_tail: tail() }),
-        Ok(Some(report)) => Err(SpawnError::Reported(
-            String::from_utf8_lossy(report.trim_ascii_end()).into_owned(),
-        )),
+        Ok(Some(report)) => {
+            let report = String::from_utf8_lossy(report.trim_ascii_end());
+            let (message, hint) = match report.split_once(HINT) {
+                Some((message, hint)) => (message, Some(hint.to_owned())),
+                None => (&*report, None),
+            };
+            Err(SpawnError::Reported {
+                message: message.to_owned(),
+                hint,
+            })
+        }
         Ok(None) => Err(SpawnError::TimedOut {
             patience: command.patience,
             log_tail: tail(),
@@ -178,20 +194,19 @@ impl Readiness {
     ///
     /// # Errors
     /// As [`Readiness::ready`].
-    pub fn failed(self, message: &str) -> io::Result<()> {
-        let line = message.replace('\n', "; ");
+    pub fn failed(self, message: &str, hint: Option<&str>) -> io::Result<()> {
+        let one_line = |text: &str| text.replace('\n', "; ").replace(HINT, " ");
+        let mut line = one_line(message);
         // An empty report would read as a death, and "ok" as success.
-        self.report(
-            format!(
-                "{}\n",
-                if line.is_empty() || line == "ok" {
-                    "failed"
-                } else {
-                    &line
-                }
-            )
-            .as_bytes(),
-        )
+        if line.is_empty() || line == "ok" {
+            "failed".clone_into(&mut line);
+        }
+        if let Some(hint) = hint {
+            line.push(HINT);
+            line.push_str(&one_line(hint));
+        }
+        line.push('\n');
+        self.report(line.as_bytes())
     }
 
     fn report(self, bytes: &[u8]) -> io::Result<()> {

@@ -62,7 +62,9 @@ fn child() {
             tell(&facts());
             serve();
         }
-        "fail" => readiness.failed("no room\nin the store").unwrap(),
+        "fail" => readiness
+            .failed("no room\nin the store", Some("free some"))
+            .unwrap(),
         "die" => {
             println!("the last words");
             std::process::exit(7);
@@ -217,7 +219,8 @@ fn a_daemon_that_cannot_run_says_why() {
     let temp = tempfile::tempdir().unwrap();
     let error = spawn_detached(&daemon(temp.path(), "fail")).unwrap_err();
     assert!(
-        matches!(&error, SpawnError::Reported(text) if text == "no room; in the store"),
+        matches!(&error, SpawnError::Reported { message, hint }
+            if message == "no room; in the store" && hint.as_deref() == Some("free some")),
         "{error}"
     );
 }

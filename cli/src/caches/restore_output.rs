@@ -287,7 +287,9 @@ fn copy_issues(report: &RestoreReport) -> Vec<String> {
         lines.push(format!(
             "note: copied because mounting is not possible here: {why}"
         ));
-        let hint = hint.unwrap_or("`cachefs doctor` says what is missing");
+        let hint = hint
+            .as_deref()
+            .unwrap_or("`cachefs doctor` says what is missing");
         lines.push(format!(
             "  hint: {hint}; --mode copy chooses this without the note"
         ));

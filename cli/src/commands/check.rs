@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use cachefs_store::check::{
     CheckOptions, CheckReport, FindingKind, Repaired, check_repository, repair_keys,
 };
+use cachefs_store::local::LostPacks;
 use cachefs_store::refs::RefName;
 use clap::Args;
 use serde::Serialize;
@@ -48,6 +49,7 @@ pub(crate) fn run_check(global: &Global, args: &CheckArgs) -> anyhow::Result<u8>
         .block_on(async { check_repository(&remote.remote, &options, &display.job()).await })
         .map_err(cachefs::Error::from)?;
     drop(display);
+    note_damaged(global, &report)?;
     if report.keys == 0 && report.findings.is_empty() && !args.prefix.is_empty() {
         return Err(not_found_error(
             match options.scopes.as_deref() {
@@ -80,6 +82,21 @@ pub(crate) fn run_check(global: &Global, args: &CheckArgs) -> anyhow::Result<u8>
         0 => exit::SUCCESS,
         _ => exit::INTEGRITY,
     })
+}
+
+/// Keeps later saves on this machine from referring to packs that are damaged.
+fn note_damaged(global: &Global, report: &CheckReport) -> anyhow::Result<()> {
+    if report.damaged_packs.is_empty() {
+        return Ok(());
+    }
+    let notes = LostPacks::new(setup::open_store(global)?.path());
+    for pack in &report.damaged_packs {
+        let id = pack.as_str().rsplit('/').next();
+        if let Some(id) = id.and_then(|id| id.parse().ok()) {
+            notes.add_damaged(&id);
+        }
+    }
+    Ok(())
 }
 
 /// The report as JSON.

@@ -184,7 +184,7 @@ pub(crate) fn run_daemon_command(global: &Global, args: &DaemonArgs) -> anyhow::
             let store = match setup::open_store(global) {
                 Ok(store) => store,
                 Err(error) => {
-                    let _ = readiness.failed(&format!("{error:#}"));
+                    let _ = readiness.failed(&format!("{error:#}"), None);
                     return Err(error);
                 }
             };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use cachefs_store::refs::{Key, delete_key, list_keys, list_parts};
+use cachefs_store::repository::refuse_newer_format;
 use clap::Args;
 use serde::Serialize;
 
@@ -42,6 +43,9 @@ struct PrintedDelete {
 pub(crate) fn run_delete(global: &Global, args: &DeleteArgs) -> anyhow::Result<u8> {
     let scope = setup::own_scope(global)?;
     let (runtime, remote) = setup::connect_remote(global)?;
+    runtime
+        .block_on(refuse_newer_format(&remote.remote))
+        .map_err(cachefs::Error::from)?;
     let keys: BTreeSet<Key> = if args.all {
         runtime
             .block_on(async { list_keys(&remote.remote, &scope, "").await })

@@ -81,7 +81,7 @@ struct PrintedDiff {
 
 pub(crate) fn run_diff(global: &Global, args: &DiffArgs) -> anyhow::Result<u8> {
     let (before, after, found) = match &args.after {
-        None => of_path(global, Path::new(&args.before))?,
+        None => of_path(global, &setup::expand_home(Path::new(&args.before))?)?,
         Some(after) => {
             let found = diff_keys(global, args, after)?;
             (args.before.clone(), after.clone(), found)

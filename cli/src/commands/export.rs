@@ -164,14 +164,6 @@ pub(crate) fn run_export(global: &Global, args: &ExportArgs) -> anyhow::Result<u
         output.commit().map_err(args.cannot("write"))?;
     }
     let written = &report.written;
-    if written.left_out > 0 {
-        let left_out = output::format_count(written.left_out, "entry");
-        output::print_error(
-            "warning",
-            &format!("{left_out} left out of the archive, with all below: paths above 16383 bytes"),
-            None,
-        );
-    }
     let to = match to_stdout {
         true => "standard output".to_owned(),
         false => output::format_path(&args.output),

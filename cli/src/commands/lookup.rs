@@ -58,7 +58,7 @@ pub(crate) fn run_lookup(global: &Global, args: &LookupArgs) -> anyhow::Result<u
         role: None,
     };
     let found = runtime
-        .block_on(async { find_key(&remote.remote, &wanted, |_| true).await })
+        .block_on(async { find_key(&remote.remote, &wanted, |_| true, |_| true).await })
         .map_err(cachefs::Error::from)?;
     let matched = match found.as_ref().map(|found| &found.kind) {
         Some(MatchKind::Exact) => "exact",

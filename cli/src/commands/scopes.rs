@@ -5,6 +5,7 @@ use std::time::Duration;
 use cachefs_store::id::SaveId;
 use cachefs_store::refs::{ScopeSummary, delete_name, list_keys, list_scopes};
 use cachefs_store::remote::DynRemote;
+use cachefs_store::repository::refuse_newer_format;
 use clap::Args;
 use serde::Serialize;
 use tokio::runtime::Runtime;
@@ -50,6 +51,11 @@ pub(crate) fn run_scopes(global: &Global, args: &ScopesArgs) -> anyhow::Result<u
     let own = setup::own_scope(global)?;
     let (runtime, remote) = setup::connect_remote(global)?;
     let remote = &remote.remote;
+    if args.delete {
+        runtime
+            .block_on(refuse_newer_format(remote))
+            .map_err(cachefs::Error::from)?;
+    }
     let listed = runtime
         .block_on(async { list_scopes(remote).await })
         .map_err(cachefs::Error::from)?;

@@ -46,7 +46,7 @@ struct PrintedUmount {
 pub(crate) fn run_umount(global: &Global, args: &UmountArgs) -> anyhow::Result<u8> {
     let store = setup::open_store(global)?;
     let mut paths = match &args.path {
-        Some(path) => vec![path.clone()],
+        Some(path) => vec![setup::expand_home(path)?],
         None => MountRecords::new(&store)
             .all()?
             .into_iter()

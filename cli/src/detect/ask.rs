@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use cachefs_store::stack::Owner;
 use parking_lot::Mutex;
 
 /// How long a tool may take to answer. Those that are asked need less than a tenth of it.
@@ -50,16 +51,23 @@ impl Ask for Nobody {
 pub(crate) struct Installed {
     workspace: PathBuf,
     dir: PathBuf,
+    /// Who the tools run as, if not as this process.
+    caller: Option<Owner>,
     answers: Mutex<HashMap<String, Option<String>>>,
 }
 
 impl Installed {
-    /// For a workspace and a home, both absolute.
-    pub(crate) fn new(workspace: &Path, home: &Path) -> Self {
+    /// For a workspace and a home, both absolute, and the user who called this program with `sudo`.
+    ///
+    /// If the home belongs to that user, tools run as that user: npm, for example, writes a log below
+    /// `~/.npm` even if it only prints a path, and a directory of root there breaks later builds.
+    pub(crate) fn new(workspace: &Path, home: &Path, caller: Option<Owner>) -> Self {
         let is_apart = home.is_dir() && !home.starts_with(workspace);
         Self {
             workspace: workspace.to_owned(),
             dir: if is_apart { home } else { Path::new("/") }.to_owned(),
+            caller: caller
+                .filter(|caller| home.metadata().is_ok_and(|home| home.uid() == caller.uid)),
             answers: Mutex::default(),
         }
     }
@@ -77,7 +85,12 @@ impl Installed {
     }
 
     fn run(&self, program: &Path, args: &[&str]) -> Option<String> {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        if let Some(Owner { uid, gid }) = self.caller {
+            // Without the supplementary groups of root.
+            command.uid(uid).gid(gid);
+        }
+        let mut child = command
             .args(args)
             .current_dir(&self.dir)
             .envs(QUIET.iter().copied())
@@ -127,5 +140,39 @@ impl Ask for Installed {
             .and_then(|program| self.run(&program, args));
         self.answers.lock().insert(question, answer.clone());
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::chown;
+
+    #[test]
+    fn tools_run_as_the_user_who_called_sudo_if_the_home_is_theirs() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can run tools as another user");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let home = dir.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let caller = Owner {
+            uid: 12_345,
+            gid: 12_346,
+        };
+        let ask = |caller| {
+            let installed = Installed::new(&dir.path().join("workspace"), &home, caller);
+            let id = |option| installed.ask("id", &[option]).unwrap().trim().to_owned();
+            (id("-u"), id("-g"), id("-G"))
+        };
+        // The home of root, as with `sudo -H`.
+        assert_eq!(ask(Some(caller)).0, "0");
+        chown(&home, Some(caller.uid), Some(caller.gid)).unwrap();
+        assert_eq!(ask(None).0, "0");
+        let (uid, gid, groups) = ask(Some(caller));
+        assert_eq!((&*uid, &*gid, &*groups), ("12345", "12346", "12346"));
     }
 }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::host::account_home;
+use crate::machine::sudo_caller;
 use crate::setup;
 
 use super::{
@@ -75,7 +76,7 @@ impl CacheChoice {
             .ok_or_else(|| {
                 cachefs::Error::usage("there is no home directory", "set HOME to an absolute path")
             })?;
-        let installed = Installed::new(&workspace, &home);
+        let installed = Installed::new(&workspace, &home, sudo_caller());
         let ask: &dyn Ask = if self.no_ask { &Nobody } else { &installed };
         let host = Host {
             is_root: rustix::process::geteuid().is_root(),

@@ -97,7 +97,7 @@ pub(crate) async fn explain_restore(
 ) -> cachefs_store::Result<Explanation> {
     let wanted = &question.wanted;
     let (found, listed) = tokio::join!(
-        find_key(remote, wanted, |_| true),
+        find_key(remote, wanted, |_| true, |_| true),
         list_keys(remote, &wanted.scopes)
     );
     let (found, (listed, others_unknown)) = (found?, listed?);

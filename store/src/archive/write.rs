@@ -1,8 +1,11 @@
 //! From a stack to an archive.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tar::{EntryType, Header};
@@ -45,14 +48,11 @@ pub struct Written {
     pub bytes: u64,
     /// Bytes of the archive before compression.
     pub archive: u64,
-    /// Entries that are left out, each with all below it: their paths are longer than
-    /// [`MAX_PATH`](crate::stack::MAX_PATH).
-    pub left_out: u64,
 }
 
 /// Writes everything in `stack` to `out` as a PAX archive, in the order of paths.
 ///
-/// The same stack gives the same bytes. Blocks, and must be called from outside of `runtime`.
+/// The same stack gives the same bytes. Fails with [`Error::PathTooLong`] rather than leaving entries out. Blocks, and must be called from outside of `runtime`.
 pub fn write_archive(
     stack: &Stack,
     reader: &FrameReader,
@@ -77,7 +77,7 @@ pub fn write_archive(
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         outcome?;
-        writer.written.left_out = fetched?;
+        fetched?;
         writer.finish()
     })
 }
@@ -101,15 +101,15 @@ fn write_groups(
     Ok(())
 }
 
-/// Walks the stack, and has what it finds in the local cache when it hands it on. Returns the number
-/// of entries that the walk left out.
+/// Walks the stack, and has what it finds in the local cache when it hands it on. Fails if
+/// the archive would be incomplete because paths are too long.
 fn fetch_ahead(
     stack: &Stack,
     reader: &FrameReader,
     runtime: &Handle,
     progress: &dyn Progress,
     send: &Sender<Vec<WalkEntry>>,
-) -> Result<u64> {
+) -> Result<()> {
     let is_local = reader.remote().local_dir().is_some();
     let mut walk = StackWalk::new(stack);
     let mut total = (0, 0);
@@ -130,10 +130,14 @@ fn fetch_ahead(
                     }
                 }
             }
+            if walk.left_out() > 0 {
+                let directory = PathBuf::from(OsString::from_vec(entry.path));
+                return Err(Error::PathTooLong { directory });
+            }
             group.push(entry);
         }
         if group.is_empty() {
-            return Ok(walk.left_out());
+            return Ok(());
         }
         let before = reader.stats().prefetch_bytes;
         let frames: Vec<FrameLocation> = frames.into_iter().collect();
@@ -144,7 +148,7 @@ fn fetch_ahead(
         progress.transferred(reader.stats().prefetch_bytes.saturating_sub(before));
         // Nobody takes it when writing has failed, which is what is reported.
         if send.send(group).is_err() {
-            return Ok(walk.left_out());
+            return Ok(());
         }
     }
 }

@@ -9,15 +9,18 @@
 //! - in a bucket only packs that a reader missed before, and, if the bottom layer is older than
 //!   [`RULE_PERIOD`], one pack of it. Rules that delete by age take the oldest objects first. Only if
 //!   one of these is missing, all packs are looked at.
+//!
+//! A pack that a reader found damaged is read and verified: see [`LostPacks`].
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::packs::verify_pack;
 use crate::error::Result;
 use crate::id::{PackId, SaveId};
 use crate::layer::Layer;
 use crate::local::LostPacks;
-use crate::pack;
+use crate::pack::{self, PackRef};
 use crate::parallel;
 use crate::refs::LayerInfo;
 use crate::remote::{DynRemote, RemoteErrorKind};
@@ -28,40 +31,50 @@ const RULE_PERIOD: u64 = 24 * 3600 * 1_000_000;
 /// The number of packs that are asked for at a time.
 const REQUESTS: usize = 16;
 
-/// Packs that a stack needs and the remote does not have.
+/// The number of packs that are read and verified at a time.
+const READS: usize = 2;
+
+/// Packs that a stack needs and the remote does not have intact.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Missing {
     /// The packs that are missing, sorted.
     pub packs: Vec<PackId>,
+    /// The packs that are there and damaged, sorted.
+    pub damaged: Vec<PackId>,
     /// The number of packs that the stack needs.
     pub needed: usize,
 }
 
 impl Missing {
-    /// Whether nothing is known to be missing.
+    /// Whether nothing is known to be missing or damaged.
     pub fn is_empty(&self) -> bool {
-        self.packs.is_empty()
+        self.packs.is_empty() && self.damaged.is_empty()
     }
 }
 
 impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (packs, trouble) = match self.packs.is_empty() {
+            true => (&self.damaged, "has damaged data in"),
+            false => (&self.packs, "no longer has"),
+        };
         write!(
             f,
-            "the remote no longer has {} of the {} packs that it needs",
-            self.packs.len(),
+            "the remote {trouble} {} of the {} packs that it needs",
+            packs.len(),
             self.needed
         )?;
-        match self.packs.first() {
+        match packs.first() {
             Some(pack) => write!(f, ", such as {}", pack::object_key(pack)),
             None => Ok(()),
         }
     }
 }
 
-/// Finds packs of a stack that the remote no longer has. `infos` describe `layers`, in order.
+/// Finds packs of a stack that the remote no longer has, or has damaged. `infos` describe `layers`, in
+/// order.
 ///
-/// An outage is no loss: packs whose presence cannot be determined count as present.
+/// An outage is no loss: packs whose state cannot be determined count as intact.
 ///
 /// # Errors
 ///
@@ -73,11 +86,17 @@ pub async fn find_missing(
     lost: &LostPacks,
 ) -> Result<Missing> {
     let mut packs = Vec::new();
+    let mut suspects = HashSet::new();
     let mut first = None;
+    let any_damaged = lost.has_damaged();
     // Of layers that disagree, one is wrong; the least length says only what is missing for all.
     for layer in layers {
         let own = layer.packs()?;
         first = first.or(own.first().map(|pack| pack.id));
+        suspects.extend(
+            own.iter()
+                .filter(|pack| any_damaged && lost.may_be_damaged(pack)),
+        );
         packs.extend(own.into_iter().map(|pack| (pack.id, pack.length)));
     }
     packs.sort_unstable();
@@ -85,6 +104,7 @@ pub async fn find_missing(
     let needed = packs.len();
     let mut missing = Missing {
         packs: Vec::new(),
+        damaged: damaged(remote, suspects, lost).await?,
         needed,
     };
     if remote.local_dir().is_none() {
@@ -111,7 +131,7 @@ pub async fn find_missing(
 /// Whether [`find_missing`] would ask the remote about this stack at all, unless it needs none of the
 /// packs that were lost. For callers that would have to open the layers first.
 pub fn may_be_missing(remote: &DynRemote, infos: &[LayerInfo], lost: &LostPacks) -> bool {
-    remote.local_dir().is_some() || is_old(infos) || !lost.read().is_empty()
+    remote.local_dir().is_some() || is_old(infos) || !lost.read().is_empty() || lost.has_damaged()
 }
 
 /// Whether rules that delete by age can have come to the bottom layer.
@@ -148,4 +168,38 @@ async fn find_absent_packs(
     })
     .await?;
     Ok(absent)
+}
+
+/// The packs that are not what their trailers say.
+async fn damaged(
+    remote: &DynRemote,
+    suspects: HashSet<PackRef>,
+    lost: &LostPacks,
+) -> Result<Vec<PackId>> {
+    let mut damaged = Vec::new();
+    let start = |pack: PackRef| {
+        let (remote, lost) = (remote.clone(), lost.clone());
+        async move { Ok((pack.id, is_damaged(&remote, &pack, &lost).await)) }
+    };
+    parallel::for_each(READS, suspects, &Silent, start, |(id, is_damaged)| {
+        if is_damaged {
+            damaged.push(id);
+        }
+        Ok(())
+    })
+    .await?;
+    damaged.sort_unstable();
+    damaged.dedup();
+    Ok(damaged)
+}
+
+/// Reads a pack that is noted as damaged, and whether it is; an outage is no answer.
+pub(crate) async fn is_damaged(remote: &DynRemote, pack: &PackRef, lost: &LostPacks) -> bool {
+    match verify_pack(remote, pack).await {
+        Ok(()) => {
+            lost.note_intact(pack);
+            false
+        }
+        Err(error) => error.is_damaged(),
+    }
 }

@@ -107,6 +107,9 @@ impl ObjectFault {
             _ if object.as_str().starts_with("refs/") => {
                 "`cachefs check --repair` removes it; or delete the key, or save it again"
             }
+            FindingKind::Damaged if object.as_str().starts_with("packs/") => {
+                "`cachefs check --read-data --repair --all-scopes` drops the keys that need it and deletes it; for one scope, only this machine then stores them whole"
+            }
             _ => {
                 "`cachefs check --repair` drops the keys that need it, so that the next save stores them whole"
             }

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use availability::is_damaged;
 pub use availability::{Missing, find_missing, may_be_missing};
 pub use finding::{FindingKind, ObjectFinding};
 pub(crate) use packs::verify_pack;

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::id::SaveId;
 use crate::refs::{RefName, remove_saves};
 use crate::remote::DynRemote;
+use crate::repository::refuse_newer_format;
 
 /// What [`repair_keys`] removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct Repaired {
 ///
 /// When the remote does not answer or refuses; what was removed by then stays removed.
 pub async fn repair_keys(remote: &DynRemote, report: &CheckReport) -> Result<Repaired> {
+    refuse_newer_format(remote).await?;
     let mut broken: BTreeMap<&RefName, BTreeSet<SaveId>> = BTreeMap::new();
     let mut heads = BTreeSet::new();
     for finding in report.findings.iter().filter(|it| it.is_repairable()) {

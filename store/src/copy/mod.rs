@@ -128,7 +128,7 @@ pub fn copy_into(
         return Ok(CopyReport::default());
     }
     let plan = CopyPlan::new(stack, progress)?;
-    room::check_room(&plan, &root, target)?;
+    room::check_room(&plan, &root, target, 0)?;
     progress.total(plan.entries(), plan.bytes);
     let copy = CopyContext {
         stack,
@@ -149,6 +149,19 @@ pub fn copy_into(
     }
     outcome?;
     Ok(copy.reporter.finish())
+}
+
+/// Fails when the disk has no room for a copy of `stack`, even after about `freed` bytes below `target`
+/// were removed. For callers that remove something first.
+///
+/// # Errors
+///
+/// An I/O error of kind `StorageFull`; and those of reading the stack and the directory.
+pub fn check_room(stack: &Stack, target: &Path, freed: u64, progress: &dyn Progress) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(target, flags, Mode::empty())
+        .map_err(|errno| Error::io("open directory", target)(errno.into()))?;
+    room::check_room(&CopyPlan::new(stack, progress)?, &root, target, freed)
 }
 
 impl<'a> CopyContext<'a> {

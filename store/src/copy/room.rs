@@ -13,7 +13,9 @@ use crate::error::{Error, Result};
 ///
 /// A cache of some kilobytes may describe terabytes: its files can all be made of the same frame.
 /// Whoever copies it must not fill the disk that others use, too, to find that out.
-pub(super) fn check_room(plan: &CopyPlan, root: &OwnedFd, target: &Path) -> Result<()> {
+///
+/// `freed` is about how many bytes will be removed first.
+pub(super) fn check_room(plan: &CopyPlan, root: &OwnedFd, target: &Path, freed: u64) -> Result<()> {
     let Ok(disk) = rustix::fs::fstatvfs(root) else {
         return Ok(());
     };
@@ -24,7 +26,9 @@ pub(super) fn check_room(plan: &CopyPlan, root: &OwnedFd, target: &Path) -> Resu
     let room = disk.f_bavail.saturating_mul(disk.f_frsize);
     let room = room.saturating_mul(compression(root));
     // Files that are replaced make room, which is looked at only when it matters.
-    if plan.bytes <= room || plan.bytes <= room.saturating_add(count_replaced_bytes(plan, root)) {
+    if plan.bytes <= room.saturating_add(freed)
+        || plan.bytes <= room.saturating_add(count_replaced_bytes(plan, root))
+    {
         return Ok(());
     }
     let detail = format!(

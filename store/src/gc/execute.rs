@@ -14,6 +14,7 @@ use crate::pack;
 use crate::parallel;
 use crate::refs::{self, RefName};
 use crate::remote::{DynRemote, ObjectKey};
+use crate::repository::refuse_newer_format;
 use crate::save::Progress;
 
 /// So many objects are removed at a time.
@@ -51,6 +52,7 @@ pub async fn collect_garbage(
     progress: &dyn Progress,
 ) -> Result<GcReport> {
     let (started, wall) = (Instant::now(), SaveId::now().micros);
+    refuse_newer_format(remote).await?;
     let inventory = Inventory::take(remote, progress).await?;
     let mut plan = plan_collection(&inventory, options);
     if !options.dry_run {

@@ -173,6 +173,11 @@ impl Mirror {
         self.cache.lost.add(pack);
     }
 
+    /// The notes of packs that the remote lost or damaged.
+    pub(crate) fn lost_packs(&self) -> &LostPacks {
+        &self.cache.lost
+    }
+
     /// Whether a range seems to be there, from its first bytes. It does not count as a use.
     pub fn has(&self, pack: &PackId, offset: u32, length: u32) -> bool {
         let read = self.files.read(pack, offset, length.min(64));

@@ -175,7 +175,13 @@ impl FrameReader {
         self.wait_for(frame, landed)
             .await
             .map(|raw| (raw, true))
-            .map_err(|error| self.inner.failures.note(frame.hash, error))
+            .map_err(|error| {
+                // The remote itself sent other bytes, twice where it is not a local directory.
+                if error.is_damaged() {
+                    self.inner.cache.lost_packs().add_damaged(&frame.pack);
+                }
+                self.inner.failures.note(frame.hash, error)
+            })
     }
 
     /// Waits for a frame that was not on this machine when so many flights had landed.

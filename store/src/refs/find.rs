@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{Key, Scope, parts_prefix};
 use super::part::CachePart;
+use super::record::RefRecord;
 use super::resolve::{
     KeyQuery, ListedKey, MatchKind, group_saves, list_keys, read_candidate, read_records,
     retain_unexpired,
@@ -27,7 +28,8 @@ pub struct FoundKey {
     pub parts: Vec<Option<CachePart>>,
 }
 
-/// Finds the best key that has any part that `accepts` takes, and which of them it has.
+/// Finds the best key that has any part that `accepts` takes, and which of them it has. A key of one
+/// path counts only if one of its records passes `is_whole`, too.
 ///
 /// In a scope the key itself comes first, then the prefixes in their order, and of one prefix's
 /// keys the newest; then the next scope. All of it is asked for at once, in one round of
@@ -37,7 +39,9 @@ pub async fn find_key(
     remote: &DynRemote,
     wanted: &KeyQuery,
     accepts: impl Fn(Option<&CachePart>) -> bool,
+    is_whole: impl Fn(&RefRecord) -> bool,
 ) -> Result<Option<FoundKey>> {
+    let accepts = (accepts, is_whole);
     let wanted = Arc::new(wanted.clone());
     let in_scopes = wanted.scopes.iter().cloned().map(|scope| {
         let (remote, wanted) = (remote.clone(), Arc::clone(&wanted));
@@ -69,7 +73,10 @@ async fn best_match(
     remote: &DynRemote,
     listed: Vec<ListedKey>,
     kind: MatchKind,
-    accepts: impl Fn(Option<&CachePart>) -> bool,
+    (accepts, is_whole): &(
+        impl Fn(Option<&CachePart>) -> bool,
+        impl Fn(&RefRecord) -> bool,
+    ),
 ) -> Result<Option<FoundKey>> {
     let is_exact = kind == MatchKind::Exact;
     let mut left = listed;
@@ -93,7 +100,8 @@ async fn best_match(
         });
         let mut parts = Vec::new();
         for (records, part) in join_all(reads).await {
-            if !retain_unexpired(records?).is_empty() {
+            let is_wanted = |record: &RefRecord| part.is_some() || is_whole(record);
+            if retain_unexpired(records?).iter().any(is_wanted) {
                 parts.push(part);
             }
         }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::gc::{self, Condemned, Needs};
 use crate::id::SaveId;
 use crate::remote::DynRemote;
+use crate::repository::refuse_newer_format;
 use crate::stack::MAX_DEPTH;
 
 /// What became of a key.
@@ -41,6 +42,7 @@ pub async fn promote_key(
     condemned: &Condemned,
     dry_run: bool,
 ) -> Result<Promotion> {
+    refuse_newer_format(remote).await?;
     let target = RefName {
         scope: to.clone(),
         key: from.key.clone(),

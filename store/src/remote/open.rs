@@ -200,8 +200,14 @@ fn bucket_and_prefix(spec: &RemoteSpec, rest: &str) -> Result<(String, String), 
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     // The stores' own limits, except that older buckets of S3 may have capitals and underscores.
-    if !(3..=255).contains(&bucket.len()) || !bucket.bytes().all(allowed) {
+    if bucket.is_empty() || !bucket.bytes().all(allowed) {
         return Err(SpecError::NoBucket(spec.url.clone()));
+    }
+    if !(3..=255).contains(&bucket.len()) {
+        return Err(SpecError::BucketLength {
+            url: spec.url.clone(),
+            length: bucket.len(),
+        });
     }
     Ok((bucket.to_owned(), checked_prefix(spec, prefix)?))
 }

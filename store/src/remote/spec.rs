@@ -210,6 +210,14 @@ pub enum SpecError {
     /// An address without a bucket or container, or with an impossible one.
     #[error("`{0}` does not name a bucket or container")]
     NoBucket(String),
+    /// A bucket whose name is shorter or longer than stores allow.
+    #[error("the bucket name of `{url}` has {length} characters; a name has 3 to 63")]
+    BucketLength {
+        /// The address.
+        url: String,
+        /// Characters of the name; at least one.
+        length: usize,
+    },
     /// Nothing says which storage account of Azure the container is in.
     #[error("the storage account of `{0}` is not known")]
     NoAccount(String),
@@ -266,6 +274,9 @@ impl SpecError {
                 "write abfss://container@account.dfs.core.windows.net/prefix"
             }
             Self::NoBucket(_) => "write s3://bucket or s3://bucket/prefix",
+            Self::BucketLength { .. } => {
+                "write the whole name of the bucket, as in s3://my-bucket/prefix"
+            }
             Self::NoAccount(_) => "pass --account, or set AZURE_STORAGE_ACCOUNT",
             Self::BadPrefix(_) => {
                 "use printable ASCII segments with single slashes between: s3://bucket/team/cache"

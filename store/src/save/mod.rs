@@ -40,7 +40,9 @@ pub use owner::give_back;
 pub use pipeline::{Packed, pack_changing_files, pack_files};
 pub(crate) use pipeline::{ReadBatches, Supply, note_parts, pack_supply};
 pub use progress::{Progress, Silent};
-pub use scan::{Mark, PlainFiles, Reading, Scanned, Skipped, confirm_unchanged, scan_tree};
+pub use scan::{
+    Mark, PlainFiles, Reading, Scanned, Skipped, confirm_unchanged, scan_settled, scan_tree,
+};
 pub use seen::Seen;
 pub use store_target::StoreTarget;
 pub use target::Target;

@@ -214,7 +214,7 @@ pub fn pack_changing_files(
             break;
         }
         std::thread::sleep(*pause);
-        let (unread, gone) = settle::look_again(root, tree, &changed)?;
+        let (unread, gone) = settle::look_again(root, tree, reading, &changed)?;
         skipped.extend(gone);
         let is_last = attempt + 1 == settle::PAUSES.len();
         let on_change = if is_last {

@@ -7,12 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use parking_lot::{Condvar, Mutex};
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use super::exclude::Exclude;
 use super::progress::Progress;
-use super::settle::VANISHED;
+use super::settle::{self, VANISHED};
 use super::tree::{FileContent, FileNode, FileTree, NodeKind, Stamp};
 use super::xattrs;
 use crate::beneath::open_beneath;
@@ -44,6 +44,12 @@ pub trait Reading: Sync {
     /// Whether an extended attribute belongs to the file, rather than to a filesystem's own
     /// bookkeeping.
     fn keep_xattr(&self, name: &[u8]) -> bool;
+
+    /// Whether the tree is a change of lower layers, so that a file that vanished must hide the
+    /// one below it.
+    fn has_lower_layers(&self) -> bool {
+        false
+    }
 }
 
 /// Everything is what it looks like.
@@ -59,10 +65,6 @@ impl Reading for PlainFiles {
         !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.")
     }
 }
-
-/// Why entries of a directory are not in the cache, see [`MAX_PATH`]: a job that nests directories
-/// without end would keep the saver busy for as long.
-const TOO_LONG: &str = "paths in it are longer than 16383 bytes";
 
 /// An entry that can't be saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,8 +123,6 @@ struct ScannedDirectory {
     xattrs: Xattrs,
     /// Sorted by name.
     entries: Vec<RawEntry>,
-    /// Whether it has entries that are left out because of [`MAX_PATH`].
-    is_cut: bool,
     /// Entries that were gone when they were looked at.
     vanished: Vec<PathBuf>,
 }
@@ -136,6 +136,10 @@ struct ScanQueue {
 }
 
 /// Scans everything below `root` that is not left out.
+///
+/// # Errors
+///
+/// [`Error::PathTooLong`] when a path is longer than [`MAX_PATH`], besides those of reading.
 pub fn scan_tree(
     root: BorrowedFd<'_>,
     reading: &dyn Reading,
@@ -164,6 +168,29 @@ pub fn scan_tree(
     }
     let stat = rustix::fs::fstat(root).map_err(|e| Error::io("read", ".")(e.into()))?;
     Ok(assemble_tree(queue.listed, meta_of(&stat), stamp_of(&stat)))
+}
+
+/// Scans like [`scan_tree`], and again if entries were added, removed or renamed meanwhile: a file that is
+/// renamed into a directory that was listed before would be in neither place.
+///
+/// A job that never stops adding files gets the last scan.
+pub fn scan_settled(
+    root: BorrowedFd<'_>,
+    reading: &dyn Reading,
+    exclude: &dyn Exclude,
+    progress: &dyn Progress,
+) -> Result<Scanned> {
+    let mut scanned = scan_tree(root, reading, exclude, progress)?;
+    for pause in settle::PAUSES {
+        let is_directory = |node: &FileNode| matches!(node.kind, NodeKind::Directory { .. });
+        match confirm(root, &scanned.tree, is_directory) {
+            Err(Error::Changed { .. }) => {}
+            confirmed => return confirmed.map(|()| scanned),
+        }
+        std::thread::sleep(pause);
+        scanned = scan_tree(root, reading, exclude, progress)?;
+    }
+    Ok(scanned)
 }
 
 fn scan_directories(
@@ -247,7 +274,6 @@ fn list_directory(
     let mut buffer = Vec::with_capacity(64 << 10);
     let mut names = RawDir::new(&directory, buffer.spare_capacity_mut());
     let mut entries = Vec::new();
-    let mut is_cut = false;
     let mut vanished = Vec::new();
     while let Some(entry) = names.next() {
         let entry = entry.map_err(|e| Error::io("read directory", shown)(e.into()))?;
@@ -255,11 +281,17 @@ fn list_directory(
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        if path.as_os_str().len() + 1 + name.to_bytes().len() > MAX_PATH {
-            is_cut = true;
-            continue;
-        }
         let at = || path.join(OsStr::from_bytes(name.to_bytes()));
+        if path.as_os_str().len() + 1 + name.to_bytes().len() > MAX_PATH {
+            // A cache without what is below would be incomplete, and one with it could not be copied.
+            match exclude.excludes(&at(), entry.file_type() == FileType::Directory) {
+                true => continue,
+                false => {
+                    let directory = path.to_owned();
+                    return Err(Error::PathTooLong { directory });
+                }
+            }
+        }
         match read_entry(&directory, name, reading) {
             Ok(entry) if exclude.excludes(&at(), entry.is_directory()) => {}
             Ok(entry) => entries.push(entry),
@@ -274,7 +306,6 @@ fn list_directory(
     Ok(ScannedDirectory {
         xattrs,
         entries,
-        is_cut,
         vanished,
     })
 }
@@ -362,7 +393,6 @@ fn assemble_tree(mut listed: Vec<Option<ScannedDirectory>>, root: Meta, stamp: S
         let ScannedDirectory {
             xattrs,
             entries,
-            is_cut,
             vanished,
         } = directory;
         let gone = vanished.into_iter().map(|path| Skipped {
@@ -370,12 +400,6 @@ fn assemble_tree(mut listed: Vec<Option<ScannedDirectory>>, root: Meta, stamp: S
             what: VANISHED,
         });
         scanned.skipped.extend(gone);
-        if is_cut {
-            scanned.skipped.push(Skipped {
-                path: scanned.tree.os_path(node),
-                what: TOO_LONG,
-            });
-        }
         scanned.tree.nodes[node].meta.xattrs = xattrs;
         let mut children = Vec::new();
         let mut directories = Vec::new();
@@ -477,8 +501,17 @@ fn into_node(entry: RawEntry, parent: usize) -> (FileNode, u64) {
 /// Looks at everything in the tree again; fails with [`Error::Changed`] when something was written
 /// to, added or removed since it was scanned.
 pub fn confirm_unchanged(root: BorrowedFd<'_>, tree: &FileTree) -> Result<()> {
+    confirm(root, tree, |_| true)
+}
+
+/// Does what [`confirm_unchanged`] does for some of the nodes.
+fn confirm(
+    root: BorrowedFd<'_>,
+    tree: &FileTree,
+    is_checked: impl Fn(&FileNode) -> bool,
+) -> Result<()> {
     for (index, node) in tree.nodes.iter().enumerate() {
-        if node.stamp == Stamp::default() {
+        if node.stamp == Stamp::default() || !is_checked(node) {
             continue;
         }
         let path = tree.os_path(index);

@@ -1,4 +1,4 @@
-//! Files of a plain directory that change while they are saved.
+//! Files that change while they are saved.
 //!
 //! A cache often has one file that something keeps writing to, such as the log of a build daemon.
 //! That file must not fail the save of all others, and must not be stored as a mixture of two
@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::scan::{Skipped, meta_of, stamp_of};
+use super::scan::{Reading, Skipped, meta_of, stamp_of};
 use super::tree::{FileContent, FileTree, NodeKind, Stamp};
 use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
@@ -34,13 +34,15 @@ pub(super) const VANISHED: &str = "it vanished while it was saved";
 pub(super) const UNSTABLE: &str = "it kept changing while it was saved";
 
 /// Looks at files that changed again, so that they can be read anew as they are now. Those that are
-/// gone, or are no files any more, are removed from the tree and returned.
+/// gone, or are no files any more, are removed from the tree and returned. If the tree has lower
+/// layers, a removal takes their place, or a restore would bring back the file of the layer below.
 ///
 /// Returns the files that are to be read, too: other names of the inode of a file that was
 /// replaced are among them.
 pub(super) fn look_again(
     root: BorrowedFd<'_>,
     tree: &mut FileTree,
+    reading: &dyn Reading,
     changed: &[usize],
 ) -> Result<(Vec<usize>, Vec<Skipped>)> {
     let mut pending = changed.to_vec();
@@ -61,7 +63,12 @@ pub(super) fn look_again(
             pending.extend(part_names(tree, node));
         }
         let Some(stat) = stat else {
-            remove_node(tree, node);
+            if reading.has_lower_layers() {
+                let known = &mut tree.nodes[node];
+                (known.kind, known.link, known.links) = (NodeKind::Whiteout, None, 1);
+            } else {
+                remove_node(tree, node);
+            }
             gone.push(Skipped {
                 path,
                 what: VANISHED,

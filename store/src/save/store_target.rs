@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::target::Target;
+use crate::check::is_damaged;
 use crate::error::{Error, Result};
 use crate::gc::Condemned;
 use crate::id::{ChunkId, PackId};
@@ -116,16 +117,27 @@ impl Target for StoreTarget {
     fn confirm(&self, packs: &[PackRef]) -> Result<Vec<PackRef>> {
         let (mut missing, packs): (Vec<PackRef>, Vec<PackRef>) =
             packs.iter().partition(|pack| self.is_condemned(&pack.id));
+        let mut present = Vec::new();
         let heads = packs.into_iter().map(|pack| {
             let remote = self.remote.clone();
             async move { (remote.head(&pack::object_key(&pack.id)).await, pack) }
         });
         for (head, pack) in self.runtime.block_on(join_all(heads)) {
             match head {
-                Ok(info) if info.size == u64::from(pack.length) => {}
+                Ok(info) if info.size == u64::from(pack.length) => present.push(pack),
                 Ok(_) => missing.push(pack),
                 Err(error) if error.kind() == RemoteErrorKind::NotFound => missing.push(pack),
                 Err(error) => return Err(error.into()),
+            }
+        }
+        let notes = self.cache.lost_packs();
+        for pack in present {
+            if notes.may_be_damaged(&pack)
+                && self
+                    .runtime
+                    .block_on(is_damaged(&self.remote, &pack, notes))
+            {
+                missing.push(pack);
             }
         }
         for pack in &missing {

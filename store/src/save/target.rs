@@ -22,6 +22,7 @@ pub trait Target: Send + Sync {
     /// Stores a pack and makes its chunks known.
     fn put_pack(&self, pack: FinishedPack) -> Result<()>;
 
-    /// Checks that the remote still has these packs and means to keep them; returns the others.
+    /// Checks that the remote still has these packs, undamaged as far as this machine has read them,
+    /// and means to keep them; returns the others.
     fn confirm(&self, packs: &[PackRef]) -> Result<Vec<PackRef>>;
 }

@@ -100,20 +100,99 @@ const NO_VALUES: &[&[u8]] = &[
     b"test",
 ];
 
-/// Whether a value in a credential file is not a credential: empty, masked, or a reference to a
-/// variable. Any other value there is a credential, even one that looks like a sample.
+/// Whether a value in a credential file is not a credential: empty, masked, or nothing but references
+/// to variables. Any other value there is a credential, even one that looks like a sample.
+///
+/// A default is a part of the value: `${TOKEN-abc}` is a credential, `${TOKEN}` and `${TOKEN:-}` are not.
 pub(super) fn is_reference(value: &[u8]) -> bool {
-    let value = value.trim_ascii();
-    let refers = [&b"${"[..], b"{{", b"$(", b"%(", b"<%"]
-        .iter()
-        .any(|mark| contains_bytes(value, mark));
-    let brackets = matches!(
+    is_reference_by(value, |name| {
+        name.iter().position(|byte| b"-=:".contains(byte))
+    })
+}
+
+/// As [`is_reference`], where names of variables have `-` in them, as in Maven's settings.
+pub(super) fn is_property(value: &[u8]) -> bool {
+    is_reference_by(value, |name| name.iter().position(|byte| *byte == b':'))
+}
+
+/// `default_at` finds where the default begins in the text between the braces.
+fn is_reference_by(value: &[u8], default_at: fn(&[u8]) -> Option<usize>) -> bool {
+    let value = without_scheme(value.trim_ascii());
+    let is_stand_in = matches!(
         (value.first(), value.last()),
         (Some(b'<'), Some(b'>')) | (Some(b'%'), Some(b'%'))
     );
-    let variable = value.first() == Some(&b'$') && value[1..].iter().all(|byte| is_word(*byte));
-    let masked = value.iter().all(|byte| matches!(byte, b'*' | b'.' | b'-'));
-    refers || brackets || variable || masked
+    let is_masked = value.iter().all(|byte| matches!(byte, b'*' | b'.' | b'-'));
+    let mut rest = value;
+    while let Some(&first) = rest.first() {
+        let Some(after) = after_reference(rest, default_at) else {
+            // What joins references, as in `${USER}:${PASSWORD}`, is not a credential.
+            if first.is_ascii_alphanumeric() || !first.is_ascii() {
+                return is_stand_in || is_masked;
+            }
+            rest = &rest[1..];
+            continue;
+        };
+        rest = after;
+    }
+    let has_reference = value.iter().any(|byte| b"$%{<".contains(byte));
+    is_stand_in || is_masked || has_reference
+}
+
+/// The value of a header without the word that says how it is meant.
+fn without_scheme(value: &[u8]) -> &[u8] {
+    let schemes: [&[u8]; 3] = [b"bearer ", b"basic ", b"token "];
+    let scheme = schemes.iter().find(|scheme| {
+        let start = value.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    });
+    scheme.map_or(value, |scheme| value[scheme.len()..].trim_ascii_start())
+}
+
+/// The text after the reference that `text` begins with, if it does.
+fn after_reference(text: &[u8], default_at: fn(&[u8]) -> Option<usize>) -> Option<&[u8]> {
+    const FORMS: [(&[u8], &[u8]); 5] = [
+        (b"${{", b"}}"),
+        (b"{{", b"}}"),
+        (b"$(", b")"),
+        (b"%(", b")s"),
+        (b"<%", b"%>"),
+    ];
+    for (open, close) in FORMS {
+        if let Some(inner) = text.strip_prefix(open) {
+            let end = inner.windows(close.len()).position(|it| it == close)?;
+            return Some(&inner[end + close.len()..]);
+        }
+    }
+    let Some(inner) = text.strip_prefix(b"${") else {
+        let name = text.strip_prefix(b"$")?;
+        let length = name.iter().take_while(|byte| is_word(**byte)).count();
+        return (length > 0).then(|| &name[length..]);
+    };
+    let mut depth = 1;
+    let end = inner.iter().position(|byte| {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    })?;
+    let (name, after) = (&inner[..end], &inner[end + 1..]);
+    if let Some(at) = default_at(name) {
+        let default = name[at..].trim_ascii_start();
+        let default = default.strip_prefix(b":").unwrap_or(default);
+        let default = match default {
+            // `${NAME:?message}` fails, and `${NAME:-value}` is a default.
+            [b'?', ..] => &[],
+            [b'-' | b'=' | b'+', value @ ..] => value,
+            value => value,
+        };
+        if !default.is_empty() && !is_reference_by(default, default_at) {
+            return None;
+        }
+    }
+    Some(after)
 }
 
 /// Whether the value of a setting whose name suggests a secret is obviously none: a reference, or
@@ -164,6 +243,39 @@ mod tests {
             assert!(!is_reference(value.as_bytes()), "{value}");
         }
         for value in ["", "${X}", "$TOKEN", "****", "<token>", "{{ token }}"] {
+            assert!(is_reference(value.as_bytes()), "{value}");
+        }
+        assert!(is_property(b"${repo.pass-word}") && !is_property(b"${repo.pass:hunter22}"));
+    }
+
+    #[test]
+    fn a_reference_is_one_only_as_a_whole() {
+        for value in [
+            "abc${X}",
+            "${X}abc",
+            "${T-real}",
+            "${T:-real}",
+            "${T:=real}",
+            "$(cat x)real",
+            "{{ a }}real",
+            "hunter-22",
+            "%(pass)sword",
+        ] {
+            assert!(!is_reference(value.as_bytes()), "{value}");
+        }
+        for value in [
+            "Bearer ${TOKEN}",
+            "${USER}:${PASSWORD}",
+            "$USER:$PASSWORD",
+            "${T-}",
+            "${T:-}",
+            "${A:-${B}}",
+            "${T:?must be set}",
+            "${{ secrets.TOKEN }}",
+            "%(password)s",
+            "$(cat /run/token)",
+            "<%= token %>",
+        ] {
             assert!(is_reference(value.as_bytes()), "{value}");
         }
     }

@@ -2,6 +2,9 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use super::{Attr, Ino, MAX_PATH, Stack};
 use crate::error::{Error, Result};
@@ -97,12 +100,17 @@ struct StackComparison<'a> {
     path_bytes: usize,
 }
 
-/// The entries of a directory, without those whose paths the kernel does not take.
+/// The entries of a directory.
+///
+/// # Errors
+///
+/// [`Error::PathTooLong`]: a comparison without what is below would be wrong.
 fn visible_entries(stack: &Stack, path: &[u8], directory: Ino) -> Result<Vec<(Vec<u8>, Ino)>> {
     let mut entries = Vec::new();
     stack.list(directory, 0, |_, name, ino| {
         if path.len() + 1 + name.len() > MAX_PATH {
-            return Ok(true);
+            let directory = PathBuf::from(OsStr::from_bytes(path));
+            return Err(Error::PathTooLong { directory });
         }
         entries.push((name.to_vec(), ino));
         Ok(true)

@@ -9,6 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::frame::FrameLocation;
 use crate::id::{LayerId, PackId, StackId};
 use crate::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
+use crate::repository::refuse_newer_format;
 
 /// A stack without a trace of its own takes that of the stack it grew from, up to so many layers
 /// below.
@@ -40,6 +41,7 @@ pub async fn publish_trace(
     trace: &Trace,
     stored: impl FnMut(&FrameLocation) -> Option<Vec<u8>>,
 ) -> Result<u64> {
+    refuse_newer_format(remote).await?;
     let object = trace.encode(stored);
     let length = object.len() as u64;
     remote

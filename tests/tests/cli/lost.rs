@@ -207,27 +207,86 @@ fn a_key_whose_packs_are_cut_short_is_a_miss() {
     is_lost(&other, "copy");
 }
 
-#[test]
-fn a_machine_that_knows_a_damaged_pack_stores_the_key_whole_after_a_repair() {
-    let Some(machine) = machine() else { return };
+/// A file that no two of its chunks are alike in.
+fn save_random(machine: &Cachefs) -> PathBuf {
     let dir = machine.dir("data");
     let random: Vec<u8> = (0..100_000_u32)
         .flat_map(|n| n.wrapping_mul(n).to_le_bytes())
         .collect();
     fs::write(dir.join("file"), random).unwrap();
     machine.saved("k", &dir);
-    for pack in packs(&remote_dir(&machine)) {
+    dir
+}
+
+/// Flips a bit in the data of every pack of a directory.
+fn flip_packs(machine: &Cachefs) {
+    for pack in packs(&remote_dir(machine)) {
         let mut bytes = fs::read(&pack).unwrap();
         bytes[20] ^= 1;
         fs::remove_file(&pack).unwrap();
         fs::write(&pack, bytes).unwrap();
     }
-    let repair = ["check", "--all-scopes", "--read-data", "--repair"];
-    machine.run(repair).success();
-    machine.saved("k", &dir);
+}
+
+/// A machine that saved nothing gets the content of `dir` by the key.
+#[track_caller]
+fn is_whole_elsewhere(machine: &Cachefs, dir: &Path) {
     let other = machine.second_machine().unwrap();
     let target = other.dir("restored");
     let copy = other.restore("k", &target).args(["--mode", "copy"]);
     clean(copy.run().success());
-    same(&dir, &target);
+    same(dir, &target);
+}
+
+#[test]
+fn a_machine_that_knows_a_damaged_pack_stores_the_key_whole_after_a_repair() {
+    let Some(machine) = machine() else { return };
+    let dir = save_random(&machine);
+    flip_packs(&machine);
+    let repair = ["check", "--all-scopes", "--read-data", "--repair"];
+    machine.run(repair).success();
+    machine.saved("k", &dir);
+    is_whole_elsewhere(&machine, &dir);
+}
+
+/// Without a repair, or after one that left the pack because other scopes may need it.
+#[test]
+fn a_machine_that_read_a_damaged_pack_does_not_refer_to_it_again() {
+    let Some(machine) = machine() else { return };
+    let dir = save_random(&machine);
+    let target = machine.dir("target");
+    let copy = || machine.restore("k", &target).args(["--mode", "copy"]);
+    let finders: [&dyn Fn(); 3] = [
+        &|| {
+            let output = clean(copy().run()).expect_code(5);
+            assert!(output.stderr().contains("damaged"), "{output}");
+        },
+        &|| {
+            machine.restored("k", &target);
+            let error = fs::read(target.join("file")).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(EIO), "{error}");
+            machine.umount(&target);
+        },
+        &|| {
+            machine.run(["check", "--read-data", "--repair"]).success();
+        },
+    ];
+    for (number, find) in finders.into_iter().enumerate() {
+        for replaces in [false, true] {
+            flip_packs(&machine);
+            find();
+            if number < 2 {
+                let missed = clean(copy().run().success());
+                let why = "the remote has damaged data in";
+                assert!(missed.stderr().contains(why), "{missed}");
+            }
+            let save = strict_json(machine.save("k", &dir));
+            let save = match replaces {
+                true => save.arg("--override"),
+                false => save,
+            };
+            clean(save.run().success());
+            is_whole_elsewhere(&machine, &dir);
+        }
+    }
 }

@@ -26,6 +26,7 @@ mod lost;
 mod migrate;
 #[cfg(test)]
 mod mounts;
+mod newer_format;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use cachefs_tests::harness::{Cachefs, Invocation};
 use serde_json::Value;
 
-use crate::support::{Commands, clean, machine, objects, remote_dir};
+use crate::support::{Commands, can_mount, clean, machine, objects, remote_dir};
 
 /// `save` or `restore` of a key at these paths.
 fn at(machine: &Cachefs, command: &str, key: &str, paths: &[&str]) -> Invocation {
@@ -298,11 +298,13 @@ fn several_paths_in_a_file() {
 fn dangerous_and_useless_paths_are_refused() {
     let machine = Cachefs::new().unwrap();
     for command in ["save", "restore"] {
-        for path in ["/", "~", "~/", "/*/../*", "a/[b"] {
+        for path in ["/", "~", "~/", "/*/../*", "a/[b/*"] {
             let output = at(&machine, command, "k", &[path]).run().expect_code(2);
             assert!(output.stderr().contains("hint: "), "{output}");
         }
-        let only = at(&machine, command, "k", &["!x"]).run().expect_code(2);
+        let only = at(&machine, command, "k", &["!x", "!y"])
+            .run()
+            .expect_code(2);
         assert!(only.stderr().contains("no path is named"), "{only}");
     }
     let output = at(&machine, "save", "k", &["gone", "none*"]).run();
@@ -311,4 +313,32 @@ fn dangerous_and_useless_paths_are_refused() {
         output.stderr().contains("no directory for gone, none*"),
         "{output}"
     );
+}
+
+/// On a fresh machine nothing says whether such a path is a name or a pattern.
+#[test]
+fn a_directory_called_like_a_pattern_comes_back_on_a_fresh_machine() {
+    for mode in ["copy", "mount"] {
+        if mode == "mount" && !can_mount() {
+            continue;
+        }
+        let machine = Cachefs::new().unwrap();
+        for name in ["{a,b}", "st*r", "q?x", "[", "**", "!excl", "[ab]", "d/*"] {
+            write(&machine.work().join(name).join("f"), name);
+            let saved = at(&machine, "save", "k", &[name]).arg("--override");
+            saved.run().success();
+            let other = machine.second_machine().unwrap();
+            let restore = at(&other, "restore", "k", &[name]);
+            restore.args(["--mode", mode]).run().success();
+            assert_eq!(read(&other.work().join(name).join("f")), name, "{mode}");
+            other.run(["umount", "--all"]);
+            // What another path has saved is not put into a directory of such a name.
+            if name.contains('*') {
+                let fresh = machine.second_machine().unwrap();
+                let restore = at(&fresh, "restore", "k", &["x*"]);
+                restore.args(["--mode", mode]).run().success();
+                assert!(!fresh.work().join("x*").exists(), "{name}");
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cachefs_store::id::RepoId;
 use cachefs_store::index::Index;
+use cachefs_store::local::LostPacks;
 use cachefs_store::pack::object_key;
 use cachefs_store::save::{MissingEntries, StoreTarget, Target};
 use cachefs_tests::tree::{CompareOptions, TreeSpec, assert_same};
@@ -128,6 +129,33 @@ fn packs_that_are_gone_are_noticed_and_stored_again() {
         .set_len(100)
         .unwrap();
     assert_eq!(bench.target.confirm(&packs).unwrap(), [packs[0]]);
+}
+
+/// Anyone may describe a pack wrongly in a layer of their own, so a note that it is damaged must not
+/// keep others from using it.
+#[test]
+fn a_pack_that_is_noted_as_damaged_is_stored_again_only_if_it_is() {
+    let bench = Workbench::new();
+    let source = bench.directory("source");
+    some_files(1).build(&source).unwrap();
+    let first = bench.save(&source, &stack(&[]));
+    let packs = first.layer.packs().unwrap();
+    let notes = LostPacks::new(bench.dir.path().join("store"));
+    notes.add_damaged(&packs[0].id);
+    assert_eq!(bench.target.confirm(&packs).unwrap(), []);
+
+    let path = bench.dir.path().join("remote");
+    let path = path.join(object_key(&packs[0].id).as_str());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+    // It passed before, and is not read again until a reader meets the damage.
+    assert_eq!(bench.target.confirm(&packs).unwrap(), []);
+    notes.add_damaged(&packs[0].id);
+    assert_eq!(bench.target.confirm(&packs).unwrap(), [packs[0]]);
+    let again = bench.save(&source, &stack(&[]));
+    assert!(!again.packed.new_packs.is_empty());
 }
 
 /// Two jobs start from the same cache; whoever comes later is laid on top, path by path.

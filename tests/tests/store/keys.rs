@@ -440,7 +440,7 @@ fn all_parts_come_from_the_best_key_that_has_any() {
             role: None,
         };
         let accepts = |part: Option<&CachePart>| part.is_some_and(|part| part.as_str() != "c");
-        let found = refs::find_key(&keys.remote, &wanted, accepts);
+        let found = refs::find_key(&keys.remote, &wanted, accepts, |_| true);
         let found = keys.runtime.block_on(found).unwrap().unwrap();
         let parts = found.parts.iter().flatten().map(CachePart::to_string);
         (found.key.to_string(), found.kind, parts.collect::<Vec<_>>())

@@ -1,17 +1,19 @@
-//! Plain directories in which other programs write while they are saved.
+//! Directories in which other programs write while they are saved.
 
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cachefs_store::layer::Layer;
 use cachefs_store::save::{
-    Baseline, Everything, Exclude, Guard, MissingEntries, Packed, PlainFiles, Scanned, Silent,
-    Skipped, build_layer, diff_tree, pack_changing_files, scan_tree,
+    Baseline, Everything, Exclude, Guard, Mark, MissingEntries, Packed, PlainFiles, Reading,
+    Scanned, Silent, Skipped, build_layer, diff_tree, pack_changing_files, scan_settled, scan_tree,
 };
 use cachefs_store::secrets::Scanner;
+use rustix::fs::{AtFlags, Mode, OFlags};
 use std::sync::Arc;
 
 use super::workbench::{Workbench, stack};
@@ -51,6 +53,112 @@ fn save(bench: &Workbench, directory: &Path, mut scanned: Scanned) -> (Arc<Layer
     .unwrap();
     let built = build_layer(&scanned.tree, &delta, &packed, &baseline).unwrap();
     (bench.put_layer(&built), skipped)
+}
+
+/// The changes of a mount, without its whiteouts.
+struct ChangedFiles;
+
+impl Reading for ChangedFiles {
+    fn mark(&self, _: BorrowedFd<'_>, _: &CStr, _: &rustix::fs::Stat) -> std::io::Result<Mark> {
+        Ok(Mark::Plain)
+    }
+
+    fn keep_xattr(&self, name: &[u8]) -> bool {
+        PlainFiles.keep_xattr(name)
+    }
+
+    fn has_lower_layers(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn files_that_vanished_from_a_mount_hide_those_of_the_layer_below() {
+    let bench = Workbench::new();
+    let source = bench.directory("source");
+    fs::create_dir(source.join("d")).unwrap();
+    for name in ["d/gone", "stays"] {
+        fs::write(source.join(name), "before").unwrap();
+    }
+    let base = bench.save(&source, &stack(&[])).layer;
+    let below = stack(&[&base]);
+    fs::write(source.join("d/gone"), "changed").unwrap();
+    fs::write(source.join("new"), "new").unwrap();
+    let root = File::open(&source).unwrap();
+    let mut scanned = scan_tree(root.as_fd(), &ChangedFiles, &Everything, &Silent).unwrap();
+    fs::remove_file(source.join("d/gone")).unwrap();
+    fs::remove_file(source.join("new")).unwrap();
+
+    let guard = Guard {
+        scanner: &Scanner::off(),
+        root: &source,
+        below: &below,
+    };
+    let (packed, skipped) = pack_changing_files(
+        root.as_fd(),
+        &mut scanned.tree,
+        &ChangedFiles,
+        &bench.target,
+        Packed::default(),
+        &guard,
+        &Silent,
+    )
+    .unwrap();
+    assert_eq!(skipped.len(), 2);
+    let baseline = Baseline::new(&below, &bench.target).unwrap();
+    let delta = diff_tree(
+        &scanned.tree,
+        &baseline,
+        &packed,
+        false,
+        MissingEntries::Record,
+    )
+    .unwrap();
+    let built = build_layer(&scanned.tree, &delta, &packed, &baseline).unwrap();
+    let layer = bench.put_layer(&built);
+    let (copied, _) = bench.copy(&stack(&[&base, &layer]), "copied");
+    assert_eq!(fs::read(copied.join("stays")).unwrap(), b"before");
+    assert!(!copied.join("d/gone").exists() && !copied.join("new").exists());
+}
+
+/// Moves `two/moved` to `one/moved` when it first comes to `one/trigger`.
+struct Mover<'a>(&'a Path, AtomicBool);
+
+impl Reading for Mover<'_> {
+    fn mark(&self, _: BorrowedFd<'_>, name: &CStr, _: &rustix::fs::Stat) -> std::io::Result<Mark> {
+        if name == c"trigger" && !self.1.swap(true, Ordering::Relaxed) {
+            fs::rename(self.0.join("two/moved"), self.0.join("one/moved"))?;
+        }
+        Ok(Mark::Plain)
+    }
+
+    fn keep_xattr(&self, _: &[u8]) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_file_that_is_renamed_during_the_scan_is_found_where_it_went() {
+    let bench = Workbench::new();
+    let source = bench.directory("source");
+    for name in ["one", "two"] {
+        fs::create_dir(source.join(name)).unwrap();
+    }
+    fs::write(source.join("one/trigger"), "").unwrap();
+    fs::write(source.join("two/moved"), "").unwrap();
+    let root = File::open(&source).unwrap();
+    let mover = Mover(&source, AtomicBool::new(false));
+    let tree = scan_settled(root.as_fd(), &mover, &Everything, &Silent)
+        .unwrap()
+        .tree;
+    let mut paths: Vec<_> = (1..tree.nodes.len())
+        .map(|node| tree.os_path(node))
+        .collect();
+    paths.sort_unstable();
+    assert_eq!(
+        paths,
+        ["one", "one/moved", "one/trigger", "two"].map(PathBuf::from)
+    );
 }
 
 fn copied(bench: &Workbench, layer: &Arc<Layer>) -> PathBuf {
@@ -236,4 +344,33 @@ fn a_directory_that_is_renamed_during_the_scan_is_noted_and_refused_if_strict() 
     assert!(scanned.refuse_vanished().is_err());
     let quiet = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap();
     assert!(quiet.refuse_vanished().is_ok());
+}
+
+/// A cache without what lies below would be incomplete, and nobody would notice.
+#[test]
+fn a_directory_with_paths_that_are_too_long_is_not_saved_in_part() {
+    let bench = Workbench::new();
+    let source = bench.directory("source");
+    let root = File::open(&source).unwrap();
+    let name = "n".repeat(250);
+    let mut directory = OwnedFd::from(root.try_clone().unwrap());
+    for _ in 0..70 {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        rustix::fs::mkdirat(&directory, &*name, 0o755.into()).unwrap();
+        directory = rustix::fs::openat(&directory, &*name, flags, Mode::empty()).unwrap();
+    }
+    let error = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap_err();
+    assert!(error.to_string().contains("longer than 16383"), "{error}");
+    remove_deep(directory, source, 70);
+}
+
+/// Removes directories nested so deeply that their paths cannot be used, which `TempDir` cannot.
+fn remove_deep(mut directory: OwnedFd, root: PathBuf, depth: usize) {
+    let name = "n".repeat(250);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    for _ in 0..depth {
+        directory = rustix::fs::openat(&directory, "..", flags, Mode::empty()).unwrap();
+        rustix::fs::unlinkat(&directory, &*name, AtFlags::REMOVEDIR).unwrap();
+    }
+    fs::remove_dir(root).unwrap();
 }

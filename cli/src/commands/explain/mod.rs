@@ -72,7 +72,9 @@ pub(crate) fn run_explain(
 ) -> anyhow::Result<u8> {
     let store = setup::open_store(global)?;
     match (&args.path, &args.key, &args.cache[..]) {
-        (Some(path), ..) => used::run_explain_path(global, &store, path, args.files),
+        (Some(path), ..) => {
+            used::run_explain_path(global, &store, &setup::expand_home(path)?, args.files)
+        }
         (None, Some(key), _) => of_key(global, &store, args, key),
         (None, None, []) => of_last(global, &store),
         (None, None, names) => of_caches(global, &store, args, config, names),

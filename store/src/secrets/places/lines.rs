@@ -51,15 +51,30 @@ pub(super) fn find_line_secrets(
         let Some(split) = line.iter().position(|byte| separators.contains(byte)) else {
             continue;
         };
-        let (name, value) = (
-            strip_quotes(&line[..split]),
-            strip_quotes(&line[split + 1..]),
-        );
+        let (name, value) = (strip_quotes(&line[..split]), value_of(&line[split + 1..]));
         if is_secret(name) && !ignore(value) {
             found.push(at);
         }
     }
     found
+}
+
+/// The value of a setting without its quotes and a comment behind it.
+fn value_of(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii();
+    if let [quote @ (b'"' | b'\''), rest @ ..] = text
+        && let Some(end) = rest.iter().position(|byte| byte == quote)
+        && (rest[end + 1..].is_empty() || comment_at(&rest[end + 1..]) == Some(0))
+    {
+        return &rest[..end];
+    }
+    text[..comment_at(text).unwrap_or(text.len())].trim_ascii()
+}
+
+/// Where a blank and the sign of a comment begin.
+fn comment_at(text: &[u8]) -> Option<usize> {
+    text.windows(2)
+        .position(|it| it[0].is_ascii_whitespace() && matches!(it[1], b'#' | b';'))
 }
 
 fn strip_quotes(text: &[u8]) -> &[u8] {
@@ -120,6 +135,8 @@ mod tests {
             ),
             [3]
         );
+        let yarnrc = "npmAuthToken: \"abc\" # ${X}\nnpmAuthToken: abc${X}\nnpmAuthToken: \"${T-real}\"\nnpmAuthToken: \"${X}\" # of the job\nnpmAuthToken: ${X} # of the job\n";
+        assert_eq!(lines("", ".yarnrc.yml", yarnrc), [1, 2, 3]);
         assert_eq!(
             lines(
                 ".cargo",

@@ -94,28 +94,91 @@ fn find_from(content: &[u8], from: usize, what: &[u8]) -> Option<usize> {
     Some(from + found)
 }
 
-/// Where strings begin that are the value of one of these names.
-pub(super) fn find_json_secrets(content: &[u8], names: &[&str], ignore: Ignore) -> Vec<usize> {
+/// Values in the objects of credentials that are not secret.
+const HARMLESS: &[&[u8]] = &[
+    b"username",
+    b"user-agent",
+    b"consumer-key",
+    b"access-token-expiration",
+    b"expires-at",
+];
+
+/// Where strings begin that are the value of one of these names, or anywhere in the value of one of
+/// `objects`.
+pub(super) fn find_json_secrets(
+    content: &[u8],
+    names: &[&str],
+    objects: &[&str],
+    ignore: Ignore,
+) -> Vec<usize> {
+    let mut found = Vec::new();
+    for (start, value) in values_of(content, names) {
+        let value = &content[value..];
+        if value.first() == Some(&b'"') && !ignore(string(value)) {
+            found.push(start);
+        }
+    }
+    for (_, value) in values_of(content, objects) {
+        found.extend(strings_in(content, value, ignore));
+    }
+    found.sort_unstable();
+    found
+}
+
+/// Where these names and their values begin.
+fn values_of(content: &[u8], names: &[&str]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     for name in names {
         let quoted = format!("\"{name}\"");
         let mut at = 0;
         while let Some(start) = find_from(content, at, quoted.as_bytes()) {
             at = start + quoted.len();
-            let rest = content[at..].trim_ascii_start();
-            let Some(rest) = rest.strip_prefix(b":") else {
-                continue;
-            };
-            let Some(value) = rest.trim_ascii_start().strip_prefix(b"\"") else {
-                continue;
-            };
-            let value = value.split(|byte| *byte == b'"').next().unwrap_or_default();
-            if !ignore(value) {
-                found.push(start);
+            if let Some(value) = content[at..].trim_ascii_start().strip_prefix(b":") {
+                let value = value.trim_ascii_start();
+                found.push((start, content.len() - value.len()));
             }
         }
     }
-    found.sort_unstable();
+    found
+}
+
+/// The string that begins here with its quote, up to the next quote that is not escaped.
+fn string(text: &[u8]) -> &[u8] {
+    let inner = text.get(1..).unwrap_or_default();
+    let mut is_escaped = false;
+    let end = inner.iter().position(|byte| {
+        let ends = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        ends
+    });
+    &inner[..end.unwrap_or(inner.len())]
+}
+
+/// Where strings begin that are values in the object, the list or the string at `start`.
+fn strings_in(content: &[u8], start: usize, ignore: Ignore) -> Vec<usize> {
+    let mut found = Vec::new();
+    let (mut at, mut depth, mut is_harmless) = (start, 0_usize, false);
+    while let Some(byte) = content.get(at) {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let text = string(&content[at..]);
+                let end = (at + text.len() + 2).min(content.len());
+                if content[end..].trim_ascii_start().first() == Some(&b':') {
+                    is_harmless = HARMLESS.contains(&&text.to_ascii_lowercase()[..]);
+                } else if !is_harmless && !ignore(text) {
+                    found.push(at);
+                }
+                at = end - 1;
+            }
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 {
+            break;
+        }
+    }
     found
 }
 
@@ -164,10 +227,35 @@ mod tests {
 
     #[test]
     fn values_in_json() {
-        let text = br#"{"auths": {"r.test": {"auth": "bWU6aHVudGVy"}, "s.test": {"auth": ""}}}"#;
-        assert_eq!(find_json_secrets(text, &["auth"], is_reference).len(), 1);
+        let found = |text: &str| {
+            find_json_secrets(text.as_bytes(), &["auth"], &["bearer"], is_reference).len()
+        };
+        let text = r#"{"auths": {"r.test": {"auth": "bWU6aHVudGVy"}, "s.test": {"auth": ""}}}"#;
+        assert_eq!(found(text), 1);
+        assert_eq!(found(r#"{"credsStore": "pass"}"#), 0);
+        let text = r#"{"bearer": {"a.test": "x\"y17", "b.test": {"username": "me", "token": "t17"}, "c.test": "${C}", "d": ["Key: h17"]}, "other": "o"}"#;
+        assert_eq!(found(text), 3);
+        assert_eq!(found(r#"{"bearer": {"a.test": "cut"#), 1);
+        assert_eq!(found(r#"{"bearer": {}, "other": {"a": "b"}}"#), 0);
+    }
+
+    #[test]
+    fn credentials_of_docker_and_composer() {
+        let found = |directory: &str, name: &str, text: &str| {
+            let place =
+                super::super::find_credential_file(directory.as_bytes(), name.as_bytes()).unwrap();
+            place.read(directory.as_bytes(), text.as_bytes()).len()
+        };
+        let docker = r#"{"HttpHeaders": {"User-Agent": "Docker/1", "X-Meta-Auth": "h17"}}"#;
+        assert_eq!(found(".docker", "config.json", docker), 1);
+        let composer = r#"{"bearer": {"r.test": "b17"}, "gitlab-token": {"g.test": "g17"},
+            "http-basic": {"h.test": {"username": "me", "password": "p17"}},
+            "github-oauth": {"github.com": "o17"}}"#;
+        for directory in [".composer", "composer", "app"] {
+            assert_eq!(found(directory, "auth.json", composer), 4, "{directory}");
+        }
         assert_eq!(
-            find_json_secrets(br#"{"credsStore": "pass"}"#, &["auth"], is_reference).len(),
+            found("app", "auth.json", r#"{"token": "of another program"}"#),
             0
         );
     }

@@ -8,7 +8,7 @@ mod markup;
 mod table;
 mod urls;
 
-use super::text::{is_placeholder, is_reference};
+use super::text::{is_placeholder, is_property, is_reference};
 pub(super) use table::{CredentialFile, find_credential_file};
 
 /// Whether a file of this name, in a directory of that name, may hold credentials.
@@ -25,8 +25,8 @@ pub(super) enum CredentialReader {
     Lines(&'static [u8], fn(&[u8]) -> bool),
     /// `password WORD`, anywhere.
     Netrc,
-    /// Strings in JSON that are the value of these names.
-    Json(&'static [&'static str]),
+    /// Strings in JSON that are the value of the first names, or anywhere in that of the others.
+    Json(&'static [&'static str], &'static [&'static str]),
     /// Passwords in settings of Maven and NuGet.
     Xml,
     /// URLs with a password.
@@ -39,6 +39,7 @@ impl CredentialFile {
     /// The offsets at which credentials start, for a file in a directory of this name.
     pub(super) fn read(&self, directory: &[u8], content: &[u8]) -> Vec<usize> {
         let ignore: Ignore = match self.is_certain(directory) {
+            true if matches!(self.reader, CredentialReader::Xml) => is_property,
             true => is_reference,
             false => is_placeholder,
         };
@@ -47,7 +48,9 @@ impl CredentialFile {
                 lines::find_line_secrets(content, separators, *is_secret, ignore)
             }
             CredentialReader::Netrc => lines::find_netrc_passwords(content, ignore),
-            CredentialReader::Json(names) => markup::find_json_secrets(content, names, ignore),
+            CredentialReader::Json(names, objects) => {
+                markup::find_json_secrets(content, names, objects, ignore)
+            }
             CredentialReader::Xml => markup::find_xml_passwords(content, ignore),
             CredentialReader::Urls => urls::find_url_passwords(content, ignore),
             CredentialReader::Whole if content.trim_ascii().is_empty() => Vec::new(),

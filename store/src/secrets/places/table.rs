@@ -136,25 +136,41 @@ static PLACES: &[CredentialFile] = &[
         &["config.json"],
         &[".docker"],
         DOCKER,
-        Json(&["auth", "identitytoken", "registrytoken", "password"]),
+        Json(
+            &["auth", "identitytoken", "registrytoken", "password"],
+            &["HttpHeaders"],
+        ),
     ),
     credential_file(
         &[".dockercfg", ".dockerconfigjson"],
         &[],
         DOCKER,
-        Json(&["auth", "identitytoken", "password"]),
+        Json(&["auth", "identitytoken", "password"], &[]),
     ),
     credential_file(
         &["auth.json"],
         &["containers"],
         DOCKER,
-        Json(&["auth", "identitytoken", "password"]),
+        Json(&["auth", "identitytoken", "password"], &[]),
     ),
     credential_file(
+        // Of the user, and of a project beside its `composer.json`.
         &["auth.json"],
-        &[".composer", "composer"],
+        &[],
         COMPOSER,
-        Json(&["password", "token", "github.com", "gitlab.com"]),
+        Json(
+            &[],
+            &[
+                "http-basic",
+                "bearer",
+                "github-oauth",
+                "gitlab-oauth",
+                "gitlab-token",
+                "bitbucket-oauth",
+                "forgejo-token",
+                "custom-headers",
+            ],
+        ),
     ),
     credential_file(
         &[".pypirc"],
@@ -208,7 +224,7 @@ static PLACES: &[CredentialFile] = &[
         &["application_default_credentials.json"],
         &[],
         GOOGLE,
-        Json(&["refresh_token", "client_secret", "private_key"]),
+        Json(&["refresh_token", "client_secret", "private_key"], &[]),
     ),
     credential_file(
         &["credentials.db", "access_tokens.db"],
@@ -224,7 +240,10 @@ static PLACES: &[CredentialFile] = &[
         ],
         &[".azure"],
         AZURE,
-        Json(&["accessToken", "refreshToken", "secret", "client_secret"]),
+        Json(
+            &["accessToken", "refreshToken", "secret", "client_secret"],
+            &[],
+        ),
     ),
     common_file(
         &["nuget.config", "NuGet.Config", "NuGet.config"],
@@ -244,7 +263,7 @@ static PLACES: &[CredentialFile] = &[
         SBT,
         Lines(b"=", |name| is_one_of(name, &["password"])),
     ),
-    credential_file(&["credentials.tfrc.json"], &[], TOOL, Json(&["token"])),
+    credential_file(&["credentials.tfrc.json"], &[], TOOL, Json(&["token"], &[])),
     credential_file(&[".vault-token"], &[], TOOL, Whole),
     credential_file(
         &["hosts.yml"],

@@ -4,6 +4,8 @@ use super::Ignore;
 
 /// A name before `@` without a password is a token from this length on.
 const TOKEN: usize = 20;
+/// With letters and digits, from this length on; shorter ones are names of users.
+const MIXED_TOKEN: usize = 8;
 
 /// Where URLs with a password begin, and headers that git sends.
 pub(super) fn find_url_passwords(content: &[u8], ignore: Ignore) -> Vec<usize> {
@@ -39,13 +41,19 @@ fn has_password(line: &[u8], ignore: Ignore) -> bool {
         let user = &rest[..host];
         let is_secret = match user.iter().position(|byte| *byte == b':') {
             Some(colon) => !ignore(&user[colon + 1..]),
-            None => user.len() >= TOKEN && !ignore(user),
+            None => is_token(user) && !ignore(user),
         };
         if is_secret {
             return true;
         }
     }
     false
+}
+
+fn is_token(user: &[u8]) -> bool {
+    let has = |is: fn(&u8) -> bool| user.iter().any(is);
+    let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+    user.len() >= TOKEN || (user.len() >= MIXED_TOKEN && is_mixed)
 }
 
 #[cfg(test)]
@@ -62,7 +70,9 @@ mod tests {
             1
         );
         assert_eq!(found("https://Zk3vQ9sLx81mN2pR7tWb@git.test\n"), 1);
+        assert_eq!(found("https://tk17Zk3vQ9s@git.test\n"), 1);
         assert_eq!(found("https://git@git.test/a:b\n"), 0);
+        assert_eq!(found("https://some.developer@git.test\n"), 0);
         assert_eq!(found("https://me:${TOKEN}@git.test\n"), 0);
         assert_eq!(found("https://r.test/@scope/package/-/package-1.tgz\n"), 0);
         assert_eq!(

@@ -466,14 +466,14 @@ impl SaveContext<'_> {
         for round in 0..2 {
             let started = SystemTime::now();
             let exclude = &*self.options.exclude;
-            let scan = if source.complete {
+            let scan_all = if source.complete {
                 scan_tree
             } else {
                 scan_settled
             };
             let mut scanned =
-                scan_tree(source.directory(), source.reading(), exclude, self.progress)?;
-            if !source.complete || self.options.strict_consistency {
+                scan_all(source.directory(), source.reading(), exclude, self.progress)?;
+            if self.options.strict_consistency {
                 scanned.refuse_vanished()?;
             }
             let counts = scanned.tree.files();

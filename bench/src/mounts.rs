@@ -61,7 +61,7 @@ fn unescape_octal(text: &[u8]) -> Vec<u8> {
     let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {
         let octal = (first == b'\\')
-            .then(|| tail.get(..3).and_then(octal))
+            .then(|| tail.get(..3).and_then(parse_octal))
             .flatten();
         bytes.push(octal.unwrap_or(first));
         rest = if octal.is_some() { &tail[3..] } else { tail };

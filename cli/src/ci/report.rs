@@ -96,7 +96,7 @@ impl<'a> Ci<'a> {
                 || "outside of a CI system that is recognised".to_owned(),
                 |name| format!("in {name}"),
             ),
-            variables: sources.map(variable).collect(),
+            variables: sources.map(source_variable).collect(),
         })
     }
 

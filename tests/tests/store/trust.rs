@@ -466,7 +466,7 @@ fn a_repair_drops_no_key_for_what_records_and_layers_of_others_say_of_its_object
             .runtime
             .block_on(check_repository(&bench.remote, options, &Silent))
     };
-    let report = check_repository(&options).unwrap();
+    let report = check(&options).unwrap();
     let found = |key: &str| {
         let mut keys = report.findings.iter().flat_map(|finding| &finding.keys);
         keys.any(|name| name.key.as_str() == key)
@@ -481,7 +481,7 @@ fn a_repair_drops_no_key_for_what_records_and_layers_of_others_say_of_its_object
         .unwrap();
     assert!(!repaired.dropped.contains(&main), "{repaired:?}");
     assert!(!repaired.reduced.contains(&main), "{repaired:?}");
-    let report = check_repository(&options).unwrap();
+    let report = check(&options).unwrap();
     assert_eq!(
         (report.keys, report.packs, report.findings.len()),
         (1, 1, 0)

@@ -109,7 +109,7 @@ pub(super) fn run_explain_path(
     };
     let files = count_files(&stack)?;
     let changes = unsaved_changes(&records, &record);
-    let reads = used.as_ref().map(reads);
+    let reads = used.as_ref().map(used_reads);
     let listed = match (&used, list) {
         (Some(used), true) => Some(used.files.iter().map(file).collect::<Vec<_>>()),
         _ => None,

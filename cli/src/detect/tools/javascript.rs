@@ -52,7 +52,7 @@ pub(super) static PNPM: Tool = Tool {
     manifests: &["package.json"],
     inputs: &[],
     is_project: |site| site.has("pnpm-lock.yaml") || is_without_lock(site, &["pnpm"]),
-    caches: pnpm,
+    caches: pnpm_caches,
 };
 
 fn pnpm_caches(site: &Site<'_>) -> Vec<Draft> {

@@ -126,7 +126,7 @@ pub(super) fn answer_request(driver: &impl Driver, path: &str, body: &[u8]) -> A
             .get(&request.name)
             .map(|info| json!({ "Volume": plugin_volume(info) })),
         "/VolumeDriver.List" => driver.list().map(|all| {
-            let all: Vec<_> = all.into_iter().map(shown).collect();
+            let all: Vec<_> = all.into_iter().map(plugin_volume).collect();
             json!({ "Volumes": all })
         }),
         other => {

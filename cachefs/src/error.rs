@@ -237,6 +237,10 @@ fn store_hint(error: &StoreError) -> Option<String> {
             "restore the key again, or another one if it was deleted, and save again; other keys are not affected"
                 .to_owned(),
         ),
+        StoreError::LostBelow { .. } => Some(
+            "nothing was saved; `cachefs umount` the path, fill it again, and save it".to_owned(),
+        ),
+        StoreError::ArchiveConsumed => Some("import it again: they are stored anew".to_owned()),
         StoreError::Unsupported { .. } => Some("it was written by a newer cachefs; update this one".to_owned()),
         StoreError::Damaged { .. } => {
             Some("`cachefs check --read-data --repair` drops the keys that need it, so that the next save stores them whole; with `--all-scopes` it deletes damaged packs, too".to_owned())

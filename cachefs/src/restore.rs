@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind, check_room, copy_into};
 use cachefs_store::id::SaveId;
 use cachefs_store::layer::TreeTotals;
+use cachefs_store::progress::Progress;
 use cachefs_store::refs::{Key, KeyQuery, LayerInfo, Resolved, Scope};
 use cachefs_store::remote::{RemoteSpec, RemoteTraffic, Spending};
-use cachefs_store::save::Progress;
 use cachefs_store::session::Session;
 use cachefs_store::stack::Owner;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use cachefs_store::save::Progress;
+use cachefs_store::progress::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use signal_hook::SigId;

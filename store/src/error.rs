@@ -102,6 +102,16 @@ pub enum Error {
         /// The object, as `layer 12ab…`.
         what: String,
     },
+    /// The remote lost data of the cache that is mounted at a path. Its changes mean nothing without the
+    /// rest.
+    #[error("the remote lost data of the cache that is mounted at {}", path.display())]
+    LostBelow {
+        /// The path.
+        path: PathBuf,
+    },
+    /// An archive is needed a second time, and its source can be read only once.
+    #[error("the remote has lost packs that the archive's files were known to be in")]
+    ArchiveConsumed,
     /// The remote no longer has an object that a record or a layer names.
     #[error("the remote no longer has {what}, which the cache needs")]
     Lost {
@@ -155,7 +165,9 @@ impl Error {
                 _ => ErrorKind::Backend,
             },
             Self::TookTooLong { .. } => ErrorKind::Backend,
-            Self::Io { .. } | Self::Index(_) => ErrorKind::Local,
+            Self::Io { .. } | Self::Index(_) | Self::LostBelow { .. } | Self::ArchiveConsumed => {
+                ErrorKind::Local
+            }
             Self::Damaged { .. }
             | Self::Torn { .. }
             | Self::Unsupported { .. }

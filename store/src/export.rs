@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::archive::{self, Compression, WriteOptions, Written};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::refs::{self, KeyQuery, Resolved};
 use crate::remote::RemoteTraffic;
-use crate::save::Progress;
 use crate::session::Session;
 
 /// The key to export, and the form of its archive.

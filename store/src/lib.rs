@@ -13,7 +13,8 @@
 //! - [`local`]: frames and layers kept on the local disk, and the reader on top of them;
 //! - [`trace`]: which frames jobs read, in what order, and those frames in one object;
 //! - [`secrets`]: what must not be in a cache;
-//! - [`save`]: from files to a published layer;
+//! - [`progress`]: counts of long work, for callers to show;
+//! - [`save`]: from files to a published record;
 //! - [`copy`]: from a stack to plain files;
 //! - [`archive`]: from a tar archive to a tree that is saved, and from a stack to one;
 //! - [`session`]: an open remote with the local copies, which all commands start from;
@@ -38,6 +39,7 @@ pub mod layer;
 pub mod local;
 pub mod pack;
 mod parallel;
+pub mod progress;
 pub mod refs;
 pub mod remote;
 pub mod repository;

@@ -5,7 +5,7 @@ use std::future::Future;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
-use crate::save::Progress;
+use crate::progress::Progress;
 
 /// Runs the futures that `start` makes of `items`, at most `limit` at a time, and hands each
 /// result to `finish`. The first failure ends it and aborts what is under way.

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, Runtime};
 
 use crate::error::{Error, Result};
+use crate::id::SaveId;
 use crate::layer::Layer;
 use crate::local::{FrameMemory, FrameReader, LayerCache, PackCache};
 use crate::refs::LayerInfo;
@@ -26,6 +27,9 @@ pub struct LocalStore {
     pub cache_limit: u64,
 }
 
+/// The time, in microseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// One process's way to a remote, for the time of one operation.
 ///
 /// Its methods block, so call them from threads outside of its runtime.
@@ -33,7 +37,9 @@ pub struct Session {
     runtime: Runtime,
     opened: OpenRemote,
     local: LocalStore,
-    layers: LayerCache,
+    layers: Arc<LayerCache>,
+    clock: Clock,
+    started: Instant,
     _spent: Option<WatchedMeter>,
 }
 
@@ -47,13 +53,33 @@ impl Session {
     ///
     /// [`Error::Spec`] when the address or the options can't be used.
     pub fn open(local: LocalStore, spec: &RemoteSpec, deadline: Option<Duration>) -> Result<Self> {
-        let runtime = Runtime::new().map_err(Error::io("start", "the network runtime"))?;
+        let started = Instant::now();
+        let runtime = start_runtime()?;
         let opened = open_remote(spec, RetryPolicy::within(deadline))?;
         Ok(Self {
             runtime,
             opened,
-            layers: LayerCache::new(&local.path),
+            layers: Arc::new(LayerCache::new(&local.path)),
             local,
+            clock: Arc::new(|| SaveId::now().micros),
+            started,
+            _spent: None,
+        })
+    }
+
+    /// A session on a remote that is open already, with a clock of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot be started.
+    pub fn with_remote(local: LocalStore, opened: OpenRemote, clock: Clock) -> Result<Self> {
+        Ok(Self {
+            runtime: start_runtime()?,
+            opened,
+            layers: Arc::new(LayerCache::new(&local.path)),
+            local,
+            clock,
+            started: Instant::now(),
             _spent: None,
         })
     }
@@ -77,6 +103,25 @@ impl Session {
         self.opened.traffic()
     }
 
+    /// The remote with its counters.
+    pub(crate) fn opened(&self) -> &OpenRemote {
+        &self.opened
+    }
+
+    /// The time, in microseconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// When the session was opened.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// The runtime that requests run on.
     pub fn handle(&self) -> &Handle {
         self.runtime.handle()
@@ -88,7 +133,7 @@ impl Session {
     }
 
     /// The local copies of layers.
-    pub fn layers(&self) -> &LayerCache {
+    pub fn layers(&self) -> &Arc<LayerCache> {
         &self.layers
     }
 
@@ -103,7 +148,7 @@ impl Session {
     }
 
     /// A cache of packs in the local store.
-    pub fn pack_cache(&self) -> Arc<PackCache> {
+    pub(crate) fn pack_cache(&self) -> Arc<PackCache> {
         Arc::new(PackCache::new(&self.local.path, self.local.cache_limit))
     }
 
@@ -119,4 +164,8 @@ impl Session {
         }
         Ok(reader)
     }
+}
+
+fn start_runtime() -> Result<Runtime> {
+    Runtime::new().map_err(Error::io("start", "the network runtime"))
 }

@@ -10,7 +10,7 @@ mod unsaved;
 
 pub use attachments::{Attachment, Attachments};
 pub use reads::{CacheUse, FileUse, Use, cache_use};
-pub use record::{How, Incomplete, MountRecord, MountRecords, RecordedSave};
+pub use record::{How, Incomplete, MountRecord, MountRecords};
 pub use unmount::{Unmounted, set_aside, unmount_path};
 pub use unsaved::unsaved_changes;
 

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use cachefs_store::id::{LayerId, SaveId};
 use cachefs_store::layer::TreeTotals;
 use cachefs_store::refs::{Key, LayerInfo, RefName, Scope};
+use cachefs_store::save::PreviousSave;
 use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +67,7 @@ pub struct MountRecord {
     /// What was saved from this path since, by key: the save and its topmost layer. A later save
     /// of the same path replaces it.
     #[serde(default)]
-    pub saved: Vec<RecordedSave>,
+    pub saved: Vec<PreviousSave>,
     /// Set while a copy is made, and when it failed: the directory does not hold the key, and nothing
     /// is saved from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,17 +144,6 @@ impl MountRecord {
             taken_up => taken_up,
         }
     }
-}
-
-/// A save made from a restored path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordedSave {
-    /// The key.
-    pub name: RefName,
-    /// The save.
-    pub save: SaveId,
-    /// The layer with what the path had changed; `None` when it had changed nothing.
-    pub layer: Option<LayerId>,
 }
 
 /// Paths need not be UTF-8, and JSON strings must be.

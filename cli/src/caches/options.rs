@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cachefs::Prefetch;
 use cachefs::restore::{KeepChanges, MountLower, RestoreMode};
-use cachefs::save::Existing;
+use cachefs_store::save::Existing;
 use cachefs_store::secrets::SecretPolicy;
 use cachefs_store::stack::Owner;
 use clap::builder::BoolishValueParser;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use cachefs::mounts::MountRecords;
 use cachefs::paths::real_path;
-use cachefs::save::{SaveOptions, SaveOutcome, SaveReport, save_path};
+use cachefs::save::{SaveOptions, save_path};
 use cachefs::{Spending, StoreDir};
 use cachefs_store::refs::{CachePart, Key, RefName, Scope};
 use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
-use cachefs_store::save::Exclude;
+use cachefs_store::save::{Exclude, SaveOutcome, SaveReport, SaveRequest};
 
 use super::cache::{ExpandedKeys, ResolvedCache};
 use super::deadline::{self, Limit, News};
@@ -265,17 +265,10 @@ impl SaveRun {
                 vec![unset],
             ));
         }
-        let options = SaveOptions {
-            path: about.path.clone(),
+        let request = SaveRequest {
             exclude: Arc::clone(exclude),
-            name: match about.part.clone() {
-                None => RefName::new(scope, key),
-                Some(part) => RefName::of_part(scope, key, part).map_err(cachefs::Error::from)?,
-            },
             fallback,
             role: about.cache.only.clone(),
-            remote: self.remote.clone(),
-            deadline: self.global.timeout,
             creator: machine::current_creator(),
             platform: machine::current_platform(),
             parts: serde_json::to_value(&expanded.parts)?,
@@ -288,6 +281,16 @@ impl SaveRun {
             allow_empty: how.allow_empty,
             secrets: search.scanner,
             saved_from: about.place(),
+            ..SaveRequest::new(match about.part.clone() {
+                None => RefName::new(scope, key),
+                Some(part) => RefName::of_part(scope, key, part).map_err(cachefs::Error::from)?,
+            })
+        };
+        let options = SaveOptions {
+            path: about.path.clone(),
+            remote: self.remote.clone(),
+            deadline: self.global.timeout,
+            request,
             spent: spent.clone(),
         };
         Ok(save_path(&self.store, &options, &handle.job())?)

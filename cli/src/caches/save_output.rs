@@ -1,8 +1,8 @@
 //! What is printed about a save.
 
-use cachefs::save::{SaveOutcome, SaveReport};
 use cachefs_store::layer::TreeTotals;
 use cachefs_store::refs::CachePart;
+use cachefs_store::save::{SaveOutcome, SaveReport};
 use serde::Serialize;
 use serde_json::Value;
 

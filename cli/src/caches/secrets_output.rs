@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cachefs::save::{SaveOutcome, SaveReport};
+use cachefs_store::save::{SaveOutcome, SaveReport};
 use cachefs_store::secrets::{SecretFinding, SecretHandling};
 use serde::Serialize;
 

@@ -1,11 +1,11 @@
 //! What is told of results beyond what is printed: to CI systems, and to a later `explain`.
 
 use cachefs::restore::RestoreOutcome;
-use cachefs::save::SaveOutcome;
 use cachefs::{LastRestore, Sought, StoreDir};
 use cachefs_store::id::SaveId;
 use cachefs_store::refs::{KeyQuery, MatchKind, Scope};
 use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
+use cachefs_store::save::SaveOutcome;
 use cachefs_store::session::Session;
 
 use super::cache::{ExpandedKeys, ResolvedCache};

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cachefs::save::{PathChange, list_path_changes};
+use cachefs::save::list_path_changes;
 use cachefs_store::layer::mode;
 use cachefs_store::local::LayerCache;
 use cachefs_store::refs::{CachePart, ListedKey, RefName, read_records, unite_records};
 use cachefs_store::remote::DynRemote;
+use cachefs_store::save::PathChange;
 use cachefs_store::stack::{Attr, EntryChange, EntryDifference, Stack, compare_stacks};
 use clap::Args;
 use serde::Serialize;

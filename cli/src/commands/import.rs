@@ -2,17 +2,13 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context as _;
-use cachefs::save::{
-    ArchiveSource, Existing, ImportOptions, ImportReport, SaveOptions, SaveOutcome, import_archive,
-};
+use cachefs::save::{ImportOptions, import_archive};
 use cachefs_store::archive::{Names, ReadOptions};
 use cachefs_store::refs::RefName;
 use cachefs_store::remote::{ObjectKey, ObjectStream, RemoteSpec, RetryPolicy, open_remote};
-use cachefs_store::save::Everything;
-use cachefs_store::secrets::Scanner;
+use cachefs_store::save::{ArchiveSource, ImportReport, SaveOutcome, SaveRequest};
 use clap::Args;
 use serde::Serialize;
 use tokio::runtime::Runtime;
@@ -118,27 +114,14 @@ pub(crate) fn run_import(
 ) -> anyhow::Result<ImportReport> {
     let store = setup::open_store(global)?;
     let options = ImportOptions {
-        save: SaveOptions {
-            path: PathBuf::new(),
-            name,
+        remote: setup::remote_to_save_to(global, &store)?,
+        deadline: global.timeout,
+        request: SaveRequest {
             fallback: setup::lookup_scopes(global)?.fallback,
-            remote: setup::remote_to_save_to(global, &store)?,
-            deadline: global.timeout,
             creator: machine::current_creator(),
             platform: machine::current_platform(),
             parts: serde_json::to_value(&expanded.parts)?,
-            role: None,
-            exclude: Arc::new(Everything),
-            existing: Existing::Extend,
-            always: false,
-            ttl: None,
-            dry_run: false,
-            ignore_times: false,
-            strict_consistency: false,
-            allow_empty: true,
-            secrets: Arc::new(Scanner::off()),
-            saved_from: None,
-            spent: cachefs::Spending::default(),
+            ..SaveRequest::new(name)
         },
         read,
     };

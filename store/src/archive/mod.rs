@@ -26,5 +26,6 @@ mod tests;
 pub use compression::{Compression, compress_stream, decompress_stream};
 pub use error::ArchiveError;
 pub use names::Names;
-pub use read::{ReadArchive, ReadOptions, first_name, read_archive};
+pub(crate) use read::read_archive;
+pub use read::{ReadOptions, first_name};
 pub use write::{WriteOptions, Written, write_archive};

@@ -15,10 +15,10 @@ use super::tree::{GrowingTree, directory_node, pending_file_node};
 use crate::chunk::SEGMENT;
 use crate::error::Result;
 use crate::layer::{Xattrs, mode};
+use crate::progress::Progress;
 use crate::save::{
-    BATCH_BYTES, BATCH_FILES, BatchChunk, BatchPart, FileTree, NodeKind, Packed, Progress,
-    ReadBatch, ReadBatches, ReadPart, Skipped, Supply, Target, cut_stretch, note_parts,
-    pack_supply,
+    BATCH_BYTES, BATCH_FILES, BatchChunk, BatchPart, FileTree, NodeKind, Packed, ReadBatch,
+    ReadBatches, ReadPart, Skipped, Supply, Target, cut_stretch, note_content, pack_supply,
 };
 
 /// How an archive is read.
@@ -32,24 +32,24 @@ pub struct ReadOptions {
 
 /// What an archive held.
 #[derive(Debug)]
-pub struct ReadArchive {
+pub(crate) struct ReadArchive {
     /// Its tree, all of whose files are read.
-    pub tree: FileTree,
+    pub(crate) tree: FileTree,
     /// Where their chunks are.
-    pub packed: Packed,
+    pub(crate) packed: Packed,
     /// What it holds that is not taken: devices, and what is no file.
-    pub skipped: Vec<Skipped>,
+    pub(crate) skipped: Vec<Skipped>,
     /// Number of members that are not below the directory.
-    pub outside: u64,
+    pub(crate) outside: u64,
     /// What the archive calls the directory, when that was found out.
-    pub found: Option<String>,
+    pub(crate) found: Option<String>,
 }
 
 /// Reads an archive, plain or compressed, and stores the chunks that are new.
 ///
 /// Reads `source` once, in order, from several threads that take turns. Fails without a trace but
 /// packs that nothing names when the archive is damaged, or is one that no honest tool writes.
-pub fn read_archive(
+pub(crate) fn read_archive(
     source: impl Read + Send,
     options: &ReadOptions,
     target: &dyn Target,
@@ -82,7 +82,7 @@ pub fn read_archive(
         }
         .into());
     }
-    note_parts(&mut reading.tree.nodes, parts, &mut packed);
+    note_content(&mut reading.tree.nodes, parts, &mut packed);
     Ok(ReadArchive {
         tree: reading.tree.finish(),
         packed,

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::read::ReadArchive;
 use super::*;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ChunkId;
 use crate::index::Indexed;
 use crate::layer::mode;
 use crate::pack::{FinishedPack, PackRef, Trailer};
-use crate::save::{FileContent, NodeKind, Packed, Silent, Target};
+use crate::progress::Silent;
+use crate::save::{FileContent, NodeKind, Packed, Target};
 
 /// Knows no chunks and takes all packs.
 struct Nowhere;

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::frame::FrameLocation;
 use crate::layer::mode;
 use crate::local::FrameReader;
-use crate::save::Progress;
+use crate::progress::Progress;
 use crate::stack::{Ino, Stack, StackWalk, WalkEntry};
 
 /// What is fetched ahead, in groups of about this many bytes of files.

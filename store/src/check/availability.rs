@@ -22,9 +22,9 @@ use crate::layer::Layer;
 use crate::local::LostPacks;
 use crate::pack::{self, PackRef};
 use crate::parallel;
+use crate::progress::Silent;
 use crate::refs::LayerInfo;
 use crate::remote::{DynRemote, RemoteErrorKind};
-use crate::save::Silent;
 
 /// Lifecycle rules of S3, Google Cloud Storage and Azure count in days.
 const RULE_PERIOD: u64 = 24 * 3600 * 1_000_000;

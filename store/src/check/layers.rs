@@ -9,8 +9,8 @@ use crate::id::{LayerId, PackId};
 use crate::layer::{self, Layer, ROOT, mode};
 use crate::pack::PackRef;
 use crate::parallel;
+use crate::progress::Progress;
 use crate::remote::DynRemote;
-use crate::save::Progress;
 
 /// So many layers are fetched and held at a time.
 const LAYERS: usize = 4;

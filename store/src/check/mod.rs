@@ -29,9 +29,9 @@ pub use repair::{Repaired, repair_keys};
 
 use crate::error::Result;
 use crate::id::SaveId;
+use crate::progress::Progress;
 use crate::refs::{RefName, Scope};
 use crate::remote::{DynRemote, ObjectKey};
-use crate::save::Progress;
 
 /// What is checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

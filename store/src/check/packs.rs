@@ -12,8 +12,8 @@ use crate::frame::{self, ChunkLocation, FrameLocation};
 use crate::id::{ChunkId, PackId, TrailerHash};
 use crate::pack::{self, PackRef, Trailer};
 use crate::parallel;
+use crate::progress::Progress;
 use crate::remote::DynRemote;
-use crate::save::Progress;
 
 /// So many packs are read at a time.
 const PACKS: usize = 4;

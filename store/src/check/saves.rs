@@ -8,9 +8,9 @@ use super::{CheckOptions, CheckReport};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
 use crate::parallel;
+use crate::progress::Progress;
 use crate::refs::{LayerInfo, MAX_RECORD, RefName, RefRecord, parse_listing};
 use crate::remote::{DynRemote, ObjectKey};
-use crate::save::Progress;
 
 /// So many refs are read at a time.
 const REQUESTS: usize = 16;

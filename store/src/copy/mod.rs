@@ -41,7 +41,7 @@ pub use report::{CopyReport, Issue, IssueKind};
 
 use crate::error::{Error, Result};
 use crate::local::FrameReader;
-use crate::save::Progress;
+use crate::progress::Progress;
 use crate::stack::{MAX_PATH, Stack};
 pub(crate) use content::FrameCursor;
 use destination::{Destination, OpenDirectories};

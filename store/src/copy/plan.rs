@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::layer::mode;
-use crate::save::Progress;
+use crate::progress::Progress;
 use crate::stack::{Ino, MAX_PATH, Stack};
 
 /// Files larger than this are written in parts, by several threads.

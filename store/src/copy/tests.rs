@@ -14,8 +14,8 @@ use crate::layer::{
     Xattrs, mode,
 };
 use crate::local::{FrameMemory, FrameReader, PackCache};
+use crate::progress::Silent;
 use crate::remote::{RemoteSpec, RetryPolicy, open_remote};
-use crate::save::Silent;
 use crate::stack::Stack;
 
 /// Number of the table of names.

@@ -60,7 +60,11 @@ impl Condemned {
     /// Reads the list; a remote without one has condemned nothing.
     pub async fn read(remote: &DynRemote) -> Result<Self> {
         // Taken before: what is condemned from here on stays for at least the shortest grace.
-        let read = SaveId::now().micros;
+        Self::read_at(remote, SaveId::now().micros).await
+    }
+
+    /// [`Condemned::read`], where `read` is the time just now, in microseconds since 1970.
+    pub(crate) async fn read_at(remote: &DynRemote, read: u64) -> Result<Self> {
         let since = Instant::now();
         let mut condemned = match remote.get(&object_key(), MAX_LIST as u64).await {
             Ok(bytes) => match Self::decode(&bytes) {

@@ -12,10 +12,10 @@ use crate::id::{LayerId, SaveId};
 use crate::layer;
 use crate::pack;
 use crate::parallel;
+use crate::progress::Progress;
 use crate::refs::{self, RefName};
 use crate::remote::{DynRemote, ObjectKey};
 use crate::repository::refuse_newer_format;
-use crate::save::Progress;
 
 /// So many objects are removed at a time.
 const REMOVALS: usize = 16;

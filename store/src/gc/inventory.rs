@@ -8,9 +8,9 @@ use crate::id::{LayerId, PackId, SaveId, StackId};
 use crate::layer::{self, Layer};
 use crate::pack;
 use crate::parallel;
+use crate::progress::Progress;
 use crate::refs::{MAX_RECORD, RefName, RefRecord, parse_listing, saved_micros, unite_records};
 use crate::remote::{DynRemote, ObjectInfo, ObjectKey, RemoteErrorKind};
-use crate::save::Progress;
 use crate::trace;
 
 /// So many records are read at a time.

@@ -12,8 +12,8 @@ use crate::layer;
 use crate::local::fetch_layer;
 use crate::pack::PackRef;
 use crate::parallel;
+use crate::progress::Silent;
 use crate::remote::DynRemote;
-use crate::save::Silent;
 use crate::task::join_all;
 
 /// So many packs are read at a time.

@@ -394,7 +394,9 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::save::{Everything, PlainFiles, Silent, scan_tree};
+    use crate::progress::Silent;
+    use crate::save::scan::scan_tree;
+    use crate::save::{Everything, PlainFiles};
 
     fn parts_of(size: u64, data: &[u64]) -> Vec<Range<u64>> {
         let dir = tempfile::tempdir().unwrap();

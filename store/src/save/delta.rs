@@ -16,7 +16,7 @@ use crate::stack::{Ino, Stack};
 
 /// What it means when a complete directory lacks an entry that the stack has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissingEntries {
+pub(super) enum MissingEntries {
     /// The entry was deleted: the stack is what the tree started from.
     Record,
     /// Nothing: the stack is only something to compare with, saved by another job perhaps.
@@ -25,7 +25,7 @@ pub enum MissingEntries {
 
 /// The difference between a tree and the stack below it.
 #[derive(Debug, Default)]
-pub struct Delta {
+pub(super) struct Delta {
     /// Whether each node of the tree is part of the difference, or a directory on the way to it.
     pub emit: Vec<bool>,
     /// Names that complete directories lack, by node.
@@ -43,7 +43,7 @@ pub struct Delta {
 impl Delta {
     /// Whether nothing changed. That directories were touched, by a temporary file perhaps, does
     /// not count by itself.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.added + self.modified + self.removed == 0
     }
 }
@@ -53,7 +53,7 @@ impl Delta {
 /// A layer says where chunks are, not which. Where a chunk of the tree is known in the very same
 /// place the two are equal; only where it is known in another pack, the trailer of the stack's
 /// pack is asked.
-pub struct Baseline<'a> {
+pub(super) struct Baseline<'a> {
     stack: &'a Stack,
     packs: PackSet,
     target: &'a dyn Target,
@@ -62,7 +62,7 @@ pub struct Baseline<'a> {
 
 impl<'a> Baseline<'a> {
     /// Compares with `stack`; trailers are read through `target` where they are needed.
-    pub fn new(stack: &'a Stack, target: &'a dyn Target) -> Result<Self> {
+    pub(super) fn new(stack: &'a Stack, target: &'a dyn Target) -> Result<Self> {
         let mut packs = PackSet::default();
         for layer in stack.layers() {
             packs.extend(layer.packs()?);
@@ -76,12 +76,12 @@ impl<'a> Baseline<'a> {
     }
 
     /// The stack.
-    pub fn stack(&self) -> &'a Stack {
+    pub(super) fn stack(&self) -> &'a Stack {
         self.stack
     }
 
     /// The packs that the stack refers to.
-    pub fn packs(&self) -> Vec<PackRef> {
+    pub(super) fn packs(&self) -> Vec<PackRef> {
         self.packs.iter().collect()
     }
 
@@ -122,7 +122,7 @@ impl<'a> Baseline<'a> {
 
     /// Whether a file of `size` bytes that was packed has the content that the stack's file has,
     /// which is as long.
-    pub fn has_content(
+    pub(super) fn has_content(
         &self,
         packed: &Packed,
         content: &FileContent,
@@ -193,7 +193,7 @@ struct Differ<'a> {
 ///
 /// `complete` says that the root lists everything there is; the upper directory of an overlay
 /// lists only what changed, except below directories that are marked opaque.
-pub fn diff_tree(
+pub(super) fn diff_tree(
     tree: &FileTree,
     base: &Baseline<'_>,
     packed: &Packed,

@@ -38,7 +38,11 @@ impl Exclude for Everything {
 /// upper of a mount does not mention it, and a path that was never restored removes nothing. For
 /// those two only: a tree whose missing entries count as deleted needs no mention of them.
 /// Reads the directories of the stack, and nothing at all when nothing is excluded.
-pub fn remove_excluded(tree: &mut FileTree, stack: &Stack, exclude: &dyn Exclude) -> Result<()> {
+pub(super) fn remove_excluded(
+    tree: &mut FileTree,
+    stack: &Stack,
+    exclude: &dyn Exclude,
+) -> Result<()> {
     if exclude.is_empty() || stack.layers().is_empty() {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use crate::stack::{Ino, Stack};
 /// directory itself. Only metadata is copied, and not of what is left out at the new place.
 ///
 /// Returns the files with several names among what was added: [`super::diff_links`] links them.
-pub fn graft_redirects(
+pub(super) fn graft_redirects(
     tree: &mut FileTree,
     redirects: &HashMap<usize, Vec<u8>>,
     stack: &Stack,

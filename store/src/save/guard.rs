@@ -12,7 +12,7 @@ use crate::stack::Stack;
 
 /// How a save looks for secrets.
 #[derive(Clone, Copy)]
-pub struct Guard<'a> {
+pub(super) struct Guard<'a> {
     /// The search and its policy.
     pub scanner: &'a Scanner,
     /// The path that is saved, as its users see it: its names tell what lies there.

@@ -19,7 +19,7 @@ struct Planned<'a> {
 }
 
 /// Builds the layer that has the effect of `delta`.
-pub fn build_layer(
+pub(super) fn build_layer(
     tree: &FileTree,
     delta: &Delta,
     packed: &Packed,

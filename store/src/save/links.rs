@@ -18,14 +18,14 @@ use crate::stack::{Ino, Stack};
 
 /// Leaves of the tree that have been moved, with the inode of the stack that each leads to. Only
 /// files with several names are noted.
-pub type Moved = HashMap<usize, Ino>;
+pub(super) type Moved = HashMap<usize, Ino>;
 
 /// Compares a tree with the stack below it, as [`diff_tree`], and keeps the names of its files together.
 ///
 /// Also returns the tree that the difference is one of, if it needs more nodes than `tree` has:
 /// unchanged names of files that another name of changed. They are behind the nodes of `tree`, and
 /// do not count as modified: nobody changed them.
-pub fn diff_links(
+pub(super) fn diff_links(
     tree: &FileTree,
     moved: &Moved,
     base: &Baseline<'_>,

@@ -1,27 +1,43 @@
-//! Saving: from files to a published layer.
+//! Saving: from the files of a path, or of an archive, to a published record.
 //!
-//! A save is a pipeline with bounded memory. A scan gives the tree in path order; its files are
+//! [`Session::save`](crate::session::Session::save) begins a save, and [`SaveJob`] owns the order of
+//! its steps, which the module `job` describes.
+//!
+//! The packing is a pipeline with bounded memory. A scan gives the tree in path order; its files are
 //! cut into batches; each worker takes a batch through reading, cutting, hashing, looking up and
-//! compressing; frames are put into packs in path order and written while the work goes on. Then
-//! the tree is compared with the stack it is a change of, and what differs becomes the layer.
+//! compressing; frames are put into packs in path order and stored while the work goes on. Then
+//! the tree is compared with the stack it is a change of, and the difference becomes the layer. A pure
+//! plan says which stack the key then names.
 //!
-//! The pipeline reads files with the caller's own rights, in the caller's process, and reaches the
-//! index and the remote only through [`Target`]: a daemon behind a socket, or a store in the same
-//! process.
+//! Files are read with the caller's own rights, in the caller's process. The index and the remote are
+//! reached only through [`Target`]: a daemon behind a socket, or a store in the same process.
 
 mod batch;
+mod change;
+mod changed_paths;
+mod commit;
 mod delta;
+mod dry_target;
 mod exclude;
+mod file_list;
+mod files;
 mod graft;
 mod guard;
+mod import;
+mod job;
 mod layer;
 mod links;
 mod owner;
+mod packed_path;
 mod pipeline;
-mod progress;
+mod publication;
+mod report;
+mod request;
 mod scan;
 mod seen;
 mod settle;
+mod shrinkage;
+mod source;
 mod store_target;
 mod target;
 mod tree;
@@ -30,20 +46,18 @@ mod xattrs;
 pub(crate) use batch::{
     BATCH_BYTES, BATCH_FILES, BatchChunk, BatchPart, ReadBatch, ReadPart, cut_stretch,
 };
-pub use delta::{Baseline, Delta, MissingEntries, diff_tree};
-pub use exclude::{Everything, Exclude, remove_excluded};
-pub use graft::graft_redirects;
-pub use guard::Guard;
-pub use layer::build_layer;
-pub use links::{Moved, diff_links};
-pub use owner::give_back;
-pub use pipeline::{Packed, pack_changing_files, pack_files};
-pub(crate) use pipeline::{ReadBatches, Supply, note_parts, pack_supply};
-pub use progress::{Progress, Silent};
-pub use scan::{
-    Mark, PlainFiles, Reading, Scanned, Skipped, confirm_unchanged, scan_settled, scan_tree,
-};
-pub use seen::Seen;
+pub use changed_paths::PathChange;
+pub use commit::StoredSave;
+pub use exclude::{Everything, Exclude};
+pub(crate) use files::note_content;
+pub use import::{ArchiveSource, ImportReport};
+pub use job::{OpenedSave, SaveJob};
+pub use packed_path::PackedPath;
+pub(crate) use pipeline::{Packed, ReadBatches, Supply, pack_supply};
+pub use report::{SaveOutcome, SaveReport};
+pub use request::{Existing, SaveRequest};
+pub use scan::{Mark, PlainFiles, Reading, Skipped};
+pub use source::{PathSource, PreviousSave, RestoredFrom};
 pub use store_target::StoreTarget;
 pub use target::Target;
-pub use tree::{FileContent, FileNode, FileTree, NodeKind, Pieces, Stamp};
+pub(crate) use tree::{FileContent, FileNode, FileTree, NodeKind, Stamp};

@@ -15,7 +15,7 @@ use crate::stack::{Ino, Owner, Stack};
 ///
 /// `redirects` are those of the scan. An entry that was renamed counts as new, unless it is a
 /// directory with such a note.
-pub fn give_back(
+pub(super) fn give_back(
     tree: &mut FileTree,
     redirects: &HashMap<usize, Vec<u8>>,
     stack: &Stack,

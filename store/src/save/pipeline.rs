@@ -1,39 +1,35 @@
-//! From the files of a tree to packs in the remote.
+//! From the bytes of files to packs in the remote.
 //!
 //! Workers take batches in path order and do everything that costs time: read, hash, look up,
 //! compress. What they finish is put back in order, laid into packs, and stored by a few uploaders.
 //! A worker may not run further ahead than a few batches, so memory stays bounded: about 16 MiB a
 //! worker, and 32 MiB for each pack that is being stored.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::os::fd::BorrowedFd;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
-use super::batch::{self, FileBatch, OnChange, ReadBatch, ReadPart};
-use super::guard::{Guard, Watch};
-use super::progress::Progress;
-use super::scan::{Reading, Skipped};
-use super::settle;
+use super::batch::{ReadBatch, ReadPart};
 use super::target::Target;
-use super::tree::{FileContent, FileTree, NodeKind};
 use crate::error::{Error, Result};
 use crate::frame::{BuiltFrame, ChunkLocation, FrameBuilder};
 use crate::id::{ChunkId, PackId};
 use crate::index::Indexed;
 use crate::pack::{FinishedPack, PackRef, PackWriter};
+use crate::progress::Progress;
 use crate::secrets::SecretFinding;
 
-/// So many packs are stored at the same time.
+/// Number of packs that are stored at the same time. Each holds up to 32 MiB in memory.
 const UPLOADS: usize = 4;
-/// For each worker, so many batches may be under way or wait for an earlier one.
+/// Number of batches per worker that may be under way or wait for an earlier one. One slow batch, such
+/// as that of a huge file, then does not stop the other workers at once.
 const AHEAD: usize = 4;
 
-/// Where everything is after [`pack_files`].
+/// Where everything is after [`pack`].
 #[derive(Debug, Default)]
-pub struct Packed {
+pub(crate) struct Packed {
     /// Every chunk of the tree's files.
     pub chunks: HashMap<ChunkId, ChunkLocation>,
     /// The packs that were written.
@@ -48,7 +44,7 @@ pub struct Packed {
 
 impl Packed {
     /// Bytes of the packs that were written.
-    pub fn new_bytes(&self) -> u64 {
+    pub(crate) fn new_bytes(&self) -> u64 {
         self.new_packs
             .iter()
             .map(|pack| u64::from(pack.length))
@@ -95,59 +91,6 @@ pub(crate) trait ReadBatches {
     ) -> Result<Option<(usize, ReadBatch)>>;
 }
 
-/// The unread files of a tree.
-struct Files<'a> {
-    root: BorrowedFd<'a>,
-    tree: &'a FileTree,
-    reading: &'a dyn Reading,
-    batches: Vec<FileBatch>,
-    watch: Watch<'a>,
-    on_change: OnChange,
-}
-
-impl Supply for Files<'_> {
-    fn at_most(&self) -> usize {
-        self.batches.len()
-    }
-
-    fn reader(&self) -> Box<dyn ReadBatches + '_> {
-        let reader = batch::BatchReader::new(
-            self.root,
-            self.tree,
-            self.reading,
-            &self.watch,
-            self.on_change,
-        );
-        Box::new(FilesReader {
-            batches: &self.batches,
-            reader,
-        })
-    }
-
-    fn is_complete(&self, batches: usize) -> bool {
-        batches >= self.batches.len()
-    }
-}
-
-struct FilesReader<'a> {
-    batches: &'a [FileBatch],
-    reader: batch::BatchReader<'a>,
-}
-
-impl ReadBatches for FilesReader<'_> {
-    fn next(
-        &mut self,
-        turn: &dyn Fn() -> Option<usize>,
-        buffer: Vec<u8>,
-    ) -> Result<Option<(usize, ReadBatch)>> {
-        let numbered = turn().and_then(|number| Some((number, self.batches.get(number)?)));
-        let Some((number, batch)) = numbered else {
-            return Ok(None);
-        };
-        Ok(Some((number, self.reader.read(batch, buffer)?)))
-    }
-}
-
 struct PipelineShared<'a> {
     supply: &'a dyn Supply,
     target: &'a dyn Target,
@@ -160,106 +103,6 @@ struct PipelineShared<'a> {
     claimed: Mutex<HashSet<ChunkId>>,
     /// Nothing more is stored, as a secret fails the whole save.
     refused: AtomicBool,
-}
-
-/// Reads every unread file of `tree`, stores the chunks that are new, and notes in the tree what
-/// each file is made of.
-///
-/// `known` is where the chunks of files are that the tree knows already; it becomes part of the
-/// result. A file that `guard` wants left out is so before any of its chunks with a secret is stored;
-/// where that fails the save, the rest is searched and not stored.
-///
-/// # Errors
-///
-/// [`Error::Changed`] when a file changes while it is read, and those of the target.
-pub fn pack_files(
-    root: BorrowedFd<'_>,
-    tree: &mut FileTree,
-    reading: &dyn Reading,
-    target: &dyn Target,
-    known: Packed,
-    guard: &Guard<'_>,
-    progress: &dyn Progress,
-) -> Result<Packed> {
-    let read = |tree: &FileTree, known| {
-        let files = Files::new(root, tree, reading, guard, OnChange::Fail)?;
-        pack_supply(&files, target, known, progress)
-    };
-    let (mut packed, parts) = read(tree, known)?;
-    note_parts(tree, parts, &mut packed);
-    Ok(packed)
-}
-
-/// Does what [`pack_files`] does for a directory in which other programs may be at work: a file that
-/// changes is read again, then taken as it was at one moment; one that vanishes, or has no two equal
-/// reads, is left out. Returns those that are left out, too.
-pub fn pack_changing_files(
-    root: BorrowedFd<'_>,
-    tree: &mut FileTree,
-    reading: &dyn Reading,
-    target: &dyn Target,
-    known: Packed,
-    guard: &Guard<'_>,
-    progress: &dyn Progress,
-) -> Result<(Packed, Vec<Skipped>)> {
-    let read = |tree: &FileTree, known, on_change| {
-        let files = Files::new(root, tree, reading, guard, on_change)?;
-        pack_supply(&files, target, known, progress)
-    };
-    let (mut packed, parts) = read(tree, known, OnChange::Mark)?;
-    let mut changed = note_parts(tree, parts, &mut packed);
-    let mut skipped = Vec::new();
-    for (attempt, pause) in settle::PAUSES.iter().enumerate() {
-        if changed.is_empty() {
-            break;
-        }
-        std::thread::sleep(*pause);
-        let (unread, gone) = settle::look_again(root, tree, reading, &changed)?;
-        skipped.extend(gone);
-        let is_last = attempt + 1 == settle::PAUSES.len();
-        let on_change = if is_last {
-            OnChange::Accept
-        } else {
-            OnChange::Mark
-        };
-        let (more, parts) = read(tree, packed, on_change)?;
-        packed = more;
-        changed = note_parts(tree, parts, &mut packed);
-        if is_last {
-            let differs =
-                |node: &usize| !tree.is_left_out(*node) && !settle::is_same(root, tree, *node);
-            changed = unread.into_iter().filter(differs).collect();
-        }
-    }
-    for node in changed {
-        skipped.push(Skipped {
-            path: tree.os_path(node),
-            what: settle::UNSTABLE,
-        });
-        if let NodeKind::File { content, .. } = &mut tree.nodes[node].kind {
-            *content = FileContent::LeftOut;
-        }
-    }
-    Ok((packed, skipped))
-}
-
-impl<'a> Files<'a> {
-    fn new(
-        root: BorrowedFd<'a>,
-        tree: &'a FileTree,
-        reading: &'a dyn Reading,
-        guard: &'a Guard<'a>,
-        on_change: OnChange,
-    ) -> Result<Self> {
-        Ok(Self {
-            root,
-            tree,
-            reading,
-            batches: batch::plan_batches(root, tree)?,
-            watch: Watch::new(guard, tree),
-            on_change,
-        })
-    }
 }
 
 /// Stores the chunks of a supply that are new; returns where all are, and what the parts of files
@@ -292,6 +135,7 @@ pub(crate) fn pack_supply(
             let finished = finished.clone();
             scope.spawn(|| process_batches(&shared, finished));
         }
+        // The channel must end with the last worker, or the placer would wait for ever.
         drop(finished);
         let uploads: Vec<_> = (0..UPLOADS)
             .map(|_| {
@@ -301,6 +145,7 @@ pub(crate) fn pack_supply(
             .collect();
         drop(to_upload);
         let placed = place_batches(&shared, known, from_workers, full);
+        // Workers may still wait for their turn, if the placer has failed.
         shared.feed.lock().stop = true;
         shared.fed.notify_all();
         let mut outcome = placed;
@@ -373,6 +218,8 @@ fn process_batch(
         let mut claimed = shared.claimed.lock();
         let stored = read.parts.iter().filter(|part| !part.is_left_out());
         for piece in stored.flat_map(|part| &part.pieces) {
+            // Claimed before it is looked up: two workers that have the same chunk at the same time
+            // would both find it missing, and store it twice.
             if let Some(id) = piece.id
                 && claimed.insert(id)
             {
@@ -441,6 +288,8 @@ fn place_batches(
     };
     for outcome in finished {
         let (number, batch) = outcome?;
+        // Workers finish in any order. In path order, files that lie together come to lie together in
+        // packs, and the same tree gives the same packs.
         waiting.insert(number, batch);
         while let Some(batch) = waiting.remove(&next) {
             next += 1;
@@ -466,10 +315,12 @@ fn place_batches(
                 packed.known_packs.insert(indexed.pack.id, indexed.pack);
             }
             parts.extend(batch.parts);
+            // Lets workers that are too far ahead go on.
             shared.feed.lock().placed = next;
             shared.fed.notify_all();
         }
     }
+    // The workers end early when they are cancelled, or when an upload has failed.
     if !shared.supply.is_complete(next) {
         return Err(Error::Cancelled);
     }
@@ -490,50 +341,4 @@ fn upload_packs(shared: &PipelineShared<'_>, packs: Receiver<FinishedPack>) -> R
         shared.progress.transferred(bytes);
     }
     Ok(())
-}
-
-/// Notes in the tree what its files are made of, and in `packed` what was found in them. Files that
-/// changed while they were read stay unread, and are returned.
-pub(crate) fn note_parts(
-    tree: &mut FileTree,
-    parts: Vec<ReadPart>,
-    packed: &mut Packed,
-) -> Vec<usize> {
-    let changed: BTreeSet<usize> = parts
-        .iter()
-        .filter(|part| part.changed)
-        .map(|part| part.part.node)
-        .collect();
-    for part in parts {
-        if changed.contains(&part.part.node) {
-            continue;
-        }
-        let node = &mut tree.nodes[part.part.node];
-        let is_left_out = part.is_left_out();
-        let findings = part.findings.into_iter();
-        packed
-            .findings
-            .extend(findings.map(|finding| (part.part.node, finding)));
-        if part.part.range.start == 0 {
-            node.meta.xattrs = part.xattrs;
-        }
-        if let NodeKind::File { content, .. } = &mut node.kind {
-            if is_left_out {
-                *content = FileContent::LeftOut;
-            }
-            if *content == FileContent::Unread {
-                *content = FileContent::Read(Vec::new());
-            }
-            if let FileContent::Read(pieces) = content {
-                for piece in part.pieces {
-                    match (pieces.last_mut(), piece.id) {
-                        // A hole that reaches over the border of two parts.
-                        (Some((None, hole)), None) => *hole += piece.length,
-                        _ => pieces.push((piece.id, piece.length)),
-                    }
-                }
-            }
-        }
-    }
-    changed.into_iter().collect()
 }

@@ -11,13 +11,13 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use super::exclude::Exclude;
-use super::progress::Progress;
 use super::settle::{self, VANISHED};
 use super::tree::{FileContent, FileNode, FileTree, NodeKind, Stamp};
 use super::xattrs;
 use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
 use crate::layer::{Meta, Timestamp, Xattrs, mode};
+use crate::progress::Progress;
 use crate::stack::MAX_PATH;
 
 /// What an entry of a directory means.
@@ -77,7 +77,7 @@ pub struct Skipped {
 
 /// A scanned tree.
 #[derive(Debug, Default)]
-pub struct Scanned {
+pub(super) struct Scanned {
     /// The tree; the content of its files is unread.
     pub tree: FileTree,
     /// Where the lower part of a directory really is, by node.
@@ -93,7 +93,7 @@ impl Scanned {
     /// # Errors
     ///
     /// [`Error::Changed`] with the first of them.
-    pub fn refuse_vanished(&self) -> Result<()> {
+    pub(super) fn refuse_vanished(&self) -> Result<()> {
         match self.skipped.iter().find(|entry| entry.what == VANISHED) {
             None => Ok(()),
             Some(entry) => Err(Error::Changed {
@@ -140,7 +140,7 @@ struct ScanQueue {
 /// # Errors
 ///
 /// [`Error::PathTooLong`] when a path is longer than [`MAX_PATH`], besides those of reading.
-pub fn scan_tree(
+pub(super) fn scan_tree(
     root: BorrowedFd<'_>,
     reading: &dyn Reading,
     exclude: &dyn Exclude,
@@ -174,7 +174,7 @@ pub fn scan_tree(
 /// renamed into a directory that was listed before would be in neither place.
 ///
 /// A job that never stops adding files gets the last scan.
-pub fn scan_settled(
+pub(super) fn scan_settled(
     root: BorrowedFd<'_>,
     reading: &dyn Reading,
     exclude: &dyn Exclude,
@@ -500,7 +500,7 @@ fn into_node(entry: RawEntry, parent: usize) -> (FileNode, u64) {
 
 /// Looks at everything in the tree again; fails with [`Error::Changed`] when something was written
 /// to, added or removed since it was scanned.
-pub fn confirm_unchanged(root: BorrowedFd<'_>, tree: &FileTree) -> Result<()> {
+pub(super) fn confirm_unchanged(root: BorrowedFd<'_>, tree: &FileTree) -> Result<()> {
     confirm(root, tree, |_| true)
 }
 

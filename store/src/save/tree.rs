@@ -9,11 +9,11 @@ use crate::layer::{Meta, NewFilePiece};
 
 /// What a file that was read is made of: its pieces, each a chunk with its length or a hole
 /// (`None`).
-pub type Pieces = Vec<(Option<ChunkId>, u64)>;
+pub(super) type Pieces = Vec<(Option<ChunkId>, u64)>;
 
 /// Content of a regular file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileContent {
+pub(crate) enum FileContent {
     /// To be read from the file itself.
     Unread,
     /// Read, now or by an earlier save.
@@ -27,7 +27,7 @@ pub enum FileContent {
 
 /// What a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodeKind {
+pub(crate) enum NodeKind {
     /// A directory with its entries, sorted by name.
     Directory {
         /// The entries, as indexes into the tree.
@@ -52,7 +52,7 @@ pub enum NodeKind {
 
 /// What tells whether a file was written to since it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     /// Device.
     pub device: u64,
     /// Inode number.
@@ -67,7 +67,7 @@ pub struct Stamp {
 
 /// An entry of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileNode {
+pub(crate) struct FileNode {
     /// Its name; empty for the root.
     pub name: Box<[u8]>,
     /// The directory that holds it; the root is its own.
@@ -88,14 +88,14 @@ pub struct FileNode {
 
 /// A tree; node 0 is the root directory, parents come before their children.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FileTree {
+pub(crate) struct FileTree {
     /// The nodes.
     pub nodes: Vec<FileNode>,
 }
 
 impl FileTree {
     /// The path of a node from the root, without a leading slash.
-    pub fn path(&self, mut node: usize) -> Vec<u8> {
+    pub(crate) fn path(&self, mut node: usize) -> Vec<u8> {
         let mut names = Vec::new();
         while node != 0 {
             names.push(&*self.nodes[node].name);
@@ -106,7 +106,7 @@ impl FileTree {
     }
 
     /// The path of a node, as the operating system takes it; `.` for the root.
-    pub fn os_path(&self, node: usize) -> PathBuf {
+    pub(crate) fn os_path(&self, node: usize) -> PathBuf {
         match node {
             0 => PathBuf::from("."),
             _ => PathBuf::from(OsStr::from_bytes(&self.path(node))),
@@ -114,7 +114,7 @@ impl FileTree {
     }
 
     /// Number of regular files, and the sum of their sizes; hard links count once.
-    pub fn files(&self) -> (u64, u64) {
+    pub(crate) fn files(&self) -> (u64, u64) {
         let mut counts = (0_u64, 0_u64);
         for node in &self.nodes {
             if let NodeKind::File { size, .. } = node.kind
@@ -128,14 +128,14 @@ impl FileTree {
     }
 
     /// Whether there is anything but directories.
-    pub fn has_files(&self) -> bool {
+    pub(crate) fn has_files(&self) -> bool {
         let is_file =
             |node: &FileNode| !matches!(node.kind, NodeKind::Directory { .. } | NodeKind::Whiteout);
         self.nodes.iter().any(is_file)
     }
 
     /// Number of regular files that are still to be read, and the sum of their sizes.
-    pub fn unread(&self) -> (u64, u64) {
+    pub(crate) fn unread(&self) -> (u64, u64) {
         let mut counts = (0_u64, 0_u64);
         for node in &self.nodes {
             if let NodeKind::File {
@@ -151,7 +151,7 @@ impl FileTree {
     }
 
     /// Whether a node is a file that must not be stored.
-    pub fn is_left_out(&self, node: usize) -> bool {
+    pub(crate) fn is_left_out(&self, node: usize) -> bool {
         let first = self.nodes[node].link.unwrap_or(node);
         let kind = &self.nodes[first].kind;
         matches!(
@@ -164,7 +164,7 @@ impl FileTree {
     }
 
     /// The children of a directory; none for anything else.
-    pub fn children(&self, node: usize) -> &[usize] {
+    pub(crate) fn children(&self, node: usize) -> &[usize] {
         match &self.nodes[node].kind {
             NodeKind::Directory { children, .. } => children,
             _ => &[],
@@ -172,7 +172,7 @@ impl FileTree {
     }
 
     /// Calls `visit` for every node in path order: depth first, by name.
-    pub fn visit(&self, mut visit: impl FnMut(usize)) {
+    pub(crate) fn visit(&self, mut visit: impl FnMut(usize)) {
         let mut pending = vec![0];
         while let Some(node) = pending.pop() {
             if node < self.nodes.len() {

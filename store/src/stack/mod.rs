@@ -25,7 +25,7 @@ mod walk;
 pub use compare::{EntryChange, EntryDifference, compare_stacks};
 pub use numbers::{Numbering, Numbers};
 pub use owner::{NotAnOwner, Owner};
-pub use squash::{squash_layers, squash_plan};
+pub use squash::{SQUASH_DEPTH, squash_layers, squash_plan};
 pub use tree::{Attr, Stack};
 pub use walk::{MAX_PATH, StackWalk, WalkEntry};
 

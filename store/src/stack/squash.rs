@@ -13,26 +13,25 @@ use crate::layer::{
     ROOT, mode,
 };
 
-/// Saves squash when a stack would become deeper than this.
-const DEPTH: usize = 16;
+/// Number of layers below the newest that a stack may have. Saves squash deeper ones: each layer costs
+/// a look-up in every directory that is read.
+pub const SQUASH_DEPTH: usize = 16;
 
 /// Says which layers to squash, given the number of entries of each from the bottom, or `None`
-/// when the stack is shallow enough.
+/// when there are at most `depth`, usually [`SQUASH_DEPTH`].
 ///
 /// The bottom layer, which many keys and branches share, is left alone unless what lies on top has
 /// grown to half of it. So squashing writes each entry a bounded number of times, and a base stays
 /// one object that every machine has.
-pub fn squash_plan(entries: &[u64]) -> Option<Range<usize>> {
-    if entries.len() <= DEPTH {
+pub fn squash_plan(entries: &[u64], depth: usize) -> Option<Range<usize>> {
+    if entries.len() <= depth.max(1) {
         return None;
     }
     // Counts of records, which need not be true.
     let above = entries[1..].iter().copied().fold(0, u64::saturating_add);
-    Some(if above < entries[0] / 2 {
-        1..entries.len()
-    } else {
-        0..entries.len()
-    })
+    let first = if above < entries[0] / 2 { 1 } else { 0 };
+    // One layer alone is as shallow as it gets.
+    Some(first..entries.len()).filter(|range| range.len() > 1)
 }
 
 /// Rewrites `layers` as one layer that has the same effect.

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use cachefs_store::check::{CheckOptions, Repaired, check_repository, repair_keys};
 use cachefs_store::gc::{self, Condemned, Needs};
 use cachefs_store::id::SaveId;
+use cachefs_store::progress::Silent;
 use cachefs_store::refs::{Creator, Key, Platform, RefName, RefRecord, Scope};
 use cachefs_store::remote::{
     ObjectKey, OpenRemote, PutMode, RemoteError, RemoteErrorKind, RemoteSpec, RetryPolicy,
     open_remote,
 };
-use cachefs_store::save::Silent;
 use cachefs_tests::nobody::Nobody;
 use cachefs_tests::s3::{Fault, Rule, S3Server};
 

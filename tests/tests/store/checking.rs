@@ -9,9 +9,9 @@ use cachefs_store::check::{
     CheckOptions, CheckReport, FindingKind, Repaired, check_repository, repair_keys,
 };
 use cachefs_store::id::{LayerId, SaveId};
+use cachefs_store::progress::Silent;
 use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, RefName, RefRecord, Scope};
 use cachefs_store::remote::{FileRemote, RemoteErrorKind};
-use cachefs_store::save::Silent;
 use cachefs_store::{Error, ErrorKind};
 use cachefs_tests::tree::TreeSpec;
 use tempfile::TempDir;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use cachefs_store::Error;
 use cachefs_store::gc::{self, Condemned, GcOptions, MIN_GRACE, Needs};
 use cachefs_store::id::{LayerId, SaveId};
+use cachefs_store::progress::Silent;
 use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, Promotion, RefRecord, Scope};
 use cachefs_store::remote::{DynRemote, RemoteErrorKind};
-use cachefs_store::save::Silent;
 use proptest::prelude::*;
 
 use super::bent::{Answer, Ask, Bent};

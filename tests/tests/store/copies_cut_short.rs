@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use cachefs_store::save::{Progress, Silent};
+use cachefs_store::progress::{Progress, Silent};
 use cachefs_store::{Error, ErrorKind};
 use cachefs_tests::tree::TreeSpec;
 

@@ -1,5 +1,6 @@
 //! What a save stores, and what it finds stored.
 
+use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
@@ -7,10 +8,12 @@ use cachefs_store::id::RepoId;
 use cachefs_store::index::Index;
 use cachefs_store::local::LostPacks;
 use cachefs_store::pack::object_key;
-use cachefs_store::save::{MissingEntries, StoreTarget, Target};
+use cachefs_store::progress::Silent;
+use cachefs_store::refs::{self, Creator, Platform, RefRecord};
+use cachefs_store::save::{StoreTarget, Target};
 use cachefs_tests::tree::{CompareOptions, TreeSpec, assert_same};
 
-use super::workbench::{Workbench, domains, stack};
+use super::workbench::{Workbench, domains, info, open_source, request, stack};
 
 fn some_files(seed: u64) -> TreeSpec {
     let mut spec = TreeSpec::default();
@@ -29,21 +32,21 @@ fn what_is_stored_is_not_stored_again() {
     let source = bench.directory("source");
     some_files(1).build(&source).unwrap();
     let first = bench.save(&source, &stack(&[]));
-    assert!(!first.packed.new_packs.is_empty());
+    assert!(!first.new_packs.is_empty());
     // The same bytes twice in the tree are stored once: 3 MiB and a little, half of it repeats.
-    assert!(first.packed.new_raw < 4 << 20, "{}", first.packed.new_raw);
+    assert!(first.new_raw < 4 << 20, "{}", first.new_raw);
 
     // Under another key, without a common base.
     let second = bench.save(&source, &stack(&[]));
-    assert!(second.packed.new_packs.is_empty());
-    assert_eq!(second.packed.new_raw, 0);
+    assert!(second.new_packs.is_empty());
+    assert_eq!(second.new_raw, 0);
     assert_eq!(second.layer.id(), first.layer.id());
 
     // Moved and touched: metadata only.
     fs::rename(source.join("lib"), source.join("moved")).unwrap();
     let third = bench.save(&source, &stack(&[&first.layer]));
-    assert!(third.packed.new_packs.is_empty());
-    assert!(!third.delta.is_empty());
+    assert!(third.new_packs.is_empty());
+    assert!(!third.is_unchanged());
     let (copied, _) = bench.copy(&stack(&[&first.layer, &third.layer]), "copied");
     assert_same(&source, &copied, &CompareOptions::default());
 }
@@ -61,9 +64,15 @@ fn another_machine_learns_what_the_layers_hold() {
         ..bench.target.clone()
     };
     other.learn(&first.layer.packs().unwrap()).unwrap();
-    let ids: Vec<_> = first.packed.chunks.keys().copied().collect();
+    let mut chunks = HashMap::new();
+    for pack in &first.new_packs {
+        let trailer = bench.target.trailer(pack).unwrap();
+        chunks.extend(trailer.chunk_locations(&pack.id));
+    }
+    let ids: Vec<_> = chunks.keys().copied().collect();
+    assert!(!ids.is_empty());
     for (id, found) in ids.iter().zip(other.lookup(&ids).unwrap()) {
-        assert_eq!(found.unwrap().location, first.packed.chunks[id]);
+        assert_eq!(found.unwrap().location, chunks[id]);
     }
     // Of another repository nothing is known.
     let elsewhere = StoreTarget {
@@ -88,9 +97,10 @@ fn an_equal_tree_in_other_packs_is_no_change() {
         },
         ..bench
     };
+    let second = bench.save(&source, &stack(&[]));
+    assert!(!second.new_packs.is_empty());
     let second = bench.save(&source, &stack(&[&first.layer]));
-    assert!(!second.packed.new_packs.is_empty());
-    assert!(second.delta.is_empty(), "{:?}", second.delta);
+    assert!(second.is_unchanged(), "{:?}", second.changes);
 }
 
 #[test]
@@ -110,7 +120,7 @@ fn packs_that_are_gone_are_noticed_and_stored_again() {
     fs::remove_file(&gone).unwrap();
     assert_eq!(bench.target.confirm(&packs).unwrap(), [packs[0]]);
     let again = bench.save(&source, &stack(&[]));
-    assert!(!again.packed.new_packs.is_empty());
+    assert!(!again.new_packs.is_empty());
     let (copied, _) = bench.copy(&stack(&[&again.layer]), "copied");
     assert_same(&source, &copied, &CompareOptions::default());
 
@@ -155,7 +165,7 @@ fn a_pack_that_is_noted_as_damaged_is_stored_again_only_if_it_is() {
     notes.add_damaged(&packs[0].id);
     assert_eq!(bench.target.confirm(&packs).unwrap(), [packs[0]]);
     let again = bench.save(&source, &stack(&[]));
-    assert!(!again.packed.new_packs.is_empty());
+    assert!(!again.new_packs.is_empty());
 }
 
 /// Two jobs start from the same cache; whoever comes later is laid on top, path by path.
@@ -201,8 +211,14 @@ fn without_a_common_start_nothing_counts_as_removed() {
     fs::write(one.join("a"), "a").unwrap();
     fs::write(two.join("b"), "b").unwrap();
     let first = bench.save(&one, &stack(&[]));
-    let second = bench.save_with(&two, &stack(&[&first.layer]), MissingEntries::Ignore);
-    assert_eq!(second.delta.removed, 0);
+    let request = request("shared");
+    let layers = vec![info(&first.layer)];
+    let (creator, platform) = (Creator::default(), Platform::default());
+    let record = RefRecord::new(request.name.clone(), layers, creator, platform);
+    let published = refs::publish_record(&bench.remote, &record);
+    bench.runtime.block_on(published).unwrap();
+    let second = bench.save_source(request, open_source(&two), &Silent);
+    assert_eq!(second.changes.2, 0);
     let (both, _) = bench.copy(&stack(&[&first.layer, &second.layer]), "both");
     assert!(both.join("a").exists() && both.join("b").exists());
 }

@@ -23,8 +23,6 @@ mod reading;
 #[cfg(test)]
 mod rounds;
 #[cfg(test)]
-mod seen;
-#[cfg(test)]
 mod trust;
 #[cfg(test)]
 mod workbench;

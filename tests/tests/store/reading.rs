@@ -56,7 +56,7 @@ impl Far {
     }
 
     fn kept(&self, store: &str) -> PathBuf {
-        let pack = object_key(&self.saved.packed.new_packs[0].id);
+        let pack = object_key(&self.saved.new_packs[0].id);
         kept_of(&self.bench.remote, &self.bench.dir.path().join(store)).join(pack.as_str())
     }
 }
@@ -139,7 +139,7 @@ fn an_outage_is_not_damage_and_a_missing_pack_is() {
             .dir
             .path()
             .join("remote")
-            .join(object_key(&far.saved.packed.new_packs[0].id).as_str()),
+            .join(object_key(&far.saved.new_packs[0].id).as_str()),
     )
     .unwrap();
     let error = far.read(&reader, &far.frames[5]).unwrap_err();
@@ -150,7 +150,7 @@ fn an_outage_is_not_damage_and_a_missing_pack_is() {
 fn readers_of_one_range_share_a_request_and_reading_on_fetches_ahead() {
     let far = far();
     let reader = far.reader("elsewhere");
-    reader.describe(far.saved.packed.new_packs.iter().copied());
+    reader.describe(far.saved.new_packs.iter().copied());
     far.bench.runtime.block_on(async {
         let readers: Vec<_> = (0..16)
             .map(|_| {

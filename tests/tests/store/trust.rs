@@ -16,12 +16,13 @@ use cachefs_store::layer::{
 };
 use cachefs_store::layer::{ROOT, mode};
 use cachefs_store::local::{FrameMemory, FrameReader, LayerCache, PackCache};
-use cachefs_store::pack::{FinishedPack, PackRef, PackWriter, Trailer, object_key};
+use cachefs_store::pack::{FinishedPack, PackRef, PackSet, PackWriter, Trailer, object_key};
+use cachefs_store::progress::Silent;
 use cachefs_store::refs::{
     self, Creator, Key, LayerInfo, Platform, Promotion, RefName, RefRecord, Scope,
 };
 use cachefs_store::remote::{FileRemote, PutMode, Remote};
-use cachefs_store::save::{Silent, StoreTarget, Target};
+use cachefs_store::save::{StoreTarget, Target};
 use tempfile::TempDir;
 
 use super::bent::Bent;
@@ -182,7 +183,7 @@ fn a_pack_whose_trailer_was_rewritten_teaches_nothing() {
         let source = bench.directory("before");
         fs::write(source.join("tool"), EVIL).unwrap();
         let saved = bench.save(&source, &stack(&[]));
-        let pack = saved.packed.new_packs[0];
+        let pack = saved.new_packs[0];
         rewrite_trailer(&bench, &pack);
 
         let target = new_machine(&bench, "branch/main");
@@ -207,7 +208,7 @@ fn a_rewritten_trailer_does_not_make_a_changed_file_look_unchanged() {
         .modified()
         .unwrap();
     let saved = bench.save(&source, &stack(&[]));
-    rewrite_trailer(&bench, &saved.packed.new_packs[0]);
+    rewrite_trailer(&bench, &saved.new_packs[0]);
     // Same size, same time; only the content tells.
     fs::write(source.join("tool"), TOOL).unwrap();
     let file = fs::File::options().write(true).open(source.join("tool"));
@@ -337,9 +338,11 @@ fn a_promoted_layer_cannot_describe_a_pack_of_main_anew() {
     // Where both are in one stack all the same, nothing is learnt from either.
     let target = new_machine(&bench, "branch/main");
     let both = stack(&[&base, &layer]);
-    let packs = cachefs_store::save::Baseline::new(&both, &target)
-        .unwrap()
-        .packs();
+    let mut packs = PackSet::default();
+    for layer in both.layers() {
+        packs.extend(layer.packs().unwrap());
+    }
+    let packs: Vec<_> = packs.iter().collect();
     target.learn(&packs).unwrap();
     assert!(!finds(&target, TOOL));
 }

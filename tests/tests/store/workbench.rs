@@ -1,23 +1,22 @@
-//! A store in a temporary directory, and shortcuts through the pipeline.
+//! A store in a temporary directory, and shortcuts through the real saver.
 
 use std::fs::{self, File};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cachefs_store::Result;
 use cachefs_store::copy::{CopyOptions, CopyReport, copy_out};
-use cachefs_store::id::RepoId;
+use cachefs_store::id::{RepoId, SaveId};
 use cachefs_store::index::{Domains, Index};
 use cachefs_store::layer::{self, BuiltLayer, Layer};
 use cachefs_store::local::{FrameMemory, FrameReader, PackCache};
-use cachefs_store::refs::{Creator, Key, LayerInfo, Scope};
-use cachefs_store::remote::{DynRemote, FileRemote, PutMode, Remote};
+use cachefs_store::pack::PackRef;
+use cachefs_store::progress::{Progress, Silent};
+use cachefs_store::refs::{Creator, Key, LayerInfo, RefName, Scope};
+use cachefs_store::remote::{DynRemote, FileRemote, OpenRemote, PutMode, Remote};
 use cachefs_store::repository::Repository;
-use cachefs_store::save::{
-    Baseline, Delta, Everything, Guard, MissingEntries, Packed, PlainFiles, Silent, StoreTarget,
-    build_layer, confirm_unchanged, diff_tree, pack_files, scan_tree,
-};
-use cachefs_store::secrets::Scanner;
+use cachefs_store::save::{PackedPath, PathSource, RestoredFrom, SaveRequest, StoreTarget};
+use cachefs_store::session::{Clock, LocalStore, Session};
 use cachefs_store::stack::Stack;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -47,11 +46,24 @@ pub(crate) fn domains(remote: &DynRemote, repo: &RepoId, scope: &str, others: &[
 
 /// What a save of a directory came to.
 pub(crate) struct Saved {
-    pub(crate) delta: Delta,
-    pub(crate) packed: Packed,
+    /// Entries added, modified, removed.
+    pub(crate) changes: (u64, u64, u64),
+    /// Directories that differ in their time only.
+    pub(crate) touched: u64,
+    /// The packs that were stored.
+    pub(crate) new_packs: Vec<PackRef>,
+    /// Raw bytes that no pack had yet.
+    pub(crate) new_raw: u64,
+    /// The new layer; the top of the stack below when nothing changed.
     pub(crate) layer: Arc<Layer>,
     /// What was left out, relative to the directory.
     pub(crate) skipped: Vec<PathBuf>,
+}
+
+impl Saved {
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.changes == (0, 0, 0)
+    }
 }
 
 impl Workbench {
@@ -94,49 +106,73 @@ impl Workbench {
         path
     }
 
-    /// Saves a whole directory as a change of `base`; removals count.
-    pub(crate) fn save(&self, directory: &Path, base: &Stack) -> Saved {
-        self.save_with(directory, base, MissingEntries::Record)
+    /// The machine's way to the remote, at a time of the caller's choice.
+    pub(crate) fn session(&self, clock: Clock) -> Session {
+        let local = LocalStore {
+            path: self.dir.path().join("store"),
+            cache_limit: CACHE,
+        };
+        let opened = OpenRemote {
+            remote: self.remote.clone(),
+            meter: Arc::default(),
+        };
+        Session::with_remote(local, opened, clock).unwrap()
     }
 
-    pub(crate) fn save_with(
+    /// Saves a whole directory as a change of `base`; removals count.
+    pub(crate) fn save(&self, directory: &Path, base: &Stack) -> Saved {
+        let base = base.layers().iter().map(|layer| info(layer)).collect();
+        let restored = RestoredFrom {
+            privileged: true,
+            ..RestoredFrom::default()
+        };
+        let directory = open_source(directory).restored_from(base, restored);
+        let request = SaveRequest {
+            strict_consistency: true,
+            ..request("workbench")
+        };
+        self.save_source(request, directory, &Silent)
+    }
+
+    /// Stores what a path changes, as [`SaveJob::run`](cachefs_store::save::SaveJob::run) does, and
+    /// publishes nothing.
+    pub(crate) fn save_source(
         &self,
-        directory: &Path,
-        base: &Stack,
-        deletions: MissingEntries,
+        request: SaveRequest,
+        source: PathSource,
+        progress: &dyn Progress,
     ) -> Saved {
-        let root = File::open(directory).unwrap();
-        let mut scanned = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap();
-        let packed = pack_files(
-            root.as_fd(),
-            &mut scanned.tree,
-            &PlainFiles,
-            &self.target,
-            Packed::default(),
-            &Guard {
-                scanner: &Scanner::off(),
-                root: directory,
-                below: base,
-            },
-            &Silent,
-        )
-        .unwrap();
-        let baseline = Baseline::new(base, &self.target).unwrap();
-        let delta = diff_tree(&scanned.tree, &baseline, &packed, true, deletions).unwrap();
-        confirm_unchanged(root.as_fd(), &scanned.tree).unwrap();
-        let built = build_layer(&scanned.tree, &delta, &packed, &baseline).unwrap();
-        let layer = self.put_layer(&built);
-        let skipped = scanned
-            .skipped
-            .into_iter()
-            .map(|skipped| skipped.path)
-            .collect();
+        let packed = self.try_pack(request, source, progress).unwrap();
+        let layer = match packed.layer() {
+            Some(built) => self.put_layer(built),
+            None => {
+                let session = self.session(Arc::new(|| SaveId::now().micros));
+                let base = session.open_layers(packed.base()).unwrap();
+                base.last().unwrap().clone()
+            }
+        };
+        let skipped = packed.skipped().iter();
         Saved {
-            delta,
-            packed,
+            changes: packed.changes(),
+            touched: packed.touched(),
+            new_packs: packed.new_packs().to_vec(),
+            new_raw: packed.new_raw(),
             layer,
-            skipped,
+            skipped: skipped.map(|skipped| skipped.path.clone()).collect(),
         }
+    }
+
+    /// Stores the new chunks of a path.
+    pub(crate) fn try_pack(
+        &self,
+        request: SaveRequest,
+        source: PathSource,
+        progress: &dyn Progress,
+    ) -> Result<PackedPath> {
+        let session = self.session(Arc::new(|| SaveId::now().micros));
+        let opened = session.save(request, None)?;
+        let mut job = opened.connect_to(self.target.clone());
+        Ok(job.pack(source, progress)?.unwrap())
     }
 
     /// Stores a layer and opens it as a reader would.
@@ -169,6 +205,20 @@ impl Workbench {
         let report = copy_out(stack, &self.reader(), handle, &path, &options, &Silent).unwrap();
         (path, report)
     }
+}
+
+/// A key that nothing else is saved under. Every file is read, as on a machine that is new.
+pub(crate) fn request(key: &str) -> SaveRequest {
+    let name = RefName::new(Scope::new("s").unwrap(), Key::new(key).unwrap());
+    SaveRequest {
+        ignore_times: true,
+        ..SaveRequest::new(name)
+    }
+}
+
+/// A directory that no cache was restored to.
+pub(crate) fn open_source(directory: &Path) -> PathSource {
+    PathSource::directory(File::open(directory).unwrap(), directory)
 }
 
 /// Where a store directory keeps what is from a remote.

@@ -3,56 +3,42 @@
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cachefs_store::Error;
 use cachefs_store::layer::Layer;
+use cachefs_store::progress::{Progress, Silent};
 use cachefs_store::save::{
-    Baseline, Everything, Exclude, Guard, Mark, MissingEntries, Packed, PlainFiles, Reading,
-    Scanned, Silent, Skipped, build_layer, diff_tree, pack_changing_files, scan_settled, scan_tree,
+    Exclude, Mark, PathSource, PlainFiles, Reading, RestoredFrom, SaveRequest,
 };
-use cachefs_store::secrets::Scanner;
+use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags};
-use std::sync::Arc;
 
-use super::workbench::{Workbench, stack};
+use super::workbench::{Saved, Workbench, info, open_source, request, stack};
 
-fn scanned(directory: &Path) -> Scanned {
-    let root = File::open(directory).unwrap();
-    scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap()
+/// Does something to the directory once it is scanned, before any file is read.
+struct AfterScan<'a>(Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>);
+
+impl Progress for AfterScan<'_> {
+    fn total(&self, _: u64, _: u64) {
+        if let Some(change) = self.0.lock().take() {
+            change();
+        }
+    }
+    fn done(&self, _: u64, _: u64) {}
+    fn transferred(&self, _: u64) {}
+    fn cancelled(&self) -> bool {
+        false
+    }
 }
 
-/// Saves a directory that was scanned before.
-fn save(bench: &Workbench, directory: &Path, mut scanned: Scanned) -> (Arc<Layer>, Vec<Skipped>) {
-    let root = File::open(directory).unwrap();
-    let base = stack(&[]);
-    let guard = Guard {
-        scanner: &Scanner::off(),
-        root: directory,
-        below: &base,
-    };
-    let (packed, skipped) = pack_changing_files(
-        root.as_fd(),
-        &mut scanned.tree,
-        &PlainFiles,
-        &bench.target,
-        Packed::default(),
-        &guard,
-        &Silent,
-    )
-    .unwrap();
-    let baseline = Baseline::new(&base, &bench.target).unwrap();
-    let delta = diff_tree(
-        &scanned.tree,
-        &baseline,
-        &packed,
-        true,
-        MissingEntries::Record,
-    )
-    .unwrap();
-    let built = build_layer(&scanned.tree, &delta, &packed, &baseline).unwrap();
-    (bench.put_layer(&built), skipped)
+/// Saves a directory that `change` writes to between the scan and the reading of files.
+fn save(bench: &Workbench, directory: &Path, change: impl FnOnce() + Send) -> Saved {
+    let change = AfterScan(Mutex::new(Some(Box::new(change))));
+    bench.save_source(request("busy"), open_source(directory), &change)
 }
 
 /// The changes of a mount, without its whiteouts.
@@ -81,50 +67,31 @@ fn files_that_vanished_from_a_mount_hide_those_of_the_layer_below() {
         fs::write(source.join(name), "before").unwrap();
     }
     let base = bench.save(&source, &stack(&[])).layer;
-    let below = stack(&[&base]);
     fs::write(source.join("d/gone"), "changed").unwrap();
     fs::write(source.join("new"), "new").unwrap();
-    let root = File::open(&source).unwrap();
-    let mut scanned = scan_tree(root.as_fd(), &ChangedFiles, &Everything, &Silent).unwrap();
-    fs::remove_file(source.join("d/gone")).unwrap();
-    fs::remove_file(source.join("new")).unwrap();
 
-    let guard = Guard {
-        scanner: &Scanner::off(),
-        root: &source,
-        below: &below,
+    let restored = RestoredFrom {
+        privileged: true,
+        ..RestoredFrom::default()
     };
-    let (packed, skipped) = pack_changing_files(
-        root.as_fd(),
-        &mut scanned.tree,
-        &ChangedFiles,
-        &bench.target,
-        Packed::default(),
-        &guard,
-        &Silent,
-    )
-    .unwrap();
-    assert_eq!(skipped.len(), 2);
-    let baseline = Baseline::new(&below, &bench.target).unwrap();
-    let delta = diff_tree(
-        &scanned.tree,
-        &baseline,
-        &packed,
-        false,
-        MissingEntries::Record,
-    )
-    .unwrap();
-    let built = build_layer(&scanned.tree, &delta, &packed, &baseline).unwrap();
-    let layer = bench.put_layer(&built);
-    let (copied, _) = bench.copy(&stack(&[&base, &layer]), "copied");
+    let root = File::open(&source).unwrap();
+    let upper = PathSource::upper(root, &source, &source, Box::new(ChangedFiles));
+    let upper = upper.restored_from(vec![info(&base)], restored);
+    let remove = AfterScan(Mutex::new(Some(Box::new(|| {
+        fs::remove_file(source.join("d/gone")).unwrap();
+        fs::remove_file(source.join("new")).unwrap();
+    }))));
+    let saved = bench.save_source(request("mount"), upper, &remove);
+    assert_eq!(saved.skipped.len(), 2);
+    let (copied, _) = bench.copy(&stack(&[&base, &saved.layer]), "copied");
     assert_eq!(fs::read(copied.join("stays")).unwrap(), b"before");
     assert!(!copied.join("d/gone").exists() && !copied.join("new").exists());
 }
 
 /// Moves `two/moved` to `one/moved` when it first comes to `one/trigger`.
-struct Mover<'a>(&'a Path, AtomicBool);
+struct Mover(PathBuf, AtomicBool);
 
-impl Reading for Mover<'_> {
+impl Reading for Mover {
     fn mark(&self, _: BorrowedFd<'_>, name: &CStr, _: &rustix::fs::Stat) -> std::io::Result<Mark> {
         if name == c"trigger" && !self.1.swap(true, Ordering::Relaxed) {
             fs::rename(self.0.join("two/moved"), self.0.join("one/moved"))?;
@@ -146,19 +113,15 @@ fn a_file_that_is_renamed_during_the_scan_is_found_where_it_went() {
     }
     fs::write(source.join("one/trigger"), "").unwrap();
     fs::write(source.join("two/moved"), "").unwrap();
+    let mover = Mover(source.clone(), AtomicBool::new(false));
     let root = File::open(&source).unwrap();
-    let mover = Mover(&source, AtomicBool::new(false));
-    let tree = scan_settled(root.as_fd(), &mover, &Everything, &Silent)
-        .unwrap()
-        .tree;
-    let mut paths: Vec<_> = (1..tree.nodes.len())
-        .map(|node| tree.os_path(node))
-        .collect();
-    paths.sort_unstable();
-    assert_eq!(
-        paths,
-        ["one", "one/moved", "one/trigger", "two"].map(PathBuf::from)
-    );
+    let upper = PathSource::upper(root, &source, &source, Box::new(mover));
+    let saved = bench.save_source(request("mount"), upper, &Silent);
+    let copied = copied(&bench, &saved.layer);
+    for name in ["one/moved", "one/trigger", "two"] {
+        assert!(copied.join(name).exists(), "{name}");
+    }
+    assert!(!copied.join("two/moved").exists());
 }
 
 fn copied(bench: &Workbench, layer: &Arc<Layer>) -> PathBuf {
@@ -175,19 +138,15 @@ fn files_that_changed_since_the_scan_are_saved_as_they_are_now() {
     for name in ["grown", "shrunk", "replaced", "d/quiet"] {
         fs::write(source.join(name), vec![b'a'; 5000]).unwrap();
     }
-    let before = scanned(&source);
-    let mut grown = File::options()
-        .append(true)
-        .open(source.join("grown"))
-        .unwrap();
-    grown.write_all(b"more").unwrap();
-    fs::write(source.join("shrunk"), "x").unwrap();
-    fs::write(source.join("new"), "replacement").unwrap();
-    fs::rename(source.join("new"), source.join("replaced")).unwrap();
-
-    let (layer, skipped) = save(&bench, &source, before);
-    assert_eq!(skipped, []);
-    let copied = copied(&bench, &layer);
+    let saved = save(&bench, &source, || {
+        let grown = File::options().append(true).open(source.join("grown"));
+        grown.unwrap().write_all(b"more").unwrap();
+        fs::write(source.join("shrunk"), "x").unwrap();
+        fs::write(source.join("new"), "replacement").unwrap();
+        fs::rename(source.join("new"), source.join("replaced")).unwrap();
+    });
+    assert!(saved.skipped.is_empty(), "{:?}", saved.skipped);
+    let copied = copied(&bench, &saved.layer);
     for name in ["grown", "shrunk", "replaced", "d/quiet"] {
         assert_eq!(
             fs::read(copied.join(name)).unwrap(),
@@ -205,17 +164,16 @@ fn files_that_vanished_are_left_out_and_reported() {
     for name in ["gone/a", "b", "stays", "now-a-directory"] {
         fs::write(source.join(name), name).unwrap();
     }
-    let before = scanned(&source);
-    fs::remove_dir_all(source.join("gone")).unwrap();
-    fs::remove_file(source.join("b")).unwrap();
-    fs::remove_file(source.join("now-a-directory")).unwrap();
-    fs::create_dir(source.join("now-a-directory")).unwrap();
-
-    let (layer, skipped) = save(&bench, &source, before);
-    let mut paths: Vec<_> = skipped.into_iter().map(|skipped| skipped.path).collect();
-    paths.sort_unstable();
-    assert_eq!(paths, ["b", "gone/a", "now-a-directory"].map(PathBuf::from));
-    let copied = copied(&bench, &layer);
+    let mut saved = save(&bench, &source, || {
+        fs::remove_dir_all(source.join("gone")).unwrap();
+        fs::remove_file(source.join("b")).unwrap();
+        fs::remove_file(source.join("now-a-directory")).unwrap();
+        fs::create_dir(source.join("now-a-directory")).unwrap();
+    });
+    saved.skipped.sort_unstable();
+    let gone = ["b", "gone/a", "now-a-directory"].map(PathBuf::from);
+    assert_eq!(saved.skipped, gone);
+    let copied = copied(&bench, &saved.layer);
     assert_eq!(fs::read(copied.join("stays")).unwrap(), b"stays");
     assert!(!copied.join("b").exists() && !copied.join("gone/a").exists());
 }
@@ -228,13 +186,12 @@ fn other_names_of_a_replaced_file_keep_its_content() {
     for name in ["b", "c"] {
         fs::hard_link(source.join("a"), source.join(name)).unwrap();
     }
-    let before = scanned(&source);
-    fs::write(source.join("new"), "of a alone").unwrap();
-    fs::rename(source.join("new"), source.join("a")).unwrap();
-
-    let (layer, skipped) = save(&bench, &source, before);
-    assert_eq!(skipped, []);
-    let copied = copied(&bench, &layer);
+    let saved = save(&bench, &source, || {
+        fs::write(source.join("new"), "of a alone").unwrap();
+        fs::rename(source.join("new"), source.join("a")).unwrap();
+    });
+    assert!(saved.skipped.is_empty(), "{:?}", saved.skipped);
+    let copied = copied(&bench, &saved.layer);
     assert_eq!(fs::read(copied.join("a")).unwrap(), b"of a alone");
     assert_eq!(fs::read(copied.join("b")).unwrap(), b"shared");
     fs::write(copied.join("b"), "written").unwrap();
@@ -249,7 +206,7 @@ fn a_log_that_never_rests_is_saved_up_to_some_line() {
     let path = source.join("log");
     fs::write(&path, "line 0\n").unwrap();
     let stop = AtomicBool::new(false);
-    let (layer, skipped) = std::thread::scope(|scope| {
+    let saved = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut log = File::options().append(true).open(&path).unwrap();
             for number in 1_u32.. {
@@ -261,16 +218,16 @@ fn a_log_that_never_rests_is_saved_up_to_some_line() {
             }
         });
         let saved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            save(&bench, &source, scanned(&source))
+            save(&bench, &source, || {})
         }));
         stop.store(true, Ordering::Relaxed);
         saved
     })
     .unwrap();
-    assert_eq!(skipped, []);
-    let copied = copied(&bench, &layer);
-    let (log, saved) = (fs::read(&path).unwrap(), fs::read(copied.join("log")));
-    assert!(log.starts_with(&saved.unwrap()));
+    assert!(saved.skipped.is_empty(), "{:?}", saved.skipped);
+    let copied = copied(&bench, &saved.layer);
+    let (log, restored) = (fs::read(&path).unwrap(), fs::read(copied.join("log")));
+    assert!(log.starts_with(&restored.unwrap()));
     assert_eq!(fs::read(copied.join("quiet")).unwrap(), b"quiet");
 }
 
@@ -283,7 +240,7 @@ fn a_file_that_is_rewritten_in_place_is_never_saved_torn() {
     let path = source.join("busy");
     fs::write(&path, vec![0; LENGTH]).unwrap();
     let stop = AtomicBool::new(false);
-    let (layer, skipped) = std::thread::scope(|scope| {
+    let saved = std::thread::scope(|scope| {
         scope.spawn(|| {
             use std::os::unix::fs::FileExt as _;
             let file = File::options().write(true).open(&path).unwrap();
@@ -295,13 +252,13 @@ fn a_file_that_is_rewritten_in_place_is_never_saved_torn() {
             }
         });
         let saved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            save(&bench, &source, scanned(&source))
+            save(&bench, &source, || {})
         }));
         stop.store(true, Ordering::Relaxed);
         saved
     })
     .unwrap();
-    let copied = copied(&bench, &layer);
+    let copied = copied(&bench, &saved.layer);
     match fs::read(copied.join("busy")) {
         Ok(bytes) => {
             assert_eq!(bytes.len(), LENGTH);
@@ -312,7 +269,7 @@ fn a_file_that_is_rewritten_in_place_is_never_saved_torn() {
             let rest = bytes.get(front).copied().unwrap_or(first);
             assert!(bytes[front..].iter().all(|byte| *byte == rest));
         }
-        Err(_) => assert_eq!(skipped[0].path, Path::new("busy")),
+        Err(_) => assert_eq!(saved.skipped[0], Path::new("busy")),
     }
 }
 
@@ -322,8 +279,9 @@ struct Renaming(PathBuf);
 
 impl Exclude for Renaming {
     fn excludes(&self, path: &Path, _: bool) -> bool {
-        if path == Path::new("tmp") {
-            fs::rename(self.0.join("tmp"), self.0.join("a-pkg")).unwrap();
+        let (old, new) = (self.0.join("tmp"), self.0.join("a-pkg"));
+        if path == Path::new("tmp") && old.exists() {
+            fs::rename(old, new).unwrap();
         }
         false
     }
@@ -336,14 +294,27 @@ fn a_directory_that_is_renamed_during_the_scan_is_noted_and_refused_if_strict() 
     fs::create_dir(source.join("tmp")).unwrap();
     fs::write(source.join("tmp/file"), "x").unwrap();
     fs::write(source.join("quiet"), "x").unwrap();
-    let root = File::open(&source).unwrap();
-    let renaming = Renaming(source.clone());
-    let scanned = scan_tree(root.as_fd(), &PlainFiles, &renaming, &Silent).unwrap();
-    let skipped: Vec<_> = scanned.skipped.iter().map(|it| it.path.clone()).collect();
-    assert_eq!(skipped, [PathBuf::from("tmp")]);
-    assert!(scanned.refuse_vanished().is_err());
-    let quiet = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap();
-    assert!(quiet.refuse_vanished().is_ok());
+    let renaming = || SaveRequest {
+        exclude: Arc::new(Renaming(source.clone())),
+        ..request("renamed")
+    };
+    let saved = bench.save_source(renaming(), open_source(&source), &Silent);
+    assert_eq!(saved.skipped, [PathBuf::from("tmp")]);
+
+    fs::rename(source.join("a-pkg"), source.join("tmp")).unwrap();
+    let strict = SaveRequest {
+        strict_consistency: true,
+        ..renaming()
+    };
+    let refused = bench.try_pack(strict, open_source(&source), &Silent);
+    assert!(matches!(refused, Err(Error::Changed { .. })));
+    // At rest it is saved.
+    let strict = SaveRequest {
+        strict_consistency: true,
+        ..request("renamed")
+    };
+    let saved = bench.save_source(strict, open_source(&source), &Silent);
+    assert!(saved.skipped.is_empty(), "{:?}", saved.skipped);
 }
 
 /// A cache without what lies below would be incomplete, and nobody would notice.
@@ -359,7 +330,8 @@ fn a_directory_with_paths_that_are_too_long_is_not_saved_in_part() {
         rustix::fs::mkdirat(&directory, &*name, 0o755.into()).unwrap();
         directory = rustix::fs::openat(&directory, &*name, flags, Mode::empty()).unwrap();
     }
-    let error = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent).unwrap_err();
+    let packed = bench.try_pack(request("deep"), open_source(&source), &Silent);
+    let error = packed.err().unwrap();
     assert!(error.to_string().contains("longer than 16383"), "{error}");
     remove_deep(directory, source, 70);
 }

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use cachefs::mounts::{MountRecords, Presence, check_presence, unmount_path};
-use cachefs::save::SaveOutcome;
 use cachefs::{Error, StoreDir};
 use cachefs_store::ErrorKind;
+use cachefs_store::save::SaveOutcome;
 
 use super::options::VolumeOptions;
 use super::place::VolumeDirectory;

@@ -15,6 +15,9 @@
 
 mod format;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,17 +41,17 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 /// A list of files that were read before, with what they are made of and where that is stored.
 #[derive(Debug)]
-pub struct Seen(Tables);
+pub(super) struct Seen(Tables);
 
 impl Seen {
     /// Reads a list that [`Seen::write`] wrote for `domain`; `None` when there is none or it is not
     /// whole.
-    pub fn read(path: &Path, domain: &DomainId) -> Option<Self> {
+    pub(super) fn read(path: &Path, domain: &DomainId) -> Option<Self> {
         Tables::read(path, domain).map(Self)
     }
 
     /// Whether the files of the list were searched for all that `scanner` searches for.
-    pub fn is_searched_by(&self, scanner: &Scanner) -> bool {
+    pub(super) fn is_searched_by(&self, scanner: &Scanner) -> bool {
         let wanted = scanner.fingerprint(&self.0.salt);
         wanted.is_none() || wanted == self.0.searched
     }
@@ -58,7 +61,7 @@ impl Seen {
     ///
     /// Returns the chunks of these files and their packs. Whether the remote still has the packs is
     /// not known.
-    pub fn apply(&self, tree: &mut FileTree, root: &Path) -> Packed {
+    pub(super) fn apply(&self, tree: &mut FileTree, root: &Path) -> Packed {
         let mut known = Packed::default();
         let mut in_places = HashSet::new();
         for (index, node) in tree.nodes.iter().enumerate() {
@@ -140,7 +143,7 @@ impl Seen {
     /// `scanned` is the time just before the scan began, and `packed` says where the chunks are.
     /// Files that are listed must have been searched by `scanner`, now or when they were read.
     /// Fails when the list cannot be written; then the former one stays.
-    pub fn write(
+    pub(super) fn write(
         path: &Path,
         domain: &DomainId,
         tree: &FileTree,

@@ -9,8 +9,8 @@ use crate::layer::{
     EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
 };
 use crate::local::{FrameMemory, FrameReader, PackCache};
+use crate::progress::Silent;
 use crate::remote::{DynRemote, FileRemote};
-use crate::save::Silent;
 use crate::stack::{MAX_PATH, Stack, StackWalk, compare_stacks, squash_layers};
 
 const DEPTH: usize = 20_000;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::model::open;
 use crate::layer::{EntryTarget, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT, mode};
-use crate::stack::{Ino, MAX_DEPTH, Numbering, Numbers, Stack, squash_layers, squash_plan};
+use crate::stack::{
+    Ino, MAX_DEPTH, Numbering, Numbers, SQUASH_DEPTH, Stack, squash_layers, squash_plan,
+};
 
 fn directory() -> Meta {
     Meta {
@@ -119,11 +121,11 @@ fn squashing_counts_links_afresh() {
 
 #[test]
 fn a_base_is_left_alone_until_what_lies_on_it_is_large() {
-    assert_eq!(squash_plan(&[10; 16]), None);
+    assert_eq!(squash_plan(&[10; 16], SQUASH_DEPTH), None);
     let mut entries = vec![10_000];
     entries.extend([100; 16]);
-    assert_eq!(squash_plan(&entries), Some(1..17));
+    assert_eq!(squash_plan(&entries, SQUASH_DEPTH), Some(1..17));
     entries.extend([1000; 10]);
-    assert_eq!(squash_plan(&entries), Some(0..27));
-    assert_eq!(squash_plan(&[]), None);
+    assert_eq!(squash_plan(&entries, SQUASH_DEPTH), Some(0..27));
+    assert_eq!(squash_plan(&[], SQUASH_DEPTH), None);
 }

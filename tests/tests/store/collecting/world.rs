@@ -1,26 +1,22 @@
 //! A repository with jobs and collectors at work, each stopped between any two of its steps.
 
-use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cachefs_store::gc::{self, Condemned, GcOptions, GcPlan, Inventory, LEASE, MIN_GRACE, Needs};
-use cachefs_store::id::LayerId;
+use cachefs_store::gc::{self, GcOptions, GcPlan, Inventory, MIN_GRACE};
 use cachefs_store::layer::Layer;
-use cachefs_store::refs::{self, Creator, Key, LayerInfo, Platform, RefName, RefRecord, Scope};
-use cachefs_store::save::{
-    Baseline, Everything, Guard, MissingEntries, PlainFiles, Silent, StoreTarget, Target as _,
-    build_layer, diff_tree, pack_files, scan_tree,
-};
-use cachefs_store::secrets::Scanner;
-use cachefs_store::stack::{Stack, squash_layers};
+use cachefs_store::progress::Silent;
+use cachefs_store::refs::{self, Key, LayerInfo, RefName, Scope};
+use cachefs_store::save::{PathSource, RestoredFrom, SaveJob, SaveRequest, StoredSave};
+use cachefs_store::session::Session;
+use cachefs_store::stack::Stack;
 use cachefs_store::{Error, layer, pack};
 use cachefs_tests::tree::TreeSpec;
 
-use super::super::workbench::{Workbench, info};
+use super::super::workbench::Workbench;
 
 /// Some time in 2027, in microseconds.
 pub(super) const START: u64 = 1_800_000_000_000_000;
@@ -33,6 +29,9 @@ pub(super) fn name(scope: &str, key: &str) -> RefName {
 /// A repository with jobs and collectors at work, each stopped between any two of its steps.
 pub(super) struct World {
     pub(super) bench: Workbench,
+    /// The savers' machine, whose clock is ours.
+    session: Session,
+    clock: Arc<AtomicU64>,
     pub(super) trees: Vec<PathBuf>,
     pub(super) now: u64,
     pub(super) jobs: Vec<Job>,
@@ -44,13 +43,11 @@ pub(super) struct World {
 
 /// A save under way.
 pub(super) struct Job {
-    pub(super) name: RefName,
-    pub(super) tree: usize,
-    pub(super) base: Vec<LayerInfo>,
-    pub(super) restored: u64,
-    pub(super) condemned: Arc<Condemned>,
-    pub(super) existing: Vec<RefRecord>,
-    pub(super) stored: Option<(Arc<Layer>, Needs)>,
+    save: SaveJob,
+    tree: usize,
+    /// The stack that the path was restored from, and when, if it was.
+    mount: Option<(Vec<LayerInfo>, u64)>,
+    stored: Option<StoredSave>,
 }
 
 impl World {
@@ -68,7 +65,11 @@ impl World {
             dir
         });
         let trees = trees.collect();
+        let clock = Arc::new(AtomicU64::new(START));
+        let time = Arc::clone(&clock);
         Self {
+            session: bench.session(Arc::new(move || time.load(Ordering::Relaxed))),
+            clock,
             bench,
             trees,
             now: START,
@@ -82,123 +83,61 @@ impl World {
         self.bench.runtime.block_on(work).unwrap()
     }
 
+    /// Savers read the clock themselves.
+    fn set_clock(&self) {
+        self.clock.store(self.now, Ordering::Relaxed);
+    }
+
     pub(super) fn begin(&mut self, key: &str, tree: usize, mount: Option<usize>) {
-        let name = name("main", key);
-        let remote = &self.bench.remote;
-        let mut condemned = self.run(Condemned::read(remote));
-        condemned.read = self.now;
-        let existing = self.run(refs::read_records(remote, &name));
-        let mount = mount.and_then(|number| self.mounts.get(number).cloned());
-        let (base, restored) =
-            mount.unwrap_or_else(|| (refs::unite_records(existing.clone()).0, self.now));
+        self.set_clock();
+        let request = SaveRequest {
+            ignore_times: true,
+            // Sooner than usual, so that few steps come to it.
+            squash_depth: 1,
+            ..SaveRequest::new(name("main", key))
+        };
+        let opened = self.session.save(request, None).unwrap();
         self.jobs.push(Job {
-            name,
+            save: opened.connect(self.bench.target.index.clone()),
             tree,
-            base,
-            restored,
-            condemned: Arc::new(condemned),
-            existing,
+            mount: mount.and_then(|number| self.mounts.get(number).cloned()),
             stored: None,
         });
     }
 
-    /// Stores packs and the layer of a job, as `save` does.
+    /// Stores the packs and the layers of a job. It ends in vain when layers that it builds upon are
+    /// gone.
     pub(super) fn store(&mut self, number: usize) {
-        let job = &self.jobs[number];
-        let target = StoreTarget {
-            condemned: job.condemned.clone(),
-            ..self.bench.target.clone()
-        };
-        // A machine keeps copies of the layers that it restored.
-        let Some(base) = self.open(&job.base) else {
-            return;
-        };
-        let root = File::open(&self.trees[job.tree]).unwrap();
-        for _ in 0..2 {
-            let baseline = Baseline::new(&base, &target).unwrap();
-            let mut tree = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent)
-                .unwrap()
-                .tree;
-            if target.learn(&baseline.packs()).is_err() {
-                return;
-            }
-            let packed = pack_files(
-                root.as_fd(),
-                &mut tree,
-                &PlainFiles,
-                &target,
-                Default::default(),
-                &Guard {
-                    scanner: &Scanner::off(),
-                    root: &self.trees[job.tree],
-                    below: &base,
-                },
-                &Silent,
-            )
-            .unwrap();
-            let own: BTreeSet<_> = baseline.packs().iter().map(|pack| pack.id).collect();
-            let known = packed.known_packs.values().copied();
-            let foreign: Vec<_> = known.filter(|pack| !own.contains(&pack.id)).collect();
-            if !target.confirm(&foreign).unwrap().is_empty() {
-                continue;
-            }
-            let delta = diff_tree(&tree, &baseline, &packed, true, MissingEntries::Record).unwrap();
-            let built = build_layer(&tree, &delta, &packed, &baseline).unwrap();
-            let layer = self.bench.put_layer(&built);
-            let packs = packed.new_packs.iter().chain(packed.known_packs.values());
-            let needs = Needs {
-                packs: packs.copied().collect(),
-                ..Needs::default()
+        self.set_clock();
+        let job = &mut self.jobs[number];
+        let path = &self.trees[job.tree];
+        let mut source = PathSource::directory(File::open(path).unwrap(), path);
+        if let Some((base, at)) = job.mount.clone() {
+            let restored = RestoredFrom {
+                at,
+                privileged: true,
+                ..RestoredFrom::default()
             };
-            self.jobs[number].stored = Some((layer, needs));
-            return;
+            source = source.restored_from(base, restored);
         }
-        panic!("packs that were just written are not there");
+        let packed = job.save.pack(source, &Silent);
+        let stored = packed.and_then(|packed| job.save.store_layers(packed.unwrap()));
+        match stored {
+            Ok(stored) => job.stored = Some(stored),
+            Err(error) if error.is_lost() => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Publishes a job's record, or has it end in vain.
     pub(super) fn publish(&mut self, number: usize) {
+        self.set_clock();
         let job = self.jobs.remove(number);
-        let Some((layer, needs)) = job.stored else {
+        let Some(stored) = job.stored else {
             return;
         };
-        let named: HashSet<LayerId> = job
-            .existing
-            .iter()
-            .flat_map(|record| record.layers.iter().map(|layer| layer.id))
-            .collect();
-        let supersedes = refs::superseded_saves(&job.existing);
-        let (mut stack, _) = refs::unite_records(job.existing);
-        refs::append_layers(&mut stack, &job.base);
-        stack.retain(|present| present.id != layer.id());
-        stack.push(info(&layer));
-        let mut parts = Vec::new();
-        // Sooner than a real save, so that few steps come to it.
-        if stack.len() > 2 {
-            let below = stack.len() - 1;
-            let Some(opened) = self.open(&stack[..below]) else {
-                return;
-            };
-            let squashed = self
-                .bench
-                .put_layer(&squash_layers(opened.layers(), true).unwrap());
-            let contained = stack[..below]
-                .iter()
-                .flat_map(|part| part.contains.iter().copied().chain([part.id]));
-            let squashed = LayerInfo {
-                contains: contained.collect(),
-                ..info(&squashed)
-            };
-            parts = stack.splice(..below, [squashed]).collect();
-        }
-        let is_old = self.now - job.restored > LEASE.as_micros() as u64 / 2;
-        let needs = Needs::of(&stack, &parts, &job.base, &named, is_old, needs.packs);
-        let remote = &self.bench.remote;
-        let mut record = RefRecord::new(job.name, stack, Creator::default(), Platform::default());
-        record.supersedes = supersedes;
-        let published = gc::publish_confirmed(remote, &record, &job.condemned, &needs, self.now);
-        match self.bench.runtime.block_on(published) {
-            Ok(()) | Err(Error::BeingCollected { .. }) => {}
+        match job.save.publish(stored) {
+            Ok(_) | Err(Error::BeingCollected { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }

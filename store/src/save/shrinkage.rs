@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 
-use cachefs_store::Result;
-use cachefs_store::layer::mode;
-use cachefs_store::refs::RefName;
-use cachefs_store::save::{Delta, FileTree, NodeKind};
-use cachefs_store::stack::{Ino, Stack, StackWalk};
+use super::delta::Delta;
+use super::tree::{FileTree, NodeKind};
+use crate::error::Result;
+use crate::layer::mode;
+use crate::refs::RefName;
+use crate::stack::{Ino, Stack, StackWalk};
 
 /// Caches that lose fewer entries are not worth a warning.
 const FEW: u64 = 3;

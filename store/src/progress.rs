@@ -1,18 +1,18 @@
-//! How a long piece of work tells what it is doing. The library never prints.
+//! Progress of long work, for a caller to show or to cancel. The library never prints.
 
 /// Receives counts of work done; called from many threads.
 pub trait Progress: Send + Sync {
-    /// So much is now known to be there to do.
+    /// This much more work is now known.
     fn total(&self, files: u64, bytes: u64);
-    /// So much more was done.
+    /// This much more is done.
     fn done(&self, files: u64, bytes: u64);
-    /// So many more bytes were sent to, or received from, the remote.
+    /// This many more bytes were sent to, or received from, the remote.
     fn transferred(&self, bytes: u64);
-    /// Whether the work should stop; asked often.
+    /// Whether the work should stop; called often.
     fn cancelled(&self) -> bool;
 }
 
-/// Nobody watches.
+/// Shows nothing and never cancels.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;
 

@@ -5,15 +5,15 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use cachefs_store::frame::{ChunkLocation, Codec, FrameLocation};
-use cachefs_store::id::{ChunkId, DomainId, FrameHash, PackId};
-use cachefs_store::pack::PackRef;
-use cachefs_store::save::{
-    Everything, FileContent, FileTree, NodeKind, Packed, PlainFiles, Seen, Silent, scan_tree,
-};
-use cachefs_store::secrets::{
-    Scanner, SecretFinding, SecretHandling, SecretKind, SecretPolicy, Variable,
-};
+use super::Seen;
+use crate::frame::{ChunkLocation, Codec, FrameLocation};
+use crate::id::{ChunkId, DomainId, FrameHash, PackId};
+use crate::pack::PackRef;
+use crate::progress::Silent;
+use crate::save::exclude::Everything;
+use crate::save::scan::{PlainFiles, scan_tree};
+use crate::save::{FileContent, FileTree, NodeKind, Packed};
+use crate::secrets::{Scanner, SecretFinding, SecretHandling, SecretKind, SecretPolicy, Variable};
 
 const CONTENT: &[u8] = b"content";
 

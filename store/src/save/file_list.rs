@@ -5,13 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cachefs_store::id::DomainId;
-use cachefs_store::save::{FileTree, Packed, Seen};
-use cachefs_store::secrets::Scanner;
+use super::pipeline::Packed;
+use super::seen::Seen;
+use super::tree::FileTree;
+use crate::id::DomainId;
+use crate::secrets::Scanner;
 
-use crate::store_dir::StoreDir;
-
-/// Lists of so many directories are kept, those written last: the directories of many jobs are
+/// Lists of this many directories are kept, those written last: the directories of many jobs are
 /// never seen again.
 const KEPT: usize = 64;
 
@@ -22,14 +22,14 @@ pub(super) struct FileList {
 }
 
 impl FileList {
-    /// The list of `directory`, an absolute path without links.
-    pub(super) fn new(store: &StoreDir, domain: DomainId, directory: &Path) -> Self {
+    /// The list of `directory`, an absolute path without links, in the local store `store`.
+    pub(super) fn new(store: &Path, domain: DomainId, directory: &Path) -> Self {
         let mut name = blake3::Hasher::new();
         name.update(&domain.0)
             .update(directory.as_os_str().as_bytes());
         let name = &name.finalize().to_hex()[..24];
         Self {
-            path: store.path().join("seen").join(name),
+            path: store.join("seen").join(name),
             domain,
         }
     }

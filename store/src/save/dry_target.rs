@@ -1,10 +1,11 @@
-//! Finding out what a save would do.
+//! The target of a dry run.
 
-use cachefs_store::Result;
-use cachefs_store::id::ChunkId;
-use cachefs_store::index::Indexed;
-use cachefs_store::pack::{FinishedPack, PackRef, Trailer};
-use cachefs_store::save::{StoreTarget, Target};
+use super::store_target::StoreTarget;
+use super::target::Target;
+use crate::error::Result;
+use crate::id::ChunkId;
+use crate::index::Indexed;
+use crate::pack::{FinishedPack, PackRef, Trailer};
 
 /// Looks everything up and stores nothing.
 pub(super) struct DryTarget<'a>(pub(super) &'a StoreTarget);

@@ -1,0 +1,306 @@
+//! One save, from the first look at the key to the record.
+//!
+//! The order of the steps is what makes a save safe beside other savers and the collector
+//! (`docs/gc.md`). [`SaveJob::run`] is that order:
+//!
+//! 1. [`Session::save`] reads the key's records and the condemned list, before anything else: objects
+//!    that are condemned later than that stay for at least the shortest grace period.
+//! 2. [`SaveJob::pack`] stores the packs. Nothing names them yet, so a save that stops here loses
+//!    nothing.
+//! 3. [`SaveJob::store_layers`] plans the record and stores the layers that it will name.
+//! 4. [`SaveJob::publish`] confirms that all of it is there and will stay, and writes the record.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::delta::MissingEntries;
+use super::file_list::FileList;
+use super::packed_path::PackedPath;
+use super::report::{SaveOutcome, SaveReport};
+use super::request::{Existing, SaveRequest};
+use super::source::PathSource;
+use super::store_target::StoreTarget;
+use crate::check::{find_missing, may_be_missing};
+use crate::error::{Error, Result};
+use crate::gc::Condemned;
+use crate::id::{RepoId, SaveId, StackId};
+use crate::index::{ChunkIndex, Domains};
+use crate::layer::Layer;
+use crate::local::{LayerCache, LostPacks, Mirror};
+use crate::progress::Progress;
+use crate::refs::{self, LayerInfo, RefName, RefRecord, Saves, Scope};
+use crate::remote::{DynRemote, OpenRemote, RemoteErrorKind};
+use crate::repository::Repository;
+use crate::session::{Clock, Session};
+
+/// A save that has read what its key holds, and does not know an index yet.
+pub struct OpenedSave {
+    state: JobState,
+    domains: Domains,
+    condemned: Condemned,
+    cache: Mirror,
+}
+
+/// A save under way. It owns all that it needs, so it can be held between any two of its steps.
+pub struct SaveJob {
+    pub(super) state: JobState,
+    pub(super) target: StoreTarget,
+}
+
+/// What a save knows of its key and its remote.
+pub(super) struct JobState {
+    pub(super) request: SaveRequest,
+    pub(super) opened: OpenRemote,
+    runtime: tokio::runtime::Handle,
+    pub(super) layers: Arc<LayerCache>,
+    pub(super) clock: Clock,
+    started: Instant,
+    /// The records of the key when the save began.
+    pub(super) existing: Vec<RefRecord>,
+    /// Saves of the key that a power cut left unreadable; this one takes their place.
+    pub(super) torn: Vec<SaveId>,
+    /// Why a part of what the key holds cannot be read, if the remote lost it. Then this save replaces
+    /// all of it.
+    pub(super) lost: Option<String>,
+}
+
+impl Session {
+    /// Begins a save: reads what its key holds, and what the collector is about to remove.
+    ///
+    /// `named_in` is the scope whose keys named the layers that the path was restored from; the
+    /// request's own when there is none.
+    pub fn save(&self, request: SaveRequest, named_in: Option<&Scope>) -> Result<OpenedSave> {
+        let remote = self.remote();
+        let repository = Repository::new(remote.clone());
+        let (repo, existing, condemned) = self.block_on(async {
+            tokio::join!(
+                identify_repository(&repository, request.dry_run),
+                read_existing(remote, &request.name),
+                Condemned::read_at(remote, self.now())
+            )
+        });
+        let (repo, existing, condemned) = (repo?, existing?, condemned?);
+        let scope = &request.name.scope;
+        let named_in = named_in.unwrap_or(scope);
+        let domains = Domains::new(&remote.id(), &repo, scope, named_in, &request.fallback);
+        let Saves { records, torn } = existing;
+        Ok(OpenedSave {
+            domains,
+            condemned,
+            cache: self.pack_cache().of(remote.id()),
+            state: JobState {
+                request,
+                opened: self.opened().clone(),
+                runtime: self.handle().clone(),
+                layers: Arc::clone(self.layers()),
+                clock: self.clock().clone(),
+                started: self.started(),
+                existing: records,
+                torn,
+                lost: None,
+            },
+        })
+    }
+}
+
+/// The repository's identity. A dry run creates none, and an unknown one has nothing in the index.
+async fn identify_repository(repository: &Repository, dry_run: bool) -> Result<RepoId> {
+    if dry_run {
+        let existing = repository.existing_id().await?;
+        return Ok(existing.unwrap_or_else(RepoId::random));
+    }
+    repository.id().await
+}
+
+/// A directory remote that does not exist yet has no saves: the first one creates it.
+async fn read_existing(remote: &DynRemote, name: &RefName) -> Result<Saves> {
+    match refs::read_saves(remote, name).await {
+        Err(Error::Remote(error))
+            if error.kind() == RemoteErrorKind::NoRemote && remote.local_dir().is_some() =>
+        {
+            Ok(Saves::default())
+        }
+        other => other,
+    }
+}
+
+impl OpenedSave {
+    /// Continues with this index.
+    ///
+    /// An extra step, because a daemon that serves the index is started only once the remote has
+    /// answered.
+    pub fn connect(self, index: Arc<dyn ChunkIndex>) -> SaveJob {
+        let target = StoreTarget {
+            runtime: self.state.runtime.clone(),
+            remote: self.state.opened.remote.clone(),
+            domains: self.domains,
+            index,
+            condemned: Arc::new(self.condemned),
+            cache: self.cache,
+        };
+        SaveJob {
+            state: self.state,
+            target,
+        }
+    }
+
+    /// Continues with a target of the caller's choice, such as one that believes other domains.
+    pub fn connect_to(self, target: StoreTarget) -> SaveJob {
+        SaveJob {
+            state: self.state,
+            target,
+        }
+    }
+}
+
+impl SaveJob {
+    /// Saves a path.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] when the path changed meanwhile, [`Error::BeingCollected`] when the
+    /// collector removed what the record would name, and those of the remote and the index. Nothing
+    /// is published then.
+    pub fn run(mut self, source: PathSource, progress: &dyn Progress) -> Result<SaveReport> {
+        match self.pack(source, progress)? {
+            None => Ok(self.kept()),
+            Some(packed) => {
+                let stored = self.store_layers(packed)?;
+                self.publish(stored)
+            }
+        }
+    }
+
+    /// Finds what the path changes, and stores the chunks that are new. `None` when the key exists
+    /// and is to be kept.
+    pub fn pack(
+        &mut self,
+        mut source: PathSource,
+        progress: &dyn Progress,
+    ) -> Result<Option<PackedPath>> {
+        let held = self.held();
+        self.state.lost = self.find_lost(&held)?;
+        self.settle_base(&mut source, &held)?;
+        if self.state.request.existing == Existing::Keep
+            && self.state.lost.is_none()
+            && !held.is_empty()
+        {
+            return Ok(None);
+        }
+        // A path that was never restored is compared with what the key holds.
+        if source.base.is_empty() && source.restored().is_none() && self.state.lost.is_none() {
+            source.base = held;
+            if self.state.request.existing == Existing::Replace {
+                source.deletions = MissingEntries::Record;
+            }
+        }
+        let began = self.now();
+        // The upper of a mount is as small as what changed, and lives no longer than the mount.
+        let files = source.complete.then(|| self.file_list(&source));
+        let delta = self.find_delta(&source, files.as_ref(), progress)?;
+        Ok(Some(PackedPath {
+            delta,
+            restored_at: source.restored().map(|path| path.at),
+            previous: source
+                .restored()
+                .and_then(|path| path.saved_under(&self.state.request.name))
+                .cloned(),
+            base: source.base,
+            began,
+        }))
+    }
+
+    /// The report of a key that exists and is kept.
+    pub fn kept(&self) -> SaveReport {
+        self.finish(SaveReport::nothing(SaveOutcome::Kept, self.held()))
+    }
+
+    /// Brings the stack that the path was restored from up to date: others may have squashed layers
+    /// of it since, and the collector removes the parts.
+    fn settle_base(&mut self, source: &mut PathSource, held: &[LayerInfo]) -> Result<()> {
+        // A mount's changes are its own whatever lies below; a plain directory is compared, so with
+        // content of others in what it is compared with, nothing counts as deleted.
+        if let Some((followed, is_exact)) = refs::follow_squashes(&source.base, held)
+            && (!source.complete || is_exact || self.find_lost(&source.base)?.is_some())
+        {
+            source.base = followed;
+            // The key's own records named the new layers, and `contains` is only their claim: the
+            // scope that the path was restored from does not vouch for them.
+            self.target.domains = self.target.domains.clone().based_on_own();
+            if source.complete && !is_exact {
+                source.deletions = MissingEntries::Ignore;
+            }
+        }
+        if !source.base.is_empty() && self.find_lost(&source.base)?.is_some() {
+            // The upper of a mount holds only changes, which mean nothing without the rest.
+            if !source.complete {
+                return Err(Error::LostBelow {
+                    path: source.shown().to_owned(),
+                });
+            }
+            source.base.clear();
+        }
+        Ok(())
+    }
+
+    /// The parts of a stack that the remote lost, as far as [`find_missing`] can tell.
+    fn find_lost(&self, layers: &[LayerInfo]) -> Result<Option<String>> {
+        let remote = self.remote();
+        let noted = LostPacks::new(self.state.layers.root());
+        if layers.is_empty() || !may_be_missing(remote, layers, &noted) {
+            return Ok(None);
+        }
+        let opened = match self.open_layers(layers) {
+            Err(error) if error.is_lost() => return Ok(Some(error.to_string())),
+            opened => opened?,
+        };
+        let missing = self.block_on(find_missing(remote, layers, &opened, &noted))?;
+        Ok((!missing.is_empty()).then(|| missing.to_string()))
+    }
+
+    /// The list of what earlier saves of the same directory read.
+    pub(super) fn file_list(&self, source: &PathSource) -> FileList {
+        let store = self.state.layers.root();
+        FileList::new(store, self.target.domains.own(), source.path())
+    }
+
+    /// What the key holds: the union of the records that have not expired.
+    pub(super) fn held(&self) -> Vec<LayerInfo> {
+        refs::unite_records(refs::retain_unexpired(self.state.existing.clone())).0
+    }
+
+    /// Whether what the key holds is superseded, rather than united with this save.
+    pub(super) fn replaces(&self) -> bool {
+        self.state.lost.is_some() || self.state.request.existing == Existing::Replace
+    }
+
+    pub(super) fn remote(&self) -> &DynRemote {
+        &self.state.opened.remote
+    }
+
+    pub(super) fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.state.runtime.block_on(work)
+    }
+
+    pub(super) fn open_layers(&self, layers: &[LayerInfo]) -> Result<Vec<Arc<Layer>>> {
+        self.block_on(self.state.layers.open(self.remote(), layers))
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        (self.state.clock)()
+    }
+
+    /// Adds what the save cost so far.
+    pub(super) fn finish(&self, report: SaveReport) -> SaveReport {
+        SaveReport {
+            traffic: self.state.opened.traffic(),
+            elapsed: self.state.started.elapsed(),
+            ..report
+        }
+    }
+}
+
+/// The id of a stack.
+pub(super) fn stack_id(layers: &[LayerInfo]) -> StackId {
+    StackId::of(layers.iter().map(|layer| &layer.id))
+}

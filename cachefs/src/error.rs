@@ -53,6 +53,8 @@ pub enum FailureKind {
     Local,
     Changed,
     Cancelled,
+    /// [`ErrorKind::Integrity`], as [`Error::is_lost`].
+    Lost,
 }
 
 /// A failure of a command.
@@ -68,6 +70,9 @@ pub enum Error {
     /// The daemon answered with a failure.
     #[error(transparent)]
     Daemon(#[from] RemoteFailure),
+    /// The remote lost a part of a cache: why that cannot be served.
+    #[error("{0}")]
+    Lost(String),
     /// The daemon could not be started.
     #[error("the daemon could not be started")]
     Start(#[from] SpawnError),
@@ -168,11 +173,12 @@ impl Error {
             Self::Daemon(failure) => match failure.kind {
                 FailureKind::Usage => ErrorKind::Usage,
                 FailureKind::Backend => ErrorKind::Backend,
-                FailureKind::Integrity => ErrorKind::Integrity,
+                FailureKind::Integrity | FailureKind::Lost => ErrorKind::Integrity,
                 FailureKind::Local => ErrorKind::Local,
                 FailureKind::Changed => ErrorKind::Changed,
                 FailureKind::Cancelled => ErrorKind::Cancelled,
             },
+            Self::Lost(_) => ErrorKind::Integrity,
             Self::TooLate { .. } => ErrorKind::Backend,
             Self::Start(_)
             | Self::NoShare { .. }
@@ -185,10 +191,22 @@ impl Error {
         }
     }
 
+    /// Whether the remote lost an object that a record or a layer names. A restore treats that as a
+    /// miss.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            Self::Lost(_) => true,
+            Self::Store(error) => error.is_lost(),
+            Self::Daemon(failure) => failure.kind == FailureKind::Lost,
+            _ => false,
+        }
+    }
+
     /// What the user could do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => store_hint(error),
+            Self::Lost(_) => Some(LOST_HINT.to_owned()),
             Self::Spec(error) => Some(error.hint().to_owned()),
             Self::Daemon(failure) => failure.hint.clone(),
             Self::Mount(error) => error.hint().map(str::to_owned),
@@ -222,6 +240,9 @@ impl Error {
     }
 }
 
+/// What to do when the remote lost objects.
+const LOST_HINT: &str = "`cachefs check --repair` drops the keys that need it; if a lifecycle rule deletes objects of the bucket, remove the rule and run `cachefs gc` instead";
+
 fn format_seconds(time: &Duration) -> String {
     format!("{} s", time.as_secs_f64())
 }
@@ -245,10 +266,7 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::Damaged { .. } => {
             Some("`cachefs check --read-data --repair` drops the keys that need it, so that the next save stores them whole; with `--all-scopes` it deletes damaged packs, too".to_owned())
         }
-        StoreError::Lost { .. } => Some(
-            "`cachefs check --repair` drops the keys that need it; if a lifecycle rule deletes objects of the bucket, remove the rule and run `cachefs gc` instead"
-                .to_owned(),
-        ),
+        StoreError::Lost { .. } => Some(LOST_HINT.to_owned()),
         StoreError::Torn { .. } => {
             Some("a power cut or a full disk interrupted its write; save again to replace it".to_owned())
         }
@@ -335,6 +353,7 @@ impl From<&Error> for RemoteFailure {
         let kind = match error.kind() {
             ErrorKind::Usage => FailureKind::Usage,
             ErrorKind::Backend => FailureKind::Backend,
+            ErrorKind::Integrity if error.is_lost() => FailureKind::Lost,
             ErrorKind::Integrity => FailureKind::Integrity,
             ErrorKind::Local => FailureKind::Local,
             ErrorKind::Changed => FailureKind::Changed,

@@ -15,6 +15,7 @@ pub(crate) use parts::find_parts;
 pub use parts::{FoundDirectories, find_directories};
 pub use target::MadeDirectories;
 pub(crate) use usable::check_usable;
+pub use usable::{find_loss, without_lost_parts};
 
 use recover::Left;
 

@@ -1,7 +1,9 @@
 //! Doing a few things at a time, with results handled as they come.
 
 use std::future::Future;
+use std::sync::Arc;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
@@ -38,6 +40,39 @@ where
     }
 }
 
+/// Bytes that tasks hold in memory at the same time. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct MemoryBudget {
+    /// In KiB, as a semaphore counts to 2^32 only.
+    free: Arc<Semaphore>,
+    whole: u32,
+}
+
+impl MemoryBudget {
+    /// A budget of so many bytes, rounded up to KiB.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let whole = kibibytes(bytes);
+        Self {
+            free: Arc::new(Semaphore::new(whole as usize)),
+            whole,
+        }
+    }
+
+    /// Waits until so many bytes are free, and takes them until the result is dropped. More than the
+    /// whole budget waits for all of it.
+    pub(crate) async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let wanted = kibibytes(bytes).min(self.whole);
+        let free = Arc::clone(&self.free);
+        let taken = free.acquire_many_owned(wanted).await;
+        // It is never closed.
+        taken.map_err(|_| Error::Cancelled)
+    }
+}
+
+fn kibibytes(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+}
+
 /// Runs something that computes for a while beside the requests.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -52,5 +87,45 @@ fn propagate_panic<T>(error: tokio::task::JoinError) -> Result<T> {
     match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
         Err(_) => Err(Error::Cancelled),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::progress::Silent;
+
+    #[tokio::test]
+    async fn tasks_hold_no_more_than_their_budget_or_one_large_thing_alone() {
+        const WHOLE: u64 = 100 << 10;
+        let budget = MemoryBudget::new(WHOLE);
+        let held = Arc::new(Mutex::new((0_u64, 0_usize)));
+        let most = Arc::new(Mutex::new((0_u64, 0_usize)));
+        let sizes = [60, 50, 1, 400, 30, 30, 30, 100, 2].map(|size| size << 10);
+        let start = |size: u64| {
+            let (budget, held, most) = (budget.clone(), Arc::clone(&held), Arc::clone(&most));
+            async move {
+                let _taken = budget.take(size).await?;
+                {
+                    let mut held = held.lock().unwrap();
+                    *held = (held.0 + size, held.1 + 1);
+                    assert!(held.0 <= WHOLE || held.1 == 1, "{held:?}");
+                    let mut most = most.lock().unwrap();
+                    *most = (most.0.max(held.0), most.1.max(held.1));
+                }
+                tokio::task::yield_now().await;
+                let mut held = held.lock().unwrap();
+                *held = (held.0 - size, held.1 - 1);
+                Ok(())
+            }
+        };
+        for_each(8, sizes, &Silent, start, |()| Ok(()))
+            .await
+            .unwrap();
+        let most = *most.lock().unwrap();
+        assert_eq!(most.0, 400 << 10);
+        assert!(most.1 > 1);
     }
 }

@@ -8,10 +8,12 @@
 mod adopt;
 mod blame;
 mod connection;
+mod gone;
 mod handover;
 mod held;
 mod idle;
 mod keeper;
+mod prefetch;
 mod remotes;
 mod shared;
 mod state;

@@ -3,9 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use cachefs_store::frame::FrameLocation;
 use cachefs_store::id::StackId;
 use cachefs_store::index::Index;
 use cachefs_store::local::{LayerCache, PackCache};
@@ -16,14 +15,16 @@ use cachefs_store::trace::TraceRecorder;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
+use super::gone::unless_gone;
 use super::held::{Item, name_of_view};
 use super::idle::Activity;
 use super::keeper::Keeper;
+use super::prefetch;
 use super::remotes::{RemoteHandle, Remotes};
 use super::tidy::Tidy;
 use super::traces::{self, Fetching};
 use super::views::{OpenView, Views};
-use crate::erofs::{self, Image};
+use crate::erofs;
 use crate::error::{Error, RemoteFailure, Result};
 use crate::paths::PathSet;
 use crate::restore::{COUNTED_QUICKLY, check_usable, find_parts, tree_of};
@@ -36,12 +37,6 @@ use crate::store_dir::StoreDir;
 use crate::sys::busy;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::{self, ReadNotes, ReadReport, View, ViewForm};
-
-/// Caches whose frames take more than this are not streamed in the background unless asked for.
-const AUTO_PREFETCH: u64 = 1 << 30;
-
-/// How often it is looked whether a client still waits.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct DaemonState {
     store: StoreDir,
@@ -212,11 +207,28 @@ impl DaemonState {
         self.runtime.block_on(unless_gone(is_gone, parts))
     }
 
+    /// Makes a view of a stack that is known already.
+    ///
+    /// # Errors
+    ///
+    /// Those of opening it, and [`Error::Lost`] when the remote lost a part of it.
     pub(super) fn open(&self, open: OpenRequest) -> Result<OpenedView> {
-        self.open_as(self.views.number(), Numbering::Dense, open)
+        let remote = self
+            .remotes
+            .get(&open.shown.remote, open.shown.deadline_ms, &self.cache)?;
+        let opened = self.runtime.block_on(async {
+            let trace = traces::fetch_trace(&remote.reader, &open.layers, open.shown.prefetch);
+            let from = &remote.open.remote;
+            let stack = self.stack(from, &open.layers, open.shown.privileged);
+            let stack = check_usable(from, &open.layers, stack.await, self.store.path()).await?;
+            Ok::<_, Error>((stack.map_err(Error::Lost)?, trace))
+        })?;
+        let number = self.views.number();
+        Ok(self.open_view(number, Numbering::Dense, &remote, opened, open))
     }
 
-    /// Makes a view that has its number already.
+    /// Makes a view that has its number already, for a mount that is there: whatever the remote has
+    /// lost, what it still has is served.
     pub(super) fn open_as(
         &self,
         number: u64,
@@ -259,9 +271,13 @@ impl DaemonState {
         // What lies on a local disk is at hand whatever the order.
         let is_noted = open.shown.trace && remote.reader.remote().local_dir().is_none();
         let at_work = busy::note_work(number);
+        let image = match open.shown.form {
+            ViewForm::Image => erofs::image_of(&stack, numbering),
+            ViewForm::Tree => None,
+        };
         let view = View {
             number,
-            image: image_of(&stack, open.shown.form, numbering),
+            image,
             stack,
             numbering,
             reader: remote.reader.clone(),
@@ -306,7 +322,7 @@ impl DaemonState {
         &self,
         view: &Arc<View>,
         trace: Fetching,
-        prefetch: Prefetch,
+        wanted: Prefetch,
     ) -> Option<tokio::task::AbortHandle> {
         // What lies on a local disk needs no fetching.
         if view.reader.remote().local_dir().is_some() {
@@ -314,7 +330,7 @@ impl DaemonState {
         }
         let view = Arc::clone(view);
         let task = self.runtime.spawn(async move {
-            if let Err(error) = fetch_ahead(&view, trace, prefetch).await {
+            if let Err(error) = prefetch::run(&view, trace, wanted).await {
                 tracing::warn!(
                     "prefetching stopped: {}",
                     crate::error::describe_chain(&error)
@@ -515,87 +531,6 @@ impl DaemonState {
     }
 }
 
-/// Does work, and drops it when the client for whom it is has gone: requests under way end, and no
-/// more are made.
-async fn unless_gone<T>(
-    is_gone: &dyn Fn() -> bool,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let gone = async {
-        while !is_gone() {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    tokio::select! {
-        done = work => done,
-        () = gone => Err(cachefs_store::Error::Cancelled.into()),
-    }
-}
-
 fn unknown_view(view: u64) -> Error {
     Error::usage(format!("the daemon has no view {view}"), "restore again")
-}
-
-/// The image of a stack, if one is wished for and it can have one.
-fn image_of(stack: &Stack, wished: ViewForm, numbering: Numbering) -> Option<Image> {
-    if wished != ViewForm::Image || !erofs::suits_image(stack) {
-        return None;
-    }
-    let image = Image::new(stack, numbering);
-    let outcome = match &image {
-        // Whether all attributes have a place in it shows when it is laid out.
-        Ok(image) if stack.has_xattrs() => image.build(stack),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = outcome {
-        tracing::info!("no image: {error}");
-        return None;
-    }
-    image.ok()
-}
-
-/// Fetches what earlier jobs read, then the rest.
-async fn fetch_ahead(
-    view: &Arc<View>,
-    trace: Fetching,
-    prefetch: Prefetch,
-) -> cachefs_store::Result<()> {
-    if let Some(trace) = trace.await {
-        let listed = trace.entries.iter().map(|entry| entry.frame).collect();
-        if let Some(recorder) = &view.recorder {
-            recorder.published(trace);
-        }
-        view.reader.stream(listed).await?;
-    }
-    let listing = Arc::clone(view);
-    let list = move || {
-        let _at_work = busy::note_work(listing.number);
-        view_frames(&listing)
-    };
-    let frames = tokio::task::spawn_blocking(list)
-        .await
-        .map_err(|_| cachefs_store::Error::Cancelled)??;
-    let stored: u64 = frames.iter().map(|frame| u64::from(frame.stored)).sum();
-    let wanted = match prefetch {
-        Prefetch::None | Prefetch::Trace => false,
-        Prefetch::Auto => stored <= AUTO_PREFETCH,
-        Prefetch::All => true,
-    };
-    if wanted {
-        view.reader.stream(frames).await?;
-    }
-    Ok(())
-}
-
-/// All frames of a view's layers. Tells the reader where packs end, too.
-fn view_frames(view: &View) -> cachefs_store::Result<Vec<FrameLocation>> {
-    let mut frames = Vec::new();
-    for layer in view.stack.layers() {
-        view.reader.describe(layer.packs()?);
-        for number in 0..layer.frame_count() {
-            frames.push(layer.frame(number)?);
-        }
-    }
-    Ok(frames)
 }

@@ -7,7 +7,7 @@ use cachefs_store::Result;
 use cachefs_store::id::{LayerId, StackId};
 use cachefs_store::local::FrameReader;
 use cachefs_store::refs::LayerInfo;
-use cachefs_store::trace::{self, Trace};
+use cachefs_store::trace::{self, FetchedTrace, Trace};
 
 use crate::rpc::Prefetch;
 use crate::view::View;
@@ -16,10 +16,9 @@ use crate::view::View;
 const MUCH: u64 = 4;
 
 /// A trace on its way; `None` when there is none or it cannot be had.
-pub(super) type Fetching = Pin<Box<dyn Future<Output = Option<Trace>> + Send>>;
+pub(super) type Fetching = Pin<Box<dyn Future<Output = Option<FetchedTrace>> + Send>>;
 
-/// Begins to fetch the trace of a stack; what comes with it goes into the local cache. Must be
-/// called within the runtime.
+/// Begins to fetch the trace of a stack. Must be called within the runtime.
 pub(super) fn fetch_trace(
     reader: &FrameReader,
     layers: &[LayerInfo],
@@ -28,11 +27,10 @@ pub(super) fn fetch_trace(
     if prefetch == Prefetch::None || reader.remote().local_dir().is_some() {
         return Box::pin(async { None });
     }
-    let reader = reader.clone();
+    let remote = reader.remote().clone();
     let layers: Vec<LayerId> = layers.iter().map(|layer| layer.id).collect();
     let task = tokio::spawn(async move {
-        let kept = |frame: &_, bytes: bytes::Bytes| reader.keep_frame(frame, &bytes);
-        match trace::fetch_trace(reader.remote(), &layers, kept).await {
+        match trace::fetch_trace(&remote, &layers).await {
             Ok(found) => found,
             Err(error) => {
                 let error = crate::error::describe_chain(&error);

@@ -22,7 +22,7 @@ mod xattr;
 
 pub(crate) use image::{Image, ImageRange};
 
-use cachefs_store::stack::Stack;
+use cachefs_store::stack::{Numbering, Stack};
 
 /// An image has at most so many entries, which take about 180 bytes of memory each.
 const MAX_ENTRIES: u64 = 4_000_000;
@@ -32,10 +32,29 @@ const MAX_ENTRIES: u64 = 4_000_000;
 /// A file with holes has no holes in an image (their blocks would be counted), so stacks with such
 /// files are served file by file. So are stacks with more than [`MAX_ENTRIES`]: the whole image of
 /// names and attributes is in memory.
-pub(crate) fn suits_image(stack: &Stack) -> bool {
+fn suits_image(stack: &Stack) -> bool {
     let counts = stack
         .layers()
         .iter()
         .map(|layer| u64::from(layer.entry_count()));
     !stack.has_sparse_files() && counts.sum::<u64>() <= MAX_ENTRIES
+}
+
+/// The image of a stack; `None` when it cannot be shown as one without loss.
+pub(crate) fn image_of(stack: &Stack, numbering: Numbering) -> Option<Image> {
+    if !suits_image(stack) {
+        return None;
+    }
+    let image = Image::new(stack, numbering);
+    let outcome = match &image {
+        // Whether all attributes have a place in it shows when it is laid out.
+        Ok(image) if stack.has_xattrs() => image.build(stack),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = outcome {
+        tracing::info!("no image: {error}");
+        return None;
+    }
+    image.ok()
 }

@@ -11,10 +11,11 @@ mod unsaved;
 pub use attachments::{Attachment, Attachments};
 pub use reads::{CacheUse, FileUse, Use, cache_use};
 pub use record::{How, Incomplete, MountRecord, MountRecords};
-pub use unmount::{Unmounted, set_aside, unmount_path};
+pub use unmount::{Unmounted, set_aside, unmount_keeping_changes, unmount_path};
 pub use unsaved::unsaved_changes;
 
 pub(crate) use attach::{attach_mount, detach_mount};
+pub(crate) use unmount::move_upper;
 
 use std::path::Path;
 use std::time::Duration;

@@ -11,6 +11,7 @@ use super::record::{How, MountRecord, MountRecords};
 use super::unsaved::unsaved_changes;
 use crate::error::{Error, Result};
 use crate::paths::real_path;
+use crate::restore::UnsavedChanges;
 use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::unsaved::Unsaved;
@@ -58,6 +59,49 @@ pub fn unmount_path(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmount
     })
 }
 
+/// Unmounts a restored path and forgets it. Its unsaved changes are counted and moved to the store's
+/// `unsaved/`; `None` if there are none.
+///
+/// `lazy` is as for [`unmount_path`].
+///
+/// # Errors
+///
+/// Those of [`unmount_path`], and when the changes cannot be moved: then they stay in the store, and the
+/// path can be unmounted again.
+pub fn unmount_keeping_changes(
+    store: &StoreDir,
+    path: &Path,
+    lazy: bool,
+) -> Result<Option<UnsavedChanges>> {
+    let records = MountRecords::new(store);
+    let mut unsaved = None;
+    if let Some(record) = records.get(path)?
+        && record.how == How::Mount
+    {
+        // Counted before: without the mount, files that were only copied up count as changed.
+        let changes = unsaved_changes(&records, &record);
+        detach_mount(&records, &record, lazy)?;
+        if changes > 0 {
+            unsaved = Some(UnsavedChanges {
+                changes,
+                moved_to: Some(move_upper(store, &records, &record)?),
+            });
+        }
+    }
+    unmount_path(store, path, lazy)?;
+    Ok(unsaved)
+}
+
+/// Moves the changes of a path that is not mounted any more to `unsaved/`.
+pub(crate) fn move_upper(
+    store: &StoreDir,
+    records: &MountRecords,
+    record: &MountRecord,
+) -> Result<PathBuf> {
+    let name = record.path.file_name().unwrap_or(OsStr::new("root"));
+    Unsaved::new(store).add(&records.upper(record), name)
+}
+
 /// Takes a restored path away even while it is in use, and forgets it. Its changes are moved to the
 /// store's `unsaved/` without a look at them; returns where, if there are any.
 pub fn set_aside(store: &StoreDir, path: &Path) -> Result<Option<PathBuf>> {
@@ -70,8 +114,7 @@ pub fn set_aside(store: &StoreDir, path: &Path) -> Result<Option<PathBuf>> {
         detach_mount(&records, &record, true)?;
         let upper = records.upper(&record);
         if fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_some()) {
-            let name = record.path.file_name().unwrap_or(OsStr::new("root"));
-            aside = Some(Unsaved::new(store).add(&upper, name)?);
+            aside = Some(move_upper(store, &records, &record)?);
         }
     }
     records.remove(&record.path)?;

@@ -6,16 +6,24 @@ use cachefs_store::layer::TreeTotals;
 use cachefs_store::refs::{self, KeyQuery, LayerInfo, Resolved};
 use cachefs_store::remote::{DynRemote, RemoteTraffic};
 
-use super::{RestoreOptions, RestoreOutcome, RestoreReport, miss_report};
+use super::{RestoreOptions, RestoreOutcome, RestoreReport, find_loss, miss_report};
 use crate::error::{Error, Result};
 use crate::rpc::RestoreReply;
 use crate::store_dir::StoreDir;
 
-/// Finds the stack that a restore with these options would show; touches nothing on this machine.
+/// Finds the stack that a restore with these options would show. Of this machine only the store
+/// directory is touched, which keeps the layers that were looked at.
 pub fn look_up(store: &StoreDir, options: &RestoreOptions) -> Result<RestoreReport> {
     let started = Instant::now();
     let session = options.session(store)?;
-    let found = session.block_on(resolve_keys(session.remote(), &options.wanted))?;
+    let found = session.block_on(async {
+        let found = resolve_keys(session.remote(), &options.wanted).await?;
+        let loss = find_loss(store, session.remote(), &found.layers).await?;
+        Ok::<_, Error>(match loss {
+            Some(why) => found.without(why),
+            None => found,
+        })
+    })?;
     let path = std::path::absolute(&options.path).map_err(Error::io("find", &options.path))?;
     let outcome = if found.layers.is_empty() {
         RestoreOutcome::Miss
@@ -28,6 +36,19 @@ pub fn look_up(store: &StoreDir, options: &RestoreOptions) -> Result<RestoreRepo
         elapsed: started.elapsed(),
         ..miss_report(path, found)
     })
+}
+
+impl RestoreReply {
+    /// What is left when the remote lost a part of it: nothing matched.
+    fn without(self, lost: String) -> Self {
+        Self {
+            matched: vec![None; self.matched.len()],
+            layers: Vec::new(),
+            tree: None,
+            lost: Some(lost),
+            ..self
+        }
+    }
 }
 
 impl RestoreReport {

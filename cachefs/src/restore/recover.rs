@@ -1,6 +1,5 @@
 //! What an earlier restore left at a path, and what becomes of it.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -14,13 +13,12 @@ use super::{
 use crate::error::{Error, Result};
 use crate::mounts::{
     Attachments, How, MountRecord, MountRecords, Presence, attach_mount, check_presence,
-    detach_mount, unsaved_changes,
+    detach_mount, move_upper, unsaved_changes,
 };
 use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::sys::overlay::clear_volatile_marker;
 use crate::sys::unmount::UnmountError;
-use crate::unsaved::Unsaved;
 
 /// What a restore says about an earlier one at its path.
 #[derive(Debug, Default)]
@@ -117,7 +115,14 @@ pub(super) fn recover_path(
     let work = records.work(&record);
     clear_volatile_marker(&work).map_err(Error::io("clean", &work))?;
     let mut client = DaemonClient::connect(store)?;
-    let view = client.open(options.open(&record.layers, options.form()))?;
+    let view = match client.open(options.open(&record.layers, options.form())) {
+        // Reads would fail in the middle of the build. The new restore of the key says why it misses.
+        Err(error) if error.is_lost() => {
+            clear_unmounted(store, records, &record, changes, left)?;
+            return Ok(None);
+        }
+        opened => opened?,
+    };
     attach_mount(&mut client, records, &record, view, |client, form| {
         client.open(options.open(&record.layers, form))
     })?;
@@ -191,8 +196,7 @@ fn clear_unmounted(
     left: &mut Left,
 ) -> Result<()> {
     if changes > 0 {
-        let name = record.path.file_name().unwrap_or(OsStr::new("root"));
-        let aside = Unsaved::new(store).add(&records.upper(record), name)?;
+        let aside = move_upper(store, records, record)?;
         left.notes.push(format!(
             "{} of an earlier restore of key {} to {} {} in {}",
             count_text(changes),

@@ -3,12 +3,65 @@
 use std::path::Path;
 
 use cachefs_store::check::find_missing;
-use cachefs_store::local::LostPacks;
-use cachefs_store::refs::LayerInfo;
+use cachefs_store::local::{LayerCache, LostPacks};
+use cachefs_store::refs::{
+    FoundKey, LayerInfo, RefName, read_records, retain_unexpired, unite_records,
+};
 use cachefs_store::remote::DynRemote;
 use cachefs_store::stack::Stack;
 
 use crate::error::{Error, Result};
+use crate::store_dir::StoreDir;
+
+/// Finds out why a restore of these layers would be a miss although a key names them; `None` if the
+/// remote has all of them, as far as a restore finds out.
+///
+/// Fetches layers that this machine does not have yet, as a restore does.
+///
+/// # Errors
+///
+/// Those of opening the layers, other than that one is lost.
+pub async fn find_loss(
+    store: &StoreDir,
+    remote: &DynRemote,
+    layers: &[LayerInfo],
+) -> Result<Option<String>> {
+    let opened = LayerCache::new(store.path()).open(remote, layers).await;
+    let stack = opened.and_then(Stack::new).map_err(Error::from);
+    let stack = check_usable(remote, layers, stack, store.path()).await?;
+    Ok(stack.err())
+}
+
+/// Drops the parts of a key that the remote lost data of. The inner error says what is lost if that
+/// leaves none of them.
+///
+/// # Errors
+///
+/// Those of [`find_loss`], and of reading the key.
+pub async fn without_lost_parts(
+    store: &StoreDir,
+    remote: &DynRemote,
+    mut found: FoundKey,
+) -> Result<Result<FoundKey, String>> {
+    let mut parts = Vec::new();
+    let mut lost = None;
+    for part in found.parts {
+        let name = match part.clone() {
+            Some(part) => RefName::of_part(found.scope.clone(), found.key.clone(), part)?,
+            None => RefName::new(found.scope.clone(), found.key.clone()),
+        };
+        let records = retain_unexpired(read_records(remote, &name).await?);
+        match find_loss(store, remote, &unite_records(records).0).await? {
+            Some(why) => lost = lost.or(Some(why)),
+            None => parts.push(part),
+        }
+    }
+    found.parts = parts;
+    Ok(match lost {
+        Some(why) if found.parts.is_empty() => Err(why),
+        _ => Ok(found),
+    })
+}
 
 /// Gives back a stack that was opened if the remote has all of it, as far as that is known; otherwise
 /// the inner error says what is lost. A restore treats that as a miss: the build fills the cache

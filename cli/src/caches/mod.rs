@@ -25,6 +25,8 @@ pub(crate) use cache::{CacheLayer, ResolvedCache};
 pub(crate) use options::{CommonOptions, ModeArg, RestoreHow, SaveHow};
 #[cfg(any(feature = "volumes", feature = "hook"))]
 pub(crate) use options::{PolicyArg, SecretsArg};
+#[cfg(feature = "harness")]
+pub(crate) use restore::restore_or_fill;
 pub(crate) use restore::{RestoredDirectory, restore_all, restore_around};
 pub(crate) use restore_output::{print_json as print_restored, restore_values as restored_values};
 pub(crate) use save::{SavedDirectory, save_all};

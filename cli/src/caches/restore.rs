@@ -66,6 +66,13 @@ impl RestoredDirectory {
     pub(crate) fn main(&self) -> Option<&Resolved> {
         self.result.as_ref().ok()?.matched.last()?.as_ref()
     }
+
+    /// Whether no key was found.
+    #[cfg(feature = "harness")]
+    pub(crate) fn missed(&self) -> bool {
+        let outcome = self.result.as_ref().map(|report| &report.outcome);
+        matches!(outcome, Ok(RestoreOutcome::Miss))
+    }
 }
 
 /// Restores every path of the caches, and says of each what became of it.
@@ -86,6 +93,32 @@ pub(crate) fn restore_all(
     restore_and(global, caches, display, |restored| {
         let note = enter_mount(restored);
         display.handle().say(&note);
+        Ok(())
+    })
+}
+
+/// As [`restore_all`], but restores a cache that missed once more if `fill` has saved its key
+/// meanwhile. CI systems are told of the results after that, and only once.
+#[cfg(feature = "harness")]
+pub(crate) fn restore_or_fill(
+    global: &Global,
+    caches: &[ResolvedCache],
+    display: &Display,
+    fill: impl Fn(&RestoredDirectory) -> anyhow::Result<bool>,
+) -> anyhow::Result<Vec<RestoredDirectory>> {
+    restore_and(global, caches, display, |restored| {
+        let mut all = Vec::with_capacity(restored.len());
+        for one in restored.drain(..) {
+            match one.missed() && fill(&one)? {
+                true => all
+                    .extend(attempt_restore(global, &[Arc::clone(&one.cache)], display)?.restored),
+                false => all.push(one),
+            }
+        }
+        *restored = all;
+        let note = enter_mount(restored);
+        display.handle().say(&note);
+        Ok(())
     })
 }
 
@@ -96,7 +129,7 @@ pub(crate) fn restore_around(
     caches: &[ResolvedCache],
     display: &Display,
 ) -> anyhow::Result<Vec<RestoredDirectory>> {
-    restore_and(global, caches, display, |_| {})
+    restore_and(global, caches, display, |_| Ok(()))
 }
 
 /// Enters the working directory again when a cache was mounted over it, so that output files with
@@ -122,9 +155,33 @@ fn restore_and(
     global: &Global,
     caches: &[ResolvedCache],
     display: &Display,
-    then: impl FnOnce(&mut [RestoredDirectory]),
+    then: impl FnOnce(&mut Vec<RestoredDirectory>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<RestoredDirectory>> {
     let caches: Vec<_> = caches.iter().cloned().map(Arc::new).collect();
+    let RestoreAttempt {
+        store,
+        remote,
+        mut restored,
+    } = attempt_restore(global, &caches, display)?;
+    then(&mut restored)?;
+    told::remember_restores(&store, &remote, &restored);
+    told::tell_restored(global, &remote, &restored);
+    Ok(restored)
+}
+
+/// Restores of which nobody is told yet.
+struct RestoreAttempt {
+    store: StoreDir,
+    remote: RemoteSpec,
+    restored: Vec<RestoredDirectory>,
+}
+
+fn attempt_restore(
+    global: &Global,
+    caches: &[Arc<ResolvedCache>],
+    display: &Display,
+) -> anyhow::Result<RestoreAttempt> {
+    let caches = caches.to_vec();
     let store = setup::open_store(global)?;
     let run = RestoreRun {
         global: global.clone(),
@@ -133,7 +190,7 @@ fn restore_and(
         store,
         started: Instant::now(),
     };
-    let (told_store, remote) = (run.store.clone(), run.remote.clone());
+    let (store, remote) = (run.store.clone(), run.remote.clone());
     let limit = Limit::longest(caches.iter().map(|cache| restore_limit(cache)));
     let wholes = caches.clone();
     let work = move |handle: &ProgressHandle, news: &std::sync::mpsc::Sender<_>| {
@@ -155,7 +212,7 @@ fn restore_and(
         let whole = |cache| About::whole(cache, None);
         wholes.iter().map(whole).collect()
     };
-    let mut restored = deadline::run_within(display, limit, work, unplanned, |about, allowed| {
+    let restored = deadline::run_within(display, limit, work, unplanned, |about, allowed| {
         let error = late_error(&about, allowed).into();
         let failure = describe_failure(&error, is_soft(global, &about));
         let restored = into_restored(about, Err(failure.after(allowed, RemoteTraffic::default())));
@@ -164,10 +221,11 @@ fn restore_and(
             .say(&restore_output::restore_lines(&restored));
         restored
     })?;
-    then(&mut restored);
-    told::remember_restores(&told_store, &remote, &restored);
-    told::tell_restored(global, &remote, &restored);
-    Ok(restored)
+    Ok(RestoreAttempt {
+        store,
+        remote,
+        restored,
+    })
 }
 
 fn restore_limit(cache: &ResolvedCache) -> Limit {

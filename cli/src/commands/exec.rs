@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use cachefs::mounts::{MountRecords, unmount_path};
-use cachefs::restore::{MadeDirectories, RestoreOutcome};
+use cachefs::mounts::{MountRecords, unmount_keeping_changes, unmount_path};
+use cachefs::restore::{MadeDirectories, RestoreOutcome, UnsavedChanges};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::caches::{
 };
 use crate::config::{LoadedConfig, Selection};
 use crate::detect::CacheChoice;
-use crate::exec::{ChildEnd, Claim, Forwarding, run_child as run_command};
+use crate::exec::{ChildEnd, Claim, Forwarding, Leftover, run_child as run_command};
 use crate::failure::describe_failure;
 use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
@@ -78,7 +78,8 @@ pub(crate) fn run_exec(
     let forwarding = Forwarding::start()?;
     let mut printed = PrintedExec::default();
     let mut codes = Vec::new();
-    let (restored, claim) = match restore_for_exec(global, &caches) {
+    let mut left = Vec::new();
+    let (restored, claim) = match restore_for_exec(global, &caches, &mut left) {
         Ok((restored, claim)) => (restored, Some(claim)),
         Err(error) => {
             let soft = !global.strict_errors && !args.restore.fail_on_cache_miss;
@@ -86,11 +87,12 @@ pub(crate) fn run_exec(
             (Vec::new(), None)
         }
     };
+    printed.left = left.iter().map(PrintedLeftover::from).collect();
     printed.restored = caches::restored_values(&restored)?;
     codes.extend(restored.iter().map(|one| one.code));
     if codes.contains(&exit::INTERRUPTED) {
         output::log_text("interrupted: the command was not run");
-        args.unmount(global, &restored);
+        args.unmount(global, &restored, false);
         return printed.end(global, "interrupted", exit::INTERRUPTED);
     }
 
@@ -110,18 +112,23 @@ pub(crate) fn run_exec(
         output::print_error("error", &message, None);
     }
 
-    let is_saved = match args.save_on {
+    let saves = match args.save_on {
         SaveOn::Always => !matches!(ended, ChildEnd::NotStarted(_)),
         SaveOn::Success => ended.code() == exit::SUCCESS,
         SaveOn::Never => false,
     };
-    if is_saved {
+    let mut is_saved = true;
+    if saves {
         match args.save(global, caches) {
             Ok(saved) => {
                 codes.extend(saved.iter().map(|one| one.code));
+                is_saved = saved.iter().all(|one| one.result.is_ok());
                 printed.saved = caches::saved_values(&saved)?;
             }
-            Err(error) => codes.push(printed.tell(&error, !global.strict_errors)),
+            Err(error) => {
+                is_saved = false;
+                codes.push(printed.tell(&error, !global.strict_errors));
+            }
         }
     } else if args.save_on == SaveOn::Success && !matches!(ended, ChildEnd::NotStarted(_)) {
         output::log_text(&format!(
@@ -129,7 +136,7 @@ pub(crate) fn run_exec(
             ended.describe()
         ));
     }
-    args.unmount(global, &restored);
+    args.unmount(global, &restored, !is_saved);
     made.iter().for_each(MadeDirectories::remove);
     drop(claim);
     if args.keep_mounted {
@@ -154,11 +161,33 @@ struct PrintedExec {
     /// How the command ended: `exited`, `killed`, `not_started`, or `interrupted` before it ran.
     result: &'static str,
     command_exit_code: Option<u8>,
+    /// Paths of an earlier `exec` that was killed.
+    left: Vec<PrintedLeftover>,
     restored: Vec<Value>,
     saved: Vec<Value>,
     /// Failures that are none of a cache's.
     failures: Vec<Value>,
     exit_code: u8,
+}
+
+/// A path that an earlier `exec` left mounted.
+#[derive(Debug, Serialize)]
+struct PrintedLeftover {
+    path: String,
+    unsaved_changes: u64,
+    unsaved_moved_to: Option<String>,
+}
+
+impl From<&Leftover> for PrintedLeftover {
+    fn from(leftover: &Leftover) -> Self {
+        let unsaved = leftover.unsaved.as_ref();
+        let moved_to = unsaved.and_then(|unsaved| unsaved.moved_to.as_deref());
+        Self {
+            path: output::format_path(&leftover.path),
+            unsaved_changes: unsaved.map_or(0, |unsaved| unsaved.changes),
+            unsaved_moved_to: moved_to.map(output::format_path),
+        }
+    }
 }
 
 impl PrintedExec {
@@ -219,8 +248,9 @@ impl ExecArgs {
         caches::save_all(global, &caches, &display)
     }
 
-    /// Unmounts what this command has mounted, the last first.
-    fn unmount(&self, global: &Global, restored: &[RestoredDirectory]) {
+    /// Unmounts what this command has mounted, the last first. `keep` moves changes to `unsaved/` that
+    /// were to be saved and could not be.
+    fn unmount(&self, global: &Global, restored: &[RestoredDirectory], keep: bool) {
         if self.keep_mounted {
             return;
         }
@@ -232,14 +262,21 @@ impl ExecArgs {
         // Those within others first.
         paths.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
         for path in paths {
-            if unmount_path(&store, path, false).is_ok() {
-                continue;
-            }
-            match unmount_path(&store, path, true) {
-                Ok(_) => output::log_text(&format!(
-                    "note: {} was still in use when it was unmounted, by something that the command left running",
-                    output::format_path(path)
-                )),
+            let away = |lazy| match keep {
+                true => unmount_keeping_changes(&store, path, lazy),
+                false => unmount_path(&store, path, lazy).map(|_| None),
+            };
+            let gone = away(false).or_else(|_| {
+                away(true).inspect(|_| {
+                    output::log_text(&format!(
+                        "note: {} was still in use when it was unmounted, by something that the command left running",
+                        output::format_path(path)
+                    ));
+                })
+            });
+            match gone {
+                Ok(None) => {}
+                Ok(Some(unsaved)) => output::log_text(&format!("note: {}", where_kept(&unsaved))),
                 Err(error) => output::print_error(
                     "warning",
                     &cachefs::describe_chain(&error),
@@ -262,6 +299,14 @@ fn mounted_paths(restored: &[RestoredDirectory]) -> impl Iterator<Item = &Path> 
     })
 }
 
+/// Where unsaved changes are now.
+fn where_kept(unsaved: &UnsavedChanges) -> String {
+    let changes = output::format_count(unsaved.changes, "unsaved change");
+    let verb = if unsaved.changes == 1 { "is" } else { "are" };
+    let place = unsaved.moved_to.as_deref().map(output::format_path);
+    format!("{changes} {verb} in {}", place.unwrap_or_default())
+}
+
 /// Makes the directories of caches that missed, for commands that expect theirs to be there. Those that
 /// stay empty are removed in the end.
 fn make_missing(restored: &[RestoredDirectory]) -> Vec<MadeDirectories> {
@@ -281,13 +326,17 @@ fn make_missing(restored: &[RestoredDirectory]) -> Vec<MadeDirectories> {
 fn restore_for_exec(
     global: &Global,
     caches: &[ResolvedCache],
+    left: &mut Vec<Leftover>,
 ) -> anyhow::Result<(Vec<RestoredDirectory>, Claim)> {
     let store = setup::open_store(global)?;
-    for path in Claim::clear(&store) {
+    for leftover in Claim::clear(&store) {
+        let unsaved = leftover.unsaved.as_ref();
         output::log_text(&format!(
-            "note: unmounted {}, which an earlier `cachefs exec` left when it was killed",
-            output::format_path(&path)
+            "note: unmounted {}, which an earlier `cachefs exec` left when it was killed{}",
+            output::format_path(&leftover.path),
+            unsaved.map_or_else(String::new, |unsaved| format!("; {}", where_kept(unsaved)))
         ));
+        left.push(leftover);
     }
     let records = MountRecords::new(&store);
     let mut paths = Vec::new();

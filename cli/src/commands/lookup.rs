@@ -1,9 +1,11 @@
 //! `cachefs lookup`.
 
-use cachefs_store::refs::{KeyQuery, MatchKind, find_key};
+use cachefs::restore::without_lost_parts;
+use cachefs_store::refs::{Key, KeyQuery, MatchKind, find_key};
 use clap::Args;
 use serde::Serialize;
 
+use crate::explain::of_miss;
 use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 
@@ -34,32 +36,43 @@ struct PrintedLookup {
     matched_scope: Option<String>,
     #[serde(rename = "match")]
     matched: &'static str,
+    /// Why nothing matched, if that is known.
+    why: Option<String>,
     /// Of a key of several paths: these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     paths: Vec<String>,
 }
 
 pub(crate) fn run_lookup(global: &Global, args: &LookupArgs) -> anyhow::Result<u8> {
-    let name = setup::ref_name(global, &args.key)?;
     let workspace = setup::workspace_directory()?;
+    let expanded = setup::expand_in(&workspace, &args.key, false, &[])?;
     let prefixes = args
         .restore_key
         .iter()
         .map(|prefix| setup::expand_in(&workspace, prefix, false, &[]).map(|expanded| expanded.key))
         .collect::<anyhow::Result<_>>()?;
+    let store = setup::open_store(global)?;
     let (runtime, remote) = setup::connect_remote(global)?;
     let wanted = KeyQuery {
         scopes: setup::lookup_scopes(global)?
             .with(&args.fallback_scope)?
             .all(),
-        key: name.key.clone(),
+        key: Key::new(expanded.key).map_err(cachefs::Error::from)?,
         prefixes,
         chosen: None,
         role: None,
     };
-    let found = runtime
-        .block_on(async { find_key(&remote.remote, &wanted, |_| true, |_| true).await })
-        .map_err(cachefs::Error::from)?;
+    let (found, why) = runtime.block_on(async {
+        let found = find_key(&remote.remote, &wanted, |_| true, |_| true).await;
+        let Some(found) = found.map_err(cachefs::Error::from)? else {
+            let why = of_miss(&remote.remote, &wanted, &expanded.parts).await;
+            return Ok((None, why.map(|brief| brief.line)));
+        };
+        match without_lost_parts(&store, &remote.remote, found).await? {
+            Ok(found) => Ok((Some(found), None)),
+            Err(lost) => Ok::<_, cachefs::Error>((None, Some(lost))),
+        }
+    })?;
     let matched = match found.as_ref().map(|found| &found.kind) {
         Some(MatchKind::Exact) => "exact",
         Some(MatchKind::Prefix(_)) => "prefix",
@@ -71,9 +84,9 @@ pub(crate) fn run_lookup(global: &Global, args: &LookupArgs) -> anyhow::Result<u
     let paths = parts.map(ToString::to_string).collect();
     match (&matched_key, global.format) {
         (_, OutputFormat::Json) => {
-            let key = name.key.to_string();
             output::print_json(&PrintedLookup {
-                key,
+                key: wanted.key.to_string(),
+                why,
                 matched_key: matched_key.clone(),
                 matched_scope,
                 matched,
@@ -81,7 +94,10 @@ pub(crate) fn run_lookup(global: &Global, args: &LookupArgs) -> anyhow::Result<u
             })?;
         }
         (Some(key), _) => output::print_text(key),
-        (None, _) => output::log_text(&format!("no key matches {}", name.key)),
+        (None, _) => {
+            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            output::log_text(&format!("no key matches {}{why}", wanted.key));
+        }
     }
     Ok(if matched_key.is_some() {
         exit::SUCCESS

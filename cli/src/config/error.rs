@@ -173,13 +173,57 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The known name that is most like another, if one is like enough to be meant.
+/// The known name that is most like another, if one is similar enough to be meant.
+///
+/// A typo counts first: one edit for every three letters, so that `kee` is `key` and not
+/// `keep-changes`. Likeness, which favours a common beginning, decides among equal edits and finds
+/// abbreviations such as `compress` for `compression`.
 pub(super) fn nearest_name<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let name = name.replace('_', "-").to_lowercase();
-    known
+    let likeness = |known: &str| strsim::jaro_winkler(&name, known);
+    let by_likeness = |a: &&String, b: &&String| likeness(a).total_cmp(&likeness(b));
+    let edits = |known: &str| strsim::osa_distance(&name, known);
+    let is_typo = |known: &&String| edits(known) * 3 <= name.len().max(known.len());
+    let typo = known
         .iter()
-        .map(|known| (strsim::jaro_winkler(&name, known), known))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, known)| known.as_str())
+        .filter(is_typo)
+        .min_by(|a, b| edits(a).cmp(&edits(b)).then(by_likeness(b, a)));
+    let alike = || {
+        let alike = known.iter().filter(|known| likeness(known) > 0.8);
+        alike.max_by(by_likeness)
+    };
+    typo.or_else(alike).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_in_a_short_name_is_no_abbreviation_of_a_long_one() {
+        let known = [
+            "keep-changes",
+            "key",
+            "restore-keys",
+            "path",
+            "compression-level",
+            "store",
+            "scope",
+        ]
+        .map(str::to_owned);
+        for (name, meant) in [
+            ("kee", Some("key")),
+            ("keyy", Some("key")),
+            ("kye", Some("key")),
+            ("keep", Some("keep-changes")),
+            ("keep_change", Some("keep-changes")),
+            ("restore-key", Some("restore-keys")),
+            ("compression", Some("compression-level")),
+            ("pth", Some("path")),
+            ("stroe", Some("store")),
+            ("owner", None),
+        ] {
+            assert_eq!(nearest_name(name, &known), meant, "{name}");
+        }
+    }
 }

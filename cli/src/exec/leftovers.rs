@@ -11,8 +11,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cachefs::StoreDir;
-use cachefs::mounts::unmount_path;
+use cachefs::mounts::unmount_keeping_changes;
+use cachefs::restore::UnsavedChanges;
 use cachefs_store::id::SaveId;
+
+/// A path that a killed `exec` left mounted.
+#[derive(Debug)]
+pub(crate) struct Leftover {
+    /// The path, which is unmounted now.
+    pub(crate) path: PathBuf,
+    /// Its changes.
+    pub(crate) unsaved: Option<UnsavedChanges>,
+}
 
 /// The paths of one `exec`, while it runs.
 pub(crate) struct Claim {
@@ -49,10 +59,11 @@ impl Claim {
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// Unmounts what those left that were killed; returns what there was.
+    /// Unmounts the paths of killed ones. Their changes are moved to `unsaved/` in the store.
     ///
-    /// A path that is in use, by a command that outlived its `exec`, stays as it is.
-    pub(crate) fn clear(store: &StoreDir) -> Vec<PathBuf> {
+    /// A path stays as it is while it is in use, by a command that outlived its `exec`, or if its
+    /// changes cannot be moved.
+    pub(crate) fn clear(store: &StoreDir) -> Vec<Leftover> {
         let files = fs::read_dir(claims_directory(store))
             .into_iter()
             .flatten()
@@ -68,11 +79,14 @@ impl Claim {
             let mut is_clear = true;
             // Inner mounts first.
             for path in paths.into_iter().rev() {
-                match unmount_path(store, &path, false) {
-                    Ok(_) => cleared.push(path),
+                match unmount_keeping_changes(store, &path, false) {
+                    Ok(unsaved) => cleared.push(Leftover { path, unsaved }),
                     // Never mounted, or unmounted since.
                     Err(error) if error.kind() == cachefs_store::ErrorKind::Usage => {}
-                    Err(_) => is_clear = false,
+                    Err(error) => {
+                        tracing::info!("{}", cachefs::describe_chain(&error));
+                        is_clear = false;
+                    }
                 }
             }
             if is_clear {

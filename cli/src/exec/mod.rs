@@ -4,4 +4,4 @@ mod child;
 mod leftovers;
 
 pub(crate) use child::{ChildEnd, Forwarding, run_child};
-pub(crate) use leftovers::Claim;
+pub(crate) use leftovers::{Claim, Leftover};

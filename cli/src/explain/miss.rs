@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use cachefs::StoreDir;
+use cachefs::restore::without_lost_parts;
 use cachefs_store::ErrorKind;
 use cachefs_store::id::SaveId;
 use cachefs_store::refs::{
@@ -76,6 +78,8 @@ pub(crate) struct Explanation {
     pub(crate) matched: &'static str,
     pub(crate) matched_key: Option<String>,
     pub(crate) matched_scope: Option<String>,
+    /// Why the key that is there cannot be served: the remote lost or damaged a part of it.
+    pub(crate) lost: Option<String>,
     /// The scopes a restore looks into, in their order.
     pub(crate) looked_at: Vec<ScopeReport>,
     /// Other scopes that have a match.
@@ -92,15 +96,27 @@ pub(crate) struct Explanation {
 
 /// Explains what a restore would find, and what keeps it from finding the key itself.
 pub(crate) async fn explain_restore(
+    store: &StoreDir,
     remote: &DynRemote,
     question: &Question,
-) -> cachefs_store::Result<Explanation> {
+) -> cachefs::Result<Explanation> {
     let wanted = &question.wanted;
     let (found, listed) = tokio::join!(
         find_key(remote, wanted, |_| true, |_| true),
         list_keys(remote, &wanted.scopes)
     );
     let (found, (listed, others_unknown)) = (found?, listed?);
+    let (found, lost) = match found {
+        Some(found) => match without_lost_parts(store, remote, found).await {
+            Ok(Ok(found)) => (Some(found), None),
+            Ok(Err(lost)) => (None, Some(lost)),
+            Err(error) if error.kind() == ErrorKind::Integrity => {
+                (None, Some(cachefs::describe_chain(&error)))
+            }
+            Err(error) => return Err(error),
+        },
+        None => (None, None),
+    };
     let key = wanted.key.as_str();
     let mut scopes: BTreeMap<&Scope, Vec<&ListedKey>> = BTreeMap::new();
     for listed in &listed.keys {
@@ -165,6 +181,7 @@ pub(crate) async fn explain_restore(
         matched,
         matched_key: name.as_ref().map(|(key, _)| key.to_string()),
         matched_scope: name.map(|(_, scope)| scope.to_string()),
+        lost,
         looked_at,
         not_looked_at,
         all_listed: listed.is_complete,

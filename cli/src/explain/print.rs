@@ -26,6 +26,9 @@ fn explanation_lines(it: &Explanation) -> Vec<String> {
         }
         _ => lines.push(format!("miss          {}", it.key)),
     }
+    if let Some(lost) = &it.lost {
+        lines.push(format!("lost          {lost}"));
+    }
     for prefix in &it.prefixes {
         lines.push(format!("prefix        {prefix}"));
     }
@@ -56,7 +59,7 @@ fn explanation_lines(it: &Explanation) -> Vec<String> {
     if it.matched == "exact" {
         return lines;
     }
-    if it.nearest.is_empty() {
+    if it.nearest.is_empty() && it.lost.is_none() {
         lines.push("nearest       no key is like it".to_owned());
     }
     for (number, near) in it.nearest.iter().enumerate() {

@@ -8,12 +8,14 @@ use crate::error::{Error, Result};
 use crate::id::{LayerId, PackId};
 use crate::layer::{self, Layer, ROOT, mode};
 use crate::pack::PackRef;
-use crate::parallel;
+use crate::parallel::{self, MemoryBudget};
 use crate::progress::Progress;
 use crate::remote::DynRemote;
 
-/// So many layers are fetched and held at a time.
+/// So many layers are fetched at a time.
 const LAYERS: usize = 4;
+/// They take no more bytes together, unless it is one that is larger.
+const LAYER_BYTES: u64 = 256 << 20;
 
 /// What a layer refers to.
 struct LayerContents {
@@ -33,10 +35,12 @@ pub(super) async fn check_layers(
         ..NeededPacks::default()
     };
     progress.total(needed.layers.len() as u64, 0);
+    let budget = MemoryBudget::new(LAYER_BYTES);
     let start = |(id, claims): (LayerId, Claims)| {
-        let remote = remote.clone();
+        let (remote, budget) = (remote.clone(), budget.clone());
         async move {
             let length = claims.keys().last().copied().unwrap_or(0);
+            let _held = budget.take(length.min(layer::MAX)).await?;
             let mut outcome = sort_out(read_layer(&remote, id, length).await)?;
             if outcome.is_err() {
                 // It may have been damaged on the way only.

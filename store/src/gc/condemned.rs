@@ -160,7 +160,7 @@ impl Condemned {
         Ok(bytes.into())
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let damaged = |detail: String| Error::damaged(object_key().to_string(), detail);
         if bytes.len() > MAX_LIST {
             return Err(damaged("it is larger than any such list".to_owned()));

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LayerId, PackId, SaveId, StackId};
 use crate::layer::{self, Layer};
 use crate::pack;
-use crate::parallel;
+use crate::parallel::{self, MemoryBudget};
 use crate::progress::Progress;
 use crate::refs::{MAX_RECORD, RefName, RefRecord, parse_listing, saved_micros, unite_records};
 use crate::remote::{DynRemote, ObjectInfo, ObjectKey, RemoteErrorKind};
@@ -15,8 +15,11 @@ use crate::trace;
 
 /// So many records are read at a time.
 const RECORDS: usize = 16;
-/// So many layers are fetched and held at a time.
+/// So many layers are fetched at a time.
 const LAYERS: usize = 8;
+/// They take no more bytes together, unless it is one that is larger. Whoever can write to the
+/// remote chooses how large layers are, up to [`layer::MAX`].
+const LAYER_BYTES: u64 = 256 << 20;
 /// The list of keys is read again until it shows nothing new, so often at most.
 const ROUNDS: usize = 16;
 
@@ -66,7 +69,7 @@ pub struct Inventory {
     /// not: which packs they refer to is not known.
     pub unreadable_layers: BTreeSet<LayerId>,
     /// Those of them that are damaged.
-    damaged: BTreeSet<LayerId>,
+    pub(super) damaged: BTreeSet<LayerId>,
     /// What earlier runs have condemned.
     pub condemned: Condemned,
 }
@@ -158,9 +161,13 @@ impl Inventory {
         progress: &dyn Progress,
     ) -> Result<()> {
         progress.total(layers.len() as u64, 0);
+        let budget = MemoryBudget::new(LAYER_BYTES);
         let start = |(id, size): (LayerId, u64)| {
-            let remote = remote.clone();
-            async move { Ok((id, size, packs_of(&remote, id).await?)) }
+            let (remote, budget) = (remote.clone(), budget.clone());
+            async move {
+                let _held = budget.take(size).await?;
+                Ok((id, size, packs_of(&remote, id, size).await?))
+            }
         };
         let (known, damaged) = (&mut self.layers, &mut self.damaged);
         let unreadable = &mut self.unreadable_layers;
@@ -353,12 +360,15 @@ enum Packs {
     Gone,
 }
 
-async fn packs_of(remote: &DynRemote, id: LayerId) -> Result<Packs> {
-    let object = match remote.get(&layer::object_key(&id), layer::MAX).await {
+/// Reads a layer that was listed with so many bytes. What it refers to is not known if it has more since.
+async fn packs_of(remote: &DynRemote, id: LayerId, size: u64) -> Result<Packs> {
+    let limit = size.min(layer::MAX);
+    let object = match remote.get(&layer::object_key(&id), limit).await {
         Ok(object) => object,
         Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(Packs::Gone),
         Err(error) if error.kind() == RemoteErrorKind::TooLarge => {
-            return Ok(Packs::Unknown { is_damaged: true });
+            let is_damaged = size > layer::MAX;
+            return Ok(Packs::Unknown { is_damaged });
         }
         Err(error) => return Err(error.into()),
     };

@@ -13,6 +13,8 @@ mod condemned;
 mod confirm;
 mod execute;
 mod inventory;
+#[cfg(test)]
+mod model;
 mod plan;
 
 use std::time::Duration;

@@ -9,6 +9,13 @@ use super::{RemoteError, RemoteErrorKind};
 /// The most that is reserved for a body because the server says it is that long.
 const LARGEST_RESERVATION: u64 = 64 << 20;
 
+/// The most bytes of an answer that is not an object, such as a page of a listing. A page of Azure has up
+/// to 5,000 objects, whose names take at most 3 KiB each as they are encoded.
+pub(super) const LONGEST_ANSWER: usize = 32 << 20;
+
+/// The most bytes that are read of an answer that reports a failure.
+pub(super) const LONGEST_REFUSAL: usize = 64 << 10;
+
 /// Which bytes of an object a request is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RequestedBytes {

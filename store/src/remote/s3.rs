@@ -1,5 +1,6 @@
 //! An S3 bucket, or a prefix in one, as a remote.
 
+mod bounded;
 mod client;
 mod container;
 mod credentials;

@@ -181,6 +181,8 @@ type ChunksByPlace = HashMap<(u32, u32), ChunkId>;
 struct Differ<'a> {
     tree: &'a FileTree,
     base: &'a Baseline<'a>,
+    /// The same stack with the devices that it does not show.
+    whole: Stack,
     packed: &'a Packed,
     deletions: MissingEntries,
     recounted: &'a HashSet<Ino>,
@@ -219,6 +221,7 @@ pub(super) fn diff_but(
     let mut differ = Differ {
         tree,
         base,
+        whole: base.stack.whole(),
         packed,
         deletions,
         recounted,
@@ -276,7 +279,7 @@ impl Differ<'_> {
         };
         for &child in tree.children(node) {
             let ino = match below {
-                Some(below) => stack.lookup(below, &tree.nodes[child].name)?,
+                Some(below) => self.lookup(below, child)?,
                 None => None,
             };
             self.entry(child, ino)?;
@@ -307,6 +310,16 @@ impl Differ<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What the stack has in the place of a node.
+    fn lookup(&self, below: Ino, child: usize) -> Result<Option<Ino>> {
+        let node = &self.tree.nodes[child];
+        match is_device(&node.meta) {
+            // One that moved with its directory may have been saved there before.
+            true => self.whole.lookup(below, &node.name),
+            false => self.base.stack.lookup(below, &node.name),
+        }
     }
 
     /// Notes that a node is part of the difference, and that the directories on the way are, which
@@ -386,7 +399,10 @@ impl Differ<'_> {
     fn same_leaf(&self, index: usize, below: Ino) -> Result<bool> {
         let first = self.tree.nodes[index].link.unwrap_or(index);
         let node = &self.tree.nodes[first];
-        let stack = self.base.stack;
+        let stack = match is_device(&node.meta) {
+            true => &self.whole,
+            false => self.base.stack,
+        };
         if stack.meta(below)? != node.meta {
             return Ok(false);
         }
@@ -417,6 +433,10 @@ impl Differ<'_> {
             NodeKind::Directory { .. } | NodeKind::Whiteout => Ok(false),
         }
     }
+}
+
+fn is_device(meta: &Meta) -> bool {
+    matches!(meta.mode & mode::TYPE, mode::CHARACTER | mode::BLOCK)
 }
 
 enum Sameness {

@@ -14,6 +14,7 @@ use crate::stack::{Ino, Stack};
 ///
 /// `redirects` names, by node, where the lower part is: an absolute path, or a name next to the
 /// directory itself. Only metadata is copied, and not of what is left out at the new place.
+/// Devices that `stack` does not show move with their directory: its user could not delete them.
 ///
 /// Returns the files with several names among what was added: [`super::diff_links`] links them.
 pub(super) fn graft_redirects(
@@ -22,6 +23,7 @@ pub(super) fn graft_redirects(
     stack: &Stack,
     exclude: &dyn Exclude,
 ) -> Result<Moved> {
+    let stack = &stack.whole();
     let mut moved = Moved::new();
     // Where each directory's lower part is; parents come before their children.
     let mut lower: HashMap<usize, Option<Ino>> = HashMap::from([(0, Some(Ino::ROOT))]);
@@ -33,7 +35,7 @@ pub(super) fn graft_redirects(
             stack.find(path)?
         } else {
             match lower_of(tree, &mut lower, stack, tree.nodes[node].parent)? {
-                Some(parent) => stack.lookup(parent, path)?,
+                Some(parent) => lookup(stack, parent, path)?,
                 None => None,
             }
         };
@@ -47,17 +49,33 @@ fn lower_of(
     tree: &FileTree,
     lower: &mut HashMap<usize, Option<Ino>>,
     stack: &Stack,
-    node: usize,
+    mut node: usize,
 ) -> Result<Option<Ino>> {
-    if let Some(known) = lower.get(&node) {
-        return Ok(*known);
-    }
-    let found = match lower_of(tree, lower, stack, tree.nodes[node].parent)? {
-        Some(parent) => stack.lookup(parent, &tree.nodes[node].name)?,
-        None => None,
+    // Not by recursion: a job may nest directories as deeply as it likes.
+    let mut unknown = Vec::new();
+    let mut found = loop {
+        if let Some(known) = lower.get(&node) {
+            break *known;
+        }
+        unknown.push(node);
+        node = tree.nodes[node].parent;
     };
-    lower.insert(node, found);
+    for node in unknown.into_iter().rev() {
+        found = match found {
+            Some(parent) => lookup(stack, parent, &tree.nodes[node].name)?,
+            None => None,
+        };
+        lower.insert(node, found);
+    }
     Ok(found)
+}
+
+/// Looks a name up, unless `parent` is no directory in the stack.
+fn lookup(stack: &Stack, parent: Ino, name: &[u8]) -> Result<Option<Ino>> {
+    match stack.attr(parent)?.kind() {
+        mode::DIRECTORY => stack.lookup(parent, name),
+        _ => Ok(None),
+    }
 }
 
 /// Adds to a directory of the tree what `origin` has and the tree neither has nor removes.
@@ -186,4 +204,103 @@ pub(super) fn known_node(
         link: None,
         links: 1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::layer::{EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT};
+    use crate::save::Everything;
+
+    const DEVICE: u64 = 0x103;
+
+    fn meta(mode: u32) -> Meta {
+        Meta {
+            mode,
+            ..Meta::default()
+        }
+    }
+
+    fn node(name: &[u8], parent: usize, opaque: bool) -> FileNode {
+        FileNode {
+            name: name.into(),
+            parent,
+            meta: meta(mode::DIRECTORY | 0o755),
+            kind: NodeKind::Directory {
+                children: Vec::new(),
+                opaque,
+            },
+            stamp: Stamp::default(),
+            sparse: false,
+            link: None,
+            links: 1,
+        }
+    }
+
+    /// A tree of one directory in the other, `depth` of them named `d`, then one named `end`.
+    fn deep(depth: usize, end: &[u8]) -> FileTree {
+        let mut tree = FileTree::default();
+        tree.nodes.push(node(b"", 0, false));
+        for number in 0..=depth {
+            let name: &[u8] = if number == depth { end } else { b"d" };
+            tree.nodes.push(node(name, number, false));
+            if let NodeKind::Directory { children, .. } = &mut tree.nodes[number].kind {
+                children.push(number + 1);
+            }
+        }
+        tree
+    }
+
+    /// `depth` directories named `d` in each other, and in the last one `old` with a device.
+    fn stack(depth: usize) -> Stack {
+        let (directory, device) = (meta(mode::DIRECTORY | 0o755), meta(mode::CHARACTER | 0o600));
+        let mut builder = LayerBuilder::new(&directory, []).unwrap();
+        let mut inode = ROOT;
+        for number in 0..=depth {
+            let link = EntryTarget::New(NewInode {
+                meta: &directory,
+                kind: NewKind::Directory { opaque: false },
+            });
+            let name: &[u8] = if number == depth { b"old" } else { b"d" };
+            inode = builder.fill(inode, &[NewEntry { name, link }]).unwrap()[0];
+        }
+        let link = EntryTarget::New(NewInode {
+            meta: &device,
+            kind: NewKind::Special(DEVICE),
+        });
+        let entries = [NewEntry {
+            name: b"null",
+            link,
+        }];
+        builder.fill(inode, &entries).unwrap();
+        let built = builder.finish().unwrap();
+        let layer = Layer::open(built.id, built.bytes).unwrap();
+        Stack::new(vec![Arc::new(layer)]).unwrap()
+    }
+
+    #[test]
+    fn a_directory_renamed_in_a_deeply_nested_one_takes_no_stack() {
+        // Recursion would need some 100 bytes of stack for each level.
+        const DEPTH: usize = 200_000;
+        let mut tree = deep(DEPTH, b"new");
+        let redirects = HashMap::from([(DEPTH + 1, b"absent".to_vec())]);
+        let stack = Stack::new(Vec::new()).unwrap();
+        graft_redirects(&mut tree, &redirects, &stack, &Everything).unwrap();
+        assert!(tree.children(DEPTH + 1).is_empty());
+    }
+
+    #[test]
+    fn devices_that_were_not_shown_move_with_their_directory() {
+        let mut tree = deep(3, b"new");
+        let redirects = HashMap::from([(4, b"old".to_vec())]);
+        let stack = stack(3).without_privileges();
+        graft_redirects(&mut tree, &redirects, &stack, &Everything).unwrap();
+        let moved: Vec<_> = tree.children(4).iter().map(|&it| &tree.nodes[it]).collect();
+        assert_eq!(moved.len(), 1);
+        assert_eq!(&*moved[0].name, b"null");
+        assert_eq!(moved[0].kind, NodeKind::Special(DEVICE));
+        assert_eq!(moved[0].meta.mode, mode::CHARACTER | 0o600);
+    }
 }

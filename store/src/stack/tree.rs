@@ -92,6 +92,17 @@ impl Stack {
         }
     }
 
+    /// The same tree with everything that [`Self::without_privileges`] leaves out.
+    pub(crate) fn whole(&self) -> Self {
+        Self {
+            layers: self.layers.clone(),
+            root: self.root.clone(),
+            directories: Directories::default(),
+            withheld: false,
+            owner: self.owner,
+        }
+    }
+
     /// Whether an entry is part of what is shown.
     fn shows(&self, ino: Ino) -> Result<bool> {
         if !self.withheld {

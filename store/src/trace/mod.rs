@@ -3,8 +3,8 @@
 //! What a build reads of a cache is little, and the next build of the same kind reads nearly the
 //! same. So a trace is published beside the stack, and with it a copy of the frames themselves,
 //! one behind the other: the next restore gets with one request what the job will ask for. A trace
-//! is advice. Every frame in it has a hash and is verified like any other; a trace that is old,
-//! damaged or somebody else's costs bandwidth and nothing more. The byte layout is in
+//! is advice. Every frame in it has a hash and must be one of the stack's, in the same place; a trace
+//! that is old, damaged or forged costs one request and nothing more. The byte layout is in
 //! `docs/format/trace.md`.
 
 mod format;
@@ -13,7 +13,7 @@ mod remote;
 
 pub use format::{Trace, TraceEntry};
 pub use recorder::TraceRecorder;
-pub use remote::{fetch_trace, publish_trace, trace_packs};
+pub use remote::{FetchedTrace, fetch_trace, publish_trace, trace_packs};
 
 use crate::id::StackId;
 use crate::remote::ObjectKey;

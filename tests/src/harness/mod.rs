@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 
-pub use plugin::VolumePlugin;
+pub use plugin::{VolumePlugin, ask_plugin};
 pub use run::{Invocation, Output};
 pub use sandbox::Sandbox;
 

@@ -96,23 +96,7 @@ impl VolumePlugin {
     ///
     /// When there is no answer.
     pub fn ask(&self, request: &str, body: &Value) -> Result<Result<Value, String>> {
-        let mut stream = UnixStream::connect(&self.socket)?;
-        let body = body.to_string();
-        write!(
-            stream,
-            "POST /{request} HTTP/1.1\r\nHost: plugin\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .with_context(|| format!("no answer to {request}: {answer:?}"))?;
-        let body: Value = serde_json::from_str(body)?;
-        Ok(match head.starts_with("HTTP/1.1 200 ") {
-            true => Ok(body),
-            false => Err(body["Err"].as_str().unwrap_or_default().to_owned()),
-        })
+        ask_plugin(&self.socket, request, body)
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -125,6 +109,31 @@ impl VolumePlugin {
         }
         Ok(())
     }
+}
+
+/// Makes a request of the plugin at a socket; see [`VolumePlugin::ask`].
+///
+/// # Errors
+///
+/// When there is no answer.
+pub fn ask_plugin(socket: &Path, request: &str, body: &Value) -> Result<Result<Value, String>> {
+    let mut stream = UnixStream::connect(socket)?;
+    let body = body.to_string();
+    write!(
+        stream,
+        "POST /{request} HTTP/1.1\r\nHost: plugin\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .with_context(|| format!("no answer to {request}: {answer:?}"))?;
+    let body: Value = serde_json::from_str(body)?;
+    Ok(match head.starts_with("HTTP/1.1 200 ") {
+        true => Ok(body),
+        false => Err(body["Err"].as_str().unwrap_or_default().to_owned()),
+    })
 }
 
 fn log(machine: &Cachefs) -> PathBuf {

@@ -13,6 +13,8 @@ use super::line::Line;
 pub enum Fault {
     /// The request is not carried out and answered with this status.
     Status(u16),
+    /// The request is not carried out, and answered with this status and a body that does not end.
+    Endless(u16),
     /// The request is neither carried out nor answered.
     Hang,
     /// The request is not carried out and the connection closed.

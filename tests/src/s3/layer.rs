@@ -51,6 +51,18 @@ pub(super) async fn answer(
             drain(request.into_body()).await?;
             return refusal(status, &method);
         }
+        Some(Fault::Endless(status)) => {
+            drain(request.into_body()).await?;
+            let mut response = Response::new(Body::http_body_unsync(OverLine::new(
+                EndlessBody,
+                Sender::Server,
+                faults.line,
+            )));
+            *response.status_mut() = StatusCode::from_u16(status)?;
+            let xml = HeaderValue::from_static("application/xml");
+            response.headers_mut().insert(CONTENT_TYPE, xml);
+            return Ok(response);
+        }
         _ => {}
     }
     let request = if google {
@@ -124,6 +136,22 @@ fn damage(mut response: Response<Body>, fault: Option<Fault>) -> Response<Body> 
             response.map(|body| Damaged::wrap(body, Damage::Corrupt(offset)))
         }
         _ => response,
+    }
+}
+
+/// A body of white space, which every parser of XML waits through.
+struct EndlessBody;
+
+impl hyper::body::Body for EndlessBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        const SPACES: &[u8] = &[b' '; 64 << 10];
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(SPACES)))))
     }
 }
 

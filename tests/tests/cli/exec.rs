@@ -174,7 +174,13 @@ fn what_a_killed_one_leaves_does_not_stand_in_the_way() {
 
     let next = exec(&machine, "b", &[], "ls cache").run().success();
     assert_eq!(next.stdout(), "b\n", "{next}");
-    next.stderr_has("which an earlier `cachefs exec` left when it was killed");
+    next.stderr_has("left when it was killed; 1 unsaved change is in ");
+    // Its change is neither saved nor lost.
+    let kept = machine.store().join("unsaved");
+    let kept: Vec<_> = fs::read_dir(kept).unwrap().map(|it| it.unwrap()).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let unsaved = fs::read_to_string(kept[0].path().join("unsaved")).unwrap();
+    assert_eq!(unsaved, "unsaved\n");
     assert_eq!(mounts(&machine), 0);
     assert_eq!(held(&machine, "a"), ["a"]);
     // A mount of an earlier `restore` is not taken for one.

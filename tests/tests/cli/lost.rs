@@ -9,7 +9,7 @@ use cachefs_tests::tree::{CompareOptions, assert_same};
 use serde_json::Value;
 
 use crate::support::{
-    Commands, clean, machine, machine_on, objects, remote_dir, sample_dir, strict_json,
+    Commands, clean, kill_daemon, machine, machine_on, objects, remote_dir, sample_dir, strict_json,
 };
 
 const EIO: i32 = 5;
@@ -30,6 +30,32 @@ fn delete_packs(root: &Path) {
     for pack in packs(root) {
         fs::remove_file(pack).unwrap();
     }
+}
+
+/// Whatever looks for `k` without restoring it finds as little as a restore does.
+#[track_caller]
+fn nobody_finds_it(machine: &Cachefs) {
+    const WHY: &str = "the remote no longer has";
+    let missed = machine.run(["lookup", "k"]).expect_code(3);
+    assert!(missed.stderr().contains(WHY), "{missed}");
+    let missed = machine.run(["lookup", "k", "--format", "json"]);
+    let missed = missed.expect_code(3).json();
+    assert_eq!(missed["match"], "miss", "{missed}");
+    assert!(missed["why"].as_str().unwrap().contains(WHY), "{missed}");
+    let explained = machine.run(["explain", "--key", "k", "--format", "json"]);
+    let explained = explained.success().json();
+    assert_eq!(explained["match"], "miss", "{explained}");
+    assert!(
+        explained["lost"].as_str().unwrap().contains(WHY),
+        "{explained}"
+    );
+    let explained = machine.run(["explain", "--key", "k"]).success();
+    assert!(explained.stdout().contains(WHY), "{explained}");
+    let looked = machine
+        .restore("k", &machine.work().join("lost-nowhere"))
+        .arg("--lookup-only");
+    let looked = looked.run().success();
+    assert!(looked.stderr().contains(WHY), "{looked}");
 }
 
 /// What a restore of `k` says that must be a miss because data is lost.
@@ -62,12 +88,15 @@ fn a_key_whose_packs_are_gone_is_a_miss_and_the_next_save_replaces_it() {
     let other = machine.second_machine().unwrap();
     is_lost(&other, "mount");
     is_lost(&other, "copy");
+    nobody_finds_it(&other);
+    nobody_finds_it(&machine);
 
     // Both who saved it before and who never saw it store it whole.
     for saver in [&machine, &other] {
         delete_all(&remote_dir(&machine), "packs");
-        machine.run(["lookup", "k"]).success();
+        nobody_finds_it(&machine);
         clean(strict_json(saver.save("k", &dir)).run().success());
+        machine.run(["lookup", "k"]).success();
         let reader = machine.second_machine().unwrap();
         let mount = reader.dir("again");
         reader.restored("k", &mount);
@@ -92,11 +121,33 @@ fn a_key_whose_layers_are_gone_is_a_miss_and_the_next_save_replaces_it() {
     delete_all(&remote_dir(&machine), "layers");
     is_lost(&machine, "mount");
     is_lost(&machine, "copy");
+    nobody_finds_it(&machine);
     machine.saved("k", &dir);
     let mount = machine.dir("again");
     machine.restored("k", &mount);
     same(&dir, &mount);
     machine.umount(&mount);
+}
+
+/// Outside of CI, a mount that died is mounted again with its changes; not if reads of it would fail.
+#[test]
+fn a_dead_mount_whose_packs_are_gone_is_not_mounted_again() {
+    let Some(machine) = machine() else { return };
+    let dir = sample_dir(&machine);
+    machine.saved("k", &dir);
+    let mount = machine.dir("mount");
+    machine.restored("k", &mount);
+    fs::write(mount.join("new"), "unsaved").unwrap();
+    kill_daemon(&machine);
+    delete_packs(&remote_dir(&machine));
+    let missed = clean(strict_json(machine.restore("k", &mount)).run().success());
+    let missed = missed.json();
+    assert_eq!(missed["result"], "miss", "{missed}");
+    assert_eq!(missed["unsaved_changes"], 1, "{missed}");
+    let kept = Path::new(missed["unsaved_moved_to"].as_str().unwrap());
+    assert_eq!(fs::read(kept.join("new")).unwrap(), b"unsaved");
+    assert!(fs::read_dir(&mount).unwrap().next().is_none());
+    assert!(machine.sandbox().mounts().unwrap().is_empty());
 }
 
 #[test]

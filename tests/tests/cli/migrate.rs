@@ -288,11 +288,24 @@ fn a_pipeline_of_the_plugin_goes_on_warm() {
         ("PLUGIN_RESTORE", "true"),
         ("PLUGIN_DEBUG", "true"),
     ];
+    let outputs = machine.home().join("drone-output");
     let output = discreet(
         plugin(&machine, &on_s3(&endpoint, &restore))
+            .env("DRONE_OUTPUT", &outputs)
             .run()
             .success(),
     );
+    // Drone takes the first line of a name: the miss before the import is nobody's business.
+    let told = fs::read_to_string(&outputs).unwrap();
+    let mut names: Vec<_> = told
+        .lines()
+        .map(|line| line.split_once('=').unwrap().0)
+        .collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "{told}");
+    assert!(told.starts_with("cache_hit=true\n"), "{told}");
     assert!(
         output.stderr().contains("the plugin left an archive of it"),
         "{output}"

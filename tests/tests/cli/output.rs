@@ -68,7 +68,7 @@ fn the_shapes_of_json() {
     assert_shape(
         "lookup",
         &json(&machine, &["lookup", &key]),
-        "key matched_key matched_scope match version",
+        "key matched_key matched_scope match why version",
     );
     let names = "keys[].key keys[].scope keys[].saved_micros keys[].saves \
                  keys[].files keys[].bytes keys[].expires_micros keys[].expired version";

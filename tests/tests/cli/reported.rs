@@ -199,6 +199,8 @@ fn a_key_that_expired_is_told_as_one() {
             .stderr_has("miss t-2")
             .stderr_has("why: t-2 expired "),
     );
+    let looked = machine.run(["lookup", "t-2"]).expect_code(3);
+    drop(looked.stderr_has("no key matches t-2: t-2 expired "));
     let explained = machine.run(["explain", "--key", "t-2"]).success();
     drop(explained.stdout_has("has t-2, saved just now, expired just now"));
     let inspected = machine.run(["inspect", "t-2"]).success();

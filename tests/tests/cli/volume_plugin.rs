@@ -6,12 +6,14 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
-use cachefs_tests::harness::{Cachefs, VolumePlugin};
+use cachefs_tests::harness::{Cachefs, VolumePlugin, ask_plugin};
+use cachefs_tests::s3::{Fault, Rule, S3Server};
 use serde_json::{Value, json};
 
-use crate::support::{machine, remote_dir, wait_for};
+use crate::support::{machine, machine_on, remote_dir, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -230,6 +232,60 @@ fn a_container_that_went_without_a_word_is_found_out() {
         plugin.status("m2")["last"] == "saved m2"
     });
     assert_eq!(plugin.status("m2")["containers"], 0);
+}
+
+/// A tree that is the end of whoever saves it must not be the end of every plugin after it.
+#[test]
+fn a_volume_that_two_plugins_died_of_is_given_up_and_its_files_are_kept() {
+    let server = S3Server::start().unwrap();
+    let Some(machine) = machine_on(&server) else {
+        return;
+    };
+    let mut plugin = start(&machine, &[]);
+    plugin.create("m2", json!({"key": "m2"}));
+    let data = plugin.mount("m2", "a");
+    fs::write(data.join("file"), "deadly").unwrap();
+    let faults = server.faults().clone();
+    faults.inject(Rule::new(Fault::Hang).method("PUT"));
+    let is_saving = || faults.counts().of("PUT") > 0;
+    faults.reset_counts();
+    let socket = machine.sandbox().path().join("plugins/cachefs.sock");
+    let asked = thread::spawn(move || {
+        let body = json!({"Name": "m2", "ID": "a"});
+        // The plugin dies before it answers.
+        let _ = ask_plugin(&socket, "VolumeDriver.Unmount", &body);
+    });
+    wait_for("the first save", PATIENCE, is_saving);
+    plugin.kill();
+    asked.join().unwrap();
+    faults.reset_counts();
+    plugin.restart().unwrap();
+    wait_for("the second save", PATIENCE, is_saving);
+    let kept = machine.store().join("unsaved");
+    assert!(!kept.exists(), "given up after one plugin");
+    faults.reset_counts();
+    plugin.restart().unwrap();
+    wait_for("the end of the volume", PATIENCE, || {
+        plugin.status("m2")["last"] == "not saved: the plugin ended twice while saving it"
+    });
+    assert!(!is_saving(), "it was saved a third time");
+    let kept: Vec<_> = fs::read_dir(kept).unwrap().map(|it| it.unwrap()).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(fs::read(kept[0].path().join("file")).unwrap(), b"deadly");
+    let log = plugin.log();
+    assert!(
+        log.contains("the plugin ended 2 times while it saved this volume"),
+        "{log}"
+    );
+    assert!(log.contains(&kept[0].path().display().to_string()), "{log}");
+
+    // The next container begins anew, and is saved as any other.
+    faults.clear();
+    let data = plugin.mount("m2", "b");
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+    fs::write(data.join("other"), "harmless").unwrap();
+    plugin.unmount("m2", "b");
+    assert_eq!(plugin.status("m2")["last"], "saved m2");
 }
 
 #[test]

@@ -66,9 +66,9 @@ fn docker_runs_twice_and_the_second_run_has_the_cache() {
     let pull = mount(&driver, "", "key=m2-2 policy=pull");
     shell(&pull, "cat /root/.m2/more && rm /root/.m2/more").success();
     shell(&pull, "cat /root/.m2/more").success();
-    let wrong = shell(&mount(&driver, "", "keyy=m2"), "true").expect_code(125);
+    let wrong = shell(&mount(&driver, "", "kee=m2"), "true").expect_code(125);
     wrong
-        .stderr_has("there is no option `keyy`")
+        .stderr_has("there is no option `kee`")
         .stderr_has("did you mean `key`?");
     let inspected = docker.command(["volume", "inspect", "m2"]).run().success();
     inspected.stdout_has("\"last\": \"nothing new for m2-1\"");

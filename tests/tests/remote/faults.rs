@@ -14,7 +14,7 @@ use cachefs_store::remote::{
     open_remote,
 };
 use cachefs_tests::nobody::Nobody;
-use cachefs_tests::s3::{Fault, Rule, S3Server};
+use cachefs_tests::s3::{Fault, Rule, S3Options, S3Server};
 
 const BODY: &[u8] = b"sixteen bytes ok";
 
@@ -430,4 +430,41 @@ async fn small_requests_on_one_connection_do_not_stall() {
         "{:?}",
         started.elapsed()
     );
+}
+
+/// What a remote sends is bounded before it is in memory: also where a library collects the answer.
+#[tokio::test]
+async fn an_endless_answer_is_given_up_at_a_limit() {
+    const SLACK: u64 = 16 << 20;
+    let server = S3Server::start().unwrap();
+    let google = S3Server::start_with(S3Options {
+        google: true,
+        ..S3Options::default()
+    })
+    .unwrap();
+    let tries = u64::from(RetryPolicy::default().damaged_attempts);
+    for (server, spec) in [
+        (&server, server.spec("cache")),
+        (&google, google.google_spec("cache")),
+    ] {
+        let opened = open_remote(&spec, RetryPolicy::default()).unwrap();
+        let faults = server.faults();
+        // Beyond what is read, the kernel takes some MiB into its buffers.
+        for (status, limit) in [(200, tries * (48 << 20)), (403, SLACK), (404, SLACK)] {
+            faults.clear();
+            faults.inject(Rule::new(Fault::Endless(status)));
+            faults.reset_counts();
+            opened.remote.list("refs/").await.unwrap_err();
+            let sent = faults.counts().bytes_out;
+            assert!(sent > 0 && sent < limit, "{status} {spec:?}: {sent}");
+            faults.reset_counts();
+            let error = opened.remote.get(&key(), 1000).await.unwrap_err();
+            let sent = faults.counts().bytes_out;
+            let most = tries * SLACK;
+            assert!(sent < most, "{status} {spec:?}: {sent} {error}");
+            let body = Bytes::from_static(BODY);
+            let put = opened.remote.put(&key(), body, PutMode::Overwrite).await;
+            assert!(put.is_err() || status == 200, "{put:?}");
+        }
+    }
 }

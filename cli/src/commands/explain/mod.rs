@@ -217,6 +217,5 @@ fn answer_question(
     spec.url = url;
     let session = Session::open(store.local(), &spec, global.timeout);
     let session = session.map_err(cachefs::Error::from)?;
-    let answered = session.block_on(explain_restore(session.remote(), question));
-    Ok(answered.map_err(cachefs::Error::from)?)
+    Ok(session.block_on(explain_restore(store, session.remote(), question))?)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use cachefs::restore::RestoreOutcome;
+use cachefs::restore::find_loss;
 use cachefs_store::archive::{Names, ReadOptions};
 use cachefs_store::refs::{RefName, list_keys, resolve_key};
 use cachefs_store::remote::{ObjectKey, OpenRemote, RemoteSpec, RetryPolicy};
@@ -132,19 +132,17 @@ impl PluginRun<'_> {
                 self.rooted(&self.expanded.key)
             ));
         }
-        let mut restored = caches::restore_all(self.global, &caches, &self.display)?;
-        for (number, mount) in mounts.iter().enumerate() {
-            if is_miss(&restored[number]) && self.import(mount)? {
-                let again = caches::restore_all(
-                    self.global,
-                    std::slice::from_ref(&caches[number]),
-                    &self.display,
-                )?;
-                restored.splice(number..=number, again);
+        let restored = caches::restore_or_fill(self.global, &caches, &self.display, |missed| {
+            let of_path = |mount: &&PluginMount| missed.cache.paths.contains(&mount.path);
+            match mounts.iter().find(of_path) {
+                Some(mount) => self.import(mount),
+                None => Ok(false),
             }
-        }
+        })?;
         let mut codes: Vec<u8> = restored.iter().map(|one| one.code).collect();
-        if self.plan.fail_on_miss && (restored.is_empty() || restored.iter().any(is_miss)) {
+        if self.plan.fail_on_miss
+            && (restored.is_empty() || restored.iter().any(RestoredDirectory::missed))
+        {
             output::print_error(
                 "error",
                 "a key is not there, and PLUGIN_FAIL_RESTORE_IF_KEY_NOT_PRESENT is true",
@@ -361,7 +359,13 @@ impl PluginRun<'_> {
         };
         let remote = &self.remote.remote;
         let found = match self.runtime.block_on(resolve_key(remote, &wanted)) {
-            Ok(found) => found.is_some(),
+            // What cannot be restored is saved again.
+            Ok(Some(found)) => {
+                let store = setup::open_store(self.global)?;
+                let lost = find_loss(&store, remote, &found.layers);
+                self.runtime.block_on(lost)?.is_none()
+            }
+            Ok(None) => false,
             Err(cachefs_store::Error::Remote(error)) if is_new(&error) => false,
             Err(error) => return Err(cachefs::Error::from(error).into()),
         };
@@ -389,9 +393,4 @@ fn into_known(error: anyhow::Error) -> cachefs::Error {
             source: std::io::Error::other(error),
         },
     }
-}
-
-fn is_miss(restored: &RestoredDirectory) -> bool {
-    let outcome = restored.result.as_ref().map(|report| &report.outcome);
-    matches!(outcome, Ok(RestoreOutcome::Miss))
 }

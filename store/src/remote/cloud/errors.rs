@@ -34,6 +34,8 @@ pub(super) enum CloudFailure {
     Unanswered(Asked, #[source] Arc<dyn Error + Send + Sync>),
     #[error("the answer broke off")]
     Broken(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("the answer is longer than any that makes sense")]
+    TooLong,
     #[error("could not read the certificates of this system")]
     Certificates(#[source] Arc<std::io::Error>),
 }
@@ -210,6 +212,8 @@ fn from_failure(
             _ => (RemoteErrorKind::Denied, Some(vendor.without_credentials())),
         },
         CloudFailure::Unanswered(..) => (RemoteErrorKind::Unavailable, None),
+        // A server that sends without end would do so again.
+        CloudFailure::TooLong => (RemoteErrorKind::Damaged, None),
         CloudFailure::Broken(_) => (RemoteErrorKind::Unavailable, None),
         CloudFailure::Certificates(_) => (
             RemoteErrorKind::Invalid,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::Response;
 use http::uri::Scheme;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
@@ -19,12 +19,10 @@ use object_store::client::{
 };
 
 use super::errors::{Asked, CloudFailure, CloudResponse};
+use crate::remote::body::{LONGEST_ANSWER, LONGEST_REFUSAL};
 
 /// How long a connection may take to come about, as with S3.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The most that is read of an answer that tells of a failure.
-const LONGEST_REFUSAL: usize = 64 << 10;
 
 type Plain = Client<TcpConnector, HttpRequestBody>;
 type Tls = Client<HttpsConnector<TcpConnector>, HttpRequestBody>;
@@ -89,6 +87,7 @@ impl CloudHttpService {
             Some(authority) if authority.as_str() != self.0.store => Asked::Credentials,
             _ => Asked::Store,
         };
+        let is_object = asked == Asked::Store && is_for_object(&request);
         let result = if request.uri().scheme() == Some(&Scheme::HTTPS) {
             self.tls()?.request(request).await
         } else {
@@ -97,11 +96,18 @@ impl CloudHttpService {
         let response = result.map_err(|error| CloudFailure::Unanswered(asked, Arc::new(error)))?;
         let (parts, body) = response.into_parts();
         if parts.status.is_success() {
-            let body = body.map_err(|error| {
-                HttpError::new(
-                    HttpErrorKind::Unknown,
-                    CloudFailure::Broken(Arc::new(error)),
-                )
+            // `object_store` collects everything but objects before it parses it.
+            let limit = if is_object {
+                usize::MAX
+            } else {
+                LONGEST_ANSWER
+            };
+            let body = Limited::new(body, limit).map_err(|error| {
+                let failure = match error.is::<LengthLimitError>() {
+                    true => CloudFailure::TooLong,
+                    false => CloudFailure::Broken(Arc::from(error)),
+                };
+                HttpError::new(HttpErrorKind::Unknown, failure)
             });
             return Ok(Response::from_parts(parts, HttpResponseBody::new(body)));
         }
@@ -138,6 +144,14 @@ pub(super) async fn response_body(response: HttpResponse) -> Result<Bytes, HttpE
         Ok(body) => Ok(body.to_bytes()),
         Err(error) => Err(HttpError::new_boxed(HttpErrorKind::Decode, error)),
     }
+}
+
+/// Whether a request is for an object, whose body [`Body`](crate::remote::body::Body) bounds while it
+/// streams; what is listed comes by GET as well.
+fn is_for_object(request: &HttpRequest) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let is_listing = |part: &str| part == "comp=list" || part.starts_with("list-type=");
+    request.method() == http::Method::GET && !query.split('&').any(is_listing)
 }
 
 fn tcp_connector() -> TcpConnector {

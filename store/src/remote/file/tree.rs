@@ -238,13 +238,14 @@ fn open_below(root: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd, Err
 }
 
 fn open_stepwise(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    match path.split_once('/') {
-        None => openat(root, path, flags, Mode::empty()),
-        Some((first, rest)) => {
-            let folder = openat(root, first, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
-            open_stepwise(folder.as_fd(), rest, flags)
-        }
+    let Some((folders, name)) = path.rsplit_once('/') else {
+        return openat(root, path, flags, Mode::empty());
+    };
+    let mut folder = openat(root, ".", FOLDER, Mode::empty())?;
+    for segment in folders.split('/') {
+        folder = openat(&folder, segment, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
     }
+    openat(&folder, name, flags, Mode::empty())
 }
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

@@ -15,6 +15,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use super::bounded::bound_answers;
 use super::sts::TokenService;
 use super::{S3Options, credentials};
 
@@ -58,7 +59,7 @@ pub(super) async fn build_client(options: &S3Options) -> Result<Client, ClientEr
         .endpoint
         .as_deref()
         .is_some_and(|address| address.starts_with("http://"));
-    let without_tls = aws_smithy_http_client::Builder::new().build_http();
+    let without_tls = bound_answers(aws_smithy_http_client::Builder::new().build_http());
     // Hundreds of certificates are read for TLS, which takes longer than a round trip: only where
     // the store, or whoever gives the credentials, may need it.
     let has_keys = options.env.get("AWS_ACCESS_KEY_ID").is_some();
@@ -68,7 +69,7 @@ pub(super) async fn build_client(options: &S3Options) -> Result<Client, ClientEr
     let tls = if plain && (options.anonymous || knows_who) {
         without_tls.clone()
     } else {
-        tls_client(options)?
+        bound_answers(tls_client(options)?)
     };
     let providers = ProviderConfig::empty()
         .with_behavior_version(Some(BehaviorVersion::latest()))

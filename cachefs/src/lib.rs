@@ -1,7 +1,7 @@
 //! Mounting caches: the daemon, its FUSE views, the overlays on top, and the commands' work.
 //!
-//! A command opens a [`StoreDir`] and calls [`restore`](restore::restore), [`save`](save::save),
-//! [`unmount`](mounts::unmount) or [`import`](save::import). What needs the index or serves a mount happens in the
+//! A command opens a [`StoreDir`] and calls [`restore_path`](restore::restore_path), [`save_path`](save::save_path),
+//! [`unmount_path`](mounts::unmount_path) or [`import_archive`](save::import_archive). What needs the index or serves a mount happens in the
 //! [`daemon`], which is started when it is first needed; files are read, and mounts are made, in
 //! the command's own process, with its rights and in its mount namespace.
 

@@ -34,7 +34,7 @@ pub(crate) struct Image {
 
 impl Image {
     /// Begins an image. Only the superblock and the root's inode are made at once; the rest follows
-    /// from the layers when [`Self::build_image`] is called, or a byte of it is asked for.
+    /// from the layers when [`Self::build`] is called, or a byte of it is asked for.
     pub(crate) fn new(stack: &Stack, numbering: Numbering) -> Result<Self> {
         let layers: Vec<_> = stack.layers().iter().map(|layer| layer.id()).collect();
         let mut uuid = [0; 16];

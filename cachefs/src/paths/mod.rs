@@ -10,7 +10,7 @@
 //! | `!**/*.log`, `!~/.m2/repository/com/acme`, `!tmp/` | not this, nor what is in it |
 //!
 //! One plain path is a cache by itself: its ref is the key alone, wherever the path may be.
-//! Otherwise each directory is a cache of its own under the key, named by its [`Part`](cachefs_store::refs::Part).
+//! Otherwise each directory is a cache of its own under the key, named by its [`CachePart`](cachefs_store::refs::CachePart).
 
 mod exclude;
 mod include;

@@ -17,7 +17,7 @@ use crate::mounts::{How, Incomplete, MountRecord, MountRecords};
 use crate::store_dir::StoreDir;
 
 /// Removes the copy of another key from a path, as far as nobody changed it, and forgets it. A path that
-/// cannot be freed of it is noted as [incomplete](Record::incomplete), so that it is not saved.
+/// cannot be freed of it is noted as [incomplete](MountRecord::incomplete), so that it is not saved.
 pub(super) fn clear_leftovers(
     store: &StoreDir,
     records: &MountRecords,

@@ -292,7 +292,7 @@ pub(crate) enum Reply {
     },
     /// Payload: a [`RestoreReply`] as JSON, which can be larger than a header may be.
     Restored,
-    /// Payload: for each key a [`Found`](cachefs_store::refs::Found) or nothing, as JSON.
+    /// Payload: for each key a [`FoundKey`](cachefs_store::refs::FoundKey) or nothing, as JSON.
     FoundParts,
     Opened(OpenedView),
     Found {

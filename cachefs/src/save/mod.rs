@@ -1,6 +1,6 @@
 //! Saving: finds out what a path is, has the store save it, and notes that in the path's record.
 //!
-//! The order of a save is [`SaveJob`](cachefs_store::save::SaveJob)'s. Here are the parts that know of
+//! The order of a save is [`SaveJob`]'s. Here are the parts that know of
 //! mounts, records of restored paths, and the daemon.
 
 mod changes;

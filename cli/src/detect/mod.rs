@@ -1,8 +1,8 @@
 //! Finding out what a workspace caches: which tools it uses, where they keep their caches on this
 //! machine, and what the keys depend on.
 //!
-//! [`WorkspaceTree::scan`](scan::Tree::scan) looks for files that mark projects; [`detect_caches`] holds them
-//! against the [table](tools), which names caches; [`merge_projects`] makes one of those that several
+//! [`WorkspaceTree::scan`](scan::WorkspaceTree::scan) looks for files that mark projects; [`detect_caches`] holds them
+//! against the [table](tools), which names caches; [`merge_projects`](merge::merge_projects) makes one of those that several
 //! projects share. Nothing is written, no code of the workspace is run, and what is found before
 //! a build is found after it, so that a save comes to the key of the restore.
 

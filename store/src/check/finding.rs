@@ -41,7 +41,7 @@ pub struct ObjectFinding {
     pub keys: Vec<RefName>,
     /// What to do about it.
     pub hint: String,
-    /// The saves of these keys that cannot be served, for [`repair`](super::repair()). Only those whose
+    /// The saves of these keys that cannot be served, for [`repair_keys`](super::repair_keys). Only those whose
     /// own description of the object is wrong: a save of another tenant may describe it falsely.
     /// None if the object is the head of a key.
     #[serde(skip)]
@@ -49,7 +49,7 @@ pub struct ObjectFinding {
 }
 
 impl ObjectFinding {
-    /// Whether [`repair`](super::repair()) acts on it: the fault was proven by bytes that were received,
+    /// Whether [`repair_keys`](super::repair_keys) acts on it: the fault was proven by bytes that were received,
     /// or by the answer that there is no such object.
     pub fn is_repairable(&self) -> bool {
         matches!(self.kind, FindingKind::Missing | FindingKind::Damaged)

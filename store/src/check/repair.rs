@@ -23,7 +23,7 @@ pub struct Repaired {
 /// it whole. Unreferenced data is left to the collector.
 ///
 /// Only saves that the check has read are removed, with those that they supersede: a job that stored a
-/// key again meanwhile keeps it. Findings that are not [repairable](super::Finding::is_repairable) are
+/// key again meanwhile keeps it. Findings that are not [repairable](super::ObjectFinding::is_repairable) are
 /// left alone: an outage must not cost a key.
 ///
 /// Packs with damaged data are deleted if all keys of the repository were checked. Otherwise savers on

@@ -9,7 +9,7 @@
 //! advance. A reader asks for the head and the list of records at the same time, and when the list
 //! agrees with the head, that was all: one round trip. The head is a hint; the list decides.
 //!
-//! A key that holds several paths has a ref for each, its [parts](Part). They are found by one
+//! A key that holds several paths has a ref for each, its [parts](CachePart). They are found by one
 //! listing, and [`find_key()`] sees to it that all parts of a restore come from the same key.
 //!
 //! The object names and the record are documented in `docs/format/ref.md`.

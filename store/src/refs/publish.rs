@@ -19,7 +19,7 @@ use crate::task::join_all;
 /// dies in between, or may not overwrite or delete, leaves a key that reads the same, with a
 /// request more; so what fails after the record is only logged.
 ///
-/// Asks nothing about the collector: [`gc::publish_record`](crate::gc::publish) does.
+/// Asks nothing about the collector: [`publish_confirmed`](crate::gc::publish_confirmed) does.
 pub async fn publish_record(remote: &DynRemote, record: &RefRecord) -> Result<()> {
     put_record(remote, record).await?;
     put_head(remote, record).await;

@@ -25,7 +25,7 @@ pub struct KeyQuery {
     pub key: Key,
     /// Prefixes of keys that will do, best first; of several matches the newest is taken.
     pub prefixes: Vec<String>,
-    /// For one part of a key: what [`find`](super::find()) has chosen for all of them. `None` looks
+    /// For one part of a key: what [`find_key`](super::find_key) has chosen for all of them. `None` looks
     /// for keys of one path.
     #[serde(default)]
     pub chosen: Option<Chosen>,

@@ -32,7 +32,7 @@ const LAYERS: usize = 2;
 /// found there count as new, which costs their packs a read.
 ///
 /// # Errors
-/// [`Error::Damaged`](crate::Error::Damaged) names the pack and what is wrong with it.
+/// [`Error::Damaged`] names the pack and what is wrong with it.
 pub(super) async fn verify_new(
     remote: &DynRemote,
     target: &RefName,

@@ -16,7 +16,7 @@ use crate::stack::{Ino, Stack};
 /// directory itself. Only metadata is copied, and not of what is left out at the new place.
 /// Devices that `stack` does not show move with their directory: its user could not delete them.
 ///
-/// Returns the files with several names among what was added: [`super::diff_links`] links them.
+/// Returns the files with several names among what was added: [`diff_links`](super::links::diff_links) links them.
 pub(super) fn graft_redirects(
     tree: &mut FileTree,
     redirects: &HashMap<usize, Vec<u8>>,

@@ -27,7 +27,7 @@ const UPLOADS: usize = 4;
 /// as that of a huge file, then does not stop the other workers at once.
 const AHEAD: usize = 4;
 
-/// Where everything is after [`pack`].
+/// Where everything is after [`pack_supply`].
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
     /// Every chunk of the tree's files.

@@ -130,7 +130,7 @@ impl<'a> Cycle<'a> {
         clear_directory(self.store, self.path())
     }
 
-    /// Like [`Cycle::clear_directory`]; the directory itself goes too.
+    /// Like [`Cycle::clear`]; the directory itself goes too.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! `cachefs` in the place of the drone and Harness cache plugins.
 //!
 //! With the variables of the plugin set (`PLUGIN_RESTORE`, `PLUGIN_MOUNT`, ...) the command alone
-//! does what the plugin does, so that a pipeline migrates by changing an image. [`plan_from_environment`] turns the
-//! environment into a [`PluginPlan`] and touches nothing; [`run_plan`] carries it out through the same code
+//! does what the plugin does, so that a pipeline migrates by changing an image. [`plan_from_environment`](plan::plan_from_environment) turns the
+//! environment into a [`PluginPlan`] and touches nothing; [`run_plan`](run::run_plan) carries it out through the same code
 //! as `restore` and `save`.
 //!
 //! | of the plugin | here |

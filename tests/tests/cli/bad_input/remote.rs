@@ -231,7 +231,13 @@ fn bytes_that_are_not_what_was_stored() {
             match (part, what) {
                 // A layer that is too short is what a power cut leaves: it counts as lost.
                 ("layers/", "short") => is_lost(restore.run()),
-                // Damage is never passed over, so there is nothing soft about it.
+                // A body that breaks off says nothing about the object: it is an outage.
+                (_, "cut off") => {
+                    let restore = machine.restore("v1", &target).arg("--mode").arg("copy");
+                    let restore = restore.arg("--timeout").arg("3s").arg("--strict-errors");
+                    drop(refused(&name, restore.run(), 4, "unavailable"));
+                }
+                // Corruption always fails, with or without --strict-errors.
                 _ => drop(refused(&name, restore.run(), 5, "damaged")),
             }
             server.faults().clear();

@@ -1,8 +1,8 @@
 //! `cachefs promote`.
 
-use cachefs_store::ErrorKind;
 use cachefs_store::gc::Condemned;
 use cachefs_store::refs::{Promotion, RefName, list_keys, list_parts, promote_key};
+use cachefs_store::{Error as StoreError, ErrorKind};
 use clap::Args;
 use serde::Serialize;
 
@@ -97,11 +97,14 @@ pub(crate) fn run_promote(global: &Global, args: &PromoteArgs) -> anyhow::Result
         let promoted = match promoted {
             // One key that is not what it says does not keep the others back.
             Err(error) if error.kind() == ErrorKind::Integrity => {
-                let error = cachefs::describe_chain(&cachefs::Error::from(error));
+                let is_newer = matches!(error, StoreError::Unsupported { .. });
+                let error = cachefs::Error::from(error);
+                let newer = error.hint().filter(|_| is_newer);
+                let why = cachefs::describe_chain(&error);
                 output::print_error(
                     "error",
-                    &format!("{name} is not promoted: {error}"),
-                    Some(REFUSED),
+                    &format!("{name} is not promoted: {why}"),
+                    Some(newer.as_deref().unwrap_or(REFUSED)),
                 );
                 code = exit::worse_code(code, exit::INTEGRITY);
                 keys.push(PromotedKey {

@@ -29,7 +29,7 @@ fn a_repository_of_a_newer_format_is_read_and_never_changed() {
             &["save", "--key", "k2", "--path", path, "--dry-run"],
             &["import", "--key", "k2", archive.to_str().unwrap()],
             &["delete", "k"],
-            &["scopes", "--older-than", "0s", "--delete"],
+            &["scopes", "--older-than", "1ms", "--delete"],
             &["promote", "k", "--from", "pr/1", "--to", "branch/main"],
             &["gc", "--grace", "0"],
             &["gc", "--dry-run"],

@@ -4,7 +4,7 @@
 //! difference visible: it appends a line to the file that `CACHEFS_TEST_SKIPS` names, which
 //! `scripts/test` counts, and it fails the test if `CACHEFS_TEST_REQUIRE` lists the need.
 //!
-//! ```
+//! ```no_run
 //! fn reads_a_file_of_root() {
 //!     let is_root = false;
 //!     if !is_root {

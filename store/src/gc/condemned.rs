@@ -1,4 +1,4 @@
-//! The list of what is to be removed.
+//! The list of condemned objects, `gc/condemned.json`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,29 +11,29 @@ use crate::error::{Error, Result};
 use crate::id::{LayerId, PackId, SaveId};
 use crate::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
 
-/// The version of the list that this code writes and the newest it reads.
+/// Version of the list that this code writes, and the newest that it reads.
 const FORMAT: u32 = 1;
 
-/// No list is larger: bounds what a saver parses.
+/// Largest list in bytes; bounds the JSON that a saver parses.
 const MAX_LIST: usize = 64 << 20;
 
-/// The list's object.
+/// Name of the list's object.
 pub fn object_key() -> ObjectKey {
     ObjectKey::new("gc/condemned.json")
 }
 
-/// What is to be removed, and when: times are in microseconds since 1970.
+/// The condemned objects and the end of their grace period, in microseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Condemned {
-    /// Layers, with the time until which each stays.
+    /// Condemned layers, with the time before which each one is kept.
     pub layers: BTreeMap<LayerId, u64>,
-    /// Packs, likewise.
+    /// Condemned packs, with the time before which each one is kept.
     pub packs: BTreeMap<PackId, u64>,
-    /// Whether the object is there and truncated, which counts as an empty list.
+    /// Whether the object exists but is truncated; that counts as an empty list.
     pub(super) is_torn: bool,
-    /// When the list was read.
+    /// Wall-clock time at which the list was read.
     pub read: u64,
-    /// The same by a clock that nobody sets.
+    /// The same moment on the monotonic clock, which nobody can set.
     since: Option<Instant>,
 }
 
@@ -46,7 +46,7 @@ struct CondemnedList {
     batches: Vec<CondemnedBatch>,
 }
 
-/// What was condemned together.
+/// Objects that were condemned together.
 #[derive(Default, Serialize, Deserialize)]
 struct CondemnedBatch {
     until: u64,
@@ -57,18 +57,20 @@ struct CondemnedBatch {
 }
 
 impl Condemned {
-    /// Reads the list; a remote without one has condemned nothing.
+    /// Reads the list. A remote without a list has condemned nothing.
     pub async fn read(remote: &DynRemote) -> Result<Self> {
-        // Taken before: what is condemned from here on stays for at least the shortest grace.
+        // Taken before the request: objects that are condemned from here on are kept for at least
+        // the shortest grace period.
         Self::read_at(remote, SaveId::now().micros).await
     }
 
-    /// [`Condemned::read`], where `read` is the time just now, in microseconds since 1970.
+    /// Like [`Condemned::read`], at the time `read` in microseconds since 1970.
     pub(crate) async fn read_at(remote: &DynRemote, read: u64) -> Result<Self> {
         let since = Instant::now();
         let mut condemned = match remote.get(&object_key(), MAX_LIST as u64).await {
             Ok(bytes) => match Self::decode(&bytes) {
-                // A power cut left it. What it held is condemned again, with a whole grace.
+                // A power cut truncated it. The next run condemns its entries again, with a full
+                // grace period.
                 Err(error @ Error::Torn { .. }) => {
                     tracing::warn!("the list of condemned objects counts as empty: {error}");
                     Self {
@@ -93,7 +95,7 @@ impl Condemned {
         Ok(condemned)
     }
 
-    /// Writes the list; an empty one is no object at all.
+    /// Writes the list. An empty list is stored as no object at all.
     pub(super) async fn write(&self, remote: &DynRemote) -> Result<()> {
         if self.is_empty() {
             remote.delete(&object_key()).await?;
@@ -110,15 +112,15 @@ impl Condemned {
         self.layers.is_empty() && self.packs.is_empty()
     }
 
-    /// Whether it was read too long ago to publish anything on its word, or may have been: the clock
-    /// was set back since.
+    /// Whether the list is too old to rely on for a publication. A wall clock that was set back
+    /// since the read counts as too old, because the age is unknown then.
     pub fn is_stale(&self, now: u64) -> bool {
         let age = now.checked_sub(self.read);
         age.is_none_or(|age| age > duration_micros(LEASE) / 2)
             || self.since.is_some_and(|since| since.elapsed() > LEASE / 2)
     }
 
-    /// The first of `layers` that a ref published now might not keep from being removed.
+    /// The first of `layers` that may be removed although a ref to it is published now.
     pub fn layer_about_to_go(
         &self,
         layers: impl IntoIterator<Item = LayerId>,
@@ -127,7 +129,7 @@ impl Condemned {
         about_to_go(&self.layers, layers, now)
     }
 
-    /// The same for packs.
+    /// Like [`Condemned::layer_about_to_go`], for packs.
     pub fn pack_about_to_go(
         &self,
         packs: impl IntoIterator<Item = PackId>,

@@ -1,4 +1,4 @@
-//! A saver's last look before it publishes.
+//! The last check of a saver before and after it publishes a record.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
@@ -13,28 +13,29 @@ use crate::refs::{self, LayerInfo, RefRecord};
 use crate::remote::{DynRemote, ObjectKey, RemoteErrorKind};
 use crate::task::join_all;
 
-/// What a ref that is about to be published leads to.
+/// The objects that a record references, directly or through its layers.
 #[derive(Debug, Clone, Default)]
 pub struct Needs {
-    /// The layers of its stack, and those that layers in it were squashed from just now: only
-    /// through them do the packs of a squashed layer stay until its record is there.
+    /// The layers of the stack, and the parts from which this save squashed a layer of it. Until
+    /// the record is visible, only those parts keep the packs of the squashed layer alive.
     pub layers: Vec<LayerId>,
-    /// Those of them that no ref was seen to name within the last half of the
-    /// [`LEASE`](super::LEASE).
+    /// Layers that no record was seen to reference within the last half of the
+    /// [`LEASE`](super::LEASE). Their existence must be checked.
     pub doubtful: Vec<LayerId>,
-    /// The packs that its own layer refers to, besides those of the stack below.
+    /// Packs that the saver's own layer references, in addition to those of the stack below.
     pub packs: Vec<PackRef>,
-    /// Whether packs may be gone although all layers are there: the path was compared with layers
-    /// that are in the stack no more, because others squashed them.
+    /// Whether packs may be gone although all layers exist: the path was compared with layers that
+    /// other saves have squashed since, so they are no longer in the stack.
     pub doubtful_packs: bool,
 }
 
 impl Needs {
-    /// What a save needs whose path was compared with `base`.
+    /// Collects the needs of a save whose path was compared with `base`.
     ///
-    /// `stack` is what the record will name, `parts` what layers of it were just squashed from.
-    /// `named` are the layers that the key's records named when the save began: those were there. The
-    /// others in `base` are doubtful when `is_old`: it was restored more than half a lease ago.
+    /// `stack` is the stack of the new record, and `parts` are the layers that this save squashed.
+    /// `named` are the layers that the key's records referenced when the save started, so they
+    /// existed then. The other layers of `base` are doubtful if `is_old`, which means that the path
+    /// was restored more than half a lease ago.
     pub fn of(
         stack: &[LayerInfo],
         parts: &[LayerInfo],
@@ -55,14 +56,15 @@ impl Needs {
     }
 }
 
-/// Publishes a record, if what it leads to is there and will stay.
+/// Publishes a record if all objects that it references exist and will stay.
 ///
-/// Looks before, looks once more when the record is visible, and takes the record back if something
-/// is gone: this process may have been stopped for hours in between, and its clock with it.
+/// Checks before the write and once more after the record is visible. If an object is gone by then,
+/// the record is taken back: the process, and its clock with it, may have been suspended for hours
+/// in between.
 ///
 /// # Errors
 ///
-/// [`Error::BeingCollected`] names what is gone; nothing is published then.
+/// [`Error::BeingCollected`] names the missing object; nothing is published in that case.
 pub async fn publish_confirmed(
     remote: &DynRemote,
     record: &RefRecord,
@@ -70,7 +72,7 @@ pub async fn publish_confirmed(
     needs: &Needs,
     now: u64,
 ) -> Result<()> {
-    // Before the first look: this process may be stopped during that, too.
+    // Before the first check, because the process can be suspended during that check, too.
     let (started, wall) = (Instant::now(), SaveId::now().micros);
     confirm_needs(remote, condemned, needs, now).await?;
     refs::put_record(remote, record).await?;
@@ -87,8 +89,9 @@ pub async fn publish_confirmed(
     Ok(())
 }
 
-/// The look after the record is visible. The list comes first: what is neither on it nor gone
-/// afterwards is removed by no run that began before the record was there.
+/// Checks again once the record is visible. The list is read first: an object that is neither on
+/// the list nor missing afterwards cannot be removed by a run that started before the record was
+/// visible.
 async fn look_again(remote: &DynRemote, before: &Condemned, needs: &Needs, now: u64) -> Result<()> {
     let condemned = Condemned::read(remote).await?;
     refuse_condemned(&condemned, needs, now)?;
@@ -99,12 +102,12 @@ async fn look_again(remote: &DynRemote, before: &Condemned, needs: &Needs, now: 
     look_at(remote, layers.chain(packs).collect()).await
 }
 
-/// Makes sure that all of it is there and will stay, given the list that the saver read when it
-/// began. Asks the remote about what is doubtful, and about everything when that was long ago.
+/// Checks that all needed objects exist and will stay, based on the list that the saver read when
+/// it started. Sends requests for doubtful objects only, or for all of them if that list is old.
 ///
 /// # Errors
 ///
-/// [`Error::BeingCollected`] names what is not; the save can be tried again.
+/// [`Error::BeingCollected`] names the object that is missing or expires; the save can be retried.
 pub async fn confirm_needs(
     remote: &DynRemote,
     condemned: &Condemned,
@@ -151,7 +154,7 @@ fn being_collected(what: String) -> Result<()> {
     Err(Error::BeingCollected { what })
 }
 
-/// Refuses when one of these objects is not there.
+/// Fails if one of these objects does not exist.
 async fn look_at(remote: &DynRemote, objects: BTreeSet<ObjectKey>) -> Result<()> {
     let heads = objects.into_iter().map(|object| {
         let remote = remote.clone();

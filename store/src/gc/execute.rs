@@ -1,4 +1,4 @@
-//! A run of the collector.
+//! Runs a collection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -17,35 +17,34 @@ use crate::refs::{self, RefName};
 use crate::remote::{DynRemote, ObjectKey};
 use crate::repository::refuse_newer_format;
 
-/// So many objects are removed at a time.
+/// Number of objects that are deleted concurrently.
 const REMOVALS: usize = 16;
 
-/// What a run found and did, or would do.
+/// The findings and effects of a run, or of a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GcReport {
-    /// The plan; it was executed unless it was a dry run.
+    /// The plan. It was executed unless this is a dry run.
     pub plan: GcPlan,
     /// Number of keys.
     pub keys: u64,
-    /// Layers that keys name and that are not there: `check` says whose.
+    /// Layers that keys reference and that do not exist; `check` lists the keys.
     pub missing: u64,
-    /// Layers that keys name and that cannot be read, with these keys. As long as there are any, packs
-    /// that no other layer refers to are kept.
+    /// Layers that keys reference and that cannot be read, with these keys. While there are any,
+    /// packs that no readable layer references are kept.
     pub unreadable_layers: BTreeMap<LayerId, Vec<RefName>>,
-    /// Records that cannot be read. What they may name is kept.
+    /// Records that cannot be read. The objects that they may reference are kept.
     pub unreadable: BTreeMap<RefName, Vec<UnreadableRecord>>,
 }
 
-/// Collects: condemns what has no use, and removes what was condemned long enough ago.
+/// Runs a collection: condemns unreferenced objects, and deletes those whose grace period is over.
 ///
-/// Jobs may save, restore and delete meanwhile, other collectors may run, and it may be killed at
-/// any point: the next run goes on. Records and layers that cannot be read do not stop it; what
-/// they may lead to is kept.
+/// Jobs may save, restore and delete at the same time, and several collectors may run. The run can
+/// be killed at any point; the next run continues. It does not stop at unreadable records and
+/// layers, but keeps every object that they may reference.
 ///
 /// # Errors
 ///
-/// [`Error::TookTooLong`] when so much time has passed since it began that what it saw then is no
-/// base for what it would do.
+/// [`Error::TookTooLong`] if the run started so long ago that its inventory is too old to act on.
 pub async fn collect_garbage(
     remote: &DynRemote,
     options: &GcOptions,
@@ -56,7 +55,8 @@ pub async fn collect_garbage(
     let inventory = Inventory::take(remote, progress).await?;
     let mut plan = plan_collection(&inventory, options);
     if !options.dry_run {
-        // The first of these clocks stands still while the machine sleeps, the other can be set.
+        // The monotonic clock stops while the machine is suspended, and the wall clock can be set,
+        // so we use the larger of the two.
         let elapsed =
             duration_micros(started.elapsed()).max(SaveId::now().micros.saturating_sub(wall));
         let now = options.now.saturating_add(elapsed);
@@ -81,14 +81,16 @@ pub async fn collect_garbage(
     })
 }
 
-/// Does what was planned of an inventory, at the time `now` in microseconds since 1970.
+/// Executes the plan for an inventory, at the time `now` in microseconds since 1970.
 ///
-/// The list first, so that nothing is removed that savers are not warned of; then keys, layers
-/// before their packs, and the list again. The grace of what is newly condemned counts from here,
-/// when savers can see it, and not from when the run began.
+/// The list is written first, so that savers are warned before anything is deleted. Then keys are
+/// deleted, then layers, then their packs, and the list is written again. The grace period of newly
+/// condemned objects starts at the first write, when savers can see them, not at the start of the
+/// run.
 ///
-/// Another collector may have written the list since. What it put there stays, and what is not on
-/// the list any more as this run saw it is not removed now: `plan` then says what was done.
+/// Another collector may have written the list in the meantime. Its additions stay, and objects
+/// that are no longer listed as this run saw them are not deleted now. `plan` is updated to
+/// describe the effects.
 pub async fn execute_plan(
     remote: &DynRemote,
     inventory: &Inventory,
@@ -108,7 +110,7 @@ pub async fn execute_plan(
     let current = Condemned::read(remote).await?;
     plan.bring_up_to_date(inventory, &current, options, now);
     let differs = |a: &Condemned, b: &Condemned| a.layers != b.layers || a.packs != b.packs;
-    // A torn list warns every saver, so it is replaced even if there is nothing to put on it.
+    // Replaced even without new entries, because a torn list logs a warning in every save.
     if current.is_torn || differs(&current, &plan.list) {
         plan.list.write(remote).await?;
     }
@@ -122,7 +124,7 @@ pub async fn execute_plan(
     let traces = removal.traces.iter().cloned();
     remove_objects(remote, packs.chain(traces).collect(), progress).await?;
     if !removal.layers.is_empty() || !removal.packs.is_empty() {
-        // Removing may have taken long, and others may have added to the list.
+        // Deleting can take long, and other collectors may have added entries since.
         let current = Condemned::read(remote).await?;
         let afterwards = plan.without_removed(&current);
         if differs(&current, &afterwards) {

@@ -1,4 +1,4 @@
-//! What is in a remote, and what leads to what.
+//! The objects of a remote and the references between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,47 +13,48 @@ use crate::refs::{MAX_RECORD, RefName, RefRecord, parse_listing, saved_micros, u
 use crate::remote::{DynRemote, ObjectInfo, ObjectKey, RemoteErrorKind};
 use crate::trace;
 
-/// So many records are read at a time.
+/// Number of records that are read concurrently.
 const RECORDS: usize = 16;
-/// So many layers are fetched at a time.
+/// Number of layers that are fetched concurrently.
 const LAYERS: usize = 8;
-/// They take no more bytes together, unless it is one that is larger. Whoever can write to the
-/// remote chooses how large layers are, up to [`layer::MAX`].
+/// Upper bound for the bytes of concurrent fetches; a single larger layer is fetched alone. Without
+/// it, anyone with write access to the remote could exhaust memory with layers of [`layer::MAX`].
 const LAYER_BYTES: u64 = 256 << 20;
-/// The list of keys is read again until it shows nothing new, so often at most.
+/// Upper bound for repeated listings of the keys, which end when one shows nothing new.
 const ROUNDS: usize = 16;
 
-/// An object's size, and the packs that it refers to.
+/// The size of a layer and the packs that it references.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Referring {
     /// Size in bytes.
     pub size: u64,
-    /// The packs.
+    /// Referenced packs.
     pub packs: BTreeSet<PackId>,
 }
 
-/// A record that is damaged, torn or of a newer format.
+/// A record that is corrupt, torn or of a newer format.
 ///
-/// Records of every version name layers and packs as hexadecimal digits (`docs/format/ref.md`), so
-/// whatever such a record may lead to can be found in its text, and counts as in use.
+/// Records of every version write the names of layers and packs as hexadecimal digits
+/// (`docs/format/ref.md`). So we find all possible references in the text, and treat them as in
+/// use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableRecord {
     /// The save.
     pub save: SaveId,
-    /// Why it cannot be read.
+    /// The reason why it cannot be read.
     pub reason: String,
-    /// The layers that its text may name.
+    /// Layers whose names occur in the text.
     pub layers: BTreeSet<LayerId>,
-    /// The packs that its text may name.
+    /// Packs whose names occur in the text.
     pub packs: BTreeSet<PackId>,
 }
 
-/// Everything in a repository that collection is about.
+/// The parts of a repository that a collection reads.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
-    /// The records of all keys.
+    /// The readable records of all keys.
     pub saves: BTreeMap<RefName, Vec<RefRecord>>,
-    /// When the newest save of each key was made, in microseconds since 1970: see [`saved_micros`].
+    /// Time of the newest save of each key, in microseconds since 1970: see [`saved_micros`].
     pub newest: BTreeMap<RefName, u64>,
     /// Records that cannot be read.
     pub unreadable: BTreeMap<RefName, Vec<UnreadableRecord>>,
@@ -61,25 +62,25 @@ pub struct Inventory {
     pub layers: BTreeMap<LayerId, Referring>,
     /// All packs, with their sizes.
     pub packs: BTreeMap<PackId, u64>,
-    /// The traces of stacks that no key has by itself: stacks of several keys, or of none.
+    /// Traces of stacks that belong to no single key: stacks of several keys, or of deleted keys.
     pub traces: BTreeMap<ObjectKey, Referring>,
-    /// Layers that records name and that are not there, or are cut short.
+    /// Layers that records reference and that are missing or truncated.
     pub missing: BTreeSet<LayerId>,
-    /// Layers that cannot be read, because they are damaged or of a newer format, be they in use or
-    /// not: which packs they refer to is not known.
+    /// Layers that cannot be read because they are corrupt or of a newer format, referenced or not.
+    /// The packs that they reference are unknown.
     pub unreadable_layers: BTreeSet<LayerId>,
-    /// Those of them that are damaged.
+    /// The corrupt ones among them.
     pub(super) damaged: BTreeSet<LayerId>,
-    /// What earlier runs have condemned.
+    /// The objects that earlier runs condemned.
     pub condemned: Condemned,
 }
 
 impl Inventory {
-    /// Reads what there is.
+    /// Reads the repository.
     ///
-    /// Objects are listed before the records are, so that a record which is not seen was
-    /// published after everything that is. A record or a layer that cannot be understood does not
-    /// stop the run: what it may lead to counts as in use.
+    /// Objects are listed before records, so that a record which this run does not see was
+    /// published after every object that it does see. Unreadable records and layers do not stop the
+    /// run: the objects that they may reference count as in use.
     pub async fn take(remote: &DynRemote, progress: &dyn Progress) -> Result<Self> {
         let mut inventory = Self {
             condemned: Condemned::read(remote).await?,
@@ -95,8 +96,8 @@ impl Inventory {
         inventory.read_saves(remote, progress).await?;
         inventory.read_layers(remote, layers, progress).await?;
         inventory.read_traces(remote, traces?, progress).await?;
-        // Reading took a while. A listing may also have missed a record that superseded another
-        // one just then.
+        // Reading took a while. A listing may also have missed a record that superseded another one
+        // at that moment.
         inventory.read_saves(remote, progress).await?;
         inventory.set_apart_truncated();
         let missing = inventory.look_for_missing(remote).await?;
@@ -104,7 +105,7 @@ impl Inventory {
         Ok(inventory)
     }
 
-    /// Reads the records that are not known yet, until a listing shows no other.
+    /// Reads the unknown records, until a listing shows no new ones.
     async fn read_saves(&mut self, remote: &DynRemote, progress: &dyn Progress) -> Result<()> {
         for _ in 0..ROUNDS {
             let listed = remote.list("refs/").await?;
@@ -132,7 +133,7 @@ impl Inventory {
             parallel::for_each(RECORDS, unknown, progress, start, |read| {
                 progress.done(1, 0);
                 match read {
-                    // One that is gone was superseded: its successor is in the next listing.
+                    // A record that is gone was superseded: its successor is in the next listing.
                     None => {}
                     Some(Ok((name, record))) => saves.entry(name).or_default().push(record),
                     Some(Err((name, record))) => unreadable.entry(name).or_default().push(record),
@@ -191,10 +192,11 @@ impl Inventory {
         .await
     }
 
-    /// Counts damaged layers that are shorter than every record says as missing. A power cut left
-    /// them: nobody can read them, so nothing follows from them.
+    /// Treats corrupt layers that are shorter than every record says as missing. A power cut left
+    /// them: they are unreadable for everyone, so they keep no pack alive.
     ///
-    /// Not those of a newer format: a record that this version cannot read may give their length.
+    /// Layers of a newer format are excluded: a record that this version cannot read may state
+    /// their length.
     fn set_apart_truncated(&mut self) {
         let lengths = self.lengths();
         let is_truncated = |id: &&LayerId| {
@@ -208,7 +210,7 @@ impl Inventory {
         }
     }
 
-    /// The keys whose records name a layer, or may.
+    /// The keys whose records reference a layer, or may reference it.
     pub(super) fn keys_of(&self, id: &LayerId) -> Vec<RefName> {
         let names = |record: &RefRecord| record.layers.iter().any(|layer| layer.id == *id);
         let readable = self.saves.iter().filter(|(_, it)| it.iter().any(names));
@@ -223,7 +225,7 @@ impl Inventory {
         keys.cloned().collect()
     }
 
-    /// The length of each layer, as records say; the least, if they differ.
+    /// The length of each layer according to the records; the smallest if they differ.
     fn lengths(&self) -> BTreeMap<LayerId, u64> {
         let mut lengths = BTreeMap::new();
         for layer in self.saves.values().flatten().flat_map(|it| &it.layers) {
@@ -233,13 +235,13 @@ impl Inventory {
         lengths
     }
 
-    /// The layers that records name.
+    /// The layers that records reference.
     fn in_use(&self) -> impl Iterator<Item = LayerId> + '_ {
         let records = self.saves.values().flatten();
         records.flat_map(|record| record.layers.iter().map(|layer| layer.id))
     }
 
-    /// Layers that are named and were not listed: gone, or stored since.
+    /// Referenced layers that were not listed: they are gone, or were stored after the listing.
     async fn look_for_missing(&self, remote: &DynRemote) -> Result<BTreeSet<LayerId>> {
         let mut missing = BTreeSet::new();
         let unlisted = self.in_use().filter(|id| !self.layers.contains_key(id));
@@ -279,7 +281,8 @@ impl Inventory {
         .await
     }
 
-    /// The traces that a restore of one key may ask for: those of its stack and what it grew from.
+    /// The traces that a restore of a single key may request: those of its stack and of the stacks
+    /// below.
     fn traces_of_keys(&self) -> BTreeSet<ObjectKey> {
         let mut keys = BTreeSet::new();
         for records in self.saves.values() {
@@ -296,27 +299,27 @@ impl Inventory {
     }
 }
 
-/// The objects of a listing that have the names of layers or packs, with their sizes.
+/// The objects of a listing that are named like layers or packs, with their sizes.
 fn by_name<T: std::str::FromStr + Ord>(
     listed: &[ObjectInfo],
     object_key: impl Fn(&T) -> ObjectKey,
 ) -> BTreeMap<T, u64> {
     let object = |info: &ObjectInfo| {
         let id = info.key.as_str().rsplit('/').next()?.parse().ok()?;
-        // Under another name it is not what a layer or a record leads to.
+        // Layers and records only reference objects under canonical names.
         (object_key(&id) == info.key).then_some((id, info.size))
     };
     listed.iter().filter_map(object).collect()
 }
 
-/// A record, or what is known of one that cannot be read.
+/// A record, or the parts of an unreadable record that are known.
 type Read = Result<(RefName, RefRecord), (RefName, UnreadableRecord)>;
 
 async fn read_record(remote: &DynRemote, name: RefName, save: SaveId) -> Result<Option<Read>> {
     let bytes = match remote.get(&name.record(&save), MAX_RECORD).await {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(None),
-        // No version writes such a record, so it names nothing.
+        // No version writes such a record, so it references nothing.
         Err(error) if error.kind() == RemoteErrorKind::TooLarge => {
             let record = UnreadableRecord {
                 save,
@@ -342,25 +345,26 @@ async fn read_record(remote: &DynRemote, name: RefName, save: SaveId) -> Result<
     }))
 }
 
-/// The identifiers of one kind in a text: its runs of so many hexadecimal digits.
+/// The identifiers of one kind in a text: runs of hexadecimal digits of the right length.
 fn find_identifiers<T: std::str::FromStr + Ord>(text: &[u8]) -> BTreeSet<T> {
     text.split(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         .filter_map(|run| std::str::from_utf8(run).ok()?.parse().ok())
         .collect()
 }
 
-/// The packs that a layer refers to.
+/// The packs that a layer references.
 enum Packs {
     Known(BTreeSet<PackId>),
-    /// The layer is damaged or of a newer format.
+    /// The layer is corrupt or of a newer format.
     Unknown {
         is_damaged: bool,
     },
-    /// The layer is not there any more.
+    /// The layer no longer exists.
     Gone,
 }
 
-/// Reads a layer that was listed with so many bytes. What it refers to is not known if it has more since.
+/// Reads a layer that was listed with `length` bytes. If it has grown since, its references are
+/// unknown.
 async fn packs_of(remote: &DynRemote, id: LayerId, size: u64) -> Result<Packs> {
     let limit = size.min(layer::MAX);
     let object = match remote.get(&layer::object_key(&id), limit).await {

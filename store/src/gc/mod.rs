@@ -1,13 +1,12 @@
-//! Collection: removing what no key needs any more, while jobs go on saving.
+//! Garbage collection: deletes unreferenced objects while jobs save and restore.
 //!
-//! Nothing is removed when it is first found to be without use. It is *condemned*: put on a list
-//! in the remote, with the time before which it stays. A later run removes it when that time has
-//! come and there is still no use for it. Savers read the list: what is on it they do not build
-//! upon, or only while there is time. So no lock is needed; why that is enough is told in
-//! `docs/gc.md`.
+//! An unreferenced object is not deleted when it is first found. It is *condemned*: added to a list
+//! in the remote, with the end of its grace period. A later run deletes it if that time is over and
+//! it is still unreferenced. Savers read the list and do not rely on condemned objects, or only
+//! while there is time. So no lock is needed; `docs/gc.md` has the proof.
 //!
-//! A run takes an [`Inventory`] of the remote, makes a [`GcPlan`] of it, which is a pure function,
-//! and executes it.
+//! A run reads an [`Inventory`] of the remote, turns it into a [`GcPlan`] with a pure function, and
+//! executes the plan.
 
 mod condemned;
 mod confirm;
@@ -27,34 +26,35 @@ pub use execute::{GcReport, collect_garbage, execute_plan};
 pub use inventory::{Inventory, UnreadableRecord};
 pub use plan::{DropReason, DroppedKey, Garbage, GcPlan, Removal, plan_collection};
 
-/// The longest time between a saver's look at what is there and its record. A saver that takes
-/// longer looks again before it publishes.
+/// The longest time between a saver's check and its record. A saver that takes longer checks again
+/// before it publishes.
 pub const LEASE: Duration = Duration::from_secs(3600);
 
-/// The shortest grace that is safe while jobs save: the lease, and as much for clocks that differ.
+/// The shortest grace period that is safe while jobs save: the lease, and as much again for clocks
+/// that differ.
 pub const MIN_GRACE: Duration = Duration::from_secs(2 * 3600);
 
-/// How long what is found to be without use stays unless told otherwise.
+/// Default grace period.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 3600);
 
-/// How to collect.
+/// Options of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcOptions {
-    /// How long what is found to be without use now stays: zero, which is safe only when nothing
-    /// saves meanwhile, or at least [`MIN_GRACE`].
+    /// Grace period of objects that this run condemns: at least [`MIN_GRACE`], or zero, which is
+    /// safe only while nothing saves.
     pub grace: Duration,
     /// Also drops keys whose newest save is older than this.
     pub older_than: Option<Duration>,
-    /// Only finds out what a run would do.
+    /// Only reports the effects of a run.
     pub dry_run: bool,
-    /// When the run begins, in microseconds since 1970: before anything is read.
+    /// Start of the run in microseconds since 1970: before anything is read.
     pub now: u64,
 }
 
 impl GcOptions {
-    /// How long a run may take from its beginning until it writes its list. One that takes longer
-    /// is given up: another collector may meanwhile have condemned and removed what this one, by
-    /// what it saw then, would take off the list.
+    /// The longest time from the start of a run until it writes its list. A slower run gives up: in
+    /// the meantime another collector may have condemned and deleted objects that this run, with
+    /// its older inventory, would take off the list.
     fn patience(&self) -> Option<Duration> {
         (!self.grace.is_zero()).then(|| self.grace.saturating_sub(LEASE))
     }

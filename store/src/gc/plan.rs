@@ -1,4 +1,4 @@
-//! What a run would do: a pure function of what there is.
+//! Plans a run: a pure function of the inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,55 +11,55 @@ use crate::id::{LayerId, PackId, SaveId};
 use crate::refs::{RefName, superseded_saves, unite_records};
 use crate::remote::ObjectKey;
 
-/// Why a key is dropped.
+/// Reason for dropping a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropReason {
-    /// The time that its save gave it is over.
+    /// Its time to live is over.
     Expired,
-    /// It was not saved for longer than asked for.
+    /// Its newest save is older than [`GcOptions::older_than`].
     Old,
 }
 
-/// A key that is dropped.
+/// A key that the run drops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DroppedKey {
     /// The key.
     pub name: RefName,
-    /// Why.
+    /// The reason.
     pub reason: DropReason,
-    /// Its newest save, in microseconds since 1970.
+    /// Time of its newest save in microseconds since 1970.
     pub newest: u64,
-    /// The saves that were seen; one that is published meanwhile stays.
+    /// The saves that this run saw. A save that is published in the meantime is kept.
     pub saves: Vec<SaveId>,
 }
 
-/// Layers and packs together.
+/// Totals of layers and packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Garbage {
     /// Number of layers.
     pub layers: u64,
     /// Number of packs.
     pub packs: u64,
-    /// Their bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
-/// What is removed.
+/// The objects to delete.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Removal {
-    /// Layers; they go before the packs that they refer to.
+    /// Layers. They are deleted before the packs that they reference.
     pub layers: BTreeSet<LayerId>,
     /// Packs.
     pub packs: BTreeSet<PackId>,
-    /// Traces, which name packs that are gone.
+    /// Traces that reference missing packs.
     pub traces: BTreeSet<ObjectKey>,
-    /// Bytes of all.
+    /// Size of all in bytes.
     pub bytes: u64,
 }
 
 impl Removal {
-    /// Layers and packs in numbers; the bytes are those of traces, too.
+    /// Totals of layers and packs; the bytes include traces.
     pub fn garbage(&self) -> Garbage {
         Garbage {
             layers: self.layers.len() as u64,
@@ -69,32 +69,33 @@ impl Removal {
     }
 }
 
-/// What a run would do.
+/// The effects of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GcPlan {
-    /// Keys that are dropped. What they need counts as needed in this run.
+    /// Keys to drop. Objects that they reference still count as referenced in this run.
     pub dropped: Vec<DroppedKey>,
-    /// What was found to be without use by this run.
+    /// Objects that this run condemns.
     pub condemned: Garbage,
-    /// What was condemned before and stays until its time.
+    /// Objects that were condemned earlier and whose grace period is not over.
     pub waiting: Garbage,
-    /// When the first of what then is on the list may be removed.
+    /// Earliest time at which an object on the new list may be deleted.
     pub next: Option<u64>,
-    /// Condemned before, needed again.
+    /// Condemned objects that are referenced again.
     pub pardoned: u64,
-    /// What goes now.
+    /// Objects to delete now.
     pub removal: Removal,
-    /// What stays for keys.
+    /// Objects that keys reference.
     pub kept: Garbage,
-    /// The list while the removal is under way.
+    /// The list to write before the deletions.
     pub list: Condemned,
 }
 
 /// Plans a run.
 ///
-/// What goes now was condemned by an earlier run, its time has come, and nothing leads to it. A
-/// pack has use as long as any layer that stays refers to it, be the layer needed itself or not:
-/// so whoever finds a layer finds its packs. With a grace of zero, what is found goes at once.
+/// An object is deleted if an earlier run condemned it, its grace period is over, and it is still
+/// unreferenced. A pack counts as referenced as long as a layer exists that references it, even if
+/// that layer is unreferenced itself: so every reader that finds a layer finds its packs. With a
+/// grace period of zero, unreferenced objects are deleted at once.
 pub fn plan_collection(inventory: &Inventory, options: &GcOptions) -> GcPlan {
     let mut plan = GcPlan {
         dropped: find_dropped_keys(inventory, options),
@@ -139,9 +140,9 @@ pub fn plan_collection(inventory: &Inventory, options: &GcOptions) -> GcPlan {
         let listed = list.packs.get(pack).copied();
         let fate = match object_fate(stays, listed, until, options.now) {
             kept @ ObjectFate::Kept { .. } => kept,
-            // A layer in use that cannot be read may need any pack, also one on the list: a saver
-            // may publish with a pack that was condemned after it had read the list, and only its
-            // layer tells.
+            // A layer in use that cannot be read may reference any pack, even a listed one: a saver
+            // may have read the list, and then published with a pack that was condemned afterwards.
+            // Only its layer shows that.
             _ if has_unreadable => match listed {
                 Some(until) => ObjectFate::Waiting(until),
                 None => ObjectFate::Kept { pardoned: false },
@@ -180,7 +181,7 @@ pub fn plan_collection(inventory: &Inventory, options: &GcOptions) -> GcPlan {
     plan
 }
 
-/// What becomes of an object; times are until when it stays.
+/// The fate of an object; times are the end of its grace period.
 #[derive(Debug, Clone, Copy)]
 enum ObjectFate {
     Kept { pardoned: bool },
@@ -194,7 +195,7 @@ fn object_fate(is_used: bool, listed: Option<u64>, until: u64, now: u64) -> Obje
         _ if is_used => ObjectFate::Kept {
             pardoned: listed.is_some(),
         },
-        // A grace of zero removes at once what waits, too.
+        // A grace period of zero also deletes objects that wait for an earlier one.
         _ if until <= now => ObjectFate::Removed(now),
         None => ObjectFate::Condemned(until),
         Some(until) if until > now => ObjectFate::Waiting(until),
@@ -224,7 +225,7 @@ impl GcPlan {
         counted.bytes += size;
     }
 
-    /// Fits the plan to the list as it is now that it is to be executed.
+    /// Adapts the plan to the list as it is at the time of execution.
     pub(super) fn bring_up_to_date(
         &mut self,
         inventory: &Inventory,
@@ -235,17 +236,17 @@ impl GcPlan {
         let until = now.saturating_add(duration_micros(options.grace));
         let seen = &inventory.condemned;
         let at_once = options.grace.is_zero();
-        // What is gone from the list was invisible to savers for a while.
+        // Savers could not see an entry while it was missing from the list.
         let planned = self.removal.layers.clone();
         let layers = &mut self.removal.layers;
         layers.retain(|id| at_once || current.layers.get(id) == self.list.layers.get(id));
         merge_condemned(&mut self.list.layers, &seen.layers, &current.layers, until);
-        // Every reader that finds a layer finds its packs.
+        // Every reader that finds a layer must find its packs.
         let staying = inventory.layers.iter();
         let staying = staying.filter(|(id, _)| !self.removal.layers.contains(id));
         let referred: BTreeSet<_> = staying.flat_map(|(_, layer)| &layer.packs).collect();
-        // The packs of a layer that cannot be read are not known, so they all wait for it if it was
-        // to go in this run, and with it its packs.
+        // The packs of an unreadable layer are unknown. If this run was to delete such a layer and
+        // now keeps it, all packs have to wait with it.
         let spared = |id: &LayerId| planned.contains(id) && !self.removal.layers.contains(id);
         let is_any_unreadable = inventory.unreadable_layers.iter().any(spared);
         let packs = &mut self.removal.packs;
@@ -278,12 +279,12 @@ impl GcPlan {
         removal.bytes = bytes.sum();
     }
 
-    /// The list once the removal is done.
+    /// The list to write after the deletions.
     fn list_afterwards(&self) -> Condemned {
         self.without_removed(&self.list)
     }
 
-    /// A list without what this plan removes.
+    /// A list without the objects that this plan deletes.
     pub(super) fn without_removed(&self, list: &Condemned) -> Condemned {
         let mut list = list.clone();
         list.layers
@@ -294,8 +295,9 @@ impl GcPlan {
     }
 }
 
-/// Makes the planned list, of which `seen` was there when the run began, one that can replace
-/// `current`. What is new on it, or was lost from it, stays until `until` at least.
+/// Merges the planned list with `current`, the list in the remote. `seen` is the list that the run
+/// read when it started. Entries that are new, or that were lost in between, are kept until `until`
+/// at least.
 fn merge_condemned<T: Ord + Copy>(
     planned: &mut BTreeMap<T, u64>,
     seen: &BTreeMap<T, u64>,
@@ -309,7 +311,8 @@ fn merge_condemned<T: Ord + Copy>(
         };
     }
     for (id, until) in current {
-        // Another collector put it there since this one looked: it is not this one's to pardon.
+        // Another collector added it after this run had read the list, so this run must not pardon
+        // it.
         if seen.get(id) != Some(until) {
             planned.entry(*id).or_insert(*until);
         }
@@ -327,7 +330,7 @@ fn find_dropped_keys(inventory: &Inventory, options: &GcOptions) -> Vec<DroppedK
             continue;
         }
         let (_, current) = unite_records(records.to_vec());
-        // When a record that cannot be read expires is not known.
+        // The expiry of an unreadable record is unknown.
         let is_expired =
             unreadable.is_empty() && current.iter().all(|record| record.is_expired(options.now));
         let is_old = options

@@ -19,7 +19,7 @@ use crate::secrets::{SecretFinding, SecretHandling};
 
 /// A batch holds about this many bytes of small files, or one segment of a large one.
 pub(crate) const BATCH_BYTES: u64 = 4 << 20;
-/// A batch holds at most so many files.
+/// Largest number of files in a batch.
 pub(crate) const BATCH_FILES: usize = 1024;
 
 /// A run of bytes of one file.
@@ -35,8 +35,8 @@ pub(super) struct FileBatch {
     pub(super) parts: Vec<BatchPart>,
 }
 
-/// A file may have this many segments with data, 16 TiB: bounds the plan's memory on filesystems
-/// that cannot tell where a file has holes.
+/// Largest number of data segments of a file: 16 TiB in segments. Bounds the memory of the plan on
+/// filesystems that cannot report holes.
 const MAX_SEGMENTS: u64 = 1 << 20;
 
 /// Cuts the unread files of a tree into batches.
@@ -147,7 +147,7 @@ pub(crate) struct ReadPart {
     pub(crate) part: BatchPart,
     pub(crate) pieces: Vec<BatchChunk>,
     pub(crate) xattrs: Xattrs,
-    /// What a search found in it.
+    /// Secrets that the scanner found in it.
     pub(crate) findings: Vec<SecretFinding>,
     /// Whether the file changed while it was read. Then there are no pieces.
     pub(crate) changed: bool,
@@ -159,22 +159,22 @@ impl ReadPart {
         !self.findings.iter().all(|found| found.fate.is_stored())
     }
 
-    /// Whether nothing is to be stored because of it.
+    /// Whether a finding forbids to store it.
     pub(super) fn is_refused(&self) -> bool {
         let mut findings = self.findings.iter();
         findings.any(|found| found.fate == SecretHandling::Refused)
     }
 }
 
-/// What a reader does with a file that changes while it is read.
+/// How a reader treats a file that changes while it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnChange {
     /// Fails with [`Error::Changed`].
     Fail,
     /// Marks the part as [changed](ReadPart::changed).
     Mark,
-    /// Takes what it read, as long as the file has the length it was scanned with. The caller
-    /// compares the file with that again.
+    /// Keeps the bytes that were read, if the file still has the length that the scan saw. The
+    /// caller compares the file with them again.
     Accept,
 }
 
@@ -332,7 +332,7 @@ impl<'a> BatchReader<'a> {
     }
 }
 
-/// Cuts a stretch of a file that lies in a buffer, and hashes what it is cut into.
+/// Cuts a stretch of a file in a buffer into chunks, and hashes them.
 pub(crate) fn cut_stretch(buffer: &[u8], stretch: Range<usize>, pieces: &mut Vec<BatchChunk>) {
     let mut from = stretch.start;
     for length in chunk::cut_chunks(&buffer[stretch]) {

@@ -28,7 +28,7 @@ use crate::progress::Progress;
 use crate::secrets::SecretHandling;
 use crate::stack::Stack;
 
-/// What the rounds of one search for a difference share.
+/// State shared by both rounds of a comparison.
 struct DeltaSearch<'a> {
     job: &'a SaveJob,
     source: &'a PathSource,
@@ -46,7 +46,7 @@ struct FoundDelta {
 }
 
 impl SaveJob {
-    /// Finds what the path changes, and stores the chunks that are new.
+    /// Finds the changes of a path, and stores the new chunks.
     pub(super) fn find_delta(
         &self,
         source: &PathSource,
@@ -57,8 +57,8 @@ impl SaveJob {
         Ok(found.delta)
     }
 
-    /// Lists what a restored path has changed, in the order of paths. Writes nothing if the request
-    /// is a dry run.
+    /// Lists the changes of a restored path, sorted by path. Writes nothing if the request is a dry
+    /// run.
     pub fn list_changes(
         &self,
         source: &PathSource,
@@ -84,7 +84,7 @@ impl SaveJob {
         inspect: impl FnOnce(&DeltaSearch<'_>, &FoundDelta) -> Result<()>,
     ) -> Result<FoundDelta> {
         let mut stack = Stack::new(self.open_layers(&source.base)?)?;
-        // What the path does not show is not missing from it.
+        // Entries that the mount hides from its user are not missing.
         if source.restored().is_some_and(|path| !path.privileged) {
             stack = stack.without_privileges();
         }
@@ -103,8 +103,9 @@ impl SaveJob {
             base: Baseline::new(&stack, target)?,
             progress,
         };
-        // The index may know packs that are gone from the remote, when someone emptied it. Then the
-        // index forgets them, and the second round reads everything and stores what is missing.
+        // The index may know packs that are gone, for example because someone emptied the remote.
+        // The index then forgets them, and the second round reads all files and stores the missing
+        // chunks.
         for round in 0..2 {
             if let Some(found) = search.try_once(round == 0)? {
                 inspect(&search, &found)?;
@@ -138,8 +139,8 @@ pub(super) fn packs_missing() -> Error {
 }
 
 impl DeltaSearch<'_> {
-    /// One round; `None` when the index named packs that are gone. `may_recall` allows to skip files
-    /// whose times say that an earlier save has read them.
+    /// Runs one round; `None` if the index named packs that are gone. `may_recall` allows skipping
+    /// files whose times show that an earlier save has read them.
     fn try_once(&self, may_recall: bool) -> Result<Option<FoundDelta>> {
         let request = &self.job.state.request;
         let (source, exclude) = (self.source, &*request.exclude);
@@ -232,8 +233,8 @@ impl DeltaSearch<'_> {
             })
     }
 
-    /// Undoes what a restore shows differently from the stack: owners, renamed directories, and
-    /// entries that were left out of earlier saves.
+    /// Reverts the differences that a restore makes on purpose: owners, renamed directories, and
+    /// entries that earlier saves left out.
     fn map_to_stack(&self, scanned: &mut Scanned) -> Result<Moved> {
         let Scanned {
             tree, redirects, ..
@@ -243,7 +244,8 @@ impl DeltaSearch<'_> {
             give_back(tree, redirects, self.stack, owner)?;
         }
         let moved = graft_redirects(tree, redirects, self.stack, exclude)?;
-        // A complete directory whose missing entries count as deleted lists all that it has.
+        // Only a complete directory whose missing entries count as deleted lists all of its
+        // entries.
         if !(source.complete && source.deletions == MissingEntries::Record) {
             remove_excluded(tree, self.stack, exclude)?;
         }

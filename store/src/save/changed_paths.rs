@@ -49,7 +49,8 @@ pub(super) fn list_changed_paths(
             _ => stack.find(&path)?,
         };
         let below = below.map(|ino| stack.attr(ino)).transpose()?;
-        // What was a directory, or becomes one, has entries of its own.
+        // A directory that replaces another kind of entry, or is replaced by one, has entries of
+        // its own.
         let is_alike = |attr: &Attr| (attr.kind() == mode::DIRECTORY) == directory;
         let first = &tree.nodes[node.link.unwrap_or(index)];
         let after = match &first.kind {
@@ -81,8 +82,8 @@ pub(super) fn list_changed_paths(
     Ok(changes)
 }
 
-/// How a node of the difference differs from the entry below it; `None` for a directory that is
-/// only on the way to what does.
+/// Returns how a node differs from the entry below it; `None` for a directory that only leads to a
+/// difference.
 fn find_change(
     node: &FileNode,
     packed: &Packed,

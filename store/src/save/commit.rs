@@ -1,4 +1,4 @@
-//! Writing what a save publishes: its layers first, then the record that names them.
+//! Writes the objects of a save: its layers first, then the record that references them.
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ use crate::stack::{Stack, squash_layers};
 /// A tree of more entries is not counted: it would take longer than the rest of the save.
 const COUNTED: u64 = 1 << 19;
 
-/// A save whose layers are stored, and which no record names yet.
+/// A save whose layers are stored, but not yet referenced by a record.
 pub struct StoredSave {
     report: SaveReport,
     /// `None` when there is nothing to publish.
@@ -131,11 +131,11 @@ impl SaveJob {
         })
     }
 
-    /// Writes the record, if all that it leads to is there and will stay.
+    /// Writes the record, if all objects that it references exist and will stay.
     ///
     /// # Errors
     ///
-    /// [`Error::BeingCollected`] names what is gone; nothing is published then.
+    /// [`Error::BeingCollected`] names the missing object; nothing is published in that case.
     pub fn publish(&self, stored: StoredSave) -> Result<SaveReport> {
         let StoredSave { mut report, record } = stored;
         let Some(planned) = record else {
@@ -171,7 +171,8 @@ impl SaveJob {
         Ok(self.finish(report))
     }
 
-    /// What the collector must leave for the record. `docs/gc.md` says why looking at this is enough.
+    /// The objects that the collector must keep for the record. `docs/gc.md` explains why checking
+    /// them is enough.
     fn needs_of(&self, stack: &[LayerInfo], planned: &PlannedRecord, now: u64) -> Needs {
         // A path that was not restored is compared with records that this save has just read.
         let since = planned.restored_at.unwrap_or(now);
@@ -183,7 +184,8 @@ impl SaveJob {
         Needs::of(stack, parts, base, named, is_old, packs)
     }
 
-    /// How the record describes a layer; `new_bytes` is what it added to the remote.
+    /// Describes a layer for the record; `new_bytes` is the number of bytes that it added to the
+    /// remote.
     fn describe_layer(&self, built: &BuiltLayer, new_bytes: u64) -> LayerInfo {
         let request = &self.state.request;
         LayerInfo {
@@ -245,8 +247,8 @@ impl SaveJob {
     }
 }
 
-/// Replaces a layer whose bytes do not match its name: layers are named by their content, so other
-/// bytes are the remains of a power cut or a bad disk.
+/// Replaces a layer whose bytes do not match its name. Layers are named by their content, so a
+/// mismatch is left by a power cut or a bad disk.
 async fn repair_layer(remote: &DynRemote, object: &ObjectKey, bytes: &Bytes) -> Result<()> {
     let present = match remote.get(object, layer::MAX).await {
         Err(error) if error.kind() == RemoteErrorKind::TooLarge => Bytes::new(),

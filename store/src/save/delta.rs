@@ -1,4 +1,4 @@
-//! What a tree changes of the stack below it.
+//! Compares a tree with the stack below it.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -14,10 +14,10 @@ use crate::layer::{Meta, NewFilePiece, mode};
 use crate::pack::{PackRef, PackSet};
 use crate::stack::{Ino, Stack};
 
-/// What it means when a complete directory lacks an entry that the stack has.
+/// Meaning of an entry that the stack has and a complete directory lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MissingEntries {
-    /// The entry was deleted: the stack is what the tree started from.
+    /// The entry was deleted: the tree started from this stack.
     Record,
     /// Nothing: the stack is only something to compare with, saved by another job perhaps.
     Ignore,
@@ -48,11 +48,11 @@ impl Delta {
     }
 }
 
-/// The stack that a tree is compared with, and what its chunks are.
+/// The stack that a tree is compared with, and the chunks that it contains.
 ///
-/// A layer says where chunks are, not which. Where a chunk of the tree is known in the very same
-/// place the two are equal; only where it is known in another pack, the trailer of the stack's
-/// pack is asked.
+/// A layer stores the location of a chunk, not its hash. If a chunk of the tree is known at the
+/// same location, the two are equal. Only if it is known in another pack, we read the trailer of
+/// the stack's pack.
 pub(super) struct Baseline<'a> {
     stack: &'a Stack,
     packs: PackSet,
@@ -193,8 +193,8 @@ struct Differ<'a> {
 
 /// Compares a tree, all of whose files are read, with the stack below it.
 ///
-/// `complete` says that the root lists everything there is; the upper directory of an overlay
-/// lists only what changed, except below directories that are marked opaque.
+/// With `complete`, the root lists all of its entries. The upper directory of an overlay lists only
+/// changes, except below directories that are marked opaque.
 pub(super) fn diff_tree(
     tree: &FileTree,
     base: &Baseline<'_>,
@@ -205,7 +205,7 @@ pub(super) fn diff_tree(
     diff_but(&HashSet::new(), tree, base, packed, complete, deletions)
 }
 
-/// The same, where files of `recounted` have as many names as the tree has of them.
+/// Like [`diff_tree`], but files of `recounted` get the number of names that the tree has for them.
 pub(super) fn diff_but(
     recounted: &HashSet<Ino>,
     tree: &FileTree,
@@ -254,8 +254,8 @@ impl Differ<'_> {
         Ok(())
     }
 
-    /// Compares all directories, with a list of those still to do instead of recursion: how deeply
-    /// they are nested is up to the job whose tree this is.
+    /// Compares all directories with a work list instead of recursion, because the job that owns
+    /// the tree decides how deep it is.
     fn directories(&mut self, complete: bool) -> Result<()> {
         let mut pending = vec![(0, Some(Ino::ROOT), complete)];
         while let Some((node, below, complete)) = pending.pop() {
@@ -312,7 +312,7 @@ impl Differ<'_> {
         Ok(())
     }
 
-    /// What the stack has in the place of a node.
+    /// Returns the entry of the stack at the place of a node.
     fn lookup(&self, below: Ino, child: usize) -> Result<Option<Ino>> {
         let node = &self.tree.nodes[child];
         match is_device(&node.meta) {
@@ -331,7 +331,7 @@ impl Differ<'_> {
         }
     }
 
-    /// Compares an entry; of a directory, not what is in it.
+    /// Compares an entry; the contents of a directory are compared later.
     fn entry(&mut self, index: usize, below: Option<Ino>) -> Result<()> {
         let node = &self.tree.nodes[index];
         let emit = match &node.kind {
@@ -360,7 +360,7 @@ impl Differ<'_> {
                     }
                 }
             }
-            // What the stack has at this path, if anything, is neither changed nor removed.
+            // The entry of the stack at this path, if any, is neither changed nor removed.
             _ if self.tree.is_left_out(index) => false,
             _ => {
                 let same = match below {

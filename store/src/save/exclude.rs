@@ -32,12 +32,12 @@ impl Exclude for Everything {
     }
 }
 
-/// Adds to a scanned tree the removal of what the stack below it has and the save leaves out.
+/// Adds removals to a scanned tree for entries that the stack has and the save excludes.
 ///
-/// An entry that was saved before it was excluded would otherwise stay in the cache for good: the
-/// upper of a mount does not mention it, and a path that was never restored removes nothing. For
-/// those two only: a tree whose missing entries count as deleted needs no mention of them.
-/// Reads the directories of the stack, and nothing at all when nothing is excluded.
+/// Without them, an entry that was saved before it was excluded would stay in the cache for ever:
+/// the upper directory of a mount does not list it, and a path that was never restored removes
+/// nothing. A tree whose missing entries count as deleted needs no removals. Reads the directories
+/// of the stack, or nothing if nothing is excluded.
 pub(super) fn remove_excluded(
     tree: &mut FileTree,
     stack: &Stack,
@@ -46,7 +46,7 @@ pub(super) fn remove_excluded(
     if exclude.is_empty() || stack.layers().is_empty() {
         return Ok(());
     }
-    // A directory of the stack, its path, and its nodes from the root down as far as they exist.
+    // A directory of the stack, its path, and its existing nodes from the root downwards.
     let mut pending = vec![(Ino::ROOT, Vec::<u8>::new())];
     let mut removals = Vec::new();
     while let Some((directory, path)) = pending.pop() {
@@ -87,8 +87,8 @@ pub(super) fn as_path(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
 
-/// The tree's node for a directory of the stack, added if need be with all above it; `None` where
-/// the tree hides what the stack has there.
+/// Returns the tree's node for a directory of the stack, and adds it with its parents if necessary;
+/// `None` if the tree hides that part of the stack.
 pub(super) fn directory_node(
     tree: &mut FileTree,
     stack: &Stack,

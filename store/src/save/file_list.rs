@@ -1,4 +1,4 @@
-//! Where the store keeps what earlier saves of a directory found in its files.
+//! Files of the store that list the contents which earlier saves found in a directory.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -58,7 +58,7 @@ impl FileList {
     }
 }
 
-/// Removes the oldest lists. What cannot be removed now is tried again by the next save.
+/// Removes the oldest lists. The next save retries failed removals.
 fn prune_lists(folder: &Path) {
     let lists = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut lists: Vec<_> = lists

@@ -22,7 +22,7 @@ pub(super) struct FilesToPack<'a> {
     pub(super) consistency: Consistency,
 }
 
-/// What becomes of a file that changes while it is read.
+/// Treatment of a file that changes while it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Consistency {
     /// It fails the save with [`Error::Changed`](crate::Error::Changed): nothing should write to the
@@ -33,16 +33,16 @@ pub(super) enum Consistency {
     Settle,
 }
 
-/// Reads every unread file of `tree`, stores the chunks that are new, and notes in the tree what
-/// each file is made of. Returns the files that had to be left out, too.
+/// Reads every unread file of `tree`, stores the new chunks, and notes in the tree which chunks
+/// each file consists of. Also returns the files that were left out.
 ///
-/// `known` is where the chunks of files are that the tree knows already; it becomes part of the
-/// result. A file that the guard wants left out is so before any of its chunks with a secret is
-/// stored; where that fails the save, the rest is searched and not stored.
+/// `known` holds the locations of chunks that the tree refers to already; it becomes part of the
+/// result. If the guard rejects a file, none of its chunks with a secret is stored. If the
+/// rejection fails the save, the remaining files are still searched, but not stored.
 ///
 /// # Errors
 ///
-/// Those of the target, and [`Error::Changed`](crate::Error::Changed) as [`Consistency`] says.
+/// Those of the target, and [`Error::Changed`](crate::Error::Changed) depending on [`Consistency`].
 pub(super) fn pack_files(
     files: &FilesToPack<'_>,
     tree: &mut FileTree,
@@ -159,8 +159,8 @@ impl ReadBatches for FilesReader<'_> {
     }
 }
 
-/// Notes in the tree what its files are made of, and in `packed` what was found in them. Files that
-/// changed while they were read stay unread, and are returned.
+/// Notes the chunks of files in the tree, and findings in `packed`. Returns files that changed
+/// while they were read; they stay unread.
 pub(crate) fn note_content(
     tree: &mut FileTree,
     parts: Vec<ReadPart>,

@@ -1,4 +1,4 @@
-//! Renamed directories of an overlay, as what they contain.
+//! Replaces renamed directories of an overlay by their contents.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,15 @@ use crate::error::Result;
 use crate::layer::{NewFilePiece, mode};
 use crate::stack::{Ino, Stack};
 
-/// Turns directories that an overlay has renamed into what they are: new directories that contain
-/// what the old place has in the stack, changed by the entries they list themselves.
+/// Turns directories that an overlay has renamed into new directories, which contain the entries of
+/// the old place in the stack, changed by the entries that they list themselves.
 ///
-/// `redirects` names, by node, where the lower part is: an absolute path, or a name next to the
-/// directory itself. Only metadata is copied, and not of what is left out at the new place.
-/// Devices that `stack` does not show move with their directory: its user could not delete them.
+/// `redirects` maps a node to its lower directory: an absolute path, or a name in the same parent.
+/// Only metadata is copied, and no entry that is left out at the new place. Devices that `stack`
+/// does not show move with their directory, because its user could not delete them.
 ///
-/// Returns the files with several names among what was added: [`diff_links`](super::links::diff_links) links them.
+/// Returns the added files that have several names: [`diff_links`](super::links::diff_links) links
+/// them.
 pub(super) fn graft_redirects(
     tree: &mut FileTree,
     redirects: &HashMap<usize, Vec<u8>>,
@@ -78,7 +79,7 @@ fn lookup(stack: &Stack, parent: Ino, name: &[u8]) -> Result<Option<Ino>> {
     }
 }
 
-/// Adds to a directory of the tree what `origin` has and the tree neither has nor removes.
+/// Adds entries of `origin` to a directory of the tree, unless the tree has or removes them.
 fn graft_directory(
     tree: &mut FileTree,
     node: usize,
@@ -239,7 +240,7 @@ mod tests {
         }
     }
 
-    /// A tree of one directory in the other, `depth` of them named `d`, then one named `end`.
+    /// Builds a tree of nested directories: `depth` of them named `d`, then one named `end`.
     fn deep(depth: usize, end: &[u8]) -> FileTree {
         let mut tree = FileTree::default();
         tree.nodes.push(node(b"", 0, false));

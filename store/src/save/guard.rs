@@ -15,9 +15,9 @@ use crate::stack::Stack;
 pub(super) struct Guard<'a> {
     /// The search and its policy.
     pub scanner: &'a Scanner,
-    /// The path that is saved, as its users see it: its names tell what lies there.
+    /// The path that is saved, as users see it: credential files are recognised by its names.
     pub root: &'a Path,
-    /// What the tree is a change of.
+    /// The stack below the tree.
     pub below: &'a Stack,
 }
 
@@ -62,8 +62,8 @@ impl<'a> Watch<'a> {
         self.guard.scanner.margin()
     }
 
-    /// Searches a part of a file: `content` are its bytes without holes, and `edges` what lies before
-    /// and behind it, as far as [`Watch::margin`] asks for it.
+    /// Searches a part of a file. `content` is its bytes without holes, and `edges` the bytes
+    /// before and after it, up to [`Watch::margin`].
     pub(super) fn inspect(
         &self,
         part: &BatchPart,

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::stack::Stack;
 
-/// What an import did.
+/// Result of an import.
 #[derive(Debug)]
 pub struct ImportReport {
     /// The save of the archive's files.
@@ -31,17 +31,17 @@ pub struct ImportReport {
 pub type ArchiveSource<'a> = Box<dyn Read + Send + 'a>;
 
 impl SaveJob {
-    /// Saves the files of an archive as one layer on what the key holds already. Members that the key
+    /// Saves the files of an archive as one layer on top of the key's stack. Members that the key
     /// has and the archive lacks stay.
     ///
-    /// `open` opens the archive at its beginning. It is called a second time when the index named
-    /// packs that the remote no longer has, and may return `None` then if the source can't be read
+    /// `open` opens the archive at its beginning. It is called a second time if the index named
+    /// packs that the remote no longer has, and may then return `None` if the source cannot be read
     /// again.
     ///
     /// # Errors
     ///
-    /// [`Error::ArchiveConsumed`] when the archive is needed a second time and cannot be read again;
-    /// otherwise those of [`SaveJob::run`], of `open`, and of the archive.
+    /// [`Error::ArchiveConsumed`] if the archive is needed a second time and cannot be read again;
+    /// otherwise the errors of [`SaveJob::run`], of `open`, and of the archive.
     pub fn import<'a, E: From<Error>>(
         self,
         options: &ReadOptions,

@@ -1,14 +1,14 @@
-//! One save, from the first look at the key to the record.
+//! One save, from reading the key to writing the record.
 //!
-//! The order of the steps is what makes a save safe beside other savers and the collector
-//! (`docs/gc.md`). [`SaveJob::run`] is that order:
+//! The order of the steps makes a save safe beside other savers and the collector (`docs/gc.md`).
+//! [`SaveJob::run`] implements that order:
 //!
-//! 1. [`Session::save`] reads the key's records and the condemned list, before anything else: objects
-//!    that are condemned later than that stay for at least the shortest grace period.
-//! 2. [`SaveJob::pack`] stores the packs. Nothing names them yet, so a save that stops here loses
-//!    nothing.
-//! 3. [`SaveJob::store_layers`] plans the record and stores the layers that it will name.
-//! 4. [`SaveJob::publish`] confirms that all of it is there and will stay, and writes the record.
+//! 1. [`Session::save`] reads the key's records and the condemned list first: objects that are
+//! condemned later stay for at least the shortest grace period. 2. [`SaveJob::pack`] stores the
+//! packs. No object references them yet, so a save that stops here loses nothing. 3.
+//! [`SaveJob::store_layers`] plans the record and stores the layers that it will reference. 4.
+//! [`SaveJob::publish`] checks that all of these objects exist and will stay, and writes the
+//! record.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,7 +33,7 @@ use crate::remote::{DynRemote, OpenRemote, RemoteErrorKind};
 use crate::repository::Repository;
 use crate::session::{Clock, Session};
 
-/// A save that has read what its key holds, and does not know an index yet.
+/// A save that has read its key, but has no index yet.
 pub struct OpenedSave {
     state: JobState,
     domains: Domains,
@@ -47,7 +47,7 @@ pub struct SaveJob {
     pub(super) target: StoreTarget,
 }
 
-/// What a save knows of its key and its remote.
+/// The facts that a save has read about its key and its remote.
 pub(super) struct JobState {
     pub(super) request: SaveRequest,
     pub(super) opened: OpenRemote,
@@ -59,16 +59,16 @@ pub(super) struct JobState {
     pub(super) existing: Vec<RefRecord>,
     /// Saves of the key that a power cut left unreadable; this one takes their place.
     pub(super) torn: Vec<SaveId>,
-    /// Why a part of what the key holds cannot be read, if the remote lost it. Then this save replaces
-    /// all of it.
+    /// Reason why a part of the key's stack is unreadable, if the remote lost it. The save then
+    /// replaces the whole stack.
     pub(super) lost: Option<String>,
 }
 
 impl Session {
-    /// Begins a save: reads what its key holds, and what the collector is about to remove.
+    /// Starts a save: reads the key's records and the condemned list.
     ///
     /// `named_in` is the scope whose keys named the layers that the path was restored from; the
-    /// request's own when there is none.
+    /// request's own scope if it was not restored.
     pub fn save(&self, request: SaveRequest, named_in: Option<&Scope>) -> Result<OpenedSave> {
         let remote = self.remote();
         let repository = Repository::new(remote.clone());
@@ -158,9 +158,9 @@ impl SaveJob {
     ///
     /// # Errors
     ///
-    /// [`Error::Changed`] when the path changed meanwhile, [`Error::BeingCollected`] when the
-    /// collector removed what the record would name, and those of the remote and the index. Nothing
-    /// is published then.
+    /// [`Error::Changed`] if the path changed during the save, [`Error::BeingCollected`] if the
+    /// collector removed an object that the record would reference, and errors of the remote and
+    /// the index. Nothing is published in these cases.
     pub fn run(mut self, source: PathSource, progress: &dyn Progress) -> Result<SaveReport> {
         match self.pack(source, progress)? {
             None => Ok(self.kept()),
@@ -171,8 +171,8 @@ impl SaveJob {
         }
     }
 
-    /// Finds what the path changes, and stores the chunks that are new. `None` when the key exists
-    /// and is to be kept.
+    /// Finds the changes of the path, and stores the new chunks. `None` if the key exists and the
+    /// request keeps existing keys.
     pub fn pack(
         &mut self,
         mut source: PathSource,
@@ -187,7 +187,7 @@ impl SaveJob {
         {
             return Ok(None);
         }
-        // A path that was never restored is compared with what the key holds.
+        // A path that was never restored is compared with the key's current stack.
         if source.base.is_empty() && source.restored().is_none() && self.state.lost.is_none() {
             source.base = held;
             if self.state.request.existing == Existing::Replace {
@@ -195,7 +195,8 @@ impl SaveJob {
             }
         }
         let began = self.now();
-        // The upper of a mount is as small as what changed, and lives no longer than the mount.
+        // The upper directory of a mount is small, and does not outlive the mount, so a list would
+        // not pay.
         let files = source.complete.then(|| self.file_list(&source));
         let delta = self.find_delta(&source, files.as_ref(), progress)?;
         Ok(Some(PackedPath {
@@ -215,11 +216,12 @@ impl SaveJob {
         self.finish(SaveReport::nothing(SaveOutcome::Kept, self.held()))
     }
 
-    /// Brings the stack that the path was restored from up to date: others may have squashed layers
-    /// of it since, and the collector removes the parts.
+    /// Updates the stack that the path was restored from: other saves may have squashed its layers
+    /// since, and the collector deletes the parts.
     fn settle_base(&mut self, source: &mut PathSource, held: &[LayerInfo]) -> Result<()> {
-        // A mount's changes are its own whatever lies below; a plain directory is compared, so with
-        // content of others in what it is compared with, nothing counts as deleted.
+        // The upper directory of a mount holds exactly its own changes. A plain directory is
+        // compared, so if the squashed layer also has content of other saves, no entry may count as
+        // deleted.
         if let Some((followed, is_exact)) = refs::follow_squashes(&source.base, held)
             && (!source.complete || is_exact || self.find_lost(&source.base)?.is_some())
         {
@@ -243,7 +245,7 @@ impl SaveJob {
         Ok(())
     }
 
-    /// The parts of a stack that the remote lost, as far as [`find_missing`] can tell.
+    /// The parts of a stack that the remote lost, as far as [`find_missing`] can detect.
     fn find_lost(&self, layers: &[LayerInfo]) -> Result<Option<String>> {
         let remote = self.remote();
         let noted = LostPacks::new(self.state.layers.root());
@@ -258,18 +260,18 @@ impl SaveJob {
         Ok((!missing.is_empty()).then(|| missing.to_string()))
     }
 
-    /// The list of what earlier saves of the same directory read.
+    /// The list of file contents that earlier saves of the directory left.
     pub(super) fn file_list(&self, source: &PathSource) -> FileList {
         let store = self.state.layers.root();
         FileList::new(store, self.target.domains.own(), source.path())
     }
 
-    /// What the key holds: the union of the records that have not expired.
+    /// The key's current layers: the union of the records that have not expired.
     pub(super) fn held(&self) -> Vec<LayerInfo> {
         refs::unite_records(refs::retain_unexpired(self.state.existing.clone())).0
     }
 
-    /// Whether what the key holds is superseded, rather than united with this save.
+    /// Whether this save supersedes the key's current layers instead of uniting with them.
     pub(super) fn replaces(&self) -> bool {
         self.state.lost.is_some() || self.state.request.existing == Existing::Replace
     }
@@ -290,7 +292,7 @@ impl SaveJob {
         (self.state.clock)()
     }
 
-    /// Adds what the save cost so far.
+    /// Adds the cost of the save so far.
     pub(super) fn finish(&self, report: SaveReport) -> SaveReport {
         SaveReport {
             traffic: self.state.opened.traffic(),

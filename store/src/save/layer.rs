@@ -10,7 +10,7 @@ use crate::layer::{
     BuiltLayer, EntryTarget, LayerBuilder, NewEntry, NewFilePiece, NewInode, NewKind, ROOT,
 };
 
-/// What a name of a directory becomes.
+/// The planned entry for a name of a directory.
 struct Planned<'a> {
     name: &'a [u8],
     /// `None` for a removal.
@@ -154,8 +154,8 @@ fn locate_content(
 
 fn new_inode<'a>(node: &'a FileNode, content: &'a [NewFilePiece]) -> Result<NewInode<'a>> {
     let kind = match &node.kind {
-        // Removals were found name by name, so nothing below has to be hidden wholesale; what
-        // another job adds to the directory at the same time stays visible.
+        // Removals are listed name by name, so the directory need not be opaque, and entries that
+        // another job adds to it at the same time stay visible.
         NodeKind::Directory { .. } => NewKind::Directory { opaque: false },
         NodeKind::File { size, .. } => NewKind::File {
             size: *size,

@@ -1,9 +1,9 @@
-//! Hard links between what changed and what did not.
+//! Hard links between changed and unchanged files.
 //!
-//! A layer can't link to a file of another layer, and a file's record holds the number of its
-//! names. So when a name of a file is removed, replaced or moved, all its other names become part
-//! of the difference: otherwise a renamed directory would have copies of files that it shared, and
-//! `st_nlink` would count names that are gone.
+//! A layer cannot link to a file of another layer, and a file's record stores its number of names.
+//! So if a name of a file is removed, replaced or moved, all of its other names become part of the
+//! difference. Otherwise a renamed directory would contain copies of shared files, and `st_nlink`
+//! would count removed names.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,15 +1,14 @@
-//! Saving: from the files of a path, or of an archive, to a published record.
+//! Saves the files of a path, or of an archive, as a published record.
 //!
-//! [`Session::save`](crate::session::Session::save) begins a save, and [`SaveJob`] owns the order of
-//! its steps, which the module `job` describes.
+//! [`Session::save`](crate::session::Session::save) starts a save, and [`SaveJob`] owns the order
+//! of its steps, which the module `job` describes.
 //!
-//! The packing is a pipeline with bounded memory. A scan gives the tree in path order; its files are
-//! cut into batches; each worker takes a batch through reading, cutting, hashing, looking up and
-//! compressing; frames are put into packs in path order and stored while the work goes on. Then
-//! the tree is compared with the stack it is a change of, and the difference becomes the layer. A pure
-//! plan says which stack the key then names.
+//! Packing is a pipeline with bounded memory. A scan returns the tree in path order, and its files
+//! are cut into batches. Each worker reads, cuts, hashes, looks up and compresses a batch. Frames
+//! are put into packs in path order and stored in parallel. Then the tree is compared with the
+//! stack below it, and the difference becomes the layer. A pure plan computes the key's new stack.
 //!
-//! Files are read with the caller's own rights, in the caller's process. The index and the remote are
+//! Files are read with the rights and in the process of the caller. The index and the remote are
 //! reached only through [`Target`]: a daemon behind a socket, or a store in the same process.
 
 mod batch;

@@ -1,4 +1,4 @@
-//! Owners of a tree whose stack was shown as another's, as they were saved.
+//! Restores the saved owners of a tree that was shown as owned by another user.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,15 @@ use crate::error::Result;
 use crate::layer::mode;
 use crate::stack::{Ino, Owner, Stack};
 
-/// Undoes [`Stack::shown_as`] for a tree that was scanned where the stack was shown as `owner`'s.
+/// Reverts [`Stack::shown_as`] for a tree that was scanned where the stack was shown as `owner`'s.
 ///
-/// What belongs to `owner` gets the owner back that the stack has for it; what the stack does not
-/// have gets that of the stack's root, as if whoever filled the cache had made it. User and group
-/// are looked at apart, and another's stay: somebody gave the entry away on purpose.
+/// Entries that belong to `owner` get the owner that they have in the stack. New entries get the
+/// owner of the stack's root, as if the creator of the cache had made them. User and group are
+/// handled separately. Entries of any other owner are unchanged: somebody gave them away on
+/// purpose.
 ///
-/// `redirects` are those of the scan. An entry that was renamed counts as new, unless it is a
-/// directory with such a note.
+/// `redirects` are those of the scan. A renamed entry counts as new, unless it is a directory with
+/// a redirect.
 pub(super) fn give_back(
     tree: &mut FileTree,
     redirects: &HashMap<usize, Vec<u8>>,
@@ -22,7 +23,7 @@ pub(super) fn give_back(
     owner: Owner,
 ) -> Result<()> {
     let mut below = vec![None; tree.nodes.len()];
-    // What any of the names of an inode leads to in the stack, by the first of them.
+    // The inode of the stack for each hard-linked file, by the first name that leads to one.
     let mut linked: HashMap<usize, Ino> = HashMap::new();
     for (index, node) in tree.nodes.iter().enumerate() {
         let directory = below.get(node.parent).copied().flatten();

@@ -1,4 +1,4 @@
-//! A path whose new chunks are stored, between two steps of its save.
+//! State of a save between storing its chunks and storing its layers.
 
 use super::delta::Delta;
 use super::pipeline::Packed;
@@ -61,10 +61,10 @@ impl PackedPath {
     }
 }
 
-/// What a path changes, whose new chunks are stored.
+/// The changes of a path whose new chunks are stored.
 #[derive(Default)]
 pub(super) struct PathDelta {
-    /// How much is gone, if that is most of what there was.
+    /// The number of removed entries, if most of the stack's entries were removed.
     pub(super) shrinkage: Option<Shrinkage>,
     pub(super) delta: Delta,
     /// The layer that makes the change; `None` when nothing changed.

@@ -1,9 +1,9 @@
-//! From the bytes of files to packs in the remote.
+//! Turns the bytes of files into packs in the remote.
 //!
-//! Workers take batches in path order and do everything that costs time: read, hash, look up,
-//! compress. What they finish is put back in order, laid into packs, and stored by a few uploaders.
-//! A worker may not run further ahead than a few batches, so memory stays bounded: about 16 MiB a
-//! worker, and 32 MiB for each pack that is being stored.
+//! Workers take batches in path order and do the expensive work: read, hash, look up, compress.
+//! Their results are put back in order, written into packs, and stored by a few uploaders. A worker
+//! may run only a few batches ahead, so memory is bounded: about 16 MiB a worker, and 32 MiB for
+//! each pack that is being stored.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +52,7 @@ impl Packed {
     }
 }
 
-/// What a worker makes of a batch.
+/// The result of a worker for one batch.
 struct FinishedBatch {
     frames: Vec<BuiltFrame>,
     found: Vec<(ChunkId, Indexed)>,
@@ -68,13 +68,13 @@ struct Feed {
 
 /// Where the bytes that are packed come from, in batches.
 pub(crate) trait Supply: Sync {
-    /// There are at most so many batches.
+    /// Upper bound for the number of batches.
     fn at_most(&self) -> usize;
 
     /// A way to the batches for one worker.
     fn reader(&self) -> Box<dyn ReadBatches + '_>;
 
-    /// Whether there is nothing after the first so many batches.
+    /// Whether these are all batches.
     fn is_complete(&self, batches: usize) -> bool;
 }
 
@@ -105,8 +105,8 @@ struct PipelineShared<'a> {
     refused: AtomicBool,
 }
 
-/// Stores the chunks of a supply that are new; returns where all are, and what the parts of files
-/// are made of, in their order.
+/// Stores the new chunks of a supply. Returns the locations of all chunks, and the chunks of each
+/// file part in order.
 pub(crate) fn pack_supply(
     supply: &dyn Supply,
     target: &dyn Target,
@@ -315,7 +315,7 @@ fn place_batches(
                 packed.known_packs.insert(indexed.pack.id, indexed.pack);
             }
             parts.extend(batch.parts);
-            // Lets workers that are too far ahead go on.
+            // Wakes workers that were too far ahead.
             shared.feed.lock().placed = next;
             shared.fed.notify_all();
         }

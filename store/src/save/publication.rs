@@ -1,4 +1,4 @@
-//! What a save is going to publish: a pure plan.
+//! A pure plan of the record that a save publishes.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -10,15 +10,15 @@ use crate::layer::TreeTotals;
 use crate::refs::{self, LayerInfo, RefRecord};
 use crate::stack::squash_plan;
 
-/// All that decides what a save publishes.
+/// All inputs of the plan.
 pub(super) struct PublicationInputs<'a> {
     /// The records of the key when the save began, the expired ones too.
     pub(super) existing: &'a [RefRecord],
-    /// Saves of the key whose records a power cut left unreadable.
+    /// Saves of the key whose records a power cut truncated.
     pub(super) torn: &'a [SaveId],
-    /// Whether what the key holds is superseded, rather than united with this save.
+    /// Whether the save supersedes the key's current layers instead of uniting with them.
     pub(super) replaces: bool,
-    /// Whether the remote lost a part of what the key holds.
+    /// Whether the remote lost a part of the key's stack.
     pub(super) lost: bool,
     /// The stack that the path was compared with.
     pub(super) base: &'a [LayerInfo],
@@ -34,7 +34,7 @@ pub(super) struct PublicationInputs<'a> {
     pub(super) now: u64,
 }
 
-/// What a save is going to publish.
+/// The objects that a save publishes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Publication {
     /// The stack that the key will name, before anything is squashed.
@@ -51,11 +51,11 @@ pub(super) struct Publication {
     pub(super) expires: Option<u64>,
     /// Set when a record of the key says all of this already: when that one expires.
     pub(super) published: Option<Option<u64>>,
-    /// TreeTotals of the stack's tree, where the records tell them.
+    /// Totals of the stack's tree, if the records contain them.
     pub(super) tree: Option<TreeTotals>,
 }
 
-/// Decides what a save publishes.
+/// Plans the publication of a save.
 pub(super) fn plan_publication(inputs: &PublicationInputs<'_>) -> Publication {
     let existing = inputs.existing;
     // Expired and replaced records are superseded too, although their layers do not stay.
@@ -71,8 +71,8 @@ pub(super) fn plan_publication(inputs: &PublicationInputs<'_>) -> Publication {
         // Of the key's layers, only those that the path started from stay; `base` adds them below.
         stack.clear();
     }
-    // The earlier changes of this path are contained in what it saves now. Its old layer on the new
-    // one would bring back what was changed since.
+    // The new layer contains the earlier changes of this path. The old layer on top of it would
+    // bring back files that were changed since.
     if let Some(replaced) = inputs.previous.and_then(|previous| previous.layer) {
         stack.retain(|layer| layer.id != replaced);
     }
@@ -105,7 +105,7 @@ pub(super) fn plan_publication(inputs: &PublicationInputs<'_>) -> Publication {
     }
 }
 
-/// Counts the saves that hold something besides what the path was compared with.
+/// Counts the saves that contain more than the base of the comparison.
 fn count_united(inputs: &PublicationInputs<'_>, contained: &[RefRecord]) -> usize {
     if inputs.replaces {
         return 0;

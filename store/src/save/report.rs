@@ -1,4 +1,4 @@
-//! What a save did.
+//! Result of a save.
 
 use std::time::Duration;
 
@@ -30,17 +30,17 @@ pub enum SaveOutcome {
     Refused,
 }
 
-/// What a save did.
+/// Result of a save.
 #[derive(Debug)]
 pub struct SaveReport {
     /// How it ended.
     pub outcome: SaveOutcome,
-    /// The save whose record was written; `None` when none was.
+    /// The save whose record was written; `None` if none was.
     pub save: Option<SaveId>,
     /// The stack that the path was compared with.
     pub base: StackId,
-    /// When the save began to read the path, in microseconds since 1970: later changes may not be
-    /// part of it.
+    /// Time at which the save began to read the path, in microseconds since 1970. Later changes may
+    /// be missing.
     pub began: u64,
     /// The stack that the key names now.
     pub layers: Vec<LayerInfo>,
@@ -64,7 +64,7 @@ pub struct SaveReport {
     pub united: usize,
     /// Messages to the user about something that did not stop the save.
     pub notes: Vec<String>,
-    /// A message about something that may be a mistake: the save removes most of what there was.
+    /// A warning about a probable mistake: the save removes most of the entries of the stack.
     pub warning: Option<String>,
     /// The traffic of the save.
     pub traffic: RemoteTraffic,

@@ -1,4 +1,4 @@
-//! What a caller wants saved, and under which name.
+//! The options of a save.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::refs::{CachePart, Creator, Platform, RefName, Scope};
 use crate::secrets::Scanner;
 use crate::stack::SQUASH_DEPTH;
 
-/// What becomes of what the key holds already.
+/// Treatment of a key that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Existing {
     /// The save is added to it, as a layer.
@@ -16,7 +16,7 @@ pub enum Existing {
     Extend,
     /// The key holds the path's content afterwards, and nothing else.
     Replace,
-    /// A key that exists stays as it is: nothing is saved, and the path is not read.
+    /// An existing key stays as it is: nothing is saved, and the path is not read.
     Keep,
 }
 
@@ -38,21 +38,21 @@ pub struct SaveRequest {
     pub platform: Platform,
     /// The parts that the key was made of.
     pub parts: serde_json::Value,
-    /// What becomes of what the key holds already.
+    /// Treatment of a key that exists.
     pub existing: Existing,
     /// Writes a record also when nothing changed: the key is then the newest of its prefix.
     pub always: bool,
-    /// Reports what a save would do, and writes nothing.
+    /// Reports the effects of a save, and writes nothing.
     pub dry_run: bool,
     /// The key expires this long after the save.
     pub ttl: Option<Duration>,
-    /// Reads every file, also those whose times say that an earlier save has read them.
+    /// Reads every file, even if its times show that an earlier save has read it.
     pub ignore_times: bool,
     /// Fails when a file changes while it is saved, instead of reading it again.
     pub strict_consistency: bool,
     /// Saves a directory without any file, too. It is mostly a mistake: the build did not fill it.
     pub allow_empty: bool,
-    /// The search for secrets, and what becomes of files that have some.
+    /// The scanner for secrets, and the treatment of files that contain some.
     pub secrets: Arc<Scanner>,
     /// Where the path is, in a form that machines share, for restores to compare; `None` where it
     /// has no such form, or where the key's part already says it.

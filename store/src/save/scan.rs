@@ -20,16 +20,16 @@ use crate::layer::{Meta, Timestamp, Xattrs, mode};
 use crate::progress::Progress;
 use crate::stack::MAX_PATH;
 
-/// What an entry of a directory means.
+/// Meaning of an entry for a save.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mark {
-    /// What it looks like.
+    /// An ordinary entry.
     Plain,
     /// A removal.
     Whiteout,
-    /// A directory whose entries are not only its own.
+    /// A directory that also has entries of other layers.
     Directory {
-        /// Hides what lower layers have.
+        /// Hides the entries of lower layers.
         opaque: bool,
         /// Its lower part is at this other path: absolute from the root, or a name next to it.
         redirect: Option<Vec<u8>>,
@@ -38,7 +38,7 @@ pub enum Mark {
 
 /// How a directory tree is to be understood.
 pub trait Reading: Sync {
-    /// Says what an entry means.
+    /// Returns the meaning of an entry.
     fn mark(&self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> std::io::Result<Mark>;
 
     /// Whether an extended attribute belongs to the file, rather than to a filesystem's own
@@ -52,7 +52,7 @@ pub trait Reading: Sync {
     }
 }
 
-/// Everything is what it looks like.
+/// Treats all entries as ordinary ones.
 #[derive(Debug, Clone, Copy)]
 pub struct PlainFiles;
 
@@ -71,7 +71,7 @@ impl Reading for PlainFiles {
 pub struct Skipped {
     /// Where it is, relative to the root.
     pub path: PathBuf,
-    /// What it is.
+    /// Kind of the entry.
     pub what: &'static str,
 }
 
@@ -82,17 +82,17 @@ pub(super) struct Scanned {
     pub tree: FileTree,
     /// Where the lower part of a directory really is, by node.
     pub redirects: HashMap<usize, Vec<u8>>,
-    /// What was left out.
+    /// Entries that were left out.
     pub skipped: Vec<Skipped>,
 }
 
 impl Scanned {
-    /// Refuses a scan during which entries were removed or renamed: with its new name such an entry is
-    /// perhaps not in the tree.
+    /// Fails if entries were removed or renamed during the scan: the tree may lack a renamed entry
+    /// under both names.
     ///
     /// # Errors
     ///
-    /// [`Error::Changed`] with the first of them.
+    /// [`Error::Changed`] with the first of these entries.
     pub(super) fn refuse_vanished(&self) -> Result<()> {
         match self.skipped.iter().find(|entry| entry.what == VANISHED) {
             None => Ok(()),
@@ -135,11 +135,11 @@ struct ScanQueue {
     failed: Option<Error>,
 }
 
-/// Scans everything below `root` that is not left out.
+/// Scans all entries below `root` that are not excluded.
 ///
 /// # Errors
 ///
-/// [`Error::PathTooLong`] when a path is longer than [`MAX_PATH`], besides those of reading.
+/// [`Error::PathTooLong`] if a path is longer than [`MAX_PATH`], and errors of reading.
 pub(super) fn scan_tree(
     root: BorrowedFd<'_>,
     reading: &dyn Reading,
@@ -283,7 +283,8 @@ fn list_directory(
         }
         let at = || path.join(OsStr::from_bytes(name.to_bytes()));
         if path.as_os_str().len() + 1 + name.to_bytes().len() > MAX_PATH {
-            // A cache without what is below would be incomplete, and one with it could not be copied.
+            // Without the mounted contents, the cache would be incomplete; with them, it could not
+            // be copied.
             match exclude.excludes(&at(), entry.file_type() == FileType::Directory) {
                 true => continue,
                 false => {
@@ -356,7 +357,7 @@ pub(super) fn meta_of(stat: &Stat) -> Meta {
     }
 }
 
-/// What tells whether a file was written to.
+/// The attributes that show whether a file was written to.
 pub(super) fn stamp_of(stat: &Stat) -> Stamp {
     Stamp {
         device: stat.st_dev,
@@ -504,7 +505,7 @@ pub(super) fn confirm_unchanged(root: BorrowedFd<'_>, tree: &FileTree) -> Result
     confirm(root, tree, |_| true)
 }
 
-/// Does what [`confirm_unchanged`] does for some of the nodes.
+/// Does the work of [`confirm_unchanged`] for some of the nodes.
 fn confirm(
     root: BorrowedFd<'_>,
     tree: &FileTree,

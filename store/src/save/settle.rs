@@ -33,12 +33,11 @@ pub(super) const VANISHED: &str = "it vanished while it was saved";
 /// The same, for a file without two equal reads.
 pub(super) const UNSTABLE: &str = "it kept changing while it was saved";
 
-/// Looks at files that changed again, so that they can be read anew as they are now. Those that are
-/// gone, or are no files any more, are removed from the tree and returned. If the tree has lower
-/// layers, a removal takes their place, or a restore would bring back the file of the layer below.
+/// Stats changed files again, so that their present content can be read. Files that are gone, or
+/// are no regular files any more, are removed from the tree and returned. If the tree has lower
+/// layers, a removal takes their place; otherwise a restore would show the file of the layer below.
 ///
-/// Returns the files that are to be read, too: other names of the inode of a file that was
-/// replaced are among them.
+/// Also returns the files to read, including other names of the inode of a replaced file.
 pub(super) fn look_again(
     root: BorrowedFd<'_>,
     tree: &mut FileTree,

@@ -1,6 +1,6 @@
-//! Whether a save removes most of what the path was restored from.
+//! Detects a save that removes most of the restored entries.
 //!
-//! A cleanup such as `git clean -ffdx` empties a mount without an error, and a save after it would
+//! A cleanup such as `git clean -ffdx` empties a mount without an error, and the next save would
 //! publish that as the new content of the key.
 
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ pub(super) struct Shrinkage {
 }
 
 impl Shrinkage {
-    /// What the user should know before other jobs get the result.
+    /// The warning to print before other jobs get the result.
     pub(super) fn warning(&self, name: &RefName, dry_run: bool) -> String {
         let removes = if dry_run { "would remove" } else { "removed" };
         format!(

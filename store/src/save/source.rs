@@ -24,11 +24,11 @@ pub struct PathSource {
     pub(super) base: Vec<LayerInfo>,
     /// Whether the directory lists everything, rather than only changes.
     pub(super) complete: bool,
-    /// What a missing entry means.
+    /// Meaning of a missing entry.
     pub(super) deletions: MissingEntries,
 }
 
-/// How the path was restored, as far as a save needs to know.
+/// The facts about a restored path that a save needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestoredFrom {
     /// When a ref was last known to name the stack, in microseconds since 1970.
@@ -119,7 +119,7 @@ impl PathSource {
         self.restored.as_ref()
     }
 
-    /// Whether the path holds no file, not even one that is excluded; `tree` is the scan of it.
+    /// Whether the path, as scanned in `tree`, has no file at all, not even an excluded one.
     pub(super) fn is_empty(&self, tree: &FileTree) -> bool {
         if self.complete {
             !tree.has_files() && has_only_directories(&self.path)

@@ -17,7 +17,7 @@ use crate::pack::{self, FinishedPack, PackRef, Trailer};
 use crate::remote::{DynRemote, PutMode, RemoteErrorKind};
 use crate::task::join_all;
 
-/// Saves into one repository through one index, of this process or behind a socket.
+/// Saves into one repository through one index, in this process or behind a socket.
 ///
 /// Its calls block on `runtime`, so they must come from threads outside of it.
 #[derive(Clone)]
@@ -28,9 +28,9 @@ pub struct StoreTarget {
     pub remote: DynRemote,
     /// Index domains that this save trusts.
     pub domains: Domains,
-    /// What is known of packs.
+    /// The known packs.
     pub index: Arc<dyn ChunkIndex>,
-    /// What the collector is about to remove: nothing new is built upon that.
+    /// The condemned objects; new saves do not rely on them.
     pub condemned: Arc<Condemned>,
     /// Where new packs are kept, so that the next restore here reads them locally.
     pub cache: Mirror,
@@ -41,7 +41,7 @@ impl StoreTarget {
         self.condemned.packs.contains_key(pack)
     }
 
-    /// Stores a pack whose bytes may be shared memory; `trailer` is the list at their end.
+    /// Stores a pack whose bytes may be shared memory; `trailer` is the chunk list at their end.
     pub fn put(&self, pack: &PackRef, bytes: Bytes, trailer: &Trailer) -> Result<()> {
         let object = pack::object_key(&pack.id);
         self.runtime

@@ -1,4 +1,4 @@
-//! What a save needs of the index and the remote.
+//! The index and the remote, as a save uses them.
 
 use crate::error::Result;
 use crate::id::ChunkId;

@@ -1,19 +1,19 @@
-//! What the answers of object stores have in common, whoever's they are.
+//! Meaning of HTTP answers that is common to all object stores.
 
 use std::error::Error;
 
 use super::RemoteErrorKind;
 
-/// What a "404" without a telling code would be about.
+/// Subject of a "404" whose code does not say more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotFoundSubject {
-    /// The request asked for one object.
+    /// A single object.
     Object,
     /// The request needs only the bucket or container to be there.
     Bucket,
 }
 
-/// What a status means that no code says more about.
+/// Classifies a status without a code of its own.
 pub(super) fn kind_of_status(subject: NotFoundSubject, status: u16) -> RemoteErrorKind {
     match status {
         401 | 403 => RemoteErrorKind::Denied,
@@ -21,7 +21,7 @@ pub(super) fn kind_of_status(subject: NotFoundSubject, status: u16) -> RemoteErr
         404 => RemoteErrorKind::NoRemote,
         412 => RemoteErrorKind::Exists,
         416 => RemoteErrorKind::Damaged,
-        // 409: another write of the object is under way, which is no word on who wins.
+        // 409: a concurrent write is in progress; retry.
         408 | 409 | 425 | 429 => RemoteErrorKind::Unavailable,
         // The server will never know how to do this.
         501 => RemoteErrorKind::Invalid,

@@ -9,8 +9,8 @@ use super::{RemoteError, RemoteErrorKind};
 /// The most that is reserved for a body because the server says it is that long.
 const LARGEST_RESERVATION: u64 = 64 << 20;
 
-/// The most bytes of an answer that is not an object, such as a page of a listing. A page of Azure has up
-/// to 5,000 objects, whose names take at most 3 KiB each as they are encoded.
+/// Largest answer in bytes that is not an object, such as a page of a listing. A page of Azure has
+/// up to 5,000 objects, whose encoded names take at most 3 KiB each.
 pub(super) const LONGEST_ANSWER: usize = 32 << 20;
 
 /// The most bytes that are read of an answer that reports a failure.
@@ -19,7 +19,7 @@ pub(super) const LONGEST_REFUSAL: usize = 64 << 10;
 /// Which bytes of an object a request is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RequestedBytes {
-    /// All of them, unless there are more than `limit`.
+    /// The whole object, unless it has more than `limit` bytes.
     Whole { limit: u64 },
     /// These, which are not none.
     Range(Range<u64>),
@@ -35,7 +35,7 @@ impl RequestedBytes {
     }
 }
 
-/// Collects a body and fails as soon as it is longer than it may be.
+/// Collects a body, and fails as soon as it exceeds its limit.
 #[derive(Debug)]
 pub(super) struct Body<'a> {
     action: &'a str,
@@ -78,7 +78,7 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// Adds what came next.
+    /// Appends a chunk.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), RemoteError> {
         let length = self.bytes.len() as u64 + chunk.len() as u64;
         if self.expected.is_some_and(|expected| length > expected) {

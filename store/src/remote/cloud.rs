@@ -56,7 +56,7 @@ pub struct CloudRemote {
 struct CloudClients {
     objects: Arc<dyn ObjectStore>,
     listing: Arc<dyn PaginatedListStore>,
-    /// What deletes in the place of `objects`.
+    /// Deletes objects in place of `objects`, if set.
     deletions: Option<azure::AzureDeleter>,
 }
 
@@ -92,7 +92,7 @@ impl CloudRemote {
         }
     }
 
-    /// Describes a container, likewise.
+    /// Describes an Azure container.
     pub fn azure(options: AzureOptions) -> Self {
         Self {
             url: remote_address("az", &options.container, &options.prefix),
@@ -252,8 +252,8 @@ impl Remote for CloudRemote {
             let listed = listing.list_paginated(Some(&full), options).await;
             listed.map_err(|error| self.judge(&action, NotFoundSubject::Bucket, error))
         };
-        // For Azure `object_store` leaves out the object whose name is the prefix itself. Beside a
-        // listing that could have it, it is looked for.
+        // For Azure, `object_store` omits the object whose name equals the prefix, so we look for
+        // it in addition to a listing that could contain it.
         let exact = async {
             match next.is_none() && self.vendor() == Vendor::Azure {
                 true => self.find(prefix, &action).await,

@@ -1,6 +1,6 @@
-//! What every remote must do, as one suite that all implementations pass.
+//! A suite of requirements that every remote must pass.
 //!
-//! It works under a name of its own, so it can also be pointed at a remote that is in use.
+//! It works under a name of its own, so you can also run it on a remote that is in use.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{DynRemote, ObjectInfo, ObjectKey, PutMode, RemoteError, RemoteErrorKind};
 
-/// What to expect of the remote, and how hard to look.
+/// Expected features of the remote, and the effort of the suite.
 #[derive(Debug, Clone, Copy)]
 pub struct Expectations {
     /// Whether the store honours [`PutMode::IfAbsent`]; some accept the condition and ignore it.
@@ -35,7 +35,7 @@ impl Default for Expectations {
 /// Larger than anything that the suite writes.
 const LIMIT: u64 = 16 << 20;
 
-/// A remote that does not do what it must.
+/// A requirement that the remote does not meet.
 #[derive(Debug, thiserror::Error)]
 #[error("{check}: {detail}")]
 pub struct ConformanceFailure {
@@ -47,9 +47,9 @@ pub struct ConformanceFailure {
 
 type Outcome = Result<(), ConformanceFailure>;
 
-/// Runs the whole suite; the first failure ends it.
+/// Runs the whole suite; stops at the first failure.
 ///
-/// What it wrote is removed after a run that went well.
+/// Deletes its objects after a successful run.
 pub async fn run_conformance(remote: &DynRemote, expectations: Expectations) -> Outcome {
     let folder = format!("conformance-{:016x}", fastrand::u64(..));
     let suite = Suite {
@@ -76,7 +76,7 @@ struct Suite<'a> {
     expectations: Expectations,
 }
 
-/// Names the check that failed and what was asked.
+/// Adds the name of the check and the request to a failure.
 struct ConformanceCheck(&'static str);
 
 impl ConformanceCheck {
@@ -142,7 +142,7 @@ impl Suite<'_> {
             b"characters",
         )?;
         check.equal(self.list("ABC").await?, vec![(name.to_owned(), 10)])?;
-        // Segments as long as a file's name may be, as far as the room goes.
+        // Uses segments of the largest length for a file name, as long as the key has room.
         let room = self
             .expectations
             .longest_key
@@ -181,7 +181,7 @@ impl Suite<'_> {
 
     async fn absence(&self) -> Outcome {
         let check = ConformanceCheck("an object that is not there");
-        // On an empty remote this write is also what makes the first reads meaningful.
+        // On an empty remote, this write also makes the first reads meaningful.
         check.ok(self.put("present", "x").await)?;
         let key = self.key("absent");
         check.fails(

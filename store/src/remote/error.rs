@@ -1,8 +1,8 @@
-//! What can go wrong at a remote, by what the caller can do about it.
+//! Failures of a remote, classified by the possible reactions of the caller.
 
 use std::fmt;
 
-/// What a caller should make of a failure.
+/// Class of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemoteErrorKind {
@@ -20,7 +20,7 @@ pub enum RemoteErrorKind {
     Deadline,
     /// Fewer or other bytes than the remote promised.
     Damaged,
-    /// The object is larger than any of its kind may be; nothing was kept of it.
+    /// The object is larger than the limit for its kind; the bytes read so far are dropped.
     TooLarge,
     /// No space left where the object should go.
     Full,
@@ -39,7 +39,7 @@ impl RemoteErrorKind {
 #[derive(Debug)]
 pub struct RemoteError {
     kind: RemoteErrorKind,
-    /// What was being done, as `get packs/ab…`.
+    /// The failed request, such as `get packs/ab…`.
     action: String,
     hint: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -77,7 +77,7 @@ impl RemoteError {
         self
     }
 
-    /// What to make of it.
+    /// Class of the failure.
     pub fn kind(&self) -> RemoteErrorKind {
         self.kind
     }
@@ -87,7 +87,7 @@ impl RemoteError {
         &self.action
     }
 
-    /// What the user could do about it, where that is known.
+    /// Advice for the user, if there is any.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }

@@ -1,8 +1,8 @@
 //! A directory as a remote.
 //!
-//! An object is a file of the same name. A write returns when the file and its name are on the disk,
-//! so the order in which objects are written holds across a power cut: what a record names is there.
-//! Without that, filesystems keep names of new files and lose their content for up to a minute.
+//! An object is a file of the same name. A write returns once the file and its name are on disk. So
+//! the order of writes survives a power cut: the objects that a record references exist. Without
+//! that, filesystems may keep the name of a new file and lose its content for up to a minute.
 
 mod durable;
 mod errors;
@@ -50,8 +50,8 @@ impl FileRemote {
         }
     }
 
-    /// Lets writes return before they are on the disk: faster, and a power cut within about a minute
-    /// can lose what was written, or leave empty objects.
+    /// Lets writes return before they are on disk. This is faster, but a power cut within about a
+    /// minute can lose objects or leave empty ones.
     pub fn without_sync(mut self) -> Self {
         if let Some(tree) = Arc::get_mut(&mut self.tree) {
             tree.sync = false;

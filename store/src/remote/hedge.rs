@@ -1,8 +1,8 @@
-//! A second request for a read that takes unusually long.
+//! Sends a second request for a read that takes unusually long.
 //!
-//! One slow server of many decides how long a build waits for its unluckiest read. A read that has
-//! taken longer than 95 of 100 before it is asked for once more, and the first answer counts; so
-//! the store gets about 5 % more requests, and the tail is cut.
+//! One slow server among many would otherwise determine the slowest read of a build. If a read
+//! takes longer than 95 of 100 earlier ones, we request it again and use the first answer. The
+//! store gets about 5 % more requests, and the tail is cut.
 //!
 //! Source: Dean and Barroso, "The Tail at Scale", 2013.
 
@@ -18,11 +18,11 @@ use super::{ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, Remot
 
 /// Reads of more bytes are bound by bandwidth, which a second request only divides.
 const LARGEST: u64 = 1 << 20;
-/// So many of the latest reads are taken into account.
+/// Number of recent reads to consider.
 const SAMPLES: usize = 128;
-/// Fewer reads say nothing of what is unusual.
+/// With fewer reads, the percentile means nothing.
 const ENOUGH: usize = 20;
-/// Nothing is asked for twice earlier than this.
+/// Shortest delay before a second request.
 const SOONEST: Duration = Duration::from_millis(5);
 
 /// Times of the latest reads.
@@ -54,7 +54,7 @@ impl ReadTimes {
     }
 }
 
-/// A remote whose small reads are hedged.
+/// A remote that hedges small reads.
 #[derive(Debug)]
 pub struct Hedge<R> {
     inner: R,
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::remote::RemoteErrorKind;
 
-    /// Answers soon, but for a read that it was told to forget.
+    /// Answers quickly, except for a read that the test told it to ignore.
     #[derive(Debug, Default)]
     struct Uneven {
         reads: AtomicUsize,

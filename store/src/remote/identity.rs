@@ -1,8 +1,8 @@
-//! Which remote it is, and in whose name it is reached.
+//! Identity of a remote and of the client's credentials.
 //!
-//! Whatever is kept on this machine of a remote is kept under its [`RemoteId`]. A remote of another
-//! address, or reached with other credentials, finds none of it: else a bucket that holds a record
-//! and no data would be served what another tenant has fetched.
+//! Local copies of a remote are stored under its [`RemoteId`]. A remote at another address, or with
+//! other credentials, finds none of them. Otherwise a bucket with a record and no data would be
+//! served data that another tenant has fetched.
 
 use std::fmt;
 use std::io::Read as _;
@@ -16,7 +16,7 @@ use crate::id::{ClientId, PlaceId};
 pub struct RemoteId {
     /// Which remote: server, bucket and prefix, or directory.
     pub place: PlaceId,
-    /// In whose name.
+    /// The client's credentials.
     pub client: ClientId,
 }
 
@@ -36,7 +36,7 @@ impl RemoteId {
     }
 }
 
-/// What tells one remote, or one client, from another. Secrets only go into the hash.
+/// Collects the properties that distinguish remotes or clients. Secrets only enter the hash.
 pub(super) struct IdentityFields(blake3::Hasher);
 
 impl IdentityFields {
@@ -75,11 +75,11 @@ impl IdentityFields {
             .fold(self, |fields, name| fields.option(name, env.get(name)))
     }
 
-    /// Adds the content of a credential file: in two containers files of one name may hold different
-    /// keys.
+    /// Adds the content of a credential file, because files of the same name may hold different
+    /// keys in two containers.
     ///
-    /// Only of a regular file. A pipe, such as `<(…)` of a shell, can be read once, and the client
-    /// needs what is in it; one that nobody writes to would block.
+    /// Only regular files are read. A pipe, such as `<(…)` of a shell, can be read only once, and
+    /// the client needs its content; a pipe without a writer would block.
     pub(super) fn file(self, name: &str, path: &Path) -> Self {
         match read_regular(path) {
             Ok(bytes) => self.bytes(name, &bytes),

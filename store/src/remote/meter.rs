@@ -1,4 +1,4 @@
-//! Counts what a remote was asked for.
+//! Counts requests and bytes of a remote.
 
 use std::ops::{Range, Sub};
 use std::path::Path;
@@ -55,7 +55,7 @@ pub struct RemoteTraffic {
     pub lists: u64,
     /// Deletions, every attempt counted.
     pub deletes: u64,
-    /// Bytes of objects read; what a failed attempt read is not known and not in here.
+    /// Bytes of objects that were read; bytes of failed attempts are unknown and not included.
     pub bytes_in: u64,
     /// Bytes of objects that attempts to write set out to send.
     pub bytes_out: u64,
@@ -100,7 +100,7 @@ impl std::ops::AddAssign for RemoteTraffic {
 impl Sub for RemoteTraffic {
     type Output = Self;
 
-    /// What happened since `earlier`; zero where `earlier` is in fact the later one.
+    /// The traffic since `earlier`; zero if `earlier` is in fact later.
     fn sub(self, earlier: Self) -> Self {
         Self {
             gets: self.gets.saturating_sub(earlier.gets),
@@ -116,7 +116,7 @@ impl Sub for RemoteTraffic {
     }
 }
 
-/// The running counts of one remote, shared by whoever counts and whoever reports.
+/// Running totals of one remote, shared by counters and reporters.
 #[derive(Debug, Default)]
 pub struct TrafficMeter {
     requests: [AtomicU64; Operation::COUNT],
@@ -165,8 +165,8 @@ fn add_to_counter(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Ordering::Relaxed);
 }
 
-/// A request under way. It counts as an error unless it is seen to end well, so that a request
-/// whose future is dropped by a deadline is counted too.
+/// A request in progress. It counts as an error unless it finishes successfully, so a request whose
+/// future is dropped by a deadline is counted, too.
 struct MeteredAttempt<'a> {
     meter: &'a TrafficMeter,
     failed: bool,
@@ -193,7 +193,7 @@ impl Drop for MeteredAttempt<'_> {
     }
 }
 
-/// A remote whose requests are counted.
+/// A remote that counts its requests.
 #[derive(Debug)]
 pub struct Meter<R> {
     inner: R,

@@ -1,12 +1,12 @@
 //! Remotes: object stores that hold packs, layers and refs.
 //!
-//! One narrow trait, implemented once per kind of store and wrapped by behaviour that all share:
-//! [`Retry`] (deadlines and retries, the only place that has them) over [`Meter`] (requests and
-//! bytes by kind) over an implementation. [`open_remote()`] builds that stack from a [`RemoteSpec`]. An
+//! One narrow trait is implemented once per kind of store, and wrapped by common behaviour:
+//! [`Retry`] (deadlines and retries, which no other code has) over [`Meter`] (requests and bytes by
+//! kind) over an implementation. [`open_remote()`] builds that stack from a [`RemoteSpec`]. An
 //! implementation passes [`conformance`].
 //!
-//! Correctness never rests on conditional writes: some stores accept the condition and ignore it.
-//! `PutMode::IfAbsent` is only ever used for names that are random or for objects whose content is
+//! Correctness never depends on conditional writes, because some stores accept the condition and
+//! ignore it. `PutMode::IfAbsent` is used only for random names, or for objects whose content is
 //! read back.
 
 mod answer;
@@ -54,7 +54,7 @@ pub use stream::ObjectStream;
 /// No listing has more objects.
 const MAX_LISTED: usize = 10_000_000;
 
-/// What a `put` does when the object exists.
+/// Behaviour of a `put` if the object exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutMode {
     /// Replaces it.
@@ -80,36 +80,36 @@ pub struct ObjectInfo {
 pub struct ListPage {
     /// The objects of this page.
     pub objects: Vec<ObjectInfo>,
-    /// What to pass to get the next page; `None` on the last one.
+    /// Token for the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
 /// An object store, or a directory that serves as one.
 ///
-/// All keys are relative to the prefix the remote was opened with. Every call either does what it
-/// says or fails; a read never returns fewer bytes than asked for.
+/// All keys are relative to the prefix that the remote was opened with. Every call succeeds
+/// completely or fails; a read never returns fewer bytes than requested.
 #[async_trait]
 pub trait Remote: Send + Sync + std::fmt::Debug {
     /// The address as the user would write it, without credentials.
     fn url(&self) -> &str;
 
-    /// Which remote this is, and in whose name it is reached: what is kept locally of it is kept
-    /// under this. Wrappers pass on the id of what they wrap.
+    /// Identity of the remote and of the client's credentials. Local copies are stored under it.
+    /// Wrappers return the id of the wrapped remote.
     fn id(&self) -> RemoteId;
 
-    /// The directory on a local disk that holds the objects, when that is what this remote is.
+    /// The directory on a local disk that holds the objects, if the remote is one.
     ///
-    /// Frames of such a remote are read in place and never copied into the local store. `None`
-    /// for directories on network filesystems.
+    /// Frames of such a remote are read in place and never copied into the local store. `None` for
+    /// directories on network filesystems.
     fn local_dir(&self) -> Option<&Path> {
         None
     }
 
     /// Reads a whole object of at most `limit` bytes.
     ///
-    /// A larger one is [`RemoteErrorKind::TooLarge`], and no more than `limit` bytes and one
-    /// network buffer are held to find that out, whatever length the store announces: anyone who
-    /// can write to the remote chooses how long its objects are.
+    /// A larger object fails with [`RemoteErrorKind::TooLarge`]. Memory is bounded by `limit` bytes
+    /// and one network buffer, whatever length the store announces, because anyone with write
+    /// access to the remote controls the length of its objects.
     async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, RemoteError>;
 
     /// Reads exactly the bytes of `range`, which is not empty.
@@ -128,9 +128,9 @@ pub trait Remote: Send + Sync + std::fmt::Debug {
     /// The unit of retries, deadlines and request counts, because a page is one request.
     async fn list_page(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, RemoteError>;
 
-    /// Lists all objects whose key starts with `prefix` (any string, not only whole folders), in
-    /// no particular order. No such object is an empty list. More than ten million objects, or a page
-    /// that leads to itself, are [`RemoteErrorKind::TooLarge`].
+    /// Lists all objects whose key starts with `prefix`, in no particular order. The prefix is any
+    /// string, not only a whole folder. The list is empty if there are none. More than ten million
+    /// objects, or a page that refers to itself, fail with [`RemoteErrorKind::TooLarge`].
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, RemoteError> {
         let mut page = self.list_page(prefix, None).await?;
         let mut objects = page.objects;
@@ -148,7 +148,7 @@ pub trait Remote: Send + Sync + std::fmt::Debug {
         Ok(objects)
     }
 
-    /// Deletes an object; deleting what is not there succeeds.
+    /// Deletes an object; succeeds if it does not exist.
     async fn delete(&self, key: &ObjectKey) -> Result<(), RemoteError>;
 }
 

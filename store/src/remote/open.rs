@@ -16,12 +16,12 @@ use super::{
 pub struct OpenRemote {
     /// The remote, with retries and deadlines.
     pub remote: DynRemote,
-    /// What was asked of it so far.
+    /// Requests of this remote so far.
     pub meter: Arc<TrafficMeter>,
 }
 
 impl OpenRemote {
-    /// The traffic so far; subtract two to know what happened between them.
+    /// The traffic so far; subtract two values to measure a period.
     pub fn traffic(&self) -> RemoteTraffic {
         self.meter.traffic()
     }
@@ -182,7 +182,7 @@ fn azure_options(spec: &RemoteSpec, scheme: &str, rest: &str) -> Result<AzureOpt
         .or_else(|| string.account.clone())
         .ok_or_else(|| SpecError::NoAccount(spec.url.clone()))?;
     let usual = format!("https://{account}.blob.core.windows.net");
-    // What the connection string says is about its own account only.
+    // The other parts of a connection string only apply to its own account.
     let same = string.account.as_ref() == Some(&account);
     let string = string.endpoint.filter(|_| same);
     let found = spec.endpoint.clone().or(host).or(string);

@@ -15,7 +15,7 @@ use super::{
     TrafficMeter,
 };
 
-/// How long to go on with a request, and how.
+/// Limits of repeated requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The most that one operation may take with all its attempts, before the time for its bytes.
@@ -23,14 +23,14 @@ pub struct RetryPolicy {
     /// The most that a first attempt may take, before the time for its bytes. It doubles after
     /// an attempt that took too long, so that a large object on a slow link arrives in the end.
     pub attempt: Duration,
-    /// The slowest transfer that is still worth waiting for, in bytes a second: operations whose
-    /// size is known beforehand get this much longer.
+    /// Slowest acceptable transfer in bytes per second. Operations of known size get this much more
+    /// time.
     pub slowest: u64,
     /// The longest pause after the first failure; it doubles with each further one.
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
-    /// How often a damaged answer may be asked for in all: damage in the store itself stays.
+    /// Total attempts for a damaged answer: damage in the store itself does not go away.
     pub damaged_attempts: u32,
 }
 
@@ -80,10 +80,10 @@ struct AttemptTimedOut {
     waited: Duration,
 }
 
-/// A remote whose operations end by a deadline and are repeated while that can help.
+/// A remote whose operations have a deadline and are repeated while that can help.
 ///
-/// Only failures whose kind is transient are repeated. When the deadline passes the error is
-/// [`RemoteErrorKind::Deadline`] with the failure of the last attempt as its source.
+/// Only transient failures are repeated. After the deadline, the error is
+/// [`RemoteErrorKind::Deadline`], with the failure of the last attempt as its source.
 #[derive(Debug)]
 pub struct Retry<R> {
     inner: R,
@@ -165,7 +165,7 @@ impl RetriedOperation<'_> {
         let cut_short = left < self.attempt;
         self.attempt = self.attempt.saturating_mul(2);
         match self.last_error.take() {
-            // What the remote said earlier explains more than the end of our own patience.
+            // The earlier answer of the remote explains more than our own deadline.
             Some(error) if cut_short => Err(error),
             _ => {
                 let cause = AttemptTimedOut {

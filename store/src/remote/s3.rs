@@ -32,7 +32,7 @@ pub use sts::Role;
 pub struct S3Options {
     /// The bucket.
     pub bucket: String,
-    /// What all keys start with, without slashes at its ends; may be empty.
+    /// Prefix of all keys, without slashes at its ends; may be empty.
     pub prefix: String,
     /// The server's address, as `https://host:port`, where it isn't that of AWS.
     pub endpoint: Option<String>,
@@ -42,9 +42,9 @@ pub struct S3Options {
     pub path_style: bool,
     /// Whether to send unsigned requests.
     pub anonymous: bool,
-    /// The role to assume, where requests aren't sent in the name of whoever the credentials are.
+    /// The role to assume, unless requests are sent with the credentials themselves.
     pub role: Option<Role>,
-    /// What is asked for objects that are written.
+    /// Options for objects that are written.
     pub storing: Storing,
     /// Where credentials are looked up.
     pub env: Environment,
@@ -62,8 +62,8 @@ pub struct S3Remote {
     client: OnceCell<Client>,
 }
 
-/// Which bucket it is. Buckets of one name are different ones in different partitions of AWS, which
-/// the region tells apart.
+/// Identity of a bucket. Different partitions of AWS may have buckets of the same name; the region
+/// distinguishes them.
 fn place_id(options: &S3Options) -> PlaceId {
     let region = options.region.as_deref();
     let from_env = || {

@@ -1,4 +1,4 @@
-//! What it takes to reach a remote.
+//! The settings of a remote.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,8 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The variable that keeps remotes from using what the machine itself may do: no metadata service is
-/// asked for credentials, whichever cloud the machine belongs to.
+/// The variable that forbids remotes to use the machine's own identity: no metadata service is
+/// asked for credentials, in any cloud.
 pub const NO_MACHINE_IDENTITY: &str = "CACHEFS_NO_MACHINE_IDENTITY";
 /// Single variables that remotes look at.
 const NAMES: [&str; 5] = [
@@ -18,7 +18,7 @@ const NAMES: [&str; 5] = [
     "GCE_METADATA_HOST",
     "STORAGE_EMULATOR_HOST",
 ];
-/// What the other variables that remotes look at begin with.
+/// Prefixes of the other variables that remotes read.
 const FAMILIES: [&str; 4] = ["AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_"];
 
 /// The variables of a client's environment that credentials and regions are looked up in.
@@ -64,7 +64,7 @@ impl FromIterator<(String, String)> for Environment {
 }
 
 impl FromIterator<(OsString, OsString)> for Environment {
-    /// Leaves out what is not UTF-8.
+    /// Drops variables that are not UTF-8.
     fn from_iter<T: IntoIterator<Item = (OsString, OsString)>>(variables: T) -> Self {
         let text = |(name, value): (OsString, OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -105,10 +105,10 @@ pub struct RemoteSpec {
     /// S3 only: the role to assume.
     #[serde(default)]
     pub role_arn: Option<String>,
-    /// S3 only: what the role's owner asks for besides.
+    /// S3 only: external ID for the assumed role.
     #[serde(default)]
     pub external_id: Option<String>,
-    /// S3 only: what the session in the role is called in the logs of AWS.
+    /// S3 only: name of the role's session in the logs of AWS.
     #[serde(default)]
     pub role_session_name: Option<String>,
     /// S3 only: how objects are encrypted, as `AES256`, `aws:kms` or `aws:kms:KEY`.
@@ -210,7 +210,7 @@ pub enum SpecError {
     /// An address without a bucket or container, or with an impossible one.
     #[error("`{0}` does not name a bucket or container")]
     NoBucket(String),
-    /// A bucket whose name is shorter or longer than stores allow.
+    /// A bucket name that is shorter or longer than stores allow.
     #[error("the bucket name of `{url}` has {length} characters; a name has 3 to 63")]
     BucketLength {
         /// The address.
@@ -243,15 +243,15 @@ pub enum SpecError {
     BadValue {
         /// The option, as on the command line.
         option: &'static str,
-        /// What was given.
+        /// The given value.
         value: String,
-        /// What may be given.
+        /// The allowed values.
         values: &'static str,
     },
 }
 
 impl SpecError {
-    /// What the user could do about it.
+    /// Advice for the user.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Secret(_) => {

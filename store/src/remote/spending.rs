@@ -30,7 +30,7 @@ impl Spending {
     }
 }
 
-/// A meter whose counts are added to a [`Spending`] on drop.
+/// A meter that adds its counts to a [`Spending`] when it is dropped.
 #[derive(Debug)]
 pub(crate) struct WatchedMeter {
     meter: Arc<TrafficMeter>,

@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 use super::{DynRemote, ObjectKey, RemoteError};
 use crate::error::Error;
 
-/// Bytes that are asked for with one request.
+/// Bytes of one request.
 const PIECE: u64 = 8 << 20;
-/// So many requests are under way ahead of the reader.
+/// Number of requests in flight ahead of the reader.
 const AHEAD: usize = 3;
 
 /// Reads an object from its beginning to its end, a few pieces ahead.

@@ -1,7 +1,7 @@
-//! A container of Azure Blob Storage, and where its credentials come from.
+//! A container of Azure Blob Storage, and the search for its credentials.
 //!
-//! All of it is looked up in the environment that came with the remote, because the process that
-//! talks to the container serves clients whose environment is not its own.
+//! The search uses the environment that came with the remote, because the process that talks to the
+//! container serves clients with other environments.
 
 use std::fs;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct AzureOptions {
     pub account: String,
     /// The container.
     pub container: String,
-    /// What all keys start with, without slashes at its ends; may be empty.
+    /// Prefix of all keys, without slashes at its ends; may be empty.
     pub prefix: String,
     /// The account's address, as `https://ACCOUNT.blob.core.windows.net`.
     pub endpoint: String,
@@ -55,7 +55,7 @@ pub(super) fn build_azure(
         false => find_azure_credentials(&options.env)?,
     };
     let (builder, place) = credentials.give_to(builder);
-    // Address and names have been checked: what is left to be wrong are the credentials.
+    // Address and names were checked before, so only the credentials can be wrong.
     let store = builder.build().map_err(|error| CredentialError::Unusable {
         place: place.to_owned(),
         reason: innermost_cause(&error),
@@ -69,7 +69,7 @@ pub(super) fn build_azure(
     Ok((store, deletions))
 }
 
-/// Which container it is, and in whose name it is reached, as [`find_azure_credentials`] would look for it.
+/// Identity of a container and of the credentials that [`find_azure_credentials`] would find.
 pub(super) fn azure_identity(options: &AzureOptions) -> RemoteId {
     let place = IdentityFields::place()
         .text("store", "azure")
@@ -149,7 +149,7 @@ impl AzureDeleter {
     }
 }
 
-/// A blob's name as it is in an address.
+/// Encodes a blob's name for an address.
 fn encode_blob_name(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for byte in name.bytes() {
@@ -163,7 +163,7 @@ fn encode_blob_name(name: &str) -> String {
     text
 }
 
-/// What the environment says; each variant has what it takes.
+/// The credentials of an environment; each variant has its own fields.
 #[derive(PartialEq, Eq)]
 enum AzureCredentials {
     Anonymous,
@@ -291,7 +291,7 @@ fn find_azure_credentials(env: &Environment) -> Result<AzureCredentials, Credent
             });
         }
         if let Some(token_file) = get("AZURE_FEDERATED_TOKEN_FILE") {
-            // Looked at here, because later failures do not tell the file's name.
+            // Checked here, because later failures do not name the file.
             return match fs::metadata(&token_file) {
                 Ok(_) => Ok(AzureCredentials::Workload {
                     client,
@@ -317,7 +317,7 @@ fn find_azure_credentials(env: &Environment) -> Result<AzureCredentials, Credent
     Err(CredentialError::None)
 }
 
-/// What `AZURE_STORAGE_CONNECTION_STRING` says.
+/// The parsed `AZURE_STORAGE_CONNECTION_STRING`.
 #[derive(Default)]
 pub(in crate::remote) struct ConnectionString {
     pub(in crate::remote) account: Option<String>,
@@ -360,7 +360,7 @@ impl ConnectionString {
 /// Whether the machine says that it is one of Azure's. Elsewhere nothing answers at the address of
 /// the metadata service, and waiting for that costs seconds.
 fn machine_is_azure() -> bool {
-    // The same for all of them, and documented as such.
+    // All machines of Azure have the same tag, which is documented.
     fs::read_to_string("/sys/class/dmi/id/chassis_asset_tag")
         .is_ok_and(|tag| tag.trim() == "7783-7084-3265-9085-8269-3286-77")
 }

@@ -1,4 +1,4 @@
-//! What a failure of Google Cloud Storage or of Azure means: one place, every case.
+//! Classifies failures of Google Cloud Storage and Azure in one place.
 
 use std::error::Error;
 use std::fmt;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::remote::answer::{NotFoundSubject, find_cause, kind_of_status};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// Whose answer it is.
+/// Sender of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
     /// The object store.
     Store,
-    /// Whoever gives out the credentials for it.
+    /// The service that issues credentials.
     Credentials,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum CloudFailure {
     Certificates(#[source] Arc<std::io::Error>),
 }
 
-/// What the server said.
+/// The answer of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CloudResponse {
     status: u16,
@@ -49,8 +49,8 @@ pub(super) struct CloudResponse {
 }
 
 impl CloudResponse {
-    /// Reads code and message from a body in XML, as stores write it, or in JSON, as those do who
-    /// give credentials.
+    /// Reads code and message from a body: XML from stores, JSON from services that issue
+    /// credentials.
     pub(super) fn new(status: u16, code: Option<&str>, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
@@ -108,7 +108,7 @@ pub(super) enum CredentialError {
     Answer,
 }
 
-/// The store whose failures are judged: it decides the advice.
+/// The store whose failures are classified; it determines the advice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Vendor {
     Google,
@@ -174,11 +174,11 @@ pub(super) fn classify_failure(
         return from_credentials(vendor, action, cause.clone());
     }
     let kind = match &error {
-        // What `object_store` finds out by itself: there is a folder of that name.
+        // `object_store` found a folder of that name itself.
         object_store::Error::NotFound { .. } => kind_of(subject, 404, None),
         object_store::Error::PermissionDenied { .. }
         | object_store::Error::Unauthenticated { .. } => RemoteErrorKind::Denied,
-        // It went well by its status, yet the rest of it makes no sense.
+        // The status is a success, but the rest of the answer is invalid.
         _ => RemoteErrorKind::Damaged,
     };
     RemoteError::new(kind, action).with_source(error)
@@ -241,7 +241,7 @@ fn kind_of(subject: NotFoundSubject, status: u16, code: Option<&str>) -> RemoteE
         Some("LeaseIdMissing" | "LeaseIdMismatchWithBlobOperation") => {
             return RemoteErrorKind::Denied;
         }
-        // Answers with status 400 that are about what got lost on the way.
+        // Answers with status 400 that report data lost in transit.
         Some("RequestTimeout" | "IncompleteBody" | "BadDigest" | "Md5Mismatch") => {
             return RemoteErrorKind::Unavailable;
         }

@@ -24,7 +24,7 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// How long tokens in the name of a service account are asked to be good for.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// What the credentials file says.
+/// The content of the credentials file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct ExternalAccount {
     audience: String,
@@ -68,8 +68,8 @@ struct Impersonated {
 }
 
 impl ExternalAccount {
-    /// In whose name its tokens are: the service account, where it names one. Where not, whoever the
-    /// other provider's token is for, and that token is another one in each job.
+    /// The identity behind its tokens: the service account if it names one. Otherwise it is the
+    /// subject of the other provider's token, which differs in each job.
     pub(super) fn identify(&self, client: IdentityFields) -> IdentityFields {
         let client = client
             .text("audience", &self.audience)
@@ -87,7 +87,7 @@ impl ExternalAccount {
         )
     }
 
-    /// Reads the file's text; the error says what is wrong with it.
+    /// Parses the file; the error describes the mistake.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let account: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         match (
@@ -152,7 +152,7 @@ impl ExternalAccount {
     async fn subject_token(&self, client: &HttpClient) -> Result<String, TokenError> {
         let source = &self.credential_source;
         let text = match (&source.file, &source.url) {
-            // Read each time, because whoever writes it renews it.
+            // Read each time, because another process renews it.
             (Some(path), _) => fs::read(path).map_err(|source| CredentialError::Unreadable {
                 path: path.clone(),
                 source: Arc::new(source),

@@ -1,7 +1,7 @@
-//! A bucket of Google Cloud Storage, and where its credentials come from.
+//! A bucket of Google Cloud Storage, and the search for its credentials.
 //!
-//! All of it is looked up in the environment that came with the remote, because the process that
-//! talks to the bucket serves clients whose environment is not its own.
+//! The search uses the environment that came with the remote, because the process that talks to the
+//! bucket serves clients with other environments.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ const METADATA_HOST: &str = "metadata.google.internal";
 pub struct GoogleOptions {
     /// The bucket.
     pub bucket: String,
-    /// What all keys start with, without slashes at its ends; may be empty.
+    /// Prefix of all keys, without slashes at its ends; may be empty.
     pub prefix: String,
     /// The server's address, as `https://host:port`, where it isn't Google's.
     pub endpoint: Option<String>,
@@ -83,14 +83,14 @@ pub(super) fn build_google(
             (builder.with_credentials(Arc::new(tokens)), String::new())
         }
     };
-    // Address and bucket have been checked: what is left to be wrong are the credentials.
+    // Address and bucket were checked before, so only the credentials can be wrong.
     builder.build().map_err(|error| CredentialError::Unusable {
         place,
         reason: innermost_cause(&error),
     })
 }
 
-/// Which bucket it is, and in whose name it is reached, as [`find_google_credentials`] would look for it.
+/// Identity of a bucket and of the credentials that [`find_google_credentials`] would find.
 pub(super) fn google_identity(options: &GoogleOptions) -> RemoteId {
     let place = IdentityFields::place()
         .text("store", "google")
@@ -206,7 +206,7 @@ fn machine_is_google() -> bool {
         .is_ok_and(|name| name.starts_with("Google"))
 }
 
-/// The cause at the end of the chain, which says what is wrong in fewer words than those above it.
+/// The last cause of the chain, which is shorter and more precise than the errors above it.
 pub(super) fn innermost_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

@@ -27,16 +27,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 type Plain = Client<TcpConnector, HttpRequestBody>;
 type Tls = Client<HttpsConnector<TcpConnector>, HttpRequestBody>;
 
-/// Sends requests to a store, and to whoever gives the credentials for it.
+/// Sends requests to a store, and to the services that issue its credentials.
 ///
-/// Every answer that is not a success comes back as an error with a [`CloudFailure`] in its chain, so
-/// that its status and code reach the one place that judges them. Clones share connections.
+/// Every unsuccessful answer becomes an error with a [`CloudFailure`] in its chain, so that one
+/// place classifies its status and code. Clones share connections.
 #[derive(Debug, Clone)]
 pub(super) struct CloudHttpService(Arc<SharedHttpService>);
 
 #[derive(Debug)]
 struct SharedHttpService {
-    /// The store's `host:port`; any other is asked for credentials.
+    /// The store's `host:port`; requests to any other host are for credentials.
     store: String,
     plain: Plain,
     tls: OnceLock<Tls>,
@@ -71,8 +71,8 @@ impl CloudHttpService {
         }
         let mut tcp = tcp_connector();
         tcp.enforce_http(false);
-        // One connection for each request under way: shared by HTTP/2, they would share one
-        // window too, which is what large ranges in parallel are to get around.
+        // One connection per request in flight. Over a shared HTTP/2 connection they would share
+        // one flow-control window, which parallel ranges are meant to avoid.
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
             .map_err(|error| CloudFailure::Certificates(Arc::new(error)))?
@@ -146,8 +146,8 @@ pub(super) async fn response_body(response: HttpResponse) -> Result<Bytes, HttpE
     }
 }
 
-/// Whether a request is for an object, whose body [`Body`](crate::remote::body::Body) bounds while it
-/// streams; what is listed comes by GET as well.
+/// Whether a request is for an object, whose body [`Body`](crate::remote::body::Body) bounds while
+/// it streams. Listings are GET requests as well.
 fn is_for_object(request: &HttpRequest) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let is_listing = |part: &str| part == "comp=list" || part.starts_with("list-type=");

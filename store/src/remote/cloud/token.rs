@@ -18,7 +18,7 @@ use super::http::response_body as body_of;
 /// How long before its end a token is replaced: longer than any request takes.
 const MARGIN: Duration = Duration::from_secs(4 * 60);
 
-/// Who gives tokens.
+/// A service that issues tokens.
 #[derive(Debug)]
 pub(super) enum TokenSource {
     /// The metadata server of one of Google's machines, as `host` or `host:port`.
@@ -56,7 +56,7 @@ impl CredentialProvider for Tokens {
     type Credential = GcpCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<GcpCredential>> {
-        // All who wait want the same token; when one gives up, the next in line asks.
+        // All waiting tasks need the same token; if one gives up, the next one requests it.
         let mut current = self.current.lock().await;
         if let Some((credential, end)) = &*current
             && Instant::now() + MARGIN < *end
@@ -117,7 +117,7 @@ pub(super) async fn request_json<T: for<'a> Deserialize<'a>>(
     body: HttpRequestBody,
 ) -> Result<T, TokenError> {
     let body = request_bytes(client, request, body).await?;
-    // The cause could quote what is secret.
+    // The cause could quote a secret.
     Ok(serde_json::from_slice(&body).map_err(|_| CredentialError::Answer)?)
 }
 

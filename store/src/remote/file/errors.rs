@@ -1,4 +1,4 @@
-//! What a failed system call means for a remote.
+//! Classifies failed system calls of a directory remote.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// What is being done to which object, as error messages name it.
+/// An operation on an object, as error messages name it.
 #[derive(Debug)]
 pub(super) struct FileAction(String);
 

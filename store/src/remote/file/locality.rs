@@ -1,11 +1,11 @@
-//! Tells local disks from filesystems served over a network or by a process.
+//! Distinguishes local disks from filesystems that a network or a process serves.
 
 use std::path::Path;
 
 use rustix::fs::statfs;
 
-/// The `f_type` of filesystems whose files are elsewhere, from `linux/magic.h` and the
-/// filesystems' own sources. FUSE is among them because what is behind it is not known.
+/// The `f_type` of filesystems whose files are elsewhere, from `linux/magic.h` and the filesystems'
+/// own sources. FUSE is included because its backing store is unknown.
 const REMOTE_TYPES: [u32; 17] = [
     0x0000_6969, // nfs
     0x0000_517b, // smb

@@ -1,4 +1,4 @@
-//! Files below one directory, reached without following a link out of it.
+//! Files below a directory, opened without following a link out of it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -51,7 +51,7 @@ impl RemoteTree {
         &self.path
     }
 
-    /// Opens the root. Done anew for every request, because it may be removed or mounted over.
+    /// Opens the root. Repeated for every request, because the root may be removed or mounted over.
     pub(super) fn root(&self) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat(CWD, &self.path, flags, Mode::empty())
@@ -114,17 +114,17 @@ impl Temporary {
         Ok(())
     }
 
-    /// Gives the file its name, instead of what has it now.
+    /// Renames the file to `name`, and replaces an existing file.
     pub(super) fn replace(mut self, folder: &OwnedFd, name: &str) -> Result<(), Errno> {
         renameat(&self.folder, &self.name, folder, name)?;
         self.placed = true;
         Ok(())
     }
 
-    /// Gives the file its name, or fails with `EXIST` when something has it.
+    /// Renames the file to `name`; fails with `EXIST` if another file has that name.
     ///
-    /// An empty file is what a power cut left of an object, so it counts as absent. Of several
-    /// writers that replace it, one succeeds.
+    /// An empty file is an object that a power cut truncated, so it counts as absent. If several
+    /// writers replace it, one of them succeeds.
     pub(super) fn add(mut self, folder: &OwnedFd, name: &str) -> Result<(), Errno> {
         match self.add_new(folder, name) {
             Err(Errno::EXIST) => self.replace_empty(folder, name),
@@ -132,8 +132,8 @@ impl Temporary {
         }
     }
 
-    /// The lock on the empty file decides who replaces it: whoever gets it later finds another
-    /// file under the name.
+    /// The lock on the empty file decides which writer replaces it: a later one finds another file
+    /// under the name.
     fn replace_empty(&mut self, folder: &OwnedFd, name: &str) -> Result<(), Errno> {
         let is_empty = |stat: &Stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0
@@ -185,7 +185,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.placed {
-            // What stays behind here is swept in a day.
+            // A leftover is swept after a day.
             let _ = unlinkat(&self.folder, &self.name, AtFlags::empty());
         }
     }
@@ -250,8 +250,8 @@ fn open_stepwise(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<Owne
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Opens the folder `path`, creating what is missing of it; `parents` takes the folders that may
-/// have got a new one.
+/// Opens the folder `path` and creates missing folders; `parents` collects the folders that may
+/// have a new entry.
 pub(super) fn create_folder(
     root: &OwnedFd,
     path: &str,
@@ -290,8 +290,8 @@ pub(crate) fn open_object(root: &Path, key: &ObjectKey) -> io::Result<File> {
 
 /// Opens a regular file and reads its size.
 pub(super) fn open_file(root: &OwnedFd, path: &str) -> Result<(File, u64), Errno> {
-    // What is no regular file is not opened at all: opening a fifo can block, and opening a device
-    // can have effects.
+    // Only regular files are opened: opening a fifo can block, and opening a device can have side
+    // effects.
     stat_regular(open_below(root, path, OFlags::PATH)?)?;
     let file = File::from(open_below(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?);
     let size = stat_regular(&file)?.st_size as u64;
@@ -328,7 +328,8 @@ pub(super) fn remove_file(root: &OwnedFd, path: &str) -> Result<(), Errno> {
     }
 }
 
-/// Lists the objects whose name starts with `prefix`, from the deepest folder that holds them all.
+/// Lists the objects whose name starts with `prefix`, from the deepest folder that contains all of
+/// them.
 pub(super) fn list_objects(root: &OwnedFd, prefix: &str) -> Result<Vec<ObjectInfo>, Errno> {
     let (folder, mut start) = match prefix.rsplit_once('/') {
         // No object can be in such a folder, and its name is not one to open.
@@ -337,7 +338,8 @@ pub(super) fn list_objects(root: &OwnedFd, prefix: &str) -> Result<Vec<ObjectInf
         None => (String::new(), prefix),
     };
     let mut objects = Vec::new();
-    // Names, not open folders: there may be more of them than a process may have open.
+    // Names instead of open folders, because there may be more folders than the limit of open
+    // files.
     let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {
         let (before, below) = (objects.len(), folders.len());
@@ -364,9 +366,9 @@ fn holds_objects(folder: &str) -> bool {
 
 /// Adds the objects directly in `folder` whose last segment begins with `start`, and its folders.
 ///
-/// Returns whether the folder changed meanwhile, so that an object may be missing that was there
-/// all the time under one name or another: a record that supersedes another one is written before
-/// that one is deleted, and a listing that saw neither would show no key.
+/// Returns whether the folder changed in the meantime. Then the list may lack an object that
+/// existed all the time under one name or another: a record that supersedes another one is written
+/// before that one is deleted, and a listing that saw neither would show no key.
 fn list_folder(
     root: &OwnedFd,
     folder: &str,

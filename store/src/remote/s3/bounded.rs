@@ -1,7 +1,7 @@
-//! Bounds what the SDK holds in memory of an answer.
+//! Bounds the memory of the SDK for an answer.
 //!
-//! The SDK collects every answer except objects before it parses it, however long it is: a server, or a
-//! proxy on the way, could fill the memory with one listing or one error page.
+//! The SDK collects every answer except objects before it parses it, whatever its length. A server,
+//! or a proxy on the way, could exhaust the memory with one listing or one error page.
 
 use aws_sdk_s3::config::SharedHttpClient;
 use aws_sdk_s3::primitives::SdkBody;
@@ -19,11 +19,11 @@ use http_body_util::Limited;
 
 use crate::remote::body::{LONGEST_ANSWER, LONGEST_REFUSAL};
 
-/// How the SDK marks requests for objects, whose bodies [`Body`](crate::remote::body::Body) bounds
+/// The SDK's mark of requests for objects, whose bodies [`Body`](crate::remote::body::Body) bounds
 /// while they stream.
 const OBJECT: &str = "x-id=GetObject";
 
-/// An HTTP client, or a connector of one, whose answers end with an error at a limit.
+/// An HTTP client, or a connector of one, whose answers fail at a limit.
 #[derive(Debug)]
 struct BoundedHttp<T>(T);
 

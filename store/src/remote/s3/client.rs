@@ -23,7 +23,7 @@ use super::{S3Options, credentials};
 /// swallows packets is reported as such.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The region that servers other than AWS expect when they are told of none.
+/// The default region of servers other than AWS.
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// The settings don't say enough to reach the bucket.
@@ -60,8 +60,8 @@ pub(super) async fn build_client(options: &S3Options) -> Result<Client, ClientEr
         .as_deref()
         .is_some_and(|address| address.starts_with("http://"));
     let without_tls = bound_answers(aws_smithy_http_client::Builder::new().build_http());
-    // Hundreds of certificates are read for TLS, which takes longer than a round trip: only where
-    // the store, or whoever gives the credentials, may need it.
+    // TLS reads hundreds of certificates, which takes longer than a round trip, so we set it up
+    // only if the store, or the source of its credentials, may need it.
     let has_keys = options.env.get("AWS_ACCESS_KEY_ID").is_some();
     let plain_tokens =
         TokenService::endpoint(&options.env).is_some_and(|address| address.starts_with("http://"));

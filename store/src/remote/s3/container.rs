@@ -19,7 +19,7 @@ use crate::remote::spec::Environment;
 
 /// Where relative addresses are served, by definition of ECS.
 const ECS_HOST: &str = "http://169.254.170.2";
-/// The addresses that may be asked without TLS besides this machine: those of ECS and EKS.
+/// Addresses other than loopback that may be used without TLS: those of ECS and EKS.
 const PLAIN_HOSTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
-//! Where credentials come from, in the order that other S3 tools use.
+//! The search for credentials, in the order of other S3 tools.
 //!
-//! All of it is looked up in the environment that came with the remote, because the process that
-//! talks to the bucket serves clients whose environment is not its own.
+//! The search uses the environment that came with the remote, because the process that talks to the
+//! bucket serves clients with other environments.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,9 +24,9 @@ use crate::id::ClientId;
 use crate::remote::identity::IdentityFields;
 use crate::remote::spec::Environment;
 
-/// Finds who sends the requests: the chain, or a role that is assumed on top of it.
+/// Returns the credential chain, or a role that is assumed with it.
 ///
-/// With a token and no role of the token's own, it is the asked-for role that the token is for.
+/// If there is a token without a role of its own, the token is used for the requested role.
 pub(super) fn credential_provider(
     role: Option<&Role>,
     service: &TokenService,
@@ -56,11 +56,11 @@ pub(super) fn credential_provider(
     }
 }
 
-/// In whose name a bucket is reached, as [`credential_provider`] would find it, without asking anyone.
+/// Identity of the credentials that [`credential_provider`] would find, without any request.
 ///
-/// A token that is exchanged for a role is not part of it: whoever has none for that role is sent
-/// away, and tokens are renewed all the time. Keys for one session, which others have exchanged, are
-/// as different as any: nothing says whose they are.
+/// A token that is exchanged for a role is not included: a client without a valid token is rejected
+/// by AWS, and tokens are renewed all the time. Session keys that were issued elsewhere count as
+/// different from any others, because they do not name their owner.
 pub(super) fn s3_identity(options: &S3Options) -> ClientId {
     let client = IdentityFields::client();
     if options.anonymous {
@@ -127,7 +127,7 @@ fn credential_chain(
         .configure(config)
         .profile_files(profile_files(env))
         .profile_name(profile_name(env))
-        // What a profile's `credential_source` may name.
+        // The sources that `credential_source` of a profile may name.
         .with_custom_provider("Environment", keys);
     if let Some(container) = container.clone() {
         profile = profile.with_custom_provider("EcsContainer", container);
@@ -179,7 +179,7 @@ pub(super) fn profile_files(env: &Environment) -> EnvConfigFiles {
 struct StaticKeys(Environment);
 
 impl StaticKeys {
-    /// Whether this source is configured, be it by mistake only in part.
+    /// Whether this source is configured, even if only partly and by mistake.
     fn are_there(&self) -> bool {
         let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
         names.iter().any(|name| self.0.get(name).is_some())

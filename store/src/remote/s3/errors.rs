@@ -1,4 +1,4 @@
-//! What an S3 failure means: one place, every case.
+//! Classifies failures of S3 in one place.
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 #[error("no credentials were found")]
 struct NoCredentials;
 
-/// What the server said.
+/// The answer of the server.
 #[derive(Debug, thiserror::Error)]
 #[error("the server answered {status}{}{}", Spaced(.code), Spaced(.message))]
 struct S3Response {
@@ -22,7 +22,7 @@ struct S3Response {
     message: Option<String>,
 }
 
-/// Written as ` text`, or as nothing when there is none.
+/// Displays ` text`, or nothing for `None`.
 struct Spaced<'a>(&'a Option<String>);
 
 impl std::fmt::Display for Spaced<'_> {
@@ -44,7 +44,7 @@ where
             from_answer(action, subject, status, code, message)
         }
         SdkError::ResponseError(context) => match context.raw().status().as_u16() {
-            // It went well by its status, yet the rest of it makes no sense.
+            // The status is a success, but the rest of the answer is invalid.
             200..=299 => {
                 let cause = SdkError::<E>::ResponseError(context);
                 RemoteError::new(RemoteErrorKind::Damaged, action).with_source(cause)
@@ -58,7 +58,8 @@ where
             Some(kind) => {
                 let failure = RemoteError::new(kind, action);
                 let failure = match find_cause(&error) {
-                    // What it wraps is how the SDK's search is built, not what a user could change.
+                    // Its source describes the internals of the SDK's search, which do not help the
+                    // user.
                     Some(CredentialsError::CredentialsNotLoaded(_)) => {
                         failure.with_source(NoCredentials)
                     }
@@ -129,7 +130,7 @@ fn kind_of(subject: NotFoundSubject, status: u16, code: Option<&str>) -> RemoteE
         }
         // Status 400, too: the key that encrypts the bucket is disabled, deleted or not ours to use.
         Some(code) if code.starts_with("KMS.") => return RemoteErrorKind::Denied,
-        // Answers with status 400 that are about what got lost on the way.
+        // Answers with status 400 that report data lost in transit.
         Some("RequestTimeout" | "IncompleteBody" | "BadDigest") => {
             return RemoteErrorKind::Unavailable;
         }
@@ -162,7 +163,7 @@ fn status_hint(status: u16, code: Option<&str>) -> Option<&'static str> {
     }
 }
 
-/// What a request meant that never got an answer.
+/// Classifies a request that got no answer.
 fn classify_unanswered<E>(error: &SdkError<E>) -> RemoteErrorKind {
     match error {
         SdkError::ConstructionFailure(_) => RemoteErrorKind::Invalid,
@@ -171,11 +172,11 @@ fn classify_unanswered<E>(error: &SdkError<E>) -> RemoteErrorKind {
     }
 }
 
-/// Whether it was the search for credentials that failed, and what that means.
+/// Classifies a failed search for credentials; `None` if the error is not one.
 fn credentials_error(error: &(dyn Error + 'static)) -> Option<RemoteErrorKind> {
     let mut cause = Some(error);
     let mut credentials = None;
-    // Whoever hands out credentials may be as unreachable as the bucket.
+    // The source of credentials may be as unreachable as the bucket.
     let mut unreachable = false;
     while let Some(error) = cause {
         match credentials {

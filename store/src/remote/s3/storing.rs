@@ -1,4 +1,4 @@
-//! What is asked of S3 for every object that is written.
+//! Options of S3 for every object that is written.
 
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::types::{ObjectCannedAcl, ServerSideEncryption, StorageClass};
@@ -60,7 +60,7 @@ impl Storing {
         })
     }
 
-    /// Adds what was asked for to a write.
+    /// Adds the options to a write.
     pub(super) fn apply(&self, request: PutObjectFluentBuilder) -> PutObjectFluentBuilder {
         let (encryption, key) = match self.encryption.clone() {
             None => (None, None),

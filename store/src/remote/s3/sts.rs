@@ -15,7 +15,7 @@ use aws_smithy_types::retry::RetryConfig;
 use super::client::client_timeouts;
 use crate::remote::spec::Environment;
 
-/// What an assumed role's session is called when nobody gives it a name.
+/// Default name of an assumed role's session.
 const SESSION_NAME: &str = "cachefs";
 
 /// A role that requests are sent in.
@@ -23,9 +23,9 @@ const SESSION_NAME: &str = "cachefs";
 pub struct Role {
     /// Its ARN.
     pub arn: String,
-    /// What its owner asks for besides, where the role is another account's.
+    /// External ID that the owner of the role requires, if it belongs to another account.
     pub external_id: Option<String>,
-    /// What the session is called in the logs of AWS; `AWS_ROLE_SESSION_NAME` or `cachefs`.
+    /// Name of the session in the logs of AWS; by default `AWS_ROLE_SESSION_NAME` or `cachefs`.
     pub session_name: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl Role {
 /// The token of another identity provider that a role is assumed with.
 #[derive(Debug, Clone)]
 pub(super) enum WebIdentityToken {
-    /// A file, read each time because whoever writes it renews it.
+    /// A file, read each time because another process renews it.
     File(String),
     /// The token itself is in the environment.
     Variable(Environment),
@@ -129,7 +129,7 @@ impl TokenService {
     }
 }
 
-/// Credentials of a role. Whoever asks keeps them until shortly before they expire.
+/// Credentials of a role. The caller keeps them until shortly before they expire.
 #[derive(Debug)]
 pub(super) struct AssumedRole {
     client: Client,

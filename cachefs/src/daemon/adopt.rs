@@ -15,8 +15,8 @@ use crate::sys::busy;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::ViewForm;
 
-/// How long a mount may take until it can be served again: its remote may be away just now. Its
-/// readers wait; after this they are told that the mount is dead.
+/// Longest time until a mount is served again: its remote may be unreachable at first. Readers
+/// wait; after this time they get an error, because the mount is dead.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long until it is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// waits is answered long before, and so the worker dies of the right one.
 const PROBATION: Duration = Duration::from_secs(2);
 
-/// Goes on with all that was held, each in a thread of its own.
+/// Adopts all held views, each in a thread of its own.
 pub(super) fn adopt_all(state: &Arc<DaemonState>, held: Vec<HeldDescriptor>) {
     let (suspects, held): (Vec<_>, Vec<_>) = held
         .into_iter()
@@ -38,7 +38,7 @@ pub(super) fn adopt_all(state: &Arc<DaemonState>, held: Vec<HeldDescriptor>) {
     }
 }
 
-/// Goes on with what was held, after a while.
+/// Adopts a held view after a pause.
 fn adopt_view(state: &Arc<DaemonState>, held: HeldDescriptor, pause: Duration) {
     let (number, mount) = match (view_of_name(&held.name), serde_json::from_str(&held.item)) {
         (_, Ok(Item::Share(description))) => {
@@ -93,7 +93,7 @@ fn go_on(
     (mut open, (form, numbering), init): (OpenRequest, (ViewForm, Numbering), FuseInit),
     held: HeldDescriptor,
 ) {
-    // What was read before is not known any more, and half of it is no help to later jobs.
+    // The notes of earlier reads are lost, and a partial trace does not help later jobs.
     open.shown.trace = false;
     open.shown.form = form;
     let started = Instant::now();
@@ -119,7 +119,7 @@ fn refuse_requests(state: &Arc<DaemonState>, number: u64, init: &FuseInit, held:
     }
 }
 
-/// Lets a mount die: whoever uses it gets an error, which is better than no answer.
+/// Gives up a mount: its users get an error, which is better than no answer.
 fn give_up(state: &DaemonState, held: HeldDescriptor, why: &str) {
     tracing::error!("{} cannot be gone on with, and is dead: {why}", held.name);
     state.let_go(held.name);

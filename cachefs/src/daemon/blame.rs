@@ -7,12 +7,12 @@ use rustix::process::WaitStatus;
 
 use super::held::name_of_view;
 
-/// A mount that so many workers have died of is quarantined.
+/// A mount is quarantined after this many workers crashed while serving it.
 const CRASHES: u32 = 3;
 /// They must have died within this time of each other.
 const MEMORY: Duration = Duration::from_secs(600);
 
-/// Who is blamed for the ends of workers.
+/// Mounts that are suspected of crashing workers.
 #[derive(Debug, Default)]
 pub(super) struct Blame {
     crashes: HashMap<String, (u32, Instant)>,
@@ -38,7 +38,7 @@ impl Blame {
         self.of(name) >= CRASHES
     }
 
-    /// Whether a worker died of what it did, and not because somebody killed it.
+    /// Whether a worker crashed by itself and was not killed by a signal from outside.
     pub(super) fn is_crash(&mut self, status: WaitStatus) -> bool {
         let before = std::mem::replace(&mut self.oom_kills, oom_kills());
         match status.terminating_signal() {
@@ -76,7 +76,7 @@ impl Blame {
         blamed.into_iter().rfind(|name| self.is_quarantined(name))
     }
 
-    /// What mounts under suspicion are sorted by.
+    /// Sort key of suspected mounts.
     pub(super) fn order(&self, name: &str) -> (u32, String) {
         (self.of(name), name.to_owned())
     }

@@ -21,8 +21,8 @@ use crate::sys::socket;
 /// How long a client may leave an answer unread.
 const UNREAD: Duration = Duration::from_secs(30);
 
-/// Answers a client until it hangs up, on a thread of its own. One that may not come in is told so
-/// at once, and takes nothing more.
+/// Answers a client on a thread of its own until it disconnects. A client that is not admitted gets
+/// an error at once and occupies no thread.
 pub(super) fn spawn_connection(state: Arc<DaemonState>, gate: Gate, socket: UnixStream) {
     let peer = socket::peer_credentials(&socket).map_err(Error::io("identify", "the client"));
     if let Err(error) = peer.and_then(|peer| gate.welcome(&peer, &state.shares.quota())) {
@@ -86,7 +86,7 @@ fn serve_client(
         let header =
             serde_json::to_vec(&answer).map_err(|error| Error::Conversation(error.into()))?;
         let sent = fdpass::send_frame(socket, &header, &payload, &[]);
-        // The answer goes out first: the process ends as soon as it is told to.
+        // The answer is sent first, because the process exits as soon as it is told to stop.
         match answer {
             RpcReply::Ok(Reply::Ending) => {
                 state.shares.close_all();
@@ -155,7 +155,7 @@ fn answer_request(
                 .fds
                 .pop()
                 .ok_or_else(|| Error::Conversation("no descriptor came with the request".into()))?;
-            // What is written to it is written with the daemon's rights.
+            // We write to this descriptor with the daemon's rights.
             if !is_fuse_device(&fuse) {
                 return Err(Error::Conversation(
                     "the descriptor is none of /dev/fuse".into(),

@@ -7,8 +7,8 @@ use crate::error::Result;
 /// How often to check whether the client still waits.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// Does work, and drops it when the client for whom it is has gone: requests under way end, and no
-/// more are made.
+/// Runs work and drops it when its client has disconnected: requests in flight end, and no more are
+/// sent.
 pub(super) async fn unless_gone<T>(
     is_gone: &dyn Fn() -> bool,
     work: impl Future<Output = Result<T>>,

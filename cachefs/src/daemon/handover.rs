@@ -1,8 +1,8 @@
-//! Going on as another program, with all that the supervisor keeps.
+//! Hands all descriptors of the supervisor over to another program.
 //!
-//! The supervisor executes the new program in its own process: its descriptors stay open, and a list
-//! of them, in an anonymous file, says what they are. The process id, the lock and the socket stay;
-//! clients and readers notice nothing but a pause.
+//! The supervisor executes the new program in its own process. Its descriptors stay open, and a
+//! list of them, in an anonymous file, describes their use. The process id, the lock and the socket
+//! stay the same; clients and readers only see a pause.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -22,7 +22,7 @@ use crate::sys::lock::LockFile;
 use crate::sys::socket::SocketFile;
 use crate::sys::spawn::READY_FD;
 
-/// Tells the new program which descriptor the list is.
+/// Passes the number of the list's descriptor to the new program.
 const HANDOVER_FD: &str = "CACHEFS_HANDOVER_FD";
 
 /// The version of the list. Versions of the program that know this one can follow each other.
@@ -76,7 +76,7 @@ fn write_handover(estate: &Estate) -> io::Result<File> {
             })
             .collect(),
     };
-    // In memory only: it holds what it takes to reach the remotes.
+    // Kept in memory only, because it contains the credentials of remotes.
     let mut file = File::from(memfd_create(c"cachefs-handover", MemfdFlags::empty())?);
     serde_json::to_writer(&mut file, &list)?;
     file.seek(SeekFrom::Start(0))?;
@@ -93,10 +93,10 @@ fn set_inheritance(estate: &Estate, flags: FdFlags) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes what the program before this one has left in this process, if it was one.
+/// Reads the handover of the previous program in this process, if there was one.
 ///
 /// # Errors
-/// When there is a list that this program does not understand.
+/// If this program does not understand the list.
 pub(super) fn take_handover(store: &StoreDir) -> io::Result<Option<Estate>> {
     let Some(number) = std::env::var_os(HANDOVER_FD) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What outlives a worker.
+//! Descriptors that outlive a worker.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::shares::ShareDescription;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::ViewForm;
 
-/// A descriptor that the supervisor keeps open, and what a worker must know to go on with it.
+/// A descriptor that the supervisor keeps open, and the facts that a worker needs to serve it.
 #[derive(Debug)]
 pub(super) struct HeldDescriptor {
     /// Names it: see [`name_of_view`] and [`name_of_share`].
@@ -19,17 +19,17 @@ pub(super) struct HeldDescriptor {
     /// An [`Item`] as JSON, which the supervisor passes on unread: it may be older than the worker.
     pub(super) item: String,
     pub(super) fd: OwnedFd,
-    /// What workers before have died of.
+    /// Result of earlier workers that served it.
     pub(super) trust: Trust,
 }
 
-/// How far a worker may go with what is held.
+/// How a worker may treat a held descriptor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Trust {
     /// Like any other.
     #[default]
     Full,
-    /// A worker may have died of it: it is served after the others, and before the next such one.
+    /// A worker may have crashed on it: it is served after the others, and before the next suspect.
     Suspect,
     /// Several have: it is not looked at.
     Quarantined,
@@ -42,13 +42,13 @@ impl HeldDescriptor {
     }
 }
 
-/// What a worker must know of a descriptor.
+/// The facts that a worker needs about a descriptor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Item {
     /// A FUSE connection.
     Mount {
-        /// What it shows.
+        /// The request that created the view.
         open: OpenRequest,
         /// How.
         form: ViewForm,
@@ -72,7 +72,7 @@ pub(super) fn name_of_view(number: u64) -> String {
     format!("view/{number}")
 }
 
-/// The view whose descriptor has this name.
+/// The number of the view whose descriptor has this name.
 pub(super) fn view_of_name(name: &str) -> Option<u64> {
     name.strip_prefix("view/")?.parse().ok()
 }

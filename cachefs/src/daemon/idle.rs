@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// How long conversations may go on after the daemon was told to stop. The answer to that very
+/// Time for conversations to finish after the daemon was told to stop. The answer to that very
 /// request is one of them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How long a client waits at most for what is being published.
+/// Longest time that a client waits for a publication.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Why a worker ends.
@@ -16,11 +16,11 @@ const SETTLE: Duration = Duration::from_secs(10);
 pub(super) enum End {
     /// The daemon does.
     Daemon,
-    /// Another program goes on in its place.
+    /// Another program takes over.
     Upgrade,
 }
 
-/// Counts what keeps the daemon alive.
+/// Counts the activities that keep the daemon alive.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
     state: Mutex<ActivityCounts>,
@@ -33,9 +33,9 @@ struct ActivityCounts {
     views: usize,
     publishing: usize,
     end: Option<End>,
-    /// The process is about to end: what begins now would be cut off.
+    /// The process is about to exit: work that starts now would be cut off.
     is_over: bool,
-    /// When the last of them went.
+    /// Time at which the last activity ended.
     idle_since: Option<Instant>,
 }
 
@@ -74,7 +74,7 @@ impl Activity {
         self.change(|counts| counts.views -= 1);
     }
 
-    /// What was read of a view is about to be published.
+    /// The reads of a view are about to be published.
     pub(super) fn publishing(&self) {
         self.change(|counts| counts.publishing += 1);
     }
@@ -97,7 +97,7 @@ impl Activity {
         self.change(|counts| counts.end = Some(end));
     }
 
-    /// Returns when the worker was told to end, or has been idle for `limit`.
+    /// Returns when the worker was told to stop, or has been idle for `limit`.
     pub(super) fn wait_until_done(&self, limit: Duration) -> End {
         let mut counts = self.state.lock();
         // A client may have come before anybody waits here.

@@ -1,7 +1,7 @@
-//! What worker and supervisor say to each other, and the worker's end of it.
+//! Messages between worker and supervisor, and the worker's end of the connection.
 //!
-//! The worker gives descriptors into the supervisor's keeping and takes them back; each order is
-//! answered before the worker goes on. What is kept comes to the next worker by `fork`.
+//! The worker deposits descriptors with the supervisor and takes them back. Each order is answered
+//! before the worker continues. The next worker inherits the descriptors by `fork`.
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -15,16 +15,16 @@ use super::held::Item;
 use crate::error::{Error, Result};
 use crate::sys::fdpass;
 
-/// What a worker asks of its supervisor.
+/// An order of the worker to its supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
 pub(super) enum Order {
-    /// Keep the descriptor that comes along, and the payload, an [`Item`], for the next worker; in
-    /// the place of what has the same name.
+    /// Keep the attached descriptor and the payload, an [`Item`], for the next worker. Replaces an
+    /// item of the same name.
     Hold { name: String },
     /// Close a descriptor and forget about it.
     Release { name: String },
-    /// When this worker ends, go on as this program.
+    /// Execute this program when the worker ends.
     Upgrade { exe: PathBuf },
 }
 
@@ -60,7 +60,7 @@ impl Keeper {
         self.order(&Order::Release { name }, &[], &[])
     }
 
-    /// Has the supervisor go on as another program when this worker has ended.
+    /// Orders the supervisor to execute another program when this worker has ended.
     pub(super) fn upgrade(&self, exe: PathBuf) -> Result<()> {
         self.order(&Order::Upgrade { exe }, &[], &[])
     }

@@ -1,9 +1,9 @@
 //! The daemon: one per store directory, owner of the index and server of every view.
 //!
-//! It is started on demand, detached from whoever started it, and ends by itself when it has had
-//! neither views nor connections for a while. It is two processes: a supervisor, which keeps what
-//! mounts live by, and a worker, which does everything else and may die. In the worker each
-//! connection and each view has threads of its own; requests to remotes run on a small tokio runtime.
+//! It is started on demand, detached from its parent, and exits after it has had neither views nor
+//! connections for a while. It consists of two processes: a supervisor, which keeps the descriptors
+//! of mounts, and a worker, which does all the work and may die. In the worker, each connection and
+//! each view has threads of its own; requests to remotes run on a small tokio runtime.
 
 mod adopt;
 mod blame;
@@ -66,13 +66,13 @@ fn acquire_lock(store: &StoreDir) -> Result<LockFile, LockError> {
     }
 }
 
-/// Runs the daemon of a store directory until it is told to stop or has nothing to do.
+/// Runs the daemon of a store directory until it is told to stop or is idle.
 ///
-/// The process must have one thread: it forks. This returns in the worker, and in the supervisor
-/// when the last worker has ended; each ends with the exit code that it gets.
+/// The process must have a single thread, because it forks. This function returns in the worker,
+/// and in the supervisor when the last worker has ended; each exits with the returned code.
 pub fn run_daemon(store: &StoreDir, options: &DaemonOptions, readiness: Readiness) -> Result<i32> {
     set_up_allocator();
-    // Before the fork: the supervisor holds what mounts live by.
+    // Before the fork, because the supervisor holds the descriptors of all mounts.
     let descriptors = raise_descriptors();
     let estate = match enough(descriptors).and_then(|()| open_estate(store)) {
         Ok(estate) => estate,

@@ -1,4 +1,4 @@
-//! Fetching in the background what the readers of a view will ask for.
+//! Fetches data in the background before the readers of a view request it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::rpc::Prefetch;
 use crate::sys::busy;
 use crate::view::View;
 
-/// Caches whose frames take more bytes than this are not streamed unless asked for.
+/// Caches with more bytes of frames than this are streamed only on request.
 const AUTO_LIMIT: u64 = 1 << 30;
 
-/// Fetches what earlier jobs read, then the rest.
+/// Fetches the reads of earlier jobs, then the rest.
 pub(super) async fn run(view: &Arc<View>, trace: Fetching, wanted: Prefetch) -> Result<()> {
     let listing = Arc::clone(view);
     let list = move || {
@@ -49,7 +49,7 @@ pub(super) async fn run(view: &Arc<View>, trace: Fetching, wanted: Prefetch) -> 
     Ok(())
 }
 
-/// All frames of a view's layers. Tells the reader where packs end, too.
+/// All frames of a view's layers. Also informs the reader where packs end.
 fn frames(view: &View) -> Result<Vec<FrameLocation>> {
     let mut frames = Vec::new();
     for layer in view.stack.layers() {

@@ -22,12 +22,12 @@ const EVERY: Duration = Duration::from_secs(60);
 pub(super) struct RemoteHandle {
     pub(super) open: OpenRemote,
     pub(super) reader: FrameReader,
-    /// When a use of it began or ended.
+    /// Time at which its last use began or ended.
     used: Mutex<Instant>,
 }
 
 impl RemoteHandle {
-    /// Says that it is used now: whoever holds it says so again before letting go.
+    /// Notes a use. Holders call this again before they let go.
     pub(super) fn touch(&self) {
         *self.used.lock() = Instant::now();
     }
@@ -37,8 +37,8 @@ impl RemoteHandle {
     }
 }
 
-/// Remotes by what it takes to reach them, credentials included: a client never gets to use
-/// another client's.
+/// Open remotes by their full settings, credentials included, so that no client ever uses the
+/// credentials of another.
 #[derive(Debug, Default)]
 pub(super) struct Remotes {
     open: Mutex<DaemonRemote>,
@@ -48,7 +48,7 @@ pub(super) struct Remotes {
 #[derive(Debug, Default)]
 struct DaemonRemote {
     handles: HashMap<Reach, Arc<RemoteHandle>>,
-    /// What was done with those that are gone.
+    /// Totals of closed remotes.
     past: (RemoteTraffic, ReadStats),
 }
 
@@ -95,7 +95,7 @@ impl Remotes {
         Ok(handle)
     }
 
-    /// What was done with all of them.
+    /// Totals of all remotes.
     pub(super) fn stats(&self) -> (RemoteTraffic, ReadStats) {
         let remotes = self.open.lock();
         let mut stats = remotes.past;

@@ -23,7 +23,7 @@ pub(super) fn open_share(
     Ok(())
 }
 
-/// Goes on with a share of the worker before this one.
+/// Adopts a share of the previous worker.
 pub(super) fn adopt_share(
     state: &Arc<DaemonState>,
     description: ShareDescription,
@@ -41,7 +41,7 @@ pub(super) fn close_share(state: &DaemonState, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Has the supervisor keep a share as it is now.
+/// Deposits a share in its present state with the supervisor.
 pub(super) fn keep_share(state: &DaemonState, share: &Share) {
     let description = share.description();
     let name = name_of_share(&description.path);
@@ -56,7 +56,7 @@ pub(super) fn keep_share(state: &DaemonState, share: &Share) {
 
 /// Answers the clients of a share until it is ended.
 fn accept_clients(state: Arc<DaemonState>, share: Arc<Share>) {
-    // What is shared stays shared, whether or not anybody is connected.
+    // A share stays open even if no client is connected.
     state.activity.connected();
     let running = Arc::clone(&state);
     let thread = std::thread::Builder::new()

@@ -1,4 +1,4 @@
-//! What all connections of a daemon share, and the work behind the requests.
+//! State that all connections of a daemon share, and the work behind the requests.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -109,7 +109,8 @@ impl DaemonState {
         Ok(Arc::clone(self.index.get_or_init(|| index)))
     }
 
-    /// Finds and opens what a client wants, until `is_gone` says that nobody waits for it any more.
+    /// Finds and opens a stack for a client, until `is_gone` reports that the client has
+    /// disconnected.
     pub(super) fn restore(
         &self,
         restore: &RestoreRequest,
@@ -120,8 +121,8 @@ impl DaemonState {
             restore.shown.deadline_ms,
             &self.cache,
         )?;
-        // Others restore over the same connection at the same time: what this one asks for is
-        // counted apart, whatever its requests take below.
+        // Other restores use the same connection at the same time, so each restore counts its
+        // requests with a meter of its own.
         let meter = Arc::new(TrafficMeter::default());
         let counted: DynRemote =
             Arc::new(Meter::new(remote.open.remote.clone(), Arc::clone(&meter)));
@@ -140,7 +141,8 @@ impl DaemonState {
             if layers.is_empty() {
                 return Ok::<_, Error>((matched, layers, None, None));
             }
-            // What earlier jobs read is fetched beside the layers, and not waited for.
+            // The trace of earlier jobs is fetched in parallel with the layers, and we do not wait
+            // for it.
             let trace = traces::fetch_trace(&remote.reader, &layers, restore.shown.prefetch);
             let stack = self.stack(&counted, &layers, restore.shown.privileged);
             match check_usable(&counted, &layers, stack.await, self.store.path()).await? {
@@ -155,7 +157,7 @@ impl DaemonState {
         let (matched, layers, stack, lost) = found;
         let tree = tree_of(&layers, &matched).or_else(|| {
             let (stack, _) = stack.as_ref()?;
-            // A tree that cannot be listed fails whoever reads it.
+            // A tree that cannot be listed fails in its readers.
             stack.totals(COUNTED_QUICKLY).ok().flatten()
         });
         let view = stack.map(|(stack, trace)| {
@@ -207,11 +209,11 @@ impl DaemonState {
         self.runtime.block_on(unless_gone(is_gone, parts))
     }
 
-    /// Makes a view of a stack that is known already.
+    /// Creates a view of a known stack.
     ///
     /// # Errors
     ///
-    /// Those of opening it, and [`Error::Lost`] when the remote lost a part of it.
+    /// Those of opening it, and [`Error::Lost`] if the remote lost a part of it.
     pub(super) fn open(&self, open: OpenRequest) -> Result<OpenedView> {
         let remote = self
             .remotes
@@ -227,8 +229,8 @@ impl DaemonState {
         Ok(self.open_view(number, Numbering::Dense, &remote, opened, open))
     }
 
-    /// Makes a view that has its number already, for a mount that is there: whatever the remote has
-    /// lost, what it still has is served.
+    /// Creates a view with a given number, for an existing mount. Even if the remote lost objects,
+    /// the remaining ones are served.
     pub(super) fn open_as(
         &self,
         number: u64,
@@ -268,7 +270,7 @@ impl DaemonState {
         open: OpenRequest,
     ) -> OpenedView {
         let stack = stack.shown_as(open.shown.owner);
-        // What lies on a local disk is at hand whatever the order.
+        // On a local disk, the order of reads does not matter.
         let is_noted = open.shown.trace && remote.reader.remote().local_dir().is_none();
         let at_work = busy::note_work(number);
         let image = match open.shown.form {
@@ -292,7 +294,7 @@ impl DaemonState {
                 self.runtime.spawn_blocking(move || {
                     let _at_work = busy::note_work(number);
                     if let Some(image) = &view.image {
-                        // Whoever reads it is told of an error.
+                        // Readers of the image get the error.
                         let _ = image.build(&view.stack);
                     }
                 });
@@ -324,7 +326,7 @@ impl DaemonState {
         trace: Fetching,
         wanted: Prefetch,
     ) -> Option<tokio::task::AbortHandle> {
-        // What lies on a local disk needs no fetching.
+        // Data on a local disk needs no fetching.
         if view.reader.remote().local_dir().is_some() {
             return None;
         }
@@ -352,7 +354,7 @@ impl DaemonState {
         let numbering = view.numbering;
         let ready =
             view::begin_session(view, form, &fuse, &init, self.runtime.handle()).map_err(serve())?;
-        // Without it, or on a kernel that cannot ask anew, the mount dies with this worker.
+        // Without it, or if the kernel cannot resend requests, the mount dies with this worker.
         let is_held = init.resends() && {
             let open = OpenRequest::clone(&open);
             let item = Item::Mount {
@@ -370,7 +372,7 @@ impl DaemonState {
         ready.start(ended).map_err(serve())
     }
 
-    /// Goes on with a view that the worker before this one has served.
+    /// Continues to serve a view of the previous worker.
     pub(super) fn go_on(
         self: &Arc<Self>,
         number: u64,
@@ -424,7 +426,7 @@ impl DaemonState {
         self.waiting.fetch_sub(1, Relaxed);
     }
 
-    /// Has the supervisor keep a descriptor for the next worker, in the place of what it has by that
+    /// Deposits a descriptor with the supervisor for the next worker, in place of the one with that
     /// name.
     pub(super) fn hold(&self, name: String, item: &Item, fd: BorrowedFd<'_>) -> Result<()> {
         self.keeper.hold(name, item, fd)
@@ -440,7 +442,7 @@ impl DaemonState {
         }
     }
 
-    /// Has another program go on when this worker ends.
+    /// Prepares the execution of another program when this worker ends.
     pub(super) fn upgrade(&self, exe: std::path::PathBuf) -> Result<()> {
         self.keeper.upgrade(exe)
     }
@@ -450,7 +452,7 @@ impl DaemonState {
         self.views.get(number).is_some()
     }
 
-    /// Forgets a view, and publishes what was read of it.
+    /// Closes a view, and publishes its reads.
     pub(super) fn close(&self, number: u64) {
         // Said first, so that it is never neither open nor being published.
         self.activity.publishing();
@@ -468,7 +470,7 @@ impl DaemonState {
         self.activity.published();
     }
 
-    /// Publishes what the views of one stack have read as the trace of another.
+    /// Publishes the reads of one stack's views as the trace of another stack.
     pub(super) fn publish_trace(&self, from: &StackId, to: &StackId) -> Result<()> {
         for view in self.views.of_stack(from) {
             self.runtime.block_on(async {
@@ -483,13 +485,13 @@ impl DaemonState {
         Ok(())
     }
 
-    /// Returns when what is gone is closed and published, or soon.
+    /// Waits, for a limited time, until ended views are closed and published.
     fn settle(&self) {
         self.activity
             .wait_until_settled(|| self.views.is_one_ending());
     }
 
-    /// What was read of a stack, through all views of it.
+    /// The reads of a stack through all of its views.
     pub(super) fn reads(&self, stack: &StackId) -> Result<Option<ReadReport>> {
         Ok(view::report_reads(&self.views.of_stack(stack))?)
     }

@@ -1,13 +1,13 @@
-//! The process that outlives the one which does the work.
+//! The process that outlives the worker.
 //!
-//! A FUSE mount lives as long as its descriptor is open somewhere. The supervisor keeps those of all
-//! mounts, the socket that clients connect to and the lock of the store, and does nothing else: it
-//! waits for its only child, the worker, and forks another one when that dies. Clients and the
-//! readers of mounts wait meanwhile; what the dead worker had been asked is asked anew
+//! A FUSE mount lives as long as its descriptor is open in some process. The supervisor keeps the
+//! descriptors of all mounts, the socket of the daemon and the lock of the store, and does nothing
+//! else: it waits for its only child, the worker, and forks a new one when that dies. In the
+//! meantime clients and readers wait; requests that the dead worker had received are sent again
 //! ([`crate::sys::fuse_init`]).
 //!
-//! The worker is a fork that executes no program: the supervisor has one thread and no state but
-//! what it keeps, so its copy is a worker that knows everything at once.
+//! The worker is a fork that executes no program: the supervisor has one thread and no state except
+//! for the kept items, so its copy is a worker with complete knowledge.
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -29,13 +29,13 @@ use crate::sys::spawn::Readiness;
 /// A worker that ends with this exit code is to be followed by another program's.
 pub(super) const UPGRADE: i32 = 75;
 
-/// A worker that lives shorter than this may have died of what it was asked, and then the next one
-/// will, too.
+/// A worker that dies sooner than this may have crashed on a request, and then the next one would,
+/// too.
 const SHORT_LIFE: Duration = Duration::from_millis(200);
-/// So many short lives in a row are no bad luck.
+/// Number of short lives in a row that cannot be a coincidence.
 const SHORT_LIVES: u32 = 50;
 
-/// What a daemon has from its beginning to its end, whatever becomes of its workers.
+/// State of a daemon that is independent of its workers.
 #[derive(Debug)]
 pub(super) struct Estate {
     pub(super) lock: LockFile,
@@ -53,15 +53,15 @@ pub(super) enum Side {
     Supervisor(i32),
 }
 
-/// What a worker begins with.
+/// The state that a worker starts with.
 pub(super) struct WorkerInit {
     pub(super) listener: UnixListener,
     /// As in [`Estate`].
     pub(super) socket: Option<SocketFile>,
     pub(super) keeper: Keeper,
-    /// What the worker before it has left.
+    /// Descriptors of the previous worker.
     pub(super) held: Vec<HeldDescriptor>,
-    /// Who waits to hear that the daemon serves; only at the beginning.
+    /// The process that waits for the daemon to be ready; only for the first worker.
     pub(super) readiness: Option<Readiness>,
     /// How many workers there were before.
     pub(super) restarts: u64,
@@ -119,14 +119,14 @@ pub(super) fn supervise_workers(mut estate: Estate, readiness: Readiness) -> Res
             wait_for_worker(worker).map_err(Error::io("wait for", "the daemon's worker"))?;
         match (status.exit_status(), exe) {
             (Some(UPGRADE), Some(exe)) => {
-                // Returns only if the program cannot be executed; then this one goes on.
+                // Returns only if the program cannot be executed; then this program continues.
                 let error = handover::exec_successor(&estate, &exe);
                 tracing::error!("{} cannot go on as the daemon: {error}", exe.display());
             }
             (Some(code), _) if code == 0 || estate.held.is_empty() => {
                 return Ok(Side::Supervisor(code));
             }
-            // Somebody who names the worker means the daemon, as with a signal to the supervisor.
+            // A SIGTERM to the worker means the daemon, like one to the supervisor.
             _ if status.terminating_signal() == Some(libc::SIGTERM) => {
                 return Ok(Side::Supervisor(128 + libc::SIGTERM));
             }
@@ -189,7 +189,7 @@ fn execute_order(
     }
 }
 
-/// Puts what workers may have died of behind the rest.
+/// Moves suspects to the end.
 fn sort_held(held: &mut [HeldDescriptor], blame: &Blame) {
     for held in held.iter_mut() {
         held.trust = match blame.of(&held.name) {
@@ -209,7 +209,7 @@ fn describe_status(status: WaitStatus) -> String {
     }
 }
 
-/// The worker whom a signal to the supervisor is meant for as well.
+/// The worker to which signals of the supervisor are forwarded.
 static WORKER: AtomicI32 = AtomicI32::new(0);
 
 /// Forks; `None` in the child. Must be called in a process that has one thread.
@@ -220,7 +220,7 @@ fn fork_worker() -> io::Result<Option<i32>> {
         0 => {
             // SAFETY: the default action has no code.
             unsafe { libc::signal(libc::SIGTERM, libc::SIG_DFL) };
-            // A name that tells the two apart in `ps` and `top`; only a comfort.
+            // Distinguishes both processes in `ps` and `top`; failures do not matter.
             let _ = rustix::thread::set_name(c"cachefs-worker");
             Ok(None)
         }

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Tidy(Arc<AtomicBool>);
 
 impl Tidy {
-    /// Does it in a moment, once for all who ask until then.
+    /// Schedules one run for all requests until then.
     pub(super) fn soon(&self, runtime: &Handle) {
         if self.0.swap(true, Relaxed) {
             return;

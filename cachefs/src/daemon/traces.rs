@@ -1,4 +1,4 @@
-//! What jobs read: fetched for the next one, published by the last one.
+//! Traces of reads: fetched for this job, and published for the next one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use crate::view::View;
 /// A trace comes with its frames when they are at most this part of the cache.
 const MUCH: u64 = 4;
 
-/// A trace on its way; `None` when there is none or it cannot be had.
+/// A trace in flight; `None` if there is none or it cannot be fetched.
 pub(super) type Fetching = Pin<Box<dyn Future<Output = Option<FetchedTrace>> + Send>>;
 
 /// Begins to fetch the trace of a stack. Must be called within the runtime.
@@ -47,7 +47,7 @@ fn view_stack(view: &View) -> StackId {
     StackId::of(&layers)
 }
 
-/// Publishes what was read of a view, if it is anything that the published trace does not list.
+/// Publishes the reads of a view, if the published trace lacks some of them.
 pub(super) async fn publish_news(view: &View) -> Result<()> {
     let Some(recorder) = &view.recorder else {
         return Ok(());
@@ -58,7 +58,7 @@ pub(super) async fn publish_news(view: &View) -> Result<()> {
     }
 }
 
-/// Publishes what was read of a view as the trace of another stack.
+/// Publishes the reads of a view as the trace of another stack.
 pub(super) async fn publish_as(view: &View, to: &StackId) -> Result<()> {
     match &view.recorder {
         Some(recorder) if view_stack(view) != *to => {
@@ -83,7 +83,7 @@ async fn publish_trace(view: &View, stack: &StackId, trace: &Trace) -> Result<()
     if trace.entries.is_empty() {
         return Ok(());
     }
-    // A job that reads much of a cache is served as well by fetching all of it in order.
+    // If a job reads most of a cache, fetching everything in order serves it as well.
     let read: u64 = trace
         .entries
         .iter()

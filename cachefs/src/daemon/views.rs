@@ -19,7 +19,7 @@ use crate::view::SharedView;
 #[derive(Debug)]
 pub(super) struct OpenView {
     pub(super) view: SharedView,
-    /// What it was made from, and can be made from again.
+    /// The request that created the view, and from which it can be recreated.
     pub(super) open: Arc<OpenRequest>,
     pub(super) remote: Arc<RemoteHandle>,
     pub(super) prefetch: Option<AbortHandle>,
@@ -28,11 +28,12 @@ pub(super) struct OpenView {
 }
 
 impl OpenView {
-    /// Whether its mount is gone. Whoever serves it is told so a little later than whoever took it
-    /// away.
+    /// Whether its mount is gone. The serving thread learns that a little later than the process
+    /// that unmounted it.
     fn is_ending(&self) -> bool {
         self.fuse.as_ref().is_some_and(|fuse| {
-            // The kernel says that a connection is gone to whoever asks, whatever is waited for.
+            // The kernel reports the end of a connection to every poll, whatever events it waits
+            // for.
             let mut asked = [PollFd::new(fuse, PollFlags::empty())];
             poll(&mut asked, Some(&Timespec::default())).is_ok()
                 && asked[0].revents().contains(PollFlags::ERR)
@@ -84,7 +85,7 @@ impl Views {
         }
     }
 
-    /// Whether a mount is gone whose view is still to be closed.
+    /// Whether a mount is gone and its view not closed yet.
     pub(super) fn is_one_ending(&self) -> bool {
         self.open.lock().values().any(OpenView::is_ending)
     }

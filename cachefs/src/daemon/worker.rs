@@ -16,7 +16,7 @@ use crate::shares::{Gate, Owners};
 use crate::store_dir::StoreDir;
 use crate::unsaved::Unsaved;
 
-/// Serves clients and mounts until told to stop or idle. Returns the exit code.
+/// Serves clients and mounts until it is told to stop or idle. Returns the exit code.
 pub(super) fn run_worker(
     store: &StoreDir,
     options: &DaemonOptions,
@@ -49,7 +49,7 @@ pub(super) fn run_worker(
     let state = match started {
         Ok(state) => state,
         Err(error) => {
-            // Whoever waits for the daemon learns why; if nobody does, the error is the caller's.
+            // The waiting process gets the error; if there is none, the caller does.
             if let Some(readiness) = readiness {
                 let _ = readiness.failed(
                     &crate::error::describe_chain(&error),
@@ -78,7 +78,7 @@ pub(super) fn run_worker(
     Ok(0)
 }
 
-/// Removes what nobody needs any more from the store, beside everything else.
+/// Removes obsolete files of the store in the background.
 fn tidy_store(store: &StoreDir) {
     let unsaved = Unsaved::new(store);
     let spawned = std::thread::Builder::new()

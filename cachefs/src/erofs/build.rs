@@ -22,8 +22,8 @@ pub(super) const FILES: u64 = 1 << 24;
 /// Number of addresses.
 pub(super) const BLOCKS: u64 = u32::MAX as u64;
 
-/// Room is made for at most so many entries before they are seen: what a layer says of itself need
-/// not be true.
+/// Largest number of entries for which memory is reserved in advance, because the totals in a layer
+/// may be wrong.
 const ROOM: u64 = 1 << 20;
 
 /// Where the root's inode is: right behind the superblock.
@@ -36,10 +36,10 @@ pub(super) struct Extent {
     pub(super) ino: Ino,
 }
 
-/// What a stack becomes.
+/// The image of a stack.
 #[derive(Debug, Default)]
 pub(super) struct Built {
-    /// The blocks from [`first_inodes`] on: inodes, and what lies behind them. While the root is
+    /// The blocks from [`first_inodes`] on: inodes and the data after them. While the root is
     /// placed, the blocks from 0 on.
     pub(super) inodes: Vec<u8>,
     /// The blocks from [`DIRECTORIES`] on.
@@ -58,7 +58,7 @@ struct ImageName {
     inode: u64,
 }
 
-/// A directory whose content is still to be written.
+/// A directory whose content is not written yet.
 struct PendingDirectory {
     inode: u64,
     parent: u64,

@@ -1,4 +1,4 @@
-//! The client's end of the socket; starts the daemon when there is none.
+//! The client's end of the socket; starts the daemon if there is none.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -26,7 +26,8 @@ const START: Duration = Duration::from_secs(20);
 
 /// How much longer it is waited each time before another one is asked.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How many workers are asked the same: what killed that many may be the question.
+/// Number of workers that get the same request: if it killed that many, the request itself may be
+/// the cause.
 const ATTEMPTS: u32 = 10;
 
 /// A connection to the daemon of a store directory.
@@ -41,7 +42,7 @@ pub struct DaemonClient {
 }
 
 impl DaemonClient {
-    /// Connects to a daemon that is running; `None` when there is none.
+    /// Connects to a running daemon; `None` if there is none.
     pub fn connect_running(store: &StoreDir) -> Result<Option<Self>> {
         use std::io::ErrorKind::{ConnectionRefused, NotFound};
         if let Some(share) = store.share() {
@@ -166,7 +167,7 @@ impl DaemonClient {
         Error::Conversation(format!("it answered something else: {reply:?}").into())
     }
 
-    /// The remote as it is told to the daemon: credentials are no business of another's.
+    /// The remote as it is sent to the daemon; a share gets no credentials.
     fn told(&self, remote: RemoteSpec) -> RemoteSpec {
         match self.is_guest {
             true => RemoteSpec {
@@ -177,7 +178,7 @@ impl DaemonClient {
         }
     }
 
-    /// Finds a stack and makes a view of it.
+    /// Finds a stack and creates a view of it.
     pub(crate) fn restore(&mut self, mut restore: RestoreRequest) -> Result<RestoreReply> {
         restore.shown.remote = self.told(restore.shown.remote);
         let call = Call {
@@ -239,7 +240,7 @@ impl DaemonClient {
         self.ask(RpcRequest::Close { view }).map(drop)
     }
 
-    /// Publishes what was read of a stack as the trace of the one that was saved from it.
+    /// Publishes the reads of a stack as the trace of the stack that was saved from it.
     pub(crate) fn publish_trace(&mut self, from: StackId, to: StackId) -> Result<()> {
         if self.is_guest {
             // The daemon does so by itself when a mount ends.
@@ -248,7 +249,7 @@ impl DaemonClient {
         self.ask(RpcRequest::PublishTrace { from, to }).map(drop)
     }
 
-    /// What the daemon has done.
+    /// Statistics of the daemon.
     pub fn stats(&mut self) -> Result<DaemonStats> {
         match self.ask(RpcRequest::Stats)? {
             Reply::Stats(stats) => Ok(*stats),
@@ -256,7 +257,7 @@ impl DaemonClient {
         }
     }
 
-    /// What was read of a stack until now, through all mounts of it; `None` when it has none.
+    /// The reads of a stack so far, through all of its mounts; `None` if it has none.
     pub fn reads(&mut self, stack: StackId) -> Result<Option<ReadReport>> {
         let call = Call {
             request: RpcRequest::Reads { stack },
@@ -272,8 +273,8 @@ impl DaemonClient {
         }
     }
 
-    /// Has a program go on in the place of the daemon, which may be of another version. Returns the
-    /// process that did the daemon's work until now.
+    /// Replaces the daemon by a program, which may be of another version. Returns the process id of
+    /// the old worker.
     pub fn upgrade(&mut self, exe: PathBuf) -> Result<u32> {
         match self.ask(RpcRequest::Upgrade { exe })? {
             Reply::Upgrading { pid } => Ok(pid),
@@ -281,7 +282,7 @@ impl DaemonClient {
         }
     }
 
-    /// What this socket is for, when it is one of a share.
+    /// The grant of this socket, if it belongs to a share.
     pub fn allowed(&mut self) -> Result<ClientGrant> {
         match self.ask(RpcRequest::Allowed)? {
             Reply::Allowed(allowed) => Ok(*allowed),

@@ -92,7 +92,7 @@ pub(crate) struct IndexOverSocket {
 impl IndexOverSocket {
     /// Connects, so that the daemon is there before many threads want it at once.
     pub(crate) fn connect(store: StoreDir) -> Result<Self> {
-        // No share lets anyone ask what other repositories hold.
+        // No share lets its clients look up chunks of other repositories.
         let store = store.with_own_daemon();
         let first = DaemonClient::connect(&store)?;
         Ok(Self {

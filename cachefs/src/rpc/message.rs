@@ -1,4 +1,4 @@
-//! What is said.
+//! Messages of the protocol.
 
 use std::path::PathBuf;
 
@@ -15,46 +15,46 @@ use crate::paths::{Places, Whole};
 use crate::shares::{ClientGrant, ShareDescription};
 use crate::view::ViewForm;
 
-/// What is fetched before it is asked for.
+/// Data that is fetched before it is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Prefetch {
-    /// Only what lies right behind the last read.
+    /// Only the bytes right after the last read.
     None,
-    /// What earlier jobs read, as far as that is known.
+    /// The reads of earlier jobs, if they are known.
     Trace,
-    /// What earlier jobs read, then everything unless the cache is large.
+    /// The reads of earlier jobs, then everything unless the cache is large.
     #[default]
     Auto,
-    /// What earlier jobs read, then everything.
+    /// The reads of earlier jobs, then everything.
     All,
 }
 
-/// Where a view is from, and what it shows.
+/// Origin and options of a view.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ViewOrigin {
     /// Where its layers are.
     pub(crate) remote: RemoteSpec,
     /// How long one request to the remote may take, in milliseconds.
     pub(crate) deadline_ms: Option<u64>,
-    /// What to fetch ahead.
+    /// Data to prefetch.
     pub(crate) prefetch: Prefetch,
     /// The form that the client would like to mount.
     pub(crate) form: ViewForm,
-    /// Whether what is read is noted and published for later jobs.
+    /// Whether reads are noted and published for later jobs.
     pub(crate) trace: bool,
-    /// Whether the view shows what could lend rights.
+    /// Whether the view shows devices, setuid bits and file capabilities.
     pub(crate) privileged: bool,
-    /// Whom everything is to be shown to belong to, if not to whom it was saved from.
+    /// The owner to show for all entries, instead of the saved owners.
     pub(crate) owner: Option<Owner>,
 }
 
-/// A request to find a stack and make a view of it.
+/// A request to find a stack and create a view of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RestoreRequest {
     /// The keys, the bottom of the stack first.
     pub(crate) wanted: Vec<KeyQuery>,
-    /// Where they are looked for, and how what is found is shown.
+    /// Where to look for the keys, and the options of the view.
     #[serde(flatten)]
     pub(crate) shown: ViewOrigin,
 }
@@ -87,21 +87,21 @@ pub(crate) struct OpenRequest {
     pub(crate) shown: ViewOrigin,
 }
 
-/// What was found.
+/// Result of a lookup.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RestoreReply {
     /// Each key's match.
     pub(crate) matched: Vec<Option<Resolved>>,
     /// The whole stack, the bottom layer first.
     pub(crate) layers: Vec<LayerInfo>,
-    /// The view of it, unless nothing matched.
+    /// The view of the stack; `None` if no key matched.
     pub(crate) view: Option<OpenedView>,
     /// Why the keys that matched are not used, if the remote lost data of theirs. Nothing matched then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lost: Option<String>,
-    /// What the tree adds up to, if that is known or quickly counted.
+    /// Totals of the tree, if they are known or quickly counted.
     pub(crate) tree: Option<TreeTotals>,
-    /// What it cost.
+    /// Traffic of the request.
     pub(crate) traffic: RemoteTraffic,
 }
 
@@ -125,10 +125,10 @@ pub struct ViewStats {
     pub layers: usize,
 }
 
-/// Restores that the daemon was asked for, by how they ended.
+/// Numbers of restores by outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RestoreCounts {
-    /// The very key was there.
+    /// The exact key existed.
     pub exact: u64,
     /// A key with a prefix was, or only layers below it.
     pub partial: u64,
@@ -139,12 +139,12 @@ pub struct RestoreCounts {
     pub failed: u64,
 }
 
-/// What the daemon has done since it started.
+/// Statistics of the daemon since its start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DaemonStats {
     /// The process that does its work.
     pub pid: u32,
-    /// The process that keeps what mounts live by, and starts another worker when this one dies.
+    /// The supervisor, which keeps the descriptors of mounts and restarts the worker.
     pub supervisor: u32,
     /// How many workers there were before this one.
     pub restarts: u64,
@@ -154,9 +154,9 @@ pub struct DaemonStats {
     pub version: String,
     /// Seconds since it started.
     pub uptime_seconds: u64,
-    /// What it serves.
+    /// The views that it serves.
     pub views: Vec<ViewStats>,
-    /// What was read through views.
+    /// Reads through views.
     pub reads: ReadStats,
     /// Restores, without those that copied from the beginning.
     pub restores: RestoreCounts,
@@ -191,7 +191,7 @@ pub(crate) enum RpcRequest {
     Close {
         view: u64,
     },
-    /// Payload: chunk ids. The answer's payload: where they are, as far as these domains know.
+    /// Payload: chunk ids. The answer's payload: their locations according to these domains.
     Lookup {
         domains: Vec<DomainId>,
     },
@@ -215,13 +215,13 @@ pub(crate) enum RpcRequest {
         domains: Vec<DomainId>,
         pack: PackId,
     },
-    /// Publishes what the views of one stack have read, as the trace of the stack that was saved
-    /// from it or, where both are the same, as its own. Answered when it is done.
+    /// Publishes the reads of one stack's views as the trace of the stack that was saved from it;
+    /// if both are the same, as its own trace. The answer is sent when that is done.
     PublishTrace {
         from: StackId,
         to: StackId,
     },
-    /// What this socket is for, where it is one of a share.
+    /// Requests the grant of this socket, if it belongs to a share.
     Allowed,
     /// Opens a share on the listening socket that comes with the message.
     Share(Box<ShareDescription>),
@@ -229,10 +229,10 @@ pub(crate) enum RpcRequest {
     Unshare {
         path: PathBuf,
     },
-    /// What is shared.
+    /// Lists the shares.
     Shares,
     Stats,
-    /// What was read of a stack.
+    /// Requests the reads of a stack.
     Reads {
         stack: StackId,
     },
@@ -240,7 +240,7 @@ pub(crate) enum RpcRequest {
     Stop {
         force: bool,
     },
-    /// Has another version go on with everything. Understood by a daemon of any version.
+    /// Replaces the daemon by another version. Daemons of all versions understand this request.
     Upgrade {
         exe: PathBuf,
     },
@@ -273,7 +273,7 @@ impl RpcRequest {
     }
 }
 
-/// A request with what travels beside it.
+/// A request with its payload and descriptors.
 pub(crate) struct Call<'a> {
     pub(crate) request: RpcRequest,
     pub(crate) payload: &'a [u8],
@@ -286,7 +286,7 @@ pub(crate) enum Reply {
     Done,
     /// The daemon ends when this has been sent.
     Ending,
-    /// The worker, this process, ends when this has been sent, and another program goes on.
+    /// The worker, which is this process, exits once this is sent, and another program takes over.
     Upgrading {
         pid: u32,
     },

@@ -1,4 +1,4 @@
-//! What the clients of a share may have.
+//! Permissions of a share's clients.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::rpc::{Find, OpenRequest, Prefetch, RestoreRequest, RpcRequest, ViewOrigin};
 
-/// What the clients of a share may have, and by whose credentials.
+/// Permissions of a share's clients, and the credentials that the daemon uses for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The remote, with the credentials that the daemon uses for it.
@@ -19,11 +19,11 @@ pub struct Grant {
     pub deadline_ms: Option<u64>,
     /// The scopes, the clients' own first; at least one.
     pub scopes: Vec<Scope>,
-    /// The only user besides root who may connect; the daemon's own when `None`.
+    /// The only user besides root who may connect; the daemon's own user for `None`.
     pub uid: Option<u32>,
-    /// Whether nothing of what the clients read is published for later jobs.
+    /// Whether the reads of the clients are not published for later jobs.
     pub read_only: bool,
-    /// Whether clients may have all of a large cache fetched, also what nobody reads.
+    /// Whether clients may have a large cache fetched completely, including data that nobody reads.
     #[serde(default)]
     pub prefetch_all: bool,
 }
@@ -37,19 +37,19 @@ const MAX_PREFIX: usize = 2048;
 /// The most bytes that all paths of a request may have.
 const MAX_PATHS: usize = 8 << 10;
 
-/// A grant as its clients are told of it: without credentials.
+/// A grant as its clients see it: without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientGrant {
     /// The remote.
     pub remote: RemoteSpec,
     /// The scopes, the clients' own first.
     pub scopes: Vec<Scope>,
-    /// Whether nothing of what the clients read is published.
+    /// Whether the reads of the clients are not published.
     pub read_only: bool,
 }
 
 impl Grant {
-    /// What clients are told.
+    /// The clients' view of the grant.
     pub fn allowed(&self) -> ClientGrant {
         let RemoteSpec {
             url,
@@ -73,12 +73,12 @@ impl Grant {
         }
     }
 
-    /// The request as the daemon may answer it: with the remote and credentials of the grant, and
-    /// with nothing that goes beyond it. `own` are the views that this client has opened and not
-    /// yet had served, `known` the stacks that the clients of the share were given.
+    /// Converts a request to one that the daemon may answer: with the remote and credentials of the
+    /// grant, and within its limits. `own` are the views that this client has opened and that are
+    /// not served yet; `known` are the stacks that clients of the share were given.
     ///
     /// # Errors
-    /// [`Error::Usage`], which names what is allowed and nothing else.
+    /// [`Error::Usage`], which names the permitted values and nothing else.
     pub(crate) fn admit(
         &self,
         request: RpcRequest,
@@ -129,7 +129,8 @@ impl Grant {
         }
     }
 
-    /// Whoever names a layer need not have been given it: layers of other scopes have names too.
+    /// A client may know the name of a layer that it was never given: layers of other scopes have
+    /// names, too.
     fn check_stack(&self, layers: &[LayerInfo], known: &HashSet<StackId>) -> Result<()> {
         let stack = StackId::of(layers.iter().map(|layer| &layer.id));
         match known.contains(&stack) {
@@ -216,15 +217,15 @@ fn request_length(find: &Find) -> usize {
     text.map_or(usize::MAX, |text| text.len())
 }
 
-/// Drops what is there twice; the first of each stays where it is.
+/// Removes duplicates and keeps the order of the first occurrences.
 fn remove_duplicates<T: Clone + Eq + std::hash::Hash>(all: &mut Vec<T>) {
     let mut seen = HashSet::new();
     all.retain(|one| seen.insert(one.clone()));
 }
 
 impl ClientGrant {
-    /// How the remote is reached from where the client is, with credentials from `env`. Only what
-    /// the client does by itself, such as a save, uses them.
+    /// The remote as it is reached from the client's own environment, with credentials from `env`.
+    /// Only operations of the client itself, such as a save, use them.
     pub fn reached_with(&self, env: Environment) -> RemoteSpec {
         RemoteSpec {
             env,

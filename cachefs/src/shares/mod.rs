@@ -1,10 +1,10 @@
-//! Shares: sockets of the daemon beside its own, each for clients that may have one remote and a
-//! few scopes of it, and nothing else.
+//! Shares: additional sockets of the daemon, whose clients may use one remote and a few scopes of
+//! it, and nothing else.
 //!
-//! A share is for a container whose processes are not to be trusted with the store: its socket is
-//! bind-mounted there. What a client may ask for is decided by the [`Grant`], in one place, before
-//! any request is looked at; credentials stay with the daemon. A share is described by a
-//! [`ShareDescription`] and a listening descriptor, from which another process can open it again.
+//! A share is for a container whose processes must not access the store: its socket is bind-mounted
+//! there. The [`Grant`] decides in one place, before a request is handled, what its clients may
+//! request. Credentials stay with the daemon. A share consists of a [`ShareDescription`] and a
+//! listening descriptor, from which another process can reopen it.
 
 mod grant;
 mod open;

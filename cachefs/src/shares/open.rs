@@ -12,13 +12,13 @@ use crate::store_dir::StoreDir;
 use crate::sys::socket::SocketFile;
 use crate::sys::{ownership, socket};
 
-/// Opens a share at `path`, for as long as the store's daemon runs, which this starts if need be.
+/// Opens a share at `path`, for as long as the store's daemon runs. Starts the daemon if necessary.
 ///
-/// The socket is made here, in the caller's mount namespace, and belongs to the user whom the grant
-/// names.
+/// The socket is created here, in the caller's mount namespace, and belongs to the user of the
+/// grant.
 ///
 /// # Errors
-/// A usage error when something else is at the path or others could put something else there.
+/// A usage error if the path exists and is no socket, or if other users could replace it.
 pub fn open_share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     if ownership::others_can_replace(parent).map_err(Error::io("open", parent))? {
@@ -30,7 +30,7 @@ pub fn open_share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
             format!("`chmod o-w {}`, or choose another place", parent.display()),
         ));
     }
-    // The daemon first: whoever meets the socket is answered.
+    // The daemon is started first, so that it answers as soon as the socket exists.
     let mut client = DaemonClient::connect(store)?;
     let listener = socket::listen_unless_taken(path).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Error::usage(
@@ -52,7 +52,8 @@ fn describe_share(path: &Path, grant: Grant) -> Result<ShareDescription> {
     if let Some(uid) = grant.uid
         && std::os::unix::fs::chown(path, Some(uid), None).is_err()
     {
-        // Only root gives files away. The daemon asks the kernel who connects in any case.
+        // Only root can change the owner. The daemon checks the peer of each connection in any
+        // case.
         let everyone = std::fs::Permissions::from_mode(0o666);
         std::fs::set_permissions(path, everyone).map_err(Error::io("change", path))?;
     }

@@ -1,4 +1,4 @@
-//! The shares that are open, and who stands behind a connection.
+//! The open shares, and the owner of a connection.
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::OwnedFd;
@@ -24,47 +24,47 @@ const FRAME: Duration = Duration::from_secs(5);
 /// How long the client of a share may be silent between requests: it makes its mounts meanwhile.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// So many clients of one share are served at the same time: each has a thread.
+/// Largest number of concurrent clients of one share: each has a thread.
 const MAX_CONNECTIONS: usize = 64;
-/// So many views may the clients of one share have open. More than any job has paths.
+/// Largest number of open views of one share's clients: more than any job has paths.
 const MAX_VIEWS: usize = 256;
-/// So many clients of the daemon's own user are served at the same time.
+/// Largest number of concurrent clients of the daemon's own user.
 const MAX_OWNERS: usize = 4096;
-/// All clients of shares together have one in so many of the process's descriptors for their
-/// connections, and as many for their views, and so does the daemon's own user: what remains is
-/// for files and requests, so that no client keeps another's mount from being read.
+/// Connections of all shares together may use one `PART`th of the process's descriptors, their
+/// views another one, and the daemon's own user another one. The rest is for files and requests, so
+/// that no client can keep another client's mount from being read.
 const PART: u64 = 4;
-/// So many stacks of a share are remembered.
+/// Number of stacks that are remembered for a share.
 const MAX_STACKS: usize = 1024;
 
-/// All it takes to open a share again, besides its listening descriptor. It holds credentials: for
-/// the memory of another process of the same user, never for a disk.
+/// The data to reopen a share, except for its listening descriptor. It contains credentials, so it
+/// is passed to processes of the same user in memory, and never written to disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShareDescription {
     /// Where the socket was made.
     pub path: PathBuf,
     /// Device and inode of the socket's file.
     pub file: (u64, u64),
-    /// What its clients may have.
+    /// Permissions of its clients.
     pub grant: Grant,
     /// The stacks that its clients were given.
     pub stacks: Vec<StackId>,
 }
 
-/// A share as it is listed.
+/// A share in a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShareInfo {
     /// Where its socket is.
     pub path: PathBuf,
-    /// What its clients may have.
+    /// Permissions of its clients.
     pub allowed: ClientGrant,
-    /// The only user besides root who may connect; the daemon's own when `None`.
+    /// The only user besides root who may connect; the daemon's own user for `None`.
     pub uid: Option<u32>,
     /// Number of connections now.
     pub connections: usize,
 }
 
-/// A socket and what its clients may have.
+/// A socket and the permissions of its clients.
 #[derive(Debug)]
 pub(crate) struct Share {
     socket: SocketFile,
@@ -87,7 +87,7 @@ impl Share {
         self.closed.load(Relaxed)
     }
 
-    /// All it takes to open it again, besides its socket.
+    /// The data to reopen it, except for its socket.
     pub(crate) fn description(&self) -> ShareDescription {
         ShareDescription {
             path: self.socket.path().to_owned(),
@@ -100,7 +100,8 @@ impl Share {
     /// Ends the acceptance of clients, and takes the socket's file away if it is still that.
     fn close(&self) {
         self.closed.store(true, Relaxed);
-        // Whoever waits in `accept` returns with an error; a failure leaves a socket that refuses.
+        // A thread in `accept` returns with an error. If this fails, the socket remains and refuses
+        // clients.
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         self.socket.remove();
     }
@@ -150,10 +151,10 @@ impl Shares {
         Ok(share)
     }
 
-    /// Ends a share. Mounts that were made through it stay.
+    /// Closes a share. Mounts that were made through it stay.
     ///
     /// # Errors
-    /// A usage error when there is none at this path.
+    /// A usage error if there is none at this path.
     pub(crate) fn close(&self, path: &Path) -> Result<()> {
         let share = self.0.lock().remove(path).ok_or_else(|| {
             Error::usage(
@@ -185,7 +186,7 @@ impl Shares {
     }
 }
 
-/// What the clients of one share may have at the same time.
+/// Limits for the concurrent clients of one share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quota {
     connections: usize,
@@ -203,7 +204,7 @@ impl Quota {
     }
 }
 
-/// What stands between a connection and the daemon's answers.
+/// Checks the requests of a connection before the daemon answers them.
 #[derive(Debug)]
 pub(crate) enum Gate {
     /// The daemon's own socket: its user and root may ask for anything.
@@ -225,7 +226,7 @@ impl Gate {
         Self::Owner(Arc::clone(owners))
     }
 
-    /// What a client may send, and how soon. `is_first` for its first request.
+    /// Limits for the size and time of a client's request; `is_first` for its first one.
     pub(crate) fn bounds(&self, is_first: bool) -> Bounds {
         let begin = is_first.then_some(FRAME);
         match self {
@@ -244,10 +245,10 @@ impl Gate {
         }
     }
 
-    /// Looks at who has connected, and whether there is room.
+    /// Checks the user of a new connection, and the limit of connections.
     ///
     /// # Errors
-    /// A usage error for a user who may not, and for one client too many.
+    /// A usage error for a user without permission, and above the limit.
     pub(crate) fn welcome(&self, peer: &PeerCredentials, quota: &Quota) -> Result<()> {
         let own = rustix::process::geteuid().as_raw();
         match self {
@@ -280,11 +281,11 @@ impl Gate {
         }
     }
 
-    /// The request as it may be answered; `own` are the views that the client has opened and not
-    /// yet had served.
+    /// Converts a request to one that the daemon may answer; `own` are the views that the client
+    /// has opened and that are not served yet.
     ///
     /// # Errors
-    /// A usage error for what goes beyond the grant.
+    /// A usage error for a request beyond the grant.
     pub(crate) fn admit(
         &self,
         request: RpcRequest,
@@ -326,13 +327,13 @@ impl Gate {
         };
         let mut stacks = share.stacks.lock();
         if stacks.len() >= MAX_STACKS {
-            // Clients restore again what they can no longer mount again.
+            // Clients then restore again instead of reopening these stacks.
             stacks.clear();
         }
         stacks.insert(stack).then_some(&**share)
     }
 
-    /// What clients may have, of a share.
+    /// The permissions of a share's clients.
     ///
     /// # Errors
     /// A usage error on the daemon's own socket.

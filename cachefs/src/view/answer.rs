@@ -1,4 +1,4 @@
-//! What both forms of a view answer alike.
+//! Answers that both forms of a view share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::{SharedView, View, read};
 use crate::sys::busy;
 
-/// How long the kernel may keep what it was told: a layer never changes.
+/// How long the kernel may cache an answer: a layer never changes.
 pub(super) const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The largest read the kernel is asked to make.
 pub(super) const READ_AHEAD: u32 = 1 << 20;
@@ -32,9 +32,9 @@ pub(super) fn negotiate_protocol(config: &mut KernelConfig, wanted: InitFlags) {
     let _ = config.set_max_background(BACKGROUND);
 }
 
-/// What the kernel is told of a failure, and the log of its cause.
+/// Converts a failure to an errno for the kernel, and logs its cause.
 ///
-/// An outage is EIO and never "not found": a build would take a missing file for an answer.
+/// An outage is EIO and never "not found": a build would treat a missing file as a valid answer.
 pub(super) fn errno_of(what: &str, error: &Error) -> Errno {
     use std::error::Error as _;
     let mut causes = error.to_string();

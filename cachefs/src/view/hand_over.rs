@@ -1,12 +1,12 @@
-//! Putting names and attributes of an image into the kernel's page cache before they are asked for.
+//! Puts names and attributes of an image into the kernel's page cache before they are requested.
 //!
-//! A message costs more than the bytes that it brings: waking a thread on another core takes as
-//! long as decoding a frame of 256 KiB. Handing files over as well, those of a frame when one of
-//! them is read, was measured and left out: it spared a third of the messages of a walk in an
-//! unusual order, and no time.
+//! A message costs more than its bytes: waking a thread on another core takes as long as decoding a
+//! frame of 256 KiB. We measured pushing file data as well, namely all files of a frame when one of
+//! them is read, and left it out: it saved a third of the messages of a walk in an unusual order,
+//! but no time.
 //!
-//! This has a thread of its own. Storing a page waits while a read of it is under way, and the
-//! threads that answer reads must never wait for each other so.
+//! This runs in a thread of its own. Storing a page waits while a read of it is in progress, and
+//! the threads that answer reads must never wait for each other.
 //!
 //! Source: `FUSE_NOTIFY_STORE` of the FUSE protocol.
 
@@ -17,8 +17,7 @@ use fuser::Notifier;
 use super::View;
 use super::image_fs::IMAGE_INODE;
 
-/// At most so much of inodes, and of directories, is handed over: the rest of a very large cache is
-/// asked for as it is needed.
+/// Limit for each of inodes and directories. The rest of a very large cache is requested on demand.
 const METADATA: usize = 64 << 20;
 /// Handed over at a time.
 const PIECE: usize = 1 << 20;
@@ -29,7 +28,7 @@ pub(super) fn push_metadata(view: &View, known: &Receiver<()>, notifier: &Notifi
     let (Some(image), Ok(())) = (&view.image, known.recv()) else {
         return;
     };
-    // Whoever asks for it is told of the error, and the log is.
+    // The error is logged, and returned to whoever reads it.
     let Ok(metadata) = image.metadata(&view.stack) else {
         return;
     };
@@ -38,7 +37,7 @@ pub(super) fn push_metadata(view: &View, known: &Receiver<()>, notifier: &Notifi
         for (piece, number) in bytes.chunks(PIECE).zip(0..) {
             let offset = start + number * PIECE as u64;
             if let Err(error) = notifier.store(IMAGE_INODE, offset, piece) {
-                // Only slower: the kernel asks for what it was not given.
+                // This only costs time: the kernel requests the missing pages.
                 return tracing::debug!("the page cache takes nothing: {error}");
             }
         }

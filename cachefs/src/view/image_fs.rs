@@ -23,8 +23,7 @@ pub(super) const IMAGE_INODE: INodeNo = INodeNo(2);
 pub(super) struct ImageFs {
     view: SharedView,
     runtime: Handle,
-    /// Told once, when the kernel knows the image's inode and can be given its pages; nobody, when
-    /// it has been given them.
+    /// Signals once that the kernel knows the image's inode and accepts pages; `None` afterwards.
     known: Option<SyncSender<()>>,
 }
 

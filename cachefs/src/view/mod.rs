@@ -29,7 +29,7 @@ use crate::erofs::Image;
 /// Name of the only file of a view that is an image.
 pub(crate) const IMAGE: &str = "image";
 
-/// What a view looks like to the kernel.
+/// Form in which the kernel sees a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ViewForm {
@@ -43,7 +43,7 @@ pub(crate) enum ViewForm {
 /// A stack and the reader of its frames.
 #[derive(Debug)]
 pub(crate) struct View {
-    /// What the daemon knows it by.
+    /// Number of the view in the daemon.
     pub(crate) number: u64,
     pub(crate) stack: Stack,
     /// By which numbers its kernel knows the files.
@@ -51,9 +51,9 @@ pub(crate) struct View {
     pub(crate) reader: FrameReader,
     /// Its image, if it can have one.
     pub(crate) image: Option<Image>,
-    /// Notes what is read, for those who ask.
+    /// Notes reads, for `explain`.
     pub(crate) reads: ReadNotes,
-    /// Notes what is read, if that is to be published.
+    /// Notes reads, if they are to be published.
     pub(crate) recorder: Option<TraceRecorder>,
 }
 

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use super::View;
 use crate::erofs::ImageRange;
 
-/// So many frames are fetched and decoded at a time for one read: what a read takes of memory must
-/// not depend on how many frames a layer spreads its bytes over.
+/// Number of frames that one read fetches and decodes concurrently. The memory of a read must not
+/// depend on the number of frames over which a layer spreads its bytes.
 const FRAMES: usize = 8;
 
 /// Where the bytes of a piece are. Small: a layer may cut a file into pieces of one byte.
@@ -31,7 +31,7 @@ struct ReadPiece {
     source: PieceSource,
 }
 
-/// A range, cut into pieces of frames and what needs no frame.
+/// A range, cut into pieces of frames and parts that need no frame.
 #[derive(Default)]
 pub(super) struct ReadPlan {
     pieces: Vec<ReadPiece>,
@@ -39,7 +39,7 @@ pub(super) struct ReadPlan {
     frames: Vec<FrameLocation>,
     numbers: HashMap<FrameHash, u32>,
     bytes: Vec<u8>,
-    /// The files that it is about, with so many bytes of each.
+    /// The files of the range, with the number of bytes of each.
     files: Vec<(Ino, u64)>,
 }
 
@@ -114,7 +114,7 @@ impl ReadPlan {
         }
     }
 
-    /// The files that it is about, with so many bytes of each.
+    /// The files of the range, with the number of bytes of each.
     pub(super) fn files(&self) -> impl Iterator<Item = (Ino, u64)> {
         self.files.iter().copied()
     }
@@ -132,7 +132,7 @@ impl ReadPlan {
         }
     }
 
-    /// Reads the range if no byte of it needs the network; `false` otherwise.
+    /// Reads the range if all of its bytes are local; otherwise returns `false`.
     pub(super) fn read_local(&self, view: &View, out: &mut Vec<u8>) -> Result<bool> {
         // Neighbours are in one frame more often than not.
         let mut last: Option<(u32, Arc<Vec<u8>>)> = None;

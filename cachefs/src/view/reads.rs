@@ -1,4 +1,4 @@
-//! What the kernel has read of a view, so that people can be told.
+//! The kernel's reads of a view, for reports.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::SharedView;
 
-/// Notes which files and frames a view was asked for.
+/// Notes the files and frames that the kernel requested of a view.
 ///
-/// The kernel keeps what it has read, so it asks once, and in whole pages, with more than was
-/// wanted: what it reads ahead of a tree stays within a file, of an image it does not.
+/// The kernel caches pages, so it requests each page once, and reads ahead. In a tree, read-ahead
+/// stops at the end of a file; in an image it does not.
 #[derive(Debug, Default)]
 pub(crate) struct ReadNotes(Mutex<ReadNotesState>);
 
@@ -26,7 +26,7 @@ struct ReadNotesState {
 }
 
 impl ReadNotes {
-    /// Notes a read: the frames and the files, with so many bytes of each.
+    /// Notes a read: its frames, and its files with the number of bytes of each.
     pub(super) fn read<'a>(
         &self,
         files: impl Iterator<Item = (Ino, u64)>,
@@ -61,18 +61,18 @@ impl FrameTotals {
     }
 }
 
-/// What was read of a mounted stack until now.
+/// The reads of a mounted stack so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReadReport {
-    /// Whether the kernel reads an image, whose read-ahead does not stop where a file ends.
+    /// Whether the kernel reads an image, whose read-ahead does not stop at the end of a file.
     pub image: bool,
     /// Whether frames lie on a local disk anyway, so that none was ever fetched.
     pub in_place: bool,
-    /// The inode number of each file that the kernel asked for, and how many bytes of it.
+    /// Inode numbers of the files that the kernel requested, with the number of bytes.
     pub files: Vec<(u64, u64)>,
     /// Frames that were read.
     pub read: FrameTotals,
-    /// Those of them that a read had to wait for.
+    /// The frames among them that a read had to wait for.
     pub awaited: FrameTotals,
     /// Frames that are on this machine and that nothing has read: fetched ahead, or left by an
     /// earlier job.
@@ -81,7 +81,7 @@ pub struct ReadReport {
     pub absent: FrameTotals,
 }
 
-/// What was read of a stack through these views of it; `None` when there are none.
+/// Reports the reads of a stack through these views; `None` without views.
 pub(crate) fn report_reads(views: &[SharedView]) -> Result<Option<ReadReport>> {
     let Some(first) = views.first() else {
         return Ok(None);

@@ -15,11 +15,11 @@ use super::{SharedView, ViewForm};
 use crate::erofs::Image;
 use crate::sys::fuse_init::{Connection, FuseInit, resend_requests};
 
-/// Threads that answer one mount. One file's reads go on while another thread decodes a frame;
-/// more than two gain nothing, and each has a buffer.
+/// Threads that answer one mount. Reads continue while another thread decodes a frame; more than
+/// two threads gained nothing, and each one has a buffer.
 const THREADS: usize = 2;
 
-/// What is done when a mount is gone.
+/// Callback for the end of a mount.
 type Ended = Box<dyn FnOnce() + Send>;
 
 /// A connection on which the protocol is agreed, and nothing answered yet.
@@ -64,11 +64,11 @@ pub(crate) fn begin_session(
     Ok(Ready { start })
 }
 
-/// Goes on with a connection that a worker before this one has served. What that one was asked and
-/// did not answer is answered now.
+/// Continues a connection that the previous worker served. Requests that it left unanswered are
+/// answered now.
 ///
 /// # Errors
-/// Also when the files of the mount are not where its kernel knows them to be.
+/// Also if the files of the mount are not where its kernel expects them.
 pub(crate) fn go_on(
     view: SharedView,
     form: ViewForm,
@@ -105,7 +105,7 @@ pub(crate) fn go_on(
     resend_requests(fuse.as_fd())
 }
 
-/// Goes on with a connection, and answers everything with EIO.
+/// Continues a connection, and answers every request with EIO.
 pub(crate) fn refuse_all(
     fuse: &OwnedFd,
     init: &FuseInit,

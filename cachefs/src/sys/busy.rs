@@ -1,7 +1,7 @@
-//! What a process was doing when it died, for the one that forked it.
+//! Records the work of a process, for its parent to read after a crash.
 //!
-//! A page of memory that both share. A thread writes there what it is at work on, and takes it away
-//! when it is done; whatever ends the process, the page says what was under way.
+//! Both share a page of memory. A thread writes the number of its work there, and clears it when
+//! the work is done. However the process ends, the page shows the unfinished work.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
-/// So many things can be noted at a time; more are not noted.
+/// Number of entries; further work is not recorded.
 const SLOTS: usize = 512;
 
 static PAGE: OnceLock<&'static [AtomicU64; SLOTS]> = OnceLock::new();
@@ -21,8 +21,8 @@ pub fn prepare_notes() -> io::Result<()> {
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
     // SAFETY: a new mapping of nothing that exists.
     let page = unsafe { mmap_anonymous(std::ptr::null_mut(), length, protection, flags)? };
-    // SAFETY: it is as long as that, aligned to a page, zeroed and never unmapped; and atomics are
-    // what may be shared.
+    // SAFETY: the mapping has this length, is aligned to a page, zeroed and never unmapped; atomics
+    // may be shared.
     let page = unsafe { &*page.cast::<[AtomicU64; SLOTS]>() };
     let _ = PAGE.set(page);
     Ok(())

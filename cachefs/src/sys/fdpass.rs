@@ -33,13 +33,13 @@ pub const MAX_FDS: usize = 8;
 
 const PREFIX: usize = 8;
 
-/// Room for what one frame may carry; the kernel says when there was more.
+/// Space for the descriptors of one frame; the kernel reports if there were more.
 const CONTROL_SPACE: usize = cmsg_space!(ScmRights(MAX_FDS));
 
 /// A received frame.
 #[derive(Debug)]
 pub struct SocketFrame {
-    /// What the peer put in front.
+    /// The header as the peer wrote it.
     pub header: Vec<u8>,
     /// The bytes behind it.
     pub payload: Vec<u8>,
@@ -123,7 +123,7 @@ pub fn send_frame(
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno.into()),
         };
-        // Some bytes went out, and the descriptors with the first of them.
+        // Some bytes were sent, and the descriptors with the first of them.
         control.clear();
         skip_sent(&mut parts, sent);
     }
@@ -141,8 +141,8 @@ pub fn receive_frame(socket: &UnixStream) -> Result<Option<SocketFrame>, FrameEr
     recv_within(socket, &Bounds::default())
 }
 
-/// What a peer may send, and how long it may take. By default what all frames may have, and as
-/// long as the socket's read timeout allows.
+/// Limits for the size and time of a peer's frame. The defaults are those of all frames and the
+/// socket's read timeout.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// The longest payload, in bytes; at most [`MAX_PAYLOAD`].
@@ -270,7 +270,7 @@ fn recv_some(
             fds.extend(rights);
         }
     }
-    // What did not fit was closed by the kernel, what did fit is closed with `fds`.
+    // The kernel closed the descriptors that did not fit; dropping `fds` closes the others.
     if received.flags.contains(ReturnFlags::CTRUNC) || fds.len() > max_fds {
         return Err(FrameError::TooManyDescriptors);
     }

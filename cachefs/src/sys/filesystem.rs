@@ -1,4 +1,4 @@
-//! Which filesystem a directory is on, as far as an overlay's upper cares.
+//! The type of a directory's filesystem, as far as it matters for the upper of an overlay.
 
 use std::os::fd::BorrowedFd;
 
@@ -23,10 +23,10 @@ pub enum FilesystemKind {
 }
 
 impl FilesystemKind {
-    /// Asks the filesystem behind a descriptor.
+    /// Returns the filesystem of a descriptor.
     ///
     /// # Errors
-    /// What `fstatfs` answers.
+    /// Those of `fstatfs`.
     pub fn of(dir: BorrowedFd<'_>) -> Result<Self, Errno> {
         // The field is signed or unsigned by architecture; the magic numbers have 32 bits.
         let magic = (rustix::fs::fstatfs(dir)?.f_type as u64) & 0xffff_ffff;

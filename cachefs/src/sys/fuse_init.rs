@@ -1,14 +1,14 @@
-//! The beginning of a FUSE connection, so that another process can go on with it.
+//! The start of a FUSE connection, kept so that another process can continue it.
 //!
 //! A server and the kernel agree on the protocol once, with the kernel's first message,
-//! `FUSE_INIT`. fuser answers it by itself when a session is opened, and would wait for it for ever
-//! on a connection that has begun already. So the message is kept, and every session is opened the
-//! same way: it reads the message from one end of a socket pair, and the connection itself is put
-//! in the place of that end as soon as it has answered. For a new connection the answer is handed to
-//! the kernel, which for a connection that goes on has it already.
+//! `FUSE_INIT`. fuser answers it when it opens a session, and would wait for it for ever on a
+//! connection that has started already. So we keep the message and open every session the same way:
+//! it reads the message from one end of a socket pair, and the connection replaces that end as soon
+//! as the session has answered. For a new connection, the answer is passed to the kernel; for a
+//! continued one, the kernel has it already.
 //!
-//! What the kernel had sent to a server that is gone, and was never answered, it sends anew when
-//! asked to ([`resend_requests`]; Linux 6.9). Source: `include/uapi/linux/fuse.h` and `fs/fuse/dev.c`.
+//! On request, the kernel resends messages that a dead server never answered ([`resend_requests`];
+//! Linux 6.9). Source: `include/uapi/linux/fuse.h` and `fs/fuse/dev.c`.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -22,7 +22,7 @@ const BUFFER: usize = 64 << 10;
 /// Length of the header of a request, in bytes.
 const HEADER: usize = 40;
 const OPCODE_INIT: u32 = 26;
-/// The flag of `FUSE_INIT` by which a kernel says that it sends requests anew.
+/// The flag of `FUSE_INIT` for a kernel that can resend requests.
 const HAS_RESEND: u64 = 1 << 39;
 /// The flag which says that there are 32 more.
 const INIT_EXT: u32 = 1 << 30;
@@ -33,7 +33,7 @@ const NOTIFY_RESEND: i32 = 7;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FuseInit(Vec<u8>);
 
-/// What becomes of the server's answer to `FUSE_INIT`.
+/// Treatment of the server's answer to `FUSE_INIT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
     /// The kernel waits for it.
@@ -46,7 +46,7 @@ impl FuseInit {
     /// Reads the first message of a connection that was just mounted.
     ///
     /// # Errors
-    /// What reading answers; `InvalidData` when the message is another one.
+    /// Those of the read; `InvalidData` for any other message.
     pub fn receive(fuse: BorrowedFd<'_>) -> io::Result<Self> {
         let mut message = vec![0; BUFFER];
         let length = loop {
@@ -66,7 +66,7 @@ impl FuseInit {
         Ok(init)
     }
 
-    /// Whether the kernel sends what was not answered anew when it is asked to.
+    /// Whether the kernel can resend unanswered requests.
     pub fn resends(&self) -> bool {
         // After the header: major, minor, readahead, flags, more flags.
         let low = self.word(HEADER + 12).unwrap_or(0);
@@ -117,8 +117,8 @@ impl FuseInit {
 
 /// Puts another open file behind a descriptor.
 fn replace_descriptor(place: BorrowedFd<'_>, with: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: both are open. The number of `place` stays open and its owner's, who only reads from
-    // and writes to whatever is behind it.
+    // SAFETY: both are open. The number of `place` stays open and with its owner, who only reads
+    // and writes it.
     let done = unsafe { libc::dup3(with.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) };
     if done < 0 {
         return Err(io::Error::last_os_error());

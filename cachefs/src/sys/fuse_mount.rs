@@ -27,7 +27,7 @@ const FUSE_MINOR: u32 = 229;
 /// How a FUSE filesystem is mounted.
 #[derive(Debug, Clone)]
 pub struct FuseMountOptions {
-    /// What the mount table shows as its source.
+    /// The source that the mount table shows.
     pub source: String,
     /// Whether writes are refused by the kernel.
     pub read_only: bool,
@@ -75,12 +75,13 @@ pub fn open_fuse_device() -> Result<OwnedFd, MountError> {
 
 /// Mounts a `fuse.cachefs` filesystem at `mountpoint` and returns the descriptor to serve it from.
 ///
-/// The mount is `nosuid,nodev`: what it shows comes from another machine. It works for root and in a
-/// user namespace whose root the caller is. `mount(2)` returns before the server has answered
-/// `FUSE_INIT`, and any access waits until it has: serve the descriptor, or unmount and close it.
+/// The mount is `nosuid,nodev`, because its contents come from another machine. It works for root,
+/// and in a user namespace whose root is the caller. `mount(2)` returns before the server has
+/// answered `FUSE_INIT`, and any access waits for that: serve the descriptor, or unmount and close
+/// it.
 ///
 /// # Errors
-/// Any [`MountError`] but the ones about uppers.
+/// Any [`MountError`] except those about uppers.
 pub fn mount_fuse(mountpoint: &Path, options: &FuseMountOptions) -> Result<OwnedFd, MountError> {
     let device = open_fuse_device()?;
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV;

@@ -61,7 +61,7 @@ pub enum GraftError {
     NotPermitted {
         /// The other process.
         pid: u32,
-        /// What the kernel answered.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// The directory to show cannot be taken.
@@ -69,7 +69,7 @@ pub enum GraftError {
     Source {
         /// The directory.
         path: PathBuf,
-        /// What the kernel answered.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// The place in the other namespace cannot be made or mounted over.
@@ -79,7 +79,7 @@ pub enum GraftError {
         pid: u32,
         /// The place.
         path: PathBuf,
-        /// What the kernel answered.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// Processes there use it, or something else is mounted over it.
@@ -93,15 +93,15 @@ pub enum GraftError {
     /// Anything else.
     #[error("{what}")]
     Io {
-        /// What was being done.
+        /// The failed step.
         what: &'static str,
-        /// What the kernel answered.
+        /// Error of the kernel.
         source: io::Error,
     },
 }
 
 impl GraftError {
-    /// Says what the user can do, where something is known to help.
+    /// Advice for the user, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoProcess(_) => Some(
@@ -147,18 +147,18 @@ pub enum Root<'a> {
     At(&'a Path),
 }
 
-/// Shows the directory `source` at `path` below `root` in the mount namespace of process `pid`.
+/// Mounts the directory `source` at `path` below `root` in the mount namespace of process `pid`.
 ///
-/// `source` is absolute and free of links: one that somebody puts on the way is an error, so that no
-/// other directory of this machine is shown instead.
+/// `source` is absolute and free of links. A link that somebody puts in its way is an error, so
+/// that no other directory of this machine is shown instead.
 ///
-/// Symbolic links in `path` are followed within that root, once: whatever the process makes of its
-/// files meanwhile, nothing outside of the root is touched. What is missing is made, owned like the
-/// directory above it. Whatever else is mounted below `source` does not come along. The mount is
-/// private: nothing that happens to it in one place happens in the other.
+/// Symbolic links in `path` are followed once, within that root: whatever the process does to its
+/// files in the meantime, nothing outside of the root is touched. Missing directories are created
+/// with the owner of their parent. Other mounts below `source` are not included. The mount is
+/// private: no mount event propagates between the two places.
 ///
 /// # Errors
-/// [`GraftError`]; nothing is shown then, but directories may have been made.
+/// [`GraftError`]; nothing is mounted then, but directories may have been created.
 pub fn graft_directory(
     source: &Path,
     pid: u32,
@@ -196,12 +196,12 @@ pub fn graft_directory(
     })
 }
 
-/// What a path is called in the root of process `pid` without symbolic links, also as far as it is
-/// missing.
+/// Resolves a path in the root of process `pid`, without symbolic links; also works for missing
+/// paths.
 ///
 /// # Errors
-/// [`GraftError::NoProcess`] or [`GraftError::NotPermitted`] when the process cannot be entered;
-/// [`GraftError::Place`] when the path cannot be followed.
+/// [`GraftError::NoProcess`] or [`GraftError::NotPermitted`] if the process cannot be entered;
+/// [`GraftError::Place`] if the path cannot be followed.
 pub fn resolve_in_container(pid: u32, path: &Path) -> Result<PathBuf, GraftError> {
     let there = Process::open(pid)?;
     there.inside(|| {
@@ -290,13 +290,13 @@ fn enter_above<'a>(graft: &'a Graft, there: &Process) -> io::Result<&'a OsStr> {
     Ok(name)
 }
 
-/// Tells whether a directory is still shown where it was put.
+/// Whether a directory is still mounted at its place.
 pub fn is_there(graft: &Graft) -> bool {
     Process::of(graft).is_some()
 }
 
-/// Tells whether a process is in the mount namespace of a graft, rather than in a later one that got
-/// its inode number. `false` also when there is no such process, or it may not be looked at.
+/// Whether a process is in the mount namespace of a graft, and not in a later one with the same
+/// inode number. Also `false` if there is no such process, or if it may not be inspected.
 pub fn is_in_namespace_of(graft: &Graft, pid: u32) -> bool {
     let file = format!("/proc/{pid}/ns/mnt");
     if fs::metadata(&file).map_or(0, |found| found.ino()) != graft.namespace {
@@ -324,7 +324,7 @@ fn name_step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> GraftE
     }
 }
 
-/// A process, with what it takes to go where it is.
+/// A process, with the descriptors to enter its namespaces.
 struct Process {
     pid: u32,
     namespace: File,

@@ -1,8 +1,8 @@
-//! Who keeps a mount busy.
+//! Finds the processes that keep a mount busy.
 //!
-//! A process holds a mount by its working directory, its root, its program, a mapped file or an open
-//! descriptor. Which mount a descriptor is on stands in `/proc/*/fdinfo` (`mnt_id`), so nothing is
-//! asked of the mounted filesystem, which may be dead, and no path is compared with another
+//! A process holds a mount by its working directory, its root, its program, a mapped file or an
+//! open descriptor. `/proc/*/fdinfo` (`mnt_id`) has the mount of each descriptor. So we send no
+//! request to the mounted filesystem, which may be dead, and compare no path with another
 //! namespace's.
 
 use std::fmt;
@@ -15,7 +15,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::mountinfo::{MountEntry, MountTable};
 
-/// What keeps a mount busy.
+/// Reason why a mount is busy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeldBy {
@@ -60,7 +60,7 @@ impl fmt::Display for MountHolder {
     }
 }
 
-/// Finds what holds `mount`, by process id; processes that may not be looked into are passed over.
+/// Finds the holders of `mount`, sorted by process id; skips processes that may not be inspected.
 pub fn holders_of(mount: &MountEntry, table: &MountTable) -> Vec<MountHolder> {
     let mut holders: Vec<MountHolder> = table
         .children(mount.id)

@@ -1,8 +1,8 @@
-//! Directories of somebody else's tree, held by descriptor.
+//! Directories of another user's tree, held by descriptor.
 //!
-//! A path below a directory that a container or another user can change may mean something else a
-//! moment later. So it is followed once, one name at a time and relative to what is open already, and
-//! whatever is done then is done to the descriptor that was found.
+//! A path below a directory that a container or another user can change may mean another file a
+//! moment later. So we follow it once, one name at a time and relative to an open directory, and
+//! use only the resulting descriptor from then on.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ const MOST_ATTEMPTS: usize = 40;
 /// `.` and `..`, which every directory lists.
 const OWN_ENTRIES: usize = 2;
 
-/// What becomes of directories that are missing.
+/// Treatment of missing directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
     /// They are left out; the result has no descriptor.
@@ -31,7 +31,7 @@ pub(crate) enum Missing {
     MakeFor(Option<(u32, u32)>),
 }
 
-/// What becomes of symbolic links on the way.
+/// Treatment of symbolic links in the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Links {
     /// They are followed within the root.
@@ -52,7 +52,7 @@ impl Made {
     ///
     /// # Errors
     ///
-    /// What the system answers.
+    /// Those of the system.
     pub(crate) fn remove(&self) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(
             &self.above,
@@ -69,21 +69,21 @@ pub(crate) struct InRoot {
     pub(crate) path: PathBuf,
     /// The directory, open as a path only; `None` when something is missing.
     pub(crate) directory: Option<OwnedFd>,
-    /// What was made, the outermost first.
+    /// The created directories, the outermost first.
     pub(crate) made: Vec<Made>,
 }
 
 /// Follows a path below `root` as a process with that root would, without ever leaving it.
 ///
-/// Every name is looked up relative to an open directory and without following links; `..` goes back
-/// to the directory that was open before. So a rename or a new link on the way cannot lead out of the
-/// root.
+/// Every name is looked up relative to an open directory and without following links; `..` returns
+/// to the directory that was open before. So a rename or a new link in the path cannot lead out of
+/// the root.
 ///
 /// # Errors
 ///
-/// What the system answers: `ENOTDIR` when the path means a file, `ELOOP` for too many links. A link of
-/// `/proc` is refused ([`io::ErrorKind::InvalidInput`]): it can lead to the files of another process. A
-/// failure removes what was made.
+/// Those of the system: `ENOTDIR` if the path is a file, `ELOOP` for too many links. A link of
+/// `/proc` is refused ([`io::ErrorKind::InvalidInput`]), because it can lead to the files of
+/// another process. A failure removes the created directories.
 pub(crate) fn in_root(
     root: BorrowedFd<'_>,
     path: &Path,
@@ -208,9 +208,10 @@ impl Walk<'_> {
     }
 }
 
-/// Opens a directory that this process has just made, and gives it away.
+/// Opens a directory that this process has just created, and changes its owner.
 ///
-/// Others may put something else in its place: what they get must be neither a link nor somebody's files.
+/// Other users may replace it in between, so we check that it is neither a link nor somebody
+/// else's.
 fn open_new(
     above: BorrowedFd<'_>,
     name: &OsString,
@@ -225,7 +226,7 @@ fn open_new(
         return Err(Errno::BUSY.into());
     }
     match rustix::fs::fchown(&new, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
-        // A user who may not give directories away finds that out with the files.
+        // A user who may not change owners will notice that with the files.
         Ok(()) | Err(Errno::PERM | Errno::ACCESS) => Ok(new),
         Err(errno) => Err(errno.into()),
     }

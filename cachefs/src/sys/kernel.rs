@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A kernel version, as far as features depend on it.
+/// A kernel version, with the precision that features depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelVersion {
     /// The first number.

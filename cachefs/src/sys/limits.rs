@@ -2,19 +2,18 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// So many descriptors are asked for where the hard limit is lower and may be raised. A mount holds
-/// two or three, a connection one, and a few hundred files of packs are open while they are read.
+/// Number of descriptors to request if the hard limit is lower and may be raised. A mount holds two
+/// or three, a connection one, and a few hundred pack files are open during reads.
 const DESCRIPTORS: u64 = 1 << 16;
 
 /// A daemon with fewer does not start: its own sockets, pipes and database take about 50, and each mount
 /// needs two or three.
 pub const MIN_DESCRIPTORS: u64 = 64;
 
-/// Raises the number of descriptors that this process may have, as far as it is permitted. Returns
-/// how many that is.
+/// Raises the limit of open files as far as permitted. Returns the new limit.
 ///
-/// Shells and service managers start with 1,024, for programs that use `select`. Raising that to the
-/// hard limit takes no privilege.
+/// Shells and service managers start with 1,024, for programs that use `select`. Raising that to
+/// the hard limit requires no privilege.
 pub fn raise_descriptors() -> u64 {
     let now = getrlimit(Resource::Nofile);
     let hard = now.maximum.unwrap_or(u64::MAX);

@@ -1,9 +1,9 @@
-//! What cachefs asks of the kernel: mounts, descriptors, locks and processes.
+//! Requests to the kernel: mounts, descriptors, locks and processes.
 //!
-//! Nothing here knows what a cache is. Each file is one building block over `rustix`, `libc` or
-//! `/proc`, takes plain paths and descriptors, and turns the kernel's errno into an error that says
-//! what to do. Which mounts cachefs makes from these blocks, and why with these options, is in
-//! `docs/mounting.md`.
+//! This module knows nothing of caches. Each file is one building block over `rustix`, `libc` or
+//! `/proc`, takes plain paths and descriptors, and converts the kernel's errno into an error with
+//! advice. `docs/mounting.md` describes the mounts that cachefs builds from these blocks, and the
+//! reasons for their options.
 
 pub mod busy;
 pub mod erofs_mount;

@@ -1,4 +1,4 @@
-//! Why a mount could not be made, in terms of what the user can change.
+//! Reasons for a failed mount, in terms of settings that the user can change.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// A reason why a FUSE or overlay mount could not be made.
+/// A reason why a FUSE or overlay mount failed.
 ///
-/// [`MountError::hint`] says what to do about it; [`MountError::is_environment`] tells "this machine
-/// cannot mount" (fall back to a copy) from "this request is wrong" (tell the user).
+/// [`MountError::hint`] gives advice. [`MountError::is_environment`] distinguishes "this machine
+/// cannot mount" (fall back to a copy) from "this request is wrong" (report it).
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MountError {
@@ -29,7 +29,7 @@ pub enum MountError {
         filesystem: &'static str,
         /// Where it was to be mounted.
         target: PathBuf,
-        /// What the kernel answered.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// A security module (AppArmor, SELinux) refused a mount that the capabilities allow.
@@ -39,17 +39,17 @@ pub enum MountError {
         filesystem: &'static str,
         /// Where it was to be mounted.
         target: PathBuf,
-        /// What the kernel answered.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// A directory that the mount needs cannot be used.
     #[error("the {role} {} cannot be used", path.display())]
     Directory {
-        /// What the directory was to be: mount point, lower, upper or work directory.
+        /// Role of the directory: mount point, lower, upper or work directory.
         role: &'static str,
         /// The directory.
         path: PathBuf,
-        /// What the kernel answered.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// The upper directory lies on an overlay, which the kernel refuses.
@@ -60,7 +60,7 @@ pub enum MountError {
     UpperUnsuitable {
         /// The upper directory.
         path: PathBuf,
-        /// What it lacks.
+        /// The missing feature.
         reason: String,
     },
     /// The filesystem of the upper does not take an extended attribute that the cached directory
@@ -73,7 +73,7 @@ pub enum MountError {
         name: String,
         /// Length of its value.
         bytes: usize,
-        /// What the filesystem answered.
+        /// Error of the filesystem.
         source: io::Error,
     },
     /// Upper and work directory are not on one filesystem.
@@ -116,15 +116,15 @@ pub enum MountError {
         filesystem: &'static str,
         /// Where it was to be mounted.
         target: PathBuf,
-        /// What the kernel's mount context said, or nothing.
+        /// Messages of the kernel's mount context, or an empty text.
         kernel_log: String,
-        /// What the kernel answered.
+        /// Error of the kernel.
         source: io::Error,
     },
 }
 
 impl MountError {
-    /// Says what the user can do, where something is known to help.
+    /// Advice for the user, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NoFuseDevice => {
@@ -166,9 +166,9 @@ impl MountError {
         })
     }
 
-    /// Tells whether the machine, and not the request, stands in the way.
+    /// Whether the machine, and not the request, is the reason.
     ///
-    /// `--mode auto` falls back to a copy for these and for no others.
+    /// `--mode auto` falls back to a copy for these errors and for no others.
     pub fn is_environment(&self) -> bool {
         matches!(
             self,
@@ -185,7 +185,7 @@ impl MountError {
         )
     }
 
-    /// Classifies what `mount(2)` and its successors answer for any filesystem.
+    /// Classifies errors of `mount(2)` and its successors that any filesystem can return.
     pub(super) fn from_mount(
         filesystem: &'static str,
         target: PathBuf,

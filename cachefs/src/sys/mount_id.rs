@@ -25,12 +25,13 @@ impl MountIds {
         )?))
     }
 
-    /// The number of the mount that an open file or directory is on, as mount tables have it. Unlike
-    /// `statx`, this asks no filesystem, so it works for a mount whose server is gone.
+    /// Returns the id of the mount of an open file or directory, as mount tables show it. Unlike
+    /// `statx`, this sends no request to the filesystem, so it works for a mount whose server is
+    /// gone.
     ///
     /// # Errors
     ///
-    /// What the system answers.
+    /// Those of the system.
     pub(crate) fn of(&self, fd: impl AsFd) -> io::Result<u64> {
         let name = fd.as_fd().as_raw_fd().to_string();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;

@@ -1,7 +1,7 @@
 //! The identity of a mount namespace.
 //!
-//! The inode number of a namespace goes to the next namespace as soon as it ends, and all of them begin
-//! anew with each boot. So whatever is written down about a namespace needs more than that number.
+//! The kernel reuses the inode number of a namespace as soon as it ends, and numbers start again
+//! with each boot. So a record about a namespace needs more than that number.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -17,11 +17,11 @@ const INITIAL: u64 = 0xF000_0001;
 /// The field of `/proc/PID/stat` with the time at which the process began, counted after its name.
 const START_TIME: usize = 19;
 
-/// Identifies the mount namespace of this process among all others of this machine, earlier and later
-/// ones: by its number and the boot's. Before Linux 6.11 there is no such number, and the start of the
-/// first process that `/proc` shows takes its place, which tells containers apart.
+/// Identifies the mount namespace of this process among all earlier and later ones of this machine:
+/// by its unique id and the boot id. Before Linux 6.11 there is no such id, so we use the start
+/// time of the first process in `/proc`, which distinguishes containers.
 ///
-/// `None` for the initial namespace, which its inode number identifies across boots.
+/// `None` for the initial namespace, whose inode number identifies it across boots.
 pub(crate) fn own_identity() -> Option<String> {
     let namespace = File::open("/proc/self/ns/mnt").ok()?;
     if namespace.metadata().ok()?.ino() <= INITIAL {
@@ -44,7 +44,7 @@ pub(crate) fn identity_in_boot(namespace: &File) -> Option<String> {
 
 /// The number of a mount namespace, which the kernel uses only once in a boot.
 fn number(namespace: &File) -> Option<u64> {
-    // SAFETY: the request writes a `u64`, which is what the getter has room for.
+    // SAFETY: the request writes a `u64`, for which the getter has space.
     unsafe { ioctl(namespace, Getter::<NS_GET_MNTNS_ID, u64>::new()) }.ok()
 }
 

@@ -27,21 +27,21 @@ pub struct MountEntry {
     pub source: OsString,
     /// Whether this mount refuses writes.
     pub read_only: bool,
-    /// The group of mounts that get what is mounted here, and give what is mounted there.
+    /// The peer group with which this mount exchanges mount events.
     pub shared: Option<u64>,
-    /// The group of mounts from which this one gets what is mounted there, and gives nothing.
+    /// The peer group from which this mount receives events, without sending any.
     pub master: Option<u64>,
     /// The filesystem's options, undecoded: an escaped comma must not split a value.
     options: Vec<u8>,
 }
 
 impl MountEntry {
-    /// Tells whether this is the FUSE view of a cache.
+    /// Whether this is the FUSE view of a cache.
     pub fn is_cachefs_view(&self) -> bool {
         self.fs_type == FUSE_TYPE
     }
 
-    /// Tells whether this is an overlay that cachefs mounted.
+    /// Whether this is an overlay that cachefs mounted.
     pub fn is_cachefs_overlay(&self) -> bool {
         self.fs_type == OVERLAY_TYPE && self.source == OVERLAY_SOURCE
     }
@@ -149,8 +149,8 @@ impl MountTable {
         entry.parent == entry.id || !self.entries.iter().any(|other| other.id == entry.parent)
     }
 
-    /// The mount that hides a cache which was mounted at a path: a later mount at one of the parent
-    /// directories, or over the very path. `None` when no cache is mounted there, or it is visible.
+    /// The mount that hides a cache at a path: a later mount at a parent directory, or at the path
+    /// itself. `None` if no cache is mounted there, or if it is visible.
     pub fn hiding(&self, path: &Path) -> Option<&MountEntry> {
         let is_cache = |entry: &MountEntry| entry.mount_point == path && entry.is_cachefs_overlay();
         let is_there = self.entries.iter().any(is_cache);

@@ -1,4 +1,4 @@
-//! Which namespaces the process lives in, and what it may do there.
+//! The namespaces of the process, and its privileges in them.
 
 use std::path::Path;
 
@@ -7,21 +7,21 @@ use rustix::thread::CapabilitySet;
 /// The fixed inode number of the initial user namespace (`PROC_USER_INIT_INO` in the kernel).
 const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
 
-/// Tells whether the process is in the initial user namespace.
+/// Whether the process is in the initial user namespace.
 ///
-/// Only there are `trusted.*` extended attributes to be had, so this decides between an overlay with
-/// `trusted.overlay.*` marks and one with `userxattr`. An unreadable `/proc` counts as "no": the
-/// overlay then asks for less.
+/// Only that namespace has `trusted.*` extended attributes, so this decides between an overlay with
+/// `trusted.overlay.*` marks and one with `userxattr`. An unreadable `/proc` counts as "no",
+/// because that overlay needs fewer privileges.
 pub fn in_initial_user_namespace() -> bool {
     std::fs::read_link("/proc/self/ns/user")
         .is_ok_and(|link| link == Path::new(INITIAL_USER_NAMESPACE))
 }
 
-/// The only user and group that this user namespace has, where it has no more: one that was made
-/// without privileges or subordinate ids (`unshare -Ur`).
+/// The only user and group of this user namespace, if it has just one: it was created without
+/// privileges or subordinate ids (`unshare -Ur`).
 ///
-/// Whoever else a file belongs to is nobody there, and the kernel lets nobody change such a file,
-/// not even through an overlay.
+/// Files of all other users belong to nobody there, and the kernel permits no changes to them, not
+/// even through an overlay.
 pub fn only_ids() -> Option<(u32, u32)> {
     let only = |file: &str| parse_only_id(&std::fs::read_to_string(file).ok()?);
     Some((only("/proc/self/uid_map")?, only("/proc/self/gid_map")?))
@@ -36,7 +36,7 @@ fn parse_only_id(map: &str) -> Option<u32> {
     is_only.then_some(inside)
 }
 
-/// Tells whether the calling thread has `CAP_SYS_ADMIN` in its user namespace.
+/// Whether the calling thread has `CAP_SYS_ADMIN` in its user namespace.
 pub fn has_sys_admin() -> bool {
     rustix::thread::capabilities(None)
         .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))

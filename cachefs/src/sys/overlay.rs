@@ -21,7 +21,7 @@ use super::kernel::KernelVersion;
 use super::mountinfo::MountTable;
 use super::{MountError, namespace};
 
-/// What the mount table shows as the source of our overlays.
+/// The source that the mount table shows for our overlays.
 pub const OVERLAY_SOURCE: &str = "cachefs";
 
 /// The filesystem type that `/proc/self/mountinfo` shows for overlays.
@@ -30,7 +30,7 @@ pub const OVERLAY_TYPE: &str = "overlay";
 /// Where overlayfs records that an upper was written without syncing, relative to the work directory.
 const VOLATILE_MARKER: &str = "work/incompat/volatile";
 
-/// The first kernel whose overlay takes lower layers one at a time.
+/// The first kernel whose overlay accepts lower layers one at a time.
 const LOWERDIR_PLUS: KernelVersion = KernelVersion { major: 6, minor: 5 };
 
 /// One lower layer.
@@ -38,12 +38,12 @@ const LOWERDIR_PLUS: KernelVersion = KernelVersion { major: 6, minor: 5 };
 pub enum OverlayLower<'a> {
     /// This directory.
     Dir(&'a Path),
-    /// The directory that is mounted over, with what it holds now.
+    /// The directory under the mount, with its present contents.
     Target,
 }
 
-/// Which of the kernel's overlay features are asked for. What each does over a FUSE lower was
-/// measured; `docs/mounting.md` has the results.
+/// Features of the kernel's overlay to request. `docs/mounting.md` has measurements of each one
+/// over a FUSE lower.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlayOptions {
     /// Marks live in `user.overlay.*` instead of `trusted.overlay.*`. The kernel then refuses
@@ -58,8 +58,8 @@ pub struct OverlayOptions {
 }
 
 impl OverlayOptions {
-    /// Picks what the caller's user namespace allows: renames for the machine's root, `userxattr`
-    /// in a user namespace; `index` and `volatile` are off.
+    /// Chooses the features that the caller's user namespace permits: renames for the machine's
+    /// root, `userxattr` in a user namespace; `index` and `volatile` are off.
     pub fn for_caller() -> Self {
         let initial = namespace::in_initial_user_namespace();
         Self {
@@ -109,10 +109,10 @@ pub struct OverlayMount<'a> {
     pub upper: &'a Path,
     /// An empty directory for the kernel's own use, on the filesystem of `upper`.
     pub work: &'a Path,
-    /// What is mounted over: absolute and free of symbolic links. Somebody else may be able to change
-    /// the directories above it, so a link on the way is refused.
+    /// The mount point: absolute and free of symbolic links. Another user may be able to change its
+    /// parent directories, so a link in the path is refused.
     pub target: &'a Path,
-    /// The features asked for.
+    /// Requested features.
     pub options: &'a OverlayOptions,
 }
 
@@ -145,20 +145,20 @@ pub fn mount_overlay(request: &OverlayMount<'_>) -> Result<(), MountError> {
     Err(classify_refusal(request, &opened, refused.0, refused.1))
 }
 
-/// Tells whether the upper belonging to this work directory was written by a `volatile` mount.
+/// Whether a `volatile` mount wrote the upper of this work directory.
 ///
-/// The kernel leaves the mark after a clean unmount too, and refuses to mount such an upper again.
+/// The kernel leaves the mark after a clean unmount, too, and refuses to mount such an upper again.
 pub fn has_volatile_marker(work: &Path) -> bool {
     work.join(VOLATILE_MARKER).exists()
 }
 
-/// Removes the mark of a `volatile` mount, so that its upper can be mounted once more.
+/// Removes the mark of a `volatile` mount, so that its upper can be mounted again.
 ///
-/// Right only where the machine has not crashed since the upper was written (the boot is the same):
-/// what was written may otherwise be missing without a trace.
+/// Only valid if the machine has not crashed since the upper was written (same boot): otherwise
+/// changes may be missing without a trace.
 ///
 /// # Errors
-/// Whatever removing a directory answers; a missing mark is no error.
+/// Those of removing a directory; a missing mark is no error.
 pub fn clear_volatile_marker(work: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(work.join(VOLATILE_MARKER)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -251,7 +251,7 @@ fn refuse_busy_upper(request: &OverlayMount<'_>, opened: &OpenedOverlay) -> Resu
 enum MountAttempt {
     /// The kernel lacks the calls or the options: try `mount(2)`.
     Unsupported,
-    /// The kernel has them and refuses; with what it said.
+    /// The kernel has the feature and refuses the mount, with its message.
     Failed(Errno, String),
 }
 
@@ -332,7 +332,7 @@ fn mount_by_string(request: &OverlayMount<'_>, opened: &OpenedOverlay) -> Result
     )
 }
 
-/// Reads what the kernel said about a mount context: its error lines, joined.
+/// Reads the error lines of a mount context, joined.
 fn kernel_log(context: &OwnedFd) -> String {
     let mut lines = Vec::new();
     let mut buffer = [0u8; 1024];
@@ -345,7 +345,7 @@ fn kernel_log(context: &OwnedFd) -> String {
     lines.join("; ")
 }
 
-/// Finds the reason for a refusal, asking the filesystems where the errno alone does not tell.
+/// Finds the reason for a refusal, and inspects the filesystems if the errno is ambiguous.
 fn classify_refusal(
     request: &OverlayMount<'_>,
     opened: &OpenedOverlay,
@@ -372,9 +372,9 @@ fn classify_refusal(
     }
 }
 
-/// Finds out what is meant by "invalid argument", most certain reason first.
+/// Finds the reason for "invalid argument", most certain reason first.
 ///
-/// The kernel explains itself to its log only, which few may read.
+/// The kernel only explains it in its own log, which few users may read.
 fn classify_invalid(
     request: &OverlayMount<'_>,
     opened: &OpenedOverlay,

@@ -1,4 +1,4 @@
-//! Who else can change what is in a directory.
+//! Checks which users can change a directory.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -7,14 +7,15 @@ use std::path::Path;
 
 /// Write permission of users other than owner and group.
 const OTHERS_WRITE: u32 = 0o002;
-/// Only owners may rename and remove what is in the directory.
+/// Only owners may rename and remove entries of the directory.
 const STICKY: u32 = 0o1000;
 
-/// Makes a directory that only this user can enter, with its parents; one that is there stays as
-/// it is, unless it is this user's, empty, and open to others: then they are kept out from now on.
+/// Creates a directory that only this user can enter, with its parents. An existing one is kept as
+/// it is, unless it belongs to this user, is empty, and is open to others: then its permissions are
+/// reduced.
 ///
 /// # Errors
-/// What the system answers.
+/// Those of the system.
 pub fn make_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let found = std::fs::metadata(path)?;
@@ -25,19 +26,19 @@ pub fn make_private_dir(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether any user can put something else in the place of what is in a directory.
+/// Whether any user can replace entries of a directory.
 ///
 /// # Errors
-/// What the system answers.
+/// Those of the system.
 pub fn others_can_replace(directory: &Path) -> io::Result<bool> {
     let mode = std::fs::metadata(directory)?.mode();
     Ok(mode & OTHERS_WRITE != 0 && mode & STICKY == 0)
 }
 
-/// Whether any user can put something into a directory.
+/// Whether any user can add entries to a directory.
 ///
 /// # Errors
-/// What the system answers.
+/// Those of the system.
 pub fn others_can_add(directory: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(directory)?.mode() & OTHERS_WRITE != 0)
 }

@@ -24,14 +24,14 @@ struct Pages {
     recently_evicted: u64,
 }
 
-/// Whether the kernel holds a page of this file, or did a short while ago.
+/// Whether the kernel caches a page of this file, or did so a short while ago.
 ///
-/// Pages get there when a file is read or mapped through its own filesystem, so for a file whose
-/// content nobody else touches the answer tells whether it was read; one that had to make room long
-/// ago cannot be told from one that was not.
+/// Pages are cached when a file is read or mapped through its own filesystem. So for a file that no
+/// other program touches, this shows whether it was read. A file whose pages were evicted long ago
+/// looks like one that was never read.
 ///
 /// # Errors
-/// `ENOSYS` before Linux 6.5, `EPERM` for files of others.
+/// `ENOSYS` before Linux 6.5, `EPERM` for files of other users.
 pub fn has_pages(file: BorrowedFd<'_>) -> io::Result<bool> {
     let range = Range {
         offset: 0,

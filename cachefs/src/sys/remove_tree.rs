@@ -5,17 +5,18 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// What the owner of a directory needs to list and empty it.
+/// Permissions that an owner needs to list and empty a directory.
 const EMPTY: u32 = 0o700;
 
-/// Removes a directory and all below it; links are not followed. One that is not there is no error.
+/// Removes a directory with its contents; links are not followed. A missing directory is no error.
 ///
-/// Root needs no permissions for this. Other users need those of the directories, which tools such as Go
-/// take away from their own caches (mode 0555); where that is what fails, they are set first.
+/// Root needs no permissions for this. Other users need those of the directories, which tools such
+/// as Go remove from their own caches (mode 0555). If a removal fails for that reason, the
+/// permissions are added first.
 ///
 /// # Errors
 ///
-/// Those of the removal, with a part of the tree gone.
+/// Those of the removal; a part of the tree may be gone.
 pub fn remove_tree(directory: &Path) -> io::Result<()> {
     let removed = match fs::remove_dir_all(directory) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -30,7 +31,7 @@ pub fn remove_tree(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives the owner all rights to a directory and those below it. The removal reports what fails here.
+/// Gives the owner all rights to a directory and those below it. The removal reports failures.
 fn make_writable(directory: &Path) {
     let mut pending = vec![directory.to_owned()];
     while let Some(directory) = pending.pop() {
@@ -66,7 +67,7 @@ mod tests {
         for directory in ["a/b", "a", ""] {
             fs::set_permissions(tree.join(directory), Permissions::from_mode(0o555)).unwrap();
         }
-        // Root is not kept out by permissions, so what other users need is tried by itself.
+        // Permissions do not restrict root, so we test this step separately.
         make_writable(&tree);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&tree.join("a/b")), 0o755);

@@ -1,7 +1,7 @@
-//! Who sees a directory by a mount of it: containers that have it as a volume.
+//! Finds the containers that have a directory as a volume.
 //!
-//! A container engine binds the directory into the container's mount namespace, so the mount tables
-//! of the processes tell whether any container uses it, whichever engine started it.
+//! A container engine binds the directory into the container's mount namespace. So the mount tables
+//! of all processes show whether any container uses it, whatever engine started it.
 
 use std::collections::HashSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Unix sockets at paths of any length, and who is at the other end.
+//! Unix sockets at paths of any length, and the credentials of their peers.
 
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -29,13 +29,13 @@ pub struct PeerCredentials {
     pub gid: u32,
 }
 
-/// Listens at `path`, which only the owner (and root) can connect to.
+/// Listens at `path`, to which only the owner (and root) can connect.
 ///
-/// A socket file left by a dead process is replaced. The caller must hold the lock that makes it the
-/// only listener ([`super::lock`]), or it takes the path from a living one.
+/// Replaces the socket file of a dead process. The caller must hold the lock that makes it the only
+/// listener ([`super::lock`]); otherwise it would take the path from a live process.
 ///
 /// # Errors
-/// `AlreadyExists` when something other than a socket is at `path`; else what the system answers.
+/// `AlreadyExists` if `path` is no socket; otherwise those of the system.
 pub fn listen_private(path: &Path) -> io::Result<UnixListener> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
@@ -72,7 +72,7 @@ pub fn listen_unless_taken(path: &Path) -> io::Result<UnixListener> {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => listen_private(path),
-            // Such as one of another user, who may be listening.
+            // For example, it belongs to another user, who may be listening.
             _ => Err(error),
         },
     }
@@ -86,10 +86,10 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// The file that is at `path` now.
+    /// The file at `path`.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     pub fn of(path: &Path) -> io::Result<Self> {
         let found = std::fs::symlink_metadata(path)?;
         Ok(Self::known(path, (found.dev(), found.ino())))
@@ -111,15 +111,15 @@ impl SocketFile {
         self.id
     }
 
-    /// Removes the file, unless another has taken its place: the directory may have been removed and
-    /// made anew, and another process listen there.
+    /// Removes the file, unless another one has taken its place: the directory may have been
+    /// recreated, and another process may listen there.
     pub fn remove(&self) {
         let is_it = std::fs::symlink_metadata(&self.path).is_ok_and(|found| {
             found.file_type().is_socket() && (found.dev(), found.ino()) == self.id
         });
         if is_it {
-            // It may be out of reach, like that of a container that is gone; the next who listens
-            // there replaces it.
+            // It may be unreachable, for example in a container that is gone; the next listener
+            // replaces it.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -128,18 +128,18 @@ impl SocketFile {
 /// Connects to the socket at `path`.
 ///
 /// # Errors
-/// `NotFound` when there is none, `ConnectionRefused` when its process is gone.
+/// `NotFound` if there is none, `ConnectionRefused` if its process is gone.
 pub fn connect_private(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(&ShortPath::of(path)?.path)
 }
 
-/// Asks the kernel who connected (or, on the client's end, who listens).
+/// Returns the kernel's credentials of the peer that connected (or, for a client, that listens).
 ///
 /// # Errors
-/// What `getsockopt` answers.
+/// Those of `getsockopt`.
 pub fn peer_credentials(socket: &UnixStream) -> io::Result<PeerCredentials> {
-    // Not rustix: its process id cannot be zero, which is what a peer in a PID namespace beside or
-    // above ours has.
+    // Not rustix, whose process id cannot be zero: a peer in a PID namespace beside or above ours
+    // has that id.
     let mut credentials = MaybeUninit::<libc::ucred>::zeroed();
     let mut length = mem::size_of::<libc::ucred>() as libc::socklen_t;
     // SAFETY: the descriptor is open, the buffer is writable for `length` bytes.
@@ -177,7 +177,7 @@ pub fn has_hung_up(socket: &UnixStream) -> bool {
         && polled[0].revents().intersects(gone)
 }
 
-/// A path that fits into a socket address, and what keeps it valid.
+/// A path that fits into a socket address, and the descriptor that keeps it valid.
 struct ShortPath {
     path: PathBuf,
     _directory: Option<OwnedFd>,
@@ -220,8 +220,8 @@ mod tests {
         let file = SocketFile::of(&path).unwrap();
         let taken = listen_unless_taken(&path).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
-        // The same path in a directory that was removed and made anew. The first keeps its inode's
-        // number until it is closed.
+        // The same path in a recreated directory. The first directory keeps its inode number until
+        // it is closed.
         std::fs::rename(&path, temp.path().join("moved")).unwrap();
         let _second = listen_unless_taken(&path).unwrap();
         file.remove();

@@ -1,8 +1,8 @@
-//! Starting a daemon that outlives whoever starts it.
+//! Starts a daemon that outlives its parent.
 //!
-//! The daemon is this program (or another) executed anew, never a fork that goes on: it has a
-//! session of its own, is a child of init, holds no descriptor of its starter but a log file and one
-//! end of a pipe, and says through that pipe when it is ready, or why it never will be.
+//! The daemon is this program (or another) executed again, never a fork that continues. It has a
+//! session of its own, is a child of init, and inherits only a log file and one end of a pipe.
+//! Through that pipe it reports that it is ready, or the reason why it will not be.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -17,16 +17,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
 
-/// Tells the child which descriptor to report on.
+/// Passes the number of the pipe's descriptor to the child.
 pub(crate) const READY_FD: &str = "CACHEFS_READY_FD";
 
-/// What a ready child writes; anything else it writes is the reason why it is not.
+/// Written by a ready child; any other text is the reason for a failure.
 const READY: &[u8] = b"ok\n";
 
 /// Separates the reason from the hint in a report.
 const HINT: char = '\t';
 
-/// Marks by which CI runners find, and end, what a step has left behind.
+/// Variables by which CI runners find and kill processes that a step left behind.
 const RUNNER_MARKS: [&str; 4] = [
     "RUNNER_TRACKING_ID",
     "JENKINS_NODE_COOKIE",
@@ -67,7 +67,7 @@ pub enum SpawnError {
     Log {
         /// The log file.
         path: PathBuf,
-        /// What the system answered.
+        /// Error of the system.
         source: io::Error,
     },
     /// The program cannot be executed.
@@ -75,7 +75,7 @@ pub enum SpawnError {
     Start {
         /// The program.
         exe: PathBuf,
-        /// What the system answered.
+        /// Error of the system.
         source: io::Error,
     },
     /// The daemon says why it cannot run.
@@ -89,7 +89,7 @@ pub enum SpawnError {
     /// The daemon ended without a word on the pipe.
     #[error("the daemon ended while starting{}", log_tail_text(log_tail))]
     Died {
-        /// The end of what it wrote to its log.
+        /// The end of its log.
         log_tail: String,
     },
     /// The daemon is not ready in time; when it reports at last, it learns that nobody waits.
@@ -97,7 +97,7 @@ pub enum SpawnError {
     TimedOut {
         /// How long was waited.
         patience: Duration,
-        /// The end of what it wrote to its log.
+        /// The end of its log.
         log_tail: String,
     },
 }
@@ -135,7 +135,7 @@ pub fn spawn_detached(command: &DetachedCommand) -> Result<(), SpawnError> {
     child.stdout(log.try_clone().map_err(start)?).stderr(log);
     // SAFETY: `detach` makes system calls only and touches no memory but its own stack.
     unsafe { child.pre_exec(move || detach_child(ready_fd)) };
-    // What is spawned is a process that ends at once, once the daemon is its child and so init's.
+    // The spawned process exits at once, so that the daemon becomes a child of init.
     let mut first = child.spawn().map_err(start)?;
     drop(writer);
     first.wait().map_err(start)?;
@@ -163,7 +163,7 @@ pub fn spawn_detached(command: &DetachedCommand) -> Result<(), SpawnError> {
     }
 }
 
-/// The child's end of the pipe to whoever waits for it.
+/// The child's end of the pipe to its parent.
 #[derive(Debug)]
 pub struct Readiness {
     pipe: Option<File>,
@@ -248,7 +248,7 @@ fn open_log(path: &Path) -> Result<(File, u64), SpawnError> {
     })
 }
 
-/// The end of what was logged since `start`, from a line's beginning.
+/// The end of the log since `start`, from the beginning of a line.
 fn log_tail(path: &Path, start: u64) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut log = File::open(path)?;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-/// What a mount answered.
+/// State of a mount.
 #[derive(Debug)]
 pub enum MountHealth {
-    /// It answered within the time, be it with an ordinary error.
+    /// It answered in time, even if with an ordinary error.
     Alive,
     /// Its server is gone (`ENOTCONN`, `ECONNABORTED`, `ESTALE`); only unmounting helps.
     Dead(io::Error),
@@ -18,13 +18,13 @@ pub enum MountHealth {
     Hung,
 }
 
-/// Asks a mount for its root and its figures, and waits `limit` at most.
+/// Requests the root and the statistics of a mount, and waits at most `limit`.
 ///
-/// A hung server holds the asking thread until it answers or the process ends; the caller goes on.
-/// An overlay answers from its upper: ask the FUSE view below it instead.
+/// A hung server blocks the requesting thread until it answers or the process exits; the caller
+/// continues. An overlay answers from its upper, so check the FUSE view below it instead.
 ///
 /// # Errors
-/// When no thread can be started, or nothing is to be found at `path`.
+/// If no thread can be started, or if `path` does not exist.
 pub fn mount_health(path: &Path, limit: Duration) -> io::Result<MountHealth> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let asked: PathBuf = path.to_owned();

@@ -1,4 +1,4 @@
-//! Unmounting, and what to say when it cannot be done.
+//! Unmounts, and explains failures.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -21,7 +21,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 /// How to unmount.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UnmountOptions {
-    /// Takes the mount out of the tree at once; it lives on for those who hold it.
+    /// Detaches the mount at once; it stays alive for its present users.
     pub lazy: bool,
     /// How long a busy mount is tried again before its holders are looked for.
     pub patience: Duration,
@@ -39,7 +39,7 @@ pub enum UnmountError {
     Busy {
         /// The mount point.
         path: PathBuf,
-        /// Who holds it, as far as this process may see.
+        /// The processes that hold it, as far as this process may see them.
         holders: Vec<MountHolder>,
     },
     /// The process may not unmount here.
@@ -47,7 +47,7 @@ pub enum UnmountError {
     NotPermitted {
         /// The mount point.
         path: PathBuf,
-        /// What the kernel answered.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// Anything else.
@@ -55,13 +55,13 @@ pub enum UnmountError {
     Io {
         /// The mount point.
         path: PathBuf,
-        /// What the kernel answered.
+        /// Error of the kernel.
         source: io::Error,
     },
 }
 
 impl UnmountError {
-    /// Says what the user can do, where something is known to help.
+    /// Advice for the user, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotMounted(_) | Self::Io { .. } => None,
@@ -140,7 +140,7 @@ pub fn unmount_entry(mount: &MountEntry, options: UnmountOptions) -> Result<(), 
     unmount_through(&through, path, options)
 }
 
-/// Unmounts what is at `through`, which is another name of `path`.
+/// Unmounts `through`, which is another name of `path`.
 fn unmount_through(
     through: &Path,
     path: &Path,

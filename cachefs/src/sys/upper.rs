@@ -1,8 +1,8 @@
-//! What the kernel writes into an overlay's upper directory besides files.
+//! The marks that the kernel writes into the upper directory of an overlay.
 //!
-//! An entry that is gone is a whiteout; a directory that replaces a lower one is opaque; one that
-//! was renamed carries the old place as a redirect. The rest of the `overlay.*` attributes are the
-//! kernel's own notes and never part of a file. Source: the kernel's
+//! A removed entry is a whiteout; a directory that replaces a lower one is opaque; a renamed
+//! directory stores its old place as a redirect. The other `overlay.*` attributes are the kernel's
+//! own notes and never part of a file. Source: the kernel's
 //! `Documentation/filesystems/overlayfs.rst` and `fs/overlayfs/`.
 
 use std::io;
@@ -40,30 +40,30 @@ pub enum Redirect {
     Sibling(Vec<u8>),
 }
 
-/// What the marks of one entry say.
+/// The marks of one entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// A directory that hides what the lowers have at its path.
+    /// The directory hides the lower entries at its path.
     pub opaque: bool,
     /// A directory in which empty files may be whiteouts ([`Marks::whiteout`]).
     pub may_hold_xattr_whiteouts: bool,
     /// An empty file that is a whiteout, if its directory may hold such.
     pub whiteout: bool,
-    /// An entry whose lower part has another path.
+    /// The lower part of the entry has another path.
     pub redirect: Option<Redirect>,
     /// A file with its metadata only: its bytes are holes, the real ones are in the lower.
     pub metacopy: bool,
 }
 
-/// Tells whether an entry is a whiteout by its type: a character device 0:0.
+/// Whether an entry is a whiteout by its type: a character device 0:0.
 ///
 /// The other form is [`is_xattr_whiteout`].
 pub fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-/// Tells whether an entry is a whiteout by its attribute: an empty file with the mark, in a
-/// directory that may hold such. The kernel never writes these into an upper; image builders do.
+/// Whether an entry is a whiteout by its attribute: an empty file with the mark, in a directory
+/// that is marked to contain some. The kernel never writes these into an upper; image builders do.
 pub fn is_xattr_whiteout(stat: &Stat, marks: &Marks, directory: &Marks) -> bool {
     directory.may_hold_xattr_whiteouts
         && marks.whiteout
@@ -71,10 +71,10 @@ pub fn is_xattr_whiteout(stat: &Stat, marks: &Marks, directory: &Marks) -> bool 
         && stat.st_size == 0
 }
 
-/// Reads the marks of a directory from a descriptor of it.
+/// Reads the marks of a directory from its descriptor.
 ///
 /// # Errors
-/// What reading attributes answers; `InvalidData` for a redirect that leads nowhere sane.
+/// Those of reading attributes; `InvalidData` for an invalid redirect.
 pub fn directory_marks(dir: BorrowedFd<'_>, namespace: MarkNamespace) -> io::Result<Marks> {
     read_marks(&XattrTarget::directory(dir), namespace)
 }
@@ -89,7 +89,7 @@ pub fn marks_at(dir: BorrowedFd<'_>, name: &[u8], namespace: MarkNamespace) -> i
 
 fn read_marks(entry: &XattrTarget, namespace: MarkNamespace) -> io::Result<Marks> {
     let mut marks = Marks::default();
-    // Most entries have no mark, or `origin` alone: one call tells.
+    // Most entries have no mark, or only `origin`, so one call is enough.
     for name in entry.list()? {
         let Some(mark) = name.to_bytes().strip_prefix(namespace.prefix()) else {
             continue;
@@ -128,7 +128,7 @@ fn parse_redirect(value: Vec<u8>) -> io::Result<Redirect> {
     })
 }
 
-/// What becomes of an attribute when a file of an upper is saved.
+/// Treatment of an attribute when a file of an upper is saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SavedXattr {
     /// It is the file's own, under its own name.
@@ -139,10 +139,10 @@ pub enum SavedXattr {
     Rename(Vec<u8>),
 }
 
-/// Decides what becomes of an attribute of a file of an upper.
+/// Decides how to save an attribute of a file of an upper.
 ///
-/// Through the overlay, an attribute that begins with the overlay's prefix is kept with one more
-/// `overlay.` (Linux 6.7 and later), so that one overlay can lie on another; this is undone.
+/// The overlay stores an attribute with its own prefix under one more `overlay.` (Linux 6.7 and
+/// later), so that overlays can be stacked; this is reverted.
 pub fn saved_xattr(name: &[u8], namespace: MarkNamespace) -> SavedXattr {
     let prefix = namespace.prefix();
     let Some(mark) = name.strip_prefix(prefix) else {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 /// The kernel's limits: a list of names, and a value, have 64 KiB at most.
 const MAX_XATTR: usize = 64 << 10;
 
-/// An entry whose attributes are read: a name in a directory, or an open file itself.
+/// The entry whose attributes are read: a name in a directory, or an open file itself.
 pub(super) struct XattrTarget(CString);
 
 impl XattrTarget {
@@ -71,7 +71,7 @@ fn read_with_growth(
 /// All attributes of a directory, names and values.
 ///
 /// # Errors
-/// What opening it or reading them answers; a filesystem without attributes gives none.
+/// Those of opening it or reading them; a filesystem without attributes returns none.
 pub(crate) fn of_directory(path: &std::path::Path) -> io::Result<Vec<(CString, Vec<u8>)>> {
     let directory = std::fs::File::open(path)?;
     let entry = XattrTarget::directory(std::os::fd::AsFd::as_fd(&directory));

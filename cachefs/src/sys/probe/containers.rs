@@ -1,4 +1,4 @@
-//! What containers of this machine will see of caches that are mounted on it.
+//! Checks how containers of this machine see mounted caches.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{ProbeFinding, user_namespaces};
 use crate::sys::mountinfo::{MountEntry, MountTable};
 
-/// The programs that run or build containers, as far as cachefs knows ways into theirs.
+/// Programs that run or build containers and that cachefs supports.
 const ENGINES: [&str; 7] = [
     "podman", "docker", "buildah", "nerdctl", "ctr", "bwrap", "runc",
 ];
@@ -17,9 +17,9 @@ const ENGINES: [&str; 7] = [
 /// user's runtime directory.
 const PAUSE_FILE: &str = "libpod/tmp/pause.pid";
 
-/// Looks at what matters to containers; `paths` are those in which caches are to be mounted.
+/// Checks the settings that matter to containers; caches are to be mounted at `paths`.
 ///
-/// None of the findings stands in the way of mounting, so none is [`super::ProbeStatus::Fail`].
+/// No finding prevents mounting, so none is a [`super::ProbeStatus::Fail`].
 pub fn probe_containers(paths: &[PathBuf]) -> Vec<ProbeFinding> {
     let mut findings = vec![probe_engines(), probe_namespaces()];
     let Ok(table) = MountTable::read() else {
@@ -130,8 +130,8 @@ fn read_pause(file: &Path) -> Option<Pause> {
     })
 }
 
-/// Rootless podman starts containers from the mounts of its pause process: what was mounted since is
-/// an empty directory to them, without an error.
+/// Rootless podman starts containers from the mounts of its pause process: a later mount is an
+/// empty directory to them, without an error.
 fn probe_pause(pause: &Pause, table: &MountTable) -> ProbeFinding {
     const NAME: &str = "rootless-podman";
     let Pause { pid, uid, mounts } = pause;

@@ -41,7 +41,7 @@ pub fn user_namespaces() -> Result<(), String> {
     // A thread of a process with others cannot move into a new user namespace, a new process can
     // begin in one.
     let flags = (libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::SIGCHLD) as libc::c_long;
-    // SAFETY: a fork without shared memory whose child makes one call and never returns here.
+    // SAFETY: a fork without shared memory, whose child makes one call and never returns here.
     let child = unsafe {
         let child = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
         if child == 0 {

@@ -1,8 +1,8 @@
-//! What this machine can do, found out by trying.
+//! Finds the capabilities of this machine by trying them.
 //!
 //! The result is data for `doctor`, which prints it. The mounts are tried in a mount namespace of
-//! their own, so nobody sees them, and nothing is left when the process is killed but an empty
-//! directory in the store.
+//! their own, so nobody sees them, and if the process is killed, only an empty directory of the
+//! store is left.
 
 mod containers;
 mod machine;
@@ -36,9 +36,9 @@ pub struct ProbeFinding {
     pub name: &'static str,
     /// How good it is.
     pub status: ProbeStatus,
-    /// What was found, as a lowercase fragment.
+    /// The finding, as a lowercase fragment.
     pub detail: String,
-    /// What to do about it.
+    /// Advice.
     pub hint: Option<String>,
 }
 
@@ -125,7 +125,7 @@ impl Probe {
     }
 }
 
-/// What a mount is made of.
+/// The form of a mount.
 fn probe_image() -> ProbeFinding {
     if erofs_mount::is_likely() {
         ProbeFinding::ok("image-mount", "the kernel walks caches by itself (EROFS)")

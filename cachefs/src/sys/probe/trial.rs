@@ -26,7 +26,7 @@ pub(super) enum TrialError {
         what: &'static str,
         source: io::Error,
     },
-    /// The overlay was mounted, but its upper does not hold what it should.
+    /// The overlay was mounted, but its upper lacks expected marks.
     Marks(&'static str),
 }
 
@@ -36,7 +36,7 @@ impl From<MountError> for TrialError {
     }
 }
 
-/// Names what was being done when it failed.
+/// Adds the name of the step to a failure.
 fn name_trial_step<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> TrialError {
     move |error| TrialError::Io {
         what,
@@ -44,7 +44,7 @@ fn name_trial_step<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> Tria
     }
 }
 
-/// A directory of the store that is removed with what is in it.
+/// A directory of the store that is removed with its contents.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -61,7 +61,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // The trial's mounts went with its namespace; what is left are its own files.
+        // The trial's mounts went with its namespace; only its own files are left.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -180,7 +180,7 @@ fn check_marks(upper: &Path, options: &OverlayOptions) -> Result<(), TrialError>
     Ok(())
 }
 
-/// Names the filesystem of the store, as far as it decides whether uppers can lie there.
+/// Reports the filesystem of the store, and whether it can hold uppers.
 pub(super) fn store_filesystem(store: &Path) -> ProbeFinding {
     const NAME: &str = "store-filesystem";
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -1,9 +1,10 @@
-//! Mounting caches: the daemon, its FUSE views, the overlays on top, and the commands' work.
+//! Mounts caches: the daemon, its FUSE views, the overlays on top, and the work of the commands.
 //!
-//! A command opens a [`StoreDir`] and calls [`restore_path`](restore::restore_path), [`save_path`](save::save_path),
-//! [`unmount_path`](mounts::unmount_path) or [`import_archive`](save::import_archive). What needs the index or serves a mount happens in the
-//! [`daemon`], which is started when it is first needed; files are read, and mounts are made, in
-//! the command's own process, with its rights and in its mount namespace.
+//! A command opens a [`StoreDir`] and calls [`restore_path`](restore::restore_path),
+//! [`save_path`](save::save_path), [`unmount_path`](mounts::unmount_path) or
+//! [`import_archive`](save::import_archive). The [`daemon`] owns the index and serves mounts; it is
+//! started on first use. Files are read, and mounts are made, in the command's own process, with
+//! its rights and in its mount namespace.
 
 pub mod containers;
 pub mod daemon;

@@ -59,7 +59,7 @@ pub enum RestoreMode {
     Copy,
 }
 
-/// What the overlay of a mount lies on.
+/// The lower directory of a mount's overlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MountLower {
     /// An EROFS image where the kernel can mount one from a file, FUSE elsewhere.
@@ -91,7 +91,7 @@ pub struct UnsavedChanges {
     pub moved_to: Option<PathBuf>,
 }
 
-/// What to restore, and where.
+/// Key, target and options of a restore.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
     /// The path.
@@ -102,16 +102,16 @@ pub struct RestoreOptions {
     pub wanted: Vec<KeyQuery>,
     /// How.
     pub mode: RestoreMode,
-    /// On what, when it is mounted.
+    /// The lower directory of a mount.
     pub lower: MountLower,
-    /// What to fetch ahead.
+    /// Data to prefetch.
     pub prefetch: Prefetch,
-    /// Whether what is read is noted and published for later jobs.
+    /// Whether reads are noted and published for later jobs.
     pub trace: bool,
-    /// Whether what could lend rights is shown too: see [`Stack::without_privileges`](cachefs_store::stack::Stack::without_privileges).
+    /// Whether devices, setuid bits and file capabilities are shown, too: see
+    /// [`Stack::without_privileges`](cachefs_store::stack::Stack::without_privileges).
     pub privileged: bool,
-    /// Whom everything is to belong to; `None` for those it was saved from, as far as this user may
-    /// give files away.
+    /// The owner of all files; `None` for the saved owners, as far as this user may change owners.
     pub owner: Option<Owner>,
     /// The user that directories belong to which the restore makes on the way to its path, if they do
     /// not belong to `owner`; `None` for the user of this process.
@@ -120,7 +120,7 @@ pub struct RestoreOptions {
     pub keep_changes: KeepChanges,
     /// How long one request to the remote may take.
     pub deadline: Option<Duration>,
-    /// Takes what the restore cost, also when it fails.
+    /// Receives the cost of the restore, even if it fails.
     pub spent: Spending,
 }
 
@@ -141,7 +141,7 @@ pub enum RestoreOutcome {
     Remounted,
     /// The path holds a copy.
     Copied {
-        /// What was written.
+        /// The written files.
         report: CopyReport,
         /// Why it was not mounted, when that was left to us.
         instead_of_mount: Option<NoMount>,
@@ -151,9 +151,9 @@ pub enum RestoreOutcome {
 /// Why a cache was not mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoMount {
-    /// What stands in the way.
+    /// The obstacle.
     pub why: String,
-    /// What would help, where something is known to.
+    /// Advice, if there is any.
     pub hint: Option<String>,
 }
 
@@ -166,7 +166,7 @@ impl NoMount {
     }
 }
 
-/// What a restore did.
+/// Result of a restore.
 #[derive(Debug)]
 pub struct RestoreReport {
     /// How it ended.
@@ -177,10 +177,10 @@ pub struct RestoreReport {
     pub matched: Vec<Option<Resolved>>,
     /// The stack.
     pub layers: Vec<LayerInfo>,
-    /// What the tree adds up to: not the sum of the layers, which hide parts of each other. `None`
-    /// when no record tells and counting would take long.
+    /// Totals of the tree, not of the layers, which hide parts of each other. `None` if no record
+    /// contains them and counting would take long.
     pub tree: Option<TreeTotals>,
-    /// What it cost until now.
+    /// Traffic so far.
     pub traffic: RemoteTraffic,
     /// Why keys that matched are not used, when the remote lost data of theirs: a miss.
     pub lost: Option<String>,
@@ -282,7 +282,7 @@ impl RestoreOptions {
     }
 }
 
-/// Asks the daemon for the stack and a view of it.
+/// Requests the stack and a view of it from the daemon.
 fn request_view(client: &mut DaemonClient, options: &RestoreOptions) -> Result<RestoreReply> {
     let request = RestoreRequest {
         wanted: options.wanted.clone(),
@@ -404,7 +404,7 @@ fn incomplete_copy(path: &Path, record: &MountRecord, report: &CopyReport) -> Er
     }
 }
 
-/// A miss of keys that matched, because the remote lost a part of them.
+/// Reports a miss of keys that matched, because the remote lost a part of them.
 fn lost_report(path: PathBuf, found: RestoreReply, why: String) -> RestoreReport {
     RestoreReport {
         matched: vec![None; found.matched.len()],
@@ -457,8 +457,8 @@ fn new_record(
     })
 }
 
-/// Whom the files of a copy belong to, if not to those they were saved from: with the rights of an
-/// ordinary user always to that user, as what `tar` unpacks does.
+/// The owner of copied files, if it differs from the saved one. Without root, it is always the
+/// calling user, as with `tar`.
 fn owner_of_copies(options: &RestoreOptions, how: &CopyOptions) -> Result<Option<Owner>> {
     let own = Owner::of_process();
     match options.owner {
@@ -521,7 +521,8 @@ fn restore_copy(
     }
     let directories = MadeDirectories::make(&path, options.owner.or(options.caller))?;
     let directory = directories.open().map_err(Error::io("open", &path))?;
-    // What is removed after a failure is removed there, wherever the path leads by then.
+    // After a failure, files are removed from the opened directory, wherever its path leads by
+    // then.
     let here = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     let started_empty = empty::is_empty(&here);
     let whole = MountRecord {
@@ -546,7 +547,7 @@ fn restore_copy(
             ));
         }
     }
-    // Until the copy is complete the path holds no key: this is what a process leaves that is killed.
+    // Until the copy is complete, the path holds no key; a killed process leaves this record.
     let noted = records.put(&MountRecord {
         incomplete: Some(Incomplete::of(&path, is_mixed)?),
         ..whole.clone()

@@ -118,8 +118,8 @@ fn attach_overlay(records: &MountRecords, record: &MountRecord, lower: &Path) ->
         .map_err(Error::io("read", &record.path))?
         .next()
         .is_some();
-    // What is in the directory already stays visible, below the cache: a settings file in ~/.m2
-    // must not vanish because the cache is mounted there.
+    // Existing files of the directory stay visible below the cache: a settings file in ~/.m2 must
+    // not vanish because a cache is mounted there.
     let lowers: &[OverlayLower<'_>] = if has_files {
         &[OverlayLower::Dir(lower), OverlayLower::Target]
     } else {
@@ -173,8 +173,8 @@ fn like_root(lower: &Path, upper: &Path) -> Result<()> {
         .map_err(Error::io("change", upper))
 }
 
-/// Unmounts the overlay and the view of a record, as far as they are mounted here, and takes them
-/// away from containers that they were attached to.
+/// Unmounts the overlay and the view of a record in this namespace, and detaches them from
+/// containers.
 pub(crate) fn detach_mount(records: &MountRecords, record: &MountRecord, lazy: bool) -> Result<()> {
     let options = UnmountOptions {
         lazy,
@@ -182,15 +182,15 @@ pub(crate) fn detach_mount(records: &MountRecords, record: &MountRecord, lazy: b
     };
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
     refuse_hidden(&table, &record.path)?;
-    // A container that shows the overlay would go on writing into an upper that is gone.
+    // Otherwise a container that sees the overlay would keep writing into a deleted upper.
     records.attachments().detach_all(&record.path, lazy)?;
     if let Some(mount) = table.topmost_at(&record.path)
         && mount.is_cachefs_overlay()
     {
         unmount_entry(mount, options)?;
     }
-    // The image keeps its view open for as long as any namespace has a copy of it, such as a
-    // container that is starting. Nobody uses the view but through what is gone by now.
+    // The image keeps its view open as long as any namespace has a copy of its mount, for example a
+    // container that is starting. All users of the view are gone by now.
     let detached = UnmountOptions {
         lazy: true,
         ..options

@@ -24,7 +24,7 @@ const RECORD: &str = "json";
 /// A directory of this machine that a container shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// What the container was called when it was attached: a name, an id, or a process number.
+    /// Name of the container at the time of the attachment: a name, an id, or a process number.
     pub container: String,
     /// A process in it.
     pub pid: u32,
@@ -55,7 +55,7 @@ impl Attachment {
     }
 }
 
-/// What of this machine is shown in containers, as a store directory remembers it.
+/// The attachments that a store directory records.
 #[derive(Debug, Clone)]
 pub struct Attachments {
     root: PathBuf,
@@ -67,7 +67,7 @@ impl Attachments {
         Self::beside(&store.mounts())
     }
 
-    /// Those of the store whose folder of mounts this is.
+    /// The attachments of the store that this folder of mounts belongs to.
     pub(super) fn beside(mounts: &Path) -> Self {
         Self {
             root: mounts.with_file_name("attached"),
@@ -89,21 +89,21 @@ impl Attachments {
         directory.parent() == root.as_deref().ok().or(Some(&self.root))
     }
 
-    /// What a path of a container is called without the symbolic links there; as an [`Attachment`]
-    /// has it.
+    /// Resolves symbolic links in a path of a container, as an [`Attachment`] records it.
     ///
     /// # Errors
     ///
-    /// [`Error::Graft`], also when the container cannot be entered.
+    /// [`Error::Graft`], also if the container cannot be entered.
     pub fn resolve(&self, container: &Container, path: &Path) -> Result<PathBuf> {
         Ok(graft::resolve_in_container(container.pid, path)?)
     }
 
-    /// Shows a directory of this machine at a path of a container, which is made if need be.
+    /// Mounts a directory of this machine at a path of a container, and creates the path if
+    /// necessary.
     ///
     /// # Errors
     ///
-    /// [`Error::Graft`], or when what was done cannot be written down; nothing is shown then.
+    /// [`Error::Graft`], or if the attachment cannot be recorded; nothing is mounted then.
     pub fn attach(&self, from: &Path, container: &Container, path: &Path) -> Result<Attachment> {
         let from = from.canonicalize().map_err(Error::io("find", from))?;
         let shown = graft::graft_directory(&from, container.pid, Root::OfProcess, path)?;
@@ -121,11 +121,11 @@ impl Attachments {
         Ok(attachment)
     }
 
-    /// What is shown in containers now; what went with its container is forgotten.
+    /// The current attachments; those of ended containers are forgotten.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub fn all(&self) -> Result<Vec<Attachment>> {
         let files = match fs::read_dir(&self.root) {
             Ok(files) => files,
@@ -150,11 +150,11 @@ impl Attachments {
         Ok(found)
     }
 
-    /// What is shown at a path of a container already, whatever the container was called then.
+    /// The attachment at a path of a container, whatever name the container had then.
     ///
     /// # Errors
     ///
-    /// When the store or the container cannot be read.
+    /// If the store or the container cannot be read.
     pub fn at(&self, container: &Container, path: &Path) -> Result<Option<Attachment>> {
         let path = self.resolve(container, path)?;
         let is_there = |shown: &Attachment| {

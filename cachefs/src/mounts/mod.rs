@@ -1,4 +1,4 @@
-//! Restored paths: what is known of each, and how it is mounted and unmounted.
+//! Restored paths: their records, mounts and unmounts.
 
 mod attach;
 mod attachments;
@@ -27,7 +27,7 @@ use crate::sys::stale::{MountHealth, mount_health};
 /// How long a view may take to show that it is alive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is at a path now.
+/// Present state of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// Nothing of ours.
@@ -54,7 +54,7 @@ pub fn check_presence(record: &MountRecord, records: &MountRecords) -> Result<Pr
     }
     let view = records.view(record);
     if table.topmost_at(&view).is_none() {
-        // The view is in another mount namespace, or gone; the overlay itself must tell.
+        // The view is in another mount namespace, or gone, so we check the overlay itself.
         return check_health(&record.path);
     }
     check_health(&view)

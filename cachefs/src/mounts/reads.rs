@@ -23,12 +23,12 @@ use crate::view::ReadReport;
 /// How a file of a cache was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Use {
-    /// It was read, at least a part of it.
+    /// At least a part of it was read.
     Read,
-    /// The kernel fetched some of it along with a neighbour, and nobody has read it; or it was
-    /// read so long ago that the kernel has forgotten.
+    /// The kernel fetched some of it along with a neighbour, and no program read it; or it was read
+    /// so long ago that the kernel has evicted it.
     Passed,
-    /// It was never asked for.
+    /// It was never requested.
     Never,
 }
 
@@ -43,22 +43,22 @@ pub struct FileUse {
     pub used: Use,
 }
 
-/// What is known of how a mounted cache was read.
+/// The use of a mounted cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheUse {
     /// Its files with content, in the order of paths; one with several names has the first.
     pub files: Vec<FileUse>,
-    /// Whether files that were only passed over could be told from those that were read.
+    /// Whether files that were only fetched along could be distinguished from those that were read.
     pub told_apart: bool,
     /// Frames read, waited for, and lying idle.
     pub report: ReadReport,
 }
 
-/// Finds out what was read of the cache that is mounted at a path, `stack` being what it shows;
-/// `None` when no daemon serves it.
+/// Reports the reads of the cache at a path, whose stack is `stack`; `None` if no daemon serves it.
 ///
-/// The daemon knows what the kernel asked it for. Of an image, whose files lie one behind the
-/// other, that is more than was read; so the kernel is asked which files it holds pages of.
+/// The daemon knows the requests of the kernel. In an image, files are adjacent, so the kernel
+/// requests more than programs read; therefore we also check which files have pages in the kernel's
+/// cache.
 pub fn cache_use(
     store: &StoreDir,
     record: &MountRecord,

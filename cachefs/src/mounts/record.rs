@@ -27,7 +27,7 @@ pub enum How {
     Copy,
 }
 
-/// What is known of a restored path.
+/// The facts about a restored path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountRecord {
     /// The path, canonical.
@@ -41,31 +41,31 @@ pub struct MountRecord {
     pub remote: String,
     /// The stack, the bottom layer first.
     pub layers: Vec<LayerInfo>,
-    /// Whether the path shows what could lend rights, too.
+    /// Whether the path also shows devices, setuid bits and file capabilities.
     #[serde(default)]
     pub privileged: bool,
     /// When a ref was last known to name the stack, in microseconds since 1970.
     #[serde(default)]
     pub restored: u64,
-    /// The key that was asked for.
+    /// The requested key.
     pub asked: Key,
-    /// The scope that it was asked for in: that of the job, wherever the match is from.
+    /// The scope of the request, which is the job's own, wherever the match is from.
     pub asked_in: Scope,
-    /// The scope whose keys named all layers of the stack; `None` when they were of several.
+    /// The scope whose keys named all layers of the stack; `None` if there were several.
     #[serde(default)]
     pub named_in: Option<Scope>,
-    /// Whom its entries are shown to belong to; `None` for those they were saved from.
+    /// The owner that all entries show; `None` for the saved owners.
     #[serde(default)]
     pub owner: Option<Owner>,
     /// When the last save began that took up all changes, also one that found none, in
     /// microseconds since 1970.
     #[serde(default)]
     pub taken_up: u64,
-    /// What the tree of the stack adds up to, where that is known.
+    /// Totals of the stack's tree, if they are known.
     #[serde(default)]
     pub tree: Option<TreeTotals>,
-    /// What was saved from this path since, by key: the save and its topmost layer. A later save
-    /// of the same path replaces it.
+    /// Saves of this path since, by key: the save and its topmost layer. A later save of the same
+    /// path replaces it.
     #[serde(default)]
     pub saved: Vec<PreviousSave>,
     /// Set while a copy is made, and when it failed: the directory does not hold the key, and nothing
@@ -90,8 +90,8 @@ pub struct Incomplete {
     pub device: u64,
     /// Its inode.
     pub inode: u64,
-    /// Its time of birth in nanoseconds since 1970, or 0 where the filesystem has none. A directory
-    /// that was removed and made anew is another one, and mostly gets the same inode.
+    /// Birth time in nanoseconds since 1970, or 0 if the filesystem has none. A recreated directory
+    /// is a different one, and usually gets the same inode number.
     #[serde(default)]
     pub born: u64,
     /// Whether it may hold files of another key, too. Then copying once more does not help.
@@ -102,11 +102,11 @@ pub struct Incomplete {
 }
 
 impl Incomplete {
-    /// Describes a directory as it is now.
+    /// Describes the present directory.
     ///
     /// # Errors
     ///
-    /// When it cannot be looked at.
+    /// If it cannot be examined.
     pub(crate) fn of(directory: &Path, mixed: bool) -> Result<Self> {
         let metadata = fs::metadata(directory).map_err(Error::io("read", directory))?;
         Ok(Self {
@@ -213,28 +213,29 @@ impl MountRecords {
         &self.root
     }
 
-    /// The mount namespace whose records these are: its inode number.
+    /// Inode number of the mount namespace that these records belong to.
     pub fn namespace(&self) -> u64 {
         self.namespace
     }
 
-    /// What tells that namespace from later ones with its number; `None` for the machine's own, which
-    /// never ends.
+    /// Distinguishes that namespace from later ones with its number; `None` for the machine's own,
+    /// which never ends.
     pub fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
     }
 
-    /// Takes over what another mount namespace restored at a path, for a process that sees the same
-    /// mount: a service whose container was replaced, and whose mounts go on in the host's namespace.
+    /// Takes over a restored path of another mount namespace, for a process that sees the same
+    /// mount: for example a service whose container was replaced, and whose mounts live on in the
+    /// host's namespace.
     ///
-    /// `namespace` and `identity` are what [`MountRecords::namespace`] and [`MountRecords::identity`] were there;
-    /// an older version noted no identity. Returns whether there was anything: what a later namespace
-    /// with the same number left is not. The changes go along, as they are in the record's folder; what
-    /// is known here of the path already stays.
+    /// `namespace` and `identity` are the former values of [`MountRecords::namespace`] and
+    /// [`MountRecords::identity`]; older versions recorded no identity. Returns whether there was a
+    /// record: one of a later namespace with the same number is not taken over. The changes are in
+    /// the record's folder, so they move along. An existing record of the path stays.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be moved or marked.
+    /// If the folder cannot be moved or marked.
     pub fn adopt(&self, path: &Path, namespace: u64, identity: Option<&str>) -> Result<bool> {
         let theirs = Self {
             root: self.root.clone(),
@@ -294,7 +295,7 @@ impl MountRecords {
         self.folder(&record.path).join("work")
     }
 
-    /// What of these paths is shown in containers.
+    /// The attachments of these paths.
     pub(super) fn attachments(&self) -> Attachments {
         Attachments::beside(&self.root)
     }
@@ -307,8 +308,8 @@ impl MountRecords {
         }
     }
 
-    /// Whether a folder was left by a mount namespace that has ended, whose inode number this one got.
-    /// Folders of older versions do not say.
+    /// Whether a folder belongs to an ended mount namespace, whose inode number this one got.
+    /// Folders of older versions do not contain an identity.
     pub(super) fn is_of_another(&self, folder: &Path) -> bool {
         match (&self.identity, noted_identity(folder)) {
             (Some(own), Some(noted)) => noted != *own,
@@ -316,8 +317,8 @@ impl MountRecords {
         }
     }
 
-    /// Moves the folder of a namespace that has ended out of the way; it is kept as long as what other
-    /// containers leave, under a number that no namespace has.
+    /// Moves the folder of an ended namespace out of the way. It is kept as long as other leftovers
+    /// of containers, under a number that no namespace has.
     fn make_way(&self, folder: &Path) -> Result<()> {
         let name = format!("{:x}-{}", u64::MAX, cachefs_store::id::PackId::random());
         fs::rename(folder, self.root.join(name)).map_err(Error::io("move", folder))

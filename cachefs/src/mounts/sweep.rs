@@ -1,4 +1,4 @@
-//! What containers that have ended left in a store directory.
+//! Removes leftovers of ended containers from a store directory.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -19,11 +19,12 @@ const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl MountRecords {
-    /// Removes the folders of mount namespaces that are gone, with the changes that were made there.
+    /// Removes the folders of ended mount namespaces, including the changes in them.
     ///
     /// A container that restores into a shared store directory ends without an `umount`, and its
-    /// folder would stay for ever. Only a process that sees all others can tell that a namespace is
-    /// gone, so nothing is removed from inside a container. What cannot be removed stays.
+    /// folder would stay for ever. Only a process that sees all others can know that a namespace
+    /// has ended, so nothing is removed from inside a container. Folders that cannot be removed
+    /// stay.
     pub(crate) fn sweep(&self) {
         let old = self.foreign_and_old(SystemTime::now());
         if old.is_empty() || !sees_all_processes() {
@@ -72,12 +73,12 @@ fn sees_all_processes() -> bool {
 struct Living {
     /// The identities of those that processes are in, by inode number.
     of_processes: HashMap<u64, HashSet<Option<String>>>,
-    /// The inode numbers of those whose file is mounted.
+    /// Inode numbers of namespaces whose file is mounted.
     mounted: HashSet<u64>,
 }
 
 impl Living {
-    /// `None` when that cannot be told.
+    /// `None` if they cannot be determined.
     fn now() -> Option<Self> {
         let mut found = Self::default();
         for process in fs::read_dir("/proc").ok()?.flatten() {

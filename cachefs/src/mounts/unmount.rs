@@ -16,7 +16,7 @@ use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::unsaved::Unsaved;
 
-/// What was unmounted.
+/// Result of an unmount.
 #[derive(Debug)]
 pub struct Unmounted {
     /// The path's record.
@@ -25,9 +25,9 @@ pub struct Unmounted {
     pub dropped_changes: bool,
 }
 
-/// Unmounts a restored path and forgets it. Changes that were not saved are dropped.
+/// Unmounts a restored path and deletes its record. Unsaved changes are dropped.
 ///
-/// `lazy` takes the mount away even while processes use it; they keep what they have open.
+/// `lazy` detaches the mount even while processes use it; they keep their open files.
 pub fn unmount_path(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmounted> {
     let records = MountRecords::new(store);
     let path = std::path::absolute(path).map_err(Error::io("find", path))?;
@@ -121,7 +121,7 @@ pub fn set_aside(store: &StoreDir, path: &Path) -> Result<Option<PathBuf>> {
     Ok(aside)
 }
 
-/// Has the daemon publish what was read: the machine may be gone after this command.
+/// Publishes the reads through the daemon now, because the machine may be gone after this command.
 fn publish_trace(store: &StoreDir, record: &MountRecord) {
     let stack = StackId::of(record.layers.iter().map(|layer| &layer.id));
     let done = DaemonClient::connect_running(store)

@@ -1,9 +1,9 @@
-//! The changes of a mount that no save has taken up.
+//! The unsaved changes of a mount.
 //!
-//! The notion of a change is that of a save: an entry that is added, gone or other than below, in
-//! content or metadata. A directory whose time of modification alone differs is none, and neither
-//! is a file that was opened for writing and then left as it was, which the kernel copies all the
-//! same.
+//! A change is defined as for a save: an entry that was added, removed, or differs from the lower
+//! one in content or metadata. A directory that only differs in its modification time is unchanged,
+//! and so is a file that was opened for writing but not modified, which the kernel copies up
+//! nevertheless.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -37,7 +37,7 @@ pub fn unsaved_changes(records: &MountRecords, record: &MountRecord) -> u64 {
     count_changes(&records.upper(record), lower.as_deref(), since)
 }
 
-/// What the overlay lies on: the image, where there is one, or the view.
+/// The lower directory of the overlay: the image if there is one, otherwise the view.
 fn lower_directory(records: &MountRecords, record: &MountRecord) -> PathBuf {
     let image = records.image(record);
     let is_mounted = || -> io::Result<bool> {
@@ -53,7 +53,8 @@ fn lower_directory(records: &MountRecords, record: &MountRecord) -> PathBuf {
 /// Counts the entries of an upper directory that are other than in the lower one; where that is not
 /// given, the entries but directories that changed after `since`, in microseconds since 1970.
 fn count_changes(upper: &Path, lower: Option<&Path>, since: u64) -> u64 {
-    // The root of the upper was made like that of the lower, as far as this user may.
+    // The root of the upper was created like that of the lower, as far as this user's rights
+    // permit.
     let permissions = |root: &Path| fs::metadata(root).map(|root| root.mode()).ok();
     let is_root_changed =
         lower.is_some_and(|lower| upper.exists() && permissions(upper) != permissions(lower));
@@ -164,7 +165,7 @@ fn mark_namespace() -> MarkNamespace {
     }
 }
 
-/// The attributes that are an entry's own; none where the filesystem has none to tell.
+/// The entry's own attributes; none if the filesystem does not support any.
 fn own_xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut names = vec![0; 64 << 10];
     let Ok(length) = rustix::fs::llistxattr(path, &mut names) else {

@@ -10,8 +10,8 @@ pub(super) fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Removes everything in a directory that was empty before, also from directories that the copy has made
-/// read-only. What cannot be removed stays: the failure that led here is the one to report.
+/// Removes all contents of a directory that was empty before, including directories that the copy
+/// has made read-only. Leftovers are not reported, because the original failure is.
 pub(super) fn clear_directory(directory: &Path) {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries {

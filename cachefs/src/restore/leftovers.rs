@@ -1,7 +1,7 @@
-//! What an earlier restore copied to a path.
+//! Files that an earlier restore copied to a path.
 //!
-//! A runner that lives on restores one key after another at the same path. A mount goes as a whole; of
-//! a copy, cachefs removes what is still as it was copied. Otherwise the next save would store the
+//! A persistent runner restores one key after another at the same path. A mount is removed as a
+//! whole; of a copy, cachefs removes unchanged files. Otherwise the next save would store the
 //! leftovers of another key.
 
 use std::path::Path;
@@ -16,8 +16,8 @@ use crate::error::{Error, Result, describe_chain};
 use crate::mounts::{How, Incomplete, MountRecord, MountRecords};
 use crate::store_dir::StoreDir;
 
-/// Removes the copy of another key from a path, as far as nobody changed it, and forgets it. A path that
-/// cannot be freed of it is noted as [incomplete](MountRecord::incomplete), so that it is not saved.
+/// Removes unchanged files of another key's copy from a path, and deletes its record. If that
+/// fails, the path is noted as [incomplete](MountRecord::incomplete), so that it is not saved.
 pub(super) fn clear_leftovers(
     store: &StoreDir,
     records: &MountRecords,
@@ -61,8 +61,8 @@ pub(super) fn clear_leftovers(
     })
 }
 
-/// Removes what an earlier copy left at a path and nobody changed, except for what `keep` has, too.
-/// Returns how many entries that were.
+/// Removes unchanged files of an earlier copy from a path, except for those that `keep` contains,
+/// too. Returns the number of removed entries.
 pub(super) fn remove_leftovers(
     store: &StoreDir,
     record: &MountRecord,

@@ -1,4 +1,4 @@
-//! Looking for what a restore would take, without restoring it.
+//! Finds the result of a restore without restoring it.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ pub fn look_up(store: &StoreDir, options: &RestoreOptions) -> Result<RestoreRepo
 }
 
 impl RestoreReply {
-    /// What is left when the remote lost a part of it: nothing matched.
+    /// Converts a match with lost objects to a miss.
     fn without(self, lost: String) -> Self {
         Self {
             matched: vec![None; self.matched.len()],
@@ -70,7 +70,7 @@ impl RestoreReport {
     }
 }
 
-/// What the tree of a stack adds up to, as far as the records of what matched tell.
+/// Totals of a stack's tree, if the matched records contain them.
 pub(crate) fn tree_of(layers: &[LayerInfo], matched: &[Option<Resolved>]) -> Option<TreeTotals> {
     let matched = matched.iter().flatten();
     refs::tree_totals(layers, matched.flat_map(|resolved| &resolved.records))

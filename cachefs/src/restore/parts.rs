@@ -9,20 +9,20 @@ use crate::paths::{CacheDirectory, PathSet, Whole};
 use crate::rpc::{DaemonClient, Find};
 use crate::store_dir::StoreDir;
 
-/// What the keys hold of a cache's paths.
+/// The paths of a cache that its keys contain.
 #[derive(Debug, Default)]
 pub struct FoundDirectories {
-    /// For each key, what was found.
+    /// The result for each key.
     pub found: Vec<Option<FoundKey>>,
-    /// The directories to restore, none of them in another, with what [`RestoreOptions::wanted`] is
-    /// to say for each. All of them come from the keys in `found`.
+    /// The directories to restore, none of them inside another, with the value of
+    /// [`RestoreOptions::wanted`] for each. All of them come from the keys in `found`.
     pub directories: Vec<(CacheDirectory, Vec<KeyQuery>)>,
 }
 
-/// Finds out what to restore for a cache of several paths.
+/// Finds the directories to restore for a cache of several paths.
 ///
-/// `options` are those of a restore; its path is not looked at. What the keys hold decides, not
-/// what is on disk. One round of requests, whatever the number of directories.
+/// `options` are those of a restore; its path is ignored. The keys decide, not the files on disk.
+/// One round of requests, whatever the number of directories.
 pub fn find_directories(
     store: &StoreDir,
     options: &RestoreOptions,
@@ -54,7 +54,7 @@ pub fn find_directories(
     Ok(FoundDirectories { found, directories })
 }
 
-/// Binds each key to what was found for it.
+/// Assigns each key its result.
 fn choose_parts(
     wanted: &[KeyQuery],
     found: &[Option<FoundKey>],

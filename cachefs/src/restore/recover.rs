@@ -1,4 +1,4 @@
-//! What an earlier restore left at a path, and what becomes of it.
+//! Handles an earlier restore at the same path.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::store_dir::StoreDir;
 use crate::sys::overlay::clear_volatile_marker;
 use crate::sys::unmount::UnmountError;
 
-/// What a restore says about an earlier one at its path.
+/// The report about an earlier restore at the path.
 #[derive(Debug, Default)]
 pub(super) struct Left {
     pub(super) notes: Vec<String>,
@@ -78,7 +78,7 @@ pub(super) fn recover_path(
     let presence = check_presence(&record, records)?;
     let changes = unsaved_changes(records, &record);
     if presence == Presence::Alive {
-        // What an earlier job left must not become part of what this one sees and saves.
+        // Changes of an earlier job must not become part of this one and of its save.
         if let Some(report) = restore_mounted(store, &record, options)? {
             if keep_mount(store, records, &record, options, changes, left)? {
                 return Ok(Some(report));
@@ -104,9 +104,9 @@ pub(super) fn recover_path(
             path.display()
         ));
     }
-    // Changes go back where they were only when their mount died and the same work goes on, which is
-    // not known of a job in CI. A mount that is simply gone went with a reboot, which may have torn
-    // what was not synced, or with a container, whose changes are not the next one's business.
+    // Changes return to their place only if their mount died and the same work continues, which we
+    // cannot assume for a job in CI. If a mount is simply gone, it ended with a reboot, which may
+    // have torn unsynced data, or with a container, whose changes do not belong to the next one.
     let keeps = presence == Presence::Dead && options.keep_changes != KeepChanges::Never;
     if !changed || !keeps || !options.asks_for(&record) {
         clear_unmounted(store, records, &record, changes, left)?;
@@ -126,7 +126,7 @@ pub(super) fn recover_path(
     attach_mount(&mut client, records, &record, view, |client, form| {
         client.open(options.open(&record.layers, form))
     })?;
-    // What only was copied up counts as changed without the view, so it is counted once more.
+    // Without the view, files that were only copied up count as changed, so we count again.
     let changes = unsaved_changes(records, &record);
     left.stays(&record, changes, ", as before its daemon ended");
     Ok(Some(RestoreReport {
@@ -143,8 +143,8 @@ pub(super) fn recover_path(
     }))
 }
 
-/// The error of a path at which an earlier restore's mount cannot be taken away: whoever goes on
-/// there builds on the wrong cache, so it is never turned into a warning.
+/// The error for a path where an earlier mount cannot be removed. It is never reduced to a warning,
+/// because the build would run on the wrong cache.
 fn still_shows(record: &MountRecord, error: Error) -> Error {
     let Error::Unmount(error) = error else {
         return error;
@@ -160,7 +160,7 @@ fn still_shows(record: &MountRecord, error: Error) -> Error {
     )
 }
 
-/// Whether a mount of the wanted stack stays as it is. Otherwise it is unmounted here.
+/// Whether a mount of the wanted stack can stay. Otherwise it is unmounted here.
 fn keep_mount(
     store: &StoreDir,
     records: &MountRecords,

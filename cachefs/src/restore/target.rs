@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 use crate::paths::real_path;
 use crate::sys::in_root::{Links, Made, Missing, in_root};
 
-/// The canonical path, which is a directory or not there yet. Nothing is made: a miss leaves the path as
-/// it was, so that a save after it can tell that nothing was put there.
+/// The canonical path, which is a directory or missing. Nothing is created: a miss leaves the path
+/// as it was, so that a later save can see that it has no content.
 pub(super) fn find_target(path: &Path) -> Result<PathBuf> {
     let path = real_path(path);
     match fs::metadata(&path) {
@@ -41,16 +41,17 @@ pub struct MadeDirectories {
 }
 
 impl MadeDirectories {
-    /// Makes what of a path is not there, and gives it to `owner`: a build that runs as that user
-    /// writes next to its cache, too.
+    /// Creates the missing directories of a path, and gives them to `owner`, because a build of
+    /// that user also writes next to its cache.
     ///
-    /// `path` is absolute and free of links. The directories above it may be another user's, who can
-    /// put a link there at any time; it is never followed, so root makes, writes and gives away nothing
-    /// elsewhere.
+    /// `path` is absolute and free of links. Its parent directories may belong to another user, who
+    /// can put a link there at any time. It is never followed, so root creates, writes and gives
+    /// away nothing elsewhere.
     ///
     /// # Errors
     ///
-    /// When a directory cannot be made or given away, and for a link on the way; then none is left.
+    /// If a directory cannot be created or given away, and for a link in the path; then none is
+    /// left.
     pub fn make(path: &Path, owner: Option<Owner>) -> Result<Self> {
         let owner = owner.map(|owner| (owner.uid, owner.gid));
         let root = open_real_directory(Path::new("/"), OFlags::PATH)
@@ -71,7 +72,7 @@ impl MadeDirectories {
     ///
     /// # Errors
     ///
-    /// What the system answers.
+    /// Those of the system.
     pub(super) fn open(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(
@@ -82,7 +83,7 @@ impl MadeDirectories {
         )?)
     }
 
-    /// Removes the directories that were made, as far as they are empty.
+    /// Removes the created directories that are empty.
     pub fn remove(&self) {
         for made in self.made.iter().rev() {
             if made.remove().is_err() {
@@ -158,7 +159,7 @@ mod tests {
         }
         assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
         assert_eq!(fs::metadata(&victim).unwrap().uid(), before);
-        // What is written later goes to the directory that was opened, wherever its name leads.
+        // Later writes go to the opened directory, wherever its name leads.
         let place = dir.path().join("place");
         let made = MadeDirectories::make(&place, None).unwrap();
         fs::rename(&place, dir.path().join("moved")).unwrap();

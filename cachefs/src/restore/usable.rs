@@ -1,4 +1,4 @@
-//! Whether a stack can be served, or the remote lost a part of it.
+//! Checks whether a stack can be served, or the remote lost a part of it.
 
 use std::path::Path;
 
@@ -13,14 +13,14 @@ use cachefs_store::stack::Stack;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 
-/// Finds out why a restore of these layers would be a miss although a key names them; `None` if the
-/// remote has all of them, as far as a restore finds out.
+/// Finds the reason why a restore of these layers would be a miss although a key names them; `None`
+/// if the remote has all of them, as far as a restore can detect.
 ///
-/// Fetches layers that this machine does not have yet, as a restore does.
+/// Fetches layers that this machine lacks, like a restore.
 ///
 /// # Errors
 ///
-/// Those of opening the layers, other than that one is lost.
+/// Those of opening the layers, except for lost layers.
 pub async fn find_loss(
     store: &StoreDir,
     remote: &DynRemote,
@@ -32,8 +32,8 @@ pub async fn find_loss(
     Ok(stack.err())
 }
 
-/// Drops the parts of a key that the remote lost data of. The inner error says what is lost if that
-/// leaves none of them.
+/// Drops the parts of a key whose data the remote lost. The inner error names the loss if no part
+/// is left.
 ///
 /// # Errors
 ///
@@ -63,13 +63,13 @@ pub async fn without_lost_parts(
     })
 }
 
-/// Gives back a stack that was opened if the remote has all of it, as far as that is known; otherwise
-/// the inner error says what is lost. A restore treats that as a miss: the build fills the cache
-/// again, instead of failing in the middle of a read.
+/// Returns an opened stack if the remote has all of it, as far as is known; otherwise the inner
+/// error names the loss. A restore treats that as a miss: the build fills the cache again, instead
+/// of failing in the middle of a read.
 ///
 /// # Errors
 ///
-/// Those of opening the stack, other than that a layer is lost.
+/// Those of opening the stack, except for a lost layer.
 pub(crate) async fn check_usable(
     remote: &DynRemote,
     layers: &[LayerInfo],

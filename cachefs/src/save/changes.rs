@@ -25,8 +25,8 @@ pub struct PathChanges {
     pub traffic: RemoteTraffic,
 }
 
-/// Lists what a restored path has changed since. Writes nothing; of a mount, only what was written
-/// to it is read.
+/// Lists the changes of a path since its restore. Writes nothing; of a mount, only written files
+/// are read.
 ///
 /// The remote is the one that the path was restored from, with the options and credentials of
 /// `remote`.

@@ -1,7 +1,7 @@
-//! Saving: finds out what a path is, has the store save it, and notes that in the path's record.
+//! Saves a path: determines its source, lets the store save it, and updates the path's record.
 //!
-//! The order of a save is [`SaveJob`]'s. Here are the parts that know of
-//! mounts, records of restored paths, and the daemon.
+//! [`SaveJob`] owns the order of a save. This module has the parts that involve mounts, records of
+//! restored paths, and the daemon.
 
 mod changes;
 mod import;
@@ -85,7 +85,7 @@ fn begin(
     Ok(opened.connect(Arc::new(index)))
 }
 
-/// Notes in the record of a restored path what was saved from it.
+/// Notes a save in the record of the restored path.
 fn note_save(
     records: &MountRecords,
     mut record: MountRecord,

@@ -1,4 +1,4 @@
-//! What a path is: a plain directory, a restored one, or a mount.
+//! Kinds of paths: a plain directory, a restored one, or a mount.
 
 use std::fs::File;
 use std::path::Path;
@@ -37,15 +37,15 @@ impl FoundPath {
         Self { source, record }
     }
 
-    /// The scope whose keys named the stack that was restored. Where several did, no layer can be
-    /// traced to its scope: all are then believed in the scope that the job restored for.
+    /// The scope whose keys named the restored stack. If there were several, no layer can be traced
+    /// to its scope, so all count as those of the scope that the job restored for.
     pub(super) fn named_in(&self) -> Option<&Scope> {
         let record = self.record.as_ref()?;
         Some(record.named_in.as_ref().unwrap_or(&record.asked_in))
     }
 }
 
-/// Finds out what a path is.
+/// Determines the source for a path.
 pub(super) fn find_source(records: &MountRecords, path: &Path) -> Result<FoundPath> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::usage(
@@ -64,7 +64,7 @@ pub(super) fn find_source(records: &MountRecords, path: &Path) -> Result<FoundPa
     let path = path.canonicalize().map_err(Error::io("find", path))?;
     match records.get(&path)? {
         Some(record) if record.how == How::Mount => mounted_source(records, record),
-        // Once the directory was removed and made anew, it holds what the build put there.
+        // A recreated directory holds the files of the build, not of the restore.
         Some(record) if record.incomplete.is_some_and(|it| !it.is_at(&path)) => {
             plain_source(&path, None)
         }
@@ -101,7 +101,7 @@ fn is_foreign_mount(path: &Path) -> Result<bool> {
 }
 
 fn plain_source(path: &Path, record: Option<MountRecord>) -> Result<FoundPath> {
-    // The directories above may be another user's, who must not have root save other files.
+    // The parent directories may belong to another user, who must not make root save other files.
     let directory = open_real_directory(path, OFlags::RDONLY)
         .map_err(|errno| Error::io("open", path)(errno.into()))?;
     Ok(FoundPath::new(
@@ -116,7 +116,8 @@ fn mounted_source(records: &MountRecords, record: MountRecord) -> Result<FoundPa
         Presence::Hidden => {
             let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
             refuse_hidden(&table, &record.path).map_err(|error| {
-                // The build goes on without a cache that fails; this would fail every time.
+                // For a build, a failing cache is a warning; this error would repeat in every
+                // build.
                 let hint = error.hint().unwrap_or_default();
                 Error::usage(format!("{error}; nothing was saved"), hint)
             })?;

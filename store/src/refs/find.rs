@@ -18,7 +18,7 @@ use crate::task::join_all;
 /// A key that has at least one wanted part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundKey {
-    /// Whose it is.
+    /// The scope of the key.
     pub scope: Scope,
     /// The key.
     pub key: Key,
@@ -28,13 +28,14 @@ pub struct FoundKey {
     pub parts: Vec<Option<CachePart>>,
 }
 
-/// Finds the best key that has any part that `accepts` takes, and which of them it has. A key of one
-/// path counts only if one of its records passes `is_whole`, too.
+/// Finds the best key that has a part which `accepts` takes, and which of the wanted parts it has.
+/// A key of one path also has to have a record that passes `is_whole`.
 ///
-/// In a scope the key itself comes first, then the prefixes in their order, and of one prefix's
-/// keys the newest; then the next scope. All of it is asked for at once, in one round of
-/// listings; a second round looks whether what was found has expired. A key that has only some of the wanted parts is taken all the same: what is missing
-/// is not filled in from another key, because the parts of a build belong together.
+/// In a scope the key itself comes first, then the prefixes in their order, and among the keys of
+/// one prefix the newest; then the next scope. One round of listings requests all of them; a second
+/// round checks whether the result has expired. A key with only some of the wanted parts is
+/// accepted: missing parts are not taken from another key, because the parts of a build belong
+/// together.
 pub async fn find_key(
     remote: &DynRemote,
     wanted: &KeyQuery,
@@ -118,7 +119,7 @@ async fn best_match(
     Ok(None)
 }
 
-/// Lists what one key has, the newest first: its parts, or the one cache of a key without any.
+/// Lists the parts of a key, or the single cache of a key without parts, the newest first.
 pub async fn list_parts(remote: &DynRemote, scope: &Scope, key: &Key) -> Result<Vec<ListedKey>> {
     let objects = remote.list(&parts_prefix(scope, key)).await?;
     let mut listed = group_saves(&objects);

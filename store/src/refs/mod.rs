@@ -1,18 +1,18 @@
 //! Refs: keys in scopes that name stacks of layers.
 //!
-//! Every save writes one small record under a name of its own that is never overwritten, so two
-//! saves of one key can't destroy each other, on any object store: nothing here depends on
-//! conditional writes. What a key means is the union of its records. A record supersedes the
-//! ones its saver saw and took in, which are then deleted; so there is nearly always one.
+//! Every save writes one small record under a unique name that is never overwritten. So two saves
+//! of one key cannot destroy each other on any object store, and nothing here depends on
+//! conditional writes. The value of a key is the union of its records. A record supersedes the
+//! records that its saver has included, which are then deleted; so there is usually one.
 //!
-//! Beside the records lies the head, a copy of the newest one under a name that a reader knows in
-//! advance. A reader asks for the head and the list of records at the same time, and when the list
-//! agrees with the head, that was all: one round trip. The head is a hint; the list decides.
+//! Beside the records is the head, a copy of the newest one under a predictable name. A reader
+//! requests the head and the list of records in parallel. If both agree, that is all: one round
+//! trip. The head is a hint; the list decides.
 //!
-//! A key that holds several paths has a ref for each, its [parts](CachePart). They are found by one
-//! listing, and [`find_key()`] sees to it that all parts of a restore come from the same key.
+//! A key of several paths has a ref for each, its [parts](CachePart). One listing finds them, and
+//! [`find_key()`] ensures that all parts of a restore come from the same key.
 //!
-//! The object names and the record are documented in `docs/format/ref.md`.
+//! `docs/format/ref.md` documents the object names and the record.
 
 mod find;
 mod name;

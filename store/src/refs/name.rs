@@ -25,7 +25,7 @@ const SEGMENT: usize = 128;
 #[serde(try_from = "String", into = "String")]
 pub struct Key(String);
 
-/// Whose key it is: a branch, a pull request, or whatever the pipeline names.
+/// Owner of a key: a branch, a pull request, or any name that the pipeline chooses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(String);
@@ -153,7 +153,7 @@ fn decode_segments(encoded: &str) -> Option<String> {
 /// A key in a scope, or one of its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RefName {
-    /// Whose it is.
+    /// The scope of the key.
     pub scope: Scope,
     /// Its name there.
     pub key: Key,
@@ -206,7 +206,7 @@ impl RefName {
         ObjectKey::new(format!("{}/~{save}", self.base()))
     }
 
-    /// What the names of all records of this name, and no others, start with.
+    /// Common prefix of the names of all records of this name, and of no others.
     pub(super) fn records(&self) -> String {
         format!("{}/~r", self.base())
     }
@@ -230,18 +230,18 @@ fn key_base(scope: &Scope, key: &Key) -> String {
     format!("{}{}", scope_prefix(scope), encode_segments(key.as_str()))
 }
 
-/// What the names of all heads and records of a key and its parts start with. Those of a longer
-/// key may too.
+/// Common prefix of the names of all heads and records of a key and its parts. Those of a longer
+/// key may start with it, too.
 pub(super) fn parts_prefix(scope: &Scope, key: &Key) -> String {
     format!("{}/~", key_base(scope, key))
 }
 
-/// What the names of all records whose keys start with `prefix` start with.
+/// Common prefix of the names of all records whose keys start with `prefix`.
 pub(super) fn listing_prefix(scope: &Scope, prefix: &str) -> String {
     format!("{}{}", scope_prefix(scope), encode_segments(prefix))
 }
 
-/// Reads a record's name in a listing; `None` for heads and for what is not ours.
+/// Parses a listed name of a record; `None` for heads and foreign objects.
 pub fn parse_listing(listed: &ObjectKey) -> Option<(RefName, SaveId)> {
     let (scope, rest) = listed.as_str().strip_prefix("refs/")?.split_once('/')?;
     let (name, save) = rest.rsplit_once("/~")?;

@@ -12,27 +12,27 @@ use crate::remote::DynRemote;
 use crate::repository::refuse_newer_format;
 use crate::stack::MAX_DEPTH;
 
-/// What became of a key.
+/// Result of a promotion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promotion {
     /// There is no such key to take over, or it has expired.
     Absent,
-    /// The key there has all of it already; nothing was written.
+    /// The target key has all of it already; nothing was written.
     AlreadyThere,
     /// The key there was made, or now has this too: its stack.
     Promoted(Vec<LayerInfo>),
 }
 
-/// Makes the key of the same name in `to` the union of what it is and of what `from` is, which
-/// lies on top, as what is merged does.
+/// Sets the key of the same name in `to` to the union of itself and of `from`, which lies on top,
+/// like a merged change.
 ///
 /// Only a record is written: layers and packs are shared. Packs that are new to `to` are read and
-/// verified, because savers there will build on them. Doing it again changes nothing. With `dry_run`
-/// not even the record is written. `condemned` is the list of the collector, read just
-/// now: a key whose layers are about to be removed can't be taken over any more.
+/// verified, because savers there will rely on them. The operation is idempotent. With `dry_run`,
+/// not even the record is written. `condemned` is the collector's list, read just now: a key whose
+/// layers are about to be removed cannot be promoted any more.
 ///
 /// # Errors
-/// [`Error::Damaged`] when a pack is not what its list says, and [`Error::TooLarge`] when the stack
+/// [`Error::Damaged`] if a pack differs from its chunk list, and [`Error::TooLarge`] if the stack
 /// would have more layers than a reader opens; nothing is written then.
 pub async fn promote_key(
     remote: &DynRemote,

@@ -14,12 +14,12 @@ use crate::task::join_all;
 
 /// Publishes a save whose packs and layers are all stored.
 ///
-/// The record comes first: from then on the save is visible whatever happens. Then the head, so
-/// that readers need one round trip; then the records that this one contains go away. A saver that
-/// dies in between, or may not overwrite or delete, leaves a key that reads the same, with a
-/// request more; so what fails after the record is only logged.
+/// The record is written first: from then on the save is visible, whatever happens. Then the head
+/// is written, so that readers need one round trip, and the superseded records are deleted. A saver
+/// that dies in between, or that may not overwrite or delete, leaves a key with the same value that
+/// costs one more request. So failures after the record are only logged.
 ///
-/// Asks nothing about the collector: [`publish_confirmed`](crate::gc::publish_confirmed) does.
+/// Does not check the condemned list: [`publish_confirmed`](crate::gc::publish_confirmed) does.
 pub async fn publish_record(remote: &DynRemote, record: &RefRecord) -> Result<()> {
     put_record(remote, record).await?;
     put_head(remote, record).await;
@@ -38,7 +38,7 @@ pub(crate) async fn take_back(remote: &DynRemote, record: &RefRecord) -> Result<
     Ok(remote.delete(&record.name().record(&record.id)).await?)
 }
 
-/// The second half of [`publish_record`]: the head, and the end of what is superseded.
+/// The second half of [`publish_record`]: writes the head and deletes superseded records.
 pub(crate) async fn put_head(remote: &DynRemote, record: &RefRecord) {
     let name = record.name();
     let put = async {

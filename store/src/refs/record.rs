@@ -1,4 +1,4 @@
-//! A save's record: what a ref says.
+//! The record of a save, which is the value of a ref.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,17 +13,17 @@ use crate::remote::ObjectKey;
 /// The version of the record's format that this code writes and the newest it reads.
 const FORMAT: u32 = 1;
 
-/// No record is larger: bounds what a reader will parse.
+/// Largest record in bytes; bounds the parser of a reader.
 pub(crate) const MAX_RECORD: u64 = 4 << 20;
 
-/// A layer in a stack, with what users want to know of it.
+/// A layer in a stack, with facts for users.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerInfo {
     /// The layer.
     pub id: LayerId,
     /// Length of the layer object in bytes.
     pub length: u64,
-    /// What the layer adds up to.
+    /// Totals of the layer.
     #[serde(flatten)]
     pub summary: LayerSummary,
     /// Bytes this save had to store: new packs and the layer itself.
@@ -35,15 +35,15 @@ pub struct LayerInfo {
     pub created: u64,
     /// The key it was first saved under.
     pub key: Key,
-    /// The layer of a stack that it was saved as, such as `base`; `None` when it was saved as the
-    /// top of one. What was squashed from several has the role that they share.
+    /// Role of the layer in a stack, such as `base`; `None` if it was saved as the top of a stack.
+    /// A layer that was squashed from several has their common role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// Who saved it.
+    /// Creator of the layer.
     pub creator: Creator,
 }
 
-/// Who made a save.
+/// Creator of a save.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Creator {
     /// Host name.
@@ -77,7 +77,7 @@ pub struct RefRecord {
     pub requires: Vec<String>,
     /// The save.
     pub id: SaveId,
-    /// Whose key it is.
+    /// The scope of the key.
     pub scope: Scope,
     /// The key.
     pub key: Key,
@@ -92,18 +92,17 @@ pub struct RefRecord {
     /// When it stops counting, in microseconds since 1970; never, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
-    /// What the tree of the stack adds up to, where the saver counted it.
+    /// Totals of the stack's tree, if the saver counted them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeTotals>,
-    /// Where the path lay that was saved, in the form of a part; of a key of one path, whose name
-    /// does not tell.
+    /// The saved path in the form of a part, for keys of one path, whose names do not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved_from: Option<CachePart>,
-    /// Who made it.
+    /// Creator of the save.
     pub creator: Creator,
     /// Where it was made.
     pub platform: Platform,
-    /// What the key was made of, so that a miss can be explained. Opaque here.
+    /// The inputs of the key, which explain a miss. Opaque here.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub parts: serde_json::Value,
 }

@@ -13,10 +13,11 @@ use crate::id::SaveId;
 use crate::remote::{DynRemote, ObjectInfo, RemoteErrorKind};
 use crate::task::{WIDTH, join_all};
 
-/// All records of one key take at most so many bytes; a record takes some hundred for each layer.
+/// Largest size of all records of one key in bytes; a record takes some hundred bytes for each
+/// layer.
 const MAX_RECORDS: u64 = 64 << 20;
 
-/// What is looked for.
+/// A key to look up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeyQuery {
     /// Where to look, best first.
@@ -25,15 +26,15 @@ pub struct KeyQuery {
     pub key: Key,
     /// Prefixes of keys that will do, best first; of several matches the newest is taken.
     pub prefixes: Vec<String>,
-    /// For one part of a key: what [`find_key`](super::find_key) has chosen for all of them. `None` looks
-    /// for keys of one path.
+    /// For one part of a key: the choice of [`find_key`](super::find_key) for all parts. `None`
+    /// looks for keys of one path.
     #[serde(default)]
     pub chosen: Option<Chosen>,
     /// Which layer of a stack the key is for, such as `base`; `None` for the top of one.
     pub role: Option<String>,
 }
 
-/// What one part is to come from.
+/// The key from which one part is taken.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Chosen {
@@ -52,7 +53,7 @@ pub enum Chosen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MatchKind {
-    /// The very key.
+    /// The exact key.
     Exact,
     /// A key with this prefix.
     Prefix(String),
@@ -78,14 +79,15 @@ pub struct ListedKey {
     pub name: RefName,
     /// Its saves, oldest first.
     pub saves: Vec<SaveId>,
-    /// When the newest of them was made, in microseconds since 1970; see [`saved_micros`].
+    /// Time of the newest of them in microseconds since 1970; see [`saved_micros`].
     pub newest: u64,
 }
 
-/// When a listed save was made, in microseconds since 1970: the time in its name, which is by the
+/// Time of a listed save in microseconds since 1970: the time in its name, which comes from the
 /// saver's clock, but no later than the store received it, and not in the future.
 ///
-/// So a saver whose clock is ahead makes the newest save of a prefix only until the next one.
+/// So if the clock of a saver is ahead, its save is the newest of a prefix only until the next
+/// save.
 pub fn saved_micros(save: &SaveId, object: &ObjectInfo) -> u64 {
     let received = object.modified.unwrap_or(u64::MAX);
     save.micros.min(received).min(SaveId::now().micros)
@@ -99,8 +101,8 @@ pub async fn list_keys(remote: &DynRemote, scope: &Scope, prefix: &str) -> Resul
     ))
 }
 
-/// Gathers the saves of each name, and sorts the names by their newest saves. Empty objects are
-/// what a power cut left of records, and count as absent.
+/// Groups the saves by name, and sorts the names by their newest saves. Empty objects are records
+/// that a power cut truncated, and count as absent.
 pub(super) fn group_saves(objects: &[ObjectInfo]) -> Vec<ListedKey> {
     let mut keys: BTreeMap<RefName, Vec<(u64, SaveId)>> = BTreeMap::new();
     for object in objects.iter().filter(|object| object.size > 0) {
@@ -130,8 +132,8 @@ pub(super) fn group_saves(objects: &[ObjectInfo]) -> Vec<ListedKey> {
 pub struct Saves {
     /// The records of those that can be read.
     pub records: Vec<RefRecord>,
-    /// Those whose records a power cut left empty or cut short. They count as absent; the next
-    /// save supersedes them.
+    /// Saves whose records a power cut left empty or truncated. They count as absent; the next save
+    /// supersedes them.
     pub torn: Vec<SaveId>,
 }
 
@@ -144,10 +146,10 @@ impl Saves {
     }
 }
 
-/// Reads the records of one key: what the key means at this moment.
+/// Reads the records of one key, whose union is its current value.
 ///
-/// One round trip when the head is up to date, two otherwise. No record is an empty list. Of the
-/// saves that a record supersedes, only those that still exist are left in it.
+/// One round trip if the head is up to date, otherwise two. Without a record the list is empty.
+/// Superseded saves are listed in a record only if they still exist.
 pub async fn read_records(remote: &DynRemote, name: &RefName) -> Result<Vec<RefRecord>> {
     Ok(read_saves(remote, name).await?.records)
 }
@@ -168,10 +170,10 @@ pub async fn read_saves(remote: &DynRemote, name: &RefName) -> Result<Saves> {
     records_of(remote, name, listed?, head, Unreadable::Fail).await
 }
 
-/// What a record that is damaged or of a newer format means.
+/// Treatment of a record that is corrupt or of a newer format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// The key cannot be read: it was asked for by its name.
+    /// The key cannot be read: it was requested by its name.
     Fail,
     /// The record is passed over with a warning: the key only matched a prefix, and others may too.
     PassOver,
@@ -225,7 +227,7 @@ pub(super) async fn list_saves(remote: &DynRemote, name: &RefName) -> Result<Vec
         .collect())
 }
 
-/// Reads the records that are listed, as far as the head does not stand for them.
+/// Reads the listed records, except for the one that the head replaces.
 async fn records_of(
     remote: &DynRemote,
     name: &RefName,
@@ -233,7 +235,7 @@ async fn records_of(
     head: Option<RefRecord>,
     unreadable: Unreadable,
 ) -> Result<Saves> {
-    // A saver may supersede and delete what was just listed; then the list is read again.
+    // A saver may supersede and delete a record that was just listed; then the list is read again.
     for _ in 0..16 {
         let is_listed: HashSet<_> = listed.iter().copied().collect();
         let mut torn = Vec::new();
@@ -294,8 +296,9 @@ async fn records_of(
             }
         }
         if !vanished {
-            // What is not listed any more needs no mention; what still is must be superseded again
-            // by whoever supersedes this record, or it would come back when the record goes.
+            // Saves that are not listed any more can be dropped. Those that still exist must be
+            // superseded again by the saver that supersedes this record; otherwise they would come
+            // back when it is deleted.
             for record in &mut records {
                 record.supersedes.retain(|save| is_listed.contains(save));
             }
@@ -309,11 +312,11 @@ async fn records_of(
     ))
 }
 
-/// Finds the stack for a key, or `None` when nothing matches.
+/// Finds the stack for a key; `None` if nothing matches.
 ///
-/// Everything that could match is asked for at once: the head and the records of the key in each
-/// scope, and the keys with each prefix. Within a scope the exact key comes first, then the
-/// prefixes in order; then the next scope.
+/// All candidates are requested in parallel: the head and the records of the key in each scope, and
+/// the keys with each prefix. Within a scope the exact key comes first, then the prefixes in order;
+/// then the next scope.
 pub async fn resolve_key(remote: &DynRemote, wanted: &KeyQuery) -> Result<Option<Resolved>> {
     match &wanted.chosen {
         None => {}

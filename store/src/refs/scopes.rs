@@ -7,7 +7,7 @@ use super::resolve::saved_micros;
 use crate::error::Result;
 use crate::remote::DynRemote;
 
-/// A scope and what is in it.
+/// A scope and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeSummary {
     /// The scope.

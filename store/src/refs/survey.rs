@@ -1,4 +1,4 @@
-//! Looking around among the keys of a remote, for those who want to know why one is missing.
+//! Lists the keys of a remote, to explain a miss.
 
 use std::collections::HashSet;
 

@@ -42,8 +42,8 @@ fn first_unprintable(members: [(&'static str, Option<&String>); 3]) -> Option<&'
     found.map(|(name, _)| name)
 }
 
-/// Takes away what a key was made of when there is a control character in it. It only explains
-/// misses, and a file's name, which may have one, is no reason to refuse a cache.
+/// Drops the inputs of a key if they contain a control character. They only explain misses, and a
+/// file name may contain one, so that is no reason to reject a cache.
 pub(super) fn drop_unprintable(parts: &mut serde_json::Value) {
     let mut pending = vec![&*parts];
     let mut is_bad = false;

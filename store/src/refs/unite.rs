@@ -7,11 +7,11 @@ use super::resolve::{KeyQuery, Resolved};
 use crate::id::SaveId;
 use crate::layer::TreeTotals;
 
-/// Puts the layers of `later` on top of `stack`, leaving out what is there already.
+/// Puts the layers of `later` on top of `stack`, except for those that it contains already.
 ///
-/// A later save's layers win path by path, and nothing that an earlier save added is lost. A layer
-/// that was squashed from others stands for them, on either side: laying it on top of its own
-/// parts, or of what another save put on them, would bring old contents back.
+/// The layers of a later save win path by path, and no addition of an earlier save is lost. A
+/// squashed layer stands for its parts, on either side: on top of its own parts, or of changes that
+/// another save put on them, it would bring back old contents.
 pub fn append_layers(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
     for layer in later {
         let is_present =
@@ -30,11 +30,11 @@ pub fn append_layers(stack: &mut Vec<LayerInfo>, later: &[LayerInfo]) {
     }
 }
 
-/// Replaces layers of `stack` that others have since squashed into a layer of `held`, what the key
-/// names now, by that layer: the collector may remove the parts.
+/// Replaces layers of `stack` that other saves have squashed since by the squashed layer in `held`,
+/// the current stack of the key, because the collector may delete the parts.
 ///
-/// Returns the stack, and whether it shows exactly what `stack` did: not when what was squashed has
-/// layers that `stack` lacks. `None` when nothing was squashed.
+/// Returns the stack, and whether it is equivalent to `stack`: it is not if the squashed layer
+/// contains layers that `stack` lacks. `None` if nothing was squashed.
 pub fn follow_squashes(stack: &[LayerInfo], held: &[LayerInfo]) -> Option<(Vec<LayerInfo>, bool)> {
     let own: HashSet<_> = stack
         .iter()
@@ -57,12 +57,12 @@ pub fn follow_squashes(stack: &[LayerInfo], held: &[LayerInfo]) -> Option<(Vec<L
     (!same).then_some((followed, is_exact))
 }
 
-/// The stack of what was found for several keys, the bottom one first.
+/// Builds the stack of the results for several keys, the bottom one first.
 ///
-/// A key holds all layers that it was saved on top of, as they were then. Where the stack names
-/// such a layer itself, what that one's own key holds now counts, and the old one drops out: a base
-/// that was built anew is not hidden by the one that the layers above were made with. When its key
-/// is missing, the old one stays.
+/// A key contains all layers that it was saved on top of, as they were then. If the stack names
+/// such a layer itself, the current value of that layer's own key counts, and the old layer drops
+/// out: a rebuilt base is not hidden by the one that the upper layers were saved with. If its key
+/// is missing, the old layer stays.
 pub fn build_stack(wanted: &[KeyQuery], found: &[Option<Resolved>]) -> Vec<LayerInfo> {
     let mut stack = Vec::new();
     let mut below: Vec<&str> = Vec::new();
@@ -79,7 +79,7 @@ pub fn build_stack(wanted: &[KeyQuery], found: &[Option<Resolved>]) -> Vec<Layer
     stack
 }
 
-/// What the tree of a stack adds up to, as far as these records of it tell; `None` when none does.
+/// Totals of a stack's tree, if one of these records contains them; otherwise `None`.
 pub fn tree_totals<'a>(
     stack: &[LayerInfo],
     records: impl IntoIterator<Item = &'a RefRecord>,
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(layers(&stack), [9, 20, 10]);
     }
 
-    /// What is found for a key, of layers with their roles.
+    /// A result of a lookup with these layers and roles.
     fn found(layers: &[(u8, Option<&str>)]) -> Option<Resolved> {
         let with_role = |&(number, role): &(u8, Option<&str>)| LayerInfo {
             role: role.map(str::to_owned),
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(layers(&build_stack(&asked, &all)), [1, 2, 3, 4]);
         let all = [found(&[(9, base)]), None, found_top.clone()];
         assert_eq!(layers(&build_stack(&asked, &all)), [9, 2, 4]);
-        // A key that is restored by itself is what was saved.
+        // A key that is restored alone has the value that was saved.
         assert_eq!(layers(&build_stack(&asked[2..], &[found_top])), [1, 2, 4]);
     }
 
@@ -270,7 +270,7 @@ mod tests {
         counted.tree = tree(7);
         let (stack, _) = unite_records(vec![counted.clone()]);
         assert_eq!(tree_totals(&stack, [&counted]), tree(7));
-        // What it is stacked on, or united with, is not in its count.
+        // Its totals do not include the layers that it is stacked on or united with.
         let (more, records) = unite_records(vec![counted.clone(), record(2, &[1, 3], &[])]);
         assert_eq!(tree_totals(&more, &records), None);
         let (old, records) = unite_records(vec![record(1, &[1, 2], &[])]);

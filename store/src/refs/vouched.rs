@@ -1,4 +1,4 @@
-//! What a scope has vouched for, and what a key brings into it.
+//! Verifies packs that a promotion brings into a scope.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -16,23 +16,23 @@ use crate::progress::Silent;
 use crate::remote::DynRemote;
 use crate::task::join_all;
 
-/// So many packs are read at a time.
+/// Number of packs that are read concurrently.
 const PACKS: usize = 4;
-/// So many layers are fetched at a time.
+/// Number of layers that are fetched concurrently.
 const LAYERS: usize = 2;
 
 /// Verifies the packs that a stack would bring into a scope.
 ///
-/// Savers of the scope will deduplicate against them: a pack that lists a chunk under a name that it
-/// does not have would put its own bytes into what they save. So each pack that no layer of the scope
-/// describes in just the same way is read once, and every chunk in it is compared with its name.
+/// Savers of the scope will deduplicate against these packs. A pack that lists a chunk under the
+/// wrong name would put its own bytes into their saves. So each pack that no layer of the scope
+/// describes identically is read once, and every chunk in it is compared with its name.
 ///
-/// `target` is the key in that scope, and `there` its records. Layers that another key of the scope
-/// brought in are looked for under the keys that they were first saved under; those that are not
-/// found there count as new, which costs their packs a read.
+/// `target` is the key in that scope, and `there` its records. Layers of the scope's other keys are
+/// looked up under the keys that they were first saved under. A layer that is not found there
+/// counts as new, which costs one read of its packs.
 ///
 /// # Errors
-/// [`Error::Damaged`] names the pack and what is wrong with it.
+/// [`Error::Damaged`] names the pack and its fault.
 pub(super) async fn verify_new(
     remote: &DynRemote,
     target: &RefName,
@@ -91,7 +91,7 @@ async fn described_packs(
 ) -> Result<HashSet<PackRef>> {
     let mut seen = HashSet::new();
     let layers = layers.into_iter().filter(|layer| seen.insert(layer.id));
-    // A layer may take 1 GiB, and its list of packs is all that is kept of it.
+    // A layer may take 1 GiB, so we keep only its list of packs.
     let start = |layer: LayerInfo| {
         let remote = remote.clone();
         async move { fetch_layer(&remote, &layer).await?.packs() }

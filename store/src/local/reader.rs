@@ -169,7 +169,7 @@ impl FrameReader {
         if let Some(raw) = self.local(frame) {
             return Ok((raw, false));
         }
-        if let Some(error) = self.inner.failures.recent(&frame.hash) {
+        if let Some(error) = self.inner.failures.recent(frame) {
             return Err(error);
         }
         self.wait_for(frame, landed)
@@ -180,7 +180,7 @@ impl FrameReader {
                 if error.is_damaged() {
                     self.inner.cache.lost_packs().add_damaged(&frame.pack);
                 }
-                self.inner.failures.note(frame.hash, error)
+                self.inner.failures.note(frame, error)
             })
     }
 

@@ -18,7 +18,10 @@ const MEMORY: Duration = Duration::from_millis(250);
 
 /// Remembers failures for a moment, for each place of a frame: another pack may have it intact.
 #[derive(Debug, Default)]
-pub(super) struct Failures(Mutex<HashMap<(PackId, FrameHash), (Instant, Arc<Error>)>>);
+pub(super) struct Failures(Mutex<HashMap<FramePlace, (Instant, Arc<Error>)>>);
+
+/// A frame in one pack; other packs may have equal frames.
+type FramePlace = (PackId, FrameHash);
 
 impl Failures {
     /// Notes why a frame could not be had; returns the error for its first reader.

@@ -4,11 +4,12 @@
 //! [`SaveJob::run`] implements that order:
 //!
 //! 1. [`Session::save`] reads the key's records and the condemned list first: objects that are
-//! condemned later stay for at least the shortest grace period. 2. [`SaveJob::pack`] stores the
-//! packs. No object references them yet, so a save that stops here loses nothing. 3.
-//! [`SaveJob::store_layers`] plans the record and stores the layers that it will reference. 4.
-//! [`SaveJob::publish`] checks that all of these objects exist and will stay, and writes the
-//! record.
+//!    condemned later stay for at least the shortest grace period.
+//! 2. [`SaveJob::pack`] stores the packs. No object references them yet, so a save that stops here
+//!    loses nothing.
+//! 3. [`SaveJob::store_layers`] plans the record and stores the layers that it will reference.
+//! 4. [`SaveJob::publish`] checks that all of these objects exist and will stay, and writes the
+//!    record.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -8,10 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// How long it may take for each request after that: engines and kubelet keep connections for later.
 const NEXT: Duration = Duration::from_secs(300);
-/// So many clients are connected at the same time. Engines have one connection for each request under
-/// way, and one for some minutes afterwards.
+/// Largest number of concurrent clients. Engines have one connection for each request in flight,
+/// and one for some minutes afterwards.
 const MOST: usize = 512;
-/// All of them have one in so many of the process's descriptors; the rest is for their requests.
+/// Clients may use one `PART`th of the process's descriptors; the rest is for their requests.
 const PART: u64 = 4;
 
 /// The clients of one socket.
@@ -21,7 +21,7 @@ pub(crate) struct Clients {
     first: Duration,
 }
 
-/// One of them, until it is dropped.
+/// A connected client, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Client {
     first: Duration,
@@ -29,7 +29,7 @@ pub(crate) struct Client {
     _room: OwnedSemaphorePermit,
 }
 
-/// What a client has asked for.
+/// Requests of a client.
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     /// Requests that are being answered.
@@ -77,8 +77,8 @@ impl Client {
         Answering(Arc::clone(self))
     }
 
-    /// Waits until the client has been silent for too long. Half a request is silence, too, however
-    /// many bytes of it come.
+    /// Waits until the client has been silent for too long. An incomplete request counts as
+    /// silence, however many bytes of it arrive.
     pub(crate) async fn is_silent(&self) {
         self.is_silent_for(NEXT).await;
     }

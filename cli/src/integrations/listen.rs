@@ -8,12 +8,12 @@ use std::path::Path;
 use cachefs::Error;
 use cachefs::sys::socket::{self, SocketFile};
 
-/// Listens at a path, which only this user (and root) can connect to, in place of a socket that an
-/// earlier run has left. `option` is what names another path.
+/// Listens at a path, to which only this user (and root) can connect, and replaces the socket of an
+/// earlier run. `option` is the option for another path.
 ///
 /// # Errors
 ///
-/// A usage error when another process listens there, or when something else is there.
+/// A usage error if another process listens there, or if the path is no socket.
 pub(crate) fn listen_on(path: &Path, option: &str) -> Result<(UnixListener, SocketFile), Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;

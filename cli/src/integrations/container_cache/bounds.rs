@@ -1,8 +1,8 @@
-//! What a tenant may say about a cache that a service of the host restores and saves.
+//! Limits for the options that a tenant gives to a service of the host.
 //!
-//! Volume options and annotations are texts of people who need not be users of the host, and the service
-//! acts on them with its own rights and credentials. So they may narrow what its own configuration
-//! allows, and never widen it.
+//! The authors of volume options and annotations need not be users of the host, and the service
+//! acts on them with its own rights and credentials. So these options may narrow the service's
+//! configuration, and never widen it.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use cachefs_store::refs::Scope;
 use crate::caches::{ModeArg, PolicyArg, SaveHow, SecretsArg};
 use crate::config::DescribedCache;
 
-/// Checks options (`told`) against what the service has configured (`host`).
+/// Checks a tenant's options (`told`) against the service's configuration (`host`).
 ///
 /// # Errors
 ///
-/// A usage error that names what only the service may say.
+/// A usage error that names the option that only the service may set.
 pub(super) fn check(host: &DescribedCache, told: &DescribedCache) -> Result<(), Error> {
     if told.global.remote != host.global.remote {
         return Err(Error::usage(

@@ -21,9 +21,9 @@ use crate::progress::Display;
 /// Why something was not done, for an engine that shows one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// What is wrong.
+    /// The failure.
     pub(crate) message: String,
-    /// What to do about it.
+    /// Advice.
     pub(crate) hint: Option<String>,
 }
 
@@ -45,13 +45,13 @@ impl<'a> Cycle<'a> {
         &self.request.cache.paths[0]
     }
 
-    /// Shows the cache at its directory, which is made; returns what was done, in a few words.
+    /// Restores the cache at its directory, which is created; returns a short summary.
     ///
-    /// What a build can live with leaves the directory empty and is logged.
+    /// Soft failures leave the directory empty and are logged.
     ///
     /// # Errors
     ///
-    /// What is not soft, and a miss where that is to be an error.
+    /// Failures that are not soft, and a miss if that is to be an error.
     pub(crate) fn begin(&self) -> Result<String, Refusal> {
         let path = self.path();
         VolumeDirectory::of(self.store, path)?;
@@ -80,12 +80,12 @@ impl<'a> Cycle<'a> {
         }
     }
 
-    /// Saves what the directory has become, as the cache's policy says, and takes it down; returns
-    /// what was done, in a few words.
+    /// Saves the directory according to the cache's policy, and unmounts it; returns a short
+    /// summary.
     ///
     /// # Errors
     ///
-    /// When it could not be saved: then everything is left where it is, for another attempt.
+    /// If it could not be saved: then everything is kept for another attempt.
     pub(crate) fn end(&self) -> Result<String, Refusal> {
         let done = self.save()?;
         self.clear()?;

@@ -107,7 +107,7 @@ impl Defaults {
             restore,
             save,
         } = told;
-        // What is told to CI systems is about their own steps.
+        // CI outputs are only for steps of the CI system itself.
         global.outputs = OutputArgs::default();
         if key.is_none() {
             return Err(cachefs::Error::usage(

@@ -29,13 +29,13 @@ pub(super) struct VolumeDirectory {
 }
 
 impl VolumeDirectory {
-    /// The place at `path`; the directories above it are made.
+    /// The directory at `path`; its parents are created.
     ///
-    /// The folder itself may be a link, to another disk for example; nothing below it may.
+    /// The folder itself may be a link, for example to another disk; nothing below it may be one.
     ///
     /// # Errors
     ///
-    /// A state error when `path` is not below the store's folders, is one of them, has a component
+    /// A state error if `path` is not below the store's folders, is one of them, has a component
     /// that is not a [name](check_name), or leads over a symbolic link.
     pub(super) fn of(store: &StoreDir, path: &Path) -> Result<Self, Error> {
         let (folder, names) = split_folder(store, path).ok_or_else(|| outside_error(path))?;
@@ -55,7 +55,7 @@ impl VolumeDirectory {
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             at = rustix::fs::openat2(&at, *name, flags, Mode::empty(), resolve).map_err(failed)?;
         }
-        // What cannot be looked at is a mount whose daemon is gone, and no link.
+        // An entry that cannot be examined is a mount whose daemon is gone, and not a link.
         let found = rustix::fs::statat(&at, *last, AtFlags::SYMLINK_NOFOLLOW);
         if found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink) {
             return Err(outside_error(path));
@@ -67,11 +67,11 @@ impl VolumeDirectory {
         })
     }
 
-    /// Removes what the directory holds. The directory stays, if there is one.
+    /// Removes the contents of the directory; the directory itself stays.
     ///
     /// # Errors
     ///
-    /// When something is mounted there or below, and when something cannot be removed.
+    /// If there is a mount at or below it, and if an entry cannot be removed.
     pub(super) fn empty(&self) -> Result<(), Error> {
         let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
         // The kernel's list has no links, and the folder may be one.

@@ -1,8 +1,8 @@
-//! What a pod may say about its volume, and the options that it becomes.
+//! Attributes that a pod may set for its volume, and the options that they become.
 //!
-//! An attribute has the name of an option of `restore` or `save`, in the spelling of Kubernetes. The
-//! options' own parser decides which values are right, when the volume is published: what is wrong
-//! about a save must not show when the job is over.
+//! An attribute has the name of an option of `restore` or `save`, in the spelling of Kubernetes.
+//! The parser of the options validates the values when the volume is published, because a mistake
+//! in an option of the save must not surface after the job.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use super::spec::Phase;
 /// One attribute.
 #[derive(Debug)]
 pub(crate) struct Attribute {
-    /// What pods call it.
+    /// Name of the attribute.
     pub(crate) name: &'static str,
-    /// What the command line calls it.
+    /// Name of the option.
     pub(super) flag: &'static str,
     /// Which commands take it.
     pub(super) of: Of,
-    /// What a value is.
+    /// Kind of the value.
     pub(super) takes: Takes,
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Of {
     Save,
 }
 
-/// What a value is.
+/// Kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
     /// Itself.
@@ -55,7 +55,7 @@ const fn new_attribute(name: &'static str, flag: &'static str, of: Of, takes: Ta
 pub(super) const KEY: &str = "key";
 /// Its prefixes, templates like it.
 pub(super) const RESTORE_KEYS: &str = "restoreKeys";
-/// Whose key it is.
+/// The scope of the key.
 pub(super) const SCOPE: &str = "scope";
 /// Where else to look.
 pub(super) const FALLBACK_SCOPES: &str = "fallbackScopes";

@@ -1,8 +1,8 @@
-//! Whose credentials a volume is restored and saved with.
+//! Credentials for the restore and save of a volume.
 //!
-//! A pod that names its own remote, or brings secrets, gets nothing of the node's: neither variables
-//! nor files, nor what the machine's metadata service would give. Secrets are variables of the one
-//! process that restores or saves, and apart from that are in memory only.
+//! A pod that names its own remote, or that brings secrets, gets no credentials of the node:
+//! neither variables nor files, nor those of the machine's metadata service. Secrets become
+//! variables of the one process that restores or saves, and are otherwise kept in memory only.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(value(&theirs, "CACHEFS_SSE"), None);
         assert_eq!(value(&theirs, "HOME").unwrap(), "/nowhere");
         assert_eq!(value(&theirs, "CACHEFS_ANONYMOUS").unwrap(), "true");
-        // Secrets that do not fit the remote leave the machine's identity out of it, too.
+        // Even with secrets that do not fit the remote, the machine's identity is not used.
         let incomplete = secrets(&[("AZURE_CLIENT_SECRET", "x")]).unwrap();
         for spec in [spec(&[]), spec(&[("remote", "gs://pod")])] {
             let variables = run_environment(&spec, &incomplete, &node, nowhere);

@@ -1,4 +1,4 @@
-//! Who this driver is.
+//! Identity calls of the driver.
 
 use tonic::Status;
 
@@ -18,8 +18,8 @@ pub(super) fn plugin_info() -> GetPluginInfoResponse {
 
 /// Whether calls can be answered: the node's state can be read.
 ///
-/// The remote is not asked. A restart, which is what kubelet does about a probe that fails, would not
-/// bring it back.
+/// No request is sent to the remote: kubelet restarts a container whose probe fails, which would
+/// not bring the remote back.
 pub(super) fn probe_state(volumes: &CsiVolumes) -> Result<ProbeResponse, Status> {
     match volumes.all() {
         Ok(_) => Ok(ProbeResponse {

@@ -1,7 +1,7 @@
-//! Structs as messages of Protocol Buffers, each field with its number, over prost's encoding.
+//! Structs as messages of Protocol Buffers, each field with its number, on top of prost's encoding.
 //!
-//! prost's own derive does the same, and brings a dependency whose features have RocksDB's bindings built
-//! anew.
+//! prost's own derive does the same, but adds a dependency whose features rebuild the bindings of
+//! RocksDB.
 
 /// Declares messages. A field is `NUMBER => VISIBILITY NAME: TYPE [SORT]`, where a sort is
 /// `plain TYPE` for a scalar that is left out when it is zero, `optional` for a message, `repeated
@@ -51,7 +51,7 @@ macro_rules! message {
     )*};
 }
 
-/// What a field of each sort does.
+/// The code for a field of each kind.
 macro_rules! field {
     (encode [plain $of:ident] $tag:literal, $value:expr, $buffer:ident) => {
         if !super::message::is_zero(&$value) {

@@ -1,9 +1,9 @@
 //! Caches as volumes of pods: the node service of a CSI driver.
 //!
 //! Kubelet calls it over a Unix socket ([`server`], [`wire`]). A volume is an inline volume of one
-//! pod: it begins with a restore ([`publish`]) and ends with a save ([`unpublish`]), and what pods may
-//! say about either is in [`attributes`]. Both are runs of this program in the namespace of the service,
-//! from where mounts come to the host and to the pod ([`run`]). What is known of a volume is on disk
+//! pod: it starts with a restore ([`publish`]) and ends with a save ([`unpublish`]); [`attributes`]
+//! lists the settings of pods. Both are runs of this program in the namespace of the service, from
+//! which mounts propagate to the host and to the pod ([`run`]). The state of volumes is on disk
 //! ([`state`]), so the service may be replaced while pods run; secrets are not ([`credentials`]).
 
 mod attributes;

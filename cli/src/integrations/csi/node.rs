@@ -48,7 +48,7 @@ impl NodeService {
         &self.volumes
     }
 
-    /// What this service can do beyond publishing.
+    /// Capabilities of this service beyond publishing.
     pub(super) fn capabilities() -> wire::NodeGetCapabilitiesResponse {
         let all = [
             rpc::GET_VOLUME_STATS,

@@ -14,14 +14,14 @@ use rustix::mount::{
 
 use crate::output;
 
-/// What is at the place of a volume.
+/// State of a volume's target path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TargetState {
     /// A mount of a cache that answers.
     Mounted,
     /// A mount whose daemon is gone.
     Dead,
-    /// A cache was mounted, and is not any more: the node has been started anew since.
+    /// A cache was mounted before the node was restarted.
     Gone,
     /// A plain directory: nothing matched, the cache was out of reach, or it was copied.
     Plain,
@@ -62,10 +62,10 @@ pub(super) fn make_target(target: &Path) -> cachefs::Result<()> {
     }
 }
 
-/// Makes what is seen at the place read-only, unless it is.
+/// Makes the target read-only, unless it is.
 ///
-/// A mount is what it is when it comes to other namespaces, and a change made later stays here. So
-/// it is bound and changed at `aside`, a directory of ours, and only then bound over the place.
+/// A mount propagates to other namespaces with its present flags, and later changes stay here. So
+/// we bind and remount it at `aside`, a directory of ours, and then bind that over the target.
 pub(super) fn protect_target(target: &Path, aside: &Path) -> cachefs::Result<()> {
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
     if table.topmost_at(target).is_some_and(|it| it.read_only) {
@@ -94,7 +94,7 @@ pub(super) fn clear_target(store: &StoreDir, target: &Path) -> cachefs::Result<(
     let records = MountRecords::new(store);
     if records.get(target)?.is_some() {
         let done = match unmount_path(store, target, false) {
-            // The pod is gone; what still looks at it is a namespace that is ending.
+            // The pod is gone; the remaining user is a namespace that is ending.
             Err(Error::Unmount(error)) => {
                 tracing::info!("{}", cachefs::describe_chain(&error));
                 unmount_path(store, target, true)?

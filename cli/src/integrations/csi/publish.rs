@@ -12,7 +12,7 @@ use super::state::CsiVolume;
 use super::volumes::{CsiVolumes, error_status, volume_label};
 use crate::output;
 
-/// What kubelet asks for.
+/// A request of kubelet.
 pub(super) struct Publish {
     pub(super) id: String,
     pub(super) target: std::path::PathBuf,
@@ -47,7 +47,7 @@ pub(super) fn publish_volume(volumes: &CsiVolumes, asked: Publish) -> Result<(),
         namespace: records.namespace(),
         identity: records.identity().map(str::to_owned),
         is_published: known.as_ref().is_some_and(|known| known.is_published),
-        // What a key with a time in it became when it was first asked for.
+        // The key keeps its first expansion, even if its template contains a time.
         spec: known.as_ref().map_or(spec, |known| known.spec.clone()),
         id,
         target,
@@ -76,7 +76,8 @@ pub(super) fn publish_volume(volumes: &CsiVolumes, asked: Publish) -> Result<(),
     record_volume(volumes, known.as_ref(), &volume)
 }
 
-/// Writes what is known of a volume, unless that is what is there: kubelet asks again all the time.
+/// Writes the record of a volume, unless it is unchanged: kubelet repeats its requests all the
+/// time.
 fn record_volume(
     volumes: &CsiVolumes,
     known: Option<&CsiVolume>,
@@ -88,7 +89,7 @@ fn record_volume(
     volumes.state.put(volume).map_err(error_status)
 }
 
-/// Whether a volume that is known is the one that is asked for.
+/// Whether a known volume is the requested one.
 fn check_agreement(known: &CsiVolume, asked: &Publish) -> Result<(), Status> {
     if known.target != asked.target {
         return Err(Status::failed_precondition(format!(
@@ -124,7 +125,7 @@ fn restore_volume(
     secrets: &Secrets,
 ) -> Result<(), Status> {
     if volume.spec.read_only {
-        // Of a mount that died, what is over it has to go first.
+        // A mount over a dead one has to be removed first.
         place::unprotect_target(path).map_err(error_status)?;
     }
     match volumes.run(volume, Phase::Restore, path, secrets) {
@@ -150,7 +151,7 @@ fn abandon_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) {
     let cleared = place::clear_target(&volumes.settings.store, path)
         .and_then(|()| volumes.state.remove(&volume.id));
     if let Err(error) = cleared {
-        // Kubelet asks for it to be taken down, or for it again; both find what is left.
+        // Kubelet will request to unpublish or publish it again; both handle leftovers.
         tracing::warn!(
             "{}: {}",
             volume_label(volume),

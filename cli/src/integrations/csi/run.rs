@@ -18,24 +18,24 @@ use crate::{exit, output};
 
 /// How long a run may take beyond its own limit, which it keeps itself unless something is wrong.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long a run may take to end when it is told to.
+/// Time for a run to end after it was told to.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a run is looked at.
 const POLL: Duration = Duration::from_millis(5);
 /// How many of the last lines go into an error.
 const SHOWN: usize = 6;
 
-/// What to run.
+/// A run of this program.
 pub(super) struct CsiServer<'a> {
     pub(super) arguments: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
-    /// Hidden from what is logged.
+    /// Values to hide in the log.
     pub(super) secrets: &'a Secrets,
     /// An empty directory.
     pub(super) directory: &'a Path,
     /// How long it may take by its own account.
     pub(super) limit: Duration,
-    /// What each line in the log begins with.
+    /// Prefix of each line in the log.
     pub(super) who: &'a str,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Ran {
 }
 
 impl Ran {
-    /// The failure as kubelet is told of it; `None` when there was none.
+    /// The failure for kubelet; `None` if there was none.
     pub(super) fn refusal(&self) -> Option<Status> {
         let said = self.said.join("\n");
         Some(match self.code {
@@ -134,7 +134,7 @@ fn wait_until(child: &mut Child, deadline: Instant) -> std::io::Result<std::proc
     }
 }
 
-/// Logs what a run says, and keeps the last of it.
+/// Logs the output of a run, and keeps the end of it.
 fn collect_output(
     pipe: impl Read + Send + 'static,
     secrets: Secrets,

@@ -1,9 +1,10 @@
 //! gRPC over a Unix socket: HTTP/2 by hyper, messages by tonic, and a table of calls.
 //!
-//! tonic's own server would bring a router, a resolver and TLS that nothing here uses.
+//! tonic's own server would add a router, a resolver and TLS, which we do not need.
 //!
-//! HTTP/2 as it is here takes only requests whose authority is a host. Kubelet says `localhost` since
-//! Kubernetes 1.26, as do its sidecars; a client that sends the path of the socket has to be told to.
+//! This HTTP/2 implementation only accepts requests whose authority is a host. Kubelet sends
+//! `localhost` since Kubernetes 1.26, as do its sidecars; a client that sends the path of the
+//! socket must be configured to do so.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -134,7 +135,7 @@ async fn dispatch_call(
             .await
         }
         "/csi.v1.Identity/GetPluginCapabilities" => {
-            // None of what could be said applies: there is no controller, and no topology.
+            // No optional capability applies: there is no controller, and no topology.
             answer_unary(request, |_: wire::Empty| async { Ok(wire::Empty {}) }).await
         }
         "/csi.v1.Identity/Probe" => {

@@ -1,4 +1,4 @@
-//! What a volume is to be: from the attributes of a pod to the arguments of `restore` and `save`.
+//! Converts the attributes of a pod to the arguments of `restore` and `save`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What is known of volumes, on disk: the service may end between publishing one and taking it down.
+//! Records of volumes on disk, because the service may be replaced between publishing and
+//! unpublishing.
 //!
 //! One file for each volume, without secrets.
 
@@ -14,18 +15,18 @@ use super::spec::Spec;
 /// A volume that was published, or was to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CsiVolume {
-    /// What kubelet calls it.
+    /// Kubelet's id of the volume.
     pub(super) id: String,
     /// Where it was published, as kubelet wrote it.
     pub(super) target: PathBuf,
-    /// What it is.
+    /// The cache.
     pub(super) spec: Spec,
     /// Whether it was restored with secrets of the pod, which are not here.
     pub(super) with_secrets: bool,
     /// The mount namespace that it was restored in: its inode number.
     pub(super) namespace: u64,
-    /// What tells that namespace from later ones with its number; none for the machine's own, and from
-    /// older versions.
+    /// Distinguishes that namespace from later ones with its number; none for the machine's own,
+    /// and in records of older versions.
     #[serde(default)]
     pub(super) identity: Option<String>,
     /// Whether it was ever there for the pod; until then nothing in it is worth saving.
@@ -50,7 +51,7 @@ impl CsiState {
         self.directory.join(format!("{}.json", &hash[..24]))
     }
 
-    /// What is known of a volume.
+    /// The record of a volume.
     pub(super) fn get(&self, id: &str) -> cachefs::Result<Option<CsiVolume>> {
         Ok(read_volume(&self.file(id))?.filter(|volume| volume.id == id))
     }

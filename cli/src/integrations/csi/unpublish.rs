@@ -1,4 +1,4 @@
-//! Taking a cache from a pod: what the job changed is saved, then it is unmounted.
+//! Takes a cache from a pod: saves the changes of the job, then unmounts it.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use super::state::CsiVolume;
 use super::volumes::{CsiVolumes, error_status, volume_label};
 use crate::output;
 
-/// Saves and takes down what is published at a place; a volume that is not there is no error.
+/// Saves and unmounts a published volume; a missing volume is no error.
 ///
-/// A save that fails is told of in the log and keeps nothing: the pod is gone, and so is what it could do
-/// about it. Only mounts that cannot be taken away are an error, and kubelet tries again.
+/// A failed save is logged and stops nothing: the pod is gone and could not react to it. Only
+/// mounts that cannot be removed are an error, and kubelet tries again.
 pub(super) fn unpublish_volume(
     volumes: &CsiVolumes,
     id: &str,
@@ -41,7 +41,7 @@ pub(super) fn unpublish_volume(
     Ok(())
 }
 
-/// Saves a volume if there is anything to save. Returns what there is to say beyond what the save says itself.
+/// Saves a volume if it has changes. Returns messages in addition to those of the save.
 fn save_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) -> Option<String> {
     if !volume.is_published {
         return None;
@@ -63,7 +63,7 @@ fn save_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) -> Option<
     match place::inspect_target(&volumes.settings.store, path) {
         Ok(TargetState::Mounted) => {}
         Ok(TargetState::Dead) => {
-            // A restore repairs the mount and keeps what the job changed.
+            // A restore repairs the mount and keeps the changes of the job.
             let repaired = volumes.run(volume, Phase::Restore, path, &secrets);
             if let Err(status) = repaired {
                 return lost(status.message());
@@ -82,7 +82,7 @@ fn save_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) -> Option<
         Err(error) => return lost(&cachefs::describe_chain(&error)),
     }
     match volumes.run(volume, Phase::Save, path, &secrets) {
-        // What came of it is in the log, in its own words.
+        // The run has logged its result.
         Ok(ran) if ran.code.is_some() => None,
         Ok(_) => lost("it took too long and was ended"),
         Err(status) => lost(status.message()),

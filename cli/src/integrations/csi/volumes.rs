@@ -1,7 +1,7 @@
-//! All volumes of the node: what is being done to them, and whose credentials they have.
+//! All volumes of the node: the work in progress, and their credentials.
 //!
-//! Kubelet gives a call two minutes and then makes it again. So work goes on behind a call that has
-//! waited long enough, and the next call finds it done, or waits on.
+//! Kubelet waits two minutes for a call and then repeats it. So work continues after a call has
+//! timed out, and the next call finds it done, or keeps waiting.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub(super) struct Settings {
     pub(super) answer_within: Duration,
 }
 
-/// What is done to a volume.
+/// Operation on a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VolumeAction {
     Publish,
@@ -53,18 +53,18 @@ pub(super) struct CsiVolumes {
     pub(super) settings: Settings,
     pub(super) state: CsiState,
     pending: Mutex<HashMap<String, PendingAction>>,
-    /// By volume; only what was brought since this process began.
+    /// By volume; only secrets that kubelet sent since this process started.
     secrets: Mutex<HashMap<String, Secrets>>,
     /// An empty directory: where runs are started, and the home of those with other credentials.
     nowhere: PathBuf,
 }
 
 impl CsiVolumes {
-    /// Opens what is known on this node.
+    /// Opens the state of this node.
     ///
     /// # Errors
     ///
-    /// When the directories in the store cannot be made.
+    /// If the directories in the store cannot be created.
     pub(super) fn open(settings: Settings) -> cachefs::Result<Self> {
         let own = settings.store.path().join("csi");
         let nowhere = own.join("nowhere");
@@ -78,7 +78,7 @@ impl CsiVolumes {
         })
     }
 
-    /// What is known of all volumes.
+    /// The records of all volumes.
     pub(super) fn all(&self) -> cachefs::Result<Vec<CsiVolume>> {
         self.state.all()
     }
@@ -105,11 +105,11 @@ impl CsiVolumes {
         self.secrets.lock().remove(id);
     }
 
-    /// Does something to a volume on a thread, and waits for it as long as a call may.
+    /// Runs an operation on a volume in a thread, and waits for it as long as a call may.
     ///
     /// # Errors
     ///
-    /// What the work fails with; `ABORTED` while it, or something else, is still being done.
+    /// Those of the operation; `ABORTED` while this operation, or another one, is in progress.
     pub(super) async fn act(
         self: &Arc<Self>,
         id: &str,
@@ -177,7 +177,8 @@ impl CsiVolumes {
         secrets: &Secrets,
     ) -> Result<Ran, Status> {
         let settings = &self.settings;
-        // Whoever starts the daemon hands it an environment, and that must not be one with secrets.
+        // The daemon inherits its environment from the process that starts it, so that must not be
+        // one with secrets.
         DaemonClient::connect(&settings.store).map_err(error_status)?;
         let default = match phase {
             Phase::Restore => settings.restore_timeout,
@@ -209,12 +210,12 @@ impl CsiVolumes {
     }
 }
 
-/// What a volume is called in the log: its pod, or what kubelet calls it.
+/// Name of a volume in the log: its pod, or kubelet's id.
 pub(super) fn volume_label(volume: &CsiVolume) -> String {
     volume.spec.pod.clone().unwrap_or_else(|| volume.id.clone())
 }
 
-/// An error as kubelet is told of it.
+/// Converts an error to a status for kubelet.
 pub(super) fn error_status(error: cachefs::Error) -> Status {
     let message = match error.hint() {
         Some(hint) => format!("{}; hint: {hint}", cachefs::describe_chain(&error)),

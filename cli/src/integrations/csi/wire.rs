@@ -96,7 +96,7 @@ message! {
         1 => pub(crate) capabilities: Vec<NodeServiceCapability> [repeated message],
     }
 
-    /// One capability; the only sort of it that there is has a message of its own around it.
+    /// A capability; the only kind is wrapped in a message of its own.
     #[derive(Debug)]
     pub(crate) struct NodeServiceCapability {
         1 => pub(crate) rpc: Option<Rpc> [optional],
@@ -124,7 +124,7 @@ pub(crate) mod mode {
     pub(crate) const SINGLE_NODE_MULTI_WRITER: i32 = 7;
 }
 
-/// What a [`VolumeUsage`] counts.
+/// Units of a [`VolumeUsage`].
 pub(crate) mod unit {
     pub(crate) const BYTES: i32 = 1;
     pub(crate) const INODES: i32 = 2;

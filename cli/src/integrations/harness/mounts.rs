@@ -1,4 +1,4 @@
-//! The plugin's mounts: from what a pipeline says to names in keys, and back to paths.
+//! The plugin's mounts: converts mounts of a pipeline to names in keys, and back to paths.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -8,8 +8,7 @@ use globset::{GlobBuilder, GlobMatcher};
 /// A path that is cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PluginMount {
-    /// What it is called in the key: relative to the workspace where it lies in it, otherwise
-    /// absolute.
+    /// Name of the mount in the key: relative if it is in the workspace, otherwise absolute.
     pub(super) name: String,
     /// Where it is; absolute.
     pub(super) path: PathBuf,
@@ -118,7 +117,7 @@ pub(super) fn find_mounts(
             continue;
         };
         for entry in entries.flatten() {
-            // A link is not followed: what it leads to may be cached by its own name.
+            // Links are not followed: their targets may be cached under their own names.
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
@@ -165,7 +164,7 @@ mod tests {
                 (name, Path::new(path)),
                 "{text}"
             );
-            // What a key has leads back to the path.
+            // A name in a key leads back to the path.
             assert_eq!(place.mount(&mount.name), mount);
         }
     }

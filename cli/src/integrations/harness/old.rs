@@ -124,8 +124,8 @@ impl Archives {
         Ok(all)
     }
 
-    /// The mount of an archive: its first name, where that is a whole path; else what the object
-    /// is called, in the workspace.
+    /// The mount of an archive: its first member if that is a whole path; otherwise the name of the
+    /// object, in the workspace.
     fn mount(
         &self,
         object: &ObjectKey,

@@ -1,4 +1,4 @@
-//! From the plugin's environment to what is to be done.
+//! Converts the plugin's environment to a plan.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,15 +21,15 @@ pub(crate) enum PluginAction {
     Rebuild,
 }
 
-/// What the plugin's environment asks for.
+/// The plan that the plugin's environment describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PluginPlan {
     pub(super) action: PluginAction,
-    /// The template of the key, without what comes before and after it.
+    /// Template of the key, without prefix and suffix.
     pub(super) key: String,
-    /// What separates repositories: comes before the key.
+    /// Prefix of the key that separates repositories.
     pub(super) root: Option<String>,
-    /// What may have come before the key in names of the plugin's archives, likeliest first.
+    /// Possible prefixes in the names of the plugin's archives, likeliest first.
     pub(super) old_roots: Vec<String>,
     /// The bucket or directory with the plugin's archives.
     pub(super) old_remote: String,
@@ -42,14 +42,14 @@ pub(crate) struct PluginPlan {
     pub(super) mode: ModeArg,
     /// Whether a key that exists is saved again.
     pub(super) overwrite: bool,
-    /// Whether a restore without mounts takes no key that only begins like the one asked for.
+    /// Whether a restore without mounts ignores keys that only start with the requested one.
     pub(super) strict_key: bool,
     pub(super) fail_on_miss: bool,
-    /// Whether what the plugin passes over is an error.
+    /// Whether problems that the plugin ignores are errors.
     pub(super) strict: bool,
-    /// What the rest of the program is told, by variables of its own.
+    /// Variables for the rest of the program.
     pub(super) variables: Variables,
-    /// What the user should know.
+    /// Notes for the user.
     pub(super) notes: Vec<String>,
 }
 
@@ -102,7 +102,7 @@ pub(super) fn plan_from_environment(
     {
         variables.set("DRONE", "true");
     }
-    // What the user has said in our own words counts for more.
+    // Variables of our own that the user has set take precedence.
     let variables = unless_set(variables, environment);
     let account = values.get(&["PLUGIN_ACCOUNT_ID"]).map(str::to_owned);
     let repository = values

@@ -23,10 +23,10 @@ use crate::keys::ExpandedKey;
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
-/// An archive of the plugin may unpack to so many bytes.
+/// Largest unpacked size of a plugin's archive in bytes.
 const LARGEST_ARCHIVE: u64 = 1 << 40;
 
-/// What a plan is carried out with.
+/// The context of a plan's execution.
 struct PluginRun<'a> {
     global: &'a Global,
     plan: &'a PluginPlan,
@@ -72,8 +72,8 @@ pub(super) fn run_plan(global: &Global, plan: &PluginPlan) -> anyhow::Result<u8>
     }
 }
 
-/// Restores or saves what the tools of the workspace are found to keep; the keys are those of
-/// `cachefs auto`, below the repository or the account.
+/// Restores or saves the caches of the tools in the workspace; the keys are those of `cachefs
+/// auto`, below the repository or the account.
 fn run_detected(global: &Global, plan: &PluginPlan, workspace: PathBuf) -> anyhow::Result<u8> {
     let root = plan.root.as_deref().filter(|root| !root.is_empty());
     let choice = CacheChoice {
@@ -349,7 +349,7 @@ impl PluginRun<'_> {
         Ok(caches::worst_code(codes))
     }
 
-    /// Whether a mount's key is there; then it is said that it stays as it is.
+    /// Whether a mount's key exists; then a message says that it is kept.
     fn exists(&self, mount: &PluginMount) -> anyhow::Result<bool> {
         let scope = setup::own_scope(self.global)?;
         let cache = self.cache(mount);
@@ -359,7 +359,7 @@ impl PluginRun<'_> {
         };
         let remote = &self.remote.remote;
         let found = match self.runtime.block_on(resolve_key(remote, &wanted)) {
-            // What cannot be restored is saved again.
+            // A key that cannot be restored is saved again.
             Ok(Some(found)) => {
                 let store = setup::open_store(self.global)?;
                 let lost = find_loss(&store, remote, &found.layers);

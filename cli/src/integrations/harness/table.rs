@@ -1,13 +1,13 @@
-//! The plugin's variables, and what each means here.
+//! The plugin's variables and their meanings.
 
-/// What becomes of a variable.
+/// Treatment of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// It does here what it does there.
+    /// It has the same effect as in the plugin.
     Used,
     /// It is accepted, and has nothing to say here: why.
     Idle(&'static str),
-    /// It asks for something that there is not: what to do instead.
+    /// It requests a feature that does not exist here; the text names the alternative.
     Refused(&'static str),
 }
 
@@ -132,7 +132,7 @@ pub(super) fn tells_what_to_do(name: &str) -> bool {
     ACTIONS.contains(&name)
 }
 
-/// What a variable means; `None` for one that the plugin does not know either.
+/// The meaning of a variable; `None` for one that the plugin does not know, either.
 pub(super) fn variable_meaning(name: &str) -> Option<Meaning> {
     let row = TABLE.iter().find(|(known, _)| *known == name);
     row.map(|(_, meaning)| *meaning)

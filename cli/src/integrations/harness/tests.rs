@@ -1,4 +1,4 @@
-//! Every row of the table, and what plans are made of.
+//! Tests of every row of the table, and of plans.
 
 use std::collections::BTreeMap;
 

@@ -6,15 +6,15 @@ use cachefs::Error;
 
 use crate::integrations::container_cache::check_name;
 
-/// What comes before the name of a cache.
+/// Prefix of the annotations.
 pub(super) const PREFIX: &str = "io.cachefs.";
 
-/// The options of each cache that annotations describe, by its name.
+/// The options of each annotated cache, by its name.
 ///
 /// # Errors
 ///
 /// A usage error for an annotation with our prefix that names no option, and for a name that could
-/// not be a directory: whoever may annotate a container must not choose a path of the host.
+/// not be a directory: the author of an annotation must not choose a path of the host.
 pub(super) fn annotated_caches(
     annotations: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {

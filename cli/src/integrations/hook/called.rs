@@ -23,12 +23,11 @@ pub(crate) struct Called {
 }
 
 impl Called {
-    /// This program as it is called now, with the same flags and variables, and this file of the
-    /// project's.
+    /// This program as it is called now, with the same flags, variables and project file.
     ///
     /// # Errors
     ///
-    /// When this program's own file or the store is not known.
+    /// If the path of this program or of the store is unknown.
     pub(crate) fn now(
         global: &Global,
         config: &LoadedConfig,

@@ -23,7 +23,7 @@ pub(crate) enum Hooked {
     Caches(Vec<ResolvedCache>),
 }
 
-/// What the caches of a container need.
+/// State of a hook's run.
 struct Hook<'a> {
     store: &'a StoreDir,
     state: &'a ContainerState,
@@ -31,12 +31,12 @@ struct Hook<'a> {
     folder: PathBuf,
 }
 
-/// Does what the stage of the container's life asks for; returns the exit code, which is not 0 when
-/// the container had better not start.
+/// Handles a stage of the container's life; returns the exit code, which is not 0 if the container
+/// should not start.
 ///
 /// # Errors
 ///
-/// When nothing could be tried: caches that are described wrongly, a bundle that cannot be read.
+/// If nothing could be tried: invalid descriptions of caches, or an unreadable bundle.
 pub(crate) fn run_stage(
     global: &Global,
     store: &StoreDir,
@@ -116,7 +116,7 @@ impl Hook<'_> {
     fn show(&self, request: &VolumeOptions) -> Result<(), Error> {
         let (shown, inside) = (&request.cache.paths[0], request.inside.as_deref());
         let inside = inside.unwrap_or(Path::new("/"));
-        // The image made the links on the way, and none of them may lead out of its root.
+        // The image contains the links in the path, and none of them may lead out of its root.
         let root = self.state.root()?;
         // The way to the store may be a link of the administrator's.
         let shown = shown.canonicalize().map_err(Error::io("find", shown))?;
@@ -124,7 +124,7 @@ impl Hook<'_> {
         Ok(())
     }
 
-    /// Saves a cache and takes it down. What could not be saved is gone with the container.
+    /// Saves a cache and unmounts it. Changes that could not be saved are lost with the container.
     fn end(&self, request: &VolumeOptions) -> u8 {
         let name = request.cache.name.as_deref().unwrap_or_default();
         if !request.cache.paths[0].exists() {

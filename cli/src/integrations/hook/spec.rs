@@ -31,12 +31,12 @@ pub(crate) fn hook_file(called: &Called, workspaces: &[PathBuf]) -> Value {
     })
 }
 
-/// The file for a directory of CDI: a device for each of these caches, and one with what a container
-/// needs to mount for itself.
+/// The file for a directory of CDI: a device for each of these caches, and one with all that a
+/// container needs to mount caches itself.
 ///
 /// # Errors
 ///
-/// A usage error for a name that no device can have.
+/// A usage error for an invalid device name.
 pub(crate) fn device_file(called: &Called, names: &[String]) -> Result<Value, Error> {
     let mut devices = vec![json!({
         "name": "fuse",

@@ -1,4 +1,4 @@
-//! What a runtime tells its hooks, by the OCI runtime specification.
+//! The state that a runtime passes to its hooks, according to the OCI runtime specification.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -24,12 +24,12 @@ pub(crate) struct ContainerState {
     pub(super) pid: u32,
     /// The directory with its configuration.
     pub(super) bundle: PathBuf,
-    /// What was said about it when it was created.
+    /// Annotations of the container.
     #[serde(default)]
     pub(super) annotations: BTreeMap<String, String>,
 }
 
-/// What of the container's configuration matters here.
+/// The parts of the container's configuration that we use.
 #[derive(Debug, Deserialize)]
 struct ContainerConfig {
     root: Root,
@@ -41,11 +41,11 @@ struct Root {
 }
 
 impl ContainerState {
-    /// Reads the state, as a hook finds it on its standard input.
+    /// Reads the state from the standard input of a hook.
     ///
     /// # Errors
     ///
-    /// A usage error when it is none: someone calls who is no runtime.
+    /// A usage error if it is invalid, because the caller is no runtime.
     pub(crate) fn read(input: impl Read) -> Result<Self, Error> {
         let state: Self = serde_json::from_reader(input.take(LONGEST)).map_err(|error| {
             Error::usage(

@@ -1,4 +1,4 @@
-//! What an engine asks of volumes, done.
+//! Handles the requests of an engine.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -20,14 +20,13 @@ use crate::integrations::container_cache::{Cycle, Refusal, clear_directory};
 use crate::integrations::container_cache::{Defaults, Purpose, VolumeOptions};
 use crate::output;
 
-/// After so many saves that ended the plugin a volume is given up.
+/// A volume is given up after this many saves that crashed the plugin.
 const BROKEN_SAVES: u32 = 2;
 
-/// Who asks.
+/// The engine that sends a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// How long it waits for an answer, with something to spare. What takes longer goes on without
-    /// it.
+    /// Its timeout for an answer, with a margin. Longer work continues without it.
     pub(crate) patience: Duration,
     /// Whether its processes can be seen from here, and so those of its containers.
     pub(crate) visible: bool,
@@ -42,7 +41,7 @@ pub(crate) struct VolumeDriver {
     work: Arc<PendingWork>,
 }
 
-/// What is told of a volume.
+/// Description of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Info {
     /// Its record.
@@ -106,7 +105,7 @@ impl VolumeDriver {
         })?)
     }
 
-    /// Removes a volume, and with it what could not be saved.
+    /// Removes a volume, including unsaved changes.
     ///
     /// # Errors
     ///
@@ -133,8 +132,8 @@ impl VolumeDriver {
         }
         clear_directory(&self.store, &self.records.data(name))?;
         self.records.remove(name)?;
-        // Volumes without a name of their own come and go, each with another one. Whoever waits for
-        // this lock must find the same one that others take after this.
+        // Anonymous volumes come and go with new names, so unused locks are dropped; but a lock
+        // must be the same for all its waiters.
         let mut locks = self.locks.lock();
         if Arc::strong_count(&lock) <= 2 {
             locks.remove(name);
@@ -142,13 +141,14 @@ impl VolumeDriver {
         Ok(())
     }
 
-    /// Has a container hold a volume; the first one has it restored. Returns where its files are.
+    /// Mounts a volume for a container; the first one triggers the restore. Returns the path of its
+    /// files.
     ///
-    /// Doing it twice for the same `id` is doing it once: engines repeat requests that got no answer.
+    /// Idempotent for the same `id`, because engines repeat requests that got no answer.
     ///
     /// # Errors
     ///
-    /// No such volume, and what [`Cycle::begin`] fails with.
+    /// No such volume, and those of [`Cycle::begin`].
     pub(crate) fn mount(&self, caller: Caller, name: &str, id: &str) -> Result<PathBuf, Refusal> {
         let _busy = self.work.begin();
         let lock = self.locks_of(name);
@@ -186,12 +186,12 @@ impl VolumeDriver {
         Ok(data)
     }
 
-    /// Ends a container's hold on a volume; the last one has it saved. Returns when it is saved or
-    /// when that takes too long for the engine, and then it goes on.
+    /// Releases a container's mount of a volume; the last one triggers the save. Returns when it is
+    /// saved, or when the engine's timeout approaches; then the save continues.
     ///
     /// # Errors
     ///
-    /// No such volume; with `strict-errors`, a save that failed.
+    /// No such volume; with `strict-errors`, a failed save.
     pub(crate) fn unmount(
         self: &Arc<Self>,
         caller: Caller,
@@ -244,7 +244,7 @@ impl VolumeDriver {
         }
     }
 
-    /// Saves what a plugin before this one has not come to save.
+    /// Saves a volume that the previous plugin did not save.
     pub(super) fn finish(&self, name: &str) -> Result<(), Refusal> {
         let _busy = self.work.begin();
         let lock = self.locks_of(name);
@@ -263,8 +263,8 @@ impl VolumeDriver {
         if volume.broken_saves >= BROKEN_SAVES {
             return self.give_up(volume);
         }
-        // Written before: the save runs in this process, and a tree that is the end of it would be
-        // the end of each plugin after it.
+        // Recorded before the save, which runs in this process: a tree that crashes it would crash
+        // each following plugin, too.
         volume.broken_saves += 1;
         self.records.put(&volume)?;
         let outcome = Cycle::new(&self.store, &request).end();
@@ -291,7 +291,7 @@ impl VolumeDriver {
         }
     }
 
-    /// Moves what containers have left in a volume to where people can look at it, without reading it.
+    /// Moves the files of a volume to a place where users can inspect them, without reading them.
     fn give_up(&self, mut volume: VolumeRecord) -> Result<(), Refusal> {
         let data = self.records.data(&volume.name);
         let aside = match set_aside(&self.store, &data)? {
@@ -319,11 +319,11 @@ impl VolumeDriver {
         Ok(self.records.put(&volume)?)
     }
 
-    /// What there is to know of a volume.
+    /// Describes a volume.
     ///
     /// # Errors
     ///
-    /// When there is none of that name.
+    /// If there is none of that name.
     pub(crate) fn get(&self, name: &str) -> Result<Info, Refusal> {
         Ok(self.info(self.get_volume(name)?))
     }
@@ -381,8 +381,8 @@ impl VolumeDriver {
         })
     }
 
-    /// Forgets holders and mounts that went with an earlier boot of the machine. What was not saved
-    /// may be torn, so it is moved aside.
+    /// Forgets holders and mounts of an earlier boot. Unsaved changes may be torn, so they are
+    /// moved aside.
     fn forget_other_boots(&self, volume: &mut VolumeRecord) -> Result<(), Refusal> {
         if volume.boot == boot_id() {
             return Ok(());
@@ -407,7 +407,7 @@ impl VolumeDriver {
     }
 }
 
-/// Waits for what is being done with a volume.
+/// Waits for the operations on a volume.
 fn wait_for<'a>(
     lock: &'a Mutex<()>,
     caller: Caller,

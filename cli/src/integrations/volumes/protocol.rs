@@ -15,7 +15,7 @@ use super::driver::{Caller, Info, VolumeDriver};
 use crate::integrations::container_cache::Refusal;
 use crate::output;
 
-/// What the driver under the protocol can do.
+/// The operations of the driver below the protocol.
 pub(super) trait Driver {
     /// Makes a volume.
     fn create(&self, name: &str, options: BTreeMap<String, String>) -> Result<(), Refusal>;
@@ -25,7 +25,7 @@ pub(super) trait Driver {
     fn mount(&self, name: &str, id: &str) -> Result<PathBuf, Refusal>;
     /// The end of a mount.
     fn unmount(&self, name: &str, id: &str) -> Result<(), Refusal>;
-    /// What there is to know.
+    /// Describes a volume.
     fn get(&self, name: &str) -> Result<Info, Refusal>;
     /// The same of all.
     fn list(&self) -> Result<Vec<Info>, Refusal>;
@@ -66,7 +66,7 @@ impl Driver for For {
     }
 }
 
-/// What a request says. Every request has some of it.
+/// Fields of all requests; each request has some of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct PluginRequest {
@@ -165,7 +165,7 @@ mod tests {
     use super::super::record::VolumeRecord;
     use super::*;
 
-    /// Notes what it is asked for, and knows one volume.
+    /// Records its requests, and knows one volume.
     #[derive(Default)]
     struct Fake(RefCell<Vec<String>>);
 

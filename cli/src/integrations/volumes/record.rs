@@ -1,4 +1,4 @@
-//! What is known of a volume, in a file that outlives the plugin.
+//! The record of a volume, in a file that outlives the plugin.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -19,13 +19,13 @@ pub(crate) struct VolumeRecord {
     pub(crate) options: BTreeMap<String, String>,
     /// When that was, in microseconds since 1970.
     pub(crate) created: u64,
-    /// Who has mounted it.
+    /// Its present mounts.
     pub(crate) holders: Vec<VolumeHolder>,
-    /// Whether its directory shows the cache, or what containers have left there and is not saved.
+    /// Whether its directory shows the cache, or unsaved files of containers.
     pub(crate) shown: bool,
     /// The boot of the machine that holders and mounts are of.
     pub(crate) boot: String,
-    /// What was last done, for people.
+    /// The last operation, for users.
     pub(crate) last: Option<String>,
     /// Saves that were begun and did not come to an end, as the plugin did before.
     #[serde(default)]
@@ -39,8 +39,8 @@ pub(crate) struct VolumeHolder {
     pub(crate) id: String,
     /// When it was mounted, in microseconds since 1970.
     pub(crate) since: u64,
-    /// Whether the engine's processes can be seen from here, so that it can be told when the
-    /// container is gone.
+    /// Whether the engine's processes are visible from here, so that we can see when the container
+    /// is gone.
     pub(crate) visible: bool,
 }
 

@@ -26,12 +26,12 @@ use crate::integrations::clients::{Client, Clients};
 
 /// No request is as long as this.
 const LONGEST: usize = 1 << 20;
-/// How long an engine may take for its first request, which it sends as soon as it is connected.
+/// Deadline for an engine's first request, which it sends as soon as it is connected.
 const FIRST: Duration = Duration::from_secs(5);
-/// What answers of plugins say they are.
+/// Content type of plugins' answers.
 const ANSWER_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 
-/// How long docker waits for an answer to an unmount, less what the answer takes.
+/// Docker's timeout for an answer to an unmount, less the time for the answer.
 const OF_DOCKER: Duration = Duration::from_secs(50);
 /// The same of podman, if nothing else is configured. When it has given up once, it takes the volume
 /// for mounted for good, and never asks for it again: no answer may come too late.
@@ -40,17 +40,17 @@ const OF_PODMAN: Duration = Duration::from_secs(4);
 /// How the plugin treats engines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manners {
-    /// How long an engine waits for an answer; `None` for what each does by itself.
+    /// The engine's timeout; `None` for the default of each engine.
     pub(crate) answer_within: Option<Duration>,
     /// How long a container may be out of sight before it is taken to be gone.
     pub(crate) forget_after: Duration,
 }
 
-/// Answers engines until SIGTERM or SIGINT, and then ends what is being done.
+/// Answers engines until SIGTERM or SIGINT, and then finishes the work in progress.
 ///
 /// # Errors
 ///
-/// When the server cannot be started.
+/// If the server cannot be started.
 pub(crate) fn serve_plugin(
     socket: Socket,
     volumes: Arc<VolumeDriver>,
@@ -73,7 +73,7 @@ pub(crate) fn serve_plugin(
         manners,
         stop,
     ))?;
-    // Whoever connects from now on meets the next plugin.
+    // New clients now reach the next plugin.
     drop(socket);
     volumes.wait_until_idle();
     runtime.shutdown_background();
@@ -140,7 +140,7 @@ async fn serve_connection(
     let visible = is_visible(&stream);
     let asking = Arc::clone(&client);
     let service = service_fn(move |request: Request<Incoming>| {
-        // Of the two, docker alone says what it accepts.
+        // Of the two engines, only docker sends an Accept header.
         let own = match request.headers().contains_key(ACCEPT) {
             true => OF_DOCKER,
             false => OF_PODMAN,
@@ -191,7 +191,7 @@ async fn respond_to(
     response
 }
 
-/// Does what is asked on a thread that may wait, to its end even when the engine does not.
+/// Runs a request in a thread that may block, to its end even if the engine gives up.
 async fn run_request(driver: For, path: String, body: Bytes) -> Answer {
     let asked = path.clone();
     let work = move || answer_request(&driver, &path, &body);
@@ -209,8 +209,7 @@ async fn run_request(driver: For, path: String, body: Bytes) -> Answer {
     (status, body)
 }
 
-/// Whether the processes of whoever connected, and so those of its containers, can be seen from
-/// here.
+/// Whether the processes of the client, and so those of its containers, are visible from here.
 fn is_visible(stream: &UnixStream) -> bool {
     let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
     pid.is_some_and(|pid| {

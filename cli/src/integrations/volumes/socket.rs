@@ -67,7 +67,7 @@ fn handed_over() -> Option<UnixListener> {
     // SAFETY: the service manager says that this descriptor is for this process, and nothing else
     // here takes it: this is called once, when the plugin starts.
     let socket = unsafe { OwnedFd::from_raw_fd(FIRST) };
-    // What this process starts has no use for it.
+    // Child processes of this one have no use for it.
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).ok()?;
     let listener = UnixListener::from(socket);
     // Something that is no socket would fail at the first container instead of here.

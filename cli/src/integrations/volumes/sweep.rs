@@ -20,11 +20,11 @@ use crate::output;
 /// How often volumes are looked at, at most.
 const EVERY: Duration = Duration::from_secs(20);
 
-/// Goes on where the plugin before this one ended, and then looks after the volumes for good.
+/// Continues the work of the previous plugin, and then checks the volumes periodically.
 ///
 /// # Errors
 ///
-/// When the thread cannot be started.
+/// If the thread cannot be started.
 pub(super) fn start_sweeping(
     volumes: Arc<VolumeDriver>,
     patience: Duration,
@@ -43,7 +43,7 @@ pub(super) fn start_sweeping(
         .map(drop)
 }
 
-/// Saves what is not saved, and tells of mounts that have died.
+/// Saves unsaved volumes, and logs dead mounts.
 fn resume_volumes(volumes: &VolumeDriver) {
     for info in volumes.list().unwrap_or_default() {
         let name = &info.volume.name;

@@ -1,4 +1,4 @@
-//! What is being done, so that a plugin that is asked to end can wait for it.
+//! Work in progress, for which a plugin waits before it exits.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use parking_lot::{Condvar, Mutex};
 #[derive(Debug, Default)]
 pub(super) struct PendingWork {
     count: Mutex<usize>,
-    /// Told when there are none left.
+    /// Signalled when no work is left.
     idle: Condvar,
 }
 
-/// One of them, until it is dropped.
+/// One piece of work, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<PendingWork>);
 

@@ -14,8 +14,8 @@ pub(crate) struct ResolvedCache {
     pub(crate) name: Option<String>,
     /// The directory that files and patterns in key templates start from; absolute.
     pub(crate) workspace: PathBuf,
-    /// The template of the key: what `save` saves under and `restore` puts on top of the stack.
-    /// `None` restores the layers alone.
+    /// Template of the key under which `save` saves, and which `restore` puts on top of the stack.
+    /// `None` restores only the layers.
     pub(crate) key: Option<String>,
     /// Templates of prefixes that will do when there is no such key, best first.
     pub(crate) restore_keys: Vec<String>,
@@ -36,7 +36,7 @@ pub(crate) struct ResolvedCache {
 /// A cache that lies below others in a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CacheLayer {
-    /// What people call it, such as `base`.
+    /// Name of the layer, such as `base`.
     pub(crate) name: String,
     /// The template of its key.
     pub(crate) key: String,
@@ -111,7 +111,7 @@ impl ExpandedKeys {
         self.layers.len() + usize::from(self.main.is_some())
     }
 
-    /// What a restore of their cache looks for, the bottom of the stack first, in these scopes.
+    /// The queries of a restore of the cache in these scopes, the bottom of the stack first.
     pub(crate) fn wanted(&self, cache: &ResolvedCache, scopes: &[Scope]) -> Vec<KeyQuery> {
         let wanted = |key: &Key, prefixes: &[String], role: Option<&String>| KeyQuery {
             scopes: scopes.to_vec(),

@@ -54,24 +54,24 @@ pub(super) fn is_cancellation(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == ErrorKind::Cancelled)
 }
 
-/// What the working threads tell.
+/// Message from a working thread.
 pub(super) enum News<A, T> {
     /// This is all there is to do.
     Planned(Vec<A>),
-    /// A piece of it is done.
+    /// One piece of work is done.
     Done(usize, T),
     /// All is done, or nothing could be tried.
     Over(anyhow::Result<()>),
 }
 
-/// Does work within its time; returns the result of every piece in the order of the plan.
+/// Runs work within its deadline; returns the result of every piece in the order of the plan.
 ///
-/// For each piece that was not done in time, and for `unplanned` when there was no plan yet, `late`
-/// makes the result.
+/// `late` creates the result of each piece that was not done in time, and of `unplanned` if there
+/// was no plan yet.
 ///
 /// # Errors
 ///
-/// What the work fails with before it has a plan.
+/// Failures of the work before it has a plan.
 pub(super) fn run_within<A: Send + 'static, T: Send + 'static>(
     display: &Display,
     limit: Limit,

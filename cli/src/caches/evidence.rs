@@ -1,13 +1,13 @@
-//! What a key was made of, in a line: the first question when a cache misses.
+//! The inputs of a key in one line, which answer the first question about a miss.
 
 use super::jobs::Prepared;
 use super::named;
 use crate::keys::{ExpandedKey, FileInput};
 use crate::output;
 
-/// So many files are named; `cachefs key` names them all.
+/// Largest number of named files; `cachefs key` names all of them.
 const NAMED: usize = 4;
-/// So many digits of a file's hash are shown.
+/// Number of digits of a file's hash.
 const DIGITS: usize = 8;
 
 /// A line for each cache whose key depends on files or variables.

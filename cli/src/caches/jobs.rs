@@ -1,4 +1,4 @@
-//! From caches to what is run for them: a job for each directory.
+//! Converts caches to jobs, one for each directory.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,14 +23,14 @@ impl Prepared {
     }
 }
 
-/// One directory of one cache: what is run on a thread of its own.
+/// One directory of one cache, which is processed on a thread of its own.
 pub(super) struct DirectoryJob<W> {
     pub(super) about: About,
-    /// What to do with it; or why nothing can be done.
+    /// The work, or the reason why it cannot be done.
     pub(super) work: Result<W, Arc<anyhow::Error>>,
 }
 
-/// What a job is about.
+/// Description of a job.
 #[derive(Debug, Clone)]
 pub(super) struct About {
     pub(super) cache: Arc<ResolvedCache>,
@@ -56,9 +56,9 @@ impl About {
         }
     }
 
-    /// Where the directory of a key of one path is, in the form that machines share; `None` when the
-    /// part tells, and outside of the workspace and the home directory, as where containers have
-    /// their caches.
+    /// The directory of a key of one path, in the form that all machines share; `None` if a part
+    /// names it, or if it is outside of the workspace and the home directory, for example the cache
+    /// of a container.
     pub(super) fn place(&self) -> Option<CachePart> {
         if self.part.is_some() {
             return None;

@@ -1,10 +1,10 @@
-//! Caches as commands work with them: what to restore and save, one or many at the same time.
+//! Restores and saves caches, one or many in parallel.
 //!
-//! A [`ResolvedCache`] comes from flags or from a file, and nothing here knows which. [`restore_all`] and
-//! [`save_all`] run any number of them, print what happened to each as soon as it is known, and
-//! return one [`RestoredDirectory`] or [`SavedDirectory`] for each directory of each cache, with all there is to know:
-//! the keys with their parts, and the library's report or the error. Neither ever takes longer than
-//! it may as a whole ([`deadline`]).
+//! A [`ResolvedCache`] comes from flags or from a file; this module does not distinguish them.
+//! [`restore_all`] and [`save_all`] process any number of them, print each result as soon as it is
+//! known, and return one [`RestoredDirectory`] or [`SavedDirectory`] for each directory of each
+//! cache, with all details: the keys with their parts, and the library's report or the error. Both
+//! have a deadline for the whole ([`deadline`]).
 
 mod cache;
 mod deadline;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::failure::CommandFailure;
 use crate::output;
 
-/// What is printed of a cache that failed, with `--format json`.
+/// The JSON of a failed cache.
 #[derive(Debug, Serialize)]
 struct PrintedFailure<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,20 +19,20 @@ struct PrintedFailure<'a> {
     error: &'a str,
     kind: &'static str,
     hint: Option<&'a str>,
-    /// What the failure means for the exit code: 0 when it was turned into a warning.
+    /// Exit code of the failure; 0 if it was reduced to a warning.
     exit_code: u8,
     milliseconds: f64,
     requests: output::RequestCounts,
     retries: u64,
 }
 
-/// What is printed of several caches.
+/// The JSON of several caches.
 #[derive(Debug, Serialize)]
 struct PrintedCaches {
     caches: Vec<Value>,
 }
 
-/// The lines, with the cache's name before each of them, if it has one.
+/// The lines, each with the cache's name as a prefix if it has one.
 pub(super) fn prefix_lines(name: Option<&str>, lines: Vec<String>) -> Vec<String> {
     match name {
         Some(name) => lines

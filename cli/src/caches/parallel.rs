@@ -61,7 +61,7 @@ pub(super) fn find_duplicate(paths: &[PathBuf]) -> Option<&Path> {
     Some(&paths[at])
 }
 
-/// The path as it will be, links resolved as far as it exists.
+/// The absolute path, with links resolved in its existing part.
 fn absolute_path(path: &Path) -> PathBuf {
     real_path(path)
 }

@@ -36,7 +36,7 @@ const LIMIT: Duration = Duration::from_secs(2 * 60);
 /// How long they may take where files are copied.
 const LIMIT_COPYING: Duration = Duration::from_secs(30 * 60);
 
-/// What became of one directory of one cache.
+/// Result of one directory of one cache.
 #[derive(Debug)]
 pub(crate) struct RestoredDirectory {
     /// The cache.
@@ -53,11 +53,11 @@ pub(crate) struct RestoredDirectory {
     pub(crate) keys: Option<Arc<ExpandedKeys>>,
     /// The scopes that were looked in, in their order; none when they have impossible names.
     pub(crate) scopes: Vec<Scope>,
-    /// What the library reports, or what went wrong.
+    /// The library's report, or the failure.
     pub(crate) result: Result<RestoreReport, CommandFailure>,
-    /// Why it is not the very key that was found, in a few words.
+    /// Short reason why the exact key was not found.
     pub(crate) why: Option<String>,
-    /// What it means for the exit code.
+    /// Exit code of this result.
     pub(crate) code: u8,
 }
 
@@ -75,16 +75,15 @@ impl RestoredDirectory {
     }
 }
 
-/// Restores every path of the caches, and says of each what became of it.
+/// Restores every path of the caches, and prints each result.
 ///
-/// A cache that lies in another's path is restored after it; apart from that, all are restored at
-/// the same time, and the whole takes about as long as the slowest, and never longer than it may. A
-/// failure of one leaves the others alone. The results are in the order of the caches and their
-/// paths.
+/// A cache inside another's path is restored after it. Otherwise all are restored in parallel, so
+/// the whole takes as long as the slowest one, up to the deadline. A failure does not affect the
+/// others. The results are in the order of the caches and their paths.
 ///
 /// # Errors
 ///
-/// Only when nothing could be tried: the store cannot be opened, or a path is named twice.
+/// Only if nothing could be tried: the store cannot be opened, or a path is named twice.
 pub(crate) fn restore_all(
     global: &Global,
     caches: &[ResolvedCache],
@@ -97,8 +96,8 @@ pub(crate) fn restore_all(
     })
 }
 
-/// As [`restore_all`], but restores a cache that missed once more if `fill` has saved its key
-/// meanwhile. CI systems are told of the results after that, and only once.
+/// Like [`restore_all`], but restores a missed cache again if `fill` has saved its key in the
+/// meantime. The CI outputs are written after that, and only once.
 #[cfg(feature = "harness")]
 pub(crate) fn restore_or_fill(
     global: &Global,
@@ -132,8 +131,8 @@ pub(crate) fn restore_around(
     restore_and(global, caches, display, |_| Ok(()))
 }
 
-/// Enters the working directory again when a cache was mounted over it, so that output files with
-/// relative names are where later steps look for them; returns what the user's shell has to do.
+/// Re-enters the working directory if a cache was mounted over it, so that output files with
+/// relative names are written where later steps look for them. Returns advice for the user's shell.
 fn enter_mount(restored: &mut [RestoredDirectory]) -> Vec<String> {
     let Some(note) = working_directory::note_to_enter(restored) else {
         return Vec::new();
@@ -169,7 +168,7 @@ fn restore_and(
     Ok(restored)
 }
 
-/// Restores of which nobody is told yet.
+/// Restores that are not reported yet.
 struct RestoreAttempt {
     store: StoreDir,
     remote: RemoteSpec,
@@ -249,7 +248,7 @@ fn late_error(about: &About, limit: Duration) -> cachefs::Error {
     }
 }
 
-/// What all restores of a command share.
+/// State that all restores of a command share.
 struct RestoreRun {
     global: Global,
     store: StoreDir,
@@ -258,7 +257,7 @@ struct RestoreRun {
     started: Instant,
 }
 
-/// What is to be done at a directory.
+/// Work for a directory.
 enum RestoreWork {
     /// Nothing: the policy says so.
     Skip,
@@ -323,8 +322,8 @@ impl RestoreRun {
             .collect())
     }
 
-    /// Starts the daemon if several are to be mounted, or each would, and all but one in vain. What
-    /// fails here fails there.
+    /// Starts the daemon before several mounts; otherwise each thread would start one, all but one
+    /// in vain. A failure is reported by the mounts.
     fn start_daemon(&self, jobs: &[DirectoryJob<RestoreWork>]) {
         let mounting = jobs
             .iter()
@@ -423,13 +422,13 @@ impl RestoreRun {
     }
 }
 
-/// Whom a cache is to belong to in a user namespace that has nobody else.
+/// The owner to show in a user namespace that has only one user.
 fn only_owner() -> Option<Owner> {
     only_ids().map(|(uid, gid)| Owner { uid, gid })
 }
 
-/// Whether a failure is turned into a warning: not for whoever wants to fail without the cache,
-/// whether it is not there or cannot be looked up.
+/// Whether a failure is reduced to a warning. It is not if the user wants to fail without the
+/// cache, whether it is missing or cannot be looked up.
 fn is_soft(global: &Global, about: &About) -> bool {
     !global.strict_errors && !about.cache.restore.fail_on_cache_miss
 }

@@ -1,4 +1,4 @@
-//! What is printed about a restore.
+//! Prints the results of a restore.
 
 use cachefs::restore::{NoMount, RestoreOutcome, RestoreReport};
 use cachefs_store::refs::{MatchKind, Resolved, Scope};
@@ -10,7 +10,7 @@ use super::named;
 use crate::failure::CommandFailure;
 use crate::{machine, output};
 
-/// What is printed with `--format json`.
+/// The JSON of a restore.
 #[derive(Debug, Serialize)]
 struct PrintedRestore<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ fn printed_restore<'a>(
         matched: match main.map(|resolved| &resolved.kind) {
             Some(MatchKind::Exact) => "exact",
             Some(MatchKind::Prefix(_)) => "prefix",
-            // It was put back for the very key that it was restored for.
+            // It was mounted again for the exact key that it was restored for.
             None if matches!(report.outcome, RestoreOutcome::Remounted) => "exact",
             None => "miss",
         },
@@ -100,7 +100,7 @@ fn printed_restore<'a>(
     }
 }
 
-/// What came of it, in a word.
+/// Short name of the result.
 pub(super) fn outcome_word(outcome: &RestoreOutcome) -> &'static str {
     match outcome {
         RestoreOutcome::Miss => "miss",
@@ -113,7 +113,7 @@ pub(super) fn outcome_word(outcome: &RestoreOutcome) -> &'static str {
     }
 }
 
-/// What people are told about a restore, line by line.
+/// The messages about a restore, line by line.
 pub(super) fn restore_lines(restored: &RestoredDirectory) -> Vec<String> {
     let mut lines = Vec::new();
     match &restored.result {
@@ -273,7 +273,7 @@ fn saved_elsewhere(restored: &RestoredDirectory, report: &RestoreReport) -> Opti
     })
 }
 
-/// What a copy could not do, and why it is one.
+/// Problems of a copy, and the reason why it is one.
 fn copy_issues(report: &RestoreReport) -> Vec<String> {
     let RestoreOutcome::Copied {
         report: copied,
@@ -295,7 +295,7 @@ fn copy_issues(report: &RestoreReport) -> Vec<String> {
         ));
     }
     for issue in copied.issues.iter().take(10) {
-        // Of the root, whose path is empty, the place is told.
+        // The root has an empty path, so its place is printed instead.
         let path = match issue.path.as_os_str().is_empty() {
             true => output::format_path(&report.path),
             false => output::format_path(&issue.path),

@@ -27,14 +27,14 @@ use crate::global::Global;
 use crate::progress::{Display, ProgressHandle};
 use crate::{keys, machine, setup};
 
-/// How many paths are saved at the same time. Each uses all cores when it has much to do, and
-/// memory for the packs it sends; what more of them would gain is waiting for the network.
+/// Number of paths that are saved in parallel. Each uses all cores for large changes, and memory
+/// for its packs; more threads would only wait for the network.
 const THREADS: usize = 4;
 
 /// How long all saves of a command may take.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// What became of one directory of one cache.
+/// Result of one directory of one cache.
 #[derive(Debug)]
 pub(crate) struct SavedDirectory {
     /// The cache.
@@ -49,9 +49,9 @@ pub(crate) struct SavedDirectory {
     pub(crate) scope: Scope,
     /// Its keys; `None` when they could not be expanded, which is the failure then.
     pub(crate) keys: Option<Arc<ExpandedKeys>>,
-    /// What the library reports, or what went wrong.
+    /// The library's report, or the failure.
     pub(crate) result: Result<SaveReport, CommandFailure>,
-    /// What it means for the exit code.
+    /// Exit code of this result.
     pub(crate) code: u8,
 }
 
@@ -62,14 +62,14 @@ impl SavedDirectory {
     }
 }
 
-/// Saves every path of the caches, and says of each what became of it.
+/// Saves every path of the caches, and prints each result.
 ///
-/// A failure of one leaves the others alone. The results are in the order of the caches and their
-/// paths. The whole never takes longer than it may.
+/// A failure does not affect the others. The results are in the order of the caches and their
+/// paths. There is a deadline for the whole.
 ///
 /// # Errors
 ///
-/// Only when nothing could be tried: the store cannot be opened, or a path is named twice.
+/// Only if nothing could be tried: the store cannot be opened, or a path is named twice.
 pub(crate) fn save_all(
     global: &Global,
     caches: &[ResolvedCache],
@@ -136,7 +136,7 @@ fn late_error(about: &About, limit: Duration) -> cachefs::Error {
     }
 }
 
-/// What is to be done with a directory.
+/// Work for a directory.
 enum SaveWork {
     /// Nothing: the policy says so.
     Skip,
@@ -146,7 +146,7 @@ enum SaveWork {
     Save(Arc<dyn Exclude>),
 }
 
-/// The jobs for all caches, and what there is to say about paths that are not there.
+/// The jobs of all caches, and messages about missing paths.
 fn plan_saves(caches: &[Arc<ResolvedCache>]) -> (Vec<DirectoryJob<SaveWork>>, Vec<String>) {
     let mut jobs = Vec::new();
     let mut notes = Vec::new();
@@ -204,7 +204,7 @@ fn plan_directories(
     Ok(jobs.collect())
 }
 
-/// What all saves of a command share.
+/// State that all saves of a command share.
 struct SaveRun {
     global: Global,
     store: StoreDir,
@@ -298,8 +298,8 @@ impl SaveRun {
 }
 
 impl SaveRun {
-    /// Refuses to save as a layer what was restored with others above it: they would become a
-    /// part of the layer, and of everything that is stacked on it.
+    /// Refuses to save as a layer a path that was restored with other layers above it: their
+    /// content would become a part of the layer, and of every stack on top of it.
     fn is_restored_up_to(&self, layer: &str, about: &About, key: &Key) -> anyhow::Result<()> {
         let path = real_path(&about.path);
         match MountRecords::new(&self.store).get(&path)? {

@@ -1,4 +1,4 @@
-//! What is printed about a save.
+//! Prints the results of a save.
 
 use cachefs_store::layer::TreeTotals;
 use cachefs_store::refs::CachePart;
@@ -12,7 +12,7 @@ use super::secrets_output;
 use crate::failure::CommandFailure;
 use crate::output;
 
-/// What is printed with `--format json`.
+/// The JSON of a save.
 #[derive(Debug, Serialize)]
 struct PrintedSave<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ struct PrintedSave<'a> {
     secrets: Vec<secrets_output::PrintedSecret<'a>>,
     squashed: Option<usize>,
     united: usize,
-    /// What the key's tree adds up to; null when it is not known.
+    /// Totals of the key's tree; null if they are unknown.
     tree: Option<TreeTotals>,
     /// When the key expires; null for never.
     expires_micros: Option<u64>,
@@ -108,7 +108,7 @@ fn printed_save<'a>(saved: &'a SavedDirectory, report: &'a SaveReport) -> Printe
     }
 }
 
-/// What came of it, in a word.
+/// Short name of the result.
 pub(super) fn outcome_word(outcome: &SaveOutcome) -> &'static str {
     match outcome {
         SaveOutcome::Unchanged => "unchanged",
@@ -122,7 +122,7 @@ pub(super) fn outcome_word(outcome: &SaveOutcome) -> &'static str {
     }
 }
 
-/// What people are told about a save, line by line.
+/// The messages about a save, line by line.
 pub(super) fn save_lines(saved: &SavedDirectory, verbose: bool) -> Vec<String> {
     let mut lines = Vec::new();
     match &saved.result {
@@ -206,7 +206,7 @@ fn summary_line(saved: &SavedDirectory, report: &SaveReport) -> String {
     }
 }
 
-/// What else happened to the key.
+/// Messages about other changes of the key.
 fn key_lines(report: &SaveReport) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(expires) = report.expires {

@@ -7,18 +7,18 @@ use cachefs_store::secrets::{Scanner, SetupError, Variable};
 
 use super::options::SaveHow;
 
-/// A search as the options want it, and what there is to say about it.
+/// A scanner as the options describe it, and notes about it.
 pub(super) struct Search {
     pub(super) scanner: Arc<Scanner>,
     /// Named variables that have no value, and so none that could be saved.
     pub(super) unset: Vec<String>,
 }
 
-/// Prepares the search that the options describe.
+/// Creates the scanner that the options describe.
 ///
 /// # Errors
 ///
-/// A usage error for a value that is too short and for a pattern that is none.
+/// A usage error for a value that is too short, and for an invalid pattern.
 pub(super) fn prepare_search(how: &SaveHow) -> Result<Search, cachefs::Error> {
     let mut variables = Vec::new();
     let mut unset = Vec::new();

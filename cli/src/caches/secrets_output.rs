@@ -21,9 +21,9 @@ pub(super) struct PrintedSecret<'a> {
     variable: Option<&'a str>,
     /// Whether it is a credential for certain, rather than by its format.
     certain: bool,
-    /// What the save did with the file.
+    /// Treatment of the file.
     file: &'static str,
-    /// Whether the cache has an earlier version of it.
+    /// Whether the cache has an earlier version of the file.
     replaces: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is told of results beyond what is printed: to CI systems, and to a later `explain`.
+//! Passes results on to CI systems, and to a later `explain`.
 
 use cachefs::restore::RestoreOutcome;
 use cachefs::{LastRestore, Sought, StoreDir};
@@ -16,7 +16,7 @@ use crate::keys::KeyPart;
 use crate::outputs::{CacheAction, CacheResult, KeyMatch, estimate_request_cost, write_outputs};
 use crate::{explain, output};
 
-/// The key on top of a cache's stack as it is looked for, and what it is made of.
+/// The query for the key on top of a cache's stack, and the inputs of the key.
 pub(crate) fn key_query(
     cache: &ResolvedCache,
     keys: &ExpandedKeys,
@@ -28,8 +28,8 @@ pub(crate) fn key_query(
     Some((wanted, expanded.parts.clone()))
 }
 
-/// Why a restore did not find the very key, in a few words. A miss is worth some requests more; a
-/// partial hit is explained by the record that it came with.
+/// Short reason why a restore did not find the exact key. A miss is worth a few more requests; a
+/// partial match is explained by its record.
 pub(super) fn explain_miss(
     global: &Global,
     store: &StoreDir,
@@ -60,7 +60,7 @@ pub(super) fn explain_miss(
     brief.map(|brief| brief.line)
 }
 
-/// Remembers what was looked for, for `explain`. Failing to is worth a note in the log.
+/// Remembers the queries for `explain`. A failure is only logged.
 pub(super) fn remember_restores(store: &StoreDir, remote: &RemoteSpec, all: &[RestoredDirectory]) {
     let caches = all.iter().filter_map(|one| {
         let (wanted, parts) = key_query(&one.cache, one.keys.as_ref()?, &one.scopes)?;
@@ -88,13 +88,13 @@ pub(super) fn remember_restores(store: &StoreDir, remote: &RemoteSpec, all: &[Re
     }
 }
 
-/// Tells CI systems of restores.
+/// Writes the CI outputs of restores.
 pub(super) fn tell_restored(global: &Global, remote: &RemoteSpec, all: &[RestoredDirectory]) {
     let results: Vec<_> = all.iter().map(|one| restore_result(remote, one)).collect();
     write_outputs(&global.told(|name| std::env::var(name).ok()), &results);
 }
 
-/// Tells CI systems of saves.
+/// Writes the CI outputs of saves.
 pub(super) fn tell_saved(global: &Global, remote: &RemoteSpec, all: &[SavedDirectory]) {
     let results: Vec<_> = all.iter().map(|one| save_result(remote, one)).collect();
     write_outputs(&global.told(|name| std::env::var(name).ok()), &results);
@@ -136,7 +136,7 @@ fn restore_result(remote: &RemoteSpec, one: &RestoredDirectory) -> CacheResult {
             result.hit = Some(match one.main().map(|found| &found.kind) {
                 Some(MatchKind::Exact) => KeyMatch::Exact,
                 Some(MatchKind::Prefix(_)) => KeyMatch::Partial,
-                // It was put back for the very key that it was restored for.
+                // It was mounted again for the exact key that it was restored for.
                 None if matches!(report.outcome, RestoreOutcome::Remounted) => KeyMatch::Exact,
                 None if report.layers.is_empty() => KeyMatch::Miss,
                 None => KeyMatch::Partial,

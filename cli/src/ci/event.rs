@@ -1,4 +1,4 @@
-//! The description of what started a build, where the system writes one to a file.
+//! The description of the event that started a build, if the system writes one to a file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,7 +9,7 @@ use serde_json::Value;
 /// The variable with the file's path, in GitHub Actions and those that follow it.
 pub(super) const VARIABLE: &str = "GITHUB_EVENT_PATH";
 
-/// GitHub caps what it delivers at 25 MB.
+/// GitHub limits events to 25 MB.
 const MAX_EVENT: u64 = 32 << 20;
 
 /// Reads the description; without one, or when it is no JSON, nothing is known from it.
@@ -23,7 +23,7 @@ pub(super) fn read_event(env: &BTreeMap<String, String>) -> Value {
     read().unwrap_or_default()
 }
 
-/// What the description has at `pointer`, as text.
+/// The text at `pointer` in the description.
 pub(super) fn event_text(event: &Value, pointer: &str) -> Option<String> {
     match event.pointer(pointer)? {
         Value::String(text) => Some(text.clone()),

@@ -1,4 +1,4 @@
-//! What systems report: the facts and their names.
+//! The facts that CI systems report, and their names.
 
 /// Something about a build that CI systems report, each under a name of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum BuildFact {
     Revision,
     /// The number of the build.
     BuildNumber,
-    /// What started the build, in the system's own words.
+    /// The event that started the build, in the system's own words.
     Event,
     /// The job or step.
     Job,
@@ -33,7 +33,7 @@ pub(crate) enum BuildFact {
     RepoName,
     /// The repository's owner.
     RepoOwner,
-    /// Who started the build, or made the commit.
+    /// The user who started the build, or the author of the commit.
     Author,
 }
 

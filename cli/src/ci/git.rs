@@ -1,9 +1,9 @@
-//! What a git work tree says, read from its files without running git.
+//! Facts about a git work tree, read from its files without running git.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The remote's default branch, as the clone noted it: what `origin/HEAD` points to.
+/// The remote's default branch at the time of the clone: the target of `origin/HEAD`.
 ///
 /// Shallow clones of CI systems often lack it.
 pub(super) fn default_branch(workspace: &Path) -> Option<String> {
@@ -27,7 +27,7 @@ fn git_dir(workspace: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Where what all linked work trees share is.
+/// The directory that all linked work trees share.
 fn common_dir(git: &Path) -> PathBuf {
     fs::read_to_string(git.join("commondir"))
         .map_or_else(|_| git.to_owned(), |text| git.join(text.trim()))

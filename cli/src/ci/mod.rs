@@ -1,11 +1,11 @@
-//! What the CI system says about a build, for all commands.
+//! The CI system's facts about a build, for all commands.
 //!
-//! [`systems`] is one table of systems, facts and where each is told. A variable `CACHEFS_<FACT>`
-//! (`CACHEFS_BRANCH`, ...) comes before every system's own, so that a system that is not listed,
-//! or a build outside of any, can say the same. [`Ci`] answers for one environment; [`scope`]
-//! derives from it whose keys the build's are.
+//! [`systems`] is one table of systems, facts and their sources. A variable `CACHEFS_<FACT>`
+//! (`CACHEFS_BRANCH`, ...) has precedence over every system's own, so that a system that is not
+//! listed, or a build outside of any, can provide the same facts. [`Ci`] answers for one
+//! environment; [`scope`] derives the scopes of the build.
 //!
-//! On a pull request the branch is the one that is proposed, not the one it is proposed to.
+//! On a pull request, the branch is the proposed one, not its target.
 
 mod event;
 mod fact;

@@ -12,7 +12,7 @@ use super::systems::{CiSystem, SYSTEMS};
 /// A fact's value and the variable it was taken from.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reported {
-    /// The value, reduced to what all systems agree on.
+    /// The value, reduced to the common form of all systems.
     pub(crate) value: String,
     /// The variable, or that with the path of the file that says it.
     pub(crate) variable: &'static str,
@@ -27,7 +27,7 @@ pub(crate) struct Unreported {
     pub(crate) variables: Vec<&'static str>,
 }
 
-/// What is known of the build that an environment belongs to.
+/// The known facts about the build of an environment.
 #[derive(Debug)]
 pub(crate) struct Ci<'a> {
     env: &'a BTreeMap<String, String>,
@@ -61,7 +61,7 @@ impl<'a> Ci<'a> {
         self.report(fact).ok().map(|reported| reported.value)
     }
 
-    /// Whether the build is of a pull request from another repository, as far as is known.
+    /// Whether the build is known to be of a pull request from another repository.
     pub(crate) fn is_fork(&self) -> bool {
         self.get(BuildFact::Fork).is_some()
             || match (
@@ -114,7 +114,7 @@ fn source_variable(source: &'static str) -> &'static str {
     }
 }
 
-/// Where a system tells a fact, best first.
+/// The sources of a fact in a system, best first.
 fn fact_sources(system: &CiSystem, fact: BuildFact) -> &'static [&'static str] {
     system
         .facts
@@ -123,14 +123,14 @@ fn fact_sources(system: &CiSystem, fact: BuildFact) -> &'static [&'static str] {
         .unwrap_or_default()
 }
 
-/// A variable's value, unless it is empty: systems leave what does not apply empty.
+/// The value of a variable, unless it is empty: systems leave inapplicable variables empty.
 fn set_variable<'a>(env: &'a BTreeMap<String, String>, variable: &str) -> Option<&'a str> {
     env.get(variable)
         .map(String::as_str)
         .filter(|value| !value.is_empty())
 }
 
-/// Reduces a value to what all systems agree on, or to nothing when it states an absence.
+/// Reduces a value to the common form of all systems; `None` if it states an absence.
 fn clean_value(fact: BuildFact, source: &str, value: &str) -> Option<String> {
     let value = match fact {
         BuildFact::Branch | BuildFact::BaseBranch | BuildFact::DefaultBranch => {
@@ -146,7 +146,7 @@ fn clean_value(fact: BuildFact, source: &str, value: &str) -> Option<String> {
         BuildFact::PullRequest if source == "GITHUB_REF" => {
             value.strip_prefix("refs/pull/")?.split('/').next()?
         }
-        // `false` where there is none; an address where there is one, in CircleCI.
+        // CircleCI: `false` without a pull request, otherwise an address.
         BuildFact::PullRequest if value == "false" => return None,
         BuildFact::PullRequest => value.rsplit('/').next()?,
         BuildFact::Fork if value.eq_ignore_ascii_case("false") => return None,

@@ -1,4 +1,4 @@
-//! From a build to its scope: whose keys a job writes, and whose it may read besides.
+//! Derives the scopes of a build: the one that it writes, and those that it also reads.
 
 use std::path::Path;
 
@@ -35,10 +35,10 @@ impl Scopes {
 
     /// The scopes of a build in `workspace`.
     ///
-    /// A pull request is `pr/N`, whatever its branch is called: names of branches in a fork are
-    /// chosen by whoever owns the fork. A tag is `tag/NAME`, anything else `branch/NAME`. Looked
-    /// in afterwards are the base branch and the default branch. Outside of CI there is `default`
-    /// and nothing else.
+    /// A pull request is `pr/N`, whatever the name of its branch, because the owner of a fork
+    /// chooses the names of its branches. A tag is `tag/NAME`, any other build `branch/NAME`. The
+    /// base branch and the default branch are searched afterwards. Outside of CI there is only
+    /// `default`.
     pub(crate) fn of_build(ci: &Ci<'_>, workspace: &Path) -> Self {
         let branch = ci.get(BuildFact::Branch);
         let base = ci.get(BuildFact::BaseBranch);
@@ -103,7 +103,7 @@ fn is_proposal(ci: &Ci<'_>) -> bool {
             .is_some_and(|event| event.contains("pull_request") || event.contains("merge_request"))
 }
 
-/// A scope of this name. What is too long for one is cut, and told apart by its hash.
+/// A scope of this name. A longer name than permitted is truncated, and its hash is appended.
 fn fit_scope(whole: String) -> Scope {
     if let Ok(scope) = Scope::new(whole.clone()) {
         return scope;

@@ -1,19 +1,19 @@
-//! The CI systems: one table of systems, facts and where each is told.
+//! The CI systems: one table of systems, facts and their sources.
 
 use super::fact::BuildFact;
 
-/// A CI system, how it is recognised and where it tells what.
+/// A CI system, its marker, and the sources of its facts.
 #[derive(Debug)]
 pub(super) struct CiSystem {
     pub(super) name: &'static str,
     /// The system is there when one of these is set and not empty.
     pub(super) markers: &'static [&'static str],
-    /// For each fact where it is told, best first: the name of a variable, or, with a `/` at the
-    /// start, a pointer into the event's description.
+    /// The sources of each fact, best first: the name of a variable or, with a leading `/`, a
+    /// pointer into the event's description.
     pub(super) facts: &'static [(BuildFact, &'static [&'static str])],
 }
 
-/// All of them; the first whose marker is there counts.
+/// All systems; the first one whose marker is present counts.
 pub(super) const SYSTEMS: &[CiSystem] = &[
     CiSystem {
         name: "GitHub Actions",

@@ -183,7 +183,8 @@ impl Vocabulary {
                 .chain(own.into_iter().flat_map(Command::get_arguments))
         };
         let has = |name: &str| args().any(|arg| arg.get_long() == Some(name));
-        // What a cache is does not go by the options of the same name, which demand each other.
+        // The description of a cache is independent of the options of the same name, which require
+        // each other.
         let is_about_how = |name: &str| has(name) && !super::known::OF_A_CACHE.contains(&name);
         let flag = |name: &str, value: Option<&OsStr>| {
             let mut flag = OsString::from(format!("--{name}"));

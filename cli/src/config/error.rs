@@ -1,4 +1,4 @@
-//! What can be wrong with a file, where, and what to do about it.
+//! Mistakes in a file, with position and advice.
 
 use std::fmt;
 use std::ops::Range;
@@ -74,17 +74,17 @@ pub(super) enum ConfigProblem {
     Type {
         /// The setting.
         name: String,
-        /// What it takes.
+        /// The expected kind.
         wanted: &'static str,
-        /// What it got.
+        /// The kind of the given value.
         found: &'static str,
     },
     /// A value of the right type that means nothing.
     #[error("{message}")]
     Value {
-        /// What is wrong.
+        /// The mistake.
         message: String,
-        /// What would be right.
+        /// Advice.
         hint: String,
     },
     /// One setting under two names.
@@ -93,9 +93,9 @@ pub(super) enum ConfigProblem {
     /// A cache without something it needs.
     #[error("{owner} has no `{name}`")]
     Missing {
-        /// Whose it is.
+        /// The cache or layer with the mistake.
         owner: String,
-        /// What is missing.
+        /// Name of the missing setting.
         name: &'static str,
         /// For example.
         example: &'static str,
@@ -134,7 +134,7 @@ impl ConfigError {
         format!("{shown}\n{indent}{}", "^".repeat(self.width))
     }
 
-    /// What to do about it, as a sentence without a full stop.
+    /// Advice as a sentence without a full stop.
     pub(crate) fn hint(&self) -> String {
         match &*self.problem {
             ConfigProblem::Syntax(_) => {

@@ -13,14 +13,14 @@ use super::known::{Known, SettingKind, anchor_path, find_setting, proposed_names
 use super::trust;
 use crate::caches::CacheLayer;
 
-/// What a file says about one option.
+/// A file's value for one option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileSetting {
     /// The values, as the option's parser takes them.
     pub(crate) values: Vec<String>,
     /// Where the file says it.
     pub(crate) place: FilePosition,
-    /// Whose file it is.
+    /// Level of the file.
     pub(crate) level: ConfigLevel,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct CacheTable {
     pub(crate) settings: BTreeMap<String, FileSetting>,
 }
 
-/// What a file says.
+/// Content of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ConfigFile {
     pub(super) settings: BTreeMap<String, FileSetting>,

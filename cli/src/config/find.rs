@@ -10,7 +10,7 @@ pub(super) const PROJECT_FILE: &str = "cachefs.toml";
 /// The system's file.
 const SYSTEM_FILE: &str = "/etc/cachefs/config.toml";
 
-/// Whose file it is. A later one wins over those before.
+/// Level of a file. A later one has precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ConfigLevel {
@@ -25,7 +25,7 @@ pub(crate) enum ConfigLevel {
 /// A file that was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Looked {
-    /// Whose it is.
+    /// Level of the file.
     pub(crate) level: ConfigLevel,
     /// Where it is, or would be.
     pub(crate) path: PathBuf,
@@ -33,7 +33,7 @@ pub(crate) struct Looked {
     pub(crate) found: bool,
 }
 
-/// What decides where files are looked for.
+/// The places where files are searched.
 #[derive(Debug)]
 pub(super) struct Surroundings {
     /// The current directory; empty when it has been deleted.
@@ -89,8 +89,8 @@ impl Surroundings {
 
     /// The nearest project's file, from the current directory upwards.
     ///
-    /// The top of a repository ends the search, as do the home directory and what anyone can
-    /// write to: a file in `/tmp` must not have a say in what is built below.
+    /// The search ends at the top of a repository, at the home directory, and at directories that
+    /// anyone can write to: a file in `/tmp` must not affect builds below it.
     fn project(&self) -> Option<PathBuf> {
         for directory in self.current.ancestors() {
             let is_outside = directory != self.current

@@ -1,12 +1,12 @@
-//! Settings and caches from files, and which of all that was said counts.
+//! Settings and caches from files, and their precedence.
 //!
-//! A setting of a file is an option of the command line under the same name: what a file says
-//! becomes the option's default before the command line is parsed. So flags win over the
-//! environment, the environment wins over files, types are checked by the same code, and clap
-//! tells where a value came from. An option that is added to the commands is a setting at once.
+//! A setting of a file is an option of the command line with the same name: it becomes the option's
+//! default before the command line is parsed. So flags have precedence over the environment, and
+//! the environment over files; the same code checks all values, and clap reports their origins. An
+//! option that is added to the commands is a setting automatically.
 //!
-//! Among files the nearest wins: the system's, then the user's, then the project's. The
-//! project's also describes caches, each as a set of options of its own.
+//! Among files, the nearest has precedence: the project's file over the user's, and that over the
+//! system's. The project's file also describes caches, each as a set of options of its own.
 
 mod described;
 mod error;

@@ -1,4 +1,4 @@
-//! Files: what they may say, where faults are, and which of several counts.
+//! Tests of files: permitted settings, positions of mistakes, and precedence.
 
 use std::fs;
 use std::path::Path;
@@ -244,7 +244,7 @@ fn the_projects_file_is_found_upwards_and_not_outside() {
         assert_eq!(files[1].path, root.join("home/.config/cachefs/config.toml"));
         files.get(2).map(|file| file.path.clone())
     };
-    // What is in the home directory is not a project's, unless that is where one is.
+    // A file in the home directory is not a project's, unless the project itself is there.
     fs::write(root.join("home/cachefs.toml"), "").unwrap();
     assert_eq!(look(&inner), None);
     assert_eq!(

@@ -12,9 +12,9 @@ use signal_hook::iterator::Signals;
 
 use crate::object;
 
-/// What is passed on.
+/// Signals to forward.
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
-/// What a terminal sends to all processes of its foreground group at once.
+/// Signals that a terminal sends to all processes of its foreground group.
 const FROM_TERMINAL: [i32; 2] = [SIGINT, SIGQUIT];
 
 /// How a command ended.
@@ -29,7 +29,7 @@ pub(crate) enum ChildEnd {
 }
 
 impl ChildEnd {
-    /// The exit code for whoever called us: as shells have it.
+    /// The exit code for our caller, as shells define it.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Code(code) => *code,
@@ -39,7 +39,7 @@ impl ChildEnd {
         }
     }
 
-    /// What to call it, as what follows "the command".
+    /// Description of the end, to follow "the command".
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Code(code) => format!("ended with code {code}"),

@@ -1,8 +1,8 @@
-//! What a killed `exec` leaves mounted, and how the next one takes it away.
+//! Removes mounts that a killed `exec` left behind.
 //!
-//! A running `exec` holds a lock on a file that lists the paths it restores. The kernel drops the
-//! lock with the process, however that ended, so a file that can be locked is of one that is
-//! gone.
+//! A running `exec` holds a lock on a file that lists its restored paths. The kernel releases the
+//! lock with the process, however it ends. So a file that can be locked belongs to a process that
+//! is gone.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -59,10 +59,10 @@ impl Claim {
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// Unmounts the paths of killed ones. Their changes are moved to `unsaved/` in the store.
+    /// Unmounts the paths of killed processes. Their changes are moved to `unsaved/` in the store.
     ///
-    /// A path stays as it is while it is in use, by a command that outlived its `exec`, or if its
-    /// changes cannot be moved.
+    /// A path is left as it is while it is in use, for example by a command that outlived its
+    /// `exec`, or if its changes cannot be moved.
     pub(crate) fn clear(store: &StoreDir) -> Vec<Leftover> {
         let files = fs::read_dir(claims_directory(store))
             .into_iter()
@@ -100,7 +100,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // What cannot be removed is found abandoned by the next one.
+        // The next `exec` finds a file that cannot be removed.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -1,4 +1,4 @@
-//! The line that `restore` adds when the very key was not there.
+//! The line that `restore` adds if the exact key was not found.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(crate) struct Brief {
     pub(crate) line: String,
 }
 
-/// Why a key with a prefix was taken instead of the very key: what differs, from its record alone.
+/// Explains a match by prefix: the differing inputs, from the record alone.
 pub(crate) fn of_match(parts: &[KeyPart], record: &RefRecord) -> Option<Brief> {
     let compared = compare_inputs(parts, &parts_of(&record.parts)?);
     if compared.differences.is_empty() {
@@ -40,8 +40,8 @@ pub(crate) fn of_match(parts: &[KeyPart], record: &RefRecord) -> Option<Brief> {
     })
 }
 
-/// Why nothing was found: the nearest key in the scopes that were looked at. Takes two rounds of a
-/// few requests, and no longer than a moment; what fails is not worth a word on the way.
+/// Explains a miss by the nearest key in the searched scopes. Takes two rounds of a few requests
+/// and has a short deadline; failures are not reported.
 pub(crate) async fn of_miss(
     remote: &DynRemote,
     wanted: &KeyQuery,

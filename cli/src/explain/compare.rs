@@ -1,4 +1,4 @@
-//! What two keys were made of, side by side.
+//! Compares the inputs of two keys.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use crate::keys::{FileInput, KeyPart, PartKind};
 
-/// What differs between the inputs of two keys: of the one that is asked for, and of one that
-/// exists.
+/// A difference between the inputs of the requested key and of an existing one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub(crate) enum InputDifference {
@@ -23,7 +22,7 @@ pub(crate) enum InputDifference {
     FileAdded { path: String, bytes: u64 },
     /// A file counted then and does not now.
     FileRemoved { path: String, bytes_saved: u64 },
-    /// A variable, or what stands for one, has another value.
+    /// A variable, or an expression in its place, has another value.
     Value {
         name: String,
         value: String,
@@ -39,7 +38,7 @@ pub(crate) enum InputDifference {
 /// Two keys' inputs compared.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Comparison {
-    /// What differs, in the template's order.
+    /// The differences in the template's order.
     pub(crate) differences: Vec<InputDifference>,
     /// How many expressions of the template give the same value, and of how many.
     pub(crate) agree: (usize, usize),
@@ -50,7 +49,7 @@ pub(crate) struct Comparison {
 /// The least nearness of keys of one template: they are of the same cache, whatever else differs.
 const SAME_TEMPLATE: f64 = 0.1;
 
-/// Compares the inputs of the key that is asked for with those of one that exists.
+/// Compares the inputs of the requested key with those of an existing one.
 pub(crate) fn compare_inputs(ours: &[KeyPart], saved: &[KeyPart]) -> Comparison {
     let mut differences = Vec::new();
     let (mut agree, mut inputs) = (0, 0);
@@ -110,8 +109,8 @@ fn begins_otherwise(ours: &[KeyPart], saved: &[KeyPart]) -> bool {
     }
 }
 
-/// Pairs the parts of two templates: by position where the templates are alike, otherwise in order
-/// as far as they are the same expression.
+/// Pairs the parts of two templates: by position if the templates have the same shape, otherwise
+/// equal expressions in order.
 fn pair_parts<'a>(
     ours: &'a [KeyPart],
     saved: &'a [KeyPart],

@@ -1,4 +1,4 @@
-//! All there is to say about a key: where it was looked for, what is there, and what is near.
+//! Explains a key: where it was looked up, the existing keys, and the nearest ones.
 
 use std::collections::BTreeMap;
 
@@ -21,15 +21,15 @@ use crate::keys::KeyPart;
 const PAGES: usize = 20;
 /// Records that are read.
 const RECORDS: usize = 24;
-/// Near keys that are told.
+/// Number of near keys to report.
 const TOLD: usize = 5;
 
-/// What to explain.
+/// A question to explain.
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
-    /// What was or would be looked for.
+    /// The query of the restore.
     pub(crate) wanted: KeyQuery,
-    /// What the key is made of.
+    /// The inputs of the key.
     pub(crate) parts: Vec<KeyPart>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Question {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ScopeReport {
     pub(crate) scope: String,
-    /// How many keys it has, as far as they were listed.
+    /// Number of listed keys.
     pub(crate) keys: usize,
     /// The key or a key with one of the prefixes, if it is here.
     pub(crate) matched_key: Option<String>,
@@ -49,7 +49,7 @@ pub(crate) struct ScopeReport {
     pub(crate) expired: bool,
 }
 
-/// A key that is near to the one asked for.
+/// A key that is similar to the requested one.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Near {
     pub(crate) key: String,
@@ -62,7 +62,7 @@ pub(crate) struct Near {
     pub(crate) host: String,
     pub(crate) job: Option<String>,
     pub(crate) platform: String,
-    /// How many inputs have the same value; absent when its record does not tell.
+    /// Number of inputs with the same value; absent if the record does not contain inputs.
     pub(crate) inputs_agree: Option<usize>,
     pub(crate) inputs: Option<usize>,
     pub(crate) differences: Vec<InputDifference>,
@@ -73,18 +73,18 @@ pub(crate) struct Near {
 pub(crate) struct Explanation {
     pub(crate) key: String,
     pub(crate) prefixes: Vec<String>,
-    /// What a restore would find now: `exact`, `prefix` or `miss`.
+    /// The present result of a restore: `exact`, `prefix` or `miss`.
     #[serde(rename = "match")]
     pub(crate) matched: &'static str,
     pub(crate) matched_key: Option<String>,
     pub(crate) matched_scope: Option<String>,
-    /// Why the key that is there cannot be served: the remote lost or damaged a part of it.
+    /// Reason why the existing key cannot be served: the remote lost or damaged a part of it.
     pub(crate) lost: Option<String>,
     /// The scopes a restore looks into, in their order.
     pub(crate) looked_at: Vec<ScopeReport>,
     /// Other scopes that have a match.
     pub(crate) not_looked_at: Vec<ScopeReport>,
-    /// Whether all keys of all scopes were listed. Otherwise a match may exist that is not told.
+    /// Whether all keys of all scopes were listed. Otherwise there may be an unreported match.
     pub(crate) all_listed: bool,
     /// Why other scopes are not known, if they are not.
     pub(crate) others_unknown: Option<String>,
@@ -94,7 +94,7 @@ pub(crate) struct Explanation {
     pub(crate) nearest: Vec<Near>,
 }
 
-/// Explains what a restore would find, and what keeps it from finding the key itself.
+/// Explains the present result of a restore, and why it does not find the exact key.
 pub(crate) async fn explain_restore(
     store: &StoreDir,
     remote: &DynRemote,
@@ -149,7 +149,7 @@ pub(crate) async fn explain_restore(
             .find(|(scope, _)| scope.as_str() == report.scope);
         let matched = scope.and_then(|(_, keys)| best_key(keys, wanted));
         let Some(matched) = matched else { continue };
-        // What cannot be read is told of when it is restored.
+        // A record that cannot be read is reported by the restore.
         if let Ok(Some(record)) = read_newest(remote, matched).await {
             report.expires_micros = record.expires;
             report.expired = record.is_expired(SaveId::now().micros);
@@ -220,7 +220,7 @@ async fn list_keys(
     }
 }
 
-/// What a restore would take of these keys, newest first, of one scope.
+/// The choice of a restore among these keys of one scope, newest first.
 fn best_key<'a>(keys: &[&'a ListedKey], wanted: &KeyQuery) -> Option<&'a ListedKey> {
     let exact = keys.iter().find(|listed| listed.name.key == wanted.key);
     let by_prefix = || {

@@ -1,9 +1,9 @@
-//! Why a key was not found: what is near to it, and what keeps it from being the same.
+//! Explains a miss by similar keys and their differences.
 //!
-//! Records hold what their keys were made of. [`compare`] holds those against the inputs of the key
-//! that is missing and finds the very file or variable that differs; [`nearest`] chooses which of
-//! the keys of a remote are worth that, with few requests; [`miss`] puts together what `explain`
-//! tells, and [`brief`] the line that `restore` adds to a miss.
+//! Records contain the inputs of their keys. [`compare`] compares those with the inputs of the
+//! missing key and finds the file or variable that differs. [`nearest`] chooses the keys of a
+//! remote that are worth comparing, with few requests. [`miss`] collects the report of `explain`,
+//! and [`brief`] the line that `restore` adds to a miss.
 
 mod brief;
 mod compare;

@@ -9,7 +9,7 @@ use super::compare::{Comparison, compare_inputs};
 use super::similar::common_words;
 use crate::keys::KeyPart;
 
-/// A key that exists, compared with one that was asked for.
+/// An existing key, compared with the requested one.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     /// The key.
@@ -18,16 +18,16 @@ pub(crate) struct Candidate {
     pub(crate) micros: u64,
     /// Whether it has expired.
     pub(crate) expired: bool,
-    /// Who saved it.
+    /// Creator of the save.
     pub(crate) creator: Creator,
     /// Where.
     pub(crate) platform: Platform,
-    /// Its inputs against ours; `None` when its record does not tell them.
+    /// Its inputs compared with ours; `None` if its record does not contain them.
     pub(crate) comparison: Option<Comparison>,
 }
 
-/// Reads the records of the keys that look nearest, at most `limit` of them at the same time, and
-/// ranks them: by what agrees, then by age. A record that cannot be read is left out.
+/// Reads the records of the most similar keys, at most `limit` of them in parallel, and ranks them
+/// by agreement, then by age. Unreadable records are left out.
 pub(super) async fn read_nearest(
     remote: &DynRemote,
     key: &str,
@@ -67,8 +67,8 @@ pub(super) async fn read_nearest(
     retain_related(key, candidates)
 }
 
-/// Leaves out what is another cache altogether: what has nothing in common with the key, or less
-/// than half of what the nearest has.
+/// Drops keys of other caches: those without anything in common with the key, or with less than
+/// half of the nearest key's similarity.
 fn retain_related(key: &str, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     let nearness = |it: &Candidate| it.comparison.as_ref().map(|it| it.nearness);
     let best = candidates.iter().find_map(nearness).unwrap_or(0.0);
@@ -79,7 +79,7 @@ fn retain_related(key: &str, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates
 }
 
-/// The inputs that a record tells; `None` when it tells none that this version understands.
+/// The inputs in a record; `None` if it has none that this version understands.
 pub(super) fn parts_of(parts: &serde_json::Value) -> Option<Vec<KeyPart>> {
     let parts: Vec<KeyPart> = serde_json::from_value(parts.clone()).ok()?;
     (!parts.is_empty()).then_some(parts)

@@ -1,4 +1,4 @@
-//! How alike two keys are, as far as their text tells.
+//! Measures the similarity of two keys by their text.
 
 /// Words for one system or machine, under which other CI systems and tools know it.
 const SYNONYMS: &[(&str, &[&str])] = &[
@@ -20,8 +20,8 @@ fn key_words(key: &str) -> impl Iterator<Item = &str> {
     key.split(['-', '.', '/', ':', ' ', '+', '@', '='])
 }
 
-/// A key without what differs between machines: lower case, with the same word for every operating
-/// system and for every architecture.
+/// A key without differences between machines: lower case, with the same word for all operating
+/// systems and for all architectures.
 pub(super) fn without_platform(key: &str) -> String {
     let lower = key.to_lowercase();
     let words = key_words(&lower).map(|word| {

@@ -12,7 +12,7 @@ pub(crate) enum AnnotationLevel {
     Error,
 }
 
-/// Whose annotations are written.
+/// The CI system whose annotations are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Annotations {
     /// Nobody's.
@@ -25,8 +25,8 @@ pub(crate) enum Annotations {
 }
 
 impl Annotations {
-    /// The line that makes an annotation of a message; `None` for what is no warning or error, or
-    /// where nobody takes annotations.
+    /// The annotation for a message; `None` for other levels than warning and error, and for
+    /// systems without annotations.
     pub(crate) fn line(self, level: AnnotationLevel, message: &str) -> Option<String> {
         let severity = match level {
             AnnotationLevel::Info => return None,
@@ -71,7 +71,7 @@ impl Annotations {
     }
 }
 
-/// Text without what both systems take for a command anywhere in a line.
+/// Removes text that both systems would execute as a command anywhere in a line.
 fn no_commands(text: &str) -> String {
     text.replace("##[", "# #[").replace("##vso[", "# #vso[")
 }

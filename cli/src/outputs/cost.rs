@@ -1,4 +1,4 @@
-//! What requests cost, where a price is known.
+//! Estimates the cost of requests, if a price is known.
 
 use cachefs_store::remote::RemoteTraffic;
 

@@ -1,4 +1,4 @@
-//! A file of `NAME=value` lines: GitLab's dotenv report, and what Jenkins reads as properties.
+//! Writes a file of `NAME=value` lines: GitLab's dotenv report, or properties for Jenkins.
 
 use std::io;
 use std::path::Path;

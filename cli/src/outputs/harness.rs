@@ -47,7 +47,7 @@ fn state_word(hit: KeyMatch) -> &'static str {
     }
 }
 
-/// Quotes what an environment file would take for syntax.
+/// Quotes characters that are syntax in an environment file.
 fn quote_value(value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/@:+,-".contains(c);
     if value.chars().all(is_plain) {

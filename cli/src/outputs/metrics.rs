@@ -76,7 +76,8 @@ pub(super) fn metrics_json(results: &[CacheResult]) -> String {
 
 /// JSON on one line.
 pub(super) fn json_line(value: &impl Serialize) -> String {
-    // Only maps with keys that are no strings, and what its own code refuses, cannot be encoded.
+    // Encoding fails only for maps with keys that are not strings, and for values whose own code
+    // refuses.
     let mut text = object::json_line(serde_json::to_value(value).unwrap_or_default());
     text.push('\n');
     text

@@ -1,10 +1,10 @@
-//! What is told to the CI system, beside what is printed for people.
+//! Outputs for the CI system, in addition to messages for users.
 //!
-//! A command hands over one [`CacheResult`] for each cache it restored or saved. Which systems are
-//! told is recognised from the environment ([`select`]) or named with `--outputs`; files that the
-//! user names (`--metrics-file`, `--dotenv`) are written in any case. Each system's conventions are
-//! in a file of their own, as pure functions from results to text. An output that cannot be written
-//! is a warning and never more: the cache itself is in place.
+//! A command passes one [`CacheResult`] for each cache that it restored or saved. The environment
+//! selects the systems ([`select`]), or `--outputs` names them; files that the user names
+//! (`--metrics-file`, `--dotenv`) are written in any case. Each system's conventions are in a file
+//! of their own, as pure functions from results to text. An output that cannot be written is only a
+//! warning, because the cache itself is unaffected.
 
 mod annotate;
 mod azure;
@@ -28,7 +28,7 @@ use std::path::Path;
 
 use crate::{named_file, output};
 
-/// Tells everybody who is to be told. `results` are those of one command.
+/// Writes all selected outputs. `results` are those of one command.
 pub(crate) fn write_outputs(outputs: &Outputs, results: &[CacheResult]) {
     if results.is_empty() {
         return;

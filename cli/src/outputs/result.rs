@@ -1,11 +1,11 @@
-//! What a command did for one cache, as far as outputs tell of it.
+//! The result of a command for one cache, as outputs need it.
 
 use std::time::Duration;
 
 use cachefs_store::layer::TreeTotals;
 use cachefs_store::remote::RemoteTraffic;
 
-/// What was done.
+/// Operation on a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CacheAction {
     Restore,
@@ -15,7 +15,7 @@ pub(crate) enum CacheAction {
 /// How a restore's key was matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyMatch {
-    /// The very key.
+    /// The exact key.
     Exact,
     /// A key with one of the prefixes, or only layers below the key's own.
     Partial,
@@ -23,14 +23,14 @@ pub(crate) enum KeyMatch {
     Miss,
 }
 
-/// What a command did for one cache.
+/// The result of a command for one cache.
 #[derive(Debug, Clone)]
 pub(crate) struct CacheResult {
     /// Restored or saved.
     pub(crate) action: CacheAction,
     /// The cache's name, where a command deals with several.
     pub(crate) name: Option<String>,
-    /// The key that was asked for or saved.
+    /// The requested or saved key.
     pub(crate) key: String,
     /// The scope that was looked in first or saved to.
     pub(crate) scope: String,
@@ -40,11 +40,11 @@ pub(crate) struct CacheResult {
     pub(crate) hit: Option<KeyMatch>,
     /// The key that was taken.
     pub(crate) matched_key: Option<String>,
-    /// What came of it in a word, as in the JSON that the command prints.
+    /// Short name of the result, as in the command's JSON.
     pub(crate) result: &'static str,
     /// Number of layers.
     pub(crate) layers: u64,
-    /// What the tree of the cache adds up to, where that is known.
+    /// Totals of the cache's tree, if they are known.
     pub(crate) tree: Option<TreeTotals>,
     /// Bytes that a save had to store.
     pub(crate) new_bytes: u64,
@@ -54,7 +54,7 @@ pub(crate) struct CacheResult {
     pub(crate) traffic: RemoteTraffic,
     /// Estimated cost of the requests in US dollars, where a price is known.
     pub(crate) cost: Option<f64>,
-    /// What a miss is most likely due to, or why it failed.
+    /// The likeliest reason for a miss, or the reason for a failure.
     pub(crate) remark: Option<String>,
 }
 

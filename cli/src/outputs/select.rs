@@ -1,4 +1,4 @@
-//! Who is to be told, from options and environment.
+//! Selects the outputs from options and environment.
 
 use std::path::PathBuf;
 
@@ -87,7 +87,7 @@ impl Outputs {
             set("GITHUB_ACTIONS").is_some_and(|value| value == "true"),
         );
         let azure = is(OutputSystem::Azure, set("TF_BUILD").is_some());
-        // Both files are known to nobody else, so that they are named is what is to be recognised.
+        // No other system uses these two files, so their variables identify Harness.
         let harness = is(OutputSystem::Harness, true);
         Self {
             github_output: file(github, "GITHUB_OUTPUT"),

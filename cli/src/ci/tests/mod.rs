@@ -1,4 +1,4 @@
-//! Environments as the systems make them, and what is made of them.
+//! Tests with the environments of the systems.
 
 mod facts;
 mod scopes;

@@ -1,4 +1,4 @@
-//! Whose keys a build writes, and where it looks.
+//! Tests of the scopes that a build writes and reads.
 
 use std::fs;
 use std::path::Path;

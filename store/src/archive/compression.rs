@@ -1,4 +1,4 @@
-//! What an archive is compressed with.
+//! Compression of archives.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -20,7 +20,7 @@ const LARGEST_WINDOW: u32 = 31;
 /// The level that tools use when nobody says.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Decompresses what `source` gives, by what it begins with.
+/// Decompresses `source`, and detects its format from the first bytes.
 pub fn decompress_stream<'a>(
     source: impl Read + Send + 'a,
 ) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
@@ -40,7 +40,8 @@ pub fn decompress_stream<'a>(
     })
 }
 
-/// Hands `write` a writer whose bytes reach `out` compressed, always the same for the same bytes.
+/// Passes a writer to `write`, whose bytes reach `out` compressed; the output depends only on the
+/// input.
 pub fn compress_stream<T, E: From<io::Error>>(
     compression: Compression,
     mut out: impl Write,

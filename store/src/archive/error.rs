@@ -1,4 +1,4 @@
-//! What can be wrong with an archive.
+//! Errors of archives.
 
 use crate::error::{Error, ErrorKind};
 
@@ -14,7 +14,7 @@ pub enum ArchiveError {
     Refused {
         /// The member, as it can be shown.
         name: String,
-        /// What it does, as a verb with its object.
+        /// The unsupported feature, as a verb with its object.
         what: String,
     },
     /// Names that lead out of the directory that the archive is to become.
@@ -40,7 +40,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// What a caller should make of it.
+    /// Class of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Damaged(_) | Self::Refused { .. } => ErrorKind::Integrity,
@@ -48,7 +48,7 @@ impl ArchiveError {
         }
     }
 
-    /// What the user could do about it.
+    /// Advice for the user.
     pub fn hint(&self) -> String {
         match self {
             Self::Damaged(_) => {

@@ -45,7 +45,7 @@ pub(super) fn member_meta(header: &Header, records: &PaxRecords, kind: u32) -> R
     let mtime = match records.get("mtime") {
         Some(text) => pax::parse_timestamp(text).ok_or_else(|| wrong("mtime"))?,
         None => Timestamp {
-            // A number before 1970 is stored as what a signed one is.
+            // A time before 1970 is stored as the same bits as a signed number.
             seconds: header.mtime().map_err(|_| wrong("mtime"))? as i64,
             nanos: 0,
         },
@@ -69,7 +69,7 @@ fn member_xattrs(records: &PaxRecords) -> Result<Xattrs> {
         let Some(name) = key.strip_prefix(XATTR.as_bytes()) else {
             continue;
         };
-        // What an overlay notes on its own files would mislead the one that lies above.
+        // The overlay's own attributes would mislead an overlay on top.
         let of_overlay =
             name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
         let has_space = name.split(|byte| *byte == b'.').count() > 1 && !name.contains(&0);
@@ -80,7 +80,7 @@ fn member_xattrs(records: &PaxRecords) -> Result<Xattrs> {
     Xattrs::new(attributes.into_iter().collect())
 }
 
-/// Undoes what GNU tar does to the two characters that a keyword cannot have.
+/// Decodes the two characters that GNU tar escapes in a keyword.
 fn decode_keyword(name: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(name.len());
     let mut rest = name;
@@ -103,7 +103,7 @@ fn decode_keyword(name: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Does what [`decode_keyword`] undoes.
+/// Encodes characters that [`decode_keyword`] decodes.
 pub(super) fn encode_keyword(name: &[u8]) -> Vec<u8> {
     let mut keyword = Vec::with_capacity(name.len());
     for &byte in name {
@@ -121,7 +121,7 @@ pub(super) fn is_device(kind: u8) -> bool {
     matches!(kind, b'3' | b'4')
 }
 
-/// The type bits of a member, by its type flag; `None` for what is no file.
+/// The type bits of a member, by its type flag; `None` if it is not a file.
 pub(super) fn type_bits(flag: u8) -> Option<u32> {
     Some(match flag {
         b'0' | 0 | b'7' | b'S' => mode::FILE,

@@ -13,14 +13,14 @@ use crate::layer::{Meta, mode};
 
 /// A long name may take this many bytes; the system takes no longer path.
 const LONGEST_NAME: u64 = 64 << 10;
-/// What may follow the end: archives are filled up to a record, mostly of 10 KiB.
+/// Largest padding after the end: archives are padded to a record, usually of 10 KiB.
 const FILLING: u64 = 16 << 20;
 
-/// What a member is.
+/// Kind of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum MemberKind {
     Directory,
-    /// A file; its bytes are what [`Members::read`] gives next.
+    /// A file; [`Members::read`] returns its bytes next.
     File(SparseLayout),
     Symlink(Vec<u8>),
     /// Another name of an earlier member.
@@ -35,7 +35,7 @@ pub(super) enum MemberKind {
 /// A member of an archive.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
-    /// The name as it is stored.
+    /// The name as stored in the archive.
     pub(super) name: Vec<u8>,
     pub(super) meta: Meta,
     pub(super) kind: MemberKind,
@@ -72,7 +72,7 @@ impl<R: Read> Members<R> {
         }
     }
 
-    /// Reads the next member's header; what is left of the one before is passed over.
+    /// Reads the header of the next member; skips the rest of the previous one.
     pub(super) fn next(&mut self) -> Result<Option<Member>> {
         let mut ahead = PrecedingHeaders::default();
         while !self.ended {
@@ -117,7 +117,7 @@ impl<R: Read> Members<R> {
                 .unwrap_or_default()
         };
         let flag = header.entry_type().as_byte();
-        // Archives from before there were types tell directories by their slash.
+        // Old archives without types mark directories with a slash.
         let flag = match flag {
             0 | b'0' if name.ends_with(b"/") => b'5',
             flag => flag,
@@ -166,8 +166,8 @@ impl<R: Read> Members<R> {
         }
     }
 
-    /// The old GNU form: the map begins in the header and goes on in blocks behind it, which the
-    /// member's size does not count.
+    /// The old GNU form: the map begins in the header and continues in the following blocks, which
+    /// the member's size does not include.
     fn gnu_layout(&mut self, header: &Header) -> Result<SparseLayout> {
         let wrong = || ArchiveError::damaged("the header of a sparse file is not complete");
         let gnu = header.as_gnu().ok_or_else(wrong)?;
@@ -199,7 +199,7 @@ impl<R: Read> Members<R> {
         Ok(block)
     }
 
-    /// What follows is data of so many bytes.
+    /// `size` bytes of data follow.
     fn data(&mut self, size: u64) -> Result<()> {
         let rounded = size
             .checked_next_multiple_of(BLOCK as u64)

@@ -20,7 +20,7 @@ const LONGEST: usize = 4096;
 /// File systems take no longer name.
 const LONGEST_NAME: usize = 255;
 
-/// Which names of an archive are taken, and what they become.
+/// Selects the names of an archive, and maps them to names in the cache.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     strip: usize,
@@ -45,7 +45,7 @@ enum MemberPath {
     },
 }
 
-/// What becomes of a name.
+/// Treatment of a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Mapped {
     /// These names, from the directory down; none is the directory itself.
@@ -107,7 +107,7 @@ impl Parts {
         Some(self)
     }
 
-    /// What follows `start`, if the name begins with it.
+    /// The rest of the name after `start`, if it begins with it.
     fn after(&self, start: &Self) -> Option<Vec<Vec<u8>>> {
         // A slash in front, or its absence, makes no other name: tools drop it or keep it.
         let rest = self.down.strip_prefix(&start.down[..])?;
@@ -126,12 +126,12 @@ impl Parts {
 }
 
 impl Names {
-    /// Every name as it is; those that lead elsewhere are refused.
+    /// All names, unchanged; names that lead elsewhere are refused.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// What lies below a directory that the archive calls `name`.
+    /// Names below the directory that the archive calls `name`.
     pub fn below_name(name: &[u8]) -> Result<Self> {
         Ok(Self {
             below: MemberPath::Name(Parts::new(name)?),
@@ -139,7 +139,7 @@ impl Names {
         })
     }
 
-    /// What lies below the first member, as in archives that hold one directory each.
+    /// Names below the first member, for archives of one directory each.
     pub fn below_first() -> Self {
         Self {
             below: MemberPath::First(None),
@@ -147,8 +147,8 @@ impl Names {
         }
     }
 
-    /// What lies below the directory that was at `path`, for a job that ran in `workspace`; both
-    /// absolute, without links looked at.
+    /// Names below the directory that was at `path`, for a job that ran in `workspace`; both are
+    /// absolute, and links are not resolved.
     pub fn below_path(path: &Path, workspace: &Path) -> Self {
         Self {
             below: MemberPath::Path {
@@ -160,7 +160,8 @@ impl Names {
         }
     }
 
-    /// Drops so many leading parts of each name first; names that have no more are left out.
+    /// Strips `count` leading components from each name first; names without further components are
+    /// left out.
     pub fn stripping(mut self, count: usize) -> Self {
         self.strip = count;
         self
@@ -218,7 +219,7 @@ impl Names {
     }
 }
 
-/// What the archive calls the directory at `path`, judged by a name that may lie in it.
+/// The archive's name for the directory at `path`, derived from a name that may lie in it.
 fn name_in_archive(name: &Parts, path: &[Vec<u8>], workspace: &[Vec<u8>]) -> Option<Parts> {
     let fits = |up: usize, down: &[Vec<u8>]| {
         name.down.starts_with(down).then(|| Parts {
@@ -233,8 +234,8 @@ fn name_in_archive(name: &Parts, path: &[Vec<u8>], workspace: &[Vec<u8>]) -> Opt
             .and_then(|down| fits(0, down))
             .or_else(|| fits(0, path));
     }
-    // Relative to where the job ran, which may have been elsewhere: the longest end of the path
-    // that the name goes on with.
+    // Relative to the job's working directory, which may have been elsewhere: the longest end of
+    // the path that the name continues with.
     (0..path.len()).find_map(|from| fits(name.up, &path[from..]))
 }
 

@@ -140,7 +140,7 @@ mod tests {
         let records = PaxRecords::read(&bytes).unwrap();
         assert_eq!(records.0.len(), 14);
         assert_eq!(records.get("key").unwrap().len(), 5000);
-        // Attribute names with an equals sign cannot be told apart; the first one ends the key.
+        // Attribute names with an equals sign are ambiguous; the first one ends the key.
         assert_eq!(records.get("SCHILY.xattr.user.a").unwrap(), b"b==\0=");
     }
 

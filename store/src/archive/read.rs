@@ -1,4 +1,4 @@
-//! From an archive's bytes to a tree whose chunks are stored.
+//! Reads an archive into a tree whose chunks are stored.
 
 use std::io::Read;
 use std::ops::Range;
@@ -24,24 +24,24 @@ use crate::save::{
 /// How an archive is read.
 #[derive(Debug, Clone)]
 pub struct ReadOptions {
-    /// What becomes of the names in it.
+    /// Mapping of the names.
     pub names: Names,
     /// It may hold files of this many bytes together, holes included.
     pub limit: u64,
 }
 
-/// What an archive held.
+/// Content of an archive.
 #[derive(Debug)]
 pub(crate) struct ReadArchive {
-    /// Its tree, all of whose files are read.
+    /// Its tree; all files are read.
     pub(crate) tree: FileTree,
     /// Where their chunks are.
     pub(crate) packed: Packed,
-    /// What it holds that is not taken: devices, and what is no file.
+    /// Members that are left out: devices, and types that are not files.
     pub(crate) skipped: Vec<Skipped>,
     /// Number of members that are not below the directory.
     pub(crate) outside: u64,
-    /// What the archive calls the directory, when that was found out.
+    /// The archive's name for the directory, if it was detected.
     pub(crate) found: Option<String>,
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn read_archive(
     })
 }
 
-/// The name of an archive's first member, as it is stored; `None` when it has none.
+/// The stored name of an archive's first member; `None` if it has none.
 pub fn first_name(source: impl Read + Send) -> Result<Option<Vec<u8>>> {
     let (_, plain) = decompress_stream(source).map_err(read_error)?;
     let first = Members::new(plain).next()?;
@@ -105,7 +105,7 @@ struct ArchiveReader<'a>(Mutex<Reading<'a>>);
 struct Reading<'a> {
     members: Members<Box<dyn Read + Send + 'a>>,
     names: Names,
-    /// So many bytes of files may follow.
+    /// Remaining limit for bytes of files.
     left: u64,
     limit: u64,
     tree: GrowingTree,
@@ -170,7 +170,7 @@ impl ReadBatches for &ArchiveReader<'_> {
             if reading.ended {
                 return Ok(None);
             }
-            // While this one waits no other reads ahead of it, so numbers are in order.
+            // While this thread waits, no other one reads ahead of it, so numbers are in order.
             let Some(number) = turn() else {
                 return Ok(None);
             };

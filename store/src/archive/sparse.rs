@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// A file may have this many stretches of data.
 const MOST: usize = 1 << 20;
 
-/// A file's size and the stretches of it that have bytes, in order; the rest are holes.
+/// A file's size and its stretches of data, in order; the rest are holes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SparseLayout {
     pub(super) size: u64,
@@ -77,7 +77,7 @@ impl Map {
         Ok(())
     }
 
-    /// Takes the entries of a further block; tells whether another follows.
+    /// Parses the entries of a further block; returns whether another one follows.
     pub(super) fn gnu_extension(&mut self, block: &[u8; 512]) -> Result<bool> {
         let mut header = GnuExtSparseHeader::new();
         header.as_mut_bytes().copy_from_slice(block);

@@ -83,7 +83,7 @@ impl Maker {
     }
 }
 
-/// The tree's paths with what they are; files with their size and number of pieces.
+/// The tree's paths with their kinds; files with their size and number of pieces.
 fn shape(archive: &ReadArchive) -> BTreeMap<String, String> {
     let tree = &archive.tree;
     let what = |node: usize| match &tree.nodes[node].kind {

@@ -7,15 +7,15 @@ use crate::error::Result;
 use crate::layer::{Meta, mode};
 use crate::save::{FileContent, FileNode, FileTree, NodeKind, Stamp};
 
-/// No cache has more entries; bounds what a hostile archive makes us remember.
+/// Largest number of entries; bounds the memory for a hostile archive.
 const MOST_ENTRIES: usize = 1 << 24;
 /// Directories that no member speaks of.
 const IMPLIED_MODE: u32 = mode::DIRECTORY | 0o755;
 
-/// A tree that grows, and whose entries may be replaced, as `tar x` replaces files.
+/// A growing tree whose entries may be replaced, as `tar x` replaces files.
 ///
-/// Nodes are never taken away: what was replaced is just not named any more, but may still be what
-/// another name was linked to.
+/// Nodes are never removed: a replaced node has no name any more, but may still be the target of
+/// another name's hard link.
 pub(super) struct GrowingTree {
     /// The nodes; their `children` are not filled in.
     pub(super) nodes: FileTree,
@@ -131,7 +131,7 @@ impl GrowingTree {
         Ok(())
     }
 
-    /// The tree of what is named, with its entries in order.
+    /// The tree of all named nodes, with sorted entries.
     pub(super) fn finish(self) -> FileTree {
         let Self { nodes, names } = self;
         let nodes = nodes.nodes;
@@ -183,7 +183,7 @@ pub(super) fn directory_node() -> NodeKind {
     }
 }
 
-/// A file whose bytes are on their way.
+/// A file whose bytes are not read yet.
 pub(super) fn pending_file_node(size: u64) -> NodeKind {
     NodeKind::File {
         size,

@@ -21,11 +21,11 @@ use crate::local::FrameReader;
 use crate::progress::Progress;
 use crate::stack::{Ino, Stack, StackWalk, WalkEntry};
 
-/// What is fetched ahead, in groups of about this many bytes of files.
+/// Size of a prefetched group in bytes of files.
 const GROUP_BYTES: u64 = 16 << 20;
-/// A group has at most so many entries.
+/// Largest number of entries of a group.
 const GROUP_ENTRIES: usize = 4096;
-/// So many groups may be ready before they are written.
+/// Number of groups that may be ready ahead of the writer.
 const GROUPS_AHEAD: usize = 2;
 /// Archives are filled up to records of this many bytes.
 const RECORD: u64 = 20 * BLOCK as u64;
@@ -33,11 +33,11 @@ const RECORD: u64 = 20 * BLOCK as u64;
 /// How an archive is written.
 #[derive(Debug, Clone, Default)]
 pub struct WriteOptions {
-    /// What the directory is called in the archive; empty for `.`, so that names begin with `./`.
+    /// Name of the directory in the archive; empty for `.`, so that names begin with `./`.
     pub prefix: Vec<u8>,
 }
 
-/// What was written.
+/// Totals of the written archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Written {
     /// Entries, the directory itself included.
@@ -101,8 +101,8 @@ fn write_groups(
     Ok(())
 }
 
-/// Walks the stack, and has what it finds in the local cache when it hands it on. Fails if
-/// the archive would be incomplete because paths are too long.
+/// Walks the stack, and sends groups whose data is in the local cache. Fails if the archive would
+/// be incomplete because paths are too long.
 fn fetch_ahead(
     stack: &Stack,
     reader: &FrameReader,
@@ -141,12 +141,12 @@ fn fetch_ahead(
         }
         let before = reader.stats().prefetch_bytes;
         let frames: Vec<FrameLocation> = frames.into_iter().collect();
-        // What fails here is asked for again, and reported, when it is written.
+        // The writer retries a failed fetch, and reports it.
         if let Err(error) = runtime.block_on(reader.stream(frames)) {
             tracing::debug!("fetching ahead failed: {error}");
         }
         progress.transferred(reader.stats().prefetch_bytes.saturating_sub(before));
-        // Nobody takes it when writing has failed, which is what is reported.
+        // The receiver is gone if writing has failed, and that failure is reported.
         if send.send(group).is_err() {
             return Ok(());
         }
@@ -308,7 +308,7 @@ impl ArchiveWriter<'_> {
         Ok(())
     }
 
-    /// Puts into the header what fits there, and into records what does not.
+    /// Puts fields into the header if they fit, otherwise into records.
     fn describe(
         &self,
         header: &mut Header,
@@ -386,7 +386,7 @@ fn last_part(name: &[u8]) -> &[u8] {
     name.rsplit(|byte| *byte == b'/').next().unwrap_or(name)
 }
 
-/// What a reader that knows nothing of sparse files calls the stored bytes.
+/// Name of the stored bytes for readers that do not support sparse files.
 fn sparse_name(name: &[u8]) -> Vec<u8> {
     let last = last_part(name);
     let directory = &name[..name.len() - last.len()];

@@ -58,7 +58,7 @@ impl AttributeTarget<'_> {
         match self {
             Self::Open(fd) => rustix::fs::fchmod(fd, mode),
             Self::Name(parent, name) => {
-                // The name could be replaced by a link at any time: take hold of what it is now.
+                // The name could be replaced by a link at any time, so open its present file.
                 let flags = rustix::fs::OFlags::PATH
                     | rustix::fs::OFlags::NOFOLLOW
                     | rustix::fs::OFlags::CLOEXEC;
@@ -169,7 +169,7 @@ impl CopyContext<'_> {
         for (name, value) in xattrs.iter() {
             if let Err(errno) = handle.set_xattr(name, value) {
                 if errno == Errno::NOSPC {
-                    // Also the answer of filesystems whose room for attributes is bounded.
+                    // Filesystems with limited space for attributes also return this.
                     let detail = "no room for its extended attributes".to_owned();
                     self.reporter.issue(AttributeLost, &path(), detail);
                 } else {

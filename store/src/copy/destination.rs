@@ -10,20 +10,20 @@ use rustix::io::Errno;
 use super::plan::{CopyPlan, DirectoryNumber};
 use crate::beneath::open_beneath;
 
-/// A thread keeps at most so many directories open.
+/// Largest number of directories that a thread keeps open.
 const OPEN: usize = 64;
 /// The directories of one thread take at most this part of the descriptors that the process may have:
 /// other threads, files and connections need some, too.
 const SHARE: u64 = 16;
 
-/// What is known of a directory at the destination.
+/// Known facts about a directory at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DirectoryState {
     /// It could not be made, or not yet.
     Absent,
-    /// This copy has made it, and what is made in it has the mode and owner that were asked for.
+    /// This copy created it, and new entries get the requested mode and owner.
     New,
-    /// It was there before, or what is made in it may inherit an ACL or a group.
+    /// It existed before, or new entries may inherit an ACL or a group.
     Found {
         /// Whether entries inherit.
         inherits: bool,
@@ -35,12 +35,12 @@ pub(super) struct Destination<'a> {
     pub(super) root: OwnedFd,
     pub(super) plan: &'a CopyPlan,
     states: Vec<AtomicU8>,
-    /// Mode bits that the kernel takes from what is created; `None` when that is not known.
+    /// Mode bits that the kernel removes from new entries; `None` if unknown.
     umask: Option<u32>,
     pub(super) owners: bool,
     /// The number of directories that a thread may keep open.
     open: usize,
-    /// Who owns what this process creates.
+    /// Owner of the entries that this process creates.
     pub(super) uid: u32,
     pub(super) gid: u32,
 }
@@ -78,8 +78,8 @@ impl<'a> Destination<'a> {
         self.states[directory].store(state, Relaxed);
     }
 
-    /// The mode that an entry has after it was created with `requested` in `directory`, with
-    /// this process as its owner; `None` when that can't be told.
+    /// The mode of an entry that this process created with `requested` in `directory`; `None` if
+    /// unknown.
     pub(super) fn created_mode(&self, directory: DirectoryNumber, requested: u32) -> Option<u32> {
         match self.state(directory) {
             DirectoryState::New | DirectoryState::Found { inherits: false } => {

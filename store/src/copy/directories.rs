@@ -37,7 +37,7 @@ impl CopyContext<'_> {
         Ok(())
     }
 
-    /// What a directory that was there before means for its new entries.
+    /// Determines how an existing directory affects new entries.
     fn found(&self, directory: BorrowedFd<'_>) -> Result<DirectoryState> {
         let stat = rustix::fs::fstat(directory).map_err(|errno| {
             crate::error::Error::io("read", self.plan.path(&self.plan.directories[0].at))(
@@ -93,8 +93,8 @@ impl CopyContext<'_> {
         Ok(())
     }
 
-    /// Makes a directory that was there before writable, if the user owns it. That it cannot be is
-    /// told by what then cannot be created in it.
+    /// Makes an existing directory writable, if the user owns it. Failures are reported when an
+    /// entry cannot be created.
     fn open_up(&self, number: usize, parent: BorrowedFd<'_>, name: &[u8]) {
         if let Ok(Some(permissions)) = make_writable(parent, name) {
             self.opened_up.lock().push((number, permissions));

@@ -17,13 +17,13 @@ use crate::local::FrameReader;
 
 /// Tasks are fetched for in groups of about this many bytes of files.
 const GROUP_BYTES: u64 = 16 << 20;
-/// So many groups are fetched at the same time.
+/// Number of groups that are fetched concurrently.
 const GROUPS: usize = 3;
 
-/// Starts to hand out the numbers of tasks; the channel ends after the last.
+/// Starts to distribute the numbers of tasks; the channel ends after the last one.
 ///
-/// Frames that must be fetched are fetched a few groups ahead of the threads that write, into the
-/// local cache. What fails there is asked for again, and reported, by the thread that needs it.
+/// Missing frames are fetched into the local cache, a few groups ahead of the writing threads. A
+/// thread that needs a frame retries a failed fetch, and reports it.
 pub(super) fn start_feed<'scope, 'env>(
     copy: &'env CopyContext<'env>,
     reader: &'env FrameReader,
@@ -78,7 +78,8 @@ fn group_tasks(copy: &CopyContext<'_>) -> Vec<Range<usize>> {
     groups
 }
 
-/// Fetches what a group needs, then hands out its tasks; `false` when nobody takes them any more.
+/// Fetches the frames of a group, then distributes its tasks; `false` if no thread takes them any
+/// more.
 fn hand_out(
     copy: &CopyContext<'_>,
     reader: &FrameReader,

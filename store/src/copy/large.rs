@@ -21,7 +21,7 @@ use crate::stack::Attr;
 enum LargeFileState {
     /// No thread has come to it yet.
     Untouched,
-    /// It exists; so many of its parts are not written yet.
+    /// It exists; the number is that of its unwritten parts.
     Open(Arc<OwnedFd>, usize),
     /// It is complete.
     Done,

@@ -1,15 +1,15 @@
-//! Copy mode: a stack written out as plain files.
+//! Copy mode: writes a stack as plain files.
 //!
-//! Everything is planned before anything is written: which directories there are, level by level;
-//! which files, in the order in which their bytes lie in the packs, so that each frame is decoded
-//! once; which names are hard links. Then the directories are made from the top down, all cores
-//! write files while the frames of the next ones are fetched, links follow, and the directories
-//! get their attributes from the bottom up.
+//! The whole copy is planned before anything is written: the directories, level by level; the
+//! files, in the order of their bytes in the packs, so that each frame is decoded once; the names
+//! that are hard links. Then the directories are created from the top down, all cores write files
+//! while the next frames are fetched, links follow, and the directories get their attributes from
+//! the bottom up.
 //!
-//! What exists at a path is replaced, as `tar x` does; what the stack does not speak of stays. The
-//! user's own read-only directories are made writable for the time of the copy. The target is opened
-//! once, and everything is written through descriptors below it. No symbolic link there is ever
-//! followed, so neither a layer nor another process can have anything written outside of it.
+//! Existing entries are replaced, as `tar x` does; entries that the stack does not contain stay.
+//! The user's own read-only directories are made writable during the copy. The target is opened
+//! once, and everything is written through descriptors below it. Symbolic links there are never
+//! followed, so neither a layer nor another process can redirect writes to places outside of it.
 
 mod attributes;
 mod content;
@@ -49,14 +49,14 @@ use large::LargeFiles;
 use plan::CopyPlan;
 use report::Reporter;
 
-/// What was fetched is told to the caller's progress this often.
+/// Interval of reports to the caller's progress.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
 
 /// How a stack is written out.
 #[derive(Debug, Clone)]
 pub struct CopyOptions {
-    /// Gives entries the owner they were saved with; otherwise they belong to who copies, and
-    /// setuid and setgid are kept only where that is who they belonged to.
+    /// Sets the saved owners. Otherwise the copying user owns all entries, and setuid and setgid
+    /// are kept only if that was the saved owner.
     pub owners: bool,
     /// Threads that write.
     pub threads: usize,
@@ -72,7 +72,7 @@ impl Default for CopyOptions {
     }
 }
 
-/// What all threads of one copy share.
+/// State that all threads of one copy share.
 struct CopyContext<'a> {
     stack: &'a Stack,
     plan: &'a CopyPlan,

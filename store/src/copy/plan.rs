@@ -1,4 +1,4 @@
-//! What there is to do, before anything is done.
+//! Plans a copy.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ pub(super) const LARGE: u64 = 32 << 20;
 const PART: u64 = 16 << 20;
 /// A task holds about this many bytes of files.
 const TASK_BYTES: u64 = 4 << 20;
-/// A task holds at most so many files.
+/// Largest number of files of a task.
 const TASK_FILES: usize = 512;
 
 /// The number of a directory in a [`CopyPlan`]; 0 is the root.
@@ -183,7 +183,7 @@ impl CopyPlan {
         Ok(())
     }
 
-    /// Length of a directory's path, as far as it is of interest.
+    /// Length of a directory's path; stops counting past the limit.
     fn path_length(&self, directory: DirectoryNumber) -> usize {
         let (mut length, mut directory) = (0, directory);
         while directory != 0 && length <= MAX_PATH {

@@ -1,4 +1,4 @@
-//! Removing what an earlier copy left.
+//! Removes unchanged files of an earlier copy.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::layer::mode;
 use crate::stack::{Attr, Stack, StackWalk};
 
-/// What [`remove_unchanged`] did.
+/// Result of [`remove_unchanged`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Removed {
     /// Number of entries that were removed.
@@ -76,7 +76,7 @@ impl Removed {
     fn note(&mut self, path: &[u8], outcome: Result<bool, Errno>) {
         match outcome {
             Ok(removed) => self.entries += u64::from(removed),
-            // Gone, or not what was copied there.
+            // It is gone, or it is another file.
             Err(
                 Errno::NOENT
                 | Errno::NOTDIR

@@ -1,4 +1,4 @@
-//! What a copy tells its caller.
+//! Report of a copy.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A report names at most so many issues; the rest are only counted.
+/// Largest number of issues that a report lists; the rest are only counted.
 const MAX_ISSUES: usize = 1000;
 
-/// What an [`Issue`] means for the copy.
+/// Meaning of an [`Issue`] for the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IssueKind {
@@ -27,13 +27,13 @@ pub enum IssueKind {
 pub struct Issue {
     /// Where it is, relative to the target; empty for the target itself.
     pub path: PathBuf,
-    /// What it means.
+    /// Meaning.
     pub kind: IssueKind,
-    /// What was tried and why it failed.
+    /// The failed operation and the reason.
     pub detail: String,
 }
 
-/// What a copy did.
+/// Result of a copy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CopyReport {
     /// Names that were created, directories included, the target itself not.

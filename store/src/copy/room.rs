@@ -9,12 +9,12 @@ use super::plan::CopyPlan;
 use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
 
-/// Fails when the files of the plan have more bytes than the disk has room for.
+/// Fails if the files of the plan have more bytes than the disk has free space.
 ///
-/// A cache of some kilobytes may describe terabytes: its files can all be made of the same frame.
-/// Whoever copies it must not fill the disk that others use, too, to find that out.
+/// A cache of some kilobytes may describe terabytes, because its files can all consist of the same
+/// frame. A copy must not fill a shared disk before it fails.
 ///
-/// `freed` is about how many bytes will be removed first.
+/// `freed` is the approximate number of bytes that will be removed first.
 pub(super) fn check_room(plan: &CopyPlan, root: &OwnedFd, target: &Path, freed: u64) -> Result<()> {
     let Ok(disk) = rustix::fs::fstatvfs(root) else {
         return Ok(());

@@ -170,7 +170,7 @@ fn names_that_lead_elsewhere_are_refused() {
 fn a_name_that_is_a_directory_and_a_link_leads_nowhere() {
     let place = Place::new();
     let honest = layer(&place.outside);
-    // Whichever comes first, and with the link's target having what the directory has.
+    // In either order, and with the link's target having the entries of the directory.
     for names in [
         &[(b"l1", b"d1")][..],
         &[(b"d1", b"l1")],
@@ -179,7 +179,7 @@ fn a_name_that_is_a_directory_and_a_link_leads_nowhere() {
         // Some of the entries are refused; that is fine.
         let _ = place.copy(vec![renamed(&honest, names)]);
     }
-    // Over what an earlier copy left, and in a stack.
+    // Over an earlier copy, and in a stack.
     let both = vec![renamed(&honest, &[(b"l1", b"d1")]), Arc::new(honest)];
     let _ = place.copy(both);
 }
@@ -341,7 +341,7 @@ fn a_cache_without_room_for_it_is_not_begun() {
     super::room::check_room(&plan, &root, dir.path(), 0).unwrap();
     plan.bytes = 1 << 62;
     let error = super::room::check_room(&plan, &root, dir.path(), 0).unwrap_err();
-    // What an earlier version frees counts before it is removed.
+    // Space that an earlier version frees counts before it is removed.
     super::room::check_room(&plan, &root, dir.path(), u64::MAX).unwrap();
     assert_eq!(error.kind(), crate::ErrorKind::Local);
 }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::layer::mode;
 
-/// What the owner needs to list and fill a directory.
+/// Permissions that an owner needs to list and fill a directory.
 pub(super) const FILL: u32 = 0o700;
 
 /// Gives the owner of a directory all rights, if that is this process and a right is missing. Returns

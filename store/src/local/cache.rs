@@ -1,11 +1,11 @@
 //! The bounded local cache of pack bytes.
 //!
-//! Each remote has its own folder, so that a pack is only found by those who fetched it from the same
-//! remote in the same name. For each pack there is a sparse file of the same layout; a range that was fetched is written at
-//! its place. Nothing records which ranges are there: a frame is read and its hash decides. So a
-//! crash, a torn write or a damaged disk costs a fetch and can never give wrong bytes, and no
-//! write needs an fsync. When the cache outgrows its limit, whole packs go, those that were not
-//! used for longest first.
+//! Each remote has its own folder, so a pack is only found by clients that fetched it from the same
+//! remote with the same credentials. Each pack has a sparse file with its layout; fetched ranges
+//! are written at their offsets. Nothing records the ranges: a frame is read and verified by its
+//! hash. So a crash, a torn write or a damaged disk costs a fetch and can never return wrong bytes,
+//! and no write needs an fsync. When the cache exceeds its limit, whole packs are evicted, least
+//! recently used first.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -28,7 +28,7 @@ use crate::remote::RemoteId;
 /// A file's time of last use is written to the disk at most this often.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
-/// Packs of all remotes on the local disk, as far as they were fetched. The limit is for all of them.
+/// Packs of all remotes on the local disk. The limit applies to all of them together.
 #[derive(Debug)]
 pub struct PackCache {
     root: PathBuf,
@@ -44,8 +44,8 @@ type Held = (RemoteId, PackId);
 struct PackCacheState {
     packs: HashMap<Held, Usage>,
     bytes: u64,
-    /// Whether the directory has been scanned; until then `packs` holds only what this process
-    /// has touched.
+    /// Whether the directory has been scanned; until then `packs` only lists those that this
+    /// process has used.
     scanned: bool,
     /// The files of remotes that are in use.
     remotes: HashMap<RemoteId, Weak<PackFiles>>,
@@ -87,7 +87,7 @@ impl PackCache {
         }
     }
 
-    /// Counts what is on the disk, once, before the first eviction could need it.
+    /// Scans the disk once, before the first eviction.
     fn scan(&self, state: &mut PackCacheState) {
         if std::mem::replace(&mut state.scanned, true) {
             return;
@@ -270,7 +270,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let packs: Vec<_> = (0..10).map(|_| PackId::random()).collect();
         for pack in &packs {
-            // A new cache each time: the bound must not depend on what one process remembers.
+            // A new cache each time: the limit must not depend on the memory of one process.
             Arc::new(PackCache::new(dir.path(), 1 << 20))
                 .of(here())
                 .write(pack, 0, &[1; 256 << 10])
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(other.read(&pack, 0, 1000), None);
         other.write(&pack, 0, &[2; 1000]).unwrap();
         assert_eq!(one.read(&pack, 0, 1000), Some(vec![1; 1000]));
-        // What one fetches makes the other's go, also what is open.
+        // Fetches of one cache evict packs of the other, even open ones.
         for _ in 0..8 {
             let pack = PackId::random();
             one.write(&pack, 0, &[3; 256 << 10]).unwrap();

@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::frame::FrameLocation;
 use crate::id::{FrameHash, PackId};
 
-/// How long a failure answers for later reads of the same frame.
+/// How long a failure answers later reads of the same frame.
 ///
-/// The kernel asks again, page by page and at once, for what its read-ahead did not get. In an
-/// outage each of these reads would wait for the whole deadline anew, and one `read(2)` for minutes.
+/// The kernel requests pages that its read-ahead did not get again, one by one and at once. In an
+/// outage each of these reads would wait for the whole deadline, and one `read(2)` for minutes.
 const MEMORY: Duration = Duration::from_millis(250);
 
 /// Remembers failures for a moment, for each place of a frame: another pack may have it intact.

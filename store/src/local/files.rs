@@ -10,7 +10,7 @@ use crate::id::PackId;
 use crate::pack;
 use crate::remote::open_object;
 
-/// So many packs are kept open.
+/// Number of packs that are kept open.
 const OPEN_FILES: usize = 256;
 
 /// Reads ranges of packs that lie in a directory under their object names.

@@ -16,10 +16,10 @@ use crate::refs::LayerInfo;
 use crate::remote::{DynRemote, RemoteErrorKind, RemoteId};
 use crate::task::join_all;
 
-/// Layers that nobody uses any more stay open up to so many bytes, for the next restore.
+/// Size of unused layers in bytes that stay open for the next restore.
 const RECENT_BYTES: u64 = 64 << 20;
-/// How many layers that is expected to be: few, so that the memory is not parted and one layer may
-/// take all of it.
+/// Expected number of layers. It is small, so that the cache is not split into shards and one layer
+/// may take all of it.
 const RECENT_LAYERS: usize = 32;
 
 #[derive(Debug, Clone)]
@@ -34,10 +34,11 @@ impl quick_cache::Weighter<Held, Arc<Layer>> for LayerWeight {
     }
 }
 
-/// Layers in the store directory, and those that are open in this process.
+/// Layers in the store directory, and open layers of this process.
 ///
-/// A stored layer is only ever a copy: one that is damaged is fetched again. Names of layers are no
-/// secret, so a layer is only found by those who fetched it from the same remote in the same name.
+/// A stored layer is only a copy: a damaged one is fetched again. Names of layers are not secret,
+/// so a layer is only found by clients that fetched it from the same remote with the same
+/// credentials.
 #[derive(Debug)]
 pub struct LayerCache {
     root: PathBuf,
@@ -182,7 +183,7 @@ pub(crate) async fn fetch_layer(remote: &DynRemote, info: &LayerInfo) -> Result<
     }
     let object = layer::object_key(&id);
     let bytes: Bytes = match remote.get(&object, info.length).await {
-        // What a power cut leaves of a layer is as good as none.
+        // A layer that a power cut truncated counts as missing.
         Ok(bytes) if (bytes.len() as u64) < info.length => {
             return Err(Error::Lost {
                 what: format!("layer {id}"),

@@ -1,10 +1,10 @@
-//! What to evict.
+//! Chooses packs to evict.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::SystemTime;
 
-/// What one pack takes, and when it was last used.
+/// Size of one pack, and time of its last use.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usage {
     pub(super) bytes: u64,

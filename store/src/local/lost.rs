@@ -1,14 +1,14 @@
-//! Packs that the remote did not have, or had damaged, when they were last read.
+//! Packs that were missing or damaged in the remote when they were last read.
 //!
 //! A reader that gets "no such pack" notes the pack in `lost/` of the store directory, and one that
-//! gets bytes with another hash in `damaged/`: a file for each pack, named by it. The next restore of
-//! a key that needs the pack is then a miss instead of a mount whose reads fail, and the next save
+//! gets bytes with another hash notes it in `damaged/`: one file per pack. The next restore of a
+//! key that needs the pack is then a miss instead of a mount whose reads fail, and the next save
 //! stores the data again instead of referring to the pack.
 //!
-//! A note is only a suspicion, because a layer of another tenant can describe a pack wrongly. Before
-//! anything depends on a note, the remote is asked for a lost pack, and a damaged one is read and
-//! compared with the trailer that the own layers or the own index have for it. A pack that passes
-//! stays noted with that trailer's hash, so that it is not read again.
+//! A note is only a suspicion, because a layer of another tenant can describe a pack wrongly.
+//! Before anything depends on a note, a lost pack is requested from the remote, and a damaged one
+//! is read and compared with the trailer in the client's own layers or index. A pack that passes
+//! stays noted with the hash of that trailer, so that it is not read again.
 
 use std::collections::HashSet;
 use std::fs;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::id::PackId;
 use crate::pack::PackRef;
 
-/// The most packs that are noted; more of them say nothing new about a remote that was emptied.
+/// Largest number of noted packs; more of them add nothing about a remote that was emptied.
 const MOST: usize = 10_000;
 
 /// The notes of one store directory.
@@ -73,7 +73,7 @@ impl LostPacks {
         intact.is_ok_and(|intact| pack.hash.is_none_or(|hash| intact != hash.0))
     }
 
-    /// Notes that a pack that may be damaged is what its trailer says.
+    /// Notes that a suspected pack matches its trailer.
     pub(crate) fn note_intact(&self, pack: &PackRef) {
         if let Some(hash) = &pack.hash {
             // Without it the pack is read again next time.

@@ -6,9 +6,9 @@ use crate::frame;
 use crate::id::FrameHash;
 use crate::remote::RemoteId;
 
-/// What a process keeps unless told otherwise, in bytes.
+/// Default limit of a process in bytes.
 const LIMIT: u64 = 48 << 20;
-/// What the keeping of a frame takes beside its bytes.
+/// Overhead of a cached frame in bytes.
 const ENTRY: u64 = 128;
 
 #[derive(Clone)]
@@ -23,9 +23,9 @@ impl quick_cache::Weighter<Held, Arc<Vec<u8>>> for FrameWeight {
     }
 }
 
-/// The decoded frames that were read last, by remote and the hash of their stored bytes. Cheap to
+/// The most recently read frames, decoded, by remote and the hash of their stored bytes. Cheap to
 /// clone; clones share everything, and readers of any number of remotes may share one. A frame is
-/// only found by those who read it from the same remote in the same name.
+/// only found by clients that read it from the same remote with the same credentials.
 #[derive(Clone)]
 pub struct FrameMemory(Arc<quick_cache::sync::Cache<Held, Arc<Vec<u8>>, FrameWeight>>);
 
@@ -44,14 +44,14 @@ impl Default for FrameMemory {
 }
 
 impl FrameMemory {
-    /// Keeps up to so many bytes.
+    /// Creates a cache of at most `limit` bytes.
     pub fn new(limit: u64) -> Self {
         let frames = (limit / frame::TARGET as u64).max(16) as usize;
         let cache = quick_cache::sync::Cache::with_weighter(frames, limit, FrameWeight);
         Self(Arc::new(cache))
     }
 
-    /// The frame; when it is not here, what `read` comes to, once for all who ask at that time.
+    /// Returns the frame, or the result of `read`, which runs once for all concurrent callers.
     pub(super) fn get_or_read<E>(
         &self,
         remote: RemoteId,

@@ -1,4 +1,4 @@
-//! Where the store directory keeps what is from a remote.
+//! Location of a remote's local copies in the store directory.
 
 use std::fs::{self, DirEntry, File};
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::remote::RemoteId;
 
-/// So many remotes are remembered, those used last. Credentials that are made anew for each job make a
-/// new one each time.
+/// Number of remotes that are remembered, the most recently used ones. Credentials that are created
+/// for each job count as a new remote each time.
 const KEPT: usize = 64;
 /// The time of last use is written at most this often.
 const TOUCH_EVERY: Duration = Duration::from_secs(600);
@@ -23,7 +23,7 @@ pub(super) fn remote_folder(root: &Path, remote: &RemoteId) -> PathBuf {
         .join(remote.client.to_string())
 }
 
-/// What is in a directory; nothing if it can't be read.
+/// The entries of a directory; none if it cannot be read.
 pub(super) fn directory_entries(directory: &Path) -> impl Iterator<Item = DirEntry> + use<> {
     fs::read_dir(directory).into_iter().flatten().flatten()
 }
@@ -68,7 +68,7 @@ pub(super) fn note_remote_use(root: &Path, remote: &RemoteId) -> std::io::Result
     others.sort_unstable();
     let excess = others.len().saturating_sub(KEPT - 1);
     for (_, path) in others.drain(..excess) {
-        // Another process may be at it too. What is in use is made anew.
+        // Another process may remove it, too. A folder in use is created again.
         let _ = fs::remove_dir_all(path);
     }
     Ok(())

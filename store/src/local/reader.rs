@@ -29,12 +29,13 @@ const MAX_AHEAD: u64 = 8 << 20;
 const FIRST_AHEAD: u64 = 1 << 20;
 /// Background streaming asks for this much at a time: little enough that a read can wait for it.
 const STREAM: u64 = 4 << 20;
-/// Background streaming asks for so many ranges at a time.
+/// Number of ranges in flight for background streaming.
 const STREAMS: usize = 4;
-/// And for so many while any read waits. Never for none: who reads everything is always waiting.
+/// Number of ranges in flight while a read waits. Not zero, because a job that reads everything
+/// always waits.
 const STREAMS_BESIDE_READS: usize = 2;
 
-/// What a reader has done so far.
+/// Statistics of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReadStats {
     /// Frames decoded from local bytes.
@@ -104,7 +105,7 @@ enum AbsentFrame {
 }
 
 impl FrameReader {
-    /// Reads frames of `remote`, keeping what is fetched in `cache`, and what is decoded in `memory`.
+    /// Reads frames of `remote`; keeps fetched bytes in `cache`, and decoded frames in `memory`.
     pub fn new(remote: DynRemote, cache: Arc<PackCache>, memory: FrameMemory) -> Self {
         let in_place = remote.local_dir().map(PackFiles::new);
         let id = remote.id();
@@ -138,7 +139,7 @@ impl FrameReader {
         self.inner.ends.write().extend(ends);
     }
 
-    /// What was read so far.
+    /// Statistics so far.
     pub fn stats(&self) -> ReadStats {
         let counters = &self.inner.counters;
         ReadStats {
@@ -184,7 +185,7 @@ impl FrameReader {
             })
     }
 
-    /// Waits for a frame that was not on this machine when so many flights had landed.
+    /// Waits for a frame that was not on this machine when `landed` flights had finished.
     async fn wait_for(&self, frame: &FrameLocation, landed: u64) -> Result<Arc<Vec<u8>>> {
         let _waiting = Waiting::new(&self.inner.waiting);
         if self.inner.in_place.is_none() {

@@ -1,4 +1,4 @@
-//! What makes two stacks different, found from their metadata.
+//! Compares two stacks by their metadata.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -14,7 +14,7 @@ use crate::pack::{self, PackSet};
 use crate::remote::DynRemote;
 use crate::task::join_all;
 
-/// The paths of all differences take at most so many bytes.
+/// Largest size of the paths of all differences in bytes.
 const MAX_PATHS: usize = 256 << 20;
 
 /// How an entry differs.
@@ -24,7 +24,7 @@ pub enum EntryChange {
     Added,
     /// Only the earlier stack has it.
     Removed,
-    /// Its kind, its content, or what a link leads to is another.
+    /// Its kind, its content, or its link target differs.
     Modified,
     /// Its permissions, owner or extended attributes are others, its content is the same.
     Attributes,
@@ -39,17 +39,17 @@ pub struct EntryDifference {
     pub path: Vec<u8>,
     /// How it differs.
     pub change: EntryChange,
-    /// What it was, unless it was added.
+    /// The former attributes, unless it was added.
     pub before: Option<Attr>,
-    /// What it is, unless it was removed.
+    /// The present attributes, unless it was removed.
     pub after: Option<Attr>,
 }
 
-/// Lists what differs between two stacks of one remote, in the order of paths.
+/// Lists the differences between two stacks of one remote, sorted by path.
 ///
-/// Directories that both stacks take from the same layers are passed over without a look. No
-/// content is read: files whose bytes lie in different places are told apart by the names of their
-/// chunks, which stand in the trailers of their packs, and those are fetched once each.
+/// Directories that both stacks take from the same layers are skipped. No content is read: files
+/// whose bytes are in different places are compared by the names of their chunks, which are in the
+/// trailers of their packs. Each trailer is fetched once.
 pub async fn compare_stacks(
     remote: &DynRemote,
     before: &Stack,
@@ -85,7 +85,7 @@ struct Doubtful {
     path: Vec<u8>,
     before: Ino,
     after: Ino,
-    /// What differs if the content does not.
+    /// The difference if the content is equal.
     otherwise: Option<EntryChange>,
 }
 
@@ -104,7 +104,7 @@ struct StackComparison<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::PathTooLong`]: a comparison without what is below would be wrong.
+/// [`Error::PathTooLong`]: a comparison without the entries below would be wrong.
 fn visible_entries(stack: &Stack, path: &[u8], directory: Ino) -> Result<Vec<(Vec<u8>, Ino)>> {
     let mut entries = Vec::new();
     stack.list(directory, 0, |_, name, ino| {
@@ -234,7 +234,8 @@ impl StackComparison<'_> {
             return Ok(());
         }
         if old.kind() != new.kind() {
-            // What was a directory, or becomes one, has entries of its own.
+            // A directory that replaces another kind of entry, or is replaced by one, has entries
+            // of its own.
             self.one(path.clone(), before, EntryChange::Removed)?;
             return self.one(path, after, EntryChange::Added);
         }
@@ -324,7 +325,7 @@ async fn settle_doubtful(
     for file in doubtful {
         let (old, new) = (before.attr(file.before)?, after.attr(file.after)?);
         let was = names(before, file.before, old.size)?;
-        // A chunk without a name, of a pack whose trailer lacks it, is like no other.
+        // A chunk without a name, because its pack's trailer lacks it, equals no other.
         let is_known = was.iter().all(|(_, name)| *name != Some(None));
         let is_same = is_known && was == names(after, file.after, new.size)?;
         let change = match is_same {

@@ -10,10 +10,10 @@ use super::{Ino, InodeRef};
 use crate::error::Result;
 use crate::layer::Layer;
 
-/// A merged directory's entry: where its name is, and what it leads to.
+/// An entry of a merged directory: the location of its name, and its target.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StackEntry {
-    /// The layer whose dirent holds the name.
+    /// The layer whose dirent contains the name.
     pub(super) layer: u32,
     /// The dirent.
     pub(super) dirent: u32,
@@ -36,7 +36,7 @@ impl MergedDirectory {
         }
     }
 
-    /// The merged listing, made when it is first asked for.
+    /// The merged listing, created on first use.
     pub(super) fn entries(&self, layers: &[Arc<Layer>]) -> Result<&[StackEntry]> {
         if let Some(entries) = self.entries.get() {
             return Ok(entries);

@@ -15,12 +15,12 @@ pub(crate) struct Sources {
     pub(crate) closed: bool,
 }
 
-/// What a name leads to.
+/// Target of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Merged {
     /// No layer says anything about it.
     Absent,
-    /// The topmost layer that speaks of it removes it.
+    /// The topmost layer with this name removes it.
     Whiteout,
     /// Anything but a directory.
     Leaf(InodeRef),
@@ -57,10 +57,10 @@ pub(crate) fn root_sources(layers: &[Arc<Layer>]) -> Result<Sources> {
     Ok(sources)
 }
 
-/// Merges what the sources of a directory say of one name.
+/// Merges the entries of all sources of a directory for one name.
 ///
-/// `find` looks the name up in one source: `None` when that source does not speak of it,
-/// `Some(None)` for a whiteout.
+/// `find` looks the name up in one source: `None` if that source does not contain it, `Some(None)`
+/// for a whiteout.
 pub(crate) fn resolve_name(
     layers: &[Arc<Layer>],
     sources: &Sources,
@@ -93,7 +93,7 @@ pub(crate) fn resolve_name(
                     inode,
                 }));
             }
-            // Below a directory, a whiteout or a file ends what the directory is made of.
+            // A whiteout or a file below a directory ends the list of its sources.
             (_, Some(sources)) => {
                 sources.closed = true;
                 break;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Ino, InodeRef, Stack};
 use crate::id::StackId;
 
-/// How inodes are numbered. A kernel knows the files of a mount by their numbers, so whoever
-/// continues a mount must number them as it began.
+/// Numbering of inodes. A kernel identifies the files of a mount by their numbers, so the next
+/// worker must number them in the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Numbering {

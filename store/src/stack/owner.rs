@@ -1,4 +1,4 @@
-//! Whom the entries of a stack are shown to belong to.
+//! Owner override for the entries of a stack.
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,7 +41,7 @@ impl FromStr for Owner {
     type Err = NotAnOwner;
 
     fn from_str(text: &str) -> Result<Self, NotAnOwner> {
-        // The kernel's own number for "no one"; `chown` takes it for "leave as it is".
+        // The kernel's number for "no one"; `chown` interprets it as "unchanged".
         let id = |text: &str| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
             let id = text.parse().ok().filter(|_| digits);

@@ -1,8 +1,8 @@
-//! What a tree withholds from a machine that does not trust it.
+//! Withholds privileges in a tree from a machine that does not trust it.
 //!
-//! A layer is data from elsewhere: whoever can write to the remote chooses every mode, attribute
-//! and device number in it. So what could lend rights to whoever opens or runs a file is not shown
-//! unless the caller asks for it; what merely describes a file is.
+//! A layer is data from elsewhere: anyone with write access to the remote chooses every mode,
+//! attribute and device number in it. So metadata that could grant privileges to a user of a file
+//! is only shown on request; descriptive metadata always is.
 
 use crate::layer::{Xattrs, mode};
 
@@ -12,11 +12,11 @@ const SET_IDS: u32 = 0o6000;
 /// Extended attributes that no tree shows: overlayfs takes them for its own, and follows them.
 const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
-/// The only extended attributes besides `user.` that lend nothing: access lists.
+/// The only extended attributes besides `user.` that grant no privileges: access lists.
 const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 
-/// Whether an entry of this mode is withheld as a whole: devices, and with them what overlayfs takes
-/// for whiteouts.
+/// Whether an entry of this mode is withheld completely: devices, including the whiteouts of
+/// overlayfs.
 pub(super) fn is_device(mode_bits: u32) -> bool {
     matches!(mode_bits & mode::TYPE, mode::CHARACTER | mode::BLOCK)
 }

@@ -17,12 +17,12 @@ use crate::layer::{
 /// a look-up in every directory that is read.
 pub const SQUASH_DEPTH: usize = 16;
 
-/// Says which layers to squash, given the number of entries of each from the bottom, or `None`
-/// when there are at most `depth`, usually [`SQUASH_DEPTH`].
+/// Selects the layers to squash, given the number of entries of each from the bottom; `None` if
+/// there are at most `depth`, usually [`SQUASH_DEPTH`].
 ///
-/// The bottom layer, which many keys and branches share, is left alone unless what lies on top has
-/// grown to half of it. So squashing writes each entry a bounded number of times, and a base stays
-/// one object that every machine has.
+/// The bottom layer, which many keys and branches share, stays unless the layers on top have grown
+/// to half of it. So squashing writes each entry a bounded number of times, and a base remains one
+/// object that every machine has.
 pub fn squash_plan(entries: &[u64], depth: usize) -> Option<Range<usize>> {
     if entries.len() <= depth.max(1) {
         return None;
@@ -118,7 +118,7 @@ pub(crate) fn layer_content(layer: &Layer, inode: u32, size: u64) -> Result<Vec<
         .collect()
 }
 
-/// Adds one directory's entries; returns its subdirectories and what they are made of.
+/// Adds the entries of one directory; returns its subdirectories and their sources.
 fn fill_directory(
     builder: &mut LayerBuilder,
     directory: u32,

@@ -1,4 +1,4 @@
-//! What the tree of a stack adds up to.
+//! Totals of a stack's tree.
 
 use std::collections::HashSet;
 
@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::layer::{TreeTotals, mode};
 
 impl Stack {
-    /// Counts the regular files of the merged tree and their sizes, each inode once; `None` when
-    /// the tree has more than `limit` entries.
+    /// Counts the regular files of the merged tree and their sizes, each inode once; `None` if the
+    /// tree has more than `limit` entries.
     ///
-    /// This is not the sum of the layers: what a layer hides or replaces is not counted.
+    /// This is not the sum of the layers: hidden and replaced files are not counted.
     pub fn totals(&self, limit: u64) -> Result<Option<TreeTotals>> {
         let mut totals = TreeTotals::default();
         let mut entries = 0;

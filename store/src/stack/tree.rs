@@ -9,8 +9,7 @@ use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::layer::{ContentPiece, Layer, Meta, ROOT, Timestamp, Xattrs, mode};
 
-/// A directory whose path is longer than this, counted from the nearest one that is remembered, is
-/// remembered.
+/// Depth from the nearest remembered directory at which a directory is remembered.
 const REMEMBER: usize = 64;
 
 /// Attributes of an inode.
@@ -49,9 +48,9 @@ pub struct Stack {
     layers: Vec<Arc<Layer>>,
     root: Sources,
     directories: Directories,
-    /// Whether what could lend rights is left out of what is shown.
+    /// Whether privileges are withheld.
     withheld: bool,
-    /// Whom everything is shown to belong to, if not to whom it was saved from.
+    /// The owner to show for all entries, instead of the saved ones.
     owner: Option<Owner>,
 }
 
@@ -80,10 +79,9 @@ impl Stack {
         })
     }
 
-    /// The same tree without what could lend rights on the machine that shows it: device nodes,
-    /// setuid and setgid of anything but directories, and extended attributes other than those of
-    /// users and access lists. What comes from a remote is shown so unless someone asks for the
-    /// rest.
+    /// The same tree without privileges: device nodes, setuid and setgid except on directories, and
+    /// extended attributes other than those of users and access lists. Trees of a remote are shown
+    /// in this form unless a user requests the rest.
     #[must_use]
     pub fn without_privileges(self) -> Self {
         Self {
@@ -103,7 +101,7 @@ impl Stack {
         }
     }
 
-    /// Whether an entry is part of what is shown.
+    /// Whether an entry is visible.
     fn shows(&self, ino: Ino) -> Result<bool> {
         if !self.withheld {
             return Ok(true);
@@ -113,15 +111,15 @@ impl Stack {
         Ok(!privileges::is_device(record.mode.get()))
     }
 
-    /// Shows every entry as this owner's: [`Self::attr`] then answers so. Whom the layers say an
-    /// entry belongs to stays to be had from [`Self::meta`].
+    /// Shows every entry with this owner: [`Self::attr`] returns it. [`Self::meta`] still returns
+    /// the saved owner.
     #[must_use]
     pub fn shown_as(mut self, owner: Option<Owner>) -> Self {
         self.owner = owner;
         self
     }
 
-    /// Whom everything is shown to belong to, if not to whom it was saved from.
+    /// The owner to show for all entries, instead of the saved ones.
     pub fn owner(&self) -> Option<Owner> {
         self.owner
     }
@@ -153,7 +151,7 @@ impl Stack {
             })
     }
 
-    /// The place whose record describes an inode: for the root, that of the topmost layer.
+    /// The inode whose record describes an entry: for the root, that of the topmost layer.
     fn record_place(&self, ino: Ino) -> InodeRef {
         if ino == Ino::ROOT {
             InodeRef {
@@ -185,16 +183,16 @@ impl Stack {
         Ok(Listing::Merged(self.directories.insert(sources)))
     }
 
-    /// Checks what bounds the work of going through the whole tree; see [`Layer::check_shares`].
-    /// To be called before anything does.
+    /// Checks the bounds for a walk over the whole tree; see [`Layer::check_shares`]. Call this
+    /// before any walk.
     pub fn check_shares(&self) -> Result<()> {
         self.layers
             .iter()
             .try_for_each(|layer| layer.check_shares())
     }
 
-    /// What an entry is made of: its place in each layer that has a part in it, the topmost first.
-    /// Entries of the same origin are the same, with all below them, in whatever stacks they are.
+    /// The parts of an entry: its inode in each layer that contains it, the topmost first. Entries
+    /// of the same origin are equal, including all entries below them, in any stack.
     pub(super) fn origin(&self, ino: Ino) -> Result<Vec<(LayerId, u32)>> {
         if self.layers.is_empty() {
             return Ok(Vec::new());
@@ -210,7 +208,7 @@ impl Stack {
         }
     }
 
-    /// Finds what makes up a directory, from its path.
+    /// Finds the sources of a directory from its path.
     fn sources(&self, place: InodeRef) -> Result<Sources> {
         let layer = self.layer(place)?;
         let mut names = Vec::new();
@@ -426,8 +424,8 @@ impl Stack {
         })
     }
 
-    /// An inode's attributes as they were saved, in the form in which layers are built, with what
-    /// [`Self::without_privileges`] leaves out: an entry that only moves keeps it.
+    /// The saved attributes of an inode in the form of a layer, including those that
+    /// [`Self::without_privileges`] hides: a moved entry keeps them.
     pub(crate) fn whole_meta(&self, ino: Ino) -> Result<Meta> {
         if self.layers.is_empty() {
             return Ok(Meta {

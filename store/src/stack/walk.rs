@@ -4,10 +4,10 @@ use super::{Attr, Ino, Stack};
 use crate::error::Result;
 use crate::layer::mode;
 
-/// The longest path in bytes: four times what the kernel takes in one call, and programs that change
-/// into directories step by step do make such trees. Entries with longer paths are left out of
-/// saves, walks and copies, and reported: a layer of some kilobytes can nest directories so deeply
-/// that the paths of its entries add up to gigabytes.
+/// The longest path in bytes: four times the kernel's limit for one call, because programs that
+/// change into directories step by step do create such trees. Walks and copies leave out and report
+/// longer paths: a layer of some kilobytes can nest directories so deeply that its paths add up to
+/// gigabytes.
 pub const MAX_PATH: usize = 16_383;
 
 /// An entry of a [`StackWalk`].
@@ -28,7 +28,7 @@ struct PendingVisit {
     ino: Ino,
 }
 
-/// Visits a tree depth first, directories before their entries, entries in the order of names.
+/// Visits a tree depth first, directories before their entries, entries sorted by name.
 ///
 /// Leaves out entries whose path is longer than [`MAX_PATH`].
 #[derive(Debug)]

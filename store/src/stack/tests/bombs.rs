@@ -94,7 +94,7 @@ fn entries_out_of_order_are_refused_when_listed() {
         let layer = Arc::new(Layer::open(built.id, built.bytes).unwrap());
         let stack = Stack::new(vec![layer]).unwrap();
         assert!(stack.list(Ino::ROOT, 0, |_, _, _| Ok(true)).is_err());
-        // A listing that goes on after the first entry finds out, too.
+        // A listing that continues after the first entry detects it, too.
         assert!(stack.list(Ino::ROOT, 1, |_, _, _| Ok(true)).is_err());
     }
 }

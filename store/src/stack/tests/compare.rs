@@ -85,7 +85,7 @@ proptest! {
         let stack = |own: Vec<Arc<Layer>>| {
             Stack::new([layers(1, &shared), own].concat()).unwrap()
         };
-        // Both sides number their own layers alike, so that some of them are the same.
+        // Both sides number their layers in the same way, so that some of them are equal.
         let (before, after) = (stack(layers(10, &before)), stack(layers(10, &after)));
         let (found, expected) = (differences(&before, &after), expected(&before, &after));
         prop_assert_eq!(sorted(found), sorted(expected));

@@ -11,7 +11,7 @@ use crate::layer::{
 };
 use crate::stack::{Ino, Stack, squash_layers};
 
-/// What a layer says of a name.
+/// A layer's entry for a name.
 #[derive(Debug, Clone)]
 pub(super) enum Spec {
     Whiteout,
@@ -32,7 +32,7 @@ pub(super) fn entries() -> impl Strategy<Value = Entries> {
     btree_map(NAMES, spec, 0..5)
 }
 
-/// What a tree is, with marks that tell which layer an entry is from.
+/// A tree, with marks for the layer of each entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Model {
     Link {
@@ -198,7 +198,7 @@ proptest! {
         prop_assert_eq!(bottom.summary.whiteouts, 0);
     }
 
-    /// A process that is told a number before it has listed anything finds the same directory.
+    /// A process that gets a number before it has listed anything finds the same directory.
     #[test]
     fn any_directory_can_be_entered_first(specs in vec(entries(), 1..6)) {
         let layers: Vec<_> = specs.iter().enumerate().map(|(n, spec)| build(n, spec)).collect();

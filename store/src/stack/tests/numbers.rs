@@ -1,4 +1,4 @@
-//! What is not a property of many stacks but of a few.
+//! Properties of single stacks.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn directory() -> Meta {
     }
 }
 
-/// A layer whose root has a pipe under each of these names: one inode.
+/// A layer whose root has a pipe with these names: one inode.
 fn linked(names: &[&str]) -> Arc<crate::layer::Layer> {
     let pipe = Meta {
         mode: mode::FIFO | 0o644,

@@ -12,12 +12,12 @@ mod tar;
 use anyhow::Result;
 
 use crate::common::{CommonArgs, Output, Setup};
+use crate::dataset::{BenchSubject, Versions};
 use crate::recorder::RowRecorder;
 use crate::remote::RemotePrefix;
 use crate::report::{BenchReport, ReportSection};
-use crate::subject::{BenchSubject, Versions};
-use crate::tools::answer::AnswerTraffic;
 use crate::tools::cachefs::Store;
+use crate::tools::json_answer::AnswerTraffic;
 use crate::tools::tar as tar_tool;
 
 /// The key of the first version.

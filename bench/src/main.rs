@@ -1,9 +1,10 @@
 //! Benchmarks of cachefs from outside: the `cachefs` program against what users would pick
 //! instead, on their own directories, in one run.
 
-mod builds;
+mod build_runs;
 mod common;
 mod compare;
+mod dataset;
 mod fio;
 mod hit_rate;
 mod interrupt;
@@ -16,7 +17,6 @@ mod remote;
 mod report;
 mod scale;
 mod soak;
-mod subject;
 mod suite;
 mod tools;
 mod work;
@@ -52,7 +52,7 @@ enum Command {
     /// Measure how costs grow with files, bytes, layers, keys and jobs.
     Scale(Box<scale::ScaleOptions>),
     /// Restore a cache and run a command on it, against the same with an archive.
-    Builds(Box<builds::BuildsOptions>),
+    Builds(Box<build_runs::BuildsOptions>),
     /// Read from many mounts of one daemon for a long time, and look for leaks and wrong bytes.
     Soak(Box<soak::SoakOptions>),
     /// Have fio write to a mount and verify it, there and where it was saved to.
@@ -104,7 +104,7 @@ fn run_bench(cli: Cli) -> Result<()> {
         Command::Peers(options) => peers::run_peers(&options),
         Command::HitRate(options) => hit_rate::run_hit_rate(&options),
         Command::Scale(options) => scale::run_scale(&options),
-        Command::Builds(options) => builds::run_builds(&options),
+        Command::Builds(options) => build_runs::run_builds(&options),
         Command::Soak(options) => soak::run_soak(&options),
         Command::Fio(options) => fio::run_fio_bench(&options),
         Command::Suite(options) => suite::run_suite(&options),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::measure::{Samples, Unit};
 use crate::report::{ReportSection, Row, RowGroup, Table};
-use crate::tools::answer::{AnswerRequests, AnswerTraffic};
+use crate::tools::json_answer::{AnswerRequests, AnswerTraffic};
 
 /// What the rows of one group have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::common::{CommonArgs, Setup};
+use crate::dataset::Versions;
 use crate::hit_rate::Replay;
 use crate::peers::PeerChoice;
 use crate::report::{BenchReport, ReportSection};
 use crate::scale::Limits;
-use crate::subject::Versions;
 use crate::tools::tar;
 use crate::{compare, hit_rate, peers, scale};
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::containers::FindError;
 use crate::sys::fdpass::FrameError;
-use crate::sys::graft::GraftError;
+use crate::sys::foreign_mount::GraftError;
 use crate::sys::mount_error::MountError;
 use crate::sys::spawn::SpawnError;
 use crate::sys::unmount::UnmountError;

@@ -19,7 +19,7 @@ pub mod save;
 pub mod shares;
 mod store_dir;
 pub mod sys;
-mod unsaved;
+mod unsaved_changes;
 mod view;
 
 pub use cachefs_store::remote::Spending;
@@ -27,7 +27,7 @@ pub use error::{Error, FailureKind, RemoteFailure, Result, describe_chain};
 pub use last_restore::{LastRestore, Sought};
 pub use rpc::{DaemonClient, DaemonStats, Prefetch, RestoreCounts, ViewStats};
 pub use store_dir::StoreDir;
-pub use unsaved::{Unsaved, UnsavedAmount};
+pub use unsaved_changes::{Unsaved, UnsavedAmount};
 pub use view::{FrameTotals, ReadReport};
 
 /// The version of this program; a command and its daemon must have the same.

@@ -1,21 +1,21 @@
 //! Restoring: from keys to a path that shows the cache.
 
-mod empty;
-mod hides;
-mod leftovers;
-mod look;
-mod parts;
+mod copied_files;
+mod copy_rollback;
+mod hidden_mounts;
+mod lookup;
+mod multi_path;
 mod recover;
-mod target;
-mod usable;
+mod stack_availability;
+mod target_dir;
 
-pub use look::look_up;
-pub(crate) use look::tree_of;
-pub(crate) use parts::find_parts;
-pub use parts::{FoundDirectories, find_directories};
-pub use target::MadeDirectories;
-pub(crate) use usable::check_usable;
-pub use usable::{find_loss, without_lost_parts};
+pub use lookup::look_up;
+pub(crate) use lookup::tree_of;
+pub(crate) use multi_path::find_parts;
+pub use multi_path::{FoundDirectories, find_directories};
+pub(crate) use stack_availability::check_usable;
+pub use stack_availability::{find_loss, without_lost_parts};
+pub use target_dir::MadeDirectories;
 
 use recover::Left;
 
@@ -39,7 +39,7 @@ use crate::rpc::{DaemonClient, OpenRequest, Prefetch, RestoreReply, RestoreReque
 use crate::store_dir::StoreDir;
 use crate::sys::erofs_mount::is_likely;
 use crate::sys::spawn::SpawnError;
-use crate::unsaved::Unsaved;
+use crate::unsaved_changes::Unsaved;
 use crate::view::ViewForm;
 
 /// A tree of more entries is not counted on the way to a mount, which takes milliseconds.
@@ -200,12 +200,12 @@ pub fn restore_path(
 ) -> Result<RestoreReport> {
     let started = Instant::now();
     refuse_overlap(store, &options.remote, &options.path)?;
-    let path = target::find_target(&options.path)?;
+    let path = target_dir::find_target(&options.path)?;
     let records = MountRecords::new(store);
     records.sweep();
     Unsaved::new(store).remove_old();
     let mut left = Left::default();
-    leftovers::clear_leftovers(store, &records, &path, options, &mut left.notes)?;
+    copied_files::clear_leftovers(store, &records, &path, options, &mut left.notes)?;
     let mut report = match recover::recover_path(store, &records, &path, options, &mut left)? {
         Some(report) => report,
         None => {
@@ -219,7 +219,9 @@ pub fn restore_path(
         report.outcome,
         RestoreOutcome::Mounted | RestoreOutcome::Remounted
     ) {
-        report.notes.extend(hides::hidden_mounts_note(&report.path));
+        report
+            .notes
+            .extend(hidden_mounts::hidden_mounts_note(&report.path));
     }
     report.elapsed = started.elapsed();
     Ok(report)
@@ -487,7 +489,7 @@ fn restore_copy(
     let session = options.session(store)?;
     let mut found = match found {
         Some(found) => found,
-        None => session.block_on(look::resolve_keys(session.remote(), &options.wanted))?,
+        None => session.block_on(lookup::resolve_keys(session.remote(), &options.wanted))?,
     };
     if found.layers.is_empty() {
         return Ok(RestoreReport {
@@ -524,7 +526,7 @@ fn restore_copy(
     // After a failure, files are removed from the opened directory, wherever its path leads by
     // then.
     let here = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-    let started_empty = empty::is_empty(&here);
+    let started_empty = copy_rollback::is_empty(&here);
     let whole = MountRecord {
         owner,
         ..new_record(&path, How::Copy, &found, options, asked_at)?
@@ -538,7 +540,7 @@ fn restore_copy(
         let freed = before.tree.map_or(u64::MAX, |tree| tree.bytes);
         check_room(&stack, &path, freed, progress)?;
         // An earlier version of the key: entries that this one does not have must not come back.
-        let removed = leftovers::remove_leftovers(store, &before, Some(&stack), options);
+        let removed = copied_files::remove_leftovers(store, &before, Some(&stack), options);
         if let Err(error) = removed {
             notes.push(format!(
                 "{} may have entries of an earlier version of the key: {}",
@@ -560,10 +562,10 @@ fn restore_copy(
     let is_whole = copied.as_ref().is_ok_and(|report| report.not_created == 0);
     // Half of a cache is worse than none: a build takes it for the whole.
     if !is_whole && started_empty {
-        empty::clear_directory(&here);
+        copy_rollback::clear_directory(&here);
         directories.remove();
     }
-    if !is_whole && (!path.exists() || empty::is_empty(&path)) {
+    if !is_whole && (!path.exists() || copy_rollback::is_empty(&path)) {
         records.remove(&path)?;
     } else if !is_whole && noted.is_ok() {
         records.put(&MountRecord {

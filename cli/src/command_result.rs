@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use crate::failure::{self, describe_failure};
 use crate::global::Global;
-use crate::{exit, log, object, output};
+use crate::{exit, json_output, log, output};
 
 /// Says what went wrong, if something did; `soft` says that the command passes over what a build
 /// can live with.
 pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> ExitCode {
     match outcome {
         Ok(code) => {
-            object::print_end(code);
+            json_output::print_end(code);
             ExitCode::from(code_of_output(code))
         }
         Err(error) => fail(&error, soft && !global.strict_errors),
@@ -47,7 +47,7 @@ pub(crate) fn fail(error: &anyhow::Error, soft: bool) -> ExitCode {
     if !failure.lines.is_empty() {
         output::log_text(&failure.lines.join("\n"));
     }
-    object::print_failure(&failure);
+    json_output::print_failure(&failure);
     ExitCode::from(failure.code)
 }
 
@@ -62,6 +62,6 @@ pub(crate) fn wrong_usage(error: &clap::Error) -> ExitCode {
         // In colour, on a terminal.
         false => drop(error.print()),
     }
-    object::print_failure(&failure);
+    json_output::print_failure(&failure);
     ExitCode::from(failure.code)
 }

@@ -30,12 +30,12 @@ mod explain;
 mod failure;
 mod global;
 mod integrations;
+mod json_output;
 mod keys;
 mod log;
-mod machine;
-mod named_file;
-mod object;
+mod machine_identity;
 mod output;
+mod output_file;
 mod outputs;
 mod progress;
 // The pages have the commands of every feature.

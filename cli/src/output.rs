@@ -10,8 +10,8 @@ use cachefs_store::remote::RemoteTraffic;
 use serde::Serialize;
 
 use crate::global::{Global, OutputFormat};
+use crate::json_output;
 use crate::log::{self, LogFormat};
-use crate::object;
 use crate::outputs::Annotations;
 
 /// What is said when a signal ended the work.
@@ -19,11 +19,11 @@ pub(crate) const INTERRUPTED: &str = "interrupted: run it again to go on from he
 
 /// Says how to print, from arguments that could not be parsed.
 pub(crate) fn configure_unparsed(arguments: &[OsString]) {
-    let is_json = |option: &str, variable: &str| match object::find_option(arguments, option) {
+    let is_json = |option: &str, variable: &str| match json_output::find_option(arguments, option) {
         Some(format) => format == "json",
         None => std::env::var_os(variable).is_some_and(|format| format == "json"),
     };
-    object::configure_object(is_json("--format", "CACHEFS_FORMAT"));
+    json_output::configure_object(is_json("--format", "CACHEFS_FORMAT"));
     let format = match is_json("--log-format", "CACHEFS_LOG_FORMAT") {
         true => LogFormat::Json,
         false => LogFormat::Text,
@@ -41,7 +41,7 @@ pub(crate) fn start_log(global: &Global) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CACHEFS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    object::configure_object(global.format == OutputFormat::Json);
+    json_output::configure_object(global.format == OutputFormat::Json);
     log::configure_log(
         global.log_format,
         global.told(|name| std::env::var(name).ok()).annotations,
@@ -61,11 +61,11 @@ pub(crate) fn start_log(global: &Global) {
 
 pub(crate) use crate::log::{log_text, print_raw};
 
-pub(crate) use crate::object::print_object as print_json;
+pub(crate) use crate::json_output::print_object as print_json;
 
 /// Prints lines of results, in which nothing is a command to a terminal or a CI system.
 pub(crate) fn print_text(text: &str) {
-    if !object::keep_line(text) {
+    if !json_output::keep_line(text) {
         write_stdout(&format!("{}\n", log::escape_controls(text)));
     }
 }

@@ -12,7 +12,7 @@ use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
-use crate::{exit, object, output};
+use crate::{exit, json_output, output};
 
 /// The signals that ask the work to stop.
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
@@ -77,7 +77,7 @@ impl Display {
             if signals.forever().next().is_some() {
                 std::thread::sleep(PATIENCE);
                 output::log_text(output::INTERRUPTED);
-                object::print_end(exit::INTERRUPTED);
+                json_output::print_end(exit::INTERRUPTED);
                 std::process::exit(exit::INTERRUPTED.into());
             }
         };

@@ -25,7 +25,6 @@
 //! Formats are documented in `docs/format/`.
 
 pub mod archive;
-pub mod beneath;
 pub mod check;
 pub mod chunk;
 pub mod copy;
@@ -43,6 +42,7 @@ pub mod progress;
 pub mod refs;
 pub mod remote;
 pub mod repository;
+pub mod resolve_beneath;
 pub mod save;
 pub mod secrets;
 pub mod session;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{CompareRun, TINY, V1, quantity};
 use crate::common::print_step;
-use crate::subject::{verify_content, verify_totals};
+use crate::dataset::{verify_content, verify_totals};
 use crate::tools::cachefs::{RestoreForm, Store};
 use crate::work::{find, read};
 use crate::workspace;

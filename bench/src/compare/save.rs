@@ -9,9 +9,9 @@ use cachefs_store::remote::ObjectKey;
 
 use super::{CompareRun, TINY, V1, V2, quantity};
 use crate::common::print_step;
-use crate::subject::{verify_content, verify_totals};
-use crate::tools::answer::Save;
+use crate::dataset::{verify_content, verify_totals};
 use crate::tools::cachefs::{RestoreForm, Store, TimedAnswer};
+use crate::tools::json_answer::Save;
 use crate::work::{find, read, sync};
 
 impl CompareRun<'_> {

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{CompareRun, V1, quantity};
 use crate::common::print_step;
-use crate::subject::verify_totals;
+use crate::dataset::verify_totals;
 use crate::tools::tar::{NAME, TarArchive, TarCompressor};
 use crate::work::{find, read};
 use crate::workspace;

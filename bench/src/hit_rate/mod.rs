@@ -3,13 +3,13 @@
 //! Nothing is run. The history says what each job needs; the schemes, what it finds; the policies,
 //! what that moves. All that has to be assumed is an option and stands in the report.
 
-mod account;
 mod caches;
+mod cost_account;
 mod directories;
 mod git;
 mod history;
 mod lock;
-mod recorded;
+mod recorded_runs;
 mod synthetic;
 
 use std::fs;
@@ -22,8 +22,8 @@ use crate::common::Output;
 use crate::machine::Machine;
 use crate::measure::Unit;
 use crate::report::{BenchReport, ReportSection, Table};
-use account::{Account, Assumptions, RetentionPolicy};
 use caches::{Caches, Match, Scheme};
+use cost_account::{Account, Assumptions, RetentionPolicy};
 use history::{History, HistoryJob, MAIN};
 use lock::PackageModel;
 use synthetic::Drift;
@@ -77,7 +77,7 @@ pub(crate) fn run_hit_rate(options: &HitRateOptions) -> Result<()> {
 pub(crate) fn measure_hit_rate(options: &Replay) -> Result<ReportSection> {
     let assumed = &options.assumed;
     if !options.recorded.is_empty() {
-        return recorded::sum_up(&options.recorded, assumed);
+        return recorded_runs::sum_up(&options.recorded, assumed);
     }
     ensure!(
         assumed.jobs_per_day > 0.0,
@@ -216,7 +216,7 @@ fn replay_history(
 
 #[cfg(test)]
 mod tests {
-    use super::account::testing::assumed;
+    use super::cost_account::testing::assumed;
     use super::history::testing::job;
     use super::*;
 

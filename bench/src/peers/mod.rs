@@ -6,10 +6,10 @@
 
 mod archive;
 mod backup;
-mod kinds;
+mod cachefs_peer;
 mod mounted;
-mod ours;
 mod peer;
+mod peer_list;
 mod rclone;
 
 use std::collections::BTreeSet;
@@ -19,10 +19,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::common::{CommonArgs, Output, Setup, print_step};
+use crate::dataset::{BenchSubject, Versions, verify_totals};
 use crate::interrupt;
 use crate::recorder::{Quantity, RowRecorder};
 use crate::report::{BenchReport, ReportSection};
-use crate::subject::{BenchSubject, Versions, verify_totals};
 use crate::work::{find, read};
 use peer::{Peer, PeerKind, PeerVersion, PeerWorkspace};
 
@@ -149,12 +149,12 @@ fn describe_kind(kind: &PeerKind, bucket: bool) -> String {
 
 impl PeerChoice {
     fn kinds(&self) -> Result<Vec<PeerKind>> {
-        let mut kinds = Vec::from(kinds::ALL);
+        let mut kinds = Vec::from(peer_list::ALL);
         for name in self.only.iter().chain(&self.skip) {
             ensure!(
                 kinds.iter().any(|kind| kind.name == name),
                 "there is no {name}; there are: {}",
-                kinds::ALL.map(|kind| kind.name).join(", ")
+                peer_list::ALL.map(|kind| kind.name).join(", ")
             );
         }
         if !self.only.is_empty() {
@@ -300,7 +300,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(names(&["cp", "tar+zstd"], &[]), ["cp", "tar+zstd"]);
-        assert_eq!(names(&[], &[]).len(), kinds::ALL.len());
+        assert_eq!(names(&[], &[]).len(), peer_list::ALL.len());
         assert!(!names(&[], &["borg"]).contains(&"borg"));
         let wrong = PeerChoice {
             skip: vec!["rar".into()],

@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context, Result};
 
+use super::mount_slots::{Expected, Slot, Slots, SoakContents, SoakMount, cache_key};
 use super::readers::Tally;
-use super::slots::{Expected, Slot, Slots, SoakContents, SoakMount, cache_key};
 use super::{CHURNERS, is_over};
 use crate::tools::cachefs::Store;
 

@@ -5,10 +5,10 @@
 //! all the while, and judged at the end.
 
 mod churn;
-mod figures;
+mod daemon_figures;
 mod kills;
+mod mount_slots;
 mod readers;
-mod slots;
 mod verdict;
 
 use std::sync::atomic::AtomicBool;
@@ -22,9 +22,9 @@ use crate::common::{CommonArgs, Output, Setup, print_step};
 use crate::interrupt;
 use crate::remote::RemoteOptions;
 use crate::report::{BenchReport, ReportSection};
-use figures::{Figures, Sampled};
+use daemon_figures::{Figures, Sampled};
+use mount_slots::{Slots, SoakContents};
 use readers::Tally;
-use slots::{Slots, SoakContents};
 use verdict::Verdict;
 
 /// Threads that take mounts down and make them again.

@@ -13,7 +13,7 @@ use cachefs_store::id::ChunkId;
 use rustix::fs::{Advice, fadvise};
 
 use super::is_over;
-use super::slots::{Expected, Slots, SoakMount};
+use super::mount_slots::{Expected, Slots, SoakMount};
 use crate::measure::Unit;
 use crate::report::ReportSection;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::figures::{Figures, Sampled};
+use super::daemon_figures::{Figures, Sampled};
 use super::readers::Tally;
 use crate::measure::{Samples, Unit};
 use crate::report::Table;

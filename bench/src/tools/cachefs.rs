@@ -13,8 +13,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 
-use super::answer::{self, AnswerTraffic, RestoreAnswer, Save, Stats};
 use super::child::{self, FinishedChild, OnSignal};
+use super::json_answer::{self, AnswerTraffic, RestoreAnswer, Save, Stats};
 use crate::{machine, workspace};
 
 /// How long a daemon may take to end before it is no longer asked.
@@ -290,7 +290,7 @@ impl Drop for Store {
 fn run_answered<T: DeserializeOwned>(command: &mut Command) -> Result<TimedAnswer<T>> {
     let finished = child::run_child(command, OnSignal::End)?;
     Ok(TimedAnswer {
-        answer: answer::parse_answer(&finished.stdout)?,
+        answer: json_answer::parse_answer(&finished.stdout)?,
         finished,
     })
 }

@@ -1,6 +1,6 @@
 //! The programs that are compared.
 
-pub(crate) mod answer;
 pub(crate) mod cachefs;
 pub(crate) mod child;
+pub(crate) mod json_answer;
 pub(crate) mod tar;

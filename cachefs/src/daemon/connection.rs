@@ -8,7 +8,7 @@ use cachefs_store::id::StackId;
 use cachefs_store::index::ChunkIndex;
 use cachefs_store::pack::{PackRef, Trailer};
 
-use super::idle::End;
+use super::idle_exit::End;
 use super::shared;
 use super::state::DaemonState;
 use crate::error::{Error, RemoteFailure, Result};

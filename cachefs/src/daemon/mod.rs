@@ -5,22 +5,22 @@
 //! of mounts, and a worker, which does all the work and may die. In the worker, each connection and
 //! each view has threads of its own; requests to remotes run on a small tokio runtime.
 
-mod adopt;
-mod blame;
+mod adopt_mounts;
+mod client_disconnect;
 mod connection;
-mod gone;
+mod crash_suspect;
+mod fd_table;
 mod handover;
-mod held;
-mod idle;
-mod keeper;
+mod idle_exit;
+mod memory_trim;
 mod prefetch;
-mod remotes;
+mod remote_pool;
 mod shared;
 mod state;
 mod supervisor;
-mod tidy;
+mod supervisor_channel;
 mod traces;
-mod views;
+mod view_table;
 mod worker;
 
 use std::time::{Duration, Instant};

@@ -8,7 +8,7 @@ use cachefs_store::frame::FrameLocation;
 
 use super::traces::Fetching;
 use crate::rpc::Prefetch;
-use crate::sys::busy;
+use crate::sys::crash_record;
 use crate::view::View;
 
 /// Caches with more bytes of frames than this are streamed only on request.
@@ -18,7 +18,7 @@ const AUTO_LIMIT: u64 = 1 << 30;
 pub(super) async fn run(view: &Arc<View>, trace: Fetching, wanted: Prefetch) -> Result<()> {
     let listing = Arc::clone(view);
     let list = move || {
-        let _at_work = busy::note_work(listing.number);
+        let _at_work = crash_record::note_work(listing.number);
         frames(&listing)
     };
     let frames = tokio::task::spawn_blocking(list)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection;
-use super::held::{Item, name_of_share};
+use super::fd_table::{Item, name_of_share};
 use super::state::DaemonState;
 use crate::error::{Result, describe_chain};
 use crate::shares::{Gate, Share, ShareDescription};

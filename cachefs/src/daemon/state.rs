@@ -15,15 +15,15 @@ use cachefs_store::trace::TraceRecorder;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
-use super::gone::unless_gone;
-use super::held::{Item, name_of_view};
-use super::idle::Activity;
-use super::keeper::Keeper;
+use super::client_disconnect::unless_gone;
+use super::fd_table::{Item, name_of_view};
+use super::idle_exit::Activity;
+use super::memory_trim::Tidy;
 use super::prefetch;
-use super::remotes::{RemoteHandle, Remotes};
-use super::tidy::Tidy;
+use super::remote_pool::{RemoteHandle, Remotes};
+use super::supervisor_channel::Keeper;
 use super::traces::{self, Fetching};
-use super::views::{OpenView, Views};
+use super::view_table::{OpenView, Views};
 use crate::erofs;
 use crate::error::{Error, RemoteFailure, Result};
 use crate::paths::PathSet;
@@ -34,7 +34,7 @@ use crate::rpc::{
 };
 use crate::shares::Shares;
 use crate::store_dir::StoreDir;
-use crate::sys::busy;
+use crate::sys::crash_record;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::{self, ReadNotes, ReadReport, View, ViewForm};
 
@@ -272,7 +272,7 @@ impl DaemonState {
         let stack = stack.shown_as(open.shown.owner);
         // On a local disk, the order of reads does not matter.
         let is_noted = open.shown.trace && remote.reader.remote().local_dir().is_none();
-        let at_work = busy::note_work(number);
+        let at_work = crash_record::note_work(number);
         let image = match open.shown.form {
             ViewForm::Image => erofs::image_of(&stack, numbering),
             ViewForm::Tree => None,
@@ -292,7 +292,7 @@ impl DaemonState {
                 // It is laid out while the client makes the mounts.
                 let view = Arc::clone(&view);
                 self.runtime.spawn_blocking(move || {
-                    let _at_work = busy::note_work(number);
+                    let _at_work = crash_record::note_work(number);
                     if let Some(image) = &view.image {
                         // Readers of the image get the error.
                         let _ = image.build(&view.stack);

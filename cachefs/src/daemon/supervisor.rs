@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{WaitOptions, WaitStatus, waitpid};
 
-use super::blame::Blame;
+use super::crash_suspect::Blame;
+use super::fd_table::{HeldDescriptor, Trust};
 use super::handover;
-use super::held::{HeldDescriptor, Trust};
-use super::keeper::{self, Keeper, Order};
+use super::supervisor_channel::{self, Keeper, Order};
 use crate::error::{Error, Result};
-use crate::sys::busy;
+use crate::sys::crash_record;
 use crate::sys::lock::LockFile;
 use crate::sys::socket::SocketFile;
 use crate::sys::spawn::Readiness;
@@ -76,7 +76,7 @@ pub(super) fn supervise_workers(mut estate: Estate, readiness: Readiness) -> Res
         return Err(Error::io("start", "the daemon's worker")(many));
     }
     let mut readiness = Some(readiness);
-    busy::prepare_notes().map_err(Error::io("start", "the daemon's worker"))?;
+    crash_record::prepare_notes().map_err(Error::io("start", "the daemon's worker"))?;
     let mut blame = Blame::new();
     let mut short_lives = 0;
     let mut restarts = 0;
@@ -111,9 +111,9 @@ pub(super) fn supervise_workers(mut estate: Estate, readiness: Readiness) -> Res
         // The worker alone says whether it serves: when it dies before, nobody does.
         readiness = None;
         let mut exe = None;
-        while let Some((order, frame)) = keeper::receive_order(&ours) {
+        while let Some((order, frame)) = supervisor_channel::receive_order(&ours) {
             execute_order(order, frame, &mut estate.held, &mut exe);
-            keeper::acknowledge_order(&ours);
+            supervisor_channel::acknowledge_order(&ours);
         }
         let status =
             wait_for_worker(worker).map_err(Error::io("wait for", "the daemon's worker"))?;
@@ -143,7 +143,7 @@ pub(super) fn supervise_workers(mut estate: Estate, readiness: Readiness) -> Res
                     );
                     return Ok(Side::Supervisor(1));
                 }
-                let views = busy::take_notes();
+                let views = crash_record::take_notes();
                 if blame.is_crash(status)
                     && let Some(name) = blame.crashed(&views, Instant::now())
                 {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::connection;
-use super::idle::End;
+use super::idle_exit::End;
 use super::state::DaemonState;
 use super::supervisor::{UPGRADE, WorkerInit};
-use super::{DaemonOptions, adopt};
+use super::{DaemonOptions, adopt_mounts};
 use crate::error::{Error, Result};
 use crate::shares::{Gate, Owners};
 use crate::store_dir::StoreDir;
-use crate::unsaved::Unsaved;
+use crate::unsaved_changes::Unsaved;
 
 /// Serves clients and mounts until it is told to stop or idle. Returns the exit code.
 pub(super) fn run_worker(
@@ -42,7 +42,7 @@ pub(super) fn run_worker(
             );
             let state = Arc::new(state);
             // Before anybody connects, so that numbers are not given to others.
-            adopt::adopt_all(&state, held);
+            adopt_mounts::adopt_all(&state, held);
             accept_connections(&state, listener)?;
             Ok(state)
         });

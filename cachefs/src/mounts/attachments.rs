@@ -13,7 +13,7 @@ use super::record::path_bytes;
 use crate::containers::Container;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
-use crate::sys::graft::{self, Graft, Root};
+use crate::sys::foreign_mount::{self, Graft, Root};
 
 /// How long something in a container may keep a directory busy.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ impl Attachments {
     ///
     /// [`Error::Graft`], also if the container cannot be entered.
     pub fn resolve(&self, container: &Container, path: &Path) -> Result<PathBuf> {
-        Ok(graft::resolve_in_container(container.pid, path)?)
+        Ok(foreign_mount::resolve_in_container(container.pid, path)?)
     }
 
     /// Mounts a directory of this machine at a path of a container, and creates the path if
@@ -106,7 +106,7 @@ impl Attachments {
     /// [`Error::Graft`], or if the attachment cannot be recorded; nothing is mounted then.
     pub fn attach(&self, from: &Path, container: &Container, path: &Path) -> Result<Attachment> {
         let from = from.canonicalize().map_err(Error::io("find", from))?;
-        let shown = graft::graft_directory(&from, container.pid, Root::OfProcess, path)?;
+        let shown = foreign_mount::graft_directory(&from, container.pid, Root::OfProcess, path)?;
         let attachment = Attachment {
             container: container.name.clone(),
             pid: shown.pid,
@@ -117,7 +117,7 @@ impl Attachments {
             from,
         };
         self.put(&attachment)
-            .inspect_err(|_| drop(graft::remove_graft(&shown, true, Duration::ZERO)))?;
+            .inspect_err(|_| drop(foreign_mount::remove_graft(&shown, true, Duration::ZERO)))?;
         Ok(attachment)
     }
 
@@ -141,7 +141,7 @@ impl Attachments {
             let read: Option<Attachment> = fs::read(&file)
                 .ok()
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            match read.filter(|attachment| graft::is_there(&attachment.graft())) {
+            match read.filter(|attachment| foreign_mount::is_there(&attachment.graft())) {
                 Some(attachment) => found.push(attachment),
                 None => fs::remove_file(&file).map_err(Error::io("remove", file))?,
             }
@@ -158,7 +158,7 @@ impl Attachments {
     pub fn at(&self, container: &Container, path: &Path) -> Result<Option<Attachment>> {
         let path = self.resolve(container, path)?;
         let is_there = |shown: &Attachment| {
-            shown.path == path && graft::is_in_namespace_of(&shown.graft(), container.pid)
+            shown.path == path && foreign_mount::is_in_namespace_of(&shown.graft(), container.pid)
         };
         Ok(self.all()?.into_iter().find(is_there))
     }
@@ -169,7 +169,7 @@ impl Attachments {
     ///
     /// [`Error::Graft`]; it is shown as before then.
     pub fn detach(&self, attachment: &Attachment, lazy: bool) -> Result<()> {
-        graft::remove_graft(&attachment.graft(), lazy, PATIENCE)?;
+        foreign_mount::remove_graft(&attachment.graft(), lazy, PATIENCE)?;
         let file = self.file(attachment);
         match fs::remove_file(&file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

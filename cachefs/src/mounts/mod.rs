@@ -21,8 +21,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::sys::mount_liveness::{MountHealth, mount_health};
 use crate::sys::mountinfo::MountTable;
-use crate::sys::stale::{MountHealth, mount_health};
 
 /// How long a view may take to show that it is alive.
 const PATIENCE: Duration = Duration::from_secs(5);

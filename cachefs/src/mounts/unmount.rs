@@ -14,7 +14,7 @@ use crate::paths::real_path;
 use crate::restore::UnsavedChanges;
 use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
-use crate::unsaved::Unsaved;
+use crate::unsaved_changes::Unsaved;
 
 /// Result of an unmount.
 #[derive(Debug)]

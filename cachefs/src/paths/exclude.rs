@@ -6,9 +6,9 @@ use std::sync::Arc;
 use cachefs_store::save::Exclude;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::glob_escape::has_special;
 use super::include::Sight;
-use super::literal::has_special;
-use super::places::Places;
+use super::resolve_paths::Places;
 use crate::error::{Error, Result};
 
 /// One exclusion.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobSet};
 
 use super::exclude::{compile_pattern, escape_base};
-use super::literal::{glob_of, has_special, literal_names, literal_readings, may_be_names};
-use super::places::Places;
-use super::real::real_path;
-use super::set::CacheDirectory;
+use super::glob_escape::{glob_of, has_special, literal_names, literal_readings, may_be_names};
+use super::path_set::CacheDirectory;
+use super::real_path::real_path;
+use super::resolve_paths::Places;
 use crate::error::{Error, Result};
 
 /// Where the meaning of a path is looked up.

@@ -13,19 +13,19 @@
 //! Otherwise each directory is a cache of its own under the key, named by its [`CachePart`](cachefs_store::refs::CachePart).
 
 mod exclude;
+mod glob_escape;
+mod glob_walk;
 mod include;
-mod literal;
 mod overlap;
-mod places;
-mod real;
-mod set;
-mod walk;
+mod path_set;
+mod real_path;
+mod resolve_paths;
 
 #[cfg(test)]
 mod tests;
 
-pub use literal::{glob_of, has_special, literal_names};
+pub use glob_escape::{glob_of, has_special, literal_names};
 pub use overlap::refuse_overlap;
-pub use places::{Places, working_directory};
-pub use real::real_path;
-pub use set::{CacheDirectory, OnDisk, PathSet, Whole};
+pub use path_set::{CacheDirectory, OnDisk, PathSet, Whole};
+pub use real_path::real_path;
+pub use resolve_paths::{Places, working_directory};

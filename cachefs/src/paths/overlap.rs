@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cachefs_store::remote::RemoteSpec;
 
-use super::real::real_path;
+use super::real_path::real_path;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use cachefs_store::beneath::open_real_directory;
 use cachefs_store::refs::Scope;
+use cachefs_store::resolve_beneath::open_real_directory;
 use cachefs_store::save::{PathSource, RestoredFrom};
 use rustix::fs::OFlags;
 

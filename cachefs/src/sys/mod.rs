@@ -5,22 +5,23 @@
 //! advice. `docs/mounting.md` describes the mounts that cachefs builds from these blocks, and the
 //! reasons for their options.
 
-pub mod busy;
+pub mod container_volumes;
+pub mod crash_record;
 pub mod erofs_mount;
 pub mod fdpass;
 pub mod filesystem;
+pub mod foreign_mount;
 pub mod fuse_init;
 pub mod fuse_mount;
-pub mod graft;
-pub mod holders;
-pub(crate) mod in_root;
 pub mod kernel;
 pub mod limits;
 pub mod lock;
 pub mod memory;
 pub mod mount_error;
 pub(crate) mod mount_id;
+pub mod mount_liveness;
 pub(crate) mod mount_namespace;
+pub mod mount_users;
 pub mod mountinfo;
 pub mod namespace;
 pub mod overlay;
@@ -29,10 +30,9 @@ pub mod page_cache;
 pub mod probe;
 pub mod read_ahead;
 pub mod remove_tree;
-pub mod seen_by;
+pub(crate) mod rooted_dir;
 pub mod socket;
 pub mod spawn;
-pub mod stale;
 pub mod unmount;
 pub mod upper;
 pub mod xattr;

@@ -5,14 +5,14 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cachefs_store::beneath::open_real_directory;
+use cachefs_store::resolve_beneath::open_real_directory;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use thiserror::Error;
 
-use super::holders::{MountHolder, holders_of};
 use super::mount_id::MountIds;
+use super::mount_users::{MountHolder, holders_of};
 use super::mountinfo::{MountEntry, MountTable};
 
 /// How often a busy mount is tried again while there is time.

@@ -11,10 +11,10 @@ use fuser::{
 };
 use tokio::runtime::Handle;
 
-use super::answer::{self, FOREVER};
-use super::{IMAGE, SharedView, read};
+use super::shared_replies::{self, FOREVER};
+use super::{IMAGE, SharedView, file_read};
 use crate::erofs::Image;
-use crate::sys::busy;
+use crate::sys::crash_record;
 
 const ROOT: INodeNo = INodeNo(1);
 /// The image's inode.
@@ -64,7 +64,7 @@ impl ImageFs {
 
 impl Filesystem for ImageFs {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        answer::negotiate_protocol(config, InitFlags::FUSE_NO_OPEN_SUPPORT);
+        shared_replies::negotiate_protocol(config, InitFlags::FUSE_NO_OPEN_SUPPORT);
         Ok(())
     }
 
@@ -101,7 +101,7 @@ impl Filesystem for ImageFs {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let _at_work = busy::note_work(self.view.number);
+        let _at_work = crash_record::note_work(self.view.number);
         if ino != IMAGE_INODE {
             return reply.error(Errno::EISDIR);
         }
@@ -114,12 +114,14 @@ impl Filesystem for ImageFs {
             return reply.error(Errno::EIO);
         };
         let plan = match image.parts(&self.view.stack, range) {
-            Ok(parts) => read::ReadPlan::of_image(&self.view, parts),
-            Err(error) => return reply.error(answer::errno_of("laying out the image", error)),
+            Ok(parts) => file_read::ReadPlan::of_image(&self.view, parts),
+            Err(error) => {
+                return reply.error(shared_replies::errno_of("laying out the image", error));
+            }
         };
         match plan {
-            Ok(plan) => answer::answer_read(&self.view, &self.runtime, plan, reply),
-            Err(error) => reply.error(answer::errno_of("read", &error)),
+            Ok(plan) => shared_replies::answer_read(&self.view, &self.runtime, plan, reply),
+            Err(error) => reply.error(shared_replies::errno_of("read", &error)),
         }
     }
 
@@ -145,6 +147,6 @@ impl Filesystem for ImageFs {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        answer::answer_statfs(&self.view, reply);
+        shared_replies::answer_statfs(&self.view, reply);
     }
 }

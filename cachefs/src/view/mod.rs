@@ -3,14 +3,14 @@
 //! A view has one of two forms. As an image it has one file, which the kernel mounts as EROFS; as
 //! a tree it has the stack's own files. See [`ViewForm`].
 
-mod answer;
 mod attr;
-mod hand_over;
+mod failing_fs;
+mod file_read;
 mod image_fs;
-mod no_fs;
-mod read;
-mod reads;
+mod page_cache_warmup;
+mod read_counters;
 mod session;
+mod shared_replies;
 mod tree_fs;
 
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use cachefs_store::stack::{Numbering, Stack};
 use cachefs_store::trace::TraceRecorder;
 use serde::{Deserialize, Serialize};
 
-pub use reads::{FrameTotals, ReadReport};
-pub(crate) use reads::{ReadNotes, report_reads};
+pub use read_counters::{FrameTotals, ReadReport};
+pub(crate) use read_counters::{ReadNotes, report_reads};
 pub(crate) use session::{begin_session, go_on, refuse_all};
 
 use crate::erofs::Image;

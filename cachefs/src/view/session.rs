@@ -7,9 +7,9 @@ use cachefs_store::stack::Numbering;
 use fuser::{Config, Filesystem, Session, SessionACL};
 use tokio::runtime::Handle;
 
-use super::hand_over;
+use super::failing_fs::NoFs;
 use super::image_fs::ImageFs;
-use super::no_fs::NoFs;
+use super::page_cache_warmup;
 use super::tree_fs::TreeFs;
 use super::{SharedView, ViewForm};
 use crate::erofs::Image;
@@ -56,7 +56,7 @@ pub(crate) fn begin_session(
             Box::new(move |ended| {
                 std::thread::Builder::new()
                     .name("image".to_owned())
-                    .spawn(move || hand_over::push_metadata(&view, &known, &notifier))?;
+                    .spawn(move || page_cache_warmup::push_metadata(&view, &known, &notifier))?;
                 run_session(session, ended)
             })
         }

@@ -16,10 +16,10 @@ use fuser::{
 };
 use tokio::runtime::Handle;
 
-use super::answer::{self, FOREVER, errno_of};
 use super::attr::{file_attr, file_type};
-use super::{SharedView, read};
-use crate::sys::busy;
+use super::shared_replies::{self, FOREVER, errno_of};
+use super::{SharedView, file_read};
+use crate::sys::crash_record;
 
 pub(super) struct TreeFs {
     view: SharedView,
@@ -79,12 +79,12 @@ impl Filesystem for TreeFs {
         if self.xattrs {
             wanted |= InitFlags::FUSE_POSIX_ACL;
         }
-        answer::negotiate_protocol(config, wanted);
+        shared_replies::negotiate_protocol(config, wanted);
         Ok(())
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let _at_work = busy::note_work(self.view.number);
+        let _at_work = crash_record::note_work(self.view.number);
         let stack = &self.view.stack;
         let found = stack
             .lookup(self.ino(parent), name.as_bytes())
@@ -107,7 +107,7 @@ impl Filesystem for TreeFs {
     fn forget(&self, _: &Request, _: INodeNo, _: u64) {}
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let _at_work = busy::note_work(self.view.number);
+        let _at_work = crash_record::note_work(self.view.number);
         match self.view.stack.attr(self.ino(ino)) {
             Ok(attr) => reply.attr(&FOREVER, &self.file_attr(&attr)),
             Err(error) => reply.error(errno_of("getattr", &error)),
@@ -115,7 +115,7 @@ impl Filesystem for TreeFs {
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        let _at_work = busy::note_work(self.view.number);
+        let _at_work = crash_record::note_work(self.view.number);
         match self.view.stack.symlink_target(self.ino(ino)) {
             Ok(target) => reply.data(target),
             Err(error) => reply.error(errno_of("readlink", &error)),
@@ -141,9 +141,9 @@ impl Filesystem for TreeFs {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let _at_work = busy::note_work(self.view.number);
-        match read::ReadPlan::of_file(&self.view, self.ino(ino), offset, size) {
-            Ok(plan) => answer::answer_read(&self.view, &self.runtime, plan, reply),
+        let _at_work = crash_record::note_work(self.view.number);
+        match file_read::ReadPlan::of_file(&self.view, self.ino(ino), offset, size) {
+            Ok(plan) => shared_replies::answer_read(&self.view, &self.runtime, plan, reply),
             Err(error) => reply.error(errno_of("read", &error)),
         }
     }
@@ -173,7 +173,7 @@ impl Filesystem for TreeFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let _at_work = busy::note_work(self.view.number);
+        let _at_work = crash_record::note_work(self.view.number);
         let stack = &self.view.stack;
         for (number, name) in [(1, "."), (2, "..")] {
             if offset < number && reply.add(ino, number, fuser::FileType::Directory, name) {
@@ -207,7 +207,7 @@ impl Filesystem for TreeFs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let _at_work = busy::note_work(self.view.number);
+        let _at_work = crash_record::note_work(self.view.number);
         let stack = &self.view.stack;
         let own = match stack.attr(self.ino(ino)) {
             Ok(attr) => self.file_attr(&attr),
@@ -240,7 +240,7 @@ impl Filesystem for TreeFs {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let _at_work = busy::note_work(self.view.number);
+        let _at_work = crash_record::note_work(self.view.number);
         match self.xattr(ino) {
             Ok(xattrs) => match xattrs.get(name.as_bytes()) {
                 Some(value) => reply_bytes(value, size, reply),
@@ -251,7 +251,7 @@ impl Filesystem for TreeFs {
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let _at_work = busy::note_work(self.view.number);
+        let _at_work = crash_record::note_work(self.view.number);
         match self.xattr(ino) {
             Ok(xattrs) => {
                 let mut names = Vec::new();
@@ -279,7 +279,7 @@ impl Filesystem for TreeFs {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let _at_work = busy::note_work(self.view.number);
+        let _at_work = crash_record::note_work(self.view.number);
         let stack = &self.view.stack;
         let ino = self.ino(ino);
         let seek = || -> Result<Option<u64>, Error> {
@@ -305,6 +305,6 @@ impl Filesystem for TreeFs {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        answer::answer_statfs(&self.view, reply);
+        shared_replies::answer_statfs(&self.view, reply);
     }
 }

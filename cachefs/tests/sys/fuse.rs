@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use cachefs::sys::MountError;
 use cachefs::sys::fuse_mount::{FuseMountOptions, mount_fuse};
+use cachefs::sys::mount_liveness::{MountHealth, mount_health};
 use cachefs::sys::mountinfo::MountTable;
-use cachefs::sys::stale::{MountHealth, mount_health};
 
 use crate::guard::{MountDir, permitted};
 use crate::tinyfs::Behaviour;

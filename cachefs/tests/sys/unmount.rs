@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cachefs::sys::holders::HeldBy;
+use cachefs::sys::mount_users::HeldBy;
 use cachefs::sys::mountinfo::MountTable;
 use cachefs::sys::overlay::OverlayLower;
 use cachefs::sys::unmount::{UnmountError, UnmountOptions, unmount_top};

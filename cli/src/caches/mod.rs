@@ -7,11 +7,12 @@
 //! have a deadline for the whole ([`deadline`]).
 
 mod cache;
+mod ci_report;
 mod deadline;
-mod evidence;
 mod jobs;
-mod named;
+mod key_inputs;
 mod options;
+mod output_prefix;
 mod parallel;
 mod restore;
 mod restore_output;
@@ -19,9 +20,9 @@ mod save;
 mod save_output;
 mod secrets;
 mod secrets_output;
-mod told;
 
 pub(crate) use cache::{CacheLayer, ResolvedCache};
+pub(crate) use ci_report::key_query;
 pub(crate) use options::{CommonOptions, ModeArg, RestoreHow, SaveHow};
 #[cfg(any(feature = "volumes", feature = "hook"))]
 pub(crate) use options::{PolicyArg, SecretsArg};
@@ -31,7 +32,6 @@ pub(crate) use restore::{RestoredDirectory, restore_all, restore_around};
 pub(crate) use restore_output::{print_json as print_restored, restore_values as restored_values};
 pub(crate) use save::{SavedDirectory, save_all};
 pub(crate) use save_output::{print_json as print_saved, save_values as saved_values};
-pub(crate) use told::key_query;
 
 use crate::exit;
 

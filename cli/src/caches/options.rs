@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 
 use crate::global::{parse_age, parse_duration};
 use crate::keys::Author;
-use crate::machine;
+use crate::machine_identity;
 
 /// What restores and saves have in common.
 #[derive(Debug, Clone, Default, Args)]
@@ -174,7 +174,7 @@ impl RestoreHow {
     pub(crate) fn kept_changes(&self) -> KeepChanges {
         match self.keep_changes {
             true => KeepChanges::Always,
-            false if machine::is_ci() => KeepChanges::Never,
+            false if machine_identity::is_ci() => KeepChanges::Never,
             false => KeepChanges::AfterCrash,
         }
     }

@@ -16,15 +16,15 @@ use cachefs_store::stack::Owner;
 
 use super::cache::{ExpandedKeys, ResolvedCache};
 use super::deadline::{self, Limit, News};
-use super::evidence;
 use super::jobs::{self, About, DirectoryJob, Prepared};
+use super::key_inputs;
 use super::parallel;
-use super::{restore_output, told};
+use super::{ci_report, restore_output};
 use crate::ci::Scopes;
 use crate::exit;
 use crate::failure::{CommandFailure, describe_failure};
 use crate::global::Global;
-use crate::machine;
+use crate::machine_identity;
 use crate::progress::{Display, ProgressHandle};
 use crate::{setup, working_directory};
 
@@ -163,8 +163,8 @@ fn restore_and(
         mut restored,
     } = attempt_restore(global, &caches, display)?;
     then(&mut restored)?;
-    told::remember_restores(&store, &remote, &restored);
-    told::tell_restored(global, &remote, &restored);
+    ci_report::remember_restores(&store, &remote, &restored);
+    ci_report::tell_restored(global, &remote, &restored);
     Ok(restored)
 }
 
@@ -194,7 +194,7 @@ fn attempt_restore(
     let wholes = caches.clone();
     let work = move |handle: &ProgressHandle, news: &std::sync::mpsc::Sender<_>| {
         let prepared = jobs::prepare_caches(&caches);
-        handle.say(&evidence::evidence_lines(&prepared));
+        handle.say(&key_inputs::evidence_lines(&prepared));
         let jobs = run.plan(&prepared);
         jobs::check_jobs(&jobs)?;
         let abouts = jobs.iter().map(|job| job.about.clone()).collect();
@@ -371,8 +371,9 @@ impl RestoreRun {
             .as_ref()
             .ok()
             .and_then(|report| report.lost.clone());
-        restored.why =
-            lost.or_else(|| told::explain_miss(&self.global, &self.store, &self.remote, &restored));
+        restored.why = lost.or_else(|| {
+            ci_report::explain_miss(&self.global, &self.store, &self.remote, &restored)
+        });
         restored
     }
 
@@ -414,7 +415,7 @@ impl RestoreRun {
             trace: !how.no_trace && !cache.common.read_only,
             privileged: how.allow_privileged,
             owner: how.owner.or_else(only_owner),
-            caller: machine::sudo_caller(),
+            caller: machine_identity::sudo_caller(),
             keep_changes: how.kept_changes(),
             deadline: self.global.timeout,
             spent: Spending::default(),

@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::RestoredDirectory;
-use super::named;
+use super::output_prefix;
 use crate::failure::CommandFailure;
-use crate::{machine, output};
+use crate::{machine_identity, output};
 
 /// The JSON of a restore.
 #[derive(Debug, Serialize)]
@@ -41,14 +41,14 @@ struct PrintedRestore<'a> {
 /// a list.
 pub(crate) fn print_json(restored: &[RestoredDirectory]) -> anyhow::Result<()> {
     let is_alone = |one: &RestoredDirectory| one.cache.name.is_none() && !one.several;
-    named::print_results(restore_values(restored)?, restored.iter().all(is_alone))
+    output_prefix::print_results(restore_values(restored)?, restored.iter().all(is_alone))
 }
 
 /// Each result as JSON.
 pub(crate) fn restore_values(restored: &[RestoredDirectory]) -> serde_json::Result<Vec<Value>> {
     let one = |one: &RestoredDirectory| match &one.result {
         Ok(report) => serde_json::to_value(printed_restore(one, report)),
-        Err(failure) => named::failed_value(
+        Err(failure) => output_prefix::failed_value(
             one.cache.name.as_deref(),
             wanted_key(one),
             &one.path,
@@ -136,7 +136,7 @@ pub(super) fn restore_lines(restored: &RestoredDirectory) -> Vec<String> {
         }
         Err(CommandFailure { lines: told, .. }) => lines.extend(told.iter().cloned()),
     }
-    named::prefix_lines(restored.cache.name.as_deref(), lines)
+    output_prefix::prefix_lines(restored.cache.name.as_deref(), lines)
 }
 
 /// A miss of a cache of several paths, of which none is known.
@@ -164,7 +164,7 @@ fn skipped_line(restored: &RestoredDirectory) -> String {
 }
 
 fn platform_warning(report: &RestoreReport) -> Option<String> {
-    let here = machine::current_platform();
+    let here = machine_identity::current_platform();
     let records = report
         .matched
         .iter()

@@ -14,18 +14,18 @@ use cachefs_store::save::{Exclude, SaveOutcome, SaveReport, SaveRequest};
 
 use super::cache::{ExpandedKeys, ResolvedCache};
 use super::deadline::{self, Limit, News};
-use super::evidence;
 use super::jobs::{self, About, DirectoryJob, Prepared};
-use super::named;
+use super::key_inputs;
 use super::options::SaveIfArg;
+use super::output_prefix;
 use super::secrets;
-use super::{save_output, told};
+use super::{ci_report, save_output};
 use crate::ci::Scopes;
 use crate::exit;
 use crate::failure::{CommandFailure, describe_failure};
 use crate::global::Global;
 use crate::progress::{Display, ProgressHandle};
-use crate::{keys, machine, setup};
+use crate::{keys, machine_identity, setup};
 
 /// Number of paths that are saved in parallel. Each uses all cores for large changes, and memory
 /// for its packs; more threads would only wait for the network.
@@ -116,7 +116,7 @@ pub(crate) fn save_all(
             .say(&save_output::save_lines(&saved, verbose));
         saved
     })?;
-    told::tell_saved(global, &remote, &saved);
+    ci_report::tell_saved(global, &remote, &saved);
     Ok(saved)
 }
 
@@ -151,7 +151,7 @@ fn plan_saves(caches: &[Arc<ResolvedCache>]) -> (Vec<DirectoryJob<SaveWork>>, Ve
     let mut jobs = Vec::new();
     let mut notes = Vec::new();
     let all = jobs::prepare_caches(caches);
-    notes.extend(evidence::evidence_lines(&all));
+    notes.extend(key_inputs::evidence_lines(&all));
     for prepared in all {
         let planned = match &prepared.ready {
             Ok(_) if prepared.cache.common.no_save().is_some() => Ok(vec![DirectoryJob {
@@ -196,7 +196,7 @@ fn plan_directories(
     let name = prepared.cache.name.as_deref();
     let note = |path| format!("note: there is nothing at {path}, which is left out");
     let absent = found.absent.iter().map(note).collect();
-    notes.extend(super::named::prefix_lines(name, absent));
+    notes.extend(super::output_prefix::prefix_lines(name, absent));
     let jobs = found.directories.into_iter().map(|directory| DirectoryJob {
         work: Ok(SaveWork::Save(paths.exclude(&directory))),
         about: About::directory(prepared, keys, directory),
@@ -260,7 +260,7 @@ impl SaveRun {
         let search = secrets::prepare_search(how)?;
         for name in &search.unset {
             let unset = format!("note: {name} is not set, so its value is not searched for");
-            handle.say(&named::prefix_lines(
+            handle.say(&output_prefix::prefix_lines(
                 about.cache.name.as_deref(),
                 vec![unset],
             ));
@@ -269,8 +269,8 @@ impl SaveRun {
             exclude: Arc::clone(exclude),
             fallback,
             role: about.cache.only.clone(),
-            creator: machine::current_creator(),
-            platform: machine::current_platform(),
+            creator: machine_identity::current_creator(),
+            platform: machine_identity::current_platform(),
             parts: serde_json::to_value(&expanded.parts)?,
             existing: how.existing()?,
             always: how.save_if == SaveIfArg::Always,

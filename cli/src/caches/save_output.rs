@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::SavedDirectory;
-use super::named;
+use super::output_prefix;
 use super::secrets_output;
 use crate::failure::CommandFailure;
 use crate::output;
@@ -49,14 +49,14 @@ struct PrintedSave<'a> {
 /// a list.
 pub(crate) fn print_json(saved: &[SavedDirectory]) -> anyhow::Result<()> {
     let is_alone = |one: &SavedDirectory| one.cache.name.is_none() && !one.several;
-    named::print_results(save_values(saved)?, saved.iter().all(is_alone))
+    output_prefix::print_results(save_values(saved)?, saved.iter().all(is_alone))
 }
 
 /// Each result as JSON.
 pub(crate) fn save_values(saved: &[SavedDirectory]) -> serde_json::Result<Vec<Value>> {
     let one = |one: &SavedDirectory| match &one.result {
         Ok(report) => serde_json::to_value(printed_save(one, report)),
-        Err(failure) => named::failed_value(
+        Err(failure) => output_prefix::failed_value(
             one.cache.name.as_deref(),
             saved_key(one),
             &one.path,
@@ -145,7 +145,7 @@ pub(super) fn save_lines(saved: &SavedDirectory, verbose: bool) -> Vec<String> {
         }
         Err(CommandFailure { lines: told, .. }) => lines.extend(told.iter().cloned()),
     }
-    named::prefix_lines(saved.cache.name.as_deref(), lines)
+    output_prefix::prefix_lines(saved.cache.name.as_deref(), lines)
 }
 
 fn new_bytes(report: &SaveReport) -> u64 {

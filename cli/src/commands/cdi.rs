@@ -7,7 +7,7 @@ use crate::config::{LoadedConfig, Selection};
 use crate::global::Global;
 use crate::integrations::container_cache::only_path;
 use crate::integrations::hook::{self, Called};
-use crate::{exit, object, output};
+use crate::{exit, json_output, output};
 
 /// Options of `cdi`.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(crate) fn run_cdi(
     }
     let names: Vec<String> = caches.into_iter().filter_map(|cache| cache.name).collect();
     let file = hook::device_file(&Called::now(global, config, config.project_file())?, &names)?;
-    match object::is_wanted() {
+    match json_output::is_wanted() {
         true => output::print_json(&json!({ "spec": file }))?,
         false => output::write_stdout(&format!("{}\n", serde_json::to_string_pretty(&file)?)),
     }

@@ -3,7 +3,7 @@
 use clap::{Args, Command};
 use serde::Serialize;
 
-use crate::{exit, object, output};
+use crate::{exit, json_output, output};
 
 /// Options of `completions`.
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(crate) fn run_completions(args: &CompletionsArgs, mut command: Command) -> a
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "cachefs", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();
-    match object::is_wanted() {
+    match json_output::is_wanted() {
         true => output::print_json(&PrintedCompletions {
             shell: args.shell.to_string(),
             script,

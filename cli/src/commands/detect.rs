@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::detect::{self, CacheChoice, DetectedCache, Detection, Learnt};
 use crate::global::{Global, OutputFormat};
-use crate::{exit, object, output, setup};
+use crate::{exit, json_output, output, setup};
 
 /// Options of `detect`.
 #[derive(Debug, Args)]
@@ -97,7 +97,7 @@ fn write_file(workspace: &Path, caches: &[DetectedKey], notes: &[String]) -> any
     let keys: Vec<&str> = keys.collect();
     let found = caches.iter().map(|cache| &cache.found).zip(keys);
     let file = detect::written(found, &home);
-    match object::is_wanted() {
+    match json_output::is_wanted() {
         true => output::print_json(&json!({ "toml": file, "notes": notes }))?,
         false => output::print_text(file.trim_end()),
     }

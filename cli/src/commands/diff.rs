@@ -13,7 +13,7 @@ use cachefs_store::stack::{Attr, EntryChange, EntryDifference, Stack, compare_st
 use clap::Args;
 use serde::Serialize;
 
-use super::holder::{find_holder, missing_key_error};
+use super::key_scope::{find_holder, missing_key_error};
 use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
 use crate::{exit, output, setup};

@@ -19,7 +19,7 @@ use crate::exec::{ChildEnd, Claim, Forwarding, Leftover, run_child as run_comman
 use crate::failure::describe_failure;
 use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
-use crate::{exit, machine, object, output, setup, working_directory};
+use crate::{exit, json_output, machine_identity, output, setup, working_directory};
 
 /// Options of `exec`.
 #[derive(Debug, Args)]
@@ -195,7 +195,7 @@ impl PrintedExec {
     fn tell(&mut self, error: &anyhow::Error, soft: bool) -> u8 {
         let failure = describe_failure(error, soft);
         failure.lines.iter().for_each(|line| output::log_text(line));
-        self.failures.push(object::of_failure(&failure));
+        self.failures.push(json_output::of_failure(&failure));
         failure.code
     }
 
@@ -314,7 +314,11 @@ fn make_missing(restored: &[RestoredDirectory]) -> Vec<MadeDirectories> {
     let missing = missing.filter(|one| one.main().is_none() && !one.path.exists());
     missing
         .filter_map(|one| {
-            let owner = one.cache.restore.owner.or_else(machine::sudo_caller);
+            let owner = one
+                .cache
+                .restore
+                .owner
+                .or_else(machine_identity::sudo_caller);
             let made = MadeDirectories::make(&one.path, owner);
             made.inspect_err(|error| tracing::info!("{}", cachefs::describe_chain(error)))
                 .ok()

@@ -11,9 +11,9 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::holder::missing_key_error;
+use super::key_scope::missing_key_error;
 use crate::global::{Global, OutputFormat};
-use crate::named_file::{NamedFile, NamedTarget};
+use crate::output_file::{NamedFile, NamedTarget};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::global::{Global, OutputFormat, parse_size};
 use crate::progress::Display;
-use crate::{exit, keys, machine, output, setup};
+use crate::{exit, keys, machine_identity, output, setup};
 
 /// Options of `import`.
 #[derive(Debug, Args)]
@@ -118,8 +118,8 @@ pub(crate) fn run_import(
         deadline: global.timeout,
         request: SaveRequest {
             fallback: setup::lookup_scopes(global)?.fallback,
-            creator: machine::current_creator(),
-            platform: machine::current_platform(),
+            creator: machine_identity::current_creator(),
+            platform: machine_identity::current_platform(),
             parts: serde_json::to_value(&expanded.parts)?,
             ..SaveRequest::new(name)
         },

@@ -9,7 +9,7 @@ use cachefs_store::remote::DynRemote;
 use clap::Args;
 use serde::Serialize;
 
-use super::holder::{find_holder, missing_key_error};
+use super::key_scope::{find_holder, missing_key_error};
 use crate::global::{Global, OutputFormat};
 use crate::{exit, output, setup};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use serde_json::json;
 
-use crate::{exit, object, output};
+use crate::{exit, json_output, output};
 
 /// Options of `man`.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(crate) fn run_man(args: &ManArgs, command: Command) -> anyhow::Result<u8> {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;
         let page = String::from_utf8_lossy(&page);
-        match object::is_wanted() {
+        match json_output::is_wanted() {
             true => output::print_json(&json!({ "page": page }))?,
             false => output::write_stdout(&page),
         }
@@ -34,7 +34,7 @@ pub(crate) fn run_man(args: &ManArgs, command: Command) -> anyhow::Result<u8> {
         "wrote the pages to {}",
         output::format_path(directory)
     ));
-    if object::is_wanted() {
+    if json_output::is_wanted() {
         output::print_json(&json!({ "directory": output::format_path(directory) }))?;
     }
     Ok(exit::SUCCESS)

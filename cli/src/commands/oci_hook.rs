@@ -8,7 +8,7 @@ use crate::config::{LoadedConfig, Selection};
 use crate::global::Global;
 use crate::integrations::container_cache::{Defaults, WorkspaceArgs};
 use crate::integrations::hook::{self, Called, ContainerState, Hooked};
-use crate::{exit, object, output, setup};
+use crate::{exit, json_output, output, setup};
 
 /// Options of `oci-hook`.
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(crate) fn run_oci_hook(
     if args.print {
         let called = Called::now(global, config, global.config.as_deref())?;
         let file = hook::hook_file(&called, &args.workspaces.checked()?);
-        match object::is_wanted() {
+        match json_output::is_wanted() {
             true => output::print_json(&json!({ "hook": file }))?,
             false => output::write_stdout(&format!("{}\n", serde_json::to_string_pretty(&file)?)),
         }

@@ -6,9 +6,9 @@ use cachefs_store::{Error as StoreError, ErrorKind};
 use clap::Args;
 use serde::Serialize;
 
-use super::holder::missing_key_error;
+use super::key_scope::missing_key_error;
 use crate::global::{Global, OutputFormat};
-use crate::{exit, machine, output, setup};
+use crate::{exit, machine_identity, output, setup};
 
 /// Options of `promote`.
 #[derive(Debug, Args)]
@@ -85,7 +85,7 @@ pub(crate) fn run_promote(global: &Global, args: &PromoteArgs) -> anyhow::Result
     if names.is_empty() {
         output::log_text(&format!("no keys in scope {from}: nothing to promote"));
     }
-    let creator = machine::current_creator();
+    let creator = machine_identity::current_creator();
     let mut code = exit::SUCCESS;
     let mut keys = Vec::new();
     for name in names {

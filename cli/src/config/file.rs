@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigProblem, FilePosition};
 use super::find::ConfigLevel;
-use super::known::{Known, SettingKind, anchor_path, find_setting, proposed_names};
-use super::trust;
+use super::setting_names::{Known, SettingKind, anchor_path, find_setting, proposed_names};
+use super::trusted_settings;
 use crate::caches::CacheLayer;
 
 /// A file's value for one option.
@@ -105,7 +105,9 @@ impl ConfigReader<'_> {
                 known.push("cache".to_owned());
                 return Err(self.unknown(key, " here", known));
             };
-            if self.level == ConfigLevel::Project && !trust::may_be_set_by_project(name, kind) {
+            if self.level == ConfigLevel::Project
+                && !trusted_settings::may_be_set_by_project(name, kind)
+            {
                 return Err(self.error(ConfigProblem::NotForProjects(name.to_owned()), key.span()));
             }
             self.insert(&mut file.settings, key, name, kind, value)?;
@@ -210,7 +212,7 @@ impl ConfigReader<'_> {
             }
             match find_setting(&self.known.of_caches, key.get_ref()) {
                 Some((name, kind)) if name != "layer" => {
-                    if !trust::may_be_set_by_project(name, kind) {
+                    if !trusted_settings::may_be_set_by_project(name, kind) {
                         let problem = ConfigProblem::NotForProjects(name.to_owned());
                         return Err(self.error(problem, key.span()));
                     }

@@ -9,8 +9,8 @@ use clap::{Arg, ArgMatches, Command, Parser};
 
 use super::file::{self, CacheTable, ConfigFile, FileSetting};
 use super::find::{ConfigLevel, Looked, Surroundings};
-use super::known::{Known, OF_A_CACHE};
-use super::{ConfigError, trust};
+use super::setting_names::{Known, OF_A_CACHE};
+use super::{ConfigError, trusted_settings};
 use crate::global::Global;
 use crate::output;
 
@@ -91,7 +91,7 @@ impl LoadedConfig {
             let mut file = read_file(looked, &known)?;
             if looked.level == ConfigLevel::Project {
                 let given = self.is_given("remote");
-                self.passed_over = trust::take_servers(&mut file.settings, given);
+                self.passed_over = trusted_settings::take_servers(&mut file.settings, given);
                 self.caches = file.caches;
             }
             self.settings.extend(file.settings);

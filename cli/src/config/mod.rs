@@ -8,22 +8,22 @@
 //! Among files, the nearest has precedence: the project's file over the user's, and that over the
 //! system's. The project's file also describes caches, each as a set of options of its own.
 
-mod described;
+mod cache_attributes;
 mod error;
 mod file;
 mod find;
-mod known;
 mod load;
-mod origin;
 mod resolve;
-mod trust;
+mod setting_names;
+mod trusted_settings;
+mod value_origin;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use described::{DescribedCache, Vocabulary};
+pub(crate) use cache_attributes::{DescribedCache, Vocabulary};
 pub(crate) use error::ConfigError;
 pub(crate) use find::ConfigLevel;
 pub(crate) use load::{CommandLine, LoadedConfig, parse_arguments};
-pub(crate) use origin::{Origin, SettingValue};
 pub(crate) use resolve::Selection;
+pub(crate) use value_origin::{Origin, SettingValue};

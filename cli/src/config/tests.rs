@@ -7,8 +7,8 @@ use clap::CommandFactory as _;
 
 use super::file::{ConfigFile, read_config};
 use super::find::{ConfigLevel, Surroundings};
-use super::known::{Known, anchor_path};
-use super::{ConfigError, trust};
+use super::setting_names::{Known, anchor_path};
+use super::{ConfigError, trusted_settings};
 use crate::args::Cli;
 
 fn project(text: &str) -> Result<ConfigFile, ConfigError> {
@@ -195,7 +195,7 @@ fn a_project_does_not_choose_directories_of_the_machine() {
 fn an_endpoint_needs_a_remote_of_the_same_project() {
     let servers = |text: &str, given: bool| {
         let mut file = project(text).unwrap();
-        trust::take_servers(&mut file.settings, given).len()
+        trusted_settings::take_servers(&mut file.settings, given).len()
     };
     assert_eq!(servers("endpoint = 'http://e'\n", false), 1);
     assert_eq!(

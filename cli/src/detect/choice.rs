@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::host::account_home;
-use crate::machine::sudo_caller;
+use crate::machine_identity::sudo_caller;
 use crate::setup;
 
 use super::{

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::object;
+use crate::json_output;
 
 /// Signals to forward.
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
@@ -89,7 +89,7 @@ pub(crate) fn run_child(
         }
         to_start.current_dir(directory);
     }
-    if object::is_wanted() {
+    if json_output::is_wanted() {
         to_start.stdout(std::io::stderr());
     }
     let mut child = match to_start.spawn() {

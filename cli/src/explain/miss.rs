@@ -13,8 +13,8 @@ use cachefs_store::remote::DynRemote;
 use serde::Serialize;
 
 use super::compare::InputDifference;
-use super::nearest::{Candidate, read_nearest};
-use super::similar::without_platform;
+use super::key_similarity::without_platform;
+use super::nearest_keys::{Candidate, read_nearest};
 use crate::keys::KeyPart;
 
 /// Pages of keys that are listed; a page has about 1,000 objects, two or more for each key.

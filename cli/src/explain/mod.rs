@@ -5,13 +5,13 @@
 //! remote that are worth comparing, with few requests. [`miss`] collects the report of `explain`,
 //! and [`brief`] the line that `restore` adds to a miss.
 
-mod brief;
 mod compare;
+mod key_similarity;
 mod miss;
-mod nearest;
+mod miss_line;
+mod nearest_keys;
 mod print;
-mod similar;
 
-pub(crate) use brief::{of_match, of_miss};
 pub(crate) use miss::{Explanation, Question, explain_restore};
+pub(crate) use miss_line::{of_match, of_miss};
 pub(crate) use print::print_explanation;

@@ -1,7 +1,7 @@
 //! Services and hooks that other systems call: each a feature of this crate, on by default.
 
 #[cfg(any(feature = "csi", feature = "volumes"))]
-pub(crate) mod clients;
+pub(crate) mod client_limits;
 #[cfg(any(feature = "volumes", feature = "hook"))]
 pub(crate) mod container_cache;
 #[cfg(feature = "csi")]

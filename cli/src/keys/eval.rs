@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use super::error::{Span, TemplateFault, TemplateProblem};
 use super::parse::{Expression, TemplatePiece};
-use super::{KeyContext, KeyPart, PartKind, files};
+use super::{KeyContext, KeyPart, PartKind, hash_files};
 use crate::ci::{BuildFact, Ci};
 
 /// Evaluates one piece of `template`.
@@ -68,7 +68,7 @@ struct Evaluated {
     kind: PartKind,
     value: String,
     variable: Option<String>,
-    inputs: files::Inputs,
+    inputs: hash_files::Inputs,
 }
 
 impl Evaluated {
@@ -77,7 +77,7 @@ impl Evaluated {
             kind,
             value,
             variable: None,
-            inputs: files::Inputs::default(),
+            inputs: hash_files::Inputs::default(),
         }
     }
 
@@ -110,7 +110,7 @@ fn call_function(
             span,
         )),
         ("checksum", _) => {
-            let (value, inputs) = files::evaluate_checksum(arguments, context)?;
+            let (value, inputs) = hash_files::evaluate_checksum(arguments, context)?;
             Ok(Evaluated {
                 kind: PartKind::Checksum,
                 value,
@@ -119,7 +119,7 @@ fn call_function(
             })
         }
         ("hashFiles", _) => {
-            let (value, inputs) = files::hash_files(arguments, context)?;
+            let (value, inputs) = hash_files::hash_files(arguments, context)?;
             Ok(Evaluated {
                 kind: PartKind::HashFiles,
                 value,

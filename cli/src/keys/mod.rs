@@ -19,11 +19,11 @@
 
 mod error;
 mod eval;
-mod files;
+mod hash_files;
 mod lex;
 mod parse;
 mod pattern;
-mod reach;
+mod template_access;
 mod validate;
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use error::KeyError;
-pub(crate) use reach::{Author, Reach};
+pub(crate) use template_access::{Author, Reach};
 
 /// Everything outside the template that its expansion may depend on.
 pub(crate) struct KeyContext<'a> {

@@ -4,13 +4,13 @@ use std::io;
 use std::path::Path;
 
 use super::result::{CacheResult, KeyMatch, cache_identifier, overall_match};
-use crate::named_file;
+use crate::output_file;
 
 /// Puts the results into the file. Lines that other commands wrote stay, those of the same names
 /// are replaced: GitLab takes no name twice.
 pub(super) fn update_dotenv(path: &Path, results: &[&CacheResult]) -> io::Result<()> {
-    let old = named_file::read_text(path)?;
-    named_file::replace_text(path, &merge_lines(&old, results))
+    let old = output_file::read_text(path)?;
+    output_file::replace_text(path, &merge_lines(&old, results))
 }
 
 fn merge_lines(old: &str, results: &[&CacheResult]) -> String {

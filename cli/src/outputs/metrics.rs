@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::result::{CacheAction, CacheResult, KeyMatch};
-use crate::object;
+use crate::json_output;
 use crate::output::RequestCounts;
 
 #[derive(Serialize)]
@@ -68,7 +68,7 @@ pub(super) fn metrics_json(results: &[CacheResult]) -> String {
         remark: result.remark.as_deref(),
     });
     json_line(&Metrics {
-        version: object::VERSION,
+        version: json_output::VERSION,
         cachefs: cachefs::VERSION,
         caches: caches.collect(),
     })
@@ -78,7 +78,7 @@ pub(super) fn metrics_json(results: &[CacheResult]) -> String {
 pub(super) fn json_line(value: &impl Serialize) -> String {
     // Encoding fails only for maps with keys that are not strings, and for values whose own code
     // refuses.
-    let mut text = object::json_line(serde_json::to_value(value).unwrap_or_default());
+    let mut text = json_output::json_line(serde_json::to_value(value).unwrap_or_default());
     text.push('\n');
     text
 }

@@ -26,7 +26,7 @@ pub(crate) use select::{OutputArgs, Outputs};
 
 use std::path::Path;
 
-use crate::{named_file, output};
+use crate::{output, output_file};
 
 /// Writes all selected outputs. `results` are those of one command.
 pub(crate) fn write_outputs(outputs: &Outputs, results: &[CacheResult]) {
@@ -40,25 +40,26 @@ pub(crate) fn write_outputs(outputs: &Outputs, results: &[CacheResult]) {
     if let (Some(file), false) = (&outputs.github_output, restored.is_empty()) {
         warn_unwritten(
             file,
-            github::github_outputs(&restored).and_then(|text| named_file::append_text(file, &text)),
+            github::github_outputs(&restored)
+                .and_then(|text| output_file::append_text(file, &text)),
         );
     }
     if let Some(file) = &outputs.github_summary {
         warn_unwritten(
             file,
-            named_file::append_text(file, &summary::markdown_table(results)),
+            output_file::append_text(file, &summary::markdown_table(results)),
         );
     }
     if let (Some(file), false) = (&outputs.drone_output, restored.is_empty()) {
         warn_unwritten(
             file,
-            named_file::append_text(file, &harness::harness_outputs(&restored)),
+            output_file::append_text(file, &harness::harness_outputs(&restored)),
         );
     }
     if let Some(file) = &outputs.cache_intelligence {
         warn_unwritten(
             file,
-            named_file::replace_text(file, &harness::cache_intelligence(results)),
+            output_file::replace_text(file, &harness::cache_intelligence(results)),
         );
     }
     if outputs.azure && !restored.is_empty() {
@@ -70,7 +71,7 @@ pub(crate) fn write_outputs(outputs: &Outputs, results: &[CacheResult]) {
     if let Some(file) = &outputs.metrics {
         warn_unwritten(
             file,
-            named_file::replace_text(file, &metrics::metrics_json(results)),
+            output_file::replace_text(file, &metrics::metrics_json(results)),
         );
     }
 }

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::plan::{CopyPlan, DirectoryNumber};
-use crate::beneath::open_beneath;
+use crate::resolve_beneath::open_beneath;
 
 /// Largest number of directories that a thread keeps open.
 const OPEN: usize = 64;

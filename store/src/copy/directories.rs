@@ -10,9 +10,9 @@ use super::attributes::AttributeTarget;
 use super::destination::{DirectoryState, OpenDirectories};
 use super::report::IssueKind::{AttributeLost, NotCreated};
 use super::writable::{FILL, make_writable, set_permissions};
-use crate::beneath::open_beneath;
 use crate::error::Result;
 use crate::layer::mode;
+use crate::resolve_beneath::open_beneath;
 
 /// New entries get the directory's group.
 const SET_GID: u32 = 0o2000;

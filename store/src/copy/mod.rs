@@ -12,16 +12,16 @@
 //! followed, so neither a layer nor another process can redirect writes to places outside of it.
 
 mod attributes;
-mod content;
+mod create_entry;
 mod destination;
 mod directories;
-mod feed;
-mod large;
-mod leaf;
+mod file_content;
+mod free_space;
+mod large_files;
 mod plan;
 mod remove;
 mod report;
-mod room;
+mod task_queue;
 #[cfg(test)]
 mod tests;
 mod writable;
@@ -43,9 +43,9 @@ use crate::error::{Error, Result};
 use crate::local::FrameReader;
 use crate::progress::Progress;
 use crate::stack::{MAX_PATH, Stack};
-pub(crate) use content::FrameCursor;
 use destination::{Destination, OpenDirectories};
-use large::LargeFiles;
+pub(crate) use file_content::FrameCursor;
+use large_files::LargeFiles;
 use plan::CopyPlan;
 use report::Reporter;
 
@@ -128,7 +128,7 @@ pub fn copy_into(
         return Ok(CopyReport::default());
     }
     let plan = CopyPlan::new(stack, progress)?;
-    room::check_room(&plan, &root, target, 0)?;
+    free_space::check_room(&plan, &root, target, 0)?;
     progress.total(plan.entries(), plan.bytes);
     let copy = CopyContext {
         stack,
@@ -161,7 +161,7 @@ pub fn check_room(stack: &Stack, target: &Path, freed: u64, progress: &dyn Progr
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(target, flags, Mode::empty())
         .map_err(|errno| Error::io("open directory", target)(errno.into()))?;
-    room::check_room(&CopyPlan::new(stack, progress)?, &root, target, freed)
+    free_space::check_room(&CopyPlan::new(stack, progress)?, &root, target, freed)
 }
 
 impl<'a> CopyContext<'a> {
@@ -177,7 +177,7 @@ impl<'a> CopyContext<'a> {
         let transferred = || reader.stats().demand_bytes + reader.stats().prefetch_bytes;
         let mut seen = transferred();
         std::thread::scope(|scope| {
-            let tasks = feed::start_feed(self, reader, runtime, scope);
+            let tasks = task_queue::start_feed(self, reader, runtime, scope);
             // Nothing is ever sent: the channel ends when the last worker does.
             let (working, worked) = crossbeam_channel::bounded::<()>(0);
             for _ in 0..self.threads {

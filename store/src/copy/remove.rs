@@ -9,9 +9,9 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::writable::make_writable;
-use crate::beneath::{open_beneath, open_real_directory};
 use crate::error::{Error, Result};
 use crate::layer::mode;
+use crate::resolve_beneath::{open_beneath, open_real_directory};
 use crate::stack::{Attr, Stack, StackWalk};
 
 /// Result of [`remove_unchanged`].

@@ -338,11 +338,11 @@ fn a_cache_without_room_for_it_is_not_begun() {
     let stack = Stack::new(vec![hole(5)]).unwrap();
     let mut plan = super::plan::CopyPlan::new(&stack, &Silent).unwrap();
     let root = fs::File::open(dir.path()).unwrap().into();
-    super::room::check_room(&plan, &root, dir.path(), 0).unwrap();
+    super::free_space::check_room(&plan, &root, dir.path(), 0).unwrap();
     plan.bytes = 1 << 62;
-    let error = super::room::check_room(&plan, &root, dir.path(), 0).unwrap_err();
+    let error = super::free_space::check_room(&plan, &root, dir.path(), 0).unwrap_err();
     // Space that an earlier version frees counts before it is removed.
-    super::room::check_room(&plan, &root, dir.path(), u64::MAX).unwrap();
+    super::free_space::check_room(&plan, &root, dir.path(), u64::MAX).unwrap();
     assert_eq!(error.kind(), crate::ErrorKind::Local);
 }
 

@@ -17,10 +17,10 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::files::PackFiles;
-use super::limit::{Usage, choose_evictions};
-use super::lost::LostPacks;
-use super::place::{directory_entries, list_remotes, remote_folder};
+use super::eviction::{Usage, choose_evictions};
+use super::lost_packs::LostPacks;
+use super::pack_files::PackFiles;
+use super::remote_dir::{directory_entries, list_remotes, remote_folder};
 use crate::id::PackId;
 use crate::pack;
 use crate::remote::RemoteId;

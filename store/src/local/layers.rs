@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::place::{note_remote_use, remote_folder};
+use super::remote_dir::{note_remote_use, remote_folder};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::layer::{self, Layer};

@@ -2,21 +2,21 @@
 //! wherever it is.
 
 mod cache;
-mod failures;
-mod files;
+mod eviction;
 mod layers;
-mod limit;
-mod lost;
+mod lost_packs;
 mod memory;
-mod place;
+mod pack_files;
 mod reader;
+mod recent_failures;
+mod remote_dir;
 
 pub use cache::{Mirror, PackCache};
-pub use files::PackFiles;
 pub use layers::LayerCache;
 pub(crate) use layers::fetch_layer;
-pub use lost::LostPacks;
+pub use lost_packs::LostPacks;
 pub use memory::FrameMemory;
+pub use pack_files::PackFiles;
 pub use reader::{FrameReader, ReadStats};
 
 /// Writes a file under a temporary name and renames it into place.

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::cache::{Mirror, PackCache};
-use super::failures::Failures;
-use super::files::PackFiles;
 use super::memory::FrameMemory;
+use super::pack_files::PackFiles;
+use super::recent_failures::Failures;
 use crate::error::{Error, Result};
 use crate::frame::{self, FrameLocation};
 use crate::id::{FrameHash, PackId};

@@ -6,12 +6,12 @@
 //! `docs/format/pack.md`.
 
 mod fetch;
-mod set;
+mod pack_list;
 mod trailer;
 mod writer;
 
 pub use fetch::read_trailer;
-pub use set::PackSet;
+pub use pack_list::PackSet;
 pub use trailer::{FOOTER_LEN, Footer, Trailer, TrailerChunk, TrailerFrame};
 pub use writer::{FinishedPack, PackWriter};
 

@@ -14,22 +14,23 @@
 //!
 //! `docs/format/ref.md` documents the object names and the record.
 
-mod find;
+mod find_key;
+mod free_text;
+mod key_part;
+mod list_keys;
 mod name;
-mod part;
 mod promote;
+mod promoted_packs;
 mod publish;
 mod record;
 mod resolve;
 mod scopes;
-mod survey;
-mod text;
 mod unite;
-mod vouched;
 
-pub use find::{FoundKey, find_key, list_parts};
+pub use find_key::{FoundKey, find_key, list_parts};
+pub use key_part::CachePart;
+pub use list_keys::{Survey, read_newest, survey_keys};
 pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
-pub use part::CachePart;
 pub use promote::{Promotion, promote_key};
 pub use publish::{delete_key, delete_name, publish_record, remove_saves};
 pub(crate) use publish::{put_head, put_record, take_back};
@@ -40,7 +41,6 @@ pub use resolve::{
     resolve_key, retain_unexpired, saved_micros,
 };
 pub use scopes::{ScopeSummary, list_scopes};
-pub use survey::{Survey, read_newest, survey_keys};
 pub use unite::{
     append_layers, build_stack, follow_squashes, superseded_saves, tree_totals, unite_records,
 };

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::part::CachePart;
+use super::key_part::CachePart;
 use crate::error::{Error, Result};
 use crate::id::SaveId;
 use crate::remote::ObjectKey;

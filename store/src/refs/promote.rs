@@ -1,10 +1,10 @@
 //! Taking a key over into another scope, as when a branch is merged.
 
 use super::name::{RefName, Scope};
+use super::promoted_packs::verify_new;
 use super::record::{Creator, LayerInfo, RefRecord};
 use super::resolve::{read_records, read_saves, retain_unexpired};
 use super::unite::{append_layers, unite_records};
-use super::vouched::verify_new;
 use crate::error::{Error, Result};
 use crate::gc::{self, Condemned, Needs};
 use crate::id::SaveId;

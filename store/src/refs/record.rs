@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::free_text;
+use super::key_part::CachePart;
 use super::name::{Key, RefName, Scope};
-use super::part::CachePart;
-use super::text;
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
 use crate::layer::{LayerSummary, TreeTotals};
@@ -187,10 +187,10 @@ impl RefRecord {
             });
         }
         let mut record: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
-        if let Some(name) = text::find_unprintable(&record) {
+        if let Some(name) = free_text::find_unprintable(&record) {
             return Err(damaged(format!("a control character is in `{name}`")));
         }
-        text::drop_unprintable(&mut record.parts);
+        free_text::drop_unprintable(&mut record.parts);
         Ok(record)
     }
 

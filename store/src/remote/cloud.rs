@@ -22,8 +22,8 @@ use object_store::{
 };
 use tokio::sync::OnceCell;
 
-use super::answer::NotFoundSubject;
 use super::body::{Body, RequestedBytes};
+use super::http_status::NotFoundSubject;
 use super::{
     ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
 };

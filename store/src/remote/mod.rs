@@ -9,21 +9,21 @@
 //! ignore it. `PutMode::IfAbsent` is used only for random names, or for objects whose content is
 //! read back.
 
-mod answer;
 mod body;
 mod cloud;
 mod error;
 mod file;
 mod hedge;
+mod http_status;
 mod identity;
 mod key;
 mod meter;
 mod open;
+mod operation_traffic;
 mod retry;
 mod s3;
-mod shared;
+mod shared_remote;
 mod spec;
-mod spending;
 mod stream;
 
 pub mod conformance;
@@ -44,11 +44,11 @@ pub use identity::RemoteId;
 pub use key::ObjectKey;
 pub use meter::{Meter, Operation, RemoteTraffic, TrafficMeter};
 pub use open::{OpenRemote, open_remote};
+pub use operation_traffic::Spending;
+pub(crate) use operation_traffic::WatchedMeter;
 pub use retry::{Retry, RetryPolicy};
 pub use s3::{Role, S3Options, S3Remote, Storing};
 pub use spec::{Environment, NO_MACHINE_IDENTITY, RemoteSpec, SpecError, without_secrets};
-pub use spending::Spending;
-pub(crate) use spending::WatchedMeter;
 pub use stream::ObjectStream;
 
 /// No listing has more objects.

@@ -1,11 +1,11 @@
 //! An S3 bucket, or a prefix in one, as a remote.
 
-mod bounded;
+mod bounded_body;
 mod client;
-mod container;
+mod container_credentials;
 mod credentials;
 mod errors;
-mod storing;
+mod put_options;
 mod sts;
 
 use std::ops::Range;
@@ -16,15 +16,15 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime, SdkBody};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::answer::NotFoundSubject;
 use super::body::{Body, RequestedBytes};
+use super::http_status::NotFoundSubject;
 use super::identity::IdentityFields;
 use super::spec::Environment;
 use super::{
     ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
 };
 use crate::id::PlaceId;
-pub use storing::Storing;
+pub use put_options::Storing;
 pub use sts::Role;
 
 /// Which bucket, and how to reach it.

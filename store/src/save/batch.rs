@@ -6,15 +6,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::guard::Watch;
 use super::scan::{Reading, stamp_of};
+use super::secret_guard::Watch;
 use super::tree::{FileContent, FileNode, FileTree, NodeKind};
 use super::xattrs;
-use crate::beneath::open_beneath;
 use crate::chunk::{self, SEGMENT};
 use crate::error::{Error, Result};
 use crate::id::ChunkId;
 use crate::layer::Xattrs;
+use crate::resolve_beneath::open_beneath;
 use crate::secrets::{SecretFinding, SecretHandling};
 
 /// A batch holds about this many bytes of small files, or one segment of a large one.

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 
 use super::batch::{self, FileBatch, OnChange, ReadBatch, ReadPart};
-use super::guard::{Guard, Watch};
 use super::pipeline::{Packed, ReadBatches, Supply, pack_supply};
 use super::scan::{Reading, Skipped};
-use super::settle;
+use super::secret_guard::{Guard, Watch};
 use super::target::Target;
 use super::tree::{FileContent, FileTree, NodeKind};
+use super::unstable_files;
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -63,14 +63,14 @@ pub(super) fn pack_files(
     // With `OnChange::Fail` nothing is marked, so all that follows does nothing.
     let mut changed = note_content(tree, parts, &mut packed);
     let mut skipped = Vec::new();
-    for (attempt, pause) in settle::PAUSES.iter().enumerate() {
+    for (attempt, pause) in unstable_files::PAUSES.iter().enumerate() {
         if changed.is_empty() {
             break;
         }
         std::thread::sleep(*pause);
-        let (unread, gone) = settle::look_again(root, tree, files.reading, &changed)?;
+        let (unread, gone) = unstable_files::look_again(root, tree, files.reading, &changed)?;
         skipped.extend(gone);
-        let is_last = attempt + 1 == settle::PAUSES.len();
+        let is_last = attempt + 1 == unstable_files::PAUSES.len();
         let on_change = if is_last {
             OnChange::Accept
         } else {
@@ -82,15 +82,16 @@ pub(super) fn pack_files(
         if is_last {
             // The last read accepts a file that changes meanwhile. A second read that finds the same
             // bytes shows that the file had this content at the moment between the two.
-            let differs =
-                |node: &usize| !tree.is_left_out(*node) && !settle::is_same(root, tree, *node);
+            let differs = |node: &usize| {
+                !tree.is_left_out(*node) && !unstable_files::is_same(root, tree, *node)
+            };
             changed = unread.into_iter().filter(differs).collect();
         }
     }
     for node in changed {
         skipped.push(Skipped {
             path: tree.os_path(node),
-            what: settle::UNSTABLE,
+            what: unstable_files::UNSTABLE,
         });
         if let NodeKind::File { content, .. } = &mut tree.nodes[node].kind {
             *content = FileContent::LeftOut;

@@ -4,9 +4,9 @@ use std::io::Read;
 
 use super::change::packs_missing;
 use super::delta::{Baseline, MissingEntries};
+use super::hard_links::{Moved, diff_links};
 use super::job::SaveJob;
 use super::layer::build_layer;
-use super::links::{Moved, diff_links};
 use super::packed_path::{PackedPath, PathDelta};
 use super::pipeline::Packed;
 use super::report::SaveReport;

@@ -11,13 +11,13 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use super::exclude::Exclude;
-use super::settle::{self, VANISHED};
 use super::tree::{FileContent, FileNode, FileTree, NodeKind, Stamp};
+use super::unstable_files::{self, VANISHED};
 use super::xattrs;
-use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
 use crate::layer::{Meta, Timestamp, Xattrs, mode};
 use crate::progress::Progress;
+use crate::resolve_beneath::open_beneath;
 use crate::stack::MAX_PATH;
 
 /// Meaning of an entry for a save.
@@ -181,7 +181,7 @@ pub(super) fn scan_settled(
     progress: &dyn Progress,
 ) -> Result<Scanned> {
     let mut scanned = scan_tree(root, reading, exclude, progress)?;
-    for pause in settle::PAUSES {
+    for pause in unstable_files::PAUSES {
         let is_directory = |node: &FileNode| matches!(node.kind, NodeKind::Directory { .. });
         match confirm(root, &scanned.tree, is_directory) {
             Err(Error::Changed { .. }) => {}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::kind::SecretKind;
+use super::secret_kind::SecretKind;
 
 /// A probable secret in some bytes of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,16 +14,16 @@
 //! A [`SecretMatch`] holds a place and a kind, never a part of the secret.
 
 mod allow;
+mod config_formats;
 mod finding;
-mod kind;
-mod named;
+mod named_values;
 mod patterns;
-mod places;
 mod scanner;
-mod text;
+mod secret_kind;
+mod text_encoding;
 
+pub use config_formats::is_place;
 pub use finding::{SecretFinding, SecretHandling, SecretMatch};
-pub use kind::SecretKind;
-pub use named::Variable;
-pub use places::is_place;
+pub use named_values::Variable;
 pub use scanner::{Scanner, SearchWindow, SecretPolicy, SetupError};
+pub use secret_kind::SecretKind;

@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 
 use regex::bytes::Regex;
 
-use super::kind::SecretKind;
-use super::text::{is_alnum, is_base64, is_hex, is_random, is_word, leading_run};
+use super::secret_kind::SecretKind;
+use super::text_encoding::{is_alnum, is_base64, is_hex, is_random, is_word, leading_run};
 
 /// Bytes before a hit that a [`BoundaryCheck::Around`] can see: an AWS secret may precede its identifier,
 /// and the rest of a signed URL its signature.

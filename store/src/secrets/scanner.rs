@@ -6,12 +6,12 @@ use std::path::Path;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::allow::AllowedPaths;
+use super::config_formats;
 use super::finding::SecretMatch;
-use super::kind::SecretKind;
-use super::named::{self, Named, Variable};
+use super::named_values::{self, Named, Variable};
 use super::patterns::PATTERNS;
-use super::places;
-use super::text::{is_text, line_of};
+use super::secret_kind::SecretKind;
+use super::text_encoding::{is_text, line_of};
 
 /// Raise this with every change of the rules, so that files that an earlier version searched are
 /// searched again.
@@ -182,7 +182,8 @@ impl Scanner {
         }
         if part.whole {
             let place = part.names.iter().find_map(|(directory, name)| {
-                places::find_credential_file(directory, name).map(|place| (place, *directory))
+                config_formats::find_credential_file(directory, name)
+                    .map(|place| (place, *directory))
             });
             if let Some((place, directory)) = place {
                 for at in place.read(directory, part.content) {

@@ -11,8 +11,8 @@
 
 mod compare;
 mod directory;
+mod inode_numbers;
 mod merge;
-mod numbers;
 mod owner;
 mod privileges;
 mod squash;
@@ -23,7 +23,7 @@ mod tree;
 mod walk;
 
 pub use compare::{EntryChange, EntryDifference, compare_stacks};
-pub use numbers::{Numbering, Numbers};
+pub use inode_numbers::{Numbering, Numbers};
 pub use owner::{NotAnOwner, Owner};
 pub use squash::{SQUASH_DEPTH, squash_layers, squash_plan};
 pub use tree::{Attr, Stack};

@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status};
 use super::codec::Messages;
 use super::node::NodeService;
 use super::{identity, wire};
-use crate::integrations::clients::{Client, Clients};
+use crate::integrations::client_limits::{Client, Clients};
 
 /// The largest message that is taken, in bytes. Those of a node service have a few kilobytes.
 const MAX_MESSAGE: usize = 1 << 20;

@@ -12,14 +12,14 @@
 //! | the checksum of a file is its MD5 | BLAKE3; MD5 is used to find the plugin's archives |
 //! | a restore unpacks | a copy: the next step of the pipeline runs in another container |
 
+mod legacy_archives;
 mod mounts;
-mod old;
 mod plan;
+mod plugin_variables;
 mod run;
-mod table;
 #[cfg(test)]
 mod tests;
-mod values;
+mod variable_values;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -47,7 +47,10 @@ pub(crate) fn plugin_plan() -> Option<Result<PluginPlan, cachefs::Error>> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    if !environment.keys().any(|name| table::tells_what_to_do(name)) {
+    if !environment
+        .keys()
+        .any(|name| plugin_variables::tells_what_to_do(name))
+    {
         return None;
     }
     let plan = plan::plan_from_environment(&environment);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use cachefs::Error;
 
-use super::table::{self, Meaning, TABLE};
-use super::values::{Values, Variables, parse_go_duration};
+use super::plugin_variables::{self, Meaning, TABLE};
+use super::variable_values::{Values, Variables, parse_go_duration};
 use crate::caches::ModeArg;
 
 /// The part of a bucket that is ours; the plugin's archives lie beside it.
@@ -161,7 +161,7 @@ fn read_table(
 ) -> Result<(), Error> {
     let set = |name: &&String| name.starts_with("PLUGIN_") && !environment[*name].is_empty();
     for name in environment.keys().filter(set) {
-        match table::variable_meaning(name) {
+        match plugin_variables::variable_meaning(name) {
             Some(Meaning::Used) => {}
             Some(Meaning::Idle(why)) => {
                 notes.push(format!("{name} has no meaning here: {why}"));

@@ -10,8 +10,8 @@ use cachefs_store::refs::{RefName, list_keys, resolve_key};
 use cachefs_store::remote::{ObjectKey, OpenRemote, RemoteSpec, RetryPolicy};
 use tokio::runtime::Runtime;
 
+use super::legacy_archives::{self, Archives};
 use super::mounts::{self, MountBase, PluginMount};
-use super::old::{self, Archives};
 use super::plan::{PluginAction, PluginPlan};
 use crate::caches::{self, CommonOptions, ResolvedCache, RestoreHow, RestoredDirectory, SaveHow};
 use crate::commands::auto;
@@ -238,7 +238,7 @@ impl PluginRun<'_> {
 
     fn old_key(&self) -> String {
         let by_branch = std::env::var_os("PLUGIN_CACHE_KEY").is_none_or(|key| key.is_empty());
-        old::old_key(&self.expanded, &self.place.workspace, by_branch)
+        legacy_archives::old_key(&self.expanded, &self.place.workspace, by_branch)
     }
 
     fn old_spec(&self) -> Result<RemoteSpec, cachefs::Error> {
@@ -270,7 +270,7 @@ impl PluginRun<'_> {
     }
 
     fn find(&self, mount: &PluginMount) -> anyhow::Result<Option<ObjectKey>> {
-        let names = old::archive_names(&self.plan.old_roots, &self.old_key(), mount);
+        let names = legacy_archives::archive_names(&self.plan.old_roots, &self.old_key(), mount);
         if let Some(found) = self.archives()?.find(&names)? {
             return Ok(Some(found));
         }

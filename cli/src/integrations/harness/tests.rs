@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::{PluginAction, PluginPlan, plan_from_environment};
-use super::table::{Meaning, TABLE};
+use super::plugin_variables::{Meaning, TABLE};
 use crate::caches::ModeArg;
 
 const LEAST: [(&str, &str); 3] = [

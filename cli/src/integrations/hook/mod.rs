@@ -15,12 +15,12 @@
 //! ```
 
 mod annotations;
-mod called;
 mod run;
+mod runtime_config;
 mod spec;
 mod state;
 
-pub(crate) use called::Called;
 pub(crate) use run::{Hooked, run_stage};
+pub(crate) use runtime_config::Called;
 pub(crate) use spec::{device_file, hook_file};
 pub(crate) use state::ContainerState;

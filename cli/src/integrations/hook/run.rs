@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cachefs::sys::graft::{Root, graft_directory};
+use cachefs::sys::foreign_mount::{Root, graft_directory};
 use cachefs::{Error, StoreDir};
 
 use super::annotations;

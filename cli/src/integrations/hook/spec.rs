@@ -6,7 +6,7 @@ use cachefs::Error;
 use serde_json::{Value, json};
 
 use super::annotations::PREFIX;
-use super::called::Called;
+use super::runtime_config::Called;
 use crate::integrations::container_cache::check_name;
 
 /// The kind of devices that caches are.

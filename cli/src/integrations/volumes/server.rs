@@ -22,7 +22,7 @@ use super::driver::{Caller, VolumeDriver};
 use super::protocol::{Answer, For, answer_request};
 use super::socket::Socket;
 use super::sweep;
-use crate::integrations::clients::{Client, Clients};
+use crate::integrations::client_limits::{Client, Clients};
 
 /// No request is as long as this.
 const LONGEST: usize = 1 << 20;

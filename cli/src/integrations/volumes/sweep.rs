@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachefs::mounts::Presence;
-use cachefs::sys::seen_by::seen_by;
+use cachefs::sys::container_volumes::seen_by;
 use cachefs_store::id::SaveId;
 
 use super::driver::VolumeDriver;

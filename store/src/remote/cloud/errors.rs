@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::remote::answer::{NotFoundSubject, find_cause, kind_of_status};
+use crate::remote::http_status::{NotFoundSubject, find_cause, kind_of_status};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// Sender of the answer.

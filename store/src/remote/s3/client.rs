@@ -15,7 +15,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use super::bounded::bound_answers;
+use super::bounded_body::bound_answers;
 use super::sts::TokenService;
 use super::{S3Options, credentials};
 

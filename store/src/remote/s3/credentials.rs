@@ -18,7 +18,7 @@ use aws_credential_types::provider::{
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 
 use super::S3Options;
-use super::container::ContainerCredentials;
+use super::container_credentials::ContainerCredentials;
 use super::sts::{Role, TokenService, WebIdentityToken};
 use crate::id::ClientId;
 use crate::remote::identity::IdentityFields;

@@ -5,7 +5,7 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
-use crate::remote::answer::{NotFoundSubject, find_cause, kind_of_status};
+use crate::remote::http_status::{NotFoundSubject, find_cause, kind_of_status};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// No source of credentials is configured.

@@ -22,8 +22,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::guard::is_place_in;
 use super::pipeline::Packed;
+use super::secret_guard::is_place_in;
 use super::tree::{FileContent, FileNode, FileTree, NodeKind, Pieces, Stamp};
 use crate::frame::{ChunkLocation, Codec, FrameLocation};
 use crate::id::{ChunkId, DomainId, PackId, TrailerHash};

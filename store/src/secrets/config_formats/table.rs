@@ -1,6 +1,6 @@
 //! The table of credential files.
 
-use super::super::kind::SecretKind;
+use super::super::secret_kind::SecretKind;
 use super::CredentialReader;
 use super::CredentialReader::{Json, Lines, Netrc, Urls, Whole, Xml};
 use super::lines::{is_one_of, is_secret_name};

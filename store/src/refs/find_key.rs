@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::key_part::CachePart;
 use super::name::{Key, Scope, parts_prefix};
-use super::part::CachePart;
 use super::record::RefRecord;
 use super::resolve::{
     KeyQuery, ListedKey, MatchKind, group_saves, list_keys, read_candidate, read_records,

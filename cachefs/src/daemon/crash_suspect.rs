@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::WaitStatus;
 
-use super::held::name_of_view;
+use super::fd_table::name_of_view;
 
 /// A mount is quarantined after this many workers crashed while serving it.
 const CRASHES: u32 = 3;

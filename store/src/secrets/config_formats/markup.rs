@@ -184,7 +184,7 @@ fn strings_in(content: &[u8], start: usize, ignore: Ignore) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::text::is_reference;
+    use super::super::super::text_encoding::is_reference;
     use super::*;
 
     #[test]

@@ -11,7 +11,7 @@ use cachefs_store::session::Session;
 use cachefs_store::stack::Stack;
 
 use super::RestoreOptions;
-use super::empty::is_empty;
+use super::copy_rollback::is_empty;
 use crate::error::{Error, Result, describe_chain};
 use crate::mounts::{How, Incomplete, MountRecord, MountRecords};
 use crate::store_dir::StoreDir;

@@ -6,7 +6,7 @@ use cachefs_store::refs::CachePart;
 use serde::{Deserialize, Serialize};
 
 use super::include::Sight;
-use super::real::real_path;
+use super::real_path::real_path;
 use crate::error::{Error, Result};
 
 /// Where relative paths and `~` lead.

@@ -12,8 +12,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
 use super::error::{ConfigProblem, nearest_name};
-use super::known::{COMMANDS, Known, SettingKind, find_setting, proposed_names};
 use super::load::LoadedConfig;
+use super::setting_names::{COMMANDS, Known, SettingKind, find_setting, proposed_names};
 use crate::caches::{CommonOptions, RestoreHow, SaveHow};
 use crate::global::Global;
 
@@ -185,7 +185,8 @@ impl Vocabulary {
         let has = |name: &str| args().any(|arg| arg.get_long() == Some(name));
         // The description of a cache is independent of the options of the same name, which require
         // each other.
-        let is_about_how = |name: &str| has(name) && !super::known::OF_A_CACHE.contains(&name);
+        let is_about_how =
+            |name: &str| has(name) && !super::setting_names::OF_A_CACHE.contains(&name);
         let flag = |name: &str, value: Option<&OsStr>| {
             let mut flag = OsString::from(format!("--{name}"));
             if let Some(value) = value {

@@ -8,10 +8,10 @@ use cachefs_store::save::Exclude;
 use serde::{Deserialize, Serialize};
 
 use super::exclude::Exclusions;
+use super::glob_walk;
 use super::include::{Include, Sight};
-use super::places::Places;
-use super::real::real_path;
-use super::walk;
+use super::real_path::real_path;
+use super::resolve_paths::Places;
 use crate::error::{Error, Result};
 
 /// The paths of a cache.
@@ -214,7 +214,7 @@ impl PathSet {
                     }
                 }
                 Some(pattern) => {
-                    walk::find_directories(
+                    glob_walk::find_directories(
                         &pattern.root,
                         &pattern.glob,
                         &self.exclusions,

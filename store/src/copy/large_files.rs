@@ -9,8 +9,8 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::CopyContext;
-use super::content::{self, FrameCursor};
 use super::destination::OpenDirectories;
+use super::file_content::{self, FrameCursor};
 use super::plan::{CopyPiece, CopyPlan, LARGE, Leaf};
 use super::report::IssueKind::NotCreated;
 use crate::error::Result;
@@ -124,7 +124,7 @@ impl CopyContext<'_> {
         let which = (leaf.ino, leaf.size);
         let range = part.range.clone();
         if let Err(error) =
-            content::write_content(file.as_fd(), self.stack, which, range, frames, go_on)
+            file_content::write_content(file.as_fd(), self.stack, which, range, frames, go_on)
         {
             // When this ends the copy, the state says that the file is to be removed.
             self.content_failed(leaf, error)?;

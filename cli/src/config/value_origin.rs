@@ -8,8 +8,8 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::error::FilePosition;
 use super::file::{CacheTable, FileSetting};
-use super::known::{COMMANDS, Known, OF_A_CACHE};
 use super::load::{LoadedConfig, with_defaults};
+use super::setting_names::{COMMANDS, Known, OF_A_CACHE};
 use crate::caches::CacheLayer;
 
 /// Who said it, from the one who counts least.

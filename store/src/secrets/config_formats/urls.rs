@@ -58,7 +58,7 @@ fn is_token(user: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::text::is_reference;
+    use super::super::super::text_encoding::is_reference;
     use super::*;
 
     #[test]

@@ -5,14 +5,14 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cachefs_store::beneath::open_real_directory;
+use cachefs_store::resolve_beneath::open_real_directory;
 use cachefs_store::stack::Owner;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::paths::real_path;
-use crate::sys::in_root::{Links, Made, Missing, in_root};
+use crate::sys::rooted_dir::{Links, Made, Missing, in_root};
 
 /// The canonical path, which is a directory or missing. Nothing is created: a miss leaves the path
 /// as it was, so that a later save can see that it has no content.

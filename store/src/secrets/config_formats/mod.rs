@@ -8,7 +8,7 @@ mod markup;
 mod table;
 mod urls;
 
-use super::text::{is_placeholder, is_property, is_reference};
+use super::text_encoding::{is_placeholder, is_property, is_reference};
 pub(super) use table::{CredentialFile, find_credential_file};
 
 /// Whether a file of this name, in a directory of that name, may hold credentials.

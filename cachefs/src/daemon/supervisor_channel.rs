@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::held::Item;
+use super::fd_table::Item;
 use crate::error::{Error, Result};
 use crate::sys::fdpass;
 

@@ -7,8 +7,8 @@ use cachefs_store::refs::{Creator, KeyQuery, RefRecord, read_newest, survey_keys
 use cachefs_store::remote::DynRemote;
 
 use super::compare::{Comparison, InputDifference, compare_inputs};
-use super::nearest::{parts_of, read_nearest};
-use super::similar::without_platform;
+use super::key_similarity::without_platform;
+use super::nearest_keys::{parts_of, read_nearest};
 use crate::keys::{KeyPart, PartKind};
 use crate::output;
 

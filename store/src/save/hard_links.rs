@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::delta::{Baseline, Delta, MissingEntries, diff_but, diff_tree};
 use super::exclude::{add_child, directory_node, find_child, join_path};
-use super::graft::known_node;
+use super::overlay_redirects::known_node;
 use super::pipeline::Packed;
 use super::tree::{FileTree, NodeKind};
 use crate::error::Result;

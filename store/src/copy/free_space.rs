@@ -6,8 +6,8 @@ use std::path::Path;
 use rustix::fs::AtFlags;
 
 use super::plan::CopyPlan;
-use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
+use crate::resolve_beneath::open_beneath;
 
 /// Fails if the files of the plan have more bytes than the disk has free space.
 ///

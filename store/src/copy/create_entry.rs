@@ -7,8 +7,8 @@ use rustix::io::Errno;
 
 use super::CopyContext;
 use super::attributes::AttributeTarget;
-use super::content::{self, ContentError, FrameCursor};
 use super::destination::{DirectoryState, OpenDirectories, create_replacing};
+use super::file_content::{self, ContentError, FrameCursor};
 use super::plan::{CopyPiece, LARGE, Leaf, PlannedName};
 use super::report::IssueKind::NotCreated;
 use crate::error::Result;
@@ -107,7 +107,7 @@ impl CopyContext<'_> {
         let go_on = || self.check_cancelled();
         let written = match leaf.size {
             0 => Ok(()),
-            size => content::write_content(
+            size => file_content::write_content(
                 file.as_fd(),
                 self.stack,
                 (leaf.ino, size),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::account::Assumptions;
+use super::cost_account::Assumptions;
 use crate::measure::{Samples, Unit};
 use crate::report::{ReportSection, Table};
 
@@ -155,7 +155,7 @@ fn add_daemons(answers: &[RecordedAnswer], assumed: &Assumptions, section: &mut 
 
 #[cfg(test)]
 mod tests {
-    use super::super::account::testing::assumed;
+    use super::super::cost_account::testing::assumed;
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@ use cachefs_store::remote::DynRemote;
 use tokio::task::JoinSet;
 
 use super::compare::{Comparison, compare_inputs};
-use super::similar::common_words;
+use super::key_similarity::common_words;
 use crate::keys::KeyPart;
 
 /// An existing key, compared with the requested one.

@@ -1,7 +1,7 @@
 //! The inputs of a key in one line, which answer the first question about a miss.
 
 use super::jobs::Prepared;
-use super::named;
+use super::output_prefix;
 use crate::keys::{ExpandedKey, FileInput};
 use crate::output;
 
@@ -18,7 +18,10 @@ pub(super) fn evidence_lines(prepared: &[Prepared]) -> Vec<String> {
         let main = keys.as_ref().and_then(|keys| keys.main.as_ref());
         let line = main.and_then(|(_, expanded)| evidence_line(expanded));
         let name = prepared.cache.name.as_deref();
-        lines.extend(named::prefix_lines(name, line.into_iter().collect()));
+        lines.extend(output_prefix::prefix_lines(
+            name,
+            line.into_iter().collect(),
+        ));
     }
     lines
 }

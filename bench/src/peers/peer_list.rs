@@ -6,8 +6,8 @@ use std::process::Command;
 
 use super::archive::{CopyPeer, Tar};
 use super::backup::{Borg, Casync, Restic};
+use super::cachefs_peer::CachefsPeer;
 use super::mounted::{Juicefs, Squashfs};
-use super::ours::CachefsPeer;
 use super::peer::{Bucket, PeerKind, run_program};
 use super::rclone::Objects;
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::task::AbortHandle;
 
-use super::remotes::RemoteHandle;
+use super::remote_pool::RemoteHandle;
 use super::traces;
 use crate::rpc::{OpenRequest, ViewStats};
 use crate::view::SharedView;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::file::FileSetting;
-use super::known::SettingKind;
+use super::setting_names::SettingKind;
 
 /// Settings that select the identity of requests and the readers of stored objects. No setting
 /// names a program to run, in any file.

@@ -117,7 +117,7 @@ mod tests {
         let found = place.read(directory.as_bytes(), text.as_bytes());
         found
             .into_iter()
-            .map(|at| super::super::super::text::line_of(text.as_bytes(), at))
+            .map(|at| super::super::super::text_encoding::line_of(text.as_bytes(), at))
             .collect()
     }
 

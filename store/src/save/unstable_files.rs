@@ -15,10 +15,10 @@ use rustix::io::Errno;
 
 use super::scan::{Reading, Skipped, meta_of, stamp_of};
 use super::tree::{FileContent, FileTree, NodeKind, Stamp};
-use crate::beneath::open_beneath;
 use crate::error::{Error, Result};
 use crate::id::ChunkId;
 use crate::layer::mode;
+use crate::resolve_beneath::open_beneath;
 
 /// The pauses before a changed file is read again. The last read accepts a file that changes
 /// meanwhile if [`is_same`] confirms it.

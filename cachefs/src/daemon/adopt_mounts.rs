@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use cachefs_store::stack::Numbering;
 
-use super::held::{HeldDescriptor, Item, Trust, view_of_name};
+use super::fd_table::{HeldDescriptor, Item, Trust, view_of_name};
 use super::shared;
 use super::state::DaemonState;
 use crate::error::{Error, describe_chain};
 use crate::rpc::OpenRequest;
-use crate::sys::busy;
+use crate::sys::crash_record;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::ViewForm;
 
@@ -97,7 +97,7 @@ fn go_on(
     open.shown.trace = false;
     open.shown.form = form;
     let started = Instant::now();
-    let _at_work = busy::note_work(number);
+    let _at_work = crash_record::note_work(number);
     while let Err(error) = state.open_as(number, numbering, open.clone()) {
         if started.elapsed() > PATIENCE {
             return give_up(state, held, &describe_chain(&error));

@@ -7,8 +7,8 @@ use cachefs_store::Error;
 use fuser::{Errno, InitFlags, KernelConfig, ReplyData, ReplyStatfs};
 use tokio::runtime::Handle;
 
-use super::{SharedView, View, read};
-use crate::sys::busy;
+use super::{SharedView, View, file_read};
+use crate::sys::crash_record;
 
 /// How long the kernel may cache an answer: a layer never changes.
 pub(super) const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -52,7 +52,7 @@ pub(super) fn errno_of(what: &str, error: &Error) -> Errno {
 pub(super) fn answer_read(
     view: &SharedView,
     runtime: &Handle,
-    plan: read::ReadPlan,
+    plan: file_read::ReadPlan,
     reply: ReplyData,
 ) {
     if let Some(recorder) = &view.recorder {
@@ -66,7 +66,7 @@ pub(super) fn answer_read(
             Ok(false) => {
                 let view = Arc::clone(view);
                 runtime.spawn(async move {
-                    let _at_work = busy::note_work(view.number);
+                    let _at_work = crash_record::note_work(view.number);
                     match plan.read(&view).await {
                         Ok(bytes) => reply.data(&bytes),
                         Err(error) => {

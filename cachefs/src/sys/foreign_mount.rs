@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cachefs_store::beneath::open_real_directory;
+use cachefs_store::resolve_beneath::open_real_directory;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -25,10 +25,10 @@ use rustix::mount::{
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use thiserror::Error;
 
-use super::in_root::{Links, Missing, in_root};
 use super::mount_id::MountIds;
 use super::mount_namespace::identity_in_boot;
 use super::mountinfo::MountTable;
+use super::rooted_dir::{Links, Missing, in_root};
 
 /// How often a busy mount is tried again while there is time.
 const RETRY_EVERY: Duration = Duration::from_millis(20);

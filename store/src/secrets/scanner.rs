@@ -40,7 +40,7 @@ pub enum SetupError {
     /// A variable's value would be found everywhere.
     #[error(
         "the value of {name} is too short to be searched for: {} characters is the least",
-        named::SHORTEST
+        named_values::SHORTEST
     )]
     Short {
         /// The variable.

@@ -15,23 +15,26 @@ use crate::commands::{
 use crate::commands::{cdi, oci_hook};
 use crate::config::CommandLine;
 use crate::global::Global;
+use crate::{commands, help};
 
 /// Layered, content-addressed build caches, mounted on demand.
 ///
-/// `restore` shows a cache at a path in milliseconds, whatever its size; `save` stores what a
-/// build changed there as one new layer.
+/// `restore` mounts a cache at a path in milliseconds, at any size; `save` stores only the changes
+/// of the build, as a new layer.
 #[derive(Debug, Parser)]
 #[command(name = "cachefs", version, max_term_width = 100)]
+#[command(help_template = help::grouped_template::<Command>(), disable_help_subcommand = true)]
+#[command(mut_args(help::arrange_option), mut_subcommands(help::arrange_options))]
 #[command(after_help = "\
 Example:
   cachefs restore --key 'm2-{{ checksum \"pom.xml\" }}' --restore-key m2- --path ~/.m2
   mvn -o package
   cachefs save    --key 'm2-{{ checksum \"pom.xml\" }}' --path ~/.m2
 
-Exit codes: 0 success, a miss included; 1 local error; 2 usage or configuration; 3 a miss with
---fail-on-cache-miss; 4 remote or credentials; 5 damaged data, or secrets with --secrets fail.
-`restore` and `save` turn 1 and 4 into a loud warning and exit 0, so that a cache never fails a
-build, unless --strict-errors is set.")]
+Exit codes: 0 success or a miss; 1 local error; 2 usage or configuration error; 3 miss with
+--fail-on-cache-miss; 4 remote or credentials error; 5 corrupt data, or secrets with --secrets fail.
+`restore` and `save` report errors 1 and 4 as warnings and exit with 0, so that a cache never fails
+a build; --strict-errors makes them fail.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -41,76 +44,86 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show a cache at a path
+    /// Restore a cache: mount it at a path, or copy it
+    #[command(after_help = "\
+Examples:
+  cachefs restore --key 'npm-{{ checksum \"package-lock.json\" }}' --restore-key npm- \\
+      --path node_modules
+  cachefs restore deps --mode copy    # [cache.deps] of cachefs.toml")]
     Restore(restore::RestoreArgs),
-    /// Mount a cache at a path: `restore --mode mount`
+    /// Mount a cache: `restore --mode mount`
+    #[command(after_help = "\
+Example:
+  cachefs mount --key m2-main --path ~/.m2")]
     Mount(restore::RestoreArgs),
-    /// Save a path: everything the first time, then only what changed
+    /// Save a directory: everything the first time, then only changes
     Save(save::SaveArgs),
-    /// Restore or save the caches of the tools that the workspace uses
+    /// Restore or save the caches of the detected tools
     Auto(auto::AutoArgs),
-    /// Restore, run a command, save if it succeeded, and unmount
+    /// Restore, run a command, save if it succeeds, and unmount
     Exec(exec::ExecArgs),
-    /// Show a cache in a container that runs already
+    /// Mount a cache into a running container
     Attach(attach::AttachArgs),
-    /// Take what was attached away from a container
+    /// Detach a cache from a running container
     Detach(detach::DetachArgs),
-    /// Unmount a restored path
+    /// Unmount a restored directory
     #[command(alias = "unmount")]
     Umount(umount::UmountArgs),
-    /// Tell whether a key exists
+    /// Check whether a key exists
     Lookup(lookup::LookupArgs),
     /// List keys, newest first
     #[command(alias = "ls")]
     List(list::ListArgs),
     /// Show the layers of a key
     Inspect(inspect::InspectArgs),
-    /// Show what differs between two keys, or what a restored path has changed
+    /// Compare two keys, or show changes of a restored directory
     Diff(diff::DiffArgs),
-    /// Tell why a key was not found, or how a restored cache is used
+    /// Explain a cache miss, or report how a restored cache was used
     Explain(explain::ExplainArgs),
     /// Delete keys
     Delete(delete::DeleteArgs),
-    /// Take keys over into another scope, as when a branch is merged
+    /// Copy keys to another scope, for example after a merge
     Promote(promote::PromoteArgs),
-    /// List scopes, and delete those that nothing is saved to any more
+    /// List scopes, and delete stale ones
     Scopes(scopes::ScopesArgs),
-    /// Remove what no key needs any more from the remote
+    /// Delete unreferenced objects from the remote
     Gc(gc::GcArgs),
-    /// Save what a tar archive holds, such as the cache of another tool
+    /// Import a tar archive, for example a cache of another tool
     Import(import::ImportArgs),
-    /// Write what a key holds as a tar archive
+    /// Export a key as a tar archive
     Export(export::ExportArgs),
-    /// Check that what keys name is there and intact
+    /// Verify that the objects of keys exist and are intact
     Check(check::CheckArgs),
-    /// Show what is mounted and what the daemon has done
+    /// Show mounts, and statistics of the daemon
     Stats(stats::StatsArgs),
-    /// Print the key that a template expands to, and the files behind it
+    /// Print the key that a template expands to, and its inputs
     Key(key::KeyArgs),
-    /// Find the caches of the tools that a workspace uses
+    /// Detect the tools of a workspace and their caches
     Detect(detect::DetectArgs),
-    /// Show every setting and cache, and where its value comes from
+    /// Show all settings and caches, and the source of each value
     Config(config::ConfigArgs),
-    /// Find out what this machine can do, and why not
+    /// Check whether this machine can mount caches
     Doctor(doctor::DoctorArgs),
-    /// Run, stop or look for the daemon
+    /// Manage the daemon
     Daemon(daemon::DaemonArgs),
-    /// Serve caches to docker and podman as volumes
+    /// Serve caches as volumes of docker and podman
     #[cfg(feature = "volumes")]
     VolumePlugin(volume_plugin::VolumePluginArgs),
-    /// Show caches in containers that a runtime starts, and save them afterwards
+    /// Mount caches into new containers, and save them when they exit
     #[cfg(feature = "hook")]
     OciHook(oci_hook::OciHookArgs),
-    /// Print the caches of cachefs.toml as devices of containers
+    /// Print the caches of cachefs.toml as CDI devices
     #[cfg(feature = "hook")]
     Cdi(cdi::CdiArgs),
-    /// Serve Kubernetes: caches as volumes of pods
+    /// Serve caches as inline volumes of Kubernetes pods
     #[cfg(feature = "csi")]
     Csi(csi::CsiArgs),
-    /// Print completions for a shell
+    /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
-    /// Print the manual page, or write one for every command
+    /// Print the manual page, or write pages for all commands
     Man(man::ManArgs),
+    /// Print help of a command, or of the remote's options
+    Help(commands::help::HelpArgs),
 }
 
 impl Command {
@@ -135,7 +148,7 @@ impl CommandLine for Cli {
     fn reads_config(&self) -> bool {
         match &self.command {
             Command::Daemon(args) => !args.is_run(),
-            Command::Completions(_) => false,
+            Command::Completions(_) | Command::Help(_) => false,
             _ => true,
         }
     }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
+pub(crate) use remote::REMOTE_HEADING;
 use remote::RemoteArgs;
+pub(crate) use remote::remote_help;
 pub(crate) use units::{parse_age, parse_duration, parse_size};
 
 use crate::log::LogFormat;
@@ -22,28 +24,34 @@ pub(crate) struct Global {
     /// Local store directory [default: /var/lib/cachefs for root, else $XDG_CACHE_HOME/cachefs]
     #[arg(long, global = true, value_name = "DIR", env = "CACHEFS_STORE")]
     pub(crate) store: Option<PathBuf>,
-    /// Socket of a share of another store's daemon, which restores then come through
-    #[arg(long, global = true, value_name = "PATH", env = "CACHEFS_DAEMON")]
+    /// Restore through the socket of a shared daemon, see `cachefs daemon share`
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "CACHEFS_DAEMON",
+        hide_short_help = true
+    )]
     pub(crate) daemon: Option<PathBuf>,
-    /// Whose keys these are [default: in CI pr/N, tag/NAME or branch/NAME, else `default`]
+    /// Scope of the keys [default: branch/NAME, tag/NAME or pr/N in CI, else `default`]
     #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_SCOPE")]
     pub(crate) scope: Option<String>,
-    /// Longest time that one operation on the remote may take, such as 30s or 2m
+    /// Timeout of one remote operation, for example 30s or 2m
     #[arg(long, global = true, value_name = "TIME", env = "CACHEFS_TIMEOUT", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Limit of the local cache of fetched data, such as 10G
-    #[arg(long, global = true, value_name = "SIZE", env = "CACHEFS_CACHE_LIMIT", value_parser = parse_size, default_value = "10G")]
+    /// Size limit of the local cache of fetched data
+    #[arg(long, global = true, value_name = "SIZE", env = "CACHEFS_CACHE_LIMIT", value_parser = parse_size, default_value = "10G", hide_short_help = true)]
     pub(crate) cache_limit: u64,
-    /// The project's file [default: cachefs.toml here, or further up in the repository]
+    /// Configuration file [default: cachefs.toml here or in a parent in the repository]
     #[arg(long, global = true, value_name = "FILE", env = "CACHEFS_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Read no configuration files
-    #[arg(long, global = true, env = "CACHEFS_NO_CONFIG", value_parser = BoolishValueParser::new())]
+    /// Ignore configuration files
+    #[arg(long, global = true, env = "CACHEFS_NO_CONFIG", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub(crate) no_config: bool,
-    /// How to print results
+    /// Format of results on stdout
     #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text, env = "CACHEFS_FORMAT")]
     pub(crate) format: OutputFormat,
-    /// How to print everything else, to standard error
+    /// Format of messages on stderr
     #[arg(
         long,
         global = true,
@@ -56,10 +64,10 @@ pub(crate) struct Global {
     pub(crate) log_format: LogFormat,
     #[command(flatten)]
     pub(crate) outputs: OutputArgs,
-    /// Let errors of the cache fail `restore` and `save`
+    /// Fail on cache errors instead of continuing without the cache
     #[arg(long, global = true, env = "CACHEFS_STRICT_ERRORS", value_parser = BoolishValueParser::new())]
     pub(crate) strict_errors: bool,
-    /// Say more; twice for even more
+    /// Print more messages; repeat for debug messages
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Where caches are kept.
@@ -77,10 +85,10 @@ impl Global {
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object on standard output.
+    /// One JSON object.
     Json,
-    /// Prometheus' text format; `stats` only.
+    /// Prometheus text format; `stats` only.
     Prometheus,
 }

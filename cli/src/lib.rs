@@ -29,6 +29,7 @@ mod exit;
 mod explain;
 mod failure;
 mod global;
+mod help;
 mod integrations;
 mod json_output;
 mod keys;

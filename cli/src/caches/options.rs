@@ -20,14 +20,14 @@ use crate::machine_identity;
 /// What restores and saves have in common.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CommonOptions {
-    /// Restore only, save only, or both; the other of the two then does nothing
-    #[arg(long, value_enum, value_name = "WHAT", env = "CACHEFS_POLICY", default_value_t = PolicyArg::PullPush)]
+    /// Restore, save, or both
+    #[arg(long, value_enum, value_name = "POLICY", env = "CACHEFS_POLICY", default_value_t = PolicyArg::PullPush)]
     pub(crate) policy: PolicyArg,
-    /// Write nothing to the remote: save nothing, and do not note what this job reads
+    /// Write nothing to the remote: neither saves nor access traces
     #[arg(long, env = "CACHEFS_READ_ONLY", value_parser = BoolishValueParser::new())]
     pub(crate) read_only: bool,
-    /// Accept missing files and unset variables in keys
-    #[arg(long, env = "CACHEFS_ALLOW_MISSING", value_parser = BoolishValueParser::new())]
+    /// Accept missing files and unset variables in key templates
+    #[arg(long, env = "CACHEFS_ALLOW_MISSING", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub(crate) allow_missing: bool,
     /// Whose key it is, and so what its template sees. No option: the command that makes the cache
     /// says so.
@@ -37,11 +37,12 @@ pub(crate) struct CommonOptions {
 
 /// How to restore.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Restore options")]
 pub(crate) struct RestoreHow {
-    /// Mount it, copy it, or mount where that works
+    /// Mount or copy the cache
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     pub(crate) mode: ModeArg,
-    /// What a mount is made of: an EROFS image where the kernel takes one, or files over FUSE
+    /// Lower layer of a mount
     #[arg(
         long,
         value_enum,
@@ -51,25 +52,22 @@ pub(crate) struct RestoreHow {
         hide_short_help = true
     )]
     pub(crate) lower: LowerArg,
-    /// Show everything as this user's, whoever it was saved from [default group: the same number]
+    /// Present all files as owned by this user [default group: the same number]
     #[arg(long, value_name = "UID[:GID]", env = "CACHEFS_OWNER")]
     pub(crate) owner: Option<Owner>,
-    /// What to fetch before it is asked for: nothing, what earlier jobs read, that and then all of
-    /// it, or all unless it is large
-    #[arg(long, value_enum, default_value_t = PrefetchArg::Auto)]
+    /// Data to fetch before the build reads it
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = PrefetchArg::Auto)]
     pub(crate) prefetch: PrefetchArg,
-    /// Do not note what this job reads for the next one
-    #[arg(long, env = "CACHEFS_NO_TRACE", value_parser = BoolishValueParser::new())]
+    /// Do not publish this job's reads for prefetching by later jobs
+    #[arg(long, env = "CACHEFS_NO_TRACE", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub(crate) no_trace: bool,
-    /// Keep unsaved changes of an earlier restore of the same cache at the path, instead of moving
-    /// them to `unsaved/` in the store
-    #[arg(long, env = "CACHEFS_KEEP_CHANGES", value_parser = BoolishValueParser::new())]
+    /// Keep unsaved changes of an earlier restore [default: move them to unsaved/ in the store]
+    #[arg(long, env = "CACHEFS_KEEP_CHANGES", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub(crate) keep_changes: bool,
-    /// Show device nodes, setuid and setgid bits and file capabilities too; without this they are
-    /// left out
-    #[arg(long, env = "CACHEFS_ALLOW_PRIVILEGED", value_parser = BoolishValueParser::new())]
+    /// Restore device nodes, setuid and setgid bits, and file capabilities [default: skip them]
+    #[arg(long, env = "CACHEFS_ALLOW_PRIVILEGED", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub(crate) allow_privileged: bool,
-    /// Look in this scope too, after --scope (repeatable)
+    /// Also search this scope, after --scope (repeatable)
     #[arg(
         long,
         value_name = "NAME",
@@ -77,53 +75,52 @@ pub(crate) struct RestoreHow {
         value_delimiter = ','
     )]
     pub(crate) fallback_scope: Vec<String>,
-    /// Take the key itself or nothing: prefixes do not count
+    /// Accept only an exact match of the key
     #[arg(long, env = "CACHEFS_STRICT_KEY", value_parser = BoolishValueParser::new())]
     pub(crate) strict_key: bool,
-    /// Only find out what would be restored
+    /// Dry run: only report which key would be restored
     #[arg(long)]
     pub(crate) lookup_only: bool,
-    /// Fail without a cache: code 3 when nothing matches, 4 or 1 when it cannot be looked up or shown
+    /// Exit with code 3 on a miss, with 1 or 4 on an error
     #[arg(long, env = "CACHEFS_FAIL_ON_CACHE_MISS", value_parser = BoolishValueParser::new())]
     pub(crate) fail_on_cache_miss: bool,
-    /// Longest time for the whole, after which the build goes on without the cache [default: 2m, or
-    /// 30m once files are being copied]
+    /// Deadline of the restore, then continue without the cache [default: 2m; 30m to copy]
     #[arg(long, value_name = "TIME", env = "CACHEFS_RESTORE_TIMEOUT", value_parser = parse_duration)]
     pub(crate) restore_timeout: Option<Duration>,
 }
 
 /// How to save.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Save options")]
 pub(crate) struct SaveHow {
-    /// Only find out what would be saved
+    /// Only report what would be saved
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Read every file, also those that have the size and times that an earlier save found
+    /// Read every file, even if its size and times are unchanged since an earlier save
     #[arg(long, short = 'I')]
     pub(crate) ignore_times: bool,
-    /// Fail if a file changes while it is saved, instead of reading it again or leaving it out
-    #[arg(long, env = "CACHEFS_STRICT_CONSISTENCY", value_parser = BoolishValueParser::new())]
+    /// Fail if a file changes during the save, instead of retrying or skipping it
+    #[arg(long, env = "CACHEFS_STRICT_CONSISTENCY", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub(crate) strict_consistency: bool,
-    /// Save a directory that holds no file, too
-    #[arg(long, env = "CACHEFS_ALLOW_EMPTY", value_parser = BoolishValueParser::new())]
+    /// Save a directory even if it contains no files
+    #[arg(long, env = "CACHEFS_ALLOW_EMPTY", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub(crate) allow_empty: bool,
     /// Whether paths that are not there count as empty, rather than as an error: set by `exec`.
     #[arg(skip)]
     pub(crate) absent_is_empty: bool,
-    /// When to save: always, if something changed, or only if the key does not exist yet
+    /// When to save
     #[arg(long, value_enum, value_name = "WHEN", env = "CACHEFS_SAVE_IF", default_value_t = SaveIfArg::Changed)]
     pub(crate) save_if: SaveIfArg,
-    /// Replace what the key holds instead of adding to it
+    /// Replace the key's content instead of adding to it
     #[arg(long = "override", env = "CACHEFS_OVERRIDE", value_parser = BoolishValueParser::new())]
     pub(crate) replace: bool,
-    /// Longest time for the whole, after which the build goes on without having saved [default:
-    /// 30m]
+    /// Deadline of the save, then continue without saving [default: 30m]
     #[arg(long, value_name = "TIME", env = "CACHEFS_SAVE_TIMEOUT", value_parser = parse_duration)]
     pub(crate) save_timeout: Option<Duration>,
-    /// Let the key expire this long after its last save, such as 14d; by default it never does
+    /// Expire the key this long after its last save, for example 14d [default: never]
     #[arg(long, value_name = "TIME", env = "CACHEFS_TTL", value_parser = parse_age)]
     pub(crate) ttl: Option<Duration>,
-    /// Policy for files that hold secrets
+    /// How to treat files that contain secrets
     #[arg(
         long,
         value_enum,
@@ -132,7 +129,7 @@ pub(crate) struct SaveHow {
         default_value_t = SecretsArg::Credentials
     )]
     pub(crate) secrets: SecretsArg,
-    /// Save files that match this pattern despite findings, such as 'test/keys/*.pem' (repeatable)
+    /// Save matching files despite findings, for example 'test/keys/*.pem' (repeatable)
     #[arg(
         long,
         value_name = "PATTERN",
@@ -140,7 +137,7 @@ pub(crate) struct SaveHow {
         value_delimiter = ','
     )]
     pub(crate) secrets_allow: Vec<String>,
-    /// Search every file for the value of this variable, plain and in base64 (repeatable)
+    /// Search all files for the value of this variable, plain and in base64 (repeatable)
     #[arg(
         long,
         value_name = "NAME",
@@ -202,11 +199,11 @@ impl SaveHow {
 /// `--policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum PolicyArg {
-    /// Restores, and never saves.
+    /// Restore, never save.
     Pull,
-    /// Saves, and never restores.
+    /// Save, never restore.
     Push,
-    /// Both.
+    /// Restore and save.
     #[default]
     PullPush,
 }
@@ -214,12 +211,12 @@ pub(crate) enum PolicyArg {
 /// `--save-if`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum SaveIfArg {
-    /// Also when nothing changed: the key becomes the newest of its prefix.
+    /// Save even without changes, which makes the key the newest of its prefix.
     Always,
-    /// If anything changed.
+    /// Save if something changed.
     #[default]
     Changed,
-    /// If there is no such key; otherwise nothing is even looked at.
+    /// Save if the key does not exist; otherwise do not even scan the directory.
     Missing,
 }
 
@@ -254,27 +251,36 @@ impl From<SecretsArg> for SecretPolicy {
 /// `--mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum ModeArg {
+    /// Mount if this machine can, otherwise copy.
     #[default]
     Auto,
+    /// Mount, and fetch data on demand.
     Mount,
+    /// Copy everything into a plain directory.
     Copy,
 }
 
 /// `--lower`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum LowerArg {
+    /// An EROFS image if the kernel supports it, otherwise FUSE.
     #[default]
     Auto,
+    /// FUSE.
     Fuse,
 }
 
 /// `--prefetch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum PrefetchArg {
+    /// Nothing.
     None,
+    /// The files that earlier jobs read.
     Trace,
+    /// The files that earlier jobs read, then everything else unless the cache is large.
     #[default]
     Auto,
+    /// Everything.
     All,
 }
 

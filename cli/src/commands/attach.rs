@@ -16,27 +16,29 @@ use crate::{exit, output, setup};
 
 /// Options of `attach`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs attach web /root/.npm --key npm-main")]
 pub(crate) struct AttachArgs {
-    /// The container's name or id, as podman, docker or containerd know it; or a process in it
+    /// Name or ID of a podman, docker or containerd container, or the PID of a process in it
     #[arg(value_name = "CONTAINER|PID")]
     container: String,
-    /// Where the container is to see it; made if it is not there
+    /// Mount point in the container; created if missing
     #[arg(value_name = "PATH")]
     path: PathBuf,
-    /// Restore this key first, such as 'm2-{{ checksum "pom.xml" }}'
+    /// Restore this key first, for example 'm2-{{ checksum "pom.xml" }}'
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Prefix of keys that will do when there is no such key, the newest first (repeatable)
+    /// Fall back to the newest key with this prefix (repeatable, in order)
     #[arg(long, value_name = "PREFIX", requires = "key")]
     restore_key: Vec<String>,
-    /// The directory on this machine that the container is to see [default: with --key one in the
-    /// store, otherwise PATH]
+    /// Host directory to attach [default: with --key one in the store, otherwise PATH]
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
     #[command(flatten)]
-    how: RestoreHow,
-    #[command(flatten)]
     common: CommonOptions,
+    #[command(flatten)]
+    how: RestoreHow,
 }
 
 /// What is printed with `--format json`.

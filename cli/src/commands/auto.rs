@@ -10,6 +10,11 @@ use crate::{exit, output, working_directory};
 
 /// Options of `auto`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs auto restore
+  cargo build
+  cachefs auto save")]
 pub(crate) struct AutoArgs {
     #[command(subcommand)]
     action: AutoAction,
@@ -17,32 +22,38 @@ pub(crate) struct AutoArgs {
 
 #[derive(Debug, Subcommand)]
 enum AutoAction {
-    /// Restore the caches of the tools that the workspace uses
+    /// Restore the caches of the detected tools
     Restore(AutoRestoreArgs),
-    /// Save the caches of the tools that the workspace uses
+    /// Save the caches of the detected tools
     Save(AutoSaveArgs),
 }
 
 /// Options of `auto restore`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs auto restore --tool cargo --tool npm")]
 struct AutoRestoreArgs {
+    #[command(flatten)]
+    common: CommonOptions,
     #[command(flatten)]
     choice: CacheChoice,
     #[command(flatten)]
     how: RestoreHow,
-    #[command(flatten)]
-    common: CommonOptions,
 }
 
 /// Options of `auto save`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs auto save --skip npm")]
 struct AutoSaveArgs {
+    #[command(flatten)]
+    common: CommonOptions,
     #[command(flatten)]
     choice: CacheChoice,
     #[command(flatten)]
     how: SaveHow,
-    #[command(flatten)]
-    common: CommonOptions,
 }
 
 impl AutoArgs {

@@ -11,8 +11,11 @@ use crate::{exit, json_output, output};
 
 /// Options of `cdi`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs cdi > /etc/cdi/cachefs.json")]
 pub(crate) struct CdiArgs {
-    /// Caches of cachefs.toml [default: all of them]
+    /// Caches of cachefs.toml [default: all]
     #[arg(value_name = "CACHE")]
     names: Vec<String>,
 }

@@ -17,17 +17,22 @@ use crate::{exit, output, setup};
 
 /// Options of `check`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs check
+  cachefs check npm- --read-data
+  cachefs check --all-scopes --repair")]
 pub(crate) struct CheckArgs {
-    /// Only keys that start with this
+    /// Check only keys with this prefix
     #[arg(value_name = "PREFIX", default_value = "")]
     prefix: String,
-    /// Fetch and verify all data too, not only the structure
+    /// Also fetch and verify all data, not only the structure
     #[arg(long)]
     read_data: bool,
-    /// Check the keys of every scope
+    /// Check the keys of all scopes
     #[arg(long)]
     all_scopes: bool,
-    /// Drop the keys that need a missing or damaged object, so that the next save stores them whole
+    /// Delete keys that need a missing or corrupt object, so that the next save stores them again
     #[arg(long)]
     repair: bool,
 }

@@ -7,6 +7,9 @@ use crate::{exit, json_output, output};
 
 /// Options of `completions`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs completions bash > /etc/bash_completion.d/cachefs")]
 pub(crate) struct CompletionsArgs {
     /// The shell
     shell: clap_complete::Shell,

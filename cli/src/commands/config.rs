@@ -10,6 +10,9 @@ use crate::{exit, output, setup};
 
 /// Options of `config`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs config --format json")]
 pub(crate) struct ConfigArgs {}
 
 /// What is printed with `--format json`.

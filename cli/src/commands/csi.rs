@@ -12,26 +12,29 @@ use crate::integrations::csi::{CsiService, Endpoint, serve_csi};
 /// Options of `csi`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Serves the identity and node calls of the Container Storage Interface, for inline volumes of pods.
---remote and the credentials here are those of the node; pods can bring others. The manifests are
-in deploy/kubernetes, and docs/kubernetes.md tells how they work.")]
+Example:
+  cachefs csi --listen unix:///csi/csi.sock --node-id worker-1
+
+Implements the identity and node services of the Container Storage Interface, for inline volumes.
+Pods use the remote and the credentials of the node unless they bring their own. The manifests are
+in deploy/kubernetes; docs/kubernetes.md explains them.")]
 pub(crate) struct CsiArgs {
-    /// The socket that kubelet calls at, such as unix:///csi/csi.sock
+    /// Socket for kubelet, for example unix:///csi/csi.sock
     #[arg(long, value_name = "URL", env = "CSI_ENDPOINT")]
     listen: Endpoint,
-    /// What Kubernetes calls this node
+    /// Name of this node in Kubernetes
     #[arg(long, value_name = "NAME", env = "CACHEFS_NODE_ID")]
     node_id: String,
-    /// Keep keys of each namespace of Kubernetes in scopes of its own
+    /// Give each Kubernetes namespace scopes of its own
     #[arg(long, env = "CACHEFS_NAMESPACED", value_parser = BoolishValueParser::new())]
     namespaced: bool,
-    /// Longest time for a restore, after which the pod starts without its cache
+    /// Deadline of a restore, then start the pod without its cache
     #[arg(long, value_name = "TIME", env = "CACHEFS_RESTORE_TIMEOUT", value_parser = parse_duration, default_value = "90s")]
     restore_timeout: Duration,
-    /// Longest time for a save, after which the pod is taken down without it
+    /// Deadline of a save, then remove the pod without saving
     #[arg(long, value_name = "TIME", env = "CACHEFS_SAVE_TIMEOUT", value_parser = parse_duration, default_value = "10m")]
     save_timeout: Duration,
-    /// Longest time until a call is answered; kubelet, which gives up after two minutes, asks again
+    /// Deadline of a response; kubelet gives up after two minutes and retries
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "100s", hide_short_help = true)]
     answer_within: Duration,
 }

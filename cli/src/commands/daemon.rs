@@ -16,6 +16,10 @@ use crate::{exit, output, setup};
 
 /// Options of `daemon`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs daemon status
+  cachefs daemon upgrade")]
 pub(crate) struct DaemonArgs {
     #[command(subcommand)]
     action: DaemonAction,
@@ -30,9 +34,10 @@ impl DaemonArgs {
 
 #[derive(Debug, Subcommand)]
 enum DaemonAction {
-    /// Serve the store in the foreground; other commands start this by themselves
+    /// Run the daemon in the foreground; other commands start it when needed
+    #[command(after_help = "Example:\n  cachefs daemon run --idle 600")]
     Run {
-        /// End after this many seconds without mounts and connections
+        /// Exit after this many seconds without mounts and connections
         #[arg(
             long,
             value_name = "SECONDS",
@@ -41,27 +46,33 @@ enum DaemonAction {
         )]
         idle: u64,
     },
-    /// Start it in the background, if it does not run
+    /// Start the daemon in the background if it is not running
+    #[command(after_help = "Example:\n  cachefs daemon start")]
     Start,
-    /// Have this version of cachefs go on in its place; mounts stay, and whoever reads them waits
+    /// Replace the running daemon with this version; mounts stay, and reads wait
+    #[command(after_help = "Example:\n  cachefs daemon upgrade")]
     Upgrade,
-    /// End it
+    /// Stop the daemon
+    #[command(after_help = "Example:\n  cachefs daemon stop")]
     Stop {
-        /// Even while it serves mounts, which break
+        /// Stop it even while it serves mounts, which breaks them
         #[arg(long)]
         force: bool,
     },
-    /// Tell whether it runs
+    /// Report whether the daemon runs
+    #[command(after_help = "Example:\n  cachefs daemon status")]
     Status,
-    /// Let containers restore from one remote and scope, through a socket of their own
+    /// Share the daemon with containers, for one remote and scope, through a socket
     Share(shares::ShareArgs),
     /// End a share; mounts that were made through it stay
+    #[command(after_help = "Example:\n  cachefs daemon unshare /run/job-7.sock")]
     Unshare {
-        /// The socket
+        /// Socket of the share
         #[arg(value_name = "PATH")]
         path: PathBuf,
     },
-    /// List what is shared
+    /// List shares
+    #[command(after_help = "Example:\n  cachefs daemon shares")]
     Shares,
 }
 

@@ -12,14 +12,18 @@ use crate::{exit, output, setup};
 
 /// Options of `delete`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs delete npm-1 npm-2
+  cachefs delete --all --scope pr/12 --dry-run")]
 pub(crate) struct DeleteArgs {
     /// The keys
     #[arg(value_name = "KEY", required_unless_present = "all")]
     keys: Vec<String>,
-    /// All keys of the scope, as when its branch or pull request is closed
+    /// Delete all keys of the scope, for example of a closed pull request
     #[arg(long, conflicts_with = "keys")]
     all: bool,
-    /// Only tell what would be deleted
+    /// Only report what would be deleted
     #[arg(long)]
     dry_run: bool,
 }

@@ -11,14 +11,17 @@ use crate::{output, setup};
 
 /// Options of `detach`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs detach web /root/.npm")]
 pub(crate) struct DetachArgs {
-    /// The container, as it was called when the path was attached, or a process in it
+    /// The container, by the name that `attach` got, or the PID of a process in it
     #[arg(value_name = "CONTAINER|PID")]
     container: String,
-    /// The path in the container
+    /// Mount point in the container
     #[arg(value_name = "PATH")]
     path: PathBuf,
-    /// Take it away even while processes use it; they keep what they have open
+    /// Detach even while processes use it; they keep their open files
     #[arg(long)]
     lazy: bool,
 }

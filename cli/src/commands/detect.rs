@@ -12,6 +12,10 @@ use crate::{exit, json_output, output, setup};
 
 /// Options of `detect`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs detect
+  cachefs detect --tool npm --toml > cachefs.toml")]
 pub(crate) struct DetectArgs {
     #[command(flatten)]
     choice: CacheChoice,

@@ -23,26 +23,30 @@ const DIFFERENT: u8 = 1;
 
 /// Options of `diff`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs diff npm-1 npm-2 --stat
+  cachefs diff node_modules")]
 pub(crate) struct DiffArgs {
-    /// The earlier key; or, alone, a restored path, to see what it has changed
+    /// The earlier key; or a restored directory, to show its unsaved changes
     #[arg(value_name = "KEY|PATH")]
     before: String,
     /// The later key
     #[arg(value_name = "KEY")]
     after: Option<String>,
-    /// The scope of the first key, when it is another than --scope
+    /// Scope of the earlier key [default: --scope]
     #[arg(long, value_name = "NAME")]
     before_scope: Option<String>,
-    /// Print the number of differences and their bytes only
+    /// Print only the number of differences and their sizes
     #[arg(long, conflicts_with = "name_only")]
     stat: bool,
-    /// Print paths only
+    /// Print only paths
     #[arg(long)]
     name_only: bool,
-    /// Count entries too that differ in nothing but their time of modification
+    /// Include entries that differ only in their modification time
     #[arg(long)]
     times: bool,
-    /// Exit with code 1 when something differs
+    /// Exit with code 1 if there are differences
     #[arg(long)]
     exit_code: bool,
 }

@@ -14,9 +14,12 @@ use crate::{exit, output, setup};
 
 /// Options of `doctor`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs doctor
+  cachefs doctor /srv/caches")]
 pub(crate) struct DoctorArgs {
-    /// Directories in which caches are to be mounted: whether containers that run already will see
-    /// them
+    /// Also check whether running containers would see mounts in these directories
     #[arg(value_name = "DIR")]
     paths: Vec<PathBuf>,
 }

@@ -23,36 +23,40 @@ use crate::{exit, json_output, machine_identity, output, setup, working_director
 
 /// Options of `exec`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs exec --auto -- cargo test
+  cachefs exec --key 'npm-{{ checksum \"package-lock.json\" }}' --path node_modules -- npm ci")]
 pub(crate) struct ExecArgs {
-    /// A cache of cachefs.toml, by its name (repeatable) [default: all of them]
+    /// A cache of cachefs.toml (repeatable) [default: all]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["auto", "key"])]
     cache: Vec<String>,
-    /// The caches of the tools that the workspace uses, as `detect` shows them
+    /// Use the caches of the detected tools, see `cachefs detect`
     #[arg(long, conflicts_with_all = ["key", "path", "restore_key"])]
     auto: bool,
-    /// The key, such as 'm2-{{ checksum "pom.xml" }}'
+    /// Key or template, for example 'm2-{{ checksum "pom.xml" }}'
     #[arg(long, value_name = "KEY", requires = "path")]
     key: Option<String>,
-    /// Prefix of keys that will do when there is no such key, the newest first (repeatable)
+    /// Fall back to the newest key with this prefix (repeatable, in order)
     #[arg(long, value_name = "PREFIX", requires = "key")]
     restore_key: Vec<String>,
-    /// Where the cache belongs; repeatable, with patterns and exclusions
+    /// Directory to restore and save (repeatable), with patterns and exclusions
     #[arg(long, value_name = "PATH", requires = "key")]
     path: Vec<PathBuf>,
-    /// When to save: if the command succeeded, however it ended, or not at all
+    /// Save if the command succeeds, always, or never
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = SaveOn::Success)]
     save_on: SaveOn,
-    /// Leave mounted what was mounted
+    /// Do not unmount after the command
     #[arg(long)]
     keep_mounted: bool,
+    #[command(flatten)]
+    common: CommonOptions,
     #[command(flatten)]
     choice: CacheChoice,
     #[command(flatten)]
     pub(crate) restore: RestoreHow,
     #[command(flatten)]
     save: SaveHow,
-    #[command(flatten)]
-    common: CommonOptions,
     /// The command and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,

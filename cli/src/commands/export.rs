@@ -24,20 +24,19 @@ Examples:
   cachefs export --key m2-2024 --output m2.tar.gz
   cachefs export --key m2-2024 --prefix root/.m2 | tar -x -C /")]
 pub(crate) struct ExportArgs {
-    /// The key, such as 'm2-{{ checksum "pom.xml" }}'
+    /// Key or template, for example 'm2-{{ checksum "pom.xml" }}'
     #[arg(long, value_name = "KEY")]
     key: String,
-    /// Where to write the archive; - for standard output
+    /// Output file; - for stdout
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// How to compress it [default: as the file's name says; not, to standard output, a pipe or a
-    /// device]
+    /// Compression [default: by the extension of the file; none for stdout, pipes and devices]
     #[arg(long, value_enum)]
     compression: Option<CompressionArg>,
-    /// What all names in the archive begin with
+    /// Prefix of all member names
     #[arg(long, value_name = "NAME", default_value = "")]
     prefix: String,
-    /// Write device nodes, setuid and setgid bits and file capabilities too
+    /// Include device nodes, setuid and setgid bits, and file capabilities
     #[arg(long, env = "CACHEFS_ALLOW_PRIVILEGED", value_parser = BoolishValueParser::new())]
     allow_privileged: bool,
 }

@@ -16,14 +16,19 @@ use crate::{exit, output, setup};
 
 /// Options of `gc`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs gc --dry-run
+  cachefs gc --older-than 90d")]
 pub(crate) struct GcArgs {
-    /// Only tell what would be done
+    /// Only report what would be deleted
     #[arg(long)]
     dry_run: bool,
-    /// How long what is found to be without use stays: 2h or more, or 0 when no job saves
+    /// Grace period before an unreferenced object is deleted: 2h or more; 0 only while nothing
+    /// saves
     #[arg(long, value_name = "TIME", value_parser = parse_grace, default_value = "24h")]
     grace: Duration,
-    /// Also drop keys, of all scopes, that were not saved for so long, such as 90d
+    /// Also delete keys of all scopes without a save for this long, for example 90d
     #[arg(long, value_name = "TIME", value_parser = parse_age)]
     older_than: Option<Duration>,
 }

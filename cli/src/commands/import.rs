@@ -25,23 +25,23 @@ Examples:
   cachefs import --key m2-2024 --path ~/.m2 s3://ci-cache/app/m2-2024/root/.m2
   zcat cache.tgz | cachefs import --key m2-2024 --strip-components 2 -")]
 pub(crate) struct ImportArgs {
-    /// The key, such as 'm2-{{ checksum "pom.xml" }}'
+    /// Key or template, for example 'm2-{{ checksum "pom.xml" }}'
     #[arg(long, value_name = "KEY")]
     key: String,
-    /// The directory that was packed, wherever the archive's names say it was
+    /// Directory that was archived, even if the archive names it differently
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// What that directory is called in the archive
+    /// Name of that directory in the archive
     #[arg(long, value_name = "NAME", conflicts_with = "path")]
     path_in_archive: Option<String>,
-    /// Drop so many leading parts of every name in the archive first
+    /// Strip this many leading components from member names
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     strip_components: usize,
-    /// Refuse an archive that unpacks to more than this
+    /// Refuse archives that unpack to more than this
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1T")]
     max_size: u64,
-    /// A tar archive, plain or compressed with gzip or zstd; s3://BUCKET/OBJECT or file:///FILE; -
-    /// for standard input
+    /// Tar archive, plain or compressed with gzip or zstd: a file, s3://BUCKET/OBJECT,
+    /// file:///FILE, or - for stdin
     #[arg(value_name = "FILE")]
     file: String,
 }

@@ -15,6 +15,9 @@ use crate::{exit, output, setup};
 
 /// Options of `inspect`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs inspect npm-main")]
 pub(crate) struct InspectArgs {
     /// The key
     #[arg(value_name = "KEY")]

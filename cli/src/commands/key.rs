@@ -9,10 +9,13 @@ use crate::{exit, output, setup};
 
 /// Options of `key`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs key 'npm-{{ arch }}-{{ checksum \"package-lock.json\" }}'")]
 pub(crate) struct KeyArgs {
     /// The template, for example 'm2-{{ checksum "pom.xml" }}'
     template: String,
-    /// Directory that relative paths and patterns start from [default: the current one]
+    /// Base directory of relative paths and patterns [default: the current directory]
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
     /// Accept missing files and unset variables

@@ -19,8 +19,11 @@ const READS: usize = 32;
 
 /// Options of `list`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs list npm- --scope branch/main")]
 pub(crate) struct ListArgs {
-    /// Only keys that start with this
+    /// List only keys with this prefix
     #[arg(value_name = "PREFIX", default_value = "")]
     prefix: String,
 }

@@ -11,14 +11,17 @@ use crate::{exit, output, setup};
 
 /// Options of `lookup`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs lookup m2-4f6a --restore-key m2-")]
 pub(crate) struct LookupArgs {
     /// The key
     #[arg(value_name = "KEY")]
     key: String,
-    /// Prefix of keys that will do, the newest first (repeatable)
+    /// Fall back to the newest key with this prefix (repeatable, in order)
     #[arg(long, value_name = "PREFIX")]
     restore_key: Vec<String>,
-    /// Look in this scope too, after those of the build (repeatable)
+    /// Also search this scope, after --scope (repeatable)
     #[arg(
         long,
         value_name = "NAME",

@@ -9,9 +9,12 @@ use crate::{exit, json_output, output};
 
 /// Options of `man`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs man | man -l -
+  cachefs man ~/.local/share/man/man1")]
 pub(crate) struct ManArgs {
-    /// Write a page for every command into this directory, as cachefs-restore.1, instead of
-    /// printing that of cachefs
+    /// Write a page for every command into this directory, for example cachefs-restore.1
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 }

@@ -19,6 +19,7 @@ pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod gc;
+pub(crate) mod help;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod key;
@@ -106,6 +107,7 @@ pub(crate) fn run_command(cli: Cli, config: &LoadedConfig) -> ExitCode {
         Command::Cdi(args) => cdi::run_cdi(&global, &args, config),
         Command::Completions(args) => completions::run_completions(&args, Cli::command()),
         Command::Man(args) => man::run_man(&args, Cli::command()),
+        Command::Help(args) => help::run_help(&args, Cli::command()),
     };
     end(&global, outcome, soft)
 }

@@ -12,22 +12,25 @@ use crate::{exit, json_output, output, setup};
 
 /// Options of `oci-hook`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs oci-hook --print > /etc/containers/oci/hooks.d/cachefs.json")]
 pub(crate) struct OciHookArgs {
-    /// Show this cache of cachefs.toml in the container (repeatable) [default: what the container's
-    /// annotations io.cachefs.NAME.OPTION describe]
+    /// Mount this cache of cachefs.toml (repeatable) [default: the caches in the container's
+    /// annotations io.cachefs.NAME.OPTION]
     #[arg(long, value_name = "NAME")]
     cache: Vec<String>,
-    /// Print the file that has podman and CRI-O call this for annotated containers
+    /// Print the hook configuration for podman and CRI-O
     #[arg(long, conflicts_with = "cache")]
     print: bool,
+    #[command(flatten)]
+    common: CommonOptions,
     #[command(flatten)]
     workspaces: WorkspaceArgs,
     #[command(flatten)]
     restore: RestoreHow,
     #[command(flatten)]
     save: SaveHow,
-    #[command(flatten)]
-    common: CommonOptions,
 }
 
 pub(crate) fn run_oci_hook(

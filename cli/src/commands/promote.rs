@@ -12,20 +12,23 @@ use crate::{exit, machine_identity, output, setup};
 
 /// Options of `promote`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs promote --all --from pr/12 --to branch/main")]
 pub(crate) struct PromoteArgs {
     /// The keys
     #[arg(value_name = "KEY", required_unless_present = "all")]
     keys: Vec<String>,
-    /// All keys of the scope
+    /// Promote all keys of the scope
     #[arg(long, conflicts_with = "keys")]
     all: bool,
-    /// Whose keys, such as pr/12
+    /// Source scope, for example pr/12
     #[arg(long, value_name = "SCOPE")]
     from: String,
-    /// Whose they become too, such as branch/main
+    /// Target scope, for example branch/main
     #[arg(long, value_name = "SCOPE")]
     to: String,
-    /// Only tell what would be promoted
+    /// Only report what would be promoted
     #[arg(long)]
     dry_run: bool,
 }

@@ -13,27 +13,27 @@ use crate::{exit, output, setup};
 /// Options of `restore`.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
-    /// Caches of cachefs.toml [default: all of them, unless there is --key]
+    /// Caches of cachefs.toml [default: all, unless --key is set]
     #[arg(value_name = "CACHE", conflicts_with = "key")]
     names: Vec<String>,
-    /// The key, such as 'm2-{{ checksum "pom.xml" }}'
+    /// Key or template, for example 'm2-{{ checksum "pom.xml" }}'
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Prefix of keys that will do when there is no such key, the newest first (repeatable)
+    /// Fall back to the newest key with this prefix (repeatable, in order)
     #[arg(long, value_name = "PREFIX", requires = "key")]
     restore_key: Vec<String>,
-    /// Stack another cache below, bottom first: a name for it and its key (repeatable); of a cache
-    /// of cachefs.toml, the name of the layer up to which to restore it
-    #[arg(long, value_name = "NAME=KEY")]
+    /// Stack this cache below (repeatable, bottom first); of cachefs.toml: the last layer to
+    /// restore
+    #[arg(long, value_name = "NAME=KEY", hide_short_help = true)]
     layer: Vec<String>,
-    /// Where the cache belongs; repeatable, with patterns such as 'packages/*/node_modules' and
-    /// exclusions such as '!**/*.log'
+    /// Directory to restore, or a pattern such as 'packages/*/node_modules' or '!**/*.log'
+    /// (repeatable)
     #[arg(long, value_name = "PATH")]
     path: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) how: RestoreHow,
-    #[command(flatten)]
     common: CommonOptions,
+    #[command(flatten)]
+    pub(crate) how: RestoreHow,
 }
 
 impl RestoreArgs {

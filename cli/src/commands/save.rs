@@ -12,24 +12,27 @@ use crate::{exit, output, setup, working_directory};
 
 /// Options of `save`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs save --key 'npm-{{ checksum \"package-lock.json\" }}' --path node_modules")]
 pub(crate) struct SaveArgs {
-    /// Caches of cachefs.toml [default: all of them, unless there is --key]
+    /// Caches of cachefs.toml [default: all, unless --key is set]
     #[arg(value_name = "CACHE", conflicts_with_all = ["key", "path"])]
     names: Vec<String>,
-    /// The key, such as 'm2-{{ checksum "pom.xml" }}'
+    /// Key or template, for example 'm2-{{ checksum "pom.xml" }}'
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Save as this layer of a stack; the path was restored up to there
+    /// Save as this layer of a stack; restore the path up to that layer first
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
-    /// The directory to save; repeatable, with patterns such as 'packages/*/node_modules' and
-    /// exclusions such as '!**/*.log'
+    /// Directory to save, or a pattern such as 'packages/*/node_modules' or '!**/*.log'
+    /// (repeatable)
     #[arg(long, value_name = "PATH")]
     path: Vec<PathBuf>,
     #[command(flatten)]
-    how: SaveHow,
-    #[command(flatten)]
     common: CommonOptions,
+    #[command(flatten)]
+    how: SaveHow,
 }
 
 impl SaveArgs {

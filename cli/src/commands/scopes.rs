@@ -15,17 +15,21 @@ use crate::{exit, output, setup};
 
 /// Options of `scopes`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs scopes pr/
+  cachefs scopes pr/ --older-than 30d --delete --dry-run")]
 pub(crate) struct ScopesArgs {
-    /// Only scopes that start with this, such as pr/
+    /// List only scopes with this prefix, for example pr/
     #[arg(value_name = "PREFIX", default_value = "")]
     prefix: String,
-    /// Only scopes that nothing was saved to for so long, such as 30d
+    /// List only scopes without a save for this long, for example 30d
     #[arg(long, value_name = "TIME", value_parser = parse_age)]
     older_than: Option<Duration>,
-    /// Delete all keys of the scopes that are listed
+    /// Delete all keys of the listed scopes
     #[arg(long, requires = "older_than")]
     delete: bool,
-    /// With --delete: only tell what would be deleted
+    /// With --delete: only report what would be deleted
     #[arg(long, requires = "delete")]
     dry_run: bool,
 }

@@ -13,14 +13,18 @@ use crate::{exit, output, setup};
 
 /// Options of `umount`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs umount node_modules
+  cachefs umount --all")]
 pub(crate) struct UmountArgs {
-    /// The restored path
+    /// The restored directory
     #[arg(value_name = "DIR", required_unless_present = "all")]
     path: Option<PathBuf>,
-    /// Every path that was restored from this store
+    /// Unmount every directory that was restored from this store
     #[arg(long, conflicts_with = "path")]
     all: bool,
-    /// Take it away even while processes use it; they keep what they have open
+    /// Unmount even while processes use it; they keep their open files
     #[arg(long)]
     lazy: bool,
 }

@@ -14,17 +14,19 @@ use crate::{exit, output, setup};
 
 /// Options of `volume-plugin`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  cachefs volume-plugin --socket /run/docker/plugins/cachefs.sock")]
 pub(crate) struct VolumePluginArgs {
-    /// Where to listen, unless a service manager hands a socket over [default:
-    /// /run/docker/plugins/cachefs.sock]
+    /// Listening socket, unless systemd passes one [default: /run/docker/plugins/cachefs.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Answer engines within this time; what takes longer, such as a large save, goes on without
-    /// them [default: 50s for docker, 4s for podman]
+    /// Deadline of a response; longer work, such as a large save, continues in the background
+    /// [default: 50s for docker, 4s for podman]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     answer_within: Option<Duration>,
-    /// Take a container to be gone that has not been seen for this long, and that no engine has
-    /// said a word about
+    /// Treat a container as removed if it is not running and no engine has mentioned it for this
+    /// long
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
     forget_after: Duration,
     #[command(flatten)]

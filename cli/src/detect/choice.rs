@@ -17,23 +17,24 @@ use super::{
 
 /// Which caches to take.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Detection options")]
 pub(crate) struct CacheChoice {
-    /// Only this tool, or this one of its caches, by the name that `detect` shows (repeatable)
+    /// Only this tool or this one of its caches, for example `cargo` or `cargo-index` (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) tool: Vec<String>,
-    /// Not this tool, or not this one of its caches (repeatable)
+    /// Skip this tool or this one of its caches (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) skip: Vec<String>,
-    /// Also what is left alone by default: node_modules, virtual environments and the like
+    /// Include caches that are off by default, such as node_modules and virtual environments
     #[arg(long)]
     pub(crate) all: bool,
-    /// The directory to look in [default: the current one]
+    /// Directory to search [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,
-    /// Do not run installed tools to ask where their caches are
+    /// Do not run installed tools to find their cache directories
     #[arg(long)]
     pub(crate) no_ask: bool,
-    /// Put this before every key, as where several repositories share a remote
+    /// Prefix of all keys, for repositories that share a remote
     #[arg(
         long,
         value_name = "TEXT",

@@ -1,36 +1,40 @@
 //! The options that say where caches are kept and how that place is reached.
 
 use cachefs_store::remote::{Environment, RemoteSpec};
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{Args, Command};
+
+/// The heading of the options of a remote. Short help has the first of them only.
+pub(crate) const REMOTE_HEADING: &str =
+    "Remote (options of S3, Google Cloud Storage and Azure: `cachefs help remote`)";
 
 /// Where caches are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(next_help_heading = "Remote")]
+#[command(next_help_heading = REMOTE_HEADING)]
 pub(crate) struct RemoteArgs {
-    /// Where caches are kept: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or
-    /// file:///DIR [default: a directory in the store]
+    /// Remote URL: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///DIR
+    /// [default: a directory in the store]
     #[arg(long, global = true, value_name = "URL", env = "CACHEFS_REMOTE")]
     pub(crate) remote: Option<String>,
-    /// Address of a server other than that of AWS, Google or Azure
+    /// URL of a server that is compatible with S3, Google Cloud Storage or Azure
     #[arg(long, global = true, value_name = "URL", env = "CACHEFS_ENDPOINT")]
     pub(crate) endpoint: Option<String>,
     /// S3: region of the bucket
     #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_REGION")]
     pub(crate) region: Option<String>,
-    /// S3: put the bucket's name in the path; the default with --endpoint
-    #[arg(long, global = true, env = "CACHEFS_PATH_STYLE", num_args = 0..=1, default_missing_value = "true")]
+    /// S3: use path-style requests [default: true with --endpoint]
+    #[arg(long, global = true, env = "CACHEFS_PATH_STYLE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) path_style: Option<bool>,
-    /// Send requests without credentials
+    /// Send unsigned requests
     #[arg(long, global = true, env = "CACHEFS_ANONYMOUS", value_parser = BoolishValueParser::new())]
     pub(crate) anonymous: bool,
-    /// S3: role to assume with the credentials, or with a web identity token
+    /// S3: ARN of the role to assume, with the credentials or a web identity token
     #[arg(long, global = true, value_name = "ARN", env = "CACHEFS_ROLE_ARN")]
     pub(crate) role_arn: Option<String>,
-    /// S3: what the owner of the role asks for besides
+    /// S3: external ID for the assumed role
     #[arg(long, global = true, value_name = "ID", env = "CACHEFS_EXTERNAL_ID")]
     pub(crate) external_id: Option<String>,
-    /// S3: name of the session in the logs of AWS [default: cachefs]
+    /// S3: session name of the assumed role [default: cachefs]
     #[arg(
         long,
         global = true,
@@ -38,13 +42,13 @@ pub(crate) struct RemoteArgs {
         env = "CACHEFS_ROLE_SESSION_NAME"
     )]
     pub(crate) role_session_name: Option<String>,
-    /// S3: encryption of objects at the server: AES256, aws:kms or aws:kms:KEY
-    #[arg(long, global = true, value_name = "HOW", env = "CACHEFS_SSE")]
+    /// S3: server-side encryption of new objects: AES256, aws:kms or aws:kms:KEY
+    #[arg(long, global = true, value_name = "ALGORITHM", env = "CACHEFS_SSE")]
     pub(crate) sse: Option<String>,
-    /// S3: canned access list of objects, such as bucket-owner-full-control
+    /// S3: canned ACL of new objects, for example bucket-owner-full-control
     #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_ACL")]
     pub(crate) acl: Option<String>,
-    /// S3: storage class of objects, such as STANDARD_IA
+    /// S3: storage class of new objects, for example STANDARD_IA
     #[arg(
         long,
         global = true,
@@ -55,7 +59,7 @@ pub(crate) struct RemoteArgs {
     /// Azure: storage account of the container
     #[arg(long, global = true, value_name = "NAME", env = "CACHEFS_ACCOUNT")]
     pub(crate) account: Option<String>,
-    /// Directories: return before data is on the disk. A power cut can lose the newest saves
+    /// file://: do not sync writes to disk; a power failure can lose the newest saves
     #[arg(long, global = true, env = "CACHEFS_NO_SYNC", value_parser = BoolishValueParser::new())]
     pub(crate) no_sync: bool,
 }
@@ -108,4 +112,26 @@ impl RemoteArgs {
             env,
         }
     }
+}
+
+/// The page that `cachefs help remote` prints: the options of a remote alone.
+pub(crate) fn remote_help() -> Command {
+    RemoteArgs::augment_args(Command::new("remote"))
+        .mut_args(|arg| arg.help_heading(None).hide_env_values(true))
+        .disable_help_flag(true)
+        .max_term_width(100)
+        .about("Options of the remote, for all commands")
+        .help_template("{about}\n\n{all-args}{after-help}")
+        .after_help(
+            "\
+Examples:
+  cachefs list --remote s3://ci/caches --region eu-central-1
+  cachefs list --remote s3://caches --endpoint http://minio:9000
+  cachefs list --remote gs://ci-caches/app
+  cachefs list --remote az://caches/app --account mystorage
+  cachefs list --remote file:///srv/caches
+
+Credentials come from the variables and files of the AWS, Google and Azure tools: docs/remotes.md.
+`cachefs doctor` tests them.",
+        )
 }

@@ -10,8 +10,7 @@ use crate::output;
 /// Options about what is told to the CI system.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OutputArgs {
-    /// Which CI systems get outputs, a summary and annotations: those that are recognised, none, or
-    /// a list of them
+    /// CI systems that get outputs, a summary and annotations
     #[arg(
         long,
         global = true,
@@ -23,7 +22,7 @@ pub(crate) struct OutputArgs {
         hide_short_help = true
     )]
     outputs: Vec<OutputSystem>,
-    /// Write figures of this restore or save to a file, as JSON
+    /// Write metrics of the restore or save to this file, as JSON
     #[arg(
         long,
         global = true,
@@ -32,7 +31,7 @@ pub(crate) struct OutputArgs {
         hide_short_help = true
     )]
     metrics_file: Option<PathBuf>,
-    /// Write CACHE_HIT and the like to a file of NAME=value lines, as GitLab's dotenv reports are
+    /// Write CACHE_HIT and other outputs to this file as NAME=value lines, for example for GitLab
     #[arg(
         long,
         global = true,

@@ -6,6 +6,9 @@ use regex::Regex;
 
 use crate::session::CACHEFS;
 
+/// The command whose snapshot has the options of every command.
+const TYPICAL: &str = "list";
+
 /// The help of one command, for an empty environment: values of variables are part of the text.
 fn help(command: &[String], flag: &str) -> String {
     let output = Command::new(CACHEFS)
@@ -27,19 +30,21 @@ fn commands(help: &str) -> Vec<String> {
     names.filter(|name| name != "help").collect()
 }
 
-/// A help text without the sections that the root command's help has word for word: the options of
+/// A help text without the sections that the help of [`TYPICAL`] has word for word: the options of
 /// every command would otherwise be in every snapshot.
-fn without_common(help: &str, root: &str) -> String {
-    let title = Regex::new(r"(?m)^[A-Z][A-Za-z ]+:\n").unwrap();
+fn without_common(help: &str, typical: &str) -> String {
+    let title = Regex::new(r"(?m)^[A-Z][A-Za-z ]+(?: \([^)]*\))?:\n").unwrap();
     let starts: Vec<_> = title.find_iter(help).map(|found| found.start()).collect();
     let mut text = help[..starts.first().copied().unwrap_or(help.len())].to_owned();
     for (number, start) in starts.iter().enumerate() {
         let end = starts.get(number + 1).copied().unwrap_or(help.len());
         let section = &help[*start..end];
-        match root.contains(section.trim_end()) {
+        match typical.contains(section.trim_end()) {
             true => {
                 let title = section.lines().next().unwrap_or_default();
-                text.push_str(&format!("{title} [as in the help of cachefs]\n\n"));
+                text.push_str(&format!(
+                    "{title} [as in the help of cachefs {TYPICAL}]\n\n"
+                ));
             }
             false => text.push_str(section),
         }
@@ -53,9 +58,9 @@ fn record(command: &[String]) {
     let mut text = String::new();
     for flag in ["-h", "--help"] {
         let own = help(command, flag);
-        let shown = match command.is_empty() {
-            true => own.clone(),
-            false => without_common(&own, &help(&[], flag)),
+        let shown = match command {
+            [name] if name == TYPICAL => own.clone(),
+            _ => without_common(&own, &help(&[TYPICAL.to_owned()], flag)),
         };
         let words = [&["cachefs".to_owned()], command, &[flag.to_owned()]].concat();
         text.push_str(&format!("$ {}\n{shown}\n\n", words.join(" ")));
@@ -63,6 +68,22 @@ fn record(command: &[String]) {
     insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!(name, text.trim_end());
     });
+}
+
+/// The options of a remote, which `-h` leaves out.
+#[test]
+fn the_remote_has_help() {
+    let text = help(&["help".to_owned()], "remote");
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("help_remote", format!("$ cachefs help remote\n{text}"));
+    });
+}
+
+/// Someone who looks for an option reads this on one screen.
+#[test]
+fn the_help_of_restore_is_short() {
+    let lines = help(&["restore".to_owned()], "-h").lines().count();
+    assert!(lines <= 60, "{lines} lines");
 }
 
 fn record_all(path: &[String]) -> usize {

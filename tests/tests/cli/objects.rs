@@ -15,11 +15,9 @@ fn commands(machine: &Cachefs, above: &[String]) -> Vec<Vec<String>> {
     let help = machine.command(above).arg("-h").run().success().stdout();
     let listed = help
         .lines()
-        .skip_while(|line| *line != "Commands:")
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
+        .filter_map(|line| line.strip_prefix("  ")?.split_once("  "))
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains(' '))
         .filter(|name| *name != "help");
     let mut found = Vec::new();
     for name in listed {

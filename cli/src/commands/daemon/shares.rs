@@ -16,17 +16,16 @@ use crate::{exit, output, setup};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  cachefs daemon share /run/job-7.sock --remote s3://ci/caches --scope pr/7 --fallback-scope branch/main
+  cachefs daemon share /run/job-7.sock --scope pr/7 --fallback-scope branch/main
   podman run -v /run/job-7.sock:/run/cachefs.sock -e CACHEFS_DAEMON=/run/cachefs.sock ...
   cachefs daemon unshare /run/job-7.sock
 
-The credentials stay with the daemon. A share ends with the daemon, which stays for as long as there
-is one.")]
+The container never sees the credentials. The daemon runs as long as there are shares.")]
 pub(super) struct ShareArgs {
-    /// Where to make the socket
+    /// Socket to create
     #[arg(value_name = "PATH")]
     path: PathBuf,
-    /// Let clients look in this scope too, after --scope (repeatable)
+    /// Let clients also search this scope, after --scope (repeatable)
     #[arg(
         long,
         value_name = "NAME",
@@ -34,13 +33,13 @@ pub(super) struct ShareArgs {
         value_delimiter = ','
     )]
     fallback_scope: Vec<String>,
-    /// The user who may connect, by number as on this host; besides root [default: this user]
+    /// User ID on the host that may connect, besides root [default: the current user]
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
-    /// Do not publish what clients read for later jobs
+    /// Do not publish the clients' reads for prefetching
     #[arg(long, env = "CACHEFS_READ_ONLY", value_parser = BoolishValueParser::new())]
     read_only: bool,
-    /// Let clients have all of a large cache fetched with --prefetch all; otherwise theirs means auto
+    /// Allow `--prefetch all` for large caches; otherwise it means auto
     #[arg(long)]
     prefetch_all: bool,
 }

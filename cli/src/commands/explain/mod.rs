@@ -19,21 +19,26 @@ use crate::{exit, output, setup};
 
 /// Options of `explain`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs explain
+  cachefs explain --key npm-3 --restore-key npm-
+  cachefs explain node_modules --files")]
 pub(crate) struct ExplainArgs {
-    /// A restored path: tell what was read of its cache
+    /// A restored directory: report which files of its cache were read
     #[arg(value_name = "PATH", conflicts_with = "key")]
     path: Option<PathBuf>,
-    /// A key as a template: tell what a restore would find, and what is near [default: those of
-    /// the last restore]
+    /// A key or template: report which key a restore would find, and similar keys [default: the
+    /// keys of the last restore]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// A cache of cachefs.toml: tell the same of its key (repeatable)
+    /// A cache of cachefs.toml: the same for its key (repeatable)
     #[arg(long, value_name = "NAME", conflicts_with_all = ["key", "path"])]
     cache: Vec<String>,
-    /// Prefix of keys that would do (repeatable)
+    /// Fall back to the newest key with this prefix (repeatable, in order)
     #[arg(long, value_name = "PREFIX", requires = "key")]
     restore_key: Vec<String>,
-    /// Look in this scope too, after --scope (repeatable)
+    /// Also search this scope, after --scope (repeatable)
     #[arg(
         long,
         value_name = "NAME",
@@ -41,7 +46,7 @@ pub(crate) struct ExplainArgs {
         value_delimiter = ','
     )]
     fallback_scope: Vec<String>,
-    /// With a path: list each file and how it was used
+    /// With a directory: list each file and its use
     #[arg(long, requires = "path")]
     files: bool,
 }

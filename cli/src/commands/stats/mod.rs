@@ -19,6 +19,10 @@ const DIRECTORY: &str = "plain directory";
 
 /// Options of `stats`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cachefs stats
+  cachefs stats --format prometheus")]
 pub(crate) struct StatsArgs {}
 
 /// A restored path in the output of `--format json`.

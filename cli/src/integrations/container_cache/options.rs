@@ -29,8 +29,8 @@ pub(crate) struct Defaults {
 /// The option of services that says where templates may read files.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct WorkspaceArgs {
-    /// Let keys read files below this directory of the host, which a cache then names as its
-    /// `workspace` (repeatable) [default: keys read no files]
+    /// Allow key templates to read files below this host directory, as the `workspace` of a cache
+    /// (repeatable) [default: none]
     #[arg(long, value_name = "DIR")]
     pub(crate) allow_workspace: Vec<PathBuf>,
 }

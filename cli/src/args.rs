@@ -4,6 +4,8 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "csi")]
 use crate::commands::csi;
+#[cfg(feature = "serve")]
+use crate::commands::serve;
 #[cfg(feature = "volumes")]
 use crate::commands::volume_plugin;
 use crate::commands::{
@@ -118,6 +120,9 @@ Example:
     /// Serve caches as inline volumes of Kubernetes pods
     #[cfg(feature = "csi")]
     Csi(csi::CsiArgs),
+    /// Serve a container registry from the remote
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write pages for all commands

@@ -8,7 +8,8 @@ mod import;
 mod source;
 mod upper;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ use cachefs_store::id::StackId;
 use cachefs_store::progress::Progress;
 use cachefs_store::refs::Scope;
 use cachefs_store::remote::{RemoteSpec, Spending};
-use cachefs_store::save::{PreviousSave, SaveJob, SaveOutcome, SaveReport, SaveRequest};
+use cachefs_store::save::{
+    PathSource, PreviousSave, SaveJob, SaveOutcome, SaveReport, SaveRequest,
+};
 use cachefs_store::session::Session;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mounts::{How, MountRecord, MountRecords};
 use crate::paths::refuse_overlap;
 use crate::rpc::{DaemonClient, IndexOverSocket};
@@ -71,6 +74,20 @@ pub fn save_path(
         publish_trace(store, report.base, StackId::of(layers));
     }
     Ok(report)
+}
+
+/// Saves a directory that this process made and that no other one writes to, such as the spool of a
+/// server. Entries that the key has and the directory lacks stay.
+pub fn save_private_directory(
+    store: &StoreDir,
+    session: &Session,
+    request: SaveRequest,
+    directory: &Path,
+    progress: &dyn Progress,
+) -> Result<SaveReport> {
+    let job = begin(store, session, request, None)?;
+    let opened = File::open(directory).map_err(Error::io("open", directory))?;
+    Ok(job.run(PathSource::directory(opened, directory), progress)?)
 }
 
 /// Begins a save with the daemon's index. The daemon is started only once the remote has answered.

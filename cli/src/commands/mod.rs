@@ -33,6 +33,8 @@ pub(crate) mod promote;
 pub(crate) mod restore;
 pub(crate) mod save;
 pub(crate) mod scopes;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod umount;
 #[cfg(feature = "volumes")]
@@ -105,6 +107,8 @@ pub(crate) fn run_command(cli: Cli, config: &LoadedConfig) -> ExitCode {
         Command::OciHook(args) => oci_hook::run_oci_hook(&global, &args, config),
         #[cfg(feature = "hook")]
         Command::Cdi(args) => cdi::run_cdi(&global, &args, config),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run_serve(&global, &args),
         Command::Completions(args) => completions::run_completions(&args, Cli::command()),
         Command::Man(args) => man::run_man(&args, Cli::command()),
         Command::Help(args) => help::run_help(&args, Cli::command()),

@@ -1,6 +1,6 @@
 //! Services and hooks that other systems call: each a feature of this crate, on by default.
 
-#[cfg(any(feature = "csi", feature = "volumes"))]
+#[cfg(any(feature = "csi", feature = "volumes", feature = "serve"))]
 pub(crate) mod client_limits;
 #[cfg(any(feature = "volumes", feature = "hook"))]
 pub(crate) mod container_cache;
@@ -10,7 +10,9 @@ pub(crate) mod csi;
 pub(crate) mod harness;
 #[cfg(feature = "hook")]
 pub(crate) mod hook;
-#[cfg(any(feature = "csi", feature = "volumes"))]
+#[cfg(any(feature = "csi", feature = "volumes", feature = "serve"))]
 pub(crate) mod listen;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 #[cfg(feature = "volumes")]
 pub(crate) mod volumes;

@@ -1,0 +1,313 @@
+//! A tree of files that clients of a server read and add to.
+//!
+//! A namespace is a key. Accepted files are in the [`Spool`] until a flush saves them as a layer of
+//! the key, like any save. So several servers may share a bucket without coordination: their saves
+//! are united, and `list`, `check`, `promote` and `gc` work on the key.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cachefs::save::save_private_directory;
+use cachefs::{Error, StoreDir};
+use cachefs_store::layer::mode;
+use cachefs_store::progress::Silent;
+use cachefs_store::refs::{KeyQuery, LayerInfo, RefName, Scope, resolve_key};
+use cachefs_store::remote::RemoteSpec;
+use cachefs_store::save::SaveRequest;
+use cachefs_store::session::Session;
+use parking_lot::RwLock;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::content::{Content, Snapshot};
+use super::spool::{Spool, SpooledUpload};
+
+/// A name that is not found makes the server look for saves of other servers, but only this often.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// Where a namespace is stored.
+pub(crate) struct NamespaceOptions {
+    /// The local store, which also has the spool.
+    pub(crate) store: StoreDir,
+    /// The remote.
+    pub(crate) remote: RemoteSpec,
+    /// How long one request to the remote may take.
+    pub(crate) deadline: Option<Duration>,
+    /// The key, in the scope that is written to.
+    pub(crate) request: SaveRequest,
+}
+
+/// The state of a key in one scope, when it was last looked at.
+struct ScopeState {
+    query: KeyQuery,
+    layers: Vec<LayerInfo>,
+    snapshot: Arc<Snapshot>,
+}
+
+/// The namespace. Methods that return futures may be called from any task of [`Session::handle`].
+pub(crate) struct Namespace {
+    store: StoreDir,
+    session: Session,
+    request: SaveRequest,
+    spool: Spool,
+    /// The scopes to read, the one that is written to first.
+    scopes: RwLock<Vec<ScopeState>>,
+    refreshed: Mutex<Option<Instant>>,
+    flushes: mpsc::UnboundedSender<oneshot::Sender<FlushResult>>,
+}
+
+/// The result of a flush, for everyone who waits for it.
+type FlushResult = Result<(), Arc<Error>>;
+
+impl Namespace {
+    /// Opens a namespace. Sends no request yet.
+    ///
+    /// # Errors
+    ///
+    /// A usage error if another server has its spool open.
+    pub(crate) fn open(options: NamespaceOptions) -> Result<Arc<Self>, Error> {
+        let NamespaceOptions {
+            store,
+            remote,
+            deadline,
+            request,
+        } = options;
+        let session = Session::open(store.local(), &remote, deadline)?;
+        let name = &request.name;
+        let spool = Spool::open(&spool_directory(&store, name))?;
+        let scopes = [&name.scope].into_iter().chain(&request.fallback);
+        let scopes = scopes
+            .map(|scope| ScopeState::new(&session, scope, name))
+            .collect::<Result<_, Error>>()?;
+        let (flushes, requested) = mpsc::unbounded_channel();
+        let namespace = Arc::new(Self {
+            store,
+            session,
+            request,
+            spool,
+            scopes: RwLock::new(scopes),
+            refreshed: Mutex::new(None),
+            flushes,
+        });
+        let handle = namespace.session.handle().clone();
+        handle.spawn(run_flushes(Arc::downgrade(&namespace), requested));
+        Ok(namespace)
+    }
+
+    /// The session, whose runtime serves requests.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Creates an empty file for content that is about to be received.
+    pub(super) fn begin_upload(&self) -> Result<SpooledUpload, Error> {
+        self.spool.begin_upload()
+    }
+
+    /// Accepts received content under a name. It survives a crash of this machine's processes from
+    /// then on; it is in the remote after the next [`Namespace::flush`].
+    pub(super) fn accept(&self, upload: SpooledUpload, name: &str) -> Result<(), Error> {
+        self.spool.accept(upload, name)
+    }
+
+    /// Accepts a small file.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.spool.write(name, bytes)
+    }
+
+    /// The content of a name; `None` if neither the spool nor the remote has it.
+    pub(super) async fn find(&self, name: &str) -> Result<Option<Content>, Error> {
+        if let Some(found) = self.find_known(name)? {
+            return Ok(Some(found));
+        }
+        self.refresh(false).await?;
+        self.find_known(name)
+    }
+
+    /// Like [`Namespace::find`], but only in the spool and the saves that were seen already.
+    fn find_known(&self, name: &str) -> Result<Option<Content>, Error> {
+        if let Some(file) = self.spool.find(name)? {
+            let size = file.metadata().map_err(Error::io("read", name))?.len();
+            return Ok(Some(Content::Spooled { file, size }));
+        }
+        for scope in self.scopes.read().iter() {
+            let snapshot = &scope.snapshot;
+            let Some(ino) = snapshot.stack.find(name.as_bytes())? else {
+                continue;
+            };
+            let attr = snapshot.stack.attr(ino)?;
+            if attr.kind() == mode::FILE {
+                return Ok(Some(Content::Stored {
+                    snapshot: Arc::clone(snapshot),
+                    ino,
+                    size: attr.size,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The names in a directory, sorted.
+    pub(super) async fn list(&self, directory: &str) -> Result<Vec<String>, Error> {
+        self.refresh(false).await?;
+        let mut names = self.spool.list(directory)?;
+        for scope in self.scopes.read().iter() {
+            let stack = &scope.snapshot.stack;
+            let Some(ino) = stack.find(directory.as_bytes())? else {
+                continue;
+            };
+            if stack.attr(ino)?.kind() != mode::DIRECTORY {
+                continue;
+            }
+            stack.list(ino, 0, |_, name, _| {
+                names.extend(String::from_utf8(name.to_vec()));
+                Ok(true)
+            })?;
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Looks for new saves of the key, unless that was done a moment ago.
+    async fn refresh(&self, always: bool) -> Result<(), Error> {
+        let mut refreshed = self.refreshed.lock().await;
+        let is_recent = |at: Instant| at.elapsed() < REFRESH_EVERY;
+        if !always && refreshed.is_some_and(is_recent) {
+            return Ok(());
+        }
+        let queries: Vec<_> = self
+            .scopes
+            .read()
+            .iter()
+            .map(|it| it.query.clone())
+            .collect();
+        for (number, query) in queries.iter().enumerate() {
+            let found = match resolve_key(self.session.remote(), query).await {
+                // A directory that does not exist yet has no keys: the first save creates it.
+                Err(cachefs_store::Error::Remote(error))
+                    if error.kind() == cachefs_store::remote::RemoteErrorKind::NoRemote =>
+                {
+                    None
+                }
+                found => found?,
+            };
+            let layers = found.map(|found| found.layers).unwrap_or_default();
+            let is_same = {
+                let scopes = self.scopes.read();
+                let known = scopes[number].layers.iter().map(|layer| layer.id);
+                known.eq(layers.iter().map(|layer| layer.id))
+            };
+            if !is_same {
+                let opened = self
+                    .session
+                    .layers()
+                    .open(self.session.remote(), &layers)
+                    .await?;
+                let snapshot = Arc::new(Snapshot::new(&self.session, opened)?);
+                let mut scopes = self.scopes.write();
+                (scopes[number].layers, scopes[number].snapshot) = (layers, snapshot);
+            }
+        }
+        *refreshed = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Saves all files that were accepted before the call. Concurrent calls share a save.
+    pub(super) async fn flush(&self) -> FlushResult {
+        let (done, saved) = oneshot::channel();
+        let ended = || Arc::new(Error::from(cachefs_store::Error::Cancelled));
+        self.flushes.send(done).map_err(|_| ended())?;
+        saved.await.map_err(|_| ended())?
+    }
+
+    /// Saves all accepted files, in this thread.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the save. The files stay in the spool, and the next flush saves them.
+    pub(crate) fn flush_now(&self) -> Result<(), Error> {
+        // At most two rounds: the files of a flush that failed, and those accepted since.
+        for _ in 0..2 {
+            let Some(sealed) = self.spool.seal()? else {
+                return Ok(());
+            };
+            let report = save_private_directory(
+                &self.store,
+                &self.session,
+                self.request.clone(),
+                &sealed,
+                &Silent,
+            )?;
+            tracing::info!(
+                "saved {} files of {} as layer {}",
+                report.scanned.0,
+                self.request.name,
+                report.layers.len()
+            );
+            // Readers must find the files in the remote before they are gone here.
+            self.session.block_on(self.refresh(true))?;
+            self.spool.remove_sealed()?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the requested flushes, one after the other. Requests that arrive during a flush share the
+/// next one: it begins after all of their files were accepted.
+async fn run_flushes(
+    namespace: std::sync::Weak<Namespace>,
+    mut requested: mpsc::UnboundedReceiver<oneshot::Sender<FlushResult>>,
+) {
+    while let Some(first) = requested.recv().await {
+        let mut waiting = vec![first];
+        while let Ok(another) = requested.try_recv() {
+            waiting.push(another);
+        }
+        let Some(namespace) = namespace.upgrade() else {
+            return;
+        };
+        let flush = tokio::task::spawn_blocking(move || namespace.flush_now().map_err(Arc::new));
+        let result = flush
+            .await
+            .unwrap_or_else(|_| Err(Arc::new(Error::from(cachefs_store::Error::Cancelled))));
+        for waiter in waiting {
+            // The client may be gone.
+            let _ = waiter.send(result.clone());
+        }
+    }
+}
+
+impl ScopeState {
+    fn new(session: &Session, scope: &Scope, name: &RefName) -> Result<Self, Error> {
+        Ok(Self {
+            query: KeyQuery {
+                scopes: vec![scope.clone()],
+                key: name.key.clone(),
+                prefixes: Vec::new(),
+                chosen: None,
+                role: None,
+            },
+            layers: Vec::new(),
+            snapshot: Arc::new(Snapshot::new(session, Vec::new())?),
+        })
+    }
+}
+
+impl Snapshot {
+    fn new(
+        session: &Session,
+        layers: Vec<Arc<cachefs_store::layer::Layer>>,
+    ) -> Result<Self, Error> {
+        let stack = cachefs_store::stack::Stack::new(layers)?;
+        Ok(Self {
+            reader: session.frame_reader(&stack)?,
+            stack,
+        })
+    }
+}
+
+/// Each key has a spool of its own. Keys may contain any character, so the name is a hash.
+fn spool_directory(store: &StoreDir, name: &RefName) -> std::path::PathBuf {
+    let id = blake3::hash(format!("{}\0{}", name.scope, name.key).as_bytes()).to_hex();
+    store.path().join("spool").join(&id[..32])
+}

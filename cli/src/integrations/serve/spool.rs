@@ -1,0 +1,263 @@
+//! Files that a server has accepted and that the next flush saves.
+//!
+//! The spool is a directory with three parts:
+//!
+//! - `uploads/` holds files that are still being received. A restart discards them.
+//! - `open/` holds accepted files under the names that they will have in the key.
+//! - `sealed/` holds the files of the flush that is under way. It is `open/`, renamed.
+//!
+//! Every file in `open/` and `sealed/` was synced before it got its name there, so content that was
+//! acknowledged survives a crash, and the next flush of any server on this spool saves it.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cachefs::Error;
+use cachefs::sys::lock::LockFile;
+use parking_lot::RwLock;
+
+/// The spool of one namespace.
+pub(super) struct Spool {
+    root: PathBuf,
+    /// Held for reading while a file gets its name in `open/`, and for writing while that is sealed.
+    sealing: RwLock<()>,
+    next_upload: AtomicU64,
+    /// Two servers on one spool would seal each other's files.
+    _lock: LockFile,
+}
+
+impl Spool {
+    /// Opens the spool in a directory, and creates it if needed.
+    ///
+    /// # Errors
+    ///
+    /// A usage error if another server has it open.
+    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+        let uploads = root.join("uploads");
+        fs::create_dir_all(root).map_err(Error::io("create", root))?;
+        let lock = LockFile::try_acquire(&root.join("lock")).map_err(|_| {
+            Error::usage(
+                format!("another server uses the spool {}", root.display()),
+                "stop it first, or choose another --name or --store",
+            )
+        })?;
+        match fs::remove_dir_all(&uploads) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("empty", &uploads)(error));
+            }
+            _ => {}
+        }
+        for directory in [&uploads, &root.join("open")] {
+            fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            sealing: RwLock::new(()),
+            next_upload: AtomicU64::new(0),
+            _lock: lock,
+        })
+    }
+
+    /// Creates an empty file for content that is about to be received.
+    pub(super) fn begin_upload(&self) -> Result<SpooledUpload, Error> {
+        let number = self.next_upload.fetch_add(1, Ordering::Relaxed);
+        let path = self.root.join("uploads").join(number.to_string());
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(Error::io("create", &path))?;
+        Ok(SpooledUpload { file, path })
+    }
+
+    /// Accepts received content under a name. When this returns, the content survives a crash.
+    pub(super) fn accept(&self, upload: SpooledUpload, name: &str) -> Result<(), Error> {
+        let SpooledUpload { file, path } = &upload;
+        file.sync_all().map_err(Error::io("write", path))?;
+        let _open = self.sealing.read();
+        let target = self.root.join("open").join(name);
+        let parent = target.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        fs::rename(path, &target).map_err(Error::io("create", &target))?;
+        sync_parents(parent, &self.root.join("open"))
+    }
+
+    /// Accepts a small file.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let mut upload = self.begin_upload()?;
+        upload
+            .file
+            .write_all(bytes)
+            .map_err(Error::io("write", &upload.path))?;
+        self.accept(upload, name)
+    }
+
+    /// The accepted file of a name; `None` if the spool has none.
+    pub(super) fn find(&self, name: &str) -> Result<Option<File>, Error> {
+        // A seal moves files from the first directory to the second.
+        for directory in ["open", "sealed"] {
+            let path = self.root.join(directory).join(name);
+            match File::open(&path) {
+                Ok(file) if file.metadata().is_ok_and(|metadata| metadata.is_file()) => {
+                    return Ok(Some(file));
+                }
+                Ok(_) => {}
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(Error::io("open", &path)(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The names in a directory of accepted files, in no order; some may occur twice.
+    pub(super) fn list(&self, name: &str) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
+        for directory in ["open", "sealed"] {
+            let path = self.root.join(directory).join(name);
+            let entries = match fs::read_dir(&path) {
+                Ok(entries) => entries,
+                Err(error) if is_absent(&error) => continue,
+                Err(error) => return Err(Error::io("read", &path)(error)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(Error::io("read", &path))?;
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        Ok(names)
+    }
+
+    /// The directory to save: the one that an earlier flush could not save, or else all files that
+    /// were accepted until now. `None` if there is nothing to save.
+    pub(super) fn seal(&self) -> Result<Option<PathBuf>, Error> {
+        let _sealing = self.sealing.write();
+        let (open, sealed) = (self.root.join("open"), self.root.join("sealed"));
+        if sealed.exists() {
+            return Ok(Some(sealed));
+        }
+        let mut entries = fs::read_dir(&open).map_err(Error::io("read", &open))?;
+        if entries.next().is_none() {
+            return Ok(None);
+        }
+        fs::rename(&open, &sealed).map_err(Error::io("rename", &open))?;
+        fs::create_dir(&open).map_err(Error::io("create", &open))?;
+        sync_directory(&self.root)?;
+        Ok(Some(sealed))
+    }
+
+    /// Removes the sealed files, once the remote has them.
+    pub(super) fn remove_sealed(&self) -> Result<(), Error> {
+        let sealed = self.root.join("sealed");
+        // Under another name first: a crash must not leave half of a tree that is saved again.
+        let gone = self.root.join("uploads").join("flushed");
+        fs::rename(&sealed, &gone).map_err(Error::io("rename", &sealed))?;
+        fs::remove_dir_all(&gone).map_err(Error::io("remove", &gone))
+    }
+}
+
+/// A file that is being received. It is removed when it is dropped without having been accepted.
+pub(super) struct SpooledUpload {
+    file: File,
+    path: PathBuf,
+}
+
+impl SpooledUpload {
+    /// The file, positioned at its end while only [`io::Write`] is used on it.
+    pub(super) fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Where the file is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SpooledUpload {
+    fn drop(&mut self) {
+        // An accepted file has another name by now.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Syncs a directory and those above it, up to and including `top`: any of them may be new.
+fn sync_parents(directory: &Path, top: &Path) -> Result<(), Error> {
+    for directory in directory.ancestors() {
+        sync_directory(directory)?;
+        if directory == top {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn sync_directory(path: &Path) -> Result<(), Error> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Error::io("sync", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn content(spool: &Spool, name: &str) -> Option<String> {
+        let mut text = String::new();
+        spool
+            .find(name)
+            .unwrap()?
+            .read_to_string(&mut text)
+            .unwrap();
+        Some(text)
+    }
+
+    #[test]
+    fn accepted_files_are_found_until_their_flush_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        assert_eq!(spool.seal().unwrap(), None);
+        spool.write("a/b", b"first").unwrap();
+        let sealed = spool.seal().unwrap().unwrap();
+        assert_eq!(fs::read(sealed.join("a/b")).unwrap(), b"first");
+        assert_eq!(content(&spool, "a/b").unwrap(), "first");
+        spool.write("a/b", b"second").unwrap();
+        spool.write("a/c", b"third").unwrap();
+        assert_eq!(content(&spool, "a/b").unwrap(), "second");
+        // A flush that failed is repeated as it was.
+        assert_eq!(spool.seal().unwrap().unwrap(), sealed);
+        spool.remove_sealed().unwrap();
+        assert_eq!(content(&spool, "a/b").unwrap(), "second");
+        let mut names = spool.list("a").unwrap();
+        names.sort();
+        assert_eq!(names, ["b", "c"]);
+        assert_eq!(content(&spool, "a"), None);
+        assert_eq!(content(&spool, "x/y"), None);
+    }
+
+    #[test]
+    fn a_restart_keeps_accepted_files_and_discards_uploads() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        spool.write("kept", b"1").unwrap();
+        let mut upload = spool.begin_upload().unwrap();
+        upload.file().write_all(b"half").unwrap();
+        assert!(Spool::open(dir.path()).is_err(), "one server at a time");
+        std::mem::forget(upload);
+        drop(spool);
+        let spool = Spool::open(dir.path()).unwrap();
+        assert_eq!(content(&spool, "kept").unwrap(), "1");
+        assert_eq!(fs::read_dir(dir.path().join("uploads")).unwrap().count(), 0);
+    }
+}

@@ -9,7 +9,7 @@ mod source;
 mod upper;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use cachefs_store::progress::Progress;
 use cachefs_store::refs::Scope;
 use cachefs_store::remote::{RemoteSpec, Spending};
 use cachefs_store::save::{
-    PathSource, PreviousSave, SaveJob, SaveOutcome, SaveReport, SaveRequest,
+    GatheredRanges, PathSource, PreviousSave, SaveJob, SaveOutcome, SaveReport, SaveRequest,
 };
 use cachefs_store::session::Session;
 
@@ -76,18 +76,30 @@ pub fn save_path(
     Ok(report)
 }
 
-/// Saves a directory that this process made and that no other one writes to, such as the spool of a
-/// server. Entries that the key has and the directory lacks stay.
-pub fn save_private_directory(
+/// The spool of a server: a directory that this process made and that no other one writes to.
+pub struct SpoolSource {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Files of which only some ranges are saved.
+    pub gathered: GatheredRanges,
+}
+
+/// Saves a spool. Entries that the key has and the spool lacks stay.
+pub fn save_spool(
     store: &StoreDir,
     session: &Session,
     request: SaveRequest,
-    directory: &Path,
+    spool: SpoolSource,
     progress: &dyn Progress,
 ) -> Result<SaveReport> {
     let job = begin(store, session, request, None)?;
-    let opened = File::open(directory).map_err(Error::io("open", directory))?;
-    Ok(job.run(PathSource::directory(opened, directory), progress)?)
+    let SpoolSource {
+        directory,
+        gathered,
+    } = spool;
+    let opened = File::open(&directory).map_err(Error::io("open", &directory))?;
+    let source = PathSource::spool(opened, &directory, gathered);
+    Ok(job.run(source, progress)?)
 }
 
 /// Begins a save with the daemon's index. The daemon is started only once the remote has answered.

@@ -12,6 +12,7 @@
 mod compression;
 mod error;
 mod header;
+mod layout;
 mod members;
 mod names;
 mod pax;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use compression::{Compression, compress_stream, decompress_stream};
 pub use error::ArchiveError;
+pub use layout::{TarLayout, TarRange, TarSegment};
 pub use names::Names;
 pub(crate) use read::read_archive;
 pub use read::{ReadOptions, first_name};

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::gathered::{GatheredContent, GatheredNodes};
 use super::scan::{Reading, stamp_of};
 use super::secret_guard::Watch;
 use super::tree::{FileContent, FileNode, FileTree, NodeKind};
@@ -47,7 +48,11 @@ const MAX_SEGMENTS: u64 = 1 << 20;
 /// # Errors
 ///
 /// [`Error::TooLarge`] for a file with more than 16 TiB of data.
-pub(super) fn plan_batches(root: BorrowedFd<'_>, tree: &FileTree) -> Result<Vec<FileBatch>> {
+pub(super) fn plan_batches(
+    root: BorrowedFd<'_>,
+    tree: &FileTree,
+    gathered: &GatheredNodes,
+) -> Result<Vec<FileBatch>> {
     let mut failed = None;
     let mut batches = Vec::new();
     let mut current = FileBatch::default();
@@ -67,6 +72,14 @@ pub(super) fn plan_batches(root: BorrowedFd<'_>, tree: &FileTree) -> Result<Vec<
             return;
         };
         if tree.nodes[node].link.is_some() {
+            return;
+        }
+        if let Some(content) = gathered.get(&node) {
+            for range in content.plan_parts(BATCH_BYTES) {
+                close(&mut current, &mut bytes);
+                current.parts.push(BatchPart { node, range });
+            }
+            close(&mut current, &mut bytes);
             return;
         }
         if bytes + size > BATCH_BYTES || current.parts.len() >= BATCH_FILES {
@@ -192,6 +205,7 @@ pub(super) struct BatchReader<'a> {
     reading: &'a dyn Reading,
     watch: &'a Watch<'a>,
     on_change: OnChange,
+    gathered: Option<&'a GatheredNodes>,
     /// The directory of the last file, which mostly is that of the next one too.
     directory: Option<(usize, OwnedFd)>,
 }
@@ -210,7 +224,16 @@ impl<'a> BatchReader<'a> {
             reading,
             watch,
             on_change,
+            gathered: None,
             directory: None,
+        }
+    }
+
+    /// Of these files, only their ranges are read.
+    pub(super) fn gathering(self, gathered: &'a GatheredNodes) -> Self {
+        Self {
+            gathered: Some(gathered),
+            ..self
         }
     }
 
@@ -274,6 +297,9 @@ impl<'a> BatchReader<'a> {
     ) -> Result<Option<ReadPart>, Errno> {
         let file = self.open(part.node)?;
         let node = &self.tree.nodes[part.node];
+        if let Some(content) = self.gathered.and_then(|nodes| nodes.get(&part.node)) {
+            return self.read_gathered(&file, part, content, buffer);
+        }
         let xattrs = match part.range.start {
             0 => xattrs::of_fd(file.as_fd(), self.reading)
                 .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?,
@@ -327,6 +353,36 @@ impl<'a> BatchReader<'a> {
             pieces,
             xattrs,
             findings: self.watch.inspect(part, &buffer[start..], &edges),
+            changed: false,
+        }))
+    }
+}
+
+impl BatchReader<'_> {
+    /// Reads a part of a file of which only ranges are saved. Such files are not searched for
+    /// secrets.
+    fn read_gathered(
+        &self,
+        file: &OwnedFd,
+        part: &BatchPart,
+        content: &GatheredContent,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<ReadPart>, Errno> {
+        let mut pieces = Vec::new();
+        for range in content.ranges_of(&part.range) {
+            let first = buffer.len();
+            if !append_range(file, buffer, range)? {
+                return Ok(None);
+            }
+            cut_stretch(buffer, first..buffer.len(), &mut pieces);
+        }
+        let now = stamp_of(&rustix::fs::fstat(file)?);
+        let unchanged = now == self.tree.nodes[part.node].stamp;
+        Ok(unchanged.then(|| ReadPart {
+            part: part.clone(),
+            pieces,
+            xattrs: Xattrs::default(),
+            findings: Vec::new(),
             changed: false,
         }))
     }
@@ -407,7 +463,8 @@ mod tests {
         }
         let root = File::open(dir.path()).unwrap();
         let scanned = scan_tree(root.as_fd(), &PlainFiles, &Everything, &Silent);
-        let batches = plan_batches(root.as_fd(), &scanned.unwrap().tree).unwrap();
+        let batches =
+            plan_batches(root.as_fd(), &scanned.unwrap().tree, &GatheredNodes::new()).unwrap();
         let parts = batches.into_iter().flat_map(|batch| batch.parts);
         parts.map(|part| part.range).collect()
     }

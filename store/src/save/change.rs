@@ -9,6 +9,7 @@ use super::dry_target::DryTarget;
 use super::exclude::remove_excluded;
 use super::file_list::FileList;
 use super::files::{Consistency, FilesToPack, pack_files};
+use super::gathered::{GatheredNodes, find_gathered};
 use super::hard_links::{Moved, diff_links};
 use super::job::SaveJob;
 use super::layer::build_layer;
@@ -157,6 +158,7 @@ impl DeltaSearch<'_> {
         if request.strict_consistency {
             scanned.refuse_vanished()?;
         }
+        let gathered = find_gathered(&mut scanned.tree, &source.gathered);
         let counts = scanned.tree.files();
         if !request.allow_empty && source.is_empty(&scanned.tree) {
             let delta = PathDelta {
@@ -182,7 +184,7 @@ impl DeltaSearch<'_> {
             self.target.learn(&self.base.packs())?;
         }
         let moved = self.map_to_stack(&mut scanned)?;
-        let mut packed = self.pack(&mut scanned, known)?;
+        let mut packed = self.pack(&mut scanned, &gathered, known)?;
         let mut findings = packed.findings.iter();
         let mut delta = PathDelta {
             refused: findings.any(|(_, found)| found.fate == SecretHandling::Refused),
@@ -253,11 +255,17 @@ impl DeltaSearch<'_> {
     }
 
     /// Reads the files that are not known, and stores their new chunks.
-    fn pack(&self, scanned: &mut Scanned, known: Packed) -> Result<Packed> {
+    fn pack(
+        &self,
+        scanned: &mut Scanned,
+        gathered: &GatheredNodes,
+        known: Packed,
+    ) -> Result<Packed> {
         let request = &self.job.state.request;
         let files = FilesToPack {
             root: self.source.root(),
             reading: self.source.reading(),
+            gathered,
             guard: Guard {
                 scanner: &request.secrets,
                 root: self.source.shown(),

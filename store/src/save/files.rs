@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 
 use super::batch::{self, FileBatch, OnChange, ReadBatch, ReadPart};
+use super::gathered::GatheredNodes;
 use super::pipeline::{Packed, ReadBatches, Supply, pack_supply};
 use super::scan::{Reading, Skipped};
 use super::secret_guard::{Guard, Watch};
@@ -18,6 +19,7 @@ pub(super) struct FilesToPack<'a> {
     /// The directory that the tree was scanned from.
     pub(super) root: BorrowedFd<'a>,
     pub(super) reading: &'a dyn Reading,
+    pub(super) gathered: &'a GatheredNodes,
     pub(super) guard: Guard<'a>,
     pub(super) consistency: Consistency,
 }
@@ -114,7 +116,7 @@ impl<'a> FileSupply<'a> {
         Ok(Self {
             files,
             tree,
-            batches: batch::plan_batches(files.root, tree)?,
+            batches: batch::plan_batches(files.root, tree, files.gathered)?,
             watch: Watch::new(&files.guard, tree),
             on_change,
         })
@@ -127,9 +129,15 @@ impl Supply for FileSupply<'_> {
     }
 
     fn reader(&self) -> Box<dyn ReadBatches + '_> {
-        let FilesToPack { root, reading, .. } = self.files;
+        let FilesToPack {
+            root,
+            reading,
+            gathered,
+            ..
+        } = self.files;
         let reader =
-            batch::BatchReader::new(*root, self.tree, *reading, &self.watch, self.on_change);
+            batch::BatchReader::new(*root, self.tree, *reading, &self.watch, self.on_change)
+                .gathering(gathered);
         Box::new(FilesReader {
             batches: &self.batches,
             reader,

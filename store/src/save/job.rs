@@ -198,7 +198,7 @@ impl SaveJob {
         let began = self.now();
         // The upper directory of a mount is small, and does not outlive the mount, so a list would
         // not pay.
-        let files = source.complete.then(|| self.file_list(&source));
+        let files = source.is_listed.then(|| self.file_list(&source));
         let delta = self.find_delta(&source, files.as_ref(), progress)?;
         Ok(Some(PackedPath {
             delta,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::delta::MissingEntries;
+use super::gathered::GatheredRanges;
 use super::scan::{PlainFiles, Reading};
 use super::tree::FileTree;
 use crate::id::{LayerId, SaveId};
@@ -24,6 +25,10 @@ pub struct PathSource {
     pub(super) base: Vec<LayerInfo>,
     /// Whether the directory lists everything, rather than only changes.
     pub(super) complete: bool,
+    /// Files of which only some ranges are saved.
+    pub(super) gathered: GatheredRanges,
+    /// Whether an earlier save may have listed the files of the directory.
+    pub(super) is_listed: bool,
     /// Meaning of a missing entry.
     pub(super) deletions: MissingEntries,
 }
@@ -70,7 +75,19 @@ impl PathSource {
             restored: None,
             base: Vec::new(),
             complete: true,
+            gathered: GatheredRanges::new(),
+            is_listed: true,
             deletions: MissingEntries::Ignore,
+        }
+    }
+
+    /// A directory that this process made for one save, such as the spool of a server. Of the files
+    /// in `gathered`, only those ranges are saved.
+    pub fn spool(directory: File, path: &Path, gathered: GatheredRanges) -> Self {
+        Self {
+            gathered,
+            is_listed: false,
+            ..Self::directory(directory, path)
         }
     }
 
@@ -81,6 +98,7 @@ impl PathSource {
             shown: shown.to_owned(),
             reading,
             complete: false,
+            is_listed: false,
             ..Self::directory(directory, path)
         }
     }

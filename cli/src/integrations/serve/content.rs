@@ -10,13 +10,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use cachefs_store::Error;
+use cachefs_store::archive::TarLayout;
 use cachefs_store::frame::FrameLocation;
 use cachefs_store::local::FrameReader;
 use cachefs_store::stack::{Ino, Stack};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-/// Bytes of a spooled file that are read at once.
+/// Bytes that are sent at once.
 const BLOCK: usize = 256 << 10;
 /// Number of frames that are fetched and decoded ahead of the client: 2 MiB, enough to keep both
 /// the network and a decoder busy, and little enough for 64 clients.
@@ -48,6 +50,8 @@ pub(super) enum Content {
         /// Its size in bytes.
         size: u64,
     },
+    /// It is a tar archive that has been saved in two parts.
+    TakenApart(TakenApart),
 }
 
 impl Content {
@@ -55,6 +59,7 @@ impl Content {
     pub(super) fn size(&self) -> u64 {
         match self {
             Self::Spooled { size, .. } | Self::Stored { size, .. } => *size,
+            Self::TakenApart(archive) => archive.layout.size(),
         }
     }
 
@@ -88,6 +93,13 @@ impl Content {
                     }
                 });
             }
+            Self::TakenApart(archive) => {
+                tokio::spawn(async move {
+                    if let Err(error) = send_archive(&archive, range, &sender).await {
+                        let _ = sender.send(Err(error)).await;
+                    }
+                });
+            }
         }
         ContentBody { blocks, left }
     }
@@ -116,48 +128,172 @@ struct ContentRun {
     frame: Option<(FrameLocation, usize)>,
 }
 
+/// A frame that is being fetched and decoded.
+type FrameRead = JoinHandle<(FrameLocation, Result<Arc<Vec<u8>>, Error>)>;
+
+/// Reads a range of a stored file in order, and fetches frames ahead.
+struct StoredReader {
+    reader: FrameReader,
+    runs: std::vec::IntoIter<ContentRun>,
+    /// The run that is being read, without the bytes that were read already.
+    run: Option<ContentRun>,
+    frames: std::vec::IntoIter<FrameLocation>,
+    ahead: VecDeque<FrameRead>,
+    current: Option<(FrameLocation, Arc<Vec<u8>>)>,
+}
+
+impl StoredReader {
+    fn new(snapshot: &Snapshot, ino: Ino, range: Range<u64>) -> Result<Self, Error> {
+        let runs = find_runs(snapshot, ino, range)?;
+        let mut frames: Vec<_> = runs.iter().filter_map(|run| Some(run.frame?.0)).collect();
+        frames.dedup();
+        Ok(Self {
+            reader: snapshot.reader.clone(),
+            runs: runs.into_iter(),
+            run: None,
+            frames: frames.into_iter(),
+            ahead: VecDeque::new(),
+            current: None,
+        })
+    }
+
+    /// Appends the next `length` bytes, which the range must still have.
+    async fn append(&mut self, mut length: u64, out: &mut Vec<u8>) -> Result<(), Error> {
+        while length > 0 {
+            let run = match self.run.take() {
+                Some(run) => run,
+                None => self.runs.next().ok_or_else(ends_early)?,
+            };
+            let taken = run.length.min(length);
+            match run.frame {
+                None => out.resize(out.len() + taken as usize, 0),
+                Some((location, offset)) => {
+                    let raw = self.load(location).await?;
+                    let bytes = raw.get(offset..offset + taken as usize);
+                    out.extend_from_slice(bytes.ok_or_else(ends_early)?);
+                }
+            }
+            length -= taken;
+            if taken < run.length {
+                self.run = Some(ContentRun {
+                    length: run.length - taken,
+                    frame: run
+                        .frame
+                        .map(|(frame, offset)| (frame, offset + taken as usize)),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame, which is the current one or the next that is needed.
+    async fn load(&mut self, location: FrameLocation) -> Result<&[u8], Error> {
+        let is_loaded = self
+            .current
+            .as_ref()
+            .is_some_and(|(loaded, _)| *loaded == location);
+        if !is_loaded {
+            while self.ahead.len() < FRAMES_AHEAD
+                && let Some(frame) = self.frames.next()
+            {
+                let reader = self.reader.clone();
+                let read = async move { (frame, reader.get(&frame).await) };
+                self.ahead.push_back(tokio::spawn(read));
+            }
+            let next = self.ahead.pop_front().ok_or(Error::Cancelled)?;
+            let (loaded, raw) = next.await.map_err(|_| Error::Cancelled)?;
+            self.current = Some((loaded, raw?));
+        }
+        Ok(self.current.as_ref().map_or(&[], |(_, raw)| raw.as_slice()))
+    }
+}
+
+impl Drop for StoredReader {
+    fn drop(&mut self) {
+        for read in &self.ahead {
+            read.abort();
+        }
+    }
+}
+
+fn ends_early() -> Error {
+    Error::damaged("a file", "its pieces end before it does")
+}
+
+/// Collects bytes into blocks for the client.
+struct BlockWriter<'a> {
+    block: Vec<u8>,
+    sender: &'a BlockSender,
+}
+
+impl BlockWriter<'_> {
+    /// Copies bytes from a reader; `false` when the client is gone.
+    async fn copy(&mut self, reader: &mut StoredReader, mut length: u64) -> Result<bool, Error> {
+        while length > 0 {
+            let room = (BLOCK - self.block.len()) as u64;
+            let taken = length.min(room);
+            reader.append(taken, &mut self.block).await?;
+            length -= taken;
+            if self.block.len() == BLOCK && !self.flush().await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn flush(&mut self) -> bool {
+        let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
+        block.is_empty() || self.sender.send(Ok(block.into())).await.is_ok()
+    }
+}
+
 async fn send_stored(
     snapshot: &Snapshot,
     ino: Ino,
     range: Range<u64>,
     sender: &BlockSender,
 ) -> Result<(), Error> {
-    let runs = find_runs(snapshot, ino, range)?;
-    let mut frames: Vec<FrameLocation> = runs.iter().filter_map(|run| Some(run.frame?.0)).collect();
-    frames.dedup();
-    let mut reads = frames.into_iter().map(|frame| {
-        let reader = snapshot.reader.clone();
-        tokio::spawn(async move { (frame, reader.get(&frame).await) })
-    });
-    let mut ahead: VecDeque<_> = reads.by_ref().take(FRAMES_AHEAD).collect();
-    let mut current: Option<(FrameLocation, Bytes)> = None;
-    for run in runs {
-        let block = match run.frame {
-            None => Bytes::from(vec![0; run.length as usize]),
-            Some((location, offset)) => {
-                if current
-                    .as_ref()
-                    .is_none_or(|(loaded, _)| *loaded != location)
-                {
-                    let next = ahead.pop_front().ok_or(Error::Cancelled)?;
-                    let (loaded, raw) = next.await.map_err(|_| Error::Cancelled)?;
-                    current = Some((loaded, Bytes::from_owner(SharedFrame(raw?))));
-                    ahead.extend(reads.next());
-                }
-                let raw = current.as_ref().map(|(_, raw)| raw);
-                let end = offset + run.length as usize;
-                raw.filter(|raw| end <= raw.len())
-                    .map(|raw| raw.slice(offset..end))
-                    .ok_or_else(|| Error::damaged("a frame", "a chunk ends after it"))?
-            }
-        };
-        if sender.send(Ok(block)).await.is_err() {
-            break;
+    let length = range.end - range.start;
+    let mut reader = StoredReader::new(snapshot, ino, range)?;
+    let mut blocks = BlockWriter {
+        block: Vec::with_capacity(BLOCK),
+        sender,
+    };
+    if blocks.copy(&mut reader, length).await? {
+        blocks.flush().await;
+    }
+    Ok(())
+}
+
+/// A tar archive whose headers and contents are files of their own.
+pub(super) struct TakenApart {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) headers: Ino,
+    pub(super) contents: Ino,
+    pub(super) layout: TarLayout,
+}
+
+async fn send_archive(
+    archive: &TakenApart,
+    range: Range<u64>,
+    sender: &BlockSender,
+) -> Result<(), Error> {
+    let parts = archive.layout.parts_of(&range);
+    let snapshot = &archive.snapshot;
+    let mut headers = StoredReader::new(snapshot, archive.headers, parts.headers)?;
+    let mut contents = StoredReader::new(snapshot, archive.contents, parts.contents)?;
+    let mut blocks = BlockWriter {
+        block: Vec::with_capacity(BLOCK),
+        sender,
+    };
+    for segment in parts.segments {
+        let sent = blocks.copy(&mut headers, segment.header).await?
+            && blocks.copy(&mut contents, segment.content).await?;
+        if !sent {
+            return Ok(());
         }
     }
-    for read in ahead {
-        read.abort();
-    }
+    blocks.flush().await;
     Ok(())
 }
 
@@ -189,18 +325,9 @@ fn find_runs(snapshot: &Snapshot, ino: Ino, range: Range<u64>) -> Result<Vec<Con
         }
     }
     if at < range.end {
-        return Err(Error::damaged("a file", "its pieces end before it does"));
+        return Err(ends_early());
     }
     Ok(runs)
-}
-
-/// A decoded frame, as the owner of bytes that are sent.
-struct SharedFrame(Arc<Vec<u8>>);
-
-impl AsRef<[u8]> for SharedFrame {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
 }
 
 /// A body that streams content. If reading fails, the connection ends before the announced length,

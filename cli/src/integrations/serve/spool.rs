@@ -9,6 +9,7 @@
 //! Every file in `open/` and `sealed/` was synced before it got its name there, so content that was
 //! acknowledged survives a crash, and the next flush of any server on this spool saves it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -73,26 +74,35 @@ impl Spool {
         Ok(SpooledUpload { file, path })
     }
 
-    /// Accepts received content under a name. When this returns, the content survives a crash.
-    pub(super) fn accept(&self, upload: SpooledUpload, name: &str) -> Result<(), Error> {
-        let SpooledUpload { file, path } = &upload;
-        file.sync_all().map_err(Error::io("write", path))?;
-        let _open = self.sealing.read();
-        let target = self.root.join("open").join(name);
-        let parent = target.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        fs::rename(path, &target).map_err(Error::io("create", &target))?;
-        sync_parents(parent, &self.root.join("open"))
-    }
-
-    /// Accepts a small file.
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    /// Creates a file with these bytes.
+    pub(super) fn write_upload(&self, bytes: &[u8]) -> Result<SpooledUpload, Error> {
         let mut upload = self.begin_upload()?;
         upload
             .file
             .write_all(bytes)
             .map_err(Error::io("write", &upload.path))?;
-        self.accept(upload, name)
+        Ok(upload)
+    }
+
+    /// Accepts files under their names, in this order, for one flush. When this returns, they survive
+    /// a crash. If the process dies meanwhile, only the first ones may have been accepted.
+    pub(super) fn accept(&self, files: Vec<(String, SpooledUpload)>) -> Result<(), Error> {
+        for (_, SpooledUpload { file, path }) in &files {
+            file.sync_all().map_err(Error::io("write", path))?;
+        }
+        let _open = self.sealing.read();
+        let open = self.root.join("open");
+        for (name, SpooledUpload { path, .. }) in &files {
+            let target = open.join(name);
+            let parent = target.parent().unwrap_or(&open);
+            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+            fs::rename(path, &target).map_err(Error::io("create", &target))?;
+        }
+        let parents: BTreeSet<_> = files
+            .iter()
+            .flat_map(|(name, _)| parents_of(&open, name))
+            .collect();
+        parents.iter().try_for_each(|parent| sync_directory(parent))
     }
 
     /// The accepted file of a name; `None` if the spool has none.
@@ -190,15 +200,10 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// Syncs a directory and those above it, up to and including `top`: any of them may be new.
-fn sync_parents(directory: &Path, top: &Path) -> Result<(), Error> {
-    for directory in directory.ancestors() {
-        sync_directory(directory)?;
-        if directory == top {
-            break;
-        }
-    }
-    Ok(())
+/// The directories of a name, up to and including `top`: any of them may be new.
+fn parents_of(top: &Path, name: &str) -> Vec<PathBuf> {
+    let parents = Path::new(name).ancestors().skip(1);
+    parents.map(|parent| top.join(parent)).collect()
 }
 
 fn sync_directory(path: &Path) -> Result<(), Error> {
@@ -212,6 +217,11 @@ mod tests {
     use std::io::Read as _;
 
     use super::*;
+
+    fn write(spool: &Spool, name: &str, bytes: &[u8]) {
+        let upload = spool.write_upload(bytes).unwrap();
+        spool.accept(vec![(name.to_owned(), upload)]).unwrap();
+    }
 
     fn content(spool: &Spool, name: &str) -> Option<String> {
         let mut text = String::new();
@@ -228,12 +238,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path()).unwrap();
         assert_eq!(spool.seal().unwrap(), None);
-        spool.write("a/b", b"first").unwrap();
+        write(&spool, "a/b", b"first");
         let sealed = spool.seal().unwrap().unwrap();
         assert_eq!(fs::read(sealed.join("a/b")).unwrap(), b"first");
         assert_eq!(content(&spool, "a/b").unwrap(), "first");
-        spool.write("a/b", b"second").unwrap();
-        spool.write("a/c", b"third").unwrap();
+        write(&spool, "a/b", b"second");
+        write(&spool, "a/c", b"third");
         assert_eq!(content(&spool, "a/b").unwrap(), "second");
         // A flush that failed is repeated as it was.
         assert_eq!(spool.seal().unwrap().unwrap(), sealed);
@@ -250,7 +260,7 @@ mod tests {
     fn a_restart_keeps_accepted_files_and_discards_uploads() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path()).unwrap();
-        spool.write("kept", b"1").unwrap();
+        write(&spool, "kept", b"1");
         let mut upload = spool.begin_upload().unwrap();
         upload.file().write_all(b"half").unwrap();
         assert!(Spool::open(dir.path()).is_err(), "one server at a time");

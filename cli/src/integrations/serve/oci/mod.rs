@@ -354,12 +354,8 @@ impl Registry {
     /// Saves small files, together with all blobs that were accepted before.
     async fn save_files(&self, files: Vec<(String, Vec<u8>)>) -> Result<(), RegistryError> {
         let namespace = Arc::clone(&self.namespace);
-        let written = tokio::task::spawn_blocking(move || {
-            // In order: a file that refers to others comes after them.
-            files
-                .iter()
-                .try_for_each(|(name, bytes)| namespace.write(name, bytes))
-        });
+        // In order: a file that refers to others comes after them.
+        let written = tokio::task::spawn_blocking(move || namespace.write(files));
         written
             .await
             .map_err(|_| cachefs_store::Error::Cancelled)??;

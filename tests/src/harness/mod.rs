@@ -7,6 +7,7 @@
 
 mod plugin;
 mod process;
+mod registry;
 mod run;
 mod sandbox;
 
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, Result, bail};
 
 pub use plugin::{VolumePlugin, ask_plugin};
+pub use registry::{RegistryAnswer, RegistryServer};
 pub use run::{Invocation, Output};
 pub use sandbox::Sandbox;
 

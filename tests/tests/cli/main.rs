@@ -58,6 +58,8 @@ mod scopes;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod serve;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod traces;

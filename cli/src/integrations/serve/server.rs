@@ -11,7 +11,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -25,6 +25,8 @@ use crate::integrations::client_limits::{Client, Clients};
 const FIRST: Duration = Duration::from_secs(30);
 /// The first byte of a TLS connection.
 const TLS_HELLO: u8 = 0x16;
+/// No TLS hello is larger.
+const MAX_HELLO: u64 = 64 << 10;
 /// The answer to a TLS hello. Docker and containerd try TLS first with registries on loopback, and fall
 /// back to HTTP only if the answer begins with `HTTP/`.
 const NOT_TLS: &[u8] =
@@ -103,7 +105,8 @@ async fn serve_client(stream: ClientStream, client: Arc<Client>, registry: Arc<R
         ClientStream::Unix(stream) => serve_connection(stream, client, registry).await,
         ClientStream::Tcp(mut stream) => {
             if is_tls(&stream).await {
-                let _ = stream.write_all(NOT_TLS).await;
+                // A client that is gone needs no answer.
+                let _ = tokio::time::timeout(FIRST, refuse_tls(&mut stream)).await;
                 return;
             }
             serve_connection(stream, client, registry).await;
@@ -115,6 +118,16 @@ async fn is_tls(stream: &TcpStream) -> bool {
     let mut first = [0];
     let peeked = tokio::time::timeout(FIRST, stream.peek(&mut first)).await;
     matches!(peeked, Ok(Ok(1))) && first[0] == TLS_HELLO
+}
+
+/// Answers a TLS hello, and reads what the client still sends: closing a connection with unread
+/// bytes resets it, and the answer could get lost.
+async fn refuse_tls(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(NOT_TLS).await?;
+    stream.shutdown().await?;
+    let mut unread = stream.take(MAX_HELLO);
+    tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 async fn serve_connection(

@@ -162,7 +162,8 @@ impl Spool {
     pub(super) fn remove_sealed(&self) -> Result<(), Error> {
         let sealed = self.root.join("sealed");
         // Under another name first: a crash must not leave half of a tree that is saved again.
-        let gone = self.root.join("uploads").join("flushed");
+        let number = self.next_upload.fetch_add(1, Ordering::Relaxed);
+        let gone = self.root.join("uploads").join(format!("flushed-{number}"));
         fs::rename(&sealed, &gone).map_err(Error::io("rename", &sealed))?;
         fs::remove_dir_all(&gone).map_err(Error::io("remove", &gone))
     }

@@ -29,6 +29,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "attach",
             "detach",
             "volume-plugin",
+            "serve",
             "oci-hook",
             "cdi",
             "csi",

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 const MAGIC: &[u8; 8] = b"CFSTARL1";
 /// Most members of an archive that is taken apart. Bounds the memory of a reader at 64 MiB.
 const MAX_SEGMENTS: usize = 1 << 22;
-/// Largest PAX header whose records are read; larger ones only count as bytes.
+/// Largest long name or PAX header; a larger one counts as content.
 const MAX_PAX: u64 = 1 << 20;
 /// Bytes that are read at once. Most members of package trees are smaller.
 const WINDOW: usize = 64 << 10;
@@ -89,7 +89,7 @@ impl TarLayout {
             at += BLOCK as u64;
             match found.kind {
                 // Headers of the next member, or of all that follow.
-                b'x' | b'X' | b'g' | b'L' | b'K' => {
+                b'x' | b'X' | b'g' | b'L' | b'K' if content <= MAX_PAX => {
                     if matches!(found.kind, b'x' | b'X') {
                         next_size = reader.read_pax_size(at..at + content)?;
                     }
@@ -332,9 +332,6 @@ impl<'a> HeaderReader<'a> {
 
     /// The size that PAX records give the next member.
     fn read_pax_size(&mut self, range: Range<u64>) -> io::Result<Option<u64>> {
-        if range.end - range.start > MAX_PAX {
-            return Ok(None);
-        }
         let records = self.bytes(range)?.and_then(|bytes| {
             let records = super::pax::PaxRecords::read(bytes).ok()?;
             records.number("size").ok()?

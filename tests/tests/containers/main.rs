@@ -16,6 +16,8 @@ mod inside;
 #[cfg(test)]
 mod real_builds;
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
 mod shares;
 #[cfg(test)]
 mod support;

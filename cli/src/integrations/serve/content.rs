@@ -13,10 +13,12 @@ use cachefs_store::Error;
 use cachefs_store::archive::TarLayout;
 use cachefs_store::frame::FrameLocation;
 use cachefs_store::local::FrameReader;
-use cachefs_store::stack::{Ino, Stack};
+use cachefs_store::stack::Ino;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+use super::snapshot::Snapshot;
 
 /// Bytes that are sent at once.
 const BLOCK: usize = 256 << 10;
@@ -25,12 +27,6 @@ const BLOCK: usize = 256 << 10;
 const FRAMES_AHEAD: usize = 8;
 /// Blocks that wait for the client.
 const BLOCKS_AHEAD: usize = 2;
-
-/// The tree of a key, as one of its saves left it.
-pub(super) struct Snapshot {
-    pub(super) stack: Stack,
-    pub(super) reader: FrameReader,
-}
 
 /// The content of one file.
 pub(super) enum Content {

@@ -1,10 +1,12 @@
 //! `cachefs serve`: protocols of build tools, in namespaces of a remote.
 
+mod archive;
 mod content;
 mod listener;
 mod namespace;
 mod oci;
 mod server;
+mod snapshot;
 mod spool;
 
 pub(crate) use listener::ListenAddress;

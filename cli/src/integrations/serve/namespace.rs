@@ -4,42 +4,27 @@
 //! the key, like any save. So several servers may share a bucket without coordination: their saves
 //! are united, and `list`, `check`, `promote` and `gc` work on the key.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
-use std::ops::Range;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cachefs::save::{SpoolSource, save_spool};
 use cachefs::{Error, StoreDir};
-use cachefs_store::archive::TarLayout;
 use cachefs_store::layer::mode;
 use cachefs_store::progress::Silent;
 use cachefs_store::refs::{KeyQuery, LayerInfo, RefName, Scope, resolve_key};
 use cachefs_store::remote::RemoteSpec;
-use cachefs_store::save::{GatheredRanges, SaveRequest};
+use cachefs_store::save::SaveRequest;
 use cachefs_store::session::Session;
-use cachefs_store::stack::Stack;
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::content::{Content, Snapshot, TakenApart};
+use super::archive::{archive_name, contents_name, find_archives, take_apart};
+use super::content::Content;
+use super::snapshot::Snapshot;
 use super::spool::{Spool, SpooledUpload};
 
 /// A name that is not found makes the server look for saves of other servers, but only this often.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
-
-/// Ends the name of a directory with the parts of a tar archive that was taken apart.
-const ARCHIVE_SUFFIX: &str = "~tar";
-/// The parts: all headers, all contents, and how they alternate.
-const HEADERS: &str = "headers";
-const CONTENTS: &str = "contents";
-const LAYOUT: &str = "layout";
-/// Largest encoded layout: 4 million members with a few bytes for each of two lengths.
-const MAX_LAYOUT: u64 = 64 << 20;
 
 /// Where a namespace is stored.
 pub(crate) struct NamespaceOptions {
@@ -122,25 +107,8 @@ impl Namespace {
 
     /// Accepts received content under a name. It survives a crash from then on, and is in the remote
     /// after the next [`Namespace::flush`]. A tar archive is taken apart.
-    pub(super) fn accept(&self, mut upload: SpooledUpload, name: &str) -> Result<(), Error> {
-        let layout = TarLayout::of_file(upload.file()).map_err(Error::io("read", upload.path()))?;
-        let Some(layout) = layout.filter(|layout| layout.content_bytes() > 0) else {
-            return self.spool.accept(vec![(name.to_owned(), upload)]);
-        };
-        let mut headers = self.spool.begin_upload()?;
-        copy_ranges(upload.file(), layout.header_ranges(), headers.file())
-            .map_err(Error::io("write", headers.path()))?;
-        let parts = archive_name(name);
-        self.spool.accept(vec![
-            (format!("{parts}/{HEADERS}"), headers),
-            (
-                format!("{parts}/{LAYOUT}"),
-                self.spool.write_upload(&layout.encode())?,
-            ),
-            // Last: the archive exists once its contents do. The file is the whole archive as long
-            // as it is in the spool; only the contents of members are saved.
-            (format!("{parts}/{CONTENTS}"), upload),
-        ])
+    pub(super) fn accept(&self, upload: SpooledUpload, name: &str) -> Result<(), Error> {
+        self.spool.accept(take_apart(&self.spool, upload, name)?)
     }
 
     /// Accepts small files, in this order.
@@ -163,8 +131,7 @@ impl Namespace {
 
     /// Like [`Namespace::find`], but only in the spool and the saves that were seen already.
     async fn find_known(&self, name: &str) -> Result<Option<Content>, Error> {
-        let parts = archive_name(name);
-        for name in [name, &format!("{parts}/{CONTENTS}")] {
+        for name in [name, &contents_name(name)] {
             if let Some(file) = self.spool.find(name)? {
                 let size = file.metadata().map_err(Error::io("read", name))?.len();
                 return Ok(Some(Content::Spooled { file, size }));
@@ -173,7 +140,7 @@ impl Namespace {
         for snapshot in self.snapshots() {
             let found = match snapshot.find_file(name)? {
                 Some(content) => Some(content),
-                None => snapshot.find_archive(&parts).await?,
+                None => snapshot.find_archive(&archive_name(name)).await?,
             };
             if found.is_some() {
                 return Ok(found);
@@ -335,106 +302,6 @@ impl ScopeState {
             snapshot: Arc::new(Snapshot::new(session, Vec::new())?),
         })
     }
-}
-
-impl Snapshot {
-    fn new(
-        session: &Session,
-        layers: Vec<Arc<cachefs_store::layer::Layer>>,
-    ) -> Result<Self, Error> {
-        let stack = Stack::new(layers)?;
-        Ok(Self {
-            reader: session.frame_reader(&stack)?,
-            stack,
-        })
-    }
-
-    fn find_file(self: &Arc<Self>, name: &str) -> Result<Option<Content>, Error> {
-        let Some(ino) = self.stack.find(name.as_bytes())? else {
-            return Ok(None);
-        };
-        let attr = self.stack.attr(ino)?;
-        Ok((attr.kind() == mode::FILE).then(|| Content::Stored {
-            snapshot: Arc::clone(self),
-            ino,
-            size: attr.size,
-        }))
-    }
-
-    /// An archive that was taken apart into files in this directory.
-    async fn find_archive(self: &Arc<Self>, directory: &str) -> Result<Option<Content>, Error> {
-        let find = |file: &str| self.stack.find(format!("{directory}/{file}").as_bytes());
-        let (Some(headers), Some(contents)) = (find(HEADERS)?, find(CONTENTS)?) else {
-            return Ok(None);
-        };
-        let Some(layout) = self.find_file(&format!("{directory}/{LAYOUT}"))? else {
-            return Ok(None);
-        };
-        if layout.size() > MAX_LAYOUT {
-            let damaged = cachefs_store::Error::damaged(directory, "its layout is too large");
-            return Err(damaged.into());
-        }
-        let layout = TarLayout::decode(&layout.read().await?)?;
-        let size = |ino| Ok::<_, Error>(self.stack.attr(ino)?.size);
-        if (size(headers)?, size(contents)?) != (layout.header_bytes(), layout.content_bytes()) {
-            let detail = "its parts do not have the sizes in the layout";
-            return Err(cachefs_store::Error::damaged(directory, detail).into());
-        }
-        Ok(Some(Content::TakenApart(TakenApart {
-            snapshot: Arc::clone(self),
-            headers,
-            contents,
-            layout,
-        })))
-    }
-}
-
-/// The directory of the parts of an archive. No name that clients choose contains `~`.
-fn archive_name(name: &str) -> String {
-    format!("{name}{ARCHIVE_SUFFIX}")
-}
-
-fn copy_ranges(
-    from: &File,
-    ranges: impl Iterator<Item = Range<u64>>,
-    to: &mut File,
-) -> std::io::Result<()> {
-    let mut to = BufWriter::with_capacity(256 << 10, to);
-    let mut bytes = Vec::new();
-    for range in ranges {
-        bytes.resize((range.end - range.start) as usize, 0);
-        from.read_exact_at(&mut bytes, range.start)?;
-        to.write_all(&bytes)?;
-    }
-    to.flush()
-}
-
-/// The archives in a sealed spool: of the file of contents of each, the ranges to save.
-fn find_archives(sealed: &Path) -> Result<GatheredRanges, Error> {
-    let mut found = GatheredRanges::new();
-    let mut pending = vec![sealed.to_owned()];
-    while let Some(directory) = pending.pop() {
-        let entries = fs::read_dir(&directory).map_err(Error::io("read", &directory))?;
-        for entry in entries {
-            let entry = entry.map_err(Error::io("read", &directory))?;
-            let kind = entry.file_type().map_err(Error::io("read", entry.path()))?;
-            if kind.is_dir() {
-                pending.push(entry.path());
-            }
-        }
-        let is_archive = directory
-            .file_name()
-            .is_some_and(|name| name.as_bytes().ends_with(ARCHIVE_SUFFIX.as_bytes()));
-        let contents = directory.join(CONTENTS);
-        if is_archive && contents.exists() {
-            let layout = directory.join(LAYOUT);
-            let bytes = fs::read(&layout).map_err(Error::io("read", &layout))?;
-            let ranges = TarLayout::decode(&bytes)?.content_ranges().collect();
-            let name = contents.strip_prefix(sealed).unwrap_or(&contents);
-            found.insert(name.to_owned(), ranges);
-        }
-    }
-    Ok(found)
 }
 
 /// Each key has a spool of its own. Keys may contain any character, so the name is a hash.

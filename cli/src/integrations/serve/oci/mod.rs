@@ -4,41 +4,44 @@
 //! shared by all repositories of a namespace. A blob is acknowledged once it is in the spool and
 //! synced; a manifest or a tag, only when it and everything it refers to are in the remote.
 
+mod answers;
 mod error;
 mod manifests;
 mod names;
 mod range;
 mod repository;
+mod requests;
 mod uploads;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LINK,
-    LOCATION, RANGE,
+    RANGE,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
+use self::answers::{
+    CONTENT_DIGEST, RegistryResult, base_answer, blob_location, created_answer, empty_answer,
+    insert_header, json_answer, upload_answer,
+};
 use self::error::RegistryError;
-use self::manifests::{MAX_MANIFEST, parse_manifest};
+use self::manifests::parse_manifest;
 use self::names::{
     ContentDigest, DigestAlgorithm, ManifestReference, RegistryRoute, RepositoryName,
 };
 use self::range::{RequestedRange, parse_range};
 use self::repository::{blob_name, manifest_name, referrer_name, tag_name};
+use self::requests::{continues_at, header_text, parse_digest, parse_query, read_manifest};
 use self::uploads::{BlobUpload, UploadTable};
-use super::content::{AnswerBody, full_body};
+use super::content::AnswerBody;
 use super::namespace::Namespace;
 
-/// The header with the digest of the content that an answer has, or names.
-const CONTENT_DIGEST: &str = "docker-content-digest";
 /// Most tags of one answer; clients follow the `Link` header to the next ones.
 const MAX_TAGS: usize = 10_000;
-
-type RegistryResult = Result<Response<AnswerBody>, RegistryError>;
 
 /// A registry in a namespace.
 pub(crate) struct Registry {
@@ -405,100 +408,4 @@ impl Registry {
         }
         Ok(response)
     }
-}
-
-/// Whether a request continues an upload where it is: it says so, or does not say where it begins.
-fn continues_at(headers: &HeaderMap, size: u64) -> bool {
-    let Some(range) = header_text(headers, CONTENT_RANGE.as_str()) else {
-        return true;
-    };
-    let range = range.trim().trim_start_matches("bytes ");
-    let first = range.split_once('-').map(|(first, _)| first.trim());
-    first.and_then(|first| first.parse().ok()) == Some(size)
-}
-
-async fn read_manifest(body: Incoming) -> Result<Vec<u8>, RegistryError> {
-    match Limited::new(body, MAX_MANIFEST as usize).collect().await {
-        Ok(body) => Ok(body.to_bytes().to_vec()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            let message = format!("the manifest has more than {MAX_MANIFEST} bytes");
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            Err(RegistryError::new(status, "MANIFEST_INVALID", message))
-        }
-        Err(error) => Err(RegistryError::manifest_invalid(format!(
-            "the request broke off: {error}"
-        ))),
-    }
-}
-
-fn parse_digest(text: &str) -> Result<ContentDigest, RegistryError> {
-    ContentDigest::parse(text)
-        .ok_or_else(|| RegistryError::digest_invalid(format!("`{text}` is not a digest")))
-}
-
-fn parse_query(query: Option<&str>) -> HashMap<String, String> {
-    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    pairs.into_owned().collect()
-}
-
-fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-fn blob_location(name: &RepositoryName, digest: &ContentDigest) -> String {
-    format!("/v2/{name}/blobs/{digest}")
-}
-
-fn base_answer() -> Response<AnswerBody> {
-    let mut response = Response::new(full_body("{}"));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let version = HeaderValue::from_static("registry/2.0");
-    headers.insert("docker-distribution-api-version", version);
-    response
-}
-
-fn empty_answer(status: StatusCode) -> Response<AnswerBody> {
-    let mut response = Response::new(full_body(""));
-    *response.status_mut() = status;
-    response
-}
-
-fn json_answer(body: &serde_json::Value, content_type: &'static str) -> RegistryResult {
-    let mut response = Response::new(full_body(body.to_string()));
-    insert_header(&mut response, CONTENT_TYPE.as_str(), content_type)?;
-    Ok(response)
-}
-
-fn created_answer(location: &str, digest: &ContentDigest) -> RegistryResult {
-    let mut response = empty_answer(StatusCode::CREATED);
-    insert_header(&mut response, LOCATION.as_str(), location)?;
-    insert_header(&mut response, CONTENT_DIGEST, &digest.to_string())?;
-    Ok(response)
-}
-
-/// The answer about an upload under way. `Range` has the last byte, so an empty upload has `0-0`.
-fn upload_answer(status: StatusCode, name: &RepositoryName, id: &str, size: u64) -> RegistryResult {
-    let mut response = empty_answer(status);
-    let location = format!("/v2/{name}/blobs/uploads/{id}");
-    insert_header(&mut response, LOCATION.as_str(), &location)?;
-    insert_header(
-        &mut response,
-        RANGE.as_str(),
-        &format!("0-{}", size.saturating_sub(1)),
-    )?;
-    insert_header(&mut response, "docker-upload-uuid", id)?;
-    Ok(response)
-}
-
-fn insert_header(
-    response: &mut Response<AnswerBody>,
-    name: &str,
-    value: &str,
-) -> Result<(), RegistryError> {
-    let invalid = || RegistryError::manifest_invalid(format!("`{value}` cannot be in a header"));
-    let name = hyper::header::HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
-    let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
-    response.headers_mut().insert(name, value);
-    Ok(())
 }

@@ -408,7 +408,7 @@ mod tests {
             .concat();
         let parts = layout.parts_of(range);
         let (mut header, mut content) = (parts.headers.start, parts.contents.start);
-        let mut together = Vec::new();
+        let mut together: Vec<u8> = Vec::new();
         for segment in parts.segments {
             together.extend(&headers[header as usize..][..segment.header as usize]);
             together.extend(&contents[content as usize..][..segment.content as usize]);

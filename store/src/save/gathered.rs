@@ -129,11 +129,9 @@ mod tests {
         let sources = |part: Range<u64>| content.ranges_of(&part).collect::<Vec<_>>();
         assert_eq!(sources(0..13), [10..20, 100..103]);
         assert_eq!(sources(4..11), [14..20, 100..101]);
-        assert_eq!(
-            sources(13 + SEGMENT..14 + SEGMENT),
-            [200 + SEGMENT..201 + SEGMENT]
-        );
-        assert_eq!(sources(large..large + 2), [7..9]);
+        let within = sources(13 + SEGMENT..14 + SEGMENT);
+        assert_eq!(within, vec![200 + SEGMENT..201 + SEGMENT, 0..0][..1]);
+        assert_eq!(sources(large..large + 2), vec![7..9, 0..0][..1]);
         for part in content.plan_parts(1000) {
             let length: u64 = sources(part.clone())
                 .iter()

@@ -1,6 +1,6 @@
 //! Every order of the steps of a saver, a collector, and people who delete and squash, up to a bound.
 //!
-//! The tests of whole repositories (`tests/tests/store/collecting`) take a few orders at random.
+//! The tests of whole repositories (`store/tests/store/collecting`) take a few orders at random.
 //! This model takes all of them, with a handful of objects and a clock in half hours, so that it finds
 //! what takes many steps in one order. Only storing and listing are made up here: planning,
 //! executing, confirming and publishing are the code that runs in jobs.

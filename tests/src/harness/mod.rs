@@ -207,26 +207,14 @@ impl Cachefs {
     }
 }
 
-/// Finds the binary: named by the environment, or in the target directory of the running test.
+/// Finds the binary: named by [`BINARY_VARIABLE`], or by cargo, which builds it for the integration
+/// tests of its crate.
 fn find_binary() -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os(BINARY_VARIABLE) {
-        return std::fs::canonicalize(&named)
-            .with_context(|| format!("{BINARY_VARIABLE} names {named:?}"));
-    }
-    let test = std::env::current_exe()?;
-    // target/debug/deps/test, or target/debug/program
-    let candidates = test
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|dir| dir.join("cachefs"));
-    for candidate in candidates {
-        if candidate.is_file() {
-            return Ok(std::fs::canonicalize(candidate)?);
+    for variable in [BINARY_VARIABLE, "CARGO_BIN_EXE_cachefs"] {
+        if let Some(named) = std::env::var_os(variable) {
+            return std::fs::canonicalize(&named)
+                .with_context(|| format!("{variable} names {named:?}"));
         }
     }
-    bail!(
-        "no cachefs binary next to {test:?}: build it with `cargo build -p cachefs-cli`, or name \
-         it in {BINARY_VARIABLE}"
-    )
+    bail!("no cachefs binary: run the tests of cachefs-cli, or name it in {BINARY_VARIABLE}")
 }

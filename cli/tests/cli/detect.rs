@@ -360,14 +360,14 @@ fn maven_goes_round() {
     }
     let settings = "<settings><mirrors><mirror><id>debian</id><mirrorOf>*</mirrorOf><url>file:///usr/share/maven-repo</url></mirror></mirrors></settings>";
     let files = [
-        file("pom.xml", include_str!("../../data/maven/pom.xml")),
+        file("pom.xml", include_str!("../../../tests/data/maven/pom.xml")),
         file(
             "src/main/java/demo/Extension.java",
-            include_str!("../../data/maven/Extension.java"),
+            include_str!("../../../tests/data/maven/Extension.java"),
         ),
         file(
             "src/test/java/demo/ExtensionTest.java",
-            include_str!("../../data/maven/ExtensionTest.java"),
+            include_str!("../../../tests/data/maven/ExtensionTest.java"),
         ),
         file("settings.xml", settings),
         file("nothing/here", ""),

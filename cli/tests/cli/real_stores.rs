@@ -143,7 +143,10 @@ fn pnpm_links_from_a_store_on_the_same_mount() {
     if !has("pnpm") {
         return;
     }
-    let files = [("package.json", include_str!("../../data/npm/package.json"))];
+    let files = [(
+        "package.json",
+        include_str!("../../../tests/data/npm/package.json"),
+    )];
     let install = [
         "pnpm install --store-dir ../store",
         "pnpm install --store-dir ../store --offline --frozen-lockfile",
@@ -158,7 +161,7 @@ fn uv_links_from_a_cache_on_the_same_mount() {
     }
     let files = [(
         "requirements.txt",
-        include_str!("../../data/pip/requirements.txt"),
+        include_str!("../../../tests/data/pip/requirements.txt"),
     )];
     let install = [
         "uv pip install --cache-dir ../cache --link-mode hardlink --target site -r requirements.txt",

@@ -1,4 +1,4 @@
-//! The error of this crate, by what a caller can do about it.
+//! The error of this crate, classified by the action that a caller can take.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use crate::archive::ArchiveError;
 use crate::remote::{RemoteError, RemoteErrorKind, SpecError};
 use crate::stack::MAX_PATH;
 
-/// What a caller should make of an [`Error`].
+/// The class of an [`Error`], which decides between retry, fallback and failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The caller asked for something that can't be: fix the command or the configuration.
     Usage,
     /// The remote or the way to it failed: try again, or fix credentials.
     Backend,
-    /// Bytes are not what their name promises. Never to be passed over.
+    /// The bytes do not match their name. Callers must fail: this is never treated as a miss.
     Integrity,
     /// The local machine failed: permissions, disk, descriptors.
     Local,
@@ -37,7 +37,7 @@ pub enum Error {
     /// A local file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, as a verb: `read`, `create`.
+        /// The action that failed, as a verb: `read`, `create`.
         action: &'static str,
         /// The file it was tried on.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum Error {
     Damaged {
         /// The object, as `layer 12ab…`.
         what: String,
-        /// What is wrong with it.
+        /// Description of the damage, as a fragment such as `the trailer is truncated`.
         detail: String,
     },
     /// An object is empty or ends early: a write that a power cut or a full disk interrupted. It
@@ -79,7 +79,7 @@ pub enum Error {
     /// A limit of the format was reached.
     #[error("{what} is beyond what one layer can hold ({limit})")]
     TooLarge {
-        /// What there is too much of.
+        /// The plural noun that exceeds its limit, such as `entries`.
         what: &'static str,
         /// The limit, with its unit.
         limit: String,
@@ -96,7 +96,7 @@ pub enum Error {
     /// A key or a scope can't be used.
     #[error("{0}")]
     InvalidName(String),
-    /// The collector is about to remove, or has removed, what a new ref would name.
+    /// The collector is about to remove, or has removed, an object that a new ref would name.
     #[error("{what} is being removed, or gone, because no key needed it")]
     BeingCollected {
         /// The object, as `layer 12ab…`.
@@ -118,10 +118,10 @@ pub enum Error {
         /// The object, as `pack 12ab…`.
         what: String,
     },
-    /// A failure that several readers were told of.
+    /// A failure that several concurrent readers share, because they waited for one request.
     #[error(transparent)]
     Shared(Arc<Error>),
-    /// The work took so long that what it began with no longer holds.
+    /// The work took so long that its initial assumptions no longer hold.
     #[error("{what} took more than {} min and was given up", limit.as_secs() / 60)]
     TookTooLong {
         /// The work.
@@ -156,7 +156,7 @@ impl Error {
         }
     }
 
-    /// What a caller should make of it.
+    /// The class of the error; see [`ErrorKind`].
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Remote(error) => match error.kind() {

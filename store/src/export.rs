@@ -38,8 +38,8 @@ pub struct ExportReport {
 }
 
 impl Session {
-    /// Writes the tree of a key to the output that `begin` opens. `None` when there is no such key;
-    /// `begin` is not called then, so that no empty file is left.
+    /// Writes the tree of a key to the output that `begin` opens. Returns `None` if the key does
+    /// not exist. `begin` is not called in this case, so no empty file is created.
     ///
     /// Needs no index. The same tree gives the same bytes.
     ///

@@ -1,4 +1,4 @@
-//! Identifiers: what each one names and how it is written.
+//! Identifiers: hashes of immutable objects, random names, and their text forms.
 
 use std::fmt;
 use std::str::FromStr;
@@ -121,13 +121,14 @@ id! {
 }
 
 id! {
-    /// Names in whose name a remote is reached: the hash of credentials, or of what leads to them.
+    /// Identifies a client of a remote: a hash of its credentials, or of the settings that lead to
+    /// them.
     ClientId, 16
 }
 
 id! {
-    /// Names a part of the local index, for those who believe the same packs: a scope of a repository
-    /// in a remote, reached in somebody's name.
+    /// Identifies a part of the local index whose savers trust the same packs: one scope of a
+    /// repository in a remote, with one identity.
     DomainId, 16
 }
 

@@ -12,7 +12,7 @@
 //! - [`index`]: the local database that makes deduplication a look-up;
 //! - [`local`]: frames and layers kept on the local disk, and the reader on top of them;
 //! - [`trace`]: which frames jobs read, in what order, and those frames in one object;
-//! - [`secrets`]: what must not be in a cache;
+//! - [`secrets`]: the search for credentials that must not be in a cache;
 //! - [`progress`]: counts of long work, for callers to show;
 //! - [`save`]: from files to a published record;
 //! - [`copy`]: from a stack to plain files;

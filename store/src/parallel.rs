@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
-/// Runs the futures that `start` makes of `items`, at most `limit` at a time, and hands each
-/// result to `finish`. The first failure ends it and aborts what is under way.
+/// Runs the futures that `start` creates from `items`, at most `limit` at a time, and passes each
+/// result to `finish`. The first failure ends the run and aborts the other futures.
 pub(crate) async fn for_each<I, F, T>(
     limit: usize,
     items: impl IntoIterator<Item = I>,
@@ -49,7 +49,7 @@ pub(crate) struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// A budget of so many bytes, rounded up to KiB.
+    /// A budget of `bytes`, rounded up to KiB.
     pub(crate) fn new(bytes: u64) -> Self {
         let whole = kibibytes(bytes);
         Self {
@@ -58,8 +58,8 @@ impl MemoryBudget {
         }
     }
 
-    /// Waits until so many bytes are free, and takes them until the result is dropped. More than the
-    /// whole budget waits for all of it.
+    /// Waits until `bytes` are free, and reserves them until the result is dropped. A request for
+    /// more than the budget waits for the whole budget.
     pub(crate) async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
         let wanted = kibibytes(bytes).min(self.whole);
         let free = Arc::clone(&self.free);

@@ -13,7 +13,8 @@ const FORMAT: u32 = 1;
 /// The description is a line of JSON; nothing longer is read.
 const MAX: u64 = 1 << 20;
 
-/// What every version of the description has, whatever else changes.
+/// The field that the description has in every format version. It is decoded first, so that a newer
+/// format is recognized even if all other fields change.
 #[derive(Deserialize)]
 struct Version {
     format: u32,
@@ -29,8 +30,8 @@ struct Description {
     id: RepoId,
 }
 
-/// Refuses a repository of a newer format, in which this version must not write or delete anything:
-/// its rules for what is in use may be others.
+/// Refuses a repository of a newer format. This version must not write or delete anything there,
+/// because a newer format may reference objects in other ways.
 ///
 /// # Errors
 ///
@@ -43,11 +44,11 @@ pub async fn refuse_newer_format(remote: &DynRemote) -> Result<()> {
     }
 }
 
-/// A remote, and which repository it is.
+/// A remote and the identity of the repository in it.
 ///
-/// The identity scopes what the local index knows: a bucket that was emptied and used afresh is
-/// another repository, so nothing that the old one held is taken for stored. Restores don't need
-/// it; saves read it once.
+/// The local index is scoped by this identity. A bucket that was emptied and reused is another
+/// repository, so a save never takes the old chunks for stored. Restores do not need the identity;
+/// a save reads it once.
 #[derive(Debug)]
 pub struct Repository {
     remote: DynRemote,
@@ -73,11 +74,11 @@ impl Repository {
         ObjectKey::new("cachefs.json")
     }
 
-    /// The repository's identity; made and written when this is its first use.
+    /// Returns the repository's identity, and creates it on first use.
     ///
-    /// Two first savers may both write a description, where the remote ignores conditions. Each
-    /// reads back what is there, and if they should still differ, the loser's index entries are
-    /// useless, not wrong.
+    /// If the remote ignores conditional writes, two first savers may both write a description.
+    /// Each reads it back afterwards. If they still differ, the loser's index entries are useless,
+    /// but not wrong.
     pub async fn id(&self) -> Result<RepoId> {
         self.id
             .get_or_try_init(|| self.read_or_create())

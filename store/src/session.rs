@@ -1,4 +1,4 @@
-//! An open remote and the local copies of its objects: what every operation starts from.
+//! An open remote and the local copies of its objects, from which every operation starts.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::remote::{
 };
 use crate::stack::Stack;
 
-/// Where this machine keeps copies of objects, and how much of them.
+/// Location and limit of the local copies of objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalStore {
     /// The store directory.

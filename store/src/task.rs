@@ -4,8 +4,9 @@ use std::future::Future;
 
 use tokio::task::JoinSet;
 
-/// So many futures run at a time. Their number often comes from a remote, such as the records of a
-/// key, and each may hold a thread (a read of a directory remote) and an answer of some megabytes.
+/// The number of futures that run at a time. The list often comes from a remote, such as the
+/// records of a key, and each future may occupy a thread (a read of a directory remote) and a
+/// response of some megabytes.
 pub(crate) const WIDTH: usize = 64;
 
 /// Runs all futures on the runtime, [`WIDTH`] at a time, and returns their results in order.

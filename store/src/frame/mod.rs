@@ -17,7 +17,7 @@ use crate::id::{FrameHash, PackId};
 /// A frame is closed when it holds this many raw bytes.
 pub const TARGET: usize = 256 << 10;
 
-/// No frame is larger than this, raw or stored: bounds what is allocated for one.
+/// The largest size of a frame, raw or stored; bounds the allocation of readers.
 pub const MAX_RAW: usize = TARGET + MAX_CHUNK;
 
 /// Where a frame is stored, and how to check and decode it.

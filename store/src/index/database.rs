@@ -19,8 +19,8 @@ use crate::pack::{PackRef, Trailer};
 const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";
 const USED: &str = "used";
-/// So many domains are kept, those used last. Each pull request makes one, and so does each job whose
-/// credentials are made anew.
+/// The number of domains that are kept, the most recently used first. Each pull request creates
+/// one, and so does each job with fresh credentials.
 const DOMAINS: usize = 128;
 /// How long a note of a domain's use counts: a daemon that runs for weeks notes it again.
 const NOTED: Duration = Duration::from_secs(3600);
@@ -190,7 +190,7 @@ impl Database {
         Ok(())
     }
 
-    /// Forgets domains that were not used for longest, but for so many.
+    /// Removes the least recently used domains, except for the last `keep`.
     fn forget_domains(&self, keep: usize) -> Result<()> {
         let db = self.db()?;
         let used = self.family(db, USED)?;
@@ -282,7 +282,8 @@ impl Database {
                     trailer: trailer_name,
                 };
                 offset += chunk.length.get();
-                // A place for another length is none: the save that stored this one refused it.
+                // An entry with another length is invalid: the save that stored this chunk rejected
+                // it.
                 let has_length = |known: Indexed| known.location.length == chunk.length.get();
                 if !known.is_some_and(has_length) {
                     batch.put_cf(chunks, domain_key(domain, &chunk.id.0), value.as_bytes());

@@ -107,7 +107,8 @@ mod tests {
             (domains.own(), domains.base()),
             (of("pr/1"), of("branch/main"))
         );
-        // What its own records name in place of main's layers is not main's word.
+        // The scope's own records vouch only for themselves, even if they name layers in place of
+        // those of main.
         let followed = domains.clone().based_on_own();
         assert_eq!(followed.base(), of("pr/1"));
         assert_eq!(followed.lookup_order(), domains.lookup_order());

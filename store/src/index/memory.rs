@@ -7,10 +7,11 @@ use std::time::Instant;
 use super::pending::KnownPack;
 use crate::id::{DomainId, PackId};
 
-/// Packs that the database has too are kept while all packs together have so many chunks; beyond
-/// that, packs are written without waiting for a quiet moment. A chunk takes about 120 bytes.
+/// Packs that are also in the database are kept while all packs together have at most this many
+/// chunks. Beyond that, packs are written without waiting for an idle moment. A chunk takes about
+/// 120 bytes, so this is 12 MB.
 const ROOMY: usize = 100_000;
-/// Whoever adds a pack waits while those that are to be written have so many chunks.
+/// Adding a pack blocks while the unwritten packs have more than this many chunks (60 MB).
 const FULL: usize = 500_000;
 
 /// Packs in memory, the oldest first: those that were written, then those that wait.
@@ -42,7 +43,7 @@ impl Memory {
         }
     }
 
-    /// The packs of a repository in memory, and whether they are all that are known of it.
+    /// Returns the packs of a domain in memory, and whether the database knows no others.
     pub(super) fn packs_of(&mut self, domain: &DomainId) -> (Vec<Arc<KnownPack>>, bool) {
         self.last_use = Instant::now();
         let packs = self.written.iter().chain(&self.waiting);

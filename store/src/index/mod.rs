@@ -2,12 +2,12 @@
 //!
 //! A RocksDB database that only one process has open: the daemon of the store directory. It is
 //! never needed to mount or read a cache. Everything in it can be rebuilt from the trailers of the
-//! packs, so a damaged database is removed and started afresh; the next save then reads a few
-//! trailers more.
+//! packs, so a damaged database is removed and recreated; the next save then reads a few more
+//! trailers.
 //!
-//! No save waits for the database to take in a pack: the pack is known from memory, and safe in a
-//! file, until a thread has written it when nobody asks for anything. As long as memory has all packs
-//! of a repository, the database is not asked either.
+//! A save never waits for the database to insert a pack. The pack is served from memory and is safe
+//! in a file until a background thread writes it in an idle moment. As long as all packs of a
+//! repository are in memory, lookups do not read the database either.
 
 mod database;
 mod domain;
@@ -45,7 +45,8 @@ pub struct Indexed {
 }
 
 impl Indexed {
-    /// Whether it can be the place of a chunk of so many bytes, in a frame that readers accept.
+    /// Whether this can be the location of a chunk of `length` bytes, in a frame that readers
+    /// accept.
     pub(crate) fn holds(&self, length: usize) -> bool {
         let ChunkLocation {
             frame,
@@ -61,7 +62,7 @@ impl Indexed {
     }
 }
 
-/// What a save asks of an index. Calls block and may come from any thread.
+/// The lookups and updates that a save needs. Calls block and may come from any thread.
 pub trait ChunkIndex: Send + Sync {
     /// Looks chunks up in these domains, the first one first; `None` for those that no pack holds
     /// that is known there.
@@ -243,7 +244,7 @@ impl ChunkIndex for Index {
 
 impl IndexShared {
     fn lookup(&self, domain: &DomainId, chunks: &[ChunkId]) -> Result<Vec<Option<Indexed>>> {
-        // Memory first: what leaves it afterwards is in the database.
+        // Memory first: a pack that leaves memory after this line is already in the database.
         let (packs, complete) = self.memory.lock().packs_of(domain);
         let mut found = if complete {
             vec![None; chunks.len()]

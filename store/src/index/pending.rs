@@ -82,7 +82,7 @@ impl Journal {
         {
             match read_pending(&file.path()) {
                 Some(pack) => left.push(Arc::new(pack)),
-                // Half written, so whoever wrote it was not told that the pack is known.
+                // A partial file: its writer died before it reported the pack as known.
                 None => drop(fs::remove_file(file.path())),
             }
         }

@@ -28,7 +28,7 @@ use crate::remote::RemoteId;
 /// A file's time of last use is written to the disk at most this often.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
-/// Packs of all remotes on the local disk. The limit applies to all of them together.
+/// Packs of all remotes on the local disk, with one limit for their sum.
 #[derive(Debug)]
 pub struct PackCache {
     root: PathBuf,

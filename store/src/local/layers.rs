@@ -19,7 +19,7 @@ use crate::task::join_all;
 /// Size of unused layers in bytes that stay open for the next restore.
 const RECENT_BYTES: u64 = 64 << 20;
 /// Expected number of layers. It is small, so that the cache is not split into shards and one layer
-/// may take all of it.
+/// may use the whole limit.
 const RECENT_LAYERS: usize = 32;
 
 #[derive(Debug, Clone)]

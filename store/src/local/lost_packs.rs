@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use crate::id::PackId;
 use crate::pack::PackRef;
 
-/// Largest number of noted packs; more of them add nothing about a remote that was emptied.
+/// Largest number of lost packs on record. More entries add no information about a remote that was
+/// emptied.
 const MOST: usize = 10_000;
 
 /// The notes of one store directory.

@@ -277,8 +277,9 @@ impl FrameReader {
         }
     }
 
-    /// The flight that brings a range, started if there is none, and where it begins. When one has
-    /// landed since the range was looked for, it may be here: the error is how many have landed now.
+    /// Joins the flight that fetches a range, or starts one, and returns it with its start. If a
+    /// flight has landed since the caller looked for the range, the range may be here already: then
+    /// the error is the number of landed flights.
     fn join_flight(
         &self,
         pack: &PackId,
@@ -314,7 +315,8 @@ impl FrameReader {
         Ok((range.start, outcome))
     }
 
-    /// Starts fetching a range; it goes on when the reader that asked for it goes away.
+    /// Starts fetching a range. The fetch continues if the reader that started it is cancelled,
+    /// because others may wait for it.
     fn launch(&self, pack: PackId, range: Range<u64>, demand: u64) -> watch::Receiver<Outcome> {
         let (sender, receiver) = watch::channel(None);
         let reader = self.clone();
@@ -376,8 +378,8 @@ impl FrameReader {
             .filter(|stored| FrameHash::of(stored) == frame.hash)
     }
 
-    /// Fetches all of these frames that are not on the local disk, with less width while anybody
-    /// waits for others. Reads of what is on its way wait for it.
+    /// Fetches all of these frames that are not on the local disk, with fewer requests at a time
+    /// while readers wait for other frames. Reads of a range in flight wait for that flight.
     pub async fn stream(&self, frames: Vec<FrameLocation>) -> Result<()> {
         if self.inner.in_place.is_some() {
             return Ok(());
@@ -426,7 +428,7 @@ impl FrameReader {
     }
 }
 
-/// What became of a range that was streamed.
+/// The result of a streamed range.
 fn stream_outcome(
     finished: Option<std::result::Result<Result<()>, tokio::task::JoinError>>,
 ) -> Result<()> {

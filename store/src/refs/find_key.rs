@@ -28,8 +28,8 @@ pub struct FoundKey {
     pub parts: Vec<Option<CachePart>>,
 }
 
-/// Finds the best key that has a part which `accepts` takes, and which of the wanted parts it has.
-/// A key of one path also has to have a record that passes `is_whole`.
+/// Finds the best key that has a part which `accepts` takes, and lists the wanted parts that it
+/// has. A key of one path also needs a record that passes `is_whole`.
 ///
 /// In a scope the key itself comes first, then the prefixes in their order, and among the keys of
 /// one prefix the newest; then the next scope. One round of listings requests all of them; a second

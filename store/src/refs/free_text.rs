@@ -42,8 +42,8 @@ fn first_unprintable(members: [(&'static str, Option<&String>); 3]) -> Option<&'
     found.map(|(name, _)| name)
 }
 
-/// Drops the inputs of a key if they contain a control character. They only explain misses, and a
-/// file name may contain one, so that is no reason to reject a cache.
+/// Drops the inputs of a key if they contain a control character. Inputs only explain misses, and a
+/// file name may contain such a character, so the save continues without them.
 pub(super) fn drop_unprintable(parts: &mut serde_json::Value) {
     let mut pending = vec![&*parts];
     let mut is_bad = false;

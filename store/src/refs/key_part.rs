@@ -10,11 +10,11 @@ use crate::error::{Error, Result};
 /// The encoded part has at most this many bytes.
 const MAX_ENCODED: usize = 600;
 
-/// Which of a key's caches: the path it belongs at, in a form that other machines share.
+/// Selects one of a key's caches: its path, in a form that is the same on all machines.
 ///
-/// A path below the workspace is relative to it, one below the home directory starts with `~/`,
-/// any other is absolute; `.` and `~` are the two directories themselves. There is no `.` or `..`
-/// in it, no empty name and no control character. A key of one path has no part.
+/// A path below the workspace is relative to it, one below the home directory starts with `~/`, any
+/// other is absolute; `.` and `~` are the two directories themselves. It contains no `.` or `..`,
+/// no empty name and no control character. A key of one path has no part.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CachePart(String);

@@ -15,9 +15,9 @@ use crate::stack::MAX_DEPTH;
 /// Result of a promotion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promotion {
-    /// There is no such key to take over, or it has expired.
+    /// The source key does not exist or has expired.
     Absent,
-    /// The target key has all of it already; nothing was written.
+    /// The target key already contains all layers; nothing was written.
     AlreadyThere,
     /// The key there was made, or now has this too: its stack.
     Promoted(Vec<LayerInfo>),

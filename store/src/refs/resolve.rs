@@ -79,7 +79,7 @@ pub struct ListedKey {
     pub name: RefName,
     /// Its saves, oldest first.
     pub saves: Vec<SaveId>,
-    /// Time of the newest of them in microseconds since 1970; see [`saved_micros`].
+    /// Time of the newest record in microseconds since 1970; see [`saved_micros`].
     pub newest: u64,
 }
 

@@ -59,10 +59,10 @@ pub fn follow_squashes(stack: &[LayerInfo], held: &[LayerInfo]) -> Option<(Vec<L
 
 /// Builds the stack of the results for several keys, the bottom one first.
 ///
-/// A key contains all layers that it was saved on top of, as they were then. If the stack names
-/// such a layer itself, the current value of that layer's own key counts, and the old layer drops
-/// out: a rebuilt base is not hidden by the one that the upper layers were saved with. If its key
-/// is missing, the old layer stays.
+/// A key contains all layers that it was saved on top of, as they were then. If the stack also
+/// names the key of such a layer, the current value of that layer's own key counts, and the old
+/// layer drops out: a rebuilt base is not hidden by the one that the upper layers were saved with.
+/// If its key is missing, the old layer stays.
 pub fn build_stack(wanted: &[KeyQuery], found: &[Option<Resolved>]) -> Vec<LayerInfo> {
     let mut stack = Vec::new();
     let mut below: Vec<&str> = Vec::new();

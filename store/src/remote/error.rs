@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemoteErrorKind {
-    /// The remote answered that there is no such object. Never used for an outage.
+    /// The remote answered that the object does not exist. Never used for an outage.
     NotFound,
     /// The bucket, container or directory itself is not there.
     NoRemote,

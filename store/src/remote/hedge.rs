@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::remote::RemoteErrorKind;
 
-    /// Answers quickly, except for a read that the test told it to ignore.
+    /// Answers quickly, except for a read that the test selects.
     #[derive(Debug, Default)]
     struct Uneven {
         reads: AtomicUsize,

@@ -1,7 +1,7 @@
 //! Identity of a remote and of the client's credentials.
 //!
 //! Local copies of a remote are stored under its [`RemoteId`]. A remote at another address, or with
-//! other credentials, finds none of them. Otherwise a bucket with a record and no data would be
+//! other credentials, has separate copies. Otherwise a bucket with a record and no data would be
 //! served data that another tenant has fetched.
 
 use std::fmt;

@@ -157,10 +157,10 @@ impl RemoteSpec {
     }
 }
 
-/// An address as it may be printed and written down: without a password and without a query, which
-/// may be a signature.
+/// An address that is safe to print and to store: without its password, and without its query,
+/// which may be a signature.
 ///
-/// The container in `abfss://container@account...` is no password.
+/// The container in `abfss://container@account...` is not a password, and stays.
 pub fn without_secrets(address: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = address.split_once("://") else {
         return Cow::Borrowed(address);
@@ -192,7 +192,7 @@ pub enum SpecError {
     /// The address or the endpoint has a password or a signature in it; shown without.
     #[error("`{0}` has credentials in it")]
     Secret(String),
-    /// There is no `scheme://`.
+    /// The address lacks a `scheme://`.
     #[error("`{0}` is not the address of a remote")]
     NoScheme(String),
     /// A scheme that this version does not speak.

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// Patterns of paths, relative to what is saved.
+/// Patterns of paths, relative to the saved directory.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AllowedPaths(GlobSet);
 
 impl AllowedPaths {
-    /// A pattern without `/` means a name in any directory; one that matches a directory means all
-    /// below it. Fails with the pattern that is none.
+    /// A pattern without `/` matches a name in any directory; one that matches a directory allows
+    /// everything below it. The error is the invalid pattern.
     pub(super) fn new(patterns: &[String]) -> Result<Self, String> {
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {

@@ -1,4 +1,4 @@
-//! Findings, and what happened to the files that have them.
+//! Findings, and the treatment of the files that have them.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub struct SecretMatch {
     pub certain: bool,
 }
 
-/// What a save did with a file because of a finding.
+/// The treatment of a file that has a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretHandling {
     /// It is not in the cache.
@@ -54,7 +54,7 @@ pub struct SecretFinding {
     pub variable: Option<String>,
     /// As in [`SecretMatch::certain`].
     pub certain: bool,
-    /// What the save did with the file.
+    /// The treatment of the file by the save.
     pub fate: SecretHandling,
     /// Whether the cache has an earlier version of the file, which stays when this one is left out.
     pub replaces: bool,

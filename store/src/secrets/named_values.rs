@@ -83,14 +83,15 @@ impl Named {
     }
 }
 
-/// What is searched of a value of several lines: files may have other ends of lines.
+/// Selects the part of a multi-line value that is searched for. Files may use other line endings,
+/// so the whole value might not match.
 fn longest_line(value: &[u8]) -> &[u8] {
     let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines.max_by_key(|line| line.len()).unwrap_or_default()
 }
 
-/// What of a value's base64 does not depend on what lies before and behind it, for each way it can
-/// lie in groups of three bytes.
+/// Returns the parts of a value's base64 that do not depend on the bytes around it, for each of the
+/// three offsets that it can have in a group of three bytes.
 fn base64_cores(value: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     for before in 0..3 {

@@ -21,7 +21,7 @@ const BEHIND: usize = 2048;
 
 /// How the surroundings of a prefix are checked.
 enum BoundaryCheck {
-    /// So many characters of a class follow, and the prefix does not start within a word.
+    /// A number of characters of a class follow, and the prefix does not start within a word.
     Body(fn(u8) -> bool, RangeInclusive<usize>),
     /// `here` matches a stretch that covers the prefix, and `near` something close to it. The
     /// first group of `here` must look random; one of `near` must have letters of both cases.
@@ -36,8 +36,8 @@ pub(super) struct SecretPattern {
     pub(super) prefix: &'static str,
     pub(super) kind: SecretKind,
     check: BoundaryCheck,
-    /// The expressions of [`BoundaryCheck::Around`], compiled when the prefix is first met: compiling all of
-    /// them would cost each save some milliseconds.
+    /// The expressions of [`BoundaryCheck::Around`], compiled at the first match of the prefix:
+    /// compiling all of them up front would cost each save some milliseconds.
     compiled: OnceLock<Option<[Regex; 2]>>,
 }
 

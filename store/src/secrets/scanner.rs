@@ -17,7 +17,7 @@ use super::text_encoding::{is_text, line_of};
 /// searched again.
 const RULES: u32 = 2;
 
-/// What a save does with files that hold secrets.
+/// Treatment of files that contain secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SecretPolicy {
     /// Leaves out credential files and files with a named value, and reports findings by format: a
@@ -66,7 +66,7 @@ pub struct SearchWindow<'a> {
     pub content: &'a [u8],
     /// Whether they are the whole file.
     pub whole: bool,
-    /// What lies before and behind in the file, as far as [`Scanner::margin`] asks for it.
+    /// The bytes before and after the part in the file, up to [`Scanner::margin`].
     pub edges: [&'a [u8]; 2],
 }
 
@@ -128,26 +128,26 @@ impl Scanner {
         }
     }
 
-    /// What becomes of files with secrets.
+    /// The treatment of files that contain secrets.
     pub fn policy(&self) -> SecretPolicy {
         self.policy
     }
 
-    /// Whether the user allows what is found at this path, relative to what is saved.
+    /// Whether the user allows findings at this path, relative to the saved directory.
     pub(crate) fn is_allowed(&self, path: &Path) -> bool {
         self.allowed.matches(path)
     }
 
-    /// How many bytes on either side of a part must be known to find what lies across its ends.
+    /// Number of bytes on either side of a part that must be known to find secrets across its ends.
     pub(crate) fn margin(&self) -> usize {
         self.named.as_ref().map_or(0, |named| named.longest() - 1)
     }
 
-    /// Names what is searched for: a file that has been searched and had nothing needs no second look
-    /// by a search of the same name. `None` when nothing is searched for.
+    /// Identifies the values that are searched for. A file without findings need not be searched
+    /// again by a scanner with the same fingerprint. `None` if the scanner is off.
     ///
-    /// What becomes of findings is no part of it. The salt keeps values from being looked up in
-    /// a table.
+    /// The policy is not part of the fingerprint. The salt prevents lookups of short values in a
+    /// precomputed table.
     pub(crate) fn fingerprint(&self, salt: &[u8; 16]) -> Option<[u8; 32]> {
         if self.policy == SecretPolicy::Off {
             return None;
@@ -253,7 +253,7 @@ impl Scanner {
     }
 }
 
-/// The first thing that is found in a line tells enough.
+/// One finding per line is enough for a report, so only the first one is kept.
 fn add_match(hits: &mut Vec<SecretMatch>, hit: SecretMatch) {
     let is_known = |known: &SecretMatch| {
         known.line == hit.line

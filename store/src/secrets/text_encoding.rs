@@ -126,7 +126,7 @@ fn is_reference_by(value: &[u8], default_at: fn(&[u8]) -> Option<usize>) -> bool
     let mut rest = value;
     while let Some(&first) = rest.first() {
         let Some(after) = after_reference(rest, default_at) else {
-            // What joins references, as in `${USER}:${PASSWORD}`, is not a credential.
+            // Text that joins references, as in `${USER}:${PASSWORD}`, is not a credential.
             if first.is_ascii_alphanumeric() || !first.is_ascii() {
                 return is_stand_in || is_masked;
             }

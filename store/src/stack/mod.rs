@@ -6,7 +6,7 @@
 //!
 //! Inode numbers are a pure function of the stack: the number of the layer (from the bottom) and
 //! the inode in it, of the topmost layer that has the entry. A process that takes over a mount
-//! finds the same files under the same numbers, without any state handed over. Programs see other
+//! finds the same files under the same numbers, without any transfer of state. Programs see other
 //! numbers, which are smaller: see [`Numbers`].
 
 mod compare;
@@ -47,7 +47,7 @@ impl Ino {
         Self(((place.layer as u64) << 32 | u64::from(place.inode)) + 1)
     }
 
-    /// Takes a number as a kernel hands it back.
+    /// Decodes a number that the kernel sent, as [`Ino`] encoded it.
     pub fn from_number(number: u64) -> Self {
         Self(number)
     }

@@ -12,7 +12,7 @@ const SET_IDS: u32 = 0o6000;
 /// Extended attributes that no tree shows: overlayfs takes them for its own, and follows them.
 const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
-/// The only extended attributes besides `user.` that grant no privileges: access lists.
+/// The only extended attributes outside of `user.` that grant no privileges: access lists.
 const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 
 /// Whether an entry of this mode is withheld completely: devices, including the whiteouts of

@@ -56,7 +56,8 @@ fn damaged_trace(detail: &str) -> Error {
 }
 
 impl Trace {
-    /// The trace after one more run: what it read in its order, then what earlier runs read.
+    /// Returns the trace after one more run: first the frames of that run in their order, then
+    /// those of earlier runs.
     pub fn after(&self, run: &[FrameLocation]) -> Self {
         let mut seen = std::collections::HashSet::new();
         let mut entries: Vec<_> = run
@@ -109,8 +110,8 @@ impl Trace {
         out.into()
     }
 
-    /// Decodes a trace, and hands over the stored bytes of each frame that comes with it. Frames
-    /// whose bytes do not have their hash are passed over.
+    /// Decodes a trace, and passes the stored bytes of each bundled frame to `bundled`. Frames
+    /// whose bytes do not match their hash are skipped.
     pub fn decode(object: &Bytes, mut bundled: impl FnMut(&FrameLocation, Bytes)) -> Result<Self> {
         let (records, bundle) = frame_records(object)?;
         let mut at = object.len() - bundle.len();
@@ -161,7 +162,7 @@ fn frame_count(head: &TraceHead) -> Result<usize> {
     Ok(count)
 }
 
-/// The list of frames, and what follows it.
+/// Splits an object into its list of frames and the bundled bytes.
 fn frame_records(object: &[u8]) -> Result<(&[TraceRecord], &[u8])> {
     let (head, rest) = TraceHead::ref_from_prefix(object)
         .map_err(|_| damaged_trace("it is shorter than its head"))?;

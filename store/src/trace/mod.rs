@@ -1,10 +1,10 @@
 //! Access traces: the frames that jobs read from a stack, in the order in which they first did.
 //!
-//! What a build reads of a cache is little, and the next build of the same kind reads nearly the
-//! same. So a trace is published beside the stack, and with it a copy of the frames themselves,
-//! one behind the other: the next restore gets with one request what the job will ask for. A trace
-//! is advice. Every frame in it has a hash and must be one of the stack's, in the same place; a trace
-//! that is old, damaged or forged costs one request and nothing more. The byte layout is in
+//! A build reads only a small part of a cache, and the next build of the same kind reads nearly the
+//! same part. So a trace is published beside the stack, together with a copy of these frames: the
+//! next restore fetches with one request most frames that its job will read. A trace is only a
+//! hint. Every frame in it has a hash and must be a frame of the stack, at the same place. A trace
+//! that is old, damaged or forged costs one request and nothing else. The byte layout is in
 //! `docs/format/trace.md`.
 
 mod format;
@@ -21,13 +21,13 @@ use crate::remote::ObjectKey;
 /// Stored bytes of frames that an object carries at most; those that are read first.
 pub const MAX_BUNDLE: u64 = 32 << 20;
 
-/// A frame that so many published runs in a row did not read is dropped.
+/// A frame that this many consecutive published runs did not read is dropped.
 pub const MAX_IDLE: u8 = 8;
 
-/// No trace lists more frames: bounds what a reader allocates.
+/// The largest number of frames in a trace; bounds the allocation of readers.
 pub const MAX_FRAMES: usize = 1 << 17;
 
-/// No trace object is larger: its list and what it carries of frames.
+/// The largest trace object in bytes, with its list and its bundled frames.
 pub const MAX: u64 = 40 << 20;
 
 /// The object that holds the trace of a stack.

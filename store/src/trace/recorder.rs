@@ -18,7 +18,7 @@ pub struct TraceRecorder {
 struct RecorderState {
     seen: HashSet<FrameHash>,
     order: Vec<FrameLocation>,
-    /// What earlier runs read, once that is known.
+    /// The trace that earlier runs published, once it has been fetched.
     published: Trace,
     known: HashSet<FrameHash>,
 }
@@ -34,7 +34,7 @@ impl TraceRecorder {
         }
     }
 
-    /// Notes what is published already.
+    /// Sets the trace that is already published, so that only a run with new reads is published.
     pub fn published(&self, trace: Trace) {
         let mut state = self.state.lock();
         state.known = trace.entries.iter().map(|entry| entry.frame.hash).collect();

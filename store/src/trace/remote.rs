@@ -11,11 +11,12 @@ use crate::id::{LayerId, PackId, StackId};
 use crate::remote::{DynRemote, ObjectKey, PutMode, RemoteErrorKind};
 use crate::repository::refuse_newer_format;
 
-/// A stack without a trace of its own takes that of the stack it grew from, up to so many layers
-/// below.
+/// If a stack has no trace, the trace of a stack with fewer layers is used, at most this many
+/// layers below.
 const ANCESTORS: usize = 3;
 
-/// A trace as it came from a remote: anyone who can write there chose what it says.
+/// A trace as fetched from a remote. Its content is untrusted: anyone with write access may have
+/// chosen it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FetchedTrace {
     /// The frames that it lists.
@@ -67,8 +68,8 @@ pub async fn publish_trace(
     Ok(length)
 }
 
-/// The packs that a trace names, without the frames that come with it. None when it can't be
-/// read: such a trace is of no use.
+/// Returns the packs that a trace names, without its bundled frames. `None` if the trace cannot be
+/// decoded; readers ignore such a trace, too.
 pub async fn trace_packs(remote: &DynRemote, key: &ObjectKey) -> Result<BTreeSet<PackId>> {
     let read = async {
         let head = remote.get_range(key, 0..format::HEAD).await?;

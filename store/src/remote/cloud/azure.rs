@@ -327,7 +327,7 @@ pub(in crate::remote) struct ConnectionString {
 }
 
 impl ConnectionString {
-    /// `None` when there is no such variable.
+    /// `None` if the variable is not set.
     pub(in crate::remote) fn from_env(env: &Environment) -> Option<Self> {
         let text = env.get("AZURE_STORAGE_CONNECTION_STRING")?;
         let mut found = Self::default();

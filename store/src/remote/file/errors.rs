@@ -33,7 +33,7 @@ impl FileAction {
     pub(super) fn create_root(&self, error: io::Error) -> RemoteError {
         match Errno::from_io_error(&error) {
             Some(errno @ Errno::EXIST) => {
-                // `mkdir -p` found something that is no directory.
+                // `mkdir -p` found a file in place of a directory.
                 self.fail(RemoteErrorKind::NoRemote)
                     .with_source(io::Error::from(errno))
             }

@@ -1,4 +1,4 @@
-//! Files below a directory, opened without following a link out of it.
+//! Files below a directory, opened without following a link that leaves it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -308,7 +308,7 @@ fn stat_regular(file: impl AsFd) -> Result<Stat, Errno> {
     let stat = rustix::fs::fstat(file)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(stat),
-        // A folder of that name holds objects of longer names; there is no object of this one.
+        // A folder of that name holds objects of longer names; no object has this name.
         FileType::Directory => Err(Errno::NOENT),
         FileType::Symlink => Err(Errno::LOOP),
         _ => Err(Errno::INVAL),
@@ -322,17 +322,17 @@ pub(super) fn remove_file(root: &OwnedFd, path: &str) -> Result<(), Errno> {
         None => unlinkat(root, path, AtFlags::empty()),
     };
     match removed {
-        // There is no object of that name, only objects below it.
+        // No object has that name; only objects below it exist.
         Err(Errno::ISDIR) => Ok(()),
         removed => removed,
     }
 }
 
-/// Lists the objects whose name starts with `prefix`, from the deepest folder that contains all of
-/// them.
+/// Lists the objects whose name starts with `prefix`, from the deepest folder that contains all
+/// such names.
 pub(super) fn list_objects(root: &OwnedFd, prefix: &str) -> Result<Vec<ObjectInfo>, Errno> {
     let (folder, mut start) = match prefix.rsplit_once('/') {
-        // No object can be in such a folder, and its name is not one to open.
+        // Such a folder cannot contain objects, and its name must not be opened.
         Some((folder, _)) if !holds_objects(folder) => return Ok(Vec::new()),
         Some((folder, start)) => (format!("{folder}/"), start),
         None => (String::new(), prefix),

@@ -1,5 +1,5 @@
-//! Settings in XML and JSON, read without a parser: what is searched is known, lines are wanted, and a
-//! file that is broken may hold a secret all the same.
+//! Settings in XML and JSON, searched without a parser: the names are known, reports need line
+//! numbers, and a malformed file may still contain a secret.
 
 use super::Ignore;
 

@@ -16,7 +16,7 @@ pub fn is_place(directory: &[u8], name: &[u8]) -> bool {
     find_credential_file(directory, name).is_some()
 }
 
-/// Tells values that are not credentials.
+/// Recognizes values that are not credentials, such as references to variables.
 pub(super) type Ignore = fn(&[u8]) -> bool;
 
 /// How the credentials in a file are found.

@@ -41,7 +41,7 @@ pub(in super::super) fn find_credential_file(
     directory: &[u8],
     name: &[u8],
 ) -> Option<&'static CredentialFile> {
-    // Nearly every file is told apart by a look at its first letter and length.
+    // Nearly every file is ruled out by the first letter and the length of its name.
     PLACES.iter().find(|place| {
         place.names.iter().any(|known| known.as_bytes() == name)
             && (place.directories.is_empty()

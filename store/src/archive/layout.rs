@@ -36,7 +36,7 @@ pub struct TarSegment {
     pub content: u64,
 }
 
-/// What a range of an archive consists of.
+/// The parts of a range of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TarRange {
     /// The range in all headers, one after the other.
@@ -140,7 +140,7 @@ impl TarLayout {
         self.header_bytes() + self.content_bytes()
     }
 
-    /// What a range of the archive consists of. The range must be within the archive.
+    /// Splits a range of the archive into its parts. The range must be within the archive.
     pub fn parts_of(&self, range: &Range<u64>) -> TarRange {
         let (mut at, mut headers, mut contents) = (0, 0, 0);
         let mut parts = TarRange::default();
@@ -307,7 +307,7 @@ impl<'a> HeaderReader<'a> {
         ))
     }
 
-    /// The header at an offset; `None` if there is none, as at the end of an archive.
+    /// The header at an offset; `None` at the end of an archive.
     fn read_header(&mut self, at: u64) -> io::Result<Option<FoundHeader>> {
         let Some(block) = self.bytes(at..at + BLOCK as u64)? else {
             return Ok(None);

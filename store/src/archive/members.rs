@@ -28,7 +28,7 @@ pub(super) enum MemberKind {
     Fifo,
     /// A character or block device.
     Device,
-    /// Something that is no file, by its type flag.
+    /// A member that is not a file, by its type flag.
     Unknown(u8),
 }
 

@@ -1,6 +1,6 @@
 //! From names in an archive to names below the cached directory.
 //!
-//! Tools that pack caches name what they pack in their own ways. For `/root/.m2`, packed by a job
+//! Tools that pack caches use different names for the same file. For `/root/.m2`, packed by a job
 //! that works in `/builds/app`:
 //!
 //! | by | name |

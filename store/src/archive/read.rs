@@ -170,7 +170,8 @@ impl ReadBatches for &ArchiveReader<'_> {
             if reading.ended {
                 return Ok(None);
             }
-            // While this thread waits, no other one reads ahead of it, so numbers are in order.
+            // The lock is held while this thread waits for its turn, so numbers follow the order of
+            // reading.
             let Some(number) = turn() else {
                 return Ok(None);
             };
@@ -289,7 +290,7 @@ impl Reading<'_> {
                 return Err(crate::Error::Cancelled);
             }
             if matches!(member.kind, MemberKind::Unknown(b'V')) {
-                // The label of a volume is no file; its name is free text.
+                // The label of a volume is free text and not the name of a file.
                 continue;
             }
             let Mapped::Inside(path) = self.names.map(&member.name)? else {

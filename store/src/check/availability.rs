@@ -1,14 +1,14 @@
 //! Whether the remote still has the packs that a stack needs.
 //!
-//! A record never names a pack that was not stored before, but something outside of cachefs may delete
-//! packs: most often a lifecycle rule of the bucket, which deletes objects by age. A restore that shows
-//! such a stack would fail reads with an I/O error in the middle of a build. This check finds out
-//! before, for as little as possible:
+//! A record never names a pack that was not stored before, but something outside of cachefs may
+//! delete packs: most often a lifecycle rule of the bucket, which deletes objects by age. Reads of
+//! such a stack would fail with an I/O error in the middle of a build. This check detects the loss
+//! before a restore, with few requests:
 //!
-//! - in a remote on a local disk every pack is looked at, which takes some microseconds a pack;
+//! - in a remote on a local disk, all packs are checked, which takes some microseconds each;
 //! - in a bucket only packs that a reader missed before, and, if the bottom layer is older than
-//!   [`RULE_PERIOD`], one pack of it. Rules that delete by age take the oldest objects first. Only if
-//!   one of these is missing, all packs are looked at.
+//!   [`RULE_PERIOD`], one pack of it. Rules that delete by age take the oldest objects first. All
+//!   packs are checked only if one of these is missing.
 //!
 //! A pack that a reader found damaged is read and verified: see [`LostPacks`].
 
@@ -74,7 +74,7 @@ impl std::fmt::Display for Missing {
 /// Finds packs of a stack that the remote no longer has, or has damaged. `infos` describe `layers`, in
 /// order.
 ///
-/// An outage is no loss: packs whose state cannot be determined count as intact.
+/// An outage is not a loss: packs whose state cannot be determined count as intact.
 ///
 /// # Errors
 ///
@@ -89,7 +89,8 @@ pub async fn find_missing(
     let mut suspects = HashSet::new();
     let mut first = None;
     let any_damaged = lost.has_damaged();
-    // Of layers that disagree, one is wrong; the least length says only what is missing for all.
+    // If layers disagree, one is wrong. We use the smallest length: a pack that is shorter is
+    // incomplete for all of them.
     for layer in layers {
         let own = layer.packs()?;
         first = first.or(own.first().map(|pack| pack.id));
@@ -170,7 +171,7 @@ async fn find_absent_packs(
     Ok(absent)
 }
 
-/// The packs that are not what their trailers say.
+/// The packs that do not match their trailers.
 async fn damaged(
     remote: &DynRemote,
     suspects: HashSet<PackRef>,
@@ -193,7 +194,8 @@ async fn damaged(
     Ok(damaged)
 }
 
-/// Reads a pack that is noted as damaged, and whether it is; an outage is no answer.
+/// Reads a pack that is on record as damaged, and returns whether it is. An outage does not count
+/// as damage.
 pub(crate) async fn is_damaged(remote: &DynRemote, pack: &PackRef, lost: &LostPacks) -> bool {
     match verify_pack(remote, pack).await {
         Ok(()) => {

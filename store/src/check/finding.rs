@@ -1,4 +1,4 @@
-//! Faults of objects, and what a check reports of them.
+//! Faults of objects, as a check reports them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::id::SaveId;
 use crate::refs::RefName;
 use crate::remote::{ObjectKey, RemoteErrorKind};
 
-/// What is wrong.
+/// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
-    /// The remote answers that there is no such object.
+    /// The remote answers that the object does not exist.
     Missing,
     /// The bytes that were received, or the length that the remote reports, are not the object's.
     Damaged,
@@ -31,7 +31,7 @@ pub(super) type SaveName = (RefName, SaveId);
 /// Something that is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectFinding {
-    /// What is wrong.
+    /// The kind of the fault.
     pub kind: FindingKind,
     /// The object's name in the remote.
     pub object: String,
@@ -39,7 +39,7 @@ pub struct ObjectFinding {
     pub detail: String,
     /// The keys that need the object as it should be.
     pub keys: Vec<RefName>,
-    /// What to do about it.
+    /// Advice to the user.
     pub hint: String,
     /// The saves of these keys that cannot be served, for [`repair_keys`](super::repair_keys). Only those whose
     /// own description of the object is wrong: a save of another tenant may describe it falsely.
@@ -49,8 +49,8 @@ pub struct ObjectFinding {
 }
 
 impl ObjectFinding {
-    /// Whether [`repair_keys`](super::repair_keys) acts on it: the fault was proven by bytes that were received,
-    /// or by the answer that there is no such object.
+    /// Whether [`repair_keys`](super::repair_keys) acts on it: received bytes, or the answer that
+    /// the object does not exist, prove the fault.
     pub fn is_repairable(&self) -> bool {
         matches!(self.kind, FindingKind::Missing | FindingKind::Damaged)
     }

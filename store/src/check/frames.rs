@@ -8,7 +8,7 @@ use crate::frame::FrameLocation;
 use crate::id::{PackId, TrailerHash};
 use crate::pack::PackRef;
 
-/// A frame's offset, and a short hash of all that is said of it.
+/// A frame's offset, and a short hash of its whole description.
 pub(super) type FrameDigest = (u32, u64);
 
 pub(super) fn digest_frame(frame: &FrameLocation) -> FrameDigest {
@@ -60,8 +60,8 @@ impl LayerSets {
 
 /// A pack that layers refer to.
 ///
-/// Everything is kept by the layer that says it. A layer may lie about a pack of another tenant, and
-/// that must not count against those who describe it correctly.
+/// Each description is kept with its layers. A layer may lie about a pack of another tenant, and
+/// such a lie must not count against layers that describe the pack correctly.
 #[derive(Debug, Default)]
 pub(super) struct NeededPack {
     pub(super) descriptions: BTreeMap<Description, LayerNumbers>,
@@ -80,7 +80,7 @@ pub(super) struct NeededPacks {
 }
 
 impl NeededPacks {
-    /// Adds what a layer refers to.
+    /// Adds the packs and frames that a layer refers to.
     pub(super) fn add_layer(
         &mut self,
         saves: SaveNumbers,

@@ -12,12 +12,12 @@ use crate::parallel::{self, MemoryBudget};
 use crate::progress::Progress;
 use crate::remote::DynRemote;
 
-/// So many layers are fetched at a time.
+/// The number of layers that are fetched at a time.
 const LAYERS: usize = 4;
 /// They take no more bytes together, unless it is one that is larger.
 const LAYER_BYTES: u64 = 256 << 20;
 
-/// What a layer refers to.
+/// The packs and frames that a layer refers to.
 struct LayerContents {
     length: u64,
     packs: Vec<PackRef>,

@@ -33,7 +33,7 @@ use crate::progress::Progress;
 use crate::refs::{RefName, Scope};
 use crate::remote::{DynRemote, ObjectKey};
 
-/// What is checked.
+/// The keys to check, and how thoroughly.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckOptions {
     /// The scopes whose keys are checked; `None` for all.
@@ -44,7 +44,7 @@ pub struct CheckOptions {
     pub read_data: bool,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CheckReport {
     /// Number of keys.
@@ -59,13 +59,13 @@ pub struct CheckReport {
     pub frames: u64,
     /// Number of bytes that were fetched.
     pub bytes: u64,
-    /// What is wrong.
+    /// The faults, sorted by object.
     pub findings: Vec<ObjectFinding>,
     /// The saves that each save supersedes and that are still there, for [`repair_keys()`].
     #[serde(skip)]
     pub superseded: BTreeMap<(RefName, SaveId), Vec<SaveId>>,
-    /// Packs with data that is not what their own trailer says, for [`repair_keys()`]. Savers on machines
-    /// that know such a pack would go on using it.
+    /// Packs with data that does not match their own trailer, for [`repair_keys()`]. Otherwise
+    /// machines whose index has such a pack would reference it again.
     #[serde(skip)]
     pub damaged_packs: BTreeSet<ObjectKey>,
     /// Whether all keys of the repository were checked.
@@ -76,9 +76,9 @@ pub struct CheckReport {
 /// Checks the keys of a repository.
 ///
 /// Memory is bounded by the number of frames (about 32 bytes for each 256 KiB of data), by four
-/// layers and by four ranges of packs at a time. A save that is published or superseded
-/// meanwhile is no finding. Fails when the remote does not answer or refuses, and when `progress`
-/// says to stop.
+/// layers and by four ranges of packs at a time. A save that is published or superseded during the
+/// check is not a finding. Fails if the remote is unavailable or denies access, and if `progress`
+/// cancels.
 pub async fn check_repository(
     remote: &DynRemote,
     options: &CheckOptions,

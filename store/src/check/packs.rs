@@ -15,17 +15,17 @@ use crate::parallel;
 use crate::progress::Progress;
 use crate::remote::DynRemote;
 
-/// So many packs are read at a time.
+/// The number of packs that are read at a time.
 const PACKS: usize = 4;
 /// Frames are fetched in ranges of about this many bytes.
 const RANGE: u64 = 8 << 20;
 
-/// What was found out about a pack.
+/// The result for one pack.
 #[derive(Default)]
 struct PackOutcome {
     /// Faults, with the layers whose word is wrong.
     faults: Vec<(ObjectFault, LayerNumbers)>,
-    /// Whether the data is not what the pack's own trailer says.
+    /// Whether the data does not match the pack's own trailer.
     is_damaged: bool,
     frames: u64,
     bytes: u64,
@@ -218,7 +218,7 @@ fn compare_trailer(
     (lacking > 0).then(|| (ObjectFault::damaged(detail), wrong))
 }
 
-/// Reads all frames, and returns what is wrong with them.
+/// Reads all frames, and returns their faults.
 async fn read_frames(
     remote: &DynRemote,
     pack: &PackRef,

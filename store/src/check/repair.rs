@@ -9,7 +9,7 @@ use crate::refs::{RefName, remove_saves};
 use crate::remote::DynRemote;
 use crate::repository::refuse_newer_format;
 
-/// What [`repair_keys`] removed.
+/// The saves and packs that [`repair_keys`] removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repaired {
     /// Keys that have no save left.
@@ -32,7 +32,7 @@ pub struct Repaired {
 ///
 /// # Errors
 ///
-/// When the remote does not answer or refuses; what was removed by then stays removed.
+/// If the remote is unavailable or denies access. Earlier removals are not undone.
 pub async fn repair_keys(remote: &DynRemote, report: &CheckReport) -> Result<Repaired> {
     refuse_newer_format(remote).await?;
     let mut broken: BTreeMap<&RefName, BTreeSet<SaveId>> = BTreeMap::new();

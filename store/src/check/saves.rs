@@ -12,13 +12,13 @@ use crate::progress::Progress;
 use crate::refs::{LayerInfo, MAX_RECORD, RefName, RefRecord, parse_listing};
 use crate::remote::{DynRemote, ObjectKey};
 
-/// So many refs are read at a time.
+/// The number of refs that are read at a time.
 const REQUESTS: usize = 16;
 
 /// The lengths that records claim for a layer, with the saves that do.
 pub(super) type Claims = BTreeMap<u64, SaveNumbers>;
 
-/// What the saves need.
+/// The layers that saves need.
 #[derive(Debug, Default)]
 pub(super) struct NeededLayers {
     pub(super) saves: Saves,

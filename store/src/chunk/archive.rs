@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-/// What a local file header begins with (APPNOTE.TXT, 4.3.7).
+/// The first bytes of a local file header (APPNOTE.TXT, 4.3.7).
 const SIGNATURE: &[u8] = b"PK\x03\x04";
 /// Length of a local file header without the name and the extra field.
 const FIXED: usize = 30;
@@ -13,10 +13,10 @@ const MIN_ENTRY: usize = 4 << 10;
 
 /// Where the data of the larger entries begins and ends, in order.
 ///
-/// The headers have the times of the entries, which every build of the archive sets anew, and an
-/// entry that grows moves all that follow. Headers are looked for, not followed: their lengths are
-/// unknown where an archive was streamed, and the list at the archive's end may lie in another
-/// segment. One that is found by chance does no harm.
+/// The headers contain the times of the entries, which change with every build of the archive, and
+/// an entry that grows moves all later ones. We scan for headers instead of following them: a
+/// streamed archive does not record the lengths in them, and the central directory at the end may
+/// be in another segment. A false match only adds a boundary.
 pub(super) fn entry_boundaries(bytes: &[u8]) -> Vec<usize> {
     let mut boundaries = Vec::new();
     let mut data = None;

@@ -6,9 +6,10 @@
 //! change. Files beyond [`SEGMENT`] are cut segment by segment, so that all cores can work on one
 //! file; the cuts meet again within a chunk or two behind each segment boundary.
 //!
-//! Where content says what it is, it is cut there first: compiled Python behind its header, which has
-//! the time of the source, and zip archives (jars, wheels) around the data of their larger entries.
-//! What changes with every build or installation is then apart from what stays the same.
+//! Known formats are cut at their own boundaries first: compiled Python after its header, which
+//! contains the time of the source, and zip archives (jars, wheels) around the data of their larger
+//! entries. This separates the bytes that change with every build or installation from those that
+//! stay the same.
 //!
 //! Cut points decide what deduplicates against caches that exist: they are part of the format.
 //! The golden test in this module must never change for a given format version.
@@ -24,7 +25,7 @@ pub const WHOLE_FILE_LIMIT: usize = 128 << 10;
 pub const MIN_CHUNK: usize = 16 << 10;
 /// The average that cutting aims at.
 pub const AVERAGE_CHUNK: usize = 64 << 10;
-/// The largest chunk that cutting makes; also bounds what a decoder may be told.
+/// The largest chunk that cutting makes; also the limit that decoders enforce.
 pub const MAX_CHUNK: usize = 256 << 10;
 /// Files are cut in pieces of this many bytes that know nothing of each other.
 pub const SEGMENT: u64 = 16 << 20;
@@ -49,9 +50,9 @@ fn find_landmarks(bytes: &[u8]) -> Vec<usize> {
     }
 }
 
-/// What lies between two landmarks.
+/// The bytes between two landmarks.
 enum ChunkSpan<'a> {
-    /// Nothing is left of it.
+    /// No bytes are left.
     Done,
     /// One chunk is all there is.
     Whole(usize),

@@ -14,7 +14,7 @@ use crate::stack::{Ino, MAX_PATH, Stack};
 
 /// Files larger than this are written in parts, by several threads.
 pub(super) const LARGE: u64 = 32 << 20;
-/// The length of such a part.
+/// The length of a part, in bytes.
 const PART: u64 = 16 << 20;
 /// A task holds about this many bytes of files.
 const TASK_BYTES: u64 = 4 << 20;

@@ -323,7 +323,7 @@ fn a_long_hole_takes_no_time_and_no_room() {
     assert!(metadata.blocks() < 100);
 }
 
-/// No filesystem takes such a file: that is reported, and the rest is copied.
+/// No filesystem supports a file of this size: that is reported, and the rest is copied.
 #[test]
 fn a_file_that_is_too_long_is_reported() {
     let dir = tempfile::tempdir().unwrap();

@@ -16,8 +16,8 @@ use crate::task::join_all;
 /// The objects that a record references, directly or through its layers.
 #[derive(Debug, Clone, Default)]
 pub struct Needs {
-    /// The layers of the stack, and the parts from which this save squashed a layer of it. Until
-    /// the record is visible, only those parts keep the packs of the squashed layer alive.
+    /// The layers of the stack, and the parts from which this save squashed one of its layers.
+    /// Until the record is visible, only those parts keep the packs of the squashed layer alive.
     pub layers: Vec<LayerId>,
     /// Layers that no record was seen to reference within the last half of the
     /// [`LEASE`](super::LEASE). Their existence must be checked.

@@ -319,7 +319,7 @@ async fn read_record(remote: &DynRemote, name: RefName, save: SaveId) -> Result<
     let bytes = match remote.get(&name.record(&save), MAX_RECORD).await {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == RemoteErrorKind::NotFound => return Ok(None),
-        // No version writes such a record, so it references nothing.
+        // No version writes a record of this size, so it references nothing.
         Err(error) if error.kind() == RemoteErrorKind::TooLarge => {
             let record = UnreadableRecord {
                 save,

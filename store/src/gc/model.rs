@@ -1,9 +1,9 @@
 //! Every order of the steps of a saver, a collector, and people who delete and squash, up to a bound.
 //!
 //! The tests of whole repositories (`store/tests/store/collecting`) take a few orders at random.
-//! This model takes all of them, with a handful of objects and a clock in half hours, so that it finds
-//! what takes many steps in one order. Only storing and listing are made up here: planning,
-//! executing, confirming and publishing are the code that runs in jobs.
+//! This model takes all of them, with a few objects and a clock that ticks in half hours, so that
+//! it finds bugs that need many steps in one order. Only storing and listing are made up here:
+//! planning, executing, confirming and publishing are the code that runs in jobs.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
@@ -33,11 +33,11 @@ use crate::remote::{
 const TICK: u64 = LEASE.as_micros() as u64 / 2;
 /// When the path was restored. Not 0, as times before it occur.
 const START: u64 = 1000 * TICK;
-/// No history is longer: what is condemned at once is removed at 4. With each tick more there are twice
-/// as many states.
+/// The end of a history in ticks: an object that is condemned at once is removed at 4. Each tick
+/// more doubles the number of states.
 const LAST: u64 = 5;
 
-/// The layer that the path was restored from, and what others and the saver make.
+/// The layer that the path was restored from, and the layers that others and the saver create.
 const BASE: LayerId = LayerId([1; 32]);
 const OWN: LayerId = LayerId([2; 32]);
 /// The saver's layer when it holds files that were only moved: it refers to a pack of the base.
@@ -118,7 +118,7 @@ impl MemoryRemote {
         }
     }
 
-    /// What collectors remove until a time, in the order that is worst for a saver that sleeps.
+    /// The removals of collectors until a time, in the worst order for a saver that sleeps.
     fn collect_until(&self, wakes: u64) {
         let mut objects = self.objects.lock();
         let Some(list) = objects.get(&object_key()) else {
@@ -232,7 +232,7 @@ fn packs_in(objects: &Objects) -> Vec<PackId> {
     all.into_iter().filter(is_there).collect()
 }
 
-/// What can happen besides collection.
+/// The events apart from collection.
 #[derive(Debug, Clone, Copy)]
 struct ModelCase {
     /// The key that is saved; the path was restored from `k`.
@@ -292,7 +292,7 @@ enum ModelStep {
     List,
     Plan,
     Sweep,
-    /// The collector dies after so many writes.
+    /// The collector dies after this many writes.
     SweepAndDie(u32),
     Begin,
     Store,

@@ -23,16 +23,16 @@ use crate::pack::{PackRef, PackSet};
 pub enum NewFilePiece {
     /// Bytes in a frame.
     Chunk(ChunkLocation),
-    /// So many zero bytes that take no space.
+    /// This many zero bytes that take no space.
     Hole(u64),
 }
 
-/// What a new inode is.
+/// The type of a new inode, with the data that belongs to it.
 #[derive(Debug, Clone)]
 pub enum NewKind<'a> {
     /// A directory; filled later by [`LayerBuilder::fill`].
     Directory {
-        /// Hides what lower layers have at its path.
+        /// Hides the entries of lower layers at its path.
         opaque: bool,
     },
     /// A regular file.
@@ -53,11 +53,11 @@ pub enum NewKind<'a> {
 pub struct NewInode<'a> {
     /// Its attributes; the type bits of the mode agree with `kind`.
     pub meta: &'a Meta,
-    /// What it is.
+    /// Its type and content.
     pub kind: NewKind<'a>,
 }
 
-/// What a name in a directory leads to.
+/// The inode that a name in a directory refers to.
 #[derive(Debug, Clone)]
 pub enum EntryTarget<'a> {
     /// A new inode.
@@ -75,7 +75,7 @@ pub enum EntryTarget<'a> {
 pub struct NewEntry<'a> {
     /// Its name: 1 to 255 bytes without `/` and NUL.
     pub name: &'a [u8],
-    /// What it leads to.
+    /// The inode of this name.
     pub link: EntryTarget<'a>,
 }
 
@@ -86,14 +86,15 @@ pub struct BuiltLayer {
     pub id: LayerId,
     /// The whole object.
     pub bytes: Bytes,
-    /// What it adds up to.
+    /// Counts of its entries and bytes.
     pub summary: LayerSummary,
 }
 
 /// Builds a layer, directory by directory.
 ///
 /// Start with the root's attributes, then fill each directory once, parents before children.
-/// Depth-first order keeps what belongs together on the same pages.
+/// Depth-first order keeps neighbouring files on the same pages, so a reader of one directory
+/// decodes few of them.
 pub struct LayerBuilder {
     inodes: Vec<InodeRec>,
     dirents: Vec<DirentRec>,

@@ -1,4 +1,4 @@
-//! The head of a layer: its tables, their pages, and what it adds up to.
+//! The head of a layer: its tables, their pages, and its counts.
 
 use serde::{Deserialize, Serialize};
 use zerocopy::little_endian::{U32, U64};
@@ -10,7 +10,7 @@ use super::record::{ALL, LayerSection, LayerVersion, SECTIONS};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 
-/// What a layer adds up to.
+/// Counts of a layer's entries and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LayerSummary {
     /// Number of regular files (inodes, not names).
@@ -28,7 +28,7 @@ pub struct LayerSummary {
     pub sparse: bool,
 }
 
-/// What a whole tree adds up to, of however many layers it is made.
+/// Counts of a whole tree, across all of its layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TreeTotals {
     /// Number of regular files (inodes, not names).
@@ -89,7 +89,7 @@ pub(super) struct PageRec {
 /// A parsed head.
 #[derive(Debug, Clone)]
 pub struct LayerHead {
-    /// What the layer adds up to.
+    /// Counts of the layer.
     pub summary: LayerSummary,
     pub(super) version: LayerVersion,
     pub(super) records: [u32; SECTIONS],
@@ -122,7 +122,7 @@ impl LayerHead {
         out
     }
 
-    /// Length of a head with so many pages.
+    /// Length of a head with this many pages, in bytes.
     pub(super) fn encoded_len(pages: usize) -> usize {
         size_of::<FixedHead>() + pages * size_of::<PageRec>()
     }
@@ -177,7 +177,7 @@ impl LayerHead {
             || entries > has(LayerSection::Dirents)
             || fixed.whiteouts.get() > entries
         {
-            // Readers make room for so many.
+            // Readers allocate by this count, so it is bounded by the number of entries.
             return Err(damaged("it counts more entries than it has"));
         }
         let summary = LayerSummary {

@@ -34,7 +34,7 @@ pub const MAGIC: [u8; 8] = *b"CFSLAYR2";
 /// The inode of a layer's root directory.
 pub const ROOT: u32 = 0;
 
-/// No layer object is larger: bounds what a reader will allocate.
+/// The largest layer object, in bytes (1 GiB); bounds the allocation of readers.
 pub const MAX: u64 = 1 << 30;
 
 /// The object that holds a layer.
@@ -52,7 +52,7 @@ pub struct Timestamp {
     pub nanos: u32,
 }
 
-/// What an inode has whatever its kind.
+/// The attributes that all types of inodes have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Meta {
     /// File type and permission bits, as `st_mode`.

@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 /// A page holds at most this many raw bytes.
 pub(super) const PAGE: usize = 256 << 10;
 
-/// The zstd level of pages. They are a few percent of a cache's bytes but all of what a restore
-/// waits for, so a higher level than that of frames pays.
+/// The zstd level of pages. Pages are a few percent of a cache's bytes, but a restore waits for all
+/// of them, so a higher level than that of frames pays.
 const LEVEL: i32 = 6;
 
 /// Puts the first bytes of all records side by side, then the second bytes, and so on: columns of

@@ -22,9 +22,9 @@ const UNKNOWN: TrailerHash = TrailerHash([0; 32]);
 
 /// Link targets are no longer, as for the kernel.
 const MAX_TARGET: u32 = 4095;
-/// What all inodes name of attribute sets and link targets, each time counted, may take this many
-/// times the bytes of the object, and [`SMALL_SHARED`] on top. A security label of 40 bytes on each
-/// of a million files is 40 MB.
+/// Limit for the bytes of attribute sets and link targets, counted once for each inode that refers
+/// to them: this many times the size of the object, plus [`SMALL_SHARED`]. For example, a security
+/// label of 40 bytes on each of a million files counts 40 MB.
 const MAX_SHARED: u64 = 256;
 /// See [`MAX_SHARED`].
 const SMALL_SHARED: u64 = 64 << 20;
@@ -80,7 +80,7 @@ impl Layer {
         self.id
     }
 
-    /// What it adds up to.
+    /// Counts of the layer, from its head.
     pub fn summary(&self) -> &LayerSummary {
         &self.head.summary
     }
@@ -90,7 +90,7 @@ impl Layer {
         self.object.len() as u64
     }
 
-    /// Bytes of memory that it takes once every page of it was read.
+    /// Bytes of memory that the layer takes after all its pages were read.
     pub fn memory(&self) -> u64 {
         let pages = self.head.pages.iter();
         let pages: u64 = pages.map(|page| u64::from(page.raw.get())).sum();
@@ -269,7 +269,7 @@ impl Layer {
         self.head.records[LayerSection::Inodes as usize]
     }
 
-    /// A directory's dirents, as a range of indexes; `None` when `inode` is no directory.
+    /// A directory's dirents, as a range of indexes; `None` if `inode` is not a directory.
     pub fn children(&self, inode: u32) -> Result<Option<std::ops::Range<u32>>> {
         let record = self.inode(inode)?;
         if record.mode.get() & mode::TYPE != mode::DIRECTORY {
@@ -345,7 +345,7 @@ impl Layer {
         Ok(None)
     }
 
-    /// Whether a directory hides what lower layers have.
+    /// Whether a directory hides the entries of lower layers.
     pub fn is_opaque(&self, inode: u32) -> Result<bool> {
         Ok(self.inode(inode)?.flags.get() & inode_flags::OPAQUE != 0)
     }

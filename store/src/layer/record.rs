@@ -125,7 +125,7 @@ pub struct PackRec {
 pub(super) enum LayerVersion {
     /// Packs are described without the hash of their trailer.
     One = b'1' as isize,
-    /// What is written now.
+    /// The version that is written now.
     Two = b'2' as isize,
 }
 

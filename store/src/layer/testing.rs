@@ -1,4 +1,4 @@
-//! Layers that no builder would make, for tests of what readers do with them.
+//! Invalid layers that no builder creates, to test that readers reject them.
 
 use bytes::Bytes;
 

@@ -6,9 +6,9 @@ use crate::remote::DynRemote;
 
 /// Reads the trailer of a pack, with one request.
 ///
-/// Where the pack's description has the hash of its trailer, the trailer is what whoever wrote the
-/// layer has seen. Without one it is what the remote holds now, which anyone who may write packs
-/// has chosen: enough to look at, never to learn from.
+/// If the pack's description has the hash of its trailer, the trailer is the one that the writer of
+/// the layer has seen. Otherwise it is untrusted, because anyone with write access to packs may
+/// have replaced it: savers must not add it to their index.
 ///
 /// # Errors
 /// [`Error::Damaged`] when the trailer has another hash, or contradicts itself or the description.

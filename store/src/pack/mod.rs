@@ -24,7 +24,7 @@ pub const MAGIC: [u8; 8] = *b"CFSPACK1";
 /// A pack is closed when it holds this many bytes.
 pub const TARGET: usize = 32 << 20;
 
-/// No pack is larger: bounds what a reader will allocate.
+/// The largest pack, in bytes; bounds the allocation of readers.
 pub const MAX: usize = 64 << 20;
 
 /// Names a pack and says where its trailer starts.
@@ -36,8 +36,8 @@ pub struct PackRef {
     pub length: u32,
     /// Offset of the trailer, which reaches to the end.
     pub trailer: u32,
-    /// What the trailer hashes to. `None` where only a layer of the old format describes the pack:
-    /// nothing then vouches for what the trailer says, and no saver learns from it.
+    /// The hash of the trailer. `None` if only a layer of the old format describes the pack: then
+    /// the trailer is untrusted, and savers do not add it to their index.
     pub hash: Option<TrailerHash>,
 }
 

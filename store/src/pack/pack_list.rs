@@ -1,4 +1,4 @@
-//! What several layers say of the packs they refer to.
+//! Descriptions of packs, combined from several layers.
 
 use std::collections::HashMap;
 

@@ -59,7 +59,7 @@ pub struct Footer {
 /// Length of the footer in bytes.
 pub const FOOTER_LEN: usize = size_of::<Footer>();
 
-/// What a pack holds.
+/// The list of a pack's frames and their chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trailer {
     /// The frames, by offset.

@@ -14,7 +14,7 @@ pub struct FinishedPack {
     pub pack: PackRef,
     /// The whole object.
     pub bytes: Vec<u8>,
-    /// What is in it.
+    /// The list of its frames and chunks.
     pub trailer: Trailer,
 }
 

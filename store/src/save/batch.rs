@@ -249,7 +249,7 @@ impl<'a> BatchReader<'a> {
             let start = read.buffer.len();
             match self.read_part(part, &mut read.buffer) {
                 Ok(Some(part)) => read.parts.push(part),
-                // Gone, or replaced by something that is no file.
+                // The file was removed, or replaced by an entry that is not a file.
                 Ok(None)
                 | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => {
                     if self.on_change == OnChange::Fail {

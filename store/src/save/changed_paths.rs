@@ -18,7 +18,7 @@ pub struct PathChange {
     pub directory: bool,
     /// Size of the file it was in bytes, unless it was added or no file.
     pub before: Option<u64>,
-    /// Size of the file it is, unless it was removed or is no file.
+    /// Size of the file in bytes; `None` if it was removed or is not a file.
     pub after: Option<u64>,
 }
 

@@ -1,8 +1,8 @@
 //! Files whose saved content is gathered from ranges of the file on disk.
 //!
 //! A server spools a tar archive as one file, and saves only the contents of its members under that
-//! file's name (see [`TarLayout`](crate::archive::TarLayout)). Each range is cut by itself, as a
-//! file of its own would be, so it shares chunks with such a file.
+//! file's name (see [`TarLayout`](crate::archive::TarLayout)). Each range is cut separately, like a
+//! file with the same content, so the two share chunks.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -71,7 +71,7 @@ fn lower_of(
     Ok(found)
 }
 
-/// Looks a name up, unless `parent` is no directory in the stack.
+/// Looks a name up; `None` if `parent` is not a directory in the stack.
 fn lookup(stack: &Stack, parent: Ino, name: &[u8]) -> Result<Option<Ino>> {
     match stack.attr(parent)?.kind() {
         mode::DIRECTORY => stack.lookup(parent, name),
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    /// Builds a tree of nested directories: `depth` of them named `d`, then one named `end`.
+    /// Builds a tree of `depth` nested directories named `d`, with one named `end` at the bottom.
     fn deep(depth: usize, end: &[u8]) -> FileTree {
         let mut tree = FileTree::default();
         tree.nodes.push(node(b"", 0, false));

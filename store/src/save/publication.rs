@@ -123,8 +123,8 @@ fn count_united(inputs: &PublicationInputs<'_>, contained: &[RefRecord]) -> usiz
 
 /// The layers to squash, to keep the stack shallow.
 ///
-/// The newest layer stays as it is, so that savers who squash the same stack at the same time make
-/// the same layer, and a later save of this path can still replace its own.
+/// The newest layer stays as it is, so that concurrent savers who squash the same stack create the
+/// same layer, and a later save of this path can still replace its own.
 fn plan_squash(stack: &[LayerInfo], squash_depth: usize) -> Option<Range<usize>> {
     let (_, below) = stack.split_last()?;
     let entries: Vec<_> = below.iter().map(|layer| layer.summary.entries).collect();

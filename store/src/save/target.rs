@@ -16,7 +16,7 @@ pub trait Target: Send + Sync {
     /// Makes the chunks of these packs known to [`Target::lookup`].
     fn learn(&self, packs: &[PackRef]) -> Result<()>;
 
-    /// Reads the list of what a pack holds.
+    /// Reads the list of a pack's frames and chunks.
     fn trailer(&self, pack: &PackRef) -> Result<Trailer>;
 
     /// Stores a pack and makes its chunks known.

@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use crate::id::ChunkId;
 use crate::layer::{Meta, NewFilePiece};
 
-/// What a file that was read is made of: its pieces, each a chunk with its length or a hole
-/// (`None`).
+/// The content of a file that was read: chunks with their lengths, and holes (`None`).
 pub(super) type Pieces = Vec<(Option<ChunkId>, u64)>;
 
 /// Content of a regular file.
@@ -20,12 +19,11 @@ pub(crate) enum FileContent {
     Read(Pieces),
     /// Known from a lower layer, because the file was only moved.
     Known(Vec<NewFilePiece>),
-    /// Read, and must not be stored. The file counts as if it had not been looked at: what lies
-    /// below it stays.
+    /// Read, but must not be stored. The file counts as unknown: an entry of the stack below stays.
     LeftOut,
 }
 
-/// What a node is.
+/// The type of a node, with the data that belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NodeKind {
     /// A directory with its entries, sorted by name.
@@ -46,11 +44,11 @@ pub(crate) enum NodeKind {
     Symlink(Box<[u8]>),
     /// A device or fifo.
     Special(u64),
-    /// A removal of what lower layers have.
+    /// Removes the entry of lower layers.
     Whiteout,
 }
 
-/// What tells whether a file was written to since it was looked at.
+/// The inode fields that reveal whether a file was written to since the scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Stamp {
     /// Device.
@@ -74,7 +72,7 @@ pub(crate) struct FileNode {
     pub parent: usize,
     /// Its attributes.
     pub meta: Meta,
-    /// What it is.
+    /// Its type and content.
     pub kind: NodeKind,
     /// How it was when it was scanned.
     pub stamp: Stamp,

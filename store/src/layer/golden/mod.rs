@@ -28,7 +28,7 @@ fn open_golden((id, object): (&str, &'static [u8])) -> Layer {
     layer
 }
 
-/// What is the same in all of them.
+/// The assertions that hold for all golden layers.
 fn check_tree(layer: &Layer) {
     let summary = layer.summary();
     assert_eq!((summary.files, summary.entries), (2, 5));

@@ -79,7 +79,7 @@ pub(super) struct Pack {
     pub(super) hash: TrailerHash,
 }
 
-/// The four lists, and what the files were searched for.
+/// The four lists, and the fingerprint of the search for secrets in these files.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) salt: [u8; 16],
@@ -120,7 +120,7 @@ impl Tables {
         bytes
     }
 
-    /// Reads a list; `None` when there is none, or none of `domain`, or it is damaged.
+    /// Reads a list; `None` if it is missing, damaged, or belongs to another domain.
     pub(super) fn read(path: &Path, domain: &DomainId) -> Option<Self> {
         let bytes = std::fs::read(path).ok()?;
         let (header, rest) = Header::ref_from_prefix(&bytes).ok()?;

@@ -1,17 +1,16 @@
-//! What earlier saves of a directory found in its files, so that those that did not change are not
-//! read again.
+//! The content that earlier saves found in the files of a directory, so that unchanged files are
+//! not read again.
 //!
-//! A file is taken for unchanged when its device, inode, size and both its times, to the nanosecond,
-//! are what they were. That a file of the same times has the same content only holds when it could
-//! not have been written to within the same tick of the clock after it was read. So files whose
-//! times are not older than the scan by [`SETTLED`] are not listed, and are read again by the next
-//! save. Writes that leave no trace in the times escape, as they escape every program of this kind:
-//! those through a shared mapping that was dirty before, and those under a clock that was set back.
+//! A file counts as unchanged if its device, inode, size and both times (in nanoseconds) are the
+//! same. This is only valid if no write can follow the read within the same clock tick. So files
+//! whose times are not older than the scan by [`SETTLED`] are not listed, and the next save reads
+//! them again. Like every program of this kind, we miss writes that leave the times unchanged:
+//! through a shared mapping that was dirty before, or while the clock was set back.
 //!
-//! Files with extended attributes are not listed, because those are read from the open file. Neither
-//! are files with a [finding](crate::secrets): what becomes of them is decided, and reported, by every
-//! save anew. So whoever searches for the same things need not search the files of a list again,
-//! whatever is to become of findings; whoever searches for others must.
+//! Files with extended attributes are not listed, because those are read from the open file.
+//! Neither are files with a [finding](crate::secrets): every save decides about them and reports
+//! them. So a save with the same search skips the files of a list under any policy; a save with
+//! another search must read them.
 
 mod format;
 
@@ -39,13 +38,12 @@ const UNKNOWN: TrailerHash = TrailerHash([0; 32]);
 /// seconds.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// A list of files that were read before, with what they are made of and where that is stored.
+/// A list of files that were read before, with their content and the location of their chunks.
 #[derive(Debug)]
 pub(super) struct Seen(Tables);
 
 impl Seen {
-    /// Reads a list that [`Seen::write`] wrote for `domain`; `None` when there is none or it is not
-    /// whole.
+    /// Reads a list that [`Seen::write`] wrote for `domain`; `None` if it is missing or damaged.
     pub(super) fn read(path: &Path, domain: &DomainId) -> Option<Self> {
         Tables::read(path, domain).map(Self)
     }
@@ -164,7 +162,7 @@ impl Seen {
                 && stamp.changed < settled
                 && stamp.modified < settled
             {
-                // What can't be listed is read again next time.
+                // A file that cannot be listed is read again by the next save.
                 let _ = writer.add(node);
             }
         }

@@ -24,12 +24,12 @@ fn scanned(directory: &Path) -> FileTree {
         .tree
 }
 
-/// Searches for nothing but what tells by itself.
+/// A scanner that searches for no named values, only for tokens by their format.
 fn scanner() -> Scanner {
     Scanner::new(SecretPolicy::Skip, Vec::new(), &[]).unwrap()
 }
 
-/// What every file in these tests is made of.
+/// The content of every file in these tests.
 fn pieces() -> Vec<(Option<ChunkId>, u64)> {
     vec![(Some(ChunkId::of(CONTENT)), 7), (None, 5)]
 }
@@ -215,7 +215,7 @@ fn files_are_known_to_those_who_search_for_the_same() {
     assert!(seen.is_searched_by(&Scanner::off()));
     assert!(!seen.is_searched_by(&other(SecretPolicy::Skip, "a value of a secret")));
 
-    // What nobody searched is known to nobody who searches.
+    // A list that was written without a search is useless to a save that searches.
     Seen::write(&list, &domain, &tree, &packed, later, &Scanner::off()).unwrap();
     let seen = Seen::read(&list, &domain).unwrap();
     assert!(seen.is_searched_by(&Scanner::off()));

@@ -46,6 +46,45 @@ impl Session {
     /// # Errors
     ///
     /// Those of the remote, of `begin`, and of writing to its output.
+    ///
+    /// # Examples
+    ///
+    /// Looks in `feature`, then in `main`: for the key itself, then for the newest key that starts
+    /// with `npm-`. This remote is empty, so no archive is created:
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use std::fs::File;
+    ///
+    /// use cachefs_store::archive::{Compression, WriteOptions};
+    /// use cachefs_store::export::ExportRequest;
+    /// use cachefs_store::progress::Silent;
+    /// use cachefs_store::refs::{Key, KeyQuery, Scope};
+    /// # use cachefs_store::remote::RemoteSpec;
+    /// # use cachefs_store::session::{LocalStore, Session};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let local = LocalStore { path: dir.path().join("store"), cache_limit: 1 << 30 };
+    /// # let url = format!("file://{}", dir.path().display());
+    /// # let session = Session::open(local, &RemoteSpec { url, ..RemoteSpec::default() }, None)?;
+    /// let request = ExportRequest {
+    ///     wanted: KeyQuery {
+    ///         scopes: vec![Scope::new("feature")?, Scope::new("main")?],
+    ///         key: Key::new("npm-linux")?,
+    ///         prefixes: vec!["npm-".to_owned()],
+    ///         chosen: None,
+    ///         role: None,
+    ///     },
+    ///     compression: Compression::Zstd,
+    ///     write: WriteOptions::default(),
+    ///     privileged: false,
+    /// };
+    /// let file = dir.path().join("cache.tar.zst");
+    /// let begin = || Ok(Box::new(File::create(&file)?) as _);
+    /// let report = session.export::<Box<dyn Error>>(&request, begin, &Silent)?;
+    /// assert!(report.is_none() && !file.exists());
+    /// # Ok::<(), Box<dyn Error>>(())
+    /// ```
     pub fn export<E: From<Error>>(
         &self,
         request: &ExportRequest,

@@ -33,6 +33,51 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// One process's way to a remote, for the time of one operation.
 ///
 /// Its methods block, so call them from threads outside of its runtime.
+///
+/// # Examples
+///
+/// Saves a directory, and writes the key's tree to another one:
+///
+/// ```
+/// use std::fs::{self, File};
+/// use std::sync::Arc;
+///
+/// use cachefs_store::copy::{CopyOptions, copy_out};
+/// use cachefs_store::index::Index;
+/// use cachefs_store::progress::Silent;
+/// use cachefs_store::refs::{Key, RefName, Scope};
+/// use cachefs_store::remote::RemoteSpec;
+/// use cachefs_store::save::{PathSource, SaveRequest};
+/// use cachefs_store::session::{LocalStore, Session};
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("node_modules");
+/// fs::create_dir(&path)?;
+/// fs::write(path.join("index.js"), "module.exports = 1;")?;
+///
+/// let local = LocalStore {
+///     path: dir.path().join("store"),
+///     cache_limit: 1 << 30,
+/// };
+/// let spec = RemoteSpec {
+///     url: format!("file://{}", dir.path().join("remote").display()),
+///     ..RemoteSpec::default()
+/// };
+/// let session = Session::open(local, &spec, None)?;
+///
+/// let name = RefName::new(Scope::new("main")?, Key::new("npm-linux")?);
+/// let index = Arc::new(Index::open(&dir.path().join("index"))?);
+/// let job = session.save(SaveRequest::new(name), None)?.connect(index);
+/// let report = job.run(PathSource::directory(File::open(&path)?, &path), &Silent)?;
+/// assert_eq!(report.changes, (1, 0, 0));
+///
+/// let stack = session.open_stack(&report.layers)?;
+/// let reader = session.frame_reader(&stack)?;
+/// let (target, options) = (dir.path().join("copy"), CopyOptions::default());
+/// copy_out(&stack, &reader, session.handle(), &target, &options, &Silent)?;
+/// assert_eq!(fs::read_to_string(target.join("index.js"))?, "module.exports = 1;");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Session {
     runtime: Runtime,
     opened: OpenRemote,

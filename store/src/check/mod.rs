@@ -79,6 +79,26 @@ pub struct CheckReport {
 /// layers and by four ranges of packs at a time. A save that is published or superseded during the
 /// check is not a finding. Fails if the remote is unavailable or denies access, and if `progress`
 /// cancels.
+///
+/// # Examples
+///
+/// Verifies all data of all keys:
+///
+/// ```
+/// use cachefs_store::check::{CheckOptions, check_repository};
+/// use cachefs_store::progress::Silent;
+/// use cachefs_store::remote::{RemoteSpec, RetryPolicy, open_remote};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let url = format!("file://{}", dir.path().display());
+/// let spec = RemoteSpec { url, ..RemoteSpec::default() };
+/// let opened = open_remote(&spec, RetryPolicy::default())?;
+/// let options = CheckOptions { read_data: true, ..CheckOptions::default() };
+/// let runtime = tokio::runtime::Runtime::new()?;
+/// let report = runtime.block_on(check_repository(&opened.remote, &options, &Silent))?;
+/// assert!(report.findings.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn check_repository(
     remote: &DynRemote,
     options: &CheckOptions,

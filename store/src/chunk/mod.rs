@@ -33,6 +33,20 @@ pub const SEGMENT: u64 = 16 << 20;
 /// Lengths of the chunks of one file (or of one segment of a file).
 ///
 /// The lengths add up to `bytes.len()`; an empty input has no chunks.
+///
+/// # Examples
+///
+/// ```
+/// use cachefs_store::chunk::{MAX_CHUNK, cut_chunks};
+///
+/// let file: Vec<u8> = (0..1_000_000_u32).map(|i| (i.wrapping_mul(i) >> 8) as u8).collect();
+/// let lengths: Vec<usize> = cut_chunks(&file).collect();
+/// assert_eq!(lengths.iter().sum::<usize>(), file.len());
+/// assert!(lengths.iter().all(|length| *length <= MAX_CHUNK));
+///
+/// // A small file is one chunk.
+/// assert_eq!(cut_chunks(b"fn main() {}").collect::<Vec<_>>(), [12]);
+/// ```
 pub fn cut_chunks(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let mut start = 0;
     find_landmarks(bytes)

@@ -45,6 +45,32 @@ pub struct GcReport {
 /// # Errors
 ///
 /// [`Error::TookTooLong`] if the run started so long ago that its inventory is too old to act on.
+///
+/// # Examples
+///
+/// A dry run:
+///
+/// ```
+/// use cachefs_store::gc::{DEFAULT_GRACE, GcOptions, collect_garbage};
+/// use cachefs_store::id::SaveId;
+/// use cachefs_store::progress::Silent;
+/// use cachefs_store::remote::{RemoteSpec, RetryPolicy, open_remote};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let url = format!("file://{}", dir.path().display());
+/// let spec = RemoteSpec { url, ..RemoteSpec::default() };
+/// let opened = open_remote(&spec, RetryPolicy::default())?;
+/// let options = GcOptions {
+///     grace: DEFAULT_GRACE,
+///     older_than: None,
+///     dry_run: true,
+///     now: SaveId::now().micros,
+/// };
+/// let runtime = tokio::runtime::Runtime::new()?;
+/// let report = runtime.block_on(collect_garbage(&opened.remote, &options, &Silent))?;
+/// assert_eq!(report.keys, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn collect_garbage(
     remote: &DynRemote,
     options: &GcOptions,

@@ -95,6 +95,36 @@ pub struct BuiltLayer {
 /// Start with the root's attributes, then fill each directory once, parents before children.
 /// Depth-first order keeps neighbouring files on the same pages, so a reader of one directory
 /// decodes few of them.
+///
+/// # Examples
+///
+/// A layer with one symbolic link, opened again as a stack:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use cachefs_store::layer::{
+///     EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT,
+/// };
+/// use cachefs_store::stack::Stack;
+///
+/// let meta = |mode| Meta { mode, ..Meta::default() };
+/// let link = NewInode {
+///     meta: &meta(0o120777),
+///     kind: NewKind::Symlink(b"v2"),
+/// };
+/// let mut builder = LayerBuilder::new(&meta(0o040755), [])?;
+/// builder.fill(ROOT, &[NewEntry { name: b"current", link: EntryTarget::New(link) }])?;
+/// let built = builder.finish()?;
+///
+/// let layer = Layer::open(built.id, built.bytes)?;
+/// assert_eq!(layer.entry_count(), 1);
+///
+/// let stack = Stack::new(vec![Arc::new(layer)])?;
+/// let ino = stack.find(b"current")?.expect("the link was added");
+/// assert_eq!(stack.symlink_target(ino)?, b"v2");
+/// # Ok::<(), cachefs_store::Error>(())
+/// ```
 pub struct LayerBuilder {
     inodes: Vec<InodeRec>,
     dirents: Vec<DirentRec>,

@@ -21,11 +21,33 @@ const MAX_ENCODED_SCOPE: usize = 180;
 const SEGMENT: usize = 128;
 
 /// The name of a cache within a scope, as the user writes it after templates are expanded.
+///
+/// # Examples
+///
+/// ```
+/// use cachefs_store::refs::Key;
+///
+/// assert_eq!(Key::new("npm-linux-3f2a")?.as_str(), "npm-linux-3f2a");
+/// assert!(Key::new("").is_err());
+/// assert!(Key::new("two\nlines").is_err());
+/// # Ok::<(), cachefs_store::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key(String);
 
 /// Owner of a key: a branch, a pull request, or any name that the pipeline chooses.
+///
+/// # Examples
+///
+/// ```
+/// use cachefs_store::refs::Scope;
+///
+/// assert_eq!(Scope::new("pr/42")?.to_string(), "pr/42");
+/// // The encoded name is a file name of a directory remote, so it is shorter than a key.
+/// assert!(Scope::new("x".repeat(200)).is_err());
+/// # Ok::<(), cachefs_store::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(String);

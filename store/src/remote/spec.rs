@@ -80,6 +80,25 @@ impl fmt::Debug for Environment {
 }
 
 /// Everything it takes to reach a remote. Equal specs reach the same remote as the same user.
+///
+/// # Examples
+///
+/// ```
+/// use cachefs_store::remote::RemoteSpec;
+///
+/// let bucket = RemoteSpec {
+///     url: "s3://ci-caches/team".to_owned(),
+///     region: Some("eu-central-1".to_owned()),
+///     ..RemoteSpec::default()
+/// };
+/// assert!(bucket.check_no_secrets().is_ok());
+///
+/// let leaky = RemoteSpec {
+///     endpoint: Some("https://user:password@minio.example:9000".to_owned()),
+///     ..bucket
+/// };
+/// assert!(leaky.check_no_secrets().is_err());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteSpec {

@@ -1,4 +1,4 @@
-//! The error of this crate: what happened, what a caller can do, and a hint for the user.
+//! The error of this crate: the failure, its class, and a hint for the user.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::sys::unmount::UnmountError;
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct RemoteFailure {
-    /// What to make of it.
+    /// The class of the failure.
     pub kind: FailureKind,
     /// The message with its causes.
     pub message: String,
-    /// What the user could do.
+    /// Advice to the user.
     pub hint: Option<String>,
-    /// What was asked of the remote until it failed.
+    /// The traffic with the remote until the failure.
     #[serde(default)]
     pub traffic: Box<RemoteTraffic>,
 }
@@ -102,9 +102,9 @@ pub enum Error {
     /// A local file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The action that failed, as a verb.
         action: &'static str,
-        /// What it was tried on.
+        /// The path that the action failed on.
         path: PathBuf,
         /// The operating system's answer.
         source: std::io::Error,
@@ -112,27 +112,27 @@ pub enum Error {
     /// Something on this machine is not as a command left it.
     #[error("{message}")]
     State {
-        /// What is wrong.
+        /// Description of the fault.
         message: String,
-        /// What to do about it.
+        /// Advice to the user.
         hint: &'static str,
     },
     /// A restore or save did not end in the time it had as a whole.
     #[error("{what} took longer than {} and was given up", format_seconds(.limit))]
     TooLate {
-        /// What took too long, as `the restore of /root/.m2`.
+        /// The operation that took too long, as `the restore of /root/.m2`.
         what: String,
         /// The time it had.
         limit: Duration,
-        /// What to do about it.
+        /// Advice to the user.
         hint: &'static str,
     },
     /// The caller asked for something that can't be.
     #[error("{message}")]
     Usage {
-        /// What is wrong.
+        /// Description of the fault.
         message: String,
-        /// What to do instead.
+        /// An alternative that works.
         hint: Option<String>,
     },
 }
@@ -165,7 +165,7 @@ impl Error {
         }
     }
 
-    /// What a caller should make of it.
+    /// The class of the error; see [`ErrorKind`].
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(error) => error.kind(),
@@ -202,7 +202,7 @@ impl Error {
         }
     }
 
-    /// What the user could do about it.
+    /// Advice to the user, if there is any.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => store_hint(error),
@@ -240,7 +240,7 @@ impl Error {
     }
 }
 
-/// What to do when the remote lost objects.
+/// Advice when the remote lost objects.
 const LOST_HINT: &str = "`cachefs check --repair` drops the keys that need it; if a lifecycle rule deletes objects of the bucket, remove the rule and run `cachefs gc` instead";
 
 fn format_seconds(time: &Duration) -> String {
@@ -301,7 +301,7 @@ fn io_hint(error: &std::io::Error) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// What the remote itself advises, or what helps with failures of that kind.
+/// The advice of the remote, or the usual fix for failures of this kind.
 fn remote_hint(error: &RemoteError) -> String {
     use RemoteErrorKind::{Damaged, Deadline, Denied, Exists, Full, NoRemote, NotFound};
     if let Some(hint) = error.hint() {
@@ -329,7 +329,7 @@ pub fn describe_chain(error: &(dyn std::error::Error + 'static)) -> String {
         let cause_text = one_line(cause);
         if !text.contains(&cause_text) {
             text.push_str(": ");
-            // Both may begin with what was being done.
+            // Both parts of a message may begin with the same action.
             let told = last.split_once(": ").map_or("", |(action, _)| action);
             let news = cause_text
                 .split_once(": ")

@@ -1,4 +1,4 @@
-//! What the last restore looked for, kept so that a later command can explain how it went.
+//! The lookups of the last restore, recorded so that `explain` can report how it went.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -21,7 +21,7 @@ pub struct Sought {
     pub remote: String,
     /// Scopes, key and prefixes.
     pub wanted: KeyQuery,
-    /// What the key was made of.
+    /// The inputs of the key.
     #[serde(default)]
     pub parts: serde_json::Value,
     /// The key that was taken.
@@ -35,7 +35,7 @@ pub struct Sought {
     pub unsaved_moved_to: Option<String>,
 }
 
-/// What the last restore in a store looked for.
+/// The lookups of the last restore in a store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LastRestore {
     /// When it was, in microseconds since 1970.
@@ -45,7 +45,7 @@ pub struct LastRestore {
 }
 
 impl LastRestore {
-    /// Remembers it in the store, in place of what was remembered before.
+    /// Writes the record to the store, in place of the previous one.
     pub fn write(&self, store: &StoreDir) -> Result<()> {
         let file = store.last_restore();
         let new = file.with_extension(format!("new.{}", std::process::id()));
@@ -57,7 +57,8 @@ impl LastRestore {
             .map_err(Error::io("write", file))
     }
 
-    /// Reads what is remembered; `None` when nothing is, or nothing that can be understood.
+    /// Reads the record; `None` if it is missing, or in a format that this version does not
+    /// support.
     pub fn read(store: &StoreDir) -> Result<Option<Self>> {
         let file = store.last_restore();
         match fs::read(&file) {

@@ -406,7 +406,7 @@ fn incomplete_copy(path: &Path, record: &MountRecord, report: &CopyReport) -> Er
     }
 }
 
-/// Reports a miss of keys that matched, because the remote lost a part of them.
+/// Reports a miss although keys matched, because the remote lost a part of them.
 fn lost_report(path: PathBuf, found: RestoreReply, why: String) -> RestoreReport {
     RestoreReport {
         matched: vec![None; found.matched.len()],

@@ -1,4 +1,4 @@
-//! The store directory: what is where in it, and who may use it.
+//! The store directory: its layout and its permissions.
 
 use std::ffi::OsString;
 use std::fs;
@@ -121,8 +121,8 @@ impl StoreDir {
         &self.exe
     }
 
-    /// Removes the local copies and the index that versions before the division by remotes kept. They
-    /// are looked at by no one, and all of it can be had again.
+    /// Removes the local copies and the index of versions that did not separate them by remote.
+    /// Nothing reads them, and all of their content can be fetched again.
     pub(crate) fn remove_old_layout(&self) {
         for name in ["packs", "layers", "index/rocksdb", "index/pending"] {
             let path = self.path.join(name);
@@ -203,7 +203,7 @@ impl StoreDir {
         Ok(format!("file://{}", directory.display()))
     }
 
-    /// What the last restore looked for.
+    /// The record of the last restore's lookups.
     pub fn last_restore(&self) -> PathBuf {
         self.path.join("last-restore.json")
     }

@@ -42,7 +42,7 @@ pub struct Unsaved {
     root: PathBuf,
 }
 
-/// What there is in `unsaved/`.
+/// Number and size of the directories in `unsaved/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct UnsavedAmount {
     /// Number of directories, one for each path and job.
@@ -68,12 +68,12 @@ impl Unsaved {
         }
     }
 
-    /// Moves a directory of the store here, and removes others that are too old or too much. `name`
-    /// tells people where it was. Returns its new path.
+    /// Moves a directory of the store here, and removes others beyond the limits of age and size.
+    /// `name` shows people where it was. Returns its new path.
     ///
     /// # Errors
     ///
-    /// When it cannot be moved. What cannot be removed stays.
+    /// When it cannot be moved. Directories that cannot be removed stay.
     pub fn add(&self, directory: &Path, name: &OsStr) -> Result<PathBuf> {
         fs::create_dir_all(&self.root).map_err(Error::io("create", &self.root))?;
         FIRST.get_or_init(SystemTime::now);
@@ -115,7 +115,8 @@ impl Unsaved {
         }
     }
 
-    /// Removes what is too old and, but for `new`, the oldest until no more than `limit` bytes are left.
+    /// Removes directories that are too old, then the oldest until at most `limit` bytes are left.
+    /// Keeps `new`.
     fn limit(&self, new: Option<&Path>, limit: u64) {
         self.remove_old();
         let mut left = 0;
@@ -222,7 +223,7 @@ fn remove_kept(directory: &Path) {
     }
 }
 
-/// The bytes that a directory and all below it occupy. What cannot be read counts as nothing.
+/// Disk usage of a directory tree, in bytes. Unreadable entries count as 0.
 fn disk_usage(directory: &Path) -> u64 {
     let mut bytes = 0;
     let mut linked = HashSet::new();

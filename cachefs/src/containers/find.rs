@@ -1,4 +1,4 @@
-//! From what people call a container to a process in it.
+//! Finds a process in a container by the container's name, id or process number.
 
 use std::io;
 use std::process::{Command, Output, Stdio};
@@ -8,7 +8,7 @@ use thiserror::Error;
 /// A container that runs, or a process that was named itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
-    /// What it was called: a name, an id, or a process number.
+    /// The name as the user gave it: a name, an id, or a process number.
     pub name: String,
     /// A process in it, by its number here.
     pub pid: u32,
@@ -21,7 +21,7 @@ pub enum FindError {
     /// No engine knows it.
     #[error("no container is called {name}{}", join_reasons(.asked))]
     Unknown {
-        /// What was looked for.
+        /// The name as the user gave it.
         name: String,
         /// The engines that were asked; of those that could not answer, why.
         asked: Vec<(&'static str, Option<String>)>,
@@ -29,17 +29,17 @@ pub enum FindError {
     /// It does not run.
     #[error("container {name} does not run ({engine}: {status})")]
     NotRunning {
-        /// What was looked for.
+        /// The name as the user gave it.
         name: String,
         /// The engine that knows it.
         engine: &'static str,
-        /// What the engine says of it.
+        /// The status as the engine reports it.
         status: String,
     },
 }
 
 impl FindError {
-    /// What the user can do.
+    /// Advice to the user.
     pub fn hint(&self) -> String {
         match self {
             Self::Unknown { asked, .. } if asked.is_empty() => {
@@ -77,13 +77,13 @@ const CTR: &str = "ctr";
 /// How long it may wait for containerd, which it does for ten seconds otherwise.
 const CTR_PATIENCE: [&str; 2] = ["--connect-timeout", "2s"];
 
-/// What an engine says of a container.
+/// The answer of an engine about a container.
 enum InspectedContainer {
     /// It has a process.
     Runs(u32),
     /// It is there and has none.
     Rests(String),
-    /// There is no such container.
+    /// The engine has no such container.
     Unknown,
     /// The engine is not installed.
     NoEngine,
@@ -151,7 +151,7 @@ fn run_engine(engine: &str, args: &[&str]) -> Result<Output, InspectedContainer>
     Err(InspectedContainer::Failed(first_words(last).to_owned()))
 }
 
-/// The beginning of a line of an engine's, which can be long: what failed, and not in which calls.
+/// The start of an engine's error line, which can be long: the failure, without the chain of calls.
 fn first_words(line: &str) -> &str {
     let line = line.split(": connection error:").next().unwrap_or(line);
     line.split(" Is the docker daemon").next().unwrap_or(line)
@@ -167,7 +167,7 @@ fn inspect_container(engine: &str, name: &str) -> InspectedContainer {
     }
 }
 
-/// Reads `4711 running`; a process number of 0 is none.
+/// Reads `4711 running`. Process number 0 means that the container is not running.
 fn parse_state(text: &str) -> InspectedContainer {
     let (pid, status) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     match pid.parse() {

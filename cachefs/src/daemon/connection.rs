@@ -86,7 +86,7 @@ fn serve_client(
         let header =
             serde_json::to_vec(&answer).map_err(|error| Error::Conversation(error.into()))?;
         let sent = fdpass::send_frame(socket, &header, &payload, &[]);
-        // The answer is sent first, because the process exits as soon as it is told to stop.
+        // The answer is sent first, because the process may exit as soon as it is asked to stop.
         match answer {
             RpcReply::Ok(Reply::Ending) => {
                 state.shares.close_all();

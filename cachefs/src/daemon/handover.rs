@@ -1,4 +1,4 @@
-//! Hands all descriptors of the supervisor over to another program.
+//! Passes all descriptors of the supervisor to another program.
 //!
 //! The supervisor executes the new program in its own process. Its descriptors stay open, and a
 //! list of them, in an anonymous file, describes their use. The process id, the lock and the socket

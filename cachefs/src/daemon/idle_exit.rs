@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// Time for conversations to finish after the daemon was told to stop. The answer to that very
-/// request is one of them.
+/// Time for open requests to finish after a request to stop, whose own response is one of them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Longest time that a client waits for a publication.
@@ -97,7 +96,7 @@ impl Activity {
         self.change(|counts| counts.end = Some(end));
     }
 
-    /// Returns when the worker was told to stop, or has been idle for `limit`.
+    /// Returns when the worker is asked to stop, or has been idle for `limit`.
     pub(super) fn wait_until_done(&self, limit: Duration) -> End {
         let mut counts = self.state.lock();
         // A client may have come before anybody waits here.

@@ -66,7 +66,7 @@ fn acquire_lock(store: &StoreDir) -> Result<LockFile, LockError> {
     }
 }
 
-/// Runs the daemon of a store directory until it is told to stop or is idle.
+/// Runs the daemon of a store directory until it is asked to stop or is idle.
 ///
 /// The process must have a single thread, because it forks. This function returns in the worker,
 /// and in the supervisor when the last worker has ended; each exits with the returned code.

@@ -16,7 +16,7 @@ use crate::shares::{Gate, Owners};
 use crate::store_dir::StoreDir;
 use crate::unsaved_changes::Unsaved;
 
-/// Serves clients and mounts until it is told to stop or idle. Returns the exit code.
+/// Serves clients and mounts until it is asked to stop or is idle. Returns the exit code.
 pub(super) fn run_worker(
     store: &StoreDir,
     options: &DaemonOptions,

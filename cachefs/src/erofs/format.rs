@@ -10,7 +10,7 @@ const BLOCK_BITS: u8 = 12;
 
 /// Where the superblock is.
 pub(super) const SUPERBLOCK: usize = 1024;
-/// Inodes are numbered in units of so many bytes.
+/// Inodes are numbered in units of this many bytes.
 pub(super) const SLOT: usize = 32;
 /// Size of an inode record.
 pub(super) const INODE: usize = size_of::<Inode>();

@@ -10,14 +10,14 @@ use cachefs_store::{Error, Result};
 use super::build::{self, BLOCKS, Built, DIRECTORIES, FILES};
 use super::format::BLOCK;
 
-/// What a range of the image is made of.
+/// The content of a range of the image.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ImageRange<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
     /// This range of a file of the stack.
     File(Ino, Range<u64>),
-    /// So many zeros.
+    /// This many zeros.
     Zeros(u64),
 }
 
@@ -33,8 +33,8 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Begins an image. Only the superblock and the root's inode are made at once; the rest follows
-    /// from the layers when [`Self::build`] is called, or a byte of it is asked for.
+    /// Begins an image with the superblock and the root's inode only. The rest follows from the
+    /// layers at [`Self::build`], or at the first read of it.
     pub(crate) fn new(stack: &Stack, numbering: Numbering) -> Result<Self> {
         let layers: Vec<_> = stack.layers().iter().map(|layer| layer.id()).collect();
         let mut uuid = [0; 16];
@@ -52,10 +52,10 @@ impl Image {
         self.beginning.len() as u64 > BLOCK
     }
 
-    /// Length of the image in bytes. Nearly all of it is addresses that nothing is at.
+    /// Length of the image in bytes. Nearly all of this address space is empty.
     pub(crate) const LENGTH: u64 = BLOCKS * BLOCK;
 
-    /// Lays the image out, or waits until somebody who began has done it.
+    /// Lays the image out, or waits for a thread that has begun to.
     pub(crate) fn build(&self, stack: &Stack) -> Result<(), &Error> {
         self.built(stack).map(drop)
     }
@@ -66,7 +66,7 @@ impl Image {
             .as_ref()
     }
 
-    /// Names and attributes, as ranges of the image: what the kernel reads before any file.
+    /// Names and attributes, as ranges of the image: the kernel reads these before any file.
     pub(crate) fn metadata(&self, stack: &Stack) -> Result<[(u64, &[u8]); 3], &Error> {
         let built = self.built(stack)?;
         Ok([
@@ -76,7 +76,7 @@ impl Image {
         ])
     }
 
-    /// What a range is made of; it must end within [`Self::LENGTH`].
+    /// The parts of a range, which must end within [`Self::LENGTH`].
     pub(crate) fn parts(
         &self,
         stack: &Stack,
@@ -110,7 +110,7 @@ impl Image {
 }
 
 impl ImageRange<'_> {
-    /// The part without what is behind its first `length` bytes.
+    /// The first `length` bytes of the part.
     fn cut(self, length: u64) -> Self {
         match self {
             Self::Bytes(bytes) => Self::Bytes(&bytes[..bytes.len().min(length as usize)]),
@@ -122,7 +122,8 @@ impl ImageRange<'_> {
     }
 }
 
-/// What is at an offset of a region that begins with `bytes` and goes on for `room` bytes.
+/// The part at an offset of a region that starts with `bytes`; behind them are `room` bytes of
+/// zeros.
 fn stored_range(bytes: &[u8], offset: u64, room: u64) -> (ImageRange<'_>, u64) {
     match bytes.get(offset as usize..) {
         Some(rest) if !rest.is_empty() => (ImageRange::Bytes(rest), rest.len() as u64),
@@ -130,7 +131,7 @@ fn stored_range(bytes: &[u8], offset: u64, room: u64) -> (ImageRange<'_>, u64) {
     }
 }
 
-/// What is at an offset of the files' region.
+/// The part at an offset of the files' region.
 fn file_range<'a>(built: &Built, stack: &Stack, at: u64) -> (ImageRange<'a>, u64) {
     let block = at / BLOCK;
     let next = built
@@ -144,7 +145,8 @@ fn file_range<'a>(built: &Built, stack: &Stack, at: u64) -> (ImageRange<'a>, u64
         return (ImageRange::Zeros(end - at), end - at);
     };
     let offset = at - u64::from(extent.block) * BLOCK;
-    // It was read when the image was laid out, and what a layer has decoded stays.
+    // This cannot fail: the layout has read the attributes, and decoded pages of a layer stay in
+    // memory.
     let size = stack.attr(extent.ino).map_or(0, |attr| attr.size);
     if offset < size {
         (ImageRange::File(extent.ino, offset..size), size - offset)

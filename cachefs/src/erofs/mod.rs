@@ -2,9 +2,9 @@
 //!
 //! A FUSE filesystem pays for every directory and every small file with a message to the daemon,
 //! and each costs two wake-ups. The kernel can mount EROFS from any file, so a view serves one
-//! file, the image, and the kernel walks it by itself: names and attributes are pages of that
-//! file, which are handed to it at once, and files lie in it one behind the other, so that reading
-//! them in order is reading one large file with the kernel's read-ahead.
+//! file, the image, and the kernel walks it by itself: names and attributes are pages of that file,
+//! which the daemon pushes to the page cache at once. Files are adjacent, so the kernel's
+//! read-ahead covers many small ones with one read.
 //!
 //! The image is never written anywhere. Its metadata is made in memory from the layers; its data
 //! is an address space, in which every file has its place, and whose blocks are read from frames
@@ -24,7 +24,7 @@ pub(crate) use image::{Image, ImageRange};
 
 use cachefs_store::stack::{Numbering, Stack};
 
-/// An image has at most so many entries, which take about 180 bytes of memory each.
+/// The largest number of entries of an image. Each takes about 180 bytes of memory, so 720 MB.
 const MAX_ENTRIES: u64 = 4_000_000;
 
 /// Whether a stack can be shown as an image without loss.

@@ -146,7 +146,7 @@ struct Reader<'a> {
     stack: &'a Stack,
 }
 
-/// What an inode record says.
+/// The fields of an inode record.
 #[derive(Debug)]
 struct Record {
     layout: u16,

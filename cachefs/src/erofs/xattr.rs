@@ -5,7 +5,7 @@ use cachefs_store::{Error, Result};
 
 /// Bytes before the first attribute.
 const HEADER: usize = 12;
-/// Attributes are counted in units of so many bytes.
+/// Attributes are counted in units of this many bytes.
 const UNIT: usize = 4;
 
 /// Prefixes of names that have a number instead. The first two stand for the whole name.
@@ -45,7 +45,7 @@ pub(super) fn encode_xattrs(xattrs: &Xattrs) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// What the inode record says of attributes encoded so.
+/// The attribute count in the inode record, for attributes of this encoding.
 pub(super) fn inode_xattr_count(encoded: &[u8]) -> usize {
     match encoded.len() {
         0 => 0,

@@ -23,10 +23,10 @@ use crate::view::ReadReport;
 /// How a file of a cache was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Use {
-    /// At least a part of it was read.
+    /// At least a part of the file was read.
     Read,
-    /// The kernel fetched some of it along with a neighbour, and no program read it; or it was read
-    /// so long ago that the kernel has evicted it.
+    /// The kernel fetched a part of the file along with a neighbour, and no program read it; or it
+    /// was read so long ago that the kernel has evicted it.
     Passed,
     /// It was never requested.
     Never,

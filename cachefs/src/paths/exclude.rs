@@ -1,4 +1,4 @@
-//! Exclusions: what a save leaves out.
+//! Exclusions: patterns of entries that a save skips.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(super) fn compile_pattern(written: &str, globs: &[String]) -> Result<GlobSet
     set.build().map_err(bad)
 }
 
-/// A pattern below a directory whose own name is no pattern.
+/// A pattern below a directory, with special characters in the directory's own name escaped.
 pub(super) fn escape_base(base: &Path, pattern: &str) -> String {
     let base = globset::escape(&base.to_string_lossy());
     format!("{}/{pattern}", base.trim_end_matches('/'))
@@ -69,7 +69,7 @@ impl Exclusions {
         Ok(Self(Arc::new(exclusions)))
     }
 
-    /// Whether a cached directory itself is left out, because it or what it is in matches.
+    /// Whether a cached directory itself is excluded, because it or one of its parents matches.
     pub(super) fn covers(&self, directory: &Path) -> bool {
         directory.ancestors().any(|ancestor| {
             self.0
@@ -111,8 +111,8 @@ impl Exclusion {
         } else {
             rest.to_owned()
         };
-        // What is left out by mistake is fetched again; what is saved by mistake is public. So both
-        // the pattern and the very name count, whichever of them exists.
+        // A file that is excluded by mistake is fetched again; one that is saved by mistake is
+        // public. So both the pattern and the literal name count, whichever of them exists.
         let readings = [rest.clone(), with_literal_brackets(&rest)];
         let names: Vec<_> = rest.split('/').collect();
         let plain = names.iter().take_while(|name| !has_special(name)).count();

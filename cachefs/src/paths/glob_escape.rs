@@ -8,13 +8,13 @@ use std::path::Path;
 /// Characters that make a path a pattern.
 const SPECIAL: [char; 4] = ['*', '?', '[', '{'];
 
-/// Tells whether a path, or one name of it, has special characters.
+/// Whether a path, or one of its names, has special characters.
 pub fn has_special(text: &str) -> bool {
     text.contains(SPECIAL)
 }
 
-/// Tells how many of the first names below `base` stand for themselves: up to the last name with
-/// special characters for which `exists`, asked about its whole path, is true.
+/// Counts the leading names below `base` that are literal: up to the last name with special
+/// characters for whose whole path `exists` returns true.
 ///
 /// ```text
 /// app/[slug]/*/cache     2 if app/[slug] is a directory, else 0
@@ -56,8 +56,8 @@ pub(super) fn literal_readings(names: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Tells whether names that do not exist may still be names rather than a pattern: all that is
-/// special about them is brackets, or braces without an alternative.
+/// Whether names that do not exist may still be literal names: their only special characters are
+/// brackets, or braces without an alternative.
 pub(super) fn may_be_names(names: &[&str]) -> bool {
     names
         .iter()

@@ -82,7 +82,7 @@ impl Include {
         let literal = literal_names(&base, &names, |path| sight.is_dir(path));
         let mut globs = absolute_globs(&base, &names);
         let is_name = !names[literal..].iter().any(|name| has_special(name));
-        // `a/[b` is no pattern, so it can only be a name.
+        // `a/[b` is not a valid pattern, so it can only be a name.
         let is_unclosed = || {
             let glob = glob_of(&names, literal);
             !glob.contains(['*', '?']) && compile_valid(&[glob]).is_empty()
@@ -176,7 +176,8 @@ fn absolute_globs(base: &Path, names: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Compiles those globs that are valid: one reading of `a/[b` is no pattern.
+/// Compiles the valid globs. One of the two readings of `a/[b`, for example, is not a valid
+/// pattern.
 fn compile_valid(globs: &[String]) -> GlobSet {
     let valid: Vec<_> = globs
         .iter()
@@ -188,6 +189,6 @@ fn compile_valid(globs: &[String]) -> GlobSet {
         })
         .cloned()
         .collect();
-    // Each of them was compiled a moment ago; only their sum can be too large.
+    // Each glob compiles by itself; only the set can be too large.
     compile_pattern("", &valid).unwrap_or_else(|_| GlobSet::empty())
 }

@@ -1,4 +1,4 @@
-//! The paths of a cache: what the user wrote, and the directories that it means.
+//! The paths of a cache: from the user's patterns to directories.
 //!
 //! A cache has one path or several, patterns, and exclusions:
 //!

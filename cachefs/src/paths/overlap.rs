@@ -10,7 +10,7 @@ use super::real_path::real_path;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 
-/// Refuses a path that holds the local store or the directory of a remote, or lies in one of them.
+/// Refuses a path that contains the local store or the directory of a remote, or is inside one.
 ///
 /// Each save would otherwise store all earlier ones again, a restored copy would overwrite the
 /// objects of the remote with older ones, and a mount would hide the store that serves it. The

@@ -28,7 +28,7 @@ pub struct PathSet {
 pub struct CacheDirectory {
     /// Where it is.
     pub path: PathBuf,
-    /// What it is called under the key; `None` when it is all that the key holds.
+    /// Its name under the key; `None` if the key has no parts.
     pub part: Option<CachePart>,
 }
 
@@ -47,18 +47,18 @@ pub enum Whole {
     SavedFrom(Option<CachePart>),
 }
 
-/// What is there of a cache's paths.
+/// The directories of a cache that exist on disk.
 #[derive(Debug, Default)]
 pub struct OnDisk {
-    /// The directories, none of them in another.
+    /// The directories, none of which contains another.
     pub directories: Vec<CacheDirectory>,
     /// Paths and patterns, as they were written, that nothing is there for.
     pub absent: Vec<String>,
 }
 
 impl PathSet {
-    /// Compiles what the user wrote, looking at the disk for links and for names that look like
-    /// patterns.
+    /// Compiles the user's paths and patterns. Reads the disk to resolve links, and to recognize
+    /// names that look like patterns.
     ///
     /// # Errors
     ///
@@ -68,8 +68,8 @@ impl PathSet {
         Self::read(written, places, Sight::Disk)
     }
 
-    /// Compiles what [`PathSet::spellings`] gave another process, without a look at the disk: the
-    /// other process may have another root directory.
+    /// Compiles the result of [`PathSet::spellings`] in another process, without reading the disk:
+    /// the other process may have another root directory.
     ///
     /// # Errors
     ///
@@ -192,7 +192,7 @@ impl PathSet {
         Whole::SavedFrom(place.filter(|place| !place.as_str().starts_with('/')))
     }
 
-    /// The directories that are there now: what a save saves.
+    /// The directories that exist now, for a save.
     pub fn on_disk(&self) -> Result<OnDisk> {
         if let Some(single) = self.single() {
             return Ok(OnDisk {
@@ -247,8 +247,7 @@ impl PathSet {
         self.exclusions.covers(path) || self.exclusions.covers(&real_path(path))
     }
 
-    /// Whether a part of a key belongs to this cache: what a restore takes, whether or not
-    /// anything is there on disk.
+    /// Whether a part of a key belongs to this cache, for a restore; the disk does not matter.
     pub fn accepts(&self, part: &CachePart) -> bool {
         self.places.path_of(part).is_ok_and(|path| {
             (self.holds(&path) || self.sight == Sight::Disk && self.holds(&real_path(&path)))
@@ -260,8 +259,8 @@ impl PathSet {
         })
     }
 
-    /// The directories that parts belong at, none of them in another; `None` is the whole of a key,
-    /// which belongs at the directory of the very name that was written.
+    /// The directories for the given parts, none of which contains another. `None` stands for a key
+    /// without parts, which belongs at the literal path that the user wrote.
     ///
     /// # Errors
     ///
@@ -283,7 +282,7 @@ impl PathSet {
         Ok(retain_outermost(directories))
     }
 
-    /// What a save of one of the directories leaves out.
+    /// The exclusions of a save of one of the directories.
     pub fn exclude(&self, directory: &CacheDirectory) -> Arc<dyn Exclude> {
         self.exclusions
             .below(&directory.path, self.sight.real(&directory.path))
@@ -303,7 +302,7 @@ impl PathSet {
     }
 }
 
-/// Sorts, and leaves out what lies in another: a directory is saved as a whole.
+/// Sorts the directories, and drops those inside another one: a directory is saved as a whole.
 fn retain_outermost(directories: Vec<CacheDirectory>) -> Vec<CacheDirectory> {
     let mut directories: Vec<_> = directories
         .into_iter()

@@ -27,7 +27,7 @@ impl Places {
         })
     }
 
-    /// The directory that a path starts from, and the rest of it: nothing is resolved.
+    /// Splits a path into the directory that it starts from and the rest. Resolves no links.
     pub(super) fn split<'a>(&self, written: &'a str) -> Result<(PathBuf, &'a str)> {
         if let Some(rest) = written.strip_prefix('~')
             && (rest.is_empty() || rest.starts_with('/'))
@@ -57,12 +57,12 @@ impl Places {
         Ok(self.workspace.clone())
     }
 
-    /// The absolute path that a plain path means. `..` is left as it is: what it means depends on
-    /// links.
+    /// The absolute path that a plain path means. `..` stays, because its target depends on links.
     ///
     /// # Errors
     ///
-    /// A usage error where the path starts at a directory that there is none of.
+    /// A usage error if the path starts at a directory that does not exist, such as `~` without a
+    /// home directory.
     pub fn resolve(&self, written: &str) -> Result<PathBuf> {
         let (base, rest) = self.split(written)?;
         let names = Path::new(rest)
@@ -116,8 +116,8 @@ impl Places {
         Ok(CachePart::new(name)?)
     }
 
-    /// The path below the workspace or home directory of a directory that is in one of them by its
-    /// real path.
+    /// The path relative to the workspace or home directory, if the real path of the directory is
+    /// inside one of them.
     pub(super) fn below_own(&self, real: &Path) -> Option<PathBuf> {
         let owns = [Some(&self.workspace), self.home.as_ref()];
         owns.into_iter()
@@ -138,7 +138,7 @@ impl Places {
         std::iter::once(PathBuf::from("/")).chain(homes)
     }
 
-    /// Refuses what no cache may be: the root directory and the home directory.
+    /// Refuses the root directory and the home directory, which must never be a cache.
     pub(super) fn refuse_dangerous(&self, written: &str, path: &Path, sight: Sight) -> Result<()> {
         let what = if path == Path::new("/") {
             "the root directory"
@@ -154,8 +154,8 @@ impl Places {
     }
 }
 
-/// Refuses directories in which the kernel shows itself, and that of the devices: a mount there would
-/// hide what every program needs.
+/// Refuses the directories of the kernel and of devices, such as `/proc` and `/dev`: a mount there
+/// would hide files that every program needs.
 fn refuse_kernel(written: &str, path: &Path, sight: Sight) -> Result<()> {
     let real = sight.real(path);
     let place = ["/proc", "/sys", "/dev/pts", "/dev/mqueue", "/dev/hugepages"]
@@ -174,7 +174,7 @@ fn refuse_kernel(written: &str, path: &Path, sight: Sight) -> Result<()> {
 ///
 /// # Errors
 ///
-/// When it cannot be told, such as below a directory that this user may not search.
+/// When it cannot be determined, such as below a directory that this user may not search.
 pub fn working_directory() -> std::io::Result<PathBuf> {
     match std::env::current_dir() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(PathBuf::new()),

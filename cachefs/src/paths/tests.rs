@@ -1,4 +1,4 @@
-//! What paths, patterns and exclusions mean.
+//! The meaning of paths, patterns and exclusions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -269,7 +269,7 @@ fn a_name_with_special_characters_is_that_directory() {
             expected.sort_unstable();
             assert_eq!(parts(&found), expected, "{written}");
         }
-        // What is below it, also when that does not exist yet.
+        // Directories below it match too, even if they do not exist yet.
         let below = bench.set(&[&format!("{name}/node_modules")]);
         assert_eq!(below.single().unwrap().path, expected.join("node_modules"));
     }

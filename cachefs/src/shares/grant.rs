@@ -19,7 +19,7 @@ pub struct Grant {
     pub deadline_ms: Option<u64>,
     /// The scopes, the clients' own first; at least one.
     pub scopes: Vec<Scope>,
-    /// The only user besides root who may connect; the daemon's own user for `None`.
+    /// The only user apart from root who may connect; the daemon's own user for `None`.
     pub uid: Option<u32>,
     /// Whether the reads of the clients are not published for later jobs.
     pub read_only: bool,

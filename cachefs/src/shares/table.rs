@@ -58,7 +58,7 @@ pub struct ShareInfo {
     pub path: PathBuf,
     /// Permissions of its clients.
     pub allowed: ClientGrant,
-    /// The only user besides root who may connect; the daemon's own user for `None`.
+    /// The only user apart from root who may connect; the daemon's own user for `None`.
     pub uid: Option<u32>,
     /// Number of connections now.
     pub connections: usize,

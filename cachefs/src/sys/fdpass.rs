@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Up to [`MAX_FDS`] descriptors travel with the first byte of a frame (`SCM_RIGHTS`). After any
-//! error the two ends no longer agree where a frame begins: drop the connection.
+//! error, drop the connection: the two ends may disagree about the start of the next frame.
 
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;

@@ -1,7 +1,7 @@
 //! A FUSE filesystem mounted in the caller's own mount namespace.
 //!
-//! The client mounts and hands the descriptor to the daemon ([`super::fdpass`]), so the daemon needs
-//! no privilege and no access to the namespace of the mount.
+//! The client mounts and passes the descriptor to the daemon ([`super::fdpass`]), so the daemon
+//! needs no privilege and no access to the namespace of the mount.
 
 use std::fmt::Write as _;
 use std::io;

@@ -1,6 +1,6 @@
 //! An overlayfs mount over one or more lower directories.
 //!
-//! Directories are opened first and handed to the kernel as descriptors, so names with `,` or `:`
+//! Directories are opened first and passed to the kernel as descriptors, so names with `,` or `:`
 //! need no escaping, and the directory mounted over can itself be the lowest layer: its own files
 //! stay visible below the cache.
 
@@ -158,7 +158,7 @@ pub fn has_volatile_marker(work: &Path) -> bool {
 /// changes may be missing without a trace.
 ///
 /// # Errors
-/// Those of removing a directory; a missing mark is no error.
+/// Those of removing a directory; a missing mark is not an error.
 pub fn clear_volatile_marker(work: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(work.join(VOLATILE_MARKER)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

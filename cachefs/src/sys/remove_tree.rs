@@ -8,7 +8,8 @@ use std::path::Path;
 /// Permissions that an owner needs to list and empty a directory.
 const EMPTY: u32 = 0o700;
 
-/// Removes a directory with its contents; links are not followed. A missing directory is no error.
+/// Removes a directory with its contents; links are not followed. A missing directory is not an
+/// error.
 ///
 /// Root needs no permissions for this. Other users need those of the directories, which tools such
 /// as Go remove from their own caches (mode 0555). If a removal fails for that reason, the

@@ -35,7 +35,7 @@ pub struct PeerCredentials {
 /// listener ([`super::lock`]); otherwise it would take the path from a live process.
 ///
 /// # Errors
-/// `AlreadyExists` if `path` is no socket; otherwise those of the system.
+/// `AlreadyExists` if `path` is not a socket; otherwise those of the system.
 pub fn listen_private(path: &Path) -> io::Result<UnixListener> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,

@@ -19,16 +19,16 @@ use super::image_fs::IMAGE_INODE;
 
 /// Limit for each of inodes and directories. The rest of a very large cache is requested on demand.
 const METADATA: usize = 64 << 20;
-/// Handed over at a time.
+/// Bytes that are pushed at a time.
 const PIECE: usize = 1 << 20;
 
-/// Hands names and attributes over as soon as the kernel knows the image.
+/// Pushes names and attributes as soon as the kernel knows the image.
 pub(super) fn push_metadata(view: &View, known: &Receiver<()>, notifier: &Notifier) {
     // An error means that the mount is gone before anything was read.
     let (Some(image), Ok(())) = (&view.image, known.recv()) else {
         return;
     };
-    // The error is logged, and returned to whoever reads it.
+    // The error is logged, and returned to the reads that need the image.
     let Ok(metadata) = image.metadata(&view.stack) else {
         return;
     };

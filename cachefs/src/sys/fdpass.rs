@@ -191,6 +191,8 @@ pub fn recv_within(
         }
         let received = recv_some(socket, &mut prefix[filled..], &mut fds, bounds.fds)?;
         if filled == 0 && received > 0 {
+            // An idle connection may wait for a request for long, but a request that has begun must
+            // finish soon: otherwise a slow peer would occupy a thread.
             timed.deadline = bounds.finish.map(|time| Instant::now() + time);
         }
         if received == 0 {

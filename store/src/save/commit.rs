@@ -210,6 +210,8 @@ impl SaveJob {
         let parts = &report.layers[range.clone()];
         let built = squash_layers(&self.open_layers(parts)?, range.start == 0)?;
         self.put_layer(&built.id, &built.bytes)?;
+        // `contains` is how a path that was restored from the parts finds the squashed layer at its
+        // next save (`follow_squashes`).
         let squashed = LayerInfo {
             contains: parts
                 .iter()
@@ -240,6 +242,7 @@ impl SaveJob {
             }
             Err(error) => return Err(Error::from(error)),
         }
+        // A directory on a local disk is read in place, so a local copy would only take space.
         if remote.local_dir().is_none() {
             self.state.layers.keep(remote.id(), id, bytes);
         }
@@ -251,6 +254,7 @@ impl SaveJob {
 /// mismatch is left by a power cut or a bad disk.
 async fn repair_layer(remote: &DynRemote, object: &ObjectKey, bytes: &Bytes) -> Result<()> {
     let present = match remote.get(object, layer::MAX).await {
+        // No layer is this large, so the object is damaged.
         Err(error) if error.kind() == RemoteErrorKind::TooLarge => Bytes::new(),
         present => present?,
     };

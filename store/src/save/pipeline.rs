@@ -129,6 +129,8 @@ pub(crate) fn pack_supply(
         refused: AtomicBool::new(false),
     };
     let (finished, from_workers) = bounded(workers * 2);
+    // One full pack waits while each uploader stores one, so a slow remote stops the workers
+    // instead of filling the memory.
     let (full, to_upload) = bounded::<FinishedPack>(1);
     std::thread::scope(|scope| {
         for _ in 0..workers.min(supply.at_most()) {
@@ -170,6 +172,8 @@ impl PipelineShared<'_> {
             if feed.stop || self.progress.cancelled() {
                 return None;
             }
+            // The placer keeps finished batches until all earlier ones have arrived. This bounds
+            // their number.
             if feed.next < feed.placed + self.ahead {
                 feed.next += 1;
                 return Some(feed.next - 1);
@@ -211,6 +215,8 @@ fn process_batch(
     frames: &mut FrameBuilder,
 ) -> Result<FinishedBatch> {
     if read.parts.iter().any(ReadPart::is_refused) {
+        // Relaxed is enough: a worker that sees the flag late only stores chunks that no record
+        // will reference.
         shared.refused.store(true, Ordering::Relaxed);
     }
     let mut unique = Vec::new();
@@ -255,6 +261,7 @@ fn process_batch(
         .map(|frame| finished.frames.extend(frame))
         .map_err(compress)?;
     *buffer = read.buffer;
+    // A large file has several parts; the first one counts for the file.
     let files = read
         .parts
         .iter()
@@ -333,6 +340,7 @@ fn place_batches(
 fn upload_packs(shared: &PipelineShared<'_>, packs: Receiver<FinishedPack>) -> Result<()> {
     for pack in packs {
         let bytes = pack.bytes.len() as u64;
+        // After a failed upload nothing can be published, so the workers stop reading files, too.
         if let Err(error) = shared.target.put_pack(pack) {
             shared.feed.lock().stop = true;
             shared.fed.notify_all();

@@ -71,6 +71,8 @@ pub(crate) fn resolve_name(
         let Some(found) = find(place)? else { continue };
         let layer = &layers[place.layer];
         match (found, &mut directory) {
+            // A whiteout above all other entries: the name does not exist, whatever the layers
+            // below contain.
             (None, None) => return Ok(Merged::Whiteout),
             (Some(inode), open) if is_directory(layer, inode)? => {
                 let here = InodeRef {
@@ -145,6 +147,8 @@ pub(crate) fn list_merged(
         let Some((name, place, dirent)) = least else {
             return Ok(());
         };
+        // Layers come from a remote and may be forged. Unsorted names would be listed twice, or be
+        // found by `list` and not by `lookup`.
         if last.is_some_and(|last| last >= name) {
             return Err(Error::damaged(
                 format!("layer {}", layers[place.layer].id()),
@@ -160,6 +164,8 @@ pub(crate) fn list_merged(
                 cursor.next += 1;
             }
         }
+        // Hits are in the order of `sources`, in which `resolve_name` requests them, so one pass
+        // serves all.
         let mut hits = hits.into_iter().peekable();
         let merged = resolve_name(layers, sources, |place| {
             Ok(hits

@@ -74,10 +74,10 @@ pub enum Error {
     #[error("{0}")]
     Lost(String),
     /// The daemon could not be started.
-    #[error("the daemon could not be started")]
+    #[error("cannot start the daemon")]
     Start(#[from] SpawnError),
     /// Nobody listens at the socket of a share.
-    #[error("there is no daemon at {}", path.display())]
+    #[error("no daemon at {}", path.display())]
     NoShare {
         /// The socket.
         path: PathBuf,
@@ -85,7 +85,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The conversation with the daemon broke off.
-    #[error("the daemon does not answer")]
+    #[error("the daemon does not respond")]
     Conversation(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A mount failed.
     #[error(transparent)]
@@ -118,7 +118,7 @@ pub enum Error {
         hint: &'static str,
     },
     /// A restore or save did not end in the time it had as a whole.
-    #[error("{what} took longer than {} and was given up", format_seconds(.limit))]
+    #[error("{what} timed out after {}", format_seconds(.limit))]
     TooLate {
         /// The operation that took too long, as `the restore of /root/.m2`.
         what: String,

@@ -72,7 +72,7 @@ impl StoreDir {
                     "update cachefs, or choose another --store",
                 )),
                 Err(_) => Err(Error::usage(
-                    format!("{} is not the format of a store directory", file.display()),
+                    format!("{} is not a valid store directory format", file.display()),
                     "choose another --store",
                 )),
             },
@@ -128,7 +128,7 @@ impl StoreDir {
             let path = self.path.join(name);
             match fs::remove_dir_all(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::warn!("{} can't be removed: {error}", path.display());
+                    tracing::warn!("cannot remove {}: {error}", path.display());
                 }
                 _ => {}
             }

@@ -217,7 +217,7 @@ fn remove_kept(directory: &Path) {
     };
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::warn!("{} stays: {error}", directory.display());
+            tracing::warn!("cannot remove {}: {error}", directory.display());
         }
         _ => {}
     }

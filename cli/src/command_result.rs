@@ -26,8 +26,8 @@ fn code_of_output(code: u8) -> u8 {
         Some(error) => {
             output::print_error(
                 "error",
-                &format!("cannot write the results to standard output: {error}"),
-                Some("free some space, or send standard output elsewhere"),
+                &format!("cannot write results to stdout: {error}"),
+                Some("free some space, or redirect stdout"),
             );
             if code == exit::SUCCESS {
                 exit::LOCAL

@@ -73,7 +73,7 @@ pub(crate) fn describe_failure(error: &anyhow::Error, soft: bool) -> CommandFail
     let mut lines = output::error_lines(severity, &message, hint.as_deref());
     if passes {
         lines.push(
-            "  CACHE NOT USED: the build goes on without the cache (--strict-errors stops it here)"
+            "  CACHE NOT USED: the build continues without the cache (--strict-errors would stop it here)"
                 .into(),
         );
     }
@@ -114,7 +114,7 @@ pub(crate) fn of_arguments(error: &clap::Error) -> CommandFailure {
     let first = paragraphs.next().unwrap_or_default();
     let message = match error.kind() {
         ArgumentErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-        | ArgumentErrorKind::MissingSubcommand => "a command is missing".to_owned(),
+        | ArgumentErrorKind::MissingSubcommand => "missing command".to_owned(),
         _ => {
             let message = first.strip_prefix("error: ").unwrap_or(&first);
             message.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -15,7 +15,7 @@ use crate::log::{self, LogFormat};
 use crate::outputs::Annotations;
 
 /// What is said when a signal ended the work.
-pub(crate) const INTERRUPTED: &str = "interrupted: run it again to go on from here";
+pub(crate) const INTERRUPTED: &str = "interrupted: run the command again to continue";
 
 /// Says how to print, from arguments that could not be parsed.
 pub(crate) fn configure_unparsed(arguments: &[OsString]) {

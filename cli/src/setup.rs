@@ -44,7 +44,7 @@ pub(crate) fn store_path(global: &Global) -> anyhow::Result<PathBuf> {
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .ok_or_else(|| {
             cachefs::Error::usage(
-                "there is no home directory for the local store",
+                "no home directory for the local store",
                 "name one with --store",
             )
         })?;

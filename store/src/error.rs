@@ -54,13 +54,13 @@ pub enum Error {
     },
     /// An object is empty or ends early: a write that a power cut or a full disk interrupted. It
     /// counts as absent, and the next write replaces it.
-    #[error("{what} is empty or cut short")]
+    #[error("{what} is empty or truncated")]
     Torn {
         /// The object, as `ref refs/main/…`.
         what: String,
     },
     /// Bytes were written by a newer version that this one must not guess at.
-    #[error("{what} has a format that this version does not understand ({detail})")]
+    #[error("{what} has an unsupported format ({detail})")]
     Unsupported {
         /// The object, as `pack 12ab…`.
         what: String,
@@ -71,13 +71,13 @@ pub enum Error {
     #[error("the local index failed: {0}")]
     Index(String),
     /// A file was written to while it was being saved.
-    #[error("{} changed while it was being saved", path.display())]
+    #[error("{} changed during the save", path.display())]
     Changed {
         /// The file, relative to the saved directory.
         path: PathBuf,
     },
     /// A limit of the format was reached.
-    #[error("{what} is beyond what one layer can hold ({limit})")]
+    #[error("{what} exceeds the limit of one layer ({limit})")]
     TooLarge {
         /// The plural noun that exceeds its limit, such as `entries`.
         what: &'static str,
@@ -97,7 +97,7 @@ pub enum Error {
     #[error("{0}")]
     InvalidName(String),
     /// The collector is about to remove, or has removed, an object that a new ref would name.
-    #[error("{what} is being removed, or gone, because no key needed it")]
+    #[error("{what} has been garbage-collected")]
     BeingCollected {
         /// The object, as `layer 12ab…`.
         what: String,
@@ -110,7 +110,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// An archive is needed a second time, and its source can be read only once.
-    #[error("the remote has lost packs that the archive's files were known to be in")]
+    #[error("the remote lost packs with known files of the archive")]
     ArchiveConsumed,
     /// The remote no longer has an object that a record or a layer names.
     #[error("the remote no longer has {what}, which the cache needs")]
@@ -122,7 +122,7 @@ pub enum Error {
     #[error(transparent)]
     Shared(Arc<Error>),
     /// The work took so long that its initial assumptions no longer hold.
-    #[error("{what} took more than {} min and was given up", limit.as_secs() / 60)]
+    #[error("{what} timed out after {} min", limit.as_secs() / 60)]
     TookTooLong {
         /// The work.
         what: &'static str,

@@ -128,7 +128,7 @@ impl Repository {
         self.read().await?.ok_or_else(|| {
             Error::damaged(
                 "the repository",
-                "its description vanished as soon as it was written",
+                "its description disappeared right after it was written",
             )
         })
     }
@@ -150,7 +150,7 @@ impl Repository {
         let description: Description = match serde_json::from_slice(&bytes) {
             Ok(description) => description,
             Err(error) if error.is_eof() || bytes.contains(&0) => {
-                tracing::warn!("the repository's description is empty or cut short: {error}");
+                tracing::warn!("the repository's description is empty or truncated: {error}");
                 return Ok(None);
             }
             Err(error) => {

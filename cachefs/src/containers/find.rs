@@ -19,7 +19,7 @@ pub struct Container {
 #[non_exhaustive]
 pub enum FindError {
     /// No engine knows it.
-    #[error("no container is called {name}{}", join_reasons(.asked))]
+    #[error("no container is named {name}{}", join_reasons(.asked))]
     Unknown {
         /// The name as the user gave it.
         name: String,
@@ -27,7 +27,7 @@ pub enum FindError {
         asked: Vec<(&'static str, Option<String>)>,
     },
     /// It does not run.
-    #[error("container {name} does not run ({engine}: {status})")]
+    #[error("container {name} is not running ({engine}: {status})")]
     NotRunning {
         /// The name as the user gave it.
         name: String,
@@ -43,13 +43,11 @@ impl FindError {
     pub fn hint(&self) -> String {
         match self {
             Self::Unknown { asked, .. } if asked.is_empty() => {
-                "none of podman, docker and ctr is installed here: give the number of a process in \
-                 the container"
+                "podman, docker and ctr are not installed: pass the PID of a process in the container"
                     .to_owned()
             }
             Self::Unknown { .. } => {
-                "`podman ps` and `docker ps` list what runs. What another user runs with podman, only \
-                 that user sees: give the process that `podman inspect -f '{{.State.Pid}}' NAME` shows"
+                "`podman ps` and `docker ps` list containers. Only their user sees containers of rootless podman: pass the PID from `podman inspect -f '{{.State.Pid}}' NAME`"
                     .to_owned()
             }
             Self::NotRunning { name, engine, .. } => match *engine {
@@ -62,7 +60,7 @@ impl FindError {
 
 fn join_reasons(asked: &[(&str, Option<String>)]) -> String {
     let words = asked.iter().map(|(engine, why)| match why {
-        Some(why) => format!("{engine} cannot tell: {why}"),
+        Some(why) => format!("{engine} failed: {why}"),
         None => format!("{engine} does not know it"),
     });
     let words: Vec<_> = words.collect();
@@ -173,7 +171,7 @@ fn parse_state(text: &str) -> InspectedContainer {
     match pid.parse() {
         Ok(0) => InspectedContainer::Rests(status.to_owned()),
         Ok(pid) => InspectedContainer::Runs(pid),
-        Err(_) => InspectedContainer::Failed(format!("it answered {:?}", text.trim())),
+        Err(_) => InspectedContainer::Failed(format!("unexpected output {:?}", text.trim())),
     }
 }
 
@@ -257,7 +255,7 @@ mod tests {
         };
         assert_eq!(
             unknown.to_string(),
-            "no container is called web (podman does not know it; docker cannot tell: no daemon)"
+            "no container is named web (podman does not know it; docker failed: no daemon)"
         );
     }
 }

@@ -61,7 +61,7 @@ fn adopt_view(state: &Arc<DaemonState>, held: HeldDescriptor, pause: Duration) {
             }),
         ) => (number, (open, (form, numbering), init)),
         (None, Ok(Item::Mount { .. })) => {
-            return give_up(state, held, "it is nothing that this version knows");
+            return give_up(state, held, "this version does not know it");
         }
         (_, Err(error)) => return give_up(state, held, &error.to_string()),
     };
@@ -81,7 +81,7 @@ fn adopt_view(state: &Arc<DaemonState>, held: HeldDescriptor, pause: Duration) {
             adopting.activity.disconnected();
         });
     if let Err(error) = thread {
-        tracing::error!("a mount can't be served: {error}");
+        tracing::error!("cannot serve a mount: {error}");
         state.arrived();
         state.activity.disconnected();
     }
@@ -102,7 +102,7 @@ fn go_on(
         if started.elapsed() > PATIENCE {
             return give_up(state, held, &describe_chain(&error));
         }
-        tracing::warn!("a mount waits: {}", describe_chain(&error));
+        tracing::warn!("a mount is waiting: {}", describe_chain(&error));
         std::thread::sleep(PAUSE);
     }
     if let Err(error) = state.go_on(number, form, &held.fd, &init) {
@@ -113,7 +113,10 @@ fn go_on(
 
 /// Answers all that is asked of a mount with EIO: workers have died of answering.
 fn refuse_requests(state: &Arc<DaemonState>, number: u64, init: &FuseInit, held: HeldDescriptor) {
-    tracing::error!("{} is not served: workers have died of it", held.name);
+    tracing::error!(
+        "{} is not served: it crashed the worker repeatedly",
+        held.name
+    );
     if let Err(error) = state.refuse(number, &held.fd, init) {
         give_up(state, held, &describe_chain(&error));
     }
@@ -121,6 +124,6 @@ fn refuse_requests(state: &Arc<DaemonState>, number: u64, init: &FuseInit, held:
 
 /// Gives up a mount: its users get an error, which is better than no answer.
 fn give_up(state: &DaemonState, held: HeldDescriptor, why: &str) {
-    tracing::error!("{} cannot be gone on with, and is dead: {why}", held.name);
+    tracing::error!("cannot resume {}, it is dead: {why}", held.name);
     state.let_go(held.name);
 }

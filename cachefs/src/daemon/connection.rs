@@ -30,7 +30,7 @@ pub(super) fn spawn_connection(state: Arc<DaemonState>, gate: Gate, socket: Unix
     }
     // Without a limit, a client that reads nothing keeps its thread for good.
     if let Err(error) = socket.set_write_timeout(Some(UNREAD)) {
-        tracing::debug!("a client's connection: {error}");
+        tracing::debug!("a client connection failed: {error}");
     }
     // One that hangs up is asked again, or its successor is.
     if !state.activity.came() {
@@ -52,7 +52,7 @@ pub(super) fn spawn_connection(state: Arc<DaemonState>, gate: Gate, socket: Unix
             running.activity.disconnected();
         });
     if let Err(error) = thread {
-        tracing::error!("a client can't be served: {error}");
+        tracing::error!("cannot serve a client: {error}");
         state.activity.disconnected();
     }
 }
@@ -114,7 +114,7 @@ fn answer_request(
     if envelope.version != crate::VERSION && !is_upgrade {
         return Err(Error::usage(
             format!(
-                "the daemon has version {}, this command {}",
+                "the daemon is version {}, this command is version {}",
                 crate::VERSION,
                 envelope.version
             ),
@@ -158,7 +158,7 @@ fn answer_request(
             // We write to this descriptor with the daemon's rights.
             if !is_fuse_device(&fuse) {
                 return Err(Error::Conversation(
-                    "the descriptor is none of /dev/fuse".into(),
+                    "the descriptor is not /dev/fuse".into(),
                 ));
             }
             state.serve(view, form, fuse)?;
@@ -172,7 +172,7 @@ fn answer_request(
         }
         RpcRequest::Lookup { domains } => {
             let ids = decode_ids(&frame.payload)
-                .ok_or_else(|| Error::Conversation("the list of chunks is cut short".into()))?;
+                .ok_or_else(|| Error::Conversation("the list of chunks is truncated".into()))?;
             return Ok((
                 Reply::Done,
                 encode_indexed(&state.index()?.lookup(&domains, &ids)?),

@@ -111,10 +111,10 @@ pub(super) fn take_handover(store: &StoreDir) -> io::Result<Option<Estate>> {
     File::from(file).read_to_string(&mut text)?;
     let list: HandoverList = serde_json::from_str(&text)?;
     if list.version != VERSION {
-        return Err(invalid("the last version of the program left another list"));
+        return Err(invalid("the previous version left an unknown list"));
     }
     let fd =
-        |number| inherited_descriptor(number).ok_or_else(|| invalid("a descriptor is not there"));
+        |number| inherited_descriptor(number).ok_or_else(|| invalid("a descriptor is missing"));
     let held = list.held.into_iter().map(|entry| {
         Ok(HeldDescriptor {
             name: entry.name,

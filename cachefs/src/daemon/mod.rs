@@ -96,7 +96,7 @@ fn enough(descriptors: u64) -> Result<()> {
         MIN_DESCRIPTORS.. => Ok(()),
         _ => Err(Error::usage(
             format!(
-                "the daemon needs at least {MIN_DESCRIPTORS} file descriptors, and its limit is {descriptors}"
+                "the daemon needs at least {MIN_DESCRIPTORS} file descriptors, but its limit is {descriptors}"
             ),
             "raise the hard limit (`ulimit -Hn`, `LimitNOFILE=` of a service, `--ulimit nofile=` of a container), or restore with --mode copy",
         )),
@@ -107,7 +107,7 @@ fn open_estate(store: &StoreDir) -> Result<Estate> {
     let inherited = handover::take_handover(store)
         .map_err(Error::io("take over", "what the last version has left"))?;
     if let Some(estate) = inherited {
-        tracing::info!("going on as version {}", crate::VERSION);
+        tracing::info!("continuing as version {}", crate::VERSION);
         return Ok(estate);
     }
     let lock = acquire_lock(store).map_err(|error| match error {

@@ -78,7 +78,7 @@ fn accept_clients(state: Arc<DaemonState>, share: Arc<Share>) {
             running.activity.disconnected();
         });
     if let Err(error) = thread {
-        tracing::error!("a share can't be served: {error}");
+        tracing::error!("cannot serve a share: {error}");
         state.activity.disconnected();
     }
 }

@@ -436,7 +436,7 @@ impl DaemonState {
     pub(super) fn let_go(&self, name: String) {
         if let Err(error) = self.keeper.release(name) {
             tracing::debug!(
-                "a descriptor stays open: {}",
+                "cannot close a descriptor: {}",
                 crate::error::describe_chain(&error)
             );
         }
@@ -463,7 +463,7 @@ impl DaemonState {
         if let Err(error) = self.runtime.block_on(traces::publish_news(&view.view)) {
             // Later jobs know less, that is all; a job that may only read comes here every time.
             let error = crate::error::describe_chain(&error);
-            tracing::info!("what was read is not published: {error}");
+            tracing::info!("cannot publish the access trace: {error}");
         }
         drop(view);
         self.tidy.soon(self.runtime.handle());

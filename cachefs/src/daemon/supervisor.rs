@@ -138,8 +138,7 @@ pub(super) fn supervise_workers(mut estate: Estate, readiness: Readiness) -> Res
                 };
                 if short_lives >= SHORT_LIVES {
                     tracing::error!(
-                        "the worker, process {worker}, {how}, as {short_lives} in a row: \
-                         the daemon ends, and its mounts do"
+                        "the worker, process {worker}, {how}, like {short_lives} in a row: the daemon and its mounts end"
                     );
                     return Ok(Side::Supervisor(1));
                 }
@@ -148,8 +147,7 @@ pub(super) fn supervise_workers(mut estate: Estate, readiness: Readiness) -> Res
                     && let Some(name) = blame.crashed(&views, Instant::now())
                 {
                     tracing::error!(
-                        "workers died of {name}, again and again: it is not served any more, and \
-                         reads of it fail; unmount it"
+                        "{name} crashed the worker repeatedly: it is no longer served, and its reads fail; unmount it"
                     );
                     // It is not the mounts that stay which the next worker dies of.
                     short_lives = 0;
@@ -157,7 +155,7 @@ pub(super) fn supervise_workers(mut estate: Estate, readiness: Readiness) -> Res
                 sort_held(&mut estate.held, &blame);
                 let mounts = estate.held.iter().filter(|held| held.is_mount()).count();
                 tracing::warn!(
-                    "the worker, process {worker}, {how}; another one goes on (mounts: {mounts})"
+                    "the worker, process {worker}, {how}; a new worker takes over (mounts: {mounts})"
                 );
             }
         }
@@ -182,7 +180,7 @@ fn execute_order(
                     trust: Trust::default(),
                 });
             }
-            _ => tracing::error!("nothing came with {name}: it will not outlive the worker"),
+            _ => tracing::error!("no descriptor came with {name}: it ends with the worker"),
         },
         Order::Release { name } => held.retain(|held| held.name != name),
         Order::Upgrade { exe } => *upgrade = Some(exe),
@@ -203,8 +201,8 @@ fn sort_held(held: &mut [HeldDescriptor], blame: &Blame) {
 
 fn describe_status(status: WaitStatus) -> String {
     match (status.terminating_signal(), status.exit_status()) {
-        (Some(signal), _) => format!("was ended by signal {signal}"),
-        (None, Some(code)) => format!("ended with exit code {code}"),
+        (Some(signal), _) => format!("was killed by signal {signal}"),
+        (None, Some(code)) => format!("exited with code {code}"),
         (None, None) => "ended".to_owned(),
     }
 }

@@ -76,7 +76,7 @@ impl Keeper {
             other => {
                 if !self.is_lost.swap(true, Relaxed) {
                     tracing::error!(
-                        "the supervisor, process {}, is gone; if this process dies, its mounts do",
+                        "the supervisor, process {}, is gone; if this process dies, its mounts die too",
                         self.pid
                     );
                 }
@@ -96,7 +96,7 @@ pub(super) fn receive_order(socket: &UnixStream) -> Option<(Order, fdpass::Socke
     match serde_json::from_slice(&frame.header) {
         Ok(order) => Some((order, frame)),
         Err(error) => {
-            tracing::error!("the worker sent an order that is none: {error}");
+            tracing::error!("the worker sent an invalid order: {error}");
             None
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn fetch_trace(
             Ok(found) => found,
             Err(error) => {
                 let error = crate::error::describe_chain(&error);
-                tracing::warn!("what earlier jobs read is not known: {error}");
+                tracing::warn!("cannot fetch the access traces of earlier jobs: {error}");
                 None
             }
         }
@@ -96,7 +96,7 @@ async fn publish_trace(view: &View, stack: &StackId, trace: &Trace) -> Result<()
         recorder.published(trace.clone());
     }
     let frames = trace.entries.len();
-    tracing::debug!("published what was read: {frames} frames, {bytes} bytes");
+    tracing::debug!("published the access trace: {frames} frames, {bytes} bytes");
     Ok(())
 }
 

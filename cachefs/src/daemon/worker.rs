@@ -85,7 +85,7 @@ fn tidy_store(store: &StoreDir) {
         .name("tidy".to_owned())
         .spawn(move || unsaved.tidy());
     if let Err(error) = spawned {
-        tracing::info!("old unsaved changes stay for now: {error}");
+        tracing::info!("cannot remove old unsaved changes yet: {error}");
     }
 }
 
@@ -102,7 +102,7 @@ fn accept_connections(state: &Arc<DaemonState>, listener: UnixListener) -> Resul
                         connection::spawn_connection(Arc::clone(&state), gate, socket);
                     }
                     Err(error) => {
-                        tracing::warn!("a client was not accepted: {error}");
+                        tracing::warn!("cannot accept a client: {error}");
                         // Out of descriptors, perhaps: not the time to be busy.
                         std::thread::sleep(Duration::from_millis(50));
                     }

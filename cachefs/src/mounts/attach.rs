@@ -35,16 +35,13 @@ pub(crate) fn attach_mount(
 ) -> Result<()> {
     let mut outcome = attach_form(client, records, record, view);
     if let Err(Error::Conversation(error)) = &outcome {
-        tracing::info!("the daemon's worker died, another one is asked: {error}");
+        tracing::info!("the daemon's worker died, retrying with the next one: {error}");
         let view = open(client, view.form)?;
         outcome = attach_form(client, records, record, view);
     }
     match outcome {
         Err(Error::Mount(error)) if view.form == ViewForm::Image && is_about_erofs(&error) => {
-            tracing::info!(
-                "the view is served file by file: {}",
-                describe_chain(&error)
-            );
+            tracing::info!("serving the view over FUSE: {}", describe_chain(&error));
             let view = open(client, ViewForm::Tree)?;
             attach_form(client, records, record, view)
         }
@@ -107,7 +104,7 @@ fn attach_form(
 
 fn read_ahead(path: &Path) {
     if let Err(error) = set_read_ahead(path, READ_AHEAD) {
-        tracing::debug!("read-ahead stays as it is: {error}");
+        tracing::debug!("cannot set read-ahead: {error}");
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) fn refuse_hidden(table: &MountTable, path: &Path) -> Result<()> {
         None => Ok(()),
         Some(over) => Err(Error::State {
             message: format!(
-                "the cache at {} is hidden: something was mounted at {} later",
+                "the cache at {} is hidden by a later mount at {}",
                 path.display(),
                 over.mount_point.display()
             ),

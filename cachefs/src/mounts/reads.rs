@@ -96,7 +96,7 @@ pub fn cache_use(
                 Ok(true) => Use::Read,
                 Ok(false) => Use::Passed,
                 Err(error) => {
-                    tracing::debug!("what was read ahead is not known: {error}");
+                    tracing::debug!("cannot determine the kernel's read-ahead: {error}");
                     told_apart = false;
                     Use::Read
                 }

@@ -36,7 +36,7 @@ impl MountRecords {
             if !living.has(namespace, identity.as_deref())
                 && let Err(error) = remove_tree(&self.root().join(&name))
             {
-                tracing::debug!("{name} of a container that has ended stays: {error}");
+                tracing::debug!("cannot remove {name} of a stopped container: {error}");
             }
         }
     }

@@ -127,6 +127,6 @@ fn publish_trace(store: &StoreDir, record: &MountRecord) {
     let done = DaemonClient::connect_running(store)
         .and_then(|client| client.map_or(Ok(()), |mut client| client.publish_trace(stack, stack)));
     if let Err(error) = done {
-        tracing::debug!("what was read may not be published: {error}");
+        tracing::debug!("the access trace may not be published: {error}");
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn compile_pattern(written: &str, globs: &[String]) -> Result<GlobSet
     let bad = |error: globset::Error| {
         Error::usage(
             format!("bad pattern `{written}`: {}", error.kind()),
-            "patterns know `*`, `**`, `?`, `[a-z]`, `{a,b}` and a leading `!`",
+            "patterns support `*`, `**`, `?`, `[a-z]`, `{a,b}` and a leading `!`",
         )
     };
     let mut set = GlobSetBuilder::new();
@@ -100,8 +100,8 @@ impl Exclusion {
         let rest = rest.trim_start_matches("./");
         if rest.is_empty() || rest.split('/').any(|name| name == "..") {
             return Err(Error::usage(
-                format!("`!{written}` cannot be used: it is empty or has `..` in it"),
-                "write what is to be left out, such as `!**/*.log`",
+                format!("invalid exclusion `!{written}`: it is empty or contains `..`"),
+                "use a pattern such as `!**/*.log`",
             ));
         }
         let from_workspace = !written.starts_with(['/', '~']);

@@ -99,8 +99,8 @@ impl Include {
         }
         if names.contains(&"..") {
             return Err(Error::usage(
-                format!("pattern `{written}` has `..` in it"),
-                "write it from the workspace, from `~` or in full",
+                format!("pattern `{written}` contains `..`"),
+                "use a path relative to the workspace or `~`, or an absolute path",
             ));
         }
         let glob = compile_pattern(written, &[escape_base(&base, &glob_of(&names, literal))])?;

@@ -35,16 +35,15 @@ pub fn refuse_overlap(store: &StoreDir, remote: &RemoteSpec, path: &Path) -> Res
             (
                 "holds",
                 format!(
-                    "name the directories in {} that the build fills, such as {}; or keep {what} \
-                     elsewhere",
+                    "use the directories in {} that the build fills, such as {}; or move {what}",
                     path.display(),
                     path.join("pip").display(),
                 ),
             )
         } else if lies_in(&cache, &place) {
             (
-                "is inside of",
-                format!("name a directory outside of {}", place.display()),
+                "is inside",
+                format!("use a directory outside of {}", place.display()),
             )
         } else {
             continue;
@@ -104,12 +103,12 @@ mod tests {
         }
         for path in ["home/.cache/cachefs/x", "link/.cache/cachefs/remote"] {
             assert!(
-                refused(path).contains("is inside of the local store"),
+                refused(path).contains("is inside the local store"),
                 "{path}"
             );
         }
         assert!(refused("srv").contains("holds the remote"));
-        assert!(refused("srv/remote/refs").contains("is inside of the remote"));
+        assert!(refused("srv/remote/refs").contains("is inside the remote"));
         for path in [
             "home/.cache/pip",
             "home/.cache/cachefs-other",

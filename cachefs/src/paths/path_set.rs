@@ -108,7 +108,7 @@ impl PathSet {
         let exclusions = Exclusions::new(&excluded, &places, sight)?;
         if includes.is_empty() {
             return Err(Error::usage(
-                "no path is named",
+                "no path given",
                 "name one with --path; those that start with `!` only leave something out, and a \
                  directory of such a name is `./!name`",
             ));
@@ -137,10 +137,10 @@ impl PathSet {
             include.path = self.places.below_own(&include.real).ok_or_else(|| {
                 Error::usage(
                     format!(
-                        "`{}` leads elsewhere by `..`, and names a part of the key",
+                        "`{}` contains `..`, and paths are part of the key",
                         include.written
                     ),
-                    "write it from the workspace, from `~` or in full",
+                    "use a path relative to the workspace or `~`, or an absolute path",
                 )
             })?;
         }

@@ -34,8 +34,8 @@ impl Places {
         {
             let home = self.home.clone().ok_or_else(|| {
                 Error::usage(
-                    format!("`{written}` starts at the home directory, and there is none"),
-                    "set HOME, or write the path in full",
+                    format!("`{written}` needs a home directory, but there is none"),
+                    "set HOME, or use an absolute path",
                 )
             })?;
             return Ok((home, rest.trim_start_matches('/')));
@@ -51,7 +51,7 @@ impl Places {
         if self.workspace.as_os_str().is_empty() {
             return Err(Error::usage(
                 format!("`{written}` is relative to a working directory that has been deleted"),
-                "`cd` to a directory that exists, or write the path in full",
+                "`cd` to a directory that exists, or use an absolute path",
             ));
         }
         Ok(self.workspace.clone())
@@ -77,7 +77,7 @@ impl Places {
             path.to_str().map(str::to_owned).ok_or_else(|| {
                 Error::usage(
                     format!("{} is not UTF-8", path.display()),
-                    "save it as the only path of a key of its own",
+                    "save it alone, under its own key",
                 )
             })
         };
@@ -148,8 +148,8 @@ impl Places {
             return refuse_kernel(written, path, sight);
         };
         Err(Error::usage(
-            format!("`{written}` means {what} itself, which cannot be a cache"),
-            "name the directories in it that the build fills, such as ~/.m2",
+            format!("`{written}` is {what} itself, which cannot be cached"),
+            "use the directories in it that the build fills, such as ~/.m2",
         ))
     }
 }
@@ -164,8 +164,8 @@ fn refuse_kernel(written: &str, path: &Path, sight: Sight) -> Result<()> {
         .or((real == Path::new("/dev")).then_some("/dev"));
     place.map_or(Ok(()), |place| {
         Err(Error::usage(
-            format!("`{written}` is in {place}, which the kernel fills"),
-            "name a directory of files that a build made, such as target or ~/.m2",
+            format!("`{written}` is in {place}, a virtual filesystem"),
+            "use a directory that the build fills, such as target or ~/.m2",
         ))
     })
 }

@@ -43,7 +43,7 @@ pub(super) fn clear_leftovers(
     match outcome {
         Ok(0) => {}
         Ok(removed) => notes.push(format!(
-            "removed {removed} unchanged entries of key {key}, which an earlier restore had copied to {}",
+            "removed {removed} unchanged entries of key {key}, which an earlier restore copied to {}",
             path.display()
         )),
         Err(error) => notes.push(format!(

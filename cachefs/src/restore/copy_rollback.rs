@@ -21,7 +21,7 @@ pub(super) fn clear_directory(directory: &Path) {
             _ => fs::remove_file(&path),
         };
         if let Err(error) = removed {
-            tracing::warn!("{} stays half copied: {error}", path.display());
+            tracing::warn!("{} remains partially copied: {error}", path.display());
         }
     }
 }

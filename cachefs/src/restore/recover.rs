@@ -99,10 +99,8 @@ pub(super) fn recover_path(
     let upper = records.upper(&record);
     let changed = fs::read_dir(&upper).is_ok_and(|mut upper| upper.next().is_some());
     if presence == Presence::Dead {
-        left.notes.push(format!(
-            "found a dead mount at {} and repaired it",
-            path.display()
-        ));
+        left.notes
+            .push(format!("repaired a dead mount at {}", path.display()));
     }
     // Changes return to their place only if their mount died and the same work continues, which we
     // cannot assume for a job in CI. If a mount is simply gone, it ended with a reboot, which may

@@ -21,7 +21,7 @@ pub(super) fn find_target(path: &Path) -> Result<PathBuf> {
     match fs::metadata(&path) {
         Ok(metadata) if !metadata.is_dir() => Err(Error::usage(
             format!("{} is a file", path.display()),
-            "name the directory that the cache belongs in",
+            "pass a directory, or move the file away",
         )),
         Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
             Err(Error::io("find", path)(error))
@@ -96,10 +96,10 @@ impl MadeDirectories {
 fn became_a_link(path: &Path) -> Error {
     Error::State {
         message: format!(
-            "a symbolic link was put on the way to {} while it was restored",
+            "a symbolic link appeared in the path to {} during the restore",
             path.display()
         ),
-        hint: "find out who changes the directories above it, and restore again",
+        hint: "check which process changes its parent directories, and restore again",
     }
 }
 

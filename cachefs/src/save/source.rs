@@ -50,7 +50,7 @@ pub(super) fn find_source(records: &MountRecords, path: &Path) -> Result<FoundPa
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::usage(
             format!("{} does not exist", path.display()),
-            "name the directory that the build filled; nothing was saved",
+            "use the directory that the build filled; nothing was saved",
         ),
         std::io::ErrorKind::NotConnected => dead_mount_error(path),
         _ => Error::io("open", path)(error),
@@ -58,7 +58,7 @@ pub(super) fn find_source(records: &MountRecords, path: &Path) -> Result<FoundPa
     if !metadata.is_dir() {
         return Err(Error::usage(
             format!("{} is not a directory", path.display()),
-            "name the directory that holds it",
+            "use its parent directory",
         ));
     }
     let path = path.canonicalize().map_err(Error::io("find", path))?;
@@ -78,7 +78,7 @@ pub(super) fn find_source(records: &MountRecords, path: &Path) -> Result<FoundPa
         }),
         Some(record) if record.incomplete.is_some() => Err(Error::State {
             message: format!(
-                "{} holds a mixture of files: a restore of key {} to it was incomplete",
+                "{} has a mixture of files: the restore of key {} to it was incomplete",
                 path.display(),
                 record.name.key
             ),

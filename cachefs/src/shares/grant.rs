@@ -124,7 +124,7 @@ impl Grant {
             | RpcRequest::Shares
             | RpcRequest::Stop { .. }
             | RpcRequest::Upgrade { .. } => {
-                Err(self.refuse("this socket is for restores only".to_owned()))
+                Err(self.refuse("this share allows only restores".to_owned()))
             }
         }
     }
@@ -136,7 +136,7 @@ impl Grant {
         match known.contains(&stack) {
             true => Ok(()),
             false => Err(Error::usage(
-                "this socket has not given out the layers that are asked for",
+                "this share did not provide the requested layers",
                 "unmount the path with `cachefs umount`, and restore it again",
             )),
         }
@@ -160,21 +160,21 @@ impl Grant {
     fn remote(&self, asked: &RemoteSpec) -> Result<RemoteSpec> {
         let without_slash = |url: &str| url.trim_end_matches('/').to_owned();
         if without_slash(&asked.url) != without_slash(&self.remote.url) {
-            return Err(self.refuse(format!("this socket does not lead to {}", asked.url)));
+            return Err(self.refuse(format!("this share does not include {}", asked.url)));
         }
         Ok(self.remote.clone())
     }
 
     fn wanted(&self, mut asked: Vec<KeyQuery>) -> Result<Vec<KeyQuery>> {
         if asked.len() > MAX_KEYS {
-            return Err(self.refuse(format!("a request may name {MAX_KEYS} keys at most")));
+            return Err(self.refuse(format!("a request may have at most {MAX_KEYS} keys")));
         }
         for wanted in &mut asked {
             // Each is a listing of the remote, and the same one twice finds nothing more.
             remove_duplicates(&mut wanted.prefixes);
             remove_duplicates(&mut wanted.scopes);
             if wanted.prefixes.len() > MAX_PREFIXES || wanted.scopes.len() > MAX_PREFIXES {
-                let message = format!("a key may have {MAX_PREFIXES} prefixes and scopes at most");
+                let message = format!("a key may have at most {MAX_PREFIXES} prefixes and scopes");
                 return Err(self.refuse(message));
             }
             if wanted
@@ -192,7 +192,7 @@ impl Grant {
             };
             let mut scopes = wanted.scopes.iter().chain(chosen);
             if let Some(other) = scopes.find(|scope| !self.scopes.contains(scope)) {
-                return Err(self.refuse(format!("this socket does not lead to scope {other}")));
+                return Err(self.refuse(format!("this share does not include scope {other}")));
             }
         }
         Ok(asked)

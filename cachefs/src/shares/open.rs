@@ -23,18 +23,18 @@ pub fn open_share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     if ownership::others_can_replace(parent).map_err(Error::io("open", parent))? {
         return Err(Error::usage(
+            format!("any user could replace the socket {}", path.display()),
             format!(
-                "any user could put another socket in the place of {}",
-                path.display()
+                "run `chmod o-w {}`, or use another directory",
+                parent.display()
             ),
-            format!("`chmod o-w {}`, or choose another place", parent.display()),
         ));
     }
     // The daemon is started first, so that it answers as soon as the socket exists.
     let mut client = DaemonClient::connect(store)?;
     let listener = socket::listen_unless_taken(path).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Error::usage(
-            format!("a process listens at {} already", path.display()),
+            format!("another process already listens on {}", path.display()),
             "end that share first, with `cachefs daemon unshare`, or choose another place",
         ),
         _ => Error::io("listen on", path)(error),

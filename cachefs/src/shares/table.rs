@@ -134,7 +134,7 @@ impl Shares {
         let mut shares = self.0.lock();
         if shares.contains_key(&description.path) {
             return Err(Error::usage(
-                format!("{} is shared already", description.path.display()),
+                format!("{} is already shared", description.path.display()),
                 "end that share first, with `cachefs daemon unshare`",
             ));
         }
@@ -258,7 +258,7 @@ impl Gate {
                 match owners.0.load(Relaxed) > most {
                     false => Ok(()),
                     true => Err(Error::usage(
-                        format!("the daemon has {most} clients already"),
+                        format!("the daemon has reached its limit of {most} clients"),
                         "try again, or raise the limit of open files (`ulimit -n`) and restart it",
                     )),
                 }
@@ -270,13 +270,16 @@ impl Gate {
             Self::Share(share) => {
                 let other = peer.uid != 0 && peer.uid != share.grant.uid.unwrap_or(own);
                 let message = if other {
-                    format!("this socket is not for user {}", peer.uid)
+                    format!("this share does not admit user {}", peer.uid)
                 } else if share.connections.load(Relaxed) > quota.connections {
-                    format!("this socket has {} clients already", quota.connections)
+                    format!(
+                        "this share has reached its limit of {} clients",
+                        quota.connections
+                    )
                 } else {
                     return Ok(());
                 };
-                Err(Error::usage(message, "ask whoever shared it"))
+                Err(Error::usage(message, "ask the owner of the share"))
             }
         }
     }
@@ -296,7 +299,7 @@ impl Gate {
         let Self::Share(share) = self else {
             return Ok(request);
         };
-        let ended = "ask whoever shared it";
+        let ended = "ask the owner of the share";
         if share.is_closed() {
             return Err(Error::usage("this socket is no longer shared", ended));
         }
@@ -306,7 +309,7 @@ impl Gate {
             views.retain(|view| is_open(*view));
             if views.len() >= quota.views {
                 let most = quota.views;
-                let message = format!("the clients of this socket have {most} mounts already");
+                let message = format!("this share has reached its limit of {most} mounts");
                 return Err(Error::usage(message, "unmount some with `cachefs umount`"));
             }
         }

@@ -68,7 +68,7 @@ pub enum FrameError {
     #[error("the frame carries more than {MAX_FDS} descriptors")]
     TooManyDescriptors,
     /// The socket's time limit passed.
-    #[error("the peer did not answer in time")]
+    #[error("the peer did not respond in time")]
     TimedOut,
     /// The socket failed.
     #[error("the connection failed")]

@@ -54,7 +54,7 @@ pub struct Graft {
 #[non_exhaustive]
 pub enum GraftError {
     /// There is no such process.
-    #[error("there is no process {0}")]
+    #[error("process {0} does not exist")]
     NoProcess(u32),
     /// This process may not enter the other's namespace.
     #[error("entering the mount namespace of process {pid} is not permitted")]
@@ -65,7 +65,7 @@ pub enum GraftError {
         source: io::Error,
     },
     /// The directory to show cannot be taken.
-    #[error("{} cannot be shown elsewhere", path.display())]
+    #[error("{} cannot be mounted elsewhere", path.display())]
     Source {
         /// The directory.
         path: PathBuf,
@@ -105,8 +105,7 @@ impl GraftError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoProcess(_) => Some(
-                "it has ended, or the number is of another PID namespace: take the one that the \
-                 container's engine shows on this machine",
+                "it has exited, or the PID is from another PID namespace: use the host PID that the container engine reports",
             ),
             Self::NotPermitted { .. } => Some(
                 "run it as root on the host; for a container of rootless podman, as its user: podman \
@@ -114,18 +113,20 @@ impl GraftError {
             ),
             Self::Source { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => {
-                    Some("mounting takes root; for a container of rootless podman: podman unshare")
+                    Some("mounting requires root; for rootless podman, use `podman unshare`")
                 }
-                io::ErrorKind::Unsupported => Some("it takes Linux 5.2; use the engine's -v"),
+                io::ErrorKind::Unsupported => {
+                    Some("this requires Linux 5.2; use the engine's -v option")
+                }
                 _ => None,
             },
             Self::Place { source, .. } => match source.kind() {
                 io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Some(
-                    "make the directory in the image, or start the container with a tmpfs above it",
+                    "create the directory in the image, or start the container with a tmpfs above it",
                 ),
-                io::ErrorKind::NotADirectory => Some("name a directory, or one to be made"),
+                io::ErrorKind::NotADirectory => Some("use a directory, or a path to create"),
                 io::ErrorKind::InvalidInput => {
-                    Some("name the directory itself, by a path of the container without /proc")
+                    Some("use the real path of the directory in the container, without /proc")
                 }
                 _ => None,
             },
@@ -183,7 +184,7 @@ pub fn graft_directory(
         shown.map_err(|source| place_error(pid, path, source))
     })?;
     let mount = there.ids.of(&tree);
-    let mount = mount.map_err(name_step("the new mount cannot be asked for its number"))?;
+    let mount = mount.map_err(name_step("cannot read the ID of the new mount"))?;
     Ok(Graft {
         pid,
         namespace: there.number,
@@ -345,7 +346,7 @@ impl Process {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(of("root"), flags, Mode::empty())
             .map_err(|errno| refused(errno.into()))?;
-        let ids = MountIds::open().map_err(name_step("the numbers of mounts cannot be read"))?;
+        let ids = MountIds::open().map_err(name_step("cannot read mount IDs"))?;
         Ok(Self {
             pid,
             namespace,
@@ -389,7 +390,7 @@ impl Process {
                     })?;
                     work()
                 })
-                .map_err(name_step("a thread cannot be started"))?;
+                .map_err(name_step("cannot start a thread"))?;
             thread.join().unwrap_or_else(|_| {
                 Err(GraftError::Io {
                     what: "the thread in the other namespace panicked",
@@ -508,7 +509,7 @@ mod tests {
         fs::write(&file, "x").unwrap();
         let refused =
             graft_directory(temp.path(), other.0.id(), Root::OfProcess, &file).unwrap_err();
-        assert!(refused.hint().unwrap().contains("name a directory"));
+        assert!(refused.hint().unwrap().contains("use a directory"));
         let refused = graft_directory(
             temp.path(),
             other.0.id(),

@@ -60,7 +60,7 @@ impl FuseInit {
         if length < HEADER + 16 || init.word(4) != Some(OPCODE_INIT) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the connection has begun already",
+                "the connection is already initialized",
             ));
         }
         Ok(init)

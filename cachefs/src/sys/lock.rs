@@ -34,7 +34,7 @@ pub enum LockError {
         pid: Option<u32>,
     },
     /// The file cannot be opened, locked or written.
-    #[error("{} cannot be locked", path.display())]
+    #[error("cannot lock {}", path.display())]
     Io {
         /// The lock file.
         path: PathBuf,

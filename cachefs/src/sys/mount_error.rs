@@ -14,10 +14,10 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum MountError {
     /// `/dev/fuse` does not exist, or has no driver behind it.
-    #[error("/dev/fuse is not there")]
+    #[error("/dev/fuse does not exist")]
     NoFuseDevice,
     /// `/dev/fuse` exists, but this process may not open it.
-    #[error("/dev/fuse may not be opened")]
+    #[error("opening /dev/fuse is not permitted")]
     FuseDeviceDenied(#[source] io::Error),
     /// The kernel does not know the filesystem type, and could not load it.
     #[error("the kernel has no {0} filesystem")]
@@ -65,7 +65,7 @@ pub enum MountError {
     },
     /// The filesystem of the upper does not take an extended attribute that the cached directory
     /// itself has. Ext4 has 4 KiB for all attributes of a file, unless it was made with `ea_inode`.
-    #[error("the filesystem of {} does not take the extended attribute {name} of {bytes} bytes", path.display())]
+    #[error("the filesystem of {} does not support the extended attribute {name} of {bytes} bytes", path.display())]
     UpperAttribute {
         /// The upper directory.
         path: PathBuf,
@@ -103,7 +103,7 @@ pub enum MountError {
     #[error("the upper of work directory {} was written by a volatile mount", .0.display())]
     StaleVolatile(PathBuf),
     /// The upper was made over other lowers (the kernel checks this with `index=on`).
-    #[error("the upper directory {} belongs to another lower", .0.display())]
+    #[error("the upper directory {} belongs to another lower directory", .0.display())]
     UpperMismatch(PathBuf),
     /// The mount namespace, or the machine, has no room for one more mount.
     #[error("there are too many mounts")]
@@ -146,7 +146,7 @@ impl MountError {
                 "put the store on a volume or a tmpfs, not on the container's own root"
             }
             Self::UpperUnsuitable { .. } => {
-                "put the store on ext4, xfs, btrfs or tmpfs; network filesystems and FAT do not serve"
+                "put the store on ext4, xfs, btrfs or tmpfs; network filesystems and FAT do not work"
             }
             Self::UpperAttribute { .. } => {
                 "put the store on XFS, Btrfs or tmpfs, or on ext4 made with -O ea_inode"
@@ -154,12 +154,14 @@ impl MountError {
             Self::WorkElsewhere { .. } => "keep both in one directory of the store",
             Self::TooDeep(_) => "mount over a directory that is not on an overlay of an overlay",
             Self::Overlapping(_) => "keep the store outside of the directory that is mounted over",
-            Self::UpperBusy { .. } => "unmount the other overlay first, or use an upper of its own",
+            Self::UpperBusy { .. } => {
+                "unmount the other overlay first, or use another upper directory"
+            }
             Self::StaleVolatile(_) => {
-                "save or discard what the upper holds, then start with a new one"
+                "save or discard the changes in the upper directory, then use a new one"
             }
             Self::UpperMismatch(_) => {
-                "start with a new upper, or mount the lower that it was made over"
+                "use a new upper directory, or the lower directory that it was created with"
             }
             Self::TooManyMounts(_) => "unmount some, or raise fs.mount-max",
             Self::Directory { .. } | Self::Refused { .. } => return None,

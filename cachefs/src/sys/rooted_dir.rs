@@ -237,7 +237,7 @@ fn target_of(link: &OwnedFd) -> io::Result<PathBuf> {
     if rustix::fs::fstatfs(link)?.f_type == PROC_SUPER_MAGIC {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "a link of /proc is on the way, which can lead to the files of another process",
+            "the path goes through a link of /proc, which can lead to files of another process",
         ));
     }
     use std::os::unix::ffi::OsStringExt as _;

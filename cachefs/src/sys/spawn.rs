@@ -63,7 +63,7 @@ pub struct DetachedCommand {
 #[non_exhaustive]
 pub enum SpawnError {
     /// The log file cannot be opened.
-    #[error("the log file {} cannot be opened", path.display())]
+    #[error("cannot open the log file {}", path.display())]
     Log {
         /// The log file.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// The program cannot be executed.
-    #[error("{} cannot be started", exe.display())]
+    #[error("cannot start {}", exe.display())]
     Start {
         /// The program.
         exe: PathBuf,
@@ -87,7 +87,7 @@ pub enum SpawnError {
         hint: Option<String>,
     },
     /// The daemon ended without a word on the pipe.
-    #[error("the daemon ended while starting{}", log_tail_text(log_tail))]
+    #[error("the daemon exited during startup{}", log_tail_text(log_tail))]
     Died {
         /// The end of its log.
         log_tail: String,

@@ -51,7 +51,7 @@ pub enum UnmountError {
         source: io::Error,
     },
     /// Anything else.
-    #[error("{} cannot be unmounted", path.display())]
+    #[error("cannot unmount {}", path.display())]
     Io {
         /// The mount point.
         path: PathBuf,
@@ -82,7 +82,7 @@ impl UnmountError {
 fn list_holders(holders: &[MountHolder]) -> String {
     const SHOWN: usize = 5;
     if holders.is_empty() {
-        return " by a process that cannot be seen from here".to_owned();
+        return " by a process that is not visible here".to_owned();
     }
     let shown: Vec<_> = holders
         .iter()

@@ -197,7 +197,7 @@ impl ReadPlan {
                 let first = offset as usize;
                 let bytes = frame
                     .and_then(|frame| frame.get(first..first + length))
-                    .ok_or_else(|| Error::damaged("a frame", "a chunk reaches beyond it"))?;
+                    .ok_or_else(|| Error::damaged("a frame", "a chunk exceeds it"))?;
                 out.extend_from_slice(bytes);
             }
         }

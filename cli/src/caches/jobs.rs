@@ -110,8 +110,8 @@ pub(super) fn check_jobs<W>(jobs: &[DirectoryJob<W>]) -> anyhow::Result<()> {
         return Ok(());
     };
     Err(cachefs::Error::usage(
-        format!("two caches belong at {}", path.display()),
-        "give each cache a path of its own; what lies on each other at one path are the layers of one cache",
+        format!("two caches have the path {}", path.display()),
+        "use different paths, or make them layers of one cache",
     )
     .into())
 }

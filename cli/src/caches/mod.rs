@@ -38,16 +38,16 @@ use crate::exit;
 /// The error of flags that describe a cache without a path.
 pub(crate) fn no_path() -> cachefs::Error {
     cachefs::Error::usage(
-        "there is a --key and no --path",
-        "name the directory that the cache belongs in, such as --path ~/.m2",
+        "--key needs --path",
+        "add the directory of the cache, for example --path ~/.m2",
     )
 }
 
 /// The error of flags that describe a cache without a key.
 pub(crate) fn no_key() -> cachefs::Error {
     cachefs::Error::usage(
-        "there is a --path and no --key",
-        "name the key, such as --key 'm2-{{ checksum \"pom.xml\" }}'",
+        "--path needs --key",
+        "add the key, for example --key 'm2-{{ checksum \"pom.xml\" }}'",
     )
 }
 

@@ -186,8 +186,8 @@ impl SaveHow {
     pub(crate) fn existing(&self) -> Result<Existing, cachefs::Error> {
         match (self.save_if, self.replace) {
             (SaveIfArg::Missing, true) => Err(cachefs::Error::usage(
-                "--override replaces a key that exists, and --save-if missing keeps it",
-                "choose one of them",
+                "--override contradicts --save-if missing",
+                "remove one of them",
             )),
             (SaveIfArg::Missing, false) => Ok(Existing::Keep),
             (_, true) => Ok(Existing::Replace),

@@ -244,7 +244,7 @@ fn late_error(about: &About, limit: Duration) -> cachefs::Error {
     cachefs::Error::TooLate {
         what: format!("the restore of {}", about.path.display()),
         limit,
-        hint: "--restore-timeout gives it more time; `cachefs doctor` tries the remote",
+        hint: "raise --restore-timeout, or test the remote with `cachefs doctor`",
     }
 }
 

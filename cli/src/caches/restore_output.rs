@@ -128,7 +128,7 @@ pub(super) fn restore_lines(restored: &RestoredDirectory) -> Vec<String> {
                 _ => summary_line(restored, report),
             });
             if let Some(why) = &restored.why {
-                lines.push(format!("  why: {why} (`cachefs explain` says more)"));
+                lines.push(format!("  reason: {why} (details: `cachefs explain`)"));
             }
             lines.extend(saved_elsewhere(restored, report));
             lines.extend(layers_missing(restored, report));
@@ -148,7 +148,7 @@ fn missed_line(restored: &RestoredDirectory) -> String {
         .map(|path| output::format_path(path));
     let paths: Vec<_> = paths.filter(|path| !path.starts_with('!')).collect();
     format!(
-        "miss {}: no key has any of {}",
+        "miss {}: no key has data for {}",
         wanted_key(restored),
         paths.join(", ")
     )
@@ -174,7 +174,7 @@ fn platform_warning(report: &RestoreReport) -> Option<String> {
         .map(|record| &record.platform)
         .find(|platform| **platform != here)?;
     Some(format!(
-        "warning: this cache was made on {} {} ({}), and this is {} {} ({}): compiled files in it may not work",
+        "warning: this cache was saved on {} {} ({}), but this machine is {} {} ({}): compiled files may not work",
         other.os,
         other.arch,
         other.libc.as_deref().unwrap_or("unknown libc"),
@@ -239,13 +239,13 @@ fn summary_line(restored: &RestoredDirectory, report: &RestoreReport) -> String 
             format!("{matched}: {path} is unchanged ({took}; {traffic})")
         }
         RestoreOutcome::Found => {
-            format!("{matched}: found for {path}, and not restored ({size}{origin}; {traffic})")
+            format!("{matched}: found for {path}, not restored ({size}{origin}; {traffic})")
         }
         RestoreOutcome::Mounted => {
             format!("{matched}: mounted at {path} in {took} ({size}{origin}; {traffic})")
         }
         RestoreOutcome::AlreadyMounted => {
-            format!("{matched}: mounted at {path} already ({size}{origin})")
+            format!("{matched}: already mounted at {path} ({size}{origin})")
         }
         RestoreOutcome::Remounted => format!("remounted at {path} in {took} ({size})"),
         RestoreOutcome::Copied { report: copied, .. } => format!(
@@ -267,7 +267,7 @@ fn saved_elsewhere(restored: &RestoredDirectory, report: &RestoreReport) -> Opti
     );
     (is_shown && from != to).then(|| {
         format!(
-            "warning: key {} was saved from {from}, and is restored to {to}",
+            "warning: key {} was saved from {from}, but is restored to {to}",
             record.key
         )
     })
@@ -285,14 +285,12 @@ fn copy_issues(report: &RestoreReport) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(NoMount { why, hint }) = instead_of_mount {
         lines.push(format!(
-            "note: copied because mounting is not possible here: {why}"
+            "note: copied, because this machine cannot mount: {why}"
         ));
         let hint = hint
             .as_deref()
-            .unwrap_or("`cachefs doctor` says what is missing");
-        lines.push(format!(
-            "  hint: {hint}; --mode copy chooses this without the note"
-        ));
+            .unwrap_or("run `cachefs doctor` for details");
+        lines.push(format!("  hint: {hint}; --mode copy suppresses this note"));
     }
     for issue in copied.issues.iter().take(10) {
         // The root has an empty path, so its place is printed instead.
@@ -304,7 +302,7 @@ fn copy_issues(report: &RestoreReport) -> Vec<String> {
     }
     let total = copied.not_created + copied.attributes_lost;
     if total > 10 {
-        lines.push(format!("warning: and {} more like these", total - 10));
+        lines.push(format!("warning: and {} more", total - 10));
     }
     lines
 }
@@ -320,7 +318,7 @@ fn layers_missing(restored: &RestoredDirectory, report: &RestoreReport) -> Vec<S
         .filter(|(_, matched)| matched.is_none())
         .map(|((layer, (key, ..)), _)| {
             format!(
-                "warning: layer {} is missing and was left out: no cache has the key {key}",
+                "warning: skipped the missing layer {}: no cache has the key {key}",
                 layer.name
             )
         })

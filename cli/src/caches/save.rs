@@ -132,7 +132,7 @@ fn late_error(about: &About, limit: Duration) -> cachefs::Error {
     cachefs::Error::TooLate {
         what: format!("the save of {}", about.path.display()),
         limit,
-        hint: "--save-timeout gives it more time; what was sent is used by the next save here",
+        hint: "raise --save-timeout; the next save here reuses the uploaded data",
     }
 }
 
@@ -188,13 +188,13 @@ fn plan_directories(
     }
     if found.directories.is_empty() {
         return Err(cachefs::Error::usage(
-            format!("there is no directory for {}", found.absent.join(", ")),
-            "name the directories that the build filled; nothing was saved",
+            format!("no directory matches {}", found.absent.join(", ")),
+            "use the directories that the build filled; nothing was saved",
         )
         .into());
     }
     let name = prepared.cache.name.as_deref();
-    let note = |path| format!("note: there is nothing at {path}, which is left out");
+    let note = |path| format!("note: skipped {path}: it does not exist");
     let absent = found.absent.iter().map(note).collect();
     notes.extend(super::output_prefix::prefix_lines(name, absent));
     let jobs = found.directories.into_iter().map(|directory| DirectoryJob {
@@ -326,12 +326,8 @@ impl SaveRun {
 }
 
 fn main(keys: Option<&ExpandedKeys>) -> Result<&(Key, keys::ExpandedKey), cachefs::Error> {
-    keys.and_then(|keys| keys.main.as_ref()).ok_or_else(|| {
-        cachefs::Error::usage(
-            "there is no key to save under",
-            "name one with --key, or a layer with --layer",
-        )
-    })
+    keys.and_then(|keys| keys.main.as_ref())
+        .ok_or_else(|| cachefs::Error::usage("no key to save under", "set --key or --layer"))
 }
 
 fn into_saved(

@@ -171,7 +171,7 @@ fn summary_line(saved: &SavedDirectory, report: &SaveReport) -> String {
     );
     match &report.outcome {
         SaveOutcome::Unchanged => {
-            format!("unchanged {key}: nothing to save ({looked_at} looked at in {took}; {traffic})")
+            format!("unchanged {key}: nothing to save ({looked_at} scanned in {took}; {traffic})")
         }
         SaveOutcome::Skipped => format!(
             "not saved {key}: {}",
@@ -182,24 +182,24 @@ fn summary_line(saved: &SavedDirectory, report: &SaveReport) -> String {
                 .unwrap_or("nothing was asked for")
         ),
         SaveOutcome::Empty => format!(
-            "not saved {key}: there are no files in {} (--allow-empty saves it all the same)",
+            "not saved {key}: no files in {} (--allow-empty saves it anyway)",
             output::format_path(&saved.path)
         ),
         SaveOutcome::Kept => format!(
-            "not saved {key}: it exists already, and --save-if missing keeps it ({took}; {traffic})"
+            "not saved {key}: it already exists, and --save-if missing keeps it ({took}; {traffic})"
         ),
         SaveOutcome::Linked => format!(
-            "saved {key}: its content is there already, nothing to store ({took}; {traffic})"
+            "saved {key}: the remote already has its content, nothing to upload ({took}; {traffic})"
         ),
         SaveOutcome::WouldSave => format!(
-            "would save {key}: {changes}; {} of new data before compression ({looked_at} looked at in {took})",
+            "would save {key}: {changes}; {} of new data before compression ({looked_at} scanned in {took})",
             output::format_bytes(report.new_raw)
         ),
         SaveOutcome::Refused => format!(
-            "not saved {key}: --secrets is `fail` ({looked_at} looked at in {took}; {traffic})"
+            "not saved {key}: --secrets is `fail` ({looked_at} scanned in {took}; {traffic})"
         ),
         SaveOutcome::Saved(layer) => format!(
-            "saved {key}: {changes}, {} new as layer {} ({looked_at} looked at in {took}; {traffic})",
+            "saved {key}: {changes}, {} new as layer {} ({looked_at} scanned in {took}; {traffic})",
             output::format_bytes(layer.new_bytes),
             report.layers.len(),
         ),
@@ -217,7 +217,7 @@ fn key_lines(report: &SaveReport) -> Vec<String> {
     }
     if report.united > 0 {
         lines.push(format!(
-            "note: {} of other jobs under this key became part of it",
+            "note: merged {} of other jobs under this key",
             output::format_count(report.united as u64, "save")
         ));
     }

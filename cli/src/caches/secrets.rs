@@ -40,8 +40,8 @@ pub(super) fn prepare_search(how: &SaveHow) -> Result<Search, cachefs::Error> {
 
 fn usage_error(error: SetupError) -> cachefs::Error {
     let hint = match &error {
-        SetupError::Short { name } => format!("do not name {name} with --secret-env"),
-        SetupError::TooMuch => "name fewer variables with --secret-env".to_owned(),
+        SetupError::Short { name } => format!("remove {name} from --secret-env"),
+        SetupError::TooMuch => "pass fewer variables with --secret-env".to_owned(),
         SetupError::Pattern { .. } => {
             "--secrets-allow takes a path with `*`, `**` and `?`, such as 'test/keys/*.pem'"
                 .to_owned()

@@ -60,7 +60,7 @@ pub(super) fn secret_lines(report: &SaveReport, verbose: bool) -> Vec<String> {
     let refused = of(SecretHandling::Refused);
     if !refused.is_empty() {
         lines.push(format!(
-            "error: nothing is saved, because secrets were found in {}:",
+            "error: not saved, because secrets were found in {}:",
             files_text(&refused)
         ));
         list_findings(&mut lines, &refused, verbose);
@@ -73,7 +73,7 @@ pub(super) fn secret_lines(report: &SaveReport, verbose: bool) -> Vec<String> {
             _ => "",
         };
         lines.push(format!(
-            "warning: {} {would_be}left out of the cache, because secrets were found:",
+            "warning: {} {would_be}skipped, because secrets were found:",
             files_text(&left_out)
         ));
         list_findings(&mut lines, &left_out, verbose);
@@ -91,8 +91,7 @@ pub(super) fn secret_lines(report: &SaveReport, verbose: bool) -> Vec<String> {
     }
     if !saved.is_empty() {
         lines.push(format!(
-            "note: {} found and saved, as packages contain many test keys; -v lists {}, and \
-             --secrets skip leaves such files out",
+            "note: {} found and saved, because packages contain many test keys; -v lists {}, and --secrets skip skips such files",
             kinds_text(&saved),
             if saved.len() == 1 { "it" } else { "them" },
         ));
@@ -104,7 +103,7 @@ pub(super) fn secret_lines(report: &SaveReport, verbose: bool) -> Vec<String> {
     if !allowed.is_empty() {
         let more = if verbose { ":" } else { "; -v lists them" };
         lines.push(format!(
-            "note: {} in files that --secrets-allow names{more}",
+            "note: {} in files that --secrets-allow matches{more}",
             kinds_text(&allowed)
         ));
         if verbose {
@@ -146,7 +145,7 @@ fn list_findings(lines: &mut Vec<String>, findings: &[&SecretFinding], verbose: 
             None => finding.kind.name.to_owned(),
         };
         let stays = if finding.replaces && finding.fate == SecretHandling::LeftOut {
-            " (the cache keeps the older version that it has)"
+            " (the cache keeps its older version)"
         } else {
             ""
         };
@@ -166,9 +165,7 @@ fn findings_hint(findings: &[&SecretFinding]) -> String {
             "  hint: keep credentials out of cached directories, or save the file with --secrets-allow '/{}'",
             output::format_path(&finding.path)
         ),
-        None => {
-            "  hint: keep the build from writing the value, or do not give it with --secret-env"
-                .to_owned()
-        }
+        None => "  hint: prevent the build from writing the value, or remove it from --secret-env"
+            .to_owned(),
     }
 }

@@ -93,7 +93,7 @@ impl<'a> Ci<'a> {
         });
         reported.ok_or_else(|| Unreported {
             place: self.system().map_or_else(
-                || "outside of a CI system that is recognised".to_owned(),
+                || "outside of a recognised CI system".to_owned(),
                 |name| format!("in {name}"),
             ),
             variables: sources.map(source_variable).collect(),

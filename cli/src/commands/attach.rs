@@ -208,21 +208,21 @@ pub(super) fn find_attachment(
 fn occupied(shown: &Attachment, container: &str) -> cachefs::Error {
     let path = shown.path.display();
     cachefs::Error::usage(
-        format!("{} is attached at {path} already", shown.from.display()),
-        format!("take it away first: cachefs detach {container} {path}"),
+        format!("{} is already attached at {path}", shown.from.display()),
+        format!("detach it first: cachefs detach {container} {path}"),
     )
 }
 
 fn relative_path_error(path: &Path) -> cachefs::Error {
     cachefs::Error::usage(
         format!("{} is not an absolute path", path.display()),
-        "name where the container sees it, such as /root/.m2",
+        "use the path in the container, for example /root/.m2",
     )
 }
 
 fn no_directory(from: &Path) -> cachefs::Error {
     cachefs::Error::usage(
-        format!("there is no directory {} on this machine", from.display()),
-        "name a key to restore (--key), or a directory that is restored already (--from)",
+        format!("no directory {} on this machine", from.display()),
+        "restore a key with --key, or attach a restored directory with --from",
     )
 }

@@ -141,7 +141,7 @@ pub(crate) fn find_caches(
         .collect();
     if caches.is_empty() {
         output::log_text(&format!(
-            "note: found no tool in {} whose cache is known, so there is nothing to do",
+            "note: no supported tools found in {}, nothing to do",
             output::format_path(&workspace)
         ));
     }
@@ -154,7 +154,7 @@ pub(crate) fn leave_empty(caches: &mut Vec<ResolvedCache>) {
         let is_filled = cache.paths.iter().any(|path| holds_something(path));
         if !is_filled && let Some(name) = &cache.name {
             output::log_text(&format!(
-                "{name}: nothing to save, its directory is empty or not there"
+                "{name}: nothing to save, its directory is empty or missing"
             ));
         }
         is_filled

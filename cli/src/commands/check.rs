@@ -144,7 +144,7 @@ fn print_check(report: &CheckReport, args: &CheckArgs, repaired: &Repaired) {
     }
     if args.repair && !report.is_complete && !report.damaged_packs.is_empty() {
         output::print_text(&format!(
-            "note: {} with damaged data stay, because other keys may need intact parts of them, and saves on machines that know them may use them again; `cachefs check --all-scopes --read-data --repair` deletes them",
+            "note: {} with damaged data stay, because other keys may need intact parts of them; `cachefs check --all-scopes --read-data --repair` deletes them",
             output::format_count(report.damaged_packs.len() as u64, "pack")
         ));
     }
@@ -164,8 +164,8 @@ fn print_check(report: &CheckReport, args: &CheckArgs, repaired: &Repaired) {
         output::format_count(report.layers, "layer"),
         output::format_count(report.packs, "pack"),
         match report.findings.len() {
-            0 if report.keys == 0 => "there is nothing to check".to_owned(),
-            0 => "nothing is wrong".to_owned(),
+            0 if report.keys == 0 => "nothing to check".to_owned(),
+            0 => "no problems".to_owned(),
             number => output::format_count(number as u64, "problem"),
         },
     ));

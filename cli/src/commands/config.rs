@@ -83,7 +83,7 @@ fn print_config(config: &LoadedConfig) {
         output::print_text(&format!("{}  {found}", output::format_path(&file.path)));
     }
     if config.files().is_empty() {
-        output::print_text("no files are read");
+        output::print_text("no files read");
     }
     output::print_text("");
     print_table(&config.values());

@@ -134,7 +134,7 @@ const ENDING: Duration = Duration::from_secs(5);
 
 fn upgrade_daemon(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
     let Some(mut client) = DaemonClient::connect_running(store)? else {
-        output::log_text("the daemon does not run; the next command starts this version");
+        output::log_text("the daemon is not running; the next command starts this version");
         PrintedDaemon::not_running("not_running").print(global)?;
         return Ok(exit::SUCCESS);
     };
@@ -144,7 +144,7 @@ fn upgrade_daemon(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
     while started.elapsed() < PATIENCE {
         let Some(mut client) = DaemonClient::connect_running(store)? else {
             return Err(Error::usage(
-                "the daemon ended instead of going on",
+                "the daemon exited during the upgrade",
                 "see `daemon.log` in the store; the next restore repairs its mounts",
             )
             .into());
@@ -153,7 +153,7 @@ fn upgrade_daemon(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
         match client.stats() {
             Ok(stats) if stats.pid != before && stats.restarts == 0 && stats.waiting == 0 => {
                 output::log_text(&format!(
-                    "version {} goes on as process {}, with {} mounts",
+                    "upgraded to version {} as process {}, with {} mounts",
                     stats.version,
                     stats.pid,
                     stats.views.len()
@@ -170,8 +170,8 @@ fn upgrade_daemon(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
         }
     }
     Err(Error::usage(
-        "the daemon goes on as it was",
-        "see `daemon.log` in the store for why",
+        "the upgrade failed, and the old version continues",
+        "see `daemon.log` in the store",
     )
     .into())
 }
@@ -229,22 +229,18 @@ pub(crate) fn run_daemon_command(global: &Global, args: &DaemonArgs) -> anyhow::
                 {
                     return Err(error.into());
                 }
-                output::log_text("the daemon does not run");
+                output::log_text("the daemon is not running");
                 PrintedDaemon::not_running("not_running").print(global)?;
                 return Ok(exit::SUCCESS);
             };
             client.stop(*force)?;
             drop(client);
             if has_ended(&store) {
-                output::log_text("the daemon has ended");
+                output::log_text("stopped the daemon");
                 PrintedDaemon::not_running("stopped").print(global)?;
                 return Ok(exit::SUCCESS);
             }
-            Err(Error::usage(
-                "the daemon was told to end and has not",
-                "see `daemon.log` in the store",
-            )
-            .into())
+            Err(Error::usage("the daemon did not stop", "see `daemon.log` in the store").into())
         }
         DaemonAction::Share(args) => shares::run_open_share(global, args),
         DaemonAction::Unshare { path } => shares::run_close_share(global, path),
@@ -284,7 +280,7 @@ fn print_status(global: &Global) -> anyhow::Result<u8> {
     let stats = client.stats()?;
     if global.format != OutputFormat::Json {
         output::print_text(&format!(
-            "running as process {}, kept by process {}",
+            "running as process {}, supervised by process {}",
             stats.pid, stats.supervisor
         ));
     }

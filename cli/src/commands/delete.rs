@@ -92,7 +92,7 @@ pub(crate) fn run_delete(global: &Global, args: &DeleteArgs) -> anyhow::Result<u
             }
             (true, false) => {
                 output::log_text(&format!(
-                    "deleted {name}; mounts of it go on, and `cachefs gc` removes its data in time"
+                    "deleted {name}; existing mounts keep working, and `cachefs gc` will delete its data"
                 ));
                 "deleted"
             }

@@ -35,13 +35,13 @@ pub(crate) fn run_detach(global: &Global, args: &DetachArgs) -> anyhow::Result<u
                 args.path.display(),
                 args.container
             ),
-            "what a container shows goes with it when it ends; `cachefs stats` lists what there is",
+            "attachments end with their container; `cachefs stats` lists them",
         )
         .into());
     };
     attachments.detach(&shown, args.lazy)?;
     output::log_text(&format!(
-        "detached {} from {}; it stays at {}",
+        "detached {} from {}; it is still mounted at {}",
         output::format_path(&shown.path),
         container_name(&shown.container, shown.pid),
         output::format_path(&shown.from)

@@ -77,12 +77,12 @@ pub(crate) fn run_detect(global: &Global, args: &DetectArgs) -> anyhow::Result<u
     print_notes(&notes);
     if caches.is_empty() {
         output::log_text(&format!(
-            "found no tool in {} whose cache is known",
+            "no supported tools found in {}",
             output::format_path(&workspace)
         ));
     } else {
         output::log_text(
-            "`cachefs auto restore` and `cachefs auto save` use these; `cachefs detect --toml` writes them as a file to change",
+            "`cachefs auto restore` and `cachefs auto save` use these; `cachefs detect --toml` prints them as a cachefs.toml to edit",
         );
     }
     Ok(exit::SUCCESS)
@@ -171,7 +171,7 @@ impl DetectedKey {
         }
         if let Some(why) = found.optional {
             output::print_text(&format!(
-                "  left alone, unless with --all or --tool {}: {why}",
+                "  skipped without --all or --tool {}: {why}",
                 found.name
             ));
         }

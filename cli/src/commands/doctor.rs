@@ -102,7 +102,7 @@ fn check_unsaved(store: &StoreDir) -> PrintedFinding {
             _ => format!("{} in {directory}", stats::unsaved_text(&amount)),
         },
         hint: (amount.directories > 0).then(|| {
-            "they are removed after 7 days; let jobs end with `cachefs umount --all` or run them with `cachefs exec`".to_owned()
+            "they are removed after 7 days; end jobs with `cachefs umount --all`, or run them with `cachefs exec`".to_owned()
         }),
     }
 }

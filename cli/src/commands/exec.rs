@@ -136,7 +136,7 @@ pub(crate) fn run_exec(
         }
     } else if args.save_on == SaveOn::Success && !matches!(ended, ChildEnd::NotStarted(_)) {
         output::log_text(&format!(
-            "not saved: the command {} (--save-on always saves all the same)",
+            "not saved: the command {} (--save-on always saves anyway)",
             ended.describe()
         ));
     }
@@ -273,7 +273,7 @@ impl ExecArgs {
             let gone = away(false).or_else(|_| {
                 away(true).inspect(|_| {
                     output::log_text(&format!(
-                        "note: {} was still in use when it was unmounted, by something that the command left running",
+                        "note: {} was still in use when it was unmounted, by a process that the command left running",
                         output::format_path(path)
                     ));
                 })
@@ -380,7 +380,7 @@ fn command_environment(caches: &[ResolvedCache]) -> Vec<(&'static str, &'static 
         .any(|cache| cache.name.as_deref() == Some("uv"));
     if is_uv && std::env::var_os("UV_LINK_MODE").is_none() {
         output::log_text(
-            "note: UV_LINK_MODE=copy is set for the command, as hard links do not cross mounts",
+            "note: UV_LINK_MODE=copy is set for the command, because hard links do not cross mounts",
         );
         return vec![("UV_LINK_MODE", "copy")];
     }

@@ -99,10 +99,10 @@ impl ExportArgs {
                 .ok_or_else(|| {
                     cachefs::Error::usage(
                         format!(
-                            "the name {} does not say how to compress it",
+                            "cannot infer the compression from the name {}",
                             output::format_path(&self.output)
                         ),
-                        "end it in .tar, .tar.gz or .tar.zst, or use --compression",
+                        "use the extension .tar, .tar.gz or .tar.zst, or set --compression",
                     )
                 }),
         }
@@ -117,7 +117,7 @@ pub(crate) fn run_export(global: &Global, args: &ExportArgs) -> anyhow::Result<u
     }
     if to_stdout && global.format == OutputFormat::Json {
         return Err(cachefs::Error::usage(
-            "standard output cannot hold the archive and JSON",
+            "stdout cannot carry both the archive and JSON",
             "write the archive to a file with --output",
         )
         .into());
@@ -194,7 +194,7 @@ pub(crate) fn run_export(global: &Global, args: &ExportArgs) -> anyhow::Result<u
 /// As `tar` does: the control characters of an archive spoil a terminal.
 fn to_terminal() -> cachefs::Error {
     cachefs::Error::usage(
-        "an archive is not written to a terminal",
+        "cannot write an archive to a terminal",
         "write it to a file with --output, or pipe it into another command",
     )
 }

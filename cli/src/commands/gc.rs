@@ -40,7 +40,7 @@ fn parse_grace(text: &str) -> Result<Duration, String> {
     let grace = parse_age(text)?;
     if grace < MIN_GRACE {
         return Err(format!(
-            "{text} is too short to be safe while jobs save: at least 2h, or 0 when none does; {}h is usual",
+            "{text} is too short to be safe while jobs save: use 2h or more (default {}h), or 0 while nothing saves",
             DEFAULT_GRACE.as_secs() / 3600
         ));
     }
@@ -137,7 +137,7 @@ fn print_gc(report: &GcReport, options: &GcOptions) {
     }
     if report.missing > 0 {
         output::log_text(&format!(
-            "warning: {} that keys name are not there; `cachefs check --all-scopes` says whose",
+            "warning: {} that keys need are missing; `cachefs check --all-scopes` lists the keys",
             output::format_count(report.missing, "layer")
         ));
     }
@@ -154,7 +154,7 @@ fn print_gc(report: &GcReport, options: &GcOptions) {
     ));
     if plan.condemned != Garbage::default() {
         output::log_text(&format!(
-            "{} {}: nothing needs them, and they go with a run in {} if that stays so",
+            "{} {}: they are unreferenced; a run in {} deletes them if they still are",
             would("condemned", "condemn"),
             garbage_text(&plan.condemned),
             wait_text(options.grace.as_secs())
@@ -164,7 +164,7 @@ fn print_gc(report: &GcReport, options: &GcOptions) {
         let next = plan.next.unwrap_or(options.now);
         let left = Duration::from_micros(next.saturating_sub(options.now));
         output::log_text(&format!(
-            "waiting: {}, condemned by earlier runs, the first of them for {} more",
+            "waiting: {}, condemned by earlier runs; the first can be deleted in {}",
             garbage_text(&plan.waiting),
             wait_text(left.as_secs())
         ));
@@ -195,8 +195,7 @@ fn warn_unreadable(report: &GcReport) {
     }
     if !report.unreadable.is_empty() {
         output::log_text(
-            "hint: the layers and packs that these records may name are kept; delete the keys, or \
-             collect with a newer version if that wrote them",
+            "hint: layers and packs that these records may reference are kept; delete the keys, or run gc with a newer version if that wrote them",
         );
     }
     for (layer, names) in report.unreadable_layers.iter().take(NAMED) {
@@ -213,8 +212,7 @@ fn warn_unreadable(report: &GcReport) {
     }
     if !report.unreadable_layers.is_empty() {
         output::log_text(
-            "hint: no pack is removed while these layers are in use, because they may need any; \
-             collect with a newer version if that wrote them, or delete the keys",
+            "hint: no pack is deleted while these layers are in use, because they may need any; run gc with a newer version if that wrote them, or delete the keys",
         );
     }
 }

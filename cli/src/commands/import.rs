@@ -90,7 +90,7 @@ impl ImportSource {
         let wrong = || {
             cachefs::Error::usage(
                 format!("`{name}` does not name an object"),
-                "write the bucket and the whole name, as s3://bucket/app/cache.tar.gz",
+                "use the bucket and the full name, for example s3://bucket/app/cache.tar.gz",
             )
         };
         let (bucket, object) = rest.split_once('/').ok_or_else(wrong)?;
@@ -193,12 +193,12 @@ pub(crate) fn import_lines(name: &RefName, from: &str, report: &ImportReport) ->
     let mut lines = Vec::new();
     if let Some(found) = &report.found {
         lines.push(format!(
-            "note: the directory is called `{found}` in the archive"
+            "note: the directory is named `{found}` in the archive"
         ));
     }
     if report.outside > 0 {
         let outside = output::format_count(report.outside, "entry");
-        lines.push(format!("note: left out {outside} elsewhere in the archive"));
+        lines.push(format!("note: skipped {outside} elsewhere in the archive"));
     }
     for skipped in save.skipped.iter().take(10) {
         lines.push(format!(
@@ -226,7 +226,7 @@ pub(crate) fn import_lines(name: &RefName, from: &str, report: &ImportReport) ->
         ),
         // What is left of the outcomes needs options that an import does not have.
         _ => format!(
-            "unchanged {}: it holds what is in {from} already ({size}; {took}; {traffic})",
+            "unchanged {}: it already has the content of {from} ({size}; {took}; {traffic})",
             name.key
         ),
     });

@@ -44,7 +44,7 @@ pub(crate) fn run_key(global: &Global, args: &KeyArgs) -> anyhow::Result<u8> {
             output::print_text(&format!("  ${variable} = {}", part.value.escape_debug()));
         }
         for path in &part.skipped {
-            output::print_text(&format!("  passed over: {path}"));
+            output::print_text(&format!("  skipped: {path}"));
         }
     }
     Ok(exit::SUCCESS)

@@ -29,7 +29,7 @@ pub(super) async fn missing_key_error(
     key: &Key,
 ) -> anyhow::Error {
     let names: Vec<_> = scopes.iter().map(Scope::as_str).collect();
-    let hint = "`cachefs list` shows the keys of a scope, and --scope names another";
+    let hint = "`cachefs list` lists keys; --scope selects another scope";
     // Whatever keeps us from finding out more, it is not there.
     if let Ok(Some((scope, parts))) = find_holder(remote, scopes, key).await
         && let Some(listed) = parts.first()
@@ -42,7 +42,7 @@ pub(super) async fn missing_key_error(
                 "key {key} (scope {scope}) expired {}",
                 output::format_until(expires)
             ),
-            Some("save it again; --ttl says for how long"),
+            Some("save it again; --ttl sets its lifetime"),
         );
     }
     not_found_error(

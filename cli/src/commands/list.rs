@@ -107,7 +107,7 @@ async fn newest_records(remote: &DynRemote, listed: &[ListedKey]) -> Vec<Option<
     while let Some(read) = reads.join_next().await {
         match read {
             Ok((number, Ok(record))) => records[number] = record,
-            Ok((_, Err(error))) => tracing::info!("a record is passed over: {error}"),
+            Ok((_, Err(error))) => tracing::info!("ignoring a record: {error}"),
             Err(_) => {}
         }
     }

@@ -34,8 +34,7 @@ pub(crate) struct PromoteArgs {
 }
 
 /// What to do about a key that is refused.
-const REFUSED: &str = "nothing was written; whoever saved the key has stored something else than its \
-                       layers say: delete it, and save it again in a job that you trust";
+const REFUSED: &str = "nothing was written; the stored data does not match the key's layers: delete the key, and save it again in a trusted job";
 
 /// A key in the output of `--format json`.
 #[derive(Debug, Serialize)]
@@ -61,7 +60,7 @@ pub(crate) fn run_promote(global: &Global, args: &PromoteArgs) -> anyhow::Result
     if from == to {
         return Err(cachefs::Error::usage(
             format!("--from and --to are both {from}"),
-            "name the scope of the branch that was merged, and the one it was merged into",
+            "use the scope of the merged branch, and the scope that it was merged into",
         )
         .into());
     }
@@ -129,7 +128,7 @@ pub(crate) fn run_promote(global: &Global, args: &PromoteArgs) -> anyhow::Result
                 ("absent", 0)
             }
             Promotion::AlreadyThere => {
-                output::log_text(&format!("{key}: scope {to} has all of it"));
+                output::log_text(&format!("{key}: scope {to} already has it"));
                 ("already_there", 0)
             }
             Promotion::Promoted(layers) => {

@@ -52,7 +52,7 @@ impl RestoreArgs {
             }),
             _ => Err(cachefs::Error::usage(
                 "--layer NAME=KEY needs --path",
-                "name the directory; of a cache of cachefs.toml, name one layer alone: --layer base",
+                "add --path; for a cache of cachefs.toml, pass only the name: --layer base",
             )
             .into()),
         }

@@ -78,7 +78,7 @@ pub(crate) fn run_scopes(global: &Global, args: &ScopesArgs) -> anyhow::Result<u
         print_scope(global, args, summary, summary.scope == own);
     }
     if listed.is_empty() {
-        output::log_text("no such scopes");
+        output::log_text("no matching scopes");
     }
     if global.format == OutputFormat::Json {
         let entry = |summary: &&ScopeSummary| PrintedScope {

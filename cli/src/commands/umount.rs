@@ -63,12 +63,12 @@ pub(crate) fn run_umount(global: &Global, args: &UmountArgs) -> anyhow::Result<u
         let path = output::format_path(&done.record.path);
         match done.record.how {
             How::Mount => output::log_text(&format!("unmounted {path}")),
-            How::Copy => {
-                output::log_text(&format!("forgot {path}: it is a plain directory and stays"))
-            }
+            How::Copy => output::log_text(&format!(
+                "{path} stays: it is a plain directory, no longer tracked"
+            )),
         }
         if done.dropped_changes {
-            output::log_text("note: changes made there were never saved and are gone");
+            output::log_text("note: discarded its unsaved changes");
         }
         entries.push(UnmountedPath {
             path,

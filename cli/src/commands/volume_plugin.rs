@@ -46,7 +46,7 @@ pub(crate) fn run_volume_plugin(
     let volumes = Arc::new(VolumeDriver::new(store, defaults)?);
     let path = args.socket.clone().unwrap_or_else(default_socket);
     let socket = Socket::open(&path)?;
-    output::log_text(&format!("listening for engines at {}", socket.describe()));
+    output::log_text(&format!("listening on {}", socket.describe()));
     let manners = Manners {
         answer_within: args.answer_within,
         forget_after: args.forget_after,

@@ -126,7 +126,7 @@ impl Vocabulary {
             }
             if values.insert(name, several).is_some() {
                 return Err(cachefs::Error::usage(
-                    format!("the option `{name}` is given twice"),
+                    format!("the option `{name}` is set twice"),
                     "keep one of them",
                 ));
             }
@@ -167,7 +167,7 @@ impl Vocabulary {
             Some(nearest) => format!("did you mean `{nearest}`? {list}"),
             None => list,
         };
-        cachefs::Error::usage(format!("there is no option `{name}`"), hint)
+        cachefs::Error::usage(format!("unknown option `{name}`"), hint)
     }
 
     /// What a command would be told by the flags of this process and these options.
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn what_is_not_an_option_is_refused_with_the_list() {
         let (message, hint) = refused(&[("restor-keys", "x")]);
-        assert_eq!(message, "there is no option `restor-keys`");
+        assert_eq!(message, "unknown option `restor-keys`");
         assert!(
             hint.starts_with("did you mean `restore-keys`? the options are "),
             "{hint}"
@@ -354,11 +354,11 @@ mod tests {
             refused(&[(of_none, "x")]);
         }
         let (message, hint) = refused(&[("policy", "both")]);
-        assert_eq!(message, "`both` is no value of `policy`");
+        assert_eq!(message, "invalid value `both` for `policy`");
         assert!(hint.contains("pull-push"), "{hint}");
         refused(&[("ttl", "soon")]);
         refused(&[("read-only", "perhaps")]);
         let (message, _) = refused(&[("restore-key", "a"), ("restore-keys", "b")]);
-        assert_eq!(message, "the option `restore-key` is given twice");
+        assert_eq!(message, "the option `restore-key` is set twice");
     }
 }

@@ -60,7 +60,7 @@ pub(super) enum ConfigProblem {
     #[error("this is not UTF-8 text")]
     NotText,
     /// A name that no setting has.
-    #[error("there is no setting `{name}`{place}")]
+    #[error("unknown setting `{name}`{place}")]
     Unknown {
         /// The name.
         name: String,
@@ -104,7 +104,7 @@ pub(super) enum ConfigProblem {
     #[error("`{0}` cannot be set by a project")]
     NotForProjects(String),
     /// Caches in a file that is not a project's.
-    #[error("only a project's file describes caches")]
+    #[error("only a project's file can define caches")]
     CachesOutside,
 }
 
@@ -155,11 +155,10 @@ impl ConfigError {
             ConfigProblem::Twice(_) => "keep one of them".into(),
             ConfigProblem::Missing { example, .. } => format!("for example {example}"),
             ConfigProblem::NotForProjects(name) => format!(
-                "anyone who proposes a change can edit this file: set it with --{name}, in the \
-                 environment, or in the user's or the system's config.toml"
+                "set it with --{name}, in the environment, or in the user's or the system's config.toml; anyone who proposes a change can edit this file"
             ),
             ConfigProblem::CachesOutside => {
-                format!("put it into {PROJECT_FILE} at the top of the project")
+                format!("move it to {PROJECT_FILE} in the root of the project")
             }
         }
     }

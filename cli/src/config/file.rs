@@ -103,7 +103,7 @@ impl ConfigReader<'_> {
             let Some((name, kind)) = find_setting(&self.known.settings, key.get_ref()) else {
                 let mut known = proposed_names(&self.known.settings);
                 known.push("cache".to_owned());
-                return Err(self.unknown(key, " here", known));
+                return Err(self.unknown(key, "", known));
             };
             if self.level == ConfigLevel::Project
                 && !trusted_settings::may_be_set_by_project(name, kind)

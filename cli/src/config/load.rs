@@ -116,7 +116,7 @@ impl LoadedConfig {
             notes.extend(output::error_lines(
                 "warning",
                 &format!(
-                    "`{name}` at {} is not used: a project may set it for its own remote only, and that is not the one in use",
+                    "ignoring `{name}` at {}: a project may set it only for its own remote, which is not in use",
                     setting.place
                 ),
                 Some(&format!("set --{name} where the remote is set")),
@@ -126,7 +126,7 @@ impl LoadedConfig {
         let remote = remote.filter(|remote| remote.level == ConfigLevel::Project);
         if let (true, false, Some(remote)) = (uses_remote, self.is_given("remote"), remote) {
             notes.push(format!(
-                "note: the remote is {}, as {} says",
+                "note: the remote is {}, from {}",
                 remote.values.concat(),
                 remote.place
             ));
@@ -156,7 +156,7 @@ fn read_file(looked: &Looked, known: &Known) -> anyhow::Result<ConfigFile> {
     let bytes = std::fs::read(path).map_err(|error| {
         cachefs::Error::usage(
             format!("cannot read the configuration {}: {error}", path.display()),
-            "correct --config or the file's permissions; --no-config goes on without files",
+            "correct --config or the file's permissions; --no-config ignores all files",
         )
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {

@@ -33,9 +33,9 @@ impl LoadedConfig {
             if !names.contains(name) {
                 let hint = match super::error::nearest_name(name, &names) {
                     Some(nearest) => format!("did you mean `{nearest}`?"),
-                    None => format!("the caches there are {}", names.join(", ")),
+                    None => format!("its caches are {}", names.join(", ")),
                 };
-                let message = format!("there is no cache `{name}` in {}", self.file());
+                let message = format!("no cache `{name}` in {}", self.file());
                 return Err(cachefs::Error::usage(message, hint).into());
             }
         }
@@ -57,7 +57,7 @@ impl LoadedConfig {
         match (selection.layer, caches.is_empty()) {
             (Some(layer), true) => Err(cachefs::Error::usage(
                 format!("no cache in {} has a layer `{layer}`", self.file()),
-                "name one of the layers that are described there",
+                "use one of the layers that are defined there",
             )
             .into()),
             _ => Ok(caches),
@@ -123,12 +123,12 @@ impl LoadedConfig {
 
     fn no_caches(&self) -> cachefs::Error {
         let hint = format!(
-            "name --key and --path, or describe caches in a {PROJECT_FILE} at the top of the project"
+            "set --key and --path, or define caches in a {PROJECT_FILE} in the root of the project"
         );
         match self.project() {
-            Some(_) => cachefs::Error::usage(format!("{} describes no cache", self.file()), hint),
+            Some(_) => cachefs::Error::usage(format!("{} defines no cache", self.file()), hint),
             None => cachefs::Error::usage(
-                format!("there is no --key, and no {PROJECT_FILE} that describes caches"),
+                format!("no --key, and no {PROJECT_FILE} that defines caches"),
                 hint,
             ),
         }

@@ -123,14 +123,14 @@ impl SettingKind {
         Err(ConfigProblem::Value {
             message: match why {
                 Some(why) if error.kind() == ErrorKind::ValueValidation => {
-                    format!("`{name}` is wrong: {why}")
+                    format!("invalid `{name}`: {why}")
                 }
-                _ => format!("`{value}` is no value of `{name}`"),
+                _ => format!("invalid value `{value}` for `{name}`"),
             },
             hint: if choices.is_empty() {
                 format!("`cachefs help restore` explains --{name}")
             } else {
-                format!("it takes one of {choices}")
+                format!("use one of {choices}")
             },
         })
     }

@@ -79,25 +79,25 @@ fn caches_keep_their_order_and_their_layers() {
 fn faults_are_pointed_at() {
     fails(
         "scope = 'x'\nremot = 'y'\n",
-        "/w/cachefs.toml:2:1: there is no setting `remot` here",
+        "/w/cachefs.toml:2:1: unknown setting `remot`",
         "did you mean `remote`?",
         "remot",
     );
     fails(
         "zzz = 1\n",
-        "/w/cachefs.toml:1:1: there is no setting `zzz` here",
+        "/w/cachefs.toml:1:1: unknown setting `zzz`",
         "settings here are account, acl, allow-empty, allow-missing, allow-privileged, anonymous,",
         "zzz",
     );
     fails(
         "[cache.m]\nkey = 'k'\npath = 'p'\nrestore_keys = ['r']\n",
-        "/w/cachefs.toml:4:1: there is no setting `restore_keys` of a cache",
+        "/w/cachefs.toml:4:1: unknown setting `restore_keys` of a cache",
         "did you mean `restore-keys`?",
         "restore_keys",
     );
     fails(
         "[cache.m]\nkey = 'k'\npath = 'p'\nlayer = [{ name = 'b', kee = 'x' }]\n",
-        "/w/cachefs.toml:4:24: there is no setting `kee` of a layer",
+        "/w/cachefs.toml:4:24: unknown setting `kee` of a layer",
         "did you mean `key`?",
         "kee",
     );
@@ -143,14 +143,14 @@ fn values_have_the_types_of_the_options() {
     );
     fails(
         "cache-limit = '10X'\n",
-        "/w/cachefs.toml:1:15: `cache-limit` is wrong: `10X` is not a size such as 500M or 10G",
+        "/w/cachefs.toml:1:15: invalid `cache-limit`: `10X` is not a size such as 500M or 10G",
         "--cache-limit",
         "'10X'",
     );
     fails(
         "[cache.m]\nkey = 'k'\npath = 'p'\nmode = 'fast'\n",
-        "/w/cachefs.toml:4:8: `fast` is no value of `mode`",
-        "it takes one of auto, mount, copy",
+        "/w/cachefs.toml:4:8: invalid value `fast` for `mode`",
+        "use one of auto, mount, copy",
         "'fast'",
     );
     fails(

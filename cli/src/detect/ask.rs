@@ -117,7 +117,7 @@ impl Installed {
             std::thread::sleep(POLL);
         }
         tracing::warn!(
-            "{} did not say within {} s where its cache is; the default is taken",
+            "{} did not print its cache directory within {} s; using the default",
             program.display(),
             LIMIT.as_secs()
         );

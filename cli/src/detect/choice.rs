@@ -75,7 +75,7 @@ impl CacheChoice {
         let home = std::env::home_dir()
             .filter(|home| home.is_absolute())
             .ok_or_else(|| {
-                cachefs::Error::usage("there is no home directory", "set HOME to an absolute path")
+                cachefs::Error::usage("no home directory", "set HOME to an absolute path")
             })?;
         let installed = Installed::new(&workspace, &home, sudo_caller());
         let ask: &dyn Ask = if self.no_ask { &Nobody } else { &installed };
@@ -103,7 +103,7 @@ impl CacheChoice {
             let is_found = detection.caches.iter().any(|found| *name == found.name);
             if !is_found && !is_tool(name) {
                 return Err(cachefs::Error::usage(
-                    format!("no tool and no cache is called `{name}`"),
+                    format!("no tool or cache is named `{name}`"),
                     format!("tools are {}", tool_names().join(", ")),
                 )
                 .into());

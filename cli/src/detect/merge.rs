@@ -57,7 +57,7 @@ pub(super) fn merge_projects(
         for draft in project.drafts {
             if !is_fit(&draft.place.path, tree, host) {
                 detection.notes.push(format!(
-                    "{} ({}) is not taken for a cache of {}: it holds more than that",
+                    "{} ({}) is not used as a cache of {}: it contains other files, too",
                     draft.place.path.display(),
                     draft.place.learnt.describe(),
                     project.tool.title,

@@ -84,7 +84,7 @@ pub(crate) fn detect_caches(tree: &WorkspaceTree, host: &Host<'_>, prefix: &str)
     let mut detection = merge::merge_projects(tree, host, projects.into_iter().flatten(), prefix);
     if tree.cut_short {
         detection.notes.push(format!(
-            "only the first {} files and directories were looked at",
+            "only the first {} files and directories were scanned",
             scan::ENTRIES
         ));
     }

@@ -22,8 +22,8 @@ impl Learnt {
     /// For people, as what follows a path.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Asked(question) => format!("as `{question}` says"),
-            Self::Variable(name) => format!("by the variable {name}"),
+            Self::Asked(question) => format!("from `{question}`"),
+            Self::Variable(name) => format!("from the variable {name}"),
             Self::File(name) => format!("by {name}"),
             Self::Default => "the default".to_owned(),
         }

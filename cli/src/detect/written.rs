@@ -9,7 +9,7 @@ pub(crate) fn config_text<'a>(
     caches: impl Iterator<Item = (&'a DetectedCache, &'a str)>,
     home: &Path,
 ) -> String {
-    let mut text = String::from("# Written by `cachefs detect --toml`. Yours to change.\n");
+    let mut text = String::from("# Written by `cachefs detect --toml`. Edit it as needed.\n");
     for (found, key) in caches {
         text.push('\n');
         write_cache(&mut text, found, key, home);
@@ -24,7 +24,7 @@ fn write_cache(text: &mut String, found: &DetectedCache, key: &str, home: &Path)
         _ => found.place.path.display().to_string(),
     };
     text.push_str(&format!(
-        "# {} in {}. The path: {}.\n",
+        "# {} in {}. Path: {}.\n",
         found.title,
         found.project_names().join(", "),
         found.place.learnt.describe()

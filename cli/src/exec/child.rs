@@ -42,12 +42,12 @@ impl ChildEnd {
     /// Description of the end, to follow "the command".
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Code(code) => format!("ended with code {code}"),
+            Self::Code(code) => format!("exited with code {code}"),
             Self::Signal(signal) => match signal_hook::low_level::signal_name(*signal) {
-                Some(name) => format!("was ended by {name}"),
-                None => format!("was ended by signal {signal}"),
+                Some(name) => format!("was killed by {name}"),
+                None => format!("was killed by signal {signal}"),
             },
-            Self::NotStarted(error) => format!("could not be started: {error}"),
+            Self::NotStarted(error) => format!("could not start: {error}"),
         }
     }
 }

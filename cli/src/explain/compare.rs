@@ -232,8 +232,8 @@ impl InputDifference {
             Self::Template { text, text_saved } => match (text, text_saved) {
                 (Some(is), Some(was)) => format!("the template has `{is}` instead of `{was}`"),
                 (Some(is), None) => format!("the template has `{is}` now"),
-                (None, Some(was)) => format!("the template has `{was}` no more"),
-                (None, None) => "the template is another".to_owned(),
+                (None, Some(was)) => format!("the template no longer has `{was}`"),
+                (None, None) => "the template differs".to_owned(),
             },
         }
     }

@@ -62,7 +62,7 @@ async fn explain_briefly(
     for scope in &wanted.scopes {
         match survey_keys(remote, Some((scope, prefix)), PAGES).await {
             Ok(survey) => listed.extend(survey.keys),
-            Err(error) => tracing::debug!("scope {scope} is passed over: {error}"),
+            Err(error) => tracing::debug!("ignoring scope {scope}: {error}"),
         }
     }
     let alike = without_platform(key);
@@ -79,9 +79,9 @@ async fn explain_briefly(
         return Some(Brief {
             line: match (expired, twin == key) {
                 (Some(when), _) => format!("{twin} expired {when}"),
-                (None, true) => format!("there is {twin}, saved from other paths or from several"),
+                (None, true) => format!("{twin} exists, but was saved from other paths"),
                 (None, false) => {
-                    format!("there is {twin}, which differs only by case or platform")
+                    format!("{twin} exists, and differs only by case or platform")
                 }
             },
         });
@@ -90,9 +90,9 @@ async fn explain_briefly(
         let scopes: Vec<_> = wanted.scopes.iter().map(|scope| scope.as_str()).collect();
         return Some(Brief {
             line: match prefix {
-                "" => format!("nothing is saved in scope {}", scopes.join(", ")),
+                "" => format!("scope {} has no keys", scopes.join(", ")),
                 _ => format!(
-                    "no key that begins with `{prefix}` is saved in scope {}",
+                    "no key in scope {} starts with `{prefix}`",
                     scopes.join(", ")
                 ),
             },
@@ -105,7 +105,7 @@ async fn explain_briefly(
         Some(compared) if !compared.differences.is_empty() => {
             format!("{} since {since}", differences_text(compared))
         }
-        _ => format!("the nearest is {since}"),
+        _ => format!("the nearest key is {since}"),
     };
     Some(Brief { line })
 }

@@ -49,7 +49,7 @@ pub(super) async fn read_nearest(
         let record = match read {
             Ok(Ok(Some(record))) => record,
             Ok(Err(error)) => {
-                tracing::debug!("a record is passed over: {error}");
+                tracing::debug!("ignoring a record: {error}");
                 continue;
             }
             _ => continue,

@@ -22,7 +22,7 @@ fn explanation_lines(it: &Explanation) -> Vec<String> {
         }
         ("prefix", Some(key), Some(scope)) => {
             lines.push(format!("miss          {}", it.key));
-            lines.push(format!("would take    {key} (scope {scope}), by prefix"));
+            lines.push(format!("would use     {key} (scope {scope}), by prefix"));
         }
         _ => lines.push(format!("miss          {}", it.key)),
     }
@@ -33,10 +33,10 @@ fn explanation_lines(it: &Explanation) -> Vec<String> {
         lines.push(format!("prefix        {prefix}"));
     }
     for scope in &it.looked_at {
-        lines.push(format!("looked in     {}", scope_line(scope)));
+        lines.push(format!("searched      {}", scope_line(scope)));
     }
     for scope in &it.not_looked_at {
-        lines.push(format!("not looked in {}", scope_line(scope)));
+        lines.push(format!("not searched  {}", scope_line(scope)));
         if scope.expired {
             continue;
         }
@@ -46,12 +46,10 @@ fn explanation_lines(it: &Explanation) -> Vec<String> {
         ));
     }
     if let Some(why) = &it.others_unknown {
-        lines.push(format!("other scopes  are not known: {why}"));
+        lines.push(format!("other scopes  unknown: {why}"));
     }
     if !it.all_listed {
-        lines.push(
-            "note          there are more keys than were listed; only those were compared".into(),
-        );
+        lines.push("note          only a part of the keys was listed and compared".into());
     }
     for key in &it.other_platform {
         lines.push(format!("differs only by case or platform: {key}"));
@@ -60,7 +58,7 @@ fn explanation_lines(it: &Explanation) -> Vec<String> {
         return lines;
     }
     if it.nearest.is_empty() && it.lost.is_none() {
-        lines.push("nearest       no key is like it".to_owned());
+        lines.push("nearest       no similar key".to_owned());
     }
     for (number, near) in it.nearest.iter().enumerate() {
         lines.push(String::new());
@@ -83,7 +81,7 @@ fn scope_line(scope: &ScopeReport) -> String {
             };
             format!("{}: {keys}; has {key}, saved {age}{end}", scope.scope)
         }
-        _ => format!("{}: {keys}, none that matches", scope.scope),
+        _ => format!("{}: {keys}, no match", scope.scope),
     }
 }
 
@@ -94,7 +92,7 @@ fn near_lines(number: usize, near: &Near) -> Vec<String> {
     };
     let scope = match near.looked_at {
         true => format!("scope {}", near.scope),
-        false => format!("scope {}, not looked in", near.scope),
+        false => format!("scope {}, not searched", near.scope),
     };
     let expired = if near.expired { ", expired" } else { "" };
     let mut lines = vec![format!(
@@ -110,7 +108,7 @@ fn near_lines(number: usize, near: &Near) -> Vec<String> {
             ));
         }
         (Some(_), _) => {}
-        _ => lines.push("   what it was made of is not recorded".to_owned()),
+        _ => lines.push("   its inputs are not recorded".to_owned()),
     }
     for difference in near.differences.iter().take(20) {
         lines.push(format!("   {}", difference_detail(difference)));

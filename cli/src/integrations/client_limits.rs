@@ -56,7 +56,7 @@ impl Clients {
     /// One more client; `None` when there are too many.
     pub(crate) fn admit(&self) -> Option<Arc<Client>> {
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
-            tracing::warn!("a client is turned away: too many are connected");
+            tracing::warn!("rejected a client: too many are connected");
             return None;
         };
         Some(Arc::new(Client {

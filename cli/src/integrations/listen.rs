@@ -20,12 +20,12 @@ pub(crate) fn listen_on(path: &Path, option: &str) -> Result<(UnixListener, Sock
     }
     let listener = socket::listen_unless_taken(path).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Error::usage(
-            format!("another process listens at {}", path.display()),
-            format!("end it first, or name another socket with {option}"),
+            format!("another process listens on {}", path.display()),
+            format!("stop it, or use another socket with {option}"),
         ),
         ErrorKind::AlreadyExists => Error::usage(
             format!("{} is not a socket", path.display()),
-            format!("name a path that is free with {option}, or a socket that an earlier run left"),
+            format!("use a free path with {option}, or a socket of an earlier run"),
         ),
         _ => Error::io("listen at", path)(error),
     })?;

@@ -60,16 +60,16 @@ pub(crate) struct KeyError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TemplateProblem {
     /// The end of the template came inside an expression.
-    #[error("`{open}` is never closed")]
+    #[error("unclosed `{open}`")]
     Unclosed {
         /// How the expression was opened.
         open: &'static str,
     },
     /// A closing `}}` in plain text.
-    #[error("`}}}}` closes nothing")]
+    #[error("unexpected `}}}}`")]
     StrayClose,
     /// A string without its closing quote.
-    #[error("string is never closed by {quote}")]
+    #[error("unclosed string, expected {quote}")]
     UnclosedString {
         /// The quote that is missing.
         quote: char,
@@ -163,7 +163,7 @@ pub(crate) enum TemplateProblem {
     #[error("environment variable `{0}` is not set")]
     Unset(String),
     /// Something about the build that no CI system reports here.
-    #[error("`{name}` is not known {place}")]
+    #[error("`{name}` is unknown {place}")]
     UnknownHere {
         /// The variable as the template names it.
         name: String,
@@ -198,7 +198,7 @@ impl KeyError {
                 "close the string before the expression ends".into()
             }
             TemplateProblem::BadEscape(_) => {
-                "`\\\\`, `\\\"`, `\\n` and `\\t` exist; backquotes take text as it is".into()
+                "`\\\\`, `\\\"`, `\\n` and `\\t` exist; text in backquotes is literal".into()
             }
             TemplateProblem::UnexpectedChar('\u{201c}' | '\u{201d}' | '\u{2018}' | '\u{2019}') => {
                 "use straight quotes".into()
@@ -216,16 +216,15 @@ impl KeyError {
                 _ => format!("write `{{{{ {name} }}}}`"),
             },
             TemplateProblem::MissingFile { .. } | TemplateProblem::NoMatch { .. } => {
-                "run this in the directory that the files are in, or correct the name; \
-                 --allow-missing accepts that it is missing"
+                "run in the directory of the files, or correct the name; --allow-missing accepts missing files"
                     .into()
             }
             TemplateProblem::NotAFile { name, .. } => {
-                format!("use `hashFiles('{name}/**')` for what is in a directory")
+                format!("use `hashFiles('{name}/**')` for the files in a directory")
             }
-            TemplateProblem::LeavesWorkspace { .. } => "name the link's target instead".into(),
+            TemplateProblem::LeavesWorkspace { .. } => "use the target of the link".into(),
             TemplateProblem::BadPattern { .. } => {
-                "patterns know `*`, `**`, `?`, `[a-z]`, `{a,b}` and a leading `!`".into()
+                "patterns support `*`, `**`, `?`, `[a-z]`, `{a,b}` and a leading `!`".into()
             }
             TemplateProblem::Unreadable { .. } => {
                 "check the permissions of the file and its parents".into()
@@ -238,9 +237,12 @@ impl KeyError {
                     .into()
             }
             TemplateProblem::Unset(_) => {
-                "set it for this step; --allow-missing accepts that it is not set".into()
+                "set it for this step; --allow-missing accepts unset variables".into()
             }
-            TemplateProblem::UnknownHere { variables, .. } => format!("set one of {variables}"),
+            TemplateProblem::UnknownHere { variables, .. } => match variables.contains(',') {
+                true => format!("set one of {variables}"),
+                false => format!("set {variables}"),
+            },
             TemplateProblem::Empty => "add fixed text, such as the name of the tool".into(),
             TemplateProblem::TooLong(_) => {
                 "put what is long into a file and use its checksum".into()

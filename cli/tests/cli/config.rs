@@ -284,7 +284,7 @@ fn a_fault_in_a_file_ends_every_command_and_is_pointed_at() {
     let output = machine.run(["list"]).expect_code(2);
     let told = output.stderr();
     assert!(
-        told.contains("cachefs.toml:3:1: there is no setting `pth` of a cache"),
+        told.contains("cachefs.toml:3:1: unknown setting `pth` of a cache"),
         "{output}"
     );
     assert!(told.contains("pth = 'libs'\n^^^\n"), "{output}");
@@ -401,7 +401,7 @@ fn a_missing_layer_is_left_out_and_told() {
     layer(&machine, Some("base"), |libs| write(libs, "base", "1"));
     layer(&machine, Some("branch"), |libs| write(libs, "branch", "1"));
     let output = clean(machine.command(["restore"]).run().success());
-    let missing = "libs: warning: layer dependencies is missing and was left out: \
+    let missing = "libs: warning: skipped the missing layer dependencies: \
                    no cache has the key libs-dependencies";
     assert!(output.stderr().contains(missing), "{output}");
     assert!(

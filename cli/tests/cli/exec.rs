@@ -68,7 +68,7 @@ fn the_exit_status_is_the_commands_and_decides_on_the_save() {
     let Some(machine) = machine() else { return };
     let failing = "echo x > cache/x; exit 7";
     let output = exec(&machine, "k", &[], failing).run().expect_code(7);
-    output.stderr_has("not saved: the command ended with code 7");
+    output.stderr_has("not saved: the command exited with code 7");
     assert_eq!(held(&machine, "k"), [""; 0]);
     exec(&machine, "k", &["--save-on", "always"], failing)
         .run()
@@ -86,7 +86,7 @@ fn the_exit_status_is_the_commands_and_decides_on_the_save() {
     missing
         .run()
         .expect_code(127)
-        .stderr_has("`./missing` could not be started");
+        .stderr_has("`./missing` could not start");
     assert_eq!(mounts(&machine), 0);
 }
 

@@ -41,7 +41,7 @@ fn a_miss_names_the_file_that_changed() {
     let missed = machine.restore(KEY, &machine.dir("mount")).run().success();
     let told = missed.stderr();
     assert!(
-        told.contains("why: inner/pom.xml changed since m2-linux-")
+        told.contains("reason: inner/pom.xml changed since m2-linux-")
             && told.contains("was saved just now by job build"),
         "{missed}"
     );
@@ -73,7 +73,7 @@ fn a_partial_hit_says_what_the_key_lacks() {
     write(&machine, "third/pom.xml", "<third/>");
     let restore = machine.restore(KEY, &machine.dir("mount"));
     let restored = restore.arg("--restore-key").arg("m2-").run().success();
-    drop(restored.stderr_has("why: third/pom.xml is new since m2-linux-"));
+    drop(restored.stderr_has("reason: third/pom.xml is new since m2-linux-"));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_match_in_a_scope_that_was_not_looked_at_is_named() {
 fn nothing_to_compare_with_is_said() {
     let Some(machine) = machine() else { return };
     let nothing = machine.run(["explain"]).expect_code(2);
-    drop(nothing.stderr_has("nothing was restored with this store yet"));
+    drop(nothing.stderr_has("no restore with this store yet"));
     let missed = machine
         .restore("m2-1", &machine.dir("mount"))
         .run()
@@ -146,7 +146,7 @@ fn nothing_to_compare_with_is_said() {
         .restore("m2-1", &machine.dir("mount"))
         .run()
         .success();
-    drop(missed.stderr_has("why: no key that begins with `m2-1` is saved in scope default"));
+    drop(missed.stderr_has("reason: no key in scope default starts with `m2-1`"));
 }
 
 #[test]

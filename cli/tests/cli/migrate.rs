@@ -185,12 +185,12 @@ fn archives_that_cannot_be_taken_leave_nothing() {
         "ln -s /etc link; tar -cf evil.tar link; rm link; mkdir link; echo x > link/passwd; tar -rf evil.tar link/passwd",
     );
     for (file, options, code, says) in [
-        ("cut.tgz", &[][..], 5, "cut short"),
+        ("cut.tgz", &[][..], 5, "truncated"),
         (
             "evil.tar",
             &[],
             5,
-            "`link/passwd` goes through something that is not a directory",
+            "`link/passwd` has a parent that is not a directory",
         ),
         (
             "good.tgz",
@@ -307,7 +307,7 @@ fn a_pipeline_of_the_plugin_goes_on_warm() {
     assert_eq!(names.len(), count, "{told}");
     assert!(told.starts_with("cache_hit=true\n"), "{told}");
     assert!(
-        output.stderr().contains("the plugin left an archive of it"),
+        output.stderr().contains("an archive of the plugin"),
         "{output}"
     );
     let options = CompareOptions::default();
@@ -328,7 +328,7 @@ fn a_pipeline_of_the_plugin_goes_on_warm() {
     for text in [
         "unchanged app/v1-",
         "saved app/v1-",
-        "PLUGIN_ARCHIVE_FORMAT has no meaning",
+        "PLUGIN_ARCHIVE_FORMAT has no effect",
     ] {
         assert!(output.stderr().contains(text), "{text}: {output}");
     }
@@ -396,7 +396,7 @@ fn the_plugin_on_a_volume() {
     fs::write(work.join("a/target/out"), "changed").unwrap();
     on_volume(&[rebuild, pattern, ("PLUGIN_OVERRIDE", "false")])
         .success()
-        .stderr_has("kept app/main/a/target: it is there already");
+        .stderr_has("kept app/main/a/target: it already exists");
     for module in ["a", "b"] {
         fs::remove_dir_all(work.join(module)).unwrap();
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Commands, clean, machine, sample_dir};
 
 /// Commands that serve until they are told to end: only their failures are looked at.
-const SERVICES: [&str; 3] = ["daemon run", "volume-plugin", "csi"];
+const SERVICES: [&str; 4] = ["daemon run", "volume-plugin", "csi", "serve"];
 
 /// Every command that the help lists, with those below it: `daemon start` and the like.
 fn commands(machine: &Cachefs, above: &[String]) -> Vec<Vec<String>> {

@@ -305,5 +305,5 @@ fn an_ordinary_users_copy_is_the_users_and_saves_nothing_of_that() {
     let refused = as_owner(script, home.path()).run();
     refused
         .expect_code(2)
-        .stderr_has("may not give files to 0:0");
+        .stderr_has("cannot change the owner of files to 0:0");
 }

@@ -305,12 +305,12 @@ fn dangerous_and_useless_paths_are_refused() {
         let only = at(&machine, command, "k", &["!x", "!y"])
             .run()
             .expect_code(2);
-        assert!(only.stderr().contains("no path is named"), "{only}");
+        assert!(only.stderr().contains("no path given"), "{only}");
     }
     let output = at(&machine, "save", "k", &["gone", "none*"]).run();
     let output = output.expect_code(2);
     assert!(
-        output.stderr().contains("no directory for gone, none*"),
+        output.stderr().contains("no directory matches gone, none*"),
         "{output}"
     );
 }

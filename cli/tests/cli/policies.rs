@@ -103,7 +103,7 @@ fn save_if_and_override() {
         (&"kept".into(), &0.into())
     );
     let said = missing.run().success();
-    assert!(said.stderr().contains("it exists already"), "{said}");
+    assert!(said.stderr().contains("it already exists"), "{said}");
     assert_eq!(held(&machine, "k"), ["a", "b"]);
     let missing = machine.save("new", &second).args(["--save-if", "missing"]);
     assert_eq!(json(missing)["result"], "saved");
@@ -259,7 +259,7 @@ fn no_restore_and_no_save_hangs_a_job() {
     let save = machine.save("k2", &dir).args(["--save-timeout", "1s"]);
     for (command, option) in [(restore, "--restore-timeout"), (save, "--save-timeout")] {
         let soft = clean(command.run().success());
-        assert!(soft.stderr().contains("took longer than 1 s"), "{soft}");
+        assert!(soft.stderr().contains("timed out after 1 s"), "{soft}");
         assert!(soft.stderr().contains(option), "{soft}");
         assert!(soft.stderr().contains("CACHE NOT USED"), "{soft}");
         let strict = command.args(["--strict-errors", "--format", "json"]);

@@ -197,7 +197,7 @@ fn a_key_that_expired_is_told_as_one() {
     drop(
         missed
             .stderr_has("miss t-2")
-            .stderr_has("why: t-2 expired "),
+            .stderr_has("reason: t-2 expired "),
     );
     let looked = machine.run(["lookup", "t-2"]).expect_code(3);
     drop(looked.stderr_has("no key matches t-2: t-2 expired "));
@@ -292,7 +292,7 @@ fn a_key_of_another_path_is_told_and_auto_does_not_take_it() {
     let dir = machine.dir("node_modules");
     fill(&dir, &[("a", 10)]);
     machine.saved("npm-1", &dir);
-    let warning = "warning: key npm-1 was saved from node_modules, and is restored to other";
+    let warning = "warning: key npm-1 was saved from node_modules, but is restored to other";
     machine
         .restore("npm-1", &machine.dir("other"))
         .run()

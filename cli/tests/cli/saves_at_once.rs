@@ -60,7 +60,7 @@ fn a_save_of_what_is_being_written_is_consistent_or_refused() {
             let output = output.expect_code(1);
             let stderr = output.stderr();
             assert!(
-                stderr.contains("busy.bin changed while it was being saved"),
+                stderr.contains("busy.bin changed during the save"),
                 "{output}"
             );
             assert!(stderr.contains("hint: "), "{output}");

@@ -146,7 +146,7 @@ fn what_is_wrong_is_said_with_a_way_out() {
     let create =
         |name: &str, options: Value| refused("Create", json!({"Name": name, "Opts": options}));
     assert!(create("a", json!({"kye": "x"})).contains("the options are account, "));
-    assert!(create("a", json!({})).contains("no option `key`"));
+    assert!(create("a", json!({})).contains("the option `key` is missing"));
     assert!(create("../a", json!({"key": "x"})).contains("not a valid name"));
     let key = "{{ checksum \"pom.xml\" }}";
     assert!(create("a", json!({"key": key})).contains("workspace=/DIR"));
@@ -266,7 +266,7 @@ fn a_volume_that_two_plugins_died_of_is_given_up_and_its_files_are_kept() {
     faults.reset_counts();
     plugin.restart().unwrap();
     wait_for("the end of the volume", PATIENCE, || {
-        plugin.status("m2")["last"] == "not saved: the plugin ended twice while saving it"
+        plugin.status("m2")["last"] == "not saved: the plugin crashed twice while saving it"
     });
     assert!(!is_saving(), "it was saved a third time");
     let kept: Vec<_> = fs::read_dir(kept).unwrap().map(|it| it.unwrap()).collect();
@@ -274,7 +274,7 @@ fn a_volume_that_two_plugins_died_of_is_given_up_and_its_files_are_kept() {
     assert_eq!(fs::read(kept[0].path().join("file")).unwrap(), b"deadly");
     let log = plugin.log();
     assert!(
-        log.contains("the plugin ended 2 times while it saved this volume"),
+        log.contains("the plugin crashed 2 times while it saved this volume"),
         "{log}"
     );
     assert!(log.contains(&kept[0].path().display().to_string()), "{log}");

@@ -83,7 +83,7 @@ fn way_in(host: &Host<'_>, container: &Container<'_>, name: &str) {
     let stats = host.command(&["stats", "--format", "json"]).run().success();
     assert_eq!(stats.json()["attached"][0]["path"], "/root/.m2/repository");
     let detach = host.command(&["detach", name, "/root/.m2/repository"]);
-    detach.run().success().stderr_has("it stays at");
+    detach.run().success().stderr_has("it is still mounted at");
     container.exec("ls /root/.m2/repository/pom").expect_code(1);
     assert!(from.join("pom").exists());
     let umount = host.machine.command(["umount"]).arg(&from);
@@ -274,10 +274,10 @@ fn what_cannot_be_attached_is_told_with_what_to_do() {
         attach.run().expect_code(code).stderr_has("hint: ")
     };
     attach("none", "/m2", 2).stderr_has("podman does not know it");
-    attach("4194304", "/m2", 1).stderr_has("there is no process 4194304");
+    attach("4194304", "/m2", 1).stderr_has("process 4194304 does not exist");
     let container = podman.start(["--read-only"], BUSYBOX).unwrap();
     attach(container.id(), "m2", 2).stderr_has("not an absolute path");
-    attach(container.id(), "/opt/m2", 1).stderr_has("make the directory in the image");
+    attach(container.id(), "/opt/m2", 1).stderr_has("create the directory in the image");
     attach(container.id(), "/bin/sh", 1).stderr_has("name a directory");
     let nothing = host.command(&["attach", container.id(), "/nothing"]);
     nothing.run().expect_code(2).stderr_has("--key");

@@ -73,9 +73,9 @@ fn wrong_annotations_keep_a_container_from_starting() {
     let machine = Cachefs::new().unwrap();
     let hooks = hooks_dir(&machine);
     for (options, why) in [
-        (&["key=m2-1"][..], "there is no option `path`"),
-        (&["key=m2-1", "path=.m2"], "is not a whole path"),
-        (&["kee=m2-1", "path=/root/.m2"], "there is no option `kee`"),
+        (&["key=m2-1"][..], "the option `path` is missing"),
+        (&["key=m2-1", "path=.m2"], "is not an absolute path"),
+        (&["kee=m2-1", "path=/root/.m2"], "unknown option `kee`"),
         (
             &["key=m2-1", "path=/root/.m2", "fail-on-cache-miss=true"],
             "no cache matches",
@@ -132,7 +132,7 @@ fn caches_of_a_file_are_devices() {
         "[cache.m2]\nkey = 'm2-1'\npath = '/root/.m2'\n[cache.glob]\nkey = 'g'\npath = '*/x'\n";
     std::fs::write(&file, text).unwrap();
     let refused = machine.run(["cdi"]).expect_code(2);
-    refused.stderr_has("`glob` has not one plain path");
+    refused.stderr_has("`glob` does not have exactly one plain path");
     let specs = machine.sandbox().dir("cdi").unwrap();
     let printed = machine.run(["cdi", "m2"]).success();
     std::fs::write(specs.join("cachefs.json"), printed.stdout).unwrap();

@@ -38,7 +38,7 @@ fn after_the_start(engine: &impl Engine, machine: &Cachefs) {
     assert_eq!(fs::read_to_string(shared.join("m2/new")).unwrap(), "new\n");
     // A machine may share all its mounts. Where it does not, and nobody prepared the directory,
     // `doctor` had said so.
-    if private.stdout().contains("is private") {
+    if private.stdout().contains("has private propagation") {
         private.stdout_has("mount --make-rshared");
         match unprepared {
             // podman's is started, and sees nothing.

@@ -113,7 +113,7 @@ fn where_a_container_cannot_mount_it_copies_and_says_why() {
             .run();
         let ran = ran.success().stderr_has(why).stderr_has(hint);
         assert_eq!(ran.stdout(), "saved");
-        ran.stderr_has("note: copied because mounting is not possible here");
+        ran.stderr_has("note: copied, because this machine cannot mount");
         let mount = podman.shell(
             with(&machine, args.iter().copied()),
             HOST,
@@ -121,7 +121,7 @@ fn where_a_container_cannot_mount_it_copies_and_says_why() {
         );
         mount.run().expect_code(1).stderr_has(why).stderr_has(hint);
     };
-    copied(&[], "/dev/fuse is not there", "--device /dev/fuse");
+    copied(&[], "/dev/fuse does not exist", "--device /dev/fuse");
     let device = ["--device", "/dev/fuse"];
     copied(&device, "is not permitted", "--cap-add SYS_ADMIN");
     copied(
@@ -151,7 +151,7 @@ fn doctor_tells_what_a_container_lacks() {
         .run();
     let doctor = doctor.success().stdout_has("runs in a container (podman)");
     let doctor = doctor
-        .stdout_has("/dev/fuse is not there")
+        .stdout_has("/dev/fuse does not exist")
         .stdout_has("will copy caches");
     doctor.stdout_has("without CAP_SYS_ADMIN");
     let able = with(

@@ -49,7 +49,7 @@ fn restores_what_is_shared(engine: &impl Engine) {
         store = machine.store().display()
     );
     let ran = engine.shell(with(&machine, &socket), HOST, &script).run();
-    let ran = ran.success().stderr_has("does not lead to scope pr/8");
+    let ran = ran.success().stderr_has("does not include scope pr/8");
     assert_eq!(ran.stdout(), "saveddeep\nmine\n", "{ran}");
     // The host has nothing of it but the views, which are gone.
     machine

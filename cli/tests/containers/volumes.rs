@@ -68,7 +68,7 @@ fn docker_runs_twice_and_the_second_run_has_the_cache() {
     shell(&pull, "cat /root/.m2/more").success();
     let wrong = shell(&mount(&driver, "", "kee=m2"), "true").expect_code(125);
     wrong
-        .stderr_has("there is no option `kee`")
+        .stderr_has("unknown option `kee`")
         .stderr_has("did you mean `key`?");
     let inspected = docker.command(["volume", "inspect", "m2"]).run().success();
     inspected.stdout_has("\"last\": \"nothing new for m2-1\"");
@@ -130,7 +130,7 @@ fn podman_runs_twice_and_the_second_run_has_the_cache() {
     drop(container);
     assert_eq!(shell("cat /root/.m2/more").success().stdout(), "more\n");
     let wrong = create("wrong", "policy=both").expect_code(125);
-    wrong.stderr_has("it takes one of pull, push, pull-push");
+    wrong.stderr_has("use one of pull, push, pull-push");
     podman.command(["volume", "rm", "m2"]).run().success();
     let mounted = machine.sandbox().mounts().unwrap();
     assert!(mounted.is_empty(), "{mounted:?}");

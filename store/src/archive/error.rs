@@ -10,7 +10,7 @@ pub enum ArchiveError {
     #[error("the archive is damaged: {0}")]
     Damaged(String),
     /// A member that no honest archive of a cache has.
-    #[error("the archive is refused: `{name}` {what}")]
+    #[error("invalid archive: `{name}` {what}")]
     Refused {
         /// The member, as it can be shown.
         name: String,
@@ -24,7 +24,7 @@ pub enum ArchiveError {
         name: String,
     },
     /// No member is where the caller looks.
-    #[error("nothing in the archive is below {wanted}")]
+    #[error("the archive has no members below {wanted}")]
     Nothing {
         /// Where the caller looks.
         wanted: String,
@@ -52,11 +52,11 @@ impl ArchiveError {
     pub fn hint(&self) -> String {
         match self {
             Self::Damaged(_) => {
-                "a tar archive, plain or compressed with gzip or zstd, is expected; nothing was saved"
+                "expected a tar archive, plain or compressed with gzip or zstd; nothing was saved"
                     .to_owned()
             }
             Self::Refused { .. } => {
-                "tools that pack caches do not write this; nothing was saved".to_owned()
+                "cache tools do not write such members; nothing was saved".to_owned()
             }
             Self::Outside { .. } => {
                 "say with --path which directory was packed, or with --path-in-archive what it is called there"
@@ -102,7 +102,7 @@ pub(super) fn read_error(error: std::io::Error) -> Error {
         return Error::io("read", "the archive")(error);
     }
     if error.kind() == std::io::ErrorKind::UnexpectedEof {
-        return ArchiveError::damaged("it is cut short");
+        return ArchiveError::damaged("it is truncated");
     }
     match error.downcast::<Error>() {
         Ok(error) => error,

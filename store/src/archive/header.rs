@@ -27,14 +27,14 @@ pub(super) fn parse_header(block: &[u8; BLOCK]) -> Result<Option<Header>> {
     match header.cksum() {
         Ok(stated) if stated == sum => Ok(Some(header)),
         _ => Err(ArchiveError::damaged(
-            "a header has another checksum than it states, or this is no tar archive",
+            "wrong header checksum, or not a tar archive",
         )),
     }
 }
 
 /// The attributes that a header and its records give, with the type bits `kind`.
 pub(super) fn member_meta(header: &Header, records: &PaxRecords, kind: u32) -> Result<Meta> {
-    let wrong = |what: &str| ArchiveError::damaged(format!("a header's {what} is no number"));
+    let wrong = |what: &str| ArchiveError::damaged(format!("a header's {what} is not a number"));
     let id = |key: &str, own: std::io::Result<u64>| -> Result<u32> {
         let id = match records.number(key)? {
             Some(id) => id,

@@ -84,7 +84,7 @@ impl<R: Read> Members<R> {
             };
             let size = header
                 .entry_size()
-                .map_err(|_| ArchiveError::damaged("a header's size is no number"))?;
+                .map_err(|_| ArchiveError::damaged("a header's size is not a number"))?;
             match header.entry_type().as_byte() {
                 b'g' => {
                     let records = PaxRecords::read(&self.small(size, pax::LARGEST)?)?;
@@ -169,7 +169,7 @@ impl<R: Read> Members<R> {
     /// The old GNU form: the map begins in the header and continues in the following blocks, which
     /// the member's size does not include.
     fn gnu_layout(&mut self, header: &Header) -> Result<SparseLayout> {
-        let wrong = || ArchiveError::damaged("the header of a sparse file is not complete");
+        let wrong = || ArchiveError::damaged("the header of a sparse file is incomplete");
         let gnu = header.as_gnu().ok_or_else(wrong)?;
         let mut map = Map::default();
         map.gnu(&gnu.sparse)?;
@@ -203,7 +203,7 @@ impl<R: Read> Members<R> {
     fn data(&mut self, size: u64) -> Result<()> {
         let rounded = size
             .checked_next_multiple_of(BLOCK as u64)
-            .ok_or_else(|| ArchiveError::damaged("a member is larger than any file"))?;
+            .ok_or_else(|| ArchiveError::damaged("a member exceeds the maximum file size"))?;
         self.left = size;
         self.filling = rounded - size;
         Ok(())
@@ -212,9 +212,7 @@ impl<R: Read> Members<R> {
     /// Reads all data of something that describes a member.
     fn small(&mut self, size: u64, limit: u64) -> Result<Vec<u8>> {
         if size > limit {
-            return Err(ArchiveError::damaged(
-                "a header is larger than anything that it can say",
-            ));
+            return Err(ArchiveError::damaged("a header is too large"));
         }
         self.data(size)?;
         let mut bytes = vec![0; size as usize];
@@ -237,7 +235,7 @@ impl<R: Read> Members<R> {
         let skipped = std::io::copy(&mut (&mut self.source).take(rest), &mut std::io::sink())
             .map_err(read_error)?;
         if skipped < rest {
-            return Err(ArchiveError::damaged("it is cut short"));
+            return Err(ArchiveError::damaged("it is truncated"));
         }
         Ok(())
     }

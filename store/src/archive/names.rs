@@ -68,10 +68,10 @@ impl Parts {
     fn new(name: &[u8]) -> Result<Self> {
         let refused = |what: &str| ArchiveError::refused(name, what);
         if name.len() > LONGEST {
-            return Err(refused("is longer than any path"));
+            return Err(refused("exceeds the maximum path length"));
         }
         if name.contains(&0) {
-            return Err(refused("has a zero byte in its name"));
+            return Err(refused("has a NUL byte in its name"));
         }
         let mut parts = Self {
             absolute: name.starts_with(b"/"),
@@ -81,11 +81,11 @@ impl Parts {
             match part {
                 b"" | b"." => {}
                 b".." if parts.absolute || !parts.down.is_empty() => {
-                    return Err(refused("goes up from where it went down"));
+                    return Err(refused("has `..` after a directory name"));
                 }
                 b".." => parts.up += 1,
                 part if part.len() > LONGEST_NAME => {
-                    return Err(refused("has a longer name than a file can have"));
+                    return Err(refused("exceeds the maximum length of a file name"));
                 }
                 part => parts.down.push(part.to_vec()),
             }

@@ -338,10 +338,7 @@ impl Reading<'_> {
             }
             MemberKind::Symlink(target) => {
                 if target.is_empty() || target.len() > 4095 || target.contains(&0) {
-                    return Err(ArchiveError::refused(
-                        &name,
-                        "is a link to no possible path",
-                    ));
+                    return Err(ArchiveError::refused(&name, "is a link to an invalid path"));
                 }
                 meta.mode = mode::SYMLINK | 0o777;
                 NodeKind::Symlink(target.into())

@@ -64,7 +64,7 @@ impl GrowingTree {
         let is_directory = matches!(kind, NodeKind::Directory { .. });
         let Some((name, parents)) = path.split_last() else {
             if !is_directory {
-                return refused("takes the place of the cached directory itself");
+                return refused("would replace the cached directory itself");
             }
             self.nodes.nodes[0].meta = meta;
             return Ok(0);
@@ -79,7 +79,7 @@ impl GrowingTree {
         for name in parents {
             parent = match self.child(parent, name) {
                 Some(node) if self.is_directory(node) => node,
-                Some(_) => return refused("goes through something that is not a directory"),
+                Some(_) => return refused("has a parent that is not a directory"),
                 None => {
                     let meta = Meta {
                         mode: IMPLIED_MODE,
@@ -96,7 +96,7 @@ impl GrowingTree {
                 Ok(node)
             }
             Some(node) if self.is_directory(node) && self.names.contains_key(&node) => {
-                refused("takes the place of a directory that has entries")
+                refused("would replace a directory that is not empty")
             }
             _ => Ok(self.name(parent, name, meta, kind)),
         }
@@ -118,7 +118,7 @@ impl GrowingTree {
         for name in target {
             match self.child(first, name) {
                 Some(node) => first = node,
-                None => return refused("is linked to something that does not come before it"),
+                None => return refused("is a hard link to a member that does not precede it"),
             }
         }
         if self.is_directory(first) {

@@ -143,7 +143,7 @@ fn fetch_ahead(
         let frames: Vec<FrameLocation> = frames.into_iter().collect();
         // The writer retries a failed fetch, and reports it.
         if let Err(error) = runtime.block_on(reader.stream(frames)) {
-            tracing::debug!("fetching ahead failed: {error}");
+            tracing::debug!("prefetching failed: {error}");
         }
         progress.transferred(reader.stats().prefetch_bytes.saturating_sub(before));
         // The receiver is gone if writing has failed, and that failure is reported.
@@ -301,7 +301,7 @@ impl ArchiveWriter<'_> {
                 let raw = self.frames.get(&at.frame)?;
                 let bytes = raw
                     .get(at.offset as usize..(at.offset + at.length) as usize)
-                    .ok_or_else(|| Error::damaged("a layer", "a chunk reaches beyond its frame"))?;
+                    .ok_or_else(|| Error::damaged("a layer", "a chunk exceeds its frame"))?;
                 self.put(bytes)?;
             }
         }

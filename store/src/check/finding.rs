@@ -150,7 +150,7 @@ pub(super) fn sort_out<T>(outcome: Result<T>) -> Result<Result<T, ObjectFault>> 
     let detail = match error {
         Error::Damaged { detail, .. } | Error::Unsupported { detail, .. } => detail,
         Error::Remote(remote) => remote.to_string(),
-        Error::Torn { .. } => "it is empty or cut short, and counts as absent".to_owned(),
+        Error::Torn { .. } => "it is empty or truncated, and treated as absent".to_owned(),
         other => other.to_string(),
     };
     Ok(Err(ObjectFault { kind, detail }))

@@ -118,7 +118,7 @@ fn damaged_layer(id: &LayerId, detail: impl Into<String>) -> Error {
 /// Reads every record as a reader of files would.
 fn look_at_all(layer: &Layer) -> Result<()> {
     if layer.children(ROOT)?.is_none() {
-        return Err(damaged_layer(&layer.id(), "its root is no directory"));
+        return Err(damaged_layer(&layer.id(), "its root is not a directory"));
     }
     for inode in 0..layer.inode_count() {
         let record = layer.inode(inode)?;
@@ -146,7 +146,7 @@ fn look_at_all(layer: &Layer) -> Result<()> {
                 if end != size {
                     return Err(damaged_layer(
                         &layer.id(),
-                        "the pieces of a file do not add up to it",
+                        "the pieces of a file do not match its size",
                     ));
                 }
             }

@@ -167,7 +167,7 @@ fn is_impossible(described: &PackRef, size: u64) -> Option<ObjectFault> {
     let length = u64::from(described.length);
     if described.trailer_range().is_empty() || length > pack::MAX as u64 {
         return Some(ObjectFault::damaged(
-            "a layer gives it an impossible length",
+            "a layer states an invalid length for it",
         ));
     }
     let detail = format!("it has {size} bytes instead of {length}");
@@ -214,7 +214,7 @@ fn compare_trailer(
         lacking += u64::from(!looking.is_empty());
         wrong.extend(looking);
     }
-    let detail = format!("layers look for {lacking} frames that its trailer does not list");
+    let detail = format!("layers need {lacking} frames that its trailer does not list");
     (lacking > 0).then(|| (ObjectFault::damaged(detail), wrong))
 }
 
@@ -296,8 +296,7 @@ fn verify_frames(
                 let wrong = chunks.len() - chunks.iter().filter(is_chunk).count();
                 if wrong > 0 {
                     let at = frame.offset;
-                    let detail =
-                        format!("at offset {at}: {wrong} chunks are not what the trailer says");
+                    let detail = format!("at offset {at}: {wrong} chunks differ from the trailer");
                     faults.push(ObjectFault::damaged(detail));
                 }
             }

@@ -119,7 +119,7 @@ impl CopyContext<'_> {
             // They would lend this user's rights where another's were meant.
             wanted &= !SET_IDS;
             is_exact = created_mode == Some(wanted);
-            let detail = "setuid and setgid are left out because its owner is not restored";
+            let detail = "skipped setuid and setgid because the owner is not restored";
             self.reporter
                 .issue(AttributeLost, &path(), detail.to_owned());
         }
@@ -148,7 +148,7 @@ impl CopyContext<'_> {
         };
         handle
             .set_times(&times)
-            .or_else(|errno| lost("set the time of modification", errno))
+            .or_else(|errno| lost("set the modification time", errno))
     }
 
     /// Whether an entry belongs to the one it was saved from.

@@ -69,7 +69,7 @@ impl CopyContext<'_> {
     }
 
     fn no_directory(&self, at: &PlannedName) {
-        let detail = "its directory is not there".to_owned();
+        let detail = "its directory is missing".to_owned();
         self.reporter.issue(NotCreated, &self.plan.path(at), detail);
     }
 

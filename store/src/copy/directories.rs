@@ -54,7 +54,7 @@ impl CopyContext<'_> {
         let above = self.destination.state(directory.at.directory);
         if above == DirectoryState::Absent {
             self.reporter
-                .issue(NotCreated, &path(), "its directory is not there".to_owned());
+                .issue(NotCreated, &path(), "its directory is missing".to_owned());
             return Ok(());
         }
         let attr = self.stack.attr(directory.ino)?;

@@ -97,7 +97,7 @@ pub(super) fn write_content(
         last.write(file, frames)?;
     }
     if end < range.end {
-        return Err(Error::damaged("a layer", "the pieces of a file do not add up to it").into());
+        return Err(Error::damaged("a layer", "the pieces of a file do not match its size").into());
     }
     if range.end == size && written < size {
         // It ends with a hole.
@@ -128,7 +128,7 @@ impl FrameRun {
         let raw = frames.get(&self.frame)?;
         let mut rest = raw
             .get(self.bytes.start as usize..self.bytes.end as usize)
-            .ok_or_else(|| Error::damaged("a layer", "a chunk reaches beyond its frame"))?;
+            .ok_or_else(|| Error::damaged("a layer", "a chunk exceeds its frame"))?;
         let mut at = self.at;
         while !rest.is_empty() {
             match rustix::io::pwrite(file, rest, at) {

@@ -32,7 +32,7 @@ pub(super) fn check_room(plan: &CopyPlan, root: &OwnedFd, target: &Path, freed: 
         return Ok(());
     }
     let detail = format!(
-        "the cache has {} bytes, there is room for {room}",
+        "the cache has {} bytes, but only {room} are free",
         plan.bytes
     );
     let full = std::io::Error::new(std::io::ErrorKind::StorageFull, detail);

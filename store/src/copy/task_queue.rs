@@ -90,7 +90,7 @@ fn hand_out(
     let fetched =
         group_frames(copy, group).and_then(|frames| runtime.block_on(reader.stream(frames)));
     if let Err(error) = fetched {
-        tracing::debug!("fetching ahead failed: {error}");
+        tracing::debug!("prefetching failed: {error}");
     }
     group.clone().all(|task| tasks.send(task).is_ok())
 }

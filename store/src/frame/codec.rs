@@ -79,11 +79,11 @@ pub fn decode_frame(
 ) -> Result<Vec<u8>> {
     let damaged = |detail: &str| Error::damaged(format!("frame {hash}"), detail);
     if FrameHash::of(stored) != *hash {
-        return Err(damaged("its bytes do not have the hash they should"));
+        return Err(damaged("hash mismatch"));
     }
     let raw_length = raw_length as usize;
     if raw_length > MAX_RAW {
-        return Err(damaged("it claims to be larger than any frame"));
+        return Err(damaged("it exceeds the maximum frame size"));
     }
     let raw = match codec {
         Codec::Raw => stored.to_vec(),
@@ -98,7 +98,7 @@ pub fn decode_frame(
             .map_err(|error| damaged(&error.to_string()))?,
     };
     if raw.len() != raw_length {
-        return Err(damaged("it decodes to another length than it should"));
+        return Err(damaged("unexpected decoded length"));
     }
     Ok(raw)
 }

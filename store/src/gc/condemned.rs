@@ -72,7 +72,7 @@ impl Condemned {
                 // A power cut truncated it. The next run condemns its entries again, with a full
                 // grace period.
                 Err(error @ Error::Torn { .. }) => {
-                    tracing::warn!("the list of condemned objects counts as empty: {error}");
+                    tracing::warn!("treating the list of condemned objects as empty: {error}");
                     Self {
                         is_torn: true,
                         ..Self::default()
@@ -165,7 +165,7 @@ impl Condemned {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let damaged = |detail: String| Error::damaged(object_key().to_string(), detail);
         if bytes.len() > MAX_LIST {
-            return Err(damaged("it is larger than any such list".to_owned()));
+            return Err(damaged("it exceeds the maximum size".to_owned()));
         }
         let list: CondemnedList = serde_json::from_slice(bytes).map_err(|error| {
             match error.is_eof() || bytes.contains(&0) {

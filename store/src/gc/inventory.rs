@@ -144,7 +144,7 @@ impl Inventory {
         }
         Err(Error::damaged(
             "the list of keys",
-            "it names records that do not exist",
+            "it refers to missing records",
         ))
     }
 

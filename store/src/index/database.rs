@@ -80,7 +80,7 @@ impl Database {
                 return Err(database_error(error));
             }
             Err(error) => {
-                tracing::warn!("the local index can't be opened and is rebuilt: {error}");
+                tracing::warn!("cannot open the local index, rebuilding it: {error}");
                 database.reset()?;
             }
         }
@@ -180,7 +180,7 @@ impl Database {
         // lookup fail, because a failed lookup drops the whole index.
         if let Err(error) = db.put_cf(self.family(db, USED)?, domain.0, seconds) {
             self.noted.lock().remove(domain);
-            tracing::warn!("cannot note the use of an index domain: {error}");
+            tracing::warn!("cannot record the use of an index domain: {error}");
         }
         // A daemon lives for weeks, and each pull request brings a domain.
         let is_new_here = known.is_none() && self.noted.lock().len() > DOMAINS;

@@ -105,7 +105,7 @@ impl Index {
         let domains = match database.domains() {
             Ok(domains) => domains,
             Err(error) => {
-                tracing::warn!("the local index can't be read and is rebuilt: {error}");
+                tracing::warn!("cannot read the local index, rebuilding it: {error}");
                 database.reset()?;
                 Default::default()
             }
@@ -146,7 +146,7 @@ impl IndexShared {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        tracing::warn!("the local index failed and is rebuilt: {failed}");
+        tracing::warn!("the local index failed, rebuilding it: {failed}");
         let mut database = self.database.write();
         database.reset()?;
         work(&database)
@@ -174,7 +174,7 @@ impl IndexShared {
                 self.run(|database| database.insert(&pack.domain, &pack.pack, &pack.trailer));
             if let Err(error) = written {
                 let id = pack.pack.id;
-                tracing::warn!("the local index does not take in pack {id}: {error}");
+                tracing::warn!("cannot add pack {id} to the local index: {error}");
             }
             self.journal.forget(&pack);
             memory = self.memory.lock();
@@ -220,7 +220,7 @@ impl ChunkIndex for Index {
         if pack.hash != Some(TrailerHash::of(&bytes)) {
             return Err(Error::damaged(
                 format!("pack {}", pack.id),
-                "its trailer does not have the hash that a layer has for it",
+                "its trailer's hash differs from the one in a layer",
             ));
         }
         let pack = Arc::new(KnownPack::new(*domain, *pack, trailer.clone()));

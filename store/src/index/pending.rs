@@ -102,7 +102,7 @@ impl Journal {
         pack.trailer.encode(&mut bytes);
         let path = self.path(pack);
         if let Err(error) = fs::write(&path, bytes) {
-            tracing::warn!("{} can't be written: {error}", path.display());
+            tracing::warn!("cannot write {}: {error}", path.display());
             let _ = fs::remove_file(path);
         }
     }

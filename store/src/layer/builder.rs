@@ -273,7 +273,7 @@ impl LayerBuilder {
                     self.chunks.push(chunk);
                 }
                 if end != *size {
-                    let detail = "its pieces do not add up to it";
+                    let detail = "its pieces do not match its size";
                     return Err(Error::damaged("a file of a layer", detail));
                 }
             }

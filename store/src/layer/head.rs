@@ -131,9 +131,9 @@ impl LayerHead {
     pub fn decode(id: &LayerId, object: &[u8]) -> Result<Self> {
         let damaged = |detail: &str| Error::damaged(format!("layer {id}"), detail);
         let (fixed, _) = FixedHead::ref_from_prefix(object)
-            .map_err(|_| damaged("it is shorter than its head"))?;
+            .map_err(|_| damaged("it is shorter than its header"))?;
         if fixed.magic[..7] != MAGIC[..7] {
-            return Err(damaged("it does not begin as a layer does"));
+            return Err(damaged("wrong magic number"));
         }
         let version = LayerVersion::of(&fixed.magic).filter(|_| fixed.incompatible == U32::ZERO);
         let Some(version) = version else {
@@ -147,15 +147,15 @@ impl LayerHead {
         };
         let head = object
             .get(..fixed.length.get() as usize)
-            .ok_or_else(|| damaged("it is shorter than its head"))?;
+            .ok_or_else(|| damaged("it is shorter than its header"))?;
         if LayerId::of(head) != *id {
-            return Err(damaged("its head does not have the hash it should"));
+            return Err(damaged("header hash mismatch"));
         }
         let pages = head
             .get(size_of::<FixedHead>()..)
             .and_then(|bytes| <[PageRec]>::ref_from_bytes(bytes).ok())
             .filter(|pages| pages.len() == fixed.pages.get() as usize)
-            .ok_or_else(|| damaged("its list of pages is cut short"))?;
+            .ok_or_else(|| damaged("its list of pages is truncated"))?;
         let records = fixed.records.map(U32::get);
         let mut first_page = [0; SECTIONS];
         let mut next = 0;
@@ -164,7 +164,7 @@ impl LayerHead {
             next += records[section as usize].div_ceil(1 << section.page_shift(version));
         }
         if next as usize != pages.len() || pages.iter().any(|page| page.raw.get() as usize > PAGE) {
-            return Err(damaged("its pages do not add up to its tables"));
+            return Err(damaged("the sizes of its pages and tables differ"));
         }
         check_places(pages, head.len() as u64, object.len() as u64).map_err(damaged)?;
         let most = object.len() as u64 * MAX_ENTRIES_PER_BYTE + SMALL_ENTRIES;
@@ -211,10 +211,10 @@ fn check_places(pages: &[PageRec], head: u64, object: u64) -> Result<(), &'stati
         raw += u64::from(page.raw.get());
     }
     if end > object {
-        return Err("it is cut short");
+        return Err("it is truncated");
     }
     if raw > object * MAX_EXPANSION + SMALL_RAW {
-        return Err("its pages decode to more than any tree needs");
+        return Err("its pages exceed the maximum decoded size");
     }
     Ok(())
 }

@@ -50,14 +50,14 @@ pub(super) fn decode_page(
 ) -> Result<Vec<u8>> {
     let damaged = |detail: &str| Error::damaged("a layer's page", detail);
     if *blake3::hash(stored).as_bytes() != *hash {
-        return Err(damaged("its bytes do not have the hash they should"));
+        return Err(damaged("hash mismatch"));
     }
     if raw_length > PAGE || !raw_length.is_multiple_of(record) {
-        return Err(damaged("its length is impossible"));
+        return Err(damaged("invalid length"));
     }
     let raw = zstd::bulk::decompress(stored, raw_length).map_err(|e| damaged(&e.to_string()))?;
     if raw.len() != raw_length {
-        return Err(damaged("it decodes to another length than it should"));
+        return Err(damaged("unexpected decoded length"));
     }
     Ok(if record == 1 {
         raw

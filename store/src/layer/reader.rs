@@ -112,7 +112,7 @@ impl Layer {
             let start = place.offset.get() as usize;
             let stored = self.object.get(start..start + place.stored.get() as usize);
             if stored.is_none_or(|stored| *blake3::hash(stored).as_bytes() != place.hash) {
-                return Err(self.damaged("a page does not have the hash it should"));
+                return Err(self.damaged("page hash mismatch"));
             }
         }
         Ok(())
@@ -149,7 +149,7 @@ impl Layer {
         let stored = self
             .object
             .get(start..start + place.stored.get() as usize)
-            .ok_or_else(|| self.damaged("it is cut short"))?;
+            .ok_or_else(|| self.damaged("it is truncated"))?;
         let raw = page::decode_page(
             stored,
             &place.hash,
@@ -209,7 +209,7 @@ impl Layer {
                 | mode::SOCKET
         );
         if !is_known || bits > 0o177_777 {
-            return Err(self.damaged("an entry has an impossible mode"));
+            return Err(self.damaged("an entry has an invalid mode"));
         }
         Ok(record)
     }
@@ -250,10 +250,10 @@ impl Layer {
             return Err(self.damaged("a piece is in two files"));
         }
         if bytes > self.head.summary.bytes {
-            return Err(self.damaged("its files are larger than it announces"));
+            return Err(self.damaged("its files exceed the announced size"));
         }
         if shared > self.object_len() * MAX_SHARED + SMALL_SHARED {
-            return Err(self.damaged("its inodes share more attributes than any tree needs"));
+            return Err(self.damaged("its inodes share too many attributes"));
         }
         let _ = self.shares.set(());
         Ok(())
@@ -279,7 +279,7 @@ impl Layer {
         let end = first
             .checked_add(record.count.get())
             .filter(|&end| end <= self.head.records[LayerSection::Dirents as usize])
-            .ok_or_else(|| self.damaged("a directory reaches beyond its table"))?;
+            .ok_or_else(|| self.damaged("a directory exceeds its table"))?;
         Ok(Some(first..end))
     }
 
@@ -299,7 +299,7 @@ impl Layer {
         if entry.mode.get() & mode::TYPE == mode::DIRECTORY {
             let is_here = entry.parent.get() == directory && entry.size.get() == u64::from(dirent);
             if inode <= directory || !is_here {
-                return Err(self.damaged("a directory is not where it says it is"));
+                return Err(self.damaged("a directory refers to the wrong parent"));
             }
         }
         Ok((name, Some(inode)))
@@ -317,7 +317,7 @@ impl Layer {
         if safe {
             Ok(name)
         } else {
-            Err(self.damaged("an entry has an impossible name"))
+            Err(self.damaged("an entry has an invalid name"))
         }
     }
 
@@ -387,7 +387,7 @@ impl Layer {
         };
         let record: &XattrRec = self.record(LayerSection::Xattrs, index)?;
         if record.length.get() as usize > MAX_XATTRS {
-            return Err(self.damaged("an attribute set is larger than any"));
+            return Err(self.damaged("an attribute set exceeds the maximum size"));
         }
         self.heap(
             LayerSection::Blobs,
@@ -401,10 +401,10 @@ impl Layer {
     pub fn symlink_target(&self, inode: u32) -> Result<&[u8]> {
         let record = self.inode(inode)?;
         if record.mode.get() & mode::TYPE != mode::SYMLINK {
-            return Err(self.damaged("a link target was asked of something else"));
+            return Err(self.damaged("the entry is not a link"));
         }
         if record.count.get() > MAX_TARGET {
-            return Err(self.damaged("a link target is longer than any path"));
+            return Err(self.damaged("a link target exceeds the maximum path length"));
         }
         self.heap(LayerSection::Blobs, record.first.get(), record.count.get())
     }
@@ -414,7 +414,7 @@ impl Layer {
         let first = file.first.get();
         let position = first
             .checked_add(index)
-            .ok_or_else(|| self.damaged("a file reaches beyond its table"))?;
+            .ok_or_else(|| self.damaged("a file exceeds its table"))?;
         let record: &ChunkRec = self.record(LayerSection::Chunks, position)?;
         let start = match index {
             0 => 0,
@@ -437,7 +437,7 @@ impl Layer {
         let frame = self.frame(record.frame.get())?;
         let offset = record.offset.get();
         if u64::from(offset).saturating_add(end - start) > u64::from(frame.raw) {
-            return Err(self.damaged("a chunk reaches beyond its frame"));
+            return Err(self.damaged("a chunk exceeds its frame"));
         }
         let location = ChunkLocation {
             frame,
@@ -459,7 +459,7 @@ impl Layer {
     ) -> Result<impl Iterator<Item = Result<ContentPiece>>> {
         let file = self.inode(inode)?;
         if file.mode.get() & mode::TYPE != mode::FILE {
-            return Err(self.damaged("content was asked of something that is no file"));
+            return Err(self.damaged("the entry is not a file"));
         }
         let count = file.count.get();
         let (mut low, mut high) = (0, count);
@@ -483,7 +483,7 @@ impl Layer {
             .ok_or_else(|| self.damaged("a frame has an unknown encoding"))?;
         let (stored, raw) = (record.stored.get(), record.raw.get());
         if stored as usize > frame::MAX_RAW || raw as usize > frame::MAX_RAW {
-            return Err(self.damaged("a frame is larger than any frame"));
+            return Err(self.damaged("a frame exceeds the maximum size"));
         }
         if stored == 0 || raw == 0 {
             return Err(self.damaged("a frame is empty"));

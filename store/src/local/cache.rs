@@ -126,7 +126,7 @@ impl PackCache {
             if let Err(error) = fs::remove_file(path)
                 && error.kind() != io::ErrorKind::NotFound
             {
-                tracing::warn!("the local copy of pack {pack} can't be removed: {error}");
+                tracing::warn!("cannot remove the local copy of pack {pack}: {error}");
             }
             // Only now, or a reader could open the old file once more and keep it.
             if let Some(files) = state.remotes.get(&remote).and_then(Weak::upgrade) {
@@ -157,7 +157,7 @@ impl Mirror {
         let bytes = match self.files.read(pack, offset, length) {
             Ok(bytes) => bytes?,
             Err(error) => {
-                tracing::warn!("the local copy of pack {pack} can't be read: {error}");
+                tracing::warn!("cannot read the local copy of pack {pack}: {error}");
                 return None;
             }
         };

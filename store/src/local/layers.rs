@@ -100,7 +100,7 @@ impl LayerCache {
                 Some(layer)
             }
             Err(error) => {
-                tracing::warn!("the local copy of a layer is fetched again: {error}");
+                tracing::warn!("refetching the local copy of a layer: {error}");
                 None
             }
         }
@@ -113,7 +113,7 @@ impl LayerCache {
             .and_then(|()| path.parent().map_or(Ok(()), fs::create_dir_all))
             .and_then(|()| crate::local::replace_file(&path, bytes));
         if let Err(error) = written {
-            tracing::warn!("layer {id} can't be kept in {}: {error}", path.display());
+            tracing::warn!("cannot store layer {id} in {}: {error}", path.display());
         }
     }
 
@@ -157,7 +157,7 @@ impl LayerCache {
             if layer.summary().bytes > info.summary.bytes {
                 return Err(Error::damaged(
                     format!("layer {}", info.id),
-                    "it is larger than its key's record announces",
+                    "it exceeds the size in its key's record",
                 ));
             }
         }
@@ -178,7 +178,7 @@ pub(crate) async fn fetch_layer(remote: &DynRemote, info: &LayerInfo) -> Result<
     if info.length > layer::MAX {
         return Err(Error::damaged(
             format!("layer {id}"),
-            "it is larger than any layer",
+            "it exceeds the maximum size",
         ));
     }
     let object = layer::object_key(&id);

@@ -94,7 +94,7 @@ fn add(directory: &Path, pack: &PackId) {
     });
     if let Err(error) = added {
         let directory = directory.display();
-        tracing::warn!("cannot note pack {pack} in {directory}: {error}");
+        tracing::warn!("cannot record pack {pack} in {directory}: {error}");
     }
 }
 

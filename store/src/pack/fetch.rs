@@ -17,7 +17,7 @@ pub async fn read_trailer(remote: DynRemote, pack: PackRef) -> Result<(PackRef, 
     if range.is_empty() || u64::from(pack.length) > MAX as u64 {
         return Err(Error::damaged(
             format!("pack {}", pack.id),
-            "its length is impossible",
+            "invalid length",
         ));
     }
     let bytes = remote.get_range(&object_key(&pack.id), range).await?;

@@ -90,10 +90,10 @@ impl Trailer {
             return Err(damaged("it is shorter than its footer"));
         };
         if footer.magic != super::MAGIC {
-            return Err(damaged("it does not end as a pack does"));
+            return Err(damaged("wrong magic number"));
         }
         if footer.hash != *blake3::hash(lists).as_bytes() {
-            return Err(damaged("its trailer does not have the hash it should"));
+            return Err(damaged("trailer hash mismatch"));
         }
         let (frames, chunks) = (footer.frames.get() as usize, footer.chunks.get() as usize);
         let (frames, rest) = <[TrailerFrame]>::ref_from_prefix_with_elems(lists, frames)
@@ -116,17 +116,17 @@ impl Trailer {
         let damaged = |detail: &str| Error::damaged(format!("pack {}", pack.id), detail);
         let wanted = pack.length.checked_sub(pack.trailer);
         if wanted.is_none_or(|wanted| bytes.len() != wanted as usize) {
-            return Err(damaged("its trailer does not have the length it should"));
+            return Err(damaged("unexpected trailer length"));
         }
         if pack.hash.is_some_and(|hash| hash != TrailerHash::of(bytes)) {
             return Err(damaged(
-                "its trailer is not the one that it was saved with; somebody has replaced the pack",
+                "its trailer differs from the saved one; the pack was replaced",
             ));
         }
         let trailer = Self::decode(&pack.id, bytes)?;
         let reaches_beyond = |frame: &TrailerFrame| frame.end() > u64::from(pack.trailer);
         if trailer.frames.iter().any(reaches_beyond) {
-            return Err(damaged("its trailer lists a frame that lies behind it"));
+            return Err(damaged("its trailer lists a frame after the trailer"));
         }
         Ok(trailer)
     }
@@ -145,12 +145,12 @@ impl Trailer {
                 .map(|chunk| u64::from(chunk.length.get()))
                 .sum();
             if raw != u64::from(frame.raw.get()) || raw > frame::MAX_RAW as u64 {
-                return Err("the chunks of a frame do not add up to it");
+                return Err("the chunks of a frame do not match its size");
             }
             // As a layer's reader has it: a frame that no layer may name is not one to save with.
             let stored = frame.stored.get() as usize;
             if stored == 0 || raw == 0 || stored > frame::MAX_RAW {
-                return Err("a frame is empty, or larger than any frame");
+                return Err("a frame is empty or too large");
             }
             if frame.end() > MAX as u64 {
                 return Err("a frame lies outside the pack");

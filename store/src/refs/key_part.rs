@@ -30,11 +30,11 @@ impl CachePart {
         let is_name = |name: &str| !matches!(name, "" | "." | "..");
         let is_path = matches!(text.as_str(), "." | "~" | "/") || names.split('/').all(is_name);
         let problem = if !is_path {
-            "has empty names, `.` or `..` in it".to_owned()
+            "contains empty names, `.` or `..`".to_owned()
         } else if let Some(bad) = text.chars().find(|c| c.is_control()) {
             format!("has the control character {bad:?}")
         } else if encode_segments(&text).len() > MAX_ENCODED {
-            format!("takes more than {MAX_ENCODED} bytes once written as an object name")
+            format!("takes more than {MAX_ENCODED} bytes when encoded as an object name")
         } else {
             return Ok(Self(text));
         };

@@ -75,8 +75,7 @@ impl Key {
         check_name("key", &text)?;
         if encode_segments(&text).len() > MAX_ENCODED_KEY {
             return Err(Error::InvalidName(format!(
-                "the key takes more than {MAX_ENCODED_KEY} bytes once written as an object name; \
-                 use a checksum for its longest part"
+                "the key takes more than {MAX_ENCODED_KEY} bytes when encoded as an object name; use a checksum for its longest part"
             )));
         }
         Ok(Self(text))
@@ -95,7 +94,7 @@ impl Scope {
         check_name("scope", &text)?;
         if encode_segments(&text).len() > MAX_ENCODED_SCOPE {
             return Err(Error::InvalidName(format!(
-                "the scope takes more than {MAX_ENCODED_SCOPE} bytes once written as an object name"
+                "the scope takes more than {MAX_ENCODED_SCOPE} bytes when encoded as an object name"
             )));
         }
         Ok(Self(text))
@@ -199,8 +198,7 @@ impl RefName {
         let length = encode_segments(key.as_str()).len() + encode_segments(part.as_str()).len();
         if length > MAX_ENCODED_KEY {
             return Err(Error::InvalidName(format!(
-                "the key and the path `{part}` take more than {MAX_ENCODED_KEY} bytes once written as an \
-                 object name; use a checksum for the key's longest part"
+                "the key and the path `{part}` take more than {MAX_ENCODED_KEY} bytes when encoded as an object name; use a checksum for the key's longest part"
             )));
         }
         Ok(Self {

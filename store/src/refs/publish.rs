@@ -50,7 +50,7 @@ pub(crate) async fn put_head(remote: &DynRemote, record: &RefRecord) {
         tracing::warn!("the head of {name} is out of date: {error}");
     }
     if let Err(error) = remove_records(remote, &name, &record.supersedes).await {
-        tracing::warn!("older saves of {name} can't be removed: {error}");
+        tracing::warn!("cannot remove older saves of {name}: {error}");
     }
 }
 

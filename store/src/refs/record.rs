@@ -177,7 +177,7 @@ impl RefRecord {
             false => damaged(error.to_string()),
         };
         if bytes.len() as u64 > MAX_RECORD {
-            return Err(damaged("it is larger than any ref".to_owned()));
+            return Err(damaged("it exceeds the maximum size".to_owned()));
         }
         let version: RefVersion = serde_json::from_slice(bytes).map_err(unreadable)?;
         if version.format > FORMAT || !version.requires.is_empty() {
@@ -188,7 +188,7 @@ impl RefRecord {
         }
         let mut record: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
         if let Some(name) = free_text::find_unprintable(&record) {
-            return Err(damaged(format!("a control character is in `{name}`")));
+            return Err(damaged(format!("`{name}` has a control character")));
         }
         free_text::drop_unprintable(&mut record.parts);
         Ok(record)

@@ -207,10 +207,10 @@ async fn read_head(remote: &DynRemote, name: &RefName) -> Result<Option<RefRecor
                 true => Ok(head),
                 false => Err(Error::damaged(
                     format!("ref {object}"),
-                    "it is of another key",
+                    "it belongs to another key",
                 )),
             })
-            .inspect_err(|error| tracing::warn!("a head is passed over: {error}"))
+            .inspect_err(|error| tracing::warn!("ignoring a head: {error}"))
             .ok()),
         Err(error) if error.kind() == RemoteErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
@@ -269,11 +269,11 @@ async fn records_of(
                         match RefRecord::decode_as(name, &save, &bytes) {
                             Ok(record) => records.push(record),
                             Err(error @ Error::Torn { .. }) => {
-                                tracing::warn!("a save counts as absent: {error}");
+                                tracing::warn!("treating a save as absent: {error}");
                                 torn.push(save);
                             }
                             Err(error) if unreadable == Unreadable::PassOver => {
-                                tracing::warn!("a save is passed over: {error}");
+                                tracing::warn!("ignoring a save: {error}");
                             }
                             Err(error) => return Err(error),
                         }
@@ -283,7 +283,7 @@ async fn records_of(
                         if error.kind() == RemoteErrorKind::TooLarge
                             && unreadable == Unreadable::PassOver =>
                     {
-                        tracing::warn!("a save is passed over: {error}");
+                        tracing::warn!("ignoring a save: {error}");
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -291,7 +291,7 @@ async fn records_of(
             if bytes_read > MAX_RECORDS {
                 return Err(Error::damaged(
                     format!("the key {name}"),
-                    format!("it has {} records, more than any key", listed.len()),
+                    format!("it has {} records, which is above the limit", listed.len()),
                 ));
             }
         }
@@ -308,7 +308,7 @@ async fn records_of(
     }
     Err(Error::damaged(
         format!("the key {name}"),
-        "its list of saves names records that do not exist",
+        "its list of saves refers to missing records",
     ))
 }
 

@@ -101,11 +101,11 @@ impl fmt::Display for RemoteError {
             RemoteErrorKind::Denied => "access denied",
             RemoteErrorKind::Exists => "exists already",
             RemoteErrorKind::Unavailable => "the remote is unavailable",
-            RemoteErrorKind::Deadline => "no answer before the deadline",
-            RemoteErrorKind::Damaged => "the answer was damaged or cut short",
-            RemoteErrorKind::TooLarge => "the object is larger than it may be",
+            RemoteErrorKind::Deadline => "timed out",
+            RemoteErrorKind::Damaged => "the response was damaged or truncated",
+            RemoteErrorKind::TooLarge => "the object exceeds the size limit",
             RemoteErrorKind::Full => "no space left",
-            RemoteErrorKind::Invalid => "the request was refused as invalid",
+            RemoteErrorKind::Invalid => "invalid request",
         };
         write!(f, "{}: {what}", self.action)
     }

@@ -74,7 +74,7 @@ impl RetryPolicy {
 
 /// An attempt got no answer in the time it had.
 #[derive(Debug, thiserror::Error)]
-#[error("attempt {number} got no answer within {:.1} s", .waited.as_secs_f64())]
+#[error("attempt {number} timed out after {:.1} s", .waited.as_secs_f64())]
 struct AttemptTimedOut {
     number: u32,
     waited: Duration,
@@ -197,7 +197,7 @@ impl RetriedOperation<'_> {
         }
         tracing::debug!(
             action = %self.action, failures = self.failures, error = ?error, ?pause,
-            "a request to the remote failed and will be repeated",
+            "retrying a failed request to the remote",
         );
         self.last_error = Some(error);
         sleep(pause).await;

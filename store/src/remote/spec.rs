@@ -209,13 +209,13 @@ pub fn without_secrets(address: &str) -> Cow<'_, str> {
 #[non_exhaustive]
 pub enum SpecError {
     /// The address or the endpoint has a password or a signature in it; shown without.
-    #[error("`{0}` has credentials in it")]
+    #[error("`{0}` contains credentials")]
     Secret(String),
     /// The address lacks a `scheme://`.
-    #[error("`{0}` is not the address of a remote")]
+    #[error("`{0}` is not the URL of a remote")]
     NoScheme(String),
     /// A scheme that this version does not speak.
-    #[error("{scheme}:// remotes are not supported in this version")]
+    #[error("{scheme}:// remotes are not supported")]
     Unsupported {
         /// The scheme, without `://`.
         scheme: String,
@@ -238,16 +238,16 @@ pub enum SpecError {
         length: usize,
     },
     /// Nothing says which storage account of Azure the container is in.
-    #[error("the storage account of `{0}` is not known")]
+    #[error("no storage account for `{0}`")]
     NoAccount(String),
     /// A prefix with empty segments, `..`, or characters other than printable ASCII.
-    #[error("`{0}` is not a usable prefix in a bucket")]
+    #[error("`{0}` is not a valid prefix in a bucket")]
     BadPrefix(String),
     /// An endpoint that is not `http://host` or `https://host`.
-    #[error("`{0}` is not the address of a server")]
+    #[error("`{0}` is not the URL of a server")]
     BadEndpoint(String),
     /// An option that only S3 has.
-    #[error("{option} has no meaning for {scheme}:// remotes")]
+    #[error("{option} does not apply to {scheme}:// remotes")]
     OnlyS3 {
         /// The option, as on the command line.
         option: &'static str,
@@ -255,10 +255,10 @@ pub enum SpecError {
         scheme: String,
     },
     /// An external id or a session's name without a role.
-    #[error("there is no role to assume")]
+    #[error("no role to assume")]
     NoRole,
     /// A value that an option of S3 does not have.
-    #[error("`{value}` is not a value of {option}")]
+    #[error("invalid value `{value}` for {option}")]
     BadValue {
         /// The option, as on the command line.
         option: &'static str,
@@ -274,34 +274,33 @@ impl SpecError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Secret(_) => {
-                "addresses are printed and written down: pass credentials in the environment, such \
-                 as AWS_SECRET_ACCESS_KEY or AZURE_STORAGE_SAS_TOKEN"
+                "URLs are logged: pass credentials in the environment, for example AWS_SECRET_ACCESS_KEY or AZURE_STORAGE_SAS_TOKEN"
             }
             Self::NoScheme(_) | Self::Unsupported { .. } => {
                 "use file:///directory, s3://bucket/prefix, gs://bucket/prefix or \
                  az://container/prefix"
             }
             Self::RootDirectory(_) => "name a directory for caches: file:///var/cache/ci",
-            Self::RelativePath(_) => "write three slashes and the whole path: file:///var/cache/ci",
+            Self::RelativePath(_) => "use three slashes and an absolute path: file:///var/cache/ci",
             Self::NoBucket(url) if url.starts_with("gs:") => {
-                "write gs://bucket or gs://bucket/prefix"
+                "use gs://bucket or gs://bucket/prefix"
             }
             Self::NoBucket(url) if url.starts_with("az:") => {
-                "write az://container or az://container/prefix"
+                "use az://container or az://container/prefix"
             }
             Self::NoBucket(url) if url.starts_with("abfs") => {
                 "write abfss://container@account.dfs.core.windows.net/prefix"
             }
-            Self::NoBucket(_) => "write s3://bucket or s3://bucket/prefix",
+            Self::NoBucket(_) => "use s3://bucket or s3://bucket/prefix",
             Self::BucketLength { .. } => {
-                "write the whole name of the bucket, as in s3://my-bucket/prefix"
+                "use the full name of the bucket, for example s3://my-bucket/prefix"
             }
             Self::NoAccount(_) => "pass --account, or set AZURE_STORAGE_ACCOUNT",
             Self::BadPrefix(_) => {
-                "use printable ASCII segments with single slashes between: s3://bucket/team/cache"
+                "use printable ASCII, with single slashes between segments: s3://bucket/team/cache"
             }
-            Self::BadEndpoint(_) => "write http://host:port or https://host:port",
-            Self::OnlyS3 { .. } => "leave it out, or use an s3:// remote",
+            Self::BadEndpoint(_) => "use http://host:port or https://host:port",
+            Self::OnlyS3 { .. } => "remove it, or use an s3:// remote",
             Self::NoRole => {
                 "--external-id and --role-session-name go with --role-arn; leave them out, or \
                  name the role"

@@ -136,7 +136,7 @@ impl SaveJob {
 
 /// The error when even packs that this save has written are not there.
 pub(super) fn packs_missing() -> Error {
-    Error::damaged("the remote", "packs that were just written are not there")
+    Error::damaged("the remote", "packs that were just written are missing")
 }
 
 impl DeltaSearch<'_> {

@@ -84,7 +84,7 @@ impl SaveJob {
             findings: delta.findings,
             united: plan.united,
             notes: lost
-                .map(|why| format!("the earlier content of the key is replaced: {why}"))
+                .map(|why| format!("replacing the earlier content of the key: {why}"))
                 .collect(),
             ..SaveReport::nothing(SaveOutcome::Unchanged, plan.stack.clone())
         };
@@ -259,7 +259,7 @@ async fn repair_layer(remote: &DynRemote, object: &ObjectKey, bytes: &Bytes) -> 
         present => present?,
     };
     if present != *bytes {
-        tracing::warn!("{object} is damaged and is written again");
+        tracing::warn!("{object} is damaged, writing it again");
         remote
             .put(object, bytes.clone(), PutMode::Overwrite)
             .await?;

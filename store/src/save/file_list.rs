@@ -52,7 +52,7 @@ impl FileList {
         let written = fs::create_dir_all(folder)
             .and_then(|()| Seen::write(&self.path, &self.domain, tree, packed, scanned, scanner));
         if let Err(error) = written {
-            tracing::warn!("{} can't be written: {error}", self.path.display());
+            tracing::warn!("cannot write {}: {error}", self.path.display());
         }
         prune_lists(folder);
     }

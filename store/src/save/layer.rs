@@ -131,7 +131,7 @@ fn locate_content(
         }),
         FileContent::LeftOut => Err(Error::damaged(
             "the tree",
-            "a file that is left out is part of the difference",
+            "an excluded file is part of the difference",
         )),
         FileContent::Read(pieces) => pieces
             .iter()
@@ -142,10 +142,7 @@ fn locate_content(
                     .get(id)
                     .map(|at| NewFilePiece::Chunk(*at))
                     .ok_or_else(|| {
-                        Error::damaged(
-                            format!("chunk {id}"),
-                            "it was read but has no place in a pack",
-                        )
+                        Error::damaged(format!("chunk {id}"), "it was read but is in no pack")
                     }),
             })
             .collect(),

@@ -49,7 +49,7 @@ impl StoreTarget {
         if self.remote.local_dir().is_none()
             && let Err(error) = self.cache.write(&pack.id, 0, &bytes)
         {
-            tracing::warn!("a new pack can't be kept locally: {error}");
+            tracing::warn!("cannot keep a local copy of a new pack: {error}");
         }
         self.index.insert(&self.domains.own(), pack, trailer)
     }

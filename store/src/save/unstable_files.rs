@@ -29,9 +29,9 @@ pub(super) const PAUSES: [Duration; 3] = [
 ];
 
 /// Why an entry is not in the cache.
-pub(super) const VANISHED: &str = "it vanished while it was saved";
+pub(super) const VANISHED: &str = "it was removed during the save";
 /// The same, for a file without two equal reads.
-pub(super) const UNSTABLE: &str = "it kept changing while it was saved";
+pub(super) const UNSTABLE: &str = "it kept changing during the save";
 
 /// Stats changed files again, so that their present content can be read. Files that are gone, or
 /// are no regular files any more, are removed from the tree and returned. If the tree has lower

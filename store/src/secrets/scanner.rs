@@ -39,7 +39,7 @@ pub enum SecretPolicy {
 pub enum SetupError {
     /// A variable's value would be found everywhere.
     #[error(
-        "the value of {name} is too short to be searched for: {} characters is the least",
+        "the value of {name} is too short to search for: the minimum is {} characters",
         named_values::SHORTEST
     )]
     Short {
@@ -47,10 +47,10 @@ pub enum SetupError {
         name: String,
     },
     /// The values are too much for one search.
-    #[error("the values of the named variables are too long to be searched for")]
+    #[error("the values of the variables are too long to search for")]
     TooMuch,
     /// Not a valid pattern of paths.
-    #[error("`{pattern}` is not a pattern of paths")]
+    #[error("`{pattern}` is not a path pattern")]
     Pattern {
         /// The pattern.
         pattern: String,

@@ -42,7 +42,7 @@ pub(crate) fn root_sources(layers: &[Arc<Layer>]) -> Result<Sources> {
         if !is_directory(layer, ROOT)? {
             return Err(Error::damaged(
                 format!("layer {}", layer.id()),
-                "its root is no directory",
+                "its root is not a directory",
             ));
         }
         sources.places.push(InodeRef {

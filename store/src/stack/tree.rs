@@ -242,7 +242,7 @@ impl Stack {
                 _ => {
                     return Err(Error::damaged(
                         format!("layer {}", layer.id()),
-                        "a directory is not where it says it is",
+                        "a directory refers to the wrong parent",
                     ));
                 }
             };

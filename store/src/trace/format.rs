@@ -121,7 +121,7 @@ impl Trace {
             let codec = Codec::from_number(record.codec)
                 .filter(|_| stored > 0 && raw > 0)
                 .filter(|_| stored.max(raw) as usize <= frame::MAX_RAW)
-                .ok_or_else(|| damaged_trace("it lists an impossible frame"))?;
+                .ok_or_else(|| damaged_trace("it lists an invalid frame"))?;
             let frame = FrameLocation {
                 pack: record.pack,
                 offset: record.offset.get(),
@@ -137,7 +137,7 @@ impl Trace {
             if record.bundled != 0 {
                 let end = at + stored as usize;
                 if end > object.len() {
-                    return Err(damaged_trace("its frames are cut short"));
+                    return Err(damaged_trace("its frames are truncated"));
                 }
                 let bytes = object.slice(at..end);
                 if FrameHash::of(&bytes) == frame.hash {
@@ -153,7 +153,7 @@ impl Trace {
 /// The number of frames that a trace says it has.
 fn frame_count(head: &TraceHead) -> Result<usize> {
     if head.magic != MAGIC {
-        return Err(damaged_trace("it does not begin as a trace does"));
+        return Err(damaged_trace("wrong magic number"));
     }
     let count = head.frames.get() as usize;
     if count > MAX_FRAMES {
@@ -165,9 +165,9 @@ fn frame_count(head: &TraceHead) -> Result<usize> {
 /// Splits an object into its list of frames and the bundled bytes.
 fn frame_records(object: &[u8]) -> Result<(&[TraceRecord], &[u8])> {
     let (head, rest) = TraceHead::ref_from_prefix(object)
-        .map_err(|_| damaged_trace("it is shorter than its head"))?;
+        .map_err(|_| damaged_trace("it is shorter than its header"))?;
     <[TraceRecord]>::ref_from_prefix_with_elems(rest, frame_count(head)?)
-        .map_err(|_| damaged_trace("its list is cut short"))
+        .map_err(|_| damaged_trace("its list is truncated"))
 }
 
 /// Length of a trace's head.
@@ -176,7 +176,7 @@ pub(super) const HEAD: u64 = size_of::<TraceHead>() as u64;
 /// Length of a trace's head and list, by its head.
 pub(super) fn list_length(head: &[u8]) -> Result<u64> {
     let (head, _) = TraceHead::ref_from_prefix(head)
-        .map_err(|_| damaged_trace("it is shorter than its head"))?;
+        .map_err(|_| damaged_trace("it is shorter than its header"))?;
     Ok(HEAD + (frame_count(head)? * size_of::<TraceRecord>()) as u64)
 }
 

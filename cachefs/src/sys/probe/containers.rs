@@ -47,11 +47,11 @@ fn probe_namespaces() -> ProbeFinding {
     match user_namespaces() {
         Ok(()) => ProbeFinding::ok(
             NAME,
-            "can be made, so caches can be mounted without privileges",
+            "available, so caches can be mounted without privileges",
         ),
         Err(reason) => ProbeFinding::warn(
             NAME,
-            format!("cannot be made: {reason}"),
+            format!("not available: {reason}"),
             "without root or CAP_SYS_ADMIN, caches are copied",
         ),
     }
@@ -73,8 +73,7 @@ fn probe_propagation(path: &Path, table: &MountTable) -> ProbeFinding {
         _ => ProbeFinding::warn(
             NAME,
             format!(
-                "{shown}: a cache that is mounted here does not reach containers that run already \
-                 ({} is private)",
+                "{shown}: a cache that is mounted here does not reach running containers ({} has private propagation)",
                 table
                     .covering(&resolved)
                     .map_or(Path::new("/"), |mount| &mount.mount_point)
@@ -165,15 +164,11 @@ fn probe_pause(pause: &Pause, table: &MountTable) -> ProbeFinding {
         .covering(Path::new("/"))
         .is_some_and(|root| root.master.is_some());
     match follows {
-        true => ProbeFinding::ok(
-            NAME,
-            format!("containers of user {uid} see what is mounted"),
-        ),
+        true => ProbeFinding::ok(NAME, format!("containers of user {uid} see mounted caches")),
         false => ProbeFinding::warn(
             NAME,
             format!(
-                "containers of user {uid} will not see caches that are mounted from now on, as \
-                 process {pid} has mounts of its own"
+                "containers of user {uid} will not see new mounts, because process {pid} has its own mount namespace"
             ),
             "run `podman system migrate` after a restore, or restore inside `podman unshare`",
         ),
@@ -211,7 +206,7 @@ mod tests {
         assert_eq!(shared.status, ProbeStatus::Ok);
         let private = probe_propagation(Path::new("/srv/other"), &table);
         assert_eq!(private.status, ProbeStatus::Warn);
-        assert!(private.detail.ends_with("(/ is private)"));
+        assert!(private.detail.ends_with("(/ has private propagation)"));
     }
 
     #[test]
@@ -222,7 +217,7 @@ mod tests {
         assert!(older.hint.unwrap().contains("podman system migrate"));
         let own = b"90 1 8:1 / / rw - ext4 /dev/sda1 rw\n91 90 0:41 / /home/u/.m2 rw - overlay cachefs rw\n";
         let own = probe_pause(&pause(own), &table);
-        assert!(own.status == ProbeStatus::Warn && own.detail.contains("from now on"));
+        assert!(own.status == ProbeStatus::Warn && own.detail.contains("will not see new mounts"));
         let follows = b"90 1 8:1 / / rw master:1 - ext4 /dev/sda1 rw\n91 90 0:41 / /home/u/.m2 rw - overlay cachefs rw\n";
         assert_eq!(probe_pause(&pause(follows), &table).status, ProbeStatus::Ok);
     }

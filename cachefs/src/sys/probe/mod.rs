@@ -108,7 +108,7 @@ impl Probe {
             match trial::in_private_namespace(store, trial::try_overlay) {
                 Ok(()) => ProbeFinding::ok(
                     "overlay-mount",
-                    "an overlay with its upper in the store can be mounted, and keeps its marks",
+                    "overlays with their upper directory in the store work",
                 ),
                 Err(error) => trial_failed("overlay-mount", &error),
             },
@@ -128,12 +128,12 @@ impl Probe {
 /// The form of a mount.
 fn probe_image() -> ProbeFinding {
     if erofs_mount::is_likely() {
-        ProbeFinding::ok("image-mount", "the kernel walks caches by itself (EROFS)")
+        ProbeFinding::ok("image-mount", "caches can be mounted as EROFS images")
     } else {
         ProbeFinding::warn(
             "image-mount",
-            "caches are served file by file; reading many small files takes longer",
-            "images need root outside of user namespaces, Linux 6.12, and EROFS (modprobe erofs)",
+            "caches are served over FUSE; reading many small files is slower",
+            "EROFS images need root outside of user namespaces, Linux 6.12 and the module erofs (modprobe erofs)",
         )
     }
 }
@@ -146,7 +146,7 @@ fn trial_failed(name: &'static str, error: &trial::TrialError) -> ProbeFinding {
         }
         trial::TrialError::Marks(lost) => ProbeFinding::fail(
             name,
-            format!("the store's filesystem loses what an overlay must remember: {lost}"),
+            format!("the store's filesystem does not keep overlay metadata: {lost}"),
             Some("put the store on ext4, xfs, btrfs or tmpfs (Linux 6.6 or later without root)"),
         ),
     }
@@ -172,8 +172,8 @@ fn probe_kernel() -> ProbeFinding {
     } else if running < RESEND {
         ProbeFinding::warn(
             "kernel",
-            format!("{detail}: reads that are under way when the daemon restarts do not go on"),
-            format!("linux {RESEND} or later repeats them"),
+            format!("{detail}: reads in flight fail when the daemon restarts"),
+            format!("Linux {RESEND} or later repeats them"),
         )
     } else {
         ProbeFinding::ok("kernel", detail)
@@ -196,12 +196,12 @@ fn probe_privilege() -> ProbeFinding {
     match user_namespaces() {
         Ok(()) => ProbeFinding::fail(
             NAME,
-            format!("{detail}; user namespaces can be made"),
+            format!("{detail}; user namespaces are available"),
             Some("run the job in one (unshare -Urm COMMAND), or run as root"),
         ),
         Err(reason) => ProbeFinding::fail(
             NAME,
-            format!("{detail}; user namespaces cannot be made: {reason}"),
+            format!("{detail}; user namespaces are not available: {reason}"),
             Some("run as root, or with --cap-add SYS_ADMIN in a container"),
         ),
     }
@@ -210,10 +210,7 @@ fn probe_privilege() -> ProbeFinding {
 fn probe_environment() -> ProbeFinding {
     match container_kind() {
         Some(kind) => ProbeFinding::ok("container", format!("runs in a container ({kind})")),
-        None => ProbeFinding::ok(
-            "container",
-            "runs on the machine itself, as far as can be seen",
-        ),
+        None => ProbeFinding::ok("container", "no container detected"),
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn in_private_namespace(
     trial: fn(&Path) -> Result<(), TrialError>,
 ) -> Result<(), TrialError> {
     let scratch =
-        Scratch::new(store).map_err(name_trial_step("a directory in the store cannot be made"))?;
+        Scratch::new(store).map_err(name_trial_step("cannot create a directory in the store"))?;
     let dir = &scratch.0;
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
@@ -88,14 +88,13 @@ pub(super) fn in_private_namespace(
                     },
                 )?;
                 let quiet = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-                rustix::mount::mount_change("/", quiet).map_err(name_trial_step(
-                    "the mount namespace cannot be made private",
-                ))?;
+                rustix::mount::mount_change("/", quiet)
+                    .map_err(name_trial_step("cannot make the mount namespace private"))?;
                 trial(dir)
             })
-            .map_err(name_trial_step("a thread cannot be started"))?;
+            .map_err(name_trial_step("cannot start a thread"))?;
         thread.join().unwrap_or(Err(TrialError::Io {
-            what: "the trial panicked",
+            what: "the test panicked",
             source: io::Error::from(io::ErrorKind::Other),
         }))
     })
@@ -106,7 +105,7 @@ pub(super) fn try_fuse(dir: &Path) -> Result<(), TrialError> {
     let device = mount_fuse(dir, &FuseMountOptions::default())?;
     drop(device);
     rustix::mount::unmount(dir, UnmountFlags::DETACH)
-        .map_err(name_trial_step("the trial mount cannot be unmounted"))
+        .map_err(name_trial_step("cannot unmount the test mount"))
 }
 
 /// Mounts an overlay, changes something of each kind, and looks for the marks in its upper.
@@ -121,10 +120,10 @@ pub(super) fn try_overlay(dir: &Path) -> Result<(), TrialError> {
         &lower.join("replaced"),
         &lower.join("moved"),
     ] {
-        fs::create_dir(path).map_err(name_trial_step("a directory in the store cannot be made"))?;
+        fs::create_dir(path).map_err(name_trial_step("cannot create a directory in the store"))?;
     }
     fs::write(lower.join("removed"), b"x")
-        .map_err(name_trial_step("a file in the store cannot be written"))?;
+        .map_err(name_trial_step("cannot write a file in the store"))?;
     let options = OverlayOptions::for_caller();
     mount_overlay(&OverlayMount {
         lowers: &[OverlayLower::Dir(&lower)],
@@ -135,8 +134,8 @@ pub(super) fn try_overlay(dir: &Path) -> Result<(), TrialError> {
     })?;
     let changed = change_overlay(&merged, options.redirect_dir);
     rustix::mount::unmount(&merged, UnmountFlags::DETACH)
-        .map_err(name_trial_step("the trial mount cannot be unmounted"))?;
-    changed.map_err(name_trial_step("the trial overlay cannot be changed"))?;
+        .map_err(name_trial_step("cannot unmount the test mount"))?;
+    changed.map_err(name_trial_step("cannot change the test overlay"))?;
     check_marks(&upper, &options)
 }
 
@@ -151,7 +150,7 @@ fn change_overlay(merged: &Path, rename: bool) -> io::Result<()> {
 }
 
 fn check_marks(upper: &Path, options: &OverlayOptions) -> Result<(), TrialError> {
-    let unreadable = "the trial overlay's upper cannot be read";
+    let unreadable = "cannot read the upper directory of the test overlay";
     let namespace = if options.userxattr {
         MarkNamespace::User
     } else {
@@ -189,7 +188,7 @@ pub(super) fn store_filesystem(store: &Path) -> ProbeFinding {
     match kind {
         Err(errno) => ProbeFinding::fail(
             NAME,
-            format!("{} cannot be read: {errno}", store.display()),
+            format!("cannot read {}: {errno}", store.display()),
             None,
         ),
         Ok(FilesystemKind::Overlay) => {
@@ -198,7 +197,7 @@ pub(super) fn store_filesystem(store: &Path) -> ProbeFinding {
         Ok(FilesystemKind::Tmpfs) => ProbeFinding::warn(
             NAME,
             "the store is in memory",
-            "what is cached here takes memory and is gone after a reboot",
+            "cached data uses memory and is lost on reboot",
         ),
         Ok(kind) => match kind.unfit_for_upper() {
             Some(reason) => ProbeFinding::failed_mount(

@@ -126,7 +126,7 @@ pub(super) fn run_close_share(global: &Global, path: &Path) -> anyhow::Result<u8
     let mut client = running_daemon(global)?.ok_or_else(|| {
         Error::usage(
             format!("{} is not shared", path.display()),
-            "the daemon does not run; name its --store",
+            "the daemon is not running; check --store",
         )
     })?;
     client.unshare(path.clone())?;
@@ -150,7 +150,7 @@ pub(super) fn list_shares(global: &Global) -> anyhow::Result<u8> {
             let shares = shares.iter().map(PrintedShare::from).collect();
             output::print_json(&All { shares })?;
         }
-        _ if shares.is_empty() => output::log_text("nothing is shared"),
+        _ if shares.is_empty() => output::log_text("no shares"),
         _ => {
             for share in &shares {
                 let user = share.uid.map(|uid| format!(", for user {uid}"));

@@ -127,8 +127,8 @@ fn of_key(
 fn of_last(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
     let Some(last) = LastRestore::read(store)? else {
         return Err(cachefs::Error::usage(
-            "nothing was restored with this store yet",
-            "name a key with --key, or a restored path",
+            "no restore with this store yet",
+            "pass --key, or a restored directory",
         )
         .into());
     };

@@ -98,7 +98,7 @@ pub(super) fn run_explain_path(
     let Some(record) = records.get(&path)? else {
         return Err(cachefs::Error::usage(
             format!("no cache was restored to {}", path.display()),
-            "`cachefs stats` shows what is restored; without a path, `explain` tells of the last restore",
+            "`cachefs stats` lists restored directories; without a path, `explain` reports the last restore",
         )
         .into());
     };
@@ -152,10 +152,10 @@ pub(super) fn run_explain_path(
     match (reads, record.how) {
         (Some(reads), _) => print_reads(&reads, files),
         (None, How::Copy) => output::print_text(
-            "read      not known: a copy is a plain directory, of which all files were fetched",
+            "read      unknown: a copy is a plain directory, and all of it was fetched",
         ),
         (None, How::Mount) => {
-            output::print_text("read      not known: it is not mounted, or its daemon is gone");
+            output::print_text("read      unknown: it is not mounted, or its daemon is gone");
         }
     }
     Ok(exit::SUCCESS)
@@ -280,7 +280,7 @@ fn print_reads(reads: &UsedReads, files: UsedAmount) {
     output::print_text(&format!("read      {}", share_text(reads.read, files)));
     if reads.passed_over.count > 0 {
         output::print_text(&format!(
-            "passed    {}: fetched by the kernel beside what was read",
+            "passed    {}: fetched by the kernel's read-ahead, not read",
             share_text(reads.passed_over, files)
         ));
     }
@@ -290,7 +290,7 @@ fn print_reads(reads: &UsedReads, files: UsedAmount) {
     ));
     if reads.exact_to == "pages" {
         output::print_text(
-            "          the kernel does not tell what it read ahead (that takes Linux 6.5 and rights to the files), so `read` includes that",
+            "          `read` includes the kernel's read-ahead (to tell them apart takes Linux 6.5 and access to the files)",
         );
     }
     let frames = |amount: UsedAmount| {
@@ -308,7 +308,7 @@ fn print_reads(reads: &UsedReads, files: UsedAmount) {
         output::print_text("fetched   nothing: the remote is a directory on this machine");
     } else {
         output::print_text(&format!(
-            "fetched   {} while a read waited; {} ahead and not read so far; {} not at all",
+            "fetched   {} on demand; {} prefetched and not read yet; {} not fetched",
             frames(reads.fetched_on_demand),
             frames(reads.fetched_in_vain),
             frames(reads.not_fetched),

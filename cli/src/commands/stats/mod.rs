@@ -126,7 +126,7 @@ pub(crate) fn run_stats(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
 /// What earlier jobs left and nobody saved, in a few words.
 pub(crate) fn unsaved_text(amount: &UnsavedAmount) -> String {
     let oldest = match amount.oldest_micros {
-        Some(micros) => format!(", the oldest set aside {}", output::format_age(micros)),
+        Some(micros) => format!(", the oldest from {}", output::format_age(micros)),
         None => String::new(),
     };
     format!(
@@ -160,7 +160,7 @@ fn print_stats(stats: &PrintedStats) {
                 output::format_bytes(daemon.cache_limit)
             ));
             output::print_text(&format!(
-                "reads    {} from local data; {} fetched on demand, {} ahead",
+                "reads    {} from local data; {} fetched on demand, {} prefetched",
                 output::format_count(daemon.reads.local_frames, "frame"),
                 output::format_bytes(daemon.reads.demand_bytes),
                 output::format_bytes(daemon.reads.prefetch_bytes)
@@ -173,7 +173,7 @@ fn print_stats(stats: &PrintedStats) {
             });
             let restores = &daemon.restores;
             output::print_text(&format!(
-                "restores {} hit, {} in part, {} missed, {} failed",
+                "restores {} exact, {} partial, {} missed, {} failed",
                 restores.exact, restores.partial, restores.missed, restores.failed
             ));
         }

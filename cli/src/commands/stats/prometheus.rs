@@ -46,7 +46,7 @@ pub(super) fn prometheus_text(stats: &PrintedStats) -> String {
     );
     text.gauge(
         "cachefs_unsaved_bytes",
-        "Bytes of changes of earlier jobs that were not saved.",
+        "Bytes of unsaved changes of earlier jobs.",
         &[("", stats.unsaved.bytes)],
     );
     let Some(daemon) = &stats.daemon else {
@@ -59,7 +59,7 @@ pub(super) fn prometheus_text(stats: &PrintedStats) -> String {
     );
     text.counter(
         "cachefs_daemon_restarts_total",
-        "Workers that died and were replaced.",
+        "Replacements of a dead worker.",
         &[("", daemon.restarts)],
     );
     text.gauge(
@@ -81,12 +81,12 @@ pub(super) fn prometheus_text(stats: &PrintedStats) -> String {
     let reads = &daemon.reads;
     text.counter(
         "cachefs_local_frames_total",
-        "Frames that reads took from local data.",
+        "Frames that were read from local data.",
         &[("", reads.local_frames)],
     );
     text.counter(
         "cachefs_fetched_bytes_total",
-        "Compressed bytes fetched: while a read waited, or ahead.",
+        "Compressed bytes fetched, on demand or by prefetching.",
         &[
             ("{reason=\"demand\"}", reads.demand_bytes),
             ("{reason=\"prefetch\"}", reads.prefetch_bytes),
@@ -106,12 +106,12 @@ pub(super) fn prometheus_text(stats: &PrintedStats) -> String {
     );
     text.counter(
         "cachefs_remote_errors_total",
-        "Attempts that failed or were given up.",
+        "Failed or abandoned attempts.",
         &[("", traffic.errors)],
     );
     text.counter(
         "cachefs_remote_retries_total",
-        "Attempts that repeated an earlier one.",
+        "Retries.",
         &[("", traffic.retries)],
     );
     text.counter(
@@ -129,7 +129,7 @@ pub(super) fn prometheus_text(stats: &PrintedStats) -> String {
     );
     text.gauge(
         "cachefs_cache_limit_bytes",
-        "Limit of that cache.",
+        "Size limit of the local cache of fetched data.",
         &[("", daemon.cache_limit)],
     );
     text.0

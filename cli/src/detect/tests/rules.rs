@@ -157,9 +157,9 @@ fn names_that_no_template_can_hold_are_passed_over() {
 fn a_variable_comes_before_the_tool_and_the_tool_before_the_default() {
     let files = ["requirements.txt"];
     let bench = Bench::new(&files).answer("pip cache dir", "/told\n");
-    assert!(bench.lines()[0].starts_with("pip-P- /told (as `pip cache dir` says)"));
+    assert!(bench.lines()[0].starts_with("pip-P- /told (from `pip cache dir`)"));
     let bench = bench.env(&["PIP_CACHE_DIR=/set"]);
-    assert!(bench.lines()[0].starts_with("pip-P- /set (by the variable PIP_CACHE_DIR)"));
+    assert!(bench.lines()[0].starts_with("pip-P- /set (from the variable PIP_CACHE_DIR)"));
     for nonsense in ["", "caching is off", "relative/path", "/a\n/b"] {
         let bench = Bench::new(&files).answer("pip cache dir", nonsense);
         assert_eq!(bench.lines()[0], "pip-P- ~/.cache/pip: requirements.txt");
@@ -169,7 +169,7 @@ fn a_variable_comes_before_the_tool_and_the_tool_before_the_default() {
 #[test]
 fn a_layout_that_a_tool_appends_is_taken_off() {
     let bench = Bench::new(&["pnpm-lock.yaml"]).answer("pnpm store path", "/store/v10");
-    assert!(bench.lines()[0].starts_with("pnpm- /store (as"));
+    assert!(bench.lines()[0].starts_with("pnpm- /store (from"));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn what_holds_more_than_a_cache_is_none() {
         let detection = bench.detect();
         assert_eq!(detection.caches.len(), 1, "{path}");
         assert!(
-            detection.notes[0].contains("holds more"),
+            detection.notes[0].contains("contains other files"),
             "{:?}",
             detection.notes
         );
@@ -244,7 +244,7 @@ fn java_has_a_home_of_its_own() {
     assert_eq!(lines[0], "maven- /account/.m2/repository: pom.xml");
     assert_eq!(lines[1], "npm- ~/.npm/_cacache: package-lock.json");
     let bench = bench.env(&["JAVA_TOOL_OPTIONS=-Xmx1g -Duser.home=~"]);
-    let expected = "maven- ~/.m2/repository (by the variable JAVA_TOOL_OPTIONS): pom.xml";
+    let expected = "maven- ~/.m2/repository (from the variable JAVA_TOOL_OPTIONS): pom.xml";
     assert_eq!(bench.lines()[0], expected);
 }
 
@@ -257,5 +257,5 @@ fn yarn_has_a_place_of_its_own_for_root() {
         "yarn1- /usr/local/share/.cache/yarn: yarn.lock"
     );
     let bench = bench.env(&["XDG_CACHE_HOME=/x"]);
-    assert!(bench.lines()[0].starts_with("yarn1- /x/yarn (by"));
+    assert!(bench.lines()[0].starts_with("yarn1- /x/yarn (from"));
 }

@@ -29,7 +29,7 @@ const ROWS: &[Row] = &[
         &["MAVEN_USER_HOME=~/mvn"],
         &[
             "maven- ~/.m2/repository: .mvn/extensions.xml .mvn/wrapper/maven-wrapper.properties pom.xml",
-            "maven/wrapper- ~/mvn/wrapper/dists (by the variable MAVEN_USER_HOME): .mvn/wrapper/maven-wrapper.properties",
+            "maven/wrapper- ~/mvn/wrapper/dists (from the variable MAVEN_USER_HOME): .mvn/wrapper/maven-wrapper.properties",
         ],
     ),
     row(
@@ -40,7 +40,7 @@ const ROWS: &[Row] = &[
     row(
         &["pom.xml"],
         &["MAVEN_OPTS=-Xmx1g -Dmaven.repo.local=${user.home}/repo"],
-        &["maven- ~/repo (by the variable MAVEN_OPTS): pom.xml"],
+        &["maven- ~/repo (from the variable MAVEN_OPTS): pom.xml"],
     ),
     // Gradle, sbt, Bazel
     row(
@@ -52,12 +52,12 @@ const ROWS: &[Row] = &[
             "gradle/wrapper- ~/.gradle/wrapper: gradle/wrapper/gradle-wrapper.properties",
         ],
     ),
-    row(&["build.gradle"], &["GRADLE_USER_HOME=/g"], &["gradle-P- /g/caches (by the variable GRADLE_USER_HOME): build.gradle"]),
+    row(&["build.gradle"], &["GRADLE_USER_HOME=/g"], &["gradle-P- /g/caches (from the variable GRADLE_USER_HOME): build.gradle"]),
     row(
         &["build.sbt", "project/build.properties", "project/plugins.sbt"],
         &["COURSIER_CACHE=/c"],
         &[
-            "sbt- /c (by the variable COURSIER_CACHE): build.sbt project/build.properties project/plugins.sbt",
+            "sbt- /c (from the variable COURSIER_CACHE): build.sbt project/build.properties project/plugins.sbt",
             "sbt/boot- ~/.sbt/boot: build.sbt project/build.properties project/plugins.sbt",
         ],
     ),
@@ -87,11 +87,11 @@ const ROWS: &[Row] = &[
     ),
     row(
         &["package.json", "pnpm-lock.yaml"], &["PNPM_HOME=/p"],
-        &["pnpm- /p/store (by the variable PNPM_HOME): pnpm-lock.yaml", "?pnpm/node_modules-P- node_modules: pnpm-lock.yaml"],
+        &["pnpm- /p/store (from the variable PNPM_HOME): pnpm-lock.yaml", "?pnpm/node_modules-P- node_modules: pnpm-lock.yaml"],
     ),
     row(
         &["package.json={\"packageManager\": \"pnpm@9.1.0\"}"], &["XDG_DATA_HOME=/data"],
-        &["pnpm- /data/pnpm/store (by the variable XDG_DATA_HOME): package.json", "?pnpm/node_modules-P- node_modules: package.json"],
+        &["pnpm- /data/pnpm/store (from the variable XDG_DATA_HOME): package.json", "?pnpm/node_modules-P- node_modules: package.json"],
     ),
     row(
         &["package.json", "yarn.lock=# yarn lockfile v1\n"], &[],
@@ -111,12 +111,12 @@ const ROWS: &[Row] = &[
     ),
     row(
         &["package.json", "bun.lock"], &["BUN_INSTALL=/b"],
-        &["bun- /b/install/cache (by the variable BUN_INSTALL): bun.lock", "?bun/node_modules-P- node_modules: bun.lock"],
+        &["bun- /b/install/cache (from the variable BUN_INSTALL): bun.lock", "?bun/node_modules-P- node_modules: bun.lock"],
     ),
     row(&["deno.json", "deno.lock"], &[], &["deno- ~/.cache/deno: deno.lock"]),
     row(
         &["deno.json={\"nodeModulesDir\": \"auto\"}", "package.json"], &["DENO_DIR=/d"],
-        &["deno- /d (by the variable DENO_DIR): deno.json"],
+        &["deno- /d (from the variable DENO_DIR): deno.json"],
     ),
     // Browsers
     row(
@@ -126,7 +126,7 @@ const ROWS: &[Row] = &[
             "npm- ~/.npm/_cacache: package-lock.json",
             "?npm/node_modules-P- node_modules: package-lock.json",
             "playwright-P- ~/.cache/ms-playwright: package-lock.json",
-            "cypress-P- /cy (by the variable CYPRESS_CACHE_FOLDER): package-lock.json",
+            "cypress-P- /cy (from the variable CYPRESS_CACHE_FOLDER): package-lock.json",
             "puppeteer-P- ~/.cache/puppeteer: package-lock.json",
         ],
     ),
@@ -134,21 +134,21 @@ const ROWS: &[Row] = &[
     row(
         &["go.mod", "go.sum", "tools/go.mod", "tools/go.sum", ".golangci.yml"], &["GOPATH=/go"],
         &[
-            "go- /go/pkg/mod (by the variable GOPATH): go.sum tools/go.sum",
+            "go- /go/pkg/mod (from the variable GOPATH): go.sum tools/go.sum",
             "go/build-P- ~/.cache/go-build: go.sum tools/go.sum",
             "golangci-lint-P- ~/.cache/golangci-lint: .golangci.yml go.mod go.sum",
         ],
     ),
     row(&["go.mod"], &["GOMODCACHE=/m", "GOCACHE=/b"], &[
-        "go- /m (by the variable GOMODCACHE): go.mod",
-        "go/build-P- /b (by the variable GOCACHE): go.mod",
+        "go- /m (from the variable GOMODCACHE): go.mod",
+        "go/build-P- /b (from the variable GOCACHE): go.mod",
     ]),
     // .NET
     row(
         &["App.sln", "src/App/App.csproj", "src/App/packages.lock.json", "src/Lib/Lib.fsproj"], &[],
         &["nuget- ~/.nuget/packages: App.sln src/App/App.csproj src/App/packages.lock.json src/Lib/Lib.fsproj"],
     ),
-    row(&["a/A.vbproj"], &["NUGET_PACKAGES=/n"], &["nuget- /n (by the variable NUGET_PACKAGES): a/A.vbproj"]),
+    row(&["a/A.vbproj"], &["NUGET_PACKAGES=/n"], &["nuget- /n (from the variable NUGET_PACKAGES): a/A.vbproj"]),
     row(
         &["A.csproj", "nuget.config=<add key=\"globalPackagesFolder\" value=\"./packages\" />"], &[],
         &["nuget- packages (by nuget.config): A.csproj"],
@@ -162,12 +162,12 @@ const ROWS: &[Row] = &[
         ],
     ),
     row(&["pyproject.toml=[project]\n"], &["PIP_CACHE_DIR=/p"], &[
-        "pip-P- /p (by the variable PIP_CACHE_DIR): pyproject.toml",
+        "pip-P- /p (from the variable PIP_CACHE_DIR): pyproject.toml",
         "?pip/venv-P- .venv: pyproject.toml",
     ]),
     row(&["Pipfile", "Pipfile.lock"], &["PIPENV_CACHE_DIR=/p", "WORKON_HOME=/v"], &[
-        "pipenv-P- /p (by the variable PIPENV_CACHE_DIR): Pipfile.lock",
-        "?pipenv/virtualenvs-P- /v (by the variable WORKON_HOME): Pipfile.lock",
+        "pipenv-P- /p (from the variable PIPENV_CACHE_DIR): Pipfile.lock",
+        "?pipenv/virtualenvs-P- /v (from the variable WORKON_HOME): Pipfile.lock",
     ]),
     row(&["pyproject.toml=[tool.poetry]\n", "poetry.lock"], &[], &[
         "poetry-P- ~/.cache/pypoetry/artifacts: poetry.lock",
@@ -183,7 +183,7 @@ const ROWS: &[Row] = &[
         ],
     ),
     row(&["pyproject.toml=[project]\n", "uv.lock"], &["XDG_CACHE_HOME=/x"], &[
-        "uv-P- /x/uv (by the variable XDG_CACHE_HOME): uv.lock",
+        "uv-P- /x/uv (from the variable XDG_CACHE_HOME): uv.lock",
         "?uv/venv-P- .venv: uv.lock",
     ]),
     row(&["pyproject.toml=[tool.uv]\ncache-dir = \"./.uv\"\n"], &[], &[
@@ -197,31 +197,31 @@ const ROWS: &[Row] = &[
     row(&["requirements.txt=transformers==4\n", ".pre-commit-config.yaml"], &["HF_HOME=/hf"], &[
         "pip-P- ~/.cache/pip: requirements.txt",
         "?pip/venv-P- .venv: requirements.txt",
-        "huggingface- /hf/hub (by the variable HF_HOME): requirements.txt",
+        "huggingface- /hf/hub (from the variable HF_HOME): requirements.txt",
         "pre-commit-P- ~/.cache/pre-commit: .pre-commit-config.yaml",
     ]),
     // Rust
     row(&["Cargo.toml", "Cargo.lock=source = \"git+https://x\"", "core/Cargo.toml", "rust-toolchain.toml"], &["CARGO_HOME=/cargo"], &[
-        "cargo/index- /cargo/registry/index (by the variable CARGO_HOME): Cargo.lock rust-toolchain.toml",
-        "cargo/crates- /cargo/registry/cache (by the variable CARGO_HOME): Cargo.lock rust-toolchain.toml",
-        "cargo/git- /cargo/git/db (by the variable CARGO_HOME): Cargo.lock rust-toolchain.toml",
+        "cargo/index- /cargo/registry/index (from the variable CARGO_HOME): Cargo.lock rust-toolchain.toml",
+        "cargo/crates- /cargo/registry/cache (from the variable CARGO_HOME): Cargo.lock rust-toolchain.toml",
+        "cargo/git- /cargo/git/db (from the variable CARGO_HOME): Cargo.lock rust-toolchain.toml",
         "cargo/target-P- target: Cargo.lock rust-toolchain.toml",
     ]),
     row(&["x/Cargo.toml", "x/.cargo/config.toml=[build]\ntarget-dir = \"out\"\nrustc-wrapper = \"sccache\"\n"], &["SCCACHE_DIR=/s"], &[
         "cargo/index- ~/.cargo/registry/index: x/.cargo/config.toml x/Cargo.toml",
         "cargo/crates- ~/.cargo/registry/cache: x/.cargo/config.toml x/Cargo.toml",
         "cargo/target@x-P- x/out (by x/.cargo/config.toml): x/.cargo/config.toml x/Cargo.toml",
-        "sccache-P- /s (by the variable SCCACHE_DIR): x/Cargo.toml",
+        "sccache-P- /s (from the variable SCCACHE_DIR): x/Cargo.toml",
     ]),
     // Ruby, PHP, Elixir, Haskell, R
     row(&["Gemfile", "Gemfile.lock"], &[], &["bundler-P- vendor/bundle: Gemfile.lock"]),
     row(&["Gemfile", ".bundle/config=BUNDLE_PATH: \"gems\"\n"], &[], &["bundler-P- gems (by .bundle/config): Gemfile"]),
     row(&["composer.json", "composer.lock"], &["COMPOSER_HOME=/c"], &[
-        "composer- /c/cache (by the variable COMPOSER_HOME): composer.lock",
+        "composer- /c/cache (from the variable COMPOSER_HOME): composer.lock",
         "?composer/vendor-P- vendor: composer.lock",
     ]),
     row(&["mix.exs", "mix.lock", "deps/jason/mix.exs", "deps/jason/mix.lock"], &["HEX_HOME=/h"], &[
-        "mix- /h/packages (by the variable HEX_HOME): mix.lock",
+        "mix- /h/packages (from the variable HEX_HOME): mix.lock",
         "mix/deps-P- deps: mix.lock",
         "mix/build-P- _build: mix.lock",
     ]),
@@ -230,10 +230,10 @@ const ROWS: &[Row] = &[
         "cabal/store-P- ~/.local/state/cabal/store: app.cabal cabal.project",
     ]),
     row(&["app.cabal", "stack.yaml", "stack.yaml.lock"], &["STACK_ROOT=/s"], &[
-        "stack-P- /s (by the variable STACK_ROOT): app.cabal stack.yaml stack.yaml.lock",
+        "stack-P- /s (from the variable STACK_ROOT): app.cabal stack.yaml stack.yaml.lock",
         "stack/work-P- .stack-work: app.cabal stack.yaml stack.yaml.lock",
     ]),
-    row(&["renv.lock"], &["RENV_PATHS_ROOT=/r"], &["renv-P- /r/cache (by the variable RENV_PATHS_ROOT): renv.lock"]),
+    row(&["renv.lock"], &["RENV_PATHS_ROOT=/r"], &["renv-P- /r/cache (from the variable RENV_PATHS_ROOT): renv.lock"]),
     // Swift, Dart
     row(&["ios/Podfile", "ios/Podfile.lock"], &[], &[
         "cocoapods- ~/Library/Caches/CocoaPods: ios/Podfile.lock",
@@ -243,17 +243,17 @@ const ROWS: &[Row] = &[
         "swiftpm- ~/.cache/org.swift.swiftpm: Package.resolved",
         "swiftpm/build-P- .build: Package.resolved",
     ]),
-    row(&["pubspec.yaml", "pubspec.lock"], &["PUB_CACHE=/p"], &["dart- /p (by the variable PUB_CACHE): pubspec.lock"]),
+    row(&["pubspec.yaml", "pubspec.lock"], &["PUB_CACHE=/p"], &["dart- /p (from the variable PUB_CACHE): pubspec.lock"]),
     // C and C++
     row(&["CMakeLists.txt=set(CMAKE_C_COMPILER_LAUNCHER ccache)", "conanfile.txt", "vcpkg.json"], &["CONAN_HOME=/c", "CCACHE_DIR=/cc"], &[
-        "ccache-P- /cc (by the variable CCACHE_DIR): CMakeLists.txt",
-        "conan-P- /c/p (by the variable CONAN_HOME): conanfile.txt",
+        "ccache-P- /cc (from the variable CCACHE_DIR): CMakeLists.txt",
+        "conan-P- /c/p (from the variable CONAN_HOME): conanfile.txt",
         "vcpkg-P- ~/.cache/vcpkg/archives: vcpkg.json",
     ]),
     row(&["CMakeLists.txt=set(CMAKE_C_COMPILER_LAUNCHER sccache)"], &[], &["sccache-P- ~/.cache/sccache: CMakeLists.txt"]),
     // Infrastructure and systems
-    row(&["main.tf", ".terraform.lock.hcl"], &["TF_PLUGIN_CACHE_DIR=/t"], &["terraform-P- /t (by the variable TF_PLUGIN_CACHE_DIR): .terraform.lock.hcl"]),
-    row(&["chart/Chart.yaml", "chart/Chart.lock"], &["HELM_CACHE_HOME=/h"], &["helm- /h (by the variable HELM_CACHE_HOME): chart/Chart.lock"]),
+    row(&["main.tf", ".terraform.lock.hcl"], &["TF_PLUGIN_CACHE_DIR=/t"], &["terraform-P- /t (from the variable TF_PLUGIN_CACHE_DIR): .terraform.lock.hcl"]),
+    row(&["chart/Chart.yaml", "chart/Chart.lock"], &["HELM_CACHE_HOME=/h"], &["helm- /h (from the variable HELM_CACHE_HOME): chart/Chart.lock"]),
     row(&["flake.nix", "flake.lock"], &[], &["nix- ~/.cache/nix: flake.lock"]),
     row(&["apt.txt"], &[], &["apt-P- /var/cache/apt/archives: apt.txt"]),
 ];

@@ -62,7 +62,7 @@ pub(super) static SCCACHE: Tool = Tool {
             .variable(&["SCCACHE_DIR"])
             .unwrap_or_else(|| site.host.cache("sccache"));
         vec![Draft::main(cache).compiled().note(
-            "its server goes on writing after the build: `sccache --stop-server` before the save",
+            "its server keeps writing after the build: `sccache --stop-server` before the save",
         )]
     },
 };

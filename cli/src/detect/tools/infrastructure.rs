@@ -18,7 +18,7 @@ pub(super) static TERRAFORM: Tool = Tool {
         let draft = match named {
             Some(place) => Draft::main(place),
             None => Draft::main(host.home(".terraform.d/plugin-cache")).note(
-                "Terraform caches plugins only when it is told: set TF_PLUGIN_CACHE_DIR=$HOME/.terraform.d/plugin-cache",
+                "Terraform caches plugins only if configured: set TF_PLUGIN_CACHE_DIR=$HOME/.terraform.d/plugin-cache",
             ),
         };
         vec![draft.compiled()]

@@ -71,9 +71,9 @@ fn pnpm_caches(site: &Site<'_>) -> Vec<Draft> {
         .unwrap_or_else(|| host.data("pnpm/store"));
     vec![
         Draft::main(store).note(
-            "hard links do not cross mounts: pnpm copies from the store; package-import-method=copy in .npmrc spares it the attempts",
+            "hard links do not cross mounts: pnpm copies from the store; package-import-method=copy in .npmrc avoids failed attempts",
         ),
-        node_modules_cache(site).optional("it is made from the store, and where the two are mounted apart from copies"),
+        node_modules_cache(site).optional("pnpm creates it from the store, by copying if the two are separate mounts"),
     ]
 }
 
@@ -106,7 +106,7 @@ fn yarn_caches(site: &Site<'_>) -> Vec<Draft> {
         });
     vec![
         Draft::main(cache),
-        node_modules_cache(site).optional("`yarn install` makes it from the cache"),
+        node_modules_cache(site).optional("`yarn install` creates it from the cache"),
     ]
 }
 
@@ -147,7 +147,7 @@ fn yarn_berry_caches(site: &Site<'_>) -> Vec<Draft> {
         });
     vec![
         Draft::main(cache),
-        node_modules_cache(site).optional("`yarn install` makes it from the cache"),
+        node_modules_cache(site).optional("`yarn install` creates it from the cache"),
     ]
 }
 
@@ -171,9 +171,9 @@ pub(super) static BUN: Tool = Tool {
             .unwrap_or_else(|| host.home(".bun/install/cache"));
         vec![
             Draft::main(cache).note(
-                "hard links do not cross mounts: `bun install --backend=copyfile` spares Bun the attempts",
+                "hard links do not cross mounts: `bun install --backend=copyfile` avoids failed attempts",
             ),
-            node_modules_cache(site).optional("`bun install` makes it from the cache"),
+            node_modules_cache(site).optional("`bun install` creates it from the cache"),
         ]
     },
 };

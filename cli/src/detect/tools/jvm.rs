@@ -36,7 +36,7 @@ fn gradle_caches(site: &Site<'_>) -> Vec<Draft> {
         .unwrap_or_else(|| host.java_home(&["GRADLE_OPTS", "JAVA_OPTS"], ".gradle"));
     let caches = Draft::main(home.join("caches"))
         .compiled()
-        .note("a Gradle daemon goes on writing after the build: run Gradle with --no-daemon, or `gradle --stop` before the save");
+        .note("a Gradle daemon keeps writing after the build: run Gradle with --no-daemon, or `gradle --stop` before the save");
     let mut drafts = vec![caches];
     if site.has(WRAPPER) {
         drafts.push(Draft::new("wrapper", home.join("wrapper")).of(&[WRAPPER]));
@@ -89,7 +89,7 @@ fn bazel_caches(site: &Site<'_>) -> Vec<Draft> {
         None => {
             if let Some(main) = drafts.first_mut() {
                 main.notes
-                    .push("results of actions are cached too when .bazelrc names a --disk_cache");
+                    .push("results of actions are also cached if .bazelrc sets --disk_cache");
             }
         }
     }

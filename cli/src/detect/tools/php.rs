@@ -21,7 +21,7 @@ pub(super) static COMPOSER: Tool = Tool {
             Draft::main(cache),
             Draft::new("vendor", site.own("vendor"))
                 .compiled()
-                .optional("`composer install` makes it from the cache"),
+                .optional("`composer install` creates it from the cache"),
         ]
     },
 };

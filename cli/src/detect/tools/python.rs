@@ -153,7 +153,7 @@ pub(super) static PDM: Tool = Tool {
 };
 
 const OPTIONAL_VENV: &str =
-    "an environment works only at its path and with the Python that made it";
+    "an environment works only at its path and with the Python that created it";
 
 fn venv_cache(site: &Site<'_>) -> Draft {
     let place: DetectedDirectory = match site.host.var("UV_PROJECT_ENVIRONMENT") {

@@ -23,7 +23,7 @@ fn gem_caches(site: &Site<'_>) -> Vec<Draft> {
     let draft = match named {
         Some(place) => Draft::main(place),
         None => Draft::main(site.own("vendor/bundle"))
-            .note("Bundler installs there only when it is told: set BUNDLE_PATH=vendor/bundle"),
+            .note("Bundler installs there only if configured: set BUNDLE_PATH=vendor/bundle"),
     };
     vec![draft.compiled()]
 }

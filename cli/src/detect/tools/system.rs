@@ -12,7 +12,7 @@ pub(super) static NIX: Tool = Tool {
     is_project: any_project,
     caches: |site| {
         vec![Draft::main(site.host.cache("nix")).note(
-            "this is what Nix fetches and evaluates; /nix/store has a database beside it, and is the business of a binary cache",
+            "downloads and evaluations of Nix; use a binary cache for /nix/store, which has its own database",
         )]
     },
 };

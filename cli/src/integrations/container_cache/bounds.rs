@@ -20,20 +20,20 @@ use crate::config::DescribedCache;
 pub(super) fn check(host: &DescribedCache, told: &DescribedCache) -> Result<(), Error> {
     if told.global.remote != host.global.remote {
         return Err(Error::usage(
-            "options of a cache cannot say where caches are kept, or how that is reached: it is done with the credentials of the service",
-            "give --remote and what goes with it to the service; run another one for another remote",
+            "options of a cache cannot set the remote or its credentials: those of the service are used",
+            "set --remote and its options for the service; run another service for another remote",
         ));
     }
     if told.restore.allow_privileged && !host.restore.allow_privileged {
         return Err(Error::usage(
             "options of a cache cannot allow setuid files and devices",
-            "describe the cache in a file of the host's and use it as a device: `cachefs cdi`",
+            "define the cache in a file on the host, and use it as a device: `cachefs cdi`",
         ));
     }
     if told.restore.mode == ModeArg::Copy && host.restore.mode != ModeArg::Copy {
         return Err(Error::usage(
-            "options of a cache cannot have it copied to the host's disk",
-            "leave `mode` out: a mount has the same files, and takes no room for them",
+            "options of a cache cannot request a copy on the host's disk",
+            "remove `mode`: a mount has the same files and needs no disk space",
         ));
     }
     if host.common.read_only && !told.common.read_only {
@@ -74,8 +74,8 @@ fn check_scopes(host: &DescribedCache, told: &DescribedCache) -> Result<(), Erro
     };
     let refused = |name: &str| {
         Error::usage(
-            format!("the scope `{name}` is not one of this service, which has `{own}`"),
-            format!("name `{own}` or a scope below it, such as `{own}/x`"),
+            format!("the scope `{name}` is outside of the scope `{own}` of this service"),
+            format!("use `{own}` or a scope below it, such as `{own}/x`"),
         )
     };
     if let Some(name) = &told.global.scope
@@ -119,8 +119,8 @@ fn check_time(name: &str, host: Option<Duration>, told: Option<Duration>) -> Res
 
 fn service_says(name: &str) -> Error {
     Error::usage(
-        format!("the option `{name}` allows more than the service does"),
-        "leave it out, or name something stricter",
+        format!("the option `{name}` is less strict than the service"),
+        "remove it, or use a stricter value",
     )
 }
 

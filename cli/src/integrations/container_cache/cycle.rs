@@ -112,8 +112,10 @@ impl<'a> Cycle<'a> {
             Err(failed) => Err(failed.into()),
             Ok(report) => match report.outcome {
                 SaveOutcome::Refused => Err(Refusal {
-                    message: format!("nothing was saved under {key}: files hold secrets"),
-                    hint: Some("the log names them; docs/secrets.md has the ways out".to_owned()),
+                    message: format!("not saved under {key}: files contain secrets"),
+                    hint: Some(
+                        "the log lists them; docs/secrets.md explains the options".to_owned(),
+                    ),
                 }),
                 SaveOutcome::Saved(_) => Ok(format!("saved {key}")),
                 _ => Ok(format!("nothing new for {key}")),
@@ -168,7 +170,7 @@ pub(in crate::integrations) fn clear_directory(
         Err(error) if error.kind() == ErrorKind::Usage => {}
         Err(error) => {
             output::log_text(&format!(
-                "note: {} is still in use and is taken away all the same: {}",
+                "note: unmounting {} although it is in use: {}",
                 output::format_path(path),
                 cachefs::describe_chain(&error)
             ));

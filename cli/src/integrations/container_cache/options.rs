@@ -49,7 +49,7 @@ impl WorkspaceArgs {
                     "--allow-workspace {} is not an absolute path",
                     wrong.display()
                 ),
-                "write the whole path, such as --allow-workspace /srv/builds",
+                "use an absolute path, for example --allow-workspace /srv/builds",
             )),
         }
     }
@@ -93,8 +93,10 @@ impl Defaults {
         let told = self.vocabulary.describe(options, purpose.own())?;
         if let Some(name) = options.keys().find(|name| name.starts_with("secret-env")) {
             return Err(cachefs::Error::usage(
-                format!("there is no option `{name}` here: it names variables of the service"),
-                "give --secret-env to the service itself, by the variable CACHEFS_SECRET_ENV",
+                format!(
+                    "the option `{name}` is not allowed here: it refers to variables of the service"
+                ),
+                "set CACHEFS_SECRET_ENV for the service",
             )
             .into());
         }
@@ -111,8 +113,8 @@ impl Defaults {
         global.outputs = OutputArgs::default();
         if key.is_none() {
             return Err(cachefs::Error::usage(
-                "there is no option `key`",
-                "it names the cache, such as key=m2-main",
+                "the option `key` is missing",
+                "set the key of the cache, for example key=m2-main",
             )
             .into());
         }
@@ -126,7 +128,7 @@ impl Defaults {
             if keys::reads_variables(template).map_err(anyhow::Error::from)? {
                 return Err(cachefs::Error::usage(
                     format!("the key `{}` reads variables", template.escape_debug()),
-                    "it is expanded by a service of the host, with its variables: put the value into the key; os, arch and epoch can be used",
+                    "a service of the host expands the key, with the variables of the service: put the value into the key; os, arch and epoch can be used",
                 )
                 .into());
             }
@@ -164,12 +166,12 @@ impl Defaults {
         match allowed.filter(|_| is_plain(workspace)) {
             Some(allowed) => Ok(allowed.clone()),
             None if !workspace.is_absolute() => Err(cachefs::Error::usage(
-                "`workspace` is not the whole path of a directory",
-                "write it as it is on the host, such as workspace=/srv/build",
+                "`workspace` is not an absolute path",
+                "use the path on the host, for example workspace=/srv/build",
             )),
             None => Err(cachefs::Error::usage(
                 format!("the workspace {} is not allowed", workspace.display()),
-                "the service says where keys may read files, with --allow-workspace DIR; or put the finished key into the option",
+                "allow it with --allow-workspace DIR of the service, or pass an expanded key",
             )),
         }
     }
@@ -222,8 +224,8 @@ pub(crate) fn only_path(cache: &ResolvedCache) -> Result<PathBuf, cachefs::Error
         _ => {
             let name = cache.name.as_deref().unwrap_or_default();
             Err(cachefs::Error::usage(
-                format!("the cache `{name}` has not one plain path"),
-                "a cache of a container has one path and no patterns, such as path = \"/root/.m2\"",
+                format!("the cache `{name}` does not have exactly one plain path"),
+                "a cache of a container has one path without patterns, for example path = \"/root/.m2\"",
             ))
         }
     }
@@ -248,16 +250,16 @@ fn container_path(
         (Purpose::Volume, None) => Ok(None),
         (Purpose::Volume, Some(_)) => Err(cachefs::Error::usage(
             "a volume has no `path`",
-            "where it is mounted is said with the container, such as dst=/root/.m2",
+            "set its mount point for the container, for example dst=/root/.m2",
         )),
         (Purpose::Container, Some(path)) if path.starts_with('/') => Ok(Some(path.into())),
         (Purpose::Container, Some(path)) => Err(cachefs::Error::usage(
-            format!("`{path}` is not a whole path"),
-            "write it as it is in the container, such as /root/.m2",
+            format!("`{path}` is not an absolute path"),
+            "use the path in the container, for example /root/.m2",
         )),
         (Purpose::Container, None) => Err(cachefs::Error::usage(
-            "there is no option `path`",
-            "it says where in the container the cache belongs, such as /root/.m2",
+            "the option `path` is missing",
+            "set the path of the cache in the container, for example /root/.m2",
         )),
     }
 }
@@ -269,7 +271,7 @@ fn without_workspace(error: &anyhow::Error) -> anyhow::Error {
     cachefs::Error::usage(
         format!("the key cannot be expanded: {}", failure.message),
         format!(
-            "keys are expanded on the host, where the files of the container are not: put the finished key into the option, or name their directory on the host with workspace=/DIR, which --allow-workspace of the service allows; {hint}"
+            "the host expands keys, without the files of the container: pass an expanded key, or set workspace=/DIR to their directory on the host, which --allow-workspace of the service allows; {hint}"
         ),
     )
     .into()
@@ -311,12 +313,12 @@ mod tests {
             &[("key", "a"), ("path", "/x")],
             "no `path`",
         );
-        refused(Purpose::Volume, &[], "no option `key`");
-        refused(Purpose::Container, &[("key", "a")], "no option `path`");
+        refused(Purpose::Volume, &[], "`key` is missing");
+        refused(Purpose::Container, &[("key", "a")], "`path` is missing");
         refused(
             Purpose::Container,
             &[("key", "a"), ("path", "x")],
-            "not a whole path",
+            "not an absolute path",
         );
         let request = read(Purpose::Container, &[("key", "a"), ("path", "/x")]).unwrap();
         assert_eq!(request.inside.as_deref(), Some(Path::new("/x")));
@@ -324,7 +326,7 @@ mod tests {
 
     #[test]
     fn volumes_and_annotations_do_not_speak_for_the_host() {
-        let kept = "where caches are kept";
+        let kept = "cannot set the remote";
         for (option, why) in [
             (("remote", "s3://theirs"), kept),
             (("remote", "file:///r/refs"), kept),
@@ -341,10 +343,10 @@ mod tests {
             (("storage-class", "GLACIER"), kept),
             (("no-sync", "true"), kept),
             (("allow-privileged", "true"), "setuid"),
-            (("mode", "copy"), "copied to the host"),
-            (("daemon", "/run/theirs.sock"), "no option `daemon`"),
-            (("store", "/theirs"), "no option `store`"),
-            (("metrics-file", "/theirs"), "no option `metrics-file`"),
+            (("mode", "copy"), "a copy on the host"),
+            (("daemon", "/run/theirs.sock"), "unknown option `daemon`"),
+            (("store", "/theirs"), "unknown option `store`"),
+            (("metrics-file", "/theirs"), "unknown option `metrics-file`"),
         ] {
             refused(Purpose::Volume, &[("key", "a"), option], why);
             let own = [("key", "a"), ("path", "/x"), option];
@@ -367,7 +369,7 @@ mod tests {
         refused(
             Purpose::Volume,
             &[("key", "a"), ("workspace", "srv")],
-            "whole path",
+            "absolute path",
         );
         read(Purpose::Volume, &[("key", "m2-{{ arch }}")]).unwrap();
     }

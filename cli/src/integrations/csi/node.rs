@@ -34,7 +34,7 @@ impl NodeService {
         if id.is_empty() || id.len() > MAX_NAME || id.chars().any(char::is_control) {
             return Err(cachefs::Error::usage(
                 "the name of the node has to have 1 to 256 characters",
-                "pass the name that Kubernetes has for it, such as --node-id=\"$NODE_NAME\"",
+                "pass its name in Kubernetes, for example --node-id=\"$NODE_NAME\"",
             ));
         }
         Ok(Self {
@@ -122,7 +122,7 @@ impl NodeService {
             move || stats::volume_stats(&volumes.settings.store, &canonical_target(&target)?);
         tokio::task::spawn_blocking(look)
             .await
-            .unwrap_or_else(|_| Err(Status::internal("this is a fault in cachefs")))
+            .unwrap_or_else(|_| Err(Status::internal("this is a bug in cachefs")))
     }
 }
 
@@ -148,7 +148,7 @@ fn parse_path(field: &str, text: &str) -> Result<PathBuf, Status> {
     }
     if text.contains(SPECIAL) {
         return Err(Status::invalid_argument(format!(
-            "{field} has characters that mean something else in the path of a cache: {text}"
+            "{field} has characters with a special meaning in paths of caches: {text}"
         )));
     }
     Ok(path.to_owned())
@@ -164,10 +164,10 @@ fn check_capability(capability: Option<&wire::VolumeCapability>) -> Result<bool,
         (Some(_), _) => return invalid("a cache is a directory, not a block device"),
         (None, None) => return invalid("volume_capability has no access type"),
         (None, Some(mount)) if !mount.fs_type.is_empty() => {
-            return invalid("a cache has no file system of its own: leave fsType out");
+            return invalid("a cache has no filesystem of its own: remove fsType");
         }
         (None, Some(mount)) if !mount.mount_flags.is_empty() => {
-            return invalid("a cache takes no mount options: leave them out");
+            return invalid("a cache has no mount options: remove them");
         }
         (None, Some(_)) => {}
     }
@@ -181,6 +181,6 @@ fn check_capability(capability: Option<&wire::VolumeCapability>) -> Result<bool,
         | mode::MULTI_NODE_MULTI_WRITER => {
             invalid("a volume belongs to one pod on one node; pods share a cache by its key")
         }
-        _ => invalid("volume_capability has no access mode that is known"),
+        _ => invalid("volume_capability has an unknown access mode"),
     }
 }

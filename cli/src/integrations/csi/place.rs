@@ -103,9 +103,7 @@ pub(super) fn clear_target(store: &StoreDir, target: &Path) -> cachefs::Result<(
         };
         if done.dropped_changes {
             let path = output::format_path(target);
-            output::log_text(&format!(
-                "note: changes at {path} were not saved and are gone"
-            ));
+            output::log_text(&format!("note: discarded unsaved changes at {path}"));
         }
     }
     let table = MountTable::read().map_err(Error::io("read", "/proc/self/mountinfo"))?;
@@ -116,7 +114,7 @@ pub(super) fn clear_target(store: &StoreDir, target: &Path) -> cachefs::Result<(
                 "something else is mounted at {}",
                 mount.mount_point.display()
             ),
-            hint: "unmount it; kubelet then tries again",
+            hint: "unmount it; kubelet will retry",
         });
     }
     match fs::remove_dir_all(target) {

@@ -93,14 +93,14 @@ fn record_volume(
 fn check_agreement(known: &CsiVolume, asked: &Publish) -> Result<(), Status> {
     if known.target != asked.target {
         return Err(Status::failed_precondition(format!(
-            "the volume is published at {}, and can be at one place only",
+            "the volume is already published at {}",
             known.target.display()
         )));
     }
     let (old, new) = (&known.spec, &asked.spec);
     if old.asked != new.asked || old.read_only != new.read_only {
         return Err(Status::already_exists(
-            "the volume is published with other attributes; take it down first",
+            "the volume is published with other attributes; unpublish it first",
         ));
     }
     Ok(())

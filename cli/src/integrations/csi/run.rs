@@ -60,7 +60,7 @@ impl Ran {
             Some(exit::INTEGRITY) => Status::data_loss(said),
             Some(exit::INTERRUPTED) => Status::aborted("it was interrupted"),
             Some(_) => Status::internal(said),
-            None => Status::deadline_exceeded("it took too long and was ended"),
+            None => Status::deadline_exceeded("it timed out and was killed"),
         })
     }
 }

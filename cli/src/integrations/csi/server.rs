@@ -67,7 +67,7 @@ pub(super) async fn serve_calls(
     drop(listener);
     let all = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, all).await.is_err() {
-        tracing::warn!("calls under way are given up; kubelet makes them again");
+        tracing::warn!("abandoned calls in flight; kubelet will retry them");
     }
 }
 
@@ -109,7 +109,7 @@ async fn serve_connection(
             connection.await
         }
         End::Silent => {
-            tracing::debug!("a silent connection is closed");
+            tracing::debug!("closed an idle connection");
             connection.as_mut().graceful_shutdown();
             // A client that is well connects again for its next call; others do not answer.
             let _ = tokio::time::timeout(FAREWELL, connection).await;
@@ -162,7 +162,7 @@ async fn dispatch_call(
         }
         other => {
             let call = other.rsplit('/').next().unwrap_or_default();
-            let message = format!("{call} is not a part of this driver");
+            let message = format!("this driver does not implement {call}");
             Status::unimplemented(message).into_http()
         }
     }

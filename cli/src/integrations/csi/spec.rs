@@ -81,8 +81,7 @@ impl Spec {
         let of_kubernetes = |name: &str| context.get(&format!("{OF_KUBERNETES}{name}"));
         if of_kubernetes("ephemeral").is_none_or(|value| value != "true") {
             return Err(invalid_argument(
-                "caches are inline volumes of pods only: write `csi:` with this driver among the \
-                 pod's volumes, and set podInfoOnMount in the CSIDriver object",
+                "caches are only inline volumes of pods: use `csi:` with this driver in the pod's volumes, and set podInfoOnMount in the CSIDriver object",
             ));
         }
         let namespace = of_kubernetes("pod.namespace");
@@ -200,7 +199,7 @@ impl Spec {
                 let alone = BTreeMap::from([(name.clone(), value.clone())]);
                 if let Err(error) = parse(&alone) {
                     return Err(invalid_argument(&format!(
-                        "attribute {name}: `{value}` is no value of it{}",
+                        "attribute {name}: invalid value `{value}`{}",
                         possible_values(&error)
                     )));
                 }
@@ -215,7 +214,7 @@ fn possible_values(error: &clap::Error) -> String {
     use clap::error::{ContextKind, ContextValue};
     match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(values)) if !values.is_empty() => {
-            format!(": it takes {}", values.join(", "))
+            format!(": use one of {}", values.join(", "))
         }
         _ => std::error::Error::source(error)
             .map(|source| format!(": {source}"))
@@ -236,7 +235,7 @@ fn check_attributes(asked: &BTreeMap<String, String>) -> Result<(), Status> {
     }
     if asked.get(KEY).is_none_or(|key| key.trim().is_empty()) {
         return Err(invalid_argument(
-            "the attribute `key` is missing: name the cache, such as m2-main",
+            "the attribute `key` is missing: set the key of the cache, for example m2-main",
         ));
     }
     for (name, value) in asked {
@@ -244,20 +243,18 @@ fn check_attributes(asked: &BTreeMap<String, String>) -> Result<(), Status> {
         let takes = known.map(|known| known.takes);
         if takes == Some(Takes::Switch) && attributes::parse_switch(value).is_none() {
             return Err(invalid_argument(&format!(
-                "attribute {name}: `{value}` is no value of it: it takes true, false"
+                "attribute {name}: invalid value `{value}`: use true or false"
             )));
         }
         if known.is_some_and(|known| known.of == Of::Remote) && !asked.contains_key(REMOTE) {
             return Err(invalid_argument(&format!(
-                "attribute {name} says how a remote is reached: name it with `remote`, or leave both \
-                 to the node"
+                "attribute {name} belongs to a remote: set `remote`, too, or remove it to use the node's remote"
             )));
         }
     }
     if asked.get("mode").is_some_and(|mode| mode.trim() == "copy") {
         return Err(invalid_argument(
-            "attribute mode: a pod cannot have its cache copied to the node's disk: leave `mode` out, or \
-             restore with `--mode copy` in the pod, into an emptyDir with a sizeLimit",
+            "attribute mode: a pod cannot copy its cache to the node's disk: remove `mode`, or restore with `--mode copy` in the pod, into an emptyDir with a sizeLimit",
         ));
     }
     let is_local = |remote: &String| {
@@ -268,7 +265,7 @@ fn check_attributes(asked: &BTreeMap<String, String>) -> Result<(), Status> {
     };
     if asked.get(REMOTE).is_some_and(is_local) {
         return Err(invalid_argument(
-            "a pod cannot name a directory of the node as its remote: use s3://, gs:// or az://",
+            "a pod cannot use a directory of the node as its remote: use s3://, gs:// or az://",
         ));
     }
     Ok(())
@@ -300,8 +297,7 @@ fn expand_templates(name: &str, templates: &str) -> Result<String, Status> {
     for template in lines {
         if keys::reads_files(template).map_err(refused)? {
             return Err(invalid_argument(&format!(
-                "attribute {name}: `{template}` names files, and the pod's are not there yet: \
-                 put the hash into the pod's manifest when it is made"
+                "attribute {name}: `{template}` reads files, but the pod's files do not exist yet: put the hash into the pod's manifest when you generate it"
             )));
         }
         expanded.push(

@@ -29,7 +29,7 @@ pub(super) fn volume_stats(
             });
         }
         TargetState::Gone | TargetState::Nothing => {
-            return Err(Status::not_found("nothing is there any more"));
+            return Err(Status::not_found("the volume is gone"));
         }
     }
     let disk = rustix::fs::statvfs(path)
@@ -51,7 +51,7 @@ pub(super) fn volume_stats(
             ),
             usage(unit::INODES, 1, disk.f_files, disk.f_ffree, disk.f_favail),
         ],
-        volume_condition: condition(false, "the volume answers"),
+        volume_condition: condition(false, "the volume responds"),
     })
 }
 

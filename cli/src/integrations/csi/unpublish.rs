@@ -54,8 +54,7 @@ fn save_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) -> Option<
         Some(secrets) => secrets,
         None if volume.with_secrets => {
             return lost(
-                "the pod's secrets were known only until this service was restarted, and \
-                 kubelet has not brought them again (requiresRepublish)",
+                "this service lost the pod's secrets when it restarted, and kubelet has not sent them again (requiresRepublish)",
             );
         }
         None => Default::default(),
@@ -70,21 +69,18 @@ fn save_volume(volumes: &CsiVolumes, volume: &CsiVolume, path: &Path) -> Option<
             }
         }
         Ok(TargetState::Plain) if is_empty(path) => {
-            return Some(format!(
-                "not saved {}: the job left nothing there",
-                volume.spec.key()
-            ));
+            return Some(format!("not saved {}: it is empty", volume.spec.key()));
         }
         Ok(TargetState::Plain) => {}
         Ok(TargetState::Gone | TargetState::Nothing) => {
-            return lost("it is gone: the node has been started anew since");
+            return lost("it is gone: the node has rebooted since");
         }
         Err(error) => return lost(&cachefs::describe_chain(&error)),
     }
     match volumes.run(volume, Phase::Save, path, &secrets) {
         // The run has logged its result.
         Ok(ran) if ran.code.is_some() => None,
-        Ok(_) => lost("it took too long and was ended"),
+        Ok(_) => lost("it timed out and was killed"),
         Err(status) => lost(status.message()),
     }
 }

@@ -120,10 +120,10 @@ impl CsiVolumes {
         let ended = done.wait_for(Option::is_some);
         match tokio::time::timeout(self.settings.answer_within, ended).await {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or(Ok(())),
-            Ok(Err(_)) => Err(Status::internal("the work ended without an outcome")),
+            Ok(Err(_)) => Err(Status::internal("the operation ended without a result")),
             Err(_) => Err(Status::aborted(match action {
-                VolumeAction::Publish => "the cache is still being restored; ask again",
-                VolumeAction::Unpublish => "the cache is still being saved; ask again",
+                VolumeAction::Publish => "the cache is still being restored; retry later",
+                VolumeAction::Unpublish => "the cache is still being saved; retry later",
             })),
         }
     }
@@ -141,7 +141,7 @@ impl CsiVolumes {
                 (VolumeAction::Unpublish, VolumeAction::Unpublish) => Ok(under_way.done.clone()),
                 (VolumeAction::Publish, _) => Err(Status::aborted("the volume is being published")),
                 (VolumeAction::Unpublish, _) => {
-                    Err(Status::aborted("the volume is being taken down"))
+                    Err(Status::aborted("the volume is being unpublished"))
                 }
             };
         }
@@ -157,7 +157,7 @@ impl CsiVolumes {
         tokio::task::spawn_blocking(move || {
             let work = std::panic::AssertUnwindSafe(|| work(&volumes));
             let outcome = std::panic::catch_unwind(work)
-                .unwrap_or_else(|_| Err(Status::internal("this is a fault in cachefs")));
+                .unwrap_or_else(|_| Err(Status::internal("this is a bug in cachefs")));
             volumes.pending.lock().remove(&id);
             tell.send_replace(Some(outcome));
         });

@@ -81,8 +81,8 @@ fn compile_glob(glob: &str) -> Result<GlobMatcher, cachefs::Error> {
         .build()
         .map_err(|error| {
             cachefs::Error::usage(
-                format!("PLUGIN_MOUNT has a pattern that is none: {}", error.kind()),
-                "write it as `modules/*/target`",
+                format!("PLUGIN_MOUNT has an invalid pattern: {}", error.kind()),
+                "use a pattern such as `modules/*/target`",
             )
         })?;
     Ok(glob.compile_matcher())

@@ -91,7 +91,7 @@ pub(super) fn plan_from_environment(
     if mounts.is_empty() && !detects && action == PluginAction::Rebuild {
         return Err(Error::usage(
             "PLUGIN_MOUNT names no path",
-            "name what to cache, as `mount: [ .m2/repository ]`, or let it be found: `auto_cache: true`",
+            "set the directories, for example `mount: [ .m2/repository ]`, or detect them with `auto_cache: true`",
         ));
     }
     let mut variables = Variables::default();
@@ -141,7 +141,7 @@ pub(super) fn plan_from_environment(
             Some(_) => {
                 return Err(Error::usage(
                     "PLUGIN_MODE is none of `copy`, `mount` and `auto`",
-                    "leave it out for a copy, which later steps see too",
+                    "remove it to copy, so that later steps see the cache, too",
                 ));
             }
         },
@@ -164,7 +164,7 @@ fn read_table(
         match plugin_variables::variable_meaning(name) {
             Some(Meaning::Used) => {}
             Some(Meaning::Idle(why)) => {
-                notes.push(format!("{name} has no meaning here: {why}"));
+                notes.push(format!("{name} has no effect: {why}"));
             }
             Some(Meaning::Refused(instead)) => {
                 return Err(Error::usage(format!("{name} is not supported"), instead));
@@ -174,8 +174,8 @@ fn read_table(
                     .iter()
                     .find(|(known, _)| known.replace('_', "") == name.replace('_', ""));
                 notes.push(match alike {
-                    Some((known, _)) => format!("{name} is not known; is it {known}?"),
-                    None => format!("{name} is not known and was passed over"),
+                    Some((known, _)) => format!("{name} is unknown; did you mean {known}?"),
+                    None => format!("{name} is unknown and ignored"),
                 });
             }
         }
@@ -189,7 +189,7 @@ fn plan_remote(values: &Values<'_>, variables: &mut Variables) -> Result<String,
         let name = values.get(names).ok_or_else(|| {
             Error::usage(
                 format!("{} is not set", names[0]),
-                "it names the bucket that the cache is in",
+                "set it to the bucket of the cache",
             )
         })?;
         Ok::<_, Error>(format!("{scheme}://{}", name.trim_matches('/')))
@@ -229,8 +229,8 @@ fn plan_remote(values: &Values<'_>, variables: &mut Variables) -> Result<String,
                 .unwrap_or(FILESYSTEM_ROOT);
             if !root.starts_with('/') || root.trim_end_matches('/').is_empty() {
                 return Err(Error::usage(
-                    "PLUGIN_FILESYSTEM_CACHE_ROOT is not the whole path of a directory",
-                    "write it as the volume is mounted, such as /cache",
+                    "PLUGIN_FILESYSTEM_CACHE_ROOT is not an absolute path",
+                    "use the mount point of the volume, for example /cache",
                 ));
             }
             format!("file://{}", root.trim_end_matches('/'))
@@ -243,7 +243,7 @@ fn plan_remote(values: &Values<'_>, variables: &mut Variables) -> Result<String,
         }
         _ => {
             return Err(Error::usage(
-                "PLUGIN_BACKEND is not known",
+                "unknown PLUGIN_BACKEND",
                 "use s3, gcs, azure or filesystem",
             ));
         }
@@ -308,8 +308,8 @@ fn s3(values: &Values<'_>, variables: &mut Variables) -> Result<(), Error> {
     let assumed = assumed.filter(|_| !has_keys);
     if assumed.is_some() && user.is_some() {
         return Err(Error::usage(
-            "two roles after each other are not supported",
-            "let PLUGIN_ASSUME_ROLE_ARN be a role that may use the bucket",
+            "chained roles are not supported",
+            "set PLUGIN_ASSUME_ROLE_ARN to a role with access to the bucket",
         ));
     }
     let (role, external) = match (assumed, user) {
@@ -342,7 +342,7 @@ fn plan_options(values: &Values<'_>, variables: &mut Variables) -> Result<(), Er
         let time = parse_go_duration(text).ok_or_else(|| {
             Error::usage(
                 "PLUGIN_BACKEND_OPERATION_TIMEOUT is not a time",
-                "write it as 30s, 3m or 1h30m",
+                "use a time such as 30s, 3m or 1h30m",
             )
         })?;
         variables.set("CACHEFS_TIMEOUT", format!("{}ms", time.as_millis().max(1)));

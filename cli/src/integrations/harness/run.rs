@@ -145,7 +145,7 @@ impl PluginRun<'_> {
         {
             output::print_error(
                 "error",
-                "a key is not there, and PLUGIN_FAIL_RESTORE_IF_KEY_NOT_PRESENT is true",
+                "a key is missing, and PLUGIN_FAIL_RESTORE_IF_KEY_NOT_PRESENT is true",
                 Some("rebuild the cache once without it"),
             );
             codes.push(exit::MISS);
@@ -289,7 +289,7 @@ impl PluginRun<'_> {
         let name = RefName::new(setup::own_scope(self.global)?, key);
         let from = format!("{}/{object}", self.plan.old_remote);
         self.display.handle().say(&[format!(
-            "note: the plugin left an archive of it: {from} is imported, so that this job starts warm"
+            "note: imported {from}, an archive of the plugin, so that this job starts warm"
         )]);
         let read = ReadOptions {
             names: Names::below_first(),
@@ -333,7 +333,7 @@ impl PluginRun<'_> {
                     self.display.handle().say(&output::error_lines(
                         if self.plan.strict { "error" } else { "warning" },
                         &format!("{} does not exist", output::format_path(&mount.path)),
-                        Some("correct PLUGIN_MOUNT, or see why the build did not make it; the other paths are saved"),
+                        Some("correct PLUGIN_MOUNT, or check why the build did not create it; the other paths are saved"),
                     ));
                     codes.extend(self.plan.strict.then_some(exit::LOCAL));
                 } else if self.plan.overwrite || !self.exists(&mount)? {
@@ -371,7 +371,7 @@ impl PluginRun<'_> {
         };
         if found {
             self.display.handle().say(&[format!(
-                "kept {}: it is there already, and PLUGIN_OVERRIDE is false",
+                "kept {}: it already exists, and PLUGIN_OVERRIDE is false",
                 wanted.key
             )]);
         }

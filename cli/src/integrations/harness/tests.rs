@@ -252,7 +252,7 @@ fn every_row_does_what_it_says_and_is_in_the_manual() {
         match meaning {
             Meaning::Idle(why) => {
                 let notes = outcome.unwrap().notes;
-                assert_eq!(notes, [format!("{name} has no meaning here: {why}")]);
+                assert_eq!(notes, [format!("{name} has no effect: {why}")]);
             }
             Meaning::Refused(instead) => {
                 let error = outcome.unwrap_err();
@@ -275,8 +275,8 @@ fn every_row_does_what_it_says_and_is_in_the_manual() {
     assert_eq!(
         notes,
         [
-            "PLUGIN_CACHEKEY is not known; is it PLUGIN_CACHE_KEY?",
-            "PLUGIN_FOO is not known and was passed over"
+            "PLUGIN_CACHEKEY is unknown; did you mean PLUGIN_CACHE_KEY?",
+            "PLUGIN_FOO is unknown and ignored"
         ]
     );
 }

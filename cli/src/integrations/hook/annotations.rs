@@ -28,7 +28,7 @@ pub(super) fn annotated_caches(
             .filter(|(name, option)| !name.is_empty() && !option.is_empty())
             .ok_or_else(|| {
                 Error::usage(
-                    format!("the annotation `{annotation}` describes nothing"),
+                    format!("invalid annotation `{annotation}`"),
                     format!("write {PREFIX}NAME.OPTION, such as {PREFIX}m2.key=m2-main and {PREFIX}m2.path=/root/.m2"),
                 )
             })?;

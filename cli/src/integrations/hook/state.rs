@@ -49,8 +49,8 @@ impl ContainerState {
     pub(crate) fn read(input: impl Read) -> Result<Self, Error> {
         let state: Self = serde_json::from_reader(input.take(LONGEST)).map_err(|error| {
             Error::usage(
-                format!("standard input holds no state of a container: {error}"),
-                "container runtimes call this command; `cachefs oci-hook --print` shows how to have them do it",
+                format!("stdin has no container state: {error}"),
+                "container runtimes call this command; `cachefs oci-hook --print` prints the configuration for them",
             )
         })?;
         // It becomes a directory.

@@ -93,7 +93,7 @@ async fn accept_connections(
             }
             Err(error) => {
                 // For example, too many open files: a later attempt may succeed.
-                tracing::warn!("a connection was not accepted: {error}");
+                tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -152,7 +152,7 @@ async fn serve_connection(
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let served = tokio::select! {
         served = connection => served,
-        () = client.is_silent() => return tracing::debug!("a silent connection is closed"),
+        () = client.is_silent() => return tracing::debug!("closed an idle connection"),
     };
     if let Err(error) = served {
         tracing::debug!("a connection ended early: {error}");

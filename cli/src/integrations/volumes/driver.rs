@@ -88,7 +88,7 @@ impl VolumeDriver {
             }
             if known.shown || !known.holders.is_empty() {
                 return Err(Refusal::new(
-                    format!("the volume {name} is there with other options, and in use"),
+                    format!("the volume {name} exists with other options, and is in use"),
                     "remove it first, or give this one another name",
                 ));
             }
@@ -126,9 +126,7 @@ impl VolumeDriver {
             ));
         }
         if volume.shown {
-            output::log_text(&format!(
-                "warning: {name}: removed with changes that were not saved"
-            ));
+            output::log_text(&format!("warning: {name}: removed with unsaved changes"));
         }
         clear_directory(&self.store, &self.records.data(name))?;
         self.records.remove(name)?;
@@ -166,12 +164,12 @@ impl VolumeDriver {
             volume.last = Some(cycle.begin()?);
             if !volume.holders.is_empty() {
                 output::log_text(&format!(
-                    "warning: {name}: the mount was dead and is repaired for new containers; those that run keep the dead one: start them again"
+                    "warning: {name}: the mount was dead and is repaired for new containers; running ones keep the dead mount: restart them"
                 ));
             }
         } else if volume.holders.is_empty() {
             output::log_text(&format!(
-                "note: {name}: goes on with what earlier containers have left, as it could not be saved"
+                "note: {name}: keeps the changes of earlier containers, which could not be saved"
             ));
         }
         volume.shown = true;
@@ -216,7 +214,7 @@ impl VolumeDriver {
             Ok(outcome) => outcome,
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => Err(Refusal::new(
-                "the save broke off",
+                "the save failed",
                 "the plugin's log has the reason; its next start saves the volume",
             )),
         }
@@ -278,7 +276,7 @@ impl VolumeDriver {
             Err(refusal) => {
                 Refusal::new(
                     refusal.message.clone(),
-                    "the volume keeps what containers have left there: the next container goes on with it, and it is saved after that or when the plugin starts again",
+                    "the volume keeps its changes for the next container, and is saved after that or when the plugin restarts",
                 )
                 .say("warning", &volume.name);
                 volume.last = Some(format!("not saved: {}", refusal.message));
@@ -304,18 +302,18 @@ impl VolumeDriver {
         };
         let place = aside.map_or_else(String::new, |aside| {
             format!(
-                "; what containers had left there is in {}",
+                "; its unsaved changes are in {}",
                 output::format_path(&aside)
             )
         });
         Refusal::new(
-            format!("the plugin ended {BROKEN_SAVES} times while it saved this volume; it is not saved{place}"),
+            format!("the plugin crashed {BROKEN_SAVES} times while it saved this volume; it is not saved{place}"),
             "look for huge or deeply nested files there, and delete it when it is not needed",
         )
         .say("warning", &volume.name);
         volume.shown = false;
         volume.broken_saves = 0;
-        volume.last = Some("not saved: the plugin ended twice while saving it".to_owned());
+        volume.last = Some("not saved: the plugin crashed twice while saving it".to_owned());
         Ok(self.records.put(&volume)?)
     }
 
@@ -375,7 +373,7 @@ impl VolumeDriver {
         check_name(name)?;
         self.records.get(name)?.ok_or_else(|| {
             Refusal::new(
-                format!("there is no volume {name} here"),
+                format!("no volume {name}"),
                 "create it with an option `key`; a plugin with another --store may have it",
             )
         })
@@ -391,7 +389,7 @@ impl VolumeDriver {
         if volume.shown && holds_something(&data) {
             let aside = Unsaved::new(&self.store).add(&data, OsStr::new(&volume.name))?;
             output::log_text(&format!(
-                "note: {}: what containers had left there when the machine went down is in {}",
+                "note: {}: unsaved changes from before the reboot are in {}",
                 volume.name,
                 output::format_path(&aside)
             ));
@@ -416,7 +414,7 @@ fn wait_for<'a>(
     lock.try_lock_for(caller.patience).ok_or_else(|| {
         Refusal::new(
             format!("the volume {name} is still being saved or restored"),
-            "try again; the plugin's log tells how far it is",
+            "try again later; the plugin's log shows the progress",
         )
     })
 }

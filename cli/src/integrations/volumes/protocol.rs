@@ -100,10 +100,7 @@ pub(super) fn answer_request(driver: &impl Driver, path: &str, body: &[u8]) -> A
     let request = match request {
         Ok(request) => request,
         Err(error) => {
-            return (
-                400,
-                json!({ "Err": format!("the request is not understood: {error}") }),
-            );
+            return (400, json!({ "Err": format!("invalid request: {error}") }));
         }
     };
     let done = match path {
@@ -130,10 +127,7 @@ pub(super) fn answer_request(driver: &impl Driver, path: &str, body: &[u8]) -> A
             json!({ "Volumes": all })
         }),
         other => {
-            return (
-                404,
-                json!({ "Err": format!("{other} is no request to a volume plugin") }),
-            );
+            return (404, json!({ "Err": format!("unknown request {other}") }));
         }
     };
     match done {

@@ -70,7 +70,7 @@ impl VolumeRecords {
                     "another plugin serves the volumes of {}",
                     store.path().display()
                 ),
-                "stop it; one that was asked to end first finishes what it saves",
+                "stop it; it finishes running saves before it exits",
             )),
             Err(TryLockError::Error(error)) => Err(Error::io("lock", file)(error)),
         }

@@ -66,7 +66,7 @@ pub(crate) fn serve_plugin(
         .set_nonblocking(true)
         .context("cannot use the socket")?;
     sweep::start_sweeping(Arc::clone(&volumes), manners.forget_after)
-        .context("cannot look after the volumes")?;
+        .context("cannot watch the volumes")?;
     runtime.block_on(accept_connections(
         listener,
         Arc::clone(&volumes),
@@ -123,7 +123,7 @@ async fn accept_connections(
             }
             Err(error) => {
                 // Too many descriptors, say: the next attempt may do better.
-                tracing::warn!("a connection was not accepted: {error}");
+                tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -159,7 +159,7 @@ async fn serve_connection(
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let served = tokio::select! {
         served = connection => served,
-        () = client.is_silent() => return tracing::debug!("a silent connection is closed"),
+        () = client.is_silent() => return tracing::debug!("closed an idle connection"),
     };
     if let Err(error) = served {
         // An engine that gave up has closed the connection; it repeats the request or asks again.
@@ -180,7 +180,7 @@ async fn respond_to(
         }
         Err(error) => (
             400,
-            json!({ "Err": format!("the request broke off: {error}") }),
+            json!({ "Err": format!("the request ended early: {error}") }),
         ),
     };
     let mut response = Response::new(Full::new(Bytes::from(format!("{body}\n"))));

@@ -55,7 +55,7 @@ fn resume_volumes(volumes: &VolumeDriver) {
                 &output::error_lines(
                     "warning",
                     &format!("{name}: its mount is dead, and containers use it"),
-                    Some("start them again: the next one repairs it and keeps its changes"),
+                    Some("restart them: the next one repairs it and keeps its changes"),
                 )
                 .join("\n"),
             );
@@ -85,7 +85,10 @@ fn sweep_holders(
             Ok(0) => {}
             Ok(_) => continue,
             Err(error) => {
-                tracing::warn!("who uses volume {} is not known: {error}", volume.name);
+                tracing::warn!(
+                    "cannot find the containers of volume {}: {error}",
+                    volume.name
+                );
                 continue;
             }
         }
@@ -94,7 +97,7 @@ fn sweep_holders(
             continue;
         }
         output::log_text(&format!(
-            "note: {}: no container uses it any more, and nobody has said so",
+            "note: {}: no container uses it any more, although no engine reported that",
             volume.name
         ));
         if let Err(refusal) = volumes.release(&volume.name, is_old) {

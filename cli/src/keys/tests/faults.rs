@@ -7,11 +7,11 @@ use super::Bench;
 #[test]
 fn faults_point_at_the_character() {
     let cases: &[(&str, usize, &str)] = &[
-        ("ab{{ arch", 2, "`{{` is never closed"),
-        ("ab${{ arch", 2, "`${{` is never closed"),
-        ("hashFiles('a'", 0, "`hashFiles(` is never closed"),
-        ("hashFiles(", 0, "`hashFiles(` is never closed"),
-        ("ab}}", 2, "`}}` closes nothing"),
+        ("ab{{ arch", 2, "unclosed `{{`"),
+        ("ab${{ arch", 2, "unclosed `${{`"),
+        ("hashFiles('a'", 0, "unclosed `hashFiles(`"),
+        ("hashFiles(", 0, "unclosed `hashFiles(`"),
+        ("ab}}", 2, "unexpected `}}`"),
         ("{{ }}", 3, "empty expression"),
         ("é{{ arhc }}", 4, "unknown function `arhc`"),
         ("{{ .Brnch }}", 3, "unknown variable `Brnch`"),
@@ -33,7 +33,7 @@ fn faults_point_at_the_character() {
         (
             "{{ checksum \"pom.xml }}",
             12,
-            "string is never closed by \"",
+            "unclosed string, expected \"",
         ),
         (
             "{{ checksum \u{201c}pom.xml\u{201d} }}",

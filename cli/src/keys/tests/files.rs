@@ -291,7 +291,7 @@ fn what_is_no_file_is_refused_without_opening_it() {
     assert_eq!(error.to_string(), "`dir` is a directory, not a file");
     assert_eq!(
         error.hint(),
-        "use `hashFiles('dir/**')` for what is in a directory"
+        "use `hashFiles('dir/**')` for the files in a directory"
     );
     let pipe = bench.workspace().join("pipe");
     rustix::fs::mknodat(

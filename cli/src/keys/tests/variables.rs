@@ -217,17 +217,14 @@ fn what_no_system_reports_is_an_error() {
     let error = Bench::new().error("x-{{ .Branch }}");
     assert_eq!(
         error.to_string(),
-        "`.Branch` is not known outside of a CI system that is recognised"
+        "`.Branch` is unknown outside of a recognised CI system"
     );
-    assert_eq!(error.hint(), "set one of CACHEFS_BRANCH");
+    assert_eq!(error.hint(), "set CACHEFS_BRANCH");
     let error = Bench::new()
         .env("TRAVIS", "true")
         .env("TRAVIS_PULL_REQUEST", "false");
     let error = error.error("{{ .PullRequest }}");
-    assert_eq!(
-        error.to_string(),
-        "`.PullRequest` is not known in Travis CI"
-    );
+    assert_eq!(error.to_string(), "`.PullRequest` is unknown in Travis CI");
     assert_eq!(
         error.hint(),
         "set one of CACHEFS_PULL_REQUEST, TRAVIS_PULL_REQUEST"

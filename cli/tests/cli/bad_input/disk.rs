@@ -166,5 +166,5 @@ fn a_full_target_of_a_copy() {
         .restore("v1", &disk.join("copy"))
         .arg("--mode")
         .arg("copy");
-    refused_softly("copy to a full disk", &copy, 1, "there is room for");
+    refused_softly("copy to a full disk", &copy, 1, "are free");
 }

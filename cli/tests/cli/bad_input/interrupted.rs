@@ -81,7 +81,7 @@ fn saves_that_end_early(with: Signal) {
             break;
         }
     }
-    assert!(cut_short > 1, "only {cut_short} was cut short");
+    assert!(cut_short > 1, "only {cut_short} was truncated");
     // And the next one goes on from there.
     machine.saved("k", &mount);
     let reader = machine.second_machine().unwrap();

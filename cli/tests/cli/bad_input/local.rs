@@ -125,7 +125,7 @@ fn a_store_of_a_newer_format() {
         "a store whose format is damaged",
         save,
         2,
-        "is not the format of a store directory",
+        "is not a valid store directory format",
     );
 }
 

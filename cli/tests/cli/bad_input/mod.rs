@@ -56,7 +56,7 @@ fn refused_softly(what: &str, command: &Invocation, code: i32, message: &str) {
     assert!(soft.stderr().starts_with("warning: "), "{soft}");
     assert!(
         soft.stderr()
-            .contains("the build goes on without the cache"),
+            .contains("the build continues without the cache"),
         "{soft}"
     );
     assert!(

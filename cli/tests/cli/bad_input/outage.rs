@@ -68,7 +68,7 @@ fn a_server_in_trouble() {
 
 #[test]
 fn a_server_that_hangs() {
-    an_outage(Fault::Hang, "no answer");
+    an_outage(Fault::Hang, "timed out");
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn attributes_that_are_wrong_are_refused_with_what_would_be_right() {
         "{message}"
     );
     let message = attributes(&[("key", "k"), ("readOnly", "yes")]);
-    assert!(message.contains("true, false"), "{message}");
+    assert!(message.contains("true or false"), "{message}");
     let message = attributes(&[("key", "k"), ("endpoint", "http://127.0.0.1:1")]);
     assert!(message.contains("`remote`"), "{message}");
     let message = attributes(&[("key", "k"), ("mode", "copy")]);
@@ -156,7 +156,7 @@ fn attributes_that_are_wrong_are_refused_with_what_would_be_right() {
     let message = attributes(&[("key", "k"), ("remote", "file:///etc")]);
     assert!(message.contains("directory of the node"), "{message}");
     let message = attributes(&[("key", "{{ checksum \"/etc/shadow\" }}")]);
-    assert!(message.contains("names files"), "{message}");
+    assert!(message.contains("reads files"), "{message}");
     let message = attributes(&[("key", "{{ env \"PATH\" }}")]);
     assert!(message.contains("PATH"), "{message}");
 

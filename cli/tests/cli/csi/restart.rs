@@ -67,7 +67,7 @@ fn a_dead_mount_is_told_of_and_repaired_when_kubelet_asks_again() {
     assert!(abnormal && message.contains("daemon"), "{message}");
     service.publish(&asked).unwrap();
     assert!(
-        service.log().contains("found a dead mount"),
+        service.log().contains("repaired a dead mount"),
         "{}",
         service.log()
     );

@@ -123,7 +123,7 @@ fn a_store_that_cannot_be_written_to_is_named() {
     let copy = reader.restore("v1", &dir).args(["--mode", "copy"]);
     let copy = clean(copy.arg("--strict-errors").run())
         .success()
-        .stderr_has("cannot record that");
+        .stderr_has("cannot record the restore of");
     drop(copy.stderr_has("Read-only"));
     assert_same(
         &machine.work().join("sample"),

@@ -152,16 +152,16 @@ fn a_job_gets_nothing_else() {
         assert!(!output.stderr().contains("theirs-"), "{output}");
     };
     let other = it.restore("theirs", &mount, &["--scope", "pr/8"]).run();
-    refused(other, "does not lead to scope pr/8");
+    refused(other, "does not include scope pr/8");
     let other = it.restore("theirs", &mount, &["--fallback-scope", "pr/8"]);
-    refused(other.run(), "does not lead to scope pr/8");
+    refused(other.run(), "does not include scope pr/8");
     let elsewhere = format!("s3://{BUCKET}/elsewhere");
     let other = it.restore("mine", &mount, &["--remote", &elsewhere]).run();
-    refused(other, "does not lead to");
+    refused(other, "does not include");
     // One path of several.
     let other = it.job(&["restore", "--key", "theirs", "--scope", "pr/8"]);
     let other = other.args(["--path", "a", "--path", "b"]);
-    refused(other.run(), "does not lead to scope pr/8");
+    refused(other.run(), "does not include scope pr/8");
     assert!(fs::read_dir(&mount).unwrap().next().is_none());
 
     let layers: Value = it
@@ -217,7 +217,7 @@ fn a_share_is_listed_outlives_the_worker_and_ends() {
     assert_eq!(list()[0]["scopes"], json!(["pr/7", "branch/main"]));
     assert_eq!(list()[0]["path"], it.socket.to_str().unwrap());
     let twice = it.share(&[]).run().expect_code(2);
-    drop(twice.stderr_has("listens at"));
+    drop(twice.stderr_has("listens on"));
 
     let mount = it.guest.dir("mount");
     it.restored("mine", &mount);
@@ -243,7 +243,7 @@ fn a_share_is_listed_outlives_the_worker_and_ends() {
     assert!(!it.socket.exists());
     assert_eq!(list(), json!([]));
     let gone = clean(it.restore("base", &base, &["--strict-errors"]).run());
-    drop(gone.expect_code(1).stderr_has("there is no daemon at"));
+    drop(gone.expect_code(1).stderr_has("no daemon at"));
     // What is mounted stays.
     assert_eq!(fs::read(mount.join("lib/large")).unwrap().len(), 2_000_000);
     it.unmount(&mount);
@@ -287,7 +287,7 @@ fn a_share_is_for_one_user_and_root() {
     );
     assert!(!told.to_string().contains(SECRET_KEY), "{told}");
     let refused = raw_as(12_345, &it.socket, &allowed)["failed"].clone();
-    assert_eq!(refused["message"], "this socket is not for user 12345");
+    assert_eq!(refused["message"], "this share does not admit user 12345");
     assert_eq!(it.job(&["daemon", "status"]).run().code(), Some(0));
 }
 

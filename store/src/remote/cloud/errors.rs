@@ -20,7 +20,7 @@ impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Store => "the server",
-            Self::Credentials => "the server that gives credentials",
+            Self::Credentials => "the credentials server",
         })
     }
 }
@@ -32,11 +32,11 @@ pub(super) enum CloudFailure {
     Answered(Asked, CloudResponse),
     #[error("{0} could not be reached")]
     Unanswered(Asked, #[source] Arc<dyn Error + Send + Sync>),
-    #[error("the answer broke off")]
+    #[error("the response ended early")]
     Broken(#[source] Arc<dyn Error + Send + Sync>),
-    #[error("the answer is longer than any that makes sense")]
+    #[error("the response is too large")]
     TooLong,
-    #[error("could not read the certificates of this system")]
+    #[error("cannot read the CA certificates of this system")]
     Certificates(#[source] Arc<std::io::Error>),
 }
 
@@ -95,16 +95,16 @@ fn xml_element(xml: &str, name: &str) -> Option<String> {
 /// There are no credentials, or they cannot be used. Anything but a refusal by a server.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum CredentialError {
-    #[error("no credentials were found")]
+    #[error("no credentials found")]
     None,
-    #[error("could not read `{path}`")]
+    #[error("cannot read `{path}`")]
     Unreadable {
         path: String,
         source: Arc<std::io::Error>,
     },
-    #[error("could not use the credentials in {place}: {reason}")]
+    #[error("cannot use the credentials in {place}: {reason}")]
     Unusable { place: String, reason: String },
-    #[error("the server that gives credentials answered with something else")]
+    #[error("unexpected response of the credentials server")]
     Answer,
 }
 
@@ -119,12 +119,10 @@ impl Vendor {
     fn without_credentials(self) -> &'static str {
         match self {
             Self::Google => {
-                "set GOOGLE_APPLICATION_CREDENTIALS where the command runs, or run \
-                 `gcloud auth application-default login`"
+                "set GOOGLE_APPLICATION_CREDENTIALS for this command, or run `gcloud auth application-default login`"
             }
             Self::Azure => {
-                "set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID, \
-                 AZURE_TENANT_ID and AZURE_CLIENT_SECRET, where the command runs"
+                "set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET, for this command"
             }
         }
     }
@@ -135,25 +133,22 @@ impl Vendor {
             (_, _, Some("ContainerNotFound")) => "create the container, or correct its name",
             (_, _, Some("ContainerBeingDeleted")) => "the container is being deleted",
             (_, _, Some("KeyBasedAuthenticationNotPermitted")) => {
-                "the storage account allows no keys; use a client id, or a managed identity"
+                "the storage account forbids shared keys; use a client ID or a managed identity"
             }
             (Self::Azure, _, Some("AuthenticationFailed")) => {
-                "the key or token is not that of this storage account, or has expired; or the \
-                 clock of this machine is wrong"
+                "check that the key or token belongs to this storage account and has not expired, and check the clock of this machine"
             }
             (Self::Azure, _, Some("AuthorizationFailure")) => {
-                "the key or token is not that of this storage account, or its firewall keeps this \
-                 machine out"
+                "check that the key or token belongs to this storage account, and that its firewall allows this machine"
             }
             (Self::Azure, 403, _) => {
-                "give the identity the role `Storage Blob Data Contributor` on the container, or \
-                 the token the permissions rwdl"
+                "grant the identity the role `Storage Blob Data Contributor` on the container, or the token the permissions rwdl"
             }
             (Self::Google, 401, _) => {
                 "the credentials have expired or are not Google's; renew them"
             }
             (Self::Google, 403, _) => {
-                "give the account the role `Storage Object User` on the bucket"
+                "grant the account the role `Storage Object User` on the bucket"
             }
             _ => return None,
         })

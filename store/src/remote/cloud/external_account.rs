@@ -95,7 +95,7 @@ impl ExternalAccount {
             &account.credential_source.url,
         ) {
             (Some(_), None) | (None, Some(_)) => {}
-            _ => return Err("tokens from a file or an address are supported only".to_owned()),
+            _ => return Err("only tokens from a file or a URL are supported".to_owned()),
         }
         let urls = [
             Some(&account.token_url),
@@ -107,7 +107,7 @@ impl ExternalAccount {
                 .parse::<Uri>()
                 .map_or(true, |uri| uri.authority().is_none())
             {
-                return Err(format!("`{url}` is not an address"));
+                return Err(format!("`{url}` is not a URL"));
             }
         }
         Ok(account)

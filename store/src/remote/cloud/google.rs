@@ -259,7 +259,7 @@ mod tests {
     fn a_named_file_that_is_missing_or_of_another_kind_ends_the_search() {
         let absent = [("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")];
         let error = find_google_credentials(&environment(&absent)).unwrap_err();
-        assert_eq!(error.to_string(), "could not read `/nowhere/key.json`");
+        assert_eq!(error.to_string(), "cannot read `/nowhere/key.json`");
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key.json");

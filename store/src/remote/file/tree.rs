@@ -349,7 +349,9 @@ pub(super) fn list_objects(root: &OwnedFd, prefix: &str) -> Result<Vec<ObjectInf
                 break;
             }
             if listing == LISTINGS {
-                tracing::warn!("the listing of {folder} may lack objects: it changes all the time");
+                tracing::warn!(
+                    "the listing of {folder} may be incomplete: the directory keeps changing"
+                );
                 break;
             }
             objects.truncate(before);

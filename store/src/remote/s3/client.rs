@@ -29,14 +29,14 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// The settings don't say enough to reach the bucket.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
-    #[error("no region is set for the bucket")]
+    #[error("no region set for the bucket")]
     NoRegion,
-    #[error("could not read the certificates that AWS_CA_BUNDLE names, `{path}`")]
+    #[error("cannot read the certificates of AWS_CA_BUNDLE, `{path}`")]
     UnreadableCertificates {
         path: String,
         source: std::io::Error,
     },
-    #[error("could not use the certificates that AWS_CA_BUNDLE names, `{path}`")]
+    #[error("cannot use the certificates of AWS_CA_BUNDLE, `{path}`")]
     InvalidCertificates {
         path: String,
         source: Box<dyn std::error::Error + Send + Sync>,

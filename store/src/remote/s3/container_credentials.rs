@@ -71,7 +71,7 @@ impl ContainerCredentials {
     async fn load(&self) -> CredentialsResult {
         if !may_be_asked(&self.uri) {
             return Err(CredentialsError::invalid_configuration(
-                "the address of the container's credentials is neither https nor known to be local",
+                "the URL of the container's credentials is neither HTTPS nor local",
             ));
         }
         let mut request =

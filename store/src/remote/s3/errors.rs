@@ -10,12 +10,12 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// No source of credentials is configured.
 #[derive(Debug, thiserror::Error)]
-#[error("no credentials were found")]
+#[error("no credentials found")]
 struct NoCredentials;
 
 /// The answer of the server.
 #[derive(Debug, thiserror::Error)]
-#[error("the server answered {status}{}{}", Spaced(.code), Spaced(.message))]
+#[error("the server returned {status}{}{}", Spaced(.code), Spaced(.message))]
 struct S3Response {
     status: u16,
     code: Option<String>,
@@ -66,8 +66,7 @@ where
                     _ => failure.with_source(error),
                 };
                 failure.with_hint(
-                    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, where the \
-                     command runs",
+                    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, for this command",
                 )
             }
             None => RemoteError::new(classify_unanswered(&error), action).with_source(error),
@@ -146,9 +145,9 @@ fn status_hint(status: u16, code: Option<&str>) -> Option<&'static str> {
             Some("the session's credentials have expired; renew them")
         }
         (_, Some(code)) if code.starts_with("KMS.") => {
-            Some("enable the KMS key that encrypts the bucket, and let these credentials use it")
+            Some("enable the KMS key of the bucket, and grant its use to these credentials")
         }
-        (_, Some("RequestTimeTooSkewed")) => Some("set the clock of this machine"),
+        (_, Some("RequestTimeTooSkewed")) => Some("correct the clock of this machine"),
         (301 | 307, _)
         | (
             _,
@@ -158,7 +157,7 @@ fn status_hint(status: u16, code: Option<&str>) -> Option<&'static str> {
                 | "IllegalLocationConstraintException",
             ),
         ) => Some("the bucket is in another region; set --region, or AWS_REGION"),
-        (501, _) => Some("the server lacks a part of S3 that is needed"),
+        (501, _) => Some("the server does not support a required S3 feature"),
         _ => None,
     }
 }

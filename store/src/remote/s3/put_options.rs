@@ -7,9 +7,7 @@ use crate::remote::spec::{RemoteSpec, SpecError};
 
 const ACLS: &str = "use private, public-read, public-read-write, authenticated-read, \
     aws-exec-read, bucket-owner-read or bucket-owner-full-control";
-const CLASSES: &str = "use STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, \
-    REDUCED_REDUNDANCY, EXPRESS_ONEZONE or GLACIER_IR; objects of other classes cannot be read \
-    at once";
+const CLASSES: &str = "use STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, REDUCED_REDUNDANCY, EXPRESS_ONEZONE or GLACIER_IR; objects of other classes cannot be read immediately";
 const ENCRYPTIONS: &str = "use AES256, aws:kms or aws:kms:KEY";
 
 /// Encryption, access and class of the objects that are written; by default as the bucket has it.

@@ -66,7 +66,7 @@ impl WebIdentityToken {
                 .map(|token| token.trim().to_owned())
                 .map_err(|error| {
                     CredentialsError::invalid_configuration(format!(
-                        "could not read AWS_WEB_IDENTITY_TOKEN_FILE, `{path}`: {error}"
+                        "cannot read AWS_WEB_IDENTITY_TOKEN_FILE, `{path}`: {error}"
                     ))
                 }),
             Self::Variable(env) => Ok(env.get(TOKEN_VARIABLE).unwrap_or_default().to_owned()),
@@ -166,8 +166,9 @@ impl AssumedRole {
                     .credentials
             }
         };
-        let found = credentials
-            .ok_or_else(|| CredentialsError::unhandled("the role came without credentials"))?;
+        let found = credentials.ok_or_else(|| {
+            CredentialsError::unhandled("the response has no credentials of the role")
+        })?;
         let expiration =
             SystemTime::try_from(found.expiration).map_err(CredentialsError::unhandled)?;
         Ok(Credentials::new(

@@ -30,7 +30,7 @@ pub(super) async fn read_manifest(body: Incoming) -> Result<Vec<u8>, RegistryErr
             Err(RegistryError::new(status, "MANIFEST_INVALID", message))
         }
         Err(error) => Err(RegistryError::manifest_invalid(format!(
-            "the request broke off: {error}"
+            "the request ended early: {error}"
         ))),
     }
 }

@@ -60,7 +60,7 @@ impl BlobUpload {
                     }
                 }
                 Err(error) => {
-                    let message = format!("the request broke off: {error}");
+                    let message = format!("the request ended early: {error}");
                     outcome = Err(RegistryError::upload_invalid(message));
                     break;
                 }

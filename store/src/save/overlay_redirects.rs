@@ -16,8 +16,8 @@ use crate::stack::{Ino, Stack};
 /// Only metadata is copied, and no entry that is left out at the new place. Devices that `stack`
 /// does not show move with their directory, because its user could not delete them.
 ///
-/// Returns the added files that have several names: [`diff_links`](super::links::diff_links) links
-/// them.
+/// Returns the added files that have several names:
+/// [`diff_links`](super::hard_links::diff_links) links them.
 pub(super) fn graft_redirects(
     tree: &mut FileTree,
     redirects: &HashMap<usize, Vec<u8>>,

@@ -3,8 +3,8 @@
 //!
 //! The search runs while a file's bytes are in memory for the save anyway. It finds
 //!
-//! - credential files: passwords and tokens in the files where tools keep them ([`places`]);
-//! - values of the variables given with `--secret-env` ([`named`]);
+//! - credential files: passwords and tokens in the files where tools keep them ([`config_formats`]);
+//! - values of the variables given with `--secret-env` ([`named_values`]);
 //! - tokens, private keys and signed URLs by their format ([`patterns`]).
 //!
 //! The first two are certain. The third also finds test keys in packages and in the stores of package

@@ -36,6 +36,15 @@ const NAME: usize = 64;
 /// When this process added its first directory.
 static FIRST: OnceLock<SystemTime> = OnceLock::new();
 
+/// Unsaved changes of an earlier restore that were found at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsavedChanges {
+    /// Number of entries that were added, changed or removed; a removed directory counts as one.
+    pub changes: u64,
+    /// Where they were moved; `None` if they are still at the path.
+    pub moved_to: Option<PathBuf>,
+}
+
 /// The directory `unsaved/` of a store.
 #[derive(Debug, Clone)]
 pub struct Unsaved {

@@ -8,7 +8,7 @@ use clap::error::ErrorKind as ArgumentErrorKind;
 
 use crate::config::ConfigError;
 use crate::keys::KeyError;
-use crate::{exit, output};
+use crate::{exit, text};
 
 /// An error, in the words for people and for scripts.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl CommandFailure {
 
     fn new(code: u8, kind: &'static str, message: String, hint: Option<String>) -> Self {
         Self {
-            lines: output::error_lines("error", &message, hint.as_deref()),
+            lines: text::error_lines("error", &message, hint.as_deref()),
             message,
             hint,
             code,
@@ -70,7 +70,7 @@ pub(crate) fn describe_failure(error: &anyhow::Error, soft: bool) -> CommandFail
     };
     let passes = soft && exit::is_soft(kind);
     let severity = if passes { "warning" } else { "error" };
-    let mut lines = output::error_lines(severity, &message, hint.as_deref());
+    let mut lines = text::error_lines(severity, &message, hint.as_deref());
     if passes {
         lines.push(
             "  CACHE NOT USED: the build continues without the cache (--strict-errors would stop it here)"

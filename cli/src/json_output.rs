@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::failure::CommandFailure;
-use crate::{exit, output};
+use crate::{exit, stdout};
 
 /// The version of everything printed with `--format json`.
 pub(crate) const VERSION: u32 = 1;
@@ -53,7 +53,7 @@ pub(crate) fn print_object(value: &impl Serialize) -> anyhow::Result<()> {
         debug_assert!(false, "a second object: {object:?}");
         return Ok(());
     }
-    output::write_stdout(&format!("{}\n", json_line(object.into())));
+    stdout::write_stdout(&format!("{}\n", json_line(object.into())));
     Ok(())
 }
 

@@ -24,6 +24,7 @@ mod command_result;
 mod commands;
 mod config;
 mod detect;
+mod dispatch;
 mod exec;
 mod exit;
 mod explain;
@@ -49,6 +50,8 @@ mod progress;
 ))]
 mod reference;
 mod setup;
+mod stdout;
+mod text;
 mod working_directory;
 
 use std::process::ExitCode;
@@ -65,7 +68,7 @@ pub fn run() -> ExitCode {
     match config::parse_arguments::<Cli>(arguments.clone()) {
         Ok((cli, config)) => {
             output::start_log(&cli.global);
-            commands::run_command(cli, &config)
+            dispatch::run_command(cli, &config)
         }
         Err(error) => {
             output::configure_unparsed(&arguments);

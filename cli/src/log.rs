@@ -10,7 +10,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::outputs::{AnnotationLevel, Annotations};
+use crate::outputs::annotate::{AnnotationLevel, Annotations};
+use crate::text;
 
 /// How lines on standard error look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -191,6 +192,11 @@ impl Visit for LogFields {
             name => drop(self.others.insert(name.to_owned(), value.into())),
         }
     }
+}
+
+/// Prints an error with its hint.
+pub(crate) fn print_error(severity: &str, message: &str, hint: Option<&str>) {
+    log_text(&text::error_lines(severity, message, hint).join("\n"));
 }
 
 #[cfg(test)]

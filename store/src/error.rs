@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::ArchiveError;
+use crate::path_limit::MAX_PATH;
 use crate::remote::{RemoteError, RemoteErrorKind, SpecError};
-use crate::stack::MAX_PATH;
 
 /// The class of an [`Error`], which decides between retry, fallback and failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -38,6 +38,7 @@ pub mod layer;
 pub mod local;
 pub mod pack;
 mod parallel;
+mod path_limit;
 pub mod progress;
 pub mod refs;
 pub mod remote;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::html::escape_html;
+use super::escape::escape_html;
 use super::{Row, RowGroup};
 use crate::measure::show_ratio;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Curves;
-use super::html::{STYLE, escape_html};
+use super::escape::{STYLE, escape_html};
 
 /// Where the drawing is, in its own units: what is left of it names the scale.
 const LEFT: f64 = 90.0;

@@ -4,10 +4,9 @@ use std::fmt::Write;
 
 use super::chart;
 use super::curves;
+use super::escape::{STYLE, escape_html};
 use super::{BenchReport, ReportSection, RowGroup, Table};
 use crate::measure::{Unit, show_ratio};
-
-pub(super) const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
 pub(super) fn html_page(report: &BenchReport) -> String {
@@ -163,21 +162,6 @@ fn add_table(page: &mut String, table: &Table) {
         append_text(page, format_args!("</tr>\n"));
     }
     append_text(page, format_args!("</table>\n"));
-}
-
-/// Text that means itself in HTML.
-pub(super) fn escape_html(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            other => safe.push(other),
-        }
-    }
-    safe
 }
 
 #[cfg(test)]

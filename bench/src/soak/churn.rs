@@ -8,9 +8,10 @@ use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context, Result};
 
+use super::CHURNERS;
+use super::end::is_over;
 use super::mount_slots::{Expected, Slot, Slots, SoakContents, SoakMount, cache_key};
-use super::readers::Tally;
-use super::{CHURNERS, is_over};
+use super::tally::Tally;
 use crate::tools::cachefs::Store;
 
 /// Bytes of what a change writes.

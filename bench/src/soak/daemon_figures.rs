@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::readers::Tally;
+use super::tally::Tally;
 use crate::machine;
 use crate::measure::Unit;
 use crate::mounts;

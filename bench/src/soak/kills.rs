@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::is_over;
-use super::readers::Tally;
+use super::end::is_over;
+use super::tally::Tally;
 use crate::machine;
 
 /// How often is looked whether the time is over.

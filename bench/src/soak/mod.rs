@@ -6,9 +6,11 @@
 
 mod churn;
 mod daemon_figures;
+mod end;
 mod kills;
 mod mount_slots;
 mod readers;
+mod tally;
 mod verdict;
 
 use std::sync::atomic::AtomicBool;
@@ -24,7 +26,7 @@ use crate::remote::RemoteOptions;
 use crate::report::{BenchReport, ReportSection};
 use daemon_figures::{Figures, Sampled};
 use mount_slots::{Slots, SoakContents};
-use readers::Tally;
+use tally::Tally;
 use verdict::Verdict;
 
 /// Threads that take mounts down and make them again.
@@ -170,9 +172,4 @@ fn soak_section(
     section.tables.push(verdict.table(left));
     section.notes.extend(tally.complaints());
     section
-}
-
-/// Whether the time is over, or somebody wants it to be.
-fn is_over(stop: &AtomicBool) -> bool {
-    stop.load(Relaxed) || interrupt::signal_seen()
 }

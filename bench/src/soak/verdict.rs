@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::daemon_figures::{Figures, Sampled};
-use super::readers::Tally;
+use super::tally::Tally;
 use crate::measure::{Samples, Unit};
 use crate::report::Table;
 

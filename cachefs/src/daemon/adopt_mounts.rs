@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cachefs_store::stack::Numbering;
 
+use super::connection::spawn_connection;
 use super::fd_table::{HeldDescriptor, Item, Trust, view_of_name};
 use super::shared;
 use super::state::DaemonState;
@@ -45,7 +46,9 @@ fn adopt_view(state: &Arc<DaemonState>, held: HeldDescriptor, pause: Duration) {
             let listener = held.fd.as_fd().try_clone_to_owned();
             let adopted = listener
                 .map_err(Error::io("take over", &description.path))
-                .and_then(|listener| shared::adopt_share(state, description, listener));
+                .and_then(|listener| {
+                    shared::adopt_share(state, description, listener, spawn_connection)
+                });
             if let Err(error) = adopted {
                 give_up(state, held, &describe_chain(&error));
             }

@@ -233,7 +233,7 @@ fn answer_request(
                 .fds
                 .pop()
                 .ok_or_else(|| Error::Conversation("no socket came with the request".into()))?;
-            shared::open_share(state, *description, listener)?;
+            shared::open_share(state, *description, listener, spawn_connection)?;
             Reply::Done
         }
         RpcRequest::Unshare { path } => {

@@ -15,8 +15,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
+use super::estate::Estate;
 use super::fd_table::{HeldDescriptor, Trust};
-use super::supervisor::Estate;
 use crate::store_dir::StoreDir;
 use crate::sys::lock::LockFile;
 use crate::sys::socket::SocketFile;

@@ -9,6 +9,7 @@ mod adopt_mounts;
 mod client_disconnect;
 mod connection;
 mod crash_suspect;
+mod estate;
 mod fd_table;
 mod handover;
 mod idle_exit;
@@ -33,7 +34,8 @@ use crate::sys::memory::set_up_allocator;
 use crate::sys::socket::{self, SocketFile};
 use crate::sys::spawn::Readiness;
 
-use supervisor::{Estate, Side, supervise_workers};
+use estate::Estate;
+use supervisor::{Side, supervise_workers};
 
 /// Settings of a daemon.
 #[derive(Debug, Clone)]

@@ -1,25 +1,30 @@
 //! Shares as a worker serves them and the supervisor keeps them.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection;
 use super::fd_table::{Item, name_of_share};
 use super::state::DaemonState;
 use crate::error::{Result, describe_chain};
 use crate::shares::{Gate, Share, ShareDescription};
+
+/// Serves a client of a share on a thread of its own. Clients of shares may open shares themselves, so
+/// this function is passed in by the code that serves connections.
+pub(super) type ServeClient = fn(Arc<DaemonState>, Gate, UnixStream);
 
 /// Opens a share, which from now on outlives this worker.
 pub(super) fn open_share(
     state: &Arc<DaemonState>,
     description: ShareDescription,
     listener: OwnedFd,
+    serve: ServeClient,
 ) -> Result<()> {
     let share = state.shares.open(description, listener)?;
     keep_share(state, &share);
-    accept_clients(Arc::clone(state), share);
+    accept_clients(Arc::clone(state), share, serve);
     Ok(())
 }
 
@@ -28,9 +33,10 @@ pub(super) fn adopt_share(
     state: &Arc<DaemonState>,
     description: ShareDescription,
     listener: OwnedFd,
+    serve: ServeClient,
 ) -> Result<()> {
     let share = state.shares.open(description, listener)?;
-    accept_clients(Arc::clone(state), share);
+    accept_clients(Arc::clone(state), share, serve);
     Ok(())
 }
 
@@ -55,7 +61,7 @@ pub(super) fn keep_share(state: &DaemonState, share: &Share) {
 }
 
 /// Answers the clients of a share until it is ended.
-fn accept_clients(state: Arc<DaemonState>, share: Arc<Share>) {
+fn accept_clients(state: Arc<DaemonState>, share: Arc<Share>, serve: ServeClient) {
     // A share stays open even if no client is connected.
     state.activity.connected();
     let running = Arc::clone(&state);
@@ -66,7 +72,7 @@ fn accept_clients(state: Arc<DaemonState>, share: Arc<Share>) {
                 match share.listener().accept() {
                     Ok((socket, _)) => {
                         let gate = Gate::of_share(Arc::clone(&share));
-                        connection::spawn_connection(Arc::clone(&running), gate, socket);
+                        serve(Arc::clone(&running), gate, socket);
                     }
                     Err(error) => {
                         tracing::debug!("a share's socket: {error}");

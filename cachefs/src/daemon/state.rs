@@ -27,7 +27,8 @@ use super::view_table::{OpenView, Views};
 use crate::erofs;
 use crate::error::{Error, RemoteFailure, Result};
 use crate::paths::PathSet;
-use crate::restore::{COUNTED_QUICKLY, check_usable, find_parts, tree_of};
+use crate::restore::tree_count::COUNTED_QUICKLY;
+use crate::restore::{check_usable, find_parts, tree_of};
 use crate::rpc::{
     DaemonStats, Find, OpenRequest, OpenedView, Prefetch, RestoreCounts, RestoreReply,
     RestoreRequest,

@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{WaitOptions, WaitStatus, waitpid};
 
 use super::crash_suspect::Blame;
+use super::estate::Estate;
 use super::fd_table::{HeldDescriptor, Trust};
 use super::handover;
 use super::supervisor_channel::{self, Keeper, Order};
 use crate::error::{Error, Result};
 use crate::sys::crash_record;
-use crate::sys::lock::LockFile;
 use crate::sys::socket::SocketFile;
 use crate::sys::spawn::Readiness;
 
@@ -34,16 +34,6 @@ pub(super) const UPGRADE: i32 = 75;
 const SHORT_LIFE: Duration = Duration::from_millis(200);
 /// Number of short lives in a row that cannot be a coincidence.
 const SHORT_LIVES: u32 = 50;
-
-/// State of a daemon that is independent of its workers.
-#[derive(Debug)]
-pub(super) struct Estate {
-    pub(super) lock: LockFile,
-    pub(super) listener: UnixListener,
-    /// The file of the listener; `None` when it was gone already as this program took over.
-    pub(super) socket: Option<SocketFile>,
-    pub(super) held: Vec<HeldDescriptor>,
-}
 
 /// Which process this is.
 pub(super) enum Side {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::path_bytes;
+use super::path_bytes;
 use crate::containers::Container;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;

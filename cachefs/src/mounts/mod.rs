@@ -2,6 +2,7 @@
 
 mod attach;
 mod attachments;
+mod path_bytes;
 mod reads;
 mod record;
 mod sweep;

@@ -12,6 +12,7 @@ use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
 use super::attachments::Attachments;
+use super::path_bytes;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
 use crate::sys::mount_namespace::own_identity;
@@ -143,42 +144,6 @@ impl MountRecord {
             0 => saves.max().unwrap_or(0),
             taken_up => taken_up,
         }
-    }
-}
-
-/// Paths need not be UTF-8, and JSON strings must be.
-pub(super) mod path_bytes {
-    use std::ffi::OsString;
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
-    use std::path::{Path, PathBuf};
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum RecordedForm {
-        Text(String),
-        Bytes(Vec<u8>),
-    }
-
-    pub(in crate::mounts) fn serialize<S: Serializer>(
-        path: &Path,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match path.to_str() {
-            Some(text) => RecordedForm::Text(text.to_owned()),
-            None => RecordedForm::Bytes(path.as_os_str().as_bytes().to_vec()),
-        }
-        .serialize(serializer)
-    }
-
-    pub(in crate::mounts) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<PathBuf, D::Error> {
-        Ok(match RecordedForm::deserialize(deserializer)? {
-            RecordedForm::Text(text) => text.into(),
-            RecordedForm::Bytes(bytes) => OsString::from_vec(bytes).into(),
-        })
     }
 }
 

@@ -11,10 +11,10 @@ use super::record::{How, MountRecord, MountRecords};
 use super::unsaved::unsaved_changes;
 use crate::error::{Error, Result};
 use crate::paths::real_path;
-use crate::restore::UnsavedChanges;
 use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::unsaved_changes::Unsaved;
+use crate::unsaved_changes::UnsavedChanges;
 
 /// Result of an unmount.
 #[derive(Debug)]

@@ -4,34 +4,12 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet};
 
-use super::exclude::{compile_pattern, escape_base};
+use super::cache_directory::CacheDirectory;
 use super::glob_escape::{glob_of, has_special, literal_names, literal_readings, may_be_names};
-use super::path_set::CacheDirectory;
-use super::real_path::real_path;
+use super::pattern::{compile_pattern, escape_base};
 use super::resolve_paths::Places;
+use super::sight::Sight;
 use crate::error::{Error, Result};
-
-/// Where the meaning of a path is looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sight {
-    /// On the disk: links are resolved, and a name with special characters that exists is a name.
-    Disk,
-    /// Nowhere: the paths are another process's, whose root directory may be another one.
-    Names,
-}
-
-impl Sight {
-    pub(super) fn is_dir(self, path: &Path) -> bool {
-        self == Self::Disk && path.is_dir()
-    }
-
-    pub(super) fn real(self, path: &Path) -> PathBuf {
-        match self {
-            Self::Disk => real_path(path),
-            Self::Names => path.to_owned(),
-        }
-    }
-}
 
 /// A path or a pattern, compiled.
 #[derive(Debug, Clone)]

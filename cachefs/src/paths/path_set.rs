@@ -1,17 +1,19 @@
 //! The paths of a cache, compiled.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use cachefs_store::refs::CachePart;
 use cachefs_store::save::Exclude;
 use serde::{Deserialize, Serialize};
 
+use super::cache_directory::CacheDirectory;
 use super::exclude::Exclusions;
 use super::glob_walk;
-use super::include::{Include, Sight};
+use super::include::Include;
 use super::real_path::real_path;
 use super::resolve_paths::Places;
+use super::sight::Sight;
 use crate::error::{Error, Result};
 
 /// The paths of a cache.
@@ -21,15 +23,6 @@ pub struct PathSet {
     includes: Vec<Include>,
     exclusions: Exclusions,
     sight: Sight,
-}
-
-/// One of the directories of a cache.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CacheDirectory {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its name under the key; `None` if the key has no parts.
-    pub part: Option<CachePart>,
 }
 
 /// Which keys of one path a restore takes for a cache whose path looks like a pattern.

@@ -5,8 +5,8 @@ use std::path::{Component, Path, PathBuf};
 use cachefs_store::refs::CachePart;
 use serde::{Deserialize, Serialize};
 
-use super::include::Sight;
 use super::real_path::real_path;
+use super::sight::Sight;
 use crate::error::{Error, Result};
 
 /// Where relative paths and `~` lead.

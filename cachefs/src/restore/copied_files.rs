@@ -10,8 +10,8 @@ use cachefs_store::copy::remove_unchanged;
 use cachefs_store::session::Session;
 use cachefs_store::stack::Stack;
 
-use super::RestoreOptions;
 use super::copy_rollback::is_empty;
+use super::options::RestoreOptions;
 use crate::error::{Error, Result, describe_chain};
 use crate::mounts::{How, Incomplete, MountRecord, MountRecords};
 use crate::store_dir::StoreDir;

@@ -6,7 +6,9 @@ use cachefs_store::layer::TreeTotals;
 use cachefs_store::refs::{self, KeyQuery, LayerInfo, Resolved};
 use cachefs_store::remote::{DynRemote, RemoteTraffic};
 
-use super::{RestoreOptions, RestoreOutcome, RestoreReport, find_loss, miss_report};
+use super::options::RestoreOptions;
+use super::report::{RestoreOutcome, RestoreReport, miss_report};
+use super::stack_availability::find_loss;
 use crate::error::{Error, Result};
 use crate::rpc::RestoreReply;
 use crate::store_dir::StoreDir;

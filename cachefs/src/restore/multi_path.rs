@@ -3,7 +3,7 @@
 use cachefs_store::refs::{self, CachePart, Chosen, FoundKey, KeyQuery, RefName};
 use cachefs_store::remote::DynRemote;
 
-use super::{RestoreMode, RestoreOptions};
+use super::options::{RestoreMode, RestoreOptions};
 use crate::error::Result;
 use crate::paths::{CacheDirectory, PathSet, Whole};
 use crate::rpc::{DaemonClient, Find};

@@ -7,9 +7,8 @@ use std::time::Duration;
 use cachefs_store::refs::LayerInfo;
 use cachefs_store::remote::RemoteTraffic;
 
-use super::{
-    KeepChanges, RestoreOptions, RestoreOutcome, RestoreReport, UnsavedChanges, request_view,
-};
+use super::options::{KeepChanges, RestoreOptions, request_view};
+use super::report::{RestoreOutcome, RestoreReport};
 use crate::error::{Error, Result};
 use crate::mounts::{
     Attachments, How, MountRecord, MountRecords, Presence, attach_mount, check_presence,
@@ -19,6 +18,7 @@ use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::sys::overlay::clear_volatile_marker;
 use crate::sys::unmount::UnmountError;
+use crate::unsaved_changes::UnsavedChanges;
 
 /// The report about an earlier restore at the path.
 #[derive(Debug, Default)]

@@ -6,7 +6,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::fuse_mount::FUSE_TYPE;
-use super::overlay::{OVERLAY_SOURCE, OVERLAY_TYPE};
+
+/// The source that the mount table shows for our overlays.
+pub const OVERLAY_SOURCE: &str = "cachefs";
+
+/// The filesystem type that `/proc/self/mountinfo` shows for overlays.
+pub const OVERLAY_TYPE: &str = "overlay";
 
 /// One line of the mount table.
 #[derive(Debug, Clone, PartialEq, Eq)]

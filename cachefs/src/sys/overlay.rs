@@ -18,14 +18,8 @@ use rustix::mount::{
 
 use super::filesystem::FilesystemKind;
 use super::kernel::KernelVersion;
-use super::mountinfo::MountTable;
+use super::mountinfo::{MountTable, OVERLAY_SOURCE, OVERLAY_TYPE};
 use super::{MountError, namespace};
-
-/// The source that the mount table shows for our overlays.
-pub const OVERLAY_SOURCE: &str = "cachefs";
-
-/// The filesystem type that `/proc/self/mountinfo` shows for overlays.
-pub const OVERLAY_TYPE: &str = "overlay";
 
 /// Where overlayfs records that an upper was written without syncing, relative to the work directory.
 const VOLATILE_MARKER: &str = "work/incompat/volatile";

@@ -9,7 +9,7 @@ use cachefs_store::save::SaveOutcome;
 use cachefs_store::session::Session;
 
 use super::cache::{ExpandedKeys, ResolvedCache};
-use super::{RestoredDirectory, SavedDirectory};
+use super::results::{RestoredDirectory, SavedDirectory};
 use crate::failure::CommandFailure;
 use crate::global::Global;
 use crate::keys::KeyPart;

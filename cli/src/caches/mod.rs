@@ -16,6 +16,7 @@ mod output_prefix;
 mod parallel;
 mod restore;
 mod restore_output;
+mod results;
 mod save;
 mod save_output;
 mod secrets;
@@ -28,9 +29,10 @@ pub(crate) use options::{CommonOptions, ModeArg, RestoreHow, SaveHow};
 pub(crate) use options::{PolicyArg, SecretsArg};
 #[cfg(feature = "harness")]
 pub(crate) use restore::restore_or_fill;
-pub(crate) use restore::{RestoredDirectory, restore_all, restore_around};
+pub(crate) use restore::{restore_all, restore_around};
 pub(crate) use restore_output::{print_json as print_restored, restore_values as restored_values};
-pub(crate) use save::{SavedDirectory, save_all};
+pub(crate) use results::{RestoredDirectory, SavedDirectory};
+pub(crate) use save::save_all;
 pub(crate) use save_output::{print_json as print_saved, save_values as saved_values};
 
 use crate::exit;

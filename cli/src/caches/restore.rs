@@ -10,7 +10,7 @@ use cachefs::restore::{
 };
 use cachefs::sys::namespace::only_ids;
 use cachefs::{DaemonClient, Spending, StoreDir};
-use cachefs_store::refs::{CachePart, KeyQuery, Resolved, Scope};
+use cachefs_store::refs::KeyQuery;
 use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
 use cachefs_store::stack::Owner;
 
@@ -19,6 +19,7 @@ use super::deadline::{self, Limit, News};
 use super::jobs::{self, About, DirectoryJob, Prepared};
 use super::key_inputs;
 use super::parallel;
+use super::results::RestoredDirectory;
 use super::{ci_report, restore_output};
 use crate::ci::Scopes;
 use crate::exit;
@@ -35,45 +36,6 @@ const THREADS: usize = 8;
 const LIMIT: Duration = Duration::from_secs(2 * 60);
 /// How long they may take where files are copied.
 const LIMIT_COPYING: Duration = Duration::from_secs(30 * 60);
-
-/// Result of one directory of one cache.
-#[derive(Debug)]
-pub(crate) struct RestoredDirectory {
-    /// The cache.
-    pub(crate) cache: Arc<ResolvedCache>,
-    /// Which of its directories; of a cache that got no further, its first path as it was written.
-    pub(crate) path: PathBuf,
-    /// Which part of the key that is, if the cache has several paths.
-    pub(crate) part: Option<CachePart>,
-    /// Whether the cache may have several directories.
-    pub(crate) several: bool,
-    /// Where that is in the form that machines share, if it is below the workspace or at home.
-    pub(crate) place: Option<CachePart>,
-    /// Its keys; `None` when they could not be expanded, which is the failure then.
-    pub(crate) keys: Option<Arc<ExpandedKeys>>,
-    /// The scopes that were looked in, in their order; none when they have impossible names.
-    pub(crate) scopes: Vec<Scope>,
-    /// The library's report, or the failure.
-    pub(crate) result: Result<RestoreReport, CommandFailure>,
-    /// Short reason why the exact key was not found.
-    pub(crate) why: Option<String>,
-    /// Exit code of this result.
-    pub(crate) code: u8,
-}
-
-impl RestoredDirectory {
-    /// The match of the cache's own key.
-    pub(crate) fn main(&self) -> Option<&Resolved> {
-        self.result.as_ref().ok()?.matched.last()?.as_ref()
-    }
-
-    /// Whether no key was found.
-    #[cfg(feature = "harness")]
-    pub(crate) fn missed(&self) -> bool {
-        let outcome = self.result.as_ref().map(|report| &report.outcome);
-        matches!(outcome, Ok(RestoreOutcome::Miss))
-    }
-}
 
 /// Restores every path of the caches, and prints each result.
 ///

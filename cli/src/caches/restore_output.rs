@@ -5,8 +5,8 @@ use cachefs_store::refs::{MatchKind, Resolved, Scope};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::RestoredDirectory;
 use super::output_prefix;
+use super::results::RestoredDirectory;
 use crate::failure::CommandFailure;
 use crate::{machine_identity, output};
 

@@ -1,6 +1,5 @@
 //! Saving caches, at the same time.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use cachefs::mounts::MountRecords;
 use cachefs::paths::real_path;
 use cachefs::save::{SaveOptions, save_path};
 use cachefs::{Spending, StoreDir};
-use cachefs_store::refs::{CachePart, Key, RefName, Scope};
+use cachefs_store::refs::{Key, RefName, Scope};
 use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
 use cachefs_store::save::{Exclude, SaveOutcome, SaveReport, SaveRequest};
 
@@ -18,6 +17,7 @@ use super::jobs::{self, About, DirectoryJob, Prepared};
 use super::key_inputs;
 use super::options::SaveIfArg;
 use super::output_prefix;
+use super::results::SavedDirectory;
 use super::secrets;
 use super::{ci_report, save_output};
 use crate::ci::Scopes;
@@ -33,34 +33,6 @@ const THREADS: usize = 4;
 
 /// How long all saves of a command may take.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
-
-/// Result of one directory of one cache.
-#[derive(Debug)]
-pub(crate) struct SavedDirectory {
-    /// The cache.
-    pub(crate) cache: Arc<ResolvedCache>,
-    /// Which of its directories; of a cache that got no further, its first path as it was written.
-    pub(crate) path: PathBuf,
-    /// Which part of the key that is, if the cache has several paths.
-    pub(crate) part: Option<CachePart>,
-    /// Whether the cache may have several directories.
-    pub(crate) several: bool,
-    /// The scope that was saved to.
-    pub(crate) scope: Scope,
-    /// Its keys; `None` when they could not be expanded, which is the failure then.
-    pub(crate) keys: Option<Arc<ExpandedKeys>>,
-    /// The library's report, or the failure.
-    pub(crate) result: Result<SaveReport, CommandFailure>,
-    /// Exit code of this result.
-    pub(crate) code: u8,
-}
-
-impl SavedDirectory {
-    /// The key that was saved, if the templates gave one.
-    pub(crate) fn key(&self) -> Option<&Key> {
-        self.keys.as_ref()?.main.as_ref().map(|(key, _)| key)
-    }
-}
 
 /// Saves every path of the caches, and prints each result.
 ///

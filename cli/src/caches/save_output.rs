@@ -6,8 +6,8 @@ use cachefs_store::save::{SaveOutcome, SaveReport};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::SavedDirectory;
 use super::output_prefix;
+use super::results::SavedDirectory;
 use super::secrets_output;
 use crate::failure::CommandFailure;
 use crate::output;

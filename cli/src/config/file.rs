@@ -8,21 +8,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigProblem, FilePosition};
+use super::file_setting::FileSetting;
 use super::find::ConfigLevel;
 use super::setting_names::{Known, SettingKind, anchor_path, find_setting, proposed_names};
 use super::trusted_settings;
 use crate::caches::CacheLayer;
-
-/// A file's value for one option.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileSetting {
-    /// The values, as the option's parser takes them.
-    pub(crate) values: Vec<String>,
-    /// Where the file says it.
-    pub(crate) place: FilePosition,
-    /// Level of the file.
-    pub(crate) level: ConfigLevel,
-}
 
 /// A cache that a file describes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, Parser};
 
-use super::file::{self, CacheTable, ConfigFile, FileSetting};
+use super::file::{self, CacheTable, ConfigFile};
+use super::file_setting::FileSetting;
 use super::find::{ConfigLevel, Looked, Surroundings};
 use super::setting_names::{Known, OF_A_CACHE};
 use super::{ConfigError, trusted_settings};

@@ -11,6 +11,7 @@
 mod cache_attributes;
 mod error;
 mod file;
+mod file_setting;
 mod find;
 mod load;
 mod resolve;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::file::FileSetting;
+use super::file_setting::FileSetting;
 use super::setting_names::SettingKind;
 
 /// Settings that select the identity of requests and the readers of stored objects. No setting

@@ -7,7 +7,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 use super::error::FilePosition;
-use super::file::{CacheTable, FileSetting};
+use super::file::CacheTable;
+use super::file_setting::FileSetting;
 use super::load::{LoadedConfig, with_defaults};
 use super::setting_names::{COMMANDS, Known, OF_A_CACHE};
 use crate::caches::CacheLayer;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::host::account_home;
+use super::tools::marker_names;
 use crate::machine_identity::sudo_caller;
 use crate::setup;
 
@@ -86,8 +87,11 @@ impl CacheChoice {
             env: &env,
             ask,
         };
-        let mut detection =
-            detect_caches(&WorkspaceTree::scan(&workspace), &host, &self.key_prefix);
+        let mut detection = detect_caches(
+            &WorkspaceTree::scan(&workspace, &marker_names()),
+            &host,
+            &self.key_prefix,
+        );
         self.mark(&mut detection)?;
         Ok(detection)
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::host::Host;
+use super::pattern_set::set_of;
 use super::place::DetectedDirectory;
 use super::scan::WorkspaceTree;
 use super::tool::{Draft, Tool};
-use super::{Detection, Project, set_of, template};
+use super::{Detection, Project, template};
 
 /// A cache of the workspace.
 #[derive(Debug)]

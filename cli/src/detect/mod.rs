@@ -11,6 +11,7 @@ mod caches;
 mod choice;
 mod host;
 mod merge;
+mod pattern_set;
 mod place;
 mod scan;
 mod site;
@@ -24,7 +25,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 
 pub(crate) use ask::{Ask, Installed, Nobody};
 pub(crate) use caches::holds_something;
@@ -35,6 +36,7 @@ pub(crate) use place::Learnt;
 pub(crate) use scan::WorkspaceTree;
 pub(crate) use written::config_text as written;
 
+use pattern_set::set_of;
 use site::Site;
 use tool::{Draft, Tool};
 use tools::TOOLS;
@@ -136,16 +138,4 @@ fn matching_dirs<'a>(tree: &'a WorkspaceTree, names: &GlobSet) -> Vec<&'a Path> 
     dirs.sort_by_key(|dir| (dir.components().count(), *dir));
     dirs.dedup();
     dirs
-}
-
-/// A set of patterns in which `*` stays within a directory.
-fn set_of(patterns: impl IntoIterator<Item = String>) -> GlobSet {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        // Patterns are the table's own, which a test compiles.
-        if let Ok(glob) = GlobBuilder::new(&pattern).literal_separator(true).build() {
-            set.add(glob);
-        }
-    }
-    set.build().unwrap_or_else(|_| GlobSet::empty())
 }

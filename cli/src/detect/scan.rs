@@ -7,8 +7,6 @@ use cachefs::StoreDir;
 use globset::GlobSet;
 use ignore::WalkBuilder;
 
-use super::tools::TOOLS;
-
 /// How many directories deep the search goes.
 const DEPTH: usize = 12;
 /// How many files and directories it looks at.
@@ -61,12 +59,13 @@ impl WorkspaceTree {
     ///
     /// What the repository ignores is not seen, and so not part of keys: it may be there after a
     /// build and not before. Links are not followed, and what cannot be read is passed over.
-    pub(crate) fn scan(root: &Path) -> Self {
-        Self::scan_at_most(root, ENTRIES)
+    ///
+    /// `wanted` matches the names of files that a tool looks for.
+    pub(crate) fn scan(root: &Path, wanted: &GlobSet) -> Self {
+        Self::scan_at_most(root, wanted, ENTRIES)
     }
 
-    pub(super) fn scan_at_most(root: &Path, limit: usize) -> Self {
-        let wanted = marker_names();
+    pub(super) fn scan_at_most(root: &Path, wanted: &GlobSet, limit: usize) -> Self {
         let mut tree = Self {
             root: root.to_owned(),
             ..Self::default()
@@ -127,14 +126,4 @@ fn is_closed(dir: &Path) -> bool {
         || StoreDir::is_at(dir)
         // A common name, which only Elixir has for what it fetches.
         || (name == "deps" && dir.with_file_name("mix.exs").is_file())
-}
-
-/// The names of all files that any tool looks for.
-fn marker_names() -> GlobSet {
-    let patterns = TOOLS.iter().flat_map(|tool| {
-        let lists = [tool.locks, tool.manifests, tool.inputs];
-        lists.into_iter().flatten()
-    });
-    let name = |pattern: &&str| pattern.rsplit('/').next().unwrap_or(pattern).to_owned();
-    super::set_of(patterns.map(name))
 }

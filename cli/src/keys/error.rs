@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::validate::MAX_KEY_CHARS;
+use cachefs_store::refs::MAX_KEY_CHARS;
 
 /// A half-open range of byte offsets in a template; both ends are character boundaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,9 @@
 //! A key is trimmed of white space at both ends, has `/` for every `\`, is not empty, has at most
 //! [`MAX_KEY_CHARS`] characters and no control character.
 
-use super::error::{Span, TemplateFault, TemplateProblem};
+use cachefs_store::refs::MAX_KEY_CHARS;
 
-/// The longest key, in characters; the limit other CI caches have.
-pub(crate) const MAX_KEY_CHARS: usize = 512;
+use super::error::{Span, TemplateFault, TemplateProblem};
 
 /// One piece's contribution to a key, and where a fault in it is to be shown.
 pub(super) struct KeyValue<'a> {

@@ -6,7 +6,7 @@
 //! of their own, as pure functions from results to text. An output that cannot be written is only a
 //! warning, because the cache itself is unaffected.
 
-mod annotate;
+pub(crate) mod annotate;
 mod azure;
 mod cost;
 mod dotenv;
@@ -19,14 +19,13 @@ mod summary;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use annotate::{AnnotationLevel, Annotations};
 pub(crate) use cost::{estimate_request_cost, format_dollars};
 pub(crate) use result::{CacheAction, CacheResult, KeyMatch};
 pub(crate) use select::{OutputArgs, Outputs};
 
 use std::path::Path;
 
-use crate::{output, output_file};
+use crate::{log, output_file, text};
 
 /// Writes all selected outputs. `results` are those of one command.
 pub(crate) fn write_outputs(outputs: &Outputs, results: &[CacheResult]) {
@@ -78,9 +77,9 @@ pub(crate) fn write_outputs(outputs: &Outputs, results: &[CacheResult]) {
 
 fn warn_unwritten(file: &Path, outcome: std::io::Result<()>) {
     if let Err(error) = outcome {
-        output::print_error(
+        log::print_error(
             "warning",
-            &format!("cannot write {}: {error}", output::format_path(file)),
+            &format!("cannot write {}: {error}", text::format_path(file)),
             Some("the cache itself is not concerned; --outputs none turns these files off"),
         );
     }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::Annotations;
-use crate::output;
+use super::annotate::Annotations;
+use crate::{log, stdout};
 
 /// Options about what is told to the CI system.
 #[derive(Debug, Clone, Default, Args)]
@@ -110,8 +110,8 @@ impl Outputs {
     pub(super) fn command(&self, lines: &[String]) {
         for line in lines {
             match self.json {
-                true => output::print_raw(line),
-                false => output::write_stdout(&format!("{line}\n")),
+                true => log::print_raw(line),
+                false => stdout::write_stdout(&format!("{line}\n")),
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::CopyContext;
+use super::context::CopyContext;
 use super::report::IssueKind::AttributeLost;
 use crate::error::Result;
 use crate::layer::{Xattrs, mode};

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::CopyContext;
 use super::attributes::AttributeTarget;
+use super::context::CopyContext;
 use super::destination::{DirectoryState, OpenDirectories, create_replacing};
 use super::file_content::{self, ContentError, FrameCursor};
 use super::plan::{CopyPiece, LARGE, Leaf, PlannedName};

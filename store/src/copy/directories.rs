@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::CopyContext;
 use super::attributes::AttributeTarget;
+use super::context::CopyContext;
 use super::destination::{DirectoryState, OpenDirectories};
 use super::report::IssueKind::{AttributeLost, NotCreated};
 use super::writable::{FILL, make_writable, set_permissions};

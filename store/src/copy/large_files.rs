@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::CopyContext;
+use super::context::CopyContext;
 use super::destination::OpenDirectories;
 use super::file_content::{self, FrameCursor};
 use super::plan::{CopyPiece, CopyPlan, LARGE, Leaf};

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::layer::mode;
+use crate::path_limit::MAX_PATH;
 use crate::progress::Progress;
-use crate::stack::{Ino, MAX_PATH, Stack};
+use crate::stack::{Ino, Stack};
 
 /// Files larger than this are written in parts, by several threads.
 pub(super) const LARGE: u64 = 32 << 20;

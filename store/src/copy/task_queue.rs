@@ -9,7 +9,7 @@ use std::thread::Scope;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::runtime::Handle;
 
-use super::CopyContext;
+use super::context::CopyContext;
 use crate::error::Result;
 use crate::frame::FrameLocation;
 use crate::layer::mode;

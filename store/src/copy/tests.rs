@@ -365,5 +365,8 @@ fn directories_deeper_than_paths_go_are_reported() {
     }
     let report = copied(vec![Arc::new(opened(builder))], dir.path(), false).unwrap();
     assert_eq!(report.issues.len(), 1);
-    assert_eq!(report.entries, (crate::stack::MAX_PATH as u64 + 1) / 201);
+    assert_eq!(
+        report.entries,
+        (crate::path_limit::MAX_PATH as u64 + 1) / 201
+    );
 }

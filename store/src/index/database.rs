@@ -9,7 +9,7 @@ use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, Wri
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::Indexed;
+use super::indexed::Indexed;
 use super::value::{ChunkValue, PackValue, decode_pack, domain_key, encode_pack};
 use crate::error::{Error, Result};
 use crate::frame::ChunkLocation;

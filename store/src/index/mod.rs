@@ -11,6 +11,7 @@
 
 mod database;
 mod domain;
+mod indexed;
 mod memory;
 mod pending;
 mod value;
@@ -23,46 +24,19 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::error::{Error, Result};
-use crate::frame::{self, ChunkLocation};
 use crate::id::{ChunkId, DomainId, PackId, TrailerHash};
 use crate::pack::{PackRef, Trailer};
 
 use database::Database;
 pub use domain::Domains;
+pub use indexed::Indexed;
 use memory::Memory;
 use pending::{Journal, KnownPack};
 
 /// How long nobody must have asked for anything before packs are written to the database.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// Where a chunk is, and the pack that holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Indexed {
-    /// The chunk's place.
-    pub location: ChunkLocation,
-    /// Its pack.
-    pub pack: PackRef,
-}
-
-impl Indexed {
-    /// Whether this can be the location of a chunk of `length` bytes, in a frame that readers
-    /// accept.
-    pub(crate) fn holds(&self, length: usize) -> bool {
-        let ChunkLocation {
-            frame,
-            offset,
-            length: held,
-        } = &self.location;
-        let end = u64::from(*offset) + u64::from(*held);
-        *held as usize == length
-            && end <= u64::from(frame.raw)
-            && (1..=frame::MAX_RAW).contains(&(frame.stored as usize))
-            && frame.raw as usize <= frame::MAX_RAW
-            && frame.range().end <= u64::from(self.pack.trailer)
-    }
-}
-
-/// The lookups and updates that a save needs. Calls block and may come from any thread.
+/// What a save asks of an index. Calls block and may come from any thread.
 pub trait ChunkIndex: Send + Sync {
     /// Looks chunks up in these domains, the first one first; `None` for those that no pack holds
     /// that is known there.

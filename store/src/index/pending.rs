@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Indexed;
+use super::indexed::Indexed;
 use crate::error::{Error, Result};
 use crate::frame::{ChunkLocation, FrameLocation};
 use crate::id::{ChunkId, DomainId, PackId, TrailerHash};

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::key_part::CachePart;
 use super::name::{Key, Scope, parts_prefix};
+use super::query::{KeyQuery, MatchKind};
 use super::record::RefRecord;
 use super::resolve::{
-    KeyQuery, ListedKey, MatchKind, group_saves, list_keys, read_candidate, read_records,
-    retain_unexpired,
+    ListedKey, group_saves, list_keys, read_candidate, read_records, retain_unexpired,
 };
 use crate::error::Result;
 use crate::remote::DynRemote;

@@ -1,20 +1,18 @@
 //! The free text of records: others wrote it, and commands print it.
 
-use super::record::{Creator, Platform, RefRecord};
+use super::creator::{Creator, Platform};
 
 /// The name of a member that no record has which this program writes: its text could move a
 /// terminal's cursor, or begin a line that a CI system takes for a command.
-pub(super) fn find_unprintable(record: &RefRecord) -> Option<&'static str> {
-    let mut creators = vec![&record.creator];
-    creators.extend(record.layers.iter().map(|layer| &layer.creator));
-    let of_creators = creators.into_iter().find_map(of_creator);
-    let roles = record
-        .layers
-        .iter()
-        .filter_map(|layer| layer.role.as_deref());
-    of_creators
-        .or_else(|| of_platform(&record.platform))
-        .or_else(|| roles.into_iter().any(is_unprintable).then_some("role"))
+pub(super) fn find_unprintable<'a>(
+    mut creators: impl Iterator<Item = &'a Creator>,
+    platform: &Platform,
+    mut roles: impl Iterator<Item = &'a str>,
+) -> Option<&'static str> {
+    creators
+        .find_map(of_creator)
+        .or_else(|| of_platform(platform))
+        .or_else(|| roles.any(is_unprintable).then_some("role"))
 }
 
 fn of_creator(creator: &Creator) -> Option<&'static str> {
@@ -71,7 +69,7 @@ fn is_unprintable(text: &str) -> bool {
 }
 
 impl Creator {
-    /// The same without characters that [`RefRecord::decode`] refuses.
+    /// The same without characters that [`RefRecord::decode`](super::RefRecord::decode) refuses.
     #[must_use]
     pub fn printable(self) -> Self {
         Self {
@@ -102,6 +100,7 @@ fn escape_unprintable(text: String) -> String {
 mod tests {
     use serde_json::json;
 
+    use super::super::RefRecord;
     use super::super::{Key, LayerInfo, RefName, Scope};
     use super::*;
     use crate::error::Error;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::name::encode_segments;
+use super::encoding::encode_segments;
 use crate::error::{Error, Result};
 
 /// The encoded part has at most this many bytes.

@@ -14,6 +14,8 @@
 //!
 //! `docs/format/ref.md` documents the object names and the record.
 
+mod creator;
+mod encoding;
 mod find_key;
 mod free_text;
 mod key_part;
@@ -22,11 +24,13 @@ mod name;
 mod promote;
 mod promoted_packs;
 mod publish;
+mod query;
 mod record;
 mod resolve;
 mod scopes;
 mod unite;
 
+pub use creator::{Creator, Platform};
 pub use find_key::{FoundKey, find_key, list_parts};
 pub use key_part::CachePart;
 pub use list_keys::{Survey, read_newest, survey_keys};
@@ -34,11 +38,12 @@ pub use name::{Key, MAX_KEY_CHARS, RefName, Scope, parse_listing};
 pub use promote::{Promotion, promote_key};
 pub use publish::{delete_key, delete_name, publish_record, remove_saves};
 pub(crate) use publish::{put_head, put_record, take_back};
+pub use query::{Chosen, KeyQuery, MatchKind, Resolved};
 pub(crate) use record::MAX_RECORD;
-pub use record::{Creator, LayerInfo, Platform, RefRecord};
+pub use record::{LayerInfo, RefRecord};
 pub use resolve::{
-    Chosen, KeyQuery, ListedKey, MatchKind, Resolved, Saves, list_keys, read_records, read_saves,
-    resolve_key, retain_unexpired, saved_micros,
+    ListedKey, Saves, list_keys, read_records, read_saves, resolve_key, retain_unexpired,
+    saved_micros,
 };
 pub use scopes::{ScopeSummary, list_scopes};
 pub use unite::{

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::encoding::{decode_segments, encode_segments};
 use super::key_part::CachePart;
 use crate::error::{Error, Result};
 use crate::id::SaveId;
@@ -17,8 +18,6 @@ pub const MAX_KEY_CHARS: usize = 512;
 const MAX_ENCODED_KEY: usize = 800;
 /// The encoded scope is one segment of a path, and filesystems allow 255 bytes.
 const MAX_ENCODED_SCOPE: usize = 180;
-/// An encoded key is split into segments of at least this many bytes, for filesystems' sake.
-const SEGMENT: usize = 128;
 
 /// The name of a cache within a scope, as the user writes it after templates are expanded.
 ///
@@ -128,48 +127,6 @@ macro_rules! text_type {
 }
 text_type!(Key);
 text_type!(Scope);
-
-/// Writes any text as path segments so that a prefix of the text is a prefix of the result.
-///
-/// Letters, digits, `_`, `-` and `.` stand for themselves; other bytes are `~` and two uppercase
-/// hexadecimal digits, as is a `.` at the start of a segment.
-pub(super) fn encode_segments(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    let mut segment = 0;
-    for byte in text.bytes() {
-        if segment >= SEGMENT {
-            out.push('/');
-            segment = 0;
-        }
-        let before = out.len();
-        match byte {
-            b'.' if segment == 0 => out.push_str("~2E"),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => out.push(byte as char),
-            _ => {
-                out.push('~');
-                for nibble in [byte >> 4, byte & 15] {
-                    out.push(char::from(b"0123456789ABCDEF"[usize::from(nibble)]));
-                }
-            }
-        }
-        segment += out.len() - before;
-    }
-    out
-}
-
-fn decode_segments(encoded: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.bytes().filter(|byte| *byte != b'/');
-    while let Some(byte) = rest.next() {
-        if byte == b'~' {
-            let mut digit = || char::from(rest.next()?).to_digit(16);
-            bytes.push((digit()? * 16 + digit()?) as u8);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
 
 /// A key in a scope, or one of its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

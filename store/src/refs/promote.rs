@@ -1,8 +1,9 @@
 //! Taking a key over into another scope, as when a branch is merged.
 
+use super::creator::Creator;
 use super::name::{RefName, Scope};
 use super::promoted_packs::verify_new;
-use super::record::{Creator, LayerInfo, RefRecord};
+use super::record::{LayerInfo, RefRecord};
 use super::resolve::{read_records, read_saves, retain_unexpired};
 use super::unite::{append_layers, unite_records};
 use crate::error::{Error, Result};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::creator::{Creator, Platform};
 use super::free_text;
 use super::key_part::CachePart;
 use super::name::{Key, RefName, Scope};
@@ -41,30 +42,6 @@ pub struct LayerInfo {
     pub role: Option<String>,
     /// Creator of the layer.
     pub creator: Creator,
-}
-
-/// Creator of a save.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Creator {
-    /// Host name.
-    pub host: String,
-    /// The cachefs version.
-    pub version: String,
-    /// The job, where the CI system names one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<String>,
-}
-
-/// Where a cache was made; a difference is worth a warning, since caches hold compiled things.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Platform {
-    /// Operating system, as `linux`.
-    pub os: String,
-    /// Machine architecture, as `x86_64`.
-    pub arch: String,
-    /// C library, as `gnu`, where it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub libc: Option<String>,
 }
 
 /// One save of a key.
@@ -108,6 +85,17 @@ pub struct RefRecord {
 }
 
 impl RefRecord {
+    /// The name of a member with text that no save of ours contains.
+    fn find_unprintable(&self) -> Option<&'static str> {
+        let layers = || self.layers.iter();
+        let creators = [&self.creator].into_iter();
+        free_text::find_unprintable(
+            creators.chain(layers().map(|layer| &layer.creator)),
+            &self.platform,
+            layers().filter_map(|layer| layer.role.as_deref()),
+        )
+    }
+
     /// Makes a record of a save that happens now.
     pub fn new(
         name: RefName,
@@ -187,8 +175,8 @@ impl RefRecord {
             });
         }
         let mut record: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
-        if let Some(name) = free_text::find_unprintable(&record) {
-            return Err(damaged(format!("`{name}` has a control character")));
+        if let Some(name) = record.find_unprintable() {
+            return Err(damaged(format!("a control character is in `{name}`")));
         }
         free_text::drop_unprintable(&mut record.parts);
         Ok(record)

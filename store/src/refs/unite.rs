@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::query::{KeyQuery, Resolved};
 use super::record::{LayerInfo, RefRecord};
-use super::resolve::{KeyQuery, Resolved};
 use crate::id::SaveId;
 use crate::layer::TreeTotals;
 

@@ -6,6 +6,7 @@ mod external_account;
 mod google;
 mod http;
 mod token;
+mod token_request;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -7,6 +7,7 @@
 mod durable;
 mod errors;
 mod locality;
+mod temporary;
 mod tree;
 
 use std::ops::Range;
@@ -23,11 +24,9 @@ use super::{
     ListPage, ObjectInfo, ObjectKey, PutMode, Remote, RemoteError, RemoteErrorKind, RemoteId,
 };
 use errors::FileAction;
+use temporary::TEMPORARY;
 use tree::RemoteTree;
 pub(crate) use tree::open_object;
-
-/// The folder of the root that holds files being written. No object can be in it.
-const TEMPORARY: &str = ".tmp";
 
 /// A remote in a directory.
 #[derive(Debug)]

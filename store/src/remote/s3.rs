@@ -7,6 +7,7 @@ mod credentials;
 mod errors;
 mod put_options;
 mod sts;
+mod timeouts;
 
 use std::ops::Range;
 

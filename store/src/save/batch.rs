@@ -6,8 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::batch_part::BatchPart;
+use super::file_stamp::stamp_of;
 use super::gathered::{GatheredContent, GatheredNodes};
-use super::scan::{Reading, stamp_of};
+use super::reading::Reading;
 use super::secret_guard::Watch;
 use super::tree::{FileContent, FileNode, FileTree, NodeKind};
 use super::xattrs;
@@ -22,13 +24,6 @@ use crate::secrets::{SecretFinding, SecretHandling};
 pub(crate) const BATCH_BYTES: u64 = 4 << 20;
 /// Largest number of files in a batch.
 pub(crate) const BATCH_FILES: usize = 1024;
-
-/// A run of bytes of one file.
-#[derive(Debug, Clone)]
-pub(crate) struct BatchPart {
-    pub(crate) node: usize,
-    pub(crate) range: Range<u64>,
-}
 
 /// A run of files in path order.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use super::batch::{self, FileBatch, OnChange, ReadBatch, ReadPart};
 use super::gathered::GatheredNodes;
 use super::pipeline::{Packed, ReadBatches, Supply, pack_supply};
-use super::scan::{Reading, Skipped};
+use super::reading::{Reading, Skipped};
 use super::secret_guard::{Guard, Watch};
 use super::target::Target;
 use super::tree::{FileContent, FileTree, NodeKind};

@@ -9,16 +9,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::delta::{Baseline, Delta, MissingEntries, diff_but, diff_tree};
 use super::exclude::{add_child, directory_node, find_child, join_path};
+use super::moved_files::Moved;
 use super::overlay_redirects::known_node;
 use super::pipeline::Packed;
 use super::tree::{FileTree, NodeKind};
 use crate::error::Result;
 use crate::layer::mode;
 use crate::stack::{Ino, Stack};
-
-/// Leaves of the tree that have been moved, with the inode of the stack that each leads to. Only
-/// files with several names are noted.
-pub(super) type Moved = HashMap<usize, Ino>;
 
 /// Compares a tree with the stack below it, as [`diff_tree`], and keeps the names of its files together.
 ///

@@ -4,9 +4,10 @@ use std::io::Read;
 
 use super::change::packs_missing;
 use super::delta::{Baseline, MissingEntries};
-use super::hard_links::{Moved, diff_links};
+use super::hard_links::diff_links;
 use super::job::SaveJob;
 use super::layer::build_layer;
+use super::moved_files::Moved;
 use super::packed_path::{PackedPath, PathDelta};
 use super::pipeline::Packed;
 use super::report::SaveReport;

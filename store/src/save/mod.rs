@@ -12,6 +12,7 @@
 //! reached only through [`Target`]: a daemon behind a socket, or a store in the same process.
 
 mod batch;
+mod batch_part;
 mod change;
 mod changed_paths;
 mod commit;
@@ -19,16 +20,19 @@ mod delta;
 mod dry_target;
 mod exclude;
 mod file_list;
+mod file_stamp;
 mod files;
 mod gathered;
 mod hard_links;
 mod import;
 mod job;
 mod layer;
+mod moved_files;
 mod overlay_redirects;
 mod packed_path;
 mod pipeline;
 mod publication;
+mod reading;
 mod report;
 mod request;
 mod saved_owner;
@@ -43,9 +47,8 @@ mod tree;
 mod unstable_files;
 mod xattrs;
 
-pub(crate) use batch::{
-    BATCH_BYTES, BATCH_FILES, BatchChunk, BatchPart, ReadBatch, ReadPart, cut_stretch,
-};
+pub(crate) use batch::{BATCH_BYTES, BATCH_FILES, BatchChunk, ReadBatch, ReadPart, cut_stretch};
+pub(crate) use batch_part::BatchPart;
 pub use changed_paths::PathChange;
 pub use commit::StoredSave;
 pub use exclude::{Everything, Exclude};
@@ -55,9 +58,9 @@ pub use import::{ArchiveSource, ImportReport};
 pub use job::{OpenedSave, SaveJob};
 pub use packed_path::PackedPath;
 pub(crate) use pipeline::{Packed, ReadBatches, Supply, pack_supply};
+pub use reading::{Mark, PlainFiles, Reading, Skipped};
 pub use report::{SaveOutcome, SaveReport};
 pub use request::{Existing, SaveRequest};
-pub use scan::{Mark, PlainFiles, Reading, Skipped};
 pub use source::{PathSource, PreviousSave, RestoredFrom};
 pub use store_target::StoreTarget;
 pub use target::Target;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::exclude::{Exclude, as_path, join_path};
-use super::hard_links::Moved;
+use super::moved_files::Moved;
 use super::tree::{FileContent, FileNode, FileTree, NodeKind, Stamp};
 use crate::error::Result;
 use crate::layer::{NewFilePiece, mode};

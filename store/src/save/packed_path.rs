@@ -2,7 +2,7 @@
 
 use super::delta::Delta;
 use super::pipeline::Packed;
-use super::scan::Skipped;
+use super::reading::Skipped;
 use super::shrinkage::Shrinkage;
 use super::source::PreviousSave;
 use crate::layer::BuiltLayer;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scan::Skipped;
+use super::reading::Skipped;
 use crate::id::{SaveId, StackId};
 use crate::layer::TreeTotals;
 use crate::refs::LayerInfo;

@@ -11,69 +11,16 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use super::exclude::Exclude;
+use super::file_stamp::{meta_of, stamp_of};
+use super::reading::{Mark, Reading, Skipped};
 use super::tree::{FileContent, FileNode, FileTree, NodeKind, Stamp};
 use super::unstable_files::{self, VANISHED};
 use super::xattrs;
 use crate::error::{Error, Result};
-use crate::layer::{Meta, Timestamp, Xattrs, mode};
+use crate::layer::{Meta, Xattrs, mode};
+use crate::path_limit::MAX_PATH;
 use crate::progress::Progress;
 use crate::resolve_beneath::open_beneath;
-use crate::stack::MAX_PATH;
-
-/// Meaning of an entry for a save.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mark {
-    /// An ordinary entry.
-    Plain,
-    /// A removal.
-    Whiteout,
-    /// A directory that also has entries of other layers.
-    Directory {
-        /// Hides the entries of lower layers.
-        opaque: bool,
-        /// Its lower part is at this other path: absolute from the root, or a name next to it.
-        redirect: Option<Vec<u8>>,
-    },
-}
-
-/// How a directory tree is to be understood.
-pub trait Reading: Sync {
-    /// Returns the meaning of an entry.
-    fn mark(&self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> std::io::Result<Mark>;
-
-    /// Whether an extended attribute belongs to the file, rather than to a filesystem's own
-    /// bookkeeping.
-    fn keep_xattr(&self, name: &[u8]) -> bool;
-
-    /// Whether the tree is a change of lower layers, so that a file that vanished must hide the
-    /// one below it.
-    fn has_lower_layers(&self) -> bool {
-        false
-    }
-}
-
-/// Treats all entries as ordinary ones.
-#[derive(Debug, Clone, Copy)]
-pub struct PlainFiles;
-
-impl Reading for PlainFiles {
-    fn mark(&self, _: BorrowedFd<'_>, _: &CStr, _: &Stat) -> std::io::Result<Mark> {
-        Ok(Mark::Plain)
-    }
-
-    fn keep_xattr(&self, name: &[u8]) -> bool {
-        !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.")
-    }
-}
-
-/// An entry that can't be saved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
-    /// Where it is, relative to the root.
-    pub path: PathBuf,
-    /// Kind of the entry.
-    pub what: &'static str,
-}
 
 /// A scanned tree.
 #[derive(Debug, Default)]
@@ -342,30 +289,6 @@ fn read_entry(
         meta,
         directory: None,
     })
-}
-
-pub(super) fn meta_of(stat: &Stat) -> Meta {
-    Meta {
-        mode: stat.st_mode,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        mtime: Timestamp {
-            seconds: stat.st_mtime,
-            nanos: stat.st_mtime_nsec as u32,
-        },
-        xattrs: Default::default(),
-    }
-}
-
-/// The attributes that show whether a file was written to.
-pub(super) fn stamp_of(stat: &Stat) -> Stamp {
-    Stamp {
-        device: stat.st_dev,
-        inode: stat.st_ino,
-        size: stat.st_size as u64,
-        changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
-        modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
-    }
 }
 
 /// Puts the directories together, depth first, and finds the hard links.

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::batch::BatchPart;
+use super::batch_part::BatchPart;
 use super::tree::{FileTree, NodeKind};
 use crate::secrets::{self, Scanner, SecretFinding, SecretHandling, SecretPolicy, is_place};
 use crate::stack::Stack;

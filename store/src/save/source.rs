@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delta::MissingEntries;
 use super::gathered::GatheredRanges;
-use super::scan::{PlainFiles, Reading};
+use super::reading::{PlainFiles, Reading};
 use super::tree::FileTree;
 use crate::id::{LayerId, SaveId};
 use crate::refs::{LayerInfo, RefName};

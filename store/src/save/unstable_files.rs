@@ -13,7 +13,8 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::scan::{Reading, Skipped, meta_of, stamp_of};
+use super::file_stamp::{meta_of, stamp_of};
+use super::reading::{Reading, Skipped};
 use super::tree::{FileContent, FileTree, NodeKind, Stamp};
 use crate::error::{Error, Result};
 use crate::id::ChunkId;

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use super::scan::Reading;
+use super::reading::Reading;
 use crate::layer::Xattrs;
 
 /// Attributes of an open file.

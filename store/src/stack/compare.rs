@@ -6,11 +6,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::{Attr, Ino, MAX_PATH, Stack};
+use super::{Attr, Ino, Stack};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, PackId};
 use crate::layer::{ContentPiece, Meta, mode};
 use crate::pack::{self, PackSet};
+use crate::path_limit::MAX_PATH;
 use crate::remote::DynRemote;
 use crate::task::join_all;
 

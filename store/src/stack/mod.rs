@@ -27,7 +27,7 @@ pub use inode_numbers::{Numbering, Numbers};
 pub use owner::{NotAnOwner, Owner};
 pub use squash::{SQUASH_DEPTH, squash_layers, squash_plan};
 pub use tree::{Attr, Stack};
-pub use walk::{MAX_PATH, StackWalk, WalkEntry};
+pub use walk::{StackWalk, WalkEntry};
 
 /// No stack is deeper: bounds the work of a lookup. Saves squash long before.
 pub const MAX_DEPTH: usize = 255;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::tools::marker_names;
 use super::{Ask, DetectedCache, Detection, Host, WorkspaceTree, detect_caches};
 
 /// A workspace and a home, with an environment and tools that answer.
@@ -92,7 +93,7 @@ impl Bench {
             is_root: self.is_root,
             ask: &self.answers,
         };
-        detect_caches(&WorkspaceTree::scan(&root), &host, "")
+        detect_caches(&WorkspaceTree::scan(&root, &marker_names()), &host, "")
     }
 
     /// One line for each cache: the start of its key with `P` for the platform, its path, how

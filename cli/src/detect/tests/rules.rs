@@ -1,5 +1,6 @@
 //! How projects are told apart, what is not searched, and what wins.
 
+use super::super::tools::marker_names;
 use super::super::{Host, Learnt, WorkspaceTree, detect_caches};
 use super::Bench;
 
@@ -130,7 +131,7 @@ fn links_are_not_followed() {
 #[test]
 fn the_search_ends_and_says_so() {
     let bench = Bench::new(&["a/pom.xml", "b/pom.xml", "c/pom.xml"]);
-    let tree = WorkspaceTree::scan_at_most(bench.root.path(), 2);
+    let tree = WorkspaceTree::scan_at_most(bench.root.path(), &marker_names(), 2);
     assert!(tree.cut_short);
     let host = Host {
         home: bench.home.path().to_owned(),
@@ -144,7 +145,7 @@ fn the_search_ends_and_says_so() {
         notes.iter().any(|note| note.contains("only the first")),
         "{notes:?}"
     );
-    assert!(!WorkspaceTree::scan(bench.root.path()).cut_short);
+    assert!(!WorkspaceTree::scan(bench.root.path(), &marker_names()).cut_short);
 }
 
 #[test]
@@ -227,9 +228,13 @@ fn a_prefix_is_put_before_every_key() {
         is_root: false,
         ask: &bench.answers,
     };
-    let found = detect_caches(&WorkspaceTree::scan(bench.root.path()), &host, "shop/")
-        .caches
-        .remove(0);
+    let found = detect_caches(
+        &WorkspaceTree::scan(bench.root.path(), &marker_names()),
+        &host,
+        "shop/",
+    )
+    .caches
+    .remove(0);
     assert_eq!(
         (found.name.as_str(), found.restore_key.as_str()),
         ("maven", "shop/auto-maven-")

@@ -18,6 +18,9 @@ mod rust;
 mod swift;
 mod system;
 
+use globset::GlobSet;
+
+use super::pattern_set::set_of;
 use super::tool::Tool;
 
 /// Every tool, in the order in which it is shown.
@@ -64,3 +67,13 @@ pub(super) static TOOLS: &[&Tool] = &[
     &system::NIX,
     &system::APT,
 ];
+
+/// The names of all files that any tool looks for.
+pub(super) fn marker_names() -> GlobSet {
+    let patterns = TOOLS.iter().flat_map(|tool| {
+        let lists = [tool.locks, tool.manifests, tool.inputs];
+        lists.into_iter().flatten()
+    });
+    let name = |pattern: &&str| pattern.rsplit('/').next().unwrap_or(pattern).to_owned();
+    set_of(patterns.map(name))
+}

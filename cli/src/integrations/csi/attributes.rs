@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::spec::Phase;
+use super::phase::{Of, Phase};
 
 /// One attribute.
 #[derive(Debug)]
@@ -19,16 +19,6 @@ pub(crate) struct Attribute {
     pub(super) of: Of,
     /// Kind of the value.
     pub(super) takes: Takes,
-}
-
-/// Which commands take an option.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    Both,
-    /// Both, and it says where the caches are.
-    Remote,
-    Restore,
-    Save,
 }
 
 /// Kind of a value.

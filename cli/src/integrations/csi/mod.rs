@@ -13,6 +13,7 @@ mod endpoint;
 mod identity;
 mod message;
 mod node;
+mod phase;
 mod place;
 mod publish;
 mod run;

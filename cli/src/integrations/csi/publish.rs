@@ -6,8 +6,9 @@ use cachefs::mounts::MountRecords;
 use tonic::Status;
 
 use super::credentials::Secrets;
+use super::phase::Phase;
 use super::place::{self, TargetState};
-use super::spec::{Phase, Spec};
+use super::spec::Spec;
 use super::state::CsiVolume;
 use super::volumes::{CsiVolumes, error_status, volume_label};
 use crate::output;

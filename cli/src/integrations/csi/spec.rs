@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tonic::Status;
 
-use super::attributes::{self, FALLBACK_SCOPES, KEY, Of, REMOTE, RESTORE_KEYS, SCOPE, Takes};
+use super::attributes::{self, FALLBACK_SCOPES, KEY, REMOTE, RESTORE_KEYS, SCOPE, Takes};
+use super::phase::Of;
+use super::phase::Phase;
 use crate::global::parse_duration;
 use crate::keys;
 
@@ -16,32 +18,6 @@ const OF_KUBERNETES: &str = "csi.storage.k8s.io/";
 
 /// No pod keeps a restore or a save going for longer: it takes a thread and a process of the node's.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
-
-/// One of the two commands that are run for a volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Restore,
-    Save,
-}
-
-impl Phase {
-    /// The command.
-    pub(super) fn command(self) -> &'static str {
-        match self {
-            Self::Restore => "restore",
-            Self::Save => "save",
-        }
-    }
-
-    /// Whether the command has an option.
-    pub(super) fn takes(self, of: Of) -> bool {
-        match of {
-            Of::Both | Of::Remote => true,
-            Of::Restore => self == Self::Restore,
-            Of::Save => self == Self::Save,
-        }
-    }
-}
 
 /// What the node's administrator has said about all volumes.
 #[derive(Debug, Clone)]

@@ -5,9 +5,9 @@ use std::path::Path;
 use cachefs::mounts::MountRecords;
 use tonic::Status;
 
+use super::phase::Phase;
 use super::place::{self, TargetState};
 use super::publish::canonical_target;
-use super::spec::Phase;
 use super::state::CsiVolume;
 use super::volumes::{CsiVolumes, error_status, volume_label};
 use crate::output;

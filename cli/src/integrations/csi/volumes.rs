@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use super::credentials::{self, Secrets};
+use super::phase::Phase;
 use super::run::{CsiServer, Ran};
-use super::spec::{Phase, Rules};
+use super::spec::Rules;
 use super::state::{CsiState, CsiVolume};
 
 /// How the service works, by the node's administrator.

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use cachefs_store::Error;
 use cachefs_store::archive::TarLayout;
 use cachefs_store::frame::FrameLocation;
+use cachefs_store::layer::mode;
 use cachefs_store::local::FrameReader;
 use cachefs_store::stack::Ino;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
@@ -98,6 +99,21 @@ impl Content {
             }
         }
         ContentBody { blocks, left }
+    }
+}
+
+impl Snapshot {
+    /// A file of the tree.
+    pub(super) fn find_file(self: &Arc<Self>, name: &str) -> Result<Option<Content>, Error> {
+        let Some(ino) = self.stack.find(name.as_bytes())? else {
+            return Ok(None);
+        };
+        let attr = self.stack.attr(ino)?;
+        Ok((attr.kind() == mode::FILE).then(|| Content::Stored {
+            snapshot: Arc::clone(self),
+            ino,
+            size: attr.size,
+        }))
     }
 }
 

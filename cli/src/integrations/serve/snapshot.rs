@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use cachefs::Error;
-use cachefs_store::layer::{Layer, mode};
+use cachefs_store::layer::Layer;
 use cachefs_store::local::FrameReader;
 use cachefs_store::session::Session;
 use cachefs_store::stack::Stack;
-
-use super::content::Content;
 
 /// A tree, and the reader of its frames. It stays valid when the key is saved again.
 pub(super) struct Snapshot {
@@ -23,17 +21,5 @@ impl Snapshot {
             reader: session.frame_reader(&stack)?,
             stack,
         })
-    }
-
-    pub(super) fn find_file(self: &Arc<Self>, name: &str) -> Result<Option<Content>, Error> {
-        let Some(ino) = self.stack.find(name.as_bytes())? else {
-            return Ok(None);
-        };
-        let attr = self.stack.attr(ino)?;
-        Ok((attr.kind() == mode::FILE).then(|| Content::Stored {
-            snapshot: Arc::clone(self),
-            ino,
-            size: attr.size,
-        }))
     }
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::errors::CredentialError;
-use super::token::{AccessToken, TokenAnswer, TokenError, request_bytes, request_json};
+use super::token_request::{AccessToken, TokenAnswer, TokenError, request_bytes, request_json};
 use crate::remote::identity::IdentityFields;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";

@@ -13,8 +13,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::TEMPORARY;
 use super::durable::{sync_folder, sync_parents};
+use super::temporary::TEMPORARY;
 use crate::remote::{ObjectInfo, ObjectKey};
 
 /// A folder that changes while it is listed is listed again, at most this many times.

@@ -1,7 +1,5 @@
 //! Builds the S3 client: no network, no more files than the profile.
 
-use std::time::Duration;
-
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
@@ -13,15 +11,11 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_types::retry::RetryConfig;
-use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::bounded_body::bound_answers;
 use super::sts::TokenService;
+use super::timeouts::client_timeouts;
 use super::{S3Options, credentials};
-
-/// How long a connection may take to come about. Shorter than an attempt, so that an address that
-/// swallows packets is reported as such.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The default region of servers other than AWS.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -109,12 +103,6 @@ pub(super) async fn build_client(options: &S3Options) -> Result<Client, ClientEr
         ))
     };
     Ok(Client::from_conf(config.build()))
-}
-
-pub(super) fn client_timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .build()
 }
 
 async fn find_region(

@@ -12,7 +12,7 @@ use aws_sdk_sts::Client;
 use aws_sdk_sts::config::{BehaviorVersion, Config, Region, SharedHttpClient};
 use aws_smithy_types::retry::RetryConfig;
 
-use super::client::client_timeouts;
+use super::timeouts::client_timeouts;
 use crate::remote::spec::Environment;
 
 /// Default name of an assumed role's session.

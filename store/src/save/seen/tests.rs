@@ -10,8 +10,9 @@ use crate::frame::{ChunkLocation, Codec, FrameLocation};
 use crate::id::{ChunkId, DomainId, FrameHash, PackId};
 use crate::pack::PackRef;
 use crate::progress::Silent;
+use crate::save::PlainFiles;
 use crate::save::exclude::Everything;
-use crate::save::scan::{PlainFiles, scan_tree};
+use crate::save::scan::scan_tree;
 use crate::save::{FileContent, FileTree, NodeKind, Packed};
 use crate::secrets::{Scanner, SecretFinding, SecretHandling, SecretKind, SecretPolicy, Variable};
 

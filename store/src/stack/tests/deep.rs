@@ -9,9 +9,10 @@ use crate::layer::{
     EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT, mode,
 };
 use crate::local::{FrameMemory, FrameReader, PackCache};
+use crate::path_limit::MAX_PATH;
 use crate::progress::Silent;
 use crate::remote::{DynRemote, FileRemote};
-use crate::stack::{MAX_PATH, Stack, StackWalk, compare_stacks, squash_layers};
+use crate::stack::{Stack, StackWalk, compare_stacks, squash_layers};
 
 const DEPTH: usize = 20_000;
 

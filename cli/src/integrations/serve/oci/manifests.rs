@@ -11,6 +11,8 @@ use serde_json::Value;
 use super::error::RegistryError;
 use super::names::ContentDigest;
 
+/// The content type of lists of manifests.
+pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// Largest manifest. The specification asks registries to accept at least 4 MiB.
 pub(super) const MAX_MANIFEST: u64 = 4 << 20;
 /// Most annotations that are kept for the list of referrers, in bytes of JSON.

@@ -1,53 +1,17 @@
-//! Where repositories keep their manifests, tags and referrers.
+//! Reading the manifests, tags and referrers of repositories.
 
 use std::collections::HashSet;
 
-use super::Registry;
+use super::entry_names::{
+    blob_name, manifest_name, manifests_name, referrers_name, tag_name, tags_name,
+};
 use super::error::RegistryError;
-use super::manifests::{MAX_MANIFEST, ManifestEntry};
+use super::manifests::{INDEX_TYPE, MAX_MANIFEST, ManifestEntry};
 use super::names::{ContentDigest, ManifestReference, RepositoryName, is_tag};
+use super::registry::Registry;
 
-/// The content type of lists of manifests.
-pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// Largest entry of a manifest or a tag: a descriptor with annotations.
 const MAX_ENTRY: u64 = 256 << 10;
-
-/// The name of a blob in the namespace.
-pub(super) fn blob_name(digest: &ContentDigest) -> String {
-    format!("blobs/{}", digest.sharded_path())
-}
-
-/// The name of a manifest's entry in a repository.
-pub(super) fn manifest_name(repository: &RepositoryName, digest: &ContentDigest) -> String {
-    format!("{}/{}", manifests_name(repository), digest.path())
-}
-
-fn manifests_name(repository: &RepositoryName) -> String {
-    format!("repositories/{repository}/_manifests")
-}
-
-/// The name of a tag's entry.
-pub(super) fn tag_name(repository: &RepositoryName, tag: &str) -> String {
-    format!("{}/{tag}", tags_name(repository))
-}
-
-fn tags_name(repository: &RepositoryName) -> String {
-    format!("repositories/{repository}/_tags")
-}
-
-/// The name of a manifest's entry in the list of those that refer to `subject`.
-pub(super) fn referrer_name(
-    repository: &RepositoryName,
-    subject: &ContentDigest,
-    digest: &ContentDigest,
-) -> String {
-    let referrers = referrers_name(repository, subject);
-    format!("{referrers}/{}", digest.referrers_tag())
-}
-
-fn referrers_name(repository: &RepositoryName, subject: &ContentDigest) -> String {
-    format!("repositories/{repository}/_referrers/{}", subject.path())
-}
 
 impl Registry {
     /// A manifest of a repository, and its digest.

@@ -1,9 +1,9 @@
 //! Explains a miss by similar keys and their differences.
 //!
 //! Records contain the inputs of their keys. [`compare`] compares those with the inputs of the
-//! missing key and finds the file or variable that differs. [`nearest`] chooses the keys of a
+//! missing key and finds the file or variable that differs. [`nearest_keys`] chooses the keys of a
 //! remote that are worth comparing, with few requests. [`miss`] collects the report of `explain`,
-//! and [`brief`] the line that `restore` adds to a miss.
+//! and [`miss_line`] the line that `restore` adds to a miss.
 
 mod compare;
 mod key_similarity;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::containers::FindError;
 use crate::sys::fdpass::FrameError;
-use crate::sys::foreign_mount::GraftError;
+use crate::sys::foreign_mount::ForeignMountError;
 use crate::sys::mount_error::MountError;
 use crate::sys::spawn::SpawnError;
 use crate::sys::unmount::UnmountError;
@@ -95,7 +95,7 @@ pub enum Error {
     Unmount(#[from] UnmountError),
     /// A directory could not be shown in a container, or taken away there.
     #[error(transparent)]
-    Graft(#[from] GraftError),
+    ForeignMount(#[from] ForeignMountError),
     /// A container was not found.
     #[error(transparent)]
     Find(#[from] FindError),
@@ -186,7 +186,7 @@ impl Error {
             | Self::Conversation(_)
             | Self::Mount(_)
             | Self::Unmount(_)
-            | Self::Graft(_)
+            | Self::ForeignMount(_)
             | Self::Io { .. } => ErrorKind::Local,
         }
     }
@@ -211,7 +211,7 @@ impl Error {
             Self::Daemon(failure) => failure.hint.clone(),
             Self::Mount(error) => error.hint().map(str::to_owned),
             Self::Unmount(error) => error.hint().map(str::to_owned),
-            Self::Graft(error) => error.hint().map(str::to_owned),
+            Self::ForeignMount(error) => error.hint().map(str::to_owned),
             Self::Find(error) => Some(error.hint()),
             Self::Usage { hint, .. } => hint.clone(),
             Self::State { hint, .. } | Self::TooLate { hint, .. } => Some((*hint).to_owned()),

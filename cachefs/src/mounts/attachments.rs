@@ -13,7 +13,7 @@ use super::path_bytes;
 use crate::containers::Container;
 use crate::error::{Error, Result};
 use crate::store_dir::StoreDir;
-use crate::sys::foreign_mount::{self, Graft, Root};
+use crate::sys::foreign_mount::{self, ForeignMount, Root};
 
 /// How long something in a container may keep a directory busy.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -44,8 +44,8 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    fn graft(&self) -> Graft {
-        Graft {
+    fn foreign_mount(&self) -> ForeignMount {
+        ForeignMount {
             pid: self.pid,
             namespace: self.namespace,
             identity: self.identity.clone(),
@@ -93,7 +93,7 @@ impl Attachments {
     ///
     /// # Errors
     ///
-    /// [`Error::Graft`], also if the container cannot be entered.
+    /// [`Error::ForeignMount`], also if the container cannot be entered.
     pub fn resolve(&self, container: &Container, path: &Path) -> Result<PathBuf> {
         Ok(foreign_mount::resolve_in_container(container.pid, path)?)
     }
@@ -103,10 +103,10 @@ impl Attachments {
     ///
     /// # Errors
     ///
-    /// [`Error::Graft`], or if the attachment cannot be recorded; nothing is mounted then.
+    /// [`Error::ForeignMount`], or if the attachment cannot be recorded; nothing is mounted then.
     pub fn attach(&self, from: &Path, container: &Container, path: &Path) -> Result<Attachment> {
         let from = from.canonicalize().map_err(Error::io("find", from))?;
-        let shown = foreign_mount::graft_directory(&from, container.pid, Root::OfProcess, path)?;
+        let shown = foreign_mount::mount_in_process(&from, container.pid, Root::OfProcess, path)?;
         let attachment = Attachment {
             container: container.name.clone(),
             pid: shown.pid,
@@ -116,8 +116,13 @@ impl Attachments {
             path: shown.path.clone(),
             from,
         };
-        self.put(&attachment)
-            .inspect_err(|_| drop(foreign_mount::remove_graft(&shown, true, Duration::ZERO)))?;
+        self.put(&attachment).inspect_err(|_| {
+            drop(foreign_mount::unmount_in_process(
+                &shown,
+                true,
+                Duration::ZERO,
+            ))
+        })?;
         Ok(attachment)
     }
 
@@ -141,7 +146,7 @@ impl Attachments {
             let read: Option<Attachment> = fs::read(&file)
                 .ok()
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            match read.filter(|attachment| foreign_mount::is_there(&attachment.graft())) {
+            match read.filter(|attachment| foreign_mount::is_there(&attachment.foreign_mount())) {
                 Some(attachment) => found.push(attachment),
                 None => fs::remove_file(&file).map_err(Error::io("remove", file))?,
             }
@@ -158,7 +163,8 @@ impl Attachments {
     pub fn at(&self, container: &Container, path: &Path) -> Result<Option<Attachment>> {
         let path = self.resolve(container, path)?;
         let is_there = |shown: &Attachment| {
-            shown.path == path && foreign_mount::is_in_namespace_of(&shown.graft(), container.pid)
+            shown.path == path
+                && foreign_mount::is_in_namespace_of(&shown.foreign_mount(), container.pid)
         };
         Ok(self.all()?.into_iter().find(is_there))
     }
@@ -167,9 +173,9 @@ impl Attachments {
     ///
     /// # Errors
     ///
-    /// [`Error::Graft`]; it is shown as before then.
+    /// [`Error::ForeignMount`]; it is shown as before then.
     pub fn detach(&self, attachment: &Attachment, lazy: bool) -> Result<()> {
-        foreign_mount::remove_graft(&attachment.graft(), lazy, PATIENCE)?;
+        foreign_mount::unmount_in_process(&attachment.foreign_mount(), lazy, PATIENCE)?;
         let file = self.file(attachment);
         match fs::remove_file(&file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -38,7 +38,7 @@ pub enum MountLower {
 }
 
 /// When unsaved changes of an earlier restore stay at the path, if that has the same stack and options.
-/// Otherwise they are moved to [`Unsaved`].
+/// Otherwise they are moved to [`Unsaved`](crate::unsaved_changes::Unsaved).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KeepChanges {
     /// Never: each job begins with the cache as it was saved.

@@ -35,7 +35,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 
 /// A directory that is shown elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Graft {
+pub struct ForeignMount {
     /// A process that sees it.
     pub pid: u32,
     /// The inode number of that process's mount namespace.
@@ -52,7 +52,7 @@ pub struct Graft {
 /// Why a directory cannot be shown elsewhere, or taken away again.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum GraftError {
+pub enum ForeignMountError {
     /// There is no such process.
     #[error("process {0} does not exist")]
     NoProcess(u32),
@@ -100,7 +100,7 @@ pub enum GraftError {
     },
 }
 
-impl GraftError {
+impl ForeignMountError {
     /// Advice for the user, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -159,19 +159,19 @@ pub enum Root<'a> {
 /// private: no mount event propagates between the two places.
 ///
 /// # Errors
-/// [`GraftError`]; nothing is mounted then, but directories may have been created.
-pub fn graft_directory(
+/// [`ForeignMountError`]; nothing is mounted then, but directories may have been created.
+pub fn mount_in_process(
     source: &Path,
     pid: u32,
     root: Root<'_>,
     path: &Path,
-) -> Result<Graft, GraftError> {
+) -> Result<ForeignMount, ForeignMountError> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_real_directory(source, OFlags::PATH)
         .and_then(|source| open_tree(&source, "", flags))
-        .map_err(|errno| GraftError::Source {
+        .map_err(|errno| ForeignMountError::Source {
             path: source.to_owned(),
             source: errno.into(),
         })?;
@@ -185,7 +185,7 @@ pub fn graft_directory(
     })?;
     let mount = there.ids.of(&tree);
     let mount = mount.map_err(name_step("cannot read the ID of the new mount"))?;
-    Ok(Graft {
+    Ok(ForeignMount {
         pid,
         namespace: there.number,
         identity: identity_in_boot(&there.namespace),
@@ -201,9 +201,9 @@ pub fn graft_directory(
 /// paths.
 ///
 /// # Errors
-/// [`GraftError::NoProcess`] or [`GraftError::NotPermitted`] if the process cannot be entered;
-/// [`GraftError::Place`] if the path cannot be followed.
-pub fn resolve_in_container(pid: u32, path: &Path) -> Result<PathBuf, GraftError> {
+/// [`ForeignMountError::NoProcess`] or [`ForeignMountError::NotPermitted`] if the process cannot be entered;
+/// [`ForeignMountError::Place`] if the path cannot be followed.
+pub fn resolve_in_container(pid: u32, path: &Path) -> Result<PathBuf, ForeignMountError> {
     let there = Process::open(pid)?;
     there.inside(|| {
         in_root(there.root.as_fd(), path, Links::Follow, Missing::Leave)
@@ -237,19 +237,23 @@ fn mount_tree(tree: &OwnedFd, root: &OwnedFd, path: &Path) -> io::Result<PathBuf
 /// Takes a directory away again; `false` when it is not there any more.
 ///
 /// # Errors
-/// [`GraftError`]; it is shown as before then. With `lazy`, never [`GraftError::Busy`].
-pub fn remove_graft(graft: &Graft, lazy: bool, patience: Duration) -> Result<bool, GraftError> {
-    let Some((there, table)) = Process::of(graft) else {
+/// [`ForeignMountError`]; it is shown as before then. With `lazy`, never [`ForeignMountError::Busy`].
+pub fn unmount_in_process(
+    foreign: &ForeignMount,
+    lazy: bool,
+    patience: Duration,
+) -> Result<bool, ForeignMountError> {
+    let Some((there, table)) = Process::of(foreign) else {
         return Ok(false);
     };
     let pid = there.pid;
-    let busy = || GraftError::Busy {
+    let busy = || ForeignMountError::Busy {
         pid,
-        path: graft.path.clone(),
+        path: foreign.path.clone(),
     };
     if table
-        .topmost_at(&graft.path)
-        .is_none_or(|mount| mount.id != graft.mount)
+        .topmost_at(&foreign.path)
+        .is_none_or(|mount| mount.id != foreign.mount)
     {
         return Err(busy());
     }
@@ -257,8 +261,8 @@ pub fn remove_graft(graft: &Graft, lazy: bool, patience: Duration) -> Result<boo
     flags.set(UnmountFlags::DETACH, lazy);
     let deadline = Instant::now() + patience;
     there.inside(|| {
-        let refused = |source: io::Error| place_error(pid, &graft.path, source);
-        let name = enter_above(graft, &there).map_err(refused)?;
+        let refused = |source: io::Error| place_error(pid, &foreign.path, source);
+        let name = enter_above(foreign, &there).map_err(refused)?;
         loop {
             match rustix::mount::unmount(name, flags) {
                 Ok(()) => return Ok(true),
@@ -270,21 +274,21 @@ pub fn remove_graft(graft: &Graft, lazy: bool, patience: Duration) -> Result<boo
     })
 }
 
-/// Makes the directory above a graft the working directory of the calling thread; returns the graft's
-/// name in it. A name that mounts something cannot be renamed, so it means the graft from then on.
+/// Makes the directory above a foreign mount the working directory of the calling thread; returns its
+/// name in it. A name that mounts something cannot be renamed, so it means this mount from then on.
 ///
 /// # Errors
 ///
 /// When links are on the way by now, or something else is mounted there.
-fn enter_above<'a>(graft: &'a Graft, there: &Process) -> io::Result<&'a OsStr> {
-    let (Some(above), Some(name)) = (graft.path.parent(), graft.path.file_name()) else {
+fn enter_above<'a>(foreign: &'a ForeignMount, there: &Process) -> io::Result<&'a OsStr> {
+    let (Some(above), Some(name)) = (foreign.path.parent(), foreign.path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let found = in_root(there.root.as_fd(), above, Links::Refuse, Missing::Leave)?;
     let above = found.directory.ok_or(io::ErrorKind::NotFound)?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mounted = rustix::fs::openat(&above, name, flags, Mode::empty())?;
-    if there.ids.of(&mounted)? != graft.mount {
+    if there.ids.of(&mounted)? != foreign.mount {
         return Err(Errno::BUSY.into());
     }
     rustix::process::fchdir(&above)?;
@@ -292,34 +296,34 @@ fn enter_above<'a>(graft: &'a Graft, there: &Process) -> io::Result<&'a OsStr> {
 }
 
 /// Whether a directory is still mounted at its place.
-pub fn is_there(graft: &Graft) -> bool {
-    Process::of(graft).is_some()
+pub fn is_there(foreign: &ForeignMount) -> bool {
+    Process::of(foreign).is_some()
 }
 
-/// Whether a process is in the mount namespace of a graft, and not in a later one with the same
+/// Whether a process is in the mount namespace of a foreign mount, and not in a later one with the same
 /// inode number. Also `false` if there is no such process, or if it may not be inspected.
-pub fn is_in_namespace_of(graft: &Graft, pid: u32) -> bool {
+pub fn is_in_namespace_of(foreign: &ForeignMount, pid: u32) -> bool {
     let file = format!("/proc/{pid}/ns/mnt");
-    if fs::metadata(&file).map_or(0, |found| found.ino()) != graft.namespace {
+    if fs::metadata(&file).map_or(0, |found| found.ino()) != foreign.namespace {
         return false;
     }
-    match (&graft.identity, File::open(file)) {
+    match (&foreign.identity, File::open(file)) {
         (None, Ok(_)) => true,
         (noted, Ok(namespace)) => *noted == identity_in_boot(&namespace),
         (_, Err(_)) => false,
     }
 }
 
-fn place_error(pid: u32, path: &Path, source: io::Error) -> GraftError {
-    GraftError::Place {
+fn place_error(pid: u32, path: &Path, source: io::Error) -> ForeignMountError {
+    ForeignMountError::Place {
         pid,
         path: path.to_owned(),
         source,
     }
 }
 
-fn name_step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> GraftError {
-    move |error| GraftError::Io {
+fn name_step<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> ForeignMountError {
+    move |error| ForeignMountError::Io {
         what,
         source: error.into(),
     }
@@ -335,11 +339,11 @@ struct Process {
 }
 
 impl Process {
-    fn open(pid: u32) -> Result<Self, GraftError> {
+    fn open(pid: u32) -> Result<Self, ForeignMountError> {
         let of = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
         let refused = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => GraftError::NoProcess(pid),
-            _ => GraftError::NotPermitted { pid, source: error },
+            io::ErrorKind::NotFound => ForeignMountError::NoProcess(pid),
+            _ => ForeignMountError::NotPermitted { pid, source: error },
         };
         let namespace = File::open(of("ns/mnt")).map_err(refused)?;
         let number = namespace.metadata().map_err(refused)?.ino();
@@ -356,43 +360,44 @@ impl Process {
         })
     }
 
-    /// A process that sees a graft, with its mounts: the one that was named, or, when that has
+    /// A process that sees a foreign mount, with its mounts: the one that was named, or, when that has
     /// ended, any other of its namespace. `None` when nobody sees it any more.
-    fn of(graft: &Graft) -> Option<(Self, MountTable)> {
+    fn of(foreign: &ForeignMount) -> Option<(Self, MountTable)> {
         let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
         let others = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let sees = |pid| {
-            if !is_in_namespace_of(graft, pid) {
+            if !is_in_namespace_of(foreign, pid) {
                 return None;
             }
             let table = fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
             let table = MountTable::parse(&table).ok()?;
             // A process with another root has other names for the same mounts.
             let mut entries = table.entries().iter();
-            entries.find(|entry| entry.id == graft.mount && entry.mount_point == graft.path)?;
+            entries.find(|entry| entry.id == foreign.mount && entry.mount_point == foreign.path)?;
             Some((Self::open(pid).ok()?, table))
         };
-        std::iter::once(graft.pid).chain(others).find_map(sees)
+        std::iter::once(foreign.pid).chain(others).find_map(sees)
     }
 
     /// Runs `work` on a thread that is in the process's mount namespace and has its root.
     fn inside<T: Send>(
         &self,
-        work: impl FnOnce() -> Result<T, GraftError> + Send,
-    ) -> Result<T, GraftError> {
+        work: impl FnOnce() -> Result<T, ForeignMountError> + Send,
+    ) -> Result<T, ForeignMountError> {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
-                .name("graft".to_owned())
+                .name("foreign-mount".to_owned())
                 .spawn_scoped(scope, || {
-                    self.enter().map_err(|source| GraftError::NotPermitted {
-                        pid: self.pid,
-                        source,
-                    })?;
+                    self.enter()
+                        .map_err(|source| ForeignMountError::NotPermitted {
+                            pid: self.pid,
+                            source,
+                        })?;
                     work()
                 })
                 .map_err(name_step("cannot start a thread"))?;
             thread.join().unwrap_or_else(|_| {
-                Err(GraftError::Io {
+                Err(ForeignMountError::Io {
                     what: "the thread in the other namespace panicked",
                     source: io::ErrorKind::Other.into(),
                 })
@@ -471,7 +476,7 @@ mod tests {
 
         let resolved = resolve_in_container(other.0.id(), &link.join("place")).unwrap();
         let shown =
-            graft_directory(&source, other.0.id(), Root::OfProcess, &link.join("place")).unwrap();
+            mount_in_process(&source, other.0.id(), Root::OfProcess, &link.join("place")).unwrap();
         assert_eq!(shown.path, resolved);
         assert_eq!(shown.path, place.canonicalize().unwrap());
         assert!(is_there(&shown));
@@ -481,26 +486,29 @@ mod tests {
         assert!(source.join("back").exists());
 
         let busy = File::open(other.seen(&place.join("file"))).unwrap();
-        let refused = remove_graft(&shown, false, Duration::ZERO).unwrap_err();
-        assert!(matches!(refused, GraftError::Busy { .. }), "{refused}");
+        let refused = unmount_in_process(&shown, false, Duration::ZERO).unwrap_err();
+        assert!(
+            matches!(refused, ForeignMountError::Busy { .. }),
+            "{refused}"
+        );
         drop(busy);
-        assert!(remove_graft(&shown, false, Duration::from_secs(5)).unwrap());
-        assert!(!is_there(&shown) && !remove_graft(&shown, false, Duration::ZERO).unwrap());
+        assert!(unmount_in_process(&shown, false, Duration::from_secs(5)).unwrap());
+        assert!(!is_there(&shown) && !unmount_in_process(&shown, false, Duration::ZERO).unwrap());
         assert!(!other.seen(&place.join("file")).exists());
     }
 
     #[test]
     fn what_stands_in_the_way_is_named() {
-        let missing = graft_directory(
+        let missing = mount_in_process(
             Path::new("/proc"),
             u32::MAX >> 1,
             Root::OfProcess,
             Path::new("/x"),
         );
-        if let Err(GraftError::Source { .. }) = missing {
+        if let Err(ForeignMountError::Source { .. }) = missing {
             return cachefs_skip::skip("root", "only root mounts");
         }
-        assert!(matches!(missing, Err(GraftError::NoProcess(_))));
+        assert!(matches!(missing, Err(ForeignMountError::NoProcess(_))));
         let Some(other) = Elsewhere::new() else {
             return;
         };
@@ -508,16 +516,19 @@ mod tests {
         let file = temp.path().join("file");
         fs::write(&file, "x").unwrap();
         let refused =
-            graft_directory(temp.path(), other.0.id(), Root::OfProcess, &file).unwrap_err();
+            mount_in_process(temp.path(), other.0.id(), Root::OfProcess, &file).unwrap_err();
         assert!(refused.hint().unwrap().contains("use a directory"));
-        let refused = graft_directory(
+        let refused = mount_in_process(
             temp.path(),
             other.0.id(),
             Root::OfProcess,
             Path::new("/proc/none"),
         )
         .unwrap_err();
-        assert!(matches!(refused, GraftError::Place { .. }), "{refused}");
+        assert!(
+            matches!(refused, ForeignMountError::Place { .. }),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -528,7 +539,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let source = temp.path().join("source");
         fs::create_dir(&source).unwrap();
-        let shown = graft_directory(
+        let shown = mount_in_process(
             &source,
             other.0.id(),
             Root::OfProcess,
@@ -537,7 +548,7 @@ mod tests {
         .unwrap();
         drop(other);
         assert!(!is_there(&shown));
-        assert!(!remove_graft(&shown, false, Duration::ZERO).unwrap());
+        assert!(!unmount_in_process(&shown, false, Duration::ZERO).unwrap());
     }
 
     #[test]
@@ -549,29 +560,29 @@ mod tests {
         let source = temp.path().join("source");
         fs::create_dir(&source).unwrap();
         let place = temp.path().join("place");
-        let shown = graft_directory(&source, other.0.id(), Root::OfProcess, &place).unwrap();
+        let shown = mount_in_process(&source, other.0.id(), Root::OfProcess, &place).unwrap();
         let noted = shown.identity.clone().unwrap();
         let (number, boot) = noted.split_once(' ').unwrap();
         let earlier_boot = format!("{number} 00000000-0000-0000-0000-000000000000");
         let earlier_namespace = format!("1 {boot}");
         for stale in [earlier_boot, earlier_namespace] {
-            let stale = Graft {
+            let stale = ForeignMount {
                 identity: Some(stale),
                 ..shown.clone()
             };
             assert!(!is_there(&stale), "{stale:?}");
             assert!(
-                !remove_graft(&stale, true, Duration::ZERO).unwrap(),
+                !unmount_in_process(&stale, true, Duration::ZERO).unwrap(),
                 "{stale:?}"
             );
         }
         // Older versions noted less.
-        let old = Graft {
+        let old = ForeignMount {
             identity: None,
             ..shown.clone()
         };
         assert!(is_there(&old) && is_there(&shown));
-        assert!(remove_graft(&old, false, Duration::from_secs(5)).unwrap());
+        assert!(unmount_in_process(&old, false, Duration::from_secs(5)).unwrap());
     }
 
     #[test]
@@ -584,7 +595,7 @@ mod tests {
         fs::create_dir(&source).unwrap();
         let at = |path: &str| temp.path().join(path);
         let show = |path: &str| {
-            graft_directory(&source, other.0.id(), Root::OfProcess, &at(path)).unwrap()
+            mount_in_process(&source, other.0.id(), Root::OfProcess, &at(path)).unwrap()
         };
         let (ours, theirs) = (show("a/place"), show("b/place"));
         // As the container can: the way to the one place leads to the other by now.
@@ -597,10 +608,10 @@ mod tests {
                 .map_err(|source| place_error(0, &ours.path, source))
         });
         assert!(
-            matches!(refused, Err(GraftError::Place { .. })),
+            matches!(refused, Err(ForeignMountError::Place { .. })),
             "{refused:?}"
         );
-        let _ = remove_graft(&ours, true, Duration::ZERO);
+        let _ = unmount_in_process(&ours, true, Duration::ZERO);
         assert!(is_there(&theirs));
     }
 
@@ -619,8 +630,11 @@ mod tests {
             std::os::unix::fs::symlink(&secret, temp.path().join(link)).unwrap();
             let place = temp.path().join("place");
             let refused =
-                graft_directory(&source, other.0.id(), Root::OfProcess, &place).unwrap_err();
-            assert!(matches!(refused, GraftError::Source { .. }), "{refused}");
+                mount_in_process(&source, other.0.id(), Root::OfProcess, &place).unwrap_err();
+            assert!(
+                matches!(refused, ForeignMountError::Source { .. }),
+                "{refused}"
+            );
         }
         assert!(!temp.path().join("place").exists());
     }
@@ -638,10 +652,10 @@ mod tests {
         let up = format!("../../../../..{}/victim", temp.path().display());
         std::os::unix::fs::symlink(up, root.join("cache")).unwrap();
         let inside = Path::new("/cache/deep");
-        let shown = graft_directory(&source, other.0.id(), Root::At(&root), inside).unwrap();
+        let shown = mount_in_process(&source, other.0.id(), Root::At(&root), inside).unwrap();
         assert!(shown.path.starts_with(&root), "{}", shown.path.display());
         let victim = temp.path().join("victim");
         assert_eq!(fs::read_dir(victim).unwrap().count(), 0);
-        assert!(remove_graft(&shown, false, Duration::from_secs(5)).unwrap());
+        assert!(unmount_in_process(&shown, false, Duration::from_secs(5)).unwrap());
     }
 }

@@ -182,8 +182,11 @@ fn unmount_through(
 }
 
 fn is_mounted(path: &Path) -> bool {
-    // A table that cannot be read is no proof that nothing is there.
-    MountTable::read().is_ok_and(|table| table.topmost_at(path).is_some())
+    match MountTable::read() {
+        Ok(table) => table.topmost_at(path).is_some(),
+        // A table that cannot be read does not prove that nothing is mounted.
+        Err(_) => true,
+    }
 }
 
 fn find_holders(path: &Path) -> Vec<MountHolder> {

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod glossary;
+#[cfg(test)]
 mod help;
 #[cfg(test)]
 mod json;

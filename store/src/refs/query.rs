@@ -14,7 +14,7 @@ pub struct KeyQuery {
     pub key: Key,
     /// Prefixes of keys that will do, best first; of several matches the newest is taken.
     pub prefixes: Vec<String>,
-    /// For one part of a key: the choice of [`find_key`](super::find_key) for all parts. `None`
+    /// For one part of a key: the choice of [`find_key`](super::find_key()) for all parts. `None`
     /// looks for keys of one path.
     #[serde(default)]
     pub chosen: Option<Chosen>,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cachefs::sys::foreign_mount::{Root, graft_directory};
+use cachefs::sys::foreign_mount::{Root, mount_in_process};
 use cachefs::{Error, StoreDir};
 
 use super::annotations;
@@ -120,7 +120,7 @@ impl Hook<'_> {
         let root = self.state.root()?;
         // The way to the store may be a link of the administrator's.
         let shown = shown.canonicalize().map_err(Error::io("find", shown))?;
-        graft_directory(&shown, self.state.pid, Root::At(&root), inside)?;
+        mount_in_process(&shown, self.state.pid, Root::At(&root), inside)?;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::results::{RestoredDirectory, SavedDirectory};
 use crate::failure::CommandFailure;
 use crate::global::Global;
 use crate::keys::KeyPart;
-use crate::outputs::{CacheAction, CacheResult, KeyMatch, estimate_request_cost, write_outputs};
+use crate::outputs::{CacheAction, CacheResult, KeyMatch, write_outputs};
 use crate::{explain, output};
 
 /// The query for the key on top of a cache's stack, and the inputs of the key.
@@ -89,22 +89,18 @@ pub(super) fn remember_restores(store: &StoreDir, remote: &RemoteSpec, all: &[Re
 }
 
 /// Writes the CI outputs of restores.
-pub(super) fn tell_restored(global: &Global, remote: &RemoteSpec, all: &[RestoredDirectory]) {
-    let results: Vec<_> = all.iter().map(|one| restore_result(remote, one)).collect();
+pub(super) fn tell_restored(global: &Global, all: &[RestoredDirectory]) {
+    let results: Vec<_> = all.iter().map(restore_result).collect();
     write_outputs(&global.told(|name| std::env::var(name).ok()), &results);
 }
 
 /// Writes the CI outputs of saves.
-pub(super) fn tell_saved(global: &Global, remote: &RemoteSpec, all: &[SavedDirectory]) {
-    let results: Vec<_> = all.iter().map(|one| save_result(remote, one)).collect();
+pub(super) fn tell_saved(global: &Global, all: &[SavedDirectory]) {
+    let results: Vec<_> = all.iter().map(save_result).collect();
     write_outputs(&global.told(|name| std::env::var(name).ok()), &results);
 }
 
-fn estimate_cost(remote: &RemoteSpec, traffic: &RemoteTraffic) -> Option<f64> {
-    estimate_request_cost(&remote.url, remote.endpoint.as_deref(), traffic)
-}
-
-fn restore_result(remote: &RemoteSpec, one: &RestoredDirectory) -> CacheResult {
+fn restore_result(one: &RestoredDirectory) -> CacheResult {
     let keys = one.keys.as_ref();
     let mut result = CacheResult {
         action: CacheAction::Restore,
@@ -127,11 +123,10 @@ fn restore_result(remote: &RemoteSpec, one: &RestoredDirectory) -> CacheResult {
         new_bytes: 0,
         elapsed: Default::default(),
         traffic: RemoteTraffic::default(),
-        cost: None,
         remark: one.why.clone(),
     };
     match &one.result {
-        Err(failure) => failed_result(&mut result, remote, failure),
+        Err(failure) => failed_result(&mut result, failure),
         Ok(report) => {
             result.hit = Some(match one.main().map(|found| &found.kind) {
                 Some(MatchKind::Exact) => KeyMatch::Exact,
@@ -146,21 +141,19 @@ fn restore_result(remote: &RemoteSpec, one: &RestoredDirectory) -> CacheResult {
             result.layers = report.layers.len() as u64;
             result.tree = report.tree;
             result.elapsed = report.elapsed;
-            result.cost = estimate_cost(remote, &report.traffic);
             result.traffic = report.traffic;
         }
     }
     result
 }
 
-fn failed_result(result: &mut CacheResult, remote: &RemoteSpec, failure: &CommandFailure) {
+fn failed_result(result: &mut CacheResult, failure: &CommandFailure) {
     result.remark = Some(failure.message.clone());
     result.elapsed = failure.elapsed;
-    result.cost = estimate_cost(remote, &failure.traffic);
     result.traffic = failure.traffic;
 }
 
-fn save_result(remote: &RemoteSpec, one: &SavedDirectory) -> CacheResult {
+fn save_result(one: &SavedDirectory) -> CacheResult {
     let mut result = CacheResult {
         action: CacheAction::Save,
         name: one.cache.name.clone(),
@@ -175,11 +168,10 @@ fn save_result(remote: &RemoteSpec, one: &SavedDirectory) -> CacheResult {
         new_bytes: 0,
         elapsed: Default::default(),
         traffic: RemoteTraffic::default(),
-        cost: None,
         remark: None,
     };
     match &one.result {
-        Err(failure) => failed_result(&mut result, remote, failure),
+        Err(failure) => failed_result(&mut result, failure),
         Ok(report) => {
             result.result = super::save_output::outcome_word(&report.outcome);
             result.layers = report.layers.len() as u64;
@@ -189,7 +181,6 @@ fn save_result(remote: &RemoteSpec, one: &SavedDirectory) -> CacheResult {
             }
             result.remark = report.warning.clone();
             result.elapsed = report.elapsed;
-            result.cost = estimate_cost(remote, &report.traffic);
             result.traffic = report.traffic;
         }
     }

@@ -126,7 +126,7 @@ fn restore_and(
     } = attempt_restore(global, &caches, display)?;
     then(&mut restored)?;
     ci_report::remember_restores(&store, &remote, &restored);
-    ci_report::tell_restored(global, &remote, &restored);
+    ci_report::tell_restored(global, &restored);
     Ok(restored)
 }
 

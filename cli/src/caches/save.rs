@@ -57,7 +57,6 @@ pub(crate) fn save_all(
         scopes,
         store,
     };
-    let remote = run.remote.clone();
     let verbose = global.verbose > 0;
     let limit = Limit::longest(caches.iter().map(|cache| save_limit(cache)));
     let wholes = caches.clone();
@@ -88,7 +87,7 @@ pub(crate) fn save_all(
             .say(&save_output::save_lines(&saved, verbose));
         saved
     })?;
-    ci_report::tell_saved(global, &remote, &saved);
+    ci_report::tell_saved(global, &saved);
     Ok(saved)
 }
 

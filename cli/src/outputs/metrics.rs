@@ -33,7 +33,6 @@ struct CacheMetrics<'a> {
     retries: u64,
     bytes_received: u64,
     bytes_sent: u64,
-    estimated_cost_usd: Option<f64>,
     remark: Option<&'a str>,
 }
 
@@ -64,7 +63,6 @@ pub(super) fn metrics_json(results: &[CacheResult]) -> String {
         retries: result.traffic.retries,
         bytes_received: result.traffic.bytes_in,
         bytes_sent: result.traffic.bytes_out,
-        estimated_cost_usd: result.cost,
         remark: result.remark.as_deref(),
     });
     json_line(&Metrics {

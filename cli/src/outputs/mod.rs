@@ -8,7 +8,6 @@
 
 pub(crate) mod annotate;
 mod azure;
-mod cost;
 mod dotenv;
 mod github;
 mod harness;
@@ -19,7 +18,6 @@ mod summary;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use cost::{estimate_request_cost, format_dollars};
 pub(crate) use result::{CacheAction, CacheResult, KeyMatch};
 pub(crate) use select::{OutputArgs, Outputs};
 

@@ -52,8 +52,6 @@ pub(crate) struct CacheResult {
     pub(crate) elapsed: Duration,
     /// Requests and bytes so far.
     pub(crate) traffic: RemoteTraffic,
-    /// Estimated cost of the requests in US dollars, where a price is known.
-    pub(crate) cost: Option<f64>,
     /// The likeliest reason for a miss, or the reason for a failure.
     pub(crate) remark: Option<String>,
 }

@@ -1,6 +1,5 @@
 //! The summary of a step, in Markdown.
 
-use super::cost::format_dollars;
 use super::result::{CacheAction, CacheResult, KeyMatch};
 use crate::output::{format_bytes, format_count, format_span};
 
@@ -83,11 +82,7 @@ fn size_cell(result: &CacheResult) -> String {
 }
 
 fn requests_cell(result: &CacheResult) -> String {
-    let mut text = result.traffic.total_requests().to_string();
-    if let Some(cost) = result.cost {
-        text.push_str(&format!(" ({})", format_dollars(cost)));
-    }
-    text
+    result.traffic.total_requests().to_string()
 }
 
 /// Text in a cell: nothing in it is Markdown or HTML.
@@ -122,14 +117,13 @@ mod tests {
         let mut partial = restored_result("m2-2", KeyMatch::Partial);
         partial.matched_key = Some("m2-1".to_owned());
         partial.remark = Some("pom.xml has changed".to_owned());
-        partial.cost = Some(0.0012);
         let text = markdown_table(&[partial, restored_result("npm", KeyMatch::Miss)]);
         let rows: Vec<_> = text.lines().filter(|line| line.starts_with('|')).collect();
         assert_eq!(rows.len(), 4, "{text}");
         assert_eq!(
             rows[2],
             "| /builds/m2-2 | partial hit | <code>m2-1</code> instead of <code>m2-2</code> | \
-             10 files, 1.00 kB | 12 ms | 3 ($0.0012) |"
+             10 files, 1.00 kB | 12 ms | 3 |"
         );
         assert!(
             rows[3].contains("| **miss** | <code>npm</code> |  |"),

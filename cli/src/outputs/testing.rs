@@ -33,7 +33,6 @@ pub(super) fn restored_result(key: &str, hit: KeyMatch) -> CacheResult {
             lists: 1,
             ..RemoteTraffic::default()
         },
-        cost: None,
         remark: None,
     }
 }

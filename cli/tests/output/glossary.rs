@@ -78,7 +78,16 @@ fn the_library_of_formats_and_operations_is_explained() {
         .filter_map(|line| line.strip_prefix("pub mod "));
     // Words of every program.
     let common = [
-        "error", "id", "local", "progress", "session", "copy", "archive", "export", "secrets",
+        "archive",
+        "copy",
+        "error",
+        "export",
+        "id",
+        "local",
+        "progress",
+        "resolve_beneath",
+        "secrets",
+        "session",
     ];
     for module in modules.map(|line| line.trim_end_matches(';')) {
         let singular = module.strip_suffix('s').unwrap_or(module);

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::attach::container_name;
 use crate::global::{Global, OutputFormat};
-use crate::outputs::{estimate_request_cost, format_dollars};
 use crate::{exit, output, setup};
 
 /// States of restored paths, as they are printed.
@@ -68,8 +67,6 @@ struct PrintedStats {
     /// The socket of the share that restores come through, if they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<String>,
-    /// Of the daemon's requests, where a price is known for the remote that the options name.
-    estimated_cost_usd: Option<f64>,
 }
 
 pub(crate) fn run_stats(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
@@ -100,12 +97,7 @@ pub(crate) fn run_stats(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
         });
     }
     let attached = Attachments::new(&store).all()?.into_iter();
-    let remote = setup::remote_spec(global, &store)?;
-    let cost = daemon.as_ref().and_then(|daemon| {
-        estimate_request_cost(&remote.url, remote.endpoint.as_deref(), &daemon.traffic)
-    });
     let printed = PrintedStats {
-        estimated_cost_usd: cost,
         store: output::format_path(store.path()),
         restored,
         attached: attached.map(Attached::from).collect(),
@@ -166,11 +158,7 @@ fn print_stats(stats: &PrintedStats) {
                 output::format_bytes(daemon.reads.prefetch_bytes)
             ));
             let traffic = output::format_traffic(&daemon.traffic);
-            let cost = stats.estimated_cost_usd.map(format_dollars);
-            output::print_text(&match cost {
-                Some(cost) => format!("remote   {traffic}; estimated cost {cost}"),
-                None => format!("remote   {traffic}"),
-            });
+            output::print_text(&format!("remote   {traffic}"));
             let restores = &daemon.restores;
             output::print_text(&format!(
                 "restores {} exact, {} partial, {} missed, {} failed",

@@ -171,7 +171,6 @@ mod tests {
             restored: Vec::new(),
             daemon,
             share: None,
-            estimated_cost_usd: None,
         }
     }
 

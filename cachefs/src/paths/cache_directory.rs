@@ -9,6 +9,6 @@ use cachefs_store::refs::CachePart;
 pub struct CacheDirectory {
     /// Where it is.
     pub path: PathBuf,
-    /// What it is called under the key; `None` when it is all that the key holds.
+    /// Its name under the key; `None` if the key has no parts.
     pub part: Option<CachePart>,
 }

@@ -11,7 +11,7 @@ pub(super) fn compile_pattern(written: &str, globs: &[String]) -> Result<GlobSet
     let bad = |error: globset::Error| {
         Error::usage(
             format!("bad pattern `{written}`: {}", error.kind()),
-            "patterns know `*`, `**`, `?`, `[a-z]`, `{a,b}` and a leading `!`",
+            "patterns support `*`, `**`, `?`, `[a-z]`, `{a,b}` and a leading `!`",
         )
     };
     let mut set = GlobSetBuilder::new();
@@ -22,7 +22,7 @@ pub(super) fn compile_pattern(written: &str, globs: &[String]) -> Result<GlobSet
     set.build().map_err(bad)
 }
 
-/// A pattern below a directory whose own name is no pattern.
+/// A pattern below a directory, with special characters in the directory's own name escaped.
 pub(super) fn escape_base(base: &Path, pattern: &str) -> String {
     let base = globset::escape(&base.to_string_lossy());
     format!("{}/{pattern}", base.trim_end_matches('/'))

@@ -38,7 +38,7 @@ pub(super) fn incomplete_copy(path: &Path, record: &MountRecord, report: &CopyRe
             record.name.key,
             path.display()
         ),
-        hint: "remove the directory, or restore as the user who owns what is in it; nothing is saved from it until then",
+        hint: "remove the directory, or restore as the owner of its files; until then it cannot be saved",
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) fn owner_of_copies(
     match options.owner {
         _ if how.owners => Ok(options.owner),
         Some(other) if other != own => Err(Error::usage(
-            format!("user {own} may not give files to {other}"),
+            format!("user {own} cannot change the owner of files to {other}"),
             "run `cachefs restore` as root, or leave --owner out: what is copied is yours then",
         )),
         _ => Ok(Some(own)),
@@ -171,7 +171,7 @@ pub(super) fn restore_copy(
     };
     if is_mixed {
         notes.push(format!(
-            "{} may still have files of another key, so nothing is saved from it; remove the directory and restore again",
+            "{} may still contain files of another key and cannot be saved; remove the directory and restore again",
             path.display()
         ));
         records.put(&MountRecord {
@@ -184,7 +184,7 @@ pub(super) fn restore_copy(
     } else if let Err(error) = noted.and_then(|()| records.put(&whole)) {
         // The files are there, even if the store cannot be written to.
         notes.push(format!(
-            "{} holds the cache, but the store cannot record that: {}; a save of it only adds to the key",
+            "cannot record the restore of {}: {}; a save of it can only add to the key",
             path.display(),
             crate::error::describe_chain(&error)
         ));

@@ -95,7 +95,7 @@ pub(super) fn miss_report(path: PathBuf, found: RestoreReply) -> RestoreReport {
     }
 }
 
-/// Reports a miss of keys that matched, because the remote lost a part of them.
+/// Reports a miss although keys matched, because the remote lost a part of them.
 pub(super) fn lost_report(path: PathBuf, found: RestoreReply, why: String) -> RestoreReport {
     RestoreReport {
         matched: vec![None; found.matched.len()],

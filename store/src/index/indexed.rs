@@ -13,7 +13,8 @@ pub struct Indexed {
 }
 
 impl Indexed {
-    /// Whether it can be the place of a chunk of so many bytes, in a frame that readers accept.
+    /// Whether this can be the location of a chunk of `length` bytes, in a frame that readers
+    /// accept.
     pub(crate) fn holds(&self, length: usize) -> bool {
         let ChunkLocation {
             frame,

@@ -36,7 +36,7 @@ use pending::{Journal, KnownPack};
 /// How long nobody must have asked for anything before packs are written to the database.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// What a save asks of an index. Calls block and may come from any thread.
+/// The lookups and updates that a save needs. Calls block and may come from any thread.
 pub trait ChunkIndex: Send + Sync {
     /// Looks chunks up in these domains, the first one first; `None` for those that no pack holds
     /// that is known there.

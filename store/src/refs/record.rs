@@ -176,7 +176,7 @@ impl RefRecord {
         }
         let mut record: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
         if let Some(name) = record.find_unprintable() {
-            return Err(damaged(format!("a control character is in `{name}`")));
+            return Err(damaged(format!("`{name}` has a control character")));
         }
         free_text::drop_unprintable(&mut record.parts);
         Ok(record)

@@ -278,7 +278,7 @@ fn what_cannot_be_attached_is_told_with_what_to_do() {
     let container = podman.start(["--read-only"], BUSYBOX).unwrap();
     attach(container.id(), "m2", 2).stderr_has("not an absolute path");
     attach(container.id(), "/opt/m2", 1).stderr_has("create the directory in the image");
-    attach(container.id(), "/bin/sh", 1).stderr_has("name a directory");
+    attach(container.id(), "/bin/sh", 1).stderr_has("use a directory");
     let nothing = host.command(&["attach", container.id(), "/nothing"]);
     nothing.run().expect_code(2).stderr_has("--key");
     let nothing = host.command(&["detach", container.id(), "/nothing"]);

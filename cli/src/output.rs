@@ -60,7 +60,7 @@ pub(crate) use crate::log::{log_text, print_error};
 pub(crate) use crate::stdout::{write_failure, write_stdout};
 pub(crate) use crate::text::{
     error_lines, format_age, format_bytes, format_count, format_path, format_span, format_traffic,
-    format_until, format_utc,
+    format_until,
 };
 
 pub(crate) use crate::json_output::print_object as print_json;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cachefs::restore::{RestoreOutcome, RestoreReport};
+use cachefs::restore::RestoreReport;
 use cachefs_store::refs::{CachePart, Key, Resolved, Scope};
 use cachefs_store::save::SaveReport;
 
@@ -45,7 +45,7 @@ impl RestoredDirectory {
     #[cfg(feature = "harness")]
     pub(crate) fn missed(&self) -> bool {
         let outcome = self.result.as_ref().map(|report| &report.outcome);
-        matches!(outcome, Ok(RestoreOutcome::Miss))
+        matches!(outcome, Ok(cachefs::restore::RestoreOutcome::Miss))
     }
 }
 

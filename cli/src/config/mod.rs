@@ -22,6 +22,7 @@ mod value_origin;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(feature = "volumes", feature = "hook"))]
 pub(crate) use cache_attributes::{DescribedCache, Vocabulary};
 pub(crate) use error::ConfigError;
 pub(crate) use find::ConfigLevel;

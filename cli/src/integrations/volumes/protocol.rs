@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::driver::{Caller, Info, VolumeDriver};
 use crate::integrations::container_cache::Refusal;
-use crate::output;
+use crate::text::format_utc;
 
 /// The operations of the driver below the protocol.
 pub(super) trait Driver {
@@ -141,7 +141,7 @@ fn plugin_volume(info: Info) -> PluginVolume {
     let mountpoint = info.mountpoint.unwrap_or_default();
     PluginVolume {
         mountpoint: mountpoint.to_string_lossy().into_owned(),
-        created_at: output::format_utc(volume.created),
+        created_at: format_utc(volume.created),
         status: json!({
             "options": volume.options,
             "containers": volume.holders.len(),

@@ -6,6 +6,7 @@
 //! each view has threads of its own; requests to remotes run on a small tokio runtime.
 
 mod adopt_mounts;
+mod answers;
 mod client_disconnect;
 mod connection;
 mod crash_suspect;

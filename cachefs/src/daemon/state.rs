@@ -30,7 +30,7 @@ use crate::paths::PathSet;
 use crate::restore::tree_count::COUNTED_QUICKLY;
 use crate::restore::{check_usable, find_parts, tree_of};
 use crate::rpc::{
-    DaemonStats, Find, OpenRequest, OpenedView, Prefetch, RestoreCounts, RestoreReply,
+    DaemonStats, FindRequest, OpenRequest, OpenedView, Prefetch, RestoreCounts, RestoreReply,
     RestoreRequest,
 };
 use crate::shares::Shares;
@@ -199,7 +199,7 @@ impl DaemonState {
     /// Finds the parts of keys, until `is_gone` says that nobody waits for them any more.
     pub(super) fn find(
         &self,
-        find: &Find,
+        find: &FindRequest,
         is_gone: &dyn Fn() -> bool,
     ) -> Result<Vec<Option<FoundKey>>> {
         let remote = self

@@ -6,7 +6,7 @@ use cachefs_store::remote::DynRemote;
 use super::options::{RestoreMode, RestoreOptions};
 use crate::error::Result;
 use crate::paths::{CacheDirectory, PathSet, Whole};
-use crate::rpc::{DaemonClient, Find};
+use crate::rpc::{DaemonClient, FindRequest};
 use crate::store_dir::StoreDir;
 
 /// The paths of a cache that its keys contain.
@@ -33,7 +33,7 @@ pub fn find_directories(
         let session = options.session(store)?;
         session.block_on(find_parts(session.remote(), &options.wanted, paths, &whole))?
     } else {
-        DaemonClient::connect(store)?.find(Find {
+        DaemonClient::connect(store)?.find(FindRequest {
             remote: options.remote.clone(),
             deadline_ms: options.deadline_ms(),
             wanted: options.wanted.clone(),

@@ -10,9 +10,11 @@ use cachefs_store::id::StackId;
 use cachefs_store::refs::FoundKey;
 use cachefs_store::remote::RemoteSpec;
 
-use super::message::{
-    Call, DaemonStats, Envelope, Find, OpenRequest, OpenedView, Reply, RestoreReply,
-    RestoreRequest, RpcReply, RpcRequest,
+use super::message::{DaemonStats, OpenedView, RestoreReply};
+use super::request::{
+    AllowedRequest, CloseRequest, Envelope, FindRequest, OpenRequest, PublishTraceRequest,
+    ReadsRequest, Request, RestoreRequest, RpcReply, ServeRequest, ShareRequest, SharesRequest,
+    StatsRequest, StopRequest, UnshareRequest, UpgradeRequest,
 };
 use crate::error::{Error, Result};
 use crate::shares::{ClientGrant, ShareDescription, ShareInfo};
@@ -24,18 +26,29 @@ use crate::view::{ReadReport, ViewForm};
 /// How long a daemon may take until it answers.
 const START: Duration = Duration::from_secs(20);
 
-/// How much longer it is waited each time before another one is asked.
+/// By how much the pause before another attempt grows each time.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Number of workers that get the same request: if it killed that many, the request itself may be
 /// the cause.
 const ATTEMPTS: u32 = 10;
 
+/// Data that is sent with a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Attachment<'a> {
+    /// Nothing.
+    None,
+    /// Bytes.
+    Payload(&'a [u8]),
+    /// A descriptor; the daemon gets its own.
+    Descriptor(BorrowedFd<'a>),
+}
+
 /// A connection to the daemon of a store directory.
 #[derive(Debug)]
 pub struct DaemonClient {
     socket: UnixStream,
-    /// Where to connect again when the daemon hangs up: it was about to end when this connection
-    /// came, or its worker was killed and there is another one.
+    /// Where to connect again when the daemon closes the connection: it was about to exit, or its
+    /// worker was killed and another one has replaced it.
     again: Option<StoreDir>,
     /// Whether the daemon is another store's, which has credentials of its own.
     is_guest: bool,
@@ -107,68 +120,81 @@ impl DaemonClient {
         }
     }
 
-    pub(crate) fn call(&mut self, call: Call<'_>) -> Result<(Reply, Vec<u8>)> {
-        let version = crate::VERSION.to_owned();
+    /// Sends a request and returns its reply.
+    ///
+    /// # Errors
+    /// The failure that the daemon reports, and [`Error::Conversation`] if it does not answer.
+    pub(crate) fn call<R: Request>(&mut self, request: R) -> Result<R::Reply> {
+        self.call_with(request, Attachment::None)
+            .map(|(reply, _)| reply)
+    }
+
+    /// As [`Self::call`], with a payload or descriptor. Returns the payload of the reply, too.
+    pub(crate) fn call_with<R: Request>(
+        &mut self,
+        request: R,
+        attachment: Attachment<'_>,
+    ) -> Result<(R::Reply, Vec<u8>)> {
         let header = serde_json::to_vec(&Envelope {
-            version,
-            request: &call.request,
+            version: crate::VERSION.to_owned(),
+            request: request.into(),
         })
-        .map_err(|error| Error::Conversation(error.into()))?;
+        .map_err(invalid_json)?;
+        let frame = self.exchange_with_retry(&header, attachment, R::MAY_REPEAT)?;
+        match serde_json::from_slice(&frame.header).map_err(invalid_json)? {
+            RpcReply::Ok(reply) => Ok((reply, frame.payload)),
+            RpcReply::Failed(failure) => Err(failure.into()),
+        }
+    }
+
+    fn exchange_with_retry(
+        &mut self,
+        header: &[u8],
+        attachment: Attachment<'_>,
+        may_repeat: bool,
+    ) -> Result<SocketFrame> {
         let mut attempts = 0;
-        let frame = loop {
-            let error = match self.exchange(&header, &call) {
-                Ok(frame) => break frame,
+        loop {
+            let error = match self.exchange(header, attachment) {
+                Ok(frame) => return Ok(frame),
                 Err(error) => error,
             };
             let Some(store) = &self.again else {
                 return Err(error);
             };
-            tracing::debug!("the daemon hung up: {error}");
-            // It may be about to end, and still be the one that answers.
+            tracing::debug!("the daemon closed the connection: {error}");
+            // It may be about to exit and still be the process that accepts connections.
             std::thread::sleep(PAUSE * attempts);
             self.socket = Self::connect(store)?.socket;
             attempts += 1;
-            if attempts == ATTEMPTS || !call.request.may_repeat() {
+            if attempts == ATTEMPTS || !may_repeat {
                 return Err(error);
             }
-        };
-        match serde_json::from_slice(&frame.header) {
-            Ok(RpcReply::Ok(reply)) => Ok((reply, frame.payload)),
-            Ok(RpcReply::Failed(failure)) => Err(failure.into()),
-            Err(error) => Err(Error::Conversation(error.into())),
         }
     }
 
-    fn exchange(&self, header: &[u8], call: &Call<'_>) -> Result<SocketFrame> {
-        match fdpass::send_frame(&self.socket, header, call.payload, call.fd.as_slice()) {
-            // A daemon that does not let this client in has said so and hung up.
+    fn exchange(&self, header: &[u8], attachment: Attachment<'_>) -> Result<SocketFrame> {
+        let (payload, fd): (&[u8], _) = match attachment {
+            Attachment::None => (&[], None),
+            Attachment::Payload(payload) => (payload, None),
+            Attachment::Descriptor(fd) => (&[], Some(fd)),
+        };
+        match fdpass::send_frame(&self.socket, header, payload, fd.as_slice()) {
+            // A daemon that refuses this client sends the reason before it closes the connection.
             Err(fdpass::FrameError::PeerClosed) => {
-                if let Ok(Some(frame)) = fdpass::receive_frame(&self.socket) {
+                if let Ok(Some(frame)) = fdpass::receive_reply(&self.socket) {
                     return Ok(frame);
                 }
                 return Err(fdpass::FrameError::PeerClosed.into());
             }
             sent => sent?,
         }
-        fdpass::receive_frame(&self.socket)?
+        fdpass::receive_reply(&self.socket)?
             .ok_or_else(|| Error::Conversation("it closed the connection".into()))
     }
 
-    fn ask(&mut self, request: RpcRequest) -> Result<Reply> {
-        self.call(Call {
-            request,
-            payload: &[],
-            fd: None,
-        })
-        .map(|(reply, _)| reply)
-    }
-
-    fn unexpected(reply: &Reply) -> Error {
-        Error::Conversation(format!("it answered something else: {reply:?}").into())
-    }
-
-    /// The remote as it is sent to the daemon; a share gets no credentials.
-    fn told(&self, remote: RemoteSpec) -> RemoteSpec {
+    /// The remote as it is sent to the daemon. The daemon of a share has its own credentials.
+    fn without_credentials_for_shares(&self, remote: RemoteSpec) -> RemoteSpec {
         match self.is_guest {
             true => RemoteSpec {
                 url: remote.url,
@@ -180,114 +206,61 @@ impl DaemonClient {
 
     /// Finds a stack and creates a view of it.
     pub(crate) fn restore(&mut self, mut restore: RestoreRequest) -> Result<RestoreReply> {
-        restore.shown.remote = self.told(restore.shown.remote);
-        let call = Call {
-            request: RpcRequest::Restore(restore),
-            payload: &[],
-            fd: None,
-        };
-        match self.call(call)? {
-            (Reply::Restored, payload) => {
-                serde_json::from_slice(&payload).map_err(|error| Error::Conversation(error.into()))
-            }
-            (other, _) => Err(Self::unexpected(&other)),
-        }
+        restore.shown.remote = self.without_credentials_for_shares(restore.shown.remote);
+        self.call(restore)
     }
 
     /// Finds the keys that hold parts of a cache of several paths.
-    pub(crate) fn find(&mut self, find: Find) -> Result<Vec<Option<FoundKey>>> {
-        let find = Find {
-            remote: self.told(find.remote),
-            ..find
-        };
-        let call = Call {
-            request: RpcRequest::Find(find),
-            payload: &[],
-            fd: None,
-        };
-        match self.call(call)? {
-            (Reply::FoundParts, payload) => {
-                serde_json::from_slice(&payload).map_err(|error| Error::Conversation(error.into()))
-            }
-            (other, _) => Err(Self::unexpected(&other)),
-        }
+    pub(crate) fn find(&mut self, mut find: FindRequest) -> Result<Vec<Option<FoundKey>>> {
+        find.remote = self.without_credentials_for_shares(find.remote);
+        self.call(find)
     }
 
     /// Makes a view of a stack that is known.
     pub(crate) fn open(&mut self, mut open: OpenRequest) -> Result<OpenedView> {
-        open.shown.remote = self.told(open.shown.remote);
-        match self.ask(RpcRequest::Open(open))? {
-            Reply::Opened(view) => Ok(view),
-            other => Err(Self::unexpected(&other)),
-        }
+        open.shown.remote = self.without_credentials_for_shares(open.shown.remote);
+        self.call(open)
     }
 
     /// Has a view served on a descriptor of `/dev/fuse`.
     pub(crate) fn serve(&mut self, view: u64, form: ViewForm, fuse: &OwnedFd) -> Result<()> {
-        let call = Call {
-            request: RpcRequest::Serve { view, form },
-            payload: &[],
-            fd: Some(fuse.as_fd()),
-        };
-        match self.call(call)? {
-            (Reply::Done, _) => Ok(()),
-            (other, _) => Err(Self::unexpected(&other)),
-        }
+        let fuse = Attachment::Descriptor(fuse.as_fd());
+        self.call_with(ServeRequest { view, form }, fuse).map(drop)
     }
 
     /// Gives up a view that was not served.
     pub(crate) fn close(&mut self, view: u64) -> Result<()> {
-        self.ask(RpcRequest::Close { view }).map(drop)
+        self.call(CloseRequest { view })
     }
 
     /// Publishes the reads of a stack as the trace of the stack that was saved from it.
     pub(crate) fn publish_trace(&mut self, from: StackId, to: StackId) -> Result<()> {
         if self.is_guest {
-            // The daemon does so by itself when a mount ends.
+            // The daemon publishes them itself when a mount ends.
             return Ok(());
         }
-        self.ask(RpcRequest::PublishTrace { from, to }).map(drop)
+        self.call(PublishTraceRequest { from, to })
     }
 
     /// Statistics of the daemon.
     pub fn stats(&mut self) -> Result<DaemonStats> {
-        match self.ask(RpcRequest::Stats)? {
-            Reply::Stats(stats) => Ok(*stats),
-            other => Err(Self::unexpected(&other)),
-        }
+        self.call(StatsRequest {})
     }
 
     /// The reads of a stack so far, through all of its mounts; `None` if it has none.
     pub fn reads(&mut self, stack: StackId) -> Result<Option<ReadReport>> {
-        let call = Call {
-            request: RpcRequest::Reads { stack },
-            payload: &[],
-            fd: None,
-        };
-        match self.call(call)? {
-            (Reply::Reads, payload) if payload.is_empty() => Ok(None),
-            (Reply::Reads, payload) => serde_json::from_slice(&payload)
-                .map(Some)
-                .map_err(|error| Error::Conversation(error.into())),
-            (other, _) => Err(Self::unexpected(&other)),
-        }
+        self.call(ReadsRequest { stack })
     }
 
     /// Replaces the daemon by a program, which may be of another version. Returns the process id of
     /// the old worker.
     pub fn upgrade(&mut self, exe: PathBuf) -> Result<u32> {
-        match self.ask(RpcRequest::Upgrade { exe })? {
-            Reply::Upgrading { pid } => Ok(pid),
-            other => Err(Self::unexpected(&other)),
-        }
+        self.call(UpgradeRequest { exe }).map(|reply| reply.pid)
     }
 
     /// The grant of this socket, if it belongs to a share.
     pub fn allowed(&mut self) -> Result<ClientGrant> {
-        match self.ask(RpcRequest::Allowed)? {
-            Reply::Allowed(allowed) => Ok(*allowed),
-            other => Err(Self::unexpected(&other)),
-        }
+        self.call(AllowedRequest {})
     }
 
     /// Opens a share on a listening socket.
@@ -296,41 +269,29 @@ impl DaemonClient {
         description: ShareDescription,
         listener: BorrowedFd<'_>,
     ) -> Result<()> {
-        let call = Call {
-            request: RpcRequest::Share(Box::new(description)),
-            payload: &[],
-            fd: Some(listener),
-        };
-        match self.call(call)? {
-            (Reply::Done, _) => Ok(()),
-            (other, _) => Err(Self::unexpected(&other)),
-        }
+        let request = ShareRequest(Box::new(description));
+        self.call_with(request, Attachment::Descriptor(listener))
+            .map(drop)
     }
 
     /// Ends a share.
     pub fn unshare(&mut self, path: PathBuf) -> Result<()> {
-        self.ask(RpcRequest::Unshare { path }).map(drop)
+        self.call(UnshareRequest { path })
     }
 
     /// The shares of the daemon.
     pub fn shares(&mut self) -> Result<Vec<ShareInfo>> {
-        let call = Call {
-            request: RpcRequest::Shares,
-            payload: &[],
-            fd: None,
-        };
-        match self.call(call)? {
-            (Reply::Shares, payload) => {
-                serde_json::from_slice(&payload).map_err(|error| Error::Conversation(error.into()))
-            }
-            (other, _) => Err(Self::unexpected(&other)),
-        }
+        self.call(SharesRequest {})
     }
 
     /// Ends the daemon.
     pub fn stop(&mut self, force: bool) -> Result<()> {
-        self.ask(RpcRequest::Stop { force }).map(drop)
+        self.call(StopRequest { force })
     }
+}
+
+fn invalid_json(error: serde_json::Error) -> Error {
+    Error::Conversation(error.into())
 }
 
 /// Requests hold credentials: they go to this user, root, or the owner of the store.

@@ -7,8 +7,10 @@ use cachefs_store::pack::{PackRef, Trailer};
 use cachefs_store::{Error as StoreError, Result as StoreResult};
 use parking_lot::Mutex;
 
-use super::DaemonClient;
-use super::message::{Call, Reply, RpcRequest};
+use super::client::{Attachment, DaemonClient};
+use super::request::{
+    HasPackRequest, InsertRequest, LookupRequest, NamedPack, RemovePackRequest, Request,
+};
 use crate::error::{Result, describe_chain};
 use crate::store_dir::StoreDir;
 
@@ -90,7 +92,7 @@ pub(crate) struct IndexOverSocket {
 }
 
 impl IndexOverSocket {
-    /// Connects, so that the daemon is there before many threads want it at once.
+    /// Connects once, so that the daemon runs before many threads need it at the same time.
     pub(crate) fn connect(store: StoreDir) -> Result<Self> {
         // No share lets its clients look up chunks of other repositories.
         let store = store.with_own_daemon();
@@ -101,27 +103,19 @@ impl IndexOverSocket {
         })
     }
 
-    fn call(&self, request: RpcRequest, payload: &[u8]) -> StoreResult<(Reply, Vec<u8>)> {
+    fn call<R: Request>(&self, request: R, payload: &[u8]) -> StoreResult<(R::Reply, Vec<u8>)> {
         let run = || -> Result<_> {
             let idle = self.idle.lock().pop();
             let mut client = match idle {
                 Some(client) => client,
                 None => DaemonClient::connect(&self.store)?,
             };
-            let answer = client.call(Call {
-                request,
-                payload,
-                fd: None,
-            })?;
+            let answer = client.call_with(request, Attachment::Payload(payload))?;
             self.idle.lock().push(client);
             Ok(answer)
         };
         run().map_err(|error| StoreError::Index(describe_chain(&error)))
     }
-}
-
-fn unexpected_reply() -> StoreError {
-    StoreError::Index("the daemon answered something else".to_owned())
 }
 
 impl ChunkIndex for IndexOverSocket {
@@ -132,10 +126,11 @@ impl ChunkIndex for IndexOverSocket {
     ) -> StoreResult<Vec<Option<Indexed>>> {
         let payload: Vec<u8> = chunks.iter().flat_map(|id| id.0).collect();
         let domains = domains.to_vec();
-        let (_, found) = self.call(RpcRequest::Lookup { domains }, &payload)?;
+        let ((), found) = self.call(LookupRequest { domains }, &payload)?;
         let (records, rest) = found.as_chunks::<RECORD>();
         if records.len() != chunks.len() || !rest.is_empty() {
-            return Err(unexpected_reply());
+            let message = "the daemon sent an answer of the wrong length";
+            return Err(StoreError::Index(message.to_owned()));
         }
         Ok(records.iter().map(decode_indexed).collect())
     }
@@ -144,38 +139,39 @@ impl ChunkIndex for IndexOverSocket {
         let Some(hash) = pack.hash else {
             return Ok(false);
         };
-        let request = RpcRequest::HasPack {
+        let request = HasPackRequest {
             domains: domains.to_vec(),
-            pack: pack.id,
-            length: pack.length,
-            trailer: pack.trailer,
-            hash,
+            pack: name_pack(pack, hash),
         };
-        match self.call(request, &[])? {
-            (Reply::Found { found }, _) => Ok(found),
-            _ => Err(unexpected_reply()),
-        }
+        self.call(request, &[]).map(|(found, _)| found)
     }
 
     fn insert(&self, domain: &DomainId, pack: &PackRef, trailer: &Trailer) -> StoreResult<()> {
         let mut payload = Vec::with_capacity(trailer.encoded_len());
         trailer.encode(&mut payload);
-        let request = RpcRequest::Insert {
+        let hash = pack.hash.unwrap_or_else(|| TrailerHash::of(&payload));
+        let request = InsertRequest {
             domain: *domain,
-            pack: pack.id,
-            length: pack.length,
-            trailer: pack.trailer,
-            hash: pack.hash.unwrap_or_else(|| TrailerHash::of(&payload)),
+            pack: name_pack(pack, hash),
         };
         self.call(request, &payload).map(drop)
     }
 
     fn remove(&self, domains: &[DomainId], pack: &PackId) -> StoreResult<()> {
-        let request = RpcRequest::RemovePack {
+        let request = RemovePackRequest {
             domains: domains.to_vec(),
             pack: *pack,
         };
         self.call(request, &[]).map(drop)
+    }
+}
+
+fn name_pack(pack: &PackRef, hash: TrailerHash) -> NamedPack {
+    NamedPack {
+        pack: pack.id,
+        length: pack.length,
+        trailer: pack.trailer,
+        hash,
     }
 }
 

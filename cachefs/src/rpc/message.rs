@@ -1,18 +1,12 @@
-//! Messages of the protocol.
+//! Data that requests and replies carry.
 
-use std::path::PathBuf;
-
-use cachefs_store::id::{DomainId, PackId, StackId, TrailerHash};
 use cachefs_store::layer::TreeTotals;
 use cachefs_store::local::ReadStats;
-use cachefs_store::refs::{KeyQuery, LayerInfo, Resolved};
+use cachefs_store::refs::{LayerInfo, Resolved};
 use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
 use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
-use crate::error::RemoteFailure;
-use crate::paths::{Places, Whole};
-use crate::shares::{ClientGrant, ShareDescription};
 use crate::view::ViewForm;
 
 /// Data that is fetched before it is requested.
@@ -47,44 +41,6 @@ pub(crate) struct ViewOrigin {
     pub(crate) privileged: bool,
     /// The owner to show for all entries, instead of the saved owners.
     pub(crate) owner: Option<Owner>,
-}
-
-/// A request to find a stack and create a view of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct RestoreRequest {
-    /// The keys, the bottom of the stack first.
-    pub(crate) wanted: Vec<KeyQuery>,
-    /// Where to look for the keys, and the options of the view.
-    #[serde(flatten)]
-    pub(crate) shown: ViewOrigin,
-}
-
-/// A request to find the keys that hold parts of a cache of several paths.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Find {
-    /// Where to look.
-    pub(crate) remote: RemoteSpec,
-    /// How long one request to the remote may take, in milliseconds.
-    pub(crate) deadline_ms: Option<u64>,
-    /// The keys.
-    pub(crate) wanted: Vec<KeyQuery>,
-    /// The paths as absolute globs, and the exclusions as the user wrote them.
-    pub(crate) paths: Vec<String>,
-    /// Which keys of one path count, too: a path that looks like a pattern may be a name.
-    #[serde(default)]
-    pub(crate) whole_from: Whole,
-    /// Where they lead.
-    pub(crate) places: Places,
-}
-
-/// A request to make a view of a stack that is known already.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct OpenRequest {
-    /// The stack, the bottom layer first.
-    pub(crate) layers: Vec<LayerInfo>,
-    /// Where it is, and how it is shown.
-    #[serde(flatten)]
-    pub(crate) shown: ViewOrigin,
 }
 
 /// Result of a lookup.
@@ -166,149 +122,4 @@ pub struct DaemonStats {
     pub cache_bytes: u64,
     /// Its limit.
     pub cache_limit: u64,
-}
-
-/// Every message to the daemon.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Envelope<R = RpcRequest> {
-    /// The sender's version: both must be the same program.
-    pub(crate) version: String,
-    pub(crate) request: R,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
-pub(crate) enum RpcRequest {
-    Restore(RestoreRequest),
-    Find(Find),
-    Open(OpenRequest),
-    /// Serves a view on the descriptor that comes with the message.
-    Serve {
-        view: u64,
-        form: ViewForm,
-    },
-    /// Forgets a view that was never served.
-    Close {
-        view: u64,
-    },
-    /// Payload: chunk ids. The answer's payload: their locations according to these domains.
-    Lookup {
-        domains: Vec<DomainId>,
-    },
-    /// Whether one of the domains has just this pack.
-    HasPack {
-        domains: Vec<DomainId>,
-        pack: PackId,
-        length: u32,
-        trailer: u32,
-        hash: TrailerHash,
-    },
-    /// Payload: the pack's trailer, which must have the hash. The domain is that of the save.
-    Insert {
-        domain: DomainId,
-        pack: PackId,
-        length: u32,
-        trailer: u32,
-        hash: TrailerHash,
-    },
-    RemovePack {
-        domains: Vec<DomainId>,
-        pack: PackId,
-    },
-    /// Publishes the reads of one stack's views as the trace of the stack that was saved from it;
-    /// if both are the same, as its own trace. The answer is sent when that is done.
-    PublishTrace {
-        from: StackId,
-        to: StackId,
-    },
-    /// Requests the grant of this socket, if it belongs to a share.
-    Allowed,
-    /// Opens a share on the listening socket that comes with the message.
-    Share(Box<ShareDescription>),
-    /// Ends a share.
-    Unshare {
-        path: PathBuf,
-    },
-    /// Lists the shares.
-    Shares,
-    Stats,
-    /// Requests the reads of a stack.
-    Reads {
-        stack: StackId,
-    },
-    /// Ends the daemon; refused while it serves mounts unless forced.
-    Stop {
-        force: bool,
-    },
-    /// Replaces the daemon by another version. Daemons of all versions understand this request.
-    Upgrade {
-        exe: PathBuf,
-    },
-}
-
-impl RpcRequest {
-    /// Whether it can be asked of another worker when the first one dies. Views that are not served
-    /// yet die with their worker.
-    pub(crate) fn may_repeat(&self) -> bool {
-        match self {
-            Self::Restore(_)
-            | Self::Find(_)
-            | Self::Open(_)
-            | Self::Lookup { .. }
-            | Self::HasPack { .. }
-            | Self::Insert { .. }
-            | Self::RemovePack { .. }
-            | Self::PublishTrace { .. }
-            | Self::Allowed
-            | Self::Shares
-            | Self::Stats
-            | Self::Reads { .. } => true,
-            Self::Serve { .. }
-            | Self::Close { .. }
-            | Self::Share(_)
-            | Self::Unshare { .. }
-            | Self::Stop { .. }
-            | Self::Upgrade { .. } => false,
-        }
-    }
-}
-
-/// A request with its payload and descriptors.
-pub(crate) struct Call<'a> {
-    pub(crate) request: RpcRequest,
-    pub(crate) payload: &'a [u8],
-    pub(crate) fd: Option<std::os::fd::BorrowedFd<'a>>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "snake_case")]
-pub(crate) enum Reply {
-    Done,
-    /// The daemon ends when this has been sent.
-    Ending,
-    /// The worker, which is this process, exits once this is sent, and another program takes over.
-    Upgrading {
-        pid: u32,
-    },
-    /// Payload: a [`RestoreReply`] as JSON, which can be larger than a header may be.
-    Restored,
-    /// Payload: for each key a [`FoundKey`](cachefs_store::refs::FoundKey) or nothing, as JSON.
-    FoundParts,
-    Opened(OpenedView),
-    Found {
-        found: bool,
-    },
-    Stats(Box<DaemonStats>),
-    Allowed(Box<ClientGrant>),
-    /// Payload: a list of [`ShareInfo`](crate::shares::ShareInfo) as JSON.
-    Shares,
-    /// Payload: a [`ReadReport`](crate::ReadReport) as JSON; none when no view shows the stack.
-    Reads,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RpcReply {
-    Ok(Reply),
-    Failed(RemoteFailure),
 }

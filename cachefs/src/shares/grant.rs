@@ -3,30 +3,15 @@
 use std::collections::HashSet;
 
 use cachefs_store::id::StackId;
-use cachefs_store::refs::{Chosen, KeyQuery, LayerInfo, Scope};
-use cachefs_store::remote::{Environment, RemoteSpec};
-use serde::{Deserialize, Serialize};
+use cachefs_store::refs::{Chosen, KeyQuery, LayerInfo};
+use cachefs_store::remote::RemoteSpec;
 
+use super::description::Grant;
 use crate::error::{Error, Result};
-use crate::rpc::{Find, OpenRequest, Prefetch, RestoreRequest, RpcRequest, ViewOrigin};
-
-/// Permissions of a share's clients, and the credentials that the daemon uses for them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    /// The remote, with the credentials that the daemon uses for it.
-    pub remote: RemoteSpec,
-    /// How long one request to the remote may take, in milliseconds.
-    pub deadline_ms: Option<u64>,
-    /// The scopes, the clients' own first; at least one.
-    pub scopes: Vec<Scope>,
-    /// The only user apart from root who may connect; the daemon's own user for `None`.
-    pub uid: Option<u32>,
-    /// Whether the reads of the clients are not published for later jobs.
-    pub read_only: bool,
-    /// Whether clients may have a large cache fetched completely, including data that nobody reads.
-    #[serde(default)]
-    pub prefetch_all: bool,
-}
+use crate::rpc::{
+    CloseRequest, FindRequest, OpenRequest, Prefetch, RestoreRequest, RpcRequest, ServeRequest,
+    ViewOrigin,
+};
 
 /// The most keys, layers included, that one request may name.
 const MAX_KEYS: usize = 16;
@@ -37,42 +22,7 @@ const MAX_PREFIX: usize = 2048;
 /// The most bytes that all paths of a request may have.
 const MAX_PATHS: usize = 8 << 10;
 
-/// A grant as its clients see it: without credentials.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientGrant {
-    /// The remote.
-    pub remote: RemoteSpec,
-    /// The scopes, the clients' own first.
-    pub scopes: Vec<Scope>,
-    /// Whether the reads of the clients are not published.
-    pub read_only: bool,
-}
-
 impl Grant {
-    /// The clients' view of the grant.
-    pub fn allowed(&self) -> ClientGrant {
-        let RemoteSpec {
-            url,
-            endpoint,
-            region,
-            path_style,
-            account,
-            ..
-        } = self.remote.clone();
-        ClientGrant {
-            remote: RemoteSpec {
-                url,
-                endpoint,
-                region,
-                path_style,
-                account,
-                ..RemoteSpec::default()
-            },
-            scopes: self.scopes.clone(),
-            read_only: self.read_only,
-        }
-    }
-
     /// Converts a request to one that the daemon may answer: with the remote and credentials of the
     /// grant, and within its limits. `own` are the views that this client has opened and that are
     /// not served yet; `known` are the stacks that clients of the share were given.
@@ -93,7 +43,7 @@ impl Grant {
             RpcRequest::Find(asked) if request_length(&asked) > MAX_PATHS => Err(self.refuse(
                 format!("the paths have more than {MAX_PATHS} bytes together"),
             )),
-            RpcRequest::Find(asked) => Ok(RpcRequest::Find(Find {
+            RpcRequest::Find(asked) => Ok(RpcRequest::Find(FindRequest {
                 remote: self.remote(&asked.remote)?,
                 deadline_ms: self.deadline_ms,
                 wanted: self.wanted(asked.wanted)?,
@@ -106,24 +56,25 @@ impl Grant {
                     shown: self.shown(asked.shown)?,
                 }))
             }
-            RpcRequest::Serve { view, .. } | RpcRequest::Close { view } if !own.contains(&view) => {
+            RpcRequest::Serve(ServeRequest { view, .. })
+            | RpcRequest::Close(CloseRequest { view })
+                if !own.contains(&view) =>
+            {
                 Err(self.refuse(format!("view {view} was not opened by this client")))
             }
-            RpcRequest::Serve { .. } | RpcRequest::Close { .. } | RpcRequest::Allowed => {
-                Ok(request)
-            }
-            RpcRequest::Lookup { .. }
-            | RpcRequest::HasPack { .. }
-            | RpcRequest::Insert { .. }
-            | RpcRequest::RemovePack { .. }
-            | RpcRequest::PublishTrace { .. }
-            | RpcRequest::Stats
-            | RpcRequest::Reads { .. }
-            | RpcRequest::Share { .. }
-            | RpcRequest::Unshare { .. }
-            | RpcRequest::Shares
-            | RpcRequest::Stop { .. }
-            | RpcRequest::Upgrade { .. } => {
+            RpcRequest::Serve(_) | RpcRequest::Close(_) | RpcRequest::Allowed(_) => Ok(request),
+            RpcRequest::Lookup(_)
+            | RpcRequest::HasPack(_)
+            | RpcRequest::Insert(_)
+            | RpcRequest::RemovePack(_)
+            | RpcRequest::PublishTrace(_)
+            | RpcRequest::Stats(_)
+            | RpcRequest::Reads(_)
+            | RpcRequest::Share(_)
+            | RpcRequest::Unshare(_)
+            | RpcRequest::Shares(_)
+            | RpcRequest::Stop(_)
+            | RpcRequest::Upgrade(_) => {
                 Err(self.refuse("this share allows only restores".to_owned()))
             }
         }
@@ -212,7 +163,7 @@ impl Grant {
 }
 
 /// The bytes of all paths of a request.
-fn request_length(find: &Find) -> usize {
+fn request_length(find: &FindRequest) -> usize {
     let text = serde_json::to_vec(&(&find.paths, &find.places));
     text.map_or(usize::MAX, |text| text.len())
 }
@@ -223,24 +174,19 @@ fn remove_duplicates<T: Clone + Eq + std::hash::Hash>(all: &mut Vec<T>) {
     all.retain(|one| seen.insert(one.clone()));
 }
 
-impl ClientGrant {
-    /// The remote as it is reached from the client's own environment, with credentials from `env`.
-    /// Only operations of the client itself, such as a save, use them.
-    pub fn reached_with(&self, env: Environment) -> RemoteSpec {
-        RemoteSpec {
-            env,
-            ..self.remote.clone()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use cachefs_store::id::{DomainId, TrailerHash};
-    use cachefs_store::refs::{CachePart, Key, MatchKind, RefName};
+    use cachefs_store::id::{DomainId, PackId, TrailerHash};
+    use cachefs_store::refs::{CachePart, Key, MatchKind, RefName, Scope};
+    use cachefs_store::remote::Environment;
 
     use super::*;
     use crate::paths::{Places, Whole};
+    use crate::rpc::{
+        AllowedRequest, HasPackRequest, InsertRequest, LookupRequest, NamedPack,
+        PublishTraceRequest, ReadsRequest, RemovePackRequest, SharesRequest, StatsRequest,
+        StopRequest, UnshareRequest, UpgradeRequest,
+    };
     use crate::view::ViewForm;
 
     fn scope(name: &str) -> Scope {
@@ -363,7 +309,7 @@ mod tests {
         many.wanted = vec![wanted(&["pr/7"]); MAX_KEYS + 1];
         refused(RpcRequest::Restore(many));
         let find = |path: String| {
-            RpcRequest::Find(Find {
+            RpcRequest::Find(FindRequest {
                 remote: grant().remote,
                 deadline_ms: None,
                 wanted: vec![wanted(&["pr/7"])],
@@ -397,7 +343,7 @@ mod tests {
             ..wanted(&["pr/7"])
         };
         assert!(refused(restore("s3://cache/team", chosen)).contains("branch/secret"));
-        let find = RpcRequest::Find(Find {
+        let find = RpcRequest::Find(FindRequest {
             remote: grant().remote,
             deadline_ms: None,
             wanted: vec![wanted(&["tag/1"])],
@@ -414,51 +360,52 @@ mod tests {
     #[test]
     fn views_of_others_and_all_that_is_no_restore_are_refused() {
         let domain = DomainId([1; 16]);
-        let hash = TrailerHash([1; 32]);
         let domains = || vec![domain];
-        let pack = cachefs_store::id::PackId([1; 16]);
+        let pack = NamedPack {
+            pack: PackId([1; 16]),
+            length: 1,
+            trailer: 1,
+            hash: TrailerHash([1; 32]),
+        };
         let stack = StackId::of([]);
-        let form = ViewForm::Tree;
-        assert!(admit(RpcRequest::Serve { view: 3, form }).is_ok());
-        assert!(admit(RpcRequest::Close { view: 3 }).is_ok());
-        assert!(admit(RpcRequest::Allowed).is_ok());
-        for request in [
-            RpcRequest::Serve { view: 4, form },
-            RpcRequest::Close { view: 4 },
-            RpcRequest::Lookup { domains: domains() },
-            RpcRequest::HasPack {
+        let serve = |view| ServeRequest {
+            view,
+            form: ViewForm::Tree,
+        };
+        assert!(admit(serve(3).into()).is_ok());
+        assert!(admit(CloseRequest { view: 3 }.into()).is_ok());
+        assert!(admit(AllowedRequest {}.into()).is_ok());
+        let (from, to) = (stack, stack);
+        let requests: [RpcRequest; 13] = [
+            serve(4).into(),
+            CloseRequest { view: 4 }.into(),
+            LookupRequest { domains: domains() }.into(),
+            HasPackRequest {
                 domains: domains(),
                 pack,
-                length: 1,
-                trailer: 1,
-                hash,
-            },
-            RpcRequest::Insert {
-                domain,
-                pack,
-                length: 1,
-                trailer: 1,
-                hash,
-            },
-            RpcRequest::RemovePack {
+            }
+            .into(),
+            InsertRequest { domain, pack }.into(),
+            RemovePackRequest {
                 domains: domains(),
-                pack,
-            },
-            RpcRequest::PublishTrace {
-                from: stack,
-                to: stack,
-            },
-            RpcRequest::Stats,
-            RpcRequest::Reads { stack },
-            RpcRequest::Shares,
-            RpcRequest::Unshare {
+                pack: pack.pack,
+            }
+            .into(),
+            PublishTraceRequest { from, to }.into(),
+            StatsRequest {}.into(),
+            ReadsRequest { stack }.into(),
+            SharesRequest {}.into(),
+            UnshareRequest {
                 path: "/run/s".into(),
-            },
-            RpcRequest::Stop { force: true },
-            RpcRequest::Upgrade {
+            }
+            .into(),
+            StopRequest { force: true }.into(),
+            UpgradeRequest {
                 exe: "/tmp/evil".into(),
-            },
-        ] {
+            }
+            .into(),
+        ];
+        for request in requests {
             refused(request);
         }
     }

@@ -6,11 +6,12 @@
 //! request. Credentials stay with the daemon. A share consists of a [`ShareDescription`] and a
 //! listening descriptor, from which another process can reopen it.
 
+mod description;
 mod grant;
 mod open;
 mod table;
 
-pub use grant::{ClientGrant, Grant};
+pub use description::{ClientGrant, Grant, ShareDescription, ShareInfo};
 pub use open::open_share;
+pub use table::Shares;
 pub(crate) use table::{Gate, Owners, Share};
-pub use table::{ShareDescription, ShareInfo, Shares};

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use cachefs_store::id::StackId;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
-use super::grant::{ClientGrant, Grant};
+use super::description::{ClientGrant, Grant, ShareDescription, ShareInfo};
 use crate::error::{Error, Result};
 use crate::rpc::{OpenedView, RpcRequest};
-use crate::sys::fdpass::Bounds;
+use crate::sys::fdpass::{Bounds, MAX_HEADER};
 use crate::sys::limits::descriptor_limit;
 use crate::sys::socket::{PeerCredentials, SocketFile};
 
@@ -36,33 +35,6 @@ const MAX_OWNERS: usize = 4096;
 const PART: u64 = 4;
 /// Number of stacks that are remembered for a share.
 const MAX_STACKS: usize = 1024;
-
-/// The data to reopen a share, except for its listening descriptor. It contains credentials, so it
-/// is passed to processes of the same user in memory, and never written to disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShareDescription {
-    /// Where the socket was made.
-    pub path: PathBuf,
-    /// Device and inode of the socket's file.
-    pub file: (u64, u64),
-    /// Permissions of its clients.
-    pub grant: Grant,
-    /// The stacks that its clients were given.
-    pub stacks: Vec<StackId>,
-}
-
-/// A share in a listing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShareInfo {
-    /// Where its socket is.
-    pub path: PathBuf,
-    /// Permissions of its clients.
-    pub allowed: ClientGrant,
-    /// The only user apart from root who may connect; the daemon's own user for `None`.
-    pub uid: Option<u32>,
-    /// Number of connections now.
-    pub connections: usize,
-}
 
 /// A socket and the permissions of its clients.
 #[derive(Debug)]
@@ -237,6 +209,7 @@ impl Gate {
                 ..Bounds::default()
             },
             Self::Share(_) => Bounds {
+                header: MAX_HEADER,
                 payload: 0,
                 fds: 1,
                 begin: begin.or(Some(SILENCE)),

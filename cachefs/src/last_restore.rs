@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 
 use cachefs_store::refs::{KeyQuery, RefName};
+use cachefs_store::replace_file::{Durability, replace_file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -48,13 +49,9 @@ impl LastRestore {
     /// Writes the record to the store, in place of the previous one.
     pub fn write(&self, store: &StoreDir) -> Result<()> {
         let file = store.last_restore();
-        let new = file.with_extension(format!("new.{}", std::process::id()));
         let bytes =
             serde_json::to_vec_pretty(self).map_err(|error| Error::Conversation(error.into()))?;
-        fs::write(&new, bytes)
-            .and_then(|()| fs::rename(&new, &file))
-            .inspect_err(|_| drop(fs::remove_file(&new)))
-            .map_err(Error::io("write", file))
+        replace_file(&file, &bytes, Durability::Volatile).map_err(Error::io("write", file))
     }
 
     /// Reads the record; `None` if it is missing, or in a format that this version does not

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cachefs_store::replace_file::{Durability, replace_file};
 use cachefs_store::session::LocalStore;
 
 use crate::error::{Error, Result};
@@ -78,10 +79,8 @@ impl StoreDir {
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 // A full disk must not leave an empty file, which no later command would accept.
-                let new = self.path.join(format!("format.{}", std::process::id()));
-                fs::write(&new, format!("{FORMAT}\n"))
-                    .and_then(|()| fs::rename(&new, &file))
-                    .inspect_err(|_| drop(fs::remove_file(&new)))
+                let text = format!("{FORMAT}\n");
+                replace_file(&file, text.as_bytes(), Durability::Volatile)
                     .map_err(Error::io("write", file))
             }
             Err(error) => Err(Error::io("read", file)(error)),

@@ -85,29 +85,12 @@ pub(crate) fn format_until(micros: u64) -> String {
     format!("{relative} ({})", format_utc(micros))
 }
 
-/// A time in microseconds since 1970 as RFC 3339 has it, such as `2023-11-14T22:13:20Z`.
+/// A time in microseconds since 1970 as RFC 3339, in whole seconds: `2023-11-14T22:13:20Z`.
 pub(crate) fn format_utc(micros: u64) -> String {
-    let seconds = micros / 1_000_000;
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years begin in March here, so that the day that leap years add is the last one. An era is the
-    // 400 years after which the calendar repeats itself.
-    let day = days + 719_468;
-    let (era, of_era) = (day / 146_097, day % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * month + 2) / 5 + 1;
-    let (month, later) = match month {
-        0..10 => (month + 3, 0),
-        _ => (month - 9, 1),
-    };
-    format!(
-        "{:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z",
-        era * 400 + year + later,
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
+    // The last time that fits is in the year 9999.
+    let seconds = i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
+    time.to_string()
 }
 
 /// Requests and bytes, such as `4 requests, 1.2 MB received`.
@@ -158,5 +141,6 @@ mod tests {
         assert_eq!(format_utc(951_782_400_000_000), "2000-02-29T00:00:00Z");
         assert_eq!(format_utc(1_735_689_599_999_999), "2024-12-31T23:59:59Z");
         assert_eq!(format_utc(4_107_542_400_000_000), "2100-03-01T00:00:00Z");
+        assert!(format_utc(u64::MAX).starts_with("9999-12-30T"));
     }
 }

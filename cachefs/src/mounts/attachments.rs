@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cachefs_store::replace_file::{Durability, replace_file};
 use serde::{Deserialize, Serialize};
 
 use super::path_bytes;
@@ -216,9 +217,6 @@ impl Attachments {
         let bytes = serde_json::to_vec_pretty(attachment)
             .map_err(|error| Error::Conversation(error.into()))?;
         let file = self.file(attachment);
-        let new = file.with_extension("new");
-        fs::write(&new, bytes)
-            .and_then(|()| fs::rename(&new, &file))
-            .map_err(Error::io("write", file))
+        replace_file(&file, &bytes, Durability::Volatile).map_err(Error::io("write", file))
     }
 }

@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use cachefs_store::layer::TreeTotals;
 use cachefs_store::refs::{Key, LayerInfo, RefName, Scope};
+use cachefs_store::replace_file::{Durability, replace_file};
 use cachefs_store::save::PreviousSave;
 use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
@@ -330,10 +331,8 @@ impl MountRecords {
         self.mark(&folder)?;
         let bytes =
             serde_json::to_vec_pretty(record).map_err(|error| Error::Conversation(error.into()))?;
-        let (file, new) = (self.file(&record.path), folder.join("record.json.new"));
-        fs::write(&new, bytes)
-            .and_then(|()| fs::rename(&new, &file))
-            .map_err(Error::io("write", file))
+        let file = self.file(&record.path);
+        replace_file(&file, &bytes, Durability::Volatile).map_err(Error::io("write", file))
     }
 
     /// Removes a record, with its upper and all.

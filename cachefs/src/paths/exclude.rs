@@ -7,7 +7,7 @@ use cachefs_store::save::Exclude;
 use globset::GlobSet;
 
 use super::glob_escape::has_special;
-use super::pattern::{compile_pattern, escape_base};
+use super::pattern::{compile_path_pattern, escape_base};
 use super::resolve_paths::Places;
 use super::sight::Sight;
 use crate::error::{Error, Result};
@@ -115,8 +115,8 @@ impl Exclusion {
         };
         Ok(Self {
             written: written.to_owned(),
-            absolute: compile_pattern(written, &absolute)?,
-            relative: compile_pattern(written, &relative)?,
+            absolute: compile_path_pattern(written, &absolute)?,
+            relative: compile_path_pattern(written, &relative)?,
             only_directories,
         })
     }

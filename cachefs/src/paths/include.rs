@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobSet};
+use cachefs_store::path_globs::compile_globs;
+use globset::GlobSet;
 
 use super::cache_directory::CacheDirectory;
 use super::glob_escape::{glob_of, has_special, literal_names, literal_readings, may_be_names};
-use super::pattern::{compile_pattern, escape_base};
+use super::pattern::{compile_path_pattern, escape_base};
 use super::resolve_paths::Places;
 use super::sight::Sight;
 use crate::error::{Error, Result};
@@ -81,7 +82,7 @@ impl Include {
                 "use a path relative to the workspace or `~`, or an absolute path",
             ));
         }
-        let glob = compile_pattern(written, &[escape_base(&base, &glob_of(&names, literal))])?;
+        let glob = compile_path_pattern(written, &[escape_base(&base, &glob_of(&names, literal))])?;
         // The plain names before the pattern may lead through links.
         let plain = |name: &&&str| !name.contains(['*', '?', '[', ']', '{', '}', ',', '\\']);
         let leading = names.iter().take_while(plain).count();
@@ -159,14 +160,9 @@ fn absolute_globs(base: &Path, names: &[&str]) -> Vec<String> {
 fn compile_valid(globs: &[String]) -> GlobSet {
     let valid: Vec<_> = globs
         .iter()
-        .filter(|glob| {
-            GlobBuilder::new(glob)
-                .literal_separator(true)
-                .build()
-                .is_ok()
-        })
+        .filter(|glob| compile_globs([glob]).is_ok())
         .cloned()
         .collect();
     // Each glob compiles by itself; only the set can be too large.
-    compile_pattern("", &valid).unwrap_or_else(|_| GlobSet::empty())
+    compile_path_pattern("", &valid).unwrap_or_else(|_| GlobSet::empty())
 }

@@ -2,24 +2,20 @@
 
 use std::path::Path;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use cachefs_store::path_globs::compile_globs;
+use globset::GlobSet;
 
 use crate::error::{Error, Result};
 
-/// Compiles a pattern in which `*` stops at `/`.
-pub(super) fn compile_pattern(written: &str, globs: &[String]) -> Result<GlobSet> {
+/// Compiles the globs that the user wrote as `written`.
+pub(super) fn compile_path_pattern(written: &str, globs: &[String]) -> Result<GlobSet> {
     let bad = |error: globset::Error| {
         Error::usage(
             format!("bad pattern `{written}`: {}", error.kind()),
             "patterns support `*`, `**`, `?`, `[a-z]`, `{a,b}` and a leading `!`",
         )
     };
-    let mut set = GlobSetBuilder::new();
-    for glob in globs {
-        let glob = GlobBuilder::new(glob).literal_separator(true).build();
-        set.add(glob.map_err(bad)?);
-    }
-    set.build().map_err(bad)
+    compile_globs(globs).map_err(bad)
 }
 
 /// A pattern below a directory, with special characters in the directory's own name escaped.

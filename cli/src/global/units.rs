@@ -1,71 +1,53 @@
-//! Times and sizes as people write them.
+//! Times and sizes as users write them.
 
 use std::time::Duration;
 
-fn number_and_unit(text: &str) -> Option<(f64, &str)> {
-    let split = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    Some((number.parse().ok()?, unit.trim()))
-}
+use jiff::{Span, SpanRelativeTo};
 
-/// Reads a time such as `500ms`, `30s`, `2m`, `12h`, `14d` or `2w`; a number alone is seconds.
+/// Parses a time span such as `500ms`, `30s`, `1m30s`, `1.5h`, `14d` or `2 weeks`. A number without
+/// a unit is in seconds. A day has 24 hours.
+///
+/// # Errors
+/// A message for the user, also for zero and for negative spans.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let error = || format!("`{text}` is not a time such as 500ms, 30s, 2m or 14d");
-    let (number, unit) = number_and_unit(text).ok_or_else(error)?;
-    let seconds = match unit {
-        "ms" => number / 1000.0,
-        "" | "s" => number,
-        "sec" | "secs" | "second" | "seconds" => number,
-        "m" | "min" | "mins" | "minute" | "minutes" => number * 60.0,
-        "h" | "hour" | "hours" => number * 3600.0,
-        "d" | "day" | "days" => number * 86_400.0,
-        "w" | "week" | "weeks" => number * 604_800.0,
-        _ => return Err(error()),
+    let with_unit = match has_unit(text) {
+        true => text.trim().to_owned(),
+        false => format!("{}s", text.trim()),
     };
-    Duration::try_from_secs_f64(seconds)
+    with_unit
+        .parse::<Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
         .ok()
+        .and_then(|span| Duration::try_from(span).ok())
         .filter(|time| !time.is_zero())
-        .ok_or_else(error)
+        .ok_or_else(|| format!("`{text}` is not a time such as 500ms, 30s, 1m30s or 14d"))
 }
 
-/// Reads a time as [`parse_duration`] does, but not a number alone: what is kept for `14` is meant to
-/// be kept for days, and would be gone in seconds.
+/// Parses a time span as [`parse_duration`] does, but requires a unit: a user who writes `14` for a
+/// lifetime means days, and in seconds the cache would expire at once.
 pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
-    match text
+    match has_unit(text) {
+        true => parse_duration(text),
+        false => Err(format!(
+            "`{text}` has no unit: write {text}d for days, or {text}h for hours"
+        )),
+    }
+}
+
+fn has_unit(text: &str) -> bool {
+    !text
         .trim()
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
-        true => Err(format!(
-            "`{text}` has no unit: write {text}d for days, or {text}h for hours"
-        )),
-        false => parse_duration(text),
-    }
 }
 
+/// Parses a size such as `500M`, `1.5GiB` or `10G`. All units are powers of 1,024, as in `du` and
+/// in the options of container engines.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let error = || format!("`{text}` is not a size such as 500M or 10G");
-    let (number, unit) = number_and_unit(text).ok_or_else(error)?;
-    let unit = unit
-        .trim_end_matches("iB")
-        .trim_end_matches('B')
-        .to_ascii_uppercase();
-    let shift = match unit.as_str() {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return Err(error()),
-    };
-    let bytes = number * f64::from(shift).exp2();
-    if bytes >= 0.0 && bytes < u64::MAX as f64 {
-        Ok(bytes as u64)
-    } else {
-        Err(error())
-    }
+    parse_size::Config::new()
+        .with_binary()
+        .parse_size(text)
+        .map_err(|_| format!("`{text}` is not a size such as 500M or 10G"))
 }
 
 #[cfg(test)]
@@ -76,7 +58,14 @@ mod tests {
     fn times_and_sizes() {
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        assert!(parse_duration("0s").is_err());
+        assert_eq!(parse_duration("30"), Ok(Duration::from_secs(30)));
+        // The forms of Go, which drone and Harness use.
+        assert_eq!(parse_duration("3m0s"), Ok(Duration::from_secs(180)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
+        for text in ["0s", "-1s", "1s ago", "s", "1x", "", " ", "1mo", "1y"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
         assert!(parse_duration("soon").is_err());
         let two_weeks = Ok(Duration::from_secs(14 * 86_400));
         for text in ["14d", "14days", "14 days", "2w", "2 weeks", "336h"] {
@@ -87,6 +76,11 @@ mod tests {
         }
         assert_eq!(parse_size("10G"), Ok(10 << 30));
         assert_eq!(parse_size("1.5KiB"), Ok(1536));
-        assert!(parse_size("10X").is_err());
+        assert_eq!(parse_size("500M"), Ok(500 << 20));
+        assert_eq!(parse_size("500 MB"), Ok(500 << 20));
+        assert_eq!(parse_size("4096"), Ok(4096));
+        for text in ["10X", "", "M", "-1G", "1e30"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
     }
 }

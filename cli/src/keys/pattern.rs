@@ -12,7 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use cachefs::paths::{glob_of, has_special, literal_names, real_path};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use cachefs_store::path_globs::compile_globs;
+use globset::GlobSet;
 
 use super::KeyContext;
 use super::error::{Span, TemplateFault, TemplateProblem};
@@ -56,7 +57,7 @@ pub(super) fn search_files(
     }
     let compiled = patterns
         .iter()
-        .map(|(pattern, span)| compile_pattern(pattern, *span, context.workspace))
+        .map(|(pattern, span)| compile_file_pattern(pattern, *span, context.workspace))
         .collect::<Result<Vec<_>, _>>()?;
     let workspace = existing_workspace(context.workspace).map_err(|source| {
         unreadable_fault(&context.workspace.join("."), source, whole_span(patterns))
@@ -105,7 +106,7 @@ pub(super) fn whole_span(arguments: &[(String, Span)]) -> Span {
     }
 }
 
-fn compile_pattern(
+fn compile_file_pattern(
     written: &str,
     span: Span,
     workspace: &Path,
@@ -141,12 +142,7 @@ fn compile_pattern(
     let literal = literal_names(workspace, &parts, |path| path.symlink_metadata().is_ok());
     let pattern = glob_of(&parts, literal);
     let compile = |glob: &str| {
-        let mut set = GlobSetBuilder::new();
-        for glob in [glob.to_owned(), format!("{glob}/**")] {
-            let glob = GlobBuilder::new(&glob).literal_separator(true).build();
-            set.add(glob.map_err(|error| bad(&error.kind().to_string()))?);
-        }
-        set.build().map_err(|error| bad(&error.kind().to_string()))
+        compile_globs([glob, &format!("{glob}/**")]).map_err(|error| bad(&error.kind().to_string()))
     };
     let plain = parts[literal..]
         .iter()

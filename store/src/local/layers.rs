@@ -12,8 +12,10 @@ use super::remote_dir::{note_remote_use, remote_folder};
 use crate::error::{Error, Result};
 use crate::id::LayerId;
 use crate::layer::{self, Layer};
+use crate::parallel::run_blocking;
 use crate::refs::LayerInfo;
 use crate::remote::{DynRemote, RemoteErrorKind, RemoteId};
+use crate::replace_file::{Durability, replace_file};
 use crate::task::join_all;
 
 /// Size of unused layers in bytes that stay open for the next restore.
@@ -39,8 +41,15 @@ impl quick_cache::Weighter<Held, Arc<Layer>> for LayerWeight {
 /// A stored layer is only a copy: a damaged one is fetched again. Names of layers are not secret,
 /// so a layer is only found by clients that fetched it from the same remote with the same
 /// credentials.
-#[derive(Debug)]
+///
+/// Clones are cheap and share everything.
+#[derive(Debug, Clone)]
 pub struct LayerCache {
+    inner: Arc<LayerCacheInner>,
+}
+
+#[derive(Debug)]
+struct LayerCacheInner {
     root: PathBuf,
     recent: quick_cache::sync::Cache<Held, Arc<Layer>, LayerWeight>,
     /// All that are open, also those that are too large to stay when nobody uses them.
@@ -54,32 +63,37 @@ impl LayerCache {
     }
 
     fn keeping(root: impl Into<PathBuf>, recent: u64) -> Self {
-        Self {
+        let inner = LayerCacheInner {
             root: root.into(),
             recent: quick_cache::sync::Cache::with_weighter(RECENT_LAYERS, recent, LayerWeight),
             open: Mutex::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
         }
     }
 
     /// The store directory.
     pub fn root(&self) -> &std::path::Path {
-        &self.root
+        &self.inner.root
     }
 
     fn path(&self, (remote, id): &Held) -> PathBuf {
-        remote_folder(&self.root, remote).join(layer::object_key(id).as_str())
+        remote_folder(&self.inner.root, remote).join(layer::object_key(id).as_str())
     }
 
     fn opened(&self, id: &Held) -> Option<Arc<Layer>> {
-        self.recent
+        let inner = &self.inner;
+        inner
+            .recent
             .get(id)
-            .or_else(|| self.open.lock().get(id).and_then(Weak::upgrade))
+            .or_else(|| inner.open.lock().get(id).and_then(Weak::upgrade))
     }
 
     fn remember(&self, remote: RemoteId, layer: &Arc<Layer>) {
         let held = (remote, layer.id());
-        self.recent.insert(held, Arc::clone(layer));
-        let mut open = self.open.lock();
+        self.inner.recent.insert(held, Arc::clone(layer));
+        let mut open = self.inner.open.lock();
         open.retain(|_, layer| layer.strong_count() > 0);
         open.insert(held, Arc::downgrade(layer));
     }
@@ -106,12 +120,24 @@ impl LayerCache {
         }
     }
 
+    /// The layers that are on this machine, on a thread that may block: layers are read and their
+    /// hashes checked.
+    async fn read_local(
+        &self,
+        remote: RemoteId,
+        layers: &[LayerInfo],
+    ) -> Result<Vec<Option<Arc<Layer>>>> {
+        let cache = self.clone();
+        let ids: Vec<LayerId> = layers.iter().map(|info| info.id).collect();
+        run_blocking(move || Ok(ids.iter().map(|id| cache.local(remote, id)).collect())).await
+    }
+
     /// Keeps a layer's bytes; failing to is only a missed chance.
     pub fn keep(&self, remote: RemoteId, id: &LayerId, bytes: &[u8]) {
         let path = self.path(&(remote, *id));
-        let written = note_remote_use(&self.root, &remote)
+        let written = note_remote_use(&self.inner.root, &remote)
             .and_then(|()| path.parent().map_or(Ok(()), fs::create_dir_all))
-            .and_then(|()| crate::local::replace_file(&path, bytes));
+            .and_then(|()| replace_file(&path, bytes, Durability::Volatile));
         if let Err(error) = written {
             tracing::warn!("cannot store layer {id} in {}: {error}", path.display());
         }
@@ -127,10 +153,9 @@ impl LayerCache {
         let of = remote.id();
         if remote.local_dir().is_none() {
             // Only the order in which remotes are forgotten depends on it.
-            let _ = note_remote_use(&self.root, &of);
+            let _ = note_remote_use(&self.inner.root, &of);
         }
-        let mut opened: Vec<Option<Arc<Layer>>> =
-            layers.iter().map(|info| self.local(of, &info.id)).collect();
+        let mut opened = self.read_local(of, layers).await?;
         let missing = layers
             .iter()
             .zip(&opened)
@@ -146,7 +171,12 @@ impl LayerCache {
             let Some(layer) = fetched.next() else { break };
             let layer = Arc::new(layer?);
             if remote.local_dir().is_none() {
-                self.keep(of, &layer.id(), layer.object());
+                let (cache, layer) = (self.clone(), Arc::clone(&layer));
+                run_blocking(move || {
+                    cache.keep(of, &layer.id(), layer.object());
+                    Ok(())
+                })
+                .await?;
             }
             self.remember(of, &layer);
             *slot = Some(layer);
@@ -197,7 +227,7 @@ pub(crate) async fn fetch_layer(remote: &DynRemote, info: &LayerInfo) -> Result<
         }
         Err(error) => return Err(error.into()),
     };
-    open_verified(id, bytes)
+    run_blocking(move || open_verified(id, bytes)).await
 }
 
 #[cfg(test)]

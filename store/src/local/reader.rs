@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::frame::{self, FrameLocation};
 use crate::id::{FrameHash, PackId};
 use crate::pack::{self, PackRef};
+use crate::parallel::run_blocking;
 use crate::remote::{DynRemote, RemoteErrorKind, RemoteId};
 
 /// A miss right behind the range fetched last doubles the range, up to this.
@@ -149,7 +150,8 @@ impl FrameReader {
         }
     }
 
-    /// A decoded frame, if it can be had without the network. Blocks for a disk read at most.
+    /// A decoded frame, if it can be had without the network. Blocks for a disk read and for
+    /// decoding, so async code calls [`Self::get`].
     pub fn local(&self, frame: &FrameLocation) -> Option<Arc<Vec<u8>>> {
         self.inner
             .memory
@@ -167,7 +169,7 @@ impl FrameReader {
     /// A decoded frame, and whether it had to be waited for because it was not on this machine.
     pub async fn get_noting(&self, frame: &FrameLocation) -> Result<(Arc<Vec<u8>>, bool)> {
         let landed = self.inner.landed.load(Acquire);
-        if let Some(raw) = self.local(frame) {
+        if let Some(raw) = self.read_local(frame).await? {
             return Ok((raw, false));
         }
         if let Some(error) = self.inner.failures.recent(frame) {
@@ -185,6 +187,12 @@ impl FrameReader {
             })
     }
 
+    /// As [`Self::local`], on a thread that may block.
+    async fn read_local(&self, frame: &FrameLocation) -> Result<Option<Arc<Vec<u8>>>> {
+        let (reader, frame) = (self.clone(), *frame);
+        run_blocking(move || Ok(reader.local(&frame))).await
+    }
+
     /// Waits for a frame that was not on this machine when `landed` flights had finished.
     async fn wait_for(&self, frame: &FrameLocation, landed: u64) -> Result<Arc<Vec<u8>>> {
         let _waiting = Waiting::new(&self.inner.waiting);
@@ -200,20 +208,21 @@ impl FrameReader {
             .counters
             .demand_bytes
             .fetch_add(stored.len() as u64, Relaxed);
-        self.admit(frame, &stored)
+        self.admit(frame, stored).await
     }
 
-    fn admit(&self, frame: &FrameLocation, stored: &[u8]) -> Result<Arc<Vec<u8>>> {
-        let raw = Arc::new(frame::decode_frame(
-            stored,
-            &frame.hash,
-            frame.codec,
-            frame.raw,
-        )?);
-        self.inner
-            .memory
-            .insert(self.inner.id, frame.hash, raw.clone());
-        Ok(raw)
+    /// Verifies and decodes a frame, which takes up to a few milliseconds, on a thread that may
+    /// block.
+    async fn admit(&self, frame: &FrameLocation, stored: Bytes) -> Result<Arc<Vec<u8>>> {
+        let (reader, frame) = (self.clone(), *frame);
+        run_blocking(move || {
+            let raw = frame::decode_frame(&stored, &frame.hash, frame.codec, frame.raw)?;
+            let raw = Arc::new(raw);
+            let inner = &reader.inner;
+            inner.memory.insert(inner.id, frame.hash, raw.clone());
+            Ok(raw)
+        })
+        .await
     }
 
     async fn request(&self, pack: &PackId, range: Range<u64>) -> Result<Bytes> {
@@ -242,7 +251,7 @@ impl FrameReader {
                 Ok(flight) => break flight,
                 Err(now) => landed = now,
             }
-            if let Some(raw) = self.local(frame) {
+            if let Some(raw) = self.read_local(frame).await? {
                 return Ok(raw);
             }
         };
@@ -253,15 +262,14 @@ impl FrameReader {
         match landed {
             Ok(Some(Ok(bytes))) => {
                 let from = (wanted.start - start) as usize;
-                let stored = bytes
-                    .get(from..from + frame.stored as usize)
-                    .ok_or_else(|| {
-                        Error::damaged(
-                            format!("pack {}", frame.pack),
-                            "it is shorter than its frames",
-                        )
-                    })?;
-                self.admit(frame, stored)
+                let to = from + frame.stored as usize;
+                if to > bytes.len() {
+                    return Err(Error::damaged(
+                        format!("pack {}", frame.pack),
+                        "it is shorter than its frames",
+                    ));
+                }
+                self.admit(frame, bytes.slice(from..to)).await
             }
             // A range fetched ahead may fail for bytes that nobody asked for; the frame itself is
             // then asked for by the caller. Its own failure is the one to report.
@@ -271,8 +279,9 @@ impl FrameReader {
                     .counters
                     .demand_bytes
                     .fetch_add(stored.len() as u64, Relaxed);
-                self.keep(&frame.pack, frame.offset, &stored);
-                self.admit(frame, &stored)
+                self.keep_fetched(frame.pack, frame.offset, stored.clone())
+                    .await?;
+                self.admit(frame, stored).await
             }
         }
     }
@@ -321,9 +330,11 @@ impl FrameReader {
         let (sender, receiver) = watch::channel(None);
         let reader = self.clone();
         tokio::spawn(async move {
-            let fetched = reader.request(&pack, range.clone()).await;
+            let mut fetched = reader.request(&pack, range.clone()).await;
             if let Ok(bytes) = &fetched {
-                reader.keep(&pack, range.start as u32, bytes);
+                // Readers look at the local disk once the flight has landed, so it lands after this.
+                let start = range.start as u32;
+                let kept = reader.keep_fetched(pack, start, bytes.clone()).await;
                 let counters = &reader.inner.counters;
                 counters
                     .demand_bytes
@@ -331,6 +342,9 @@ impl FrameReader {
                 counters
                     .prefetch_bytes
                     .fetch_add(bytes.len() as u64 - demand.min(bytes.len() as u64), Relaxed);
+                if let Err(error) = kept {
+                    fetched = Err(error);
+                }
             }
             sender.send_replace(Some(fetched.map_err(Arc::new)));
             let mut flights = reader.inner.flights.lock();
@@ -340,6 +354,20 @@ impl FrameReader {
             reader.inner.landed.fetch_add(1, Release);
         });
         receiver
+    }
+
+    /// Writes fetched bytes to the local disk, on a thread that may block. Failing to write them is
+    /// only a warning; the error is that the runtime shuts down.
+    async fn keep_fetched(&self, pack: PackId, offset: u32, bytes: Bytes) -> Result<()> {
+        if self.inner.in_place.is_some() {
+            return Ok(());
+        }
+        let reader = self.clone();
+        run_blocking(move || {
+            reader.keep(&pack, offset, &bytes);
+            Ok(())
+        })
+        .await
     }
 
     fn keep(&self, pack: &PackId, offset: u32, bytes: &[u8]) {

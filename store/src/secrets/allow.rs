@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
+
+use crate::path_globs::compile_globs;
 
 /// Patterns of paths, relative to the saved directory.
 #[derive(Debug, Clone, Default)]
@@ -12,7 +14,7 @@ impl AllowedPaths {
     /// A pattern without `/` matches a name in any directory; one that matches a directory allows
     /// everything below it. The error is the invalid pattern.
     pub(super) fn new(patterns: &[String]) -> Result<Self, String> {
-        let mut set = GlobSetBuilder::new();
+        let mut globs = Vec::new();
         for pattern in patterns {
             let anchored = match pattern.strip_prefix('/') {
                 Some(anchored) => anchored.to_owned(),
@@ -20,15 +22,13 @@ impl AllowedPaths {
                 None => format!("**/{pattern}"),
             };
             let anchored = anchored.trim_end_matches('/');
-            for glob in [anchored.to_owned(), format!("{anchored}/**")] {
-                let glob = GlobBuilder::new(&glob)
-                    .literal_separator(true)
-                    .backslash_escape(true)
-                    .build();
-                set.add(glob.map_err(|_| pattern.clone())?);
-            }
+            let of_pattern = [anchored.to_owned(), format!("{anchored}/**")];
+            compile_globs(&of_pattern).map_err(|_| pattern.clone())?;
+            globs.extend(of_pattern);
         }
-        Ok(Self(set.build().map_err(|error| error.to_string())?))
+        compile_globs(globs)
+            .map(Self)
+            .map_err(|error| error.to_string())
     }
 
     pub(super) fn matches(&self, path: &Path) -> bool {

@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use cachefs::Error;
+use cachefs_store::replace_file::{Durability, replace_file};
 use serde::{Deserialize, Serialize};
 
 use super::spec::Spec;
@@ -69,13 +70,9 @@ impl CsiState {
     /// Remembers a volume.
     pub(super) fn put(&self, volume: &CsiVolume) -> cachefs::Result<()> {
         let file = self.file(&volume.id);
-        let new = file.with_extension("new");
         let bytes = serde_json::to_vec_pretty(volume)
             .map_err(|error| Error::io("write", &file)(error.into()))?;
-        fs::write(&new, bytes)
-            .and_then(|()| fs::rename(&new, &file))
-            .inspect_err(|_| drop(fs::remove_file(&new)))
-            .map_err(Error::io("write", file))
+        replace_file(&file, &bytes, Durability::Volatile).map_err(Error::io("write", file))
     }
 
     /// Forgets a volume.

@@ -3,7 +3,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use cachefs::paths::{glob_of, has_special, literal_names, real_path};
-use globset::{GlobBuilder, GlobMatcher};
+use cachefs_store::path_globs::compile_globs;
+use globset::GlobSet;
 
 /// A path that is cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,21 +72,17 @@ pub(super) fn is_pattern(text: &str, place: &MountBase) -> bool {
 }
 
 /// The names that a pattern matches; `*` does not match a slash.
-pub(super) fn mount_matcher(pattern: &PluginMount) -> Result<GlobMatcher, cachefs::Error> {
-    compile_glob(&pattern.name)
+pub(super) fn mount_matcher(pattern: &PluginMount) -> Result<GlobSet, cachefs::Error> {
+    compile_mount_glob(&pattern.name)
 }
 
-fn compile_glob(glob: &str) -> Result<GlobMatcher, cachefs::Error> {
-    let glob = GlobBuilder::new(glob)
-        .literal_separator(true)
-        .build()
-        .map_err(|error| {
-            cachefs::Error::usage(
-                format!("PLUGIN_MOUNT has an invalid pattern: {}", error.kind()),
-                "use a pattern such as `modules/*/target`",
-            )
-        })?;
-    Ok(glob.compile_matcher())
+fn compile_mount_glob(glob: &str) -> Result<GlobSet, cachefs::Error> {
+    compile_globs([glob]).map_err(|error| {
+        cachefs::Error::usage(
+            format!("PLUGIN_MOUNT has an invalid pattern: {}", error.kind()),
+            "use a pattern such as `modules/*/target`",
+        )
+    })
 }
 
 /// The directories on the disk that a pattern matches, in the order of paths.
@@ -103,7 +100,7 @@ pub(super) fn find_mounts(
         true => "/",
         false => "",
     };
-    let matcher = compile_glob(&format!("{root}{}", glob_of(&names, literal)))?;
+    let matcher = compile_mount_glob(&format!("{root}{}", glob_of(&names, literal)))?;
     // Everything before the first part with a special character is there or not.
     let plain = names[literal..]
         .iter()

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use cachefs::Error;
 
 use super::plugin_variables::{self, Meaning, TABLE};
-use super::variable_values::{Values, Variables, parse_go_duration};
+use super::variable_values::{Values, Variables};
 use crate::caches::ModeArg;
+use crate::global::parse_duration;
 
 /// The part of a bucket that is ours; the plugin's archives lie beside it.
 const PREFIX: &str = "cachefs";
@@ -339,7 +340,7 @@ fn plan_options(values: &Values<'_>, variables: &mut Variables) -> Result<(), Er
         "BACKEND_OPERATION_TIMEOUT",
     ]);
     if let Some(text) = timeout {
-        let time = parse_go_duration(text).ok_or_else(|| {
+        let time = parse_duration(text).map_err(|_| {
             Error::usage(
                 "PLUGIN_BACKEND_OPERATION_TIMEOUT is not a time",
                 "use a time such as 30s, 3m or 1h30m",

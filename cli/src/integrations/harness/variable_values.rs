@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 /// Variables to set (or to remove) before anything else. Its `Debug` shows the names only, because
 /// values can be secret.
@@ -68,56 +67,9 @@ impl Values<'_> {
     }
 }
 
-/// Reads a time as Go writes it: `300ms`, `1m30s`, `1.5h`.
-pub(super) fn parse_go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let split = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let (number, after) = rest.split_at(split);
-        let end = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let unit = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * unit;
-        rest = after;
-    }
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| !time.is_zero())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_as_go_writes_them() {
-        for (text, seconds) in [
-            ("3m0s", 180.0),
-            ("300ms", 0.3),
-            ("1h30m", 5400.0),
-            ("1.5m", 90.0),
-        ] {
-            assert_eq!(
-                parse_go_duration(text),
-                Some(Duration::from_secs_f64(seconds)),
-                "{text}"
-            );
-        }
-        for text in ["", "30", "s", "1x", "-1s", "0s", "1s "] {
-            assert_eq!(parse_go_duration(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn values_are_not_shown() {

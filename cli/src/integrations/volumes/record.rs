@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use cachefs::{Error, StoreDir};
+use cachefs_store::replace_file::{Durability, replace_file};
 use serde::{Deserialize, Serialize};
 
 use crate::integrations::container_cache::check_name;
@@ -131,17 +131,10 @@ impl VolumeRecords {
     pub(crate) fn put(&self, volume: &VolumeRecord) -> Result<(), Error> {
         let folder = self.folder(&volume.name);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let (file, new) = (folder.join("volume.json"), folder.join("volume.json.new"));
+        let file = folder.join("volume.json");
         let bytes = serde_json::to_vec_pretty(volume)
             .map_err(|error| Error::io("write", &file)(error.into()))?;
-        let write = || -> std::io::Result<()> {
-            let mut to = File::create(&new)?;
-            to.write_all(&bytes)?;
-            to.sync_all()?;
-            fs::rename(&new, &file)?;
-            File::open(&folder)?.sync_all()
-        };
-        write().map_err(Error::io("write", file))
+        replace_file(&file, &bytes, Durability::Synced).map_err(Error::io("write", file))
     }
 
     /// Removes a volume with its folder, which must not be mounted.

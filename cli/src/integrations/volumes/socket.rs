@@ -1,6 +1,5 @@
 //! The socket that engines talk to: made here, or handed over by the service manager.
 
-use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +8,6 @@ use cachefs::sys::socket::SocketFile;
 
 use crate::integrations::listen::listen_on;
 use crate::output;
-
-/// The descriptor of the first socket that a service manager hands over.
-const FIRST: i32 = 3;
 
 /// A socket that listens. One that was made here is removed in the end.
 pub(crate) struct Socket {
@@ -31,7 +27,7 @@ impl Socket {
     ///
     /// When another plugin listens there, and when the socket cannot be made.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let (listener, file) = match handed_over() {
+        let (listener, file) = match take_passed_socket() {
             Some(listener) => (listener, None),
             None => {
                 let (listener, file) = listen_on(path, "--socket")?;
@@ -58,19 +54,9 @@ impl Drop for Socket {
     }
 }
 
-/// The socket that systemd or something like it hands over, as `sd_listen_fds(3)` describes it.
-fn handed_over() -> Option<UnixListener> {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    if number("LISTEN_PID") != Some(std::process::id()) || number("LISTEN_FDS").unwrap_or(0) == 0 {
-        return None;
-    }
-    // SAFETY: the service manager says that this descriptor is for this process, and nothing else
-    // here takes it: this is called once, when the plugin starts.
-    let socket = unsafe { OwnedFd::from_raw_fd(FIRST) };
-    // Child processes of this one have no use for it.
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).ok()?;
-    let listener = UnixListener::from(socket);
-    // Something that is no socket would fail at the first container instead of here.
-    listener.local_addr().ok()?;
-    Some(listener)
+/// The socket that a service manager such as systemd passes, as in `sd_listen_fds(3)`; `None` if
+/// there is none, or if the descriptor is not a Unix socket.
+fn take_passed_socket() -> Option<UnixListener> {
+    let mut passed = listenfd::ListenFd::from_env();
+    passed.take_unix_listener(0).ok().flatten()
 }

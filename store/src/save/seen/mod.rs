@@ -27,6 +27,7 @@ use super::tree::{FileContent, FileNode, FileTree, NodeKind, Pieces, Stamp};
 use crate::frame::{ChunkLocation, Codec, FrameLocation};
 use crate::id::{ChunkId, DomainId, PackId, TrailerHash};
 use crate::pack::PackRef;
+use crate::replace_file::{Durability, replace_file};
 use crate::secrets::Scanner;
 use format::{HOLE, Pack, SeenFile, SeenFrame, SeenPiece, Tables};
 use zerocopy::little_endian::{I64, U32, U64};
@@ -166,7 +167,7 @@ impl Seen {
                 let _ = writer.add(node);
             }
         }
-        crate::local::replace_file(path, &writer.finish().encode(domain))
+        replace_file(path, &writer.finish().encode(domain), Durability::Volatile)
     }
 }
 

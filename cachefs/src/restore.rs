@@ -2,7 +2,7 @@
 
 mod copied_files;
 mod copy;
-mod copy_rollback;
+mod copy_record;
 mod hidden_mounts;
 mod lookup;
 mod multi_path;
@@ -10,22 +10,17 @@ mod new_record;
 mod options;
 mod recover;
 mod report;
-mod stack_availability;
 mod target_dir;
-pub(crate) mod tree_count;
 
 pub use lookup::look_up;
-pub(crate) use lookup::tree_of;
 pub(crate) use multi_path::find_parts;
 pub use multi_path::{FoundDirectories, find_directories};
-pub(crate) use stack_availability::check_usable;
-pub use stack_availability::{find_loss, without_lost_parts};
 pub use target_dir::MadeDirectories;
 
 use recover::Left;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cachefs_store::id::SaveId;
 use cachefs_store::progress::Progress;
@@ -44,7 +39,7 @@ pub use report::{NoMount, RestoreOutcome, RestoreReport};
 use copy::restore_copy;
 use new_record::new_record;
 use options::request_view;
-use report::miss_report;
+use report::{found_report, miss_report};
 
 /// Restores a path.
 pub fn restore_path(
@@ -104,14 +99,17 @@ fn restore_fresh(
     let asked_at = SaveId::now().micros;
     let found = request_view(&mut client, options)?;
     let Some(view) = found.view else {
-        return Ok(miss_report(path, found));
+        return Ok(RestoreReport {
+            lost: found.lost,
+            ..miss_report(path, found.found, found.traffic)
+        });
     };
     if progress.cancelled() {
         client.close(view.view)?;
         return Err(cachefs_store::Error::Cancelled.into());
     }
     let made = MadeDirectories::make(&path, options.owner.or(options.caller))?;
-    let record = new_record(&path, How::Mount, &found, options, asked_at)?;
+    let record = new_record(&path, How::Mount, &found.found, options, asked_at)?;
     records.remove(&path)?;
     // Written first: a crash in between leaves a record without a mount, which is cleaned up, and
     // never a mount that nothing knows of.
@@ -120,18 +118,12 @@ fn restore_fresh(
         client.open(options.open(&record.layers, form))
     });
     match attached {
-        Ok(()) => Ok(RestoreReport {
-            outcome: RestoreOutcome::Mounted,
+        Ok(()) => Ok(found_report(
+            RestoreOutcome::Mounted,
             path,
-            matched: found.matched,
-            layers: found.layers,
-            tree: found.tree,
-            traffic: found.traffic,
-            lost: None,
-            notes: Vec::new(),
-            unsaved: None,
-            elapsed: Duration::ZERO,
-        }),
+            found.found,
+            found.traffic,
+        )),
         Err(Error::Mount(error)) if options.mode == RestoreMode::Auto && error.is_environment() => {
             records.remove(&path)?;
             made.remove();
@@ -141,7 +133,7 @@ fn restore_fresh(
                 records,
                 path,
                 options,
-                Some(found),
+                Some(found.found),
                 Some(why),
                 progress,
             )

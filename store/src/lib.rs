@@ -46,6 +46,7 @@ pub mod remote;
 pub mod replace_file;
 pub mod repository;
 pub mod resolve_beneath;
+pub mod restore;
 pub mod save;
 pub mod secrets;
 pub mod session;

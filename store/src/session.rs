@@ -47,7 +47,8 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// use cachefs_store::progress::Silent;
 /// use cachefs_store::refs::{Key, RefName, Scope};
 /// use cachefs_store::remote::RemoteSpec;
-/// use cachefs_store::save::{PathSource, SaveRequest};
+/// use cachefs_store::save::source::PathSource;
+/// use cachefs_store::save::SaveRequest;
 /// use cachefs_store::session::{LocalStore, Session};
 ///
 /// let dir = tempfile::tempdir()?;
@@ -82,7 +83,7 @@ pub struct Session {
     runtime: Runtime,
     opened: OpenRemote,
     local: LocalStore,
-    layers: Arc<LayerCache>,
+    layers: LayerCache,
     clock: Clock,
     started: Instant,
     _spent: Option<WatchedMeter>,
@@ -104,7 +105,7 @@ impl Session {
         Ok(Self {
             runtime,
             opened,
-            layers: Arc::new(LayerCache::new(&local.path)),
+            layers: LayerCache::new(&local.path),
             local,
             clock: Arc::new(|| SaveId::now().micros),
             started,
@@ -121,7 +122,7 @@ impl Session {
         Ok(Self {
             runtime: start_runtime()?,
             opened,
-            layers: Arc::new(LayerCache::new(&local.path)),
+            layers: LayerCache::new(&local.path),
             local,
             clock,
             started: Instant::now(),
@@ -178,7 +179,7 @@ impl Session {
     }
 
     /// The local copies of layers.
-    pub fn layers(&self) -> &Arc<LayerCache> {
+    pub fn layers(&self) -> &LayerCache {
         &self.layers
     }
 

@@ -125,7 +125,7 @@ impl AnswerRequest for RestoreRequest {
         if let Some(view) = &restored.view {
             caller.unserved.push(view.view);
             caller.gate.gave(view);
-            let stack = StackId::of(restored.layers.iter().map(|layer| &layer.id));
+            let stack = StackId::of(restored.found.layers.iter().map(|layer| &layer.id));
             if let Some(share) = caller.gate.gave_stack(stack) {
                 shared::keep_share(caller.state, share);
             }

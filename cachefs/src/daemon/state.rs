@@ -8,8 +8,9 @@ use std::time::Instant;
 use cachefs_store::id::StackId;
 use cachefs_store::index::Index;
 use cachefs_store::local::{LayerCache, PackCache};
-use cachefs_store::refs::{self, FoundKey, LayerInfo, MatchKind, Resolved};
+use cachefs_store::refs::{FoundKey, LayerInfo, MatchKind};
 use cachefs_store::remote::{DynRemote, Meter, TrafficMeter};
+use cachefs_store::restore::{FoundStack, check_usable};
 use cachefs_store::stack::{Numbering, Stack};
 use cachefs_store::trace::TraceRecorder;
 use parking_lot::Mutex;
@@ -27,8 +28,7 @@ use super::view_table::{OpenView, Views};
 use crate::erofs;
 use crate::error::{Error, RemoteFailure, Result};
 use crate::paths::PathSet;
-use crate::restore::tree_count::COUNTED_QUICKLY;
-use crate::restore::{check_usable, find_parts, tree_of};
+use crate::restore::find_parts;
 use crate::rpc::{
     DaemonStats, FindRequest, OpenRequest, OpenedView, Prefetch, RestoreCounts, RestoreReply,
     RestoreRequest,
@@ -38,6 +38,9 @@ use crate::store_dir::StoreDir;
 use crate::sys::crash_record;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::{self, ReadNotes, ReadReport, View, ViewForm};
+
+/// A tree with more entries is not counted before a mount, which takes milliseconds.
+const COUNTED_QUICKLY: u64 = 1 << 16;
 
 pub(super) struct DaemonState {
     store: StoreDir,
@@ -128,70 +131,58 @@ impl DaemonState {
         let counted: DynRemote =
             Arc::new(Meter::new(remote.open.remote.clone(), Arc::clone(&meter)));
         let found = self.runtime.block_on(unless_gone(is_gone, async {
-            let mut lookups = tokio::task::JoinSet::new();
-            for (number, wanted) in restore.wanted.iter().cloned().enumerate() {
-                let remote = counted.clone();
-                lookups.spawn(async move { (number, refs::resolve_key(&remote, &wanted).await) });
-            }
-            let mut matched = vec![None; restore.wanted.len()];
-            while let Some(found) = lookups.join_next().await {
-                let (number, found) = found.map_err(|_| cachefs_store::Error::Cancelled)?;
-                matched[number] = found?;
-            }
-            let layers = refs::build_stack(&restore.wanted, &matched);
-            if layers.is_empty() {
-                return Ok::<_, Error>((matched, layers, None, None));
+            let found = FoundStack::resolve(&counted, &restore.wanted).await?;
+            if found.is_miss() {
+                return Ok::<_, Error>((found, Ok(None)));
             }
             // The trace of earlier jobs is fetched in parallel with the layers, and we do not wait
             // for it.
-            let trace = traces::fetch_trace(&remote.reader, &layers, restore.shown.prefetch);
-            let stack = self.stack(&counted, &layers, restore.shown.privileged);
-            match check_usable(&counted, &layers, stack.await, self.store.path()).await? {
-                Ok(stack) => Ok((matched, layers, Some((stack, trace)), None)),
-                Err(why) => Ok((vec![None; matched.len()], Vec::new(), None, Some(why))),
-            }
+            let trace = traces::fetch_trace(&remote.reader, &found.layers, restore.shown.prefetch);
+            let stack = self.stack(&counted, &found.layers, restore.shown.privileged);
+            let stack = check_usable(&self.layers, &counted, &found.layers, stack.await).await?;
+            Ok((found, stack.map(|stack| Some((stack, trace)))))
         }));
-        let found = found.map_err(|error| {
+        let (mut found, opened) = found.map_err(|error| {
             self.restores.lock().failed += 1;
             RemoteFailure::after(&error, meter.traffic())
         })?;
-        let (matched, layers, stack, lost) = found;
-        let tree = tree_of(&layers, &matched).or_else(|| {
-            let (stack, _) = stack.as_ref()?;
+        let (opened, lost) = match opened {
+            Ok(opened) => (opened, None),
+            Err(lost) => {
+                found = found.into_miss();
+                (None, Some(lost))
+            }
+        };
+        if found.tree.is_none()
+            && let Some((stack, _)) = &opened
+        {
             // A tree that cannot be listed fails in its readers.
-            stack.totals(COUNTED_QUICKLY).ok().flatten()
-        });
-        let view = stack.map(|(stack, trace)| {
+            found.tree = stack.totals(COUNTED_QUICKLY).ok().flatten();
+        }
+        let view = opened.map(|opened| {
             let open = OpenRequest {
-                layers: layers.clone(),
+                layers: found.layers.clone(),
                 shown: restore.shown.clone(),
             };
-            self.open_view(
-                self.views.number(),
-                Numbering::Dense,
-                &remote,
-                (stack, trace),
-                open,
-            )
+            let number = self.views.number();
+            self.open_view(number, Numbering::Dense, &remote, opened, open)
         });
-        self.count(&matched, &layers);
+        self.count(&found);
         Ok(RestoreReply {
-            matched,
-            layers,
+            found,
             view,
             lost,
-            tree,
             traffic: meter.traffic(),
         })
     }
 
     /// Counts a restore by the match of its last key.
-    fn count(&self, matched: &[Option<Resolved>], layers: &[LayerInfo]) {
+    fn count(&self, found: &FoundStack) {
         let mut restores = self.restores.lock();
-        match matched.last().and_then(Option::as_ref) {
-            Some(resolved) if resolved.kind == MatchKind::Exact => restores.exact += 1,
-            Some(_) => restores.partial += 1,
-            None if layers.is_empty() => restores.missed += 1,
+        match found.last_match() {
+            Some(MatchKind::Exact) => restores.exact += 1,
+            Some(MatchKind::Prefix(_)) => restores.partial += 1,
+            None if found.is_miss() => restores.missed += 1,
             None => restores.partial += 1,
         }
     }
@@ -223,7 +214,7 @@ impl DaemonState {
             let trace = traces::fetch_trace(&remote.reader, &open.layers, open.shown.prefetch);
             let from = &remote.open.remote;
             let stack = self.stack(from, &open.layers, open.shown.privileged);
-            let stack = check_usable(from, &open.layers, stack.await, self.store.path()).await?;
+            let stack = check_usable(&self.layers, from, &open.layers, stack.await).await?;
             Ok::<_, Error>((stack.map_err(Error::Lost)?, trace))
         })?;
         let number = self.views.number();
@@ -254,7 +245,7 @@ impl DaemonState {
         remote: &DynRemote,
         layers: &[LayerInfo],
         privileged: bool,
-    ) -> Result<Stack> {
+    ) -> cachefs_store::Result<Stack> {
         let stack = Stack::new(self.layers.open(remote, layers).await?)?;
         Ok(match privileged {
             true => stack,

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use cachefs_store::layer::TreeTotals;
 use cachefs_store::refs::{Key, LayerInfo, RefName, Scope};
 use cachefs_store::replace_file::{Durability, replace_file};
-use cachefs_store::save::PreviousSave;
+use cachefs_store::save::source::PreviousSave;
 use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cachefs_store::save::Exclude;
+use cachefs_store::save::exclude::Exclude;
 use globset::GlobSet;
 
 use super::glob_escape::has_special;

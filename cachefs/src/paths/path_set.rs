@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cachefs_store::refs::CachePart;
-use cachefs_store::save::Exclude;
+use cachefs_store::save::exclude::Exclude;
 use serde::{Deserialize, Serialize};
 
 use super::cache_directory::CacheDirectory;

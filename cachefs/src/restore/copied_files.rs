@@ -7,10 +7,10 @@
 use std::path::Path;
 
 use cachefs_store::copy::remove_unchanged;
+use cachefs_store::restore::is_empty_directory;
 use cachefs_store::session::Session;
 use cachefs_store::stack::Stack;
 
-use super::copy_rollback::is_empty;
 use super::options::RestoreOptions;
 use crate::error::{Error, Result, describe_chain};
 use crate::mounts::{How, Incomplete, MountRecord, MountRecords};
@@ -38,7 +38,7 @@ pub(super) fn clear_leftovers(
     }
     let outcome = remove_leftovers(store, &record, None, options);
     // A copy that was killed may have left half a file, which looks like one that was changed.
-    let is_clean = outcome.is_ok() && (record.incomplete.is_none() || is_empty(path));
+    let is_clean = outcome.is_ok() && (record.incomplete.is_none() || is_empty_directory(path));
     let key = &record.name.key;
     match outcome {
         Ok(0) => {}

@@ -1,24 +1,22 @@
 //! Restoring as a plain directory.
 
-use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind, check_room, copy_into};
+use cachefs_store::copy::{CopyOptions, CopyReport, IssueKind};
 use cachefs_store::id::SaveId;
 use cachefs_store::progress::Progress;
+use cachefs_store::restore::{CopyRequest, CopyTarget, FoundStack};
 use cachefs_store::stack::Owner;
 
+use super::copy_record::CopyRecord;
 use super::new_record::new_record;
 use super::options::RestoreOptions;
-use super::report::{NoMount, RestoreOutcome, RestoreReport, lost_report, miss_report};
-use super::stack_availability::check_usable;
+use super::report::{
+    NoMount, RestoreOutcome, RestoreReport, found_report, lost_report, miss_report,
+};
 use super::target_dir::MadeDirectories;
-use super::tree_count::COUNTED;
-use super::{copied_files, copy_rollback, lookup};
 use crate::error::{Error, Result};
-use crate::mounts::{How, Incomplete, MountRecord, MountRecords};
-use crate::rpc::RestoreReply;
+use crate::mounts::{How, MountRecord, MountRecords};
 use crate::store_dir::StoreDir;
 
 /// A copy that could not write all entries is not a hit.
@@ -65,7 +63,7 @@ pub(super) fn restore_copy(
     records: &MountRecords,
     path: PathBuf,
     options: &RestoreOptions,
-    found: Option<RestoreReply>,
+    found: Option<FoundStack>,
     instead_of_mount: Option<NoMount>,
     progress: &dyn Progress,
 ) -> Result<RestoreReport> {
@@ -75,133 +73,52 @@ pub(super) fn restore_copy(
     let session = options.session(store)?;
     let mut found = match found {
         Some(found) => found,
-        None => session.block_on(lookup::resolve_keys(session.remote(), &options.wanted))?,
+        None => session.resolve(&options.wanted)?,
     };
-    if found.layers.is_empty() {
-        return Ok(RestoreReport {
-            traffic: session.traffic(),
-            ..miss_report(path, found)
-        });
+    if found.is_miss() {
+        return Ok(miss_report(path, found, session.traffic()));
     }
-    let opened = session.open_stack(&found.layers).map_err(Error::from);
-    let opened = session.block_on(check_usable(
-        session.remote(),
-        &found.layers,
-        opened,
-        store.path(),
-    ))?;
-    let stack = match opened {
-        Ok(stack) => stack,
-        Err(why) => {
-            return Ok(RestoreReport {
-                traffic: session.traffic(),
-                ..lost_report(path, found, why)
-            });
-        }
+    let request = CopyRequest {
+        owner,
+        privileged: options.privileged,
+        options: how,
     };
-    if found.tree.is_none() {
-        found.tree = stack.totals(COUNTED)?;
-    }
-    let reader = session.frame_reader(&stack)?;
-    let mut stack = stack.shown_as(owner);
-    if !options.privileged {
-        stack = stack.without_privileges();
-    }
+    let job = match session.copy(&mut found, request)? {
+        Ok(job) => job,
+        Err(why) => return Ok(lost_report(path, found, why, session.traffic())),
+    };
     let directories = MadeDirectories::make(&path, options.owner.or(options.caller))?;
     let directory = directories.open().map_err(Error::io("open", &path))?;
-    // After a failure, files are removed from the opened directory, wherever its path leads by
-    // then.
-    let here = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-    let started_empty = copy_rollback::is_empty(&here);
+    let target = CopyTarget::new(directory, &path);
     let whole = MountRecord {
         owner,
         ..new_record(&path, How::Copy, &found, options, asked_at)?
     };
-    let mut notes = Vec::new();
-    let before = records.get(&path)?.filter(|before| before.how == How::Copy);
-    let earlier = before.as_ref().and_then(|before| before.incomplete);
-    let is_mixed = earlier.is_some_and(|earlier| earlier.mixed && earlier.is_at(&path));
-    if let Some(before) = before.filter(|before| !before.same_layers(&whole)) {
-        // Before anything of the earlier version goes, which makes some room.
-        let freed = before.tree.map_or(u64::MAX, |tree| tree.bytes);
-        check_room(&stack, &path, freed, progress)?;
-        // An earlier version of the key: entries that this one does not have must not come back.
-        let removed = copied_files::remove_leftovers(store, &before, Some(&stack), options);
-        if let Err(error) = removed {
-            notes.push(format!(
-                "{} may have entries of an earlier version of the key: {}",
-                path.display(),
-                crate::error::describe_chain(&error)
-            ));
-        }
-    }
-    // Until the copy is complete, the path holds no key; a killed process leaves this record.
-    let noted = records.put(&MountRecord {
-        incomplete: Some(Incomplete::of(&path, is_mixed)?),
-        ..whole.clone()
-    });
-    let into = (
-        directory.try_clone().map_err(Error::io("open", &path))?,
-        &*path,
-    );
-    let copied = copy_into(&stack, &reader, session.handle(), into, &how, progress);
+    let mut record = CopyRecord::begin(records, whole)?;
+    record.remove_earlier_version(store, options, &job, progress)?;
+    record.put_incomplete();
+    let copied = job.run(&target, progress);
     let is_whole = copied.as_ref().is_ok_and(|report| report.not_created == 0);
-    // Half of a cache is worse than none: a build takes it for the whole.
-    if !is_whole && started_empty {
-        copy_rollback::clear_directory(&here);
-        directories.remove();
-    }
-    if !is_whole && (!path.exists() || copy_rollback::is_empty(&path)) {
-        records.remove(&path)?;
-    } else if !is_whole && noted.is_ok() {
-        records.put(&MountRecord {
-            incomplete: Some(Incomplete::of(&path, true)?),
-            ..whole.clone()
-        })?;
+    if !is_whole {
+        if target.roll_back() {
+            directories.remove();
+        }
+        record.fail()?;
     }
     let report = match copied {
-        Ok(report) if !is_whole => return Err(incomplete_copy(&path, &whole, &report)),
-        Err(error) if error.is_lost() && started_empty => {
-            return Ok(RestoreReport {
-                traffic: session.traffic(),
-                ..lost_report(path, found, error.to_string())
-            });
+        Ok(report) if !is_whole => return Err(incomplete_copy(&path, record.whole(), &report)),
+        Err(error) if error.is_lost() && target.started_empty() => {
+            let why = error.to_string();
+            return Ok(lost_report(path, found, why, session.traffic()));
         }
         copied => copied?,
     };
-    if is_mixed {
-        notes.push(format!(
-            "{} may still contain files of another key and cannot be saved; remove the directory and restore again",
-            path.display()
-        ));
-        records.put(&MountRecord {
-            incomplete: Some(Incomplete {
-                copied: true,
-                ..Incomplete::of(&path, true)?
-            }),
-            ..whole
-        })?;
-    } else if let Err(error) = noted.and_then(|()| records.put(&whole)) {
-        // The files are there, even if the store cannot be written to.
-        notes.push(format!(
-            "cannot record the restore of {}: {}; a save of it can only add to the key",
-            path.display(),
-            crate::error::describe_chain(&error)
-        ));
-    }
+    let outcome = RestoreOutcome::Copied {
+        report,
+        instead_of_mount,
+    };
     Ok(RestoreReport {
-        outcome: RestoreOutcome::Copied {
-            report,
-            instead_of_mount,
-        },
-        path,
-        matched: found.matched,
-        layers: found.layers,
-        tree: found.tree,
-        traffic: session.traffic(),
-        lost: None,
-        notes,
-        unsaved: None,
-        elapsed: Duration::ZERO,
+        notes: record.complete()?,
+        ..found_report(outcome, path, found, session.traffic())
     })
 }

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
+use cachefs_store::restore::FoundStack;
+
 use super::options::RestoreOptions;
 use crate::error::{Error, Result};
 use crate::mounts::{How, MountRecord};
-use crate::rpc::RestoreReply;
 
 pub(super) fn new_record(
     path: &Path,
     how: How,
-    found: &RestoreReply,
+    found: &FoundStack,
     options: &RestoreOptions,
     restored: u64,
 ) -> Result<MountRecord> {

@@ -8,7 +8,7 @@ use cachefs_store::refs::LayerInfo;
 use cachefs_store::remote::RemoteTraffic;
 
 use super::options::{KeepChanges, RestoreOptions, request_view};
-use super::report::{RestoreOutcome, RestoreReport};
+use super::report::{RestoreOutcome, RestoreReport, found_report};
 use crate::error::{Error, Result};
 use crate::mounts::{
     Attachments, How, MountRecord, MountRecords, Presence, attach_mount, check_presence,
@@ -229,22 +229,15 @@ fn restore_mounted(
         return Ok(None);
     }
     let same = |a: &LayerInfo, b: &LayerInfo| a.id == b.id;
-    let is_same = found.layers.len() == record.layers.len()
-        && found
-            .layers
-            .iter()
-            .zip(&record.layers)
-            .all(|(a, b)| same(a, b));
-    Ok(is_same.then(|| RestoreReport {
-        outcome: RestoreOutcome::AlreadyMounted,
-        path: record.path.clone(),
-        matched: found.matched,
-        layers: found.layers,
-        tree: found.tree,
-        traffic: found.traffic,
-        lost: None,
-        notes: Vec::new(),
-        unsaved: None,
-        elapsed: Duration::ZERO,
+    let layers = &found.found.layers;
+    let is_same = layers.len() == record.layers.len()
+        && layers.iter().zip(&record.layers).all(|(a, b)| same(a, b));
+    Ok(is_same.then(|| {
+        found_report(
+            RestoreOutcome::AlreadyMounted,
+            record.path.clone(),
+            found.found,
+            found.traffic,
+        )
     }))
 }

@@ -7,9 +7,9 @@ use cachefs_store::copy::CopyReport;
 use cachefs_store::layer::TreeTotals;
 use cachefs_store::refs::{LayerInfo, Resolved};
 use cachefs_store::remote::RemoteTraffic;
+use cachefs_store::restore::FoundStack;
 
 use crate::error::Error;
-use crate::rpc::RestoreReply;
 use crate::unsaved_changes::UnsavedChanges;
 
 /// How a restore ended.
@@ -80,28 +80,58 @@ pub struct RestoreReport {
     pub elapsed: Duration,
 }
 
-pub(super) fn miss_report(path: PathBuf, found: RestoreReply) -> RestoreReport {
+impl RestoreReport {
+    /// A restore that did nothing: [`RestoreOutcome::Miss`] when no key has any of a cache's several paths,
+    /// or [`RestoreOutcome::Skipped`].
+    pub fn nothing(outcome: RestoreOutcome, path: PathBuf, keys: usize) -> Self {
+        let found = FoundStack {
+            matched: vec![None; keys],
+            layers: Vec::new(),
+            tree: None,
+        };
+        found_report(outcome, path, found, RemoteTraffic::default())
+    }
+}
+
+/// Reports an outcome for the found stack.
+pub(super) fn found_report(
+    outcome: RestoreOutcome,
+    path: PathBuf,
+    found: FoundStack,
+    traffic: RemoteTraffic,
+) -> RestoreReport {
     RestoreReport {
-        outcome: RestoreOutcome::Miss,
+        outcome,
         path,
         matched: found.matched,
         layers: found.layers,
         tree: found.tree,
-        traffic: found.traffic,
-        lost: found.lost,
+        traffic,
+        lost: None,
         notes: Vec::new(),
         unsaved: None,
         elapsed: Duration::ZERO,
     }
 }
 
+/// Reports that no key matched.
+pub(super) fn miss_report(
+    path: PathBuf,
+    found: FoundStack,
+    traffic: RemoteTraffic,
+) -> RestoreReport {
+    found_report(RestoreOutcome::Miss, path, found, traffic)
+}
+
 /// Reports a miss although keys matched, because the remote lost a part of them.
-pub(super) fn lost_report(path: PathBuf, found: RestoreReply, why: String) -> RestoreReport {
+pub(super) fn lost_report(
+    path: PathBuf,
+    found: FoundStack,
+    why: String,
+    traffic: RemoteTraffic,
+) -> RestoreReport {
     RestoreReport {
-        matched: vec![None; found.matched.len()],
-        layers: Vec::new(),
-        tree: None,
         lost: Some(why),
-        ..miss_report(path, found)
+        ..miss_report(path, found.into_miss(), traffic)
     }
 }

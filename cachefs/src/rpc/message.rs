@@ -1,9 +1,8 @@
 //! Data that requests and replies carry.
 
-use cachefs_store::layer::TreeTotals;
 use cachefs_store::local::ReadStats;
-use cachefs_store::refs::{LayerInfo, Resolved};
 use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
+use cachefs_store::restore::FoundStack;
 use cachefs_store::stack::Owner;
 use serde::{Deserialize, Serialize};
 
@@ -46,17 +45,14 @@ pub(crate) struct ViewOrigin {
 /// Result of a lookup.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RestoreReply {
-    /// Each key's match.
-    pub(crate) matched: Vec<Option<Resolved>>,
-    /// The whole stack, the bottom layer first.
-    pub(crate) layers: Vec<LayerInfo>,
+    /// The matches and their stack.
+    #[serde(flatten)]
+    pub(crate) found: FoundStack,
     /// The view of the stack; `None` if no key matched.
     pub(crate) view: Option<OpenedView>,
     /// Why the keys that matched are not used, if the remote lost data of theirs. Nothing matched then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lost: Option<String>,
-    /// Totals of the tree, if they are known or quickly counted.
-    pub(crate) tree: Option<TreeTotals>,
     /// Traffic of the request.
     pub(crate) traffic: RemoteTraffic,
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use cachefs_store::archive::ReadOptions;
 use cachefs_store::progress::Progress;
 use cachefs_store::remote::RemoteSpec;
-use cachefs_store::save::{ArchiveSource, ImportReport, SaveRequest};
+use cachefs_store::save::SaveRequest;
+use cachefs_store::save::import::{ArchiveSource, ImportReport};
 use cachefs_store::session::Session;
 
 use super::begin;

@@ -17,9 +17,8 @@ use cachefs_store::id::StackId;
 use cachefs_store::progress::Progress;
 use cachefs_store::refs::Scope;
 use cachefs_store::remote::{RemoteSpec, Spending};
-use cachefs_store::save::{
-    GatheredRanges, PathSource, PreviousSave, SaveJob, SaveOutcome, SaveReport, SaveRequest,
-};
+use cachefs_store::save::source::{PathSource, PreviousSave};
+use cachefs_store::save::{GatheredRanges, SaveJob, SaveOutcome, SaveReport, SaveRequest};
 use cachefs_store::session::Session;
 
 use crate::error::{Error, Result};

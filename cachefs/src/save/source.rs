@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cachefs_store::refs::Scope;
 use cachefs_store::resolve_beneath::open_real_directory;
-use cachefs_store::save::{PathSource, RestoredFrom};
+use cachefs_store::save::source::{PathSource, RestoredFrom};
 use rustix::fs::OFlags;
 
 use super::upper::UpperFiles;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use cachefs_store::layer::mode;
-use cachefs_store::save::{Mark, Reading};
+use cachefs_store::save::reading::{Mark, Reading};
 use rustix::fs::Stat;
 
 use crate::sys::namespace::in_initial_user_namespace;

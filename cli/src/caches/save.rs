@@ -9,7 +9,8 @@ use cachefs::save::{SaveOptions, save_path};
 use cachefs::{Spending, StoreDir};
 use cachefs_store::refs::{Key, RefName, Scope};
 use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
-use cachefs_store::save::{Exclude, SaveOutcome, SaveReport, SaveRequest};
+use cachefs_store::save::exclude::Exclude;
+use cachefs_store::save::{SaveOutcome, SaveReport, SaveRequest};
 
 use super::cache::{ExpandedKeys, ResolvedCache};
 use super::deadline::{self, Limit, News};

@@ -1,7 +1,8 @@
 //! `cachefs lookup`.
 
-use cachefs::restore::without_lost_parts;
+use cachefs_store::local::LayerCache;
 use cachefs_store::refs::{Key, KeyQuery, MatchKind, find_key};
+use cachefs_store::restore::without_lost_parts;
 use clap::Args;
 use serde::Serialize;
 
@@ -65,13 +66,15 @@ pub(crate) fn run_lookup(global: &Global, args: &LookupArgs) -> anyhow::Result<u
         chosen: None,
         role: None,
     };
+    let layers = LayerCache::new(store.path());
     let (found, why) = runtime.block_on(async {
         let found = find_key(&remote.remote, &wanted, |_| true, |_| true).await;
         let Some(found) = found.map_err(cachefs::Error::from)? else {
             let why = of_miss(&remote.remote, &wanted, &expanded.parts).await;
             return Ok((None, why.map(|brief| brief.line)));
         };
-        match without_lost_parts(&store, &remote.remote, found).await? {
+        let found = without_lost_parts(&layers, &remote.remote, found).await;
+        match found.map_err(cachefs::Error::from)? {
             Ok(found) => Ok((Some(found), None)),
             Err(lost) => Ok::<_, cachefs::Error>((None, Some(lost))),
         }

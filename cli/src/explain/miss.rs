@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use cachefs::StoreDir;
-use cachefs::restore::without_lost_parts;
 use cachefs_store::ErrorKind;
 use cachefs_store::id::SaveId;
+use cachefs_store::local::LayerCache;
 use cachefs_store::refs::{
     KeyQuery, ListedKey, MatchKind, RefName, Scope, Survey, find_key, read_newest, survey_keys,
 };
 use cachefs_store::remote::DynRemote;
+use cachefs_store::restore::without_lost_parts;
 use serde::Serialize;
 
 use super::compare::InputDifference;
@@ -96,7 +96,7 @@ pub(crate) struct Explanation {
 
 /// Explains the present result of a restore, and why it does not find the exact key.
 pub(crate) async fn explain_restore(
-    store: &StoreDir,
+    layers: &LayerCache,
     remote: &DynRemote,
     question: &Question,
 ) -> cachefs::Result<Explanation> {
@@ -107,13 +107,14 @@ pub(crate) async fn explain_restore(
     );
     let (found, (listed, others_unknown)) = (found?, listed?);
     let (found, lost) = match found {
-        Some(found) => match without_lost_parts(store, remote, found).await {
+        Some(found) => match without_lost_parts(layers, remote, found).await {
             Ok(Ok(found)) => (Some(found), None),
             Ok(Err(lost)) => (None, Some(lost)),
-            Err(error) if error.kind() == ErrorKind::Integrity => {
-                (None, Some(cachefs::describe_chain(&error)))
-            }
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == ErrorKind::Integrity => (
+                None,
+                Some(cachefs::describe_chain(&cachefs::Error::from(error))),
+            ),
+            Err(error) => return Err(error.into()),
         },
         None => (None, None),
     };

@@ -16,9 +16,11 @@ use crate::chunk::SEGMENT;
 use crate::error::Result;
 use crate::layer::{Xattrs, mode};
 use crate::progress::Progress;
+use crate::save::reading::Skipped;
+use crate::save::target::Target;
 use crate::save::{
     BATCH_BYTES, BATCH_FILES, BatchChunk, BatchPart, FileTree, NodeKind, Packed, ReadBatch,
-    ReadBatches, ReadPart, Skipped, Supply, Target, cut_stretch, note_content, pack_supply,
+    ReadBatches, ReadPart, Supply, cut_stretch, note_content, pack_supply,
 };
 
 /// How an archive is read.

@@ -10,7 +10,8 @@ use crate::index::Indexed;
 use crate::layer::mode;
 use crate::pack::{FinishedPack, PackRef, Trailer};
 use crate::progress::Silent;
-use crate::save::{FileContent, NodeKind, Packed, Target};
+use crate::save::target::Target;
+use crate::save::{FileContent, NodeKind, Packed};
 
 /// Knows no chunks and takes all packs.
 struct Nowhere;

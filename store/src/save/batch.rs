@@ -446,8 +446,9 @@ mod tests {
 
     use super::*;
     use crate::progress::Silent;
+    use crate::save::exclude::Everything;
+    use crate::save::reading::PlainFiles;
     use crate::save::scan::scan_tree;
-    use crate::save::{Everything, PlainFiles};
 
     fn parts_of(size: u64, data: &[u64]) -> Vec<Range<u64>> {
         let dir = tempfile::tempdir().unwrap();

@@ -53,7 +53,7 @@ pub(super) struct JobState {
     pub(super) request: SaveRequest,
     pub(super) opened: OpenRemote,
     runtime: tokio::runtime::Handle,
-    pub(super) layers: Arc<LayerCache>,
+    pub(super) layers: LayerCache,
     pub(super) clock: Clock,
     started: Instant,
     /// The records of the key when the save began.
@@ -93,7 +93,7 @@ impl Session {
                 request,
                 opened: self.opened().clone(),
                 runtime: self.handle().clone(),
-                layers: Arc::clone(self.layers()),
+                layers: self.layers().clone(),
                 clock: self.clock().clone(),
                 started: self.started(),
                 existing: records,

@@ -213,7 +213,7 @@ mod tests {
 
     use super::*;
     use crate::layer::{EntryTarget, Layer, LayerBuilder, Meta, NewEntry, NewInode, NewKind, ROOT};
-    use crate::save::Everything;
+    use crate::save::exclude::Everything;
 
     const DEVICE: u64 = 0x103;
 

@@ -10,7 +10,8 @@ use cachefs_store::local::LostPacks;
 use cachefs_store::pack::object_key;
 use cachefs_store::progress::Silent;
 use cachefs_store::refs::{self, Creator, Platform, RefRecord};
-use cachefs_store::save::{StoreTarget, Target};
+use cachefs_store::save::store_target::StoreTarget;
+use cachefs_store::save::target::Target;
 use cachefs_tests::tree::{CompareOptions, TreeSpec, assert_same};
 
 use super::workbench::{Workbench, domains, info, open_source, request, stack};

@@ -22,7 +22,8 @@ use cachefs_store::refs::{
     self, Creator, Key, LayerInfo, Platform, Promotion, RefName, RefRecord, Scope,
 };
 use cachefs_store::remote::{FileRemote, PutMode, Remote};
-use cachefs_store::save::{StoreTarget, Target};
+use cachefs_store::save::store_target::StoreTarget;
+use cachefs_store::save::target::Target;
 use tempfile::TempDir;
 
 use super::bent::Bent;

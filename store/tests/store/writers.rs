@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cachefs_store::Error;
 use cachefs_store::layer::Layer;
 use cachefs_store::progress::{Progress, Silent};
-use cachefs_store::save::{
-    Exclude, Mark, PathSource, PlainFiles, Reading, RestoredFrom, SaveRequest,
-};
+use cachefs_store::save::SaveRequest;
+use cachefs_store::save::exclude::Exclude;
+use cachefs_store::save::reading::{Mark, PlainFiles, Reading};
+use cachefs_store::save::source::{PathSource, RestoredFrom};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags};
 

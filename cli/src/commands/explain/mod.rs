@@ -222,5 +222,9 @@ fn answer_question(
     spec.url = url;
     let session = Session::open(store.local(), &spec, global.timeout);
     let session = session.map_err(cachefs::Error::from)?;
-    Ok(session.block_on(explain_restore(store, session.remote(), question))?)
+    Ok(session.block_on(explain_restore(
+        session.layers(),
+        session.remote(),
+        question,
+    ))?)
 }

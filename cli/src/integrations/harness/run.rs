@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use cachefs::restore::find_loss;
 use cachefs_store::archive::{Names, ReadOptions};
+use cachefs_store::local::LayerCache;
 use cachefs_store::refs::{RefName, list_keys, resolve_key};
 use cachefs_store::remote::{ObjectKey, OpenRemote, RemoteSpec, RetryPolicy};
+use cachefs_store::restore::find_loss;
 use tokio::runtime::Runtime;
 
 use super::legacy_archives::{self, Archives};
@@ -362,7 +363,8 @@ impl PluginRun<'_> {
             // A key that cannot be restored is saved again.
             Ok(Some(found)) => {
                 let store = setup::open_store(self.global)?;
-                let lost = find_loss(&store, remote, &found.layers);
+                let layers = LayerCache::new(store.path());
+                let lost = find_loss(&layers, remote, &found.layers);
                 self.runtime.block_on(lost)?.is_none()
             }
             Ok(None) => false,

@@ -1,17 +1,11 @@
 //! Checks whether a stack can be served, or the remote lost a part of it.
 
-use std::path::Path;
-
-use cachefs_store::check::find_missing;
-use cachefs_store::local::{LayerCache, LostPacks};
-use cachefs_store::refs::{
-    FoundKey, LayerInfo, RefName, read_records, retain_unexpired, unite_records,
-};
-use cachefs_store::remote::DynRemote;
-use cachefs_store::stack::Stack;
-
-use crate::error::{Error, Result};
-use crate::store_dir::StoreDir;
+use crate::check::find_missing;
+use crate::error::Result;
+use crate::local::{LayerCache, LostPacks};
+use crate::refs::{FoundKey, LayerInfo, RefName, read_records, retain_unexpired, unite_records};
+use crate::remote::DynRemote;
+use crate::stack::Stack;
 
 /// Finds the reason why a restore of these layers would be a miss although a key names them; `None`
 /// if the remote has all of them, as far as a restore can detect.
@@ -22,14 +16,12 @@ use crate::store_dir::StoreDir;
 ///
 /// Those of opening the layers, except for lost layers.
 pub async fn find_loss(
-    store: &StoreDir,
+    cache: &LayerCache,
     remote: &DynRemote,
     layers: &[LayerInfo],
 ) -> Result<Option<String>> {
-    let opened = LayerCache::new(store.path()).open(remote, layers).await;
-    let stack = opened.and_then(Stack::new).map_err(Error::from);
-    let stack = check_usable(remote, layers, stack, store.path()).await?;
-    Ok(stack.err())
+    let opened = cache.open(remote, layers).await.and_then(Stack::new);
+    Ok(check_usable(cache, remote, layers, opened).await?.err())
 }
 
 /// Drops the parts of a key whose data the remote lost. The inner error names the loss if no part
@@ -39,7 +31,7 @@ pub async fn find_loss(
 ///
 /// Those of [`find_loss`], and of reading the key.
 pub async fn without_lost_parts(
-    store: &StoreDir,
+    cache: &LayerCache,
     remote: &DynRemote,
     mut found: FoundKey,
 ) -> Result<Result<FoundKey, String>> {
@@ -51,7 +43,7 @@ pub async fn without_lost_parts(
             None => RefName::new(found.scope.clone(), found.key.clone()),
         };
         let records = retain_unexpired(read_records(remote, &name).await?);
-        match find_loss(store, remote, &unite_records(records).0).await? {
+        match find_loss(cache, remote, &unite_records(records).0).await? {
             Some(why) => lost = lost.or(Some(why)),
             None => parts.push(part),
         }
@@ -70,18 +62,19 @@ pub async fn without_lost_parts(
 /// # Errors
 ///
 /// Those of opening the stack, except for a lost layer.
-pub(crate) async fn check_usable(
+pub async fn check_usable(
+    cache: &LayerCache,
     remote: &DynRemote,
     layers: &[LayerInfo],
     opened: Result<Stack>,
-    store: &Path,
 ) -> Result<Result<Stack, String>> {
     let stack = match opened {
         Ok(stack) => stack,
-        Err(Error::Store(error)) if error.is_lost() => return Ok(Err(error.to_string())),
+        Err(error) if error.is_lost() => return Ok(Err(error.to_string())),
         Err(error) => return Err(error),
     };
-    let missing = find_missing(remote, layers, stack.layers(), &LostPacks::new(store)).await?;
+    let lost = LostPacks::new(cache.root());
+    let missing = find_missing(remote, layers, stack.layers(), &lost).await?;
     Ok(match missing.is_empty() {
         true => Ok(stack),
         false => Err(missing.to_string()),

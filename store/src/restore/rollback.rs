@@ -1,12 +1,12 @@
-//! Directories that a copy that failed leaves as they were.
+//! Emptying a directory again after a failed copy.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Whether there is nothing in a directory.
-pub(super) fn is_empty(directory: &Path) -> bool {
+/// Whether a directory can be listed and has no entries.
+pub fn is_empty_directory(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 

@@ -10,17 +10,36 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::failure::CommandFailure;
-use crate::{exit, stdout};
+use crate::{exit, stdout, text};
 
 /// The version of everything printed with `--format json`.
 pub(crate) const VERSION: u32 = 1;
 
 /// Decimals that are kept of a number: nanoseconds of a time, and a thousandth of a request's price.
 const DECIMALS: f64 = 1e9;
+
+/// Renamed members, as new name and old name. Old names stay for one release. The old form of a time
+/// is a number: microseconds since 1970.
+const OLD_NAMES: [(&str, &str); 14] = [
+    ("cache_limit_bytes", "cache_limit"),
+    ("duration_ms", "milliseconds"),
+    ("expires_at", "expires_micros"),
+    ("merged_saves", "united"),
+    ("mode", "how"),
+    ("next_at", "next_micros"),
+    ("not_searched", "not_looked_at"),
+    ("prefetched_unused", "fetched_in_vain"),
+    ("read_ahead", "passed_over"),
+    ("reason", "why"),
+    ("saved_at", "saved_micros"),
+    ("searched", "looked_at"),
+    ("skipped_reason", "left_alone"),
+    ("source", "learnt"),
+];
 
 static IS_WANTED: OnceLock<bool> = OnceLock::new();
 static IS_PRINTED: AtomicBool = AtomicBool::new(false);
@@ -49,11 +68,13 @@ pub(crate) fn print_object(value: &impl Serialize) -> anyhow::Result<()> {
         other => Map::from_iter([("result".to_owned(), other)]),
     };
     object.insert("version".to_owned(), VERSION.into());
+    let mut object = Value::Object(object);
+    add_old_names(&mut object);
     if IS_PRINTED.swap(true, Relaxed) {
         debug_assert!(false, "a second object: {object:?}");
         return Ok(());
     }
-    stdout::write_stdout(&format!("{}\n", json_line(object.into())));
+    stdout::write_stdout(&format!("{}\n", json_line(object)));
     Ok(())
 }
 
@@ -102,6 +123,44 @@ fn print_rest(object: &Value) {
         // A value that is JSON already can be written as JSON.
         let _ = print_object(object);
     }
+}
+
+/// Adds renamed members under their [old names](OLD_NAMES), in this object and all below it.
+pub(crate) fn add_old_names(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(add_old_names),
+        Value::Object(members) => {
+            members.values_mut().for_each(add_old_names);
+            for (new, old) in OLD_NAMES {
+                let Some(member) = members.get(new) else {
+                    continue;
+                };
+                let member = match (old.ends_with("_micros"), member.as_str()) {
+                    (true, Some(time)) => time
+                        .parse::<jiff::Timestamp>()
+                        .map_or(Value::Null, |time| time.as_microsecond().into()),
+                    _ => member.clone(),
+                };
+                members.entry(old).or_insert(member);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Serializes a time in microseconds since 1970 as RFC 3339, for example
+/// `2023-11-14T22:13:20.5Z`.
+pub(crate) fn serialize_time<S: Serializer>(micros: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&text::format_timestamp(*micros))
+}
+
+/// As [`serialize_time`], for a time that may be unknown.
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+pub(crate) fn serialize_optional_time<S: Serializer>(
+    micros: &Option<u64>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    micros.map(text::format_timestamp).serialize(to)
 }
 
 /// JSON on one line. No text in it is a logging command of Azure Pipelines or GitHub, which look
@@ -154,6 +213,31 @@ mod tests {
     fn numbers_have_the_digits_that_were_measured() {
         let printed = json_line(json!({ "ms": 4.587591000000001, "usd": [0.0000004], "n": 3 }));
         assert_eq!(printed, r#"{"ms":4.587591,"n":3,"usd":[4e-7]}"#);
+    }
+
+    #[test]
+    fn old_names_stay_beside_the_new_ones() {
+        let mut value = json!({ "caches": [{
+            "saved_at": text::format_timestamp(1_700_000_000_123_456),
+            "expires_at": null,
+            "duration_ms": 1.5,
+            "reason": "x",
+            "why": "its own",
+        }] });
+        add_old_names(&mut value);
+        assert_eq!(
+            value["caches"][0],
+            json!({
+                "saved_at": "2023-11-14T22:13:20.123456Z",
+                "saved_micros": 1_700_000_000_123_456_u64,
+                "expires_at": null,
+                "expires_micros": null,
+                "duration_ms": 1.5,
+                "milliseconds": 1.5,
+                "reason": "x",
+                "why": "its own",
+            })
+        );
     }
 
     #[test]

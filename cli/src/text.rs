@@ -93,6 +93,14 @@ pub(crate) fn format_utc(micros: u64) -> String {
     time.to_string()
 }
 
+/// A time in microseconds since 1970 as RFC 3339 with all its digits, such as
+/// `2023-11-14T22:13:20.123456Z`.
+pub(crate) fn format_timestamp(micros: u64) -> String {
+    let micros = i64::try_from(micros).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+    time.to_string()
+}
+
 /// Requests and bytes, such as `4 requests, 1.2 MB received`.
 pub(crate) fn format_traffic(traffic: &RemoteTraffic) -> String {
     let mut text = format_count(traffic.total_requests(), "request");

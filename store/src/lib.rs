@@ -29,6 +29,7 @@ pub mod check;
 pub mod chunk;
 pub mod copy;
 pub mod error;
+mod error_kind;
 pub mod export;
 pub mod frame;
 pub mod gc;

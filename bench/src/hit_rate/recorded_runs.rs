@@ -17,7 +17,7 @@ struct RecordedAnswer {
     /// Of `restore`.
     #[serde(rename = "match")]
     matched: Option<String>,
-    milliseconds: f64,
+    duration_ms: f64,
     bytes: f64,
     /// Of `stats`.
     daemon: Option<Daemon>,
@@ -98,7 +98,7 @@ fn add_restores(answers: &[RecordedAnswer], section: &mut ReportSection) {
             let found = restores.iter().filter(|(matched, _)| *matched == kind);
             found.map(|(_, answer)| *answer)
         };
-        let times: Samples = of_kind().map(|answer| answer.milliseconds / 1e3).collect();
+        let times: Samples = of_kind().map(|answer| answer.duration_ms / 1e3).collect();
         let count = times.len() as f64;
         table.line(
             kind,
@@ -162,9 +162,9 @@ mod tests {
     fn answers_of_both_commands_are_summed_up() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("answers");
-        let text = r#"{"match":"exact","milliseconds":10.0,"bytes":100,"key":"k"}
-            {"match":"miss","milliseconds":2.0}
-            {"match":"exact","milliseconds":30.0,"bytes":50}
+        let text = r#"{"match":"exact","duration_ms":10.0,"bytes":100,"key":"k"}
+            {"match":"miss","duration_ms":2.0}
+            {"match":"exact","duration_ms":30.0,"bytes":50}
             {"store":"/s","daemon":{"reads":{"demand_bytes":7,"prefetch_bytes":3},
              "traffic":{"gets":4,"lists":1000,"bytes_in":10}}}"#;
         fs::write(&path, text).unwrap();

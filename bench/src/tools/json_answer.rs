@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn answers_are_read_whatever_else_is_in_them() {
         let save: Save = parse_answer(
-            r#"{"key":"k","layers":2,"new_bytes":7,"milliseconds":1.5,"bytes_sent":9,
+            r#"{"key":"k","layers":2,"new_bytes":7,"duration_ms":1.5,"bytes_sent":9,
                 "requests":{"get":1,"put":3,"patch":4},"later":{"more":[]}}"#,
         )
         .unwrap();

@@ -117,5 +117,6 @@ pub struct DaemonStats {
     /// Bytes in the local cache of frames.
     pub cache_bytes: u64,
     /// Its limit.
+    #[serde(rename = "cache_limit_bytes")]
     pub cache_limit: u64,
 }

@@ -4,16 +4,15 @@ use cachefs::restore::RestoreOutcome;
 use cachefs::{LastRestore, Sought, StoreDir};
 use cachefs_store::id::SaveId;
 use cachefs_store::refs::{KeyQuery, MatchKind, Scope};
-use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
-use cachefs_store::save::SaveOutcome;
+use cachefs_store::remote::RemoteSpec;
 use cachefs_store::session::Session;
 
 use super::cache::{ExpandedKeys, ResolvedCache};
-use super::results::{RestoredDirectory, SavedDirectory};
-use crate::failure::CommandFailure;
+use super::result_summary::{CacheReport, summarize_result};
+use super::results::{DirectoryResult, RestoredDirectory};
 use crate::global::Global;
 use crate::keys::KeyPart;
-use crate::outputs::{CacheAction, CacheResult, KeyMatch, write_outputs};
+use crate::outputs::write_outputs;
 use crate::{explain, output};
 
 /// The query for the key on top of a cache's stack, and the inputs of the key.
@@ -88,101 +87,8 @@ pub(super) fn remember_restores(store: &StoreDir, remote: &RemoteSpec, all: &[Re
     }
 }
 
-/// Writes the CI outputs of restores.
-pub(super) fn tell_restored(global: &Global, all: &[RestoredDirectory]) {
-    let results: Vec<_> = all.iter().map(restore_result).collect();
+/// Writes the CI outputs of restores or saves.
+pub(super) fn report_results<R: CacheReport>(global: &Global, all: &[DirectoryResult<R>]) {
+    let results: Vec<_> = all.iter().map(summarize_result).collect();
     write_outputs(&global.told(|name| std::env::var(name).ok()), &results);
-}
-
-/// Writes the CI outputs of saves.
-pub(super) fn tell_saved(global: &Global, all: &[SavedDirectory]) {
-    let results: Vec<_> = all.iter().map(save_result).collect();
-    write_outputs(&global.told(|name| std::env::var(name).ok()), &results);
-}
-
-fn restore_result(one: &RestoredDirectory) -> CacheResult {
-    let keys = one.keys.as_ref();
-    let mut result = CacheResult {
-        action: CacheAction::Restore,
-        name: one.cache.name.clone(),
-        key: keys
-            .and_then(|keys| keys.top())
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        scope: one
-            .scopes
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        path: output::format_path(&one.path),
-        hit: None,
-        matched_key: None,
-        result: "failed",
-        layers: 0,
-        tree: None,
-        new_bytes: 0,
-        elapsed: Default::default(),
-        traffic: RemoteTraffic::default(),
-        remark: one.why.clone(),
-    };
-    match &one.result {
-        Err(failure) => failed_result(&mut result, failure),
-        Ok(report) => {
-            result.hit = Some(match one.main().map(|found| &found.kind) {
-                Some(MatchKind::Exact) => KeyMatch::Exact,
-                Some(MatchKind::Prefix(_)) => KeyMatch::Partial,
-                // It was mounted again for the exact key that it was restored for.
-                None if matches!(report.outcome, RestoreOutcome::Remounted) => KeyMatch::Exact,
-                None if report.layers.is_empty() => KeyMatch::Miss,
-                None => KeyMatch::Partial,
-            });
-            result.matched_key = one.main().map(|found| found.name.key.to_string());
-            result.result = super::restore_output::outcome_word(&report.outcome);
-            result.layers = report.layers.len() as u64;
-            result.tree = report.tree;
-            result.elapsed = report.elapsed;
-            result.traffic = report.traffic;
-        }
-    }
-    result
-}
-
-fn failed_result(result: &mut CacheResult, failure: &CommandFailure) {
-    result.remark = Some(failure.message.clone());
-    result.elapsed = failure.elapsed;
-    result.traffic = failure.traffic;
-}
-
-fn save_result(one: &SavedDirectory) -> CacheResult {
-    let mut result = CacheResult {
-        action: CacheAction::Save,
-        name: one.cache.name.clone(),
-        key: one.key().map(ToString::to_string).unwrap_or_default(),
-        scope: one.scope.to_string(),
-        path: output::format_path(&one.path),
-        hit: None,
-        matched_key: None,
-        result: "failed",
-        layers: 0,
-        tree: None,
-        new_bytes: 0,
-        elapsed: Default::default(),
-        traffic: RemoteTraffic::default(),
-        remark: None,
-    };
-    match &one.result {
-        Err(failure) => failed_result(&mut result, failure),
-        Ok(report) => {
-            result.result = super::save_output::outcome_word(&report.outcome);
-            result.layers = report.layers.len() as u64;
-            result.tree = report.tree;
-            if let SaveOutcome::Saved(layer) = &report.outcome {
-                result.new_bytes = layer.new_bytes;
-            }
-            result.remark = report.warning.clone();
-            result.elapsed = report.elapsed;
-            result.traffic = report.traffic;
-        }
-    }
-    result
 }

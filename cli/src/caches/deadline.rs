@@ -5,7 +5,7 @@
 //! nothing that is half done is visible at any moment, and such a thread does nothing more once
 //! it finds that it is late.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use cachefs_store::ErrorKind;
@@ -55,7 +55,7 @@ pub(super) fn is_cancellation(error: &anyhow::Error) -> bool {
 }
 
 /// Message from a working thread.
-pub(super) enum News<A, T> {
+pub(super) enum WorkMessage<A, T> {
     /// This is all there is to do.
     Planned(Vec<A>),
     /// One piece of work is done.
@@ -63,6 +63,9 @@ pub(super) enum News<A, T> {
     /// All is done, or nothing could be tried.
     Over(anyhow::Result<()>),
 }
+
+/// The working thread's end of the channel.
+pub(super) type Sender<A, T> = mpsc::Sender<WorkMessage<A, T>>;
 
 /// Runs work within its deadline; returns the result of every piece in the order of the plan.
 ///
@@ -75,25 +78,25 @@ pub(super) enum News<A, T> {
 pub(super) fn run_within<A: Send + 'static, T: Send + 'static>(
     display: &Display,
     limit: Limit,
-    work: impl FnOnce(&ProgressHandle, &Sender<News<A, T>>) -> anyhow::Result<()> + Send + 'static,
+    work: impl FnOnce(&ProgressHandle, &Sender<A, T>) -> anyhow::Result<()> + Send + 'static,
     unplanned: impl FnOnce() -> Vec<A>,
     late: impl Fn(A, Duration) -> T,
 ) -> anyhow::Result<Vec<T>> {
     let handle = display.handle();
-    let (sender, news) = channel();
+    let (sender, messages) = channel();
     let thread = std::thread::Builder::new().name("work".to_owned()).spawn({
         let handle = handle.clone();
         move || {
             let outcome = work(&handle, &sender);
             // The receiver is gone only if this came too late.
-            let _ = sender.send(News::Over(outcome));
+            let _ = sender.send(WorkMessage::Over(outcome));
         }
     })?;
     let mut state = DeadlineState {
         plan: None,
         done: Vec::new(),
     };
-    let allowed = match state.collect(&news, limit, &handle)? {
+    let allowed = match state.collect(&messages, limit, &handle)? {
         Some(DeadlineOutcome::InTime) => return Ok(state.finish(|_| None)),
         Some(DeadlineOutcome::Panicked) => match thread.join() {
             Err(panic) => std::panic::resume_unwind(panic),
@@ -117,10 +120,10 @@ enum DeadlineOutcome {
 }
 
 impl<A, T> DeadlineState<A, T> {
-    /// Takes in news until all is done; `None` when the time was over before.
+    /// Receives messages until all work is done; `None` if the time is over before that.
     fn collect(
         &mut self,
-        news: &Receiver<News<A, T>>,
+        messages: &Receiver<WorkMessage<A, T>>,
         limit: Limit,
         handle: &ProgressHandle,
     ) -> anyhow::Result<Option<DeadlineOutcome>> {
@@ -131,10 +134,10 @@ impl<A, T> DeadlineState<A, T> {
                 None => started + limit.now(handle),
                 Some(asked) => asked + GRACE,
             };
-            match news.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(News::Planned(plan)) => self.plan = Some(plan),
-                Ok(News::Done(number, result)) => self.done.push((number, result)),
-                Ok(News::Over(outcome)) => {
+            match messages.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(WorkMessage::Planned(plan)) => self.plan = Some(plan),
+                Ok(WorkMessage::Done(number, result)) => self.done.push((number, result)),
+                Ok(WorkMessage::Over(outcome)) => {
                     outcome?;
                     return Ok(Some(DeadlineOutcome::InTime));
                 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cachefs::paths::{CacheDirectory, PathSet};
-use cachefs_store::refs::CachePart;
+use cachefs_store::refs::{CachePart, Key};
 
 use super::cache::{ExpandedKeys, ResolvedCache};
 use super::parallel;
@@ -54,6 +54,11 @@ impl About {
             several: cache.paths.len() > 1,
             keys,
         }
+    }
+
+    /// The key to restore or save, if the templates gave one.
+    pub(super) fn key(&self) -> Option<&Key> {
+        self.keys.as_ref()?.top()
     }
 
     /// The directory of a key of one path, in the form that all machines share; `None` if a part

@@ -11,11 +11,14 @@ mod ci_report;
 mod deadline;
 mod jobs;
 mod key_inputs;
+mod operation;
 mod options;
 mod output_prefix;
 mod parallel;
 mod restore;
 mod restore_output;
+mod result_json;
+mod result_summary;
 mod results;
 mod save;
 mod save_output;
@@ -30,10 +33,9 @@ pub(crate) use options::{PolicyArg, SecretsArg};
 #[cfg(feature = "harness")]
 pub(crate) use restore::restore_or_fill;
 pub(crate) use restore::{restore_all, restore_around};
-pub(crate) use restore_output::{print_json as print_restored, restore_values as restored_values};
+pub(crate) use result_json::{print_results, result_values};
 pub(crate) use results::{RestoredDirectory, SavedDirectory};
 pub(crate) use save::save_all;
-pub(crate) use save_output::{print_json as print_saved, save_values as saved_values};
 
 use crate::exit;
 

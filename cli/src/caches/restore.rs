@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cachefs::restore::{
     FoundDirectories, RestoreMode, RestoreOptions, RestoreOutcome, RestoreReport, find_directories,
@@ -11,26 +11,23 @@ use cachefs::restore::{
 use cachefs::sys::namespace::only_ids;
 use cachefs::{DaemonClient, Spending, StoreDir};
 use cachefs_store::refs::KeyQuery;
-use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
+use cachefs_store::remote::RemoteSpec;
 use cachefs_store::stack::Owner;
 
 use super::cache::{ExpandedKeys, ResolvedCache};
-use super::deadline::{self, Limit, News};
-use super::jobs::{self, About, DirectoryJob, Prepared};
-use super::key_inputs;
+use super::deadline::Limit;
+use super::jobs::{About, DirectoryJob, Prepared};
+use super::operation::{CacheOperation, OperationPlan, run_operation};
 use super::parallel;
-use super::results::RestoredDirectory;
+use super::results::{DirectoryResult, RestoredDirectory};
 use super::{ci_report, restore_output};
 use crate::ci::Scopes;
 use crate::exit;
-use crate::failure::{CommandFailure, describe_failure};
+use crate::failure::CommandFailure;
 use crate::global::Global;
 use crate::machine_identity;
 use crate::progress::{Display, ProgressHandle};
 use crate::{setup, working_directory};
-
-/// How many paths are restored at the same time. They wait for the network most of the time.
-const THREADS: usize = 8;
 
 /// How long all restores of a command may take until everything is mounted.
 const LIMIT: Duration = Duration::from_secs(2 * 60);
@@ -126,7 +123,7 @@ fn restore_and(
     } = attempt_restore(global, &caches, display)?;
     then(&mut restored)?;
     ci_report::remember_restores(&store, &remote, &restored);
-    ci_report::tell_restored(global, &restored);
+    ci_report::report_results(global, &restored);
     Ok(restored)
 }
 
@@ -142,81 +139,27 @@ fn attempt_restore(
     caches: &[Arc<ResolvedCache>],
     display: &Display,
 ) -> anyhow::Result<RestoreAttempt> {
-    let caches = caches.to_vec();
     let store = setup::open_store(global)?;
-    let run = RestoreRun {
+    let run = Arc::new(RestoreOperation {
         global: global.clone(),
         remote: setup::remote_spec(global, &store)?,
         scopes: setup::lookup_scopes(global)?,
         store,
-        started: Instant::now(),
-    };
-    let (store, remote) = (run.store.clone(), run.remote.clone());
-    let limit = Limit::longest(caches.iter().map(|cache| restore_limit(cache)));
-    let wholes = caches.clone();
-    let work = move |handle: &ProgressHandle, news: &std::sync::mpsc::Sender<_>| {
-        let prepared = jobs::prepare_caches(&caches);
-        handle.say(&key_inputs::evidence_lines(&prepared));
-        let jobs = run.plan(&prepared);
-        jobs::check_jobs(&jobs)?;
-        let abouts = jobs.iter().map(|job| job.about.clone()).collect();
-        let _ = news.send(News::Planned(abouts));
-        run.start_daemon(&jobs);
-        jobs::run_jobs(&jobs, THREADS, |number| {
-            let restored = run.restore(&jobs[number], handle, limit);
-            handle.say(&restore_output::restore_lines(&restored));
-            let _ = news.send(News::Done(number, restored));
-        });
-        Ok(())
-    };
-    let unplanned = || {
-        let whole = |cache| About::whole(cache, None);
-        wholes.iter().map(whole).collect()
-    };
-    let restored = deadline::run_within(display, limit, work, unplanned, |about, allowed| {
-        let error = late_error(&about, allowed).into();
-        let failure = describe_failure(&error, is_soft(global, &about));
-        let restored = into_restored(about, Err(failure.after(allowed, RemoteTraffic::default())));
-        display
-            .handle()
-            .say(&restore_output::restore_lines(&restored));
-        restored
-    })?;
+    });
+    let restored = run_operation(&run, caches, display)?;
     Ok(RestoreAttempt {
-        store,
-        remote,
+        store: run.store.clone(),
+        remote: run.remote.clone(),
         restored,
     })
 }
 
-fn restore_limit(cache: &ResolvedCache) -> Limit {
-    match cache.restore.restore_timeout {
-        Some(time) => Limit {
-            whole: time,
-            with_files: time,
-        },
-        None => Limit {
-            whole: LIMIT,
-            with_files: LIMIT_COPYING,
-        },
-    }
-}
-
-fn late_error(about: &About, limit: Duration) -> cachefs::Error {
-    cachefs::Error::TooLate {
-        what: format!("the restore of {}", about.path.display()),
-        limit,
-        hint: "raise --restore-timeout, or test the remote with `cachefs doctor`",
-    }
-}
-
 /// State that all restores of a command share.
-struct RestoreRun {
+struct RestoreOperation {
     global: Global,
     store: StoreDir,
     remote: RemoteSpec,
     scopes: Scopes,
-    started: Instant,
 }
 
 /// Work for a directory.
@@ -229,28 +172,141 @@ enum RestoreWork {
     Restore(Vec<KeyQuery>),
 }
 
-impl RestoreRun {
-    /// The jobs for all caches. Those of several paths are looked for at the same time.
-    fn plan(&self, prepared: &[Prepared]) -> Vec<DirectoryJob<RestoreWork>> {
-        let planned = parallel::map_parallel(THREADS, prepared, |prepared| match &prepared.ready {
-            Ok(_) if prepared.cache.common.no_restore().is_some() => vec![DirectoryJob {
-                about: About::whole(&prepared.cache, prepared.keys()),
-                work: Ok(RestoreWork::Skip),
-            }],
-            Ok(_) => self.directories(prepared).unwrap_or_else(|error| {
-                vec![DirectoryJob {
-                    about: About::whole(&prepared.cache, prepared.keys()),
-                    work: Err(Arc::new(error)),
-                }]
-            }),
-            Err(error) => vec![DirectoryJob {
-                about: About::whole(&prepared.cache, None),
-                work: Err(Arc::clone(error)),
-            }],
-        });
-        planned.into_iter().flatten().collect()
+impl CacheOperation for RestoreOperation {
+    type Work = RestoreWork;
+    type Report = RestoreReport;
+
+    /// Restores wait for the network most of the time.
+    const THREADS: usize = 8;
+
+    fn limit(cache: &ResolvedCache) -> Limit {
+        match cache.restore.restore_timeout {
+            Some(time) => Limit {
+                whole: time,
+                with_files: time,
+            },
+            None => Limit {
+                whole: LIMIT,
+                with_files: LIMIT_COPYING,
+            },
+        }
     }
 
+    fn late_error(about: &About, limit: Duration) -> cachefs::Error {
+        cachefs::Error::TooLate {
+            what: format!("the restore of {}", about.path.display()),
+            limit,
+            hint: "raise --restore-timeout, or test the remote with `cachefs doctor`",
+        }
+    }
+
+    /// Caches of several paths are looked up at the same time.
+    fn plan(&self, prepared: &[Prepared]) -> OperationPlan<RestoreWork> {
+        let one_job = |prepared: &Prepared, work| {
+            vec![DirectoryJob {
+                about: About::whole(&prepared.cache, prepared.keys()),
+                work,
+            }]
+        };
+        let planned =
+            parallel::map_parallel(Self::THREADS, prepared, |prepared| match &prepared.ready {
+                Ok(_) if prepared.cache.common.no_restore().is_some() => {
+                    one_job(prepared, Ok(RestoreWork::Skip))
+                }
+                Ok(_) => self
+                    .directories(prepared)
+                    .unwrap_or_else(|error| one_job(prepared, Err(Arc::new(error)))),
+                Err(error) => one_job(prepared, Err(Arc::clone(error))),
+            });
+        OperationPlan {
+            jobs: planned.into_iter().flatten().collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Starts the daemon before several mounts. Otherwise each thread would start one, and all but
+    /// one would exit. A failure is reported by the mounts.
+    fn before_jobs(&self, jobs: &[DirectoryJob<RestoreWork>]) {
+        let mounting = jobs
+            .iter()
+            .filter(|job| matches!(job.work, Ok(RestoreWork::Restore(_))))
+            .filter(|job| !job.about.cache.restore.lookup_only)
+            .filter(|job| RestoreMode::from(job.about.cache.restore.mode) != RestoreMode::Copy);
+        if mounting.count() > 1 {
+            let _ = DaemonClient::connect(&self.store);
+        }
+    }
+
+    fn run(
+        &self,
+        about: &About,
+        work: &RestoreWork,
+        spent: &Spending,
+        handle: &ProgressHandle,
+    ) -> anyhow::Result<RestoreReport> {
+        let wanted = match work {
+            RestoreWork::Skip => return Ok(empty_report(RestoreOutcome::Skipped, about)),
+            RestoreWork::Miss => return Ok(empty_report(RestoreOutcome::Miss, about)),
+            RestoreWork::Restore(wanted) => wanted,
+        };
+        let keys = about.keys.clone().unwrap_or_default();
+        let options = RestoreOptions {
+            path: about.path.clone(),
+            wanted: wanted.clone(),
+            spent: spent.clone(),
+            ..self.options(&about.cache, &keys)?
+        };
+        Ok(if about.cache.restore.lookup_only {
+            look_up(&self.store, &options)?
+        } else {
+            restore_path(&self.store, &options, &handle.job())?
+        })
+    }
+
+    /// A user who wants to fail without the cache wants so whether it is missing or cannot be
+    /// looked up.
+    fn is_soft(&self, about: &About) -> bool {
+        !self.global.strict_errors && !about.cache.restore.fail_on_cache_miss
+    }
+
+    fn complete(
+        &self,
+        about: About,
+        result: Result<RestoreReport, CommandFailure>,
+    ) -> RestoredDirectory {
+        let scopes = self.scopes.with(&about.cache.restore.fallback_scope);
+        let mut restored = DirectoryResult {
+            place: about.place(),
+            code: match &result {
+                Ok(report) if about.cache.restore.fail_on_cache_miss && is_miss(report) => {
+                    exit::MISS
+                }
+                Ok(_) => exit::SUCCESS,
+                Err(failure) => failure.code,
+            },
+            cache: about.cache,
+            path: about.path,
+            part: about.part,
+            several: about.several,
+            keys: about.keys,
+            scopes: scopes.map(|scopes| scopes.all()).unwrap_or_default(),
+            result,
+            reason: None,
+        };
+        let report = restored.result.as_ref().ok();
+        let lost = report.and_then(|report| report.lost.clone());
+        restored.reason = lost.or_else(|| {
+            ci_report::explain_miss(&self.global, &self.store, &self.remote, &restored)
+        });
+        restored
+    }
+
+    fn lines(&self, result: &RestoredDirectory) -> Vec<String> {
+        restore_output::restore_lines(result)
+    }
+}
+
+impl RestoreOperation {
     /// The jobs of one cache: one for each directory that its keys hold.
     fn directories(&self, prepared: &Prepared) -> anyhow::Result<Vec<DirectoryJob<RestoreWork>>> {
         let Ok((keys, paths)) = &prepared.ready else {
@@ -284,82 +340,6 @@ impl RestoreRun {
             .collect())
     }
 
-    /// Starts the daemon before several mounts; otherwise each thread would start one, all but one
-    /// in vain. A failure is reported by the mounts.
-    fn start_daemon(&self, jobs: &[DirectoryJob<RestoreWork>]) {
-        let mounting = jobs
-            .iter()
-            .filter(|job| matches!(job.work, Ok(RestoreWork::Restore(_))))
-            .filter(|job| !job.about.cache.restore.lookup_only)
-            .filter(|job| RestoreMode::from(job.about.cache.restore.mode) != RestoreMode::Copy);
-        if mounting.count() > 1 {
-            let _ = DaemonClient::connect(&self.store);
-        }
-    }
-
-    fn restore(
-        &self,
-        job: &DirectoryJob<RestoreWork>,
-        handle: &ProgressHandle,
-        limit: Limit,
-    ) -> RestoredDirectory {
-        let about = job.about.clone();
-        let is_soft = is_soft(&self.global, &about);
-        let result = match &job.work {
-            Ok(RestoreWork::Skip) => Ok(empty_report(RestoreOutcome::Skipped, &about)),
-            Ok(RestoreWork::Miss) => Ok(empty_report(RestoreOutcome::Miss, &about)),
-            Ok(RestoreWork::Restore(wanted)) => {
-                let (started, spent) = (Instant::now(), Spending::default());
-                self.one(&about, wanted, &spent, handle).map_err(|error| {
-                    let error = match deadline::is_cancellation(&error) && handle.is_late() {
-                        true => late_error(&about, limit.now(handle)).into(),
-                        false => error,
-                    };
-                    describe_failure(&error, is_soft).after(started.elapsed(), spent.traffic())
-                })
-            }
-            Err(error) => Err(describe_failure(error, is_soft)
-                .after(self.started.elapsed(), RemoteTraffic::default())),
-        };
-        let mut restored = into_restored(about, result);
-        let fallback = &restored.cache.restore.fallback_scope;
-        restored.scopes = self
-            .scopes
-            .with(fallback)
-            .map(|scopes| scopes.all())
-            .unwrap_or_default();
-        let lost = restored
-            .result
-            .as_ref()
-            .ok()
-            .and_then(|report| report.lost.clone());
-        restored.why = lost.or_else(|| {
-            ci_report::explain_miss(&self.global, &self.store, &self.remote, &restored)
-        });
-        restored
-    }
-
-    fn one(
-        &self,
-        about: &About,
-        wanted: &[KeyQuery],
-        spent: &Spending,
-        handle: &ProgressHandle,
-    ) -> anyhow::Result<RestoreReport> {
-        let keys = about.keys.clone().unwrap_or_default();
-        let options = RestoreOptions {
-            path: about.path.clone(),
-            wanted: wanted.to_vec(),
-            spent: spent.clone(),
-            ..self.options(&about.cache, &keys)?
-        };
-        Ok(if about.cache.restore.lookup_only {
-            look_up(&self.store, &options)?
-        } else {
-            restore_path(&self.store, &options, &handle.job())?
-        })
-    }
-
     /// How a cache is restored; the path is still to be named.
     fn options(
         &self,
@@ -390,35 +370,9 @@ fn only_owner() -> Option<Owner> {
     only_ids().map(|(uid, gid)| Owner { uid, gid })
 }
 
-/// Whether a failure is reduced to a warning. It is not if the user wants to fail without the
-/// cache, whether it is missing or cannot be looked up.
-fn is_soft(global: &Global, about: &About) -> bool {
-    !global.strict_errors && !about.cache.restore.fail_on_cache_miss
-}
-
 fn empty_report(outcome: RestoreOutcome, about: &About) -> RestoreReport {
     let keys = about.keys.as_ref().map_or(0, |keys| keys.count());
     RestoreReport::nothing(outcome, about.path.clone(), keys)
-}
-
-fn into_restored(about: About, result: Result<RestoreReport, CommandFailure>) -> RestoredDirectory {
-    let code = match &result {
-        Ok(report) if about.cache.restore.fail_on_cache_miss && is_miss(report) => exit::MISS,
-        Ok(_) => exit::SUCCESS,
-        Err(failure) => failure.code,
-    };
-    RestoredDirectory {
-        place: about.place(),
-        cache: about.cache,
-        path: about.path,
-        part: about.part,
-        several: about.several,
-        keys: about.keys,
-        scopes: Vec::new(),
-        result,
-        why: None,
-        code,
-    }
 }
 
 /// Whether the top of the stack is not there, whichever key it might have come from.

@@ -1,117 +1,12 @@
-//! Prints the results of a restore.
+//! The messages about a restore.
 
 use cachefs::restore::{NoMount, RestoreOutcome, RestoreReport};
-use cachefs_store::refs::{MatchKind, Resolved, Scope};
-use serde::Serialize;
-use serde_json::Value;
+use cachefs_store::refs::{MatchKind, Resolved};
 
 use super::output_prefix;
 use super::results::RestoredDirectory;
 use crate::failure::CommandFailure;
 use crate::{machine_identity, output};
-
-/// The JSON of a restore.
-#[derive(Debug, Serialize)]
-struct PrintedRestore<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache: Option<&'a str>,
-    key: &'a str,
-    path: String,
-    matched_key: Option<&'a str>,
-    scope: &'a str,
-    matched_scope: Option<&'a str>,
-    #[serde(rename = "match")]
-    matched: &'static str,
-    result: &'static str,
-    layers: usize,
-    /// Of the tree; null when it is not known.
-    files: Option<u64>,
-    bytes: Option<u64>,
-    milliseconds: f64,
-    requests: output::RequestCounts,
-    bytes_received: u64,
-    /// Of an earlier restore of the path.
-    unsaved_changes: u64,
-    /// Where they are now; null if they are still at the path, or there are none.
-    unsaved_moved_to: Option<String>,
-    notes: &'a [String],
-}
-
-/// Prints results as JSON: one object when flags described the cache and its one path, otherwise
-/// a list.
-pub(crate) fn print_json(restored: &[RestoredDirectory]) -> anyhow::Result<()> {
-    let is_alone = |one: &RestoredDirectory| one.cache.name.is_none() && !one.several;
-    output_prefix::print_results(restore_values(restored)?, restored.iter().all(is_alone))
-}
-
-/// Each result as JSON.
-pub(crate) fn restore_values(restored: &[RestoredDirectory]) -> serde_json::Result<Vec<Value>> {
-    let one = |one: &RestoredDirectory| match &one.result {
-        Ok(report) => serde_json::to_value(printed_restore(one, report)),
-        Err(failure) => output_prefix::failed_value(
-            one.cache.name.as_deref(),
-            wanted_key(one),
-            &one.path,
-            failure,
-        ),
-    };
-    restored.iter().map(one).collect()
-}
-
-fn wanted_key(restored: &RestoredDirectory) -> &str {
-    let keys = restored.keys.as_ref();
-    keys.and_then(|keys| keys.top())
-        .map_or("", |key| key.as_str())
-}
-
-fn printed_restore<'a>(
-    restored: &'a RestoredDirectory,
-    report: &'a RestoreReport,
-) -> PrintedRestore<'a> {
-    let main = restored.main();
-    PrintedRestore {
-        cache: restored.cache.name.as_deref(),
-        key: wanted_key(restored),
-        path: output::format_path(&report.path),
-        matched_key: main.map(|resolved| resolved.name.key.as_str()),
-        scope: restored.scopes.first().map_or("", Scope::as_str),
-        matched_scope: main.map(|resolved| resolved.name.scope.as_str()),
-        matched: match main.map(|resolved| &resolved.kind) {
-            Some(MatchKind::Exact) => "exact",
-            Some(MatchKind::Prefix(_)) => "prefix",
-            // It was mounted again for the exact key that it was restored for.
-            None if matches!(report.outcome, RestoreOutcome::Remounted) => "exact",
-            None => "miss",
-        },
-        result: outcome_word(&report.outcome),
-        layers: report.layers.len(),
-        files: report.tree.map(|tree| tree.files),
-        bytes: report.tree.map(|tree| tree.bytes),
-        milliseconds: report.elapsed.as_secs_f64() * 1000.0,
-        requests: (&report.traffic).into(),
-        bytes_received: report.traffic.bytes_in,
-        unsaved_changes: report.unsaved.as_ref().map_or(0, |unsaved| unsaved.changes),
-        unsaved_moved_to: report
-            .unsaved
-            .as_ref()
-            .and_then(|unsaved| unsaved.moved_to.as_deref())
-            .map(output::format_path),
-        notes: &report.notes,
-    }
-}
-
-/// Short name of the result.
-pub(super) fn outcome_word(outcome: &RestoreOutcome) -> &'static str {
-    match outcome {
-        RestoreOutcome::Miss => "miss",
-        RestoreOutcome::Skipped => "skipped",
-        RestoreOutcome::Found => "found",
-        RestoreOutcome::Mounted => "mounted",
-        RestoreOutcome::AlreadyMounted => "already_mounted",
-        RestoreOutcome::Remounted => "remounted",
-        RestoreOutcome::Copied { .. } => "copied",
-    }
-}
 
 /// The messages about a restore, line by line.
 pub(super) fn restore_lines(restored: &RestoredDirectory) -> Vec<String> {
@@ -127,7 +22,7 @@ pub(super) fn restore_lines(restored: &RestoredDirectory) -> Vec<String> {
                 }
                 _ => summary_line(restored, report),
             });
-            if let Some(why) = &restored.why {
+            if let Some(why) = &restored.reason {
                 lines.push(format!("  reason: {why} (details: `cachefs explain`)"));
             }
             lines.extend(saved_elsewhere(restored, report));
@@ -149,7 +44,7 @@ fn missed_line(restored: &RestoredDirectory) -> String {
     let paths: Vec<_> = paths.filter(|path| !path.starts_with('!')).collect();
     format!(
         "miss {}: no key has data for {}",
-        wanted_key(restored),
+        restored.key(),
         paths.join(", ")
     )
 }
@@ -158,7 +53,7 @@ fn skipped_line(restored: &RestoredDirectory) -> String {
     let why = restored.cache.common.no_restore();
     format!(
         "not restored {}: {}",
-        wanted_key(restored),
+        restored.key(),
         why.unwrap_or("nothing was asked for")
     )
 }
@@ -185,7 +80,7 @@ fn platform_warning(report: &RestoreReport) -> Option<String> {
 }
 
 fn summary_line(restored: &RestoredDirectory, report: &RestoreReport) -> String {
-    let (key, main) = (wanted_key(restored), restored.main());
+    let (key, main) = (restored.key(), restored.main());
     let path = output::format_path(&report.path);
     let took = output::format_span(report.elapsed);
     let layers = output::format_count(report.layers.len() as u64, "layer");

@@ -4,35 +4,59 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cachefs::restore::RestoreReport;
-use cachefs_store::refs::{CachePart, Key, Resolved, Scope};
+use cachefs_store::refs::{CachePart, Resolved, Scope};
 use cachefs_store::save::SaveReport;
 
 use super::cache::{ExpandedKeys, ResolvedCache};
 use crate::failure::CommandFailure;
 
-/// Result of one directory of one cache.
+/// Result of an operation on one directory of one cache. Text, JSON, CI outputs and metrics are all
+/// printed from it.
 #[derive(Debug)]
-pub(crate) struct RestoredDirectory {
+pub(crate) struct DirectoryResult<R> {
     /// The cache.
     pub(crate) cache: Arc<ResolvedCache>,
-    /// Which of its directories; of a cache that got no further, its first path as it was written.
+    /// One of its directories; if the cache failed before its directories were known, its first
+    /// path as the user wrote it.
     pub(crate) path: PathBuf,
-    /// Which part of the key that is, if the cache has several paths.
+    /// The part of the key that the directory is, if the cache has several paths.
     pub(crate) part: Option<CachePart>,
     /// Whether the cache may have several directories.
     pub(crate) several: bool,
-    /// Where that is in the form that machines share, if it is below the workspace or at home.
+    /// The directory in the form that machines share, if it is below the workspace or the home
+    /// directory.
     pub(crate) place: Option<CachePart>,
-    /// Its keys; `None` when they could not be expanded, which is the failure then.
+    /// Its keys; `None` if they could not be expanded, which is the failure then.
     pub(crate) keys: Option<Arc<ExpandedKeys>>,
-    /// The scopes that were looked in, in their order; none when they have impossible names.
+    /// The scopes of the operation: those that were searched, in order, or the one that was saved
+    /// to. Empty if a scope has an invalid name.
     pub(crate) scopes: Vec<Scope>,
     /// The library's report, or the failure.
-    pub(crate) result: Result<RestoreReport, CommandFailure>,
+    pub(crate) result: Result<R, CommandFailure>,
     /// Short reason why the exact key was not found.
-    pub(crate) why: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Exit code of this result.
     pub(crate) code: u8,
+}
+
+/// Result of a restore.
+pub(crate) type RestoredDirectory = DirectoryResult<RestoreReport>;
+
+/// Result of a save.
+pub(crate) type SavedDirectory = DirectoryResult<SaveReport>;
+
+impl<R> DirectoryResult<R> {
+    /// The key that was restored or saved; empty if the templates gave none.
+    pub(crate) fn key(&self) -> &str {
+        let keys = self.keys.as_ref();
+        keys.and_then(|keys| keys.top())
+            .map_or("", |key| key.as_str())
+    }
+
+    /// Whether the result is the only one of a command whose flags describe one cache.
+    pub(super) fn is_alone(&self) -> bool {
+        self.cache.name.is_none() && !self.several
+    }
 }
 
 impl RestoredDirectory {
@@ -46,33 +70,5 @@ impl RestoredDirectory {
     pub(crate) fn missed(&self) -> bool {
         let outcome = self.result.as_ref().map(|report| &report.outcome);
         matches!(outcome, Ok(cachefs::restore::RestoreOutcome::Miss))
-    }
-}
-
-/// Result of one directory of one cache.
-#[derive(Debug)]
-pub(crate) struct SavedDirectory {
-    /// The cache.
-    pub(crate) cache: Arc<ResolvedCache>,
-    /// Which of its directories; of a cache that got no further, its first path as it was written.
-    pub(crate) path: PathBuf,
-    /// Which part of the key that is, if the cache has several paths.
-    pub(crate) part: Option<CachePart>,
-    /// Whether the cache may have several directories.
-    pub(crate) several: bool,
-    /// The scope that was saved to.
-    pub(crate) scope: Scope,
-    /// Its keys; `None` when they could not be expanded, which is the failure then.
-    pub(crate) keys: Option<Arc<ExpandedKeys>>,
-    /// The library's report, or the failure.
-    pub(crate) result: Result<SaveReport, CommandFailure>,
-    /// Exit code of this result.
-    pub(crate) code: u8,
-}
-
-impl SavedDirectory {
-    /// The key that was saved, if the templates gave one.
-    pub(crate) fn key(&self) -> Option<&Key> {
-        self.keys.as_ref()?.main.as_ref().map(|(key, _)| key)
     }
 }

@@ -1,36 +1,32 @@
 //! Saving caches, at the same time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cachefs::mounts::MountRecords;
 use cachefs::paths::real_path;
 use cachefs::save::{SaveOptions, save_path};
 use cachefs::{Spending, StoreDir};
-use cachefs_store::refs::{Key, RefName, Scope};
-use cachefs_store::remote::{RemoteSpec, RemoteTraffic};
+use cachefs_store::refs::{Key, RefName};
+use cachefs_store::remote::RemoteSpec;
 use cachefs_store::save::exclude::Exclude;
 use cachefs_store::save::{SaveOutcome, SaveReport, SaveRequest};
 
 use super::cache::{ExpandedKeys, ResolvedCache};
-use super::deadline::{self, Limit, News};
-use super::jobs::{self, About, DirectoryJob, Prepared};
-use super::key_inputs;
+use super::deadline::Limit;
+use super::jobs::{About, DirectoryJob, Prepared};
+use super::operation::{CacheOperation, OperationPlan, run_operation};
 use super::options::SaveIfArg;
 use super::output_prefix;
-use super::results::SavedDirectory;
+use super::results::{DirectoryResult, SavedDirectory};
 use super::secrets;
 use super::{ci_report, save_output};
 use crate::ci::Scopes;
 use crate::exit;
-use crate::failure::{CommandFailure, describe_failure};
+use crate::failure::CommandFailure;
 use crate::global::Global;
 use crate::progress::{Display, ProgressHandle};
 use crate::{keys, machine_identity, setup};
-
-/// Number of paths that are saved in parallel. Each uses all cores for large changes, and memory
-/// for its packs; more threads would only wait for the network.
-const THREADS: usize = 4;
 
 /// How long all saves of a command may take.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -50,62 +46,15 @@ pub(crate) fn save_all(
 ) -> anyhow::Result<Vec<SavedDirectory>> {
     let caches: Vec<_> = caches.iter().cloned().map(Arc::new).collect();
     let store = setup::open_store(global)?;
-    let scopes = setup::lookup_scopes(global)?;
-    let scope = scopes.own.clone();
-    let run = SaveRun {
+    let run = Arc::new(SaveOperation {
         global: global.clone(),
         remote: setup::remote_to_save_to(global, &store)?,
-        scopes,
+        scopes: setup::lookup_scopes(global)?,
         store,
-    };
-    let verbose = global.verbose > 0;
-    let limit = Limit::longest(caches.iter().map(|cache| save_limit(cache)));
-    let wholes = caches.clone();
-    let work = move |handle: &ProgressHandle, news: &std::sync::mpsc::Sender<_>| {
-        let (jobs, notes) = plan_saves(&caches);
-        jobs::check_jobs(&jobs)?;
-        let abouts = jobs.iter().map(|job| job.about.clone()).collect();
-        let _ = news.send(News::Planned(abouts));
-        handle.say(&notes);
-        jobs::run_jobs(&jobs, THREADS, |number| {
-            let saved = run.save(&jobs[number], handle, limit);
-            handle.say(&save_output::save_lines(&saved, verbose));
-            let _ = news.send(News::Done(number, saved));
-        });
-        Ok(())
-    };
-    let unplanned = || {
-        let whole = |cache| About::whole(cache, None);
-        wholes.iter().map(whole).collect()
-    };
-    let saved = deadline::run_within(display, limit, work, unplanned, |about, allowed| {
-        let error = late_error(&about, allowed).into();
-        let failure = describe_failure(&error, !global.strict_errors);
-        let failure = failure.after(allowed, RemoteTraffic::default());
-        let saved = into_saved(about, &scope, Err(failure));
-        display
-            .handle()
-            .say(&save_output::save_lines(&saved, verbose));
-        saved
-    })?;
-    ci_report::tell_saved(global, &saved);
+    });
+    let saved = run_operation(&run, &caches, display)?;
+    ci_report::report_results(global, &saved);
     Ok(saved)
-}
-
-fn save_limit(cache: &ResolvedCache) -> Limit {
-    let time = cache.save.save_timeout.unwrap_or(LIMIT);
-    Limit {
-        whole: time,
-        with_files: time,
-    }
-}
-
-fn late_error(about: &About, limit: Duration) -> cachefs::Error {
-    cachefs::Error::TooLate {
-        what: format!("the save of {}", about.path.display()),
-        limit,
-        hint: "raise --save-timeout; the next save here reuses the uploaded data",
-    }
 }
 
 /// Work for a directory.
@@ -116,31 +65,6 @@ enum SaveWork {
     Nothing,
     /// It is saved, without these entries.
     Save(Arc<dyn Exclude>),
-}
-
-/// The jobs of all caches, and messages about missing paths.
-fn plan_saves(caches: &[Arc<ResolvedCache>]) -> (Vec<DirectoryJob<SaveWork>>, Vec<String>) {
-    let mut jobs = Vec::new();
-    let mut notes = Vec::new();
-    let all = jobs::prepare_caches(caches);
-    notes.extend(key_inputs::evidence_lines(&all));
-    for prepared in all {
-        let planned = match &prepared.ready {
-            Ok(_) if prepared.cache.common.no_save().is_some() => Ok(vec![DirectoryJob {
-                about: About::whole(&prepared.cache, prepared.keys()),
-                work: Ok(SaveWork::Skip),
-            }]),
-            Ok(_) => plan_directories(&prepared, &mut notes).map_err(Arc::new),
-            Err(error) => Err(Arc::clone(error)),
-        };
-        jobs.extend(planned.unwrap_or_else(|error| {
-            vec![DirectoryJob {
-                about: About::whole(&prepared.cache, prepared.keys()),
-                work: Err(error),
-            }]
-        }));
-    }
-    (jobs, notes)
 }
 
 /// The jobs of one cache: one for each directory that is there.
@@ -177,41 +101,102 @@ fn plan_directories(
 }
 
 /// State that all saves of a command share.
-struct SaveRun {
+struct SaveOperation {
     global: Global,
     store: StoreDir,
     remote: RemoteSpec,
     scopes: Scopes,
 }
 
-impl SaveRun {
-    fn save(
-        &self,
-        job: &DirectoryJob<SaveWork>,
-        handle: &ProgressHandle,
-        limit: Limit,
-    ) -> SavedDirectory {
-        let about = job.about.clone();
-        let result = match &job.work {
-            Ok(SaveWork::Skip) => Ok(SaveReport::nothing(SaveOutcome::Skipped, Vec::new())),
-            Ok(SaveWork::Nothing) => Ok(SaveReport::nothing(SaveOutcome::Empty, Vec::new())),
-            Ok(SaveWork::Save(exclude)) => {
-                let (started, spent) = (Instant::now(), Spending::default());
-                self.one(&about, exclude, &spent, handle).map_err(|error| {
-                    let error = match deadline::is_cancellation(&error) && handle.is_late() {
-                        true => late_error(&about, limit.now(handle)).into(),
-                        false => error,
-                    };
-                    let failure = describe_failure(&error, !self.global.strict_errors);
-                    failure.after(started.elapsed(), spent.traffic())
-                })
-            }
-            Err(error) => Err(describe_failure(error, !self.global.strict_errors)),
-        };
-        into_saved(about, &self.scopes.own, result)
+impl CacheOperation for SaveOperation {
+    type Work = SaveWork;
+    type Report = SaveReport;
+
+    /// Each save uses all cores for large changes, and memory for its packs; more threads would
+    /// only wait for the network.
+    const THREADS: usize = 4;
+
+    fn limit(cache: &ResolvedCache) -> Limit {
+        let time = cache.save.save_timeout.unwrap_or(LIMIT);
+        Limit {
+            whole: time,
+            with_files: time,
+        }
     }
 
-    fn one(
+    fn late_error(about: &About, limit: Duration) -> cachefs::Error {
+        cachefs::Error::TooLate {
+            what: format!("the save of {}", about.path.display()),
+            limit,
+            hint: "raise --save-timeout; the next save here reuses the uploaded data",
+        }
+    }
+
+    fn plan(&self, prepared: &[Prepared]) -> OperationPlan<SaveWork> {
+        let (mut jobs, mut notes) = (Vec::new(), Vec::new());
+        for prepared in prepared {
+            let planned = match &prepared.ready {
+                Ok(_) if prepared.cache.common.no_save().is_some() => Ok(vec![DirectoryJob {
+                    about: About::whole(&prepared.cache, prepared.keys()),
+                    work: Ok(SaveWork::Skip),
+                }]),
+                Ok(_) => plan_directories(prepared, &mut notes).map_err(Arc::new),
+                Err(error) => Err(Arc::clone(error)),
+            };
+            jobs.extend(planned.unwrap_or_else(|error| {
+                vec![DirectoryJob {
+                    about: About::whole(&prepared.cache, prepared.keys()),
+                    work: Err(error),
+                }]
+            }));
+        }
+        OperationPlan { jobs, notes }
+    }
+
+    fn run(
+        &self,
+        about: &About,
+        work: &SaveWork,
+        spent: &Spending,
+        handle: &ProgressHandle,
+    ) -> anyhow::Result<SaveReport> {
+        match work {
+            SaveWork::Skip => Ok(SaveReport::nothing(SaveOutcome::Skipped, Vec::new())),
+            SaveWork::Nothing => Ok(SaveReport::nothing(SaveOutcome::Empty, Vec::new())),
+            SaveWork::Save(exclude) => self.save_directory(about, exclude, spent, handle),
+        }
+    }
+
+    fn is_soft(&self, _about: &About) -> bool {
+        !self.global.strict_errors
+    }
+
+    fn complete(&self, about: About, result: Result<SaveReport, CommandFailure>) -> SavedDirectory {
+        DirectoryResult {
+            place: about.place(),
+            code: match &result {
+                Ok(report) if matches!(report.outcome, SaveOutcome::Refused) => exit::INTEGRITY,
+                Ok(_) => exit::SUCCESS,
+                Err(failure) => failure.code,
+            },
+            cache: about.cache,
+            path: about.path,
+            part: about.part,
+            several: about.several,
+            keys: about.keys,
+            scopes: vec![self.scopes.own.clone()],
+            result,
+            reason: None,
+        }
+    }
+
+    fn lines(&self, result: &SavedDirectory) -> Vec<String> {
+        save_output::save_lines(result, self.global.verbose > 0)
+    }
+}
+
+impl SaveOperation {
+    fn save_directory(
         &self,
         about: &About,
         exclude: &Arc<dyn Exclude>,
@@ -267,9 +252,7 @@ impl SaveRun {
         };
         Ok(save_path(&self.store, &options, &handle.job())?)
     }
-}
 
-impl SaveRun {
     /// Refuses to save as a layer a path that was restored with other layers above it: their
     /// content would become a part of the layer, and of every stack on top of it.
     fn is_restored_up_to(&self, layer: &str, about: &About, key: &Key) -> anyhow::Result<()> {
@@ -300,25 +283,4 @@ impl SaveRun {
 fn main(keys: Option<&ExpandedKeys>) -> Result<&(Key, keys::ExpandedKey), cachefs::Error> {
     keys.and_then(|keys| keys.main.as_ref())
         .ok_or_else(|| cachefs::Error::usage("no key to save under", "set --key or --layer"))
-}
-
-fn into_saved(
-    about: About,
-    scope: &Scope,
-    result: Result<SaveReport, CommandFailure>,
-) -> SavedDirectory {
-    SavedDirectory {
-        cache: about.cache,
-        path: about.path,
-        part: about.part,
-        several: about.several,
-        scope: scope.clone(),
-        keys: about.keys,
-        code: match &result {
-            Ok(report) if matches!(report.outcome, SaveOutcome::Refused) => exit::INTEGRITY,
-            Ok(_) => exit::SUCCESS,
-            Err(failure) => failure.code,
-        },
-        result,
-    }
 }

@@ -13,7 +13,7 @@ const LISTED: usize = 20;
 
 /// A finding with `--format json`.
 #[derive(Debug, Serialize)]
-pub(super) struct PrintedSecret<'a> {
+pub(crate) struct PrintedSecret<'a> {
     path: String,
     line: Option<u64>,
     kind: &'static str,

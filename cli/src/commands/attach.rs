@@ -145,7 +145,7 @@ fn restore_for_attach(
         Some(_) => AttachSource::There(true),
     };
     if let (AttachSource::Ends(_), OutputFormat::Json) = (&outcome, global.format) {
-        caches::print_restored(&restored)?;
+        caches::print_results(&restored)?;
     }
     Ok(outcome)
 }

@@ -85,7 +85,7 @@ pub(crate) fn auto_restore(
     let restored = caches::restore_all(global, &caches, &display)?;
     drop(display);
     if global.format == OutputFormat::Json {
-        caches::print_restored(&restored)?;
+        caches::print_results(&restored)?;
     }
     Ok(worst_end(restored.iter().map(|one| one.code)))
 }
@@ -104,7 +104,7 @@ pub(crate) fn auto_save(
     drop(display);
     working_directory::warn_of_save(&saved);
     if global.format == OutputFormat::Json {
-        caches::print_saved(&saved)?;
+        caches::print_results(&saved)?;
     }
     Ok(worst_end(saved.iter().map(|one| one.code)))
 }

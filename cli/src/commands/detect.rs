@@ -44,6 +44,7 @@ struct PrintedDetectedCache<'a> {
     tool: &'a str,
     projects: Vec<String>,
     path: String,
+    #[serde(rename = "source")]
     learnt: &'a Learnt,
     key: &'a str,
     key_template: &'a str,
@@ -51,7 +52,7 @@ struct PrintedDetectedCache<'a> {
     restore_key_template: &'a str,
     files: Vec<String>,
     notes: &'a [&'static str],
-    left_alone: Option<&'static str>,
+    skipped_reason: Option<&'static str>,
 }
 
 pub(crate) fn run_detect(global: &Global, args: &DetectArgs) -> anyhow::Result<u8> {
@@ -195,7 +196,7 @@ impl DetectedKey {
                 .map(|file| output::format_path(file))
                 .collect(),
             notes: &found.notes,
-            left_alone: found.optional,
+            skipped_reason: found.optional,
         }
     }
 }

@@ -92,7 +92,7 @@ pub(crate) fn run_exec(
         }
     };
     printed.left = left.iter().map(PrintedLeftover::from).collect();
-    printed.restored = caches::restored_values(&restored)?;
+    printed.restored = caches::result_values(&restored)?;
     codes.extend(restored.iter().map(|one| one.code));
     if codes.contains(&exit::INTERRUPTED) {
         output::log_text("interrupted: the command was not run");
@@ -127,7 +127,7 @@ pub(crate) fn run_exec(
             Ok(saved) => {
                 codes.extend(saved.iter().map(|one| one.code));
                 is_saved = saved.iter().all(|one| one.result.is_ok());
-                printed.saved = caches::saved_values(&saved)?;
+                printed.saved = caches::result_values(&saved)?;
             }
             Err(error) => {
                 is_saved = false;

@@ -57,7 +57,7 @@ struct PrintedExport<'a> {
     files: u64,
     bytes: u64,
     archive_bytes: u64,
-    milliseconds: f64,
+    duration_ms: f64,
     requests: output::RequestCounts,
     bytes_received: u64,
 }
@@ -183,7 +183,7 @@ pub(crate) fn run_export(global: &Global, args: &ExportArgs) -> anyhow::Result<u
             files: written.files,
             bytes: written.bytes,
             archive_bytes: written.archive,
-            milliseconds: report.elapsed.as_secs_f64() * 1000.0,
+            duration_ms: report.elapsed.as_secs_f64() * 1000.0,
             requests: (&report.traffic).into(),
             bytes_received: report.traffic.bytes_in,
         })?;

@@ -53,6 +53,10 @@ struct Dropped {
     key: String,
     scope: String,
     reason: DropReason,
+    #[serde(
+        rename = "saved_at",
+        serialize_with = "crate::json_output::serialize_time"
+    )]
     saved_micros: u64,
 }
 
@@ -66,6 +70,10 @@ struct PrintedGc {
     removed_traces: usize,
     condemned: Garbage,
     waiting: Garbage,
+    #[serde(
+        rename = "next_at",
+        serialize_with = "crate::json_output::serialize_optional_time"
+    )]
     next_micros: Option<u64>,
     pardoned: u64,
     kept: Garbage,

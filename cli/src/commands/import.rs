@@ -60,7 +60,7 @@ struct PrintedImport<'a> {
     outside: u64,
     path_in_archive: Option<&'a str>,
     skipped: Vec<String>,
-    milliseconds: f64,
+    duration_ms: f64,
     requests: output::RequestCounts,
     bytes_sent: u64,
     bytes_received: u64,
@@ -257,7 +257,7 @@ fn print_import(name: &RefName, report: &ImportReport) -> anyhow::Result<()> {
             .iter()
             .map(|skipped| output::format_path(&skipped.path))
             .collect(),
-        milliseconds: save.elapsed.as_secs_f64() * 1000.0,
+        duration_ms: save.elapsed.as_secs_f64() * 1000.0,
         requests: (&save.traffic).into(),
         bytes_sent: save.traffic.bytes_out,
         bytes_received: save.traffic.bytes_in,

@@ -32,8 +32,16 @@ struct PrintedInspect<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a str>,
     saves: usize,
+    #[serde(
+        rename = "saved_at",
+        serialize_with = "crate::json_output::serialize_time"
+    )]
     saved_micros: u64,
     /// When it expires or expired; null for never.
+    #[serde(
+        rename = "expires_at",
+        serialize_with = "crate::json_output::serialize_optional_time"
+    )]
     expires_micros: Option<u64>,
     expired: bool,
     /// Of the tree; null when they are not known.
@@ -50,6 +58,10 @@ struct InspectedLayer<'a> {
     #[serde(flatten)]
     info: &'a LayerInfo,
     /// As `created`, which it was called first.
+    #[serde(
+        rename = "saved_at",
+        serialize_with = "crate::json_output::serialize_time"
+    )]
     saved_micros: u64,
 }
 

@@ -33,12 +33,20 @@ pub(crate) struct ListArgs {
 struct PrintedKey {
     key: String,
     scope: String,
+    #[serde(
+        rename = "saved_at",
+        serialize_with = "crate::json_output::serialize_time"
+    )]
     saved_micros: u64,
     saves: usize,
     /// Of the tree of all its paths; null when they are not known.
     files: Option<u64>,
     bytes: Option<u64>,
     /// When it expires or expired; null for never.
+    #[serde(
+        rename = "expires_at",
+        serialize_with = "crate::json_output::serialize_optional_time"
+    )]
     expires_micros: Option<u64>,
     /// Whether it has expired: restores pass it over, and `cachefs gc` drops it.
     expired: bool,

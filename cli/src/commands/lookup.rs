@@ -41,7 +41,7 @@ struct PrintedLookup {
     #[serde(rename = "match")]
     matched: &'static str,
     /// Why nothing matched, if that is known.
-    why: Option<String>,
+    reason: Option<String>,
     /// Of a key of several paths: these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     paths: Vec<String>,
@@ -92,7 +92,7 @@ pub(crate) fn run_lookup(global: &Global, args: &LookupArgs) -> anyhow::Result<u
         (_, OutputFormat::Json) => {
             output::print_json(&PrintedLookup {
                 key: wanted.key.to_string(),
-                why,
+                reason: why,
                 matched_key: matched_key.clone(),
                 matched_scope,
                 matched,

@@ -133,7 +133,7 @@ fn restore_and_print(global: &Global, caches: &[ResolvedCache]) -> anyhow::Resul
         output::log_text(output::INTERRUPTED);
     }
     if global.format == OutputFormat::Json {
-        caches::print_restored(&restored)?;
+        caches::print_results(&restored)?;
     }
     Ok(code)
 }

@@ -75,7 +75,7 @@ pub(crate) fn run_save(
         output::log_text(output::INTERRUPTED);
     }
     if global.format == OutputFormat::Json {
-        caches::print_saved(&saved)?;
+        caches::print_results(&saved)?;
     }
     Ok(code)
 }

@@ -39,6 +39,10 @@ pub(crate) struct ScopesArgs {
 struct PrintedScope {
     scope: String,
     keys: usize,
+    #[serde(
+        rename = "saved_at",
+        serialize_with = "crate::json_output::serialize_time"
+    )]
     saved_micros: u64,
     is_own: bool,
     deleted: bool,

@@ -42,8 +42,16 @@ pub(crate) struct ScopeReport {
     /// The key or a key with one of the prefixes, if it is here.
     pub(crate) matched_key: Option<String>,
     /// When that was saved last.
+    #[serde(
+        rename = "saved_at",
+        serialize_with = "crate::json_output::serialize_optional_time"
+    )]
     pub(crate) saved_micros: Option<u64>,
     /// When that expires or expired; null for never, and where it was not looked up.
+    #[serde(
+        rename = "expires_at",
+        serialize_with = "crate::json_output::serialize_optional_time"
+    )]
     pub(crate) expires_micros: Option<u64>,
     /// Whether it has expired: a restore passes it over then.
     pub(crate) expired: bool,
@@ -55,7 +63,11 @@ pub(crate) struct Near {
     pub(crate) key: String,
     pub(crate) scope: String,
     /// Whether a restore looks into that scope.
-    pub(crate) looked_at: bool,
+    pub(crate) searched: bool,
+    #[serde(
+        rename = "saved_at",
+        serialize_with = "crate::json_output::serialize_time"
+    )]
     pub(crate) saved_micros: u64,
     /// Whether it has expired.
     pub(crate) expired: bool,
@@ -81,9 +93,9 @@ pub(crate) struct Explanation {
     /// Reason why the existing key cannot be served: the remote lost or damaged a part of it.
     pub(crate) lost: Option<String>,
     /// The scopes a restore looks into, in their order.
-    pub(crate) looked_at: Vec<ScopeReport>,
+    pub(crate) searched: Vec<ScopeReport>,
     /// Other scopes that have a match.
-    pub(crate) not_looked_at: Vec<ScopeReport>,
+    pub(crate) not_searched: Vec<ScopeReport>,
     /// Whether all keys of all scopes were listed. Otherwise there may be an unreported match.
     pub(crate) all_listed: bool,
     /// Why other scopes are not known, if they are not.
@@ -135,15 +147,15 @@ pub(crate) async fn explain_restore(
             expired: false,
         }
     };
-    let mut looked_at: Vec<_> = wanted.scopes.iter().map(report).collect();
+    let mut searched: Vec<_> = wanted.scopes.iter().map(report).collect();
     let is_other = |scope: &&&Scope| !wanted.scopes.contains(scope);
-    let mut not_looked_at: Vec<_> = scopes
+    let mut not_searched: Vec<_> = scopes
         .keys()
         .filter(is_other)
         .map(|scope| report(scope))
         .filter(|report| report.matched_key.is_some())
         .collect();
-    let reports = looked_at.iter_mut().chain(&mut not_looked_at);
+    let reports = searched.iter_mut().chain(&mut not_searched);
     for report in reports.take(RECORDS) {
         let scope = scopes
             .iter()
@@ -183,8 +195,8 @@ pub(crate) async fn explain_restore(
         matched_key: name.as_ref().map(|(key, _)| key.to_string()),
         matched_scope: name.map(|(_, scope)| scope.to_string()),
         lost,
-        looked_at,
-        not_looked_at,
+        searched,
+        not_searched,
         all_listed: listed.is_complete,
         others_unknown,
         other_platform,
@@ -238,7 +250,7 @@ fn near_key(candidate: Candidate, scopes: &[Scope]) -> Near {
     let agree = candidate.comparison.as_ref().map(|it| it.agree);
     Near {
         key: candidate.name.key.to_string(),
-        looked_at: scopes.contains(&candidate.name.scope),
+        searched: scopes.contains(&candidate.name.scope),
         scope: candidate.name.scope.to_string(),
         saved_micros: candidate.micros,
         expired: candidate.expired,

@@ -32,10 +32,10 @@ fn explanation_lines(it: &Explanation) -> Vec<String> {
     for prefix in &it.prefixes {
         lines.push(format!("prefix        {prefix}"));
     }
-    for scope in &it.looked_at {
+    for scope in &it.searched {
         lines.push(format!("searched      {}", scope_line(scope)));
     }
-    for scope in &it.not_looked_at {
+    for scope in &it.not_searched {
         lines.push(format!("not searched  {}", scope_line(scope)));
         if scope.expired {
             continue;
@@ -90,7 +90,7 @@ fn near_lines(number: usize, near: &Near) -> Vec<String> {
         Some(job) => format!("job {job} on {}", near.host),
         None => near.host.clone(),
     };
-    let scope = match near.looked_at {
+    let scope = match near.searched {
         true => format!("scope {}", near.scope),
         false => format!("scope {}, not searched", near.scope),
     };

@@ -28,7 +28,7 @@ struct CacheMetrics<'a> {
     files: Option<u64>,
     bytes: Option<u64>,
     new_bytes: u64,
-    milliseconds: f64,
+    duration_ms: f64,
     requests: RequestCounts,
     retries: u64,
     bytes_received: u64,
@@ -58,7 +58,7 @@ pub(super) fn metrics_json(results: &[CacheResult]) -> String {
         files: result.tree.map(|tree| tree.files),
         bytes: result.tree.map(|tree| tree.bytes),
         new_bytes: result.new_bytes,
-        milliseconds: result.elapsed.as_secs_f64() * 1000.0,
+        duration_ms: result.elapsed.as_secs_f64() * 1000.0,
         requests: (&result.traffic).into(),
         retries: result.traffic.retries,
         bytes_received: result.traffic.bytes_in,
@@ -76,7 +76,9 @@ pub(super) fn metrics_json(results: &[CacheResult]) -> String {
 pub(super) fn json_line(value: &impl Serialize) -> String {
     // Encoding fails only for maps with keys that are not strings, and for values whose own code
     // refuses.
-    let mut text = json_output::json_line(serde_json::to_value(value).unwrap_or_default());
+    let mut value = serde_json::to_value(value).unwrap_or_default();
+    json_output::add_old_names(&mut value);
+    let mut text = json_output::json_line(value);
     text.push('\n');
     text
 }
@@ -97,6 +99,8 @@ mod tests {
         assert_eq!(value["caches"][0]["match"], "exact");
         assert_eq!(value["caches"][0]["requests"]["get"], 2);
         assert_eq!(value["caches"][1]["matched_key"], serde_json::Value::Null);
+        assert_eq!(value["caches"][1]["duration_ms"], 12.0);
+        // The old name.
         assert_eq!(value["caches"][1]["milliseconds"], 12.0);
     }
 
@@ -112,7 +116,7 @@ mod tests {
         let cache = &value["caches"][0];
         assert_eq!(cache["match"], serde_json::Value::Null);
         assert_eq!(cache["result"], "failed");
-        assert_eq!(cache["milliseconds"], 12.0);
+        assert_eq!(cache["duration_ms"], 12.0);
         assert_eq!(cache["requests"]["get"], 2);
         assert_eq!(cache["bytes"], serde_json::Value::Null);
     }

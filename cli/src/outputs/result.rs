@@ -23,7 +23,8 @@ pub(crate) enum KeyMatch {
     Miss,
 }
 
-/// The result of a command for one cache.
+/// The result of a command for one cache: the values that JSON, CI outputs and metrics have in
+/// common.
 #[derive(Debug, Clone)]
 pub(crate) struct CacheResult {
     /// Restored or saved.
@@ -38,8 +39,10 @@ pub(crate) struct CacheResult {
     pub(crate) path: String,
     /// How the key was matched; a save has none, and neither has a restore that failed.
     pub(crate) hit: Option<KeyMatch>,
-    /// The key that was taken.
+    /// The matched key.
     pub(crate) matched_key: Option<String>,
+    /// The scope of the matched key.
+    pub(crate) matched_scope: Option<String>,
     /// Short name of the result, as in the command's JSON.
     pub(crate) result: &'static str,
     /// Number of layers.
@@ -54,6 +57,8 @@ pub(crate) struct CacheResult {
     pub(crate) traffic: RemoteTraffic,
     /// The likeliest reason for a miss, or the reason for a failure.
     pub(crate) remark: Option<String>,
+    /// Notes and warnings.
+    pub(crate) notes: Vec<String>,
 }
 
 impl CacheResult {

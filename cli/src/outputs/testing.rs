@@ -33,6 +33,8 @@ pub(super) fn restored_result(key: &str, hit: KeyMatch) -> CacheResult {
             lists: 1,
             ..RemoteTraffic::default()
         },
+        matched_scope: (hit != KeyMatch::Miss).then(|| "main".to_owned()),
         remark: None,
+        notes: Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Errors of archives.
 
-use crate::error::{Error, ErrorKind};
+use crate::error_kind::ErrorKind;
 
 /// Why an archive was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -70,42 +70,5 @@ impl ArchiveError {
             },
             Self::TooLarge { .. } => "raise --max-size if that is what you expect".to_owned(),
         }
-    }
-
-    pub(super) fn refused(name: &[u8], what: impl Into<String>) -> Error {
-        Self::Refused {
-            name: display_name(name),
-            what: what.into(),
-        }
-        .into()
-    }
-
-    pub(super) fn damaged(detail: impl Into<String>) -> Error {
-        Self::Damaged(detail.into()).into()
-    }
-}
-
-/// A name as it can be shown on one line.
-pub(super) fn display_name(name: &[u8]) -> String {
-    const LONGEST: usize = 200;
-    let text = String::from_utf8_lossy(name);
-    let start: String = text.chars().take(LONGEST).collect();
-    start
-        .chars()
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
-        .collect()
-}
-
-/// A failure to read the archive's bytes: of the disk, of the remote, or of the bytes themselves.
-pub(super) fn read_error(error: std::io::Error) -> Error {
-    if error.raw_os_error().is_some() {
-        return Error::io("read", "the archive")(error);
-    }
-    if error.kind() == std::io::ErrorKind::UnexpectedEof {
-        return ArchiveError::damaged("it is truncated");
-    }
-    match error.downcast::<Error>() {
-        Ok(error) => error,
-        Err(error) => ArchiveError::damaged(error.to_string()),
     }
 }

@@ -2,7 +2,7 @@
 
 use tar::Header;
 
-use super::error::ArchiveError;
+use super::failure;
 use super::pax::{self, PaxRecords};
 use crate::error::Result;
 use crate::layer::{Meta, Timestamp, Xattrs, mode};
@@ -26,7 +26,7 @@ pub(super) fn parse_header(block: &[u8; BLOCK]) -> Result<Option<Header>> {
         .sum();
     match header.cksum() {
         Ok(stated) if stated == sum => Ok(Some(header)),
-        _ => Err(ArchiveError::damaged(
+        _ => Err(failure::damaged(
             "wrong header checksum, or not a tar archive",
         )),
     }
@@ -34,7 +34,7 @@ pub(super) fn parse_header(block: &[u8; BLOCK]) -> Result<Option<Header>> {
 
 /// The attributes that a header and its records give, with the type bits `kind`.
 pub(super) fn member_meta(header: &Header, records: &PaxRecords, kind: u32) -> Result<Meta> {
-    let wrong = |what: &str| ArchiveError::damaged(format!("a header's {what} is not a number"));
+    let wrong = |what: &str| failure::damaged(format!("a header's {what} is not a number"));
     let id = |key: &str, own: std::io::Result<u64>| -> Result<u32> {
         let id = match records.number(key)? {
             Some(id) => id,

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use tar::Header;
 
-use super::error::{ArchiveError, read_error};
+use super::failure::{self, read_error};
 use super::header::{self, BLOCK};
 use super::pax::{self, PaxRecords};
 use super::sparse::{Map, SparseLayout};
@@ -84,7 +84,7 @@ impl<R: Read> Members<R> {
             };
             let size = header
                 .entry_size()
-                .map_err(|_| ArchiveError::damaged("a header's size is not a number"))?;
+                .map_err(|_| failure::damaged("a header's size is not a number"))?;
             match header.entry_type().as_byte() {
                 b'g' => {
                     let records = PaxRecords::read(&self.small(size, pax::LARGEST)?)?;
@@ -162,14 +162,14 @@ impl<R: Read> Members<R> {
         }
         match Map::pax(records)? {
             Some(map) => SparseLayout::new(size, &map.0, self.left),
-            None => Err(ArchiveError::damaged("a sparse file has no map")),
+            None => Err(failure::damaged("a sparse file has no map")),
         }
     }
 
     /// The old GNU form: the map begins in the header and continues in the following blocks, which
     /// the member's size does not include.
     fn gnu_layout(&mut self, header: &Header) -> Result<SparseLayout> {
-        let wrong = || ArchiveError::damaged("the header of a sparse file is incomplete");
+        let wrong = || failure::damaged("the header of a sparse file is incomplete");
         let gnu = header.as_gnu().ok_or_else(wrong)?;
         let mut map = Map::default();
         map.gnu(&gnu.sparse)?;
@@ -186,7 +186,7 @@ impl<R: Read> Members<R> {
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<()> {
         let length = buffer.len() as u64;
         if length > self.left {
-            return Err(ArchiveError::damaged("a member ends too early"));
+            return Err(failure::damaged("a member ends too early"));
         }
         self.source.read_exact(buffer).map_err(read_error)?;
         self.left -= length;
@@ -203,7 +203,7 @@ impl<R: Read> Members<R> {
     fn data(&mut self, size: u64) -> Result<()> {
         let rounded = size
             .checked_next_multiple_of(BLOCK as u64)
-            .ok_or_else(|| ArchiveError::damaged("a member exceeds the maximum file size"))?;
+            .ok_or_else(|| failure::damaged("a member exceeds the maximum file size"))?;
         self.left = size;
         self.filling = rounded - size;
         Ok(())
@@ -212,7 +212,7 @@ impl<R: Read> Members<R> {
     /// Reads all data of something that describes a member.
     fn small(&mut self, size: u64, limit: u64) -> Result<Vec<u8>> {
         if size > limit {
-            return Err(ArchiveError::damaged("a header is too large"));
+            return Err(failure::damaged("a header is too large"));
         }
         self.data(size)?;
         let mut bytes = vec![0; size as usize];
@@ -235,7 +235,7 @@ impl<R: Read> Members<R> {
         let skipped = std::io::copy(&mut (&mut self.source).take(rest), &mut std::io::sink())
             .map_err(read_error)?;
         if skipped < rest {
-            return Err(ArchiveError::damaged("it is truncated"));
+            return Err(failure::damaged("it is truncated"));
         }
         Ok(())
     }

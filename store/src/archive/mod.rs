@@ -11,6 +11,7 @@
 
 mod compression;
 mod error;
+mod failure;
 mod header;
 mod layout;
 mod members;

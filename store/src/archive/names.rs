@@ -13,6 +13,7 @@
 use std::path::{Component, Path};
 
 use super::error::ArchiveError;
+use super::failure;
 use crate::error::Result;
 
 /// The system takes no longer path.
@@ -66,7 +67,7 @@ struct Parts {
 impl Parts {
     /// Fails where a name goes up again after it went down, or is longer than names can be.
     fn new(name: &[u8]) -> Result<Self> {
-        let refused = |what: &str| ArchiveError::refused(name, what);
+        let refused = |what: &str| failure::refused(name, what);
         if name.len() > LONGEST {
             return Err(refused("exceeds the maximum path length"));
         }
@@ -197,7 +198,7 @@ impl Names {
         let inside = match &mut self.below {
             MemberPath::All if parts.absolute || parts.up > 0 => {
                 return Err(ArchiveError::Outside {
-                    name: super::error::display_name(name),
+                    name: super::failure::display_name(name),
                 }
                 .into());
             }

@@ -1,6 +1,6 @@
 //! Records of PAX headers: `LENGTH KEY=VALUE\n`.
 
-use super::error::ArchiveError;
+use super::failure;
 use crate::error::Result;
 use crate::layer::Timestamp;
 
@@ -14,7 +14,7 @@ pub(super) struct PaxRecords(Vec<(Vec<u8>, Vec<u8>)>);
 impl PaxRecords {
     /// Reads a header's records.
     pub(super) fn read(mut bytes: &[u8]) -> Result<Self> {
-        let wrong = || ArchiveError::damaged("a PAX header does not consist of records");
+        let wrong = || failure::damaged("a PAX header does not consist of records");
         let mut records = Vec::new();
         while !bytes.is_empty() {
             let blank = bytes
@@ -56,7 +56,7 @@ impl PaxRecords {
 
     /// The value of a key that is a number.
     pub(super) fn number(&self, key: &str) -> Result<Option<u64>> {
-        let wrong = || ArchiveError::damaged(format!("`{key}` in a PAX header is not a number"));
+        let wrong = || failure::damaged(format!("`{key}` in a PAX header is not a number"));
         self.get(key)
             .map(|value| parse_decimal(value).ok_or_else(wrong))
             .transpose()

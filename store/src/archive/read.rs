@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use parking_lot::Mutex;
 
 use super::compression::decompress_stream;
-use super::error::{ArchiveError, display_name, read_error};
+use super::error::ArchiveError;
+use super::failure::{self, display_name, read_error};
 use super::members::{Member, MemberKind, Members};
 use super::names::{Mapped, Names};
 use super::sparse::SparseLayout;
@@ -340,7 +341,7 @@ impl Reading<'_> {
             }
             MemberKind::Symlink(target) => {
                 if target.is_empty() || target.len() > 4095 || target.contains(&0) {
-                    return Err(ArchiveError::refused(&name, "is a link to an invalid path"));
+                    return Err(failure::refused(&name, "is a link to an invalid path"));
                 }
                 meta.mode = mode::SYMLINK | 0o777;
                 NodeKind::Symlink(target.into())
@@ -351,7 +352,7 @@ impl Reading<'_> {
                         self.taken += 1;
                         self.tree.link(path, &target)
                     }
-                    Mapped::Outside => Err(ArchiveError::refused(
+                    Mapped::Outside => Err(failure::refused(
                         &name,
                         format!(
                             "is a hard link to `{}`, which is not taken",

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tar::{GnuExtSparseHeader, GnuSparseHeader};
 
-use super::error::ArchiveError;
+use super::failure;
 use super::pax::{PaxRecords, parse_decimal};
 use crate::error::{Error, Result};
 
@@ -50,7 +50,7 @@ impl SparseLayout {
 }
 
 fn sparse_error() -> Error {
-    ArchiveError::damaged("the map of a sparse file does not fit the file")
+    failure::damaged("the map of a sparse file does not fit the file")
 }
 
 /// A map that is being collected.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::error::ArchiveError;
+use super::failure;
 use crate::error::Result;
 use crate::layer::{Meta, mode};
 use crate::save::{FileContent, FileNode, FileTree, NodeKind, Stamp};
@@ -60,7 +61,7 @@ impl GrowingTree {
 
     /// Adds an entry, or replaces one; returns its node.
     pub(super) fn put(&mut self, path: &[Vec<u8>], meta: Meta, kind: NodeKind) -> Result<usize> {
-        let refused = |what: &str| Err(ArchiveError::refused(&path.join(&b'/'), what));
+        let refused = |what: &str| Err(failure::refused(&path.join(&b'/'), what));
         let is_directory = matches!(kind, NodeKind::Directory { .. });
         let Some((name, parents)) = path.split_last() else {
             if !is_directory {
@@ -113,7 +114,7 @@ impl GrowingTree {
 
     /// Gives an earlier entry another name.
     pub(super) fn link(&mut self, path: &[Vec<u8>], target: &[Vec<u8>]) -> Result<()> {
-        let refused = |what: &str| Err(ArchiveError::refused(&path.join(&b'/'), what));
+        let refused = |what: &str| Err(failure::refused(&path.join(&b'/'), what));
         let mut first = 0;
         for name in target {
             match self.child(first, name) {

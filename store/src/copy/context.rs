@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use parking_lot::Mutex;
 
 use super::destination::Destination;
-use super::large_files::LargeFiles;
+use super::large_file_table::LargeFiles;
 use super::plan::CopyPlan;
 use super::report::Reporter;
 use crate::error::Error;

@@ -1,66 +1,33 @@
-//! Large files, which several threads write at the same time.
+//! Writing large files, each by several threads at the same time.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::context::CopyContext;
 use super::destination::OpenDirectories;
 use super::file_content::{self, FrameCursor};
-use super::plan::{CopyPiece, CopyPlan, LARGE, Leaf};
+use super::large_file_table::LargeFileState;
+use super::plan::{CopyPiece, Leaf};
 use super::report::IssueKind::NotCreated;
 use crate::error::Result;
 use crate::stack::Attr;
 
-/// A large file under way.
-#[derive(Debug)]
-enum LargeFileState {
-    /// No thread has come to it yet.
-    Untouched,
-    /// It exists; the number is that of its unwritten parts.
-    Open(Arc<OwnedFd>, usize),
-    /// It is complete.
-    Done,
-    /// It could not be created or written, which is reported.
-    Failed,
-}
-
-/// The large files of a plan.
-#[derive(Debug)]
-pub(super) struct LargeFiles(HashMap<usize, (usize, Mutex<LargeFileState>)>);
-
-impl LargeFiles {
-    pub(super) fn new(plan: &CopyPlan) -> Self {
-        let mut parts: HashMap<usize, usize> = HashMap::new();
-        for part in &plan.parts {
-            if plan.leaves[part.leaf].size > LARGE {
-                *parts.entry(part.leaf).or_default() += 1;
-            }
-        }
-        let untouched = |(leaf, parts)| (leaf, (parts, Mutex::new(LargeFileState::Untouched)));
-        Self(parts.into_iter().map(untouched).collect())
-    }
-
-    /// Removes the files that have only some of their bytes, after a failure.
-    pub(super) fn remove_unfinished(&self, copy: &CopyContext<'_>) {
-        let mut open = OpenDirectories::new(&copy.destination);
-        for (leaf, (_, state)) in &self.0 {
-            if matches!(*state.lock(), LargeFileState::Open(..)) {
-                let at = &copy.plan.leaves[*leaf].at;
-                if let Ok(parent) = open.get(at.directory) {
-                    // The failure that led here is the one to report.
-                    let _ = rustix::fs::unlinkat(parent, &*at.name, AtFlags::empty());
-                }
-            }
-        }
-    }
-}
-
 impl CopyContext<'_> {
+    /// Removes the large files that have only some of their bytes, after a failure.
+    pub(super) fn remove_unfinished(&self) {
+        let mut open = OpenDirectories::new(&self.destination);
+        for leaf in self.large.unfinished() {
+            let at = &self.plan.leaves[leaf].at;
+            if let Ok(parent) = open.get(at.directory) {
+                // The failure that led here is the one to report.
+                let _ = rustix::fs::unlinkat(parent, &*at.name, AtFlags::empty());
+            }
+        }
+    }
+
     /// Gives a new file its length at once: the parts with data may end before it does.
     fn extend(
         &self,
@@ -87,7 +54,7 @@ impl CopyContext<'_> {
         frames: &mut FrameCursor<'_>,
     ) -> Result<()> {
         let leaf = &self.plan.leaves[part.leaf];
-        let Some((parts, state)) = self.large.0.get(&part.leaf) else {
+        let Some((parts, state)) = self.large.get(part.leaf) else {
             return Ok(());
         };
         let file = {
@@ -103,7 +70,7 @@ impl CopyContext<'_> {
                     match created {
                         Ok(file) => {
                             let file = Arc::new(file);
-                            *state = LargeFileState::Open(file.clone(), *parts);
+                            *state = LargeFileState::Open(file.clone(), parts);
                             file
                         }
                         Err(errno) => {

@@ -18,6 +18,7 @@ mod destination;
 mod directories;
 mod file_content;
 mod free_space;
+mod large_file_table;
 mod large_files;
 mod plan;
 mod remove;
@@ -46,7 +47,7 @@ use crate::stack::Stack;
 use context::CopyContext;
 use destination::Destination;
 pub(crate) use file_content::FrameCursor;
-use large_files::LargeFiles;
+use large_file_table::LargeFiles;
 use plan::CopyPlan;
 use report::Reporter;
 
@@ -126,7 +127,7 @@ pub fn copy_into(
     };
     let outcome = copy.run(reader, runtime);
     if outcome.is_err() {
-        copy.large.remove_unfinished(&copy);
+        copy.remove_unfinished();
         copy.restore_permissions();
     }
     outcome?;

@@ -58,12 +58,12 @@ struct UsedReads {
     /// kernel read ahead.
     exact_to: &'static str,
     read: UsedAmount,
-    passed_over: UsedAmount,
+    read_ahead: UsedAmount,
     never_read: UsedAmount,
     /// Frames: compressed pieces of the cache.
     frames_read: UsedAmount,
     fetched_on_demand: UsedAmount,
-    fetched_in_vain: UsedAmount,
+    prefetched_unused: UsedAmount,
     not_fetched: UsedAmount,
     /// Whether the remote is a local directory, of which nothing is fetched.
     in_place: bool,
@@ -77,6 +77,7 @@ struct PrintedUse<'a> {
     path: String,
     key: &'a str,
     scope: &'a str,
+    #[serde(rename = "mode")]
     how: How,
     layers: &'a [LayerInfo],
     files: UsedAmount,
@@ -224,11 +225,11 @@ fn used_reads(used: &CacheUse) -> UsedReads {
             false => "pages",
         },
         read: sum(Use::Read),
-        passed_over: sum(Use::Passed),
+        read_ahead: sum(Use::Passed),
         never_read: sum(Use::Never),
         frames_read: report.read.into(),
         fetched_on_demand: report.awaited.into(),
-        fetched_in_vain: report.idle.into(),
+        prefetched_unused: report.idle.into(),
         not_fetched: report.absent.into(),
         in_place: report.in_place,
         largest_read: largest(Use::Read),
@@ -278,10 +279,10 @@ fn share_text(part: UsedAmount, whole: UsedAmount) -> String {
 
 fn print_reads(reads: &UsedReads, files: UsedAmount) {
     output::print_text(&format!("read      {}", share_text(reads.read, files)));
-    if reads.passed_over.count > 0 {
+    if reads.read_ahead.count > 0 {
         output::print_text(&format!(
             "passed    {}: fetched by the kernel's read-ahead, not read",
-            share_text(reads.passed_over, files)
+            share_text(reads.read_ahead, files)
         ));
     }
     output::print_text(&format!(
@@ -310,7 +311,7 @@ fn print_reads(reads: &UsedReads, files: UsedAmount) {
         output::print_text(&format!(
             "fetched   {} on demand; {} prefetched and not read yet; {} not fetched",
             frames(reads.fetched_on_demand),
-            frames(reads.fetched_in_vain),
+            frames(reads.prefetched_unused),
             frames(reads.not_fetched),
         ));
     }

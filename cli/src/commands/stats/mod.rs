@@ -30,6 +30,7 @@ struct RestoredPath {
     path: String,
     key: String,
     scope: String,
+    #[serde(rename = "mode")]
     how: How,
     state: &'static str,
     layers: usize,

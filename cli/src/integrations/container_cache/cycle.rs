@@ -107,7 +107,7 @@ impl<'a> Cycle<'a> {
         let Some(one) = saved.pop() else {
             return Ok("not saved".to_owned());
         };
-        let key = one.key().map(ToString::to_string).unwrap_or_default();
+        let key = one.key().to_owned();
         match &one.result {
             Err(failed) => Err(failed.into()),
             Ok(report) => match report.outcome {

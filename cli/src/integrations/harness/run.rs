@@ -152,7 +152,7 @@ impl PluginRun<'_> {
             codes.push(exit::MISS);
         }
         if self.global.format == OutputFormat::Json {
-            caches::print_restored(&restored)?;
+            caches::print_results(&restored)?;
         }
         Ok(caches::worst_code(codes))
     }
@@ -345,7 +345,7 @@ impl PluginRun<'_> {
         let saved = caches::save_all(self.global, &caches, &self.display)?;
         codes.extend(saved.iter().map(|one| one.code));
         if self.global.format == OutputFormat::Json {
-            caches::print_saved(&saved)?;
+            caches::print_results(&saved)?;
         }
         Ok(caches::worst_code(codes))
     }

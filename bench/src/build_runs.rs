@@ -1,7 +1,7 @@
-//! End to end: a cache is restored and a command uses it, against the same with an archive.
+//! End-to-end builds: restore a cache and run a command on it, compared with an archive.
 //!
-//! In each run the archive and cachefs take turns. Each starts from nothing that an earlier run
-//! left: a store directory that does not exist, no daemon, an empty target.
+//! The archive and cachefs alternate within each run. Each measurement starts cold: the store
+//! directory does not exist, no daemon runs, and the target is empty.
 
 use std::ffi::OsString;
 use std::fs;
@@ -26,26 +26,27 @@ const TOTAL: Quantity = Quantity::seconds("restore and command");
 const RESTORE: Quantity = Quantity::seconds("restore alone");
 const COMMAND: Quantity = Quantity::seconds("command alone, after the restore");
 const ORDER: [Quantity; 3] = [TOTAL, RESTORE, COMMAND];
-/// The key of the cache.
+/// Cache key shared by all runs.
 const KEY: &str = "bench-build";
 
-/// What to build with what.
+/// The directory to cache and the command to run on it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BuildsOptions {
-    /// What is cached, such as a `node_modules`
+    /// The directory to cache, such as a `node_modules`
     #[arg(long, value_name = "DIR")]
     v1: PathBuf,
-    /// Where the command expects it; must not exist or be empty, and is that afterwards
+    /// Where the command expects the directory; must be missing or empty, and is empty afterwards
     #[arg(long, value_name = "DIR")]
     target: PathBuf,
-    /// The directory in which the command runs [default: the one that the target is in]
+    /// The working directory of the command [default: the parent directory of the target]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// Runs with cachefs before those that are measured, each ended by an unmount, so that what the
-    /// command reads is known
+    /// Unmeasured cachefs runs before the measured ones; each ends with an unmount, which publishes
+    /// the files that the command read
     #[arg(long, value_name = "N", default_value_t = 0)]
     train: u16,
-    /// A command that removes what the measured one left, run before each, not measured
+    /// A shell command that removes build output, for example `rm -rf dist`; runs before each
+    /// measurement and is not timed
     #[arg(long, value_name = "SHELL COMMAND")]
     clean: Option<String>,
     #[command(flatten)]
@@ -57,7 +58,7 @@ pub(crate) struct BuildsOptions {
     command: Vec<OsString>,
 }
 
-/// Measures, and tells what came out on standard output.
+/// Runs the benchmark and prints the report to stdout.
 pub(crate) fn run_builds(options: &BuildsOptions) -> Result<()> {
     let programs = tar::tar_versions()?;
     let setup = Setup::open(&options.common)?;
@@ -68,7 +69,7 @@ pub(crate) fn run_builds(options: &BuildsOptions) -> Result<()> {
         .write(&BenchReport::new(machine, vec![section]))
 }
 
-/// A restored target, and what it took to have it and to use it.
+/// Times and traffic of one restore and the build that follows.
 #[derive(Debug, Clone, Copy)]
 struct BuildTimes {
     restore: Duration,
@@ -123,7 +124,7 @@ fn measure_builds(setup: &Setup, options: &BuildsOptions) -> Result<ReportSectio
 }
 
 impl<'a> BuildsBench<'a> {
-    /// Saves the same directory in both ways.
+    /// Saves the directory as an archive and as a cache.
     fn save(&self, source: &Path) -> Result<TarArchive<'a>> {
         print_step("save")?;
         let archive = if self.setup.target.is_bucket() {
@@ -139,7 +140,7 @@ impl<'a> BuildsBench<'a> {
         Ok(archive)
     }
 
-    /// Lets cachefs see what the command reads.
+    /// Runs the command on mounts without measuring, so that cachefs records its reads.
     fn train(&self, recorder: &mut RowRecorder) -> Result<()> {
         for number in 1..=self.options.train {
             let times = self.with_cachefs("train", RestoreForm::Mount)?;
@@ -168,7 +169,7 @@ impl<'a> BuildsBench<'a> {
         let mut store = self.store(name)?;
         let restored = store.restore(KEY, &self.target.path, mode)?;
         let command = self.command();
-        // The unmount is where what was read becomes known to others.
+        // The daemon publishes the recorded reads when it unmounts.
         store.close()?;
         self.target.clear()?;
         Ok(BuildTimes {
@@ -206,7 +207,7 @@ impl<'a> BuildsBench<'a> {
     }
 }
 
-/// The directory that the cache is put to, which nothing was in before.
+/// The restore target, which was missing or empty when the benchmark started.
 #[derive(Debug)]
 struct BuildTarget {
     path: PathBuf,
@@ -222,7 +223,7 @@ impl BuildTarget {
         let parent = parent.with_context(|| format!("{} has no parent", path.display()))?;
         let path = parent.join(name);
         if let Ok(mut entries) = fs::read_dir(&path) {
-            // It is emptied again and again.
+            // We empty this directory repeatedly, so refuse one that holds user data.
             ensure!(entries.next().is_none(), "{} is not empty", path.display());
         }
         Ok(Self { path })

@@ -1,4 +1,4 @@
-//! What all measurements share: options, the place where they work, and where the report goes.
+//! Options, setup and report output shared by all measurements.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,31 +17,31 @@ use crate::workspace::{self, Workspace};
 pub(crate) struct CommonArgs {
     #[command(flatten)]
     pub(crate) remote: RemoteOptions,
-    /// How often everything is done
+    /// Number of runs
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) runs: u16,
-    /// Where to work; needs room for some copies of the directories [default: the directory for
-    /// temporary files]
+    /// The work directory; needs room for several copies of the directories [default: the directory
+    /// for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(crate) work: Option<PathBuf>,
-    /// The program to measure [default: the one beside this program, or that in PATH]
+    /// The `cachefs` program to measure [default: the one next to this program, or the one in PATH]
     #[arg(long, value_name = "FILE")]
     pub(crate) cachefs: Option<PathBuf>,
 }
 
-/// Where results go besides standard output.
+/// Report files to write in addition to stdout.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Output {
-    /// Write the results here too, for programs
+    /// Also write the results to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Write the results here too, as a page with charts
+    /// Also write the results to this file, as an HTML page with charts
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 }
 
 impl Output {
-    /// Writes a report wherever it is wanted.
+    /// Prints the report to stdout and writes the requested files.
     pub(crate) fn write(&self, report: &BenchReport) -> Result<()> {
         if let Some(path) = &self.json {
             report.write_json(path)?;
@@ -53,22 +53,22 @@ impl Output {
     }
 }
 
-/// What is ready before anything is measured, and gone afterwards.
+/// Resources that exist for the whole measurement and are removed on drop.
 #[derive(Debug)]
 pub(crate) struct Setup {
-    // The order matters: what is dropped first needs what is dropped last.
-    /// The remote.
+    // Fields drop in declaration order: the remote may live in the workspace, so it goes first.
+    /// The remote that all stores save to.
     pub(crate) target: BenchRemote,
-    /// Where everything else is.
+    /// The work directory.
     pub(crate) workspace: Workspace,
-    /// The program to measure.
+    /// Path of the `cachefs` program.
     pub(crate) program: PathBuf,
-    /// How often everything is done.
+    /// Number of runs.
     pub(crate) runs: u16,
 }
 
 impl Setup {
-    /// Finds the program, makes the work directory and opens the remote.
+    /// Finds the program, creates the work directory and opens the remote.
     pub(crate) fn open(options: &CommonArgs) -> Result<Self> {
         let program = CachefsProgram::find(options.cachefs.as_deref())?;
         let workspace = Workspace::create(options.work.as_deref())?;
@@ -81,19 +81,20 @@ impl Setup {
         })
     }
 
-    /// The facts of the machine, with the versions of these programs and of cachefs.
+    /// The facts of the machine, including the versions of cachefs and the given programs.
     pub(crate) fn machine(&self, mut programs: Vec<String>) -> Result<Machine> {
         programs.push(CachefsProgram::version(&self.program)?);
         let mut directories = vec![MachineDirectory::inspect("work", self.workspace.path())?];
         if let Some(remote) = self.target.directory().and_then(Path::parent) {
-            // The program makes it when it is first written to.
+            // The program creates the directory on the first write; the filesystem lookup needs it
+            // earlier.
             fs::create_dir_all(remote)?;
             directories.push(MachineDirectory::inspect("remote", remote)?);
         }
         Machine::inspect(directories, programs)
     }
 
-    /// A section that says on what remote and how often it was measured.
+    /// A new section that states the remote and the number of runs.
     pub(crate) fn section(&self, title: &str) -> ReportSection {
         let mut section = ReportSection::new(title);
         section.fact("remote", self.target.description());
@@ -101,7 +102,7 @@ impl Setup {
         section
     }
 
-    /// A store directory that does not exist yet, over a place in the remote.
+    /// A store over its own prefix in the remote; the store directory does not exist yet.
     pub(crate) fn store(&self, cachefs: &CachefsProgram, name: &str) -> Result<Store> {
         let dir = self.workspace.path().join(format!("store-{name}"));
         workspace::remove_directory(&dir)?;
@@ -109,8 +110,8 @@ impl Setup {
     }
 }
 
-/// Says what comes next, and lets what was written before come to rest: writing that back must not
-/// slow down a later step.
+/// Prints the name of the next step, then calls `sync`, so that writeback of earlier data does not
+/// slow down the measurement.
 pub(crate) fn print_step(name: &str) -> Result<()> {
     crate::interrupt::check_interrupt()?;
     eprintln!("  {name}");

@@ -1,7 +1,7 @@
-//! cachefs against `tar | zstd`: the plan of a comparison.
+//! cachefs against `tar | zstd`: the steps of the comparison.
 //!
-//! Everything is done in every run, one tool after the other, so that what disturbs the machine
-//! for a while disturbs both.
+//! Each run executes all steps of both tools, one after the other, so that a temporary disturbance
+//! of the machine affects both.
 
 mod quantity;
 mod read;
@@ -20,14 +20,14 @@ use crate::tools::cachefs::Store;
 use crate::tools::json_answer::AnswerTraffic;
 use crate::tools::tar as tar_tool;
 
-/// The key of the first version.
+/// Key of the first version.
 const V1: &str = "bench-v1";
-/// The key of the second version.
+/// Key of the second version.
 const V2: &str = "bench-v2";
-/// The key of a cache that only makes a daemon start.
+/// Key of a tiny cache whose restore starts a daemon.
 const TINY: &str = "bench-tiny";
 
-/// What to compare.
+/// The directories to compare on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompareBenchOptions {
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(crate) struct CompareBenchOptions {
     output: Output,
 }
 
-/// One run.
+/// The state of one run.
 struct CompareRun<'a> {
     setup: &'a Setup,
     subject: &'a BenchSubject,
@@ -46,7 +46,7 @@ struct CompareRun<'a> {
     recorder: &'a mut RowRecorder,
 }
 
-/// Compares, and tells what came out on standard output.
+/// Runs the comparison and prints the report to stdout.
 pub(crate) fn run_compare(options: &CompareBenchOptions) -> Result<()> {
     let programs = tar_tool::tar_versions()?;
     let setup = Setup::open(&options.common)?;
@@ -57,7 +57,7 @@ pub(crate) fn run_compare(options: &CompareBenchOptions) -> Result<()> {
         .write(&BenchReport::new(machine, vec![section]))
 }
 
-/// Does everything as often as wanted.
+/// Runs the comparison `setup.runs` times.
 pub(crate) fn measure_compare(setup: &Setup, versions: &Versions) -> Result<ReportSection> {
     let subject = BenchSubject::prepare(&setup.workspace, versions)?;
     let mut recorder = RowRecorder::new(&quantity::ORDER);
@@ -96,19 +96,19 @@ impl CompareRun<'_> {
         subject.bring_plain_to(true)?;
         self.tar_save(V2)?;
         self.save_through_mount(&kept)?;
-        // The other way to save the second version must not find this one's data.
+        // The other way to save v2 must not reuse the data of this one.
         self.place.keep_only(&kept)?;
         self.save_plain(&mut first, &kept)?;
         first.close()
     }
 
-    /// A store directory that does not exist yet.
+    /// A store whose directory does not exist yet.
     fn store(&self, name: &str) -> Result<Store> {
         self.setup
             .store(&self.place.cachefs(&self.setup.program), name)
     }
 
-    /// Notes how large the daemon of a store has become, if there is one.
+    /// Records the peak memory of the store's daemon, if one is running.
     fn daemon_memory(&mut self, label: &'static str, store: &Store) -> Result<()> {
         if let Some(peak) = store.daemon_memory()? {
             self.recorder.bytes(quantity::MEMORY, label, peak);
@@ -116,8 +116,8 @@ impl CompareRun<'_> {
         Ok(())
     }
 
-    /// Runs one command and notes what it asked of the remote; a server of our own must have seen
-    /// as many requests.
+    /// Runs one command and records its remote traffic. If we run the server, its request count
+    /// must match the count that cachefs reports.
     fn with_traffic<T>(
         &mut self,
         label: &'static str,

@@ -1,4 +1,4 @@
-//! The two versions of a directory that are saved and restored, and checks of what came back.
+//! The two versions of a directory that we save and restore, and checks of the restored trees.
 
 use std::path::{Path, PathBuf};
 
@@ -12,29 +12,29 @@ use crate::workspace::Workspace;
 /// One version of the directory.
 #[derive(Debug, Clone)]
 pub(crate) struct SubjectVersion {
-    /// Where the user has it.
+    /// The user's directory, which we only read.
     origin: PathBuf,
-    /// What is in it.
+    /// Number of entries, files and bytes in the copy.
     pub(crate) totals: WorkTotals,
 }
 
-/// Both versions, and the copy of one of them that is saved.
+/// Both versions, and the copy that the tools save.
 #[derive(Debug)]
 pub(crate) struct BenchSubject {
-    /// The directory that is saved: a copy of the one version or the other.
+    /// The directory to save: a copy of v1 or v2.
     pub(crate) plain: PathBuf,
-    /// As it is cached first.
+    /// The state of the directory at the first save.
     pub(crate) v1: SubjectVersion,
-    /// After some changes.
+    /// The state at the second save, after some changes.
     pub(crate) v2: SubjectVersion,
-    /// The file of the first version that is read alone.
+    /// A file of v1 for the single-file read, relative to the root.
     pub(crate) typical: PathBuf,
 }
 
-/// The directories of a user.
+/// The two directories that the user names.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Versions {
-    /// A directory as it is cached first
+    /// A directory as it is first cached
     #[arg(long, value_name = "DIR")]
     pub(crate) v1: PathBuf,
     /// The same directory after some changes
@@ -43,7 +43,7 @@ pub(crate) struct Versions {
 }
 
 impl BenchSubject {
-    /// Looks at both versions, and sees that they can be copied.
+    /// Scans both versions and checks that they can be copied.
     pub(crate) fn prepare(workspace: &Workspace, versions: &Versions) -> Result<Self> {
         let version = |dir: &Path| -> Result<SubjectVersion> {
             let origin = dir.canonicalize();
@@ -60,7 +60,7 @@ impl BenchSubject {
             v2,
             typical,
         };
-        // What cannot be copied is left out for all alike.
+        // Count the copies rather than the originals: the copy skips fifos, sockets and devices.
         for second in [true, false] {
             subject.bring_plain_to(second)?;
             let (_, totals) = find::find_tree(&subject.plain)?;
@@ -79,13 +79,13 @@ impl BenchSubject {
         Ok(subject)
     }
 
-    /// Makes the directory that is saved a copy of the first version or the second.
+    /// Makes `plain` a copy of v2 if `second` is set, otherwise of v1.
     pub(crate) fn bring_plain_to(&self, second: bool) -> Result<sync::SyncChanges> {
         let version = if second { &self.v2 } else { &self.v1 };
         sync::sync_directory(&version.origin, &self.plain)
     }
 
-    /// Says what the versions hold.
+    /// Adds the totals of both versions to the section.
     pub(crate) fn describe(&self, section: &mut ReportSection) {
         for (name, version) in [("v1", &self.v1), ("v2", &self.v2)] {
             let WorkTotals { files, bytes, .. } = version.totals;
@@ -96,7 +96,7 @@ impl BenchSubject {
     }
 }
 
-/// Fails when a tree does not hold what was saved.
+/// Returns an error if the totals of a tree differ from those saved.
 pub(crate) fn verify_totals(what: &str, found: WorkTotals, wanted: WorkTotals) -> Result<()> {
     let show = |totals: WorkTotals| {
         let bytes = Unit::Bytes.show(totals.bytes as f64);
@@ -111,7 +111,7 @@ pub(crate) fn verify_totals(what: &str, found: WorkTotals, wanted: WorkTotals) -
     Ok(())
 }
 
-/// Fails when two trees differ in content, modes or owners.
+/// Returns an error if two trees differ in content, modes or owners.
 pub(crate) fn verify_content(what: &str, wanted: &Path, restored: &Path) -> Result<()> {
     let changes = sync::sync_directory(wanted, restored)?;
     ensure!(

@@ -1,5 +1,5 @@
-//! fio on a mount: what it writes is verified by fio itself, on the mount and, once saved, on the
-//! mount of a machine that knows nothing of it.
+//! fio on a mount: fio verifies its own writes, first on the mount, then on a second machine that
+//! restored the saved cache.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,10 +19,11 @@ const SAVE: Quantity = Quantity::seconds("save");
 const VERIFY: Quantity = Quantity::seconds("restore elsewhere, and verify there");
 const ORDER: [Quantity; 3] = [WRITE, SAVE, VERIFY];
 
-/// The file that the cache has before fio overwrites it in place: each run copies it up.
+/// A file that is already in the cache. fio overwrites it in place, which causes a copy-up in each
+/// run.
 const COPIED_UP: &str = "copied-up";
 
-/// The ways to write, each with a file of its own: name, and options of fio.
+/// Write patterns as name and fio options; each writes a file of its own.
 const PATTERNS: [(&str, &[&str]); 3] = [
     ("in-order", &["--rw=write", "--bs=128k"]),
     ("anywhere", &["--rw=randwrite", "--bs=4k"]),
@@ -32,10 +33,10 @@ const PATTERNS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// How much to write where.
+/// How much fio writes, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FioOptions {
-    /// Megabytes of each of the three files
+    /// Size of each of the three files, in megabytes
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     megabytes: u32,
     #[command(flatten)]
@@ -44,8 +45,7 @@ pub(crate) struct FioOptions {
     output: Output,
 }
 
-/// Runs it, and tells what came out on standard output; a byte that is not what was written is a
-/// failure.
+/// Runs fio and prints the report to stdout. Any byte that fails verification is an error.
 pub(crate) fn run_fio_bench(options: &FioOptions) -> Result<()> {
     let version = child::run_child(Command::new("fio").arg("--version"), OnSignal::End)
         .context("fio does not run; it is a package of most distributions")?;
@@ -102,12 +102,12 @@ fn measure_fio(setup: &Setup, megabytes: u32) -> Result<ReportSection> {
     Ok(section)
 }
 
-/// What fio is to do with a file.
+/// The fio job for one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Task {
-    /// Write it, then read and verify it.
+    /// Write the file, then read it back and verify it.
     Write,
-    /// Only verify what was written with the same options.
+    /// Verify a file that was written with the same options.
     Verify,
 }
 
@@ -127,11 +127,12 @@ fn run_fio(
         .arg(file)
         .arg(format!("--size={megabytes}MB"))
         .args(pattern)
-        // The kernel forgets what it has of the file before it is verified, as far as it may.
+        // `--invalidate` drops the file from the page cache, so that the verification reads the
+        // mount.
         .args(["--verify=xxhash", "--verify_fatal=1", "--invalidate=1"])
         .args(["--do_verify=1", "--verify_state_save=0", "--end_fsync=1"])
         .args(["--randseed=7", "--kb_base=1000", "--output-format=terse"])
-        // It leaves files where it runs.
+        // fio leaves state files in its working directory.
         .current_dir(setup.workspace.path());
     if task == Task::Verify {
         command.arg("--verify_only");

@@ -1,8 +1,8 @@
-//! Ctrl-C and termination: the work stops, and everything is cleaned up on the way out.
+//! Ctrl-C and termination: stop the work, then clean up.
 //!
-//! Programs are started in process groups of their own, so a signal from the terminal reaches this
-//! process only. It asks the programs that run to end; what waits for them fails, and the guards of
-//! mounts, daemons and directories do their work as after any other failure.
+//! We start programs in process groups of their own, so a signal from the terminal reaches only
+//! this process. The signal thread sends SIGTERM to the running programs. Their callers then return
+//! an error, and the guards of mounts, daemons and directories clean up as after any other failure.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 static SEEN: AtomicBool = AtomicBool::new(false);
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// Starts to listen for signals, for as long as the process lives.
+/// Starts a thread that handles SIGINT, SIGTERM and SIGHUP until the process ends.
 pub(crate) fn listen_for_signals() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("no signal handler")?;
     let thread = move || {
@@ -35,12 +35,12 @@ pub(crate) fn listen_for_signals() -> Result<()> {
     Ok(())
 }
 
-/// Whether a signal has come.
+/// Whether a signal has arrived.
 pub(crate) fn signal_seen() -> bool {
     SEEN.load(Ordering::SeqCst)
 }
 
-/// Fails once a signal has come.
+/// Returns an error once a signal has arrived.
 pub(crate) fn check_interrupt() -> Result<()> {
     if signal_seen() {
         bail!("interrupted");
@@ -48,7 +48,7 @@ pub(crate) fn check_interrupt() -> Result<()> {
     Ok(())
 }
 
-/// The same as [`check_interrupt`] for code whose errors are those of files.
+/// Like [`check_interrupt`], for code that returns [`io::Error`].
 pub(crate) fn check_io() -> io::Result<()> {
     if signal_seen() {
         return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
@@ -56,18 +56,18 @@ pub(crate) fn check_io() -> io::Result<()> {
     Ok(())
 }
 
-/// A program that is asked to end when a signal comes. To be dropped before it is waited for no
-/// more: its id may then be another's.
+/// A child process that gets SIGTERM when a signal arrives. Drop this as soon as the child has been
+/// reaped: the kernel may then reuse its process id.
 #[derive(Debug)]
 pub(crate) struct Interruptible(i32);
 
 impl Interruptible {
-    /// Registers a process group by the id of the process that leads it.
+    /// Registers a process group by the process id of its leader.
     pub(crate) fn new(leader: u32) -> Self {
         let id = leader.cast_signed();
         let mut running = running_children();
         running.insert(id);
-        // It may have been started after the signal came.
+        // The signal may have arrived before we registered the child.
         if signal_seen() {
             end_child(id);
         }
@@ -82,13 +82,13 @@ impl Drop for Interruptible {
 }
 
 fn running_children() -> MutexGuard<'static, BTreeSet<i32>> {
-    // The set is whole after every statement that changes it.
+    // Every statement leaves the set consistent, so a poisoned lock is safe to use.
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn end_child(id: i32) {
     if let Some(group) = Pid::from_raw(id) {
-        // It may have ended by itself.
+        // The process may already have exited.
         let _ = kill_process_group(group, Signal::TERM);
     }
 }

@@ -1,4 +1,4 @@
-//! The facts of the machine that numbers cannot be read without.
+//! Facts of the machine, which a reader needs to interpret the numbers.
 
 use std::fmt;
 use std::fs;
@@ -11,40 +11,40 @@ use serde::{Deserialize, Serialize};
 use crate::measure::Unit;
 use crate::mounts;
 
-/// A machine, and the directories on it that take part.
+/// The machine, and the directories that the measurement uses.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Machine {
-    /// Cores that this process may use.
+    /// Cores available to this process.
     pub(crate) cores: usize,
-    /// The processor's name.
+    /// Model name of the processor.
     pub(crate) processor: String,
-    /// The kernel's release.
+    /// Kernel release, for example `6.12.0`.
     pub(crate) kernel: String,
-    /// All memory, in bytes.
+    /// Total memory in bytes.
     pub(crate) memory: u64,
-    /// Processes that ran or waited to run, averaged over the minute before the start.
+    /// Load average of the last minute, taken before the start.
     pub(crate) load: f64,
-    /// Directories by their role.
+    /// Directories with their roles.
     pub(crate) directories: Vec<MachineDirectory>,
-    /// The programs that were run, with their versions.
+    /// Programs of the measurement with their versions.
     pub(crate) programs: Vec<String>,
 }
 
-/// A directory that takes part.
+/// A directory that the measurement uses.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct MachineDirectory {
-    /// What it is for.
+    /// Its role, for example `remote`.
     pub(crate) role: String,
-    /// Where it is.
+    /// Its absolute path.
     pub(crate) path: String,
-    /// The type of its filesystem.
+    /// The filesystem type, for example `ext4`.
     pub(crate) filesystem: String,
-    /// What that is on: a device, or what else the kernel names as the source of the mount.
+    /// The source of the mount, usually a device such as `/dev/sda1`.
     pub(crate) device: String,
 }
 
 impl Machine {
-    /// Asks the kernel.
+    /// Collects the facts from `/proc` and `uname`.
     pub(crate) fn inspect(
         directories: Vec<MachineDirectory>,
         programs: Vec<String>,
@@ -67,7 +67,7 @@ impl Machine {
 }
 
 impl MachineDirectory {
-    /// Finds out what filesystem a directory is on.
+    /// Looks up the filesystem and device of a directory.
     pub(crate) fn inspect(role: &str, path: &Path) -> Result<Self> {
         let real = path
             .canonicalize()
@@ -109,24 +109,24 @@ impl fmt::Display for Machine {
     }
 }
 
-/// The peak of a process's resident memory so far, in bytes.
+/// Peak resident memory of a process so far, in bytes (`VmHWM`).
 pub(crate) fn peak_memory(process: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))
         .with_context(|| format!("process {process} is not there"))?;
     memory_field(&status, "VmHWM:").with_context(|| format!("process {process} has no memory"))
 }
 
-/// What a process holds now.
+/// Current memory and threads of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeldResources {
-    /// Resident bytes of its own: no pages of files, which the page cache has anyhow.
+    /// Resident bytes except file-backed pages, which are page cache.
     pub(crate) memory: u64,
-    /// Threads.
+    /// Number of threads.
     pub(crate) threads: u64,
 }
 
 impl HeldResources {
-    /// Asks the kernel.
+    /// Reads `/proc/<process>/status`.
     pub(crate) fn by(process: u32) -> Result<Self> {
         let status = fs::read_to_string(format!("/proc/{process}/status"))
             .with_context(|| format!("process {process} is not there"))?;
@@ -140,14 +140,14 @@ impl HeldResources {
     }
 }
 
-/// The processes that a process has started, and those that these have.
+/// All descendants of a process, direct and indirect.
 pub(crate) fn descendant_processes(process: u32) -> Vec<u32> {
     let mut found = Vec::new();
     let mut pending = vec![process];
     while let Some(process) = pending.pop() {
         let tasks = fs::read_dir(format!("/proc/{process}/task"));
         for task in tasks.into_iter().flatten().flatten() {
-            // A thread that ended meanwhile has no children any more.
+            // A thread that has just exited has no children file.
             let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
             let children = children
                 .split_whitespace()
@@ -159,7 +159,7 @@ pub(crate) fn descendant_processes(process: u32) -> Vec<u32> {
     found
 }
 
-/// A line `name: number kB` of a file of `/proc`, in bytes.
+/// Parses a `name: number kB` line of a `/proc` file into bytes.
 fn memory_field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -172,7 +172,7 @@ fn processor_name(cpuinfo: &str) -> String {
         (name.trim() == "model name").then(|| value.trim().to_owned())
     });
     let mut names = names;
-    // Some architectures do not tell.
+    // On some architectures `/proc/cpuinfo` has no model name.
     names
         .next()
         .unwrap_or_else(|| std::env::consts::ARCH.to_owned())
@@ -205,7 +205,7 @@ mod tests {
             .arg("1000")
             .spawn()
             .unwrap();
-        // The kernel may leave children out while another one, of another test, ends.
+        // The kernel may omit children while a sibling from another test exits, so retry.
         let mut listed = (0..100).map(|_| descendant_processes(std::process::id()));
         let is_listed = listed.any(|children| children.contains(&child.id()));
         child.kill().unwrap();

@@ -1,5 +1,5 @@
-//! Benchmarks of cachefs from outside: the `cachefs` program against what users would pick
-//! instead, on their own directories, in one run.
+//! Benchmarks of the `cachefs` program against the tools that you would use instead, run on your
+//! own directories.
 
 mod build_runs;
 mod common;
@@ -30,10 +30,10 @@ use clap::{Parser, Subcommand};
 
 use report::BenchReport;
 
-/// What a shell gives a program that Ctrl-C ended.
+/// Exit status that shells report after Ctrl-C: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// Measure cachefs against what you would use instead.
+/// Compare cachefs with other ways to cache directories
 #[derive(Debug, Parser)]
 #[command(name = "cachefs-bench", version)]
 struct Cli {
@@ -43,39 +43,40 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Save, restore and read two versions of a directory with cachefs and with tar and zstd.
+    /// Save, restore and read two versions of a directory with cachefs, and with tar and zstd
     Compare(Box<compare::CompareBenchOptions>),
-    /// Save, restore and read two versions of a directory with everything that can do so.
+    /// Save, restore and read two versions of a directory with cachefs and every other installed
+    /// tool
     Peers(Box<peers::PeersOptions>),
-    /// Replay a history of jobs against schemes of keys and ways to keep caches.
+    /// Replay a job history against key schemes and retention policies
     HitRate(Box<hit_rate::HitRateOptions>),
-    /// Measure how costs grow with files, bytes, layers, keys and jobs.
+    /// Measure how costs grow with files, bytes, layers, keys and jobs
     Scale(Box<scale::ScaleOptions>),
-    /// Restore a cache and run a command on it, against the same with an archive.
+    /// Restore a cache and run a command on it, compared with an archive
     Builds(Box<build_runs::BuildsOptions>),
-    /// Read from many mounts of one daemon for a long time, and look for leaks and wrong bytes.
+    /// Read from many mounts of one daemon for a long time, and check for leaks and wrong bytes
     Soak(Box<soak::SoakOptions>),
-    /// Have fio write to a mount and verify it, there and where it was saved to.
+    /// Write to a mount with fio, and verify the files there and after a save and restore
     Fio(Box<fio::FioOptions>),
-    /// Compare, peers, hit-rate and scale in one go, and write the results as a page with charts.
+    /// Run compare, peers, hit-rate and scale, and write the results as an HTML page with charts
     Suite(Box<suite::SuiteOptions>),
-    /// Make the page with charts from results that were written earlier.
+    /// Render the HTML page from the JSON results of an earlier run
     Report(Render),
-    /// Be the S3 server of `--remote s3-local`.
+    /// Run the S3 server behind `--remote s3-local`
     #[command(hide = true)]
     S3Server(remote::ServerOptions),
-    /// Carry a stream to a remote or back.
+    /// Copy stdin to a remote, or a remote to stdout
     #[command(hide = true)]
     Transfer(remote::TransferOptions),
 }
 
-/// What to make a page of.
+/// The results to render.
 #[derive(Debug, clap::Args)]
 struct Render {
-    /// The results, as any command here writes them
+    /// The JSON results of any of these commands
     #[arg(long, value_name = "FILE")]
     json: PathBuf,
-    /// The page
+    /// The HTML page to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
 }
 
 fn run_bench(cli: Cli) -> Result<()> {
-    // The helpers end with their input.
+    // These helpers exit when their stdin closes, so they need no signal handler.
     if !matches!(cli.command, Command::S3Server(_) | Command::Transfer(_)) {
         interrupt::listen_for_signals()?;
     }

@@ -1,8 +1,8 @@
-//! Samples of one quantity, and how they are summed up and shown.
+//! Samples of a quantity, their summary, and their display.
 
 use serde::{Deserialize, Serialize};
 
-/// What a number counts.
+/// The unit of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Unit {
@@ -10,16 +10,16 @@ pub(crate) enum Unit {
     Seconds,
     /// Bytes.
     Bytes,
-    /// Things.
+    /// A plain count.
     Count,
-    /// Parts of a whole: 1 is all of it.
+    /// A fraction: 1.0 is displayed as 100 %.
     Share,
     /// US dollars.
     Dollars,
 }
 
 impl Unit {
-    /// A number of this unit as people read it.
+    /// Formats a number with its unit for people.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::Seconds if value < 0.0995 => format!("{:.1} ms", value * 1e3),
@@ -35,7 +35,7 @@ impl Unit {
     }
 }
 
-/// Decimal units, as disks, networks and bills have them.
+/// Uses decimal units (1 kB is 1000 bytes), as disks, networks and bills do.
 fn show_bytes(bytes: f64) -> String {
     match bytes {
         bytes if bytes < 1e3 => format!("{bytes:.0} B"),
@@ -45,34 +45,34 @@ fn show_bytes(bytes: f64) -> String {
     }
 }
 
-/// The numbers that the runs gave for one quantity, in the order of the runs.
+/// The samples of one quantity, one per run, in run order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Samples(Vec<f64>);
 
-/// The middle and the ends of some samples.
+/// Median and range of some samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SampleSummary {
-    /// The middle one, or the mean of the two in the middle.
+    /// The middle sample, or the mean of the two middle samples.
     pub(crate) median: f64,
-    /// The smallest.
+    /// The smallest sample.
     pub(crate) min: f64,
-    /// The largest.
+    /// The largest sample.
     pub(crate) max: f64,
 }
 
 impl Samples {
-    /// Adds what a run gave.
+    /// Appends the sample of a run.
     pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
     }
 
-    /// How many there are.
+    /// The number of samples.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Sums them up; `None` when there are none.
+    /// Returns median and range, or `None` if there are no samples.
     pub(crate) fn summary(&self) -> Option<SampleSummary> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -94,13 +94,13 @@ impl FromIterator<f64> for Samples {
 }
 
 impl SampleSummary {
-    /// How many times the reference this is, by the medians; `None` of a reference of zero.
+    /// The ratio of the medians, or `None` if the reference is zero.
     pub(crate) fn ratio_to(&self, reference: &Self) -> Option<f64> {
         (reference.median > 0.0).then(|| self.median / reference.median)
     }
 }
 
-/// A ratio as people read it: two digits that mean something, also when it is small.
+/// Formats a ratio with two significant digits, including small ratios.
 pub(crate) fn show_ratio(ratio: f64) -> String {
     match ratio {
         ratio if ratio < 0.0995 => format!("{ratio:.3}x"),

@@ -1,4 +1,4 @@
-//! What is mounted where.
+//! The mount table of this process.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProcMount {
-    /// Where.
+    /// The mount point.
     pub(crate) point: PathBuf,
-    /// The type of the filesystem, as `ext4`.
+    /// The filesystem type, for example `ext4`.
     pub(crate) kind: String,
-    /// What is mounted, as `/dev/sda1`.
+    /// The mount source, for example `/dev/sda1`.
     pub(crate) source: String,
 }
 
-/// The mounts that this process sees, each after those it is mounted on.
+/// The mounts visible to this process; each comes after the mount that it is on.
 pub(crate) fn all_mounts() -> io::Result<Vec<ProcMount>> {
     let table = fs::read("/proc/self/mountinfo")?;
     Ok(table
@@ -26,22 +26,23 @@ pub(crate) fn all_mounts() -> io::Result<Vec<ProcMount>> {
         .collect())
 }
 
-/// The mounts at a directory and below it.
+/// Mount points at or below a directory.
 pub(crate) fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let points = all_mounts()?.into_iter().map(|mount| mount.point);
     Ok(points.filter(|point| point.starts_with(dir)).collect())
 }
 
-/// The mount that a path without links is on.
+/// The mount that contains a path. The path must be absolute and free of symlinks.
 pub(crate) fn mount_of(path: &Path) -> io::Result<Option<ProcMount>> {
     let mounts = all_mounts()?
         .into_iter()
         .filter(|mount| path.starts_with(&mount.point));
-    // Of several on one point the last is on top, which is what `max_by_key` takes.
+    // With stacked mounts on one point the topmost is last, and `max_by_key` returns the last
+    // maximum.
     Ok(mounts.max_by_key(|mount| mount.point.components().count()))
 }
 
-/// Reads `id parent device root point options... - type source options`.
+/// Parses `id parent device root point options... - type source options`.
 fn parse_mount(line: &[u8]) -> Option<ProcMount> {
     let mut fields = line.split(|&byte| byte == b' ');
     let point = fields.nth(4)?;
@@ -55,7 +56,7 @@ fn parse_mount(line: &[u8]) -> Option<ProcMount> {
     })
 }
 
-/// Replaces `\040` and the like by the byte they stand for.
+/// Decodes octal escapes, for example `\040` for a space.
 fn unescape_octal(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -7,17 +7,17 @@ use crate::measure::{Samples, Unit};
 use crate::report::{ReportSection, Row, RowGroup, Table};
 use crate::tools::json_answer::{AnswerRequests, AnswerTraffic};
 
-/// What the rows of one group have in common.
+/// Title and unit of a group of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quantity {
     title: &'static str,
     unit: Unit,
-    /// Whether the rows are ways to the same end, the first of them being the reference.
+    /// Whether the rows are alternatives; the first row is then the reference for ratios.
     compared: bool,
 }
 
 impl Quantity {
-    /// Times of alternatives.
+    /// Times of alternatives, compared with the first row.
     pub(crate) const fn seconds(title: &'static str) -> Self {
         Self {
             title,
@@ -26,7 +26,7 @@ impl Quantity {
         }
     }
 
-    /// Sizes of alternatives.
+    /// Sizes of alternatives, compared with the first row.
     pub(crate) const fn bytes(title: &'static str) -> Self {
         Self {
             title,
@@ -35,7 +35,7 @@ impl Quantity {
         }
     }
 
-    /// The same for rows that are no alternatives to each other.
+    /// Turns off ratios, for rows that are not alternatives.
     pub(crate) const fn apart(self) -> Self {
         Self {
             compared: false,
@@ -44,8 +44,7 @@ impl Quantity {
     }
 }
 
-/// The numbers so far. Groups come in the order given at the start, rows in the order in which they
-/// were recorded first.
+/// The numbers so far. Groups keep the order given to `new`, rows the order of their first record.
 #[derive(Debug)]
 pub(crate) struct RowRecorder {
     groups: Vec<(Quantity, Vec<(String, Samples)>)>,
@@ -54,7 +53,7 @@ pub(crate) struct RowRecorder {
 }
 
 impl RowRecorder {
-    /// Nothing yet, of these quantities.
+    /// An empty recorder for these quantities.
     pub(crate) fn new(order: &[Quantity]) -> Self {
         Self {
             groups: order
@@ -66,22 +65,22 @@ impl RowRecorder {
         }
     }
 
-    /// Adds a time.
+    /// Records a duration.
     pub(crate) fn time(&mut self, quantity: Quantity, label: &str, wall: Duration) {
         self.add(quantity, label, wall.as_secs_f64());
     }
 
-    /// Adds a number of bytes.
+    /// Records a number of bytes.
     pub(crate) fn bytes(&mut self, quantity: Quantity, label: &str, bytes: u64) {
         self.add(quantity, label, bytes as f64);
     }
 
-    /// Adds what a step asked of the remote.
+    /// Records the remote traffic of a step.
     pub(crate) fn traffic(&mut self, label: &str, traffic: AnswerTraffic) {
         labelled_entry(&mut self.traffic, label).push(traffic);
     }
 
-    /// Adds something to tell the reader, once.
+    /// Adds a note to the report; duplicates are ignored.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.insert(note.into());
     }
@@ -95,7 +94,7 @@ impl RowRecorder {
         labelled_entry(&mut self.groups[at].1, label).push(value);
     }
 
-    /// Sums everything up.
+    /// Adds the summaries of all groups to the section.
     pub(crate) fn finish(self, section: &mut ReportSection) {
         let groups = self.groups.into_iter().filter(|(_, rows)| !rows.is_empty());
         let groups = groups.map(|(quantity, rows)| summed_up(quantity, rows));
@@ -107,7 +106,7 @@ impl RowRecorder {
     }
 }
 
-/// What has this label, made when it is new.
+/// Returns the entry with this label, inserting a default if it is new.
 fn labelled_entry<'a, T: Default>(rows: &'a mut Vec<(String, T)>, label: &str) -> &'a mut T {
     let known = rows.iter().position(|(known, _)| known == label);
     let at = known.unwrap_or_else(|| {
@@ -178,7 +177,7 @@ fn traffic_table(traffic: &[(String, Vec<AnswerTraffic>)]) -> Table {
     table
 }
 
-/// The median of each number by itself.
+/// Computes the median of each counter separately.
 fn median_traffic(runs: &[AnswerTraffic]) -> AnswerTraffic {
     let median = |number: fn(&AnswerTraffic) -> u64| {
         let samples: Samples = runs.iter().map(|run| number(run) as f64).collect();
@@ -225,7 +224,7 @@ mod tests {
         let ratios: Vec<_> = groups[0].rows.iter().map(|row| row.ratio).collect();
         assert_eq!(ratios, [None, Some(0.25)]);
         assert_eq!(groups[0].rows[0].samples.len(), 3);
-        // Peaks of different programs are no alternatives.
+        // Peak memory of different programs is not an alternative, so the rows have no ratio.
         assert!(groups[1].rows.iter().all(|row| row.ratio.is_none()));
         assert_eq!(groups[1].rows[0].label, "daemon");
         assert_eq!((section.notes.len(), section.tables.len()), (1, 0));

@@ -1,4 +1,4 @@
-//! The remote that caches are saved to, and a place of its own in it for every run.
+//! The remote that caches are saved to, with a separate prefix for each run.
 
 mod server;
 mod transfer;
@@ -23,20 +23,20 @@ use crate::tools::cachefs::CachefsProgram;
 use crate::workspace::{self, Workspace};
 use server::LocalServer;
 
-/// What the user says about the remote.
+/// Options that select the remote.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RemoteOptions {
-    /// `file:///DIR`, `s3://BUCKET/PREFIX`, or `s3-local` for an S3 server started for the
-    /// purpose [default: a directory in the work directory]
+    /// `file:///DIR`, `s3://BUCKET/PREFIX`, or `s3-local` for a local S3 server that runs during
+    /// the measurement [default: a directory in the work directory]
     #[arg(long, value_name = "URL")]
     remote: Option<String>,
-    /// The address of an S3 server other than AWS
+    /// The endpoint of an S3-compatible server, for example `http://localhost:9000`
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// The bucket's region
+    /// The region of the bucket, for example `eu-central-1`
     #[arg(long)]
     region: Option<String>,
-    /// Put the bucket's name in the path
+    /// Use path-style requests, with the bucket name in the path
     #[arg(long)]
     path_style: bool,
     #[command(flatten)]
@@ -44,8 +44,8 @@ pub(crate) struct RemoteOptions {
 }
 
 impl RemoteOptions {
-    /// The remotes to measure when the user names none: a directory, and a server that is some way
-    /// off.
+    /// Remotes to measure if `--remote` is not given: a directory, and a local S3 server with
+    /// simulated latency and bandwidth.
     pub(crate) fn or_near_and_far(&self) -> Vec<Self> {
         if self.remote.is_some() {
             return vec![self.clone()];
@@ -62,18 +62,18 @@ impl RemoteOptions {
     }
 }
 
-/// A remote that is ready for use.
+/// An open remote.
 #[derive(Debug)]
 pub(crate) struct BenchRemote {
     spec: RemoteSpec,
     description: String,
-    /// Whether the credentials are other than those of this process.
+    /// Whether the remote uses credentials other than those of this process.
     own_credentials: bool,
     server: Option<LocalServer>,
 }
 
 impl BenchRemote {
-    /// Opens the remote, and starts its server when that is what was asked for.
+    /// Opens the remote, and starts the local server for `s3-local`.
     pub(crate) fn open(options: &RemoteOptions, workspace: &Workspace) -> Result<Self> {
         let RemoteOptions { remote, server, .. } = options;
         if remote.as_deref() == Some("s3-local") {
@@ -97,7 +97,8 @@ impl BenchRemote {
         };
         Ok(Self {
             spec: RemoteSpec {
-                // A folder of its own: what others have there is neither counted nor touched.
+                // A random prefix isolates us from other objects: we neither count nor delete
+                // those.
                 url: format!("{base}/cachefs-bench-{:08x}", fastrand::u32(..)),
                 endpoint: options.endpoint.clone(),
                 region: options.region.clone(),
@@ -111,22 +112,22 @@ impl BenchRemote {
         })
     }
 
-    /// What it is, for the report.
+    /// A one-line description for the report.
     pub(crate) fn description(&self) -> &str {
         &self.description
     }
 
-    /// The directory it is in, when it is one.
+    /// The directory of the remote, or `None` for a bucket.
     pub(crate) fn directory(&self) -> Option<&Path> {
         self.spec.url.strip_prefix("file://").map(Path::new)
     }
 
-    /// Whether it is something else than a directory.
+    /// Whether the remote is a bucket rather than a directory.
     pub(crate) fn is_bucket(&self) -> bool {
         self.directory().is_none()
     }
 
-    /// A part of it in which nothing is yet.
+    /// An empty prefix of the remote.
     pub(crate) fn place(&self, name: &str) -> Result<RemotePrefix<'_>> {
         self.place_at(format!("{}/{name}", self.spec.url))
     }
@@ -150,7 +151,7 @@ impl BenchRemote {
 
 impl Drop for BenchRemote {
     fn drop(&mut self) {
-        // Empty directories, once the places in it are cleared.
+        // The prefixes are already cleared, so only empty directories remain.
         if let Some(dir) = self.directory()
             && let Err(error) = workspace::remove_directory(dir)
         {
@@ -171,7 +172,7 @@ fn describe_simulation(options: &ServerOptions) -> String {
     text
 }
 
-/// A part of a remote, emptied when dropped.
+/// A prefix of a remote; its objects are deleted on drop.
 #[derive(Debug)]
 pub(crate) struct RemotePrefix<'a> {
     target: &'a BenchRemote,
@@ -180,31 +181,31 @@ pub(crate) struct RemotePrefix<'a> {
     runtime: Runtime,
 }
 
-/// Where a place is, for programs that have words of their own for it.
+/// The location of a prefix, in a form from which we build the options of other tools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Location {
-    /// A directory, which need not exist yet.
+    /// A directory, which may not exist yet.
     Directory(PathBuf),
-    /// A part of a bucket.
+    /// A prefix of a bucket.
     Bucket {
-        /// The address of the server, if it is not AWS.
+        /// The endpoint; `None` for AWS.
         endpoint: Option<String>,
-        /// The region, if it is known.
+        /// The region, if known.
         region: Option<String>,
-        /// The bucket.
+        /// The bucket name.
         bucket: String,
-        /// What the names of its objects begin with, without a slash at the end.
+        /// The prefix of the object names, without a trailing slash.
         prefix: String,
     },
 }
 
 impl<'a> RemotePrefix<'a> {
-    /// A part of this place, emptied by itself.
+    /// A prefix below this one, cleared independently.
     pub(crate) fn below(&self, name: &str) -> Result<RemotePrefix<'a>> {
         self.target.place_at(format!("{}/{name}", self.spec.url))
     }
 
-    /// The part of the same bucket or directory whose names begin with this.
+    /// A prefix at the root of the same bucket or directory.
     pub(crate) fn at_root(&self, prefix: &str) -> Result<RemotePrefix<'a>> {
         let bucket = match self.location() {
             Location::Directory(dir) => format!("file://{}", dir.display()),
@@ -213,7 +214,7 @@ impl<'a> RemotePrefix<'a> {
         self.target.place_at(format!("{bucket}/{prefix}"))
     }
 
-    /// Where it is.
+    /// Splits the URL into its parts.
     pub(crate) fn location(&self) -> Location {
         let url = &self.spec.url;
         if let Some(dir) = url.strip_prefix("file://") {
@@ -229,8 +230,7 @@ impl<'a> RemotePrefix<'a> {
         }
     }
 
-    /// The options by which programs are told to use this place; those of cachefs and of
-    /// [`run_transfer`] are the same.
+    /// The options that select this prefix, for cachefs and for [`run_transfer`].
     pub(crate) fn options(&self) -> Vec<OsString> {
         let RemoteSpec {
             url,
@@ -251,7 +251,8 @@ impl<'a> RemotePrefix<'a> {
         options
     }
 
-    /// Variables with the credentials for this place, where they are not those of this process.
+    /// Environment variables with the credentials for this prefix; empty if those of this process
+    /// apply.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
         let names = names.into_iter().filter(|_| self.target.own_credentials);
@@ -259,7 +260,7 @@ impl<'a> RemotePrefix<'a> {
         names.filter_map(named).collect()
     }
 
-    /// The program, told to use this place.
+    /// The `cachefs` program, configured for this prefix.
     pub(crate) fn cachefs(&self, program: &Path) -> CachefsProgram {
         CachefsProgram {
             program: program.to_owned(),
@@ -268,7 +269,7 @@ impl<'a> RemotePrefix<'a> {
         }
     }
 
-    /// The objects in it, and their size together in bytes.
+    /// The objects under this prefix and their total size in bytes.
     pub(crate) fn contents(&self) -> Result<(BTreeSet<ObjectKey>, u64)> {
         let objects = self.list()?;
         let bytes = objects.iter().map(|object| object.size).sum();
@@ -278,14 +279,14 @@ impl<'a> RemotePrefix<'a> {
         ))
     }
 
-    /// The size in bytes of the objects that are not among these.
+    /// Total size in bytes of the objects that are not in `known`.
     pub(crate) fn size_without(&self, known: &BTreeSet<ObjectKey>) -> Result<u64> {
         let objects = self.list()?;
         let new = objects.iter().filter(|object| !known.contains(&object.key));
         Ok(new.map(|object| object.size).sum())
     }
 
-    /// Deletes all objects that are not among these.
+    /// Deletes all objects that are not in `kept`.
     pub(crate) fn keep_only(&self, kept: &BTreeSet<ObjectKey>) -> Result<()> {
         for object in self.list()? {
             if !kept.contains(&object.key) {
@@ -297,7 +298,8 @@ impl<'a> RemotePrefix<'a> {
         Ok(())
     }
 
-    /// The requests that the server got since it was asked last, when it is our own.
+    /// Requests that our server received since the last call, or `None` if we do not run the
+    /// server.
     pub(crate) fn requests_served(&self) -> Result<Option<u64>> {
         let server = self.target.server.as_ref();
         server.map(LocalServer::requests).transpose()
@@ -305,7 +307,7 @@ impl<'a> RemotePrefix<'a> {
 
     fn list(&self) -> Result<Vec<ObjectInfo>> {
         match self.runtime.block_on(self.remote.list("")) {
-            // Nothing was ever saved to it.
+            // Nothing has been saved under this prefix yet.
             Err(error) if error.kind() == RemoteErrorKind::NoRemote => Ok(Vec::new()),
             listed => listed.context("could not list the remote"),
         }

@@ -1,4 +1,4 @@
-//! All measurements in one go, with one report.
+//! Runs all measurements and writes one report.
 
 use std::fs;
 use std::io::{self, Write};
@@ -16,16 +16,16 @@ use crate::scale::Limits;
 use crate::tools::tar;
 use crate::{compare, hit_rate, peers, scale};
 
-/// What to measure on what. Without `--remote`, everything that has a remote is done twice: on a
-/// directory, and on an S3 server with 30 ms and 100 MB/s.
+/// Options of the suite. Without `--remote`, every measurement that uses a remote runs twice: on a
+/// directory, and on a local S3 server with 30 ms latency and 100 MB/s.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SuiteOptions {
     #[command(flatten)]
     versions: Versions,
-    /// Where `results.json` and `report.html` go; made when it is not there
+    /// Output directory for `results.json` and `report.html`; created if missing
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Leave out parts
+    /// Skip these parts
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     without: Vec<SuitePart>,
     #[command(flatten)]
@@ -41,17 +41,17 @@ pub(crate) struct SuiteOptions {
 /// A part of the suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum SuitePart {
-    /// cachefs and tar in detail.
+    /// Detailed comparison with tar.
     Compare,
-    /// Everything else that caches directories.
+    /// Comparison with all other tools.
     Peers,
-    /// A history replayed.
+    /// Replay of a job history.
     HitRate,
-    /// How costs grow.
+    /// Growth of costs.
     Scale,
 }
 
-/// Measures, and writes both files after each part, so that a failure costs only what comes after it.
+/// Runs the parts and rewrites both files after each, so that a failure loses no earlier results.
 pub(crate) fn run_suite(options: &SuiteOptions) -> Result<()> {
     let out = &options.out;
     fs::create_dir_all(out).with_context(|| format!("could not make {}", out.display()))?;

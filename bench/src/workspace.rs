@@ -1,4 +1,4 @@
-//! The directory in which everything happens, and its removal whatever happens.
+//! The work directory, and its removal on every exit path.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -8,15 +8,16 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use crate::mounts;
 
-/// A directory of its own, removed with everything in it when dropped.
+/// A temporary directory, removed recursively on drop.
 #[derive(Debug)]
 pub(crate) struct Workspace(PathBuf);
 
 impl Workspace {
-    /// Makes it below a directory that exists; by default that for temporary files.
+    /// Creates the directory below `parent`, or below the directory for temporary files.
     pub(crate) fn create(parent: Option<&Path>) -> Result<Self> {
         let parent = parent.map_or_else(env::temp_dir, Path::to_owned);
-        // Mount tables have real paths, and programs are started in other directories.
+        // Canonicalize: mount tables contain real paths, and child programs have other working
+        // directories.
         let made = parent.canonicalize().and_then(|parent| {
             let dir = tempfile::Builder::new()
                 .prefix("cachefs-bench-")
@@ -27,12 +28,12 @@ impl Workspace {
         Ok(Self(dir))
     }
 
-    /// Where it is.
+    /// The absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Makes an empty directory in it, in place of what had this name.
+    /// Creates an empty directory with this name, replacing an existing one.
     pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
         let dir = self.0.join(name);
         remove_directory(&dir)?;
@@ -49,9 +50,10 @@ impl Drop for Workspace {
     }
 }
 
-/// Removes a directory, if it is there, after all mounts in it.
+/// Unmounts everything below a directory, then removes it. A missing directory is fine.
 pub(crate) fn remove_directory(dir: &Path) -> Result<()> {
-    // Innermost first, which are the last. Nothing must be deleted through a mount.
+    // Unmount innermost first, which are last in the table. A deletion must never pass through a
+    // mount.
     for point in mounts::mounts_below(dir)?.iter().rev() {
         unmount(point, UnmountFlags::DETACH)
             .with_context(|| format!("could not unmount {}", point.display()))?;
@@ -64,7 +66,7 @@ pub(crate) fn remove_directory(dir: &Path) -> Result<()> {
     }
 }
 
-/// Removes a file, if it is there.
+/// Removes a file. A missing file is fine.
 pub(crate) fn remove_file(path: &Path) -> std::io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! Cutting, hashing and compressing: what a save does with every byte.
+//! Chunking, hashing and compression: the work that a save does for every byte.
 
 use std::hint::black_box;
 
@@ -34,7 +34,7 @@ fn cut(criterion: &mut Criterion) {
 
 fn hash(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hash");
-    // A small file, an average chunk, a frame.
+    // Sizes of a small file, an average chunk, and a frame.
     for bytes in [2 << 10, 64 << 10, frame::TARGET] {
         let content = text(2, bytes);
         group.throughput(Throughput::Bytes(bytes as u64));

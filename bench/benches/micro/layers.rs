@@ -1,4 +1,4 @@
-//! Layers and stacks: building an index, opening it, looking names up, listing and walking.
+//! Layers and stacks: building and opening an index, name lookup, listing and walking.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use cachefs_store::layer::{
 use cachefs_store::stack::{Ino, Stack, StackWalk};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
-/// Directories of the bottom layer.
+/// Directories in the bottom layer.
 const DIRECTORIES: usize = 1600;
-/// Files in each.
+/// Files in each directory of the bottom layer.
 const FILES: usize = 40;
-/// Files in each directory of a layer above, and how many directories it has.
+/// Files in each changed directory of an upper layer, and the number of those directories.
 const CHANGED: (usize, usize) = (4, 20);
 
 pub(crate) fn measure(criterion: &mut Criterion) -> Result<()> {
@@ -36,7 +36,7 @@ pub(crate) fn measure(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// A layer of directories with empty files in them; numbers are names.
+/// A layer of directories with empty files; names are numbers.
 fn build(directories: std::ops::Range<usize>, files: std::ops::Range<usize>) -> Result<BuiltLayer> {
     let meta = |mode| Meta {
         mode,
@@ -84,7 +84,7 @@ fn stack(criterion: &mut Criterion, objects: &[(LayerId, Bytes)]) -> Result<()> 
     let depth = objects.len();
     let mut group = criterion.benchmark_group("stack");
     let id = |what: &str| BenchmarkId::new(what, format!("{depth} layers"));
-    // Nothing that an earlier round merged or decoded may be there.
+    // Open the stack in every iteration, so that no merged or decoded state is reused.
     group.bench_function(id("open, and the first lookup"), |bench| {
         bench.iter(|| {
             let stack = open(objects)?;

@@ -1,6 +1,6 @@
-//! The parts of the store by themselves, on data that is made: what a save and a read are built of.
+//! Microbenchmarks of the store's building blocks for saves and reads, on generated data.
 //!
-//! `cargo bench --bench micro`, or a part of it with `cargo bench --bench micro -- lookup`.
+//! Run all with `cargo bench --bench micro`, or some with `cargo bench --bench micro -- lookup`.
 
 mod chunks;
 mod layers;

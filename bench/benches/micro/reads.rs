@@ -1,4 +1,4 @@
-//! The reader of frames when nothing has to be fetched: from memory, and from the local disk.
+//! Frame reader throughput without remote fetches: from memory and from the local disk.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use criterion::{Criterion, Throughput};
 
 use crate::text::text;
 
-/// Frames in the pack: more than the reader with little memory can keep.
+/// Frames in the pack; more than the small-memory reader can cache.
 const FRAMES: u64 = 64;
 
 pub(crate) fn measure(criterion: &mut Criterion) -> Result<()> {
@@ -61,7 +61,7 @@ pub(crate) fn measure(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
-/// One frame after the other, without end.
+/// Cycles through the frames endlessly.
 fn each<'a>(frames: &'a [FrameLocation]) -> impl FnMut() -> &'a FrameLocation {
     let mut at = 0;
     move || {

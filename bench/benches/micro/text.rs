@@ -1,6 +1,6 @@
-//! Content that looks like source code to a compressor: about a third of it is left.
+//! Generated text that compresses like source code, to about a third of its size.
 
-/// So many bytes; the same for the same seed.
+/// Returns `bytes` bytes of text; the same seed gives the same text.
 pub(crate) fn text(seed: u64, bytes: usize) -> Vec<u8> {
     const WORDS: [&str; 8] = [
         "function ",

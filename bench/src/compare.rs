@@ -116,8 +116,8 @@ impl CompareRun<'_> {
         Ok(())
     }
 
-    /// Runs one command and records its remote traffic. If we run the server, its request count
-    /// must match the count that cachefs reports.
+    /// Runs one command and records its remote traffic. If we run the server and its request count
+    /// differs from the count that cachefs reports, adds a note.
     fn with_traffic<T>(
         &mut self,
         label: &'static str,

@@ -1,4 +1,4 @@
-//! What is compared with what, in the order of the report.
+//! The measured quantities, in report order.
 
 use crate::recorder::Quantity;
 
@@ -20,7 +20,7 @@ pub(super) const READ_WARM_ONE: Quantity = Quantity::seconds("read everything ag
 pub(super) const COPY: Quantity = Quantity::seconds("restore to a plain directory");
 pub(super) const MEMORY: Quantity = Quantity::bytes("peak memory").apart();
 
-/// All of them.
+/// All quantities, in report order.
 pub(super) const ORDER: [Quantity; 14] = [
     SAVE_FIRST,
     SAVE_SECOND,

@@ -1,4 +1,4 @@
-//! Reading everything through a mount.
+//! Reading all files through a mount.
 
 use anyhow::Result;
 
@@ -8,13 +8,14 @@ use crate::dataset::verify_totals;
 use crate::tools::cachefs::RestoreForm;
 use crate::work::read;
 
-/// How the rows are called when nothing was there before.
+/// Row label for reads with an empty store and no running daemon.
 const COLD: &str = "cachefs, no daemon yet";
-/// How they are called when everything was read before.
+/// Row label for reads after all files have been read once.
 const WARM: &str = "cachefs";
 
 impl CompareRun<'_> {
-    /// Restores with a new store, reads everything with two threads, and again with two and one.
+    /// Restores with a new store, then reads all files with two threads, again with two, and with
+    /// one.
     pub(super) fn read_through_mount(&mut self) -> Result<()> {
         print_step("cachefs: restore, read all, read all again")?;
         let path = self.setup.workspace.fresh("mounted")?;
@@ -36,7 +37,7 @@ impl CompareRun<'_> {
         store.close()
     }
 
-    /// The same with one thread, which is what most tools have.
+    /// Restores with a new store and reads all files with one thread, as most tools do.
     pub(super) fn read_with_one_thread(&mut self) -> Result<()> {
         print_step("cachefs: restore, read all with one thread")?;
         let path = self.setup.workspace.fresh("mounted")?;

@@ -1,4 +1,4 @@
-//! Restoring: how long until the directory is there, and its first use.
+//! Restores: time until the directory is usable, and its first use.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::tools::cachefs::{RestoreForm, Store};
 use crate::work::{find, read};
 use crate::workspace;
 
-/// The rows of one way to restore.
+/// Row labels for one way to restore.
 struct Labels {
     requests: &'static str,
     ready: &'static str,
@@ -37,7 +37,7 @@ const WITH_DAEMON: Labels = Labels {
 };
 
 impl CompareRun<'_> {
-    /// Restores to plain files, and compares them with what was saved.
+    /// Restores to plain files and compares them with the saved directory.
     pub(super) fn restore_copy(&mut self) -> Result<()> {
         print_step("cachefs: restore to a plain directory")?;
         let dir = self.setup.workspace.fresh("copied")?;
@@ -63,7 +63,7 @@ impl CompareRun<'_> {
         workspace::remove_directory(&dir)
     }
 
-    /// Restores with nothing there: neither store nor daemon. Then walks the tree twice.
+    /// Restores with no store and no daemon, then walks the tree twice.
     pub(super) fn restore_without_daemon(&mut self) -> Result<()> {
         print_step("cachefs: restore without a daemon, list, read one file, find")?;
         let path = self.setup.workspace.fresh("mounted")?;
@@ -78,7 +78,7 @@ impl CompareRun<'_> {
         store.close()
     }
 
-    /// Restores with a daemon that runs, having mounted something else.
+    /// Restores with a running daemon that has already mounted another cache.
     pub(super) fn restore_with_daemon(&mut self) -> Result<()> {
         print_step("cachefs: restore with a daemon, list, read one file")?;
         let tiny = self.setup.workspace.fresh("mounted-tiny")?;

@@ -1,4 +1,4 @@
-//! Saving: the first version, and the second in the two ways in which it can come about.
+//! Saves: v1, then v2 through the mount and from a plain directory.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::tools::json_answer::Save;
 use crate::work::{find, read, sync};
 
 impl CompareRun<'_> {
-    /// Saves the plain directory to an empty remote, with a store that does not exist yet.
+    /// Saves the plain directory to an empty remote, with a new store.
     pub(super) fn save_first(&mut self) -> Result<Store> {
         print_step("cachefs: save v1")?;
         let store = self.store("first")?;
@@ -34,8 +34,8 @@ impl CompareRun<'_> {
         Ok(store)
     }
 
-    /// Saves a second, tiny cache, by which daemons can be started without the data of the first;
-    /// tells what is in the remote then.
+    /// Saves a second, tiny cache, whose restore starts a daemon without fetching data of v1.
+    /// Returns the objects in the remote afterwards.
     pub(super) fn add_tiny(&mut self, store: &Store) -> Result<BTreeSet<ObjectKey>> {
         let dir = self.setup.workspace.fresh("tiny")?;
         fs::write(dir.join("file"), "tiny")?;
@@ -43,7 +43,7 @@ impl CompareRun<'_> {
         Ok(self.place.contents()?.0)
     }
 
-    /// Restores the first version, makes it the second in place, and saves that.
+    /// Restores v1, changes it to v2 in place, and saves the mount.
     pub(super) fn save_through_mount(&mut self, before: &BTreeSet<ObjectKey>) -> Result<()> {
         print_step("cachefs: save v2 through the mount")?;
         let label = "cachefs, through the mount";
@@ -68,7 +68,7 @@ impl CompareRun<'_> {
         self.check_second("v2 saved through the mount")
     }
 
-    /// Saves the plain directory, now the second version, with the store that saved the first.
+    /// Saves the plain directory at v2 with the store that saved v1.
     pub(super) fn save_plain(
         &mut self,
         store: &mut Store,
@@ -104,7 +104,7 @@ impl CompareRun<'_> {
         })
     }
 
-    /// Restores the second version with a new store, and compares it with the plain directory.
+    /// Restores v2 with a new store and compares it with the plain directory.
     fn check_second(&mut self, what: &str) -> Result<()> {
         print_step(&format!("check {what}"))?;
         let path = self.setup.workspace.fresh("mounted")?;

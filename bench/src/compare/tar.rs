@@ -1,4 +1,4 @@
-//! The other side: `tar | zstd`, and a plain directory in the page cache.
+//! The references: `tar | zstd`, and a plain directory in the page cache.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::work::{find, read};
 use crate::workspace;
 
 impl<'a> CompareRun<'a> {
-    /// Packs the plain directory, and notes time, bytes and memory.
+    /// Packs the plain directory and records time, size and memory.
     pub(super) fn tar_save(&mut self, key: &str) -> Result<TarArchive<'a>> {
         print_step(&format!("tar: save {key}"))?;
         let target = &self.setup.target;
@@ -23,7 +23,8 @@ impl<'a> CompareRun<'a> {
         let packed = archive.save(&self.subject.plain)?;
         let bytes = archive.bytes()?;
         let (time, size) = if key == V1 {
-            // In a longer pipe there is a program of ours too, which is not what is asked about.
+            // For a bucket the pipe includes our own upload program, whose memory would distort the
+            // sum.
             if archive.is_file() {
                 let peak = packed.peak_memory;
                 self.recorder
@@ -38,7 +39,7 @@ impl<'a> CompareRun<'a> {
         Ok(archive)
     }
 
-    /// Unpacks the first version and reads all of it.
+    /// Unpacks v1 and reads all files.
     pub(super) fn tar_restore(&mut self, archive: TarArchive<'_>) -> Result<()> {
         print_step("tar: restore, list, read one file, read all")?;
         let dir = self.setup.workspace.fresh("unpacked")?;

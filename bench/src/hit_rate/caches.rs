@@ -1,26 +1,26 @@
-//! The caches that exist at a time, and how jobs find them: the schemes of keys.
+//! The saved caches during a replay, and their lookup by key scheme.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::history::{HistoryJob, HistoryState, MAIN};
 
-/// How a job's key is made, and what else will do.
+/// How a job's key is matched, with fallbacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
-    /// The key alone.
+    /// Only the exact key.
     Exact,
-    /// The key, else the newest cache of any branch.
+    /// The exact key, then the newest cache of any branch.
     Prefix,
-    /// Caches belong to branches: the key on this branch, then on the main one; else the newest of this
-    /// branch, then of the main one.
+    /// Caches belong to branches. Lookup order: the exact key on this branch, the exact key on
+    /// main, the newest cache of this branch, the newest cache of main.
     Branch,
 }
 
 impl Scheme {
     pub(super) const ALL: [Self; 3] = [Self::Exact, Self::Prefix, Self::Branch];
 
-    /// In the table.
+    /// The label in the report table.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact key",
@@ -30,28 +30,28 @@ impl Scheme {
     }
 }
 
-/// How a job found its cache.
+/// Result of a cache lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Match {
-    /// Under its key.
+    /// A cache with the exact key.
     Exact,
-    /// Another that will do.
+    /// A fallback cache.
     Prefix,
-    /// None.
+    /// No cache.
     Miss,
 }
 
-/// What a cache holds.
+/// The content of a cache.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ReplayedContent {
-    /// The directory.
+    /// State of the directory.
     pub(super) state: Rc<HistoryState>,
-    /// For each of its pieces a number that is the same for caches that share the stored bytes: one
-    /// that was saved over another shares what that had.
+    /// A copy number for each piece of `state`. Equal numbers share stored bytes: a cache that was
+    /// saved over a restored cache reuses the numbers of the pieces that they share.
     pub(super) copies: Vec<u64>,
 }
 
-/// A cache that was saved.
+/// A saved cache; times are in seconds.
 #[derive(Debug, Clone)]
 struct ReplayedCache {
     content: Rc<ReplayedContent>,
@@ -63,21 +63,21 @@ struct ReplayedCache {
 #[derive(Debug)]
 pub(super) struct Caches {
     scheme: Scheme,
-    /// Seconds after its last use that a cache is removed.
+    /// Retention after the last use, in seconds.
     keep: f64,
     known: HashMap<(Rc<str>, u64), ReplayedCache>,
-    /// Copies of pieces that were stored so far.
+    /// The number of stored piece copies, which is also the last copy number.
     copies: u64,
 }
 
-/// A cache that has been removed, or is still there at the end.
+/// The lifetime of a cache, once it is removed or the history ends.
 #[derive(Debug)]
 pub(super) struct Life {
-    /// What was in it.
+    /// Content of the cache.
     pub(super) content: Rc<ReplayedContent>,
-    /// When it was saved.
+    /// When it was saved, in seconds.
     pub(super) from: f64,
-    /// When it was removed.
+    /// When it was removed, in seconds.
     pub(super) until: f64,
 }
 
@@ -91,7 +91,7 @@ impl Caches {
         }
     }
 
-    /// Removes what nobody has used for too long.
+    /// Removes the caches whose retention has expired.
     pub(super) fn expire(&mut self, now: f64) -> Vec<Life> {
         let keep = self.keep;
         let gone = self
@@ -101,14 +101,14 @@ impl Caches {
         gone.collect()
     }
 
-    /// All that are left when there are no more jobs; they last as long as they are kept.
+    /// Ends the history. The remaining caches stay for their full retention.
     pub(super) fn end(self) -> Vec<Life> {
         let keep = self.keep;
         let left = self.known.into_values();
         left.map(|cache| cache_life(cache, keep)).collect()
     }
 
-    /// What a job finds.
+    /// Looks up the cache for a job and updates its last use.
     pub(super) fn find(&mut self, job: &HistoryJob) -> (Match, Option<Rc<ReplayedContent>>) {
         let main: Rc<str> = MAIN.into();
         let mut scopes = vec![Rc::clone(&job.branch), main];
@@ -128,7 +128,7 @@ impl Caches {
         for scope in &scopes {
             let caches = self.known.iter_mut();
             let here = caches.filter(|((branch, _), _)| branch == scope);
-            // Equal times, which only made-up histories have, are told apart by the key.
+            // Synthetic histories have equal times; the key breaks the tie.
             let newest =
                 here.max_by(|((_, a), x), ((_, b), y)| x.saved.total_cmp(&y.saved).then(a.cmp(b)));
             if let Some((_, cache)) = newest {
@@ -139,7 +139,7 @@ impl Caches {
         (Match::Miss, None)
     }
 
-    /// Saves what a job has at its end, over what it found; the same key is saved once.
+    /// Saves the state of a job over the cache that it found. An existing key is not saved again.
     pub(super) fn save(&mut self, job: &HistoryJob, found: Option<&ReplayedContent>) {
         let key = (self.scope(job), job.state.key);
         if self.known.contains_key(&key) {
@@ -174,7 +174,7 @@ impl Caches {
 }
 
 impl ReplayedContent {
-    /// The copy of a piece that it has, if it has one.
+    /// The copy number of a piece, if the cache contains the piece.
     fn copy(&self, piece: u64) -> Option<u64> {
         let pieces = &self.state.pieces;
         let at = pieces.binary_search_by_key(&piece, |piece| piece.id);
@@ -229,7 +229,7 @@ mod tests {
             run(Scheme::Prefix, &jobs),
             [Miss, Exact, Prefix, Exact, Exact, Prefix]
         );
-        // Branch b does not see what a saved, and starts from main.
+        // Branch b does not see the caches of a, and falls back to main.
         assert_eq!(
             run(Scheme::Branch, &jobs),
             [Miss, Exact, Prefix, Prefix, Exact, Prefix]
@@ -244,7 +244,7 @@ mod tests {
         caches.save(&job(1.0, "main", &[1, 2]), first.as_deref());
         let (matched, found) = caches.find(&job(1.5, "x", &[9]));
         assert_eq!(matched, Match::Prefix);
-        // What the first has is shared.
+        // Pieces of the first cache are shared.
         assert_eq!(found.unwrap().copies, [1, 2]);
         let gone = caches.expire(2.6 * DAY);
         assert_eq!(gone.len(), 1);

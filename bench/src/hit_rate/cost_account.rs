@@ -1,27 +1,27 @@
-//! What jobs cost: requests, bytes, time and money, by how caches are kept.
+//! Cost of jobs: requests, bytes, time and money, by retention policy.
 
 use std::collections::HashMap;
 
 use super::caches::{Life, Match};
 use super::history::{HistoryPiece, HistoryState};
 
-/// Seconds of a month: a twelfth of a year.
+/// Seconds in a month: a twelfth of a year.
 pub(super) const MONTH: f64 = 365.25 * 86_400.0 / 12.0;
 
-/// How a cache is kept.
+/// How caches are stored and fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RetentionPolicy {
-    /// One archive for each key, fetched whole before the job and stored whole after it.
+    /// One archive per key, fetched in full before the job and stored in full after it.
     Archive,
-    /// Layers: an index is fetched first, data when it is read, and what the restored one lacks is
-    /// stored.
+    /// Layers: the job fetches the index first and data on demand, and stores only data that the
+    /// restored cache lacks.
     Layers,
 }
 
 impl RetentionPolicy {
     pub(super) const ALL: [Self; 2] = [Self::Archive, Self::Layers];
 
-    /// In the table.
+    /// The label in the report table.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Archive => "archives",
@@ -30,52 +30,52 @@ impl RetentionPolicy {
     }
 }
 
-/// The line to the remote, its prices, and what else has to be assumed.
+/// Network, prices and other assumptions of the model.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Assumptions {
-    /// Bandwidth to the remote in megabytes a second
+    /// Bandwidth to the remote, in megabytes per second
     #[arg(long, value_name = "MB", default_value_t = 100.0)]
     pub(super) line_bandwidth: f64,
-    /// Time until an answer begins, in milliseconds
+    /// Time to first byte of a response, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 30.0)]
     pub(super) line_latency: f64,
-    /// Which part of what was restored a job reads; only layers leave the rest where it is
+    /// Fraction of the restored data that a job reads; with layers, the rest is never fetched
     #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
     pub(super) read_share: f64,
-    /// Megabytes that one request carries
+    /// Megabytes per request
     #[arg(long, value_name = "MB", default_value_t = 32.0)]
     pub(super) request_size: f64,
-    /// Requests under way at a time
+    /// Parallel requests
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(super) parallel: u32,
-    /// Bytes in a layer's index for each file
+    /// Index bytes per file in a layer
     #[arg(long, value_name = "BYTES", default_value_t = 45)]
     pub(super) index_bytes: u64,
-    /// Dollars for a thousand writing or listing requests
+    /// Dollars per 1000 write or list requests
     #[arg(long, value_name = "USD", default_value_t = 0.005)]
     pub(super) price_writes: f64,
-    /// Dollars for a thousand reading requests
+    /// Dollars per 1000 read requests
     #[arg(long, value_name = "USD", default_value_t = 0.0004)]
     pub(super) price_reads: f64,
-    /// Dollars for keeping a gigabyte for a month
+    /// Dollars per gigabyte stored for a month
     #[arg(long, value_name = "USD", default_value_t = 0.023)]
     pub(super) price_storage: f64,
-    /// Dollars for a gigabyte that leaves the remote
+    /// Dollars per gigabyte transferred out of the remote
     #[arg(long, value_name = "USD", default_value_t = 0.0)]
     pub(super) price_transfer: f64,
-    /// Dollars for a minute of a machine that waits for transfers
+    /// Dollars per minute of a machine that waits for transfers
     #[arg(long, value_name = "USD", default_value_t = 0.008)]
     pub(super) price_minute: f64,
-    /// Days after its last use that a cache is removed
+    /// Days until an unused cache is removed
     #[arg(long, value_name = "DAYS", default_value_t = 30.0)]
     pub(super) keep_days: f64,
-    /// Where the history has no times of its own: jobs a day
+    /// Jobs per day, for histories without timestamps
     #[arg(long, value_name = "N", default_value_t = 100.0)]
     pub(super) jobs_per_day: f64,
 }
 
 impl Assumptions {
-    /// All of them, in words.
+    /// Describes the assumptions for the report, as name and text.
     pub(super) fn describe(&self) -> [(&'static str, String); 3] {
         let line = format!(
             "{} MB/s, {} ms to each answer, {} requests of up to {} MB at a time; unpacking and mounting \
@@ -104,24 +104,25 @@ impl Assumptions {
         (bytes / (self.request_size * 1e6)).ceil()
     }
 
-    /// Seconds for some requests and their bytes: rounds of parallel requests, then the line.
+    /// Seconds for `requests` and their `bytes`: one latency per round of parallel requests, plus
+    /// the transfer time.
     fn seconds(&self, requests: f64, bytes: f64) -> f64 {
         let rounds = (requests / f64::from(self.parallel.max(1))).ceil();
         rounds * self.line_latency / 1e3 + bytes / (self.line_bandwidth * 1e6)
     }
 }
 
-/// What came together over a history.
+/// Totals over a history.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Account {
     pub(super) jobs: f64,
     pub(super) exact: f64,
     pub(super) prefix: f64,
     pub(super) miss: f64,
-    /// Bytes in files that jobs needed, and those of them that were restored.
+    /// Bytes in files that jobs needed, and the restored part.
     pub(super) needed: f64,
     pub(super) restored: f64,
-    /// The same for files.
+    /// The same as file counts.
     pub(super) needed_files: f64,
     pub(super) restored_files: f64,
     pub(super) down: f64,
@@ -130,12 +131,12 @@ pub(super) struct Account {
     pub(super) writes: f64,
     /// Seconds that jobs waited for transfers.
     pub(super) seconds: f64,
-    /// Bytes times seconds that the remote kept.
+    /// Stored bytes times seconds.
     pub(super) kept: f64,
 }
 
 impl Account {
-    /// Adds what a job does at its start.
+    /// Accounts for the restore at the start of a job.
     pub(super) fn restore(
         &mut self,
         policy: RetentionPolicy,
@@ -151,7 +152,7 @@ impl Account {
         }
         self.needed += wanted.raw() as f64;
         self.needed_files += wanted.file_count() as f64;
-        // Looking for the key.
+        // One request looks up the key.
         self.reads += 1.0;
         self.seconds += assumed.seconds(1.0, 0.0);
         let Some(found) = found else { return };
@@ -163,14 +164,14 @@ impl Account {
             RetentionPolicy::Layers => {
                 let index = (found.file_count() * assumed.index_bytes) as f64;
                 self.fetch(assumed, index);
-                // A job cannot read what it does not need.
+                // A job reads only data that it needs, so the rest is never fetched.
                 sum_pieces(useful(), |piece| piece.stored) * assumed.read_share
             }
         };
         self.fetch(assumed, bytes);
     }
 
-    /// Adds what a job does at its end, when it saves.
+    /// Accounts for the save at the end of a job.
     pub(super) fn save(
         &mut self,
         policy: RetentionPolicy,
@@ -183,7 +184,7 @@ impl Account {
             RetentionPolicy::Layers => {
                 let new_files = found.map_or(0, |found| state.files_in(found));
                 let index = (state.file_count() - new_files) * assumed.index_bytes;
-                // The layer, its record and the head are objects of their own.
+                // A save also writes three small objects: the layer, its record and the head.
                 self.writes += 3.0;
                 self.seconds += assumed.seconds(3.0, index as f64);
                 self.up += index as f64;
@@ -199,7 +200,7 @@ impl Account {
         self.seconds += assumed.seconds(requests, bytes);
     }
 
-    /// Adds what the remote kept of caches that are no more.
+    /// Adds the storage of caches over their lifetimes.
     pub(super) fn keep(&mut self, policy: RetentionPolicy, lives: &[Life]) {
         match policy {
             RetentionPolicy::Archive => {
@@ -207,7 +208,7 @@ impl Account {
                     self.kept += life.content.state.archived() as f64 * (life.until - life.from);
                 }
             }
-            // A copy of a piece is kept while any cache has it.
+            // A copy of a piece is stored while at least one cache refers to it.
             RetentionPolicy::Layers => {
                 let mut spans: HashMap<u64, (u64, Vec<(f64, f64)>)> = HashMap::new();
                 for life in lives {
@@ -231,7 +232,7 @@ impl Account {
         self.seconds += assumed.seconds(requests, bytes);
     }
 
-    /// Dollars a month, when the jobs took `span` seconds to come.
+    /// Dollars per month, for jobs that were spread over `span` seconds.
     pub(super) fn dollars(&self, assumed: &Assumptions, span: f64) -> f64 {
         let total = self.writes / 1e3 * assumed.price_writes
             + self.reads / 1e3 * assumed.price_reads
@@ -249,7 +250,7 @@ fn sum_pieces<'a>(
     pieces.map(of).sum::<u64>() as f64
 }
 
-/// The length of some spans together, what they share being counted once.
+/// Length of the union of some spans, in seconds.
 fn covered_length(mut spans: Vec<(f64, f64)>) -> f64 {
     spans.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut total = 0.0;
@@ -265,7 +266,7 @@ fn covered_length(mut spans: Vec<(f64, f64)>) -> f64 {
 pub(super) mod testing {
     use super::Assumptions;
 
-    /// Numbers that a hand can reckon with.
+    /// Round numbers, for arithmetic by hand.
     pub(crate) fn assumed() -> Assumptions {
         Assumptions {
             line_bandwidth: 1e-4,
@@ -302,7 +303,8 @@ mod tests {
         archive.restore(RetentionPolicy::Archive, &assumed(), found, &new);
         assert_eq!((archive.needed, archive.restored), (300.0, 200.0));
         assert_eq!((archive.needed_files, archive.restored_files), (3.0, 2.0));
-        // The key, then the archive of 4 times 50 bytes: two round trips and 200 bytes at 100 a second.
+        // The key lookup, then an archive of 4 * 50 bytes: two round trips, and 200 bytes at 100
+        // per second.
         assert_eq!(
             (archive.down, archive.reads, archive.seconds),
             (200.0, 2.0, 4.0)
@@ -312,10 +314,10 @@ mod tests {
 
         let mut layers = Account::default();
         layers.restore(RetentionPolicy::Layers, &assumed(), found, &new);
-        // The index of 4 files, and half of the two pieces that are needed.
+        // The index of 4 files, and half of the two needed pieces.
         assert_eq!((layers.down, layers.reads), (40.0 + 50.0, 3.0));
         layers.save(RetentionPolicy::Layers, &assumed(), Some(&old), &new);
-        // One new piece, one new file in the index; three small objects and a pack.
+        // One new piece, and one new file in the index; three small objects and a pack.
         assert_eq!((layers.up, layers.writes), (50.0 + 10.0, 4.0));
         assert_eq!((layers.prefix, layers.exact, layers.jobs), (1.0, 0.0, 1.0));
     }
@@ -345,7 +347,7 @@ mod tests {
             kept(RetentionPolicy::Layers, [2, 3]),
             50.0 * (10.0 + 20.0 + 15.0)
         );
-        // One that was saved without finding the other shares nothing with it.
+        // A cache that was saved after a miss shares nothing with the other.
         assert_eq!(kept(RetentionPolicy::Layers, [3, 4]), archives);
         assert_eq!(
             covered_length(vec![(5.0, 6.0), (0.0, 1.0), (0.5, 2.0)]),

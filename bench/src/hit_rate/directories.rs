@@ -1,4 +1,4 @@
-//! Histories from directories: states of a cached directory, cut and compressed as cachefs does it.
+//! Histories from directories: states of a cached directory, chunked and compressed like a save.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,7 +14,7 @@ use cachefs_store::id::ChunkId;
 use super::history::{History, HistoryJob, HistoryPiece, HistoryState, MAIN, hash_number};
 use crate::interrupt;
 
-/// One job for each directory, in the order given, `gap` seconds apart.
+/// Creates one job for each directory, in the given order, `gap` seconds apart.
 pub(super) fn read_directories(directories: &[PathBuf], gap: f64) -> Result<History> {
     let mut reader = HistoryReader::default();
     let mut jobs = Vec::new();
@@ -42,8 +42,8 @@ pub(super) fn read_directories(directories: &[PathBuf], gap: f64) -> Result<Hist
     })
 }
 
-/// Reads states one after the other; chunks are compressed with the neighbours that they have when
-/// they are new, as a save would do it.
+/// Reads states in sequence. A new chunk is compressed together with its new neighbours, as in a
+/// save.
 #[derive(Default)]
 struct HistoryReader {
     stored: HashMap<ChunkId, u64>,
@@ -68,7 +68,7 @@ impl HistoryReader {
                     rest = after;
                     let id = ChunkId::of(piece);
                     ids.push((id, length as u64));
-                    // The place is taken at once, so that no chunk is compressed twice.
+                    // Insert now, so that a second occurrence of the chunk is not compressed again.
                     if let Entry::Vacant(place) = self.stored.entry(id) {
                         place.insert(0);
                         self.take(builder.push(id, piece)?);
@@ -93,7 +93,7 @@ impl HistoryReader {
         ))
     }
 
-    /// Notes what the chunks of a frame take in it, each its share.
+    /// Records the compressed size of each chunk: its share of the frame by length.
     fn take(&mut self, frame: Option<BuiltFrame>) {
         let Some(frame) = frame else { return };
         for (id, length) in &frame.chunks {
@@ -104,7 +104,7 @@ impl HistoryReader {
     }
 }
 
-/// The regular files below a directory.
+/// Appends the regular files below a directory to `found`.
 fn list_files(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;

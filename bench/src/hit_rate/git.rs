@@ -1,4 +1,4 @@
-//! Histories from git: what the lock files were at each commit.
+//! Histories from git: the state of the lock files at each commit.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::history::{History, HistoryJob, HistoryState, MAIN};
 use super::lock::PackageModel;
 
-/// A commit as git tells it.
+/// A commit from `git log`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Commit {
     id: String,
@@ -19,7 +19,7 @@ struct Commit {
     parents: Vec<String>,
 }
 
-/// Reads the history of the commit that is checked out: a job for each commit that has a lock file.
+/// Reads the history of HEAD: one job for each commit that has a lock file.
 pub(super) fn read_repository(
     repository: &Path,
     files: &[String],
@@ -96,8 +96,8 @@ fn parse_log(log: &str) -> Vec<Commit> {
     log.lines().filter_map(parse).collect()
 }
 
-/// The branch of each commit: the first parents of the newest are the main branch, and what a merge
-/// brought in is a branch with the name of the merge.
+/// Assigns a branch to each commit. The first-parent chain of HEAD is the main branch; commits that
+/// a merge brought in form a branch named after the merge.
 fn commit_branches(commits: &[Commit]) -> HashMap<String, String> {
     let by_id: HashMap<&str, &Commit> =
         commits.iter().map(|commit| (&*commit.id, commit)).collect();
@@ -118,13 +118,14 @@ fn commit_branches(commits: &[Commit]) -> HashMap<String, String> {
             merged.extend(others.map(|id| (id.as_str(), format!("merged-{}", commit.id))));
             next = commit.parents.first().map(String::as_str);
         }
-        // The oldest last, to be taken first: what several merges reach belongs to the first of them.
+        // The oldest merge is last and popped first, so it gets the commits that several merges
+        // reach.
         waiting.extend(merged);
     }
     named
 }
 
-/// Which version of which lock file each commit has.
+/// The blob id of each lock file at each commit.
 #[derive(Debug, Default)]
 struct Blobs(HashMap<String, String>);
 
@@ -141,7 +142,7 @@ impl Blobs {
         )?;
         let answers = String::from_utf8_lossy(&answers).into_owned();
         for (asked, answer) in asked.into_iter().zip(answers.lines()) {
-            // What is not there is answered with the name that was asked for and `missing`.
+            // For a missing path git prints the requested name and `missing`.
             if let Some(id) = answer.strip_suffix(" blob") {
                 self.0.insert(asked, id.to_owned());
             }
@@ -156,7 +157,7 @@ impl Blobs {
         blobs.cloned().collect()
     }
 
-    /// The lock files of one commit, one after the other.
+    /// The concatenated lock files of one commit.
     fn text(&self, repository: &Path, ids: &[String]) -> Result<Vec<u8>> {
         let mut seen = HashSet::new();
         let mut text = Vec::new();
@@ -181,7 +182,7 @@ fn run_git(repository: &Path, arguments: &[&str], input: &str) -> Result<Vec<u8>
     // From a thread: git answers before it has read everything.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output()?;
-    // A git that failed has not read its input, and says itself what is wrong.
+    // A failed git may not read its input, so report its stderr rather than the broken pipe.
     let written = writer.join();
     if !output.status.success() {
         bail!(

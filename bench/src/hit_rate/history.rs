@@ -1,62 +1,62 @@
-//! Histories: jobs one after the other, each with the state of a directory that it needs.
+//! Histories: jobs in time order, each with the directory state that it needs.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-/// The branch whose caches every other may use.
+/// The branch whose caches are visible to all other branches.
 pub(super) const MAIN: &str = "main";
 
-/// A part of a directory that is the same wherever its number is.
+/// A part of a directory; pieces with equal ids have equal content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HistoryPiece {
-    /// Names it.
+    /// Identifies the content.
     pub(super) id: u64,
-    /// Its bytes in files.
+    /// Uncompressed size in bytes.
     pub(super) raw: u64,
-    /// Its bytes after compression.
+    /// Compressed size in bytes.
     pub(super) stored: u64,
-    /// How often it is in the directory.
+    /// Number of occurrences in the directory.
     pub(super) times: u64,
 }
 
-/// What a directory holds.
+/// The state of a cached directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HistoryState {
-    /// What a key that is made of its lock file, or of all of its content, stands for.
+    /// Hash of the lock file, or of the whole content.
     pub(super) key: u64,
-    /// Its parts, each once, by their numbers.
+    /// Pieces sorted by id, without duplicates.
     pub(super) pieces: Vec<HistoryPiece>,
-    /// Its files, or groups of files that change together: a number that names content, and how many
-    /// files it is. By number, each once.
+    /// Pairs of content id and number of files, sorted by id without duplicates. One pair covers a
+    /// file, or a group of files that change together.
     pub(super) files: Vec<(u64, u64)>,
 }
 
 /// One job.
 #[derive(Debug, Clone)]
 pub(super) struct HistoryJob {
-    /// When it starts, in seconds.
+    /// Start time in seconds.
     pub(super) time: f64,
-    /// On which branch.
+    /// The branch that the job runs on.
     pub(super) branch: Rc<str>,
-    /// What it needs.
+    /// The directory state that the job needs.
     pub(super) state: Rc<HistoryState>,
 }
 
-/// Jobs in the order of their times.
+/// Jobs in time order.
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// The jobs.
     pub(super) jobs: Vec<HistoryJob>,
-    /// Where they come from and what is assumed about them: name and text.
+    /// Source and assumptions of the history, as name and text for the report.
     pub(super) facts: Vec<(&'static str, String)>,
-    /// Whether the times are those of real jobs.
+    /// Whether the times come from real jobs rather than from a fixed gap.
     pub(super) real_times: bool,
 }
 
 impl HistoryState {
-    /// Puts a state together; equal numbers are added up.
+    /// Creates a state; sums the counts of equal ids.
     pub(super) fn new(
         key: u64,
         pieces: impl IntoIterator<Item = HistoryPiece>,
@@ -80,7 +80,7 @@ impl HistoryState {
         Self { key, pieces, files }
     }
 
-    /// All bytes in files.
+    /// Total uncompressed bytes.
     pub(super) fn raw(&self) -> u64 {
         self.pieces
             .iter()
@@ -88,18 +88,18 @@ impl HistoryState {
             .sum()
     }
 
-    /// The bytes of an archive of it: nothing is shared within.
+    /// Size of an archive in bytes. An archive stores repeated pieces each time.
     pub(super) fn archived(&self) -> u64 {
         let pieces = self.pieces.iter();
         pieces.map(|piece| piece.stored * piece.times).sum()
     }
 
-    /// All files.
+    /// Total number of files.
     pub(super) fn file_count(&self) -> u64 {
         self.files.iter().map(|(_, count)| count).sum()
     }
 
-    /// The pieces of this state that another has or has not.
+    /// The pieces of this state that `other` contains, or lacks.
     pub(super) fn pieces_in<'a>(
         &'a self,
         other: &'a Self,
@@ -113,7 +113,7 @@ impl HistoryState {
         })
     }
 
-    /// How many of its files another state has.
+    /// The number of files that another state also contains.
     pub(super) fn files_in(&self, other: &Self) -> u64 {
         let groups = self.files.iter().map(|(id, count)| {
             let found = other.files.binary_search_by_key(id, |(other, _)| *other);
@@ -123,7 +123,7 @@ impl HistoryState {
     }
 }
 
-/// A number for anything that can be told apart; the same in every run of a program.
+/// Hashes a value; the result is the same in every run of a program.
 pub(super) fn hash_number(of: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
@@ -134,7 +134,7 @@ pub(super) fn hash_number(of: &(impl Hash + ?Sized)) -> u64 {
 pub(super) mod testing {
     use super::*;
 
-    /// A state of pieces with 100 bytes each, 50 after compression, one file each.
+    /// A state with one file of 100 bytes per piece, 50 bytes compressed.
     pub(crate) fn state(ids: &[u64]) -> Rc<HistoryState> {
         let pieces = ids.iter().map(|&id| HistoryPiece {
             id,
@@ -146,7 +146,7 @@ pub(super) mod testing {
         Rc::new(HistoryState::new(hash_number(ids), pieces, files))
     }
 
-    /// A job in a day.
+    /// A job with its time in days.
     pub(crate) fn job(day: f64, branch: &str, ids: &[u64]) -> HistoryJob {
         HistoryJob {
             time: day * 86_400.0,

@@ -1,28 +1,28 @@
-//! Lock files: the packages in them, and what is assumed about those.
+//! Lock files: their packages, and assumptions about package sizes.
 
 use std::collections::BTreeSet;
 
 use super::history::{HistoryPiece, HistoryState, hash_number};
 
-/// What is assumed about every package, as lock files do not say how large they are.
+/// Assumed size of a package, as lock files do not record sizes.
 ///
-/// The defaults are what a `node_modules` of 1,708 packages had: 616 MB in 64,000 files, stored by
-/// `zstd -3` as 19 % of that.
+/// The defaults come from a `node_modules` with 1,708 packages: 616 MB in 64,000 files, which `zstd
+/// -3` compressed to 19 %.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct PackageModel {
-    /// For lock files: bytes of a package
+    /// For lock files: bytes per package
     #[arg(long, value_name = "BYTES", default_value_t = 360_000)]
     package_bytes: u64,
-    /// For lock files: files of a package
+    /// For lock files: files per package
     #[arg(long, value_name = "N", default_value_t = 37)]
     package_files: u64,
-    /// For lock files: what compression leaves of a byte
+    /// For lock files: compressed size as a fraction of the original
     #[arg(long, value_name = "SHARE", default_value_t = 0.19)]
     compression: f64,
 }
 
 impl PackageModel {
-    /// The directory that a lock file stands for, with a key that is its content.
+    /// The directory that a lock file describes; the hash of the file is the key.
     pub(super) fn state(&self, text: &[u8]) -> HistoryState {
         self.of_packages(
             hash_number(text),
@@ -30,7 +30,7 @@ impl PackageModel {
         )
     }
 
-    /// The directory of some packages.
+    /// The directory that contains these packages.
     pub(super) fn of_packages<T: std::hash::Hash>(
         &self,
         key: u64,
@@ -50,7 +50,7 @@ impl PackageModel {
         HistoryState::new(key, pieces, files)
     }
 
-    /// The assumptions, in words.
+    /// Describes the assumptions for the report.
     pub(super) fn describe(&self) -> String {
         format!(
             "each package has {} bytes in {} files, {} of that after compression, and changes as a whole",
@@ -59,10 +59,11 @@ impl PackageModel {
     }
 }
 
-/// The packages of a lock file, each with its version.
+/// The packages of a lock file with their versions.
 ///
-/// `Cargo.lock` and `package-lock.json` are understood; of anything else each line that is neither empty
-/// nor a comment is a package, which suits `go.sum`, `requirements.txt`, `gradle.lockfile` and the like.
+/// `Cargo.lock` and `package-lock.json` are parsed. In other formats, each line that is neither
+/// blank nor a comment counts as a package. This suits `go.sum`, `requirements.txt`,
+/// `gradle.lockfile` and similar files.
 fn lock_packages(text: &str) -> BTreeSet<String> {
     npm_packages(text)
         .or_else(|| cargo_packages(text))
@@ -71,7 +72,7 @@ fn lock_packages(text: &str) -> BTreeSet<String> {
 
 fn npm_packages(text: &str) -> Option<BTreeSet<String>> {
     let json: serde_json::Value = serde_json::from_str(text).ok()?;
-    // Version 2 and 3 have `packages` by path; version 1 has `dependencies`, which may be nested.
+    // Versions 2 and 3 have `packages` by path; version 1 has `dependencies`, which may be nested.
     let mut found = BTreeSet::new();
     if let Some(packages) = json
         .get("packages")
@@ -104,7 +105,7 @@ fn cargo_packages(text: &str) -> Option<BTreeSet<String>> {
             let line = part.lines().find_map(|line| line.strip_prefix(name))?;
             Some(line.trim_start_matches([' ', '=']).trim_matches('"'))
         };
-        // Members of the workspace have no source, and nothing of them is cached.
+        // Workspace members have no source and are not cached.
         if value("source ").is_some() {
             found.insert(format!("{} {}", value("name ")?, value("version ")?));
         }
@@ -120,7 +121,7 @@ fn line_packages(text: &str) -> BTreeSet<String> {
 
 #[cfg(test)]
 impl PackageModel {
-    /// Round numbers.
+    /// Round numbers, for arithmetic by hand.
     pub(super) fn for_tests() -> Self {
         Self {
             package_bytes: 1000,

@@ -1,7 +1,8 @@
-//! Hit rates: a history of jobs against schemes of keys and ways to keep caches.
+//! Hit rates: replays a job history against key schemes and retention policies.
 //!
-//! Nothing is run. The history says what each job needs; the schemes, what it finds; the policies,
-//! what that moves. All that has to be assumed is an option and stands in the report.
+//! Nothing is executed. The history lists the needs of each job, the schemes decide which cache it
+//! finds, and the policies decide how much data moves. Every assumption is an option and appears in
+//! the report.
 
 mod caches;
 mod cost_account;
@@ -28,7 +29,7 @@ use history::{History, HistoryJob, MAIN};
 use lock::PackageModel;
 use synthetic::Drift;
 
-/// Which history to replay, and where the results go.
+/// The history to replay, and the output files.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HitRateOptions {
     #[command(flatten)]
@@ -37,23 +38,23 @@ pub(crate) struct HitRateOptions {
     output: Output,
 }
 
-/// Which history to replay. Without one of them, a history is made up.
+/// The history to replay. Without any of these options, the history is synthetic.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Replay {
-    /// A git repository, whose commits are the jobs
+    /// A git repository whose commits are the jobs
     #[arg(long, value_name = "DIR", requires = "lock_path")]
     git: Option<PathBuf>,
     /// With --git: a lock file, relative to the repository (repeatable)
     #[arg(long, value_name = "PATH", requires = "git")]
     lock_path: Vec<String>,
-    /// A state of a cached directory; repeat it for each job, the oldest first
+    /// A state of a cached directory; repeat the option for each job, oldest first
     #[arg(long, value_name = "DIR", conflicts_with_all = ["git", "lock"])]
     dir: Vec<PathBuf>,
-    /// A state of a lock file; repeat it for each job, the oldest first
+    /// A state of a lock file; repeat the option for each job, oldest first
     #[arg(long, value_name = "FILE", conflicts_with = "git")]
     lock: Vec<PathBuf>,
-    /// Instead of a history: files with what `cachefs restore` and `cachefs stats` answered with
-    /// `--format json` (repeatable)
+    /// Instead of a history: files with the `--format json` output of `cachefs restore` and
+    /// `cachefs stats` (repeatable)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["git", "lock", "dir"])]
     recorded: Vec<PathBuf>,
     #[command(flatten)]
@@ -64,7 +65,7 @@ pub(crate) struct Replay {
     assumed: Assumptions,
 }
 
-/// Replays, and tells what came out on standard output.
+/// Replays the history and prints the report to stdout.
 pub(crate) fn run_hit_rate(options: &HitRateOptions) -> Result<()> {
     let section = measure_hit_rate(&options.replay)?;
     let machine = Machine::inspect(Vec::new(), Vec::new())?;
@@ -73,7 +74,7 @@ pub(crate) fn run_hit_rate(options: &HitRateOptions) -> Result<()> {
         .write(&BenchReport::new(machine, vec![section]))
 }
 
-/// Replays the history that the options name.
+/// Replays the history that the options select.
 pub(crate) fn measure_hit_rate(options: &Replay) -> Result<ReportSection> {
     let assumed = &options.assumed;
     if !options.recorded.is_empty() {
@@ -180,7 +181,7 @@ fn replay_all(history: &History, assumed: &Assumptions) -> ReportSection {
     section
 }
 
-/// The time over which the jobs came, in seconds: at least that of one job.
+/// The time span of the history in seconds; at least the time for one job.
 fn history_span(history: &History, assumed: &Assumptions) -> f64 {
     let gap = 86_400.0 / assumed.jobs_per_day;
     match (history.jobs.first(), history.jobs.last()) {
@@ -189,7 +190,7 @@ fn history_span(history: &History, assumed: &Assumptions) -> f64 {
     }
 }
 
-/// Runs every job against the caches that those before it left.
+/// Runs each job against the caches that earlier jobs left.
 fn replay_history(
     history: &History,
     scheme: Scheme,
@@ -226,8 +227,8 @@ mod tests {
             job(0.0, MAIN, &[1, 2]),
             job(0.1, MAIN, &[1, 2]),
             job(0.2, MAIN, &[2, 3]),
-            // By then, a day after its last use, the first cache is gone, unless the job before used
-            // it as one that would do.
+            // The first cache is removed a day after its last use, before this job. With prefixes,
+            // the previous job used it and so extended its life.
             job(1.15, MAIN, &[1, 2]),
         ];
         let history = History {
@@ -242,7 +243,7 @@ mod tests {
         );
         assert_eq!((exact.exact, exact.prefix, exact.miss), (1.0, 0.0, 3.0));
         assert_eq!((exact.restored, exact.needed), (200.0, 800.0));
-        // One archive comes down, three go up: 2 pieces of 50 bytes each.
+        // One archive is downloaded and three are uploaded: 2 pieces of 50 bytes each.
         assert_eq!((exact.down, exact.up), (100.0, 300.0));
 
         let prefix = replay_history(
@@ -252,7 +253,7 @@ mod tests {
             &assumed(),
         );
         assert_eq!((prefix.exact, prefix.prefix, prefix.miss), (2.0, 1.0, 1.0));
-        // The exact hits have 200 bytes each, the prefix hit one piece of 100.
+        // The exact hits restore 200 bytes each, the prefix hit one piece of 100.
         assert_eq!(prefix.restored, 500.0);
         assert_eq!((prefix.down, prefix.up), (300.0, 200.0));
 
@@ -263,9 +264,9 @@ mod tests {
             &assumed(),
         );
         assert_eq!(layers.restored, prefix.restored);
-        // Indexes of 2 files with 10 bytes three times; half of 2, 1 and 2 pieces.
+        // Three indexes of 2 files with 10 bytes each; half of 2, 1 and 2 pieces.
         assert_eq!(layers.down, 3.0 * 20.0 + 50.0 + 25.0 + 50.0);
-        // All at first, then one piece, with 2 files and then 1 in the indexes.
+        // Everything at first, then one piece; the indexes have 2 files and 1 file.
         assert_eq!(layers.up, 100.0 + 20.0 + 50.0 + 10.0);
     }
 

@@ -1,4 +1,4 @@
-//! What real runs recorded: the answers of `cachefs restore` and `cachefs stats` in JSON.
+//! Recorded runs: JSON output of `cachefs restore` and `cachefs stats`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use super::cost_account::Assumptions;
 use crate::measure::{Samples, Unit};
 use crate::report::{ReportSection, Table};
 
-/// One answer of either command, as far as it is of use.
+/// JSON output of either command, with the fields that we need.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct RecordedAnswer {
-    /// Of `restore`.
+    /// Present in the output of `restore`.
     #[serde(rename = "match")]
     matched: Option<String>,
     duration_ms: f64,
     bytes: f64,
-    /// Of `stats`.
+    /// Present in the output of `stats`.
     daemon: Option<Daemon>,
 }
 
@@ -48,7 +48,7 @@ struct RecordedTraffic {
     bytes_out: f64,
 }
 
-/// Sums up files of answers, of which each may have any number.
+/// Sums up files of JSON output. Each file may contain any number of objects.
 pub(super) fn sum_up(files: &[PathBuf], assumed: &Assumptions) -> Result<ReportSection> {
     let mut answers = Vec::new();
     for path in files {
@@ -173,7 +173,7 @@ mod tests {
         let wanted = [Some(2.0), Some(2.0 / 3.0), Some(0.02), Some(150.0)];
         assert_eq!(cells(0, 0), wanted);
         assert_eq!(cells(0, 1)[2], None);
-        // Listings cost what writes do: a dollar for a thousand here.
+        // Listings cost as much as writes: here a dollar per 1000.
         let daemon = [1.0, 7.0, 3.0, 10.0, 0.0, 1004.0, 1.0].map(Some);
         assert_eq!(cells(1, 0), daemon);
 

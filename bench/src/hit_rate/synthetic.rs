@@ -1,49 +1,49 @@
-//! Histories that are made up: a main branch and pull requests, with a stated drift.
+//! Synthetic histories: a main branch and pull requests, with a configurable drift.
 
 use std::rc::Rc;
 
 use super::history::{History, HistoryJob, HistoryState, MAIN, hash_number};
 use super::lock::PackageModel;
 
-/// How a made-up history goes.
+/// Parameters of a synthetic history.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Drift {
-    /// For a made-up history: jobs
+    /// For a synthetic history: number of jobs
     #[arg(long, value_name = "N", default_value_t = 1000)]
     jobs: u32,
-    /// For a made-up history: packages in the lock file
+    /// For a synthetic history: packages in the lock file
     #[arg(long, value_name = "N", default_value_t = 800)]
     packages: u32,
-    /// For a made-up history: how likely a job changes the lock file
+    /// For a synthetic history: probability that a job changes the lock file
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     change: f64,
-    /// For a made-up history: which part of the packages such a change replaces
+    /// For a synthetic history: fraction of the packages that such a change replaces
     #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
     drift: f64,
-    /// For a made-up history: branches at a time, besides the main one
+    /// For a synthetic history: concurrent branches besides main
     #[arg(long, value_name = "N", default_value_t = 6)]
     branches: u32,
-    /// For a made-up history: jobs of a branch until it is merged
+    /// For a synthetic history: jobs of a branch before its merge
     #[arg(long, value_name = "N", default_value_t = 5)]
     branch_jobs: u32,
-    /// For a made-up history: another number makes another history
+    /// For a synthetic history: seed of the random generator
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
 
-/// The lock file on one branch: the version of each package.
+/// The lock file of a branch: the version of each package.
 #[derive(Debug, Clone)]
 struct Lock {
     versions: Vec<u32>,
     state: Rc<HistoryState>,
 }
 
-/// A branch that is worked on.
+/// An open branch.
 #[derive(Debug)]
 struct Branch {
     name: Rc<str>,
     lock: Lock,
-    /// The packages that it changed.
+    /// Indexes of the packages that the branch changed.
     changed: Vec<usize>,
     jobs_left: u32,
 }
@@ -52,11 +52,11 @@ struct Maker<'a> {
     drift: &'a Drift,
     model: &'a PackageModel,
     random: fastrand::Rng,
-    /// The newest version of any package: no two changes make the same one.
+    /// The newest version of any package. It increases with each change, so versions are unique.
     version: u32,
 }
 
-/// Makes one, with `gap` seconds from job to job.
+/// Creates a history with `gap` seconds between jobs.
 pub(super) fn make_history(drift: &Drift, model: &PackageModel, gap: f64) -> History {
     let mut maker = Maker {
         drift,
@@ -107,7 +107,7 @@ impl Drift {
 }
 
 impl Maker<'_> {
-    /// The next job: one of a branch, or that of a merge on the main branch.
+    /// Creates the next job: on a branch, or the job of a merge on main.
     fn step(
         &mut self,
         main: &mut Lock,
@@ -145,7 +145,7 @@ impl Maker<'_> {
         (Rc::clone(&branch.name), Rc::clone(&branch.lock.state))
     }
 
-    /// Changes a lock file as often and as much as was said; tells which packages.
+    /// Changes a lock file with the configured probability and drift. Returns the changed packages.
     fn maybe_change(&mut self, lock: &mut Lock) -> Vec<usize> {
         if lock.versions.is_empty() || self.random.f64() >= self.drift.change {
             return Vec::new();
@@ -206,7 +206,7 @@ mod tests {
             .iter()
             .filter(|job| &*job.branch == MAIN)
             .collect();
-        // One job in five is that of a merge, and most merges changed something.
+        // One job in five belongs to a merge, and most merges change the lock file.
         assert!((50..110).contains(&on_main.len()), "{}", on_main.len());
         let keys: HashSet<_> = on_main.iter().map(|job| job.state.key).collect();
         assert!(keys.len() > on_main.len() / 2);

@@ -1,4 +1,4 @@
-//! Archives, as CI caches keep them, and plain copies.
+//! Archives, as CI caches store them, and plain copies.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Backup programs with deduplication: restic, borg, casync.
+//! Backup programs with deduplication: restic, borg and casync.
 
 use std::path::Path;
 use std::process::Command;
@@ -36,7 +36,7 @@ impl Restic<'_> {
         Ok(Box::new(restic))
     }
 
-    /// The program on one machine: what it keeps for itself is in a directory of this name.
+    /// A restic command for one machine; its cache is in a directory with the machine's name.
     fn command(&self, machine: &str) -> Command {
         let mut command = Command::new("restic");
         command.env("RESTIC_REPOSITORY", &self.repository);
@@ -45,7 +45,7 @@ impl Restic<'_> {
         if let Location::Bucket {
             endpoint, region, ..
         } = self.seat.place.location()
-            // Servers other than AWS need not be able to tell it, and most do not care.
+            // Other servers may not support region discovery, and most accept any region.
             && let Some(region) = region.or(endpoint.map(|_| "us-east-1".to_owned()))
         {
             command.env("AWS_DEFAULT_REGION", region);
@@ -81,7 +81,7 @@ impl Peer for Restic<'_> {
     }
 }
 
-/// borg, without encryption, with the compression of the others.
+/// borg without encryption, with the same compression as the other tools.
 pub(super) struct Borg<'a> {
     carried: Carried,
     seat: PeerWorkspace<'a>,
@@ -96,7 +96,7 @@ impl Borg<'_> {
         Ok(Box::new(borg))
     }
 
-    /// The program on one machine, with a repository.
+    /// A borg command for one machine and repository.
     fn command(&self, machine: &str, repository: &Path) -> Command {
         let mut command = Command::new("borg");
         command.env("BORG_REPO", repository);
@@ -136,7 +136,7 @@ impl Peer for Borg<'_> {
     }
 }
 
-/// casync.
+/// casync, which splits files into chunks.
 pub(super) struct Casync<'a> {
     carried: Carried,
     seat: PeerWorkspace<'a>,
@@ -148,7 +148,7 @@ impl Casync<'_> {
         Ok(Box::new(Casync { carried, seat }))
     }
 
-    /// The program with a store of chunks and an index beside it.
+    /// A casync command with a chunk store and an index next to it.
     fn command(verb: &str, files: &Path, version: PeerVersion) -> Command {
         let mut command = Command::new("casync");
         command.arg(verb).arg("--store").arg(files.join("chunks"));

@@ -1,4 +1,4 @@
-//! cachefs itself, in both forms.
+//! cachefs itself, as mount and as plain copy.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::peer::{Peer, PeerRestore, PeerVersion, PeerWorkspace};
 use crate::tools::cachefs::{RestoreForm, Store};
 use crate::work::sync;
 
-/// cachefs.
+/// cachefs with one restore form.
 pub(super) struct CachefsPeer<'a> {
     mode: RestoreForm,
-    /// Of the machine that saves.
+    /// Store of the saving machine.
     saver: Store,
-    /// Of the machine that restores.
+    /// Store of the restoring machine.
     restorer: Option<Store>,
     seat: PeerWorkspace<'a>,
 }

@@ -1,8 +1,7 @@
-//! cachefs among everything else that keeps a directory for later: the plan of the comparison.
+//! cachefs against all other tools that can cache a directory: the steps of the comparison.
 //!
-//! In each run each peer saves the first version, restores it and has it read, one peer after the
-//! other; then each saves the second. A peer that fails is left out from there on, and the report
-//! says why.
+//! Each run takes the peers in turn: each saves and restores v1 and has it read. Then each saves
+//! v2. A peer that fails is skipped from there on, and the report states the reason.
 
 mod archive;
 mod backup;
@@ -49,10 +48,10 @@ const ORDER: [Quantity; 10] = [
     READ_AGAIN,
 ];
 
-/// How much of the complaint of a peer that failed is in the report; all of it goes to standard error.
+/// Maximum length of a peer's error message in the report; stderr gets the full text.
 const COMPLAINT: usize = 300;
 
-/// What to compare.
+/// The directories to compare on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PeersOptions {
     #[command(flatten)]
@@ -65,22 +64,23 @@ pub(crate) struct PeersOptions {
     output: Output,
 }
 
-/// Who takes part, and how.
+/// Selection of peers.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct PeerChoice {
-    /// Take only these, such as `tar+zstd,restic,cachefs mount`; the first is the reference
+    /// Measure only these peers, for example `tar+zstd,restic,cachefs mount`; the first is the
+    /// reference
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
-    /// Leave these out
+    /// Skip these peers
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     skip: Vec<String>,
-    /// Empty the page cache of the machine before each restore (needs root, and slows down whatever
-    /// else runs here)
+    /// Drop the machine's page cache before each restore (needs root, and slows down other programs
+    /// on this machine)
     #[arg(long)]
     drop_caches: bool,
 }
 
-/// Compares, and tells what came out on standard output.
+/// Runs the comparison and prints the report to stdout.
 pub(crate) fn run_peers(options: &PeersOptions) -> Result<()> {
     let setup = Setup::open(&options.common)?;
     let machine = setup.machine(peer_versions(&setup, &options.choice)?)?;
@@ -90,7 +90,7 @@ pub(crate) fn run_peers(options: &PeersOptions) -> Result<()> {
         .write(&BenchReport::new(machine, vec![section]))
 }
 
-/// The versions of the programs that take part.
+/// Versions of the peers' programs.
 pub(crate) fn peer_versions(setup: &Setup, choice: &PeerChoice) -> Result<Vec<String>> {
     let kinds = choice.kinds()?;
     let here = kinds
@@ -100,7 +100,7 @@ pub(crate) fn peer_versions(setup: &Setup, choice: &PeerChoice) -> Result<Vec<St
     Ok(versions.into_iter().collect())
 }
 
-/// Does everything as often as wanted.
+/// Runs the comparison `setup.runs` times.
 pub(crate) fn measure_peers(
     setup: &Setup,
     versions: &Versions,
@@ -167,7 +167,7 @@ impl PeerChoice {
     }
 }
 
-/// One run.
+/// The state of one run.
 struct PeersBench<'a> {
     setup: &'a Setup,
     subject: &'a BenchSubject,
@@ -210,7 +210,7 @@ impl<'a> PeersBench<'a> {
         })
     }
 
-    /// Notes a failure, unless it is ours to stop.
+    /// Records the failure of a peer and returns `None`. An interrupt is returned as an error.
     fn unless_failed<T>(&mut self, name: &str, result: Result<T>) -> Result<Option<T>> {
         interrupt::check_interrupt()?;
         match result {
@@ -226,7 +226,7 @@ impl<'a> PeersBench<'a> {
         }
     }
 
-    /// Saves the first version, and restores and reads it.
+    /// Saves v1, restores it and reads it.
     fn first(&mut self, name: &str, peer: &mut dyn Peer) -> Result<()> {
         print_step(&format!("{name}: save v1"))?;
         let saved = peer.save(PeerVersion::First, &self.subject.plain)?;
@@ -239,13 +239,13 @@ impl<'a> PeersBench<'a> {
         let used = self.used(name, &restored.path, restored.wall);
         let released = peer.release();
         used.and(released)?;
-        // Only what did all of it is reported.
+        // Record only peers that completed all steps.
         self.recorder.time(SAVE_FIRST, name, saved);
         self.recorder.bytes(STORED, name, stored);
         Ok(())
     }
 
-    /// Uses a directory that was restored.
+    /// Lists and reads a restored directory.
     fn used(&mut self, name: &str, path: &std::path::Path, ready: Duration) -> Result<()> {
         let wanted = self.subject.v1.totals;
         let list = find::list_directory(path)?;
@@ -267,7 +267,7 @@ impl<'a> PeersBench<'a> {
         Ok(())
     }
 
-    /// Saves the second version.
+    /// Saves v2.
     fn second(&mut self, name: &str, peer: &mut dyn Peer) -> Result<()> {
         print_step(&format!("{name}: save v2"))?;
         let before = peer.stored()?;

@@ -1,4 +1,4 @@
-//! What is mounted instead of unpacked: squashfs and juicefs.
+//! Tools that mount a cache instead of unpacking it: squashfs and juicefs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,7 +52,7 @@ impl Peer for Squashfs<'_> {
     }
 
     fn release(&mut self) -> Result<()> {
-        // Mounts below are unmounted first, and the loop device goes with its mount.
+        // `remove_directory` unmounts first, and the loop device disappears with its mount.
         for name in ["restored", "fetched"] {
             workspace::remove_directory(&self.seat.local.join(name))?;
         }
@@ -60,7 +60,7 @@ impl Peer for Squashfs<'_> {
     }
 }
 
-/// juicefs with its metadata in SQLite. Both versions are directories of one volume.
+/// juicefs with its metadata in SQLite. Both versions are directories in one volume.
 pub(super) struct Juicefs<'a> {
     volume: String,
     mounted: Option<PathBuf>,
@@ -70,7 +70,7 @@ pub(super) struct Juicefs<'a> {
 impl Juicefs<'_> {
     pub(super) fn make(seat: PeerWorkspace<'_>) -> Result<Box<dyn Peer + '_>> {
         let juicefs = Juicefs {
-            // A bucket has no prefix here but the name of the volume.
+            // juicefs takes no prefix in the bucket, so the volume name must be unique.
             volume: format!("cachefs-bench-{:08x}", fastrand::u32(..)),
             mounted: None,
             seat,
@@ -98,7 +98,7 @@ impl Juicefs<'_> {
         let mut command = Command::new("juicefs");
         command.args([name, "--quiet"]);
         command.envs(self.seat.place.variables());
-        // Its logs, and what else it keeps in the home directory of its user.
+        // juicefs keeps logs and other state in the home directory.
         command.env("HOME", &self.seat.local);
         command
     }
@@ -107,7 +107,7 @@ impl Juicefs<'_> {
         format!("sqlite3://{}", self.seat.local.join("meta.db").display())
     }
 
-    /// Mounts the volume with nothing fetched yet; tells where and how long it took.
+    /// Mounts the volume with an empty local cache. Returns the mount point and the time taken.
     fn mount(&mut self) -> Result<(PathBuf, Duration)> {
         let path = self.seat.fresh("volume")?;
         let mut command = self.command("mount");
@@ -119,7 +119,7 @@ impl Juicefs<'_> {
         Ok((path, wall))
     }
 
-    /// Unmounts the volume, which ends its process once everything is written.
+    /// Unmounts the volume. Its process exits once all writes have been uploaded.
     fn umount(&mut self) -> Result<Duration> {
         let Some(path) = &self.mounted else {
             return Ok(Duration::ZERO);
@@ -159,7 +159,7 @@ impl Peer for Juicefs<'_> {
         let (path, mut wall) = self.mount()?;
         let to = path.join(version.name());
         if version == PeerVersion::Second {
-            // What did not change is shared with the first version.
+            // The clone shares unchanged data with v1.
             let mut command = self.command("clone");
             command.arg("--preserve");
             wall += run_program(command.arg(path.join(PeerVersion::First.name())).arg(&to))?.wall;

@@ -1,4 +1,4 @@
-//! What the benchmark asks of every way to cache a directory.
+//! The interface that each way to cache a directory implements.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,17 +12,17 @@ use crate::tools::child::{self, FinishedChild, OnSignal};
 use crate::work::find;
 use crate::workspace;
 
-/// One of the two states of the directory.
+/// One of the two versions of the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PeerVersion {
-    /// As it is cached first.
+    /// As first cached.
     First,
     /// After some changes.
     Second,
 }
 
 impl PeerVersion {
-    /// The key, file or directory by which it is known.
+    /// The key, file name or directory name of the version.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::First => "v1",
@@ -31,48 +31,47 @@ impl PeerVersion {
     }
 }
 
-/// A directory that was restored.
+/// A restored directory.
 #[derive(Debug)]
 pub(super) struct PeerRestore {
-    /// How long it took until it could be used.
+    /// Time until the directory was usable.
     pub(super) wall: Duration,
-    /// Where it is.
+    /// Path of the directory.
     pub(super) path: PathBuf,
 }
 
-/// A way to cache a directory, with a place of its own that is empty at first and is cleared when
-/// the peer is dropped.
+/// A way to cache a directory. It gets an empty prefix in the remote, which is cleared on drop.
 ///
-/// A peer takes its own time, so that what it needs to do once, or what a user would have done by
-/// then, is not counted.
+/// Peers measure their own time, so that one-time setup and steps that a user does beforehand are
+/// excluded.
 pub(super) trait Peer {
-    /// Saves a directory; the second version after the first.
+    /// Saves a directory and returns the time taken. The first version is saved before the second.
     fn save(&mut self, version: PeerVersion, dir: &Path) -> Result<Duration>;
 
-    /// The bytes that are kept for everything saved so far.
+    /// Bytes stored in the remote for all saves so far.
     fn stored(&self) -> Result<u64>;
 
-    /// Makes the first version available as if on another machine: nothing that only the saving
-    /// machine has may be used.
+    /// Makes the first version available as on another machine. It must not use local state of the
+    /// saving machine.
     fn restore(&mut self) -> Result<PeerRestore>;
 
-    /// Ends and removes what [`restore`](Self::restore) made.
+    /// Unmounts and removes the result of [`restore`](Self::restore).
     fn release(&mut self) -> Result<()>;
 }
 
-/// What a peer gets to work with.
+/// Working area of a peer.
 #[derive(Debug)]
 pub(super) struct PeerWorkspace<'a> {
-    /// The measurement it is part of.
+    /// The measurement that the peer takes part in.
     pub(super) setup: &'a Setup,
-    /// A directory for what is its own on this machine; it is there and empty.
+    /// A directory for local state; exists and is empty.
     pub(super) local: PathBuf,
-    /// Its part of the remote, in which nothing is yet.
+    /// The peer's prefix in the remote, initially empty.
     pub(super) place: RemotePrefix<'a>,
 }
 
 impl PeerWorkspace<'_> {
-    /// A directory below [`local`](Self::local), made anew.
+    /// Creates an empty directory below [`local`](Self::local).
     pub(super) fn fresh(&self, name: &str) -> Result<PathBuf> {
         let dir = self.local.join(name);
         workspace::remove_directory(&dir)?;
@@ -80,7 +79,7 @@ impl PeerWorkspace<'_> {
         Ok(dir)
     }
 
-    /// The bytes in its part of the remote.
+    /// Total size of the peer's remote prefix, in bytes.
     pub(super) fn stored(&self) -> Result<u64> {
         match self.place.location() {
             Location::Directory(dir) => Ok(find::find_tree(&dir)?.1.bytes),
@@ -92,7 +91,8 @@ impl PeerWorkspace<'_> {
 impl Drop for PeerWorkspace<'_> {
     fn drop(&mut self) {
         let remote = match self.place.location() {
-            // Names that no remote of cachefs would have are not seen by the place itself.
+            // The prefix clears only names that cachefs would use, so remove the whole directory
+            // here.
             Location::Directory(dir) => workspace::remove_directory(&dir),
             Location::Bucket { .. } => Ok(()),
         };
@@ -104,32 +104,32 @@ impl Drop for PeerWorkspace<'_> {
 
 /// A kind of peer.
 pub(super) struct PeerKind {
-    /// What it is called.
+    /// The row label in the report.
     pub(super) name: &'static str,
-    /// What is done to save and to restore.
+    /// Description of the save and restore steps, for the report.
     pub(super) about: &'static str,
-    /// Programs it needs.
+    /// Required programs.
     pub(super) programs: &'static [&'static str],
-    /// What a remote that is no directory means to it.
+    /// How the peer stores data in a bucket.
     pub(super) bucket: Bucket,
-    /// Whether it needs the rights of root.
+    /// Whether the peer needs root.
     pub(super) root: bool,
-    /// Makes one.
+    /// Creates a peer.
     pub(super) make: for<'a> fn(PeerWorkspace<'a>) -> Result<Box<dyn Peer + 'a>>,
 }
 
-/// What a peer does with a bucket.
+/// How a peer stores data in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bucket {
-    /// It knows buckets, or its stream is carried there and back in the same pipe.
+    /// The peer writes to buckets itself, or we stream its data to the bucket in the same pipe.
     Known,
-    /// Its files are carried there after a save and back before a restore, by `rclone sync`.
+    /// `rclone sync` uploads the peer's files after a save and downloads them before a restore.
     Carried,
-    /// It has no such notion; this stands for it.
+    /// The peer does not support buckets; the named peer replaces it.
     Instead(&'static str),
 }
 
-/// A program that was started for a peer and ended well.
+/// Runs a program for a peer; a non-zero exit status is an error.
 pub(super) fn run_program(command: &mut Command) -> Result<FinishedChild> {
     child::run_child(command, OnSignal::End)
 }

@@ -1,4 +1,4 @@
-//! All kinds of peers, and which of them can be had here.
+//! All kinds of peers, and which of them can run on this machine.
 
 use std::env;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::mounted::{Juicefs, Squashfs};
 use super::peer::{Bucket, PeerKind, run_program};
 use super::rclone::Objects;
 
-/// The reference first, then those we are compared with, then we.
+/// All peers: the reference first, then the other tools, then cachefs.
 pub(super) const ALL: [PeerKind; 11] = [
     PeerKind {
         name: "tar+zstd",
@@ -112,7 +112,7 @@ pub(super) const ALL: [PeerKind; 11] = [
 ];
 
 impl PeerKind {
-    /// Why it cannot take part here, if it cannot.
+    /// Returns the reason why this peer cannot run here, if any.
     pub(super) fn obstacle(&self, bucket: bool) -> Option<String> {
         if bucket && let Bucket::Instead(other) = self.bucket {
             return Some(format!(
@@ -134,7 +134,7 @@ impl PeerKind {
             .then(|| "needs root to mount".to_owned())
     }
 
-    /// What its programs say about their versions.
+    /// Version lines of the peer's programs.
     pub(super) fn versions(&self) -> impl Iterator<Item = String> {
         self.programs
             .iter()
@@ -143,7 +143,7 @@ impl PeerKind {
 }
 
 fn program_version(program: &str) -> Option<String> {
-    // Each has one of these, and says something else to the others.
+    // Each program accepts one of these and prints something else for the others.
     let ways = ["--version", "version", "-version"];
     let said = ways.iter().find_map(|way| {
         let asked = run_program(Command::new(program).arg(way)).ok()?;

@@ -1,4 +1,5 @@
-//! rclone: a tree as one object for each file; and the carrier of what other peers keep in files.
+//! rclone: a tree with one object per file. Also copies the files of other peers to and from
+//! buckets.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,22 +13,22 @@ use super::peer::{Peer, PeerRestore, PeerVersion, PeerWorkspace, run_program};
 use crate::remote::{Location, RemotePrefix};
 use crate::workspace;
 
-/// Files under way at a time. The default of 4 is for few large files.
+/// Concurrent transfers. The default of 4 suits a few large files.
 const AT_A_TIME: &str = "32";
 
-/// rclone, told where a place is.
+/// rclone, configured for a prefix of the remote.
 #[derive(Debug)]
 pub(super) struct Rclone {
     variables: Vec<(String, String)>,
-    /// The place in the words of rclone.
+    /// The prefix as an rclone path, for example `bench:bucket/prefix`.
     base: String,
 }
 
 impl Rclone {
-    /// Names a place.
+    /// Configures rclone for a prefix.
     pub(super) fn new(place: &RemotePrefix<'_>) -> Self {
         let mut variables = place.variables();
-        // Whatever the user has configured is not meant for this.
+        // Ignore the user's rclone configuration.
         variables.push(("RCLONE_CONFIG".into(), "/dev/null".into()));
         let base = match place.location() {
             Location::Directory(dir) => dir.display().to_string(),
@@ -44,7 +45,7 @@ impl Rclone {
                 set("PROVIDER", if endpoint.is_some() { "Other" } else { "AWS" });
                 set("ENV_AUTH", "true");
                 set("NO_CHECK_BUCKET", "true");
-                // Servers other than AWS need not have the old one.
+                // Other servers may not support version 1 of the listing API.
                 set("LIST_VERSION", "2");
                 if let Some(endpoint) = &endpoint {
                     set("ENDPOINT", endpoint);
@@ -58,12 +59,12 @@ impl Rclone {
         Self { variables, base }
     }
 
-    /// What is below the place, or all of it.
+    /// The rclone path of `below`, or of the whole prefix if it is empty.
     pub(super) fn at(&self, below: &str) -> OsString {
         format!("{}/{below}", self.base).into()
     }
 
-    /// Makes one tree a copy of another.
+    /// Makes the tree at `to` a copy of the tree at `from`.
     pub(super) fn sync(&self, from: &OsString, to: &OsString) -> Result<Duration> {
         let mut command = self.command("sync");
         command.args(["--links", "--metadata", "--create-empty-src-dirs"]);
@@ -71,7 +72,7 @@ impl Rclone {
         Ok(run_program(command.arg(from).arg(to))?.wall)
     }
 
-    /// The bytes below a path.
+    /// Total size below a path, in bytes.
     pub(super) fn size(&self, at: &OsString) -> Result<u64> {
         #[derive(Deserialize)]
         struct RcloneSize {
@@ -92,7 +93,7 @@ impl Rclone {
         let variables = self.variables.iter();
         command.envs(variables.map(|(name, value)| (name, value)));
         command.arg(name).arg("--quiet");
-        // The AWS client in it fails on this variable, and has a flag for the same.
+        // rclone's AWS client fails on this variable, and has an equivalent flag.
         if let Some(authorities) = std::env::var_os("AWS_CA_BUNDLE") {
             command.env_remove("AWS_CA_BUNDLE");
             command.arg("--ca-cert").arg(authorities);
@@ -101,16 +102,16 @@ impl Rclone {
     }
 }
 
-/// A directory in which a tool without a notion of buckets keeps its files.
+/// A directory for the files of a tool that does not support buckets.
 #[derive(Debug)]
 pub(super) struct Carried {
-    /// Where the tool finds it.
+    /// Path for the tool.
     pub(super) dir: PathBuf,
     bucket: Option<Rclone>,
 }
 
 impl Carried {
-    /// The place itself where it is a directory, else one that is carried to it.
+    /// Uses the prefix itself if it is a directory, otherwise a local directory to copy from.
     pub(super) fn new(seat: &PeerWorkspace<'_>) -> Result<Self> {
         Ok(match seat.place.location() {
             Location::Directory(dir) => {
@@ -124,7 +125,7 @@ impl Carried {
         })
     }
 
-    /// Brings everything to the remote.
+    /// Uploads all files to the remote.
     pub(super) fn up(&self) -> Result<Duration> {
         match &self.bucket {
             Some(rclone) => rclone.sync(&self.dir.clone().into(), &rclone.at("files")),
@@ -132,7 +133,7 @@ impl Carried {
         }
     }
 
-    /// Brings everything from the remote to a directory where nothing was; tells where.
+    /// Downloads all files to an empty directory. Returns its path and the time taken.
     pub(super) fn down(&self, seat: &PeerWorkspace<'_>) -> Result<(PathBuf, Duration)> {
         let Some(rclone) = &self.bucket else {
             return Ok((self.dir.clone(), Duration::ZERO));
@@ -143,7 +144,7 @@ impl Carried {
     }
 }
 
-/// The peer.
+/// The rclone peer.
 pub(super) struct Objects<'a> {
     rclone: Rclone,
     seat: PeerWorkspace<'a>,
@@ -179,9 +180,10 @@ impl Peer for Objects<'_> {
 
 impl Drop for Objects<'_> {
     fn drop(&mut self) {
-        // Directories are removed with the seat; in a bucket the names may be any.
+        // Directories are removed with the seat. In a bucket, object names may not follow those of
+        // cachefs.
         if let Location::Bucket { .. } = self.seat.place.location() {
-            // Nothing may have been saved yet.
+            // This fails if nothing has been saved yet.
             let _ = self.rclone.purge(&self.rclone.at("tree"));
         }
     }

@@ -1,9 +1,9 @@
-//! The S3 server of the tests, in a process of its own.
+//! The S3 server of the tests, in a separate process.
 //!
-//! In a process of its own because the memory of a program that is started counts from that of the
-//! program that starts it, and because the reading loops should not share a process with what
-//! they read from. The server obeys its standard input: for each line it answers with a line of
-//! what it was asked since the last one, and at the end of the input it ends.
+//! A separate process, because a child starts with the resident memory of its parent as its peak,
+//! and because the read loops should not share a process with the server. For each line on stdin,
+//! the server prints a line with the number of requests since the previous one. It exits when stdin
+//! closes.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -17,38 +17,38 @@ use cachefs_store::remote::RemoteSpec;
 use cachefs_tests::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use serde::{Deserialize, Serialize};
 
-/// What the line to the server is like.
+/// Latency and bandwidth of the local server.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub(crate) struct ServerOptions {
-    /// With `--remote s3-local`: delay every answer by this many milliseconds
+    /// With `--remote s3-local`: delay every response by this many milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub(crate) latency_ms: u64,
-    /// With `--remote s3-local`: let this many megabytes a second through in each direction
+    /// With `--remote s3-local`: limit each direction to this many megabytes per second
     #[arg(long, value_name = "MB")]
     pub(crate) bandwidth: Option<u64>,
 }
 
 impl ServerOptions {
-    /// The bandwidth in bytes a second; `None` is unlimited.
+    /// The bandwidth in bytes per second; `None` is unlimited.
     pub(crate) fn bytes_per_second(&self) -> Option<u64> {
         self.bandwidth
             .map(|megabytes| megabytes.saturating_mul(1_000_000))
     }
 }
 
-/// What the server says first.
+/// The first line that the server prints.
 #[derive(Debug, Serialize, Deserialize)]
 struct Hello {
     endpoint: String,
 }
 
-/// What it says when it is asked.
+/// The server's reply to each input line.
 #[derive(Debug, Serialize, Deserialize)]
 struct Served {
     requests: u64,
 }
 
-/// Is the server, until the standard input ends.
+/// Runs the server until stdin closes.
 pub(crate) fn serve_s3(options: &ServerOptions) -> Result<()> {
     let server = S3Server::start()?;
     let faults = server.faults();
@@ -73,7 +73,7 @@ fn print_line(message: &impl Serialize) -> Result<()> {
     Ok(stdout.flush()?)
 }
 
-/// A server process, ended when dropped.
+/// A server process, stopped on drop.
 #[derive(Debug)]
 pub(super) struct LocalServer {
     endpoint: String,
@@ -83,13 +83,13 @@ pub(super) struct LocalServer {
 
 #[derive(Debug)]
 struct ServerLine {
-    /// Closing it ends the server.
+    /// Closing this pipe stops the server.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl LocalServer {
-    /// Starts this program again as a server that keeps its data in a directory.
+    /// Starts this program again as a server that stores its data in `dir`.
     pub(super) fn start(options: &ServerOptions, dir: &Path) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("s3-server");
@@ -101,7 +101,7 @@ impl LocalServer {
             .env("TMPDIR", dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ctrl-C is for this process; the server is needed to clean up.
+            // Ctrl-C must reach only this process; we still need the server for cleanup.
             .process_group(0)
             .spawn();
         let mut child = child.context("could not start the S3 server")?;
@@ -118,7 +118,7 @@ impl LocalServer {
         })
     }
 
-    /// How it is reached.
+    /// Endpoint and credentials of the server.
     pub(super) fn spec(&self) -> RemoteSpec {
         let credentials = [
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
@@ -134,7 +134,7 @@ impl LocalServer {
         }
     }
 
-    /// The requests it got since it was asked last.
+    /// Requests received since the last call.
     pub(super) fn requests(&self) -> Result<u64> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         let input = line.input.as_mut().context("the S3 server has ended")?;
@@ -156,7 +156,7 @@ impl Drop for LocalServer {
     fn drop(&mut self) {
         let line = self.line.get_mut().unwrap_or_else(PoisonError::into_inner);
         drop(line.input.take());
-        // It has nobody to tell how it ended.
+        // Drop cannot report how the server exited.
         let _ = self.child.wait();
     }
 }

@@ -1,5 +1,5 @@
-//! Carries a stream to a remote and back, as the tools do that keep archives in a bucket: in parts,
-//! some of them at a time. A program of its own, so that it can stand at the end of a pipe.
+//! Copies a stream to a remote and back, in concurrent parts, as tools do that store archives in a
+//! bucket. It is a subcommand of its own, so that it can be the last program of a pipe.
 
 use std::collections::VecDeque;
 use std::env;
@@ -14,31 +14,31 @@ use tokio::runtime;
 
 use super::RemoteOptions;
 
-/// Bytes in a part, which is as large as cachefs makes its packs.
+/// Part size in bytes, the same as the packs of cachefs.
 const PART: u64 = 32 << 20;
-/// Parts under way at a time.
+/// Concurrent parts.
 const AT_A_TIME: usize = 4;
 
-/// What to carry where.
+/// Direction and remote.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TransferOptions {
-    /// Whether standard input goes up, or standard output comes down
+    /// Upload stdin, or download to stdout
     direction: Direction,
     #[command(flatten)]
     remote: RemoteOptions,
 }
 
-/// Which way.
+/// Direction of the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Direction {
-    /// To the remote.
+    /// Upload to the remote.
     Up,
-    /// From it.
+    /// Download from the remote.
     Down,
 }
 
 impl Direction {
-    /// The argument that says so.
+    /// The command-line argument for this direction.
     pub(crate) fn argument(self) -> &'static str {
         match self {
             Self::Up => "up",
@@ -47,7 +47,7 @@ impl Direction {
     }
 }
 
-/// Is the program.
+/// Runs the subcommand.
 pub(crate) fn run_transfer(options: &TransferOptions) -> Result<()> {
     let remote = &options.remote;
     let spec = RemoteSpec {
@@ -68,13 +68,13 @@ pub(crate) fn run_transfer(options: &TransferOptions) -> Result<()> {
     }
 }
 
-/// Writes a stream to an empty place.
+/// Uploads a stream to an empty prefix.
 async fn upload_stream(spec: &RemoteSpec, mut stream: impl Read) -> Result<()> {
     let remote = open_remote(spec, RetryPolicy::default())?.remote;
     let mut under_way = VecDeque::new();
     for number in 0.. {
         let mut part = Vec::new();
-        // Nobody else is on this thread; the parts under way have others.
+        // Blocking is fine here: uploads run on other threads.
         stream.by_ref().take(PART).read_to_end(&mut part)?;
         let last = (part.len() as u64) < PART;
         let (remote, key) = (Arc::clone(&remote), part_key(number)?);
@@ -96,7 +96,7 @@ async fn upload_stream(spec: &RemoteSpec, mut stream: impl Read) -> Result<()> {
     Ok(())
 }
 
-/// Reads back what [`upload_stream`] wrote.
+/// Downloads a stream that [`upload_stream`] wrote.
 async fn download_stream(spec: &RemoteSpec, mut stream: impl Write) -> Result<()> {
     let remote = open_remote(spec, RetryPolicy::default())?.remote;
     let parts = remote

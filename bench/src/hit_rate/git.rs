@@ -179,10 +179,10 @@ fn run_git(repository: &Path, arguments: &[&str], input: &str) -> Result<Vec<u8>
         .context("could not start git")?;
     let mut stdin = child.stdin.take().context("git has no input")?;
     let input = input.to_owned();
-    // From a thread: git answers before it has read everything.
+    // Write from a thread: git prints answers before it has read all input.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output()?;
-    // A failed git may not read its input, so report its stderr rather than the broken pipe.
+    // Check the status first: a failed git may close its stdin early, and has printed its own error.
     let written = writer.join();
     if !output.status.success() {
         bail!(

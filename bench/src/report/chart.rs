@@ -1,4 +1,4 @@
-//! Bars: one for each row of a group, as inline SVG.
+//! Bar charts as inline SVG, with one bar per row of a group.
 
 use std::fmt::Write;
 
@@ -6,16 +6,16 @@ use super::escape::escape_html;
 use super::{Row, RowGroup};
 use crate::measure::show_ratio;
 
-/// Height of a row, in the units of the drawing.
+/// Height of a row, in SVG units.
 const ROW: f64 = 24.0;
-/// Where bars start; labels are left of it.
+/// Left end of the bars; labels are to the left.
 const LEFT: f64 = 330.0;
-/// The longest bar.
+/// Length of the longest bar.
 const LENGTH: f64 = 400.0;
-/// All of it: the numbers are right of the bars.
+/// Width of the chart; values are to the right of the bars.
 const WIDTH: f64 = 980.0;
 
-/// A drawing of a group, on a scale that starts at zero.
+/// Draws a group on a scale that starts at zero.
 pub(super) fn draw_bars(group: &RowGroup) -> String {
     let longest = group.rows.iter().map(|row| row.summary.max);
     let longest = longest.fold(0.0, f64::max);
@@ -39,7 +39,7 @@ fn draw_bar(svg: &mut String, group: &RowGroup, row: &Row, top: f64, scale: f64)
     let number = group.unit.show(row.summary.median);
     let ratio = row.ratio.map(show_ratio).unwrap_or_default();
     let (bar, after) = (top + 4.0, most.max(LEFT + length) + 8.0);
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = write!(
         svg,
         r#"<text x="{}" y="{text}" text-anchor="end">{}</text>
@@ -53,7 +53,7 @@ fn draw_bar(svg: &mut String, group: &RowGroup, row: &Row, top: f64, scale: f64)
     );
 }
 
-/// How a row stands to the reference: less is better, and both sides look alike but for colour.
+/// The CSS class for a ratio to the reference. Less is better; the classes differ only in colour.
 pub(super) fn ratio_class(ratio: Option<f64>) -> &'static str {
     match ratio {
         None => "reference",
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn bars_are_as_long_as_their_medians_and_losses_are_marked() {
         let svg = draw_bars(&report().sections[0].groups[0]);
-        // The longest row is 6 s: 400 units.
+        // The longest row takes 6 s and is 400 units long.
         assert!(
             svg.contains(r#"<rect class="reference" x="330" y="4" width="200.0""#),
             "{svg}"

@@ -1,24 +1,24 @@
-//! Curves: quantities over time, as inline SVG.
+//! Line charts of quantities over time, as inline SVG.
 
 use std::fmt::Write;
 
 use super::Curves;
 use super::escape::{STYLE, escape_html};
 
-/// Where the drawing is, in its own units: what is left of it names the scale.
+/// Bounds of the plot in SVG units; the scale is labelled to the left.
 const LEFT: f64 = 90.0;
 const RIGHT: f64 = 780.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 190.0;
-/// All of it: what is right of the curves names them.
+/// Size of the chart; curves are labelled to the right of the plot.
 const WIDTH: f64 = 980.0;
 const HEIGHT: f64 = 215.0;
 /// Height of a line of text.
 const LINE: f64 = 17.0;
-/// Colours that there are; more curves begin anew.
+/// Number of colours; further curves reuse them in order.
 const COLOURS: usize = 4;
 
-/// A drawing on a scale that starts at zero.
+/// Draws curves on a scale that starts at zero.
 pub(super) fn draw_curves(curves: &Curves) -> String {
     let end = curves.seconds.last().copied().unwrap_or(0.0).max(1.0);
     let values = curves.curves.iter().flat_map(|curve| &curve.values);
@@ -47,7 +47,7 @@ pub(super) fn draw_curves(curves: &Curves) -> String {
         let mut path = String::new();
         for (at, (second, value)) in curves.seconds.iter().zip(&curve.values).enumerate() {
             let (x, y) = (LEFT + second / end * (RIGHT - LEFT), BOTTOM - value * scale);
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(path, "{}{x:.1} {y:.1}", if at == 0 { 'M' } else { 'L' });
         }
         let last = curve.values.last().copied().unwrap_or_default();
@@ -65,7 +65,7 @@ pub(super) fn draw_curves(curves: &Curves) -> String {
     svg + "</svg>\n"
 }
 
-/// All of these below each other, as a picture that needs nothing else.
+/// Draws all charts one below the other, as a self-contained SVG file.
 pub(super) fn draw_picture(all: &[Curves]) -> String {
     let each = LINE * 2.0 + HEIGHT;
     let whole = each * all.len() as f64;
@@ -101,7 +101,7 @@ mod tests {
     fn curves_fill_the_drawing_and_say_how_they_end() {
         let curves = report().sections.remove(0).curves.remove(0);
         let svg = draw_curves(&curves);
-        // 2, 8 and 4 of at most 8, after 0, 30 and 60 s.
+        // Values 2, 8 and 4 with a maximum of 8, at 0, 30 and 60 s.
         assert!(
             svg.contains(r#"d="M90.0 145.0L435.0 10.0L780.0 100.0""#),
             "{svg}"

@@ -1,8 +1,8 @@
-//! The parts that pages and charts share: escaped text, and the style sheet.
+//! Helpers shared by pages and charts: HTML escaping, and the style sheet.
 
 pub(super) const STYLE: &str = include_str!("style.css");
 
-/// Text that means itself in HTML.
+/// Escapes text for HTML.
 pub(super) fn escape_html(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {

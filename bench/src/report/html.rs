@@ -1,4 +1,4 @@
-//! The report as one page: no script, no font, no image from elsewhere.
+//! The report as a self-contained HTML page: no scripts, and no external fonts or images.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use super::escape::{STYLE, escape_html};
 use super::{BenchReport, ReportSection, RowGroup, Table};
 use crate::measure::{Unit, show_ratio};
 
-/// The whole page.
+/// Renders the whole page.
 pub(super) fn html_page(report: &BenchReport) -> String {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
@@ -27,7 +27,7 @@ pub(super) fn html_page(report: &BenchReport) -> String {
     page + "</body></html>\n"
 }
 
-/// Writing to a string does not fail.
+/// Appends formatted text; writing to a string cannot fail.
 fn append_text(page: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = page.write_fmt(text);
 }
@@ -37,7 +37,7 @@ fn add_machine(page: &mut String, report: &BenchReport) {
         page,
         format_args!("<h2>The machine</h2>\n<table class=\"facts\">"),
     );
-    // The text form has one fact a line: its name, blanks, its value.
+    // Each line of the text form is a fact: name, spaces, value.
     for line in report.machine.to_string().lines() {
         let (name, value) = line.split_once(' ').unwrap_or((line, ""));
         add_fact(page, name, value.trim());
@@ -104,7 +104,7 @@ fn add_fact(page: &mut String, name: &str, value: &str) {
     );
 }
 
-/// The numbers behind a chart, folded away.
+/// Adds the samples behind a chart, collapsed by default.
 fn add_samples(page: &mut String, group: &RowGroup) {
     append_text(
         page,
@@ -147,7 +147,7 @@ fn add_table(page: &mut String, table: &Table) {
         for ((cell, value), column) in table.shown(line).zip(&line.cells).zip(&table.columns) {
             let cell = escape_html(&cell);
             match (column.unit, value) {
-                // A share is shown as a bar as well, behind its number.
+                // A share also gets a bar behind its number.
                 (Unit::Share, Some(share)) => {
                     let percent = share.clamp(0.0, 1.0) * 100.0;
                     let style = format!("background-size:{percent:.1}% 100%");
@@ -187,7 +187,7 @@ mod tests {
         ] {
             assert!(!page.contains(unwanted), "{unwanted} is in the page");
         }
-        // Every tag that is opened is closed.
+        // Every opened tag must be closed.
         for tag in ["table", "svg", "details", "tr", "h2", "td"] {
             let count = |start: &str| page.matches(start).count();
             let opened = count(&format!("<{tag} ")) + count(&format!("<{tag}>"));

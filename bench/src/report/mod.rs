@@ -1,4 +1,4 @@
-//! What came out, for people and for programs.
+//! Benchmark reports, as text and HTML for people and as JSON for programs.
 
 mod chart;
 mod curves;
@@ -15,79 +15,79 @@ use serde::{Deserialize, Serialize};
 use crate::machine::Machine;
 use crate::measure::{SampleSummary, Samples, Unit};
 
-/// The version of the JSON form; higher when a field changes its meaning or goes away.
+/// Version of the JSON schema. Increment it when a field is removed or changes its meaning.
 const SCHEMA: u32 = 2;
 
-/// Everything that one command measured.
+/// The results of one command.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BenchReport {
     schema: u32,
-    /// Where it ran.
+    /// The machine that the benchmark ran on.
     pub(crate) machine: Machine,
-    /// What was done, one after the other.
+    /// Measurements in the order in which they ran.
     pub(crate) sections: Vec<ReportSection>,
 }
 
 /// One measurement with all its numbers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ReportSection {
-    /// What was measured.
+    /// Title of the measurement.
     pub(crate) title: String,
-    /// On what and how: what a reader needs to judge the numbers.
+    /// Setup and parameters, which a reader needs to judge the numbers.
     pub(crate) facts: Vec<ReportFact>,
-    /// How long things took, and how large they became.
+    /// Times and sizes.
     pub(crate) groups: Vec<RowGroup>,
-    /// How things went over time.
+    /// Quantities over time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) curves: Vec<Curves>,
-    /// Numbers of several kinds side by side.
+    /// Tables with numbers of several units.
     pub(crate) tables: Vec<Table>,
-    /// What the reader should know besides.
+    /// Further notes for the reader.
     pub(crate) notes: Vec<String>,
 }
 
-/// Something that stayed the same during a measurement.
+/// A setting or condition that is constant during a measurement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReportFact {
-    /// What.
+    /// Name, for example `runs`.
     pub(crate) name: String,
-    /// How it was.
+    /// Value as text.
     pub(crate) value: String,
 }
 
-/// Ways to the same end, or quantities of one kind.
+/// Rows of alternatives, or of quantities with the same unit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RowGroup {
-    /// What the rows have in common.
+    /// Title of the group.
     pub(crate) title: String,
-    /// What all the numbers count.
+    /// Unit of all numbers.
     pub(crate) unit: Unit,
-    /// The rows; where there are ratios, they are to the first.
+    /// The rows. Ratios are relative to the first row.
     pub(crate) rows: Vec<Row>,
 }
 
 /// One quantity.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
-    /// What was measured.
+    /// Label of the row.
     pub(crate) label: String,
-    /// What the runs gave.
+    /// One sample per run.
     pub(crate) samples: Samples,
-    /// The same, summed up.
+    /// Median and range of the samples.
     #[serde(flatten)]
     pub(crate) summary: SampleSummary,
-    /// The median as a multiple of that of the group's first row.
+    /// The median divided by the median of the group's first row.
     pub(crate) ratio: Option<f64>,
 }
 
-/// Quantities of one kind over the same time.
+/// Quantities of one unit over the same period.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Curves {
-    /// What they have in common.
+    /// Title of the chart.
     pub(crate) title: String,
-    /// What all the numbers count.
+    /// Unit of all values.
     pub(crate) unit: Unit,
-    /// When each sample was taken, from the start on.
+    /// Time of each sample, in seconds since the start.
     pub(crate) seconds: Vec<f64>,
     /// The quantities.
     pub(crate) curves: Vec<Curve>,
@@ -96,43 +96,43 @@ pub(crate) struct Curves {
 /// One quantity over time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Curve {
-    /// What was looked at.
+    /// Label of the quantity.
     pub(crate) label: String,
-    /// Its value at each of the times.
+    /// The value at each sample time.
     pub(crate) values: Vec<f64>,
 }
 
-/// Numbers with a label for each line and a unit for each column.
+/// A table with a label for each line and a unit for each column.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Table {
-    /// What the lines have in common.
+    /// Title of the table.
     pub(crate) title: String,
-    /// What stands below each other.
+    /// The columns.
     pub(crate) columns: Vec<Column>,
-    /// The lines, in the order in which they are read.
+    /// The lines in display order.
     pub(crate) lines: Vec<ReportLine>,
 }
 
 /// One column of a table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Column {
-    /// Its head.
+    /// Heading of the column.
     pub(crate) name: String,
-    /// What its numbers count.
+    /// Unit of the numbers.
     pub(crate) unit: Unit,
 }
 
 /// One line of a table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ReportLine {
-    /// What the numbers are of.
+    /// Label of the line.
     pub(crate) label: String,
-    /// A number for each column, where there is one.
+    /// One cell per column; `None` if there is no number.
     pub(crate) cells: Vec<Option<f64>>,
 }
 
 impl BenchReport {
-    /// Puts the parts together.
+    /// Creates a report with the current schema version.
     pub(crate) fn new(machine: Machine, sections: Vec<ReportSection>) -> Self {
         Self {
             schema: SCHEMA,
@@ -141,7 +141,7 @@ impl BenchReport {
         }
     }
 
-    /// Reads a report that was written earlier.
+    /// Reads the JSON of an earlier report.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let read = || -> Result<Self> {
             let report: Self = serde_json::from_slice(&fs::read(path)?)?;
@@ -155,17 +155,17 @@ impl BenchReport {
         read().with_context(|| format!("{} cannot be read as a report", path.display()))
     }
 
-    /// Writes it for programs.
+    /// Writes the report as JSON.
     pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
         write_file(path, serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// Writes it as one page that needs nothing else.
+    /// Writes the report as a self-contained HTML page.
     pub(crate) fn write_html(&self, path: &Path) -> Result<()> {
         write_file(path, html::html_page(self))
     }
 
-    /// Writes its curves as one picture, for a document.
+    /// Writes all curves as one SVG file, for embedding in a document.
     pub(crate) fn write_curves(&self, path: &Path) -> Result<()> {
         let all = self.sections.iter().flat_map(|section| &section.curves);
         write_file(
@@ -180,7 +180,7 @@ fn write_file(path: &Path, text: String) -> Result<()> {
 }
 
 impl ReportSection {
-    /// An empty one.
+    /// Creates an empty section.
     pub(crate) fn new(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -198,7 +198,7 @@ impl ReportSection {
 }
 
 impl Table {
-    /// An empty table with heads and the units below them.
+    /// Creates an empty table from column headings and units.
     pub(crate) fn new(title: impl Into<String>, columns: &[(&str, Unit)]) -> Self {
         let column = |&(name, unit): &(&str, Unit)| Column {
             name: name.to_owned(),
@@ -223,7 +223,7 @@ impl Table {
         });
     }
 
-    /// The cells of a line as people read them.
+    /// Formats the cells of a line for people.
     fn shown<'a>(&'a self, line: &'a ReportLine) -> impl Iterator<Item = String> + 'a {
         let cells = line.cells.iter().zip(&self.columns);
         cells.map(|(cell, column)| cell.map_or(String::new(), |value| column.unit.show(value)))

@@ -53,7 +53,7 @@ impl fmt::Display for ReportSection {
     }
 }
 
-/// What is left of curves where there are no drawings: their ends.
+/// Prints the range of each curve, in place of a chart.
 fn print_ends(f: &mut fmt::Formatter<'_>, drawn: &Curves, width: usize) -> fmt::Result {
     writeln!(f, "\n{}", drawn.title)?;
     for curve in &drawn.curves {

@@ -1,7 +1,7 @@
-//! How costs grow: with files, bytes, layers, refs, and jobs at a time on one machine.
+//! Growth of costs with files, bytes, layers, refs, and concurrent jobs on one machine.
 //!
-//! One of them grows at a time, the others stay small. Trees are made, so that anyone can have the
-//! same.
+//! One dimension grows at a time while the others stay small. The trees are generated, so you can
+//! reproduce them on any machine.
 
 pub(crate) mod trees;
 
@@ -29,14 +29,14 @@ const MEMORY: Quantity = Quantity::bytes("memory of the daemon, peak, after rest
 const JOBS: Quantity = Quantity::seconds("restores at the same time, until the last is mounted");
 const ORDER: [Quantity; 6] = [MOUNTED, FIRST, SAVE, SAVE_ONE, MEMORY, JOBS];
 
-/// Files of the smallest tree, and of those that stay small.
+/// Files of the smallest tree, and of all trees while another dimension grows.
 const SMALL: u64 = 1_000;
-/// Bytes of a file, unless bytes are what grows.
+/// Bytes per file, unless the bytes grow.
 const BYTES: usize = 4_000;
 /// The key that is restored.
 const KEY: &str = "scale";
 
-/// What to let grow.
+/// The dimensions to grow.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ScaleOptions {
     #[command(flatten)]
@@ -47,30 +47,30 @@ pub(crate) struct ScaleOptions {
     output: Output,
 }
 
-/// How far things grow.
+/// The sizes to measure for each dimension.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Limits {
-    /// Files of the trees
+    /// File counts of the trees
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [SMALL, 64_000])]
     files: Vec<u64>,
-    /// A tree of a million files as well, which takes minutes and 4 GB
+    /// Also measure a tree of a million files, which takes minutes and 4 GB
     #[arg(long)]
     million: bool,
-    /// Megabytes of the trees of 1000 files
+    /// Sizes of the trees of 1000 files, in megabytes
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [4, 400])]
     megabytes: Vec<u64>,
-    /// Saves on top of each other
+    /// Numbers of consecutive saves, each on top of the previous one
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 30])]
     layers: Vec<u64>,
-    /// Keys with the same prefix in the remote
+    /// Numbers of keys with the same prefix in the remote
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 1000])]
     refs: Vec<u64>,
-    /// Jobs at the same time
+    /// Numbers of concurrent jobs
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8])]
     concurrent: Vec<usize>,
 }
 
-/// Measures, and tells what came out on standard output.
+/// Runs the benchmark and prints the report to stdout.
 pub(crate) fn run_scale(options: &ScaleOptions) -> Result<()> {
     let setup = Setup::open(&options.common)?;
     let machine = setup.machine(Vec::new())?;
@@ -80,7 +80,7 @@ pub(crate) fn run_scale(options: &ScaleOptions) -> Result<()> {
         .write(&BenchReport::new(machine, vec![section]))
 }
 
-/// Lets one thing after the other grow.
+/// Grows one dimension after the other.
 pub(crate) fn measure_scale(setup: &Setup, limits: &Limits) -> Result<ReportSection> {
     let mut recorder = RowRecorder::new(&ORDER);
     let mut scale = Scale {
@@ -140,15 +140,15 @@ struct Scale<'a> {
 }
 
 impl Scale<'_> {
-    /// Measures everything on a tree, under a number of saves and among a number of keys.
+    /// Measures a tree that was saved `saves` times, in a remote with `keys` keys.
     fn grown(&mut self, label: &str, shape: Shape, saves: u64, keys: u64) -> Result<()> {
         self.make(shape)?;
         let place = self.setup.target.place("scale")?;
-        // With more saves or keys, the first save is no other.
+        // More saves or keys do not change the first save, so measure it only once.
         let saved_once = saves == 1 && keys == 1;
         for number in (0..self.setup.runs).filter(|_| saved_once) {
             print_step(&format!("{label}: save"))?;
-            // Only the first save of each run is one of everything, so each has a remote of its own.
+            // A second save would find its data in the remote, so each run saves to its own prefix.
             let other = self.setup.target.place(&format!("scale-save-{number}"))?;
             let store = self.store(&other, "saver")?;
             let saved = store.save(KEY, &self.tree)?;
@@ -169,7 +169,7 @@ impl Scale<'_> {
         Ok(())
     }
 
-    /// Makes what is restored; tells how many layers it has.
+    /// Saves the cache to restore; returns its number of layers.
     fn prepare(
         &self,
         place: &RemotePrefix<'_>,
@@ -191,7 +191,7 @@ impl Scale<'_> {
             layers = store.save(&scale_key(number), &path)?.answer.layers;
             store.unmount(&path)?;
         }
-        // The last one has the name that is restored.
+        // The last save uses the key that the restores look for.
         if saves > 1 {
             let path = self.setup.workspace.fresh("layered")?;
             store.restore(&scale_key(saves), &path, RestoreForm::Mount)?;
@@ -205,7 +205,7 @@ impl Scale<'_> {
         Ok(layers)
     }
 
-    /// Restores with a new store and a daemon that has mounted another cache, and saves a change.
+    /// Restores with a new store and a daemon that has mounted another cache, then saves a change.
     fn restore(&mut self, label: &str, shape: Shape, place: &RemotePrefix<'_>) -> Result<()> {
         let mut store = self.warm(place)?;
         let path = self.setup.workspace.fresh("mounted")?;
@@ -222,7 +222,7 @@ impl Scale<'_> {
         store.close()
     }
 
-    /// Restores the same cache to many paths at once.
+    /// Restores the same cache to `jobs` paths concurrently.
     fn jobs(&mut self, jobs: usize) -> Result<()> {
         ensure!(jobs > 0, "no job at all takes no time");
         self.make(tree_shape(SMALL, BYTES))?;
@@ -245,7 +245,7 @@ impl Scale<'_> {
         Ok(())
     }
 
-    /// A store with a daemon that knows the remote, and of the cache nothing.
+    /// A store with a daemon that has connected to the remote but has no data of the cache.
     fn warm(&self, place: &RemotePrefix<'_>) -> Result<Store> {
         let tiny = self.setup.workspace.fresh("tiny")?;
         std::fs::write(tiny.join("file"), "tiny")?;
@@ -276,7 +276,7 @@ fn scale_key(number: u64) -> String {
     format!("saves-{number}")
 }
 
-/// Changes one file of a tree to something that it never was.
+/// Gives one file of a tree content that it never had before.
 fn change_file(shape: Shape, root: &Path, number: u64) -> Result<()> {
     let file = (number * 7_919) % shape.files;
     let changed = Shape {
@@ -286,7 +286,7 @@ fn change_file(shape: Shape, root: &Path, number: u64) -> Result<()> {
     changed.write_file(&root.join(shape.path(file)), file)
 }
 
-/// Restores to all paths from as many threads.
+/// Restores to all paths at once, with one thread per path.
 fn at_once(store: &mut Store, paths: &[PathBuf]) -> Result<Duration> {
     store.expect_mounts(paths);
     let store = &*store;

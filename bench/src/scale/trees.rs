@@ -1,4 +1,4 @@
-//! Trees that are made: the same for the same numbers, on every machine.
+//! Generated trees; the same parameters give the same tree on every machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,22 +7,22 @@ use anyhow::{Context, Result};
 
 use crate::interrupt;
 
-/// Files in a directory, about as many as a package has.
+/// Files per directory, about as many as in a typical package.
 const FANOUT: u64 = 40;
 
-/// A tree that is made of numbers.
+/// Parameters of a generated tree.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
-    /// Files in it.
+    /// Number of files.
     pub(crate) files: u64,
-    /// Bytes of each.
+    /// Bytes per file.
     pub(crate) bytes: usize,
-    /// Another number makes other content.
+    /// Seed of the content.
     pub(crate) seed: u64,
 }
 
 impl Shape {
-    /// Writes it into a directory, which is made if it is not there.
+    /// Writes the tree to a directory, which is created if missing.
     pub(crate) fn write(self, root: &Path) -> Result<()> {
         for file in 0..self.files {
             let path = self.path(file);
@@ -42,14 +42,14 @@ impl Shape {
         fs::write(path, content).with_context(|| format!("could not write {}", path.display()))
     }
 
-    /// Where a file of it is: two levels of directories.
+    /// The path of a file, below two levels of directories.
     pub(crate) fn path(self, file: u64) -> PathBuf {
         let directory = file / FANOUT;
         format!("d{:03}/p{directory:06}/file-{file}.js", directory / 100).into()
     }
 }
 
-/// Content of which compression leaves about a third: words in a random order.
+/// Content that compresses to about a third of its size: words in a random order.
 fn compressible_content(seed: u64, bytes: usize) -> Vec<u8> {
     const WORDS: [&str; 16] = [
         "function ",

@@ -1,4 +1,4 @@
-//! Mounts that come and go, are changed and saved.
+//! Mounts that are replaced, changed and saved during a soak.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,11 @@ use super::mount_slots::{Expected, Slot, Slots, SoakContents, SoakMount, cache_k
 use super::tally::Tally;
 use crate::tools::cachefs::Store;
 
-/// Bytes of what a change writes.
+/// Size of a changed file, in bytes.
 const CHANGE: usize = 50_000;
 
-/// Treats one mount after the other, of every so many, until the time is over.
+/// Replaces, changes and saves random mounts until the time is over. Each churner has its own share
+/// of the slots: every `CHURNERS`th, starting at `own`.
 pub(super) fn run_churn(
     slots: &Slots,
     contents: &SoakContents,
@@ -41,7 +42,7 @@ pub(super) fn run_churn(
         let name = format!("changed-{own}-{round}");
         let done = show_key(slot, store, &cache_key(cache), base, tally)
             .and_then(|()| change_and_save(slot, store, &name, round, tally));
-        // One that ended with the time is no failure.
+        // Operations that the end of the soak interrupts are not failures.
         if let Err(error) = done.with_context(|| slot.path.display().to_string())
             && !is_over(stop)
         {
@@ -50,7 +51,7 @@ pub(super) fn run_churn(
     }
 }
 
-/// Mounts a key in place of what is there.
+/// Mounts a key in place of the current mount.
 fn show_key(
     slot: &Slot,
     store: &Store,
@@ -58,7 +59,8 @@ fn show_key(
     base: Arc<Vec<Expected>>,
     tally: &Tally,
 ) -> Result<()> {
-    // Waits until nobody reads there. What a panic left is replaced.
+    // The lock waits for readers of this mount. The content is replaced below, so poison is
+    // harmless.
     let mut shown = slot.shown.write().unwrap_or_else(PoisonError::into_inner);
     remount_key(&slot.path, store, key, tally)?;
     *shown = SoakMount {
@@ -75,7 +77,7 @@ fn remount_key(path: &Path, store: &Store, key: &str, tally: &Tally) -> Result<(
     Ok(())
 }
 
-/// Changes a mount, saves it while it is read, and shows what was saved in its place.
+/// Changes a mount, saves it while others read it, then remounts the saved cache.
 fn change_and_save(
     slot: &Slot,
     store: &Store,
@@ -97,6 +99,6 @@ fn change_and_save(
     let shown = slot.shown.write().unwrap_or_else(PoisonError::into_inner);
     remount_key(&slot.path, store, name, tally)?;
     drop(shown);
-    // The mount goes on, and the remote has no more keys in the end than in the beginning.
+    // The mount stays usable after the deletion, and the remote does not accumulate keys.
     store.delete(name)
 }

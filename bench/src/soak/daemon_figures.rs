@@ -1,4 +1,4 @@
-//! What the daemon holds: nothing here depends on what the page cache has.
+//! Resource usage of the daemon, independent of the page cache.
 
 use std::fs;
 use std::path::Path;
@@ -13,27 +13,27 @@ use crate::measure::Unit;
 use crate::mounts;
 use crate::report::{Curve, Curves};
 
-/// How long a daemon may take to let go of what was unmounted.
+/// Maximum time for a daemon to release unmounted caches.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long nothing may change before it counts as settled.
+/// Interval without changes after which usage counts as settled.
 const CALM: Duration = Duration::from_secs(2);
 
-/// What a daemon and the processes that it started hold at a moment.
+/// Resource usage of a daemon and its child processes at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Figures {
-    /// Resident bytes that are its own, rather than pages of files.
+    /// Resident bytes except file-backed pages.
     pub(super) memory: f64,
     pub(super) descriptors: f64,
-    /// Descriptors of packs and of the index, which are kept in caches with a limit and so are no
-    /// part of the others.
+    /// Descriptors of packs and of the index. They live in bounded caches, so `descriptors`
+    /// excludes them.
     pub(super) files: f64,
     pub(super) threads: f64,
-    /// Mounts in the directory where all happens: three for each restored path.
+    /// Mounts below the work directory: three per restored path.
     pub(super) mounts: f64,
 }
 
 impl Figures {
-    /// Looks at a daemon.
+    /// Reads the usage of a daemon.
     pub(super) fn of(daemon: u32, dir: &Path) -> Result<Self> {
         let mut figures = Self {
             memory: 0.0,
@@ -45,14 +45,14 @@ impl Figures {
         let own = add_process(daemon, &mut figures);
         own.with_context(|| format!("the daemon {daemon} is gone"))?;
         for process in machine::descendant_processes(daemon) {
-            // It may have ended meanwhile.
+            // The process may have exited since it was listed.
             let _ = add_process(process, &mut figures);
         }
         Ok(figures)
     }
 
-    /// Looks at a daemon that has nothing to do any more, once it holds no less than before: threads
-    /// of a mount end after the mount.
+    /// Waits until the thread and descriptor counts of an idle daemon stop changing, as the threads
+    /// of a mount end only after the unmount. Gives up waiting after `PATIENCE`.
     pub(super) fn settled(daemon: u32, dir: &Path) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
         let mut before = Self::of(daemon, dir)?;
@@ -71,7 +71,7 @@ impl Figures {
 fn add_process(process: u32, figures: &mut Figures) -> Result<()> {
     let held = machine::HeldResources::by(process)?;
     for descriptor in fs::read_dir(format!("/proc/{process}/fd"))? {
-        // It may have been closed meanwhile.
+        // The descriptor may have been closed since it was listed.
         match descriptor.and_then(|descriptor| fs::read_link(descriptor.path())) {
             Ok(file) if is_kept(&file) => figures.files += 1.0,
             Ok(_) => figures.descriptors += 1.0,
@@ -83,13 +83,13 @@ fn add_process(process: u32, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file is one of a cache of open files.
+/// Whether a descriptor belongs to a cache of open files.
 fn is_kept(file: &Path) -> bool {
     let is_in = |name: &str| file.components().any(|part| part.as_os_str() == name);
     is_in("packs") || is_in("rocksdb")
 }
 
-/// Figures over time.
+/// Usage over time.
 #[derive(Debug, Default)]
 pub(super) struct Sampled {
     pub(super) seconds: Vec<f64>,
@@ -104,7 +104,7 @@ impl Sampled {
         self.bytes.push(tally.bytes.load(Relaxed) as f64);
     }
 
-    /// The figures as drawings.
+    /// Charts of the usage.
     pub(super) fn curves(&self) -> Vec<Curves> {
         let curve = |label: &str, value: fn(&Figures) -> f64| Curve {
             label: label.to_owned(),
@@ -143,7 +143,7 @@ impl Sampled {
         ]
     }
 
-    /// Bytes in a second between each sample and the one before.
+    /// Bytes per second between consecutive samples.
     fn rates(&self) -> Vec<f64> {
         let before = [0.0].into_iter();
         let times = before.clone().chain(self.seconds.iter().copied());

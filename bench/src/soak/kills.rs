@@ -1,4 +1,4 @@
-//! Killing the daemon's worker while all goes on.
+//! Kills the daemon's worker while the load continues.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,10 +11,10 @@ use super::end::is_over;
 use super::tally::Tally;
 use crate::machine;
 
-/// How often is looked whether the time is over.
+/// Interval for checking whether the soak is over.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Kills the only child of a daemon again and again.
+/// Kills the daemon's only child process every `every` until the soak ends.
 pub(super) fn run_kills(daemon: u32, every: Duration, tally: &Tally, stop: &AtomicBool) {
     let mut last = Instant::now();
     while !is_over(stop) {

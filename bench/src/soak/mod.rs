@@ -1,8 +1,8 @@
-//! Many mounts and readers on one daemon for a long time: does anything leak, or go wrong?
+//! Long load on one daemon with many mounts and readers, to find leaks and wrong bytes.
 //!
-//! Every byte that is read is compared with what was saved. Meanwhile mounts are taken down and
-//! made again, changed, saved and restored from what was saved. What the daemon holds is looked at
-//! all the while, and judged at the end.
+//! Readers compare every byte with the saved content. Meanwhile mounts are replaced, changed,
+//! saved, and restored from the result. We sample the daemon's resource usage throughout and judge
+//! it at the end.
 
 mod churn;
 mod daemon_figures;
@@ -29,44 +29,44 @@ use mount_slots::{Slots, SoakContents};
 use tally::Tally;
 use verdict::Verdict;
 
-/// Threads that take mounts down and make them again.
+/// Threads that replace mounts.
 const CHURNERS: usize = 2;
-/// Samples that a run gives, if it takes long enough.
+/// Number of samples in a run, unless the run is too short.
 const SAMPLES: u32 = 240;
-/// They are at least this far apart.
+/// Minimum interval between samples.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// How many of what, for how long.
+/// Load and duration of a soak.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SoakOptions {
-    /// Mounts at a time
+    /// Number of concurrent mounts
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     mounts: u16,
-    /// Threads that read
+    /// Number of reader threads
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     readers: u16,
-    /// How long they do
+    /// Duration of the load, in minutes
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     minutes: f64,
-    /// Kill the daemon's worker this often, in seconds; 0 leaves it alone
+    /// Kill the daemon's worker at this interval, in seconds; 0 disables kills
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
     kill_every: f64,
     #[command(flatten)]
     remote: RemoteOptions,
-    /// Where to work; needs 1 GB [default: the directory for temporary files]
+    /// The work directory; needs 1 GB [default: the directory for temporary files]
     #[arg(long, value_name = "DIR")]
     work: Option<std::path::PathBuf>,
-    /// The program to measure [default: the one beside this program, or that in PATH]
+    /// The `cachefs` program to measure [default: the one next to this program, or the one in PATH]
     #[arg(long, value_name = "FILE")]
     cachefs: Option<std::path::PathBuf>,
     #[command(flatten)]
     output: Output,
-    /// Write the curves here too, as a picture
+    /// Also write the curves to this file, as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<std::path::PathBuf>,
 }
 
-/// Runs it, tells what came out on standard output, and fails unless all was well.
+/// Runs the soak and prints the report to stdout. Returns an error unless the verdict is good.
 pub(crate) fn run_soak(options: &SoakOptions) -> Result<()> {
     ensure!(
         options.minutes.is_finite() && options.minutes > 0.0,
@@ -138,7 +138,7 @@ fn measure_soak(setup: &Setup, options: &SoakOptions) -> Result<(ReportSection, 
     ))
 }
 
-/// Looks at the daemon until the time is over.
+/// Samples the daemon's usage until the time is over.
 fn watch_daemon(daemon: u32, setup: &Setup, tally: &Tally, duration: Duration) -> Result<Sampled> {
     let start = Instant::now();
     let every = (duration / SAMPLES).max(SHORTEST);

@@ -1,4 +1,4 @@
-//! What is mounted where, and what must be read there.
+//! Mount points and the expected content of each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,18 @@ use crate::interrupt;
 use crate::scale::trees::Shape;
 use crate::tools::cachefs::Store;
 
-/// Caches that are mounted, each several times.
+/// Number of saved caches; each is mounted several times.
 const CACHES: u64 = 10;
-/// Files of the two sizes in each: number and bytes.
+/// Number and size in bytes of the small and the large files in each cache.
 const SMALL: (u64, usize) = (400, 8_000);
 const LARGE: (u64, usize) = (6, 2_000_000);
 
-/// A file, and what is in it.
+/// A file with its expected content.
 #[derive(Debug, Clone)]
 pub(super) struct Expected {
-    /// Where it is in the mount.
+    /// Path relative to the mount.
     pub(super) path: PathBuf,
-    /// The hash of its content.
+    /// Hash of the content.
     pub(super) hash: ChunkId,
 }
 
@@ -37,11 +37,11 @@ impl Expected {
     }
 }
 
-/// The caches that were saved.
+/// The saved caches.
 pub(super) struct SoakContents(Vec<Arc<Vec<Expected>>>);
 
 impl SoakContents {
-    /// Makes and saves them.
+    /// Generates and saves the caches.
     pub(super) fn make(setup: &Setup, store: &Store) -> Result<Self> {
         let mut caches = Vec::new();
         for number in 0..CACHES {
@@ -67,7 +67,7 @@ impl SoakContents {
         Ok(Self(caches))
     }
 
-    /// What a cache holds.
+    /// The expected files of a cache.
     pub(super) fn of(&self, cache: usize) -> &Arc<Vec<Expected>> {
         &self.0[cache % self.0.len()]
     }
@@ -88,19 +88,20 @@ pub(super) fn cache_key(cache: usize) -> String {
     format!("soak-{}", cache % CACHES as usize)
 }
 
-/// What a mount shows.
+/// The expected content of a mount.
 #[derive(Debug, Clone)]
 pub(super) struct SoakMount {
-    /// What was saved first.
+    /// Files of the cache that was mounted first.
     pub(super) base: Arc<Vec<Expected>>,
-    /// What is other than that: it comes first.
+    /// Changed files, which take precedence over `base`.
     pub(super) changed: Vec<Expected>,
 }
 
 /// A mount point.
 pub(super) struct Slot {
     pub(super) path: PathBuf,
-    /// Held for reading while a file is read, for writing while the mount goes or changes.
+    /// Locked for reading while a file is read, and for writing while the mount is replaced or
+    /// changed.
     pub(super) shown: RwLock<SoakMount>,
 }
 
@@ -108,7 +109,7 @@ pub(super) struct Slot {
 pub(super) struct Slots(pub(super) Vec<Slot>);
 
 impl Slots {
-    /// Mounts the caches in turns.
+    /// Mounts the caches in rotation.
     pub(super) fn mount(
         setup: &Setup,
         store: &mut Store,
@@ -139,7 +140,7 @@ impl Slots {
         Ok(Self(slots))
     }
 
-    /// Takes all of them down.
+    /// Unmounts all mount points.
     pub(super) fn unmount(&self, store: &Store) -> Result<()> {
         self.0
             .iter()

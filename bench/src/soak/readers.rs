@@ -1,4 +1,4 @@
-//! Reading, and comparing every byte.
+//! Reads files and compares every byte.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,13 +15,13 @@ use super::end::is_over;
 use super::mount_slots::{Expected, Slots, SoakMount};
 use super::tally::Tally;
 
-/// Reads one file after the other, of any mount, until the time is over.
+/// Reads random files of random mounts until the soak ends.
 pub(super) fn read_mounts(slots: &Slots, tally: &Tally, seed: u64, stop: &AtomicBool) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut buffer = Vec::new();
     while !is_over(stop) {
         let slot = &slots.0[random.usize(..slots.0.len())];
-        // One that is being remounted is not waited for: the others are read meanwhile.
+        // Do not wait for a mount that is being replaced; read another.
         let Ok(shown) = slot.shown.try_read() else {
             std::thread::yield_now();
             continue;
@@ -42,7 +42,7 @@ pub(super) fn read_mounts(slots: &Slots, tally: &Tally, seed: u64, stop: &Atomic
     }
 }
 
-/// Any file; one that was changed every other time.
+/// Picks a changed file half of the time, otherwise any file.
 fn pick_file<'a>(shown: &'a SoakMount, random: &mut fastrand::Rng) -> &'a Expected {
     let changed = &shown.changed;
     if !changed.is_empty() && random.bool() {
@@ -53,7 +53,8 @@ fn pick_file<'a>(shown: &'a SoakMount, random: &mut fastrand::Rng) -> &'a Expect
     other.unwrap_or(expected)
 }
 
-/// Reads a file and compares it; `forget` has the kernel read it anew next time.
+/// Reads a file and compares its hash. With `forget`, the file is then dropped from the page cache,
+/// so that the next read reaches the daemon.
 fn check_file(root: &Path, expected: &Expected, forget: bool, buffer: &mut Vec<u8>) -> Result<()> {
     let path = root.join(&expected.path);
     let shown = || path.display().to_string();

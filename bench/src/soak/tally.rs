@@ -1,4 +1,4 @@
-//! Counts of a soak.
+//! Counters of a soak.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use crate::measure::Unit;
 use crate::report::ReportSection;
 
-/// So many failures are told; the others are counted.
+/// Failures that appear in the report; further ones are only counted.
 const TOLD: usize = 5;
 
-/// What was done so far, by all.
+/// Totals over all threads.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) files: AtomicU64,
@@ -20,7 +20,7 @@ pub(super) struct Tally {
     pub(super) errors: AtomicU64,
     /// Workers that were killed.
     pub(super) kills: AtomicU64,
-    /// The longest time that opening, reading and comparing one file took, in microseconds.
+    /// The longest time to open, read and compare one file, in microseconds.
     pub(super) longest: AtomicU64,
     told: Mutex<Vec<String>>,
 }
@@ -29,7 +29,7 @@ impl Tally {
     /// Counts a failure.
     pub(super) fn failed(&self, error: &anyhow::Error) {
         self.errors.fetch_add(1, Relaxed);
-        // The list is whole after every statement that changes it.
+        // Every statement leaves the list consistent, so a poisoned lock is safe to use.
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < TOLD {
             told.push(format!("{error:#}"));
@@ -42,7 +42,7 @@ impl Tally {
         told.clone()
     }
 
-    /// Says how much was done.
+    /// Adds the totals to the section.
     pub(super) fn describe(&self, section: &mut ReportSection) {
         let bytes = Unit::Bytes.show(self.bytes.load(Relaxed) as f64);
         let files = self.files.load(Relaxed);

@@ -1,4 +1,4 @@
-//! Whether a daemon got through the load unharmed.
+//! Judges whether a daemon survived the load without leaks or errors.
 
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,26 +8,27 @@ use super::tally::Tally;
 use crate::measure::{Samples, Unit};
 use crate::report::Table;
 
-/// This part of the time is for warming up: caches with a limit fill, pools of threads grow.
+/// Fraction of the time that counts as warm-up, while bounded caches fill and thread pools grow.
 const WARM_UP: f64 = 0.2;
-/// Growth after that which is put down to chance.
+/// Allowed growth after the warm-up, as noise; memory is in bytes.
 const MEMORY: f64 = 16e6;
 const DESCRIPTORS: f64 = 12.0;
 const THREADS: f64 = 12.0;
-/// Files that are kept open: 256 packs and 128 of the index, by their caches' limits, and those of the
-/// index that are no tables.
+/// Maximum number of open files: the cache limits are 256 packs and 128 index tables, plus other
+/// index files.
 const FILES: f64 = 400.0;
-/// Memory and threads may grow by so much of themselves, too, if that is more: with kills they are
-/// those of workers that were young when they were looked at.
+/// Alternative limit for memory and threads, as a fraction of the early value; the larger limit
+/// applies. With kills, some samples come from a freshly started worker, whose usage is low.
 const SHARE: f64 = 0.1;
 
-/// So much of the memory may be left when nothing is mounted any more: what caches with a limit keep,
-/// and what the allocator does not give back.
+/// Fraction of the memory that may remain after all unmounts, in bounded caches and in the
+/// allocator.
 const LEFT: f64 = 0.5;
-/// Or so much, if that is more: the caches alone are allowed it.
+/// Alternative limit for the remaining memory, in bytes; the larger one applies. The bounded caches
+/// alone may use this much.
 const LEFT_AT_LEAST: f64 = 64e6;
 
-/// A figure early and late.
+/// A figure early and late in the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Growth {
     early: f64,
@@ -36,7 +37,7 @@ struct Growth {
 }
 
 impl Growth {
-    /// Compares the medians of the first and the last third of what follows the warm-up.
+    /// Compares the medians of the first and last third of the samples after the warm-up.
     fn of(sampled: &Sampled, value: fn(&Figures) -> f64, bound: f64, share: f64) -> Self {
         let end = sampled.seconds.last().copied().unwrap_or(0.0);
         let warm = sampled.seconds.iter().zip(&sampled.figures);
@@ -62,25 +63,25 @@ impl Growth {
     }
 }
 
-/// What is to be said in the end.
+/// The result of a soak.
 #[derive(Debug)]
 pub(super) struct Verdict {
     memory: Growth,
     descriptors: Growth,
     threads: Growth,
-    /// The most files that were kept open.
+    /// Maximum number of cached open files.
     files: f64,
     errors: u64,
-    /// Mounts that were left although all were taken down.
+    /// Mounts that remained after all unmounts.
     left: f64,
-    /// Memory that was left then.
+    /// Memory that remained after all unmounts, in bytes.
     kept: f64,
-    /// Whether it is still the daemon of the beginning.
+    /// Whether the daemon process is still the original one.
     is_same: bool,
 }
 
 impl Verdict {
-    /// Judges.
+    /// Computes the verdict.
     pub(super) fn of(sampled: &Sampled, left: &Figures, tally: &Tally, is_same: bool) -> Self {
         Self {
             memory: Growth::of(sampled, |figures| figures.memory, MEMORY, SHARE),
@@ -98,7 +99,7 @@ impl Verdict {
         }
     }
 
-    /// Whether all was well.
+    /// Whether all checks passed.
     pub(super) fn is_good(&self) -> bool {
         let growths = [self.memory, self.descriptors, self.threads];
         self.errors == 0
@@ -113,7 +114,7 @@ impl Verdict {
         self.kept > LEFT_AT_LEAST.max(self.memory.late * LEFT)
     }
 
-    /// The figures behind it.
+    /// The table of figures behind the verdict.
     pub(super) fn table(&self, left: &Figures) -> Table {
         let columns = [
             ("memory", Unit::Bytes),
@@ -202,7 +203,7 @@ mod tests {
         let tally = Tally::default();
         let judged = |sampled: &Sampled| Verdict::of(sampled, &NOTHING, &tally, true);
         assert!(judged(&sampled(|_| 1e8)).is_good());
-        // Filling a cache in the beginning is none.
+        // A cache that fills at the start is not a leak.
         assert!(judged(&sampled(|second| 1e8 * (second / 20.0).min(1.0))).is_good());
         let leak = judged(&sampled(|second| 1e8 + 1e6 * second));
         assert!(!leak.is_good());

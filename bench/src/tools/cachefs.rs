@@ -1,4 +1,4 @@
-//! The `cachefs` program over a store directory of its own.
+//! The `cachefs` program with a store directory of its own.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,42 +17,44 @@ use super::child::{self, FinishedChild, OnSignal};
 use super::json_answer::{self, AnswerTraffic, RestoreAnswer, Save, Stats};
 use crate::{machine, workspace};
 
-/// How long a daemon may take to end before it is no longer asked.
+/// Maximum time for a daemon to exit after a request or signal.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Beginnings of variables that change what the program does or where it reports to.
+/// Prefixes of environment variables that change the program's behaviour or the place it reports
+/// to.
 const NOT_INHERITED: [&str; 4] = ["CACHEFS_", "PLUGIN_", "GITHUB_", "DRONE_"];
 
-/// The program, and the remote it works with.
+/// The `cachefs` program and its remote.
 #[derive(Debug, Clone)]
 pub(crate) struct CachefsProgram {
-    /// Where the program is.
+    /// Path of the program.
     pub(crate) program: PathBuf,
-    /// The options that name the remote.
+    /// The options that select the remote.
     pub(crate) remote: Vec<OsString>,
-    /// Variables with the credentials of the remote, if they are not those of this process.
+    /// Environment variables with the credentials of the remote; empty if those of this process
+    /// apply.
     pub(crate) variables: Vec<(String, String)>,
 }
 
-/// In which form a restored directory comes.
+/// The form of a restored directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RestoreForm {
-    /// Mounted, its data being read when it is needed.
+    /// A mount that reads data on demand.
     Mount,
     /// Plain files.
     Copy,
 }
 
-/// An answer, and what it took to get it.
+/// The JSON answer of a command, with its run time and memory.
 #[derive(Debug)]
 pub(crate) struct TimedAnswer<T> {
-    /// What the program answered.
+    /// The parsed JSON answer.
     pub(crate) answer: T,
-    /// How long it ran and how large it became.
+    /// Run time and peak memory.
     pub(crate) finished: FinishedChild,
 }
 
 impl CachefsProgram {
-    /// Finds the program: the one named, else the one beside this program, else that of `PATH`.
+    /// Finds the program: the given path, else next to this program, else in `PATH`.
     pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
         let beside = env::current_exe()?.with_file_name("cachefs");
         let program = match named {
@@ -63,14 +65,14 @@ impl CachefsProgram {
         program.context("cachefs was not found; build it, or name it with --cachefs")
     }
 
-    /// What the program says about its version.
+    /// The output of `cachefs --version`.
     pub(crate) fn version(program: &Path) -> Result<String> {
         let asked = child::run_child(Command::new(program).arg("--version"), OnSignal::End)
             .context("cachefs does not run; build it, or name it with --cachefs")?;
         Ok(asked.stdout.trim().to_owned())
     }
 
-    /// A store in a directory, which is made by the program.
+    /// A store in `dir`, which the program creates on first use.
     pub(crate) fn store(&self, dir: PathBuf) -> Store {
         Store {
             cachefs: self.clone(),
@@ -80,8 +82,7 @@ impl CachefsProgram {
     }
 }
 
-/// A store directory, the daemon that may work on it, and the mounts made with it. All of them
-/// are gone when it is dropped.
+/// A store directory with its daemon and mounts. All of them are removed on drop.
 #[derive(Debug)]
 pub(crate) struct Store {
     cachefs: CachefsProgram,
@@ -104,7 +105,7 @@ impl Store {
         Ok(saved)
     }
 
-    /// Restores what a key names to a path, and checks that it is there in the form asked for.
+    /// Restores a key to a path, and checks that the result has the requested form.
     pub(crate) fn restore(
         &mut self,
         key: &str,
@@ -117,13 +118,13 @@ impl Store {
         self.restore_as(key, path, mode)
     }
 
-    /// Takes note of paths that will be mounted. Before they are known to be: they may be even if
-    /// the program fails.
+    /// Registers paths before they are mounted, because a failing program may still leave a mount.
     pub(crate) fn expect_mounts(&mut self, paths: &[PathBuf]) {
         self.mounts.extend_from_slice(paths);
     }
 
-    /// Mounts what a key names at a path of which note was taken; several may do so at a time.
+    /// Mounts a key at a path that [`expect_mounts`](Self::expect_mounts) registered. Safe to call
+    /// from several threads.
     pub(crate) fn restore_expected(
         &self,
         key: &str,
@@ -161,15 +162,15 @@ impl Store {
         Ok(restored)
     }
 
-    /// Unmounts a path; the daemon goes on.
+    /// Unmounts a path and forgets it; the daemon keeps running.
     pub(crate) fn unmount(&mut self, path: &Path) -> Result<()> {
         self.take_down(path)?;
         self.mounts.retain(|mounted| mounted != path);
         Ok(())
     }
 
-    /// Unmounts a path that will be mounted again, and of which the note stays; several may do so
-    /// at a time.
+    /// Unmounts a path that will be mounted again, so it stays registered. Safe to call from
+    /// several threads.
     pub(crate) fn take_down(&self, path: &Path) -> Result<()> {
         if is_mounted(path)? {
             let mut command = self.command("umount");
@@ -184,28 +185,28 @@ impl Store {
         child::run_child(self.command("delete").arg(key), OnSignal::End).map(drop)
     }
 
-    /// What the daemon asked of the remote so far.
+    /// Remote traffic of the daemon since its start.
     pub(crate) fn daemon_traffic(&self) -> Result<AnswerTraffic> {
         let stats: TimedAnswer<Stats> = run_answered(&mut self.command("stats"))?;
         let daemon = stats.answer.daemon.context("no daemon is running")?;
         Ok(daemon.traffic)
     }
 
-    /// The peak of the daemon's resident memory so far, in bytes; `None` when none is running. The
-    /// peaks of its two processes are added, so pages that both have count twice.
+    /// Peak resident memory of the daemon in bytes, or `None` if no daemon is running. This is the
+    /// sum over its two processes, so shared pages count twice.
     pub(crate) fn daemon_memory(&self) -> Result<Option<u64>> {
         let Some(daemon) = self.daemon() else {
             return Ok(None);
         };
         let mut peak = machine::peak_memory(daemon)?;
         for process in machine::descendant_processes(daemon) {
-            // One that has ended since it was listed, waited for or not, has none.
+            // A process that has exited since it was listed has no peak, even as a zombie.
             peak += machine::peak_memory(process).unwrap_or(0);
         }
         Ok(Some(peak))
     }
 
-    /// Unmounts everything and ends the daemon; the store stays.
+    /// Unmounts everything and stops the daemon; the store remains.
     pub(crate) fn stop(&mut self) -> Result<()> {
         while let Some(path) = self.mounts.last().cloned() {
             self.unmount(&path)?;
@@ -218,7 +219,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends everything and removes the store.
+    /// Stops the daemon and removes the store.
     pub(crate) fn close(mut self) -> Result<()> {
         self.stop()?;
         workspace::remove_directory(&self.dir)
@@ -234,7 +235,7 @@ impl Store {
         }
         let variables = self.cachefs.variables.iter();
         command.envs(variables.map(|(name, value)| (name, value)));
-        // A configuration in the current directory is not meant for this.
+        // Change directory, so that a configuration file in the current directory is not picked up.
         if let Some(parent) = self.dir.parent() {
             command.current_dir(parent);
         }
@@ -245,24 +246,25 @@ impl Store {
         command
     }
 
-    /// The process of the daemon that has the store, if one has.
+    /// The process id of the daemon that serves the store, if one is running.
     pub(crate) fn daemon(&self) -> Option<u32> {
         let text = fs::read_to_string(self.dir.join("daemon.lock")).ok()?;
         let process = text.trim().parse().ok()?;
-        // The file stays when the daemon has gone, and then the number may be another's.
+        // The lock file outlives the daemon, and the kernel may reuse its process id. Check the
+        // program.
         let program = fs::read_link(format!("/proc/{process}/exe")).ok()?;
         let ours = self.cachefs.program.file_name();
         (program.file_name() == ours).then_some(process)
     }
 
-    /// Ends a daemon that does not answer.
+    /// Kills a daemon that does not respond.
     fn kill(&self) {
         let Some(daemon) = self.daemon() else { return };
         let Some(process) = Pid::from_raw(daemon.cast_signed()) else {
             return;
         };
         for signal in [Signal::TERM, Signal::KILL] {
-            // It may have ended in between.
+            // The process may already have exited.
             let _ = kill_process(process, signal);
             if wait_for_end(daemon) {
                 return;
@@ -273,7 +275,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // After `close` there is neither a daemon nor a mount, and this does nothing.
+        // After `close` neither a daemon nor a mount remains, and this does nothing.
         if let Err(error) = self.stop() {
             eprintln!("cachefs-bench: could not stop cachefs: {error:#}");
             for path in self.mounts.drain(..).rev() {
@@ -295,7 +297,7 @@ fn run_answered<T: DeserializeOwned>(command: &mut Command) -> Result<TimedAnswe
     })
 }
 
-/// Whether a directory is on another filesystem than the one it is in.
+/// Whether a directory is on a different filesystem than its parent.
 fn is_mounted(path: &Path) -> Result<bool> {
     let device = |path: &Path| -> Result<u64> {
         let stat = fs::symlink_metadata(path);
@@ -307,7 +309,7 @@ fn is_mounted(path: &Path) -> Result<bool> {
     Ok(device(path)? != device(parent)?)
 }
 
-/// Waits for a process, which is not a child of this one, to end.
+/// Waits for a process that is not our child to exit.
 fn wait_for_end(process: u32) -> bool {
     let start = Instant::now();
     while fs::exists(format!("/proc/{process}")).unwrap_or(true) {
@@ -334,7 +336,7 @@ mod tests {
                 remote: vec![],
                 variables: vec![],
             };
-            // Its guard would end the daemon, which is this process.
+            // Dropping the store would kill its daemon, which is this process.
             ManuallyDrop::new(cachefs.store(temp.path().to_owned()))
         };
         let ours = store(env::current_exe().unwrap());

@@ -1,4 +1,4 @@
-//! Programs that are run, timed and measured.
+//! Runs programs and measures their time and memory.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -11,32 +11,32 @@ use wait4::Wait4;
 
 use crate::interrupt::{self, Interruptible};
 
-/// How much of a program's complaints is repeated, in bytes.
+/// Maximum length of quoted stderr in errors, in bytes.
 const COMPLAINT: usize = 2000;
 
-/// A program, or several joined by pipes, that ended well.
+/// The result of a program, or of a pipe, that succeeded.
 #[derive(Debug)]
 pub(crate) struct FinishedChild {
-    /// From before the first was started until the last had ended.
+    /// Time from before the first program started until the last one exited.
     pub(crate) wall: Duration,
-    /// Peak resident memory in bytes, added up over the programs of a pipe.
+    /// Peak resident memory in bytes, summed over the programs of a pipe.
     pub(crate) peak_memory: u64,
-    /// What the last one wrote to standard output, unless that went elsewhere.
+    /// Stdout of the last program, unless it was redirected.
     pub(crate) stdout: String,
 }
 
-/// Whether signals from outside end a program.
+/// Whether an interrupt terminates the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnSignal {
-    /// It is part of the work.
+    /// Terminate it: it is part of the measured work.
     End,
-    /// It cleans up.
+    /// Let it finish: it cleans up.
     Finish,
 }
 
-/// Runs one program and keeps what it writes.
+/// Runs one program and captures its output.
 pub(crate) fn run_child(command: &mut Command, on_signal: OnSignal) -> Result<FinishedChild> {
-    // Files, not pipes: a daemon that keeps its parent's output open must not delay the end.
+    // Capture to files: with pipes, a daemon that inherits its parent's stdout would delay EOF.
     let mut stdout = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(stdout.try_clone()?);
     let start = Instant::now();
@@ -50,13 +50,12 @@ pub(crate) fn run_child(command: &mut Command, on_signal: OnSignal) -> Result<Fi
     })
 }
 
-/// Runs programs at once, the output of each being the input of the next. That of the last is
-/// thrown away.
+/// Runs a pipe of programs and discards the output of the last one.
 pub(crate) fn run_pipe<const N: usize>(commands: [Command; N]) -> Result<FinishedChild> {
     pipe_to(commands, Stdio::null())
 }
 
-/// The same with the output of the last going somewhere.
+/// Runs a pipe of programs with the given stdout for the last one.
 pub(crate) fn pipe_to<const N: usize>(
     commands: [Command; N],
     output: Stdio,
@@ -67,8 +66,8 @@ pub(crate) fn pipe_to<const N: usize>(
         Ok(running) => (running, None),
         Err((running, error)) => (running, Some(error)),
     };
-    // All are waited for before any is judged. What goes wrong closes the pipes of those before
-    // it, so the last complaint tells most.
+    // Wait for all programs before judging any. A failure closes the pipes of the programs before
+    // it, so the last error is the most informative.
     let ended: Vec<_> = running.into_iter().map(Running::wait).collect();
     let wall = start.elapsed();
     if let Some(error) = failure {
@@ -85,7 +84,7 @@ pub(crate) fn pipe_to<const N: usize>(
     })
 }
 
-/// Starts the programs of a pipe; on failure those already started come with the error.
+/// Starts the programs of a pipe. On failure, returns the programs already started with the error.
 fn start_all<const N: usize>(
     commands: [Command; N],
     output: Stdio,
@@ -102,8 +101,8 @@ fn start_all<const N: usize>(
         } else {
             command.stdout(output.take().unwrap_or_else(Stdio::null));
         }
-        // The command is dropped here with its end of the pipe, so that the one before sees it
-        // closed when this one dies.
+        // Dropping the command closes our end of the pipe, so that the previous program gets
+        // SIGPIPE if this one dies.
         match Running::start(&mut command, OnSignal::End) {
             Ok(started) => running.push(started),
             Err(error) => return Err((running, error)),
@@ -140,13 +139,13 @@ impl Running {
         })
     }
 
-    /// Waits for its end; tells its peak memory in bytes.
+    /// Waits for the program to exit. Returns its peak memory in bytes.
     fn wait(mut self) -> Result<u64> {
         let used = self.child.wait4();
         drop(self.interruptible.take());
         let used = used.with_context(|| format!("could not wait for {}", self.name))?;
         if !used.status.success() {
-            // Having been told to end is no failure of its own.
+            // A program that we terminated has not failed; report the interrupt.
             interrupt::check_interrupt()?;
             let text = read_contents(&mut self.complaints)?;
             bail!(

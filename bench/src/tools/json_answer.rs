@@ -1,17 +1,17 @@
-//! What `cachefs --format json` answers, as far as the benchmark looks at it.
+//! The output of `cachefs --format json`, with the fields that the benchmark reads.
 //!
-//! Fields that are missing are zero or empty, and fields that are not known are passed over, so
-//! that older and newer versions of the program can be compared.
+//! Missing fields default to zero or empty and unknown fields are ignored, so that you can compare
+//! older and newer versions of the program.
 
 use anyhow::Context;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Requests to the remote by kind.
+/// Remote requests by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct AnswerRequests {
-    /// Reads of objects or of parts of them.
+    /// Reads of whole objects or ranges.
     pub(crate) get: u64,
     /// Writes.
     pub(crate) put: u64,
@@ -24,17 +24,17 @@ pub(crate) struct AnswerRequests {
 }
 
 impl AnswerRequests {
-    /// All of them.
+    /// The total number of requests.
     pub(crate) fn total(&self) -> u64 {
         self.get + self.put + self.head + self.list + self.delete
     }
 }
 
-/// What went over the line to the remote.
+/// Traffic between a command and the remote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct AnswerTraffic {
-    /// How often it was asked.
+    /// Number of requests.
     pub(crate) requests: AnswerRequests,
     /// Bytes of objects written.
     pub(crate) bytes_sent: u64,
@@ -46,11 +46,11 @@ pub(crate) struct AnswerTraffic {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Save {
-    /// The key that names what was saved.
+    /// The saved key.
     pub(crate) key: String,
-    /// Layers in the stack that the key names now.
+    /// Number of layers in the saved stack.
     pub(crate) layers: u64,
-    /// What it took.
+    /// Remote traffic of the command.
     #[serde(flatten)]
     pub(crate) traffic: AnswerTraffic,
 }
@@ -59,10 +59,10 @@ pub(crate) struct Save {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct RestoreAnswer {
-    /// How the key was found: `exact`, `prefix` or `miss`.
+    /// Kind of match: `exact`, `prefix` or `miss`.
     #[serde(rename = "match")]
     pub(crate) matched: String,
-    /// What it took until the directory was there.
+    /// Remote traffic until the directory was usable.
     #[serde(flatten)]
     pub(crate) traffic: AnswerTraffic,
 }
@@ -71,20 +71,20 @@ pub(crate) struct RestoreAnswer {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Stats {
-    /// What the daemon did since it was started, if one is running.
+    /// Statistics since the daemon started, if one is running.
     pub(crate) daemon: Option<AnswerDaemonStats>,
 }
 
-/// What a daemon did.
+/// Statistics of a daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct AnswerDaemonStats {
-    /// What it asked of remotes.
+    /// Remote traffic of the daemon.
     #[serde(deserialize_with = "by_plurals")]
     pub(crate) traffic: AnswerTraffic,
 }
 
-/// Reads traffic in the form that daemons give it.
+/// Deserializes traffic with the plural field names that daemons use, for example `gets`.
 fn by_plurals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AnswerTraffic, D::Error> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -111,7 +111,7 @@ fn by_plurals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AnswerTraffi
     })
 }
 
-/// Reads the one object that a command wrote.
+/// Parses the JSON object that a command printed.
 pub(crate) fn parse_answer<T: DeserializeOwned>(stdout: &str) -> anyhow::Result<T> {
     serde_json::from_str(stdout)
         .with_context(|| format!("the answer is not understood: {}", stdout.trim()))

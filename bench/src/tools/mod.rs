@@ -1,4 +1,4 @@
-//! The programs that are compared.
+//! The programs under comparison.
 
 pub(crate) mod cachefs;
 pub(crate) mod child;

@@ -1,4 +1,4 @@
-//! `tar | zstd`, which is what CI caches do today.
+//! `tar | zstd`, the usual method of CI caches.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use super::child::{self, FinishedChild, OnSignal};
 use crate::remote::{Direction, RemotePrefix};
 use crate::workspace;
 
-/// How the table calls the one with zstd.
+/// The row label of tar with zstd.
 pub(crate) const NAME: &str = "tar | zstd -T0 -3";
 
-/// What makes the stream smaller.
+/// The compressor of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TarCompressor {
     /// `zstd -T0 -3`.
@@ -23,7 +23,7 @@ pub(crate) enum TarCompressor {
 }
 
 impl TarCompressor {
-    /// From standard input to standard output.
+    /// The command that compresses stdin to stdout.
     fn pack(self) -> Command {
         match self {
             Self::Zstd => new_command("zstd", &["-T0", "-3", "-q", "-c"]),
@@ -31,7 +31,7 @@ impl TarCompressor {
         }
     }
 
-    /// Back.
+    /// The command that decompresses stdin to stdout.
     fn unpack(self) -> Command {
         match self {
             Self::Zstd => new_command("zstd", &["-q", "-dc"]),
@@ -46,22 +46,22 @@ fn new_command(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// An archive that is made by a compressor and kept somewhere.
+/// A compressed archive in a file or a bucket.
 pub(crate) struct TarArchive<'a> {
     compressor: TarCompressor,
     kept: ArchiveLocation<'a>,
 }
 
-/// Where an archive is kept.
+/// The location of an archive.
 enum ArchiveLocation<'a> {
-    /// In a file.
+    /// A local file.
     File(PathBuf),
-    /// In a place of its own of a remote that is no directory.
+    /// A prefix of its own in a bucket.
     Remote(Box<RemotePrefix<'a>>),
 }
 
 impl<'a> TarArchive<'a> {
-    /// One in a file.
+    /// An archive in a local file.
     pub(crate) fn file(compressor: TarCompressor, path: PathBuf) -> Self {
         Self {
             compressor,
@@ -69,7 +69,7 @@ impl<'a> TarArchive<'a> {
         }
     }
 
-    /// One in a place of a remote, in which nothing else is.
+    /// An archive in an otherwise empty prefix of a remote.
     pub(crate) fn remote(compressor: TarCompressor, place: RemotePrefix<'a>) -> Self {
         Self {
             compressor,
@@ -77,7 +77,7 @@ impl<'a> TarArchive<'a> {
         }
     }
 
-    /// Whether it is a file.
+    /// Whether the archive is a local file.
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.kept, ArchiveLocation::File(_))
     }
@@ -95,7 +95,7 @@ impl<'a> TarArchive<'a> {
         }
     }
 
-    /// Unpacks it into a directory that exists: `zstd -dc | tar -x`.
+    /// Unpacks the archive into an existing directory: `zstd -dc | tar -x`.
     pub(crate) fn restore(&self, dir: &Path) -> Result<FinishedChild> {
         let mut unpack = self.compressor.unpack();
         let mut tar = Command::new("tar");
@@ -111,7 +111,7 @@ impl<'a> TarArchive<'a> {
         }
     }
 
-    /// Its size in bytes.
+    /// Size of the archive in bytes.
     pub(crate) fn bytes(&self) -> Result<u64> {
         match &self.kept {
             ArchiveLocation::File(path) => Ok(fs::metadata(path)?.len()),
@@ -122,7 +122,7 @@ impl<'a> TarArchive<'a> {
 
 impl Drop for TarArchive<'_> {
     fn drop(&mut self) {
-        // A place empties itself.
+        // A remote prefix clears itself on drop.
         if let ArchiveLocation::File(path) = &self.kept
             && let Err(error) = workspace::remove_file(path)
         {
@@ -131,7 +131,7 @@ impl Drop for TarArchive<'_> {
     }
 }
 
-/// This program as one that carries a stream.
+/// This program as the upload or download end of a pipe.
 fn transfer_command(place: &RemotePrefix<'_>, direction: Direction) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["transfer", direction.argument()]);
@@ -139,7 +139,7 @@ fn transfer_command(place: &RemotePrefix<'_>, direction: Direction) -> Result<Co
     Ok(command)
 }
 
-/// The versions of both programs, one line each; fails when one is not installed.
+/// Version lines of tar and zstd; an error if either is not installed.
 pub(crate) fn tar_versions() -> Result<Vec<String>> {
     let first_line = |program: &str| -> Result<String> {
         let asked = child::run_child(Command::new(program).arg("--version"), OnSignal::End)?;

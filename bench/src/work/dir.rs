@@ -1,4 +1,4 @@
-//! Directories, listed as the C library does it: by `getdents64` with 32 KiB of room.
+//! Directory listing with `getdents64` and a 32 KiB buffer, like the C library.
 
 use std::ffi::CString;
 use std::io;
@@ -10,16 +10,16 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-/// One entry of a directory.
+/// A directory entry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WorkEntry {
-    /// Its name.
+    /// Name of the entry.
     pub(crate) name: CString,
-    /// Its kind as the directory tells it, which may be [`FileType::Unknown`].
+    /// Kind from the directory entry, or from the inode if the filesystem does not report one.
     pub(crate) kind: WorkEntryKind,
 }
 
-/// The kinds of entry that matter here.
+/// The kinds of entry that we distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum WorkEntryKind {
     /// A directory.
@@ -33,7 +33,7 @@ pub(crate) enum WorkEntryKind {
 }
 
 impl WorkEntryKind {
-    /// The kind in a mode.
+    /// Converts from the file type of a mode.
     pub(crate) fn of(kind: FileType) -> Self {
         match kind {
             FileType::Directory => Self::Directory,
@@ -44,19 +44,19 @@ impl WorkEntryKind {
     }
 }
 
-/// Lists directories with one buffer for all.
+/// Lists directories with a reusable buffer.
 pub(crate) struct Lister(Vec<MaybeUninit<u8>>);
 
 impl Lister {
-    /// As much room as the C library gives.
+    /// Buffer size of the C library's `readdir`, in bytes.
     const ROOM: usize = 32 << 10;
 
-    /// Makes the buffer.
+    /// Allocates the buffer.
     pub(crate) fn new() -> Self {
         Self(vec![MaybeUninit::uninit(); Self::ROOM])
     }
 
-    /// The entries of a directory in its own order, without `.` and `..`.
+    /// The entries of a directory in kernel order, without `.` and `..`.
     pub(crate) fn list(&mut self, dir: impl AsFd) -> io::Result<Vec<WorkEntry>> {
         let mut raw = RawDir::new(dir.as_fd(), &mut self.0);
         let mut entries = Vec::new();
@@ -84,13 +84,13 @@ impl Lister {
     }
 }
 
-/// Opens a directory below another, and nothing that is not one.
+/// Opens a subdirectory; fails on symlinks and other kinds of entry.
 pub(crate) fn open_dir(parent: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     fs::openat(parent, name, flags, Mode::empty())
 }
 
-/// Opens the directory at which a piece of work starts; its path may have links in it.
+/// Opens the root directory of a walk; its path may contain symlinks.
 pub(crate) fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     fs::open(path, flags, Mode::empty())

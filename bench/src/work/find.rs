@@ -1,4 +1,4 @@
-//! `ls` and `find`: what it costs to list a directory, and to look at every entry of a tree.
+//! `ls` and `find`: the cost to list a directory, and to `lstat` every entry of a tree.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::WorkTotals;
 use super::dir::{Lister, WorkEntryKind, open_dir, open_root};
 use crate::interrupt;
 
-/// Lists one directory, names only, as `ls` does.
+/// Lists one directory by names only, like `ls`.
 pub(crate) fn list_directory(dir: &Path) -> Result<Duration> {
     let start = Instant::now();
     let listed = open_root(dir)
@@ -23,7 +23,7 @@ pub(crate) fn list_directory(dir: &Path) -> Result<Duration> {
     Ok(wall)
 }
 
-/// Lists every directory of a tree and looks at every entry with `lstat`, as `find` does.
+/// Lists every directory of a tree and calls `lstat` on every entry, like `find`.
 pub(crate) fn find_tree(root: &Path) -> Result<(Duration, WorkTotals)> {
     let start = Instant::now();
     let mut totals = WorkTotals::default();
@@ -62,9 +62,9 @@ fn walk_directory(
     Ok(())
 }
 
-/// A file that stands for any: the middle one, in the order of paths, of those that are not empty.
+/// A representative file: the middle one of the non-empty files, sorted by path.
 ///
-/// The path is relative to the root. `None` when there is no such file.
+/// The path is relative to the root. Returns `None` if every file is empty or there are none.
 pub(crate) fn typical_file(root: &Path) -> Result<Option<PathBuf>> {
     let mut files = Vec::new();
     let mut below = vec![root.to_owned()];

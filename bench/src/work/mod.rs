@@ -1,4 +1,4 @@
-//! What is done with a tree, by the same code whoever provides the tree.
+//! Operations on a tree; the code is the same for every tool that provides the tree.
 
 mod dir;
 pub(crate) mod find;
@@ -7,13 +7,13 @@ pub(crate) mod sync;
 
 use serde::Serialize;
 
-/// What a tree holds; its root is not counted.
+/// Totals of a tree, excluding its root.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct WorkTotals {
     /// Entries of all kinds.
     pub(crate) entries: u64,
     /// Regular files.
     pub(crate) files: u64,
-    /// Bytes in regular files; a file with several names counts with each.
+    /// Bytes in regular files; hard links count once per name.
     pub(crate) bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! Reading: one file, and every file of a tree with some threads.
+//! Reads one file, or every file of a tree with several threads.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,10 +16,10 @@ use super::WorkTotals;
 use super::dir::{Lister, WorkEntryKind, open_dir, open_root};
 use crate::interrupt;
 
-/// Bytes asked for by one `read`, as `cat` and `cp` do it.
+/// Buffer size of each `read`, as in `cat` and `cp`.
 const READ: usize = 128 << 10;
 
-/// Opens a file by its path and reads it to its end.
+/// Opens a file by path and reads it to the end.
 pub(crate) fn read_file(path: &Path) -> Result<Duration> {
     let mut buffer = vec![0; READ];
     let start = Instant::now();
@@ -29,9 +29,9 @@ pub(crate) fn read_file(path: &Path) -> Result<Duration> {
     Ok(wall)
 }
 
-/// Walks a tree and reads every regular file to its end, each thread taking a directory at a time.
+/// Walks a tree and reads every regular file to the end; each thread takes one directory at a time.
 ///
-/// The bytes in the result are those that were read.
+/// The byte total of the result counts the bytes actually read.
 pub(crate) fn read_all_files(root: &Path, threads: usize) -> Result<(Duration, WorkTotals)> {
     let start = Instant::now();
     let read = read_tree(root, threads);
@@ -64,7 +64,7 @@ fn read_tree(root: &Path, threads: usize) -> io::Result<WorkTotals> {
     Ok(totals)
 }
 
-/// What one thread does: directory after directory, until none is left.
+/// The loop of one thread: reads directories until none is left.
 fn read_directories(root: &OwnedFd, queue: &ReadQueue) -> io::Result<WorkTotals> {
     let mut totals = WorkTotals::default();
     let mut lister = Lister::new();
@@ -107,16 +107,17 @@ fn read_at(dir: impl AsFd, name: impl rustix::path::Arg, buffer: &mut [u8]) -> i
     }
 }
 
-/// The directories that are still to be read.
+/// The directories still to be read.
 struct ReadQueue {
     state: Mutex<ReadQueueState>,
     changed: Condvar,
 }
 
 struct ReadQueueState {
-    /// Paths relative to the root; the last is taken first, so that the list stays short.
+    /// Paths relative to the root. The last is taken first (depth-first), which keeps the list
+    /// short.
     waiting: Vec<PathBuf>,
-    /// Waiting or being read; none means the end.
+    /// Directories waiting or being read; zero ends the walk.
     open: usize,
 }
 
@@ -132,7 +133,7 @@ impl ReadQueue {
         }
     }
 
-    /// Waits for a directory; `None` when there will be no more.
+    /// Takes a directory, waiting for one if necessary. Returns `None` at the end of the walk.
     fn take(&self) -> Option<PathBuf> {
         let state = self.lock();
         let empty = |state: &mut ReadQueueState| state.waiting.is_empty() && state.open > 0;
@@ -140,7 +141,7 @@ impl ReadQueue {
         waited.unwrap_or_else(PoisonError::into_inner).waiting.pop()
     }
 
-    /// Tells that a directory was read and what is below it.
+    /// Marks a directory as read and queues its subdirectories.
     fn done(&self, below: Vec<PathBuf>) {
         let mut state = self.lock();
         state.open += below.len();
@@ -149,7 +150,7 @@ impl ReadQueue {
         self.changed.notify_all();
     }
 
-    /// Lets all threads come to an end.
+    /// Stops all threads after an error.
     fn give_up(&self) {
         let mut state = self.lock();
         state.waiting.clear();
@@ -158,7 +159,7 @@ impl ReadQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, ReadQueueState> {
-        // No statement above can panic halfway.
+        // No critical section can panic halfway, so a poisoned lock is safe to use.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

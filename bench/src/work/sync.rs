@@ -1,9 +1,8 @@
-//! Brings a tree to the state of another, touching only what differs.
+//! Makes one tree equal to another, changing only entries that differ.
 //!
-//! Like `rsync --checksum`: a file whose content is the same is left alone, whatever its times, as
-//! package managers leave alone what they need not change. What is written gets the times of the
-//! source, to the nanosecond. Extended attributes are not looked at. Fifos, sockets and devices are
-//! neither copied nor removed.
+//! Like `rsync --checksum`, we skip a file with the same content whatever its times, as package
+//! managers skip unchanged files. Written files get the source's times, to the nanosecond. Extended
+//! attributes are ignored. Fifos, sockets and devices are neither copied nor removed.
 
 mod write;
 
@@ -20,23 +19,23 @@ use rustix::fs::{AtFlags, Stat, linkat, readlinkat, statat};
 use super::dir::{Lister, WorkEntryKind, open_dir, open_root};
 use crate::interrupt;
 
-/// What a sync did.
+/// Counts of the changes that a sync made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SyncChanges {
-    /// Entries that were not there before.
+    /// New entries.
     pub(crate) created: u64,
-    /// Files and links that had another content.
+    /// Files and links whose content changed.
     pub(crate) rewritten: u64,
-    /// Entries that are there no more; those below a removed directory are not counted.
+    /// Removed entries; entries below a removed directory are not counted.
     pub(crate) removed: u64,
-    /// Entries of which only the mode or the owner differed.
+    /// Entries with a change of only mode or owner.
     pub(crate) attributes: u64,
-    /// Fifos, sockets and devices that were passed over.
+    /// Skipped fifos, sockets and devices.
     pub(crate) skipped: u64,
 }
 
 impl SyncChanges {
-    /// Whether the trees were the same before.
+    /// Whether the trees were already equal.
     pub(crate) fn is_empty(&self) -> bool {
         let Self {
             created,
@@ -49,7 +48,7 @@ impl SyncChanges {
     }
 }
 
-/// Makes `target` equal to `source`. Both are directories that exist.
+/// Makes `target` equal to `source`. Both must be existing directories.
 pub(crate) fn sync_directory(source: &Path, target: &Path) -> Result<SyncChanges> {
     Sync::run(source, target).with_context(|| {
         let (source, target) = (source.display(), target.display());
@@ -57,12 +56,12 @@ pub(crate) fn sync_directory(source: &Path, target: &Path) -> Result<SyncChanges
     })
 }
 
-/// An entry on both sides, the target's unless it has to be made.
+/// An entry of the source, and its counterpart in the target if it exists.
 struct Pair<'a> {
     from: BorrowedFd<'a>,
     to: BorrowedFd<'a>,
     name: &'a CString,
-    /// Where it is below the roots.
+    /// Path relative to the roots.
     path: PathBuf,
     source: Stat,
     target: Option<Stat>,
@@ -71,8 +70,7 @@ struct Pair<'a> {
 struct Sync {
     target: OwnedFd,
     lister: Lister,
-    /// Where, below the target's root, a file of the source with several names is already, by its
-    /// device and inode.
+    /// Target paths of source files with several hard links, by device and inode.
     linked: HashMap<(u64, u64), PathBuf>,
     changes: SyncChanges,
 }
@@ -146,7 +144,7 @@ impl Sync {
             .collect())
     }
 
-    /// Tells whether the parent directory was changed, as the two below do.
+    /// Returns whether the parent directory was modified, like `file` and `symlink` below.
     fn subdirectory(&mut self, pair: &Pair<'_>) -> io::Result<bool> {
         let made = pair.target.is_none();
         if made {
@@ -157,7 +155,7 @@ impl Sync {
         self.directory(from.as_fd(), to.as_fd(), &pair.path)?;
         if made {
             self.changes.created += 1;
-            // Last: the mode may forbid to write, and the entries changed the times.
+            // Set these last: the mode may forbid writes, and creating entries changes the times.
             write::copy_attributes(pair.to, pair.name, &pair.source)?;
             write::set_directory_times(to.as_fd(), &pair.source)?;
         } else {
@@ -218,7 +216,7 @@ impl Sync {
         }
     }
 
-    /// Corrects mode and owner of what stays.
+    /// Corrects the mode and owner of an entry whose content is unchanged.
     fn attributes(&mut self, pair: &Pair<'_>) -> io::Result<()> {
         let Some(target) = &pair.target else {
             return Ok(());

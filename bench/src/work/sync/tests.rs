@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Two directories: a source with some of everything, and an empty target.
+/// A source with entries of each kind, and an empty target.
 fn trees() -> TempDir {
     let temp = tempfile::tempdir().unwrap();
     let (source, target) = (temp.path().join("source"), temp.path().join("target"));
@@ -69,9 +69,9 @@ fn only_what_differs_is_touched() {
     let temp = trees();
     run(&temp);
     let (source, target) = (temp.path().join("source"), temp.path().join("target"));
-    // Other times and the same content: left alone.
+    // New times with the same content: skipped.
     set_times(&source.join("dir/below/large"), 77);
-    // The same size and another content: written anew.
+    // New content with the same size: rewritten.
     fs::write(source.join("dir/file"), "CONTENT").unwrap();
     set_times(&source.join("dir/file"), 123_456_789);
     let before = ["dir/below/large", "dir/file", "dir/below"]

@@ -1,4 +1,4 @@
-//! The single changes that a sync makes to a directory.
+//! Individual changes that a sync makes to a directory.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -12,12 +12,12 @@ use rustix::fs::{
 
 use crate::work::dir::{Lister, WorkEntryKind, open_dir};
 
-/// The name of a file until it is whole.
+/// Temporary name of a file while it is written.
 const PART: &CStr = c".cachefs-bench-part";
 /// Bytes compared at a time.
 const BLOCK: usize = 128 << 10;
 
-/// Whether two files of one name and one size hold the same.
+/// Whether two files with the same name and size have the same content.
 pub(super) fn same_content(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
@@ -37,7 +37,7 @@ pub(super) fn same_content(
     }
 }
 
-/// Fills the block unless the file ends before.
+/// Fills the block, or stops at the end of the file.
 fn read_block(file: &mut File, block: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < block.len() {
@@ -54,7 +54,7 @@ fn open_new(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<File> {
     Ok(openat(dir, name, flags, Mode::empty())?.into())
 }
 
-/// Writes a file beside the old one, if any, and puts it in its place.
+/// Writes a file under a temporary name and renames it over the old one.
 pub(super) fn write_file(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
@@ -66,19 +66,19 @@ pub(super) fn write_file(
     let mut part: File = openat(to, PART, flags, Mode::RUSR | Mode::WUSR)?.into();
     let written = io::copy(&mut content, &mut part).and_then(|_| {
         fchown(&part, Some(stat_owner(source)), Some(stat_group(source)))?;
-        // After the owner, whose change takes away setuid.
+        // After the owner, because `chown` clears the setuid bit.
         fchmod(&part, stat_mode(source))?;
         futimens(&part, &stat_times(source))?;
         Ok(renameat(to, PART, to, name)?)
     });
     if written.is_err() {
-        // The error that matters is the first.
+        // Ignore this result; the first error is the relevant one.
         let _ = unlinkat(to, PART, AtFlags::empty());
     }
     written
 }
 
-/// Makes a symbolic link.
+/// Creates a symbolic link.
 pub(super) fn write_symlink(
     to: BorrowedFd<'_>,
     name: &CStr,
@@ -96,12 +96,12 @@ pub(super) fn write_symlink(
     )?)
 }
 
-/// Makes a directory that can be filled.
+/// Creates a directory with write permission, so that entries can be added.
 pub(super) fn make_directory(to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     Ok(mkdirat(to, name, Mode::RWXU)?)
 }
 
-/// Gives a file, link or directory the owner and the mode of the source.
+/// Copies owner and mode of the source to a file, link or directory.
 pub(super) fn copy_attributes(to: BorrowedFd<'_>, name: &CStr, source: &Stat) -> io::Result<()> {
     let (user, group) = (stat_owner(source), stat_group(source));
     chownat(to, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
@@ -111,12 +111,12 @@ pub(super) fn copy_attributes(to: BorrowedFd<'_>, name: &CStr, source: &Stat) ->
     Ok(())
 }
 
-/// Gives a directory the times of the source.
+/// Copies the times of the source to a directory.
 pub(super) fn set_directory_times(dir: BorrowedFd<'_>, source: &Stat) -> io::Result<()> {
     Ok(futimens(dir, &stat_times(source))?)
 }
 
-/// Removes an entry, and what is below it.
+/// Removes an entry and everything below it.
 pub(super) fn remove_entry(
     lister: &mut Lister,
     dir: BorrowedFd<'_>,
@@ -148,7 +148,7 @@ fn stat_mode(stat: &Stat) -> Mode {
 fn stat_times(stat: &Stat) -> Timestamps {
     let time = |seconds: i64, nanoseconds: u64| Timespec {
         tv_sec: seconds,
-        // Below a thousand million by definition.
+        // At most 999,999,999, so the cast cannot overflow.
         tv_nsec: nanoseconds.cast_signed(),
     };
     Timestamps {

@@ -1,15 +1,16 @@
 //! Support for the end-to-end tests of cachefs.
 //!
-//! The tests treat the `cachefs` binary as a black box: apart from the remotes that [`s3`] serves,
-//! nothing here uses the product's own code, so that a fault in it cannot hide itself.
+//! The tests treat the `cachefs` binary as a black box. Apart from the remotes that [`s3`] serves,
+//! nothing here uses the product's own code, so a bug there cannot hide itself.
 //!
-//! - [`harness`] runs the binary in a sandbox that leaves nothing behind;
-//! - [`tree`] makes, changes and compares directory trees with everything a filesystem can hold;
-//! - [`tools`] prepares caches of real build tools, and builds that work only from such a cache;
-//! - [`s3`] serves S3 on loopback, with faults on demand, and Google's dialect of it;
-//! - [`engines`] runs containers, with podman, buildah, docker and bubblewrap, and as an ordinary user;
-//! - [`clouds`] runs an emulator of Azure, and answers for those who give credentials;
-//! - [`nobody`] is where every connection is refused.
+//! - [`harness`] runs the binary in a sandbox and cleans up afterwards;
+//! - [`tree`] creates, changes and compares directory trees with every filesystem feature;
+//! - [`tools`] fills caches of real build tools, and runs builds that work only with such a cache;
+//! - [`s3`] serves S3 and the Google Cloud Storage dialect on loopback, with fault injection;
+//! - [`engines`] runs containers with podman, buildah, docker and bubblewrap, and as an ordinary
+//!   user;
+//! - [`clouds`] runs an Azure emulator and stubs credential endpoints;
+//! - [`nobody`] reserves an address that refuses every connection.
 
 pub mod clouds;
 pub mod engines;

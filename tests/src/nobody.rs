@@ -1,4 +1,4 @@
-//! An address at which every connection is refused.
+//! An address that refuses every connection.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-/// A port of loopback on which nobody listens, nor any other test can while this one has it.
+/// A reserved port on loopback. The socket is bound but does not listen, so connections are refused
+/// and no other test can take the port.
 #[derive(Debug)]
 pub struct Nobody {
     _bound: OwnedFd,
@@ -14,11 +15,11 @@ pub struct Nobody {
 }
 
 impl Nobody {
-    /// Takes a free port.
+    /// Reserves a free port.
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// If there is none.
     pub fn new() -> io::Result<Self> {
         let socket = rustix::net::socket_with(
             AddressFamily::INET,
@@ -34,12 +35,12 @@ impl Nobody {
         })
     }
 
-    /// As `host:port`.
+    /// The address as `host:port`.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// As `http://host:port`.
+    /// The address as `http://host:port`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }

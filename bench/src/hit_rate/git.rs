@@ -182,7 +182,7 @@ fn run_git(repository: &Path, arguments: &[&str], input: &str) -> Result<Vec<u8>
     // Write from a thread: git prints answers before it has read all input.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output()?;
-    // Check the status first: a failed git may close its stdin early, and has printed its own error.
+    // Check the status first: a failed git may close its stdin early, and has printed its error.
     let written = writer.join();
     if !output.status.success() {
         bail!(

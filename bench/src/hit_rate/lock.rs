@@ -6,8 +6,8 @@ use super::history::{HistoryPiece, HistoryState, hash_number};
 
 /// Assumed size of a package, as lock files do not record sizes.
 ///
-/// The defaults come from a `node_modules` with 1,708 packages: 616 MB in 64,000 files, which `zstd
-/// -3` compressed to 19 %.
+/// The defaults come from a `node_modules` with 1,708 packages: 616 MB in 64,000 files, which
+/// `zstd -3` compressed to 19 %.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct PackageModel {
     /// For lock files: bytes per package

@@ -6,22 +6,23 @@ use cachefs_store::remote::RemoteSpec;
 use super::BUCKET;
 use super::process::Emulator;
 
-/// The account that every Azurite has, and its key, which is public.
+/// The default account of every Azurite and its well-known key.
 const ACCOUNT: &str = "devstoreaccount1";
 const KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-/// Everything, signed with that key until 2099.
+/// An account SAS with all permissions, signed with that key and valid until 2099.
 const SAS: &str = "sv=2021-12-02&ss=b&srt=sco&sp=rwdlac&se=2099-01-01T00%3A00%3A00Z\
     &sig=tznf%2BUguWwNe%2B7oTyobyNUc7TDthIuY2m9EdDOYdBvE%3D";
 
-/// A running Azurite with the container [`BUCKET`], stopped when dropped.
+/// A running Azurite with the container [`BUCKET`], stopped on drop.
 #[derive(Debug)]
 pub struct Azurite(Emulator);
 
 impl Azurite {
-    /// Starts the `azurite-blob` that `CACHEFS_TEST_AZURITE` names, or the one in `PATH`.
+    /// Starts the `azurite-blob` named by `CACHEFS_TEST_AZURITE`, or the one in `PATH`.
     ///
-    /// `None` when there is none in `PATH`; one that is named must be there.
+    /// Returns `None` if there is none in `PATH`. If the variable names a program, the program must
+    /// exist.
     pub fn start() -> Result<Option<Self>> {
         let arguments = [
             "--blobHost",
@@ -31,7 +32,7 @@ impl Azurite {
             "--inMemoryPersistence",
             "--silent",
             "--disableTelemetry",
-            // Clients may be newer than it.
+            // Clients may use a newer API version than this Azurite supports.
             "--skipApiVersionCheck",
         ];
         let ready = "listens on http://";
@@ -44,12 +45,12 @@ impl Azurite {
         Ok(Some(Self(emulator)))
     }
 
-    /// The account's address.
+    /// The endpoint of the account.
     pub fn endpoint(&self) -> String {
         format!("http://{}/{ACCOUNT}", self.0.address)
     }
 
-    /// Variables with the account and its key.
+    /// Environment variables with the account and its key.
     pub fn key() -> [(&'static str, &'static str); 2] {
         [
             ("AZURE_STORAGE_ACCOUNT", ACCOUNT),
@@ -57,7 +58,7 @@ impl Azurite {
         ]
     }
 
-    /// Variables with the account and a token that is good for everything in it.
+    /// Environment variables with the account and a SAS token with all permissions.
     pub fn token() -> [(&'static str, &'static str); 2] {
         [
             ("AZURE_STORAGE_ACCOUNT", ACCOUNT),
@@ -65,14 +66,14 @@ impl Azurite {
         ]
     }
 
-    /// The variable that has the account, its key and the endpoint.
+    /// The environment variable with a connection string: account, key and endpoint.
     pub fn connection_string(&self) -> (&'static str, String) {
         let endpoint = self.endpoint();
         let text = format!("AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={endpoint}/");
         ("AZURE_STORAGE_CONNECTION_STRING", text)
     }
 
-    /// How to reach a prefix of the container, with the credentials in `variables`.
+    /// A remote at a prefix of the container, with the credentials in `variables`.
     pub fn spec(&self, prefix: &str, variables: [(&str, &str); 2]) -> RemoteSpec {
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         RemoteSpec {

@@ -1,5 +1,4 @@
-//! Azurite, where it is installed, and a stand-in for those who give credentials; on the loopback
-//! interface.
+//! Azurite, if installed, and a stub of credential endpoints; both listen on loopback.
 
 mod azurite;
 mod process;
@@ -8,5 +7,5 @@ mod stub;
 pub use azurite::Azurite;
 pub use stub::{Asked, Stub};
 
-/// The container that the emulator starts with.
+/// The container that exists when the emulator starts.
 pub const BUCKET: &str = "cache";

@@ -1,4 +1,4 @@
-//! A server in a process of its own.
+//! A server in a child process.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -8,19 +8,20 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
-/// A running emulator, stopped when dropped.
+/// A running emulator, stopped on drop.
 #[derive(Debug)]
 pub(super) struct Emulator {
     process: Child,
-    /// `host:port`.
+    /// The listening address as `host:port`.
     pub(super) address: String,
 }
 
 impl Emulator {
-    /// Starts the program that `variable` names, or the one called `program` in `PATH`, and waits
-    /// for the line with `ready` in it and an address after.
+    /// Starts the program named by `variable`, or `program` from `PATH`, and waits for an output
+    /// line with `ready` followed by an address.
     ///
-    /// `None` when there is none in `PATH`; one that is named must be there.
+    /// Returns `None` if there is none in `PATH`. If the variable names a program, the program must
+    /// exist.
     pub(super) fn start(
         variable: &str,
         program: &str,
@@ -29,7 +30,8 @@ impl Emulator {
     ) -> Result<Option<Self>> {
         let named = std::env::var_os(variable);
         let program = named.clone().unwrap_or_else(|| OsString::from(program));
-        // Both outputs into one pipe: where a server says its address is its own matter.
+        // Merge both outputs into one pipe: some servers print the address to stdout, others to
+        // stderr.
         let (output, input) = std::io::pipe()?;
         let spawned = Command::new(&program)
             .args(arguments)
@@ -53,7 +55,7 @@ impl Emulator {
             if let Some((_, rest)) = line.split_once(ready) {
                 let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
                 emulator.address = rest[..end.unwrap_or(rest.len())].to_owned();
-                // Its log goes on; nobody reading it would block the server in the end.
+                // Keep reading the log, otherwise the server blocks once the pipe is full.
                 thread::spawn(move || lines.for_each(drop));
                 return Ok(Some(emulator));
             }
@@ -89,7 +91,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // It may have ended by itself; there is nothing to do about other failures.
+        // The process may already have exited; other failures cannot be handled in `drop`.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

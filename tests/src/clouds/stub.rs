@@ -1,4 +1,4 @@
-//! A server that gives prepared answers: for whoever gives credentials.
+//! A stub HTTP server with canned responses, for credential endpoints.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,12 +9,12 @@ use std::thread;
 use anyhow::Result;
 use parking_lot::Mutex;
 
-/// A request that the stub got.
+/// A request that the stub received.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// Method and target, as `GET /path?query`.
+    /// Method and target, for example `GET /path?query`.
     pub line: String,
-    /// Headers, their names in lower case.
+    /// Headers with lower-case names.
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub body: String,
@@ -22,8 +22,8 @@ pub struct Asked {
 
 type Answers = Vec<(&'static str, u16, String)>;
 
-/// A server on loopback that answers by what the request line has in it. It lives as long as the
-/// process.
+/// A server on loopback that selects its response by the request line. It runs until the process
+/// ends.
 #[derive(Debug)]
 pub struct Stub {
     address: SocketAddr,
@@ -32,7 +32,7 @@ pub struct Stub {
 }
 
 impl Stub {
-    /// Starts it; until it is told of answers, it gives 404.
+    /// Starts the server. It responds with 404 until [`answer`](Self::answer) adds responses.
     pub fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let stub = Self {
@@ -43,29 +43,29 @@ impl Stub {
         let (asked, answers) = (Arc::clone(&stub.asked), Arc::clone(&stub.answers));
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                // A client that goes away is its own matter.
+                // Ignore connection errors: the client may disconnect at any time.
                 let _ = serve(socket, &asked, &answers);
             }
         });
         Ok(stub)
     }
 
-    /// Requests with this in their first line are answered with a status and a body.
+    /// Responds to requests whose request line contains `line` with a status and a body.
     pub fn answer(&self, line: &'static str, status: u16, body: impl Into<String>) {
         self.answers.lock().push((line, status, body.into()));
     }
 
-    /// The server's `host:port`.
+    /// The server's address as `host:port`.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// The server's address, as `http://host:port`.
+    /// The server's address as `http://host:port`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The requests so far.
+    /// All requests received so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().clone()
     }

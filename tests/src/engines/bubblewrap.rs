@@ -1,11 +1,11 @@
-//! bubblewrap.
+//! bubblewrap sandboxes.
 
 use super::{PATH, installed};
 use crate::harness::Invocation;
 
-/// Prepares a command in a sandbox of bubblewrap's that shows this machine's files, read-only, and
-/// has a `/tmp` and a `/root` of its own; add mounts, `--` and the command. `None` when it is not
-/// installed.
+/// Prepares a command in a bubblewrap sandbox. The sandbox sees this machine's files read-only and
+/// has its own `/tmp` and `/root`. Append mounts, then `--` and the command. Returns `None` if
+/// bubblewrap is not installed.
 #[must_use]
 pub fn bubblewrap() -> Option<Invocation> {
     installed("bubblewrap", &["bwrap"]).then(|| {

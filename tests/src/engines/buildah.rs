@@ -1,4 +1,4 @@
-//! buildah.
+//! buildah, run by root.
 
 use anyhow::{Result, ensure};
 
@@ -7,7 +7,7 @@ use super::image::archives;
 use super::{PATH, installed, is_root};
 use crate::harness::{Invocation, Sandbox};
 
-/// buildah with its images in a directory of its own.
+/// A buildah that stores its images in a directory of its own.
 #[derive(Debug)]
 pub struct Buildah {
     config: Config,
@@ -15,11 +15,11 @@ pub struct Buildah {
 }
 
 impl Buildah {
-    /// Makes a buildah of root's that knows both images; `None` when it is not installed.
+    /// Sets up buildah for root with both images. Returns `None` if buildah is not installed.
     ///
     /// # Errors
     ///
-    /// When an image cannot be made.
+    /// If an image cannot be created.
     pub fn new() -> Result<Option<Self>> {
         if !is_root() || !installed("buildah", &["buildah", "runc", "busybox"]) {
             return Ok(None);
@@ -41,7 +41,7 @@ impl Buildah {
         Ok(Some(buildah))
     }
 
-    /// Prepares a command of buildah.
+    /// Prepares a buildah command.
     pub fn command(
         &self,
         args: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,

@@ -1,4 +1,4 @@
-//! Files that keep podman and buildah to a directory of the test.
+//! Configuration files that keep podman and buildah inside a test directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::harness::Invocation;
 
-/// The configuration of one user of podman and buildah.
+/// The configuration of podman and buildah for one user.
 #[derive(Debug, Clone)]
 pub(super) struct Config {
     engine: PathBuf,
@@ -15,15 +15,15 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// Writes configuration into `dir` that keeps everything there; `rootless` is for a user, whose
-    /// home and runtime directory keep the rest apart.
+    /// Writes configuration files into `dir` that keep all state there. With `rootless`, storage
+    /// follows the user's home and runtime directory instead.
     pub(super) fn write(dir: &Path, rootless: bool) -> Result<Self> {
         let config = Self {
             engine: dir.join("containers.conf"),
             storage: dir.join("storage.conf"),
         };
-        // runc, because crun takes no hybrid of both versions of control groups. The locks lie in
-        // shared memory by default, which all of root's engines would share.
+        // Use runc, because crun does not support the hybrid of cgroups v1 and v2. Use file locks,
+        // because the default shared memory would be common to all of root's engines.
         let mut engine = "[containers]\n\
              default_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\n\
              netns = \"none\"\n\
@@ -53,7 +53,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The variables that name the files.
+    /// Environment variables that name the files.
     pub(super) fn variables(&self) -> [(&'static str, &Path); 2] {
         [
             ("CONTAINERS_CONF", &self.engine),
@@ -61,7 +61,7 @@ impl Config {
         ]
     }
 
-    /// Puts the configuration into a command's environment.
+    /// Adds the variables to a command.
     pub(super) fn on(&self, command: Invocation) -> Invocation {
         self.variables()
             .into_iter()

@@ -1,4 +1,4 @@
-//! What podman and docker have in common.
+//! Operations shared by podman and docker.
 
 use std::ffi::OsStr;
 
@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::harness::{Invocation, Output};
 
-/// An engine with the command line of docker.
+/// A container engine with docker's command line.
 pub trait Engine {
-    /// Prepares a command of the engine, such as `run` with its arguments.
+    /// Prepares an empty command line of the engine; append for example `run` and its arguments.
     fn prepare(&self) -> Invocation;
 
-    /// Prepares a command of the engine.
+    /// Prepares a command of the engine with arguments.
     fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Invocation
     where
         Self: Sized,
@@ -19,7 +19,7 @@ pub trait Engine {
         self.prepare().args(args)
     }
 
-    /// Prepares a run of `sh -c SCRIPT` in a new container that is removed at its end.
+    /// Prepares a run of `sh -c SCRIPT` in a new container, which is removed afterwards.
     fn shell<A: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = A>,
@@ -34,11 +34,11 @@ pub trait Engine {
             .args([image, "sh", "-c", script])
     }
 
-    /// Starts a container that stays until it or the engine is dropped.
+    /// Starts a container that runs until it or the engine is dropped.
     ///
     /// # Errors
     ///
-    /// When it does not start, with what the engine says.
+    /// If the container does not start; includes the engine's output.
     fn start<A: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = A>,
@@ -61,45 +61,45 @@ pub trait Engine {
     }
 }
 
-/// A container that waits, and is removed when dropped.
+/// A running, idle container, removed on drop.
 pub struct Container<'a> {
     engine: &'a dyn Engine,
     id: String,
 }
 
 impl Container<'_> {
-    /// Its id.
+    /// The container id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The process number of what it runs, as its engine sees it.
+    /// The process id of the container's main process, as reported by the engine.
     ///
     /// # Errors
     ///
-    /// When it does not run.
+    /// If the container is not running.
     pub fn pid(&self) -> Result<u32> {
         let output = self.run(["inspect", "--format", "{{.State.Pid}}"], []);
         let text = output.stdout();
         text.trim().parse().with_context(|| output.to_string())
     }
 
-    /// Runs `sh -c SCRIPT` in it.
+    /// Runs `sh -c SCRIPT` in the container.
     ///
     /// # Panics
     ///
-    /// When the engine cannot be started or does not end.
+    /// If the engine cannot be started or does not finish in time.
     #[track_caller]
     pub fn exec(&self, script: &str) -> Output {
         self.run(["exec"], ["sh", "-c", script])
     }
 
-    /// Ends it, and keeps it.
+    /// Kills the container without removing it.
     ///
     /// # Panics
     ///
-    /// When the engine refuses.
+    /// If the engine fails.
     #[track_caller]
     pub fn stop(&self) {
         self.run(["kill"], []).success();

@@ -1,4 +1,4 @@
-//! A dockerd of the test's own.
+//! A dockerd that belongs to the test.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use super::image::archives;
 use super::{PATH, installed, is_root};
 use crate::harness::{Invocation, Sandbox};
 
-/// How long dockerd may take to answer, and to end.
+/// Maximum time for dockerd to respond after a start, or to exit.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked at.
+/// Poll interval while waiting.
 const POLL: Duration = Duration::from_millis(50);
 
-/// A dockerd with its images, containers and socket in a directory of its own.
+/// A dockerd with images, containers and socket in a directory of its own.
 #[derive(Debug)]
 pub struct Docker {
     daemon: Child,
@@ -24,11 +24,11 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Starts a dockerd and gives it both images; `None` when it is not installed.
+    /// Starts a dockerd and imports both images. Returns `None` if docker is not installed.
     ///
     /// # Errors
     ///
-    /// When it does not start, or an image cannot be imported.
+    /// If dockerd does not start, or an image cannot be imported.
     pub fn start_daemon() -> Result<Option<Self>> {
         if !is_root()
             || !installed(
@@ -49,7 +49,7 @@ impl Docker {
                 "--bridge=none".to_owned(),
                 "--storage-driver=overlay2".to_owned(),
                 "--default-ulimit=nofile=4096:4096".to_owned(),
-                // The containerd that it starts takes no relative paths.
+                // The containerd that dockerd starts rejects relative paths.
                 format!("--data-root={}", at("data")),
                 format!("--exec-root={}", at("exec")),
                 format!("--pidfile={}", at("pid")),
@@ -82,13 +82,13 @@ impl Docker {
         Ok(())
     }
 
-    /// The address of its socket, `DOCKER_HOST`.
+    /// The value for `DOCKER_HOST`.
     #[must_use]
     pub fn host(&self) -> String {
         socket(&self.sandbox)
     }
 
-    /// The directory with its data and socket.
+    /// The directory with data and socket.
     #[must_use]
     pub fn dir(&self) -> &std::path::Path {
         self.sandbox.path()
@@ -111,7 +111,8 @@ impl Engine for Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        // dockerd waits ten seconds for containers that do not listen; a failed test leaves some.
+        // Remove containers that a failed test left: dockerd would wait ten seconds for each that
+        // ignores SIGTERM.
         let left = self.command(["ps", "--all", "--quiet"]).run().stdout();
         if !left.trim().is_empty() {
             let ids = left.split_whitespace();
@@ -119,7 +120,7 @@ impl Drop for Docker {
         }
         let pid = i32::try_from(self.daemon.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
-            // It may have ended by itself.
+            // The process may already have exited.
             kill_process(pid, Signal::TERM).ok();
         }
         let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! Images made from nothing but this machine.
+//! Images built from files of this machine, without a registry.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,13 +9,13 @@ use anyhow::{Context as _, Result, ensure};
 use super::PATH;
 use crate::harness::Invocation;
 
-/// An image with a static shell and its tools.
+/// An image with a static busybox shell.
 pub const BUSYBOX: &str = "localhost/busybox:1";
 
-/// An image whose programs are those of this machine: run it with [`HOST_VOLUMES`].
+/// An image without programs; [`HOST_VOLUMES`] mounts those of this machine.
 pub const HOST: &str = "localhost/host:1";
 
-/// The arguments of `run` that [`HOST`] needs.
+/// Arguments of `run` that mount this machine's programs into [`HOST`].
 pub const HOST_VOLUMES: [&str; 6] = [
     "-v",
     "/usr:/usr:ro",
@@ -25,21 +25,21 @@ pub const HOST_VOLUMES: [&str; 6] = [
     "/opt:/opt:ro",
 ];
 
-/// Where the static shell is.
+/// Path of the static shell in the image.
 const SHELL: &str = "/bin/busybox";
 
-/// A root directory of a container, which an image is made of.
+/// A container root directory from which an image is built.
 #[derive(Debug)]
 pub struct Root {
     path: PathBuf,
 }
 
 impl Root {
-    /// Makes the root of [`BUSYBOX`] at `path`.
+    /// Creates the root of [`BUSYBOX`] at `path`.
     ///
     /// # Errors
     ///
-    /// When it cannot be written, or there is no static busybox.
+    /// If it cannot be written, or there is no static busybox.
     pub fn busybox(path: &Path) -> Result<Self> {
         let root = Self::skeleton(path)?;
         fs::create_dir(path.join("bin"))?;
@@ -57,11 +57,11 @@ impl Root {
         Ok(root)
     }
 
-    /// Makes the root of [`HOST`] at `path`.
+    /// Creates the root of [`HOST`] at `path`.
     ///
     /// # Errors
     ///
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn host(path: &Path) -> Result<Self> {
         let root = Self::skeleton(path)?;
         for dir in ["usr", "opt"] {
@@ -76,7 +76,7 @@ impl Root {
         Ok(root)
     }
 
-    /// The directories that every root has.
+    /// Creates the directories that every root has.
     fn skeleton(path: &Path) -> Result<Self> {
         for dir in [
             "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "var/tmp", "var/lib",
@@ -88,17 +88,17 @@ impl Root {
         })
     }
 
-    /// The directory.
+    /// The root directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Packs it into an archive that engines import.
+    /// Packs the root into an archive that engines can import.
     ///
     /// # Errors
     ///
-    /// When tar fails, with its output.
+    /// If tar fails; includes its output.
     pub fn pack(&self, archive: &Path) -> Result<()> {
         let output = Invocation::new("/bin/tar", ["-C"])
             .arg(&self.path)
@@ -112,7 +112,7 @@ impl Root {
     }
 }
 
-/// Makes both images' archives in a directory; returns each one's name and archive.
+/// Creates the archives of both images in a directory. Returns image names and archive paths.
 pub(super) fn archives(dir: &Path) -> Result<[(&'static str, PathBuf); 2]> {
     let (busybox, host) = (dir.join("busybox.tar"), dir.join("host.tar"));
     Root::busybox(&dir.join("busybox"))?.pack(&busybox)?;

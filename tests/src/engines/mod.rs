@@ -1,18 +1,19 @@
-//! Container engines, started by a test and gone with it.
+//! Container engines that a test starts and that are removed with it.
 //!
 //! Each engine keeps its images, containers and sockets in a [`Sandbox`](crate::harness::Sandbox)
-//! of its own, so that nothing of the user's is touched, and dropping it ends what it started:
+//! of its own, so your engines and images are never touched. Dropping an engine stops everything
+//! that it started:
 //!
-//! - [`Podman`]: of root, or rootless of a [`User`];
-//! - [`Buildah`], which builds images from files of instructions;
-//! - [`Docker`]: a dockerd of the test's own;
+//! - [`Podman`]: run by root, or rootless by a [`User`];
+//! - [`Buildah`]: builds images from instruction files;
+//! - [`Docker`]: a dockerd that belongs to the test;
 //! - [`mod@bubblewrap`]: a command in a root directory, without an engine;
-//! - [`User`]: somebody without privileges, who may use `/dev/fuse` and make user namespaces.
+//! - [`User`]: an unprivileged user with access to `/dev/fuse` and user namespaces.
 //!
-//! A constructor returns `None`, with a line that says which program is missing, only when that
-//! program is not installed. There is no registry: the images are [`BUSYBOX`], a shell and little
-//! else, and [`HOST`], which shows the programs of this machine when it is run with
-//! [`HOST_VOLUMES`]. Containers have no network.
+//! A constructor returns `None` only if its program is not installed, and prints the name of the
+//! missing program. There is no registry. The images are [`BUSYBOX`], a minimal shell, and
+//! [`HOST`], which shows the programs of this machine when you run it with [`HOST_VOLUMES`].
+//! Containers have no network.
 
 mod bubblewrap;
 mod buildah;
@@ -31,10 +32,11 @@ pub use image::{BUSYBOX, HOST, HOST_VOLUMES, Root};
 pub use podman::Podman;
 pub use user::User;
 
-/// Where programs are found.
+/// The `PATH` for commands with a cleared environment.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whether all programs that `need` takes, such as `docker`, are installed; skips the test if not.
+/// Returns whether all `programs` that `need` requires are installed, and prints a skip note if
+/// not. `need` is for example `docker`.
 fn installed(need: &str, programs: &[&str]) -> bool {
     let is_there = |program: &str| {
         PATH.split(':')
@@ -49,7 +51,7 @@ fn installed(need: &str, programs: &[&str]) -> bool {
     }
 }
 
-/// Whether the tests run as root, without which there are no engines; skips the test if not.
+/// Returns whether the tests run as root, as engines require, and prints a skip note if not.
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {

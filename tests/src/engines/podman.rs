@@ -1,4 +1,4 @@
-//! podman, of root and of an ordinary user.
+//! podman, run by root or by an ordinary user.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -12,12 +12,12 @@ use super::image::archives;
 use super::{PATH, User, installed, is_root};
 use crate::harness::{Invocation, Sandbox};
 
-/// How long what watches containers may take to end.
+/// Maximum time for container monitors to exit.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often it is looked for.
+/// Poll interval while waiting for them.
 const POLL: Duration = Duration::from_millis(20);
 
-/// podman with its images and containers in a directory of its own.
+/// A podman with images and containers in a directory of its own.
 #[derive(Debug)]
 pub struct Podman<'a> {
     owner: Owner<'a>,
@@ -32,11 +32,11 @@ enum Owner<'a> {
 }
 
 impl<'a> Podman<'a> {
-    /// Makes root's podman, with both images; `None` when it is not installed.
+    /// Sets up podman for root with both images. Returns `None` if podman is not installed.
     ///
     /// # Errors
     ///
-    /// When an image cannot be imported.
+    /// If an image cannot be imported.
     pub fn of_root() -> Result<Option<Self>> {
         if !is_root() {
             return Ok(None);
@@ -44,11 +44,12 @@ impl<'a> Podman<'a> {
         Self::new(Owner::Root)
     }
 
-    /// Makes a user's podman, with both images; `None` when it is not installed.
+    /// Sets up rootless podman for a user with both images. Returns `None` if podman is not
+    /// installed.
     ///
     /// # Errors
     ///
-    /// When an image cannot be imported.
+    /// If an image cannot be imported.
     pub fn of_user(user: &'a User) -> Result<Option<Self>> {
         if !installed("podman", &["newuidmap", "newgidmap"]) {
             return Ok(None);
@@ -74,13 +75,14 @@ impl<'a> Podman<'a> {
         Ok(Some(podman))
     }
 
-    /// The variables that have any podman use these images and containers.
+    /// Environment variables that make any podman use these images and containers.
     #[must_use]
     pub fn variables(&self) -> [(&'static str, &Path); 2] {
         self.config.variables()
     }
 
-    /// Prepares a command as the podman's owner, with the variables that name its storage.
+    /// Prepares a command that runs as the podman's owner, with the variables that select its
+    /// storage.
     pub fn as_owner(&self, program: &str) -> Invocation {
         let command = match self.owner {
             Owner::Root => Invocation::new(program, [""; 0])
@@ -93,7 +95,7 @@ impl<'a> Podman<'a> {
     }
 }
 
-/// Whether a process has something below a directory among its arguments.
+/// Whether the arguments of any process mention a path below a directory.
 fn is_named_by_a_process(dir: &Path) -> bool {
     let dir = dir.as_os_str().as_bytes();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -111,15 +113,15 @@ impl Engine for Podman<'_> {
 
 impl Drop for Podman<'_> {
     fn drop(&mut self) {
-        // Whatever a failed test has left; the storage goes with the sandbox.
+        // Remove containers that a failed test left; their storage goes with the sandbox.
         let removed = self
             .command(["rm", "--all", "--force", "--time", "0"])
             .run();
         if !removed.status.success() {
             eprintln!("containers may be left: {removed}");
         }
-        // What watches a container cleans up behind it on its own time, and mounts the storage for
-        // that: not while it is being removed.
+        // The container monitors (conmon) clean up asynchronously and mount the storage for that.
+        // Wait for them, so that they do not race with its removal.
         let deadline = Instant::now() + PATIENCE;
         while is_named_by_a_process(self.sandbox.path()) && Instant::now() < deadline {
             std::thread::sleep(POLL);

@@ -1,4 +1,4 @@
-//! Somebody without privileges.
+//! An unprivileged user.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -12,31 +12,31 @@ use rustix::fs::{CWD, FileType, Mode};
 use super::{PATH, installed, is_root};
 use crate::harness::{Invocation, Sandbox};
 
-/// The user's number, and that of its group.
+/// The user's uid and gid.
 const ID: u32 = 1717;
-/// The ids that the user may give away in user namespaces: first and count.
+/// The user's subordinate ids for user namespaces: first id and count.
 const SUBORDINATE: (u32, u32) = (400_000, 65_536);
 
-/// An ordinary user, who exists only in a mount and a PID namespace of the test.
+/// An ordinary user that exists only in a mount and PID namespace of the test.
 ///
-/// There, the user has a name, subordinate ids and a home, and `/dev/fuse` is open to all, as
-/// distributions have it. Dropping it ends every process of the namespaces, and with them goes what
-/// was mounted there.
+/// Inside, the user has a name, subordinate ids and a home directory, and `/dev/fuse` is open to
+/// all users, as on common distributions. Dropping it kills every process in the namespaces, which
+/// also removes their mounts.
 #[derive(Debug)]
 pub struct User {
-    /// The process whose child is the namespaces' first one; it is killed with it.
+    /// The `unshare` process, parent of the namespace's init; the kernel kills init when it dies.
     keeper: Child,
-    /// The namespaces' first process.
+    /// Process id of the namespace's init.
     first: u32,
     sandbox: Sandbox,
 }
 
 impl User {
-    /// Makes a user; `None` when what it takes is not installed.
+    /// Creates a user. Returns `None` if a required program is not installed.
     ///
     /// # Errors
     ///
-    /// When the namespaces cannot be made.
+    /// If the namespaces cannot be created.
     pub fn new() -> Result<Option<Self>> {
         if !is_root() || !installed("util-linux", &["unshare", "nsenter", "setpriv"]) {
             return Ok(None);
@@ -62,7 +62,7 @@ impl User {
         .spawn(Stdio::piped(), Stdio::inherit())
         .context("cannot make namespaces")?;
         let output = keeper.stdout.take().context("the output was asked for")?;
-        // From here on `Drop` ends it.
+        // Construct early, so that `Drop` kills the process on every error below.
         let mut user = Self {
             keeper,
             first: 0,
@@ -77,19 +77,19 @@ impl User {
         Ok(Some(user))
     }
 
-    /// The user's number, and that of its group.
+    /// The user's uid and gid.
     #[must_use]
     pub fn id(&self) -> u32 {
         ID
     }
 
-    /// The user's home, empty at first and theirs to write to.
+    /// The user's home directory, initially empty and writable.
     #[must_use]
     pub fn home(&self) -> PathBuf {
         self.sandbox.path().join("home")
     }
 
-    /// Prepares a command that the user runs at home, with the environment of a login.
+    /// Prepares a command that the user runs in the home directory, with a login environment.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Invocation {
         let id = ID.to_string();
         self.inside()
@@ -101,14 +101,15 @@ impl User {
             .env("XDG_RUNTIME_DIR", self.sandbox.path().join("run"))
     }
 
-    /// Prepares a command of root where the user is, such as a mount that the user then sees.
+    /// Prepares a command that root runs in the user's namespaces, for example a mount that the
+    /// user then sees.
     pub fn as_root(&self, program: impl AsRef<std::ffi::OsStr>) -> Invocation {
         self.inside().arg(program)
     }
 
     fn inside(&self) -> Invocation {
         let first = self.first.to_string();
-        // Not `--wd`, which would leave the working directory in the namespace of the tests.
+        // Not `--wd`, which would keep the working directory in the mount namespace of the tests.
         let mut working = std::ffi::OsString::from("--wdns=");
         working.push(self.home());
         Invocation::new("nsenter", ["--target", &first, "--mount", "--pid"])
@@ -118,7 +119,7 @@ impl User {
     }
 }
 
-/// Writes what the namespaces have of their own; returns the script that puts it in place.
+/// Writes the files that differ in the namespaces. Returns the script that mounts them.
 fn namespace(dir: &Path, home: &Path) -> Result<String> {
     let append = |name: &str, line: String| -> Result<()> {
         let known = fs::read_to_string(Path::new("/etc").join(name)).unwrap_or_default();
@@ -132,7 +133,7 @@ fn namespace(dir: &Path, home: &Path) -> Result<String> {
     )?;
     append("group", format!("tester:x:{ID}:"))?;
     fs::write(dir.join("subid"), format!("tester:{first}:{count}\n"))?;
-    // Files to mount over must be there, and the machine's own stay as they are.
+    // A bind mount needs an existing target. The machine's own files stay unchanged.
     let everyone = Mode::from_raw_mode(0o666);
     let device = rustix::fs::makedev(10, 229);
     let fuse = dir.join("fuse");
@@ -155,12 +156,12 @@ fn namespace(dir: &Path, home: &Path) -> Result<String> {
 
 impl Drop for User {
     fn drop(&mut self) {
-        // The first process of a PID namespace takes all others with it.
+        // When the init of a PID namespace dies, the kernel kills all other processes in it.
         self.keeper.kill().ok();
         self.keeper.wait().ok();
         let pid = i32::try_from(self.first).ok();
         if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-            // `--kill-child` has seen to it, unless the kernel is still at it.
+            // `--kill-child` kills init, but the kernel may still be tearing the namespace down.
             while rustix::process::test_kill_process(pid).is_ok() {
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }

@@ -1,9 +1,9 @@
-//! Runs the `cachefs` binary in a sandbox that leaves nothing behind.
+//! Runs the `cachefs` binary in a sandbox and cleans up afterwards.
 //!
-//! A [`Cachefs`] is one machine: a store directory, a home and an environment of its own.
-//! [`Cachefs::second_machine`] is another one with the same remote, in the same [`Sandbox`].
-//! When the last of them is dropped, also by a panic, everything mounted below the sandbox is
-//! unmounted, the daemons are ended and the directory is removed.
+//! A [`Cachefs`] is one machine, with a store directory, a home and an environment of its own.
+//! [`Cachefs::second_machine`] creates another machine with the same remote in the same
+//! [`Sandbox`]. When the last machine is dropped, also during a panic, we unmount everything below
+//! the sandbox, stop the daemons and remove the directory.
 
 mod plugin;
 mod process;
@@ -23,10 +23,10 @@ pub use registry::{RegistryAnswer, RegistryServer};
 pub use run::{Invocation, Output};
 pub use sandbox::Sandbox;
 
-/// The environment variable that names the binary to test.
+/// Environment variable with the path of the binary under test.
 pub const BINARY_VARIABLE: &str = "CACHEFS_BIN";
 
-/// Variables that reach the binary from the environment of the tests.
+/// Variables that the binary inherits from the test environment.
 const PASSED_ON: &[&str] = &[
     "PATH",
     "RUST_BACKTRACE",
@@ -47,20 +47,20 @@ pub struct Cachefs {
 }
 
 impl Cachefs {
-    /// Makes a machine with a remote in a directory of the sandbox.
+    /// Creates a machine whose remote is a directory in the sandbox.
     ///
     /// # Errors
     ///
-    /// When there is no binary, or no room for a sandbox.
+    /// If there is no binary, or the sandbox cannot be created.
     pub fn new() -> Result<Self> {
         Self::of_binary(find_binary()?)
     }
 
-    /// Makes a machine that runs another binary, such as an older version.
+    /// Creates a machine with a different binary, for example an older version.
     ///
     /// # Errors
     ///
-    /// When there is no such binary, or no room for a sandbox.
+    /// If there is no such binary, or the sandbox cannot be created.
     pub fn of_binary(binary: impl AsRef<Path>) -> Result<Self> {
         let binary = std::fs::canonicalize(binary.as_ref())?;
         let sandbox = Sandbox::new()?;
@@ -70,11 +70,11 @@ impl Cachefs {
         Self::machine(binary, Arc::new(sandbox), Arc::default(), url)
     }
 
-    /// Makes a machine with a remote that exists elsewhere.
+    /// Creates a machine with an existing remote.
     ///
     /// # Errors
     ///
-    /// When there is no binary, or no room for a sandbox.
+    /// If there is no binary, or the sandbox cannot be created.
     pub fn with_remote(url: impl Into<String>) -> Result<Self> {
         let sandbox = Arc::new(Sandbox::new()?);
         Self::machine(find_binary()?, sandbox, Arc::default(), url.into())
@@ -103,11 +103,11 @@ impl Cachefs {
         Ok(machine)
     }
 
-    /// Makes another machine with the same remote and variables, and nothing in its store.
+    /// Creates another machine with the same remote and variables, and an empty store.
     ///
     /// # Errors
     ///
-    /// When its directories cannot be made.
+    /// If its directories cannot be created.
     pub fn second_machine(&self) -> Result<Self> {
         let machine = Self::machine(
             self.binary.clone(),
@@ -121,7 +121,7 @@ impl Cachefs {
         })
     }
 
-    /// Sets a variable for every run of the binary, such as credentials of the remote.
+    /// Sets an environment variable for every run of the binary, for example remote credentials.
     #[must_use]
     pub fn with_env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env
@@ -129,37 +129,37 @@ impl Cachefs {
         self
     }
 
-    /// The binary under test.
+    /// Path of the binary under test.
     #[must_use]
     pub fn binary(&self) -> &Path {
         &self.binary
     }
 
-    /// The store directory, `CACHEFS_STORE`; the binary makes it.
+    /// The store directory (`CACHEFS_STORE`), which the binary creates.
     #[must_use]
     pub fn store(&self) -> PathBuf {
         self.root.join("store")
     }
 
-    /// The remote, `CACHEFS_REMOTE`.
+    /// URL of the remote (`CACHEFS_REMOTE`).
     #[must_use]
     pub fn remote(&self) -> &str {
         &self.remote
     }
 
-    /// The home directory, `HOME`; empty at first.
+    /// The home directory (`HOME`), initially empty.
     #[must_use]
     pub fn home(&self) -> PathBuf {
         self.root.join("home")
     }
 
-    /// The directory that commands run in; empty at first.
+    /// The working directory of commands, initially empty.
     #[must_use]
     pub fn work(&self) -> PathBuf {
         self.root.join("work")
     }
 
-    /// The sandbox that all machines of a test share.
+    /// The sandbox shared by all machines of a test.
     #[must_use]
     pub fn sandbox(&self) -> &Sandbox {
         &self.sandbox
@@ -188,27 +188,27 @@ impl Cachefs {
     ///
     /// # Panics
     ///
-    /// When it cannot be started or does not end; see [`Invocation::run`].
+    /// If it cannot be started or does not exit in time; see [`Invocation::run`].
     #[track_caller]
     pub fn run(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
         self.command(args).run()
     }
 
-    /// The daemon's process, when the lock file names one that runs our binary.
+    /// Process id of the daemon, if the lock file names a process that runs our binary.
     #[must_use]
     pub fn daemon(&self) -> Option<u32> {
         process::daemon_of(&self.binary, &self.store())
     }
 
-    /// The process that does the daemon's work; another one follows it when it is killed.
+    /// Process id of the daemon's worker. If it is killed, the daemon starts a new one.
     #[must_use]
     pub fn worker(&self) -> Option<u32> {
         process::worker_of(self.daemon()?)
     }
 }
 
-/// Finds the binary: named by [`BINARY_VARIABLE`], or by cargo, which builds it for the integration
-/// tests of its crate.
+/// Finds the binary through [`BINARY_VARIABLE`], or through the variable that cargo sets for
+/// integration tests of the binary's crate.
 fn find_binary() -> Result<PathBuf> {
     for variable in [BINARY_VARIABLE, "CARGO_BIN_EXE_cachefs"] {
         if let Some(named) = std::env::var_os(variable) {

@@ -1,4 +1,4 @@
-//! A running `cachefs volume-plugin`, and requests to it as an engine makes them.
+//! A running `cachefs volume-plugin`, and requests in the form that engines send.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use super::Cachefs;
 
-/// How long the plugin may take to listen, and to end.
+/// Maximum time for the plugin to listen, or to exit.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked at.
+/// Poll interval while waiting.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A plugin, which is ended when it is dropped.
+/// A plugin process, killed on drop.
 #[derive(Debug)]
 pub struct VolumePlugin {
     machine: Cachefs,
@@ -27,11 +27,11 @@ pub struct VolumePlugin {
 }
 
 impl VolumePlugin {
-    /// Starts the plugin of a machine at a socket, with arguments besides.
+    /// Starts the plugin of a machine on a socket, with extra arguments.
     ///
     /// # Errors
     ///
-    /// When it does not listen.
+    /// If the plugin does not listen.
     pub fn start(machine: &Cachefs, socket: &Path, args: &[&str]) -> Result<Self> {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let child = spawn(machine, socket, &args)?;
@@ -45,29 +45,29 @@ impl VolumePlugin {
         Ok(plugin)
     }
 
-    /// Kills it as nobody should, and starts it again.
+    /// Kills the plugin with SIGKILL and starts it again.
     ///
     /// # Errors
     ///
-    /// When it does not listen.
+    /// If the plugin does not listen.
     pub fn restart(&mut self) -> Result<()> {
         self.kill();
         self.child = spawn(&self.machine, &self.socket, &self.args)?;
         self.wait_until_ready()
     }
 
-    /// Kills it as nobody should.
+    /// Kills the plugin with SIGKILL, without a clean shutdown.
     pub fn kill(&mut self) {
-        // It may have ended by itself.
+        // The process may already have exited.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits for the plugin to exit.
     ///
     /// # Errors
     ///
-    /// When it does not, or not well.
+    /// If it does not exit, or exits with an error.
     pub fn stop(&mut self) -> Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.context("a child has a number")?, Signal::TERM)?;
@@ -84,17 +84,18 @@ impl VolumePlugin {
         }
     }
 
-    /// What it has written to standard error so far.
+    /// The plugin's stderr so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(log(&self.machine)).unwrap_or_default()
     }
 
-    /// Makes a request, such as `VolumeDriver.Mount`; returns the answer, or the error in it.
+    /// Sends a request, for example `VolumeDriver.Mount`. Returns the response, or the error
+    /// message in it.
     ///
     /// # Errors
     ///
-    /// When there is no answer.
+    /// If there is no response.
     pub fn ask(&self, request: &str, body: &Value) -> Result<Result<Value, String>> {
         ask_plugin(&self.socket, request, body)
     }
@@ -111,11 +112,11 @@ impl VolumePlugin {
     }
 }
 
-/// Makes a request of the plugin at a socket; see [`VolumePlugin::ask`].
+/// Sends a request to the plugin on a socket; see [`VolumePlugin::ask`].
 ///
 /// # Errors
 ///
-/// When there is no answer.
+/// If there is no response.
 pub fn ask_plugin(socket: &Path, request: &str, body: &Value) -> Result<Result<Value, String>> {
     let mut stream = UnixStream::connect(socket)?;
     let body = body.to_string();
@@ -155,7 +156,7 @@ impl Drop for VolumePlugin {
         if std::thread::panicking() {
             eprintln!("--- the plugin's log\n{}", self.log());
         }
-        // It was killed, and so could not remove it.
+        // A killed plugin leaves its socket behind.
         std::fs::remove_file(&self.socket).ok();
     }
 }

@@ -1,8 +1,8 @@
-//! Finding and ending the processes that a test left, and no others.
+//! Finds and kills the processes that a test left running, and only those.
 //!
-//! A process is ours when it runs the binary under test and its environment names the store
-//! directory of the test: what the binary starts inherits both. The kernel shows a process's
-//! environment to its own user only, so other users' processes are never met.
+//! A process is ours if it runs the binary under test and its environment names the test's store
+//! directory; children inherit both. The kernel shows a process's environment only to the same user,
+//! so processes of other users never match.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long processes get to end by themselves.
+/// Grace period between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
-/// How often they are looked at.
+/// Poll interval while waiting.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The process that a store's lock file names, when it runs `binary`.
+/// The process named by a store's lock file, if it runs `binary`.
 pub(super) fn daemon_of(binary: &Path, store: &Path) -> Option<u32> {
     let text = fs::read_to_string(store.join("daemon.lock")).ok()?;
     let digits: String = text
@@ -28,19 +28,19 @@ pub(super) fn daemon_of(binary: &Path, store: &Path) -> Option<u32> {
     runs(pid, binary).then_some(pid)
 }
 
-/// The only child of a daemon, which does its work.
+/// The only child of a daemon, which is its worker.
 pub(super) fn worker_of(daemon: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
 }
 
-/// Ends every process that runs `binary` for `store`, by force when it takes too long.
+/// Terminates every process that runs `binary` for `store`; kills them after the grace period.
 pub(super) fn end_all(binary: &Path, store: &Path) {
     signal_all(binary, store, Signal::TERM);
     let deadline = Instant::now() + GRACE;
     while !ours(binary, store).is_empty() {
         if Instant::now() >= deadline {
-            // Again and again: a daemon may just have made another worker.
+            // Repeat the signal: a dying daemon may just have started another worker.
             signal_all(binary, store, Signal::KILL);
         }
         std::thread::sleep(POLL);
@@ -50,7 +50,7 @@ pub(super) fn end_all(binary: &Path, store: &Path) {
 fn signal_all(binary: &Path, store: &Path, signal: Signal) {
     for pid in ours(binary, store) {
         if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-            // It may be gone by now.
+            // The process may already have exited.
             kill_process(pid, signal).ok();
         }
     }
@@ -68,7 +68,7 @@ fn ours(binary: &Path, store: &Path) -> Vec<u32> {
         .collect()
 }
 
-/// Whether a process runs a binary, which may have been replaced since.
+/// Whether a process runs `binary`, even if the file has been replaced since.
 fn runs(pid: u32, binary: &Path) -> bool {
     let Ok(running) = fs::read_link(format!("/proc/{pid}/exe")) else {
         return false;
@@ -77,7 +77,7 @@ fn runs(pid: u32, binary: &Path) -> bool {
     running.strip_suffix(b" (deleted)").unwrap_or(running) == binary.as_os_str().as_bytes()
 }
 
-/// Whether a process's environment names a store directory.
+/// Whether the environment of a process names a store directory.
 fn works_on(pid: u32, store: &Path) -> bool {
     let wanted = [b"CACHEFS_STORE=", store.as_os_str().as_bytes()].concat();
     fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    /// A process that stands for a daemon: it runs until it is ended.
+    /// A long-running process that stands in for a daemon.
     fn sleeper(store: &Path) -> std::process::Child {
         Command::new("/bin/sleep")
             .arg("600")
@@ -109,7 +109,7 @@ mod tests {
         let binary = fs::canonicalize("/bin/sleep").unwrap();
         let (ours_at, other_at) = (dir.path().join("ours"), dir.path().join("other"));
         let (mut mine, mut other) = (sleeper(&ours_at), sleeper(&other_at));
-        // The child is seen with our own program until it has started its own.
+        // Between fork and exec, the child still shows our own program; wait for the exec.
         while !(runs(mine.id(), &binary) && runs(other.id(), &binary)) {
             std::thread::sleep(POLL);
         }

@@ -12,11 +12,11 @@ use serde_json::Value;
 
 use super::Cachefs;
 
-/// How long the server may take to listen, and to end.
+/// Maximum time for the server to listen, or to exit.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
-/// A server, which is killed when it is dropped.
+/// A server process, killed on drop.
 #[derive(Debug)]
 pub struct RegistryServer {
     machine: Cachefs,
@@ -30,7 +30,7 @@ impl RegistryServer {
     ///
     /// # Errors
     ///
-    /// If it does not listen.
+    /// If the server does not listen.
     pub fn start(machine: &Cachefs) -> Result<Self> {
         let log = machine.work().join("serve.log");
         let file = std::fs::File::create(&log)?;
@@ -64,25 +64,25 @@ impl RegistryServer {
     ///
     /// # Errors
     ///
-    /// If it does not listen.
+    /// If the server does not listen.
     pub fn restart(&mut self) -> Result<()> {
         self.kill();
         *self = Self::start(&self.machine)?;
         Ok(())
     }
 
-    /// Kills the server.
+    /// Kills the server with SIGKILL.
     pub fn kill(&mut self) {
-        // It may have ended by itself.
+        // The process may already have exited.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 
-    /// Asks the server to end, and waits until it has.
+    /// Sends SIGTERM and waits for the server to exit.
     ///
     /// # Errors
     ///
-    /// If it does not end, or fails.
+    /// If it does not exit, or exits with an error.
     pub fn stop(&mut self) -> Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.context("a child has a number")?, Signal::TERM)?;
@@ -105,13 +105,13 @@ impl RegistryServer {
         self.port
     }
 
-    /// Everything that the server has written to standard error.
+    /// The server's stderr so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Sends bytes on a connection of their own, and returns everything that is answered.
+    /// Sends bytes on a new connection and returns the complete response.
     ///
     /// # Errors
     ///
@@ -125,11 +125,11 @@ impl RegistryServer {
         Ok(answer)
     }
 
-    /// Sends a request with these header lines, such as `Range: bytes=0-9`.
+    /// Sends a request with extra header lines, for example `Range: bytes=0-9`.
     ///
     /// # Errors
     ///
-    /// If there is no answer.
+    /// If there is no response.
     pub fn request(
         &self,
         method: &str,
@@ -158,13 +158,13 @@ impl Drop for RegistryServer {
     }
 }
 
-/// An answer of the server.
+/// A response from the server.
 #[derive(Debug)]
 pub struct RegistryAnswer {
     /// The status code.
     pub status: u16,
     headers: Vec<(String, String)>,
-    /// The body; it must be sent with its length.
+    /// The body. The parser does not decode chunked encoding.
     pub body: Vec<u8>,
 }
 
@@ -183,7 +183,7 @@ impl RegistryAnswer {
         })
     }
 
-    /// A header's value.
+    /// The value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
@@ -191,13 +191,13 @@ impl RegistryAnswer {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON; `null` if it is not.
+    /// The body as JSON, or `null` if it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The code of an error, such as `BLOB_UNKNOWN`.
+    /// The code of an error response, for example `BLOB_UNKNOWN`.
     #[must_use]
     pub fn error_code(&self) -> String {
         let code = &self.json()["errors"][0]["code"];

@@ -1,4 +1,4 @@
-//! One run of a program, and what it left.
+//! Running a program and capturing its output.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -9,14 +9,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// How long a program may run unless a test says otherwise.
+/// Default timeout of a run.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long output may stay open after the program has ended.
+/// Maximum time that stdout and stderr may stay open after the program has exited.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a running program is looked at.
+/// Poll interval while a program runs.
 const POLL: Duration = Duration::from_millis(2);
 
-/// A program about to run, with an environment that holds only what was put there.
+/// A program to run, with an environment that contains only explicitly set variables.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     program: PathBuf,
@@ -46,15 +46,15 @@ impl Invocation {
         }
     }
 
-    /// Runs another program with all the rest.
+    /// Replaces the program and keeps everything else.
     #[must_use]
     pub fn with_program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
         self
     }
 
-    /// The same run under another program, such as `unshare`, which gets the program and its
-    /// arguments behind its own.
+    /// Wraps the run in another program, for example `unshare`: the original program and its
+    /// arguments follow the wrapper's own arguments.
     #[must_use]
     pub fn under(
         self,
@@ -70,20 +70,20 @@ impl Invocation {
         }
     }
 
-    /// Adds arguments.
+    /// Appends arguments.
     #[must_use]
     pub fn args(self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         args.into_iter().fold(self, Self::arg)
     }
 
-    /// Adds an argument.
+    /// Appends an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
         self
     }
 
-    /// Sets a variable; a later value replaces an earlier one.
+    /// Sets an environment variable; a later value replaces an earlier one.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env
@@ -91,40 +91,40 @@ impl Invocation {
         self
     }
 
-    /// Takes a variable away.
+    /// Removes an environment variable.
     #[must_use]
     pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
         self.env.retain(|(known, _)| known != name.as_ref());
         self
     }
 
-    /// Sets the directory to run in.
+    /// Sets the working directory.
     #[must_use]
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());
         self
     }
 
-    /// Sets what the program reads from its standard input; nothing by default.
+    /// Sets the program's stdin; empty by default.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
-    /// Sets how long the program may run; two minutes by default.
+    /// Sets the timeout; two minutes by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Starts the program with its output going to `stdout` and `stderr`, for tests that signal
-    /// it or look at it while it runs.
+    /// Starts the program with the given `stdout` and `stderr`, for tests that signal or inspect it
+    /// while it runs.
     ///
     /// # Errors
     ///
-    /// When the program cannot be started.
+    /// If the program cannot be started.
     pub fn spawn(&self, stdout: Stdio, stderr: Stdio) -> std::io::Result<Child> {
         let mut command = Command::new(&self.program);
         command
@@ -139,8 +139,10 @@ impl Invocation {
         } else {
             Stdio::piped()
         };
-        // A shell has what it starts in the background ignore Ctrl-C, and what that starts too.
-        // SAFETY: `signal` is async-signal-safe, and this touches nothing else.
+        // A shell makes its background jobs ignore Ctrl-C, and their children inherit that, so we
+        // reset it.
+        //
+        // SAFETY: `signal` is async-signal-safe, and the closure touches nothing else.
         unsafe {
             command.pre_exec(|| {
                 libc::signal(libc::SIGINT, libc::SIG_DFL);
@@ -150,12 +152,12 @@ impl Invocation {
         command.stdin(stdin).stdout(stdout).stderr(stderr).spawn()
     }
 
-    /// Runs the program to its end.
+    /// Runs the program until it exits.
     ///
     /// # Panics
     ///
-    /// When it cannot be started, when it does not end in time, and when its output stays open
-    /// after its end: something it started holds on to it, and a CI step would wait for that.
+    /// If the program cannot be started or does not exit in time. Also if its output stays open
+    /// after the exit: a process that it started holds the pipe, and a CI step would wait for that.
     #[track_caller]
     pub fn run(&self) -> Output {
         let start = Instant::now();
@@ -165,7 +167,7 @@ impl Invocation {
         };
         if let Some(mut stdin) = child.stdin.take() {
             let bytes = self.stdin.clone();
-            // A program that does not read all of its input is no fault of ours.
+            // Ignore the error: a program need not read all of its input.
             std::thread::spawn(move || stdin.write_all(&bytes).ok());
         }
         let stdout = child.stdout.take().map(collect);
@@ -185,14 +187,14 @@ impl Invocation {
         output
     }
 
-    /// Waits for the end, or kills the program when its time is over.
+    /// Waits for the program to exit, and kills it at the deadline.
     fn wait(&self, child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
         loop {
             match child.try_wait() {
                 Ok(Some(status)) => return Some(status),
                 Ok(None) if Instant::now() < deadline => std::thread::sleep(POLL),
                 Ok(None) => {
-                    // It may have ended by itself just now.
+                    // The process may already have exited.
                     child.kill().ok();
                     child.wait().ok();
                     return None;
@@ -212,12 +214,12 @@ impl Invocation {
     }
 }
 
-/// Reads a pipe to its end on a thread of its own.
+/// Reads a pipe to its end on a separate thread.
 fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error is still worth showing.
+        // Keep the bytes that were read before an error; they help to diagnose a failure.
         pipe.read_to_end(&mut bytes).ok();
         sender.send(bytes).ok();
     });
@@ -232,35 +234,35 @@ fn receive(pipe: Option<Receiver<Vec<u8>>>, name: &str, command: &str) -> Vec<u8
     })
 }
 
-/// What a run left.
+/// The result of a run.
 #[derive(Clone)]
 pub struct Output {
     /// The program and its arguments, for messages.
     pub command: String,
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it wrote to its standard output.
+    /// Captured stdout.
     pub stdout: Vec<u8>,
-    /// What it wrote to its standard error.
+    /// Captured stderr.
     pub stderr: Vec<u8>,
-    /// How long it ran.
+    /// Run time.
     pub elapsed: Duration,
 }
 
 impl Output {
-    /// The standard output as text.
+    /// Stdout as text; invalid UTF-8 is replaced.
     #[must_use]
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// The standard error as text.
+    /// Stderr as text; invalid UTF-8 is replaced.
     #[must_use]
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// The exit code; `None` when a signal ended the program.
+    /// The exit code; `None` if a signal killed the program.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
         self.status.code()
@@ -270,7 +272,7 @@ impl Output {
     ///
     /// # Panics
     ///
-    /// With all output when the program failed.
+    /// If the program failed; prints all output.
     #[track_caller]
     pub fn success(self) -> Self {
         self.expect_code(0)
@@ -280,7 +282,7 @@ impl Output {
     ///
     /// # Panics
     ///
-    /// With all output when the program ended otherwise.
+    /// If the exit code differs; prints all output.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert!(
@@ -290,11 +292,11 @@ impl Output {
         self
     }
 
-    /// Asserts that the standard output contains a text.
+    /// Asserts that stdout contains a text.
     ///
     /// # Panics
     ///
-    /// With all output when it does not.
+    /// If it does not; prints all output.
     #[track_caller]
     pub fn stdout_has(self, text: &str) -> Self {
         assert!(
@@ -304,11 +306,11 @@ impl Output {
         self
     }
 
-    /// Asserts that the standard error contains a text.
+    /// Asserts that stderr contains a text.
     ///
     /// # Panics
     ///
-    /// With all output when it does not.
+    /// If it does not; prints all output.
     #[track_caller]
     pub fn stderr_has(self, text: &str) -> Self {
         assert!(
@@ -318,11 +320,11 @@ impl Output {
         self
     }
 
-    /// The standard output as JSON.
+    /// Parses stdout as JSON.
     ///
     /// # Panics
     ///
-    /// With all output when it is none.
+    /// If stdout is not JSON; prints all output.
     #[must_use]
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {

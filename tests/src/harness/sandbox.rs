@@ -1,4 +1,4 @@
-//! The directory of a test, and how it is left clean.
+//! The sandbox directory of a test, and its cleanup.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,29 +12,30 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use super::process;
 
-/// Rounds of unmounting: mounts on mounts appear from under each other.
+/// Maximum unmount rounds: unmounting can reveal further mounts underneath.
 const UNMOUNT_ROUNDS: usize = 8;
 
-/// A temporary directory in which a test may mount and start daemons.
+/// A temporary directory in which a test may mount filesystems and start daemons.
 #[derive(Debug)]
 pub struct Sandbox {
     path: PathBuf,
-    /// The binaries and store directories whose daemons are ended with the sandbox.
+    /// Binaries and store directories of the daemons to stop with the sandbox.
     watched: Mutex<Vec<(PathBuf, PathBuf)>>,
 }
 
 impl Sandbox {
-    /// Makes a sandbox.
+    /// Creates a sandbox.
     ///
     /// # Errors
     ///
-    /// When the directory cannot be made.
+    /// If the directory cannot be created.
     pub fn new() -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("cachefs-test-")
             .tempdir()
             .context("cannot make a sandbox")?;
-        // From here on `Drop` removes it, which must not cross into a mount.
+        // `keep` disables the removal by `TempDir`, which would cross into mounts; our `Drop` does
+        // not.
         let path = fs::canonicalize(dir.keep())?;
         Ok(Self {
             path,
@@ -42,39 +43,39 @@ impl Sandbox {
         })
     }
 
-    /// Makes a sandbox that every user may enter, such as those that containers map theirs to.
+    /// Creates a sandbox that every user may enter, including the users that containers map to.
     ///
     /// # Errors
     ///
-    /// When the directory cannot be made.
+    /// If the directory cannot be created.
     pub fn open_to_all() -> Result<Self> {
         let sandbox = Self::new()?;
         fs::set_permissions(&sandbox.path, fs::Permissions::from_mode(0o755))?;
         Ok(sandbox)
     }
 
-    /// The directory.
+    /// The sandbox directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes a directory in the sandbox.
+    /// Creates a directory in the sandbox.
     ///
     /// # Errors
     ///
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn dir(&self, name: impl AsRef<Path>) -> Result<PathBuf> {
         let path = self.path.join(name);
         fs::create_dir_all(&path).with_context(|| format!("cannot make {path:?}"))?;
         Ok(path)
     }
 
-    /// What is mounted below the sandbox, in the order in which it was mounted.
+    /// Mount points below the sandbox, in mount order.
     ///
     /// # Errors
     ///
-    /// When the kernel's table cannot be read.
+    /// If the mount table cannot be read.
     pub fn mounts(&self) -> std::io::Result<Vec<PathBuf>> {
         let table = fs::read("/proc/self/mountinfo")?;
         let points = table.split(|byte| *byte == b'\n').filter_map(mount_point);
@@ -83,13 +84,13 @@ impl Sandbox {
             .collect())
     }
 
-    /// Remembers a store whose daemon is to be ended with the sandbox.
+    /// Registers a store whose daemon is stopped with the sandbox.
     pub(super) fn watch(&self, binary: &Path, store: &Path) {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.push((binary.to_owned(), store.to_owned()));
     }
 
-    /// Unmounts everything below the sandbox at once, busy or not.
+    /// Lazily unmounts everything below the sandbox, busy or not.
     fn unmount_all(&self) -> std::io::Result<()> {
         for _ in 0..UNMOUNT_ROUNDS {
             let mounts = self.mounts()?;
@@ -97,7 +98,7 @@ impl Sandbox {
                 return Ok(());
             }
             for point in mounts.iter().rev() {
-                // A mount that another one hid is reached in the next round.
+                // A mount hidden by another one is reached in the next round.
                 unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).ok();
             }
         }
@@ -109,7 +110,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // Nothing here may panic: it may run because of a panic.
+        // Nothing here may panic: this may run during a panic, and a second one aborts the process.
         let unmounted = self.unmount_all();
         let watched = std::mem::take(
             self.watched
@@ -119,7 +120,7 @@ impl Drop for Sandbox {
         for (binary, store) in watched {
             process::end_all(&binary, &store);
         }
-        // A daemon may have mounted something between the two.
+        // A daemon may have mounted something between the first unmount and its end.
         match unmounted.and_then(|()| self.unmount_all()) {
             Ok(()) => {
                 if let Err(error) = fs::remove_dir_all(&self.path) {
@@ -131,13 +132,13 @@ impl Drop for Sandbox {
     }
 }
 
-/// The mount point that a line of `mountinfo` is about.
+/// The mount point in a line of `mountinfo`.
 fn mount_point(line: &[u8]) -> Option<PathBuf> {
     let field = line.split(|byte| *byte == b' ').nth(4)?;
     Some(OsString::from_vec(unescape(field)).into())
 }
 
-/// Resolves the kernel's octal escapes of white space and backslashes.
+/// Decodes the kernel's octal escapes for whitespace and backslashes, for example `\040`.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;

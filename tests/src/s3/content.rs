@@ -1,4 +1,4 @@
-//! The content of an object as a body of large pieces.
+//! The content of an object, streamed in large pieces.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -9,19 +9,20 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use s3s::dto::{Range, StreamingBlob};
 
-/// So much is read at a time.
+/// Bytes per read.
 const PIECE: u64 = 128 << 10;
 
 /// A range of a file.
 ///
-/// `s3s-fs` reads 4 KiB at a time, each on another thread: more work than all that a client does
-/// with it, on a machine that measures both. Reading here blocks, for no longer than a copy takes.
+/// `s3s-fs` reads 4 KiB at a time on a thread pool, which costs more CPU than the whole client and
+/// distorts benchmarks that run on the same machine. We read synchronously instead; that blocks
+/// only as long as a copy from the page cache.
 struct Content {
     file: File,
     left: u64,
 }
 
-/// `length` bytes of a file, from where the range says.
+/// Streams `length` bytes of a file, from the start of the range.
 pub(super) fn content(
     path: &Path,
     range: Option<&Range>,

@@ -1,4 +1,4 @@
-//! What can be made to go wrong, and the handle that says when.
+//! Fault injection: rules, and the handle that controls a running server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,28 +8,28 @@ use parking_lot::Mutex;
 
 use super::line::Line;
 
-/// A way in which a request can go wrong.
+/// An injected fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The request is not carried out and answered with this status.
+    /// Respond with this status without executing the request.
     Status(u16),
-    /// The request is not carried out, and answered with this status and a body that does not end.
+    /// Respond with this status and an endless body, without executing the request.
     Endless(u16),
-    /// The request is neither carried out nor answered.
+    /// Neither execute the request nor respond.
     Hang,
-    /// The request is not carried out and the connection closed.
+    /// Close the connection without executing the request.
     Disconnect,
-    /// The request is carried out, then the connection closed without an answer.
+    /// Execute the request, then close the connection without a response.
     LoseAnswer,
-    /// The connection is closed after this many bytes of the answer's body.
+    /// Close the connection after this many bytes of the response body.
     Truncate(u64),
-    /// The answer is complete in itself but has only this many bytes of the body.
+    /// Send a well-formed response with only this many bytes of the body.
     Shorten(u64),
-    /// One bit of the body's byte at this offset is flipped.
+    /// Flip one bit of the body byte at this offset.
     Corrupt(u64),
 }
 
-/// A fault and the requests that it befalls: all of them, unless narrowed down.
+/// A fault and the requests that it affects: all requests, unless you narrow the rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
     fault: Fault,
@@ -41,7 +41,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Every request goes wrong in this way.
+    /// A rule that affects every request.
     pub fn new(fault: Fault) -> Self {
         Self {
             fault,
@@ -53,19 +53,19 @@ impl Rule {
         }
     }
 
-    /// Only requests with this method: `GET` (listings too), `PUT`, `HEAD`, `DELETE`.
+    /// Only requests with this method: `GET` (includes listings), `PUT`, `HEAD` or `DELETE`.
     pub fn method(mut self, method: &str) -> Self {
         self.method = Some(method.to_owned());
         self
     }
 
-    /// Only requests whose path or query has this in it, percent-decoded.
+    /// Only requests whose percent-decoded path or query contains `part`.
     pub fn key(mut self, part: &str) -> Self {
         self.key = Some(part.to_owned());
         self
     }
 
-    /// Leaves the first `count` requests that match alone.
+    /// Skips the first `count` matching requests.
     pub fn skip(mut self, count: u64) -> Self {
         self.skip = count;
         self
@@ -77,7 +77,7 @@ impl Rule {
         self
     }
 
-    /// Only this share of the requests, from 0 to 1.
+    /// Affects each matching request with this probability, from 0.0 to 1.0.
     pub fn probability(mut self, share: f64) -> Self {
         self.probability = share;
         self
@@ -88,7 +88,7 @@ impl Rule {
             && self.key.as_deref().is_none_or(|part| target.contains(part))
     }
 
-    /// Whether it is this request's turn.
+    /// Decides whether the rule affects this matching request.
     fn strikes(&mut self) -> bool {
         if self.skip > 0 {
             self.skip -= 1;
@@ -104,32 +104,32 @@ impl Rule {
     }
 }
 
-/// What a server was asked so far.
+/// Request counters of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests by method.
     pub requests: BTreeMap<String, u64>,
-    /// Requests that a rule made go wrong.
+    /// Requests that a rule affected.
     pub faults: u64,
     /// Bytes of request bodies.
     pub bytes_in: u64,
-    /// Bytes of answers' bodies.
+    /// Bytes of response bodies.
     pub bytes_out: u64,
 }
 
 impl Counts {
-    /// Requests with one method.
+    /// Number of requests with a method.
     pub fn of(&self, method: &str) -> u64 {
         self.requests.get(method).copied().unwrap_or(0)
     }
 
-    /// All requests.
+    /// Number of all requests.
     pub fn total(&self) -> u64 {
         self.requests.values().sum()
     }
 }
 
-/// Controls a running server. Clones control the same one.
+/// Controls a running server. Clones control the same server.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     state: Arc<Mutex<State>>,
@@ -144,12 +144,12 @@ struct State {
 }
 
 impl Faults {
-    /// Adds a rule. The first rule whose turn it is decides.
+    /// Adds a rule. For each request, the first rule that affects it wins.
     pub fn inject(&self, rule: Rule) {
         self.state.lock().rules.push(rule);
     }
 
-    /// The headers of the last write, their names in lower case.
+    /// Headers of the last `PUT`, with lower-case names.
     pub fn last_put(&self) -> BTreeMap<String, String> {
         self.state.lock().last_put.clone()
     }
@@ -163,30 +163,30 @@ impl Faults {
         self.state.lock().rules.clear();
     }
 
-    /// Delays every answer by this much.
+    /// Delays every response by this much.
     pub fn set_latency(&self, latency: Duration) {
         self.line.set_latency(latency);
     }
 
-    /// Limits all bodies together, in each direction, to this many bytes a second.
+    /// Limits the total bandwidth in each direction, in bytes per second; `None` is unlimited.
     pub fn set_bandwidth(&self, bytes_per_second: Option<u64>) {
         self.line.set_bandwidth(bytes_per_second);
     }
 
-    /// What was asked so far.
+    /// The counters so far.
     pub fn counts(&self) -> Counts {
         let mut counts = self.state.lock().counts.clone();
         (counts.bytes_in, counts.bytes_out) = self.line.bytes();
         counts
     }
 
-    /// Counts from zero again.
+    /// Resets the counters to zero.
     pub fn reset_counts(&self) {
         self.state.lock().counts = Counts::default();
         self.line.reset_bytes();
     }
 
-    /// Counts a request and decides its fate.
+    /// Counts a request and picks its fault, if any.
     pub(super) fn fate(&self, method: &str, target: &str) -> Option<Fault> {
         let mut state = self.state.lock();
         *state.counts.requests.entry(method.to_owned()).or_default() += 1;

@@ -1,7 +1,7 @@
-//! Google Cloud Storage as it differs from S3: no emulator that is at hand has its writes.
+//! Google Cloud Storage, where it differs from S3; no available emulator supports its writes.
 //!
-//! Its XML interface is S3's, but for credentials, which are a token, and conditions, which are
-//! about the generation of an object.
+//! Its XML API matches S3 except for credentials, which are bearer tokens, and preconditions, which
+//! refer to an object's generation.
 
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, IF_NONE_MATCH};
@@ -9,7 +9,7 @@ use hyper::{Request, StatusCode};
 
 use super::TOKEN;
 
-/// Makes a request one to S3; otherwise the status to refuse it with.
+/// Translates a request to S3, or returns the status to reject it with.
 pub(super) fn translate(mut request: Request<Incoming>) -> Result<Request<Incoming>, StatusCode> {
     let headers = request.headers_mut();
     let expected = format!("Bearer {TOKEN}");

@@ -1,4 +1,4 @@
-//! Applies faults, delay and width to the requests of an S3 service.
+//! Applies faults, latency and bandwidth limits to the requests of an S3 service.
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -19,7 +19,7 @@ use super::line::{OverLine, Sender};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Answers a request, as well as the rules let it.
+/// Handles a request, subject to the fault rules.
 ///
 /// An error makes the server close the connection.
 pub(super) async fn answer(
@@ -87,7 +87,7 @@ pub(super) async fn answer(
         .map(|body| Body::http_body_unsync(OverLine::new(body, Sender::Server, faults.line))))
 }
 
-/// Reads and forgets a request's body, so that the client gets to read the answer.
+/// Reads and discards a request body, so that the client can send it all and read the response.
 async fn drain(mut body: Incoming) -> Result<(), BoxError> {
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         frame?;
@@ -95,7 +95,7 @@ async fn drain(mut body: Incoming) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// An answer as S3 gives it.
+/// An error response in S3's format.
 fn refusal(status: u16, method: &Method) -> Result<Response<Body>, BoxError> {
     let code = match status {
         401 | 403 => "AccessDenied",
@@ -139,7 +139,8 @@ fn damage(mut response: Response<Body>, fault: Option<Fault>) -> Response<Body> 
     }
 }
 
-/// A body of white space, which every parser of XML waits through.
+/// An endless body of spaces. XML parsers skip whitespace, so a client without a limit reads
+/// forever.
 struct EndlessBody;
 
 impl hyper::body::Body for EndlessBody {
@@ -161,15 +162,15 @@ enum Damage {
     Corrupt(u64),
 }
 
-/// How long a cut answer stays open, so that what was sent before the cut leaves the process.
+/// Delay before a truncated response closes, so that the bytes before the cut reach the socket.
 const FLUSH: Duration = Duration::from_millis(20);
 
-/// A body with a flaw.
+/// A body with an injected fault.
 struct Damaged {
     body: Body,
     damage: Damage,
     cut: Option<Pin<Box<Sleep>>>,
-    /// How many bytes have gone by.
+    /// Bytes sent so far.
     at: u64,
 }
 
@@ -238,7 +239,7 @@ impl hyper::body::Body for Damaged {
     }
 }
 
-/// Undoes percent-encoding, so that rules can name keys as they are.
+/// Decodes percent-encoding, so that rules can contain plain keys.
 pub(super) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! The line between client and server: its delay, its width, and what went over it.
+//! A simulated network link between client and server: latency, bandwidth and byte counters.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,30 +11,30 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How late a timer may be, and the line not lose its time.
+/// Timer lateness that the link compensates, so that late wakeups do not reduce the bandwidth.
 const SLACK: Duration = Duration::from_millis(10);
-/// How far a sender may be ahead of the line.
+/// How far a sender may be ahead of the link, as if buffered in a socket.
 const BUFFER: Duration = Duration::from_millis(3);
 
-/// Delay, width and counters of all connections of one server.
+/// Latency, bandwidth and counters shared by all connections of a server.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     latency_micros: AtomicU64,
-    /// In bytes a second; 0 is unlimited.
+    /// Bytes per second; 0 is unlimited.
     bandwidth: AtomicU64,
     requests: Direction,
     answers: Direction,
 }
 
-/// One direction of the line.
+/// One direction of the link.
 #[derive(Debug, Default)]
 struct Direction {
     bytes: AtomicU64,
-    /// When what was sent so far has gone through.
+    /// When the bytes sent so far have been transmitted.
     free_at: Mutex<Option<Instant>>,
 }
 
-/// Whose body goes over the line.
+/// The sender of a body.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sender {
     Client,
@@ -56,7 +56,7 @@ impl Line {
             .store(bytes_per_second.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Bytes from clients and to them.
+    /// Bytes from clients and to clients.
     pub(super) fn bytes(&self) -> (u64, u64) {
         let bytes = |direction: &Direction| direction.bytes.load(Ordering::Relaxed);
         (bytes(&self.requests), bytes(&self.answers))
@@ -67,7 +67,7 @@ impl Line {
         self.answers.bytes.store(0, Ordering::Relaxed);
     }
 
-    /// Counts bytes that are sent now; tells when they have arrived if that is not at once.
+    /// Counts the bytes sent now. Returns their arrival time if the sender has to wait for it.
     fn send(&self, sender: Sender, bytes: usize) -> Option<Instant> {
         let direction = match sender {
             Sender::Client => &self.requests,
@@ -80,16 +80,16 @@ impl Line {
         };
         let now = Instant::now();
         let mut free_at = direction.free_at.lock();
-        // A timer wakes late by up to `SLACK`; the line was busy meanwhile.
+        // A timer may fire up to `SLACK` late; count that time as if the link had been busy.
         let start = free_at.map_or(now, |free| free.max(now.checked_sub(SLACK).unwrap_or(now)));
         let end = start + Duration::from_secs_f64(bytes as f64 / width as f64);
         *free_at = Some(end);
-        // Small pieces go out as they come, up to what a socket's buffer would take.
+        // Do not delay small pieces, up to the amount that a socket buffer would hold.
         (end > now + BUFFER).then_some(end)
     }
 }
 
-/// A body that takes as long as the line makes it.
+/// A body that is sent at the speed of the link.
 pub(super) struct OverLine<B> {
     body: B,
     sender: Sender,
@@ -144,7 +144,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for OverLine<B> {
     fn size_hint(&self) -> SizeHint {
         match &self.arriving {
             None => self.body.size_hint(),
-            // The rest and what is under way; only asked for before the first frame in practice.
+            // The remainder is not known exactly here. In practice hyper asks only before the first
+            // frame.
             Some(_) => SizeHint::default(),
         }
     }

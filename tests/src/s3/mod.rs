@@ -1,7 +1,7 @@
-//! S3 servers for tests and benchmarks, on the loopback interface.
+//! S3 servers for tests and benchmarks, on loopback.
 //!
-//! [`S3Server`] runs inside this process, on threads of its own, and can be told to misbehave;
-//! [`Moto`] is another implementation of S3 as a second opinion.
+//! [`S3Server`] runs inside this process on threads of its own and supports fault injection.
+//! [`Moto`] is an independent implementation of S3, as a cross-check.
 
 mod content;
 mod fault;
@@ -18,11 +18,11 @@ pub use moto::Moto;
 pub use policy::User;
 pub use server::{S3Options, S3Server};
 
-/// The access key that the servers know.
+/// The access key that the servers accept.
 pub const ACCESS_KEY: &str = "cachefs-test";
-/// The secret that goes with it.
+/// The secret key for [`ACCESS_KEY`].
 pub const SECRET_KEY: &str = "cachefs-test-secret";
-/// The access token that servers know which speak Google's dialect.
+/// The bearer token that servers with the Google dialect accept.
 pub const TOKEN: &str = "cachefs-test-token";
-/// The bucket that the servers start with.
+/// The bucket that exists when a server starts.
 pub const BUCKET: &str = "cache";

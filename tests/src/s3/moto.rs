@@ -1,4 +1,4 @@
-//! Moto's S3 server, where it is installed.
+//! Moto's S3 server, if installed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use cachefs_store::remote::RemoteSpec;
 
 use super::{BUCKET, server};
 
-/// A running `moto_server`, stopped when dropped. Its bucket is [`BUCKET`].
+/// A running `moto_server` with the bucket [`BUCKET`], stopped on drop.
 #[derive(Debug)]
 pub struct Moto {
     process: Child,
@@ -18,9 +18,10 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts the server that `CACHEFS_TEST_MOTO` names, or the one in `PATH`.
+    /// Starts the server named by `CACHEFS_TEST_MOTO`, or the one in `PATH`.
     ///
-    /// `None` when there is none in `PATH`; one that is named must be there.
+    /// Returns `None` if there is none in `PATH`. If the variable names a program, the program must
+    /// exist.
     pub fn start() -> Result<Option<Self>> {
         let named = std::env::var_os("CACHEFS_TEST_MOTO");
         let program = named.clone().unwrap_or_else(|| "moto_server".into());
@@ -42,7 +43,7 @@ impl Moto {
         };
         match moto.read_address()? {
             Some(address) => moto.address = address,
-            // A version manager's stand-in for a program that is not installed does this.
+            // The shim of a version manager exits like this if the program is not installed.
             None if named.is_none() => return Ok(None),
             None => anyhow::bail!("{program:?} ended before it listened"),
         }
@@ -50,17 +51,17 @@ impl Moto {
         Ok(Some(moto))
     }
 
-    /// The server's address, as `http://host:port`.
+    /// The server's address as `http://host:port`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// How to reach a prefix of the bucket.
+    /// A remote at a prefix of the bucket.
     pub fn spec(&self, prefix: &str) -> RemoteSpec {
         server::spec(&self.endpoint(), prefix)
     }
 
-    /// Waits for the line that tells the port; `None` if the program ends without one.
+    /// Waits for the line with the port. Returns `None` if the program exits without printing it.
     fn read_address(&mut self) -> Result<Option<String>> {
         let stderr = self
             .process
@@ -76,7 +77,7 @@ impl Moto {
                     .next()
                     .unwrap_or_default()
                     .to_owned();
-                // Its log goes on; nobody reading it would block the server in the end.
+                // Keep reading the log, otherwise the server blocks once the pipe is full.
                 thread::spawn(move || lines.for_each(drop));
                 return Ok(Some(address));
             }
@@ -103,7 +104,7 @@ impl Moto {
 
 impl Drop for Moto {
     fn drop(&mut self) {
-        // It may have ended by itself; there is nothing to do about other failures.
+        // The process may already have exited; other failures cannot be handled in `drop`.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

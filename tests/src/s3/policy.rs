@@ -1,8 +1,7 @@
-//! Access policies as AWS writes them, as far as the documented ones go.
+//! Evaluates AWS access policies, as far as our documentation uses them.
 //!
-//! A request is allowed when some statement allows it and none denies it. What this evaluator
-//! does not know (another operator, another element) is an error when the policy is read, so that
-//! no policy passes a test by being misunderstood.
+//! A request is allowed if a statement allows it and none denies it. Unknown operators and elements
+//! are errors when the policy is parsed. Otherwise a misunderstood policy could pass a test.
 
 use anyhow::{Context, Result, bail, ensure};
 use s3s::access::{S3Access, S3AccessContext};
@@ -11,18 +10,18 @@ use serde_json::{Map, Value};
 
 use super::layer::percent_decoded;
 
-/// Somebody whom a server knows.
+/// A user of a server, with access policies.
 #[derive(Debug, Clone)]
 pub struct User {
     /// The access key.
     pub access_key: String,
-    /// The secret that goes with it.
+    /// The secret key for `access_key`.
     pub secret_key: String,
     policy: Policy,
 }
 
 impl User {
-    /// A user with these policies, each a JSON document.
+    /// Creates a user with these policies, each a JSON document.
     pub fn new<'a>(name: &str, policies: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let mut statements = Vec::new();
         for text in policies {
@@ -49,13 +48,13 @@ struct Statement {
 
 #[derive(Debug, Clone)]
 enum Condition {
-    /// The parameter of the request is like one of these.
+    /// The request parameter matches one of these patterns.
     Like(Vec<String>),
-    /// Whether the request is without `If-None-Match`.
+    /// Whether `If-None-Match` must be absent (true) or present (false).
     Unconditional(bool),
 }
 
-/// What a request is about.
+/// The properties of a request that policies refer to.
 struct Request<'a> {
     action: &'static str,
     resource: String,
@@ -116,7 +115,7 @@ fn conditions_of(operators: &Map<String, Value>) -> Result<Vec<Condition>> {
     Ok(conditions)
 }
 
-/// Whether a text is like a pattern, in which `*` stands for anything.
+/// Matches text against a pattern in which `*` stands for any characters.
 fn is_like(text: &str, pattern: &str) -> bool {
     match pattern.split_once('*') {
         None => text == pattern,
@@ -157,7 +156,7 @@ impl Policy {
     }
 }
 
-/// Lets each user do what its policies allow.
+/// Allows each user only the requests that its policies allow.
 #[derive(Debug)]
 pub(super) struct Guard(pub(super) Vec<User>);
 

@@ -22,21 +22,21 @@ use super::policy::{Guard, User};
 use super::store::Store;
 use super::{ACCESS_KEY, BUCKET, SECRET_KEY, TOKEN, layer};
 
-/// The policy of who may do anything.
+/// A policy that allows every request.
 const ANYTHING: &str = r#"{"Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
 
-/// How a server differs from an ordinary one.
+/// Deviations from a standard S3 server.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct S3Options {
-    /// Conditional writes are accepted and the condition ignored, as some stores do.
+    /// Ignore the condition of conditional writes, as some stores do.
     pub ignore_conditions: bool,
-    /// Speaks the dialect of Google Cloud Storage, with [`TOKEN`] for credentials.
+    /// Speak the Google Cloud Storage dialect, with [`TOKEN`] as the credential.
     pub google: bool,
 }
 
-/// An S3 server on a free port of the loopback interface, with one bucket in a temporary
-/// directory. It has threads of its own; dropping it stops it and removes the data.
+/// An S3 server on a free loopback port, with one bucket in a temporary directory. It runs on
+/// threads of its own; dropping it stops the server and removes the data.
 #[derive(Debug)]
 pub struct S3Server {
     address: SocketAddr,
@@ -47,13 +47,13 @@ pub struct S3Server {
 }
 
 impl S3Server {
-    /// Starts an ordinary server.
+    /// Starts a server with default options.
     pub fn start() -> Result<Self> {
         Self::start_with(S3Options::default())
     }
 
-    /// Starts a server that knows these users too, and lets them do what their policies allow.
-    /// The one with [`ACCESS_KEY`] may do anything.
+    /// Starts a server with additional users and enforces their policies. [`ACCESS_KEY`] may do
+    /// anything.
     pub fn start_guarded(mut users: Vec<User>) -> Result<Self> {
         let mut all = User::new(ACCESS_KEY, [ANYTHING])?;
         all.secret_key = SECRET_KEY.to_owned();
@@ -100,7 +100,7 @@ impl S3Server {
                 let listener = TcpListener::from_std(listener)?;
                 tokio::select! {
                     result = serve(listener, service, faults, options.google) => result,
-                    // Also when the sender is dropped.
+                    // Resolves on a message, and also if the sender is dropped.
                     _ = stopped => Ok(()),
                 }
             }
@@ -111,7 +111,7 @@ impl S3Server {
                 if let Err(error) = runtime.block_on(serving) {
                     panic!("the S3 test server failed: {error:?}");
                 }
-                // Drops the connections that are left, also those that hang on purpose.
+                // Drops the remaining connections, including those that hang on purpose.
                 runtime.shutdown_background();
             })?;
         Ok(Self {
@@ -123,27 +123,27 @@ impl S3Server {
         })
     }
 
-    /// The server's address, as `http://host:port`.
+    /// The server's address as `http://host:port`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The handle that makes requests go wrong and counts them.
+    /// The handle for fault injection and request counters.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// The directory that holds the bucket's objects as files of the same names.
+    /// The directory that stores the bucket's objects as files with the same names.
     pub fn bucket_dir(&self) -> PathBuf {
         self.data.path().join(BUCKET)
     }
 
-    /// How to reach a prefix of the bucket.
+    /// A remote at a prefix of the bucket.
     pub fn spec(&self, prefix: &str) -> RemoteSpec {
         spec(&self.endpoint(), prefix)
     }
 
-    /// How to reach a prefix of the bucket as one of Google.
+    /// A remote at a prefix of the bucket, accessed as Google Cloud Storage.
     pub fn google_spec(&self, prefix: &str) -> RemoteSpec {
         let token = ("GOOGLE_OAUTH_ACCESS_TOKEN".to_owned(), TOKEN.to_owned());
         RemoteSpec {
@@ -167,7 +167,7 @@ impl Drop for S3Server {
     }
 }
 
-/// How to reach a prefix of [`BUCKET`] at an endpoint with the test credentials.
+/// A remote at a prefix of [`BUCKET`] at an endpoint, with the test credentials.
 pub(super) fn spec(endpoint: &str, prefix: &str) -> RemoteSpec {
     let variables = [
         ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
@@ -190,7 +190,8 @@ async fn serve(
 ) -> Result<()> {
     loop {
         let (socket, _) = listener.accept().await?;
-        // Otherwise small answers on a kept connection wait 40 ms for an acknowledgement.
+        // Disable Nagle's algorithm. Otherwise small responses on a reused connection wait 40 ms
+        // for the peer's delayed ACK.
         socket.set_nodelay(true)?;
         let (service, faults) = (service.clone(), faults.clone());
         tokio::spawn(async move {
@@ -198,7 +199,7 @@ async fn serve(
                 layer::answer(service.clone(), faults.clone(), google, request)
             });
             let connection = Builder::new(TokioExecutor::new());
-            // A connection that ends early is the client's matter, or a fault on purpose.
+            // Ignore errors: the client may disconnect, and faults close connections on purpose.
             let _ = connection
                 .serve_connection(TokioIo::new(socket), answer)
                 .await;

@@ -1,4 +1,4 @@
-//! `s3s-fs`, made more like S3 where that matters to a cache.
+//! `s3s-fs` with fixes where its behaviour differs from S3 in ways that matter to a cache.
 
 use std::path::PathBuf;
 
@@ -13,13 +13,14 @@ use tokio::sync::Mutex;
 
 use super::content::content;
 
-/// The part of S3 that a cache uses, on files.
+/// The subset of S3 that a cache uses, stored in files.
 #[derive(Debug)]
 pub(super) struct Store {
     files: FileSystem,
     root: PathBuf,
     ignore_conditions: bool,
-    /// `s3s-fs` looks whether the object exists and writes it later; S3 does both at once.
+    /// `s3s-fs` checks whether the object exists and writes later; S3 does both atomically, hence
+    /// the lock.
     conditional_write: Mutex<()>,
 }
 
@@ -33,7 +34,8 @@ impl Store {
         }
     }
 
-    /// `s3s-fs` creates the bucket with the first object, and misses objects instead of buckets.
+    /// `s3s-fs` creates a missing bucket with the first object, and reports a missing object
+    /// instead of a missing bucket.
     fn require_bucket(&self, bucket: &str) -> S3Result<()> {
         match self.root.join(bucket).is_dir() {
             true => Ok(()),

@@ -50,8 +50,8 @@ impl Recipe for Cargo {
         fs::create_dir(source.join("src"))?;
         fs::write(source.join("Cargo.toml"), MANIFEST)?;
         fs::write(source.join("src/main.rs"), MAIN)?;
-        // The machine's own configuration may name the registry to use, and the cache takes the
-        // place of the directory it is in.
+        // The machine's configuration may select a registry mirror. Copy it, because `CARGO_HOME`,
+        // its usual place, is the cache here.
         if let Some(config) = home()
             .map(|home| home.join("config.toml"))
             .filter(|c| c.is_file())
@@ -67,8 +67,8 @@ impl Recipe for Cargo {
     }
 
     fn offline(&self, cache: &str) -> String {
-        // The toolchain's own programs: a container has no rustup that would choose it. With
-        // `--verbose`, cargo says what was fresh.
+        // Use the toolchain's own binaries: a container has no rustup to select them. With
+        // `--verbose`, cargo lists fresh crates.
         format!(
             "export CARGO_HOME={cache} CARGO_TARGET_DIR=target PATH={}:$PATH\n\
              cargo build --offline --locked --verbose",
@@ -98,13 +98,13 @@ fn cargo(project: &Project, cache: &Path, words: &[&str]) -> Invocation {
     let args: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
     step(project, "cargo", &args)
         .env("CARGO_HOME", cache)
-        // Tests may run with one of their own.
+        // The tests may themselves run with a `CARGO_TARGET_DIR`.
         .env("CARGO_TARGET_DIR", project.source().join("target"))
-        // rustup finds its toolchains by the home of cargo unless told otherwise.
+        // rustup derives its home from cargo's unless this is set.
         .env("RUSTUP_HOME", rustup_home())
 }
 
-/// Where the compiler and its cargo are.
+/// The sysroot with rustc and cargo.
 fn toolchain() -> Option<PathBuf> {
     let rustc = Command::new("rustc").args(["--print", "sysroot"]).output();
     let path = String::from_utf8(rustc.ok()?.stdout).ok()?;

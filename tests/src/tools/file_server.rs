@@ -1,4 +1,4 @@
-//! A directory served over HTTP on loopback.
+//! Serves a directory over HTTP on loopback.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
-/// Serves the directory it runs in, on a free port, and says which.
+/// Serves its working directory on a free port and prints the port.
 const SERVER: &str = "\
 import http.server, sys
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -15,14 +15,14 @@ server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Quiet)
 print(server.server_port, flush=True)
 server.serve_forever()";
 
-/// A server, ended when dropped.
+/// A server process, stopped on drop.
 pub(super) struct FileServer {
     process: Child,
     port: u16,
 }
 
 impl FileServer {
-    /// Serves a directory.
+    /// Starts a server for a directory.
     pub(super) fn start(dir: &Path) -> Result<Self> {
         let process = Command::new("python3")
             .args(["-c", SERVER])
@@ -31,7 +31,7 @@ impl FileServer {
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start python3")?;
-        // From here on `Drop` ends it.
+        // Construct early, so that `Drop` kills the process on every error below.
         let mut server = Self { process, port: 0 };
         let output = server.process.stdout.take();
         let mut line = String::new();
@@ -40,7 +40,7 @@ impl FileServer {
         Ok(server)
     }
 
-    /// Its address, with a slash at the end.
+    /// The server's URL, with a trailing slash.
     pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port)
     }
@@ -48,7 +48,7 @@ impl FileServer {
 
 impl Drop for FileServer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may already have exited.
         self.process.kill().ok();
         self.process.wait().ok();
     }

@@ -1,4 +1,4 @@
-//! Gradle: one class, against an artifact that Debian packages.
+//! Gradle: one class with a dependency that Debian packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,14 @@ use super::maven::{JVM, REPOSITORY};
 use super::{PLACE, Project, Recipe, quoted, shown};
 use crate::harness::Invocation;
 
-/// The newest Java that Debian's Gradle, 4.4.1, is patched for; the machine's default may be newer.
+/// The newest Java that Debian's patched Gradle 4.4.1 supports; the machine's default may be newer.
 const JAVA: &str = "java-17-openjdk";
-/// Where Debian keeps its Javas.
+/// Directory of Debian's Java installations.
 const JAVAS: &str = "/usr/lib/jvm";
-/// What the address of the repository is called in the build, as its port differs.
+/// Property with the repository URL, whose port differs between runs.
 const SOURCE: &str = "repository";
-/// The file that remembers it: Gradle looks artifacts up by the address they came from.
+/// File that stores the property. Gradle keys artifacts by repository URL, so builds need the same
+/// one.
 const ADDRESS: &str = "gradle.properties";
 
 const FILES: &[(&str, &str)] = &[
@@ -61,7 +62,7 @@ impl Recipe for Gradle {
         Ok(())
     }
 
-    // Gradle copies nothing from a repository of files into its cache.
+    // Serve over HTTP: Gradle does not copy artifacts from file repositories into its cache.
     fn serve(&self) -> Result<Option<FileServer>> {
         FileServer::start(Path::new(REPOSITORY)).map(Some)
     }

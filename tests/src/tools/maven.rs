@@ -1,4 +1,4 @@
-//! Maven: one class with one test, against artifacts that Debian packages.
+//! Maven: one class with one test and dependencies that Debian packages.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -10,10 +10,10 @@ use super::file_server::FileServer;
 use super::{Project, Recipe, runs, step};
 use crate::harness::Invocation;
 
-/// Where Debian keeps its artifacts in Maven's layout.
+/// Debian's artifact repository in Maven layout.
 pub(super) const REPOSITORY: &str = "/usr/share/maven-repo";
 
-/// The plugins of the build, one artifact of each for telling whether its package is there.
+/// One artifact of each plugin in the build, to check whether its Debian package is installed.
 const PLUGINS: &[&str] = &[
     "org/apache/maven/plugins/maven-resources-plugin",
     "org/apache/maven/plugins/maven-compiler-plugin",
@@ -23,7 +23,7 @@ const PLUGINS: &[&str] = &[
     "junit/junit",
 ];
 
-/// Starts fast: no run is long enough for the optimising compiler to pay.
+/// JVM options for a fast start: no run is long enough for the optimising compiler to pay off.
 pub(super) const JVM: &str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC";
 
 const FILES: &[(&str, &str)] = &[
@@ -66,7 +66,8 @@ impl Recipe for Maven {
             "<settings><mirrors><mirror><id>debian</id><mirrorOf>*</mirrorOf>\
              <url>file://{REPOSITORY}</url></mirror></mirrors></settings>\n"
         );
-        // The same settings for both builds: the cache remembers which mirror filled it.
+        // Use the same settings for both builds: the cache records the mirror that each artifact
+        // came from.
         fs::write(project.source().join("settings.xml"), settings)?;
         Ok(())
     }

@@ -1,11 +1,11 @@
-//! Real build tools with small real projects, and builds that work only from a filled cache.
+//! Real build tools with small projects, and builds that work only with a filled cache.
 //!
-//! A [`Tool`] that is not installed is `None`, with a note: its tests skip. [`Tool::prepare`]
-//! fills a cache as the tool itself does, from the network or from this machine;
+//! A [`Tool`] that is not installed is `None` and prints a note, so its tests are skipped.
+//! [`Tool::prepare`] fills a cache with the tool itself, from the network or from this machine.
 //! [`Project::build`] then builds offline with any copy of that cache, and
-//! [`Project::assert_needs_cache`] proves that the build has no other source. The same build in a
-//! container is [`Project::script`], with what it [needs](Project::needs) and what is to be
-//! [hidden](Project::hidden) from it.
+//! [`Project::assert_needs_cache`] proves that the build has no other source. For a build in a
+//! container, run [`Project::script`], mount the directories it [needs](Project::needs), and leave
+//! out the [hidden](Project::hidden) one.
 
 mod cargo;
 mod file_server;
@@ -25,18 +25,16 @@ use anyhow::{Context as _, Result, ensure};
 use crate::harness::{Invocation, Output};
 use file_server::FileServer;
 
-/// How long one step of a tool may take, a slow network included.
+/// Timeout of one step of a tool, long enough for a slow network.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Hides a directory from a build: an empty one lies over it, in a mount namespace of the build's
-/// own.
+/// Hides directory `$1` from script `$2`: mounts an empty tmpfs over it in a mount namespace.
 const HIDE: &str = r#"mount -t tmpfs none "$1" && exec sh -c "$2""#;
 
-/// Shows a directory to a build at another place, in the same way.
+/// Shows directory `$1` at `$2` to script `$3`, by a bind mount in a mount namespace.
 const SHOW: &str = r#"mount --bind "$1" "$2" && exec sh -c "$3""#;
 
-/// Where every build in a container can have its cache, and tools must that keep absolute paths in
-/// it.
+/// Cache path for builds in containers. Tools that store absolute paths in the cache require it.
 pub const PLACE: &str = "/mnt";
 
 /// A build tool.
@@ -45,37 +43,37 @@ pub struct Tool {
     recipe: &'static dyn Recipe,
 }
 
-/// Maven with Debian's own repository of artifacts as its only source.
+/// Maven; its only source is Debian's artifact repository on this machine.
 #[must_use]
 pub fn maven() -> Option<Tool> {
     Tool::installed(&maven::Maven)
 }
 
-/// npm with its registry as the source.
+/// npm; its source is the npm registry.
 #[must_use]
 pub fn npm() -> Option<Tool> {
     Tool::installed(&npm::Npm)
 }
 
-/// cargo with its registry as the source; the cache is a whole `CARGO_HOME`.
+/// cargo; its source is the crates.io registry, and the cache is a whole `CARGO_HOME`.
 #[must_use]
 pub fn cargo() -> Option<Tool> {
     Tool::installed(&cargo::Cargo)
 }
 
-/// Debian's pip with its registry as the source; the cache is a directory of wheels.
+/// Debian's pip; its source is the PyPI registry, and the cache is a directory of wheels.
 #[must_use]
 pub fn pip() -> Option<Tool> {
     Tool::installed(&pip::Pip)
 }
 
-/// Debian's Gradle, with Debian's own repository of artifacts as its only source.
+/// Debian's Gradle; its only source is Debian's artifact repository on this machine.
 #[must_use]
 pub fn gradle() -> Option<Tool> {
     Tool::installed(&gradle::Gradle)
 }
 
-/// Every tool that is installed.
+/// All installed tools.
 #[must_use]
 pub fn all() -> Vec<Tool> {
     let tools = [maven(), npm(), cargo(), pip(), gradle()];
@@ -93,7 +91,7 @@ impl Tool {
         }
     }
 
-    /// The tool's name.
+    /// The tool's name, for example `npm`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.recipe.name()
@@ -103,7 +101,7 @@ impl Tool {
     ///
     /// # Errors
     ///
-    /// When the tool fails, with its output.
+    /// If the tool fails; includes its output.
     pub fn prepare(&self, dir: &Path) -> Result<Project> {
         fs::create_dir_all(dir)?;
         let dir = fs::canonicalize(dir)?;
@@ -131,7 +129,7 @@ impl Tool {
     }
 }
 
-/// A project whose cache is filled.
+/// A project with a filled cache.
 pub struct Project {
     recipe: &'static dyn Recipe,
     dir: PathBuf,
@@ -144,7 +142,7 @@ impl Project {
         self.dir.join("cache")
     }
 
-    /// The project's sources, in which the tool runs.
+    /// The directory with the sources, in which the tool runs.
     #[must_use]
     pub fn source(&self) -> PathBuf {
         self.dir.join("project")
@@ -168,58 +166,57 @@ impl Project {
         build.timeout(TIMEOUT)
     }
 
-    /// The offline build as text for a shell that runs in the project, wherever that and the cache
-    /// are seen there.
+    /// The offline build as a shell script, to run in the project directory. Both paths may be
+    /// those inside a container.
     #[must_use]
     pub fn script(&self, cache: &Path) -> String {
         self.recipe.offline(&quoted(cache))
     }
 
-    /// A directory of this machine that the build must not see, so that the cache alone can serve
-    /// it.
+    /// A directory of this machine to hide from the build, so that only the cache can serve it.
     #[must_use]
     pub fn hidden(&self) -> Option<&'static str> {
         self.recipe.hidden()
     }
 
-    /// Directories of this machine besides `/usr`, `/etc` and `/opt` that the build needs under
-    /// the same names.
+    /// Directories of this machine, besides `/usr`, `/etc` and `/opt`, that the build needs at the
+    /// same paths.
     #[must_use]
     pub fn needs(&self) -> Vec<PathBuf> {
         self.recipe.needs()
     }
 
-    /// What is there after a build and not before.
+    /// A file that the build creates.
     #[must_use]
     pub fn product(&self) -> PathBuf {
         self.source().join(self.recipe.product())
     }
 
-    /// What the tool says when its cache lacks something.
+    /// The tool's error message for a cache miss.
     #[must_use]
     pub fn complaint(&self) -> &'static str {
         self.recipe.complaint()
     }
 
-    /// Builds from nothing but the sources and the cache at `cache`.
+    /// Builds from the sources and the cache at `cache` alone.
     ///
     /// # Errors
     ///
-    /// When what an earlier build made cannot be removed.
+    /// If the output of an earlier build cannot be removed.
     ///
     /// # Panics
     ///
-    /// When the tool cannot be started or does not end.
+    /// If the tool cannot be started or does not exit in time.
     pub fn build(&self, cache: &Path) -> Result<Output> {
         self.clean()?;
         Ok(self.offline_build(cache).run())
     }
 
-    /// Asserts that the build works with the cache at `cache`.
+    /// Asserts that the build succeeds with the cache at `cache`.
     ///
     /// # Panics
     ///
-    /// With the tool's output when it does not.
+    /// If the build fails; prints the tool's output.
     #[track_caller]
     pub fn assert_builds(&self, cache: &Path) {
         match self.build(cache) {
@@ -232,11 +229,11 @@ impl Project {
         }
     }
 
-    /// Asserts that the build fails with an empty cache, and for that reason.
+    /// Asserts that the build fails with an empty cache, and fails because of a cache miss.
     ///
     /// # Panics
     ///
-    /// When it works, or fails for another reason.
+    /// If the build succeeds, or fails for another reason.
     #[track_caller]
     pub fn assert_needs_cache(&self) {
         let empty = self.dir.join("empty-cache");
@@ -262,11 +259,11 @@ impl Project {
         assert!(removed.is_ok(), "cannot remove {empty:?}: {removed:?}");
     }
 
-    /// Removes what a build made.
+    /// Removes the output of a build.
     ///
     /// # Errors
     ///
-    /// When something of it cannot be removed.
+    /// If part of the output cannot be removed.
     pub fn clean(&self) -> Result<()> {
         for output in self.recipe.outputs() {
             let path = self.source().join(output);
@@ -281,30 +278,29 @@ impl Project {
     }
 }
 
-/// What is particular to one tool.
+/// The details of one tool.
 trait Recipe: Sync {
     fn name(&self) -> &'static str;
 
-    /// What this machine would have to have; `None` when it has it.
+    /// Returns a requirement that this machine lacks, if any.
     fn lacks(&self) -> Option<String>;
 
     /// Writes the sources.
     fn write(&self, project: &Project) -> Result<()>;
 
-    /// The source of packages, where that is a server of this machine.
+    /// Starts a package server on this machine, for tools that need one.
     fn serve(&self) -> Result<Option<FileServer>> {
         Ok(None)
     }
 
-    /// The steps that fill a cache, with access to the source of packages.
+    /// The steps that fill a cache, with access to the package source.
     fn fill(&self, project: &Project, cache: &Path, source: Option<&FileServer>)
     -> Vec<Invocation>;
 
-    /// The build without such access, as text for a shell. The cache is named as the shell takes
-    /// it.
+    /// The offline build as a shell script. `cache` is already quoted for the shell.
     fn offline(&self, cache: &str) -> String;
 
-    /// Whether the cache has absolute paths of itself in it.
+    /// Whether the cache contains its own absolute path.
     fn keeps_paths(&self) -> bool {
         false
     }
@@ -319,17 +315,17 @@ trait Recipe: Sync {
         Vec::new()
     }
 
-    /// Directories of the project that a build makes.
+    /// Directories in the project that a build creates.
     fn outputs(&self) -> &'static [&'static str];
 
-    /// What is there after a build and not before, relative to the project.
+    /// A file that the build creates, relative to the project.
     fn product(&self) -> &'static str;
 
-    /// What the tool says when its cache lacks something.
+    /// The tool's error message for a cache miss.
     fn complaint(&self) -> &'static str;
 }
 
-/// Whether a program answers when asked for its version.
+/// Whether `program --version` succeeds.
 fn runs(program: &str) -> bool {
     Command::new(program)
         .arg("--version")
@@ -340,8 +336,8 @@ fn runs(program: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// A tool's step: run in the project, with the environment of the tests, which may hold what the
-/// tool needs to reach its registry here.
+/// A step of a tool, run in the project. It inherits the test environment, which may contain
+/// settings that the tool needs to reach its registry.
 fn step(project: &Project, program: &str, args: &[&OsStr]) -> Invocation {
     let invocation = Invocation::new(program, args).cwd(project.source());
     std::env::vars_os().fold(invocation, |invocation, (name, value)| {
@@ -349,14 +345,14 @@ fn step(project: &Project, program: &str, args: &[&OsStr]) -> Invocation {
     })
 }
 
-/// A step whose cache is at [`PLACE`].
+/// A step that sees its cache at [`PLACE`].
 fn shown(project: &Project, cache: &Path, script: &str) -> Invocation {
     let words = ["--mount", "sh", "-c", SHOW, "sh"].map(OsStr::new);
     let rest = [cache.as_os_str(), PLACE.as_ref(), script.as_ref()];
     step(project, "unshare", &[&words[..], &rest[..]].concat())
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for the shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }

@@ -1,4 +1,4 @@
-//! npm: two dependencies with a dozen of their own, installed and then used.
+//! npm: two direct dependencies and a dozen transitive ones, installed and then used.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,7 +10,7 @@ use super::file_server::FileServer;
 use super::{Project, Recipe, runs, step};
 use crate::harness::Invocation;
 
-/// Options that have npm ask for what is no dependency.
+/// Options that make npm send requests unrelated to dependencies; we turn them off.
 const QUIET: [&str; 3] = ["audit", "fund", "update_notifier"];
 
 const FILES: &[(&str, &str)] = &[
@@ -53,7 +53,7 @@ impl Recipe for Npm {
 
     fn offline(&self, cache: &str) -> String {
         let quiet = QUIET.map(|option| format!("export {}=false\n", variable(option)));
-        // Installs what the lock file says from the cache alone, then builds.
+        // Installs the locked packages from the cache alone, then builds.
         format!(
             "{}npm ci --offline --cache {cache} && npm run build --offline --cache {cache}",
             quiet.concat()

@@ -11,7 +11,7 @@ use super::file_server::FileServer;
 use super::{Project, Recipe, step};
 use crate::harness::Invocation;
 
-/// Debian's own: another may be in a directory that containers do not have.
+/// Debian's Python: another one may be in a directory that containers lack.
 const PYTHON: &str = "/usr/bin/python3";
 
 const FILES: &[(&str, &str)] = &[

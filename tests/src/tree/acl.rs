@@ -1,16 +1,16 @@
-//! POSIX ACLs in the form that the kernel takes as an extended attribute.
+//! POSIX ACLs in the kernel's extended attribute encoding.
 
-/// The attribute that holds a file's access ACL.
+/// The attribute with a file's access ACL.
 pub const ACCESS: &str = "system.posix_acl_access";
-/// The attribute that holds a directory's default ACL.
+/// The attribute with a directory's default ACL.
 pub const DEFAULT: &str = "system.posix_acl_default";
 
-/// The only version of the encoding there is.
+/// The only version of the encoding.
 const VERSION: u32 = 2;
-/// The id of entries that name nobody.
+/// The id in entries without a user or group.
 const NOBODY: u32 = u32::MAX;
 
-/// Whom an entry of an ACL is about; the order is the order entries must have.
+/// The subject of an ACL entry. Variants are in the order that the encoding requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
     /// The file's owner.
@@ -21,15 +21,16 @@ pub enum Who {
     OwningGroup,
     /// A group by id.
     Group(u32),
-    /// The most that named users and groups get.
+    /// The upper limit for the rights of named users and all groups.
     Mask,
-    /// Everybody else.
+    /// All other users.
     Other,
 }
 
-/// Encodes an ACL: whom, and the permission bits (4 read, 2 write, 1 execute).
+/// Encodes ACL entries: subject and permission bits (4 read, 2 write, 1 execute).
 ///
-/// An ACL needs an owner, an owning group and others; with named entries a mask too.
+/// An ACL needs entries for the owner, the owning group and others. With named entries, it also
+/// needs a mask.
 #[must_use]
 pub fn encode(entries: &[(Who, u16)]) -> Vec<u8> {
     let mut sorted = entries.to_vec();
@@ -51,7 +52,7 @@ pub fn encode(entries: &[(Who, u16)]) -> Vec<u8> {
     out
 }
 
-/// An ACL that gives one more user read access.
+/// An ACL that gives one additional user read access.
 #[must_use]
 pub fn readable_by(uid: u32) -> Vec<u8> {
     encode(&[

@@ -1,4 +1,4 @@
-//! Generated trees: everything that a cache must keep, in proportions that find faults.
+//! Generated trees with all features that a cache must preserve, weighted towards likely bugs.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -13,23 +13,23 @@ use proptest::sample::{Index, select};
 
 use super::{Content, Entry, Kind, Meta, Owner, Time, TreeSpec, acl};
 
-/// The longest path that is generated, in bytes below the root; the kernel takes 4095 in a call.
+/// The longest generated path in bytes, relative to the root. The kernel accepts 4095 per call.
 const MAX_PATH: usize = 3000;
-/// Granularity of the holes of sparse files: a page, and the block of common filesystems.
+/// Granularity of holes in sparse files: a page, and the block size of common filesystems.
 const PAGE: u64 = 4096;
 
-/// What generated trees may hold.
+/// Limits and features of generated trees.
 #[derive(Clone, Copy, Debug)]
 pub struct TreeOptions {
-    /// The most entries.
+    /// Maximum number of entries.
     pub entries: usize,
-    /// The most bytes of a file, holes included.
+    /// Maximum file size in bytes, including holes.
     pub file_bytes: u64,
-    /// Fifos, device nodes and sockets; device nodes need root.
+    /// Generate fifos, device nodes and sockets; device nodes need root.
     pub special: bool,
-    /// Owners other than who runs the test; need root.
+    /// Generate owners other than the current user; needs root.
     pub owners: bool,
-    /// Extended attributes and ACLs; need a filesystem that has them.
+    /// Generate extended attributes and ACLs; needs a filesystem that supports them.
     pub xattrs: bool,
 }
 
@@ -51,13 +51,13 @@ pub fn trees(options: TreeOptions) -> impl Strategy<Value = TreeSpec> {
     vec(seedling(options), 0..=options.entries).prop_map(assemble)
 }
 
-/// An entry that has no place yet.
+/// An entry without a parent directory.
 #[derive(Clone, Debug)]
 struct Seedling {
     parent: Index,
     name: OsString,
     kind: Kind,
-    /// For a hard link: which of the files before it.
+    /// For a hard link: index among the earlier files.
     target: Index,
     meta: Meta,
 }
@@ -79,7 +79,7 @@ fn seedling(options: TreeOptions) -> impl Strategy<Value = Seedling> {
         })
 }
 
-/// Gives every entry a directory, leaving out what has no room or no target.
+/// Assigns a directory to every entry. Drops entries whose path is too long or that have no target.
 fn assemble(seedlings: Vec<Seedling>) -> TreeSpec {
     let mut spec = TreeSpec::default();
     let mut dirs = vec![PathBuf::new()];
@@ -93,7 +93,7 @@ fn assemble(seedlings: Vec<Seedling>) -> TreeSpec {
         mut meta,
     } in seedlings
     {
-        // The newest directories are drawn more often, so that trees grow deep as well as wide.
+        // Choose among the last four directories, so that trees grow deep as well as wide.
         let recent = dirs.len().saturating_sub(4);
         let parent = &dirs[recent + parent.index(dirs.len() - recent)];
         let path = parent.join(name);
@@ -103,7 +103,7 @@ fn assemble(seedlings: Vec<Seedling>) -> TreeSpec {
         match &mut kind {
             Kind::Dir => {
                 dirs.push(path.clone());
-                // Without these, who is not root could not fill it.
+                // A user other than root needs these bits to fill the directory.
                 meta.mode |= 0o700;
             }
             Kind::File(_) => files.push(path.clone()),
@@ -116,7 +116,7 @@ fn assemble(seedlings: Vec<Seedling>) -> TreeSpec {
             _ => {}
         }
         if !matches!(kind, Kind::File(_) | Kind::Dir) {
-            // The kernel has `user.` attributes and ACLs for these two only.
+            // The kernel allows `user.` attributes and ACLs only on files and directories.
             meta.xattrs.clear();
         }
         if !matches!(kind, Kind::Dir) {
@@ -127,7 +127,7 @@ fn assemble(seedlings: Vec<Seedling>) -> TreeSpec {
     spec
 }
 
-/// Names: ordinary ones, and those that trip programs.
+/// Names: ordinary ones, and names that often break programs.
 fn name() -> impl Strategy<Value = OsString> {
     prop_oneof![
         6 => "[a-z]{1,3}(\\.(jar|js|rs|pom))?".prop_map(OsString::from),
@@ -165,14 +165,14 @@ fn kind(options: TreeOptions) -> BoxedStrategy<Kind> {
         14 => usual,
         1 => Just(Kind::Fifo),
         1 => Just(Kind::Socket),
-        // Character device 0:0 would be a whiteout to overlayfs.
+        // Character device 0:0 is a whiteout in overlayfs, so the major number starts at 1.
         1 => (1_u32..4096, 0_u32..1_048_576).prop_map(|(a, b)| Kind::CharDevice(a, b)),
         1 => (1_u32..4096, 0_u32..1_048_576).prop_map(|(a, b)| Kind::BlockDevice(a, b)),
     ]
     .boxed()
 }
 
-/// Link targets: inside, dangling, absolute, to itself, as long as can be.
+/// Link targets: valid, dangling, absolute, self-referencing, and of maximum length.
 fn link_target() -> impl Strategy<Value = PathBuf> {
     prop_oneof![
         "[a-c]{1,2}(/[a-c]{1,2})?".prop_map(PathBuf::from),
@@ -191,7 +191,7 @@ fn link_target() -> impl Strategy<Value = PathBuf> {
     ]
 }
 
-/// Lengths around the sizes at which a store decides, contents that repeat now and then, holes.
+/// File contents: lengths around the store's size thresholds, occasional duplicates, and holes.
 fn content(max: u64) -> impl Strategy<Value = Content> {
     let len = prop_oneof![
         2 => Just(0),
@@ -249,7 +249,7 @@ fn meta(options: TreeOptions) -> impl Strategy<Value = Meta> {
         if options.owners { 0.3 } else { 0.0 },
         (0_u32..70_000, 0_u32..70_000).prop_map(|(uid, gid)| Owner { uid, gid }),
     );
-    // Within what every filesystem with 32-bit seconds and 2 more bits can hold.
+    // Within the range of filesystems with 34-bit timestamps, such as ext4.
     let time = prop_oneof![
         4 => (1_500_000_000_i64..1_800_000_000, 0_u32..1_000_000_000),
         1 => (-2_000_000_000_i64..4_000_000_000, 0_u32..1_000_000_000),

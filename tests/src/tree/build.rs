@@ -1,4 +1,4 @@
-//! Making the tree that a specification describes.
+//! Creates the tree that a specification describes.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, makedev, mk
 
 use super::{Entry, Kind, Time, TreeSpec, xattr};
 
-/// Makes all entries, then gives the directories their times, which making entries changes.
+/// Creates all entries, then sets the directory times, which creating entries changes.
 pub(super) fn build(spec: &TreeSpec, root: &Path) -> Result<()> {
     for entry in &spec.entries {
         let path = root.join(&entry.path);
@@ -20,7 +20,7 @@ pub(super) fn build(spec: &TreeSpec, root: &Path) -> Result<()> {
     for entry in spec.entries.iter().rev() {
         if matches!(entry.kind, Kind::Dir) {
             let path = root.join(&entry.path);
-            // A mode without write or search permission would have kept us out.
+            // Set this after filling the directory: its mode may lack write or search permission.
             apply_meta(entry, &path).with_context(|| format!("cannot set up {path:?}"))?;
         }
     }
@@ -31,12 +31,12 @@ fn create(entry: &Entry, root: &Path, path: &Path) -> Result<()> {
     match &entry.kind {
         Kind::File(content) => content.write_to(&mut File::create_new(path)?)?,
         Kind::Dir => {
-            // Its metadata comes last.
+            // The metadata is set at the end.
             return Ok(fs::create_dir(path)?);
         }
         Kind::Symlink(target) => symlink(target, path)?,
         Kind::Hardlink(target) => {
-            // The shared inode has its metadata already.
+            // The inode is shared, so its metadata is already set.
             return Ok(fs::hard_link(root.join(target), path)?);
         }
         Kind::Fifo => node(path, FileType::Fifo, 0)?,
@@ -47,7 +47,7 @@ fn create(entry: &Entry, root: &Path, path: &Path) -> Result<()> {
             node(path, FileType::BlockDevice, makedev(*major, *minor))?;
         }
         Kind::Socket => node(path, FileType::Socket, 0).or_else(|_| {
-            // Needs no privilege, but a path that fits a socket address.
+            // Needs no privileges, but the path must fit into a socket address.
             UnixListener::bind(path).map(drop)
         })?,
     }
@@ -58,11 +58,11 @@ fn node(path: &Path, kind: FileType, device: u64) -> std::io::Result<()> {
     Ok(mknodat(CWD, path, kind, Mode::RUSR | Mode::WUSR, device)?)
 }
 
-/// Gives an entry its metadata, in the order in which none undoes another.
+/// Applies an entry's metadata, in an order in which no step undoes another.
 fn apply_meta(entry: &Entry, path: &Path) -> Result<()> {
     let meta = &entry.meta;
     if let Some(owner) = meta.owner {
-        // Before the mode: a change of owner clears setuid and setgid.
+        // Before the mode: `chown` clears setuid and setgid.
         lchown(path, Some(owner.uid), Some(owner.gid)).context("chown")?;
     }
     if !matches!(entry.kind, Kind::Symlink(_)) {
@@ -75,7 +75,7 @@ fn apply_meta(entry: &Entry, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Sets the time of modification of an entry, without following a link.
+/// Sets the modification time of an entry, without following symlinks.
 pub(super) fn set_mtime(path: &Path, time: Time) -> rustix::io::Result<()> {
     let time = Timespec {
         tv_sec: time.sec,

@@ -1,4 +1,4 @@
-//! Finding every difference between two trees.
+//! Lists every difference between two trees.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 
 use super::xattr;
 
-/// What a comparison leaves out or adds.
+/// Options of a comparison.
 #[derive(Clone, Debug)]
 pub struct CompareOptions {
-    /// Leave out the times of directories.
+    /// Ignore the modification times of directories.
     pub ignore_dir_mtimes: bool,
-    /// Report a file that takes over 64 KiB more space on the right than on the left, as a
-    /// sparse file does whose holes got lost.
+    /// Report a file that allocates over 64 KiB more on the right than on the left, for example a
+    /// sparse file that lost its holes.
     pub check_allocation: bool,
-    /// Paths, relative to the roots, that are left out with all that is below them.
+    /// Paths to skip with everything below them, relative to the roots.
     pub ignore: Vec<PathBuf>,
-    /// Stop after so many differences.
+    /// Stop after this many differences.
     pub limit: usize,
 }
 
@@ -35,31 +35,31 @@ impl Default for CompareOptions {
     }
 }
 
-/// Something that is not the same on both sides.
+/// A difference between the two sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Where, relative to the roots; empty for the roots themselves.
+    /// Path relative to the roots; empty for the roots themselves.
     pub path: PathBuf,
-    /// What, as "left value, right value".
+    /// Description in the form "left value, right value".
     pub what: String,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Quoted, since names may hold line breaks and bytes that are not UTF-8.
+        // Quoted: names may contain line breaks and invalid UTF-8.
         write!(f, "{:?}: {}", self.path, self.what)
     }
 }
 
-/// The spare space a filesystem may take for a file that is not sparse, in 512-byte blocks.
+/// Allocation that a filesystem may add to a file without holes, in 512-byte blocks.
 const ALLOCATION_SLACK: u64 = 128;
 
-/// Compares two trees in names, kinds, modes, owners, times to the nanosecond, sizes, contents,
-/// link targets, grouping of hard links, extended attributes and device numbers.
+/// Compares two trees: names, kinds, modes, owners, modification times in nanoseconds, sizes,
+/// contents, link targets, hard link groups, extended attributes and device numbers.
 ///
 /// # Errors
 ///
-/// What cannot be read is not a difference but an error, named with its path.
+/// If an entry cannot be read; the error names its path.
 pub fn compare(left: &Path, right: &Path, options: &CompareOptions) -> io::Result<Vec<Difference>> {
     let mut comparison = Comparison {
         left,
@@ -76,11 +76,11 @@ pub fn compare(left: &Path, right: &Path, options: &CompareOptions) -> io::Resul
     Ok(comparison.differences)
 }
 
-/// Panics with a readable list unless two trees are equal.
+/// Asserts that two trees are equal.
 ///
 /// # Panics
 ///
-/// When the trees differ or cannot be read.
+/// If the trees differ, with a list of differences, or cannot be read.
 #[track_caller]
 pub fn assert_same(left: &Path, right: &Path, options: &CompareOptions) {
     match compare(left, right, options) {
@@ -101,7 +101,7 @@ struct Comparison<'a> {
     right: &'a Path,
     options: &'a CompareOptions,
     differences: Vec<Difference>,
-    /// For each inode of a side the first path it was met at.
+    /// The first path seen for each inode of a side.
     left_inodes: HashMap<(u64, u64), PathBuf>,
     right_inodes: HashMap<(u64, u64), PathBuf>,
     left_buffer: Vec<u8>,
@@ -151,7 +151,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Compares one entry that both sides have; says whether to go on below it.
+    /// Compares an entry that exists on both sides. Returns whether to descend into it.
     fn entry(&mut self, path: &Path) -> io::Result<bool> {
         let (left_path, right_path) = (self.left.join(path), self.right.join(path));
         let left = at(&left_path, fs::symlink_metadata(&left_path))?;
@@ -202,7 +202,7 @@ impl Comparison<'_> {
         Ok(false)
     }
 
-    /// Both sides must have met the entry's inode first at the same path, or not at all.
+    /// Checks hard link groups: both sides must have seen the inode first at the same path.
     fn check_links(&mut self, path: &Path, left: &Metadata, right: &Metadata) {
         let first = |map: &mut HashMap<(u64, u64), PathBuf>, meta: &Metadata| {
             map.entry((meta.dev(), meta.ino()))
@@ -248,7 +248,7 @@ impl Comparison<'_> {
     }
 }
 
-/// A mode that shows in octal.
+/// A mode that is formatted in octal.
 #[derive(PartialEq)]
 struct Octal(u32);
 
@@ -258,7 +258,7 @@ impl fmt::Debug for Octal {
     }
 }
 
-/// Which side has a name.
+/// The side that has a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Side {
     Left,
@@ -266,7 +266,7 @@ enum Side {
     Both,
 }
 
-/// The sorted names of a directory.
+/// The names in a directory, sorted.
 fn names(dir: &Path) -> io::Result<Vec<OsString>> {
     let entries = at(dir, fs::read_dir(dir))?;
     let mut names = entries
@@ -276,9 +276,9 @@ fn names(dir: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Joins two sorted lists of names.
+/// Merges two sorted lists of names.
 ///
-/// A name that a faulty directory lists twice shows as present on that side only.
+/// If a faulty directory lists a name twice, the second one counts as present on that side only.
 fn merge(left: Vec<OsString>, right: Vec<OsString>) -> Vec<(OsString, Side)> {
     let mut merged = Vec::with_capacity(left.len().max(right.len()));
     let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
@@ -301,7 +301,7 @@ fn merge(left: Vec<OsString>, right: Vec<OsString>) -> Vec<(OsString, Side)> {
     }
 }
 
-/// Reads until the buffer is full or the file ends: short reads do not count as differences.
+/// Reads until the buffer is full or the file ends, so that short reads are not differences.
 fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;
     while len < buffer.len() {
@@ -334,7 +334,7 @@ fn describe(meta: &Metadata) -> &'static str {
     }
 }
 
-/// Names the path in an error.
+/// Adds the path to an error.
 fn at<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{path:?}: {error}")))
 }

@@ -1,4 +1,4 @@
-//! File contents made from a seed, so that a specification of gigabytes stays a few numbers.
+//! File contents generated from a seed, so that a specification of gigabytes is only a few numbers.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -9,19 +9,19 @@ const BLOCK: usize = 64 * 1024;
 
 /// The content of a regular file.
 ///
-/// Half of it is random and half repeats, so that it compresses about as real files do.
+/// Half of the bytes are random and half repeat them, which compresses about as well as real files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
     /// Length in bytes.
     pub len: u64,
-    /// What the bytes are made from: equal seeds give equal bytes at equal offsets.
+    /// Seed of the bytes: equal seeds give equal bytes at equal offsets.
     pub seed: u64,
-    /// Ranges that are not written and read as zeros; in order, apart, inside the length.
+    /// Ranges that are never written and read as zeros. Sorted, disjoint and within the length.
     pub holes: Vec<Range<u64>>,
 }
 
 impl Content {
-    /// Makes a content without holes.
+    /// Creates content without holes.
     #[must_use]
     pub fn new(len: u64, seed: u64) -> Self {
         Self {
@@ -31,11 +31,11 @@ impl Content {
         }
     }
 
-    /// Writes the content to `file`, which is empty.
+    /// Writes the content to an empty `file`.
     ///
     /// # Errors
     ///
-    /// What the system calls report.
+    /// If a system call fails.
     pub fn write_to(&self, file: &mut File) -> io::Result<()> {
         let mut at = 0;
         for hole in &self.holes {
@@ -58,14 +58,14 @@ impl Content {
     }
 }
 
-/// The `len` bytes from offset `at` of the endless content of `seed`.
+/// The `len` bytes at offset `at` in the infinite stream of `seed`.
 #[must_use]
 pub fn bytes(seed: u64, at: u64, len: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(len + 16);
     let mut word = at / 8;
     let skip = (at % 8) as usize;
     while out.len() < len + skip {
-        // Of every 64 bytes the second half repeats the first.
+        // The second half of every 64 bytes repeats the first half.
         let source = if word % 8 >= 4 { word - 4 } else { word };
         out.extend_from_slice(&mix(seed, source).to_le_bytes());
         word += 1;

@@ -1,8 +1,8 @@
-//! Directory trees as data: described, made, changed, and compared.
+//! Directory trees as data: describe, create, change and compare them.
 //!
-//! - [`TreeSpec`] describes a tree; [`TreeSpec::build`] makes it with ordinary system calls;
+//! - [`TreeSpec`] describes a tree; [`TreeSpec::build`] creates it with ordinary system calls;
 //! - [`arbitrary`] generates specifications for property tests;
-//! - [`TreeMutation`] changes a tree in place, the same way in every tree that is equal;
+//! - [`TreeMutation`] changes a tree in place, in the same way for equal trees;
 //! - [`mod@compare`] lists the differences between two trees.
 
 pub mod acl;
@@ -21,71 +21,72 @@ pub use compare::{CompareOptions, Difference, assert_same, compare};
 pub use content::Content;
 pub use mutate::TreeMutation;
 
-/// A tree below a directory that exists already.
+/// A tree below an existing directory.
 #[derive(Clone, Debug, Default)]
 pub struct TreeSpec {
-    /// The entries; a directory comes before what is in it, a file before its hard links.
+    /// The entries. A directory precedes its children, and a file precedes its hard links.
     pub entries: Vec<Entry>,
 }
 
 /// One entry of a tree.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Where, relative to the root of the tree.
+    /// Path relative to the root of the tree.
     pub path: PathBuf,
-    /// What.
+    /// Kind of the entry, with its content.
     pub kind: Kind,
-    /// Owner, permissions and so on; of no effect for a hard link, which shares its target's.
+    /// Metadata such as owner and permissions. Ignored for hard links, which share their target's.
     pub meta: Meta,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// A regular file.
     File(Content),
     /// A directory.
     Dir,
-    /// A symbolic link with this target, which need not exist.
+    /// A symbolic link with this target, which may dangle.
     Symlink(PathBuf),
-    /// Another name of the file at this path, relative to the root of the tree.
+    /// A hard link to the file at this path, relative to the root of the tree.
     Hardlink(PathBuf),
     /// A named pipe.
     Fifo,
-    /// A character device with its major and minor number.
+    /// A character device with major and minor number.
     CharDevice(u32, u32),
-    /// A block device with its major and minor number.
+    /// A block device with major and minor number.
     BlockDevice(u32, u32),
     /// A socket.
     Socket,
 }
 
-/// What an entry has besides its content.
+/// Metadata of an entry.
 #[derive(Clone, Debug)]
 pub struct Meta {
-    /// The permission bits with setuid, setgid and sticky; without effect for symbolic links.
+    /// Permission bits including setuid, setgid and sticky. Ignored for symbolic links.
     pub mode: u32,
-    /// The owner; `None` leaves who builds the tree.
+    /// The owner; `None` keeps the user that builds the tree.
     pub owner: Option<Owner>,
-    /// The time of modification.
+    /// Modification time.
     pub mtime: Time,
-    /// Extended attributes by their full names; regular files and directories only.
+    /// Extended attributes by full name, for example `user.comment`. Only for regular files and
+    /// directories.
     pub xattrs: BTreeMap<OsString, Vec<u8>>,
 }
 
 /// The owner of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The user.
+    /// User id.
     pub uid: u32,
-    /// The group.
+    /// Group id.
     pub gid: u32,
 }
 
-/// A time as filesystems keep it.
+/// A timestamp with the resolution of filesystems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time {
-    /// Seconds since 1970; negative before.
+    /// Seconds since the Unix epoch; negative before 1970.
     pub sec: i64,
     /// Nanoseconds, below 1,000,000,000.
     pub nsec: u32,
@@ -106,7 +107,7 @@ impl Default for Meta {
 }
 
 impl Meta {
-    /// Default metadata with other permission bits.
+    /// Default metadata with these permission bits.
     #[must_use]
     pub fn mode(mode: u32) -> Self {
         Self {
@@ -127,12 +128,12 @@ impl TreeSpec {
         self
     }
 
-    /// Adds a directory with default metadata and mode 755.
+    /// Adds a directory with mode 755 and otherwise default metadata.
     pub fn dir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.add(path, Kind::Dir, Meta::mode(0o755))
     }
 
-    /// Adds a file of `len` bytes made from `seed`, with default metadata.
+    /// Adds a file with `len` bytes generated from `seed`, and default metadata.
     pub fn file(&mut self, path: impl Into<PathBuf>, len: u64, seed: u64) -> &mut Self {
         self.add(path, Kind::File(Content::new(len, seed)), Meta::default())
     }
@@ -142,12 +143,12 @@ impl TreeSpec {
         self.add(path, Kind::Symlink(target.into()), Meta::default())
     }
 
-    /// Makes the tree below `root`, an existing directory.
+    /// Creates the tree below `root`, an existing directory.
     ///
     /// # Errors
     ///
-    /// The first system call that fails, with the path. Device nodes and foreign owners need
-    /// root, extended attributes a filesystem that has them.
+    /// If a system call fails; the error names the path. Device nodes and foreign owners need root,
+    /// and extended attributes need a filesystem that supports them.
     pub fn build(&self, root: &Path) -> anyhow::Result<()> {
         build::build(self, root)
     }

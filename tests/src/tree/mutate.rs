@@ -1,9 +1,9 @@
-//! Changes to a tree, made through ordinary system calls as a build would make them.
+//! Changes to a tree, made with ordinary system calls as a build would do.
 //!
-//! A mutation picks the entries it works on by their rank in the sorted tree, so that the same
-//! mutation does the same to every tree that is equal, be it a mount or a plain directory. Each
-//! one sets the times of what it touched, and of the directories it changed, to its own: two
-//! trees that got the same mutations are equal to the nanosecond.
+//! A mutation picks its entries by rank in the sorted tree. The same mutation therefore makes the
+//! same change in all equal trees, whether mount or plain directory. It also sets its own time on
+//! the entries it touched and the directories it changed. Equal trees thus stay equal to the
+//! nanosecond.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -23,52 +23,52 @@ use super::{Content, Time};
 /// One change to a tree.
 #[derive(Clone, Debug)]
 pub struct TreeMutation {
-    /// What to do.
+    /// The operation.
     pub action: Action,
-    /// Which entry to do it to.
+    /// Selects the entry to change.
     pub pick: Index,
-    /// Which directory to do it in, where there is one more.
+    /// Selects the target directory, for operations that need one.
     pub place: Index,
-    /// The name of what is new; an existing entry of that name stays, and nothing is done.
+    /// Name of the new entry. If the name exists, the mutation does nothing.
     pub name: OsString,
-    /// The seed of what is new.
+    /// Seed of new content.
     pub seed: u64,
-    /// The time of modification of what is touched.
+    /// Modification time of the touched entries.
     pub time: Time,
 }
 
-/// What a mutation does.
+/// The operation of a mutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Adds a file.
     AddFile,
-    /// Adds a directory with a file in it.
+    /// Adds a directory with one file.
     AddDir,
     /// Overwrites some bytes in the middle of a file.
     Modify,
-    /// Truncates a file and writes other content.
+    /// Truncates a file and writes new content.
     Rewrite,
-    /// Replaces a file by renaming another over it.
+    /// Renames a new file over an existing one.
     Replace,
-    /// Adds bytes to the end of a file.
+    /// Appends bytes to a file.
     Append,
-    /// Deletes a file, or a directory with all that is in it.
+    /// Deletes a file, or a directory recursively.
     Delete,
     /// Moves a file.
     RenameFile,
     /// Moves a directory.
     RenameDir,
-    /// Puts a file in the place of a directory.
+    /// Replaces a directory with a file.
     DirToFile,
-    /// Puts a directory in the place of a file.
+    /// Replaces a file with a directory.
     FileToDir,
-    /// Deletes a directory and makes it anew with one file.
+    /// Deletes a directory and creates it again with one file.
     RecreateDir,
     /// Changes the mode of a file or directory.
     Chmod,
-    /// Sets a file's time only.
+    /// Changes only the modification time of a file.
     Touch,
-    /// Opens a file for writing, writes what it holds, and sets its time back.
+    /// Overwrites a file with the same bytes, and restores its modification time.
     WriteSame,
 }
 
@@ -113,11 +113,11 @@ pub fn mutations() -> impl Strategy<Value = TreeMutation> {
 }
 
 impl TreeMutation {
-    /// Applies the mutation to the tree below `root`; says whether there was anything to do.
+    /// Applies the mutation to the tree below `root`. Returns whether anything changed.
     ///
     /// # Errors
     ///
-    /// The first system call that fails, with what was being done.
+    /// If a system call fails; the error names the mutation.
     pub fn apply(&self, root: &Path) -> Result<bool> {
         self.act(root)
             .with_context(|| format!("cannot apply {self:?} below {root:?}"))
@@ -125,7 +125,7 @@ impl TreeMutation {
 
     fn act(&self, root: &Path) -> Result<bool> {
         let tree = Listing::of(root)?;
-        // The directory that new names go into.
+        // The directory for new names.
         let place = self.place.get(&tree.dirs).clone();
         let fresh = place.join(&self.name);
         let is_free = fs::symlink_metadata(&fresh).is_err();
@@ -202,7 +202,7 @@ impl TreeMutation {
                 let Some(target) = pick(self.pick, &targets) else {
                     return Ok(false);
                 };
-                // Always open to the owner, for the mutations to come.
+                // Keep all owner permissions, so that later mutations succeed.
                 let mode = 0o700 | (self.seed & 0o7077) as u32;
                 fs::set_permissions(target, Permissions::from_mode(mode))?;
             }
@@ -246,7 +246,7 @@ impl TreeMutation {
         self.stamp(&[path])
     }
 
-    /// Gives entries the mutation's time.
+    /// Sets the mutation's time on entries.
     fn stamp(&self, paths: &[&Path]) -> Result<()> {
         for path in paths {
             set_mtime(path, self.time).with_context(|| format!("utimensat {path:?}"))?;
@@ -255,13 +255,13 @@ impl TreeMutation {
     }
 }
 
-/// The entries of a tree, each list sorted by the bytes of the paths.
+/// The entries of a tree; each list is sorted by path bytes.
 struct Listing {
-    /// Every entry but the root.
+    /// All entries except the root.
     all: Vec<PathBuf>,
-    /// The root, and every directory below it.
+    /// The root and all directories below it.
     dirs: Vec<PathBuf>,
-    /// Every regular file.
+    /// All regular files.
     files: Vec<PathBuf>,
 }
 
@@ -301,13 +301,13 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Renames a directory, or moves it as `mv` does where the kernel cannot: an overlay records where
-/// a directory came from in 256 bytes at most.
+/// Renames a directory, or falls back to `mv` if the kernel refuses: overlayfs records the original
+/// path in at most 256 bytes.
 fn move_dir(from: &Path, to: &Path) -> Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
-            // A rename gives no set-group-ID bit; making directories in one that has it does, and
-            // `mv` leaves it on them.
+            // New directories inherit the setgid bit of their parent, and `mv` keeps it; a rename
+            // does not set it. Clear the bit so that both ways give the same result.
             let place = parent(to);
             let permissions = fs::metadata(place)?.permissions();
             let without = permissions.mode() & !0o2000;

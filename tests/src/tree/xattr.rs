@@ -1,4 +1,4 @@
-//! Reading and writing extended attributes without following links.
+//! Reads and writes extended attributes without following symlinks.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -8,25 +8,26 @@ use std::path::Path;
 use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr};
 use rustix::io::Errno;
 
-/// The most bytes that the kernel gives a value or a list of names.
+/// The kernel's size limit in bytes for a value and for a list of names.
 const LIMIT: usize = 64 * 1024;
 
 /// Sets one attribute.
 ///
 /// # Errors
 ///
-/// What the system call reports.
+/// If the system call fails.
 pub fn set(path: &Path, name: &OsStr, value: &[u8]) -> rustix::io::Result<()> {
     lsetxattr(path, name, value, XattrFlags::empty())
 }
 
-/// All attributes of an entry except those that overlayfs and SELinux keep for themselves.
+/// All attributes of an entry, except those that overlayfs and SELinux reserve. Empty if the
+/// filesystem does not support attributes.
 ///
 /// # Errors
 ///
-/// What the system calls report; a filesystem without attributes has none.
+/// If a system call fails.
 pub fn all(path: &Path) -> rustix::io::Result<BTreeMap<OsString, Vec<u8>>> {
-    // Most entries have none: the answer is then one call into a buffer on the stack.
+    // Most entries have no attributes; then one call into a stack buffer suffices.
     let mut small = [0_u8; 256];
     let names: Vec<u8> = match llistxattr(path, &mut small[..]) {
         Ok(0) => return Ok(BTreeMap::new()),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::outputs::annotate::{AnnotationLevel, Annotations};
@@ -156,12 +156,26 @@ where
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &tracing::Event<'_>,
     ) -> std::fmt::Result {
         let mut fields = LogFields::default();
         event.record(&mut fields);
+        let spans: Vec<Value> = context
+            .event_scope()
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+            .map(|span| {
+                let extensions = span.extensions();
+                let fields = extensions.get::<FormattedFields<N>>();
+                let fields = fields.map_or("", |fields| fields.fields.as_str());
+                format!("{}{{{fields}}}", span.name()).into()
+            })
+            .collect();
+        if !spans.is_empty() {
+            fields.others.insert("spans".to_owned(), spans.into());
+        }
         let level = event.metadata().level().as_str().to_lowercase();
         writeln!(
             writer,

@@ -113,7 +113,7 @@ fn answer_frame(caller: &mut Caller<'_>, frame: SocketFrame) -> Result<Vec<u8>> 
     caller.payload = frame.payload;
     caller.fds = frame.fds;
     let request = caller.admit(envelope.request)?;
-    let span = tracing::info_span!("request", op = request.name());
+    let span = tracing::error_span!("request", op = request.name(), keys = request.keys());
     let _entered = span.enter();
     answer_request(request, caller)
 }

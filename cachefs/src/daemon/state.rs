@@ -15,6 +15,7 @@ use cachefs_store::stack::{Numbering, Stack};
 use cachefs_store::trace::TraceRecorder;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
+use tracing::Instrument as _;
 
 use super::client_disconnect::unless_gone;
 use super::fd_table::{Item, name_of_view};
@@ -277,6 +278,7 @@ impl DaemonState {
             reader: remote.reader.clone(),
             reads: ReadNotes::default(),
             recorder: is_noted.then(TraceRecorder::default),
+            span: mount_span(number, &open),
         };
         let view = Arc::new(view);
         let form = match &view.image {
@@ -323,14 +325,16 @@ impl DaemonState {
             return None;
         }
         let view = Arc::clone(view);
-        let task = self.runtime.spawn(async move {
+        let span = view.span.clone();
+        let run = async move {
             if let Err(error) = prefetch::run(&view, trace, wanted).await {
                 tracing::warn!(
                     "prefetching stopped: {}",
                     crate::error::describe_chain(&error)
                 );
             }
-        });
+        };
+        let task = self.runtime.spawn(run.instrument(span));
         Some(task.abort_handle())
     }
 
@@ -527,4 +531,17 @@ impl DaemonState {
 
 fn unknown_view(view: u64) -> Error {
     Error::usage(format!("the daemon has no view {view}"), "restore again")
+}
+
+/// A span that names a mount in log lines: its number, and the key and remote that it shows. Spans
+/// have the level of errors, because a filter such as `warn` drops the context of spans below it.
+fn mount_span(number: u64, open: &OpenRequest) -> tracing::Span {
+    let key = open.layers.last().map(|layer| layer.key.as_str());
+    tracing::error_span!(
+        parent: None,
+        "mount",
+        number,
+        key = key.unwrap_or_default(),
+        remote = open.shown.remote.url
+    )
 }

@@ -82,6 +82,21 @@ requests! {
     Upgrade(UpgradeRequest) -> UpgradeReply, once;
 }
 
+impl RpcRequest {
+    /// The keys that the request is about, for logs.
+    pub(crate) fn keys(&self) -> Option<String> {
+        let keys: Vec<&str> = match self {
+            Self::Restore(RestoreRequest { wanted, .. })
+            | Self::Find(FindRequest { wanted, .. }) => {
+                wanted.iter().map(|wanted| wanted.key.as_str()).collect()
+            }
+            Self::Open(open) => open.layers.iter().map(|layer| layer.key.as_str()).collect(),
+            _ => return None,
+        };
+        Some(keys.join(" "))
+    }
+}
+
 /// Finds a stack and creates a view of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RestoreRequest {

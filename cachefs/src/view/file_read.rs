@@ -9,6 +9,7 @@ use cachefs_store::id::FrameHash;
 use cachefs_store::stack::Ino;
 use cachefs_store::{Error, Result};
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::View;
 use crate::erofs::ImageRange;
@@ -156,7 +157,8 @@ impl ReadPlan {
         numbers.dedup();
         let mut reads = numbers.into_iter().map(|number| {
             let (reader, frame) = (view.reader.clone(), self.frames[number as usize]);
-            let read = tokio::spawn(async move { reader.get_noting(&frame).await });
+            let read = async move { reader.get_noting(&frame).await };
+            let read = tokio::spawn(read.in_current_span());
             (number, read)
         });
         let mut ahead = InFlightFrames(reads.by_ref().take(FRAMES).collect());

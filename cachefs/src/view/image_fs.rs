@@ -92,7 +92,7 @@ impl Filesystem for ImageFs {
 
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         offset: u64,
@@ -116,12 +116,18 @@ impl Filesystem for ImageFs {
         let plan = match image.parts(&self.view.stack, range) {
             Ok(parts) => file_read::ReadPlan::of_image(&self.view, parts),
             Err(error) => {
-                return reply.error(shared_replies::errno_of("laying out the image", error));
+                return reply.error(shared_replies::errno_of(
+                    &self.view,
+                    "laying out the image",
+                    error,
+                ));
             }
         };
         match plan {
-            Ok(plan) => shared_replies::answer_read(&self.view, &self.runtime, plan, reply),
-            Err(error) => reply.error(shared_replies::errno_of("read", &error)),
+            Ok(plan) => {
+                shared_replies::answer_read(&self.view, &self.runtime, request, plan, reply)
+            }
+            Err(error) => reply.error(shared_replies::errno_of(&self.view, "read", &error)),
         }
     }
 

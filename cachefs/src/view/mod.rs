@@ -55,6 +55,8 @@ pub(crate) struct View {
     pub(crate) reads: ReadNotes,
     /// Notes reads, if they are to be published.
     pub(crate) recorder: Option<TraceRecorder>,
+    /// Names the mount in log lines.
+    pub(crate) span: tracing::Span,
 }
 
 /// A view as its users share it.

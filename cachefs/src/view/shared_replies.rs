@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachefs_store::Error;
-use fuser::{Errno, InitFlags, KernelConfig, ReplyData, ReplyStatfs};
+use fuser::{Errno, InitFlags, KernelConfig, ReplyData, ReplyStatfs, Request};
 use tokio::runtime::Handle;
+use tracing::Instrument as _;
 
 use super::{SharedView, View, file_read};
 use crate::sys::crash_record;
@@ -35,7 +36,7 @@ pub(super) fn negotiate_protocol(config: &mut KernelConfig, wanted: InitFlags) {
 /// Converts a failure to an errno for the kernel, and logs its cause.
 ///
 /// An outage is EIO and never "not found": a build would treat a missing file as a valid answer.
-pub(super) fn errno_of(what: &str, error: &Error) -> Errno {
+pub(super) fn errno_of(view: &View, what: &str, error: &Error) -> Errno {
     use std::error::Error as _;
     let mut causes = error.to_string();
     let mut source = error.source();
@@ -44,7 +45,8 @@ pub(super) fn errno_of(what: &str, error: &Error) -> Errno {
         causes.push_str(&cause.to_string());
         source = cause.source();
     }
-    tracing::error!("{what} failed with EIO: {causes}");
+    view.span
+        .in_scope(|| tracing::error!("{what} failed with EIO: {causes}"));
     Errno::EIO
 }
 
@@ -52,6 +54,7 @@ pub(super) fn errno_of(what: &str, error: &Error) -> Errno {
 pub(super) fn answer_read(
     view: &SharedView,
     runtime: &Handle,
+    request: &Request,
     plan: file_read::ReadPlan,
     reply: ReplyData,
 ) {
@@ -65,18 +68,21 @@ pub(super) fn answer_read(
             Ok(true) => reply.data(buffer),
             Ok(false) => {
                 let view = Arc::clone(view);
-                runtime.spawn(async move {
+                let number = request.unique().0;
+                let span = tracing::error_span!(parent: &view.span, "read", request = number);
+                let read = async move {
                     let _at_work = crash_record::note_work(view.number);
                     match plan.read(&view).await {
                         Ok(bytes) => reply.data(&bytes),
                         Err(error) => {
                             let what = format!("a read from {}", view.reader.remote().url());
-                            reply.error(errno_of(&what, &error));
+                            reply.error(errno_of(&view, &what, &error));
                         }
                     }
-                });
+                };
+                runtime.spawn(read.instrument(span));
             }
-            Err(error) => reply.error(errno_of("read", &error)),
+            Err(error) => reply.error(errno_of(view, "read", &error)),
         }
     });
 }

@@ -56,7 +56,7 @@ impl TreeFs {
             return Ok(layer::Xattrs::default());
         }
         let xattrs = self.view.stack.xattrs(self.ino(ino));
-        xattrs.map_err(|error| errno_of("reading attributes", &error))
+        xattrs.map_err(|error| errno_of(&self.view, "reading attributes", &error))
     }
 }
 
@@ -98,9 +98,9 @@ impl Filesystem for TreeFs {
                     none.ino = INodeNo(0);
                     reply.entry(&FOREVER, &none, Generation(0));
                 }
-                Err(error) => reply.error(errno_of("lookup", &error)),
+                Err(error) => reply.error(errno_of(&self.view, "lookup", &error)),
             },
-            Err(error) => reply.error(errno_of("lookup", &error)),
+            Err(error) => reply.error(errno_of(&self.view, "lookup", &error)),
         }
     }
 
@@ -110,7 +110,7 @@ impl Filesystem for TreeFs {
         let _at_work = crash_record::note_work(self.view.number);
         match self.view.stack.attr(self.ino(ino)) {
             Ok(attr) => reply.attr(&FOREVER, &self.file_attr(&attr)),
-            Err(error) => reply.error(errno_of("getattr", &error)),
+            Err(error) => reply.error(errno_of(&self.view, "getattr", &error)),
         }
     }
 
@@ -118,7 +118,7 @@ impl Filesystem for TreeFs {
         let _at_work = crash_record::note_work(self.view.number);
         match self.view.stack.symlink_target(self.ino(ino)) {
             Ok(target) => reply.data(target),
-            Err(error) => reply.error(errno_of("readlink", &error)),
+            Err(error) => reply.error(errno_of(&self.view, "readlink", &error)),
         }
     }
 
@@ -132,7 +132,7 @@ impl Filesystem for TreeFs {
 
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         offset: u64,
@@ -143,8 +143,10 @@ impl Filesystem for TreeFs {
     ) {
         let _at_work = crash_record::note_work(self.view.number);
         match file_read::ReadPlan::of_file(&self.view, self.ino(ino), offset, size) {
-            Ok(plan) => shared_replies::answer_read(&self.view, &self.runtime, plan, reply),
-            Err(error) => reply.error(errno_of("read", &error)),
+            Ok(plan) => {
+                shared_replies::answer_read(&self.view, &self.runtime, request, plan, reply)
+            }
+            Err(error) => reply.error(errno_of(&self.view, "read", &error)),
         }
     }
 
@@ -195,7 +197,7 @@ impl Filesystem for TreeFs {
         );
         match listed {
             Ok(()) => reply.ok(),
-            Err(error) => reply.error(errno_of("readdir", &error)),
+            Err(error) => reply.error(errno_of(&self.view, "readdir", &error)),
         }
     }
 
@@ -211,7 +213,7 @@ impl Filesystem for TreeFs {
         let stack = &self.view.stack;
         let own = match stack.attr(self.ino(ino)) {
             Ok(attr) => self.file_attr(&attr),
-            Err(error) => return reply.error(errno_of("readdir", &error)),
+            Err(error) => return reply.error(errno_of(&self.view, "readdir", &error)),
         };
         for (number, name) in [(1, "."), (2, "..")] {
             if offset < number && reply.add(ino, number, name, &FOREVER, &own, Generation(0)) {
@@ -235,7 +237,7 @@ impl Filesystem for TreeFs {
         );
         match listed {
             Ok(()) => reply.ok(),
-            Err(error) => reply.error(errno_of("readdir", &error)),
+            Err(error) => reply.error(errno_of(&self.view, "readdir", &error)),
         }
     }
 
@@ -300,7 +302,7 @@ impl Filesystem for TreeFs {
         match seek() {
             Ok(Some(offset)) => reply.offset(offset as i64),
             Ok(None) => reply.error(Errno::ENXIO),
-            Err(error) => reply.error(errno_of("lseek", &error)),
+            Err(error) => reply.error(errno_of(&self.view, "lseek", &error)),
         }
     }
 

@@ -124,7 +124,7 @@ fn run_job<O: CacheOperation>(
     let result = match &job.work {
         Ok(work) => {
             let (started, spent) = (Instant::now(), Spending::default());
-            let span = tracing::info_span!(
+            let span = tracing::error_span!(
                 "job",
                 path = %about.path.display(),
                 key = about.key().map(tracing::field::display),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use super::cache::{Mirror, PackCache};
 use super::memory::FrameMemory;
@@ -329,7 +330,7 @@ impl FrameReader {
     fn launch(&self, pack: PackId, range: Range<u64>, demand: u64) -> watch::Receiver<Outcome> {
         let (sender, receiver) = watch::channel(None);
         let reader = self.clone();
-        tokio::spawn(async move {
+        let flight = async move {
             let mut fetched = reader.request(&pack, range.clone()).await;
             if let Ok(bytes) = &fetched {
                 // Readers look at the local disk once the flight has landed, so it lands after this.
@@ -352,7 +353,8 @@ impl FrameReader {
                 flights.ranges.retain(|(flying, _)| *flying != range);
             }
             reader.inner.landed.fetch_add(1, Release);
-        });
+        };
+        tokio::spawn(flight.in_current_span());
         receiver
     }
 

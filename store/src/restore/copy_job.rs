@@ -88,6 +88,7 @@ impl CopyJob<'_> {
     ///
     /// # Errors
     /// Those of [`copy_into`].
+    #[tracing::instrument(level = "error", name = "copy", skip_all, fields(path = %target.path.display()))]
     pub fn run(&self, target: &CopyTarget, progress: &dyn Progress) -> Result<CopyReport> {
         let path = &target.path;
         let directory = target

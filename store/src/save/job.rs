@@ -162,6 +162,7 @@ impl SaveJob {
     /// [`Error::Changed`] if the path changed during the save, [`Error::BeingCollected`] if the
     /// collector removed an object that the record would reference, and errors of the remote and
     /// the index. Nothing is published in these cases.
+    #[tracing::instrument(level = "error", name = "save", skip_all, fields(key = %self.state.request.name))]
     pub fn run(mut self, source: PathSource, progress: &dyn Progress) -> Result<SaveReport> {
         match self.pack(source, progress)? {
             None => Ok(self.kept()),

@@ -13,6 +13,7 @@ use crate::sys::foreign_mount::ForeignMountError;
 use crate::sys::mount_error::MountError;
 use crate::sys::spawn::SpawnError;
 use crate::sys::unmount::UnmountError;
+use cachefs_store::Hint;
 
 /// A failure on the other side of the socket.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
@@ -23,7 +24,8 @@ pub struct RemoteFailure {
     /// The message with its causes.
     pub message: String,
     /// Advice to the user.
-    pub hint: Option<String>,
+    #[serde(default, rename = "remedy")]
+    pub hint: Option<Hint>,
     /// The traffic with the remote until the failure.
     #[serde(default)]
     pub traffic: Box<RemoteTraffic>,
@@ -115,7 +117,7 @@ pub enum Error {
         /// Description of the fault.
         message: String,
         /// Advice to the user.
-        hint: &'static str,
+        hint: Hint,
     },
     /// A restore or save did not end in the time it had as a whole.
     #[error("{what} timed out after {}", format_seconds(.limit))]
@@ -125,7 +127,7 @@ pub enum Error {
         /// The time it had.
         limit: Duration,
         /// Advice to the user.
-        hint: &'static str,
+        hint: Hint,
     },
     /// The caller asked for something that can't be.
     #[error("{message}")]
@@ -133,7 +135,7 @@ pub enum Error {
         /// Description of the fault.
         message: String,
         /// An alternative that works.
-        hint: Option<String>,
+        hint: Option<Hint>,
     },
 }
 
@@ -158,7 +160,7 @@ impl Error {
     }
 
     /// Builds a usage error.
-    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn usage(message: impl Into<String>, hint: impl Into<Hint>) -> Self {
         Self::Usage {
             message: message.into(),
             hint: Some(hint.into()),
@@ -203,84 +205,78 @@ impl Error {
     }
 
     /// Advice to the user, if there is any.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::Store(error) => store_hint(error),
-            Self::Lost(_) => Some(LOST_HINT.to_owned()),
-            Self::Spec(error) => Some(error.hint().to_owned()),
+            Self::Lost(_) => Some(Hint::RepairLostKeys),
+            Self::Spec(error) => Some(error.hint()),
             Self::Daemon(failure) => failure.hint.clone(),
-            Self::Mount(error) => error.hint().map(str::to_owned),
-            Self::Unmount(error) => error.hint().map(str::to_owned),
-            Self::ForeignMount(error) => error.hint().map(str::to_owned),
-            Self::Find(error) => Some(error.hint()),
+            Self::Mount(error) => error.hint().map(Hint::from),
+            Self::Unmount(error) => error.hint(),
+            Self::ForeignMount(error) => error.hint(),
+            Self::Find(error) => Some(error.hint().into()),
             Self::Usage { hint, .. } => hint.clone(),
-            Self::State { hint, .. } | Self::TooLate { hint, .. } => Some((*hint).to_owned()),
+            Self::State { hint, .. } | Self::TooLate { hint, .. } => Some(hint.clone()),
             Self::Io { source, path, .. } => match source.kind() {
-                std::io::ErrorKind::PermissionDenied => Some(format!(
-                    "run as a user who may access {}, or name another",
-                    path.display()
-                )),
+                std::io::ErrorKind::PermissionDenied => Some(
+                    format!(
+                        "run as a user who may access {}, or name another",
+                        path.display()
+                    )
+                    .into(),
+                ),
                 _ => io_hint(source),
             },
-            Self::NoShare { .. } => Some(
-                "share it on the host with `cachefs daemon share`, and mount the socket here"
-                    .to_owned(),
-            ),
+            Self::NoShare { .. } => Some(Hint::ShareDaemon),
             Self::Start(SpawnError::Log { source, .. }) if io_hint(source).is_some() => {
                 io_hint(source)
             }
             Self::Start(SpawnError::Reported {
                 hint: Some(hint), ..
             }) => Some(hint.clone()),
-            Self::Start(_) | Self::Conversation(_) => Some(
-                "see `daemon.log` in the store directory; `cachefs doctor` checks this machine"
-                    .to_owned(),
-            ),
+            Self::Start(_) | Self::Conversation(_) => Some(Hint::SeeDaemonLog),
         }
     }
 }
-
-/// Advice when the remote lost objects.
-const LOST_HINT: &str = "`cachefs check --repair` drops the keys that need it; if a lifecycle rule deletes objects of the bucket, remove the rule and run `cachefs gc` instead";
 
 fn format_seconds(time: &Duration) -> String {
     format!("{} s", time.as_secs_f64())
 }
 
-fn store_hint(error: &StoreError) -> Option<String> {
+fn store_hint(error: &StoreError) -> Option<Hint> {
     match error {
         StoreError::Remote(error) => Some(remote_hint(error)),
-        StoreError::Spec(error) => Some(error.hint().to_owned()),
+        StoreError::Spec(error) => Some(error.hint()),
         StoreError::Changed { .. } => {
-            Some("save again when nothing writes to the directory any more".to_owned())
+            Some("save again when nothing writes to the directory any more".into())
         }
         StoreError::BeingCollected { .. } => Some(
             "restore the key again, or another one if it was deleted, and save again; other keys are not affected"
-                .to_owned(),
+                .into(),
         ),
         StoreError::LostBelow { .. } => Some(
-            "nothing was saved; `cachefs umount` the path, fill it again, and save it".to_owned(),
+            Hint::RefillPath,
         ),
-        StoreError::ArchiveConsumed => Some("import it again: they are stored anew".to_owned()),
-        StoreError::Unsupported { .. } => Some("it was written by a newer cachefs; update this one".to_owned()),
+        StoreError::ArchiveConsumed => Some("import it again: they are stored anew".into()),
+        StoreError::Unsupported { .. } => Some("it was written by a newer cachefs; update this one".into()),
         StoreError::Damaged { .. } => {
-            Some("`cachefs check --read-data --repair` drops the keys that need it, so that the next save stores them whole; with `--all-scopes` it deletes damaged packs, too".to_owned())
+            Some(Hint::RepairDamage)
         }
-        StoreError::Lost { .. } => Some(LOST_HINT.to_owned()),
+        StoreError::Lost { .. } => Some(Hint::RepairLostKeys),
         StoreError::Torn { .. } => {
-            Some("a power cut or a full disk interrupted its write; save again to replace it".to_owned())
+            Some("a power cut or a full disk interrupted its write; save again to replace it".into())
         }
         StoreError::TookTooLong { .. } => Some(
-            "nothing was removed; run it again nearer to the remote, or with a longer --grace".to_owned(),
+            Hint::RaiseGracePeriod,
         ),
         StoreError::Index(_) => {
-            Some("see `daemon.log` in the store directory; nothing is lost if `index` there is removed".to_owned())
+            Some("see `daemon.log` in the store directory; nothing is lost if `index` there is removed".into())
         }
         StoreError::InvalidName(_) => {
-            Some("use letters, digits and `-`; put what is long or odd into a checksum".to_owned())
+            Some("use letters, digits and `-`; put what is long or odd into a checksum".into())
         }
         StoreError::PathTooLong { .. } => {
-            Some("remove the directory, or leave it out with an exclusion such as --path '!NAME'".to_owned())
+            Some(Hint::ExcludeDirectory)
         }
         StoreError::Archive(error) => Some(error.hint()),
         StoreError::Io { source, .. } => io_hint(source),
@@ -289,7 +285,7 @@ fn store_hint(error: &StoreError) -> Option<String> {
     }
 }
 
-fn io_hint(error: &std::io::Error) -> Option<String> {
+fn io_hint(error: &std::io::Error) -> Option<Hint> {
     use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
     let hint = match error.kind() {
         PermissionDenied => "run as a user who may access it",
@@ -298,26 +294,25 @@ fn io_hint(error: &std::io::Error) -> Option<String> {
         NotADirectory => "a part of the path is a file; name another",
         _ => return None,
     };
-    Some(hint.to_owned())
+    Some(hint.into())
 }
 
 /// The advice of the remote, or the usual fix for failures of this kind.
-fn remote_hint(error: &RemoteError) -> String {
+fn remote_hint(error: &RemoteError) -> Hint {
     use RemoteErrorKind::{Damaged, Deadline, Denied, Exists, Full, NoRemote, NotFound};
     if let Some(hint) = error.hint() {
-        return hint.to_owned();
+        return hint.clone();
     }
     match error.kind() {
-        Denied => "check the credentials and what they are allowed; `cachefs doctor` tries them",
-        NoRemote => "correct --remote; the first save makes a directory, but no bucket",
-        Full => "free some space at the remote",
-        Damaged => "try again; if it stays, `cachefs check --read-data` shows what is damaged",
-        Exists => "save again",
-        NotFound => "something deleted it just now; try again",
-        Deadline => "check the address and the network; --timeout gives it more time",
-        _ => "check --remote and --endpoint; `cachefs doctor` tries them",
+        Denied => Hint::CheckCredentials,
+        NoRemote => Hint::CorrectRemote,
+        Full => "free some space at the remote".into(),
+        Damaged => Hint::CheckData,
+        Exists => "save again".into(),
+        NotFound => "something deleted it just now; try again".into(),
+        Deadline => Hint::RaiseTimeout,
+        _ => Hint::CheckRemote,
     }
-    .to_owned()
 }
 
 /// An error with all its causes, on one line.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::sys::lock::LockFile;
 use crate::sys::ownership::{make_private_dir, others_can_add};
 use crate::sys::spawn::DetachedCommand;
+use cachefs_store::Hint;
 
 /// The version of the directory's layout.
 const FORMAT: u32 = 1;
@@ -70,11 +71,11 @@ impl StoreDir {
                         "the store directory {} has format {version}; this cachefs knows {FORMAT}",
                         self.path.display()
                     ),
-                    "update cachefs, or choose another --store",
+                    Hint::UpdateOrOtherStore,
                 )),
                 Err(_) => Err(Error::usage(
                     format!("{} is not a valid store directory format", file.display()),
-                    "choose another --store",
+                    Hint::OtherStore,
                 )),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -7,6 +7,7 @@ use cachefs_store::remote::RemoteTraffic;
 use clap::error::ErrorKind as ArgumentErrorKind;
 
 use crate::config::ConfigError;
+use crate::hints::word_hint;
 use crate::keys::KeyError;
 use crate::{exit, text};
 
@@ -65,7 +66,11 @@ pub(crate) fn describe_failure(error: &anyhow::Error, soft: bool) -> CommandFail
         return CommandFailure::new(exit::MISS, "not_found", message.clone(), hint.clone());
     }
     let (kind, message, hint) = match error.downcast_ref::<cachefs::Error>() {
-        Some(known) => (known.kind(), cachefs::describe_chain(known), known.hint()),
+        Some(known) => (
+            known.kind(),
+            cachefs::describe_chain(known),
+            known.hint().as_ref().map(word_hint),
+        ),
         None => (ErrorKind::Local, format!("{error:#}"), None),
     };
     let passes = soft && exit::is_soft(kind);

@@ -31,6 +31,7 @@ mod explain;
 mod failure;
 mod global;
 mod help;
+mod hints;
 mod integrations;
 mod json_output;
 mod keys;

@@ -33,6 +33,7 @@ mod error_kind;
 pub mod export;
 pub mod frame;
 pub mod gc;
+pub mod hint;
 pub mod id;
 pub mod index;
 pub mod layer;
@@ -56,3 +57,4 @@ mod task;
 pub mod trace;
 
 pub use error::{Error, ErrorKind, Result};
+pub use hint::Hint;

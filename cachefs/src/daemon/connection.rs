@@ -12,6 +12,7 @@ use crate::rpc::{Envelope, RpcReply, RpcRequest};
 use crate::shares::Gate;
 use crate::sys::fdpass::{self, SocketFrame};
 use crate::sys::socket;
+use cachefs_store::Hint;
 
 /// How long a client may leave an answer unread.
 const UNREAD: Duration = Duration::from_secs(30);
@@ -107,7 +108,7 @@ fn answer_frame(caller: &mut Caller<'_>, frame: SocketFrame) -> Result<Vec<u8>> 
                 crate::VERSION,
                 envelope.version
             ),
-            "have the daemon go on as this version with `cachefs daemon upgrade`",
+            Hint::UpgradeDaemon,
         ));
     }
     caller.payload = frame.payload;

@@ -34,6 +34,7 @@ use crate::sys::lock::{LockError, LockFile};
 use crate::sys::memory::set_up_allocator;
 use crate::sys::socket::{self, SocketFile};
 use crate::sys::spawn::Readiness;
+use cachefs_store::Hint;
 
 use estate::Estate;
 use supervisor::{Side, supervise_workers};
@@ -80,10 +81,7 @@ pub fn run_daemon(store: &StoreDir, options: &DaemonOptions, readiness: Readines
     let estate = match enough(descriptors).and_then(|()| open_estate(store)) {
         Ok(estate) => estate,
         Err(error) => {
-            let _ = readiness.failed(
-                &crate::error::describe_chain(&error),
-                error.hint().as_deref(),
-            );
+            let _ = readiness.failed(&crate::error::describe_chain(&error), error.hint().as_ref());
             return Err(error);
         }
     };
@@ -101,7 +99,7 @@ fn enough(descriptors: u64) -> Result<()> {
             format!(
                 "the daemon needs at least {MIN_DESCRIPTORS} file descriptors, but its limit is {descriptors}"
             ),
-            "raise the hard limit (`ulimit -Hn`, `LimitNOFILE=` of a service, `--ulimit nofile=` of a container), or restore with --mode copy",
+            Hint::RaiseDescriptorLimit,
         )),
     }
 }
@@ -145,7 +143,7 @@ fn lock_held_error(store: &StoreDir, pid: Option<u32>) -> Error {
     if socket.exists() {
         return Error::usage(
             format!("{holder} is the daemon of this store already"),
-            "use it, or end it with `cachefs daemon stop`",
+            Hint::StopDaemon,
         );
     }
     // It may be about to end; otherwise somebody has removed the file.
@@ -157,6 +155,6 @@ fn lock_held_error(store: &StoreDir, pid: Option<u32>) -> Error {
             "{holder} is the daemon of this store, but its socket {} is gone; {end}",
             socket.display()
         ),
-        "what it serves is mounted again, with the changes in it, by `cachefs restore --keep-changes` of its path",
+        Hint::RestoreMountsAgain,
     )
 }

@@ -39,6 +39,7 @@ use crate::store_dir::StoreDir;
 use crate::sys::crash_record;
 use crate::sys::fuse_init::FuseInit;
 use crate::view::{self, ReadNotes, ReadReport, View, ViewForm};
+use cachefs_store::Hint;
 
 /// A tree with more entries is not counted before a mount, which takes milliseconds.
 const COUNTED_QUICKLY: u64 = 1 << 16;
@@ -503,8 +504,7 @@ impl DaemonState {
             let mounts = if views == 1 { "mount" } else { "mounts" };
             return Err(Error::usage(
                 format!("the daemon serves {views} {mounts}"),
-                "unmount with `cachefs umount`; what containers and services have that were started \
-                 meanwhile goes with them; --force breaks it",
+                Hint::UnmountBeforeStop,
             ));
         }
         Ok(())

@@ -51,10 +51,8 @@ pub(super) fn run_worker(
         Err(error) => {
             // The waiting process gets the error; if there is none, the caller does.
             if let Some(readiness) = readiness {
-                let _ = readiness.failed(
-                    &crate::error::describe_chain(&error),
-                    error.hint().as_deref(),
-                );
+                let _ =
+                    readiness.failed(&crate::error::describe_chain(&error), error.hint().as_ref());
             }
             return Err(error);
         }

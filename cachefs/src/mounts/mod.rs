@@ -24,6 +24,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::sys::mount_liveness::{MountHealth, mount_health};
 use crate::sys::mountinfo::MountTable;
+use cachefs_store::Hint;
 
 /// How long a view may take to show that it is alive.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,7 +77,7 @@ pub(crate) fn refuse_hidden(table: &MountTable, path: &Path) -> Result<()> {
                 path.display(),
                 over.mount_point.display()
             ),
-            hint: "unmount that first, with `cachefs umount` if it is a cache",
+            hint: Hint::UnmountFirst,
         }),
     }
 }

@@ -15,6 +15,7 @@ use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::unsaved_changes::Unsaved;
 use crate::unsaved_changes::UnsavedChanges;
+use cachefs_store::Hint;
 
 /// Result of an unmount.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub fn unmount_path(store: &StoreDir, path: &Path, lazy: bool) -> Result<Unmount
             records.get(&canonical)?.ok_or_else(|| {
                 Error::usage(
                     format!("{} was not restored from this store", canonical.display()),
-                    "`cachefs stats` lists what is mounted; name the same --store as for restore",
+                    Hint::ListMounts,
                 )
             })?
         }

@@ -11,6 +11,7 @@ use super::pattern::{compile_path_pattern, escape_base};
 use super::resolve_paths::Places;
 use super::sight::Sight;
 use crate::error::{Error, Result};
+use cachefs_store::Hint;
 
 /// A path or a pattern, compiled.
 #[derive(Debug, Clone)]
@@ -41,10 +42,7 @@ pub(super) struct IncludePattern {
 impl Include {
     pub(super) fn new(written: &str, places: &Places, sight: Sight) -> Result<Self> {
         if written.is_empty() {
-            return Err(Error::usage(
-                "a path is empty",
-                "name the directory, such as --path ~/.m2",
-            ));
+            return Err(Error::usage("a path is empty", Hint::NameDirectory));
         }
         if !has_special(written) {
             let include = Self::name(written, places.resolve(written)?, sight);

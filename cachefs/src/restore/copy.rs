@@ -18,6 +18,7 @@ use super::target_dir::MadeDirectories;
 use crate::error::{Error, Result};
 use crate::mounts::{How, MountRecord, MountRecords};
 use crate::store_dir::StoreDir;
+use cachefs_store::Hint;
 
 /// A copy that could not write all entries is not a hit.
 pub(super) fn incomplete_copy(path: &Path, record: &MountRecord, report: &CopyReport) -> Error {
@@ -36,7 +37,7 @@ pub(super) fn incomplete_copy(path: &Path, record: &MountRecord, report: &CopyRe
             record.name.key,
             path.display()
         ),
-        hint: "remove the directory, or restore as the owner of its files; until then it cannot be saved",
+        hint: "remove the directory, or restore as the owner of its files; until then it cannot be saved".into(),
     }
 }
 
@@ -51,7 +52,7 @@ pub(super) fn owner_of_copies(
         _ if how.owners => Ok(options.owner),
         Some(other) if other != own => Err(Error::usage(
             format!("user {own} cannot change the owner of files to {other}"),
-            "run `cachefs restore` as root, or leave --owner out: what is copied is yours then",
+            Hint::CopyAsRoot,
         )),
         _ => Ok(Some(own)),
     }

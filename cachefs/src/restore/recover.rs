@@ -1,5 +1,6 @@
 //! Handles an earlier restore at the same path.
 
+use cachefs_store::Hint;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -154,7 +155,9 @@ fn still_shows(record: &MountRecord, error: Error) -> Error {
             record.name.key,
             crate::error::describe_chain(&error)
         ),
-        format!("end what uses it, or run `cachefs umount --lazy {path}`, and restore again"),
+        Hint::UnmountLazilyAndRestore {
+            path: path.to_string(),
+        },
     )
 }
 
@@ -168,7 +171,7 @@ fn keep_mount(
     left: &mut Left,
 ) -> Result<bool> {
     if changes == 0 || options.keep_changes == KeepChanges::Always {
-        left.stays(record, changes, ", as --keep-changes asks for");
+        left.stays(record, changes, ", which are to be kept");
         return Ok(true);
     }
     if Attachments::new(store).shows(&record.path)? {

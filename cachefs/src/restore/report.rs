@@ -1,5 +1,6 @@
 //! The result of a restore.
 
+use cachefs_store::Hint;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub struct NoMount {
     /// The obstacle.
     pub why: String,
     /// Advice, if there is any.
-    pub hint: Option<String>,
+    pub hint: Option<Hint>,
 }
 
 impl NoMount {

@@ -99,7 +99,7 @@ fn became_a_link(path: &Path) -> Error {
             "a symbolic link appeared in the path to {} during the restore",
             path.display()
         ),
-        hint: "check which process changes its parent directories, and restore again",
+        hint: "check which process changes its parent directories, and restore again".into(),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::store_dir::StoreDir;
 use crate::sys::fdpass::{self, SocketFrame};
 use crate::sys::{socket, spawn};
 use crate::view::{ReadReport, ViewForm};
+use cachefs_store::Hint;
 
 /// How long a daemon may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -309,7 +310,7 @@ fn check_server(store: &StoreDir, socket: &UnixStream) -> Result<()> {
                 server.uid,
                 store.socket().display()
             ),
-            hint: "choose another --store, or find out how that came to be",
+            hint: Hint::CheckSocketOwner,
         }),
     }
 }

@@ -13,6 +13,7 @@ use super::{begin, source};
 use crate::error::{Error, Result};
 use crate::mounts::MountRecords;
 use crate::store_dir::StoreDir;
+use cachefs_store::Hint;
 
 /// The changes of a restored path.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub fn list_path_changes(
     let Some(record) = &found.record else {
         return Err(Error::usage(
             format!("no cache was restored to {}", path.display()),
-            "`cachefs stats` shows what is restored; `cachefs save --dry-run` compares any directory with a key",
+            Hint::ListRestores,
         ));
     };
     let remote = RemoteSpec {

@@ -12,6 +12,7 @@ use super::upper::UpperFiles;
 use crate::error::{Error, Result};
 use crate::mounts::{How, MountRecord, MountRecords, Presence, check_presence, refuse_hidden};
 use crate::sys::mountinfo::MountTable;
+use cachefs_store::Hint;
 
 /// A path that can be saved.
 pub(super) struct FoundPath {
@@ -74,7 +75,7 @@ pub(super) fn find_source(records: &MountRecords, path: &Path) -> Result<FoundPa
                 path.display(),
                 record.name.key
             ),
-            hint: "nothing was saved; remove the directory, restore or fill it again, and save it; a filesystem that is mounted inside must be unmounted first",
+            hint: "nothing was saved; remove the directory, restore or fill it again, and save it; a filesystem that is mounted inside must be unmounted first".into(),
         }),
         Some(record) if record.incomplete.is_some() => Err(Error::State {
             message: format!(
@@ -82,12 +83,12 @@ pub(super) fn find_source(records: &MountRecords, path: &Path) -> Result<FoundPa
                 path.display(),
                 record.name.key
             ),
-            hint: "nothing was saved; remove the directory and fill it again, or forget the restore with `cachefs umount`",
+            hint: Hint::RefillOrForget,
         }),
         Some(record) => plain_source(&path, Some(record)),
         None if is_foreign_mount(&path)? => Err(Error::usage(
             format!("{} is a mount of another store", path.display()),
-            "name the --store that it was restored with",
+            Hint::UseStoreOfRestore,
         )),
         None => plain_source(&path, None),
     }
@@ -118,8 +119,10 @@ fn mounted_source(records: &MountRecords, record: MountRecord) -> Result<FoundPa
             refuse_hidden(&table, &record.path).map_err(|error| {
                 // For a build, a failing cache is a warning; this error would repeat in every
                 // build.
-                let hint = error.hint().unwrap_or_default();
-                Error::usage(format!("{error}; nothing was saved"), hint)
+                Error::Usage {
+                    message: format!("{error}; nothing was saved"),
+                    hint: error.hint(),
+                }
             })?;
         }
         Presence::Dead => {
@@ -131,7 +134,7 @@ fn mounted_source(records: &MountRecords, record: MountRecord) -> Result<FoundPa
                     "{} was restored as a mount, but is not mounted now",
                     record.path.display()
                 ),
-                hint: "`cachefs restore` it again, or `cachefs umount` it to forget it",
+                hint: Hint::RestoreOrForget,
             });
         }
     }
@@ -145,6 +148,6 @@ fn mounted_source(records: &MountRecords, record: MountRecord) -> Result<FoundPa
 fn dead_mount_error(path: &Path) -> Error {
     Error::State {
         message: format!("the mount at {} is dead", path.display()),
-        hint: "`cachefs restore --keep-changes` the path again: that repairs it and keeps its changes",
+        hint: Hint::RestoreKeepingChanges,
     }
 }

@@ -12,6 +12,7 @@ use crate::rpc::{
     CloseRequest, FindRequest, OpenRequest, Prefetch, RestoreRequest, RpcRequest, ServeRequest,
     ViewOrigin,
 };
+use cachefs_store::Hint;
 
 /// The most keys, layers included, that one request may name.
 const MAX_KEYS: usize = 16;
@@ -88,7 +89,7 @@ impl Grant {
             true => Ok(()),
             false => Err(Error::usage(
                 "this share did not provide the requested layers",
-                "unmount the path with `cachefs umount`, and restore it again",
+                Hint::UnmountAndRestore,
             )),
         }
     }
@@ -253,7 +254,7 @@ mod tests {
     #[track_caller]
     fn refused(request: RpcRequest) -> String {
         let error = admit(request).unwrap_err();
-        let text = format!("{error}; {}", error.hint().unwrap());
+        let text = format!("{error}; {:?}", error.hint().unwrap());
         assert!(!text.contains("hunter"), "{text}");
         assert!(
             text.contains("pr/7 and branch/main of s3://cache/team"),

@@ -11,6 +11,7 @@ use crate::rpc::DaemonClient;
 use crate::store_dir::StoreDir;
 use crate::sys::socket::SocketFile;
 use crate::sys::{ownership, socket};
+use cachefs_store::Hint;
 
 /// Opens a share at `path`, for as long as the store's daemon runs. Starts the daemon if necessary.
 ///
@@ -35,7 +36,7 @@ pub fn open_share(store: &StoreDir, path: &Path, grant: Grant) -> Result<()> {
     let listener = socket::listen_unless_taken(path).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Error::usage(
             format!("another process already listens on {}", path.display()),
-            "end that share first, with `cachefs daemon unshare`, or choose another place",
+            Hint::EndShareOrMove,
         ),
         _ => Error::io("listen on", path)(error),
     })?;

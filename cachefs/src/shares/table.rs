@@ -17,6 +17,7 @@ use crate::rpc::{OpenedView, RpcRequest};
 use crate::sys::fdpass::{Bounds, MAX_HEADER};
 use crate::sys::limits::descriptor_limit;
 use crate::sys::socket::{PeerCredentials, SocketFile};
+use cachefs_store::Hint;
 
 /// How long a client may take for its first request, and for the rest of one that it has begun.
 const FRAME: Duration = Duration::from_secs(5);
@@ -107,7 +108,7 @@ impl Shares {
         if shares.contains_key(&description.path) {
             return Err(Error::usage(
                 format!("{} is already shared", description.path.display()),
-                "end that share first, with `cachefs daemon unshare`",
+                Hint::EndShare,
             ));
         }
         let share = Arc::new(Share {
@@ -131,7 +132,7 @@ impl Shares {
         let share = self.0.lock().remove(path).ok_or_else(|| {
             Error::usage(
                 format!("{} is not shared", path.display()),
-                "`cachefs daemon shares` lists what is",
+                Hint::ListShares,
             )
         })?;
         share.close();
@@ -238,7 +239,7 @@ impl Gate {
             }
             Self::Owner(_) => Err(Error::usage(
                 "this store belongs to another user",
-                "use a store directory of your own with --store",
+                Hint::UseOwnStore,
             )),
             Self::Share(share) => {
                 let other = peer.uid != 0 && peer.uid != share.grant.uid.unwrap_or(own);
@@ -283,7 +284,7 @@ impl Gate {
             if views.len() >= quota.views {
                 let most = quota.views;
                 let message = format!("this share has reached its limit of {most} mounts");
-                return Err(Error::usage(message, "unmount some with `cachefs umount`"));
+                return Err(Error::usage(message, Hint::UnmountSome));
             }
         }
         Ok(request)
@@ -318,7 +319,7 @@ impl Gate {
             Self::Share(share) => Ok(share.grant.allowed()),
             Self::Owner(_) => Err(Error::usage(
                 "this is the daemon's own socket, which is not shared",
-                "leave --daemon out, and name the store with --store",
+                Hint::UseStoreInsteadOfShare,
             )),
         }
     }

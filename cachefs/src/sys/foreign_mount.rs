@@ -7,6 +7,7 @@
 //! The other process can change its files at any time. So its path is followed once, within its root
 //! ([`in_root`]), and the mount goes onto the descriptor that was found.
 
+use cachefs_store::Hint;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -102,37 +103,28 @@ pub enum ForeignMountError {
 
 impl ForeignMountError {
     /// Advice for the user, if there is any.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::NoProcess(_) => Some(
-                "it has exited, or the PID is from another PID namespace: use the host PID that the container engine reports",
-            ),
-            Self::NotPermitted { .. } => Some(
-                "run it as root on the host; for a container of rootless podman, as its user: podman \
-                 unshare cachefs attach ...",
-            ),
+            Self::NoProcess(_) => Some("it has exited, or the PID is from another PID namespace: use the host PID that the container engine reports".into()),
+            Self::NotPermitted { .. } => Some(Hint::RunInPodmanNamespace),
             Self::Source { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => {
-                    Some("mounting requires root; for rootless podman, use `podman unshare`")
+                    Some("mounting requires root; for rootless podman, use `podman unshare`".into())
                 }
                 io::ErrorKind::Unsupported => {
-                    Some("this requires Linux 5.2; use the engine's -v option")
+                    Some("this requires Linux 5.2; use the engine's -v option".into())
                 }
                 _ => None,
             },
             Self::Place { source, .. } => match source.kind() {
-                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Some(
-                    "create the directory in the image, or start the container with a tmpfs above it",
-                ),
-                io::ErrorKind::NotADirectory => Some("use a directory, or a path to create"),
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Some("create the directory in the image, or start the container with a tmpfs above it".into()),
+                io::ErrorKind::NotADirectory => Some("use a directory, or a path to create".into()),
                 io::ErrorKind::InvalidInput => {
-                    Some("use the real path of the directory in the container, without /proc")
+                    Some("use the real path of the directory in the container, without /proc".into())
                 }
                 _ => None,
             },
-            Self::Busy { .. } => {
-                Some("end what uses it there, or take it away with `cachefs detach --lazy`")
-            }
+            Self::Busy { .. } => Some(Hint::DetachLazily),
             Self::Io { .. } => None,
         }
     }
@@ -517,7 +509,7 @@ mod tests {
         fs::write(&file, "x").unwrap();
         let refused =
             mount_in_process(temp.path(), other.0.id(), Root::OfProcess, &file).unwrap_err();
-        assert!(refused.hint().unwrap().contains("use a directory"));
+        assert!(format!("{:?}", refused.hint()).contains("use a directory"));
         let refused = mount_in_process(
             temp.path(),
             other.0.id(),

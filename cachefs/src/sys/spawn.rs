@@ -4,6 +4,7 @@
 //! session of its own, is a child of init, and inherits only a log file and one end of a pipe.
 //! Through that pipe it reports that it is ready, or the reason why it will not be.
 
+use cachefs_store::Hint;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -84,7 +85,7 @@ pub enum SpawnError {
         /// Why.
         message: String,
         /// How to fix it, if the daemon knows.
-        hint: Option<String>,
+        hint: Option<Hint>,
     },
     /// The daemon ended without a word on the pipe.
     #[error("the daemon exited during startup{}", log_tail_text(log_tail))]
@@ -147,7 +148,7 @@ pub fn spawn_detached(command: &DetachedCommand) -> Result<(), SpawnError> {
         Ok(Some(report)) => {
             let report = String::from_utf8_lossy(report.trim_ascii_end());
             let (message, hint) = match report.split_once(HINT) {
-                Some((message, hint)) => (message, Some(hint.to_owned())),
+                Some((message, hint)) => (message, serde_json::from_str(hint).ok()),
                 None => (&*report, None),
             };
             Err(SpawnError::Reported {
@@ -194,7 +195,7 @@ impl Readiness {
     ///
     /// # Errors
     /// As [`Readiness::ready`].
-    pub fn failed(self, message: &str, hint: Option<&str>) -> io::Result<()> {
+    pub fn failed(self, message: &str, hint: Option<&Hint>) -> io::Result<()> {
         let one_line = |text: &str| text.replace('\n', "; ").replace(HINT, " ");
         let mut line = one_line(message);
         // An empty report would read as a death, and "ok" as success.
@@ -203,7 +204,8 @@ impl Readiness {
         }
         if let Some(hint) = hint {
             line.push(HINT);
-            line.push_str(&one_line(hint));
+            // JSON has no line breaks.
+            line.push_str(&serde_json::to_string(hint)?);
         }
         line.push('\n');
         self.report(line.as_bytes())

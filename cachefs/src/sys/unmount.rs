@@ -1,5 +1,6 @@
 //! Unmounts, and explains failures.
 
+use cachefs_store::Hint;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -62,18 +63,13 @@ pub enum UnmountError {
 
 impl UnmountError {
     /// Advice for the user, if there is any.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::NotMounted(_) | Self::Io { .. } => None,
-            Self::Busy { holders, .. } if holders.is_empty() => Some(
-                "a process that this user or container cannot see holds it; look as root on the host, \
-                 or take it away with `cachefs umount --lazy`",
-            ),
-            Self::Busy { .. } => {
-                Some("end these processes, or take it away with `cachefs umount --lazy`")
-            }
+            Self::Busy { holders, .. } if holders.is_empty() => Some(Hint::FindHolders),
+            Self::Busy { .. } => Some(Hint::UnmountLazily),
             Self::NotPermitted { .. } => {
-                Some("unmount as the user, and in the namespace, that mounted it")
+                Some("unmount as the user, and in the namespace, that mounted it".into())
             }
         }
     }

@@ -63,7 +63,7 @@ fn child() {
             serve();
         }
         "fail" => readiness
-            .failed("no room\nin the store", Some("free some"))
+            .failed("no room\nin the store", Some(&"free some".into()))
             .unwrap(),
         "die" => {
             println!("the last words");
@@ -220,7 +220,7 @@ fn a_daemon_that_cannot_run_says_why() {
     let error = spawn_detached(&daemon(temp.path(), "fail")).unwrap_err();
     assert!(
         matches!(&error, SpawnError::Reported { message, hint }
-            if message == "no room; in the store" && hint.as_deref() == Some("free some")),
+            if message == "no room; in the store" && *hint == Some("free some".into())),
         "{error}"
     );
 }

@@ -196,7 +196,7 @@ impl CacheOperation for RestoreOperation {
         cachefs::Error::TooLate {
             what: format!("the restore of {}", about.path.display()),
             limit,
-            hint: "raise --restore-timeout, or test the remote with `cachefs doctor`",
+            hint: "raise --restore-timeout, or test the remote with `cachefs doctor`".into(),
         }
     }
 

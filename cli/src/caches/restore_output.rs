@@ -6,6 +6,7 @@ use cachefs_store::refs::{MatchKind, Resolved};
 use super::output_prefix;
 use super::results::RestoredDirectory;
 use crate::failure::CommandFailure;
+use crate::hints::word_hint;
 use crate::{machine_identity, output};
 
 /// The messages about a restore, line by line.
@@ -183,8 +184,8 @@ fn copy_issues(report: &RestoreReport) -> Vec<String> {
             "note: copied, because this machine cannot mount: {why}"
         ));
         let hint = hint
-            .as_deref()
-            .unwrap_or("run `cachefs doctor` for details");
+            .as_ref()
+            .map_or_else(|| "run `cachefs doctor` for details".to_owned(), word_hint);
         lines.push(format!("  hint: {hint}; --mode copy suppresses this note"));
     }
     for issue in copied.issues.iter().take(10) {

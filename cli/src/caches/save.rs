@@ -128,7 +128,7 @@ impl CacheOperation for SaveOperation {
         cachefs::Error::TooLate {
             what: format!("the save of {}", about.path.display()),
             limit,
-            hint: "raise --save-timeout; the next save here reuses the uploaded data",
+            hint: "raise --save-timeout; the next save here reuses the uploaded data".into(),
         }
     }
 

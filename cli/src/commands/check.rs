@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::failure::not_found_error;
 use crate::global::{Global, OutputFormat};
+use crate::hints::word_hint;
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
@@ -76,11 +77,7 @@ pub(crate) fn run_check(global: &Global, args: &CheckArgs) -> anyhow::Result<u8>
     let remaining = findings.filter(|it| !(args.repair && it.is_repairable()));
     let remaining = remaining.count();
     match global.format {
-        OutputFormat::Json => output::print_json(&PrintedCheck {
-            report: &report,
-            dropped: &repaired.dropped,
-            reduced: &repaired.reduced,
-        })?,
+        OutputFormat::Json => print_json(&report, &repaired)?,
         _ => print_check(&report, args, &repaired),
     }
     Ok(match remaining {
@@ -115,6 +112,18 @@ struct PrintedCheck<'a> {
     reduced: &'a BTreeSet<RefName>,
 }
 
+fn print_json(report: &CheckReport, repaired: &Repaired) -> anyhow::Result<()> {
+    let mut printed = serde_json::to_value(PrintedCheck {
+        report,
+        dropped: &repaired.dropped,
+        reduced: &repaired.reduced,
+    })?;
+    for (number, finding) in report.findings.iter().enumerate() {
+        printed["findings"][number]["hint"] = word_hint(&finding.hint).into();
+    }
+    output::print_json(&printed)
+}
+
 fn print_check(report: &CheckReport, args: &CheckArgs, repaired: &Repaired) {
     for finding in &report.findings {
         let kind = match finding.kind {
@@ -131,7 +140,7 @@ fn print_check(report: &CheckReport, args: &CheckArgs, repaired: &Repaired) {
             output::print_text(&format!("  and by {} more", finding.keys.len() - 5));
         }
         if !(args.repair && finding.is_repairable()) {
-            output::print_text(&format!("  hint: {}", finding.hint));
+            output::print_text(&format!("  hint: {}", word_hint(&finding.hint)));
         }
     }
     for key in &repaired.dropped {

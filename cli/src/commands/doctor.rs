@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::stats;
 use crate::global::{Global, OutputFormat};
+use crate::hints::word_hint;
 use crate::{exit, output, setup};
 
 /// Options of `doctor`.
@@ -60,7 +61,7 @@ pub(crate) fn run_doctor(global: &Global, args: &DoctorArgs) -> anyhow::Result<u
                 ProbeStatus::Fail => "fail",
             },
             detail: finding.detail,
-            hint: finding.hint,
+            hint: finding.hint.as_ref().map(word_hint),
         })
         .collect();
     findings.push(check_unsaved(&store));
@@ -129,7 +130,7 @@ fn check_remote(global: &Global) -> anyhow::Result<PrintedFinding> {
             name: "remote".to_owned(),
             status: if is_new(&error) { "warn" } else { "fail" },
             detail: format!("{url}: {}", cachefs::describe_chain(&error)),
-            hint: error.hint(),
+            hint: error.hint().as_ref().map(word_hint),
         },
     })
 }

@@ -18,6 +18,7 @@ use crate::detect::CacheChoice;
 use crate::exec::{ChildEnd, Claim, Forwarding, Leftover, run_child as run_command};
 use crate::failure::describe_failure;
 use crate::global::{Global, OutputFormat};
+use crate::hints::word_hint;
 use crate::progress::Display;
 use crate::{exit, json_output, machine_identity, output, setup, working_directory};
 
@@ -284,7 +285,7 @@ impl ExecArgs {
                 Err(error) => output::print_error(
                     "warning",
                     &cachefs::describe_chain(&error),
-                    error.hint().as_deref(),
+                    error.hint().as_ref().map(word_hint).as_deref(),
                 ),
             }
         }

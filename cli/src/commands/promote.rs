@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::key_scope::missing_key_error;
 use crate::global::{Global, OutputFormat};
+use crate::hints::word_hint;
 use crate::{exit, machine_identity, output, setup};
 
 /// Options of `promote`.
@@ -103,6 +104,7 @@ pub(crate) fn run_promote(global: &Global, args: &PromoteArgs) -> anyhow::Result
                 let error = cachefs::Error::from(error);
                 let newer = error.hint().filter(|_| is_newer);
                 let why = cachefs::describe_chain(&error);
+                let newer = newer.as_ref().map(word_hint);
                 output::print_error(
                     "error",
                     &format!("{name} is not promoted: {why}"),

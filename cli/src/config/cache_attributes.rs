@@ -270,6 +270,7 @@ fn config_error(problem: ConfigProblem) -> cachefs::Error {
 mod tests {
     use super::*;
     use crate::config::parse_arguments;
+    use crate::hints::word_hint;
 
     fn vocabulary(args: &[&str]) -> Vocabulary {
         let args = ["cachefs", "--no-config"].iter().chain(args);
@@ -288,7 +289,10 @@ mod tests {
         let error = vocabulary(&["stats"])
             .describe(&options(text), &["workspace"])
             .unwrap_err();
-        (error.to_string(), error.hint().unwrap_or_default())
+        (
+            error.to_string(),
+            error.hint().as_ref().map(word_hint).unwrap_or_default(),
+        )
     }
 
     #[test]

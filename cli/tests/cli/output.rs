@@ -56,22 +56,23 @@ fn the_shapes_of_json() {
     let dir = sample_dir(&machine);
     let saved = machine.saved("v1-{{ checksum \"pom.xml\" }}", &dir);
     let names = "key scope result layers files bytes added modified removed new_bytes new_raw_bytes \
-                 notes secrets skipped squashed united tree.files tree.bytes expires_micros milliseconds bytes_sent bytes_received version";
+                 notes secrets skipped squashed merged_saves united tree.files tree.bytes expires_at expires_micros \
+                 duration_ms milliseconds bytes_sent bytes_received version";
     assert_shape("save", &saved, &format!("{names} {REQUESTS}"));
     let mount = machine.dir("mount");
     let restored = machine.restored("v1-{{ checksum \"pom.xml\" }}", &mount);
     let names = "key path matched_key scope matched_scope match result layers files bytes \
-                 milliseconds bytes_received unsaved_changes unsaved_moved_to notes version";
+                 duration_ms milliseconds bytes_received unsaved_changes unsaved_moved_to notes version";
     assert_shape("restore", &restored, &format!("{names} {REQUESTS}"));
     let key = restored["key"].as_str().unwrap().to_owned();
     assert!(key.starts_with("v1-") && key.len() > 20, "{key}");
     assert_shape(
         "lookup",
         &json(&machine, &["lookup", &key]),
-        "key matched_key matched_scope match why version",
+        "key matched_key matched_scope match reason why version",
     );
-    let names = "keys[].key keys[].scope keys[].saved_micros keys[].saves \
-                 keys[].files keys[].bytes keys[].expires_micros keys[].expired version";
+    let names = "keys[].key keys[].scope keys[].saved_at keys[].saved_micros keys[].saves \
+                 keys[].files keys[].bytes keys[].expires_at keys[].expires_micros keys[].expired version";
     assert_shape("list", &json(&machine, &["list"]), names);
     let inspected = json(&machine, &["inspect", &key]);
     for name in ["key", "scope", "saves", "version"] {

@@ -1,6 +1,7 @@
 //! Errors of archives.
 
 use crate::error_kind::ErrorKind;
+use crate::hint::Hint;
 
 /// Why an archive was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -49,26 +50,23 @@ impl ArchiveError {
     }
 
     /// Advice for the user.
-    pub fn hint(&self) -> String {
+    pub fn hint(&self) -> Hint {
         match self {
             Self::Damaged(_) => {
                 "expected a tar archive, plain or compressed with gzip or zstd; nothing was saved"
-                    .to_owned()
+                    .into()
             }
             Self::Refused { .. } => {
-                "cache tools do not write such members; nothing was saved".to_owned()
+                "cache tools do not write such members; nothing was saved".into()
             }
-            Self::Outside { .. } => {
-                "say with --path which directory was packed, or with --path-in-archive what it is called there"
-                    .to_owned()
-            }
+            Self::Outside { .. } => Hint::NameArchivedDirectory,
             Self::Nothing { seen, .. } => match seen {
-                Some(name) => format!(
-                    "it has `{name}`, for example; --path-in-archive says what the directory is called there"
-                ),
-                None => "it is empty".to_owned(),
+                Some(name) => Hint::NameDirectoryInArchive {
+                    member: name.clone(),
+                },
+                None => "it is empty".into(),
             },
-            Self::TooLarge { .. } => "raise --max-size if that is what you expect".to_owned(),
+            Self::TooLarge { .. } => Hint::RaiseArchiveLimit,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::hint::Hint;
 use crate::id::SaveId;
 use crate::refs::RefName;
 use crate::remote::{ObjectKey, RemoteErrorKind};
@@ -40,7 +41,7 @@ pub struct ObjectFinding {
     /// The keys that need the object as it should be.
     pub keys: Vec<RefName>,
     /// Advice to the user.
-    pub hint: String,
+    pub hint: Hint,
     /// The saves of these keys that cannot be served, for [`repair_keys`](super::repair_keys). Only those whose
     /// own description of the object is wrong: a save of another tenant may describe it falsely.
     /// None if the object is the head of a key.
@@ -100,26 +101,18 @@ impl ObjectFault {
     /// The finding about an object that no save needs, such as the head of a key.
     pub(super) fn about_keys(self, object: &ObjectKey, keys: Vec<RefName>) -> ObjectFinding {
         let hint = match self.kind {
-            FindingKind::Unsupported => "use a newer version of cachefs to read it",
-            FindingKind::Unreadable => {
-                "`--repair` leaves it alone; check the remote's configuration, then run the check again"
-            }
-            _ if object.as_str().starts_with("refs/") => {
-                "`cachefs check --repair` removes it; or delete the key, or save it again"
-            }
-            FindingKind::Damaged if object.as_str().starts_with("packs/") => {
-                "`cachefs check --read-data --repair --all-scopes` drops the keys that need it and deletes it; for one scope, only this machine then stores them whole"
-            }
-            _ => {
-                "`cachefs check --repair` drops the keys that need it, so that the next save stores them whole"
-            }
+            FindingKind::Unsupported => "use a newer version of cachefs to read it".into(),
+            FindingKind::Unreadable => Hint::FixRemoteAndCheck,
+            _ if object.as_str().starts_with("refs/") => Hint::RepairObject,
+            FindingKind::Damaged if object.as_str().starts_with("packs/") => Hint::RepairPack,
+            _ => Hint::RepairKeys,
         };
         ObjectFinding {
             kind: self.kind,
             object: object.to_string(),
             detail: self.detail,
             keys,
-            hint: hint.to_owned(),
+            hint,
             saves: Vec::new(),
         }
     }

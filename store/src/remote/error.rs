@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::hint::Hint;
+
 /// Class of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -41,7 +43,7 @@ pub struct RemoteError {
     kind: RemoteErrorKind,
     /// The failed request, such as `get packs/ab…`.
     action: String,
-    hint: Option<String>,
+    hint: Option<Box<Hint>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -72,8 +74,8 @@ impl RemoteError {
     }
 
     /// Attaches advice for the user, kept apart from the message.
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    pub fn with_hint(mut self, hint: impl Into<Hint>) -> Self {
+        self.hint = Some(Box::new(hint.into()));
         self
     }
 
@@ -88,7 +90,7 @@ impl RemoteError {
     }
 
     /// Advice for the user, if there is any.
-    pub fn hint(&self) -> Option<&str> {
+    pub fn hint(&self) -> Option<&Hint> {
         self.hint.as_deref()
     }
 }

@@ -403,7 +403,7 @@ mod tests {
             assert_eq!(
                 error,
                 SpecError::OnlyS3 {
-                    option: "--sse",
+                    option: "sse",
                     scheme
                 }
             );

@@ -189,7 +189,7 @@ impl RetriedOperation<'_> {
         let pause = self.policy.pause(self.failures);
         if Instant::now() + pause >= self.deadline {
             let deadline = RemoteError::new(RemoteErrorKind::Deadline, &self.action);
-            return Err(match error.hint().map(str::to_owned) {
+            return Err(match error.hint().cloned() {
                 Some(hint) => deadline.with_hint(hint),
                 None => deadline,
             }

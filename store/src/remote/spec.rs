@@ -1,5 +1,6 @@
 //! The settings of a remote.
 
+use crate::hint::Hint;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -164,12 +165,12 @@ impl RemoteSpec {
     /// The name of a given option that only S3 has.
     pub(super) fn first_option_of_s3(&self) -> Option<&'static str> {
         let options = [
-            ("--role-arn", &self.role_arn),
-            ("--external-id", &self.external_id),
-            ("--role-session-name", &self.role_session_name),
-            ("--sse", &self.sse),
-            ("--acl", &self.acl),
-            ("--storage-class", &self.storage_class),
+            ("role-arn", &self.role_arn),
+            ("external-id", &self.external_id),
+            ("role-session-name", &self.role_session_name),
+            ("sse", &self.sse),
+            ("acl", &self.acl),
+            ("storage-class", &self.storage_class),
         ];
         let mut given = options.iter().filter(|(_, value)| value.is_some());
         given.next().map(|(name, _)| *name)
@@ -247,9 +248,9 @@ pub enum SpecError {
     #[error("`{0}` is not the URL of a server")]
     BadEndpoint(String),
     /// An option that only S3 has.
-    #[error("{option} does not apply to {scheme}:// remotes")]
+    #[error("the option {option} does not apply to {scheme}:// remotes")]
     OnlyS3 {
-        /// The option, as on the command line.
+        /// The option, as in a configuration file.
         option: &'static str,
         /// The scheme, without `://`.
         scheme: String,
@@ -258,9 +259,9 @@ pub enum SpecError {
     #[error("no role to assume")]
     NoRole,
     /// A value that an option of S3 does not have.
-    #[error("invalid value `{value}` for {option}")]
+    #[error("invalid value `{value}` for the option {option}")]
     BadValue {
-        /// The option, as on the command line.
+        /// The option, as in a configuration file.
         option: &'static str,
         /// The given value.
         value: String,
@@ -271,8 +272,8 @@ pub enum SpecError {
 
 impl SpecError {
     /// Advice for the user.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> Hint {
+        let text = match self {
             Self::Secret(_) => {
                 "URLs are logged: pass credentials in the environment, for example AWS_SECRET_ACCESS_KEY or AZURE_STORAGE_SAS_TOKEN"
             }
@@ -295,18 +296,16 @@ impl SpecError {
             Self::BucketLength { .. } => {
                 "use the full name of the bucket, for example s3://my-bucket/prefix"
             }
-            Self::NoAccount(_) => "pass --account, or set AZURE_STORAGE_ACCOUNT",
+            Self::NoAccount(_) => return Hint::SetAzureAccount,
             Self::BadPrefix(_) => {
                 "use printable ASCII, with single slashes between segments: s3://bucket/team/cache"
             }
             Self::BadEndpoint(_) => "use http://host:port or https://host:port",
             Self::OnlyS3 { .. } => "remove it, or use an s3:// remote",
-            Self::NoRole => {
-                "--external-id and --role-session-name go with --role-arn; leave them out, or \
-                 name the role"
-            }
+            Self::NoRole => return Hint::SetRole,
             Self::BadValue { values, .. } => values,
-        }
+        };
+        text.into()
     }
 }
 

@@ -214,7 +214,7 @@ mod tests {
         let table = MountTable::parse(HOST).unwrap();
         let older = probe_pause(&pause(b"90 1 8:1 / / rw - ext4 /dev/sda1 rw\n"), &table);
         assert!(older.detail.contains("/home/u/.m2") && older.detail.contains("1000"));
-        assert!(older.hint.unwrap().contains("podman system migrate"));
+        assert!(format!("{:?}", older.hint).contains("podman system migrate"));
         let own = b"90 1 8:1 / / rw - ext4 /dev/sda1 rw\n91 90 0:41 / /home/u/.m2 rw - overlay cachefs rw\n";
         let own = probe_pause(&pause(own), &table);
         assert!(own.status == ProbeStatus::Warn && own.detail.contains("will not see new mounts"));

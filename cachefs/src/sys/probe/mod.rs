@@ -8,6 +8,7 @@ mod containers;
 mod machine;
 mod trial;
 
+use cachefs_store::Hint;
 use std::path::Path;
 
 use super::erofs_mount;
@@ -39,7 +40,7 @@ pub struct ProbeFinding {
     /// The finding, as a lowercase fragment.
     pub detail: String,
     /// Advice.
-    pub hint: Option<String>,
+    pub hint: Option<Hint>,
 }
 
 impl ProbeFinding {
@@ -52,7 +53,7 @@ impl ProbeFinding {
         }
     }
 
-    fn warn(name: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+    fn warn(name: &'static str, detail: impl Into<String>, hint: impl Into<Hint>) -> Self {
         Self {
             name,
             status: ProbeStatus::Warn,
@@ -62,7 +63,7 @@ impl ProbeFinding {
     }
 
     fn fail(name: &'static str, detail: impl Into<String>, hint: Option<&str>) -> Self {
-        let hint = hint.map(str::to_owned);
+        let hint = hint.map(Hint::from);
         Self {
             name,
             status: ProbeStatus::Fail,

@@ -85,7 +85,7 @@ impl VolumeDirectory {
                     "something else is mounted at {}",
                     mount.mount_point.display()
                 ),
-                hint: "unmount it",
+                hint: "unmount it".into(),
             });
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -141,7 +141,8 @@ fn outside_error(path: &Path) -> Error {
             path.display()
         ),
         hint: "only directories below `volumes` and `containers` of the store, without links on \
-               the way, are shown and emptied",
+               the way, are shown and emptied"
+            .into(),
     }
 }
 

@@ -114,7 +114,7 @@ pub(super) fn clear_target(store: &StoreDir, target: &Path) -> cachefs::Result<(
                 "something else is mounted at {}",
                 mount.mount_point.display()
             ),
-            hint: "unmount it; kubelet will retry",
+            hint: "unmount it; kubelet will retry".into(),
         });
     }
     match fs::remove_dir_all(target) {

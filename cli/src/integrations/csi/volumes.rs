@@ -18,6 +18,7 @@ use super::phase::Phase;
 use super::run::{CsiServer, Ran};
 use super::spec::Rules;
 use super::state::{CsiState, CsiVolume};
+use crate::hints::word_hint;
 
 /// How the service works, by the node's administrator.
 #[derive(Debug)]
@@ -219,7 +220,11 @@ pub(super) fn volume_label(volume: &CsiVolume) -> String {
 /// Converts an error to a status for kubelet.
 pub(super) fn error_status(error: cachefs::Error) -> Status {
     let message = match error.hint() {
-        Some(hint) => format!("{}; hint: {hint}", cachefs::describe_chain(&error)),
+        Some(hint) => format!(
+            "{}; hint: {}",
+            cachefs::describe_chain(&error),
+            word_hint(&hint)
+        ),
         None => cachefs::describe_chain(&error),
     };
     Status::internal(message)

@@ -256,7 +256,7 @@ fn every_row_does_what_it_says_and_is_in_the_manual() {
             }
             Meaning::Refused(instead) => {
                 let error = outcome.unwrap_err();
-                assert_eq!(error.hint().as_deref(), Some(*instead));
+                assert_eq!(error.hint(), Some(cachefs_store::Hint::from(*instead)));
                 assert!(!error.to_string().contains("secret-value"));
             }
             Meaning::Used => {

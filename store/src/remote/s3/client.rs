@@ -1,5 +1,6 @@
 //! Builds the S3 client: no network, no more files than the profile.
 
+use crate::hint::Hint;
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
@@ -38,11 +39,11 @@ pub(super) enum ClientError {
 }
 
 impl ClientError {
-    pub(super) fn hint(&self) -> &'static str {
+    pub(super) fn hint(&self) -> Hint {
         match self {
-            Self::NoRegion => "pass --region, or set AWS_REGION or `region` in the AWS profile",
+            Self::NoRegion => Hint::SetRegion,
             Self::UnreadableCertificates { .. } | Self::InvalidCertificates { .. } => {
-                "AWS_CA_BUNDLE must name a readable file of PEM certificates"
+                "AWS_CA_BUNDLE must name a readable file of PEM certificates".into()
             }
         }
     }

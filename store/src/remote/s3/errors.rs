@@ -5,6 +5,7 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
+use crate::hint::Hint;
 use crate::remote::http_status::{NotFoundSubject, find_cause, kind_of_status};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
@@ -87,17 +88,14 @@ fn from_answer(
         message: message.map(str::to_owned),
     };
     let error = RemoteError::new(kind_of(subject, status, code), action).with_source(answered);
-    match status_hint(status, code)
-        .map(str::to_owned)
-        .or_else(|| missing_permission(action, status, code))
-    {
+    match status_hint(status, code).or_else(|| missing_permission(action, status, code)) {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
 }
 
 /// Says which permission a refused request takes, when it was refused for want of one.
-fn missing_permission(action: &str, status: u16, code: Option<&str>) -> Option<String> {
+fn missing_permission(action: &str, status: u16, code: Option<&str>) -> Option<Hint> {
     // Answers to HEAD have no code.
     if status != 403 || !matches!(code, None | Some("AccessDenied")) {
         return None;
@@ -110,9 +108,10 @@ fn missing_permission(action: &str, status: u16, code: Option<&str>) -> Option<S
         "delete" => "s3:DeleteObject",
         _ => return None,
     };
-    Some(format!(
-        "the credentials lack {permission} for {name}: grant it, or use a --scope that they may use"
-    ))
+    Some(Hint::GrantPermission {
+        permission: permission.to_owned(),
+        object: name.to_owned(),
+    })
 }
 
 fn kind_of(subject: NotFoundSubject, status: u16, code: Option<&str>) -> RemoteErrorKind {
@@ -138,16 +137,16 @@ fn kind_of(subject: NotFoundSubject, status: u16, code: Option<&str>) -> RemoteE
     kind_of_status(subject, status)
 }
 
-fn status_hint(status: u16, code: Option<&str>) -> Option<&'static str> {
+fn status_hint(status: u16, code: Option<&str>) -> Option<Hint> {
     match (status, code) {
-        (_, Some("NoSuchBucket")) => Some("create the bucket, or correct its name"),
+        (_, Some("NoSuchBucket")) => Some("create the bucket, or correct its name".into()),
         (_, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) => {
-            Some("the session's credentials have expired; renew them")
+            Some("the session's credentials have expired; renew them".into())
         }
         (_, Some(code)) if code.starts_with("KMS.") => {
-            Some("enable the KMS key of the bucket, and grant its use to these credentials")
+            Some("enable the KMS key of the bucket, and grant its use to these credentials".into())
         }
-        (_, Some("RequestTimeTooSkewed")) => Some("correct the clock of this machine"),
+        (_, Some("RequestTimeTooSkewed")) => Some("correct the clock of this machine".into()),
         (301 | 307, _)
         | (
             _,
@@ -156,8 +155,8 @@ fn status_hint(status: u16, code: Option<&str>) -> Option<&'static str> {
                 | "PermanentRedirect"
                 | "IllegalLocationConstraintException",
             ),
-        ) => Some("the bucket is in another region; set --region, or AWS_REGION"),
-        (501, _) => Some("the server does not support a required S3 feature"),
+        ) => Some(Hint::SetBucketRegion),
+        (501, _) => Some("the server does not support a required S3 feature".into()),
         _ => None,
     }
 }

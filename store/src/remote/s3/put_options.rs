@@ -41,14 +41,13 @@ impl Storing {
                 Some(key) if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic()) => {
                     Ok(Encryption::Kms(Some(key.to_owned())))
                 }
-                _ => Err(bad("--sse", text, ENCRYPTIONS)),
+                _ => Err(bad("sse", text, ENCRYPTIONS)),
             },
         };
-        let acl =
-            |text: &str| ObjectCannedAcl::try_parse(text).map_err(|_| bad("--acl", text, ACLS));
+        let acl = |text: &str| ObjectCannedAcl::try_parse(text).map_err(|_| bad("acl", text, ACLS));
         let class = |text: &str| match StorageClass::try_parse(text) {
             Ok(StorageClass::Glacier | StorageClass::DeepArchive | StorageClass::Outposts)
-            | Err(_) => Err(bad("--storage-class", text, CLASSES)),
+            | Err(_) => Err(bad("storage-class", text, CLASSES)),
             Ok(class) => Ok(class),
         };
         Ok(Self {

@@ -31,15 +31,13 @@ impl Host<'_> {
             .filter(|value| !value.is_empty())
     }
 
-    /// The directory that the first variable of these names, where one is set.
-    pub(super) fn variable(&self, names: &[&str]) -> Option<DetectedDirectory> {
-        names.iter().find_map(|name| {
-            let path = self.resolve(Path::new("/"), self.var(name)?)?;
-            Some(DetectedDirectory::new(
-                path,
-                Learnt::Variable((*name).to_owned()),
-            ))
-        })
+    /// The directory that a variable names, if it is set.
+    pub(super) fn variable(&self, name: &str) -> Option<DetectedDirectory> {
+        let path = self.resolve(Path::new("/"), self.var(name)?)?;
+        Some(DetectedDirectory::new(
+            path,
+            Learnt::Variable(name.to_owned()),
+        ))
     }
 
     /// The answer of an installed tool, when it is the path of a directory.
@@ -60,11 +58,12 @@ impl Host<'_> {
 
     /// A directory in the home that Java programs see: what `-Duser.home` in one of these
     /// variables says, or the account's.
-    pub(super) fn java_home(&self, variables: &[&str], below: &str) -> DetectedDirectory {
+    pub(super) fn java_home(&self, variables: &[String], below: &str) -> DetectedDirectory {
         let option = "-Duser.home=";
         let named = variables
             .iter()
-            .chain(&["JAVA_TOOL_OPTIONS"])
+            .map(String::as_str)
+            .chain(["JAVA_TOOL_OPTIONS"])
             .find_map(|name| self.option(name, option, Path::new("/")));
         named
             .unwrap_or_else(|| DetectedDirectory::new(self.account.clone(), Learnt::Default))
@@ -91,14 +90,9 @@ impl Host<'_> {
         self.xdg("XDG_CACHE_HOME", ".cache", below)
     }
 
-    /// A directory where tools keep data: below `XDG_DATA_HOME`, or `~/.local/share`.
-    pub(super) fn data(&self, below: &str) -> DetectedDirectory {
-        self.xdg("XDG_DATA_HOME", ".local/share", below)
-    }
-
     /// A directory below a base directory of the desktop's conventions.
     pub(super) fn xdg(&self, variable: &str, default: &str, below: &str) -> DetectedDirectory {
-        self.variable(&[variable])
+        self.variable(variable)
             .unwrap_or_else(|| self.home(default))
             .join(below)
     }

@@ -69,7 +69,7 @@ pub(super) fn merge_projects(
             let inputs = matching_files(tree, &project.dir, &patterns);
             let same = |group: &&mut ProjectGroup| {
                 std::ptr::eq(group.tool, project.tool)
-                    && group.draft.what == draft.what
+                    && std::ptr::eq(group.draft.cache, draft.cache)
                     && group.draft.place.path == draft.place.path
             };
             let patterns = patterns
@@ -109,10 +109,10 @@ fn is_fit(path: &Path, tree: &WorkspaceTree, host: &Host<'_>) -> bool {
 /// What distinguishes a cache in the workspace: its tool, what it is there, and whose it is where
 /// it belongs to a project below the root or another one has the name.
 fn cache_ident(group: &ProjectGroup, taken: &[String]) -> String {
-    let mut ident = group.tool.name.to_owned();
-    if !group.draft.what.is_empty() {
+    let mut ident = group.tool.name.clone();
+    if !group.draft.cache.name.is_empty() {
         ident.push('/');
-        ident.push_str(group.draft.what);
+        ident.push_str(&group.draft.cache.name);
     }
     let dir = group.dirs.first().map(|dir| dir.to_string_lossy());
     let is_own = group.draft.place.path.is_relative();
@@ -130,11 +130,11 @@ fn into_detected(group: ProjectGroup, ident: &str, prefix: &str) -> DetectedCach
         .iter()
         .map(|path| String::from_utf8_lossy(path).into_owned())
         .collect();
-    let start = template::template_start(prefix, ident, group.draft.compiled);
+    let start = template::template_start(prefix, ident, group.draft.cache.compiled);
     DetectedCache {
         name: ident.replace(['/', '@'], "-"),
-        tool: group.tool.name,
-        title: group.tool.title,
+        tool: &group.tool.name,
+        title: &group.tool.title,
         key: template::by_files(&start, &inputs),
         key_by_patterns: template::by_patterns(&start, &inputs, group.patterns),
         restore_key: start,
@@ -142,20 +142,20 @@ fn into_detected(group: ProjectGroup, ident: &str, prefix: &str) -> DetectedCach
         inputs: inputs.into_iter().map(PathBuf::from).collect(),
         place: group.draft.place,
         notes: group.draft.notes,
-        optional: group.draft.optional,
+        optional: group.draft.cache.optional.as_deref(),
     }
 }
 
 /// What the key of a project's cache depends on, as patterns of paths in the project.
 fn key_patterns(tool: &Tool, draft: &Draft, tree: &WorkspaceTree, dir: &Path) -> Vec<String> {
-    if let Some(inputs) = draft.inputs {
-        return inputs.iter().map(|input| (*input).to_owned()).collect();
+    if let Some(key_files) = &draft.cache.key_files {
+        return key_files.clone();
     }
     let locks: Vec<String> = tool
         .locks
         .iter()
         .filter(|lock| tree.has(&dir.join(lock)))
-        .map(|lock| (*lock).to_owned())
+        .cloned()
         .collect();
     let marks = if locks.is_empty() {
         tool.manifests
@@ -165,8 +165,8 @@ fn key_patterns(tool: &Tool, draft: &Draft, tree: &WorkspaceTree, dir: &Path) ->
     } else {
         locks
     };
-    let inputs = tool.inputs.iter().map(|input| (*input).to_owned());
-    marks.into_iter().chain(inputs).collect()
+    let key_files = tool.key_files.iter().cloned();
+    marks.into_iter().chain(key_files).collect()
 }
 
 /// The files of a project that match.

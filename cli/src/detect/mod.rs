@@ -2,19 +2,21 @@
 //! machine, and what the keys depend on.
 //!
 //! [`WorkspaceTree::scan`](scan::WorkspaceTree::scan) looks for files that mark projects; [`detect_caches`] holds them
-//! against the [table](tools), which names caches; [`merge_projects`](merge::merge_projects) makes one of those that several
+//! against the [table of tools](tools), which names caches; [`merge_projects`](merge::merge_projects) makes one of those that several
 //! projects share. Nothing is written, no code of the workspace is run, and what is found before
 //! a build is found after it, so that a save comes to the key of the restore.
 
 mod ask;
 mod caches;
 mod choice;
+mod condition;
 mod host;
 mod merge;
 mod pattern_set;
 mod place;
 mod scan;
 mod site;
+mod source;
 mod template;
 mod tool;
 mod tools;
@@ -69,7 +71,7 @@ pub(crate) fn detect_caches(tree: &WorkspaceTree, host: &Host<'_>, prefix: &str)
                 scope.spawn(move || {
                     let project = |site: Site<'_>| Project {
                         tool,
-                        drafts: (tool.caches)(&site),
+                        drafts: tool.caches(&site),
                         dir: site.dir,
                     };
                     sites.into_iter().map(project).collect()
@@ -100,20 +102,25 @@ pub(crate) fn is_tool(name: &str) -> bool {
 
 /// The names of all tools.
 pub(crate) fn tool_names() -> Vec<&'static str> {
-    TOOLS.iter().map(|tool| tool.name).collect()
+    TOOLS.iter().map(|tool| tool.name.as_str()).collect()
 }
 
 /// The projects of a tool.
-fn tool_sites<'a>(tool: &Tool, tree: &'a WorkspaceTree, host: &'a Host<'a>) -> Vec<Site<'a>> {
-    let locks = set_of(tool.locks.iter().map(|name| (*name).to_owned()));
-    let manifests = set_of(tool.manifests.iter().map(|name| (*name).to_owned()));
+fn tool_sites<'a>(
+    tool: &'static Tool,
+    tree: &'a WorkspaceTree,
+    host: &'a Host<'a>,
+) -> Vec<Site<'a>> {
+    let locks = set_of(tool.locks.iter().cloned());
+    let manifests = set_of(tool.manifests.iter().cloned());
     let site = |dir: &Path| {
         let site = Site {
             host,
             tree,
+            tool,
             dir: dir.to_owned(),
         };
-        (tool.is_project)(&site).then_some(site)
+        tool.is_project(&site).then_some(site)
     };
     let mut sites: Vec<Site<'_>> = matching_dirs(tree, &locks)
         .into_iter()

@@ -7,20 +7,23 @@ use std::path::{Path, PathBuf};
 use super::host::Host;
 use super::place::{DetectedDirectory, Learnt};
 use super::scan::WorkspaceTree;
+use super::tool::Tool;
 
 /// How much of a file is read to find a setting in it.
 const READ_LIMIT: u64 = 1 << 20;
 
-/// A directory that may be a project.
+/// A directory that may be a project of a tool.
 pub(crate) struct Site<'a> {
     pub(super) host: &'a Host<'a>,
     pub(super) tree: &'a WorkspaceTree,
+    pub(super) tool: &'static Tool,
     /// Relative to the workspace; empty for the workspace itself.
     pub(super) dir: PathBuf,
 }
 
 impl Site<'_> {
-    /// Whether the directory holds a file of this name that the search found.
+    /// Whether the directory contains this file. Files that git ignores, and files that no tool
+    /// looks for, do not count.
     pub(super) fn has(&self, name: &str) -> bool {
         self.tree.has(&self.dir.join(name))
     }
@@ -37,28 +40,54 @@ impl Site<'_> {
         read_start(&self.tree.root.join(&self.dir).join(name))
     }
 
-    /// Whether a file in the directory contains one of these words.
-    pub(super) fn mentions(&self, name: &str, words: &[&str]) -> bool {
+    /// Whether a file in the directory, ignored by git or not, contains one of these words.
+    pub(super) fn mentions(&self, name: &str, words: &[impl AsRef<str>]) -> bool {
         self.read(name)
-            .is_some_and(|text| words.iter().any(|word| text.contains(word)))
+            .is_some_and(|text| words.iter().any(|word| text.contains(word.as_ref())))
     }
 
-    /// The directory that a setting in one of the project's files names: `file` in this directory
-    /// or, the nearest first, one above it.
-    pub(super) fn setting(&self, file: &str, names: &[&str]) -> Option<DetectedDirectory> {
-        self.dir.ancestors().find_map(|dir| {
-            let path = self.tree.root.join(dir).join(file);
-            let value = find_setting_line(&read_start(&path)?, names)?;
-            let path = self.host.resolve(&self.tree.root.join(dir), &value)?;
-            Some(DetectedDirectory::new(
-                self.relative(path),
-                Learnt::File(display_path(&dir.join(file))),
-            ))
-        })
+    /// The directory that a setting names: in `file` of this directory or, the nearest first, of
+    /// a parent directory in the workspace.
+    pub(super) fn setting(
+        &self,
+        file: &str,
+        names: &[impl AsRef<str>],
+    ) -> Option<DetectedDirectory> {
+        let mut dirs = self.dir.ancestors();
+        dirs.find_map(|dir| self.setting_in(dir, file, names))
+    }
+
+    /// The directory that a setting names in `file` of this directory. Parent directories do not
+    /// count.
+    pub(super) fn own_setting(
+        &self,
+        file: &str,
+        names: &[impl AsRef<str>],
+    ) -> Option<DetectedDirectory> {
+        self.setting_in(&self.dir, file, names)
+    }
+
+    fn setting_in(
+        &self,
+        dir: &Path,
+        file: &str,
+        names: &[impl AsRef<str>],
+    ) -> Option<DetectedDirectory> {
+        let base = self.tree.root.join(dir);
+        let value = find_setting_line(&read_start(&base.join(file))?, names)?;
+        let path = self.host.resolve(&base, &value)?;
+        Some(DetectedDirectory::new(
+            self.relative(path),
+            Learnt::File(display_path(&dir.join(file))),
+        ))
     }
 
     /// The directory that a setting in a file of the home names.
-    pub(super) fn home_setting(&self, file: &str, names: &[&str]) -> Option<DetectedDirectory> {
+    pub(super) fn home_setting(
+        &self,
+        file: &str,
+        names: &[impl AsRef<str>],
+    ) -> Option<DetectedDirectory> {
         let text = read_start(&self.host.home.join(file))?;
         let value = find_setting_line(&text, names)?;
         let path = self.host.resolve(&self.host.home, &value)?;
@@ -110,10 +139,12 @@ pub(super) fn read_start(path: &Path) -> Option<String> {
 
 /// The value of the first line that sets one of `names`, in any of the spellings that the
 /// configuration files of tools have: `name = value`, `name: value`, `name value`, quoted or not.
-pub(super) fn find_setting_line(text: &str, names: &[&str]) -> Option<String> {
+pub(super) fn find_setting_line(text: &str, names: &[impl AsRef<str>]) -> Option<String> {
     text.lines().find_map(|line| {
         let line = line.trim().trim_start_matches(['"', '\'']);
-        let rest = names.iter().find_map(|name| line.strip_prefix(name))?;
+        let rest = names
+            .iter()
+            .find_map(|name| line.strip_prefix(name.as_ref()))?;
         let rest = rest.trim_start_matches(['"', '\'']);
         if !rest.starts_with(['=', ':', ' ', '\t']) {
             return None;

@@ -1,87 +1,108 @@
-//! A row of the table: what marks a project, what its cache depends on, where the cache is.
+//! A tool of the table, and the caches that it has in a project.
 
+use serde::Deserialize;
+
+use super::condition::{Condition, any_holds};
 use super::place::DetectedDirectory;
 use super::site::Site;
+use super::source::{Source, first_found};
 
-/// A tool that caches.
+/// A tool that caches: one `[[tool]]` of `tools.toml`, which describes the fields.
 ///
-/// A directory is a project of the tool when it holds one of `locks`, or when it holds one of
-/// `manifests` and neither it nor a directory above is a project already: a build with many
+/// A directory is a project of the tool if it contains one of `locks`, or if it contains one of
+/// `manifests` and neither it nor a parent directory is a project already: a build with many
 /// modules is one project.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Tool {
-    /// In keys and on command lines. None is the start of another one and a `-`, because keys
-    /// that start with `NAME-` stand in for each other.
-    pub(crate) name: &'static str,
-    /// For people.
-    pub(crate) title: &'static str,
-    /// Names of files that pin what is fetched; where there is one, the key depends on it and
-    /// not on the manifests.
-    pub(crate) locks: &'static [&'static str],
-    /// Names, as patterns, of files that say what to fetch.
-    pub(crate) manifests: &'static [&'static str],
-    /// What the key depends on besides, as patterns of paths in the project.
-    pub(crate) inputs: &'static [&'static str],
-    /// Whether a directory with such files is this tool's project.
-    pub(crate) is_project: fn(&Site<'_>) -> bool,
-    /// The caches of one project. Projects that name the same paths share the cache.
-    pub(crate) caches: fn(&Site<'_>) -> Vec<Draft>,
+    pub(super) name: String,
+    pub(super) title: String,
+    /// File names, without patterns.
+    #[serde(default)]
+    pub(super) locks: Vec<String>,
+    /// Patterns of file names.
+    #[serde(default)]
+    pub(super) manifests: Vec<String>,
+    /// Patterns of paths in the project.
+    #[serde(default)]
+    pub(super) key_files: Vec<String>,
+    #[serde(default)]
+    pub(super) when: Vec<Condition>,
+    #[serde(default)]
+    pub(super) java_options: Vec<String>,
+    #[serde(default)]
+    pub(super) base: Vec<Source>,
+    #[serde(rename = "cache")]
+    pub(super) caches: Vec<ToolCache>,
 }
 
-/// What most tools need for [`Tool::is_project`]: the files are enough.
-pub(super) fn any_project(_: &Site<'_>) -> bool {
-    true
+/// A cache of a tool: one `[[tool.cache]]`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct ToolCache {
+    /// Empty for the main cache.
+    #[serde(default)]
+    pub(super) name: String,
+    pub(super) path: Vec<Source>,
+    #[serde(default)]
+    pub(super) when: Vec<Condition>,
+    #[serde(default)]
+    pub(super) compiled: bool,
+    /// Replaces all key files of the tool.
+    pub(super) key_files: Option<Vec<String>>,
+    pub(super) note: Option<String>,
+    pub(super) note_if: Option<ConditionalNote>,
+    pub(super) optional: Option<String>,
+}
+
+/// A note that only some projects need.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConditionalNote {
+    pub(super) when: Vec<Condition>,
+    pub(super) text: String,
 }
 
 /// A cache of one project.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    /// What it is among the tool's caches; empty for the main one.
-    pub(super) what: &'static str,
+    pub(super) cache: &'static ToolCache,
     pub(super) place: DetectedDirectory,
-    /// Whether it works only where the operating system and the processor are the same.
-    pub(super) compiled: bool,
-    /// What the key depends on instead of the tool's files.
-    pub(super) inputs: Option<&'static [&'static str]>,
-    /// What the user should know.
+    /// Shown to the user.
     pub(super) notes: Vec<&'static str>,
-    /// Why it is left alone unless the user asks for it.
-    pub(super) optional: Option<&'static str>,
 }
 
-impl Draft {
-    pub(super) fn new(what: &'static str, place: DetectedDirectory) -> Self {
-        Self {
-            what,
-            place,
-            compiled: false,
-            inputs: None,
-            notes: Vec::new(),
-            optional: None,
+impl Tool {
+    /// Whether a directory with the tool's files is one of its projects.
+    pub(super) fn is_project(&self, site: &Site<'_>) -> bool {
+        any_holds(&self.when, site)
+    }
+
+    /// The caches of one project. Projects with the same path share the cache.
+    pub(super) fn caches(&'static self, site: &Site<'_>) -> Vec<Draft> {
+        self.caches
+            .iter()
+            .filter_map(|cache| cache.draft(site))
+            .collect()
+    }
+}
+
+impl ToolCache {
+    fn draft(&'static self, site: &Site<'_>) -> Option<Draft> {
+        if !any_holds(&self.when, site) {
+            return None;
         }
-    }
-
-    /// The tool's main cache.
-    pub(super) fn main(place: DetectedDirectory) -> Self {
-        Self::new("", place)
-    }
-
-    pub(super) fn compiled(mut self) -> Self {
-        self.compiled = true;
-        self
-    }
-
-    pub(super) fn of(mut self, inputs: &'static [&'static str]) -> Self {
-        self.inputs = Some(inputs);
-        self
-    }
-
-    pub(super) fn note(mut self, text: &'static str) -> Self {
-        self.notes.push(text);
-        self
-    }
-
-    pub(super) fn optional(mut self, why: &'static str) -> Self {
-        self.optional = Some(why);
-        self
+        let (place, source) = first_found(&self.path, site)?;
+        let conditional = self
+            .note_if
+            .as_ref()
+            .filter(|note| any_holds(&note.when, site))
+            .map(|note| &note.text);
+        let notes = [self.note.as_ref(), conditional, source.note.as_ref()];
+        Some(Draft {
+            cache: self,
+            place,
+            notes: notes.into_iter().flatten().map(String::as_str).collect(),
+        })
     }
 }

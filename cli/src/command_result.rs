@@ -1,4 +1,4 @@
-//! How a command ends: its exit code, and the report of what stopped it.
+//! The end of a command: its exit code, and the report of a failure.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use crate::failure::{self, describe_failure};
 use crate::global::Global;
 use crate::{exit, json_output, log, output};
 
-/// Says what went wrong, if something did; `soft` says that the command passes over what a build
+/// Reports a failure, if there is one; `soft` means that failures are warnings if a build
 /// can live with.
 pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> ExitCode {
     match outcome {
@@ -18,8 +18,8 @@ pub(crate) fn end(global: &Global, outcome: anyhow::Result<u8>, soft: bool) -> E
     }
 }
 
-/// Reports results that could not be written, such as to a full disk: a script must not take what there
-/// is for all of it.
+/// Reports results that could not be written, for example to a full disk: a script must not take
+/// partial is for all of it.
 fn code_of_output(code: u8) -> u8 {
     match output::write_failure() {
         None => code,

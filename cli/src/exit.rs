@@ -37,7 +37,7 @@ pub(crate) fn is_soft(kind: ErrorKind) -> bool {
     )
 }
 
-/// The worse of two codes, for commands that do several things: what is wrong with the data or
+/// The worse of two codes, for commands with several operations: faults of the data or
 /// with the command counts more than an outage, and an outage more than a miss.
 pub(crate) fn worse_code(a: u8, b: u8) -> u8 {
     let rank = |code: u8| {

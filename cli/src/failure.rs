@@ -1,4 +1,4 @@
-//! How an error is told, and what it means for the exit code.
+//! The message and the exit code of an error.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use crate::{exit, text};
 /// An error, in the words for people and for scripts.
 #[derive(Debug)]
 pub(crate) struct CommandFailure {
-    /// What went wrong, on one line.
+    /// The message, on one line.
     pub(crate) message: String,
-    /// What to do about it.
+    /// Advice.
     pub(crate) hint: Option<String>,
     /// The exit code; success when the error was turned into a warning.
     pub(crate) code: u8,
     /// The sort of error, as JSON has it.
     pub(crate) kind: &'static str,
-    /// What to print, line by line; nothing for an interruption, which is told once for all.
+    /// The lines to print; none for an interruption, which is reported once for all caches.
     pub(crate) lines: Vec<String>,
     /// How long it took until it failed.
     pub(crate) elapsed: Duration,
-    /// What was asked of the remote until then.
+    /// Traffic with the remote until the failure.
     pub(crate) traffic: RemoteTraffic,
 }
 
@@ -53,7 +53,7 @@ impl CommandFailure {
     }
 }
 
-/// Finds out what to make of an error; `soft` says that the command passes over what a build can
+/// Classifies an error; `soft` means that the command reduces failures to warnings that a build can
 /// live with, and nobody asked for strictness.
 pub(crate) fn describe_failure(error: &anyhow::Error, soft: bool) -> CommandFailure {
     if let Some(error) = error.downcast_ref::<KeyError>() {
@@ -112,7 +112,7 @@ pub(crate) fn not_found_error(message: impl Into<String>, hint: Option<&str>) ->
     .into()
 }
 
-/// What to make of arguments that cannot be parsed.
+/// Classifies arguments that cannot be parsed.
 pub(crate) fn of_arguments(error: &clap::Error) -> CommandFailure {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n").map(|it| it.trim_end().to_owned());

@@ -76,7 +76,7 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Which CI systems are told of what happens, by the options and this environment.
+    /// The CI systems that get outputs, according to the options and this environment.
     pub(crate) fn told(&self, env: impl Fn(&str) -> Option<String>) -> Outputs {
         Outputs::find(&self.outputs, self.format == OutputFormat::Json, env)
     }

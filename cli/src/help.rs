@@ -41,8 +41,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// The template of the root command's help. Clap can group options but not commands, so that the list
-/// of commands is a part of the template.
+/// The template of the root command's help. Clap can group options but not commands, so that the
+/// list of commands is a part of the template.
 pub(crate) fn grouped_template<C: Subcommand>() -> String {
     let commands = C::augment_subcommands(Command::new("cachefs"));
     let styles = Styles::styled();

@@ -1,9 +1,9 @@
 //! The one JSON object that every command prints with `--format json`.
 //!
-//! A command prints its object with [`print_object()`]. When it ends without one, because it failed or has
-//! none, [`print_end`] and [`print_failure`] print one instead: a script can always parse standard output.
-//! Nothing else reaches standard output meanwhile; [`keep_line`] takes plain lines of results, which
-//! become a member of that object.
+//! A command prints its object with [`print_object()`]. When it ends without one, because it failed
+//! or has none, [`print_end`] and [`print_failure`] print one instead: a script can always parse
+//! standard output. Nothing else reaches standard output meanwhile; [`keep_line`] takes plain lines
+//! of results, which become a member of that object.
 
 use std::ffi::OsStr;
 use std::sync::OnceLock;
@@ -19,11 +19,12 @@ use crate::{exit, stdout, text};
 /// The version of everything printed with `--format json`.
 pub(crate) const VERSION: u32 = 1;
 
-/// Decimals that are kept of a number: nanoseconds of a time, and a thousandth of a request's price.
+/// Decimals that are kept of a number: nanoseconds of a time, and a thousandth of a request's
+/// price.
 const DECIMALS: f64 = 1e9;
 
-/// Renamed members, as new name and old name. Old names stay for one release. The old form of a time
-/// is a number: microseconds since 1970.
+/// Renamed members, as new name and old name. Old names stay for one release. The old form of a
+/// time is a number: microseconds since 1970.
 const OLD_NAMES: [(&str, &str); 14] = [
     ("cache_limit_bytes", "cache_limit"),
     ("duration_ms", "milliseconds"),
@@ -188,7 +189,7 @@ fn round_numbers(value: &mut Value) {
     }
 }
 
-/// What an option of these arguments says, which may not be a command line that can be parsed.
+/// The value of an option in these arguments, which may be an invalid command line.
 pub(crate) fn find_option<'a, S: AsRef<OsStr>>(arguments: &'a [S], name: &str) -> Option<&'a str> {
     let mut given = None;
     let mut arguments = arguments

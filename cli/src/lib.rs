@@ -1,12 +1,12 @@
 //! All of the `cachefs` command but its `main`.
 //!
-//! `commands` has a file for each command. They stand on the rooms below them: `caches` restores and
-//! saves one cache or several, `config` reads cachefs.toml, `keys` expands templates, `ci` knows CI
-//! systems, `outputs` reports to them, `explain` finds the reason of a miss, `detect` finds the caches
-//! of tools. `global` has the options of every command. `integrations` has the services that other
-//! systems call; each is a cargo feature.
+//! `commands` has a file for each command. They stand on the rooms below them: `caches` restores
+//! and saves one cache or several, `config` reads cachefs.toml, `keys` expands templates, `ci`
+//! knows CI systems, `outputs` reports to them, `explain` finds the reason of a miss, `detect`
+//! finds the caches of tools. `global` has the options of every command. `integrations` has the
+//! services that other systems call; each is a cargo feature.
 
-// What the rooms have for integrations alone has no use without them.
+// Items that only integrations use are unused without them.
 #![cfg_attr(
     not(all(
         feature = "csi",

@@ -40,7 +40,7 @@ pub(crate) fn configure_log(format: LogFormat, annotations: Annotations) {
     });
 }
 
-/// Prints what a command has to say, which may be several lines.
+/// Prints a message of a command, which may have several lines.
 ///
 /// A closed standard error is no reason to fail.
 pub(crate) fn log_text(text: &str) {

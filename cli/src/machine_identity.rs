@@ -20,8 +20,8 @@ pub(crate) fn current_creator() -> Creator {
     .printable()
 }
 
-/// The user who called this command through `sudo`, if it runs as root: directories that it makes in
-/// passing are theirs.
+/// The user who called this command through `sudo`, if it runs as root: directories that it makes
+/// in passing are theirs.
 pub(crate) fn sudo_caller() -> Option<Owner> {
     let id = |name| std::env::var(name).ok()?.parse().ok();
     let (uid, gid) = (id("SUDO_UID")?, id("SUDO_GID")?);
@@ -37,7 +37,7 @@ pub(crate) fn is_ci() -> bool {
     environment.get("CI").is_some_and(is_set) || Ci::new(&environment).system().is_some()
 }
 
-/// What caches made here may depend on.
+/// Properties of this machine that caches may depend on.
 pub(crate) fn current_platform() -> Platform {
     let musl = std::fs::read_dir("/lib").is_ok_and(|lib| {
         lib.flatten()

@@ -1,4 +1,4 @@
-//! What is printed: results on standard output, everything else on standard error.
+//! Output: results go to stdout, everything else to stderr.
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -11,7 +11,7 @@ use crate::json_output;
 use crate::log::{self, LogFormat};
 use crate::outputs::annotate::Annotations;
 
-/// What is said when a signal ended the work.
+/// The message for an operation that a signal ended.
 pub(crate) const INTERRUPTED: &str = "interrupted: run the command again to continue";
 
 /// Says how to print, from arguments that could not be parsed.

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use tempfile::NamedTempFile;
 
-/// What a name stands for.
+/// The file that a name refers to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NamedTarget {
     /// An open descriptor of this process, as `/dev/stdout` and `/dev/fd/3` name them.
@@ -58,7 +58,7 @@ enum NamedContent {
 }
 
 impl NamedTarget {
-    /// Finds out what a name stands for.
+    /// Resolves a name.
     ///
     /// # Errors
     ///
@@ -298,8 +298,8 @@ fn write_soon(mut file: File, mut text: &[u8], patience: Duration) -> io::Result
     Ok(())
 }
 
-/// Replaces the content of a file; its directories are made. A pipe that nobody reads from is given up
-/// after some seconds.
+/// Replaces the content of a file; its directories are made. A pipe that nobody reads from is given
+/// up after some seconds.
 pub(crate) fn replace_text(path: &Path, text: &str) -> io::Result<()> {
     let target = NamedTarget::of(path)?;
     if let NamedTarget::Regular(path) = &target

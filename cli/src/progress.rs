@@ -34,7 +34,7 @@ pub(crate) struct Display {
 #[derive(Clone)]
 pub(crate) struct ProgressHandle(Arc<ProgressShared>);
 
-/// What the display and all that report to it share.
+/// State that the display shares with everything that reports to it.
 struct ProgressShared {
     verb: &'static str,
     bar: Option<ProgressBar>,
@@ -53,10 +53,10 @@ struct ProgressShared {
 }
 
 impl Display {
-    /// Starts; `verb` says what is being done, as in `saving`.
+    /// Starts; `verb` names the operation, such as `saving`.
     ///
     /// From now on SIGINT, SIGTERM and SIGHUP ask the work to stop. A second one ends the process,
-    /// as does the first when the work does not stop soon: what is half done at any moment is
+    /// as does the first when the work does not stop soon: unfinished work at any moment is
     /// never visible.
     pub(crate) fn start(verb: &'static str) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));

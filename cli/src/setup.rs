@@ -1,4 +1,4 @@
-//! From the command line to what the library works with.
+//! From the command line to the types of the library.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ pub(crate) fn open_store(global: &Global) -> anyhow::Result<StoreDir> {
     })
 }
 
-/// What the share that the options name is for.
+/// The grant of the share that the options name.
 fn share_grant(global: &Global) -> anyhow::Result<Option<ClientGrant>> {
     if global.daemon.is_none() {
         return Ok(None);
@@ -193,7 +193,7 @@ pub(crate) fn expand_in(
     )
 }
 
-/// Like [`expand_in`], with what the template's author may see.
+/// Like [`expand_in`], with the access of the template's author.
 pub(crate) fn expand_of(
     author: &keys::Author,
     workspace: &Path,

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 /// The first failure to write results.
 static FAILED: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Writes text to standard output as it is. A reader that has had enough (`| head`) is no error; any
-/// other failure is reported when the command ends.
+/// Writes text to standard output as it is. A reader that has had enough (`| head`) is no error;
+/// any other failure is reported when the command ends.
 pub(crate) fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(text.as_bytes());

@@ -12,7 +12,7 @@ use crate::output;
 /// The path of the working directory when it leads to another directory by now.
 ///
 /// A process stays in the directory below such a mount, as does the shell that started it: there it
-/// sees nothing of the cache, and what it writes is not in the cache.
+/// does not see the cache, and files that it writes are not in the cache.
 pub(crate) fn covered_directory() -> Option<PathBuf> {
     let path = std::env::current_dir().ok()?;
     let here = fs::metadata(".").ok()?;
@@ -21,7 +21,7 @@ pub(crate) fn covered_directory() -> Option<PathBuf> {
     (!is_here).then_some(path)
 }
 
-/// What the user's shell has to do after a restore, if the working directory is covered by it.
+/// Advice for the user's shell after a restore that mounts over the working directory.
 pub(crate) fn note_to_enter(restored: &[RestoredDirectory]) -> Option<String> {
     let path = covered_directory()?;
     let reports = restored.iter().filter_map(|one| one.result.as_ref().ok());
@@ -41,7 +41,7 @@ pub(crate) fn tell_to_enter(restored: &[RestoredDirectory]) {
     }
 }
 
-/// Warns of what a shell has written below the mount that is saved: it is not in the cache.
+/// Warns of files that a shell has written below the mount: they are not in the cache.
 pub(crate) fn warn_of_save(saved: &[SavedDirectory]) {
     let Some(path) = covered_directory() else {
         return;

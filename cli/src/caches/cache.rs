@@ -51,7 +51,8 @@ pub(crate) struct ExpandedKeys {
     pub(crate) main: Option<(Key, keys::ExpandedKey)>,
     /// The expanded prefixes, best first.
     pub(crate) prefixes: Vec<String>,
-    /// The key of each layer with its parts and its prefixes, in the order of [`ResolvedCache::layers`].
+    /// The key of each layer with its parts and its prefixes, in the order of
+    /// [`ResolvedCache::layers`].
     pub(crate) layers: Vec<(Key, keys::ExpandedKey, Vec<String>)>,
 }
 

@@ -1,9 +1,9 @@
 //! An end to waiting: no restore and no save ever hangs a job.
 //!
-//! The work is done on threads of its own. When its time is over it is asked to stop, and if some of
-//! it does not (a kernel, a file server or the daemon may not answer at all), it is left behind:
-//! nothing that is half done is visible at any moment, and such a thread does nothing more once
-//! it finds that it is late.
+//! The work is done on threads of its own. When its time is over it is asked to stop, and if some
+//! of it does not (a kernel, a file server or the daemon may not answer at all), it is left behind:
+//! nothing that is half done is visible at any moment, and such a thread does nothing more once it
+//! finds that it is late.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};

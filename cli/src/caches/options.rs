@@ -17,7 +17,7 @@ use crate::global::{parse_age, parse_duration};
 use crate::keys::Author;
 use crate::machine_identity;
 
-/// What restores and saves have in common.
+/// Options of restores and saves.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CommonOptions {
     /// Restore, save, or both
@@ -29,8 +29,8 @@ pub(crate) struct CommonOptions {
     /// Accept missing files and unset variables in key templates
     #[arg(long, env = "CACHEFS_ALLOW_MISSING", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub(crate) allow_missing: bool,
-    /// Whose key it is, and so what its template sees. No option: the command that makes the cache
-    /// says so.
+    /// The author of the key, which determines what its template may read. Not an option: the
+    /// command says so.
     #[arg(skip)]
     pub(crate) author: Author,
 }
@@ -166,8 +166,8 @@ impl CommonOptions {
 }
 
 impl RestoreHow {
-    /// When unsaved changes of an earlier restore stay. A job in CI cannot tell its own from those of
-    /// the job before.
+    /// When unsaved changes of an earlier restore stay. A job in CI cannot tell its own from those
+    /// of the job before.
     pub(crate) fn kept_changes(&self) -> KeepChanges {
         match self.keep_changes {
             true => KeepChanges::Always,
@@ -178,7 +178,7 @@ impl RestoreHow {
 }
 
 impl SaveHow {
-    /// What becomes of what the key holds.
+    /// What happens to the present content of the key.
     ///
     /// # Errors
     ///

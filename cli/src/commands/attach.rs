@@ -41,7 +41,7 @@ pub(crate) struct AttachArgs {
     how: RestoreHow,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedAttach<'a> {
     container: &'a str,
@@ -64,7 +64,7 @@ pub(crate) fn run_attach(global: &Global, args: &AttachArgs) -> anyhow::Result<u
         (None, Some(_)) => attachments.place(&container, &path),
         (None, None) => args.path.clone(),
     };
-    // What is missing is restored, or reported, below.
+    // A missing cache is restored, or reported, below.
     let from = real_path(&from);
     if let Some(shown) = attachments.at(&container, &path)? {
         // A container has several names, and so have the directories for it in the store.
@@ -103,7 +103,7 @@ pub(crate) fn run_attach(global: &Global, args: &AttachArgs) -> anyhow::Result<u
     print_attachment(global, &shown, restored)
 }
 
-/// What came of a restore before something is attached.
+/// The result of the restore before an attachment.
 enum AttachSource {
     /// The directory is there, and is a cache or, after a miss, is not.
     There(bool),

@@ -1,4 +1,4 @@
-//! `cachefs auto`: what `detect` finds, restored and saved.
+//! `cachefs auto`: restores and saves the caches that `detect` finds.
 
 use clap::{Args, Subcommand};
 

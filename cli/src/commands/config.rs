@@ -15,7 +15,7 @@ Example:
   cachefs config --format json")]
 pub(crate) struct ConfigArgs {}
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedConfig {
     /// The scopes that restores look in here, the one that saves go to first.

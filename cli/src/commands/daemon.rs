@@ -76,11 +76,11 @@ enum DaemonAction {
     Shares,
 }
 
-/// What is printed of the daemon with `--format json`.
+/// The JSON output about the daemon.
 #[derive(Debug, Default, Serialize)]
 struct PrintedDaemon {
     running: bool,
-    /// What the command did, where it is more than a look: `started`, `upgraded`, `stopped` or
+    /// The action of the command, if it has one: `started`, `upgraded`, `stopped` or
     /// `not_running`.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'static str>,
@@ -92,7 +92,7 @@ struct PrintedDaemon {
     daemon_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mounts: Option<usize>,
-    /// What the share is for that the options name.
+    /// The grant of the share that the options name.
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<String>,
     /// Why a daemon that is there cannot be reached.

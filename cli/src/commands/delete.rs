@@ -36,7 +36,7 @@ struct DeletedKey {
     result: &'static str,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedDelete {
     scope: String,

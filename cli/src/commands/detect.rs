@@ -31,7 +31,7 @@ struct DetectedKey {
     restore_key: String,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedDetect<'a> {
     caches: Vec<PrintedDetectedCache<'a>>,

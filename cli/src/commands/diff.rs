@@ -18,7 +18,7 @@ use crate::global::{Global, OutputFormat};
 use crate::progress::Display;
 use crate::{exit, output, setup};
 
-/// What is told besides differences with `--exit-code`.
+/// The exit code for differences with `--exit-code`.
 const DIFFERENT: u8 = 1;
 
 /// Options of `diff`.
@@ -61,7 +61,7 @@ struct PrintedDifference {
     bytes_after: Option<u64>,
 }
 
-/// What the differences add up to.
+/// Totals of the differences.
 #[derive(Debug, Default, Serialize)]
 struct DiffCounts {
     added: u64,
@@ -73,7 +73,7 @@ struct DiffCounts {
     bytes_removed: u64,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedDiff {
     before: String,
@@ -130,7 +130,7 @@ pub(crate) fn run_diff(global: &Global, args: &DiffArgs) -> anyhow::Result<u8> {
     })
 }
 
-/// What a restored path has changed of its cache.
+/// The changes of a restored path.
 fn of_path(global: &Global, path: &Path) -> anyhow::Result<(String, String, Vec<PathChange>)> {
     let store = setup::open_store(global)?;
     let remote = setup::remote_spec(global, &store)?;
@@ -149,7 +149,7 @@ fn of_path(global: &Global, path: &Path) -> anyhow::Result<(String, String, Vec<
     ))
 }
 
-/// What differs between two keys.
+/// The differences between two keys.
 fn diff_keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Vec<PathChange>> {
     let mut after = setup::ref_name(global, after)?;
     let scopes = setup::lookup_scopes(global)?.all();
@@ -201,7 +201,7 @@ fn diff_keys(global: &Global, args: &DiffArgs, after: &str) -> anyhow::Result<Ve
     })
 }
 
-/// What a key, or a part of one, holds; an empty stack when it is not there.
+/// The content of a key, or of a part of one; an empty stack if it does not exist.
 async fn key_stack(
     remote: &DynRemote,
     layers: &LayerCache,

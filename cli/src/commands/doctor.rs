@@ -34,7 +34,7 @@ struct PrintedFinding {
     hint: Option<String>,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedDoctor {
     mode: &'static str,
@@ -91,7 +91,7 @@ fn probed_paths(args: &DoctorArgs) -> std::io::Result<Vec<PathBuf>> {
     args.paths.iter().map(std::path::absolute).collect()
 }
 
-/// What cancelled jobs left in the store.
+/// Leftovers of cancelled jobs in the store.
 fn check_unsaved(store: &StoreDir) -> PrintedFinding {
     let amount = Unsaved::new(store).amount();
     let directory = output::format_path(&store.unsaved());
@@ -135,7 +135,7 @@ fn check_remote(global: &Global) -> anyhow::Result<PrintedFinding> {
     })
 }
 
-/// A directory that is not there yet is what a first save makes.
+/// The first save creates a missing directory.
 fn is_new(error: &cachefs::Error) -> bool {
     use cachefs_store::remote::RemoteErrorKind::NoRemote;
     matches!(error, cachefs::Error::Store(cachefs_store::Error::Remote(error)) if error.kind() == NoRemote)

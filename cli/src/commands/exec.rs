@@ -70,7 +70,7 @@ enum SaveOn {
     Never,
 }
 
-/// Runs the command; what the cache does never keeps it from running.
+/// Runs the command, whatever happens to the cache.
 ///
 /// The exit code is the command's, unless that is 0 and the cache's is not: a failure that is not
 /// soft, or a miss with `--fail-on-cache-miss`.
@@ -160,7 +160,7 @@ pub(crate) fn run_exec(
     printed.end(global, result, code)
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Default, Serialize)]
 struct PrintedExec {
     /// How the command ended: `exited`, `killed`, `not_started`, or `interrupted` before it ran.
@@ -253,14 +253,14 @@ impl ExecArgs {
         caches::save_all(global, &caches, &display)
     }
 
-    /// Unmounts what this command has mounted, the last first. `keep` moves changes to `unsaved/` that
+    /// Unmounts the mounts of this command, the last first. `keep` moves changes to `unsaved/` that
     /// were to be saved and could not be.
     fn unmount(&self, global: &Global, restored: &[RestoredDirectory], keep: bool) {
         if self.keep_mounted {
             return;
         }
         let Ok(store) = setup::open_store(global) else {
-            // What is mounted was mounted from it, so it could be opened a moment ago.
+            // The mounts were made from it, so it could be opened a moment ago.
             return;
         };
         let mut paths: Vec<&Path> = mounted_paths(restored).collect();
@@ -312,8 +312,8 @@ fn where_kept(unsaved: &UnsavedChanges) -> String {
     format!("{changes} {verb} in {}", place.unwrap_or_default())
 }
 
-/// Makes the directories of caches that missed, for commands that expect theirs to be there. Those that
-/// stay empty are removed in the end.
+/// Makes the directories of caches that missed, for commands that expect theirs to be there. Those
+/// that stay empty are removed in the end.
 fn make_missing(restored: &[RestoredDirectory]) -> Vec<MadeDirectories> {
     let missing = restored.iter().filter(|one| !one.several);
     let missing = missing.filter(|one| one.main().is_none() && !one.path.exists());
@@ -331,7 +331,7 @@ fn make_missing(restored: &[RestoredDirectory]) -> Vec<MadeDirectories> {
         .collect()
 }
 
-/// Restores, after taking away what a killed `exec` left.
+/// Restores, after unmounting leftovers of a killed `exec`.
 fn restore_for_exec(
     global: &Global,
     caches: &[ResolvedCache],
@@ -350,12 +350,12 @@ fn restore_for_exec(
     let records = MountRecords::new(&store);
     let mut paths = Vec::new();
     for cache in caches {
-        // The restore reports what is wrong with the paths.
+        // The restore reports faults of the paths.
         let Ok(set) = setup::path_set(&cache.workspace, &cache.paths) else {
             continue;
         };
         for path in set.names() {
-            // What an earlier command restored is not ours to unmount.
+            // Mounts of an earlier command are not ours to unmount.
             if records.get(path)?.is_none() {
                 paths.push(path.to_owned());
             }
@@ -366,7 +366,7 @@ fn restore_for_exec(
     let restored = caches::restore_around(global, caches, &display);
     display.release();
     let restored = restored?;
-    // What patterns stand for is known only now.
+    // The matches of patterns are known only now.
     if let Err(error) = claim.add(mounted_paths(&restored)) {
         // It matters only if this process is killed, so it is no reason to go without the mounts.
         tracing::info!("{error:#}");

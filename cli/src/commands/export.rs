@@ -48,7 +48,7 @@ enum CompressionArg {
     Zstd,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedExport<'a> {
     key: &'a str,
@@ -62,7 +62,7 @@ struct PrintedExport<'a> {
     bytes_received: u64,
 }
 
-/// What is said by the end of a file's name.
+/// The compression that a file's extension names.
 fn by_name(path: &Path) -> Option<Compression> {
     let name = path.file_name()?.to_str()?;
     [

@@ -60,7 +60,7 @@ struct Dropped {
     saved_micros: u64,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedGc {
     dry_run: bool,
@@ -194,7 +194,7 @@ fn print_gc(report: &GcReport, options: &GcOptions) {
 /// So many objects of one kind are named.
 const NAMED: usize = 10;
 
-/// Names what cannot be read, and so keeps other things from being collected.
+/// Lists unreadable objects, which prevent others from being collected.
 fn warn_unreadable(report: &GcReport) {
     for (name, records) in report.unreadable.iter().take(NAMED) {
         for record in records.iter().take(NAMED) {

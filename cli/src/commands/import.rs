@@ -47,7 +47,7 @@ pub(crate) struct ImportArgs {
     file: String,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedImport<'a> {
     key: &'a str,
@@ -188,7 +188,7 @@ pub(crate) fn run_import_command(global: &Global, args: &ImportArgs) -> anyhow::
     Ok(exit::SUCCESS)
 }
 
-/// What is said of an import.
+/// The messages about an import.
 pub(crate) fn import_lines(name: &RefName, from: &str, report: &ImportReport) -> Vec<String> {
     let save = &report.save;
     let mut lines = Vec::new();
@@ -225,7 +225,7 @@ pub(crate) fn import_lines(name: &RefName, from: &str, report: &ImportReport) ->
             output::format_bytes(layer.new_bytes),
             save.layers.len(),
         ),
-        // What is left of the outcomes needs options that an import does not have.
+        // The other outcomes need options that an import does not have.
         _ => format!(
             "unchanged {}: it already has the content of {from} ({size}; {took}; {traffic})",
             name.key

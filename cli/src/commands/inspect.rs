@@ -24,7 +24,7 @@ pub(crate) struct InspectArgs {
     key: String,
 }
 
-/// What is printed with `--format json`: a key of one path, or one of its paths.
+/// The JSON output: a key of one path, or one of its paths.
 #[derive(Debug, Serialize)]
 struct PrintedInspect<'a> {
     key: &'a str,
@@ -65,7 +65,7 @@ struct InspectedLayer<'a> {
     saved_micros: u64,
 }
 
-/// What is printed of a key of several paths.
+/// The JSON output about a key of several paths.
 #[derive(Debug, Serialize)]
 struct InspectedParts<'a> {
     key: &'a str,
@@ -73,7 +73,7 @@ struct InspectedParts<'a> {
     paths: Vec<PrintedInspect<'a>>,
 }
 
-/// What one path of a key holds.
+/// The content of one path of a key.
 struct InspectedContents {
     name: RefName,
     layers: Vec<LayerInfo>,

@@ -55,7 +55,7 @@ struct PrintedKey {
     paths: Vec<String>,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedList {
     keys: Vec<PrintedKey>,
@@ -122,7 +122,7 @@ async fn newest_records(remote: &DynRemote, listed: &[ListedKey]) -> Vec<Option<
     records
 }
 
-/// What the tree of a key, or of one part, adds up to; not known of the union of several saves.
+/// Totals of the tree of a key, or of one part; unknown for the union of several saves.
 fn listed_totals(listed: &ListedKey, record: Option<&RefRecord>) -> Option<TreeTotals> {
     let record = record.filter(|_| listed.saves.len() == 1)?;
     tree_totals(&record.layers, [record])

@@ -32,7 +32,7 @@ pub(crate) struct LookupArgs {
     fallback_scope: Vec<String>,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedLookup {
     key: String,

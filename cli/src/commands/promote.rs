@@ -34,7 +34,7 @@ pub(crate) struct PromoteArgs {
     dry_run: bool,
 }
 
-/// What to do about a key that is refused.
+/// Advice for a key that is refused.
 const REFUSED: &str = "nothing was written; the stored data does not match the key's layers: delete the key, and save it again in a trusted job";
 
 /// A key in the output of `--format json`.
@@ -45,7 +45,7 @@ struct PromotedKey {
     layers: usize,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedPromote<'a> {
     from: &'a str,
@@ -98,7 +98,7 @@ pub(crate) fn run_promote(global: &Global, args: &PromoteArgs) -> anyhow::Result
         });
         let key = &name.key;
         let promoted = match promoted {
-            // One key that is not what it says does not keep the others back.
+            // One corrupt key does not prevent the promotion of the others.
             Err(error) if error.kind() == ErrorKind::Integrity => {
                 let is_newer = matches!(error, StoreError::Unsupported { .. });
                 let error = cachefs::Error::from(error);

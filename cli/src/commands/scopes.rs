@@ -48,7 +48,7 @@ struct PrintedScope {
     deleted: bool,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedScopes {
     own: String,

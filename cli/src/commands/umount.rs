@@ -41,7 +41,7 @@ struct UnmountedPath {
     lost_changes: bool,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedUmount {
     paths: Vec<UnmountedPath>,

@@ -32,11 +32,11 @@ const OF_THE_PROCESS: [&str; 8] = [
 /// caller's to say.
 const LEFT_OUT: [&str; 2] = ["layer", "path"];
 
-/// The names that there are, and what they mean for this process.
+/// The known names, and their meaning in this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Vocabulary {
     command: Command,
-    /// What the command line says about all commands, as flags; switches have no value.
+    /// Options of the command line for all commands, as flags; switches have no value.
     flags: Vec<(String, Option<OsString>)>,
     known: BTreeMap<String, SettingKind>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct DescribedCache {
 }
 
 impl LoadedConfig {
-    /// What names and values may say, and what this process already says.
+    /// The permitted names and values, and those that this process already has.
     pub(crate) fn vocabulary(&self) -> Vocabulary {
         let Known {
             settings,
@@ -145,7 +145,7 @@ impl Vocabulary {
         })
     }
 
-    /// What the command line says about all commands, as flags to be given once more.
+    /// Options of the command line for all commands, as flags to pass on.
     pub(crate) fn flags(&self) -> Vec<String> {
         let flags = self.flags.iter();
         let mut flags: Vec<String> = flags
@@ -170,7 +170,7 @@ impl Vocabulary {
         cachefs::Error::usage(format!("unknown option `{name}`"), hint)
     }
 
-    /// What a command would be told by the flags of this process and these options.
+    /// The arguments of a command with the flags of this process and these options.
     fn matches(
         &self,
         command: &str,

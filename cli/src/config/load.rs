@@ -15,14 +15,14 @@ use super::{ConfigError, trusted_settings};
 use crate::global::Global;
 use crate::output;
 
-/// What the files say, and the command line on top of it.
+/// The settings of the files, overridden by the command line.
 #[derive(Debug)]
 pub(crate) struct LoadedConfig {
     /// The command, with the files' settings as its defaults.
     pub(super) command: Command,
     /// The arguments of this process, the program's name first.
     pub(super) arguments: Vec<OsString>,
-    /// What they come to.
+    /// The resulting settings.
     pub(super) matches: ArgMatches,
     /// The settings of all files; of several, the one that counts.
     pub(super) settings: BTreeMap<String, FileSetting>,
@@ -109,8 +109,8 @@ impl LoadedConfig {
         )
     }
 
-    /// What the user should know about the files before the command runs; `uses_remote` says that
-    /// it is about to send data there, or to believe what comes from there.
+    /// Notes about the files to print before the command runs; `uses_remote` means that
+    /// it is about to send data to the remote, or to trust data from it.
     pub(crate) fn notes(&self, uses_remote: bool) -> Vec<String> {
         let mut notes = Vec::new();
         for (name, setting) in &self.passed_over {

@@ -19,7 +19,7 @@ pub(crate) struct Selection<'a> {
 impl LoadedConfig {
     /// The caches of the project's file that are selected, in the file's order.
     ///
-    /// Options of the command that runs count before what the file says of a cache.
+    /// Options of the command override those of the cache in the file.
     ///
     /// # Errors
     ///

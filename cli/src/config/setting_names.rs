@@ -19,7 +19,7 @@ const OF_ONE_RUN: [&str; 7] = [
     "dry-run",
     "lookup-only",
 ];
-/// Options that say what a cache is, and so belong in its table.
+/// Options that describe a cache, so they belong in its table.
 pub(super) const OF_A_CACHE: [&str; 4] = ["key", "restore-key", "path", "layer"];
 /// The commands whose options are settings, together with those of every command.
 pub(super) const COMMANDS: [&str; 2] = ["restore", "save"];
@@ -33,7 +33,7 @@ pub(super) struct Known {
     pub(super) of_caches: BTreeMap<String, SettingKind>,
 }
 
-/// What a setting takes.
+/// The type of a setting's value.
 #[derive(Debug, Clone)]
 pub(super) struct SettingKind {
     /// Whether it takes several values.
@@ -90,7 +90,7 @@ impl SettingKind {
         }
     }
 
-    /// What it takes, in words.
+    /// A description of its values.
     pub(super) fn wanted(&self) -> &'static str {
         match self {
             Self {
@@ -170,8 +170,8 @@ pub(super) fn proposed_names(settings: &BTreeMap<String, SettingKind>) -> Vec<St
 }
 
 /// Makes a path of a file absolute: `~` is the home directory, anything else starts from the
-/// directory of the file. What starts with `!` stays: where an exclusion counts depends on how it
-/// is written.
+/// directory of the file. A pattern that starts with `!` stays: where an exclusion counts depends
+/// on how it is written.
 pub(super) fn anchor_path(path: &str, directory: &std::path::Path) -> String {
     if path.starts_with('!') {
         return path.to_owned();

@@ -65,7 +65,7 @@ impl LoadedConfig {
         values.into_values().collect()
     }
 
-    /// What the project's file says of its caches, in its order, and what counts instead of it.
+    /// The caches in the project's file, in order, and the values that override them.
     pub(crate) fn caches_said(&self) -> Vec<Said> {
         self.caches.iter().map(|table| self.said(table)).collect()
     }
@@ -97,7 +97,7 @@ impl LoadedConfig {
     }
 }
 
-/// What a file says of a cache.
+/// A cache as a file describes it.
 #[derive(Debug)]
 pub(crate) struct Said {
     /// The cache's name.

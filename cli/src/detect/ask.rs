@@ -31,7 +31,7 @@ const QUIET: &[(&str, &str)] = &[
 
 /// Something that can be asked.
 pub(crate) trait Ask: Sync {
-    /// What a program prints; `None` when it is not installed, fails or takes too long.
+    /// The output of a program; `None` if it is not installed, fails or takes too long.
     fn ask(&self, program: &str, args: &[&str]) -> Option<String>;
 }
 
@@ -47,7 +47,7 @@ impl Ask for Nobody {
 /// The tools that are installed.
 ///
 /// They run outside of the workspace, and are looked up outside of it: no file of a project has a
-/// say in what is run.
+/// influence on the programs that run.
 pub(crate) struct Installed {
     workspace: PathBuf,
     dir: PathBuf,
@@ -59,8 +59,9 @@ pub(crate) struct Installed {
 impl Installed {
     /// For a workspace and a home, both absolute, and the user who called this program with `sudo`.
     ///
-    /// If the home belongs to that user, tools run as that user: npm, for example, writes a log below
-    /// `~/.npm` even if it only prints a path, and a directory of root there breaks later builds.
+    /// If the home belongs to that user, tools run as that user: npm, for example, writes a log
+    /// below `~/.npm` even if it only prints a path, and a directory of root there breaks later
+    /// builds.
     pub(crate) fn new(workspace: &Path, home: &Path, caller: Option<Owner>) -> Self {
         let is_apart = home.is_dir() && !home.starts_with(workspace);
         Self {

@@ -1,4 +1,4 @@
-//! From what was found to caches that can be restored and saved.
+//! Converts detected directories to caches that can be restored and saved.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ impl DetectedCache {
 pub(crate) fn holds_something(path: &Path) -> bool {
     match fs::read_dir(path) {
         Ok(mut entries) => entries.next().is_some(),
-        // What cannot be read is not nothing; the save says what is wrong with it.
+        // An unreadable directory is not empty; the save reports the error.
         Err(error) => error.kind() != std::io::ErrorKind::NotFound,
     }
 }

@@ -1,4 +1,4 @@
-//! What a machine says about where tools keep their caches: its environment, its home, and the
+//! The machine's information about the caches of tools: its environment, its home, and the
 //! tools themselves.
 
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ impl Host<'_> {
         DetectedDirectory::new(self.home.join(below), Learnt::Default)
     }
 
-    /// A directory in the home that Java programs see: what `-Duser.home` in one of these
+    /// A directory in the home that Java programs see: the value of `-Duser.home` in one of these
     /// variables says, or the account's.
     pub(super) fn java_home(&self, variables: &[String], below: &str) -> DetectedDirectory {
         let option = "-Duser.home=";

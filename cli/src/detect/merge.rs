@@ -30,7 +30,7 @@ pub(crate) struct DetectedCache {
     pub(crate) key_by_patterns: Option<String>,
     /// The prefix of keys that will do.
     pub(crate) restore_key: String,
-    /// What the user should know.
+    /// Notes for the user.
     pub(crate) notes: Vec<&'static str>,
     /// Why it is left alone unless the user asks for it.
     pub(crate) optional: Option<&'static str>,
@@ -100,13 +100,14 @@ pub(super) fn merge_projects(
     detection
 }
 
-/// Whether a directory can be a cache: not the home, nor the workspace or what holds it.
+/// Whether a directory can be a cache: not the home, nor the workspace or a directory that contains
+/// it.
 fn is_fit(path: &Path, tree: &WorkspaceTree, host: &Host<'_>) -> bool {
     let path = tree.root.join(path);
     !tree.root.starts_with(&path) && !host.home.starts_with(&path)
 }
 
-/// What distinguishes a cache in the workspace: its tool, what it is there, and whose it is where
+/// The identity of a cache in the workspace: its tool, its purpose, and its project where
 /// it belongs to a project below the root or another one has the name.
 fn cache_ident(group: &ProjectGroup, taken: &[String]) -> String {
     let mut ident = group.tool.name.clone();
@@ -146,7 +147,7 @@ fn into_detected(group: ProjectGroup, ident: &str, prefix: &str) -> DetectedCach
     }
 }
 
-/// What the key of a project's cache depends on, as patterns of paths in the project.
+/// The inputs of a project's key, as patterns of paths in the project.
 fn key_patterns(tool: &Tool, draft: &Draft, tree: &WorkspaceTree, dir: &Path) -> Vec<String> {
     if let Some(key_files) = &draft.cache.key_files {
         return key_files.clone();

@@ -1,10 +1,11 @@
-//! Finding out what a workspace caches: which tools it uses, where they keep their caches on this
-//! machine, and what the keys depend on.
+//! Detects the caches of a workspace: which tools it uses, where they keep their caches on this
+//! machine, and the inputs of their keys.
 //!
-//! [`WorkspaceTree::scan`](scan::WorkspaceTree::scan) looks for files that mark projects; [`detect_caches`] holds them
-//! against the [table of tools](tools), which names caches; [`merge_projects`](merge::merge_projects) makes one of those that several
-//! projects share. Nothing is written, no code of the workspace is run, and what is found before
-//! a build is found after it, so that a save comes to the key of the restore.
+//! [`WorkspaceTree::scan`](scan::WorkspaceTree::scan) looks for files that mark projects;
+//! [`detect_caches`] holds them against the [table of tools](tools), which names caches;
+//! [`merge_projects`](merge::merge_projects) makes one of those that several projects share.
+//! Nothing is written, no code of the workspace is run, and everything found before a build is
+//! found after it, so that a save comes to the key of the restore.
 
 mod ask;
 mod caches;
@@ -43,12 +44,12 @@ use site::Site;
 use tool::{Draft, Tool};
 use tools::TOOLS;
 
-/// What was found.
+/// The result of a detection.
 #[derive(Debug, Default)]
 pub(crate) struct Detection {
     /// The caches, in the order of the table.
     pub(crate) caches: Vec<DetectedCache>,
-    /// What the user should know about the search itself.
+    /// Notes about the search itself.
     pub(crate) notes: Vec<String>,
 }
 

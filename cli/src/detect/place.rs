@@ -19,7 +19,7 @@ pub(crate) enum Learnt {
 }
 
 impl Learnt {
-    /// For people, as what follows a path.
+    /// A phrase that follows a path.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Asked(question) => format!("from `{question}`"),
@@ -33,7 +33,7 @@ impl Learnt {
 /// A directory of a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DetectedDirectory {
-    /// Absolute, or relative to the workspace for what belongs to a project.
+    /// Absolute, or relative to the workspace for a directory of a project.
     pub(crate) path: PathBuf,
     /// How it was learnt.
     pub(crate) learnt: Learnt,

@@ -12,8 +12,8 @@ const DEPTH: usize = 12;
 /// How many files and directories it looks at.
 pub(super) const ENTRIES: usize = 200_000;
 
-/// Directories that are never entered: they hold what tools fetched or made, and it would be
-/// taken for projects of the user.
+/// Directories that are never entered: they contain files that tools fetched or built, and it would
+/// be taken for projects of the user.
 pub(super) const CLOSED: &[&str] = &[
     ".build",
     ".bundle",
@@ -57,8 +57,8 @@ pub(crate) struct WorkspaceTree {
 impl WorkspaceTree {
     /// Searches a workspace.
     ///
-    /// What the repository ignores is not seen, and so not part of keys: it may be there after a
-    /// build and not before. Links are not followed, and what cannot be read is passed over.
+    /// Files that the repository ignores are not part of keys: they may exist after a
+    /// build and not before. Links are not followed, and unreadable directories are skipped.
     ///
     /// `wanted` matches the names of files that a tool looks for.
     pub(crate) fn scan(root: &Path, wanted: &GlobSet) -> Self {
@@ -124,6 +124,6 @@ fn is_closed(dir: &Path) -> bool {
     CLOSED.iter().any(|closed| name == *closed)
         || SEALS.iter().any(|seal| dir.join(seal).is_file())
         || StoreDir::is_at(dir)
-        // A common name, which only Elixir has for what it fetches.
+        // A common name, which only Elixir uses for fetched packages.
         || (name == "deps" && dir.with_file_name("mix.exs").is_file())
 }

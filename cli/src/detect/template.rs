@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-/// What the keys of detected caches begin with. A key that a pipeline chose for itself, such as
+/// The prefix of the keys of detected caches. A key that a pipeline chose for itself, such as
 /// `npm-…` for a `node_modules`, would otherwise pass for that of a tool's cache.
 const OWN: &str = "auto-";
 
 /// Directories that tools fill with files of the names that patterns look for.
 const FILLED: [&str; 4] = [".venv", "node_modules", "target", "vendor"];
 
-/// What a key begins with, up to its hash: the prefix of keys that will do instead.
+/// A key up to its hash: the prefix of keys that a restore may use instead.
 pub(super) fn template_start(prefix: &str, ident: &str, compiled: bool) -> String {
     let platform = if compiled { "{{ os }}-{{ arch }}-" } else { "" };
     format!("{prefix}{OWN}{ident}-{platform}")
@@ -21,7 +21,7 @@ pub(super) fn by_files(start: &str, files: &[String]) -> String {
     format!("{start}{{{{ checksum {} }}}}", quoted.join(" "))
 }
 
-/// The key over what patterns find, outside of directories that tools fill.
+/// The key over the files that patterns match, outside of directories that tools fill.
 ///
 /// It is the same key as [`by_files`] when the patterns find the same files, as hashes of several
 /// files do not depend on how they were named. `None` where patterns would tell nothing more: the
@@ -33,7 +33,7 @@ pub(super) fn by_patterns(
 ) -> Option<String> {
     patterns.sort();
     patterns.dedup();
-    // What stands for nothing yet is left out, but for patterns that new files are likely to meet.
+    // Patterns without a match are left out, unless new files are likely to match them.
     patterns.retain(|pattern| pattern.contains('*') || files.contains(pattern));
     if files.len() < 2 || !patterns.iter().any(|pattern| pattern.contains('*')) {
         return None;

@@ -1,4 +1,4 @@
-//! What was found, written as a `cachefs.toml`.
+//! Writes detected caches as a `cachefs.toml`.
 
 use std::path::Path;
 
@@ -60,7 +60,7 @@ fn toml_key(name: &str) -> String {
 /// A string of TOML: literal where it can be, as templates have quotes of their own.
 fn toml_string(text: &str) -> String {
     if text.contains('\'') || text.chars().any(char::is_control) {
-        // What JSON escapes, TOML reads alike.
+        // JSON escapes are valid in TOML.
         return serde_json::Value::from(text).to_string();
     }
     format!("'{text}'")

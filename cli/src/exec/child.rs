@@ -66,8 +66,8 @@ impl Forwarding {
     }
 }
 
-/// Runs a command with our standard input, output and error, and passes signals on to it; in another
-/// directory than ours when one is named.
+/// Runs a command with our standard input, output and error, and passes signals on to it; in
+/// another directory than ours when one is named.
 ///
 /// With `--format json` its output goes to standard error: ours is for the object alone.
 pub(crate) fn run_child(

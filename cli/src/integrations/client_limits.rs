@@ -1,4 +1,5 @@
-//! Bounds for the clients of a service's socket: how many there are, and how long each may be silent.
+//! Bounds for the clients of a service's socket: how many there are, and how long each may be
+//! silent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use cachefs::sys::limits::raise_descriptors;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// How long it may take for each request after that: engines and kubelet keep connections for later.
+/// How long it may take for each request after that: engines and kubelet keep connections for
+/// later.
 const NEXT: Duration = Duration::from_secs(300);
 /// Largest number of concurrent clients. Engines have one connection for each request in flight,
 /// and one for some minutes afterwards.
@@ -39,8 +41,8 @@ struct State {
 }
 
 impl Clients {
-    /// None yet; each may take `first` for its first whole request. Raises the number of descriptors
-    /// that the process may have.
+    /// None yet; each may take `first` for its first whole request. Raises the number of
+    /// descriptors that the process may have.
     pub(crate) fn new(first: Duration) -> Self {
         let part = usize::try_from(raise_descriptors() / PART).unwrap_or(MOST);
         Self::at_most(part.clamp(1, MOST), first)

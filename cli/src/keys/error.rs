@@ -1,4 +1,4 @@
-//! What can be wrong with a template, where, and what to do about it.
+//! Faults of a template, with their place and advice.
 
 use std::fmt;
 use std::io;
@@ -83,9 +83,9 @@ pub(crate) enum TemplateProblem {
     /// A token where another was needed.
     #[error("expected {wanted}, found {found}")]
     Unexpected {
-        /// What would have been right.
+        /// A correct alternative.
         wanted: &'static str,
-        /// What is there.
+        /// The text at this place.
         found: String,
     },
     /// Braces with nothing in them.
@@ -102,7 +102,7 @@ pub(crate) enum TemplateProblem {
     Arguments {
         /// The function.
         name: String,
-        /// What it takes.
+        /// The arguments that it takes.
         wanted: &'static str,
         /// How many it got.
         got: usize,
@@ -128,7 +128,7 @@ pub(crate) enum TemplateProblem {
     NotAFile {
         /// The path as the template names it.
         name: String,
-        /// What it is instead.
+        /// Its actual type.
         what: &'static str,
     },
     /// A link inside the workspace that ends outside.
@@ -142,7 +142,7 @@ pub(crate) enum TemplateProblem {
     BadPattern {
         /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A file or directory that is there and cannot be read.
@@ -187,7 +187,7 @@ pub(crate) enum TemplateProblem {
 pub(super) const FUNCTIONS: &str = "checksum, hashFiles, arch, os, epoch, env";
 
 impl KeyError {
-    /// What to do about it, as a sentence without a full stop.
+    /// Advice, as a sentence without a full stop.
     pub(crate) fn hint(&self) -> String {
         match &self.problem {
             TemplateProblem::Unclosed { .. } => "every `{{` needs a `}}`, every `(` a `)`".into(),

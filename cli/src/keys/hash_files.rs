@@ -16,7 +16,7 @@ use super::{FileInput, KeyContext, pattern};
 /// Hex digits of a hash that go into a key: 128 bits, which no accident makes collide.
 pub(super) const HASH_DIGITS: usize = 32;
 
-/// What stands in a key for files that are accepted as missing.
+/// The text in a key for files that are accepted as missing.
 pub(super) const MISSING: &str = "missing";
 
 /// The files behind a hash.
@@ -33,7 +33,7 @@ struct Hashed {
     input: FileInput,
 }
 
-/// Evaluates `checksum`: files in the order given, a pattern standing for what it finds.
+/// Evaluates `checksum`: files in the order given; a pattern stands for the files that it matches.
 pub(super) fn evaluate_checksum(
     arguments: &[(String, Span)],
     context: &KeyContext<'_>,
@@ -268,7 +268,7 @@ fn no_match(patterns: &[(String, Span)], context: &KeyContext<'_>) -> TemplateFa
 /// Whether the template itself points outside the workspace, rather than a link found there.
 ///
 /// Who writes the template may name any file; who can only change the workspace, such as the
-/// author of a pull request, must not choose what is read.
+/// author of a pull request, must not choose the files that are read.
 fn leaves_by_its_own_words(name: &str) -> bool {
     let path = Path::new(name);
     path.is_absolute() || path.components().any(|part| part == Component::ParentDir)

@@ -1,4 +1,4 @@
-//! Key templates: from what the user wrote to the key of a cache, and the evidence behind it.
+//! Key templates: from the user's text to the key of a cache, and the inputs of the key.
 //!
 //! A template is plain text with expressions in the spellings that other CI caches taught their
 //! users:
@@ -10,12 +10,12 @@
 //! | `{{ arch }}`, `{{ os }}`, `${{ runner.os }}`, `${{ runner.arch }}` | the platform |
 //! | `{{ epoch }}` | seconds since 1970 |
 //! | `{{ env "X" }}`, `{{ .Environment.X }}`, `${{ env.X }}`, `${{ github.ref_name }}` | the environment |
-//! | `{{ .Branch }}`, `{{ .Revision }}`, `{{ .BuildNum }}`, `{{ .Repo.Name }}`, ... | what the CI system says ([`crate::ci`]) |
+//! | `{{ .Branch }}`, `{{ .Revision }}`, `{{ .BuildNum }}`, `{{ .Repo.Name }}`, ... | values of the CI system ([`crate::ci`]) |
 //!
-//! [`expand_template`] is pure but for reading the files a template names: the workspace, the environment
-//! and the clock come in through [`KeyContext`], and nothing is printed. What cannot be expanded is
-//! an error that points at the character ([`KeyError`]), because a key that quietly lost a part
-//! is a key that unrelated builds share.
+//! [`expand_template`] is pure but for reading the files a template names: the workspace, the
+//! environment and the clock come in through [`KeyContext`], and nothing is printed. A template
+//! that cannot be expanded is an error that points at the character ([`KeyError`]), because a key
+//! that quietly lost a part is a key that unrelated builds share.
 
 mod error;
 mod eval;
@@ -65,20 +65,20 @@ pub(crate) struct KeyContext<'a> {
 pub(crate) struct ExpandedKey {
     /// The key: valid by the rules of [`validate`].
     pub(crate) key: String,
-    /// What each piece of the template contributed.
+    /// The contribution of each piece of the template.
     pub(crate) parts: Vec<KeyPart>,
 }
 
-/// What one piece of a template contributed to the key.
+/// The contribution of one piece of a template to the key.
 ///
 /// Parts are stored with the ref, so that a later miss can be explained by the part that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyPart {
-    /// What sort of input this is.
+    /// The kind of input.
     pub(crate) kind: PartKind,
     /// The expression as the template spells it; for plain text, the text.
     pub(crate) name: String,
-    /// What stands in the key for it, before the key as a whole is normalised.
+    /// Its text in the key, before the key as a whole is normalised.
     pub(crate) value: String,
     /// The environment variable that supplied the value, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ pub(crate) struct KeyPart {
     /// The files behind the value, in the order in which they were hashed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) files: Vec<FileInput>,
-    /// What matched a pattern and was left out: links that dangle or leave the workspace.
+    /// Matches of a pattern that were left out: links that dangle or leave the workspace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) skipped: Vec<String>,
 }
@@ -107,7 +107,7 @@ pub(crate) enum PartKind {
     Time,
     /// A variable of the environment.
     Environment,
-    /// What the CI system says about the build.
+    /// The CI system's values for the build.
     Build,
 }
 

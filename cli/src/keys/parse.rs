@@ -40,7 +40,7 @@ impl TemplatePiece {
     }
 }
 
-/// What stands between braces.
+/// The text between braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Expression {
     /// A function and its arguments.
@@ -153,7 +153,7 @@ fn next_opening(template: &str, from: usize) -> Result<Option<Opening>, Template
     Ok(None)
 }
 
-/// Parses what follows an opening of braces; returns the offset behind the closing ones.
+/// Parses the text after opening braces; returns the offset behind the closing ones.
 fn in_braces(template: &str, opening: &Opening) -> Result<(Expression, usize), TemplateFault> {
     let mut parser = Parser::new(template, opening)?;
     let expression = parser.expression()?;

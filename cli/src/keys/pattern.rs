@@ -1,9 +1,10 @@
 //! Finding files by patterns, in a fixed order and never outside the workspace.
 //!
-//! Patterns mean what they mean to `hashFiles` elsewhere: relative to the workspace, `**` for any
-//! depth, applied in order so that a later pattern takes back what `!` left out, and a pattern
-//! that matches a directory matches all that is below it. The repository's own `.git` directories
-//! are searched only by a pattern that names `.git`: they differ between equal checkouts.
+//! Patterns have the meaning of `hashFiles` in other systems: relative to the workspace, `**` for
+//! any depth, applied in order so that a later pattern restores files that `!` left out, and a
+//! pattern that matches a directory matches all that is below it. The repository's own `.git`
+//! directories are searched only by a pattern that names `.git`: they differ between equal
+//! checkouts.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,7 +19,7 @@ use globset::GlobSet;
 use super::KeyContext;
 use super::error::{Span, TemplateFault, TemplateProblem};
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Default)]
 pub(super) struct FoundFiles {
     /// Paths of regular files relative to the workspace, sorted by their bytes.
@@ -74,7 +75,7 @@ pub(super) fn search_files(
         walk.start(&root)?;
     }
     let mut found = walk.found;
-    // By bytes, not by component: the order is part of what the hash covers.
+    // By bytes, not by component: the hash covers the order.
     found
         .files
         .sort_unstable_by(|a, b| path_bytes(a).cmp(path_bytes(b)));
@@ -146,7 +147,7 @@ fn compile_file_pattern(
     };
     let plain = parts[literal..]
         .iter()
-        // An alternation may hold a `/`: what follows its brace is not a plain name either.
+        // An alternation may contain a `/`: the text after its brace is not a plain name either.
         .take_while(|part| !part.contains(['*', '?', '[', ']', '{', '}', ',']))
         .count();
     Ok(FilePattern {
@@ -215,7 +216,7 @@ impl PatternWalk<'_> {
             match self.context.kind(&at) {
                 Ok(kind) if at.as_path() == root => return self.visit(&at, kind),
                 Ok(kind) if kind.is_dir() && !self.is_closed(&at) => {}
-                // Directories behind links are not searched, nor what is not there.
+                // Directories behind links and missing ones are not searched.
                 _ => return Ok(()),
             }
         }

@@ -27,7 +27,7 @@ pub(crate) enum Author {
     },
 }
 
-/// What a template sees of the machine.
+/// The parts of the machine that a template can read.
 #[derive(Debug)]
 pub(crate) enum Reach {
     /// Whatever this process does.
@@ -37,7 +37,7 @@ pub(crate) enum Reach {
 }
 
 impl Author {
-    /// What this author's templates see, in a workspace.
+    /// The files that this author's templates can read, in a workspace.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl KeyContext<'_> {
         }
     }
 
-    /// What is at a path, without following a link at its end.
+    /// The type of the file at a path, without following a link at its end.
     pub(super) fn kind(&self, path: &Path) -> io::Result<FileType> {
         match self.reach {
             Reach::All => Ok(fs::symlink_metadata(self.workspace.join(path))?.file_type()),

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::annotate::Annotations;
 use crate::{log, stdout};
 
-/// Options about what is told to the CI system.
+/// Options for the output to the CI system.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OutputArgs {
     /// CI systems that get outputs, a summary and annotations

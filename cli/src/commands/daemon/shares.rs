@@ -44,7 +44,7 @@ pub(super) struct ShareArgs {
     prefetch_all: bool,
 }
 
-/// What is printed of a share with `--format json`.
+/// A share in the JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedShare {
     path: String,
@@ -55,7 +55,7 @@ struct PrintedShare {
     connections: usize,
 }
 
-/// What is printed of all shares.
+/// The JSON output about all shares.
 #[derive(Debug, Serialize)]
 struct All {
     shares: Vec<PrintedShare>,
@@ -78,7 +78,7 @@ fn key_names(allowed: &ClientGrant) -> Vec<String> {
     allowed.scopes.iter().map(ToString::to_string).collect()
 }
 
-/// What a share is for, in words.
+/// The grant of a share, in words.
 pub(super) fn purpose_text(allowed: &ClientGrant) -> String {
     format!(
         "restores from scope {} of {}",

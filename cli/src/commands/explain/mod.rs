@@ -51,7 +51,7 @@ pub(crate) struct ExplainArgs {
     files: bool,
 }
 
-/// What is printed of several keys with `--format json`.
+/// The JSON output about several keys.
 #[derive(Debug, Serialize)]
 struct PrintedExplain {
     caches: Vec<Explained>,
@@ -134,7 +134,7 @@ fn of_last(global: &Global, store: &StoreDir) -> anyhow::Result<u8> {
     };
     let mut caches = Vec::new();
     for sought in last.caches {
-        // What another version wrote and this one does not understand is as good as nothing.
+        // A record of another version that this one cannot parse counts as missing.
         let parts: Vec<KeyPart> = serde_json::from_value(sought.parts).unwrap_or_default();
         let question = Question {
             wanted: sought.wanted,

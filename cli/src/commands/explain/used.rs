@@ -51,11 +51,11 @@ struct UsedFile {
     used: &'static str,
 }
 
-/// What was read of a mount.
+/// The reads of a mount.
 #[derive(Debug, Serialize)]
 struct UsedReads {
-    /// `files` when the figures are of files that were read, `pages` when they include what the
-    /// kernel read ahead.
+    /// `files` when the figures are of files that were read, `pages` if they include the pages that
+    /// the kernel read ahead.
     exact_to: &'static str,
     read: UsedAmount,
     read_ahead: UsedAmount,
@@ -71,7 +71,7 @@ struct UsedReads {
     largest_never_read: Vec<UsedFile>,
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedUse<'a> {
     path: String,

@@ -56,7 +56,7 @@ impl From<Attachment> for Attached {
     }
 }
 
-/// What is printed with `--format json`.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct PrintedStats {
     store: String,
@@ -73,7 +73,7 @@ struct PrintedStats {
 pub(crate) fn run_stats(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
     let store = setup::open_store(global)?;
     let records = MountRecords::new(&store);
-    // What a daemon has done for others is not told to the clients of a share.
+    // Clients of a share do not see the daemon's figures for others.
     let running = match store.share() {
         Some(_) => None,
         None => DaemonClient::connect_running(&store)?,
@@ -116,7 +116,7 @@ pub(crate) fn run_stats(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-/// What earlier jobs left and nobody saved, in a few words.
+/// Unsaved changes of earlier jobs, in a few words.
 pub(crate) fn unsaved_text(amount: &UnsavedAmount) -> String {
     let oldest = match amount.oldest_micros {
         Some(micros) => format!(", the oldest from {}", output::format_age(micros)),

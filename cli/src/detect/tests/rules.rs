@@ -1,4 +1,4 @@
-//! How projects are told apart, what is not searched, and what wins.
+//! Separating projects, directories that are not searched, and precedence.
 
 use super::super::tools::marker_names;
 use super::super::{Host, Learnt, WorkspaceTree, detect_caches};

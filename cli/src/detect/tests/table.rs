@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::tools::TOOLS;
 use super::Bench;
 
-/// A workspace, an environment, and what is found.
+/// A workspace, an environment, and the detected caches.
 struct Row {
     files: &'static [&'static str],
     env: &'static [&'static str],

@@ -45,7 +45,7 @@ fn mistakes(tools: &[Tool]) -> Vec<String> {
     all
 }
 
-/// The files in conditions of a tool that see only what the search collected.
+/// The files in conditions of a tool, which only see files that the search collected.
 fn looked_for(tool: &Tool) -> impl Iterator<Item = &str> {
     let of_caches = tool.caches.iter().flat_map(|cache| {
         let sources = cache.path.iter().flat_map(|source| &source.when);

@@ -1,4 +1,4 @@
-//! The table of tools, `tools.toml`, and the code for what a table cannot say.
+//! The table of tools, `tools.toml`, and the code for rules that a table cannot express.
 //!
 //! To add a tool, add it to the table: its first comment describes the fields.
 

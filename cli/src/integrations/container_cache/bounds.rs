@@ -61,7 +61,8 @@ pub(super) fn check(host: &DescribedCache, told: &DescribedCache) -> Result<(), 
     check_scopes(host, told)
 }
 
-/// A scope that the service names is the one that its tenants stay in; without one they choose theirs.
+/// A scope that the service names is the one that its tenants stay in; without one they choose
+/// theirs.
 fn check_scopes(host: &DescribedCache, told: &DescribedCache) -> Result<(), Error> {
     let Some(own) = &host.global.scope else {
         return Ok(());

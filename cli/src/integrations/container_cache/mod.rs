@@ -1,8 +1,8 @@
 //! A cache in the life of a container, which the volume plugin and the OCI hook share.
 //!
-//! [`Defaults`] reads the options of a volume or the annotations of a container into a [`VolumeOptions`]; a
-//! [`Cycle`] restores it into its directory in the store before the container starts, and saves it
-//! after the container has ended.
+//! [`Defaults`] reads the options of a volume or the annotations of a container into a
+//! [`VolumeOptions`]; a [`Cycle`] restores it into its directory in the store before the container
+//! starts, and saves it after the container has ended.
 
 mod bounds;
 mod cycle;

@@ -17,7 +17,7 @@ const WORKSPACE: &str = "workspace";
 /// The option that says where in a container a cache belongs.
 const PATH: &str = "path";
 
-/// What all caches of this process have in common.
+/// The options of all caches of this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Defaults {
     /// The options that there are.
@@ -55,7 +55,7 @@ impl WorkspaceArgs {
     }
 }
 
-/// What a cache is described for.
+/// The purpose of a description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A volume: the engine says where it belongs.
@@ -178,8 +178,8 @@ impl Defaults {
 }
 
 impl VolumeOptions {
-    /// A cache that a file describes, to be shown at `shown` on the host; its own path is the one in
-    /// the container.
+    /// A cache that a file describes, to be shown at `shown` on the host; its own path is the one
+    /// in the container.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::spec::Spec;
 
-/// What a secret may be called: variables that are credentials themselves, and some that go with
+/// Permitted names of secrets: variables that are credentials themselves, and some that go with
 /// them. None names a file or a program, which would be one of the node.
 const SECRETS: [&str; 15] = [
     "AWS_ACCESS_KEY_ID",
@@ -43,7 +43,7 @@ const DECISIVE: [&str; 8] = [
     "AZURE_STORAGE_SAS_TOKEN",
     "AZURE_CLIENT_SECRET",
 ];
-/// What names of the node's own variables for remotes begin with.
+/// Prefixes of the node's own variables for remotes.
 const OF_THE_NODE: [&str; 9] = [
     "AWS_",
     "AZURE_",

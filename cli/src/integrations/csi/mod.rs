@@ -49,7 +49,7 @@ const LEFTOVERS: Duration = Duration::from_secs(1);
 pub(crate) struct CsiService {
     /// Where kubelet calls.
     pub(crate) endpoint: Endpoint,
-    /// What Kubernetes calls this node.
+    /// The name of this node in Kubernetes.
     pub(crate) node_id: String,
     /// Whether scopes belong to the namespace of the pod.
     pub(crate) namespaced: bool,
@@ -118,7 +118,7 @@ pub(crate) fn serve_csi(global: &Global, service: &CsiService) -> anyhow::Result
     Ok(())
 }
 
-/// The node's remote and what goes with it, for runs of this program.
+/// The node's remote and its options, for runs of this program.
 fn node_variables(global: &Global) -> Vec<(&'static str, String)> {
     let mut variables = global.remote.variables();
     if let Some(timeout) = global.timeout {

@@ -26,8 +26,8 @@ pub(super) struct Publish {
 /// # Errors
 ///
 /// `ALREADY_EXISTS` when the volume was published and was to be something else;
-/// `FAILED_PRECONDITION` when it is somewhere else, or its place is another's. A cache that is out of
-/// reach is no error, unless the pod says so.
+/// `FAILED_PRECONDITION` when it is somewhere else, or its place is another's. A cache that is out
+/// of reach is no error, unless the pod says so.
 pub(super) fn publish_volume(volumes: &CsiVolumes, asked: Publish) -> Result<(), Status> {
     let known = volumes.state.get(&asked.id).map_err(error_status)?;
     if let Some(known) = &known {

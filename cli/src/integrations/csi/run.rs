@@ -1,7 +1,7 @@
 //! A restore or a save as a run of this program, with an environment of its own.
 //!
-//! Credentials of one pod are then known to one process, which is gone when it is done; and one that
-//! hangs, in a kernel or at a server, can be ended.
+//! Credentials of one pod are then known to one process, which is gone when it is done; and one
+//! that hangs, in a kernel or at a server, can be ended.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;

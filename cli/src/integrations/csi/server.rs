@@ -31,7 +31,8 @@ use crate::integrations::client_limits::{Client, Clients};
 const MAX_MESSAGE: usize = 1 << 20;
 /// How long calls under way may take when the service is to end, in all.
 const GRACE: Duration = Duration::from_secs(20);
-/// How long a client may take for its first call. Sidecars connect before they have something to ask.
+/// How long a client may take for its first call. Sidecars connect before they have something to
+/// ask.
 const FIRST: Duration = Duration::from_secs(60);
 /// How long a silent client may take to hang up by itself.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -13,13 +13,14 @@ use super::phase::Phase;
 use crate::global::parse_duration;
 use crate::keys;
 
-/// What Kubernetes adds to the attributes begins with this.
+/// The prefix of attributes that Kubernetes adds.
 const OF_KUBERNETES: &str = "csi.storage.k8s.io/";
 
-/// No pod keeps a restore or a save going for longer: it takes a thread and a process of the node's.
+/// No pod keeps a restore or a save going for longer: it takes a thread and a process of the
+/// node's.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// What the node's administrator has said about all volumes.
+/// The node administrator's settings for all volumes.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     /// The scope of volumes that name none.
@@ -30,7 +31,7 @@ pub(super) struct Rules {
     pub(super) parser: clap::Command,
 }
 
-/// What a volume is to be. Holds no secrets: it is written to disk.
+/// The description of a volume. It contains no secrets, because it is written to disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Spec {
     /// The attributes as the pod has them, without those of Kubernetes.
@@ -44,11 +45,11 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// Reads what came with a request.
+    /// Parses the attributes of a request.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT`, with what is wrong and what would be right.
+    /// `INVALID_ARGUMENT`, with the fault and a correct alternative.
     pub(super) fn read(
         context: &BTreeMap<String, String>,
         read_only: bool,
@@ -198,7 +199,7 @@ fn possible_values(error: &clap::Error) -> String {
     }
 }
 
-/// Checks names, and what only a pod must not say.
+/// Checks names, and attributes that a pod must not set.
 fn check_attributes(asked: &BTreeMap<String, String>) -> Result<(), Status> {
     if let Some(unknown) = asked
         .keys()
@@ -247,7 +248,7 @@ fn check_attributes(asked: &BTreeMap<String, String>) -> Result<(), Status> {
     Ok(())
 }
 
-/// Expands the templates of an attribute, each on a line. What is on the node is none of the pod's
+/// Expands the templates of an attribute, each on a line. Files of the node are none of the pod's
 /// business, so there are no files and no variables.
 fn expand_templates(name: &str, templates: &str) -> Result<String, Status> {
     let refused = |error: keys::KeyError| {

@@ -1,7 +1,8 @@
 //! The messages of the Container Storage Interface that a node service needs.
 //!
-//! Written by hand from the field numbers of CSI 1.x, so that building needs no `protoc` and no macros
-//! of another crate. Fields that are never looked at are left out: on the wire they are passed over.
+//! Written by hand from the field numbers of CSI 1.x, so that building needs no `protoc` and no
+//! macros of another crate. Fields that are never looked at are left out: on the wire they are
+//! passed over.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -172,8 +173,8 @@ mod tests {
 
     #[test]
     fn the_bytes_are_those_of_the_interface() {
-        // Field 1, "v"; field 5 { field 2 {}, field 3 { field 1: 1 } }; field 6: true; field 8 { "a": "b" };
-        // and a field 99 that is not known.
+        // Field 1, "v"; field 5 { field 2 {}, field 3 { field 1: 1 } }; field 6: true; field 8 {
+        // "a": "b" }; and a field 99 that is not known.
         let bytes = b"\x0a\x01v\x2a\x06\x12\x00\x1a\x02\x08\x01\x30\x01\x42\x06\x0a\x01a\x12\x01b\x98\x06\x07";
         let request = NodePublishVolumeRequest::decode(&bytes[..]).unwrap();
         assert_eq!(request.volume_id, "v");

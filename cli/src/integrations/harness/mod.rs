@@ -1,9 +1,10 @@
 //! `cachefs` in the place of the drone and Harness cache plugins.
 //!
 //! With the variables of the plugin set (`PLUGIN_RESTORE`, `PLUGIN_MOUNT`, ...) the command alone
-//! does what the plugin does, so that a pipeline migrates by changing an image. [`plan_from_environment`](plan::plan_from_environment) turns the
-//! environment into a [`PluginPlan`] and touches nothing; [`run_plan`](run::run_plan) carries it out through the same code
-//! as `restore` and `save`.
+//! behaves like the plugin, so that a pipeline migrates by changing an image.
+//! [`plan_from_environment`](plan::plan_from_environment) turns the environment into a
+//! [`PluginPlan`] and touches nothing; [`run_plan`](run::run_plan) carries it out through the same
+//! code as `restore` and `save`.
 //!
 //! | of the plugin | here |
 //! | --- | --- |
@@ -37,7 +38,7 @@ struct Bare {
     global: Global,
 }
 
-/// What to do when the command is called without arguments, if the plugin's variables are set.
+/// The operation of a call without arguments, if the plugin's variables are set.
 ///
 /// Sets variables of this process, so it must be called before there is any other thread.
 pub(crate) fn plugin_plan() -> Option<Result<PluginPlan, cachefs::Error>> {
@@ -68,7 +69,7 @@ pub(crate) fn plugin_plan() -> Option<Result<PluginPlan, cachefs::Error>> {
     Some(plan)
 }
 
-/// Does what the plugin's variables ask for.
+/// Runs the operation that the plugin's variables describe.
 pub(crate) fn execute_plan(plan: Result<PluginPlan, cachefs::Error>) -> ExitCode {
     let global = match Bare::try_parse_from(["cachefs"]) {
         Ok(bare) => bare.global,

@@ -8,7 +8,8 @@ use crate::config::LoadedConfig;
 use crate::global::Global;
 use crate::setup;
 
-/// How long a hook may take, in seconds: as long as a restore that copies, or a save, and then some.
+/// How long a hook may take, in seconds: as long as a restore that copies, or a save, and then
+/// some.
 const TIMEOUT: u64 = 35 * 60;
 
 /// How the hook is to be called.

@@ -1,8 +1,8 @@
 //! Tar archives in a namespace, which are kept in three parts.
 //!
-//! Under the name of the archive with `~tar` there is a directory with all headers, all contents, and
-//! the layout that says how they alternate. In the spool the file of contents is the whole archive;
-//! only its contents are saved.
+//! Under the name of the archive with `~tar` there is a directory with all headers, all contents,
+//! and the layout that says how they alternate. In the spool the file of contents is the whole
+//! archive; only its contents are saved.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};

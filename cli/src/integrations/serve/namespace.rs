@@ -105,8 +105,8 @@ impl Namespace {
         self.spool.begin_upload()
     }
 
-    /// Accepts received content under a name. It survives a crash from then on, and is in the remote
-    /// after the next [`Namespace::flush`]. A tar archive is taken apart.
+    /// Accepts received content under a name. It survives a crash from then on, and is in the
+    /// remote after the next [`Namespace::flush`]. A tar archive is taken apart.
     pub(super) fn accept(&self, upload: SpooledUpload, name: &str) -> Result<(), Error> {
         self.spool.accept(take_apart(&self.spool, upload, name)?)
     }

@@ -27,8 +27,8 @@ const FIRST: Duration = Duration::from_secs(30);
 const TLS_HELLO: u8 = 0x16;
 /// No TLS hello is larger.
 const MAX_HELLO: u64 = 64 << 10;
-/// The answer to a TLS hello. Docker and containerd try TLS first with registries on loopback, and fall
-/// back to HTTP only if the answer begins with `HTTP/`.
+/// The answer to a TLS hello. Docker and containerd try TLS first with registries on loopback, and
+/// fall back to HTTP only if the answer begins with `HTTP/`.
 const NOT_TLS: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\ncontent-length: 52\r\nconnection: close\r\n\r\n\
     This server speaks HTTP, and the client sent HTTPS.\n";
@@ -120,7 +120,7 @@ async fn is_tls(stream: &TcpStream) -> bool {
     matches!(peeked, Ok(Ok(1))) && first[0] == TLS_HELLO
 }
 
-/// Answers a TLS hello, and reads what the client still sends: closing a connection with unread
+/// Answers a TLS hello, and reads the rest that the client sends: closing a connection with unread
 /// bytes resets it, and the answer could get lost.
 async fn refuse_tls(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(NOT_TLS).await?;

@@ -22,7 +22,8 @@ use parking_lot::RwLock;
 /// The spool of one namespace.
 pub(super) struct Spool {
     root: PathBuf,
-    /// Held for reading while a file gets its name in `open/`, and for writing while that is sealed.
+    /// Held for reading while a file gets its name in `open/`, and for writing while that is
+    /// sealed.
     sealing: RwLock<()>,
     next_upload: AtomicU64,
     /// Two servers on one spool would seal each other's files.
@@ -84,8 +85,8 @@ impl Spool {
         Ok(upload)
     }
 
-    /// Accepts files under their names, in this order, for one flush. When this returns, they survive
-    /// a crash. If the process dies meanwhile, only the first ones may have been accepted.
+    /// Accepts files under their names, in this order, for one flush. When this returns, they
+    /// survive a crash. If the process dies meanwhile, only the first ones may have been accepted.
     pub(super) fn accept(&self, files: Vec<(String, SpooledUpload)>) -> Result<(), Error> {
         for (_, SpooledUpload { file, path }) in &files {
             file.sync_all().map_err(Error::io("write", path))?;

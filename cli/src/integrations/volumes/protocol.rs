@@ -1,8 +1,8 @@
-//! The requests of container engines to volume plugins: version 1 of docker's protocol, which podman
-//! speaks too.
+//! The requests of container engines to volume plugins: version 1 of docker's protocol, which
+//! podman speaks too.
 //!
-//! Each is a POST to `/NAME` with a JSON object. An answer with another status than 200 is an error,
-//! and the member `Err` says which; podman reads it only then.
+//! Each is a POST to `/NAME` with a JSON object. An answer with another status than 200 is an
+//! error, and the member `Err` says which; podman reads it only then.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -48,7 +48,8 @@ pub(crate) struct VolumeHolder {
 #[derive(Debug)]
 pub(crate) struct VolumeRecords {
     root: PathBuf,
-    /// Locked, so that one plugin alone changes them; the kernel unlocks it however the plugin ends.
+    /// Locked, so that one plugin alone changes them; the kernel unlocks it however the plugin
+    /// ends.
     _lock: File,
 }
 

@@ -33,8 +33,8 @@ const ANSWER_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 
 /// Docker's timeout for an answer to an unmount, less the time for the answer.
 const OF_DOCKER: Duration = Duration::from_secs(50);
-/// The same of podman, if nothing else is configured. When it has given up once, it takes the volume
-/// for mounted for good, and never asks for it again: no answer may come too late.
+/// The same of podman, if nothing else is configured. When it has given up once, it takes the
+/// volume for mounted for good, and never asks for it again: no answer may come too late.
 const OF_PODMAN: Duration = Duration::from_secs(4);
 
 /// How the plugin treats engines.

@@ -1,8 +1,9 @@
 //! Containers that went without a word: while the plugin or the engine was down.
 //!
-//! The engine's names for mounts say nothing about containers, so the kernel is asked: a volume that
-//! no other mount namespace sees is in use by nobody. Between the engine's request and the start of
-//! the container nobody sees it either, so only old mounts count, and only after two looks.
+//! The engine's names for mounts say nothing about containers, so the kernel is asked: a volume
+//! that no other mount namespace sees is in use by nobody. Between the engine's request and the
+//! start of the container nobody sees it either, so only old mounts count, and only after two
+//! looks.
 
 use std::collections::HashSet;
 use std::sync::Arc;

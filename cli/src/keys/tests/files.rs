@@ -1,4 +1,4 @@
-//! What the functions that read files return, and refuse.
+//! Results and refusals of the functions that read files.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,9 +1,9 @@
-//! Platform, clock, environment and what CI systems report.
+//! Platform, clock, environment and variables of CI systems.
 
 use super::Bench;
 
-/// A system's name, its environment, and what `{{ .Branch }} {{ .Revision }} {{ .BuildNum }}`
-/// gives in it.
+/// A system's name, its environment, and the result of `{{ .Branch }} {{ .Revision }} {{ .BuildNum
+/// }}` gives in it.
 type System = (
     &'static str,
     &'static [(&'static str, &'static str)],

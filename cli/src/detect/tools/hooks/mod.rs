@@ -1,5 +1,5 @@
-//! Code for what the table cannot say. `tools.toml` names a hook, and the functions here map the
-//! name to code.
+//! Code for rules that the table cannot express. `tools.toml` names a hook, and the functions here
+//! map the name to code.
 
 mod bazel;
 mod javascript;

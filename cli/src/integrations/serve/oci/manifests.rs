@@ -1,4 +1,4 @@
-//! Manifests: what they refer to, and how they are kept.
+//! Manifests: their references, and how they are stored.
 //!
 //! The bytes of a manifest are a blob. Each repository that has it keeps a [`ManifestEntry`] under
 //! its digest, and one under every tag.
@@ -95,7 +95,7 @@ impl ManifestEntry {
         ContentDigest::parse(&self.digest)
     }
 
-    /// The entry of a tag, without what only the list of referrers shows.
+    /// The entry of a tag, without the members that only the list of referrers has.
     pub(super) fn for_tag(&self) -> Self {
         Self {
             artifact_type: None,

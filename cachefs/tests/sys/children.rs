@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Names the role, and tells a re-executed test from one that someone ran by `--ignored`.
 pub(crate) const ROLE: &str = "SYS_TEST_ROLE";
 
-/// Where a role leaves what it found out.
+/// The file for the findings of a role.
 pub(crate) const OUTPUT: &str = "SYS_TEST_OUTPUT";
 
 pub(crate) fn role() -> Option<String> {

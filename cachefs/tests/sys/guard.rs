@@ -71,7 +71,7 @@ impl Drop for MountDir {
                 .filter(|point| point.starts_with(self.temp.path()))
                 .collect()
         };
-        // The latest first: what was mounted later may lie inside or above.
+        // The latest first: later mounts may lie inside or above earlier ones.
         for point in MountTable::read()
             .map(below)
             .unwrap_or_default()
@@ -97,7 +97,7 @@ pub(crate) fn down(path: &Path) {
     .unwrap();
 }
 
-/// Unwraps what a mount gave; `None`, with a note, where the machine does not permit it.
+/// Unwraps the result of a mount; `None`, with a note, if the machine does not permit it.
 pub(crate) fn permitted<T>(result: Result<T, MountError>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
@@ -109,7 +109,7 @@ pub(crate) fn permitted<T>(result: Result<T, MountError>) -> Option<T> {
     }
 }
 
-/// What the caller's namespace allows.
+/// The rights of the caller's namespace.
 pub(crate) fn options_here() -> OverlayOptions {
     OverlayOptions::for_caller()
 }

@@ -1,6 +1,6 @@
 //! The kernel-facing blocks against a real kernel: mounts, namespaces and processes.
 //!
-//! What the kernel of the machine does not allow is skipped, with a line that says so.
+//! Tests that the kernel of the machine does not allow are skipped, with a message.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

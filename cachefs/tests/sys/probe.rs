@@ -1,4 +1,4 @@
-//! The probe says what the tests of the mounts find.
+//! The probe agrees with the tests of the mounts.
 
 use cachefs::sys::mountinfo::MountTable;
 use cachefs::sys::probe::{Probe, ProbeStatus};

@@ -1,4 +1,4 @@
-//! Unmounting what is busy, and who is said to hold it.
+//! Unmounting busy mounts, and reporting their holders.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};

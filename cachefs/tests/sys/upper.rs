@@ -106,7 +106,7 @@ fn removed_replaced_and_renamed_entries_as_root() {
         &rustix::fs::lstat(upper.join("moved")).unwrap()
     ));
 
-    // What the kernel noted on a copied-up file is not part of it.
+    // The kernel's attributes on a copied-up file are not part of it.
     let mut list = [0u8; 4096];
     let length = rustix::fs::llistxattr(upper.join("touched"), &mut list).unwrap();
     let names: Vec<_> = list[..length]

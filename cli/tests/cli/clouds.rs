@@ -9,7 +9,7 @@ use cachefs_tests::tree::{CompareOptions, assert_same};
 
 use crate::support::{Commands, can_mount, sample_dir, strict_json};
 
-/// Saves on one machine; restores on another as a mount, reads, changes and saves what changed; and
+/// Saves on one machine; restores on another as a mount, reads, changes and saves the changes; and
 /// has a copy on a third.
 fn from_machine_to_machine(machine: impl Fn() -> Cachefs) {
     let first = machine();

@@ -22,7 +22,7 @@ paths = ["out/tools"]
 mode = "copy"
 "#;
 
-/// A stack of three and what a job puts on top of it.
+/// A stack of three and the changes of a job on top of it.
 const STACK: &str = r#"
 [cache.libs]
 key = "libs-job"
@@ -153,7 +153,7 @@ fn caches_are_chosen_by_name_and_flags_count_before_the_file() {
         .run(["restore", "tool"])
         .expect_code(2)
         .stderr_has("did you mean `tools`?");
-    // A key makes a cache of its own; what the file says of others does not count.
+    // A key makes a cache of its own; the caches in the file do not count.
     let alone = machine.restored("tools-1", &machine.dir("elsewhere"));
     assert_eq!(alone["result"], "mounted");
     assert!(alone.get("caches").is_none() && alone.get("cache").is_none());
@@ -265,7 +265,7 @@ fn nearer_values_count_and_tell_where_they_are_from() {
     assert_eq!(origin(config(), "prefetch"), format!("none file {file}"));
     assert_eq!(origin(config().arg("--no-config"), "scope"), "- default ");
 
-    // And what counts is what is done.
+    // The effective values are those of the command.
     let dir = machine.dir("libs");
     write(&dir, "a", "a");
     assert_eq!(machine.saved("k", &dir)["scope"], "project");
@@ -334,7 +334,7 @@ fn layer(machine: &Cachefs, layer: Option<&str>, change: impl FnOnce(&Path)) {
         }
     };
     let restored = caches(with("restore"));
-    // What a first job finds is nothing, and it fills a plain directory.
+    // The first job finds nothing, and fills a plain directory.
     let is_mounted = restored[0]["result"] == "mounted";
     change(&libs);
     assert_eq!(caches(with("save"))[0]["result"], "saved");
@@ -376,7 +376,7 @@ fn a_stack_is_saved_layer_by_layer_and_restored_as_one() {
         fs::read_to_string(libs.join("replaced")).unwrap(),
         "dependencies"
     );
-    // What was restored as the whole is not saved as one of its parts.
+    // A path that was restored as the whole is not saved as one of its parts.
     machine
         .run(["save", "--layer", "base"])
         .expect_code(2)

@@ -1,4 +1,4 @@
-//! Restores as plain directories: over what is there already, and where not everything can be written.
+//! Restores as plain directories: over existing files, and where not everything can be written.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -33,7 +33,7 @@ fn files(dir: &Path) -> Vec<String> {
     names
 }
 
-/// What a key holds.
+/// The content of a key.
 fn held(machine: &Cachefs, key: &str) -> Vec<String> {
     let dir = machine.dir(&format!("held-{key}"));
     copy(&machine.second_machine().unwrap(), key, &dir)
@@ -130,7 +130,7 @@ fn a_copy_that_could_not_write_everything_is_no_hit_and_is_never_saved() {
     assert!(save.stderr().contains("nothing was saved"), "{save}");
     machine.run(["lookup", "k2"]).expect_code(3);
 
-    // Nor after one that works: who knows what else was there.
+    // Nor after one that works: other files may have been there.
     drop(clean(again).success());
     let again = copy(&machine, "k", &path).run().success();
     assert_eq!(
@@ -194,7 +194,8 @@ fn the_users_own_read_only_directories_are_written_to() {
             .run()
     };
     clean(as_user("one").success());
-    // Without a record of what is there, too: the files of `one` are in the way of those of `two`.
+    // Without a record of the present files, too: the files of `one` are in the way of those of
+    // `two`.
     fs::remove_dir_all(own.join("home/store/mounts")).unwrap();
     clean(as_user("two").success());
     assert_eq!(

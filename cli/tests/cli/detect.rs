@@ -15,7 +15,7 @@ use crate::support::{clean, machine};
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A tool's step in a machine's workspace: with its home, and for the rest the environment of the
-/// tests, which may hold what the tool needs to reach its registry here.
+/// tests, which may contain the settings that the tool needs to reach its registry here.
 fn step(machine: &Cachefs, env: &[(&str, String)], words: &[&str]) -> Invocation {
     let mut invocation = Invocation::new(words[0], &words[1..])
         .cwd(machine.work())
@@ -23,7 +23,7 @@ fn step(machine: &Cachefs, env: &[(&str, String)], words: &[&str]) -> Invocation
     for (name, value) in std::env::vars_os() {
         invocation = invocation.env(name, value);
     }
-    // What would lead a tool out of the sandbox.
+    // Variables that would lead a tool out of the sandbox.
     for name in [
         "CARGO_HOME",
         "CARGO_TARGET_DIR",
@@ -46,7 +46,7 @@ fn cachefs(machine: &Cachefs, env: &[(&str, String)], words: &[&str]) -> Output 
     clean(with(machine.command(words), env).run()).success()
 }
 
-/// The caches in what a command printed.
+/// The caches in a command's output.
 fn caches(output: &Output) -> Vec<Value> {
     output.json()["caches"].as_array().unwrap().clone()
 }
@@ -71,8 +71,8 @@ fn all_run(programs: &[&str]) -> bool {
     missing.is_empty()
 }
 
-/// A tool, a file that marks its project, how it is asked, what follows its answer in our path,
-/// and what is taken off its answer.
+/// A tool, a file that marks its project, how it is asked, the suffix of its answer in our path,
+/// and the part that is removed from its answer.
 struct Asked {
     cache: &'static str,
     mark: &'static str,
@@ -172,7 +172,7 @@ fn tools_cache_where_detect_says() {
 /// A project that can be built from its cache alone.
 struct Project<'a> {
     files: &'a [(&'a str, String)],
-    /// What a machine's tools need in their environment.
+    /// Variables that a machine's tools need.
     env: &'a dyn Fn(&Cachefs) -> Vec<(&'static str, String)>,
     /// Fills the caches, with a network.
     install: &'a [&'a [&'a str]],
@@ -214,7 +214,7 @@ impl Project<'_> {
         let env = (self.env)(&second);
         let without = step(&second, &env, self.offline).run();
         assert!(!without.status.success(), "it needs no cache\n{without}");
-        // What the failed build left is not what a new machine has.
+        // The leftovers of the failed build differ from a new machine.
         for dir in [second.home(), second.work()] {
             fs::remove_dir_all(&dir).unwrap();
             fs::create_dir(&dir).unwrap();
@@ -251,7 +251,7 @@ fn write(files: &[(&str, String)], machine: &Cachefs) {
     }
 }
 
-/// What a tool writes as the lock of a project, on a machine of its own.
+/// The lock file that a tool writes for a project, on a machine of its own.
 fn locked(
     files: &[(&str, String)],
     env: &[(&str, String)],
@@ -399,8 +399,8 @@ fn pip_goes_round() {
     if !all_run(&["python3"]) {
         return;
     }
-    // What pip has built itself is used without its index, which it asks anew for the rest: a
-    // package without a wheel shows that the cache came along.
+    // Wheels that pip has built itself are used without its index, which it requests again for the
+    // rest: a package without a wheel shows that the cache came along.
     let install = "python3 -m venv env && env/bin/pip install --no-cache-dir -q setuptools wheel && env/bin/pip install -q --no-build-isolation -r requirements.txt && rm -rf env build";
     let files = [file("requirements.txt", "docopt==0.6.2\n")];
     Project {

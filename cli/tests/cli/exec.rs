@@ -26,7 +26,7 @@ fn mounts(machine: &Cachefs) -> usize {
     all.iter().filter(|mount| mount.starts_with(&work)).count()
 }
 
-/// What a restore of the key shows.
+/// The tree that a restore of the key shows.
 fn held(machine: &Cachefs, key: &str) -> Vec<String> {
     let other = machine.second_machine().unwrap();
     let path = other.dir("look");
@@ -228,7 +228,7 @@ fn it_takes_what_is_detected_or_what_a_file_says() {
         .run()
         .success();
     fs::write(machine.work().join("cachefs.toml"), toml.stdout()).unwrap();
-    // The file's key is the same as that of what was detected.
+    // The file has the key of the detected cache.
     run(&["--cache", "go"], "cat $GOMODCACHE/m").stdout_has("m\n");
     run(&[], "cat $GOMODCACHE/m").stdout_has("m\n");
     assert_eq!(mounts(&machine), 0);

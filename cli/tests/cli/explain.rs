@@ -1,4 +1,4 @@
-//! Why a key was missed, how a hit was used, and what differs.
+//! Reasons for misses, use of hits, and differences.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ fn a_miss_names_the_file_that_changed() {
             && told.contains("was saved just now by job build"),
         "{missed}"
     );
-    // Nothing but what the restore remembered.
+    // Only the record of the restore.
     let explained = json(machine.command(["explain"]));
     let cache = &explained["caches"][0];
     assert_eq!(cache["match"], "miss");

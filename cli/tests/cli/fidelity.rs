@@ -1,4 +1,4 @@
-//! What is restored is what was saved, to the last attribute, on mounts and in copies.
+//! A restore equals the save, to the last attribute, on mounts and in copies.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,7 +20,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::{Commands, clean, machine, machine_on, strict_json, trusting};
 
-/// Offset of the data behind the hole of the largest file, past what 32 bits hold.
+/// Offset of the data behind the hole of the largest file, beyond the range of 32 bits.
 const FAR: u64 = (4 << 30) + 12_345;
 
 /// Everything that a filesystem can hold and that caches lose.

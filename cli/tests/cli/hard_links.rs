@@ -10,10 +10,10 @@ use cachefs_tests::harness::Cachefs;
 use crate::programs::entries;
 use crate::support::{Commands, can_mount, clean, machine, strict_json};
 
-/// What somebody does to a mount.
+/// A change to a mount.
 type Change = (&'static str, fn(&Path));
 
-/// What a mount shows of files and their links: the paths of each file, and its content.
+/// A mount's files and their links: the paths of each file, and its content.
 pub(crate) fn files(root: &Path) -> Vec<(Vec<PathBuf>, Vec<u8>)> {
     let mut found: BTreeMap<(u64, u64), Vec<PathBuf>> = BTreeMap::new();
     for (path, metadata) in entries(root) {
@@ -130,7 +130,7 @@ fn hard_links_are_saved_as_a_mount_shows_them_and_counted() {
     }
 }
 
-/// A directory that was not restored is compared with what its key holds, and removes nothing.
+/// A directory that was not restored is compared with the content of its key, and removes nothing.
 #[test]
 fn a_name_that_only_the_key_has_is_counted_alone() {
     let machine = Cachefs::new().unwrap();

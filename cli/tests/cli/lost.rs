@@ -58,7 +58,7 @@ fn nobody_finds_it(machine: &Cachefs) {
     assert!(looked.stderr().contains(WHY), "{looked}");
 }
 
-/// What a restore of `k` says that must be a miss because data is lost.
+/// The output of a restore of `k` that must be a miss because data is lost.
 #[track_caller]
 fn is_lost(machine: &Cachefs, mode: &str) {
     let target = machine.dir(&format!("lost-{mode}"));
@@ -129,7 +129,8 @@ fn a_key_whose_layers_are_gone_is_a_miss_and_the_next_save_replaces_it() {
     machine.umount(&mount);
 }
 
-/// Outside of CI, a mount that died is mounted again with its changes; not if reads of it would fail.
+/// Outside of CI, a mount that died is mounted again with its changes; not if reads of it would
+/// fail.
 #[test]
 fn a_dead_mount_whose_packs_are_gone_is_not_mounted_again() {
     let Some(machine) = machine() else { return };
@@ -189,7 +190,7 @@ fn after_a_read_error_the_next_restore_from_a_bucket_is_a_miss() {
     is_lost(&machine, "mount");
     is_lost(&machine, "copy");
 
-    // A failure answers for a moment for what the kernel asks again.
+    // For a moment, a failure also answers repeated requests of the kernel.
     std::thread::sleep(std::time::Duration::from_millis(300));
     fs::remove_dir_all(server.bucket_dir().join("caches/packs")).ok();
     fs::rename(&kept, server.bucket_dir().join("caches/packs")).unwrap();
@@ -207,7 +208,7 @@ fn an_old_cache_of_a_bucket_is_checked_before_it_is_shown() {
     };
     let dir = sample_dir(&machine);
     machine.saved("k", &dir);
-    // The record is what says how old the layer is.
+    // The record has the age of the layer.
     for name in objects(&server.bucket_dir()).into_keys() {
         let path = server.bucket_dir().join(&name);
         if name.contains("/refs/") {

@@ -252,7 +252,7 @@ fn a_pipeline_of_the_plugin_goes_on_warm() {
     let machine = Cachefs::new().unwrap();
     let (work, home) = (machine.work(), machine.home());
     fs::write(work.join("lock"), "one").unwrap();
-    // What the plugin left: MD5 in the key, whole paths for what is outside of the workspace.
+    // The form of the plugin: MD5 in the key, whole paths for files outside of the workspace.
     let old = server
         .bucket_dir()
         .join("app/v1-f97c5d29941bfb1b2fdab0874906ab82");
@@ -346,7 +346,7 @@ fn a_pipeline_of_the_plugin_goes_on_warm() {
     );
     assert_same(&reference.join("m2"), &home.join(".m2"), &options);
 
-    // Another lock file: a miss, and what that means is the pipeline's choice.
+    // Another lock file: a miss, and the pipeline decides whether it fails.
     fs::write(other.work().join("lock"), "two").unwrap();
     let output = plugin(&other, &on_s3(&endpoint, &restore)).run().success();
     discreet(output.stderr_has("miss app/v1-"));

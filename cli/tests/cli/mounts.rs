@@ -68,7 +68,7 @@ fn another_job_at_a_mounted_path_begins_without_what_was_left_there() {
         .and_then(|line| line.split_once(" is in "));
     let aside = std::path::PathBuf::from(aside.unwrap().1);
     assert_eq!(fs::read(aside.join("mine")).unwrap(), b"mine");
-    // What was saved is not kept a second time, and neither is a mount that nobody changed.
+    // Saved changes are not kept a second time, and neither is a mount without changes.
     fs::write(mount.join("saved"), "saved").unwrap();
     machine.saved("v3", &mount);
     let told = machine.restore("v1", &mount).run().success();
@@ -362,7 +362,7 @@ fn unsaved_changes_from_before_a_reboot_are_set_aside() {
     assert_eq!(state(&machine), "not mounted here");
     let restored = machine.restored("v1", &mount);
     assert_eq!(restored["result"], "mounted", "{restored}");
-    // What the disk holds of them may be torn, so it does not become part of the cache.
+    // Their data on the disk may be torn, so it does not become part of the cache.
     assert!(!mount.join("unsaved").exists());
     let aside = restored["unsaved_moved_to"].as_str().unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What the commands print, and what scripts may rely on.
+//! The output of the commands that scripts may rely on.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What CI systems are told.
+//! Outputs to CI systems.
 
 use std::fs;
 use std::path::PathBuf;

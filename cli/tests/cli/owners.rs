@@ -1,4 +1,4 @@
-//! Caches that are shown as another user's, and what is saved from them.
+//! Caches that are shown as another user's, and saves of them.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
@@ -194,7 +194,7 @@ fn any_tree_is_shown_whole_and_comes_back_as_it_was() {
             }
             let saved = first.saved(&key, &path);
             prop_assert_eq!(&saved["result"], "unchanged");
-            // A change, so that a layer is made of what was copied up.
+            // A change, so that a layer is made of the copied-up files.
             fs::write(path.join("added by a job"), "x").unwrap();
             let changed = format!("{key}-changed");
             first.saved(&changed, &path);
@@ -228,7 +228,7 @@ fn the_owner_outlives_the_daemon() {
     );
     as_owner("echo x > web/new", &path).run().success();
     machine.run(["daemon", "stop", "--force"]).success();
-    // Repaired, with what was changed.
+    // Repaired, with the changes.
     shown(
         &machine,
         "v1",
@@ -273,7 +273,7 @@ fn the_owner_can_be_a_setting_or_a_variable() {
 fn an_ordinary_users_copy_is_the_users_and_saves_nothing_of_that() {
     let Some(machine) = machine() else { return };
     let dir = mixed(&machine);
-    // What is set-user-ID is left out of a copy whose files are another's.
+    // Set-user-ID files are left out of a copy whose files are another user's.
     fs::remove_file(dir.join("tool")).unwrap();
     machine.saved("v1", &dir);
     let home = tempfile::tempdir().unwrap();

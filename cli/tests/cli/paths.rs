@@ -121,7 +121,7 @@ fn all_parts_of_a_restore_come_from_one_key() {
     fill(&machine, "1");
     json(at(&machine, "save", "k-1", &PATHS));
     fill(&machine, "2");
-    // The newer key has fewer paths, and what it lacks is not filled in from the older one.
+    // The newer key has fewer paths, and the missing ones are not taken from the older one.
     json(at(
         &machine,
         "save",
@@ -214,7 +214,7 @@ fn what_is_excluded_later_goes_from_the_cache() {
     let exclude = ["deps", "!secret", "!**/*.log"];
     // From a directory that was never restored, and so removes nothing by itself.
     json(at(&machine, "save", "plain", &exclude));
-    // From a mount, whose upper does not mention what it has not touched.
+    // From a mount, whose upper does not mention untouched files.
     json(at(&machine, "save", "mounted", &["deps"]));
     let mount = machine.dir("mount");
     machine.restored("mounted", &mount);
@@ -332,7 +332,7 @@ fn a_directory_called_like_a_pattern_comes_back_on_a_fresh_machine() {
             restore.args(["--mode", mode]).run().success();
             assert_eq!(read(&other.work().join(name).join("f")), name, "{mode}");
             other.run(["umount", "--all"]);
-            // What another path has saved is not put into a directory of such a name.
+            // Content that another path has saved is not put into a directory of such a name.
             if name.contains('*') {
                 let fresh = machine.second_machine().unwrap();
                 let restore = at(&fresh, "restore", "k", &["x*"]);

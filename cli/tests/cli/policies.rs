@@ -1,4 +1,4 @@
-//! What is restored and saved, when, and with which exit code.
+//! Restores and saves under each policy, with their exit codes.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// What a key holds, as a copy elsewhere shows it.
+/// The content of a key, as a copy elsewhere shows it.
 fn held(machine: &Cachefs, key: &str) -> Vec<String> {
     let copy = machine.dir(&format!("held-{}", fastrand::u64(..)));
     json(machine.restore(key, &copy).args(["--mode", "copy"]));
@@ -107,7 +107,7 @@ fn save_if_and_override() {
     assert_eq!(held(&machine, "k"), ["a", "b"]);
     let missing = machine.save("new", &second).args(["--save-if", "missing"]);
     assert_eq!(json(missing)["result"], "saved");
-    // Changed, the default: what is new is added.
+    // Changed, the default: new files are added.
     assert_eq!(json(machine.save("k", &second))["result"], "saved");
     assert_eq!(held(&machine, "k"), ["a", "b", "c"]);
     assert_eq!(json(machine.save("k", &second))["result"], "unchanged");
@@ -297,7 +297,7 @@ fn a_copy_that_fails_leaves_an_empty_directory_empty() {
     let empty = other.dir("empty");
     copy(&empty);
     assert!(names(&empty).is_empty());
-    // What was there stays, whatever was added to it.
+    // Existing content stays, whatever was added to it.
     let full = dir_with(&other, "full", &["own"]);
     copy(&full);
     assert!(names(&full).contains(&"own".to_owned()));

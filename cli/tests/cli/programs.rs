@@ -1,4 +1,4 @@
-//! What programs see of a mount by its inode numbers, link counts and attributes, and that they work
+//! A mount's inode numbers, link counts and attributes as programs see them, and that they work
 //! as on the directory that was saved.
 
 use std::collections::{BTreeMap, HashMap};
@@ -129,7 +129,8 @@ fn inode_numbers_fit_into_32_bits_and_stay() {
                 "{lower}: {path:?}"
             );
         }
-        // A file with one name keeps its number when it is written to; all keep it over a new mount.
+        // A file with one name keeps its number when it is written to; all keep it over a new
+        // mount.
         let file = Path::new("package/package.json");
         fs::write(mount.join(file), "{}").unwrap();
         assert_eq!(

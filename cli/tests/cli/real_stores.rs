@@ -1,5 +1,5 @@
-//! Tools that treat their directories roughly: `npm ci`, which deletes `node_modules`, and stores that
-//! are hard-linked into what is installed.
+//! Tools that treat their directories roughly: `npm ci`, which deletes `node_modules`, and stores
+//! that are hard-linked into the installed tree.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -101,8 +101,8 @@ fn linked(root: &Path) -> usize {
     count
 }
 
-/// Installs from the registry, saves what `keep` leaves of the directory, and installs from the
-/// mounted store alone. `install` takes `ONLINE` or `OFFLINE` as an option of the tool.
+/// Installs from the registry, saves the part of the directory that `keep` leaves, and installs
+/// from the mounted store alone. `install` takes `ONLINE` or `OFFLINE` as an option of the tool.
 fn links_into_its_store(files: &[(&str, &str)], store: &str, installed: &str, install: [&str; 2]) {
     let Some(first) = machine() else { return };
     let dir = first.dir("linked");
@@ -120,14 +120,14 @@ fn links_into_its_store(files: &[(&str, &str)], store: &str, installed: &str, in
     second.restored("store", &mount);
     let before = linked(&mount);
     sh(install[1], &mount.join("project")).success();
-    // Names on both sides of what was one name.
+    // Names on both sides of a name that was split.
     let (in_store, in_project) = (linked(&mount.join(store)), linked(&mount.join("project")));
     assert!(
         before < in_store && in_project > 0,
         "{before} {in_store} {in_project}"
     );
     let saved = second.saved("installed", &mount);
-    // The tool's own notes. What it links was there.
+    // The tool's own notes. The linked files existed already.
     let new = saved["new_raw_bytes"].as_u64().unwrap();
     assert!(new < 20_000, "{saved}");
 

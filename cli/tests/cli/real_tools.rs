@@ -11,8 +11,9 @@ use cachefs_tests::tree::{CompareOptions, assert_same};
 
 use crate::support::{Commands, clean, machine, strict_json};
 
-/// Saves a tool's cache, builds from a mount of it on another machine, saves what the build and
-/// its user changed, and compares a third machine with a plain directory treated the same.
+/// Saves a tool's cache, builds from a mount of it on another machine, saves the changes of the
+/// build and its user changed, and compares a third machine with a plain directory treated the
+/// same.
 fn builds_through_a_mount(tool: Option<Tool>) {
     let (Some(tool), Some(first)) = (tool, machine()) else {
         return;
@@ -21,7 +22,7 @@ fn builds_through_a_mount(tool: Option<Tool>) {
     let plain = first.work().join("plain");
     copy(&project.cache(), &plain);
     first.saved("v1", &project.cache());
-    // From here on nothing but the mount holds what the build needs.
+    // From here on only the mount has the files that the build needs.
     fs::remove_dir_all(project.cache()).unwrap();
 
     let second = first.second_machine().unwrap();
@@ -30,8 +31,8 @@ fn builds_through_a_mount(tool: Option<Tool>) {
     assert_same(&plain, &mount, &CompareOptions::default());
     project.assert_builds(&mount);
     project.assert_needs_cache();
-    // What tools note down at each run differs from run to run, so the plain directory gets what
-    // the mount got, and then both get the same changes.
+    // Records that tools write at each run differ from run to run, so the plain directory gets
+    // those the mount got, and then both get the same changes.
     fs::remove_dir_all(&plain).unwrap();
     copy(&mount, &plain);
     for root in [&plain, &mount] {

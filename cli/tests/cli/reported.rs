@@ -1,4 +1,4 @@
-//! What is reported is true: sizes, failures, ends of keys, and changes that are lost.
+//! Reports are correct: sizes, failures, expiry of keys, and lost changes.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Saves store what changed, all of it, and nothing else.
+//! Saves store all changes, and nothing else.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -50,7 +50,7 @@ fn files_copied_up_without_a_change_are_dropped() {
         .write(true)
         .open(&large)
         .unwrap();
-    // And so is writing what is there already, as long as the time is put back.
+    // And so is writing the same content, as long as the time is restored.
     let medium = mount.join("lib/medium");
     let time = fs::metadata(&medium).unwrap().modified().unwrap();
     let mut file = OpenOptions::new()
@@ -128,7 +128,7 @@ fn removed_renamed_and_replaced_entries() {
         fs::write(root.join("inner/more"), "more").unwrap();
     }
     let saved = other.saved("v2", &mount);
-    // The moved directories hold 2.3 MB; what is new are a few dozen bytes and the layer.
+    // The moved directories hold 2.3 MB; only a few dozen bytes and the layer are new.
     assert!(number(&saved, "new_raw_bytes") < 100, "{saved}");
     assert!(number(&saved, "new_bytes") < 5000, "{saved}");
     let third = machine.second_machine().unwrap();
@@ -338,7 +338,7 @@ fn data_is_shared_by_all_keys() {
     assert_eq!(third["scope"], "branch/topic");
     assert_eq!(number(&third, "new_raw_bytes"), 0, "{third}");
     assert_eq!(packs(&remote_dir(&machine)), stored);
-    // A scope that does not restore from main takes nobody's word for what main has stored.
+    // A scope that does not restore from main trusts no claim about main's data.
     let other = save_in("other", "four", &moved);
     assert!(number(&other, "new_raw_bytes") > 0, "{other}");
 }

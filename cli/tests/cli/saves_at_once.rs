@@ -1,4 +1,4 @@
-//! Saves while others save, or while what is saved is being written.
+//! Saves while others save, or while the files are being written.
 
 use std::fs;
 use std::process::Stdio;
@@ -39,7 +39,7 @@ fn a_save_of_what_is_being_written_is_consistent_or_refused() {
             }
             let output = clean(save.run());
             if output.code() == Some(0) {
-                // At any one moment the file is a part of what one round writes.
+                // At any moment the file contains a part of one round's bytes.
                 let copy = machine.dir(&key);
                 let restore = strict_json(machine.restore(&key, &copy));
                 restore.arg("--mode").arg("copy").run().success();

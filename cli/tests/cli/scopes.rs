@@ -1,5 +1,5 @@
-//! Scopes: what a job of a branch or a pull request reads and writes, what is left when it is
-//! closed, and the documented policies enforced by the server.
+//! Scopes: the keys that a job of a branch or a pull request reads and writes, and those left when
+//! it is closed, and the documented policies enforced by the server.
 
 use std::fs;
 use std::path::Path;
@@ -234,7 +234,7 @@ fn keys_expire() {
     );
     let left: Vec<_> = objects(&remote_dir(&machine)).into_keys().collect();
     assert_eq!(left, ["cachefs.json"]);
-    // A save over what expired starts anew.
+    // A save over an expired key starts from nothing.
     save(&machine, &[], "k", &dir).success();
     machine.run(["check", "--read-data"]).success();
 }

@@ -31,8 +31,8 @@ fn project(machine: &Cachefs, name: &str) -> std::path::PathBuf {
     dir
 }
 
-/// Asserts that no output and no object of the remote has a secret; packs are compressed, but what is
-/// this short is stored as it is.
+/// Asserts that no output and no object of the remote has a secret; packs are compressed, but data
+/// that is this short is stored as it is.
 #[track_caller]
 fn tells_nothing(output: &Output) {
     for secret in [&token()[4..], "hunter22", VALUE] {
@@ -41,7 +41,7 @@ fn tells_nothing(output: &Output) {
     }
 }
 
-/// What restoring gives, as a plain directory.
+/// The result of a restore as a plain directory.
 fn restored(machine: &Cachefs, key: &str, name: &str) -> std::path::PathBuf {
     let dir = machine.dir(name);
     let restore = machine.restore(key, &dir).arg("--mode").arg("copy");
@@ -254,7 +254,7 @@ fn values_of_named_variables_are_found_anywhere() {
     fs::write(package.join("config"), format!("x = {VALUE}")).unwrap();
     fs::write(dir.join("binary"), [b"\0\0\0", VALUE.as_bytes()].concat()).unwrap();
     fs::write(dir.join("fine"), "fine").unwrap();
-    // Across the ends of what is read at a time.
+    // Across the boundaries of single reads.
     let mut large = vec![b'x'; (16 << 20) - 9];
     large.extend_from_slice(VALUE.as_bytes());
     large.extend_from_slice(&[b'y'; 4096]);
@@ -336,13 +336,13 @@ fn files_that_are_known_by_their_times_are_searched_when_the_search_changes() {
     // Another value to look for.
     let named = finding("value", 1, "named-value", "left_out");
     assert_eq!(saved(&["--secret-env", "JOB_TOKEN"])[1..], [named]);
-    // A directory gets a name that tells what is in it; that changes no time of the file.
+    // A directory gets a name that describes its content; that changes no time of the file.
     fs::rename(dir.join("settings"), dir.join(".aws")).unwrap();
     let credentials = finding(".aws/credentials", 1, "aws-credentials", "left_out");
     assert_eq!(saved(&[])[..1], [credentials]);
 }
 
-/// Package stores are content addressed, or their consumers compare what they contain: a cache that
+/// Package stores are content addressed, or their consumers compare the contents: a cache that
 /// lacks one file of a package is broken.
 #[test]
 fn packages_and_stores_are_saved_whole() {

@@ -1,4 +1,4 @@
-//! What the tests here share: machines, the two main commands, and a look at the remote.
+//! Shared by the tests here: machines, the two main commands, and access to the remote.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// A machine that can mount, with a directory as its remote; `None`, with a note, where the
-/// kernel or the user lacks what mounting takes.
+/// kernel or the user lacks a requirement of mounting.
 pub(crate) fn machine() -> Option<Cachefs> {
     can_mount().then(|| Cachefs::new().unwrap())
 }
@@ -49,14 +49,14 @@ pub(crate) trait Commands {
     fn save(&self, key: &str, path: &Path) -> Invocation;
     /// `umount`, which must work.
     fn umount(&self, path: &Path);
-    /// `daemon stop`, which must work once no other test's namespace has mounts of this machine: one
-    /// that is made while there are any has them until it ends.
+    /// `daemon stop`, which must work once no other test's namespace has mounts of this machine:
+    /// one that is made while there are any has them until it ends.
     fn stop(&self);
-    /// Restores as a mount, which must work; returns what it printed.
+    /// Restores as a mount, which must work; returns the output.
     fn restored(&self, key: &str, path: &Path) -> Value;
-    /// Saves, which must work; returns what it printed.
+    /// Saves, which must work; returns the output.
     fn saved(&self, key: &str, path: &Path) -> Value;
-    /// What `stats` prints.
+    /// The output of `stats`.
     fn stats(&self) -> Value;
     /// A new directory to mount at or to fill.
     fn dir(&self, name: &str) -> PathBuf;

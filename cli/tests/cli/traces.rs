@@ -1,4 +1,4 @@
-//! What one job reads is at hand for the next.
+//! Data that one job reads is local for the next.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn traces(server: &S3Server) -> Vec<String> {
     names.filter(|name| name.contains("/traces/")).collect()
 }
 
-/// Reads some of what [`sample_dir`] makes, as a build would.
+/// Reads some of the files that [`sample_dir`] makes, as a build would.
 fn build(mount: &Path) {
     for file in ["docs/7", "lib/medium", "docs/31", "settings.xml"] {
         fs::read(mount.join(file)).unwrap();
@@ -44,7 +44,7 @@ fn after_one_job(server: &S3Server) -> Option<Cachefs> {
     Some(saver)
 }
 
-/// Waits until the daemon has fetched what it was to fetch ahead.
+/// Waits until the daemon has finished its prefetch.
 fn wait_for_prefetch(machine: &Cachefs) {
     let begun = std::time::Instant::now();
     while reads(machine, "prefetch_bytes") == 0 {
@@ -98,7 +98,7 @@ fn a_save_hands_the_trace_on() {
     fs::write(mount.join("new"), "new").unwrap();
     second.saved("v1", &mount);
 
-    // The machine is gone before it could unmount; what it read is known all the same.
+    // The machine is gone before it could unmount; its reads are known all the same.
     let third = first.second_machine().unwrap();
     let mount = third.dir("mount");
     restored_with(&third, "trace", &mount);

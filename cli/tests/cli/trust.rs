@@ -1,4 +1,4 @@
-//! A pull request that tries to choose what main restores.
+//! A pull request that tries to choose the content that main restores.
 
 use std::fs;
 

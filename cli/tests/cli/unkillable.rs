@@ -58,7 +58,7 @@ fn expected(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// What a round of killing came to.
+/// The result of a round of kills.
 #[derive(Debug)]
 struct Figures {
     kills: u64,
@@ -75,7 +75,8 @@ fn read_anew(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Sixteen readers check every byte of a mount, while its daemon's worker is killed again and again.
+/// Sixteen readers check every byte of a mount, while its daemon's worker is killed again and
+/// again.
 fn read_through_kills(machine: &Cachefs, mount: &Path) -> Figures {
     let contents: Vec<Vec<u8>> = (0..FILES).map(expected).collect();
     let (reads, longest, kills, left) = (
@@ -94,7 +95,8 @@ fn read_through_kills(machine: &Cachefs, mount: &Path) -> Figures {
                 });
                 let mut step = 0;
                 while step < FILES || kills.load(SeqCst) < KILLS {
-                    // Each in an order of its own: 7 has no common divisor with the number of files.
+                    // Each in an order of its own: 7 has no common divisor with the number of
+                    // files.
                     let number = (reader * 37 + step * 7) % FILES;
                     step += 1;
                     let started = Instant::now();

@@ -21,7 +21,7 @@ fn saved_machine() -> Option<Cachefs> {
     Some(machine)
 }
 
-/// What `git clean -ffdx` does to a mount, and a job that dies at once.
+/// The effect of `git clean -ffdx` on a mount, and a job that dies at once.
 fn git_clean(mount: &Path) {
     fs::remove_dir_all(mount.join("lib")).unwrap();
     fs::remove_file(mount.join("b")).unwrap();
@@ -70,7 +70,7 @@ fn the_same_key_begins_with_the_cache_as_it_was_saved() {
         aside
     );
 
-    // In text, and in all places that show what is in the store.
+    // In text, and in all places that show the content of the store.
     fs::write(mount.join("a"), "poison").unwrap();
     let told = clean(machine.restore("k", &mount).run().success());
     told.stderr_has("note: 1 unsaved change of an earlier restore of key k");

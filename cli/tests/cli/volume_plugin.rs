@@ -101,7 +101,8 @@ fn the_first_mount_restores_and_the_last_unmount_saves() {
     let data = plugin.mount("m2", "a");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
     fs::write(data.join("jar"), "bytes").unwrap();
-    // Another container, and the same request once more, as engines repeat what got no answer.
+    // Another container, and the same request once more, as engines repeat requests without an
+    // answer.
     assert_eq!(plugin.mount("m2", "b"), data);
     assert_eq!(plugin.mount("m2", "b"), data);
     assert_eq!(plugin.status("m2")["containers"], 2);

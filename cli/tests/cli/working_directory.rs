@@ -18,7 +18,7 @@ fn saved_once() -> Option<Cachefs> {
     Some(machine)
 }
 
-/// What a copy of the key has at a path.
+/// The content that a copy of the key has at a path.
 #[track_caller]
 fn copied(machine: &Cachefs, key: &str, path: &str) -> String {
     let copy = machine.dir(&format!("copy-{key}-{}", path.replace('/', "-")));

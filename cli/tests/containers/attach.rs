@@ -75,7 +75,7 @@ fn way_in(host: &Host<'_>, container: &Container<'_>, name: &str) {
     let from = host.attached(name, "/root/.m2/repository");
     let script = "cd /root/.m2/repository; cat pom org/deep; echo new > new";
     assert_eq!(container.exec(script).success().stdout(), "saveddeep");
-    // The host sees and saves what the container writes.
+    // The host sees and saves the container's writes.
     saved(host.machine, "m2-v2", &from);
     assert_holds(host.machine, "m2-v2", "new", "new\n");
     let again = ["attach", name, "/root/.m2/repository", "--key", KEY];
@@ -185,7 +185,7 @@ fn links_are_what_they_point_to() {
     for (path, from) in [("/real/m2", &cache), ("/link/../real/m2", &link)] {
         attach(path, from).stderr_has("already");
     }
-    // A container has several names, and what it shows goes by none of them.
+    // A container has several names, and its mounts are recorded under none of them.
     let pid = container.pid().unwrap().to_string();
     for other in [&pid, &container.id()[..12]] {
         let again = host.command(&["attach", other, "/link/m2", "--from"]);
@@ -253,7 +253,7 @@ fn after_a_miss_the_container_fills_a_directory_that_can_be_saved() {
     let from = told.json()["from"].as_str().unwrap().to_owned();
     saved(&machine, "new", from.as_ref());
     assert_holds(&machine, "new", "file", "filled\n");
-    // What goes with its container is forgotten.
+    // Attachments that end with their container are forgotten.
     drop(container);
     let stats = machine.run(["stats", "--format", "json"]).success();
     assert_eq!(stats.json()["attached"].as_array().unwrap().len(), 0);
@@ -286,7 +286,7 @@ fn what_cannot_be_attached_is_told_with_what_to_do() {
         .run()
         .expect_code(2)
         .stderr_has("nothing is attached");
-    // What was restored for an attachment that failed is not left behind.
+    // A restore for an attachment that failed is undone.
     let stats = machine.run(["stats", "--format", "json"]).success();
     assert_eq!(stats.json()["restored"].as_array().unwrap().len(), 0);
     container.stop();

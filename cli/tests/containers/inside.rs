@@ -129,7 +129,7 @@ fn where_a_container_cannot_mount_it_copies_and_says_why() {
         "is itself on an overlay",
         "on a volume or a tmpfs",
     );
-    // What was copied is saved as any directory is.
+    // A copy is saved like any directory.
     let save = format!(
         "{} && echo x > /root/m2/new && /cachefs save --strict-errors --key copy --path /root/m2",
         restore("")

@@ -1,4 +1,4 @@
-//! What the tests here share: a machine with a saved cache, and looks at what containers did to it.
+//! Shared by the tests here: a machine with a saved cache, and the effects of containers on it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 /// No arguments for an engine.
 pub(crate) const NONE: [&str; 0] = [];
 
-/// What it takes to mount in a container.
+/// Requirements for mounting in a container.
 pub(crate) const MAY_MOUNT: [&str; 4] = ["--device", "/dev/fuse", "--cap-add", "SYS_ADMIN"];
 
 /// The key under which [`machine`] has saved.
@@ -32,7 +32,7 @@ pub(crate) fn machine() -> Option<Cachefs> {
     Some(machine)
 }
 
-/// Writes what [`KEY`] holds.
+/// Writes the content of [`KEY`].
 pub(crate) fn fill(dir: &Path) {
     fs::create_dir_all(dir.join("org")).unwrap();
     fs::write(dir.join("pom"), "saved").unwrap();
@@ -72,7 +72,7 @@ pub(crate) fn assert_holds(machine: &Cachefs, key: &str, file: &str, text: &str)
     assert_eq!(fs::read_to_string(path.join(file)).unwrap(), text);
 }
 
-/// Makes a directory whose later mounts reach containers that run: what the documentation asks for.
+/// Makes a directory whose later mounts reach running containers, as the documentation requires.
 pub(crate) fn share(dir: &Path) {
     fs::create_dir_all(dir).unwrap();
     mount_bind(dir, dir).unwrap();

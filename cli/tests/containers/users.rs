@@ -7,7 +7,7 @@ use cachefs_tests::engines::{BUSYBOX, Engine, Podman, User};
 
 use crate::support::{KEY, fill, install, login, machine};
 
-/// What a user's script begins with: a cache that the user saves.
+/// The start of a user's script: a cache that the user saves.
 const SAVE: &str = "mkdir -p m2/org && printf saved > m2/pom && printf deep > m2/org/deep && \
      cachefs save --strict-errors --key m2-v1 --path m2 >&2";
 

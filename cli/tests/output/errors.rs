@@ -1,4 +1,4 @@
-//! What the usual failures print: the error, its cause, and the hint.
+//! The output of common failures: the error, its cause, and the hint.
 
 use cachefs_tests::nobody::Nobody;
 

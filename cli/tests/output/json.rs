@@ -1,5 +1,5 @@
-//! The JSON object of every command. Values that vary are replaced; names and types are what
-//! scripts rely on.
+//! The JSON object of every command. Values that vary are replaced; names and types are the part
+//! that scripts rely on.
 
 use crate::session::Session;
 

@@ -1,4 +1,4 @@
-//! What each command prints when it works.
+//! The output of each command on success.
 
 use std::os::unix::net::UnixListener;
 

@@ -1,4 +1,4 @@
-//! What a misbehaving S3 server does to a caller.
+//! The effects of a misbehaving S3 server on a caller.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -139,7 +139,7 @@ async fn a_repair_during_an_outage_removes_no_key() {
         .unwrap();
     let listed = || async { opened.remote.list("refs/").await.unwrap().len() };
     let before = listed().await;
-    // What S3 answers if the key that encrypts the bucket is disabled, in general; a redirect; and a
+    // Answers of S3 if the key that encrypts the bucket is disabled, in general; a redirect; and a
     // proxy that cuts each answer.
     for fault in [
         Fault::Status(400),
@@ -434,7 +434,7 @@ async fn small_requests_on_one_connection_do_not_stall() {
     );
 }
 
-/// What a remote sends is bounded before it is in memory: also where a library collects the answer.
+/// A remote's answer is bounded before it is in memory, also where a library collects it.
 #[tokio::test]
 async fn an_endless_answer_is_given_up_at_a_limit() {
     const SLACK: u64 = 16 << 20;
@@ -451,7 +451,7 @@ async fn an_endless_answer_is_given_up_at_a_limit() {
     ] {
         let opened = open_remote(&spec, RetryPolicy::default()).unwrap();
         let faults = server.faults();
-        // Beyond what is read, the kernel takes some MiB into its buffers.
+        // Beyond the bytes that are read, the kernel takes some MiB into its buffers.
         for (status, limit) in [(200, tries * (48 << 20)), (403, SLACK), (404, SLACK)] {
             faults.clear();
             faults.inject(Rule::new(Fault::Endless(status)));

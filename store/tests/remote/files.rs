@@ -1,4 +1,4 @@
-//! Directories as remotes: what a disk can do to them.
+//! Directories as remotes: faults of the disk.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -83,7 +83,7 @@ async fn links_are_not_followed_out_of_the_root() {
         put(&remote, "folder/new", "x").await,
         Err(RemoteErrorKind::Invalid)
     );
-    // Whatever this answers, what is outside stays.
+    // Whatever this answers, files outside stay.
     let _ = remote.delete(&key("folder/secret")).await;
     assert_eq!(remote.list("").await.unwrap(), []);
     // A link in the place of an object is replaced, not written through.

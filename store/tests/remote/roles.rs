@@ -1,4 +1,4 @@
-//! Roles of AWS, and what is asked of S3 for the objects that are written.
+//! Roles of AWS, and the attributes of written S3 objects.
 
 use bytes::Bytes;
 use cachefs_store::remote::{

@@ -12,7 +12,7 @@ use cachefs_store::remote::{
 };
 use parking_lot::Mutex;
 
-/// What is asked of the remote.
+/// The request to the remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask {
     Get,
@@ -23,9 +23,9 @@ pub(crate) enum Ask {
     Delete,
 }
 
-/// What becomes of it.
+/// The result.
 pub(crate) enum Answer {
-    /// What the remote says.
+    /// The answer of the remote.
     Honest,
     /// The bytes with one bit flipped.
     Flipped,
@@ -35,7 +35,7 @@ pub(crate) enum Answer {
 
 type Rule = Arc<dyn Fn(Ask, &str) -> Answer + Send + Sync>;
 
-/// A remote that is no directory, ignores conditions, and does what a rule says.
+/// A remote that is no directory, ignores conditions, and follows a rule.
 pub(crate) struct Bent {
     inner: DynRemote,
     rule: Mutex<Rule>,

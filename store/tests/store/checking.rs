@@ -87,7 +87,7 @@ impl Repository {
         let (creator, platform) = (Creator::default(), Platform::default());
         let mut record = RefRecord::new(name.clone(), layers, creator, platform);
         record.supersedes = supersedes.to_vec();
-        // Deleting what it supersedes fails, as for a saver that may not delete.
+        // Deleting the superseded records fails, as for a saver that may not delete.
         self.bent.rule(|ask, _| match ask {
             Ask::Delete => Answer::Failed(RemoteErrorKind::Denied),
             _ => Answer::Honest,
@@ -425,7 +425,7 @@ fn a_repair_does_not_bring_a_superseded_save_back() {
 #[test]
 fn a_key_with_an_empty_head_and_a_lost_pack_is_dropped() {
     let repository = repository();
-    // What a power cut may leave.
+    // States that a power cut may leave.
     for object in repository.objects("refs") {
         if object.ends_with("~h") {
             rewrite(&object, b"");

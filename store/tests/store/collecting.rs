@@ -280,8 +280,8 @@ fn a_layer_that_is_not_understood_stops_no_run_and_keeps_packs_only_while_it_is_
     world.now += 121 * MINUTE;
     let report = world.collect(MIN_GRACE);
     assert_eq!(report.unreadable_layers.len(), 1);
-    // The layer may need any pack, also one on the list whose time has come: a saver may have read the
-    // list before it was condemned, and published since.
+    // The layer may need any pack, also one on the list whose time has come: a saver may have read
+    // the list before it was condemned, and published since.
     assert_eq!(
         (report.plan.condemned.packs, report.plan.waiting.packs),
         (0, 1)
@@ -378,7 +378,7 @@ fn a_saver_that_was_stopped_during_its_first_look_is_refused_as_well() {
             std::thread::sleep(Duration::from_millis(50));
         }
         match ask {
-            // What made the save fail counts, not that it could not be taken back.
+            // The cause of the failed save counts, not the failure to undo it.
             Ask::Delete => Answer::Failed(RemoteErrorKind::Unavailable),
             _ => Answer::Honest,
         }

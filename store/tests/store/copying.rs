@@ -122,7 +122,7 @@ fn a_directory_with_entries_is_not_thrown_away_for_a_file() {
     );
 }
 
-/// Directories that were there before may make what is created in them inherit a group or ACLs.
+/// Entries created in existing directories may inherit a group or ACLs.
 #[test]
 fn nothing_is_inherited_from_the_target() {
     let mut spec = TreeSpec::default();

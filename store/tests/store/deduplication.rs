@@ -1,4 +1,4 @@
-//! What a save stores, and what it finds stored.
+//! The data that a save stores, and the data that it finds stored.
 
 use std::collections::HashMap;
 use std::fs;
@@ -142,8 +142,8 @@ fn packs_that_are_gone_are_noticed_and_stored_again() {
     assert_eq!(bench.target.confirm(&packs).unwrap(), [packs[0]]);
 }
 
-/// Anyone may describe a pack wrongly in a layer of their own, so a note that it is damaged must not
-/// keep others from using it.
+/// Anyone may describe a pack wrongly in a layer of their own, so a note that it is damaged must
+/// not keep others from using it.
 #[test]
 fn a_pack_that_is_noted_as_damaged_is_stored_again_only_if_it_is() {
     let bench = Workbench::new();

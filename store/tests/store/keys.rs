@@ -1,4 +1,4 @@
-//! What keys mean while jobs publish, supersede and delete.
+//! The meaning of keys while jobs publish, supersede and delete.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -132,7 +132,7 @@ impl Keys {
     }
 }
 
-/// What a saver does: what it found goes below what it adds, and is superseded.
+/// A saver's steps: it puts its layer on the stack that it found, and supersedes that.
 async fn save(remote: &DynRemote, added: u8) {
     let found = refs::read_records(remote, &name("k")).await.unwrap();
     let supersedes = refs::superseded_saves(&found);
@@ -222,7 +222,7 @@ fn a_head_that_is_out_of_date_decides_nothing() {
     assert_eq!(keys.resolve("k"), [1, 2, 3]);
 }
 
-/// A saver that dies before it has deleted what it supersedes must not bring that back later.
+/// A saver that dies before it has deleted the superseded records must not bring them back later.
 #[test]
 fn what_was_superseded_stays_superseded() {
     let keys = Keys::new();
@@ -232,7 +232,7 @@ fn what_was_superseded_stays_superseded() {
         keys.object_of(&first.id),
         keys.bytes(&keys.object_of(&first.id)),
     );
-    // Squashed: 9 is 1 and 2, with what 2 removed gone.
+    // Squashed: 9 is 1 and 2, without the entries that 2 removed.
     keys.publish(&record("k", &[9], &[first.id]));
     keys.put(&object, &bytes);
     assert_eq!(keys.resolve("k"), [9]);
@@ -332,7 +332,7 @@ fn torn_damaged_and_newer_records_are_told_apart() {
     let text = String::from_utf8(keys.bytes(&object).to_vec()).unwrap();
     std::fs::remove_file(keys.dir.path().join("remote").join(keys.head())).unwrap();
 
-    // What a power cut leaves counts as absent; other damage does not pass for a miss.
+    // A write that a power cut interrupted counts as absent; other damage is not a miss.
     for torn in [&b""[..], &text.as_bytes()[..text.len() / 2], &[0; 99]] {
         keys.put(&object, torn);
         assert!(keys.try_resolve("k", &[]).unwrap().is_none());

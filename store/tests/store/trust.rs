@@ -1,5 +1,5 @@
-//! Savers against packs that are not what they say: each test is an attack, and what is restored
-//! afterwards is what was saved.
+//! Savers against packs with false descriptions: each test is an attack, and the restored content
+//! afterwards equals the saved one.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use super::bent::Bent;
 use super::workbench::{Workbench, domains, info, stack};
 
-/// What everybody can download, and so knows the hash of; as long as [`EVIL`].
+/// Content that everybody can download, so its hash is known; as long as [`EVIL`].
 const TOOL: &[u8] = b"#!/bin/sh\necho the honest tool, version 2.0\n";
 const EVIL: &[u8] = b"#!/bin/sh\necho something else altogether...\n";
 
@@ -40,7 +40,7 @@ fn forged(bytes: &[u8], name: ChunkId, length: u32) -> FinishedPack {
     let mut frame = frames.finish().unwrap().unwrap();
     frame.chunks = vec![(name, length)];
     if length as usize != bytes.len() {
-        // What is left of the frame is a chunk of its own.
+        // The rest of the frame is a chunk of its own.
         let rest = bytes.len() as u32 - length;
         frame.chunks.push((ChunkId([9; 32]), rest));
     }
@@ -101,7 +101,7 @@ fn finds(target: &StoreTarget, bytes: &[u8]) -> bool {
     target.lookup(&[ChunkId::of(bytes)]).unwrap()[0].is_some()
 }
 
-/// Saves a directory with the tool in it, and returns what is restored for it.
+/// Saves a directory with the tool in it, and returns the restored file.
 fn save_and_restore(bench: &mut Workbench, target: StoreTarget, base: &[&Arc<Layer>]) -> Vec<u8> {
     bench.target = target;
     let source = bench.dir.path().join("source");
@@ -157,8 +157,8 @@ fn an_index_knows_nothing_of_a_remote_that_claims_the_same_identity() {
     assert!(!finds(&saving_in(&bench, "branch/main", &[]), TOOL));
 }
 
-/// Rewrites a pack as who may overwrite objects can: its frames stay, so every restore verifies; its
-/// trailer has the same length and says that each chunk is the tool.
+/// Rewrites a pack as who may overwrite objects can: its frames stay, so every restore verifies;
+/// its trailer has the same length and says that each chunk is the tool.
 fn rewrite_trailer(bench: &Workbench, pack: &PackRef) {
     let object = object_key(&pack.id);
     let read = bench.remote.get(&object, u64::MAX);
@@ -255,7 +255,7 @@ fn a_chunk_that_is_listed_with_another_length_is_stored_anew() {
     }
     let target = bench.target.clone();
     assert_eq!(save_and_restore(&mut bench, target.clone(), &[]), TOOL);
-    // The next one finds what was stored.
+    // The next one finds the stored data.
     drop(target);
     let source = bench.directory("again");
     fs::write(source.join("tool"), TOOL).unwrap();
@@ -321,7 +321,7 @@ fn a_promoted_layer_cannot_describe_a_pack_of_main_anew() {
     put(&bench, &honest);
     let base = layer_on(&bench, &honest, honest.pack);
     publish(&bench, "branch/main", &[&base]);
-    // The same pack, overwritten, and bound to what it says now.
+    // The same pack, overwritten, and bound to its new trailer.
     let evil = forged(EVIL, ChunkId::of(TOOL), TOOL.len() as u32);
     let described = PackRef {
         id: honest.pack.id,

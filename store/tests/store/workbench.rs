@@ -37,7 +37,7 @@ pub(crate) struct Workbench {
     pub(crate) dir: TempDir,
 }
 
-/// What a save in a scope believes, which restores from others too.
+/// The trust of a save in a scope that restores from others, too.
 pub(crate) fn domains(remote: &DynRemote, repo: &RepoId, scope: &str, others: &[&str]) -> Domains {
     let scope = Scope::new(scope).unwrap();
     let others: Vec<_> = others
@@ -47,7 +47,7 @@ pub(crate) fn domains(remote: &DynRemote, repo: &RepoId, scope: &str, others: &[
     Domains::new(&remote.id(), repo, &scope, &scope, &others)
 }
 
-/// What a save of a directory came to.
+/// The result of a save of a directory.
 pub(crate) struct Saved {
     /// Entries added, modified, removed.
     pub(crate) changes: (u64, u64, u64),
@@ -59,7 +59,7 @@ pub(crate) struct Saved {
     pub(crate) new_raw: u64,
     /// The new layer; the top of the stack below when nothing changed.
     pub(crate) layer: Arc<Layer>,
-    /// What was left out, relative to the directory.
+    /// The entries that were left out, relative to the directory.
     pub(crate) skipped: Vec<PathBuf>,
 }
 
@@ -137,8 +137,8 @@ impl Workbench {
         self.save_source(request, directory, &Silent)
     }
 
-    /// Stores what a path changes, as [`SaveJob::run`](cachefs_store::save::SaveJob::run) does, and
-    /// publishes nothing.
+    /// Stores the changes of a path, as [`SaveJob::run`](cachefs_store::save::SaveJob::run) does,
+    /// and publishes nothing.
     pub(crate) fn save_source(
         &self,
         request: SaveRequest,
@@ -224,7 +224,7 @@ pub(crate) fn open_source(directory: &Path) -> PathSource {
     PathSource::directory(File::open(directory).unwrap(), directory)
 }
 
-/// Where a store directory keeps what is from a remote.
+/// The directory for the data of a remote in a store directory.
 pub(crate) fn kept_of(remote: &DynRemote, store: &Path) -> PathBuf {
     store.join("remotes").join(remote.id().to_string())
 }

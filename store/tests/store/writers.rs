@@ -264,7 +264,7 @@ fn a_file_that_is_rewritten_in_place_is_never_saved_torn() {
         Ok(bytes) => {
             assert_eq!(bytes.len(), LENGTH);
             // One write runs over the file, so at any moment its front is one generation, and
-            // what follows the one before.
+            // the text after the previous one.
             let first = bytes[0];
             let front = bytes.iter().take_while(|byte| **byte == first).count();
             let rest = bytes.get(front).copied().unwrap_or(first);
@@ -318,7 +318,7 @@ fn a_directory_that_is_renamed_during_the_scan_is_noted_and_refused_if_strict() 
     assert!(saved.skipped.is_empty(), "{:?}", saved.skipped);
 }
 
-/// A cache without what lies below would be incomplete, and nobody would notice.
+/// A cache without its lower layers would be incomplete, and nobody would notice.
 #[test]
 fn a_directory_with_paths_that_are_too_long_is_not_saved_in_part() {
     let bench = Workbench::new();

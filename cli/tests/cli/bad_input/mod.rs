@@ -1,4 +1,4 @@
-//! What cannot work is refused in one line with a hint and the documented exit code, and does no
+//! Invalid usage is refused in one line with a hint and the documented exit code, and does no
 //! damage.
 //!
 //! With `--nocapture` the tests print a table of every bad input and the message it got.

@@ -50,7 +50,7 @@ fn an_outage(fault: Fault, named: &str) {
     fs::write(mount.join("new"), "new").unwrap();
 
     server.faults().clear();
-    // A failure answers for a moment for what the kernel asks again.
+    // For a moment, a failure also answers repeated requests of the kernel.
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(file.read_at(&mut [0; 100], 0).unwrap(), 100);
     fs::remove_file(mount.join("new")).unwrap();

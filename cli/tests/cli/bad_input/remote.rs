@@ -229,7 +229,7 @@ fn bytes_that_are_not_what_was_stored() {
             let restore = machine.restore("v1", &target).arg("--mode").arg("copy");
             let name = format!("copy, {part} arrive {what}");
             match (part, what) {
-                // A layer that is too short is what a power cut leaves: it counts as lost.
+                // A power cut leaves a layer that is too short: it counts as lost.
                 ("layers/", "short") => is_lost(restore.run()),
                 // A body that breaks off says nothing about the object: it is an outage.
                 (_, "cut off") => {
@@ -350,7 +350,7 @@ fn objects_that_were_lost_or_damaged_in_a_directory() {
     clean(copy.run().success());
     assert_same(&dir, &target, &CompareOptions::default());
     fs::write(&record, &whole[..whole.len() / 2]).unwrap();
-    // Both cut in half are what a power cut leaves, which counts as never written.
+    // A power cut leaves both cut in half, which counts as never written.
     let torn = clean(copy.run().success());
     assert!(torn.stderr().contains("miss v1"), "{torn}");
     assert!(torn.stderr().contains("truncated"), "{torn}");

@@ -1,5 +1,5 @@
-//! What any driver has to answer: the calls that the interface's own suite makes of nodes, and what it
-//! says of each error.
+//! Calls that every driver must answer: those that the interface's own suite makes of nodes, and
+//! the results it says of each error.
 
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::net::UnixStream;
@@ -53,7 +53,7 @@ fn identity_and_node_say_who_they_are() {
     assert!(!node.socket().exists());
 }
 
-/// Publishes what a change makes of a request that is right; it must be refused as wrong.
+/// Applies a change to a valid request and publishes it; it must be refused as invalid.
 #[track_caller]
 fn invalid(
     service: &Service,
@@ -152,7 +152,7 @@ fn attributes_that_are_wrong_are_refused_with_what_would_be_right() {
     assert!(message.contains("`remote`"), "{message}");
     let message = attributes(&[("key", "k"), ("mode", "copy")]);
     assert!(message.contains("the node's disk"), "{message}");
-    // What is on the node is none of a pod's business.
+    // A pod must not learn about files of the node.
     let message = attributes(&[("key", "k"), ("remote", "file:///etc")]);
     assert!(message.contains("directory of the node"), "{message}");
     let message = attributes(&[("key", "{{ checksum \"/etc/shadow\" }}")]);
@@ -241,7 +241,7 @@ fn calls_that_are_made_again_change_nothing() {
     service
         .unpublish("never-seen", &node.target("nobody"))
         .unwrap();
-    // What is not a volume's is left alone.
+    // Files of no volume are left alone.
     let precious = node.machine.work().join("precious");
     std::fs::create_dir(&precious).unwrap();
     std::fs::write(precious.join("file"), "x").unwrap();

@@ -1,5 +1,5 @@
-//! The manifests: that they parse, agree with each other and with the service, and that the commands of the
-//! sidecar do what they are for. No kubelet has seen them here.
+//! The manifests: that they parse, agree with each other and with the service, and that the
+//! commands of the sidecar fulfil their purpose. No kubelet has seen them here.
 
 use std::fs;
 use std::path::Path;

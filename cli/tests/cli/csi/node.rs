@@ -76,8 +76,8 @@ impl Node {
         self.machine.work().join("csi.sock")
     }
 
-    /// Starts the service in a mount namespace of its own, as in a container: mounts below kubelet's
-    /// directory come to the host and go on without it, all others are seen nowhere else.
+    /// Starts the service in a mount namespace of its own, as in a container: mounts below
+    /// kubelet's directory come to the host and go on without it, all others are seen nowhere else.
     pub(super) fn start(&self) -> Service {
         let log = self.machine.work().join("csi.log");
         let file = File::options()
@@ -183,7 +183,8 @@ impl Drop for Service {
     }
 }
 
-/// A request for a volume of a pod, with the attributes that a pod has and those that Kubernetes adds.
+/// A request for a volume of a pod, with the attributes that a pod has and those that Kubernetes
+/// adds.
 pub(super) fn request(
     id: &str,
     target: &Path,
@@ -223,8 +224,9 @@ pub(super) fn refused<T: std::fmt::Debug>(outcome: Result<T, Status>) -> (Code, 
     (status.code(), status.message().to_owned())
 }
 
-/// A container of a pod: a mount namespace that was there before anything was mounted, and gets what
-/// comes to its volume by propagation only. Its processes are an ordinary user's, without any privilege.
+/// A container of a pod: a mount namespace that was there before anything was mounted, and gets
+/// what comes to its volume by propagation only. Its processes are an ordinary user's, without any
+/// privilege.
 pub(super) struct Pod {
     child: Child,
 }
@@ -251,8 +253,8 @@ impl Pod {
 
     /// Runs a shell script in a directory in it; returns whether it succeeded, and its output.
     ///
-    /// The directory is entered before the privileges are gone: a container has its volume at a path
-    /// that its user can get to, and the sandbox of a test is for root only.
+    /// The directory is entered before the privileges are gone: a container has its volume at a
+    /// path that its user can get to, and the sandbox of a test is for root only.
     pub(super) fn sh(&self, directory: &Path, script: &str) -> (bool, String) {
         let drop_all = format!(
             "cd \"$1\" && exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \

@@ -40,7 +40,7 @@ fn a_service_in_another_container_saves_what_the_first_one_mounted() {
     );
 }
 
-/// What kubelet is told of a volume's condition: whether it is abnormal, and the message.
+/// A volume's condition as kubelet gets it: whether it is abnormal, and the message.
 fn condition(service: &super::node::Service, asked: &NodePublishVolumeRequest) -> (bool, String) {
     let about = NodeGetVolumeStatsRequest {
         volume_id: asked.volume_id.clone(),

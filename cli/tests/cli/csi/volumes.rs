@@ -1,4 +1,4 @@
-//! Caches in pods: what a job sees, what becomes of what it changes, and what it is spared.
+//! Caches in pods: the job's view, the fate of its changes, and protection from failures.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn save_sample(node: &Node, key: &str) {
     elsewhere.saved(key, &dir);
 }
 
-/// What a machine that has seen nothing restores of a key.
+/// The tree that a new machine restores for a key.
 fn restored(node: &Node, key: &str) -> (cachefs_tests::harness::Cachefs, std::path::PathBuf) {
     let fresh = node.machine.second_machine().unwrap();
     let dir = fresh.dir("restored");

@@ -11,7 +11,7 @@ use crate::support::{Commands, clean, machine_on, sample_dir};
 /// Part of every secret that the tests make up.
 const MARK: &str = "hunter2secret";
 
-/// What a job may have in its environment.
+/// Values that a job may have in its environment.
 fn variables() -> Vec<(&'static str, String)> {
     let key = format!(
         r#"{{"type": "service_account", "private_key_id": "{MARK}", "private_key": "{MARK}"}}"#
@@ -33,7 +33,7 @@ fn variables() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What must not be found anywhere.
+/// Values that must not be found anywhere.
 fn secrets() -> [&'static [u8]; 2] {
     [MARK.as_bytes(), SECRET_KEY.as_bytes()]
 }
@@ -84,7 +84,7 @@ fn command_lines(binary: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Runs at the highest log level, in both formats, and looks at what is printed.
+/// Runs at the highest log level, in both formats, and searches the output.
 fn run(invocation: Invocation) -> Output {
     let mut last = None;
     for format in ["text", "json"] {
@@ -198,7 +198,7 @@ fn a_whole_life_tells_no_credentials() {
     assert!(said.contains("TRACE") || said.contains("DEBUG"), "{said}");
     machine.run(["umount", "--all"]).success();
     machine.stop();
-    // The store, what was printed to files, and the remote.
+    // The store, output written to files, and the remote.
     let mut places: Vec<PathBuf> = vec![server.bucket_dir(), machine.store(), machine.work()];
     places.push(machine.home());
     for place in places {

@@ -1,4 +1,4 @@
-//! Trouble around the cache: what it fails, and what goes on.
+//! Trouble around the cache: which operations fail, and which continue.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn a_black_hole_holds_up_nobody_else() {
         .second_machine()
         .unwrap()
         .with_env("CACHEFS_TIMEOUT", "10s");
-    // What is read of one remote is at hand for all, so the other has other files.
+    // Data that was read from one remote is local for all, so the other has other files.
     let (local, other) = (
         format!("file://{}", machine.dir("remote").display()),
         machine.dir("other"),
@@ -53,7 +53,7 @@ fn a_black_hole_holds_up_nobody_else() {
                 scope.spawn(move || fs::read(path).map(drop))
             })
             .collect();
-        // While they wait: the same tree, what is local of it, the other mount, the daemon.
+        // While they wait: the same tree, its local data, the other mount, the daemon.
         assert_eq!(fs::read_dir(hung.join("docs")).unwrap().count(), 40);
         assert_eq!(fs::read(hung.join("settings.xml")).unwrap(), here);
         assert_same(&other, &well, &CompareOptions::default());
@@ -80,7 +80,7 @@ fn a_black_hole_holds_up_nobody_else() {
     assert!(line.contains("packs/"), "{line}");
 
     server.faults().clear();
-    // What was on its way when the trouble ended still waits for its own deadline.
+    // Requests in flight when the trouble ended still wait for their own deadline.
     crate::support::wait_for("the recovery", Duration::from_secs(20), || {
         let files = ["docs/3", "lib/large", "lib/medium", "lib/inner/small"];
         files.iter().all(|file| fs::read(hung.join(file)).is_ok())
@@ -119,7 +119,7 @@ fn a_store_that_cannot_be_written_to_is_named() {
         drop(soft.stderr_has("choose a place that can be written to"));
         assert!(fs::read_dir(&dir).unwrap().next().is_none(), "{mode}");
     }
-    // What needs no store of its own works.
+    // Commands that need no store of their own work.
     let copy = reader.restore("v1", &dir).args(["--mode", "copy"]);
     let copy = clean(copy.arg("--strict-errors").run())
         .success()
@@ -149,7 +149,7 @@ fn a_target_that_cannot_be_written_to_can_be_mounted_over() {
     assert!(fs::read_dir(&target).unwrap().next().is_none());
 }
 
-/// A machine whose clock is what the file says.
+/// A machine whose clock shows the time in the file.
 fn with_clock(machine: &Cachefs, file: &Path) -> Option<Cachefs> {
     if !Path::new(FAKETIME).exists() {
         cachefs_skip::skip("faketime", "libfaketime is not installed");
@@ -199,7 +199,8 @@ fn clocks_that_jump() {
         assert_eq!(fs::read_to_string(other.join("written")).unwrap(), offset);
         machine.umount(&other);
     }
-    // A saver whose clock was ahead does not stay the newest of its prefix: the remote's time counts.
+    // A saver whose clock was ahead does not stay the newest of its prefix: the remote's time
+    // counts.
     let newest = machine.restore("m2-none", &machine.dir("newest"));
     let newest = strict_json(newest.args(["--restore-key", "m2-"]))
         .run()
@@ -216,7 +217,7 @@ fn clocks_that_jump() {
     machine.umount(&machine.dir("late"));
 
     // A run of the collector in the past condemns nothing that is in use, and removes nothing; one
-    // in the future drops what has expired, and leaves what is mounted its grace.
+    // in the future drops expired keys, and leaves mounted ones their grace period.
     for offset in ["-400d", "+15d", "+0d"] {
         set(offset);
         clean(machine.run(["gc"]).success());

@@ -1,4 +1,4 @@
-//! What a hostile job, a hostile layer and a hostile neighbour cannot do, and what trouble around
+//! Limits of a hostile job, layer and neighbour, and the effects of trouble around
 //! the cache does not break.
 
 mod credentials;

@@ -1,4 +1,4 @@
-//! What could lend rights: left out of what is shown unless asked for.
+//! Entries that could grant privileges are hidden unless requested.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -74,7 +74,7 @@ fn assert_harmless(root: &Path) {
         let error = fs::symlink_metadata(root.join(name)).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{name}");
     }
-    // What only describes files is as it was.
+    // Attributes that only describe files are unchanged.
     assert_eq!(mode(&root.join("group")), 0o2775);
     assert_eq!(mode(&root.join("fifo")), 0o622);
     assert_eq!(fs::read(root.join("bin/su")).unwrap().len(), 5000);
@@ -149,7 +149,7 @@ fn saving_what_was_not_shown_takes_nothing_away() {
         restore(&third, &key, &whole, way, &[ALLOW]);
         assert_eq!(mode(&whole.join("bin/su")), 0o4755);
         assert!(whole.join("dev/disk").exists() && whole.join("dev/new").exists());
-        // What the job wrote is as the job saw it.
+        // Files that the job wrote are as the job saw them.
         assert_eq!(mode(&whole.join("bin/wall")), 0o755);
         if way != "copy" {
             third.umount(&whole);

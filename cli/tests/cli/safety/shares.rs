@@ -1,4 +1,4 @@
-//! What the client of a share can do, and what not.
+//! Permissions of a share's clients.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Commands, clean, machine, machine_on, sample_dir, strict_json, wait_for};
 
-/// A host with caches in three scopes, and what a job on it is given.
+/// A host with caches in three scopes, and the share that a job on it gets.
 struct Host {
     host: Cachefs,
     /// A machine of its own, with nothing but the socket.
@@ -124,7 +124,7 @@ fn a_job_restores_its_scopes_without_credentials() {
     assert_same(&it.saved, &base, &options);
     it.host.umount(&base);
 
-    // The job has a store of its own for what it writes, and no daemon.
+    // The job has a store of its own for its writes, and no daemon.
     fs::write(mine.join("new"), "new").unwrap();
     assert_eq!(it.guest.daemon(), None);
     wait_for(
@@ -244,7 +244,7 @@ fn a_share_is_listed_outlives_the_worker_and_ends() {
     assert_eq!(list(), json!([]));
     let gone = clean(it.restore("base", &base, &["--strict-errors"]).run());
     drop(gone.expect_code(1).stderr_has("no daemon at"));
-    // What is mounted stays.
+    // Mounts stay.
     assert_eq!(fs::read(mount.join("lib/large")).unwrap().len(), 2_000_000);
     it.unmount(&mount);
 }

@@ -23,8 +23,8 @@ fn policy(read: &[&str]) -> String {
     .to_string()
 }
 
-/// A machine, and the users of the bucket: two who may do everything, and one who may read what
-/// names data and not the data.
+/// A machine, and the users of the bucket: two who may do everything, and one who may read the keys
+/// that names data and not the data.
 struct Tenants {
     server: S3Server,
     machine: Cachefs,

@@ -58,13 +58,13 @@ impl Job {
         cachefs(&self.machine, "restore", key, path, &mount);
     }
 
-    /// Saves a path under a key; returns what that printed.
+    /// Saves a path under a key; returns the output.
     #[track_caller]
     pub(crate) fn save(&self, key: &str, path: &Path) -> Value {
         cachefs(&self.machine, "save", key, path, &[])
     }
 
-    /// What a build has changed of the cache at a path, without mere times.
+    /// The changes of a build to the cache at a path, without those of times only.
     #[track_caller]
     pub(crate) fn changed(&self, path: &Path) -> Vec<String> {
         let diff = self.machine.command(["diff", "--format", "json"]);
@@ -151,7 +151,7 @@ impl Job {
     }
 }
 
-/// Runs `restore` or `save`, whose failure fails the test; returns what it printed.
+/// Runs `restore` or `save`, whose failure fails the test; returns the output.
 #[track_caller]
 fn cachefs(machine: &Cachefs, command: &str, key: &str, path: &Path, options: &[&str]) -> Value {
     let command = machine.command([command, "--key", key, "--strict-errors"]);

@@ -16,7 +16,7 @@ use cachefs_tests::tools;
 
 use job::{Job, WORK};
 
-/// What npm notes down at every run, and what it keeps of requests that it could not make.
+/// Files that npm writes at every run, and its logs of failed requests.
 const NOTES_OF_NPM: [&str; 4] = [
     "_logs",
     "_update-notifier-last-checked",
@@ -24,10 +24,10 @@ const NOTES_OF_NPM: [&str; 4] = [
     "_cacache/index-v5",
 ];
 
-/// What cargo locks and counts uses in.
+/// Cargo's lock files and its record of uses.
 const NOTES_OF_CARGO: [&str; 3] = [".package-cache", ".package-cache-mutate", ".global-cache"];
 
-/// What Gradle writes at every run.
+/// Files that Gradle writes at every run.
 const NOTES_OF_GRADLE: [&str; 5] = ["caches/", "daemon", "native", "notifications", "workers"];
 
 impl Job {
@@ -133,7 +133,7 @@ fn cargo_in_bubblewrap_finds_everything_fresh() {
     assert_only(&job.changed(&home), &NOTES_OF_CARGO);
     job.save("target", &first);
 
-    // Another mount: what cargo compares are times to the nanosecond.
+    // Another mount: cargo compares times to the nanosecond.
     let second = job.path("target-2");
     job.restore("target", &second, &[]);
     let (said, built) = run(&home, &second).unwrap();

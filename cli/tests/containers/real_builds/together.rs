@@ -8,8 +8,8 @@ use cachefs_tests::tools::{self, PLACE};
 
 use super::job::Job;
 
-/// Two mounts of the key `base`, each changed by a container while the other changes its own: a file
-/// of its own, and one that both write.
+/// Two mounts of the key `base`, each changed by a container while the other changes its own: a
+/// file of its own, and one that both write.
 fn forked() -> Option<(Job, [PathBuf; 2])> {
     let (job, podman) = (Job::new(tools::npm())?, Podman::of_root().unwrap()?);
     let mounts = ["a", "b"].map(|name| job.path(name));
@@ -70,7 +70,7 @@ fn each_saves_a_key_of_its_own() {
         assert_eq!(names(&path), own);
         assert_eq!(fs::read_to_string(path.join("by")).unwrap().trim(), key);
     }
-    // What they started from is as it was.
+    // Their base is unchanged.
     let path = job.path("later");
     job.restore("base", &path, &[]);
     assert_eq!(names(&path), [""; 0]);

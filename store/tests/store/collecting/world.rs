@@ -36,7 +36,7 @@ pub(super) struct World {
     pub(super) trees: Vec<PathBuf>,
     pub(super) now: u64,
     pub(super) jobs: Vec<Job>,
-    /// What a collector has seen and will do, and when it looked.
+    /// The state of a collector: its findings, its plan, and the time of its scan.
     pub(super) collector: Option<(Inventory, GcPlan, u64)>,
     /// Stacks that were restored and are mounted somewhere, with the time.
     pub(super) mounts: Vec<(Vec<LayerInfo>, u64)>,
@@ -106,8 +106,8 @@ impl World {
         });
     }
 
-    /// Stores the packs and the layers of a job. It ends in vain when layers that it builds upon are
-    /// gone.
+    /// Stores the packs and the layers of a job. It ends in vain when layers that it builds upon
+    /// are gone.
     pub(super) fn store(&mut self, number: usize) {
         self.set_clock();
         let job = &mut self.jobs[number];

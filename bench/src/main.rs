@@ -36,13 +36,13 @@ const INTERRUPTED: u8 = 130;
 /// Compare cachefs with other ways to cache directories
 #[derive(Debug, Parser)]
 #[command(name = "cachefs-bench", version)]
-struct Cli {
+struct BenchCli {
     #[command(subcommand)]
-    command: Command,
+    command: BenchCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum BenchCommand {
     /// Save, restore and read two versions of a directory with cachefs, and with tar and zstd
     Compare(Box<compare::CompareBenchOptions>),
     /// Save, restore and read two versions of a directory with cachefs and every other installed
@@ -82,7 +82,7 @@ struct Render {
 }
 
 fn main() -> ExitCode {
-    match run_bench(Cli::parse()) {
+    match run_bench(BenchCli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cachefs-bench: {error:#}");
@@ -95,23 +95,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_bench(cli: Cli) -> Result<()> {
+fn run_bench(cli: BenchCli) -> Result<()> {
     // These helpers exit when their stdin closes, so they need no signal handler.
-    if !matches!(cli.command, Command::S3Server(_) | Command::Transfer(_)) {
+    if !matches!(
+        cli.command,
+        BenchCommand::S3Server(_) | BenchCommand::Transfer(_)
+    ) {
         interrupt::listen_for_signals()?;
     }
     match cli.command {
-        Command::Compare(options) => compare::run_compare(&options),
-        Command::Peers(options) => peers::run_peers(&options),
-        Command::HitRate(options) => hit_rate::run_hit_rate(&options),
-        Command::Scale(options) => scale::run_scale(&options),
-        Command::Builds(options) => build_runs::run_builds(&options),
-        Command::Soak(options) => soak::run_soak(&options),
-        Command::Fio(options) => fio::run_fio_bench(&options),
-        Command::Suite(options) => suite::run_suite(&options),
-        Command::Report(Render { json, out }) => BenchReport::read(&json)?.write_html(&out),
-        Command::S3Server(options) => remote::serve_s3(&options),
-        Command::Transfer(options) => remote::run_transfer(&options),
+        BenchCommand::Compare(options) => compare::run_compare(&options),
+        BenchCommand::Peers(options) => peers::run_peers(&options),
+        BenchCommand::HitRate(options) => hit_rate::run_hit_rate(&options),
+        BenchCommand::Scale(options) => scale::run_scale(&options),
+        BenchCommand::Builds(options) => build_runs::run_builds(&options),
+        BenchCommand::Soak(options) => soak::run_soak(&options),
+        BenchCommand::Fio(options) => fio::run_fio_bench(&options),
+        BenchCommand::Suite(options) => suite::run_suite(&options),
+        BenchCommand::Report(Render { json, out }) => BenchReport::read(&json)?.write_html(&out),
+        BenchCommand::S3Server(options) => remote::serve_s3(&options),
+        BenchCommand::Transfer(options) => remote::run_transfer(&options),
     }
 }
 
@@ -123,6 +126,6 @@ mod tests {
 
     #[test]
     fn no_option_means_two_things() {
-        Cli::command().debug_assert();
+        BenchCli::command().debug_assert();
     }
 }

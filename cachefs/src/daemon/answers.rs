@@ -26,7 +26,7 @@ use crate::sys::socket;
 use crate::view::ReadReport;
 
 /// A client while one of its requests is answered.
-pub(super) struct Caller<'a> {
+pub(super) struct RequestCaller<'a> {
     state: &'a Arc<DaemonState>,
     gate: &'a Gate,
     socket: &'a UnixStream,
@@ -44,7 +44,7 @@ pub(super) struct Caller<'a> {
     pub(super) after_reply: Option<End>,
 }
 
-impl<'a> Caller<'a> {
+impl<'a> RequestCaller<'a> {
     pub(super) fn new(
         state: &'a Arc<DaemonState>,
         gate: &'a Gate,
@@ -86,7 +86,10 @@ impl<'a> Caller<'a> {
 }
 
 /// Answers a request that the gate admitted. Returns the header of the reply.
-pub(super) fn answer_request(request: RpcRequest, caller: &mut Caller<'_>) -> Result<Vec<u8>> {
+pub(super) fn answer_request(
+    request: RpcRequest,
+    caller: &mut RequestCaller<'_>,
+) -> Result<Vec<u8>> {
     match request {
         RpcRequest::Restore(request) => encode_reply(request, caller),
         RpcRequest::Find(request) => encode_reply(request, caller),
@@ -109,18 +112,18 @@ pub(super) fn answer_request(request: RpcRequest, caller: &mut Caller<'_>) -> Re
     }
 }
 
-fn encode_reply<R: AnswerRequest>(request: R, caller: &mut Caller<'_>) -> Result<Vec<u8>> {
-    let reply = RpcReply::Ok(request.answer(caller)?);
+fn encode_reply<R: AnswerRequest>(request: R, caller: &mut RequestCaller<'_>) -> Result<Vec<u8>> {
+    let reply = RpcReply::Ok(request.answer_caller(caller)?);
     serde_json::to_vec(&reply).map_err(|error| Error::Conversation(error.into()))
 }
 
 /// A request that the daemon can answer.
 trait AnswerRequest: Request {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<Self::Reply>;
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<Self::Reply>;
 }
 
 impl AnswerRequest for RestoreRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<RestoreReply> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<RestoreReply> {
         let restored = caller.state.restore(&self, &caller.has_hung_up())?;
         if let Some(view) = &restored.view {
             caller.unserved.push(view.view);
@@ -135,13 +138,13 @@ impl AnswerRequest for RestoreRequest {
 }
 
 impl AnswerRequest for FindRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<Vec<Option<FoundKey>>> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<Vec<Option<FoundKey>>> {
         caller.state.find(&self, &caller.has_hung_up())
     }
 }
 
 impl AnswerRequest for OpenRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<OpenedView> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<OpenedView> {
         let view = caller.state.open(self)?;
         caller.unserved.push(view.view);
         caller.gate.gave(&view);
@@ -150,7 +153,7 @@ impl AnswerRequest for OpenRequest {
 }
 
 impl AnswerRequest for ServeRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<()> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<()> {
         let fuse = caller.take_descriptor("no descriptor came with the request")?;
         // The daemon writes to this descriptor with its own rights, so it must be no other file.
         if !is_fuse_device(&fuse) {
@@ -165,7 +168,7 @@ impl AnswerRequest for ServeRequest {
 }
 
 impl AnswerRequest for CloseRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<()> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<()> {
         caller.unserved.retain(|unserved| *unserved != self.view);
         caller.state.close(self.view);
         Ok(())
@@ -173,7 +176,7 @@ impl AnswerRequest for CloseRequest {
 }
 
 impl AnswerRequest for LookupRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<()> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<()> {
         let ids = decode_ids(&caller.payload)
             .ok_or_else(|| Error::Conversation("the list of chunks is truncated".into()))?;
         let found = caller.state.index()?.lookup(&self.domains, &ids)?;
@@ -183,14 +186,14 @@ impl AnswerRequest for LookupRequest {
 }
 
 impl AnswerRequest for HasPackRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<bool> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<bool> {
         let index = caller.state.index()?;
         Ok(index.has_pack(&self.domains, &self.pack.into())?)
     }
 }
 
 impl AnswerRequest for InsertRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<()> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<()> {
         let pack = PackRef::from(self.pack);
         let trailer = Trailer::of(&pack, &caller.payload)?;
         Ok(caller
@@ -201,56 +204,56 @@ impl AnswerRequest for InsertRequest {
 }
 
 impl AnswerRequest for RemovePackRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<()> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<()> {
         Ok(caller.state.index()?.remove(&self.domains, &self.pack)?)
     }
 }
 
 impl AnswerRequest for PublishTraceRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<()> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<()> {
         caller.state.publish_trace(&self.from, &self.to)
     }
 }
 
 impl AnswerRequest for AllowedRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<ClientGrant> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<ClientGrant> {
         caller.gate.allowed()
     }
 }
 
 impl AnswerRequest for ShareRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<()> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<()> {
         let listener = caller.take_descriptor("no socket came with the request")?;
         shared::open_share(caller.state, *self.0, listener, caller.serve)
     }
 }
 
 impl AnswerRequest for UnshareRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<()> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<()> {
         shared::close_share(caller.state, &self.path)
     }
 }
 
 impl AnswerRequest for SharesRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<Vec<ShareInfo>> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<Vec<ShareInfo>> {
         Ok(caller.state.shares.list())
     }
 }
 
 impl AnswerRequest for StatsRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<DaemonStats> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<DaemonStats> {
         Ok(caller.state.stats())
     }
 }
 
 impl AnswerRequest for ReadsRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<Option<ReadReport>> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<Option<ReadReport>> {
         caller.state.reads(&self.stack)
     }
 }
 
 impl AnswerRequest for StopRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<()> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<()> {
         caller.state.may_stop(self.force)?;
         caller.after_reply = Some(End::Daemon);
         Ok(())
@@ -258,7 +261,7 @@ impl AnswerRequest for StopRequest {
 }
 
 impl AnswerRequest for UpgradeRequest {
-    fn answer(self, caller: &mut Caller<'_>) -> Result<UpgradeReply> {
+    fn answer_caller(self, caller: &mut RequestCaller<'_>) -> Result<UpgradeReply> {
         caller.state.upgrade(self.exe)?;
         caller.after_reply = Some(End::Upgrade);
         Ok(UpgradeReply {

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answers::{Caller, answer_request};
+use super::answers::{RequestCaller, answer_request};
 use super::idle_exit::End;
 use super::state::DaemonState;
 use crate::error::{Error, RemoteFailure, Result};
@@ -74,7 +74,7 @@ fn serve_client(
     let mut is_first = true;
     while let Some(frame) = fdpass::recv_within(socket, &gate.bounds(is_first))? {
         is_first = false;
-        let mut caller = Caller::new(state, gate, socket, spawn_connection, unserved);
+        let mut caller = RequestCaller::new(state, gate, socket, spawn_connection, unserved);
         let header = match answer_frame(&mut caller, frame) {
             Ok(header) => header,
             Err(error) => {
@@ -97,7 +97,7 @@ fn serve_client(
 }
 
 /// Answers one request. Returns the header of the reply.
-fn answer_frame(caller: &mut Caller<'_>, frame: SocketFrame) -> Result<Vec<u8>> {
+fn answer_frame(caller: &mut RequestCaller<'_>, frame: SocketFrame) -> Result<Vec<u8>> {
     let envelope: Envelope =
         serde_json::from_slice(&frame.header).map_err(|error| Error::Conversation(error.into()))?;
     let is_upgrade = matches!(envelope.request, RpcRequest::Upgrade(_));

@@ -47,13 +47,13 @@ pub(super) struct Remotes {
 
 #[derive(Debug, Default)]
 struct DaemonRemote {
-    handles: HashMap<Reach, Arc<RemoteHandle>>,
+    handles: HashMap<RemoteReach, Arc<RemoteHandle>>,
     /// Totals of closed remotes.
     past: (RemoteTraffic, ReadStats),
 }
 
 /// How a remote is reached, and how long one request to it may take, in milliseconds.
-type Reach = (RemoteSpec, Option<u64>);
+type RemoteReach = (RemoteSpec, Option<u64>);
 
 impl Remotes {
     /// Drops those that are not used any more, from time to time, for as long as there are users.

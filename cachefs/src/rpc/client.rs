@@ -35,7 +35,7 @@ const ATTEMPTS: u32 = 10;
 
 /// Data that is sent with a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Attachment<'a> {
+pub(crate) enum RequestAttachment<'a> {
     /// Nothing.
     None,
     /// Bytes.
@@ -126,7 +126,7 @@ impl DaemonClient {
     /// # Errors
     /// The failure that the daemon reports, and [`Error::Conversation`] if it does not answer.
     pub(crate) fn call<R: Request>(&mut self, request: R) -> Result<R::Reply> {
-        self.call_with(request, Attachment::None)
+        self.call_with(request, RequestAttachment::None)
             .map(|(reply, _)| reply)
     }
 
@@ -134,7 +134,7 @@ impl DaemonClient {
     pub(crate) fn call_with<R: Request>(
         &mut self,
         request: R,
-        attachment: Attachment<'_>,
+        attachment: RequestAttachment<'_>,
     ) -> Result<(R::Reply, Vec<u8>)> {
         let header = serde_json::to_vec(&Envelope {
             version: crate::VERSION.to_owned(),
@@ -151,7 +151,7 @@ impl DaemonClient {
     fn exchange_with_retry(
         &mut self,
         header: &[u8],
-        attachment: Attachment<'_>,
+        attachment: RequestAttachment<'_>,
         may_repeat: bool,
     ) -> Result<SocketFrame> {
         let mut attempts = 0;
@@ -174,11 +174,11 @@ impl DaemonClient {
         }
     }
 
-    fn exchange(&self, header: &[u8], attachment: Attachment<'_>) -> Result<SocketFrame> {
+    fn exchange(&self, header: &[u8], attachment: RequestAttachment<'_>) -> Result<SocketFrame> {
         let (payload, fd): (&[u8], _) = match attachment {
-            Attachment::None => (&[], None),
-            Attachment::Payload(payload) => (payload, None),
-            Attachment::Descriptor(fd) => (&[], Some(fd)),
+            RequestAttachment::None => (&[], None),
+            RequestAttachment::Payload(payload) => (payload, None),
+            RequestAttachment::Descriptor(fd) => (&[], Some(fd)),
         };
         match fdpass::send_frame(&self.socket, header, payload, fd.as_slice()) {
             // A daemon that refuses this client sends the reason before it closes the connection.
@@ -225,7 +225,7 @@ impl DaemonClient {
 
     /// Has a view served on a descriptor of `/dev/fuse`.
     pub(crate) fn serve(&mut self, view: u64, form: ViewForm, fuse: &OwnedFd) -> Result<()> {
-        let fuse = Attachment::Descriptor(fuse.as_fd());
+        let fuse = RequestAttachment::Descriptor(fuse.as_fd());
         self.call_with(ServeRequest { view, form }, fuse).map(drop)
     }
 
@@ -271,7 +271,7 @@ impl DaemonClient {
         listener: BorrowedFd<'_>,
     ) -> Result<()> {
         let request = ShareRequest(Box::new(description));
-        self.call_with(request, Attachment::Descriptor(listener))
+        self.call_with(request, RequestAttachment::Descriptor(listener))
             .map(drop)
     }
 

@@ -7,7 +7,7 @@ use cachefs_store::pack::{PackRef, Trailer};
 use cachefs_store::{Error as StoreError, Result as StoreResult};
 use parking_lot::Mutex;
 
-use super::client::{Attachment, DaemonClient};
+use super::client::{DaemonClient, RequestAttachment};
 use super::request::{
     HasPackRequest, InsertRequest, LookupRequest, NamedPack, RemovePackRequest, Request,
 };
@@ -110,7 +110,7 @@ impl IndexOverSocket {
                 Some(client) => client,
                 None => DaemonClient::connect(&self.store)?,
             };
-            let answer = client.call_with(request, Attachment::Payload(payload))?;
+            let answer = client.call_with(request, RequestAttachment::Payload(payload))?;
             self.idle.lock().push(client);
             Ok(answer)
         };

@@ -13,7 +13,7 @@ use super::tools::{PathHook, path_hook};
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "SourceEntry")]
 pub(crate) struct Source {
-    pub(super) origin: Origin,
+    pub(super) origin: SourceOrigin,
     pub(super) when: Vec<Condition>,
     /// A path below the directory.
     pub(super) join: Option<String>,
@@ -23,11 +23,11 @@ pub(crate) struct Source {
 }
 
 #[derive(Debug)]
-pub(crate) enum Origin {
+pub(crate) enum SourceOrigin {
     /// An environment variable.
     Variable(String),
     Setting {
-        reach: Reach,
+        reach: SourceReach,
         file: String,
         keys: Vec<String>,
     },
@@ -39,12 +39,12 @@ pub(crate) enum Origin {
     /// Below the `base` of the tool.
     Base(String),
     /// A default of the tool, below a well-known directory.
-    Default(Root, String),
+    Default(SourceRoot, String),
 }
 
 /// Where a file with settings is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum SourceReach {
     /// In the project, or else in the nearest parent directory in the workspace.
     ProjectOrParent,
     /// In the project only.
@@ -55,7 +55,7 @@ pub(crate) enum Reach {
 
 /// A directory that defaults are relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Root {
+pub(crate) enum SourceRoot {
     /// `~`
     Home,
     /// `$XDG_CACHE_HOME`, or `~/.cache`
@@ -98,15 +98,15 @@ impl Source {
     }
 }
 
-impl Origin {
+impl SourceOrigin {
     fn find(&self, site: &Site<'_>) -> Option<DetectedDirectory> {
         let host = site.host;
         match self {
             Self::Variable(name) => host.variable(name),
             Self::Setting { reach, file, keys } => match reach {
-                Reach::ProjectOrParent => site.setting(file, keys),
-                Reach::Project => site.own_setting(file, keys),
-                Reach::Home => site.home_setting(file, keys),
+                SourceReach::ProjectOrParent => site.setting(file, keys),
+                SourceReach::Project => site.own_setting(file, keys),
+                SourceReach::Home => site.home_setting(file, keys),
             },
             Self::Ask(command) => {
                 let words: Vec<&str> = command.iter().map(String::as_str).collect();
@@ -124,13 +124,13 @@ impl Origin {
                 Some(base.join(below))
             }
             Self::Default(root, below) => Some(match root {
-                Root::Home => host.home(below),
-                Root::Cache => host.cache(below),
-                Root::Data => host.xdg("XDG_DATA_HOME", ".local/share", below),
-                Root::State => host.xdg("XDG_STATE_HOME", ".local/state", below),
-                Root::JavaHome => host.java_home(&site.tool.java_options, below),
-                Root::Own => site.own(below),
-                Root::Absolute => DetectedDirectory::new(below.into(), Learnt::Default),
+                SourceRoot::Home => host.home(below),
+                SourceRoot::Cache => host.cache(below),
+                SourceRoot::Data => host.xdg("XDG_DATA_HOME", ".local/share", below),
+                SourceRoot::State => host.xdg("XDG_STATE_HOME", ".local/state", below),
+                SourceRoot::JavaHome => host.java_home(&site.tool.java_options, below),
+                SourceRoot::Own => site.own(below),
+                SourceRoot::Absolute => DetectedDirectory::new(below.into(), Learnt::Default),
             }),
         }
     }
@@ -184,9 +184,9 @@ impl TryFrom<SourceEntry> for Source {
 
     fn try_from(entry: SourceEntry) -> Result<Self, String> {
         let settings = [
-            (Reach::ProjectOrParent, entry.setting),
-            (Reach::Project, entry.own_setting),
-            (Reach::Home, entry.home_setting),
+            (SourceReach::ProjectOrParent, entry.setting),
+            (SourceReach::Project, entry.own_setting),
+            (SourceReach::Home, entry.home_setting),
         ];
         if settings.iter().any(|(_, file)| file.is_some()) == entry.keys.is_empty() {
             return Err("a source with a setting, and no other, has `keys`".to_owned());
@@ -198,34 +198,34 @@ impl TryFrom<SourceEntry> for Source {
             None => None,
         };
         let named = [
-            entry.env.map(Origin::Variable),
+            entry.env.map(SourceOrigin::Variable),
             entry
                 .ask
-                .map(|command| Origin::Ask(command.split(' ').map(str::to_owned).collect())),
-            entry.java_option.map(Origin::JavaOption),
-            hook.map(Origin::Hook),
-            entry.base.map(Origin::Base),
+                .map(|command| SourceOrigin::Ask(command.split(' ').map(str::to_owned).collect())),
+            entry.java_option.map(SourceOrigin::JavaOption),
+            hook.map(SourceOrigin::Hook),
+            entry.base.map(SourceOrigin::Base),
         ];
         let settings = settings.into_iter().filter_map(|(reach, file)| {
-            Some(Origin::Setting {
+            Some(SourceOrigin::Setting {
                 reach,
                 file: file?,
                 keys: entry.keys.clone(),
             })
         });
         let defaults = [
-            (Root::Home, entry.home),
-            (Root::Cache, entry.cache),
-            (Root::Data, entry.data),
-            (Root::State, entry.state),
-            (Root::JavaHome, entry.java_home),
-            (Root::Own, entry.own),
-            (Root::Absolute, entry.absolute),
+            (SourceRoot::Home, entry.home),
+            (SourceRoot::Cache, entry.cache),
+            (SourceRoot::Data, entry.data),
+            (SourceRoot::State, entry.state),
+            (SourceRoot::JavaHome, entry.java_home),
+            (SourceRoot::Own, entry.own),
+            (SourceRoot::Absolute, entry.absolute),
         ];
         let defaults = defaults
             .into_iter()
-            .filter_map(|(root, below)| Some(Origin::Default(root, below?)));
-        let mut origins: Vec<Origin> = named
+            .filter_map(|(root, below)| Some(SourceOrigin::Default(root, below?)));
+        let mut origins: Vec<SourceOrigin> = named
             .into_iter()
             .flatten()
             .chain(settings)

@@ -82,6 +82,7 @@ fn the_library_of_formats_and_operations_is_explained() {
         "copy",
         "error",
         "export",
+        "hint",
         "id",
         "local",
         "path_globs",

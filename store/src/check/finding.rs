@@ -57,14 +57,14 @@ impl ObjectFinding {
     }
 }
 
-/// Saves, by their position in a list that all share.
+/// FindingSaves, by their position in a list that all share.
 pub(super) type SaveNumbers = BTreeSet<u32>;
 
 /// The saves that are checked.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Saves(pub(super) Arc<Vec<SaveName>>);
+pub(super) struct FindingSaves(pub(super) Arc<Vec<SaveName>>);
 
-impl Saves {
+impl FindingSaves {
     pub(super) fn named(&self, numbers: &SaveNumbers) -> Vec<SaveName> {
         numbers
             .iter()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::finding::{SaveNumbers, Saves};
+use super::finding::{FindingSaves, SaveNumbers};
 use crate::frame::FrameLocation;
 use crate::id::{PackId, TrailerHash};
 use crate::pack::PackRef;
@@ -72,7 +72,7 @@ pub(super) struct NeededPack {
 /// All packs.
 #[derive(Debug, Default)]
 pub(super) struct NeededPacks {
-    pub(super) saves: Saves,
+    pub(super) saves: FindingSaves,
     /// The saves that need each layer.
     pub(super) layers: Vec<SaveNumbers>,
     pub(super) sets: LayerSets,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::finding::{FindingKind, ObjectFault, SaveNumbers, Saves, sort_out};
+use super::finding::{FindingKind, FindingSaves, ObjectFault, SaveNumbers, sort_out};
 use super::{CheckOptions, CheckReport};
 use crate::error::{Error, Result};
 use crate::id::{LayerId, SaveId};
@@ -21,7 +21,7 @@ pub(super) type Claims = BTreeMap<u64, SaveNumbers>;
 /// The layers that saves need.
 #[derive(Debug, Default)]
 pub(super) struct NeededLayers {
-    pub(super) saves: Saves,
+    pub(super) saves: FindingSaves,
     pub(super) layers: BTreeMap<LayerId, Claims>,
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn check_saves(
         }
     }
     let mut needed = NeededLayers {
-        saves: Saves(Arc::new(saves)),
+        saves: FindingSaves(Arc::new(saves)),
         ..NeededLayers::default()
     };
     progress.total(jobs.len() as u64, 0);

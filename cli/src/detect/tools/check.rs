@@ -2,7 +2,7 @@
 
 use super::super::condition::Condition;
 use super::super::scan;
-use super::super::source::{Origin, Reach, Root, Source};
+use super::super::source::{Source, SourceOrigin, SourceReach, SourceRoot};
 use super::super::tool::{Tool, ToolCache};
 use super::read::read_tools;
 use super::{TABLE, names_of};
@@ -100,7 +100,7 @@ fn tool_mistakes(tool: &Tool) -> Vec<String> {
     let paths = tool.caches.iter().map(|cache| &cache.path);
     let uses_base = paths
         .flatten()
-        .any(|source| matches!(source.origin, Origin::Base(_)));
+        .any(|source| matches!(source.origin, SourceOrigin::Base(_)));
     if uses_base == tool.base.is_empty() {
         reasons.push("`base` is needed if a path uses it, and only then".to_owned());
     }
@@ -136,7 +136,7 @@ fn cache_mistakes(tool: &Tool, cache: &ToolCache) -> Vec<String> {
     for source in &cache.path {
         if matches!(
             source.origin,
-            Origin::JavaOption(_) | Origin::Default(Root::JavaHome, _)
+            SourceOrigin::JavaOption(_) | SourceOrigin::Default(SourceRoot::JavaHome, _)
         ) && tool.java_options.is_empty()
         {
             reasons.push(format!("{title}: the tool has no `java-options`"));
@@ -148,12 +148,16 @@ fn cache_mistakes(tool: &Tool, cache: &ToolCache) -> Vec<String> {
 /// Mistakes in a list of sources, of which the first one with an answer counts.
 fn list_mistakes(title: &str, sources: &[Source]) -> Vec<String> {
     let mut reasons = Vec::new();
-    let is_certain =
-        |source: &Source| matches!(source.origin, Origin::Default(..) | Origin::Base(_));
+    let is_certain = |source: &Source| {
+        matches!(
+            source.origin,
+            SourceOrigin::Default(..) | SourceOrigin::Base(_)
+        )
+    };
     match sources.split_last() {
         None => reasons.push(format!("{title}: no sources")),
         Some((last, before)) => {
-            if !is_certain(last) && !matches!(last.origin, Origin::Hook(_)) {
+            if !is_certain(last) && !matches!(last.origin, SourceOrigin::Hook(_)) {
                 reasons.push(format!("{title}: the last source must be a default"));
             }
             if before
@@ -166,15 +170,17 @@ fn list_mistakes(title: &str, sources: &[Source]) -> Vec<String> {
     }
     for source in sources {
         let (path, is_absolute) = match &source.origin {
-            Origin::Setting { file, reach, .. } if *reach != Reach::Home => (file, false),
-            Origin::Default(root, below) => (below, *root == Root::Absolute),
-            Origin::Setting { file: path, .. } | Origin::Base(path) => (path, false),
+            SourceOrigin::Setting { file, reach, .. } if *reach != SourceReach::Home => {
+                (file, false)
+            }
+            SourceOrigin::Default(root, below) => (below, *root == SourceRoot::Absolute),
+            SourceOrigin::Setting { file: path, .. } | SourceOrigin::Base(path) => (path, false),
             _ => continue,
         };
         if path.is_empty() || path.starts_with('/') != is_absolute || path.ends_with('/') {
             reasons.push(format!("{title}: `{path}` must be relative, or `absolute`"));
         }
-        if let Origin::Default(Root::Own, below) = &source.origin
+        if let SourceOrigin::Default(SourceRoot::Own, below) = &source.origin
             && !is_closed(below)
         {
             reasons.push(format!(

@@ -73,7 +73,7 @@ pub(super) async fn serve_calls(
 }
 
 /// Why a connection ends.
-enum End {
+enum ConnectionEnd {
     /// It has ended.
     Here(hyper::Result<()>),
     /// The service is to end.
@@ -99,17 +99,17 @@ async fn serve_connection(
         .serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
     let end = tokio::select! {
-        ended = &mut connection => End::Here(ended),
-        _ = stop.wait_for(|stop| *stop) => End::Stopping,
-        () = client.is_silent() => End::Silent,
+        ended = &mut connection => ConnectionEnd::Here(ended),
+        _ = stop.wait_for(|stop| *stop) => ConnectionEnd::Stopping,
+        () = client.is_silent() => ConnectionEnd::Silent,
     };
     let ended = match end {
-        End::Here(ended) => ended,
-        End::Stopping => {
+        ConnectionEnd::Here(ended) => ended,
+        ConnectionEnd::Stopping => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        End::Silent => {
+        ConnectionEnd::Silent => {
             tracing::debug!("closed an idle connection");
             connection.as_mut().graceful_shutdown();
             // A client that is well connects again for its next call; others do not answer.

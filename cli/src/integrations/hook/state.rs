@@ -32,11 +32,11 @@ pub(crate) struct ContainerState {
 /// The parts of the container's configuration that we use.
 #[derive(Debug, Deserialize)]
 struct ContainerConfig {
-    root: Root,
+    root: StateRoot,
 }
 
 #[derive(Debug, Deserialize)]
-struct Root {
+struct StateRoot {
     path: PathBuf,
 }
 

@@ -13,6 +13,8 @@ mod help;
 #[cfg(test)]
 mod json;
 #[cfg(test)]
+mod licences;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod redact;

@@ -23,23 +23,21 @@ pub(crate) const VERSION: u32 = 1;
 /// price.
 const DECIMALS: f64 = 1e9;
 
-/// Renamed members, as new name and old name. Old names stay for one release. The old form of a
-/// time is a number: microseconds since 1970.
-const OLD_NAMES: [(&str, &str); 14] = [
+/// Renamed members, as new name and old name, if the new name is unique to its objects; other renamed
+/// members have a field of the old name beside them. Old names stay for one release. The old form
+/// of a time is a number: microseconds since 1970.
+const OLD_NAMES: [(&str, &str); 11] = [
     ("cache_limit_bytes", "cache_limit"),
     ("duration_ms", "milliseconds"),
     ("expires_at", "expires_micros"),
     ("merged_saves", "united"),
-    ("mode", "how"),
     ("next_at", "next_micros"),
     ("not_searched", "not_looked_at"),
     ("prefetched_unused", "fetched_in_vain"),
     ("read_ahead", "passed_over"),
-    ("reason", "why"),
     ("saved_at", "saved_micros"),
     ("searched", "looked_at"),
     ("skipped_reason", "left_alone"),
-    ("source", "learnt"),
 ];
 
 static IS_WANTED: OnceLock<bool> = OnceLock::new();
@@ -222,8 +220,8 @@ mod tests {
             "saved_at": text::format_timestamp(1_700_000_000_123_456),
             "expires_at": null,
             "duration_ms": 1.5,
-            "reason": "x",
-            "why": "its own",
+            "united": "its own",
+            "merged_saves": 1,
         }] });
         add_old_names(&mut value);
         assert_eq!(
@@ -235,8 +233,8 @@ mod tests {
                 "expires_micros": null,
                 "duration_ms": 1.5,
                 "milliseconds": 1.5,
-                "reason": "x",
-                "why": "its own",
+                "united": "its own",
+                "merged_saves": 1,
             })
         );
     }

@@ -44,7 +44,8 @@ struct PrintedDetectedCache<'a> {
     tool: &'a str,
     projects: Vec<String>,
     path: String,
-    #[serde(rename = "source")]
+    source: &'a Learnt,
+    /// The old name of `source`, for one release.
     learnt: &'a Learnt,
     key: &'a str,
     key_template: &'a str,
@@ -185,6 +186,7 @@ impl DetectedKey {
             tool: found.tool,
             projects: found.project_names(),
             path: output::format_path(&found.place.path),
+            source: &found.place.learnt,
             learnt: &found.place.learnt,
             key: &self.key,
             key_template: &found.key,

@@ -42,6 +42,8 @@ struct PrintedLookup {
     matched: &'static str,
     /// Why nothing matched, if that is known.
     reason: Option<String>,
+    /// The old name of `reason`, for one release.
+    why: Option<String>,
     /// Of a key of several paths: these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     paths: Vec<String>,
@@ -92,7 +94,8 @@ pub(crate) fn run_lookup(global: &Global, args: &LookupArgs) -> anyhow::Result<u
         (_, OutputFormat::Json) => {
             output::print_json(&PrintedLookup {
                 key: wanted.key.to_string(),
-                reason: why,
+                reason: why.clone(),
+                why,
                 matched_key: matched_key.clone(),
                 matched_scope,
                 matched,

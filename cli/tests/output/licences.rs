@@ -1,6 +1,7 @@
 //! Dependencies against `deny.toml`: their licences and sources.
 
 use std::collections::BTreeSet;
+use std::env::consts::ARCH;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -42,7 +43,7 @@ fn dependencies_have_permitted_licences_and_sources() {
 fn packages(root: &Path) -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--locked", "--offline", "--format-version", "1"])
-        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+        .args(["--filter-platform", &format!("{ARCH}-unknown-linux-gnu")])
         .current_dir(root)
         .output()
         .unwrap();
@@ -90,8 +91,9 @@ fn one(tokens: &[&str], at: &mut usize, allowed: &BTreeSet<&str>) -> bool {
     *at += 1;
     if *token == "(" {
         let permitted = any_of(tokens, at, allowed);
+        let is_closed = tokens.get(*at) == Some(&")");
         *at += 1;
-        return permitted;
+        return permitted && is_closed;
     }
     if tokens.get(*at) == Some(&"WITH") {
         *at += 2;
@@ -117,6 +119,7 @@ fn expressions_are_understood() {
         "MIT AND GPL-3.0",
         "(MIT OR ISC) AND GPL-3.0",
         "MIT ISC",
+        "(MIT ISC",
     ] {
         assert!(!is_permitted(refused, &allowed), "{refused}");
     }

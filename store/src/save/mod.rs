@@ -9,7 +9,8 @@
 //! stack below it, and the difference becomes the layer. A pure plan computes the key's new stack.
 //!
 //! Files are read with the rights and in the process of the caller. The index and the remote are
-//! reached only through [`Target`]: a daemon behind a socket, or a store in the same process.
+//! reached only through [`Target`](target::Target): a daemon behind a socket, or a store in the
+//! same process.
 
 mod batch;
 mod batch_part;

@@ -77,7 +77,8 @@ struct PrintedUse<'a> {
     path: String,
     key: &'a str,
     scope: &'a str,
-    #[serde(rename = "mode")]
+    mode: How,
+    /// The old name of `mode`, for one release.
     how: How,
     layers: &'a [LayerInfo],
     files: UsedAmount,
@@ -120,6 +121,7 @@ pub(super) fn run_explain_path(
             path: output::format_path(&record.path),
             key: record.name.key.as_str(),
             scope: record.name.scope.as_str(),
+            mode: record.how,
             how: record.how,
             layers: &record.layers,
             files,

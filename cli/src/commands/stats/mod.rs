@@ -30,7 +30,8 @@ struct RestoredPath {
     path: String,
     key: String,
     scope: String,
-    #[serde(rename = "mode")]
+    mode: How,
+    /// The old name of `mode`, for one release.
     how: How,
     state: &'static str,
     layers: usize,
@@ -92,6 +93,7 @@ pub(crate) fn run_stats(global: &Global, _: &StatsArgs) -> anyhow::Result<u8> {
             path: output::format_path(&record.path),
             key: record.name.key.to_string(),
             scope: record.name.scope.to_string(),
+            mode: record.how,
             how: record.how,
             state,
             layers: record.layers.len(),

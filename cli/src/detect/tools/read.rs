@@ -92,7 +92,10 @@ mod tests {
             ("base = [{ join = \"a\" }]", "names no place"),
             ("base = [{ env = \"A\", home = \"a\" }]", "names two places"),
             ("base = [{ setting = \"a.toml\" }]", "has `keys`"),
-            ("base = [{ evn = \"A\" }]", "unknown field `evn`"),
+            (
+                "base = [{ environment = \"A\" }]",
+                "unknown field `environment`",
+            ),
         ];
         for (field, reason) in cases {
             let text = format!(

@@ -82,7 +82,12 @@ impl Host {
 fn raw(socket: &Path, request: &Value) -> Value {
     let stream = socket::connect_private(socket).unwrap();
     let envelope = json!({ "version": cachefs::VERSION, "request": request });
-    fdpass::send_frame(&stream, &serde_json::to_vec(&envelope).unwrap(), &[], &[]).unwrap();
+    let header = serde_json::to_vec(&envelope).unwrap();
+    match fdpass::send_frame(&stream, &header, &[], &[]) {
+        // The daemon answers and closes at once if it does not admit the client.
+        Ok(()) | Err(fdpass::FrameError::PeerClosed) => {}
+        Err(error) => panic!("{error}"),
+    }
     let answer = fdpass::receive_frame(&stream).unwrap().expect("an answer");
     serde_json::from_slice(&answer.header).unwrap()
 }
